@@ -1,0 +1,13 @@
+"""The error of bad input: what was wrong, with which value, and what to do."""
+
+
+class InputError(ValueError):
+    """Something that the user gave cannot be used.
+
+    The message is one line for a person: what was wrong, the value, and what to do. The commands print it
+    without a traceback and exit with a non-zero status; in Python it is an ordinary `ValueError`.
+    """
+
+
+class NotFiniteError(RuntimeError):
+    """Training met a loss that is not finite; the message names the step, the term and the last good checkpoint."""

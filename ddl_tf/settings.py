@@ -19,7 +19,7 @@ flags.disclaim_key_flags()
 T = TypeVar("T")
 
 
-def setting(default: Any, help: str, choices: Optional[Sequence[str]] = None) -> Any:  # noqa: A002
+def setting(default: Any, help: str, choices: Optional[Sequence[str]] = None) -> Any:
     """Describe one field of a settings dataclass.
 
     Args:

@@ -23,8 +23,9 @@ def _seeded():
     tf.keras.utils.set_random_seed(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def two_replicas():
+    """One strategy for the whole process: two of them would number their collectives alike, and clash."""
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 

@@ -1,0 +1,84 @@
+"""The tf.data pipeline: from rows of stored faces to batches that the recognizer is fitted on."""
+
+import numpy as np
+import tensorflow as tf
+
+from ddl_tf.data.augmentation import Augmentation
+from ddl_tf.data.sampling import StreamSampler
+from ddl_tf.data.store import Faces
+
+
+def decode(encoded: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
+    """Decode an image and bring it to the size of training.
+
+    Args:
+        encoded: `[]` string, JPEG or PNG.
+        image_size: `(height, width)` in pixels.
+
+    Returns:
+        `[height, width, 3]` float32, RGB in 0..255.
+    """
+    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    image.set_shape([None, None, 3])
+    size = tf.constant(image_size)
+    image = tf.cond(
+        tf.reduce_all(tf.shape(image)[:2] == size),
+        lambda: tf.cast(image, tf.float32),
+        lambda: tf.clip_by_value(tf.image.resize(image, image_size, antialias=True), 0.0, 255.0),
+    )
+    return tf.ensure_shape(image, [*image_size, 3])
+
+
+def training_dataset(
+    faces: Faces,
+    sampler: StreamSampler,
+    augment: Augmentation,
+    image_size: tuple[int, int],
+    first_step: int,
+    last_step: int,
+    seed: int = 0,
+) -> tf.data.Dataset:
+    """Make the batches of a range of steps.
+
+    The batch of a step follows from the seeds and the step alone: not from where the range begins, nor from the
+    number of threads.
+
+    Args:
+        faces: the stored faces.
+        sampler: which rows a step has.
+        augment: made by `build_augmentation`.
+        image_size: `(height, width)` in pixels.
+        first_step: the first step.
+        last_step: the step after the last.
+        seed: of the augmentation.
+
+    Returns:
+        One element a step, as the recognizer and its losses take it: inputs `{"image": [rows, height, width, 3]
+        float32 in 0..255, "label": [rows]}` and targets `{"embedding": [rows, 2] (identity, group), "logits":
+        [rows]}`, the labels -1 for rows that are not classified.
+    """
+    rows = sampler.num_rows
+
+    def read(step: np.int64) -> tuple[np.ndarray, ...]:
+        drawn = sampler.rows(int(step))
+        return np.array(faces.read(drawn.record), object), drawn.identity, drawn.group, drawn.label
+
+    def draw(step: tf.Tensor) -> tf.data.Dataset:
+        encoded, *numbers = tf.numpy_function(read, [step], [tf.string, tf.int64, tf.int64, tf.int64], stateful=False)
+        columns = [tf.ensure_shape(column, [rows]) for column in (encoded, *numbers)]
+        return (*columns, step * rows + tf.range(rows, dtype=tf.int64))
+
+    def to_row(
+        encoded: tf.Tensor, identity: tf.Tensor, group: tf.Tensor, label: tf.Tensor, row: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        image = augment(decode(encoded, image_size), tf.stack([tf.constant(seed, tf.int64), row]))
+        return {"image": image, "label": label}, {"embedding": tf.stack([identity, group]), "logits": label}
+
+    dataset = tf.data.Dataset.range(first_step, last_step)
+    dataset = dataset.map(draw, num_parallel_calls=2, deterministic=True).unbatch()
+    dataset = dataset.map(to_row, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.batch(rows, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    options = tf.data.Options()
+    # The rows of a step are split among the replicas; files are not what is sharded.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return dataset.with_options(options)

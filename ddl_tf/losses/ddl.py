@@ -1,0 +1,172 @@
+"""Distribution Distillation Loss as a Keras loss."""
+
+from typing import Any, Optional
+
+import tensorflow as tf
+
+from ddl_tf.losses.distributions import DistributionTerms, distribution_distillation
+from ddl_tf.losses.replicas import gather_rows
+from ddl_tf.losses.similarities import group_similarities
+
+
+def check_distribution_arguments(num_nodes: int, similarity_range: tuple[float, float], bandwidth: float) -> None:
+    """Validate how distributions are estimated.
+
+    Args:
+        num_nodes: the number of nodes.
+        similarity_range: `(low, high)`.
+        bandwidth: in units of similarity.
+
+    Raises:
+        ValueError: naming the argument and its value.
+    """
+    if int(num_nodes) < 1:
+        raise ValueError(f"num_nodes must be at least 1, got {num_nodes!r}")
+    if len(similarity_range) != 2 or not similarity_range[0] < similarity_range[1]:
+        raise ValueError(f"similarity_range must be (low, high) with low < high, got {similarity_range!r}")
+    if not bandwidth > 0:
+        raise ValueError(f"bandwidth must be above 0, got {bandwidth!r}")
+
+
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class DDLLoss(tf.keras.losses.Loss):
+    """Pull the similarity distribution of the hard samples towards that of the easy ones.
+
+    The rows of a batch belong to groups: 0 is the teacher (easy), 1..K are students (hard), -1 takes no part. For
+    each group the loss estimates the distributions of its positive and of its hardest negative similarities, and
+    adds up the KL divergences from teacher to students and an order term that keeps positives above negatives.
+    Any number of students in the batch is found by itself. Under a distribution strategy with `gather`, the
+    distributions are those of the global batch, and loss and gradients are those of one device with that batch.
+
+    Where a group is missing, has no pair above the threshold or only one identity, the terms concerned are 0.
+
+    Args:
+        positive_weight: weight of the KL term of the positive distributions.
+        negative_weight: weight of the KL term of the negative distributions.
+        order_weight: weight of the order term.
+        num_nodes: the number of nodes of the soft histograms.
+        similarity_range: `(low, high)`, the range of similarity that the nodes divide.
+        bandwidth: the standard deviation of the histogram's Gaussian kernel, in units of similarity.
+        positive_threshold: positive pairs with a similarity at or below it are outliers, and dropped.
+        stop_teacher_gradient: whether the KL terms leave the teacher alone (in the paper they do not).
+        gather: whether replicas pool their rows before the distributions are estimated.
+        name: the name of the loss.
+
+    Raises:
+        ValueError: for a `num_nodes` below 1, an empty `similarity_range`, or a `bandwidth` not above 0.
+
+    Example:
+        >>> embeddings = tf.random.normal([8, 16])
+        >>> rows = tf.constant([[0, 0], [0, 0], [1, 0], [1, 0], [2, 1], [2, 1], [3, 1], [3, 1]])
+        >>> DDLLoss()(rows, embeddings).shape
+        TensorShape([])
+
+    References:
+        Huang et al., "Improving Face Recognition from Hard Samples via Distribution Distillation Loss",
+        ECCV 2020, https://arxiv.org/abs/2002.03662
+    """
+
+    def __init__(
+        self,
+        positive_weight: float = 0.1,
+        negative_weight: float = 0.02,
+        order_weight: float = 0.5,
+        num_nodes: int = 1000,
+        similarity_range: tuple[float, float] = (0.0, 1.0),
+        bandwidth: float = 0.1,
+        positive_threshold: float = 0.0,
+        stop_teacher_gradient: bool = False,
+        gather: bool = True,
+        name: str = "ddl",
+        **kwargs: Any,
+    ) -> None:
+        # The loss is one number for the whole batch: there is nothing left to reduce.
+        super().__init__(name=name, **kwargs)
+        check_distribution_arguments(num_nodes, similarity_range, bandwidth)
+        self.positive_weight = positive_weight
+        self.negative_weight = negative_weight
+        self.order_weight = order_weight
+        self.num_nodes = num_nodes
+        self.similarity_range = (similarity_range[0], similarity_range[1])
+        self.bandwidth = bandwidth
+        self.positive_threshold = positive_threshold
+        self.stop_teacher_gradient = stop_teacher_gradient
+        self.gather = gather
+
+    def __call__(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Optional[tf.Tensor] = None) -> tf.Tensor:
+        """Compute the loss as Keras does; see `call`.
+
+        Args:
+            y_true: as for `call`.
+            y_pred: as for `call`.
+            sample_weight: not supported: a row either belongs to a group or has group -1.
+
+        Returns:
+            `[]` float32.
+
+        Raises:
+            ValueError: if a `sample_weight` is given.
+        """
+        if sample_weight is not None:
+            raise ValueError(
+                "DDLLoss takes no sample_weight: a distribution has no loss per row; give rows that shall take no "
+                "part the group -1"
+            )
+        return super().__call__(y_true, y_pred)
+
+    def terms(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> DistributionTerms:
+        """Compute the terms of the loss and the distributions behind them.
+
+        Args:
+            y_true: as for `call`.
+            y_pred: as for `call`.
+
+        Returns:
+            The terms, over the global batch if `gather` is set.
+        """
+        rows, embeddings = tf.cast(y_true, tf.int64), tf.cast(y_pred, tf.float32)
+        if self.gather:
+            rows, embeddings = gather_rows(rows, embeddings)
+        positives, negatives = group_similarities(embeddings, rows[:, 0], rows[:, 1], self.positive_threshold)
+        return distribution_distillation(
+            positives,
+            negatives,
+            positive_weight=self.positive_weight,
+            negative_weight=self.negative_weight,
+            order_weight=self.order_weight,
+            num_nodes=self.num_nodes,
+            similarity_range=self.similarity_range,
+            bandwidth=self.bandwidth,
+            stop_teacher_gradient=self.stop_teacher_gradient,
+        )
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Compute the loss of a batch.
+
+        Args:
+            y_true: `[batch, 2]` int: identity and group of each row.
+            y_pred: `[batch, dim]` float: embeddings, not necessarily normalised.
+
+        Returns:
+            `[]` float32: the weighted sum of the terms.
+        """
+        return self.terms(y_true, y_pred).loss
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns:
+            A dict from which `from_config` makes an equal loss.
+        """
+        return {
+            **super().get_config(),
+            "positive_weight": self.positive_weight,
+            "negative_weight": self.negative_weight,
+            "order_weight": self.order_weight,
+            "num_nodes": self.num_nodes,
+            "similarity_range": self.similarity_range,
+            "bandwidth": self.bandwidth,
+            "positive_threshold": self.positive_threshold,
+            "stop_teacher_gradient": self.stop_teacher_gradient,
+            "gather": self.gather,
+        }

@@ -1,0 +1,194 @@
+"""Similarity distributions, their divergence and their order: the formulas of the paper, on plain similarities."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Union
+
+import tensorflow as tf
+
+# As the authors' code: inside the logarithm, and added to the teacher's distribution.
+EPSILON = 1e-9
+
+Similarities = Union[Sequence[tf.Tensor], tf.RaggedTensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class DistributionTerms:
+    """The terms of the Distribution Distillation Loss, with what they are made of.
+
+    Attributes:
+        positive_kl: `[]`, sum over students of KL(teacher || student) of the positive distributions.
+        negative_kl: `[]`, the same of the negative distributions.
+        order: `[]`, sum over all ordered pairs of groups of E[S-_i] - E[S+_j].
+        loss: `[]`, the weighted sum of the three.
+        positive_distributions: `[groups, num_nodes]`, each of sum 1, or 0 for a group without positives.
+        negative_distributions: `[groups, num_nodes]`, the same of the negatives.
+        positive_means: `[groups]`, E[S+] of each group; 0 for a group without positives.
+        negative_means: `[groups]`, E[S-] of each group; 0 for a group without negatives.
+        has_positives: `[groups]` bool, whether the group has any positive similarity.
+        has_negatives: `[groups]` bool, whether the group has any negative similarity.
+    """
+
+    positive_kl: tf.Tensor
+    negative_kl: tf.Tensor
+    order: tf.Tensor
+    loss: tf.Tensor
+    positive_distributions: tf.Tensor
+    negative_distributions: tf.Tensor
+    positive_means: tf.Tensor
+    negative_means: tf.Tensor
+    has_positives: tf.Tensor
+    has_negatives: tf.Tensor
+
+
+def _ragged(similarities: Similarities) -> tf.RaggedTensor:
+    """One row of similarities for each group, teacher first."""
+    if isinstance(similarities, tf.RaggedTensor):
+        return tf.cast(similarities, tf.float32)
+    rows = [tf.reshape(tf.cast(row, tf.float32), [-1]) for row in similarities]
+    return tf.RaggedTensor.from_row_lengths(tf.concat(rows, 0), [tf.size(row) for row in rows])
+
+
+def nodes(num_nodes: int, similarity_range: tuple[float, float]) -> tf.Tensor:
+    """The similarities at which a distribution is estimated.
+
+    Args:
+        num_nodes: how many.
+        similarity_range: `(low, high)`; the last node lies one step below `high`.
+
+    Returns:
+        `[num_nodes]`, t_r = low + r * (high - low) / num_nodes.
+    """
+    low, high = similarity_range
+    return low + tf.range(num_nodes, dtype=tf.float32) * ((high - low) / num_nodes)
+
+
+def _distributions(
+    similarities: tf.RaggedTensor, num_nodes: int, similarity_range: tuple[float, float], bandwidth: float
+) -> tf.Tensor:
+    """`[groups, None]` similarities -> `[groups, num_nodes]` distributions, zeros for an empty group."""
+    distance = similarities.values[:, tf.newaxis] - nodes(num_nodes, similarity_range)
+    exponents = -0.5 * tf.square(distance / bandwidth)
+    group, num_groups = similarities.value_rowids(), similarities.nrows()
+    # The largest exponent of a group cancels in its distribution; without it, similarities many bandwidths away
+    # from the nodes would underflow to an empty histogram.
+    largest = tf.math.unsorted_segment_max(tf.reduce_max(tf.stop_gradient(exponents), axis=1), group, num_groups)
+    kernels = tf.exp(exponents - tf.gather(largest, group)[:, tf.newaxis])
+    histograms = tf.math.unsorted_segment_sum(kernels, group, num_groups)
+    return tf.math.divide_no_nan(histograms, tf.reduce_sum(histograms, axis=1, keepdims=True))
+
+
+def _means(similarities: tf.RaggedTensor) -> tf.Tensor:
+    """`[groups, None]` similarities -> `[groups]` expectations, 0 for an empty group."""
+    totals = tf.math.unsorted_segment_sum(similarities.values, similarities.value_rowids(), similarities.nrows())
+    return tf.math.divide_no_nan(totals, tf.cast(similarities.row_lengths(), tf.float32))
+
+
+def similarity_distribution(
+    similarities: tf.Tensor,
+    num_nodes: int = 1000,
+    similarity_range: tuple[float, float] = (0.0, 1.0),
+    bandwidth: float = 0.1,
+) -> tf.Tensor:
+    """Estimate the distribution of similarities by a soft histogram with Gaussian kernels.
+
+    Every similarity adds exp(-(s - t_r)^2 / (2 bandwidth^2)) to node r; the sum over the nodes is then scaled to
+    1. It is differentiable in the similarities.
+
+    Args:
+        similarities: `[count]`, cosine similarities; any float type.
+        num_nodes: the number of nodes of the histogram.
+        similarity_range: `(low, high)`, the range that the nodes divide.
+        bandwidth: the standard deviation of the kernel, in units of similarity.
+
+    Returns:
+        `[num_nodes]` float32, of sum 1; all 0 if there are no similarities.
+
+    Example:
+        >>> distribution = similarity_distribution(tf.constant([0.2, 0.25, 0.7]))
+        >>> round(float(tf.reduce_sum(distribution)), 3)
+        1.0
+
+    References:
+        Huang et al., ECCV 2020, section 3.2; Ustinova and Lempitsky, "Learning Deep Embeddings with Histogram
+        Loss", NeurIPS 2016.
+    """
+    return _distributions(_ragged([similarities]), num_nodes, similarity_range, bandwidth)[0]
+
+
+def _divergence(distributions: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
+    """Sum over the students of KL(teacher || student); a pair with a missing side counts 0."""
+    teacher, students = distributions[:1], distributions[1:]
+    ratio = tf.math.log(teacher + EPSILON) - tf.math.log(students + EPSILON)
+    kl = tf.reduce_sum((teacher + EPSILON) * ratio, axis=1)
+    return tf.reduce_sum(tf.where(present[:1] & present[1:], kl, 0.0))
+
+
+def distribution_distillation(
+    positives: Similarities,
+    negatives: Similarities,
+    positive_weight: float = 0.1,
+    negative_weight: float = 0.02,
+    order_weight: float = 0.5,
+    num_nodes: int = 1000,
+    similarity_range: tuple[float, float] = (0.0, 1.0),
+    bandwidth: float = 0.1,
+    stop_teacher_gradient: bool = False,
+) -> DistributionTerms:
+    """Distil the similarity distributions of the teacher group into those of the student groups.
+
+    The Kullback-Leibler terms pull each student's positive and negative distributions to the teacher's; the order
+    term keeps every group's positives above every group's negatives, so that the teacher is not pulled down.
+
+    Args:
+        positives: one `[count]` tensor of positive similarities for each group, teacher first; a list, or a
+            ragged tensor `[groups, None]`.
+        negatives: the same of the negative similarities.
+        positive_weight: weight of the positive KL term.
+        negative_weight: weight of the negative KL term.
+        order_weight: weight of the order term.
+        num_nodes: the number of nodes of the histograms.
+        similarity_range: `(low, high)`, the range that the nodes divide.
+        bandwidth: the standard deviation of the kernel, in units of similarity.
+        stop_teacher_gradient: whether the teacher's distributions are constants in the KL terms (in the paper
+            they are not); the order term always reaches the teacher.
+
+    Returns:
+        The terms. A term that concerns a group without similarities is 0, and so is its gradient.
+
+    Example:
+        >>> terms = distribution_distillation([[0.8, 0.7], [0.4, 0.3]], [[0.1, 0.2], [0.3, 0.2]])
+        >>> float(terms.positive_kl) > float(terms.negative_kl)
+        True
+
+    References:
+        Huang et al., ECCV 2020, https://arxiv.org/abs/2002.03662, section 3.3.
+    """
+    positive, negative = _ragged(positives), _ragged(negatives)
+    histogram = (num_nodes, similarity_range, bandwidth)
+    positive_distributions = _distributions(positive, *histogram)
+    negative_distributions = _distributions(negative, *histogram)
+    positive_means, negative_means = _means(positive), _means(negative)
+    has_positives, has_negatives = positive.row_lengths() > 0, negative.row_lengths() > 0
+
+    def distilled(distributions: tf.Tensor) -> tf.Tensor:
+        if not stop_teacher_gradient:
+            return distributions
+        return tf.concat([tf.stop_gradient(distributions[:1]), distributions[1:]], 0)
+
+    positive_kl = _divergence(distilled(positive_distributions), has_positives)
+    negative_kl = _divergence(distilled(negative_distributions), has_negatives)
+    differences = negative_means[:, tf.newaxis] - positive_means[tf.newaxis, :]
+    order = tf.reduce_sum(tf.where(has_negatives[:, tf.newaxis] & has_positives[tf.newaxis, :], differences, 0.0))
+    return DistributionTerms(
+        positive_kl=positive_kl,
+        negative_kl=negative_kl,
+        order=order,
+        loss=positive_weight * positive_kl + negative_weight * negative_kl + order_weight * order,
+        positive_distributions=positive_distributions,
+        negative_distributions=negative_distributions,
+        positive_means=positive_means,
+        negative_means=negative_means,
+        has_positives=has_positives,
+        has_negatives=has_negatives,
+    )

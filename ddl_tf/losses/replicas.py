@@ -1,0 +1,54 @@
+"""Rows of the global batch, from inside a replica."""
+
+import tensorflow as tf
+
+
+def in_several_replicas() -> bool:
+    """Whether the caller runs in one of several replicas of a distribution strategy.
+
+    Returns:
+        True inside `strategy.run` (or `fit`) with more than one replica; False elsewhere.
+    """
+    context = tf.distribute.get_replica_context()
+    return context is not None and context.num_replicas_in_sync > 1
+
+
+def gather_rows(*tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """Concatenate the rows of all replicas; gradients flow back to the replica that each row came from.
+
+    Outside of a strategy, or with one replica, the tensors come back as they are. Replicas may hold different
+    numbers of rows, none included.
+
+    Args:
+        tensors: each `[rows, ...]`; all have the same number of rows within a replica.
+
+    Returns:
+        Each tensor as `[global_rows, ...]`, in the order of the replicas.
+    """
+    if not in_several_replicas():
+        return tensors
+    context = tf.distribute.get_replica_context()
+    return tuple(context.all_gather(tensor, axis=0) for tensor in tensors)
+
+
+def global_sum(value: tf.Tensor) -> tf.Tensor:
+    """Sum a value that needs no gradient over all replicas.
+
+    Args:
+        value: any shape, the same in all replicas.
+
+    Returns:
+        The sum, of the same shape; `value` itself where there is one replica.
+    """
+    if not in_several_replicas():
+        return value
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+def num_replicas() -> int:
+    """How many replicas the caller runs beside, itself included.
+
+    Returns:
+        1 outside of a strategy.
+    """
+    return tf.distribute.get_replica_context().num_replicas_in_sync if in_several_replicas() else 1

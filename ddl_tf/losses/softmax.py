@@ -1,0 +1,99 @@
+"""Softmax cross-entropy on the logits of a margin head."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from ddl_tf.losses.replicas import global_sum, num_replicas
+
+
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class MarginSoftmaxLoss(tf.keras.losses.Loss):
+    """Cross-entropy over the rows that have a label.
+
+    The margin itself is in the head that makes the logits. Rows with the label -1 (pairs that are drawn only for
+    the distillation) count nothing; the mean is over the labelled rows of the global batch, so that replicas
+    with different numbers of them add up to what one device would compute.
+
+    Args:
+        label_smoothing: the share of the target that is spread evenly over all classes, in [0, 1).
+        name: the name of the loss.
+
+    Raises:
+        ValueError: for a `label_smoothing` outside of [0, 1).
+
+    Example:
+        >>> loss = MarginSoftmaxLoss()(tf.constant([1, -1]), tf.constant([[0.0, 9.0], [5.0, 5.0]]))
+        >>> float(loss) < 0.01
+        True
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, name: str = "margin_softmax", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        if not 0.0 <= label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing!r}")
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Compute the mean cross-entropy of the labelled rows.
+
+        Args:
+            y_true: `[batch]` or `[batch, 1]` int labels, -1 for none.
+            y_pred: `[batch, num_classes]` logits.
+
+        Returns:
+            `[]` float32; 0 if no row has a label.
+        """
+        labels = tf.reshape(tf.cast(y_true, tf.int32), [-1])
+        logits = tf.cast(y_pred, tf.float32)
+        labelled = tf.cast(labels >= 0, tf.float32)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(labels, 0), logits)
+        if self.label_smoothing:
+            to_all = tf.reduce_logsumexp(logits, axis=1) - tf.reduce_mean(logits, axis=1)
+            losses = (1.0 - self.label_smoothing) * losses + self.label_smoothing * to_all
+        # Keras averages the replicas' losses, so each divides by its even share of the labelled rows.
+        share = global_sum(tf.reduce_sum(labelled)) / num_replicas()
+        return tf.math.divide_no_nan(tf.reduce_sum(losses * labelled), share)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns:
+            A dict from which `from_config` makes an equal loss.
+        """
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class LabelledAccuracy(tf.keras.metrics.SparseCategoricalAccuracy):
+    """The share of labelled rows whose largest logit is the target's; rows with the label -1 do not count.
+
+    The logits of a margin head have the margin taken off the target, so this is the accuracy under the margin.
+
+    Args:
+        name: the name of the metric.
+
+    Example:
+        >>> metric = LabelledAccuracy()
+        >>> metric.update_state(tf.constant([1, -1]), tf.constant([[0.0, 9.0], [5.0, 1.0]]))
+        >>> float(metric.result())
+        1.0
+    """
+
+    def __init__(self, name: str = "accuracy", dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype)
+
+    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Any = None) -> Any:
+        """Add one batch.
+
+        Args:
+            y_true: `[batch]` or `[batch, 1]` int labels, -1 for none.
+            y_pred: `[batch, num_classes]` logits.
+            sample_weight: ignored: the label says whether a row counts.
+
+        Returns:
+            The update operation in graph mode.
+        """
+        del sample_weight
+        labels = tf.reshape(tf.cast(y_true, tf.int32), [-1])
+        return super().update_state(labels, y_pred, sample_weight=tf.cast(labels >= 0, tf.float32))

@@ -1,0 +1,294 @@
+from pathlib import Path
+
+import naive_ddl
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ddl_tf.losses import DDLLoss, distribution_distillation, group_similarities, similarity_distribution
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "ddl_golden.npz"
+
+
+def make_batch(groups=2, identities=5, rows=4, dim=16, seed=0, noise=1.0):
+    """Rows of `groups` groups; later groups are noisier, so that their distributions differ."""
+    rng = np.random.default_rng(seed)
+    centers = rng.normal(size=(identities, dim))
+    identity = np.tile(np.repeat(np.arange(identities), rows), groups)
+    group = np.repeat(np.arange(groups), identities * rows)
+    embeddings = centers[identity] + rng.normal(size=(len(identity), dim)) * (0.4 + noise * group[:, None])
+    order = rng.permutation(len(identity))
+    return np.stack([identity, group], 1)[order], (3 * embeddings[order]).astype(np.float32)
+
+
+def loss_and_gradient(loss, y_true, y_pred):
+    y_pred = tf.convert_to_tensor(y_pred)
+    with tf.GradientTape() as tape:
+        tape.watch(y_pred)
+        value = loss(tf.convert_to_tensor(y_true), y_pred)
+    return float(value), tape.gradient(value, y_pred).numpy()
+
+
+@pytest.mark.parametrize("case", [0, 1, 2])
+def test_equals_the_authors_code(case):
+    golden = np.load(GOLDEN)
+
+    def get(key):
+        return golden[f"case{case}/{key}"]
+
+    inputs = [tf.Variable(get(key).astype(np.float32)) for key in ("neg", "first", "second")]
+    with tf.GradientTape() as tape:
+        negative, first, second = (tf.math.l2_normalize(x, -1) for x in inputs)
+        # The authors take the row maximum of the strict upper triangle, zeros included.
+        similarity = tf.matmul(negative, negative, transpose_b=True)
+        upper = tf.linalg.band_part(similarity, 0, -1) - tf.linalg.diag(tf.linalg.diag_part(similarity))
+        negatives = tf.unstack(tf.reduce_max(upper, axis=2))
+        positives = [s[s > 0] for s in tf.unstack(tf.reduce_sum(first * second, axis=2))]
+        terms = distribution_distillation(positives, negatives)
+    gradient = np.stack(tape.gradient(terms.loss, inputs), 1)
+    np.testing.assert_allclose(terms.loss, get("loss"), rtol=1e-5)
+    np.testing.assert_allclose(terms.positive_kl, get("pos_kl").sum(), rtol=1e-4)
+    np.testing.assert_allclose(terms.negative_kl, get("neg_kl").sum(), rtol=1e-4)
+    np.testing.assert_allclose(terms.positive_means, get("pos_mean"), rtol=1e-5)
+    np.testing.assert_allclose(terms.negative_means, get("neg_mean"), rtol=1e-5)
+    np.testing.assert_allclose(terms.positive_distributions, get("pos_hist"), atol=1e-7)
+    np.testing.assert_allclose(terms.negative_distributions, get("neg_hist"), atol=1e-7)
+    np.testing.assert_allclose(gradient, get("grad"), atol=1e-4 * np.abs(get("grad")).max())
+
+
+@pytest.mark.parametrize("students", [1, 2, 4])
+def test_equals_the_naive_twin(students):
+    y_true, y_pred = make_batch(groups=students + 1)
+    expected, _ = naive_ddl.loss(*naive_ddl.similarities(y_pred, y_true[:, 0], y_true[:, 1]))
+    assert float(DDLLoss()(y_true, y_pred)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_every_argument_counts_as_the_twin_says():
+    y_true, y_pred = make_batch()
+    positives, negatives = naive_ddl.similarities(y_pred, y_true[:, 0], y_true[:, 1], threshold=0.3)
+    expected, _ = naive_ddl.loss(
+        positives, negatives, weights=(1.0, 2.0, 3.0), num_nodes=50, low=-1.0, high=1.0, bandwidth=0.05
+    )
+    loss = DDLLoss(1.0, 2.0, 3.0, 50, (-1.0, 1.0), 0.05, 0.3)
+    assert float(loss(y_true, y_pred)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_similarities_equal_the_naive_twin():
+    y_true, y_pred = make_batch(groups=3)
+    y_true[::7, 1] = -1
+    expected = naive_ddl.similarities(y_pred, y_true[:, 0], y_true[:, 1])
+    for found, wanted in zip(group_similarities(y_pred, y_true[:, 0], y_true[:, 1]), expected):
+        for row, wanted_row in zip(found.to_list(), wanted):
+            np.testing.assert_allclose(sorted(row), sorted(wanted_row), atol=1e-6)
+
+
+def test_gradient_equals_finite_differences():
+    y_true, y_pred = make_batch(identities=3, rows=2, dim=4)
+    loss = DDLLoss()
+    _, gradient = loss_and_gradient(loss, y_true, y_pred)
+
+    def naive(embeddings):
+        return naive_ddl.loss(*naive_ddl.similarities(embeddings, y_true[:, 0], y_true[:, 1]))[0]
+
+    for row, column in [(0, 0), (3, 2), (7, 1), (11, 3)]:
+        step = np.zeros_like(y_pred, np.float64)
+        step[row, column] = 1e-5
+        numeric = (naive(y_pred + step) - naive(y_pred - step)) / 2e-5
+        assert gradient[row, column] == pytest.approx(numeric, rel=1e-2, abs=1e-5)
+
+
+def test_teacher_gradient_can_be_stopped():
+    y_true, y_pred = make_batch()
+    for stop in (True, False):
+        loss = DDLLoss(order_weight=0.0, stop_teacher_gradient=stop)
+        _, gradient = loss_and_gradient(loss, y_true, y_pred)
+        assert np.any(gradient[y_true[:, 1] == 1] != 0)
+        assert np.any(gradient[y_true[:, 1] == 0] != 0) != stop
+
+
+def edge_cases():
+    y_true, y_pred = make_batch()
+    teacher_only, student_only, one_identity, nobody = (y_true.copy() for _ in range(4))
+    teacher_only[:, 1], student_only[:, 1], one_identity[:, 0], nobody[:, 1] = 0, 1, 7, -1
+    lonely = y_true.copy()
+    lonely[:, 0] = np.arange(len(lonely))
+    return {
+        "teacher only": (teacher_only, y_pred),
+        "student only": (student_only, y_pred),
+        "a student with a gap before it": (y_true * [1, 3], y_pred),
+        "one identity": (one_identity, y_pred),
+        "no positive pair": (lonely, y_pred),
+        "nobody takes part": (nobody, y_pred),
+        "zero embeddings": (y_true, np.zeros_like(y_pred)),
+        "equal embeddings": (y_true, np.ones_like(y_pred)),
+        "opposite embeddings": (
+            y_true,
+            np.where(np.arange(len(y_pred))[:, None] % 2, 1.0, -1.0) * np.ones_like(y_pred),
+        ),
+        "one row": (y_true[:1], y_pred[:1]),
+        "no row": (y_true[:0], y_pred[:0]),
+    }
+
+
+@pytest.mark.parametrize("name", edge_cases())
+def test_edge_cases_are_finite(name):
+    value, gradient = loss_and_gradient(DDLLoss(), *edge_cases()[name])
+    assert np.isfinite(value)
+    assert np.all(np.isfinite(gradient))
+
+
+def test_missing_terms_are_zero():
+    cases = edge_cases()
+    loss = DDLLoss()
+    terms = loss.terms(*cases["teacher only"])
+    assert float(terms.positive_kl) == float(terms.negative_kl) == 0.0
+    positives, negatives = naive_ddl.similarities(cases["teacher only"][1], *cases["teacher only"][0].T)
+    assert float(terms.order) == pytest.approx(np.mean(negatives[0]) - np.mean(positives[0]), rel=1e-4)
+    terms = loss.terms(*cases["one identity"])
+    assert float(terms.negative_kl) == float(terms.order) == 0.0
+    assert float(terms.positive_kl) > 0.0
+    terms = loss.terms(*cases["no positive pair"])
+    assert float(terms.positive_kl) == float(terms.order) == 0.0
+    assert float(terms.negative_kl) > 0.0
+    for name in ("nobody takes part", "one row", "no row"):
+        value, gradient = loss_and_gradient(loss, *cases[name])
+        assert value == 0.0
+        assert not gradient.any()
+
+
+def test_a_distribution_far_from_the_nodes_does_not_vanish():
+    similarities = tf.Variable([-0.9, -0.95])
+    with tf.GradientTape() as tape:
+        distribution = similarity_distribution(similarities, bandwidth=0.02)
+        value = tf.reduce_sum(distribution * tf.range(1000.0))
+    assert float(tf.reduce_sum(distribution)) == pytest.approx(1.0)
+    assert np.all(np.isfinite(tape.gradient(value, similarities)))
+
+
+def test_distribution_of_nothing_is_zero():
+    assert not similarity_distribution(tf.zeros([0])).numpy().any()
+
+
+def test_serialization_keeps_every_argument():
+    arguments = dict(
+        positive_weight=1.0, negative_weight=2.0, order_weight=3.0, num_nodes=10, similarity_range=(-0.5, 0.5),
+        bandwidth=0.2, positive_threshold=0.1, stop_teacher_gradient=True, gather=False, name="other",
+    )  # fmt: skip
+    loss = DDLLoss(**arguments)
+    again = tf.keras.losses.deserialize(tf.keras.losses.serialize(loss))
+    assert type(again) is DDLLoss
+    assert {key: value for key, value in again.get_config().items() if key in arguments} == arguments
+
+
+@pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16, tf.float64])
+def test_any_float_type(dtype):
+    y_true, y_pred = make_batch()
+    value = DDLLoss()(tf.constant(y_true), tf.cast(y_pred, dtype))
+    assert value.dtype == tf.float32
+    assert float(value) == pytest.approx(float(DDLLoss()(y_true, y_pred)), rel=0.02)
+
+
+@pytest.mark.parametrize("dtype", [tf.int32, tf.int64, tf.float32])
+def test_any_type_of_rows_and_any_batch_in_a_function(dtype):
+    loss = DDLLoss()
+    function = tf.function(
+        loss, input_signature=[tf.TensorSpec([None, 2], dtype), tf.TensorSpec([None, 16], tf.float32)]
+    )
+    for groups in (1, 2, 4):
+        y_true, y_pred = make_batch(groups)
+        value = function(tf.cast(y_true, dtype), y_pred)
+        np.testing.assert_allclose(value, loss(tf.constant(y_true), y_pred), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "argument", [{"num_nodes": 0}, {"bandwidth": 0.0}, {"similarity_range": (1.0, 0.0)}], ids=lambda a: next(iter(a))
+)
+def test_bad_arguments_are_named(argument):
+    ((name, value),) = argument.items()
+    with pytest.raises(ValueError, match=f"{name}.*{value}".replace("(", r"\(").replace(")", r"\)")):
+        DDLLoss(**argument)
+
+
+def test_sample_weight_is_refused():
+    y_true, y_pred = make_batch()
+    with pytest.raises(ValueError, match="group -1"):
+        DDLLoss()(y_true, y_pred, tf.ones([len(y_true)]))
+
+
+def embedding_model(dim=8):
+    return tf.keras.Sequential([tf.keras.Input([16]), tf.keras.layers.Dense(dim, use_bias=False)])
+
+
+def test_trains_alone_and_closes_the_gap():
+    y_true, y_pred = make_batch(identities=8)
+    model = embedding_model()
+    model.compile(tf.keras.optimizers.Adam(0.02), loss=DDLLoss())
+    history = model.fit(y_pred, y_true, batch_size=len(y_true), epochs=30, shuffle=False, verbose=0)
+    assert history.history["loss"][-1] < history.history["loss"][0] - 0.1
+
+
+def test_trains_in_mixed_precision():
+    y_true, y_pred = make_batch()
+    tf.keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        model = embedding_model()
+        model.compile("sgd", loss=DDLLoss())
+        assert np.isfinite(model.train_on_batch(y_pred, y_true))
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.mark.parametrize("rows_of_the_first_replica", [20, 13, 40, 0])
+def test_two_replicas_equal_one_device(two_replicas, rows_of_the_first_replica):
+    y_true, y_pred = make_batch()
+    expected, expected_gradient = loss_and_gradient(DDLLoss(), y_true, y_pred)
+    parts = [slice(0, rows_of_the_first_replica), slice(rows_of_the_first_replica, None)]
+
+    def replica(rows, embeddings):
+        with tf.GradientTape() as tape:
+            tape.watch(embeddings)
+            # Keras divides by the number of replicas and sums the gradients.
+            loss = DDLLoss(reduction="sum")(rows, embeddings)
+            scaled = loss / 2
+        return loss, tape.gradient(scaled, embeddings)
+
+    def distributed(values):
+        return two_replicas.experimental_distribute_values_from_function(
+            lambda context: tf.constant(values[parts[context.replica_id_in_sync_group]])
+        )
+
+    step = tf.function(lambda rows, embeddings: two_replicas.run(replica, (rows, embeddings)))
+    losses, gradients = step(distributed(y_true), distributed(y_pred))
+    for loss in losses.values:
+        assert float(loss) == pytest.approx(expected, rel=1e-5)
+    gradient = np.concatenate([g.numpy() for g in gradients.values])
+    np.testing.assert_allclose(gradient, expected_gradient, atol=1e-6)
+
+
+def test_fit_on_two_replicas_equals_one_device(two_replicas):
+    y_true, y_pred = make_batch()
+    weights = []
+    for strategy in (tf.distribute.get_strategy(), two_replicas):
+        tf.keras.utils.set_random_seed(1)
+        with strategy.scope():
+            model = embedding_model()
+            model.compile(tf.keras.optimizers.SGD(0.5), loss=DDLLoss())
+        # 40 rows in batches of 16: the last batch has 8.
+        history = model.fit(y_pred, y_true, batch_size=16, epochs=2, shuffle=False, verbose=0)
+        assert np.all(np.isfinite(history.history["loss"]))
+        weights.append(model.get_weights()[0])
+    np.testing.assert_allclose(weights[1], weights[0], atol=2e-5)
+
+
+def test_gather_can_be_switched_off(two_replicas):
+    y_true, y_pred = make_batch()
+    rows = two_replicas.experimental_distribute_values_from_function(
+        lambda context: tf.constant(y_true[context.replica_id_in_sync_group :: 2])
+    )
+    embeddings = two_replicas.experimental_distribute_values_from_function(
+        lambda context: tf.constant(y_pred[context.replica_id_in_sync_group :: 2])
+    )
+    loss = DDLLoss(gather=False, reduction="sum")
+    found = tf.function(lambda a, b: two_replicas.run(loss, (a, b)))(rows, embeddings)
+    for k, value in enumerate(found.values):
+        assert float(value) == pytest.approx(float(loss(y_true[k::2], y_pred[k::2])), rel=1e-5)

@@ -110,6 +110,7 @@ def edge_cases():
     y_true, y_pred = make_batch()
     teacher_only, student_only, one_identity, nobody = (y_true.copy() for _ in range(4))
     teacher_only[:, 1], student_only[:, 1], one_identity[:, 0], nobody[:, 1] = 0, 1, 7, -1
+    alternating = np.where(np.arange(len(y_pred))[:, None] % 2, 1.0, -1.0)
     lonely = y_true.copy()
     lonely[:, 0] = np.arange(len(lonely))
     return {
@@ -123,7 +124,7 @@ def edge_cases():
         "equal embeddings": (y_true, np.ones_like(y_pred)),
         "opposite embeddings": (
             y_true,
-            np.where(np.arange(len(y_pred))[:, None] % 2, 1.0, -1.0) * np.ones_like(y_pred),
+            (alternating * np.ones_like(y_pred)).astype(np.float32),
         ),
         "one row": (y_true[:1], y_pred[:1]),
         "no row": (y_true[:0], y_pred[:0]),
@@ -170,10 +171,18 @@ def test_distribution_of_nothing_is_zero():
 
 
 def test_serialization_keeps_every_argument():
-    arguments = dict(
-        positive_weight=1.0, negative_weight=2.0, order_weight=3.0, num_nodes=10, similarity_range=(-0.5, 0.5),
-        bandwidth=0.2, positive_threshold=0.1, stop_teacher_gradient=True, gather=False, name="other",
-    )  # fmt: skip
+    arguments = {
+        "positive_weight": 1.0,
+        "negative_weight": 2.0,
+        "order_weight": 3.0,
+        "num_nodes": 10,
+        "similarity_range": (-0.5, 0.5),
+        "bandwidth": 0.2,
+        "positive_threshold": 0.1,
+        "stop_teacher_gradient": True,
+        "gather": False,
+        "name": "other",
+    }
     loss = DDLLoss(**arguments)
     again = tf.keras.losses.deserialize(tf.keras.losses.serialize(loss))
     assert type(again) is DDLLoss

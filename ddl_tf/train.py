@@ -1,0 +1,25 @@
+"""Train a face recognizer: `python -m ddl_tf.train --flagfile=recipes/X.cfg`.
+
+Margin training (ArcFace or CosFace) first; then, from its checkpoint, fine-tuning with Distribution Distillation
+Loss. The same command again resumes an interrupted run. The results on the verification sets are printed as JSON,
+one line a set.
+"""
+
+import json
+
+from ddl_tf import command
+from ddl_tf.training import TrainSettings, train
+
+
+def main(settings: TrainSettings) -> None:
+    """Train, and print the results.
+
+    Args:
+        settings: the flags.
+    """
+    for result in train(settings):
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    command.run(main, TrainSettings)

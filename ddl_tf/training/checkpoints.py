@@ -1,0 +1,181 @@
+"""Checkpoints to resume from, stops that lose nothing, and losses that are not finite."""
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from ddl_tf.errors import InputError, NotFiniteError
+
+
+class ResumePoint:
+    """The state of a run on disk: weights, optimizer and step.
+
+    Args:
+        directory: where the checkpoints are.
+        model: the compiled recognizer.
+    """
+
+    def __init__(self, directory: Path, model: tf.keras.Model) -> None:
+        self._model = model
+        # The optimizer makes its slots when it is first used, which is too late to restore them all at once.
+        optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+        optimizer.build(model.trainable_variables)
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, step=self.step)
+        self._manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=2)
+
+    @property
+    def latest(self) -> Optional[str]:
+        """The path of the newest checkpoint; None if there is none."""
+        return self._manager.latest_checkpoint
+
+    def restore(self) -> int:
+        """Load the newest checkpoint.
+
+        Returns:
+            The number of steps that it has seen; 0 if there is no checkpoint.
+
+        Raises:
+            InputError: if the checkpoint cannot be read or does not fit the model.
+        """
+        if not self.latest:
+            return 0
+        try:
+            self._manager.checkpoint.restore(self.latest).assert_existing_objects_matched()
+        except (AssertionError, tf.errors.OpError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"the checkpoint {self.latest} cannot be resumed ({reason}); remove the run folder, or that checkpoint "
+                "to resume from an older one"
+            ) from None
+        return int(self.step)
+
+    def save(self, step: int) -> str:
+        """Write a checkpoint.
+
+        Args:
+            step: how many steps the weights have seen.
+
+        Returns:
+            Its path.
+
+        Raises:
+            NotFiniteError: if a weight is not finite; nothing is written then.
+        """
+        for variable in self._model.variables:
+            if variable.dtype.is_floating and not np.all(np.isfinite(variable.numpy())):
+                raise NotFiniteError(
+                    f"weight {variable.name} is not finite after step {step}; the last good checkpoint is "
+                    f"{self.latest or 'none: the run had not reached its first'}"
+                )
+        self.step.assign(step)
+        return self._manager.save(checkpoint_number=step)
+
+
+class StoppedBySignal(Exception):
+    """Training was told to stop, and wrote a checkpoint first.
+
+    Args:
+        number: the signal.
+        step: how many steps the checkpoint has seen.
+    """
+
+    def __init__(self, number: signal.Signals, step: int) -> None:
+        super().__init__(f"stopped by {number.name} after step {step}")
+        self.signal = number
+
+
+class SaveForResume(tf.keras.callbacks.Callback):
+    """Write checkpoints as training goes, and stop cleanly when told to.
+
+    After SIGINT (Ctrl-C) or SIGTERM the running step finishes, a checkpoint is written and `StoppedBySignal` is
+    raised; a second signal ends the process at once, as it would without this callback.
+
+    Args:
+        point: where the state goes.
+        first_step: where this process begins.
+        every: steps between checkpoints.
+        steps_per_epoch: every epoch's end is a checkpoint too.
+    """
+
+    def __init__(self, point: ResumePoint, first_step: int, every: int, steps_per_epoch: int) -> None:
+        super().__init__()
+        self._point = point
+        self._step = first_step
+        self._every = every
+        self._steps_per_epoch = steps_per_epoch
+        self._handlers: dict[signal.Signals, Any] = {}
+        self._stopped_by: Optional[signal.Signals] = None
+
+    def _stop(self, number: int, frame: Optional[FrameType]) -> None:
+        self._stopped_by = signal.Signals(number)
+        self._restore_handlers()
+
+    def _restore_handlers(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def on_train_begin(self, logs: Optional[dict[str, Any]] = None) -> None:
+        """Listen for signals.
+
+        Args:
+            logs: not used.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._handlers[number] = signal.signal(number, self._stop)
+
+    def on_train_batch_end(self, batch: int, logs: Optional[dict[str, Any]] = None) -> None:
+        """Check the losses, and write a checkpoint if it is time.
+
+        Args:
+            batch: the number of the step in its epoch.
+            logs: the running means of the losses and metrics.
+
+        Raises:
+            NotFiniteError: if a loss is not finite.
+            StoppedBySignal: if a signal came.
+        """
+        self._step += 1
+        self._check(logs or {})
+        if self._stopped_by is not None:
+            self._point.save(self._step)
+            raise StoppedBySignal(self._stopped_by, self._step)
+        if self._step % self._every == 0 and self._step % self._steps_per_epoch:
+            self._point.save(self._step)
+
+    def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
+        """Write a checkpoint.
+
+        Args:
+            epoch: from 0.
+            logs: not used.
+        """
+        self._point.save(self._step)
+
+    def on_train_end(self, logs: Optional[dict[str, Any]] = None) -> None:
+        """Listen no longer.
+
+        Args:
+            logs: not used.
+        """
+        self._restore_handlers()
+
+    def _check(self, logs: dict[str, Any]) -> None:
+        """Keras' logs are means since the epoch began: the first that is not finite is of this very step."""
+        losses = {key: float(np.asarray(value)) for key, value in logs.items() if key.endswith("loss")}
+        broken = [key for key, value in losses.items() if not np.isfinite(value)]
+        if not broken:
+            return
+        self._restore_handlers()
+        # The terms say more than their sum, which is named only if it stands alone.
+        terms = [key for key in broken if key != "loss"] or broken
+        raise NotFiniteError(
+            f"{' and '.join(f'{key} is {losses[key]}' for key in terms)} at step {self._step}; the last good "
+            f"checkpoint is {self._point.latest or 'none: the run had not reached its first'}; lower --learning_rate, "
+            "set --clip_norm, or look at the data of that step"
+        )

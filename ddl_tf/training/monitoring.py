@@ -1,0 +1,159 @@
+"""What is watched between epochs: verification sets, similarity distributions, and the log of the run."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from ddl_tf.data.verification import PairSet
+from ddl_tf.evaluation import evaluate_pairs
+from ddl_tf.files import write_aside
+from ddl_tf.losses import group_similarities
+from ddl_tf.models import embedding_model, save_checkpoint
+
+
+class Verification(tf.keras.callbacks.Callback):
+    """Evaluate on verification sets every few epochs, and keep the best and the last checkpoint.
+
+    Its results go into the epoch's logs, `SET/accuracy` and so on, NaN in epochs without an evaluation. Without
+    sets, every epoch's checkpoint counts as the best.
+
+    Args:
+        sets: the verification sets.
+        directory: where `best.keras` and `last.keras` go.
+        every: epochs between evaluations; the last epoch is always evaluated.
+        epochs: of the whole run.
+        best_by: the measure, averaged over the sets, that chooses the best checkpoint: larger is better.
+        best: the best value so far, of a resumed run.
+    """
+
+    measures = ("accuracy", "auc", "eer", "expectation_margin")
+
+    def __init__(
+        self,
+        sets: Sequence[PairSet],
+        directory: Path,
+        every: int,
+        epochs: int,
+        best_by: str = "auc",
+        best: float = -math.inf,
+    ) -> None:
+        super().__init__()
+        self._sets = sets
+        self._directory = directory
+        self._every = every
+        self._epochs = epochs
+        self._best_by = best_by
+        self._best = best
+        self.results: list[dict[str, Any]] = []
+
+    def evaluate(self) -> list[dict[str, Any]]:
+        """Evaluate the model as it stands.
+
+        Returns:
+            The results of each set, as `evaluate_pairs` gives them.
+        """
+        embedder = embedding_model(self.model)
+        self.results = [evaluate_pairs(embedder, pair_set) for pair_set in self._sets]
+        return self.results
+
+    def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
+        """Evaluate, if it is time, and write the checkpoints.
+
+        Args:
+            epoch: from 0.
+            logs: the epoch's results, to which those of the sets are added.
+        """
+        logs = logs if logs is not None else {}
+        due = (epoch + 1) % self._every == 0 or epoch + 1 == self._epochs
+        for pair_set in self._sets:
+            logs.update({f"{pair_set.name}/{measure}": math.nan for measure in self.measures})
+        last = self._directory / "last.keras"
+        save_checkpoint(self.model, last)
+        if not due:
+            return
+        score = math.inf
+        if self._sets:
+            for result in self.evaluate():
+                logs.update({f"{result['set']}/{measure}": result[measure] for measure in self.measures})
+            score = float(np.mean([result[self._best_by] for result in self.results]))
+        if score >= self._best:
+            self._best = score
+            with write_aside(self._directory / "best.keras") as aside:
+                aside.write_bytes(last.read_bytes())
+
+
+class SimilarityMonitor(tf.keras.callbacks.Callback):
+    """Follow the similarity distributions of every group on the same rows, epoch by epoch.
+
+    They go to TensorBoard as histograms, and the last ones to `similarities.npz` for the plot of the run.
+
+    Args:
+        probe: batches of rows with groups, as the pipeline makes them.
+        directory: where `similarities.npz` goes.
+        writer: of TensorBoard.
+    """
+
+    def __init__(self, probe: tf.data.Dataset, directory: Path, writer: tf.summary.SummaryWriter) -> None:
+        super().__init__()
+        self._probe = probe
+        self._directory = directory
+        self._writer = writer
+
+    def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
+        """Measure the similarities.
+
+        Args:
+            epoch: from 0.
+            logs: not used.
+        """
+        embedder = embedding_model(self.model)
+        embeddings = embedder.predict(self._probe.map(lambda inputs, targets: inputs["image"]), verbose=0)
+        rows = np.concatenate([targets["embedding"].numpy() for _, targets in self._probe])
+        # Outliers are part of the picture, so nothing is dropped.
+        similarities = group_similarities(embeddings, rows[:, 0], rows[:, 1], positive_threshold=-2.0)
+        arrays = {}
+        with self._writer.as_default(step=epoch):
+            for kind, groups in zip(("positive", "negative"), similarities):
+                for group in range(groups.nrows()):
+                    arrays[f"{kind}_{group}"] = groups[group].numpy()
+                    tf.summary.histogram(f"similarity/{kind}_{group}", groups[group])
+        self._writer.flush()
+        with write_aside(self._directory / "similarities.npz") as aside, aside.open("wb") as file:
+            np.savez(file, **arrays)
+
+
+class RunLog(tf.keras.callbacks.Callback):
+    """Write the results of every epoch to `log.csv`, whole and atomically.
+
+    Args:
+        path: of the CSV file; a resumed run goes on with the rows of the epochs before `first_epoch`.
+        first_epoch: from 0, the first epoch of this process.
+    """
+
+    def __init__(self, path: Path, first_epoch: int) -> None:
+        super().__init__()
+        self._path = path
+        self._rows: list[dict[str, Any]] = []
+        if path.exists():
+            log = pd.read_csv(path)
+            self._rows = [{str(k): v for k, v in row.items()} for row in log.to_dict("records")][:first_epoch]
+
+    def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
+        """Add the epoch.
+
+        Args:
+            epoch: from 0.
+            logs: its results.
+        """
+        values = {key: float(np.asarray(value)) for key, value in (logs or {}).items()}
+        self._rows.append({"epoch": epoch + 1, "learning_rate": self._learning_rate(), **values})
+        with write_aside(self._path) as aside:
+            pd.DataFrame(self._rows).to_csv(aside, index=False)
+
+    def _learning_rate(self) -> float:
+        return float(np.asarray(self.model.optimizer.learning_rate))

@@ -1,0 +1,123 @@
+"""Plots of a run: its curves, and the similarity distributions that it ended with."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ddl_tf.files import write_aside
+from ddl_tf.losses import similarity_distribution
+from ddl_tf.training.run_folder import RunFolder
+
+TEACHER_COLOUR = "#1b6ca8"
+STUDENT_COLOURS = ("#d1495b", "#edae49", "#66a182", "#8d5a97", "#5c4742")
+LOW, HIGH, NODES = -0.5, 1.0, 300
+
+
+def group_name(group: int) -> str:
+    """Name a group for a person.
+
+    Args:
+        group: 0 = teacher, 1..K = students.
+
+    Returns:
+        "teacher (easy)", "student 1 (hard)", ...
+    """
+    return "teacher (easy)" if group == 0 else f"student {group} (hard)"
+
+
+def group_colour(group: int) -> str:
+    """Choose the colour of a group, the same in all plots.
+
+    Args:
+        group: 0 = teacher, 1..K = students.
+
+    Returns:
+        A colour of matplotlib.
+    """
+    return TEACHER_COLOUR if group == 0 else STUDENT_COLOURS[(group - 1) % len(STUDENT_COLOURS)]
+
+
+def draw_distributions(axes: Axes, similarities: Mapping[str, np.ndarray]) -> None:
+    """Draw each group's positive and negative similarity distributions with their expectations.
+
+    Args:
+        axes: where to draw.
+        similarities: `positive_0`, `negative_0`, `positive_1`, ... -> `[count]`.
+    """
+    t = LOW + np.arange(NODES) * (HIGH - LOW) / NODES
+    margins = {}
+    for group in sorted({int(key.rsplit("_", 1)[1]) for key in similarities}):
+        means = {}
+        for kind, style in (("positive", "-"), ("negative", "--")):
+            values = similarities.get(f"{kind}_{group}", np.empty(0))
+            if not len(values):
+                continue
+            density = similarity_distribution(values, NODES, (LOW, HIGH), 0.03).numpy() * NODES / (HIGH - LOW)
+            label = f"{group_name(group)}, {kind if kind == 'positive' else 'hardest negative'}s"
+            axes.plot(t, density, style, color=group_colour(group), label=label)
+            axes.axvline(float(np.mean(values)), color=group_colour(group), linestyle=":", linewidth=0.8)
+            means[kind] = float(np.mean(values))
+        if len(means) == 2:
+            margins[group] = means["positive"] - means["negative"]
+    title = ", ".join(f"{group_name(group)} {margin:.2f}" for group, margin in margins.items())
+    axes.set_title(f"expectation margin E[S+] - E[S-]: {title}", fontsize=9)
+    axes.set_xlabel("cosine similarity")
+    axes.set_ylabel("density")
+    axes.set_xlim(LOW, HIGH)
+    axes.legend(fontsize=8)
+
+
+def _curves(log: pd.DataFrame) -> Figure:
+    """One panel for each kind of quantity, over the epochs."""
+    panels = {
+        "loss": [c for c in log if c == "loss" or c.endswith("_loss")],
+        "DDL terms": [c for c in log if c.endswith(("positive_kl", "negative_kl", "_order"))],
+        "expectation margin": [c for c in log if "margin_" in c or "gap_" in c],
+        "overlap with the teacher": [c for c in log if "overlap" in c],
+        "verification accuracy": [c for c in log if c.endswith("/accuracy")],
+        "verification AUC": [c for c in log if c.endswith("/auc")],
+        "learning rate": ["learning_rate"],
+    }
+    shown = {title: columns for title, columns in panels.items() if columns}
+    rows = -(-len(shown) // 2)
+    figure = Figure(figsize=(11, 3 * rows), layout="constrained")
+    for position, (title, columns) in enumerate(shown.items()):
+        axes = figure.add_subplot(rows, 2, position + 1)
+        for column in columns:
+            values = log[column].dropna()
+            axes.plot(log.loc[values.index, "epoch"], values, marker="." if len(values) < 30 else "", label=column)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure atomically.
+
+    Args:
+        figure: to write.
+        path: the suffix says the format.
+    """
+    with write_aside(path) as aside:
+        figure.savefig(aside, dpi=110)
+
+
+def plot_run(folder: RunFolder) -> None:
+    """Draw `curves.png`, and `similarities.png` if the run had groups, into the run folder.
+
+    Args:
+        folder: of the run.
+    """
+    save_figure(_curves(pd.read_csv(folder.log)), folder.path / "curves.png")
+    similarities = folder.path / "similarities.npz"
+    if similarities.exists():
+        figure = Figure(figsize=(8, 4), layout="constrained")
+        with np.load(similarities) as arrays:
+            draw_distributions(figure.add_subplot(), dict(arrays))
+        save_figure(figure, folder.path / "similarities.png")

@@ -1,0 +1,229 @@
+"""A training run from its settings: data, model, fit, and what remains in the run folder."""
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any, Optional
+
+import tensorflow as tf
+
+from ddl_tf.data.augmentation import build_augmentation
+from ddl_tf.data.pipeline import training_dataset
+from ddl_tf.data.sampling import StreamSampler, StreamSizes
+from ddl_tf.data.store import Faces
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation import find_checkpoint, load_sets
+from ddl_tf.files import write_aside
+from ddl_tf.layers import ArcFace, CosFace, MarginHead
+from ddl_tf.losses import DDLLoss, LabelledAccuracy, MarginSoftmaxLoss, ddl_metrics
+from ddl_tf.models import build_recognizer, initialise_from
+from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, StoppedBySignal
+from ddl_tf.training.monitoring import RunLog, SimilarityMonitor, Verification
+from ddl_tf.training.optimizers import build_optimizer, build_schedule
+from ddl_tf.training.plots import plot_run
+from ddl_tf.training.progress import Progress
+from ddl_tf.training.run_folder import RunFolder
+from ddl_tf.training.settings import TrainSettings
+
+HEADS = {"arcface": ArcFace, "cosface": CosFace}
+# Pairs of each group that the similarity monitor follows, and batches that they come in.
+PROBE_PAIRS, PROBE_BATCHES = 64, 4
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def build_head(settings: TrainSettings, num_classes: int) -> MarginHead:
+    """Make the margin head of a run.
+
+    Args:
+        settings: of the run.
+        num_classes: the number of identities.
+
+    Returns:
+        The head, with its own default margin if the settings have none.
+    """
+    margin = {} if settings.margin is None else {"margin": settings.margin}
+    return HEADS[settings.head](num_classes, scale=settings.scale, **margin)
+
+
+def build_loss(settings: TrainSettings) -> DDLLoss:
+    """Make the Distribution Distillation Loss of a run.
+
+    Args:
+        settings: of the run.
+
+    Returns:
+        The loss; without `--ddl` it serves the metrics alone.
+    """
+    return DDLLoss(**_loss_arguments(settings))
+
+
+def _loss_arguments(settings: TrainSettings) -> dict[str, Any]:
+    return {
+        "positive_weight": settings.positive_weight,
+        "negative_weight": settings.negative_weight,
+        "order_weight": settings.order_weight,
+        "num_nodes": settings.num_nodes,
+        "similarity_range": (settings.similarity_low, settings.similarity_high),
+        "bandwidth": settings.bandwidth,
+        "positive_threshold": settings.positive_threshold,
+        "stop_teacher_gradient": settings.stop_teacher_gradient,
+    }
+
+
+def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per_epoch: int, num_students: int) -> None:
+    """Give a recognizer its losses, metrics and optimizer.
+
+    Args:
+        model: the recognizer.
+        settings: of the run.
+        steps_per_epoch: for the schedule.
+        num_students: groups beside the teacher's; 0 if the batches have no groups.
+    """
+    schedule = build_schedule(
+        settings.schedule,
+        settings.learning_rate,
+        settings.epochs * steps_per_epoch,
+        round(settings.warmup_epochs * steps_per_epoch),
+        settings.end_learning_rate,
+        settings.polynomial_power,
+        [round(epoch * steps_per_epoch) for epoch in settings.decay_epochs],
+        settings.decay_factor,
+    )
+    optimizer = build_optimizer(
+        settings.optimizer, schedule, settings.momentum, settings.weight_decay, settings.clip_norm
+    )
+    losses: dict[str, tf.keras.losses.Loss] = {"logits": MarginSoftmaxLoss(settings.label_smoothing)}
+    loss_weights = {"logits": 1.0}
+    metrics: dict[str, list[tf.keras.metrics.Metric]] = {"logits": [LabelledAccuracy()]}
+    if settings.ddl:
+        losses["embedding"] = build_loss(settings)
+        loss_weights["embedding"] = settings.ddl_weight
+    if num_students:
+        metrics["embedding"] = ddl_metrics(num_students, **_loss_arguments(settings))
+    model.compile(optimizer, loss=losses, loss_weights=loss_weights, metrics=metrics)
+
+
+def _segments(first_step: int, epochs: int, steps_per_epoch: int) -> list[tuple[int, int]]:
+    """The steps still to do, cut so that Keras can fit each with whole epochs, or with a part of a single one."""
+    end = epochs * steps_per_epoch
+    boundary = min(-(-first_step // steps_per_epoch) * steps_per_epoch, end)
+    return [(a, b) for a, b in ((first_step, boundary), (boundary, end)) if a < b]
+
+
+def train(settings: TrainSettings, strategy: Optional[tf.distribute.Strategy] = None) -> list[dict[str, Any]]:
+    """Train a recognizer, or go on with a run that was interrupted.
+
+    Args:
+        settings: of the run.
+        strategy: on which devices; by default a MirroredStrategy over all GPUs, or the CPU where there is none.
+
+    Returns:
+        The results on the verification sets at the end, as `evaluate_pairs` gives them.
+
+    Raises:
+        InputError: for settings or data that cannot be used.
+        NotFiniteError: if a loss or weight is not finite.
+        SystemExit: if a signal stopped the run before its end.
+    """
+    folder = RunFolder(Path(settings.run_dir or ""))
+    sizes = StreamSizes(
+        settings.shuffled_rows,
+        settings.rows_per_group,
+        settings.pairs_per_group,
+        settings.pairs_across,
+        settings.classify_pairs,
+    )
+    faces = Faces(settings.train_data)
+    sampler = StreamSampler(faces.index, sizes, settings.seed)
+    sets = load_sets(settings)
+    folder.open(settings)
+    if folder.results.exists():
+        _say(f"{folder.path} is complete")
+        return json.loads(folder.results.read_text())
+
+    strategy = strategy or tf.distribute.MirroredStrategy()
+    if sampler.num_rows % strategy.num_replicas_in_sync:
+        raise InputError(
+            f"the batch of {sampler.num_rows} rows cannot be split evenly among {strategy.num_replicas_in_sync} "
+            "replicas: change --shuffled_rows, --rows_per_group or --pairs_per_group"
+        )
+    tf.keras.utils.set_random_seed(settings.seed)
+    tf.keras.mixed_precision.set_global_policy(settings.precision)
+    steps_per_epoch = settings.steps_per_epoch or sampler.steps_per_epoch
+    num_students = max(len(sampler.groups) - 1, 0)
+    image_size = (settings.image_size, settings.image_size)
+    with strategy.scope():
+        model = build_recognizer(
+            settings.backbone,
+            faces.num_identities,
+            head=build_head(settings, faces.num_identities),
+            embedding_size=settings.embedding_size,
+            input_shape=(*image_size, 3),
+            dropout=settings.dropout,
+        )
+        compile_recognizer(model, settings, steps_per_epoch, num_students)
+        point = ResumePoint(folder.resume, model)
+        first_step = point.restore()
+        if not first_step and settings.init_checkpoint:
+            checkpoint = find_checkpoint(settings.init_checkpoint)
+            _say(f"from {checkpoint}: {', '.join(initialise_from(model, checkpoint))}")
+    _say(
+        f"{len(faces)} images of {faces.num_identities} identities; batches of {sampler.num_rows} rows on "
+        f"{strategy.num_replicas_in_sync} device(s); {settings.epochs} epochs of {steps_per_epoch} steps"
+        + (f"; resumed at step {first_step}" if first_step else "")
+    )
+    augment = build_augmentation(settings.flip, settings.augmentation_strength)
+
+    best = folder.best(settings.best_by) if first_step else None
+    verification = Verification(
+        sets,
+        folder.checkpoints,
+        settings.evaluate_every,
+        settings.epochs,
+        settings.best_by,
+        -math.inf if best is None else best,
+    )
+    saver = SaveForResume(point, first_step, settings.checkpoint_steps, steps_per_epoch)
+    total_steps = settings.epochs * steps_per_epoch
+    callbacks: list[tf.keras.callbacks.Callback] = [
+        Progress(total_steps, first_step, sampler.num_rows),
+        verification,
+        RunLog(folder.log, first_step // steps_per_epoch),
+        tf.keras.callbacks.TensorBoard(str(folder.tensorboard), write_graph=False),
+    ]
+    if num_students:
+        monitor_sampler = StreamSampler(faces.index, StreamSizes(pairs_per_group=PROBE_PAIRS), settings.seed + 1)
+        probe = training_dataset(
+            faces, monitor_sampler, build_augmentation(flip=False), image_size, 0, PROBE_BATCHES, settings.seed
+        )
+        writer = tf.summary.create_file_writer(str(folder.tensorboard / "similarities"))
+        callbacks.append(SimilarityMonitor(probe.cache(), folder.path, writer))
+    # Last, so that a checkpoint is only written when all of the epoch's results are on disk.
+    callbacks.append(saver)
+
+    segments = _segments(first_step, settings.epochs, steps_per_epoch)
+    try:
+        for start, end in segments:
+            model.fit(
+                training_dataset(faces, sampler, augment, image_size, start, end, settings.seed),
+                initial_epoch=start // steps_per_epoch,
+                epochs=end // steps_per_epoch,
+                steps_per_epoch=min(steps_per_epoch, end - start),
+                callbacks=callbacks,
+                verbose=0,
+            )
+    except StoppedBySignal as stop:
+        _say(f"{stop}; the same command goes on from there")
+        raise SystemExit(128 + stop.signal) from None
+    if not segments:
+        # The run was killed between its last checkpoint and its results.
+        verification.set_model(model)
+        verification.evaluate()
+    plot_run(folder)
+    with write_aside(folder.results) as aside:
+        aside.write_text(json.dumps(verification.results, indent=2) + "\n")
+    return verification.results

@@ -1,0 +1,108 @@
+"""What a training run is: the settings that become the flags of `python -m ddl_tf.train`."""
+
+import dataclasses
+from typing import Optional
+
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.sets import VerificationSets
+from ddl_tf.settings import setting
+
+SCHEDULES = ("constant", "cosine", "step", "polynomial")
+OPTIMIZERS = ("sgd", "adamw")
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+HEADS = ("arcface", "cosface")
+
+
+@dataclasses.dataclass
+class TrainSettings(VerificationSets):
+    """The settings of one training run; see each field's help text.
+
+    The verification sets of `VerificationSets` are evaluated while training.
+    """
+
+    run_dir: Optional[str] = setting(None, "Folder of the run; the same command again resumes it.")
+    train_data: list[str] = setting([], "Stored sets (made by ddl_tf.prepare) to train on, taken together.")
+    seed: int = setting(0, "Seed of the weights, the sampling and the augmentation.")
+
+    backbone: str = setting(
+        "iresnet50", "Name of the backbone: iresnet18|34|50|100, mobilefacenet, plain_..., keras_cv:NAME."
+    )
+    embedding_size: int = setting(512, "Length of the embedding.")
+    image_size: int = setting(112, "Height and width of the training images, in pixels.")
+    head: str = setting("arcface", "Margin head.", choices=HEADS)
+    margin: Optional[float] = setting(None, "Margin of the head; the head's own default if not given.")
+    scale: float = setting(64.0, "Scale of the head's logits.")
+    dropout: float = setting(0.0, "Dropout before the embedding.")
+    init_checkpoint: Optional[str] = setting(None, "Checkpoint (.keras) or run folder to start from.")
+
+    shuffled_rows: int = setting(0, "Classified rows of a batch drawn from all images alike, each once an epoch.")
+    rows_per_group: int = setting(0, "Classified rows of a batch of each group, of different identities.")
+    pairs_per_group: int = setting(0, "Positive pairs (two rows each) of a batch of each group.")
+    pairs_across: bool = setting(False, "Whether a hard pair is one hard and one easy image, not two hard ones.")
+    classify_pairs: bool = setting(False, "Whether the rows of the pairs are classified too.")
+    flip: bool = setting(True, "Whether half of the training images are mirrored.")
+    augmentation_strength: float = setting(0.0, "Strength of the photometric augmentation, 0 (off) to 1.")
+
+    ddl: bool = setting(False, "Whether to train with Distribution Distillation Loss beside the margin softmax.")
+    ddl_weight: float = setting(1.0, "Weight of the whole DDL beside the margin softmax.")
+    positive_weight: float = setting(0.1, "Weight of DDL's positive KL term.")
+    negative_weight: float = setting(0.02, "Weight of DDL's negative KL term.")
+    order_weight: float = setting(0.5, "Weight of DDL's order term.")
+    num_nodes: int = setting(1000, "Nodes of DDL's histograms.")
+    similarity_low: float = setting(0.0, "Lower end of DDL's nodes.")
+    similarity_high: float = setting(1.0, "Upper end of DDL's nodes.")
+    bandwidth: float = setting(0.1, "Standard deviation of DDL's histogram kernel.")
+    positive_threshold: float = setting(0.0, "Positive pairs with a similarity at or below it are dropped.")
+    stop_teacher_gradient: bool = setting(False, "Whether DDL's KL terms leave the teacher alone.")
+
+    epochs: int = setting(20, "Number of epochs.")
+    steps_per_epoch: Optional[int] = setting(None, "Steps of an epoch; by default until every image was drawn once.")
+    optimizer: str = setting("sgd", "Optimizer.", choices=OPTIMIZERS)
+    learning_rate: float = setting(0.1, "Learning rate after the warm-up.")
+    momentum: float = setting(0.9, "Momentum of SGD.")
+    weight_decay: float = setting(
+        5e-4,
+        "Weight decay, not on batch norm and biases: L2 in the gradient for sgd (as PyTorch), decoupled for adamw.",
+    )
+    schedule: str = setting("cosine", "How the learning rate falls after the warm-up.", choices=SCHEDULES)
+    warmup_epochs: float = setting(0.0, "Epochs over which the learning rate rises from 0.")
+    decay_epochs: list[float] = setting([], "Epochs after which the step schedule multiplies the rate by decay_factor.")
+    decay_factor: float = setting(0.1, "Factor of the step schedule.")
+    end_learning_rate: float = setting(0.0, "Where the cosine and polynomial schedules end.")
+    polynomial_power: float = setting(2.0, "Power of the polynomial schedule.")
+    label_smoothing: float = setting(0.0, "Label smoothing of the margin softmax.")
+    clip_norm: Optional[float] = setting(None, "Largest norm of the gradient of all weights; not clipped if not given.")
+    precision: str = setting("float32", "Precision policy.", choices=PRECISIONS)
+
+    evaluate_every: int = setting(1, "Epochs between evaluations on the verification sets.")
+    best_by: str = setting(
+        "auc", "Measure that chooses the best checkpoint, averaged over the sets.", choices=("accuracy", "auc")
+    )
+    checkpoint_steps: int = setting(500, "Steps between checkpoints for resuming; each epoch's end is one too.")
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the data.
+
+        Raises:
+            InputError: naming the setting and its value.
+        """
+        if not self.run_dir:
+            raise InputError("no run folder: name it with --run_dir=DIR")
+        if not self.train_data:
+            raise InputError("no training set: name stored sets with --train_data=DIR[,DIR] (made by ddl_tf.prepare)")
+        for name in ("epochs", "evaluate_every", "checkpoint_steps", "image_size", "embedding_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("steps_per_epoch", "learning_rate", "clip_norm", "scale"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise InputError(f"--{name} must be above 0, got {value}")
+        for name in ("weight_decay", "warmup_epochs", "momentum", "end_learning_rate"):
+            if getattr(self, name) < 0:
+                raise InputError(f"--{name} must not be negative, got {getattr(self, name)}")
+        if self.warmup_epochs > self.epochs:
+            raise InputError(f"--warmup_epochs={self.warmup_epochs} is longer than --epochs={self.epochs}")
+        if self.schedule == "step" and not self.decay_epochs:
+            raise InputError("--schedule=step needs --decay_epochs, the epochs after which the rate falls")
+        if self.ddl and not (self.pairs_per_group or self.rows_per_group):
+            raise InputError("--ddl needs rows with groups: set --pairs_per_group (and --rows_per_group) above 0")

@@ -1,0 +1,161 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from ddl_tf.data.sampling import StreamSampler, StreamSizes
+from ddl_tf.errors import InputError
+
+
+def make_index(identities=30, images=8, students=1, seed=0):
+    """Every identity has images in every group, in random order."""
+    rng = np.random.default_rng(seed)
+    index = pd.DataFrame(
+        {
+            "identity": np.repeat(np.arange(identities), images),
+            "group": np.tile(np.arange(images) % (students + 1), identities),
+        }
+    )
+    return index.iloc[rng.permutation(len(index))].reset_index(drop=True)
+
+
+@pytest.fixture
+def index():
+    return make_index()
+
+
+PAPER = StreamSizes(per_group=8, pairs_per_group=6)
+
+
+def test_rows_are_of_their_identity_and_group(index):
+    sampler = StreamSampler(index, PAPER)
+    rows = sampler.rows(3)
+    assert all(len(column) == sampler.num_rows == 2 * (8 + 12) for column in rows)
+    np.testing.assert_array_equal(index["identity"].to_numpy()[rows.record], rows.identity)
+    np.testing.assert_array_equal(index["group"].to_numpy()[rows.record], rows.group)
+
+
+@pytest.mark.parametrize("students", [1, 3])
+def test_streams_have_their_sizes_and_different_identities(students):
+    sampler = StreamSampler(make_index(students=students), PAPER)
+    assert sampler.groups == list(range(students + 1))
+    for step in range(20):
+        rows = sampler.rows(step)
+        for group in sampler.groups:
+            mine = rows.group == group
+            classified = rows.identity[mine & (rows.label >= 0)]
+            assert len(classified) == len(set(classified)) == 8
+            pairs = rows.identity[mine & (rows.label < 0)]
+            identities, counts = np.unique(pairs, return_counts=True)
+            assert len(identities) == 6
+            assert set(counts) == {2}
+
+
+def test_the_two_images_of_a_pair_differ(index):
+    sampler = StreamSampler(index, StreamSizes(pairs_per_group=10))
+    for step in range(50):
+        records = sampler.rows(step).record
+        assert len(set(records)) == len(records)
+
+
+def test_pairs_across_hold_one_image_of_either_group(index):
+    sampler = StreamSampler(index, StreamSizes(pairs_per_group=10, pairs_across=True))
+    own_group = index["group"].to_numpy()
+    for step in range(10):
+        rows = sampler.rows(step)
+        hard = rows.group == 1
+        assert hard.sum() == 20
+        for identity in np.unique(rows.identity[hard]):
+            of_pair = own_group[rows.record[hard & (rows.identity == identity)]]
+            assert sorted(of_pair) == [0, 1]
+        assert set(own_group[rows.record[~hard]]) == {0}
+
+
+def test_pairs_can_be_classified(index):
+    rows = StreamSampler(index, StreamSizes(pairs_per_group=4, classify_pairs=True)).rows(0)
+    np.testing.assert_array_equal(rows.label, rows.identity)
+
+
+def test_identities_of_a_group_are_drawn_equally_often():
+    """One identity has most of the images, and is drawn no more often than the others."""
+    index = pd.DataFrame({"identity": [0] * 500 + [1, 2, 3, 4], "group": [0] * 504})
+    sampler = StreamSampler(index, StreamSizes(per_group=1), seed=1)
+    drawn = np.concatenate([sampler.rows(step).identity for step in range(3000)])
+    counts = np.bincount(drawn)
+    assert np.all(np.abs(counts - 600) < 5 * np.sqrt(600))
+
+
+def test_shuffled_rows_see_every_image_once_an_epoch(index):
+    sampler = StreamSampler(index, StreamSizes(shuffled=48))
+    epochs = [np.concatenate([sampler.rows(5 * epoch + step).record for step in range(5)]) for epoch in range(3)]
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(len(index)))
+    assert not np.array_equal(epochs[0], epochs[1])
+    rows = sampler.rows(0)
+    assert set(rows.group) == {-1}
+    np.testing.assert_array_equal(rows.label, rows.identity)
+
+
+@pytest.mark.parametrize("size", [7, 500])
+def test_steps_across_the_end_of_an_epoch_lose_and_repeat_nothing(index, size):
+    sampler = StreamSampler(index, StreamSizes(shuffled=size))
+    records = np.concatenate([sampler.rows(step).record for step in range(len(index))])
+    assert set(np.bincount(records, minlength=len(index))) == {size}
+
+
+def test_a_step_depends_on_the_seed_and_itself_alone(index):
+    sizes = StreamSizes(shuffled=5, per_group=3, pairs_per_group=2)
+    forwards, backwards = StreamSampler(index, sizes, seed=4), StreamSampler(index, sizes, seed=4)
+    steps = range(60)
+    ahead = [forwards.rows(step) for step in steps]
+    behind = [backwards.rows(step) for step in reversed(steps)][::-1]
+    for a, b in zip(ahead, behind):
+        for x, y in zip(a, b):
+            np.testing.assert_array_equal(x, y)
+    assert not np.array_equal(ahead[0].record, ahead[1].record)
+    assert not np.array_equal(ahead[0].record, StreamSampler(index, sizes, seed=5).rows(0).record)
+
+
+def test_streams_are_mixed_so_that_replicas_share_them(index):
+    group = StreamSampler(index, PAPER).rows(0).group
+    assert set(group[: len(group) // 2]) == set(group[len(group) // 2 :]) == {0, 1}
+
+
+def test_more_rows_than_identities_take_every_identity():
+    rows = StreamSampler(make_index(5, 4), StreamSizes(per_group=12)).rows(0)
+    for group in (0, 1):
+        counts = np.bincount(rows.identity[rows.group == group], minlength=5)
+        assert set(counts) == {2, 3}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "steps"),
+    [(StreamSizes(shuffled=50), 5), (StreamSizes(per_group=24), 5), (StreamSizes(pairs_per_group=12), 5)],
+)
+def test_steps_per_epoch(index, sizes, steps):
+    assert StreamSampler(index, sizes).steps_per_epoch == steps
+
+
+@pytest.mark.parametrize(
+    ("index", "sizes", "message"),
+    [
+        (make_index(0, 0), PAPER, "no images"),
+        (make_index().assign(group=-1), PAPER, "groups \\[\\]"),
+        (make_index().assign(group=2), PAPER, "groups \\[2\\]"),
+        (make_index(5, 2), PAPER, "group 0 has no positive pair"),
+        (
+            make_index(5, 1).assign(group=[0, 0, 0, 1, 1]),
+            StreamSizes(pairs_per_group=1, pairs_across=True),
+            "no positive",
+        ),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(index, sizes, message):
+    with pytest.raises(InputError, match=message):
+        StreamSampler(index, sizes)
+
+
+def test_bad_sizes_are_named():
+    with pytest.raises(InputError, match=r"per_group.*-1"):
+        StreamSizes(per_group=-1)
+    with pytest.raises(InputError, match="must have rows"):
+        StreamSizes()

@@ -1,0 +1,92 @@
+import naive_ddl
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_ddl import make_batch
+
+from ddl_tf.losses import DDLLoss, DDLTerm, DistributionOverlap, ExpectationMargin, MarginGap, ddl_metrics
+
+
+@pytest.fixture
+def batch():
+    return make_batch(groups=3)
+
+
+def expected_values(y_true, y_pred):
+    positives, negatives = naive_ddl.similarities(y_pred, y_true[:, 0], y_true[:, 1])
+    loss, terms = naive_ddl.loss(positives, negatives)
+    p, q = ([naive_ddl.histogram(s) for s in kind] for kind in (positives, negatives))
+    margins = [np.mean(s) - np.mean(n) for s, n in zip(positives, negatives)]
+    values = dict(zip(("positive_kl", "negative_kl", "order"), terms))
+    values.update({"loss": loss, **{f"margin_{g}": margin for g, margin in enumerate(margins)}})
+    for k in (1, 2):
+        values[f"gap_{k}"] = margins[0] - margins[k]
+        values[f"positive_overlap_{k}"] = np.minimum(p[0], p[k]).sum()
+        values[f"negative_overlap_{k}"] = np.minimum(q[0], q[k]).sum()
+    return values
+
+
+def test_equal_the_naive_twin(batch):
+    expected = expected_values(*batch)
+    metrics = [*ddl_metrics(num_students=2), DDLTerm("loss")]
+    assert {metric.name for metric in metrics} == set(expected)
+    for metric in metrics:
+        metric.update_state(*batch)
+        assert float(metric.result()) == pytest.approx(expected[metric.name], rel=1e-3, abs=1e-5), metric.name
+
+
+def test_mean_over_batches_without_those_that_lack_the_group(batch):
+    y_true, y_pred = batch
+    without_students = np.where(y_true[:, 1:] > 0, -1, y_true[:, 1:])
+    lacking = np.concatenate([y_true[:, :1], without_students], 1)
+    for metric in (MarginGap(1), DistributionOverlap(2), ExpectationMargin(2)):
+        metric.update_state(lacking, y_pred)
+        assert float(metric.result()) == 0.0
+        metric.update_state(y_true, y_pred)
+        assert float(metric.result()) == pytest.approx(expected_values(*batch)[metric.name], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        DDLTerm("order", bandwidth=0.2),
+        ExpectationMargin(1),
+        MarginGap(2),
+        DistributionOverlap(1, "negative", num_nodes=50),
+    ],
+    ids=lambda metric: type(metric).__name__,
+)
+def test_serialization_keeps_the_value(metric, batch):
+    again = tf.keras.metrics.deserialize(tf.keras.metrics.serialize(metric))
+    assert type(again) is type(metric)
+    for each in (metric, again):
+        each.update_state(*batch)
+    assert float(again.result()) == float(metric.result()) != 0.0
+
+
+def test_in_fit_on_two_replicas_as_on_one(two_replicas, batch):
+    y_true, y_pred = batch
+    results = []
+    for strategy in (tf.distribute.get_strategy(), two_replicas):
+        tf.keras.utils.set_random_seed(0)
+        with strategy.scope():
+            model = tf.keras.Sequential([tf.keras.Input([16]), tf.keras.layers.Dense(8, use_bias=False)])
+            model.compile("sgd", loss=DDLLoss(), metrics=ddl_metrics(2))
+        results.append(model.evaluate(y_pred, y_true, batch_size=len(y_true), verbose=0, return_dict=True))
+    assert set(results[0]) == {metric.name for metric in ddl_metrics(2)} | {"loss"}
+    for name, value in results[0].items():
+        assert results[1][name] == pytest.approx(value, rel=1e-4), name
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: DDLTerm("kl"), "term.*'kl'"),
+        (lambda: ExpectationMargin(-1), "group.*-1"),
+        (lambda: MarginGap(0), "student.*0"),
+        (lambda: DistributionOverlap(1, "both"), "kind.*'both'"),
+    ],
+)
+def test_bad_arguments_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

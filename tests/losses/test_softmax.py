@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ddl_tf.losses import LabelledAccuracy, MarginSoftmaxLoss
+
+
+def naive(labels, logits, smoothing):
+    """Mean cross-entropy over the labelled rows, row by row, in float64."""
+    losses = []
+    for label, row in zip(labels, logits.astype(np.float64)):
+        if label < 0:
+            continue
+        log_softmax = row - np.log(np.sum(np.exp(row - row.max()))) - row.max()
+        target = np.full(len(row), smoothing / len(row))
+        target[label] += 1 - smoothing
+        losses.append(-np.sum(target * log_softmax))
+    return np.mean(losses) if losses else 0.0
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(-1, 7, 20)
+    assert (labels == -1).any()
+    return labels, (rng.normal(size=(20, 7)) * 8).astype(np.float32)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("column", [False, True])
+def test_equals_the_naive_twin(batch, smoothing, column):
+    labels, logits = batch
+    y_true = labels[:, None] if column else labels
+    assert float(MarginSoftmaxLoss(smoothing)(y_true, logits)) == pytest.approx(naive(*batch, smoothing), rel=1e-5)
+
+
+@pytest.mark.parametrize("rows", [0, 5])
+def test_no_labelled_row_gives_zero_loss_and_gradient(rows):
+    logits = tf.Variable(tf.ones([rows, 3]))
+    with tf.GradientTape() as tape:
+        loss = MarginSoftmaxLoss()(tf.fill([rows], -1), logits)
+    assert float(loss) == 0.0
+    assert not tape.gradient(loss, logits).numpy().any()
+
+
+def test_replicas_with_unequal_labels_add_up_to_one_device(two_replicas, batch):
+    labels, logits = batch
+    labels = np.where(np.arange(20) < 12, labels, -1)
+    part = {0: slice(0, 10), 1: slice(10, 20)}
+
+    def of_replica(values):
+        return two_replicas.experimental_distribute_values_from_function(
+            lambda context: tf.constant(values[part[context.replica_id_in_sync_group]])
+        )
+
+    losses = tf.function(lambda a, b: two_replicas.run(MarginSoftmaxLoss(reduction="sum"), (a, b)))(
+        of_replica(labels), of_replica(logits)
+    )
+    mean = np.mean([float(loss) for loss in losses.values])
+    assert mean == pytest.approx(naive(labels, logits, 0.0), rel=1e-5)
+
+
+def test_serialization():
+    again = tf.keras.losses.deserialize(tf.keras.losses.serialize(MarginSoftmaxLoss(0.2)))
+    assert again.label_smoothing == 0.2
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0])
+def test_bad_smoothing_is_named(value):
+    with pytest.raises(ValueError, match=f"label_smoothing.*{value}"):
+        MarginSoftmaxLoss(value)
+
+
+def test_accuracy_counts_labelled_rows_only(batch):
+    labels, logits = batch
+    metric = LabelledAccuracy()
+    metric.update_state(labels, logits)
+    kept = labels >= 0
+    assert float(metric.result()) == pytest.approx(np.mean(logits[kept].argmax(1) == labels[kept]))
+    metric.reset_state()
+    metric.update_state(np.full(4, -1), logits[:4])
+    assert float(metric.result()) == 0.0

@@ -17,6 +17,7 @@ warnings.filterwarnings("ignore", module="tensorflow_addons")
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 from absl import app, flags  # noqa: E402
+from absl import logging as absl_logging  # noqa: E402
 
 from ddl_tf.errors import InputError, NotFiniteError  # noqa: E402
 from ddl_tf.settings import define_flags, from_flags  # noqa: E402
@@ -61,6 +62,8 @@ def run(main: Callable[[Any], Any], settings_class: type) -> None:
     define_flags(settings_class)
 
     def parsed(arguments: list[str]) -> None:
+        # absl's `app.run` turns on the INFO messages of TensorFlow's own modules.
+        absl_logging.set_verbosity(absl_logging.WARNING)
         if len(arguments) > 1:
             _fail(
                 f"unexpected argument {arguments[1]!r}: everything is given as --flag=value; see --help",

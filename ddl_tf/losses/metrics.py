@@ -12,6 +12,23 @@ TERMS = ("positive_kl", "negative_kl", "order", "loss")
 KINDS = ("positive", "negative")
 
 
+class _Terms:
+    """The terms of the last batch, for metrics that look at one batch in turn."""
+
+    def __init__(self, loss: DDLLoss) -> None:
+        self._loss = loss
+        self._last: tuple[Any, ...] = (None, None, None)
+
+    def of(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> DistributionTerms:
+        # One read and one write of the tuple, for replicas that are traced in threads.
+        rows, embeddings, terms = self._last
+        if rows is not y_true or embeddings is not y_pred:
+            terms = self._loss.terms(y_true, tf.stop_gradient(y_pred))
+            if tf.is_symbolic_tensor(y_pred):
+                self._last = (y_true, y_pred, terms)
+        return terms
+
+
 class _DistributionMetric(tf.keras.metrics.Mean):
     """The mean over batches of one number that is read off the distributions.
 
@@ -24,7 +41,7 @@ class _DistributionMetric(tf.keras.metrics.Mean):
 
     def __init__(self, name: str, dtype: Any = None, **loss_arguments: Any) -> None:
         super().__init__(name=name, dtype=dtype)
-        self._loss = DDLLoss(**loss_arguments)
+        self._terms = _Terms(DDLLoss(**loss_arguments))
         self._loss_arguments = loss_arguments
 
     @abc.abstractmethod
@@ -45,7 +62,7 @@ class _DistributionMetric(tf.keras.metrics.Mean):
             The update operation in graph mode.
         """
         del sample_weight
-        value, exists = self.measure(self._loss.terms(y_true, tf.stop_gradient(y_pred)))
+        value, exists = self.measure(self._terms.of(y_true, y_pred))
         return super().update_state(tf.where(exists, value, 0.0), sample_weight=tf.cast(exists, tf.float32))
 
     def get_config(self) -> dict[str, Any]:
@@ -276,4 +293,7 @@ def ddl_metrics(num_students: int = 1, **loss_arguments: Any) -> list[tf.keras.m
     for student in range(1, num_students + 1):
         metrics.append(MarginGap(student, **loss_arguments))
         metrics += [DistributionOverlap(student, kind, **loss_arguments) for kind in KINDS]
+    shared = _Terms(DDLLoss(**loss_arguments))
+    for metric in metrics:
+        metric._terms = shared
     return metrics

@@ -142,11 +142,14 @@ class SaveForResume(tf.keras.callbacks.Callback):
         """
         self._step += 1
         self._check(logs or {})
+        # At the end of an epoch its results come first: `on_epoch_end` is called next.
+        if self._step % self._steps_per_epoch and (self._stopped_by is not None or self._step % self._every == 0):
+            self._save()
+
+    def _save(self) -> None:
+        self._point.save(self._step)
         if self._stopped_by is not None:
-            self._point.save(self._step)
             raise StoppedBySignal(self._stopped_by, self._step)
-        if self._step % self._every == 0 and self._step % self._steps_per_epoch:
-            self._point.save(self._step)
 
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
         """Write a checkpoint.
@@ -154,8 +157,11 @@ class SaveForResume(tf.keras.callbacks.Callback):
         Args:
             epoch: from 0.
             logs: not used.
+
+        Raises:
+            StoppedBySignal: if a signal came.
         """
-        self._point.save(self._step)
+        self._save()
 
     def on_train_end(self, logs: Optional[dict[str, Any]] = None) -> None:
         """Listen no longer.

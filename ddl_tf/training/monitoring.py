@@ -51,14 +51,22 @@ class Verification(tf.keras.callbacks.Callback):
         self._best = best
         self.results: list[dict[str, Any]] = []
 
+    def set_model(self, model: tf.keras.Model) -> None:
+        """Take the model; its embedding part is traced once for all evaluations.
+
+        Args:
+            model: the recognizer.
+        """
+        super().set_model(model)
+        self._embedder = embedding_model(model)
+
     def evaluate(self) -> list[dict[str, Any]]:
         """Evaluate the model as it stands.
 
         Returns:
             The results of each set, as `evaluate_pairs` gives them.
         """
-        embedder = embedding_model(self.model)
-        self.results = [evaluate_pairs(embedder, pair_set) for pair_set in self._sets]
+        self.results = [evaluate_pairs(self._embedder, pair_set) for pair_set in self._sets]
         return self.results
 
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
@@ -104,6 +112,15 @@ class SimilarityMonitor(tf.keras.callbacks.Callback):
         self._directory = directory
         self._writer = writer
 
+    def set_model(self, model: tf.keras.Model) -> None:
+        """Take the model; its embedding part is traced once.
+
+        Args:
+            model: the recognizer.
+        """
+        super().set_model(model)
+        self._embedder = embedding_model(model)
+
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
         """Measure the similarities.
 
@@ -111,8 +128,7 @@ class SimilarityMonitor(tf.keras.callbacks.Callback):
             epoch: from 0.
             logs: not used.
         """
-        embedder = embedding_model(self.model)
-        embeddings = embedder.predict(self._probe.map(lambda inputs, targets: inputs["image"]), verbose=0)
+        embeddings = self._embedder.predict(self._probe.map(lambda inputs, targets: inputs["image"]), verbose=0)
         rows = np.concatenate([targets["embedding"].numpy() for _, targets in self._probe])
         # Outliers are part of the picture, so nothing is dropped.
         similarities = group_similarities(embeddings, rows[:, 0], rows[:, 1], positive_threshold=-2.0)
@@ -156,4 +172,5 @@ class RunLog(tf.keras.callbacks.Callback):
             pd.DataFrame(self._rows).to_csv(aside, index=False)
 
     def _learning_rate(self) -> float:
-        return float(np.asarray(self.model.optimizer.learning_rate))
+        """Of the step that was just done: Keras keeps what the schedule gave."""
+        return float(tf.keras.backend.get_value(self.model.optimizer.learning_rate))

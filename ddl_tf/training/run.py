@@ -13,9 +13,9 @@ from ddl_tf.data.pipeline import training_dataset
 from ddl_tf.data.sampling import StreamSampler, StreamSizes
 from ddl_tf.data.store import Faces
 from ddl_tf.errors import InputError
-from ddl_tf.evaluation import find_checkpoint, load_sets
+from ddl_tf.evaluation.model import find_checkpoint
+from ddl_tf.evaluation.sets import load_sets
 from ddl_tf.files import write_aside
-from ddl_tf.layers import ArcFace, CosFace, MarginHead
 from ddl_tf.losses import DDLLoss, LabelledAccuracy, MarginSoftmaxLoss, ddl_metrics
 from ddl_tf.models import build_recognizer, initialise_from
 from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, StoppedBySignal
@@ -26,27 +26,12 @@ from ddl_tf.training.progress import Progress
 from ddl_tf.training.run_folder import RunFolder
 from ddl_tf.training.settings import TrainSettings
 
-HEADS = {"arcface": ArcFace, "cosface": CosFace}
 # Pairs of each group that the similarity monitor follows, and batches that they come in.
 PROBE_PAIRS, PROBE_BATCHES = 64, 4
 
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def build_head(settings: TrainSettings, num_classes: int) -> MarginHead:
-    """Make the margin head of a run.
-
-    Args:
-        settings: of the run.
-        num_classes: the number of identities.
-
-    Returns:
-        The head, with its own default margin if the settings have none.
-    """
-    margin = {} if settings.margin is None else {"margin": settings.margin}
-    return HEADS[settings.head](num_classes, scale=settings.scale, **margin)
 
 
 def build_loss(settings: TrainSettings) -> DDLLoss:
@@ -160,10 +145,12 @@ def train(settings: TrainSettings, strategy: Optional[tf.distribute.Strategy] = 
         model = build_recognizer(
             settings.backbone,
             faces.num_identities,
-            head=build_head(settings, faces.num_identities),
+            head=settings.head,
             embedding_size=settings.embedding_size,
             input_shape=(*image_size, 3),
             dropout=settings.dropout,
+            margin=settings.margin,
+            scale=settings.scale,
         )
         compile_recognizer(model, settings, steps_per_epoch, num_students)
         point = ResumePoint(folder.resume, model)

@@ -5,12 +5,12 @@ from typing import Optional
 
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.sets import VerificationSets
+from ddl_tf.models import HEADS
 from ddl_tf.settings import setting
 
 SCHEDULES = ("constant", "cosine", "step", "polynomial")
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
-HEADS = ("arcface", "cosface")
 
 
 @dataclasses.dataclass
@@ -29,7 +29,7 @@ class TrainSettings(VerificationSets):
     )
     embedding_size: int = setting(512, "Length of the embedding.")
     image_size: int = setting(112, "Height and width of the training images, in pixels.")
-    head: str = setting("arcface", "Margin head.", choices=HEADS)
+    head: str = setting("arcface", "Margin head.", choices=tuple(HEADS))
     margin: Optional[float] = setting(None, "Margin of the head; the head's own default if not given.")
     scale: float = setting(64.0, "Scale of the head's logits.")
     dropout: float = setting(0.0, "Dropout before the embedding.")

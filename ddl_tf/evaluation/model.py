@@ -1,0 +1,98 @@
+"""From the path that a user gives to an embedding model."""
+
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from ddl_tf.errors import InputError
+from ddl_tf.models import embedding_model, load_checkpoint
+
+
+class _Served(tf.keras.layers.Layer):
+    """An exported model as a layer."""
+
+    def __init__(self, exported: Any) -> None:
+        super().__init__(trainable=False)
+        self._exported = exported
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        return self._exported(images)
+
+
+def _is_exported(path: Path) -> bool:
+    return (path / "saved_model.pb").is_file()
+
+
+def find_checkpoint(path: str) -> Path:
+    """Find the checkpoint that a path stands for.
+
+    Args:
+        path: a `.keras` file, or the folder of a training run, which stands for its best checkpoint
+            (`checkpoints/best.keras`), or the last one if there is no best.
+
+    Returns:
+        The `.keras` file.
+
+    Raises:
+        InputError: if there is none.
+    """
+    given = Path(path)
+    if given.is_file():
+        return given
+    if not given.exists():
+        raise InputError(f"no model at {path}: give a .keras checkpoint or the folder of a training run")
+    if _is_exported(given):
+        raise InputError(
+            f"{path} is an exported model, not a checkpoint: give the .keras file or run folder it came from"
+        )
+    for name in ("best.keras", "last.keras"):
+        if (given / "checkpoints" / name).is_file():
+            return given / "checkpoints" / name
+    raise InputError(
+        f"no checkpoint in {path}: a training run has checkpoints/best.keras or checkpoints/last.keras, "
+        "an exported model saved_model.pb (give its version folder)"
+    )
+
+
+def load_checkpoint_embedding(path: str) -> tf.keras.Model:
+    """Load the embedding model of a checkpoint, without its head.
+
+    Args:
+        path: as for `find_checkpoint`.
+
+    Returns:
+        image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`, not normalised.
+
+    Raises:
+        InputError: if there is no checkpoint, or it cannot be loaded.
+    """
+    return embedding_model(load_checkpoint(str(find_checkpoint(path))))
+
+
+def load_embedding_model(path: str) -> tf.keras.Model:
+    """Load an embedding model from whatever holds one: a checkpoint, a training run, or an exported model.
+
+    Args:
+        path: a `.keras` file, the folder of a training run, or the version folder of an exported model.
+
+    Returns:
+        image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`. That of an exported model
+        has unit norm.
+
+    Raises:
+        InputError: if there is no model, or it cannot be loaded.
+    """
+    if not _is_exported(Path(path)):
+        return load_checkpoint_embedding(path)
+    try:
+        exported = tf.saved_model.load(path)
+        (function,) = exported.__call__.concrete_functions
+        (shape,) = (argument.shape for argument in function.structured_input_signature[0])
+    except (AttributeError, ValueError, OSError, tf.errors.OpError) as error:
+        raise InputError(
+            f"{path} holds no embedding model of `python -m ddl_tf.export` ({type(error).__name__}: {error}); "
+            "export it again"
+        ) from None
+    image = tf.keras.Input(shape[1:])
+    return tf.keras.Model(image, _Served(exported)(image))

@@ -1,0 +1,95 @@
+"""Plots of verification results."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.roc import eer, roc_curve
+
+SAME, DIFFERENT = "#1b7f5c", "#c4473a"
+
+
+@dataclasses.dataclass(frozen=True)
+class Similarities:
+    """The similarities of a set's pairs.
+
+    Attributes:
+        name: the name of the set.
+        similarity: `[pairs]` cosines, -1..1.
+        same: `[pairs]` bool.
+    """
+
+    name: str
+    similarity: np.ndarray
+    same: np.ndarray
+
+
+def check_format(path: str) -> None:
+    """Refuse a file name whose ending is no format of a picture.
+
+    Args:
+        path: where a figure is to be saved.
+
+    Raises:
+        InputError: if matplotlib cannot write it.
+    """
+    formats = FigureCanvasAgg.get_supported_filetypes()
+    if Path(path).suffix[1:].lower() not in formats:
+        raise InputError(
+            f"plot {path}: the name must end in .png, .pdf, .svg or another of {', '.join(sorted(formats))}"
+        )
+
+
+def _draw_roc(axes: Axes, pairs: Similarities) -> None:
+    far, tar = roc_curve(pairs.similarity, pairs.same)
+    lowest = 0.5 / np.sum(~pairs.same)
+    axes.step(np.maximum(far, lowest), tar, where="post", color="#2f4b8f")
+    rate = eer(far, tar)
+    axes.plot([rate], [1 - rate], "o", color="#2f4b8f", label=f"EER {rate:.2%}")
+    axes.set(xscale="log", xlim=(lowest, 1), ylim=(0, 1.02))
+    axes.set(xlabel="false accept rate", ylabel="true accept rate", title=f"{pairs.name}: ROC")
+    axes.legend(loc="lower right")
+
+
+def _draw_distributions(axes: Axes, pairs: Similarities) -> None:
+    # Rounding puts the similarity of equal images just above 1.
+    similarity = np.clip(pairs.similarity, -1, 1)
+    bins = np.linspace(min(-0.5, similarity.min()), 1, 61).tolist()
+    for wanted, color, text in ((True, SAME, "same"), (False, DIFFERENT, "different")):
+        chosen = similarity[pairs.same == wanted]
+        axes.hist(chosen, bins=bins, density=True, color=color, alpha=0.55, label=f"{text}, mean {chosen.mean():.2f}")
+        axes.axvline(chosen.mean(), color=color, linestyle="--", linewidth=1)
+    counts = f"{np.sum(pairs.same)} same, {np.sum(~pairs.same)} different pairs"
+    axes.set(xlabel="cosine similarity", ylabel="density", title=f"{pairs.name}: {counts}")
+    # Room for the legend above the distributions.
+    axes.set(xlim=(bins[0], bins[-1]), ylim=(0, 1.25 * axes.get_ylim()[1]))
+    axes.legend(loc="upper left", ncols=2)
+
+
+def verification_figure(sets: Sequence[Similarities]) -> Figure:
+    """Draw, for each set, its ROC and the distributions of its same and different similarities.
+
+    Args:
+        sets: at least one; one row of the figure for each.
+
+    Returns:
+        The figure, with `savefig`. The global state of pyplot is not touched.
+
+    Example:
+        >>> pairs = Similarities("lfw", np.array([0.8, 0.7, 0.1, 0.0]), np.array([True, True, False, False]))
+        >>> verification_figure([pairs]).savefig("lfw.png")
+    """
+    figure = Figure(figsize=(11, 3.8 * len(sets)), layout="constrained")
+    FigureCanvasAgg(figure)
+    for row, pairs in zip(figure.subplots(len(sets), 2, squeeze=False), sets):
+        _draw_roc(row[0], pairs)
+        _draw_distributions(row[1], pairs)
+        for axes in row:
+            axes.grid(alpha=0.3)
+    return figure

@@ -1,0 +1,49 @@
+"""The settings that choose verification sets, shared by the commands that evaluate."""
+
+import dataclasses
+from collections import Counter
+from typing import Optional
+
+from ddl_tf.data.verification import PairSet, read_bin, read_cfp, read_lfw, read_stored
+from ddl_tf.errors import InputError
+from ddl_tf.settings import setting
+
+
+@dataclasses.dataclass
+class VerificationSets:
+    """Which verification sets to evaluate on; a command's settings inherit these fields."""
+
+    bin: list[str] = setting([], "InsightFace verification files (.bin), comma-separated.")
+    cfp_root: Optional[str] = setting(None, "Folder of CFP, with images/ and protocol/.")
+    cfp_protocols: list[str] = setting(["FF", "FP"], "CFP protocols: FF (frontal-frontal), FP (frontal-profile).")
+    cfp_folds: list[int] = setting(list(range(1, 11)), "CFP's official folds to evaluate on, of 1 to 10.")
+    lfw_root: Optional[str] = setting(None, "Folder of LFW, a folder of images per person; needs --lfw_pairs.")
+    lfw_pairs: Optional[str] = setting(None, "LFW's list of pairs, such as pairs.txt; needs --lfw_root.")
+    pairs: list[str] = setting([], "Verification sets stored by `python -m ddl_tf.prepare`, comma-separated folders.")
+
+
+def load_sets(settings: VerificationSets) -> list[PairSet]:
+    """Open the chosen verification sets: .bin files, then CFP, LFW, and stored sets, each in the order given.
+
+    Args:
+        settings: which ones.
+
+    Returns:
+        The sets, none if none is chosen.
+
+    Raises:
+        InputError: if a set cannot be read, the choice is incomplete, or two sets have one name.
+    """
+    for flag, other in (("lfw_root", "lfw_pairs"), ("lfw_pairs", "lfw_root")):
+        if getattr(settings, flag) and not getattr(settings, other):
+            raise InputError(f"--{flag}={getattr(settings, flag)} without --{other}: LFW needs both")
+    sets = [read_bin(path) for path in settings.bin]
+    if settings.cfp_root:
+        sets += [read_cfp(settings.cfp_root, protocol, settings.cfp_folds) for protocol in settings.cfp_protocols]
+    if settings.lfw_root and settings.lfw_pairs:
+        sets.append(read_lfw(settings.lfw_root, settings.lfw_pairs))
+    sets += [read_stored(path) for path in settings.pairs]
+    for name, count in Counter(one.name for one in sets).items():
+        if count > 1:
+            raise InputError(f"{count} verification sets are named {name!r}: rename a file, or evaluate them apart")
+    return sets

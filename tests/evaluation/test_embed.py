@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.embed import embed_images, image_size
+from ddl_tf.evaluation.images import decode_image, resize_images
+
+
+def _unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 64])
+def test_sum_of_the_image_and_its_mirror_image(tiny_model, pictures, batch_size):
+    encoded, pixels = pictures
+    plain = tiny_model(pixels.astype(np.float32), training=False).numpy()
+    mirrored = tiny_model(pixels[:, :, ::-1].astype(np.float32), training=False).numpy()
+    flipped = embed_images(tiny_model, encoded, batch_size=batch_size)
+    np.testing.assert_allclose(flipped, _unit(plain + mirrored), atol=1e-5)
+    alone = embed_images(tiny_model, encoded, flip=False, batch_size=batch_size)
+    np.testing.assert_allclose(alone, _unit(plain), atol=1e-5)
+    assert np.abs(alone - flipped).max() > 0.01
+
+
+def test_on_two_replicas(two_replicas, tiny_model, pictures):
+    with two_replicas.scope():
+        replicated = tf.keras.models.clone_model(tiny_model)
+    replicated.set_weights(tiny_model.get_weights())
+    expected = embed_images(tiny_model, pictures[0])
+    np.testing.assert_allclose(embed_images(replicated, pictures[0], batch_size=4), expected, atol=1e-5)
+
+
+def test_images_are_read_one_after_the_other(tiny_model, pictures):
+    class Lazy:
+        def __init__(self):
+            self.asked = []
+
+        def __len__(self):
+            return len(pictures[0])
+
+        def __getitem__(self, index):
+            self.asked.append(index)
+            return pictures[0][index]
+
+    lazy = Lazy()
+    np.testing.assert_array_equal(embed_images(tiny_model, lazy), embed_images(tiny_model, pictures[0]))
+    assert lazy.asked == list(range(len(pictures[0])))
+
+
+def test_no_images(tiny_model):
+    assert embed_images(tiny_model, []).shape == (0, 8)
+
+
+@pytest.mark.parametrize("broken", [b"", b"not an image", b"\xff\xd8\xff\xe0 a JPEG's first bytes"])
+@pytest.mark.parametrize("index", [0, 13])
+def test_undecodable_image_is_named(tiny_model, pictures, broken, index):
+    encoded = list(pictures[0])
+    encoded[index] = broken
+    with pytest.raises(InputError, match=f"^verification set lfw: image {index} .*{len(broken)} bytes") as error:
+        embed_images(tiny_model, encoded, "lfw", batch_size=4)
+    assert "\n" not in str(error.value)
+
+
+def test_unreadable_image_keeps_its_own_error(tiny_model, pictures):
+    class Missing(list):
+        def __getitem__(self, index):
+            if index == 9:
+                raise FileNotFoundError(2, "No such file", "face9.jpg")
+            return super().__getitem__(index)
+
+    with pytest.raises(FileNotFoundError, match=r"face9\.jpg"):
+        embed_images(tiny_model, Missing(pictures[0]), batch_size=4)
+
+
+def test_not_finite(tiny_model, pictures):
+    broken = tf.keras.models.clone_model(tiny_model)
+    broken.set_weights([np.full_like(weights, np.nan) for weights in tiny_model.get_weights()])
+    with pytest.raises(InputError, match=r"set cfp_ff: .*image 0 is not finite \(21 of 21"):
+        embed_images(broken, pictures[0], "cfp_ff")
+
+
+def test_zero_embeddings_stay_zero(tiny_model, pictures):
+    silent = tf.keras.models.clone_model(tiny_model)
+    silent.set_weights([np.zeros_like(weights) for weights in tiny_model.get_weights()])
+    np.testing.assert_array_equal(embed_images(silent, pictures[0]), np.zeros([21, 8]))
+
+
+def test_bad_batch_size(tiny_model, pictures):
+    with pytest.raises(InputError, match="batch size 0"):
+        embed_images(tiny_model, pictures[0], batch_size=0)
+
+
+def test_image_size(tiny_model):
+    assert image_size(tiny_model) == (16, 16)
+    any_size = tf.keras.Sequential([tf.keras.Input([None, None, 3]), tf.keras.layers.GlobalAveragePooling2D()])
+    with pytest.raises(InputError, match=r"\(None, None, None, 3\): expected .* fixed size"):
+        image_size(any_size)
+
+
+def test_formats_decode_to_rgb():
+    pixels = np.random.RandomState(1).randint(0, 256, [5, 7, 3]).astype(np.uint8)
+    np.testing.assert_array_equal(decode_image(tf.io.encode_png(pixels)), pixels)
+    assert decode_image(tf.io.encode_jpeg(pixels)).shape == (5, 7, 3)
+    grey = decode_image(tf.io.encode_png(pixels[:, :, :1]))
+    np.testing.assert_array_equal(grey, np.repeat(pixels[:, :, :1], 3, axis=2))
+
+
+def test_resize_leaves_the_size_alone_and_averages_otherwise():
+    pixels = np.random.RandomState(1).randint(0, 256, [2, 12, 12, 3]).astype(np.uint8)
+    np.testing.assert_array_equal(resize_images(pixels, (12, 12)), pixels.astype(np.float32))
+    fine = np.indices([64, 64]).sum(axis=0)[:, :, np.newaxis] % 2 * 255 * np.ones(3)
+    # A checkerboard of single pixels is grey from afar; without antialiasing it would stay black and white.
+    np.testing.assert_allclose(resize_images(fine, (8, 8)), 127.5, atol=8)
+
+
+def test_images_of_another_size(tiny_model):
+    large = tf.io.encode_png(np.random.RandomState(1).randint(0, 256, [40, 30, 3]).astype(np.uint8)).numpy()
+    resized = tf.image.resize(tf.io.decode_png(large)[np.newaxis], [16, 16], antialias=True)
+    expected = _unit(tiny_model(resized, training=False).numpy())
+    np.testing.assert_allclose(embed_images(tiny_model, [large], flip=False), expected, atol=1e-5)

@@ -1,0 +1,36 @@
+import json
+
+import pytest
+
+from ddl_tf.evaluation.reports import json_line, results_table
+
+
+def _result(**changes):
+    values = {
+        "set": "lfw",
+        "pairs": 6000,
+        "accuracy": 0.99625,
+        "accuracy_std": 0.00291,
+        "threshold_accuracy": 0.997,
+        "auc": 0.9991,
+        "eer": 0.0042,
+    }
+    rates = {"1e-1": 0.9998, "1e-2": 0.9961, "1e-3": 0.9912, "1e-4": 0.9}
+    return {**values, "tar": rates, "expectation_margin": 0.61834, **changes}
+
+
+def test_table_is_aligned():
+    header, first, second = results_table([_result(), _result(set="cfp_fp", accuracy=1.0)]).splitlines()
+    assert header.split()[0] == "set"
+    assert len(header) == len(first) == len(second)
+    assert "99.62 +- 0.29" in first
+    assert second.split()[0] == "cfp_fp"
+    assert second.split()[-1] == "0.618"
+
+
+def test_json_is_one_line_without_nan():
+    line = json_line(_result())
+    assert "\n" not in line
+    assert json.loads(line) == _result()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        json_line(_result(auc=float("nan")))

@@ -1,0 +1,214 @@
+import subprocess
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ddl_tf.errors import InputError
+from ddl_tf.models import build_recognizer, embedding_model, load_checkpoint
+from ddl_tf.serving import describe_signatures, export_model
+
+# Runs in a process of its own, where ddl_tf cannot be imported.
+RELOAD = """
+import os, sys
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "ddl_tf":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Blocked())
+try:
+    import ddl_tf
+except ModuleNotFoundError:
+    pass
+else:
+    sys.exit("ddl_tf is not blocked")
+import numpy as np
+import tensorflow as tf
+served = tf.saved_model.load(sys.argv[1])
+images = np.load(sys.argv[2])
+encoded = tf.stack([tf.io.encode_png(image) for image in images])
+np.savez(
+    sys.argv[3],
+    default=served.signatures["serving_default"](image=images)["embedding"],
+    bytes=served.signatures["serving_bytes"](image_bytes=encoded)["embedding"],
+)
+"""
+
+
+def _unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A tiny recognizer whose batch norm statistics are not the initial ones."""
+    tf.keras.utils.set_random_seed(0)
+    model = build_recognizer("plain_small", 10, embedding_size=64, input_shape=(32, 32, 3))
+    for layer in model._flatten_layers():
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.moving_mean.assign(tf.random.normal(layer.moving_mean.shape, stddev=0.1))
+    path = str(tmp_path_factory.mktemp("run") / "tiny.keras")
+    model.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.RandomState(0).randint(0, 256, [5, 32, 32, 3]).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def embedder(checkpoint):
+    return embedding_model(load_checkpoint(checkpoint))
+
+
+@pytest.fixture(scope="module")
+def exported(embedder, tmp_path_factory):
+    return export_model(embedder, "faces", str(tmp_path_factory.mktemp("saved_models")))
+
+
+@pytest.fixture(scope="module")
+def signatures(exported):
+    # The loaded module must outlive its signatures.
+    loaded = tf.saved_model.load(str(exported))
+
+    def call(name, tensor):
+        (key,) = loaded.signatures[name].structured_input_signature[1]
+        return loaded.signatures[name](**{key: tensor})["embedding"].numpy()
+
+    return {name: partial(call, name) for name in loaded.signatures}
+
+
+def test_both_signatures_in_a_process_without_ddl_tf(embedder, exported, images, tmp_path):
+    np.save(tmp_path / "images.npy", images)
+    paths = [str(exported), str(tmp_path / "images.npy"), str(tmp_path / "out.npz")]
+    subprocess.run([sys.executable, "-c", RELOAD, *paths], check=True)
+    expected = _unit(embedder(images.astype(np.float32), training=False).numpy())
+    with np.load(tmp_path / "out.npz") as out:
+        np.testing.assert_allclose(out["default"], expected, atol=1e-5)
+        np.testing.assert_allclose(out["bytes"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [0, 1, 3])
+def test_any_batch(signatures, embedder, images, batch):
+    rows = signatures["serving_default"](tf.constant(images[:batch]))
+    encoded = tf.constant([tf.io.encode_png(image).numpy() for image in images[:batch]], tf.string, [batch])
+    from_bytes = signatures["serving_bytes"](encoded)
+    assert rows.dtype == from_bytes.dtype == np.float32
+    assert rows.shape == from_bytes.shape == (batch, embedder.output_shape[-1])
+    np.testing.assert_allclose(rows, from_bytes, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), np.ones(batch), atol=1e-5)
+
+
+def test_other_sizes_are_resized(signatures, embedder):
+    random = np.random.RandomState(0)
+    large, wide = (random.randint(0, 256, [*size, 3]).astype(np.uint8) for size in ((64, 64), (30, 50)))
+    expected = _unit(
+        np.concatenate(
+            [embedder(tf.image.resize(image[np.newaxis], [32, 32], antialias=True)).numpy() for image in (large, wide)]
+        )
+    )
+    for image, row in zip((large, wide), expected):
+        served = signatures["serving_default"](tf.constant(image[np.newaxis]))
+        np.testing.assert_allclose(served[0], row, atol=1e-5)
+    # Encoded images of one batch may have different sizes.
+    encoded = tf.constant([tf.io.encode_png(image).numpy() for image in (large, wide)])
+    np.testing.assert_allclose(signatures["serving_bytes"](encoded), expected, atol=1e-5)
+
+
+def test_jpeg(signatures, embedder, images):
+    encoded = tf.io.encode_jpeg(images[0])
+    decoded = tf.cast(tf.io.decode_jpeg(encoded), tf.float32)[tf.newaxis]
+    served = signatures["serving_bytes"](encoded[tf.newaxis])
+    np.testing.assert_allclose(served, _unit(embedder(decoded).numpy()), atol=1e-5)
+
+
+def test_flip(embedder, images, tmp_path):
+    path = export_model(embedder, "faces", str(tmp_path), flip=True)
+    served = tf.saved_model.load(str(path)).signatures["serving_default"]
+    plain, mirrored = (
+        embedder(rows.astype(np.float32), training=False).numpy() for rows in (images, images[:, :, ::-1])
+    )
+    np.testing.assert_allclose(served(image=tf.constant(images))["embedding"], _unit(plain + mirrored), atol=1e-5)
+    again = served(image=tf.constant(images[:, :, ::-1]))["embedding"]
+    np.testing.assert_allclose(again, _unit(plain + mirrored), atol=1e-5)
+
+
+def test_only_inference_is_exported(embedder, exported):
+    loaded = tf.saved_model.load(str(exported))
+    assert sum(int(np.prod(w.shape)) for w in loaded.weights) == embedder.count_params()
+    for signature in loaded.signatures.values():
+        names, keywords = signature.structured_input_signature
+        assert names == ()
+        assert list(keywords) in (["image"], ["image_bytes"])
+    assert not (exported / "keras_metadata.pb").exists()
+
+
+def test_saved_model_cli_runs_it(exported, images, embedder, tmp_path):
+    np.save(tmp_path / "images.npy", images)
+    command = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "run", "--dir", str(exported)]
+    inputs = ["--tag_set", "serve", "--signature_def", "serving_default", "--inputs", f"image={tmp_path}/images.npy"]
+    subprocess.run([*command, *inputs, "--outdir", str(tmp_path)], check=True, capture_output=True)
+    expected = _unit(embedder(images.astype(np.float32), training=False).numpy())
+    np.testing.assert_allclose(np.load(tmp_path / "embedding.npy"), expected, atol=1e-5)
+
+
+def test_described_signatures(exported, embedder):
+    dim = embedder.output_shape[-1]
+    assert describe_signatures(str(exported)) == [
+        f"serving_bytes: image_bytes string (None,) -> embedding float32 (None, {dim})",
+        f"serving_default: image uint8 (None, None, None, 3) -> embedding float32 (None, {dim})",
+    ]
+
+
+@pytest.fixture
+def pooling():
+    return tf.keras.Sequential([tf.keras.Input([8, 8, 3]), tf.keras.layers.GlobalAveragePooling2D()])
+
+
+def test_versions_increment(pooling, tmp_path):
+    assert export_model(pooling, "faces", str(tmp_path)) == tmp_path / "faces" / "1"
+    assert export_model(pooling, "faces", str(tmp_path)) == tmp_path / "faces" / "2"
+    (tmp_path / "faces" / "9").mkdir()
+    (tmp_path / "faces" / "notes").mkdir()
+    assert export_model(pooling, "faces", str(tmp_path)) == tmp_path / "faces" / "10"
+    assert sorted(p.name for p in (tmp_path / "faces").iterdir()) == ["1", "10", "2", "9", "notes"]
+    # A server of another user reads it.
+    assert (tmp_path / "faces" / "10").stat().st_mode & 0o055 == (tmp_path / "faces").stat().st_mode & 0o055
+
+
+def test_zero_embeddings_stay_zero(pooling, tmp_path):
+    served = tf.saved_model.load(str(export_model(pooling, "faces", str(tmp_path)))).signatures["serving_default"]
+    black = served(image=tf.zeros([2, 8, 8, 3], tf.uint8))["embedding"]
+    np.testing.assert_array_equal(black, np.zeros([2, 3]))
+
+
+def test_a_failed_export_leaves_no_version(pooling, tmp_path, monkeypatch):
+    save = tf.saved_model.save
+
+    def full_disk(module, path, **options):
+        save(module, path, **options)
+        raise OSError(28, "No space left on device", path)
+
+    monkeypatch.setattr(tf.saved_model, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        export_model(pooling, "faces", str(tmp_path))
+    assert list((tmp_path / "faces").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "../up", "a/b", "-x", "a b"])
+def test_bad_names(pooling, tmp_path, name):
+    with pytest.raises(InputError, match=r"^model name "):
+        export_model(pooling, name, str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_fixed_size(tmp_path):
+    model = tf.keras.Sequential([tf.keras.Input([None, None, 3]), tf.keras.layers.GlobalAveragePooling2D()])
+    with pytest.raises(InputError, match="fixed size"):
+        export_model(model, "faces", str(tmp_path))

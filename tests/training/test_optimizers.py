@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ddl_tf.training.optimizers import L2SGD, WarmUp, build_optimizer, build_schedule
+
+BASE, TOTAL, WARM = 0.4, 100, 10
+
+
+def naive_rate(name, step):
+    """The learning rate of a step, counted from 0."""
+    if step < WARM:
+        return BASE * (step + 1) / WARM
+    share = (step - WARM) / (TOTAL - WARM)
+    return {
+        "constant": BASE,
+        "cosine": 0.01 + (BASE - 0.01) * 0.5 * (1 + np.cos(np.pi * share)),
+        "polynomial": 0.01 + (BASE - 0.01) * (1 - share) ** 2,
+        "step": BASE * 0.1 ** sum(step >= boundary for boundary in (40, 70)),
+    }[name]
+
+
+@pytest.mark.parametrize("name", ["constant", "cosine", "polynomial", "step"])
+def test_schedules_equal_the_naive_twin(name):
+    schedule = build_schedule(name, BASE, TOTAL, WARM, 0.01, 2.0, [40, 70], 0.1)
+    rates = [float(schedule(step)) for step in range(TOTAL)]
+    np.testing.assert_allclose(rates, [naive_rate(name, step) for step in range(TOTAL)], rtol=1e-4)
+
+
+def test_without_warm_up_the_first_step_has_the_full_rate():
+    assert float(build_schedule("cosine", BASE, TOTAL)(0)) == pytest.approx(BASE)
+
+
+def test_schedule_serialization():
+    schedule = build_schedule("step", BASE, TOTAL, WARM, decay_steps=[40], decay_factor=0.5)
+    again = tf.keras.optimizers.schedules.deserialize(tf.keras.optimizers.schedules.serialize(schedule))
+    assert type(again) is WarmUp
+    assert [float(again(step)) for step in (0, 20, 60)] == [float(schedule(step)) for step in (0, 20, 60)]
+
+
+def make_model():
+    return tf.keras.Sequential(
+        [
+            tf.keras.Input([6]),
+            tf.keras.layers.Dense(4),
+            tf.keras.layers.BatchNormalization(),
+            tf.keras.layers.PReLU(),
+            tf.keras.layers.Dense(3),
+        ]
+    )
+
+
+def naive_sgd(weights, gradients, names, steps, rate, momentum, decay):
+    """PyTorch's SGD: weight decay enters the gradient, and so the momentum."""
+    velocity = [np.zeros_like(w) for w in weights]
+    for _ in range(steps):
+        for k, name in enumerate(names):
+            spared = any(part in name for part in ("gamma", "beta", "bias"))
+            gradient = gradients[k] + (0 if spared else decay * weights[k])
+            velocity[k] = momentum * velocity[k] + gradient
+            weights[k] = weights[k] - rate * velocity[k]
+    return weights
+
+
+def test_sgd_equals_the_naive_twin():
+    model = make_model()
+    names = [v.name for v in model.trainable_variables]
+    before = [v.numpy() for v in model.trainable_variables]
+    gradients = [np.full_like(w, 0.1 * (k + 1)) for k, w in enumerate(before)]
+    optimizer = build_optimizer("sgd", 0.05, momentum=0.9, weight_decay=0.3)
+    for _ in range(5):
+        optimizer.apply_gradients(zip(map(tf.constant, gradients), model.trainable_variables))
+    expected = naive_sgd(before, gradients, names, 5, 0.05, 0.9, 0.3)
+    for name, variable, wanted in zip(names, model.trainable_variables, expected):
+        np.testing.assert_allclose(variable, wanted, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_weight_decay_spares_batch_norm_and_biases(name):
+    model = make_model()
+    optimizer = build_optimizer(name, 0.1, weight_decay=0.5)
+    before = [v.numpy() + 0.5 for v in model.trainable_variables]
+    for variable, value in zip(model.trainable_variables, before):
+        variable.assign(value)
+    optimizer.apply_gradients((tf.zeros_like(v), v) for v in model.trainable_variables)
+    for variable, value in zip(model.trainable_variables, before):
+        decays = "kernel" in variable.name or "alpha" in variable.name
+        assert np.array_equal(variable.numpy(), value) != decays, variable.name
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_gradients_are_clipped_by_their_common_norm(name):
+    assert build_optimizer(name, 0.1, clip_norm=2.5).global_clipnorm == 2.5
+
+
+def test_sgd_serialization():
+    optimizer = L2SGD(0.1, momentum=0.8, l2=0.01)
+    again = tf.keras.optimizers.deserialize(tf.keras.optimizers.serialize(optimizer))
+    assert type(again) is L2SGD
+    assert (again.l2, again.momentum) == (0.01, 0.8)
+
+
+@pytest.mark.parametrize("build", [lambda: build_optimizer("adam", 0.1), lambda: build_schedule("linear", 0.1, 10)])
+def test_unknown_names_are_said(build):
+    with pytest.raises(ValueError, match=r"got '(adam|linear)'"):
+        build()

@@ -1,0 +1,219 @@
+import dataclasses
+import json
+import signal
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
+from ddl_tf.errors import InputError, NotFiniteError
+from ddl_tf.models import load_checkpoint
+from ddl_tf.training import TrainSettings, train
+from ddl_tf.training.checkpoints import SaveForResume
+
+EPOCHS, STEPS = 2, 4
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faces")
+    prepare_synthetic(
+        SyntheticSettings(
+            output=str(folder), identities=8, images_per_identity=6, test_identities=20, test_pairs=40, image_size=32
+        )
+    )
+    return folder
+
+
+@pytest.fixture
+def settings(faces, tmp_path):
+    """Fine-tuning with DDL, with everything that has a state: momentum, batch norm, a schedule, augmentation."""
+    return TrainSettings(
+        run_dir=str(tmp_path / "run"),
+        train_data=[str(faces / "train")],
+        pairs=[str(faces / "easy")],
+        backbone="plain_small",
+        embedding_size=16,
+        image_size=32,
+        scale=16.0,
+        rows_per_group=4,
+        pairs_per_group=3,
+        augmentation_strength=0.3,
+        ddl=True,
+        epochs=EPOCHS,
+        steps_per_epoch=STEPS,
+        learning_rate=0.05,
+        warmup_epochs=0.5,
+        checkpoint_steps=1,
+    )
+
+
+def run(settings):
+    tf.keras.backend.clear_session()
+    return train(settings, strategy=tf.distribute.get_strategy())
+
+
+def weights(settings):
+    return load_checkpoint(f"{settings.run_dir}/checkpoints/last.keras").get_weights()
+
+
+def raise_signal_at(monkeypatch, step, number=signal.SIGINT):
+    """Let a signal arrive while a step runs, as Ctrl-C does."""
+    check = SaveForResume._check
+
+    def interrupted(self, logs):
+        if self._step == step:
+            signal.raise_signal(number)
+        check(self, logs)
+
+    monkeypatch.setattr(SaveForResume, "_check", interrupted)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(faces, tmp_path_factory):
+    """The weights of an undisturbed run, made once."""
+    cache = {}
+
+    def of(settings):
+        if not cache:
+            undisturbed_settings = dataclasses.replace(settings, run_dir=str(tmp_path_factory.mktemp("runs") / "run"))
+            cache["results"] = run(undisturbed_settings)
+            cache["weights"] = weights(undisturbed_settings)
+            cache["log"] = pd.read_csv(f"{undisturbed_settings.run_dir}/log.csv")
+            cache["folder"] = undisturbed_settings.run_dir
+        return cache
+
+    return of
+
+
+def test_a_run_leaves_everything_in_its_folder(settings, undisturbed, tmp_path):
+    made = undisturbed(settings)
+    folder = tmp_path.__class__(made["folder"])
+    for name in ("settings.json", "flags.cfg", "versions.json", "log.csv", "results.json", "curves.png"):
+        assert (folder / name).stat().st_size > 0, name
+    for name in ("checkpoints/best.keras", "checkpoints/last.keras", "similarities.png", "similarities.npz"):
+        assert (folder / name).stat().st_size > 0, name
+    assert list((folder / "tensorboard").rglob("events*"))
+    assert json.loads((folder / "results.json").read_text()) == made["results"]
+    (result,) = made["results"]
+    assert result["set"] == "easy"
+    assert 0.5 <= result["accuracy"] <= 1.0
+    log = made["log"]
+    assert list(log["epoch"]) == [1, 2]
+    for column in ("embedding_loss", "logits_loss", "embedding_positive_kl", "embedding_gap_1", "easy/auc"):
+        assert np.isfinite(log[column]).all(), column
+    similarities = np.load(folder / "similarities.npz")
+    assert set(similarities) == {"positive_0", "negative_0", "positive_1", "negative_1"}
+
+
+@pytest.mark.parametrize(("step", "number"), [(3, signal.SIGTERM), (STEPS, signal.SIGINT)])
+def test_an_interrupted_run_resumes_to_the_same_result(settings, undisturbed, monkeypatch, step, number):
+    expected = undisturbed(settings)
+    with monkeypatch.context() as patch:
+        raise_signal_at(patch, step, number)
+        with pytest.raises(SystemExit) as stop:
+            run(settings)
+    assert stop.value.code == 128 + number
+    results = run(settings)
+    for mine, wanted in zip(weights(settings), expected["weights"]):
+        np.testing.assert_array_equal(mine, wanted)
+    assert results == expected["results"]
+    log = pd.read_csv(f"{settings.run_dir}/log.csv")
+    assert list(log["epoch"]) == [1, 2]
+    assert list(log["easy/auc"]) == list(expected["log"]["easy/auc"])
+
+
+def test_a_killed_run_resumes_from_its_last_checkpoint(settings, undisturbed, monkeypatch):
+    def killed(self, logs):
+        if self._step == 6:
+            raise MemoryError("as if killed: nothing more is written")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SaveForResume, "_check", killed)
+        with pytest.raises(MemoryError):
+            run(settings)
+    run(settings)
+    for mine, wanted in zip(weights(settings), undisturbed(settings)["weights"]):
+        np.testing.assert_array_equal(mine, wanted)
+
+
+def test_a_complete_run_is_not_run_again(settings, undisturbed, capsys):
+    made = undisturbed(settings)
+    results = run(dataclasses.replace(settings, run_dir=made["folder"]))
+    assert results == made["results"]
+    assert "complete" in capsys.readouterr().err
+
+
+def test_another_command_does_not_go_on_with_the_run(settings, undisturbed):
+    folder = undisturbed(settings)["folder"]
+    with pytest.raises(InputError, match=r"--learning_rate was 0.05 and is 0.1"):
+        run(dataclasses.replace(settings, run_dir=folder, learning_rate=0.1))
+
+
+def test_a_folder_with_something_else_is_refused(settings, tmp_path):
+    (tmp_path / "thesis.txt").write_text("")
+    with pytest.raises(InputError, match="not empty"):
+        run(dataclasses.replace(settings, run_dir=str(tmp_path)))
+
+
+def test_fine_tuning_starts_from_the_checkpoint(settings, undisturbed, capsys):
+    start = undisturbed(settings)
+    tiny = dataclasses.replace(
+        settings, init_checkpoint=start["folder"], learning_rate=1e-12, weight_decay=0.0, epochs=1, steps_per_epoch=1
+    )
+    run(tiny)
+    assert "backbone, neck, head" in capsys.readouterr().err
+    for mine, other in zip(weights(tiny), start["weights"]):
+        if mine.ndim > 1:
+            np.testing.assert_allclose(mine, other, atol=1e-6)
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_term_and_checkpoint(settings, monkeypatch):
+    from ddl_tf.losses import DDLLoss
+
+    call = DDLLoss.call
+
+    def poisoned(self, y_true, y_pred):
+        # Not finite from the fourth step on.
+        steps.assign_add(1)
+        return call(self, y_true, y_pred) + tf.where(steps > 3, np.nan, 0.0)
+
+    steps = tf.Variable(0)
+    monkeypatch.setattr(DDLLoss, "call", poisoned)
+    with pytest.raises(NotFiniteError, match=r"embedding_loss is nan at step 4; .*ckpt-3"):
+        run(settings)
+
+
+def test_margin_training_alone_needs_no_groups(settings):
+    plain = dataclasses.replace(
+        settings, ddl=False, rows_per_group=0, pairs_per_group=0, shuffled_rows=8, epochs=1, head="cosface"
+    )
+    (result,) = run(plain)
+    assert np.isfinite(result["auc"])
+    log = pd.read_csv(f"{plain.run_dir}/log.csv")
+    assert not [column for column in log if "embedding" in column]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"run_dir": None}, "--run_dir"),
+        ({"train_data": []}, "--train_data"),
+        ({"epochs": 0}, "--epochs must be at least 1, got 0"),
+        ({"learning_rate": -1.0}, "--learning_rate must be above 0, got -1.0"),
+        ({"warmup_epochs": 9.0}, "--warmup_epochs=9.0"),
+        ({"schedule": "step"}, "--decay_epochs"),
+        ({"rows_per_group": 0, "pairs_per_group": 0, "shuffled_rows": 4}, "--pairs_per_group"),
+    ],
+)
+def test_bad_settings_are_named(settings, change, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(settings, **change)
+
+
+def test_missing_data_is_named(settings, tmp_path):
+    with pytest.raises(InputError, match="nowhere"):
+        run(dataclasses.replace(settings, train_data=[str(tmp_path / "nowhere")]))
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,56 @@
+"""Make the pictures of the documentation that need no trained model: `python docs/make_images.py`."""
+
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+from ddl_tf.data.synthetic import render
+
+IMAGES = Path(__file__).parent / "images"
+
+
+def synthetic_faces(path: Path, first: int = 6, identities: int = 6, easy: int = 4, hard: int = 5) -> None:
+    """Draw a contact sheet: identities in rows, easy images left, hard images right.
+
+    Args:
+        path: where to save the PNG.
+        first: number of the first identity.
+        identities: number of rows.
+        easy: number of easy images in a row.
+        hard: number of hard images in a row.
+    """
+    divider = 0.2
+    wide = easy + divider + hard
+    figure = plt.figure(figsize=(9, 9 * (identities + 0.3) / wide), dpi=100)
+    unit_x, unit_y = 1 / wide, 1 / (identities + 0.3)
+    for row in range(identities):
+        for column in range(easy + hard):
+            is_hard = column >= easy
+            pixels, _ = render(identity=first + row, image=column, hard=is_hard)
+            left = (column + divider * is_hard) * unit_x
+            axes = figure.add_axes((left, 1 - (row + 1.3) * unit_y, unit_x * 0.98, unit_y * 0.98))
+            axes.imshow(pixels, interpolation="lanczos")
+            axes.set_axis_off()
+    middle = (easy + divider / 2 - 0.01) * unit_x
+    figure.add_artist(plt.Line2D((middle, middle), (0, 1), color="0.6", linewidth=1))
+    height = 1 - 0.15 * unit_y
+    figure.text(easy / 2 * unit_x, height, "easy (group 0)", ha="center", va="center", fontsize=11)
+    text = "hard (group 1): pose, resolution, light, occlusion, blur"
+    figure.text((easy + divider + hard / 2) * unit_x, height, text, ha="center", va="center", fontsize=11)
+    figure.canvas.draw()
+    sheet = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+    plt.close(figure)
+    # 256 colours are enough here, and half the size.
+    sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    IMAGES.mkdir(exist_ok=True)
+    synthetic_faces(IMAGES / "synthetic_faces.png")
+    print(IMAGES / "synthetic_faces.png", file=sys.stderr)

@@ -41,8 +41,10 @@ def main():
             embeddings = network(images).numpy()
         golden[f"{ours}/embeddings"] = embeddings
         golden[f"{ours}/shapes"] = np.frombuffer(json.dumps(shapes).encode(), np.uint8)
-        print(f"{ours}: {len(shapes)} tensors, spread {embeddings.std():.3g}, cosine of the two images "
-              f"{np.dot(*embeddings) / np.prod(np.linalg.norm(embeddings, axis=1)):.3f}")
+        print(
+            f"{ours}: {len(shapes)} tensors, spread {embeddings.std():.3g}, cosine of the two images "
+            f"{np.dot(*embeddings) / np.prod(np.linalg.norm(embeddings, axis=1)):.3f}"
+        )
     np.savez_compressed(GOLDEN, **golden)
 
 

@@ -1,0 +1,82 @@
+"""Every image is decoded before it is stored, by several threads."""
+
+import dataclasses
+import itertools
+import os
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Optional, Union
+
+from ddl_tf.data.images import STORED_FORMATS, load_image, shrink_image
+from ddl_tf.data.sample import Sample
+from ddl_tf.data.source import Problem
+
+# A future for every image would cost as much as decoding it.
+_CHUNK = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """A sample whose image was decoded.
+
+    Attributes:
+        sample: the sample.
+        encoded: its image as it is to be stored.
+        size: `(height, width)` of that, in pixels.
+    """
+
+    sample: Sample
+    encoded: bytes
+    size: tuple[int, int]
+
+
+def check_sample(item: Union[Sample, Problem], image_size: Optional[int] = None) -> Union[Checked, Problem]:
+    """Decode the image of a sample, and make it smaller if it is larger than wanted.
+
+    Args:
+        item: a sample; a problem stays one.
+        image_size: the longest side that a stored image may have, in pixels; None stores every image as it is.
+
+    Returns:
+        The sample with what to store, or what is wrong with its image.
+    """
+    if isinstance(item, Problem):
+        return item
+    try:
+        image = load_image(item.image)
+    except ValueError as error:
+        return Problem("corrupt image", item.source, str(error))
+    encoded = item.image
+    if image_size is not None and max(image.size) > image_size:
+        image, encoded = shrink_image(image, image_size)
+    elif image.format not in STORED_FORMATS:
+        return Problem("image format", item.source, f"{image.format}, where only JPEG and PNG are stored; convert it")
+    return Checked(item, encoded, (image.height, image.width))
+
+
+def check_samples(
+    items: Iterator[Union[Sample, Problem]], image_size: Optional[int] = None
+) -> Generator[Union[Checked, Problem], None, None]:
+    """Do `check_sample` for many, in parallel; the order stays.
+
+    Args:
+        items: samples and problems; they are drawn a little ahead of what was yielded.
+        image_size: as for `check_sample`.
+
+    Yields:
+        What `check_sample` returns for each.
+    """
+
+    def check_chunk(chunk: list[Union[Sample, Problem]]) -> list[Union[Checked, Problem]]:
+        return [check_sample(item, image_size) for item in chunk]
+
+    workers = os.cpu_count() or 1
+    pending: deque[Future[list[Union[Checked, Problem]]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        while chunk := list(itertools.islice(items, _CHUNK)):
+            pending.append(pool.submit(check_chunk, chunk))
+            if len(pending) > 2 * workers:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()

@@ -1,0 +1,50 @@
+"""The record of a stored face: a `tf.train.Example`."""
+
+import tensorflow as tf
+
+
+def make_example(image: bytes, identity: int, group: int) -> bytes:
+    """Serialize one face; equal faces give equal bytes.
+
+    Args:
+        image: the encoded image.
+        identity: number of the identity.
+        group: number of the group.
+
+    Returns:
+        A serialized `tf.train.Example` with `image`, `identity` and `group`.
+    """
+
+    def number(value: int) -> tf.train.Feature:
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+
+    features = {
+        "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
+        "identity": number(identity),
+        "group": number(group),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
+
+
+def read_example(record: bytes) -> tuple[bytes, int, int]:
+    """Read what `make_example` wrote.
+
+    Args:
+        record: a serialized `tf.train.Example`.
+
+    Returns:
+        The encoded image, the identity and the group.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    try:
+        feature = tf.train.Example.FromString(record).features.feature
+        (image,), (identity,), (group,) = (
+            feature["image"].bytes_list.value,
+            feature["identity"].int64_list.value,
+            feature["group"].int64_list.value,
+        )
+    except Exception as error:  # the error's class is protobuf's own, and another one in each of its implementations
+        raise ValueError(f"the record is no stored face ({error})") from None
+    return image, identity, group

@@ -1,0 +1,78 @@
+"""Reading a stored set again, all of it, to see whether it is whole."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from ddl_tf.data.checking import check_samples
+from ddl_tf.data.example import read_example
+from ddl_tf.data.layout import FOOTER_BYTES, HEADER_BYTES, read_description
+from ddl_tf.data.progress import Progress
+from ddl_tf.data.sample import Sample
+from ddl_tf.data.source import Problem
+from ddl_tf.data.store import Faces
+
+
+def find_faults(path: str) -> Iterator[Problem]:
+    """Read a stored set from its first to its last byte.
+
+    Checked are the checksums of the records, that the index and the description agree with them, and that every image
+    can be decoded.
+
+    Args:
+        path: folder of the set.
+
+    Yields:
+        What is wrong with it.
+
+    Raises:
+        InputError: if it cannot even be opened.
+    """
+    faces = Faces([path])
+    description = read_description(Path(path))
+    identities = faces.index["identity"].nunique()
+    for name, number in (("images", len(faces)), ("identities", identities)):
+        if description[name] != number:
+            yield Problem("wrong count", path, f"{description[name]} {name} described, {number} in the index")
+    with Progress("verify", len(faces)) as progress:
+        for item in check_samples(_records(faces)):
+            if isinstance(item, Problem):
+                progress.write(str(item))
+                yield item
+            progress.advance()
+
+
+def _records(faces: Faces) -> Iterator[Union[Sample, Problem]]:
+    for number, shard in enumerate(faces.shards):
+        rows = faces.index[faces.index["shard"] == number]
+        try:
+            yield from _shard_records(shard, rows)
+        except tf.errors.OpError as error:
+            # TensorFlow puts the names of its operations around what happened.
+            reason = error.message.split("}} ")[-1].split(" [Op:")[0]
+            yield Problem("damaged shard", shard, f"{reason}; the records after that are not read")
+
+
+def _shard_records(shard: str, rows: pd.DataFrame) -> Iterator[Union[Sample, Problem]]:
+    indexed = rows[["offset", "length", "identity", "group"]].to_numpy(np.int64)
+    place = count = 0
+    for record in tf.data.TFRecordDataset(shard).as_numpy_iterator():
+        source = f"{shard}, record {count}"
+        try:
+            image, identity, group = read_example(record)
+        except ValueError as error:
+            yield Problem("damaged record", source, str(error))
+        else:
+            here = (place + HEADER_BYTES, len(record), identity, group)
+            if count >= len(indexed) or tuple(indexed[count]) != here:
+                said = tuple(map(int, indexed[count])) if count < len(indexed) else "nothing"
+                yield Problem("wrong index", source, f"(offset, length, identity, group) is {here}, indexed is {said}")
+            yield Sample(image, identity, source, group)
+        place += HEADER_BYTES + len(record) + FOOTER_BYTES
+        count += 1
+    if count < len(indexed):
+        yield Problem("wrong index", shard, f"{count} records, {len(indexed)} are indexed")

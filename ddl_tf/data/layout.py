@@ -1,0 +1,74 @@
+"""The stored form of a set of faces.
+
+A stored set is a folder:
+
+- `shard-00000.tfrecord`, ...: each record a `tf.train.Example` with `image` (encoded bytes), `identity` and `group`;
+- `index.parquet`: one row for each image, with `shard`, `offset` and `length` of its serialized Example (without the
+  framing of TFRecord), `identity`, `group`, `identity_key` (its name in the source, text), and further columns;
+- `dataset.json`: what it is and how it was made;
+- `problems.csv`: what could not be stored, and why;
+- for a verification set `pairs.parquet`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow
+
+from ddl_tf.errors import InputError
+
+FORMAT_VERSION = 1
+DESCRIPTION, INDEX, PROBLEMS, PAIRS = "dataset.json", "index.parquet", "problems.csv", "pairs.parquet"
+# TFRecord frames a record by its length and a checksum before, and a checksum after it.
+HEADER_BYTES, FOOTER_BYTES = 12, 4
+INDEX_COLUMNS = ("shard", "offset", "length", "identity", "group", "identity_key")
+
+
+def shard_name(number: int) -> str:
+    """Name the file of a shard."""
+    return f"shard-{number:05d}.tfrecord"
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """Read the description of a stored set.
+
+    Args:
+        path: folder of the set.
+
+    Returns:
+        The content of `dataset.json`.
+
+    Raises:
+        InputError: if the folder is no stored set, or one of a later format.
+    """
+    file = Path(path) / DESCRIPTION
+    try:
+        description = json.loads(file.read_text())
+        version = description["format_version"]
+    except OSError as error:
+        hint = " (its import is not finished: run it again)" if Path(f"{path}.partial").is_dir() else ""
+        raise InputError(
+            f"{path}: not a stored set{hint}, {DESCRIPTION} cannot be read ({error.strerror}); "
+            "make one with `python -m ddl_tf.prepare`"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file}: not the description of a stored set ({error!r}); prepare the set again") from None
+    if version != FORMAT_VERSION:
+        raise InputError(
+            f"{file}: format version {version}, but this ddl_tf reads version {FORMAT_VERSION}; prepare the set again"
+        )
+    return description
+
+
+def read_table(file: Path) -> pd.DataFrame:
+    """Read a Parquet table of a stored set.
+
+    Raises:
+        InputError: if it is missing or damaged.
+    """
+    try:
+        return pd.read_parquet(file)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())}); prepare the set again") from None

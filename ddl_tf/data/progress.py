@@ -1,0 +1,50 @@
+"""Progress of long work on stderr: a bar in a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Shows how much is done, how fast, and the time left; a context manager.
+
+    Args:
+        name: what is being done.
+        total: the number of items.
+        done: how many of them were done before.
+
+    Example:
+        >>> with Progress("import", total=2) as progress:
+        ...     progress.advance()
+    """
+
+    def __init__(self, name: str, total: int, done: int = 0) -> None:
+        self._name, self._total, self._done, self._before = name, total, done, done
+        self._began = self._told = time.monotonic()
+        self._bar = tqdm(total=total, initial=done, desc=name, unit="image", unit_scale=True, disable=None)
+
+    def advance(self) -> None:
+        """Tell that one more item is done."""
+        self._done += 1
+        if not self._bar.disable:
+            self._bar.update()
+            return
+        now = time.monotonic()
+        if now - self._told >= _SECONDS_BETWEEN_LINES:
+            self._told = now
+            rate = (self._done - self._before) / (now - self._began)
+            left = (self._total - self._done) / rate
+            self.write(f"{self._name}: {self._done:,} of {self._total:,}, {rate:,.1f} images/s, {left:,.0f} s left")
+
+    def write(self, line: str) -> None:
+        """Print a line on stderr without tearing the bar."""
+        tqdm.write(line, file=sys.stderr)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()

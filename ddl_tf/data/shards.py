@@ -1,0 +1,212 @@
+"""The shards of a set, written one after the other so that an interrupted import can go on.
+
+When a shard is whole, its rows of the index are put beside it and then a small JSON file, the part, which commits both:
+whatever no part tells of is written again.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Optional
+
+import pandas as pd
+
+from ddl_tf.data.checking import Checked, check_samples
+from ddl_tf.data.layout import FOOTER_BYTES, HEADER_BYTES, INDEX_COLUMNS, shard_name
+from ddl_tf.data.progress import Progress
+from ddl_tf.data.source import Problem, Source
+from ddl_tf.errors import InputError
+from ddl_tf.files import write_aside
+
+
+@dataclasses.dataclass
+class Part:
+    """What one committed step of an import did.
+
+    Attributes:
+        done: the number of items of the source that are done with.
+        images: the number of images in the shard; 0 in the part that ends the import, which has no shard.
+        bytes: the size of the shard.
+        sizes: the smallest and the largest height and width, `[[height, width], [height, width]]` in pixels.
+        problems: kind, source and reason of each problem since the part before.
+        finished: whether the import is at its end.
+    """
+
+    done: int
+    images: int
+    bytes: int
+    sizes: list[list[int]]
+    problems: list[list[str]]
+    finished: bool
+
+
+def _part_path(folder: Path, number: int, suffix: str) -> Path:
+    return folder / f"part-{number:05d}{suffix}"
+
+
+def read_parts(folder: Path) -> list[Part]:
+    """Read what was committed in a partial folder, in order."""
+    parts: list[Part] = []
+    while (file := _part_path(folder, len(parts), ".json")).exists():
+        parts.append(Part(**json.loads(file.read_text())))
+    return parts
+
+
+def read_rows(folder: Path, number: int) -> pd.DataFrame:
+    """Read the rows of the index for one committed shard."""
+    return pd.read_parquet(_part_path(folder, number, ".parquet"))
+
+
+class _Shard:
+    """A shard that is being written, and the rows of the index for it."""
+
+    def __init__(self, path: Path, number: int) -> None:
+        # TensorFlow takes seconds to import: not before there is something to write.
+        import tensorflow as tf
+
+        from ddl_tf.data.example import make_example
+
+        self._path, self._number, self._make_example, self._error = path, number, make_example, tf.errors.OpError
+        self.rows: list[dict[str, Any]] = []
+        self.sizes: list[tuple[int, int]] = []
+        self.bytes = 0
+        with self._os_errors():
+            self._writer = tf.io.TFRecordWriter(str(path))
+
+    @contextlib.contextmanager
+    def _os_errors(self) -> Iterator[None]:
+        """A full disk is an OSError, as everywhere else."""
+        try:
+            yield
+        except self._error as error:
+            raise OSError(error.message) from None
+
+    def write(self, checked: Checked, identity: int) -> None:
+        sample = checked.sample
+        example = self._make_example(checked.encoded, identity, sample.group)
+        with self._os_errors():
+            self._writer.write(example)
+        place = (self._number, self.bytes + HEADER_BYTES, len(example))
+        own = dict(zip(INDEX_COLUMNS, (*place, identity, sample.group, str(sample.identity))))
+        self.rows.append({**own, **sample.columns})
+        self.sizes.append(checked.size)
+        self.bytes += HEADER_BYTES + len(example) + FOOTER_BYTES
+
+    def close(self) -> None:
+        with self._os_errors():
+            self._writer.close()
+        with self._path.open("rb") as file:
+            os.fsync(file.fileno())
+            size = os.fstat(file.fileno()).st_size
+        if size != self.bytes:
+            raise OSError(f"{self._path}: {size:,} bytes were written of {self.bytes:,}; is the disk full?")
+
+
+class ShardedImport:
+    """Stores the samples of a source in shards, from the last committed part to the end.
+
+    Args:
+        source: the samples.
+        folder: the partial folder.
+        shard_bytes: a shard is closed before it gets larger than this.
+        image_size: as for `check_sample`.
+        skip: whether problems are skipped; if not, the first one ends the import.
+    """
+
+    def __init__(self, source: Source, folder: Path, shard_bytes: int, image_size: Optional[int], skip: bool) -> None:
+        self._source, self._folder, self._skip = source, folder, skip
+        self._shard_bytes, self._image_size = shard_bytes, image_size
+        self._identities: dict[str, int] = {}
+        self._columns: Optional[list[str]] = None
+        self._problems: list[Problem] = []
+        self._shard: Optional[_Shard] = None
+        self._parts = self._done = 0
+
+    def run(self) -> None:
+        """Import to the end.
+
+        Raises:
+            InputError: at the first problem, if problems are not skipped, or if there is no image at all.
+        """
+        if self._resume():
+            return
+        progress = Progress("import", self._source.count, self._done)
+        items = check_samples(self._source.read(self._done), self._image_size)
+        with progress, contextlib.closing(items):
+            for item in items:
+                if isinstance(item, Problem):
+                    self._report(item, progress)
+                else:
+                    self._store(item)
+                self._done += 1
+                progress.advance()
+            if self._shard:
+                self._commit()
+            for identity in self._source.identities or ():
+                if str(identity) not in self._identities:
+                    place = f"{self._source.name}, identity {identity}"
+                    self._report(Problem("empty identity", place, "it has no usable image"), progress)
+        if not self._identities:
+            raise InputError(f"{self._source.name}: there is no image to store")
+        self._commit(finished=True)
+
+    def _resume(self) -> bool:
+        """Take up what was committed; whether that is all."""
+        parts = read_parts(self._folder)
+        for number, part in enumerate(parts):
+            for problem in part.problems if not self._skip else ():
+                self._refuse(Problem(*problem))
+            if part.images:
+                rows = read_rows(self._folder, number)
+                self._identities.update(zip(rows["identity_key"], rows["identity"]))
+                self._columns = [str(name) for name in rows if name not in INDEX_COLUMNS]
+        if parts:
+            self._parts, self._done = len(parts), parts[-1].done
+            print(f"import: going on after {self._done:,} of {self._source.count:,}", file=sys.stderr)
+        return bool(parts) and parts[-1].finished
+
+    def _refuse(self, problem: Problem) -> None:
+        way_on = ", or skip what cannot be stored with --on_error=skip" if self._source.skippable else ""
+        raise InputError(f"{problem}; mend or remove it{way_on}")
+
+    def _report(self, problem: Problem, progress: Progress) -> None:
+        if not self._skip:
+            self._refuse(problem)
+        progress.write(f"skipped: {problem}")
+        self._problems.append(problem)
+
+    def _store(self, checked: Checked) -> None:
+        self._check_columns(checked)
+        # The record is larger than the image by a few dozen bytes.
+        if self._shard and self._shard.bytes + len(checked.encoded) > self._shard_bytes:
+            self._commit()
+        if not self._shard:
+            self._shard = _Shard(self._folder / shard_name(self._parts), self._parts)
+        key = str(checked.sample.identity)
+        self._shard.write(checked, self._identities.setdefault(key, len(self._identities)))
+
+    def _check_columns(self, checked: Checked) -> None:
+        columns = list(checked.sample.columns)
+        if self._columns is None:
+            taken = [name for name in columns if name in INDEX_COLUMNS]
+            if taken:
+                raise InputError(f"{checked.sample.source}: a column must not be named {taken[0]!r}; rename it")
+            self._columns = columns
+        elif columns != self._columns:
+            raise InputError(f"{checked.sample.source}: has the columns {columns}, others have {self._columns}")
+
+    def _commit(self, finished: bool = False) -> None:
+        part = Part(self._done, 0, 0, [], [list(dataclasses.astuple(one)) for one in self._problems], finished)
+        if self._shard:
+            self._shard.close()
+            with write_aside(_part_path(self._folder, self._parts, ".parquet")) as aside:
+                pd.DataFrame(self._shard.rows).to_parquet(aside, index=False)
+            part.images, part.bytes = len(self._shard.rows), self._shard.bytes
+            part.sizes = [[bound(side) for side in zip(*self._shard.sizes)] for bound in (min, max)]
+        with write_aside(_part_path(self._folder, self._parts, ".json")) as aside:
+            aside.write_text(json.dumps(dataclasses.asdict(part)))
+        self._shard, self._problems, self._parts = None, [], self._parts + 1

@@ -1,0 +1,154 @@
+"""Reading a stored set of faces at random."""
+
+import os
+import struct
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ddl_tf.data.example import read_example
+from ddl_tf.data.images import decode_image
+from ddl_tf.data.layout import (
+    DESCRIPTION,
+    FOOTER_BYTES,
+    HEADER_BYTES,
+    INDEX,
+    INDEX_COLUMNS,
+    read_description,
+    read_table,
+    shard_name,
+)
+from ddl_tf.errors import InputError
+
+
+def _read_index(path: Path) -> pd.DataFrame:
+    index = read_table(path / INDEX)
+    missing = [name for name in INDEX_COLUMNS if name not in index]
+    if missing:
+        raise InputError(f"{path / INDEX}: the column {missing[0]!r} is missing; prepare the set again")
+    if not len(index):
+        raise InputError(f"{path / INDEX}: the set has no images; prepare the set again")
+    return index
+
+
+class Faces:
+    """One or several stored sets, opened as one and read at random.
+
+    Only the index is in memory. Images are read by `os.pread`, so that any number of threads can read at a time.
+
+    Args:
+        paths: folders of the sets. The identities of a set follow those of the sets before it: no identity is in two.
+
+    Attributes:
+        index: one row for each image, in the order of the records, with the columns of the sets; `shard` is a position
+            in `shards`.
+        shards: the paths of the shards of all sets.
+        num_identities: the number of identities; they are numbered 0 to `num_identities - 1`.
+
+    Raises:
+        InputError: if a set is missing or damaged, or the index does not fit the shards.
+
+    Example:
+        >>> faces = Faces(["faces"])
+        >>> len(faces.read(np.array([0, 5])))
+        2
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        if not paths:
+            raise InputError("no stored set is given: make one with `python -m ddl_tf.prepare`")
+        self.shards: list[str] = []
+        self.num_identities = 0
+        tables = []
+        for path in map(Path, paths):
+            description = read_description(path)
+            index = _read_index(path)
+            self._check_shards(path, index)
+            index["identity"] = index["identity"].astype(np.int64) + self.num_identities
+            index["shard"] = index["shard"].astype(np.int64) + len(self.shards)
+            self.num_identities += int(description["identities"])
+            self.shards += [str(path / shard_name(number)) for number in range(len(description["shards"]))]
+            if index["identity"].max() >= self.num_identities or index["shard"].max() >= len(self.shards):
+                raise InputError(f"{path / INDEX}: does not fit {DESCRIPTION} beside it; prepare the set again")
+            tables.append(index)
+        self.index = pd.concat(tables, ignore_index=True)
+        self._places = self.index[["shard", "offset", "length"]].to_numpy(np.int64)
+        self._files: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def _check_shards(path: Path, index: pd.DataFrame) -> None:
+        ends = (index["offset"] + index["length"]).groupby(index["shard"]).max() + FOOTER_BYTES
+        for number, end in zip(ends.index.tolist(), ends.tolist()):
+            file = path / shard_name(number)
+            try:
+                size = file.stat().st_size
+            except OSError as error:
+                raise InputError(f"{file}: {error.strerror}, but the index names it; prepare the set again") from None
+            if size < end:
+                raise InputError(
+                    f"{file}: truncated, {size:,} bytes where the index needs {end:,}; prepare the set again"
+                )
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def _file(self, shard: int) -> int:
+        with self._lock:
+            if shard not in self._files:
+                self._files[shard] = os.open(self.shards[shard], os.O_RDONLY)
+            return self._files[shard]
+
+    def __del__(self) -> None:
+        for file in getattr(self, "_files", {}).values():
+            os.close(file)
+
+    def read(self, rows: np.ndarray) -> list[bytes]:
+        """Read encoded images.
+
+        Args:
+            rows: `[n]` int, positions in the index.
+
+        Returns:
+            The n encoded images.
+
+        Raises:
+            InputError: if a shard does not hold what the index says.
+        """
+        images = []
+        for shard, offset, length in self._places[rows].tolist():
+            record = os.pread(self._files.get(shard) or self._file(shard), HEADER_BYTES + length, offset - HEADER_BYTES)
+            if len(record) != HEADER_BYTES + length or struct.unpack_from("<Q", record)[0] != length:
+                raise self._misfit(shard, offset)
+            try:
+                images.append(read_example(record[HEADER_BYTES:])[0])
+            except ValueError:
+                raise self._misfit(shard, offset) from None
+        return images
+
+    def _misfit(self, shard: int, offset: int) -> InputError:
+        return InputError(
+            f"{self.shards[shard]}: no record of the set at byte {offset:,}, where the index has one; "
+            "see `python -m ddl_tf.prepare verify`, and prepare the set again"
+        )
+
+    def image(self, row: int) -> np.ndarray:
+        """Read and decode one image.
+
+        Args:
+            row: position in the index.
+
+        Returns:
+            uint8 `[height, width, 3]`, RGB.
+
+        Raises:
+            InputError: if the shard does not hold what the index says, or the image cannot be decoded.
+        """
+        (encoded,) = self.read(np.array([row]))
+        try:
+            return decode_image(encoded)
+        except ValueError as error:
+            raise InputError(f"{self.shards[self.index['shard'][row]]}: image of row {row}: {error}") from None

@@ -1,0 +1,262 @@
+"""Verification sets: pairs of faces of which it is known whether they show one person."""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Callable, Union
+
+import numpy as np
+import pandas as pd
+
+from ddl_tf.data.cfp import CFP
+from ddl_tf.data.layout import PAIRS, read_table
+from ddl_tf.data.safe_pickle import load_pickle
+from ddl_tf.data.sample import Sample
+from ddl_tf.data.source import Problem, Source
+from ddl_tf.errors import InputError
+
+_NUM_FOLDS = 10
+_LFW_SUFFIXES = (".jpg", ".png", ".jpeg")
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class PairSet:
+    """A verification set.
+
+    Attributes:
+        name: for reports.
+        images: the encoded images; they may be read when they are asked for.
+        first: `[pairs]` int, positions in `images`.
+        second: `[pairs]` int, positions in `images`.
+        same: `[pairs]` bool, whether the two show one person.
+        fold: `[pairs]` int, from 0: the official folds, or contiguous tenths where the set has none.
+    """
+
+    name: str
+    images: Sequence[bytes]
+    first: np.ndarray
+    second: np.ndarray
+    same: np.ndarray
+    fold: np.ndarray
+
+
+class LazyImages(Sequence[bytes]):
+    """Encoded images that are read when they are asked for.
+
+    Args:
+        count: how many there are.
+        read: position -> encoded image.
+    """
+
+    def __init__(self, count: int, read: Callable[[int], bytes]) -> None:
+        self._count, self._read = count, read
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._read(one) for one in range(*index.indices(self._count))]
+        if not -self._count <= index < self._count:
+            raise IndexError(f"image {index} of {self._count}")
+        return self._read(index % self._count)
+
+
+def _contiguous_tenths(num_pairs: int) -> np.ndarray:
+    parts = np.array_split(np.arange(num_pairs), _NUM_FOLDS)
+    return np.repeat(np.arange(_NUM_FOLDS), [len(part) for part in parts])
+
+
+def read_bin(path: str) -> PairSet:
+    """Read an InsightFace verification file; no code in it is run.
+
+    The file is a pickle of the encoded images and of a list of booleans: images 0 and 1 are the first pair, 2 and 3 the
+    second. That an image is whole shows when it is decoded.
+
+    Args:
+        path: the `.bin` file.
+
+    Returns:
+        The set, named after the file.
+
+    Raises:
+        InputError: if the file is no such pickle, asks to run something, its counts do not fit, or an image is neither
+            JPEG nor PNG.
+
+    Example:
+        >>> read_bin("lfw.bin").same.mean()
+        0.5
+    """
+    content = load_pickle(path)
+    is_pair = isinstance(content, list) and len(content) == 2
+    if not is_pair or not all(isinstance(part, (list, np.ndarray)) for part in content):
+        raise InputError(f"{path}: holds no pair of lists (images, whether the same); is it a verification file?")
+    bins, issame = content
+    if len(bins) != 2 * len(issame):
+        raise InputError(f"{path}: {len(bins)} images for {len(issame)} pairs, not two for each; get it anew")
+    same = np.array([_as_bool(path, pair, value) for pair, value in enumerate(issame)], bool)
+    images = [_as_image(path, index, value) for index, value in enumerate(bins)]
+    first = np.arange(0, len(images), 2)
+    return PairSet(Path(path).stem, images, first, first + 1, same, _contiguous_tenths(len(same)))
+
+
+def _as_bool(path: str, pair: int, value: Any) -> bool:
+    if isinstance(value, (bool, int, np.bool_, np.integer)) and value in (0, 1):
+        return bool(value)
+    raise InputError(f"{path}: pair {pair} is marked {value!r}, where True or False is expected; get the file anew")
+
+
+def _as_image(path: str, index: int, value: Any) -> bytes:
+    if isinstance(value, np.ndarray) and value.dtype.itemsize == 1:
+        value = value.tobytes()
+    if isinstance(value, bytes) and value.startswith(_SIGNATURES):
+        return bytes(value)
+    what = f"{len(value)} bytes that begin {value[:4]!r}" if isinstance(value, bytes) else f"of {type(value).__name__}"
+    raise InputError(f"{path}: image {index} is no JPEG or PNG, but {what}; replace it or remove its pair")
+
+
+def read_lfw(root: str, pairs: str) -> PairSet:
+    """Read pairs of Labeled Faces in the Wild, or of another set that is listed alike.
+
+    Args:
+        root: folder with a folder for each person, `<name>/<name>_0001.jpg` (or `.png`).
+        pairs: the list: `pairs.txt` of View 2 (first line: the number of folds, and of same and of different pairs in
+            each), or `pairsDevTest.txt` and the like of View 1 (first line: only the latter number). Then the lines
+            `name i j` and `name1 i name2 j`.
+
+    Returns:
+        The set, named `lfw_` and the list's name.
+
+    Raises:
+        InputError: if the list cannot be read, is not of the length that it tells, or an image does not exist.
+
+    References:
+        http://vis-www.cs.umass.edu/lfw/README.txt
+    """
+    lines = [text.split() for text in Path(pairs).read_text().splitlines()]
+    while lines and not lines[-1]:
+        lines.pop()
+    header = lines[0] if lines else []
+    if len(header) not in (1, 2) or not all(part.isdigit() for part in header):
+        raise InputError(f"{pairs}, line 1: {' '.join(header)!r} is not `folds pairs` or `pairs`; is it a list of LFW?")
+    num_folds, per_class = (int(part) for part in (["1", *header] if len(header) == 1 else header))
+    if len(lines) - 1 != num_folds * 2 * per_class:
+        raise InputError(
+            f"{pairs}: {len(lines) - 1} pairs, where the first line tells of {num_folds} x 2 x {per_class}; get it anew"
+        )
+    numbers: dict[Path, int] = {}
+    pairs_read = []
+    for line, parts in enumerate(lines[1:], 2):
+        same = len(parts) == 3
+        people = [parts[:2], [parts[0], parts[2]]] if same else [parts[:2], parts[2:]]
+        if len(parts) not in (3, 4) or not all(number.isdigit() for _, number in people):
+            raise InputError(f"{pairs}, line {line}: {' '.join(parts)!r} is not `name i j` or `name1 i name2 j`")
+        paths = [_lfw_image(root, name, int(number), f"{pairs}, line {line}") for name, number in people]
+        first, second = (numbers.setdefault(path, len(numbers)) for path in paths)
+        pairs_read.append((first, second, same, (line - 2) // (2 * per_class)))
+    if not pairs_read:
+        raise InputError(f"{pairs}: there are no pairs in it")
+    columns = [np.array(column) for column in zip(*pairs_read)]
+    if num_folds == 1:
+        columns[3] = _contiguous_tenths(len(pairs_read))
+    return PairSet(f"lfw_{Path(pairs).stem}", _files(list(numbers)), *columns)
+
+
+def _lfw_image(root: str, name: str, number: int, place: str) -> Path:
+    for suffix in _LFW_SUFFIXES:
+        path = Path(root) / name / f"{name}_{number:04d}{suffix}"
+        if path.is_file():
+            return path
+    raise InputError(f"{place}: there is no image {Path(root) / name / name}_{number:04d}.jpg; check --root")
+
+
+def _files(paths: list[Path]) -> LazyImages:
+    return LazyImages(len(paths), lambda index: paths[index].read_bytes())
+
+
+def read_cfp(root: str, protocol: str, folds: Sequence[int]) -> PairSet:
+    """Read pairs of Celebrities in Frontal-Profile.
+
+    Args:
+        root: folder of CFP; see `ddl_tf.data.cfp` for the layouts.
+        protocol: "FF" (frontal-frontal) or "FP" (frontal-profile).
+        folds: CFP's numbers of the folds, from 1.
+
+    Returns:
+        The set, named `cfp_ff` or `cfp_fp`; its folds are numbered from 0: CFP's number less 1.
+
+    Raises:
+        InputError: if the lists cannot be read, there is no such fold, or an image does not exist.
+    """
+    pairs = list(CFP(root).pairs(protocol, folds))
+    numbers: dict[Path, int] = {}
+    for pair in pairs:
+        for path in (pair.first, pair.second):
+            if path not in numbers and not path.is_file():
+                raise InputError(f"{path}: there is no such image, CFP's lists name it; check the folder")
+            numbers.setdefault(path, len(numbers))
+    return PairSet(
+        f"cfp_{protocol.lower()}",
+        _files(list(numbers)),
+        np.array([numbers[pair.first] for pair in pairs]),
+        np.array([numbers[pair.second] for pair in pairs]),
+        np.array([pair.same for pair in pairs]),
+        np.array([pair.fold - 1 for pair in pairs]),
+    )
+
+
+def pairs_table(pair_set: PairSet) -> pd.DataFrame:
+    """Put the pairs of a set into the table that is stored with its images."""
+    return pd.DataFrame({name: getattr(pair_set, name) for name in ("first", "second", "same", "fold")})
+
+
+def pair_source(pair_set: PairSet, kind: str, name: str) -> Source:
+    """Make the images of a verification set ready to store.
+
+    Args:
+        pair_set: the set.
+        kind: what it was read from: "bin", "lfw", "cfp_pairs".
+        name: where it was read from.
+
+    Returns:
+        The samples; a verification set does not always tell whose face an image shows, so each is an identity of its
+        own. None can be left out, the set would be another one.
+    """
+
+    def read(start: int) -> Iterator[Union[Sample, Problem]]:
+        for index in range(start, len(pair_set.images)):
+            yield Sample(pair_set.images[index], index, f"{name}, image {index}")
+
+    return Source(kind, name, len(pair_set.images), read, skippable=False)
+
+
+def read_stored(path: str) -> PairSet:
+    """Open a verification set that `python -m ddl_tf.prepare` stored.
+
+    Args:
+        path: its folder.
+
+    Returns:
+        The set, named after the folder; its images are read when they are asked for.
+
+    Raises:
+        InputError: if the folder is no stored verification set, or is damaged.
+    """
+    # TensorFlow takes seconds to import, and `prepare` does not read what it stored.
+    from ddl_tf.data.store import Faces
+
+    folder = Path(path)
+    faces = Faces([path])
+    if not (folder / PAIRS).is_file():
+        raise InputError(f"{path}: a stored set without pairs; use it for training, or prepare a verification set")
+    table = read_table(folder / PAIRS)
+    try:
+        first, second, same, fold = (table[name].to_numpy() for name in ("first", "second", "same", "fold"))
+    except KeyError as error:
+        raise InputError(f"{folder / PAIRS}: the column {error} is missing; prepare the set again") from None
+    if len(table) and not 0 <= min(first.min(), second.min()) <= max(first.max(), second.max()) < len(faces):
+        raise InputError(f"{folder / PAIRS}: names images that the set does not have; prepare the set again")
+    images = LazyImages(len(faces), lambda index: faces.read(np.array([index]))[0])
+    return PairSet(os.path.basename(os.path.abspath(path)), images, first, second, same, fold)

@@ -1,0 +1,139 @@
+"""Writing the stored form: checked, resumable, and whole or not there."""
+
+import csv
+import dataclasses
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+import pandas as pd
+
+import ddl_tf
+from ddl_tf.data.layout import DESCRIPTION, FORMAT_VERSION, INDEX, PROBLEMS, read_description, shard_name
+from ddl_tf.data.partial import claim, partial_path, publish
+from ddl_tf.data.shards import ShardedImport, read_parts, read_rows
+from ddl_tf.data.source import Source
+from ddl_tf.errors import InputError
+from ddl_tf.files import write_aside
+from ddl_tf.settings import setting
+
+# These settings say where a set goes and what may stop it, not what is in it.
+_NOT_CONTENT = ("output", "overwrite", "on_error")
+
+
+@dataclasses.dataclass
+class StoreSettings:
+    """How a set is stored; the settings of everything that stores one inherit these fields."""
+
+    output: Optional[str] = setting(None, "Folder to store the set in; required.")
+    overwrite: bool = setting(False, "Whether to replace a stored set that is there already.")
+    image_size: Optional[int] = setting(
+        None, "Make images smaller whose longer side has more pixels than this; default: every image stays as it is."
+    )
+    shard_mb: int = setting(128, "Size of a shard in MB; an interrupted import goes on after its last whole shard.")
+
+
+def write_set(
+    source: Source,
+    settings: StoreSettings,
+    on_error: str = "refuse",
+    tables: Optional[Mapping[str, pd.DataFrame]] = None,
+) -> dict[str, Any]:
+    """Store a set of faces.
+
+    Every image is decoded on the way. The set is written to `<output>.partial` and moved to `output` when it is whole.
+    An interrupted call, made again, goes on where it stopped, and gives the same bytes as an undisturbed one.
+
+    Args:
+        source: the samples.
+        settings: where to store them and how, and whatever else the set follows from: all its fields are recorded.
+        on_error: what to do about what cannot be stored: "refuse" stops at the first problem; "skip" leaves it out,
+            reports it on stderr and in `problems.csv`, and counts it in `dataset.json`.
+        tables: further tables to store with the set, by file name.
+
+    Returns:
+        The description of the set, as in its `dataset.json`.
+
+    Raises:
+        InputError: if something is wrong with the settings, the output or, with "refuse", the samples.
+
+    Example:
+        >>> write_set(source, StoreSettings(output="faces"))["images"]
+        2
+    """
+    output = _check_settings(settings)
+    made_by = _made_by(source, settings)
+    record = {name: value for name, value in made_by.items() if name != "settings"}
+    record.update({f"--{name}": value for name, value in made_by["settings"].items()})
+    partial = partial_path(output)
+    tables = tables or {}
+    with claim(partial, record):
+        if not (partial / DESCRIPTION).exists():
+            ShardedImport(
+                source, partial, settings.shard_mb * 2**20, settings.image_size, skip=on_error == "skip"
+            ).run()
+            for name, table in tables.items():
+                table.to_parquet(partial / name, index=False)
+            _assemble(partial, output.name, made_by)
+        description = read_description(partial)
+        publish(partial, output, {DESCRIPTION, INDEX, PROBLEMS, *description["shards"], *tables})
+    return description
+
+
+def _check_settings(settings: StoreSettings) -> Path:
+    if not settings.output:
+        raise InputError("--output is missing: name the folder to store the set in")
+    for name in ("image_size", "shard_mb"):
+        value = getattr(settings, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name}={value}: must be at least 1")
+    output = Path(os.path.abspath(settings.output))
+    if output.exists():
+        if not settings.overwrite:
+            raise InputError(f"{output} exists: choose another --output, or replace it with --overwrite")
+        if not (output / DESCRIPTION).is_file():
+            raise InputError(f"{output} is no stored set and is not overwritten: choose another --output, or remove it")
+    return output
+
+
+def _made_by(source: Source, settings: StoreSettings) -> dict[str, Any]:
+    """All that the content of the set follows from."""
+    values = {name: value for name, value in dataclasses.asdict(settings).items() if name not in _NOT_CONTENT}
+    return {
+        "command": source.kind,
+        "ddl_tf": ddl_tf.__version__,
+        "source": source.name,
+        "items": source.count,
+        "settings": values,
+    }
+
+
+def _assemble(partial: Path, name: str, made_by: dict[str, Any]) -> None:
+    """Make the index, the list of problems and, last, the description from the committed parts."""
+    parts = read_parts(partial)
+    shards = [(number, part) for number, part in enumerate(parts) if part.images]
+    index = pd.concat([read_rows(partial, number) for number, _ in shards], ignore_index=True)
+    index.to_parquet(partial / INDEX, index=False)
+    problems = [problem for part in parts for problem in part.problems]
+    with (partial / PROBLEMS).open("w", newline="") as file:
+        csv.writer(file).writerows([("kind", "source", "reason"), *problems])
+    smallest = [min(sides) for sides in zip(*(part.sizes[0] for _, part in shards))]
+    largest = [max(sides) for sides in zip(*(part.sizes[1] for _, part in shards))]
+    groups = index["group"].value_counts().sort_index()
+    description = {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "images": len(index),
+        "identities": int(index["identity"].max()) + 1,
+        "groups": {str(group): int(count) for group, count in groups.items()},
+        "image_size": {"smallest": smallest, "largest": largest},
+        "columns": list(index.columns),
+        "shards": {shard_name(number): {"images": part.images, "bytes": part.bytes} for number, part in shards},
+        "problems": dict(sorted(Counter(kind for kind, *_ in problems).items())),
+        "made_by": made_by,
+    }
+    with write_aside(partial / DESCRIPTION) as aside:
+        aside.write_text(json.dumps(description, indent=2) + "\n")

@@ -1,0 +1,191 @@
+"""Embedding necks: from the feature map of a backbone to the embedding.
+
+Each ends with a batch normalisation. They keep PyTorch's epsilon and momentum, so that InsightFace's weights fit.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+from ddl_tf.layers.float32 import Float32Layer
+
+# PyTorch's momentum of 0.1 is the share of the new value; Keras counts the share of the old one.
+BATCH_NORM = {"epsilon": 1e-5, "momentum": 0.9}
+
+
+class _Neck(Float32Layer):
+    """What all necks share: the embedding's size, and the dense and normalisation layers that make it."""
+
+    def __init__(self, embedding_size: int = 512, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if int(embedding_size) < 1:
+            raise ValueError(f"embedding_size must be at least 1, got {embedding_size!r}")
+        self.embedding_size = int(embedding_size)
+
+    def _batch_norm(self, name: str, scale: bool = True) -> tf.keras.layers.Layer:
+        return tf.keras.layers.BatchNormalization(scale=scale, name=name, dtype="float32", **BATCH_NORM)
+
+    def _dense(self, name: str, use_bias: bool) -> tf.keras.layers.Layer:
+        return tf.keras.layers.Dense(self.embedding_size, use_bias=use_bias, name=name, dtype="float32")
+
+    def compute_output_shape(self, input_shape: Any) -> tf.TensorShape:
+        """Give the shape of the embedding.
+
+        Args:
+            input_shape: `[batch, height, width, channels]`.
+
+        Returns:
+            `[batch, embedding_size]`.
+        """
+        return tf.TensorShape([input_shape[0], self.embedding_size])
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns:
+            A dict from which `from_config` makes an equal neck.
+        """
+        return {**super().get_config(), "embedding_size": self.embedding_size}
+
+
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class FlattenNeck(_Neck):
+    """BN, dropout, dense, BN: the neck of InsightFace's IR networks.
+
+    The dense layer sees every position of the feature map, hence an image size is fixed by its weights.
+
+    Args:
+        embedding_size: length of the embedding.
+        dropout: share of the features that are dropped while training, in [0, 1).
+        **kwargs: arguments of `tf.keras.layers.Layer`.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Example:
+        >>> FlattenNeck(128)(tf.random.normal([2, 7, 7, 512])).shape
+        TensorShape([2, 128])
+
+    References:
+        Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", section 3.1 ("option E"),
+        https://arxiv.org/abs/1801.07698
+    """
+
+    def __init__(self, embedding_size: int = 512, dropout: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(embedding_size, **kwargs)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {dropout!r}")
+        self.dropout = tf.keras.layers.Dropout(dropout, dtype="float32")
+        self.feature_norm = self._batch_norm("feature_norm")
+        self.flatten = tf.keras.layers.Flatten(dtype="float32")
+        self.dense = self._dense("dense", use_bias=True)
+        self.embedding_norm = self._batch_norm("embedding_norm", scale=False)
+
+    def call(self, features: tf.Tensor, training: Any = None) -> tf.Tensor:
+        """Compute the embeddings.
+
+        Args:
+            features: `[batch, height, width, channels]`.
+            training: whether to drop features and to normalise by the batch.
+
+        Returns:
+            `[batch, embedding_size]` float32.
+        """
+        features = self.flatten(self.feature_norm(features, training=training))
+        return self.embedding_norm(self.dense(self.dropout(features, training=training)), training=training)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns:
+            A dict from which `from_config` makes an equal neck.
+        """
+        return {**super().get_config(), "dropout": self.dropout.rate}
+
+
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class DepthwiseNeck(_Neck):
+    """Global depthwise convolution (GDC), dense, BN: the neck of MobileFaceNet.
+
+    Every channel learns which positions of the face it counts, where pooling would count all alike.
+
+    Args:
+        embedding_size: length of the embedding.
+        **kwargs: arguments of `tf.keras.layers.Layer`.
+
+    Raises:
+        ValueError: if `embedding_size` is not above 0.
+
+    Example:
+        >>> DepthwiseNeck(128)(tf.random.normal([2, 7, 7, 512])).shape
+        TensorShape([2, 128])
+
+    References:
+        Chen et al., "MobileFaceNets: Efficient CNNs for Accurate Real-Time Face Verification on Mobile Devices",
+        https://arxiv.org/abs/1804.07573
+    """
+
+    def __init__(self, embedding_size: int = 512, **kwargs: Any) -> None:
+        super().__init__(embedding_size, **kwargs)
+        self.feature_norm = self._batch_norm("feature_norm")
+        self.dense = self._dense("dense", use_bias=False)
+        # InsightFace's MobileFaceNet, unlike its IR networks, learns this scale.
+        self.embedding_norm = self._batch_norm("embedding_norm")
+
+    def build(self, input_shape: Any) -> None:
+        """Make the convolution, as large as the feature map.
+
+        Args:
+            input_shape: `[batch, height, width, channels]`.
+        """
+        self.depthwise = tf.keras.layers.DepthwiseConv2D(
+            (int(input_shape[1]), int(input_shape[2])), use_bias=False, name="depthwise", dtype="float32"
+        )
+        super().build(input_shape)
+
+    def call(self, features: tf.Tensor, training: Any = None) -> tf.Tensor:
+        """Compute the embeddings.
+
+        Args:
+            features: `[batch, height, width, channels]`.
+            training: whether to normalise by the batch.
+
+        Returns:
+            `[batch, embedding_size]` float32.
+        """
+        features = self.feature_norm(self.depthwise(features), training=training)
+        return self.embedding_norm(self.dense(features[:, 0, 0]), training=training)
+
+
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class PoolNeck(_Neck):
+    """Global average pooling, dense, BN: for backbones with many channels, of any image size.
+
+    Args:
+        embedding_size: length of the embedding.
+        **kwargs: arguments of `tf.keras.layers.Layer`.
+
+    Raises:
+        ValueError: if `embedding_size` is not above 0.
+
+    Example:
+        >>> PoolNeck(128)(tf.random.normal([2, 4, 4, 512])).shape
+        TensorShape([2, 128])
+    """
+
+    def __init__(self, embedding_size: int = 512, **kwargs: Any) -> None:
+        super().__init__(embedding_size, **kwargs)
+        self.dense = self._dense("dense", use_bias=False)
+        self.embedding_norm = self._batch_norm("embedding_norm", scale=False)
+
+    def call(self, features: tf.Tensor, training: Any = None) -> tf.Tensor:
+        """Compute the embeddings.
+
+        Args:
+            features: `[batch, height, width, channels]`.
+            training: whether to normalise by the batch.
+
+        Returns:
+            `[batch, embedding_size]` float32.
+        """
+        return self.embedding_norm(self.dense(tf.reduce_mean(features, axis=[1, 2])), training=training)

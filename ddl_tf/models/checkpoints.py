@@ -1,0 +1,147 @@
+"""Checkpoints: one `.keras` file with the configuration and the weights of a model."""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any, Union
+
+import tensorflow as tf
+
+from ddl_tf.errors import InputError
+from ddl_tf.files import write_aside
+from ddl_tf.models.keras_cv_backbones import import_keras_cv
+
+_PathLike = Union[str, "os.PathLike[str]"]
+
+
+def check_checkpoint_path(path: _PathLike) -> None:
+    """Check where a checkpoint shall go, before the work that makes it.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: if it does not end in `.keras`.
+    """
+    if Path(path).suffix != ".keras":
+        raise InputError(f"a checkpoint is a file that ends in .keras, got {os.fspath(path)}")
+
+
+def save_checkpoint(model: tf.keras.Model, path: _PathLike) -> None:
+    """Write a checkpoint; the file is either whole or not there.
+
+    Losses, metrics and the optimizer do not go into it: it is for evaluation, export, and as a start for training.
+
+    Args:
+        model: a recognizer or an embedding model, functional.
+        path: the file, ending in `.keras`; its folder is made if it is missing.
+
+    Raises:
+        InputError: if the path does not end in `.keras`.
+
+    Example:
+        >>> save_checkpoint(build_recognizer("plain_small", 10), "/tmp/model.keras")
+    """
+    check_checkpoint_path(path)
+    uncompiled = tf.keras.Model(model.input, model.output, name=model.name)
+    with write_aside(Path(path)) as aside:
+        uncompiled.save(aside, save_format="keras")
+
+
+def load_checkpoint(path: _PathLike) -> tf.keras.Model:
+    """Load a checkpoint.
+
+    Args:
+        path: a file that `save_checkpoint` wrote.
+
+    Returns:
+        The recognizer or embedding model, not compiled.
+
+    Raises:
+        InputError: if the file is missing, damaged, or not a checkpoint of this package.
+
+    Example:
+        >>> save_checkpoint(build_recognizer("plain_small", 10), "/tmp/model.keras")
+        >>> load_checkpoint("/tmp/model.keras").name
+        'recognizer'
+    """
+    text = os.fspath(path)
+    if not os.path.exists(text):
+        raise InputError(f"no checkpoint at {text}")
+    if not os.path.isfile(text) or Path(text).suffix != ".keras":
+        raise InputError(f"{text} is not a checkpoint: give a .keras file")
+    try:
+        with zipfile.ZipFile(text) as archive:
+            damaged = archive.testzip()
+            if damaged:
+                raise zipfile.BadZipFile(f"{damaged} is damaged")
+            config = json.loads(archive.read("config.json"))
+        if "keras_cv" in json.dumps(config):
+            import_keras_cv()
+        model = tf.keras.models.load_model(text, compile=False)
+    except (zipfile.BadZipFile, OSError, ImportError, AttributeError, KeyError, ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{text} cannot be read as a checkpoint ({reason}): is it whole, and a .keras file?") from None
+    names = {layer.name for layer in getattr(model, "layers", ())}
+    if not {"backbone", "neck", "embedding"} <= names:
+        raise InputError(f"{text} is a Keras model, but neither a recognizer nor an embedding model of ddl_tf")
+    return model
+
+
+def initialise_from(model: tf.keras.Model, path: _PathLike) -> list[str]:
+    """Copy the weights of a checkpoint into a model.
+
+    Args:
+        model: the recognizer or embedding model to start.
+        path: a file that `save_checkpoint` wrote.
+
+    Returns:
+        The parts that were copied: "backbone", "neck", and "head" where the checkpoint has one of the same shape
+        (the same number of identities).
+
+    Raises:
+        InputError: if the checkpoint cannot be loaded, or its backbone or neck has other weights.
+
+    Example:
+        >>> save_checkpoint(build_recognizer("plain_small", 10), "/tmp/model.keras")
+        >>> initialise_from(build_recognizer("plain_small", 20), "/tmp/model.keras")
+        ['backbone', 'neck']
+    """
+    ours, theirs = ({layer.name: _variables(layer) for layer in m.layers} for m in (model, load_checkpoint(path)))
+    parts = ["backbone", "neck"]
+    for part in parts:
+        _check_same_shapes(part, ours[part], theirs[part], os.fspath(path))
+    if "head" in ours and "head" in theirs and [v.shape for v in ours["head"]] == [v.shape for v in theirs["head"]]:
+        parts.append("head")
+    for part in parts:
+        for mine, other in zip(ours[part], theirs[part]):
+            mine.assign(other)
+    return parts
+
+
+def _variables(layer: tf.keras.layers.Layer) -> list[tf.Variable]:
+    """The variables in an order that depends neither on automatic names nor on what is frozen.
+
+    A layer made of layers lists first what it trains, so the innermost layers are asked first.
+    """
+    is_model = isinstance(layer, tf.keras.Model)
+    inner = layer.layers if is_model else [m for m in layer.submodules if isinstance(m, tf.keras.layers.Layer)]
+    found: dict[Any, tf.Variable] = {}
+    for variables in (*map(_variables, inner), layer.variables):
+        for variable in variables:
+            found.setdefault(variable.ref(), variable)
+    return list(found.values())
+
+
+def _check_same_shapes(part: str, ours: list[tf.Variable], theirs: list[tf.Variable], path: str) -> None:
+    for mine, other in zip(ours, theirs):
+        if mine.shape != other.shape:
+            raise InputError(
+                f"{path} does not fit: the {part}'s weight {mine.name} has the shape {tuple(mine.shape)}, the "
+                f"checkpoint's ({other.name}) {tuple(other.shape)}; use its backbone, image size and embedding size"
+            )
+    if len(ours) != len(theirs):
+        raise InputError(
+            f"{path} does not fit: the {part} has {len(ours)} weights, the checkpoint's {len(theirs)}; use its backbone"
+        )

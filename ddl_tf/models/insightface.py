@@ -1,0 +1,162 @@
+"""Weights of InsightFace's PyTorch networks in ours."""
+
+import dataclasses
+import os
+from typing import NamedTuple, Optional, Union
+
+import numpy as np
+import tensorflow as tf
+
+from ddl_tf.errors import InputError
+from ddl_tf.layers import GroupedConvolution
+from ddl_tf.models.checkpoints import check_checkpoint_path, save_checkpoint
+from ddl_tf.models.iresnet import IRESNETS
+from ddl_tf.models.recognizer import build_embedding_model
+from ddl_tf.models.torch_weights import read_state_dict
+from ddl_tf.settings import setting
+
+# InsightFace's networks know this size alone.
+INPUT_SHAPE = (112, 112, 3)
+
+# Our layers of the neck -> PyTorch modules. The backbone's layers have the modules' names.
+_IRESNET_NECK = {"feature_norm": "bn2", "dense": "fc", "embedding_norm": "features"}
+_MOBILEFACENET_NECK = {
+    "depthwise": "features.layers.0.layers.0",
+    "feature_norm": "features.layers.0.layers.1",
+    "dense": "features.layers.2",
+    "embedding_norm": "features.layers.3",
+}
+_NECKS = {**dict.fromkeys(IRESNETS, _IRESNET_NECK), "mobilefacenet": _MOBILEFACENET_NECK}
+INSIGHTFACE_BACKBONES = tuple(_NECKS)
+
+
+class _Place(NamedTuple):
+    """Where a tensor goes; without a variable it must be all 1."""
+
+    layer: tf.keras.layers.Layer
+    variable: Optional[tf.Variable]
+
+
+def _places(layer: tf.keras.layers.Layer, module: str) -> dict[str, _Place]:
+    """The tensors of one PyTorch module."""
+    if isinstance(layer, tf.keras.layers.BatchNormalization):
+        variables = {
+            "weight": layer.gamma,
+            "bias": layer.beta,
+            "running_mean": layer.moving_mean,
+            "running_var": layer.moving_variance,
+        }
+    else:
+        variables = {"bias" if "bias" in variable.name else "weight": variable for variable in layer.weights}
+    return {f"{module}.{name}": _Place(layer, variable) for name, variable in variables.items()}
+
+
+def _converted(tensor: np.ndarray, layer: tf.keras.layers.Layer, shape: tuple[int, ...], channels: int) -> np.ndarray:
+    """Bring a tensor into the order of our variable of that shape; `channels` are those of the feature map."""
+    if isinstance(layer, GroupedConvolution):
+        # [group * out, in, height, width] -> [height, width, group * in, out]
+        outputs, inputs, *size = tensor.shape
+        by_group = tensor.reshape(layer.groups, outputs // layer.groups, inputs, *size)
+        return by_group.transpose(3, 4, 0, 2, 1).reshape(shape)
+    if isinstance(layer, tf.keras.layers.DepthwiseConv2D):
+        return tensor.transpose(2, 3, 0, 1)
+    if isinstance(layer, tf.keras.layers.Conv2D):
+        return tensor.transpose(2, 3, 1, 0)
+    if isinstance(layer, tf.keras.layers.Dense) and tensor.ndim == 2:
+        # PyTorch flattens channels before positions, we after: [out, channel * position] -> [position * channel, out]
+        return tensor.reshape(len(tensor), channels, -1).transpose(2, 1, 0).reshape(shape)
+    return tensor.reshape(shape)
+
+
+def _assign(tensor: np.ndarray, place: _Place, channels: int) -> None:
+    if place.variable is None:
+        if not np.all(tensor == 1):
+            raise ValueError("not all 1, as it is in InsightFace's networks")
+        return
+    try:
+        place.variable.assign(_converted(tensor, place.layer, tuple(place.variable.shape), channels))
+    except ValueError:
+        raise ValueError(f"of shape {tensor.shape}, which does not give {tuple(place.variable.shape)}") from None
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names)[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def convert_insightface(path: Union[str, "os.PathLike[str]"], backbone: str) -> tf.keras.Model:
+    """Turn a trained InsightFace network into an embedding model.
+
+    Args:
+        path: the state dict (`backbone.pth`) of InsightFace's `arcface_torch`.
+        backbone: `iresnet18`, `iresnet34`, `iresnet50`, `iresnet100` or `mobilefacenet`.
+
+    Returns:
+        image `[batch, 112, 112, 3]`, values 0..255 RGB -> embedding `[batch, dim]`, equal to the PyTorch network's in
+        eval mode.
+
+    Raises:
+        InputError: if the file cannot be read, or its tensors are not those of the backbone.
+
+    Example:
+        >>> model = convert_insightface("backbone.pth", "iresnet50")  # doctest: +SKIP
+    """
+    if backbone not in _NECKS:
+        raise InputError(f"no InsightFace network {backbone!r}: use one of {', '.join(INSIGHTFACE_BACKBONES)}")
+    state = read_state_dict(path)
+    # PyTorch counts batches; nothing depends on it.
+    state = {name: tensor for name, tensor in state.items() if not name.endswith(".num_batches_tracked")}
+    last = f"{_NECKS[backbone]['embedding_norm']}.bias"
+    embedding_size = len(state[last]) if last in state and state[last].ndim == 1 else 512
+    model = build_embedding_model(backbone, embedding_size, INPUT_SHAPE)
+    neck = model.get_layer("neck")
+    places: dict[str, _Place] = {}
+    for layer in model.get_layer("backbone").layers:
+        places.update(_places(layer, layer.name))
+    for name, module in _NECKS[backbone].items():
+        places.update(_places(getattr(neck, name), module))
+    wrong = f"{os.fspath(path)} does not hold a {backbone}"
+    if places.keys() - state.keys():
+        raise InputError(
+            f"{wrong}: it lacks {_listed(places.keys() - state.keys())}; name the backbone it was trained with"
+        )
+    if state.keys() - places.keys():
+        raise InputError(
+            f"{wrong}: it has {_listed(state.keys() - places.keys())} too; name the backbone it was trained with"
+        )
+    for name, tensor in state.items():
+        try:
+            _assign(tensor, places[name], neck.feature_norm.gamma.shape[0])
+        except ValueError as error:
+            raise InputError(f"{wrong}: {name} is {error}") from None
+    return model
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightsSettings:
+    """The settings of `python -m ddl_tf.prepare weights`; see each field's help text."""
+
+    input: Optional[str] = setting(None, "InsightFace's PyTorch state dict, such as backbone.pth.")
+    backbone: str = setting("iresnet50", "The network that it is of.", choices=INSIGHTFACE_BACKBONES)
+    output: Optional[str] = setting(None, "The checkpoint to write, ending in .keras.")
+
+
+def prepare_weights(settings: WeightsSettings) -> None:
+    """Turn an InsightFace PyTorch state dict into a checkpoint to evaluate, export or start training from.
+
+    Args:
+        settings: what to read, what it is, and where to write.
+
+    Raises:
+        InputError: if a setting is missing, or the file is not what the settings say.
+    """
+    if not settings.input:
+        raise InputError("nothing to convert: name the PyTorch state dict with --input=backbone.pth")
+    if not settings.output:
+        raise InputError("nowhere to write: name the checkpoint with --output=FILE.keras")
+    check_checkpoint_path(settings.output)
+    model = convert_insightface(settings.input, settings.backbone)
+    save_checkpoint(model, settings.output)
+    print(
+        f"{settings.output}: {settings.backbone} with {model.count_params():,} weights from {settings.input}, "
+        f"embeddings of length {model.output_shape[-1]}"
+    )

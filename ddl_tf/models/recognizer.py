@@ -1,0 +1,149 @@
+"""The recognizer: backbone, neck and margin head as one Keras model."""
+
+from typing import Optional, Union
+
+import tensorflow as tf
+
+from ddl_tf.errors import InputError
+from ddl_tf.layers import ArcFace, CosFace, MarginHead
+from ddl_tf.models.backbones import build_backbone, default_neck
+
+HEADS: dict[str, type[MarginHead]] = {"arcface": ArcFace, "cosface": CosFace}
+
+
+def _renamed(layer: tf.keras.layers.Layer, name: str) -> tf.keras.layers.Layer:
+    """A copy, since a layer's name cannot be changed."""
+    return type(layer).from_config({**layer.get_config(), "name": name})
+
+
+def _as_backbone(backbone: Union[str, tf.keras.Model], input_shape: tuple[int, int, int]) -> tf.keras.Model:
+    if isinstance(backbone, str):
+        return build_backbone(backbone, input_shape)
+    image = tf.keras.Input(input_shape, name="image")
+    return tf.keras.Model(image, backbone(image), name="backbone")
+
+
+def _as_head(head: Union[str, MarginHead], num_classes: int, margin: Optional[float], scale: float) -> MarginHead:
+    if isinstance(head, MarginHead):
+        if head.num_classes != num_classes:
+            raise InputError(f"the head has {head.num_classes} classes, but num_classes is {num_classes}")
+        return _renamed(head, "head")
+    if head not in HEADS:
+        raise InputError(f"unknown head {head!r}: use one of {', '.join(sorted(HEADS))}")
+    margins = {} if margin is None else {"margin": margin}
+    try:
+        return HEADS[head](num_classes, scale=scale, name="head", **margins)
+    except ValueError as error:
+        raise InputError(f"head {head}: {error}") from None
+
+
+def build_embedding_model(
+    backbone: Union[str, tf.keras.Model],
+    embedding_size: int = 512,
+    input_shape: tuple[int, int, int] = (112, 112, 3),
+    neck: Optional[tf.keras.layers.Layer] = None,
+    dropout: float = 0.0,
+) -> tf.keras.Model:
+    """Build a network from images to embeddings, without a head.
+
+    Args:
+        backbone: a name, as for `build_backbone`, or a Keras model from an image in [-1, 1] to a feature map.
+        embedding_size: length of the embedding.
+        input_shape: `(height, width, channels)` of the images.
+        neck: layer from feature map to embedding, of which a copy is used; by default the one that the backbone is
+            published with.
+        dropout: share of the features that are dropped while training, for the default neck.
+
+    Returns:
+        image `[batch, height, width, channels]`, values 0..255 RGB -> embedding `[batch, embedding_size]` float32,
+        not normalised. Its layers "backbone" and "neck" are the parts; scaling to [-1, 1] is inside.
+
+    Raises:
+        InputError: if there is no backbone of that name, or an argument is out of its range.
+
+    Example:
+        >>> model = build_embedding_model("plain_small", 128, (48, 48, 3))
+        >>> model(tf.zeros([2, 48, 48, 3])).shape
+        TensorShape([2, 128])
+    """
+    network = _as_backbone(backbone, input_shape)
+    if neck is None:
+        try:
+            neck = default_neck(backbone if isinstance(backbone, str) else "a Keras model", embedding_size, dropout)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+    else:
+        neck = _renamed(neck, "neck")
+    image = tf.keras.Input(input_shape, name="image")
+    # In float32: half precision would round the grey levels.
+    scaled = tf.keras.layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="scaling")(image)
+    features = network(scaled)
+    # Keras names the output of `fit` by its last layer.
+    embedding = tf.keras.layers.Activation("linear", dtype="float32", name="embedding")(neck(features))
+    return tf.keras.Model(image, embedding, name="embedding_model")
+
+
+def build_recognizer(
+    backbone: Union[str, tf.keras.Model],
+    num_classes: int,
+    head: Union[str, MarginHead] = "arcface",
+    embedding_size: int = 512,
+    input_shape: tuple[int, int, int] = (112, 112, 3),
+    neck: Optional[tf.keras.layers.Layer] = None,
+    dropout: float = 0.0,
+    margin: Optional[float] = None,
+    scale: float = 64.0,
+) -> tf.keras.Model:
+    """Build a recognizer with random weights.
+
+    Args:
+        backbone: a name, as for `build_backbone`, or a Keras model from an image in [-1, 1] to a feature map.
+        num_classes: number of identities.
+        head: `arcface`, `cosface`, or a `MarginHead`, of which a copy is used.
+        embedding_size: length of the embedding.
+        input_shape: `(height, width, channels)` of the images.
+        neck: layer from feature map to embedding, of which a copy is used; by default the one that the backbone is
+            published with.
+        dropout: share of the features that are dropped while training, for the default neck.
+        margin: of the named head; its own default if not given.
+        scale: of the named head.
+
+    Returns:
+        A functional model with inputs `{"image": [batch, height, width, channels], "label": [batch]}`, image values
+        0..255 RGB, labels int with -1 for none, and outputs `{"embedding": [batch, embedding_size], "logits":
+        [batch, num_classes]}`, float32, the embedding not normalised. Its layers "backbone", "neck" and "head" are
+        the parts.
+
+    Raises:
+        InputError: if there is no backbone or head of that name, or an argument is out of its range.
+
+    Example:
+        >>> model = build_recognizer("plain_small", 10, embedding_size=128, input_shape=(48, 48, 3))
+        >>> outputs = model({"image": tf.zeros([2, 48, 48, 3]), "label": tf.constant([3, -1])})
+        >>> outputs["embedding"].shape, outputs["logits"].shape
+        (TensorShape([2, 128]), TensorShape([2, 10]))
+    """
+    margin_head = _as_head(head, num_classes, margin, scale)
+    network = build_embedding_model(backbone, embedding_size, input_shape, neck, dropout)
+    label = tf.keras.Input((), dtype=tf.int32, name="label")
+    logits = margin_head(network.output, label)
+    logits = tf.keras.layers.Activation("linear", dtype="float32", name="logits")(logits)
+    return tf.keras.Model(
+        {"image": network.input, "label": label},
+        {"embedding": network.output, "logits": logits},
+        name="recognizer",
+    )
+
+
+def embedding_model(model: tf.keras.Model) -> tf.keras.Model:
+    """Take the head off a recognizer.
+
+    Args:
+        model: a recognizer, or an embedding model already.
+
+    Returns:
+        image `[batch, height, width, channels]`, values 0..255 RGB -> embedding `[batch, dim]`, sharing the weights.
+    """
+    if not isinstance(model.input, dict):
+        return model
+    return tf.keras.Model(model.input["image"], model.output["embedding"], name="embedding_model")

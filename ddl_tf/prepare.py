@@ -1,0 +1,193 @@
+"""Import faces into the stored form, make synthetic ones, convert weights: `python -m ddl_tf.prepare COMMAND`."""
+
+from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Optional
+
+from ddl_tf.data.cfp import PROTOCOLS, cfp_source
+from ddl_tf.data.folders import csv_source, folder_source
+from ddl_tf.data.layout import PAIRS
+from ddl_tf.data.recordio import recordio_source
+from ddl_tf.data.source import Source
+from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
+from ddl_tf.data.verification import PairSet, pair_source, pairs_table, read_bin, read_cfp, read_lfw
+from ddl_tf.data.writer import StoreSettings, write_set
+from ddl_tf.errors import InputError
+from ddl_tf.models.insightface import WeightsSettings, prepare_weights
+from ddl_tf.settings import setting
+
+
+@dataclasses.dataclass
+class ImportSettings(StoreSettings):
+    """What all imports of training sets share."""
+
+    on_error: str = setting(
+        "refuse",
+        "What to do about what cannot be stored: stop at the first problem, or leave it out, tell it and count it.",
+        choices=("refuse", "skip"),
+    )
+
+
+@dataclasses.dataclass
+class RecordIOSettings(ImportSettings):
+    """Flags of `recordio`."""
+
+    rec: Optional[str] = setting(None, "The .rec file; .idx and property beside it are used if there; required.")
+    csv: Optional[str] = setting(
+        None, "A CSV file with a line for every image: column index (number of the record), perhaps group, and others."
+    )
+
+
+@dataclasses.dataclass
+class FolderSettings(ImportSettings):
+    """Flags of `folder`."""
+
+    root: Optional[str] = setting(None, "The folder that holds a folder of images for each identity; required.")
+
+
+@dataclasses.dataclass
+class CSVSettings(ImportSettings):
+    """Flags of `csv`."""
+
+    csv: Optional[str] = setting(None, "The CSV file: columns path, identity, perhaps group, and others; required.")
+    root: Optional[str] = setting(None, "The folder that the paths begin at; default: that of the CSV file.")
+
+
+@dataclasses.dataclass
+class CFPSettings(ImportSettings):
+    """Flags of `cfp`."""
+
+    root: Optional[str] = setting(None, "The folder of CFP; required.")
+    folds: list[int] = setting([1, 2, 3], "The folds whose identities to take, of 1 to 10.")
+
+
+@dataclasses.dataclass
+class BinSettings(StoreSettings):
+    """Flags of `bin`."""
+
+    bin: Optional[str] = setting(None, "The InsightFace verification file; required.")
+
+
+@dataclasses.dataclass
+class LFWSettings(StoreSettings):
+    """Flags of `lfw`."""
+
+    root: Optional[str] = setting(None, "The folder that holds a folder of images for each person; required.")
+    pairs: Optional[str] = setting(None, "The list of pairs: pairs.txt, pairsDevTest.txt, ...; required.")
+
+
+@dataclasses.dataclass
+class CFPPairsSettings(StoreSettings):
+    """Flags of `cfp_pairs`."""
+
+    root: Optional[str] = setting(None, "The folder of CFP; required.")
+    protocol: str = setting("FP", "Frontal-frontal or frontal-profile pairs.", choices=PROTOCOLS)
+    folds: list[int] = setting(list(range(1, 11)), "The folds to take, of 1 to 10.")
+
+
+@dataclasses.dataclass
+class VerifySettings:
+    """Flags of `verify`."""
+
+    input: Optional[str] = setting(None, "The folder of the stored set; required.")
+
+
+def _required(settings: Any, *names: str) -> None:
+    for name in names:
+        if not getattr(settings, name):
+            raise InputError(f"--{name} is missing; see --help")
+
+
+def _import(source: Source, settings: ImportSettings) -> None:
+    described = write_set(source, settings, settings.on_error)
+    size = sum(shard["bytes"] for shard in described["shards"].values())
+    skipped = ", ".join(f"{count:,} {kind}" for kind, count in described["problems"].items()) or "nothing"
+    print(
+        f"stored {described['images']:,} images of {described['identities']:,} identities in {settings.output} "
+        f"({size / 2**20:,.1f} MB); left out: {skipped}"
+    )
+
+
+def _import_pairs(pair_set: PairSet, kind: str, name: str, settings: StoreSettings) -> None:
+    tables = {PAIRS: pairs_table(pair_set)}
+    described = write_set(pair_source(pair_set, kind, name), settings, tables=tables)
+    pairs = f"{len(pair_set.same):,} pairs, {int(pair_set.same.sum()):,} of the same person"
+    print(f"stored {described['images']:,} images and {pairs}, in {settings.output}")
+
+
+def recordio(settings: RecordIOSettings) -> None:
+    """Import an InsightFace RecordIO set (.rec, .idx, property) for training."""
+    _required(settings, "rec")
+    _import(recordio_source(str(settings.rec), settings.csv), settings)
+
+
+def folder(settings: FolderSettings) -> None:
+    """Import a folder of images per identity for training."""
+    _required(settings, "root")
+    _import(folder_source(str(settings.root)), settings)
+
+
+def csv(settings: CSVSettings) -> None:
+    """Import images that a CSV file lists for training."""
+    _required(settings, "csv")
+    _import(csv_source(str(settings.csv), settings.root), settings)
+
+
+def cfp(settings: CFPSettings) -> None:
+    """Import identities of CFP for training: group 0 frontal, group 1 profile."""
+    _required(settings, "root")
+    _import(cfp_source(str(settings.root), settings.folds), settings)
+
+
+def bin(settings: BinSettings) -> None:
+    """Import an InsightFace verification file (.bin)."""
+    _required(settings, "bin")
+    _import_pairs(read_bin(str(settings.bin)), "bin", str(settings.bin), settings)
+
+
+def lfw(settings: LFWSettings) -> None:
+    """Import the pairs of a list of LFW."""
+    _required(settings, "root", "pairs")
+    _import_pairs(read_lfw(str(settings.root), str(settings.pairs)), "lfw", str(settings.pairs), settings)
+
+
+def cfp_pairs(settings: CFPPairsSettings) -> None:
+    """Import the pairs of a protocol of CFP."""
+    _required(settings, "root")
+    pair_set = read_cfp(str(settings.root), settings.protocol, settings.folds)
+    _import_pairs(pair_set, "cfp_pairs", str(settings.root), settings)
+
+
+def synthetic(settings: SyntheticSettings) -> None:
+    """Draw synthetic faces: a training set and verification sets of other identities."""
+    for name, described in prepare_synthetic(settings).items():
+        print(f"{settings.output}/{name}: {described['images']:,} images of {described['identities']:,} identities")
+
+
+def verify(settings: VerifySettings) -> int:
+    """Read a stored set again, all of it, and tell what is damaged."""
+    from ddl_tf.data.integrity import find_faults
+
+    _required(settings, "input")
+    faults = list(find_faults(str(settings.input)))
+    print(f"{settings.input}: {f'{len(faults):,} faults' if faults else 'whole'}")
+    return 1 if faults else 0
+
+
+COMMANDS: dict[str, tuple[Callable[[Any], Any], type]] = {
+    "recordio": (recordio, RecordIOSettings),
+    "folder": (folder, FolderSettings),
+    "csv": (csv, CSVSettings),
+    "cfp": (cfp, CFPSettings),
+    "bin": (bin, BinSettings),
+    "lfw": (lfw, LFWSettings),
+    "cfp_pairs": (cfp_pairs, CFPPairsSettings),
+    "synthetic": (synthetic, SyntheticSettings),
+    "weights": (prepare_weights, WeightsSettings),
+    "verify": (verify, VerifySettings),
+}
+
+if __name__ == "__main__":
+    command.run_subcommands(COMMANDS)

@@ -1,0 +1,63 @@
+import json
+
+import pandas as pd
+import pytest
+from tiny_sets import list_source, picture, samples
+
+from ddl_tf.data.integrity import find_faults
+from ddl_tf.data.sample import Sample
+from ddl_tf.data.writer import StoreSettings, write_set
+
+SHARD = "shard-00000.tfrecord"
+
+
+@pytest.fixture
+def stored(tmp_path):
+    items = [*samples(5), Sample(picture(9, 64), "person 1", "item 5", 0, {"number": 5})]
+    write_set(list_source(items), StoreSettings(output=str(tmp_path / "faces")))
+    return tmp_path / "faces"
+
+
+def faults(stored):
+    return [(fault.kind, fault.source.split("/")[-1]) for fault in find_faults(str(stored))]
+
+
+def test_whole(stored):
+    assert faults(stored) == []
+
+
+def test_a_changed_byte(stored, capsys):
+    content = bytearray((stored / SHARD).read_bytes())
+    index = pd.read_parquet(stored / "index.parquet")
+    content[index["offset"][3] + 100] ^= 1
+    (stored / SHARD).write_bytes(content)
+    kinds = faults(stored)
+    assert kinds[0] == ("damaged shard", SHARD)
+    assert "corrupted record" in capsys.readouterr().err
+
+
+def test_index_and_description_disagree(stored):
+    index = pd.read_parquet(stored / "index.parquet")
+    index.loc[2, "identity"] = 1
+    index.loc[4, "group"] = 3
+    index.to_parquet(stored / "index.parquet", index=False)
+    assert faults(stored) == [("wrong index", f"{SHARD}, record 2"), ("wrong index", f"{SHARD}, record 4")]
+    index = index[:-1]
+    index.to_parquet(stored / "index.parquet", index=False)
+    assert faults(stored)[0] == ("wrong count", "faces")
+    assert faults(stored)[-1] == ("wrong index", f"{SHARD}, record 5")
+    description = json.loads((stored / "dataset.json").read_text())
+    (stored / "dataset.json").write_text(json.dumps({**description, "images": 5}))
+    assert ("wrong count", "faces") not in faults(stored)
+
+
+def test_an_image_that_cannot_be_decoded(stored, monkeypatch):
+    """Its checksum is right: it was damaged before it was stored."""
+    monkeypatch.setattr(
+        "ddl_tf.data.checking.load_image", lambda encoded: __import__("PIL.Image").Image.new("RGB", (4, 4))
+    )
+    monkeypatch.setattr("ddl_tf.data.checking.STORED_FORMATS", (None,))
+    items = [*samples(3), Sample(picture(9, 64)[:-300], "person 1", "item 3", 0, {"number": 3})]
+    write_set(list_source(items), StoreSettings(output=str(stored.with_name("damaged"))))
+    monkeypatch.undo()
+    assert faults(stored.with_name("damaged")) == [("corrupt image", f"{SHARD}, record 3")]

@@ -1,0 +1,28 @@
+import re
+
+from ddl_tf.data import progress
+
+
+def test_lines_now_and_then_where_there_is_no_terminal(capsys, monkeypatch):
+    clock = iter(range(0, 1000, 4))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.Progress("import", total=1010, done=1000) as shown:
+        for _ in range(10):
+            shown.advance()
+        shown.write("a word between")
+    lines = capsys.readouterr().err.splitlines()
+    # An image each 4 seconds, a line each 10 seconds or more; the images done before count for no rate.
+    assert lines == [
+        "import: 1,003 of 1,010, 0.2 images/s, 28 s left",
+        "import: 1,006 of 1,010, 0.2 images/s, 16 s left",
+        "import: 1,009 of 1,010, 0.2 images/s, 4 s left",
+        "a word between",
+    ]
+
+
+def test_a_bar_in_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with progress.Progress("import", total=4, done=1) as shown:
+        for _ in range(3):
+            shown.advance()
+    assert re.search(r"import: 100%.* 4\.00/4\.00 .*image/s", capsys.readouterr().err)

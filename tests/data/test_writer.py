@@ -1,0 +1,431 @@
+import contextlib
+import csv
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from tiny_sets import list_source, picture, samples
+
+from ddl_tf.data import shards
+from ddl_tf.data.images import decode_image
+from ddl_tf.data.sample import Sample
+from ddl_tf.data.source import Problem
+from ddl_tf.data.store import Faces
+from ddl_tf.data.writer import StoreSettings, write_set
+from ddl_tf.errors import InputError
+
+PLAIN_INIT = shards.ShardedImport.__init__
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    """Shards of a few images, which no flag gives."""
+    monkeypatch.setattr(
+        shards.ShardedImport,
+        "__init__",
+        lambda self, source, folder, _, *rest, **more: PLAIN_INIT(self, source, folder, 2500, *rest, **more),
+    )
+
+
+def store(items, output, on_error="refuse", identities=None, tables=None, **settings):
+    return write_set(list_source(items, identities), StoreSettings(output=str(output), **settings), on_error, tables)
+
+
+def many_samples():
+    """About 3 MB, quickly."""
+    encoded = picture(0, size=16) + bytes(1200)
+    return [Sample(encoded, n // 10, f"item {n}", 0, {"number": n}) for n in range(2500)]
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_what_is_stored(tmp_path):
+    items = samples(10)
+    description = store(items, tmp_path / "faces")
+    index = pd.read_parquet(tmp_path / "faces/index.parquet")
+    assert len(description["shards"]) > 2
+    assert index["identity"].tolist() == [n // 3 for n in range(10)]
+    assert index["identity_key"].tolist() == [item.identity for item in items]
+    assert index["group"].tolist() == [n % 2 for n in range(10)]
+    assert index["number"].tolist() == list(range(10))
+    # The second way: TensorFlow's own reader of the shards, and the raw bytes at the offsets.
+    row = 0
+    for shard in sorted(tmp_path.glob("faces/*.tfrecord")):
+        for record in tf.data.TFRecordDataset(str(shard)).as_numpy_iterator():
+            feature = tf.train.Example.FromString(record).features.feature
+            assert feature["image"].bytes_list.value == [items[row].image]
+            assert feature["identity"].int64_list.value == [index["identity"][row]]
+            assert feature["group"].int64_list.value == [index["group"][row]]
+            offset, length = index["offset"][row], index["length"][row]
+            assert shard.read_bytes()[offset : offset + length] == record
+            assert shard.name == f"shard-{index['shard'][row]:05d}.tfrecord"
+            row += 1
+    assert row == 10
+
+
+def test_the_description(tmp_path):
+    store([*samples(4), Sample(picture(9, size=20), "person 9", "last", -1, {"number": 9})], tmp_path / "faces")
+    description = json.loads((tmp_path / "faces/dataset.json").read_text())
+    shards_described = description.pop("shards")
+    assert sum(shard["images"] for shard in shards_described.values()) == 5
+    assert all((tmp_path / "faces" / name).stat().st_size == s["bytes"] for name, s in shards_described.items())
+    assert description == {
+        "format_version": 1,
+        "name": "faces",
+        "images": 5,
+        "identities": 3,
+        "groups": {"-1": 1, "0": 2, "1": 2},
+        "image_size": {"smallest": [16, 16], "largest": [20, 20]},
+        "columns": ["shard", "offset", "length", "identity", "group", "identity_key", "number"],
+        "problems": {},
+        "made_by": {
+            "command": "list",
+            "ddl_tf": "0.1.0",
+            "source": "a list",
+            "items": 5,
+            "settings": {"image_size": None, "shard_mb": 128},
+        },
+    }
+    assert not (tmp_path / "faces.partial").exists()
+
+
+def test_reading_at_random_and_by_threads(tmp_path):
+    items = samples(12)
+    store(items, tmp_path / "faces")
+    faces = Faces([str(tmp_path / "faces")])
+    rows = np.random.default_rng(0).integers(0, 12, [50, 8])
+    with ThreadPoolExecutor(4) as pool:
+        read = list(pool.map(faces.read, rows))
+    assert read == [[items[row].image for row in batch] for batch in rows.tolist()]
+    np.testing.assert_array_equal(faces.image(5), decode_image(items[5].image))
+    assert len(faces) == 12
+    assert faces.num_identities == 4
+
+
+def test_two_sets_opened_as_one(tmp_path):
+    first, second = samples(7), samples(5, images_per_identity=2)
+    second = [Sample(s.image, s.identity, s.source, s.group, {"yaw": 0.5}) for s in second]
+    store(first, tmp_path / "a")
+    store(second, tmp_path / "b")
+    faces = Faces([str(tmp_path / "a"), str(tmp_path / "b")])
+    assert faces.num_identities == 6
+    assert faces.index["identity"].tolist() == [0, 0, 0, 1, 1, 1, 2, 3, 3, 4, 4, 5]
+    assert faces.read(np.arange(12)) == [s.image for s in first + second]
+    assert faces.index["yaw"].isna().tolist() == [True] * 7 + [False] * 5
+    assert [faces.shards[shard].split("/")[-2] for shard in faces.index["shard"]] == ["a"] * 7 + ["b"] * 5
+
+
+class Stopped(Exception):
+    pass
+
+
+@contextlib.contextmanager
+def stopped_after(count):
+    """Interrupts an import when so many items are done with."""
+
+    def advance(progress):
+        progress._done += 1
+        if progress._done > count:
+            raise Stopped
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards.Progress, "advance", advance)
+        with pytest.raises(Stopped):
+            yield
+
+
+@pytest.mark.parametrize("on_error", ["refuse", "skip"])
+def test_interrupted_anywhere_gives_the_same_bytes(tmp_path, on_error):
+    items = samples(11)
+    identities = [f"person {n}" for n in range(4)]
+    if on_error == "skip":
+        items[0] = Problem("missing file", "item 0", "gone")
+        items[6] = Sample(b"no image", "person 2", "item 6", 0, {"number": 6})
+        items[10] = Problem("missing file", "item 10", "gone too")
+        identities.append("person without images")
+    store(items, tmp_path / "whole/faces", on_error, identities)
+    expected = files(tmp_path / "whole/faces")
+    for stops in [[at] for at in range(11)] + [list(range(11))]:
+        for at in stops:
+            with stopped_after(at):
+                store(items, tmp_path / "faces", on_error, identities)
+            assert not (tmp_path / "faces").exists()
+        store(items, tmp_path / "faces", on_error, identities)
+        assert files(tmp_path / "faces") == expected
+        for name in expected:
+            (tmp_path / "faces" / name).unlink()
+        (tmp_path / "faces").rmdir()
+
+
+def test_what_was_stored_is_not_read_again(tmp_path, capsys):
+    items, read = samples(11), []
+
+    def reader(start):
+        read.append(start)
+        return iter(items[start:])
+
+    with stopped_after(9):
+        store(items, tmp_path / "faces")
+    parts = shards.read_parts(tmp_path / "faces.partial")
+    source = list_source(items)
+    write_set(type(source)("list", "a list", 11, reader), StoreSettings(output=str(tmp_path / "faces")))
+    assert read == [parts[-1].done]
+    assert 0 < parts[-1].done <= 9
+    assert f"going on after {parts[-1].done} of 11" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("function", ["_assemble", "publish"])
+def test_interrupted_after_the_last_image(tmp_path, monkeypatch, function):
+    items = samples(6)
+    store(items, tmp_path / "whole/faces")
+
+    def stop(*_):
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"ddl_tf.data.writer.{function}", stop)
+        with pytest.raises(Stopped):
+            store(items, tmp_path / "faces")
+    assert not (tmp_path / "faces").exists()
+    store(items, tmp_path / "faces")
+    assert files(tmp_path / "faces") == files(tmp_path / "whole/faces")
+
+
+def test_killed(tmp_path):
+    """A real SIGKILL, in another process."""
+    program = f"""
+        import os, signal, sys
+        sys.path.insert(0, {os.path.dirname(__file__)!r})
+        from test_writer import many_samples
+        from ddl_tf.data.source import Source
+        from ddl_tf.data.writer import StoreSettings, write_set
+
+        def read(start):
+            for number, item in enumerate(many_samples()[start:], start):
+                if number == 2000:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                yield item
+
+        write_set(Source("list", "a list", 2500, read), StoreSettings(output="faces", shard_mb=1))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=tmp_path, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (tmp_path / "faces").exists()
+    assert len(shards.read_parts(tmp_path / "faces.partial")) == 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards.ShardedImport, "__init__", PLAIN_INIT)
+        store(many_samples(), tmp_path / "whole/faces", shard_mb=1)
+        store(many_samples(), tmp_path / "faces", shard_mb=1)
+    assert files(tmp_path / "faces") == files(tmp_path / "whole/faces")
+
+
+def test_other_settings_are_refused(tmp_path):
+    items = samples(11)
+    with stopped_after(9):
+        store(items, tmp_path / "faces", image_size=12)
+    with pytest.raises(InputError, match=r"--image_size=12, this one has --image_size=None: run it with the former"):
+        store(items, tmp_path / "faces")
+    with pytest.raises(InputError, match="items=11, this one has items=10"):
+        store(items[:10], tmp_path / "faces", image_size=12)
+    # How errors are met is no property of the set: a refused import may go on with skipping.
+    store(items, tmp_path / "faces", "skip", image_size=12)
+
+
+def test_skipped_problems_are_refused_when_going_on_with_refuse(tmp_path):
+    items = samples(11)
+    items[0] = Problem("missing file", "item 0", "gone")
+    with stopped_after(9):
+        store(items, tmp_path / "faces", "skip")
+    with pytest.raises(InputError, match="item 0: missing file: gone"):
+        store(items, tmp_path / "faces")
+
+
+def test_one_process_at_a_time(tmp_path):
+    items = samples(3)
+
+    def read(start):
+        with pytest.raises(InputError, match="another process is filling it"):
+            store(items, tmp_path / "faces")
+        return iter(items[start:])
+
+    source = list_source(items)
+    write_set(type(source)("list", "a list", 3, read), StoreSettings(output=str(tmp_path / "faces")))
+
+
+def test_an_existing_output(tmp_path):
+    store(samples(3), tmp_path / "faces")
+    before = files(tmp_path / "faces")
+    with pytest.raises(InputError, match="exists: choose another --output, or replace it with --overwrite"):
+        store(samples(5), tmp_path / "faces")
+    with stopped_after(4):
+        store(samples(5), tmp_path / "faces", overwrite=True)
+    assert files(tmp_path / "faces") == before
+    store(samples(5), tmp_path / "faces", overwrite=True)
+    assert len(Faces([str(tmp_path / "faces")])) == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["faces"]
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="is no stored set and is not overwritten"):
+        store(samples(5), tmp_path / "precious", overwrite=True)
+    assert (tmp_path / "precious/thesis.txt").exists()
+
+
+def cut_jpeg():
+    return picture(1, size=64)[:-200]
+
+
+@pytest.mark.parametrize(
+    ("item", "kind", "reason"),
+    [
+        (Problem("missing file", "item 2", "gone"), "missing file", "gone"),
+        (b"", "corrupt image", "it is empty"),
+        (b"garbage", "corrupt image", "it is no image"),
+        (cut_jpeg(), "corrupt image", "truncated"),
+        (picture(1, image_format="PNG")[:-30], "corrupt image", ""),
+        (picture(1, image_format="BMP"), "image format", "BMP, where only JPEG and PNG are stored"),
+    ],
+)
+def test_problems(tmp_path, capsys, item, kind, reason):
+    items = samples(6, images_per_identity=2)
+    items[2] = Sample(item, "person 1", "item 2", 0, {"number": 2}) if isinstance(item, bytes) else item
+    with pytest.raises(InputError, match=f"item 2: {kind}: .*{reason}.*--on_error=skip"):
+        store(items, tmp_path / "faces")
+    assert not (tmp_path / "faces").exists()
+
+    description = store(items, tmp_path / "faces", "skip")
+    assert description["problems"] == {kind: 1}
+    assert description["images"] == 5
+    with (tmp_path / "faces/problems.csv").open() as file:
+        head, row = csv.reader(file)
+    assert head == ["kind", "source", "reason"]
+    assert row[:2] == [kind, "item 2"]
+    assert reason in row[2]
+    assert f"skipped: item 2: {kind}" in capsys.readouterr().err
+    assert Faces([str(tmp_path / "faces")]).index["number"].tolist() == [0, 1, 3, 4, 5]
+
+
+def test_empty_identities(tmp_path):
+    items = samples(6, images_per_identity=2)
+    items[2:4] = [Sample(b"garbage", "person 1", f"item {n}", 0, {"number": n}) for n in (2, 3)]
+    people = ["person 0", "person 1", "person 2", "nobody"]
+    description = store(items, tmp_path / "faces", "skip", people)
+    assert description["problems"] == {"corrupt image": 2, "empty identity": 2}
+    assert description["identities"] == 2
+    index = Faces([str(tmp_path / "faces")]).index
+    assert index["identity"].tolist() == [0, 0, 1, 1]
+    with pytest.raises(InputError, match="a list, identity nobody: empty identity"):
+        store(samples(6, images_per_identity=2), tmp_path / "other", identities=people)
+
+
+def test_nothing_to_store(tmp_path):
+    with pytest.raises(InputError, match="no image to store"):
+        store([Problem("missing file", "item 0", "gone")], tmp_path / "faces", "skip")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"), [({"offset": 1}, "must not be named 'offset'"), ({"other": 1}, "has the columns")]
+)
+def test_unusable_columns(tmp_path, columns, message):
+    items = [*samples(1 if "other" in columns else 0), Sample(picture(1), "a", "item", 0, columns)]
+    with pytest.raises(InputError, match=message):
+        store(items, tmp_path / "faces", "skip")
+
+
+def test_smaller_images(tmp_path):
+    sizes = [(40, "JPEG"), (16, "JPEG"), (40, "BMP"), (12, "PNG")]
+    items = [Sample(picture(n, size, form), "a", str(n)) for n, (size, form) in enumerate(sizes)]
+    description = store(items, tmp_path / "faces", image_size=16)
+    faces = Faces([str(tmp_path / "faces")])
+    assert [faces.image(n).shape for n in range(4)] == [(16, 16, 3)] * 3 + [(12, 12, 3)]
+    assert description["image_size"] == {"smallest": [12, 12], "largest": [16, 16]}
+    stored = faces.read(np.arange(4))
+    assert stored[1] == items[1].image
+    assert stored[3] == items[3].image
+    # The mean colour stays, whatever the way of making it smaller.
+    before, after = decode_image(items[0].image), faces.image(0)
+    np.testing.assert_allclose(after.mean((0, 1)), before.mean((0, 1)), atol=2)
+
+
+@pytest.mark.parametrize("setting", [{"image_size": 0}, {"shard_mb": 0}])
+def test_settings_out_of_range(tmp_path, setting):
+    with pytest.raises(InputError, match=f"--{next(iter(setting))}=0: must be at least 1"):
+        store(samples(1), tmp_path / "faces", **setting)
+    with pytest.raises(InputError, match="--output is missing"):
+        write_set(list_source(samples(1)), StoreSettings())
+
+
+@contextlib.contextmanager
+def files_limited_to(size):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk(tmp_path):
+    items = [Sample(picture(n, 64), "a", str(n)) for n in range(9)]
+    with files_limited_to(1500), pytest.raises(OSError, match="shard-00000"):
+        store(items, tmp_path / "faces")
+    assert not (tmp_path / "faces").exists()
+    store(items, tmp_path / "faces")
+    assert Faces([str(tmp_path / "faces")]).read(np.arange(9)) == [item.image for item in items]
+
+
+def test_unusable_sets(tmp_path):
+    folder = tmp_path / "faces"
+    store(samples(9), folder)
+    good = files(folder)
+
+    def broken(name, content):
+        for file, whole in good.items():
+            (folder / file).write_bytes(whole)
+        if content is None:
+            (folder / name).unlink()
+        else:
+            (folder / name).write_bytes(content)
+        return Faces([str(folder)])
+
+    with pytest.raises(InputError, match=r"shard-00001\.tfrecord: No such file"):
+        broken("shard-00001.tfrecord", None)
+    with pytest.raises(InputError, match=r"shard-00001\.tfrecord: truncated"):
+        broken("shard-00001.tfrecord", good["shard-00001.tfrecord"][:-1])
+    with pytest.raises(InputError, match="not a stored set"):
+        broken("dataset.json", None)
+    with pytest.raises(InputError, match="format version 2"):
+        broken("dataset.json", good["dataset.json"].replace(b'"format_version": 1', b'"format_version": 2'))
+    with pytest.raises(InputError, match="not the description"):
+        broken("dataset.json", b"{}")
+    with pytest.raises(InputError, match=r"index\.parquet: cannot be read"):
+        broken("index.parquet", None)
+    with pytest.raises(InputError, match=r"index\.parquet: cannot be read"):
+        broken("index.parquet", b"nonsense")
+    faces = broken("shard-00001.tfrecord", bytes(len(good["shard-00001.tfrecord"])))
+    row = int(np.argmax(faces.index["shard"] == 1))
+    with pytest.raises(InputError, match=r"shard-00001\.tfrecord: no record of the set at byte"):
+        faces.read(np.array([row]))
+    index = pd.read_parquet(folder / "index.parquet")
+    index.drop(columns="group").to_parquet(folder / "index.parquet")
+    with pytest.raises(InputError, match="the column 'group' is missing"):
+        Faces([str(folder)])
+    with pytest.raises(InputError, match="no stored set is given"):
+        Faces([])
+
+
+def test_an_unfinished_set_is_not_opened(tmp_path):
+    with stopped_after(8):
+        store(samples(9), tmp_path / "faces")
+    with pytest.raises(InputError, match="its import is not finished"):
+        Faces([str(tmp_path / "faces")])

@@ -1,0 +1,167 @@
+"""What every Keras object of the package must do: the base checks of its tests.
+
+    from keras_case import check_layer, check_loss, check_metric
+
+    def test_keras_contract(tmp_path, two_replicas):
+        check_layer(lambda: ArcFace(10), (embeddings, labels), tmp_path, two_replicas)
+
+Each check takes a function that makes a new object, since most of them need several. `check_layer` and `check_loss`
+train for one step on one device and on two replicas, and compare the weights; an object that must differ there (batch
+normalisation sees half of the batch) says `same_on_replicas=False`.
+"""
+
+import json
+
+import numpy as np
+import tensorflow as tf
+
+POLICIES = ("mixed_float16", "mixed_bfloat16")
+
+
+def check_config(made):
+    """The configuration is JSON, and gives an equal object by `from_config` and by the registered name."""
+    config = made.get_config()
+    assert json.loads(json.dumps(config)) == json.loads(json.dumps(type(made).from_config(config).get_config()))
+    registered = tf.keras.utils.get_registered_name(type(made))
+    assert registered == f"ddl_tf>{type(made).__name__}"
+    again = tf.keras.saving.deserialize_keras_object(tf.keras.saving.serialize_keras_object(made))
+    assert type(again) is type(made)
+    assert again.get_config() == config
+
+
+def check_layer(make, inputs, tmp_path, two_replicas, mixed_dtype="float32", trains=True, same_on_replicas=True):
+    """A layer, called with `inputs`: a tuple of arrays `[batch, ...]`, an even batch.
+
+    `mixed_dtype` is the output's under a mixed precision policy; "compute" stands for the policy's own.
+    """
+    check_config(make())
+    model = _model(make(), inputs)
+    outputs = model(_model_inputs(inputs)).numpy()
+    assert outputs.dtype == np.float32
+    np.testing.assert_allclose(tf.function(model)(_model_inputs(inputs)).numpy(), outputs, rtol=1e-4, atol=1e-5)
+    model.save(tmp_path / "layer.keras")
+    loaded = tf.keras.models.load_model(tmp_path / "layer.keras")
+    np.testing.assert_array_equal(loaded(_model_inputs(inputs)).numpy(), outputs)
+    for policy in POLICIES:
+        _check_mixed_precision(make, inputs, policy, mixed_dtype)
+    if trains:
+        targets = np.zeros_like(outputs)
+        _check_step(
+            lambda: _model(make(), inputs), "mse", _model_inputs(inputs), targets, two_replicas, same_on_replicas
+        )
+
+
+def check_loss(make, y_true, y_pred, tmp_path, two_replicas, same_on_replicas=True):
+    """A loss on `y_true` `[batch, ...]` and `y_pred` `[batch, dim]`, an even batch."""
+    check_config(make())
+    loss = make()
+    value, gradient = _value_and_gradient(loss, y_true, y_pred)
+    assert value.shape == ()
+    graph_value, graph_gradient = tf.function(_value_and_gradient)(loss, y_true, tf.constant(y_pred))
+    np.testing.assert_allclose(graph_value, value, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(graph_gradient, gradient, rtol=1e-4, atol=1e-6)
+    for dtype in (tf.float16, tf.bfloat16):
+        half, half_gradient = _value_and_gradient(loss, y_true, tf.cast(y_pred, dtype))
+        assert half.dtype == tf.float32
+        assert np.all(np.isfinite(half))
+        assert np.all(np.isfinite(tf.cast(half_gradient, tf.float32)))
+
+    def make_model():
+        inputs = tf.keras.Input(y_pred.shape[1:])
+        return tf.keras.Model(inputs, tf.keras.layers.Dense(y_pred.shape[-1], kernel_initializer="identity")(inputs))
+
+    model = make_model()
+    model.compile("sgd", make())
+    model.save(tmp_path / "loss.keras")
+    assert tf.keras.models.load_model(tmp_path / "loss.keras").loss.get_config() == loss.get_config()
+    _check_step(make_model, make, y_pred, y_true, two_replicas, same_on_replicas)
+
+
+def check_metric(make, y_true, y_pred, two_replicas=None):
+    """A metric on arrays `[batch, ...]`, an even batch; with `two_replicas`, each sees half of the rows."""
+    check_config(make())
+    metric = make()
+    metric.update_state(y_true, y_pred)
+    value = np.asarray(metric.result())
+    assert np.all(np.isfinite(value))
+    metric.reset_state()
+
+    @tf.function
+    def update(y_true, y_pred):
+        metric.update_state(y_true, y_pred)
+
+    update(tf.constant(y_true), tf.constant(y_pred))
+    np.testing.assert_allclose(metric.result(), value, rtol=1e-5, atol=1e-6)
+    metric.reset_state()
+    for policy_dtype in (tf.float16, tf.bfloat16):
+        metric.update_state(y_true, tf.cast(y_pred, policy_dtype))
+    assert np.all(np.isfinite(np.asarray(metric.result())))
+    if two_replicas is None:
+        return
+    with two_replicas.scope():
+        metric = make()
+    rows = tf.data.Dataset.from_tensor_slices((y_true, y_pred)).batch(len(y_pred))
+
+    @tf.function
+    def update_replicas(batch):
+        two_replicas.run(metric.update_state, args=batch)
+
+    for batch in two_replicas.experimental_distribute_dataset(rows):
+        update_replicas(batch)
+    np.testing.assert_allclose(metric.result(), value, rtol=1e-5, atol=1e-6)
+
+
+def _model_inputs(inputs):
+    return [tf.constant(array) for array in inputs]
+
+
+def _model(layer, inputs):
+    placeholders = [tf.keras.Input(array.shape[1:], dtype=array.dtype) for array in inputs]
+    return tf.keras.Model(placeholders, layer(*placeholders))
+
+
+def _value_and_gradient(loss, y_true, y_pred):
+    y_pred = tf.convert_to_tensor(y_pred)
+    with tf.GradientTape() as tape:
+        tape.watch(y_pred)
+        value = loss(y_true, y_pred)
+    gradient = tape.gradient(value, y_pred)
+    assert gradient is not None, "the loss has no gradient"
+    return value, gradient
+
+
+def _check_mixed_precision(make, inputs, policy, mixed_dtype):
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(policy)
+    try:
+        outputs = make()(*_model_inputs(inputs))
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+    assert outputs.dtype == (policy[len("mixed_") :] if mixed_dtype == "compute" else mixed_dtype)
+    assert np.all(np.isfinite(tf.cast(outputs, tf.float32)))
+
+
+def _check_step(make_model, make_loss, inputs, targets, two_replicas, same_on_replicas):
+    """One step changes every trainable weight, to finite values, and alike on one device and on two replicas."""
+    single = make_model()
+    start = single.get_weights()
+    with two_replicas.scope():
+        replicated = make_model()
+        replicated.set_weights(start)
+    for model in (single, replicated):
+        with model.distribute_strategy.scope():
+            model.compile(tf.keras.optimizers.SGD(0.1), make_loss if isinstance(make_loss, str) else make_loss())
+        rows = tf.data.Dataset.from_tensor_slices((_dataset_form(inputs), targets)).batch(len(targets))
+        model.fit(rows, epochs=1, verbose=0)
+        assert model.trainable_weights, "nothing to train"
+        for weight, old in zip(model.weights, start):
+            assert np.all(np.isfinite(weight.numpy())), f"{weight.name} is not finite"
+            assert not weight.trainable or not np.array_equal(weight.numpy(), old), f"{weight.name} was not trained"
+    if same_on_replicas:
+        for one, two in zip(single.get_weights(), replicated.get_weights()):
+            np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5 * max(1.0, np.abs(one).max(initial=0)))
+
+
+def _dataset_form(inputs):
+    # tf.data takes a list for one array.
+    return tuple(inputs) if isinstance(inputs, list) else inputs

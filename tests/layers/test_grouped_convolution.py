@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+from keras_case import check_layer
+
+from ddl_tf.layers import GroupedConvolution
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).normal(size=[2, 5, 4, 6]).astype(np.float32)
+
+
+def naive_convolution(x, kernel, groups):
+    """Position by position; the input channel i of its group gives to output o of the group kernel[..., i, o]."""
+    _, height, width, channels = x.shape
+    size, per_group = kernel.shape[0], channels // groups
+    padded = np.pad(x, [(0, 0), (size // 2, size // 2), (size // 2, size // 2), (0, 0)])
+    out = np.zeros_like(x)
+    for row in range(height):
+        for column in range(width):
+            patch = padded[:, row : row + size, column : column + size]
+            for channel in range(channels):
+                first = channel // per_group * per_group
+                weights = kernel[:, :, first : first + per_group, channel - first]
+                out[:, row, column, channel] = np.sum(patch[..., first : first + per_group] * weights, axis=(1, 2, 3))
+    return out
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 6])
+def test_equals_the_naive_twin(images, groups):
+    layer = GroupedConvolution(groups)
+    out = layer(images)
+    np.testing.assert_allclose(out, naive_convolution(images, layer.kernel.numpy(), groups), rtol=1e-4, atol=1e-5)
+
+
+def test_keras_contract(images, tmp_path, two_replicas):
+    check_layer(lambda: GroupedConvolution(3), (images,), tmp_path, two_replicas, mixed_dtype="compute")
+
+
+def test_bad_arguments(images):
+    with pytest.raises(ValueError, match="groups must be at least 1, got 0"):
+        GroupedConvolution(0)
+    with pytest.raises(ValueError, match="kernel_size must be at least 1, got -1"):
+        GroupedConvolution(2, -1)
+    with pytest.raises(ValueError, match="got 4 groups, 6 channels"):
+        GroupedConvolution(4)(images)

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras_case import check_layer
+
+from ddl_tf.layers import DepthwiseNeck, FlattenNeck, PoolNeck
+
+NECKS = {"flatten": FlattenNeck, "depthwise": DepthwiseNeck, "pool": PoolNeck}
+
+
+@pytest.fixture
+def features():
+    return np.random.default_rng(0).normal(size=[8, 3, 2, 4]).astype(np.float32)
+
+
+def randomised(neck, features):
+    """Weights that no initializer gives, so that a forgotten one shows."""
+    neck(features)
+    random = np.random.default_rng(1)
+    for weight in neck.weights:
+        low, high = (0.5, 2.0) if "variance" in weight.name else (-1.0, 1.0)
+        weight.assign(random.uniform(low, high, weight.shape))
+    return neck
+
+
+def naive_norm(x, layer):
+    gamma = 1.0 if layer.gamma is None else layer.gamma.numpy()
+    mean, variance, beta = (
+        w.numpy().astype(np.float64) for w in (layer.moving_mean, layer.moving_variance, layer.beta)
+    )
+    return (x - mean) / np.sqrt(variance + 1e-5) * gamma + beta
+
+
+def naive_embedding(neck, features):
+    dense = neck.dense.kernel.numpy().astype(np.float64)
+    bias = neck.dense.bias.numpy() if neck.dense.use_bias else 0.0
+    x = features.astype(np.float64)
+    if isinstance(neck, FlattenNeck):
+        x = naive_norm(x, neck.feature_norm).reshape(len(x), -1)
+    elif isinstance(neck, DepthwiseNeck):
+        x = naive_norm(np.einsum("bhwc,hwc->bc", x, neck.depthwise.depthwise_kernel.numpy()[..., 0]), neck.feature_norm)
+    else:
+        x = x.mean(axis=(1, 2))
+    return naive_norm(x @ dense + bias, neck.embedding_norm)
+
+
+@pytest.mark.parametrize("neck_class", NECKS.values(), ids=NECKS)
+def test_equals_the_naive_twin(neck_class, features):
+    neck = randomised(neck_class(5), features)
+    np.testing.assert_allclose(neck(features), naive_embedding(neck, features), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("neck_class", NECKS.values(), ids=NECKS)
+def test_keras_contract(neck_class, features, tmp_path, two_replicas):
+    # Each replica normalises by its own half of the batch.
+    check_layer(lambda: neck_class(5), (features,), tmp_path, two_replicas, same_on_replicas=False)
+
+
+def test_dropout_only_while_training(features):
+    neck = FlattenNeck(5, dropout=0.5)
+    np.testing.assert_array_equal(neck(features, training=False), neck(features, training=False))
+    assert not np.array_equal(neck(features, training=True), neck(features, training=True))
+    assert neck.get_config()["dropout"] == 0.5
+
+
+def test_moving_averages_have_pytorch_momentum(features):
+    neck = FlattenNeck(5)
+    neck(features, training=True)
+    mean = features.mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(neck.feature_norm.moving_mean, 0.1 * mean, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: FlattenNeck(0), "embedding_size must be at least 1, got 0"),
+        (lambda: PoolNeck(-3), "embedding_size must be at least 1, got -3"),
+        (lambda: FlattenNeck(8, dropout=1.0), r"dropout must be in \[0, 1\), got 1.0"),
+    ],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_float_inputs_of_half_precision(features):
+    for neck_class in NECKS.values():
+        assert neck_class(5)(tf.cast(features, tf.float16)).dtype == tf.float32

@@ -1,0 +1,90 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ddl_tf.errors import InputError
+from ddl_tf.models import build_backbone
+from ddl_tf.models.keras_cv_backbones import ARCHITECTURES, import_keras_cv
+
+# As published for the networks without their classifier.
+KERAS_CV_COUNTS = {
+    "resnet18_v2": 11_183_488,
+    "ResNet50Backbone": 23_561_152,
+    "DenseNet121Backbone": 7_037_504,
+    "csp_darknet_tiny": 2_380_416,
+    "yolo_v8_xs_backbone": 1_277_680,
+    # 3,321,962 with its classifier of 256 x 10 + 10.
+    "mit_b0": 3_319_392,
+    "efficientnetv1_b0": 4_049_564,
+    "EfficientNetV2B0Backbone": 5_919_312,
+    "MobileNetV3SmallBackbone": 939_120,
+    "vgg16": 14_714_688,
+}
+
+
+@pytest.mark.parametrize("shape", [(112, 112, 3), (48, 64, 3), (50, 37, 1)])
+@pytest.mark.parametrize("name", ["iresnet18", "mobilefacenet", "plain_small"])
+def test_feature_map_is_a_sixteenth_of_any_image(name, shape):
+    model = build_backbone(name, shape)
+    assert model.name == "backbone"
+    assert model.input_shape == (None, *shape)
+    assert model.output_shape[1:3] == (-(-shape[0] // 16), -(-shape[1] // 16))
+    features = model(np.random.default_rng(0).uniform(-1, 1, [2, *shape]).astype(np.float32))
+    assert features.shape[1:] == model.output_shape[1:]
+    assert np.all(np.isfinite(features))
+
+
+@pytest.mark.parametrize("name", ["iresnet18", "mobilefacenet", "plain_small"])
+def test_no_two_layers_begin_alike(name):
+    """Keras gives the same numbers again if one initializer serves two layers of one shape."""
+    kernels = [w.numpy() for w in build_backbone(name, (32, 32, 3)).weights if "kernel" in w.name]
+    assert len({kernel.tobytes() for kernel in kernels}) == len(kernels)
+
+
+def test_plain_small_is_small():
+    assert 400_000 < build_backbone("plain_small", (48, 48, 3)).count_params() < 500_000
+
+
+@pytest.mark.parametrize("name", KERAS_CV_COUNTS)
+def test_keras_cv_architecture(name):
+    model = build_backbone(f"keras_cv:{name}", (64, 64, 3))
+    assert model.name == "backbone"
+    assert model.input_shape == (None, 64, 64, 3)
+    assert model.output_shape[1:3] == (2, 2)
+    assert model.count_params() == KERAS_CV_COUNTS[name]
+    assert not any(isinstance(layer, tf.keras.layers.Rescaling) for layer in model.layers)
+
+
+def test_keras_cv_names_are_its_presets():
+    models = import_keras_cv().models
+    for name, architecture in ARCHITECTURES.items():
+        presets = getattr(models, architecture.class_name).presets
+        # VGG16 has one size only, hence no preset.
+        assert name in presets or name == "vgg16"
+
+
+def test_keras_cv_is_silent_and_imported_late():
+    code = (
+        "import sys; from ddl_tf.models import build_backbone; assert 'keras_cv' not in sys.modules;"
+        "build_backbone('keras_cv:mobilenet_v3_small', (64, 64, 3)); assert 'keras_cv' in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    assert "backend" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "name, shape, message",
+    [
+        ("resnet51", (112, 112, 3), "unknown backbone 'resnet51': use one of iresnet100, .*plain_small, keras_cv:NAME"),
+        ("keras_cv:resnet19", (112, 112, 3), "unknown KerasCV backbone 'resnet19': use one of csp_darknet_l, "),
+        ("iresnet18", (112, 112), r"\(height, width, channels\), got \(112, 112\)"),
+        ("iresnet18", (112, 0, 3), r"\(height, width, channels\), got \(112, 0, 3\)"),
+    ],
+)
+def test_bad_names_and_shapes(name, shape, message):
+    with pytest.raises(InputError, match=message):
+        build_backbone(name, shape)

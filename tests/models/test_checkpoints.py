@@ -1,0 +1,245 @@
+import zipfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ddl_tf.errors import InputError
+from ddl_tf.layers import CombinedMargin
+from ddl_tf.models import (
+    build_embedding_model,
+    build_recognizer,
+    embedding_model,
+    initialise_from,
+    load_checkpoint,
+    save_checkpoint,
+)
+
+SHAPE = (32, 32, 3)
+IMAGES = np.random.default_rng(0).integers(0, 256, [2, *SHAPE]).astype(np.uint8)
+ROWS = {"image": IMAGES, "label": np.array([1, -1])}
+
+
+def recognizer(backbone="plain_small", num_classes=5, embedding_size=16, **arguments):
+    return build_recognizer(backbone, num_classes, embedding_size=embedding_size, input_shape=SHAPE, **arguments)
+
+
+def randomised(model):
+    """Every weight another than at the start, as after training."""
+    random = np.random.default_rng(1)
+    model.set_weights([weight + random.normal(0, 0.02, weight.shape) for weight in model.get_weights()])
+    return model
+
+
+def saved(model, path):
+    save_checkpoint(randomised(model), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    ["plain_small", "iresnet18", "mobilefacenet", "keras_cv:resnet18_v2", "keras_cv:mobilenet_v3_small"],
+)
+def test_round_trip(backbone, tmp_path):
+    model = recognizer(backbone, head=CombinedMargin(5, 1.1, 0.3, 0.1, name="head"))
+    loaded = load_checkpoint(saved(model, tmp_path / "new" / "model.keras"))
+    expected, outputs = model(ROWS), loaded(ROWS)
+    for name in ("embedding", "logits"):
+        np.testing.assert_allclose(outputs[name], expected[name], rtol=1e-5, atol=1e-5)
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["model.keras"]
+    np.testing.assert_allclose(embedding_model(loaded)(IMAGES), expected["embedding"], rtol=1e-5, atol=1e-5)
+
+
+def test_round_trip_of_an_embedding_model(tmp_path):
+    model = build_embedding_model("plain_small", 16, SHAPE)
+    loaded = load_checkpoint(saved(model, tmp_path / "model.keras"))
+    np.testing.assert_array_equal(loaded(IMAGES), model(IMAGES))
+    headless = load_checkpoint(saved(embedding_model(recognizer()), tmp_path / "headless.keras"))
+    assert headless(IMAGES).shape == (2, 16)
+
+
+def test_a_trained_model_is_saved_without_its_optimizer(tmp_path):
+    model = recognizer()
+    save_checkpoint(model, tmp_path / "new.keras")
+    model.compile("adam", loss={"embedding": "mse"})
+    model.fit(ROWS, {"embedding": np.zeros([2, 16])}, verbose=0)
+    save_checkpoint(model, tmp_path / "trained.keras")
+    sizes = [(tmp_path / name).stat().st_size for name in ("new.keras", "trained.keras")]
+    assert sizes[1] < 1.1 * sizes[0]
+    assert not getattr(load_checkpoint(tmp_path / "trained.keras"), "optimizer", None)
+
+
+def test_round_trip_of_a_model_on_two_replicas(tmp_path, two_replicas):
+    with two_replicas.scope():
+        model = recognizer()
+    path = saved(model, tmp_path / "model.keras")
+    expected = model(ROWS)["embedding"]
+    np.testing.assert_array_equal(load_checkpoint(path)(ROWS)["embedding"], expected)
+    with two_replicas.scope():
+        again = recognizer()
+    assert initialise_from(again, path) == ["backbone", "neck", "head"]
+    np.testing.assert_array_equal(embedding_model(again)(IMAGES), expected)
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = saved(recognizer(), tmp_path / "model.keras")
+    before = path.read_bytes()
+
+    def fail(self, aside, **kwargs):
+        aside.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(tf.keras.Model, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_checkpoint(recognizer(), path)
+    assert path.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_mixed_precision_checkpoint_starts_a_float32_model(tmp_path):
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        path = saved(recognizer(), tmp_path / "model.keras")
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    model = recognizer()
+    assert initialise_from(model, path) == ["backbone", "neck", "head"]
+    half = load_checkpoint(path)(ROWS)["embedding"].numpy()
+    np.testing.assert_allclose(model(ROWS)["embedding"], half, atol=0.05 * half.std())
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_initialise_from_copies_all_parts(frozen, tmp_path):
+    source = recognizer(head="cosface")
+    path = saved(source, tmp_path / "model.keras")
+    model = recognizer()
+    for part in ("backbone", "neck"):
+        model.get_layer(part).trainable = not frozen
+    assert initialise_from(model, path) == ["backbone", "neck", "head"]
+    np.testing.assert_array_equal(model(ROWS)["embedding"], source(ROWS)["embedding"])
+    np.testing.assert_array_equal(model.get_layer("head").class_centers, source.get_layer("head").class_centers)
+
+
+def test_initialise_from_leaves_a_head_of_other_identities(tmp_path):
+    source = recognizer()
+    path = saved(source, tmp_path / "model.keras")
+    model = recognizer(num_classes=6)
+    centers = model.get_layer("head").class_centers.numpy()
+    assert initialise_from(model, path) == ["backbone", "neck"]
+    np.testing.assert_array_equal(model(ROWS)["embedding"], source(ROWS)["embedding"])
+    np.testing.assert_array_equal(model.get_layer("head").class_centers, centers)
+
+
+def test_initialise_from_does_not_go_by_automatic_names(tmp_path):
+    """Sorted, conv2d_10 stands before conv2d_9; these layers have one shape."""
+
+    def stack():
+        return tf.keras.Sequential([tf.keras.layers.Conv2D(3, 1) for _ in range(12)])
+
+    source = recognizer(stack())
+    path = saved(source, tmp_path / "model.keras")
+    model = recognizer(stack())
+    initialise_from(model, path)
+    np.testing.assert_array_equal(model(ROWS)["embedding"], source(ROWS)["embedding"])
+
+
+def test_initialise_from_an_embedding_model(tmp_path):
+    source = build_embedding_model("plain_small", 16, SHAPE)
+    path = saved(source, tmp_path / "model.keras")
+    model = recognizer()
+    assert initialise_from(model, path) == ["backbone", "neck"]
+    np.testing.assert_array_equal(model(ROWS)["embedding"], source(IMAGES))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (
+            {"backbone": "iresnet18"},
+            r"the backbone's weight conv1/kernel:0 has the shape \(3, 3, 3, 64\), .*\(3, 3, 3, 32\)",
+        ),
+        ({"embedding_size": 17}, r"the neck's weight .* has the shape \(768, 17\), .*\(768, 16\); use its"),
+    ],
+)
+def test_initialise_from_another_network(arguments, message, tmp_path):
+    path = saved(recognizer(), tmp_path / "model.keras")
+    model = recognizer(**arguments)
+    before = model.get_weights()
+    with pytest.raises(InputError, match=message):
+        initialise_from(model, path)
+    for weight, old in zip(model.get_weights(), before):
+        np.testing.assert_array_equal(weight, old)
+
+
+def test_initialise_from_a_longer_network(tmp_path):
+    def stack(layers):
+        return tf.keras.Sequential([tf.keras.layers.Conv2D(3, 3) for _ in range(layers)])
+
+    path = saved(recognizer(stack(3)), tmp_path / "model.keras")
+    with pytest.raises(InputError, match="the backbone has 4 weights, the checkpoint's 6; use its backbone"):
+        initialise_from(recognizer(stack(2)), path)
+
+
+def _not_ours(path):
+    tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(3,))]).save(path)
+
+
+def _cut(path):
+    saved(recognizer(), path)
+    path.write_bytes(path.read_bytes()[:-5000])
+
+
+def _flipped(path):
+    saved(recognizer(), path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+def _without_config(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("notes.txt", "hello")
+
+
+def _with_nonsense_config(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", '{"class_name": "Functional", "module": "keras", "config": {"layers": 3}}')
+        archive.writestr("metadata.json", "{}")
+
+
+def _with_code(path):
+    """A Lambda layer holds Python bytecode, which Keras runs if it is let."""
+    image = tf.keras.Input(SHAPE)
+    tf.keras.Model(image, tf.keras.layers.Lambda(lambda x: x * 2)(image)).save(path)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda path: None, "no checkpoint at "),
+        (lambda path: path.mkdir(), "is not a checkpoint: give a .keras file"),
+        (lambda path: path.write_bytes(b""), "cannot be read as a checkpoint"),
+        (lambda path: path.write_bytes(b"x" * 1000), "cannot be read as a checkpoint"),
+        (_cut, "cannot be read as a checkpoint"),
+        (_flipped, "cannot be read as a checkpoint .* is damaged"),
+        (_without_config, "cannot be read as a checkpoint"),
+        (_with_nonsense_config, "cannot be read as a checkpoint"),
+        (_with_code, "cannot be read as a checkpoint"),
+        (_not_ours, "neither a recognizer nor an embedding model of ddl_tf"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused_in_one_line(make, message, tmp_path):
+    path = tmp_path / "model.keras"
+    make(path)
+    with pytest.raises(InputError, match=message) as caught:
+        load_checkpoint(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_names_must_end_in_keras(tmp_path):
+    with pytest.raises(InputError, match=r"ends in .keras, got .*model.h5"):
+        save_checkpoint(recognizer(), tmp_path / "model.h5")
+    (tmp_path / "model.h5").write_bytes(b"x")
+    with pytest.raises(InputError, match="is not a checkpoint"):
+        load_checkpoint(tmp_path / "model.h5")

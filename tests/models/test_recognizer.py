@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ddl_tf.errors import InputError
+from ddl_tf.layers import ArcFace, CombinedMargin, CosFace, PoolNeck
+from ddl_tf.losses import DDLLoss, MarginSoftmaxLoss
+from ddl_tf.models import build_backbone, build_embedding_model, build_recognizer, embedding_model
+
+SHAPE = (32, 32, 3)
+
+
+def small_recognizer(**arguments):
+    return build_recognizer("plain_small", 5, **{"embedding_size": 16, "input_shape": SHAPE, **arguments})
+
+
+@pytest.fixture
+def rows():
+    random = np.random.default_rng(0)
+    return {
+        "image": random.integers(0, 256, [8, *SHAPE]).astype(np.uint8),
+        "label": np.array([0, 0, 1, 1, 2, -1, 3, -1]),
+    }
+
+
+def test_outputs_are_those_of_the_parts(rows):
+    """The graph equals its three layers applied by hand to the image in [-1, 1]."""
+    model = small_recognizer(head="cosface", margin=0.2, scale=10.0)
+    outputs = model(rows)
+    scaled = (rows["image"].astype(np.float32) - 127.5) / 127.5
+    embedding = model.get_layer("neck")(model.get_layer("backbone")(scaled))
+    np.testing.assert_allclose(outputs["embedding"], embedding, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        outputs["logits"], model.get_layer("head")(embedding, rows["label"]), rtol=1e-4, atol=1e-4
+    )
+    head = model.get_layer("head")
+    assert isinstance(head, CosFace)
+    assert (head.margin, head.scale) == (0.2, 10.0)
+    assert sorted(model.input) == ["image", "label"]
+    assert outputs["embedding"].shape == (8, 16)
+    assert outputs["logits"].shape == (8, 5)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_trains_with_a_loss_on_each_output(rows, policy):
+    tf.keras.mixed_precision.set_global_policy(policy)
+    try:
+        model = small_recognizer()
+        model.compile("sgd", loss={"embedding": DDLLoss(), "logits": MarginSoftmaxLoss()})
+        before = model.get_weights()
+        groups = np.stack([np.array([0, 0, 1, 1, 2, 2, 3, 3]), np.array([0, 0, 0, 0, 1, 1, 1, 1])], axis=1)
+        log = model.fit(rows, {"embedding": groups, "logits": rows["label"]}, verbose=0).history
+        outputs = model(rows)
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    assert log["loss"][0] == pytest.approx(log["embedding_loss"][0] + log["logits_loss"][0], rel=1e-4)
+    assert outputs["embedding"].dtype == outputs["logits"].dtype == tf.float32
+    for weight, old in zip(model.weights, before):
+        assert np.all(np.isfinite(weight.numpy()))
+        # A loss scale that overflows skips its first step.
+        assert policy == "mixed_float16" or not weight.trainable or not np.array_equal(weight.numpy(), old), weight.name
+
+
+def test_embedding_model_shares_the_weights(rows):
+    model = small_recognizer()
+    embedder = embedding_model(model)
+    np.testing.assert_array_equal(embedder(rows["image"]), model(rows)["embedding"])
+    assert embedder.predict(rows["image"], verbose=0).shape == (8, 16)
+    model.get_layer("neck").embedding_norm.beta.assign_add(tf.ones(16))
+    np.testing.assert_array_equal(embedder(rows["image"]), model(rows)["embedding"])
+    assert embedding_model(embedder) is embedder
+
+
+def test_own_backbone_neck_and_head(rows):
+    image = tf.keras.Input(SHAPE)
+    backbone = tf.keras.Model(image, tf.keras.layers.Conv2D(4, 3)(image))
+    head = CombinedMargin(5, m2=0.2, m3=0.1, name="whatever")
+    model = build_recognizer(backbone, 5, head=head, input_shape=SHAPE, neck=PoolNeck(6))
+    assert model(rows)["embedding"].shape == (8, 6)
+    assert isinstance(model.get_layer("neck"), PoolNeck)
+    assert (model.get_layer("head").m2, model.get_layer("head").m3) == (0.2, 0.1)
+    assert model.get_layer("backbone").count_params() == backbone.count_params()
+    default = build_embedding_model(backbone, 6, SHAPE)
+    assert isinstance(default.get_layer("neck"), PoolNeck)
+
+
+def test_mixed_precision_is_that_of_the_backbone():
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        assert build_backbone("plain_small", SHAPE)(tf.zeros([1, *SHAPE])).dtype == tf.bfloat16
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"head": "sphereface"}, "unknown head 'sphereface': use one of arcface, cosface"),
+        ({"head": ArcFace(6)}, "the head has 6 classes, but num_classes is 5"),
+        ({"margin": 4.0}, "head arcface: m2 must be an angle in .*, got 4.0"),
+        ({"scale": 0.0}, "head arcface: scale must be above 0, got 0.0"),
+        ({"dropout": 1.5}, "dropout must be in .*, got 1.5"),
+        ({"embedding_size": 0}, "embedding_size must be at least 1, got 0"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(InputError, match=message):
+        small_recognizer(**arguments)
+
+
+def test_dropout_where_the_neck_has_none():
+    with pytest.raises(InputError, match=r"the neck of mobilefacenet has no dropout: leave dropout at 0, got 0.4"):
+        build_recognizer("mobilefacenet", 5, dropout=0.4, input_shape=SHAPE)

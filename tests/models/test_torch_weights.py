@@ -1,0 +1,191 @@
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+from insightface_state import write_pth
+
+from ddl_tf.errors import InputError
+from ddl_tf.models import read_state_dict
+
+
+@pytest.fixture
+def state():
+    random = np.random.default_rng(0)
+    return {
+        "conv.weight": random.normal(size=[4, 3, 2, 2]).astype(np.float32),
+        "half": random.normal(size=[5]).astype(np.float16),
+        "bn.num_batches_tracked": np.array(12, np.int64),
+        "empty": np.zeros([0, 3], np.float32),
+    }
+
+
+class Malicious:
+    """Runs a shell command when it is unpickled the usual way."""
+
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+def assert_same(read, state):
+    assert list(read) == list(state)
+    for name, array in state.items():
+        assert read[name].dtype == array.dtype, name
+        np.testing.assert_array_equal(read[name], array, err_msg=name)
+
+
+def test_reads_what_our_writer_writes(state, tmp_path):
+    write_pth(tmp_path / "x.pth", state)
+    assert_same(read_state_dict(tmp_path / "x.pth"), state)
+
+
+def test_names_of_a_wrapped_network(state, tmp_path):
+    write_pth(tmp_path / "x.pth", {f"module.{name}": array for name, array in state.items()})
+    assert_same(read_state_dict(str(tmp_path / "x.pth")), state)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_reads_what_pytorch_writes(state, zipped, tmp_path):
+    torch = pytest.importorskip("torch")
+    tensors = {name: torch.from_numpy(array) for name, array in state.items()}
+    whole = torch.arange(24, dtype=torch.float32).reshape(4, 6)
+    tensors["transposed"] = whole.T
+    tensors["part"] = whole[1:3, ::2]
+    tensors["shared"] = whole
+    tensors["bfloat16"] = whole.to(torch.bfloat16) / 7
+    tensors["parameter"] = torch.nn.Parameter(whole)
+    tensors["bool"] = whole > 3
+    expected = {
+        name: tensor.detach().float() if name == "bfloat16" else tensor.detach() for name, tensor in tensors.items()
+    }
+    expected = {name: tensor.numpy() for name, tensor in expected.items()}
+    for content in (tensors, {"epoch": 3, "state_dict": tensors}, {"state_dict_backbone": tensors, "lr": [0.1]}):
+        torch.save(content, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
+        assert_same(read_state_dict(tmp_path / "x.pth"), expected)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_reads_the_state_dict_of_a_module(zipped, tmp_path):
+    """That one carries metadata on its OrderedDict."""
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    torch.save(module.state_dict(), tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
+    assert_same(read_state_dict(tmp_path / "x.pth"), {k: v.numpy() for k, v in module.state_dict().items()})
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_a_pickled_command_is_refused_and_does_not_run(zipped, tmp_path):
+    content = pickle.dumps({"weight": Malicious(f"touch {tmp_path}/ran")}, protocol=2)
+    if zipped:
+        with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
+            archive.writestr("archive/data.pkl", content)
+    else:
+        (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(InputError, match=r"it asks for (posix|nt).system, which is not part of a state dict"):
+        read_state_dict(tmp_path / "x.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_pickled_command_after_the_legacy_header(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"weight": Malicious(f"touch {tmp_path}/ran")}, tmp_path / "x.pth", _use_new_zipfile_serialization=False)
+    with pytest.raises(InputError, match=r"it asks for (posix|nt).system"):
+        read_state_dict(tmp_path / "x.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_pickled_network_is_refused(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "x.pth")
+    with pytest.raises(
+        InputError, match=r"asks for torch.nn.modules.linear.Linear, .*; save model.state_dict\(\) alone"
+    ):
+        read_state_dict(tmp_path / "x.pth")
+
+
+def _cut(path, state):
+    write_pth(path, state)
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+def _flipped(path, state):
+    write_pth(path, state)
+    content = path.read_bytes()
+    weights = state["conv.weight"].tobytes()
+    path.write_bytes(content.replace(weights, b"\0" * len(weights)))
+
+
+def _storage_too_small(path, state):
+    write_pth(path, state)
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    files["archive/data/0"] = files["archive/data/0"][:-4]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+def _big_endian(path, state):
+    write_pth(path, state)
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {**files, "archive/byteorder": b"big"}.items():
+            archive.writestr(name, content)
+
+
+def _other_zip(path, state):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("hello.txt", "hello")
+
+
+def _tensor_past_its_storage(path, state):
+    write_pth(path, {"a": np.zeros(3, np.float32)})
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read("archive/data.pkl")
+    # The shape (3,) becomes (99,).
+    assert content.count(b"K\x03\x85") == 1
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", content.replace(b"K\x03\x85", b"K\x63\x85"))
+        archive.writestr("archive/data/0", bytes(12))
+
+
+def _pickled(value):
+    def make(path, state):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", pickle.dumps(value, protocol=2))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda path, state: None, "no PyTorch checkpoint at "),
+        (lambda path, state: path.mkdir(), "no PyTorch checkpoint at "),
+        (lambda path, state: path.write_bytes(b""), "cannot be read as a PyTorch checkpoint"),
+        (lambda path, state: path.write_bytes(os.urandom(500)), "cannot be read as a PyTorch checkpoint"),
+        (lambda path, state: path.write_bytes(pickle.dumps({"a": 1})), "it does not begin as torch.save writes"),
+        (_cut, "cannot be read as a PyTorch checkpoint"),
+        (_flipped, "Bad CRC-32"),
+        (_storage_too_small, "storage 0 is cut short"),
+        (_big_endian, "byte order is not little endian"),
+        (_other_zip, "a zip file without data.pkl is not from torch.save"),
+        (_tensor_past_its_storage, r"a tensor of shape \(99,\) is larger than its storage"),
+        (_pickled({}), "it holds no state dict"),
+        (_pickled([1, 2]), "it holds no state dict"),
+        (_pickled({"epoch": 3}), "its entry 'epoch' is not a tensor"),
+        (_pickled({"state_dict": {"a": "b"}}), "its entry 'a' is not a tensor"),
+    ],
+)
+def test_what_is_no_state_dict_is_refused_in_one_line(make, message, state, tmp_path):
+    path = tmp_path / "x.pth"
+    make(path, state)
+    with pytest.raises(InputError, match=message) as caught:
+        read_state_dict(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)

@@ -1,0 +1,105 @@
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ddl_tf import prepare
+from ddl_tf.data.store import Faces
+from ddl_tf.data.verification import read_bin, read_stored
+from ddl_tf.errors import InputError
+
+sys.path.insert(0, str(Path(__file__).parent / "data"))
+
+from tiny_sets import picture, write_recordio
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """A RecordIO set whose third image is cut and whose identity 2 has no image."""
+    images = [(0, picture(0)), (0, picture(1)), (1, picture(2)[:-99]), (1, picture(3))]
+    write_recordio(tmp_path, images, num_identities=3)
+    return tmp_path
+
+
+def test_refused_as_a_user_meets_it(damaged):
+    """One line that says what is wrong, where, and what to do; nothing under the output's name."""
+    command = [sys.executable, "-m", "ddl_tf.prepare", "recordio", "--rec=train.rec", "--output=faces"]
+    refused = subprocess.run(command, cwd=damaged, capture_output=True, text=True)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("python -m ddl_tf.prepare: error: train.rec, record 3: corrupt image: ")
+    assert line.endswith("--on_error=skip")
+    assert not (damaged / "faces").exists()
+
+
+def test_skipped_then_verified(damaged, monkeypatch, capsys):
+    monkeypatch.chdir(damaged)
+    prepare.recordio(prepare.RecordIOSettings(rec="train.rec", output="faces", on_error="skip"))
+    told = capsys.readouterr()
+    assert told.out == (
+        "stored 3 images of 2 identities in faces (0.0 MB); left out: 1 corrupt image, 1 empty identity\n"
+    )
+    assert [line.split(": ")[:3] for line in told.err.splitlines()] == [
+        ["skipped", "train.rec, record 3", "corrupt image"],
+        ["skipped", "train.rec, identity 2", "empty identity"],
+    ]
+    assert prepare.verify(prepare.VerifySettings(input="faces")) == 0
+
+    shard = damaged / "faces/shard-00000.tfrecord"
+    content = shard.read_bytes()
+    shard.write_bytes(content[:200] + bytes([content[200] ^ 1]) + content[201:])
+    assert prepare.verify(prepare.VerifySettings(input="faces")) == 1
+    assert "faces/shard-00000.tfrecord: damaged shard: corrupted record at 12; " in capsys.readouterr().err
+
+
+def test_every_command_has_a_help_text_and_flags():
+    for main, settings_class in prepare.COMMANDS.values():
+        assert main.__doc__
+        assert all(field.metadata["help"] for field in dataclasses.fields(settings_class))
+
+
+@pytest.mark.parametrize("name", sorted(set(prepare.COMMANDS) - {"synthetic", "weights"}))
+def test_a_missing_flag(name):
+    main, settings_class = prepare.COMMANDS[name]
+    with pytest.raises(InputError, match=r"--\w+ is missing"):
+        main(settings_class())
+
+
+def test_importers(tmp_path, capsys):
+    write_recordio(tmp_path, [(0, picture(0)), (1, picture(1))])
+    (tmp_path / "people/ann").mkdir(parents=True)
+    (tmp_path / "people/ann/1.jpg").write_bytes(picture(2))
+    (tmp_path / "faces.csv").write_text("path,identity,yaw\npeople/ann/1.jpg,ann,3\n")
+    outputs = [str(tmp_path / name) for name in "abc"]
+    prepare.recordio(prepare.RecordIOSettings(output=outputs[0], rec=str(tmp_path / "train.rec")))
+    prepare.folder(prepare.FolderSettings(output=outputs[1], root=str(tmp_path / "people")))
+    prepare.csv(prepare.CSVSettings(output=outputs[2], csv=str(tmp_path / "faces.csv"), image_size=8))
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    faces = Faces(outputs)
+    assert faces.read(np.arange(3)) == [picture(0), picture(1), picture(2)]
+    assert faces.image(3).shape == (8, 8, 3)
+    assert faces.index["identity"].tolist() == [0, 1, 2, 3]
+    made_by = json.loads((tmp_path / "c/dataset.json").read_text())["made_by"]
+    assert made_by["settings"] == {"image_size": 8, "shard_mb": 128, "csv": str(tmp_path / "faces.csv"), "root": None}
+    assert prepare.verify(prepare.VerifySettings(input=outputs[2])) == 0
+
+
+def test_lfw_dev(real_faces, tmp_path):
+    settings = prepare.BinSettings(output=str(tmp_path / "lfw_dev"), bin=str(real_faces / "lfw_dev.bin"))
+    prepare.bin(settings)
+    stored, read = read_stored(str(settings.output)), read_bin(str(settings.bin))
+    assert list(stored.images) == list(read.images)
+    assert (len(stored.same), stored.same.sum()) == (1000, 500)
+
+
+def test_cfp(real_faces, tmp_path):
+    root = str(real_faces / "cfp")
+    prepare.cfp(prepare.CFPSettings(output=str(tmp_path / "train"), root=root, folds=[1]))
+    index = Faces([str(tmp_path / "train")]).index
+    assert index.groupby("group")["view"].agg(["size", "first"]).values.tolist() == [[500, "frontal"], [200, "profile"]]
+    prepare.cfp_pairs(prepare.CFPPairsSettings(output=str(tmp_path / "pairs"), root=root, protocol="FP", folds=[4]))
+    assert read_stored(str(tmp_path / "pairs")).same.sum() == 350

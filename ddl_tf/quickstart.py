@@ -115,7 +115,7 @@ def main(settings: QuickstartSettings) -> None:
         strategy,
     )
     # Both have the same rows, steps and rates; the pairs are classified too, so that ArcFace learns from them as well.
-    shared = {
+    shared: dict[str, Any] = {
         "init_checkpoint": pretrained,
         "rows_per_group": 32,
         "pairs_per_group": 32,
@@ -125,7 +125,7 @@ def main(settings: QuickstartSettings) -> None:
         "learning_rate": settings.finetune_learning_rate,
         "schedule": "cosine",
     }
-    arms = {
+    arms: dict[str, dict[str, Any]] = {
         "ArcFace": {"run_dir": str(output / "arcface")},
         "ArcFace + DDL": {"run_dir": str(output / "ddl"), "ddl": True, "ddl_weight": settings.ddl_weight},
     }

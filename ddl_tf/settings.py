@@ -58,7 +58,7 @@ def define_flags(settings_class: type) -> None:
     hints = typing.get_type_hints(settings_class)
     for field in dataclasses.fields(settings_class):
         kind, text = _value_type(hints[field.name]), field.metadata["help"]
-        default = field.default
+        default: Any = field.default
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
         if field.metadata["choices"]:
@@ -89,10 +89,11 @@ def from_flags(settings_class: type[T]) -> T:
     Raises:
         InputError: if an item of a list flag is not of the list's type.
     """
-    values = {}
+    values: dict[str, Any] = {}
     hints = typing.get_type_hints(settings_class)
     for field in dataclasses.fields(settings_class):  # type: ignore[arg-type]
-        value, kind = flags.FLAGS[field.name].value, _value_type(hints[field.name])
+        value: Any = flags.FLAGS[field.name].value
+        kind = _value_type(hints[field.name])
         if typing.get_origin(kind) is list:
             (item_type,) = typing.get_args(kind)
             try:

@@ -1,13 +1,12 @@
 """Augmentation by keras_cv layers, with random numbers that follow from each row's seed."""
 
-import contextlib
-import io
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Optional
 
 import tensorflow as tf
 
 from ddl_tf.errors import InputError
+from ddl_tf.keras_cv_import import import_keras_cv
 
 Augmentation = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -45,13 +44,6 @@ class RowRandom:
         return tf.random.stateless_uniform(shape, seed, minval=minval, maxval=maxval, dtype=dtype)
 
 
-def _keras_cv() -> Any:
-    """keras_cv without the banner that it prints when it is imported."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        import keras_cv
-    return keras_cv
-
-
 def build_augmentation(flip: bool = True, strength: float = 0.0) -> Augmentation:
     """Make the augmentation of training images.
 
@@ -78,10 +70,10 @@ def build_augmentation(flip: bool = True, strength: float = 0.0) -> Augmentation
         raise InputError(f"the augmentation strength must be in [0, 1], got {strength}")
     if not flip and not strength:
         return lambda image, seed: image
-    keras_cv = _keras_cv()
+    keras_cv = import_keras_cv()
     random = RowRandom()
 
-    class RowFactor(keras_cv.core.FactorSampler):
+    class RowFactor(keras_cv.core.FactorSampler):  # type: ignore[name-defined]
         """A factor between two bounds, drawn from the row's random numbers."""
 
         def __init__(self, lower: float, upper: float) -> None:
@@ -94,7 +86,9 @@ def build_augmentation(flip: bool = True, strength: float = 0.0) -> Augmentation
             return {"lower": self._bounds[0], "upper": self._bounds[1]}
 
     # Each layer with the range of its factor (None: it has none) and the value of white that it expects.
-    layers = [(keras_cv.layers.RandomFlip("horizontal"), None, 255.0)] if flip else []
+    layers: list[tuple[Any, Optional[tuple[float, float]], float]] = []
+    if flip:
+        layers.append((keras_cv.layers.RandomFlip("horizontal"), None, 255.0))
     if strength:
         layers += [
             (keras_cv.layers.RandomBrightness(0.0), (-0.4 * strength, 0.4 * strength), 255.0),

@@ -11,10 +11,10 @@ import tensorflow as tf
 from ddl_tf.data.checking import check_samples
 from ddl_tf.data.example import read_example
 from ddl_tf.data.layout import FOOTER_BYTES, HEADER_BYTES, read_description
-from ddl_tf.data.progress import Progress
 from ddl_tf.data.sample import Sample
 from ddl_tf.data.source import Problem
 from ddl_tf.data.store import Faces
+from ddl_tf.progress import Progress
 
 
 def find_faults(path: str) -> Iterator[Problem]:

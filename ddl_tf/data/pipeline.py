@@ -4,29 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from ddl_tf.data.augmentation import Augmentation
+from ddl_tf.data.decoding import decode_image, resize_images
 from ddl_tf.data.sampling import StreamSampler
 from ddl_tf.data.store import Faces
-
-
-def decode(encoded: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
-    """Decode an image and bring it to the size of training.
-
-    Args:
-        encoded: `[]` string, JPEG or PNG.
-        image_size: `(height, width)` in pixels.
-
-    Returns:
-        `[height, width, 3]` float32, RGB in 0..255.
-    """
-    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    image.set_shape([None, None, 3])
-    size = tf.constant(image_size)
-    image = tf.cond(
-        tf.reduce_all(tf.shape(image)[:2] == size),
-        lambda: tf.cast(image, tf.float32),
-        lambda: tf.clip_by_value(tf.image.resize(image, image_size, antialias=True), 0.0, 255.0),
-    )
-    return tf.ensure_shape(image, [*image_size, 3])
 
 
 def training_dataset(
@@ -71,7 +51,7 @@ def training_dataset(
     def to_row(
         encoded: tf.Tensor, identity: tf.Tensor, group: tf.Tensor, label: tf.Tensor, row: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        image = augment(decode(encoded, image_size), tf.stack([tf.constant(seed, tf.int64), row]))
+        image = augment(resize_images(decode_image(encoded), image_size), tf.stack([tf.constant(seed, tf.int64), row]))
         return {"image": image, "label": label}, {"embedding": tf.stack([identity, group]), "logits": label}
 
     dataset = tf.data.Dataset.range(first_step, last_step)

@@ -17,10 +17,10 @@ import pandas as pd
 
 from ddl_tf.data.checking import Checked, check_samples
 from ddl_tf.data.layout import FOOTER_BYTES, HEADER_BYTES, INDEX_COLUMNS, shard_name
-from ddl_tf.data.progress import Progress
 from ddl_tf.data.source import Problem, Source
 from ddl_tf.errors import InputError
 from ddl_tf.files import write_aside
+from ddl_tf.progress import Progress
 
 
 @dataclasses.dataclass

@@ -7,9 +7,9 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf.data.progress import Progress
+from ddl_tf.data.decoding import decode_image, resize_images
 from ddl_tf.errors import InputError
-from ddl_tf.evaluation.images import decode_image, resize_images
+from ddl_tf.progress import Progress
 
 
 class _Advance(tf.keras.callbacks.Callback):
@@ -21,9 +21,9 @@ class _Advance(tf.keras.callbacks.Callback):
         self._progress, self._num_images, self._batch_size = progress, num_images, batch_size
 
     def on_predict_batch_end(self, batch: int, logs: Optional[dict[str, Any]] = None) -> None:
-        while self.done < min((batch + 1) * self._batch_size, self._num_images):
-            self.done += 1
-            self._progress.advance()
+        done = min((batch + 1) * self._batch_size, self._num_images)
+        self._progress.advance(done - self.done)
+        self.done = done
 
 
 def image_size(model: tf.keras.Model) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from ddl_tf.errors import InputError
 from ddl_tf.files import write_aside
-from ddl_tf.models.keras_cv_backbones import import_keras_cv
+from ddl_tf.keras_cv_import import import_keras_cv
 
 _PathLike = Union[str, "os.PathLike[str]"]
 

@@ -4,14 +4,12 @@ KerasCV 0.9 downloads even the architecture of a named backbone. Its architectur
 and work without a network; the weights are random.
 """
 
-import contextlib
-import io
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from ddl_tf.errors import InputError
+from ddl_tf.keras_cv_import import import_keras_cv
 
 
 class _Architecture(NamedTuple):
@@ -192,17 +190,6 @@ ARCHITECTURES = {
 def _key(name: str) -> str:
     """`ResNet18V2Backbone` and `resnet18_v2` are one."""
     return name.replace("_", "").lower().removesuffix("backbone")
-
-
-def import_keras_cv() -> ModuleType:
-    """Import KerasCV without its banner.
-
-    Returns:
-        The module; its layers are registered for loading from then on.
-    """
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        import keras_cv
-    return keras_cv
 
 
 def keras_cv_backbone(name: str, input_shape: tuple[int, int, int]) -> tf.keras.Model:

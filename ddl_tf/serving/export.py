@@ -7,9 +7,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from ddl_tf.data.decoding import decode_image, resize_images
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embed import image_size
-from ddl_tf.evaluation.images import decode_image, resize_images
 
 
 def serving_module(model: tf.keras.Model, flip: bool = False) -> tf.Module:

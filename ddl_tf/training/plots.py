@@ -73,21 +73,22 @@ def draw_distributions(axes: Axes, similarities: Mapping[str, np.ndarray]) -> No
 
 def _curves(log: pd.DataFrame) -> Figure:
     """One panel for each kind of quantity, over the epochs."""
+    columns = [str(column) for column in log]
     panels = {
-        "loss": [c for c in log if c == "loss" or c.endswith("_loss")],
-        "DDL terms": [c for c in log if c.endswith(("positive_kl", "negative_kl", "_order"))],
-        "expectation margin": [c for c in log if "margin_" in c or "gap_" in c],
-        "overlap with the teacher": [c for c in log if "overlap" in c],
-        "verification accuracy": [c for c in log if c.endswith("/accuracy")],
-        "verification AUC": [c for c in log if c.endswith("/auc")],
+        "loss": [c for c in columns if c == "loss" or c.endswith("_loss")],
+        "DDL terms": [c for c in columns if c.endswith(("positive_kl", "negative_kl", "_order"))],
+        "expectation margin": [c for c in columns if "margin_" in c or "gap_" in c],
+        "overlap with the teacher": [c for c in columns if "overlap" in c],
+        "verification accuracy": [c for c in columns if c.endswith("/accuracy")],
+        "verification AUC": [c for c in columns if c.endswith("/auc")],
         "learning rate": ["learning_rate"],
     }
-    shown = {title: columns for title, columns in panels.items() if columns}
+    shown = {title: names for title, names in panels.items() if names}
     rows = -(-len(shown) // 2)
     figure = Figure(figsize=(11, 3 * rows), layout="constrained")
-    for position, (title, columns) in enumerate(shown.items()):
+    for position, (title, names) in enumerate(shown.items()):
         axes = figure.add_subplot(rows, 2, position + 1)
-        for column in columns:
+        for column in names:
             values = log[column].dropna()
             axes.plot(log.loc[values.index, "epoch"], values, marker="." if len(values) < 30 else "", label=column)
         axes.set_title(title, fontsize=10)

@@ -1,21 +1,15 @@
-"""Progress of a training run: images per second and time left."""
+"""Progress of a training run: images per second, time left and the losses."""
 
-import sys
-import time
 from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
-# Seconds between the lines of a log file; a terminal has a bar.
-LOG_INTERVAL = 30.0
+from ddl_tf.progress import Progress
 
 
-class Progress(tf.keras.callbacks.Callback):
+class TrainingProgress(tf.keras.callbacks.Callback):
     """Show on stderr how far the run is, its speed, the time left and the losses.
-
-    On a terminal it is one bar for the whole run. Elsewhere (a log file, CI) it is a line every half minute.
 
     Args:
         total_steps: of the whole run.
@@ -25,25 +19,15 @@ class Progress(tf.keras.callbacks.Callback):
 
     def __init__(self, total_steps: int, first_step: int, rows: int) -> None:
         super().__init__()
-        self._total_steps = total_steps
-        self._first_step = self._step = first_step
-        self._rows = rows
-        self._began = self._logged = time.monotonic()
+        self._total_steps, self._step, self._rows = total_steps, first_step, rows
 
     def on_train_begin(self, logs: Optional[dict[str, Any]] = None) -> None:
-        """Open the bar where the run stands.
+        """Begin where the run stands.
 
         Args:
             logs: not used.
         """
-        self._bar = tqdm(
-            total=self._total_steps * self._rows,
-            initial=self._step * self._rows,
-            unit="img",
-            unit_scale=True,
-            dynamic_ncols=True,
-            disable=not sys.stderr.isatty(),
-        )
+        self._progress = Progress("train", self._total_steps * self._rows, self._step * self._rows)
 
     def on_train_batch_end(self, batch: int, logs: Optional[dict[str, Any]] = None) -> None:
         """Count one step.
@@ -53,29 +37,14 @@ class Progress(tf.keras.callbacks.Callback):
             logs: the running means of the losses and metrics.
         """
         self._step += 1
-        shown = {key: float(np.asarray(value)) for key, value in (logs or {}).items() if key.endswith("loss")}
-        if not self._bar.disable:
-            self._bar.set_postfix({key: f"{value:.3f}" for key, value in shown.items()}, refresh=False)
-            self._bar.update(self._rows)
-            return
-        now = time.monotonic()
-        if now - self._logged < LOG_INTERVAL and self._step < self._total_steps:
-            return
-        self._logged = now
-        rate = (self._step - self._first_step) * self._rows / (now - self._began)
-        left = (self._total_steps - self._step) * self._rows / rate
-        losses = ", ".join(f"{key} {value:.3f}" for key, value in shown.items())
-        minutes, seconds = divmod(round(left), 60)
-        print(
-            f"step {self._step}/{self._total_steps}, {rate:.0f} images/s, {minutes}:{seconds:02d} left, {losses}",
-            file=sys.stderr,
-            flush=True,
-        )
+        losses = {key: float(np.asarray(value)) for key, value in (logs or {}).items() if key.endswith("loss")}
+        note = ", ".join(f"{key} {value:.3f}" for key, value in losses.items())
+        self._progress.advance(self._rows, f"step {self._step} of {self._total_steps}, {note}")
 
     def on_train_end(self, logs: Optional[dict[str, Any]] = None) -> None:
-        """Leave the bar as it stands.
+        """Leave the progress as it stands.
 
         Args:
             logs: not used.
         """
-        self._bar.close()
+        self._progress.close()

@@ -22,7 +22,7 @@ from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, StoppedBySig
 from ddl_tf.training.monitoring import RunLog, SimilarityMonitor, Verification
 from ddl_tf.training.optimizers import build_optimizer, build_schedule
 from ddl_tf.training.plots import plot_run
-from ddl_tf.training.progress import Progress
+from ddl_tf.training.progress import TrainingProgress
 from ddl_tf.training.run_folder import RunFolder
 from ddl_tf.training.settings import TrainSettings
 
@@ -177,7 +177,7 @@ def train(settings: TrainSettings, strategy: Optional[tf.distribute.Strategy] = 
     saver = SaveForResume(point, first_step, settings.checkpoint_steps, steps_per_epoch)
     total_steps = settings.epochs * steps_per_epoch
     callbacks: list[tf.keras.callbacks.Callback] = [
-        Progress(total_steps, first_step, sampler.num_rows),
+        TrainingProgress(total_steps, first_step, sampler.num_rows),
         verification,
         RunLog(folder.log, first_step // steps_per_epoch),
         tf.keras.callbacks.TensorBoard(str(folder.tensorboard), write_graph=False),

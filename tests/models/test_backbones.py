@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 
 from ddl_tf.errors import InputError
+from ddl_tf.keras_cv_import import import_keras_cv
 from ddl_tf.models import build_backbone
-from ddl_tf.models.keras_cv_backbones import ARCHITECTURES, import_keras_cv
+from ddl_tf.models.keras_cv_backbones import ARCHITECTURES
 
 # As published for the networks without their classifier.
 KERAS_CV_COUNTS = {

@@ -1,6 +1,6 @@
 import re
 
-from ddl_tf.data import progress
+from ddl_tf import progress
 
 
 def test_lines_now_and_then_where_there_is_no_terminal(capsys, monkeypatch):

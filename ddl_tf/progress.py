@@ -26,18 +26,27 @@ class Progress:
         self._began = self._told = time.monotonic()
         self._bar = tqdm(total=total, initial=done, desc=name, unit="image", unit_scale=True, disable=None)
 
-    def advance(self) -> None:
-        """Tell that one more item is done."""
-        self._done += 1
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Tell that more items are done.
+
+        Args:
+            count: how many.
+            note: something to show beside the progress.
+        """
+        self._done += count
         if not self._bar.disable:
-            self._bar.update()
+            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(count)
             return
         now = time.monotonic()
         if now - self._told >= _SECONDS_BETWEEN_LINES:
             self._told = now
             rate = (self._done - self._before) / (now - self._began)
             left = (self._total - self._done) / rate
-            self.write(f"{self._name}: {self._done:,} of {self._total:,}, {rate:,.1f} images/s, {left:,.0f} s left")
+            self.write(
+                f"{self._name}: {self._done:,} of {self._total:,}, {rate:,.1f} images/s, {left:,.0f} s left"
+                + (f"; {note}" if note else "")
+            )
 
     def write(self, line: str) -> None:
         """Print a line on stderr without tearing the bar."""
@@ -47,4 +56,8 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
         self._bar.close()

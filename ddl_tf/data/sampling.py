@@ -41,8 +41,8 @@ class StreamSizes:
     Attributes:
         shuffled: classified rows from all images alike; each image once an epoch. They take no part in the
             distillation. This is plain margin training.
-        per_group: classified rows of each group, of different identities, every identity equally often; their
-            negatives are mined in the batch.
+        per_group: classified rows of each group, of different identities, every identity equally often, and of
+            others than the group's pairs; their negatives are mined in the batch.
         pairs_per_group: positive pairs (two rows each) of each group.
         pairs_across: whether a student's pair is one image of its group and one of the teacher's (True), or two of
             its group (False).
@@ -200,20 +200,22 @@ class StreamSampler:
             add(self._shuffled(step), NO_GROUP, True)
         for group in self.groups:
             members = self._members[group]
-            if sizes.per_group:
-                position = _choose(rng, len(members.identities), sizes.per_group)
-                add(members.draw(position, rng.random(sizes.per_group)), group, True)
+            paired = np.empty(0, np.int64)
             if sizes.pairs_per_group:
                 own, other = self._pair_identities[group]
                 chosen = _choose(rng, len(own), sizes.pairs_per_group)
+                paired = own[chosen]
                 uniform = rng.random((2, sizes.pairs_per_group))
                 if self._crosses(group):
-                    first = members.draw(own[chosen], uniform[0])
+                    first = members.draw(paired, uniform[0])
                     second = self._members[0].draw(other[chosen], uniform[1])
                     pairs = np.stack([first, second])
                 else:
-                    pairs = members.draw_two(own[chosen], uniform)
+                    pairs = members.draw_two(paired, uniform)
                 add(pairs.ravel(), group, sizes.classify_pairs)
+            if sizes.per_group:
+                position = _choose_others(rng, len(members.identities), sizes.per_group, paired)
+                add(members.draw(position, rng.random(sizes.per_group)), group, True)
 
         order = rng.permutation(self.num_rows)
         record = np.concatenate(records)[order]
@@ -226,4 +228,13 @@ def _choose(rng: np.random.Generator, population: int, size: int) -> np.ndarray:
     """`size` of `population`, different ones as far as they last; the cost does not grow with the population."""
     whole, rest = divmod(size, population)
     chosen = [rng.permutation(population) for _ in range(whole)]
-    return np.concatenate([*chosen, rng.choice(population, rest, replace=False, shuffle=False)])
+    return np.concatenate([*chosen, rng.choice(population, rest, replace=False)])
+
+
+def _choose_others(rng: np.random.Generator, population: int, size: int, taken: np.ndarray) -> np.ndarray:
+    """As `_choose`, but none of `taken` as long as there are others.
+
+    A group's rows then never hold one image twice, which would be a positive pair of similarity 1.
+    """
+    candidates = _choose(rng, population, size + len(taken))
+    return np.concatenate([candidates[~np.isin(candidates, taken)], candidates])[:size]

@@ -14,6 +14,7 @@ from ddl_tf.evaluation import evaluate_pairs
 from ddl_tf.files import write_aside
 from ddl_tf.losses import group_similarities
 from ddl_tf.models import embedding_model, save_checkpoint
+from ddl_tf.training.run_folder import read_log
 
 
 class Verification(tf.keras.callbacks.Callback):
@@ -128,16 +129,19 @@ class SimilarityMonitor(tf.keras.callbacks.Callback):
             epoch: from 0.
             logs: not used.
         """
-        embeddings = self._embedder.predict(self._probe.map(lambda inputs, targets: inputs["image"]), verbose=0)
-        rows = np.concatenate([targets["embedding"].numpy() for _, targets in self._probe])
-        # Outliers are part of the picture, so nothing is dropped.
-        similarities = group_similarities(embeddings, rows[:, 0], rows[:, 1], positive_threshold=-2.0)
-        arrays = {}
-        with self._writer.as_default(step=epoch):
+        parts: dict[str, list[np.ndarray]] = {}
+        for inputs, targets in self._probe:
+            rows = targets["embedding"]
+            embeddings = self._embedder.predict_on_batch(inputs["image"])
+            # Batch by batch, as the loss sees them. Outliers are part of the picture, so nothing is dropped.
+            similarities = group_similarities(embeddings, rows[:, 0], rows[:, 1], positive_threshold=-2.0)
             for kind, groups in zip(("positive", "negative"), similarities):
-                for group in range(groups.nrows()):
-                    arrays[f"{kind}_{group}"] = groups[group].numpy()
-                    tf.summary.histogram(f"similarity/{kind}_{group}", groups[group])
+                for group, values in enumerate(groups):
+                    parts.setdefault(f"{kind}_{group}", []).append(values.numpy())
+        arrays = {key: np.concatenate(values) for key, values in parts.items()}
+        with self._writer.as_default(step=epoch):
+            for key, values in arrays.items():
+                tf.summary.histogram(f"similarity/{key}", values)
         self._writer.flush()
         with write_aside(self._directory / "similarities.npz") as aside, aside.open("wb") as file:
             np.savez(file, **arrays)
@@ -156,7 +160,7 @@ class RunLog(tf.keras.callbacks.Callback):
         self._path = path
         self._rows: list[dict[str, Any]] = []
         if path.exists():
-            log = pd.read_csv(path)
+            log = read_log(path)
             self._rows = [{str(k): v for k, v in row.items()} for row in log.to_dict("records")][:first_epoch]
 
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:

@@ -9,9 +9,10 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.data.augmentation import build_augmentation
-from ddl_tf.data.pipeline import training_dataset
+from ddl_tf.data.pipeline import check_rows, training_dataset
 from ddl_tf.data.sampling import StreamSampler, StreamSizes
 from ddl_tf.data.store import Faces
+from ddl_tf.data.verification import PairSet
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.model import find_checkpoint
 from ddl_tf.evaluation.sets import load_sets
@@ -23,11 +24,11 @@ from ddl_tf.training.monitoring import RunLog, SimilarityMonitor, Verification
 from ddl_tf.training.optimizers import build_optimizer, build_schedule
 from ddl_tf.training.plots import plot_run
 from ddl_tf.training.progress import TrainingProgress
-from ddl_tf.training.run_folder import RunFolder
+from ddl_tf.training.run_folder import RunFolder, read_json
 from ddl_tf.training.settings import TrainSettings
 
 # Pairs of each group that the similarity monitor follows, and batches that they come in.
-PROBE_PAIRS, PROBE_BATCHES = 64, 4
+PROBE_PAIRS, PROBE_BATCHES = 32, 8
 
 
 def _say(text: str) -> None:
@@ -125,11 +126,21 @@ def train(settings: TrainSettings, strategy: Optional[tf.distribute.Strategy] = 
     faces = Faces(settings.train_data)
     sampler = StreamSampler(faces.index, sizes, settings.seed)
     sets = load_sets(settings)
-    folder.open(settings)
-    if folder.results.exists():
-        _say(f"{folder.path} is complete")
-        return json.loads(folder.results.read_text())
+    with folder.open(settings):
+        if folder.results.exists():
+            _say(f"{folder.path} is complete")
+            return read_json(folder.results, list)
+        return _train(folder, settings, faces, sampler, sets, strategy)
 
+
+def _train(
+    folder: RunFolder,
+    settings: TrainSettings,
+    faces: Faces,
+    sampler: StreamSampler,
+    sets: list[PairSet],
+    strategy: Optional[tf.distribute.Strategy],
+) -> list[dict[str, Any]]:
     strategy = strategy or tf.distribute.MirroredStrategy()
     if sampler.num_rows % strategy.num_replicas_in_sync:
         raise InputError(
@@ -140,6 +151,10 @@ def train(settings: TrainSettings, strategy: Optional[tf.distribute.Strategy] = 
     tf.keras.mixed_precision.set_global_policy(settings.precision)
     steps_per_epoch = settings.steps_per_epoch or sampler.steps_per_epoch
     num_students = max(len(sampler.groups) - 1, 0)
+    if settings.ddl and not num_students:
+        raise InputError(
+            "--ddl distils from group 0 to others, but the training set has no other group: make hard ones"
+        )
     image_size = (settings.image_size, settings.image_size)
     with strategy.scope():
         model = build_recognizer(
@@ -152,7 +167,11 @@ def train(settings: TrainSettings, strategy: Optional[tf.distribute.Strategy] = 
             margin=settings.margin,
             scale=settings.scale,
         )
-        compile_recognizer(model, settings, steps_per_epoch, num_students)
+        try:
+            compile_recognizer(model, settings, steps_per_epoch, num_students)
+        except ValueError as error:
+            # The arguments of losses and metrics are settings here.
+            raise InputError(str(error)) from None
         point = ResumePoint(folder.resume, model)
         first_step = point.restore()
         if not first_step and settings.init_checkpoint:
@@ -203,6 +222,14 @@ def train(settings: TrainSettings, strategy: Optional[tf.distribute.Strategy] = 
                 callbacks=callbacks,
                 verbose=0,
             )
+    except tf.errors.ResourceExhaustedError as error:
+        raise InputError(
+            f"the memory does not suffice for step {saver.step} of {sampler.num_rows} images "
+            f"({error.message.splitlines()[0]}): make the batch or the network smaller"
+        ) from None
+    except tf.errors.OpError:
+        check_rows(faces, sampler.rows(saver.step).record)
+        raise
     except StoppedBySignal as stop:
         _say(f"{stop}; the same command goes on from there")
         raise SystemExit(128 + stop.signal) from None

@@ -48,6 +48,14 @@ def test_streams_have_their_sizes_and_different_identities(students):
             identities, counts = np.unique(pairs, return_counts=True)
             assert len(identities) == 6
             assert set(counts) == {2}
+            # Else one image could be in the group twice.
+            assert not set(identities) & set(classified)
+
+
+def test_few_identities_are_repeated_rather_than_rows_left_out():
+    rows = StreamSampler(make_index(6, 4), StreamSizes(per_group=4, pairs_per_group=5)).rows(0)
+    for group in (0, 1):
+        assert (rows.group == group).sum() == 14
 
 
 def test_the_two_images_of_a_pair_differ(index):

@@ -40,10 +40,10 @@ class QuickstartSettings:
     image_size: int = setting(48, "Side of the images in pixels.")
     backbone: str = setting("plain_small", "Name of the backbone.")
     pretrain_epochs: int = setting(8, "Epochs of margin training.")
-    finetune_steps: int = setting(120, "Steps of each fine-tuning.")
+    finetune_steps: int = setting(300, "Steps of each fine-tuning.")
     learning_rate: float = setting(0.1, "Learning rate of the margin training.")
-    finetune_learning_rate: float = setting(0.01, "Learning rate of the fine-tuning.")
-    ddl_weight: float = setting(10.0, "Weight of DDL beside the margin softmax.")
+    finetune_learning_rate: float = setting(0.05, "Learning rate of the fine-tuning.")
+    ddl_weight: float = setting(3.0, "Weight of DDL beside the margin softmax.")
 
 
 def _train_settings(settings: QuickstartSettings, output: Path, **changes: Any) -> TrainSettings:

@@ -1,0 +1,86 @@
+"""Write the flags of the commands into the documentation: `python docs/make_flags.py`.
+
+A page says where: everything between `<!-- flags: COMMAND -->` and `<!-- end of flags -->` is made anew from the
+settings of that command, `train`, `evaluate`, `export`, `quickstart`, or `prepare NAME`.
+"""
+
+import dataclasses
+import re
+import sys
+import typing
+from pathlib import Path
+from typing import Any
+
+from ddl_tf import command
+from ddl_tf.evaluate import EvaluateSettings
+from ddl_tf.export import ExportSettings
+from ddl_tf.files import write_aside
+from ddl_tf.prepare import COMMANDS
+from ddl_tf.quickstart import QuickstartSettings
+from ddl_tf.training import TrainSettings
+
+DOCS = Path(__file__).parent
+# The docs import it for its quiet start-up alone.
+assert command
+
+SETTINGS: dict[str, type] = {
+    "train": TrainSettings,
+    "evaluate": EvaluateSettings,
+    "export": ExportSettings,
+    "quickstart": QuickstartSettings,
+    **{f"prepare {name}": settings for name, (_, settings) in COMMANDS.items()},
+}
+_PART = re.compile(r"(<!-- flags: (?P<command>[\w ]+) -->\n).*?(<!-- end of flags -->)", re.DOTALL)
+
+
+def _default(field: "dataclasses.Field[Any]") -> str:
+    value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    if value is None or value in ("", []):
+        return ""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"`{','.join(map(str, value)) if isinstance(value, list) else value}`"
+
+
+def flags_table(settings_class: type) -> str:
+    """Lay out the flags of a command.
+
+    Args:
+        settings_class: its settings.
+
+    Returns:
+        A Markdown table with a line for each flag: its name, default, and help text with the choices.
+    """
+    hints = typing.get_type_hints(settings_class)
+    lines = ["| flag | default | what |", "| --- | --- | --- |"]
+    for field in dataclasses.fields(settings_class):
+        name = f"--[no]{field.name}" if hints[field.name] is bool else f"--{field.name}"
+        choices = field.metadata["choices"]
+        text = field.metadata["help"] + (f" One of {', '.join(f'`{one}`' for one in choices)}." if choices else "")
+        lines.append(f"| `{name}` | {_default(field)} | {text.replace('|', chr(92) + '|')} |")
+    return "\n".join(lines)
+
+
+def with_flags(page: str) -> str:
+    """Put current tables into a page.
+
+    Args:
+        page: the text of the page.
+
+    Returns:
+        The text with the table of each part made anew.
+
+    Raises:
+        KeyError: if a part names no command.
+    """
+    return _PART.sub(lambda part: f"{part[1]}{flags_table(SETTINGS[part['command']])}\n{part[3]}", page)
+
+
+if __name__ == "__main__":
+    for path in sorted(DOCS.glob("*.md")):
+        before = path.read_text(encoding="utf-8")
+        after = with_flags(before)
+        if after != before:
+            with write_aside(path) as aside:
+                aside.write_text(after, encoding="utf-8")
+            print(path, file=sys.stderr)

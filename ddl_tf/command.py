@@ -4,16 +4,20 @@ A command imports this module before anything that imports TensorFlow, because T
 start-up messages when it is loaded.
 """
 
+import errno
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from types import FrameType, TracebackType
+from typing import Any, NoReturn, Optional
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
-warnings.filterwarnings("ignore", module="tensorflow_addons")
+# What libraries of ours tell each other, such as KerasCV's use of old names in Keras.
+warnings.filterwarnings("ignore", module=r"(tensorflow_addons|keras|keras_cv|tensorflow)(\.|$)")
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 from absl import app, flags  # noqa: E402
@@ -24,9 +28,16 @@ from ddl_tf.settings import define_flags, from_flags  # noqa: E402
 
 flags.disclaim_key_flags()
 
-# Exit codes: absl uses 1 for flags that do not parse; shells use 128 + 2 for SIGINT.
+# Of what a signal ends, the exit code is 128 + its number, as in shells.
 BAD_INPUT = 2
-INTERRUPTED = 130
+
+# What to do about an error of the operating system.
+_ADVICE = {
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR), "check the path"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check the permissions, or choose another place"),
+    errno.EEXIST: "it is in the way: choose another name, or move it",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space, then give the same command again"),
+}
 
 
 def _program() -> str:
@@ -39,17 +50,57 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def _explain(error: OSError) -> str:
+    """Where, what, and what to do, of a missing file, a full disk, a folder without permission."""
+    place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
+    advice = _ADVICE.get(error.errno or 0)
+    return place + (error.strerror or str(error)) + (f"; {advice}" if advice else "")
+
+
+def _terminate(number: int, frame: Optional[FrameType]) -> None:
+    """End as after Ctrl-C, so that what is half done is cleaned up."""
+    raise KeyboardInterrupt(signal.Signals(number))
+
+
 def _call(main: Callable[[Any], Any], settings_class: type) -> None:
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = main(from_flags(settings_class))
+        sys.stdout.flush()
     except (InputError, NotFiniteError) as error:
         _fail(str(error), BAD_INPUT)
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        # A missing file, a full disk, a folder without permission: str() has the reason and the path.
-        _fail(str(error), BAD_INPUT)
-    except KeyboardInterrupt:
-        _fail("interrupted", INTERRUPTED)
+        _fail(_explain(error), BAD_INPUT)
+    except KeyboardInterrupt as stop:
+        number = stop.args[0] if stop.args else signal.SIGINT
+        _fail(f"stopped by {number.name}", 128 + number)
     sys.exit(code or 0)
+
+
+def _interrupted_early(kind: type[BaseException], error: BaseException, traceback: Optional[TracebackType]) -> None:
+    """Ctrl-C while TensorFlow is imported: Python itself then ends the process with the right exit code."""
+    if issubclass(kind, KeyboardInterrupt):
+        print(f"{_program()}: error: stopped by SIGINT", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
+sys.excepthook = _interrupted_early
+
+
+def _parse(arguments: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(arguments)
+    except flags.Error as error:
+        _fail(f"{str(error).replace('ERROR:: ', '')}; see --help", BAD_INPUT)
+    except UnicodeDecodeError as error:
+        _fail(f"the --flagfile is not text in UTF-8 ({error.reason}); give one with a flag on each line", BAD_INPUT)
+    except SystemExit:
+        # absl has printed the help text, and calls that a failure.
+        sys.stdout.flush()
+        sys.exit(0)
 
 
 def run(main: Callable[[Any], Any], settings_class: type) -> None:
@@ -71,7 +122,12 @@ def run(main: Callable[[Any], Any], settings_class: type) -> None:
             )
         _call(main, settings_class)
 
-    app.run(parsed)
+    try:
+        app.run(parsed, flags_parser=_parse)
+    except BrokenPipeError:
+        # Whoever reads the output, such as `head`, has enough; Python would complain once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def run_subcommands(subcommands: Mapping[str, tuple[Callable[[Any], Any], type]]) -> None:
@@ -81,7 +137,7 @@ def run_subcommands(subcommands: Mapping[str, tuple[Callable[[Any], Any], type]]
         subcommands: name -> (main, settings class), as for `run`. The docstring of `main` is its help text.
     """
     name = sys.argv[1] if len(sys.argv) > 1 else ""
-    if name not in subcommands:
+    if name in ("-h", "--help", "--helpfull", "--helpshort"):
         width = max(map(len, subcommands))
         lines = [
             f"  {key:<{width}}  {(main.__doc__ or '').strip().splitlines()[0]}"
@@ -89,9 +145,10 @@ def run_subcommands(subcommands: Mapping[str, tuple[Callable[[Any], Any], type]]
         ]
         usage = f"usage: {_program()} COMMAND --flag=value ...   (COMMAND --help lists the flags)"
         print(usage, *lines, sep="\n")
-        if name in ("", "-h", "--help", "--helpfull", "--helpshort"):
-            sys.exit(0)
-        _fail(f"unknown command {name!r}: use one of {', '.join(subcommands)}", BAD_INPUT)
+        sys.exit(0)
+    if name not in subcommands:
+        what = f"unknown command {name!r}" if name else "no command"
+        _fail(f"{what}: use one of {', '.join(subcommands)}; see --help", BAD_INPUT)
     main, settings_class = subcommands[name]
     del sys.argv[1]
     sys.modules["__main__"].__doc__ = main.__doc__

@@ -1,9 +1,13 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and folders that one process at a time works in."""
 
 import contextlib
+import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from ddl_tf.errors import InputError
 
 
 @contextlib.contextmanager
@@ -28,5 +32,66 @@ def write_aside(path: Path) -> Iterator[Path]:
     try:
         yield aside
         os.replace(aside, path)
+    except OSError as error:
+        # A full disk has no name, and that of the file aside means nothing to a person.
+        if error.filename is None or os.fspath(error.filename) == os.fspath(aside):
+            error.filename = os.fspath(path)
+            error.filename2 = None
+        raise
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path, name: str = "lock") -> Iterator[None]:
+    """Keep other processes out of a folder until the end of the block, or of this process.
+
+    Args:
+        folder: the folder; it is made if it is missing.
+        name: of the file in it that is locked.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InputError: if another process has it.
+
+    Example:
+        >>> with lock_folder(Path("runs/ddl")):
+        ...     pass
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{folder}: another process is at work in it; wait for that one, or choose another folder"
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
+def disk_full_as_os_error(folder: Path) -> Iterator[None]:
+    """Tell a full disk from a full memory while TensorFlow writes, which calls both an exhausted resource.
+
+    Args:
+        folder: where it writes.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        OSError: if there is no space left.
+
+    Example:
+        >>> with disk_full_as_os_error(Path("models")):
+        ...     tf.saved_model.save(module, "models/1")
+    """
+    # Commands that only handle files do not wait for its import.
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None

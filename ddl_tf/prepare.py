@@ -15,7 +15,6 @@ from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
 from ddl_tf.data.verification import PairSet, pair_source, pairs_table, read_bin, read_cfp, read_lfw
 from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.errors import InputError
-from ddl_tf.models.insightface import WeightsSettings, prepare_weights
 from ddl_tf.settings import setting
 
 
@@ -85,6 +84,15 @@ class CFPPairsSettings(StoreSettings):
     root: Optional[str] = setting(None, "The folder of CFP; required.")
     protocol: str = setting("FP", "Frontal-frontal or frontal-profile pairs.", choices=PROTOCOLS)
     folds: list[int] = setting(list(range(1, 11)), "The folds to take, of 1 to 10.")
+
+
+@dataclasses.dataclass
+class WeightsSettings:
+    """Flags of `weights`."""
+
+    input: Optional[str] = setting(None, "InsightFace's PyTorch state dict, such as backbone.pth; required.")
+    backbone: str = setting("iresnet50", "The network that it is of: iresnet18|34|50|100 or mobilefacenet.")
+    output: Optional[str] = setting(None, "The checkpoint to write, ending in .keras; required.")
 
 
 @dataclasses.dataclass
@@ -166,6 +174,22 @@ def synthetic(settings: SyntheticSettings) -> None:
         print(f"{settings.output}/{name}: {described['images']:,} images of {described['identities']:,} identities")
 
 
+def weights(settings: WeightsSettings) -> None:
+    """Turn an InsightFace PyTorch state dict into a checkpoint to evaluate, export or start training from."""
+    # TensorFlow takes seconds to import, and no other command needs it from the start.
+    from ddl_tf.models.checkpoints import check_checkpoint_path, save_checkpoint
+    from ddl_tf.models.insightface import convert_insightface
+
+    _required(settings, "input", "output")
+    check_checkpoint_path(str(settings.output))
+    model = convert_insightface(str(settings.input), settings.backbone)
+    save_checkpoint(model, str(settings.output))
+    print(
+        f"{settings.output}: {settings.backbone} with {model.count_params():,} weights from {settings.input}, "
+        f"embeddings of length {model.output_shape[-1]}"
+    )
+
+
 def verify(settings: VerifySettings) -> int:
     """Read a stored set again, all of it, and tell what is damaged."""
     from ddl_tf.data.integrity import find_faults
@@ -185,7 +209,7 @@ COMMANDS: dict[str, tuple[Callable[[Any], Any], type]] = {
     "lfw": (lfw, LFWSettings),
     "cfp_pairs": (cfp_pairs, CFPPairsSettings),
     "synthetic": (synthetic, SyntheticSettings),
-    "weights": (prepare_weights, WeightsSettings),
+    "weights": (weights, WeightsSettings),
     "verify": (verify, VerifySettings),
 }
 

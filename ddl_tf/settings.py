@@ -96,6 +96,8 @@ def from_flags(settings_class: type[T]) -> T:
         kind = _value_type(hints[field.name])
         if typing.get_origin(kind) is list:
             (item_type,) = typing.get_args(kind)
+            if any(not item.strip() for item in value):
+                raise InputError(f"--{field.name}={','.join(value)}: an item is empty; leave out the spare comma")
             try:
                 value = [item_type(item) for item in value]
             except ValueError:

@@ -1,5 +1,6 @@
 """Every image is decoded before it is stored, by several threads."""
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -73,7 +74,11 @@ def check_samples(
 
     workers = os.cpu_count() or 1
     pending: deque[Future[list[Union[Checked, Problem]]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
+    with contextlib.ExitStack() as stack:
+        # When this one is closed early, the one that it draws from is too; only then, not whenever it is collected.
+        if isinstance(items, Generator):
+            stack.callback(items.close)
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
         while chunk := list(itertools.islice(items, _CHUNK)):
             pending.append(pool.submit(check_chunk, chunk))
             if len(pending) > 2 * workers:

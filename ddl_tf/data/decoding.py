@@ -1,5 +1,8 @@
 """Encoded images as a model's input: what is evaluated is what is served."""
 
+import re
+from typing import Optional
+
 import tensorflow as tf
 
 
@@ -17,6 +20,23 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     """
     # Without it an animated GIF has four dimensions and every other image none that is known.
     return tf.io.decode_image(encoded, channels=3, dtype=tf.uint8, expand_animations=False)
+
+
+def why_undecodable(encoded: bytes) -> Optional[str]:
+    """Tell why an image cannot be decoded; the errors of tf.data do not say which image it was.
+
+    Args:
+        encoded: JPEG or PNG.
+
+    Returns:
+        The reason; None if it can be decoded.
+    """
+    try:
+        decode_image(encoded)
+    except tf.errors.OpError as error:
+        # "{{function_node __wrapped__DecodeImage...}} Input is empty. [Op:DecodeImage]"
+        return re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", error.message).strip(" \n.")
+    return None
 
 
 def resize_images(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

@@ -47,6 +47,9 @@ def read_description(path: Path) -> dict[str, Any]:
     try:
         description = json.loads(file.read_text())
         version = description["format_version"]
+        missing = {"images", "identities", "shards"} - description.keys() if version == FORMAT_VERSION else ()
+        if missing:
+            raise KeyError(*sorted(missing))
     except OSError as error:
         hint = " (its import is not finished: run it again)" if Path(f"{path}.partial").is_dir() else ""
         raise InputError(

@@ -1,7 +1,6 @@
 """A folder that is filled aside, by one process at a time, and moved to its place when it is whole."""
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ddl_tf.errors import InputError
-from ddl_tf.files import write_aside
+from ddl_tf.files import lock_folder, write_aside
 
 _LOCK, _RECORD = "lock", "settings.json"
 
@@ -34,14 +33,7 @@ def claim(partial: Path, record: dict[str, Any]) -> Iterator[None]:
     Raises:
         InputError: if another process has it, or it was begun with another record.
     """
-    partial.mkdir(parents=True, exist_ok=True)
-    with (partial / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{partial}: another process is filling it; wait for that one, or choose another --output"
-            ) from None
+    with lock_folder(partial, _LOCK):
         file = partial / _RECORD
         if file.exists():
             _compare(partial, json.loads(file.read_text()), json.loads(json.dumps(record)))

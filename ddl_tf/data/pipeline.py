@@ -4,9 +4,10 @@ import numpy as np
 import tensorflow as tf
 
 from ddl_tf.data.augmentation import Augmentation
-from ddl_tf.data.decoding import decode_image, resize_images
+from ddl_tf.data.decoding import decode_image, resize_images, why_undecodable
 from ddl_tf.data.sampling import StreamSampler
 from ddl_tf.data.store import Faces
+from ddl_tf.errors import InputError
 
 
 def training_dataset(
@@ -62,3 +63,25 @@ def training_dataset(
     # The rows of a step are split among the replicas; files are not what is sharded.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return dataset.with_options(options)
+
+
+def check_rows(faces: Faces, rows: np.ndarray) -> None:
+    """Find what stopped `training_dataset`, whose errors do not say which image it was.
+
+    Args:
+        faces: the stored faces.
+        rows: `[rows]` int64, positions in their index.
+
+    Raises:
+        InputError: naming the first image that cannot be read or decoded.
+        OSError: if a shard cannot be opened.
+    """
+    for row in rows.tolist():
+        (encoded,) = faces.read(np.array([row]))
+        reason = why_undecodable(encoded)
+        if reason is not None:
+            place = faces.index.iloc[row]
+            raise InputError(
+                f"{faces.shards[place['shard']]}: the image at byte {place['offset']:,} (row {row}, identity "
+                f"{place['identity_key']}) cannot be decoded ({reason}); prepare the set again"
+            )

@@ -63,7 +63,9 @@ class Faces:
         self.shards: list[str] = []
         self.num_identities = 0
         tables = []
-        for path in map(Path, paths):
+        for number, path in enumerate(map(Path, paths)):
+            if path.resolve() in [Path(other).resolve() for other in paths[:number]]:
+                raise InputError(f"{path}: the set is given twice; its identities would count as different people")
             description = read_description(path)
             index = _read_index(path)
             self._check_shards(path, index)

@@ -169,7 +169,7 @@ def _lfw_image(root: str, name: str, number: int, place: str) -> Path:
         path = Path(root) / name / f"{name}_{number:04d}{suffix}"
         if path.is_file():
             return path
-    raise InputError(f"{place}: there is no image {Path(root) / name / name}_{number:04d}.jpg; check --root")
+    raise InputError(f"{place}: there is no image {Path(root) / name / name}_{number:04d}.jpg; check the root")
 
 
 def _files(paths: list[Path]) -> LazyImages:

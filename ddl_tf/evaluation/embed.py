@@ -1,13 +1,12 @@
 """The embeddings of encoded images by an embedding model."""
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf.data.decoding import decode_image, resize_images
+from ddl_tf.data.decoding import decode_image, resize_images, why_undecodable
 from ddl_tf.errors import InputError
 from ddl_tf.progress import Progress
 
@@ -48,15 +47,12 @@ def _raise_for_undecodable(images: Sequence[bytes], name: str, start: int) -> No
     """Find the image that stopped tf.data, whose errors do not say which one it was."""
     for index in range(start, len(images)):
         encoded = images[index]
-        try:
-            decode_image(encoded)
-        except tf.errors.InvalidArgumentError as error:
-            # "{{function_node __wrapped__DecodeImage...}} Input is empty. [Op:DecodeImage]"
-            reason = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", error.message).strip(" \n.")
+        reason = why_undecodable(encoded)
+        if reason is not None:
             raise InputError(
                 f"verification set {name}: image {index} ({len(encoded)} bytes) cannot be decoded as JPEG or PNG "
                 f"({reason}); replace it or remove its pairs"
-            ) from None
+            )
 
 
 def embed_images(
@@ -118,5 +114,6 @@ def embed_images(
             f"verification set {name}: the model's embedding of image {np.argmin(finite)} is not finite "
             f"({np.sum(~finite)} of {len(images)} are not); use a checkpoint from before training diverged"
         )
-    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return embeddings / np.where(norms > 0, norms, 1)
+    # In float64: the squares of a diverged network's embeddings overflow.
+    norms = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
+    return (embeddings / np.where(norms > 0, norms, 1)).astype(np.float32)

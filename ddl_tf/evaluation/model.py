@@ -89,7 +89,7 @@ def load_embedding_model(path: str) -> tf.keras.Model:
         exported = tf.saved_model.load(path)
         (function,) = exported.__call__.concrete_functions
         (shape,) = (argument.shape for argument in function.structured_input_signature[0])
-    except (AttributeError, ValueError, OSError, tf.errors.OpError) as error:
+    except (AttributeError, ValueError, IndexError, OSError, tf.errors.OpError) as error:
         raise InputError(
             f"{path} holds no embedding model of `python -m ddl_tf.export` ({type(error).__name__}: {error}); "
             "export it again"

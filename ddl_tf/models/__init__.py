@@ -2,14 +2,13 @@
 
 from ddl_tf.models.backbones import BACKBONES, build_backbone
 from ddl_tf.models.checkpoints import initialise_from, load_checkpoint, save_checkpoint
-from ddl_tf.models.insightface import WeightsSettings, convert_insightface, prepare_weights
+from ddl_tf.models.insightface import convert_insightface
 from ddl_tf.models.recognizer import HEADS, build_embedding_model, build_recognizer, embedding_model
 from ddl_tf.models.torch_weights import read_state_dict
 
 __all__ = [
     "BACKBONES",
     "HEADS",
-    "WeightsSettings",
     "build_backbone",
     "build_embedding_model",
     "build_recognizer",
@@ -17,7 +16,6 @@ __all__ = [
     "embedding_model",
     "initialise_from",
     "load_checkpoint",
-    "prepare_weights",
     "read_state_dict",
     "save_checkpoint",
 ]

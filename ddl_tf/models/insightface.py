@@ -1,6 +1,5 @@
 """Weights of InsightFace's PyTorch networks in ours."""
 
-import dataclasses
 import os
 from typing import NamedTuple, Optional, Union
 
@@ -9,11 +8,9 @@ import tensorflow as tf
 
 from ddl_tf.errors import InputError
 from ddl_tf.layers import GroupedConvolution
-from ddl_tf.models.checkpoints import check_checkpoint_path, save_checkpoint
 from ddl_tf.models.iresnet import IRESNETS
 from ddl_tf.models.recognizer import build_embedding_model
 from ddl_tf.models.torch_weights import read_state_dict
-from ddl_tf.settings import setting
 
 # InsightFace's networks know this size alone.
 INPUT_SHAPE = (112, 112, 3)
@@ -27,7 +24,6 @@ _MOBILEFACENET_NECK = {
     "embedding_norm": "features.layers.3",
 }
 _NECKS = {**dict.fromkeys(IRESNETS, _IRESNET_NECK), "mobilefacenet": _MOBILEFACENET_NECK}
-INSIGHTFACE_BACKBONES = tuple(_NECKS)
 
 
 class _Place(NamedTuple):
@@ -101,7 +97,7 @@ def convert_insightface(path: Union[str, "os.PathLike[str]"], backbone: str) -> 
         >>> model = convert_insightface("backbone.pth", "iresnet50")  # doctest: +SKIP
     """
     if backbone not in _NECKS:
-        raise InputError(f"no InsightFace network {backbone!r}: use one of {', '.join(INSIGHTFACE_BACKBONES)}")
+        raise InputError(f"no InsightFace network {backbone!r}: use one of {', '.join(_NECKS)}")
     state = read_state_dict(path)
     # PyTorch counts batches; nothing depends on it.
     state = {name: tensor for name, tensor in state.items() if not name.endswith(".num_batches_tracked")}
@@ -129,34 +125,3 @@ def convert_insightface(path: Union[str, "os.PathLike[str]"], backbone: str) -> 
         except ValueError as error:
             raise InputError(f"{wrong}: {name} is {error}") from None
     return model
-
-
-@dataclasses.dataclass(frozen=True)
-class WeightsSettings:
-    """The settings of `python -m ddl_tf.prepare weights`; see each field's help text."""
-
-    input: Optional[str] = setting(None, "InsightFace's PyTorch state dict, such as backbone.pth.")
-    backbone: str = setting("iresnet50", "The network that it is of.", choices=INSIGHTFACE_BACKBONES)
-    output: Optional[str] = setting(None, "The checkpoint to write, ending in .keras.")
-
-
-def prepare_weights(settings: WeightsSettings) -> None:
-    """Turn an InsightFace PyTorch state dict into a checkpoint to evaluate, export or start training from.
-
-    Args:
-        settings: what to read, what it is, and where to write.
-
-    Raises:
-        InputError: if a setting is missing, or the file is not what the settings say.
-    """
-    if not settings.input:
-        raise InputError("nothing to convert: name the PyTorch state dict with --input=backbone.pth")
-    if not settings.output:
-        raise InputError("nowhere to write: name the checkpoint with --output=FILE.keras")
-    check_checkpoint_path(settings.output)
-    model = convert_insightface(settings.input, settings.backbone)
-    save_checkpoint(model, settings.output)
-    print(
-        f"{settings.output}: {settings.backbone} with {model.count_params():,} weights from {settings.input}, "
-        f"embeddings of length {model.output_shape[-1]}"
-    )

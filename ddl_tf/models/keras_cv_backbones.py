@@ -213,6 +213,6 @@ def keras_cv_backbone(name: str, input_shape: tuple[int, int, int]) -> tf.keras.
     try:
         return build(**found.arguments, include_rescaling=False, input_shape=tuple(input_shape), name="backbone")
     except ValueError as error:
-        raise InputError(
-            f"KerasCV's {name} cannot take images of {input_shape}: {' '.join(str(error).split())}"
-        ) from None
+        # The rest is the operation's definition.
+        reason = " ".join(str(error).split(" for '{{")[0].split())
+        raise InputError(f"KerasCV's {name} cannot take images of {input_shape}; use larger ones ({reason})") from None

@@ -10,6 +10,7 @@ import tensorflow as tf
 from ddl_tf.data.decoding import decode_image, resize_images
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embed import image_size
+from ddl_tf.files import disk_full_as_os_error
 
 
 def serving_module(model: tf.keras.Model, flip: bool = False) -> tf.Module:
@@ -122,7 +123,8 @@ def export_model(model: tf.keras.Model, name: str, directory: str = "saved_model
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as aside:
         written = os.path.join(aside, "model")
         signatures = {"serving_default": module.from_images, "serving_bytes": module.from_bytes}
-        tf.saved_model.save(module, written, signatures=signatures)
+        with disk_full_as_os_error(folder):
+            tf.saved_model.save(module, written, signatures=signatures)
         version = folder / str(_next_version(folder))
         os.rename(written, version)
     return version

@@ -1,6 +1,7 @@
 """Checkpoints to resume from, stops that lose nothing, and losses that are not finite."""
 
 import signal
+import sys
 from pathlib import Path
 from types import FrameType
 from typing import Any, Optional
@@ -9,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from ddl_tf.errors import InputError, NotFiniteError
+from ddl_tf.files import disk_full_as_os_error
 
 
 class ResumePoint:
@@ -34,25 +36,31 @@ class ResumePoint:
         return self._manager.latest_checkpoint
 
     def restore(self) -> int:
-        """Load the newest checkpoint.
+        """Load the newest checkpoint that can be read; a damaged one is told of on stderr.
 
         Returns:
             The number of steps that it has seen; 0 if there is no checkpoint.
 
         Raises:
-            InputError: if the checkpoint cannot be read or does not fit the model.
+            InputError: if there are checkpoints, but none can be read and fits the model.
         """
-        if not self.latest:
-            return 0
-        try:
-            self._manager.checkpoint.restore(self.latest).assert_existing_objects_matched()
-        except (AssertionError, tf.errors.OpError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+        reason = ""
+        # Of the files themselves, since the manager's own list of them may be what is damaged.
+        found = [file.with_suffix("") for file in Path(self._manager.directory).glob("ckpt-*.index")]
+        for path in sorted(found, key=lambda path: int(path.name[len("ckpt-") :]), reverse=True):
+            try:
+                self._manager.checkpoint.restore(str(path)).assert_existing_objects_matched()
+            except (AssertionError, IndexError, ValueError, tf.errors.OpError) as error:
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                print(f"the checkpoint {path} cannot be resumed ({reason})", file=sys.stderr)
+                continue
+            # On a MirroredStrategy the step is one variable for each device.
+            return int(self.step.numpy())
+        if reason:
             raise InputError(
-                f"the checkpoint {self.latest} cannot be resumed ({reason}); remove the run folder, or that checkpoint "
-                "to resume from an older one"
-            ) from None
-        return int(self.step)
+                f"no checkpoint of {self._manager.directory} can be resumed ({reason}): begin anew in another --run_dir"
+            )
+        return 0
 
     def save(self, step: int) -> str:
         """Write a checkpoint.
@@ -73,7 +81,8 @@ class ResumePoint:
                     f"{self.latest or 'none: the run had not reached its first'}"
                 )
         self.step.assign(step)
-        return self._manager.save(checkpoint_number=step)
+        with disk_full_as_os_error(Path(self._manager.directory)):
+            return self._manager.save(checkpoint_number=step)
 
 
 class StoppedBySignal(Exception):
@@ -100,12 +109,15 @@ class SaveForResume(tf.keras.callbacks.Callback):
         first_step: where this process begins.
         every: steps between checkpoints.
         steps_per_epoch: every epoch's end is a checkpoint too.
+
+    Attributes:
+        step: how many steps are done.
     """
 
     def __init__(self, point: ResumePoint, first_step: int, every: int, steps_per_epoch: int) -> None:
         super().__init__()
         self._point = point
-        self._step = first_step
+        self.step = first_step
         self._every = every
         self._steps_per_epoch = steps_per_epoch
         self._handlers: dict[signal.Signals, Any] = {}
@@ -140,16 +152,16 @@ class SaveForResume(tf.keras.callbacks.Callback):
             NotFiniteError: if a loss is not finite.
             StoppedBySignal: if a signal came.
         """
-        self._step += 1
+        self.step += 1
         self._check(logs or {})
         # At the end of an epoch its results come first: `on_epoch_end` is called next.
-        if self._step % self._steps_per_epoch and (self._stopped_by is not None or self._step % self._every == 0):
+        if self.step % self._steps_per_epoch and (self._stopped_by is not None or self.step % self._every == 0):
             self._save()
 
     def _save(self) -> None:
-        self._point.save(self._step)
+        self._point.save(self.step)
         if self._stopped_by is not None:
-            raise StoppedBySignal(self._stopped_by, self._step)
+            raise StoppedBySignal(self._stopped_by, self.step)
 
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
         """Write a checkpoint.
@@ -181,7 +193,7 @@ class SaveForResume(tf.keras.callbacks.Callback):
         # The terms say more than their sum, which is named only if it stands alone.
         terms = [key for key in broken if key != "loss"] or broken
         raise NotFiniteError(
-            f"{' and '.join(f'{key} is {losses[key]}' for key in terms)} at step {self._step}; the last good "
+            f"{' and '.join(f'{key} is {losses[key]}' for key in terms)} at step {self.step}; the last good "
             f"checkpoint is {self._point.latest or 'none: the run had not reached its first'}; lower --learning_rate, "
             "set --clip_norm, or look at the data of that step"
         )

@@ -152,9 +152,7 @@ def _train(
     steps_per_epoch = settings.steps_per_epoch or sampler.steps_per_epoch
     num_students = max(len(sampler.groups) - 1, 0)
     if settings.ddl and not num_students:
-        raise InputError(
-            "--ddl distils from group 0 to others, but the training set has no other group: make hard ones"
-        )
+        raise InputError("--ddl distils from group 0 to others, but the training set has no other: make hard groups")
     image_size = (settings.image_size, settings.image_size)
     with strategy.scope():
         model = build_recognizer(

@@ -1,9 +1,11 @@
 """The folder of a run: which settings and versions made it, and whether a later command may go on with it."""
 
+import contextlib
 import dataclasses
 import json
 import platform
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Optional
@@ -11,7 +13,7 @@ from typing import Any, Optional
 import pandas as pd
 
 from ddl_tf.errors import InputError
-from ddl_tf.files import write_aside
+from ddl_tf.files import lock_folder, write_aside
 from ddl_tf.training.settings import TrainSettings
 
 RECORDED_PACKAGES = ("ddl_tf", "tensorflow", "tensorflow-cpu", "keras", "keras-cv", "numpy", "pandas")
@@ -30,6 +32,53 @@ def installed_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def read_json(path: Path, kind: type) -> Any:
+    """Read a JSON file of a run.
+
+    Args:
+        path: the file.
+        kind: of its content: dict or list.
+
+    Returns:
+        The content.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, kind):
+            raise ValueError(f"it holds no {kind.__name__}")
+    except ValueError as error:
+        raise _damaged(path, error) from None
+    return content
+
+
+def read_log(path: Path) -> pd.DataFrame:
+    """Read the log of a run.
+
+    Args:
+        path: of `log.csv`.
+
+    Returns:
+        A row for each epoch.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    try:
+        log = pd.read_csv(path)
+        if "epoch" not in log:
+            raise ValueError("it has no column epoch")
+    except ValueError as error:
+        raise _damaged(path, error) from None
+    return log
+
+
+def _damaged(path: Path, error: ValueError) -> InputError:
+    return InputError(f"{path} is damaged ({error}): put a copy of it back, or begin anew in another --run_dir")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,28 +121,39 @@ class RunFolder:
         """The folder for TensorBoard."""
         return self.path / "tensorboard"
 
-    def open(self, settings: TrainSettings) -> None:
-        """Begin a run, or go on with one that had the same settings.
+    @contextlib.contextmanager
+    def open(self, settings: TrainSettings) -> Iterator[None]:
+        """Begin a run, or go on with one that had the same settings; the folder is this process's meanwhile.
 
         Args:
             settings: of the run.
 
+        Yields:
+            Nothing.
+
         Raises:
-            InputError: if the folder holds a run with other settings, or something else.
+            InputError: if the folder holds a run with other settings, or something else, or another process has it.
         """
+        if self.path.exists() and not self.settings_file.exists() and any(self.path.glob("[!.]*")):
+            raise InputError(f"--run_dir={self.path} is not empty and holds no run: choose another folder")
+        with lock_folder(self.path, ".lock"):
+            self._begin(settings)
+            yield
+
+    def _begin(self, settings: TrainSettings) -> None:
         wanted = json.loads(json.dumps(dataclasses.asdict(settings)))
         if self.settings_file.exists():
-            found = json.loads(self.settings_file.read_text())
+            found = read_json(self.settings_file, dict)
             different = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
-            if different:
+            # What was stopped before its first checkpoint, perhaps by a bad setting, has nothing to lose.
+            if different and self.resume.exists():
                 changes = ", ".join(f"--{key} was {found.get(key)} and is {wanted.get(key)}" for key in different)
                 raise InputError(
                     f"{self.path} holds a run with other settings ({changes}): choose another --run_dir, or give the "
                     "same command to resume it"
                 )
-            return
-        if self.path.exists() and any(self.path.iterdir()):
-            raise InputError(f"--run_dir={self.path} is not empty and holds no run: choose another folder")
+            if not different:
+                return
         for path, content in (
             (self.path / "versions.json", {**installed_versions(), "command": sys.argv}),
             (self.settings_file, wanted),
@@ -114,7 +174,7 @@ class RunFolder:
         """
         if not self.log.exists():
             return None
-        log = pd.read_csv(self.log)
+        log = read_log(self.log)
         columns = [column for column in log if str(column).endswith(f"/{measure}")]
         if not columns:
             return None

@@ -1,6 +1,7 @@
 """What a training run is: the settings that become the flags of `python -m ddl_tf.train`."""
 
 import dataclasses
+import math
 from typing import Optional
 
 from ddl_tf.errors import InputError
@@ -25,7 +26,7 @@ class TrainSettings(VerificationSets):
     seed: int = setting(0, "Seed of the weights, the sampling and the augmentation.")
 
     backbone: str = setting(
-        "iresnet50", "Name of the backbone: iresnet18|34|50|100, mobilefacenet, plain_..., keras_cv:NAME."
+        "iresnet50", "Name of the backbone: iresnet18|34|50|100, mobilefacenet, plain_small, keras_cv:NAME."
     )
     embedding_size: int = setting(512, "Length of the embedding.")
     image_size: int = setting(112, "Height and width of the training images, in pixels.")
@@ -65,7 +66,7 @@ class TrainSettings(VerificationSets):
         "Weight decay, not on batch norm and biases: L2 in the gradient for sgd (as PyTorch), decoupled for adamw.",
     )
     schedule: str = setting("cosine", "How the learning rate falls after the warm-up.", choices=SCHEDULES)
-    warmup_epochs: float = setting(0.0, "Epochs over which the learning rate rises from 0.")
+    warmup_epochs: float = setting(0.0, "Epochs over which the learning rate rises linearly.")
     decay_epochs: list[float] = setting([], "Epochs after which the step schedule multiplies the rate by decay_factor.")
     decay_factor: float = setting(0.1, "Factor of the step schedule.")
     end_learning_rate: float = setting(0.0, "Where the cosine and polynomial schedules end.")
@@ -93,7 +94,13 @@ class TrainSettings(VerificationSets):
         for name in ("epochs", "evaluate_every", "checkpoint_steps", "image_size", "embedding_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("steps_per_epoch", "learning_rate", "clip_norm", "scale"):
+        for name, value in dataclasses.asdict(self).items():
+            numbers = value if isinstance(value, list) else [value]
+            if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+                raise InputError(f"--{name} must be a finite number, got {value}")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"--seed must be from 0 to {2**32 - 1}, got {self.seed}")
+        for name in ("steps_per_epoch", "learning_rate", "clip_norm", "scale", "decay_factor"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise InputError(f"--{name} must be above 0, got {value}")

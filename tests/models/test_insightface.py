@@ -6,7 +6,8 @@ import pytest
 from insightface_state import made_up_images, made_up_tensor, write_pth
 
 from ddl_tf.errors import InputError
-from ddl_tf.models import WeightsSettings, convert_insightface, load_checkpoint, prepare_weights
+from ddl_tf.models import convert_insightface, load_checkpoint
+from ddl_tf.prepare import WeightsSettings, weights
 
 # Made with InsightFace's PyTorch networks by tests/golden/make_backbone_golden.py.
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "backbone_golden.npz")
@@ -31,7 +32,7 @@ def test_embeddings_are_those_of_the_pytorch_network(backbone, tmp_path):
 def test_the_command_writes_a_checkpoint(tmp_path, capsys):
     write_pth(tmp_path / "backbone.pth", made_up_state("mobilefacenet"))
     output = tmp_path / "new" / "start.keras"
-    prepare_weights(WeightsSettings(str(tmp_path / "backbone.pth"), "mobilefacenet", str(output)))
+    weights(WeightsSettings(str(tmp_path / "backbone.pth"), "mobilefacenet", str(output)))
     assert_golden(load_checkpoint(output)(made_up_images()), "mobilefacenet")
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"{output}: mobilefacenet with ")
@@ -95,8 +96,8 @@ def test_a_last_scale_that_is_not_one(tmp_path):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        (WeightsSettings(), "--input=backbone.pth"),
-        (WeightsSettings(input="backbone.pth"), "--output=FILE.keras"),
+        (WeightsSettings(), "--input is missing"),
+        (WeightsSettings(input="backbone.pth"), "--output is missing"),
         (WeightsSettings(input="backbone.pth", output="out.h5"), "ends in .keras, got out.h5"),
         (WeightsSettings(input="missing.pth", output="out.keras"), "no PyTorch checkpoint at missing.pth"),
         (
@@ -108,5 +109,5 @@ def test_a_last_scale_that_is_not_one(tmp_path):
 def test_bad_settings(settings, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message):
-        prepare_weights(settings)
+        weights(settings)
     assert not list(tmp_path.iterdir())

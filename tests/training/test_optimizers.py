@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_case import check_config
 
 from ddl_tf.training.optimizers import L2SGD, WarmUp, build_optimizer, build_schedule
 
@@ -104,3 +105,28 @@ def test_sgd_serialization():
 def test_unknown_names_are_said(build):
     with pytest.raises(ValueError, match=r"got '(adam|linear)'"):
         build()
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 3])
+def test_warm_up_is_a_keras_object(warmup_steps):
+    made = WarmUp(tf.keras.optimizers.schedules.CosineDecay(BASE, TOTAL, alpha=0.1), warmup_steps)
+    check_config(made)
+    again = WarmUp.from_config(made.get_config())
+    assert [float(again(step)) for step in range(6)] == [float(made(step)) for step in range(6)]
+
+
+@pytest.mark.parametrize("rate", [0.1, build_schedule("cosine", BASE, TOTAL, WARM)], ids=["number", "schedule"])
+def test_l2_sgd_is_a_keras_object_and_is_saved_with_its_model(rate, tmp_path):
+    optimizer = L2SGD(rate, momentum=0.9, l2=5e-4, global_clipnorm=3.0)
+    assert tf.keras.utils.get_registered_name(L2SGD) == "ddl_tf>L2SGD"
+    model = tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(3,))])
+    model.compile(optimizer, "mse")
+    model.fit(np.ones([4, 3]), np.ones([4, 2]), verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = tf.keras.models.load_model(tmp_path / "model.keras")
+    assert type(loaded.optimizer) is L2SGD
+    assert (loaded.optimizer.l2, loaded.optimizer.momentum, loaded.optimizer.global_clipnorm) == (5e-4, 0.9, 3.0)
+    for each in (model, loaded):
+        each.fit(np.ones([4, 3]), np.ones([4, 2]), verbose=0)
+    for one, other in zip(model.get_weights(), loaded.get_weights()):
+        np.testing.assert_array_equal(one, other)

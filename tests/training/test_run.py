@@ -1,6 +1,9 @@
 import dataclasses
 import json
+import re
+import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -50,9 +53,9 @@ def settings(faces, tmp_path):
     )
 
 
-def run(settings):
+def run(settings, strategy=None):
     tf.keras.backend.clear_session()
-    return train(settings, strategy=tf.distribute.get_strategy())
+    return train(settings, strategy=strategy or tf.distribute.get_strategy())
 
 
 def weights(settings):
@@ -64,7 +67,7 @@ def raise_signal_at(monkeypatch, step, number=signal.SIGINT):
     check = SaveForResume._check
 
     def interrupted(self, logs):
-        if self._step == step:
+        if self.step == step:
             signal.raise_signal(number)
         check(self, logs)
 
@@ -127,7 +130,7 @@ def test_an_interrupted_run_resumes_to_the_same_result(settings, undisturbed, mo
 
 def test_a_killed_run_resumes_from_its_last_checkpoint(settings, undisturbed, monkeypatch):
     def killed(self, logs):
-        if self._step == 6:
+        if self.step == 6:
             raise MemoryError("as if killed: nothing more is written")
 
     with monkeypatch.context() as patch:
@@ -137,6 +140,58 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(settings, undisturbed, mo
     run(settings)
     for mine, wanted in zip(weights(settings), undisturbed(settings)["weights"]):
         np.testing.assert_array_equal(mine, wanted)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(settings, undisturbed, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        raise_signal_at(patch, 6)
+        with pytest.raises(SystemExit):
+            run(settings)
+    for suffix in ("index", "data-00000-of-00001"):
+        (Path(settings.run_dir) / f"resume/ckpt-6.{suffix}").write_bytes(b"cut off")
+    (Path(settings.run_dir) / "resume/checkpoint").write_text("damaged too")
+    run(settings)
+    told = capsys.readouterr().err
+    assert "ckpt-6 cannot be resumed (" in told
+    assert "resumed at step 5" in told
+    for mine, wanted in zip(weights(settings), undisturbed(settings)["weights"]):
+        np.testing.assert_array_equal(mine, wanted)
+
+
+def test_replicas_resume(settings, two_replicas, monkeypatch, capsys):
+    short = dataclasses.replace(settings, epochs=1)
+    with monkeypatch.context() as patch:
+        raise_signal_at(patch, 2)
+        with pytest.raises(SystemExit):
+            run(short, two_replicas)
+    (result,) = run(short, two_replicas)
+    assert np.isfinite(result["auc"])
+    assert "on 2 device(s); 1 epochs of 4 steps; resumed at step 2" in capsys.readouterr().err
+
+
+def test_an_image_that_cannot_be_decoded_is_named(settings, faces, tmp_path):
+    shutil.copytree(faces / "train", tmp_path / "damaged")
+    (shard,) = (tmp_path / "damaged").glob("*.tfrecord")
+    content = bytearray(shard.read_bytes())
+    for place in [found.start() for found in re.finditer(b"\xff\xd8\xff", bytes(content))]:
+        content[place : place + 3] = b"???"
+    shard.write_bytes(content)
+    with pytest.raises(InputError, match=r"shard-00000.tfrecord: the image at byte .* cannot be decoded"):
+        run(dataclasses.replace(settings, train_data=[str(tmp_path / "damaged")]))
+
+
+def test_distillation_needs_a_student(settings, faces, tmp_path):
+    shutil.copytree(faces / "train", tmp_path / "easy")
+    index = pd.read_parquet(tmp_path / "easy/index.parquet")
+    index.assign(group=0).to_parquet(tmp_path / "easy/index.parquet")
+    with pytest.raises(InputError, match="the training set has no other"):
+        run(dataclasses.replace(settings, train_data=[str(tmp_path / "easy")]))
+
+
+def test_a_bad_argument_of_the_loss_is_an_input_error_and_the_folder_stays_usable(settings):
+    with pytest.raises(InputError, match=r"bandwidth must be above 0, got 0.0"):
+        run(dataclasses.replace(settings, bandwidth=0.0))
+    assert run(dataclasses.replace(settings, epochs=1, steps_per_epoch=1))
 
 
 def test_a_complete_run_is_not_run_again(settings, undisturbed, capsys):
@@ -202,6 +257,9 @@ def test_margin_training_alone_needs_no_groups(settings):
         ({"run_dir": None}, "--run_dir"),
         ({"train_data": []}, "--train_data"),
         ({"epochs": 0}, "--epochs must be at least 1, got 0"),
+        ({"learning_rate": float("nan")}, "--learning_rate must be a finite number, got nan"),
+        ({"decay_epochs": [1.0, float("inf")]}, "--decay_epochs must be a finite number"),
+        ({"seed": -1}, "--seed must be from 0 to 4294967295, got -1"),
         ({"learning_rate": -1.0}, "--learning_rate must be above 0, got -1.0"),
         ({"warmup_epochs": 9.0}, "--warmup_epochs=9.0"),
         ({"schedule": "step"}, "--decay_epochs"),

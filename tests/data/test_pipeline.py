@@ -1,0 +1,108 @@
+import io
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tiny_sets import list_source, picture
+
+from ddl_tf.data.augmentation import build_augmentation
+from ddl_tf.data.pipeline import check_rows, training_dataset
+from ddl_tf.data.sample import Sample
+from ddl_tf.data.sampling import StreamSampler, StreamSizes
+from ddl_tf.data.store import Faces
+from ddl_tf.data.writer import StoreSettings, write_set
+from ddl_tf.errors import InputError
+
+SIZE = 16
+PLAIN = build_augmentation(flip=False)
+SIZES = StreamSizes(shuffled=3, per_group=2, pairs_per_group=2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """24 PNG images of 4 people, half of them of group 1."""
+    path = tmp_path_factory.mktemp("set") / "faces"
+    samples = [Sample(picture(n, SIZE, "PNG"), f"person {n // 6}", f"item {n}", n % 2) for n in range(24)]
+    write_set(list_source(samples), StoreSettings(output=str(path)))
+    return path
+
+
+@pytest.fixture
+def faces(folder):
+    return Faces([str(folder)])
+
+
+@pytest.fixture
+def sampler(faces):
+    return StreamSampler(faces.index, SIZES, seed=3)
+
+
+def batches(faces, sampler, first, last, augment=PLAIN, size=SIZE, threads=None):
+    dataset = training_dataset(faces, sampler, augment, (size, size), first, last, seed=5)
+    if threads:
+        options = tf.data.Options()
+        options.threading.private_threadpool_size = threads
+        dataset = dataset.with_options(options)
+    return list(dataset.as_numpy_iterator())
+
+
+def flat(batch):
+    return [*batch[0].values(), *batch[1].values()]
+
+
+def test_a_batch_is_the_rows_of_its_step_read_one_by_one(faces, sampler):
+    for step, (inputs, targets) in zip((2, 3), batches(faces, sampler, 2, 4)):
+        rows = sampler.rows(step)
+        expected = [np.asarray(Image.open(io.BytesIO(faces.read(np.array([r]))[0]))) for r in rows.record]
+        assert inputs["image"].dtype == np.float32
+        np.testing.assert_array_equal(inputs["image"], expected)
+        index = faces.index.iloc[rows.record]
+        np.testing.assert_array_equal(targets["embedding"][:, 0], index["identity"])
+        np.testing.assert_array_equal(targets["embedding"][:, 1], rows.group)
+        for labels in (inputs["label"], targets["logits"]):
+            np.testing.assert_array_equal(labels, rows.label)
+        # 3 shuffled and 2 x 2 rows of the groups are classified, 2 x 2 pairs are not.
+        assert (rows.label >= 0).sum() == 7
+        assert (rows.label == -1).sum() == 8
+        classified = rows.label >= 0
+        np.testing.assert_array_equal(rows.label[classified], index["identity"][classified])
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_batch_follows_from_its_step_alone(faces, sampler, threads):
+    augment = build_augmentation(flip=True, strength=0.5)
+    whole = batches(faces, sampler, 0, 4, augment)
+    for first in range(4):
+        for mine, expected in zip(batches(faces, sampler, first, 4, augment, threads=threads), whole[first:]):
+            for one, other in zip(flat(mine), flat(expected)):
+                np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(whole[0][0]["image"], whole[1][0]["image"])
+
+
+def test_images_of_another_size_are_resized(faces, sampler):
+    ((inputs, _),) = batches(faces, sampler, 0, 1, size=8)
+    rows = sampler.rows(0).record
+    assert inputs["image"].shape == (len(rows), 8, 8, 3)
+    expected = [tf.image.resize(faces.image(row), (8, 8), antialias=True).numpy() for row in rows]
+    np.testing.assert_allclose(inputs["image"], expected, atol=1e-3)
+
+
+def test_the_image_that_stopped_it_is_named(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "faces")
+    offset = Faces([str(folder)]).index["offset"][20]
+    shard = tmp_path / "faces/shard-00000.tfrecord"
+    content = bytearray(shard.read_bytes())
+    place = content.index(b"\x89PNG", offset)
+    content[place : place + 8] = b"no image"
+    shard.write_bytes(content)
+    faces = Faces([str(tmp_path / "faces")])
+    sampler = StreamSampler(faces.index, StreamSizes(shuffled=24))
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        batches(faces, sampler, 0, 1)
+    with pytest.raises(
+        InputError, match=rf"shard-00000.tfrecord: .* {offset:,} \(row 20, identity person 3\) cannot be"
+    ):
+        check_rows(faces, sampler.rows(0).record)
+    check_rows(faces, np.arange(20))

@@ -1,0 +1,52 @@
+"""Every loss and metric does what a Keras object must do; see keras_case.py."""
+
+import numpy as np
+import pytest
+from keras_case import check_loss, check_metric
+from test_ddl import make_batch
+
+from ddl_tf.losses import (
+    DDLLoss,
+    DDLTerm,
+    DistributionOverlap,
+    ExpectationMargin,
+    LabelledAccuracy,
+    MarginGap,
+    MarginSoftmaxLoss,
+)
+
+
+def labels_and_logits():
+    rng = np.random.default_rng(0)
+    # Replicas get the halves: they hold different numbers of labelled rows.
+    labels = np.array([2, 0, 5, 1, -1, -1, 4, -1])
+    return labels, (4 * rng.normal(size=(8, 6))).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "make", [DDLLoss, lambda: DDLLoss(order_weight=0.2, bandwidth=0.2, stop_teacher_gradient=True)]
+)
+def test_ddl(make, tmp_path, two_replicas):
+    check_loss(make, *make_batch(identities=3, rows=2), tmp_path, two_replicas)
+
+
+def test_margin_softmax(tmp_path, two_replicas):
+    check_loss(lambda: MarginSoftmaxLoss(0.1), *labels_and_logits(), tmp_path, two_replicas)
+
+
+def test_labelled_accuracy(two_replicas):
+    check_metric(LabelledAccuracy, *labels_and_logits(), two_replicas)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DDLTerm("order", bandwidth=0.2),
+        lambda: ExpectationMargin(1),
+        lambda: MarginGap(1),
+        lambda: DistributionOverlap(1, "negative", num_nodes=50),
+    ],
+    ids=["term", "margin", "gap", "overlap"],
+)
+def test_ddl_metrics(make):
+    check_metric(make, *make_batch(identities=3, rows=2))

@@ -1,0 +1,45 @@
+import subprocess
+import sys
+
+import pytest
+
+from ddl_tf.errors import InputError
+from ddl_tf.files import lock_folder, write_aside
+
+
+def test_a_file_comes_whole_with_its_folder(tmp_path):
+    path = tmp_path / "new" / "results.json"
+    with write_aside(path) as aside:
+        assert (aside.parent, aside.suffix) == (path.parent, path.suffix)
+        aside.write_text("{}")
+        assert not path.exists()
+    assert path.read_text() == "{}"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failure_leaves_what_was_there(tmp_path, error):
+    path = tmp_path / "results.json"
+    path.write_text("old")
+
+    def fail():
+        with write_aside(path) as aside:
+            aside.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_one_process_at_a_time(tmp_path):
+    folder = tmp_path / "run"
+    other = "import sys, pathlib, ddl_tf.files\nwith ddl_tf.files.lock_folder(pathlib.Path(sys.argv[1])): print('in')"
+    command = [sys.executable, "-c", other, str(folder)]
+    with lock_folder(folder):
+        with pytest.raises(InputError, match="another process is at work in it"), lock_folder(folder):
+            pass
+        refused = subprocess.run(command, capture_output=True, text=True)
+        assert refused.stderr.splitlines()[-1].startswith(f"ddl_tf.errors.InputError: {folder}: another process")
+    assert subprocess.run(command, capture_output=True, text=True).stdout == "in\n"

@@ -34,9 +34,8 @@ def write_aside(path: Path) -> Iterator[Path]:
         os.replace(aside, path)
     except OSError as error:
         # A full disk has no name, and that of the file aside means nothing to a person.
-        if error.filename is None or os.fspath(error.filename) == os.fspath(aside):
-            error.filename = os.fspath(path)
-            error.filename2 = None
+        if error.errno and (error.filename is None or os.fspath(error.filename) == os.fspath(aside)):
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
     finally:
         aside.unlink(missing_ok=True)

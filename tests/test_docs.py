@@ -15,19 +15,24 @@ OTHERS = re.compile(r"\b(saved_model_cli|docker|tensorboard --logdir|pip install
 ABSL = {"flagfile", "help", "helpfull"}
 
 
-@pytest.fixture(scope="module")
-def make_flags():
-    spec = importlib.util.spec_from_file_location("make_flags", ROOT / "docs" / "make_flags.py")
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 @pytest.fixture(scope="module")
+def make_flags():
+    return load(ROOT / "docs" / "make_flags.py")
+
+
+@pytest.fixture(scope="module")
 def known(make_flags):
-    """Every flag of every command; a bool is also named with `no` before it."""
+    """Every flag of every command and benchmark; a bool is also named with `no` before it."""
     flags = set(ABSL)
-    for settings in make_flags.SETTINGS.values():
+    benchmarks = [load(path).Settings for path in (ROOT / "benchmarks").glob("*.py")]
+    for settings in [*make_flags.SETTINGS.values(), *benchmarks]:
         for field in dataclasses.fields(settings):
             flags |= {field.name, f"no{field.name}"} if isinstance(field.default, bool) else {field.name}
     return flags

@@ -1,10 +1,12 @@
+import errno
 import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 
 from ddl_tf.errors import InputError
-from ddl_tf.files import lock_folder, write_aside
+from ddl_tf.files import disk_full_as_os_error, lock_folder, write_aside
 
 
 def test_a_file_comes_whole_with_its_folder(tmp_path):
@@ -31,6 +33,25 @@ def test_a_failure_leaves_what_was_there(tmp_path, error):
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_named_by_the_file(tmp_path):
+    with pytest.raises(OSError) as caught, write_aside(tmp_path / "results.json"):
+        # As `write` raises it: without a name.
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "results.json"))
+
+
+def test_a_folder_in_the_way_is_named(tmp_path):
+    with pytest.raises(IsADirectoryError) as caught, write_aside(tmp_path) as aside:
+        aside.write_text("{}")
+    assert caught.value.filename == str(tmp_path)
+
+
+def test_tensorflows_full_disk_is_an_os_error(tmp_path):
+    with pytest.raises(OSError) as caught, disk_full_as_os_error(tmp_path):
+        raise tf.errors.ResourceExhaustedError(None, None, "part-00000.data; No space left on device")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path))
 
 
 def test_one_process_at_a_time(tmp_path):

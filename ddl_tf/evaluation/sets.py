@@ -14,7 +14,7 @@ class VerificationSets:
     """Which verification sets to evaluate on; a command's settings inherit these fields."""
 
     bin: list[str] = setting([], "InsightFace verification files (.bin), comma-separated.")
-    cfp_root: Optional[str] = setting(None, "Folder of CFP: images/ and protocol/, or the official Data/ and Protocol/.")
+    cfp_root: Optional[str] = setting(None, "Folder of CFP: images/ and protocol/, or Data/ and Protocol/.")
     cfp_protocols: list[str] = setting(["FF", "FP"], "CFP protocols: FF (frontal-frontal), FP (frontal-profile).")
     cfp_folds: list[int] = setting(list(range(1, 11)), "CFP's official folds to evaluate on, of 1 to 10.")
     lfw_root: Optional[str] = setting(None, "Folder of LFW, a folder of images per person; needs --lfw_pairs.")

@@ -73,9 +73,9 @@ def test_a_batch_is_the_rows_of_its_step_read_one_by_one(faces, sampler):
 @pytest.mark.parametrize("threads", [1, 4])
 def test_a_batch_follows_from_its_step_alone(faces, sampler, threads):
     augment = build_augmentation(flip=True, strength=0.5)
-    whole = batches(faces, sampler, 0, 4, augment)
-    for first in range(4):
-        for mine, expected in zip(batches(faces, sampler, first, 4, augment, threads=threads), whole[first:]):
+    whole = batches(faces, sampler, 0, 3, augment)
+    for first in range(3):
+        for mine, expected in zip(batches(faces, sampler, first, 3, augment, threads=threads), whole[first:]):
             for one, other in zip(flat(mine), flat(expected)):
                 np.testing.assert_array_equal(one, other)
     assert not np.array_equal(whole[0][0]["image"], whole[1][0]["image"])
@@ -101,8 +101,6 @@ def test_the_image_that_stopped_it_is_named(folder, tmp_path):
     sampler = StreamSampler(faces.index, StreamSizes(shuffled=24))
     with pytest.raises(tf.errors.InvalidArgumentError):
         batches(faces, sampler, 0, 1)
-    with pytest.raises(
-        InputError, match=rf"shard-00000.tfrecord: .* {offset:,} \(row 20, identity person 3\) cannot be"
-    ):
+    with pytest.raises(InputError, match=rf"shard-00000.tfrecord: .* {offset:,} \(row 20, identity person 3\)"):
         check_rows(faces, sampler.rows(0).record)
     check_rows(faces, np.arange(20))

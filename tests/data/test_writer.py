@@ -255,7 +255,7 @@ def test_one_process_at_a_time(tmp_path):
     items = samples(3)
 
     def read(start):
-        with pytest.raises(InputError, match="another process is filling it"):
+        with pytest.raises(InputError, match="another process is at work in it"):
             store(items, tmp_path / "faces")
         return iter(items[start:])
 

@@ -26,7 +26,9 @@ def settings(folder):
 def test_records_settings_versions_and_a_flagfile(folder, settings):
     with folder.open(settings):
         assert read_json(folder.settings_file, dict) == dataclasses.asdict(settings)
-        assert {"python", "tensorflow", "numpy", "command"} <= read_json(folder.path / "versions.json", dict).keys()
+        recorded = read_json(folder.path / "versions.json", dict).keys()
+        assert {"python", "numpy", "keras", "command"} <= recorded
+        assert recorded & {"tensorflow", "tensorflow-cpu"}
     lines = (folder.path / "flags.cfg").read_text().splitlines()
     assert {"--train_data=faces", "--noflip", "--decay_epochs=2.0,3.0", "--epochs=20"} <= set(lines)
     # What is not set has no line.

@@ -27,7 +27,11 @@ class ResumePoint:
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         optimizer.build(model.trainable_variables)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, step=self.step)
+        # Keras leaves the random state of its layers (dropout) out of a model's checkpoint.
+        sources = [getattr(layer, "_random_generator", None) for layer in model.submodules]
+        generators = [getattr(source, "_generator", None) for source in sources]
+        generators = [generator for generator in generators if generator is not None]
+        checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, step=self.step, generators=generators)
         self._manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=2)
 
     @property

@@ -148,6 +148,8 @@ def _train(
             "replicas: change --shuffled_rows, --rows_per_group or --pairs_per_group"
         )
     tf.keras.utils.set_random_seed(settings.seed)
+    # Dropout then keeps its random state in a variable, which the run's checkpoints hold.
+    tf.keras.backend.experimental.enable_tf_random_generator()
     tf.keras.mixed_precision.set_global_policy(settings.precision)
     steps_per_epoch = settings.steps_per_epoch or sampler.steps_per_epoch
     num_students = max(len(sampler.groups) - 1, 0)

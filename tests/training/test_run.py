@@ -32,7 +32,7 @@ def faces(tmp_path_factory):
 
 @pytest.fixture
 def settings(faces, tmp_path):
-    """Fine-tuning with DDL, with everything that has a state: momentum, batch norm, a schedule, augmentation."""
+    """Fine-tuning with DDL, with all that has a state: momentum, batch norm, dropout, a schedule, augmentation."""
     return TrainSettings(
         run_dir=str(tmp_path / "run"),
         train_data=[str(faces / "train")],
@@ -41,6 +41,7 @@ def settings(faces, tmp_path):
         embedding_size=16,
         image_size=32,
         scale=16.0,
+        dropout=0.3,
         rows_per_group=4,
         pairs_per_group=3,
         augmentation_strength=0.3,

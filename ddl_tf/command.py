@@ -16,6 +16,8 @@ from typing import Any, NoReturn, Optional
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
+# On a machine without some fonts matplotlib would name each of them before its first plot.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 # What libraries of ours tell each other, such as KerasCV's use of old names in Keras.
 warnings.filterwarnings("ignore", module=r"(tensorflow_addons|keras|keras_cv|tensorflow)(\.|$)")
 warnings.filterwarnings("ignore", category=DeprecationWarning)

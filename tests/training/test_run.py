@@ -223,7 +223,12 @@ def test_a_folder_with_something_else_is_refused(settings, tmp_path):
 def test_fine_tuning_starts_from_the_checkpoint(settings, undisturbed, capsys):
     start = undisturbed(settings)
     tiny = dataclasses.replace(
-        settings, init_checkpoint=start["folder"], learning_rate=1e-12, weight_decay=0.0, epochs=1, steps_per_epoch=1
+        settings,
+        init_checkpoint=f"{start['folder']}/checkpoints/last.keras",
+        learning_rate=1e-12,
+        weight_decay=0.0,
+        epochs=1,
+        steps_per_epoch=1,
     )
     run(tiny)
     assert "backbone, neck, head" in capsys.readouterr().err

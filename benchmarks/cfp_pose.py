@@ -87,12 +87,13 @@ def main(settings: Settings) -> None:
             pd.DataFrame(rows).to_csv(output / "cfp_pose.csv", index=False)
     table = pd.DataFrame(rows)
     means = table.drop(columns="seed").groupby("arm", sort=False).agg(["mean", "std"])
-    print("| arm |", " | ".join(means.columns.levels[0][means.columns.codes[0][::2]]), "|")
-    print("|" + " --- |" * (1 + len(means.columns) // 2))
+    measures = list(dict.fromkeys(name for name, _ in means.columns))
+    print("| arm |", " | ".join(measures), "|")
+    print("|" + " --- |" * (1 + len(measures)))
     for arm, row in means.iterrows():
         cells = [
             f"{row[name, 'mean']:.3f}" + ("" if pd.isna(row[name, "std"]) else f" ± {row[name, 'std']:.3f}")
-            for name in dict.fromkeys(name for name, _ in means.columns)
+            for name in measures
         ]
         print("|", " | ".join([str(arm), *cells]), "|")
 

@@ -35,18 +35,6 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def build_loss(settings: TrainSettings) -> DDLLoss:
-    """Make the Distribution Distillation Loss of a run.
-
-    Args:
-        settings: of the run.
-
-    Returns:
-        The loss; without `--ddl` it serves the metrics alone.
-    """
-    return DDLLoss(**_loss_arguments(settings))
-
-
 def _loss_arguments(settings: TrainSettings) -> dict[str, Any]:
     return {
         "positive_weight": settings.positive_weight,
@@ -86,7 +74,7 @@ def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per
     loss_weights = {"logits": 1.0}
     metrics: dict[str, list[tf.keras.metrics.Metric]] = {"logits": [LabelledAccuracy()]}
     if settings.ddl:
-        losses["embedding"] = build_loss(settings)
+        losses["embedding"] = DDLLoss(**_loss_arguments(settings))
         loss_weights["embedding"] = settings.ddl_weight
     if num_students:
         metrics["embedding"] = ddl_metrics(num_students, **_loss_arguments(settings))

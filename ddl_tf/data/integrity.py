@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from ddl_tf.data.checking import check_samples
 from ddl_tf.data.example import read_example
-from ddl_tf.data.layout import FOOTER_BYTES, HEADER_BYTES, read_description
+from ddl_tf.data.layout import FOOTER_BYTES, HEADER_BYTES, group_is_mined, read_description
 from ddl_tf.data.sample import Sample
 from ddl_tf.data.source import Problem
 from ddl_tf.data.store import Faces
@@ -20,8 +20,8 @@ from ddl_tf.progress import Progress
 def find_faults(path: str) -> Iterator[Problem]:
     """Read a stored set from its first to its last byte.
 
-    Checked are the checksums of the records, that the index and the description agree with them, and that every image
-    can be decoded.
+    Checked are the checksums of the records, that the index and the description agree with them (but for groups that
+    were mined since), and that every image can be decoded.
 
     Args:
         path: folder of the set.
@@ -39,25 +39,25 @@ def find_faults(path: str) -> Iterator[Problem]:
         if description[name] != number:
             yield Problem("wrong count", path, f"{description[name]} {name} described, {number} in the index")
     with Progress("verify", len(faces)) as progress:
-        for item in check_samples(_records(faces)):
+        for item in check_samples(_records(faces, group_is_mined(description))):
             if isinstance(item, Problem):
                 progress.write(str(item))
                 yield item
             progress.advance()
 
 
-def _records(faces: Faces) -> Iterator[Union[Sample, Problem]]:
+def _records(faces: Faces, mined: bool) -> Iterator[Union[Sample, Problem]]:
     for number, shard in enumerate(faces.shards):
         rows = faces.index[faces.index["shard"] == number]
         try:
-            yield from _shard_records(shard, rows)
+            yield from _shard_records(shard, rows, mined)
         except tf.errors.OpError as error:
             # TensorFlow puts the names of its operations around what happened.
             reason = error.message.split("}} ")[-1].split(" [Op:")[0]
             yield Problem("damaged shard", shard, f"{reason}; the records after that are not read")
 
 
-def _shard_records(shard: str, rows: pd.DataFrame) -> Iterator[Union[Sample, Problem]]:
+def _shard_records(shard: str, rows: pd.DataFrame, mined: bool) -> Iterator[Union[Sample, Problem]]:
     indexed = rows[["offset", "length", "identity", "group"]].to_numpy(np.int64)
     place = count = 0
     for record in tf.data.TFRecordDataset(shard).as_numpy_iterator():
@@ -67,10 +67,12 @@ def _shard_records(shard: str, rows: pd.DataFrame) -> Iterator[Union[Sample, Pro
         except ValueError as error:
             yield Problem("damaged record", source, str(error))
         else:
+            if mined and count < len(indexed):
+                group = indexed[count, -1]
             here = (place + HEADER_BYTES, len(record), identity, group)
             if count >= len(indexed) or tuple(indexed[count]) != here:
                 said = tuple(map(int, indexed[count])) if count < len(indexed) else "nothing"
-                yield Problem("wrong index", source, f"(offset, length, identity, group) is {here}, indexed is {said}")
+                yield Problem("wrong index", source, f"(offset, length, identity, group) is {tuple(map(int, here))}, indexed is {said}")
             yield Sample(image, identity, source, group)
         place += HEADER_BYTES + len(record) + FOOTER_BYTES
         count += 1

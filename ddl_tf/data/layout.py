@@ -5,7 +5,7 @@ A stored set is a folder:
 - `shard-00000.tfrecord`, ...: each record a `tf.train.Example` with `image` (encoded bytes), `identity` and `group`;
 - `index.parquet`: one row for each image, with `shard`, `offset` and `length` of its serialized Example (without the
   framing of TFRecord), `identity`, `group`, `identity_key` (its name in the source, text), and further columns;
-- `dataset.json`: what it is and how it was made;
+- `dataset.json`: what it is, how it was made, and which columns were mined since;
 - `problems.csv`: what could not be stored, and why;
 - for a verification set `pairs.parquet`.
 """
@@ -63,6 +63,18 @@ def read_description(path: Path) -> dict[str, Any]:
             f"{file}: format version {version}, but this ddl_tf reads version {FORMAT_VERSION}; prepare the set again"
         )
     return description
+
+
+def group_is_mined(description: dict[str, Any]) -> bool:
+    """Tell whether the groups of a set were made after its import, so that its records have others than its index.
+
+    Args:
+        description: as `read_description` gives it.
+
+    Returns:
+        True if a command wrote the column `group` of the index.
+    """
+    return any("group" in step["columns"] for step in description.get("mined", []))
 
 
 def read_table(file: Path) -> pd.DataFrame:

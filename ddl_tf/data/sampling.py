@@ -1,19 +1,22 @@
 """Which rows make a training batch: the paper's streams, as a function of the step.
 
-A sampler has no state: the rows of step k follow from the seed and k alone. A resumed run therefore draws what an
-undisturbed one would have drawn, and steps can be prepared in parallel.
+A sampler has no state: the rows of step k follow from the seed, k, and what training has mined by then. A resumed run
+therefore draws what an undisturbed one would have drawn, and steps can be prepared in parallel.
 """
 
 import dataclasses
-from typing import NamedTuple
+import threading
+from collections.abc import Callable
+from typing import NamedTuple, Optional
 
 import numpy as np
 import pandas as pd
 
+from ddl_tf.data.choosing import choose, choose_confusable, choose_others
+from ddl_tf.data.pools import NO_GROUP, GroupPools, PairChoice, StoredPairs
 from ddl_tf.errors import InputError
 
 NO_LABEL = -1
-NO_GROUP = -1
 
 
 class Rows(NamedTuple):
@@ -34,7 +37,7 @@ class Rows(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class StreamSizes:
-    """How many rows of each stream a batch holds.
+    """How many rows of each stream a batch holds, and which.
 
     The paper's batch is `per_group=32, pairs_per_group=32` with groups 0 and 1: 64 classified rows and 64 pairs.
 
@@ -47,6 +50,11 @@ class StreamSizes:
         pairs_across: whether a student's pair is one image of its group and one of the teacher's (True), or two of
             its group (False).
         classify_pairs: whether the rows of the pairs are classified too (in the paper they are not).
+        confusable: identities of each group come in clusters of this many that are easily confused, if the sampler is
+            given neighbours; 1 draws them independently.
+        shared_identities: whether the pairs of all groups are of the same identities, which RKD and SP compare.
+        made_student: whether there is one more student, whose rows are images of the teacher's group; the
+            augmentation is to make them hard.
     """
 
     shuffled: int = 0
@@ -54,36 +62,32 @@ class StreamSizes:
     pairs_per_group: int = 0
     pairs_across: bool = False
     classify_pairs: bool = False
+    confusable: int = 1
+    shared_identities: bool = False
+    made_student: bool = False
 
     def __post_init__(self) -> None:
         for name in ("shuffled", "per_group", "pairs_per_group"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.confusable < 1:
+            raise InputError(f"confusable must be at least 1 (identities drawn independently), got {self.confusable}")
         if not (self.shuffled or self.per_group or self.pairs_per_group):
             raise InputError("a batch must have rows: set shuffled, per_group or pairs_per_group above 0")
 
 
-class _Members:
-    """The records of one group, by identity."""
+class Mined(NamedTuple):
+    """Groups and pairs that training mined anew.
 
-    def __init__(self, index: pd.DataFrame, group: int) -> None:
-        records = np.flatnonzero(index["group"].to_numpy() == group)
-        identity = index["identity"].to_numpy()[records]
-        self.records = records[np.argsort(identity, kind="stable")]
-        self.identities, self.starts, self.counts = np.unique(
-            np.sort(identity, kind="stable"), return_index=True, return_counts=True
-        )
+    Attributes:
+        number: of the mining, 0 for what the index had; another number is another content.
+        group: `[images]` int.
+        pairs: positive pairs to draw; None draws random ones.
+    """
 
-    def draw(self, position: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-        """One record of each identity: `[n]` positions in `identities` -> `[n]` records."""
-        return self.records[self.starts[position] + (uniform * self.counts[position]).astype(np.int64)]
-
-    def draw_two(self, position: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-        """Two different records of each identity: `[n]`, and uniform `[2, n]` -> `[2, n]` records."""
-        count = self.counts[position]
-        first = (uniform[0] * count).astype(np.int64)
-        second = (first + 1 + (uniform[1] * (count - 1)).astype(np.int64)) % count
-        return self.records[self.starts[position] + np.stack([first, second])]
+    number: int
+    group: np.ndarray
+    pairs: Optional[StoredPairs]
 
 
 class StreamSampler:
@@ -93,6 +97,10 @@ class StreamSampler:
         index: one row for each image, with the columns `identity` and `group`.
         sizes: how many rows of each stream a batch holds.
         seed: of all draws.
+        pairs: positive pairs to draw instead of random ones.
+        neighbours: step -> `[num_identities, k]` int, the identities that each is most easily confused with, for
+            `sizes.confusable`; it may wait for training to find them.
+        mined: step -> the groups and pairs to draw from, None for those of the index; it may wait for training to mine.
 
     Raises:
         InputError: if a stream that is asked for has no images to draw from.
@@ -103,42 +111,56 @@ class StreamSampler:
         (2,)
     """
 
-    def __init__(self, index: pd.DataFrame, sizes: StreamSizes, seed: int = 0) -> None:
+    def __init__(
+        self,
+        index: pd.DataFrame,
+        sizes: StreamSizes,
+        seed: int = 0,
+        pairs: Optional[StoredPairs] = None,
+        neighbours: Optional[Callable[[int], np.ndarray]] = None,
+        mined: Optional[Callable[[int], Optional[Mined]]] = None,
+    ) -> None:
         if not len(index):
             raise InputError("the training set has no images")
         self._identity = index["identity"].to_numpy(np.int64)
         self._sizes = sizes
         self._seed = seed
+        self._neighbours = neighbours if sizes.confusable > 1 else None
+        self._mined = mined
         self._epoch_order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+        self._lock = threading.Lock()
         self.groups: list[int] = []
         if sizes.per_group or sizes.pairs_per_group:
-            self._prepare_groups(index)
+            self._first_pools = self.make_pools(index["group"].to_numpy(), pairs)
+            self._mined_pools = (0, self._first_pools)
+            self.groups = self._first_pools.groups
 
-    def _prepare_groups(self, index: pd.DataFrame) -> None:
-        self.groups = sorted(int(g) for g in index["group"].unique() if g >= 0)
-        if not self.groups or self.groups != list(range(len(self.groups))):
-            raise InputError(
-                f"the training set has the groups {self.groups}: rows per group and pairs need group 0 (teacher, "
-                "easy) and the groups 1..K (students, hard) after it; make groups first, or draw shuffled rows only"
-            )
-        self._members = [_Members(index, group) for group in self.groups]
-        self._pair_identities = []
-        for group, members in enumerate(self._members if self._sizes.pairs_per_group else []):
-            if self._crosses(group):
-                teacher = self._members[0]
-                _, own, others = np.intersect1d(members.identities, teacher.identities, return_indices=True)
-                choices = np.stack([own, others])
-                wanted = "images in it and in group 0"
-            else:
-                own = np.flatnonzero(members.counts >= 2)
-                choices = np.stack([own, own])
-                wanted = "two images in it"
-            if not choices.shape[1]:
-                raise InputError(f"group {group} has no positive pair: none of its identities has {wanted}")
-            self._pair_identities.append(choices)
+    def make_pools(self, group: np.ndarray, pairs: Optional[StoredPairs]) -> GroupPools:
+        """Make what the groups' rows are drawn from.
 
-    def _crosses(self, group: int) -> bool:
-        return self._sizes.pairs_across and group > 0
+        Args:
+            group: `[images]` int.
+            pairs: positive pairs to draw instead of random ones.
+
+        Returns:
+            The pools.
+
+        Raises:
+            InputError: if a stream that is asked for has no images to draw from.
+        """
+        sizes = self._sizes
+        choice = PairChoice(sizes.pairs_across, sizes.shared_identities) if sizes.pairs_per_group else None
+        return GroupPools(self._identity, group, choice, pairs, sizes.made_student)
+
+    def _pools(self, step: int) -> GroupPools:
+        mined = self._mined(step) if self._mined else None
+        if mined is None:
+            return self._first_pools
+        # Two threads prepare steps; one of them makes the pools.
+        with self._lock:
+            if self._mined_pools[0] != mined.number:
+                self._mined_pools = (mined.number, self.make_pools(mined.group, mined.pairs))
+            return self._mined_pools[1]
 
     @property
     def num_rows(self) -> int:
@@ -155,7 +177,7 @@ class StreamSampler:
         sizes = self._sizes
         if sizes.shuffled:
             return -(-len(self._identity) // sizes.shuffled)
-        images = sum(len(members.records) for members in self._members)
+        images = sum(len(members.records) for members in self._first_pools.members)
         return -(-images // (len(self.groups) * (sizes.per_group or 2 * sizes.pairs_per_group)))
 
     def _shuffled(self, step: int) -> np.ndarray:
@@ -176,6 +198,21 @@ class StreamSampler:
             self._epoch_order = (epoch, order)
         return order
 
+    def _choose(
+        self,
+        rng: np.random.Generator,
+        identities: np.ndarray,
+        size: int,
+        neighbours: Optional[np.ndarray],
+        taken: Optional[np.ndarray] = None,
+    ) -> np.ndarray:
+        """`[size]` positions in `identities`."""
+        if neighbours is not None:
+            return choose_confusable(rng, identities, size, neighbours, self._sizes.confusable, taken)
+        if taken is not None:
+            return choose_others(rng, len(identities), size, taken)
+        return choose(rng, len(identities), size)
+
     def rows(self, step: int) -> Rows:
         """Draw the rows of one step.
 
@@ -187,6 +224,8 @@ class StreamSampler:
         """
         rng = np.random.default_rng([self._seed, 1, step])
         sizes = self._sizes
+        neighbours = self._neighbours(step) if self._neighbours else None
+        pools = self._pools(step) if self.groups else None
         records: list[np.ndarray] = []
         groups: list[np.ndarray] = []
         classified: list[np.ndarray] = []
@@ -198,23 +237,25 @@ class StreamSampler:
 
         if sizes.shuffled:
             add(self._shuffled(step), NO_GROUP, True)
+        shared = None
+        if pools and sizes.pairs_per_group and sizes.shared_identities:
+            identities = pools.shared_identities
+            shared = identities[self._choose(rng, identities, sizes.pairs_per_group, neighbours)]
         for group in self.groups:
-            members = self._members[group]
-            paired = np.empty(0, np.int64)
+            assert pools is not None
+            members = pools.members[group]
+            taken = np.empty(0, np.int64)
             if sizes.pairs_per_group:
-                own, other = self._pair_identities[group]
-                chosen = _choose(rng, len(own), sizes.pairs_per_group)
-                paired = own[chosen]
-                uniform = rng.random((2, sizes.pairs_per_group))
-                if self._crosses(group):
-                    first = members.draw(paired, uniform[0])
-                    second = self._members[0].draw(other[chosen], uniform[1])
-                    pairs = np.stack([first, second])
+                pool = pools.pairs[group]
+                if shared is None:
+                    chosen = self._choose(rng, pool.identities, sizes.pairs_per_group, neighbours)
                 else:
-                    pairs = members.draw_two(paired, uniform)
+                    chosen = np.searchsorted(pool.identities, shared)
+                taken = np.searchsorted(members.identities, pool.identities[chosen])
+                pairs = pool.draw(chosen, rng.random((2, sizes.pairs_per_group)))
                 add(pairs.ravel(), group, sizes.classify_pairs)
             if sizes.per_group:
-                position = _choose_others(rng, len(members.identities), sizes.per_group, paired)
+                position = self._choose(rng, members.identities, sizes.per_group, neighbours, taken)
                 add(members.draw(position, rng.random(sizes.per_group)), group, True)
 
         order = rng.permutation(self.num_rows)
@@ -222,19 +263,3 @@ class StreamSampler:
         identity = self._identity[record]
         label = np.where(np.concatenate(classified)[order], identity, NO_LABEL)
         return Rows(record, identity, np.concatenate(groups)[order].astype(np.int64), label)
-
-
-def _choose(rng: np.random.Generator, population: int, size: int) -> np.ndarray:
-    """`size` of `population`, different ones as far as they last; the cost does not grow with the population."""
-    whole, rest = divmod(size, population)
-    chosen = [rng.permutation(population) for _ in range(whole)]
-    return np.concatenate([*chosen, rng.choice(population, rest, replace=False)])
-
-
-def _choose_others(rng: np.random.Generator, population: int, size: int, taken: np.ndarray) -> np.ndarray:
-    """As `_choose`, but none of `taken` as long as there are others.
-
-    A group's rows then never hold one image twice, which would be a positive pair of similarity 1.
-    """
-    candidates = _choose(rng, population, size + len(taken))
-    return np.concatenate([candidates[~np.isin(candidates, taken)], candidates])[:size]

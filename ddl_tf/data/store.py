@@ -43,6 +43,8 @@ class Faces:
         paths: folders of the sets. The identities of a set follow those of the sets before it: no identity is in two.
 
     Attributes:
+        paths: the folders of the sets.
+        spans: for each set, the position of its first image in `index`, and that after its last.
         index: one row for each image, in the order of the records, with the columns of the sets; `shard` is a position
             in `shards`.
         shards: the paths of the shards of all sets.
@@ -60,6 +62,8 @@ class Faces:
     def __init__(self, paths: Sequence[str]) -> None:
         if not paths:
             raise InputError("no stored set is given: make one with `python -m ddl_tf.prepare`")
+        self.paths = list(paths)
+        self.spans: list[tuple[int, int]] = []
         self.shards: list[str] = []
         self.num_identities = 0
         tables = []
@@ -75,6 +79,8 @@ class Faces:
             self.shards += [str(path / shard_name(number)) for number in range(len(description["shards"]))]
             if index["identity"].max() >= self.num_identities or index["shard"].max() >= len(self.shards):
                 raise InputError(f"{path / INDEX}: does not fit {DESCRIPTION} beside it; prepare the set again")
+            start = self.spans[-1][1] if self.spans else 0
+            self.spans.append((start, start + len(index)))
             tables.append(index)
         self.index = pd.concat(tables, ignore_index=True)
         self._places = self.index[["shard", "offset", "length"]].to_numpy(np.int64)

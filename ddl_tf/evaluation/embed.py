@@ -43,16 +43,77 @@ def image_size(model: tf.keras.Model) -> tuple[int, int]:
     return shape[1], shape[2]
 
 
-def _raise_for_undecodable(images: Sequence[bytes], name: str, start: int) -> None:
+class UndecodableError(ValueError):
+    """An image is none.
+
+    Args:
+        position: of the image.
+        size: in bytes.
+        reason: why it cannot be decoded.
+    """
+
+    def __init__(self, position: int, size: int, reason: str) -> None:
+        super().__init__(f"image {position} ({size} bytes) cannot be decoded as JPEG or PNG ({reason})")
+        self.position = position
+
+
+def _raise_for_undecodable(images: Sequence[bytes], start: int) -> None:
     """Find the image that stopped tf.data, whose errors do not say which one it was."""
-    for index in range(start, len(images)):
-        encoded = images[index]
+    for position in range(start, len(images)):
+        encoded = images[position]
         reason = why_undecodable(encoded)
         if reason is not None:
-            raise InputError(
-                f"verification set {name}: image {index} ({len(encoded)} bytes) cannot be decoded as JPEG or PNG "
-                f"({reason}); replace it or remove its pairs"
-            )
+            raise UndecodableError(position, len(encoded), reason)
+
+
+def predict_embeddings(
+    model: tf.keras.Model, images: Sequence[bytes], flip: bool, batch_size: int, progress: Progress
+) -> np.ndarray:
+    """Run an embedding model on encoded images, by all devices of its distribution strategy.
+
+    Images are read, decoded and resized to the model's size as they are needed.
+
+    Args:
+        model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
+        images: encoded JPEG or PNG, of any size; read one after the other.
+        flip: whether to embed the mirrored image too.
+        batch_size: images a step; with `flip`, the model gets twice as many rows.
+        progress: it is told of every image.
+
+    Returns:
+        `[images, views, dim]` float32, as the model gives them; one view, or two with `flip`.
+
+    Raises:
+        UndecodableError: if an image cannot be decoded.
+        InputError: if the model takes no images of one size.
+    """
+    size = image_size(model)
+    views_per_image = 2 if flip else 1
+    if len(images) == 0:
+        return np.zeros([0, views_per_image, model.output_shape[-1]], np.float32)
+
+    def read() -> Iterator[bytes]:
+        for index in range(len(images)):
+            yield images[index]
+
+    def views(encoded: tf.Tensor) -> tf.Tensor:
+        image = resize_images(decode_image(encoded), size)
+        return tf.stack([image, image[:, ::-1]] if flip else [image])
+
+    dataset = (
+        tf.data.Dataset.from_generator(read, output_signature=tf.TensorSpec([], tf.string))
+        .map(views, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(batch_size)
+        .map(lambda batch: tf.reshape(batch, [-1, *size, 3]))
+        .prefetch(tf.data.AUTOTUNE)
+    )
+    advance = _Advance(progress, len(images), batch_size)
+    try:
+        rows = model.predict(dataset, verbose=0, callbacks=[advance])
+    except tf.errors.OpError:
+        _raise_for_undecodable(images, start=advance.done)
+        raise
+    return rows.astype(np.float32).reshape(len(images), views_per_image, -1)
 
 
 def embed_images(
@@ -81,33 +142,12 @@ def embed_images(
     """
     if batch_size < 1:
         raise InputError(f"batch size {batch_size}: must be at least 1")
-    size = image_size(model)
-    if len(images) == 0:
-        return np.zeros([0, model.output_shape[-1]], np.float32)
-
-    def read() -> Iterator[bytes]:
-        for index in range(len(images)):
-            yield images[index]
-
-    def views(encoded: tf.Tensor) -> tf.Tensor:
-        image = resize_images(decode_image(encoded), size)
-        return tf.stack([image, image[:, ::-1]] if flip else [image])
-
-    dataset = (
-        tf.data.Dataset.from_generator(read, output_signature=tf.TensorSpec([], tf.string))
-        .map(views, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size)
-        .map(lambda batch: tf.reshape(batch, [-1, *size, 3]))
-        .prefetch(tf.data.AUTOTUNE)
-    )
     with Progress(name, len(images)) as progress:
-        advance = _Advance(progress, len(images), batch_size)
         try:
-            rows = model.predict(dataset, verbose=0, callbacks=[advance])
-        except tf.errors.OpError:
-            _raise_for_undecodable(images, name, start=advance.done)
-            raise
-    embeddings = rows.astype(np.float32).reshape(len(images), -1, rows.shape[-1]).sum(axis=1)
+            views = predict_embeddings(model, images, flip, batch_size, progress)
+        except UndecodableError as error:
+            raise InputError(f"verification set {name}: {error}; replace it or remove its pairs") from None
+    embeddings = views.sum(axis=1)
     finite = np.isfinite(embeddings).all(axis=1)
     if not finite.all():
         raise InputError(

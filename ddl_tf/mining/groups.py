@@ -1,0 +1,141 @@
+"""Easy and hard groups from rules over the columns of an index."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Optional
+
+import numpy as np
+import pandas as pd
+
+from ddl_tf.data.pools import NO_GROUP, Members
+from ddl_tf.errors import InputError
+from ddl_tf.mining.rules import Rule
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupRules:
+    """Which images are easy, hard, or likely label noise.
+
+    The rules are asked in the order noise, easy, hard: the first that fits an image decides.
+
+    Attributes:
+        easy: the rule of group 0, the teacher.
+        hard: the rules of the groups 1..K, the students.
+        noise: the rule of images that are likely not whom their label says: neither easy nor hard.
+    """
+
+    easy: Rule
+    hard: Sequence[Rule]
+    noise: Optional[Rule] = None
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that the rules name, in order of appearance."""
+        rules = [self.easy, *self.hard, *([self.noise] if self.noise else [])]
+        return list(dict.fromkeys(column for rule in rules for column in rule.columns))
+
+
+@dataclasses.dataclass(frozen=True)
+class Groups:
+    """What the rules made of a set.
+
+    Attributes:
+        group: `[images]` int64: 0 = easy, 1..K = hard, -1 = none.
+        noise: `[images]` bool, likely label noise; their group is -1.
+        several: the number of images that more than one rule fits.
+    """
+
+    group: np.ndarray
+    noise: np.ndarray
+    several: int
+
+
+def assign_groups(index: pd.DataFrame, rules: GroupRules) -> Groups:
+    """Put every image into the group of the first rule that fits it.
+
+    Args:
+        index: one row for each image, with the columns that the rules name.
+        rules: the rules.
+
+    Returns:
+        The groups.
+
+    Raises:
+        InputError: if a rule cannot be used, or fits no image that no earlier rule took.
+
+    Example:
+        >>> index = pd.DataFrame({"yaw": [3.0, 80.0, 30.0]})
+        >>> assign_groups(index, GroupRules(Rule("yaw < 15"), [Rule("yaw > 45")])).group
+        array([ 0,  1, -1])
+    """
+    group = np.full(len(index), NO_GROUP, np.int64)
+    noise = rules.noise.select(index) if rules.noise else np.zeros(len(index), bool)
+    fits = noise.astype(np.int64)
+    for number, rule in enumerate([rules.easy, *rules.hard]):
+        chosen = rule.select(index)
+        fits += chosen
+        free = chosen & (fits == 1)
+        if not free.any():
+            raise InputError(
+                f"the rule of group {number}, {rule.text!r}, fits no image"
+                + (" that no rule before it took" if chosen.any() else "")
+                + "; "
+                + "; ".join(_describe(index, column) for column in rule.columns)
+            )
+        group[free] = number
+    return Groups(group, noise, int(np.sum(fits > 1)))
+
+
+def _describe(index: pd.DataFrame, column: str) -> str:
+    values = index[column].dropna()
+    if not pd.api.types.is_numeric_dtype(values):
+        common = values.value_counts().index[:5]
+        return f"{column} is one of {', '.join(map(str, common))}" + (", ..." if values.nunique() > 5 else "")
+    return f"{column} goes from {values.min():g} to {values.max():g}" if len(values) else f"{column} has no values"
+
+
+def groups_table(
+    index: pd.DataFrame, group: np.ndarray, noise: np.ndarray, rules: Optional[GroupRules] = None
+) -> pd.DataFrame:
+    """Count what each group has, and whether pairs can be drawn from it.
+
+    Args:
+        index: one row for each image, with `identity` and the columns of the rules.
+        group: `[images]` int.
+        noise: `[images]` bool, likely label noise.
+        rules: what the groups were made by; their rules and the medians of their columns are shown.
+
+    Returns:
+        One row for each group, for likely noise if there is any, and for the rest: images and their share, identities,
+        identities that have a pair within the group, and identities that have a pair across to group 0.
+    """
+    identity = index["identity"].to_numpy(np.int64)
+    teacher = np.unique(identity[group == 0])
+    texts = [rules.easy.text, *(rule.text for rule in rules.hard)] if rules else []
+    columns = [name for name in (rules.columns if rules else []) if pd.api.types.is_numeric_dtype(index[name])]
+    rows: list[dict[str, Any]] = []
+
+    def add(name: str, rule: str, chosen: np.ndarray, kind: Optional[int]) -> None:
+        row: dict[str, Any] = {"group": name}
+        if rules:
+            row["rule"] = rule
+        row.update({"images": int(chosen.sum()), "share": f"{chosen.mean():.1%}"})
+        members = Members(identity, chosen, 1)
+        row["identities"] = len(members.identities)
+        in_groups = kind is not None
+        row["with a pair within"] = int(np.sum(members.counts >= 2)) if in_groups else ""
+        across = np.isin(members.identities, teacher, assume_unique=True).sum()
+        row["with a pair across"] = int(across) if in_groups and kind else ""
+        for column in columns:
+            values = index[column].to_numpy(float)[chosen]
+            values = values[~np.isnan(values)]
+            row[f"median {column}"] = f"{np.median(values):.4g}" if len(values) else ""
+        rows.append(row)
+
+    for number in range(int(group.max(initial=0)) + 1):
+        text = texts[number] if number < len(texts) else ""
+        add("0 (easy)" if number == 0 else f"{number} (hard)", text, group == number, number)
+    if noise.any():
+        add("-1 (likely noise)", rules.noise.text if rules and rules.noise else "", noise, None)
+    add("-1 (neither)", "", (group == NO_GROUP) & ~noise, None)
+    return pd.DataFrame(rows)

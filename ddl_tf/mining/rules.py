@@ -1,0 +1,207 @@
+"""Rules over the columns of an index, such as `abs(yaw) < 20 and sharpness > quantile(sharpness, 0.3)`."""
+
+import ast
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ddl_tf.errors import InputError
+
+_COMPARISONS: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Lt: lambda a, b: a < b,
+    ast.LtE: lambda a, b: a <= b,
+    ast.Gt: lambda a, b: a > b,
+    ast.GtE: lambda a, b: a >= b,
+    ast.Eq: lambda a, b: a == b,
+    ast.NotEq: lambda a, b: a != b,
+    ast.In: lambda a, b: np.isin(a, b),
+    ast.NotIn: lambda a, b: ~np.isin(a, b),
+}
+_ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.Div: lambda a, b: a / b,
+}
+_FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
+    "abs": (1, np.abs),
+    "quantile": (2, lambda values, share: np.nanquantile(values, share)),
+}
+_HELP = (
+    "a rule compares columns with values, such as `abs(yaw) > 45 and sharpness < quantile(sharpness, 0.2)` or "
+    "`race in ('African', 'Asian')`; a name with spaces stands in backticks"
+)
+
+
+def _text(column: pd.Series) -> np.ndarray:
+    """A column of text as an array of text, "" where there is none."""
+    codes, texts = pd.factorize(column)
+    return np.asarray([*map(str, texts), ""], str)[codes]
+
+
+class Rule:
+    """A condition on the columns of an index.
+
+    The text is a Python expression of comparisons, `and`, `or`, `not`, `in`, `+ - * /`, `abs(x)` and
+    `quantile(column, share)`, the value below which that share of the images lies. Names are columns. An image that
+    lacks a value of a column that the rule names is not chosen.
+
+    Args:
+        text: the rule.
+
+    Attributes:
+        text: the rule, as given.
+        columns: the columns that it names, in order of appearance.
+
+    Raises:
+        InputError: if it is no rule.
+
+    Example:
+        >>> index = pd.DataFrame({"yaw": [-60.0, 5.0, np.nan, 50.0]})
+        >>> Rule("abs(yaw) > 45").select(index)
+        array([ True, False, False,  True])
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        quoted: dict[str, str] = {}
+
+        def name(match: "re.Match[str]") -> str:
+            quoted[f"_quoted_{len(quoted)}"] = match[1]
+            return f"_quoted_{len(quoted) - 1}"
+
+        try:
+            self._tree = ast.parse(re.sub(r"`([^`]+)`", name, text).strip(), mode="eval").body
+        except (SyntaxError, ValueError) as error:
+            raise InputError(f"rule {text!r} cannot be read ({error}): {_HELP}") from None
+        functions = {node.func for node in ast.walk(self._tree) if isinstance(node, ast.Call)}
+        names = [node for node in ast.walk(self._tree) if isinstance(node, ast.Name) and node not in functions]
+        names.sort(key=lambda node: node.col_offset)
+        self._quoted = quoted
+        self.columns = list(dict.fromkeys(quoted.get(node.id, node.id) for node in names))
+        if not self.columns:
+            raise InputError(f"rule {text!r} names no column: {_HELP}")
+
+    def _fail(self, why: str) -> InputError:
+        return InputError(f"rule {self.text!r}: {why}; {_HELP}")
+
+    def _value(self, node: ast.AST, cells: dict[str, np.ndarray]) -> Any:
+        """The value of a part of the rule: `[images]`, or one number or text."""
+        if isinstance(node, ast.BoolOp):
+            values = [self._condition(part, cells) for part in node.values]
+            return (np.logical_and if isinstance(node.op, ast.And) else np.logical_or).reduce(values)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            return ~self._condition(node.operand, cells)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            return -self._number(node.operand, cells)
+        if isinstance(node, ast.Compare):
+            return self._comparison(node, cells)
+        if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
+            return _ARITHMETIC[type(node.op)](self._number(node.left, cells), self._number(node.right, cells))
+        if isinstance(node, ast.Call):
+            return self._call(node, cells)
+        if isinstance(node, ast.Name):
+            return cells[self._quoted.get(node.id, node.id)]
+        if isinstance(node, ast.Constant) and isinstance(node.value, (int, float, str)):
+            return node.value
+        if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
+            return [self._value(element, cells) for element in node.elts]
+        raise self._fail(f"{ast.unparse(node)} is not understood")
+
+    def _condition(self, node: ast.AST, cells: dict[str, np.ndarray]) -> np.ndarray:
+        value = self._value(node, cells)
+        if not isinstance(value, np.ndarray) or value.dtype != bool:
+            raise self._fail(f"{ast.unparse(node)} is not a comparison")
+        return value
+
+    def _number(self, node: ast.AST, cells: dict[str, np.ndarray]) -> Any:
+        value = self._value(node, cells)
+        if not np.issubdtype(np.asarray(value).dtype, np.number):
+            raise self._fail(f"{ast.unparse(node)} is not a number")
+        return value
+
+    def _call(self, node: ast.Call, cells: dict[str, np.ndarray]) -> Any:
+        name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
+        if name not in _FUNCTIONS or node.keywords:
+            raise self._fail(f"there is no function {name}, only {' and '.join(_FUNCTIONS)}")
+        count, function = _FUNCTIONS[name]
+        if len(node.args) != count:
+            raise self._fail(f"{name} takes {count} argument(s), not {len(node.args)}")
+        arguments = [self._number(argument, cells) for argument in node.args]
+        if name == "quantile" and not (np.ndim(arguments[1]) == 0 and 0 <= arguments[1] <= 1):
+            raise self._fail(f"the share of a quantile is from 0 to 1, not {ast.unparse(node.args[1])}")
+        return function(*arguments)
+
+    def _comparison(self, node: ast.Compare, cells: dict[str, np.ndarray]) -> np.ndarray:
+        result: Any = True
+        left_node = node.left
+        for operator, right_node in zip(node.ops, node.comparators):
+            if type(operator) not in _COMPARISONS:
+                raise self._fail(f"{ast.unparse(node)} is not understood")
+            left, right = self._value(left_node, cells), self._value(right_node, cells)
+            kinds = [np.issubdtype(np.asarray(side).dtype, np.number) for side in (left, right)]
+            if kinds[0] != kinds[1]:
+                raise self._fail(f"{ast.unparse(node)} compares a number with text")
+            result = result & _COMPARISONS[type(operator)](left, right)
+            left_node = right_node
+        if not isinstance(result, np.ndarray):
+            raise self._fail(f"{ast.unparse(node)} compares no column")
+        return result
+
+    def _cells(self, index: pd.DataFrame) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """The columns as plain arrays, numbers or text, and `[images]` bool: whether each has all values."""
+        cells, complete = {}, np.ones(len(index), bool)
+        for name in self.columns:
+            if name not in index:
+                there = ", ".join(str(column) for column in index)
+                raise InputError(f"rule {self.text!r}: the set has no column {name!r}, only {there}")
+            complete &= index[name].notna().to_numpy()
+            cells[name] = index[name].to_numpy() if pd.api.types.is_numeric_dtype(index[name]) else _text(index[name])
+        return cells, complete
+
+    def select(self, index: pd.DataFrame) -> np.ndarray:
+        """Tell which images fulfil the rule.
+
+        Args:
+            index: one row for each image, with the columns that the rule names.
+
+        Returns:
+            `[images]` bool.
+
+        Raises:
+            InputError: if there is no such column, or the rule does not fit its type.
+        """
+        cells, complete = self._cells(index)
+        # `!=` and `not` would choose a missing value.
+        with np.errstate(invalid="ignore"):
+            return self._condition(self._tree, cells) & complete
+
+    def thresholds(self, index: pd.DataFrame) -> dict[str, list[float]]:
+        """Find what numbers the columns are compared with, for a plot.
+
+        Args:
+            index: as for `select`.
+
+        Returns:
+            Column -> the numbers, where a bare column (or its absolute value, which gives both signs) is compared with
+            a number or a quantile.
+        """
+        cells, _ = self._cells(index)
+        found: dict[str, list[float]] = {}
+        for node in ast.walk(self._tree):
+            if not isinstance(node, ast.Compare):
+                continue
+            sides = [node.left, *node.comparators]
+            for side, other in [*zip(sides, sides[1:]), *zip(sides[1:], sides)]:
+                of_abs = isinstance(side, ast.Call) and ast.unparse(side.func) == "abs"
+                column = side.args[0] if of_abs else side  # type: ignore[attr-defined]
+                if not isinstance(column, ast.Name) or isinstance(other, ast.Name):
+                    continue
+                value = self._value(other, cells)
+                if np.ndim(value) == 0 and not isinstance(value, str):
+                    own = found.setdefault(self._quoted.get(column.id, column.id), [])
+                    own += [float(value), -float(value)] if of_abs else [float(value)]
+        return found

@@ -1,0 +1,82 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from ddl_tf.errors import InputError
+from ddl_tf.mining.rules import Rule
+
+
+@pytest.fixture
+def index():
+    return pd.DataFrame(
+        {
+            "yaw": [-60.0, -20.0, 0.0, 30.0, 70.0, np.nan],
+            "sharpness": [1, 2, 3, 4, 5, 6],
+            "race": ["African", "Asian", "Asian", "Indian", None, "African"],
+            "camera distance": [1.0, 2.6, 4.2, 4.2, 1.0, 2.6],
+            "place": pd.Categorical(["a", "b", "a", "b", "a", "b"]),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("yaw > 45", [4]),
+        ("abs(yaw) > 45", [0, 4]),
+        ("abs(yaw) <= 30", [1, 2, 3]),
+        ("-30 < yaw < 30", [1, 2]),
+        ("yaw < -20 or sharpness == 3", [0, 2]),
+        ("not abs(yaw) > 45", [1, 2, 3]),
+        ("yaw != 0", [0, 1, 3, 4]),
+        ("race == 'Asian'", [1, 2]),
+        ("race in ('African', 'Indian') and sharpness > 1", [3, 5]),
+        ("race not in ['African']", [1, 2, 3]),
+        ("`camera distance` > 4 or `camera distance` == 1.0", [0, 2, 3, 4]),
+        ("place == 'b'", [1, 3, 5]),
+        ("sharpness > quantile(sharpness, 0.8)", [5]),
+        ("yaw >= quantile(yaw, 0.5)", [2, 3, 4]),
+        ("sharpness * 2 + 1 > 10", [4, 5]),
+        ("sharpness / 2 - 1 < 0 or sharpness == 6", [0, 5]),
+    ],
+)
+def test_select(index, text, chosen):
+    assert np.flatnonzero(Rule(text).select(index)).tolist() == chosen
+
+
+def test_columns_in_order():
+    assert Rule("abs(yaw) > 4 and `a b` < quantile(yaw, .5) or x in (1, 2)").columns == ["yaw", "a b", "x"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("yaw >", "cannot be read"),
+        ("1 < 2", "names no column"),
+        ("yaw", "not a comparison"),
+        ("yaw + 1", "not a comparison"),
+        ("yaw > 'a'", "number with text"),
+        ("race < 3", "number with text"),
+        ("abs(race) > 1", "not a number"),
+        ("height > 3", "no column 'height', only yaw"),
+        ("max(yaw) > 3", "no function max"),
+        ("yaw.mean() > 3", "no function yaw.mean"),
+        ("quantile(yaw) > 3", "takes 2"),
+        ("yaw > quantile(yaw, 20)", "from 0 to 1"),
+        ("yaw is 3", "not understood"),
+        ("[yaw for yaw in yaw] == 3", "not understood"),
+        ("yaw < 3 and sharpness", "sharpness is not a comparison"),
+        ("__import__('os') == yaw", "no function __import__"),
+    ],
+)
+def test_what_is_no_rule_is_said(index, text, why):
+    with pytest.raises(InputError, match=why):
+        Rule(text).select(index)
+
+
+def test_thresholds(index):
+    rule = Rule("abs(yaw) < 20 and sharpness > quantile(sharpness, 0.5) and 1 < sharpness < 6 and race == 'Asian'")
+    found = rule.thresholds(index)
+    assert sorted(found["yaw"]) == [-20, 20]
+    assert sorted(found["sharpness"]) == [1, 3.5, 6]
+    assert set(found) == {"yaw", "sharpness"}

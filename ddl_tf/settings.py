@@ -19,13 +19,14 @@ flags.disclaim_key_flags()
 T = TypeVar("T")
 
 
-def setting(default: Any, help: str, choices: Optional[Sequence[str]] = None) -> Any:
+def setting(default: Any, help: str, choices: Optional[Sequence[str]] = None, repeated: bool = False) -> Any:
     """Describe one field of a settings dataclass.
 
     Args:
         default: the default value; a list is copied for each instance.
         help: the help text, of the flag too.
         choices: the allowed values of a string.
+        repeated: whether each item of a list of strings is a flag of its own, so that it may hold commas.
 
     Returns:
         The dataclass field.
@@ -35,7 +36,7 @@ def setting(default: Any, help: str, choices: Optional[Sequence[str]] = None) ->
         ... class Settings:
         ...     margin: float = setting(0.5, "The margin, in radians.")
     """
-    metadata = {"help": help, "choices": tuple(choices) if choices else None}
+    metadata = {"help": help, "choices": tuple(choices) if choices else None, "repeated": repeated}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -71,6 +72,8 @@ def define_flags(settings_class: type) -> None:
             flags.DEFINE_float(field.name, default, text)
         elif kind is str:
             flags.DEFINE_string(field.name, default, text)
+        elif field.metadata["repeated"]:
+            flags.DEFINE_multi_string(field.name, default, text)
         elif typing.get_origin(kind) is list:
             flags.DEFINE_list(field.name, [str(item) for item in default], text)
         else:

@@ -59,6 +59,14 @@ class MarginHead(Float32Layer):
         )
         super().build(input_shape)
 
+    def normalized_centers(self) -> tf.Tensor:
+        """Give the class centers, for whoever looks for near ones.
+
+        Returns:
+            `[num_classes, dim]` float32 of unit norm.
+        """
+        return tf.transpose(tf.math.l2_normalize(self.class_centers, axis=0))
+
     def apply_margin(self, cosine: tf.Tensor) -> tf.Tensor:
         """Turn the cosines to the target's center into their margin version.
 

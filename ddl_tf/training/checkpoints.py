@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any, Optional
@@ -113,14 +114,18 @@ class SaveForResume(tf.keras.callbacks.Callback):
         first_step: where this process begins.
         every: steps between checkpoints.
         steps_per_epoch: every epoch's end is a checkpoint too.
+        before: called before a checkpoint is written, so that what else is kept is whole by then.
 
     Attributes:
         step: how many steps are done.
     """
 
-    def __init__(self, point: ResumePoint, first_step: int, every: int, steps_per_epoch: int) -> None:
+    def __init__(
+        self, point: ResumePoint, first_step: int, every: int, steps_per_epoch: int, before: Callable[[], None]
+    ) -> None:
         super().__init__()
         self._point = point
+        self._before = before
         self.step = first_step
         self._every = every
         self._steps_per_epoch = steps_per_epoch
@@ -163,6 +168,7 @@ class SaveForResume(tf.keras.callbacks.Callback):
             self._save()
 
     def _save(self) -> None:
+        self._before()
         self._point.save(self.step)
         if self._stopped_by is not None:
             raise StoppedBySignal(self._stopped_by, self.step)

@@ -17,9 +17,11 @@ from ddl_tf.errors import InputError
 from ddl_tf.evaluation.model import find_checkpoint
 from ddl_tf.evaluation.sets import load_sets
 from ddl_tf.files import write_aside
+from ddl_tf.mining.pairs import read_pairs
 from ddl_tf.losses import DDLLoss, LabelledAccuracy, MarginSoftmaxLoss, ddl_metrics
 from ddl_tf.models import build_recognizer, initialise_from
 from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, StoppedBySignal
+from ddl_tf.training.mining_plan import MiningPlan
 from ddl_tf.training.monitoring import RunLog, SimilarityMonitor, Verification
 from ddl_tf.training.optimizers import build_optimizer, build_schedule
 from ddl_tf.training.plots import plot_run
@@ -104,21 +106,30 @@ def train(settings: TrainSettings, strategy: Optional[tf.distribute.Strategy] = 
         SystemExit: if a signal stopped the run before its end.
     """
     folder = RunFolder(Path(settings.run_dir or ""))
+    faces = Faces(settings.train_data)
+    sets = load_sets(settings)
+    with MiningPlan(settings, faces) as plan, folder.open(settings):
+        sampler = _build_sampler(settings, faces, plan)
+        if folder.results.exists():
+            _say(f"{folder.path} is complete")
+            return read_json(folder.results, list)
+        return _train(folder, settings, faces, sampler, sets, plan, strategy)
+
+
+def _build_sampler(settings: TrainSettings, faces: Faces, plan: MiningPlan) -> StreamSampler:
     sizes = StreamSizes(
         settings.shuffled_rows,
         settings.rows_per_group,
         settings.pairs_per_group,
         settings.pairs_across,
         settings.classify_pairs,
+        settings.confusable,
+        settings.shared_identities,
+        settings.made_student,
     )
-    faces = Faces(settings.train_data)
-    sampler = StreamSampler(faces.index, sizes, settings.seed)
-    sets = load_sets(settings)
-    with folder.open(settings):
-        if folder.results.exists():
-            _say(f"{folder.path} is complete")
-            return read_json(folder.results, list)
-        return _train(folder, settings, faces, sampler, sets, strategy)
+    pairs = read_pairs(faces) if settings.mined_pairs else None
+    mined = plan.mined if settings.remine_every else None
+    return StreamSampler(faces.index, sizes, settings.seed, pairs, plan.neighbours, mined)
 
 
 def _train(
@@ -127,6 +138,7 @@ def _train(
     faces: Faces,
     sampler: StreamSampler,
     sets: list[PairSet],
+    plan: MiningPlan,
     strategy: Optional[tf.distribute.Strategy],
 ) -> list[dict[str, Any]]:
     strategy = strategy or tf.distribute.MirroredStrategy()
@@ -181,7 +193,7 @@ def _train(
         settings.best_by,
         -math.inf if best is None else best,
     )
-    saver = SaveForResume(point, first_step, settings.checkpoint_steps, steps_per_epoch)
+    saver = SaveForResume(point, first_step, settings.checkpoint_steps, steps_per_epoch, plan.finish)
     total_steps = settings.epochs * steps_per_epoch
     callbacks: list[tf.keras.callbacks.Callback] = [
         TrainingProgress(total_steps, first_step, sampler.num_rows),
@@ -196,6 +208,7 @@ def _train(
         )
         writer = tf.summary.create_file_writer(str(folder.tensorboard / "similarities"))
         callbacks.append(SimilarityMonitor(probe.cache(), folder.path, writer))
+    callbacks += plan.begin(folder.mined, model, sampler, steps_per_epoch, first_step)
     # Last, so that a checkpoint is only written when all of the epoch's results are on disk.
     callbacks.append(saver)
 

@@ -18,6 +18,8 @@ from ddl_tf.training.settings import TrainSettings
 
 RECORDED_PACKAGES = ("ddl_tf", "tensorflow", "tensorflow-cpu", "keras", "keras-cv", "numpy", "pandas")
 
+_REPEATED = {field.name for field in dataclasses.fields(TrainSettings) if field.metadata["repeated"]}
+
 
 def installed_versions() -> dict[str, str]:
     """List the versions that a result depends on.
@@ -117,6 +119,11 @@ class RunFolder:
         return self.path / "resume"
 
     @property
+    def mined(self) -> Path:
+        """The folder of what was mined while training."""
+        return self.path / "mined"
+
+    @property
     def tensorboard(self) -> Path:
         """The folder for TensorBoard."""
         return self.path / "tensorboard"
@@ -190,6 +197,8 @@ def _flag_lines(settings: dict[str, Any]) -> list[str]:
             continue
         if isinstance(value, bool):
             lines.append(f"--{'' if value else 'no'}{key}")
+        elif key in _REPEATED:
+            lines += [f"--{key}={item}" for item in value]
         else:
             lines.append(f"--{key}={','.join(map(str, value)) if isinstance(value, list) else value}")
     return lines

@@ -6,6 +6,7 @@ from typing import Optional
 
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.sets import VerificationSets
+from ddl_tf.mining.pairs import CHOICES
 from ddl_tf.models import HEADS
 from ddl_tf.settings import setting
 
@@ -41,6 +42,27 @@ class TrainSettings(VerificationSets):
     pairs_per_group: int = setting(0, "Positive pairs (two rows each) of a batch of each group.")
     pairs_across: bool = setting(False, "Whether a hard pair is one hard and one easy image, not two hard ones.")
     classify_pairs: bool = setting(False, "Whether the rows of the pairs are classified too.")
+    mined_pairs: bool = setting(
+        False, "Whether pairs are drawn from those that `python -m ddl_tf.mine pairs` stored, not at random."
+    )
+    shared_identities: bool = setting(
+        False, "Whether the pairs of all groups are of the same identities, as the losses rkd and sp need."
+    )
+    made_student: bool = setting(
+        False, "Whether there is one more student, whose rows are easy images made hard by the augmentation."
+    )
+    confusable: int = setting(
+        1, "Identities of each group come in clusters of this many with near class centers; 1 draws them independently."
+    )
+    neighbours_every: int = setting(500, "Steps between searches for the nearest class centers, for --confusable.")
+    remine_every: int = setting(0, "Epochs between minings of groups and pairs by the current weights; 0 never does.")
+    remine_easy: Optional[str] = setting(None, "Rule of group 0 when mined anew; without it the groups stay.")
+    remine_hard: list[str] = setting([], "Rules of the groups 1, 2, ... when mined anew.", repeated=True)
+    remine_noise: Optional[str] = setting(None, "Rule of likely label noise when mined anew.")
+    remine_pairs: str = setting(
+        "none", "Which positive pairs to keep when mined anew; none draws them at random.", choices=("none", *CHOICES)
+    )
+    remine_pairs_per_identity: int = setting(10, "How many of these pairs of each identity and group.")
     flip: bool = setting(True, "Whether half of the training images are mirrored.")
     augmentation_strength: float = setting(0.0, "Strength of the photometric augmentation, 0 (off) to 1.")
 
@@ -91,7 +113,8 @@ class TrainSettings(VerificationSets):
             raise InputError("no run folder: name it with --run_dir=DIR")
         if not self.train_data:
             raise InputError("no training set: name stored sets with --train_data=DIR[,DIR] (made by ddl_tf.prepare)")
-        for name in ("epochs", "evaluate_every", "checkpoint_steps", "image_size", "embedding_size"):
+        positive = ("epochs", "evaluate_every", "checkpoint_steps", "image_size", "embedding_size", "neighbours_every")
+        for name in positive:
             if getattr(self, name) < 1:
                 raise InputError(f"--{name} must be at least 1, got {getattr(self, name)}")
         for name, value in dataclasses.asdict(self).items():
@@ -111,5 +134,26 @@ class TrainSettings(VerificationSets):
             raise InputError(f"--warmup_epochs={self.warmup_epochs} is longer than --epochs={self.epochs}")
         if self.schedule == "step" and not self.decay_epochs:
             raise InputError("--schedule=step needs --decay_epochs, the epochs after which the rate falls")
+        self._check_mining()
         if self.ddl and not (self.pairs_per_group or self.rows_per_group):
             raise InputError("--ddl needs rows with groups: set --pairs_per_group (and --rows_per_group) above 0")
+
+    def _check_mining(self) -> None:
+        if self.remine_every < 0:
+            raise InputError(f"--remine_every must not be negative, got {self.remine_every}")
+        if (self.remine_easy is None) != (not self.remine_hard):
+            raise InputError("--remine_easy and --remine_hard go together: groups are mined by rules for all of them")
+        mines = self.remine_easy is not None or self.remine_pairs != "none"
+        if mines != (self.remine_every > 0):
+            raise InputError(
+                f"--remine_every={self.remine_every} goes with what to mine anew: --remine_easy and --remine_hard, or "
+                f"--remine_pairs; got --remine_easy={self.remine_easy}, --remine_pairs={self.remine_pairs}"
+            )
+        if self.remine_every and not (self.pairs_per_group or self.rows_per_group):
+            raise InputError("--remine_every needs rows with groups: set --pairs_per_group or --rows_per_group above 0")
+        if self.mined_pairs and not self.pairs_per_group:
+            raise InputError("--mined_pairs needs --pairs_per_group above 0")
+        if self.shared_identities and not self.pairs_per_group:
+            raise InputError("--shared_identities needs --pairs_per_group above 0")
+        if self.mined_pairs and self.remine_easy and self.remine_pairs == "none":
+            raise InputError("--mined_pairs do not fit groups that are mined anew: set --remine_pairs too")

@@ -1,0 +1,126 @@
+"""A trained model's own view of every image: how near it is to its class center, and to others."""
+
+import sys
+from typing import Optional
+
+import numpy as np
+import tensorflow as tf
+
+from ddl_tf.layers import MarginHead
+from ddl_tf.mining.embeddings import Embeddings, unit
+from ddl_tf.progress import Progress
+
+VIEW_COLUMNS = ("feature_norm", "center_similarity", "other_similarity", "center_margin", "target_logit")
+
+# Similarities that are in memory at a time.
+_BLOCK_ELEMENTS = 2**24
+
+
+def mean_sums(embeddings: Embeddings, identity: np.ndarray, num_identities: int) -> np.ndarray:
+    """Add up the unit embeddings of every identity.
+
+    Args:
+        embeddings: of all images.
+        identity: `[images]` int64.
+        num_identities: how many there are.
+
+    Returns:
+        `[num_identities, dim]` float32.
+    """
+    sums = np.zeros([num_identities, embeddings.shape[1]], np.float32)
+    for start, rows in embeddings.chunks():
+        own = identity[start : start + len(rows)]
+        order = np.argsort(own, kind="stable")
+        numbers, begins = np.unique(own[order], return_index=True)
+        sums[numbers] += np.add.reduceat(unit(rows)[order], begins, axis=0)
+    return sums
+
+
+def _similarity_to_rest(rows: np.ndarray, sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The similarity of each image to the mean of the *others* of its identity; NaN where there is none.
+
+    With itself in the mean, an image of an identity of few would look easy whatever it shows.
+    """
+    rest = sums - rows
+    norms = np.linalg.norm(rest, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(counts > 1, np.sum(rows * rest, axis=1) / norms, np.nan)
+
+
+def measure_view(
+    embeddings: Embeddings,
+    identity: np.ndarray,
+    num_identities: int,
+    head: Optional[MarginHead] = None,
+    other_centers: bool = True,
+) -> dict[str, np.ndarray]:
+    """Measure how a model sees every image.
+
+    Class centers are those of the head, or without one the mean embeddings of the identities; then an image is
+    compared with the mean of the other images of its identity.
+
+    Args:
+        embeddings: of all images, as the model gives them.
+        identity: `[images]` int64.
+        num_identities: how many there are.
+        head: the recognizer's margin head, with one class for each identity.
+        other_centers: whether to compare with all other centers too: images x identities x dim products.
+
+    Returns:
+        Columns `[images]` float32:
+
+        - `feature_norm`: the length of the embedding, before normalisation.
+        - `center_similarity`: cosine to the center of its identity; NaN for the only image of an identity without head.
+        - `other_similarity`: cosine to the nearest center of another identity (with `other_centers`).
+        - `center_margin`: the former less the latter: negative where the image is nearer to another identity.
+        - `target_logit`: the head's logit of its identity, under the margin (with a head and `other_centers`).
+    """
+    counts = np.bincount(identity, minlength=num_identities)
+    if head is None:
+        sums = mean_sums(embeddings, identity, num_identities)
+        centers = unit(sums)
+    else:
+        centers = head.normalized_centers().numpy()
+    columns = {name: np.full(len(identity), np.nan, np.float32) for name in ("feature_norm", "center_similarity")}
+    if other_centers:
+        names = ["other_similarity", "center_margin"] + (["target_logit"] if head is not None else [])
+        columns.update({name: np.full(len(identity), np.nan, np.float32) for name in names})
+    block = max(1, _BLOCK_ELEMENTS // max(num_identities, embeddings.shape[1])) if other_centers else 2**14
+    on_device = tf.constant(centers, tf.float32)
+    with Progress("compare", len(identity)) as progress:
+        for start, rows in embeddings.chunks(min(block, 2**14)):
+            span = slice(start, start + len(rows))
+            own, normal = identity[span], unit(rows)
+            columns["feature_norm"][span] = np.linalg.norm(rows, axis=1)
+            if head is None:
+                near = _similarity_to_rest(normal, sums[own], counts[own])
+            else:
+                near = np.sum(normal * centers[own], axis=1)
+            columns["center_similarity"][span] = near
+            if other_centers:
+                far = _nearest_other(normal, on_device, own)
+                columns["other_similarity"][span] = far
+                columns["center_margin"][span] = near - far
+            if other_centers and head is not None:
+                logits = head(tf.constant(rows), tf.constant(own))
+                columns["target_logit"][span] = tf.gather(logits, own, batch_dims=1).numpy()
+            progress.advance(len(rows))
+    lonely = int(np.isnan(columns["center_similarity"]).sum())
+    if lonely:
+        print(f"{lonely:,} images are the only one of their identity: no center to compare with", file=sys.stderr)
+    return columns
+
+
+@tf.function(reduce_retracing=True)
+def _similarities_to_others(rows: tf.Tensor, centers: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
+    similarity = tf.matmul(rows, centers, transpose_b=True)
+    mine = tf.stack([tf.range(tf.shape(own)[0], dtype=own.dtype), own], axis=1)
+    # -2 is below every cosine.
+    return tf.reduce_max(tf.tensor_scatter_nd_update(similarity, mine, tf.fill(tf.shape(own), -2.0)), axis=1)
+
+
+def _nearest_other(rows: np.ndarray, centers: tf.Tensor, own: np.ndarray) -> np.ndarray:
+    """`[n]` the largest similarity to a center of another identity; NaN if there is no other identity."""
+    if centers.shape[0] < 2:
+        return np.full(len(rows), np.nan, np.float32)
+    return _similarities_to_others(tf.constant(rows), centers, tf.constant(own)).numpy()

@@ -1,0 +1,212 @@
+"""Hard-sample mining while training: confusable identities in one batch, groups and pairs by the current weights."""
+
+import dataclasses
+import shutil
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from ddl_tf.data.pools import StoredPairs
+from ddl_tf.data.sampling import Mined, StreamSampler
+from ddl_tf.data.store import Faces
+from ddl_tf.errors import InputError
+from ddl_tf.mining.embeddings import Embeddings, embed_faces
+from ddl_tf.mining.groups import GroupRules, assign_groups
+from ddl_tf.mining.neighbours import nearest_identities
+from ddl_tf.mining.pairs import PairRules, mine_pairs
+from ddl_tf.mining.view import measure_view
+from ddl_tf.models import embedding_model
+from ddl_tf.training.renewal import Renewed
+
+# Of the nearest identities many may have no image in a group.
+SPARE_NEIGHBOURS = 4
+
+
+class RefreshNeighbours(tf.keras.callbacks.Callback):
+    """Find, every so many steps, the identities with the nearest class centers, while training goes on.
+
+    The class centers are copied after a step and compared in a thread of its own; what is found serves the sampler one
+    period later.
+
+    Args:
+        neighbours: where the sampler takes them from, by the name `nearest`.
+        model: the recognizer, with a margin head.
+        first_step: where this process begins.
+        count: how many nearest identities to find.
+        identities: `[n]` int, those to search for and among.
+    """
+
+    def __init__(
+        self, neighbours: Renewed, model: tf.keras.Model, first_step: int, count: int, identities: np.ndarray
+    ) -> None:
+        super().__init__()
+        self._neighbours, self._head, self._step = neighbours, model.get_layer("head"), first_step
+        self._count, self._identities = count, identities
+        self._thread: Optional[threading.Thread] = None
+        self._error: Optional[Exception] = None
+        neighbours.restore(first_step)
+        if not first_step:
+            self._find(0, self._centers())
+            self.finish()
+
+    def _centers(self) -> np.ndarray:
+        return self._head.normalized_centers().numpy()
+
+    def _find(self, number: int, centers: np.ndarray) -> None:
+        try:
+            nearest = nearest_identities(centers, self._count, self._identities)
+            self._neighbours.publish(number, {"nearest": nearest})
+        except Exception as error:  # of a thread: it is raised by `finish`
+            self._error = error
+
+    def finish(self) -> None:
+        """Wait for what is being searched, before a checkpoint is written.
+
+        Raises:
+            Exception: what stopped the search.
+        """
+        if self._thread:
+            self._thread.join()
+            self._thread = None
+        if self._error:
+            raise self._error
+
+    def on_train_batch_end(self, batch: int, logs: Optional[dict[str, Any]] = None) -> None:
+        """Begin a search, if it is time.
+
+        Args:
+            batch: the number of the step in its epoch.
+            logs: not used.
+        """
+        self._step += 1
+        if self._step % self._neighbours.every == 0:
+            self.finish()
+            # Not a daemon: a run that ends waits for it, and nothing is half written.
+            self._thread = threading.Thread(
+                target=self._find, args=(self._step // self._neighbours.every, self._centers())
+            )
+            self._thread.start()
+
+    def on_train_end(self, logs: Optional[dict[str, Any]] = None) -> None:
+        """Wait for the last search.
+
+        Args:
+            logs: not used.
+        """
+        self.finish()
+
+
+@dataclasses.dataclass(frozen=True)
+class RemineRules:
+    """What is mined anew by the current weights.
+
+    Attributes:
+        groups: the rules of the groups, over the columns of `measure_view` and of the index; None leaves the groups.
+        pairs: which positive pairs to keep; None draws pairs at random, or those that were stored.
+        seed: of what is random.
+    """
+
+    groups: Optional[GroupRules] = None
+    pairs: Optional[PairRules] = None
+    seed: int = 0
+
+
+class Remine(tf.keras.callbacks.Callback):
+    """Mine groups and pairs anew every few epochs, by the weights as they then are.
+
+    Args:
+        mined: where the sampler takes them from, see `mined_of_step`.
+        model: the recognizer.
+        faces: the training set.
+        rules: what to mine.
+        sampler: it tells whether it can draw from what was found; if not, that is told and the groups before stay.
+        steps_per_epoch: of the run.
+        epochs: of the run.
+        first_step: where this process begins.
+        folder: for the embeddings, while they are needed.
+    """
+
+    def __init__(
+        self,
+        mined: Renewed,
+        model: tf.keras.Model,
+        faces: Faces,
+        rules: RemineRules,
+        sampler: StreamSampler,
+        steps_per_epoch: int,
+        epochs: int,
+        first_step: int,
+        folder: Path,
+    ) -> None:
+        super().__init__()
+        self._mined, self._faces, self._rules, self._sampler = mined, faces, rules, sampler
+        self._embedder, self._head = embedding_model(model), model.get_layer("head")
+        self._steps_per_epoch, self._epochs, self._folder = steps_per_epoch, epochs, folder
+        mined.restore(first_step)
+        if not first_step:
+            # Until the first mining, the sampler draws what the index has.
+            mined.publish(0, {})
+
+    def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
+        """Mine, if it is time and there are epochs to come.
+
+        Args:
+            epoch: from 0.
+            logs: not used.
+        """
+        step = (epoch + 1) * self._steps_per_epoch
+        if step % self._mined.every or epoch + 1 == self._epochs:
+            return
+        number = step // self._mined.every
+        record = {"run": str(self._folder), "step": step}
+        embeddings = embed_faces(self._embedder, self._faces, self._folder, record)
+        try:
+            found = self._mine(embeddings)
+            self._sampler.make_pools(found["group"], _pairs(found))
+        except InputError as error:
+            print(f"re-mining after epoch {epoch + 1} changes nothing: {error}", file=sys.stderr)
+            _, found = self._mined.of_step(step - 1)
+        else:
+            counts = ", ".join(f"{n:,} of group {g}" for g, n in zip(*np.unique(found["group"], return_counts=True)))
+            pairs = f"; {len(found['first']):,} pairs" if "first" in found else ""
+            print(f"re-mined after epoch {epoch + 1}: {counts}{pairs}", file=sys.stderr)
+        self._mined.publish(number, found)
+        shutil.rmtree(self._folder)
+
+    def _mine(self, embeddings: Embeddings) -> dict[str, np.ndarray]:
+        index = self._faces.index
+        identity = index["identity"].to_numpy(np.int64)
+        view = measure_view(embeddings, identity, self._faces.num_identities, self._head)
+        group = index["group"].to_numpy(np.int64)
+        if self._rules.groups:
+            group = assign_groups(index.assign(**view), self._rules.groups).group
+        found = {"group": group.astype(np.int16)}
+        if self._rules.pairs:
+            kept = mine_pairs(
+                embeddings.rows, identity, group, self._rules.pairs, view["other_similarity"], self._rules.seed
+            ).kept
+            found.update({name: kept[name].to_numpy(np.int64) for name in ("first", "second")})
+            found["pair_group"] = kept["group"].to_numpy(np.int64)
+        return found
+
+
+def _pairs(arrays: dict[str, np.ndarray]) -> Optional[StoredPairs]:
+    return StoredPairs(arrays["pair_group"], arrays["first"], arrays["second"]) if "first" in arrays else None
+
+
+def mined_of_step(mined: Renewed, step: int) -> Optional[Mined]:
+    """Give the sampler what `Remine` mined.
+
+    Args:
+        mined: where it is published.
+        step: from 0.
+
+    Returns:
+        What the step is drawn from; None for what the index has.
+    """
+    number, arrays = mined.of_step(step)
+    return Mined(number, arrays["group"], _pairs(arrays)) if arrays else None

@@ -1,5 +1,7 @@
 """The tf.data pipeline: from rows of stored faces to batches that the recognizer is fitted on."""
 
+import os
+
 import numpy as np
 import tensorflow as tf
 
@@ -8,6 +10,9 @@ from ddl_tf.data.decoding import decode_image, resize_images, why_undecodable
 from ddl_tf.data.sampling import StreamSampler
 from ddl_tf.data.store import Faces
 from ddl_tf.errors import InputError
+
+# Steps whose rows are drawn and read at a time.
+DRAWING_THREADS = 2
 
 
 def training_dataset(
@@ -56,12 +61,15 @@ def training_dataset(
         return {"image": image, "label": label}, {"embedding": tf.stack([identity, group]), "logits": label}
 
     dataset = tf.data.Dataset.range(first_step, last_step)
-    dataset = dataset.map(draw, num_parallel_calls=2, deterministic=True).unbatch()
+    dataset = dataset.map(draw, num_parallel_calls=DRAWING_THREADS, deterministic=True).unbatch()
     dataset = dataset.map(to_row, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     dataset = dataset.batch(rows, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
     options = tf.data.Options()
     # The rows of a step are split among the replicas; files are not what is sharded.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    # The sampler may wait for what training is about to mine. Waiting threads of the pool that all share would keep
+    # training from it.
+    options.threading.private_threadpool_size = DRAWING_THREADS + (os.cpu_count() or 1)
     return dataset.with_options(options)
 
 

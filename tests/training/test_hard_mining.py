@@ -1,0 +1,259 @@
+"""Mining while training: it changes the batches, keeps resumed runs the same, and can be switched off."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from ddl_tf.data.sampling import StreamSampler, StreamSizes
+from ddl_tf.data.store import Faces
+from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
+from ddl_tf.errors import InputError
+from ddl_tf.mining.neighbours import nearest_identities
+from ddl_tf.models import load_checkpoint
+from ddl_tf.training import TrainSettings, train
+from ddl_tf.training.checkpoints import SaveForResume
+from ddl_tf.training.hard_mining import Remine
+from ddl_tf.training.mining_plan import MiningPlan
+
+EPOCHS, STEPS = 4, 3
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faces")
+    prepare_synthetic(
+        SyntheticSettings(output=str(folder), identities=12, images_per_identity=8, test_identities=0, image_size=32)
+    )
+    return folder
+
+
+@pytest.fixture
+def settings(faces, tmp_path):
+    """Both kinds of mining, several times a run."""
+    return TrainSettings(
+        run_dir=str(tmp_path / "run"),
+        train_data=[str(faces / "train")],
+        backbone="plain_small",
+        embedding_size=16,
+        image_size=32,
+        scale=16.0,
+        rows_per_group=4,
+        pairs_per_group=3,
+        confusable=3,
+        neighbours_every=2,
+        remine_every=2,
+        remine_easy="center_margin > quantile(center_margin, 0.5)",
+        remine_hard=["center_margin <= quantile(center_margin, 0.5)"],
+        remine_pairs="hardest",
+        epochs=EPOCHS,
+        steps_per_epoch=STEPS,
+        learning_rate=0.05,
+        checkpoint_steps=1,
+    )
+
+
+def run(settings):
+    tf.keras.backend.clear_session()
+    return train(settings, strategy=tf.distribute.get_strategy())
+
+
+def weights(settings):
+    return load_checkpoint(f"{settings.run_dir}/checkpoints/last.keras").get_weights()
+
+
+def recorded_rows(monkeypatch):
+    """The rows of every step that a run draws."""
+    drawn = {}
+    rows = StreamSampler.rows
+
+    def record(self, step):
+        found = rows(self, step)
+        # The run's own sampler; the monitor's has pairs only.
+        if self._sizes.per_group:
+            drawn[step] = found
+        return found
+
+    monkeypatch.setattr(StreamSampler, "rows", record)
+    return drawn
+
+
+def test_mining_changes_the_rows_and_a_resumed_run_draws_the_same(settings, tmp_path, monkeypatch, capfd):
+    drawn = recorded_rows(monkeypatch)
+    run(settings)
+    undisturbed, expected = dict(drawn), weights(settings)
+    assert "re-mined after epoch 2: 48 of group 0, 48 of group 1; " in capfd.readouterr().err
+    off = dataclasses.replace(
+        settings,
+        run_dir=str(tmp_path / "off"),
+        confusable=1,
+        remine_every=0,
+        remine_easy=None,
+        remine_hard=[],
+        remine_pairs="none",
+    )
+    drawn.clear()
+    run(off)
+    assert any(not np.array_equal(drawn[step].record, undisturbed[step].record) for step in drawn)
+
+    # Stopped in the middle of a period, before and after the re-mining at step 6.
+    for stop_at in (3, 7):
+        resumed = dataclasses.replace(settings, run_dir=str(tmp_path / f"resumed_{stop_at}"))
+        check = SaveForResume._check
+
+        def stop(self, logs, stop_at=stop_at, check=check):
+            if self.step == stop_at:
+                raise KeyboardInterrupt
+            check(self, logs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SaveForResume, "_check", stop)
+            with pytest.raises(KeyboardInterrupt):
+                run(resumed)
+        drawn.clear()
+        run(resumed)
+        assert min(drawn) == stop_at - 1
+        for step, rows in drawn.items():
+            np.testing.assert_array_equal(rows.record, undisturbed[step].record)
+            np.testing.assert_array_equal(rows.group, undisturbed[step].group)
+        for ours, theirs in zip(weights(resumed), expected):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def mean_hardest_negative(vectors, sampler, steps):
+    """The mean over rows of groups of the largest similarity to a row of the group of another identity, naively."""
+    found = []
+    for step in steps:
+        rows = sampler.rows(step)
+        for one in range(len(rows.record)):
+            others = (rows.group == rows.group[one]) & (rows.identity != rows.identity[one])
+            found.append((vectors[rows.record[others]] @ vectors[rows.record[one]]).max())
+    return np.mean(found)
+
+
+def test_confusable_identities_raise_the_hardest_negatives():
+    rng = np.random.default_rng(0)
+    centers = rng.normal(size=[200, 16])
+    centers /= np.linalg.norm(centers, axis=1, keepdims=True)
+    index = pd.DataFrame({"identity": np.repeat(np.arange(200), 6), "group": np.tile([0, 1, 0, 1, 0, 1], 200)})
+    vectors = centers[index["identity"]] + 0.1 * rng.normal(size=[1200, 16])
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    nearest = nearest_identities(centers.astype(np.float32), 12)
+    sizes = {"per_group": 16, "pairs_per_group": 8}
+    means = [
+        mean_hardest_negative(
+            vectors,
+            StreamSampler(index, StreamSizes(**sizes, confusable=cluster), neighbours=lambda step: nearest),
+            range(20),
+        )
+        for cluster in (1, 4)
+    ]
+    assert means[1] > means[0] + 0.1
+
+
+class Fixed:
+    """A model whose embeddings are given, in place of `embed_faces`."""
+
+    def __init__(self, vectors):
+        self.vectors = vectors
+
+    def install(self, monkeypatch):
+        vectors = self.vectors
+
+        class Given:
+            shape = vectors.shape
+
+            def rows(self, positions):
+                return vectors[positions]
+
+            def chunks(self, size=7):
+                for start in range(0, len(vectors), size):
+                    yield start, vectors[start : start + size]
+
+        def embed(model, faces, folder, record, batch_size=256):
+            folder.mkdir(parents=True, exist_ok=True)
+            return Given()
+
+        monkeypatch.setattr("ddl_tf.training.hard_mining.embed_faces", embed)
+
+
+def test_re_mining_raises_the_hardest_negatives(settings, faces, tmp_path, monkeypatch):
+    """By the current weights, the hard group gets the images that are near to other identities."""
+    stored = Faces(settings.train_data)
+    rng = np.random.default_rng(1)
+    identity = stored.index["identity"].to_numpy()
+    centers = np.eye(12, 16, dtype=np.float32)
+    # Half of the images of every identity lie between it and the next one.
+    between = rng.random(len(stored)) < 0.5
+    vectors = centers[identity] + between[:, np.newaxis] * 0.9 * centers[(identity + 1) % 12]
+    vectors += 0.05 * rng.normal(size=vectors.shape)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    Fixed(vectors).install(monkeypatch)
+    plan = MiningPlan(dataclasses.replace(settings, confusable=1), stored)
+    sampler = StreamSampler(stored.index, StreamSizes(per_group=6, pairs_per_group=3), mined=plan.mined)
+    from ddl_tf.models import build_recognizer
+
+    model = build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
+    model.get_layer("head").class_centers.assign(centers.T)
+    (callback,) = plan.begin(tmp_path / "mined", model, sampler, STEPS, 0)
+    assert isinstance(callback, Remine)
+
+    class HardOnly:
+        """The rows of group 1."""
+
+        def rows(self, step):
+            rows = sampler.rows(step)
+            hard = rows.group == 1
+            return type(rows)(*(column[hard] for column in rows))
+
+    before = mean_hardest_negative(vectors, HardOnly(), range(6))
+    callback.on_epoch_end(0)
+    callback.on_epoch_end(1)
+    after = mean_hardest_negative(vectors, HardOnly(), range(6, 12))
+    assert after > before + 0.05
+    # The steps before the mining are still drawn as they were.
+    assert mean_hardest_negative(vectors, HardOnly(), range(6)) == before
+
+
+def test_groups_that_cannot_be_drawn_from_leave_those_before(settings, tmp_path, capsys):
+    stored = Faces(settings.train_data)
+    changed = dataclasses.replace(settings, remine_hard=["center_margin > 5"], confusable=1)
+    plan = MiningPlan(changed, stored)
+    sampler = StreamSampler(stored.index, StreamSizes(per_group=2), mined=plan.mined)
+    from ddl_tf.models import build_recognizer
+
+    model = build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
+    (callback,) = plan.begin(tmp_path / "mined", model, sampler, STEPS, 0)
+    expected = StreamSampler(stored.index, StreamSizes(per_group=2)).rows(6)
+    callback.on_epoch_end(1)
+    assert "re-mining after epoch 2 changes nothing: the rule of group 1" in capsys.readouterr().err
+    np.testing.assert_array_equal(sampler.rows(6).record, expected.record)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"remine_every": -1}, "remine_every must not be negative"),
+        ({"remine_every": 0}, "remine_every=0 goes with"),
+        ({"remine_hard": []}, "go together"),
+        ({"remine_easy": None, "remine_hard": [], "remine_pairs": "none"}, "goes with what to mine"),
+        ({"rows_per_group": 0, "pairs_per_group": 0, "shuffled_rows": 4}, "needs rows with groups"),
+        ({"mined_pairs": True, "remine_pairs": "none"}, "do not fit groups that are mined anew"),
+        ({"mined_pairs": True, "pairs_per_group": 0}, "mined_pairs needs"),
+        ({"neighbours_every": 0}, "neighbours_every must be at least 1"),
+    ],
+)
+def test_settings_that_do_not_fit(settings, changes, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(settings, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"remine_easy": "yaww < 3"}, "names the column 'yaww'"), ({"remine_easy": "yaw <"}, "cannot be read")],
+)
+def test_rules_are_checked_before_training(settings, changes, message):
+    with pytest.raises(InputError, match=message):
+        run(dataclasses.replace(settings, **changes))

@@ -139,7 +139,7 @@ def patch(height: int, width: int, share: float, rng: np.random.Generator) -> np
     """
     # Half as wide as high to twice, as far as it fits into the picture.
     wide = float(np.clip(np.sqrt(share * 2 ** rng.uniform(-1, 1)), share, 1))
-    high = share / wide
+    high = share / wide if share else 0.0
     left, top = rng.uniform(0, 1 - wide), rng.uniform(0, 1 - high)
     across = _overlap(left * width, (left + wide) * width, width)
     down = _overlap(top * height, (top + high) * height, height)

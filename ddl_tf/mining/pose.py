@@ -47,7 +47,8 @@ class Pose(NamedTuple):
     Attributes:
         yaw: `[n]` degrees; positive turns the nose to the image's right. Beyond 90 degrees left and right of the
             landmarks are exchanged.
-        pitch: `[n]` degrees; positive looks up. Faces differ in how low the nose sits: it is off by some degrees.
+        pitch: `[n]` degrees; positive looks up. A nose that sits lower than that of the generic face looks like a
+            head that looks down: expect an offset of ten degrees and more from face to face.
         roll: `[n]` degrees; positive turns the head clockwise.
         residual: `[n]` root mean square distance of the landmarks from those of the fitted face, in distances between
             the eyes (of the fitted face, seen from the front): how little they look like a face.

@@ -220,13 +220,17 @@ def distribution_figure(
         axes.set_visible(False)
     for axes, name in zip(panels, columns):
         values = index[name]
+        numeric = pd.api.types.is_numeric_dtype(values)
+        if numeric:
+            numbers = values.to_numpy(np.float64, na_value=np.nan)
+            values = pd.Series(np.where(np.isfinite(numbers), numbers, np.nan))
         missing = int(values.isna().sum())
         axes.set_title(name + (f" ({missing:,} without a value)" if missing else ""), fontsize=10)
         axes.grid(alpha=0.3)
         if missing == len(values):
             axes.text(0.5, 0.5, "no values", ha="center", va="center", transform=axes.transAxes)
-        elif pd.api.types.is_numeric_dtype(values):
-            _draw_numbers(axes, values.to_numpy(np.float64), parts, (thresholds or {}).get(name, ()))
+        elif numeric:
+            _draw_numbers(axes, values.to_numpy(), parts, (thresholds or {}).get(name, ()))
         else:
             _draw_categories(axes, values, parts)
     for axes in panels[::across]:

@@ -1,20 +1,13 @@
 """Every image is decoded before it is stored, by several threads."""
 
-import contextlib
 import dataclasses
-import itertools
-import os
-from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Optional, Union
 
 from ddl_tf.data.images import STORED_FORMATS, load_image, shrink_image
 from ddl_tf.data.sample import Sample
 from ddl_tf.data.source import Problem
-
-# A future for every image would cost as much as decoding it.
-_CHUNK = 32
+from ddl_tf.parallel import map_in_order
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,23 +58,7 @@ def check_samples(
         items: samples and problems; they are drawn a little ahead of what was yielded.
         image_size: as for `check_sample`.
 
-    Yields:
+    Returns:
         What `check_sample` returns for each.
     """
-
-    def check_chunk(chunk: list[Union[Sample, Problem]]) -> list[Union[Checked, Problem]]:
-        return [check_sample(item, image_size) for item in chunk]
-
-    workers = os.cpu_count() or 1
-    pending: deque[Future[list[Union[Checked, Problem]]]] = deque()
-    with contextlib.ExitStack() as stack:
-        # When this one is closed early, the one that it draws from is too; only then, not whenever it is collected.
-        if isinstance(items, Generator):
-            stack.callback(items.close)
-        pool = stack.enter_context(ThreadPoolExecutor(workers))
-        while chunk := list(itertools.islice(items, _CHUNK)):
-            pending.append(pool.submit(check_chunk, chunk))
-            if len(pending) > 2 * workers:
-                yield from pending.popleft().result()
-        while pending:
-            yield from pending.popleft().result()
+    return map_in_order(lambda item: check_sample(item, image_size), items)

@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import dataclasses
-import io
 import itertools
 import multiprocessing
 import os
@@ -17,6 +16,7 @@ from PIL import Image
 from ddl_tf.data.face_conditions import draw_conditions
 from ddl_tf.data.face_drawing import draw_face
 from ddl_tf.data.face_traits import draw_traits
+from ddl_tf.data.images import encode_jpeg
 from ddl_tf.data.sample import Sample, Value
 
 # Starting further processes takes about as long as drawing this many images.
@@ -86,10 +86,8 @@ class Shot:
     def draw(self) -> Sample:
         """Draw it, and encode it as JPEG."""
         pixels, columns = render(self.identity, self.image, self.seed, self.size, self.hard)
-        encoded = io.BytesIO()
-        Image.fromarray(pixels).save(encoded, "JPEG", quality=int(columns["jpeg_quality"]), subsampling=0)
         return Sample(
-            image=encoded.getvalue(),
+            image=encode_jpeg(Image.fromarray(pixels), int(columns["jpeg_quality"])),
             identity=self.identity,
             source=f"synthetic seed {self.seed}, identity {self.identity}, image {self.image}",
             group=HARD if self.hard else EASY,

@@ -7,7 +7,7 @@ from PIL import Image
 
 # What the input pipeline decodes.
 STORED_FORMATS = ("JPEG", "PNG")
-_JPEG_QUALITY = 95
+JPEG_QUALITY = 95
 
 
 def load_image(encoded: bytes) -> Image.Image:
@@ -61,7 +61,20 @@ def shrink_image(image: Image.Image, size: int) -> tuple[Image.Image, bytes]:
     scale = size / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     image = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    return image, encode_jpeg(image)
+
+
+def encode_jpeg(image: Image.Image, quality: int = JPEG_QUALITY) -> bytes:
+    """Encode an image as JPEG.
+
+    Args:
+        image: RGB or grey.
+        quality: 1 to 100.
+
+    Returns:
+        The encoded image.
+    """
     encoded = io.BytesIO()
     # Without subsampling: small faces would lose colour detail that they have.
-    image.save(encoded, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
-    return image, encoded.getvalue()
+    image.save(encoded, "JPEG", quality=quality, subsampling=0)
+    return encoded.getvalue()

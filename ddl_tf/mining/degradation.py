@@ -1,0 +1,289 @@
+"""Hard copies of easy images: degradations of drawn strength, written as text such as `resolution:8-16+jpeg:30`."""
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from ddl_tf.data.images import JPEG_QUALITY, encode_jpeg, load_image
+from ddl_tf.data.sample import Sample, Value
+from ddl_tf.data.source import Problem, Source
+from ddl_tf.data.store import Faces
+from ddl_tf.errors import InputError
+from ddl_tf.mining import occluders
+from ddl_tf.parallel import map_in_order
+
+# The side of an image in which a blur is given.
+_BLUR_SIDE = 112
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A kind of degradation.
+
+    Attributes:
+        low: the least strength, in the sense of a number.
+        high: the greatest one.
+        whole: whether it is a whole number.
+        column: the column that records what was drawn.
+        help: what the number is.
+    """
+
+    low: float
+    high: float
+    whole: bool
+    column: str
+    help: str
+
+
+# In the order in which they happen to a picture: in the scene, in the camera, in the file.
+KINDS = {
+    "mask": Kind(0.1, 1, False, "mask", "how high a surgical mask is worn"),
+    "sunglasses": Kind(0.1, 1, False, "sunglasses", "how dark they are"),
+    "bar": Kind(0, 1, False, "occlusion", "share hidden by a band"),
+    "occlusion": Kind(0, 1, False, "occlusion", "share hidden by a rectangle"),
+    "light": Kind(0, 4, False, "light", "gain"),
+    "side_light": Kind(0, 1, False, "side_light", "light that is missing on the dark side"),
+    "blur": Kind(0, 50, False, "blur_px", "sigma in pixels at a side of 112"),
+    "resolution": Kind(2, 4096, True, "resolution_px", "pixels a side"),
+    "noise": Kind(0, 100, False, "noise", "sigma in grey levels"),
+    "grey": Kind(0, 1, False, "grey", "share of the colour that is gone"),
+    "jpeg": Kind(1, 100, True, "jpeg_quality", "quality"),
+}
+STRENGTH_COLUMNS = tuple(dict.fromkeys(kind.column for kind in KINDS.values()))
+
+
+def neutral_strengths(side: int) -> dict[str, float]:
+    """Give the strengths of an image that nothing was done to.
+
+    Args:
+        side: its longer side in pixels.
+
+    Returns:
+        By name, in the order of `STRENGTH_COLUMNS`. A JPEG quality of 100 says that it was not encoded anew.
+    """
+    return {**dict.fromkeys(STRENGTH_COLUMNS, 0.0), "light": 1.0, "resolution_px": float(side), "jpeg_quality": 100.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Degradation:
+    """What makes an image hard; see `parse_degradation`.
+
+    Attributes:
+        text: as it was given.
+        ranges: kind -> the least and the greatest strength.
+    """
+
+    text: str
+    ranges: dict[str, tuple[float, float]]
+
+    def apply(self, image: Image.Image, rng: np.random.Generator) -> tuple[Image.Image, dict[str, float]]:
+        """Degrade one image, with strengths drawn uniformly.
+
+        The order of the kinds in the text does not matter: occluders and light are in the scene, blur, resolution and
+        noise in the camera. Noise is that of the camera's own pixels, before they are scaled up again. A JPEG quality
+        is only drawn: `degrade_image` encodes with it.
+
+        Args:
+            image: the image; it stays as it is.
+            rng: where the random numbers come from.
+
+        Returns:
+            The degraded image, RGB and of the same size, and its strengths by name, in the order of `STRENGTH_COLUMNS`:
+            `mask` (how high it is worn; 0 is none), `sunglasses` (how dark they are; 0 is none), `occlusion` (share of
+            the area that is hidden, by whatever), `light` (gain, 1 leaves it), `side_light` (light that is missing on
+            the dark side), `blur_px` (sigma at a side of 112 px), `resolution_px` (pixels of the longer side), `noise`
+            (sigma in grey levels), `grey` (share of the colour that is gone), `jpeg_quality`.
+
+        Example:
+            >>> face, strengths = parse_degradation("light:0.2-0.5").apply(image, np.random.default_rng(0))
+        """
+        drawn = {name: self._draw(name, rng) for name in KINDS if name in self.ranges}
+        longer = max(image.size)
+        strengths = neutral_strengths(longer)
+        strengths["jpeg_quality"] = float(JPEG_QUALITY)
+        strengths.update({KINDS[name].column: value for name, value in drawn.items()})
+        image = image.convert("RGB")
+        pixels, strengths["occlusion"] = _occluded(np.asarray(image, np.float32), drawn, rng)
+        pixels = pixels * np.float32(strengths["light"])
+        if strengths["side_light"]:
+            pixels = pixels * _side_light(image.height, image.width, strengths["side_light"], rng)
+        degraded = _picture(pixels)
+        if strengths["blur_px"]:
+            degraded = degraded.filter(ImageFilter.GaussianBlur(strengths["blur_px"] * longer / _BLUR_SIDE))
+        strengths["resolution_px"] = min(strengths["resolution_px"], float(longer))
+        scale = strengths["resolution_px"] / longer
+        if scale < 1:
+            small = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+            degraded = degraded.resize(small, Image.Resampling.BOX)
+        if strengths["noise"]:
+            grain = rng.standard_normal((degraded.height, degraded.width, 3), np.float32)
+            degraded = _picture(np.asarray(degraded, np.float32) + np.float32(strengths["noise"]) * grain)
+        if scale < 1:
+            degraded = degraded.resize(image.size, Image.Resampling.BICUBIC)
+        if strengths["grey"]:
+            degraded = Image.blend(degraded, degraded.convert("L").convert("RGB"), strengths["grey"])
+        return degraded, strengths
+
+    def _draw(self, name: str, rng: np.random.Generator) -> float:
+        low, high = self.ranges[name]
+        return float(rng.integers(int(low), int(high), endpoint=True) if KINDS[name].whole else rng.uniform(low, high))
+
+
+def _picture(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.clip(pixels + np.float32(0.5), 0, 255).astype(np.uint8))
+
+
+def _occluded(pixels: np.ndarray, drawn: dict[str, float], rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Lay the occluders over an image, float32 `[height, width, 3]`; also gives the share of the area they hide."""
+    height, width = pixels.shape[:2]
+    seen = np.ones((height, width), np.float32)
+    for name, strength in drawn.items():
+        shade: Union[float, np.ndarray] = 1.0
+        if name == "mask":
+            hidden, light = occluders.surgical_mask(height, width, strength)
+            colour, shade = rng.uniform(30, 235, 3), light[..., None]
+        elif name == "sunglasses":
+            hidden, colour = occluders.sunglasses(height, width, strength), rng.uniform(10, 50, 3)
+        elif name in ("bar", "occlusion"):
+            draw = occluders.bar if name == "bar" else occluders.patch
+            hidden, colour = draw(height, width, strength, rng), rng.uniform(10, 245, 3)
+        else:
+            continue
+        paint = colour.astype(np.float32) * shade
+        pixels = pixels + hidden[..., None] * (paint - pixels)
+        seen *= 1 - hidden
+    return pixels, float(1 - seen.mean())
+
+
+def _side_light(height: int, width: int, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """A light from one side: a factor for every pixel, `[height, width, 1]`, from 1 down to 1 - strength."""
+    turn = rng.choice([0, np.pi]) + rng.uniform(-np.pi / 6, np.pi / 6)
+    across = (np.arange(width) + 0.5) / width - 0.5
+    down = (np.arange(height)[:, None] + 0.5) / height - 0.5
+    place = np.clip(0.5 + (across * np.cos(turn) + down * np.sin(turn)) / 0.8, 0, 1)
+    return (1 - strength * place * place * (3 - 2 * place)).astype(np.float32)[..., None]
+
+
+def parse_degradation(text: str) -> Degradation:
+    """Read a degradation from text: kinds joined by `+`, each with a strength, or a range to draw it from.
+
+    Args:
+        text: such as `resolution:8`, `light:0.2-0.5` or `resolution:8-16+jpeg:30`.
+
+    Returns:
+        The degradation.
+
+    Raises:
+        InputError: if it cannot be read, a kind is not known or given twice, or a strength is out of range.
+
+    Example:
+        >>> parse_degradation("resolution:8-16+jpeg:30").ranges
+        {'resolution': (8.0, 16.0), 'jpeg': (30.0, 30.0)}
+    """
+    ranges: dict[str, tuple[float, float]] = {}
+    for part in text.split("+"):
+        found = re.fullmatch(r"\s*(\w+)\s*:\s*(\d+\.?\d*|\.\d+)\s*(?:-\s*(\d+\.?\d*|\.\d+)\s*)?", part)
+        if not found:
+            raise _unreadable(text, f"{part.strip()!r} is not KIND:STRENGTH or KIND:LOW-HIGH")
+        name = found[1]
+        if name not in KINDS:
+            raise _unreadable(text, f"there is no kind {name!r}")
+        if name in ranges:
+            raise _unreadable(text, f"{name} is given twice")
+        kind, low = KINDS[name], float(found[2])
+        high = float(found[3]) if found[3] else low
+        if low > high:
+            raise _unreadable(text, f"{name} runs from {low:g} down to {high:g}; give the lower end first")
+        if low < kind.low or high > kind.high:
+            raise _unreadable(text, f"{name} must be within {kind.low:g}-{kind.high:g}")
+        if kind.whole and (low % 1 or high % 1):
+            raise _unreadable(text, f"{name} must be a whole number")
+        ranges[name] = low, high
+    return Degradation(text.strip(), ranges)
+
+
+def _unreadable(text: str, reason: str) -> InputError:
+    kinds = ", ".join(f"{name}:{kind.low:g}-{kind.high:g} ({kind.help})" for name, kind in KINDS.items())
+    return InputError(f"degradation {text!r}: {reason}; the kinds are {kinds}, joined by +")
+
+
+def degrade_image(encoded: bytes, degradation: Degradation, rng: np.random.Generator) -> tuple[bytes, dict[str, float]]:
+    """Degrade one encoded image.
+
+    Args:
+        encoded: JPEG or PNG.
+        degradation: what to do.
+        rng: where the random numbers come from.
+
+    Returns:
+        A JPEG of the drawn quality, 95 if none is drawn, and the strengths as from `Degradation.apply`.
+
+    Raises:
+        ValueError: if it cannot be decoded; the message says why.
+    """
+    image, strengths = degradation.apply(load_image(encoded), rng)
+    return encode_jpeg(image, int(strengths["jpeg_quality"])), strengths
+
+
+def degraded_source(faces: Faces, rows: np.ndarray, students: Sequence[Degradation], seed: int) -> Source:
+    """Make a set of easy images and hard copies of them: image by image the original, then its copies.
+
+    Args:
+        faces: the sets that the images are in.
+        rows: `[n]` int, the positions of the easy images in the index.
+        students: the degradation of each student.
+        seed: seed of what is drawn; a copy follows from it, the row and the student alone.
+
+    Returns:
+        `n * (1 + len(students))` samples: the image as it is in group 0, its copies in groups 1, 2, ... They keep the
+        identity's key and have the columns `source_row`, `degradation` (the text; empty for the originals) and
+        `STRENGTH_COLUMNS`.
+
+    Raises:
+        InputError: if there are no rows or no students, or a row is not in the index.
+    """
+    rows = np.asarray(rows, np.int64)
+    if not len(rows) or not len(students):
+        raise InputError(f"{len(rows)} images and {len(students)} degradations: give at least one of each")
+    if rows.min() < 0 or rows.max() >= len(faces):
+        raise InputError(f"row {rows.min() if rows.min() < 0 else rows.max()}: the set has rows 0 to {len(faces) - 1}")
+    keys, shards = _identity_keys(faces)[rows], faces.index["shard"].to_numpy()[rows]
+    each = 1 + len(students)
+
+    def sample(item: int) -> Union[Sample, Problem]:
+        number, group = divmod(item, each)
+        row = int(rows[number])
+        place = f"{faces.shards[shards[number]]}, row {row}"
+        (encoded,) = faces.read(np.array([row]))
+        columns: dict[str, Value] = {"source_row": row, "degradation": students[group - 1].text if group else ""}
+        try:
+            if group:
+                encoded, strengths = degrade_image(
+                    encoded, students[group - 1], np.random.default_rng([seed, row, group])
+                )
+            else:
+                strengths = neutral_strengths(max(load_image(encoded).size))
+        except ValueError as error:
+            return Problem("corrupt image", place, str(error))
+        return Sample(encoded, str(keys[number]), place, group, {**columns, **strengths})
+
+    def read(start: int) -> Generator[Union[Sample, Problem], None, None]:
+        return map_in_order(sample, range(start, each * len(rows)))
+
+    # The rows are part of the name: what was stored of other rows must not be gone on with.
+    folders = ", ".join(dict.fromkeys(str(Path(shard).parent) for shard in faces.shards))
+    name = f"{folders}, {len(rows)} rows ({hashlib.sha256(rows.tobytes()).hexdigest()[:12]})"
+    return Source("degraded", name, each * len(rows), read)
+
+
+def _identity_keys(faces: Faces) -> np.ndarray:
+    """The key of the identity of each image; one that several sets use for different people is told apart."""
+    keys, identities = faces.index["identity_key"].astype(str), faces.index["identity"]
+    shared = identities.groupby(keys).transform("nunique") > 1
+    return keys.where(~shared, keys + " (identity " + identities.astype(str) + ")").to_numpy()

@@ -1,0 +1,192 @@
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_store import stored
+
+from ddl_tf.evaluation.comparison import EASY, HARD
+from ddl_tf.mining.sheets import contact_sheet, distribution_figure
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    return stored(tmp_path_factory.mktemp("faces") / "set", count=30)
+
+
+GROUP = np.array([0] * 12 + [1] * 8 + [-1] * 10)
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.texts]
+
+
+def shown(figure):
+    """The images of a sheet, row by row of the figure."""
+    rows = {}
+    for axes in figure.axes:
+        rows.setdefault(round(axes.get_position().y0, 4), []).append(axes)
+    return [[axes.images[0].get_array() for axes in rows[height]] for height in sorted(rows, reverse=True)]
+
+
+def bar_heights(axes):
+    """The bars of each group, by colour, as step histograms and bars draw them."""
+    return {patch.get_edgecolor(): patch.get_path().vertices[:, 1].max() for patch in axes.patches}
+
+
+def test_each_group_has_a_row_of_its_own_images(faces):
+    columns = pd.DataFrame({"place": np.arange(30)})
+    figure = contact_sheet(faces, GROUP, "my groups", columns=columns, per_group=5)
+    words = texts(figure)
+    assert words[0] == "my groups"
+    for name, count in (
+        ("easy (group 0)", "12 images"),
+        ("hard (group 1)", "8 images"),
+        ("none (group -1)", "10 images"),
+    ):
+        assert words[words.index(name) + 1] == count
+    assert [len(row) for row in shown(figure)] == [5, 5, 5]
+    values = [int(text) for text in words if text.isdigit()]
+    assert len(values) == len(set(values)) == 15
+    assert GROUP[values].tolist() == [0] * 5 + [1] * 5 + [-1] * 5
+    assert words.count("place") == 3
+    images = [image for row in shown(figure) for image in row]
+    for image, row in zip(images, values):
+        np.testing.assert_array_equal(image, faces.image(row))
+
+
+def test_the_choice_follows_the_seed(faces):
+    columns = pd.DataFrame({"place": np.arange(30)})
+
+    def drawn(**settings):
+        return texts(contact_sheet(faces, GROUP, columns=columns, per_group=4, **settings))
+
+    assert drawn(seed=1) == drawn(seed=1) != drawn(seed=2)
+
+
+def test_noise_has_a_row_of_its_own(faces):
+    noise = np.zeros(30, bool)
+    noise[[0, 13, 25, 26]] = True
+    words = texts(contact_sheet(faces, GROUP, noise=noise))
+    labels = {name: words[words.index(name) + 1] for name in words if "group" in name or name == "noise"}
+    assert labels == {
+        "easy (group 0)": "11 images",
+        "hard (group 1)": "7 images",
+        "noise": "4 images",
+        "none (group -1)": "8 images",
+    }
+    assert "noise" not in texts(contact_sheet(faces, GROUP))
+
+
+def test_several_students_and_empty_groups(faces, tmp_path):
+    group = np.where(np.arange(30) == 4, 3, 0)
+    words = texts(contact_sheet(faces, group))
+    for name, count in (
+        ("hard (group 1)", "no images"),
+        ("hard (group 3)", "1 image"),
+        ("none (group -1)", "no images"),
+    ):
+        assert words[words.index(name) + 1] == count
+    figure = contact_sheet(faces, np.full(30, -1), columns=pd.DataFrame({"x": np.full(30, np.nan)}), per_group=2)
+    figure.savefig(tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_captions_are_short(faces):
+    values = pd.DataFrame(
+        {"x": [np.nan, 1234.56, 0.123456, 5.0, 5, -3.25] * 5, "name": ["a long occluder's name"] * 30}
+    )
+    words = texts(contact_sheet(faces, np.zeros(30, int), columns=values, per_group=30))
+    assert {"none", "1,235", "0.123", "5", "-3.25", "a long occlude"} <= set(words)
+
+
+def test_a_damaged_image_is_shown_as_damaged(faces, monkeypatch):
+    read = faces.read
+    monkeypatch.setattr(faces, "read", lambda rows: [b"no image"] if rows[0] == 3 else read(rows))
+    figure = contact_sheet(faces, GROUP, per_group=12)
+    assert [axes.texts[0].get_text() for axes in figure.axes if axes.texts] == ["row 3\nis damaged"]
+    assert sum(len(axes.images) for axes in figure.axes) == 29
+
+
+def test_wrong_lengths_are_refused(faces):
+    for wrong in ({"group": GROUP[:5]}, {"noise": np.zeros(3, bool)}, {"columns": pd.DataFrame({"x": [1]})}):
+        with pytest.raises(ValueError, match="30"):
+            contact_sheet(faces, **{"group": GROUP, **wrong})
+    with pytest.raises(ValueError, match="30"):
+        distribution_figure(faces.index, GROUP[:5], ["identity"])
+
+
+def test_histograms_are_shares_of_each_group():
+    index = pd.DataFrame({"yaw": np.r_[np.zeros(12), np.full(6, 40.0), np.full(2, 80.0), np.linspace(0, 80, 10)]})
+    figure = distribution_figure(index, GROUP, ["yaw"], {"yaw": [20, 45]})
+    (axes,) = figure.axes
+    assert axes.get_title() == "yaw"
+    assert [line.get_xdata()[0] for line in axes.lines] == [20, 45]
+    assert [text.get_text() for text in axes.texts] == ["20", "45"]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["easy (group 0), 12 images", "hard (group 1), 8 images", "none (group -1), 10 images"]
+    from matplotlib.colors import to_rgba
+
+    heights = bar_heights(axes)
+    assert heights[to_rgba(EASY)] == pytest.approx(1)
+    assert heights[to_rgba(HARD)] == pytest.approx(0.75)
+
+
+def test_wild_values_do_not_squeeze_the_others_and_are_counted():
+    values = np.random.default_rng(0).normal(0, 1, 1000)
+    values[:2] = 1e6, -1e6
+    figure = distribution_figure(pd.DataFrame({"x": values}), np.arange(1000) % 2, ["x"])
+    (axes,) = figure.axes
+    low, high = axes.get_xlim()
+    assert -5 < low < -1 < 1 < high < 5
+    beyond = int(np.sum((values < low) | (values > high)))
+    assert beyond >= 2
+    assert axes.get_xlabel() == f"{beyond} beyond, in the bins at the ends"
+
+
+def test_a_threshold_beyond_the_values_is_seen():
+    (axes,) = distribution_figure(pd.DataFrame({"x": np.arange(30.0)}), GROUP, ["x"], {"x": [90]}).axes
+    assert axes.get_xlim()[1] > 90
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full(30, 7.0),
+        np.full(30, np.nan),
+        np.r_[np.full(12, np.nan), np.arange(18.0)],
+        np.full(30, np.inf),
+        pd.array([1, None] * 15, dtype="Int64"),
+        np.arange(30) % 2 == 0,
+        ["a", None, "b"] * 10,
+        [None] * 30,
+    ],
+    ids=["constant", "missing", "group missing", "infinite", "nullable", "bool", "text", "nothing"],
+)
+def test_odd_columns_can_be_drawn(tmp_path, values):
+    figure = distribution_figure(pd.DataFrame({"x": values, "y": np.arange(30)}), GROUP, ["x", "y"], {"x": [5]})
+    figure.savefig(tmp_path / "plot.png")
+    missing = int((~pd.Series(values).replace([np.inf], np.nan).notna()).sum())
+    assert figure.axes[0].get_title() == ("x" + (f" ({missing} without a value)" if missing else ""))
+
+
+def test_text_is_drawn_as_shares_of_the_commonest():
+    index = pd.DataFrame({"occluder": ["none"] * 12 + ["mask"] * 6 + ["cap"] * 2 + ["none"] * 10})
+    (axes,) = distribution_figure(index, GROUP, ["occluder"]).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["none", "mask", "cap"]
+    heights = np.array([bar.get_height() for bar in axes.patches]).reshape(3, 3)
+    np.testing.assert_allclose(heights, [[1, 0, 0], [0, 0.75, 0.25], [1, 0, 0]])
+
+
+def test_many_columns_and_an_empty_group(tmp_path):
+    index = pd.DataFrame({f"c{n}": np.arange(30) for n in range(5)})
+    figure = distribution_figure(index, np.zeros(30, int), list(index), noise=np.zeros(30, bool))
+    figure.savefig(tmp_path / "plot.png")
+    assert [axes.get_title() for axes in figure.axes if axes.get_visible()] == list(index)
+
+
+def test_no_pyplot(faces):
+    had = "matplotlib.pyplot" in sys.modules
+    contact_sheet(faces, GROUP)
+    distribution_figure(faces.index, GROUP, ["identity"])
+    assert ("matplotlib.pyplot" in sys.modules) == had

@@ -57,7 +57,11 @@ def flags_table(settings_class: type) -> str:
         name = f"--[no]{field.name}" if hints[field.name] is bool else f"--{field.name}"
         repeated = " May be given several times." if field.metadata["repeated"] else ""
         choices = field.metadata["choices"]
-        text = field.metadata["help"] + repeated + (f" One of {', '.join(f'`{one}`' for one in choices)}." if choices else "")
+        text = (
+            field.metadata["help"]
+            + repeated
+            + (f" One of {', '.join(f'`{one}`' for one in choices)}." if choices else "")
+        )
         lines.append(f"| `{name}` | {_default(field)} | {text.replace('|', chr(92) + '|')} |")
     return "\n".join(lines)
 

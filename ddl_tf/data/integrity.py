@@ -72,7 +72,11 @@ def _shard_records(shard: str, rows: pd.DataFrame, mined: bool) -> Iterator[Unio
             here = (place + HEADER_BYTES, len(record), identity, group)
             if count >= len(indexed) or tuple(indexed[count]) != here:
                 said = tuple(map(int, indexed[count])) if count < len(indexed) else "nothing"
-                yield Problem("wrong index", source, f"(offset, length, identity, group) is {tuple(map(int, here))}, indexed is {said}")
+                yield Problem(
+                    "wrong index",
+                    source,
+                    f"(offset, length, identity, group) is {tuple(map(int, here))}, indexed is {said}",
+                )
             yield Sample(image, identity, source, group)
         place += HEADER_BYTES + len(record) + FOOTER_BYTES
         count += 1

@@ -47,7 +47,7 @@ def _compare(partial: Path, before: dict[str, Any], now: dict[str, Any]) -> None
     for name in {**before, **now}:
         if before.get(name) != now.get(name):
             raise InputError(
-                f"{partial} holds an unfinished import with {name}={before.get(name)}, this one has "
+                f"{partial} holds unfinished work with {name}={before.get(name)}, this one has "
                 f"{name}={now.get(name)}: run it with the former to finish it, or remove that folder to begin anew"
             )
 

@@ -20,7 +20,8 @@ class _Served(tf.keras.layers.Layer):
         return self._exported(images)
 
 
-def _is_exported(path: Path) -> bool:
+def is_exported(path: Path) -> bool:
+    """Tell whether a path is the version folder of an exported model."""
     return (path / "saved_model.pb").is_file()
 
 
@@ -42,7 +43,7 @@ def find_checkpoint(path: str) -> Path:
         return given
     if not given.exists():
         raise InputError(f"no model at {path}: give a .keras checkpoint or the folder of a training run")
-    if _is_exported(given):
+    if is_exported(given):
         raise InputError(
             f"{path} is an exported model, not a checkpoint: give the .keras file or run folder it came from"
         )
@@ -83,7 +84,7 @@ def load_embedding_model(path: str) -> tf.keras.Model:
     Raises:
         InputError: if there is no model, or it cannot be loaded.
     """
-    if not _is_exported(Path(path)):
+    if not is_exported(Path(path)):
         return load_checkpoint_embedding(path)
     try:
         exported = tf.saved_model.load(path)

@@ -35,7 +35,9 @@ def write_columns(faces: Faces, columns: Mapping[str, np.ndarray], made_by: Mapp
     """
     for name, values in columns.items():
         if name in _FIXED:
-            raise InputError(f"the column {name!r} of the index says where an image is and whose: it cannot be replaced")
+            raise InputError(
+                f"the column {name!r} of the index says where an image is and whose: it cannot be replaced"
+            )
         if len(values) != len(faces):
             raise ValueError(f"column {name!r} has {len(values)} values for {len(faces)} images")
     for path, (start, end) in zip(map(Path, faces.paths), faces.spans):

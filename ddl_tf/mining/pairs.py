@@ -183,6 +183,28 @@ def _sample(members: Members, place: int, most: int, rng: np.random.Generator) -
     return rows if count <= most else np.sort(rng.choice(rows, most, replace=False))
 
 
+def pairs_table(mined: MinedPairs) -> pd.DataFrame:
+    """Count the pairs of each group.
+
+    Args:
+        mined: the pairs.
+
+    Returns:
+        One row for each group: pairs kept and their quantiles of similarity, identities that have some, identities
+        that have images to pair and kept none, and the outliers that were dropped.
+    """
+    rows = []
+    for group, without in mined.without.items():
+        kept = mined.kept[mined.kept["group"] == group]
+        row = {"group": str(group), "pairs": len(kept), "identities": kept["identity"].nunique()}
+        for share in (0.05, 0.5, 0.95):
+            value = kept["similarity"].quantile(share) if len(kept) else np.nan
+            row[f"similarity {share:.0%}"] = float(value)
+        dropped = int((mined.dropped["group"] == group).sum())
+        rows.append({**row, "identities without": without, "outliers dropped": dropped})
+    return pd.DataFrame(rows)
+
+
 def write_pairs(faces: Faces, mined: MinedPairs) -> None:
     """Store pairs beside the sets that their images are in; `second` and `first` are then positions in that set.
 

@@ -1,13 +1,18 @@
 """A trained model's own view of every image: how near it is to its class center, and to others."""
 
 import sys
+from pathlib import Path
 from typing import Optional
 
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.data.store import Faces
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.model import find_checkpoint, is_exported, load_embedding_model
 from ddl_tf.layers import MarginHead
-from ddl_tf.mining.embeddings import Embeddings, unit
+from ddl_tf.mining.embeddings import Embeddings, embed_faces, fingerprint, sets_record, unit
+from ddl_tf.models import embedding_model, load_checkpoint
 from ddl_tf.progress import Progress
 
 VIEW_COLUMNS = ("feature_norm", "center_similarity", "other_similarity", "center_margin", "target_logit")
@@ -124,3 +129,78 @@ def _nearest_other(rows: np.ndarray, centers: tf.Tensor, own: np.ndarray) -> np.
     if centers.shape[0] < 2:
         return np.full(len(rows), np.nan, np.float32)
     return _similarities_to_others(tf.constant(rows), centers, tf.constant(own)).numpy()
+
+
+class Viewer:
+    """A model that mines: from the path that a user gives to embeddings and the columns of its view.
+
+    Args:
+        path: a `.keras` checkpoint, the folder of a training run, or of an exported model's version.
+        batch_size: images a step.
+
+    Raises:
+        InputError: if there is no such model, or it cannot be loaded.
+    """
+
+    def __init__(self, path: Optional[str], batch_size: int = 256) -> None:
+        if not path:
+            raise InputError("--model is missing: give a .keras checkpoint or the folder of a training run")
+        if batch_size < 1:
+            raise InputError(f"--batch_size={batch_size}: must be at least 1")
+        self._path, self._batch_size = path, batch_size
+        self._file = Path(path) if is_exported(Path(path)) else find_checkpoint(path)
+        exported = is_exported(self._file)
+        self._model = load_embedding_model(path) if exported else load_checkpoint(self._file)
+        self._embedder = embedding_model(self._model)
+
+    def head(self, faces: Faces) -> MarginHead:
+        """Give the head, if it fits the faces.
+
+        Args:
+            faces: what is to be viewed.
+
+        Returns:
+            The margin head.
+
+        Raises:
+            InputError: if there is none, or it has another number of identities.
+        """
+        heads = [layer for layer in self._model.layers if isinstance(layer, MarginHead)]
+        if not heads:
+            raise InputError(f"{self._file} has no head: use --centers=mean")
+        if heads[0].num_classes != faces.num_identities:
+            raise InputError(
+                f"the head of {self._file} has {heads[0].num_classes} identities, the sets {faces.num_identities}: "
+                "give the sets that it was trained on, in that order, or use --centers=mean"
+            )
+        return heads[0]
+
+    def embed(self, faces: Faces, folder: Path) -> Embeddings:
+        """Embed the faces, or take up the embeddings that are there.
+
+        Args:
+            faces: the images.
+            folder: where the embeddings are kept.
+
+        Returns:
+            `[images, dim]`, as the model gives them.
+        """
+        record = {"model": fingerprint(self._file), "sets": sets_record(faces)}
+        return embed_faces(self._embedder, faces, folder, record, self._batch_size)
+
+    def measure(
+        self, faces: Faces, folder: Path, head: Optional[MarginHead], other_centers: bool
+    ) -> dict[str, np.ndarray]:
+        """Measure how the model sees every image; see `measure_view`.
+
+        Args:
+            faces: the images.
+            folder: where the embeddings are kept.
+            head: whose centers to compare with; None takes the mean embeddings.
+            other_centers: whether to compare with all other centers too.
+
+        Returns:
+            The columns.
+        """
+        identity = faces.index["identity"].to_numpy(np.int64)
+        return measure_view(self.embed(faces, folder), identity, faces.num_identities, head, other_centers)

@@ -97,9 +97,9 @@ class Renewed:
             for old in [n for n in self._values if n < number - self._delay - 1]:
                 del self._values[old]
             self._changed.notify_all()
-        for file in self._folder.glob("[0-9]*.npz"):
-            if int(file.stem) < number - self._kept:
-                file.unlink()
+        for old_file in self._folder.glob("[0-9]*.npz"):
+            if int(old_file.stem) < number - self._kept:
+                old_file.unlink()
 
     def of_step(self, step: int) -> tuple[int, Arrays]:
         """Take the value of a step, when it is there.

@@ -1,0 +1,279 @@
+"""Find what is easy and what is hard, and write it into stored sets: `python -m ddl_tf.mine COMMAND`.
+
+One command for each way of knowing what is hard: a column of the index (`rules`), measured image quality (`quality`), a
+trained model's own view (`model`), or a degradation that is made (`degrade`); and `pairs` arranges positive pairs.
+"""
+
+from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import pandas as pd
+
+from ddl_tf.data.store import Faces
+from ddl_tf.data.writer import StoreSettings, write_set
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.comparison import markdown_table
+from ddl_tf.files import write_aside
+from ddl_tf.mining.columns import write_columns
+from ddl_tf.mining.degradation import STRENGTH_COLUMNS, degraded_source, parse_degradation
+from ddl_tf.mining.groups import GroupRules, Groups, assign_groups, groups_table
+from ddl_tf.mining.measuring import measure_faces
+from ddl_tf.mining.pairs import CHOICES, DROPPED_PAIRS, POSITIVE_PAIRS, PairRules, mine_pairs, pairs_table, write_pairs
+from ddl_tf.mining.rules import Rule
+from ddl_tf.mining.sheets import contact_sheet, distribution_figure
+from ddl_tf.mining.view import Viewer
+from ddl_tf.settings import setting
+
+
+@dataclasses.dataclass
+class SetSettings:
+    """The sets that a command works on."""
+
+    data: list[str] = setting([], "Stored sets (made by ddl_tf.prepare), taken together; required.")
+    seed: int = setting(0, "Seed of what is random.")
+
+    def open(self) -> Faces:
+        """Open the sets.
+
+        Returns:
+            The faces.
+
+        Raises:
+            InputError: if none is given, or one cannot be opened.
+        """
+        if not self.data:
+            raise InputError("--data is missing: name stored sets (made by ddl_tf.prepare)")
+        return Faces(self.data)
+
+    @property
+    def work(self) -> Path:
+        """The folder for what is made on the way."""
+        return Path(self.data[0]) / "mined"
+
+
+@dataclasses.dataclass
+class GroupSettings(SetSettings):
+    """Which images become easy and hard, and the pictures to check it by."""
+
+    easy: Optional[str] = setting(None, "Rule of the easy images, group 0, the teacher; such as `abs(yaw) < 15`.")
+    hard: list[str] = setting([], "Rule of hard images: the first is group 1, the next 2, ...", repeated=True)
+    noise: Optional[str] = setting(None, "Rule of likely label noise, which is neither easy nor hard.")
+    plots: Optional[str] = setting(
+        None, "Folder for contact sheet, distributions and table; default: mined/ in the set."
+    )
+    sheet_images: int = setting(10, "Images of each group on the contact sheet.")
+
+    def rules(self) -> Optional[GroupRules]:
+        """Read the rules.
+
+        Returns:
+            The rules; None if none is given.
+
+        Raises:
+            InputError: if one cannot be read, or only some are given.
+        """
+        if self.easy is None and not self.hard and self.noise is None:
+            return None
+        if self.easy is None or not self.hard:
+            raise InputError("--easy and --hard go together (--noise is optional): give a rule for each")
+        return GroupRules(
+            Rule(self.easy), [Rule(text) for text in self.hard], None if self.noise is None else Rule(self.noise)
+        )
+
+
+@dataclasses.dataclass
+class ModelSettings(GroupSettings):
+    """Flags of `model`."""
+
+    model: Optional[str] = setting(None, "A .keras checkpoint, or the folder of a training run; required.")
+    centers: str = setting(
+        "mean",
+        "Class centers: the mean embeddings of the identities, or those of the checkpoint's head.",
+        choices=("mean", "head"),
+    )
+    other_centers: bool = setting(
+        True, "Whether to find the nearest other center too: images x identities x dim products."
+    )
+    embeddings: Optional[str] = setting(None, "Folder to keep the embeddings in; default: mined/embeddings in the set.")
+    batch_size: int = setting(256, "Images a step.")
+
+
+@dataclasses.dataclass
+class PairsSettings(SetSettings):
+    """Flags of `pairs`."""
+
+    model: Optional[str] = setting(None, "The teacher: a .keras checkpoint, run folder or exported model; required.")
+    across: bool = setting(False, "Whether a hard pair is one hard and one easy image, not two hard ones.")
+    choice: str = setting(
+        "hardest",
+        "Which pairs of an identity to keep: the least similar, random ones, or the least similar of those that are "
+        "more similar than either image is to the nearest other identity.",
+        choices=CHOICES,
+    )
+    per_identity: int = setting(10, "Pairs to keep of each identity and group.")
+    threshold: float = setting(0.0, "Pairs with a similarity at or below it are outliers: dropped, and listed.")
+    most_images: int = setting(200, "Of an identity with more images in a group, so many are drawn to be paired.")
+    embeddings: Optional[str] = setting(None, "Folder to keep the embeddings in; default: mined/embeddings in the set.")
+    batch_size: int = setting(256, "Images a step.")
+
+
+@dataclasses.dataclass
+class DegradeSettings(StoreSettings):
+    """Flags of `degrade`."""
+
+    data: list[str] = setting([], "Stored sets to take the easy images from; required.")
+    easy: Optional[str] = setting(None, "Rule of the easy images; default: group 0, or all where there are no groups.")
+    student: list[str] = setting(
+        [], "Degradation of a student, such as resolution:8-16+jpeg:30; the first is group 1, ...", repeated=True
+    )
+    seed: int = setting(0, "Seed of what is random.")
+    plots: Optional[str] = setting(None, "Folder for contact sheet and distributions; default: mined/ in the new set.")
+    sheet_images: int = setting(10, "Images of each group on the contact sheet.")
+
+
+def _save(
+    folder: Path, faces: Faces, index: pd.DataFrame, groups: Groups, columns: Sequence[str], **options: Any
+) -> None:
+    """Draw the contact sheet and the distributions of columns."""
+    per_group, seed, thresholds = options["per_group"], options["seed"], options.get("thresholds")
+    sheet = contact_sheet(faces, groups.group, "", groups.noise, index[list(columns)], per_group, seed)
+    pictures = {"contact_sheet.png": sheet}
+    if columns:
+        pictures["distributions.png"] = distribution_figure(index, groups.group, columns, thresholds, groups.noise)
+    for name, figure in pictures.items():
+        with write_aside(folder / name) as aside:
+            figure.savefig(aside)
+    print(f"look at {' and '.join(str(folder / name) for name in pictures)}")
+
+
+def _columns_table(index: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """What a person needs to choose thresholds."""
+    shares = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
+    rows = []
+    for name in columns:
+        values = index[name].to_numpy(float)
+        here = values[~np.isnan(values)]
+        quantiles = np.quantile(here, shares) if len(here) else []
+        rows.append([name, len(here), *(f"{value:.4g}" for value in quantiles)])
+    return pd.DataFrame(rows, columns=["column", "images", *(f"{share:.0%}" for share in shares)])
+
+
+def _group(settings: GroupSettings, faces: Faces, columns: dict[str, np.ndarray], made_by: dict[str, Any]) -> None:
+    """Write measured columns, and groups if there are rules, into the index; print and draw what came out."""
+    index = faces.index.assign(**columns)
+    rules = settings.rules()
+    own = faces.index["group"].to_numpy(np.int64)
+    groups = assign_groups(index, rules) if rules else Groups(own, np.zeros(len(index), bool), 0)
+    if columns:
+        print(markdown_table(_columns_table(index, list(columns))), end="\n\n")
+    table = groups_table(index, groups.group, groups.noise, rules)
+    print(markdown_table(table))
+    if groups.several:
+        print(f"\n{groups.several:,} images fit several rules: the first of noise, easy, hard counts")
+    folder = Path(settings.plots) if settings.plots else settings.work
+    shown = list(dict.fromkeys([*(rules.columns if rules else []), *columns]))
+    thresholds: dict[str, list[float]] = {}
+    for rule in [rules.easy, *rules.hard, *([rules.noise] if rules.noise else [])] if rules else []:
+        for column, values in rule.thresholds(index).items():
+            thresholds.setdefault(column, []).extend(values)
+    print()
+    _save(
+        folder, faces, index, groups, shown, per_group=settings.sheet_images, seed=settings.seed, thresholds=thresholds
+    )
+    with write_aside(folder / "groups.csv") as aside:
+        table.to_csv(aside, index=False)
+    written = {**columns, **({"group": groups.group} if rules else {})}
+    if written:
+        used = {"easy": settings.easy, "hard": settings.hard, "noise": settings.noise} if rules else {}
+        write_columns(faces, written, {**made_by, **used})
+        print(f"{', '.join(settings.data)}: the index has {', '.join(written)} now")
+
+
+def rules(settings: GroupSettings) -> None:
+    """Make groups by rules over the columns that the index has: pose, race, camera distance, what was measured."""
+    if settings.rules() is None:
+        raise InputError("--easy and --hard are missing: give a rule for the easy and for each hard group")
+    _group(settings, settings.open(), {}, {"command": "rules"})
+
+
+def quality(settings: GroupSettings) -> None:
+    """Measure image quality (and pose, where the index has landmarks); make groups by it if rules are given."""
+    settings.rules()
+    faces = settings.open()
+    parts = settings.work / "quality.partial"
+    _group(settings, faces, measure_faces(faces, parts), {"command": "quality"})
+    shutil.rmtree(parts)
+
+
+def model(settings: ModelSettings) -> None:
+    """Measure how a trained model sees every image; make groups by it if rules are given."""
+    settings.rules()
+    viewer = Viewer(settings.model, settings.batch_size)
+    faces = settings.open()
+    head = viewer.head(faces) if settings.centers == "head" else None
+    folder = Path(settings.embeddings) if settings.embeddings else settings.work / "embeddings"
+    columns = viewer.measure(faces, folder, head, settings.other_centers)
+    _group(settings, faces, columns, {"command": "model", "model": settings.model, "centers": settings.centers})
+
+
+def degrade(settings: DegradeSettings) -> None:
+    """Make a set of easy images and hard copies of them, degraded with recorded strength."""
+    if not settings.data or not settings.student:
+        raise InputError("--data and --student are missing: name stored sets, and a degradation for each student")
+    students = [parse_degradation(text) for text in settings.student]
+    faces = Faces(settings.data)
+    group = faces.index["group"].to_numpy(np.int64)
+    if settings.easy is not None:
+        chosen = Rule(settings.easy).select(faces.index)
+    else:
+        chosen = group == 0 if np.any(group >= 0) else np.ones(len(faces), bool)
+    described = write_set(degraded_source(faces, np.flatnonzero(chosen), students, settings.seed), settings)
+    made = Faces([str(settings.output)])
+    own = made.index["group"].to_numpy(np.int64)
+    groups = Groups(own, np.zeros(len(made), bool), 0)
+    print(markdown_table(groups_table(made.index, own, groups.noise)), end="\n\n")
+    varied = [name for name in described["columns"] if name in STRENGTH_COLUMNS and made.index[name].nunique() > 1]
+    folder = Path(settings.plots) if settings.plots else Path(str(settings.output)) / "mined"
+    _save(folder, made, made.index, groups, varied, per_group=settings.sheet_images, seed=settings.seed)
+    print(f"stored {described['images']:,} images of {described['identities']:,} identities in {settings.output}")
+
+
+def pairs(settings: PairsSettings) -> None:
+    """Arrange positive pairs: within the hard images or hard and easy, hardest, random or semi-hard."""
+    chosen = PairRules(
+        settings.across, settings.choice, settings.per_identity, settings.threshold, settings.most_images
+    )
+    viewer = Viewer(settings.model, settings.batch_size)
+    faces = settings.open()
+    folder = Path(settings.embeddings) if settings.embeddings else settings.work / "embeddings"
+    embeddings = viewer.embed(faces, folder)
+    identity = faces.index["identity"].to_numpy(np.int64)
+    group = faces.index["group"].to_numpy(np.int64)
+    other = faces.index["other_similarity"].to_numpy(float) if "other_similarity" in faces.index else None
+    mined = mine_pairs(embeddings.rows, identity, group, chosen, other, settings.seed)
+    if not len(mined.kept):
+        raise InputError(
+            "no pair is left: the sets have no groups (make them first), no identity has two images of a group, or "
+            f"every pair's similarity is at or below --threshold={settings.threshold}"
+        )
+    write_pairs(faces, mined)
+    print(markdown_table(pairs_table(mined)))
+    print(f"\neach set has {POSITIVE_PAIRS} now (train with --mined_pairs), and the outliers in {DROPPED_PAIRS}")
+
+
+COMMANDS: dict[str, tuple[Callable[[Any], Any], type]] = {
+    "rules": (rules, GroupSettings),
+    "quality": (quality, GroupSettings),
+    "model": (model, ModelSettings),
+    "degrade": (degrade, DegradeSettings),
+    "pairs": (pairs, PairsSettings),
+}
+
+if __name__ == "__main__":
+    command.run_subcommands(COMMANDS)

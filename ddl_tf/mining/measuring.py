@@ -1,0 +1,68 @@
+"""The measured quality of all images of stored sets, in parts that an interrupted command goes on from."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import ddl_tf
+from ddl_tf.data.partial import claim
+from ddl_tf.data.store import Faces
+from ddl_tf.files import write_aside
+from ddl_tf.mining.embeddings import StoredFaces, sets_record
+from ddl_tf.mining.pose import LANDMARK_COLUMNS, eye_distance_px, pose_from_landmarks
+from ddl_tf.mining.quality import QUALITY_COLUMNS, measure_many
+from ddl_tf.progress import Progress
+
+# Images that are measured between two points that an interrupted command goes on from.
+PART = 16_384
+
+POSE_COLUMNS = ("measured_yaw", "measured_pitch", "measured_roll", "measured_eye_distance_px")
+
+
+def measure_faces(faces: Faces, folder: Path) -> dict[str, np.ndarray]:
+    """Measure the quality of every image, and the pose where the index has five landmarks.
+
+    Args:
+        faces: the images.
+        folder: for the parts; whoever uses the result removes it.
+
+    Returns:
+        Columns `[images]` float32: those of `QUALITY_COLUMNS`, NaN where an image cannot be decoded; with the columns
+        `LANDMARK_COLUMNS` in the index those of `POSE_COLUMNS` too.
+
+    Raises:
+        InputError: if the folder holds parts of something else, or another process is at work in it.
+    """
+    starts = range(0, len(faces), PART)
+    record = {"measure": "quality", "ddl_tf": ddl_tf.__version__, "sets": sets_record(faces)}
+    with claim(folder, record):
+        files = [folder / f"part-{number:05d}.npy" for number in range(len(starts))]
+        done = sum(min(PART, len(faces) - start) for file, start in zip(files, starts) if file.exists())
+        with Progress("measure", len(faces), done) as progress:
+            for file, start in zip(files, starts):
+                if not file.exists():
+                    part = _measure_part(faces, start, min(start + PART, len(faces)), progress)
+                    with write_aside(file) as aside:
+                        np.save(aside, part)
+        values = np.concatenate([np.load(file) for file in files])
+    columns = dict(zip(QUALITY_COLUMNS, values.T))
+    if all(name in faces.index for name in LANDMARK_COLUMNS):
+        landmarks = faces.index[list(LANDMARK_COLUMNS)].to_numpy(np.float64).reshape(-1, 5, 2)
+        pose = pose_from_landmarks(landmarks)
+        measured = (pose.yaw, pose.pitch, pose.roll, eye_distance_px(landmarks))
+        columns.update({name: one.astype(np.float32) for name, one in zip(POSE_COLUMNS, measured)})
+    return columns
+
+
+def _measure_part(faces: Faces, start: int, end: int, progress: Progress) -> np.ndarray:
+    """`[images, columns]` float32 of a range of the images."""
+
+    def report(position: int, reason: str) -> None:
+        print(f"image {start + position} cannot be decoded ({reason}): it has no measures", file=sys.stderr)
+
+    part = np.empty([end - start, len(QUALITY_COLUMNS)], np.float32)
+    for position, measured in enumerate(measure_many(iter(StoredFaces(faces, start, end)), report)):
+        part[position] = [measured[name] for name in QUALITY_COLUMNS]
+        progress.advance()
+    return part

@@ -142,10 +142,11 @@ def _save(
 ) -> None:
     """Draw the contact sheet and the distributions of columns."""
     per_group, seed, thresholds = options["per_group"], options["seed"], options.get("thresholds")
-    sheet = contact_sheet(faces, groups.group, "", groups.noise, index[list(columns)], per_group, seed)
+    noise = groups.noise if groups.noise.any() else None
+    sheet = contact_sheet(faces, groups.group, "", noise, index[list(columns)], per_group, seed)
     pictures = {"contact_sheet.png": sheet}
     if columns:
-        pictures["distributions.png"] = distribution_figure(index, groups.group, columns, thresholds, groups.noise)
+        pictures["distributions.png"] = distribution_figure(index, groups.group, columns, thresholds, noise)
     for name, figure in pictures.items():
         with write_aside(folder / name) as aside:
             figure.savefig(aside)

@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from ddl_tf.mining import neighbours
+from ddl_tf.mining.neighbours import nearest_identities
+
+
+@pytest.fixture
+def centers():
+    centers = np.random.default_rng(0).normal(size=[50, 8]).astype(np.float32)
+    return centers / np.linalg.norm(centers, axis=1, keepdims=True)
+
+
+def naive(centers, count, among):
+    found = np.repeat(np.arange(len(centers))[:, None], count, axis=1)
+    for one in among:
+        others = [other for other in among if other != one]
+        found[one] = sorted(others, key=lambda other: -float(centers[one] @ centers[other]))[:count]
+    return found
+
+
+@pytest.mark.parametrize("block", [2**25, 120])
+def test_equals_the_naive_twin(centers, block, monkeypatch):
+    monkeypatch.setattr(neighbours, "_BLOCK_ELEMENTS", block)
+    np.testing.assert_array_equal(nearest_identities(centers, 6), naive(centers, 6, range(50)))
+
+
+def test_among_some_identities_only(centers):
+    among = np.array([3, 7, 8, 20, 41, 44, 49])
+    np.testing.assert_array_equal(nearest_identities(centers, 3, among), naive(centers, 3, among.tolist()))
+
+
+def test_no_more_than_there_are(centers):
+    assert nearest_identities(centers[:3], 10).shape == (3, 2)
+    assert nearest_identities(centers[:1], 10).shape == (1, 0)

@@ -1,0 +1,167 @@
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ddl_tf.data.store import Faces
+from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
+from ddl_tf.errors import InputError
+from ddl_tf.mining.columns import write_columns
+from ddl_tf.mining.pairs import (
+    DROPPED_PAIRS,
+    MinedPairs,
+    PairRules,
+    mine_pairs,
+    pairs_table,
+    read_pairs,
+    write_pairs,
+)
+
+COUNT = 120
+
+
+@pytest.fixture
+def faces():
+    """Embeddings around 8 identities, spread so far that some pairs are outliers; identity and group."""
+    rng = np.random.default_rng(3)
+    identity = rng.integers(0, 8, COUNT)
+    vectors = rng.normal(size=[8, 6])[identity] + 1.2 * rng.normal(size=[COUNT, 6])
+    return vectors.astype(np.float32), identity, rng.integers(-1, 3, COUNT)
+
+
+def naive_candidates(vectors, identity, group, number, across):
+    """Similarity and images of every possible pair of a group, naively."""
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = []
+    for one, other in itertools.product(range(len(vectors)), repeat=2):
+        if identity[one] != identity[other] or group[one] != number:
+            continue
+        if across and number:
+            if group[other] == 0:
+                found.append((float(unit[one] @ unit[other]), one, other))
+        elif group[other] == number and one < other:
+            found.append((float(unit[one] @ unit[other]), one, other))
+    return found
+
+
+def mine(faces, **rules):
+    vectors, identity, group = faces
+    other = rules.pop("other", None)
+    return mine_pairs(lambda rows: vectors[rows], identity, group, PairRules(**rules), other)
+
+
+@pytest.mark.parametrize("across", [False, True])
+@pytest.mark.parametrize("choice", ["hardest", "semi_hard", "random"])
+def test_equals_the_naive_twin(faces, across, choice):
+    vectors, identity, group = faces
+    other = np.random.default_rng(0).uniform(-0.2, 0.5, COUNT)
+    mined = mine(faces, across=across, choice=choice, per_identity=2, other=other)
+    for number in (0, 1, 2):
+        pairs = naive_candidates(vectors, identity, group, number, across)
+        dropped = {(one, two) for similarity, one, two in pairs if similarity <= 0}
+        of_group = mined.dropped[mined.dropped["group"] == number]
+        assert set(zip(of_group["first"], of_group["second"])) == dropped
+        for own in range(8):
+            kept = mined.kept[(mined.kept["group"] == number) & (mined.kept["identity"] == own)]
+            able = sorted(pair for pair in pairs if identity[pair[1]] == own and pair[0] > 0)
+            if choice == "semi_hard":
+                able = [pair for pair in able if pair[0] > max(other[pair[1]], other[pair[2]])]
+            if choice == "random":
+                assert len(kept) == min(2, len(able))
+                assert set(zip(kept["first"], kept["second"])) <= {pair[1:] for pair in able}
+            else:
+                assert list(zip(kept["first"], kept["second"])) == [pair[1:] for pair in able[:2]]
+                np.testing.assert_allclose(kept["similarity"], [pair[0] for pair in able[:2]], atol=1e-6)
+
+
+def test_random_pairs_follow_from_the_seed(faces):
+    one, again = mine(faces, choice="random"), mine(faces, choice="random")
+    pd.testing.assert_frame_equal(one.kept, again.kept)
+    vectors, identity, group = faces
+    other = mine_pairs(lambda rows: vectors[rows], identity, group, PairRules(choice="random", per_identity=1), seed=5)
+    assert not one.kept.equals(other.kept)
+
+
+def test_the_threshold_moves_what_is_dropped(faces):
+    low, high = mine(faces, threshold=-1.0), mine(faces, threshold=0.5)
+    assert not len(low.dropped)
+    assert len(high.dropped) > len(mine(faces).dropped)
+    assert (high.kept["similarity"] > 0.5).all()
+
+
+def test_large_identities_are_sampled():
+    vectors = np.random.default_rng(0).normal(size=[1000, 4])
+    zeros = np.zeros(1000, int)
+    rules = PairRules(per_identity=10**6, threshold=-1.0, most_images=20)
+    kept = mine_pairs(lambda rows: vectors[rows], zeros, zeros, rules).kept
+    assert len(kept) == 20 * 19 / 2
+
+
+def test_semi_hard_needs_the_model_s_view(faces):
+    with pytest.raises(InputError, match=r"other_similarity: run .*mine model"):
+        mine(faces, choice="semi_hard")
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [({"choice": "easy"}, "choice"), ({"per_identity": 0}, "per_identity"), ({"threshold": 1.0}, "threshold")],
+)
+def test_bad_rules_are_named(rules, message):
+    with pytest.raises(InputError, match=message):
+        PairRules(**rules)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    for name, seed in (("a", 0), ("b", 1)):
+        prepare_synthetic(
+            SyntheticSettings(
+                output=str(tmp_path / name),
+                identities=4,
+                images_per_identity=6,
+                test_identities=0,
+                image_size=16,
+                seed=seed,
+            )
+        )
+    return [str(tmp_path / name / "train") for name in ("a", "b")]
+
+
+def test_pairs_are_stored_beside_their_sets_and_read_from_all(stored):
+    faces = Faces(stored)
+    vectors = np.random.default_rng(0).normal(size=[len(faces), 5])
+    identity, group = (faces.index[name].to_numpy() for name in ("identity", "group"))
+    mined = mine_pairs(lambda rows: vectors[rows], identity, group, PairRules(across=True))
+    write_pairs(faces, mined)
+    read = read_pairs(faces)
+    expected = mined.kept.sort_values(["first", "second", "group"])
+    order = np.lexsort((read.group, read.second, read.first))
+    for column, name in ((read.first, "first"), (read.second, "second"), (read.group, "group")):
+        np.testing.assert_array_equal(column[order], expected[name])
+    alone = read_pairs(Faces(stored[1:]))
+    assert alone.first.max() < 24
+    dropped = pd.concat([pd.read_csv(f"{path}/{DROPPED_PAIRS}") for path in stored])
+    assert len(dropped) == len(mined.dropped) > 0
+    assert (dropped["similarity"] <= 0).all()
+
+
+def test_pairs_of_other_groups_are_refused(stored):
+    faces = Faces(stored[:1])
+    with pytest.raises(InputError, match=r"no positive pairs are stored .*mine pairs"):
+        read_pairs(faces)
+    vectors = np.random.default_rng(0).normal(size=[len(faces), 5])
+    identity, group = (faces.index[name].to_numpy() for name in ("identity", "group"))
+    write_pairs(faces, mine_pairs(lambda rows: vectors[rows], identity, group, PairRules()))
+    write_columns(faces, {"group": 1 - group}, {"command": "rules"})
+    with pytest.raises(InputError, match="do not fit the groups"):
+        read_pairs(Faces(stored[:1]))
+
+
+def test_table():
+    kept = pd.DataFrame({"group": [0, 0], "identity": [1, 1], "similarity": [0.2, 0.4]})
+    dropped = pd.DataFrame({"group": [1], "identity": [1], "similarity": [-0.1]})
+    table = pairs_table(MinedPairs(kept, dropped, {0: 0, 1: 1}))
+    assert table["pairs"].tolist() == [2, 0]
+    assert table["outliers dropped"].tolist() == [0, 1]
+    assert table["identities without"].tolist() == [0, 1]

@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ddl_tf.data.store import Faces
+from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
+from ddl_tf.errors import InputError
+from ddl_tf.layers import ArcFace
+from ddl_tf.mining import embeddings as stored_embeddings
+from ddl_tf.mining import view
+from ddl_tf.mining.embeddings import Embeddings, embed_faces, fingerprint, sets_record
+from ddl_tf.mining.view import VIEW_COLUMNS, Viewer, measure_view
+from ddl_tf.models import build_embedding_model, build_recognizer, save_checkpoint
+
+IDENTITIES = 5
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faces")
+    prepare_synthetic(
+        SyntheticSettings(
+            output=str(folder), identities=IDENTITIES, images_per_identity=6, test_identities=0, image_size=32
+        )
+    )
+    return Faces([str(folder / "train")])
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build_recognizer("plain_small", IDENTITIES, embedding_size=8, input_shape=(32, 32, 3))
+
+
+@pytest.fixture
+def given(tmp_path):
+    """Embeddings of known values, and their identities; the last identity has one image."""
+    rng = np.random.default_rng(0)
+    identity = np.append(rng.integers(0, IDENTITIES - 1, 40), IDENTITIES - 1)
+    vectors = (rng.normal(size=[IDENTITIES, 8])[identity] + 0.7 * rng.normal(size=[41, 8])).astype(np.float32)
+    np.save(tmp_path / "given.npy", vectors)
+    return Embeddings(tmp_path / "given.npy"), vectors, identity
+
+
+def cosine(one, other):
+    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+@pytest.mark.parametrize("block", [2**24, 50])
+def test_mean_centers_equal_the_naive_twin(given, block, monkeypatch, capsys):
+    monkeypatch.setattr(view, "_BLOCK_ELEMENTS", block)
+    embeddings, vectors, identity = given
+    columns = measure_view(embeddings, identity, IDENTITIES)
+    assert "1 images are the only one" in capsys.readouterr().err
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    for row in range(len(vectors)):
+        mine = (identity == identity[row]) & (np.arange(len(vectors)) != row)
+        near = cosine(unit[row], unit[mine].mean(0)) if mine.any() else np.nan
+        far = max(cosine(unit[row], unit[identity == o].mean(0)) for o in range(IDENTITIES) if o != identity[row])
+        found = {name: values[row] for name, values in columns.items()}
+        assert found["feature_norm"] == pytest.approx(np.linalg.norm(vectors[row]), rel=1e-5)
+        assert found["center_similarity"] == pytest.approx(near, abs=1e-5, nan_ok=True)
+        assert found["other_similarity"] == pytest.approx(far, abs=1e-5)
+        assert found["center_margin"] == pytest.approx(near - far, abs=1e-5, nan_ok=True)
+
+
+def test_the_head_s_centers_and_logits(given):
+    embeddings, vectors, identity = given
+    head = ArcFace(IDENTITIES, margin=0.3, scale=10.0)
+    head.build([None, 8])
+    columns = measure_view(embeddings, identity, IDENTITIES, head)
+    assert set(columns) == set(VIEW_COLUMNS)
+    centers = head.class_centers.numpy().T
+    for row in range(len(vectors)):
+        similarities = [cosine(vectors[row], center) for center in centers]
+        own = similarities.pop(identity[row])
+        assert columns["center_similarity"][row] == pytest.approx(own, abs=1e-5)
+        assert columns["other_similarity"][row] == pytest.approx(max(similarities), abs=1e-5)
+        assert columns["target_logit"][row] == pytest.approx(10 * np.cos(np.arccos(own) + 0.3), abs=1e-3)
+
+
+def test_without_other_centers_only_the_own_one_is_looked_at(given):
+    embeddings, _, identity = given
+    all_columns = measure_view(embeddings, identity, IDENTITIES)
+    columns = measure_view(embeddings, identity, IDENTITIES, other_centers=False)
+    assert set(columns) == {"feature_norm", "center_similarity"}
+    np.testing.assert_allclose(columns["center_similarity"], all_columns["center_similarity"], rtol=1e-6)
+
+
+def test_rows_in_any_order(given):
+    embeddings, vectors, _ = given
+    for positions in ([3, 4, 5, 1, 0, 40], [], [7], list(range(41)), [5, 5, 6]):
+        np.testing.assert_array_equal(embeddings.rows(np.array(positions, int)), vectors[positions])
+    np.testing.assert_array_equal(np.concatenate([rows for _, rows in embeddings.chunks(7)]), vectors)
+
+
+def test_faces_are_embedded_as_the_model_does_and_taken_up_again(faces, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(stored_embeddings, "CHUNK", 8)
+    embedder = tf.keras.Model(model.input["image"], model.output["embedding"])
+    made = embed_faces(embedder, faces, tmp_path / "e", {"model": 1}, batch_size=4)
+    encoded = faces.read(np.arange(len(faces)))
+    images = np.stack([tf.io.decode_jpeg(one, channels=3).numpy() for one in encoded]).astype(np.float32)
+    np.testing.assert_allclose(made.rows(np.arange(len(faces))), embedder(images), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(np.load(tmp_path / "e" / "embeddings.npy"), made.rows(np.arange(len(faces))))
+
+    predict, calls = stored_embeddings.predict_embeddings, []
+
+    def stop_in_the_second_chunk(*arguments):
+        calls.append(len(arguments[1]))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return predict(*arguments)
+
+    monkeypatch.setattr(stored_embeddings, "predict_embeddings", stop_in_the_second_chunk)
+    with pytest.raises(KeyboardInterrupt):
+        embed_faces(embedder, faces, tmp_path / "f", {"model": 1}, batch_size=4)
+    again = embed_faces(embedder, faces, tmp_path / "f", {"model": 1}, batch_size=4)
+    assert sum(calls[2:]) == len(faces) - 8
+    np.testing.assert_array_equal(again.rows(np.arange(len(faces))), made.rows(np.arange(len(faces))))
+    count = len(calls)
+    embed_faces(embedder, faces, tmp_path / "f", {"model": 1})
+    assert len(calls) == count
+    embed_faces(embedder, faces, tmp_path / "f", {"model": 2})
+    assert len(calls) > count
+
+
+def test_embeddings_that_are_not_finite_are_told(faces, tmp_path):
+    model = build_embedding_model("plain_small", 8, (32, 32, 3))
+    model.get_layer("neck").set_weights([weight * np.nan for weight in model.get_layer("neck").get_weights()])
+    with pytest.raises(InputError, match="embedding of image 0 is not finite"):
+        embed_faces(model, faces, tmp_path, {})
+
+
+def test_viewer(faces, model, tmp_path):
+    save_checkpoint(model, tmp_path / "model.keras")
+    viewer = Viewer(str(tmp_path / "model.keras"))
+    columns = viewer.measure(faces, tmp_path / "e", viewer.head(faces), True)
+    assert set(columns) == set(VIEW_COLUMNS)
+    assert all(np.isfinite(values).all() and len(values) == len(faces) for values in columns.values())
+
+
+def test_a_head_that_does_not_fit(faces, tmp_path):
+    other = build_recognizer("plain_small", IDENTITIES + 1, embedding_size=8, input_shape=(32, 32, 3))
+    save_checkpoint(other, tmp_path / "other.keras")
+    with pytest.raises(InputError, match=r"6 identities, the sets 5: .*--centers=mean"):
+        Viewer(str(tmp_path / "other.keras")).head(faces)
+    save_checkpoint(build_embedding_model("plain_small", 8, (32, 32, 3)), tmp_path / "no_head.keras")
+    with pytest.raises(InputError, match="has no head"):
+        Viewer(str(tmp_path / "no_head.keras")).head(faces)
+    with pytest.raises(InputError, match="--model is missing"):
+        Viewer(None)
+
+
+def test_fingerprints_tell_models_and_sets_apart(faces, tmp_path):
+    (tmp_path / "a").write_bytes(b"x")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "a").write_bytes(b"x")
+    first = fingerprint(tmp_path / "a")
+    assert fingerprint(tmp_path / "b") == first
+    (tmp_path / "b" / "a").write_bytes(b"y")
+    assert fingerprint(tmp_path / "b") != first
+    (record,) = sets_record(faces)
+    assert record["images"] == len(faces)

@@ -15,16 +15,18 @@ class Progress:
         name: what is being done.
         total: the number of items.
         done: how many of them were done before.
+        unit: what an item is.
 
     Example:
         >>> with Progress("import", total=2) as progress:
         ...     progress.advance()
     """
 
-    def __init__(self, name: str, total: int, done: int = 0) -> None:
+    def __init__(self, name: str, total: int, done: int = 0, unit: str = "image") -> None:
         self._name, self._total, self._done, self._before = name, total, done, done
+        self._units = {"identity": "identities"}.get(unit, f"{unit}s")
         self._began = self._told = time.monotonic()
-        self._bar = tqdm(total=total, initial=done, desc=name, unit="image", unit_scale=True, disable=None)
+        self._bar = tqdm(total=total, initial=done, desc=name, unit=unit, unit_scale=True, disable=None)
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Tell that more items are done.
@@ -44,7 +46,7 @@ class Progress:
             rate = (self._done - self._before) / (now - self._began)
             left = (self._total - self._done) / rate
             self.write(
-                f"{self._name}: {self._done:,} of {self._total:,}, {rate:,.1f} images/s, {left:,.0f} s left"
+                f"{self._name}: {self._done:,} of {self._total:,}, {rate:,.1f} {self._units}/s, {left:,.0f} s left"
                 + (f"; {note}" if note else "")
             )
 

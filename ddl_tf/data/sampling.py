@@ -132,7 +132,7 @@ class StreamSampler:
         self.groups: list[int] = []
         if sizes.per_group or sizes.pairs_per_group:
             self._first_pools = self.make_pools(index["group"].to_numpy(), pairs)
-            self._mined_pools = (0, self._first_pools)
+            self._mined_pools: dict[int, GroupPools] = {}
             self.groups = self._first_pools.groups
 
     def make_pools(self, group: np.ndarray, pairs: Optional[StoredPairs]) -> GroupPools:
@@ -156,11 +156,12 @@ class StreamSampler:
         mined = self._mined(step) if self._mined else None
         if mined is None:
             return self._first_pools
-        # Two threads prepare steps; one of them makes the pools.
+        # Two threads prepare steps, perhaps of two minings at a time.
         with self._lock:
-            if self._mined_pools[0] != mined.number:
-                self._mined_pools = (mined.number, self.make_pools(mined.group, mined.pairs))
-            return self._mined_pools[1]
+            if mined.number not in self._mined_pools:
+                last = {number: pools for number, pools in self._mined_pools.items() if number == mined.number - 1}
+                self._mined_pools = {**last, mined.number: self.make_pools(mined.group, mined.pairs)}
+            return self._mined_pools[mined.number]
 
     @property
     def num_rows(self) -> int:

@@ -106,7 +106,7 @@ def groups_table(
         rules: what the groups were made by; their rules and the medians of their columns are shown.
 
     Returns:
-        One row for each group, for likely noise if there is any, and for the rest: images and their share, identities,
+        One row for each group, for likely noise and for the rest if there is any: images and their share, identities,
         identities that have a pair within the group, and identities that have a pair across to group 0.
     """
     identity = index["identity"].to_numpy(np.int64)
@@ -137,5 +137,7 @@ def groups_table(
         add("0 (easy)" if number == 0 else f"{number} (hard)", text, group == number, number)
     if noise.any():
         add("-1 (likely noise)", rules.noise.text if rules and rules.noise else "", noise, None)
-    add("-1 (neither)", "", (group == NO_GROUP) & ~noise, None)
+    rest = (group == NO_GROUP) & ~noise
+    if rest.any():
+        add("-1 (neither)", "", rest, None)
     return pd.DataFrame(rows)

@@ -135,7 +135,7 @@ def mine_pairs(
     for number in range(int(group.max(initial=-1)) + 1):
         members = Members(identity, group, number) if number else teacher
         lonely = 0
-        with Progress(f"pairs of group {number}", len(members.identities)) as progress:
+        with Progress(f"pairs of group {number}", len(members.identities), unit="identity") as progress:
             for own, first, second, rng in _candidates(members, teacher, number, rules, seed):
                 progress.advance()
                 if not len(first):

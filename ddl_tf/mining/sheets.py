@@ -38,7 +38,7 @@ class _Part(NamedTuple):
 
 
 def _parts(group: np.ndarray, noise: Optional[np.ndarray]) -> list[_Part]:
-    """Teacher, each student, the noise band if there is one, and the rest."""
+    """Teacher, each student, the noise band if there is one, and the rest if there is any."""
     group = np.asarray(group)
     noisy = np.zeros(len(group), bool) if noise is None else np.asarray(noise, bool)
     if len(noisy) != len(group):
@@ -50,7 +50,8 @@ def _parts(group: np.ndarray, noise: Optional[np.ndarray]) -> list[_Part]:
         parts.append(_Part(f"hard (group {k})", colour, np.flatnonzero((group == k) & ~noisy)))
     if noise is not None:
         parts.append(_Part("noise", NOISE, np.flatnonzero(noisy)))
-    return [*parts, _Part("none (group -1)", NONE, np.flatnonzero((group < 0) & ~noisy))]
+    rest = np.flatnonzero((group < 0) & ~noisy)
+    return [*parts, _Part("none (group -1)", NONE, rest)] if len(rest) else parts
 
 
 def _short(value: Any) -> str:

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ddl_tf.data.sampling import StreamSampler, StreamSizes
+from ddl_tf.data.pools import StoredPairs
+from ddl_tf.data.sampling import Mined, StreamSampler, StreamSizes
 from ddl_tf.errors import InputError
 
 
@@ -167,3 +168,123 @@ def test_bad_sizes_are_named():
         StreamSizes(per_group=-1)
     with pytest.raises(InputError, match="must have rows"):
         StreamSizes()
+
+
+def stored_pairs(index, rng, per_identity=3):
+    """Random pairs of every identity and group, as `mine pairs` stores them."""
+    parts = []
+    for (_, group), rows in index.groupby(["identity", "group"]):
+        for _ in range(per_identity):
+            parts.append((group, *rng.choice(rows.index.to_numpy(), 2, replace=False)))
+    return StoredPairs(*map(np.array, zip(*parts)))
+
+
+def test_stored_pairs_are_drawn_instead_of_random_ones(index):
+    pairs = stored_pairs(index, np.random.default_rng(0))
+    there = {(group, *sorted(pair)) for group, *pair in zip(*(column.tolist() for column in pairs))}
+    sampler = StreamSampler(index, PAPER, pairs=pairs)
+    drawn = set()
+    for step in range(60):
+        rows = sampler.rows(step)
+        for group in (0, 1):
+            own = (rows.group == group) & (rows.label < 0)
+            for identity in set(rows.identity[own]):
+                drawn.add((group, *sorted(rows.record[own & (rows.identity == identity)].tolist())))
+    assert drawn <= there
+    assert len(drawn) > 0.8 * len(there)
+
+
+def test_a_group_without_stored_pairs_is_said(index):
+    pairs = stored_pairs(index, np.random.default_rng(0))
+    teacher = StoredPairs(*(column[pairs.group == 0] for column in pairs))
+    with pytest.raises(InputError, match="group 1 has no stored positive pair"):
+        StreamSampler(index, PAPER, pairs=teacher)
+
+
+def test_shared_identities_are_in_the_pairs_of_all_groups():
+    sampler = StreamSampler(make_index(students=2), StreamSizes(pairs_per_group=5, shared_identities=True))
+    seen = set()
+    for step in range(30):
+        rows = sampler.rows(step)
+        of_group = [set(rows.identity[rows.group == group]) for group in (0, 1, 2)]
+        assert of_group[0] == of_group[1] == of_group[2]
+        assert len(of_group[0]) == 5
+        seen |= of_group[0]
+    assert len(seen) == 30
+
+
+def test_a_made_student_has_the_teacher_s_images(index):
+    easy = index[index["group"] == 0].reset_index(drop=True)
+    sampler = StreamSampler(easy, StreamSizes(per_group=4, pairs_per_group=3, made_student=True))
+    assert sampler.groups == [0, 1]
+    for step in range(10):
+        rows = sampler.rows(step)
+        assert (rows.group == 1).sum() == (rows.group == 0).sum() == 10
+        np.testing.assert_array_equal(easy["identity"].to_numpy()[rows.record], rows.identity)
+
+
+def nearest_by_number(identities, count):
+    """Neighbours of an identity are the next numbers."""
+    return (np.arange(identities)[:, None] + np.arange(1, count + 1)) % identities
+
+
+def test_confusable_identities_come_in_clusters(index):
+    neighbours = nearest_by_number(30, 8)
+    sizes = StreamSizes(per_group=8, pairs_per_group=4, confusable=4)
+    sampler = StreamSampler(index, sizes, neighbours=lambda step: neighbours)
+    alone = StreamSampler(index, StreamSizes(per_group=8, pairs_per_group=4))
+
+    def neighbours_in_batch(rows):
+        """How many identities of a group's rows have the next one beside them, naively."""
+        found = 0
+        for group in (0, 1):
+            here = set(rows.identity[rows.group == group])
+            found += sum((identity + 1) % 30 in here for identity in here)
+        return found
+
+    clustered = [neighbours_in_batch(sampler.rows(step)) for step in range(30)]
+    random = [neighbours_in_batch(alone.rows(step)) for step in range(30)]
+    assert np.mean(clustered) > 1.5 * np.mean(random)
+    for step in range(30):
+        rows = sampler.rows(step)
+        for group in (0, 1):
+            mine = rows.group == group
+            classified, pairs = rows.identity[mine & (rows.label >= 0)], rows.identity[mine & (rows.label < 0)]
+            assert len(set(classified)) == len(classified) == 8
+            assert len(set(pairs)) == 4
+            assert not set(pairs) & set(classified)
+
+
+def test_confusable_identities_are_drawn_as_often_as_others():
+    """The first of a cluster is drawn evenly, so with symmetric neighbours every identity is."""
+    index = pd.DataFrame({"identity": np.arange(20), "group": 0})
+    neighbours = nearest_by_number(20, 3)
+    sampler = StreamSampler(index, StreamSizes(per_group=4, confusable=2), neighbours=lambda step: neighbours)
+    counts = np.bincount(np.concatenate([sampler.rows(step).identity for step in range(2000)]))
+    assert np.all(np.abs(counts - 400) < 6 * np.sqrt(400))
+
+
+def test_what_training_mined_is_drawn_from_its_step_on(index):
+    other = 1 - index["group"].to_numpy()
+    mined = [
+        None,
+        Mined(1, other, None),
+        Mined(2, index["group"].to_numpy(), stored_pairs(index, np.random.default_rng(1))),
+    ]
+    sampler = StreamSampler(index, PAPER, mined=lambda step: mined[step // 10])
+    group = index["group"].to_numpy()
+    # Threads may ask for the steps of two periods in turn.
+    for step in (0, 10, 9, 19, 20, 12, 29):
+        rows = sampler.rows(step)
+        expected = other if step // 10 == 1 else group
+        np.testing.assert_array_equal(expected[rows.record], rows.group)
+    plain = StreamSampler(index, PAPER)
+    np.testing.assert_array_equal(sampler.rows(5).record, plain.rows(5).record)
+
+
+def test_bad_options_are_named(index):
+    with pytest.raises(InputError, match="confusable must be at least 1"):
+        StreamSizes(per_group=1, confusable=0)
+    apart = index.assign(group=(index["identity"] % 2))
+    with pytest.raises(InputError, match="no identity has positive pairs in every group"):
+        StreamSampler(apart, StreamSizes(pairs_per_group=2, shared_identities=True))

@@ -1,0 +1,182 @@
+"""The commands of mining, as a user gives them."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ddl_tf import mine
+from ddl_tf.data.store import Faces
+from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
+from ddl_tf.errors import InputError
+from ddl_tf.mining.pairs import DROPPED_PAIRS, read_pairs
+from ddl_tf.mining.quality import QUALITY_COLUMNS
+from ddl_tf.models import build_recognizer, save_checkpoint
+
+
+@pytest.fixture
+def data(tmp_path):
+    prepare_synthetic(
+        SyntheticSettings(
+            output=str(tmp_path / "faces"), identities=6, images_per_identity=8, test_identities=0, image_size=32
+        )
+    )
+    return str(tmp_path / "faces" / "train")
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    model = build_recognizer("plain_small", 6, embedding_size=8, input_shape=(32, 32, 3))
+    save_checkpoint(model, tmp_path / "model.keras")
+    return str(tmp_path / "model.keras")
+
+
+def run(name, **settings):
+    function, settings_class = mine.COMMANDS[name]
+    function(settings_class(**settings))
+
+
+def group_of(data):
+    return Faces([data]).index["group"].to_numpy()
+
+
+def is_png(path):
+    return path.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_rules_as_a_user_meets_them(data, tmp_path):
+    command = [sys.executable, "-m", "ddl_tf.mine", "rules", f"--data={data}", "--easy=abs(yaw) < 25"]
+    command += [
+        "--hard=abs(yaw) > 60",
+        "--hard=resolution_px in (8, 9, 10, 11, 12) and yaw < 1000",
+        "--noise=light < 0.6",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "| 1 (hard) | abs(yaw) > 60 |" in done.stdout
+    index = Faces([data]).index
+    noise, easy, side = index["light"] < 0.6, index["yaw"].abs() < 25, index["yaw"].abs() > 60
+    few = index["resolution_px"].between(8, 12)
+    expected = np.select([noise, easy, side, few], [-1, 0, 1, 2], -1)
+    np.testing.assert_array_equal(index["group"], expected)
+    folder = Path(data) / "mined"
+    assert is_png(folder / "contact_sheet.png")
+    assert is_png(folder / "distributions.png")
+    assert pd.read_csv(folder / "groups.csv")["images"].sum() == len(index)
+    (step,) = json.loads((Path(data) / "dataset.json").read_text())["mined"]
+    assert step["hard"] == ["abs(yaw) > 60", small]
+
+
+def test_quality_measures_and_groups(data, capsys, tmp_path):
+    before = group_of(data)
+    run("quality", data=[data])
+    assert "| measured_brightness | 48 |" in capsys.readouterr().out
+    index = Faces([data]).index
+    assert index[list(QUALITY_COLUMNS)].notna().all().all()
+    np.testing.assert_array_equal(index["group"], before)
+    assert not (Path(data) / "mined" / "quality.partial").exists()
+    dark = "measured_brightness < quantile(measured_brightness, 0.25)"
+    run("quality", data=[data], easy=f"not {dark}", hard=[dark], plots=str(tmp_path / "plots"))
+    expected = index["measured_brightness"] < index["measured_brightness"].quantile(0.25)
+    np.testing.assert_array_equal(group_of(data), expected.astype(int))
+    assert is_png(tmp_path / "plots" / "contact_sheet.png")
+
+
+def test_the_pose_is_measured_where_there_are_landmarks(data):
+    from ddl_tf.mining.columns import write_columns
+    from ddl_tf.mining.pose import ARCFACE_TEMPLATE, LANDMARK_COLUMNS
+
+    faces = Faces([data])
+    points = np.tile(ARCFACE_TEMPLATE.ravel(), [len(faces), 1])
+    # The nose goes to the image's right.
+    points[::2, 4] += 12
+    write_columns(faces, dict(zip(LANDMARK_COLUMNS, points.T)), {"command": "test"})
+    run("quality", data=[data])
+    yaw = Faces([data]).index["measured_yaw"].to_numpy()
+    assert (yaw[::2] > 15).all()
+    assert (abs(yaw[1::2]) < 3).all()
+
+
+@pytest.mark.parametrize("centers", ["mean", "head"])
+def test_a_model_s_view_groups_with_a_band_of_noise(data, checkpoint, centers):
+    run(
+        "model",
+        data=[data],
+        model=checkpoint,
+        centers=centers,
+        easy="center_margin > quantile(center_margin, 0.6)",
+        hard=["center_margin < quantile(center_margin, 0.4)"],
+        noise="center_margin < quantile(center_margin, 0.1)",
+    )
+    index = Faces([data]).index
+    margin = index["center_margin"]
+    group = index["group"]
+    assert (margin[group == 0] > margin.quantile(0.6)).all()
+    assert (margin[margin < margin.quantile(0.1)].index.map(group) == -1).all()
+    assert set(group) == {-1, 0, 1}
+    assert ("target_logit" in index) == (centers == "head")
+
+
+def test_pairs_are_stored_for_training(data, checkpoint, capsys):
+    run("pairs", data=[data], model=checkpoint, across=True, per_identity=3)
+    table = capsys.readouterr().out
+    faces = Faces([data])
+    pairs = read_pairs(faces)
+    assert f"| 1 | {(pairs.group == 1).sum()} |" in table
+    group, identity = faces.index["group"].to_numpy(), faces.index["identity"].to_numpy()
+    np.testing.assert_array_equal(identity[pairs.first], identity[pairs.second])
+    assert set(group[pairs.second]) == {0}
+    assert (np.bincount(identity[pairs.first][pairs.group == 1]) <= 3).all()
+    assert (Path(data) / DROPPED_PAIRS).exists()
+
+
+def test_degraded_students(data, tmp_path, capsys):
+    output = str(tmp_path / "degraded")
+    run("degrade", data=[data], output=output, student=["resolution:8", "light:0.3+jpeg:20-40"], seed=3)
+    made, source = Faces([output]), Faces([data])
+    easy = source.index["group"].eq(0).sum()
+    np.testing.assert_array_equal(made.index["group"], np.tile([0, 1, 2], easy))
+    assert (made.index["resolution_px"][made.index["group"] == 1] == 8).all()
+    assert made.index["jpeg_quality"][made.index["group"] == 2].between(20, 40).all()
+    first = made.index["source_row"].iloc[0]
+    assert made.read(np.array([0])) == source.read(np.array([first]))
+    assert made.image(2).mean() < 0.5 * made.image(0).mean()
+    assert is_png(Path(output) / "mined" / "contact_sheet.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("rules", {"easy": "yaw < 3"}, "go together"),
+        ("rules", {"easy": "yaw < 3", "hard": ["yaw >"]}, "cannot be read"),
+        ("rules", {}, "--easy and --hard are missing"),
+        ("rules", {"easy": "yaww < 3", "hard": ["yaw > 3"]}, "no column 'yaww'"),
+        ("quality", {"noise": "yaw > 3"}, "go together"),
+        ("model", {}, "--model is missing"),
+        ("model", {"model": "nowhere"}, "no model at nowhere"),
+        ("pairs", {"model": "nowhere"}, "no model at nowhere"),
+        ("degrade", {}, "--student are missing"),
+        ("degrade", {"student": ["fog:3"], "output": "x"}, "fog"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_done(data, name, settings, message):
+    with pytest.raises(InputError, match=message):
+        run(name, data=[data], **settings)
+    assert dataclasses.asdict(mine.COMMANDS[name][1](data=[data]))["data"] == [data]
+
+
+def test_no_set():
+    with pytest.raises(InputError, match="--data is missing"):
+        run("quality")
+
+
+def test_nothing_is_written_when_a_group_would_be_empty(data):
+    before = group_of(data)
+    with pytest.raises(InputError, match="fits no image; yaw goes from"):
+        run("rules", data=[data], easy="abs(yaw) < 20", hard=["yaw > 500"])
+    np.testing.assert_array_equal(group_of(data), before)

@@ -25,9 +25,9 @@ def _differences(points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """`[n, dim]` points -> `[n, n, dim]` differences and `[n, n]` distances, without gradient where they are 0."""
     difference = points[tf.newaxis, :, :] - points[:, tf.newaxis, :]
     squared = tf.reduce_sum(tf.square(difference), axis=2)
-    apart = squared > 1e-12
+    coincide = squared <= 1e-12
     # The inner tf.where keeps the infinite slope of the root at 0 out of the gradient.
-    return difference, tf.where(apart, tf.sqrt(tf.where(apart, squared, 1.0)), 0.0)
+    return difference, tf.where(coincide, 0.0, tf.sqrt(tf.where(coincide, 1.0, squared)))
 
 
 def rkd_distance(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:

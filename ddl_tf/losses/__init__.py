@@ -1,10 +1,14 @@
-"""Distribution Distillation Loss, its parts and metrics, and the margin softmax beside it."""
+"""Distribution Distillation Loss, its parts and metrics, the margin softmax, and the losses it is compared with."""
 
 from ddl_tf.losses.ddl import DDLLoss
 from ddl_tf.losses.distributions import DistributionTerms, distribution_distillation, similarity_distribution
+from ddl_tf.losses.hard_softmax import FocalLoss, OHEMLoss
+from ddl_tf.losses.histogram import HistogramLoss, probability_of_reverse
 from ddl_tf.losses.metrics import DDLTerm, DistributionOverlap, ExpectationMargin, MarginGap, ddl_metrics
+from ddl_tf.losses.relational import RKDLoss, SPLoss, rkd_angle, rkd_distance, similarity_preserving
 from ddl_tf.losses.similarities import group_similarities
 from ddl_tf.losses.softmax import LabelledAccuracy, MarginSoftmaxLoss
+from ddl_tf.losses.triplet import TripletLoss
 
 __all__ = [
     "DDLLoss",
@@ -12,11 +16,21 @@ __all__ = [
     "DistributionOverlap",
     "DistributionTerms",
     "ExpectationMargin",
+    "FocalLoss",
+    "HistogramLoss",
     "LabelledAccuracy",
     "MarginGap",
     "MarginSoftmaxLoss",
+    "OHEMLoss",
+    "RKDLoss",
+    "SPLoss",
+    "TripletLoss",
     "ddl_metrics",
     "distribution_distillation",
     "group_similarities",
+    "probability_of_reverse",
+    "rkd_angle",
+    "rkd_distance",
     "similarity_distribution",
+    "similarity_preserving",
 ]

@@ -1,11 +1,11 @@
 """Distribution Distillation Loss as a Keras loss."""
 
-from typing import Any, Optional
+from typing import Any
 
 import tensorflow as tf
 
 from ddl_tf.losses.distributions import DistributionTerms, distribution_distillation
-from ddl_tf.losses.replicas import gather_rows
+from ddl_tf.losses.embedding_loss import EmbeddingLoss
 from ddl_tf.losses.similarities import group_similarities
 
 
@@ -29,7 +29,7 @@ def check_distribution_arguments(num_nodes: int, similarity_range: tuple[float, 
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
-class DDLLoss(tf.keras.losses.Loss):
+class DDLLoss(EmbeddingLoss):
     """Pull the similarity distribution of the hard samples towards that of the easy ones.
 
     The rows of a batch belong to groups: 0 is the teacher (easy), 1..K are students (hard), -1 takes no part. For
@@ -80,8 +80,7 @@ class DDLLoss(tf.keras.losses.Loss):
         name: str = "ddl",
         **kwargs: Any,
     ) -> None:
-        # The loss is one number for the whole batch: there is nothing left to reduce.
-        super().__init__(name=name, **kwargs)
+        super().__init__(gather=gather, name=name, **kwargs)
         check_distribution_arguments(num_nodes, similarity_range, bandwidth)
         self.positive_weight = positive_weight
         self.negative_weight = negative_weight
@@ -91,28 +90,6 @@ class DDLLoss(tf.keras.losses.Loss):
         self.bandwidth = bandwidth
         self.positive_threshold = positive_threshold
         self.stop_teacher_gradient = stop_teacher_gradient
-        self.gather = gather
-
-    def __call__(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Optional[tf.Tensor] = None) -> tf.Tensor:
-        """Compute the loss as Keras does; see `call`.
-
-        Args:
-            y_true: as for `call`.
-            y_pred: as for `call`.
-            sample_weight: not supported: a row either belongs to a group or has group -1.
-
-        Returns:
-            `[]` float32.
-
-        Raises:
-            ValueError: if a `sample_weight` is given.
-        """
-        if sample_weight is not None:
-            raise ValueError(
-                "DDLLoss takes no sample_weight: a distribution has no loss per row; give rows that shall take no "
-                "part the group -1"
-            )
-        return super().__call__(y_true, y_pred)
 
     def terms(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> DistributionTerms:
         """Compute the terms of the loss and the distributions behind them.
@@ -124,10 +101,7 @@ class DDLLoss(tf.keras.losses.Loss):
         Returns:
             The terms, over the global batch if `gather` is set.
         """
-        rows, embeddings = tf.cast(y_true, tf.int64), tf.cast(y_pred, tf.float32)
-        if self.gather:
-            rows, embeddings = gather_rows(rows, embeddings)
-        positives, negatives = group_similarities(embeddings, rows[:, 0], rows[:, 1], self.positive_threshold)
+        positives, negatives = group_similarities(*self.global_batch(y_true, y_pred), self.positive_threshold)
         return distribution_distillation(
             positives,
             negatives,
@@ -168,5 +142,4 @@ class DDLLoss(tf.keras.losses.Loss):
             "bandwidth": self.bandwidth,
             "positive_threshold": self.positive_threshold,
             "stop_teacher_gradient": self.stop_teacher_gradient,
-            "gather": self.gather,
         }

@@ -7,8 +7,58 @@ import tensorflow as tf
 from ddl_tf.losses.replicas import global_sum, num_replicas
 
 
+class LabelledRowsLoss(tf.keras.losses.Loss):
+    """Mean of a loss per row over rows that have a label: by default their cross-entropy, over all of them.
+
+    A subclass says what the loss of a row is (`row_losses`), or which rows count (`counted`). The mean is over the
+    global batch, so that replicas with different numbers of counted rows add up to what one device would compute.
+    """
+
+    def row_losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Compute the loss of each row.
+
+        Args:
+            labels: `[batch]` int32, 0 or above; what a row without a label gets is ignored.
+            logits: `[batch, num_classes]` float32.
+
+        Returns:
+            `[batch]` float32.
+        """
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+    def counted(self, losses: tf.Tensor, labelled: tf.Tensor) -> tf.Tensor:
+        """Choose the rows that the mean is over.
+
+        Args:
+            losses: `[batch]` float32, the loss of each row.
+            labelled: `[batch]` bool, whether the row has a label.
+
+        Returns:
+            `[batch]` bool, False where `labelled` is.
+        """
+        del losses
+        return labelled
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Compute the mean loss of the rows that count.
+
+        Args:
+            y_true: `[batch]` or `[batch, 1]` int labels, -1 for none.
+            y_pred: `[batch, num_classes]` logits.
+
+        Returns:
+            `[]` float32; 0 if no row has a label.
+        """
+        labels = tf.reshape(tf.cast(y_true, tf.int32), [-1])
+        losses = self.row_losses(tf.maximum(labels, 0), tf.cast(y_pred, tf.float32))
+        counted = tf.cast(self.counted(losses, labels >= 0), tf.float32)
+        # Keras averages the replicas' losses, so each divides by its even share of the counted rows.
+        share = global_sum(tf.reduce_sum(counted)) / num_replicas()
+        return tf.math.divide_no_nan(tf.reduce_sum(losses * counted), share)
+
+
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
-class MarginSoftmaxLoss(tf.keras.losses.Loss):
+class MarginSoftmaxLoss(LabelledRowsLoss):
     """Cross-entropy over the rows that have a label.
 
     The margin itself is in the head that makes the logits. Rows with the label -1 (pairs that are drawn only for
@@ -34,26 +84,21 @@ class MarginSoftmaxLoss(tf.keras.losses.Loss):
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing!r}")
         self.label_smoothing = label_smoothing
 
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """Compute the mean cross-entropy of the labelled rows.
+    def row_losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Compute the cross-entropy of each row with its smoothed label.
 
         Args:
-            y_true: `[batch]` or `[batch, 1]` int labels, -1 for none.
-            y_pred: `[batch, num_classes]` logits.
+            labels: `[batch]` int32, 0 or above.
+            logits: `[batch, num_classes]` float32.
 
         Returns:
-            `[]` float32; 0 if no row has a label.
+            `[batch]` float32.
         """
-        labels = tf.reshape(tf.cast(y_true, tf.int32), [-1])
-        logits = tf.cast(y_pred, tf.float32)
-        labelled = tf.cast(labels >= 0, tf.float32)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(labels, 0), logits)
-        if self.label_smoothing:
-            to_all = tf.reduce_logsumexp(logits, axis=1) - tf.reduce_mean(logits, axis=1)
-            losses = (1.0 - self.label_smoothing) * losses + self.label_smoothing * to_all
-        # Keras averages the replicas' losses, so each divides by its even share of the labelled rows.
-        share = global_sum(tf.reduce_sum(labelled)) / num_replicas()
-        return tf.math.divide_no_nan(tf.reduce_sum(losses * labelled), share)
+        losses = super().row_losses(labels, logits)
+        if not self.label_smoothing:
+            return losses
+        to_all = tf.reduce_logsumexp(logits, axis=1) - tf.reduce_mean(logits, axis=1)
+        return (1.0 - self.label_smoothing) * losses + self.label_smoothing * to_all
 
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments.

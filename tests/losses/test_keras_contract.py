@@ -10,9 +10,15 @@ from ddl_tf.losses import (
     DDLTerm,
     DistributionOverlap,
     ExpectationMargin,
+    FocalLoss,
+    HistogramLoss,
     LabelledAccuracy,
     MarginGap,
     MarginSoftmaxLoss,
+    OHEMLoss,
+    RKDLoss,
+    SPLoss,
+    TripletLoss,
 )
 
 
@@ -24,14 +30,28 @@ def labels_and_logits():
 
 
 @pytest.mark.parametrize(
-    "make", [DDLLoss, lambda: DDLLoss(order_weight=0.2, bandwidth=0.2, stop_teacher_gradient=True)]
+    "make",
+    [
+        DDLLoss,
+        lambda: DDLLoss(order_weight=0.2, bandwidth=0.2, stop_teacher_gradient=True),
+        lambda: TripletLoss(margin=0.3),
+        lambda: HistogramLoss(num_bins=51),
+        lambda: RKDLoss(distance_weight=1.0, angle_weight=2.0),
+        lambda: SPLoss(stop_teacher_gradient=False),
+    ],
+    ids=["ddl", "ddl with arguments", "triplet", "histogram", "rkd", "sp"],
 )
-def test_ddl(make, tmp_path, two_replicas):
+def test_losses_on_embeddings(make, tmp_path, two_replicas):
     check_loss(make, *make_batch(identities=3, rows=2), tmp_path, two_replicas)
 
 
-def test_margin_softmax(tmp_path, two_replicas):
-    check_loss(lambda: MarginSoftmaxLoss(0.1), *labels_and_logits(), tmp_path, two_replicas)
+@pytest.mark.parametrize(
+    "make",
+    [lambda: MarginSoftmaxLoss(0.1), lambda: FocalLoss(gamma=1.5), lambda: OHEMLoss(keep_fraction=0.4)],
+    ids=["margin softmax", "focal", "ohem"],
+)
+def test_losses_on_logits(make, tmp_path, two_replicas):
+    check_loss(make, *labels_and_logits(), tmp_path, two_replicas)
 
 
 def test_labelled_accuracy(two_replicas):

@@ -1,0 +1,119 @@
+"""Softmax losses that look at the hard rows more: focal loss, and online hard example mining."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from ddl_tf.losses.replicas import gather_rows
+from ddl_tf.losses.softmax import LabelledRowsLoss
+
+
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class FocalLoss(LabelledRowsLoss):
+    """Cross-entropy that counts a row the less, the more probable its label already is.
+
+    The loss of a row is (1 - p)^gamma times its cross-entropy, p the softmax probability of its label under the
+    head's margin; the mean is over the labelled rows of the global batch.
+
+    Args:
+        gamma: how much easy rows are played down; 0 gives the cross-entropy.
+        name: the name of the loss.
+
+    Raises:
+        ValueError: for a negative gamma.
+
+    Example:
+        >>> loss = FocalLoss()(tf.constant([1, -1]), tf.constant([[0.0, 0.0], [5.0, 5.0]]))
+        >>> round(float(loss), 4)
+        0.1733
+
+    References:
+        Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, https://arxiv.org/abs/1708.02002
+    """
+
+    def __init__(self, gamma: float = 2.0, name: str = "focal", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        if not gamma >= 0:
+            raise ValueError(f"gamma must be at least 0, got {gamma!r}")
+        self.gamma = gamma
+
+    def row_losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Compute the focal loss of each row.
+
+        Args:
+            labels: `[batch]` int32, 0 or above.
+            logits: `[batch, num_classes]` float32.
+
+        Returns:
+            `[batch]` float32.
+        """
+        losses = super().row_losses(labels, logits)
+        # 1 - p, exact for small losses too. The bound keeps a power below 1 from an infinite slope at 0.
+        improbable = tf.maximum(-tf.math.expm1(-losses), 1e-12)
+        return tf.pow(improbable, self.gamma) * losses
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns:
+            A dict from which `from_config` makes an equal loss.
+        """
+        return {**super().get_config(), "gamma": self.gamma}
+
+
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class OHEMLoss(LabelledRowsLoss):
+    """Mean cross-entropy of the hardest share of the labelled rows: online hard example mining.
+
+    The rows are chosen anew in every batch by their cross-entropy, among all labelled rows of the global batch: under
+    a distribution strategy the replicas pool their losses, and every row at or above that of the last row kept counts
+    (with equal losses there may be more than the share).
+
+    Args:
+        keep_fraction: the share of the labelled rows that counts, in (0, 1]; the number is rounded, and at least 1.
+        name: the name of the loss.
+
+    Raises:
+        ValueError: for a `keep_fraction` outside of (0, 1].
+
+    Example:
+        >>> logits = tf.constant([[0.0, 9.0], [0.0, 0.0]])
+        >>> round(float(OHEMLoss(keep_fraction=0.5)(tf.constant([1, 1]), logits)), 4)
+        0.6931
+
+    References:
+        Shrivastava et al., "Training Region-based Object Detectors with Online Hard Example Mining", CVPR 2016,
+        https://arxiv.org/abs/1604.03540
+    """
+
+    def __init__(self, keep_fraction: float = 0.5, name: str = "ohem", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        if not 0.0 < keep_fraction <= 1.0:
+            raise ValueError(f"keep_fraction must be above 0 and at most 1, got {keep_fraction!r}")
+        self.keep_fraction = keep_fraction
+
+    def counted(self, losses: tf.Tensor, labelled: tf.Tensor) -> tf.Tensor:
+        """Choose the hardest labelled rows of the global batch.
+
+        Args:
+            losses: `[batch]` float32, the cross-entropy of each row.
+            labelled: `[batch]` bool, whether the row has a label.
+
+        Returns:
+            `[batch]` bool.
+        """
+        (pooled,) = gather_rows(tf.stop_gradient(tf.boolean_mask(losses, labelled)))
+        kept = tf.maximum(tf.round(self.keep_fraction * tf.cast(tf.size(pooled), tf.float32)), 1.0)
+        # The last entry is there where no row has a label.
+        hardest_first = tf.sort(tf.concat([pooled, [pooled.dtype.min]], 0), direction="DESCENDING")
+        threshold = hardest_first[tf.cast(kept, tf.int32) - 1]
+        # A loss that is not a number is not below the threshold, and so remains to be seen.
+        return labelled & ~(losses < threshold)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns:
+            A dict from which `from_config` makes an equal loss.
+        """
+        return {**super().get_config(), "keep_fraction": self.keep_fraction}

@@ -1,0 +1,262 @@
+"""Distillation of the relations between identities: relational (RKD) and similarity-preserving (SP)."""
+
+import abc
+from typing import Any
+
+import tensorflow as tf
+
+from ddl_tf.losses.embedding_loss import EmbeddingLoss
+from ddl_tf.losses.matching import sum_over_students
+
+
+def _mean_over_points(values: tf.Tensor, points: tf.Tensor, least: int) -> tf.Tensor:
+    """Mean of `[n, ..., n]` values that relate `[n, dim]` points; 0 if there are fewer points than `least`."""
+    mean = tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.size(values), tf.float32))
+    return tf.where(tf.shape(points)[0] >= least, mean, 0.0)
+
+
+def _smooth_l1(difference: tf.Tensor) -> tf.Tensor:
+    """The Huber loss of slope 1, element by element."""
+    size = tf.abs(difference)
+    return tf.where(size < 1.0, 0.5 * tf.square(difference), size - 0.5)
+
+
+def _differences(points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """`[n, dim]` points -> `[n, n, dim]` differences and `[n, n]` distances, without gradient where they are 0."""
+    difference = points[tf.newaxis, :, :] - points[:, tf.newaxis, :]
+    squared = tf.reduce_sum(tf.square(difference), axis=2)
+    coincide = squared <= 1e-12
+    # The inner tf.where keeps the infinite slope of the root at 0 out of the gradient.
+    return difference, tf.where(coincide, 0.0, tf.sqrt(tf.where(coincide, 1.0, squared)))
+
+
+def rkd_distance(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
+    """Compare the distances between the teacher's points with those between the student's.
+
+    On each side the distances are divided by their mean over all pairs of different points; the loss is the mean over
+    all n^2 pairs of the smooth L1 of their differences.
+
+    Args:
+        teacher: `[n, dim]` points.
+        student: `[n, student_dim]` points of the same identities, row by row.
+
+    Returns:
+        `[]` float32; 0 for fewer than 2 points.
+
+    Example:
+        >>> points = tf.constant([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+        >>> float(rkd_distance(points, 3.0 * points)) < 1e-6
+        True
+
+    References:
+        Park et al., "Relational Knowledge Distillation", CVPR 2019, https://arxiv.org/abs/1904.05068, section 3.2.1.
+    """
+
+    def relative(points: tf.Tensor) -> tf.Tensor:
+        _, distances = _differences(tf.cast(points, tf.float32))
+        count = tf.cast(tf.size(distances) - tf.shape(distances)[0], tf.float32)
+        mean = tf.math.divide_no_nan(tf.reduce_sum(distances), count)
+        return tf.math.divide_no_nan(distances, mean)
+
+    return _mean_over_points(_smooth_l1(relative(student) - relative(teacher)), teacher, least=2)
+
+
+def rkd_angle(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
+    """Compare the angles that the teacher's points form with those that the student's form.
+
+    The angle at point i to the points j and k is taken as its cosine; the loss is the mean over all n^3 triples of
+    the smooth L1 of the differences. A triple with a point that coincides with i has the cosine 0.
+
+    Args:
+        teacher: `[n, dim]` points.
+        student: `[n, student_dim]` points of the same identities, row by row.
+
+    Returns:
+        `[]` float32; 0 for fewer than 3 points.
+
+    Example:
+        >>> points = tf.constant([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+        >>> float(rkd_angle(points, 3.0 * points)) < 1e-6
+        True
+
+    References:
+        Park et al., "Relational Knowledge Distillation", CVPR 2019, https://arxiv.org/abs/1904.05068, section 3.2.2.
+    """
+
+    def cosines(points: tf.Tensor) -> tf.Tensor:
+        difference, distances = _differences(tf.cast(points, tf.float32))
+        direction = tf.math.divide_no_nan(difference, distances[:, :, tf.newaxis])
+        return tf.matmul(direction, direction, transpose_b=True)
+
+    return _mean_over_points(_smooth_l1(cosines(student) - cosines(teacher)), teacher, least=3)
+
+
+def similarity_preserving(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
+    """Compare the similarity matrix of the teacher's points with that of the student's.
+
+    The similarities are inner products; each row of the `[n, n]` matrix is scaled to length 1. The loss is the
+    squared Frobenius norm of the difference, divided by n^2.
+
+    Args:
+        teacher: `[n, dim]` points.
+        student: `[n, student_dim]` points of the same identities, row by row.
+
+    Returns:
+        `[]` float32; 0 for fewer than 2 points.
+
+    Example:
+        >>> points = tf.constant([[0.0, 2.0], [1.0, 1.0]])
+        >>> float(similarity_preserving(points, 3.0 * points)) < 1e-6
+        True
+
+    References:
+        Tung and Mori, "Similarity-Preserving Knowledge Distillation", ICCV 2019, https://arxiv.org/abs/1907.09682
+    """
+
+    def similarities(points: tf.Tensor) -> tf.Tensor:
+        points = tf.cast(points, tf.float32)
+        return tf.math.l2_normalize(tf.matmul(points, points, transpose_b=True), axis=1)
+
+    return _mean_over_points(tf.square(similarities(student) - similarities(teacher)), teacher, least=2)
+
+
+class _RelationalLoss(EmbeddingLoss):
+    """A loss on matched points of teacher and students; subclasses define `relation`."""
+
+    def __init__(self, gather: bool, stop_teacher_gradient: bool, name: str, **kwargs: Any) -> None:
+        super().__init__(gather=gather, name=name, **kwargs)
+        self.stop_teacher_gradient = stop_teacher_gradient
+
+    @abc.abstractmethod
+    def relation(self, teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
+        """Compute the loss of one student: `[n, dim]` matched points of each, n may be 0 -> `[]`."""
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Compute the loss of a batch.
+
+        Args:
+            y_true: `[batch, 2]` int: identity and group of each row.
+            y_pred: `[batch, dim]` float: embeddings, not necessarily normalised.
+
+        Returns:
+            `[]` float32: the sum over the students.
+        """
+        return sum_over_students(self.relation, *self.global_batch(y_true, y_pred), self.stop_teacher_gradient)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns:
+            A dict from which `from_config` makes an equal loss.
+        """
+        return {**super().get_config(), "stop_teacher_gradient": self.stop_teacher_gradient}
+
+
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class RKDLoss(_RelationalLoss):
+    """Relational distillation: the identities of a student lie to each other as those of the teacher do.
+
+    Teacher and student are the easy and the hard samples of one network. For each identity in both groups the mean of
+    the normalised embeddings of its rows is taken on either side; `rkd_distance` and `rkd_angle` compare the two sets
+    of points, and the students' losses are added up. Fewer than 2 common identities (3 for the angles) count 0.
+
+    Args:
+        distance_weight: weight of the distances.
+        angle_weight: weight of the angles.
+        gather: whether replicas pool their rows before identities are matched.
+        stop_teacher_gradient: whether the teacher is a constant.
+        name: the name of the loss.
+
+    Raises:
+        ValueError: for a negative weight.
+
+    Example:
+        >>> rows = tf.constant([[0, 0], [1, 0], [2, 0], [0, 1], [1, 1], [2, 1]])
+        >>> easy = tf.constant([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+        >>> float(RKDLoss()(rows, tf.concat([easy, 3.0 * easy], 0))) < 1e-6
+        True
+
+    References:
+        Park et al., "Relational Knowledge Distillation", CVPR 2019, https://arxiv.org/abs/1904.05068
+    """
+
+    def __init__(
+        self,
+        distance_weight: float = 25.0,
+        angle_weight: float = 50.0,
+        gather: bool = True,
+        stop_teacher_gradient: bool = True,
+        name: str = "rkd",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(gather, stop_teacher_gradient, name, **kwargs)
+        for argument, value in (("distance_weight", distance_weight), ("angle_weight", angle_weight)):
+            if not value >= 0:
+                raise ValueError(f"{argument} must be at least 0, got {value!r}")
+        self.distance_weight = distance_weight
+        self.angle_weight = angle_weight
+
+    def relation(self, teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
+        """Compute the loss of one student.
+
+        Args:
+            teacher: `[n, dim]` points of the teacher.
+            student: `[n, dim]` points of the student, of the same identities.
+
+        Returns:
+            `[]` float32.
+        """
+        return self.distance_weight * rkd_distance(teacher, student) + self.angle_weight * rkd_angle(teacher, student)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns:
+            A dict from which `from_config` makes an equal loss.
+        """
+        return {
+            **super().get_config(),
+            "distance_weight": self.distance_weight,
+            "angle_weight": self.angle_weight,
+        }
+
+
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class SPLoss(_RelationalLoss):
+    """Similarity-preserving distillation: identities are as similar in a student as they are in the teacher.
+
+    Teacher and student are the easy and the hard samples of one network. For each identity in both groups the mean of
+    the normalised embeddings of its rows is taken on either side; `similarity_preserving` compares the two sets of
+    points, and the students' losses are added up. Fewer than 2 common identities count 0.
+
+    Args:
+        gather: whether replicas pool their rows before identities are matched.
+        stop_teacher_gradient: whether the teacher is a constant.
+        name: the name of the loss.
+
+    Example:
+        >>> rows = tf.constant([[0, 0], [1, 0], [0, 1], [1, 1]])
+        >>> easy = tf.constant([[1.0, 0.0], [0.0, 1.0]])
+        >>> float(SPLoss()(rows, tf.concat([easy, 3.0 * easy], 0))) < 1e-6
+        True
+
+    References:
+        Tung and Mori, "Similarity-Preserving Knowledge Distillation", ICCV 2019, https://arxiv.org/abs/1907.09682
+    """
+
+    def __init__(
+        self, gather: bool = True, stop_teacher_gradient: bool = True, name: str = "sp", **kwargs: Any
+    ) -> None:
+        super().__init__(gather, stop_teacher_gradient, name, **kwargs)
+
+    def relation(self, teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
+        """Compute the loss of one student.
+
+        Args:
+            teacher: `[n, dim]` points of the teacher.
+            student: `[n, dim]` points of the student, of the same identities.
+
+        Returns:
+            `[]` float32.
+        """
+        return similarity_preserving(teacher, student)

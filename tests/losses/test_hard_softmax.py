@@ -1,0 +1,124 @@
+import naive_losses
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ddl_tf.losses import FocalLoss, MarginSoftmaxLoss, OHEMLoss
+
+
+@pytest.fixture
+def batch():
+    """20 rows with 16 labels, so that a half, a quarter and a sixteenth are whole numbers of rows."""
+    rng = np.random.default_rng(0)
+    labels = np.where(np.arange(20) % 5 == 3, -1, rng.integers(0, 7, 20))
+    return labels, (rng.normal(size=(20, 7)) * 3).astype(np.float32)
+
+
+def loss_and_gradient(loss, labels, logits):
+    logits = tf.convert_to_tensor(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = loss(labels, logits)
+    return float(value), tape.gradient(value, logits).numpy()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 5.0])
+def test_focal_loss_equals_the_naive_twin(batch, gamma):
+    value, gradient = loss_and_gradient(FocalLoss(gamma), *batch)
+    assert value == pytest.approx(naive_losses.focal(*batch, gamma), rel=1e-5)
+    labels, logits = batch
+    for row, column in [(0, 0), (5, labels[5]), (19, 2)]:
+        step = np.zeros(logits.shape)
+        step[row, column] = 1e-6
+        numeric = (
+            naive_losses.focal(labels, logits + step, gamma) - naive_losses.focal(labels, logits - step, gamma)
+        ) / 2e-6
+        assert gradient[row, column] == pytest.approx(numeric, rel=1e-3, abs=1e-6)
+
+
+def test_focal_loss_without_focus_is_the_margin_softmax(batch):
+    value, gradient = loss_and_gradient(FocalLoss(0.0), *batch)
+    expected, expected_gradient = loss_and_gradient(MarginSoftmaxLoss(), *batch)
+    assert value == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(gradient, expected_gradient, atol=1e-7)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.1, 1.0, 2.0])
+def test_focal_loss_is_finite_for_certain_rows(gamma):
+    logits = tf.constant([[80.0, -80.0], [-80.0, 80.0], [1e4, 0.0], [0.0, 1e4]])
+    value, gradient = loss_and_gradient(FocalLoss(gamma), tf.zeros([4], tf.int32), logits)
+    assert value == pytest.approx((160.0 + 1e4) / 4)
+    assert np.all(np.isfinite(gradient))
+
+
+@pytest.mark.parametrize("fraction, kept", [(1.0, 16), (0.5, 8), (0.25, 4), (0.0625, 1), (0.3, 5), (0.001, 1)])
+def test_ohem_equals_the_naive_twin(batch, fraction, kept):
+    value, gradient = loss_and_gradient(OHEMLoss(fraction), *batch)
+    assert value == pytest.approx(naive_losses.ohem(*batch, kept), rel=1e-5)
+    rows = np.any(gradient != 0, axis=1)
+    assert rows.sum() == kept
+    assert not rows[batch[0] < 0].any()
+
+
+def test_ohem_keeps_the_ties_of_the_last_row():
+    logits = tf.constant([[0.0, 3.0], [0.0, 0.0], [0.0, 0.0], [9.0, 0.0]])
+    labels = tf.zeros([4], tf.int32)
+    hard, tied = np.log(1 + np.exp(3.0)), np.log(2.0)
+    assert float(OHEMLoss(0.5)(labels, logits)) == pytest.approx((hard + 2 * tied) / 3, rel=1e-6)
+    assert float(OHEMLoss(0.25)(labels, logits)) == pytest.approx(hard, rel=1e-6)
+
+
+def test_ohem_shows_a_loss_that_is_not_a_number(batch):
+    labels, logits = batch
+    logits[4] = np.nan
+    assert labels[4] >= 0
+    assert np.isnan(float(OHEMLoss(0.25)(labels, logits)))
+    assert np.isnan(float(OHEMLoss(0.25)(labels, np.full_like(logits, np.nan))))
+
+
+@pytest.mark.parametrize("make", [FocalLoss, OHEMLoss])
+@pytest.mark.parametrize("rows", [0, 5])
+def test_no_labelled_row_gives_zero_loss_and_gradient(make, rows):
+    value, gradient = loss_and_gradient(make(), tf.fill([rows], -1), tf.ones([rows, 3]))
+    assert value == 0.0
+    assert not gradient.any()
+
+
+@pytest.mark.parametrize("make", [FocalLoss, lambda **arguments: OHEMLoss(0.25, **arguments)])
+@pytest.mark.parametrize("rows_of_the_first_replica", [10, 13, 20])
+def test_two_replicas_equal_one_device(two_replicas, batch, make, rows_of_the_first_replica):
+    labels, logits = batch
+    logits[:10] *= 0.1  # the hardest rows are not spread evenly
+    expected, expected_gradient = loss_and_gradient(make(), labels, logits)
+    parts = [slice(0, rows_of_the_first_replica), slice(rows_of_the_first_replica, None)]
+
+    def distributed(values):
+        return two_replicas.experimental_distribute_values_from_function(
+            lambda context: tf.constant(values[parts[context.replica_id_in_sync_group]])
+        )
+
+    def replica(labels, logits):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            loss = make(reduction="sum")(labels, logits)
+            scaled = loss / 2  # Keras divides by the number of replicas and sums the gradients.
+        return loss, tape.gradient(scaled, logits)
+
+    step = tf.function(lambda labels, logits: two_replicas.run(replica, (labels, logits)))
+    losses, gradients = step(distributed(labels), distributed(logits))
+    assert np.mean([float(loss) for loss in losses.values]) == pytest.approx(expected, rel=1e-5)
+    gradient = np.concatenate([g.numpy() for g in gradients.values])
+    np.testing.assert_allclose(gradient, expected_gradient, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: FocalLoss(-1.0), "gamma.*-1"),
+        (lambda: OHEMLoss(0.0), r"keep_fraction.*0\.0"),
+        (lambda: OHEMLoss(1.5), r"keep_fraction.*1\.5"),
+    ],
+)
+def test_bad_arguments_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import naive_losses
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_ddl import make_batch
+
+from ddl_tf.losses import HistogramLoss, probability_of_reverse
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "loss_golden.npz"
+
+
+@pytest.mark.parametrize("case", ["fine", "coarse", "one positive"])
+def test_equals_the_authors_code(case):
+    golden = np.load(GOLDEN)
+    similarities, same, num_bins, loss, gradient = (
+        golden[f"histogram/{case}/{key}"] for key in ("similarities", "same", "num_bins", "loss", "gradient")
+    )
+    variables = [tf.Variable(similarities[mask].astype(np.float32)) for mask in (same, ~same)]
+    with tf.GradientTape() as tape:
+        value = probability_of_reverse(*variables, num_bins=int(num_bins))
+    np.testing.assert_allclose(value, loss, rtol=1e-5)
+    found = np.concatenate([part.numpy() for part in tape.gradient(value, variables)])
+    np.testing.assert_allclose(found, gradient, atol=1e-5 * np.abs(gradient).max())
+
+
+@pytest.mark.parametrize("num_bins", [2, 3, 50, 201])
+def test_equals_the_naive_twin(num_bins):
+    rng = np.random.default_rng(0)
+    positives, negatives = rng.uniform(-1, 1, 20), rng.uniform(-1, 1, 30)
+    found = float(probability_of_reverse(positives, negatives, num_bins))
+    assert found == pytest.approx(naive_losses.probability_of_reverse(positives, negatives, num_bins), rel=1e-4)
+
+
+def test_many_bins_give_the_share_of_wrongly_ordered_pairs():
+    rng = np.random.default_rng(0)
+    positives, negatives = rng.normal(0.4, 0.2, 100).clip(-1, 1), rng.normal(0.1, 0.2, 150).clip(-1, 1)
+    exact = np.mean(negatives[:, None] >= positives[None, :])
+    assert float(probability_of_reverse(positives, negatives, 20001)) == pytest.approx(exact, abs=1e-3)
+
+
+def test_a_cosine_just_above_one_counts_as_one():
+    above = tf.Variable([1.0000001, 1.0])
+    with tf.GradientTape() as tape:
+        value = probability_of_reverse(above, [1.0], 11)
+    assert float(value) == pytest.approx(1.0, abs=1e-5)
+    np.testing.assert_allclose(*tape.gradient(value, above).numpy())
+
+
+def test_nothing_to_compare_is_zero():
+    assert float(probability_of_reverse([], [0.5])) == float(probability_of_reverse([0.5], [])) == 0.0
+
+
+def test_number_of_bins_and_identities_count_as_the_twin_says():
+    y_true, y_pred = make_batch(groups=3)
+    expected = naive_losses.histogram_loss(y_pred.astype(np.float64), y_true[:, 0], num_bins=7)
+    assert float(HistogramLoss(num_bins=7)(y_true, y_pred)) == pytest.approx(expected, rel=1e-5)
+    assert float(HistogramLoss(num_bins=7)(y_true * [1, 0], y_pred)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_bad_number_of_bins_is_named():
+    with pytest.raises(ValueError, match=r"num_bins.*1"):
+        HistogramLoss(num_bins=1)

@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import naive_losses
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_ddl import loss_and_gradient, make_batch
+
+from ddl_tf.losses import RKDLoss, SPLoss, rkd_angle, rkd_distance, similarity_preserving
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "loss_golden.npz"
+RELATIONS = {
+    "rkd_distance": rkd_distance,
+    "rkd_angle": rkd_angle,
+    "weighted_rkd": RKDLoss().relation,
+    "similarity_preserving": similarity_preserving,
+}
+NAIVE = {
+    rkd_distance: naive_losses.rkd_distance,
+    rkd_angle: naive_losses.rkd_angle,
+    similarity_preserving: naive_losses.similarity_preserving,
+}
+every_relation = pytest.mark.parametrize("relation", NAIVE)
+
+
+def of_student(relation, teacher, student):
+    student = tf.Variable(student, dtype=tf.float32)
+    with tf.GradientTape() as tape:
+        value = relation(tf.constant(teacher, tf.float32), student)
+    return float(value), tape.gradient(value, student).numpy()
+
+
+@pytest.mark.parametrize("name", RELATIONS)
+@pytest.mark.parametrize("case", ["few", "some", "wider"])
+def test_equals_the_authors_code(case, name):
+    golden = np.load(GOLDEN)
+    inputs, value, expected = (
+        [golden[f"relational/{case}/{key}"] for key in keys]
+        for keys in (("teacher", "student"), (name,), (f"{name}_gradient",))
+    )
+    found, gradient = of_student(RELATIONS[name], *inputs)
+    assert found == pytest.approx(value[0], rel=1e-5)
+    np.testing.assert_allclose(gradient, expected[0], atol=1e-5 * np.abs(expected[0]).max())
+
+
+@every_relation
+@pytest.mark.parametrize("points", [0, 1, 2, 3, 6])
+def test_equals_the_naive_twin(relation, points):
+    rng = np.random.default_rng(points)
+    teacher, student = rng.normal(size=(points, 5)), rng.normal(size=(points, 5))
+    found, gradient = of_student(relation, teacher, student)
+    assert found == pytest.approx(NAIVE[relation](teacher, student), rel=1e-5)
+    # Two points have one distance, which is its own mean, and no angle.
+    assert gradient.any() == (points >= (2 if relation is similarity_preserving else 3))
+
+
+@every_relation
+@pytest.mark.parametrize("scale", [0.01, 7.0])
+def test_relations_do_not_depend_on_the_scale(relation, scale):
+    rng = np.random.default_rng(0)
+    teacher, student = rng.normal(size=(2, 6, 5))
+    expected, _ = of_student(relation, teacher, student)
+    assert of_student(relation, scale * teacher, student)[0] == pytest.approx(expected, rel=1e-4)
+    assert of_student(relation, teacher, scale * student)[0] == pytest.approx(expected, rel=1e-4)
+
+
+@every_relation
+def test_points_that_coincide(relation):
+    """Some, then all: of the student, of the teacher."""
+    rng = np.random.default_rng(0)
+    teacher, student = rng.normal(size=(2, 6, 5))
+    for count in (3, 6):
+        for pair in ((teacher, np.repeat(student[:1], 6, 0)), (np.repeat(teacher[:1], 6, 0), student)):
+            points = [np.concatenate([p[:count], q[count:]]) for p, q in zip(pair, (teacher, student))]
+            value, gradient = of_student(relation, *points)
+            if count < 6:
+                assert value == pytest.approx(NAIVE[relation](*points), rel=1e-4)
+            assert np.isfinite(value)
+            assert np.abs(gradient).max() < 10
+
+
+@pytest.mark.parametrize("loss_class", [RKDLoss, SPLoss])
+def test_teacher_gradient_can_be_let_through(loss_class):
+    y_true, y_pred = make_batch(groups=3)
+    for stop in (True, False):
+        _, gradient = loss_and_gradient(loss_class(stop_teacher_gradient=stop), y_true, y_pred)
+        assert np.any(gradient[y_true[:, 1] > 0] != 0)
+        assert np.any(gradient[y_true[:, 1] == 0] != 0) != stop
+
+
+def test_weights_count_as_the_twin_says():
+    y_true, y_pred = make_batch(groups=3)
+    for weights in ((3.0, 0.0), (0.0, 2.0)):
+        expected = naive_losses.rkd(y_pred.astype(np.float64), *y_true.T, weights)
+        assert float(RKDLoss(*weights)(y_true, y_pred)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_two_common_identities_have_a_distance_but_no_angle():
+    y_true, y_pred = make_batch(identities=3)
+    y_true[(y_true[:, 1] == 1) & (y_true[:, 0] == 2), 0] = 7  # the third identity of the student is another's
+    assert float(RKDLoss(25.0, 0.0)(y_true, y_pred)) == 0.0  # one distance, which is its own mean
+    assert float(RKDLoss(0.0, 50.0)(y_true, y_pred)) == 0.0
+    assert float(SPLoss()(y_true, y_pred)) == pytest.approx(
+        naive_losses.sp(y_pred.astype(np.float64), *y_true.T), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("argument", ["distance_weight", "angle_weight"])
+def test_bad_weights_are_named(argument):
+    with pytest.raises(ValueError, match=f"{argument}.*-1"):
+        RKDLoss(**{argument: -1.0})

@@ -5,8 +5,8 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.losses.distributions import DistributionTerms, distribution_distillation
-from ddl_tf.losses.replicas import gather_rows
 from ddl_tf.losses.similarities import group_similarities
+from ddl_tf.replicas import gather_rows
 
 
 def check_distribution_arguments(num_nodes: int, similarity_range: tuple[float, float], bandwidth: float) -> None:

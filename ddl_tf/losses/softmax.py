@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ddl_tf.losses.replicas import global_sum, num_replicas
+from ddl_tf.replicas import mean_of_rows
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -46,14 +46,11 @@ class MarginSoftmaxLoss(tf.keras.losses.Loss):
         """
         labels = tf.reshape(tf.cast(y_true, tf.int32), [-1])
         logits = tf.cast(y_pred, tf.float32)
-        labelled = tf.cast(labels >= 0, tf.float32)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(labels, 0), logits)
         if self.label_smoothing:
             to_all = tf.reduce_logsumexp(logits, axis=1) - tf.reduce_mean(logits, axis=1)
             losses = (1.0 - self.label_smoothing) * losses + self.label_smoothing * to_all
-        # Keras averages the replicas' losses, so each divides by its even share of the labelled rows.
-        share = global_sum(tf.reduce_sum(labelled)) / num_replicas()
-        return tf.math.divide_no_nan(tf.reduce_sum(losses * labelled), share)
+        return mean_of_rows(losses, labels >= 0)
 
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments.

@@ -75,21 +75,22 @@ class MarginHead(Float32Layer):
     def _centers_shape(self, dim: int) -> tuple[int, ...]:
         return (dim, self.num_classes)
 
-    def add_statistic(self, name: str, start: float) -> tf.Variable:
-        """Make a running statistic: a number that is saved with the head, but not trained.
+    def add_statistic(self, name: str, start: float, shape: tuple[int, ...] = ()) -> tf.Variable:
+        """Make a running statistic: a weight that is saved with the head, but not trained.
 
-        Every replica has its own copy, which needs no exchange: all assign the same number, that of the global batch.
+        Every replica has its own copy, which needs no exchange: all assign the same, that of the global batch.
 
         Args:
             name: of the weight.
             start: its first value.
+            shape: of the weight.
 
         Returns:
-            The weight, `[]` float32.
+            The weight, float32.
         """
         return self.add_weight(
             name=name,
-            shape=(),
+            shape=shape,
             initializer=tf.keras.initializers.Constant(start),
             trainable=False,
             synchronization=tf.VariableSynchronization.ON_READ,

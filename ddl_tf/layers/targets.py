@@ -13,6 +13,7 @@ class Targets:
 
     Attributes:
         labelled: bool `[batch]`, whether the row has a target.
+        classes: int32 `[batch]`, the target; 0 in rows without one.
 
     Example:
         >>> targets = Targets(tf.constant([1, -1]))
@@ -23,7 +24,8 @@ class Targets:
     def __init__(self, labels: tf.Tensor) -> None:
         labels = tf.reshape(tf.cast(labels, tf.int32), [-1])
         self.labelled = labels >= 0
-        self._places = tf.stack([tf.range(tf.shape(labels)[0]), tf.maximum(labels, 0)], axis=1)
+        self.classes = tf.maximum(labels, 0)
+        self._places = tf.stack([tf.range(tf.shape(labels)[0]), self.classes], axis=1)
 
     def take(self, matrix: tf.Tensor) -> tf.Tensor:
         """Read the target's value.

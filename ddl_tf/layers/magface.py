@@ -86,7 +86,9 @@ class MagFace(MarginHead):
         norms = tf.sqrt(tf.clip_by_value(squares, self.l_a**2, self.u_a**2))
         magnitude_loss = self.lambda_g * mean_of_rows(1.0 / norms + norms / self.u_a**2, targets.labelled)
         self.add_loss(magnitude_loss)
-        self.magnitude_loss.update_state(magnitude_loss)
+        # A metric has no state to change while a model is built in the scope of a strategy.
+        if not tf.distribute.in_cross_replica_context():
+            self.magnitude_loss.update_state(magnitude_loss)
         margins = self.l_margin + (self.u_margin - self.l_margin) / (self.u_a - self.l_a) * (norms - self.l_a)
         return targets.put(cosines, angular_margin(targets.take(cosines), margins))
 

@@ -1,19 +1,30 @@
 """The layers of a recognizer beside its backbone: margin heads and embedding necks."""
 
+from ddl_tf.layers.adaface import AdaFace
+from ddl_tf.layers.combined import ArcFace, CombinedMargin, CosFace
+from ddl_tf.layers.curricular import CurricularFace
 from ddl_tf.layers.float32 import Float32Layer
 from ddl_tf.layers.grouped_convolution import GroupedConvolution
-from ddl_tf.layers.margin import ArcFace, CombinedMargin, CosFace, MarginHead
+from ddl_tf.layers.magface import MagFace
+from ddl_tf.layers.margin import MarginHead
 from ddl_tf.layers.neck import BATCH_NORM, DepthwiseNeck, FlattenNeck, PoolNeck
+from ddl_tf.layers.subcenter import SubCenterArcFace
+from ddl_tf.layers.targets import Targets
 
 __all__ = [
     "BATCH_NORM",
+    "AdaFace",
     "ArcFace",
     "CombinedMargin",
     "CosFace",
+    "CurricularFace",
     "DepthwiseNeck",
     "FlattenNeck",
     "Float32Layer",
     "GroupedConvolution",
+    "MagFace",
     "MarginHead",
     "PoolNeck",
+    "SubCenterArcFace",
+    "Targets",
 ]

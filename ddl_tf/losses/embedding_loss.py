@@ -4,7 +4,7 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from ddl_tf.losses.replicas import gather_rows
+from ddl_tf.replicas import gather_rows
 
 
 class EmbeddingLoss(tf.keras.losses.Loss):

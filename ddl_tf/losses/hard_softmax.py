@@ -4,8 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from ddl_tf.losses.replicas import gather_rows
 from ddl_tf.losses.softmax import LabelledRowsLoss
+from ddl_tf.replicas import gather_rows
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")

@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ddl_tf.losses.replicas import global_sum, num_replicas
+from ddl_tf.replicas import mean_of_rows
 
 
 class LabelledRowsLoss(tf.keras.losses.Loss):
@@ -51,10 +51,7 @@ class LabelledRowsLoss(tf.keras.losses.Loss):
         """
         labels = tf.reshape(tf.cast(y_true, tf.int32), [-1])
         losses = self.row_losses(tf.maximum(labels, 0), tf.cast(y_pred, tf.float32))
-        counted = tf.cast(self.counted(losses, labels >= 0), tf.float32)
-        # Keras averages the replicas' losses, so each divides by its even share of the counted rows.
-        share = global_sum(tf.reduce_sum(counted)) / num_replicas()
-        return tf.math.divide_no_nan(tf.reduce_sum(losses * counted), share)
+        return mean_of_rows(losses, self.counted(losses, labels >= 0))
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")

@@ -11,6 +11,7 @@ import tensorflow as tf
 from ddl_tf.errors import InputError
 from ddl_tf.files import write_aside
 from ddl_tf.keras_cv_import import import_keras_cv
+from ddl_tf.layers import MarginHead
 
 _PathLike = Union[str, "os.PathLike[str]"]
 
@@ -97,8 +98,9 @@ def initialise_from(model: tf.keras.Model, path: _PathLike) -> list[str]:
         path: a file that `save_checkpoint` wrote.
 
     Returns:
-        The parts that were copied: "backbone", "neck", and "head" where the checkpoint has one of the same shape
-        (the same number of identities).
+        The parts that were copied: "backbone", "neck", and "head" where the class centers have the same shape (the same
+        number of identities, and of sub-centers). What a head has beside them, such as running statistics, is copied
+        from a head of the same class only.
 
     Raises:
         InputError: if the checkpoint cannot be loaded, or its backbone or neck has other weights.
@@ -108,16 +110,30 @@ def initialise_from(model: tf.keras.Model, path: _PathLike) -> list[str]:
         >>> initialise_from(build_recognizer("plain_small", 20), "/tmp/model.keras")
         ['backbone', 'neck']
     """
-    ours, theirs = ({layer.name: _variables(layer) for layer in m.layers} for m in (model, load_checkpoint(path)))
+    source = load_checkpoint(path)
+    ours, theirs = ({layer.name: layer for layer in m.layers} for m in (model, source))
     parts = ["backbone", "neck"]
+    pairs: list[tuple[tf.Variable, tf.Variable]] = []
     for part in parts:
-        _check_same_shapes(part, ours[part], theirs[part], os.fspath(path))
-    if "head" in ours and "head" in theirs and [v.shape for v in ours["head"]] == [v.shape for v in theirs["head"]]:
-        parts.append("head")
-    for part in parts:
-        for mine, other in zip(ours[part], theirs[part]):
-            mine.assign(other)
+        mine, others = _variables(ours[part]), _variables(theirs[part])
+        _check_same_shapes(part, mine, others, os.fspath(path))
+        pairs += zip(mine, others)
+    if "head" in ours and "head" in theirs:
+        of_head = _pairs_of_heads(ours["head"], theirs["head"])
+        parts += ["head"] if of_head else []
+        pairs += of_head
+    for variable, value in pairs:
+        variable.assign(value)
     return parts
+
+
+def _pairs_of_heads(ours: MarginHead, theirs: MarginHead) -> list[tuple[tf.Variable, tf.Variable]]:
+    """The weights that one head can take from another; none if it has other centers."""
+    if ours.class_centers.shape != theirs.class_centers.shape:
+        return []
+    if type(ours) is type(theirs) and [w.shape for w in ours.weights] == [w.shape for w in theirs.weights]:
+        return list(zip(ours.weights, theirs.weights))
+    return [(ours.class_centers, theirs.class_centers)]
 
 
 def _variables(layer: tf.keras.layers.Layer) -> list[tf.Variable]:

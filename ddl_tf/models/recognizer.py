@@ -1,14 +1,22 @@
 """The recognizer: backbone, neck and margin head as one Keras model."""
 
+import inspect
 from typing import Optional, Union
 
 import tensorflow as tf
 
 from ddl_tf.errors import InputError
-from ddl_tf.layers import ArcFace, CosFace, MarginHead
+from ddl_tf.layers import AdaFace, ArcFace, CosFace, CurricularFace, MagFace, MarginHead, SubCenterArcFace
 from ddl_tf.models.backbones import build_backbone, default_neck
 
-HEADS: dict[str, type[MarginHead]] = {"arcface": ArcFace, "cosface": CosFace}
+HEADS: dict[str, type[MarginHead]] = {
+    "arcface": ArcFace,
+    "cosface": CosFace,
+    "curricularface": CurricularFace,
+    "adaface": AdaFace,
+    "magface": MagFace,
+    "subcenter_arcface": SubCenterArcFace,
+}
 
 
 def _renamed(layer: tf.keras.layers.Layer, name: str) -> tf.keras.layers.Layer:
@@ -30,6 +38,8 @@ def _as_head(head: Union[str, MarginHead], num_classes: int, margin: Optional[fl
         return _renamed(head, "head")
     if head not in HEADS:
         raise InputError(f"unknown head {head!r}: use one of {', '.join(sorted(HEADS))}")
+    if margin is not None and "margin" not in inspect.signature(HEADS[head]).parameters:
+        raise InputError(f"the head {head} has no single margin, got {margin}: leave the margin out")
     margins = {} if margin is None else {"margin": margin}
     try:
         return HEADS[head](num_classes, scale=scale, name="head", **margins)
@@ -99,13 +109,13 @@ def build_recognizer(
     Args:
         backbone: a name, as for `build_backbone`, or a Keras model from an image in [-1, 1] to a feature map.
         num_classes: number of identities.
-        head: `arcface`, `cosface`, or a `MarginHead`, of which a copy is used.
+        head: a name of `HEADS`, or a `MarginHead`, of which a copy is used.
         embedding_size: length of the embedding.
         input_shape: `(height, width, channels)` of the images.
         neck: layer from feature map to embedding, of which a copy is used; by default the one that the backbone is
             published with.
         dropout: share of the features that are dropped while training, for the default neck.
-        margin: of the named head; its own default if not given.
+        margin: of the named head; its own default if not given. `magface` has no single one.
         scale: of the named head.
 
     Returns:

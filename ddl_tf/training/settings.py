@@ -32,7 +32,7 @@ class TrainSettings(VerificationSets):
     embedding_size: int = setting(512, "Length of the embedding.")
     image_size: int = setting(112, "Height and width of the training images, in pixels.")
     head: str = setting("arcface", "Margin head.", choices=tuple(HEADS))
-    margin: Optional[float] = setting(None, "Margin of the head; the head's own default if not given.")
+    margin: Optional[float] = setting(None, "Margin of the head (not of magface); its own default if not given.")
     scale: float = setting(64.0, "Scale of the head's logits.")
     dropout: float = setting(0.0, "Dropout before the embedding.")
     init_checkpoint: Optional[str] = setting(None, "Checkpoint (.keras) or run folder to start from.")

@@ -1,28 +1,35 @@
-import math
+"""What every margin head must do, whatever its margin; the margins themselves have tests of their own."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras_case import check_layer
+from naive_heads import naive_cosine
 
-from ddl_tf.layers import ArcFace, CombinedMargin, CosFace, MarginHead
+from ddl_tf.layers import (
+    AdaFace,
+    ArcFace,
+    CombinedMargin,
+    CosFace,
+    CurricularFace,
+    MagFace,
+    MarginHead,
+    SubCenterArcFace,
+)
+from ddl_tf.losses import MarginSoftmaxLoss
 
 HEADS = {
     "none": lambda **kwargs: MarginHead(7, **kwargs),
     "arcface": lambda **kwargs: ArcFace(7, **kwargs),
     "cosface": lambda **kwargs: CosFace(7, **kwargs),
     "combined": lambda **kwargs: CombinedMargin(7, m1=1.2, m2=0.3, m3=0.1, **kwargs),
+    "curricularface": lambda **kwargs: CurricularFace(7, momentum=0.5, **kwargs),
+    "adaface": lambda **kwargs: AdaFace(7, t_alpha=0.5, **kwargs),
+    "magface": lambda **kwargs: MagFace(7, l_a=0.5, u_a=4.0, lambda_g=2.0, **kwargs),
+    "subcenter": lambda **kwargs: SubCenterArcFace(7, **kwargs),
 }
-MARGINS = [
-    (1.0, 0.5, 0.0),
-    (1.0, 1.2, 0.0),
-    (1.0, 0.0, 0.35),
-    (1.0, 3.0, 0.0),
-    (0.9, 0.4, 0.15),
-    (1.35, 0.0, 0.0),
-    (4.0, 0.2, 0.1),
-]
 LABELS = np.array([0, 3, -1, 6, 6, -1])
+all_heads = pytest.mark.parametrize("make", HEADS.values(), ids=HEADS)
 
 
 @pytest.fixture
@@ -30,143 +37,144 @@ def embeddings():
     return np.random.default_rng(0).normal(size=[6, 5]).astype(np.float32)
 
 
-def naive_margin(theta, m1, m2, m3):
-    """The target's cosine under the margin, one angle after the other, in float64."""
-    if m1 * theta + m2 <= math.pi:
-        return math.cos(m1 * theta + m2) - m3
-    turn = math.cos((math.pi - m2) / m1)
-    return math.cos(theta) - max(m2 * math.sin(m2), 1 + turn) - m3
-
-
-def naive_logits(embeddings, centers, labels, m1, m2, m3, scale):
-    logits = np.zeros([len(embeddings), centers.shape[1]])
-    for row, embedding in enumerate(embeddings.astype(np.float64)):
-        for column, center in enumerate(centers.T.astype(np.float64)):
-            cosine = embedding @ center / np.linalg.norm(embedding) / np.linalg.norm(center)
-            if column == labels[row]:
-                cosine = naive_margin(math.acos(cosine), m1, m2, m3)
-            logits[row, column] = scale * cosine
-    return logits
-
-
-def head_of_cosines(cosines, **margins):
-    """A head and embeddings whose cosines to class 0 are given, and the labels."""
-    head = CombinedMargin(2, scale=1.0, **margins)
-    head.build([None, 2])
-    head.class_centers.assign([[1.0, 0.0], [0.0, 1.0]])
-    embeddings = np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1)
-    return head, embeddings.astype(np.float32), np.zeros(len(cosines), np.int32)
-
-
-@pytest.mark.parametrize("m1, m2, m3", MARGINS)
-def test_equals_the_naive_twin(embeddings, m1, m2, m3):
-    head = CombinedMargin(7, m1, m2, m3, scale=30.0)
-    logits = head(embeddings, LABELS)
-    expected = naive_logits(embeddings, head.class_centers.numpy(), LABELS, m1, m2, m3, 30.0)
-    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
-
-
-def test_named_heads_are_the_combined_margin(embeddings):
-    for head, margins in (
-        (ArcFace(7, 0.4), (1.0, 0.4, 0.0)),
-        (CosFace(7, 0.25), (1.0, 0.0, 0.25)),
-        (MarginHead(7), (1, 0, 0)),
-    ):
-        logits = head(embeddings, LABELS)
-        expected = naive_logits(embeddings, head.class_centers.numpy(), LABELS, *margins, 64.0)
-        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=2e-4)
-
-
-def test_arcface_is_insightface_formula():
-    """losses.py of arcface_torch: cos(acos(target) + m), times the scale; it has no fallback past pi."""
-    cosines = np.cos(np.linspace(0.01, math.pi - 0.5, 200))
-    head, embeddings, labels = head_of_cosines(cosines, m2=0.5)
-    np.testing.assert_allclose(head(embeddings, labels)[:, 0], np.cos(np.arccos(cosines) + 0.5), atol=2e-5)
-
-
-def test_arcface_falls_back_as_the_classic_one():
-    cosines = np.cos(np.linspace(math.pi - 0.49, math.pi, 50))
-    head, embeddings, labels = head_of_cosines(cosines, m2=0.5)
-    np.testing.assert_allclose(head(embeddings, labels)[:, 0], cosines - 0.5 * math.sin(0.5), atol=1e-5)
-
-
-@pytest.mark.parametrize("m1, m2, m3", MARGINS)
-def test_falls_strictly_with_the_angle(m1, m2, m3):
-    cosines = np.cos(np.linspace(0, math.pi, 500))
-    head, embeddings, labels = head_of_cosines(cosines, m1=m1, m2=m2, m3=m3)
-    assert np.all(np.diff(head(embeddings, labels)[:, 0].numpy()) < 0)
-
-
-@pytest.mark.parametrize("make", HEADS.values(), ids=HEADS)
+@all_heads
 def test_without_labels_there_is_no_margin(embeddings, make):
     head = make()
     plain = head(embeddings)
-    expected = naive_logits(embeddings, head.class_centers.numpy(), [-1] * 6, 1, 0, 0, 64.0)
-    np.testing.assert_allclose(plain, expected, rtol=1e-4, atol=1e-4)
+    centers = head.class_centers.numpy().reshape([5, 7, -1])
+    for row, embedding in enumerate(embeddings):
+        for column in range(7):
+            cosine = max(naive_cosine(embedding, center) for center in centers[:, column].T)
+            assert float(plain[row, column]) == pytest.approx(64.0 * cosine, rel=1e-4, abs=1e-4)
     np.testing.assert_array_equal(head(embeddings, np.full(6, -1)), plain)
     rows_without = head(embeddings, LABELS).numpy()[LABELS == -1]
     np.testing.assert_array_equal(rows_without, plain.numpy()[LABELS == -1])
 
 
-@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64])
+@all_heads
+@pytest.mark.parametrize("dtype", [np.int8, np.int64])
 @pytest.mark.parametrize("shape", [[6], [6, 1]])
-def test_labels_of_any_int_type_and_both_shapes(embeddings, dtype, shape):
-    head = ArcFace(7)
-    expected = head(embeddings, LABELS)
+def test_labels_of_any_int_type_and_both_shapes(embeddings, make, dtype, shape):
+    head = make()
+    expected = head(embeddings, LABELS.astype(np.int32))
     np.testing.assert_array_equal(head(embeddings, LABELS.astype(dtype).reshape(shape)), expected)
 
 
-@pytest.mark.parametrize("make", HEADS.values(), ids=HEADS)
+@all_heads
 def test_gradients_are_finite_at_the_ends_and_for_zero_embeddings(make):
     head = make()
     head.build([None, 5])
-    towards = head.class_centers.numpy()[:, 0]
+    towards = head.class_centers.numpy().reshape([5, 7, -1])[:, 0, 0]
     embeddings = tf.constant(np.stack([towards, -towards, 0 * towards, 1e-20 * towards, 1e15 * towards]))
-    with tf.GradientTape() as tape:
-        tape.watch(embeddings)
-        logits = head(embeddings, tf.constant([0, 0, 0, 0, 0]))
-        loss = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits([0, 0, 0, 0, 0], logits))
-    for gradient in tape.gradient(loss, [embeddings, head.class_centers]):
-        assert np.all(np.isfinite(gradient))
+    for labels in ([0, 0, 0, 0, 0], [0, 0, -1, -1, -1]):
+        with tf.GradientTape() as tape:
+            tape.watch(embeddings)
+            logits = head(embeddings, tf.constant(labels), training=True)
+            loss = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits([0, 0, 0, 0, 0], logits))
+            loss += tf.add_n([0.0, *head.losses])
+        for gradient in tape.gradient(loss, [embeddings, head.class_centers]):
+            assert np.all(np.isfinite(gradient))
+        for weight in head.weights:
+            assert np.all(np.isfinite(weight))
 
 
-def test_the_gradient_pulls_towards_the_center_even_opposite_to_it():
-    head, embeddings, labels = head_of_cosines(np.cos(np.linspace(0.1, 3.1, 30)), m2=0.5)
-    embeddings = tf.constant(embeddings)
-    with tf.GradientTape() as tape:
-        tape.watch(embeddings)
-        target = tf.reduce_sum(head(embeddings, labels)[:, 0])
-    assert np.all(tape.gradient(target, embeddings)[:, 0] > 0)
+@all_heads
+@pytest.mark.parametrize("labels", [LABELS[:0], np.full(6, -1)], ids=["no_rows", "no_labels"])
+def test_a_batch_without_targets_teaches_nothing(embeddings, make, labels):
+    head = make()
+    head(embeddings, LABELS, training=True)
+    before = head.get_weights()
+    assert head(embeddings[: len(labels)], labels, training=True).shape == (len(labels), 7)
+    assert float(tf.add_n([0.0, *head.losses])) == 0.0
+    for weight, old in zip(head.get_weights(), before):
+        np.testing.assert_array_equal(weight, old)
 
 
-def test_a_batch_without_rows(embeddings):
-    head = ArcFace(7)
-    assert head(embeddings[:0], LABELS[:0]).shape == (0, 7)
+@all_heads
+def test_statistics_learn_in_training_only(embeddings, make):
+    head = make()
+    logits = head(embeddings, LABELS)
+    before = [weight.numpy() for weight in head.non_trainable_weights]
+    np.testing.assert_array_equal(head(embeddings, LABELS, training=False), logits)
+    head(embeddings, training=True)
+    for weight, old in zip(head.non_trainable_weights, before):
+        np.testing.assert_array_equal(weight, old)
+    head(embeddings, LABELS, training=True)
+    for weight, old in zip(head.non_trainable_weights, before):
+        assert not np.array_equal(weight, old), weight.name
 
 
-def test_compiles_with_xla(embeddings):
-    head = ArcFace(7)
-    expected = head(embeddings, LABELS)
-    logits = tf.function(head, jit_compile=True)(tf.constant(embeddings), tf.constant(LABELS))
+@all_heads
+def test_compiles_with_xla(embeddings, make):
+    head, again = make(), make()
+    again.build([None, 5])
+    expected = head(embeddings, LABELS, training=True)
+    again.class_centers.assign(head.class_centers)
+    logits = tf.function(again, jit_compile=True)(tf.constant(embeddings), tf.constant(LABELS), training=True)
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+    for one, other in zip(again.weights, head.weights):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
-def test_half_precision_embeddings_lose_only_their_own_digits(embeddings):
+@all_heads
+def test_half_precision_embeddings_lose_only_their_own_digits(embeddings, make):
+    half = embeddings.astype(np.float16)
     tf.keras.mixed_precision.set_global_policy("mixed_float16")
     try:
-        head = ArcFace(7)
-        half = embeddings.astype(np.float16)
-        logits = head(half, LABELS)
+        head = make()
+        logits = head(half, LABELS, training=True)
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
-    assert head.class_centers.dtype == tf.float32
-    expected = naive_logits(half, head.class_centers.numpy(), LABELS, 1, 0.5, 0, 64.0)
-    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=2e-4)
+    full = make()
+    full.build([None, 5])
+    full.class_centers.assign(head.class_centers)
+    assert {weight.dtype for weight in head.weights} == {tf.float32}
+    np.testing.assert_allclose(logits, full(half.astype(np.float32), LABELS, training=True), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("make", HEADS.values(), ids=HEADS)
+@all_heads
+def test_normalized_centers_are_where_an_embedding_is_nearest(make):
+    head = make()
+    head.build([None, 5])
+    centers = head.normalized_centers()
+    assert centers.shape == (7, 5)
+    assert centers.dtype == tf.float32
+    np.testing.assert_allclose(np.linalg.norm(centers, axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(np.diag(head(centers)), 64.0, rtol=1e-5)
+
+
+@all_heads
 def test_keras_contract(embeddings, make, tmp_path, two_replicas):
     check_layer(lambda: make(scale=8.0), (embeddings, LABELS.astype(np.int32)), tmp_path, two_replicas)
+
+
+@pytest.mark.parametrize("name", ["curricularface", "adaface", "magface", "subcenter"])
+def test_two_replicas_train_as_one_device(name, two_replicas):
+    """Two steps with all that a head adds; the replicas have three labelled rows and one, then two and none."""
+    random = np.random.default_rng(1)
+    features = random.normal(size=[12, 4]).astype(np.float32)
+    labels = np.array([0, 3, 5, -1, 6, -1, 1, 4, -1, -1, -1, -1])
+    rows = tf.data.Dataset.from_tensor_slices(((features, labels), labels)).batch(6)
+
+    def make_model():
+        inputs = [tf.keras.Input([4]), tf.keras.Input([], dtype=tf.int32)]
+        embeddings = tf.keras.layers.Dense(5, name="dense")(inputs[0])
+        model = tf.keras.Model(inputs, HEADS[name](scale=8.0)(embeddings, inputs[1]))
+        model.compile(tf.keras.optimizers.SGD(0.1), MarginSoftmaxLoss())
+        return model
+
+    single = make_model()
+    start = single.get_weights()
+    with two_replicas.scope():
+        replicated = make_model()
+        replicated.set_weights(start)
+    one, two = (model.fit(rows, epochs=2, verbose=0).history for model in (single, replicated))
+    assert one.keys() == two.keys()
+    for key, values in one.items():
+        np.testing.assert_allclose(two[key], values, rtol=1e-4, err_msg=key)
+    for weight, other, old in zip(single.weights, replicated.weights, start):
+        np.testing.assert_allclose(other.numpy(), weight.numpy(), rtol=1e-4, atol=1e-6, err_msg=weight.name)
+        assert not np.array_equal(weight.numpy(), old), weight.name
 
 
 @pytest.mark.parametrize(
@@ -174,11 +182,6 @@ def test_keras_contract(embeddings, make, tmp_path, two_replicas):
     [
         (lambda: MarginHead(0), "num_classes must be at least 1, got 0"),
         (lambda: MarginHead(3, scale=-1.0), "scale must be above 0, got -1.0"),
-        (lambda: CombinedMargin(3, m1=0.0), "m1 must be above 0, got 0.0"),
-        (lambda: CombinedMargin(3, m3=-0.1), "m3 must not be negative, got -0.1"),
-        (lambda: ArcFace(3, margin=3.2), r"m2 must be an angle in \[0, pi\), got 3.2"),
-        (lambda: ArcFace(3, margin=float("nan")), "got nan"),
-        (lambda: CosFace(3, margin=-0.35), "margin must not be negative, got -0.35"),
     ],
 )
 def test_bad_arguments(make, message):

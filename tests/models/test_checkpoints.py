@@ -7,6 +7,7 @@ import tensorflow as tf
 from ddl_tf.errors import InputError
 from ddl_tf.layers import CombinedMargin
 from ddl_tf.models import (
+    HEADS,
     build_embedding_model,
     build_recognizer,
     embedding_model,
@@ -128,6 +129,43 @@ def test_initialise_from_leaves_a_head_of_other_identities(tmp_path):
     assert initialise_from(model, path) == ["backbone", "neck"]
     np.testing.assert_array_equal(model(ROWS)["embedding"], source(ROWS)["embedding"])
     np.testing.assert_array_equal(model.get_layer("head").class_centers, centers)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_round_trip_of_every_head(head, tmp_path):
+    model = recognizer(head=head)
+    loaded = load_checkpoint(saved(model, tmp_path / "model.keras"))
+    np.testing.assert_allclose(loaded(ROWS)["logits"], model(ROWS)["logits"], rtol=1e-5, atol=1e-5)
+    again = recognizer(head=head)
+    assert initialise_from(again, tmp_path / "model.keras") == ["backbone", "neck", "head"]
+    for mine, other in zip(again.get_layer("head").weights, model.get_layer("head").weights):
+        np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("head", ["curricularface", "adaface"])
+def test_initialise_from_another_head_leaves_the_statistics(head, tmp_path):
+    source = recognizer(head="arcface")
+    saved(source, tmp_path / "arcface.keras")
+    model = recognizer(head=head)
+    start = [weight.numpy() for weight in model.get_layer("head").non_trainable_weights]
+    assert start
+    assert initialise_from(model, tmp_path / "arcface.keras") == ["backbone", "neck", "head"]
+    np.testing.assert_array_equal(model.get_layer("head").class_centers, source.get_layer("head").class_centers)
+    for weight, old in zip(model.get_layer("head").non_trainable_weights, start):
+        np.testing.assert_array_equal(weight, old)
+    back = recognizer(head="magface")
+    assert initialise_from(back, saved(model, tmp_path / "model.keras")) == ["backbone", "neck", "head"]
+    np.testing.assert_array_equal(back.get_layer("head").class_centers, model.get_layer("head").class_centers)
+
+
+@pytest.mark.parametrize("heads", [("subcenter_arcface", "arcface"), ("arcface", "subcenter_arcface")])
+def test_initialise_from_a_head_with_other_centers(heads, tmp_path):
+    """15 identities with one center each are not 5 with three."""
+    theirs, ours = (recognizer(num_classes=15 if head == "arcface" else 5, head=head) for head in heads)
+    before = ours.get_layer("head").get_weights()
+    assert initialise_from(ours, saved(theirs, tmp_path / "model.keras")) == ["backbone", "neck"]
+    for weight, old in zip(ours.get_layer("head").get_weights(), before):
+        np.testing.assert_array_equal(weight, old)
 
 
 def test_initialise_from_does_not_go_by_automatic_names(tmp_path):

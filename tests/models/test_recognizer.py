@@ -5,7 +5,7 @@ import tensorflow as tf
 from ddl_tf.errors import InputError
 from ddl_tf.layers import ArcFace, CombinedMargin, CosFace, PoolNeck
 from ddl_tf.losses import DDLLoss, MarginSoftmaxLoss
-from ddl_tf.models import build_backbone, build_embedding_model, build_recognizer, embedding_model
+from ddl_tf.models import HEADS, build_backbone, build_embedding_model, build_recognizer, embedding_model
 
 SHAPE = (32, 32, 3)
 
@@ -61,6 +61,27 @@ def test_trains_with_a_loss_on_each_output(rows, policy):
         assert policy == "mixed_float16" or not weight.trainable or not np.array_equal(weight.numpy(), old), weight.name
 
 
+@pytest.mark.parametrize("head", HEADS)
+def test_trains_with_each_head(rows, head):
+    """Two steps; rows without a label among them."""
+    model = small_recognizer(head=head, scale=8.0)
+    assert type(model.get_layer("head")) is HEADS[head]
+    model.compile("sgd", loss={"logits": MarginSoftmaxLoss()})
+    before = model.get_weights()
+    log = model.fit(rows, {"logits": rows["label"]}, batch_size=4, shuffle=False, verbose=0).history
+    assert log["loss"][0] == pytest.approx(log["logits_loss"][0] + log.get("magnitude_loss", [0.0])[0], rel=1e-4)
+    assert ("magnitude_loss" in log) == (head == "magface")
+    for weight, old in zip(model.weights, before):
+        assert np.all(np.isfinite(weight.numpy())), weight.name
+        assert not np.array_equal(weight.numpy(), old), weight.name
+
+
+def test_a_margin_for_each_head_that_has_one():
+    for head in HEADS:
+        if head != "magface":
+            assert small_recognizer(head=head, margin=0.2).get_layer("head").get_config()["margin"] == 0.2
+
+
 def test_embedding_model_shares_the_weights(rows):
     model = small_recognizer()
     embedder = embedding_model(model)
@@ -95,7 +116,9 @@ def test_mixed_precision_is_that_of_the_backbone():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"head": "sphereface"}, "unknown head 'sphereface': use one of arcface, cosface"),
+        ({"head": "sphereface"}, "unknown head 'sphereface': use one of adaface, arcface, cosface"),
+        ({"head": "magface", "margin": 0.5}, "the head magface has no single margin, got 0.5: leave the margin out"),
+        ({"head": "adaface", "margin": -0.5}, "head adaface: margin must be in .*, got -0.5"),
         ({"head": ArcFace(6)}, "the head has 6 classes, but num_classes is 5"),
         ({"margin": 4.0}, "head arcface: m2 must be an angle in .*, got 4.0"),
         ({"scale": 0.0}, "head arcface: scale must be above 0, got 0.0"),

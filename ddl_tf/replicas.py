@@ -1,4 +1,4 @@
-"""Rows of the global batch, from inside a replica."""
+"""Rows and means of the global batch, from inside a replica."""
 
 import tensorflow as tf
 
@@ -52,3 +52,20 @@ def num_replicas() -> int:
         1 outside of a strategy.
     """
     return tf.distribute.get_replica_context().num_replicas_in_sync if in_several_replicas() else 1
+
+
+def mean_of_rows(values: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
+    """Give a replica's part of a loss that is a mean over rows of the global batch.
+
+    Keras averages the losses of the replicas, so each divides by its even share of the counted rows: replicas with
+    different numbers of them then add up to what one device would compute.
+
+    Args:
+        values: `[rows]` float32.
+        counted: bool `[rows]`, which rows count.
+
+    Returns:
+        `[]` float32; 0 if no row counts.
+    """
+    share = global_sum(tf.reduce_sum(tf.cast(counted, tf.float32))) / num_replicas()
+    return tf.math.divide_no_nan(tf.reduce_sum(tf.where(counted, values, 0.0)), share)

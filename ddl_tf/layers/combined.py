@@ -1,0 +1,179 @@
+"""Margins that are the same for every row: ArcFace, CosFace and their combination."""
+
+import math
+from typing import Any, Union
+
+import tensorflow as tf
+
+from ddl_tf.layers.margin import MarginHead
+
+# float32 knows no cosine between this and 1; beyond it the slope of the arc cosine is infinite.
+_LARGEST_COSINE = 1.0 - 1e-7
+
+
+def angular_margin(cosine: tf.Tensor, margin: Union[float, tf.Tensor], factor: float = 1.0) -> tf.Tensor:
+    """Turn cos(theta) into cos(factor * theta + margin), made to fall with theta over the whole range.
+
+    Past factor * theta + margin = pi it would rise again. From there on it is cos(theta) - c, which falls; c is
+    margin * sin(margin), the usual one of ArcFace, or more where that is not enough. Below 0 (with a negative margin)
+    it would fall towards theta = 0; there it is 1.
+
+    Args:
+        cosine: `[rows]`, in [-1, 1].
+        margin: an angle in (-pi, pi), one for all rows or `[rows]`.
+        factor: above 0.
+
+    Returns:
+        `[rows]`.
+    """
+    theta = tf.acos(tf.clip_by_value(cosine, -_LARGEST_COSINE, _LARGEST_COSINE))
+    last_theta = (math.pi - margin) / factor
+    drop = tf.maximum(margin * tf.sin(margin), 1.0 + tf.cos(last_theta))
+    return tf.where(theta <= last_theta, tf.cos(tf.maximum(factor * theta + margin, 0.0)), cosine - drop)
+
+
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class CombinedMargin(MarginHead):
+    """The target's cosine becomes cos(m1 * theta + m2) - m3.
+
+    Past m1 * theta + m2 = pi that would rise again. From there on it is cos(theta) - c - m3, which falls over the
+    whole range; c is m2 * sin(m2), the usual one of ArcFace, or more where that is not enough.
+
+    Args:
+        num_classes: number of identities.
+        m1: multiplies the angle (SphereFace).
+        m2: added to the angle, in radians (ArcFace).
+        m3: taken off the cosine (CosFace).
+        scale: what the cosines are multiplied by.
+        **kwargs: arguments of `tf.keras.layers.Layer`.
+
+    Raises:
+        ValueError: if `m1` is not above 0, `m2` is outside of [0, pi), or `m3` is negative.
+
+    Example:
+        >>> head = CombinedMargin(num_classes=10, m1=1.0, m2=0.3, m3=0.2)
+        >>> head(tf.random.normal([4, 512]), tf.constant([0, 1, 2, -1])).shape
+        TensorShape([4, 10])
+
+    References:
+        Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", section 2.3,
+        https://arxiv.org/abs/1801.07698
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        m1: float = 1.0,
+        m2: float = 0.5,
+        m3: float = 0.0,
+        scale: float = 64.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, scale, **kwargs)
+        if not m1 > 0:
+            raise ValueError(f"m1 must be above 0, got {m1!r}")
+        if not 0 <= m2 < math.pi:
+            raise ValueError(f"m2 must be an angle in [0, pi), got {m2!r}")
+        if not m3 >= 0:
+            raise ValueError(f"m3 must not be negative, got {m3!r}")
+        self.m1, self.m2, self.m3 = float(m1), float(m2), float(m3)
+
+    def apply_margin(self, cosine: tf.Tensor) -> tf.Tensor:
+        """Apply the three margins.
+
+        Args:
+            cosine: `[rows]`, in [-1, 1].
+
+        Returns:
+            `[rows]`.
+        """
+        return angular_margin(cosine, self.m2, self.m1) - self.m3
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns:
+            A dict from which `from_config` makes an equal head.
+        """
+        return {**super().get_config(), "m1": self.m1, "m2": self.m2, "m3": self.m3}
+
+
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class ArcFace(CombinedMargin):
+    """The target's cosine becomes cos(theta + margin).
+
+    Args:
+        num_classes: number of identities.
+        margin: in radians, in [0, pi).
+        scale: what the cosines are multiplied by.
+        **kwargs: arguments of `tf.keras.layers.Layer`.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Example:
+        >>> ArcFace(num_classes=10)(tf.random.normal([4, 512]), tf.constant([0, 1, 2, -1])).shape
+        TensorShape([4, 10])
+
+    References:
+        Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition",
+        https://arxiv.org/abs/1801.07698
+    """
+
+    def __init__(self, num_classes: int, margin: float = 0.5, scale: float = 64.0, **kwargs: Any) -> None:
+        super().__init__(num_classes, m2=margin, scale=scale, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns:
+            A dict from which `from_config` makes an equal head.
+        """
+        return {**MarginHead.get_config(self), "margin": self.m2}
+
+
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class CosFace(MarginHead):
+    """The target's cosine becomes cos(theta) - margin.
+
+    Args:
+        num_classes: number of identities.
+        margin: not negative.
+        scale: what the cosines are multiplied by.
+        **kwargs: arguments of `tf.keras.layers.Layer`.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Example:
+        >>> CosFace(num_classes=10)(tf.random.normal([4, 512]), tf.constant([0, 1, 2, -1])).shape
+        TensorShape([4, 10])
+
+    References:
+        Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", https://arxiv.org/abs/1801.09414
+    """
+
+    def __init__(self, num_classes: int, margin: float = 0.35, scale: float = 64.0, **kwargs: Any) -> None:
+        super().__init__(num_classes, scale, **kwargs)
+        if not margin >= 0:
+            raise ValueError(f"margin must not be negative, got {margin!r}")
+        self.margin = float(margin)
+
+    def apply_margin(self, cosine: tf.Tensor) -> tf.Tensor:
+        """Take the margin off the cosine.
+
+        Args:
+            cosine: `[rows]`, in [-1, 1].
+
+        Returns:
+            `[rows]`.
+        """
+        return cosine - self.margin
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns:
+            A dict from which `from_config` makes an equal head.
+        """
+        return {**super().get_config(), "margin": self.margin}

@@ -1,0 +1,108 @@
+"""MagFace: a margin that grows with the norm of the embedding, which so becomes a measure of quality."""
+
+import math
+from typing import Any, Optional
+
+import tensorflow as tf
+
+from ddl_tf.layers.combined import angular_margin
+from ddl_tf.layers.margin import MarginHead
+from ddl_tf.layers.targets import Targets
+from ddl_tf.replicas import mean_of_rows
+
+
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class MagFace(MarginHead):
+    """The target's cosine becomes cos(theta + m(a)); a, the norm of the embedding, is clipped to [l_a, u_a].
+
+    m(a) rises linearly from `l_margin` to `u_margin`. The regulariser g(a) = 1 / a + a / u_a^2 rewards long embeddings:
+    lambda_g times its mean over the labelled rows of the global batch is added to the loss of the model (`add_loss`),
+    and the metric `magnitude_loss` shows it. Outside of [l_a, u_a] the norm has no gradient.
+
+    Args:
+        num_classes: number of identities.
+        scale: what the cosines are multiplied by.
+        l_a: lower bound of the norm, above 0.
+        u_a: upper bound of the norm, above `l_a`.
+        l_margin: margin at `l_a`, in radians, not negative.
+        u_margin: margin at `u_a`, in radians, from `l_margin` to below pi.
+        lambda_g: weight of the regulariser, not negative. The paper's theory asks for at least
+            scale * (u_margin - l_margin) / (u_a - l_a) * u_a^2 * l_a^2 / (u_a^2 - l_a^2), 22.6 at the defaults.
+        **kwargs: arguments of `tf.keras.layers.Layer`.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Example:
+        >>> MagFace(num_classes=10)(tf.random.normal([4, 512]), tf.constant([0, 1, 2, -1])).shape
+        TensorShape([4, 10])
+
+    References:
+        Meng et al., "MagFace: A Universal Representation for Face Recognition and Quality Assessment",
+        https://arxiv.org/abs/2103.06627
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        scale: float = 64.0,
+        l_a: float = 10.0,
+        u_a: float = 110.0,
+        l_margin: float = 0.45,
+        u_margin: float = 0.8,
+        lambda_g: float = 35.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, scale, **kwargs)
+        if not 0 < l_a < u_a:
+            raise ValueError(f"the norms must be 0 < l_a < u_a, got l_a {l_a!r}, u_a {u_a!r}")
+        if not 0 <= l_margin <= u_margin < math.pi:
+            raise ValueError(
+                f"the margins must be 0 <= l_margin <= u_margin < pi, got l_margin {l_margin!r}, u_margin {u_margin!r}"
+            )
+        if not lambda_g >= 0:
+            raise ValueError(f"lambda_g must not be negative, got {lambda_g!r}")
+        self.l_a, self.u_a = float(l_a), float(u_a)
+        self.l_margin, self.u_margin = float(l_margin), float(u_margin)
+        self.lambda_g = float(lambda_g)
+        self.magnitude_loss = tf.keras.metrics.Mean(name="magnitude_loss")
+
+    def with_margin(
+        self, cosines: tf.Tensor, targets: Targets, embeddings: tf.Tensor, training: Optional[bool]
+    ) -> tf.Tensor:
+        """Apply the margin, and add the regulariser to the loss.
+
+        Args:
+            cosines: `[batch, num_classes]`, in [-1, 1].
+            targets: which cosine of a row is the target's, and which rows have one.
+            embeddings: `[batch, dim]`, not normalised.
+            training: not used.
+
+        Returns:
+            `[batch, num_classes]`.
+        """
+        # Clipped before the root, whose slope at 0 is infinite.
+        squares = tf.reduce_sum(embeddings**2, axis=1)
+        norms = tf.sqrt(tf.clip_by_value(squares, self.l_a**2, self.u_a**2))
+        magnitude_loss = self.lambda_g * mean_of_rows(1.0 / norms + norms / self.u_a**2, targets.labelled)
+        self.add_loss(magnitude_loss)
+        # A metric has no state to change while a model is built in the scope of a strategy.
+        if not tf.distribute.in_cross_replica_context():
+            self.magnitude_loss.update_state(magnitude_loss)
+        margins = self.l_margin + (self.u_margin - self.l_margin) / (self.u_a - self.l_a) * (norms - self.l_a)
+        return targets.put(cosines, angular_margin(targets.take(cosines), margins))
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns:
+            A dict from which `from_config` makes an equal head.
+        """
+        return {
+            **super().get_config(),
+            "l_a": self.l_a,
+            "u_a": self.u_a,
+            "l_margin": self.l_margin,
+            "u_margin": self.u_margin,
+            "lambda_g": self.lambda_g,
+        }

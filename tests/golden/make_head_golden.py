@@ -1,0 +1,164 @@
+"""Make head_golden.npz: what the authors' margin heads say of two made-up batches.
+
+Run by hand, with PyTorch, on checkouts of https://github.com/HuangYG123/CurricularFace,
+https://github.com/mk-minchul/AdaFace and https://github.com/IrvingMeng/MagFace, and pytorch-metric-learning 2.9.0:
+
+    python tests/golden/make_head_golden.py --curricularface=PATH --adaface=PATH --magface=PATH
+
+Sub-center ArcFace was published for MXNet without the code of its head; pytorch-metric-learning's stands for it.
+MagFace's code is asked for without its `easy_margin` (see docs/losses.md), and its `termcolor`, which only colours
+the log, is replaced by an empty module.
+
+The embeddings and centers of the two batches are the same for all heads (sub-center: its own centers). For each head
+there are the logits of both batches, the gradients of the second batch's mean cross-entropy (MagFace: with
+lambda_g times its regulariser) with respect to embeddings and centers, and the statistics after both batches.
+"""
+
+import argparse
+import importlib
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import torch
+
+GOLDEN = Path(__file__).with_name("head_golden.npz")
+CLASSES, DIM, ROWS, SUB_CENTERS = 6, 8, 10, 3
+
+
+def batches():
+    """Embeddings [2, ROWS, DIM] of all norms, some beside their center and some opposite to it; centers; labels."""
+    random = np.random.RandomState(0)
+    centers = random.normal(size=[DIM, CLASSES])
+    labels = random.randint(CLASSES, size=[2, ROWS])
+    directions = random.normal(size=[2, ROWS, DIM])
+    directions[:, :3] += 2 * centers.T[labels[:, :3]]
+    directions[:, 3] -= 2 * centers.T[labels[:, 3]]
+    directions[:, 4] = 0.2 * directions[:, 4] - centers.T[labels[:, 4]]
+    norms = np.array([2.0, 12.0, 18.0, 20.0, 24.0, 30.0, 45.0, 70.0, 109.0, 150.0])
+    norms = np.stack([random.permutation(norms), random.permutation(norms)])
+    embeddings = directions / np.linalg.norm(directions, axis=2, keepdims=True) * norms[:, :, np.newaxis]
+    return embeddings.astype(np.float32), centers.astype(np.float32), labels
+
+
+def run(logits_of, weight, embeddings, labels, extra=None):
+    """Both batches through a head: logits of both, gradients of the second."""
+    made = []
+    for batch, label in zip(torch.from_numpy(embeddings), torch.from_numpy(labels)):
+        batch.requires_grad_()
+        made.append(logits_of(batch, label))
+    loss = torch.nn.functional.cross_entropy(made[1], label)
+    if extra is not None:
+        loss = loss + extra(batch)
+    to_embeddings, to_centers = torch.autograd.grad(loss, [batch, weight])
+    return {
+        "logits": np.stack([logits.detach().numpy() for logits in made]),
+        "loss": loss.item(),
+        "to_embeddings": to_embeddings.numpy(),
+        "to_centers": to_centers.numpy(),
+    }
+
+
+def imported(folder, module):
+    """A module of a checkout."""
+    sys.path.insert(0, str(folder))
+    try:
+        return importlib.import_module(module)
+    finally:
+        sys.path.pop(0)
+
+
+def curricularface(folder, embeddings, centers, labels):
+    """Theirs changes the cosines in place."""
+    head = imported(folder, "head.metrics").CurricularFace(DIM, CLASSES)
+    head.kernel.data = torch.from_numpy(centers)
+    made = run(lambda batch, label: head(batch, label)[0], head.kernel, embeddings, labels)
+    return {**made, "t": head.t.item()}
+
+
+def adaface(folder, embeddings, centers, labels, t_alpha):
+    """The t_alpha of their training script is 0.01, that of their class 1."""
+    # Both checkouts have a `head`.
+    for name in [name for name in sys.modules if name.split(".")[0] == "head"]:
+        del sys.modules[name]
+    head = imported(folder, "head").AdaFace(DIM, CLASSES, t_alpha=t_alpha)
+    head.kernel.data = torch.from_numpy(centers)
+
+    def logits_of(batch, label):
+        norms = torch.norm(batch, 2, 1, keepdim=True)
+        return head(batch / norms, norms, label)
+
+    made = run(logits_of, head.kernel, embeddings, labels)
+    return {**made, "norm_mean": head.batch_mean.item(), "norm_std": head.batch_std.item()}
+
+
+def magface(folder, embeddings, centers, labels):
+    """The parts of their `SoftmaxBuilder` that come after the network."""
+    sys.modules["termcolor"] = types.ModuleType("termcolor")
+    sys.modules["termcolor"].cprint = print
+    module = imported(folder, "models.magface")
+    bounds = types.SimpleNamespace(l_a=10.0, u_a=110.0, l_margin=0.45, u_margin=0.8)
+    linear = module.MagLinear(DIM, CLASSES, easy_margin=False)
+    linear.weight.data = torch.from_numpy(centers)
+    loss = module.MagLoss(bounds.l_a, bounds.u_a, bounds.l_margin, bounds.u_margin)
+
+    def parts(batch):
+        return linear(batch, lambda norms: module.SoftmaxBuilder._margin(bounds, norms), bounds.l_a, bounds.u_a)
+
+    def logits_of(batch, label):
+        (cosines, margined), _ = parts(batch)
+        one_hot = torch.nn.functional.one_hot(label, CLASSES)
+        return torch.where(one_hot == 1, margined, cosines)
+
+    def regulariser(batch):
+        return 35.0 * loss.calc_loss_G(parts(batch)[1])
+
+    made = run(logits_of, linear.weight, embeddings, labels, regulariser)
+    second = parts(torch.from_numpy(embeddings[1]))
+    cross_entropy, g, _ = loss(second[0], torch.from_numpy(labels[1]), second[1])
+    np.testing.assert_allclose(made["loss"], cross_entropy.item() + 35.0 * g.item(), rtol=1e-6)
+    return made
+
+
+def subcenter(embeddings, labels):
+    """Its margin is in degrees, and its logits go into a cross-entropy that is listened to."""
+    losses = importlib.import_module("pytorch_metric_learning.losses")
+    centers = np.random.RandomState(1).normal(size=[DIM, CLASSES, SUB_CENTERS]).astype(np.float32)
+    head = losses.SubCenterArcFaceLoss(
+        num_classes=CLASSES, embedding_size=DIM, margin=float(np.degrees(0.5)), scale=64, sub_centers=SUB_CENTERS
+    )
+    head.W.data = torch.from_numpy(centers.reshape(DIM, -1))
+    heard = []
+    head.cross_entropy.register_forward_pre_hook(lambda module, arguments: heard.append(arguments[0]))
+
+    def logits_of(batch, label):
+        head(batch, label)
+        return heard[-1]
+
+    made = run(logits_of, head.W, embeddings, labels)
+    return {**made, "to_centers": made["to_centers"].reshape(centers.shape), "centers": centers}
+
+
+def main():
+    """Write the golden file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("curricularface", "adaface", "magface"):
+        parser.add_argument(f"--{name}", required=True, type=Path, help="folder of the checkout")
+    arguments = parser.parse_args()
+    embeddings, centers, labels = batches()
+    heads = {
+        "curricularface": curricularface(arguments.curricularface, embeddings, centers, labels),
+        "adaface": adaface(arguments.adaface, embeddings, centers, labels, 0.01),
+        "adaface_of_the_batch": adaface(arguments.adaface, embeddings, centers, labels, 1.0),
+        "magface": magface(arguments.magface, embeddings, centers, labels),
+        "subcenter_arcface": subcenter(embeddings, labels),
+    }
+    golden = {"embeddings": embeddings, "centers": centers, "labels": labels}
+    for head, values in heads.items():
+        golden.update({f"{head}/{name}": np.asarray(value) for name, value in values.items()})
+    np.savez_compressed(GOLDEN, **golden)
+
+
+if __name__ == "__main__":
+    main()

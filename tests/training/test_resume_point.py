@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+
+from ddl_tf.losses import MarginSoftmaxLoss
+from ddl_tf.models import build_recognizer
+from ddl_tf.training import build_optimizer
+from ddl_tf.training.checkpoints import ResumePoint
+
+ROWS = 8
+
+
+def compiled(head):
+    model = build_recognizer("plain_small", 5, head=head, embedding_size=16, input_shape=(16, 16, 3))
+    model.compile(build_optimizer("sgd", 0.05), loss={"logits": MarginSoftmaxLoss()})
+    return model
+
+
+def fit(model, seed):
+    random = np.random.default_rng(seed)
+    label = random.integers(-1, 5, ROWS)
+    images = random.integers(0, 256, [ROWS, 16, 16, 3]).astype(np.uint8)
+    return model.fit({"image": images, "label": label}, {"logits": label}, batch_size=ROWS, verbose=0).history
+
+
+@pytest.mark.parametrize("head", ["curricularface", "adaface", "magface", "subcenter_arcface"])
+def test_what_a_head_remembers_is_resumed_bit_for_bit(head, tmp_path):
+    model = compiled(head)
+    start = [weight.numpy() for weight in model.get_layer("head").non_trainable_weights]
+    fit(model, 1)
+    ResumePoint(tmp_path, model).save(1)
+    expected = fit(model, 2)
+    resumed = compiled(head)
+    assert ResumePoint(tmp_path, resumed).restore() == 1
+    assert fit(resumed, 2) == expected
+    for mine, wanted in zip(resumed.get_weights(), model.get_weights()):
+        np.testing.assert_array_equal(mine, wanted)
+    for weight, old in zip(resumed.get_layer("head").non_trainable_weights, start):
+        assert not np.array_equal(weight, old), weight.name

@@ -254,11 +254,12 @@ def test_a_loss_that_is_not_finite_stops_with_step_term_and_checkpoint(settings,
 
 
 def test_margin_training_alone_needs_no_groups(settings):
-    margin_alone = plain(settings, head="cosface")
+    margin_alone = plain(settings, head="magface")
     (result,) = run(margin_alone)
     assert np.isfinite(result["auc"])
     log = pd.read_csv(f"{margin_alone.run_dir}/log.csv")
     assert not [column for column in log if "embedding" in column]
+    assert log["loss"][0] == pytest.approx(log["logits_loss"][0] + log["magnitude_loss"][0], rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,11 @@ def main(settings: QuickstartSettings) -> None:
     }
     arms: dict[str, dict[str, Any]] = {
         "ArcFace": {"run_dir": str(output / "arcface")},
-        "ArcFace + DDL": {"run_dir": str(output / "ddl"), "ddl": True, "ddl_weight": settings.ddl_weight},
+        "ArcFace + DDL": {
+            "run_dir": str(output / "ddl"),
+            "embedding_loss": "ddl",
+            "embedding_weight": settings.ddl_weight,
+        },
     }
     evaluated = {"before fine-tuning": _evaluate(pretrained, output)}
     for arm, changes in arms.items():

@@ -17,13 +17,12 @@ from ddl_tf.errors import InputError
 from ddl_tf.evaluation.model import find_checkpoint
 from ddl_tf.evaluation.sets import load_sets
 from ddl_tf.files import write_aside
-from ddl_tf.losses import DDLLoss, LabelledAccuracy, MarginSoftmaxLoss, ddl_metrics
 from ddl_tf.mining.pairs import read_pairs
 from ddl_tf.models import build_recognizer, initialise_from
 from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, StoppedBySignal
 from ddl_tf.training.mining_plan import MiningPlan
 from ddl_tf.training.monitoring import RunLog, SimilarityMonitor, Verification
-from ddl_tf.training.optimizers import build_optimizer, build_schedule
+from ddl_tf.training.objective import DISTILLATIONS, compile_recognizer
 from ddl_tf.training.plots import plot_run
 from ddl_tf.training.progress import TrainingProgress
 from ddl_tf.training.run_folder import RunFolder, read_json
@@ -35,52 +34,6 @@ PROBE_PAIRS, PROBE_BATCHES = 32, 8
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def _loss_arguments(settings: TrainSettings) -> dict[str, Any]:
-    return {
-        "positive_weight": settings.positive_weight,
-        "negative_weight": settings.negative_weight,
-        "order_weight": settings.order_weight,
-        "num_nodes": settings.num_nodes,
-        "similarity_range": (settings.similarity_low, settings.similarity_high),
-        "bandwidth": settings.bandwidth,
-        "positive_threshold": settings.positive_threshold,
-        "stop_teacher_gradient": settings.stop_teacher_gradient,
-    }
-
-
-def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per_epoch: int, num_students: int) -> None:
-    """Give a recognizer its losses, metrics and optimizer.
-
-    Args:
-        model: the recognizer.
-        settings: of the run.
-        steps_per_epoch: for the schedule.
-        num_students: groups beside the teacher's; 0 if the batches have no groups.
-    """
-    schedule = build_schedule(
-        settings.schedule,
-        settings.learning_rate,
-        settings.epochs * steps_per_epoch,
-        round(settings.warmup_epochs * steps_per_epoch),
-        settings.end_learning_rate,
-        settings.polynomial_power,
-        [round(epoch * steps_per_epoch) for epoch in settings.decay_epochs],
-        settings.decay_factor,
-    )
-    optimizer = build_optimizer(
-        settings.optimizer, schedule, settings.momentum, settings.weight_decay, settings.clip_norm
-    )
-    losses: dict[str, tf.keras.losses.Loss] = {"logits": MarginSoftmaxLoss(settings.label_smoothing)}
-    loss_weights = {"logits": 1.0}
-    metrics: dict[str, list[tf.keras.metrics.Metric]] = {"logits": [LabelledAccuracy()]}
-    if settings.ddl:
-        losses["embedding"] = DDLLoss(**_loss_arguments(settings))
-        loss_weights["embedding"] = settings.ddl_weight
-    if num_students:
-        metrics["embedding"] = ddl_metrics(num_students, **_loss_arguments(settings))
-    model.compile(optimizer, loss=losses, loss_weights=loss_weights, metrics=metrics)
 
 
 def _segments(first_step: int, epochs: int, steps_per_epoch: int) -> list[tuple[int, int]]:
@@ -153,8 +106,11 @@ def _train(
     tf.keras.mixed_precision.set_global_policy(settings.precision)
     steps_per_epoch = settings.steps_per_epoch or sampler.steps_per_epoch
     num_students = max(len(sampler.groups) - 1, 0)
-    if settings.ddl and not num_students:
-        raise InputError("--ddl distils from group 0 to others, but the training set has no other: make hard groups")
+    if settings.embedding_loss in DISTILLATIONS and not num_students:
+        raise InputError(
+            f"--embedding_loss={settings.embedding_loss} distils from group 0 to others, but the training set has no "
+            "other: make hard groups with `python -m ddl_tf.mine`, or set --made_student"
+        )
     image_size = (settings.image_size, settings.image_size)
     with strategy.scope():
         model = build_recognizer(

@@ -66,8 +66,19 @@ class TrainSettings(VerificationSets):
     flip: bool = setting(True, "Whether half of the training images are mirrored.")
     augmentation_strength: float = setting(0.0, "Strength of the photometric augmentation, 0 (off) to 1.")
 
-    ddl: bool = setting(False, "Whether to train with Distribution Distillation Loss beside the margin softmax.")
-    ddl_weight: float = setting(1.0, "Weight of the whole DDL beside the margin softmax.")
+    logits_loss: str = setting("softmax", "Loss on the margin head's logits.", choices=("softmax", "focal", "ohem"))
+    focal_gamma: float = setting(2.0, "How much the focal loss plays down easy rows.")
+    ohem_keep: float = setting(0.5, "Share of the classified rows, the hardest ones, that ohem counts.")
+    embedding_loss: str = setting(
+        "none",
+        "Loss on the embeddings beside it: ddl is Distribution Distillation Loss, the others what it is compared with.",
+        choices=("none", "ddl", "triplet", "histogram", "rkd", "sp"),
+    )
+    embedding_weight: float = setting(1.0, "Weight of the whole loss on the embeddings.")
+    triplet_margin: float = setting(0.2, "Margin of the triplet loss, in squared distances.")
+    histogram_bins: int = setting(201, "Bins of the histogram loss.")
+    rkd_distance_weight: float = setting(25.0, "Weight of RKD's distances.")
+    rkd_angle_weight: float = setting(50.0, "Weight of RKD's angles.")
     positive_weight: float = setting(0.1, "Weight of DDL's positive KL term.")
     negative_weight: float = setting(0.02, "Weight of DDL's negative KL term.")
     order_weight: float = setting(0.5, "Weight of DDL's order term.")
@@ -135,8 +146,11 @@ class TrainSettings(VerificationSets):
         if self.schedule == "step" and not self.decay_epochs:
             raise InputError("--schedule=step needs --decay_epochs, the epochs after which the rate falls")
         self._check_mining()
-        if self.ddl and not (self.pairs_per_group or self.rows_per_group):
-            raise InputError("--ddl needs rows with groups: set --pairs_per_group (and --rows_per_group) above 0")
+        if self.embedding_loss != "none" and not (self.pairs_per_group or self.rows_per_group):
+            raise InputError(
+                f"--embedding_loss={self.embedding_loss} needs rows with groups: set --pairs_per_group (and "
+                "--rows_per_group) above 0"
+            )
 
     def _check_mining(self) -> None:
         if self.remine_every < 0:

@@ -45,7 +45,7 @@ def settings(faces, tmp_path):
         rows_per_group=4,
         pairs_per_group=3,
         augmentation_strength=0.3,
-        ddl=True,
+        embedding_loss="ddl",
         epochs=EPOCHS,
         steps_per_epoch=STEPS,
         learning_rate=0.05,
@@ -61,7 +61,7 @@ def run(settings, strategy=None):
 
 def plain(settings, **changes):
     """Margin training alone, for one epoch: what is quickest."""
-    without = {"ddl": False, "rows_per_group": 0, "pairs_per_group": 0, "shuffled_rows": 8, "epochs": 1}
+    without = {"embedding_loss": "none", "rows_per_group": 0, "pairs_per_group": 0, "shuffled_rows": 8, "epochs": 1}
     return dataclasses.replace(settings, **{**without, **changes})
 
 
@@ -254,11 +254,12 @@ def test_a_loss_that_is_not_finite_stops_with_step_term_and_checkpoint(settings,
 
 
 def test_margin_training_alone_needs_no_groups(settings):
-    margin_alone = plain(settings, head="cosface")
+    margin_alone = plain(settings, head="magface")
     (result,) = run(margin_alone)
     assert np.isfinite(result["auc"])
     log = pd.read_csv(f"{margin_alone.run_dir}/log.csv")
     assert not [column for column in log if "embedding" in column]
+    assert log["loss"][0] == pytest.approx(log["logits_loss"][0] + log["magnitude_loss"][0], rel=1e-5)
 
 
 @pytest.mark.parametrize(

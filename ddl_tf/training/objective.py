@@ -1,0 +1,117 @@
+"""What a run minimises: the loss on the logits, and the loss on the embeddings beside it."""
+
+from collections.abc import Callable
+from typing import Any, Optional
+
+import tensorflow as tf
+
+from ddl_tf.losses import (
+    DDLLoss,
+    FocalLoss,
+    HistogramLoss,
+    LabelledAccuracy,
+    MarginSoftmaxLoss,
+    OHEMLoss,
+    RKDLoss,
+    SPLoss,
+    TripletLoss,
+    ddl_metrics,
+)
+from ddl_tf.training.optimizers import build_optimizer, build_schedule
+from ddl_tf.training.settings import TrainSettings
+
+# These compare a student with the teacher; the others take the rows of all groups alike.
+DISTILLATIONS = ("ddl", "rkd", "sp")
+
+
+def _ddl_arguments(settings: TrainSettings) -> dict[str, Any]:
+    return {
+        "positive_weight": settings.positive_weight,
+        "negative_weight": settings.negative_weight,
+        "order_weight": settings.order_weight,
+        "num_nodes": settings.num_nodes,
+        "similarity_range": (settings.similarity_low, settings.similarity_high),
+        "bandwidth": settings.bandwidth,
+        "positive_threshold": settings.positive_threshold,
+        "stop_teacher_gradient": settings.stop_teacher_gradient,
+    }
+
+
+def build_logits_loss(settings: TrainSettings) -> tf.keras.losses.Loss:
+    """Make the loss on the logits.
+
+    Args:
+        settings: of the run.
+
+    Returns:
+        The loss.
+
+    Raises:
+        ValueError: if one of its arguments is out of its range.
+    """
+    losses: dict[str, Callable[[], tf.keras.losses.Loss]] = {
+        "softmax": lambda: MarginSoftmaxLoss(settings.label_smoothing),
+        "focal": lambda: FocalLoss(settings.focal_gamma),
+        "ohem": lambda: OHEMLoss(settings.ohem_keep),
+    }
+    return losses[settings.logits_loss]()
+
+
+def build_embedding_loss(settings: TrainSettings) -> Optional[tf.keras.losses.Loss]:
+    """Make the loss on the embeddings.
+
+    Args:
+        settings: of the run.
+
+    Returns:
+        The loss; None for none.
+
+    Raises:
+        ValueError: if one of its arguments is out of its range.
+    """
+    losses: dict[str, Callable[[], tf.keras.losses.Loss]] = {
+        "ddl": lambda: DDLLoss(**_ddl_arguments(settings)),
+        "triplet": lambda: TripletLoss(settings.triplet_margin),
+        "histogram": lambda: HistogramLoss(settings.histogram_bins),
+        "rkd": lambda: RKDLoss(settings.rkd_distance_weight, settings.rkd_angle_weight),
+        "sp": lambda: SPLoss(),
+    }
+    return losses[settings.embedding_loss]() if settings.embedding_loss != "none" else None
+
+
+def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per_epoch: int, num_students: int) -> None:
+    """Give a recognizer its losses, metrics and optimizer.
+
+    Args:
+        model: the recognizer.
+        settings: of the run.
+        steps_per_epoch: for the schedule.
+        num_students: groups beside the teacher's; 0 if the batches have no groups.
+
+    Raises:
+        ValueError: if an argument of a loss or metric is out of its range.
+    """
+    schedule = build_schedule(
+        settings.schedule,
+        settings.learning_rate,
+        settings.epochs * steps_per_epoch,
+        round(settings.warmup_epochs * steps_per_epoch),
+        settings.end_learning_rate,
+        settings.polynomial_power,
+        [round(epoch * steps_per_epoch) for epoch in settings.decay_epochs],
+        settings.decay_factor,
+    )
+    optimizer = build_optimizer(
+        settings.optimizer, schedule, settings.momentum, settings.weight_decay, settings.clip_norm
+    )
+    losses: dict[str, tf.keras.losses.Loss] = {"logits": build_logits_loss(settings)}
+    loss_weights = {"logits": 1.0}
+    metrics: dict[str, list[tf.keras.metrics.Metric]] = {"logits": [LabelledAccuracy()]}
+    embedding_loss = build_embedding_loss(settings)
+    if embedding_loss:
+        losses["embedding"] = embedding_loss
+        loss_weights["embedding"] = settings.embedding_weight
+    if num_students:
+        # Whatever is minimised: they show what it does to the distributions.
+        metrics["embedding"] = ddl_metrics(num_students, **_ddl_arguments(settings))
+    model.compile(optimizer, loss=losses, loss_weights=loss_weights, metrics=metrics)

@@ -1,0 +1,77 @@
+"""Every loss that a flag names is what is minimised, with that flag's numbers."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ddl_tf import losses
+from ddl_tf.errors import InputError
+from ddl_tf.models import HEADS, build_recognizer
+from ddl_tf.training import TrainSettings
+from ddl_tf.training.objective import build_embedding_loss, build_logits_loss, compile_recognizer
+
+SETTINGS = TrainSettings(run_dir="run", train_data=["set"], pairs_per_group=2, learning_rate=0.05, epochs=1, scale=16.0)
+
+
+def changed(**changes):
+    return dataclasses.replace(SETTINGS, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "config"),
+    [
+        ({"logits_loss": "softmax", "label_smoothing": 0.1}, losses.MarginSoftmaxLoss, {"label_smoothing": 0.1}),
+        ({"logits_loss": "focal", "focal_gamma": 1.5}, losses.FocalLoss, {"gamma": 1.5}),
+        ({"logits_loss": "ohem", "ohem_keep": 0.25}, losses.OHEMLoss, {"keep_fraction": 0.25}),
+    ],
+)
+def test_logits_loss(changes, kind, config):
+    made = build_logits_loss(changed(**changes))
+    assert type(made) is kind
+    assert config.items() <= made.get_config().items()
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "config"),
+    [
+        ({"embedding_loss": "ddl", "bandwidth": 0.2}, losses.DDLLoss, {"bandwidth": 0.2}),
+        ({"embedding_loss": "triplet", "triplet_margin": 0.4}, losses.TripletLoss, {"margin": 0.4}),
+        ({"embedding_loss": "histogram", "histogram_bins": 51}, losses.HistogramLoss, {"num_bins": 51}),
+        ({"embedding_loss": "rkd", "rkd_angle_weight": 3.0}, losses.RKDLoss, {"angle_weight": 3.0}),
+        ({"embedding_loss": "sp"}, losses.SPLoss, {}),
+    ],
+)
+def test_embedding_loss_is_minimised_beside_the_softmax(changes, kind, config):
+    settings = changed(**changes, embedding_weight=2.0)
+    made = build_embedding_loss(settings)
+    assert type(made) is kind
+    assert config.items() <= made.get_config().items()
+    model = build_recognizer("plain_small", 6, embedding_size=8, input_shape=(16, 16, 3), scale=16.0)
+    compile_recognizer(model, settings, 1, 1)
+    rng = np.random.default_rng(0)
+    identity, group = np.repeat(np.tile([0, 1, 2, 3], 2), 2), np.repeat([0, 1], 8)
+    label = np.where(np.arange(16) % 3 == 0, -1, identity)
+    inputs = {"image": rng.uniform(0, 255, [16, 16, 16, 3]).astype(np.float32), "label": label}
+    targets = {"embedding": np.stack([identity, group], 1), "logits": label}
+    logs = model.train_on_batch(inputs, targets, return_dict=True)
+    assert logs["loss"] == pytest.approx(logs["logits_loss"] + 2 * logs["embedding_loss"], rel=1e-4)
+    assert logs["embedding_loss"] != 0
+    assert "embedding_gap_1" in logs
+
+
+def test_no_embedding_loss():
+    assert build_embedding_loss(SETTINGS) is None
+    with pytest.raises(InputError, match="embedding_loss=triplet needs rows with groups"):
+        changed(embedding_loss="triplet", pairs_per_group=0)
+
+
+@pytest.mark.parametrize("head", sorted(HEADS))
+def test_every_head_trains(head):
+    model = build_recognizer("plain_small", 6, head=head, embedding_size=8, input_shape=(16, 16, 3), scale=16.0)
+    compile_recognizer(model, changed(embedding_loss="ddl"), 1, 1)
+    inputs = {"image": tf.random.uniform([8, 16, 16, 3], 0, 255), "label": tf.constant([0, 1, -1, 2, 3, 4, -1, 5])}
+    rows = np.stack([np.repeat([0, 1, 2, 3], 2), np.repeat([0, 1], 4)], 1)
+    logs = model.train_on_batch(inputs, {"embedding": rows, "logits": inputs["label"]}, return_dict=True)
+    assert np.isfinite(logs["loss"])

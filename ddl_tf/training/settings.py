@@ -167,6 +167,11 @@ class TrainSettings(VerificationSets):
             raise InputError("--remine_every needs rows with groups: set --pairs_per_group or --rows_per_group above 0")
         if self.mined_pairs and not self.pairs_per_group:
             raise InputError("--mined_pairs needs --pairs_per_group above 0")
+        if self.embedding_loss in ("rkd", "sp") and not self.shared_identities:
+            raise InputError(
+                f"--embedding_loss={self.embedding_loss} compares the groups identity by identity: set "
+                "--shared_identities"
+            )
         if self.shared_identities and not self.pairs_per_group:
             raise InputError("--shared_identities needs --pairs_per_group above 0")
         if self.mined_pairs and self.remine_easy and self.remine_pairs == "none":

@@ -44,7 +44,7 @@ def test_logits_loss(changes, kind, config):
     ],
 )
 def test_embedding_loss_is_minimised_beside_the_softmax(changes, kind, config):
-    settings = changed(**changes, embedding_weight=2.0)
+    settings = changed(**changes, embedding_weight=2.0, shared_identities=True)
     made = build_embedding_loss(settings)
     assert type(made) is kind
     assert config.items() <= made.get_config().items()
@@ -63,6 +63,8 @@ def test_embedding_loss_is_minimised_beside_the_softmax(changes, kind, config):
 
 def test_no_embedding_loss():
     assert build_embedding_loss(SETTINGS) is None
+    with pytest.raises(InputError, match="embedding_loss=sp compares the groups identity by identity"):
+        changed(embedding_loss="sp")
     with pytest.raises(InputError, match="embedding_loss=triplet needs rows with groups"):
         changed(embedding_loss="triplet", pairs_per_group=0)
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ddl_tf.errors import InputError
 
@@ -65,13 +66,22 @@ def read_description(path: Path) -> dict[str, Any]:
     return description
 
 
+def read_arrow(file: Path) -> pa.Table:
+    """Read a Parquet table of a stored set as Arrow's.
+
+    Raises:
+        InputError: if it is missing or damaged.
+    """
+    try:
+        return pq.read_table(file)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())}); prepare the set again") from None
+
+
 def read_table(file: Path) -> pd.DataFrame:
     """Read a Parquet table of a stored set.
 
     Raises:
         InputError: if it is missing or damaged.
     """
-    try:
-        return pd.read_parquet(file)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())}); prepare the set again") from None
+    return read_arrow(file).to_pandas()

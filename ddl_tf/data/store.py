@@ -11,27 +11,9 @@ import pandas as pd
 
 from ddl_tf.data.example import read_example
 from ddl_tf.data.images import decode_image
-from ddl_tf.data.layout import (
-    DESCRIPTION,
-    FOOTER_BYTES,
-    HEADER_BYTES,
-    INDEX,
-    INDEX_COLUMNS,
-    read_description,
-    read_table,
-    shard_name,
-)
+from ddl_tf.data.index import read_index
+from ddl_tf.data.layout import DESCRIPTION, FOOTER_BYTES, HEADER_BYTES, INDEX, read_description, shard_name
 from ddl_tf.errors import InputError
-
-
-def _read_index(path: Path) -> pd.DataFrame:
-    index = read_table(path / INDEX)
-    missing = [name for name in INDEX_COLUMNS if name not in index]
-    if missing:
-        raise InputError(f"{path / INDEX}: the column {missing[0]!r} is missing; prepare the set again")
-    if not len(index):
-        raise InputError(f"{path / INDEX}: the set has no images; prepare the set again")
-    return index
 
 
 class Faces:
@@ -67,7 +49,7 @@ class Faces:
             if path.resolve() in [Path(other).resolve() for other in paths[:number]]:
                 raise InputError(f"{path}: the set is given twice; its identities would count as different people")
             description = read_description(path)
-            index = _read_index(path)
+            index = read_index(path)
             self._check_shards(path, index)
             index["identity"] = index["identity"].astype(np.int64) + self.num_identities
             index["shard"] = index["shard"].astype(np.int64) + len(self.shards)
@@ -76,8 +58,9 @@ class Faces:
             if index["identity"].max() >= self.num_identities or index["shard"].max() >= len(self.shards):
                 raise InputError(f"{path / INDEX}: does not fit {DESCRIPTION} beside it; prepare the set again")
             tables.append(index)
-        self.index = pd.concat(tables, ignore_index=True)
-        self._places = self.index[["shard", "offset", "length"]].to_numpy(np.int64)
+        # Not even one table goes through `concat`, which copies it.
+        self.index = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
+        self._places = [self.index[name].to_numpy(np.int64) for name in ("shard", "offset", "length")]
         self._files: dict[int, int] = {}
         self._lock = threading.Lock()
 
@@ -121,7 +104,7 @@ class Faces:
             InputError: if a shard does not hold what the index says.
         """
         images = []
-        for shard, offset, length in self._places[rows].tolist():
+        for shard, offset, length in zip(*(column[rows].tolist() for column in self._places)):
             record = os.pread(self._files.get(shard) or self._file(shard), HEADER_BYTES + length, offset - HEADER_BYTES)
             if len(record) != HEADER_BYTES + length or struct.unpack_from("<Q", record)[0] != length:
                 raise self._misfit(shard, offset)

@@ -1,0 +1,77 @@
+"""The index of a stored set: put together from the parts of an import, and read, with no second copy in memory."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ddl_tf.data.layout import INDEX, INDEX_COLUMNS, read_arrow
+from ddl_tf.errors import InputError
+
+
+def assemble_index(parts: Sequence[Path], file: Path) -> tuple[dict[int, int], int]:
+    """Put the rows of all shards into one table, one shard in memory at a time.
+
+    Args:
+        parts: the Parquet tables of the shards, in order.
+        file: the table to write.
+
+    Returns:
+        The number of images of each group, by ascending group, and the number of identities.
+
+    Raises:
+        InputError: if a column holds numbers in one part and text in another.
+    """
+    schema = _common_schema([pq.read_schema(part) for part in parts])
+    groups: Counter[int] = Counter()
+    last_identity = -1
+    with pq.ParquetWriter(file, schema) as writer:
+        for part in parts:
+            table = read_arrow(part)
+            writer.write_table(table.cast(schema))
+            values, counts = np.unique(table["group"].to_numpy(), return_counts=True)
+            groups.update(dict(zip(values.tolist(), counts.tolist())))
+            last_identity = max(last_identity, int(table["identity"].to_numpy().max()))
+    return dict(sorted(groups.items())), last_identity + 1
+
+
+def _common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """The columns' types, as wide as all parts need; pandas' own notes on the types of one part are left out."""
+    return pa.schema(
+        [(name, _common_type(name, {one.field(name).type for one in schemas})) for name in schemas[0].names]
+    )
+
+
+def _common_type(name: str, types: set[pa.DataType]) -> pa.DataType:
+    types = types - {pa.null()} or types
+    if len(types) == 1:
+        return types.pop()
+    if all(pa.types.is_integer(one) or pa.types.is_floating(one) for one in types):
+        return pa.float64()
+    raise InputError(f"the column {name!r} is of the types {', '.join(sorted(map(str, types)))}: give it values of one")
+
+
+def read_index(folder: Path) -> pd.DataFrame:
+    """Read the index of a stored set.
+
+    Args:
+        folder: the set.
+
+    Returns:
+        One row for each image.
+
+    Raises:
+        InputError: if it is missing, damaged, empty or without a column that every index has.
+    """
+    table = read_arrow(folder / INDEX)
+    missing = [name for name in INDEX_COLUMNS if name not in table.column_names]
+    if missing:
+        raise InputError(f"{folder / INDEX}: the column {missing[0]!r} is missing; prepare the set again")
+    if not len(table):
+        raise InputError(f"{folder / INDEX}: the set has no images; prepare the set again")
+    # Column by column, and each is let go when it is converted.
+    return table.to_pandas(split_blocks=True, self_destruct=True)

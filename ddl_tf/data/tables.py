@@ -81,12 +81,15 @@ def _rows(path: Path, reader: Any, width: int) -> Iterator[tuple[int, list[str]]
 
 
 def _as_numbers(column: pd.Series) -> pd.Series:
-    filled = column.to_numpy(object)
-    filled[filled == ""] = np.nan
+    pieces = [np.empty(0, np.int64)]
     try:
-        return pd.Series(pd.to_numeric(filled))
+        for begin in range(0, len(column), _CHUNK):
+            filled = column.iloc[begin : begin + _CHUNK].to_numpy(object)
+            filled[filled == ""] = np.nan
+            pieces.append(pd.to_numeric(filled))
     except (ValueError, TypeError):
         return column
+    return pd.Series(np.concatenate(pieces))
 
 
 def rows_of(table: Table) -> Callable[[int], dict[str, Value]]:

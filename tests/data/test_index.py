@@ -50,7 +50,7 @@ def test_what_is_read_is_what_pandas_reads(tmp_path):
 
 def test_text_in_one_part_and_numbers_in_another_are_refused(tmp_path):
     files = write(tmp_path, [part(3, 0, light=1), part(3, 1, light="day")])
-    with pytest.raises(InputError, match="the column 'light' is of the types int64, .*string"):
+    with pytest.raises(InputError, match=r"the column 'light' is of the types int64, .*string"):
         assemble_index(files, tmp_path / "index.parquet")
 
 

@@ -1,4 +1,4 @@
-"""The index of a stored set: put together from the parts of an import, and read, with no second copy in memory."""
+"""The index of a stored set: put together from the parts of an import, and read, without a second copy in memory."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -66,8 +66,17 @@ def read_description(path: Path) -> dict[str, Any]:
     return description
 
 
+def read_table(file: Path) -> pd.DataFrame:
+    """Read a Parquet table of a stored set.
+
+    Raises:
+        InputError: if it is missing or damaged.
+    """
+    return read_arrow(file).to_pandas()
+
+
 def read_arrow(file: Path) -> pa.Table:
-    """Read a Parquet table of a stored set as Arrow's.
+    """Read a Parquet table of a stored set, without making pandas' objects of it.
 
     Raises:
         InputError: if it is missing or damaged.
@@ -76,12 +85,3 @@ def read_arrow(file: Path) -> pa.Table:
         return pq.read_table(file)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())}); prepare the set again") from None
-
-
-def read_table(file: Path) -> pd.DataFrame:
-    """Read a Parquet table of a stored set.
-
-    Raises:
-        InputError: if it is missing or damaged.
-    """
-    return read_arrow(file).to_pandas()

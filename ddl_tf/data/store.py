@@ -58,7 +58,7 @@ class Faces:
             if index["identity"].max() >= self.num_identities or index["shard"].max() >= len(self.shards):
                 raise InputError(f"{path / INDEX}: does not fit {DESCRIPTION} beside it; prepare the set again")
             tables.append(index)
-        # Not even one table goes through `concat`, which copies it.
+        # `concat` would copy even a single table.
         self.index = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
         self._places = [self.index[name].to_numpy(np.int64) for name in ("shard", "offset", "length")]
         self._files: dict[int, int] = {}

@@ -259,10 +259,14 @@ def measure(folder: Path, images: int, identities: int, seed: int) -> dict[str, 
         What was measured, by the name of the table's row.
     """
     faces = str(folder / "faces")
-    measured = _import(folder, images, identities, seed)
+    measured = {
+        **_import(folder, images, identities, seed),
+        **_fresh(measure_batches, faces),
+        **_fresh(measure_pairs, faces),
+        **_train(folder),
+    }
     seconds, peak = _command(folder / "verify.log", "ddl_tf.prepare", "verify", f"--input={faces}")
-    measured.update({"verify, s": seconds, "verify, peak memory, MiB": peak})
-    return {**measured, **_fresh(measure_batches, faces), **_fresh(measure_pairs, faces), **_train(folder)}
+    return {**measured, "verify, images/s": images / seconds, "verify, peak memory, MiB": peak}
 
 
 def main(settings: Settings) -> None:

@@ -284,7 +284,8 @@ def main(settings: Settings) -> None:
     print("|  |", " | ".join(f"{images:,} images, {identities:,} identities" for images, identities in sizes), "|")
     print("|" + " --- |" * (1 + len(sizes)))
     for name in columns[0]:
-        cells = [f"{column[name]:,.{0 if column[name] >= 100 else 1}f}" for column in columns]
+        # Three digits.
+        cells = [f"{column[name]:,.{max(0, 2 - int(np.log10(max(column[name], 1))))}f}" for column in columns]
         print("|", " | ".join([name, *cells]), "|")
 
 

@@ -1,15 +1,13 @@
-"""The index of a stored set: put together from the parts of an import, and read, without a second copy in memory."""
+"""The index of a stored set: put together from the parts of an import, one shard in memory at a time."""
 
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ddl_tf.data.layout import INDEX, INDEX_COLUMNS, read_arrow
 from ddl_tf.errors import InputError
 
 
@@ -31,7 +29,7 @@ def assemble_index(parts: Sequence[Path], file: Path) -> tuple[dict[int, int], i
     last_identity = -1
     with pq.ParquetWriter(file, schema) as writer:
         for part in parts:
-            table = read_arrow(part)
+            table = pq.read_table(part)
             writer.write_table(table.cast(schema))
             values, counts = np.unique(table["group"].to_numpy(), return_counts=True)
             groups.update(dict(zip(values.tolist(), counts.tolist())))
@@ -53,25 +51,3 @@ def _common_type(name: str, types: set[pa.DataType]) -> pa.DataType:
     if all(pa.types.is_integer(one) or pa.types.is_floating(one) for one in types):
         return pa.float64()
     raise InputError(f"the column {name!r} is of the types {', '.join(sorted(map(str, types)))}: give it values of one")
-
-
-def read_index(folder: Path) -> pd.DataFrame:
-    """Read the index of a stored set.
-
-    Args:
-        folder: the set.
-
-    Returns:
-        One row for each image.
-
-    Raises:
-        InputError: if it is missing, damaged, empty or without a column that every index has.
-    """
-    table = read_arrow(folder / INDEX)
-    missing = [name for name in INDEX_COLUMNS if name not in table.column_names]
-    if missing:
-        raise InputError(f"{folder / INDEX}: the column {missing[0]!r} is missing; prepare the set again")
-    if not len(table):
-        raise InputError(f"{folder / INDEX}: the set has no images; prepare the set again")
-    # Column by column, and each is let go when it is converted.
-    return table.to_pandas(split_blocks=True, self_destruct=True)

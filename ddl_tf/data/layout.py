@@ -69,19 +69,21 @@ def read_description(path: Path) -> dict[str, Any]:
 def read_table(file: Path) -> pd.DataFrame:
     """Read a Parquet table of a stored set.
 
-    Raises:
-        InputError: if it is missing or damaged.
-    """
-    return read_arrow(file).to_pandas()
+    Args:
+        file: the table.
 
-
-def read_arrow(file: Path) -> pa.Table:
-    """Read a Parquet table of a stored set, without making pandas' objects of it.
+    Returns:
+        Its rows. One column at a time is read: the table is not in memory twice.
 
     Raises:
         InputError: if it is missing or damaged.
     """
     try:
-        return pq.read_table(file)
+        with pq.ParquetFile(file) as parquet:
+            # What Arrow gives may be memory of its own, in which nothing can be changed.
+            columns = {
+                name: parquet.read([name]).column(name).to_pandas().copy() for name in parquet.schema_arrow.names
+            }
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())}); prepare the set again") from None
+    return pd.DataFrame(columns, copy=False)

@@ -11,9 +11,27 @@ import pandas as pd
 
 from ddl_tf.data.example import read_example
 from ddl_tf.data.images import decode_image
-from ddl_tf.data.index import read_index
-from ddl_tf.data.layout import DESCRIPTION, FOOTER_BYTES, HEADER_BYTES, INDEX, read_description, shard_name
+from ddl_tf.data.layout import (
+    DESCRIPTION,
+    FOOTER_BYTES,
+    HEADER_BYTES,
+    INDEX,
+    INDEX_COLUMNS,
+    read_description,
+    read_table,
+    shard_name,
+)
 from ddl_tf.errors import InputError
+
+
+def _read_index(path: Path) -> pd.DataFrame:
+    index = read_table(path / INDEX)
+    missing = [name for name in INDEX_COLUMNS if name not in index]
+    if missing:
+        raise InputError(f"{path / INDEX}: the column {missing[0]!r} is missing; prepare the set again")
+    if not len(index):
+        raise InputError(f"{path / INDEX}: the set has no images; prepare the set again")
+    return index
 
 
 class Faces:
@@ -49,7 +67,7 @@ class Faces:
             if path.resolve() in [Path(other).resolve() for other in paths[:number]]:
                 raise InputError(f"{path}: the set is given twice; its identities would count as different people")
             description = read_description(path)
-            index = read_index(path)
+            index = _read_index(path)
             self._check_shards(path, index)
             index["identity"] = index["identity"].astype(np.int64) + self.num_identities
             index["shard"] = index["shard"].astype(np.int64) + len(self.shards)

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional, Union
 
+import numpy as np
+import pandas as pd
+
 from ddl_tf.data.sample import Sample
 from ddl_tf.data.source import Problem, Source
 from ddl_tf.data.tables import read_csv, rows_of, take_groups
@@ -80,25 +83,24 @@ def csv_source(csv: str, root: Optional[str] = None) -> Source:
     base = Path(root) if root else file.parent
     table = read_csv(file, ["path", "identity"])
     groups = take_groups(file, table)
-    paths, identities = table.cells.pop("path"), table.cells.pop("identity")
+    paths, identities = (table.cells.pop(name).array for name in ("path", "identity"))
     columns = rows_of(table)
-    first_line: dict[str, int] = {}
-    for line, path in zip(table.lines, paths):
-        first_line.setdefault(path, line)
+    _, first_row, path_number = np.unique(pd.factorize(paths)[0], return_index=True, return_inverse=True)
+    first_line = table.lines[first_row[path_number]]
 
     def sample(row: int) -> Union[Sample, Problem]:
         path, identity, line = paths[row], identities[row], table.lines[row]
         place = f"{csv}, line {line}"
         if not path or not identity:
             return Problem("missing value", place, f"no {'identity' if path else 'path'}")
-        if first_line[path] != line:
-            return Problem("duplicate", place, f"{path} is in line {first_line[path]} too")
+        if first_line[row] != line:
+            return Problem("duplicate", place, f"{path} is in line {first_line[row]} too")
         image = _read_file(base / path, place)
         if isinstance(image, Problem):
             return image
-        return Sample(image, identity, f"{place} ({path})", groups[row], columns(row))
+        return Sample(image, identity, f"{place} ({path})", int(groups[row]), columns(row))
 
     def read(start: int) -> Iterator[Union[Sample, Problem]]:
         return map(sample, range(start, len(paths)))
 
-    return Source("csv", csv, len(paths), read, [key for key in dict.fromkeys(identities) if key])
+    return Source("csv", csv, len(paths), read, [key for key in pd.unique(identities) if key])

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ddl_tf.errors import InputError
 
@@ -80,10 +81,21 @@ def group_is_mined(description: dict[str, Any]) -> bool:
 def read_table(file: Path) -> pd.DataFrame:
     """Read a Parquet table of a stored set.
 
+    Args:
+        file: the table.
+
+    Returns:
+        Its rows. One column at a time is read: the table is not in memory twice.
+
     Raises:
         InputError: if it is missing or damaged.
     """
     try:
-        return pd.read_parquet(file)
-    except (OSError, pyarrow.ArrowException) as error:
+        with pq.ParquetFile(file) as parquet:
+            # What Arrow gives may be memory of its own, in which nothing can be changed.
+            columns = {
+                name: parquet.read([name]).column(name).to_pandas().copy() for name in parquet.schema_arrow.names
+            }
+    except (OSError, pa.ArrowException) as error:
         raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())}); prepare the set again") from None
+    return pd.DataFrame(columns, copy=False)

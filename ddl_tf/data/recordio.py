@@ -48,11 +48,10 @@ def _read_part(file: BinaryIO) -> tuple[int, bytes]:
     if magic != _MAGIC:
         raise ValueError(f"no record begins at byte {file.tell() - 8:,}")
     length = word & (1 << 29) - 1
-    content = file.read(length)
+    content = file.read(length + -length % 4)
     if len(content) < length:
         raise ValueError(f"the file ends after {len(content):,} of its {length:,} bytes")
-    file.seek(-length % 4, os.SEEK_CUR)
-    return word >> 29, content
+    return word >> 29, content[:length]
 
 
 def read_record(file: BinaryIO) -> bytes:
@@ -222,18 +221,28 @@ class _Set:
             self.keys, self.offsets = wanted, offsets
 
 
-def _read_rows(path: Path, keys: np.ndarray) -> tuple[np.ndarray, list[int], Callable[[int], dict[str, Value]]]:
+def _read_rows(path: Path, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, Callable[[int], dict[str, Value]]]:
     """Read the CSV file: `[images]` the row of each image (-1 has none), the rows' groups and their columns."""
     table = read_csv(path, ["index"])
     groups = take_groups(path, table)
+    texts = table.cells.pop("index")
+    is_number = texts.str.fullmatch("[0-9]{1,18}").to_numpy(bool)
+    numbers = texts.where(is_number, "-1").to_numpy(object).astype(np.int64)
+    positions = np.minimum(np.searchsorted(keys, numbers), len(keys) - 1)
+    found = is_number & (keys[positions] == numbers)
+    if not found.all():
+        row = int(np.argmin(found))
+        raise InputError(
+            f"{path}, line {table.lines[row]}: the set has no image record {texts[row]!r}; is it this set's CSV?"
+        )
+    rows = np.arange(len(numbers))
     row_of = np.full(len(keys), -1, np.int64)
-    for row, (line, record) in enumerate(zip(table.lines, table.cells.pop("index"))):
-        position = int(np.searchsorted(keys, int(record))) if record.isdigit() else len(keys)
-        if position == len(keys) or keys[position] != int(record):
-            raise InputError(f"{path}, line {line}: the set has no image record {record!r}; is it this set's CSV?")
-        if row_of[position] >= 0:
-            raise InputError(f"{path}, line {line}: record {record} comes twice; leave one line")
-        row_of[position] = row
+    # Of several rows of one image the first stays.
+    row_of[positions[::-1]] = rows[::-1]
+    twice = row_of[positions] != rows
+    if twice.any():
+        row = int(np.argmax(twice))
+        raise InputError(f"{path}, line {table.lines[row]}: record {texts[row]} comes twice; leave one line")
     return row_of, groups, rows_of(table)
 
 
@@ -275,7 +284,7 @@ def recordio_source(rec: str, csv: Optional[str] = None) -> Source:
             return Problem("label out of range", place, f"label {label:g}, where the set has {allowed}")
         if csv:
             row = row_of[position]
-            return Sample(image, int(label), place, groups[row], columns(row))
+            return Sample(image, int(label), place, int(groups[row]), columns(row))
         return Sample(image, int(label), place)
 
     def read(start: int) -> Iterator[Union[Sample, Problem]]:

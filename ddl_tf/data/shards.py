@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional
 
+import numpy as np
 import pandas as pd
 
 from ddl_tf.data.checking import Checked, check_samples
-from ddl_tf.data.layout import FOOTER_BYTES, HEADER_BYTES, INDEX_COLUMNS, shard_name
+from ddl_tf.data.layout import FOOTER_BYTES, HEADER_BYTES, INDEX_COLUMNS, read_table, shard_name
 from ddl_tf.data.source import Problem, Source
 from ddl_tf.errors import InputError
 from ddl_tf.files import write_aside
@@ -44,21 +45,17 @@ class Part:
     finished: bool
 
 
-def _part_path(folder: Path, number: int, suffix: str) -> Path:
+def part_path(folder: Path, number: int, suffix: str) -> Path:
+    """Name a file of a part: its JSON file, or the Parquet table with its rows of the index."""
     return folder / f"part-{number:05d}{suffix}"
 
 
 def read_parts(folder: Path) -> list[Part]:
     """Read what was committed in a partial folder, in order."""
     parts: list[Part] = []
-    while (file := _part_path(folder, len(parts), ".json")).exists():
+    while (file := part_path(folder, len(parts), ".json")).exists():
         parts.append(Part(**json.loads(file.read_text())))
     return parts
-
-
-def read_rows(folder: Path, number: int) -> pd.DataFrame:
-    """Read the rows of the index for one committed shard."""
-    return pd.read_parquet(_part_path(folder, number, ".parquet"))
 
 
 class _Shard:
@@ -71,7 +68,7 @@ class _Shard:
         from ddl_tf.data.example import make_example
 
         self._path, self._number, self._make_example, self._error = path, number, make_example, tf.errors.OpError
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[tuple[Any, ...]] = []
         self.sizes: list[tuple[int, int]] = []
         self.bytes = 0
         with self._os_errors():
@@ -90,9 +87,9 @@ class _Shard:
         example = self._make_example(checked.encoded, identity, sample.group)
         with self._os_errors():
             self._writer.write(example)
+        # In the order of INDEX_COLUMNS.
         place = (self._number, self.bytes + HEADER_BYTES, len(example))
-        own = dict(zip(INDEX_COLUMNS, (*place, identity, sample.group, str(sample.identity))))
-        self.rows.append({**own, **sample.columns})
+        self.rows.append((*place, identity, sample.group, str(sample.identity), *sample.columns.values()))
         self.sizes.append(checked.size)
         self.bytes += HEADER_BYTES + len(example) + FOOTER_BYTES
 
@@ -161,8 +158,9 @@ class ShardedImport:
             for problem in part.problems if not self._skip else ():
                 self._refuse(Problem(*problem))
             if part.images:
-                rows = read_rows(self._folder, number)
-                self._identities.update(zip(rows["identity_key"], rows["identity"]))
+                rows = read_table(part_path(self._folder, number, ".parquet"))
+                first = rows.drop_duplicates("identity")
+                self._identities.update(zip(first["identity_key"], first["identity"].tolist()))
                 self._columns = [str(name) for name in rows if name not in INDEX_COLUMNS]
         if parts:
             self._parts, self._done = len(parts), parts[-1].done
@@ -203,10 +201,12 @@ class ShardedImport:
         part = Part(self._done, 0, 0, [], [list(dataclasses.astuple(one)) for one in self._problems], finished)
         if self._shard:
             self._shard.close()
-            with write_aside(_part_path(self._folder, self._parts, ".parquet")) as aside:
-                pd.DataFrame(self._shard.rows).to_parquet(aside, index=False)
+            with write_aside(part_path(self._folder, self._parts, ".parquet")) as aside:
+                names = [*INDEX_COLUMNS, *(self._columns or ())]
+                pd.DataFrame(self._shard.rows, columns=names).to_parquet(aside, index=False)
             part.images, part.bytes = len(self._shard.rows), self._shard.bytes
-            part.sizes = [[bound(side) for side in zip(*self._shard.sizes)] for bound in (min, max)]
-        with write_aside(_part_path(self._folder, self._parts, ".json")) as aside:
+            sizes = np.array(self._shard.sizes)
+            part.sizes = [sizes.min(axis=0).tolist(), sizes.max(axis=0).tolist()]
+        with write_aside(part_path(self._folder, self._parts, ".json")) as aside:
             aside.write_text(json.dumps(dataclasses.asdict(part)))
         self._shard, self._problems, self._parts = None, [], self._parts + 1

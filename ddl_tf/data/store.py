@@ -82,8 +82,9 @@ class Faces:
             start = self.spans[-1][1] if self.spans else 0
             self.spans.append((start, start + len(index)))
             tables.append(index)
-        self.index = pd.concat(tables, ignore_index=True)
-        self._places = self.index[["shard", "offset", "length"]].to_numpy(np.int64)
+        # `concat` would copy even a single table.
+        self.index = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
+        self._places = [self.index[name].to_numpy(np.int64) for name in ("shard", "offset", "length")]
         self._files: dict[int, int] = {}
         self._lock = threading.Lock()
 
@@ -127,7 +128,7 @@ class Faces:
             InputError: if a shard does not hold what the index says.
         """
         images = []
-        for shard, offset, length in self._places[rows].tolist():
+        for shard, offset, length in zip(*(column[rows].tolist() for column in self._places)):
             record = os.pread(self._files.get(shard) or self._file(shard), HEADER_BYTES + length, offset - HEADER_BYTES)
             if len(record) != HEADER_BYTES + length or struct.unpack_from("<Q", record)[0] != length:
                 raise self._misfit(shard, offset)

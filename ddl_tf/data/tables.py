@@ -1,9 +1,10 @@
 """CSV files that list images."""
 
 import csv
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,17 +12,21 @@ import pandas as pd
 from ddl_tf.data.sample import Value
 from ddl_tf.errors import InputError
 
+# Millions of lines as lists of Python text would take gigabytes: so many at a time, then as Arrow's text.
+_CHUNK = 2**16
+_TEXT = "string[pyarrow]"
+
 
 class Table(NamedTuple):
     """A CSV file.
 
     Attributes:
         cells: one row for each line, the required columns as text, the others as numbers where all their cells are.
-        lines: the line number of each row.
+        lines: `[rows]` int64, the line number of each row.
     """
 
     cells: pd.DataFrame
-    lines: list[int]
+    lines: np.ndarray
 
 
 def read_csv(path: Path, required: Sequence[str]) -> Table:
@@ -37,45 +42,62 @@ def read_csv(path: Path, required: Sequence[str]) -> Table:
     Raises:
         InputError: if it cannot be read, a column is missing, or a line has too few or too many cells.
     """
-    rows, lines = [], []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             header = next(reader, [])
-            for cells in reader:
-                if cells and len(cells) != len(header):
-                    raise InputError(
-                        f"{path}, line {reader.line_num}: {len(cells)} cells under {len(header)} column names"
-                    )
-                if cells:
-                    rows.append(cells)
-                    lines.append(reader.line_num)
+            _check_header(path, header, required)
+            rows = _rows(path, reader, len(header))
+            lines, chunks = [np.empty(0, np.int64)], [pd.DataFrame(columns=header, dtype=_TEXT)]
+            while chunk := list(itertools.islice(rows, _CHUNK)):
+                numbers, texts = zip(*chunk)
+                lines.append(np.array(numbers, np.int64))
+                chunks.append(pd.DataFrame(texts, columns=header, dtype=_TEXT))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV file in UTF-8 ({error})") from None
-    for name in required:
-        if name not in header:
-            raise InputError(f"{path}: there is no column {name!r}, the first line names {', '.join(header) or 'none'}")
-    if len(set(header)) < len(header):
-        raise InputError(f"{path}: two columns have one name, the first line names {', '.join(header)}")
-    cells = pd.DataFrame(rows, columns=header, dtype=object)
+    cells = pd.concat(chunks, ignore_index=True)
     for name in header:
         if name not in required:
             cells[name] = _as_numbers(cells[name])
-    return Table(cells, lines)
+    return Table(cells, np.concatenate(lines))
+
+
+def _check_header(path: Path, header: list[str], required: Sequence[str]) -> None:
+    named = f"the first line names {', '.join(header) or 'none'}"
+    for name in required:
+        if name not in header:
+            raise InputError(f"{path}: there is no column {name!r}, {named}")
+    if len(set(header)) < len(header):
+        raise InputError(f"{path}: two columns have one name, {named}")
+
+
+def _rows(path: Path, reader: Any, width: int) -> Iterator[tuple[int, list[str]]]:
+    """The lines that are not empty, with their numbers."""
+    for cells in reader:
+        if cells and len(cells) != width:
+            raise InputError(f"{path}, line {reader.line_num}: {len(cells)} cells under {width} column names")
+        if cells:
+            yield reader.line_num, cells
 
 
 def _as_numbers(column: pd.Series) -> pd.Series:
-    filled = column.mask(column == "")
+    pieces = [np.empty(0, np.int64)]
     try:
-        return pd.to_numeric(filled)
+        for begin in range(0, len(column), _CHUNK):
+            filled = column.iloc[begin : begin + _CHUNK].to_numpy(object)
+            filled[filled == ""] = np.nan
+            pieces.append(pd.to_numeric(filled))
     except (ValueError, TypeError):
         return column
+    return pd.Series(np.concatenate(pieces))
 
 
 def rows_of(table: Table) -> Callable[[int], dict[str, Value]]:
     """Give a function from the number of a row to its cells, by name of the column."""
     # Rows of numbers as Python objects would take many times the memory.
-    columns = {str(name): table.cells[name].to_numpy() for name in table.cells}
+    columns = {
+        str(name): cells.array if cells.dtype == _TEXT else cells.to_numpy() for name, cells in table.cells.items()
+    }
 
     def row(number: int) -> dict[str, Value]:
         cells = ((name, column[number]) for name, column in columns.items())
@@ -84,18 +106,28 @@ def rows_of(table: Table) -> Callable[[int], dict[str, Value]]:
     return row
 
 
-def take_groups(path: Path, table: Table) -> list[int]:
-    """Take the column `group` out of a table, -1 for all where there is none.
+def take_groups(path: Path, table: Table) -> np.ndarray:
+    """Take the column `group` out of a table.
+
+    Args:
+        path: the file, for messages.
+        table: what was read from it.
+
+    Returns:
+        `[rows]` int64, -1 for all where there is no such column.
 
     Raises:
         InputError: if a group is not a whole number from -1 on.
     """
     if "group" not in table.cells:
-        return [-1] * len(table.cells)
-    groups = table.cells.pop("group")
-    for line, group in zip(table.lines, groups):
-        if not (isinstance(group, (int, float)) and group >= -1 and group == int(group)):
-            raise InputError(
-                f"{path}, line {line}: group {group!r}: use 0 (teacher, easy), 1.. (students, hard) or -1 (none)"
-            )
-    return [int(group) for group in groups]
+        return np.full(len(table.cells), -1)
+    column = table.cells.pop("group").to_numpy()
+    numbers = np.asarray(pd.to_numeric(column, errors="coerce"), np.float64)
+    good = (numbers >= -1) & (numbers == np.floor(numbers)) & np.isfinite(numbers)
+    if not good.all():
+        first = int(np.argmin(good))
+        raise InputError(
+            f"{path}, line {table.lines[first]}: group {column.tolist()[first]!r}: use 0 (teacher, easy), "
+            "1.. (students, hard) or -1 (none)"
+        )
+    return numbers.astype(np.int64)

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 import ddl_tf
+from ddl_tf.data.index import assemble_index
 from ddl_tf.data.layout import DESCRIPTION, FORMAT_VERSION, INDEX, PROBLEMS, read_description, shard_name
 from ddl_tf.data.partial import claim, partial_path, publish
-from ddl_tf.data.shards import ShardedImport, read_parts, read_rows
+from ddl_tf.data.shards import ShardedImport, part_path, read_parts
 from ddl_tf.data.source import Source
 from ddl_tf.errors import InputError
 from ddl_tf.files import write_aside
@@ -115,22 +117,22 @@ def _assemble(partial: Path, name: str, made_by: dict[str, Any]) -> None:
     """Make the index, the list of problems and, last, the description from the committed parts."""
     parts = read_parts(partial)
     shards = [(number, part) for number, part in enumerate(parts) if part.images]
-    index = pd.concat([read_rows(partial, number) for number, _ in shards], ignore_index=True)
-    index.to_parquet(partial / INDEX, index=False)
+    groups, identities = assemble_index(
+        [part_path(partial, number, ".parquet") for number, _ in shards], partial / INDEX
+    )
     problems = [problem for part in parts for problem in part.problems]
     with (partial / PROBLEMS).open("w", newline="") as file:
         csv.writer(file).writerows([("kind", "source", "reason"), *problems])
     smallest = [min(sides) for sides in zip(*(part.sizes[0] for _, part in shards))]
     largest = [max(sides) for sides in zip(*(part.sizes[1] for _, part in shards))]
-    groups = index["group"].value_counts().sort_index()
     description = {
         "format_version": FORMAT_VERSION,
         "name": name,
-        "images": len(index),
-        "identities": int(index["identity"].max()) + 1,
-        "groups": {str(group): int(count) for group, count in groups.items()},
+        "images": sum(part.images for _, part in shards),
+        "identities": identities,
+        "groups": {str(group): count for group, count in groups.items()},
         "image_size": {"smallest": smallest, "largest": largest},
-        "columns": list(index.columns),
+        "columns": pq.read_schema(partial / INDEX).names,
         "shards": {shard_name(number): {"images": part.images, "bytes": part.bytes} for number, part in shards},
         "problems": dict(sorted(Counter(kind for kind, *_ in problems).items())),
         "made_by": made_by,

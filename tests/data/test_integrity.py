@@ -36,6 +36,23 @@ def test_a_changed_byte(stored, capsys):
     assert "corrupted record" in capsys.readouterr().err
 
 
+def test_records_before_the_damage_are_checked(stored):
+    content = bytearray((stored / SHARD).read_bytes())
+    index = pd.read_parquet(stored / "index.parquet")
+    content[index["offset"][3] + 100] ^= 1
+    (stored / SHARD).write_bytes(content)
+    index.loc[2, "group"] = 3
+    index.to_parquet(stored / "index.parquet", index=False)
+    assert faults(stored) == [("wrong index", f"{SHARD}, record 2"), ("damaged shard", SHARD)]
+
+
+@pytest.mark.parametrize("records", [1, 4, 6])
+def test_more_records_than_are_read_at_a_time(stored, monkeypatch, records):
+    monkeypatch.setattr("ddl_tf.data.integrity._RECORDS", records)
+    assert faults(stored) == []
+    test_records_before_the_damage_are_checked(stored)
+
+
 def test_index_and_description_disagree(stored):
     index = pd.read_parquet(stored / "index.parquet")
     index.loc[2, "identity"] = 1

@@ -1,4 +1,5 @@
 import io
+import os
 import shutil
 
 import numpy as np
@@ -46,6 +47,17 @@ def batches(faces, sampler, first, last, augment=PLAIN, size=SIZE, threads=None)
         options.threading.private_threadpool_size = threads
         dataset = dataset.with_options(options)
     return list(dataset.as_numpy_iterator())
+
+
+def test_only_the_records_of_the_rows_are_read(faces, monkeypatch):
+    sampler = StreamSampler(faces.index, StreamSizes(pairs_per_group=2))
+    pread, read = os.pread, []
+    monkeypatch.setattr(os, "pread", lambda *place: read.append(pread(*place)) or read[-1])
+    assert len(batches(faces, sampler, 4, 7)) == 3
+    records = np.concatenate([sampler.rows(step).record for step in (4, 5, 6)])
+    # Eight bytes of length and four of checksum stand before each record.
+    assert sum(map(len, read)) == sum(12 + faces.index["length"][record] for record in records)
+    assert len(read) == len(records) == 3 * 8
 
 
 def flat(batch):

@@ -182,7 +182,10 @@ def test_csv_is_merged(tmp_path):
     [
         ("key,yaw\n1,2\n", "no column 'index'"),
         ("index,yaw\n9,2\n", "line 2: the set has no image record '9'"),
-        ("index,yaw\n1,2\n1,2\n", "line 3: record 1 comes twice"),
+        ("index,yaw\n1,2\n1.0,2\n", "line 3: the set has no image record '1.0'"),
+        ("index,yaw\n1,2\n\u0661,2\n", "line 3: the set has no image record"),
+        (f"index,yaw\n1,2\n{10**30},2\n", "line 3: the set has no image record"),
+        ("index,yaw\n2,2\n1,2\n\n1,2\n", "line 5: record 1 comes twice"),
         ("index,yaw\n1,2,3\n", "line 2: 3 cells under 2"),
         ("index,group\n1,0\n2,-2\n", "line 3: group -2"),
         ("index,group\n1,easy\n", "line 2: group 'easy'"),

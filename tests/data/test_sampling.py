@@ -1,3 +1,6 @@
+import tracemalloc
+import zlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -288,3 +291,42 @@ def test_bad_options_are_named(index):
     apart = index.assign(group=(index["identity"] % 2))
     with pytest.raises(InputError, match="no identity has positive pairs in every group"):
         StreamSampler(apart, StreamSizes(pairs_per_group=2, shared_identities=True))
+
+
+@pytest.fixture(scope="module")
+def large_index():
+    """A row for each of 200,000 images, sorted by identity as RecordIO sets are."""
+    rng = np.random.default_rng(0)
+    return pd.DataFrame({"identity": np.sort(rng.integers(0, 3000, 200_000)), "group": rng.integers(-1, 2, 200_000)})
+
+
+@pytest.mark.parametrize(
+    ("sizes", "mixed", "checksum"),
+    [
+        (StreamSizes(32, 32, 32), False, 3882218406),
+        (StreamSizes(32, 32, 32), True, 1970409584),
+        (StreamSizes(pairs_per_group=64), False, 2401088319),
+        (StreamSizes(per_group=16, pairs_per_group=16, pairs_across=True, classify_pairs=True), True, 69259145),
+        (StreamSizes(shuffled=64), False, 1133598452),
+    ],
+)
+def test_draws_of_a_seed_stay_the_same(large_index, sizes, mixed, checksum):
+    """A run that an earlier version began goes on with the same batches."""
+    index = large_index.sample(frac=1, random_state=1).reset_index(drop=True) if mixed else large_index
+    sampler = StreamSampler(index, sizes, seed=5)
+    drawn = 0
+    for step in (0, 1, 2, 500, 6249, 6250, 6251, 100_000):
+        for column in sampler.rows(step):
+            drawn = zlib.crc32(column.tobytes(), drawn)
+    assert drawn == checksum
+
+
+def test_memory_is_a_fraction_of_that_of_the_index(large_index):
+    size = large_index.memory_usage(index=False).sum()
+    tracemalloc.start()
+    sampler = StreamSampler(large_index, StreamSizes(32, 32, 32))
+    sampler.rows(0)
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < size
+    assert peak < 2 * size

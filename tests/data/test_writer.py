@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -429,3 +430,34 @@ def test_an_unfinished_set_is_not_opened(tmp_path):
         store(samples(9), tmp_path / "faces")
     with pytest.raises(InputError, match="its import is not finished"):
         Faces([str(tmp_path / "faces")])
+
+
+def test_memory_of_an_opened_set(tmp_path):
+    """200,000 images, without their bytes: the file of the shard is a hole."""
+    count, length = 200_000, 100
+    (tmp_path / "dataset.json").write_text(
+        json.dumps({"format_version": 1, "images": count, "identities": 2000, "shards": {"shard-00000.tfrecord": {}}})
+    )
+    identity = np.arange(count) // 100
+    index = pd.DataFrame(
+        {
+            "shard": 0,
+            "offset": 12 + np.arange(count) * (16 + length),
+            "length": length,
+            "identity": identity,
+            "group": identity % 2,
+            "identity_key": identity.astype(str),
+            "quality": np.linspace(0, 1, count),
+        }
+    )
+    index.to_parquet(tmp_path / "index.parquet", index=False)
+    with (tmp_path / "shard-00000.tfrecord").open("wb") as file:
+        file.truncate(count * (16 + length))
+    numbers = index.select_dtypes("number").memory_usage(index=False).sum()
+    tracemalloc.start()
+    faces = Faces([str(tmp_path)])
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 1.3 * numbers
+    assert peak < 2 * numbers
+    pd.testing.assert_frame_equal(faces.index, pd.read_parquet(tmp_path / "index.parquet"))

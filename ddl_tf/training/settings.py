@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Optional
 
+from ddl_tf.data.augmentation_settings import AugmentationSettings
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.sets import VerificationSets
 from ddl_tf.models import HEADS
@@ -15,10 +16,11 @@ PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
 @dataclasses.dataclass
-class TrainSettings(VerificationSets):
+class TrainSettings(AugmentationSettings, VerificationSets):
     """The settings of one training run; see each field's help text.
 
-    The verification sets of `VerificationSets` are evaluated while training.
+    The verification sets of `VerificationSets` are evaluated while training; `AugmentationSettings` says how the
+    training images are augmented.
     """
 
     run_dir: Optional[str] = setting(None, "Folder of the run; the same command again resumes it.")
@@ -41,8 +43,6 @@ class TrainSettings(VerificationSets):
     pairs_per_group: int = setting(0, "Positive pairs (two rows each) of a batch of each group.")
     pairs_across: bool = setting(False, "Whether a hard pair is one hard and one easy image, not two hard ones.")
     classify_pairs: bool = setting(False, "Whether the rows of the pairs are classified too.")
-    flip: bool = setting(True, "Whether half of the training images are mirrored.")
-    augmentation_strength: float = setting(0.0, "Strength of the photometric augmentation, 0 (off) to 1.")
 
     ddl: bool = setting(False, "Whether to train with Distribution Distillation Loss beside the margin softmax.")
     ddl_weight: float = setting(1.0, "Weight of the whole DDL beside the margin softmax.")
@@ -87,6 +87,7 @@ class TrainSettings(VerificationSets):
         Raises:
             InputError: naming the setting and its value.
         """
+        super().__post_init__()
         if not self.run_dir:
             raise InputError("no run folder: name it with --run_dir=DIR")
         if not self.train_data:

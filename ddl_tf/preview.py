@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ddl_tf import command
-from ddl_tf.data.augmentation import Augmentation, build_augmentation
+from ddl_tf.data.augmentation import build_augmentation
 from ddl_tf.data.augmentation_settings import AugmentationSettings, strength_names
 from ddl_tf.data.decoding import resize_images
 from ddl_tf.data.store import Faces
@@ -70,13 +70,12 @@ def kind_alone(image: np.ndarray, name: str, seed: int) -> np.ndarray:
     """
     seeds = [tf.constant([seed, number], tf.int64) for number in range(DRAWS)]
 
-    def at(strength: float) -> Augmentation:
-        alone = AugmentationSettings(flip=False, augment_probability=1.0)
-        return build_augmentation(dataclasses.replace(alone, **{name: strength}))  # type: ignore[arg-type]
-
-    full = at(1.0)
-    strongest = max(seeds, key=lambda one: np.abs(full(image, one) - image).mean())
-    return np.stack([at(strength)(image, strongest) for strength in STRENGTHS])
+    alone = [AugmentationSettings(flip=False, augment_probability=1.0) for _ in STRENGTHS]
+    for settings, strength in zip(alone, STRENGTHS):
+        setattr(settings, name, strength)
+    augment = [build_augmentation(settings) for settings in alone]
+    strongest = max(seeds, key=lambda one: np.abs(augment[-1](image, one) - image).mean())
+    return np.stack([one(image, strongest) for one in augment])
 
 
 def _choose(faces: Faces, count: int, seed: int) -> list[int]:
@@ -86,7 +85,7 @@ def _choose(faces: Faces, count: int, seed: int) -> list[int]:
     return turns.index[:count].tolist()
 
 
-def _show(grid: np.ndarray, rows: list[tuple[str, Sequence[np.ndarray]]], titles: list[str]) -> None:
+def _show(grid: np.ndarray, rows: Sequence[tuple[str, list[np.ndarray]]], titles: list[str]) -> None:
     """Draw rows of images, with a label to the left of each and a title above each column."""
     for (label, images), line in zip(rows, grid):
         for axes, image in zip(line, images):
@@ -111,7 +110,7 @@ def preview_figure(faces: Faces, settings: PreviewSettings) -> Figure:
         InputError: if an image cannot be read.
     """
     augment = build_augmentation(settings)
-    drawn: list[tuple[str, Sequence[np.ndarray]]] = []
+    drawn: list[tuple[str, list[np.ndarray]]] = []
     for row in _choose(faces, settings.rows, settings.seed):
         image = resize_images(faces.image(row), (settings.image_size, settings.image_size)).numpy()
         group = int(faces.index["group"][row])
@@ -147,7 +146,7 @@ def main(settings: PreviewSettings) -> None:
         settings: the flags.
     """
     if not settings.train_data:
-        raise InputError("no set to take faces of: name stored sets with --train_data=DIR[,DIR] (made by ddl_tf.prepare)")
+        raise InputError("no set: name stored sets with --train_data=DIR[,DIR] (made by ddl_tf.prepare)")
     figure = preview_figure(Faces(settings.train_data), settings)
     with write_aside(Path(settings.output)) as aside:
         figure.savefig(aside)

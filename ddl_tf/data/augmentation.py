@@ -45,15 +45,14 @@ def build_augmentation(settings: AugmentationSettings) -> Augmentation:
     strengths = {name: getattr(settings, name) for name in strength_names() if getattr(settings, name)}
     if not settings.flip and not strengths:
         return lambda image, seed, group=-1: image
-    # They import keras_cv, which takes seconds.
-    from ddl_tf.data.degradations import DEGRADATIONS, flip
-    from ddl_tf.data.row_random import RowRandom
+    if strengths:
+        # They import keras_cv, which takes seconds.
+        from ddl_tf.data.degradations import DEGRADATIONS
+        from ddl_tf.data.row_random import RowRandom
 
     def mirror(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        random = RowRandom(seed)
-        with _making_layers():
-            layer = flip(random)
-        return layer(image)
+        # keras_cv's RandomFlip mirrors every image, both ways, and then chooses: several times slower.
+        return tf.cond(tf.random.stateless_uniform((), seed) < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
 
     def degrade(image: tf.Tensor, seed: tf.Tensor, chosen: Any, name: str) -> tf.Tensor:
         shape, random = image.shape, RowRandom(seed)
@@ -73,7 +72,7 @@ def build_augmentation(settings: AugmentationSettings) -> Augmentation:
             chosen = tf.reduce_any(tf.equal(settings.augment_groups, tf.cast(group, tf.int32)))
         if settings.flip:
             image = mirror(image, tf.random.experimental.stateless_fold_in(seed, 0))
-        for kind, name in enumerate(DEGRADATIONS, start=1):
+        for kind, name in enumerate(strength_names(), start=1):
             if name in strengths:
                 image = degrade(image, tf.random.experimental.stateless_fold_in(seed, kind), chosen, name)
         return image

@@ -19,7 +19,9 @@ class AugmentationSettings:
 
     flip: bool = setting(True, "Whether half of the training images are mirrored.")
     augment_crop: float = setting(0.0, "Strength of cropping and shifting: at 1 down to half of the area.")
-    augment_randaugment: float = setting(0.0, "Strength of RandAugment, without its geometric operations: at 1 a magnitude of 0.5.")
+    augment_randaugment: float = setting(
+        0.0, "Strength of RandAugment's photometric operations: at 1 a magnitude of 0.5."
+    )
     augment_occlusion: float = setting(0.0, "Strength of occlusion: at 1 rectangles of up to 0.7 of the sides.")
     augment_colour: float = setting(0.0, "Strength of changes of brightness, contrast, saturation and hue.")
     augment_grey: float = setting(0.0, "Strength of fading to grey: at 1 down to no colour.")

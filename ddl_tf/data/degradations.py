@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ddl_tf.data.row_random import RowRandom, geometric, seed_by_row
+from ddl_tf.data.row_random import RowRandom, geometric, seed_by_row, uniform
 from ddl_tf.keras_cv_import import import_keras_cv
 
 layers = import_keras_cv().layers
@@ -23,12 +23,12 @@ LARGEST_REDUCTION = 14.0
 LOWEST_QUALITY = 10.0
 LARGEST_DEVIATION = 0.03
 LARGEST_RECTANGLE = 0.7
-SMALLEST_AREA = 0.5
+SMALLEST_AREA, LARGEST_MARGIN = 0.5, 0.1
 LARGEST_MAGNITUDE = 0.5
 
 
 @tf.keras.saving.register_keras_serializable("ddl_tf")
-class RandomResolution(layers.BaseImageAugmentationLayer):  # type: ignore[misc, name-defined]
+class RandomResolution(layers.BaseImageAugmentationLayer):  # type: ignore[name-defined]
     """Take an image down to fewer pixels and up again, as a small face in a large photograph is.
 
     Down with antialiasing, as a camera does, and up bilinearly, as the warp that aligns a small face does.
@@ -93,19 +93,17 @@ def _in_turn(*steps: Degradation) -> Degradation:
     return degrade
 
 
-def flip(random: RowRandom) -> Degradation:
-    """Mirror half of the images."""
-    return seed_by_row(layers.RandomFlip("horizontal"), random)
-
-
 def crop(strength: float, size: tuple[int, int], random: RowRandom) -> Degradation:
-    """Crop and resize, then shift: a face that was found or aligned badly."""
-    area, aspect, shift = 1 - (1 - SMALLEST_AREA) * strength, 1 + 0.2 * strength, 0.1 * strength
-    return _in_turn(
-        seed_by_row(layers.RandomCropAndResize(size, (area, 1.0), (1 / aspect, aspect)), random),
-        # Black, as the warp that aligns faces leaves it where a photograph ends.
-        seed_by_row(layers.RandomTranslation(shift, shift, fill_mode="constant"), random),
-    )
+    """Crop and resize: a face that was found too small, too large, or beside its place."""
+    height, width = size
+    # A crop may reach over the edge, into black as the warp that aligns faces leaves it where a photograph ends.
+    # RandomTranslation and RandomZoom would do the same several times slower.
+    top, left = (round(LARGEST_MARGIN * strength * side) for side in size)
+    padded = (height + 2 * top) * (width + 2 * left)
+    smallest = (1 - (1 - SMALLEST_AREA) * strength) * height * width / padded
+    aspect = 1 + 0.2 * strength
+    layer = seed_by_row(layers.RandomCropAndResize(size, (smallest, 1.0), (1 / aspect, aspect)), random)
+    return lambda image: layer(tf.pad(image, [[top, top], [left, left], [0, 0]]))
 
 
 def randaugment(strength: float, size: tuple[int, int], random: RowRandom) -> Degradation:
@@ -129,23 +127,26 @@ def occlusion(strength: float, size: tuple[int, int], random: RowRandom) -> Degr
     def degrade(image: tf.Tensor) -> tf.Tensor:
         # The layer's own noise draws from tf.random, and one colour for all images would be learned as such.
         colour = random.uniform([3], 0.0, 255.0)
-        return tf.where(cutout(tf.ones_like(image)) > 0.5, image, colour)
+        return tf.where(cutout(tf.ones_like(image[..., :1])) > 0.5, image, colour)
 
     return degrade
 
 
 def colour(strength: float, size: tuple[int, int], random: RowRandom) -> Degradation:
     """Change brightness, contrast, saturation and hue."""
-    # The layer takes m / (1 + m) for a saturation that is multiplied by m.
-    weaker, stronger = 1 - 0.5 * strength, 1 + 0.5 * strength
-    layer = layers.RandomColorJitter(
-        value_range=(0, 255),
-        brightness_factor=0.4 * strength,
-        contrast_factor=0.5 * strength,
-        saturation_factor=(weaker / (1 + weaker), stronger / (1 + stronger)),
-        hue_factor=0.1 * strength,
+    # Away from grey as well as towards it; RandomSaturation goes by way of HSV, which is several times slower.
+    saturation = uniform(random, -0.5 * strength, 0.5 * strength)
+    return _in_turn(
+        *(
+            seed_by_row(layer, random)
+            for layer in (
+                layers.RandomBrightness(0.4 * strength),
+                layers.RandomContrast((0, 255), 0.5 * strength),
+                layers.RandomColorDegeneration(saturation),
+                layers.RandomHue(0.1 * strength, (0, 255)),
+            )
+        )
     )
-    return seed_by_row(layer, random)
 
 
 def grey(strength: float, size: tuple[int, int], random: RowRandom) -> Degradation:

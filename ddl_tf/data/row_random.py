@@ -45,12 +45,12 @@ class RowRandom:
         return tf.random.stateless_uniform(shape, seed, minval=minval, maxval=maxval, dtype=dtype)
 
 
-class RowFactor(core.FactorSampler):  # type: ignore[misc, name-defined]
+class RowFactor(core.FactorSampler):  # type: ignore[name-defined]
     """A layer's factor, drawn from the row's random numbers.
 
     Args:
         random: of the row.
-        quantile: the factor as a function of a uniform number in [0, 1).
+        quantile: the factor as a function of a share, which is drawn from [0, 1).
     """
 
     def __init__(self, random: RowRandom, quantile: Callable[[tf.Tensor], tf.Tensor]) -> None:
@@ -58,7 +58,30 @@ class RowFactor(core.FactorSampler):  # type: ignore[misc, name-defined]
         self._quantile = quantile
 
     def __call__(self, shape: Any = (), dtype: Any = "float32") -> tf.Tensor:
+        """Draw.
+
+        Args:
+            shape: of the result.
+            dtype: of the result.
+
+        Returns:
+            Factors.
+        """
         return tf.cast(self._quantile(self._random.uniform(shape)), dtype)
+
+
+def uniform(random: RowRandom, start: float, end: float) -> RowFactor:
+    """Make a factor of which every value is as likely as another.
+
+    Args:
+        random: of the row.
+        start: one end of its range.
+        end: the other end.
+
+    Returns:
+        The factor.
+    """
+    return RowFactor(random, lambda share: start + (end - start) * share)
 
 
 def geometric(random: RowRandom, start: float, end: float) -> RowFactor:
@@ -72,17 +95,17 @@ def geometric(random: RowRandom, start: float, end: float) -> RowFactor:
     Returns:
         The factor.
     """
-    return RowFactor(random, lambda uniform: start * (end / start) ** uniform)
+    return RowFactor(random, lambda share: start * (end / start) ** share)
 
 
 def _by_row(sampler: Any, random: RowRandom) -> RowFactor:
     if isinstance(sampler, core.UniformFactorSampler):
-        return RowFactor(random, lambda uniform: sampler.lower + (sampler.upper - sampler.lower) * uniform)
+        return uniform(random, sampler.lower, sampler.upper)
     if isinstance(sampler, core.NormalFactorSampler):
         return RowFactor(
             random,
-            lambda uniform: tf.clip_by_value(
-                sampler.mean + sampler.stddev * tf.math.ndtri(uniform), sampler.min_value, sampler.max_value
+            lambda share: tf.clip_by_value(
+                sampler.mean + sampler.stddev * tf.math.ndtri(share), sampler.min_value, sampler.max_value
             ),
         )
     raise TypeError(f"no random numbers of a row are made for {type(sampler).__name__}")

@@ -1,7 +1,7 @@
 """Write the flags of the commands into the documentation: `python docs/make_flags.py`.
 
 A page says where: everything between `<!-- flags: COMMAND -->` and `<!-- end of flags -->` is made anew from the
-settings of that command, `train`, `evaluate`, `export`, `quickstart`, or `prepare NAME`.
+settings of that command, `train`, `evaluate`, `export`, `preview`, `quickstart`, or `prepare NAME`.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from ddl_tf.evaluate import EvaluateSettings
 from ddl_tf.export import ExportSettings
 from ddl_tf.files import write_aside
 from ddl_tf.prepare import COMMANDS
+from ddl_tf.preview import PreviewSettings
 from ddl_tf.quickstart import QuickstartSettings
 from ddl_tf.training import TrainSettings
 
@@ -27,6 +28,7 @@ SETTINGS: dict[str, type] = {
     "train": TrainSettings,
     "evaluate": EvaluateSettings,
     "export": ExportSettings,
+    "preview": PreviewSettings,
     "quickstart": QuickstartSettings,
     **{f"prepare {name}": settings for name, (_, settings) in COMMANDS.items()},
 }

@@ -1,6 +1,7 @@
 """Make the pictures of the documentation that need no trained model: `python docs/make_images.py`."""
 
 import sys
+import tempfile
 from pathlib import Path
 
 import matplotlib
@@ -9,8 +10,11 @@ from PIL import Image
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
-from ddl_tf.data.synthetic import render
+from ddl_tf.data import Faces
+from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic, render
+from ddl_tf.preview import PreviewSettings, preview_figure
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -43,14 +47,38 @@ def synthetic_faces(path: Path, first: int = 6, identities: int = 6, easy: int =
     figure.text(easy / 2 * unit_x, height, "easy (group 0)", ha="center", va="center", fontsize=11)
     text = "hard (group 1): pose, resolution, light, occlusion, blur"
     figure.text((easy + divider + hard / 2) * unit_x, height, text, ha="center", va="center", fontsize=11)
+    _save(figure, path)
+    plt.close(figure)
+
+
+def augmentation(path: Path, identities: int = 10) -> None:
+    """Draw the sheet of `python -m ddl_tf.preview` for synthetic faces.
+
+    Args:
+        path: where to save the PNG.
+        identities: identities to choose the faces from.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        prepare_synthetic(
+            SyntheticSettings(
+                output=folder, overwrite=True, identities=identities, images_per_identity=2, test_identities=0
+            )
+        )
+        settings = PreviewSettings(
+            rows=3, augment_probability=0.5, augment_resolution=0.5, augment_occlusion=0.5, augment_colour=0.5
+        )
+        _save(preview_figure(Faces([f"{folder}/train"]), settings), path)
+
+
+def _save(figure: Figure, path: Path) -> None:
     figure.canvas.draw()
     sheet = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
-    plt.close(figure)
     # 256 colours are enough here, and half the size.
     sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
 
 
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
-    synthetic_faces(IMAGES / "synthetic_faces.png")
-    print(IMAGES / "synthetic_faces.png", file=sys.stderr)
+    for draw in (synthetic_faces, augmentation):
+        draw(IMAGES / f"{draw.__name__}.png")
+        print(IMAGES / f"{draw.__name__}.png", file=sys.stderr)

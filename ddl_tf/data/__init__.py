@@ -7,6 +7,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "AugmentationSettings": "augmentation_settings",
     "Faces": "store",
     "PairSet": "verification",
     "Problem": "source",

@@ -1,114 +1,80 @@
-"""Augmentation by keras_cv layers, with random numbers that follow from each row's seed."""
+"""Augmentation of training images inside `tf.data`, deterministic in each row's seed."""
 
-from collections.abc import Callable
-from typing import Any, Optional
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import tensorflow as tf
 
-from ddl_tf.errors import InputError
-from ddl_tf.keras_cv_import import import_keras_cv
+from ddl_tf.data.augmentation_settings import AugmentationSettings, strength_names
 
-Augmentation = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-
-
-class RowRandom:
-    """The source of random numbers for the layers, seeded anew for every row.
-
-    keras_cv's layers draw from generators with a state, so that what a row gets depends on how many rows were
-    drawn before and by which thread. Here a draw follows from the row's seed and the number of the draw.
-    """
-
-    def begin(self, seed: tf.Tensor) -> None:
-        """Start a row.
-
-        Args:
-            seed: `[2]` int.
-        """
-        self._seed = seed
-        self._draws = 0
-
-    def uniform(self, shape: Any, minval: Any = 0, maxval: Any = 1, dtype: Any = tf.float32, **_: Any) -> tf.Tensor:
-        """Draw as `tf.random.Generator.uniform`.
-
-        Args:
-            shape: of the result.
-            minval: lower bound, included.
-            maxval: upper bound, not included.
-            dtype: of the result.
-
-        Returns:
-            Uniform random numbers.
-        """
-        self._draws += 1
-        seed = tf.random.experimental.stateless_fold_in(self._seed, self._draws)
-        return tf.random.stateless_uniform(shape, seed, minval=minval, maxval=maxval, dtype=dtype)
+Augmentation = Callable[..., tf.Tensor]
 
 
-def build_augmentation(flip: bool = True, strength: float = 0.0) -> Augmentation:
+@contextlib.contextmanager
+def _making_layers() -> Iterator[None]:
+    """Layers belong to no graph, and work in float32, also where the network does not."""
+    policy = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy("float32")
+    try:
+        with tf.init_scope():
+            yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(policy)
+
+
+def build_augmentation(settings: AugmentationSettings) -> Augmentation:
     """Make the augmentation of training images.
 
-    With `strength` the images also vary in brightness, contrast, saturation, sharpness and JPEG quality, each
-    drawn between nothing and `strength` times its full range.
+    Every kind of augmentation has random numbers of its own, which stay the same when its strength changes or another
+    kind is turned on.
 
     Args:
-        flip: whether half of the images are mirrored.
-        strength: 0 (off) to 1 (full).
+        settings: which images are augmented, and how much.
 
     Returns:
-        A function of an image `[height, width, 3]` float32 in 0..255 and the row's seed `[2]`, that returns an
-        image of the same shape, type and range. It runs inside `tf.data`, and is deterministic in the seed.
-
-    Raises:
-        InputError: for a strength outside of [0, 1].
+        A function of an image `[height, width, 3]` float32 in 0..255, whose size is known, the row's seed `[2]` int,
+        and the row's group `[]` int (-1, none, if it is not given). It returns an image of the same shape, type and
+        range, runs inside `tf.data`, and is deterministic in the seed.
 
     Example:
-        >>> augment = build_augmentation(strength=0.5)
+        >>> augment = build_augmentation(AugmentationSettings(augment_resolution=0.5, augment_probability=1.0))
         >>> augment(tf.zeros([32, 32, 3]), tf.constant([0, 7], tf.int64)).shape
         TensorShape([32, 32, 3])
     """
-    if not 0.0 <= strength <= 1.0:
-        raise InputError(f"the augmentation strength must be in [0, 1], got {strength}")
-    if not flip and not strength:
-        return lambda image, seed: image
-    keras_cv = import_keras_cv()
-    random = RowRandom()
+    strengths = {name: getattr(settings, name) for name in strength_names() if getattr(settings, name)}
+    if not settings.flip and not strengths:
+        return lambda image, seed, group=-1: image
+    if strengths:
+        # They import keras_cv, which takes seconds.
+        from ddl_tf.data.degradations import DEGRADATIONS
+        from ddl_tf.data.row_random import RowRandom
 
-    class RowFactor(keras_cv.core.FactorSampler):  # type: ignore[name-defined]
-        """A factor between two bounds, drawn from the row's random numbers."""
+    def mirror(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        # keras_cv's RandomFlip mirrors every image, both ways, and then chooses: several times slower.
+        return tf.cond(tf.random.stateless_uniform((), seed) < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
 
-        def __init__(self, lower: float, upper: float) -> None:
-            self._bounds = (lower, upper)
+    def degrade(image: tf.Tensor, seed: tf.Tensor, chosen: Any, name: str) -> tf.Tensor:
+        shape, random = image.shape, RowRandom(seed)
+        with _making_layers():
+            layer = DEGRADATIONS[name](strengths[name], tuple(shape[:2]), random)
+        return tf.cond(
+            chosen & (random.uniform(()) < settings.augment_probability),
+            lambda: tf.ensure_shape(tf.clip_by_value(layer(image), 0.0, 255.0), shape),
+            lambda: image,
+        )
 
-        def __call__(self, shape: Any = (), dtype: Any = "float32") -> tf.Tensor:
-            return tf.cast(random.uniform(shape, *self._bounds), dtype)
-
-        def get_config(self) -> dict[str, float]:
-            return {"lower": self._bounds[0], "upper": self._bounds[1]}
-
-    # Each layer with the range of its factor (None: it has none) and the value of white that it expects.
-    layers: list[tuple[Any, Optional[tuple[float, float]], float]] = []
-    if flip:
-        layers.append((keras_cv.layers.RandomFlip("horizontal"), None, 255.0))
-    if strength:
-        layers += [
-            (keras_cv.layers.RandomBrightness(0.0), (-0.4 * strength, 0.4 * strength), 255.0),
-            (keras_cv.layers.RandomContrast((0, 255), 0.0), (1 - 0.5 * strength, 1 + 0.5 * strength), 255.0),
-            (keras_cv.layers.RandomColorDegeneration(0.0), (0.0, strength), 255.0),
-            # Its factor is the standard deviation, in pixels of the training image.
-            (keras_cv.layers.RandomGaussianBlur(7, 0.0), (0.0, 1.5 * strength), 255.0),
-            (keras_cv.layers.RandomJpegQuality((0, 100)), (100 - 80 * strength, 101), 1.0),
-        ]
-    for layer, bounds, _ in layers:
-        layer._random_generator = random
-        if bounds:
-            layer.factor = RowFactor(*bounds)
-
-    def augment(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        random.begin(seed)
-        shape = image.shape
-        for layer, _, white in layers:
-            image = layer(image * (white / 255.0), training=True) * (255.0 / white)
-            image = tf.ensure_shape(tf.clip_by_value(image, 0.0, 255.0), shape)
+    # Traced, so that it does the same when it is called outside of tf.data.
+    @tf.function
+    def augment(image: tf.Tensor, seed: tf.Tensor, group: Any = -1) -> tf.Tensor:
+        chosen = tf.constant(True)
+        if settings.augment_groups:
+            chosen = tf.reduce_any(tf.equal(settings.augment_groups, tf.cast(group, tf.int32)))
+        if settings.flip:
+            image = mirror(image, tf.random.experimental.stateless_fold_in(seed, 0))
+        for kind, name in enumerate(strength_names(), start=1):
+            if name in strengths:
+                image = degrade(image, tf.random.experimental.stateless_fold_in(seed, kind), chosen, name)
         return image
 
     return augment

@@ -57,7 +57,8 @@ def training_dataset(
     def to_row(
         encoded: tf.Tensor, identity: tf.Tensor, group: tf.Tensor, label: tf.Tensor, row: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        image = augment(resize_images(decode_image(encoded), image_size), tf.stack([tf.constant(seed, tf.int64), row]))
+        row_seed = tf.stack([tf.constant(seed, tf.int64), row])
+        image = augment(resize_images(decode_image(encoded), image_size), row_seed, group)
         return {"image": image, "label": label}, {"embedding": tf.stack([identity, group]), "logits": label}
 
     dataset = tf.data.Dataset.range(first_step, last_step)

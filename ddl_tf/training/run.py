@@ -9,6 +9,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.data.augmentation import build_augmentation
+from ddl_tf.data.augmentation_settings import AugmentationSettings
 from ddl_tf.data.pipeline import check_rows, training_dataset
 from ddl_tf.data.sampling import StreamSampler, StreamSizes
 from ddl_tf.data.store import Faces
@@ -138,7 +139,7 @@ def _train(
         f"{strategy.num_replicas_in_sync} device(s); {settings.epochs} epochs of {steps_per_epoch} steps"
         + (f"; resumed at step {first_step}" if first_step else "")
     )
-    augment = build_augmentation(settings.flip, settings.augmentation_strength)
+    augment = build_augmentation(settings)
 
     best = folder.best(settings.best_by) if first_step else None
     verification = Verification(
@@ -159,9 +160,8 @@ def _train(
     ]
     if num_students:
         monitor_sampler = StreamSampler(faces.index, StreamSizes(pairs_per_group=PROBE_PAIRS), settings.seed + 1)
-        probe = training_dataset(
-            faces, monitor_sampler, build_augmentation(flip=False), image_size, 0, PROBE_BATCHES, settings.seed
-        )
+        as_they_are = build_augmentation(AugmentationSettings(flip=False))
+        probe = training_dataset(faces, monitor_sampler, as_they_are, image_size, 0, PROBE_BATCHES, settings.seed)
         writer = tf.summary.create_file_writer(str(folder.tensorboard / "similarities"))
         callbacks.append(SimilarityMonitor(probe.cache(), folder.path, writer))
     callbacks += plan.begin(folder.mined, model, sampler, steps_per_epoch, first_step)

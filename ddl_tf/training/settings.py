@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Optional
 
+from ddl_tf.data.augmentation_settings import AugmentationSettings
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.sets import VerificationSets
 from ddl_tf.mining.pairs import CHOICES
@@ -16,10 +17,11 @@ PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
 @dataclasses.dataclass
-class TrainSettings(VerificationSets):
+class TrainSettings(AugmentationSettings, VerificationSets):
     """The settings of one training run; see each field's help text.
 
-    The verification sets of `VerificationSets` are evaluated while training.
+    The verification sets of `VerificationSets` are evaluated while training; `AugmentationSettings` says how the
+    training images are augmented.
     """
 
     run_dir: Optional[str] = setting(None, "Folder of the run; the same command again resumes it.")
@@ -63,8 +65,6 @@ class TrainSettings(VerificationSets):
         "none", "Which positive pairs to keep when mined anew; none draws them at random.", choices=("none", *CHOICES)
     )
     remine_pairs_per_identity: int = setting(10, "How many of these pairs of each identity and group.")
-    flip: bool = setting(True, "Whether half of the training images are mirrored.")
-    augmentation_strength: float = setting(0.0, "Strength of the photometric augmentation, 0 (off) to 1.")
 
     logits_loss: str = setting("softmax", "Loss on the margin head's logits.", choices=("softmax", "focal", "ohem"))
     focal_gamma: float = setting(2.0, "How much the focal loss plays down easy rows.")
@@ -120,6 +120,7 @@ class TrainSettings(VerificationSets):
         Raises:
             InputError: naming the setting and its value.
         """
+        super().__post_init__()
         if not self.run_dir:
             raise InputError("no run folder: name it with --run_dir=DIR")
         if not self.train_data:

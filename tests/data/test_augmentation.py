@@ -1,28 +1,47 @@
+import io
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
+from scipy import ndimage, optimize
 
-from ddl_tf.data.augmentation import build_augmentation
+from ddl_tf.data import build_augmentation, render
+from ddl_tf.data.augmentation_settings import AugmentationSettings, strength_names
+from ddl_tf.data.degradations import DEGRADATIONS
 from ddl_tf.errors import InputError
+
+SIZE = 48
 
 
 @pytest.fixture(scope="module")
 def image():
-    """A smooth picture that is not symmetric, as photographs are."""
-    x = np.linspace(0, 1, 40)
-    return np.stack([np.outer(x, x), np.outer(x, 1 - x), np.outer(x**2, np.ones(40))], -1).astype(np.float32) * 200
+    """A face, with detail and colour."""
+    face, _ = render(identity=6, image=0, size=SIZE, hard=False)
+    return face.astype(np.float32)
 
 
-def augmented(augment, image, rows, threads):
+def settings(flip=False, augment_probability=1.0, **strengths):
+    return AugmentationSettings(flip, augment_probability=augment_probability, **strengths)
+
+
+def augmented(augment, image, rows, threads=4, group=-1):
     def to_row(row):
-        return augment(tf.constant(image), tf.stack([tf.constant(5, tf.int64), row]))
+        return augment(tf.constant(image), tf.stack([tf.constant(5, tf.int64), row]), tf.constant(group, tf.int64))
 
     dataset = tf.data.Dataset.from_tensor_slices(np.asarray(rows, np.int64))
-    return np.stack(list(dataset.map(to_row, num_parallel_calls=threads).as_numpy_iterator()))
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = threads
+    dataset = dataset.map(to_row, num_parallel_calls=threads).with_options(options)
+    return np.stack(list(dataset.as_numpy_iterator()))
+
+
+def alone(kind, image, strength=1.0, rows=24):
+    return augmented(build_augmentation(settings(**{f"augment_{kind}": strength})), image, range(rows))
 
 
 def test_flip_mirrors_half_of_the_images_and_nothing_else(image):
-    images = augmented(build_augmentation(), image, range(200), 4)
+    images = augmented(build_augmentation(settings(flip=True)), image, range(200))
     same = np.all(images == image, axis=(1, 2, 3))
     mirrored = np.all(images == image[:, ::-1], axis=(1, 2, 3))
     assert np.all(same ^ mirrored)
@@ -30,32 +49,237 @@ def test_flip_mirrors_half_of_the_images_and_nothing_else(image):
 
 
 def test_a_row_follows_from_its_seed_in_any_order_and_number_of_threads(image):
-    augment = build_augmentation(strength=1.0)
+    augment = build_augmentation(settings(True, 0.7, **dict.fromkeys(strength_names(), 0.5)))
     rows = list(range(30))
     one = augmented(augment, image, rows, 1)
     np.testing.assert_array_equal(one, augmented(augment, image, rows[::-1], 4)[::-1])
-    np.testing.assert_array_equal(one, augmented(build_augmentation(strength=1.0), image, rows, 4))
     assert len({picture.tobytes() for picture in one}) == len(rows)
+    assert one.shape == (30, SIZE, SIZE, 3)
+    assert one.dtype == np.float32
 
 
-def test_strength_grows_and_stays_in_range(image):
-    changes = []
-    for strength in (0.1, 0.5, 1.0):
-        images = augmented(build_augmentation(flip=False, strength=strength), image, range(60), 4)
+# What each kind does to images, measured; the sign says whether it grows or falls with the strength.
+def detail(images, image):
+    return np.mean(np.diff(images, 2, axis=1) ** 2) + np.mean(np.diff(images, 2, axis=2) ** 2)
+
+
+def error(images, image):
+    return np.mean((images - image) ** 2)
+
+
+def covered(images, image):
+    return np.any(images != image, axis=-1).mean()
+
+
+def colourfulness(images, image):
+    return np.ptp(images, axis=-1).mean()
+
+
+def shade(images, image):
+    return np.abs(images.mean((1, 2)) - image.mean((0, 1))).mean()
+
+
+MEASURES = {
+    "crop": (error, 1),
+    "randaugment": (error, 1),
+    "occlusion": (covered, 1),
+    "colour": (shade, 1),
+    "grey": (colourfulness, -1),
+    "blur": (detail, -1),
+    "resolution": (detail, -1),
+    "compression": (error, 1),
+}
+
+
+def test_every_kind_is_measured():
+    assert [f"augment_{kind}" for kind in MEASURES] == strength_names() == list(DEGRADATIONS)
+
+
+@pytest.mark.parametrize("kind", MEASURES)
+def test_the_change_grows_with_the_strength(image, kind):
+    measure, sign = MEASURES[kind]
+    results = [alone(kind, image, strength) for strength in (0.1, 0.5, 1.0)]
+    measured = [sign * measure(images, image) for images in results]
+    unchanged = sign * measure(image[np.newaxis], image)
+    assert unchanged <= measured[0] < measured[1] < measured[2]
+    for images in results:
+        assert images.dtype == np.float32
         assert images.shape[1:] == image.shape
+    # Each image has an amount of its own, as far as there are as many pixels or qualities.
+    assert len({picture.tobytes() for picture in results[-1]}) > 12
+
+
+@pytest.mark.parametrize("kind", MEASURES)
+def test_the_range_is_kept(kind):
+    noise = np.random.default_rng(0).uniform(0, 255, [SIZE, SIZE, 3])
+    augment = build_augmentation(settings(**{f"augment_{kind}": 1.0}))
+    for extreme in (np.zeros_like(noise), np.full_like(noise, 255), noise, 255 * (noise > 128)):
+        images = augmented(augment, extreme.astype(np.float32), range(8))
+        assert np.all(np.isfinite(images))
         assert images.min() >= 0
         assert images.max() <= 255
-        changes.append(np.abs(images - image).mean())
-    assert 0 < changes[0] < changes[1] < changes[2]
-    # The picture is still the same picture.
-    assert np.corrcoef(images.mean(0).ravel(), image.ravel())[0, 1] > 0.9
 
 
-def test_off_changes_nothing(image):
-    np.testing.assert_array_equal(augmented(build_augmentation(flip=False), image, range(5), 2), [image] * 5)
+def test_grey_blends_with_the_luma(image):
+    luma = image @ np.array([0.2989, 0.587, 0.114])
+    difference = luma[..., np.newaxis] - image
+    shares = []
+    for picture in alone("grey", image, 0.8, rows=60):
+        shares.append(np.sum((picture - image) * difference) / np.sum(difference**2))
+        np.testing.assert_allclose(picture, image + shares[-1] * difference, atol=0.02)
+    assert 0 <= min(shares) < 0.1
+    assert 0.7 < max(shares) <= 0.8
 
 
-@pytest.mark.parametrize("strength", [-0.1, 1.5])
-def test_bad_strength_is_named(strength):
-    with pytest.raises(InputError, match=str(strength)):
-        build_augmentation(strength=strength)
+def resize_matrix(source, target):
+    """Bilinear weights, each row of a target pixel; going down the triangle is as wide as the pixel."""
+    scale = source / target
+    width = max(scale, 1.0)
+    weights = np.zeros([target, source])
+    for row in range(target):
+        for column in range(source):
+            distance = abs(column + 0.5 - (row + 0.5) * scale) / width
+            weights[row, column] = max(0.0, 1 - distance)
+    return weights / weights.sum(1, keepdims=True)
+
+
+def test_resolution_is_lost_as_by_a_plain_resize_down_and_up(image):
+    candidates = []
+    for side in range(1, SIZE + 1):
+        both = resize_matrix(side, SIZE) @ resize_matrix(SIZE, side)
+        candidates.append(np.einsum("ij,jkc,lk->ilc", both, image, both))
+    sides = []
+    for picture in alone("resolution", image, rows=60):
+        errors = [np.abs(picture - candidate).max() for candidate in candidates]
+        sides.append(1 + int(np.argmin(errors)))
+        assert min(errors) < 0.1
+    # 1/14 of 48 pixels; of the halvings each is as likely as another.
+    assert min(sides) in (3, 4)
+    assert max(sides) > 40
+    np.testing.assert_allclose(np.mean(np.log(sides)), np.log(48 / np.sqrt(14)), atol=0.25)
+
+
+def test_blur_is_a_gaussian(image):
+    radius = int(np.ceil(3 * 0.03 * SIZE))
+    deviations = []
+    for picture in alone("blur", image, rows=10):
+
+        def naive(deviation):
+            return ndimage.gaussian_filter(
+                image, (deviation, deviation, 0), mode="reflect", truncate=radius / deviation
+            )
+
+        def distance(deviation, picture=picture, naive=naive):
+            return np.mean((naive(deviation) - picture) ** 2)
+
+        found = optimize.minimize_scalar(distance, bounds=(0.05, 2.0), method="bounded", options={"xatol": 1e-6})
+        np.testing.assert_allclose(picture, naive(found.x), atol=0.1)
+        deviations.append(found.x)
+    assert max(deviations) <= 0.03 * SIZE + 1e-3
+
+
+def test_compression_is_that_of_another_jpeg_library(image):
+    candidates = {}
+    for quality in range(10, 101):
+        encoded = io.BytesIO()
+        Image.fromarray(image.astype(np.uint8)).save(encoded, "JPEG", quality=quality)
+        candidates[quality] = np.asarray(Image.open(encoded), np.float32)
+    qualities = []
+    for picture in alone("compression", image, rows=40):
+        errors = {quality: np.abs(picture - candidate).mean() for quality, candidate in candidates.items()}
+        qualities.append(min(errors, key=errors.get))
+        # TensorFlow takes the quicker and less exact of two transforms.
+        assert min(errors.values()) < 1.5
+    assert min(qualities) < 15
+    assert max(qualities) > 85
+
+
+def test_occlusion_is_a_rectangle_of_one_colour(image):
+    colours = []
+    for picture in alone("occlusion", image, 0.6, rows=40):
+        changed = np.any(picture != image, axis=-1)
+        if not changed.any():
+            continue
+        rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+        rectangle = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        assert np.all(rectangle == rectangle[0, 0])
+        assert max(rectangle.shape) <= 0.7 * 0.6 * SIZE + 1
+        colours.append(tuple(rectangle[0, 0]))
+    assert len(set(colours)) == len(colours) > 30
+
+
+def test_crop_scales_and_shifts(image):
+    # The place of every pixel as its colour, and a third channel that tells the image from what is around it.
+    place = np.linspace(50, 200, SIZE)
+    marked = np.stack([*np.meshgrid(place, place), np.full([SIZE, SIZE], 255.0)], -1).astype(np.float32)
+    zooms, edges = [], 0
+    for picture in alone("crop", marked, rows=60):
+        inside = picture[..., 2] > 254.9
+        edges += not inside.all()
+        for channel, axis in ((0, 1), (1, 0)):
+            steps = np.diff(picture[..., channel], axis=axis)
+            both = (inside[:, 1:] & inside[:, :-1]) if axis else (inside[1:] & inside[:-1])
+            zooms.append(np.median(steps[both]) / (place[1] - place[0]))
+            np.testing.assert_allclose(steps[both], np.median(steps[both]), atol=0.01)
+    # From half of the area (and an aspect of up to 1.2) to a margin of 0.1 on each side.
+    assert np.sqrt(0.5 / 1.2) - 0.02 < min(zooms) < 0.75
+    assert 1.1 < max(zooms) < 1.23
+    assert 10 < edges < 60
+
+
+def test_off_gives_the_image_itself(image):
+    tensor = tf.constant(image)
+    assert build_augmentation(settings())(tensor, tf.constant([0, 0])) is tensor
+    nobody = build_augmentation(settings(augment_probability=0.0, augment_blur=1.0, augment_grey=1.0))
+    np.testing.assert_array_equal(augmented(nobody, image, range(20)), [image] * 20)
+
+
+def test_a_kind_draws_the_same_beside_others(image):
+    grey = alone("grey", image)
+    both = augmented(build_augmentation(settings(flip=True, augment_grey=1.0)), image, range(24))
+    mirrored = np.array([not np.allclose(a, b, atol=0.01) for a, b in zip(both, grey)])
+    assert 4 < mirrored.sum() < 20
+    np.testing.assert_allclose(both[mirrored], grey[mirrored][:, :, ::-1], atol=0.01)
+
+
+def test_each_kind_touches_its_share(image):
+    augment = build_augmentation(settings(augment_probability=0.3, augment_grey=1.0, augment_occlusion=1.0))
+    images = augmented(augment, image, range(300))
+    # The corners of a face are coloured background, and nearly never in the rectangle.
+    both_channels = np.ptp(images[:, 0, 0], axis=-1) - np.ptp(image[0, 0])
+    touched = np.any(images != image, axis=(1, 2, 3))
+    assert 60 < (np.abs(both_channels) > 0.01).sum() < 120
+    assert 120 < touched.sum() < 185
+
+
+@pytest.mark.parametrize(("groups", "degraded"), [([], {-1, 0, 1, 2}), ([1], {1}), ([-1, 2], {-1, 2})])
+def test_groups(image, groups, degraded):
+    chosen = AugmentationSettings(True, augment_grey=1.0, augment_probability=1.0, augment_groups=groups)
+    augment = build_augmentation(chosen)
+    flipped = augmented(build_augmentation(settings(flip=True)), image, range(12))
+    for group in (-1, 0, 1, 2):
+        changed = np.any(augmented(augment, image, range(12), group=group) != flipped, axis=(1, 2, 3))
+        np.testing.assert_array_equal(changed, group in degraded)
+
+
+def test_the_precision_of_the_run_is_not_that_of_the_images(image):
+    everything = settings(True, **dict.fromkeys(strength_names(), 0.5))
+    expected = augmented(build_augmentation(everything), image, range(4))
+    tf.keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        np.testing.assert_array_equal(augmented(build_augmentation(everything), image, range(4)), expected)
+        assert tf.keras.mixed_precision.global_policy().name == "mixed_float16"
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.mark.parametrize("name", [*strength_names(), "augment_probability"])
+@pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
+def test_a_bad_share_is_named(name, value):
+    with pytest.raises(InputError, match=f"--{name} must be from 0 to 1, got {value}"):
+        AugmentationSettings(**{name: value})
+
+
+def test_a_bad_group_is_named():
+    with pytest.raises(InputError, match="--augment_groups: there is no group -2"):
+        AugmentationSettings(augment_groups=[0, -2])

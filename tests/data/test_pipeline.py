@@ -9,6 +9,7 @@ from PIL import Image
 from tiny_sets import list_source, picture
 
 from ddl_tf.data.augmentation import build_augmentation
+from ddl_tf.data.augmentation_settings import AugmentationSettings
 from ddl_tf.data.pipeline import check_rows, training_dataset
 from ddl_tf.data.sample import Sample
 from ddl_tf.data.sampling import StreamSampler, StreamSizes
@@ -17,7 +18,7 @@ from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.errors import InputError
 
 SIZE = 16
-PLAIN = build_augmentation(flip=False)
+PLAIN = build_augmentation(AugmentationSettings(flip=False))
 SIZES = StreamSizes(shuffled=3, per_group=2, pairs_per_group=2)
 
 
@@ -84,13 +85,22 @@ def test_a_batch_is_the_rows_of_its_step_read_one_by_one(faces, sampler):
 
 @pytest.mark.parametrize("threads", [1, 4])
 def test_a_batch_follows_from_its_step_alone(faces, sampler, threads):
-    augment = build_augmentation(flip=True, strength=0.5)
+    kinds = {"augment_crop": 0.5, "augment_colour": 0.5, "augment_resolution": 0.5, "augment_compression": 0.5}
+    augment = build_augmentation(AugmentationSettings(augment_probability=0.5, **kinds))
     whole = batches(faces, sampler, 0, 3, augment)
     for first in range(3):
         for mine, expected in zip(batches(faces, sampler, first, 3, augment, threads=threads), whole[first:]):
             for one, other in zip(flat(mine), flat(expected)):
                 np.testing.assert_array_equal(one, other)
     assert not np.array_equal(whole[0][0]["image"], whole[1][0]["image"])
+
+
+def test_only_the_chosen_groups_are_degraded(faces, sampler):
+    augment = build_augmentation(AugmentationSettings(False, augment_grey=1, augment_probability=1, augment_groups=[1]))
+    for (mine, targets), (plain, _) in zip(batches(faces, sampler, 0, 3, augment), batches(faces, sampler, 0, 3)):
+        group, same = targets["embedding"][:, 1], np.all(mine["image"] == plain["image"], axis=(1, 2, 3))
+        assert set(group) == {-1, 0, 1}
+        np.testing.assert_array_equal(same, group != 1)
 
 
 def test_images_of_another_size_are_resized(faces, sampler):

@@ -1,0 +1,52 @@
+"""How training images are augmented: the settings that become flags of the commands."""
+
+import dataclasses
+
+from ddl_tf.errors import InputError
+from ddl_tf.settings import setting
+
+
+@dataclasses.dataclass
+class AugmentationSettings:
+    """Which images are mirrored and degraded, and how much; a command's settings inherit these fields.
+
+    A strength is from 0 (off) to 1. Every image that a kind touches is degraded by an amount of its own, drawn
+    between nothing and the strength.
+
+    Raises:
+        InputError: naming the setting and its value.
+    """
+
+    flip: bool = setting(True, "Whether half of the training images are mirrored.")
+    augment_crop: float = setting(0.0, "Strength of cropping and shifting: at 1 down to half of the area.")
+    augment_randaugment: float = setting(
+        0.0, "Strength of RandAugment's photometric operations: at 1 a magnitude of 0.5."
+    )
+    augment_occlusion: float = setting(0.0, "Strength of occlusion: at 1 rectangles of up to 0.7 of the sides.")
+    augment_colour: float = setting(0.0, "Strength of changes of brightness, contrast, saturation and hue.")
+    augment_grey: float = setting(0.0, "Strength of fading to grey: at 1 down to no colour.")
+    augment_blur: float = setting(0.0, "Strength of Gaussian blur: at 1 a deviation of up to 0.03 of the side.")
+    augment_resolution: float = setting(0.0, "Strength of low resolution: at 1 down to 1/14 of the side (8 of 112 px).")
+    augment_compression: float = setting(0.0, "Strength of JPEG compression: at 1 down to a quality of 10.")
+    augment_probability: float = setting(0.2, "Share of the images that each kind of augmentation touches.")
+    augment_groups: list[int] = setting(
+        [], "Groups whose rows are augmented (-1: rows without a group); by default all. --flip is for all rows."
+    )
+
+    def __post_init__(self) -> None:
+        for name in (*strength_names(), "augment_probability"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InputError(f"--{name} must be from 0 to 1, got {getattr(self, name)}")
+        for group in self.augment_groups:
+            if group < -1:
+                raise InputError(f"--augment_groups: there is no group {group}; groups are numbered from 0, -1 is none")
+
+
+def strength_names() -> list[str]:
+    """List the settings that are strengths.
+
+    Returns:
+        A name for each kind of augmentation, in the order in which they are applied.
+    """
+    names = [field.name for field in dataclasses.fields(AugmentationSettings)]
+    return [name for name in names if name not in ("flip", "augment_probability", "augment_groups")]

@@ -1,0 +1,111 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddl_tf import preview
+from ddl_tf.data import Faces, SyntheticSettings, prepare_synthetic
+from ddl_tf.data.augmentation_settings import strength_names
+from ddl_tf.errors import InputError
+from ddl_tf.preview import PreviewSettings, kind_alone, main, preview_figure
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("faces")
+    prepare_synthetic(
+        SyntheticSettings(
+            output=str(path), overwrite=True, identities=3, images_per_identity=4, test_identities=0, image_size=24
+        )
+    )
+    return str(path / "train")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Two strengths in place of six: every one is traced anew."""
+    monkeypatch.setattr(preview, "STRENGTHS", (0.3, 1.0))
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_sheet(folder, tmp_path):
+    settings = PreviewSettings(
+        train_data=[folder], image_size=16, rows=3, augment_grey=1.0, augment_probability=1.0, augment_groups=[1]
+    )
+    figure = preview_figure(Faces([folder]), settings)
+    lines = {}
+    for axes in figure.axes:
+        if axes.images:
+            lines.setdefault(axes.get_subplotspec().rowspan.start, []).append(axes)
+    labels = [line[0].get_ylabel() for line in lines.values()]
+    assert labels[3:] == [f"--{name}" for name in strength_names()]
+    assert [label.splitlines()[1] for label in labels[:3]] == ["group 0", "group 1", "group 0"]
+    assert [axes.get_title() for axes in list(lines.values())[3]] == ["stored", "0.3", "1"]
+    assert any("--augment_grey=1 --augment_probability=1" in text.get_text() for text in figure.texts)
+
+    def pixels(axes):
+        return axes.images[0].get_array().astype(float)
+
+    for line, label in zip(lines.values(), labels):
+        stored, *drawn = map(pixels, line)
+        assert len(drawn) == 2
+        assert stored.shape == (16, 16, 3)
+        if label.startswith("image"):
+            colour = np.array([np.ptp(image, axis=-1).mean() for image in drawn])
+            kept = np.isclose(colour, np.ptp(stored, axis=-1).mean(), atol=0.6)
+            assert np.all(kept == ("group 0" in label))
+        else:
+            assert np.abs(drawn[1] - stored).mean() > 0
+
+    output = tmp_path / "sheets" / "faces.png"
+    figure.savefig(tmp_path / "expected.png")
+    main(PreviewSettings(**{**vars(settings), "output": str(output)}))
+    with Image.open(output) as mine, Image.open(tmp_path / "expected.png") as expected:
+        assert min(mine.size) > 300
+        np.testing.assert_array_equal(np.asarray(mine), np.asarray(expected))
+
+
+def test_a_kind_grows_from_weak_to_strong():
+    noise = np.random.default_rng(0).uniform(0, 255, [24, 24, 3]).astype(np.float32)
+    images = kind_alone(noise, "augment_grey", seed=1)
+    colour = np.ptp(images, axis=-1).mean((1, 2))
+    assert len(images) == len(preview.STRENGTHS)
+    assert np.all(np.diff(colour) < 0)
+
+
+@pytest.mark.usefixtures("quick")
+def test_another_seed_shows_others(folder):
+    def chosen(seed):
+        return preview._choose(Faces([folder]), 4, seed)
+
+    assert chosen(0) == chosen(0)
+    assert chosen(0) != chosen(1)
+    assert len(set(chosen(0))) == 4
+    assert len(preview._choose(Faces([folder]), 99, 0)) == 12
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rows": 0}, "--rows must be at least 1, got 0"),
+        ({"image_size": 0}, "--image_size must be at least 1"),
+        ({"seed": -1}, "--seed must be from 0"),
+        ({"output": "sheet.txt"}, "sheet.txt"),
+        ({"augment_blur": 2.0}, "--augment_blur must be from 0 to 1, got 2.0"),
+    ],
+)
+def test_bad_values_are_named(changes, message):
+    with pytest.raises(InputError, match=message):
+        PreviewSettings(train_data=["x"], **changes)
+
+
+def test_command_without_a_set():
+    command = [sys.executable, "-m", "ddl_tf.preview", "--augment_blur=0.5"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert run.returncode == 2
+    assert run.stdout == ""
+    (line,) = run.stderr.splitlines()
+    assert line.startswith("python -m ddl_tf.preview: error: no set: name stored sets with --train_data")

@@ -55,8 +55,9 @@ def build_augmentation(flip: bool = True, strength: float = 0.0) -> Augmentation
         strength: 0 (off) to 1 (full).
 
     Returns:
-        A function of an image `[height, width, 3]` float32 in 0..255 and the row's seed `[2]`, that returns an
-        image of the same shape, type and range. It runs inside `tf.data`, and is deterministic in the seed.
+        A function of an image `[height, width, 3]` float32 or uint8 in 0..255 and the row's seed `[2]`, that returns
+        an image of the same shape and range; with `strength` a float32 one, else of the same type. It runs inside
+        `tf.data`, and is deterministic in the seed.
 
     Raises:
         InputError: for a strength outside of [0, 1].
@@ -70,6 +71,9 @@ def build_augmentation(flip: bool = True, strength: float = 0.0) -> Augmentation
         raise InputError(f"the augmentation strength must be in [0, 1], got {strength}")
     if not flip and not strength:
         return lambda image, seed: image
+    if not strength:
+        # keras_cv's RandomFlip costs several times as much as decoding the image.
+        return tf.image.stateless_random_flip_left_right
     keras_cv = import_keras_cv()
     random = RowRandom()
 
@@ -86,18 +90,14 @@ def build_augmentation(flip: bool = True, strength: float = 0.0) -> Augmentation
             return {"lower": self._bounds[0], "upper": self._bounds[1]}
 
     # Each layer with the range of its factor (None: it has none) and the value of white that it expects.
-    layers: list[tuple[Any, Optional[tuple[float, float]], float]] = []
-    if flip:
-        layers.append((keras_cv.layers.RandomFlip("horizontal"), None, 255.0))
-    if strength:
-        layers += [
-            (keras_cv.layers.RandomBrightness(0.0), (-0.4 * strength, 0.4 * strength), 255.0),
-            (keras_cv.layers.RandomContrast((0, 255), 0.0), (1 - 0.5 * strength, 1 + 0.5 * strength), 255.0),
-            (keras_cv.layers.RandomColorDegeneration(0.0), (0.0, strength), 255.0),
-            # Its factor is the standard deviation, in pixels of the training image.
-            (keras_cv.layers.RandomGaussianBlur(7, 0.0), (0.0, 1.5 * strength), 255.0),
-            (keras_cv.layers.RandomJpegQuality((0, 100)), (100 - 80 * strength, 101), 1.0),
-        ]
+    layers: list[tuple[Any, Optional[tuple[float, float]], float]] = [
+        (keras_cv.layers.RandomBrightness(0.0), (-0.4 * strength, 0.4 * strength), 255.0),
+        (keras_cv.layers.RandomContrast((0, 255), 0.0), (1 - 0.5 * strength, 1 + 0.5 * strength), 255.0),
+        (keras_cv.layers.RandomColorDegeneration(0.0), (0.0, strength), 255.0),
+        # Its factor is the standard deviation, in pixels of the training image.
+        (keras_cv.layers.RandomGaussianBlur(7, 0.0), (0.0, 1.5 * strength), 255.0),
+        (keras_cv.layers.RandomJpegQuality((0, 100)), (100 - 80 * strength, 101), 1.0),
+    ]
     for layer, bounds, _ in layers:
         layer._random_generator = random
         if bounds:
@@ -106,6 +106,9 @@ def build_augmentation(flip: bool = True, strength: float = 0.0) -> Augmentation
     def augment(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         random.begin(seed)
         shape = image.shape
+        if flip:
+            image = tf.image.stateless_random_flip_left_right(image, seed)
+        image = tf.cast(image, tf.float32)
         for layer, _, white in layers:
             image = layer(image * (white / 255.0), training=True) * (255.0 / white)
             image = tf.ensure_shape(tf.clip_by_value(image, 0.0, 255.0), shape)

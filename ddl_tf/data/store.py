@@ -5,6 +5,7 @@ import struct
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Optional
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,15 @@ def _read_index(path: Path) -> pd.DataFrame:
     return index
 
 
+def _common_size(description: dict[str, Any]) -> Optional[tuple[int, int]]:
+    """`(height, width)` of all images of a set, None if they differ or its description does not say."""
+    size = description.get("image_size", {})
+    if not size or size["smallest"] != size["largest"]:
+        return None
+    height, width = size["largest"]
+    return int(height), int(width)
+
+
 class Faces:
     """One or several stored sets, opened as one and read at random.
 
@@ -47,6 +57,7 @@ class Faces:
             in `shards`.
         shards: the paths of the shards of all sets.
         num_identities: the number of identities; they are numbered 0 to `num_identities - 1`.
+        image_size: `(height, width)` in pixels of every image; None if they are not all of one size.
 
     Raises:
         InputError: if a set is missing or damaged, or the index does not fit the shards.
@@ -62,6 +73,7 @@ class Faces:
             raise InputError("no stored set is given: make one with `python -m ddl_tf.prepare`")
         self.shards: list[str] = []
         self.num_identities = 0
+        sizes: set[Optional[tuple[int, int]]] = set()
         tables = []
         for number, path in enumerate(map(Path, paths)):
             if path.resolve() in [Path(other).resolve() for other in paths[:number]]:
@@ -76,6 +88,8 @@ class Faces:
             if index["identity"].max() >= self.num_identities or index["shard"].max() >= len(self.shards):
                 raise InputError(f"{path / INDEX}: does not fit {DESCRIPTION} beside it; prepare the set again")
             tables.append(index)
+            sizes.add(_common_size(description))
+        self.image_size = sizes.pop() if len(sizes) == 1 else None
         self.index = pd.concat(tables, ignore_index=True)
         self._places = self.index[["shard", "offset", "length"]].to_numpy(np.int64)
         self._files: dict[int, int] = {}
@@ -108,6 +122,26 @@ class Faces:
         for file in getattr(self, "_files", {}).values():
             os.close(file)
 
+    def records(self, rows: np.ndarray) -> list[bytes]:
+        """Read stored records.
+
+        Args:
+            rows: `[n]` int, positions in the index.
+
+        Returns:
+            n serialized `tf.train.Example`.
+
+        Raises:
+            InputError: if a shard has no record where the index has one.
+        """
+        records = []
+        for shard, offset, length in self._places[rows].tolist():
+            framed = os.pread(self._files.get(shard) or self._file(shard), HEADER_BYTES + length, offset - HEADER_BYTES)
+            if len(framed) != HEADER_BYTES + length or struct.unpack_from("<Q", framed)[0] != length:
+                raise self._misfit(shard, offset)
+            records.append(framed[HEADER_BYTES:])
+        return records
+
     def read(self, rows: np.ndarray) -> list[bytes]:
         """Read encoded images.
 
@@ -121,13 +155,11 @@ class Faces:
             InputError: if a shard does not hold what the index says.
         """
         images = []
-        for shard, offset, length in self._places[rows].tolist():
-            record = os.pread(self._files.get(shard) or self._file(shard), HEADER_BYTES + length, offset - HEADER_BYTES)
-            if len(record) != HEADER_BYTES + length or struct.unpack_from("<Q", record)[0] != length:
-                raise self._misfit(shard, offset)
+        for row, record in zip(rows.tolist(), self.records(rows)):
             try:
-                images.append(read_example(record[HEADER_BYTES:])[0])
+                images.append(read_example(record)[0])
             except ValueError:
+                shard, offset, _ = self._places[row].tolist()
                 raise self._misfit(shard, offset) from None
         return images
 

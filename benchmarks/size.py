@@ -138,14 +138,21 @@ def measure_batches(began: float, faces_folder: str) -> dict[str, float]:
     Returns:
         What was measured, by the name of the table's row.
     """
-    from ddl_tf.data import Faces, StreamSampler, StreamSizes, build_augmentation, training_dataset
+    from ddl_tf.data import (
+        AugmentationSettings,
+        Faces,
+        StreamSampler,
+        StreamSizes,
+        build_augmentation,
+        training_dataset,
+    )
 
     imported = time.time()
     faces = Faces([faces_folder])
     opened = time.time()
     sampler = StreamSampler(faces.index, StreamSizes(SHUFFLED, PER_GROUP, PAIRS))
     sampled = time.time()
-    dataset = training_dataset(faces, sampler, build_augmentation(flip=True), (16, 16), 0, BATCHES + 1)
+    dataset = training_dataset(faces, sampler, build_augmentation(AugmentationSettings()), (16, 16), 0, BATCHES + 1)
     batches = iter(dataset)
     next(batches)
     first = time.time()

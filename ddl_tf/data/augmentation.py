@@ -33,9 +33,10 @@ def build_augmentation(settings: AugmentationSettings) -> Augmentation:
         settings: which images are augmented, and how much.
 
     Returns:
-        A function of an image `[height, width, 3]` float32 in 0..255, whose size is known, the row's seed `[2]` int,
-        and the row's group `[]` int (-1, none, if it is not given). It returns an image of the same shape, type and
-        range, runs inside `tf.data`, and is deterministic in the seed.
+        A function of an image `[height, width, 3]` float32 or uint8 in 0..255, whose size is known, the row's seed
+        `[2]` int, and the row's group `[]` int (-1, none, if it is not given). It returns an image of the same shape
+        and range: float32 if any kind has a strength, else of the same type. It runs inside `tf.data`, and is
+        deterministic in the seed.
 
     Example:
         >>> augment = build_augmentation(AugmentationSettings(augment_resolution=0.5, augment_probability=1.0))
@@ -72,6 +73,8 @@ def build_augmentation(settings: AugmentationSettings) -> Augmentation:
             chosen = tf.reduce_any(tf.equal(settings.augment_groups, tf.cast(group, tf.int32)))
         if settings.flip:
             image = mirror(image, tf.random.experimental.stateless_fold_in(seed, 0))
+        if strengths:
+            image = tf.cast(image, tf.float32)
         for kind, name in enumerate(strength_names(), start=1):
             if name in strengths:
                 image = degrade(image, tf.random.experimental.stateless_fold_in(seed, kind), chosen, name)

@@ -45,3 +45,18 @@ def read_example(record: bytes) -> tuple[bytes, int, int]:
     except Exception as error:  # the error's class is protobuf's own, and another one in each of its implementations
         raise ValueError(f"the record is no stored face ({error})") from None
     return image, identity, group
+
+
+def parse_images(records: tf.Tensor) -> tf.Tensor:
+    """Read the images of many faces inside a graph, which costs less than one by one in Python.
+
+    Args:
+        records: `[n]` string, of `make_example`.
+
+    Returns:
+        `[n]` string, the encoded images.
+
+    Raises:
+        tf.errors.InvalidArgumentError: if a record is something else.
+    """
+    return tf.io.parse_example(records, {"image": tf.io.FixedLenFeature([], tf.string)})["image"]

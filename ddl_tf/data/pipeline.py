@@ -1,4 +1,8 @@
-"""The tf.data pipeline: from rows of stored faces to batches that the recognizer is fitted on."""
+"""The tf.data pipeline: from rows of stored faces to batches that the recognizer is fitted on.
+
+A step is one element from beginning to end: its rows are decoded in a loop inside of it, and steps run side by side.
+Elements that are single rows, and copies of float32 rows, cost much beside decoding (docs/data.md, Speed).
+"""
 
 import os
 
@@ -7,12 +11,13 @@ import tensorflow as tf
 
 from ddl_tf.data.augmentation import Augmentation
 from ddl_tf.data.decoding import decode_image, resize_images, why_undecodable
+from ddl_tf.data.example import parse_images
 from ddl_tf.data.sampling import StreamSampler
 from ddl_tf.data.store import Faces
 from ddl_tf.errors import InputError
 
-# Steps whose rows are drawn and read at a time.
-DRAWING_THREADS = 2
+# Steps that are drawn and read at a time; the threads of Python get in each other's way.
+READERS = 2
 
 
 def training_dataset(
@@ -32,7 +37,7 @@ def training_dataset(
     Args:
         faces: the stored faces.
         sampler: which rows a step has.
-        augment: made by `build_augmentation`.
+        augment: made by `build_augmentation`; it gets images as uint8 if none of the set has to be resized.
         image_size: `(height, width)` in pixels.
         first_step: the first step.
         last_step: the step after the last.
@@ -47,30 +52,46 @@ def training_dataset(
 
     def read(step: np.int64) -> tuple[np.ndarray, ...]:
         drawn = sampler.rows(int(step))
-        return np.array(faces.read(drawn.record), object), drawn.identity, drawn.group, drawn.label
+        return np.array(faces.records(drawn.record), object), drawn.identity, drawn.group, drawn.label
 
-    def draw(step: tf.Tensor) -> tf.data.Dataset:
-        encoded, *numbers = tf.numpy_function(read, [step], [tf.string, tf.int64, tf.int64, tf.int64], stateful=False)
-        columns = [tf.ensure_shape(column, [rows]) for column in (encoded, *numbers)]
-        return (*columns, step * rows + tf.range(rows, dtype=tf.int64))
+    def draw(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        columns = tf.numpy_function(read, [step], [tf.string, tf.int64, tf.int64, tf.int64], stateful=False)
+        return (step, *(tf.ensure_shape(column, [rows]) for column in columns))
 
-    def to_row(
-        encoded: tf.Tensor, identity: tf.Tensor, group: tf.Tensor, label: tf.Tensor, row: tf.Tensor
+    def to_image(encoded: tf.Tensor, row_seed: tf.Tensor, group: tf.Tensor) -> tf.Tensor:
+        image = decode_image(encoded)
+        if faces.image_size == image_size:
+            # Nothing is resized. As bytes the rows are a quarter of the memory to move.
+            image = tf.ensure_shape(image, [*image_size, 3])
+        else:
+            image = resize_images(image, image_size)
+        return augment(image, row_seed, group)
+
+    row = tf.function(to_image).get_concrete_function(
+        tf.TensorSpec([], tf.string), tf.TensorSpec([2], tf.int64), tf.TensorSpec([], tf.int64)
+    )
+    row_image = tf.TensorSpec([*image_size, 3], row.output_dtypes)
+
+    def to_batch(
+        step: tf.Tensor, records: tf.Tensor, identity: tf.Tensor, group: tf.Tensor, label: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        row_seed = tf.stack([tf.constant(seed, tf.int64), row])
-        image = augment(resize_images(decode_image(encoded), image_size), row_seed, group)
-        return {"image": image, "label": label}, {"embedding": tf.stack([identity, group]), "logits": label}
+        numbers = step * rows + tf.range(rows, dtype=tf.int64)
+        seeds = tf.stack([tf.fill([rows], tf.constant(seed, tf.int64)), numbers], axis=1)
+        columns = (parse_images(records), seeds, group)
+        images = tf.map_fn(lambda row: to_image(*row), columns, fn_output_signature=row_image)
+        inputs = {"image": tf.cast(images, tf.float32), "label": label}
+        return inputs, {"embedding": tf.stack([identity, group], axis=1), "logits": label}
 
     dataset = tf.data.Dataset.range(first_step, last_step)
-    dataset = dataset.map(draw, num_parallel_calls=DRAWING_THREADS, deterministic=True).unbatch()
-    dataset = dataset.map(to_row, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    dataset = dataset.batch(rows, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.map(draw, num_parallel_calls=READERS, deterministic=True)
+    dataset = dataset.map(to_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.prefetch(tf.data.AUTOTUNE)
     options = tf.data.Options()
+    # A sampler may wait for what training computes: its threads must not be those that training needs, and one must be
+    # left to finish the steps before.
+    options.threading.private_threadpool_size = READERS + (os.cpu_count() or 1)
     # The rows of a step are split among the replicas; files are not what is sharded.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    # The sampler may wait for what training is about to mine. Waiting threads of the pool that all share would keep
-    # training from it.
-    options.threading.private_threadpool_size = DRAWING_THREADS + (os.cpu_count() or 1)
     return dataset.with_options(options)
 
 

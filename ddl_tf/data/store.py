@@ -5,6 +5,7 @@ import struct
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Optional
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,15 @@ def _read_index(path: Path) -> pd.DataFrame:
     return index
 
 
+def _common_size(description: dict[str, Any]) -> Optional[tuple[int, int]]:
+    """`(height, width)` of all images of a set, None if they differ or its description does not say."""
+    size = description.get("image_size", {})
+    if not size or size["smallest"] != size["largest"]:
+        return None
+    height, width = size["largest"]
+    return int(height), int(width)
+
+
 class Faces:
     """One or several stored sets, opened as one and read at random.
 
@@ -49,6 +59,7 @@ class Faces:
             in `shards`.
         shards: the paths of the shards of all sets.
         num_identities: the number of identities; they are numbered 0 to `num_identities - 1`.
+        image_size: `(height, width)` in pixels of every image; None if they are not all of one size.
 
     Raises:
         InputError: if a set is missing or damaged, or the index does not fit the shards.
@@ -66,6 +77,7 @@ class Faces:
         self.spans: list[tuple[int, int]] = []
         self.shards: list[str] = []
         self.num_identities = 0
+        sizes: set[Optional[tuple[int, int]]] = set()
         tables = []
         for number, path in enumerate(map(Path, paths)):
             if path.resolve() in [Path(other).resolve() for other in paths[:number]]:
@@ -82,6 +94,8 @@ class Faces:
             start = self.spans[-1][1] if self.spans else 0
             self.spans.append((start, start + len(index)))
             tables.append(index)
+            sizes.add(_common_size(description))
+        self.image_size = sizes.pop() if len(sizes) == 1 else None
         # `concat` would copy even a single table.
         self.index = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
         self._places = [self.index[name].to_numpy(np.int64) for name in ("shard", "offset", "length")]
@@ -115,6 +129,26 @@ class Faces:
         for file in getattr(self, "_files", {}).values():
             os.close(file)
 
+    def records(self, rows: np.ndarray) -> list[bytes]:
+        """Read stored records.
+
+        Args:
+            rows: `[n]` int, positions in the index.
+
+        Returns:
+            n serialized `tf.train.Example`.
+
+        Raises:
+            InputError: if a shard has no record where the index has one.
+        """
+        records = []
+        for shard, offset, length in zip(*(column[rows].tolist() for column in self._places)):
+            framed = os.pread(self._files.get(shard) or self._file(shard), HEADER_BYTES + length, offset - HEADER_BYTES)
+            if len(framed) != HEADER_BYTES + length or struct.unpack_from("<Q", framed)[0] != length:
+                raise self._misfit(shard, offset)
+            records.append(framed[HEADER_BYTES:])
+        return records
+
     def read(self, rows: np.ndarray) -> list[bytes]:
         """Read encoded images.
 
@@ -128,13 +162,11 @@ class Faces:
             InputError: if a shard does not hold what the index says.
         """
         images = []
-        for shard, offset, length in zip(*(column[rows].tolist() for column in self._places)):
-            record = os.pread(self._files.get(shard) or self._file(shard), HEADER_BYTES + length, offset - HEADER_BYTES)
-            if len(record) != HEADER_BYTES + length or struct.unpack_from("<Q", record)[0] != length:
-                raise self._misfit(shard, offset)
+        for row, record in zip(rows.tolist(), self.records(rows)):
             try:
-                images.append(read_example(record[HEADER_BYTES:])[0])
+                images.append(read_example(record)[0])
             except ValueError:
+                shard, offset, _ = (int(column[row]) for column in self._places)
                 raise self._misfit(shard, offset) from None
         return images
 

@@ -10,7 +10,6 @@ from PIL import Image
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 
 from ddl_tf.data import Faces
 from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic, render
@@ -47,15 +46,18 @@ def synthetic_faces(path: Path, first: int = 6, identities: int = 6, easy: int =
     figure.text(easy / 2 * unit_x, height, "easy (group 0)", ha="center", va="center", fontsize=11)
     text = "hard (group 1): pose, resolution, light, occlusion, blur"
     figure.text((easy + divider + hard / 2) * unit_x, height, text, ha="center", va="center", fontsize=11)
-    _save(figure, path)
+    figure.canvas.draw()
+    sheet = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
     plt.close(figure)
+    # 256 colours are enough here, and half the size.
+    sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
 
 
 def augmentation(path: Path, identities: int = 10) -> None:
     """Draw the sheet of `python -m ddl_tf.preview` for synthetic faces.
 
     Args:
-        path: where to save the PNG.
+        path: where to save the JPEG.
         identities: identities to choose the faces from.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -67,18 +69,12 @@ def augmentation(path: Path, identities: int = 10) -> None:
         settings = PreviewSettings(
             rows=3, augment_probability=0.5, augment_resolution=0.5, augment_occlusion=0.5, augment_colour=0.5
         )
-        _save(preview_figure(Faces([f"{folder}/train"]), settings), path)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.canvas.draw()
-    sheet = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
-    # 256 colours are enough here, and half the size.
-    sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+        # As JPEG: fewer colours would look as if they were an augmentation.
+        preview_figure(Faces([f"{folder}/train"]), settings).savefig(path, pil_kwargs={"quality": 90})
 
 
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
-    for draw in (synthetic_faces, augmentation):
-        draw(IMAGES / f"{draw.__name__}.png")
-        print(IMAGES / f"{draw.__name__}.png", file=sys.stderr)
+    for draw, name in ((synthetic_faces, "synthetic_faces.png"), (augmentation, "augmentation.jpg")):
+        draw(IMAGES / name)
+        print(IMAGES / name, file=sys.stderr)

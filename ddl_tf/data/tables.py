@@ -81,7 +81,7 @@ def _rows(path: Path, reader: Any, width: int) -> Iterator[tuple[int, list[str]]
 
 
 def _as_numbers(column: pd.Series) -> pd.Series:
-    pieces = [np.empty(0, np.int64)]
+    pieces: list[np.ndarray] = [np.empty(0, np.int64)]
     try:
         for begin in range(0, len(column), _CHUNK):
             filled = column.iloc[begin : begin + _CHUNK].to_numpy(object)

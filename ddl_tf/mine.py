@@ -1,7 +1,8 @@
 """Find what is easy and what is hard, and write it into stored sets: `python -m ddl_tf.mine COMMAND`.
 
 One command for each way of knowing what is hard: a column of the index (`rules`), measured image quality (`quality`), a
-trained model's own view (`model`), or a degradation that is made (`degrade`); and `pairs` arranges positive pairs.
+trained model's own view (`model`), or a degradation that is made (`degrade`). `pairs` arranges positive pairs, and
+`batch` shows what training will see.
 """
 
 from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
@@ -15,16 +16,30 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
+from ddl_tf.data.augmentation_settings import AugmentationSettings
+from ddl_tf.data.sampling import StreamSampler
 from ddl_tf.data.store import Faces
+from ddl_tf.data.stream_settings import StreamSettings
 from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.comparison import markdown_table
+from ddl_tf.evaluation.plots import check_format
 from ddl_tf.files import write_aside
+from ddl_tf.mining.batch_sheet import batch_sheet
 from ddl_tf.mining.columns import write_columns
 from ddl_tf.mining.degradation import STRENGTH_COLUMNS, degraded_source, parse_degradation
 from ddl_tf.mining.groups import GroupRules, Groups, assign_groups, groups_table
 from ddl_tf.mining.measuring import measure_faces
-from ddl_tf.mining.pairs import CHOICES, DROPPED_PAIRS, POSITIVE_PAIRS, PairRules, mine_pairs, pairs_table, write_pairs
+from ddl_tf.mining.pairs import (
+    CHOICES,
+    DROPPED_PAIRS,
+    POSITIVE_PAIRS,
+    PairRules,
+    mine_pairs,
+    pairs_table,
+    read_pairs,
+    write_pairs,
+)
 from ddl_tf.mining.rules import Rule
 from ddl_tf.mining.sheets import contact_sheet, distribution_figure
 from ddl_tf.mining.view import Viewer
@@ -137,6 +152,27 @@ class DegradeSettings(StoreSettings):
     sheet_images: int = setting(10, "Images of each group on the contact sheet.")
 
 
+@dataclasses.dataclass
+class BatchSettings(StreamSettings, AugmentationSettings, SetSettings):
+    """Flags of `batch`."""
+
+    step: int = setting(0, "Which step's batch to draw.")
+    image_size: int = setting(112, "Height and width of the training images, in pixels.")
+    most: int = setting(8, "Pairs and single rows of each group to draw.")
+    output: str = setting("batch.png", "Draw to this file (.png, .jpg, .pdf or .svg).")
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the data.
+
+        Raises:
+            InputError: naming the setting and its value.
+        """
+        super().__post_init__()
+        for name, least in (("step", 0), ("image_size", 1), ("most", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"--{name} must be at least {least}, got {getattr(self, name)}")
+
+
 def _save(
     folder: Path, faces: Faces, index: pd.DataFrame, groups: Groups, columns: Sequence[str], **options: Any
 ) -> None:
@@ -144,7 +180,7 @@ def _save(
     per_group, seed, thresholds = options["per_group"], options["seed"], options.get("thresholds")
     noise = groups.noise if groups.noise.any() else None
     sheet = contact_sheet(faces, groups.group, "", noise, index[list(columns)], per_group, seed)
-    pictures = {"contact_sheet.png": sheet}
+    pictures = {"contact_sheet.jpg": sheet}
     if columns:
         pictures["distributions.png"] = distribution_figure(index, groups.group, columns, thresholds, noise)
     for name, figure in pictures.items():
@@ -268,12 +304,31 @@ def pairs(settings: PairsSettings) -> None:
     print(f"\neach set has {POSITIVE_PAIRS} now (train with --mined_pairs), and the outliers in {DROPPED_PAIRS}")
 
 
+def batch(settings: BatchSettings) -> None:
+    """Draw a training batch: which rows each group has, as the network gets them."""
+    # TensorFlow builds a graph for it, which no other command here needs.
+    from ddl_tf.data.augmentation import build_augmentation
+    from ddl_tf.data.pipeline import training_dataset
+
+    check_format(settings.output)
+    faces = settings.open()
+    stored = read_pairs(faces) if settings.mined_pairs else None
+    sampler = StreamSampler(faces.index, settings.stream_sizes(), settings.seed, stored)
+    size, augment = (settings.image_size, settings.image_size), build_augmentation(settings)
+    dataset = training_dataset(faces, sampler, augment, size, settings.step, settings.step + 1, settings.seed)
+    inputs, _ = next(dataset.as_numpy_iterator())
+    with write_aside(Path(settings.output)) as aside:
+        batch_sheet(inputs["image"], sampler.rows(settings.step), settings.most).savefig(aside)
+    print(f"look at {settings.output}: {sampler.num_rows} rows")
+
+
 COMMANDS: dict[str, tuple[Callable[[Any], Any], type]] = {
     "rules": (rules, GroupSettings),
     "quality": (quality, GroupSettings),
     "model": (model, ModelSettings),
     "degrade": (degrade, DegradeSettings),
     "pairs": (pairs, PairsSettings),
+    "batch": (batch, BatchSettings),
 }
 
 if __name__ == "__main__":

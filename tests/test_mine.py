@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from ddl_tf import mine
 from ddl_tf.data.store import Faces
@@ -45,8 +46,9 @@ def group_of(data):
     return Faces([data]).index["group"].to_numpy()
 
 
-def is_png(path):
-    return path.read_bytes()[:4] == b"\x89PNG"
+def is_picture(path):
+    with Image.open(path) as picture:
+        return min(picture.size) > 100
 
 
 def test_rules_as_a_user_meets_them(data, tmp_path):
@@ -62,8 +64,8 @@ def test_rules_as_a_user_meets_them(data, tmp_path):
     expected = np.select([noise, easy, side, few], [-1, 0, 1, 2], -1)
     np.testing.assert_array_equal(index["group"], expected)
     folder = Path(data) / "mined"
-    assert is_png(folder / "contact_sheet.png")
-    assert is_png(folder / "distributions.png")
+    assert is_picture(folder / "contact_sheet.jpg")
+    assert is_picture(folder / "distributions.png")
     assert pd.read_csv(folder / "groups.csv")["images"].sum() == len(index)
     (step,) = json.loads((Path(data) / "dataset.json").read_text())["mined"]
     assert step["hard"] == ["abs(yaw) > 60", small]
@@ -81,7 +83,7 @@ def test_quality_measures_and_groups(data, capsys, tmp_path):
     run("quality", data=[data], easy=f"not {dark}", hard=[dark], plots=str(tmp_path / "plots"))
     expected = index["measured_brightness"] < index["measured_brightness"].quantile(0.25)
     np.testing.assert_array_equal(group_of(data), expected.astype(int))
-    assert is_png(tmp_path / "plots" / "contact_sheet.png")
+    assert is_picture(tmp_path / "plots" / "contact_sheet.jpg")
 
 
 def test_the_pose_is_measured_where_there_are_landmarks(data):
@@ -132,6 +134,25 @@ def test_pairs_are_stored_for_training(data, checkpoint, capsys):
     assert (Path(data) / DROPPED_PAIRS).exists()
 
 
+def test_a_batch_is_drawn(data, tmp_path):
+    run(
+        "batch",
+        data=[data],
+        rows_per_group=3,
+        pairs_per_group=2,
+        pairs_across=True,
+        image_size=32,
+        augment_blur=1.0,
+        augment_groups=[1],
+        output=str(tmp_path / "batch.jpg"),
+    )
+    assert is_picture(tmp_path / "batch.jpg")
+    with pytest.raises(InputError, match="no positive pairs are stored"):
+        run("batch", data=[data], pairs_per_group=2, mined_pairs=True)
+    with pytest.raises(InputError, match="--step must be at least 0"):
+        run("batch", data=[data], pairs_per_group=2, step=-1)
+
+
 def test_degraded_students(data, tmp_path, capsys):
     output = str(tmp_path / "degraded")
     run("degrade", data=[data], output=output, student=["resolution:8", "light:0.3+jpeg:20-40"], seed=3)
@@ -143,7 +164,7 @@ def test_degraded_students(data, tmp_path, capsys):
     first = made.index["source_row"].iloc[0]
     assert made.read(np.array([0])) == source.read(np.array([first]))
     assert made.image(2).mean() < 0.5 * made.image(0).mean()
-    assert is_png(Path(output) / "mined" / "contact_sheet.png")
+    assert is_picture(Path(output) / "mined" / "contact_sheet.jpg")
 
 
 @pytest.mark.parametrize(

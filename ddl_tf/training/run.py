@@ -71,18 +71,9 @@ def train(settings: TrainSettings, strategy: Optional[tf.distribute.Strategy] = 
 
 
 def _build_sampler(settings: TrainSettings, faces: Faces, plan: MiningPlan) -> StreamSampler:
-    sizes = StreamSizes(
-        settings.shuffled_rows,
-        settings.rows_per_group,
-        settings.pairs_per_group,
-        settings.pairs_across,
-        settings.classify_pairs,
-        settings.confusable,
-        settings.shared_identities,
-        settings.made_student,
-    )
     pairs = read_pairs(faces) if settings.mined_pairs else None
     mined = plan.mined if settings.remine_every else None
+    sizes = settings.stream_sizes(settings.confusable)
     return StreamSampler(faces.index, sizes, settings.seed, pairs, plan.neighbours, mined)
 
 

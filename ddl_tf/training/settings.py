@@ -5,6 +5,7 @@ import math
 from typing import Optional
 
 from ddl_tf.data.augmentation_settings import AugmentationSettings
+from ddl_tf.data.stream_settings import StreamSettings
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.sets import VerificationSets
 from ddl_tf.mining.pairs import CHOICES
@@ -17,7 +18,7 @@ PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
 @dataclasses.dataclass
-class TrainSettings(AugmentationSettings, VerificationSets):
+class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
     """The settings of one training run; see each field's help text.
 
     The verification sets of `VerificationSets` are evaluated while training; `AugmentationSettings` says how the
@@ -39,20 +40,6 @@ class TrainSettings(AugmentationSettings, VerificationSets):
     dropout: float = setting(0.0, "Dropout before the embedding.")
     init_checkpoint: Optional[str] = setting(None, "Checkpoint (.keras) or run folder to start from.")
 
-    shuffled_rows: int = setting(0, "Classified rows of a batch drawn from all images alike, each once an epoch.")
-    rows_per_group: int = setting(0, "Classified rows of a batch of each group, of different identities.")
-    pairs_per_group: int = setting(0, "Positive pairs (two rows each) of a batch of each group.")
-    pairs_across: bool = setting(False, "Whether a hard pair is one hard and one easy image, not two hard ones.")
-    classify_pairs: bool = setting(False, "Whether the rows of the pairs are classified too.")
-    mined_pairs: bool = setting(
-        False, "Whether pairs are drawn from those that `python -m ddl_tf.mine pairs` stored, not at random."
-    )
-    shared_identities: bool = setting(
-        False, "Whether the pairs of all groups are of the same identities, as the losses rkd and sp need."
-    )
-    made_student: bool = setting(
-        False, "Whether there is one more student, whose rows are easy images made hard by the augmentation."
-    )
     confusable: int = setting(
         1, "Identities of each group come in clusters of this many with near class centers; 1 draws them independently."
     )

@@ -1,0 +1,72 @@
+"""A picture of one training batch: which rows each group has, as the network gets them."""
+
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ddl_tf.data.sampling import Rows
+
+# Inches: of a tile, between tiles, and for the names at the left.
+_TILE, _GAP, _NAMES = 0.62, 0.05, 1.55
+
+
+class _Line(NamedTuple):
+    """A line of tiles: the rows of one stream of one group, those of one identity beside each other."""
+
+    name: str
+    sets: list[list[int]]
+
+
+def _lines(rows: Rows) -> list[_Line]:
+    """Pairs and single rows of each group, and the rows without a group."""
+    lines = []
+    for group in sorted(set(rows.group.tolist()), key=lambda group: (group < 0, group)):
+        kind = "no group" if group < 0 else f"group {group}, {'hard' if group else 'easy'}"
+        of_identity: dict[int, list[int]] = {}
+        for row in np.flatnonzero(rows.group == group).tolist():
+            of_identity.setdefault(int(rows.identity[row]), []).append(row)
+        together = [own for own in of_identity.values() if len(own) > 1 and group >= 0]
+        alone = [[row] for own in of_identity.values() if len(own) == 1 or group < 0 for row in own]
+        for name, sets in (("pairs", together), ("single rows", alone)):
+            if sets:
+                lines.append(_Line(f"{kind}\n{name}: {len(sets)}", sets))
+    return lines
+
+
+def batch_sheet(images: np.ndarray, rows: Rows, most: int = 8) -> Figure:
+    """Draw the rows of a batch, group by group: pairs beside each other, then the rows that stand alone.
+
+    A row that is classified has a frame; one without counts for the distillation only.
+
+    Args:
+        images: `[rows, height, width, 3]`, 0..255, as the pipeline gives them.
+        rows: what they are.
+        most: pairs and single rows of each group to draw.
+
+    Returns:
+        The figure, with `savefig`. The global state of pyplot is not touched.
+    """
+    lines = _lines(rows)
+    widest = max(sum(len(one) for one in line.sets[:most]) + 0.3 * len(line.sets[:most]) for line in lines)
+    width = _NAMES + widest * (_TILE + _GAP)
+    height = 0.35 + len(lines) * (_TILE + 2.5 * _GAP)
+    figure = Figure(figsize=(width, height), dpi=150)
+    FigureCanvasAgg(figure)
+    title = f"{len(images)} rows, {int((rows.label >= 0).sum())} of them classified (framed)"
+    figure.text(0.5, 1 - 0.17 / height, title, ha="center", va="center", fontsize=9)
+    for number, line in enumerate(lines):
+        bottom = height - 0.35 - (number + 1) * (_TILE + 2.5 * _GAP) + _GAP
+        figure.text(0.08 / width, (bottom + _TILE / 2) / height, line.name, va="center", fontsize=8)
+        left = _NAMES
+        for own in line.sets[:most]:
+            for row in own:
+                axes = figure.add_axes((left / width, bottom / height, _TILE / width, _TILE / height))
+                axes.imshow(np.clip(images[row], 0, 255).astype(np.uint8), interpolation="lanczos")
+                axes.set(xticks=[], yticks=[])
+                for spine in axes.spines.values():
+                    spine.set(visible=bool(rows.label[row] >= 0), color="#1b6ca8", linewidth=1.6)
+                left += _TILE + _GAP / 3
+            left += 0.3 * (_TILE + _GAP)
+    return figure

@@ -6,7 +6,8 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-NO_DECAY = r"/(gamma|beta|bias)(:0)?$"
+# The second replica's copy of a weight is called "bn/gamma/replica_1:0".
+NO_DECAY = r"/(gamma|beta|bias)(/replica_\d+)?(:0)?$"
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")

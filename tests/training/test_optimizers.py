@@ -90,6 +90,21 @@ def test_weight_decay_spares_batch_norm_and_biases(name):
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_weight_decay_spares_them_on_every_replica(name, two_replicas):
+    with two_replicas.scope():
+        inputs = tf.keras.Input([4])
+        normalised = tf.keras.layers.BatchNormalization(name="bn")(inputs)
+        model = tf.keras.Model(inputs, tf.keras.layers.Dense(2, name="dense")(normalised))
+        model.compile(build_optimizer(name, 0.1, weight_decay=0.5), "mse")
+    features = np.random.default_rng(0).normal(size=[8, 4]).astype(np.float32)
+    rows = tf.data.Dataset.from_tensor_slices((features, np.ones([8, 2]))).batch(8)
+    model.fit(rows, epochs=2, verbose=0)
+    for weight in model.trainable_weights:
+        first, second = weight.values
+        np.testing.assert_array_equal(first, second, err_msg=weight.name)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_gradients_are_clipped_by_their_common_norm(name):
     assert build_optimizer(name, 0.1, clip_norm=2.5).global_clipnorm == 2.5
 

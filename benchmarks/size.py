@@ -1,4 +1,4 @@
-"""The size of MS1M: import, open, sample and train on generated sets, and print the table of docs/data.md.
+"""The size of MS1M: import, open, sample, train on and mine generated sets, and print the table of docs/data.md.
 
     python benchmarks/size.py --images=5800000 --identities=85000 --output=/tmp/size
 
@@ -251,7 +251,7 @@ def _train(folder: Path) -> dict[str, float]:
         "ddl_tf.train",
         f"--run_dir={run}",
         f"--train_data={folder / 'faces'}",
-        *("--backbone=plain_small", "--embedding_size=64", "--image_size=16", "--ddl", "--epochs=1"),
+        *("--backbone=plain_small", "--embedding_size=64", "--image_size=16", "--embedding_loss=ddl", "--epochs=1"),
         *(f"--shuffled_rows={SHUFFLED}", f"--rows_per_group={PER_GROUP}", f"--pairs_per_group={PAIRS}"),
         "--steps_per_epoch=1",
     )
@@ -261,6 +261,29 @@ def _train(folder: Path) -> dict[str, float]:
         "train, CPU s of the whole run": _cpu_seconds(usage),
         "train, peak memory, MiB": _peak_mib(usage),
     }
+
+
+def _mine(folder: Path, images: int) -> dict[str, float]:
+    """Every way of mining, with the network of `_train`; the groups become what they were."""
+    faces, model = f"--data={folder / 'faces'}", f"--model={folder / 'run' / 'checkpoints' / 'last.keras'}"
+    commands = {
+        "rules": ("--easy=quality > 0.6", "--hard=quality < 0.3"),
+        "quality": (),
+        # With all centers the cost is images x identities.
+        "model": (model, "--noother_centers"),
+        "pairs": (model, "--threshold=-1"),
+    }
+    measured = {}
+    for name, flags in commands.items():
+        seconds, usage = _command(folder / f"mine_{name}.log", "ddl_tf.mine", name, faces, *flags)
+        measured.update(
+            {
+                f"mine {name}, s": seconds,
+                f"mine {name}, images/s": images / seconds,
+                f"mine {name}, peak memory, MiB": _peak_mib(usage),
+            }
+        )
+    return measured
 
 
 def measure(folder: Path, images: int, identities: int, seed: int) -> dict[str, float]:
@@ -281,6 +304,7 @@ def measure(folder: Path, images: int, identities: int, seed: int) -> dict[str, 
         **_fresh(measure_batches, faces),
         **_fresh(measure_pairs, faces),
         **_train(folder),
+        **_mine(folder, images),
     }
 
 

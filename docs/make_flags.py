@@ -1,7 +1,7 @@
 """Write the flags of the commands into the documentation: `python docs/make_flags.py`.
 
 A page says where: everything between `<!-- flags: COMMAND -->` and `<!-- end of flags -->` is made anew from the
-settings of that command, `train`, `evaluate`, `export`, `preview`, `quickstart`, or `prepare NAME`.
+settings of that command, `train`, `evaluate`, `export`, `preview`, `quickstart`, `mine NAME`, or `prepare NAME`.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ from ddl_tf import command
 from ddl_tf.evaluate import EvaluateSettings
 from ddl_tf.export import ExportSettings
 from ddl_tf.files import write_aside
+from ddl_tf.mine import COMMANDS as MINE_COMMANDS
 from ddl_tf.prepare import COMMANDS
 from ddl_tf.preview import PreviewSettings
 from ddl_tf.quickstart import QuickstartSettings
@@ -30,6 +31,7 @@ SETTINGS: dict[str, type] = {
     "export": ExportSettings,
     "preview": PreviewSettings,
     "quickstart": QuickstartSettings,
+    **{f"mine {name}": settings for name, (_, settings) in MINE_COMMANDS.items()},
     **{f"prepare {name}": settings for name, (_, settings) in COMMANDS.items()},
 }
 _PART = re.compile(r"(<!-- flags: (?P<command>[\w ]+) -->\n).*?(<!-- end of flags -->)", re.DOTALL)

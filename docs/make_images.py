@@ -1,5 +1,9 @@
-"""Make the pictures of the documentation that need no trained model: `python docs/make_images.py`."""
+"""Make the pictures of the documentation: `python docs/make_images.py`; those of mining.md by its own commands."""
 
+import os
+import re
+import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -73,8 +77,28 @@ def augmentation(path: Path, identities: int = 10) -> None:
         preview_figure(Faces([f"{folder}/train"]), settings).savefig(path, pil_kwargs={"quality": 90})
 
 
+def mining(folder: Path) -> None:
+    """Run every command of mining.md, in its order, and take the pictures that the page shows.
+
+    Args:
+        folder: where they go.
+    """
+    page = (IMAGES.parent / "mining.md").read_text(encoding="utf-8")
+    commands = "".join(re.findall(r"```sh\n(.*?)```", page, re.DOTALL))
+    shown = re.findall(rf"\]\(images/{folder.name}/(.*?)\)", page)
+    # `python` is the one that runs this, and it finds the package as it does here.
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment["PYTHONPATH"] = str(IMAGES.parent.parent)
+    with tempfile.TemporaryDirectory() as work:
+        subprocess.run(["bash", "-euc", commands], cwd=work, env=environment, check=True, stdout=subprocess.DEVNULL)
+        for name in shown:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(Path(work) / "plots" / name, folder / name)
+
+
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
-    for draw, name in ((synthetic_faces, "synthetic_faces.png"), (augmentation, "augmentation.jpg")):
+    pictures = ((synthetic_faces, "synthetic_faces.png"), (augmentation, "augmentation.jpg"), (mining, "mining"))
+    for draw, name in pictures:
         draw(IMAGES / name)
         print(IMAGES / name, file=sys.stderr)

@@ -38,6 +38,9 @@ class StoredFaces(Sequence[bytes]):
         return self._end - self._start
 
     def __getitem__(self, position: Any) -> Any:
+        if not 0 <= position < len(self):
+            # By which iterating over a sequence ends.
+            raise IndexError(f"image {position} of {len(self)}")
         return self._faces.read(np.array([self._start + position]))[0]
 
 

@@ -6,6 +6,8 @@ draws two parts: a few faces as they are stored and as training would see them, 
 each kind of augmentation alone, from weak to strong.
 """
 
+from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+
 import dataclasses
 import sys
 import textwrap
@@ -17,7 +19,6 @@ import tensorflow as tf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ddl_tf import command
 from ddl_tf.data.augmentation import build_augmentation
 from ddl_tf.data.augmentation_settings import AugmentationSettings, strength_names
 from ddl_tf.data.decoding import resize_images

@@ -16,7 +16,7 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-__all__ = ["data", "evaluation", "layers", "losses", "models", "serving", "training"]
+__all__ = ["data", "evaluation", "layers", "losses", "mining", "models", "serving", "training"]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -3,8 +3,7 @@
 The modules are imported when their names are first used: drawing and importing faces needs no TensorFlow.
 """
 
-import importlib
-from typing import Any
+from ddl_tf.lazy import lazy_names
 
 _HOMES = {
     "AugmentationSettings": "augmentation_settings",
@@ -14,6 +13,7 @@ _HOMES = {
     "Sample": "sample",
     "Source": "source",
     "StoreSettings": "writer",
+    "StoredPairs": "pools",
     "StreamSampler": "sampling",
     "StreamSizes": "sampling",
     "SyntheticSettings": "synthetic",
@@ -29,13 +29,4 @@ _HOMES = {
 }
 
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

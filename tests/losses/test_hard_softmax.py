@@ -36,6 +36,16 @@ def test_focal_loss_equals_the_naive_twin(batch, gamma):
         assert gradient[row, column] == pytest.approx(numeric, rel=1e-3, abs=1e-6)
 
 
+def test_focal_loss_is_that_of_keras(batch):
+    """Keras' own, for one-hot targets: another implementation of the same formula."""
+    labels, logits = batch
+    labelled = labels >= 0
+    keras = tf.keras.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=2.0, from_logits=True)
+    expected = keras(tf.one_hot(labels[labelled], logits.shape[1]), logits[labelled])
+    value, _ = loss_and_gradient(FocalLoss(2.0), labels, logits)
+    assert value == pytest.approx(float(expected), rel=1e-5)
+
+
 def test_focal_loss_without_focus_is_the_margin_softmax(batch):
     value, gradient = loss_and_gradient(FocalLoss(0.0), *batch)
     expected, expected_gradient = loss_and_gradient(MarginSoftmaxLoss(), *batch)

@@ -76,7 +76,7 @@ class Rule:
         try:
             self._tree = ast.parse(re.sub(r"`([^`]+)`", name, text).strip(), mode="eval").body
         except (SyntaxError, ValueError) as error:
-            raise InputError(f"rule {text!r} cannot be read ({error}): {_HELP}") from None
+            raise InputError(f"rule {text!r} cannot be read ({getattr(error, 'msg', error)}): {_HELP}") from None
         functions = {node.func for node in ast.walk(self._tree) if isinstance(node, ast.Call)}
         names = [node for node in ast.walk(self._tree) if isinstance(node, ast.Name) and node not in functions]
         names.sort(key=lambda node: node.col_offset)

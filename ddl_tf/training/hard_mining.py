@@ -106,7 +106,7 @@ class RemineRules:
 
     Attributes:
         groups: the rules of the groups, over the columns of `measure_view` and of the index; None leaves the groups.
-        pairs: which positive pairs to keep; None draws pairs at random, or those that were stored.
+        pairs: which positive pairs to keep; None draws pairs at random.
         seed: of what is random.
     """
 

@@ -1,6 +1,7 @@
 """Mining while training: it changes the batches, keeps resumed runs the same, and can be switched off."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from ddl_tf.data.store import Faces
 from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
 from ddl_tf.errors import InputError
 from ddl_tf.mining.neighbours import nearest_identities
-from ddl_tf.models import load_checkpoint
+from ddl_tf.models import build_recognizer, load_checkpoint
 from ddl_tf.training import TrainSettings, train
 from ddl_tf.training.checkpoints import SaveForResume
 from ddl_tf.training.hard_mining import Remine
@@ -193,8 +194,6 @@ def test_re_mining_raises_the_hardest_negatives(settings, faces, tmp_path, monke
     Fixed(vectors).install(monkeypatch)
     plan = MiningPlan(dataclasses.replace(settings, confusable=1), stored)
     sampler = StreamSampler(stored.index, StreamSizes(per_group=6, pairs_per_group=3), mined=plan.mined)
-    from ddl_tf.models import build_recognizer
-
     model = build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
     model.get_layer("head").class_centers.assign(centers.T)
     (callback,) = plan.begin(tmp_path / "mined", model, sampler, STEPS, 0)
@@ -222,14 +221,40 @@ def test_groups_that_cannot_be_drawn_from_leave_those_before(settings, tmp_path,
     changed = dataclasses.replace(settings, remine_hard=["center_margin > 5"], confusable=1)
     plan = MiningPlan(changed, stored)
     sampler = StreamSampler(stored.index, StreamSizes(per_group=2), mined=plan.mined)
-    from ddl_tf.models import build_recognizer
-
     model = build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
     (callback,) = plan.begin(tmp_path / "mined", model, sampler, STEPS, 0)
     expected = StreamSampler(stored.index, StreamSizes(per_group=2)).rows(6)
     callback.on_epoch_end(1)
     assert "re-mining after epoch 2 changes nothing: the rule of group 1" in capsys.readouterr().err
     np.testing.assert_array_equal(sampler.rows(6).record, expected.record)
+
+
+def test_what_stops_the_search_is_raised_in_training(settings, tmp_path, monkeypatch):
+    stored = Faces(settings.train_data)
+    plan = MiningPlan(settings, stored)
+    sampler = StreamSampler(stored.index, StreamSizes(per_group=2, confusable=3), neighbours=plan.neighbours)
+    model = build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
+    refresh, _ = plan.begin(tmp_path / "mined", model, sampler, STEPS, 0)
+
+    def fail(*arguments):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("ddl_tf.training.hard_mining.nearest_identities", fail)
+    for batch in range(settings.neighbours_every):
+        refresh.on_train_batch_end(batch)
+    with pytest.raises(OSError, match="the disk is full"):
+        plan.finish()
+
+
+def test_two_replicas_mine_too(settings, two_replicas):
+    changed = dataclasses.replace(settings, epochs=2, steps_per_epoch=2, remine_every=1)
+    tf.keras.backend.clear_session()
+    train(changed, strategy=two_replicas)
+    mined = Path(changed.run_dir) / "mined"
+    assert sorted(file.name for file in mined.rglob("*.npz")) == [
+        *("000000.npz", "000000.npz", "000001.npz", "000001.npz", "000002.npz"),
+    ]
+    assert all(np.isfinite(weight).all() for weight in weights(changed))
 
 
 @pytest.mark.parametrize(

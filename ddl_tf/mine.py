@@ -11,7 +11,7 @@ import dataclasses
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 import pandas as pd
@@ -173,15 +173,21 @@ class BatchSettings(StreamSettings, AugmentationSettings, SetSettings):
                 raise InputError(f"--{name} must be at least {least}, got {getattr(self, name)}")
 
 
-def _save(
-    folder: Path, faces: Faces, index: pd.DataFrame, groups: Groups, columns: Sequence[str], **options: Any
+def _draw(
+    folder: Path,
+    faces: Faces,
+    index: pd.DataFrame,
+    groups: Groups,
+    columns: list[str],
+    settings: Union[GroupSettings, DegradeSettings],
+    rules: Optional[GroupRules] = None,
 ) -> None:
     """Draw the contact sheet and the distributions of columns."""
-    per_group, seed, thresholds = options["per_group"], options["seed"], options.get("thresholds")
     noise = groups.noise if groups.noise.any() else None
-    sheet = contact_sheet(faces, groups.group, "", noise, index[list(columns)], per_group, seed)
+    sheet = contact_sheet(faces, groups.group, "", noise, index[columns], settings.sheet_images, settings.seed)
     pictures = {"contact_sheet.jpg": sheet}
     if columns:
+        thresholds = rules.thresholds(index) if rules else None
         pictures["distributions.png"] = distribution_figure(index, groups.group, columns, thresholds, noise)
     for name, figure in pictures.items():
         with write_aside(folder / name) as aside:
@@ -196,8 +202,8 @@ def _columns_table(index: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     for name in columns:
         values = index[name].to_numpy(float)
         here = values[~np.isnan(values)]
-        quantiles = np.quantile(here, shares) if len(here) else []
-        rows.append([name, len(here), *(f"{value:.4g}" for value in quantiles)])
+        quantiles = [f"{value:.4g}" for value in np.quantile(here, shares)] if len(here) else [""] * len(shares)
+        rows.append([name, len(here), *quantiles])
     return pd.DataFrame(rows, columns=["column", "images", *(f"{share:.0%}" for share in shares)])
 
 
@@ -215,14 +221,8 @@ def _group(settings: GroupSettings, faces: Faces, columns: dict[str, np.ndarray]
         print(f"\n{groups.several:,} images fit several rules: the first of noise, easy, hard counts")
     folder = Path(settings.plots) if settings.plots else settings.work
     shown = list(dict.fromkeys([*(rules.columns if rules else []), *columns]))
-    thresholds: dict[str, list[float]] = {}
-    for rule in [rules.easy, *rules.hard, *([rules.noise] if rules.noise else [])] if rules else []:
-        for column, values in rule.thresholds(index).items():
-            thresholds.setdefault(column, []).extend(values)
     print()
-    _save(
-        folder, faces, index, groups, shown, per_group=settings.sheet_images, seed=settings.seed, thresholds=thresholds
-    )
+    _draw(folder, faces, index, groups, shown, settings, rules)
     with write_aside(folder / "groups.csv") as aside:
         table.to_csv(aside, index=False)
     written = {**columns, **({"group": groups.group} if rules else {})}
@@ -277,7 +277,7 @@ def degrade(settings: DegradeSettings) -> None:
     print(markdown_table(groups_table(made.index, own, groups.noise)), end="\n\n")
     varied = [name for name in described["columns"] if name in STRENGTH_COLUMNS and made.index[name].nunique() > 1]
     folder = Path(settings.plots) if settings.plots else Path(str(settings.output)) / "mined"
-    _save(folder, made, made.index, groups, varied, per_group=settings.sheet_images, seed=settings.seed)
+    _draw(folder, made, made.index, groups, varied, settings)
     print(f"stored {described['images']:,} images of {described['identities']:,} identities in {settings.output}")
 
 

@@ -29,10 +29,29 @@ class GroupRules:
     noise: Optional[Rule] = None
 
     @property
+    def rules(self) -> list[Rule]:
+        """All rules: easy, hard, and noise if there is one."""
+        return [self.easy, *self.hard, *([self.noise] if self.noise else [])]
+
+    @property
     def columns(self) -> list[str]:
         """The columns that the rules name, in order of appearance."""
-        rules = [self.easy, *self.hard, *([self.noise] if self.noise else [])]
-        return list(dict.fromkeys(column for rule in rules for column in rule.columns))
+        return list(dict.fromkeys(column for rule in self.rules for column in rule.columns))
+
+    def thresholds(self, index: pd.DataFrame) -> dict[str, list[float]]:
+        """Find what numbers the columns are compared with; see `Rule.thresholds`.
+
+        Args:
+            index: one row for each image, with the columns that the rules name.
+
+        Returns:
+            Column -> the numbers of all rules.
+        """
+        found: dict[str, list[float]] = {}
+        for rule in self.rules:
+            for column, values in rule.thresholds(index).items():
+                found.setdefault(column, []).extend(values)
+        return found
 
 
 @dataclasses.dataclass(frozen=True)

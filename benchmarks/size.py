@@ -269,7 +269,7 @@ def _mine(folder: Path, images: int) -> dict[str, float]:
     commands = {
         "rules": ("--easy=quality > 0.6", "--hard=quality < 0.3"),
         "quality": (),
-        # With all centers the cost is images x identities.
+        # With all centers the cost would be images x identities.
         "model": (model, "--noother_centers"),
         "pairs": (model, "--threshold=-1"),
     }

@@ -21,7 +21,8 @@ from ddl_tf.training.settings import TrainSettings
 class MiningPlan:
     """Connects the sampler, which is made first, with the callbacks, which need the model.
 
-    A context manager: at its end the input pipeline waits for nothing any more.
+    A context manager around training: at its end the input pipeline waits for nothing any more. That must come before
+    what stopped training is handled, which releases the pipeline: it then waits for its threads.
 
     Args:
         settings: of the run.

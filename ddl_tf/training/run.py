@@ -62,7 +62,8 @@ def train(settings: TrainSettings, strategy: Optional[tf.distribute.Strategy] = 
     folder = RunFolder(Path(settings.run_dir or ""))
     faces = Faces(settings.train_data)
     sets = load_sets(settings)
-    with MiningPlan(settings, faces) as plan, folder.open(settings):
+    plan = MiningPlan(settings, faces)
+    with folder.open(settings):
         sampler = _build_sampler(settings, faces, plan)
         if folder.results.exists():
             _say(f"{folder.path} is complete")
@@ -161,15 +162,16 @@ def _train(
 
     segments = _segments(first_step, settings.epochs, steps_per_epoch)
     try:
-        for start, end in segments:
-            model.fit(
-                training_dataset(faces, sampler, augment, image_size, start, end, settings.seed),
-                initial_epoch=start // steps_per_epoch,
-                epochs=end // steps_per_epoch,
-                steps_per_epoch=min(steps_per_epoch, end - start),
-                callbacks=callbacks,
-                verbose=0,
-            )
+        with plan:
+            for start, end in segments:
+                model.fit(
+                    training_dataset(faces, sampler, augment, image_size, start, end, settings.seed),
+                    initial_epoch=start // steps_per_epoch,
+                    epochs=end // steps_per_epoch,
+                    steps_per_epoch=min(steps_per_epoch, end - start),
+                    callbacks=callbacks,
+                    verbose=0,
+                )
     except tf.errors.ResourceExhaustedError as error:
         raise InputError(
             f"the memory does not suffice for step {saver.step} of {sampler.num_rows} images "

@@ -234,14 +234,16 @@ def read_pairs(faces: Faces) -> StoredPairs:
         The pairs, as positions in the index of all sets.
 
     Raises:
-        InputError: if no set has pairs, or they do not fit its groups.
+        InputError: if no set has pairs, a set with groups has none, or they do not fit its groups.
     """
-    parts = []
+    parts, missing = [], []
     group = faces.index["group"].to_numpy(np.int64)
     identity = faces.index["identity"].to_numpy(np.int64)
     for path, (start, end) in zip(map(Path, faces.paths), faces.spans):
         file = path / POSITIVE_PAIRS
         if not file.exists():
+            if np.any(group[start:end] >= 0):
+                missing.append(str(path))
             continue
         table = read_table(file)
         pairs = StoredPairs(*(table[name].to_numpy(np.int64) for name in ("group", "first", "second")))
@@ -259,5 +261,11 @@ def read_pairs(faces: Faces) -> StoredPairs:
         raise InputError(
             f"no positive pairs are stored in {', '.join(faces.paths)}: run `python -m ddl_tf.mine pairs` first, or "
             "draw pairs at random"
+        )
+    if missing:
+        # Else their identities would never be in a pair, and nobody would know.
+        raise InputError(
+            f"{', '.join(missing)}: has groups, but no positive pairs as the other sets have; run "
+            f"`python -m ddl_tf.mine pairs --data={','.join(faces.paths)}`"
         )
     return StoredPairs(*(np.concatenate(column) for column in zip(*parts)))

@@ -146,6 +146,20 @@ def test_pairs_are_stored_beside_their_sets_and_read_from_all(stored):
     assert (dropped["similarity"] <= 0).all()
 
 
+def test_a_set_whose_pairs_are_missing_is_named(stored):
+    one = Faces(stored[:1])
+    vectors = np.random.default_rng(0).normal(size=[len(one), 5])
+    identity, group = (one.index[name].to_numpy() for name in ("identity", "group"))
+    write_pairs(one, mine_pairs(lambda rows: vectors[rows], identity, group, PairRules()))
+    both = Faces(stored)
+    with pytest.raises(InputError, match=r"/b/train: has groups, but no positive pairs .*--data=.*/a/train,.*/b/train"):
+        read_pairs(both)
+    # A set without groups needs none.
+    none = np.where(np.arange(len(both)) < both.spans[0][1], both.index["group"], -1)
+    write_columns(both, {"group": none}, {"command": "rules"})
+    assert len(read_pairs(Faces(stored)).first) == len(read_pairs(one).first)
+
+
 def test_pairs_of_other_groups_are_refused(stored):
     faces = Faces(stored[:1])
     with pytest.raises(InputError, match=r"no positive pairs are stored .*mine pairs"):

@@ -4,13 +4,14 @@ import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Callable, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 import pandas as pd
 
-from ddl_tf.data.cfp import CFP
-from ddl_tf.data.layout import PAIRS, read_table
+from ddl_tf.data.cfp import CFP, identity_and_view
+from ddl_tf.data.image_files import LazyImages, image_files
+from ddl_tf.data.layout import INDEX_COLUMNS, PAIRS, read_table
 from ddl_tf.data.safe_pickle import load_pickle
 from ddl_tf.data.sample import Sample
 from ddl_tf.data.source import Problem, Source
@@ -32,6 +33,9 @@ class PairSet:
         second: `[pairs]` int, positions in `images`.
         same: `[pairs]` bool, whether the two show one person.
         fold: `[pairs]` int, from 0: the official folds, or contiguous tenths where the set has none.
+        keys: `[images]` what each image is called in its source; None where they have no names.
+        people: `[images]` whom each image shows, any values; None where the set does not tell.
+        columns: one row for each image, numbers such as `yaw`; None where there are none.
     """
 
     name: str
@@ -40,28 +44,9 @@ class PairSet:
     second: np.ndarray
     same: np.ndarray
     fold: np.ndarray
-
-
-class LazyImages(Sequence[bytes]):
-    """Encoded images that are read when they are asked for.
-
-    Args:
-        count: how many there are.
-        read: position -> encoded image.
-    """
-
-    def __init__(self, count: int, read: Callable[[int], bytes]) -> None:
-        self._count, self._read = count, read
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self._read(one) for one in range(*index.indices(self._count))]
-        if not -self._count <= index < self._count:
-            raise IndexError(f"image {index} of {self._count}")
-        return self._read(index % self._count)
+    keys: Optional[Sequence[str]] = None
+    people: Optional[np.ndarray] = None
+    columns: Optional[pd.DataFrame] = None
 
 
 def _contiguous_tenths(num_pairs: int) -> np.ndarray:
@@ -158,10 +143,17 @@ def read_lfw(root: str, pairs: str) -> PairSet:
         pairs_read.append((first, second, same, (line - 2) // (2 * per_class)))
     if not pairs_read:
         raise InputError(f"{pairs}: there are no pairs in it")
-    columns = [np.array(column) for column in zip(*pairs_read)]
-    if num_folds == 1:
-        columns[3] = _contiguous_tenths(len(pairs_read))
-    return PairSet(f"lfw_{Path(pairs).stem}", _files(list(numbers)), *columns)
+    first, second, same, fold = (np.array(column) for column in zip(*pairs_read))
+    return PairSet(
+        f"lfw_{Path(pairs).stem}",
+        image_files(list(numbers)),
+        first,
+        second,
+        same,
+        _contiguous_tenths(len(same)) if num_folds == 1 else fold,
+        keys=[f"{path.parent.name}/{path.name}" for path in numbers],
+        people=np.array([path.parent.name for path in numbers]),
+    )
 
 
 def _lfw_image(root: str, name: str, number: int, place: str) -> Path:
@@ -170,10 +162,6 @@ def _lfw_image(root: str, name: str, number: int, place: str) -> Path:
         if path.is_file():
             return path
     raise InputError(f"{place}: there is no image {Path(root) / name / name}_{number:04d}.jpg; check the root")
-
-
-def _files(paths: list[Path]) -> LazyImages:
-    return LazyImages(len(paths), lambda index: paths[index].read_bytes())
 
 
 def read_cfp(root: str, protocol: str, folds: Sequence[int]) -> PairSet:
@@ -199,11 +187,13 @@ def read_cfp(root: str, protocol: str, folds: Sequence[int]) -> PairSet:
             numbers.setdefault(path, len(numbers))
     return PairSet(
         f"cfp_{protocol.lower()}",
-        _files(list(numbers)),
+        image_files(list(numbers)),
         np.array([numbers[pair.first] for pair in pairs]),
         np.array([numbers[pair.second] for pair in pairs]),
         np.array([pair.same for pair in pairs]),
         np.array([pair.fold - 1 for pair in pairs]),
+        keys=["/".join(path.parts[-3:]) for path in numbers],
+        people=np.array([identity_and_view(path)[0] for path in numbers]),
     )
 
 
@@ -258,5 +248,6 @@ def read_stored(path: str) -> PairSet:
         raise InputError(f"{folder / PAIRS}: the column {error} is missing; prepare the set again") from None
     if len(table) and not 0 <= min(first.min(), second.min()) <= max(first.max(), second.max()) < len(faces):
         raise InputError(f"{folder / PAIRS}: names images that the set does not have; prepare the set again")
-    images = LazyImages(len(faces), lambda index: faces.read(np.array([index]))[0])
-    return PairSet(os.path.basename(os.path.abspath(path)), images, first, second, same, fold)
+    images = LazyImages(len(faces), lambda index: faces.read(np.array([index]))[0], faces.fingerprint)
+    columns = faces.index.drop(columns=list(INDEX_COLUMNS)).select_dtypes("number")
+    return PairSet(os.path.basename(os.path.abspath(path)), images, first, second, same, fold, columns=columns)

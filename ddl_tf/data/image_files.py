@@ -1,0 +1,70 @@
+"""Encoded images that are read when they are asked for."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Callable
+
+
+class LazyImages(Sequence[bytes]):
+    """Encoded images that are read when they are asked for.
+
+    Args:
+        count: how many there are.
+        read: position -> encoded image.
+        fingerprint: gives a text that changes when the images do.
+    """
+
+    def __init__(self, count: int, read: Callable[[int], bytes], fingerprint: Callable[[], str]) -> None:
+        self._count, self._read, self.fingerprint = count, read, fingerprint
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._read(one) for one in range(*index.indices(self._count))]
+        if not -self._count <= index < self._count:
+            raise IndexError(f"image {index} of {self._count}")
+        return self._read(index % self._count)
+
+
+def image_files(paths: Sequence[Path]) -> LazyImages:
+    """Make the images of some files, each read when it is asked for.
+
+    Args:
+        paths: the files.
+
+    Returns:
+        The images; their fingerprint is made of the names, sizes and times of change of the files.
+
+    Example:
+        >>> images = image_files([Path("001_frontal.jpg")])
+    """
+
+    def fingerprint() -> str:
+        digest = hashlib.sha256()
+        for path in paths:
+            state = os.stat(path)
+            digest.update(f"{path.name} {state.st_size} {state.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    return LazyImages(len(paths), lambda index: paths[index].read_bytes(), fingerprint)
+
+
+def fingerprint_images(images: Sequence[bytes]) -> str:
+    """Identify encoded images, so that what was made of them is known to be theirs.
+
+    Args:
+        images: encoded images; those in memory are told by their content.
+
+    Returns:
+        A SHA-256 in hexadecimal digits, or what `LazyImages.fingerprint` gives.
+    """
+    if isinstance(images, LazyImages):
+        return images.fingerprint()
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(len(image).to_bytes(8, "little") + image)
+    return digest.hexdigest()

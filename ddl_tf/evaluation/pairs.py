@@ -10,8 +10,7 @@ from ddl_tf.errors import InputError
 from ddl_tf.evaluation import roc
 from ddl_tf.evaluation.embed import embed_images
 from ddl_tf.evaluation.k_fold import best_threshold, k_fold_accuracy, k_fold_tar, usable_folds
-
-FAR_TARGETS = {"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3, "1e-4": 1e-4}
+from ddl_tf.evaluation.roc import FAR_TARGETS
 
 
 def pair_similarities(pair_set: PairSet, embeddings: np.ndarray) -> np.ndarray:

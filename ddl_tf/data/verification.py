@@ -143,14 +143,15 @@ def read_lfw(root: str, pairs: str) -> PairSet:
         pairs_read.append((first, second, same, (line - 2) // (2 * per_class)))
     if not pairs_read:
         raise InputError(f"{pairs}: there are no pairs in it")
-    first, second, same, fold = (np.array(column) for column in zip(*pairs_read))
+    listed = pd.DataFrame(pairs_read)
+    first, second, same, fold = (listed[number].to_numpy() for number in range(4))
     return PairSet(
         f"lfw_{Path(pairs).stem}",
         image_files(list(numbers)),
         first,
         second,
         same,
-        _contiguous_tenths(len(same)) if num_folds == 1 else fold,
+        _contiguous_tenths(len(listed)) if num_folds == 1 else fold,
         keys=[f"{path.parent.name}/{path.name}" for path in numbers],
         people=np.array([path.parent.name for path in numbers]),
     )

@@ -54,7 +54,7 @@ class UndecodableError(ValueError):
 
     def __init__(self, position: int, size: int, reason: str) -> None:
         super().__init__(f"image {position} ({size} bytes) cannot be decoded as JPEG or PNG ({reason})")
-        self.position = position
+        self.position, self.size, self.reason = position, size, reason
 
 
 def _raise_for_undecodable(images: Sequence[bytes], start: int) -> None:

@@ -1,9 +1,6 @@
-"""The embeddings of stored faces, on disk: made once, used by every command that mines with one model."""
+"""The embeddings of stored faces: made once, used by every command that mines with one model."""
 
-import hashlib
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -12,14 +9,8 @@ import tensorflow as tf
 
 from ddl_tf.data.pipeline import check_rows
 from ddl_tf.data.store import Faces
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.embed import UndecodableError, predict_embeddings
-from ddl_tf.files import lock_folder, write_aside
-from ddl_tf.progress import Progress
-
-# Images that are embedded between two points that an interrupted command goes on from.
-CHUNK = 16_384
-_FILE, _RECORD = "embeddings.npy", "embeddings.json"
+from ddl_tf.evaluation.embed import UndecodableError
+from ddl_tf.evaluation.embedding_file import Embeddings, embed_to_file
 
 
 class StoredFaces(Sequence[bytes]):
@@ -44,89 +35,6 @@ class StoredFaces(Sequence[bytes]):
         return self._faces.read(np.array([self._start + position]))[0]
 
 
-class Embeddings:
-    """Embeddings in a `.npy` file, of which only what is asked for is in memory.
-
-    Args:
-        file: `[images, dim]` float32.
-
-    Attributes:
-        shape: `(images, dim)`.
-    """
-
-    def __init__(self, file: Path) -> None:
-        mapped = np.load(file, mmap_mode="r")
-        self.shape: tuple[int, int] = mapped.shape
-        self._offset = mapped.offset
-        self._row_bytes = 4 * self.shape[1]
-        # Reads, not the memory map: pages of a map count as the process's memory.
-        self._file = file.open("rb")
-
-    def _run(self, start: int, count: int) -> np.ndarray:
-        data = os.pread(self._file.fileno(), count * self._row_bytes, self._offset + start * self._row_bytes)
-        return np.frombuffer(data, np.float32).reshape(count, -1)
-
-    def rows(self, positions: np.ndarray) -> np.ndarray:
-        """Read some embeddings.
-
-        Args:
-            positions: `[n]` int.
-
-        Returns:
-            `[n, dim]` float32, as the model gave them.
-        """
-        if not len(positions):
-            return np.empty([0, self.shape[1]], np.float32)
-        # Neighbours on disk are read at once.
-        breaks = np.flatnonzero(np.diff(positions) != 1) + 1
-        runs = zip(np.r_[0, breaks].tolist(), np.r_[breaks, len(positions)].tolist())
-        return np.concatenate([self._run(int(positions[start]), end - start) for start, end in runs])
-
-    def chunks(self, size: int = CHUNK) -> Iterator[tuple[int, np.ndarray]]:
-        """Read all embeddings in order.
-
-        Args:
-            size: rows at a time.
-
-        Yields:
-            The position of the first row, and `[n, dim]` float32.
-        """
-        for start in range(0, self.shape[0], size):
-            yield start, self._run(start, min(size, self.shape[0] - start))
-
-
-def unit(embeddings: np.ndarray) -> np.ndarray:
-    """Scale embeddings to unit norm; an all-zero one stays zero.
-
-    Args:
-        embeddings: `[n, dim]`.
-
-    Returns:
-        `[n, dim]`.
-    """
-    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return embeddings / np.where(norms > 0, norms, 1)
-
-
-def fingerprint(path: Path) -> str:
-    """Identify a model by its content.
-
-    Args:
-        path: a file or a folder.
-
-    Returns:
-        A SHA-256 in hexadecimal digits.
-    """
-    digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            digest.update(file.name.encode())
-            with file.open("rb") as content:
-                while block := content.read(2**20):
-                    digest.update(block)
-    return digest.hexdigest()
-
-
 def embed_faces(
     model: tf.keras.Model, faces: Faces, folder: Path, record: Mapping[str, Any], batch_size: int = 256
 ) -> Embeddings:
@@ -147,54 +55,11 @@ def embed_faces(
     Raises:
         InputError: if an image cannot be decoded, an embedding is not finite, or another process is at work there.
     """
-    shape = (len(faces), int(model.output_shape[-1]))
-    wanted = {**json.loads(json.dumps(record)), "shape": list(shape)}
-    file, done_file = folder / _FILE, folder / _RECORD
-    with lock_folder(folder, ".lock"):
-        done = _done(done_file, wanted) if file.exists() else 0
-        if not done:
-            done_file.unlink(missing_ok=True)
-            np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape).flush()
-        offset = np.load(file, mmap_mode="r").offset
-        if done < len(faces):
-            with Progress("embed", len(faces), done) as progress, file.open("r+b") as out:
-                for start in range(done, len(faces), CHUNK):
-                    end = min(start + CHUNK, len(faces))
-                    rows = _embed_range(model, faces, start, end, batch_size, progress)
-                    out.seek(offset + start * shape[1] * 4)
-                    out.write(np.ascontiguousarray(rows, "<f4").tobytes())
-                    out.flush()
-                    os.fsync(out.fileno())
-                    with write_aside(done_file) as aside:
-                        aside.write_text(json.dumps({"done": end, "of": wanted}))
-    return Embeddings(file)
-
-
-def _done(file: Path, wanted: dict[str, Any]) -> int:
-    """How many images of this very record are embedded already."""
     try:
-        content = json.loads(file.read_text())
-        return int(content["done"]) if content["of"] == wanted else 0
-    except (OSError, ValueError, KeyError, TypeError):
-        # Not there, or not ours: the embeddings are made anew.
-        return 0
-
-
-def _embed_range(
-    model: tf.keras.Model, faces: Faces, start: int, end: int, batch_size: int, progress: Progress
-) -> np.ndarray:
-    try:
-        rows = predict_embeddings(model, StoredFaces(faces, start, end), False, batch_size, progress)[:, 0]
+        return embed_to_file(model, StoredFaces(faces, 0, len(faces)), False, folder, record, batch_size)
     except UndecodableError as error:
-        check_rows(faces, np.array([start + error.position]))
+        check_rows(faces, np.array([error.position]))
         raise
-    finite = np.isfinite(rows).all(axis=1)
-    if not finite.all():
-        raise InputError(
-            f"the model's embedding of image {start + int(np.argmin(finite))} is not finite ({np.sum(~finite)} of "
-            f"{len(finite)} are not); use a checkpoint from before training diverged"
-        )
-    return rows
 
 
 def sets_record(faces: Faces) -> list[dict[str, Optional[Any]]]:

@@ -14,7 +14,8 @@ from ddl_tf.data.pools import StoredPairs
 from ddl_tf.data.sampling import Mined, StreamSampler
 from ddl_tf.data.store import Faces
 from ddl_tf.errors import InputError
-from ddl_tf.mining.embeddings import Embeddings, embed_faces
+from ddl_tf.evaluation.embedding_file import Embeddings
+from ddl_tf.mining.embeddings import embed_faces
 from ddl_tf.mining.groups import GroupRules, assign_groups
 from ddl_tf.mining.neighbours import nearest_identities
 from ddl_tf.mining.pairs import PairRules, mine_pairs

@@ -1,0 +1,200 @@
+"""Embeddings on disk: made once, taken up again by every command that needs those of the same model and images."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.embed import UndecodableError, predict_embeddings
+from ddl_tf.files import lock_folder, write_aside
+from ddl_tf.progress import Progress
+
+# Images that are embedded between two points that an interrupted command goes on from.
+CHUNK = 16_384
+EMBEDDINGS, _RECORD = "embeddings.npy", "embeddings.json"
+
+
+class Embeddings:
+    """Embeddings in a `.npy` file, of which only what is asked for is in memory.
+
+    Args:
+        file: `[images, views, dim]` float32.
+
+    Attributes:
+        shape: `(images, views x dim)`.
+    """
+
+    def __init__(self, file: Path) -> None:
+        mapped = np.load(file, mmap_mode="r")
+        self.shape = (mapped.shape[0], int(np.prod(mapped.shape[1:])))
+        self._offset = mapped.offset
+        self._row_bytes = 4 * self.shape[1]
+        # Reads, not the memory map: pages of a map count as the process's memory.
+        self._file = file.open("rb")
+
+    def _run(self, start: int, count: int) -> np.ndarray:
+        data = os.pread(self._file.fileno(), count * self._row_bytes, self._offset + start * self._row_bytes)
+        return np.frombuffer(data, np.float32).reshape(count, -1)
+
+    def rows(self, positions: np.ndarray) -> np.ndarray:
+        """Read some embeddings.
+
+        Args:
+            positions: `[n]` int.
+
+        Returns:
+            `[n, views x dim]` float32, as the model gave them.
+        """
+        if not len(positions):
+            return np.empty([0, self.shape[1]], np.float32)
+        # Neighbours on disk are read at once.
+        breaks = np.flatnonzero(np.diff(positions) != 1) + 1
+        runs = zip(np.r_[0, breaks].tolist(), np.r_[breaks, len(positions)].tolist())
+        return np.concatenate([self._run(int(positions[start]), end - start) for start, end in runs])
+
+    def chunks(self, size: int = CHUNK) -> Iterator[tuple[int, np.ndarray]]:
+        """Read all embeddings in order.
+
+        Args:
+            size: rows at a time.
+
+        Yields:
+            The position of the first row, and `[n, views x dim]` float32.
+        """
+        for start in range(0, self.shape[0], size):
+            yield start, self._run(start, min(size, self.shape[0] - start))
+
+
+def unit(embeddings: np.ndarray) -> np.ndarray:
+    """Scale embeddings to unit norm; an all-zero one stays zero.
+
+    Args:
+        embeddings: `[n, dim]`.
+
+    Returns:
+        `[n, dim]`.
+    """
+    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return embeddings / np.where(norms > 0, norms, 1)
+
+
+def fingerprint(path: Path) -> str:
+    """Identify a model by its content.
+
+    Args:
+        path: a file or a folder.
+
+    Returns:
+        A SHA-256 in hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            digest.update(file.name.encode())
+            with file.open("rb") as content:
+                while block := content.read(2**20):
+                    digest.update(block)
+    return digest.hexdigest()
+
+
+class _Range(Sequence[bytes]):
+    """A range of images, read one by one as they are asked for."""
+
+    def __init__(self, images: Sequence[bytes], start: int, end: int) -> None:
+        self._images, self._start, self._end = images, start, end
+
+    def __len__(self) -> int:
+        return self._end - self._start
+
+    def __getitem__(self, position: Any) -> Any:
+        return self._images[self._start + position]
+
+
+def embed_to_file(
+    model: tf.keras.Model,
+    images: Sequence[bytes],
+    flip: bool,
+    folder: Path,
+    record: Mapping[str, Any],
+    batch_size: int,
+    name: str = "embed",
+) -> Embeddings:
+    """Embed images into a file, or take up what is there already.
+
+    An interrupted call, made again, goes on after the last whole chunk. What is there of another record is replaced.
+
+    Args:
+        model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
+        images: encoded images, read one after the other.
+        flip: whether to embed the mirrored image too, as a second view.
+        folder: where `embeddings.npy` is, or shall be: `[images, views, dim]` float32, as the model gives them.
+        record: all that the embeddings follow from, as JSON takes it.
+        batch_size: images a step.
+        name: what is done, for the progress.
+
+    Returns:
+        The embeddings of all images.
+
+    Raises:
+        UndecodableError: if an image cannot be decoded.
+        InputError: if an embedding is not finite, or another process is at work there.
+    """
+    shape = (len(images), 2 if flip else 1, int(model.output_shape[-1]))
+    wanted = {**json.loads(json.dumps(record)), "shape": list(shape)}
+    file, done_file = folder / EMBEDDINGS, folder / _RECORD
+    with lock_folder(folder, ".lock"):
+        done = _done(done_file, wanted) if file.exists() else 0
+        if not done:
+            done_file.unlink(missing_ok=True)
+            np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape).flush()
+        offset = np.load(file, mmap_mode="r").offset
+        if done < len(images):
+            with Progress(name, len(images), done) as progress, file.open("r+b") as out:
+                for start in range(done, len(images), CHUNK):
+                    end = min(start + CHUNK, len(images))
+                    rows = _embed_range(model, images, start, end, flip, batch_size, progress)
+                    out.seek(offset + start * shape[1] * shape[2] * 4)
+                    out.write(np.ascontiguousarray(rows, "<f4").tobytes())
+                    out.flush()
+                    os.fsync(out.fileno())
+                    with write_aside(done_file) as aside:
+                        aside.write_text(json.dumps({"done": end, "of": wanted}))
+    return Embeddings(file)
+
+
+def _done(file: Path, wanted: dict[str, Any]) -> int:
+    """How many images of this very record are embedded already."""
+    try:
+        content = json.loads(file.read_text())
+        return int(content["done"]) if content["of"] == wanted else 0
+    except (OSError, ValueError, KeyError, TypeError):
+        # Not there, or not ours: the embeddings are made anew.
+        return 0
+
+
+def _embed_range(
+    model: tf.keras.Model,
+    images: Sequence[bytes],
+    start: int,
+    end: int,
+    flip: bool,
+    batch_size: int,
+    progress: Progress,
+) -> np.ndarray:
+    try:
+        rows = predict_embeddings(model, _Range(images, start, end), flip, batch_size, progress)
+    except UndecodableError as error:
+        raise UndecodableError(start + error.position, error.size, error.reason) from None
+    finite = np.isfinite(rows).all(axis=(1, 2))
+    if not finite.all():
+        raise InputError(
+            f"the model's embedding of image {start + int(np.argmin(finite))} is not finite ({np.sum(~finite)} of "
+            f"{len(finite)} are not); use a checkpoint from before training diverged"
+        )
+    return rows

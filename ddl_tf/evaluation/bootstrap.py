@@ -5,7 +5,7 @@ mean, and for what they do not contain: how training turns out with another seed
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Optional
+from typing import Optional, Union
 
 import numpy as np
 from scipy.stats import binomtest
@@ -16,6 +16,9 @@ from ddl_tf.evaluation.weighted import WeightedPairs
 from ddl_tf.progress import Progress
 
 CONFIDENCE = 0.95
+# So many different pairs must be expected above the threshold of a TAR: the bootstrap of an extreme value is not valid.
+# Measured by benchmarks/intervals.py.
+MIN_FALSE_ACCEPTS = 3
 _MAX_DRAWS = 1000
 
 
@@ -32,7 +35,7 @@ def check_replicates(replicates: int) -> None:
         raise InputError(f"{replicates} replicates: an interval of 95% needs at least 40, and 1000 are usual")
 
 
-def percentile_interval(values: Sequence[float]) -> list[float]:
+def percentile_interval(values: Union[Sequence[float], np.ndarray]) -> list[float]:
     """Give the interval that holds the middle 95% of bootstrapped values.
 
     Args:
@@ -43,6 +46,25 @@ def percentile_interval(values: Sequence[float]) -> list[float]:
     """
     low, high = np.quantile(np.asarray(values, np.float64), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return [float(low), float(high)]
+
+
+def bootstrapped_targets(same: np.ndarray, far_targets: Mapping[str, float] = FAR_TARGETS) -> dict[str, float]:
+    """Choose the false accept rates at which the bootstrap of the TAR is valid: three false accepts or more.
+
+    Args:
+        same: `[pairs]` bool.
+        far_targets: name -> false accept rate, 0..1.
+
+    Returns:
+        Those of the targets which are at least 3 / different pairs.
+
+    Example:
+        >>> bootstrapped_targets(np.zeros(3000, bool))
+        {'1e-1': 0.1, '1e-2': 0.01, '1e-3': 0.001}
+    """
+    different = int(np.sum(~np.asarray(same, bool)))
+    # The product of 1e-3 and 3000 may be rounded to less than 3.
+    return {name: far for name, far in far_targets.items() if round(far * different, 6) >= MIN_FALSE_ACCEPTS}
 
 
 def _draw(random: np.random.Generator, count: int) -> np.ndarray:
@@ -72,6 +94,7 @@ def pair_weights(
     seed: int,
     first_person: Optional[np.ndarray] = None,
     second_person: Optional[np.ndarray] = None,
+    part: Optional[np.ndarray] = None,
 ) -> Iterator[np.ndarray]:
     """Resample pairs: how often each of them counts in each replicate.
 
@@ -92,9 +115,11 @@ def pair_weights(
         seed: of the draws.
         first_person: `[pairs]` whom the first image shows, any values; None: resample pairs.
         second_person: `[pairs]` whom the second image shows.
+        part: `[pairs]` in which of several sets each pair is; pairs are drawn in each set for itself, people together.
+            None: one set.
 
     Yields:
-        `[pairs]` int64 for each replicate, with some weight in both classes.
+        `[pairs]` int64 for each replicate, with some weight in both classes of each set.
 
     Raises:
         InputError: if a class is missing, the people contradict the labels, or are too few to be resampled.
@@ -109,9 +134,10 @@ def pair_weights(
         Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 2007: the bound on what is too wide.
     """
     same = np.asarray(same, bool)
-    classes = np.flatnonzero(same), np.flatnonzero(~same)
-    if not all(map(len, classes)):
-        raise InputError(f"{same.sum()} of {len(same)} pairs are same ones: resampling needs both classes")
+    part = np.zeros(len(same), np.int64) if part is None else np.asarray(part)
+    classes = [np.flatnonzero((part == one) & (same == label)) for one in np.unique(part) for label in (True, False)]
+    if len(same) == 0 or not all(map(len, classes)):
+        raise InputError(f"{same.sum()} of {len(same)} pairs are same ones: resampling needs both classes of each set")
     if (first_person is None) != (second_person is None):
         raise InputError("people are given for one image of the pairs only: give both, or none")
     random = np.random.default_rng(seed)
@@ -127,7 +153,7 @@ def pair_weights(
         for _ in range(_MAX_DRAWS):
             times = _draw(random, num_people)
             weights = np.where(same, times[first], times[first] * times[second])
-            if weights[classes[0]].any() and weights[classes[1]].any():
+            if all(weights[members].any() for members in classes):
                 break
         else:
             raise InputError(f"{num_people} people are too few to resample: give no people, to resample pairs")
@@ -159,7 +185,8 @@ def bootstrap_pairs(
         far_targets: name -> false accept rate, 0..1, of each `tar@name`.
 
     Returns:
-        name -> [low, high] of 95%, for the names of `WeightedPairs.numbers`.
+        name -> [low, high] of 95%, for the names of `WeightedPairs.numbers`. Without `tar@<name>` at rates that are
+        less than three false accepts: that number hangs on one or two pairs, and has no valid interval.
 
     Raises:
         InputError: as `pair_weights` and `WeightedPairs`, or if there are fewer than 40 replicates.
@@ -174,58 +201,77 @@ def bootstrap_pairs(
     check_replicates(replicates)
     # Sorted pairs lie in memory as the curve visits them.
     order = np.argsort(-np.asarray(similarity), kind="stable")
-    columns = [
-        None if column is None else np.asarray(column)[order]
-        for column in (similarity, same, fold, first_person, second_person)
-    ]
-    pairs = WeightedPairs(columns[0], columns[1], columns[2], far_targets)
+    similarity, same = np.asarray(similarity)[order], np.asarray(same, bool)[order]
+    fold, first_person, second_person = (
+        None if column is None else np.asarray(column)[order] for column in (fold, first_person, second_person)
+    )
+    pairs = WeightedPairs(similarity, same, fold, bootstrapped_targets(same, far_targets))
     values: dict[str, list[float]] = {}
     with Progress("bootstrap", replicates, unit="replicate") as progress:
-        for weights in pair_weights(pairs.same, replicates, seed, columns[3], columns[4]):
+        for weights in pair_weights(same, replicates, seed, first_person, second_person):
             for name, value in pairs.numbers(weights).items():
                 values.setdefault(name, []).append(value)
             progress.advance()
     return {name: percentile_interval(one) for name, one in values.items()}
 
 
+def bootstrap_means(values: np.ndarray, replicates: int, seed: int, unit: Optional[np.ndarray] = None) -> np.ndarray:
+    """Compute the mean of some values in each replicate of a bootstrap.
+
+    Args:
+        values: `[n]` numbers or bool.
+        replicates: how many times to resample, 1000 usually.
+        seed: of the draws.
+        unit: `[n]` what is drawn, with all of its values; None: each value for itself.
+
+    Returns:
+        `[replicates]` float64.
+
+    Raises:
+        InputError: if there are no values, one is not finite, the arrays do not fit, or there are fewer than 40
+            replicates.
+    """
+    check_replicates(replicates)
+    values = np.asarray(values, np.float64)
+    unit = np.arange(len(values)) if unit is None else np.asarray(unit)
+    if values.ndim != 1 or len(values) == 0 or unit.shape != values.shape:
+        raise InputError(
+            f"values are of shape {values.shape}, units of {unit.shape}: give at least one, and one unit each"
+        )
+    if not np.all(np.isfinite(values)):
+        raise InputError(f"{np.sum(~np.isfinite(values))} of {len(values)} values are not finite")
+    codes = np.unique(unit, return_inverse=True)[1]
+    totals, counts = np.bincount(codes, values), np.bincount(codes)
+    random = np.random.default_rng(seed)
+    means = np.empty(replicates)
+    for replicate in range(replicates):
+        drawn = random.integers(0, len(counts), len(counts))
+        means[replicate] = totals[drawn].sum() / counts[drawn].sum()
+    return means
+
+
 def bootstrap_rates(correct: np.ndarray, replicates: int, seed: int, unit: Optional[np.ndarray] = None) -> list[float]:
-    """Compute the confidence interval of a mean over probes, such as a rank-1 rate, by resampling people.
+    """Compute the confidence interval of a rate of probes, such as rank-1, by resampling people.
 
     Args:
         correct: `[probes]` bool, or any number for each.
         replicates: how many times to resample, 1000 usually.
         seed: of the draws.
         unit: `[probes]` whom each probe shows, any values: a person is drawn with all of his probes. None: probes
-            are drawn, which is honest if each person has one; `rate_interval` is exact then.
+            are drawn, which is honest if each person has one; `rate_interval` is better then.
 
     Returns:
         [low, high] of 95%.
 
     Raises:
-        InputError: if there are no probes, a value is not finite, the arrays do not fit, or there are fewer than 40
-            replicates.
+        InputError: as `bootstrap_means`.
 
     Example:
         >>> low, high = bootstrap_rates(np.arange(100) < 80, replicates=1000, seed=0)
         >>> bool(0.68 < low < 0.76 < 0.84 < high < 0.92)
         True
     """
-    check_replicates(replicates)
-    correct = np.asarray(correct, np.float64)
-    if correct.ndim != 1 or len(correct) == 0 or (unit is not None and np.shape(unit) != correct.shape):
-        raise InputError(
-            f"correct is of shape {correct.shape}, unit of {np.shape(unit)}: give one value for each probe"
-        )
-    if not np.all(np.isfinite(correct)):
-        raise InputError(f"{np.sum(~np.isfinite(correct))} of {len(correct)} values are not finite")
-    codes = np.arange(len(correct)) if unit is None else np.unique(unit, return_inverse=True)[1]
-    totals, counts = np.bincount(codes, correct), np.bincount(codes)
-    random = np.random.default_rng(seed)
-    means = []
-    for _ in range(replicates):
-        drawn = random.integers(0, len(counts), len(counts))
-        means.append(totals[drawn].sum() / counts[drawn].sum())
-    return percentile_interval(means)
+    return percentile_interval(bootstrap_means(correct, replicates, seed, unit))
 
 
 def rate_interval(successes: int, trials: int) -> list[float]:

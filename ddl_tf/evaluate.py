@@ -15,6 +15,7 @@ from typing import Any, Optional
 import numpy as np
 
 from ddl_tf.errors import InputError
+from ddl_tf.evaluation.image_columns import image_columns, read_columns
 from ddl_tf.evaluation.pairs import evaluate_pair_set
 from ddl_tf.evaluation.plots import Similarities, check_format, verification_figure
 from ddl_tf.evaluation.session import EvaluationSettings, Session
@@ -27,6 +28,13 @@ from ddl_tf.settings import setting
 class PairsSettings(VerificationSets, EvaluationSettings):
     """Flags of `pairs`."""
 
+    measure: bool = setting(
+        False,
+        "With --store: measure resolution, sharpness and light of the images, for accuracy by quality in a report.",
+    )
+    columns: list[str] = setting(
+        [], "With --store: CSV files with a column `key` and further ones, such as yaw, to keep with the images."
+    )
     plot: Optional[str] = setting(None, "Draw ROC and similarities of every set to this file (.png, .pdf or .svg).")
 
 
@@ -38,11 +46,15 @@ def pairs(settings: PairsSettings) -> None:
         check_format(settings.plot)
     with session.listing_problems():
         sets = load_sets(settings)
+    if (settings.measure or settings.columns) and not settings.store:
+        raise InputError("--measure and --columns need --store: they are kept with the images of a set")
     if not sets:
         raise InputError("no verification set: name one with --bin, --cfp_root, --lfw_root and --lfw_pairs, or --pairs")
+    given = read_columns(settings.columns)
     similarities = []
     for one in sets:
-        embeddings = session.unit(one.name, one.images, keys=one.keys, columns=one.columns)
+        columns = image_columns(one, given, settings.measure)
+        embeddings = session.unit(one.name, one.images, keys=one.keys, columns=columns)
         if session.lists_only:
             continue
         outcome = evaluate_pair_set(one, embeddings, settings.replicates, settings.seed)

@@ -175,7 +175,7 @@ class PairCollection:
         odd = [pair for pair, (one, other) in zip(self._pairs, people) if pair.same != (one == other)]
         if odd:
             _say(
-                f"{self._name}: {len(odd):,} of the pairs are marked other than the names say, first at {odd[0].place}; "
+                f"{self._name}: {len(odd):,} of the pairs are marked other than the names say, as {odd[0].place}; "
                 "the mark counts"
             )
 

@@ -295,7 +295,7 @@ def test_marks_other_than_the_names_are_told(copied, capsys):
     edit(root / LISTS["cplfw"], change)
     pair_set = read_cplfw(str(root))
     assert pair_set.same[[0, 1, 19, 20, 21]].tolist() == [False, True, True, True, False]
-    assert "cplfw: 2 of the pairs are marked other than the names say, first at" in capsys.readouterr().err
+    assert "cplfw: 2 of the pairs are marked other than the names say, as " in capsys.readouterr().err
 
 
 def test_another_number_of_pairs_is_told(written, capsys):

@@ -12,10 +12,20 @@ from pathlib import Path
 from typing import Optional
 
 from ddl_tf.errors import InputError
+from ddl_tf.protocols import miniature_pairs
 from ddl_tf.settings import setting
 
-# layout -> what writes it, and the command that evaluates it, from the folder it is in.
-LAYOUTS: dict[str, tuple[Callable[[Path, int], None], str]] = {}
+# layout -> what writes it, and the command that evaluates it.
+LAYOUTS: dict[str, tuple[Callable[[Path, int], None], str]] = {
+    "bin": (miniature_pairs.write_bin, "pairs --bin={root}/lfw.bin"),
+    "lfw": (miniature_pairs.write_lfw, "pairs --lfw_root={root}/lfw --lfw_pairs={root}/pairs.txt"),
+    "cfp": (miniature_pairs.write_cfp, "pairs --cfp_root={root}"),
+    "calfw": (miniature_pairs.write_calfw, "pairs --calfw_root={root}"),
+    "cplfw": (miniature_pairs.write_cplfw, "pairs --cplfw_root={root}"),
+    "agedb": (miniature_pairs.write_agedb, "pairs --agedb_root={root}"),
+    "xqlfw": (miniature_pairs.write_xqlfw, "pairs --xqlfw_root={root}"),
+    "rfw": (miniature_pairs.write_rfw, "pairs --rfw_root={root}"),
+}
 
 
 @dataclasses.dataclass

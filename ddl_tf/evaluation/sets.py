@@ -34,11 +34,13 @@ class VerificationSets:
     pairs: list[str] = setting([], "Verification sets stored by `python -m ddl_tf.prepare`, comma-separated folders.")
 
 
-def load_sets(settings: VerificationSets) -> list[PairSet]:
+def load_sets(settings: VerificationSets, check_images: bool = True) -> list[PairSet]:
     """Open the chosen verification sets: .bin files, CFP, LFW and the others in the order of the fields, stored sets.
 
     Args:
         settings: which ones.
+        check_images: whether the images must be there; not where embeddings come from elsewhere. Of `.bin` files and
+            stored sets, which hold their images, they are.
 
     Returns:
         The sets, none if none is chosen.
@@ -51,18 +53,21 @@ def load_sets(settings: VerificationSets) -> list[PairSet]:
             raise InputError(f"--{flag}={getattr(settings, flag)} without --{other}: LFW needs both")
     sets = [read_bin(path) for path in settings.bin]
     if settings.cfp_root:
-        sets += [read_cfp(settings.cfp_root, protocol, settings.cfp_folds) for protocol in settings.cfp_protocols]
+        sets += [
+            read_cfp(settings.cfp_root, protocol, settings.cfp_folds, check_images)
+            for protocol in settings.cfp_protocols
+        ]
     if settings.lfw_root and settings.lfw_pairs:
-        sets.append(read_lfw(settings.lfw_root, settings.lfw_pairs))
+        sets.append(read_lfw(settings.lfw_root, settings.lfw_pairs, check_images))
     others = (
         (settings.calfw_root, read_calfw),
         (settings.cplfw_root, read_cplfw),
         (settings.agedb_root, read_agedb),
         (settings.xqlfw_root, read_xqlfw),
     )
-    sets += [read(root) for root, read in others if root]
+    sets += [read(root, check_images) for root, read in others if root]
     if settings.rfw_root:
-        sets += read_rfw(settings.rfw_root)
+        sets += read_rfw(settings.rfw_root, check_images)
     if settings.rfw_bins:
         sets += read_rfw_bins(settings.rfw_bins)
     sets += [read_stored(path) for path in settings.pairs]

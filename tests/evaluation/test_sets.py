@@ -7,6 +7,7 @@ import tensorflow as tf
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.sets import VerificationSets, load_sets
 from ddl_tf.protocols import miniature_pairs
+from ddl_tf.protocols import miniature_pairs
 
 
 @pytest.fixture
@@ -92,3 +93,18 @@ def test_rfw_twice(miniatures):
     paths = [str(path) for path in (miniatures / "rfw_bins").iterdir()]
     with pytest.raises(InputError, match="2 verification sets are named 'rfw_african'"):
         load_sets(VerificationSets(rfw_root=str(miniatures / "rfw"), rfw_bins=paths))
+
+
+def test_images_need_not_be_there(tmp_path):
+    miniature_pairs.write_cfp(tmp_path / "cfp")
+    miniature_pairs.write_lfw(tmp_path / "lfw")
+    roots = {"cfp_root": str(tmp_path / "cfp"), "lfw_root": str(tmp_path / "lfw" / "lfw")}
+    settings = VerificationSets(**roots, lfw_pairs=str(tmp_path / "lfw" / "pairs.txt"))
+    with_images = load_sets(settings)
+    for image in tmp_path.rglob("*.jpg"):
+        image.unlink()
+    with pytest.raises(InputError, match="no such image"):
+        load_sets(settings)
+    for one, other in zip(load_sets(settings, check_images=False), with_images):
+        assert one.keys == other.keys
+        np.testing.assert_array_equal(one.first, other.first)

@@ -8,9 +8,10 @@ import pandas as pd
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation import roc
 from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.evaluation.template_roc import corner_roc, nearest_tar, tar_intervals
+from ddl_tf.evaluation.template_bootstrap import intervals_over_pairs, intervals_over_people
+from ddl_tf.evaluation.template_roc import corner_roc, nearest_tar
 from ddl_tf.evaluation.template_search import Search, open_set_tpir, pooled_tpir, search_galleries
-from ddl_tf.evaluation.templates import template_features, template_similarities
+from ddl_tf.evaluation.templates import NEVER, template_features, template_similarities
 from ddl_tf.protocols.ijb import IJB, TemplateList, TemplatePairs
 
 FAR_TARGETS = {"1e-6": 1e-6, "1e-5": 1e-5, "1e-4": 1e-4, "1e-3": 1e-3, "1e-2": 1e-2, "1e-1": 1e-1}
@@ -49,7 +50,8 @@ def evaluate_ijb(
         - `open_set`: for each of the `galleries` its number of templates, of `mated` and `non_mated` probes, `rank`
           (share of mated probes whose mate is at rank 1, 5, 10) and `tpir`, see `open_set_tpir`; `rank` and `tpir`
           are the means over the galleries. None where a gallery has no mated, or no non-mated probes.
-        - `intervals`: of `verification.tar`.
+        - `intervals`: of `verification@tar@...`, by the bootstrap over people, or over pairs if the lists of
+          identification do not tell whom the pairs show.
 
         Its `scores`: of pairs `similarity` float32 (-2 if a template has no image), `same`, and `first`, `second`, the
         numbers of the templates; of probes `rank` in both galleries together (0 = never found) and `condition` ("").
@@ -76,7 +78,10 @@ def evaluate_ijb(
     scores: dict[str, np.ndarray] = {}
     if ijb.pairs is not None:
         similarity = _pair_similarities(features, known, ijb.pairs)
-        result["verification"], result["intervals"] = _verify(ijb.name, similarity, ijb.pairs, replicates, seed)
+        result["verification"], curve = _verify(ijb.name, similarity, ijb.pairs)
+        if replicates:
+            intervals = _intervals(ijb, ijb.pairs, similarity, curve, replicates, seed)
+            result["intervals"] = {f"verification@tar@{key}": interval for key, interval in intervals.items()}
         scores.update(
             similarity=similarity.astype(np.float32),
             same=ijb.pairs.same,
@@ -99,8 +104,9 @@ def _pair_similarities(features: np.ndarray, known: pd.Index, pairs: TemplatePai
 
 
 def _verify(
-    name: str, similarity: np.ndarray, pairs: TemplatePairs, replicates: int, seed: int
-) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    name: str, similarity: np.ndarray, pairs: TemplatePairs
+) -> tuple[dict[str, Any], tuple[np.ndarray, np.ndarray]]:
+    """The numbers of 1:1, and the ROC as counts."""
     same = pairs.same
     if same.all() or not same.any():
         raise InputError(f"{name}: {len(same)} pairs, of which {np.sum(same)} are same: both kinds are needed")
@@ -109,13 +115,35 @@ def _verify(
     verification = {
         "pairs": len(same),
         "same": int(np.sum(same)),
-        "missing_pairs": int(np.sum(similarity < -1.5)),
+        "missing_pairs": int(np.sum(similarity == NEVER)),
         "tar": {key: nearest_tar(far, tar, target) for key, target in FAR_TARGETS.items()},
         "auc": roc.auc(far, tar),
         "eer": roc.eer(far, tar),
     }
-    intervals = tar_intervals(false, true, FAR_TARGETS, replicates, seed) if replicates else {}
-    return verification, {f"verification.tar.{key}": interval for key, interval in intervals.items()}
+    return verification, (false, true)
+
+
+def _intervals(
+    ijb: IJB,
+    pairs: TemplatePairs,
+    similarity: np.ndarray,
+    curve: tuple[np.ndarray, np.ndarray],
+    replicates: int,
+    seed: int,
+) -> dict[str, list[float]]:
+    """Over people, if the lists of identification tell whom every template of the pairs shows."""
+    lists = [*ijb.galleries, *([ijb.probes] if ijb.probes is not None else [])]
+    if lists:
+        templates = np.concatenate([one.templates for one in lists])
+        _, people = np.unique(np.concatenate([one.subjects for one in lists]), return_inverse=True)
+        _, places = np.unique(templates, return_index=True)
+        known, people = pd.Index(templates[places]), people[places].astype(np.int32)
+        first, second = (_places(known, side) for side in (pairs.first, pairs.second))
+        if min(first.min(), second.min()) >= 0:
+            return intervals_over_people(
+                similarity, pairs.same, people[first], people[second], FAR_TARGETS, replicates, seed
+            )
+    return intervals_over_pairs(*curve, FAR_TARGETS, replicates, seed)
 
 
 def _identify(

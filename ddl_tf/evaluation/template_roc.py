@@ -1,6 +1,4 @@
-"""The ROC of millions of pairs, its reading by the rule of InsightFace's IJB script, and how certain that is."""
-
-from collections.abc import Mapping
+"""The ROC of millions of pairs, and its reading by the rule of InsightFace's IJB script."""
 
 import numpy as np
 
@@ -58,35 +56,3 @@ def nearest_tar(far: np.ndarray, tar: np.ndarray, far_target: float) -> float:
         https://github.com/deepinsight/insightface, recognition/_evaluation_/ijb/ijb_11.py
     """
     return float(tar[len(far) - 1 - np.argmin(np.abs(far[::-1] - far_target))])
-
-
-def tar_intervals(
-    false: np.ndarray, true: np.ndarray, targets: Mapping[str, float], replicates: int, seed: int
-) -> dict[str, list[float]]:
-    """Compute 95% intervals of `nearest_tar` by the Poisson bootstrap over pairs.
-
-    Every pair gets a weight drawn from Poisson(1). The ROC needs only the sums of the weights between two of its
-    points, and those are Poisson with the number of pairs there: a replicate costs as much as the ROC has points,
-    however many pairs there are. Pairs that share a template are not independent, so that the intervals are rather too
-    narrow than too wide.
-
-    Args:
-        false: `[points]` false accepts of `corner_roc`.
-        true: `[points]` true accepts of `corner_roc`.
-        targets: name -> false accept rate.
-        replicates: how often to draw.
-        seed: of the draws.
-
-    Returns:
-        Name -> [low, high], the 2.5th and the 97.5th percentile of the replicates.
-    """
-    rng = np.random.default_rng(seed)
-    steps = np.diff(false), np.diff(true)
-    values = np.empty([replicates, len(targets)])
-    for replicate in range(replicates):
-        counts = [np.concatenate([[0], np.cumsum(rng.poisson(step))]) for step in steps]
-        # A class that got no weight at all has no rate; 1 keeps it at 0.
-        far, tar = (count / max(1, count[-1]) for count in counts)
-        values[replicate] = [nearest_tar(far, tar, target) for target in targets.values()]
-    low, high = np.percentile(values, [2.5, 97.5], axis=0)
-    return {name: [float(low[place]), float(high[place])] for place, name in enumerate(targets)}

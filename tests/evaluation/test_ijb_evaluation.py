@@ -11,6 +11,7 @@ import pytest
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation import templates
 from ddl_tf.evaluation.ijb import evaluate_ijb
+from ddl_tf.evaluation.reports import flat_numbers
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MAKER = runpy.run_path(str(GOLDEN / "make_ijb_golden.py"))
@@ -86,11 +87,24 @@ def test_the_result_is_json_and_has_intervals():
     outcome = evaluate_ijb(IJB, VIEWS, replicates=200, seed=3)
     assert json.loads(json.dumps(outcome.result, allow_nan=False)) == outcome.result
     assert list(outcome.result)[:2] == ["set", "protocol"]
-    for name, value in outcome.result["verification"]["tar"].items():
-        low, high = outcome.result["intervals"][f"verification.tar.{name}"]
-        assert low <= value <= high
+    numbers = flat_numbers(outcome.result)
+    # 2850 different pairs have no three false accepts at 1e-3.
+    assert list(outcome.result["intervals"]) == ["verification@tar@1e-2", "verification@tar@1e-1"]
+    for name, (low, high) in outcome.result["intervals"].items():
+        assert low < numbers[name] < high
     assert outcome.scores["similarity"].dtype == np.float32
     assert evaluate_ijb(IJB, VIEWS, replicates=0).result["intervals"] == {}
+
+
+def test_intervals_are_over_people_where_they_are_known():
+    over_people = evaluate_ijb(IJB, VIEWS, replicates=300).result["intervals"]
+    over_pairs = evaluate_ijb(dataclasses.replace(IJB, galleries=[], probes=None), VIEWS, replicates=300).result
+    # A gallery template without subject: it is not told whom all pairs show.
+    fewer = [dataclasses.replace(one, templates=one.templates[1:], subjects=one.subjects[1:]) for one in IJB.galleries]
+    untold = evaluate_ijb(dataclasses.replace(IJB, galleries=fewer), VIEWS, replicates=300).result["intervals"]
+    assert untold == over_pairs["intervals"] != over_people
+    for name, (low, high) in over_people.items():
+        assert high - low > over_pairs["intervals"][name][1] - over_pairs["intervals"][name][0]
 
 
 def test_one_protocol_alone():

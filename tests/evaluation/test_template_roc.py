@@ -2,9 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from ddl_tf.evaluation.template_roc import corner_roc, nearest_tar, tar_intervals
-
-TARGETS = {"1e-3": 1e-3, "1e-2": 1e-2, "1e-1": 1e-1}
+from ddl_tf.evaluation.template_roc import corner_roc, nearest_tar
 
 
 def _pairs(seed, same=300, different=5000, digits=None):
@@ -49,30 +47,3 @@ def test_nearest_takes_the_top_of_a_step_and_the_larger_far_of_two():
     assert nearest_tar(far, tar, 0.5) == 0.6
     # Above the target, because it is nearer.
     assert nearest_tar(far, tar, 0.2) == 0.2
-
-
-def test_intervals_are_those_of_resampled_pairs():
-    similarity, same = _pairs(2)
-    intervals = tar_intervals(*corner_roc(similarity, same), TARGETS, 2000, seed=0)
-    random = np.random.RandomState(0)
-    replicates = []
-    for _ in range(1000):
-        chosen = np.r_[
-            random.choice(np.flatnonzero(same), same.sum()), random.choice(np.flatnonzero(~same), np.sum(~same))
-        ]
-        false, true = corner_roc(similarity[chosen], same[chosen])
-        far, tar = false / false[-1], true / true[-1]
-        replicates.append([nearest_tar(far, tar, target) for target in TARGETS.values()])
-    expected = np.percentile(replicates, [2.5, 97.5], axis=0)
-    for place, (name, target) in enumerate(TARGETS.items()):
-        np.testing.assert_allclose(intervals[name], expected[:, place], atol=0.015)
-        false, true = corner_roc(similarity, same)
-        low, high = intervals[name]
-        assert low < nearest_tar(false / false[-1], true / true[-1], target) < high
-
-
-def test_intervals_follow_the_seed():
-    curve = corner_roc(*_pairs(3))
-    first = tar_intervals(*curve, TARGETS, 50, seed=1)
-    assert tar_intervals(*curve, TARGETS, 50, seed=1) == first
-    assert tar_intervals(*curve, TARGETS, 50, seed=2) != first

@@ -7,7 +7,6 @@ import tensorflow as tf
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.sets import VerificationSets, load_sets
 from ddl_tf.protocols import miniature_pairs
-from ddl_tf.protocols import miniature_pairs
 
 
 @pytest.fixture

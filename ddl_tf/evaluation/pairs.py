@@ -98,7 +98,7 @@ def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed:
     return result
 
 
-def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int, seed: int) -> Outcome:
+def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed: int = 0) -> Outcome:
     """Evaluate the embeddings of a verification set, with all that reports and comparisons of models need.
 
     Args:

@@ -72,22 +72,6 @@ def _draw(random: np.random.Generator, count: int) -> np.ndarray:
     return np.bincount(random.integers(0, count, count), minlength=count)
 
 
-def _person_codes(
-    same: np.ndarray, first_person: np.ndarray, second_person: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Number the people of pairs; a pair that contradicts its label is an error."""
-    people, codes = np.unique(np.concatenate([first_person, second_person]), return_inverse=True)
-    if codes.shape != (2 * len(same),):
-        raise InputError(f"{len(first_person)} and {len(second_person)} people for {len(same)} pairs: give two a pair")
-    first, second = codes[: len(same)], codes[len(same) :]
-    wrong = np.flatnonzero((first == second) != same)
-    if len(wrong):
-        pair = wrong[0]
-        what = f"pair {pair} of {first_person[pair]} and {second_person[pair]}, same: {same[pair]}"
-        raise InputError(f"{len(wrong)} pairs contradict their people, such as {what}; correct the people or the pairs")
-    return first, second, len(people)
-
-
 def pair_weights(
     same: np.ndarray,
     replicates: int,
@@ -102,8 +86,9 @@ def pair_weights(
     pairs are independent, that is if a person is in one pair only. Where people are in several pairs the intervals
     are too narrow, because a person who is hard to recognise is so in all of his pairs.
 
-    With people, people are drawn with replacement, and their pairs with them: a same pair counts as often as its
-    person was drawn, a different one as the product of its two people's numbers. This is honest for people who are
+    With people, people are drawn with replacement, and their pairs with them: a pair of one person counts as often as
+    he was drawn, a pair of two people as the product of their numbers. (Official lists have a few pairs whose label
+    says otherwise than their people; they keep their label.) This is honest for people who are
     in many pairs, and on the safe side for the others: the intervals of numbers that hang on different pairs are too
     wide, by at most sqrt(3), if hardly anyone is in two different pairs.
 
@@ -122,7 +107,7 @@ def pair_weights(
         `[pairs]` int64 for each replicate, with some weight in both classes of each set.
 
     Raises:
-        InputError: if a class is missing, the people contradict the labels, or are too few to be resampled.
+        InputError: if a class is missing, or the people do not fit, or are too few to be resampled.
 
     Example:
         >>> [int(weights.sum()) for weights in pair_weights(np.array([True, True, False]), replicates=2, seed=0)]
@@ -148,15 +133,19 @@ def pair_weights(
                 weights[members] = _draw(random, len(members))
             yield weights
         return
-    first, second, num_people = _person_codes(same, np.asarray(first_person), np.asarray(second_person))
+    people, codes = np.unique(np.concatenate([first_person, second_person]), return_inverse=True)
+    if codes.shape != (2 * len(same),):
+        raise InputError(f"{len(first_person)} and {len(second_person)} people for {len(same)} pairs: give two a pair")
+    first, second = codes[: len(same)], codes[len(same) :]
+    one_person = first == second
     for _ in range(replicates):
         for _ in range(_MAX_DRAWS):
-            times = _draw(random, num_people)
-            weights = np.where(same, times[first], times[first] * times[second])
+            times = _draw(random, len(people))
+            weights = np.where(one_person, times[first], times[first] * times[second])
             if all(weights[members].any() for members in classes):
                 break
         else:
-            raise InputError(f"{num_people} people are too few to resample: give no people, to resample pairs")
+            raise InputError(f"{len(people)} people are too few to resample: give no people, to resample pairs")
         yield weights
 
 

@@ -20,13 +20,14 @@ from ddl_tf.evaluation.bootstrap import (
     pair_weights,
     percentile_interval,
 )
-from ddl_tf.evaluation.k_fold import k_fold_correct
+from ddl_tf.evaluation.k_fold import k_fold_correct, usable_folds
 from ddl_tf.evaluation.roc import FAR_TARGETS
 from ddl_tf.evaluation.weighted import WeightedPairs
 from ddl_tf.progress import Progress
 
 # What must be equal in the scores of two models.
-_OF_PAIRS, _OF_PROBES = ("same", "first", "second", "fold"), ("condition", "probe")
+_OF_PAIRS, _OF_PROBES = ("same", "first", "second", "fold"), ("condition", "person")
+_OF_THE_MODEL = ("similarity", "rank", "average_precision")
 
 
 class Difference(NamedTuple):
@@ -267,7 +268,7 @@ def check_alike(scores_a: Mapping[str, np.ndarray], scores_b: Mapping[str, np.nd
         InputError: if they hold different names, shapes, labels, images, folds, people or conditions.
     """
     advice = "evaluate both models on the same set, with the same options"
-    for name in (*_OF_PAIRS, *_OF_PROBES, "similarity", "rank", "people"):
+    for name in (*_OF_PAIRS, *_OF_PROBES, *_OF_THE_MODEL, "people"):
         if (name in scores_a) != (name in scores_b):
             raise InputError(f"only one model's scores hold {name!r}: {advice}")
         if name not in scores_a:
@@ -275,52 +276,53 @@ def check_alike(scores_a: Mapping[str, np.ndarray], scores_b: Mapping[str, np.nd
         a, b = np.asarray(scores_a[name]), np.asarray(scores_b[name])
         if a.shape != b.shape:
             raise InputError(f"the models' {name!r} are of shapes {a.shape} and {b.shape}: {advice}")
-        if name not in ("similarity", "rank") and not np.array_equal(a, b):
+        if name not in _OF_THE_MODEL and not np.array_equal(a, b):
             raise InputError(f"the models' {name!r} differ in {np.sum(a != b)} of {len(a)} places: {advice}")
 
 
 def _pair_rows(
-    a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray], people: Optional[np.ndarray], replicates: int, seed: int
-) -> Iterator[Difference]:
-    if people is not None and not ("first" in a and "second" in a):
-        raise InputError("people are given, but the scores do not hold `first` and `second`: store them, or no people")
-    first, second = (None, None) if people is None else (people[a["first"]], people[a["second"]])
-    same = np.asarray(a["same"], bool)
-    rows = bootstrap_pair_tests(a["similarity"], b["similarity"], same, replicates, seed, first, second, a.get("fold"))
-    for row in rows:
-        if people is None and row.number == "auc":
-            yield delong_test(a["similarity"], b["similarity"], same)
-        elif people is None and row.number == "accuracy":
-            right = (k_fold_correct(2 - 2 * np.asarray(one["similarity"]), same, a["fold"]) for one in (a, b))
-            yield row._replace(p=mcnemar_test(*right), test="McNemar, exact")
-        else:
-            yield row
-
-
-def _rank_rows(
     a: Mapping[str, np.ndarray],
     b: Mapping[str, np.ndarray],
     people: Optional[np.ndarray],
     replicates: int,
     seed: int,
-    ranks: Sequence[int],
+    far_targets: Mapping[str, float],
+) -> Iterator[Difference]:
+    if people is not None and not ("first" in a and "second" in a):
+        raise InputError("people are given, but the scores do not hold `first` and `second`: store them, or no people")
+    first, second = (None, None) if people is None else (people[a["first"]], people[a["second"]])
+    same = np.asarray(a["same"], bool)
+    fold = usable_folds(same, np.asarray(a["fold"])) if "fold" in a else None
+    models = a["similarity"], b["similarity"]
+    rows = bootstrap_pair_tests(*models, same, replicates, seed, first, second, fold, far_targets)
+    for row in rows:
+        if people is None and row.number == "auc":
+            yield delong_test(*models, same)
+        elif people is None and fold is not None and row.number == "accuracy":
+            right = (k_fold_correct(2 - 2 * np.asarray(one, np.float64), same, fold) for one in models)
+            yield row._replace(p=mcnemar_test(*right), test="McNemar, exact")
+        else:
+            yield row
+
+
+def _probe_rows(
+    a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray], replicates: int, seed: int, ranks: Sequence[int]
 ) -> Iterator[Difference]:
     condition = np.asarray(a["condition"]) if "condition" in a else np.full(len(a["rank"]), "")
-    unit = people[a["probe"]] if people is not None and "probe" in a else None
+    values = {f"rank-{limit}": [(one["rank"] >= 1) & (one["rank"] <= limit) for one in (a, b)] for limit in ranks}
+    if "average_precision" in a:
+        values["map"] = [np.asarray(one["average_precision"]) for one in (a, b)]
     for name in dict.fromkeys(condition.tolist()):
         chosen = condition == name
-        for rank in ranks:
-            found_a, found_b = (
-                (one["rank"][chosen] >= 1) & (np.asarray(one["rank"])[chosen] <= rank) for one in (a, b)
-            )
-            differences = bootstrap_means(
-                found_a.astype(np.float64) - found_b, replicates, seed, None if unit is None else unit[chosen]
-            )
-            rates = float(found_a.mean()), float(found_b.mean())
-            kind = "probes" if unit is None else "people"
-            row = bootstrap_difference(f"rank-{rank} {name}".strip(), *rates, differences, kind)
-            if unit is None:
-                row = row._replace(p=mcnemar_test(found_a, found_b), test="McNemar, exact")
+        person = a["person"][chosen] if "person" in a else None
+        for number, of_all in values.items():
+            of_a, of_b = (one[chosen] for one in of_all)
+            differences = bootstrap_means(of_a.astype(np.float64) - of_b, replicates, seed, person)
+            means = float(of_a.mean()), float(of_b.mean())
+            unit = "probes" if person is None else "people"
+            row = bootstrap_difference(f"{number} {name}".strip(), *means, differences, unit)
+            if person is None and of_a.dtype == bool:
+                row = row._replace(p=mcnemar_test(of_a, of_b), test="McNemar, exact")
             yield row
 
 
@@ -331,22 +333,25 @@ def compare_scores(
     replicates: int = 1000,
     seed: int = 0,
     ranks: Sequence[int] = (1,),
+    far_targets: Mapping[str, float] = FAR_TARGETS,
 ) -> list[dict[str, Union[str, float, None]]]:
     """Compare two models by every number of their scores on one set.
 
     Where people are known, they are resampled for every number. Else the AUC is tested by DeLong's test, the k-fold
-    accuracy and the rates of probes by McNemar's exact one on the decisions, and the rest by the paired bootstrap, all
+    accuracy and the ranks of probes by McNemar's exact one on the decisions, and the rest by the paired bootstrap, all
     of which take pairs or probes as independent. An interval is that of the bootstrap, DeLong's for its own.
 
     Args:
         scores_a: `Outcome.scores` of the first model: of pairs `similarity`, `same`, and where known `first`,
-            `second`, `fold`; of probes `rank`, and where known `condition` and `probe`, `[probes]` int, the position
-            of each in `people`.
+            `second`, `fold`, `people`; of probes `rank`, and where known `condition`, `average_precision`, and
+            `person`, `[probes]` whom each shows.
         scores_b: of the second model.
-        people: `[images or templates]` whom each shows, any values; None: `people` of the scores, if it is there.
+        people: `[images or templates]` whom those of the pairs show, any values; None: `people` of the scores, if it
+            is there.
         replicates: how many times to resample.
         seed: of the draws.
-        ranks: up to which rank a mate counts as found, a row for each.
+        ranks: up to which rank a mate counts as found, a row for each in each condition.
+        far_targets: name -> false accept rate, 0..1, of each `tar@name`.
 
     Returns:
         The fields of `Difference` for each number: `number`, `a`, `b`, `difference`, `low`, `high`, `p`, `test`. The
@@ -365,14 +370,12 @@ def compare_scores(
     """
     check_replicates(replicates)
     check_alike(scores_a, scores_b)
-    if people is None and "people" in scores_a:
-        people = scores_a["people"]
-    people = None if people is None else np.asarray(people)
     rows: list[Difference] = []
     if "similarity" in scores_a:
-        rows += _pair_rows(scores_a, scores_b, people, replicates, seed)
+        people = scores_a.get("people") if people is None else np.asarray(people)
+        rows += _pair_rows(scores_a, scores_b, people, replicates, seed, far_targets)
     if "rank" in scores_a:
-        rows += _rank_rows(scores_a, scores_b, people, replicates, seed, ranks)
+        rows += _probe_rows(scores_a, scores_b, replicates, seed, ranks)
     if not rows:
         raise InputError(f"the scores hold {', '.join(scores_a) or 'nothing'}: neither pairs nor probes to compare")
     return [row._asdict() for row in rows]

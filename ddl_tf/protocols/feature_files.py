@@ -1,0 +1,248 @@
+"""Features on disk: the MegaFace devkit's file for each image, or all of them packed into one `.npy`."""
+
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol, Union
+
+import numpy as np
+
+from ddl_tf.data.problem_list import ProblemList
+from ddl_tf.errors import InputError
+from ddl_tf.files import write_aside
+from ddl_tf.parallel import map_in_order
+from ddl_tf.progress import Progress
+
+# Rows of a block; with 3,530 probes their similarities take 58 MB.
+BLOCK = 4096
+_HEADER = 4 * 4
+# Columns, bytes of a row and OpenCV's number of float32.
+_SHAPE = [1, 4, 5]
+_MISSING = "missing feature file"
+_CORRUPT = "corrupt feature file"
+
+
+class FeatureSource(Protocol):
+    """Where features are read from, by their position in a list."""
+
+    def read(self, positions: np.ndarray, problems: ProblemList, missing_allowed: bool = False) -> np.ndarray:
+        """Read some features.
+
+        Args:
+            positions: `[n]` int.
+            problems: gets what is wrong with them.
+            missing_allowed: whether a feature that is not there is no problem.
+
+        Returns:
+            `[n, dim]` float32 of unit norm; NaN where there is none.
+        """
+        ...
+
+
+def write_feature(path: Path, feature: np.ndarray) -> None:
+    """Write a feature file as InsightFace's `gen_megaface.py` does: an OpenCV matrix of one column.
+
+    Args:
+        path: the file; its folder is made if it is missing.
+        feature: `[dim]`, stored as float32.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(np.array([len(feature), *_SHAPE], "<i4").tobytes() + np.asarray(feature, "<f4").tobytes())
+
+
+def read_feature(path: Path) -> np.ndarray:
+    """Read a feature file and check all of it.
+
+    Args:
+        path: the file: four int32 (dim, 1, 4, 5), then dim float32.
+
+    Returns:
+        `[dim]` float32, as stored.
+
+    Raises:
+        InputError: if the header, the size or the values are wrong.
+        FileNotFoundError: if there is no such file.
+
+    References:
+        https://github.com/deepinsight/insightface, recognition/_evaluation_/megaface/gen_megaface.py
+    """
+    data = path.read_bytes()
+    header = np.frombuffer(data[: len(data[:_HEADER]) // 4 * 4], "<i4")
+    if len(header) < 4 or header[0] < 1 or list(header[1:]) != _SHAPE:
+        seen = header.tolist() if len(header) else f"of {len(data)} bytes"
+        raise InputError(f"{path}: the header is {seen}, where [dim, 1, 4, 5] is expected; write it again")
+    if len(data) != _HEADER + 4 * int(header[0]):
+        raise InputError(f"{path}: {len(data)} bytes, where its header tells of {header[0]} values; write it again")
+    feature = np.frombuffer(data, "<f4", offset=_HEADER)
+    if not np.isfinite(feature).all():
+        raise InputError(f"{path}: {np.sum(~np.isfinite(feature))} values are not finite; write it again")
+    if not feature.any():
+        raise InputError(f"{path}: all values are zero, which has no direction; write it again")
+    return feature
+
+
+class FeatureFiles:
+    """Features of which each is a file; they are read by several threads.
+
+    Args:
+        paths: the file of each image, in the order of the list.
+
+    Example:
+        >>> files = FeatureFiles([Path("features/facescrub/Adam_Sandler/Adam_Sandler_538.png_insightface.bin")])
+        >>> files.read(np.array([0]), ProblemList("facescrub")).shape
+        (1, 512)
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+
+    def read(self, positions: np.ndarray, problems: ProblemList, missing_allowed: bool = False) -> np.ndarray:
+        """Read some features, as `FeatureSource.read`.
+
+        Raises:
+            InputError: if there is no file at all that can be read.
+        """
+        paths = [self.paths[position] for position in positions]
+        features = np.full([len(paths), self.dim], np.nan, np.float32)
+        for row, (path, content) in enumerate(zip(paths, map_in_order(_feature_or_reason, paths))):
+            if isinstance(content, str):
+                problems.add(_CORRUPT, path, content)
+            elif content is None:
+                if not missing_allowed:
+                    problems.add(_MISSING, path, "named by the list")
+            elif len(content) != self.dim:
+                problems.add(_CORRUPT, path, f"{len(content)} values, where the first file has {self.dim}")
+            else:
+                features[row] = content
+        return _unit(features)
+
+    @functools.cached_property
+    def dim(self) -> int:
+        """How many values a feature has: as many as the first that can be read."""
+        for path in self.paths:
+            content = _feature_or_reason(path)
+            if isinstance(content, np.ndarray):
+                return len(content)
+        raise InputError(
+            f"{self.paths[0]}: there is no such feature file, nor can one of the other {len(self.paths) - 1:,} be "
+            "read; check the folder of features and the suffix"
+        )
+
+
+def _feature_or_reason(path: Path) -> Union[np.ndarray, str, None]:
+    """The feature, what is wrong with its file, or None if there is no file."""
+    try:
+        return read_feature(path)
+    except FileNotFoundError:
+        return None
+    except InputError as error:
+        return str(error).replace(f"{path}: ", "").split(";")[0]
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    """Bring rows to unit norm; in float64, where no square of a float32 overflows."""
+    wide = features.astype(np.float64)
+    return (wide / np.sqrt(np.einsum("ij,ij->i", wide, wide))[:, np.newaxis]).astype(np.float32)
+
+
+class PackedFeatures:
+    """Features in one `.npy` file, as `pack_features` writes them; only what is asked for is in memory.
+
+    Args:
+        path: the `.npy` file; the list of names is beside it, as `.txt`.
+        names: what the features shall be of: the names that were packed, or the first of them.
+
+    Raises:
+        InputError: if it is no such file, or holds the features of other names.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        list_file = path.with_suffix(".txt")
+        packed = list_file.read_text(encoding="utf-8").splitlines()
+        try:
+            mapped = np.load(path, mmap_mode="r")
+        except ValueError as error:
+            raise InputError(f"{path}: no array of features ({error}); delete it, to pack them again") from None
+        if mapped.dtype != np.float32 or mapped.ndim != 2 or len(mapped) != len(packed):
+            what = f"{mapped.dtype} of shape {mapped.shape} for {len(packed)} names"
+            raise InputError(f"{path}: {what}, where float32 [names, dim] is expected; delete it, to pack them again")
+        if packed[: len(names)] != list(names):
+            raise InputError(f"{list_file}: not the {len(names):,} names of the list; delete it, to pack them again")
+        self._names = packed
+        self._dim = mapped.shape[1]
+        self._offset = mapped.offset
+        # Read and not mapped: the pages of a map would count as memory of the process.
+        self._file = path.open("rb")
+
+    def read(self, positions: np.ndarray, problems: ProblemList, missing_allowed: bool = False) -> np.ndarray:
+        """Read some features, as `FeatureSource.read`."""
+        if not len(positions):
+            return np.empty([0, self._dim], np.float32)
+        first, end = int(positions.min()), int(positions.max()) + 1
+        row_bytes = 4 * self._dim
+        data = os.pread(self._file.fileno(), (end - first) * row_bytes, self._offset + first * row_bytes)
+        features = np.frombuffer(data, np.float32).reshape(end - first, self._dim)[positions - first]
+        if not missing_allowed:
+            for row in np.flatnonzero(np.isnan(features[:, 0])):
+                problems.add(_MISSING, self._names[positions[row]], "was not there when the features were packed")
+        return features
+
+
+def pack_features(files: FeatureFiles, names: Sequence[str], path: Path) -> PackedFeatures:
+    """Put many feature files into one `.npy`, so that the next run reads them fast.
+
+    Features are brought to unit norm. Files that are not there become rows of NaN, which count as missing when they
+    are read. An interrupted call leaves no `.npy`, and begins anew when it is made again.
+
+    Args:
+        files: the features.
+        names: what each is called, one line each; they are written beside it, as `.txt`.
+        path: the `.npy` to write; an older one is replaced.
+
+    Returns:
+        The packed features.
+
+    Raises:
+        ProblemsError: if feature files are corrupt, all of them listed.
+
+    Example:
+        >>> packed = pack_features(files, names, Path("packed/megaface.npy"))
+    """
+    problems = ProblemList(path.stem)
+    # Without it the old list and the new features could stand together.
+    path.unlink(missing_ok=True)
+    header = {"descr": "<f4", "fortran_order": False, "shape": (len(names), files.dim)}
+    with write_aside(path) as aside, aside.open("wb") as output:
+        np.lib.format.write_array_header_1_0(output, header)
+        with Progress(f"pack {path.stem}", len(names), unit="file") as progress:
+            for start in range(0, len(names), BLOCK):
+                rows = files.read(np.arange(start, min(start + BLOCK, len(names))), problems, missing_allowed=True)
+                output.write(rows.tobytes())
+                progress.advance(len(rows))
+        problems.refuse("write these features again")
+        with write_aside(path.with_suffix(".txt")) as list_aside:
+            list_aside.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    return PackedFeatures(path, names)
+
+
+def feature_blocks(source: FeatureSource, positions: np.ndarray, name: str) -> Iterator[np.ndarray]:
+    """Read many features, block by block; all of them must be there.
+
+    Args:
+        source: the features.
+        positions: `[n]` int, which of them.
+        name: what they are, for the message.
+
+    Yields:
+        `[<= BLOCK, dim]` float32 of unit norm. After a first problem nothing more: the rest is only checked.
+
+    Raises:
+        ProblemsError: at the end, if features are missing or corrupt, all of them listed.
+    """
+    problems = ProblemList(name)
+    for start in range(0, len(positions), BLOCK):
+        features = source.read(positions[start : start + BLOCK], problems)
+        if not problems.problems:
+            yield features
+    problems.refuse("write these features again, or name a list without them")

@@ -90,6 +90,7 @@ def megaface_outcome(settings: MegaFaceSettings, embed: Optional[Embed] = None) 
         settings.megaface_noises,
         settings.distractors,
     )
+    blocks: Iterable[np.ndarray]
     if settings.features:
         rows, blocks = _from_features(megaface, settings)
     elif embed is None:

@@ -1,7 +1,7 @@
 """Write the flags of the commands into the documentation: `python docs/make_flags.py`.
 
 A page says where: everything between `<!-- flags: COMMAND -->` and `<!-- end of flags -->` is made anew from the
-settings of that command, `train`, `evaluate`, `export`, `preview`, `quickstart`, `mine NAME`, or `prepare NAME`.
+settings of that command, `train`, `export`, `preview`, `quickstart`, `evaluate NAME`, `mine NAME`, or `prepare NAME`.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ddl_tf import command
-from ddl_tf.evaluate import EvaluateSettings
+from ddl_tf.evaluate import COMMANDS as EVALUATE_COMMANDS
 from ddl_tf.export import ExportSettings
 from ddl_tf.files import write_aside
 from ddl_tf.mine import COMMANDS as MINE_COMMANDS
@@ -27,7 +27,7 @@ assert command
 
 SETTINGS: dict[str, type] = {
     "train": TrainSettings,
-    "evaluate": EvaluateSettings,
+    **{f"evaluate {name}": settings for name, (_, settings) in EVALUATE_COMMANDS.items()},
     "export": ExportSettings,
     "preview": PreviewSettings,
     "quickstart": QuickstartSettings,

@@ -142,7 +142,7 @@ def evaluate_megaface(
         sizes: the names of numbers of distractors, for `rank1_by_distractors`, and the numbers; default: 10, 100, ...
             and all, named by themselves.
         name: of the set.
-        replicates: how many times people are resampled for the intervals.
+        replicates: how many times people are resampled for the intervals; 0 for no intervals.
         seed: of the resampling.
 
     Returns:
@@ -216,8 +216,9 @@ def evaluate_megaface(
         "genuine_pairs": num_genuine,
         "impostor_pairs": impostors,
         "tar": {key: float(genuine[at[0]] / num_genuine) if len(at) else 0.0 for key, at in allowed.items()},
-        "intervals": _intervals(pairs, rank, similarity, accepts, person, num_distractors, replicates, seed),
     }
+    if replicates:
+        result["intervals"] = _intervals(pairs, rank, similarity, accepts, person, num_distractors, replicates, seed)
     scores = {
         "rank": rank,
         "condition": np.full(len(rank), ""),
@@ -239,7 +240,7 @@ def _check(
         raise InputError(
             f"a size of {wrong[0]:,}, where there are {num_distractors:,} distractors; choose 0 to as many"
         )
-    if replicates < 40:
+    if replicates and replicates < 40:
         raise InputError(f"{replicates} replicates: an interval of 95% needs at least 40, and 1000 are usual")
 
 

@@ -1,7 +1,7 @@
 """MegaFace challenge 1 from settings: lists and features, or images and a model, to the outcome."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Optional
 
@@ -18,11 +18,11 @@ from ddl_tf.protocols.feature_files import (
     feature_blocks,
     pack_features,
 )
-from ddl_tf.protocols.megaface import MegaFace, feature_paths, megaface_images, read_megaface
+from ddl_tf.protocols.megaface import FaceImages, MegaFace, feature_files, megaface_images, read_megaface
 from ddl_tf.settings import setting
 
-# Encoded images and their name -> blocks of their embeddings `[n, dim]` of unit norm, in order.
-Embed = Callable[[Sequence[bytes], str], Iterable[np.ndarray]]
+# Images -> blocks of their embeddings `[n, dim]` of unit norm, in order.
+Embed = Callable[[FaceImages], Iterable[np.ndarray]]
 
 
 @dataclasses.dataclass
@@ -55,16 +55,18 @@ class MegaFaceSettings:
     )
     facescrub_images: str = setting("", "Folder of the probes' aligned images, for a model.")
     megaface_images: str = setting("", "Folder of the distractors' aligned images, for a model.")
-    replicates: int = setting(1000, "How many times people are resampled for the intervals.")
-    seed: int = setting(0, "Seed of the resampling.")
 
 
-def megaface_outcome(settings: MegaFaceSettings, embed: Optional[Embed] = None) -> Outcome:
+def megaface_outcome(
+    settings: MegaFaceSettings, embed: Optional[Embed] = None, replicates: int = 1000, seed: int = 0
+) -> Outcome:
     """Read the lists and the features, or embed the images, and evaluate.
 
     Args:
         settings: what to read.
         embed: embeds the images; not called if there are features.
+        replicates: of the bootstrap; 0 for no intervals.
+        seed: of the bootstrap.
 
     Returns:
         As `evaluate_megaface`, with the counts of the lists too; `first` and `second` are positions in the list of
@@ -112,8 +114,8 @@ def megaface_outcome(settings: MegaFaceSettings, embed: Optional[Embed] = None) 
         len(megaface.clean_distractors()),
         megaface.sizes(),
         megaface.name,
-        settings.replicates,
-        settings.seed,
+        replicates,
+        seed,
     )
     positions = {name: used[outcome.scores[name]] for name in ("first", "second")}
     counts = {**megaface.counts(), "noisy_probes_are": settings.noisy_probes}
@@ -122,23 +124,19 @@ def megaface_outcome(settings: MegaFaceSettings, embed: Optional[Embed] = None) 
 
 def _from_features(megaface: MegaFace, settings: MegaFaceSettings) -> tuple[np.ndarray, Iterator[np.ndarray]]:
     """The clean probes' features, NaN where there is none, and the blocks of the clean distractors."""
-    files = feature_paths(megaface, str(settings.features), settings.suffix)
-    names = (megaface.probes, megaface.distractors)
-    probes, distractors = (
-        _source(FeatureFiles(paths), [f"{key}{settings.suffix}" for key in keys], settings.packed, name)
-        for paths, keys, name in zip(files, names, ("facescrub", "megaface"))
-    )
+    files = feature_files(megaface, str(settings.features), settings.suffix)
+    probes, distractors = (_source(one, settings.packed, name) for one, name in zip(files, ("facescrub", "megaface")))
     problems = ProblemList("facescrub")
     rows = probes.read(megaface.clean_probes(), problems, missing_allowed=settings.missing == "count")
     problems.refuse("write these features, or take --missing=count where there are none")
     return rows, feature_blocks(distractors, megaface.clean_distractors(), megaface.name)
 
 
-def _source(files: FeatureFiles, names: Sequence[str], packed: Optional[str], name: str) -> FeatureSource:
+def _source(files: FeatureFiles, packed: Optional[str], name: str) -> FeatureSource:
     if packed is None:
         return files
     path = Path(packed) / f"{name}.npy"
-    return PackedFeatures(path, names) if path.exists() else pack_features(files, names, path)
+    return PackedFeatures(path, files) if path.exists() else pack_features(files, path)
 
 
 def _from_images(
@@ -151,7 +149,7 @@ def _from_images(
     faces, distractors = megaface_images(
         megaface, settings.facescrub_images, settings.megaface_images, settings.missing
     )
-    found = np.concatenate(list(embed(faces.images, faces.name)))
+    found = np.concatenate(list(embed(faces)))
     rows = np.full([len(megaface.probes), found.shape[1]], np.nan, np.float32)
     rows[faces.positions] = found
-    return rows[megaface.clean_probes()], embed(distractors.images, distractors.name)
+    return rows[megaface.clean_probes()], embed(distractors)

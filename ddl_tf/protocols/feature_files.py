@@ -86,16 +86,26 @@ class FeatureFiles:
     """Features of which each is a file; they are read by several threads.
 
     Args:
-        paths: the file of each image, in the order of the list.
+        folder: what the keys are relative to.
+        keys: what each image is called, in the order of the list.
+        suffix: what the file's name has after the image's.
 
     Example:
-        >>> files = FeatureFiles([Path("features/facescrub/Adam_Sandler/Adam_Sandler_538.png_insightface.bin")])
+        >>> keys = ["Adam_Sandler/Adam_Sandler_538.png"]
+        >>> files = FeatureFiles(Path("features/facescrub"), keys, "_insightface.bin")
         >>> files.read(np.array([0]), ProblemList("facescrub")).shape
         (1, 512)
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = paths
+    def __init__(self, folder: Path, keys: Sequence[str], suffix: str) -> None:
+        self._folder, self._keys, self._suffix = folder, keys, suffix
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def name(self, position: int) -> str:
+        """Give the path of a file in the folder."""
+        return self._keys[position] + self._suffix
 
     def read(self, positions: np.ndarray, problems: ProblemList, missing_allowed: bool = False) -> np.ndarray:
         """Read some features, as `FeatureSource.read`.
@@ -103,7 +113,7 @@ class FeatureFiles:
         Raises:
             InputError: if there is no file at all that can be read.
         """
-        paths = [self.paths[position] for position in positions]
+        paths = [self._folder / self.name(position) for position in positions]
         features = np.full([len(paths), self.dim], np.nan, np.float32)
         for row, (path, content) in enumerate(zip(paths, map_in_order(_feature_or_reason, paths))):
             if isinstance(content, str):
@@ -120,13 +130,13 @@ class FeatureFiles:
     @functools.cached_property
     def dim(self) -> int:
         """How many values a feature has: as many as the first that can be read."""
-        for path in self.paths:
-            content = _feature_or_reason(path)
+        for position in range(len(self)):
+            content = _feature_or_reason(self._folder / self.name(position))
             if isinstance(content, np.ndarray):
                 return len(content)
         raise InputError(
-            f"{self.paths[0]}: there is no such feature file, nor can one of the other {len(self.paths) - 1:,} be "
-            "read; check the folder of features and the suffix"
+            f"{self._folder / self.name(0)}: of {len(self):,} such feature files none can be read; check the folder of "
+            "features and the suffix"
         )
 
 
@@ -151,25 +161,27 @@ class PackedFeatures:
 
     Args:
         path: the `.npy` file; the list of names is beside it, as `.txt`.
-        names: what the features shall be of: the names that were packed, or the first of them.
+        files: what was packed, or the first part of it; the files themselves are not read.
 
     Raises:
-        InputError: if it is no such file, or holds the features of other names.
+        InputError: if it is no such file, or other files were packed.
     """
 
-    def __init__(self, path: Path, names: Sequence[str]) -> None:
-        list_file = path.with_suffix(".txt")
-        packed = list_file.read_text(encoding="utf-8").splitlines()
+    def __init__(self, path: Path, files: FeatureFiles) -> None:
+        list_file, advice = path.with_suffix(".txt"), "delete it, to pack the features again"
         try:
             mapped = np.load(path, mmap_mode="r")
         except ValueError as error:
-            raise InputError(f"{path}: no array of features ({error}); delete it, to pack them again") from None
-        if mapped.dtype != np.float32 or mapped.ndim != 2 or len(mapped) != len(packed):
-            what = f"{mapped.dtype} of shape {mapped.shape} for {len(packed)} names"
-            raise InputError(f"{path}: {what}, where float32 [names, dim] is expected; delete it, to pack them again")
-        if packed[: len(names)] != list(names):
-            raise InputError(f"{list_file}: not the {len(names):,} names of the list; delete it, to pack them again")
-        self._names = packed
+            raise InputError(f"{path}: no array of features ({error}); {advice}") from None
+        if mapped.dtype != np.float32 or mapped.ndim != 2:
+            raise InputError(f"{path}: {mapped.dtype} of shape {mapped.shape} is not float32 [features, dim]; {advice}")
+        with list_file.open(encoding="utf-8") as lines:
+            same = sum(line == f"{files.name(row)}\n" for row, line in zip(range(len(files)), lines))
+        if same < len(files) or len(mapped) < len(files):
+            raise InputError(
+                f"{list_file}: only {same:,} of the {len(files):,} names are those of the list, in order; {advice}"
+            )
+        self._files = files
         self._dim = mapped.shape[1]
         self._offset = mapped.offset
         # Read and not mapped: the pages of a map would count as memory of the process.
@@ -185,11 +197,11 @@ class PackedFeatures:
         features = np.frombuffer(data, np.float32).reshape(end - first, self._dim)[positions - first]
         if not missing_allowed:
             for row in np.flatnonzero(np.isnan(features[:, 0])):
-                problems.add(_MISSING, self._names[positions[row]], "was not there when the features were packed")
+                problems.add(_MISSING, self._files.name(positions[row]), "was not there when the others were packed")
         return features
 
 
-def pack_features(files: FeatureFiles, names: Sequence[str], path: Path) -> PackedFeatures:
+def pack_features(files: FeatureFiles, path: Path) -> PackedFeatures:
     """Put many feature files into one `.npy`, so that the next run reads them fast.
 
     Features are brought to unit norm. Files that are not there become rows of NaN, which count as missing when they
@@ -197,8 +209,7 @@ def pack_features(files: FeatureFiles, names: Sequence[str], path: Path) -> Pack
 
     Args:
         files: the features.
-        names: what each is called, one line each; they are written beside it, as `.txt`.
-        path: the `.npy` to write; an older one is replaced.
+        path: the `.npy` to write; an older one is replaced. The files' names go beside it, as `.txt`, one a line.
 
     Returns:
         The packed features.
@@ -207,23 +218,24 @@ def pack_features(files: FeatureFiles, names: Sequence[str], path: Path) -> Pack
         ProblemsError: if feature files are corrupt, all of them listed.
 
     Example:
-        >>> packed = pack_features(files, names, Path("packed/megaface.npy"))
+        >>> packed = pack_features(files, Path("packed/megaface.npy"))
     """
     problems = ProblemList(path.stem)
-    # Without it the old list and the new features could stand together.
+    header = {"descr": "<f4", "fortran_order": False, "shape": (len(files), files.dim)}
+    # First: without it the new list and the old features could stand together.
     path.unlink(missing_ok=True)
-    header = {"descr": "<f4", "fortran_order": False, "shape": (len(names), files.dim)}
     with write_aside(path) as aside, aside.open("wb") as output:
         np.lib.format.write_array_header_1_0(output, header)
-        with Progress(f"pack {path.stem}", len(names), unit="file") as progress:
-            for start in range(0, len(names), BLOCK):
-                rows = files.read(np.arange(start, min(start + BLOCK, len(names))), problems, missing_allowed=True)
-                output.write(rows.tobytes())
-                progress.advance(len(rows))
+        with Progress(f"pack {path.stem}", len(files), unit="file") as progress:
+            for start in range(0, len(files), BLOCK):
+                positions = np.arange(start, min(start + BLOCK, len(files)))
+                output.write(files.read(positions, problems, missing_allowed=True).tobytes())
+                progress.advance(len(positions))
         problems.refuse("write these features again")
         with write_aside(path.with_suffix(".txt")) as list_aside:
-            list_aside.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    return PackedFeatures(path, names)
+            names = (f"{files.name(position)}\n" for position in range(len(files)))
+            list_aside.write_text("".join(names), encoding="utf-8")
+    return PackedFeatures(path, files)
 
 
 def feature_blocks(source: FeatureSource, positions: np.ndarray, name: str) -> Iterator[np.ndarray]:

@@ -12,6 +12,7 @@ import numpy as np
 from ddl_tf.data.image_files import image_files
 from ddl_tf.data.problem_list import ProblemList
 from ddl_tf.errors import InputError
+from ddl_tf.protocols.feature_files import FeatureFiles
 
 # Of a path in a list so many parts name the image: `Person/name.png` and `a1/a2/name.jpg`.
 _PROBE_PARTS, _DISTRACTOR_PARTS = 2, 3
@@ -183,24 +184,20 @@ def _read_noises(path: Optional[str]) -> set[str]:
     return {_noise_name(line.strip().split("\t")[1 if "\t" in line.strip() else 0]) for line in lines}
 
 
-def feature_paths(megaface: MegaFace, features: str, suffix: str) -> tuple[list[Path], list[Path]]:
+def feature_files(megaface: MegaFace, features: str, suffix: str) -> tuple[FeatureFiles, FeatureFiles]:
     """Tell where the feature files are.
 
     Args:
         megaface: the lists.
-        features: the folder with `facescrub` and `megaface` in it.
+        features: the folder with `facescrub/Person/name.png<suffix>` and `megaface/a1/a2/name.jpg<suffix>`.
         suffix: what the names of the files have after those of the images, such as `_insightface.bin`.
 
     Returns:
-        The file of each probe and of each distractor.
-
-    Example:
-        >>> feature_paths(megaface, "features", "_insightface.bin")[0][0]
-        PosixPath('features/facescrub/Adam_Sandler/Adam_Sandler_538.png_insightface.bin')
+        The features of the probes and of the distractors.
     """
     root = Path(features)
-    probes = [root / "facescrub" / f"{key}{suffix}" for key in megaface.probes]
-    return probes, [root / "megaface" / f"{key}{suffix}" for key in megaface.distractors]
+    probes = FeatureFiles(root / "facescrub", megaface.probes, suffix)
+    return probes, FeatureFiles(root / "megaface", megaface.distractors, suffix)
 
 
 @dataclasses.dataclass(frozen=True)

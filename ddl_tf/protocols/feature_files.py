@@ -177,7 +177,9 @@ class PackedFeatures:
             raise InputError(f"{path}: {mapped.dtype} of shape {mapped.shape} is not float32 [features, dim]; {advice}")
         with list_file.open(encoding="utf-8") as lines:
             same = sum(line == f"{files.name(row)}\n" for row, line in zip(range(len(files)), lines))
-        if same < len(files) or len(mapped) < len(files):
+        if len(mapped) < len(files):
+            raise InputError(f"{path}: {len(mapped):,} features, where the list has {len(files):,} names; {advice}")
+        if same < len(files):
             raise InputError(
                 f"{list_file}: only {same:,} of the {len(files):,} names are those of the list, in order; {advice}"
             )

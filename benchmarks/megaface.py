@@ -110,7 +110,7 @@ def measure(folder: Path, distractors: int, packed: str) -> dict[str, Any]:
         "s": f"{seconds:,.1f}",
         "CPU s": f"{after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime:,.1f}",
         "peak memory, MiB": f"{after.ru_maxrss / 1024:,.0f}",
-        "of it imports, MiB": f"{before.ru_maxrss / 1024:,.0f}",
+        "of which imports, MiB": f"{before.ru_maxrss / 1024:,.0f}",
         "rank-1": f"{result['rank1']:.4f}",
         "TAR at FAR 1e-6": f"{result['tar']['1e-6']:.4f}",
     }

@@ -118,6 +118,8 @@ def test_blocks_of_any_sizes_give_the_same(monkeypatch):
     # Values that float32 adds without rounding, so that the order of the sums does not matter.
     probes, distractors = (np.round(one * 64) / 64 for one in (probes, distractors))
     whole = evaluate_megaface(probes, people, [distractors], 3000, replicates=100)
+    # So short are the values that many distractors are just as similar as a mate.
+    assert _ranks(whole) == _naive_ranks(probes, people, distractors)[0]
     for module, name, value in (
         (megaface, "_BLOCK", 7),
         (megaface_counts, "_WAITING", 50),
@@ -180,7 +182,7 @@ def test_people_with_one_photo_take_no_part():
     np.testing.assert_array_equal(np.flatnonzero(kept)[alone.scores["second"]], outcome.scores["second"])
 
 
-def _naive_replicates(probes, people, distractors, replicates, seed):
+def _naive_replicates(probes, people, distractors, targets, replicates, seed):
     """Numbers of sets in which each person, with all photos, is repeated as often as it was drawn."""
     codes = np.unique(people)
     times = np.random.default_rng(seed).multinomial(len(codes), np.full(len(codes), 1 / len(codes)), replicates)
@@ -198,29 +200,56 @@ def _naive_replicates(probes, people, distractors, replicates, seed):
         numbers.append(
             {
                 **{f"rank{limit}": np.mean((rank > 0) & (rank <= limit)) for limit in (1, 10, 100)},
-                **{f"tar@{name}": _naive_tar(genuine, impostor, float(name)) for name in ("1e-4", "1e-5", "1e-6")},
+                **{f"tar@{name}": _naive_tar(genuine, impostor, float(name)) for name in targets},
             }
         )
     return numbers
 
 
+@pytest.mark.parametrize("targets", [("1e-1", "2e-2"), ("1e-4", "1e-6")])
 @pytest.mark.parametrize("missing", [[], [3, 9]])
-def test_intervals_are_those_of_repeated_people(missing):
-    (probes, distractors), people = _made(photos=(4, 3, 4, 3, 3), distractors=400, noise=0.9)
+def test_intervals_are_those_of_repeated_people(missing, targets, monkeypatch):
+    monkeypatch.setattr(megaface, "FAR_TARGETS", {name: float(name) for name in targets})
+    (probes, distractors), people = _made(photos=(4, 3, 9, 3, 3), distractors=400, noise=0.9)
     probes[missing] = np.nan
-    numbers = _naive_replicates(probes, people, distractors, 60, seed=3)
+    numbers = _naive_replicates(probes, people, distractors, targets, replicates=60, seed=3)
     result = evaluate_megaface(probes, people, [distractors], 400, replicates=60, seed=3).result
     assert list(result["intervals"]) == list(numbers[0])
     for name, interval in result["intervals"].items():
-        values = [one[name] for one in numbers]
-        wanted = np.quantile(values, [0.025, 0.975])
-        if name.startswith("tar"):
+        wanted = np.quantile([one[name] for one in numbers], [0.025, 0.975])
+        if name in ("tar@1e-4", "tar@1e-6"):
             # Where a replicate has few false accepts its threshold would be lower than any that was counted at.
             assert np.all(np.array(interval) <= wanted + 1e-12)
             np.testing.assert_allclose(interval, wanted, atol=0.05)
         else:
             np.testing.assert_allclose(interval, wanted, atol=1e-12)
     assert result["intervals"]["rank1"][0] < result["rank1"] < result["intervals"]["rank1"][1]
+
+
+def test_a_far_that_is_just_the_target_is_taken(monkeypatch):
+    monkeypatch.setattr(megaface, "FAR_TARGETS", {"2e-2": 2e-2, "1e-2": 1e-2})
+    # One person's two photos have the similarity 0, which an orthogonal distractor has to both of them.
+    probes = np.eye(3, dtype=np.float32)[:2]
+    for orthogonal, wanted in ((1, [1.0, 0.0]), (2, [0.0, 0.0])):
+        others = np.full([50, 3], [-1, -1, 0], np.float32)
+        others[:orthogonal] = [0, 0, 1]
+        result = evaluate_megaface(probes, np.zeros(2), [others], 50, replicates=0).result
+        assert [result["tar"][name] for name in ("2e-2", "1e-2")] == wanted
+
+
+def test_false_accepts_by_person_on_a_coarse_grid(monkeypatch):
+    monkeypatch.setattr(megaface_counts, "_GRID", 7)
+    random = np.random.RandomState(0)
+    genuine, between = random.randint(0, 64, 30) / 64, random.randint(0, 64, [12, 500]) / 64
+    person = np.arange(12) % 5
+    accepts = FalseAccepts(genuine.astype(np.float32), person, num_people=5, impostors=6000, largest_far=1.0)
+    accepts.add(between.astype(np.float32))
+    grid = accepts.thresholds[accepts.grid]
+    assert 4 <= len(grid) <= 7
+    for one in range(5):
+        naive = [np.sum(between[person == one] >= threshold) for threshold in grid]
+        assert accepts.counts_by_person()[one].tolist() == naive
+    assert accepts.counts().tolist() == [np.sum(between >= threshold) for threshold in np.unique(genuine)]
 
 
 def test_a_coarse_grid_of_thresholds_changes_intervals_little(monkeypatch):

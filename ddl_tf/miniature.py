@@ -6,16 +6,32 @@ The faces are synthetic and the numbers mean nothing: it shows where each file b
 from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
+import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
 
 from ddl_tf.errors import InputError
+from ddl_tf.protocols import miniature_ijb, miniature_pairs
 from ddl_tf.settings import setting
 
-# layout -> what writes it, and the command that evaluates it, from the folder it is in.
-LAYOUTS: dict[str, tuple[Callable[[Path, int], None], str]] = {}
+# layout -> what writes it, and the command that evaluates it.
+LAYOUTS: dict[str, tuple[Callable[[Path, int], None], str]] = {
+    "bin": (miniature_pairs.write_bin, "pairs --bin={root}/lfw.bin"),
+    "lfw": (miniature_pairs.write_lfw, "pairs --lfw_root={root}/lfw --lfw_pairs={root}/pairs.txt"),
+    "cfp": (miniature_pairs.write_cfp, "pairs --cfp_root={root}"),
+    "calfw": (miniature_pairs.write_calfw, "pairs --calfw_root={root}"),
+    "cplfw": (miniature_pairs.write_cplfw, "pairs --cplfw_root={root}"),
+    "agedb": (miniature_pairs.write_agedb, "pairs --agedb_root={root}"),
+    "xqlfw": (miniature_pairs.write_xqlfw, "pairs --xqlfw_root={root}"),
+    "ijbb": (functools.partial(miniature_ijb.write_ijb, name="ijbb"), "ijb --root={root}"),
+    "ijbc": (functools.partial(miniature_ijb.write_ijb, name="ijbc"), "ijb --root={root}"),
+    "rfw": (miniature_pairs.write_rfw, "pairs --rfw_root={root}"),
+}
+
+# Files or folders that are alike are shown if they are no more.
+_FEW = 8
 
 
 @dataclasses.dataclass
@@ -25,6 +41,25 @@ class MiniatureSettings:
     layout: Optional[str] = setting(None, "The benchmark; required.", choices=tuple(LAYOUTS))
     output: Optional[str] = setting(None, "The folder to write; required, must not be there yet.")
     seed: int = setting(0, "Seed of the people and the pairs.")
+
+
+def _show(folder: Path) -> None:
+    """Print a folder: what is in it, and of many files that are alike the first two."""
+    print(f"{folder}/")
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    by_suffix: dict[str, list[Path]] = {}
+    for path in files:
+        by_suffix.setdefault(path.suffix, []).append(path)
+    for alike in by_suffix.values():
+        shown = alike if len(alike) <= _FEW else alike[:2]
+        print(*(f"  {path.name}" for path in shown), sep="\n")
+        if len(alike) > len(shown):
+            print(f"  ... {len(alike)} files")
+    folders = sorted(path for path in folder.iterdir() if path.is_dir())
+    for path in folders[:_FEW]:
+        _show(path)
+    if len(folders) > _FEW:
+        print(f"... {len(folders)} folders in {folder}/")
 
 
 def main(settings: MiniatureSettings) -> None:
@@ -43,8 +78,7 @@ def main(settings: MiniatureSettings) -> None:
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    for path in sorted(folder.rglob("*"))[:20]:
-        print(path)
+    _show(folder)
     print(f"evaluate it: python -m ddl_tf.evaluate {evaluate.format(root=folder)} --model=MODEL")
 
 

@@ -18,7 +18,7 @@ from ddl_tf.protocols.feature_files import (
     feature_blocks,
     pack_features,
 )
-from ddl_tf.protocols.megaface import FaceImages, MegaFace, feature_files, megaface_images, read_megaface
+from ddl_tf.protocols.megaface import MISSING, FaceImages, MegaFace, feature_files, megaface_images, read_megaface
 from ddl_tf.settings import setting
 
 # Images -> blocks of their embeddings `[n, dim]` of unit norm, in order.
@@ -44,7 +44,7 @@ class MegaFaceSettings:
         "refuse",
         "What to do if probes have no feature or image: refuse, or count them as never found. Without a distractor "
         "the task would be easier, so that a missing one is always refused.",
-        choices=("refuse", "count"),
+        choices=MISSING,
     )
     features: Optional[str] = setting(None, "Folder of feature files, facescrub/ and megaface/; instead of a model.")
     suffix: str = setting("_insightface.bin", "What the feature files' names have after those of the images.")
@@ -57,14 +57,64 @@ class MegaFaceSettings:
     megaface_images: str = setting("", "Folder of the distractors' aligned images, for a model.")
 
 
+def read_lists(settings: MegaFaceSettings) -> MegaFace:
+    """Read the lists that settings name.
+
+    Args:
+        settings: the lists.
+
+    Returns:
+        As `read_megaface`.
+
+    Raises:
+        InputError: as `read_megaface`, or if a list is missing.
+    """
+    for name in ("facescrub_list", "megaface_list"):
+        if not getattr(settings, name):
+            raise InputError(f"--{name} is missing; see --help")
+    return read_megaface(
+        settings.facescrub_list,
+        settings.megaface_list,
+        settings.facescrub_noises,
+        settings.megaface_noises,
+        settings.distractors,
+    )
+
+
+def face_images(settings: MegaFaceSettings, check_images: bool = True) -> tuple[FaceImages, FaceImages]:
+    """Find the images that are embedded if there are no features.
+
+    Args:
+        settings: the lists and the folders of images.
+        check_images: whether they are read; else they are not looked for, and need no folders.
+
+    Returns:
+        As `megaface_images`: the probes and the distractors.
+
+    Raises:
+        InputError: as `megaface_images` and `read_lists`, or if a folder is missing.
+    """
+    for name in ("facescrub_images", "megaface_images"):
+        if check_images and not getattr(settings, name):
+            raise InputError(f"--{name} is missing: the folder of images to embed, where there are no --features")
+    return megaface_images(
+        read_lists(settings), settings.facescrub_images, settings.megaface_images, settings.missing, check_images
+    )
+
+
 def megaface_outcome(
-    settings: MegaFaceSettings, embed: Optional[Embed] = None, replicates: int = 1000, seed: int = 0
+    settings: MegaFaceSettings,
+    embed: Optional[Embed] = None,
+    check_images: bool = True,
+    replicates: int = 1000,
+    seed: int = 0,
 ) -> Outcome:
     """Read the lists and the features, or embed the images, and evaluate.
 
     Args:
         settings: what to read.
         embed: embeds the images; not called if there are features.
+        check_images: as for `face_images`; embeddings that were made elsewhere need no images.
         replicates: of the bootstrap; 0 for no intervals.
         seed: of the bootstrap.
 
@@ -80,25 +130,16 @@ def megaface_outcome(
         >>> megaface_outcome(settings).result["rank1"]
         0.98
     """
-    for name in ("facescrub_list", "megaface_list"):
-        if not getattr(settings, name):
-            raise InputError(f"--{name} is missing; see --help")
     if settings.packed and not settings.features:
         raise InputError("--packed is given without --features: name the folder that is, or shall be, packed")
-    megaface = read_megaface(
-        settings.facescrub_list,
-        settings.megaface_list,
-        settings.facescrub_noises,
-        settings.megaface_noises,
-        settings.distractors,
-    )
+    megaface = read_lists(settings)
     blocks: Iterable[np.ndarray]
     if settings.features:
         rows, blocks = _from_features(megaface, settings)
     elif embed is None:
         raise InputError("there are neither features nor a model: name one of them")
     else:
-        rows, blocks = _from_images(megaface, settings, embed)
+        rows, blocks = _from_images(megaface, face_images(settings, check_images), embed)
     clean = megaface.clean_probes()
     probes = np.full([len(megaface.probes), rows.shape[1]], np.nan, np.float32)
     probes[clean] = rows
@@ -140,15 +181,10 @@ def _source(files: FeatureFiles, packed: Optional[str], name: str) -> FeatureSou
 
 
 def _from_images(
-    megaface: MegaFace, settings: MegaFaceSettings, embed: Embed
+    megaface: MegaFace, images: tuple[FaceImages, FaceImages], embed: Embed
 ) -> tuple[np.ndarray, Iterable[np.ndarray]]:
     """The clean probes' embeddings, NaN where there is no image, and the blocks of the clean distractors."""
-    for name in ("facescrub_images", "megaface_images"):
-        if not getattr(settings, name):
-            raise InputError(f"--{name} is missing: the folder of images to embed, where there are no --features")
-    faces, distractors = megaface_images(
-        megaface, settings.facescrub_images, settings.megaface_images, settings.missing
-    )
+    faces, distractors = images
     found = np.concatenate(list(embed(faces)))
     rows = np.full([len(megaface.probes), found.shape[1]], np.nan, np.float32)
     rows[faces.positions] = found

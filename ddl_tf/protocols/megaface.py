@@ -16,6 +16,7 @@ from ddl_tf.protocols.feature_files import FeatureFiles
 
 # Of a path in a list so many parts name the image: `Person/name.png` and `a1/a2/name.jpg`.
 _PROBE_PARTS, _DISTRACTOR_PARTS = 2, 3
+MISSING = ("refuse", "count")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,7 +219,11 @@ class FaceImages:
 
 
 def megaface_images(
-    megaface: MegaFace, facescrub_images: str, megaface_images: str, missing: str = "refuse"
+    megaface: MegaFace,
+    facescrub_images: str,
+    megaface_images: str,
+    missing: str = "refuse",
+    check_images: bool = True,
 ) -> tuple[FaceImages, FaceImages]:
     """Find the aligned images of the probes and of the distractors; those of noisy ones are not needed.
 
@@ -226,8 +231,10 @@ def megaface_images(
         megaface: the lists.
         facescrub_images: folder with `Person/name.png`.
         megaface_images: folder with `a1/a2/name.jpg`.
-        missing: what to do about a probe without an image: "refuse", or "count", which leaves it out here, so that
-            it is never found. A distractor without an image is always refused: it would make the task easier.
+        missing: what to do about a probe without an image, one of `MISSING`: "refuse", or "count", which leaves it out
+            here, so that it is never found. A distractor without an image is always refused: it would make the task
+            easier.
+        check_images: whether to look for the images; else all are taken to be there.
 
     Returns:
         The probes' images and the distractors'.
@@ -238,12 +245,12 @@ def megaface_images(
     problems = ProblemList(megaface.name)
     found = []
     for name, folder, keys, positions, allowed in (
-        ("facescrub", facescrub_images, megaface.probes, megaface.clean_probes(), missing == "count"),
-        ("megaface", megaface_images, megaface.distractors, megaface.clean_distractors(), False),
+        ("megaface_probes", facescrub_images, megaface.probes, megaface.clean_probes(), missing == "count"),
+        ("megaface_distractors", megaface_images, megaface.distractors, megaface.clean_distractors(), False),
     ):
         paths = {int(position): Path(folder) / keys[position] for position in positions}
         for position, path in list(paths.items()):
-            if not path.is_file():
+            if check_images and not path.is_file():
                 del paths[position]
                 if not allowed:
                     problems.add("missing image", path, "named by the list")

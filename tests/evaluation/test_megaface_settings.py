@@ -6,7 +6,7 @@ import pytest
 from ddl_tf.data.problem_list import ProblemsError
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.megaface import evaluate_megaface, replace_by_center
-from ddl_tf.evaluation.megaface_settings import MegaFaceSettings, megaface_outcome
+from ddl_tf.evaluation.megaface_settings import MegaFaceSettings, face_images, megaface_outcome
 from ddl_tf.protocols.feature_files import read_feature
 from ddl_tf.protocols.megaface import read_megaface
 from ddl_tf.protocols.miniature_megaface import DISTRACTORS, PEOPLE, PHOTOS, SUFFIX, pixel_feature, write_megaface
@@ -123,6 +123,19 @@ def test_images_and_a_model_give_the_same(written, noisy_probes):
     stored = _outcome(written, noisy_probes=noisy_probes)
     assert embedded.result == stored.result
     np.testing.assert_array_equal(embedded.scores["rank"], stored.scores["rank"])
+
+
+def test_embeddings_that_are_there_need_no_images(written):
+    probes, distractors = _all_features(written)
+    rows = {
+        "megaface_probes": np.delete(probes, [4, 17], axis=0),
+        "megaface_distractors": np.delete(distractors, [7, 40], axis=0),
+    }
+    settings = _settings(written, features=None)
+    given = megaface_outcome(settings, lambda faces: [rows[faces.name]], check_images=False, replicates=100)
+    assert given.result == _outcome(written).result
+    faces, others = face_images(settings, check_images=False)
+    assert (len(faces.keys), len(others.keys)) == (28, 58)
 
 
 def test_first_distractors_of_the_list(written):

@@ -140,7 +140,7 @@ def test_images(tmp_path, lists):
             path.write_bytes(key.encode())
     folders = str(tmp_path / "fs"), str(tmp_path / "mf")
     probes, distractors = megaface_images(megaface, *folders)
-    assert (probes.name, distractors.name) == ("facescrub", "megaface")
+    assert (probes.name, distractors.name) == ("megaface_probes", "megaface_distractors")
     assert list(probes.images) == [PROBES[0].encode(), PROBES[2].encode()]
     assert (probes.keys, probes.positions.tolist()) == ([PROBES[0], PROBES[2]], [0, 2])
     assert distractors.positions.tolist() == [*range(3), *range(4, 25)]

@@ -127,7 +127,8 @@ def _count_others(
         similarity[rows[here], positions[here] - start] = -np.inf
         np.maximum(top, similarity.max(axis=1), out=top)
         for row, (thresholds, counts) in enumerate(zip(similar, before)):
-            counts += [np.count_nonzero(similarity[row] >= threshold - _TIE) for threshold in thresholds]
+            for mate, threshold in enumerate(thresholds):
+                counts[mate] += np.count_nonzero(similarity[row] >= threshold - _TIE)
     return before, top
 
 

@@ -132,11 +132,14 @@ def run(main: Callable[[Any], Any], settings_class: type) -> None:
         sys.exit(128 + signal.SIGPIPE)
 
 
-def run_subcommands(subcommands: Mapping[str, tuple[Callable[[Any], Any], type]]) -> None:
+def run_subcommands(
+    subcommands: Mapping[str, tuple[Callable[[Any], Any], type]], default: Optional[str] = None
+) -> None:
     """Run the subcommand that the first argument names; each has its own flags.
 
     Args:
         subcommands: name -> (main, settings class), as for `run`. The docstring of `main` is its help text.
+        default: the one that is meant where the first argument is a flag.
     """
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name in ("-h", "--help", "--helpfull", "--helpshort"):
@@ -146,8 +149,12 @@ def run_subcommands(subcommands: Mapping[str, tuple[Callable[[Any], Any], type]]
             for key, (main, _) in subcommands.items()
         ]
         usage = f"usage: {_program()} COMMAND --flag=value ...   (COMMAND --help lists the flags)"
+        usage += f"\nwithout COMMAND it is {default}" if default else ""
         print(usage, *lines, sep="\n")
         sys.exit(0)
+    if default and name.startswith("-"):
+        sys.argv.insert(1, default)
+        name = default
     if name not in subcommands:
         what = f"unknown command {name!r}" if name else "no command"
         _fail(f"{what}: use one of {', '.join(subcommands)}; see --help", BAD_INPUT)

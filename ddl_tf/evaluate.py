@@ -1,86 +1,117 @@
-"""Evaluate a model on verification sets.
+"""Evaluate a model, one command a protocol: `python -m ddl_tf.evaluate COMMAND`.
 
     python -m ddl_tf.evaluate --model=runs/ddl --bin=lfw_dev.bin --cfp_root=cfp --cfp_folds=4,5
 
-prints one JSON object per set on the last lines of its output, in the order .bin files, CFP, LFW, stored sets, each
-in the order given. A table and the progress go to stderr.
+Each prints one JSON object per set on the last lines of its output. A table and the progress go to stderr.
 """
 
+from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+
 import dataclasses
-import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 
-from ddl_tf import command
 from ddl_tf.errors import InputError
-from ddl_tf.evaluation.embed import embed_images
-from ddl_tf.evaluation.model import load_embedding_model
-from ddl_tf.evaluation.pairs import pair_similarities, verify
+from ddl_tf.evaluation.ijb import evaluate_ijb
+from ddl_tf.evaluation.image_columns import image_columns, read_columns
+from ddl_tf.evaluation.outcome import Outcome
+from ddl_tf.evaluation.pairs import evaluate_pair_set
 from ddl_tf.evaluation.plots import Similarities, check_format, verification_figure
-from ddl_tf.evaluation.reports import json_line, results_table
+from ddl_tf.evaluation.rfw import summarise_rfw
+from ddl_tf.evaluation.session import EvaluationSettings, Session
 from ddl_tf.evaluation.sets import VerificationSets, load_sets
 from ddl_tf.files import write_aside
+from ddl_tf.protocols.ijb import MISSING, read_ijb
+from ddl_tf.protocols.rfw import RACES, rfw_name
 from ddl_tf.settings import setting
 
 
+def _required(settings: Any, *names: str) -> None:
+    for name in names:
+        if not getattr(settings, name):
+            raise InputError(f"--{name} is missing; see --help")
+
+
 @dataclasses.dataclass
-class EvaluateSettings(VerificationSets):
-    """What to evaluate, on which sets, and what to write."""
+class PairsSettings(VerificationSets, EvaluationSettings):
+    """Flags of `pairs`."""
 
-    model: str = setting("", "A .keras checkpoint, the folder of a training run, or of an exported model's version.")
-    batch_size: int = setting(64, "Images a step; with --flip the model gets twice as many rows.")
-    flip: bool = setting(True, "Add the embedding of the mirrored image, as InsightFace does.")
-    output: Optional[str] = setting(None, "Also write the results to this JSON file.")
+    measure: bool = setting(
+        False,
+        "With --store: measure resolution, sharpness and light of the images, for accuracy by quality in a report.",
+    )
+    columns: list[str] = setting(
+        [], "With --store: CSV files with a column `key` and further ones, such as yaw, to keep with the images."
+    )
     plot: Optional[str] = setting(None, "Draw ROC and similarities of every set to this file (.png, .pdf or .svg).")
-    embeddings: Optional[str] = setting(None, "Store embeddings and pairs of every set in this .npz file.")
 
 
-def main(settings: EvaluateSettings) -> None:
-    """Evaluate a model on verification sets."""
-    if not settings.model:
-        raise InputError("--model is missing; see --help")
-    if settings.batch_size < 1:
-        raise InputError(f"--batch_size={settings.batch_size}: must be at least 1")
+def pairs(settings: PairsSettings) -> None:
+    """Verification of pairs: LFW, CFP, AgeDB-30, CALFW, CPLFW, XQLFW, RFW, any .bin, and stored sets."""
+    session = Session(settings)
     # Before the work, not after it.
     if settings.plot:
         check_format(settings.plot)
-    if settings.embeddings and Path(settings.embeddings).suffix != ".npz":
-        raise InputError(f"--embeddings={settings.embeddings}: the name must end in .npz")
-    sets = load_sets(settings)
+    with session.listing_problems():
+        sets = load_sets(settings, check_images=session.needs_images)
+    if (settings.measure or settings.columns) and not settings.store:
+        raise InputError("--measure and --columns need --store: they are kept with the images of a set")
     if not sets:
         raise InputError("no verification set: name one with --bin, --cfp_root, --lfw_root and --lfw_pairs, or --pairs")
-    model = load_embedding_model(settings.model)
-
-    results, similarities, arrays = [], [], {}
+    given = read_columns(settings.columns)
+    similarities, results = [], []
     for one in sets:
-        embeddings = embed_images(model, one.images, one.name, settings.flip, settings.batch_size)
-        results.append(verify(one, embeddings))
-        similarities.append(Similarities(one.name, pair_similarities(one, embeddings), np.asarray(one.same)))
-        columns = {
-            "embeddings": embeddings,
-            "first": one.first,
-            "second": one.second,
-            "same": one.same,
-            "fold": one.fold,
-        }
-        arrays.update({f"{one.name}/{column}": values for column, values in columns.items()})
-
-    if settings.output:
-        report = {"model": settings.model, "flip": settings.flip, "sets": results}
-        with write_aside(Path(settings.output)) as aside:
-            aside.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    if settings.plot:
+        columns = image_columns(one, given, settings.measure)
+        embeddings = session.unit(one.name, one.images, keys=one.keys, columns=columns)
+        if session.lists_only:
+            continue
+        outcome = evaluate_pair_set(one, embeddings, settings.replicates, settings.seed)
+        session.add(outcome)
+        similarities.append(Similarities(one.name, outcome.scores["similarity"], np.asarray(one.same)))
+        results.append(outcome.result)
+    races = [result for result in results if result["set"] in map(rfw_name, RACES)]
+    if len(races) == len(RACES):
+        session.add(Outcome(summarise_rfw(races), {}))
+    if settings.plot and similarities:
         with write_aside(Path(settings.plot)) as aside:
             verification_figure(similarities).savefig(aside)
-    if settings.embeddings:
-        with write_aside(Path(settings.embeddings)) as aside:
-            np.savez(aside, **arrays)
-    print(results_table(results), file=sys.stderr)
-    print(*map(json_line, results), sep="\n")
+    session.close()
 
+
+@dataclasses.dataclass
+class IJBSettings(EvaluationSettings):
+    """Flags of `ijb`."""
+
+    root: str = setting("", "Folder IJBB or IJBC as InsightFace distributes it: meta/ and loose_crop/; required.")
+    norms: bool = setting(True, "Weight an image by the norm of its embedding.")
+    detection_scores: bool = setting(True, "Weight an image by the detector's score.")
+    missing: str = setting(
+        "refuse", "Refuse missing images and templates without images, or count them as never found.", choices=MISSING
+    )
+
+
+def ijb(settings: IJBSettings) -> None:
+    """IJB-B and IJB-C: verification and identification of templates."""
+    session = Session(settings)
+    _required(settings, "root")
+    with session.listing_problems():
+        check_images = session.needs_images or settings.missing == "count"
+        one = read_ijb(settings.root, check_images, settings.missing)
+    views = session.views(one.name, one.images, keys=one.keys)
+    if not session.lists_only:
+        flip = settings.flip and views.shape[1] > 1
+        weights = {"use_norms": settings.norms, "use_scores": settings.detection_scores}
+        session.add(evaluate_ijb(one, views, flip, **weights, replicates=settings.replicates, seed=settings.seed))
+    session.close()
+
+
+COMMANDS: dict[str, tuple[Callable[[Any], None], type]] = {
+    "pairs": (pairs, PairsSettings),
+    "ijb": (ijb, IJBSettings),
+}
 
 if __name__ == "__main__":
-    command.run(main, EvaluateSettings)
+    command.run_subcommands(COMMANDS, default="pairs")

@@ -4,12 +4,14 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
 from ddl_tf.errors import InputError
-from ddl_tf.evaluate import EvaluateSettings, main
+from ddl_tf.evaluate import PairsSettings, pairs
 from ddl_tf.evaluation import evaluate_pairs, load_embedding_model, load_sets
+from ddl_tf.evaluation.stored import StoredEvaluation
 from ddl_tf.models import build_recognizer
 
 
@@ -38,14 +40,15 @@ def bins(tmp_path_factory):
 
 
 def test_command_prints_one_json_object_a_set(checkpoint, bins, tmp_path):
-    outputs = [f"--output={tmp_path}/out.json", f"--plot={tmp_path}/out.png", f"--embeddings={tmp_path}/out.npz"]
+    outputs = [f"--output={tmp_path}/out.json", f"--plot={tmp_path}/out.png", f"--store={tmp_path}/out"]
     command = [sys.executable, "-m", "ddl_tf.evaluate", f"--model={checkpoint}", f"--bin={','.join(bins)}", *outputs]
+    command.append("--replicates=40")
     run = subprocess.run(command, check=True, capture_output=True, text=True)
     results = [json.loads(line) for line in run.stdout.splitlines()]
     assert [one["set"] for one in results] == ["one", "two"]
-    for one, pairs in zip(results, load_sets(EvaluateSettings(bin=bins))):
-        here = evaluate_pairs(load_embedding_model(checkpoint), pairs)
-        assert one.keys() == here.keys()
+    for one, pair_set in zip(results, load_sets(PairsSettings(bin=bins))):
+        here = evaluate_pairs(load_embedding_model(checkpoint), pair_set)
+        assert one.keys() >= here.keys()
         assert one["accuracy"] == pytest.approx(here["accuracy"])
         assert one["expectation_margin"] == pytest.approx(here["expectation_margin"], abs=1e-5)
     # The table and nothing else: no start-up lines, no warnings.
@@ -54,18 +57,48 @@ def test_command_prints_one_json_object_a_set(checkpoint, bins, tmp_path):
     assert [row.split()[0] for row in rows] == ["one", "two"]
     assert json.loads((tmp_path / "out.json").read_text()) == {"model": checkpoint, "flip": True, "sets": results}
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
-    with np.load(tmp_path / "out.npz") as stored:
-        rows = stored["two/embeddings"]
-        similarity = np.sum(rows[stored["two/first"]] * rows[stored["two/second"]], axis=1)
-        mean = similarity[stored["two/same"]].mean()
-    assert results[1]["mean_same"] == pytest.approx(mean, abs=1e-6)
+    stored = StoredEvaluation(str(tmp_path / "out"))
+    assert stored.sets == ["one", "two"]
+    scores = stored.scores("two")
+    views = stored.embeddings("two").sum(axis=1)
+    views /= np.linalg.norm(views, axis=1, keepdims=True)
+    similarity = np.sum(views[scores["first"]] * views[scores["second"]], axis=1)
+    np.testing.assert_allclose(scores["similarity"], similarity, atol=1e-6)
+    assert results[1]["mean_same"] == pytest.approx(similarity[scores["same"]].mean(), abs=1e-6)
+    assert stored.result("two") == results[1]
+    assert stored.provenance("two")["command"].endswith("--replicates=40")
 
 
 def test_without_flip(checkpoint, bins, capsys):
-    main(EvaluateSettings(model=checkpoint, bin=bins[:1], flip=False))
+    pairs(PairsSettings(model=checkpoint, bin=bins[:1], flip=False, replicates=0))
     (line,) = capsys.readouterr().out.splitlines()
-    (pairs,) = load_sets(EvaluateSettings(bin=bins[:1]))
-    assert json.loads(line) == evaluate_pairs(load_embedding_model(checkpoint), pairs, flip=False)
+    (pair_set,) = load_sets(PairsSettings(bin=bins[:1]))
+    assert json.loads(line) == evaluate_pairs(load_embedding_model(checkpoint), pair_set, flip=False)
+
+
+def test_embeddings_made_elsewhere_give_what_the_model_gives(checkpoint, bins, tmp_path, capsys):
+    chosen = {"bin": bins, "replicates": 0}
+    pairs(PairsSettings(model=checkpoint, store=str(tmp_path / "kept"), **chosen))
+    by_model = capsys.readouterr().out
+    files = [str(tmp_path / "kept" / name / "embeddings.npy") for name in ("one", "two")]
+    pairs(PairsSettings(embeddings=files, **chosen))
+    assert capsys.readouterr().out == by_model
+    with pytest.raises(InputError, match="no set left"):
+        pairs(PairsSettings(embeddings=[*files, files[0]], **chosen))
+    with pytest.raises(InputError, match="none left for the set two"):
+        pairs(PairsSettings(embeddings=files[:1], **chosen))
+
+
+def test_images_are_listed_in_the_order_of_their_embeddings(real_faces, tmp_path, capsys):
+    chosen = {"cfp_root": str(real_faces / "cfp"), "cfp_protocols": ["FP"], "cfp_folds": [4]}
+    pairs(PairsSettings(list_images=str(tmp_path), **chosen))
+    assert capsys.readouterr().out == ""
+    listed = pd.read_csv(tmp_path / "cfp_fp.csv", dtype=str)
+    (pair_set,) = load_sets(PairsSettings(**chosen))
+    assert list(listed.columns) == ["key", "person"]
+    assert list(listed["key"]) == list(pair_set.keys)
+    for key in listed["key"][:20]:
+        assert (real_faces / "cfp" / "images" / key).is_file()
 
 
 @pytest.mark.parametrize(
@@ -75,7 +108,9 @@ def test_without_flip(checkpoint, bins, capsys):
         ({"bin": []}, "no verification set: name one with --bin"),
         ({"batch_size": 0}, "--batch_size=0: must be at least 1"),
         ({"plot": "plot.docx"}, r"plot\.docx"),
-        ({"embeddings": "out.npy"}, r"--embeddings=out\.npy: the name must end in \.npz"),
+        ({"model": "", "embeddings": ["out.npz"]}, r"--embeddings=out\.npz: the name must end in \.npy"),
+        ({"embeddings": ["out.npy"]}, "--model and --embeddings together"),
+        ({"replicates": -1}, "--replicates=-1: must be at least 0"),
         ({"model": "nowhere.keras"}, r"no model at nowhere\.keras"),
         ({"cfp_root": "nowhere"}, "nowhere"),
         ({"lfw_root": "nowhere"}, "--lfw_root=nowhere without --lfw_pairs"),
@@ -84,7 +119,7 @@ def test_without_flip(checkpoint, bins, capsys):
 )
 def test_bad_settings(checkpoint, bins, settings, message):
     with pytest.raises(InputError, match=message) as error:
-        main(EvaluateSettings(**{"model": checkpoint, "bin": bins[:1], **settings}))
+        pairs(PairsSettings(**{"model": checkpoint, "bin": bins[:1], **settings}))
     assert "\n" not in str(error.value)
 
 
@@ -92,13 +127,13 @@ def test_bad_settings(checkpoint, bins, settings, message):
 def test_missing_file_is_named(checkpoint, settings):
     # An OSError, which every command prints in one line.
     with pytest.raises(OSError, match="nowhere"):
-        main(EvaluateSettings(model=checkpoint, **settings))
+        pairs(PairsSettings(model=checkpoint, **settings))
 
 
 def test_real_faces_with_a_random_network(real_faces, checkpoint, capsys):
     """Even untrained features tell a face from itself in another crop better than chance."""
     cfp = {"cfp_root": str(real_faces / "cfp"), "cfp_protocols": ["FF"], "cfp_folds": [5]}
-    main(EvaluateSettings(model=checkpoint, **cfp))
+    pairs(PairsSettings(model=checkpoint, **cfp, replicates=0))
     (result,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert (result["set"], result["pairs"], result["same"], result["folds"]) == ("cfp_ff", 700, 350, 10)
     assert result["auc"] > 0.5

@@ -168,6 +168,25 @@ def embed_to_file(
     return Embeddings(file)
 
 
+def stored_views(folder: Path, record: Mapping[str, Any]) -> int:
+    """Tell how many views of each image a folder has embeddings of.
+
+    Args:
+        folder: where `embeddings.npy` may be.
+        record: as for `embed_to_file`.
+
+    Returns:
+        1 or 2; 0 if there are none of this record.
+    """
+    try:
+        of = json.loads((folder / _RECORD).read_text())["of"]
+        views = int(of.pop("shape")[1])
+    except (OSError, ValueError, KeyError, TypeError):
+        # Not there, or not ours: the embeddings are made anew.
+        return 0
+    return views if of == json.loads(json.dumps(record)) else 0
+
+
 def _done(file: Path, wanted: dict[str, Any]) -> int:
     """How many images of this very record are embedded already."""
     try:

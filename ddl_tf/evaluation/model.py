@@ -1,12 +1,13 @@
 """From the path that a user gives to an embedding model."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import tensorflow as tf
 
 from ddl_tf.errors import InputError
-from ddl_tf.models import embedding_model, load_checkpoint
+from ddl_tf.evaluation.external import INPUT_MEAN, INPUT_SCALE, load_onnx_embedding
+from ddl_tf.models import convert_insightface, embedding_model, load_checkpoint
 
 
 class _Served(tf.keras.layers.Layer):
@@ -56,6 +57,21 @@ def find_checkpoint(path: str) -> Path:
     )
 
 
+def model_file(path: str) -> Path:
+    """Find the file or folder that holds a model, by whose content it is told from others.
+
+    Args:
+        path: as for `load_embedding_model`.
+
+    Returns:
+        The file, or the version folder of an exported model.
+
+    Raises:
+        InputError: if there is none.
+    """
+    return Path(path) if is_exported(Path(path)) else find_checkpoint(path)
+
+
 def load_checkpoint_embedding(path: str) -> tf.keras.Model:
     """Load the embedding model of a checkpoint, without its head.
 
@@ -71,11 +87,17 @@ def load_checkpoint_embedding(path: str) -> tf.keras.Model:
     return embedding_model(load_checkpoint(str(find_checkpoint(path))))
 
 
-def load_embedding_model(path: str) -> tf.keras.Model:
-    """Load an embedding model from whatever holds one: a checkpoint, a training run, or an exported model.
+def load_embedding_model(
+    path: str, backbone: Optional[str] = None, mean: float = INPUT_MEAN, scale: float = INPUT_SCALE
+) -> tf.keras.Model:
+    """Load an embedding model from whatever holds one: a checkpoint, a training run, an export, or a network of others.
 
     Args:
-        path: a `.keras` file, the folder of a training run, or the version folder of an exported model.
+        path: a `.keras` file, the folder of a training run, the version folder of an exported model, an ONNX network
+            (`.onnx`), or a PyTorch state dict of InsightFace (`.pth`, `.pt`).
+        backbone: what a state dict is of, such as `iresnet50`; it does not tell itself.
+        mean: an ONNX network's input is (value - mean) / scale.
+        scale: see `mean`.
 
     Returns:
         image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`. That of an exported model
@@ -84,6 +106,15 @@ def load_embedding_model(path: str) -> tf.keras.Model:
     Raises:
         InputError: if there is no model, or it cannot be loaded.
     """
+    suffix = Path(path).suffix.lower()
+    if suffix in (".onnx", ".pth", ".pt") and not Path(path).is_file():
+        raise InputError(f"no model at {path}: there is no such file")
+    if suffix == ".onnx":
+        return load_onnx_embedding(path, mean, scale)
+    if suffix in (".pth", ".pt"):
+        if not backbone:
+            raise InputError(f"{path} is a PyTorch state dict: say what it is of, such as --backbone=iresnet50")
+        return convert_insightface(path, backbone)
     if not is_exported(Path(path)):
         return load_checkpoint_embedding(path)
     try:

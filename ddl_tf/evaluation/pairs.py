@@ -10,6 +10,7 @@ from ddl_tf.errors import InputError
 from ddl_tf.evaluation import roc
 from ddl_tf.evaluation.embed import embed_images
 from ddl_tf.evaluation.k_fold import best_threshold, k_fold_accuracy, k_fold_tar, usable_folds
+from ddl_tf.evaluation.outcome import Outcome
 
 FAR_TARGETS = {"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3, "1e-4": 1e-4}
 
@@ -101,3 +102,24 @@ def evaluate_pairs(model: tf.keras.Model, pair_set: PairSet, flip: bool = True, 
             two different pairs.
     """
     return verify(pair_set, embed_images(model, pair_set.images, pair_set.name, flip, batch_size))
+
+
+def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed: int = 0) -> Outcome:
+    """Evaluate embeddings on a verification set.
+
+    Args:
+        pair_set: the pairs.
+        embeddings: `[images, dim]` of unit norm, in the order of the set's images.
+        replicates: of the bootstrap; 0 for no intervals.
+        seed: of the bootstrap.
+
+    Returns:
+        The result, as `verify` gives it, and the scores `similarity`, `same`, `fold`, `first`,
+        `second`, each `[pairs]`.
+
+    Raises:
+        InputError: as `evaluate_pairs`.
+    """
+    scores = {name: np.asarray(getattr(pair_set, name)) for name in ("same", "fold", "first", "second")}
+    similarity = pair_similarities(pair_set, embeddings)
+    return Outcome(verify(pair_set, embeddings), {"similarity": similarity, **scores})

@@ -1,4 +1,4 @@
-"""Verification results as text."""
+"""Results as text."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ def json_line(result: dict[str, Any]) -> str:
     """Encode a result as one line of JSON.
 
     Args:
-        result: of `evaluate_pairs`.
+        result: of a protocol.
 
     Returns:
         The line, without its end.
@@ -22,8 +22,8 @@ def json_line(result: dict[str, Any]) -> str:
     return json.dumps(result, allow_nan=False)
 
 
-def results_table(results: Sequence[dict[str, Any]]) -> str:
-    """Lay out results for a terminal, in percent; the expectation margin as it is.
+def pairs_table(results: Sequence[dict[str, Any]]) -> str:
+    """Lay out results on pairs for a terminal, in percent; the expectation margin as it is.
 
     "accuracy" is by k-fold cross-validation, "best" at the best threshold for all pairs.
 
@@ -53,3 +53,52 @@ def results_table(results: Sequence[dict[str, Any]]) -> str:
         for row in (header, *rows)
     ]
     return "\n".join(lines)
+
+
+def flat_numbers(result: dict[str, Any]) -> dict[str, Any]:
+    """Name every number of a result, nested ones by the path to them.
+
+    Args:
+        result: of a protocol.
+
+    Returns:
+        name, such as `tar@1e-4` -> number, in the order of the result; without the intervals.
+
+    Example:
+        >>> flat_numbers({"set": "scface", "rank1": {"d1": 0.9}, "intervals": {"rank1@d1": [0.8, 1.0]}})
+        {'rank1@d1': 0.9}
+    """
+    numbers: dict[str, Any] = {}
+    for name, value in result.items():
+        if isinstance(value, dict) and name != "intervals":
+            numbers.update({f"{name}@{inner}": number for inner, number in flat_numbers(value).items()})
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            numbers[name] = value
+    return numbers
+
+
+def _numbers_text(result: dict[str, Any]) -> str:
+    """A line for each number of a result, with its interval."""
+    intervals = result.get("intervals", {})
+    lines = []
+    for name, value in flat_numbers(result).items():
+        text = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+        if name in intervals:
+            text += " [{:.4f}, {:.4f}]".format(*intervals[name])
+        lines.append((name, text))
+    width = max((len(name) for name, _ in lines), default=0)
+    return "\n".join([f"{result['set']}:", *(f"  {name:<{width}}  {text}" for name, text in lines)])
+
+
+def results_text(results: Sequence[dict[str, Any]]) -> str:
+    """Lay out results of any protocols for a terminal: one table of the pairs, a list of numbers for each other set.
+
+    Args:
+        results: at least one.
+
+    Returns:
+        Lines.
+    """
+    pairs = [one for one in results if one.get("protocol", "pairs") == "pairs"]
+    others = [one for one in results if one.get("protocol", "pairs") != "pairs"]
+    return "\n".join(([pairs_table(pairs)] if pairs else []) + [_numbers_text(one) for one in others])

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from ddl_tf.evaluation.reports import json_line, results_table
+from ddl_tf.evaluation.reports import json_line, pairs_table
 
 
 def _result(**changes):
@@ -20,7 +20,7 @@ def _result(**changes):
 
 
 def test_table_is_aligned():
-    header, first, second = results_table([_result(), _result(set="cfp_fp", accuracy=1.0)]).splitlines()
+    header, first, second = pairs_table([_result(), _result(set="cfp_fp", accuracy=1.0)]).splitlines()
     assert header.split()[0] == "set"
     assert len(header) == len(first) == len(second)
     assert "99.62 +- 0.29" in first

@@ -6,6 +6,7 @@ import pytest
 from insightface_state import made_up_images, made_up_tensor, write_pth
 
 from ddl_tf.errors import InputError
+from ddl_tf.evaluation import load_embedding_model
 from ddl_tf.models import convert_insightface, load_checkpoint
 from ddl_tf.prepare import WeightsSettings, weights
 
@@ -27,6 +28,12 @@ def assert_golden(embeddings, backbone):
 def test_embeddings_are_those_of_the_pytorch_network(backbone, tmp_path):
     write_pth(tmp_path / "backbone.pth", made_up_state(backbone))
     assert_golden(convert_insightface(tmp_path / "backbone.pth", backbone)(made_up_images()), backbone)
+
+
+def test_a_state_dict_is_a_model_to_evaluate(tmp_path):
+    write_pth(tmp_path / "backbone.pth", made_up_state("mobilefacenet"))
+    model = load_embedding_model(str(tmp_path / "backbone.pth"), "mobilefacenet")
+    assert_golden(model(made_up_images()), "mobilefacenet")
 
 
 def test_the_command_writes_a_checkpoint(tmp_path, capsys):

@@ -1,0 +1,261 @@
+"""What every evaluating command shares: where embeddings come from, and where results go."""
+
+import csv
+import dataclasses
+import datetime
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+import ddl_tf
+from ddl_tf.data.image_files import fingerprint_images
+from ddl_tf.data.problem_list import ProblemsError
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.embed import UndecodableError, predict_embeddings
+from ddl_tf.evaluation.embedding_file import EMBEDDINGS, embed_to_file, fingerprint, stored_views
+from ddl_tf.evaluation.external import INPUT_MEAN, INPUT_SCALE
+from ddl_tf.evaluation.model import load_embedding_model, model_file
+from ddl_tf.evaluation.outcome import Outcome
+from ddl_tf.evaluation.reports import json_line, results_text
+from ddl_tf.evaluation.stored import IMAGES, read_embeddings, write_outcome
+from ddl_tf.files import write_aside
+from ddl_tf.progress import Progress
+from ddl_tf.settings import setting
+
+# Rows that are checked or added up at a time.
+_BLOCK = 16_384
+
+
+@dataclasses.dataclass
+class EvaluationSettings:
+    """What every evaluating command shares; the settings of a protocol inherit these fields."""
+
+    model: str = setting(
+        "",
+        "A .keras checkpoint, the folder of a training run, or of an exported model's version; an ONNX network "
+        "(.onnx); a PyTorch state dict of InsightFace (.pth, .pt; needs --backbone).",
+    )
+    backbone: Optional[str] = setting(None, "What a PyTorch state dict is of: iresnet18|34|50|100 or mobilefacenet.")
+    input_mean: float = setting(INPUT_MEAN, "An ONNX network's input is (value - input_mean) / input_scale.")
+    input_scale: float = setting(INPUT_SCALE, "See --input_mean.")
+    embeddings: list[str] = setting(
+        [],
+        "Embeddings made elsewhere instead of --model: for each set in order a .npy file, [images, dim] or "
+        "[images, 2, dim] with those of the mirrored images, in the order that --list_images tells.",
+    )
+    batch_size: int = setting(64, "Images a step; with --flip the model gets twice as many rows.")
+    flip: bool = setting(True, "Add the embedding of the mirrored image, as InsightFace does.")
+    replicates: int = setting(1000, "Bootstrap replicates of the 95% intervals; 0 for no intervals.")
+    seed: int = setting(0, "Seed of the bootstrap.")
+    store: Optional[str] = setting(
+        None,
+        "Keep embeddings, scores and results in this folder, a folder a set; embeddings that are there are used.",
+    )
+    output: Optional[str] = setting(None, "Also write the results to this JSON file.")
+    problems: Optional[str] = setting(None, "If a set is refused, list all that is wrong with it in this CSV file.")
+    list_images: Optional[str] = setting(
+        None, "Only write the images of each set, in the order of their embeddings, to SET.csv in this folder."
+    )
+
+
+class Session:
+    """One call of an evaluating command.
+
+    Args:
+        settings: of the command.
+
+    Raises:
+        InputError: if they are incomplete or contradict each other.
+    """
+
+    def __init__(self, settings: EvaluationSettings) -> None:
+        sources = [name for name in ("model", "embeddings", "list_images") if getattr(settings, name)]
+        if not sources:
+            raise InputError("--model is missing, or --embeddings, or --list_images; see --help")
+        if len(sources) > 1:
+            raise InputError(f"--{' and --'.join(sources)} together: give one of them")
+        if settings.batch_size < 1:
+            raise InputError(f"--batch_size={settings.batch_size}: must be at least 1")
+        if settings.replicates < 0:
+            raise InputError(f"--replicates={settings.replicates}: must be at least 0")
+        for path in settings.embeddings:
+            if Path(path).suffix != ".npy":
+                raise InputError(f"--embeddings={path}: the name must end in .npy")
+        self._settings = settings
+        self._given = list(settings.embeddings)
+        self._model: Optional[tf.keras.Model] = None
+        self._sources: dict[str, dict[str, Any]] = {}
+        self._results: list[dict[str, Any]] = []
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether the images are read; with --embeddings only their names count."""
+        return bool(self._settings.model)
+
+    @property
+    def lists_only(self) -> bool:
+        """Whether the images are to be listed and nothing else."""
+        return bool(self._settings.list_images)
+
+    @contextmanager
+    def listing_problems(self) -> Iterator[None]:
+        """List what is wrong with a set in the file of --problems when the block refuses it."""
+        try:
+            yield
+        except ProblemsError as error:
+            if not self._settings.problems:
+                raise InputError(f"{error} (--problems=FILE.csv lists all)") from None
+            with write_aside(Path(self._settings.problems)) as aside, aside.open("w", newline="") as out:
+                table = csv.writer(out)
+                table.writerow(["kind", "source", "reason"])
+                table.writerows([one.kind, one.source, one.reason] for one in error.problems)
+            raise InputError(f"{error} (all are listed in {self._settings.problems})") from None
+
+    def load_model(self) -> tf.keras.Model:
+        """Give the model, loaded at the first call."""
+        if self._model is None:
+            chosen = self._settings
+            self._model = load_embedding_model(chosen.model, chosen.backbone, chosen.input_mean, chosen.input_scale)
+        return self._model
+
+    def views(
+        self,
+        name: str,
+        images: Sequence[bytes],
+        keys: Optional[Sequence[str]] = None,
+        columns: Optional[pd.DataFrame] = None,
+    ) -> np.ndarray:
+        """Give the embeddings of a set: from --embeddings, from what --store keeps, or from the model.
+
+        Args:
+            name: of the set.
+            images: its encoded images.
+            keys: `[images]` what each is called; their numbers if None.
+            columns: one row for each image, further columns to store with them.
+
+        Returns:
+            `[images, views, dim]`, as the model gives them; two views with --flip, if there are two.
+
+        Raises:
+            InputError: if an image cannot be decoded, an embedding is not finite, or the given embeddings do not fit.
+        """
+        keys = keys if keys is not None else [str(number) for number in range(len(images))]
+        table = pd.DataFrame({"key": keys})
+        if columns is not None:
+            table = pd.concat([table, columns.reset_index(drop=True)], axis=1)
+        if self._settings.list_images:
+            _write_table(Path(self._settings.list_images) / f"{name}.csv", table)
+            return np.zeros([len(images), 1, 1], np.float32)
+        try:
+            views = (
+                self._given_views(name, len(images)) if self._settings.embeddings else self._model_views(name, images)
+            )
+        except UndecodableError as error:
+            raise InputError(f"{name}: {keys[error.position]}: {error}; replace it or remove it") from None
+        if self._settings.store:
+            _write_table(Path(self._settings.store) / name / IMAGES, table)
+        return views if self._settings.flip else views[:, :1]
+
+    def unit(self, name: str, images: Sequence[bytes], **described: Any) -> np.ndarray:
+        """Give the embeddings of a set, the views added up and scaled to unit norm.
+
+        Args:
+            name: of the set.
+            images: its encoded images.
+            **described: as for `views`.
+
+        Returns:
+            `[images, dim]` float32; an all-zero embedding stays zero.
+        """
+        views = self.views(name, images, **described)
+        rows = np.empty([len(views), views.shape[2]], np.float32)
+        for start in range(0, len(views), _BLOCK):
+            # In float64: the squares of large embeddings overflow.
+            total = views[start : start + _BLOCK].sum(axis=1, dtype=np.float64)
+            norms = np.linalg.norm(total, axis=1, keepdims=True)
+            rows[start : start + _BLOCK] = total / np.where(norms > 0, norms, 1)
+        return rows
+
+    def _given_views(self, name: str, count: int) -> np.ndarray:
+        path = self._given.pop(0) if self._given else None
+        if path is None:
+            raise InputError(f"--embeddings: none left for the set {name}; give a .npy file for each set, in order")
+        views = read_embeddings(path)
+        if len(views) != count:
+            raise InputError(f"{path}: {len(views):,} embeddings, but {name} has {count:,} images; see --list_images")
+        for start in range(0, count, _BLOCK):
+            finite = np.isfinite(views[start : start + _BLOCK]).all(axis=(1, 2))
+            if not finite.all():
+                raise InputError(f"{path}: the embedding of image {start + int(np.argmin(finite))} is not finite")
+        self._sources[name] = {"embeddings": str(Path(path).resolve()), "sha256": fingerprint(Path(path))}
+        return views
+
+    def _model_views(self, name: str, images: Sequence[bytes]) -> np.ndarray:
+        model, flip = self.load_model(), self._settings.flip
+        file = model_file(self._settings.model)
+        source = {"model": str(file.resolve()), "sha256": fingerprint(file)}
+        self._sources[name] = source
+        if not self._settings.store:
+            with Progress(name, len(images)) as progress:
+                views = predict_embeddings(model, images, flip, self._settings.batch_size, progress)
+            finite = np.isfinite(views).all(axis=(1, 2))
+            if not finite.all():
+                raise InputError(
+                    f"{name}: the model's embedding of image {np.argmin(finite)} is not finite "
+                    f"({np.sum(~finite)} of {len(images)} are not); use a checkpoint from before training diverged"
+                )
+            return views
+        folder = Path(self._settings.store) / name
+        preprocessing = [self._settings.backbone, self._settings.input_mean, self._settings.input_scale]
+        record = {"model": source["sha256"], "preprocessing": preprocessing, "images": fingerprint_images(images)}
+        # Without --flip the first of two stored views is what is needed.
+        flip = flip or stored_views(folder, record) == 2
+        embed_to_file(model, images, flip, folder, record, self._settings.batch_size, name)
+        return read_embeddings(str(folder / EMBEDDINGS))
+
+    def add(self, outcome: Outcome) -> None:
+        """Take the outcome of a set, and store it with --store.
+
+        Args:
+            outcome: of a protocol.
+        """
+        self._results.append(outcome.result)
+        if self._settings.store:
+            name = outcome.result["set"]
+            provenance = {
+                **self._sources.get(name, {}),
+                "flip": self._settings.flip,
+                "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+                "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+                "versions": {"ddl_tf": ddl_tf.__version__, "tensorflow": tf.__version__, "numpy": np.__version__},
+            }
+            write_outcome(Path(self._settings.store) / name, outcome, provenance)
+
+    def close(self) -> None:
+        """Write and print the results: a table on stderr, a line of JSON for each set on stdout.
+
+        Raises:
+            InputError: if embeddings were given that no set has used.
+        """
+        if self._given:
+            raise InputError(f"--embeddings={self._given[0]}: there is no set left that it could be of")
+        if self._settings.output:
+            report = {"model": self._settings.model, "flip": self._settings.flip, "sets": self._results}
+            with write_aside(Path(self._settings.output)) as aside:
+                aside.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        if self._results:
+            print(results_text(self._results), file=sys.stderr)
+            print(*map(json_line, self._results), sep="\n")
+
+
+def _write_table(file: Path, table: pd.DataFrame) -> None:
+    with write_aside(file) as aside:
+        table.to_csv(aside, index=False)

@@ -1,0 +1,145 @@
+"""Evaluations on disk: of each set the embeddings, the scores and the result, for reports and paired tests.
+
+A stored evaluation is the folder of one model, with a folder for each set:
+
+- `embeddings.npy`: `[images, views, dim]` float32, as the model gives them (views: the image, and its mirror image);
+- `images.csv`: a row for each image with `key`, where known `person`, and further columns;
+- `scores.npz`: see `ddl_tf.evaluation.outcome`;
+- `result.json`: `result`, and `provenance`: what it was made of and with.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import pandas as pd
+
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.embedding_file import EMBEDDINGS
+from ddl_tf.evaluation.outcome import Outcome
+from ddl_tf.files import write_aside
+
+RESULT, SCORES, IMAGES = "result.json", "scores.npz", "images.csv"
+
+
+def write_outcome(folder: Path, outcome: Outcome, provenance: dict[str, Any]) -> None:
+    """Store the outcome of a set.
+
+    Args:
+        folder: of the set.
+        outcome: of its protocol.
+        provenance: what the result was made of and with, as JSON takes it.
+    """
+    with write_aside(folder / SCORES) as aside:
+        np.savez(aside, **outcome.scores)
+    # Last: its being there says that the rest is.
+    with write_aside(folder / RESULT) as aside:
+        content = {"result": outcome.result, "provenance": provenance}
+        aside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+class StoredEvaluation:
+    """The stored evaluation of one model.
+
+    Args:
+        path: its folder.
+
+    Attributes:
+        path: the folder.
+        sets: the names of the sets that have a result, sorted.
+
+    Raises:
+        InputError: if there is no result in it.
+
+    Example:
+        >>> evaluation = StoredEvaluation("evaluations/ddl")  # doctest: +SKIP
+        >>> evaluation.result("lfw")["auc"]  # doctest: +SKIP
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        self.sets = sorted(file.parent.name for file in self.path.glob(f"*/{RESULT}"))
+        if not self.sets:
+            raise InputError(
+                f"{path}: no stored evaluation there; make one with `python -m ddl_tf.evaluate ... --store={path}`"
+            )
+
+    def _file(self, name: str, file: str) -> Path:
+        if name not in self.sets:
+            raise InputError(f"{self.path}: has no set {name!r}, but {', '.join(self.sets)}")
+        return self.path / name / file
+
+    def _content(self, name: str) -> dict[str, Any]:
+        file = self._file(name, RESULT)
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            return {key: dict(content[key]) for key in ("result", "provenance")}
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{file}: no stored result ({error!r}); evaluate the set again") from None
+
+    def result(self, name: str) -> dict[str, Any]:
+        """Read the result of a set."""
+        return self._content(name)["result"]
+
+    def provenance(self, name: str) -> dict[str, Any]:
+        """Read what the result of a set was made of and with."""
+        return self._content(name)["provenance"]
+
+    def scores(self, name: str) -> dict[str, np.ndarray]:
+        """Read the scores of a set, by name; see `ddl_tf.evaluation.outcome`."""
+        file = self._file(name, SCORES)
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                return {key: stored[key] for key in stored.files}
+        except (OSError, ValueError) as error:
+            raise InputError(f"{file}: the scores cannot be read ({error}); evaluate the set again") from None
+
+    def embeddings(self, name: str) -> Optional[np.ndarray]:
+        """Map the embeddings of a set.
+
+        Args:
+            name: of the set.
+
+        Returns:
+            `[images, views, dim]` float32, in a memory map: those kept here, or those that were given by a file which
+            is still there; None if there are neither.
+
+        Raises:
+            InputError: if the file is damaged.
+        """
+        given = Path(self.provenance(name).get("embeddings", ""))
+        for file in (self._file(name, EMBEDDINGS), given):
+            if file.is_file():
+                return read_embeddings(str(file))
+        return None
+
+    def images(self, name: str) -> pd.DataFrame:
+        """Read the table of the images of a set: `key` and further columns."""
+        return pd.read_csv(self._file(name, IMAGES), dtype={"key": str, "person": str})
+
+
+def read_embeddings(path: str) -> np.ndarray:
+    """Map the embeddings in a `.npy` file, however they were made.
+
+    Args:
+        path: the file: floats `[images, dim]`, or `[images, views, dim]` with the embedding of the mirror image as
+            the second view.
+
+    Returns:
+        `[images, views, dim]`, in a memory map.
+
+    Raises:
+        InputError: if there is no such file, or it holds something else.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no embeddings to read ({error}); give a .npy file of numbers") from None
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.ndim not in (2, 3):
+        what = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else "an archive"
+        raise InputError(f"{path}: holds {what}, where floats [images, dim] or [images, views, dim] are expected")
+    views = array if array.ndim == 3 else array[:, np.newaxis]
+    if views.shape[1] not in (1, 2):
+        raise InputError(f"{path}: {views.shape[1]} views of an image, where 1 or 2 (image, mirror image) are expected")
+    return views

@@ -1,0 +1,173 @@
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ddl_tf.data.image_files import image_files
+from ddl_tf.data.problem_list import ProblemList
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation import embedding_file
+from ddl_tf.evaluation.outcome import Outcome
+from ddl_tf.evaluation.session import EvaluationSettings, Session
+from ddl_tf.evaluation.stored import StoredEvaluation
+from ddl_tf.models import build_recognizer
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    tf.keras.utils.set_random_seed(0)
+    path = str(tmp_path_factory.mktemp("run") / "tiny.keras")
+    build_recognizer("plain_small", 10, embedding_size=16, input_shape=(16, 16, 3)).save(path)
+    return path
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Ten images of noise in files."""
+    random = np.random.RandomState(0)
+    paths = [tmp_path / f"{number}.png" for number in range(10)]
+    for path in paths:
+        path.write_bytes(tf.io.encode_png(random.randint(0, 256, [16, 16, 3]).astype(np.uint8)).numpy())
+    return paths
+
+
+def _count_predicted(monkeypatch):
+    predicted = []
+    predict = embedding_file.predict_embeddings
+
+    def told(model, images, *rest):
+        predicted.append(len(images))
+        return predict(model, images, *rest)
+
+    monkeypatch.setattr(embedding_file, "predict_embeddings", told)
+    return predicted
+
+
+def test_stored_embeddings_are_taken_up(checkpoint, files, tmp_path, monkeypatch):
+    predicted = _count_predicted(monkeypatch)
+    settings = EvaluationSettings(model=checkpoint, store=str(tmp_path / "kept"))
+    images = image_files(files)
+    without = Session(EvaluationSettings(model=checkpoint)).views("a", images)
+    first = Session(settings).views("a", images)
+    assert first.shape == (10, 2, 16)
+    np.testing.assert_allclose(first, without, rtol=1e-5)
+    assert predicted == [10]
+    again = Session(settings).views("a", images)
+    np.testing.assert_array_equal(again, first)
+    # One view of two is there, too.
+    one = Session(EvaluationSettings(model=checkpoint, store=str(tmp_path / "kept"), flip=False)).views("a", images)
+    np.testing.assert_array_equal(one, first[:, :1])
+    assert predicted == [10]
+    # Other images of the same names are embedded anew.
+    files[3].write_bytes(files[4].read_bytes())
+    changed = Session(settings).views("a", image_files(files))
+    assert predicted == [10, 10]
+    np.testing.assert_allclose(changed[3], changed[4], rtol=1e-5)
+
+
+def test_unit_is_the_normalised_sum_of_the_views(tmp_path):
+    views = np.random.RandomState(0).normal(size=[7, 2, 5]).astype(np.float32)
+    views[2] = 0
+    np.save(tmp_path / "e.npy", views)
+    images = [b""] * 7
+    given = EvaluationSettings(embeddings=[str(tmp_path / "e.npy")])
+    unit = Session(given).unit("a", images)
+    for row, (image, mirrored) in zip(unit, views):
+        total = image + mirrored
+        np.testing.assert_allclose(row, total / (np.linalg.norm(total) or 1), atol=1e-6)
+    alone = Session(EvaluationSettings(embeddings=given.embeddings, flip=False)).unit("a", images)
+    np.testing.assert_allclose(alone[0], views[0, 0] / np.linalg.norm(views[0, 0]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "array, message",
+    [
+        (np.zeros([6, 4], np.float32), "6 embeddings, but a has 7 images"),
+        (np.zeros([7, 3, 4], np.float32), "3 views of an image"),
+        (np.zeros([7, 4], np.int64), r"int64 \[7, 4\]"),
+        (np.full([7, 4], np.nan), "embedding of image 0 is not finite"),
+    ],
+)
+def test_embeddings_that_do_not_fit(tmp_path, array, message):
+    np.save(tmp_path / "e.npy", array)
+    with pytest.raises(InputError, match=message):
+        Session(EvaluationSettings(embeddings=[str(tmp_path / "e.npy")])).views("a", [b""] * 7)
+
+
+def test_undecodable_image_is_named(checkpoint, files, tmp_path):
+    files[4].write_bytes(b"no image")
+    for settings in ({}, {"store": str(tmp_path / "kept")}):
+        session = Session(EvaluationSettings(model=checkpoint, **settings))
+        with pytest.raises(InputError, match=r"a: 4\.png: image 4 \(8 bytes\) cannot be decoded"):
+            session.views("a", image_files(files), keys=[path.name for path in files])
+
+
+def test_problems_are_listed(tmp_path):
+    def refuse(session):
+        found = ProblemList("scface")
+        for number in range(5):
+            found.add("missing image", f"{number}.jpg", "named by the list")
+        found.add("duplicate line", "list.txt, line 7", "as line 2")
+        with session.listing_problems():
+            found.refuse("complete the folder")
+
+    with pytest.raises(
+        InputError, match=r"5 missing image, 1 duplicate line .*complete the folder \(--problems="
+    ) as error:
+        refuse(Session(EvaluationSettings(model="m.keras")))
+    assert "\n" not in str(error.value)
+    listed = tmp_path / "problems.csv"
+    with pytest.raises(InputError, match="all are listed in"):
+        refuse(Session(EvaluationSettings(model="m.keras", problems=str(listed))))
+    lines = listed.read_text().splitlines()
+    assert lines[0] == "kind,source,reason"
+    assert len(lines) == 7
+    assert lines[6] == 'duplicate line,"list.txt, line 7",as line 2'
+
+
+def test_results_are_printed_and_kept(tmp_path, capsys):
+    np.save(tmp_path / "e.npy", np.eye(3, dtype=np.float32))
+    given = {
+        "embeddings": [str(tmp_path / "e.npy")],
+        "store": str(tmp_path / "kept"),
+        "output": str(tmp_path / "o.json"),
+    }
+    session = Session(EvaluationSettings(**given))
+    session.unit("scface", [b""] * 3, keys=["a", "b", "c"])
+    result = {
+        "set": "scface",
+        "protocol": "identification",
+        "rank1": {"d1": 0.5},
+        "intervals": {"rank1@d1": [0.25, 1.0]},
+    }
+    session.add(Outcome(result, {"rank": np.array([1, 3])}))
+    session.close()
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == result
+    assert "rank1@d1  0.5000 [0.2500, 1.0000]" in printed.err
+    assert json.loads((tmp_path / "o.json").read_text())["sets"] == [result]
+    stored = StoredEvaluation(str(tmp_path / "kept"))
+    assert stored.result("scface") == result
+    np.testing.assert_array_equal(stored.scores("scface")["rank"], [1, 3])
+    assert list(stored.images("scface")["key"]) == ["a", "b", "c"]
+    # The embeddings are the user's file, not copied.
+    np.testing.assert_array_equal(stored.embeddings("scface")[:, 0], np.eye(3))
+    assert stored.provenance("scface")["embeddings"] == str(tmp_path / "e.npy")
+    with pytest.raises(InputError, match="has no set 'lfw', but scface"):
+        stored.result("lfw")
+
+
+def test_no_stored_evaluation(tmp_path):
+    with pytest.raises(InputError, match="no stored evaluation there"):
+        StoredEvaluation(str(tmp_path))
+
+
+def test_damaged_result(tmp_path):
+    (tmp_path / "lfw").mkdir()
+    (tmp_path / "lfw" / "result.json").write_text("{}")
+    with pytest.raises(InputError, match="no stored result"):
+        StoredEvaluation(str(tmp_path)).result("lfw")
+    (tmp_path / "lfw" / "scores.npz").write_bytes(b"PK")
+    with pytest.raises(InputError, match="the scores cannot be read"):
+        StoredEvaluation(str(tmp_path)).scores("lfw")

@@ -12,6 +12,7 @@ from ddl_tf.data.problem_list import ProblemList
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.identification import search_gallery
 
+MISSING = ("refuse", "count")
 # In place of the position of an image.
 NO_IMAGE = -1
 
@@ -47,15 +48,17 @@ class ImageList:
     Args:
         problems: takes the missing images, unless they are to be counted.
         missing: what to do about missing images: "refuse" or "count".
+        check: whether an image must be there; without, every one that is named counts as being there, as for
+            embeddings that were made elsewhere.
 
     Raises:
         InputError: if `missing` is another word.
     """
 
-    def __init__(self, problems: ProblemList, missing: str) -> None:
-        if missing not in ("refuse", "count"):
-            raise InputError(f"missing={missing!r}: refuse or count missing images")
-        self._problems, self._refuse = problems, missing == "refuse"
+    def __init__(self, problems: ProblemList, missing: str, check: bool) -> None:
+        if missing not in MISSING:
+            raise InputError(f"missing={missing!r}: use one of {', '.join(MISSING)}")
+        self._problems, self._refuse, self._check = problems, missing == "refuse", check
         self._paths: list[Path] = []
         self.keys: list[str] = []
 
@@ -69,11 +72,11 @@ class ImageList:
         Returns:
             Its position, or `NO_IMAGE`.
         """
-        if path is None:
+        if path is None and self._check:
             if self._refuse:
                 self._problems.add("missing image", key, "the protocol names it")
             return NO_IMAGE
-        self._paths.append(path)
+        self._paths.append(path if path is not None else Path(key))
         self.keys.append(key)
         return len(self._paths) - 1
 

@@ -22,6 +22,7 @@ def read_scface(
     gallery_subjects: Optional[Sequence[int]] = None,
     mugshots: str = "cropped",
     missing: str = "refuse",
+    check_images: bool = True,
 ) -> GallerySet:
     """Read SCface for identification.
 
@@ -34,6 +35,8 @@ def read_scface(
         mugshots: "cropped" or "original": which of the official folders of mugshots to take.
         missing: what to do about missing images: "refuse" the set, or "count" the probe, or all probes of a subject
             without a mugshot, as never found.
+        check_images: whether the images must be there; without, nothing is looked for in `root`, and what is missing
+            cannot be known.
 
     Returns:
         The set, named `scface`, with the conditions "d1" (4.20 m), "d2" (2.60 m) and "d3" (1.00 m).
@@ -54,10 +57,10 @@ def read_scface(
     check_choice(subjects, cameras)
     check_choice(enrolled, cameras)
     problems = ProblemList(f"scface in {root}")
-    images = ImageList(problems, missing)
+    images = ImageList(problems, missing, check_images)
     for subject in sorted(set(subjects) - set(enrolled)):
         problems.add("probe without mate", f"subject {subject}", "it is not in the gallery")
-    paths = find_views(root, mugshots)
+    paths = find_views(root, mugshots) if check_images else {}
     gallery = [images.add(mugshot(subject).key, paths.get(mugshot(subject))) for subject in enrolled]
     probes = [View(*view) for view in _product(subjects, cameras)]
     positions = [images.add(view.key, paths.get(view)) for view in probes]
@@ -84,17 +87,17 @@ def evaluate_scface(scface: GallerySet, embeddings: np.ndarray, replicates: int 
     Args:
         scface: the set, of `read_scface`.
         embeddings: `[images, dim]` of unit norm, in the order of the set's images.
-        replicates: how many times to resample the subjects for the intervals.
-        seed: of the resampling.
+        replicates: of the bootstrap over subjects that gives the intervals; 0 gives none.
+        seed: of the bootstrap.
 
     Returns:
         The result: `subjects`, `gallery`, `probes` (of each distance), `missing_probes`, `missing_gallery`; `rank1`,
         `rank5` and `rank10`, each with `d1`, `d2`, `d3` and `average`, the mean of the three as in the papers;
-        `intervals` of these, such as `rank1.d1`. A tie counts against the probe. The scores: `rank`, `condition`, and
+        `intervals` of these, such as `rank1@d1`. A tie counts against the probe. The scores: `rank`, `condition`, and
         `person` `[probes]`.
 
     Raises:
-        InputError: if there is not one embedding for each image, one is not finite, or there are fewer than 40
+        InputError: if there is not one embedding for each image, one is not finite, or there are between 1 and 39
             replicates.
     """
     rank = find_mates(scface, embeddings).rank
@@ -107,16 +110,21 @@ def evaluate_scface(scface: GallerySet, embeddings: np.ndarray, replicates: int 
         "probes": int(np.sum(scface.condition == names[0])),
         **count_missing(scface),
     }
-    intervals = {}
     for k in RANKS:
         rates = {name: float(rank_rates(rank[scface.condition == name], [k])[0]) for name in names}
         result[f"rank{k}"] = {**rates, "average": float(np.mean(list(rates.values())))}
-        found = (rank > 0) & (rank <= k)
-        for name in rates:
-            own = scface.condition == name
-            intervals[f"rank{k}.{name}"] = bootstrap_rates(found[own], replicates, seed, scface.probe_people[own])
-        # Every distance has as many probes as another, so that the mean of all probes is that of the three means.
-        intervals[f"rank{k}.average"] = bootstrap_rates(found, replicates, seed, scface.probe_people)
-    result["intervals"] = intervals
+    if replicates:
+        result["intervals"] = _intervals(scface, rank, replicates, seed)
     scores = {"rank": rank, "condition": scface.condition, "person": scface.probe_people}
     return Outcome(result, scores)
+
+
+def _intervals(scface: GallerySet, rank: np.ndarray, replicates: int, seed: int) -> dict[str, list[float]]:
+    # Every distance has as many probes as another, so that the mean of all probes is that of the three means.
+    chosen = {f"d{distance}": scface.condition == f"d{distance}" for distance in DISTANCES}
+    chosen["average"] = np.ones(len(rank), bool)
+    return {
+        f"rank{k}@{name}": bootstrap_rates(((rank > 0) & (rank <= k))[own], replicates, seed, scface.probe_people[own])
+        for k in RANKS
+        for name, own in chosen.items()
+    }

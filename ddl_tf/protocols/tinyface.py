@@ -25,7 +25,9 @@ _DISTRACTORS = "Gallery_Distractor"
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
-def read_tinyface(root: str, images: Optional[str] = None, missing: str = "refuse") -> GallerySet:
+def read_tinyface(
+    root: str, images: Optional[str] = None, missing: str = "refuse", check_images: bool = True
+) -> GallerySet:
     """Read TinyFace's identification protocol.
 
     Images are found by their names without the ending, as aligned ones are often PNG.
@@ -37,6 +39,8 @@ def read_tinyface(root: str, images: Optional[str] = None, missing: str = "refus
             the official ones, beside the lists.
         missing: what to do about missing images: "refuse" the set, or "count" them: such a probe is never found, such
             a mate never finds anyone, and such a distractor (known by its image beside the lists) misleads nobody.
+        check_images: whether the images must be there; without, only the folder of distractors must be, because no list
+            tells their names, and what is missing cannot be known.
 
     Returns:
         The set, named `tinyface`; people are the official numbers, -100 for distractors.
@@ -49,13 +53,13 @@ def read_tinyface(root: str, images: Optional[str] = None, missing: str = "refus
         Cheng, Zhu and Gong, "Low-Resolution Face Recognition", ACCV 2018, https://qmul-tinyface.github.io
     """
     lists = _find_lists(root)
-    folders = (*_FOLDERS.values(), _DISTRACTORS)
     pictures = Path(images) if images is not None else lists
-    for folder in folders:
+    folders = (*_FOLDERS.values(), _DISTRACTORS)
+    for folder in folders if check_images else (_DISTRACTORS,):
         if not (pictures / folder).is_dir():
             raise InputError(f"{pictures}: there is no folder {folder}; give one with {', '.join(folders)}")
     problems = ProblemList(f"tinyface in {pictures}")
-    image_list = ImageList(problems, missing)
+    image_list = ImageList(problems, missing, check_images)
     positions, people = {}, {}
     for kind, file in _LISTS.items():
         names, people[kind] = _read_list(lists / file, kind, problems)
@@ -140,8 +144,8 @@ def evaluate_tinyface(tinyface: GallerySet, embeddings: np.ndarray, replicates: 
     Args:
         tinyface: the set, of `read_tinyface`.
         embeddings: `[images, dim]` of unit norm, in the order of the set's images.
-        replicates: how many times to resample the people for the intervals.
-        seed: of the resampling.
+        replicates: of the bootstrap over people that gives the intervals; 0 gives none.
+        seed: of the bootstrap.
 
     Returns:
         The result: `people`, `gallery` (without distractors), `distractors`, `probes`, whether these are
@@ -150,7 +154,7 @@ def evaluate_tinyface(tinyface: GallerySet, embeddings: np.ndarray, replicates: 
         of `average_precisions`. The scores: `rank`, `condition`, `average_precision`, and `person` `[probes]`.
 
     Raises:
-        InputError: if there is not one embedding for each image, one is not finite, or there are fewer than 40
+        InputError: if there is not one embedding for each image, one is not finite, or there are between 1 and 39
             replicates.
     """
     found = find_mates(tinyface, embeddings)
@@ -164,8 +168,6 @@ def evaluate_tinyface(tinyface: GallerySet, embeddings: np.ndarray, replicates: 
     missing = count_missing(tinyface)
     missing["missing_distractors"] = int(np.sum(tinyface.gallery[is_distractor] == NO_IMAGE))
     missing["missing_gallery"] -= missing["missing_distractors"]
-    values = {f"rank{k}": (found.rank > 0) & (found.rank <= k) for k in RANKS}
-    values["map"] = precision
     people = tinyface.probe_people
     rates = {f"rank{k}": float(rate) for k, rate in zip(RANKS, rank_rates(found.rank, RANKS))}
     result: dict[str, Any] = {
@@ -177,8 +179,12 @@ def evaluate_tinyface(tinyface: GallerySet, embeddings: np.ndarray, replicates: 
         **missing,
         **rates,
         "map": float(precision.mean()),
-        "intervals": {name: bootstrap_rates(one, replicates, seed, people) for name, one in values.items()},
     }
+    if replicates:
+        values = {f"rank{k}": (found.rank > 0) & (found.rank <= k) for k in RANKS}
+        values["map"] = precision
+        intervals = {name: bootstrap_rates(one, replicates, seed, people) for name, one in values.items()}
+        result["intervals"] = intervals
     scores = {
         "rank": found.rank,
         "condition": tinyface.condition,

@@ -95,12 +95,14 @@ def test_rates_against_naive_ones(root, gallery_subjects):
         naive = [np.mean([rank <= k for rank, key in zip(expected, keys) if key[-1] == d]) for d in "123"]
         assert result[f"rank{k}"] == pytest.approx(dict(zip(("d1", "d2", "d3"), naive), average=np.mean(naive)))
     assert result["rank1"]["d1"] < result["rank1"]["d2"] < result["rank1"]["d3"]
-    assert set(result["intervals"]) == {f"rank{k}.{d}" for k in (1, 5, 10) for d in ("d1", "d2", "d3", "average")}
+    assert set(result["intervals"]) == {f"rank{k}@{d}" for k in (1, 5, 10) for d in ("d1", "d2", "d3", "average")}
     found, far = expected == 1, scores["condition"] == "d1"
     people = scores["person"]
-    assert result["intervals"]["rank1.d1"] == bootstrap_rates(found[far], 200, 4, people[far])
-    low, high = result["intervals"]["rank1.average"]
+    assert result["intervals"]["rank1@d1"] == bootstrap_rates(found[far], 200, 4, people[far])
+    low, high = result["intervals"]["rank1@average"]
     assert low < result["rank1"]["average"] < high
+    without = evaluate_scface(scface, embeddings, replicates=0).result
+    assert without == {name: value for name, value in result.items() if name != "intervals"}
 
 
 def test_missing_images(root, tmp_path):
@@ -124,13 +126,21 @@ def test_missing_images(root, tmp_path):
     assert np.all(scores["rank"][scores["person"] == 2] == 0)
 
 
+def test_embeddings_made_elsewhere(root):
+    """The images need not be there, and are in the same order."""
+    here, elsewhere = read_scface(str(root), [3, 1]), read_scface("nowhere", [3, 1], check_images=False)
+    for name in ("keys", "gallery", "gallery_people", "probes", "probe_people", "condition"):
+        assert np.array_equal(getattr(here, name), getattr(elsewhere, name))
+    assert len(elsewhere.images) == 32
+
+
 def test_unusable_input(root):
     for arguments, message in (
         ({"subjects": []}, "no subject of SCface is chosen"),
         ({"subjects": [131]}, "SCface has no subject 131"),
         ({"subjects": [1, 1]}, "subject 1 of SCface is given twice"),
         ({"subjects": [1], "cameras": [0]}, "SCface has no camera 0"),
-        ({"subjects": [1], "missing": "skip"}, "missing='skip': refuse or count missing images"),
+        ({"subjects": [1], "missing": "skip"}, "missing='skip': use one of refuse, count"),
         ({"subjects": [1, 2], "gallery_subjects": [1]}, r"1 probe without mate \(subject 2: it is not in the gallery"),
         ({"subjects": [1], "mugshots": "original"}, "there is mugshot_frontal_cropped_all, not mugshot_frontal_orig"),
     ):

@@ -87,6 +87,8 @@ def test_the_result(made):
     assert result["map"] == np.mean(scores["average_precision"])
     assert result["intervals"]["rank5"] == bootstrap_rates(scores["rank"] <= 5, 100, 3, scores["person"])
     assert result["intervals"]["map"] == bootstrap_rates(scores["average_precision"], 100, 3, scores["person"])
+    without = evaluate_tinyface(tinyface, embed(tinyface), replicates=0).result
+    assert without == {name: value for name, value in result.items() if name != "intervals"}
     assert set(result["intervals"]) == {"rank1", "rank5", "rank10", "rank20", "rank50", "map"}
 
 
@@ -133,6 +135,19 @@ def test_missing_images(root, tmp_path):
     # One mate of two is found at once, the other never.
     expected = np.where(lost, 0, np.where(scores["person"] == 1, 0.5, 1))
     assert scores["average_precision"].tolist() == expected.tolist()
+
+
+def test_embeddings_made_elsewhere(root):
+    """Only the distractors' names must be there."""
+    here = read_tinyface(str(root))
+    for folder in ("Probe", "Gallery_Match"):
+        shutil.rmtree(root / "Testing_Set" / folder)
+    elsewhere = read_tinyface(str(root), check_images=False)
+    for name in ("keys", "gallery", "gallery_people", "probes", "probe_people", "condition"):
+        assert np.array_equal(getattr(here, name), getattr(elsewhere, name))
+    shutil.rmtree(root / "Testing_Set/Gallery_Distractor")
+    with pytest.raises(InputError, match="there is no folder Gallery_Distractor"):
+        read_tinyface(str(root), check_images=False)
 
 
 def test_problems_of_the_images(root):

@@ -8,7 +8,7 @@ Each prints one JSON object per set on the last lines of its output. A table and
 from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Optional
 
@@ -17,14 +17,16 @@ import numpy as np
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.ijb import evaluate_ijb
 from ddl_tf.evaluation.image_columns import image_columns, read_columns
+from ddl_tf.evaluation.megaface_settings import MegaFaceSettings, face_images, megaface_outcome
 from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.evaluation.pairs import evaluate_pair_set
 from ddl_tf.evaluation.plots import Similarities, check_format, verification_figure
 from ddl_tf.evaluation.rfw import summarise_rfw
-from ddl_tf.evaluation.session import EvaluationSettings, Session
+from ddl_tf.evaluation.session import SOURCES, EvaluationSettings, Session
 from ddl_tf.evaluation.sets import VerificationSets, load_sets
 from ddl_tf.files import write_aside
 from ddl_tf.protocols.ijb import MISSING, read_ijb
+from ddl_tf.protocols.megaface import FaceImages
 from ddl_tf.protocols.rfw import RACES, rfw_name
 from ddl_tf.settings import setting
 
@@ -108,9 +110,32 @@ def ijb(settings: IJBSettings) -> None:
     session.close()
 
 
+@dataclasses.dataclass
+class MegaFaceFlags(MegaFaceSettings, EvaluationSettings):
+    """Flags of `megaface`."""
+
+
+def megaface(settings: MegaFaceFlags) -> None:
+    """MegaFace with FaceScrub's probes: rank-1 and TAR among up to a million distractors."""
+    session = Session(settings, sources=("features", *SOURCES))
+
+    def embed(faces: FaceImages) -> Iterator[np.ndarray]:
+        return session.unit_blocks(faces.name, faces.images, keys=faces.keys)
+
+    with session.listing_problems():
+        if session.lists_only:
+            for faces in face_images(settings, check_images=False):
+                session.views(faces.name, faces.images, keys=faces.keys)
+        else:
+            check_images = session.needs_images or settings.missing == "count"
+            session.add(megaface_outcome(settings, embed, check_images, settings.replicates, settings.seed))
+    session.close()
+
+
 COMMANDS: dict[str, tuple[Callable[[Any], None], type]] = {
     "pairs": (pairs, PairsSettings),
     "ijb": (ijb, IJBSettings),
+    "megaface": (megaface, MegaFaceFlags),
 }
 
 if __name__ == "__main__":

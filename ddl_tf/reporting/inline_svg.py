@@ -1,0 +1,67 @@
+"""A figure as SVG inside a page, whose colours follow the page's light or dark style."""
+
+import io
+import re
+
+import matplotlib
+from matplotlib.figure import Figure
+from markupsafe import Markup, escape
+
+from ddl_tf.reporting.palette import TONES, variable
+
+_COLOUR = re.compile(r"#[0-9a-f]{6}\b")
+_POINTS_A_PIXEL = 0.75
+
+
+def svg(figure: Figure, background: str = "none") -> str:
+    """Draw a figure as SVG: text as shapes, so that it looks the same without our fonts.
+
+    Args:
+        figure: to draw.
+        background: colour behind it, "none" for none.
+
+    Returns:
+        The file's text; the same figure gives the same text.
+    """
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "ddl_tf"}):
+        figure.savefig(
+            file,
+            format="svg",
+            transparent=background == "none",
+            facecolor=background,
+            metadata={"Date": None, "Creator": None},
+        )
+    return file.getvalue()
+
+
+def inline_svg(figure: Figure, name: str, alternative: str) -> Markup:
+    """Draw a figure for the inside of an HTML page.
+
+    Colours of `palette.TONES` become CSS variables; nothing is drawn behind the figure.
+
+    Args:
+        figure: to draw.
+        name: unique on the page: `id`s of figures must not clash.
+        alternative: what the figure shows, in words, for those who do not see it.
+
+    Returns:
+        The `<svg>` element.
+    """
+    text = svg(figure)
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # Matplotlib's own style sheet would be the whole page's.
+    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    # HTML knows SVG without name spaces.
+    text = re.sub(r'xlink:href="#', f'href="#{name}-', text)
+    text = re.sub(r"url\(#", f"url(#{name}-", text)
+    text = _COLOUR.sub(lambda found: f"var({variable(found[0])})" if found[0] in TONES else found[0], text)
+    # In points, as Matplotlib's coordinates.
+    width, height = (72 * float(side) for side in figure.get_size_inches())
+    root = (
+        f'<svg role="img" aria-label="{escape(alternative)}" viewBox="0 0 {width:g} {height:g}" '
+        f'style="width: {width / _POINTS_A_PIXEL:.0f}px">'
+    )
+    return Markup(re.sub(r"<svg.*?>", lambda _: root, text, count=1, flags=re.DOTALL).strip())

@@ -162,10 +162,10 @@ def draw_shares(
 
 def bin_labels(table: pd.DataFrame) -> list[str]:
     """Name the bins of `bin_table`, with their counts."""
-    ends = ["]", *[")"] * (len(table) - 1)][::-1]
+    ends = [")"] * (len(table) - 1) + ["]"]
     return [
-        f"[{_number(row.low)}, {_number(row.high)}{end}\n{row.pairs:,} pairs\n{row.same:,} same"
-        for row, end in zip(table.itertuples(), ends)
+        f"[{_number(low)}, {_number(high)}{end}\n{pairs:,} pairs\n{same:,} same"
+        for low, high, pairs, same, end in zip(table["low"], table["high"], table["pairs"], table["same"], ends)
     ]
 
 
@@ -182,10 +182,10 @@ def bins_figure(column: str, tables: Mapping[str, pd.DataFrame]) -> Figure:
     Raises:
         InputError: if there is no bin.
     """
-    labels = bin_labels(next(iter(tables.values())))
-    if not labels:
+    names = bin_labels(next(iter(tables.values())))
+    if not names:
         raise InputError(f"column {column}: no pair has a value; choose others with --columns")
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    figure = Figure(figsize=(11, 3.9), layout="constrained")
     FigureCanvasAgg(figure)
     rule = f"larger |{column}| of the two" if more_is_harder(column) else f"smaller {column} of the two"
     panels = figure.subplots(1, 2)
@@ -193,10 +193,11 @@ def bins_figure(column: str, tables: Mapping[str, pd.DataFrame]) -> Figure:
         panels, ("accuracy", "tar"), ("accuracy at the best threshold", f"TAR at FAR {BIN_FAR:g}")
     ):
         rates = {
-            model: tuple(table[f"{name}{end}"].to_numpy() for end in ("", "_low", "_high"))
+            model: (table[name].to_numpy(), table[f"{name}_low"].to_numpy(), table[f"{name}_high"].to_numpy())
             for model, table in tables.items()
         }
-        draw_shares(axes, rates, labels, text)
+        draw_shares(axes, rates, names, text)
         axes.set_xlabel(rule)
-    panels[0].legend(fontsize=8)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     return figure

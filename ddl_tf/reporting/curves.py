@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ddl_tf.reporting.palette import style
 from ddl_tf.training.plots import draw_distributions
@@ -59,6 +60,7 @@ def curves_figure(logs: Mapping[str, pd.DataFrame]) -> Figure:
             )
         axes.set_title(column, fontsize=10)
         axes.set_xlabel("epoch", fontsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False)

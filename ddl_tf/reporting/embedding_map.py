@@ -87,7 +87,7 @@ def choose_images(easy: pd.DataFrame, hard: pd.DataFrame, count: int, seed: int 
         numbers = [table["person"].astype(str).map(known).fillna(-1).to_numpy(int) for table in tables]
     rows = [np.flatnonzero(number >= 0) if people else np.arange(len(number)) for number in numbers]
     chosen = [_some(one, count // 2, seed) for one in rows]
-    return ChosenImages(*chosen, numbers[0][chosen[0]], numbers[1][chosen[1]], len(people))
+    return ChosenImages(chosen[0], chosen[1], numbers[0][chosen[0]], numbers[1][chosen[1]], len(people))
 
 
 def perplexity_for(count: int) -> float:
@@ -139,12 +139,12 @@ def embedding_map_figure(
             edge = {"linewidths": 1.4} if hard else {"linewidths": 0}
             axes.scatter(part[:, 0], part[:, 1], c=colours, marker=marker, s=26 if hard else 18, alpha=0.8, **edge)
         axes.set(title=model, xticks=[], yticks=[])
-    plain = {"linestyle": "none", "color": "#000000"} if chosen.people else {"linestyle": "none"}
     handles = [
-        Line2D([], [], marker=marker, label=f"{name} ({count:,} images)", **({"color": colour, **plain}))
-        for marker, name, count, colour in (
-            ("o", easy_name, len(chosen.easy), EASY),
-            ("x", hard_name, len(chosen.hard), HARD),
+        # Colours are people; without them, easy and hard.
+        Line2D([], [], linestyle="none", marker=marker, color=colour if not chosen.people else "#000000", label=label)
+        for marker, colour, label in (
+            ("o", EASY, f"{easy_name} ({len(chosen.easy):,} images)"),
+            ("x", HARD, f"{hard_name} ({len(chosen.hard):,} images)"),
         )
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)

@@ -13,7 +13,7 @@ from ddl_tf.evaluation.plots import Similarities
 from ddl_tf.evaluation.stored import StoredEvaluation
 
 # What two models must have in common to be compared on a set.
-_COMMON = ("same", "first", "second", "fold", "condition")
+_COMMON = ("same", "first", "second", "fold", "people", "condition", "person")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +60,9 @@ class EvaluatedSet:
     @property
     def people(self) -> tuple[Optional[np.ndarray], Optional[np.ndarray]]:
         """Whom the images of each pair show, twice `[pairs]`; None and None where that is not known of all."""
-        if not self.pairs_of_images or "person" not in self.images or self.images["person"].isna().any():
+        if not self.pairs_of_images or "people" not in self.scores:
             return None, None
-        person = self.images["person"].to_numpy(str)
-        return person[self.scores["first"]], person[self.scores["second"]]
+        return self.scores["people"][self.scores["first"]], self.scores["people"][self.scores["second"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,8 +131,18 @@ def read_evaluation(name: str, folder: str) -> EvaluatedModel:
         embeddings = stored.embeddings(one)
         _check_positions(f"{folder}/{one}", scores, len(images), embeddings)
         result, provenance = stored.result(one), stored.provenance(one)
-        sets[one] = EvaluatedSet(one, result, scores, images, embeddings, provenance)
+        evaluated = EvaluatedSet(one, result, scores, images, embeddings, provenance)
+        # The tests and the bootstrap look for the people among the scores.
+        if evaluated.pairs_of_images and "people" not in scores and _all_known(images):
+            scores["people"] = images["person"].to_numpy(str)
+        if evaluated.has_ranks and "person" in scores and "probe" not in scores and "people" not in scores:
+            scores.update(people=scores["person"], probe=np.arange(len(scores["rank"])))
+        sets[one] = evaluated
     return EvaluatedModel(name, folder, sets)
+
+
+def _all_known(images: pd.DataFrame) -> bool:
+    return "person" in images and bool(images["person"].notna().all())
 
 
 def _check_positions(

@@ -2,25 +2,24 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Optional
+from typing import Literal, Optional
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
 from scipy.stats import norm
 
-from ddl_tf.evaluation.bootstrap import CONFIDENCE, check_replicates, pair_weights
+from ddl_tf.evaluation.bootstrap import CONFIDENCE, MIN_FALSE_ACCEPTS, check_replicates, pair_weights
 from ddl_tf.evaluation.plots import Similarities, draw_distributions
 from ddl_tf.evaluation.weighted import WeightedPairs
 from ddl_tf.progress import Progress
 from ddl_tf.reporting.palette import style
 
-_POINTS = 160
+_POINTS = 120
 _ACROSS = 3
 # Rates that are worth a line on an axis of probits.
-_RATES = np.array([1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.05, 0.2, 0.5, 0.8, 0.95])
+_RATES = (1e-6, 1e-5, 1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
 
 
 def distributions_figure(models: Mapping[str, Similarities]) -> Figure:
@@ -45,6 +44,8 @@ def distributions_figure(models: Mapping[str, Similarities]) -> Figure:
         draw_distributions(axes, pairs)
         margin = pairs.similarity[pairs.same].mean() - pairs.similarity[~pairs.same].mean()
         axes.set_title(f"{model}: margin {margin:.2f}")
+        # Wider than the panel it would squeeze all of them.
+        axes.legend(loc="upper left", ncols=2, fontsize=7, columnspacing=1, handlelength=1.5).set_in_layout(False)
         axes.grid(alpha=0.3)
     return figure
 
@@ -56,7 +57,8 @@ class RocBand:
     Attributes:
         far: `[points]` rising, from the smallest that the set can tell from none, to 1.
         tar: `[points]` the true accept rate at the largest FAR that is not above it.
-        low: `[points]` lower end of the 95% interval of the TAR, by the bootstrap.
+        low: `[points]` lower end of the 95% interval of the TAR, by the bootstrap; NaN at fewer than three false
+            accepts, where it would not be valid.
         high: `[points]` its upper end.
     """
 
@@ -110,26 +112,26 @@ def roc_band(
             row[:] = tar(weights)
             progress.advance()
     low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+    few = grid * np.sum(~pairs.same) < MIN_FALSE_ACCEPTS - 1e-6
+    low[few] = high[few] = np.nan
     return RocBand(grid, tar(np.ones(len(pairs.same))), low, high)
 
 
-def _probit_axis(axes: Axes, which: str, low: float, high: float) -> None:
+def _probit_axis(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
     """Scale an axis so that normal distributions have straight DET curves."""
-    limits = {"functions": (norm.ppf, norm.cdf)}
-    ticks = _RATES[(low <= _RATES) & (high >= _RATES)]
+    scale = {"functions": (norm.ppf, norm.cdf)}
+    ticks = [rate for rate in _RATES if low <= rate <= high]
     labels = [f"{rate:g}" for rate in ticks]
     if which == "x":
-        axes.set_xscale("function", **limits)
-        axes.set_xlim(low, high)
+        axes.set_xscale("function", **scale)
+        axes.set(xlim=(low, high))
         axes.set_xticks(ticks, labels)
-        axis = axes.xaxis
+        axes.set_xticks([], minor=True)
     else:
-        axes.set_yscale("function", **limits)
-        axes.set_ylim(low, high)
+        axes.set_yscale("function", **scale)
+        axes.set(ylim=(low, high))
         axes.set_yticks(ticks, labels)
-        axis = axes.yaxis
-    axis.set_major_locator(FixedLocator(ticks))
-    axis.set_minor_locator(NullLocator())
+        axes.set_yticks([], minor=True)
 
 
 def roc_det_figure(name: str, bands: Mapping[str, RocBand], num_same: int) -> Figure:
@@ -157,16 +159,16 @@ def roc_det_figure(name: str, bands: Mapping[str, RocBand], num_same: int) -> Fi
         roc.fill_between(band.far, band.low, band.high, step="post", color=colour, alpha=0.15, linewidth=0)
         # An axis of probits has no place for 0 and 1.
         shown = band.far < 0.999
-        missed, worst, best = (
-            np.clip(1 - rate[shown], least, 1 - least) for rate in (band.tar, band.low, band.high)
-        )
+        missed, most, fewest = (np.clip(1 - rate[shown], least, 1 - least) for rate in (band.tar, band.low, band.high))
         det.plot(band.far[shown], missed, label=model, **line)
-        det.fill_between(band.far[shown], best, worst, color=colour, alpha=0.15, linewidth=0)
+        det.fill_between(band.far[shown], fewest, most, color=colour, alpha=0.15, linewidth=0)
     roc.set(xscale="log", xlim=(lowest, 1), ylim=(0, 1.02))
     roc.set(xlabel="false accept rate", ylabel="true accept rate", title=f"{name}: ROC")
     det.set(xlabel="false accept rate", ylabel="missed match rate", title=f"{name}: DET")
     _probit_axis(det, "x", lowest, 0.95)
-    _probit_axis(det, "y", least, min(0.99, max(0.1, 1.2 * max(1 - float(band.low[0]) for band in bands.values()))))
+    worst = max(float(1 - np.nanmin([*band.tar, *band.low])) for band in bands.values())
+    _probit_axis(det, "y", least, min(0.99, max(0.1, 1.2 * worst)))
+    det.tick_params(labelsize=8)
     for axes in (roc, det):
         axes.grid(alpha=0.3)
     roc.legend(loc="lower right", fontsize=8)

@@ -70,12 +70,13 @@ def identification_figure(name: str, ranks: Mapping[str, np.ndarray], condition:
     for position, (model, rank) in enumerate(ranks.items()):
         panels[0].step(np.arange(1, largest + 1), cmc(rank, largest), where="post", label=model, **style(position).line)
     panels[0].set(xlabel="rank", ylabel="share of probes found", title=f"{name}: CMC", xlim=(1, largest))
+    panels[0].set_xticks([tick for tick in (1, 5, *range(10, _LARGEST_RANK + 1, 10)) if tick <= largest])
     panels[0].grid(alpha=0.3)
     panels[0].legend(fontsize=8, loc="lower right")
     if several:
         tables = {model: rank1_table(rank, condition) for model, rank in ranks.items()}
         first = next(iter(tables.values()))
-        labels = [f"{row.condition}\n{row.probes:,} probes" for row in first.itertuples()]
+        labels = [f"{name}\n{probes:,} probes" for name, probes in zip(first["condition"], first["probes"])]
         rates = {
             model: (table["rank1"].to_numpy(), table["low"].to_numpy(), table["high"].to_numpy())
             for model, table in tables.items()

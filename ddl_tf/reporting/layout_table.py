@@ -24,7 +24,7 @@ _LATEX = {
 
 
 def latex_escape(text: str) -> str:
-    """Write text so that LaTeX shows it as it is.
+    r"""Write text so that LaTeX shows it as it is.
 
     Args:
         text: any.
@@ -34,7 +34,7 @@ def latex_escape(text: str) -> str:
 
     Example:
         >>> print(latex_escape("cfp_fp: 95%"))
-        cfp\\_fp: 95\\%
+        cfp\_fp: 95\%
     """
     return "".join(_LATEX.get(letter, letter) for letter in text)
 
@@ -65,8 +65,9 @@ class TextTable:
         name: of its files and its anchor.
         caption: what it shows and what its numbers mean.
         header: of each column.
-        rows: the cells; the first `heads` of a row say what it is of, the others hold numbers.
+        rows: the cells; the first `heads` of a row say what it is of, in words; the others hold numbers.
         heads: how many.
+        folded: whether the page shows it only when it is asked for.
         data: the numbers at full precision, for the CSV file; the cells if None.
     """
 
@@ -75,6 +76,7 @@ class TextTable:
     header: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     heads: int = 1
+    folded: bool = False
     data: Optional[pd.DataFrame] = None
 
     def csv(self) -> str:

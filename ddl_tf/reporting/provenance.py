@@ -7,6 +7,7 @@ from typing import Any
 from ddl_tf.reporting.evaluations import EvaluatedModel, set_names
 from ddl_tf.reporting.layout_table import Cell, TextTable
 
+
 def _text(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {one}" for key, one in value.items())
@@ -30,7 +31,9 @@ def provenance_table(models: Sequence[EvaluatedModel]) -> TextTable:
                 said.setdefault((key, _text(value)), []).append(name)
         order = {key: place for place, key in enumerate(dict.fromkeys(key for key, _ in said))}
         for (key, text), names in sorted(said.items(), key=lambda item: order[item[0][0]]):
-            of = "all" if len(names) == len(model.sets) else ", ".join(names)
+            others = [name for name in model.sets if name not in names]
+            of = f"all but {', '.join(others)}" if len(others) < len(names) else ", ".join(names)
+            of = of if others else "all"
             rows.append([Cell(model.name), Cell(of), Cell(key), Cell(text)])
         rows.append([Cell(model.name), Cell("all"), Cell("folder"), Cell(model.folder)])
     return TextTable(
@@ -39,5 +42,5 @@ def provenance_table(models: Sequence[EvaluatedModel]) -> TextTable:
         "embeddings of mirrored images were added, command, date and versions.",
         ["model", "sets", "what", "value"],
         rows,
-        heads=3,
+        heads=4,
     )

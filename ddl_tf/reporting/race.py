@@ -37,5 +37,5 @@ def race_figure(models: Sequence[EvaluatedModel]) -> Figure:
         for name in RACE_SETS
     ]
     draw_shares(axes, rates, labels, "accuracy")
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     return figure

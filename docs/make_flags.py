@@ -1,7 +1,8 @@
 """Write the flags of the commands into the documentation: `python docs/make_flags.py`.
 
 A page says where: everything between `<!-- flags: COMMAND -->` and `<!-- end of flags -->` is made anew from the
-settings of that command, `train`, `export`, `preview`, `quickstart`, `evaluate NAME`, `mine NAME`, or `prepare NAME`.
+settings of that command: `train`, `export`, `miniature`, `preview`, `quickstart`, `evaluate NAME`, `mine NAME`, or
+`prepare NAME`.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from ddl_tf.evaluate import COMMANDS as EVALUATE_COMMANDS
 from ddl_tf.export import ExportSettings
 from ddl_tf.files import write_aside
 from ddl_tf.mine import COMMANDS as MINE_COMMANDS
+from ddl_tf.miniature import MiniatureSettings
 from ddl_tf.prepare import COMMANDS
 from ddl_tf.preview import PreviewSettings
 from ddl_tf.quickstart import QuickstartSettings
@@ -29,6 +31,7 @@ SETTINGS: dict[str, type] = {
     "train": TrainSettings,
     **{f"evaluate {name}": settings for name, (_, settings) in EVALUATE_COMMANDS.items()},
     "export": ExportSettings,
+    "miniature": MiniatureSettings,
     "preview": PreviewSettings,
     "quickstart": QuickstartSettings,
     **{f"mine {name}": settings for name, (_, settings) in MINE_COMMANDS.items()},

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
@@ -92,11 +93,11 @@ def test_images_are_listed_in_the_order_of_their_embeddings(real_faces, tmp_path
     chosen = {"cfp_root": str(real_faces / "cfp"), "cfp_protocols": ["FP"], "cfp_folds": [4]}
     pairs(PairsSettings(list_images=str(tmp_path), **chosen))
     assert capsys.readouterr().out == ""
-    first, *rest = (tmp_path / "cfp_fp.csv").read_text().splitlines()
+    listed = pd.read_csv(tmp_path / "cfp_fp.csv", dtype=str)
     (pair_set,) = load_sets(PairsSettings(**chosen))
-    assert first == "key"
-    assert rest == list(pair_set.keys)
-    for key in rest[:20]:
+    assert list(listed.columns) == ["key", "person"]
+    assert list(listed["key"]) == list(pair_set.keys)
+    for key in listed["key"][:20]:
         assert (real_faces / "cfp" / "images" / key).is_file()
 
 

@@ -102,7 +102,7 @@ def _as_image(path: str, index: int, value: Any) -> bytes:
     raise InputError(f"{path}: image {index} is no JPEG or PNG, but {what}; replace it or remove its pair")
 
 
-def read_lfw(root: str, pairs: str) -> PairSet:
+def read_lfw(root: str, pairs: str, check_images: bool = True) -> PairSet:
     """Read pairs of Labeled Faces in the Wild, or of another set that is listed alike.
 
     Args:
@@ -110,6 +110,7 @@ def read_lfw(root: str, pairs: str) -> PairSet:
         pairs: the list: `pairs.txt` of View 2 (first line: the number of folds, and of same and of different pairs in
             each), or `pairsDevTest.txt` and the like of View 1 (first line: only the latter number). Then the lines
             `name i j` and `name1 i name2 j`.
+        check_images: whether the images must be there; not where embeddings come from elsewhere.
 
     Returns:
         The set, named `lfw_` and the list's name.
@@ -138,7 +139,8 @@ def read_lfw(root: str, pairs: str) -> PairSet:
         people = [parts[:2], [parts[0], parts[2]]] if same else [parts[:2], parts[2:]]
         if len(parts) not in (3, 4) or not all(number.isdigit() for _, number in people):
             raise InputError(f"{pairs}, line {line}: {' '.join(parts)!r} is not `name i j` or `name1 i name2 j`")
-        paths = [_lfw_image(root, name, int(number), f"{pairs}, line {line}") for name, number in people]
+        place = f"{pairs}, line {line}" if check_images else None
+        paths = [_lfw_image(root, name, int(number), place) for name, number in people]
         first, second = (numbers.setdefault(path, len(numbers)) for path in paths)
         pairs_read.append((first, second, same, (line - 2) // (2 * per_class)))
     if not pairs_read:
@@ -157,21 +159,25 @@ def read_lfw(root: str, pairs: str) -> PairSet:
     )
 
 
-def _lfw_image(root: str, name: str, number: int, place: str) -> Path:
-    for suffix in _LFW_SUFFIXES:
-        path = Path(root) / name / f"{name}_{number:04d}{suffix}"
+def _lfw_image(root: str, name: str, number: int, place: Optional[str]) -> Path:
+    """The file of an image; without a place, for the message, it need not be there."""
+    paths = [Path(root) / name / f"{name}_{number:04d}{suffix}" for suffix in _LFW_SUFFIXES]
+    for path in paths:
         if path.is_file():
             return path
-    raise InputError(f"{place}: there is no image {Path(root) / name / name}_{number:04d}.jpg; check the root")
+    if place is None:
+        return paths[0]
+    raise InputError(f"{place}: there is no image {paths[0]}; check the root")
 
 
-def read_cfp(root: str, protocol: str, folds: Sequence[int]) -> PairSet:
+def read_cfp(root: str, protocol: str, folds: Sequence[int], check_images: bool = True) -> PairSet:
     """Read pairs of Celebrities in Frontal-Profile.
 
     Args:
         root: folder of CFP; see `ddl_tf.data.cfp` for the layouts.
         protocol: "FF" (frontal-frontal) or "FP" (frontal-profile).
         folds: CFP's numbers of the folds, from 1.
+        check_images: whether the images must be there; not where embeddings come from elsewhere.
 
     Returns:
         The set, named `cfp_ff` or `cfp_fp`; its folds are numbered from 0: CFP's number less 1.
@@ -183,7 +189,7 @@ def read_cfp(root: str, protocol: str, folds: Sequence[int]) -> PairSet:
     numbers: dict[Path, int] = {}
     for pair in pairs:
         for path in (pair.first, pair.second):
-            if path not in numbers and not path.is_file():
+            if check_images and path not in numbers and not path.is_file():
                 raise InputError(f"{path}: there is no such image, CFP's lists name it; check the folder")
             numbers.setdefault(path, len(numbers))
     return PairSet(

@@ -7,9 +7,11 @@ from ddl_tf.evaluation.pairs import evaluate_pairs, pair_similarities, verify
 from ddl_tf.evaluation.plots import Similarities, verification_figure
 from ddl_tf.evaluation.roc import auc, eer, roc_curve, tar_at_far
 from ddl_tf.evaluation.sets import VerificationSets, load_sets
+from ddl_tf.evaluation.stored import StoredEvaluation
 
 __all__ = [
     "Similarities",
+    "StoredEvaluation",
     "VerificationSets",
     "auc",
     "best_threshold",

@@ -6,6 +6,8 @@ from typing import Optional
 
 from ddl_tf.data.verification import PairSet, read_bin, read_cfp, read_lfw, read_stored
 from ddl_tf.errors import InputError
+from ddl_tf.protocols.pair_lists import read_agedb, read_calfw, read_cplfw, read_xqlfw
+from ddl_tf.protocols.rfw import read_rfw, read_rfw_bins
 from ddl_tf.settings import setting
 
 
@@ -19,14 +21,26 @@ class VerificationSets:
     cfp_folds: list[int] = setting(list(range(1, 11)), "CFP's official folds to evaluate on, of 1 to 10.")
     lfw_root: Optional[str] = setting(None, "Folder of LFW, a folder of images per person; needs --lfw_pairs.")
     lfw_pairs: Optional[str] = setting(None, "LFW's list of pairs, such as pairs.txt; needs --lfw_root.")
+    calfw_root: Optional[str] = setting(None, "Folder of CALFW: pairs_CALFW.txt, and images in 'aligned images'.")
+    cplfw_root: Optional[str] = setting(None, "Folder of CPLFW: pairs_CPLFW.txt, and images in 'aligned images'.")
+    agedb_root: Optional[str] = setting(
+        None, "Folder of AgeDB: 04_FINAL_protocol_30_years.mat, and images in 03_Protocol_Images."
+    )
+    xqlfw_root: Optional[str] = setting(None, "Folder of XQLFW: xqlfw_pairs.txt, and images in xqlfw_aligned_112.")
+    rfw_root: Optional[str] = setting(
+        None, "Folder of RFW: test/txts/<Race>/<Race>_pairs.txt, and images in test/data/<Race>."
+    )
+    rfw_bins: list[str] = setting([], "RFW as four .bin files, comma-separated: African_test.bin and so on.")
     pairs: list[str] = setting([], "Verification sets stored by `python -m ddl_tf.prepare`, comma-separated folders.")
 
 
-def load_sets(settings: VerificationSets) -> list[PairSet]:
-    """Open the chosen verification sets: .bin files, then CFP, LFW, and stored sets, each in the order given.
+def load_sets(settings: VerificationSets, check_images: bool = True) -> list[PairSet]:
+    """Open the chosen verification sets: .bin files, CFP, LFW and the others in the order of the fields, stored sets.
 
     Args:
         settings: which ones.
+        check_images: whether the images must be there; not where embeddings come from elsewhere. Of `.bin` files and
+            stored sets, which hold their images, they are.
 
     Returns:
         The sets, none if none is chosen.
@@ -39,9 +53,23 @@ def load_sets(settings: VerificationSets) -> list[PairSet]:
             raise InputError(f"--{flag}={getattr(settings, flag)} without --{other}: LFW needs both")
     sets = [read_bin(path) for path in settings.bin]
     if settings.cfp_root:
-        sets += [read_cfp(settings.cfp_root, protocol, settings.cfp_folds) for protocol in settings.cfp_protocols]
+        sets += [
+            read_cfp(settings.cfp_root, protocol, settings.cfp_folds, check_images)
+            for protocol in settings.cfp_protocols
+        ]
     if settings.lfw_root and settings.lfw_pairs:
-        sets.append(read_lfw(settings.lfw_root, settings.lfw_pairs))
+        sets.append(read_lfw(settings.lfw_root, settings.lfw_pairs, check_images))
+    others = (
+        (settings.calfw_root, read_calfw),
+        (settings.cplfw_root, read_cplfw),
+        (settings.agedb_root, read_agedb),
+        (settings.xqlfw_root, read_xqlfw),
+    )
+    sets += [read(root, check_images) for root, read in others if root]
+    if settings.rfw_root:
+        sets += read_rfw(settings.rfw_root, check_images)
+    if settings.rfw_bins:
+        sets += read_rfw_bins(settings.rfw_bins)
     sets += [read_stored(path) for path in settings.pairs]
     for name, count in Counter(one.name for one in sets).items():
         if count > 1:

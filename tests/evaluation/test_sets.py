@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.sets import VerificationSets, load_sets
+from ddl_tf.protocols import miniature_pairs
 
 
 @pytest.fixture
@@ -53,3 +54,56 @@ def test_cfp_by_protocol_and_fold(real_faces):
     for one in (frontal, profile):
         assert len(one.same) == 1400
         np.testing.assert_array_equal(np.bincount(np.unique(one.fold, return_inverse=True)[1]), [700, 700])
+
+
+@pytest.fixture(scope="module")
+def miniatures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("miniatures")
+    for name in ("calfw", "cplfw", "agedb", "xqlfw", "rfw", "rfw_bins", "cfp", "lfw"):
+        getattr(miniature_pairs, f"write_{name}")(folder / name)
+    return folder
+
+
+def test_official_lists_in_order(miniatures, lfw_bin):
+    settings = VerificationSets(
+        bin=[lfw_bin("a.bin")],
+        cfp_root=str(miniatures / "cfp"),
+        lfw_root=str(miniatures / "lfw/lfw"),
+        lfw_pairs=str(miniatures / "lfw/pairs.txt"),
+        **{f"{name}_root": str(miniatures / name) for name in ("calfw", "cplfw", "agedb", "xqlfw", "rfw")},
+    )
+    sets = load_sets(settings)
+    rfw = ["rfw_african", "rfw_asian", "rfw_caucasian", "rfw_indian"]
+    names = ["a", "cfp_ff", "cfp_fp", "lfw_pairs", "calfw", "cplfw", "agedb_30", "xqlfw", *rfw]
+    assert [one.name for one in sets] == names
+    for one in sets[1:]:
+        assert np.bincount(one.fold).tolist() == [4] * 10
+
+
+def test_rfw_bins(miniatures):
+    paths = [str(path) for path in sorted((miniatures / "rfw_bins").iterdir(), reverse=True)]
+    sets = load_sets(VerificationSets(rfw_bins=paths))
+    assert [one.name for one in sets] == ["rfw_african", "rfw_asian", "rfw_caucasian", "rfw_indian"]
+    with pytest.raises(InputError, match="no file of African"):
+        load_sets(VerificationSets(rfw_bins=paths[:3]))
+
+
+def test_rfw_twice(miniatures):
+    paths = [str(path) for path in (miniatures / "rfw_bins").iterdir()]
+    with pytest.raises(InputError, match="2 verification sets are named 'rfw_african'"):
+        load_sets(VerificationSets(rfw_root=str(miniatures / "rfw"), rfw_bins=paths))
+
+
+def test_images_need_not_be_there(tmp_path):
+    miniature_pairs.write_cfp(tmp_path / "cfp")
+    miniature_pairs.write_lfw(tmp_path / "lfw")
+    roots = {"cfp_root": str(tmp_path / "cfp"), "lfw_root": str(tmp_path / "lfw" / "lfw")}
+    settings = VerificationSets(**roots, lfw_pairs=str(tmp_path / "lfw" / "pairs.txt"))
+    with_images = load_sets(settings)
+    for image in tmp_path.rglob("*.jpg"):
+        image.unlink()
+    with pytest.raises(InputError, match="no such image"):
+        load_sets(settings)
+    for one, other in zip(load_sets(settings, check_images=False), with_images):
+        assert one.keys == other.keys
+        np.testing.assert_array_equal(one.first, other.first)

@@ -1,0 +1,210 @@
+"""IJB-B and IJB-C: verification of pairs of templates, and identification in two galleries."""
+
+from typing import Any, Optional
+
+import numpy as np
+import pandas as pd
+
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation import roc
+from ddl_tf.evaluation.outcome import Outcome
+from ddl_tf.evaluation.template_bootstrap import intervals_over_pairs, intervals_over_people
+from ddl_tf.evaluation.template_roc import corner_roc, nearest_tar
+from ddl_tf.evaluation.template_search import Search, open_set_tpir, pooled_tpir, search_galleries
+from ddl_tf.evaluation.templates import NEVER, template_features, template_similarities
+from ddl_tf.protocols.ijb import IJB, TemplateList, TemplatePairs
+
+FAR_TARGETS = {"1e-6": 1e-6, "1e-5": 1e-5, "1e-4": 1e-4, "1e-3": 1e-3, "1e-2": 1e-2, "1e-1": 1e-1}
+FPIR_TARGETS = {"1e-2": 1e-2, "1e-1": 1e-1}
+RANKS = (1, 5, 10)
+
+
+def evaluate_ijb(
+    ijb: IJB,
+    views: np.ndarray,
+    flip: bool = True,
+    use_norms: bool = True,
+    use_scores: bool = True,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> Outcome:
+    """Evaluate the embeddings of all images of IJB-B or IJB-C.
+
+    Args:
+        ijb: the set.
+        views: `[images, views, dim]`, as the model gave them, in the order of the set's images; a memory map will do.
+        flip: whether to add the second view, that of the mirror image.
+        use_norms: whether an image counts in its template by the norm of its embedding.
+        use_scores: whether an image counts in its template by its detection score.
+        replicates: of the bootstrap that gives the intervals; 0 gives none.
+        seed: of the bootstrap.
+
+    Returns:
+        Its `result`, rates 0..1:
+
+        - `set`, `protocol` ("templates"), `images`, `templates`, `missing_images`; `flip`, `norms`, `detection_scores`.
+        - `verification`: `pairs`, `same`, `missing_pairs` (never accepted, a template has no image), `tar` by FAR as
+          `ijb_11.py`, see `nearest_tar`, `auc`, `eer`; None without a list of pairs.
+        - `identification`: `gallery`, `probes`, `missing_gallery` and `missing_probes` (without images, never found),
+          and as `ijb_1n.py`, in both galleries together: `rank` and `tpir`, see `pooled_tpir`; None without lists.
+        - `open_set`: for each of the `galleries` its number of templates, of `mated` and `non_mated` probes, `rank`
+          (share of mated probes whose mate is at rank 1, 5, 10) and `tpir`, see `open_set_tpir`; `rank` and `tpir`
+          are the means over the galleries. None where a gallery has no mated, or no non-mated probes.
+        - `intervals`: of `verification@tar@...`, by the bootstrap over people, or over pairs if the lists of
+          identification do not tell whom the pairs show.
+
+        Its `scores`: of pairs `similarity` float32 (-2 if a template has no image), `same`, and `first`, `second`, the
+        numbers of the templates; of probes `rank` in both galleries together (0 = never found) and `condition` ("").
+
+    Raises:
+        InputError: if the embeddings are not those of the set, or all pairs are same or none is.
+    """
+    features, ids = template_features(views, ijb.templates, ijb.medias, ijb.scores, flip, use_norms, use_scores)
+    known = pd.Index(ids)
+    result: dict[str, Any] = {
+        "set": ijb.name,
+        "protocol": "templates",
+        "images": len(ijb.templates),
+        "templates": len(ids),
+        "missing_images": len(ijb.missing_images),
+        "flip": flip,
+        "norms": use_norms,
+        "detection_scores": use_scores,
+        "verification": None,
+        "identification": None,
+        "open_set": None,
+        "intervals": {},
+    }
+    scores: dict[str, np.ndarray] = {}
+    if ijb.pairs is not None:
+        similarity = _pair_similarities(features, known, ijb.pairs)
+        result["verification"], curve = _verify(ijb.name, similarity, ijb.pairs)
+        if replicates:
+            intervals = _intervals(ijb, ijb.pairs, similarity, curve, replicates, seed)
+            result["intervals"] = {f"verification@tar@{key}": interval for key, interval in intervals.items()}
+        scores.update(
+            similarity=similarity.astype(np.float32),
+            same=ijb.pairs.same,
+            first=ijb.pairs.first,
+            second=ijb.pairs.second,
+        )
+    if ijb.probes is not None:
+        result["identification"], result["open_set"], rank = _identify(features, known, ijb, ijb.probes)
+        scores.update(rank=rank, condition=np.full(len(rank), ""))
+    return Outcome(result, scores)
+
+
+def _places(known: pd.Index, templates: np.ndarray) -> np.ndarray:
+    """Positions of templates among the features; -1 of those without images."""
+    return known.get_indexer(pd.Index(templates)).astype(np.int32)
+
+
+def _pair_similarities(features: np.ndarray, known: pd.Index, pairs: TemplatePairs) -> np.ndarray:
+    return template_similarities(features, _places(known, pairs.first), _places(known, pairs.second))
+
+
+def _verify(
+    name: str, similarity: np.ndarray, pairs: TemplatePairs
+) -> tuple[dict[str, Any], tuple[np.ndarray, np.ndarray]]:
+    """The numbers of 1:1, and the ROC as counts."""
+    same = pairs.same
+    if same.all() or not same.any():
+        raise InputError(f"{name}: {len(same)} pairs, of which {np.sum(same)} are same: both kinds are needed")
+    false, true = corner_roc(similarity, same)
+    far, tar = false / false[-1], true / true[-1]
+    verification = {
+        "pairs": len(same),
+        "same": int(np.sum(same)),
+        "missing_pairs": int(np.sum(similarity == NEVER)),
+        "tar": {key: nearest_tar(far, tar, target) for key, target in FAR_TARGETS.items()},
+        "auc": roc.auc(far, tar),
+        "eer": roc.eer(far, tar),
+    }
+    return verification, (false, true)
+
+
+def _intervals(
+    ijb: IJB,
+    pairs: TemplatePairs,
+    similarity: np.ndarray,
+    curve: tuple[np.ndarray, np.ndarray],
+    replicates: int,
+    seed: int,
+) -> dict[str, list[float]]:
+    """Over people, if the lists of identification tell whom every template of the pairs shows."""
+    lists = [*ijb.galleries, *([ijb.probes] if ijb.probes is not None else [])]
+    if lists:
+        templates = np.concatenate([one.templates for one in lists])
+        _, people = np.unique(np.concatenate([one.subjects for one in lists]), return_inverse=True)
+        _, places = np.unique(templates, return_index=True)
+        known, people = pd.Index(templates[places]), people[places].astype(np.int32)
+        first, second = (_places(known, side) for side in (pairs.first, pairs.second))
+        if min(first.min(), second.min()) >= 0:
+            return intervals_over_people(
+                similarity, pairs.same, people[first], people[second], FAR_TARGETS, replicates, seed
+            )
+    return intervals_over_pairs(*curve, FAR_TARGETS, replicates, seed)
+
+
+def _identify(
+    features: np.ndarray, known: pd.Index, ijb: IJB, probes: TemplateList
+) -> tuple[dict[str, Any], dict[str, Any], np.ndarray]:
+    enrolled = [_places(known, gallery.templates) for gallery in ijb.galleries]
+    # Of the templates that have an image, gallery after gallery.
+    subjects = np.concatenate([one.subjects[places >= 0] for one, places in zip(ijb.galleries, enrolled)])
+    searched = _places(known, probes.templates)
+    there = searched >= 0
+    mate = pd.Index(subjects).get_indexer(pd.Index(probes.subjects[there]))
+    found = search_galleries(
+        features[searched[there]],
+        [features[places[places >= 0]] for places in enrolled],
+        mate,
+        keep=int(np.ceil(len(probes.templates) * max(FPIR_TARGETS.values()))),
+    )
+    rank = np.zeros(len(there), np.int32)
+    rank[there] = np.where(mate >= 0, 1 + found.above.sum(axis=0), 0)
+    identification = {
+        "gallery": sum(map(len, enrolled)),
+        "probes": len(there),
+        "missing_gallery": int(sum(np.sum(places < 0) for places in enrolled)),
+        "missing_probes": int(np.sum(~there)),
+        "rank": _shares(rank),
+        "tpir": {key: pooled_tpir(found, len(there), target) for key, target in FPIR_TARGETS.items()},
+    }
+    return identification, _open_set(ijb, probes, there, mate, found), rank
+
+
+def _shares(rank: np.ndarray) -> dict[str, float]:
+    return {str(most): float(np.mean((rank >= 1) & (rank <= most))) for most in RANKS}
+
+
+def _open_set(ijb: IJB, probes: TemplateList, there: np.ndarray, mate: np.ndarray, found: Search) -> dict[str, Any]:
+    """For each gallery, with the probes whose subject is in it as mated, and all others as non-mated."""
+    galleries: dict[str, Any] = {}
+    similarity = np.full(len(there), -np.inf)
+    similarity[there] = found.mate
+    for number, gallery in enumerate(ijb.galleries):
+        mated = np.isin(probes.subjects, gallery.subjects)
+        rank, best = np.zeros(len(there), np.int32), np.full(len(there), -np.inf)
+        rank[there] = np.where(mate >= 0, 1 + found.above[number], 0)
+        best[there] = found.best_other[number]
+        tpir: Optional[dict[str, float]] = None
+        if mated.any() and not mated.all():
+            tpir = {
+                key: open_set_tpir(rank[mated] == 1, similarity[mated], best[~mated], target)
+                for key, target in FPIR_TARGETS.items()
+            }
+        galleries[gallery.name] = {
+            "gallery": len(gallery.templates),
+            "mated": int(mated.sum()),
+            "non_mated": int(np.sum(~mated)),
+            "rank": _shares(rank[mated]) if mated.any() else None,
+            "tpir": tpir,
+        }
+    means = {
+        kind: {key: float(np.mean([one[kind][key] for one in galleries.values()])) for key in keys}
+        if all(one[kind] for one in galleries.values())
+        else None
+        for kind, keys in (("rank", [str(most) for most in RANKS]), ("tpir", list(FPIR_TARGETS)))
+    }
+    return {**means, "galleries": galleries}

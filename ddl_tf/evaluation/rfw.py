@@ -1,0 +1,57 @@
+"""How evenly a model does on the races of Racial Faces in-the-Wild."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ddl_tf.errors import InputError
+from ddl_tf.protocols.rfw import RACES, rfw_name
+
+
+def summarise_rfw(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Summarise the verification results of the four races.
+
+    The standard deviation is that of a sample (n - 1), as in the tables of the papers and in TFace's
+    `verification_rfw.py`, which tells it in percent. The skewed error ratio is the largest of the four error rates over
+    the smallest: 1 is fair.
+
+    Args:
+        results: of `verify` or `evaluate_pairs`, for the sets `rfw_african`, `rfw_asian`, `rfw_caucasian` and
+            `rfw_indian` in any order. Only `set`, `pairs` and `accuracy` are read.
+
+    Returns:
+        What `json.dumps` takes, rates 0..1: `set` and `protocol` ("rfw"), `pairs` (of all four), `accuracy` by race,
+        `mean`, `std`, `skewed_error_ratio` (None where a race has no error: nothing is that many times as much),
+        `worst` (the race of the lowest accuracy, the first of equals).
+
+    Raises:
+        InputError: if it is not the four, each once.
+
+    Example:
+        >>> accuracies = {"african": 0.90, "asian": 0.91, "caucasian": 0.95, "indian": 0.92}
+        >>> results = [{"set": f"rfw_{race}", "pairs": 6000, "accuracy": value} for race, value in accuracies.items()]
+        >>> summarise_rfw(results)["worst"]
+        'african'
+
+    References:
+        Wang and Deng, "Mitigating Bias in Face Recognition using Skewness-Aware Reinforcement Learning", CVPR 2020
+        https://github.com/Tencent/TFace, recognition/test/verification_rfw.py
+    """
+    names = [str(result["set"]) for result in results]
+    wanted = [rfw_name(race) for race in RACES]
+    if sorted(names) != wanted:
+        raise InputError(f"results of {', '.join(names) or 'nothing'}: RFW is {', '.join(wanted)}, each once")
+    by_name = {str(result["set"]): result for result in results}
+    accuracy = np.array([by_name[name]["accuracy"] for name in wanted])
+    error = 1 - accuracy
+    return {
+        "set": "rfw",
+        "protocol": "rfw",
+        "pairs": sum(int(result["pairs"]) for result in results),
+        "accuracy": {race.lower(): float(value) for race, value in zip(RACES, accuracy)},
+        "mean": float(accuracy.mean()),
+        "std": float(accuracy.std(ddof=1)),
+        "skewed_error_ratio": float(error.max() / error.min()) if error.min() > 0 else None,
+        "worst": RACES[int(np.argmin(accuracy))].lower(),
+    }

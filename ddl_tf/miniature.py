@@ -1,0 +1,86 @@
+"""Write a miniature of a benchmark in its official layout: `python -m ddl_tf.miniature --layout=ijbc --output=ijbc`.
+
+The faces are synthetic and the numbers mean nothing: it shows where each file belongs, and that a command runs.
+"""
+
+from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+
+import dataclasses
+import functools
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Optional
+
+from ddl_tf.errors import InputError
+from ddl_tf.protocols import miniature_ijb, miniature_pairs
+from ddl_tf.settings import setting
+
+# layout -> what writes it, and the command that evaluates it.
+LAYOUTS: dict[str, tuple[Callable[[Path, int], None], str]] = {
+    "bin": (miniature_pairs.write_bin, "pairs --bin={root}/lfw.bin"),
+    "lfw": (miniature_pairs.write_lfw, "pairs --lfw_root={root}/lfw --lfw_pairs={root}/pairs.txt"),
+    "cfp": (miniature_pairs.write_cfp, "pairs --cfp_root={root}"),
+    "calfw": (miniature_pairs.write_calfw, "pairs --calfw_root={root}"),
+    "cplfw": (miniature_pairs.write_cplfw, "pairs --cplfw_root={root}"),
+    "agedb": (miniature_pairs.write_agedb, "pairs --agedb_root={root}"),
+    "xqlfw": (miniature_pairs.write_xqlfw, "pairs --xqlfw_root={root}"),
+    "ijbb": (functools.partial(miniature_ijb.write_ijb, name="ijbb"), "ijb --root={root}"),
+    "ijbc": (functools.partial(miniature_ijb.write_ijb, name="ijbc"), "ijb --root={root}"),
+    "rfw": (miniature_pairs.write_rfw, "pairs --rfw_root={root}"),
+}
+
+# Files or folders that are alike are shown if they are no more.
+_FEW = 8
+
+
+@dataclasses.dataclass
+class MiniatureSettings:
+    """Flags of the command."""
+
+    layout: Optional[str] = setting(None, "The benchmark; required.", choices=tuple(LAYOUTS))
+    output: Optional[str] = setting(None, "The folder to write; required, must not be there yet.")
+    seed: int = setting(0, "Seed of the people and the pairs.")
+
+
+def _show(folder: Path) -> None:
+    """Print a folder: what is in it, and of many files that are alike the first two."""
+    print(f"{folder}/")
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    by_suffix: dict[str, list[Path]] = {}
+    for path in files:
+        by_suffix.setdefault(path.suffix, []).append(path)
+    for alike in by_suffix.values():
+        shown = alike if len(alike) <= _FEW else alike[:2]
+        print(*(f"  {path.name}" for path in shown), sep="\n")
+        if len(alike) > len(shown):
+            print(f"  ... {len(alike)} files")
+    folders = sorted(path for path in folder.iterdir() if path.is_dir())
+    for path in folders[:_FEW]:
+        _show(path)
+    if len(folders) > _FEW:
+        print(f"... {len(folders)} folders in {folder}/")
+
+
+def main(settings: MiniatureSettings) -> None:
+    """Write a miniature of a benchmark in its official layout."""
+    for name in ("layout", "output"):
+        if not getattr(settings, name):
+            raise InputError(f"--{name} is missing; see --help")
+    folder = Path(str(settings.output))
+    if folder.exists():
+        raise InputError(f"{folder} is there already: choose another --output, or remove it")
+    write, evaluate = LAYOUTS[str(settings.layout)]
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        write(partial, settings.seed)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    _show(folder)
+    print(f"evaluate it: python -m ddl_tf.evaluate {evaluate.format(root=folder)} --model=MODEL")
+
+
+if __name__ == "__main__":
+    command.run(main, MiniatureSettings)

@@ -1,0 +1,304 @@
+"""IJB-B and IJB-C, as InsightFace distributes them: loose crops, landmarks, templates, pairs and galleries."""
+
+import dataclasses
+import hashlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from ddl_tf.data.alignment import align_face
+from ddl_tf.data.image_files import LazyImages
+from ddl_tf.data.images import load_image
+from ddl_tf.data.problem_list import ProblemList
+from ddl_tf.errors import InputError
+from ddl_tf.protocols.number_table import read_number_table
+
+GALLERIES = {"ijbb": ("S1", "S2"), "ijbc": ("G1", "G2")}
+MISSING = ("refuse", "count")
+_LANDMARKS = [f"{axis}{point}" for point in range(1, 6) for axis in "xy"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TemplatePairs:
+    """The pairs of 1:1 verification.
+
+    Attributes:
+        first: `[pairs]` int32, numbers of templates.
+        second: `[pairs]` int32, likewise.
+        same: `[pairs]` bool, whether both are one subject.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    same: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class TemplateList:
+    """The templates of a gallery, or the probes.
+
+    Attributes:
+        name: "G1", "G2", "S1", "S2" or "probes".
+        templates: `[templates]` int32, their numbers, ascending, each once.
+        subjects: `[templates]` int32, whom each shows.
+    """
+
+    name: str
+    templates: np.ndarray
+    subjects: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class IJB:
+    """IJB-B or IJB-C.
+
+    Attributes:
+        name: "ijbb" or "ijbc".
+        images: the faces, aligned, PNG of 112 px; made when they are asked for.
+        keys: `[images]` the file name of each.
+        templates: `[images]` int32, the template that an image belongs to.
+        medias: `[images]` int32, the still image or video that it is from.
+        scores: `[images]` float32, how sure the detector was.
+        pairs: of verification; None if there is no list of them.
+        galleries: two of identification; none if there are no lists of them.
+        probes: of identification; None likewise.
+        missing_images: the files that the lists name and that are not there; only with `missing="count"`.
+    """
+
+    name: str
+    images: Sequence[bytes]
+    keys: Sequence[str]
+    templates: np.ndarray
+    medias: np.ndarray
+    scores: np.ndarray
+    pairs: Optional[TemplatePairs]
+    galleries: Sequence[TemplateList]
+    probes: Optional[TemplateList]
+    missing_images: Sequence[str] = ()
+
+
+def read_ijb(root: str, check_images: bool = True, missing: str = "refuse") -> IJB:
+    """Read IJB-B or IJB-C in the layout of InsightFace.
+
+    Which of both is told from the files. In `meta/`: `ijbc_face_tid_mid.txt` (image, template, media),
+    `ijbc_name_5pts_score.txt` (image, landmarks, detection score), `ijbc_template_pair_label.txt` (verification),
+    `ijbc_1N_gallery_G1.csv`, `_G2.csv` and `ijbc_1N_probe_mixed.csv` (identification); for IJB-B `ijbb`, `S1` and `S2`.
+    The images are in `loose_crop/`. Verification or identification may be absent, which is told on stderr.
+
+    Args:
+        root: the folder.
+        check_images: whether to look if every image is there.
+        missing: what to do with images that are not there, and with templates that have no image. "refuse" the set;
+            or "count" them: such images are left out of `images`, and a pair or probe of such a template is never
+            accepted or found, as NIST counts a failure to enrol.
+
+    Returns:
+        The set.
+
+    Raises:
+        ProblemsError: with all that is wrong: malformed lines, files of different length or order, a face twice in a
+            template, a template without images or with two subjects, a subject twice in the galleries, a probe whose
+            subject is in no gallery, missing images.
+        InputError: if there is no such set.
+
+    Example:
+        >>> read_ijb("IJBC").pairs.same.sum()
+        19557
+
+    References:
+        https://github.com/deepinsight/insightface, recognition/_evaluation_/ijb
+    """
+    if missing not in MISSING:
+        raise InputError(f"missing={missing!r}: use one of {', '.join(MISSING)}")
+    name = _which(Path(root))
+    found = ProblemList(name)
+    meta = Path(root) / "meta"
+    faces = read_number_table(
+        meta / f"{name}_face_tid_mid.txt", {"image": "str", "template": "int", "media": "int"}, found
+    )
+    columns = {"image": "str", **dict.fromkeys([*_LANDMARKS, "score"], "float")}
+    points = read_number_table(meta / f"{name}_name_5pts_score.txt", columns, found)
+    pairs = _read_pairs(meta / f"{name}_template_pair_label.txt", found)
+    galleries, probes = _read_identification(meta, name, found)
+    if pairs is None and probes is None and not found.problems:
+        raise InputError(f"{meta}: neither pairs nor galleries and probes of {name} are there; complete the folder")
+    if faces is None or points is None:
+        found.refuse("get the files anew")
+        raise AssertionError("a table is missing without a problem")
+    names, templates, medias = faces["image"], faces["template"], faces["media"]
+    _check_faces(meta, name, faces, points["image"], found)
+    paths = [os.path.join(root, "loose_crop", one) for one in names]
+    there = _existing(paths) if check_images else np.full(len(names), True)
+    if missing == "refuse":
+        for image in names[~there]:
+            found.add("missing image", image, f"not in {Path(root) / 'loose_crop'}")
+        _check_templates(templates, pairs, galleries, probes, found)
+    _check_subjects(galleries, probes, found)
+    found.refuse(
+        "get the files anew"
+        if missing == "count"
+        else 'complete the folder, or count missing images and templates as failures to enrol (missing "count")'
+    )
+    kept = np.flatnonzero(there)
+    landmarks = np.column_stack([points[one] for one in _LANDMARKS]).reshape(-1, 5, 2)[kept]
+    return IJB(
+        name,
+        _aligned_images([paths[one] for one in kept], landmarks),
+        names[kept].tolist(),
+        templates[kept],
+        medias[kept],
+        points["score"][kept],
+        pairs,
+        galleries,
+        probes,
+        names[~there].tolist(),
+    )
+
+
+def _which(root: Path) -> str:
+    names = [name for name in GALLERIES if (root / "meta" / f"{name}_face_tid_mid.txt").is_file()]
+    if len(names) == 1:
+        return names[0]
+    if names:
+        raise InputError(f"{root / 'meta'}: holds files of {' and '.join(names)}; keep each set in its own folder")
+    raise InputError(
+        f"{root}: neither meta/ijbb_face_tid_mid.txt nor meta/ijbc_face_tid_mid.txt is there; name the folder IJBB or "
+        "IJBC of InsightFace's IJB_release"
+    )
+
+
+def _read_pairs(path: Path, found: ProblemList) -> Optional[TemplatePairs]:
+    if not path.is_file():
+        print(f"{path} is not there: no verification", file=sys.stderr)
+        return None
+    table = read_number_table(path, {"template 1": "int", "template 2": "int", "label": "int"}, found)
+    if table is None:
+        return None
+    label = table["label"]
+    wrong = np.flatnonzero((label != 0) & (label != 1))
+    if len(wrong):
+        reason = f"{len(wrong)} labels are neither 0 nor 1, the first is {label[wrong[0]]}"
+        found.add("wrong label", f"{path}, pair {wrong[0] + 1}", reason)
+    return TemplatePairs(table["template 1"], table["template 2"], label == 1)
+
+
+def _read_identification(
+    meta: Path, name: str, found: ProblemList
+) -> tuple[list[TemplateList], Optional[TemplateList]]:
+    paths = {gallery: meta / f"{name}_1N_gallery_{gallery}.csv" for gallery in GALLERIES[name]}
+    paths["probes"] = meta / f"{name}_1N_probe_mixed.csv"
+    absent = [path for path in paths.values() if not path.is_file()]
+    if len(absent) == len(paths):
+        print(f"{', '.join(path.name for path in absent)} are not in {meta}: no identification", file=sys.stderr)
+        return [], None
+    for path in absent:
+        found.add("missing file", path, "the other lists of identification are there")
+    lists = [_read_list(one, path, found) for one, path in paths.items() if path not in absent]
+    complete = [one for one in lists if one is not None]
+    if len(complete) < len(paths):
+        return [], None
+    return complete[:-1], complete[-1]
+
+
+def _read_list(name: str, path: Path, found: ProblemList) -> Optional[TemplateList]:
+    """One line for each image: a template is there as often as it has images."""
+    table = read_number_table(path, {"template": "int", "subject": "int"}, found, separator=",", header=True)
+    if table is None:
+        return None
+    templates, first, inverse = np.unique(table["template"], return_index=True, return_inverse=True)
+    subjects = table["subject"][first]
+    for template in np.unique(templates[inverse[table["subject"] != subjects[inverse]]]):
+        found.add("template of two subjects", f"{path}, template {template}", "it is listed with several")
+    return TemplateList(name, templates, subjects)
+
+
+def _check_faces(meta: Path, name: str, faces: dict[str, np.ndarray], images: np.ndarray, found: ProblemList) -> None:
+    place = meta / f"{name}_name_5pts_score.txt"
+    if len(images) != len(faces["image"]):
+        found.add("wrong count", place, f"{len(images)} faces, but {len(faces['image'])} in {name}_face_tid_mid.txt")
+    else:
+        other = np.flatnonzero(images != faces["image"])
+        if len(other):
+            line = other[0]
+            reason = f"{len(other)} images are others than in {name}_face_tid_mid.txt, the first {images[line]!r}"
+            found.add("wrong image", f"{place}, face {line + 1}", f"{reason} instead of {faces['image'][line]!r}")
+    if not len(faces["image"]):
+        found.add("wrong count", meta / f"{name}_face_tid_mid.txt", "there are no faces in it")
+    table = pd.DataFrame(faces)
+    for image, template, _ in table[table.duplicated()].drop_duplicates().itertuples(index=False):
+        found.add("duplicate face", image, f"it is listed more than once in template {template}")
+
+
+def _check_templates(
+    enrolled: np.ndarray,
+    pairs: Optional[TemplatePairs],
+    galleries: Sequence[TemplateList],
+    probes: Optional[TemplateList],
+    found: ProblemList,
+) -> None:
+    users = [(one.name, one.templates) for one in [*galleries, *([probes] if probes else [])]]
+    if pairs:
+        users += [("pairs", np.union1d(_distinct(pairs.first), _distinct(pairs.second)))]
+    known = np.unique(enrolled)
+    for user, templates in users:
+        for template in np.setdiff1d(templates, known).tolist():
+            found.add("template without images", f"template {template}", f"used by the {user}")
+
+
+def _distinct(numbers: np.ndarray) -> np.ndarray:
+    """np.unique of millions of numbers that mostly stand in runs."""
+    if not len(numbers):
+        return numbers
+    return np.unique(numbers[np.concatenate([[True], numbers[1:] != numbers[:-1]])])
+
+
+def _check_subjects(galleries: Sequence[TemplateList], probes: Optional[TemplateList], found: ProblemList) -> None:
+    if not probes:
+        return
+    owner: dict[int, str] = {}
+    for gallery in galleries:
+        for template, subject in zip(gallery.templates.tolist(), gallery.subjects.tolist()):
+            place = f"template {template} of gallery {gallery.name}"
+            if subject in owner:
+                found.add("duplicate gallery subject", f"subject {subject}", f"both {owner[subject]} and {place}")
+            owner.setdefault(subject, place)
+    for template, subject in zip(probes.templates.tolist(), probes.subjects.tolist()):
+        if subject not in owner:
+            found.add("probe without mate", f"template {template}", f"its subject {subject} is in no gallery")
+
+
+def _existing(paths: Sequence[str]) -> np.ndarray:
+    """Which files are there; a folder is listed once instead of asking for half a million files."""
+    folders = {os.path.dirname(path) for path in paths}
+    there: set[str] = set()
+    for folder in folders:
+        if os.path.isdir(folder):
+            there.update(entry.path for entry in os.scandir(folder))
+    return np.array([path in there for path in paths], bool)
+
+
+def _aligned_images(paths: Sequence[str], landmarks: np.ndarray) -> LazyImages:
+    def read(index: int) -> bytes:
+        try:
+            face = align_face(load_image(Path(paths[index]).read_bytes()), landmarks[index])
+        except ValueError as error:  # an InputError of bad landmarks is one too
+            raise InputError(f"{paths[index]}: cannot be aligned ({error}); get it anew") from None
+        encoded = io.BytesIO()
+        Image.fromarray(face).save(encoded, "PNG", compress_level=1)
+        return encoded.getvalue()
+
+    def fingerprint() -> str:
+        digest = hashlib.sha256(np.ascontiguousarray(landmarks).tobytes())
+        for path in paths:
+            state = os.stat(path)
+            digest.update(f"{os.path.basename(path)} {state.st_size} {state.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    return LazyImages(len(paths), read, fingerprint)

@@ -1,0 +1,265 @@
+"""What is common to lists of verification pairs: images by name, folds, and everything that can be wrong."""
+
+import dataclasses
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Optional
+
+import numpy as np
+import pandas as pd
+
+from ddl_tf.data.image_files import image_files
+from ddl_tf.data.problem_list import ProblemList
+from ddl_tf.data.verification import PairSet
+from ddl_tf.errors import InputError
+
+NUM_FOLDS = 10
+# LFW's View 2 and all lists made like it: ten folds of 300 same and 300 different pairs.
+OFFICIAL_PAIRS = 6000
+
+_SUFFIXES = (".jpg", ".png", ".jpeg")
+
+
+@dataclasses.dataclass(frozen=True)
+class ListedImage:
+    """An image as a list names it.
+
+    Attributes:
+        key: what it is called, and its path below the folder of images; without a suffix where the list has none.
+        person: whom it shows.
+        age: in years, where the list tells.
+    """
+
+    key: str
+    person: str
+    age: Optional[float] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pair:
+    first: int
+    second: int
+    same: bool
+    fold: Optional[int]
+    place: str
+
+
+class PairCollection:
+    """Collects the pairs of a list and what is wrong with them, and makes the set at the end.
+
+    Args:
+        name: of the set.
+        list_file: the list.
+        folder: where the images are.
+        check_images: whether an image that does not exist is a problem.
+
+    Attributes:
+        problems: what was found so far; who reads the list adds to it.
+
+    Example:
+        >>> collection = PairCollection("lfw", Path("pairs.txt"), Path("lfw"))
+        >>> collection.add(ListedImage("Ann/Ann_0001", "Ann"), ListedImage("Ann/Ann_0002", "Ann"), True, "line 2")
+    """
+
+    def __init__(self, name: str, list_file: Path, folder: Path, check_images: bool = True) -> None:
+        self.problems = ProblemList(name)
+        self._name, self._list, self._folder, self._check = name, list_file, folder, check_images
+        self._numbers: dict[str, int] = {}
+        self._images: list[ListedImage] = []
+        self._paths: list[Path] = []
+        self._pairs: list[_Pair] = []
+
+    def add(self, first: ListedImage, second: ListedImage, same: bool, place: str, fold: Optional[int] = None) -> None:
+        """Add a pair.
+
+        Args:
+            first: one image.
+            second: the other.
+            same: whether the list says that they show one person.
+            place: the file, and the line in it.
+            fold: its fold, from 0, where the list tells.
+        """
+        if first.key == second.key:
+            self.problems.add("pair of an image with itself", place, first.key)
+        self._pairs.append(_Pair(self._number(first, place), self._number(second, place), same, fold, place))
+
+    def _number(self, image: ListedImage, place: str) -> int:
+        if image.key not in self._numbers:
+            self._numbers[image.key] = len(self._images)
+            self._images.append(image)
+            self._paths.append(self._path(image.key, place))
+        return self._numbers[image.key]
+
+    def _path(self, key: str, place: str) -> Path:
+        named = self._folder / key
+        paths = [named] if named.suffix in _SUFFIXES else [Path(f"{named}{suffix}") for suffix in _SUFFIXES]
+        there = next((path for path in paths if self._check and path.is_file()), None)
+        if self._check and there is None:
+            self.problems.add("missing image", place, f"there is no {paths[0]}")
+        return there or paths[0]
+
+    def finish(self, advice: str, folds: Literal["given", "blocks", "classes"]) -> PairSet:
+        """Make the set, if nothing is wrong.
+
+        Args:
+            advice: what to do if something is.
+            folds: how the list tells them: "given" with each pair; "blocks", contiguous tenths of the list; or
+                "classes", contiguous tenths of the same pairs and of the different pairs.
+
+        Returns:
+            The set, its pairs in the order of the list.
+
+        Raises:
+            ProblemsError: with everything that is wrong.
+        """
+        same = np.array([pair.same for pair in self._pairs], bool)
+        if folds == "given":
+            fold = np.array([pair.fold for pair in self._pairs], int)
+        else:
+            fold = tenths(len(same)) if folds == "blocks" else tenths_of_classes(same)
+        if "malformed line" not in self.problems.counts():
+            self._check_counts(same, fold)
+        doubled = self._check_doubled()
+        self.problems.refuse(advice)
+        self._tell(same, doubled)
+        ages = [image.age for image in self._images]
+        return PairSet(
+            self._name,
+            image_files(self._paths),
+            np.array([pair.first for pair in self._pairs]),
+            np.array([pair.second for pair in self._pairs]),
+            same,
+            fold,
+            keys=[image.key for image in self._images],
+            people=np.array([image.person for image in self._images]),
+            columns=None if None in ages else pd.DataFrame({"age": ages}),
+        )
+
+    def _check_counts(self, same: np.ndarray, fold: np.ndarray) -> None:
+        """Ten folds, each with as many same pairs as different ones: a list that was cut off does not have them."""
+        counts = [np.bincount(fold[same == kind], minlength=NUM_FOLDS).tolist() for kind in (True, False)]
+        if len(same) and len(counts[0]) == len(counts[1]) == NUM_FOLDS and len({*counts[0], *counts[1]}) == 1:
+            return
+        self.problems.add(
+            "wrong count",
+            self._list,
+            f"{np.sum(same):,} same and {np.sum(~same):,} different pairs, by fold {_short(counts[0])} and "
+            f"{_short(counts[1])}, where ten folds have equally many of both, officially 300",
+        )
+
+    def _check_doubled(self) -> int:
+        """Count the pairs that are listed again; one that is said to be both same and different is refused."""
+        seen: dict[tuple[int, int], _Pair] = {}
+        doubled = 0
+        for pair in self._pairs:
+            before = seen.setdefault((min(pair.first, pair.second), max(pair.first, pair.second)), pair)
+            if before is pair:
+                continue
+            doubled += 1
+            if before.same != pair.same:
+                names = f"{self._images[pair.first].key} and {self._images[pair.second].key}"
+                self.problems.add(
+                    "pair listed as both same and different", pair.place, f"{names}, other than at {before.place}"
+                )
+        return doubled
+
+    def _tell(self, same: np.ndarray, doubled: int) -> None:
+        """Say on stderr what is odd and yet counted as the list says."""
+        if len(same) != OFFICIAL_PAIRS:
+            _say(f"{self._name}: {len(same):,} pairs, not the official {OFFICIAL_PAIRS:,}; not the benchmark's numbers")
+        if doubled:
+            _say(f"{self._name}: {doubled:,} of the pairs are listed again; each counts as often as it is listed")
+        people = [(self._images[pair.first].person, self._images[pair.second].person) for pair in self._pairs]
+        odd = [pair for pair, (one, other) in zip(self._pairs, people) if pair.same != (one == other)]
+        if odd:
+            _say(
+                f"{self._name}: {len(odd):,} of the pairs are marked other than the names say, as {odd[0].place}; "
+                "the mark counts"
+            )
+
+
+def _short(counts: Sequence[int]) -> str:
+    """Counts by fold: how often each occurs."""
+    return ", ".join(f"{times} x {count}" for count, times in Counter(counts).items())
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def tenths(count: int) -> np.ndarray:
+    """Cut `count` things into ten contiguous parts: the part of each, from 0.
+
+    Example:
+        >>> tenths(20)
+        array([0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9])
+    """
+    return np.repeat(np.arange(NUM_FOLDS), [len(part) for part in np.array_split(np.arange(count), NUM_FOLDS)])
+
+
+def tenths_of_classes(same: np.ndarray) -> np.ndarray:
+    """Cut the same pairs, and the different pairs, into ten contiguous parts each: the part of each pair, from 0."""
+    fold = np.empty(len(same), int)
+    for kind in (True, False):
+        members = np.flatnonzero(same == kind)
+        fold[members] = tenths(len(members))
+    return fold
+
+
+def first_folder(root: Path, names: Sequence[str]) -> Path:
+    """Find the folder of images below `root`: the first that exists, else `root` itself."""
+    return next((root / name for name in names if (root / name).is_dir()), root)
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read the lines of a list, without empty ones at the end.
+
+    Args:
+        path: the list. Bytes that are no UTF-8 are replaced, so that a wrong file is told by its lines.
+
+    Returns:
+        The lines, stripped.
+
+    Raises:
+        InputError: if there is no such file.
+    """
+    if not path.is_file():
+        raise InputError(f"{path.parent}: there is no {path.name} in it; give the folder that holds the official list")
+    lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def add_lfw_lines(collection: PairCollection, path: Path, lines: Sequence[str], first_line: int = 1) -> None:
+    """Add the pairs of lines like LFW's, `name i j` and `name1 i name2 j`, of images `name/name_000i`.
+
+    Args:
+        collection: what to add them to; a line that is neither is a problem of it.
+        path: the list.
+        lines: its lines.
+        first_line: the number of the first.
+    """
+    for number, line in enumerate(lines, first_line):
+        parts, place = line.split(), f"{path}, line {number}"
+        named = [parts[:2], [parts[0], parts[2]]] if len(parts) == 3 else [parts[:2], parts[2:]]
+        if len(parts) not in (3, 4) or not all(_plain(name) and index.isdecimal() for name, index in named):
+            collection.problems.add("malformed line", place, f"{line!r} is not `name i j` or `name1 i name2 j`")
+            continue
+        first, second = (ListedImage(f"{name}/{name}_{int(index):04d}", name) for name, index in named)
+        collection.add(first, second, len(parts) == 3, place)
+
+
+def _plain(name: str) -> bool:
+    """Whether a name is that of one file or folder, and does not lead elsewhere."""
+    return Path(name).name == name and name not in (".", "..")
+
+
+def named_image(name: str) -> Optional[ListedImage]:
+    """Make the image of a file name such as `Ann_Abel_0001.jpg`; None if the name is not of that form."""
+    person, separator, number = Path(name).stem.rpartition("_")
+    if not (separator and person and number and _plain(name) and Path(name).suffix):
+        return None
+    return ListedImage(name, person)

@@ -1,0 +1,231 @@
+"""Verification sets from their official lists and a folder of images: CALFW, CPLFW, AgeDB-30, XQLFW.
+
+Each has 6,000 pairs in ten folds of 300 same and 300 different pairs, as LFW's View 2. The faces must be aligned as the
+model was trained: nothing here finds or aligns a face. LFW itself and CFP are read by `ddl_tf.data`, Racial Faces
+in-the-Wild by `ddl_tf.protocols.rfw`.
+
+What is refused: an image that does not exist, a malformed line, folds that are not ten alike (a list that was cut off
+has no such folds), a pair of an image with itself, a pair that is listed both as same and as different. What is told on
+stderr and counted as the list says: a list of another number than 6,000 pairs, a pair that is listed again, and a pair
+whose mark is other than the names of its images.
+"""
+
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+from scipy.io import loadmat
+
+from ddl_tf.data.verification import PairSet
+from ddl_tf.errors import InputError
+from ddl_tf.protocols.pair_collection import (
+    ListedImage,
+    PairCollection,
+    add_lfw_lines,
+    first_folder,
+    named_image,
+    read_lines,
+)
+
+# Where a user puts crops of his own, before the folders that come with the set.
+ALIGNED = "aligned_112"
+AGEDB_LIST = "04_FINAL_protocol_30_years.mat"
+AGEDB_IMAGES = "03_Protocol_Images"
+XQLFW_IMAGES = ("xqlfw_aligned_112", "lfw_original_imgs_min_qual0.85variant11")
+
+_ADVICE = "complete the images, or get the list anew"
+
+
+def read_calfw(root: str, check_images: bool = True) -> PairSet:
+    """Read Cross-Age LFW.
+
+    `pairs_CALFW.txt` has two lines `name.jpg mark` for each pair; the mark is 0 for different people, else they are
+    the same. The same pairs come first, then the different ones; fold k is the k-th tenth of both.
+
+    Args:
+        root: folder with `pairs_CALFW.txt`, and the images in `aligned_112`, `aligned images` or `images`, the first
+            of them that is there, or beside the list. The official `aligned images` are not aligned as ArcFace's:
+            published numbers need crops of one's own, in `aligned_112`.
+        check_images: whether the images must be there; not where embeddings come from elsewhere.
+
+    Returns:
+        The set, named `calfw`.
+
+    Raises:
+        InputError: if there is no list, or with everything that is wrong with it.
+
+    Example:
+        >>> read_calfw("calfw").same.mean()
+        0.5
+
+    References:
+        Zheng et al., "Cross-Age LFW", 2017, http://whdeng.cn/CALFW
+        The folds: https://github.com/JDAI-CV/FaceX-Zoo, test_protocol/utils, CALFW_PairsParser
+    """
+    return _read_two_lines("calfw", Path(root), "pairs_CALFW.txt", check_images)
+
+
+def read_cplfw(root: str, check_images: bool = True) -> PairSet:
+    """Read Cross-Pose LFW.
+
+    Args:
+        root: folder with `pairs_CPLFW.txt`, and the images, both as `read_calfw`.
+        check_images: whether the images must be there; not where embeddings come from elsewhere.
+
+    Returns:
+        The set, named `cplfw`.
+
+    Raises:
+        InputError: if there is no list, or with everything that is wrong with it.
+
+    Example:
+        >>> read_cplfw("cplfw").same.mean()
+        0.5
+
+    References:
+        Zheng and Deng, "Cross-Pose LFW", 2018, http://whdeng.cn/CPLFW
+    """
+    return _read_two_lines("cplfw", Path(root), "pairs_CPLFW.txt", check_images)
+
+
+def _read_two_lines(name: str, root: Path, list_name: str, check_images: bool) -> PairSet:
+    path = root / list_name
+    lines = read_lines(path)
+    collection = PairCollection(name, path, first_folder(root, (ALIGNED, "aligned images", "images")), check_images)
+    read = [_marked_image(collection, line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
+    if len(lines) % 2:
+        collection.problems.add("malformed line", f"{path}, line {len(lines)}", "a pair has two lines, this has one")
+    for number, (first, second) in enumerate(zip(read[::2], read[1::2])):
+        if first is None or second is None:
+            continue
+        place = f"{path}, lines {2 * number + 1} and {2 * number + 2}"
+        if first[1] != second[1]:
+            reason = f"the two lines of a pair are marked {first[1]} and {second[1]}"
+            collection.problems.add("malformed line", place, reason)
+            continue
+        collection.add(first[0], second[0], first[1] != 0, place)
+    return collection.finish(_ADVICE, folds="classes")
+
+
+def _marked_image(collection: PairCollection, line: str, place: str) -> Optional[tuple[ListedImage, int]]:
+    parts = line.split()
+    image = named_image(parts[0]) if len(parts) == 2 and parts[1].isdecimal() else None
+    if image is None:
+        collection.problems.add("malformed line", place, f"{line!r} is not `name_0001.jpg mark`")
+        return None
+    return image, int(parts[1])
+
+
+def read_xqlfw(root: str, check_images: bool = True) -> PairSet:
+    """Read Cross-Quality LFW.
+
+    Args:
+        root: folder with `xqlfw_pairs.txt`, of LFW's form, and a folder of images for each person in `aligned_112`,
+            `xqlfw_aligned_112` or `lfw_original_imgs_min_qual0.85variant11` (as the official archives unpack), or
+            beside the list.
+        check_images: whether the images must be there; not where embeddings come from elsewhere.
+
+    Returns:
+        The set, named `xqlfw`.
+
+    Raises:
+        InputError: if there is no list, or with everything that is wrong with it.
+
+    Example:
+        >>> read_xqlfw("xqlfw").fold.max()
+        9
+
+    References:
+        Knoche et al., "Cross-Quality LFW", 2021, https://martlgap.github.io/xqlfw
+    """
+    path = Path(root) / "xqlfw_pairs.txt"
+    lines = read_lines(path)
+    header = lines[0].split() if lines else []
+    if len(header) != 2 or not all(part.isdecimal() for part in header):
+        raise InputError(f"{path}, line 1: {' '.join(header)!r} is not `folds pairs`; is it the list of XQLFW?")
+    collection = PairCollection("xqlfw", path, first_folder(Path(root), (ALIGNED, *XQLFW_IMAGES)), check_images)
+    folds, pairs = (int(part) for part in header)
+    if len(lines) - 1 != 2 * folds * pairs:
+        told = f"{len(lines) - 1:,} pairs, where the first line tells of {folds} x 2 x {pairs}"
+        collection.problems.add("wrong count", path, told)
+    add_lfw_lines(collection, path, lines[1:], first_line=2)
+    return collection.finish(_ADVICE, folds="blocks")
+
+
+def read_agedb(root: str, check_images: bool = True) -> PairSet:
+    """Read AgeDB-30: pairs of AgeDB whose ages differ by 30 years.
+
+    The official list is a MATLAB file: `splits`, a cell for each of ten folds, holds a structure of two: a 2 x 600 cell
+    of the images (structures of name and age) and 600 marks, 1 for the same person and -1 for different ones. The name
+    of an image begins with its person, up to the first `_`.
+
+    Args:
+        root: folder with `04_FINAL_protocol_30_years.mat`, and the images in `aligned_112` or `03_Protocol_Images`, or
+            beside the list.
+        check_images: whether the images must be there; not where embeddings come from elsewhere.
+
+    Returns:
+        The set, named `agedb_30` as InsightFace's file, with the column `age`, in years.
+
+    Raises:
+        InputError: if there is no list, it is no such file, or with everything that is wrong with it.
+
+    Example:
+        >>> read_agedb("AgeDB").columns["age"].min()
+        3.0
+
+    References:
+        Moschoglou et al., "AgeDB: the first manually collected, in-the-wild age database", CVPRW 2017
+        How InsightFace read it: https://github.com/deepinsight/insightface, src/data/agedb2pack.py (2018)
+    """
+    path = Path(root) / AGEDB_LIST
+    collection = PairCollection("agedb_30", path, first_folder(Path(root), (ALIGNED, AGEDB_IMAGES)), check_images)
+    for fold, split in enumerate(_splits(path)):
+        place = f"{path}, split {fold + 1}"
+        try:
+            structure = _unwrap(split)
+            (first, second), marks = structure[0], np.ravel(structure[1])
+            columns = list(zip(first, second, marks))
+            if not len(first) == len(second) == len(marks):
+                raise ValueError(f"{len(first)} and {len(second)} images with {len(marks)} marks")
+        except (TypeError, ValueError, IndexError) as error:
+            reason = f"not a structure of 2 x n images and n marks ({error})"
+            collection.problems.add("malformed line", place, reason)
+            continue
+        for number, (one, other, mark) in enumerate(columns, 1):
+            try:
+                if mark not in (1, -1, 0):
+                    raise ValueError(f"marked {mark}")
+                images = _aged_image(one), _aged_image(other)
+            except (TypeError, ValueError, IndexError) as error:
+                reason = f"not two images of name and age, marked 1 or -1 ({error})"
+                collection.problems.add("malformed line", f"{place}, pair {number}", reason)
+                continue
+            collection.add(*images, bool(mark == 1), f"{place}, pair {number}", fold)
+    return collection.finish(_ADVICE, folds="given")
+
+
+def _splits(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise InputError(f"{path.parent}: there is no {path.name} in it; give the folder that holds the official list")
+    try:
+        return np.ravel(loadmat(str(path))["splits"])
+    except Exception as error:  # SciPy raises nearly anything for a damaged file
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path}: not a MATLAB file of `splits`, or damaged ({reason}); get it anew") from None
+
+
+def _unwrap(value: Any) -> Any:
+    """Take a value out of the arrays of one element that MATLAB puts everything in."""
+    while isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(-1)[0]
+    return value
+
+
+def _aged_image(cell: Any) -> ListedImage:
+    structure = _unwrap(cell)
+    name, age = _unwrap(structure[0]), float(_unwrap(structure[1]))
+    image = named_image(f"{name}.jpg")
+    if not isinstance(name, str) or image is None:
+        raise ValueError(f"named {name!r}")
+    return ListedImage(name, name.partition("_")[0], age)

@@ -1,0 +1,97 @@
+"""Racial Faces in-the-Wild: four verification sets, one of each race, by its lists or InsightFace's files."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ddl_tf.data.problem_list import ProblemsError
+from ddl_tf.data.verification import PairSet, read_bin
+from ddl_tf.errors import InputError
+from ddl_tf.protocols.pair_collection import PairCollection, add_lfw_lines, first_folder, read_lines
+
+RACES = ("African", "Asian", "Caucasian", "Indian")
+
+
+def rfw_name(race: str) -> str:
+    """Name the set of a race: `rfw_african`, ..."""
+    return f"rfw_{race.lower()}"
+
+
+def read_rfw(root: str, check_images: bool = True) -> list[PairSet]:
+    """Read Racial Faces in-the-Wild by its official lists.
+
+    What is refused and what is told is as in `ddl_tf.protocols.pair_lists`. A few identities are in two races, and
+    that is so.
+
+    Args:
+        root: folder of RFW: `test/txts/<Race>/<Race>_pairs.txt`, of LFW's form without a first line, and
+            `test/data/<Race>/<id>/<id>_0001.jpg`; or the folder `test` itself, or one made like it of aligned faces
+            (the official images are not aligned; the official `.bin` files are, see `read_rfw_bins`).
+        check_images: whether the images must be there; not where embeddings come from elsewhere.
+
+    Returns:
+        The sets, named `rfw_african`, `rfw_asian`, `rfw_caucasian` and `rfw_indian`, in this order; a fold is the k-th
+        tenth of a list.
+
+    Raises:
+        InputError: if a list is missing, or with everything that is wrong with the four.
+
+    Example:
+        >>> [one.name for one in read_rfw("RFW")]
+        ['rfw_african', 'rfw_asian', 'rfw_caucasian', 'rfw_indian']
+
+    References:
+        Wang et al., "Racial Faces in the Wild", ICCV 2019, http://whdeng.cn/RFW
+    """
+    test = first_folder(Path(root), ("test",))
+    lists = {race: test / "txts" / race / f"{race}_pairs.txt" for race in RACES}
+    missing = [str(path) for path in lists.values() if not path.is_file()]
+    if missing:
+        raise InputError(f"{root}: there is no {', '.join(missing)}; give the folder of RFW that holds test/txts")
+    sets, refused = [], []
+    for race, path in lists.items():
+        collection = PairCollection(rfw_name(race), path, test / "data" / race, check_images)
+        add_lfw_lines(collection, path, read_lines(path))
+        try:
+            sets.append(collection.finish("complete the images, or get the list anew", folds="blocks"))
+        except ProblemsError as error:
+            refused.append(error)
+    if refused:
+        raise ProblemsError(
+            "; ".join(str(error) for error in refused),
+            [problem for error in refused for problem in error.problems],
+        )
+    return sets
+
+
+def read_rfw_bins(paths: Sequence[str]) -> list[PairSet]:
+    """Read Racial Faces in-the-Wild by the four `.bin` files, officially `African_test.bin` and so on.
+
+    Args:
+        paths: the files, in any order; the name of each holds its race as a word of its own.
+
+    Returns:
+        The sets, as `read_rfw`, without keys and people.
+
+    Raises:
+        InputError: if the race of a file cannot be told, a race is missing or there twice, or a file cannot be read.
+
+    Example:
+        >>> read_rfw_bins([f"{race}_test.bin" for race in RACES])[0].name
+        'rfw_african'
+    """
+    files: dict[str, str] = {}
+    for path in paths:
+        # Words, because "caucasian" ends in "asian".
+        words = re.findall("[a-z]+", Path(path).stem.lower())
+        races = [race for race in RACES if race.lower() in words]
+        if len(races) != 1:
+            raise InputError(f"{path}: its name tells no race, or several; name it {RACES[0]}_test.bin and so on")
+        if races[0] in files:
+            raise InputError(f"{path}: {races[0]} as {files[races[0]]} is; give one file of each race")
+        files[races[0]] = path
+    missing = [race for race in RACES if race not in files]
+    if missing:
+        raise InputError(f"{','.join(paths)}: no file of {', '.join(missing)}; give one file of each race")
+    return [dataclasses.replace(read_bin(files[race]), name=rfw_name(race)) for race in RACES]

@@ -1,0 +1,227 @@
+"""Both names of the miniature, read; and everything that can be wrong with the files."""
+
+import io
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddl_tf.data.face_shots import render
+from ddl_tf.data.problem_list import ProblemsError
+from ddl_tf.errors import InputError
+from ddl_tf.protocols import miniature_ijb
+from ddl_tf.protocols.ijb import read_ijb
+from ddl_tf.protocols.miniature_ijb import SUBJECTS, write_ijb
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ijb") / "IJBC"
+    write_ijb(folder)
+    return folder
+
+
+@pytest.fixture
+def root(written, tmp_path):
+    shutil.copytree(written, tmp_path / "IJBC")
+    return tmp_path / "IJBC"
+
+
+def _edit(path, change):
+    lines = path.read_text().splitlines()
+    path.write_text("".join(f"{line}\n" for line in change(lines)))
+
+
+def _problems(root, **options):
+    with pytest.raises(ProblemsError) as caught:
+        read_ijb(str(root), **options)
+    assert "\n" not in str(caught.value)
+    return [(problem.kind, problem.source.rpartition("/")[2], problem.reason) for problem in caught.value.problems]
+
+
+def test_the_miniature(written):
+    ijb = read_ijb(str(written))
+    assert ijb.name == "ijbc"
+    assert len(ijb.images) == len(ijb.keys) == len(ijb.templates) == len(ijb.scores) == 10 * SUBJECTS
+    assert [(one.name, len(one.templates)) for one in ijb.galleries] == [("G1", 20), ("G2", 20)]
+    assert len(ijb.probes.templates) == 2 * SUBJECTS
+    assert len(ijb.pairs.same) == 2 * SUBJECTS**2
+    assert ijb.pairs.same.sum() == 2 * SUBJECTS
+    subject = {t: s for one in [*ijb.galleries, ijb.probes] for t, s in zip(one.templates, one.subjects)}
+    truth = [subject[one] == subject[other] for one, other in zip(ijb.pairs.first, ijb.pairs.second)]
+    np.testing.assert_array_equal(ijb.pairs.same, truth)
+    # Stills and videos.
+    assert set(np.unique(ijb.medias, return_counts=True)[1]) == {1, 3}
+    assert ijb.templates.dtype == ijb.medias.dtype == ijb.pairs.first.dtype == np.int32
+    assert ijb.missing_images == []
+
+
+def test_images_are_aligned(written):
+    ijb = read_ijb(str(written))
+    crop = Image.open(written / "loose_crop" / "1.jpg")
+    assert crop.size == (140, 160)
+    aligned = np.asarray(Image.open(io.BytesIO(ijb.images[0])))
+    assert aligned.shape == (112, 112, 3)
+    drawn = [render(1, 0, hard=hard)[0] for hard in (False, True)]
+    inside = np.s_[20:-20, 20:-20]
+    difference = min(np.abs(aligned[inside].astype(int) - one[inside]).mean() for one in drawn)
+    assert difference < 4
+    assert np.abs(np.asarray(crop.crop((14, 24, 126, 136)))[inside].astype(int) - drawn[0][inside]).mean() > 8
+
+
+def test_the_other_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(miniature_ijb, "SUBJECTS", 4)
+    write_ijb(tmp_path, seed=1, name="ijbb")
+    ijb = read_ijb(str(tmp_path))
+    assert ijb.name == "ijbb"
+    assert [one.name for one in ijb.galleries] == ["S1", "S2"]
+    with pytest.raises(InputError, match="'ijba': is no set of IJB; use one of ijbb, ijbc"):
+        write_ijb(tmp_path, name="ijba")
+
+
+def test_the_fingerprint_follows_the_landmarks_and_the_files(root):
+    before = read_ijb(str(root)).images.fingerprint()
+    assert read_ijb(str(root)).images.fingerprint() == before
+    points = "1.jpg 40 60 80 60 60 80 45 100 80 100 0.9"
+    _edit(root / "meta/ijbc_name_5pts_score.txt", lambda lines: [points, *lines[1:]])
+    moved = read_ijb(str(root)).images.fingerprint()
+    (root / "loose_crop/7.jpg").write_bytes((root / "loose_crop/8.jpg").read_bytes())
+    assert len({before, moved, read_ijb(str(root)).images.fingerprint()}) == 3
+
+
+def test_one_protocol_alone(root, capsys):
+    pairs = root / "meta/ijbc_template_pair_label.txt"
+    kept = pairs.read_text()
+    pairs.unlink()
+    assert read_ijb(str(root)).pairs is None
+    assert "ijbc_template_pair_label.txt is not there: no verification" in capsys.readouterr().err
+    pairs.write_text(kept)
+    for path in root.glob("meta/*.csv"):
+        path.unlink()
+    ijb = read_ijb(str(root))
+    assert ijb.probes is None
+    assert ijb.galleries == []
+    assert "no identification" in capsys.readouterr().err
+    pairs.unlink()
+    with pytest.raises(InputError, match="neither pairs nor galleries and probes of ijbc are there"):
+        read_ijb(str(root))
+
+
+def test_a_list_of_identification_alone(root):
+    (root / "meta/ijbc_1N_gallery_G2.csv").unlink()
+    assert ("missing file", "ijbc_1N_gallery_G2.csv") in [one[:2] for one in _problems(root)]
+
+
+def test_no_set_or_two(root, tmp_path):
+    with pytest.raises(
+        InputError, match=r"neither meta/ijbb_face_tid_mid\.txt nor meta/ijbc_face_tid_mid\.txt is there"
+    ):
+        read_ijb(str(tmp_path))
+    shutil.copy(root / "meta/ijbc_face_tid_mid.txt", root / "meta/ijbb_face_tid_mid.txt")
+    with pytest.raises(InputError, match="holds files of ijbb and ijbc"):
+        read_ijb(str(root))
+    with pytest.raises(InputError, match="missing='drop': use one of refuse, count"):
+        read_ijb(str(root), missing="drop")
+
+
+def test_missing_images(root):
+    for image in ("3.jpg", "40.jpg"):
+        (root / "loose_crop" / image).unlink()
+    found = _problems(root)
+    assert [(kind, image) for kind, image, _ in found] == [("missing image", "3.jpg"), ("missing image", "40.jpg")]
+    unchecked = read_ijb(str(root), check_images=False)
+    assert len(unchecked.images) == 400
+    with pytest.raises(FileNotFoundError):
+        unchecked.images[2]
+    counted = read_ijb(str(root), missing="count")
+    assert counted.missing_images == ["3.jpg", "40.jpg"]
+    assert len(counted.images) == len(counted.keys) == len(counted.templates) == 398
+    whole = read_ijb(str(root), check_images=False)
+    kept = [place for place in range(400) if place not in (2, 39)]
+    np.testing.assert_array_equal(counted.medias, whole.medias[kept])
+    assert counted.keys[2] == "4.jpg"
+    assert counted.images[2] == whole.images[3]
+
+
+def test_no_image_at_all(root):
+    shutil.rmtree(root / "loose_crop")
+    assert len(_problems(root)) == 400
+
+
+def test_templates_without_images(root):
+    for name in ("ijbc_face_tid_mid.txt", "ijbc_name_5pts_score.txt"):
+        # The gallery template of subject 2, and the first probe of subject 1, which has one image.
+        _edit(
+            root / "meta" / name, lambda lines: [line for n, line in enumerate(lines) if not (5 <= n < 10 or n == 200)]
+        )
+    found = _problems(root)
+    assert {one[0] for one in found} == {"template without images"}
+    assert sorted(one[1:] for one in found) == [
+        ("template 2", "used by the G1"),
+        ("template 2", "used by the pairs"),
+        ("template 41", "used by the pairs"),
+        ("template 41", "used by the probes"),
+    ]
+    assert len(read_ijb(str(root), missing="count").images) == 394
+
+
+def test_files_that_do_not_fit(root):
+    points = root / "meta/ijbc_name_5pts_score.txt"
+    whole = points.read_text()
+    _edit(points, lambda lines: lines[:-1])
+    assert _problems(root) == [("wrong count", points.name, "399 faces, but 400 in ijbc_face_tid_mid.txt")]
+    points.write_text(whole)
+    _edit(points, lambda lines: [lines[1], lines[0], *lines[2:]])
+    reason = "2 images are others than in ijbc_face_tid_mid.txt, the first '2.jpg' instead of '1.jpg'"
+    assert _problems(root) == [("wrong image", "ijbc_name_5pts_score.txt, face 1", reason)]
+
+
+def test_malformed_lines_of_all_files(root):
+    for name, line in (
+        ("ijbc_face_tid_mid.txt", "1.jpg 1"),
+        ("ijbc_name_5pts_score.txt", "1.jpg 0.5"),
+        ("ijbc_template_pair_label.txt", "1 2 same"),
+        ("ijbc_1N_probe_mixed.csv", "1,x"),
+    ):
+        _edit(root / "meta" / name, lambda lines, line=line: [lines[0], line, *lines[2:]])
+    assert [one[:2] for one in _problems(root)] == [
+        ("malformed line", "ijbc_face_tid_mid.txt, line 2"),
+        ("malformed line", "ijbc_name_5pts_score.txt, line 2"),
+        ("malformed line", "ijbc_template_pair_label.txt, line 2"),
+        ("malformed line", "ijbc_1N_probe_mixed.csv, line 2"),
+    ]
+
+
+def test_malformed_lines_are_not_counted_away(root):
+    _edit(root / "meta/ijbc_1N_gallery_G1.csv", lambda lines: [*lines, "1"])
+    assert [one[0] for one in _problems(root, missing="count")] == ["malformed line"]
+
+
+def test_duplicates(root):
+    for name in ("ijbc_face_tid_mid.txt", "ijbc_name_5pts_score.txt"):
+        _edit(root / "meta" / name, lambda lines: [*lines, lines[0]])
+    _edit(root / "meta/ijbc_1N_gallery_G2.csv", lambda lines: [*lines, "3,25,img/3.jpg"])
+    _edit(root / "meta/ijbc_1N_probe_mixed.csv", lambda lines: [*lines, "50,9,img/3.jpg"])
+    assert sorted(_problems(root)) == [
+        ("duplicate face", "1.jpg", "it is listed more than once in template 1"),
+        ("duplicate gallery subject", "subject 25", "both template 3 of gallery G2 and template 25 of gallery G2"),
+        ("template of two subjects", "ijbc_1N_probe_mixed.csv, template 50", "it is listed with several"),
+    ]
+
+
+def test_a_probe_without_mate_and_a_wrong_label(root):
+    _edit(root / "meta/ijbc_1N_probe_mixed.csv", lambda lines: [line.replace(",7,", ",77,") for line in lines])
+    _edit(root / "meta/ijbc_template_pair_label.txt", lambda lines: [*lines[:-1], "1 41 2"])
+    assert sorted(_problems(root)) == [
+        ("probe without mate", "template 53", "its subject 77 is in no gallery"),
+        ("probe without mate", "template 54", "its subject 77 is in no gallery"),
+        ("wrong label", "ijbc_template_pair_label.txt, pair 3200", "1 labels are neither 0 nor 1, the first is 2"),
+    ]
+
+
+def test_an_image_that_is_none(root):
+    (root / "loose_crop/1.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    ijb = read_ijb(str(root))
+    with pytest.raises(InputError, match=r"1\.jpg: cannot be aligned"):
+        ijb.images[0]

@@ -1,0 +1,381 @@
+import shutil
+
+import numpy as np
+import pytest
+from pair_sets import as_bin, assert_same_numbers, embed, tuples
+from scipy.io import loadmat, savemat
+
+from ddl_tf.data.problem_list import ProblemsError
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.pairs import verify
+from ddl_tf.protocols import miniature_pairs
+from ddl_tf.protocols.pair_collection import tenths, tenths_of_classes
+from ddl_tf.protocols.pair_lists import AGEDB_LIST, read_agedb, read_calfw, read_cplfw, read_xqlfw
+
+READERS = {"calfw": read_calfw, "cplfw": read_cplfw, "agedb": read_agedb, "xqlfw": read_xqlfw}
+LISTS = {"calfw": "pairs_CALFW.txt", "cplfw": "pairs_CPLFW.txt", "agedb": AGEDB_LIST, "xqlfw": "xqlfw_pairs.txt"}
+TEXT = [name for name in READERS if name != "agedb"]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("miniatures")
+    for name in READERS:
+        getattr(miniature_pairs, f"write_{name}")(folder / name)
+    return folder
+
+
+@pytest.fixture
+def copied(written, tmp_path):
+    """A copy of a miniature, to break: call with its name."""
+
+    def copy(name):
+        return shutil.copytree(written / name, tmp_path / name)
+
+    return copy
+
+
+def edit(path, change):
+    """Change the lines of a text file."""
+    path.write_text("".join(f"{line}\n" for line in change(path.read_text().splitlines())))
+
+
+def refused(name, root):
+    """The problems that a set is refused for, as (kind, source, reason)."""
+    with pytest.raises(ProblemsError) as caught:
+        READERS[name](str(root))
+    assert "\n" not in str(caught.value)
+    return [(problem.kind, problem.source, problem.reason) for problem in caught.value.problems]
+
+
+def naive_two_lines(path):
+    """As FaceX-Zoo reads CALFW and CPLFW: two lines a pair; fold k is the k-th tenth of both halves."""
+    lines = [line.split(" ") for line in path.read_text().splitlines()]
+    pairs = [(one[0], other[0], int(one[1]) != 0) for one, other in zip(lines[::2], lines[1::2])]
+    half = len(pairs) // 2
+    return [(*pair, n % half * 10 // half) for n, pair in enumerate(pairs)]
+
+
+def naive_lfw(path):
+    """As LFW's own evaluation reads View 2."""
+    header, *lines = [line.split("\t") for line in path.read_text().splitlines()]
+    block = 2 * int(header[1])
+    pairs = []
+    for n, parts in enumerate(lines):
+        one, other = (parts[:2], parts[2:]) if len(parts) == 4 else (parts[:2], [parts[0], parts[2]])
+        names = [f"{name}/{name}_{number.zfill(4)}" for name, number in (one, other)]
+        pairs.append((*names, len(parts) == 3, n // block))
+    return pairs
+
+
+def naive_agedb(path):
+    """The indices of InsightFace's agedb2pack.py for the images, and of FaceX-Zoo's AgeDB_PairsParser for the marks."""
+    splits, pairs = loadmat(str(path))["splits"], []
+    for i in range(splits.shape[0]):
+        images, marks = splits[i][0][0][0][0], splits[i][0][0][0][1][0]
+        for column in range(images.shape[1]):
+            names = [str(images[row][column][0][0][0][0]) for row in (0, 1)]
+            assert (names[0].split("_")[0] == names[1].split("_")[0]) == (marks[column] == 1)
+            assert all(len(name.split("_")) >= 5 for name in names)
+            pairs.append((*names, bool(marks[column] == 1), i))
+    return pairs
+
+
+@pytest.mark.parametrize(
+    ("name", "naive"),
+    [("calfw", naive_two_lines), ("cplfw", naive_two_lines), ("xqlfw", naive_lfw), ("agedb", naive_agedb)],
+)
+def test_pairs_are_those_of_the_list(written, name, naive):
+    pair_set = READERS[name](str(written / name))
+    assert pair_set.name == ("agedb_30" if name == "agedb" else name)
+    assert tuples(pair_set) == naive(written / name / LISTS[name])
+    for fold in range(10):
+        assert sorted(pair_set.same[pair_set.fold == fold].tolist()) == [False, False, True, True]
+    people = np.asarray(pair_set.people)
+    np.testing.assert_array_equal(people[pair_set.first] == people[pair_set.second], pair_set.same)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_an_image_is_what_its_key_names(written, name):
+    pair_set = READERS[name](str(written / name))
+    for key, image in zip(pair_set.keys, pair_set.images):
+        stem = key.split("/")[-1].split(".")[0]
+        (path,) = (written / name).rglob(f"{stem}.jpg")
+        assert path.read_bytes() == image
+
+
+def test_agedb_tells_ages(written):
+    pair_set = read_agedb(str(written / "agedb"))
+    assert pair_set.columns["age"].tolist() == [float(key.split("_")[3]) for key in pair_set.keys]
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_list_and_bin_give_the_same_result(written, name, tmp_path):
+    listed = READERS[name](str(written / name))
+    binned = as_bin(listed, tmp_path / f"{name}.bin")
+    one, other = (verify(pair_set, embed(pair_set.images)) for pair_set in (listed, binned))
+    assert_same_numbers(one, other)
+    assert 0 < one["accuracy"] < 1
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_images_that_need_not_be_there(written, name, tmp_path):
+    shutil.copy(written / name / LISTS[name], tmp_path)
+    pair_set = READERS[name](str(tmp_path), check_images=False)
+    assert tuples(pair_set) == tuples(READERS[name](str(written / name)))
+    images = {image for image, *_ in tuples(pair_set)} | {image for _, image, *_ in tuples(pair_set)}
+    problems = refused(name, tmp_path)
+    assert {kind for kind, *_ in problems} == {"missing image"}
+    assert len(problems) == len(images)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_own_crops_are_preferred(copied, name):
+    root = copied(name)
+    (folder,) = [path for path in root.iterdir() if path.is_dir()]
+    shutil.copytree(folder, root / "aligned_112")
+    for path in (root / "aligned_112").rglob("*.jpg"):
+        path.write_bytes(b"own crop")
+    assert set(READERS[name](str(root)).images) == {b"own crop"}
+
+
+def test_images_beside_the_list_and_png(copied):
+    root = copied("xqlfw")
+    for path in (root / "xqlfw_aligned_112").iterdir():
+        path.rename(root / path.name)
+    (root / "xqlfw_aligned_112").rmdir()
+    for path in root.rglob("*.jpg"):
+        path.rename(path.with_suffix(".png"))
+    assert len(read_xqlfw(str(root)).images[0]) > 1000
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_no_list(tmp_path, name):
+    with pytest.raises(InputError, match=f"there is no {LISTS[name]} in it; give the folder"):
+        READERS[name](str(tmp_path))
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_missing_images_are_all_told_once(copied, name):
+    root = copied(name)
+    gone = sorted(root.rglob("*.jpg"))[:3]
+    for path in gone:
+        path.unlink()
+    problems = refused(name, root)
+    assert sorted(reason for _, _, reason in problems) == [f"there is no {path}" for path in gone]
+    assert {kind for kind, *_ in problems} == {"missing image"}
+    assert all(str(root / LISTS[name]) in source for _, source, _ in problems)
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_malformed_lines_are_all_told(copied, name):
+    root = copied(name)
+
+    def change(lines):
+        lines[2], lines[8] = "what is this, and that", "../Ann_0001.jpg 1"
+        return lines
+
+    edit(root / LISTS[name], change)
+    problems = refused(name, root)
+    assert [kind for kind, *_ in problems] == ["malformed line"] * 2
+    assert [source.rsplit(" ", 1)[1] for _, source, _ in problems] == ["3", "9"]
+
+
+@pytest.mark.parametrize(
+    "line", ["a_1.jpg", "a_1.jpg x", "a_1.jpg -1", "a.jpg 1", "a_1 1", "_1.jpg 1", "b/a_1.jpg 1", ""]
+)
+def test_malformed_line_of_calfw(copied, line):
+    root = copied("calfw")
+    edit(root / LISTS["calfw"], lambda lines: [line, *lines[1:]])
+    assert [kind for kind, *_ in refused("calfw", root)] == ["malformed line"]
+
+
+@pytest.mark.parametrize("line", ["a 1", "a 1 b", "a 1 b c", "a 1 b 2 3", "../a 1 2", "a 1 .. 1", ""])
+def test_malformed_line_of_xqlfw(copied, line):
+    root = copied("xqlfw")
+    edit(root / LISTS["xqlfw"], lambda lines: [lines[0], line, *lines[2:]])
+    assert [kind for kind, *_ in refused("xqlfw", root)] == ["malformed line"]
+
+
+def test_two_lines_with_different_marks(copied):
+    root = copied("cplfw")
+    edit(root / LISTS["cplfw"], lambda lines: [lines[0], lines[1].replace(" 1", " 0"), *lines[2:]])
+    assert refused("cplfw", root) == [
+        ("malformed line", f"{root}/pairs_CPLFW.txt, lines 1 and 2", "the two lines of a pair are marked 1 and 0")
+    ]
+
+
+def test_one_line_too_few(copied):
+    root = copied("calfw")
+    edit(root / LISTS["calfw"], lambda lines: lines[:-1])
+    assert refused("calfw", root) == [
+        ("malformed line", f"{root}/pairs_CALFW.txt, line 79", "a pair has two lines, this has one")
+    ]
+
+
+# Also at the end of a fold, of nine folds, and of the same pairs.
+@pytest.mark.parametrize("lines_left", [78, 72, 40, 2, 0])
+def test_a_list_that_was_cut_off(copied, lines_left):
+    root = copied("calfw")
+    edit(root / LISTS["calfw"], lambda lines: lines[:lines_left])
+    ((kind, source, reason),) = refused("calfw", root)
+    assert (kind, source) == ("wrong count", f"{root}/pairs_CALFW.txt")
+    assert f"{min(20, lines_left // 2)} same and {max(0, lines_left // 2 - 20)} different pairs" in reason
+
+
+@pytest.mark.parametrize("lines_left", [40, 37, 33, 1])
+def test_a_list_shorter_than_its_first_line_tells(copied, lines_left):
+    root = copied("xqlfw")
+    edit(root / LISTS["xqlfw"], lambda lines: lines[:lines_left])
+    kind, source, reason = refused("xqlfw", root)[0]
+    assert (kind, source) == ("wrong count", f"{root}/xqlfw_pairs.txt")
+    assert reason == f"{lines_left - 1} pairs, where the first line tells of 10 x 2 x 2"
+
+
+def test_classes_out_of_their_folds(copied):
+    root = copied("xqlfw")
+    edit(root / LISTS["xqlfw"], lambda lines: [lines[0], *sorted(lines[1:], key=lambda line: line.count("\t"))])
+    assert [kind for kind, *_ in refused("xqlfw", root)] == ["wrong count"]
+
+
+@pytest.mark.parametrize("header", ["", "10", "10 x", "a\t1\t2"])
+def test_first_line_of_xqlfw(copied, header):
+    root = copied("xqlfw")
+    edit(root / LISTS["xqlfw"], lambda lines: [header, *lines[1:]])
+    with pytest.raises(InputError, match=r"line 1: .* is not `folds pairs`"):
+        read_xqlfw(str(root))
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_an_image_with_itself(copied, name):
+    root = copied(name)
+
+    def change(lines):
+        if name == "xqlfw":
+            return [lines[0], lines[1].replace("\t3", "\t1"), *lines[2:]]
+        return [lines[0], lines[0], *lines[2:]]
+
+    edit(root / LISTS[name], change)
+    ((kind, source, reason),) = refused(name, root)
+    assert kind == "pair of an image with itself"
+    assert "Synthetic_Person000" in reason
+    assert str(root / LISTS[name]) in source
+
+
+def test_pairs_listed_again_count_and_are_told(copied, capsys):
+    root = copied("calfw")
+    # The second pair is the first, the other way round.
+    edit(root / LISTS["calfw"], lambda lines: [*lines[:2], lines[1], lines[0], *lines[4:]])
+    pair_set = read_calfw(str(root))
+    assert len(pair_set.same) == 40
+    assert tuples(pair_set)[0][:2] == tuples(pair_set)[1][1::-1]
+    assert "calfw: 1 of the pairs are listed again; each counts as often as it is listed" in capsys.readouterr().err
+
+
+def test_a_pair_that_is_both_same_and_different(copied):
+    root = copied("cplfw")
+
+    def change(lines):
+        return [*lines[:40], *(line.replace(" 1", " 0") for line in lines[:2]), *lines[42:]]
+
+    edit(root / LISTS["cplfw"], change)
+    ((kind, source, reason),) = refused("cplfw", root)
+    assert kind == "pair listed as both same and different"
+    assert source.endswith("lines 41 and 42")
+    assert reason.endswith("lines 1 and 2")
+
+
+def test_marks_other_than_the_names_are_told(copied, capsys):
+    root = copied("cplfw")
+
+    def change(lines):
+        swapped = [line.replace(" 1", " 0") for line in lines[:2]], [line.replace(" 0", " 1") for line in lines[40:42]]
+        return [*swapped[0], *lines[2:40], *swapped[1], *lines[42:]]
+
+    edit(root / LISTS["cplfw"], change)
+    pair_set = read_cplfw(str(root))
+    assert pair_set.same[[0, 1, 19, 20, 21]].tolist() == [False, True, True, True, False]
+    assert "cplfw: 2 of the pairs are marked other than the names say, as " in capsys.readouterr().err
+
+
+def test_another_number_of_pairs_is_told(written, capsys):
+    read_calfw(str(written / "calfw"))
+    assert capsys.readouterr().err == "calfw: 40 pairs, not the official 6,000; not the benchmark's numbers\n"
+
+
+def test_official_size(tmp_path, capsys):
+    lines = []
+    for n in range(6000):
+        person, mark = f"A_{n}", n // 300 + 1
+        second = person if n < 3000 else f"B_{n}"
+        lines += [f"{name} {mark if n < 3000 else 0}" for name in (f"{person}_0001.jpg", f"{second}_0002.jpg")]
+    (tmp_path / "pairs_CALFW.txt").write_text("\n".join(lines))
+    pair_set = read_calfw(str(tmp_path), check_images=False)
+    np.testing.assert_array_equal(pair_set.fold, np.tile(np.repeat(np.arange(10), 300), 2))
+    np.testing.assert_array_equal(pair_set.same, np.arange(6000) < 3000)
+    assert capsys.readouterr().err == ""
+
+
+def broken_agedb(root, change):
+    """Change the splits of the list."""
+    splits = loadmat(str(root / AGEDB_LIST))["splits"]
+    savemat(str(root / AGEDB_LIST), {"splits": change(splits)})
+
+
+def test_agedb_of_nine_or_eleven_folds(copied):
+    root = copied("agedb")
+    broken_agedb(root, lambda splits: splits[:9])
+    assert [kind for kind, *_ in refused("agedb", root)] == ["wrong count"]
+    miniature_pairs.write_agedb(root)
+    broken_agedb(root, lambda splits: np.concatenate([splits, splits[:1]]))
+    assert [kind for kind, *_ in refused("agedb", root)] == ["wrong count"]
+
+
+def test_agedb_with_a_mark_that_is_none(copied):
+    root = copied("agedb")
+
+    def change(splits):
+        splits[3, 0][0, 0][1][0, 2] = 7
+        splits[5, 0][0, 0][0][1, 0][0, 0][1] = "old"
+        splits[6, 0][0, 0][1] = splits[6, 0][0, 0][1][:, :3]
+        return splits
+
+    broken_agedb(root, change)
+    problems = refused("agedb", root)
+    assert [kind for kind, *_ in problems] == ["malformed line"] * 3
+    places = [f"{root / AGEDB_LIST}, split {place}" for place in ("4, pair 3", "6, pair 1", "7")]
+    assert [source for _, source, _ in problems] == places
+    assert "marked 7" in problems[0][2]
+
+
+@pytest.mark.parametrize("content", [b"no MATLAB file", b"", b"MATLAB 5.0 MAT-file" + bytes(200)])
+def test_agedb_that_is_no_list(tmp_path, content):
+    (tmp_path / AGEDB_LIST).write_bytes(content)
+    with pytest.raises(InputError, match="not a MATLAB file of `splits`, or damaged"):
+        read_agedb(str(tmp_path))
+
+
+def test_agedb_without_splits(tmp_path):
+    savemat(str(tmp_path / AGEDB_LIST), {"pairs": np.zeros(3)})
+    with pytest.raises(InputError, match="KeyError: 'splits'"):
+        read_agedb(str(tmp_path))
+
+
+def test_everything_is_told_at_once(copied):
+    root = copied("calfw")
+    next((root / "aligned images").iterdir()).unlink()
+    edit(root / LISTS["calfw"], lambda lines: [lines[0], lines[0], "x", *lines[3:]])
+    kinds = sorted(kind for kind, *_ in refused("calfw", root))
+    assert kinds == ["malformed line", "missing image", "pair of an image with itself"]
+
+
+@pytest.mark.parametrize("count", [0, 7, 10, 23, 6000])
+def test_tenths(count):
+    parts = np.array_split(np.arange(count), 10)
+    fold = tenths(count)
+    assert len(fold) == count
+    for k, part in enumerate(parts):
+        np.testing.assert_array_equal(np.flatnonzero(fold == k), part)
+    same = np.random.default_rng(0).random(count) < 0.4
+    for kind in (True, False):
+        np.testing.assert_array_equal(tenths_of_classes(same)[same == kind], tenths(int(np.sum(same == kind))))

@@ -1,0 +1,108 @@
+import shutil
+
+import numpy as np
+import pytest
+from pair_sets import assert_same_numbers, embed, tuples
+
+from ddl_tf.data.problem_list import ProblemsError
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.pairs import verify
+from ddl_tf.protocols.miniature_pairs import write_rfw, write_rfw_bins
+from ddl_tf.protocols.rfw import RACES, read_rfw, read_rfw_bins
+
+NAMES = ["rfw_african", "rfw_asian", "rfw_caucasian", "rfw_indian"]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rfw")
+    write_rfw(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bins(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rfw_bins")
+    write_rfw_bins(folder)
+    return folder
+
+
+def test_lists(written):
+    sets = read_rfw(str(written))
+    assert [one.name for one in sets] == NAMES
+    for race, pair_set in zip(RACES, sets):
+        lines = [line.split("\t") for line in (written / f"test/txts/{race}/{race}_pairs.txt").read_text().splitlines()]
+        naive = []
+        for n, parts in enumerate(lines):
+            (name, number), (other, second) = parts[:2], parts[2:] if len(parts) == 4 else (parts[0], parts[2])
+            naive.append((f"{name}/{name}_000{number}", f"{other}/{other}_000{second}", len(parts) == 3, n // 4))
+        assert tuples(pair_set) == naive
+        for key, image in zip(pair_set.keys, pair_set.images):
+            assert (written / f"test/data/{race}/{key}.jpg").read_bytes() == image
+    assert not set(sets[0].people) & set(sets[1].people)
+
+
+def test_the_folder_test_itself(written):
+    assert [tuples(one) for one in read_rfw(str(written / "test"))] == [tuples(one) for one in read_rfw(str(written))]
+
+
+def test_lists_and_bins_give_the_same_results(written, bins):
+    paths = sorted((str(path) for path in bins.iterdir()), reverse=True)
+    listed, binned = read_rfw(str(written)), read_rfw_bins(paths)
+    assert [one.name for one in binned] == NAMES
+    for one, other in zip(listed, binned):
+        assert_same_numbers(verify(one, embed(one.images)), verify(other, embed(other.images)))
+    accuracies = [verify(one, embed(one.images))["accuracy"] for one in listed]
+    assert len(set(accuracies)) > 1
+
+
+def test_what_is_wrong_with_all_four_is_told(written, tmp_path):
+    root = shutil.copytree(written, tmp_path / "rfw")
+    next((root / "test/data/Asian").rglob("*.jpg")).unlink()
+    indian = root / "test/txts/Indian/Indian_pairs.txt"
+    indian.write_text("".join(f"{line}\n" for line in indian.read_text().splitlines()[:36]))
+    with pytest.raises(ProblemsError, match=r"^rfw_asian: 1 missing image .*; rfw_indian: 1 wrong count .*") as caught:
+        read_rfw(str(root))
+    assert [problem.kind for problem in caught.value.problems] == ["missing image", "wrong count"]
+    assert "Asian_pairs.txt, line " in caught.value.problems[0].source
+
+
+def test_images_that_need_not_be_there(written, tmp_path):
+    shutil.copytree(written / "test/txts", tmp_path / "txts")
+    sets = read_rfw(str(tmp_path), check_images=False)
+    assert [tuples(one) for one in sets] == [tuples(one) for one in read_rfw(str(written))]
+
+
+def test_missing_lists(written, tmp_path):
+    root = shutil.copytree(written, tmp_path / "rfw")
+    for race in ("African", "Indian"):
+        (root / f"test/txts/{race}/{race}_pairs.txt").unlink()
+    with pytest.raises(InputError, match=r"there is no \S+African_pairs\.txt, \S+Indian_pairs\.txt; give the folder"):
+        read_rfw(str(root))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["African_test", "Asian_test", "Caucasian_test"], "no file of Indian; give one file of each race"),
+        (["African_test", "Asian_test", "Caucasian_test", "Asian_2"], r"Asian_2\.bin: Asian as \S+Asian_test\.bin is"),
+        (["African_test", "lfw"], r"lfw\.bin: its name tells no race, or several"),
+        (["African_Asian"], r"African_Asian\.bin: its name tells no race, or several"),
+    ],
+)
+def test_unusable_bins(bins, tmp_path, names, message):
+    for name in names:
+        shutil.copy(bins / "African_test.bin", tmp_path / f"{name}.bin")
+    with pytest.raises(InputError, match=message):
+        read_rfw_bins([str(tmp_path / f"{name}.bin") for name in names])
+
+
+def test_names_of_bins(bins, tmp_path):
+    paths = [tmp_path / name for name in ("rfw-caucasian.bin", "rfw_asian_112.bin", "INDIAN.bin", "african.bin")]
+    for race, path in zip(("Caucasian", "Asian", "Indian", "African"), paths):
+        shutil.copy(bins / f"{race}_test.bin", path)
+    one, other = read_rfw_bins([str(path) for path in paths]), read_rfw_bins([str(path) for path in bins.iterdir()])
+    assert [pair_set.name for pair_set in one] == NAMES
+    for first, second in zip(one, other):
+        assert list(first.images) == list(second.images)
+        np.testing.assert_array_equal(first.same, second.same)

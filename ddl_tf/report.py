@@ -95,7 +95,7 @@ def evaluation_sections(
         sections.headlines(models, differences),
         sections.curves_of_errors(models, settings.replicates, settings.seed),
         sections.distributions(models),
-        sections.identification(models),
+        sections.identification(models, settings.replicates, settings.seed),
         sections.races(models),
         sections.conditions(models, settings.columns),
         embedding_map,

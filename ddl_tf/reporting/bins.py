@@ -182,9 +182,10 @@ def bins_figure(column: str, tables: Mapping[str, pd.DataFrame]) -> Figure:
     Raises:
         InputError: if there is no bin.
     """
-    names = bin_labels(next(iter(tables.values())))
-    if not names:
+    first = next(iter(tables.values()))
+    if not len(first):
         raise InputError(f"column {column}: no pair has a value; choose others with --columns")
+    names = bin_labels(first)
     figure = Figure(figsize=(11, 3.9), layout="constrained")
     FigureCanvasAgg(figure)
     rule = f"larger |{column}| of the two" if more_is_harder(column) else f"smaller {column} of the two"

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.plots import Similarities
-from ddl_tf.evaluation.stored import StoredEvaluation
+from ddl_tf.evaluation.stored import IMAGES, StoredEvaluation
 
 # What two models must have in common to be compared on a set.
 _COMMON = ("same", "first", "second", "fold", "people", "condition", "person")
@@ -24,7 +24,8 @@ class EvaluatedSet:
         name: of the set.
         result: the numbers, see `ddl_tf.evaluation.outcome`.
         scores: of pairs or probes, see there.
-        images: a row for each image: `key`, and `person` and further columns where they are known.
+        images: a row for each image, none for a summary of other sets: `key`, and `person` and further columns where
+            they are known.
         embeddings: `[images, views, dim]`, in a memory map; None if they were not kept.
         provenance: what the numbers were made of and with.
     """
@@ -127,7 +128,10 @@ def read_evaluation(name: str, folder: str) -> EvaluatedModel:
     stored = StoredEvaluation(folder)
     sets = {}
     for one in stored.sets:
-        scores, images = stored.scores(one), stored.images(one)
+        scores = stored.scores(one)
+        # A summary of several sets has no images of its own.
+        summary = not (stored.path / one / IMAGES).is_file()
+        images = pd.DataFrame({"key": []}) if summary else stored.images(one)
         embeddings = stored.embeddings(one)
         _check_positions(f"{folder}/{one}", scores, len(images), embeddings)
         result, provenance = stored.result(one), stored.provenance(one)

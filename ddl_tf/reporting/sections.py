@@ -269,7 +269,7 @@ def _bin_parts(name: str, column: str, tables: dict[str, pd.DataFrame], without:
     return picture, table
 
 
-def identification(models: Sequence[EvaluatedModel]) -> Section:
+def identification(models: Sequence[EvaluatedModel], replicates: int, seed: int) -> Section:
     """Draw CMC and rank-1 by condition of every set of ranks."""
     pictures = []
     for name in set_names(models):
@@ -277,21 +277,24 @@ def identification(models: Sequence[EvaluatedModel]) -> Section:
         if not evaluated:
             continue
         ranks = {model: np.asarray(one.scores["rank"]) for model, one in evaluated.items()}
-        first = next(iter(evaluated.values()))
-        condition = np.asarray(first.scores.get("condition", np.full(len(first.scores["rank"]), "")))
+        scores = next(iter(evaluated.values())).scores
+        condition = np.asarray(scores.get("condition", np.full(len(scores["rank"]), "")))
+        person = scores.get("person")
+        tables = {model: rank1_table(rank, condition, person, replicates, seed) for model, rank in ranks.items()}
         said = "; ".join(
             f"{model}: "
             + ", ".join(
-                f"{rate:.3f}" + (f" in {name_of_condition}" if name_of_condition else "")
-                for name_of_condition, rate in rank1_table(rank, condition)[["condition", "rank1"]].to_numpy()
+                f"{rate:.3f}" + (f" in {where}" if where else "")
+                for where, rate in table[["condition", "rank1"]].to_numpy()
             )
-            for model, rank in ranks.items()
+            for model, table in tables.items()
         )
+        how = "Wilson's 95% intervals over the probes" if person is None else "95% intervals by resampling people"
         caption = (
             f"{name}. CMC: share of the probes whose mate is among the first 1, 2, ... of the gallery, of all "
-            f"{len(condition):,} probes; rank 1 is identification. Bars: Wilson's 95% intervals over the probes."
+            f"{len(condition):,} probes; rank 1 is identification. Bars: {how}."
         )
-        figure = identification_figure(name, ranks, condition)
+        figure = identification_figure(name, ranks, tables)
         pictures.append(Picture(anchor("ranks", name), figure, f"Rank-1 rates on {name}. {said}.", caption))
     return Section("identification", "Identification", parts=pictures)
 

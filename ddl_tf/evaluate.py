@@ -8,24 +8,30 @@ Each prints one JSON object per set on the last lines of its output. A table and
 from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
 
+from ddl_tf.data.scface import MUGSHOTS, NUM_SUBJECTS, VISIBLE_CAMERAS, read_subjects, split_subjects
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.ijb import evaluate_ijb
 from ddl_tf.evaluation.image_columns import image_columns, read_columns
+from ddl_tf.evaluation.megaface_settings import MegaFaceSettings, face_images, megaface_outcome
 from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.evaluation.pairs import evaluate_pair_set
 from ddl_tf.evaluation.plots import Similarities, check_format, verification_figure
 from ddl_tf.evaluation.rfw import summarise_rfw
-from ddl_tf.evaluation.session import EvaluationSettings, Session
+from ddl_tf.evaluation.session import SOURCES, EvaluationSettings, Session
 from ddl_tf.evaluation.sets import VerificationSets, load_sets
 from ddl_tf.files import write_aside
+from ddl_tf.protocols.gallery_set import GallerySet
 from ddl_tf.protocols.ijb import MISSING, read_ijb
+from ddl_tf.protocols.megaface import FaceImages
 from ddl_tf.protocols.rfw import RACES, rfw_name
+from ddl_tf.protocols.scface import evaluate_scface, read_scface
+from ddl_tf.protocols.tinyface import evaluate_tinyface, read_tinyface
 from ddl_tf.settings import setting
 
 
@@ -108,9 +114,97 @@ def ijb(settings: IJBSettings) -> None:
     session.close()
 
 
+@dataclasses.dataclass
+class MegaFaceFlags(MegaFaceSettings, EvaluationSettings):
+    """Flags of `megaface`."""
+
+
+def megaface(settings: MegaFaceFlags) -> None:
+    """MegaFace with FaceScrub's probes: rank-1 and TAR among up to a million distractors."""
+    session = Session(settings, sources=("features", *SOURCES))
+
+    def embed(faces: FaceImages) -> Iterator[np.ndarray]:
+        return session.unit_blocks(faces.name, faces.images, keys=faces.keys)
+
+    with session.listing_problems():
+        if session.lists_only:
+            for faces in face_images(settings, check_images=False):
+                session.views(faces.name, faces.images, keys=faces.keys)
+        else:
+            check_images = session.needs_images or settings.missing == "count"
+            session.add(megaface_outcome(settings, embed, check_images, settings.replicates, settings.seed))
+    session.close()
+
+
+@dataclasses.dataclass
+class SCfaceSettings(EvaluationSettings):
+    """Flags of `scface`."""
+
+    root: str = setting("", "The folder of SCface: SCface_database, or all images in one folder; required.")
+    test_subjects: Optional[str] = setting(
+        None, "A list of the subjects to search, a number a line; default: the 80 that --split_seed leaves."
+    )
+    split_seed: int = setting(0, "Seed of the draw of 50 training subjects of 130; train with the same one.")
+    cameras: list[int] = setting(list(VISIBLE_CAMERAS), "The cameras whose images to search with, of 1 to 7.")
+    all_mugshots: bool = setting(False, "Search among the mugshots of all 130 subjects.")
+    mugshots: str = setting("cropped", "Which of the official folders of mugshots to take.", choices=MUGSHOTS)
+    missing: str = setting("refuse", "Refuse missing images, or count them as never found.", choices=MISSING)
+
+
+def scface(settings: SCfaceSettings) -> None:
+    """SCface: faces of surveillance cameras at three distances among mugshots."""
+    session = Session(settings)
+    _required(settings, "root")
+    with session.listing_problems():
+        subjects = read_subjects(settings.test_subjects) if settings.test_subjects else None
+        one = read_scface(
+            settings.root,
+            subjects or split_subjects(settings.split_seed)[1],
+            settings.cameras,
+            gallery_subjects=range(1, NUM_SUBJECTS + 1) if settings.all_mugshots else None,
+            mugshots=settings.mugshots,
+            missing=settings.missing,
+            check_images=session.needs_images or settings.missing == "count",
+        )
+    _identify(session, one, evaluate_scface, settings)
+
+
+@dataclasses.dataclass
+class TinyFaceSettings(EvaluationSettings):
+    """Flags of `tinyface`."""
+
+    root: str = setting("", "The folder of TinyFace's lists, Testing_Set, or one that holds it; required.")
+    images: Optional[str] = setting(
+        None, "A folder with other, aligned images in Gallery_Match, Probe and Gallery_Distractor."
+    )
+    missing: str = setting("refuse", "Refuse missing images, or count them as never found.", choices=MISSING)
+
+
+def tinyface(settings: TinyFaceSettings) -> None:
+    """TinyFace: tiny faces among tiny faces and distractors."""
+    session = Session(settings)
+    _required(settings, "root")
+    with session.listing_problems():
+        check_images = session.needs_images or settings.missing == "count"
+        one = read_tinyface(settings.root, settings.images, settings.missing, check_images)
+    _identify(session, one, evaluate_tinyface, settings)
+
+
+def _identify(
+    session: Session, one: GallerySet, evaluate: Callable[..., Outcome], settings: EvaluationSettings
+) -> None:
+    embeddings = session.unit(one.name, one.images, keys=one.keys)
+    if not session.lists_only:
+        session.add(evaluate(one, embeddings, settings.replicates, settings.seed))
+    session.close()
+
+
 COMMANDS: dict[str, tuple[Callable[[Any], None], type]] = {
     "pairs": (pairs, PairsSettings),
     "ijb": (ijb, IJBSettings),
+    "megaface": (megaface, MegaFaceFlags),
+    "scface": (scface, SCfaceSettings),
+    "tinyface": (tinyface, TinyFaceSettings),
 }
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Optional
 
 from ddl_tf.errors import InputError
-from ddl_tf.protocols import miniature_ijb, miniature_pairs
+from ddl_tf.protocols import miniature_ijb, miniature_megaface, miniature_pairs, miniature_scface, miniature_tinyface
 from ddl_tf.settings import setting
 
 # layout -> what writes it, and the command that evaluates it.
@@ -27,6 +27,14 @@ LAYOUTS: dict[str, tuple[Callable[[Path, int], None], str]] = {
     "xqlfw": (miniature_pairs.write_xqlfw, "pairs --xqlfw_root={root}"),
     "ijbb": (functools.partial(miniature_ijb.write_ijb, name="ijbb"), "ijb --root={root}"),
     "ijbc": (functools.partial(miniature_ijb.write_ijb, name="ijbc"), "ijb --root={root}"),
+    "megaface": (
+        miniature_megaface.write_megaface,
+        "megaface --facescrub_list={root}/facescrub_lst --megaface_list={root}/megaface_lst "
+        "--facescrub_noises={root}/facescrub_noises.txt --megaface_noises={root}/megaface_noises.txt "
+        "--facescrub_images={root}/facescrub_images --megaface_images={root}/megaface_images",
+    ),
+    "scface": (miniature_scface.write_scface, "scface --root={root} --test_subjects={root}/test_subjects.txt"),
+    "tinyface": (miniature_tinyface.write_tinyface, "tinyface --root={root}"),
     "rfw": (miniature_pairs.write_rfw, "pairs --rfw_root={root}"),
 }
 

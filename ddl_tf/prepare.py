@@ -10,6 +10,7 @@ from ddl_tf.data.cfp import PROTOCOLS, cfp_source
 from ddl_tf.data.folders import csv_source, folder_source
 from ddl_tf.data.layout import PAIRS
 from ddl_tf.data.recordio import recordio_source
+from ddl_tf.data.scface import MUGSHOTS, VISIBLE_CAMERAS, read_subjects, scface_source, split_subjects
 from ddl_tf.data.source import Source
 from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
 from ddl_tf.data.verification import PairSet, pair_source, pairs_table, read_bin, read_cfp, read_lfw
@@ -60,6 +61,22 @@ class CFPSettings(ImportSettings):
 
     root: Optional[str] = setting(None, "The folder of CFP; required.")
     folds: list[int] = setting([1, 2, 3], "The folds whose identities to take, of 1 to 10.")
+
+
+@dataclasses.dataclass
+class SCfaceSettings(ImportSettings):
+    """Flags of `scface`."""
+
+    root: Optional[str] = setting(None, "The folder of SCface: SCface_database, or all images in one folder; required.")
+    training_subjects: Optional[str] = setting(
+        None, "A list of the subjects to take, a number a line; default: the 50 that --split_seed draws."
+    )
+    split_seed: int = setting(0, "Seed of the draw of 50 training subjects of 130; evaluate with the same one.")
+    cameras: list[int] = setting(list(VISIBLE_CAMERAS), "The cameras whose images to take, of 1 to 7.")
+    easy_distances: list[int] = setting(
+        [3], "Distances that are easy as the mugshots are, group 0; the others are group 1. 1 is far, 3 near."
+    )
+    mugshots: str = setting("cropped", "Which of the official folders of mugshots to take.", choices=MUGSHOTS)
 
 
 @dataclasses.dataclass
@@ -149,6 +166,17 @@ def cfp(settings: CFPSettings) -> None:
     _import(cfp_source(str(settings.root), settings.folds), settings)
 
 
+def scface(settings: SCfaceSettings) -> None:
+    """Import subjects of SCface for training: group 0 mugshots and near, group 1 far from the camera."""
+    _required(settings, "root")
+    if settings.training_subjects:
+        subjects = read_subjects(settings.training_subjects)
+    else:
+        subjects, _ = split_subjects(settings.split_seed)
+    source = scface_source(str(settings.root), subjects, settings.cameras, settings.easy_distances, settings.mugshots)
+    _import(source, settings)
+
+
 def bin(settings: BinSettings) -> None:
     """Import an InsightFace verification file (.bin)."""
     _required(settings, "bin")
@@ -205,6 +233,7 @@ COMMANDS: dict[str, tuple[Callable[[Any], Any], type]] = {
     "folder": (folder, FolderSettings),
     "csv": (csv, CSVSettings),
     "cfp": (cfp, CFPSettings),
+    "scface": (scface, SCfaceSettings),
     "bin": (bin, BinSettings),
     "lfw": (lfw, LFWSettings),
     "cfp_pairs": (cfp_pairs, CFPPairsSettings),

@@ -56,6 +56,28 @@ def _accepted(distance: np.ndarray, fold: np.ndarray, num_folds: int, thresholds
     return np.stack([np.searchsorted(np.sort(distance[fold == k]), thresholds) for k in range(num_folds)])
 
 
+def k_fold_correct(distance: np.ndarray, same: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Decide on each pair at the threshold that is best on the other folds, as `k_fold_accuracy` does.
+
+    Args:
+        distance: `[pairs]` squared distances of unit embeddings, 0..4.
+        same: `[pairs]` bool, True where both images show one identity.
+        fold: `[pairs]` int, numbered 0, 1, ... without gaps, at least two of them; see `usable_folds`.
+
+    Returns:
+        `[pairs]` bool, whether the decision is right.
+    """
+    num_folds = int(fold.max()) + 1
+    correct = (
+        _accepted(distance[same], fold[same], num_folds, ACCURACY_THRESHOLDS)
+        - _accepted(distance[~same], fold[~same], num_folds, ACCURACY_THRESHOLDS)
+        + np.bincount(fold[~same], minlength=num_folds)[:, np.newaxis]
+    )
+    # With one number of training pairs a fold, the largest accuracy is the largest count.
+    best = np.argmax(correct.sum(axis=0) - correct, axis=1)
+    return (distance < ACCURACY_THRESHOLDS[best][fold]) == same
+
+
 def k_fold_accuracy(distance: np.ndarray, same: np.ndarray, fold: np.ndarray) -> np.ndarray:
     """Compute the verification accuracy of each fold at the threshold that is best on the other folds.
 
@@ -79,15 +101,7 @@ def k_fold_accuracy(distance: np.ndarray, same: np.ndarray, fold: np.ndarray) ->
     References:
         https://github.com/deepinsight/insightface, recognition/arcface_torch/eval/verification.py
     """
-    num_folds = int(fold.max()) + 1
-    correct = (
-        _accepted(distance[same], fold[same], num_folds, ACCURACY_THRESHOLDS)
-        - _accepted(distance[~same], fold[~same], num_folds, ACCURACY_THRESHOLDS)
-        + np.bincount(fold[~same], minlength=num_folds)[:, np.newaxis]
-    )
-    # With one number of training pairs a fold, the largest accuracy is the largest count.
-    best = np.argmax(correct.sum(axis=0) - correct, axis=1)
-    return correct[np.arange(num_folds), best] / np.bincount(fold, minlength=num_folds)
+    return np.bincount(fold, k_fold_correct(distance, same, fold)) / np.bincount(fold)
 
 
 def best_threshold(distance: np.ndarray, same: np.ndarray) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """The verification protocol: are the two images of a pair the same person?"""
 
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -8,11 +8,11 @@ import tensorflow as tf
 from ddl_tf.data.verification import PairSet
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation import roc
+from ddl_tf.evaluation.bootstrap import bootstrap_pairs
 from ddl_tf.evaluation.embed import embed_images
 from ddl_tf.evaluation.k_fold import best_threshold, k_fold_accuracy, k_fold_tar, usable_folds
 from ddl_tf.evaluation.outcome import Outcome
-
-FAR_TARGETS = {"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3, "1e-4": 1e-4}
+from ddl_tf.evaluation.roc import FAR_TARGETS
 
 
 def pair_similarities(pair_set: PairSet, embeddings: np.ndarray) -> np.ndarray:
@@ -29,15 +29,28 @@ def pair_similarities(pair_set: PairSet, embeddings: np.ndarray) -> np.ndarray:
     return np.sum(embeddings[pair_set.first] * embeddings[pair_set.second], axis=1)
 
 
-def verify(pair_set: PairSet, embeddings: np.ndarray) -> dict[str, Any]:
+def _people_of_pairs(pair_set: PairSet) -> tuple[Optional[np.ndarray], Optional[np.ndarray]]:
+    if pair_set.people is None:
+        return None, None
+    people = np.asarray(pair_set.people)
+    return people[pair_set.first], people[pair_set.second]
+
+
+def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed: int = 0) -> dict[str, Any]:
     """Compute the verification results of a set from the embeddings of its images.
 
     Args:
         pair_set: the pairs.
         embeddings: `[images, dim]` of unit norm, in the order of the set's images.
+        replicates: how many times to resample for the intervals, 1000 usually; 0: no intervals.
+        seed: of resampling.
 
     Returns:
-        As `evaluate_pairs`.
+        As `evaluate_pairs`; with replicates also:
+
+        - `intervals`: number -> [low, high] of 95%; the TARs are called `tar@1e-1` and so on, and have none where
+          FAR is less than three different pairs. See `bootstrap_pairs`.
+        - `resampled`: what was drawn, "people" where the set tells whom the images show, else "pairs".
 
     Raises:
         InputError: as `evaluate_pairs`.
@@ -56,8 +69,9 @@ def verify(pair_set: PairSet, embeddings: np.ndarray) -> dict[str, Any]:
     threshold, threshold_accuracy = best_threshold(distance, same)
     curve = roc.roc_curve(similarity, same)
     mean_same, mean_different = float(similarity[same].mean()), float(similarity[~same].mean())
-    return {
+    result = {
         "set": pair_set.name,
+        "protocol": "pairs",
         "pairs": len(same),
         "same": int(same.sum()),
         "folds": len(accuracy),
@@ -74,6 +88,51 @@ def verify(pair_set: PairSet, embeddings: np.ndarray) -> dict[str, Any]:
         # None where no fold has both classes.
         "val": {"tar": float(tar.mean()), "tar_std": float(tar.std()), "far": float(far.mean())} if len(tar) else None,
     }
+    if replicates:
+        people = _people_of_pairs(pair_set)
+        try:
+            result["intervals"] = bootstrap_pairs(similarity, same, replicates, seed, *people, fold)
+        except InputError as error:
+            raise InputError(f"verification set {pair_set.name}: {error}") from None
+        result["resampled"] = "pairs" if pair_set.people is None else "people"
+    return result
+
+
+def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed: int = 0) -> Outcome:
+    """Evaluate the embeddings of a verification set, with all that reports and comparisons of models need.
+
+    Args:
+        pair_set: the pairs.
+        embeddings: `[images, dim]` of unit norm, in the order of the set's images.
+        replicates: how many times to resample for the intervals, 1000 usually; 0: no intervals.
+        seed: of resampling.
+
+    Returns:
+        The result of `verify`, and the scores `similarity`, `same`, `fold` (as `usable_folds` gives them), `first`,
+        `second` `[pairs]`, and where the set tells it `people` `[images]`, whom each image shows, as text.
+
+    Raises:
+        InputError: as `verify`.
+
+    Example:
+        >>> first, pair = np.arange(0, 8, 2), np.arange(4)
+        >>> pairs = PairSet("tiny", [b""] * 8, first, first + 1, pair < 2, pair % 2)
+        >>> evaluate_pair_set(pairs, np.eye(8), replicates=0, seed=0).scores["similarity"]
+        array([0., 0., 0., 0.])
+    """
+    same = np.asarray(pair_set.same, bool)
+    result = verify(pair_set, embeddings, replicates, seed)
+    scores = {
+        "similarity": pair_similarities(pair_set, embeddings),
+        "same": same,
+        "fold": usable_folds(same, np.asarray(pair_set.fold)),
+        "first": np.asarray(pair_set.first),
+        "second": np.asarray(pair_set.second),
+    }
+    if pair_set.people is not None:
+        # Text of a fixed width is stored without pickle.
+        scores["people"] = np.array([str(person) for person in pair_set.people])
+    return Outcome(result, scores)
 
 
 def evaluate_pairs(model: tf.keras.Model, pair_set: PairSet, flip: bool = True, batch_size: int = 64) -> dict[str, Any]:
@@ -88,7 +147,7 @@ def evaluate_pairs(model: tf.keras.Model, pair_set: PairSet, flip: bool = True, 
     Returns:
         What `json.dumps` takes, rates and accuracies 0..1:
 
-        - `set`, `pairs`, `same`: the name, the number of pairs, and of same pairs.
+        - `set`, `protocol`, `pairs`, `same`: the name, "pairs", the number of pairs, and of same pairs.
         - `folds`, `accuracy`, `accuracy_std`: k-fold accuracy, see `k_fold_accuracy` and `usable_folds`.
         - `auc`, `eer`, `tar`: from the ROC of all pairs; `tar` by FAR, see `tar_at_far`.
         - `mean_same`, `mean_different`, `expectation_margin`: the mean similarities and their difference.
@@ -102,24 +161,3 @@ def evaluate_pairs(model: tf.keras.Model, pair_set: PairSet, flip: bool = True, 
             two different pairs.
     """
     return verify(pair_set, embed_images(model, pair_set.images, pair_set.name, flip, batch_size))
-
-
-def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed: int = 0) -> Outcome:
-    """Evaluate embeddings on a verification set.
-
-    Args:
-        pair_set: the pairs.
-        embeddings: `[images, dim]` of unit norm, in the order of the set's images.
-        replicates: of the bootstrap; 0 for no intervals.
-        seed: of the bootstrap.
-
-    Returns:
-        The result, as `verify` gives it, and the scores `similarity`, `same`, `fold`, `first`,
-        `second`, each `[pairs]`.
-
-    Raises:
-        InputError: as `evaluate_pairs`.
-    """
-    scores = {name: np.asarray(getattr(pair_set, name)) for name in ("same", "fold", "first", "second")}
-    similarity = pair_similarities(pair_set, embeddings)
-    return Outcome(verify(pair_set, embeddings), {"similarity": similarity, **scores})

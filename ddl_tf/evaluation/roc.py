@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn import metrics
 
+FAR_TARGETS = {"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3, "1e-4": 1e-4}
+
 
 def roc_curve(similarity: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute the full ROC, with a point for every distinct similarity.

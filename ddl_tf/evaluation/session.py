@@ -20,7 +20,7 @@ from ddl_tf.data.image_files import fingerprint_images
 from ddl_tf.data.problem_list import ProblemsError
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embed import UndecodableError, predict_embeddings
-from ddl_tf.evaluation.embedding_file import EMBEDDINGS, embed_to_file, fingerprint, stored_views
+from ddl_tf.evaluation.embedding_file import EMBEDDINGS, embed_to_file, fingerprint, stored_views, unit
 from ddl_tf.evaluation.external import INPUT_MEAN, INPUT_SCALE
 from ddl_tf.evaluation.model import load_embedding_model, model_file
 from ddl_tf.evaluation.outcome import Outcome
@@ -30,6 +30,8 @@ from ddl_tf.files import write_aside
 from ddl_tf.progress import Progress
 from ddl_tf.settings import setting
 
+# The settings that say where embeddings come from; --list_images wants none.
+SOURCES = ("model", "embeddings", "list_images")
 # Rows that are checked or added up at a time.
 _BLOCK = 16_384
 
@@ -71,17 +73,18 @@ class Session:
 
     Args:
         settings: of the command.
+        sources: the settings that say where embeddings come from, of which one is given.
 
     Raises:
         InputError: if they are incomplete or contradict each other.
     """
 
-    def __init__(self, settings: EvaluationSettings) -> None:
-        sources = [name for name in ("model", "embeddings", "list_images") if getattr(settings, name)]
-        if not sources:
-            raise InputError("--model is missing, or --embeddings, or --list_images; see --help")
-        if len(sources) > 1:
-            raise InputError(f"--{' and --'.join(sources)} together: give one of them")
+    def __init__(self, settings: EvaluationSettings, sources: Sequence[str] = SOURCES) -> None:
+        given = [name for name in sources if getattr(settings, name)]
+        if not given:
+            raise InputError(f"--model is missing; give one of --{', --'.join(sources)}; see --help")
+        if len(given) > 1:
+            raise InputError(f"--{' and --'.join(given)} together: give one of them")
         if settings.batch_size < 1:
             raise InputError(f"--batch_size={settings.batch_size}: must be at least 1")
         if settings.replicates < 0:
@@ -175,14 +178,23 @@ class Session:
         Returns:
             `[images, dim]` float32; an all-zero embedding stays zero.
         """
+        return np.concatenate(list(self.unit_blocks(name, images, **described)))
+
+    def unit_blocks(self, name: str, images: Sequence[bytes], **described: Any) -> Iterator[np.ndarray]:
+        """Give the embeddings of a set as `unit`, a block of rows at a time.
+
+        Args:
+            name: of the set.
+            images: its encoded images.
+            **described: as for `views`.
+
+        Yields:
+            `[n, dim]` float32; at least one block, also of no images.
+        """
         views = self.views(name, images, **described)
-        rows = np.empty([len(views), views.shape[2]], np.float32)
-        for start in range(0, len(views), _BLOCK):
+        for start in range(0, max(len(views), 1), _BLOCK):
             # In float64: the squares of large embeddings overflow.
-            total = views[start : start + _BLOCK].sum(axis=1, dtype=np.float64)
-            norms = np.linalg.norm(total, axis=1, keepdims=True)
-            rows[start : start + _BLOCK] = total / np.where(norms > 0, norms, 1)
-        return rows
+            yield unit(views[start : start + _BLOCK].sum(axis=1, dtype=np.float64)).astype(np.float32)
 
     def _given_views(self, name: str, count: int) -> np.ndarray:
         path = self._given.pop(0) if self._given else None
@@ -231,13 +243,19 @@ class Session:
         if self._settings.store:
             name = outcome.result["set"]
             provenance = {
-                **self._sources.get(name, {}),
+                **self._source_of(name),
                 "flip": self._settings.flip,
                 "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
                 "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
                 "versions": {"ddl_tf": ddl_tf.__version__, "tensorflow": tf.__version__, "numpy": np.__version__},
             }
             write_outcome(Path(self._settings.store) / name, outcome, provenance)
+
+    def _source_of(self, name: str) -> dict[str, Any]:
+        """Where the embeddings of a set came from; MegaFace has two sets of images, `megaface_...`."""
+        if name in self._sources:
+            return self._sources[name]
+        return {part: source for part, source in self._sources.items() if part.startswith(f"{name}_")}
 
     def close(self) -> None:
         """Write and print the results: a table on stderr, a line of JSON for each set on stdout.

@@ -37,7 +37,7 @@ def assert_same_numbers(one, other):
     """The results of two readings of one set, to rounding."""
     assert one.keys() == other.keys()
     for name, value in one.items():
-        if name == "set":
+        if isinstance(value, str):
             continue
         if isinstance(value, dict):
             assert_same_numbers(value, other[name])

@@ -1,0 +1,289 @@
+"""MegaFace challenge 1: is a person's other photo more similar than each of up to a million distractors?"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.megaface_counts import FalseAccepts, MateRanks, reaching
+from ddl_tf.evaluation.outcome import Outcome
+from ddl_tf.progress import Progress
+
+FAR_TARGETS = {"1e-4": 1e-4, "1e-5": 1e-5, "1e-6": 1e-6}
+RANKS = (1, 10, 100)
+# Distractors whose similarities to all probes are in memory at a time: 58 MB with 3,530 probes.
+_BLOCK = 4096
+
+
+def replace_by_center(probes: np.ndarray, people: np.ndarray, replaced: np.ndarray) -> np.ndarray:
+    """Replace noisy probes by the center of their person's others, as InsightFace's `remove_noises.py` does.
+
+    That script also adds noise of up to 0.001 to each value of the sum before it is normalized, which is left out
+    here, so that the result is the same every time. The numbers of published results are made in this way. It
+    flatters: the center of a person's photos is more similar to them than any photo is, and the noisy photos of one
+    person become equal; so the pairs that a noise replaces, where one would have failed, are the easiest of all.
+
+    Args:
+        probes: `[probes, dim]` of unit norm; rows of NaN where there is no image.
+        people: `[probes]` whom each shows, any values.
+        replaced: `[probes]` bool, the noisy ones; what is in their rows does not matter.
+
+    Returns:
+        `[probes, dim]` float32 of unit norm.
+
+    Raises:
+        InputError: if a person has no other probe.
+    """
+    result = probes.astype(np.float32)
+    usable = ~replaced & ~np.isnan(probes).any(axis=1)
+    for person in np.unique(people[replaced]):
+        members = people == person
+        if not np.any(members & usable):
+            raise InputError(f"{person}: all photos are noisy, so that there is no center; exclude noisy probes")
+        center = probes[members & usable].sum(axis=0, dtype=np.float64)
+        result[members & replaced] = center / np.linalg.norm(center)
+    return result
+
+
+class _Pairs(NamedTuple):
+    """All ordered pairs of two photos of one person, in the order of the probes, then of the mates.
+
+    Attributes:
+        mate: `[pairs]` int, position of the photo in the gallery.
+        probe: `[pairs]` int, position of the photo that is searched for.
+        person: `[pairs]` int, from 0 without gaps.
+        there: `[pairs]` bool, whether neither is missing.
+    """
+
+    mate: np.ndarray
+    probe: np.ndarray
+    person: np.ndarray
+    there: np.ndarray
+
+
+def _pair(probes: np.ndarray, people: np.ndarray, name: str) -> _Pairs:
+    parts = [np.flatnonzero(people == person) for person in np.unique(people)]
+    parts = [photos for photos in parts if len(photos) > 1]
+    if not parts:
+        raise InputError(f"{name}: nobody has two photos, so that there are no pairs; look at the list of probes")
+    mates, searched = [], []
+    for photos in parts:
+        probe, mate = np.nonzero(~np.eye(len(photos), dtype=bool))
+        mates.append(photos[mate])
+        searched.append(photos[probe])
+    person = np.repeat(np.arange(len(parts)), [len(part) for part in mates])
+    mate, probe = np.concatenate(mates), np.concatenate(searched)
+    order = np.lexsort([mate, probe])
+    mate, probe = mate[order], probe[order]
+    missing = np.isnan(probes).any(axis=1)
+    pairs = _Pairs(mate, probe, person[order], ~(missing[mate] | missing[probe]))
+    if not pairs.there.any():
+        raise InputError(f"{name}: no two photos of one person are there; look at the missing images")
+    return pairs
+
+
+def _similarities(probes: np.ndarray, pairs: _Pairs) -> np.ndarray:
+    """The similarity of each pair that is there, the same both ways round."""
+    mate, probe = pairs.mate[pairs.there], pairs.probe[pairs.there]
+    low, high = np.minimum(mate, probe), np.maximum(mate, probe)
+    parts = np.array_split(np.arange(len(low)), -(-len(low) // _BLOCK))
+    return np.concatenate([np.einsum("ij,ij->i", probes[low[part]], probes[high[part]]) for part in parts])
+
+
+def _stream(blocks: Iterable[np.ndarray], dim: int, total: int, stops: Iterable[int]) -> Iterator[np.ndarray]:
+    """Check blocks and cut them: no part is large, and there is an end at each stop."""
+    ends = sorted({*stops, total})
+    done = 0
+    for block in blocks:
+        if block.ndim != 2 or block.shape[1] != dim:
+            raise InputError(f"distractors of shape {block.shape}, where probes have {dim} values; of another model?")
+        if not np.isfinite(block).all():
+            raise InputError(f"distractors {done:,} to {done + len(block):,}: values that are not finite; embed anew")
+        if done + len(block) > total:
+            raise InputError(f"more than the {total:,} distractors that were told of; tell how many there are")
+        while len(block):
+            size = min(len(block), _BLOCK, next(end for end in ends if end > done) - done)
+            yield block[:size]
+            block, done = block[size:], done + size
+    if done != total:
+        raise InputError(f"{done:,} distractors, where {total:,} were told of; give them all")
+
+
+def evaluate_megaface(
+    probes: np.ndarray,
+    people: np.ndarray,
+    distractor_blocks: Iterable[np.ndarray],
+    num_distractors: int,
+    sizes: Optional[Mapping[int, int]] = None,
+    name: str = "megaface",
+    replicates: int = 1000,
+    seed: int = 0,
+) -> Outcome:
+    """Evaluate MegaFace challenge 1, with as many distractors as there are.
+
+    Identification: of each ordered pair of two photos of one person, one (the mate) is put among the distractors, and
+    the other (the probe) is searched for. The rank is 1 plus the number of distractors that are more similar to the
+    probe than the mate is. A tie counts for the mate, and `ties` tells how many pairs have rank 1 by one.
+
+    Verification: the genuine pairs are those of two photos of one person, the impostors those of a photo and a
+    distractor. The TAR is that of the largest FAR not above the target, without interpolation.
+
+    A photo that is missing is never found, and finds nothing: its pairs have rank 0, and are genuine pairs that are
+    not accepted; it is in no pair of impostors. People with a single photo take no part.
+
+    Memory does not depend on the number of distractors, and time is linear in it.
+
+    Args:
+        probes: `[probes, dim]` float32 of unit norm; a row with NaN is missing.
+        people: `[probes]` whom each shows, any values.
+        distractor_blocks: `[n, dim]` float32 of unit norm each, of any sizes.
+        num_distractors: how many distractors there are in all blocks together.
+        sizes: the names of numbers of distractors, for `rank1_by_distractors`, and the numbers; default: 10, 100, ...
+            and all, named by themselves.
+        name: of the set.
+        replicates: how many times people are resampled for the intervals; 0 for no intervals.
+        seed: of the resampling.
+
+    Returns:
+        The result; its intervals come from resampling people with all of their photos. The scores are `rank`
+        `[pairs]` int32, `condition` `[pairs]` (empty text), and the positions of mate and probe, `first` and `second`
+        `[pairs]` int. The order of the pairs follows from `people` alone.
+
+    Raises:
+        InputError: if the arrays do not fit, values are not finite, nobody has two photos, or another number of
+            distractors comes.
+
+    Example:
+        >>> probes, people = np.eye(4, dtype=np.float32), np.array([0, 0, 1, 1])
+        >>> outcome = evaluate_megaface(probes, people, [np.eye(4, dtype=np.float32)], num_distractors=4)
+        >>> outcome.result["rank1"], outcome.scores["rank"]
+        (0.0, array([2, 2, 2, 2], dtype=int32))
+
+    References:
+        Kemelmacher-Shlizerman et al., "The MegaFace Benchmark: 1 Million Faces for Recognition at Scale", CVPR 2016.
+        https://github.com/JDAI-CV/FaceX-Zoo, test_protocol/megaface/megaface_evaluator.py, has the same ranks.
+    """
+    probes, people = np.asarray(probes, np.float32), np.asarray(people)
+    if sizes is None:
+        powers = [10**power for power in range(1, 10) if 10**power < num_distractors]
+        sizes = {number: number for number in [*powers, num_distractors]}
+    _check(probes, people, num_distractors, sizes, replicates)
+    pairs = _pair(probes, people, name)
+    similarity = _similarities(probes, pairs)
+    if not np.isfinite(similarity).all():
+        raise InputError(f"{name}: probes with values that are not finite; embed them anew")
+    # Photos that are compared with distractors, and the pairs of those photos by their rows there.
+    compared, row = np.unique(pairs.probe[pairs.there], return_inverse=True)
+    once = pairs.mate[pairs.there] < pairs.probe[pairs.there]
+    person = np.zeros(len(compared), np.int64)
+    person[row] = pairs.person[pairs.there]
+
+    ranks = MateRanks(row, similarity, len(compared))
+    impostors = len(compared) * num_distractors
+    num_people = int(pairs.person.max()) + 1
+    accepts = FalseAccepts(similarity[once], person, num_people, impostors, max(FAR_TARGETS.values()))
+    gallery = probes[compared]
+    rank1 = {0: float(pairs.there.mean())}
+    done = 0
+    with Progress(name, num_distractors, unit="distractor") as progress:
+        for block in _stream(distractor_blocks, probes.shape[1], num_distractors, sizes.values()):
+            between = gallery @ block.T
+            ranks.add(between)
+            accepts.add(between)
+            done += len(block)
+            if done in sizes.values():
+                rank1[done] = float(np.sum(ranks.ranks() == 1) / len(pairs.there))
+            progress.advance(len(block))
+
+    rank = np.zeros(len(pairs.there), np.int32)
+    rank[pairs.there] = ranks.ranks()
+    genuine = reaching(accepts.thresholds, similarity[once])
+    num_genuine = len(pairs.there) // 2
+    allowed = {key: np.flatnonzero(accepts.counts() / impostors <= target) for key, target in FAR_TARGETS.items()}
+    result = {
+        "set": name,
+        "protocol": "megaface",
+        "people": num_people,
+        "people_without_pairs": int(np.sum(np.unique(people, return_counts=True)[1] == 1)),
+        "probes": len(np.unique(pairs.probe)),
+        "missing_probes": int(np.isnan(probes).any(axis=1).sum()),
+        "distractors": num_distractors,
+        "pairs": len(rank),
+        "ties": ranks.ties(),
+        **{f"rank{limit}": float(np.mean(_within(rank, limit))) for limit in RANKS},
+        "rank1_by_distractors": {str(label): rank1[number] for label, number in sizes.items()},
+        "genuine_pairs": num_genuine,
+        "impostor_pairs": impostors,
+        "tar": {key: float(genuine[at[0]] / num_genuine) if len(at) else 0.0 for key, at in allowed.items()},
+    }
+    if replicates:
+        result["intervals"] = _intervals(pairs, rank, similarity, accepts, person, num_distractors, replicates, seed)
+    scores = {
+        "rank": rank,
+        "condition": np.full(len(rank), ""),
+        "first": pairs.mate,
+        "second": pairs.probe,
+    }
+    return Outcome(result, scores)
+
+
+def _check(
+    probes: np.ndarray, people: np.ndarray, num_distractors: int, sizes: Mapping[int, int], replicates: int
+) -> None:
+    if probes.ndim != 2 or people.shape != (len(probes),):
+        raise InputError(f"probes of shape {probes.shape} for people of shape {people.shape}: give one row for each")
+    if num_distractors < 1:
+        raise InputError("there are no distractors; name a list that has some")
+    wrong = [number for number in sizes.values() if not 0 <= number <= num_distractors]
+    if wrong:
+        raise InputError(
+            f"a size of {wrong[0]:,}, where there are {num_distractors:,} distractors; choose 0 to as many"
+        )
+    if replicates and replicates < 40:
+        raise InputError(f"{replicates} replicates: an interval of 95% needs at least 40, and 1000 are usual")
+
+
+def _within(rank: np.ndarray, limit: int) -> np.ndarray:
+    return (rank >= 1) & (rank <= limit)
+
+
+def _intervals(
+    pairs: _Pairs,
+    rank: np.ndarray,
+    similarity: np.ndarray,
+    accepts: FalseAccepts,
+    person: np.ndarray,
+    num_distractors: int,
+    replicates: int,
+    seed: int,
+) -> dict[str, list[float]]:
+    """Intervals of 95%: people are drawn with replacement, with their photos; thresholds are found anew each time.
+
+    The thresholds are those of the grid, and not below the lowest at which false accepts are counted.
+    """
+    num_people = int(pairs.person.max()) + 1
+    random = np.random.default_rng(seed)
+    # How often each person was drawn, `[replicates, people]`; exact in float64, whose products are fast.
+    times = random.multinomial(num_people, np.full(num_people, 1 / num_people), replicates).astype(np.float64)
+
+    def total(by_person: np.ndarray) -> np.ndarray:
+        return times @ by_person.astype(np.float64)
+
+    num_pairs = total(np.bincount(pairs.person, minlength=num_people))
+    values = {}
+    for limit in RANKS:
+        found = np.bincount(pairs.person, _within(rank, limit), minlength=num_people)
+        values[f"rank{limit}"] = total(found) / num_pairs
+    photos = np.bincount(person, minlength=num_people)
+    false_accepts = total(accepts.counts_by_person())
+    grid = accepts.thresholds[accepts.grid]
+    # Both orders of each pair are here, so that the rate is that of pairs.
+    owner = pairs.person[pairs.there]
+    true_accepts = total(np.stack([reaching(grid, similarity[owner == one]) for one in range(num_people)]))
+    true_accepts = np.pad(true_accepts, [(0, 0), (0, 1)])
+    for name, target in FAR_TARGETS.items():
+        far_above = false_accepts > target * num_distractors * total(photos)[:, np.newaxis]
+        at = np.maximum(far_above.sum(axis=1), accepts.lowest_on_grid)
+        values[f"tar@{name}"] = true_accepts[np.arange(replicates), at] / num_pairs
+    return {name: np.quantile(one, [0.025, 0.975]).tolist() for name, one in values.items()}

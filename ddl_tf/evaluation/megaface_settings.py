@@ -1,0 +1,191 @@
+"""MegaFace challenge 1 from settings: lists and features, or images and a model, to the outcome."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+
+from ddl_tf.data.problem_list import ProblemList
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.megaface import evaluate_megaface, replace_by_center
+from ddl_tf.evaluation.outcome import Outcome
+from ddl_tf.protocols.feature_files import (
+    FeatureFiles,
+    FeatureSource,
+    PackedFeatures,
+    feature_blocks,
+    pack_features,
+)
+from ddl_tf.protocols.megaface import MISSING, FaceImages, MegaFace, feature_files, megaface_images, read_megaface
+from ddl_tf.settings import setting
+
+# Images -> blocks of their embeddings `[n, dim]` of unit norm, in order.
+Embed = Callable[[FaceImages], Iterable[np.ndarray]]
+
+
+@dataclasses.dataclass
+class MegaFaceSettings:
+    """The lists, the noises, and where the features or the images are."""
+
+    facescrub_list: str = setting("", "List of the probes: facescrub_lst, or facescrub_features_list.json.")
+    megaface_list: str = setting("", "List of the distractors: megaface_lst, or megaface_features_list.json_1000000_1.")
+    facescrub_noises: Optional[str] = setting(None, "List of noisy probes, facescrub_noises.txt; default: none is.")
+    megaface_noises: Optional[str] = setting(None, "List of noisy distractors, megaface_noises.txt; default: none is.")
+    noisy_probes: str = setting(
+        "exclude",
+        "What to do with noisy probes: leave them out, or replace each by the center of its person's others, as in "
+        "published results, which flatters.",
+        choices=("exclude", "center"),
+    )
+    distractors: Optional[int] = setting(None, "Take only so many distractors, the first of the list; default: all.")
+    missing: str = setting(
+        "refuse",
+        "What to do if probes have no feature or image: refuse, or count them as never found. Without a distractor "
+        "the task would be easier, so that a missing one is always refused.",
+        choices=MISSING,
+    )
+    features: Optional[str] = setting(None, "Folder of feature files, facescrub/ and megaface/; instead of a model.")
+    suffix: str = setting("_insightface.bin", "What the feature files' names have after those of the images.")
+    packed: Optional[str] = setting(
+        None,
+        "Folder for the features of --features in two .npy files: written if they are not there, else used instead "
+        "of the feature files.",
+    )
+    facescrub_images: str = setting("", "Folder of the probes' aligned images, for a model.")
+    megaface_images: str = setting("", "Folder of the distractors' aligned images, for a model.")
+
+
+def read_lists(settings: MegaFaceSettings) -> MegaFace:
+    """Read the lists that settings name.
+
+    Args:
+        settings: the lists.
+
+    Returns:
+        As `read_megaface`.
+
+    Raises:
+        InputError: as `read_megaface`, or if a list is missing.
+    """
+    for name in ("facescrub_list", "megaface_list"):
+        if not getattr(settings, name):
+            raise InputError(f"--{name} is missing; see --help")
+    return read_megaface(
+        settings.facescrub_list,
+        settings.megaface_list,
+        settings.facescrub_noises,
+        settings.megaface_noises,
+        settings.distractors,
+    )
+
+
+def face_images(settings: MegaFaceSettings, check_images: bool = True) -> tuple[FaceImages, FaceImages]:
+    """Find the images that are embedded if there are no features.
+
+    Args:
+        settings: the lists and the folders of images.
+        check_images: whether they are read; else they are not looked for, and need no folders.
+
+    Returns:
+        As `megaface_images`: the probes and the distractors.
+
+    Raises:
+        InputError: as `megaface_images` and `read_lists`, or if a folder is missing.
+    """
+    for name in ("facescrub_images", "megaface_images"):
+        if check_images and not getattr(settings, name):
+            raise InputError(f"--{name} is missing: the folder of images to embed, where there are no --features")
+    return megaface_images(
+        read_lists(settings), settings.facescrub_images, settings.megaface_images, settings.missing, check_images
+    )
+
+
+def megaface_outcome(
+    settings: MegaFaceSettings,
+    embed: Optional[Embed] = None,
+    check_images: bool = True,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> Outcome:
+    """Read the lists and the features, or embed the images, and evaluate.
+
+    Args:
+        settings: what to read.
+        embed: embeds the images; not called if there are features.
+        check_images: as for `face_images`; embeddings that were made elsewhere need no images.
+        replicates: of the bootstrap; 0 for no intervals.
+        seed: of the bootstrap.
+
+    Returns:
+        As `evaluate_megaface`, with the counts of the lists too; `first` and `second` are positions in the list of
+        probes.
+
+    Raises:
+        InputError: if something is missing, or wrong with it.
+
+    Example:
+        >>> settings = MegaFaceSettings("facescrub_lst", "megaface_lst", features="features")
+        >>> megaface_outcome(settings).result["rank1"]
+        0.98
+    """
+    if settings.packed and not settings.features:
+        raise InputError("--packed is given without --features: name the folder that is, or shall be, packed")
+    megaface = read_lists(settings)
+    blocks: Iterable[np.ndarray]
+    if settings.features:
+        rows, blocks = _from_features(megaface, settings)
+    elif embed is None:
+        raise InputError("there are neither features nor a model: name one of them")
+    else:
+        rows, blocks = _from_images(megaface, face_images(settings, check_images), embed)
+    clean = megaface.clean_probes()
+    probes = np.full([len(megaface.probes), rows.shape[1]], np.nan, np.float32)
+    probes[clean] = rows
+    if settings.noisy_probes == "center":
+        used = np.arange(len(probes))
+        probes = replace_by_center(probes, megaface.people, megaface.noisy_probes)
+    else:
+        used = clean
+    outcome = evaluate_megaface(
+        probes[used],
+        megaface.people[used],
+        blocks,
+        len(megaface.clean_distractors()),
+        megaface.sizes(),
+        megaface.name,
+        replicates,
+        seed,
+    )
+    positions = {name: used[outcome.scores[name]] for name in ("first", "second")}
+    counts = {**megaface.counts(), "noisy_probes_are": settings.noisy_probes}
+    return Outcome({**outcome.result, **counts}, {**outcome.scores, **positions})
+
+
+def _from_features(megaface: MegaFace, settings: MegaFaceSettings) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+    """The clean probes' features, NaN where there is none, and the blocks of the clean distractors."""
+    files = feature_files(megaface, str(settings.features), settings.suffix)
+    probes, distractors = (_source(one, settings.packed, name) for one, name in zip(files, ("facescrub", "megaface")))
+    problems = ProblemList("facescrub")
+    rows = probes.read(megaface.clean_probes(), problems, missing_allowed=settings.missing == "count")
+    problems.refuse("write these features, or take --missing=count where there are none")
+    return rows, feature_blocks(distractors, megaface.clean_distractors(), megaface.name)
+
+
+def _source(files: FeatureFiles, packed: Optional[str], name: str) -> FeatureSource:
+    if packed is None:
+        return files
+    path = Path(packed) / f"{name}.npy"
+    return PackedFeatures(path, files) if path.exists() else pack_features(files, path)
+
+
+def _from_images(
+    megaface: MegaFace, images: tuple[FaceImages, FaceImages], embed: Embed
+) -> tuple[np.ndarray, Iterable[np.ndarray]]:
+    """The clean probes' embeddings, NaN where there is no image, and the blocks of the clean distractors."""
+    faces, distractors = images
+    found = np.concatenate(list(embed(faces)))
+    rows = np.full([len(megaface.probes), found.shape[1]], np.nan, np.float32)
+    rows[faces.positions] = found
+    return rows[megaface.clean_probes()], embed(distractors)

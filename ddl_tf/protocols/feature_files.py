@@ -1,0 +1,262 @@
+"""Features on disk: the MegaFace devkit's file for each image, or all of them packed into one `.npy`."""
+
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol, Union
+
+import numpy as np
+
+from ddl_tf.data.problem_list import ProblemList
+from ddl_tf.errors import InputError
+from ddl_tf.files import write_aside
+from ddl_tf.parallel import map_in_order
+from ddl_tf.progress import Progress
+
+# Rows of a block; with 3,530 probes their similarities take 58 MB.
+BLOCK = 4096
+_HEADER = 4 * 4
+# Columns, bytes of a row and OpenCV's number of float32.
+_SHAPE = [1, 4, 5]
+_MISSING = "missing feature file"
+_CORRUPT = "corrupt feature file"
+
+
+class FeatureSource(Protocol):
+    """Where features are read from, by their position in a list."""
+
+    def read(self, positions: np.ndarray, problems: ProblemList, missing_allowed: bool = False) -> np.ndarray:
+        """Read some features.
+
+        Args:
+            positions: `[n]` int.
+            problems: gets what is wrong with them.
+            missing_allowed: whether a feature that is not there is no problem.
+
+        Returns:
+            `[n, dim]` float32 of unit norm; NaN where there is none.
+        """
+        ...
+
+
+def write_feature(path: Path, feature: np.ndarray) -> None:
+    """Write a feature file as InsightFace's `gen_megaface.py` does: an OpenCV matrix of one column.
+
+    Args:
+        path: the file; its folder is made if it is missing.
+        feature: `[dim]`, stored as float32.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(np.array([len(feature), *_SHAPE], "<i4").tobytes() + np.asarray(feature, "<f4").tobytes())
+
+
+def read_feature(path: Path) -> np.ndarray:
+    """Read a feature file and check all of it.
+
+    Args:
+        path: the file: four int32 (dim, 1, 4, 5), then dim float32.
+
+    Returns:
+        `[dim]` float32, as stored.
+
+    Raises:
+        InputError: if the header, the size or the values are wrong.
+        FileNotFoundError: if there is no such file.
+
+    References:
+        https://github.com/deepinsight/insightface, recognition/_evaluation_/megaface/gen_megaface.py
+    """
+    data = path.read_bytes()
+    header = np.frombuffer(data[: len(data[:_HEADER]) // 4 * 4], "<i4")
+    if len(header) < 4 or header[0] < 1 or list(header[1:]) != _SHAPE:
+        seen = header.tolist() if len(header) else f"of {len(data)} bytes"
+        raise InputError(f"{path}: the header is {seen}, where [dim, 1, 4, 5] is expected; write it again")
+    if len(data) != _HEADER + 4 * int(header[0]):
+        raise InputError(f"{path}: {len(data)} bytes, where its header tells of {header[0]} values; write it again")
+    feature = np.frombuffer(data, "<f4", offset=_HEADER)
+    if not np.isfinite(feature).all():
+        raise InputError(f"{path}: {np.sum(~np.isfinite(feature))} values are not finite; write it again")
+    if not feature.any():
+        raise InputError(f"{path}: all values are zero, which has no direction; write it again")
+    return feature
+
+
+class FeatureFiles:
+    """Features of which each is a file; they are read by several threads.
+
+    Args:
+        folder: what the keys are relative to.
+        keys: what each image is called, in the order of the list.
+        suffix: what the file's name has after the image's.
+
+    Example:
+        >>> keys = ["Adam_Sandler/Adam_Sandler_538.png"]
+        >>> files = FeatureFiles(Path("features/facescrub"), keys, "_insightface.bin")
+        >>> files.read(np.array([0]), ProblemList("facescrub")).shape
+        (1, 512)
+    """
+
+    def __init__(self, folder: Path, keys: Sequence[str], suffix: str) -> None:
+        self._folder, self._keys, self._suffix = folder, keys, suffix
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def name(self, position: int) -> str:
+        """Give the path of a file in the folder."""
+        return self._keys[position] + self._suffix
+
+    def read(self, positions: np.ndarray, problems: ProblemList, missing_allowed: bool = False) -> np.ndarray:
+        """Read some features, as `FeatureSource.read`.
+
+        Raises:
+            InputError: if there is no file at all that can be read.
+        """
+        paths = [self._folder / self.name(position) for position in positions]
+        features = np.full([len(paths), self.dim], np.nan, np.float32)
+        for row, (path, content) in enumerate(zip(paths, map_in_order(_feature_or_reason, paths))):
+            if isinstance(content, str):
+                problems.add(_CORRUPT, path, content)
+            elif content is None:
+                if not missing_allowed:
+                    problems.add(_MISSING, path, "named by the list")
+            elif len(content) != self.dim:
+                problems.add(_CORRUPT, path, f"{len(content)} values, where the first file has {self.dim}")
+            else:
+                features[row] = content
+        return _unit(features)
+
+    @functools.cached_property
+    def dim(self) -> int:
+        """How many values a feature has: as many as the first that can be read."""
+        for position in range(len(self)):
+            content = _feature_or_reason(self._folder / self.name(position))
+            if isinstance(content, np.ndarray):
+                return len(content)
+        raise InputError(
+            f"{self._folder / self.name(0)}: of {len(self):,} such feature files none can be read; check the folder of "
+            "features and the suffix"
+        )
+
+
+def _feature_or_reason(path: Path) -> Union[np.ndarray, str, None]:
+    """The feature, what is wrong with its file, or None if there is no file."""
+    try:
+        return read_feature(path)
+    except FileNotFoundError:
+        return None
+    except InputError as error:
+        return str(error).replace(f"{path}: ", "").split(";")[0]
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    """Bring rows to unit norm; in float64, where no square of a float32 overflows."""
+    wide = features.astype(np.float64)
+    return (wide / np.sqrt(np.einsum("ij,ij->i", wide, wide))[:, np.newaxis]).astype(np.float32)
+
+
+class PackedFeatures:
+    """Features in one `.npy` file, as `pack_features` writes them; only what is asked for is in memory.
+
+    Args:
+        path: the `.npy` file; the list of names is beside it, as `.txt`.
+        files: what was packed, or the first part of it; the files themselves are not read.
+
+    Raises:
+        InputError: if it is no such file, or other files were packed.
+    """
+
+    def __init__(self, path: Path, files: FeatureFiles) -> None:
+        list_file, advice = path.with_suffix(".txt"), "delete it, to pack the features again"
+        try:
+            mapped = np.load(path, mmap_mode="r")
+        except ValueError as error:
+            raise InputError(f"{path}: no array of features ({error}); {advice}") from None
+        if mapped.dtype != np.float32 or mapped.ndim != 2:
+            raise InputError(f"{path}: {mapped.dtype} of shape {mapped.shape} is not float32 [features, dim]; {advice}")
+        with list_file.open(encoding="utf-8") as lines:
+            same = sum(line == f"{files.name(row)}\n" for row, line in zip(range(len(files)), lines))
+        if len(mapped) < len(files):
+            raise InputError(f"{path}: {len(mapped):,} features, where the list has {len(files):,} names; {advice}")
+        if same < len(files):
+            raise InputError(
+                f"{list_file}: only {same:,} of the {len(files):,} names are those of the list, in order; {advice}"
+            )
+        self._files = files
+        self._dim = mapped.shape[1]
+        self._offset = mapped.offset
+        # Read and not mapped: the pages of a map would count as memory of the process.
+        self._file = path.open("rb")
+
+    def read(self, positions: np.ndarray, problems: ProblemList, missing_allowed: bool = False) -> np.ndarray:
+        """Read some features, as `FeatureSource.read`."""
+        if not len(positions):
+            return np.empty([0, self._dim], np.float32)
+        first, end = int(positions.min()), int(positions.max()) + 1
+        row_bytes = 4 * self._dim
+        data = os.pread(self._file.fileno(), (end - first) * row_bytes, self._offset + first * row_bytes)
+        features = np.frombuffer(data, np.float32).reshape(end - first, self._dim)[positions - first]
+        if not missing_allowed:
+            for row in np.flatnonzero(np.isnan(features[:, 0])):
+                problems.add(_MISSING, self._files.name(positions[row]), "was not there when the others were packed")
+        return features
+
+
+def pack_features(files: FeatureFiles, path: Path) -> PackedFeatures:
+    """Put many feature files into one `.npy`, so that the next run reads them fast.
+
+    Features are brought to unit norm. Files that are not there become rows of NaN, which count as missing when they
+    are read. An interrupted call leaves no `.npy`, and begins anew when it is made again.
+
+    Args:
+        files: the features.
+        path: the `.npy` to write; an older one is replaced. The files' names go beside it, as `.txt`, one a line.
+
+    Returns:
+        The packed features.
+
+    Raises:
+        ProblemsError: if feature files are corrupt, all of them listed.
+
+    Example:
+        >>> packed = pack_features(files, Path("packed/megaface.npy"))
+    """
+    problems = ProblemList(path.stem)
+    header = {"descr": "<f4", "fortran_order": False, "shape": (len(files), files.dim)}
+    # First: without it the new list and the old features could stand together.
+    path.unlink(missing_ok=True)
+    with write_aside(path) as aside, aside.open("wb") as output:
+        np.lib.format.write_array_header_1_0(output, header)
+        with Progress(f"pack {path.stem}", len(files), unit="file") as progress:
+            for start in range(0, len(files), BLOCK):
+                positions = np.arange(start, min(start + BLOCK, len(files)))
+                output.write(files.read(positions, problems, missing_allowed=True).tobytes())
+                progress.advance(len(positions))
+        problems.refuse("write these features again")
+        with write_aside(path.with_suffix(".txt")) as list_aside:
+            names = (f"{files.name(position)}\n" for position in range(len(files)))
+            list_aside.write_text("".join(names), encoding="utf-8")
+    return PackedFeatures(path, files)
+
+
+def feature_blocks(source: FeatureSource, positions: np.ndarray, name: str) -> Iterator[np.ndarray]:
+    """Read many features, block by block; all of them must be there.
+
+    Args:
+        source: the features.
+        positions: `[n]` int, which of them.
+        name: what they are, for the message.
+
+    Yields:
+        `[<= BLOCK, dim]` float32 of unit norm. After a first problem nothing more: the rest is only checked.
+
+    Raises:
+        ProblemsError: at the end, if features are missing or corrupt, all of them listed.
+    """
+    problems = ProblemList(name)
+    for start in range(0, len(positions), BLOCK):
+        features = source.read(positions[start : start + BLOCK], problems)
+        if not problems.problems:
+            yield features
+    problems.refuse("write these features again, or name a list without them")

@@ -1,0 +1,260 @@
+"""MegaFace challenge 1 with FaceScrub probes: the lists of the devkit and of InsightFace's test pack."""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+
+from ddl_tf.data.image_files import image_files
+from ddl_tf.data.problem_list import ProblemList
+from ddl_tf.errors import InputError
+from ddl_tf.protocols.feature_files import FeatureFiles
+
+# Of a path in a list so many parts name the image: `Person/name.png` and `a1/a2/name.jpg`.
+_PROBE_PARTS, _DISTRACTOR_PARTS = 2, 3
+MISSING = ("refuse", "count")
+
+
+@dataclasses.dataclass(frozen=True)
+class MegaFace:
+    """The probes and the distractors that the lists name, the noisy ones marked.
+
+    Attributes:
+        name: for reports.
+        probes: `[probes]` `Person/name.png`.
+        people: `[probes]` text, whom each shows.
+        noisy_probes: `[probes]` bool, whether the list of noises says that it shows somebody else.
+        distractors: `[distractors]` `a1/a2/name.jpg`.
+        noisy_distractors: `[distractors]` bool, whether the list of noises says that it shows a probe's person.
+    """
+
+    name: str
+    probes: Sequence[str]
+    people: np.ndarray
+    noisy_probes: np.ndarray
+    distractors: Sequence[str]
+    noisy_distractors: np.ndarray
+
+    def clean_probes(self) -> np.ndarray:
+        """Give the positions of the probes that are not noisy."""
+        return np.flatnonzero(~self.noisy_probes)
+
+    def clean_distractors(self) -> np.ndarray:
+        """Give the positions of the distractors that are not noisy."""
+        return np.flatnonzero(~self.noisy_distractors)
+
+    def sizes(self) -> dict[int, int]:
+        """Give the sizes at which rank-1 is plotted: 10, 100, ... and all distractors of the list.
+
+        Returns:
+            size, noisy distractors included -> how many of these are clean.
+        """
+        powers = [10**power for power in range(1, 10) if 10**power < len(self.distractors)]
+        return {size: int(np.sum(~self.noisy_distractors[:size])) for size in [*powers, len(self.distractors)]}
+
+    def counts(self) -> dict[str, int]:
+        """Count what the lists hold, for the result."""
+        return {
+            "listed_probes": len(self.probes),
+            "noisy_probes": int(self.noisy_probes.sum()),
+            "listed_distractors": len(self.distractors),
+            "noisy_distractors": int(self.noisy_distractors.sum()),
+        }
+
+
+def read_megaface(
+    facescrub_list: str,
+    megaface_list: str,
+    facescrub_noises: Optional[str] = None,
+    megaface_noises: Optional[str] = None,
+    distractors: Optional[int] = None,
+) -> MegaFace:
+    """Read the lists of MegaFace challenge 1.
+
+    A list of images is a text file with a relative path on each line, as InsightFace's test pack has (`facescrub_lst`,
+    `megaface_lst`), or a JSON file of the devkit's `templatelists` (`{"path": [...]}`, of probes with `"id": [...]`).
+    The devkit's lists of 10, 100, ... distractors are draws of their own, not the first of the longest list: name one
+    of them to evaluate on it.
+
+    Of a path the last two parts name a probe and the last three a distractor; folders before them are left out.
+
+    A list of noises is InsightFace's: lines that begin with `#` are left out, the others are `Person_123.png` of
+    probes, and `a1/a2/name.jpg` (or that after a tab) of distractors. Most of the noises of FaceScrub are not among
+    the 3,530 probes. The kind of image (`.png`) and spaces for underscores make no difference.
+
+    Args:
+        facescrub_list: the list of the probes. Whom they show is the JSON file's `id`, or else the image's folder.
+        megaface_list: the list of the distractors.
+        facescrub_noises: the list of noisy probes; None: none is noisy.
+        megaface_noises: the list of noisy distractors; None: none is noisy.
+        distractors: take only so many distractors, the first of the list; None: all.
+
+    Returns:
+        What is listed.
+
+    Raises:
+        ProblemsError: if lines are no such paths, or images are listed twice.
+        InputError: if a file is no such list, or holds too few distractors.
+
+    Example:
+        >>> megaface = read_megaface("facescrub_lst", "megaface_lst", "facescrub_noises.txt", "megaface_noises.txt")
+        >>> len(megaface.probes), len(megaface.distractors)
+        (3530, 1000000)
+
+    References:
+        Kemelmacher-Shlizerman et al., "The MegaFace Benchmark: 1 Million Faces for Recognition at Scale", CVPR 2016.
+        https://github.com/deepinsight/insightface, recognition/_evaluation_/megaface/remove_noises.py
+    """
+    problems = ProblemList("megaface")
+    probe_paths, people = _read_list(facescrub_list)
+    distractor_paths, _ = _read_list(megaface_list)
+    if distractors is not None:
+        if not 0 < distractors <= len(distractor_paths):
+            raise InputError(
+                f"{distractors:,} distractors, where {megaface_list} lists {len(distractor_paths):,}: take 1 to as many"
+            )
+        distractor_paths = distractor_paths[:distractors]
+    probes = _keys(facescrub_list, probe_paths, _PROBE_PARTS, problems)
+    distractor_keys = _keys(megaface_list, distractor_paths, _DISTRACTOR_PARTS, problems)
+    problems.refuse("get the list anew, or correct it")
+    noisy_names, noisy_keys = _read_noises(facescrub_noises), _read_noises(megaface_noises)
+    return MegaFace(
+        "megaface",
+        probes,
+        np.array(people if people is not None else [key.split("/")[0] for key in probes]),
+        np.array([_noise_name(key.split("/")[-1]) in noisy_names for key in probes], bool),
+        distractor_keys,
+        np.array([_noise_name(key) in noisy_keys for key in distractor_keys], bool),
+    )
+
+
+def _read_text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not text in UTF-8 ({error.reason}); is it a list?") from None
+
+
+def _read_list(path: str) -> tuple[list[str], Optional[list[str]]]:
+    """The paths of a list, and its ids if it has them."""
+    text = _read_text(path)
+    if not text.lstrip().startswith("{"):
+        paths, ids = [line.strip() for line in text.splitlines() if line.strip()], None
+    else:
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"{path}: not a whole JSON file ({error}); get it anew") from None
+        paths, ids = content.get("path"), content.get("id")
+        for column in (paths, [] if ids is None else ids):
+            if not isinstance(column, list) or not all(isinstance(one, str) for one in column):
+                raise InputError(f'{path}: not {{"path": [...], "id": [...]}} of text; is it of the templatelists?')
+        if ids is not None and len(ids) != len(paths):
+            raise InputError(f"{path}: {len(ids):,} ids for {len(paths):,} paths; get it anew")
+    if not paths:
+        raise InputError(f"{path}: there are no images in it; is it a list?")
+    return paths, ids
+
+
+def _keys(list_file: str, paths: Sequence[str], num_parts: int, problems: ProblemList) -> list[str]:
+    """What names each image: the last parts of its path."""
+    keys = []
+    for number, path in enumerate(paths, 1):
+        parts = path.split("/")[-num_parts:]
+        if len(parts) < num_parts or not all(parts):
+            problems.add("bad path", f"{list_file}, image {number}", f"{path!r} has not the {num_parts} parts it needs")
+        keys.append("/".join(parts))
+    for key, count in Counter(keys).items():
+        if count > 1:
+            problems.add("duplicate image", f"{list_file}, {key}", f"listed {count} times")
+    return keys
+
+
+def _noise_name(name: str) -> str:
+    return name.rpartition(".")[0].replace(" ", "_")
+
+
+def _read_noises(path: Optional[str]) -> set[str]:
+    if path is None:
+        return set()
+    lines = [line for line in _read_text(path).splitlines() if line.strip() and not line.startswith("#")]
+    return {_noise_name(line.strip().split("\t")[1 if "\t" in line.strip() else 0]) for line in lines}
+
+
+def feature_files(megaface: MegaFace, features: str, suffix: str) -> tuple[FeatureFiles, FeatureFiles]:
+    """Tell where the feature files are.
+
+    Args:
+        megaface: the lists.
+        features: the folder with `facescrub/Person/name.png<suffix>` and `megaface/a1/a2/name.jpg<suffix>`.
+        suffix: what the names of the files have after those of the images, such as `_insightface.bin`.
+
+    Returns:
+        The features of the probes and of the distractors.
+    """
+    root = Path(features)
+    probes = FeatureFiles(root / "facescrub", megaface.probes, suffix)
+    return probes, FeatureFiles(root / "megaface", megaface.distractors, suffix)
+
+
+@dataclasses.dataclass(frozen=True)
+class FaceImages:
+    """Images of faces to embed.
+
+    Attributes:
+        name: for the progress.
+        images: the encoded images, read when they are asked for.
+        keys: `[images]` what each is called in its list.
+        positions: `[images]` int, where each is in its list.
+    """
+
+    name: str
+    images: Sequence[bytes]
+    keys: Sequence[str]
+    positions: np.ndarray
+
+
+def megaface_images(
+    megaface: MegaFace,
+    facescrub_images: str,
+    megaface_images: str,
+    missing: str = "refuse",
+    check_images: bool = True,
+) -> tuple[FaceImages, FaceImages]:
+    """Find the aligned images of the probes and of the distractors; those of noisy ones are not needed.
+
+    Args:
+        megaface: the lists.
+        facescrub_images: folder with `Person/name.png`.
+        megaface_images: folder with `a1/a2/name.jpg`.
+        missing: what to do about a probe without an image, one of `MISSING`: "refuse", or "count", which leaves it out
+            here, so that it is never found. A distractor without an image is always refused: it would make the task
+            easier.
+        check_images: whether to look for the images; else all are taken to be there.
+
+    Returns:
+        The probes' images and the distractors'.
+
+    Raises:
+        ProblemsError: if images are missing, all of them listed.
+    """
+    problems = ProblemList(megaface.name)
+    found = []
+    for name, folder, keys, positions, allowed in (
+        ("megaface_probes", facescrub_images, megaface.probes, megaface.clean_probes(), missing == "count"),
+        ("megaface_distractors", megaface_images, megaface.distractors, megaface.clean_distractors(), False),
+    ):
+        paths = {int(position): Path(folder) / keys[position] for position in positions}
+        for position, path in list(paths.items()):
+            if check_images and not path.is_file():
+                del paths[position]
+                if not allowed:
+                    problems.add("missing image", path, "named by the list")
+        chosen = np.array(list(paths), np.int64)
+        found.append(FaceImages(name, image_files(list(paths.values())), [keys[one] for one in chosen], chosen))
+    problems.refuse("complete the folders, or name lists without them")
+    return found[0], found[1]

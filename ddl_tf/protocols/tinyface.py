@@ -1,0 +1,194 @@
+"""TinyFace: faces of about 20 pixels from the web are searched among as small ones and 153,428 distractors."""
+
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+from scipy.io import loadmat
+
+from ddl_tf.data.problem_list import ProblemList
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.bootstrap import bootstrap_rates
+from ddl_tf.evaluation.identification import average_precisions, rank_rates
+from ddl_tf.evaluation.outcome import Outcome
+from ddl_tf.protocols.gallery_set import NO_IMAGE, GallerySet, ImageList, count_missing, find_mates
+
+# AdaFace and later papers quote 1, 5 and 20; the official script prints 1, 5, 10, 20 and 50, and the mAP.
+RANKS = (1, 5, 10, 20, 50)
+# Whom a distractor shows; the official script numbers them so too.
+DISTRACTOR = -100
+OFFICIAL_COUNTS = {"gallery": 4443, "distractors": 153428, "probes": 3728}
+
+_LISTS = {"gallery": "gallery_match_img_ID_pairs.mat", "probe": "probe_img_ID_pairs.mat"}
+_FOLDERS = {"gallery": "Gallery_Match", "probe": "Probe"}
+_DISTRACTORS = "Gallery_Distractor"
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+def read_tinyface(
+    root: str, images: Optional[str] = None, missing: str = "refuse", check_images: bool = True
+) -> GallerySet:
+    """Read TinyFace's identification protocol.
+
+    Images are found by their names without the ending, as aligned ones are often PNG.
+
+    Args:
+        root: the folder with the official lists `gallery_match_img_ID_pairs.mat` and `probe_img_ID_pairs.mat`, which
+            is `Testing_Set`; or one that holds `Testing_Set` or `tinyface/Testing_Set`.
+        images: a folder with other images, aligned ones, in `Gallery_Match`, `Probe` and `Gallery_Distractor`; None:
+            the official ones, beside the lists.
+        missing: what to do about missing images: "refuse" the set, or "count" them: such a probe is never found, such
+            a mate never finds anyone, and such a distractor (known by its image beside the lists) misleads nobody.
+        check_images: whether the images must be there; without, only the folder of distractors must be, because no list
+            tells their names, and what is missing cannot be known.
+
+    Returns:
+        The set, named `tinyface`; people are the official numbers, -100 for distractors.
+
+    Raises:
+        InputError: if a list or a folder is missing or cannot be read, an image is missing, there twice or not
+            listed, or a probe has no mate.
+
+    References:
+        Cheng, Zhu and Gong, "Low-Resolution Face Recognition", ACCV 2018, https://qmul-tinyface.github.io
+    """
+    lists = _find_lists(root)
+    pictures = Path(images) if images is not None else lists
+    folders = (*_FOLDERS.values(), _DISTRACTORS)
+    for folder in folders if check_images else (_DISTRACTORS,):
+        if not (pictures / folder).is_dir():
+            raise InputError(f"{pictures}: there is no folder {folder}; give one with {', '.join(folders)}")
+    problems = ProblemList(f"tinyface in {pictures}")
+    image_list = ImageList(problems, missing, check_images)
+    positions, people = {}, {}
+    for kind, file in _LISTS.items():
+        names, people[kind] = _read_list(lists / file, kind, problems)
+        there = _images(pictures / _FOLDERS[kind], problems)
+        for stem in sorted(set(there) - {Path(name).stem for name in names}):
+            problems.add("unlisted image", there[stem], f"{file} does not name it")
+        positions[kind] = [image_list.add(f"{_FOLDERS[kind]}/{name}", there.get(Path(name).stem)) for name in names]
+    for person in sorted(set(people["probe"]) - set(people["gallery"])):
+        problems.add("probe without mate", f"person {person}", "no image of Gallery_Match shows them")
+    distractors = _distractors(lists, pictures, image_list, problems)
+    problems.refuse("complete the set, or count missing images")
+    gallery_people = [*people["gallery"], *[DISTRACTOR] * len(distractors)]
+    return GallerySet(
+        "tinyface",
+        image_list.images(),
+        image_list.keys,
+        np.array(positions["gallery"] + distractors),
+        np.array(gallery_people),
+        np.array(positions["probe"]),
+        np.array(people["probe"]),
+        np.full(len(people["probe"]), ""),
+    )
+
+
+def _find_lists(root: str) -> Path:
+    for place in (Path(root), Path(root) / "Testing_Set", Path(root) / "tinyface" / "Testing_Set"):
+        if all((place / name).is_file() for name in _LISTS.values()):
+            return place
+    raise InputError(f"{root}: TinyFace's lists {' and '.join(_LISTS.values())} are not there; give Testing_Set")
+
+
+def _read_list(path: Path, kind: str, problems: ProblemList) -> tuple[list[str], list[int]]:
+    """Read a list of names of images and of whom they show."""
+    try:
+        content = loadmat(str(path))
+    except Exception as error:  # on damaged files SciPy raises nearly anything
+        raise InputError(f"{path}: cannot be read as a MATLAB file ({error}); get it anew") from None
+    for variable in (f"{kind}_set", f"{kind}_ids"):
+        if variable not in content:
+            raise InputError(f"{path}: has no variable {variable}; is it TinyFace's list? get it anew")
+    # A cell holds an array of one text.
+    names = ["".join(np.ravel(cell).astype(str)) for cell in content[f"{kind}_set"].ravel()]
+    people = content[f"{kind}_ids"].ravel()
+    if people.dtype.kind not in "iuf" or np.any((people < 0) | (people % 1 != 0)):
+        raise InputError(f"{path}: {kind}_ids are not whole numbers from 0; is it TinyFace's list? get it anew")
+    if len(names) != len(people) or not names:
+        raise InputError(f"{path}: {len(names)} names and {len(people)} numbers of people; get it anew")
+    seen: dict[str, int] = {}
+    for line, name in enumerate(names, 1):
+        if Path(name).stem in seen:
+            problems.add("duplicate line", f"{path}, row {line}", f"{name} is in row {seen[Path(name).stem]} too")
+        seen.setdefault(Path(name).stem, line)
+    return names, people.astype(int).tolist()
+
+
+def _images(folder: Path, problems: ProblemList) -> dict[str, Path]:
+    """Find the images of a folder, at any depth, by name without ending."""
+    paths: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in _SUFFIXES or path.name.startswith("."):
+            continue
+        if paths.setdefault(path.stem, path) != path:
+            problems.add("duplicate image", path, f"{paths[path.stem]} has the same name")
+    return paths
+
+
+def _distractors(lists: Path, pictures: Path, image_list: ImageList, problems: ProblemList) -> list[int]:
+    """Add the distractors; no list names them, but the official images beside the lists tell which there should be."""
+    there = _images(pictures / _DISTRACTORS, problems)
+    official = lists / _DISTRACTORS
+    expected = there if pictures == lists or not official.is_dir() else _images(official, problems)
+    for stem in sorted(set(there) - set(expected)):
+        problems.add("unlisted image", there[stem], f"{official} has none of this name")
+    if not expected:
+        problems.add("missing image", pictures / _DISTRACTORS, "there is no distractor")
+    return [image_list.add(f"{_DISTRACTORS}/{stem}", there.get(stem)) for stem in sorted(expected)]
+
+
+def evaluate_tinyface(tinyface: GallerySet, embeddings: np.ndarray, replicates: int = 1000, seed: int = 0) -> Outcome:
+    """Identify tiny faces.
+
+    Args:
+        tinyface: the set, of `read_tinyface`.
+        embeddings: `[images, dim]` of unit norm, in the order of the set's images.
+        replicates: of the bootstrap over people that gives the intervals; 0 gives none.
+        seed: of the bootstrap.
+
+    Returns:
+        The result: `people`, `gallery` (without distractors), `distractors`, `probes`, whether these are
+        `official_counts`; `missing_probes`, `missing_gallery` (with mates), `missing_distractors`; `rank1`, `rank5`,
+        `rank10`, `rank20`, `rank50`, `map`; and `intervals` of these. A tie counts against the probe; `map` is the mean
+        of `average_precisions`. The scores: `rank`, `condition`, `average_precision`, and `person` `[probes]`.
+
+    Raises:
+        InputError: if there is not one embedding for each image, one is not finite, or there are between 1 and 39
+            replicates.
+    """
+    found = find_mates(tinyface, embeddings)
+    precision = average_precisions(found.mate_ranks, found.num_mates)
+    is_distractor = tinyface.gallery_people == DISTRACTOR
+    counts = {
+        "gallery": int(np.sum(~is_distractor)),
+        "distractors": int(np.sum(is_distractor)),
+        "probes": len(tinyface.probes),
+    }
+    missing = count_missing(tinyface)
+    missing["missing_distractors"] = int(np.sum(tinyface.gallery[is_distractor] == NO_IMAGE))
+    missing["missing_gallery"] -= missing["missing_distractors"]
+    people = tinyface.probe_people
+    rates = {f"rank{k}": float(rate) for k, rate in zip(RANKS, rank_rates(found.rank, RANKS))}
+    result: dict[str, Any] = {
+        "set": tinyface.name,
+        "protocol": "identification",
+        "people": len(np.unique(people)),
+        **counts,
+        "official_counts": counts == OFFICIAL_COUNTS,
+        **missing,
+        **rates,
+        "map": float(precision.mean()),
+    }
+    if replicates:
+        values = {f"rank{k}": (found.rank > 0) & (found.rank <= k) for k in RANKS}
+        values["map"] = precision
+        intervals = {name: bootstrap_rates(one, replicates, seed, people) for name, one in values.items()}
+        result["intervals"] = intervals
+    scores = {
+        "rank": found.rank,
+        "condition": tinyface.condition,
+        "average_precision": precision,
+        "person": people,
+    }
+    return Outcome(result, scores)

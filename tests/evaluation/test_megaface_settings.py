@@ -1,0 +1,194 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from ddl_tf.data.problem_list import ProblemsError
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.megaface import evaluate_megaface, replace_by_center
+from ddl_tf.evaluation.megaface_settings import MegaFaceSettings, face_images, megaface_outcome
+from ddl_tf.protocols.feature_files import read_feature
+from ddl_tf.protocols.megaface import read_megaface
+from ddl_tf.protocols.miniature_megaface import DISTRACTORS, PEOPLE, PHOTOS, SUFFIX, pixel_feature, write_megaface
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("megaface")
+    write_megaface(folder, seed=0)
+    return folder
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    return shutil.copytree(written, tmp_path / "megaface")
+
+
+def _settings(folder, **changes):
+    names = ("facescrub_list", "megaface_list", "facescrub_noises", "megaface_noises")
+    files = ("facescrub_lst", "megaface_lst", "facescrub_noises.txt", "megaface_noises.txt")
+    lists = {name: str(folder / file) for name, file in zip(names, files)}
+    return MegaFaceSettings(**{**lists, "features": str(folder / "features"), "suffix": SUFFIX, **changes})
+
+
+def _outcome(folder, **changes):
+    return megaface_outcome(_settings(folder, **changes), replicates=100)
+
+
+def _all_features(folder):
+    lists = ((folder / f"{name}_lst").read_text().split() for name in ("facescrub", "megaface"))
+    names = ("facescrub", "megaface")
+    return [
+        np.stack([read_feature(folder / "features" / name / f"{key}{SUFFIX}") for key in keys])
+        for name, keys in zip(names, lists)
+    ]
+
+
+def _embed(faces):
+    for start in range(0, len(faces.images), 17):
+        yield np.stack([pixel_feature(image) for image in faces.images[start : start + 17]])
+
+
+def test_the_miniature_is_what_its_lists_say(written):
+    probes, distractors = _all_features(written)
+    assert (len(probes), len(distractors)) == (PEOPLE * PHOTOS, DISTRACTORS)
+    text = read_megaface(str(written / "facescrub_lst"), str(written / "megaface_lst"))
+    templates = written / "templatelists"
+    official = read_megaface(
+        str(templates / "facescrub_features_list.json"), str(templates / "megaface_features_list.json_60_1")
+    )
+    assert (text.probes, text.distractors) == (official.probes, official.distractors)
+    assert text.people.tolist() == official.people.tolist()
+    short = read_megaface(
+        str(templates / "facescrub_features_list.json"), str(templates / "megaface_features_list.json_10_1")
+    )
+    assert len(short.distractors) == 10
+    assert set(short.distractors) < set(text.distractors)
+
+
+def test_the_miniature_follows_from_its_seed(written, tmp_path):
+    write_megaface(tmp_path / "again", seed=0)
+    files = [path.relative_to(written) for path in written.rglob("*") if path.is_file()]
+    assert len(files) == 2 * (PEOPLE * PHOTOS + DISTRACTORS) + 7
+    for path in files:
+        assert (written / path).read_bytes() == (tmp_path / "again" / path).read_bytes()
+
+
+@pytest.mark.parametrize("noisy_probes", ["exclude", "center"])
+def test_features_and_lists_to_the_outcome(written, noisy_probes):
+    outcome = _outcome(written, noisy_probes=noisy_probes)
+    probes, distractors = _all_features(written)
+    noisy, noisy_distractors = np.isin(np.arange(30), [4, 17]), np.isin(np.arange(60), [7, 40])
+    people = np.repeat(np.arange(PEOPLE), PHOTOS)
+    kept = np.full(30, True) if noisy_probes == "center" else ~noisy
+    if noisy_probes == "center":
+        probes = replace_by_center(probes, people, noisy)
+    expected = evaluate_megaface(
+        probes[kept], people[kept], [distractors[~noisy_distractors]], 58, {10: 9, 60: 58}, replicates=100
+    )
+    counts = {"listed_probes": 30, "noisy_probes": 2, "listed_distractors": 60, "noisy_distractors": 2}
+    assert outcome.result == {**expected.result, **counts, "noisy_probes_are": noisy_probes}
+    np.testing.assert_array_equal(outcome.scores["rank"], expected.scores["rank"])
+    for name in ("first", "second"):
+        np.testing.assert_array_equal(outcome.scores[name], np.flatnonzero(kept)[expected.scores[name]])
+
+
+def test_noises_matter(written):
+    rates = {
+        name: _outcome(written, **changes).result["rank1"]
+        for name, changes in {
+            "exclude": {},
+            "center": {"noisy_probes": "center"},
+            "keep": {"facescrub_noises": None, "megaface_noises": None},
+        }.items()
+    }
+    assert rates["keep"] < rates["exclude"] < rates["center"]
+
+
+def test_packed_features_give_the_same(folder, tmp_path):
+    plain = _outcome(folder)
+    packed = str(tmp_path / "packed")
+    assert _outcome(folder, packed=packed).result == plain.result
+    shutil.rmtree(folder / "features")
+    assert _outcome(folder, packed=packed).result == plain.result
+    with pytest.raises(InputError, match=r"facescrub.txt: only 0 of the 30 names"):
+        _outcome(folder, packed=packed, suffix="_other.bin")
+
+
+@pytest.mark.parametrize("noisy_probes", ["exclude", "center"])
+def test_images_and_a_model_give_the_same(written, noisy_probes):
+    folders = {f"{name}_images": str(written / f"{name}_images") for name in ("facescrub", "megaface")}
+    settings = _settings(written, features=None, noisy_probes=noisy_probes, **folders)
+    embedded = megaface_outcome(settings, _embed, replicates=100)
+    stored = _outcome(written, noisy_probes=noisy_probes)
+    assert embedded.result == stored.result
+    np.testing.assert_array_equal(embedded.scores["rank"], stored.scores["rank"])
+
+
+def test_embeddings_that_are_there_need_no_images(written):
+    probes, distractors = _all_features(written)
+    rows = {
+        "megaface_probes": np.delete(probes, [4, 17], axis=0),
+        "megaface_distractors": np.delete(distractors, [7, 40], axis=0),
+    }
+    settings = _settings(written, features=None)
+    given = megaface_outcome(settings, lambda faces: [rows[faces.name]], check_images=False, replicates=100)
+    assert given.result == _outcome(written).result
+    faces, others = face_images(settings, check_images=False)
+    assert (len(faces.keys), len(others.keys)) == (28, 58)
+
+
+def test_first_distractors_of_the_list(written):
+    result = _outcome(written, distractors=10).result
+    assert result["rank1_by_distractors"] == {"10": result["rank1"]}
+    assert result["rank1"] == _outcome(written).result["rank1_by_distractors"]["10"]
+    assert (result["distractors"], result["listed_distractors"], result["noisy_distractors"]) == (9, 10, 1)
+
+
+def test_missing_probes(folder, tmp_path):
+    shutil.copytree(folder / "features" / "facescrub" / "Person_2", tmp_path / "Person_2")
+    keys = (folder / "facescrub_lst").read_text().split()
+    missing = [keys[5], keys[6]]
+    for key in missing:
+        (folder / "features" / "facescrub" / f"{key}{SUFFIX}").unlink()
+        (folder / "facescrub_images" / key).unlink()
+    with pytest.raises(ProblemsError, match=r"^facescrub: 2 missing feature file .* or take --missing=count"):
+        _outcome(folder)
+    outcome = _outcome(folder, missing="count")
+    assert outcome.result["missing_probes"] == 2
+    lost = np.isin(outcome.scores["first"], [5, 6]) | np.isin(outcome.scores["second"], [5, 6])
+    np.testing.assert_array_equal(outcome.scores["rank"] == 0, lost)
+    folders = {f"{name}_images": str(folder / f"{name}_images") for name in ("facescrub", "megaface")}
+    images = _settings(folder, features=None, missing="count", **folders)
+    assert megaface_outcome(images, _embed, replicates=100).result == outcome.result
+    packed = _outcome(folder, missing="count", packed=str(tmp_path / "packed"))
+    assert packed.result == outcome.result
+
+
+def test_a_missing_distractor_is_refused(folder, tmp_path):
+    key = (folder / "megaface_lst").read_text().split()[20]
+    (folder / "features" / "megaface" / f"{key}{SUFFIX}").unlink()
+    for changes in ({}, {"packed": str(tmp_path / "packed")}):
+        with pytest.raises(ProblemsError, match=rf"^megaface: 1 missing feature file \(.*{key}{SUFFIX}"):
+            _outcome(folder, missing="count", **changes)
+
+
+def test_files_of_noisy_ones_are_not_needed(folder):
+    plain = _outcome(folder)
+    keys = {name: (folder / f"{name}_lst").read_text().split() for name in ("facescrub", "megaface")}
+    for name, number in (("facescrub", 4), ("facescrub", 17), ("megaface", 7), ("megaface", 40)):
+        (folder / "features" / name / f"{keys[name][number]}{SUFFIX}").unlink()
+    assert _outcome(folder).result == plain.result
+
+
+def test_incomplete_settings(written):
+    for changes, message in (
+        ({"facescrub_list": ""}, "--facescrub_list is missing"),
+        ({"megaface_list": ""}, "--megaface_list is missing"),
+        ({"features": None, "packed": "x"}, "--packed is given without --features"),
+        ({"features": None}, "there are neither features nor a model"),
+    ):
+        with pytest.raises(InputError, match=f"^{message}"):
+            _outcome(written, **changes)
+    with pytest.raises(InputError, match=r"^--facescrub_images is missing"):
+        megaface_outcome(_settings(written, features=None), _embed)

@@ -1,0 +1,210 @@
+import json
+import runpy
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import loadmat, savemat
+
+from ddl_tf.data.images import decode_image
+from ddl_tf.data.problem_list import ProblemsError
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.bootstrap import bootstrap_rates
+from ddl_tf.protocols.miniature_tinyface import write_tinyface
+from ddl_tf.protocols.tinyface import evaluate_tinyface, read_tinyface
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+EMBEDDING = runpy.run_path(str(GOLDEN / "make_identification_golden.py"))["embedding"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sets") / "tinyface"
+    write_tinyface(folder)
+    return folder
+
+
+@pytest.fixture
+def root(made, tmp_path):
+    """A copy to damage."""
+    shutil.copytree(made, tmp_path / "tinyface")
+    return tmp_path / "tinyface"
+
+
+def embed(tinyface):
+    return np.array([EMBEDDING(Path(key).stem) for key in tinyface.keys])
+
+
+def problems_of(root, **arguments):
+    with pytest.raises(ProblemsError) as error:
+        read_tinyface(str(root), **arguments)
+    return [(one.kind, Path(one.source).name) for one in error.value.problems]
+
+
+def change_list(root, kind, **columns):
+    path = root / f"Testing_Set/{'gallery_match' if kind == 'gallery' else 'probe'}_img_ID_pairs.mat"
+    content = {name: values for name, values in loadmat(str(path)).items() if not name.startswith("__")}
+    savemat(str(path), {**content, **{f"{kind}_{name}": values for name, values in columns.items()}})
+    return path
+
+
+def test_the_miniature(made):
+    tinyface = read_tinyface(str(made))
+    assert (len(tinyface.gallery), len(tinyface.probes), len(tinyface.images)) == (64, 18, 82)
+    assert np.sum(tinyface.gallery_people == -100) == 40
+    assert {decode_image(image).shape[0] for image in tinyface.images} <= set(range(16, 29))
+    for position, person in [*zip(tinyface.probes, tinyface.probe_people), *zip(tinyface.gallery[:24], range(24))]:
+        folder, name = tinyface.keys[position].split("/")
+        assert tinyface.images[position] == (made / "Testing_Set" / folder / name).read_bytes()
+        if folder == "Probe":
+            assert int(name.split("_")[0]) == person
+    # AdaFace's layout: the lists are in tinyface/Testing_Set.
+    assert read_tinyface(str(made / "Testing_Set")).keys == tinyface.keys
+    assert read_tinyface(str(made.parent), images=str(made / "Testing_Set")).keys == tinyface.keys
+
+
+def test_adaface_s_script_agrees(made):
+    tinyface = read_tinyface(str(made))
+    result = evaluate_tinyface(tinyface, embed(tinyface), replicates=40).result
+    golden = json.loads((GOLDEN / "identification_golden.json").read_text())["miniature tinyface"]["adaface"]
+    assert [result[f"rank{k}"] for k in (1, 5, 20)] == pytest.approx(golden, rel=0, abs=1e-6)
+    assert 0.5 < result["rank1"] < result["rank5"] < result["rank20"] < 1
+
+
+def test_the_result(made):
+    tinyface = read_tinyface(str(made))
+    outcome = evaluate_tinyface(tinyface, embed(tinyface), replicates=100, seed=3)
+    result, scores = outcome.result, outcome.scores
+    json.dumps(result, allow_nan=False)
+    assert list(result)[:2] == ["set", "protocol"]
+    counts = ["people", "gallery", "distractors", "probes"]
+    assert [result[name] for name in counts] == [12, 24, 40, 18]
+    assert result["official_counts"] is False
+    assert [result[f"missing_{name}"] for name in ("probes", "gallery", "distractors")] == [0, 0, 0]
+    assert len(scores["rank"]) == len(scores["condition"]) == len(scores["person"]) == 18
+    assert result["rank1"] == np.mean(scores["rank"] == 1)
+    assert result["map"] == np.mean(scores["average_precision"])
+    assert result["intervals"]["rank5"] == bootstrap_rates(scores["rank"] <= 5, 100, 3, scores["person"])
+    assert result["intervals"]["map"] == bootstrap_rates(scores["average_precision"], 100, 3, scores["person"])
+    without = evaluate_tinyface(tinyface, embed(tinyface), replicates=0).result
+    assert without == {name: value for name, value in result.items() if name != "intervals"}
+    assert set(result["intervals"]) == {"rank1", "rank5", "rank10", "rank20", "rank50", "map"}
+
+
+def test_aligned_images(root, tmp_path):
+    """Other images under the same names, with another ending, distractors in folders of their own."""
+    aligned = tmp_path / "aligned"
+    for path in (root / "Testing_Set").rglob("*.jpg"):
+        extra = path.stem[:1] if path.parent.name == "Gallery_Distractor" else ""
+        target = aligned / path.parent.name / extra / f"{path.stem}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(b"aligned" + path.read_bytes())
+    tinyface = read_tinyface(str(root), images=str(aligned))
+    official = read_tinyface(str(root))
+    assert [image.startswith(b"aligned") for image in tinyface.images] == [True] * 82
+    assert np.array_equal(tinyface.gallery, official.gallery)
+    result = evaluate_tinyface(tinyface, embed(tinyface), replicates=40).result
+    assert result == evaluate_tinyface(official, embed(official), replicates=40).result
+
+
+def test_missing_images(root, tmp_path):
+    shutil.copytree(root / "Testing_Set", tmp_path / "aligned")
+    # Person 1 has two in the gallery, person 3 one.
+    gone = [
+        "Gallery_Match/1_1.jpg",
+        "Gallery_Match/3_1.jpg",
+        "Probe/5_4.jpg",
+        "Gallery_Distractor/7_1_ph_1_1_face1.jpg",
+    ]
+    for name in gone:
+        (tmp_path / "aligned" / name).unlink()
+    aligned = str(tmp_path / "aligned")
+    # Distractors are in no list: they are known without an ending.
+    refused = {("missing image", Path(name).name.replace("face1.jpg", "face1")) for name in gone}
+    assert set(problems_of(root, images=aligned)) == refused
+    tinyface = read_tinyface(str(root), images=aligned, missing="count")
+    embeddings = np.eye(13)[[int(Path(k).stem.split("_")[0]) if "face" not in k else 0 for k in tinyface.keys]]
+    outcome = evaluate_tinyface(tinyface, embeddings, replicates=40)
+    result, scores = outcome.result, outcome.scores
+    assert [result[f"missing_{name}"] for name in ("probes", "gallery", "distractors")] == [1, 2, 1]
+    assert [result[name] for name in ("gallery", "distractors", "probes")] == [24, 40, 18]
+    lost = (scores["person"] == 3) | np.isin(tinyface.probes, [-1])
+    assert scores["rank"].tolist() == np.where(lost, 0, 1).tolist()
+    assert result["rank50"] == np.mean(~lost)
+    # One mate of two is found at once, the other never.
+    expected = np.where(lost, 0, np.where(scores["person"] == 1, 0.5, 1))
+    assert scores["average_precision"].tolist() == expected.tolist()
+
+
+def test_embeddings_made_elsewhere(root):
+    """Only the distractors' names must be there."""
+    here = read_tinyface(str(root))
+    for folder in ("Probe", "Gallery_Match"):
+        shutil.rmtree(root / "Testing_Set" / folder)
+    elsewhere = read_tinyface(str(root), check_images=False)
+    for name in ("keys", "gallery", "gallery_people", "probes", "probe_people", "condition"):
+        assert np.array_equal(getattr(here, name), getattr(elsewhere, name))
+    shutil.rmtree(root / "Testing_Set/Gallery_Distractor")
+    with pytest.raises(InputError, match="there is no folder Gallery_Distractor"):
+        read_tinyface(str(root), check_images=False)
+
+
+def test_problems_of_the_images(root):
+    folder = root / "Testing_Set"
+    (folder / "Probe/1_3.jpg").unlink()
+    (folder / "Probe/stranger.jpg").write_bytes(b"")
+    (folder / "Gallery_Match/1_1.png").write_bytes(b"")
+    found = problems_of(root)
+    assert set(found) == {
+        ("unlisted image", "stranger.jpg"),
+        ("duplicate image", "1_1.png"),
+        ("missing image", "1_3.jpg"),
+    }
+    shutil.rmtree(folder / "Gallery_Distractor")
+    with pytest.raises(InputError, match="there is no folder Gallery_Distractor; give one with Gallery_Match, Probe"):
+        read_tinyface(str(root))
+    (folder / "Gallery_Distractor").mkdir()
+    assert ("missing image", "Gallery_Distractor") in problems_of(root, missing="count")
+    with pytest.raises(InputError, match="missing='skip'"):
+        read_tinyface(str(root), missing="skip")
+
+
+def test_distractors_beside_the_official_ones(root, tmp_path):
+    shutil.copytree(root / "Testing_Set", tmp_path / "aligned")
+    (tmp_path / "aligned/Gallery_Distractor/new_face1.jpg").write_bytes(b"")
+    assert problems_of(root, images=str(tmp_path / "aligned")) == [("unlisted image", "new_face1.jpg")]
+    # Without the official ones, those that are there are taken.
+    shutil.rmtree(root / "Testing_Set/Gallery_Distractor")
+    assert len(read_tinyface(str(root), images=str(tmp_path / "aligned")).gallery) == 24 + 41
+
+
+def test_problems_of_the_lists(root):
+    ids = loadmat(str(root / "Testing_Set/probe_img_ID_pairs.mat"))["probe_ids"]
+    names = loadmat(str(root / "Testing_Set/probe_img_ID_pairs.mat"))["probe_set"]
+    path = change_list(root, "probe", ids=np.where(ids == 1, 77, ids).astype(float))
+    with pytest.raises(ProblemsError, match=r"1 probe without mate \(person 77: no image of Gallery_Match shows"):
+        read_tinyface(str(root))
+    twice = names.copy()
+    twice[1] = twice[0]
+    change_list(root, "probe", ids=ids, set=twice)
+    assert ("duplicate line", f"{path.name}, row 2") in problems_of(root)
+    for columns, message in (
+        ({"ids": ids[1:]}, "18 names and 17 numbers of people"),
+        ({"ids": ids + 0.5}, "probe_ids are not whole numbers from 0"),
+        ({"ids": ids - 100.0}, "probe_ids are not whole numbers from 0"),
+        ({"ids": names}, "probe_ids are not whole numbers from 0"),
+    ):
+        change_list(root, "probe", set=names, **columns)
+        with pytest.raises(InputError, match=message):
+            read_tinyface(str(root))
+    savemat(str(path), {"probe_ids": ids})
+    with pytest.raises(InputError, match="has no variable probe_set"):
+        read_tinyface(str(root))
+    for content in (b"", b"no MATLAB file", path.read_bytes()[:200]):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"probe_img_ID_pairs\.mat: cannot be read as a MATLAB file"):
+            read_tinyface(str(root))
+    path.unlink()
+    with pytest.raises(InputError, match=r"TinyFace's lists gallery_match\S+ and probe_img_ID_pairs\.mat"):
+        read_tinyface(str(root))

@@ -109,6 +109,8 @@ def main(settings: ReportSettings) -> None:
         settings: the flags.
     """
     check_replicates(settings.replicates)
+    if not settings.output:
+        raise InputError("--output is missing: name the folder for the page")
     if not settings.evaluations and not settings.runs:
         raise InputError("nothing to report on: name --evaluations, or --runs; see --help")
     models = [

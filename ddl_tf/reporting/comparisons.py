@@ -15,6 +15,7 @@ from ddl_tf.reporting.evaluations import EvaluatedModel, set_names
 from ddl_tf.reporting.layout_table import DASH, Cell, TextTable
 from ddl_tf.reporting.numbers import (
     PARTS,
+    far_targets,
     interval_of,
     is_countable,
     lower_is_better,
@@ -117,7 +118,8 @@ def compare_models(
             if not (one.has_pairs or one.has_ranks):
                 continue
             times = affordable_replicates(len(one.scores.get("same", ())), replicates)
-            found = compare_scores(one.scores, base.scores, replicates=times, seed=seed)
+            targets = far_targets(one.result)
+            found = compare_scores(one.scores, base.scores, replicates=times, seed=seed, far_targets=targets)
             named = [(number_of_test(str(row["number"]), one.result), row) for row in found]
             rows += [(name, model.name, {**row, "number": number}) for number, row in named if number]
     if easy and hard:

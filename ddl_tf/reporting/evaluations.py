@@ -139,8 +139,6 @@ def read_evaluation(name: str, folder: str) -> EvaluatedModel:
         # The tests and the bootstrap look for the people among the scores.
         if evaluated.pairs_of_images and "people" not in scores and _all_known(images):
             scores["people"] = images["person"].to_numpy(str)
-        if evaluated.has_ranks and "person" in scores and "probe" not in scores and "people" not in scores:
-            scores.update(people=scores["person"], probe=np.arange(len(scores["rank"])))
         sets[one] = evaluated
     return EvaluatedModel(name, folder, sets)
 

@@ -9,27 +9,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ddl_tf.evaluation.bootstrap import bootstrap_rates, rate_interval
+from ddl_tf.evaluation.identification import cmc_curve
 from ddl_tf.reporting.bins import draw_shares
 from ddl_tf.reporting.palette import style
 
 _LARGEST_RANK = 50
-
-
-def cmc(rank: np.ndarray, largest: int = _LARGEST_RANK) -> np.ndarray:
-    """Compute the cumulative match characteristic.
-
-    Args:
-        rank: `[probes]` int, from 1, of the mate; 0 = never found.
-        largest: rank to go to.
-
-    Returns:
-        `[largest]`: the share of all probes whose mate is among the first 1, 2, ...
-
-    Example:
-        >>> cmc(np.array([1, 3, 0, 2]), 3)
-        array([0.25, 0.5 , 0.75])
-    """
-    return np.bincount(rank, minlength=largest + 1)[1 : largest + 1].cumsum() / len(rank)
 
 
 def rank1_table(
@@ -83,7 +67,9 @@ def identification_figure(name: str, ranks: Mapping[str, np.ndarray], tables: Ma
     # Beyond the last mate that any model finds, nothing happens.
     largest = int(np.clip(max(rank.max() for rank in ranks.values()), 5, _LARGEST_RANK))
     for position, (model, rank) in enumerate(ranks.items()):
-        panels[0].step(np.arange(1, largest + 1), cmc(rank, largest), where="post", label=model, **style(position).line)
+        panels[0].step(
+            np.arange(1, largest + 1), cmc_curve(rank, largest), where="post", label=model, **style(position).line
+        )
     panels[0].set(xlabel="rank", ylabel="share of probes found", title=f"{name}: CMC", xlim=(1, largest))
     panels[0].set_xticks([tick for tick in (1, 5, *range(10, _LARGEST_RANK + 1, 10)) if tick <= largest])
     panels[0].grid(alpha=0.3)

@@ -101,6 +101,12 @@ def is_countable(result: Mapping[str, Any], number: str) -> bool:
     return float(key) * (counts["pairs"] - counts["same"]) >= MIN_FALSE_ACCEPTS - 1e-6
 
 
+def far_targets(result: Mapping[str, Any]) -> dict[str, float]:
+    """List the false accept rates that a result has a TAR at, by the names that it gives them."""
+    words = [number.split("@") for number in numbers_of(result)]
+    return {one[-1]: float(one[-1]) for one in words if len(one) > 1 and one[-2] == "tar"}
+
+
 def lower_is_better(number: str) -> bool:
     """Tell whether a number is an error."""
     return any(word in number.lower() for word in ("eer", "error", "fnir", "fnmr", "missed", "gap", "std"))

@@ -1,5 +1,6 @@
 """The sections of a report on evaluations: which figures and tables there are, and what they say in words."""
 
+import re
 from collections.abc import Sequence
 from typing import Union
 
@@ -30,9 +31,14 @@ _MAIN = ("auc", "verification@auc", "gap")
 
 
 def anchor(*words: str) -> str:
-    """Make a name for files and anchors of words that may hold anything."""
-    text = "-".join(words).lower()
-    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "-" for letter in text)
+    """Make a name for files and anchors of words that may hold anything; other words give another name.
+
+    Example:
+        >>> anchor("roc", "my set/1")
+        'roc-my-20-set-2f-1'
+    """
+    text = "-".join(words)
+    return re.sub("[^A-Za-z0-9_-]", lambda found: f"-{ord(found[0]):x}-", text)
 
 
 def with_set(models: Sequence[EvaluatedModel], name: str) -> dict[str, EvaluatedSet]:

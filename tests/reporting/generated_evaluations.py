@@ -1,6 +1,4 @@
-"""Small stored evaluations and runs, generated: what `python -m ddl_tf.evaluate ... --store` and `train` would leave."""
-
-import json
+"""Small stored evaluations and runs, generated: what `evaluate ... --store` and `train` would leave."""
 
 import numpy as np
 import pandas as pd
@@ -101,11 +99,3 @@ def write_run(folder, groups=True):
         np.savez(folder / "similarities.npz", **arrays)
     log.to_csv(folder / "log.csv", index=False)
     return folder
-
-
-def change_json(file, change):
-    """Change what a result.json holds."""
-    content = json.loads(file.read_text())
-    change(content)
-    file.write_text(json.dumps(content))
-

@@ -16,7 +16,9 @@ def test_the_worse_of_the_two_images():
     assert np.isnan(bins.pair_values(np.array([1.0, np.inf]), FIRST[:1], SECOND[:1], "yaw"))
 
 
-@pytest.mark.parametrize("column, harder", [("yaw", True), ("age", True), ("average", False), ("measured_contrast", False)])
+@pytest.mark.parametrize(
+    "column, harder", [("yaw", True), ("age", True), ("average", False), ("measured_contrast", False)]
+)
 def test_which_way_is_harder(column, harder):
     assert bins.more_is_harder(column) is harder
 
@@ -83,7 +85,10 @@ def test_a_bin_without_same_pairs_has_no_tar():
 def test_the_figure_shows_the_table():
     tables = {}
     for number, model in enumerate(("A", "B")):
-        rows = [{"low": 0.0, "high": 10.5, "pairs": 30, "same": 10}, {"low": 10.5, "high": 1200.0, "pairs": 31, "same": 9}]
+        rows = [
+            {"low": 0.0, "high": 10.5, "pairs": 30, "same": 10},
+            {"low": 10.5, "high": 1200.0, "pairs": 31, "same": 9},
+        ]
         table = pd.DataFrame(rows)
         for name in ("accuracy", "tar"):
             table[name] = [0.9, 0.8 - 0.1 * number]

@@ -26,7 +26,9 @@ def test_a_panel_for_each_column_and_a_line_for_each_run_that_has_it(logs):
     panels = {axes.get_title(): axes for axes in figure.axes if axes.get_visible()}
     assert list(panels) == ["loss", "lfw/auc", "gap"]
     assert [line.get_ydata().tolist() for line in panels["loss"].lines] == [[3, 2, 1], [4, 3.5]]
-    assert [(line.get_xdata().tolist(), line.get_ydata().tolist()) for line in panels["lfw/auc"].lines] == [([2], [0.9])]
+    assert [(line.get_xdata().tolist(), line.get_ydata().tolist()) for line in panels["lfw/auc"].lines] == [
+        ([2], [0.9])
+    ]
     assert [line.get_label() for line in panels["gap"].lines] == ["B"]
     colour = {line.get_label(): line.get_color() for line in panels["loss"].lines}
     assert panels["gap"].lines[0].get_color() == colour["B"]

@@ -3,11 +3,11 @@ import io
 
 import pandas as pd
 
-from ddl_tf.reporting.layout_table import Cell, TextTable, latex_escape, markdown_escape
+from ddl_tf.reporting.layout_table import DASH, Cell, TextTable, latex_escape, markdown_escape
 
 ROWS = [
-    [Cell("cfp_fp"), Cell("0.97 [0.96, 0.98]*", strong=True), Cell("–")],
-    [Cell("a|b & 5% \\ {x} #1 $ ~ ^ <b>"), Cell("1"), Cell("−2")],
+    [Cell("cfp_fp"), Cell("0.97 [0.96, 0.98]*", strong=True), Cell(DASH)],
+    [Cell("a|b & 5% \\ {x} #1 $ ~ ^ <b>"), Cell("1"), Cell("\N{MINUS SIGN}2")],
 ]
 TABLE = TextTable("scores", "Some_numbers, 95%", ["set", "A & B_1", "C"], ROWS)
 
@@ -47,7 +47,7 @@ def test_markdown_round_trip():
     header, rule, *rows = markdown_cells(TABLE.markdown())
     assert header == ["set", "A & B_1", "C"]
     assert rule == ["---", "--:", "--:"]
-    assert rows[0] == ["cfp_fp", "**0.97 [0.96, 0.98]***", "–"]
+    assert rows[0] == ["cfp_fp", "**0.97 [0.96, 0.98]***", DASH]
     assert rows[1] == [cell.text for cell in ROWS[1]]
     assert TABLE.markdown().endswith("\n\nSome\\_numbers, 95%\n")
 

@@ -16,6 +16,7 @@ from ddl_tf.reporting.palette import SERIES
 
 PEOPLE = len(SERIES)
 _LARGEST_PERPLEXITY = 30.0
+_EXACT = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +110,10 @@ def map_embeddings(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
         van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 2008.
     """
     start = "pca" if embeddings.shape[1] > 1 else "random"
-    layout = TSNE(perplexity=perplexity_for(len(embeddings)), metric="cosine", init=start, random_state=seed)
+    # Exact: the approximation for many points gives another map with another number of threads.
+    method = "exact" if len(embeddings) <= _EXACT else "barnes_hut"
+    perplexity = perplexity_for(len(embeddings))
+    layout = TSNE(perplexity=perplexity, metric="cosine", init=start, random_state=seed, method=method)
     return layout.fit_transform(embeddings)
 
 

@@ -15,26 +15,33 @@ _COLOUR = re.compile(r"#[0-9a-f]{6}\b")
 _POINTS_A_PIXEL = 0.75
 
 
-def svg(figure: Figure, background: str = "none") -> str:
-    """Draw a figure as SVG: text as shapes, so that it looks the same without our fonts.
+def svg(figure: Figure) -> str:
+    """Draw a figure as SVG with nothing behind it, text as shapes, so that it looks the same without our fonts.
 
     Args:
         figure: to draw.
-        background: colour behind it, "none" for none.
 
     Returns:
         The file's text; the same figure gives the same text.
     """
     file = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "ddl_tf"}):
-        figure.savefig(
-            file,
-            format="svg",
-            transparent=background == "none",
-            facecolor=background,
-            metadata={"Date": None, "Creator": None},
-        )
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return file.getvalue()
+
+
+def on_white(drawn: str) -> str:
+    """Put white behind a figure, for a file of its own.
+
+    Args:
+        drawn: of `svg`.
+
+    Returns:
+        The file's text.
+    """
+    return re.sub(
+        r"(<svg\b.*?>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', drawn, count=1, flags=re.DOTALL
+    )
 
 
 def _shorter(coordinates: str) -> str:
@@ -42,21 +49,20 @@ def _shorter(coordinates: str) -> str:
     return " ".join(_LONG.sub(lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), coordinates).split())
 
 
-def inline_svg(figure: Figure, name: str, alternative: str) -> Markup:
-    """Draw a figure for the inside of an HTML page.
+def inline_svg(drawn: str, name: str, alternative: str) -> Markup:
+    """Make an SVG file a part of an HTML page.
 
     Colours of `palette.TONES` become CSS variables; nothing is drawn behind the figure.
 
     Args:
-        figure: to draw.
+        drawn: of `svg`.
         name: unique on the page: `id`s of figures must not clash.
         alternative: what the figure shows, in words, for those who do not see it.
 
     Returns:
         The `<svg>` element.
     """
-    text = svg(figure)
-    text = text[text.index("<svg") :]
+    text = drawn[drawn.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     # Matplotlib's own style sheet would be the whole page's.
     text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)
@@ -68,9 +74,11 @@ def inline_svg(figure: Figure, name: str, alternative: str) -> Markup:
     text = _PATH.sub(lambda found: f' {found[1]}="{_shorter(found[2])}"', text)
     text = re.sub(r"\n\s*", "\n", text)
     # In points, as Matplotlib's coordinates.
-    width, height = (72 * float(side) for side in figure.get_size_inches())
+    found = re.search(r'viewBox="0 0 ([\d.]+) [\d.]+"', text)
+    if not found:
+        raise ValueError("an SVG file without viewBox")
     root = (
-        f'<svg role="img" aria-label="{escape(alternative)}" viewBox="0 0 {width:g} {height:g}" '
-        f'style="width: {width / _POINTS_A_PIXEL:.0f}px">'
+        f'<svg role="img" aria-label="{escape(alternative)}" {found[0]} '
+        f'style="width: {float(found[1]) / _POINTS_A_PIXEL:.0f}px">'
     )
     return Markup(re.sub(r"<svg.*?>", lambda _: root, text, count=1, flags=re.DOTALL).strip())

@@ -1,6 +1,7 @@
 """One HTML page from sections of sentences, tables and pictures; and the same pictures and tables as files."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Union
@@ -9,7 +10,7 @@ import jinja2
 from matplotlib.figure import Figure
 
 from ddl_tf.files import write_aside
-from ddl_tf.reporting.inline_svg import inline_svg, svg
+from ddl_tf.reporting.inline_svg import inline_svg, on_white, svg
 from ddl_tf.reporting.layout_table import TextTable
 from ddl_tf.reporting.palette import PAGE, css_variables
 
@@ -31,6 +32,14 @@ class Picture:
     figure: Figure
     alternative: str
     caption: str
+
+    @functools.cached_property
+    def svg(self) -> str:
+        """The figure as SVG, see `inline_svg.svg`."""
+        drawn = svg(self.figure)
+        # Everything has its place now; to find it again for each file takes longer than to draw.
+        self.figure.set_layout_engine("none")
+        return drawn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +78,7 @@ def render_page(title: str, summary: str, sections: Sequence[Section]) -> str:
         lstrip_blocks=True,
     )
     environment.tests["picture"] = lambda part: isinstance(part, Picture)
-    environment.filters["inline"] = lambda picture: inline_svg(picture.figure, picture.name, picture.alternative)
+    environment.filters["inline"] = lambda picture: inline_svg(picture.svg, picture.name, picture.alternative)
     return environment.get_template("page.html.j2").render(
         title=title,
         summary=summary,
@@ -99,9 +108,9 @@ def write_report(folder: Path, title: str, summary: str, sections: Sequence[Sect
     """
     for part in _parts(sections):
         if isinstance(part, Picture):
+            files = {f"figures/{part.name}.svg": on_white(part.svg)}
             with write_aside(folder / "figures" / f"{part.name}.png") as aside:
                 part.figure.savefig(aside, dpi=_DPI, facecolor="white")
-            files = {f"figures/{part.name}.svg": svg(part.figure, "white")}
         else:
             base = f"tables/{part.name}"
             files = {f"{base}.csv": part.csv(), f"{base}.md": part.markdown(), f"{base}.tex": part.latex()}

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ddl_tf.reporting.inline_svg import inline_svg, svg
+from ddl_tf.reporting.inline_svg import inline_svg, on_white, svg
 from ddl_tf.reporting.palette import PAGE, SERIES, TONES, css_variables, style, variable
 
 
@@ -22,7 +22,7 @@ def figure():
 
 
 def test_colours_follow_the_page():
-    text = inline_svg(figure(), "fig", "a line")
+    text = inline_svg(svg(figure()), "fig", "a line")
     assert f"stroke: var({variable(SERIES[0])})" in text
     # Text, and the frame.
     assert "var(--c000000)" in text
@@ -31,7 +31,7 @@ def test_colours_follow_the_page():
 
 
 def test_it_is_one_element_without_name_spaces():
-    text = inline_svg(figure(), "fig", 'a "line" & <more>')
+    text = inline_svg(svg(figure()), "fig", 'a "line" & <more>')
     root = ElementTree.fromstring(text)
     assert root.tag == "svg"
     assert root.get("aria-label") == 'a "line" & <more>'
@@ -43,7 +43,7 @@ def test_it_is_one_element_without_name_spaces():
 
 
 def test_ids_are_of_the_figure():
-    one, two = (inline_svg(figure(), name, "") for name in ("one", "two"))
+    one, two = (inline_svg(svg(figure()), name, "") for name in ("one", "two"))
     ids = [set(re.findall(r'\bid="([^"]*)"', text)) for text in (one, two)]
     assert ids[0]
     assert not ids[0] & ids[1]
@@ -52,12 +52,18 @@ def test_ids_are_of_the_figure():
 
 
 def test_the_line_stays_where_it_was():
-    full, short = svg(figure()), inline_svg(figure(), "fig", "")
+    full, short = svg(figure()), inline_svg(svg(figure()), "fig", "")
     pattern = r'd="M ([\d.]+) ([\d.]+)\s+L ([\d.]+) ([\d.]+)\s*" clip-path'
     places = [np.array(re.findall(pattern, text), float) for text in (full, short)]
     assert places[0].shape[0] >= 2
     assert np.abs(places[0] - places[1]).max() < 0.0051
     assert len(short) < len(full)
+
+
+def test_alone_it_is_on_white():
+    root = ElementTree.fromstring(on_white(svg(figure())))
+    assert root[0].tag.endswith("rect")
+    assert root[0].get("fill") == "#ffffff"
 
 
 def test_equal_figures_give_equal_text_and_settings_stay():

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from ddl_tf.evaluation.plots import Similarities
 
 EASY, HARD = "#1b6ca8", "#d1495b"
+_ACROSS = 3
 
 
 def comparison_table(arms: Mapping[str, Sequence[Mapping[str, Any]]], easy: str, hard: str) -> pd.DataFrame:
@@ -91,11 +92,18 @@ def comparison_figure(arms: Mapping[str, tuple[Similarities, Similarities]]) -> 
     """
     everything = np.concatenate([pairs.similarity for pair in arms.values() for pairs in pair])
     bins = np.linspace(everything.min(), everything.max(), 41)
-    figure = Figure(figsize=(4.6 * len(arms), 3.6), layout="constrained")
+    across = min(_ACROSS, len(arms))
+    down = -(-len(arms) // across)
+    figure = Figure(figsize=(max(6.0, 4.4 * across), 0.4 + 3.4 * down), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(arms), sharey=True, squeeze=False)[0]
-    for axes, (arm, (easy, hard)) in zip(panels, arms.items()):
-        _draw_arm(axes, arm, easy, hard, bins)
-    panels[0].set_ylabel("density")
-    panels[-1].legend(fontsize=8)
+    # One scale of the densities, so that the arms can be compared; empty places have no axes.
+    grid = figure.add_gridspec(down, across)
+    panels: list[Axes] = []
+    for place, (arm, (easy, hard)) in enumerate(arms.items()):
+        panels.append(figure.add_subplot(grid[place // across, place % across], sharey=panels[0] if panels else None))
+        _draw_arm(panels[-1], arm, easy, hard, bins)
+        if place % across == 0:
+            panels[-1].set_ylabel("density")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return figure

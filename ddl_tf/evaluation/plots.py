@@ -57,7 +57,13 @@ def _draw_roc(axes: Axes, pairs: Similarities) -> None:
     axes.legend(loc="lower right")
 
 
-def _draw_distributions(axes: Axes, pairs: Similarities) -> None:
+def draw_distributions(axes: Axes, pairs: Similarities) -> None:
+    """Draw the distributions of a set's same and different similarities, with their means.
+
+    Args:
+        axes: where to draw.
+        pairs: of the set.
+    """
     # Rounding puts the similarity of equal images just above 1.
     similarity = np.clip(pairs.similarity, -1, 1)
     bins = np.linspace(min(-0.5, similarity.min()), 1, 61).tolist()
@@ -89,7 +95,7 @@ def verification_figure(sets: Sequence[Similarities]) -> Figure:
     FigureCanvasAgg(figure)
     for row, pairs in zip(figure.subplots(len(sets), 2, squeeze=False), sets):
         _draw_roc(row[0], pairs)
-        _draw_distributions(row[1], pairs)
+        draw_distributions(row[1], pairs)
         for axes in row:
             axes.grid(alpha=0.3)
     return figure

@@ -1,0 +1,141 @@
+"""One page from stored evaluations and training runs: figures, tables, and what they say in words.
+
+    python -m ddl_tf.report --evaluations=ArcFace=evaluations/arcface,DDL=evaluations/ddl \
+        --easy=cfp_ff --hard=cfp_fp --runs=ArcFace=runs/arcface,DDL=runs/ddl --output=report
+
+writes `report/index.html`, which needs no network and no other file, and its figures and tables as files.
+"""
+
+from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+
+import dataclasses
+import datetime
+from pathlib import Path
+from typing import Optional
+
+import ddl_tf
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.bootstrap import check_replicates
+from ddl_tf.reporting import sections
+from ddl_tf.reporting.comparisons import Difference, compare_models
+from ddl_tf.reporting.evaluations import (
+    EvaluatedModel,
+    check_comparable,
+    named_folders,
+    read_evaluation,
+    set_names,
+)
+from ddl_tf.reporting.page import Section, write_report
+from ddl_tf.reporting.provenance import provenance_table
+from ddl_tf.reporting.runs import curves_section, read_runs
+from ddl_tf.settings import setting
+
+
+@dataclasses.dataclass
+class ReportSettings:
+    """What to report on, and where to."""
+
+    evaluations: list[str] = setting(
+        [],
+        "Stored evaluations (`python -m ddl_tf.evaluate ... --store`), comma-separated, each name=folder or a folder; "
+        "the first is the baseline that the others are tested against.",
+    )
+    runs: list[str] = setting([], "Training runs to draw the curves of, comma-separated, each name=folder or a folder.")
+    easy: Optional[str] = setting(None, "Set of easy pairs, for the distributions of easy and hard and the map.")
+    hard: Optional[str] = setting(None, "Set of hard pairs; needs --easy.")
+    columns: list[str] = setting([], "Columns of the images to bin pairs by; by default all numeric ones.")
+    output: str = setting("report", "Folder for index.html, figures/ and tables/.")
+    title: str = setting("Face recognition, compared", "Title of the page.")
+    replicates: int = setting(1000, "Bootstrap replicates of bands and tests, at least 40.")
+    seed: int = setting(0, "Seed of the bootstrap, and of the map.")
+    tsne_images: int = setting(400, "Images of the map of embeddings, half easy, half hard.")
+
+
+def _check_sets(settings: ReportSettings, models: list[EvaluatedModel]) -> None:
+    if bool(settings.easy) != bool(settings.hard):
+        raise InputError("--easy and --hard: give both, or none")
+    names = set_names(models)
+    for flag, name in (("easy", settings.easy), ("hard", settings.hard)):
+        if name and name not in names:
+            raise InputError(f"--{flag}={name}: no model was evaluated on it, but on {', '.join(names) or 'nothing'}")
+        if name and not any(model.sets[name].has_pairs for model in models if name in model.sets):
+            raise InputError(f"--{flag}={name}: has no pairs; name a set of pairs")
+
+
+def _columns_exist(settings: ReportSettings, models: list[EvaluatedModel]) -> None:
+    there = sorted({str(name) for model in models for one in model.sets.values() for name in one.images})
+    for name in settings.columns:
+        if name not in there:
+            raise InputError(f"--columns={name}: no set has it, but {', '.join(there)}")
+
+
+def evaluation_sections(
+    settings: ReportSettings, models: list[EvaluatedModel], differences: list[Difference]
+) -> list[Section]:
+    """Make the sections of evaluations.
+
+    Args:
+        settings: of the report.
+        models: at least one, the baseline first.
+        differences: of `compare_models`.
+
+    Returns:
+        The sections, in the order of the page; some may be empty.
+    """
+    gap, embedding_map = Section("gap", ""), Section("map", "")
+    easy, hard = settings.easy, settings.hard
+    if easy and hard:
+        both = [model for model in models if easy in model.sets and hard in model.sets]
+        if both:
+            gap = sections.gap(both, easy, hard)
+            embedding_map = sections.embedding_map(both, easy, hard, settings.tsne_images, settings.seed)
+    return [
+        sections.findings(models, differences, settings.replicates),
+        gap,
+        sections.headlines(models, differences),
+        sections.curves_of_errors(models, settings.replicates, settings.seed),
+        sections.distributions(models),
+        sections.identification(models, settings.replicates, settings.seed),
+        sections.races(models),
+        sections.conditions(models, settings.columns),
+        embedding_map,
+    ]
+
+
+def main(settings: ReportSettings) -> None:
+    """Write a report.
+
+    Args:
+        settings: the flags.
+    """
+    check_replicates(settings.replicates)
+    if not settings.output:
+        raise InputError("--output is missing: name the folder for the page")
+    if not settings.evaluations and not settings.runs:
+        raise InputError("nothing to report on: name --evaluations, or --runs; see --help")
+    models = [
+        read_evaluation(name, folder) for name, folder in named_folders(settings.evaluations, "evaluations").items()
+    ]
+    check_comparable(models)
+    _check_sets(settings, models)
+    _columns_exist(settings, models)
+    runs = read_runs(named_folders(settings.runs, "runs"))
+    differences = compare_models(models, settings.replicates, settings.seed, settings.easy, settings.hard)
+    parts = evaluation_sections(settings, models, differences) if models else []
+    if runs:
+        parts.append(curves_section(runs))
+    if models:
+        parts.append(sections.everything(models, differences))
+        parts.append(Section("provenance", "Where the numbers come from", parts=[provenance_table(models)]))
+    today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    sets = set_names(models)
+    what = [
+        *([f"{', '.join(model.name for model in models)} on {', '.join(sets)}"] if models else []),
+        *([f"training of {', '.join(run.name for run in runs)}"] if runs else []),
+    ]
+    summary = f"{'; '.join(what)}. Made on {today} by ddl_tf {ddl_tf.__version__}."
+    print(write_report(Path(settings.output), settings.title, summary, parts))
+
+
+if __name__ == "__main__":
+    command.run(main, ReportSettings)

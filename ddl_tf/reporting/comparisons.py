@@ -1,0 +1,328 @@
+"""Models against the first one, on the same pairs and probes: differences, and whether they are more than chance."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+import numpy as np
+import pandas as pd
+
+from ddl_tf.evaluation.bootstrap import MIN_FALSE_ACCEPTS
+from ddl_tf.evaluation.gaps import compare_gaps
+from ddl_tf.evaluation.paired_tests import compare_scores, holm
+from ddl_tf.reporting.evaluations import EvaluatedModel, set_names
+from ddl_tf.reporting.layout_table import DASH, Cell, TextTable
+from ddl_tf.reporting.numbers import (
+    PARTS,
+    far_targets,
+    interval_of,
+    is_countable,
+    lower_is_better,
+    meanings_of,
+    number_of_test,
+    numbers_of,
+    title_of,
+)
+
+ALPHA = 0.05
+_MANY_PAIRS = 200_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """A number of a model against that of the baseline.
+
+    Attributes:
+        set_name: of the set.
+        number: as in `numbers_of`, or "gap".
+        model: that is compared.
+        value: of the model.
+        baseline: the number of the baseline.
+        difference: the model's less the baseline's.
+        low: lower end of its 95% interval; None where there is no valid test.
+        high: upper end.
+        p: of the paired test, uncorrected.
+        p_corrected: by Holm, over the tests of this number on all sets and models.
+        test: which one.
+    """
+
+    set_name: str
+    number: str
+    model: str
+    value: float
+    baseline: float
+    difference: float
+    low: Optional[float]
+    high: Optional[float]
+    p: Optional[float]
+    p_corrected: Optional[float]
+    test: str
+
+    @property
+    def significant(self) -> bool:
+        """Whether the difference is more than chance."""
+        return self.p_corrected is not None and self.p_corrected < ALPHA
+
+    @property
+    def better(self) -> bool:
+        """Whether the model is better than the baseline on these pairs, be it by chance."""
+        return (self.difference < 0) == lower_is_better(self.number) and self.difference != 0
+
+
+def affordable_replicates(pairs: int, replicates: int) -> int:
+    """Lower the number of replicates for very many pairs, of which each replicate takes seconds.
+
+    Args:
+        pairs: of the set.
+        replicates: that are wanted.
+
+    Returns:
+        The number that is wanted up to 200,000 pairs, then in proportion fewer, but at least 40.
+    """
+    return max(40, min(replicates, replicates * _MANY_PAIRS // max(1, pairs)))
+
+
+def gap_name(easy: str, hard: str) -> str:
+    """Name the two sets that a gap is between, where a set is named."""
+    return f"{easy} and {hard}"
+
+
+def compare_models(
+    models: Sequence[EvaluatedModel],
+    replicates: int,
+    seed: int,
+    easy: Optional[str] = None,
+    hard: Optional[str] = None,
+) -> list[Difference]:
+    """Compare each model with the first one, on every set that both have.
+
+    Args:
+        models: evaluated on the same pairs and probes, see `check_comparable`.
+        replicates: of the bootstrap, see `affordable_replicates`.
+        seed: of the bootstrap.
+        easy: name of the easy set, to compare the gaps; None: no gaps.
+        hard: name of the hard set.
+
+    Returns:
+        The differences, set by set, model by model. The p-values of a number are corrected for all sets and models.
+    """
+    if not models:
+        return []
+    baseline, rows = models[0], []
+    for name in set_names(models):
+        for model in models[1:]:
+            if name not in baseline.sets or name not in model.sets:
+                continue
+            one, base = model.sets[name], baseline.sets[name]
+            if not (one.has_pairs or one.has_ranks):
+                continue
+            times = affordable_replicates(len(one.scores.get("same", ())), replicates)
+            targets = far_targets(one.result)
+            found = compare_scores(one.scores, base.scores, replicates=times, seed=seed, far_targets=targets)
+            named = [(number_of_test(str(row["number"]), one.result), row) for row in found]
+            rows += [(name, model.name, {**row, "number": number}) for number, row in named if number]
+    if easy and hard:
+        sides = {model.name: [model.sets[one].scores for one in (easy, hard) if one in model.sets] for model in models}
+        first = sides.pop(baseline.name)
+        for name, own in sides.items():
+            if len(own) == len(first) == 2:
+                times = affordable_replicates(sum(len(one["same"]) for one in own), replicates)
+                row = compare_gaps(own[0], own[1], first[0], first[1], times, seed)
+                rows.append((gap_name(easy, hard), name, row._asdict()))
+    return _corrected(rows)
+
+
+def _family(number: str) -> str:
+    """Which tests are corrected together: those of one number, a rank in all conditions."""
+    return number.split("@")[0] if number.startswith("rank") else number
+
+
+def _corrected(rows: Sequence[tuple[str, str, dict[str, Any]]]) -> list[Difference]:
+    corrected: list[Optional[float]] = [None] * len(rows)
+    families: dict[str, list[int]] = {}
+    for place, (_, _, row) in enumerate(rows):
+        if row["p"] is not None:
+            families.setdefault(_family(row["number"]), []).append(place)
+    for places in families.values():
+        for place, p in zip(places, holm([rows[place][2]["p"] for place in places])):
+            corrected[place] = p
+    return [
+        Difference(
+            name,
+            row["number"],
+            model,
+            row["a"],
+            row["b"],
+            row["difference"],
+            row["low"],
+            row["high"],
+            row["p"],
+            p,
+            row["test"],
+        )
+        for (name, model, row), p in zip(rows, corrected)
+    ]
+
+
+def replicates_needed(differences: Sequence[Difference], replicates: int) -> Optional[int]:
+    """Tell whether there are too many tests by the bootstrap for any of them to come out.
+
+    Its smallest p-value is 2 / (replicates + 1).
+
+    Args:
+        differences: of `compare_models`.
+        replicates: with which they were made.
+
+    Returns:
+        How many replicates there should be; None if they are enough.
+    """
+    counts = Counter(_family(one.number) for one in differences if one.p is not None and "bootstrap" in one.test)
+    needed = int(np.ceil(2 * max(counts.values(), default=0) / ALPHA))
+    return needed if needed > replicates else None
+
+
+def signed(value: float) -> str:
+    """Write a difference with its sign, to three digits, with a true minus."""
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def p_text(p: float) -> str:
+    """Write a p-value: `p = 0.012`, or `p < 0.001`, so that no line breaks in it."""
+    return ("p < 0.001" if p < 0.001 else f"p = {p:.3f}").replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def interval_text(one: Difference) -> str:
+    """Write a difference with its interval, if it has one."""
+    if one.low is None or one.high is None:
+        return signed(one.difference)
+    return f"{signed(one.difference)} [{signed(one.low)}, {signed(one.high)}]"
+
+
+def difference_text(one: Difference) -> str:
+    """Write a difference as `AUC +0.012 [+0.004, +0.020], p = 0.003`; the p-value is the corrected one."""
+    p = "no valid test" if one.p_corrected is None else p_text(one.p_corrected)
+    return f"{title_of(one.number)} {interval_text(one)}, {p}"
+
+
+def value_text(value: float, interval: Optional[tuple[float, float]]) -> str:
+    """Write a number to three digits, with its interval if there is one."""
+    return f"{value:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+
+
+Tests = Mapping[tuple[str, str, str], Difference]
+
+
+def _strong(name: str, number: str, values: Mapping[str, float], tests: Tests, baseline: str) -> str:
+    """The model to set in bold: the best one, if the tests against the baseline say that it is more than chance."""
+    sign = -1 if lower_is_better(number) else 1
+    best = max(values, key=lambda model: sign * values[model])
+    rivals = [model for model in values if model != baseline] if best == baseline else [best]
+    found = [tests.get((name, number, model)) for model in rivals]
+    return best if found and all(one is not None and one.significant for one in found) else ""
+
+
+def _is_headline(number: str) -> bool:
+    words = number.split("@")
+    return words[0] in ("accuracy", "auc", "rank1", "tar", "tpir", "map", "mean") or words[0] in PARTS
+
+
+def comparison_table(
+    models: Sequence[EvaluatedModel], differences: Sequence[Difference], headlines: bool = False
+) -> TextTable:
+    """Lay the numbers of all models on all sets side by side.
+
+    Args:
+        models: of the report, the baseline first.
+        differences: of `compare_models`.
+        headlines: whether only the numbers that papers quote.
+
+    Returns:
+        A row for each set and number; its CSV has a line for each set, number and model, at full precision.
+    """
+    rows, lines, shown = [], [], []
+    tests = {(one.set_name, one.number, one.model): one for one in differences}
+    for name in set_names(models):
+        results = {model.name: model.sets[name].result for model in models if name in model.sets}
+        by_model = {model: numbers_of(result) for model, result in results.items()}
+        for number in dict.fromkeys(number for numbers in by_model.values() for number in numbers):
+            values = {model: numbers[number] for model, numbers in by_model.items() if number in numbers}
+            for model, value in values.items():
+                interval, test = interval_of(results[model], number), tests.get((name, number, model))
+                lines.append(_line(name, number, model, value, interval, test))
+            quoted = not headlines or _is_headline(number)
+            if not quoted or not all(is_countable(results[model], number) for model in values):
+                continue
+            strong = _strong(name, number, values, tests, models[0].name)
+            cells = []
+            for model in (one.name for one in models):
+                test = tests.get((name, number, model))
+                mark = "*" if test and test.significant else ""
+                text = DASH
+                if model in values:
+                    text = value_text(values[model], interval_of(results[model], number)) + mark
+                cells.append(Cell(text, strong=model == strong))
+            rows.append([Cell(name), Cell(title_of(number)), *cells])
+            shown.append(number)
+    tested = (
+        f" An asterisk: differs from {models[0].name} (paired test, Holm-corrected p < {ALPHA:g}). Bold: the best of "
+        "its "
+        f"row, where that is more than chance by these tests. {DASH}: not evaluated."
+    )
+    caption = (
+        f"Numbers with their 95% intervals. {meanings_of(shown)}. A TAR at fewer than {MIN_FALSE_ACCEPTS} false "
+        "accepts is "
+        f"left out.{tested if len(models) > 1 else ''}"
+    )
+    header = ["set", "number", *(model.name for model in models)]
+    name = "headlines" if headlines else "comparison"
+    return TextTable(name, caption, header, rows, heads=2, data=pd.DataFrame(lines))
+
+
+def _line(
+    name: str,
+    number: str,
+    model: str,
+    value: float,
+    interval: Optional[tuple[float, float]],
+    test: Optional[Difference],
+) -> dict[str, Any]:
+    low, high = interval or (None, None)
+    line: dict[str, Any] = {"set": name, "number": number, "model": model, "value": value, "low": low, "high": high}
+    for column in ("difference", "low", "high", "p", "p_corrected", "test"):
+        key = f"difference_{column}" if column in ("low", "high") else column
+        line[key] = getattr(test, column) if test else None
+    return line
+
+
+def differences_table(differences: Sequence[Difference], baseline: str) -> TextTable:
+    """Lay out the paired tests against the baseline.
+
+    Args:
+        differences: of `compare_models`, at least one.
+        baseline: name of the model that the others are compared with.
+
+    Returns:
+        A row for each set, number and model.
+    """
+    rows = [
+        [
+            Cell(one.set_name),
+            Cell(title_of(one.number)),
+            Cell(one.model),
+            Cell(interval_text(one), strong=one.significant),
+            Cell(DASH if one.p is None else f"{one.p:.2g}"),
+            Cell(DASH if one.p_corrected is None else f"{one.p_corrected:.2g}"),
+            Cell(one.test),
+        ]
+        for one in differences
+    ]
+    caption = (
+        f"Each model less {baseline}, on the same pairs or probes, with the 95% interval of the difference; p of the "
+        "paired "
+        "test, and corrected by Holm for the tests of one number on all sets and models. Bold: corrected p < "
+        f"{ALPHA:g}."
+    )
+    header = ["set", "number", "model", "difference", "p", "p, corrected", "test"]
+    data = pd.DataFrame(map(dataclasses.asdict, differences))
+    return TextTable("differences", caption, header, rows, heads=3, data=data)

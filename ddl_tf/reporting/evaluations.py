@@ -1,0 +1,213 @@
+"""The stored evaluations that a report compares: read once, and refused if they are not of the same pairs."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import pandas as pd
+
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.plots import Similarities
+from ddl_tf.evaluation.stored import IMAGES, StoredEvaluation
+
+# What two models must have in common to be compared on a set.
+_COMMON = ("same", "first", "second", "fold", "people", "condition", "person")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluatedSet:
+    """What one model did on one set.
+
+    Attributes:
+        name: of the set.
+        result: the numbers, see `ddl_tf.evaluation.outcome`.
+        scores: of pairs or probes, see there.
+        images: a row for each image, none for a summary of other sets: `key`, and `person` and further columns where
+            they are known.
+        embeddings: `[images, views, dim]`, in a memory map; None if they were not kept.
+        provenance: what the numbers were made of and with.
+    """
+
+    name: str
+    result: dict[str, Any]
+    scores: dict[str, np.ndarray]
+    images: pd.DataFrame
+    embeddings: Optional[np.ndarray]
+    provenance: dict[str, Any]
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether there are scores of pairs of both classes."""
+        return "similarity" in self.scores and 0 < int(self.scores["same"].sum()) < len(self.scores["same"])
+
+    @property
+    def has_ranks(self) -> bool:
+        """Whether there are ranks of probes."""
+        return len(self.scores.get("rank", ())) > 0
+
+    @property
+    def pairs_of_images(self) -> bool:
+        """Whether the pairs are known, and of images, not of templates."""
+        return self.has_pairs and "first" in self.scores and self.result.get("protocol", "pairs") != "templates"
+
+    @property
+    def similarities(self) -> Similarities:
+        """The similarities of the pairs."""
+        same = np.asarray(self.scores["same"], bool)
+        return Similarities(self.name, np.asarray(self.scores["similarity"], np.float64), same)
+
+    @property
+    def people(self) -> tuple[Optional[np.ndarray], Optional[np.ndarray]]:
+        """Whom the images of each pair show, twice `[pairs]`; None and None where that is not known of all."""
+        if not self.pairs_of_images or "people" not in self.scores:
+            return None, None
+        return self.scores["people"][self.scores["first"]], self.scores["people"][self.scores["second"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluatedModel:
+    """A model of a report.
+
+    Attributes:
+        name: in the report.
+        folder: of its stored evaluation.
+        sets: name of the set -> what it did there.
+    """
+
+    name: str
+    folder: str
+    sets: dict[str, EvaluatedSet]
+
+
+def named_folders(items: Sequence[str], flag: str) -> dict[str, str]:
+    """Read a list of folders with names.
+
+    Args:
+        items: each `name=folder`, or a folder, which is then named after its last part.
+        flag: that they were given with, for messages.
+
+    Returns:
+        name -> folder, in the order given.
+
+    Raises:
+        InputError: if there is no name or folder, or two have one name.
+
+    Example:
+        >>> named_folders(["DDL=evaluations/ddl", "evaluations/arcface"], "evaluations")
+        {'DDL': 'evaluations/ddl', 'arcface': 'evaluations/arcface'}
+    """
+    folders: dict[str, str] = {}
+    for item in items:
+        # A folder may have an equals sign in its name.
+        bare = "=" not in item or Path(item).is_dir()
+        name, folder = (Path(item).resolve().name, item) if bare else item.split("=", 1)
+        name = name.strip()
+        if not name or not folder.strip():
+            raise InputError(f"--{flag}={item}: give name=folder, or a folder")
+        if name in folders:
+            raise InputError(f"--{flag}: two are named {name!r}, {folders[name]} and {folder}; name one otherwise")
+        folders[name] = folder
+    return folders
+
+
+def read_evaluation(name: str, folder: str) -> EvaluatedModel:
+    """Read the stored evaluation of a model.
+
+    Args:
+        name: of the model in the report.
+        folder: written by `python -m ddl_tf.evaluate ... --store=folder`.
+
+    Returns:
+        All of its sets.
+
+    Raises:
+        InputError: if the folder holds none, or a file is damaged.
+    """
+    stored = StoredEvaluation(folder)
+    sets = {}
+    for one in stored.sets:
+        scores = stored.scores(one)
+        # A summary of several sets has no images of its own.
+        summary = not (stored.path / one / IMAGES).is_file()
+        images = pd.DataFrame({"key": []}) if summary else stored.images(one)
+        embeddings = stored.embeddings(one)
+        _check_positions(f"{folder}/{one}", scores, len(images), embeddings)
+        result, provenance = stored.result(one), stored.provenance(one)
+        evaluated = EvaluatedSet(one, result, scores, images, embeddings, provenance)
+        # The tests and the bootstrap look for the people among the scores.
+        if evaluated.pairs_of_images and "people" not in scores and _all_known(images):
+            scores["people"] = images["person"].to_numpy(str)
+        sets[one] = evaluated
+    return EvaluatedModel(name, folder, sets)
+
+
+def _all_known(images: pd.DataFrame) -> bool:
+    return "person" in images and bool(images["person"].notna().all())
+
+
+def _check_positions(
+    place: str, scores: Mapping[str, np.ndarray], images: int, embeddings: Optional[np.ndarray]
+) -> None:
+    if embeddings is not None and len(embeddings) != images:
+        raise InputError(f"{place}: {len(embeddings):,} embeddings of {images:,} images; evaluate the set again")
+    if "similarity" not in scores:
+        return
+    lengths = {name: len(scores[name]) for name in ("similarity", "same", "first", "second") if name in scores}
+    if "same" not in lengths or len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{count:,} {name}" for name, count in lengths.items())
+        raise InputError(f"{place}: the scores of pairs do not fit ({counts}); evaluate the set again")
+
+
+def check_comparable(models: Sequence[EvaluatedModel]) -> None:
+    """Refuse models that were evaluated on different pairs or probes of a set of one name.
+
+    Args:
+        models: of the report.
+
+    Raises:
+        InputError: naming the set, the two models, and what differs.
+    """
+    seen: dict[str, tuple[str, EvaluatedSet]] = {}
+    for model in models:
+        for name, one in model.sets.items():
+            other_name, other = seen.setdefault(name, (model.name, one))
+            difference = _difference(other, one)
+            if difference:
+                raise InputError(
+                    f"set {name}: {other_name} and {model.name} were not evaluated on the same, {difference}; "
+                    "evaluate both on one set, or rename one of the two folders"
+                )
+
+
+def _difference(one: EvaluatedSet, other: EvaluatedSet) -> Optional[str]:
+    """What differs between the pairs or probes of two sets, in words."""
+    for kind, unit in (("similarity", "pairs"), ("rank", "probes")):
+        counts = [len(scored.scores.get(kind, ())) for scored in (one, other)]
+        if counts[0] != counts[1]:
+            return f"they have {counts[0]:,} and {counts[1]:,} {unit}"
+    for name in _COMMON:
+        if name in one.scores and name in other.scores:
+            wrong = int(np.sum(one.scores[name] != other.scores[name]))
+            if wrong:
+                return f"{wrong:,} pairs or probes differ in {name!r}"
+    if len(one.images) != len(other.images) or (one.images["key"] != other.images["key"]).any():
+        return f"their images differ ({len(one.images):,} and {len(other.images):,}, or other names)"
+    return None
+
+
+def set_names(models: Sequence[EvaluatedModel]) -> list[str]:
+    """List the sets of models, each once: in the order of the first model, then those that only others have."""
+    return list(dict.fromkeys(name for model in models for name in model.sets))
+
+
+def missing_sets(models: Sequence[EvaluatedModel]) -> list[str]:
+    """Tell, in sentences, which model lacks which set that another one has."""
+    names = set_names(models)
+    sentences = []
+    for model in models:
+        missing = [name for name in names if name not in model.sets]
+        if missing:
+            sentences.append(f"{model.name} was not evaluated on {', '.join(missing)}; a dash stands in its place.")
+    return sentences

@@ -1,0 +1,175 @@
+"""Figures of pairs: the distributions of a set's similarities, and ROC and DET with what chance may do to them."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal, Optional
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from scipy.stats import norm
+
+from ddl_tf.evaluation.bootstrap import CONFIDENCE, MIN_FALSE_ACCEPTS, check_replicates, pair_weights
+from ddl_tf.evaluation.plots import Similarities, draw_distributions
+from ddl_tf.evaluation.weighted import WeightedPairs
+from ddl_tf.progress import Progress
+from ddl_tf.reporting.palette import style
+
+_POINTS = 120
+_ACROSS = 3
+# Rates that are worth a line on an axis of probits.
+_RATES = (1e-6, 1e-5, 1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
+
+
+def distributions_figure(models: Mapping[str, Similarities]) -> Figure:
+    """Draw the similarities of the same and of the different pairs of one set, a panel for each model.
+
+    The dashed lines are the expectations.
+
+    Args:
+        models: model -> similarities of the set.
+
+    Returns:
+        The figure, with `savefig`. The global state of pyplot is not touched.
+    """
+    across = min(_ACROSS, len(models))
+    down = -(-len(models) // across)
+    figure = Figure(figsize=(max(5.5, 4.2 * across), 3.3 * down), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    for axes in panels[len(models) :]:
+        axes.set_visible(False)
+    for axes, (model, pairs) in zip(panels, models.items()):
+        draw_distributions(axes, pairs)
+        margin = pairs.similarity[pairs.same].mean() - pairs.similarity[~pairs.same].mean()
+        axes.set_title(f"{model}: margin {margin:.2f}")
+        # Wider than the panel it would squeeze all of them.
+        axes.legend(loc="upper left", ncols=2, fontsize=7, columnspacing=1, handlelength=1.5).set_in_layout(False)
+        axes.grid(alpha=0.3)
+    return figure
+
+
+@dataclasses.dataclass(frozen=True)
+class RocBand:
+    """The ROC of a model at certain false accept rates, with intervals.
+
+    Attributes:
+        far: `[points]` rising, from the smallest that the set can tell from none, to 1.
+        tar: `[points]` the true accept rate at the largest FAR that is not above it.
+        low: `[points]` lower end of the 95% interval of the TAR, by the bootstrap; NaN at fewer than three false
+            accepts, where it would not be valid.
+        high: `[points]` its upper end.
+    """
+
+    far: np.ndarray
+    tar: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def far_grid(num_different: int) -> np.ndarray:
+    """Choose the false accept rates of a drawn ROC: evenly on a logarithmic axis, from one pair of all to 1."""
+    return np.geomspace(1 / num_different, 1, _POINTS)
+
+
+def roc_band(
+    similarity: np.ndarray,
+    same: np.ndarray,
+    replicates: int,
+    seed: int,
+    first_person: Optional[np.ndarray] = None,
+    second_person: Optional[np.ndarray] = None,
+) -> RocBand:
+    """Compute a ROC and how far it could lie from this by chance.
+
+    Args:
+        similarity: `[pairs]`.
+        same: `[pairs]` bool, with both classes present.
+        replicates: of the bootstrap, at least 40.
+        seed: of the bootstrap.
+        first_person: `[pairs]` whom the first image shows; None: pairs are resampled, not people.
+        second_person: `[pairs]` whom the second image shows.
+
+    Returns:
+        The curve with a pointwise interval of 95%.
+
+    Raises:
+        InputError: as `pair_weights`.
+    """
+    check_replicates(replicates)
+    pairs = WeightedPairs(similarity, same)
+    grid = far_grid(int(np.sum(~pairs.same)))
+
+    def tar(weights: np.ndarray) -> np.ndarray:
+        far, rates = pairs.roc_curve(weights)
+        # In units of pairs rates come out as they should, up to rounding.
+        return rates[np.searchsorted(far, grid * (1 + 1e-12), side="right") - 1]
+
+    values = np.empty([replicates, len(grid)])
+    with Progress("bootstrap of a ROC", replicates, unit="replicate") as progress:
+        for row, weights in zip(values, pair_weights(pairs.same, replicates, seed, first_person, second_person)):
+            row[:] = tar(weights)
+            progress.advance()
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+    few = grid * np.sum(~pairs.same) < MIN_FALSE_ACCEPTS - 1e-6
+    low[few] = high[few] = np.nan
+    return RocBand(grid, tar(np.ones(len(pairs.same))), low, high)
+
+
+def _probit_axis(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
+    """Scale an axis so that normal distributions have straight DET curves."""
+    scale = {"functions": (norm.ppf, norm.cdf)}
+    ticks = [rate for rate in _RATES if low <= rate <= high]
+    labels = [f"{rate:g}" for rate in ticks]
+    if which == "x":
+        axes.set_xscale("function", **scale)
+        axes.set(xlim=(low, high))
+        axes.set_xticks(ticks, labels)
+        axes.set_xticks([], minor=True)
+    else:
+        axes.set_yscale("function", **scale)
+        axes.set(ylim=(low, high))
+        axes.set_yticks(ticks, labels)
+        axes.set_yticks([], minor=True)
+
+
+def roc_det_figure(name: str, bands: Mapping[str, RocBand], num_same: int) -> Figure:
+    """Draw ROC (left) and DET (right) of one set, a curve with its band for each model.
+
+    Args:
+        name: of the set.
+        bands: model -> `roc_band`, all over the same pairs.
+        num_same: the number of same pairs: a missed match rate of 0 is drawn as half of one pair.
+
+    Returns:
+        The figure, with `savefig`. The global state of pyplot is not touched.
+
+    References:
+        Martin et al., "The DET curve in assessment of detection task performance", Eurospeech 1997.
+    """
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    roc, det = figure.subplots(1, 2)
+    least = 0.5 / num_same
+    lowest = min(float(band.far[0]) for band in bands.values())
+    for position, (model, band) in enumerate(bands.items()):
+        line, colour = style(position).line, style(position).colour
+        roc.step(band.far, band.tar, where="post", label=model, **line)
+        roc.fill_between(band.far, band.low, band.high, step="post", color=colour, alpha=0.15, linewidth=0)
+        # An axis of probits has no place for 0 and 1.
+        shown = band.far < 0.999
+        missed, most, fewest = (np.clip(1 - rate[shown], least, 1 - least) for rate in (band.tar, band.low, band.high))
+        det.plot(band.far[shown], missed, label=model, **line)
+        det.fill_between(band.far[shown], fewest, most, color=colour, alpha=0.15, linewidth=0)
+    roc.set(xscale="log", xlim=(lowest, 1), ylim=(0, 1.02))
+    roc.set(xlabel="false accept rate", ylabel="true accept rate", title=f"{name}: ROC")
+    det.set(xlabel="false accept rate", ylabel="missed match rate", title=f"{name}: DET")
+    _probit_axis(det, "x", lowest, 0.95)
+    worst = max(float(1 - np.nanmin([*band.tar, *band.low])) for band in bands.values())
+    _probit_axis(det, "y", least, min(0.99, max(0.1, 1.2 * worst)))
+    det.tick_params(labelsize=8)
+    for axes in (roc, det):
+        axes.grid(alpha=0.3)
+    roc.legend(loc="lower right", fontsize=8)
+    return figure

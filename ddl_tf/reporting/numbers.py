@@ -1,0 +1,162 @@
+"""The numbers of stored results: which there are, what they are called, and what they mean."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+from ddl_tf.evaluation.bootstrap import MIN_FALSE_ACCEPTS
+from ddl_tf.evaluation.reports import flat_numbers
+
+# Of a result, not how good the model is.
+_LEFT_OUT = (
+    "threshold",
+    "mean_same",
+    "mean_different",
+    "val",
+    "intervals",
+    "folds",
+    "seed",
+    "replicates",
+    "far",
+    "resampled",
+)
+
+PARTS = {"verification": "verification", "identification": "identification", "open_set": "open set"}
+_TITLES = {
+    "accuracy": "accuracy",
+    "threshold_accuracy": "accuracy, best threshold",
+    "auc": "AUC",
+    "eer": "EER",
+    "expectation_margin": "expectation margin",
+    "map": "mAP",
+}
+_MEANINGS = {
+    "accuracy": "accuracy: share of right decisions by k-fold cross-validation",
+    "threshold_accuracy": "accuracy, best threshold: share of right decisions at the one threshold that is best on "
+    "all pairs",
+    "auc": "AUC: the chance that a same pair is more similar than a different one",
+    "eer": "EER: where false accepts are as frequent as missed matches; lower is better",
+    "tar": "TAR@FAR: share of same pairs accepted at a false accept rate of FAR",
+    "expectation_margin": "expectation margin: mean similarity of same pairs less that of different ones",
+    "rank": "rank-k: share of probes whose mate is among the k most similar of the gallery",
+    "tpir": "TPIR@FPIR: share of probes identified at rank 1 above the threshold of that false positive rate",
+    "map": "mAP: mean average precision over the probes",
+}
+
+
+def numbers_of(result: Mapping[str, Any]) -> dict[str, float]:
+    """List the numbers that say how good a model is on a set.
+
+    Args:
+        result: of a protocol; rates are floats, counts are ints. Numbers of a dictionary are named `tar@1e-2`.
+
+    Returns:
+        name -> value, in the order of the result; deviations, thresholds and counts are left out.
+
+    Example:
+        >>> numbers_of({"set": "lfw", "pairs": 10, "auc": 0.9, "tar": {"1e-2": 0.5}, "accuracy_std": 0.1})
+        {'auc': 0.9, 'tar@1e-2': 0.5}
+    """
+    return {
+        name: number
+        for name, number in flat_numbers(dict(result)).items()
+        if isinstance(number, float) and not any(part in _LEFT_OUT or part.endswith("_std") for part in name.split("@"))
+    }
+
+
+def interval_of(result: Mapping[str, Any], number: str) -> Optional[tuple[float, float]]:
+    """Read the 95% interval of a number of `numbers_of`; None if the result has none.
+
+    Args:
+        result: of a protocol; its `intervals` name a nested number `rank1@d1` or `rank1.d1`, with or without the part
+            of the result that it is in.
+        number: its name.
+
+    Returns:
+        (low, high).
+    """
+    intervals = result.get("intervals", {})
+    for name in (number, number.split("@", 1)[-1]):
+        for spelled in (name, name.replace("@", ".")):
+            if spelled in intervals and spelled:
+                low, high = intervals[spelled]
+                return float(low), float(high)
+    return None
+
+
+def is_countable(result: Mapping[str, Any], number: str) -> bool:
+    """Tell whether a TAR is at a false accept rate that its set has enough different pairs for.
+
+    Args:
+        result: of a protocol.
+        number: a name of `numbers_of`.
+
+    Returns:
+        False for a TAR at fewer than `MIN_FALSE_ACCEPTS` false accepts, where the counts of pairs are known.
+    """
+    *part, name, key = ["", *number.split("@")]
+    counts = result.get(part[-1], result) if part and part[-1] else result
+    if name != "tar" or not isinstance(counts, Mapping) or not {"pairs", "same"} <= counts.keys():
+        return True
+    return float(key) * (counts["pairs"] - counts["same"]) >= MIN_FALSE_ACCEPTS - 1e-6
+
+
+def far_targets(result: Mapping[str, Any]) -> dict[str, float]:
+    """List the false accept rates that a result has a TAR at, by the names that it gives them."""
+    words = [number.split("@") for number in numbers_of(result)]
+    return {one[-1]: float(one[-1]) for one in words if len(one) > 1 and one[-2] == "tar"}
+
+
+def lower_is_better(number: str) -> bool:
+    """Tell whether a number is an error."""
+    return any(word in number.lower() for word in ("eer", "error", "fnir", "fnmr", "missed", "gap", "std"))
+
+
+def title_of(number: str) -> str:
+    """Name a number for a person.
+
+    Example:
+        >>> title_of("tar@1e-2"), title_of("rank1@d1"), title_of("open_set@rank@5")
+        ('TAR@1e-2', 'rank-1, d1', 'open set: rank-5')
+    """
+    first, *rest = number.split("@")
+    if first in PARTS and rest:
+        return f"{PARTS[first]}: {title_of('@'.join(rest))}"
+    if first in ("tar", "tpir", "fnir") and rest:
+        return "@".join([first.upper(), *rest])
+    if first == "rank" and len(rest) == 1:
+        first, rest = f"rank{rest[0]}", []
+    name = f"rank-{first[4:]}" if first.startswith("rank") and first[4:].isdigit() else first.replace("_", " ")
+    return ", ".join([_TITLES.get(first, name), *rest])
+
+
+def meanings_of(numbers: Sequence[str]) -> str:
+    """Explain numbers in one line; what has no explanation is left out."""
+    found: dict[str, None] = {}
+    for number in numbers:
+        for word in number.split("@"):
+            name = "rank" if word.startswith("rank") else word
+            if name in _MEANINGS:
+                found[_MEANINGS[name]] = None
+    return "; ".join(found)
+
+
+def number_of_test(name: str, result: Mapping[str, Any]) -> Optional[str]:
+    """Give a number of a paired test its name in a result.
+
+    Args:
+        name: of `compare_scores`, such as "rank-1 d1".
+        result: of a protocol.
+
+    Returns:
+        As in `numbers_of`; None for what is not told of a model, such as the mean similarity of same pairs.
+
+    Example:
+        >>> number_of_test("rank-1 d1", {"rank1": {"d1": 0.5}}), number_of_test("mean_same", {"mean_same": 0.5})
+        ('rank1@d1', None)
+    """
+    found = re.fullmatch(r"rank-(\d+)(?: (.+))?", name)
+    if found:
+        return f"rank{found[1]}" + (f"@{found[2]}" if found[2] else "")
+    known = numbers_of(result)
+    return next((one for one in (name, f"verification@{name}") if one in known), None)

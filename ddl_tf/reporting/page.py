@@ -1,0 +1,126 @@
+"""One HTML page from sections of sentences, tables and pictures; and the same pictures and tables as files."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Union
+
+import jinja2
+from matplotlib.figure import Figure
+
+from ddl_tf.files import write_aside
+from ddl_tf.reporting.inline_svg import inline_svg, on_white, svg
+from ddl_tf.reporting.layout_table import TextTable
+from ddl_tf.reporting.palette import PAGE, css_variables
+
+_DPI = 150
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A figure of the page.
+
+    Attributes:
+        name: of its files and its anchor: small letters, digits, `-` and `_`; unique in the report.
+        figure: to draw.
+        alternative: what it shows, in words, for those who do not see it.
+        caption: what its numbers mean.
+    """
+
+    name: str
+    figure: Figure
+    alternative: str
+    caption: str
+
+    @functools.cached_property
+    def svg(self) -> str:
+        """The figure as SVG, see `inline_svg.svg`."""
+        drawn = svg(self.figure)
+        # Everything has its place now; to find it again for each file takes longer than to draw.
+        self.figure.set_layout_engine("none")
+        return drawn
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A part of the page with a heading.
+
+    Attributes:
+        name: its anchor.
+        title: its heading.
+        sentences: a paragraph each, above the rest.
+        parts: pictures and tables, in order.
+    """
+
+    name: str
+    title: str
+    sentences: Sequence[str] = ()
+    parts: Sequence[Union[Picture, TextTable]] = ()
+
+
+def render_page(title: str, summary: str, sections: Sequence[Section]) -> str:
+    """Write a page that needs nothing else: no script, no network, no file beside it.
+
+    Args:
+        title: of the page.
+        summary: a line under it.
+        sections: of the page, those with nothing in them left out.
+
+    Returns:
+        The HTML. All text is escaped; the page follows the reader's choice of light or dark.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.tests["picture"] = lambda part: isinstance(part, Picture)
+    environment.filters["inline"] = lambda picture: inline_svg(picture.svg, picture.name, picture.alternative)
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        summary=summary,
+        sections=[one for one in sections if one.sentences or one.parts],
+        light=css_variables(dark=False),
+        dark=css_variables(dark=True),
+        page=PAGE,
+    )
+
+
+def _parts(sections: Sequence[Section]) -> Iterator[Union[Picture, TextTable]]:
+    for section in sections:
+        yield from section.parts
+
+
+def write_report(folder: Path, title: str, summary: str, sections: Sequence[Section]) -> Path:
+    """Write the page, and its pictures and tables as files.
+
+    Args:
+        folder: it is made if it is missing.
+        title: of the page.
+        summary: a line under it.
+        sections: of the page.
+
+    Returns:
+        The path of `index.html`; beside it `figures/NAME.png` and `.svg`, `tables/NAME.csv`, `.md` and `.tex`.
+    """
+    for part in _parts(sections):
+        if isinstance(part, Picture):
+            files = {f"figures/{part.name}.svg": on_white(part.svg)}
+            with write_aside(folder / "figures" / f"{part.name}.png") as aside:
+                part.figure.savefig(aside, dpi=_DPI, facecolor="white")
+        else:
+            base = f"tables/{part.name}"
+            files = {f"{base}.csv": part.csv(), f"{base}.md": part.markdown(), f"{base}.tex": part.latex()}
+        for name, text in files.items():
+            _write(folder / name, text)
+    # Last: it is there only if all that it was made with is.
+    _write(folder / "index.html", render_page(title, summary, sections))
+    return folder / "index.html"
+
+
+def _write(path: Path, text: str) -> None:
+    with write_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")

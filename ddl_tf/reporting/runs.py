@@ -1,0 +1,89 @@
+"""The training runs of a report."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ddl_tf.errors import InputError
+from ddl_tf.reporting.curves import curve_columns, curves_figure, groups_figure
+from ddl_tf.reporting.page import Picture, Section
+from ddl_tf.training.run_folder import RunFolder, read_log
+
+
+@dataclasses.dataclass(frozen=True)
+class LoggedRun:
+    """What a training run left.
+
+    Attributes:
+        name: in the report.
+        log: a row for each epoch.
+        similarities: of its groups at the end, by `positive_0`, ...; empty if it had no groups.
+    """
+
+    name: str
+    log: pd.DataFrame
+    similarities: dict[str, np.ndarray]
+
+
+def read_runs(folders: Mapping[str, str]) -> list[LoggedRun]:
+    """Read the logs of training runs.
+
+    Args:
+        folders: name -> run folder.
+
+    Returns:
+        The runs, in the same order.
+
+    Raises:
+        InputError: if there is no log, or a file is damaged.
+    """
+    runs = []
+    for name, path in folders.items():
+        folder = RunFolder(Path(path))
+        if not folder.log.is_file():
+            raise InputError(f"{path}: no log.csv in it; name the folder of a training run")
+        similarities: dict[str, np.ndarray] = {}
+        file = folder.path / "similarities.npz"
+        if file.is_file():
+            try:
+                with np.load(file, allow_pickle=False) as stored:
+                    similarities = {key: stored[key] for key in stored.files}
+            except (OSError, ValueError) as error:
+                raise InputError(f"{file}: cannot be read ({error}); train the run again, or remove it") from None
+        runs.append(LoggedRun(name, read_log(folder.log), similarities))
+    return runs
+
+
+def curves_section(runs: Sequence[LoggedRun]) -> Section:
+    """Draw what the runs logged.
+
+    Args:
+        runs: at least one.
+
+    Returns:
+        The section.
+    """
+    logs = {run.name: run.log for run in runs}
+    said = "; ".join(f"{name}: {len(log):,} epochs" for name, log in logs.items())
+    columns = ", ".join(curve_columns(logs))
+    parts = [
+        Picture(
+            "curves",
+            curves_figure(logs),
+            f"Training curves of {columns}. {said}.",
+            "What each run logged at the end of its epochs (log.csv); what a run has not logged has no line of it.",
+        )
+    ]
+    groups = {run.name: run.similarities for run in runs if run.similarities}
+    if groups:
+        caption = (
+            "Similarities of the rows of teacher (easy) and students (hard) at the end of training, on the same rows: "
+            "of positive pairs, and of the hardest negative of each row. Dotted: the expectations; their distance is "
+            "the margin."
+        )
+        alternative = f"Distributions of the similarities of teacher and student rows, for {', '.join(groups)}."
+        parts.append(Picture("groups", groups_figure(groups), alternative, caption))
+    return Section("training", "Training", parts=parts)

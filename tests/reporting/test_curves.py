@@ -1,0 +1,65 @@
+import numpy as np
+import pandas as pd
+import pytest
+from generated_evaluations import write_run
+
+from ddl_tf.errors import InputError
+from ddl_tf.reporting.curves import curve_columns, curves_figure, groups_figure
+from ddl_tf.reporting.page import Picture
+from ddl_tf.reporting.runs import curves_section, read_runs
+
+
+@pytest.fixture
+def logs():
+    return {
+        "A": pd.DataFrame({"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "lfw/auc": [np.nan, 0.9, np.nan]}),
+        "B": pd.DataFrame({"epoch": [1, 2], "loss": [4.0, 3.5], "gap": [0.3, 0.2], "never": [np.nan, np.nan]}),
+    }
+
+
+def test_columns_with_numbers(logs):
+    assert curve_columns(logs) == ["loss", "lfw/auc", "gap"]
+
+
+def test_a_panel_for_each_column_and_a_line_for_each_run_that_has_it(logs):
+    figure = curves_figure(logs)
+    panels = {axes.get_title(): axes for axes in figure.axes if axes.get_visible()}
+    assert list(panels) == ["loss", "lfw/auc", "gap"]
+    assert [line.get_ydata().tolist() for line in panels["loss"].lines] == [[3, 2, 1], [4, 3.5]]
+    assert [(line.get_xdata().tolist(), line.get_ydata().tolist()) for line in panels["lfw/auc"].lines] == [
+        ([2], [0.9])
+    ]
+    assert [line.get_label() for line in panels["gap"].lines] == ["B"]
+    colour = {line.get_label(): line.get_color() for line in panels["loss"].lines}
+    assert panels["gap"].lines[0].get_color() == colour["B"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["A", "B"]
+
+
+def test_groups_show_their_expectations():
+    arrays = {"positive_0": np.array([0.6, 0.8]), "negative_0": np.array([0.1, 0.3])}
+    (axes,) = groups_figure({"DDL": arrays}).axes
+    assert axes.get_title().startswith("DDL\n")
+    assert "teacher (easy) 0.50" in axes.get_title()
+    assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] == pytest.approx([0.7, 0.2])
+
+
+def test_runs_are_read(tmp_path):
+    runs = read_runs({"A": str(write_run(tmp_path / "a", groups=False)), "B": str(write_run(tmp_path / "b"))})
+    assert [run.name for run in runs] == ["A", "B"]
+    assert not runs[0].similarities
+    section = curves_section(runs)
+    assert [part.name for part in section.parts] == ["curves", "groups"]
+    assert all(isinstance(part, Picture) for part in section.parts)
+    assert "embedding_gap_1" in section.parts[0].alternative
+
+
+def test_no_run(tmp_path):
+    with pytest.raises(InputError, match=r"nothing: no log\.csv"):
+        read_runs({"A": str(tmp_path / "nothing")})
+
+
+def test_damaged_similarities(tmp_path):
+    folder = write_run(tmp_path / "a")
+    (folder / "similarities.npz").write_bytes(b"no archive")
+    with pytest.raises(InputError, match=r"similarities\.npz: cannot be read"):
+        read_runs({"A": str(folder)})

@@ -1,0 +1,71 @@
+import csv
+import io
+
+import pandas as pd
+
+from ddl_tf.reporting.layout_table import DASH, Cell, TextTable, latex_escape, markdown_escape
+
+ROWS = [
+    [Cell("cfp_fp"), Cell("0.97 [0.96, 0.98]*", strong=True), Cell(DASH)],
+    [Cell("a|b & 5% \\ {x} #1 $ ~ ^ <b>"), Cell("1"), Cell("\N{MINUS SIGN}2")],
+]
+TABLE = TextTable("scores", "Some_numbers, 95%", ["set", "A & B_1", "C"], ROWS)
+
+
+def markdown_cells(text):
+    """The cells of a Markdown table, as a reader of it sees them."""
+    rows = []
+    for line in text.splitlines():
+        if not line.startswith("| "):
+            break
+        cells, cell, place = [], "", 2
+        while place < len(line):
+            if line[place] == "\\":
+                cell, place = cell + line[place + 1], place + 2
+            elif line[place] == "|":
+                cells, cell, place = [*cells, cell.strip()], "", place + 1
+            else:
+                cell, place = cell + line[place], place + 1
+        rows.append(cells)
+    return rows
+
+
+def test_csv_round_trip():
+    assert list(csv.reader(io.StringIO(TABLE.csv()))) == [
+        ["set", "A & B_1", "C"],
+        *([cell.text for cell in row] for row in ROWS),
+    ]
+
+
+def test_csv_of_data_is_at_full_precision():
+    data = pd.DataFrame({"set": ["lfw"], "auc": [0.1 + 0.2]})
+    table = TextTable("t", "", ["set"], [[Cell("lfw")]], data=data)
+    assert pd.read_csv(io.StringIO(table.csv()), float_precision="round_trip")["auc"][0] == 0.1 + 0.2
+
+
+def test_markdown_round_trip():
+    header, rule, *rows = markdown_cells(TABLE.markdown())
+    assert header == ["set", "A & B_1", "C"]
+    assert rule == ["---", "--:", "--:"]
+    assert rows[0] == ["cfp_fp", "**0.97 [0.96, 0.98]***", DASH]
+    assert rows[1] == [cell.text for cell in ROWS[1]]
+    assert TABLE.markdown().endswith("\n\nSome\\_numbers, 95%\n")
+
+
+def test_latex():
+    lines = TABLE.latex().splitlines()
+    assert r"  \caption{Some\_numbers, 95\%}" in lines
+    assert r"  \begin{tabular}{lrr}" in lines
+    assert r"    set & A \& B\_1 & C \\" in lines
+    assert r"    cfp\_fp & \textbf{0.97 [0.96, 0.98]*} & -- \\" in lines
+    assert [line.strip() for line in lines if "rule" in line] == [r"\toprule", r"\midrule", r"\bottomrule"]
+    (hard,) = [line for line in lines if "textbar" in line]
+    assert hard.strip() == (
+        r"a\textbar{}b \& 5\% \textbackslash{} \{x\} \#1 \$ \textasciitilde{} \textasciicircum{} "
+        r"\textless{}b\textgreater{} & 1 & $-$2 \\"
+    )
+
+
+def test_escapes():
+    assert latex_escape("a_b") == r"a\_b"
+    assert markdown_escape("two\nlines*") == r"two lines\*"

@@ -1,0 +1,146 @@
+import html
+import re
+from html.parser import HTMLParser
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ddl_tf.reporting.layout_table import Cell, TextTable
+from ddl_tf.reporting.page import Picture, Section, render_page, write_report
+
+NASTY = "<script>alert('x')</script> & \"q\""
+
+
+class Outline(HTMLParser):
+    """The elements of a page, and whether they close as they should."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.elements, self.text = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in ("meta",):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def outline(page):
+    parser = Outline()
+    parser.feed(page)
+    assert parser.open == []
+    return parser
+
+
+def picture(name, words="words"):
+    figure = Figure(figsize=(3, 2))
+    FigureCanvasAgg(figure)
+    figure.subplots().plot([0, 1], [1, 0])
+    return Picture(name, figure, f"alternative {words}", f"caption {words}")
+
+
+def sections(words=NASTY):
+    table = TextTable("numbers", f"table {words}", ["set", words], [[Cell(words), Cell(words, strong=True)]])
+    folded = TextTable("folded", "more", ["set"], [[Cell("a")]], folded=True)
+    return [
+        Section("one", f"First {words}", [f"A sentence {words}."], [picture("fig-a", words), table]),
+        Section("empty", "Nothing"),
+        Section("two", "Second", [], [picture("fig-b"), folded]),
+    ]
+
+
+@pytest.fixture(scope="module")
+def page():
+    return render_page(f"Title {NASTY}", f"Summary {NASTY}", sections())
+
+
+def test_nothing_is_loaded_from_elsewhere(page):
+    elements = outline(page).elements
+    tags = {tag for tag, _ in elements}
+    assert not tags & {"script", "link", "img", "iframe", "object", "embed", "base", "form"}
+    for tag, attributes in elements:
+        for name in ("src", "href", "xlink:href", "srcset", "data", "action", "poster"):
+            assert attributes.get(name, "#").startswith("#"), (tag, attributes)
+    assert "http:" not in page
+    assert "https:" not in page
+    assert "@import" not in page
+    assert set(re.findall(r"url\((.)", page)) <= {"#"}
+
+
+def test_text_of_files_is_escaped(page):
+    assert "<script" not in page
+    parsed = outline(page)
+    assert sum(NASTY in text for text in parsed.text) >= 8
+    labels = [attributes["aria-label"] for tag, attributes in parsed.elements if tag == "svg"]
+    assert labels == [f"alternative {NASTY}", "alternative words"]
+    assert html.escape(f"Title {NASTY}", quote=False).split("(")[0] in page
+
+
+def test_light_dark_and_print(page):
+    style = page[page.index("<style>") : page.index("</style>")]
+    root, dark = re.findall(r":root \{([^}]*)\}", style)
+    assert "@media screen and (prefers-color-scheme: dark)" in style
+    assert "@media print" in style
+    names = [set(re.findall(r"(--[\w-]+):", text)) for text in (root, dark)]
+    # Every colour has both tones, and every colour that is used is one of them.
+    assert names[0] == names[1]
+    assert set(re.findall(r"var\((--[\w-]+)\)", page)) <= names[0]
+    assert len(re.findall("var\\(--c000000\\)", page)) > 4
+
+
+def test_contents_lead_to_the_sections(page):
+    elements = outline(page).elements
+    ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = [attributes["href"][1:] for tag, attributes in elements if tag == "a"]
+    assert links == ["one", "one", "two"]
+    assert set(links) <= set(ids)
+    assert "Nothing" not in page
+
+
+def test_figures_and_tables_have_words(page):
+    elements = outline(page).elements
+    assert [tag for tag, _ in elements if tag in ("svg", "figcaption")] == ["svg", "figcaption"] * 2
+    assert sum(tag == "caption" for tag, _ in elements) == sum(tag == "table" for tag, _ in elements) == 2
+    assert [attributes["scope"] for tag, attributes in elements if tag == "th"] == ["col", "col", "row", "col", "row"]
+    assert [tag for tag, _ in elements if re.fullmatch("h[1-6]", tag)] == ["h1", "h2", "h2", "h2"]
+    assert ("html", {"lang": "en"}) in elements
+
+
+def test_a_folded_table_can_be_opened(page):
+    inside = page[page.index("<details>") : page.index("</details>")]
+    assert "<summary>more</summary>" in inside
+    assert '<table id="folded">' in inside
+    assert page.count("<details>") == 1
+
+
+def test_files_beside_the_page(tmp_path):
+    path = write_report(tmp_path / "report", "Title", "Summary", sections("w_1"))
+    assert path == tmp_path / "report" / "index.html"
+    assert sorted(str(file.relative_to(tmp_path / "report")) for file in path.parent.rglob("*.*")) == [
+        "figures/fig-a.png",
+        "figures/fig-a.svg",
+        "figures/fig-b.png",
+        "figures/fig-b.svg",
+        "index.html",
+        "tables/folded.csv",
+        "tables/folded.md",
+        "tables/folded.tex",
+        "tables/numbers.csv",
+        "tables/numbers.md",
+        "tables/numbers.tex",
+    ]
+    assert (path.parent / "figures" / "fig-a.png").read_bytes().startswith(b"\x89PNG")
+    # Alone they are on white, in their own colours.
+    assert "var(" not in (path.parent / "figures" / "fig-a.svg").read_text()
+    assert r"w\_1" in (path.parent / "tables" / "numbers.tex").read_text()
+    assert path.read_text() == render_page("Title", "Summary", sections("w_1"))

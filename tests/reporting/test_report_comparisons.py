@@ -1,0 +1,184 @@
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from generated_evaluations import write_evaluation, write_pairs
+
+from ddl_tf.evaluation.gaps import compare_gaps
+from ddl_tf.evaluation.paired_tests import compare_scores, holm
+from ddl_tf.reporting.comparisons import (
+    Difference,
+    affordable_replicates,
+    compare_models,
+    comparison_table,
+    difference_text,
+    differences_table,
+    replicates_needed,
+    signed,
+)
+from ddl_tf.reporting.evaluations import read_evaluation
+from ddl_tf.reporting.layout_table import DASH
+
+
+def made(set_name="lfw", number="auc", model="B", difference=0.1, p=0.01, corrected=0.02, test="DeLong"):
+    return Difference(set_name, number, model, 0.9, 0.9 - difference, difference, 0.05, 0.15, p, corrected, test)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluations")
+    noises = {"base": 0.8, "better": 0.2, "much the same": 0.8}
+    models = [
+        read_evaluation(name, str(write_evaluation(folder / str(place), noise)))
+        for place, (name, noise) in enumerate(noises.items())
+    ]
+    models[2].sets.pop("hard_set")
+    return models
+
+
+@pytest.fixture(scope="module")
+def differences(models):
+    return compare_models(models, 200, 0, "easy_set", "hard_set")
+
+
+def test_differences_are_those_of_the_paired_tests(models, differences):
+    base, better = models[0].sets["easy_set"], models[1].sets["easy_set"]
+    rows = {row["number"]: row for row in compare_scores(better.scores, base.scores, replicates=200, seed=0)}
+    (auc,) = (d for d in differences if (d.set_name, d.number, d.model) == ("easy_set", "auc", "better"))
+    assert (auc.value, auc.baseline) == (better.result["auc"], base.result["auc"])
+    assert auc.difference == auc.value - auc.baseline > 0
+    assert (auc.low, auc.high, auc.p) == (rows["auc"]["low"], rows["auc"]["high"], rows["auc"]["p"])
+    assert auc.better
+
+
+def test_the_gap_is_compared_where_both_sets_are(models, differences):
+    gaps = [one for one in differences if one.number == "gap"]
+    assert [one.model for one in gaps] == ["better"]
+    sides = [[model.sets[name].scores for name in ("easy_set", "hard_set")] for model in models[:2]]
+    expected = compare_gaps(*sides[1], *sides[0], replicates=200, seed=0)
+    assert (gaps[0].difference, gaps[0].p) == (expected.difference, expected.p)
+
+
+def test_sets_without_the_model_are_not_compared(differences):
+    assert {one.set_name for one in differences if one.model == "much the same"} == {"easy_set", "scface"}
+
+
+def test_ranks_are_compared_by_condition(differences):
+    found = {one.number for one in differences if one.set_name == "scface"}
+    assert found == {"rank1@d1", "rank1@d2", "rank1@d3"}
+
+
+def test_only_numbers_of_the_result_are_compared(differences):
+    assert {one.number for one in differences} >= {"auc", "tar@1e-1", "tar@1e-4", "expectation_margin", "gap"}
+    assert not {"mean_same", "eer"} & {one.number for one in differences}
+
+
+def test_p_values_are_corrected_for_each_number_over_sets_and_models(differences):
+    for family in (["auc"], ["rank1@d1", "rank1@d2", "rank1@d3"]):
+        own = [one for one in differences if one.number in family]
+        assert len(own) > 2
+        assert [one.p_corrected for one in own] == holm([one.p for one in own])
+
+
+def test_a_number_without_a_valid_test(differences):
+    none = [one for one in differences if one.number == "tar@1e-4"]
+    assert none
+    assert all(one.p is None and one.p_corrected is None and not one.significant for one in none)
+    assert "no valid test" in difference_text(none[0])
+
+
+def test_texts():
+    assert signed(-0.0123) == "\N{MINUS SIGN}0.012"
+    assert difference_text(made()) == "AUC +0.100 [+0.050, +0.150], p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.020"
+    assert "p\N{NO-BREAK SPACE}<\N{NO-BREAK SPACE}0.001" in difference_text(made(corrected=1e-5))
+
+
+def test_better_depends_on_the_number():
+    assert made(difference=0.1).better
+    assert not made(difference=-0.1).better
+    assert made(number="eer", difference=-0.1).better
+    assert not made(difference=0.0).better
+
+
+def cells(table):
+    """(set, number) -> the texts and the bold ones of its row."""
+    return {
+        (row[0].text, row[1].text): ([cell.text for cell in row[2:]], [cell.strong for cell in row[2:]])
+        for row in table.rows
+    }
+
+
+def test_the_table_has_a_dash_an_asterisk_and_bold(models, differences):
+    table = comparison_table(models, differences)
+    rows = cells(table)
+    texts, strong = rows["easy_set", "AUC"]
+    auc = [model.sets["easy_set"].result["auc"] for model in models]
+    assert [float(text.split()[0]) for text in texts] == [round(value, 3) for value in auc]
+    assert texts[0].endswith(f"[{auc[0] - 0.01:.3f}, {auc[0] + 0.01:.3f}]")
+    assert texts[1].endswith("]*")
+    assert not texts[2].endswith("*")
+    assert strong == [False, True, False]
+    assert rows["hard_set", "AUC"][0][2] == DASH
+    # 120 different pairs: no TAR at 1e-4.
+    assert ("easy_set", "TAR@1e-1") in rows
+    assert ("easy_set", "TAR@1e-4") not in rows
+    assert table.header == ["set", "number", "base", "better", "much the same"]
+    assert "differs from base" in table.caption
+
+
+def test_the_csv_has_everything_at_full_precision(models, differences):
+    data = pd.read_csv(io.StringIO(comparison_table(models, differences).csv()), float_precision="round_trip")
+    own = data[(data["set"] == "easy_set") & (data["number"] == "auc")].set_index("model")
+    assert own["value"].to_dict() == {model.name: model.sets["easy_set"].result["auc"] for model in models}
+    (test,) = (d for d in differences if (d.set_name, d.number, d.model) == ("easy_set", "auc", "better"))
+    assert own.loc["better", "p"] == test.p
+    assert np.isnan(own.loc["base", "p"])
+    assert "tar@1e-4" in set(data["number"])
+
+
+def test_headlines_are_part_of_it(models, differences):
+    everything, few = cells(comparison_table(models, differences)), cells(comparison_table(models, differences, True))
+    assert few.items() < everything.items()
+    assert ("easy_set", "expectation margin") not in few
+
+
+def test_the_baseline_is_bold_only_if_all_others_are_worse_for_sure(tmp_path):
+    for name, noise in (("A", 0.2), ("B", 0.9), ("C", 0.9)):
+        write_pairs(tmp_path / name, "lfw", noise)
+    models = [read_evaluation(name, str(tmp_path / name)) for name in "ABC"]
+    one, two = made(model="B", corrected=0.01), made(model="C", corrected=0.2)
+    assert cells(comparison_table(models, [one, two]))["lfw", "AUC"][1] == [False, False, False]
+    sure = made(model="C", corrected=0.02)
+    assert cells(comparison_table(models, [one, sure]))["lfw", "AUC"][1] == [True, False, False]
+
+
+def test_one_model_has_no_tests(models):
+    assert compare_models(models[:1], 200, 0) == []
+    table = comparison_table(models[:1], [])
+    assert "asterisk" not in table.caption
+    assert not any(cell.strong for row in table.rows for cell in row)
+
+
+def test_the_table_of_tests(differences):
+    table = differences_table(differences, "base")
+    assert len(table.rows) == len(differences)
+    assert "base" in table.caption
+    for row, one in zip(table.rows, differences):
+        assert row[3].strong == one.significant
+        assert row[4].text == (DASH if one.p is None else f"{one.p:.2g}")
+
+
+def test_many_tests_need_many_replicates():
+    tests = [made(set_name=str(place), test="paired bootstrap of people") for place in range(30)]
+    assert replicates_needed(tests, 1000) == 1200
+    assert replicates_needed(tests, 1200) is None
+    # With 1199 replicates the smallest corrected p-value is 30 * 2 / 1200 = 0.05, which is not below it.
+    assert holm([2 / 1201] * 30)[0] < 0.05 <= holm([2 / 1200] * 30)[0] + 1e-12
+    assert replicates_needed([made(set_name=str(place)) for place in range(30)], 100) is None
+
+
+def test_very_many_pairs_get_fewer_replicates():
+    assert affordable_replicates(7000, 1000) == 1000
+    assert affordable_replicates(2_000_000, 1000) == 100
+    assert affordable_replicates(15_658_489, 1000) == 40

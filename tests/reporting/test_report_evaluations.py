@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+from generated_evaluations import RACES, write_evaluation, write_pairs, write_ranks
+
+from ddl_tf.errors import InputError
+from ddl_tf.reporting.evaluations import (
+    check_comparable,
+    missing_sets,
+    named_folders,
+    read_evaluation,
+    set_names,
+)
+
+
+def test_names_of_folders(tmp_path):
+    odd = tmp_path / "lr=0.1"
+    odd.mkdir()
+    found = named_folders(["A=one/two", "three/four", str(odd)], "evaluations")
+    assert found == {"A": "one/two", "four": "three/four", "lr=0.1": str(odd)}
+
+
+@pytest.mark.parametrize("items, message", [(["A=x", "A=y"], "two are named 'A', x and y"), (["=x"], "--runs==x")])
+def test_bad_names(items, message):
+    with pytest.raises(InputError, match=message):
+        named_folders(items, "runs")
+
+
+def test_what_a_model_did(tmp_path):
+    model = read_evaluation("DDL", str(write_evaluation(tmp_path / "ddl", 0.5, races=True)))
+    assert set(model.sets) == {"easy_set", "hard_set", "scface", "rfw", *(f"rfw_{r}" for r in RACES)}
+    easy, scface = model.sets["easy_set"], model.sets["scface"]
+    assert easy.has_pairs
+    assert not easy.has_ranks
+    assert scface.has_ranks
+    assert not scface.has_pairs
+    # A summary has neither.
+    assert not model.sets["rfw"].has_pairs
+    assert not model.sets["rfw"].has_ranks
+    first, second = easy.people
+    assert np.array_equal(first == second, easy.scores["same"])
+    assert easy.embeddings.shape == (48, 1, 6)
+
+
+def test_people_are_unknown_without_the_column(tmp_path):
+    write_pairs(tmp_path / "a", "lfw", 0.5, columns=False)
+    one = read_evaluation("A", str(tmp_path / "a")).sets["lfw"]
+    assert one.people == (None, None)
+    assert "people" not in one.scores
+
+
+def test_the_same_pairs(tmp_path):
+    models = []
+    for name, seed in (("A", 0), ("B", 0), ("C", 1)):
+        write_pairs(tmp_path / name, "lfw", 0.5, seed=seed)
+        models.append(read_evaluation(name, str(tmp_path / name)))
+    check_comparable(models[:2])
+    with pytest.raises(
+        InputError, match=r"set lfw: A and C were not evaluated on the same, \d+ pairs or probes differ"
+    ):
+        check_comparable([models[0], models[2]])
+
+
+def test_fewer_pairs(tmp_path):
+    write_pairs(tmp_path / "A", "lfw", 0.5)
+    write_pairs(tmp_path / "B", "lfw", 0.5)
+    file = tmp_path / "B" / "lfw" / "scores.npz"
+    with np.load(file) as stored:
+        shorter = {name: stored[name][:-2] for name in stored.files}
+    np.savez(file, **shorter)
+    with pytest.raises(InputError, match="A and B were not evaluated on the same, they have 240 and 238 pairs"):
+        check_comparable([read_evaluation(name, str(tmp_path / name)) for name in "AB"])
+
+
+def test_other_probes(tmp_path):
+    models = []
+    for name in "AB":
+        write_ranks(tmp_path / name, "scface", seed=1)
+        models.append(read_evaluation(name, str(tmp_path / name)))
+    models[1].sets["scface"].scores["condition"][:] = "d1"
+    with pytest.raises(InputError, match="40 pairs or probes differ in 'condition'"):
+        check_comparable(models)
+
+
+def test_other_images(tmp_path):
+    for name in "AB":
+        write_pairs(tmp_path / name, "lfw", 0.5)
+    file = tmp_path / "B" / "lfw" / "images.csv"
+    file.write_text(file.read_text().replace("0/1.jpg", "0/other.jpg"))
+    with pytest.raises(InputError, match="their images differ"):
+        check_comparable([read_evaluation(name, str(tmp_path / name)) for name in "AB"])
+
+
+def test_scores_that_do_not_fit(tmp_path):
+    write_pairs(tmp_path / "A", "lfw", 0.5)
+    np.savez(tmp_path / "A" / "lfw" / "scores.npz", similarity=np.zeros(3), same=np.zeros(4, bool))
+    with pytest.raises(InputError, match=r"A/lfw: the scores of pairs do not fit \(3 similarity, 4 same\)"):
+        read_evaluation("A", str(tmp_path / "A"))
+
+
+def test_embeddings_that_do_not_fit(tmp_path):
+    write_pairs(tmp_path / "A", "lfw", 0.5)
+    np.save(tmp_path / "A" / "lfw" / "embeddings.npy", np.zeros([5, 1, 3], np.float32))
+    with pytest.raises(InputError, match="5 embeddings of 48 images"):
+        read_evaluation("A", str(tmp_path / "A"))
+
+
+def test_missing_sets_are_told(tmp_path):
+    write_pairs(tmp_path / "A", "lfw", 0.5)
+    for name in ("lfw", "agedb"):
+        write_pairs(tmp_path / "B", name, 0.5)
+    models = [read_evaluation(name, str(tmp_path / name)) for name in "AB"]
+    assert set_names(models) == ["lfw", "agedb"]
+    assert missing_sets(models) == ["A was not evaluated on agedb; a dash stands in its place."]
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(InputError, match="no stored evaluation there"):
+        read_evaluation("A", str(tmp_path))

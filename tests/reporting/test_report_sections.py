@@ -1,0 +1,124 @@
+import pandas as pd
+import pytest
+from generated_evaluations import RACES, write_evaluation
+
+from ddl_tf.evaluation.k_fold import best_threshold
+from ddl_tf.reporting import sections
+from ddl_tf.reporting.bins import bin_edges, bin_table, pair_values
+from ddl_tf.reporting.comparisons import Difference, compare_models
+from ddl_tf.reporting.evaluations import read_evaluation
+from ddl_tf.reporting.layout_table import TextTable
+from ddl_tf.reporting.page import Picture
+from ddl_tf.reporting.provenance import provenance_table
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluations")
+    return [
+        read_evaluation(name, str(write_evaluation(folder / str(place), noise, races=place == 0)))
+        for place, (name, noise) in enumerate({"ArcFace": 0.8, "DDL": 0.2}.items())
+    ]
+
+
+def test_findings_say_the_differences_in_words(models):
+    differences = compare_models(models, 200, 0, "easy_set", "hard_set")
+    sentences = sections.findings(models, differences, 200).sentences
+    gap = next(one for one in differences if one.number == "gap")
+    assert sentences[0].startswith("DDL against ArcFace between easy_set and hard_set: gap ")
+    assert f"from {gap.baseline:.3f} to {gap.value:.3f}: " in sentences[0]
+    auc = next(one for one in differences if (one.set_name, one.number) == ("hard_set", "auc"))
+    (sentence,) = (one for one in sentences if "on hard_set" in one)
+    assert f"AUC +{auc.difference:.3f} [+{auc.low:.3f}, +{auc.high:.3f}]" in sentence
+    assert sentence.endswith("better, and more than chance.")
+    assert sum("on scface: rank-1, d" in one for one in sentences) == 3
+    assert sentences[-1].startswith("DDL was not evaluated on rfw, rfw_african")
+
+
+def test_too_few_replicates_are_told(models):
+    test = Difference("s", "auc", "DDL", 0.9, 0.8, 0.1, 0.0, 0.2, 0.01, 0.1, "paired bootstrap of pairs")
+    sentences = sections.findings(models, [test] * 3, 100).sentences
+    assert any("at least 120" in one for one in sentences)
+    assert not any("at least" in one for one in sections.findings(models, [test] * 3, 120).sentences)
+
+
+def test_the_gap_in_words(models):
+    section = sections.gap(models, "easy_set", "hard_set")
+    for model, sentence in zip(models, section.sentences):
+        easy, hard = (model.sets[name].result["expectation_margin"] for name in ("easy_set", "hard_set"))
+        assert sentence.startswith(f"{model.name}: expectation margin {easy:.3f} on easy_set, {hard:.3f} on hard_set")
+        assert sentence.endswith(f"is {easy - hard:.3f}.")
+    assert len(section.parts[0].figure.axes) == 2
+
+
+def test_roc_and_similarities_of_each_set_of_pairs(models):
+    expected = ["easy_set", "hard_set", *(f"rfw_{race}" for race in RACES)]
+    for section, first in (
+        (sections.curves_of_errors(models, 40, 0), "roc"),
+        (sections.distributions(models), "similarities"),
+    ):
+        assert [part.name for part in section.parts] == [f"{first}-{name}" for name in sorted(expected)]
+    roc = sections.curves_of_errors(models, 40, 0).parts[0]
+    assert "resampling people, 40 times" in roc.caption
+    assert "DDL: TAR " in roc.alternative
+
+
+def test_conditions_are_the_bins_of_the_worse_image(models):
+    section = sections.conditions(models, [])
+    figures = [part for part in section.parts if isinstance(part, Picture)]
+    tables = [part for part in section.parts if isinstance(part, TextTable)]
+    assert [part.name for part in figures][:2] == ["bins-easy_set-yaw", "bins-hard_set-yaw"]
+    one = models[1].sets["easy_set"]
+    values = pair_values(one.images["yaw"].to_numpy(), one.scores["first"], one.scores["second"], "yaw")
+    similarity, same = one.scores["similarity"], one.scores["same"]
+    threshold, _ = best_threshold(2 - 2 * similarity, same)
+    expected = bin_table(similarity, same, values, threshold, bin_edges(values))
+    points = figures[0].figure.axes[0].containers[1][0].get_ydata()
+    assert points.tolist() == expected["accuracy"].tolist()
+    assert [row[5].text for row in tables[0].rows] == [f"{value:.3f}" for value in expected["accuracy"]]
+    assert tables[0].folded
+    assert set(tables[0].data["model"]) == {"ArcFace", "DDL"}
+
+
+def test_columns_are_chosen():
+    images = pd.DataFrame({"key": ["1", "2"], "person": ["7", "8"], "yaw": [1, 2], "same": [3, 3], "text": ["a", "b"]})
+    assert sections.columns_of(images, []) == ["yaw"]
+    assert sections.columns_of(images, ["text", "same"]) == []
+
+
+def test_identification_and_races(models):
+    (ranks,) = sections.identification(models, 100, 0).parts
+    assert len(ranks.figure.axes) == 2
+    assert "d1" in ranks.alternative
+    (races,) = sections.races(models).parts
+    points = [container[0].get_ydata().tolist() for container in races.figure.axes[0].containers]
+    # Only one of the two models has them.
+    assert points == [[models[0].sets[f"rfw_{race}"].result["accuracy"] for race in RACES]]
+    assert sections.races(models[1:]).parts == ()
+
+
+def test_the_map_needs_embeddings(models):
+    section = sections.embedding_map(models, "easy_set", "hard_set", 40, 0)
+    assert "10 people" in section.parts[0].caption
+    assert len(section.parts[0].figure.axes) == 2
+    bare = [type(one)(one.name, one.folder, {n: with_nothing(s) for n, s in one.sets.items()}) for one in models]
+    section = sections.embedding_map(bare, "easy_set", "hard_set", 40, 0)
+    assert section.parts == ()
+    assert section.sentences == ["No model has kept its embeddings of easy_set and hard_set: there is no map."]
+
+
+def with_nothing(one):
+    return type(one)(one.name, one.result, one.scores, one.images, None, one.provenance)
+
+
+def test_provenance_says_what_is_shared_once(models):
+    table = provenance_table(models)
+    rows = [[cell.text for cell in row] for row in table.rows]
+    assert ["ArcFace", "all", "model", models[0].folder] in rows
+    assert ["DDL", "all but scface", "flip", "false"] in rows
+    assert ["DDL", "all", "folder", models[1].folder] in rows
+
+
+def test_anchors():
+    assert sections.anchor("roc", "Weird set/\xe9_1") == "roc-Weird-20-set-2f--e9-_1"
+    assert sections.anchor("a b") != sections.anchor("a/b")

@@ -97,8 +97,13 @@ def test_a_set_that_only_one_has(folder):
 
 
 def test_columns_are_chosen(folder):
-    main(settings(folder, columns=["yaw"]))
-    assert (folder / "report" / "figures" / "bins-easy_set-yaw.png").is_file()
+    write_pairs(folder / "only", "lfw", 0.3)
+    file = folder / "only" / "lfw" / "images.csv"
+    images = pd.read_csv(file)
+    images.assign(sharpness=range(len(images)), brightness=range(len(images))).to_csv(file, index=False)
+    main(settings(folder, evaluations=[f"{folder}/only"], columns=["yaw", "sharpness"]))
+    bins = {path.stem for path in (folder / "report" / "figures").glob("bins-*.png")}
+    assert bins == {"bins-lfw-yaw", "bins-lfw-sharpness"}
 
 
 @pytest.mark.parametrize(

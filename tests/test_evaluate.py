@@ -110,7 +110,7 @@ def test_images_are_listed_in_the_order_of_their_embeddings(real_faces, tmp_path
         ({"plot": "plot.docx"}, r"plot\.docx"),
         ({"model": "", "embeddings": ["out.npz"]}, r"--embeddings=out\.npz: the name must end in \.npy"),
         ({"embeddings": ["out.npy"]}, "--model and --embeddings together"),
-        ({"replicates": -1}, "--replicates=-1: must be at least 0"),
+        ({"replicates": 39}, "39 replicates: an interval of 95% needs at least 40"),
         ({"model": "nowhere.keras"}, r"no model at nowhere\.keras"),
         ({"cfp_root": "nowhere"}, "nowhere"),
         ({"lfw_root": "nowhere"}, "--lfw_root=nowhere without --lfw_pairs"),

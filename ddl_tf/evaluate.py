@@ -8,11 +8,13 @@ Each prints one JSON object per set on the last lines of its output. A table and
 from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
+import pandas as pd
 
 from ddl_tf.data.scface import MUGSHOTS, NUM_SUBJECTS, VISIBLE_CAMERAS, read_subjects, split_subjects
 from ddl_tf.errors import InputError
@@ -22,6 +24,7 @@ from ddl_tf.evaluation.megaface_settings import MegaFaceSettings, face_images, m
 from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.evaluation.pairs import evaluate_pair_set
 from ddl_tf.evaluation.plots import Similarities, check_format, verification_figure
+from ddl_tf.evaluation.reports import json_line
 from ddl_tf.evaluation.rfw import summarise_rfw
 from ddl_tf.evaluation.session import SOURCES, EvaluationSettings, Session
 from ddl_tf.evaluation.sets import VerificationSets, load_sets
@@ -32,6 +35,8 @@ from ddl_tf.protocols.megaface import FaceImages
 from ddl_tf.protocols.rfw import RACES, rfw_name
 from ddl_tf.protocols.scface import evaluate_scface, read_scface
 from ddl_tf.protocols.tinyface import evaluate_tinyface, read_tinyface
+from ddl_tf.reporting.comparisons import compare_models
+from ddl_tf.reporting.evaluations import check_comparable, read_evaluation
 from ddl_tf.settings import setting
 
 
@@ -199,12 +204,46 @@ def _identify(
     session.close()
 
 
+@dataclasses.dataclass
+class CompareSettings:
+    """Flags of `compare`."""
+
+    baseline: str = setting("", "The stored evaluation (--store) of the model to be better than; required.")
+    candidate: str = setting("", "The stored evaluation of the other model; required.")
+    easy: Optional[str] = setting(None, "An easy set of pairs, to compare the gap between it and --hard too.")
+    hard: Optional[str] = setting(None, "The hard set of --easy.")
+    replicates: int = setting(1000, "Bootstrap replicates, at least 40; fewer are drawn of very many pairs.")
+    seed: int = setting(0, "Seed of the bootstrap.")
+    output: Optional[str] = setting(None, "Also write the comparison to this CSV file.")
+
+
+def compare(settings: CompareSettings) -> None:
+    """Is one model better than another on the same pairs or probes? Differences, with intervals and p-values."""
+    _required(settings, "baseline", "candidate")
+    models = [read_evaluation(name, getattr(settings, name)) for name in ("baseline", "candidate")]
+    check_comparable(models)
+    for name in filter(None, (settings.easy, settings.hard)):
+        if any(name not in model.sets or not model.sets[name].has_pairs for model in models):
+            raise InputError(f"the gap is between two sets of pairs that both models have, which {name} is not")
+    differences = compare_models(models, settings.replicates, settings.seed, settings.easy, settings.hard)
+    if not differences:
+        raise InputError(f"{settings.baseline} and {settings.candidate} share no set with scores; see --store")
+    table = pd.DataFrame(map(dataclasses.asdict, differences)).drop(columns="model").rename(columns={"set_name": "set"})
+    if settings.output:
+        with write_aside(Path(settings.output)) as aside:
+            table.to_csv(aside, index=False)
+    print(table.to_string(index=False, float_format="{:.4f}".format), file=sys.stderr)
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    print(*map(json_line, rows), sep="\n")
+
+
 COMMANDS: dict[str, tuple[Callable[[Any], None], type]] = {
     "pairs": (pairs, PairsSettings),
     "ijb": (ijb, IJBSettings),
     "megaface": (megaface, MegaFaceFlags),
     "scface": (scface, SCfaceSettings),
     "tinyface": (tinyface, TinyFaceSettings),
+    "compare": (compare, CompareSettings),
 }
 
 if __name__ == "__main__":

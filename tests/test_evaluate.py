@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from ddl_tf.errors import InputError
-from ddl_tf.evaluate import PairsSettings, pairs
+from ddl_tf.evaluate import CompareSettings, PairsSettings, compare, pairs
 from ddl_tf.evaluation import evaluate_pairs, load_embedding_model, load_sets
 from ddl_tf.evaluation.stored import StoredEvaluation
 from ddl_tf.models import build_recognizer
@@ -110,7 +110,7 @@ def test_images_are_listed_in_the_order_of_their_embeddings(real_faces, tmp_path
         ({"plot": "plot.docx"}, r"plot\.docx"),
         ({"model": "", "embeddings": ["out.npz"]}, r"--embeddings=out\.npz: the name must end in \.npy"),
         ({"embeddings": ["out.npy"]}, "--model and --embeddings together"),
-        ({"replicates": -1}, "--replicates=-1: must be at least 0"),
+        ({"replicates": 39}, "39 replicates: an interval of 95% needs at least 40"),
         ({"model": "nowhere.keras"}, r"no model at nowhere\.keras"),
         ({"cfp_root": "nowhere"}, "nowhere"),
         ({"lfw_root": "nowhere"}, "--lfw_root=nowhere without --lfw_pairs"),
@@ -137,3 +137,53 @@ def test_real_faces_with_a_random_network(real_faces, checkpoint, capsys):
     (result,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert (result["set"], result["pairs"], result["same"], result["folds"]) == ("cfp_ff", 700, 350, 10)
     assert result["auc"] > 0.5
+
+
+@pytest.fixture(scope="module")
+def two_stored(bins, tmp_path_factory):
+    """Stored evaluations of two models on both sets: good embeddings, and ones with more noise."""
+    folder = tmp_path_factory.mktemp("stored")
+    random = np.random.default_rng(0)
+    for name, noise in (("bad", 2.0), ("good", 0.5)):
+        files = []
+        for number in range(2):
+            people = random.normal(size=[40, 2, 8])
+            # Even pairs are of one person, see `bins`.
+            people[::2, 1] = people[::2, 0]
+            rows = (people + noise * random.normal(size=people.shape)).reshape(80, 8)
+            files.append(str(folder / f"{name}_{number}.npy"))
+            np.save(files[-1], rows.astype(np.float32))
+        pairs(PairsSettings(embeddings=files, bin=bins, replicates=0, store=str(folder / name)))
+    return str(folder / "bad"), str(folder / "good")
+
+
+def test_compare_tells_which_model_is_better(two_stored, tmp_path, capsys):
+    bad, good = two_stored
+    output = str(tmp_path / "compared.csv")
+    compare(CompareSettings(baseline=bad, candidate=good, easy="one", hard="two", replicates=100, output=output))
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    auc = {row["set"]: row for row in rows if row["number"] == "auc"}
+    assert set(auc) == {"one", "two"}
+    for name, row in auc.items():
+        assert row["value"] == pytest.approx(StoredEvaluation(good).result(name)["auc"])
+        assert row["baseline"] == pytest.approx(StoredEvaluation(bad).result(name)["auc"])
+        assert row["difference"] == pytest.approx(row["value"] - row["baseline"])
+        assert 0 < row["low"] < row["difference"] < row["high"]
+        assert row["p"] <= row["p_corrected"] < 0.01
+    (gap,) = [row for row in rows if row["number"] == "gap"]
+    margins = [StoredEvaluation(good).result(name)["expectation_margin"] for name in ("one", "two")]
+    assert gap["value"] == pytest.approx(margins[0] - margins[1])
+    assert len(pd.read_csv(output)) == len(rows)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"candidate": ""}, "--candidate is missing"),
+        ({"candidate": "nowhere"}, "no stored evaluation"),
+        ({"easy": "one", "hard": "lfw"}, "which lfw is not"),
+    ],
+)
+def test_compare_refuses(two_stored, settings, message):
+    with pytest.raises(InputError, match=message):
+        compare(CompareSettings(**{"baseline": two_stored[0], "candidate": two_stored[1], **settings}))

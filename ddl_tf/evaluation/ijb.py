@@ -7,6 +7,7 @@ import pandas as pd
 
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation import roc
+from ddl_tf.evaluation.bootstrap import bootstrap_rates
 from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.evaluation.template_bootstrap import intervals_over_pairs, intervals_over_people
 from ddl_tf.evaluation.template_roc import corner_roc, nearest_tar
@@ -90,7 +91,16 @@ def evaluate_ijb(
         )
     if ijb.probes is not None:
         result["identification"], result["open_set"], rank = _identify(features, known, ijb, ijb.probes)
-        scores.update(rank=rank, condition=np.full(len(rank), ""))
+        people = np.asarray(ijb.probes.subjects)
+        scores.update(rank=rank, condition=np.full(len(rank), ""), person=people)
+        if replicates:
+            found = {most: (rank > 0) & (rank <= most) for most in RANKS}
+            result["intervals"].update(
+                {
+                    f"identification@rank@{most}": bootstrap_rates(correct, replicates, seed, people)
+                    for most, correct in found.items()
+                }
+            )
     return Outcome(result, scores)
 
 

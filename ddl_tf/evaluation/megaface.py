@@ -224,6 +224,8 @@ def evaluate_megaface(
         "condition": np.full(len(rank), ""),
         "first": pairs.mate,
         "second": pairs.probe,
+        # Whom a pair shows: pairs of one person are not independent.
+        "person": pairs.person,
     }
     return Outcome(result, scores)
 

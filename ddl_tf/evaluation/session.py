@@ -19,6 +19,7 @@ import ddl_tf
 from ddl_tf.data.image_files import fingerprint_images
 from ddl_tf.data.problem_list import ProblemsError
 from ddl_tf.errors import InputError
+from ddl_tf.evaluation.bootstrap import check_replicates
 from ddl_tf.evaluation.embed import UndecodableError, predict_embeddings
 from ddl_tf.evaluation.embedding_file import EMBEDDINGS, embed_to_file, fingerprint, stored_views, unit
 from ddl_tf.evaluation.external import INPUT_MEAN, INPUT_SCALE
@@ -87,8 +88,8 @@ class Session:
             raise InputError(f"--{' and --'.join(given)} together: give one of them")
         if settings.batch_size < 1:
             raise InputError(f"--batch_size={settings.batch_size}: must be at least 1")
-        if settings.replicates < 0:
-            raise InputError(f"--replicates={settings.replicates}: must be at least 0")
+        if settings.replicates:
+            check_replicates(settings.replicates)
         for path in settings.embeddings:
             if Path(path).suffix != ".npy":
                 raise InputError(f"--embeddings={path}: the name must end in .npy")

@@ -89,19 +89,27 @@ def test_the_result_is_json_and_has_intervals():
     assert list(outcome.result)[:2] == ["set", "protocol"]
     numbers = flat_numbers(outcome.result)
     # 2850 different pairs have no three false accepts at 1e-3.
-    assert list(outcome.result["intervals"]) == ["verification@tar@1e-2", "verification@tar@1e-1"]
+    assert list(outcome.result["intervals"]) == [
+        *("verification@tar@1e-2", "verification@tar@1e-1"),
+        *(f"identification@rank@{most}" for most in (1, 5, 10)),
+    ]
     for name, (low, high) in outcome.result["intervals"].items():
         assert low < numbers[name] < high
     assert outcome.scores["similarity"].dtype == np.float32
     assert evaluate_ijb(IJB, VIEWS, replicates=0).result["intervals"] == {}
 
 
+def _of_verification(result):
+    return {name: ends for name, ends in result["intervals"].items() if name.startswith("verification")}
+
+
 def test_intervals_are_over_people_where_they_are_known():
-    over_people = evaluate_ijb(IJB, VIEWS, replicates=300).result["intervals"]
+    over_people = _of_verification(evaluate_ijb(IJB, VIEWS, replicates=300).result)
     over_pairs = evaluate_ijb(dataclasses.replace(IJB, galleries=[], probes=None), VIEWS, replicates=300).result
     # A gallery template without subject: it is not told whom all pairs show.
     fewer = [dataclasses.replace(one, templates=one.templates[1:], subjects=one.subjects[1:]) for one in IJB.galleries]
-    untold = evaluate_ijb(dataclasses.replace(IJB, galleries=fewer), VIEWS, replicates=300).result["intervals"]
+    untold = evaluate_ijb(dataclasses.replace(IJB, galleries=fewer), VIEWS, replicates=300).result
+    untold = _of_verification(untold)
     assert untold == over_pairs["intervals"] != over_people
     for name, (low, high) in over_people.items():
         assert high - low > over_pairs["intervals"][name][1] - over_pairs["intervals"][name][0]

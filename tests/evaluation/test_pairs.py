@@ -5,8 +5,10 @@ import pytest
 
 from ddl_tf.data.verification import PairSet
 from ddl_tf.errors import InputError
+from ddl_tf.evaluation.bootstrap import bootstrap_pairs
 from ddl_tf.evaluation.embed import embed_images
-from ddl_tf.evaluation.pairs import evaluate_pairs, pair_similarities, verify
+from ddl_tf.evaluation.k_fold import usable_folds
+from ddl_tf.evaluation.pairs import evaluate_pair_set, evaluate_pairs, pair_similarities, verify
 
 
 def _set(images, pairs, seed=0, **changes):
@@ -82,3 +84,54 @@ def test_a_single_fold_is_cut_into_tenths(embeddings):
 def test_one_class_only(embeddings):
     with pytest.raises(InputError, match=r"^verification set tiny: 40 same and 0 different pairs"):
         verify(_set([b""] * 50, 40, same=np.ones(40, bool)), embeddings)
+
+
+def test_intervals_are_added_and_nothing_else_changes(embeddings):
+    pairs = _set([b""] * 50, 400)
+    plain, result = verify(pairs, embeddings), verify(pairs, embeddings, replicates=60, seed=3)
+    intervals, resampled = result.pop("intervals"), result.pop("resampled")
+    assert result == plain
+    assert list(plain)[:2] == ["set", "protocol"]
+    assert resampled == "pairs"
+    similarity = pair_similarities(pairs, embeddings)
+    assert intervals == bootstrap_pairs(similarity, pairs.same, 60, 3, fold=pairs.fold)
+    # 200 different pairs: a FAR of 1e-2 is two of them, too few for an interval.
+    assert {name for name in intervals if name.startswith("tar@")} == {"tar@1e-1"}
+    for name in ("auc", "eer", "expectation_margin", "accuracy", "mean_same"):
+        assert intervals[name][0] < plain[name] < intervals[name][1], name
+    json.dumps(intervals, allow_nan=False)
+
+
+def test_people_are_resampled_where_they_are_known(embeddings):
+    # Five images each of ten people; even pairs are of one person.
+    random, same = np.random.RandomState(1), np.arange(400) % 2 == 0
+    first = random.randint(0, 50, 400)
+    other = np.where(same, first - first % 5 + random.randint(0, 5, 400), (first + random.randint(5, 46, 400)) % 50)
+    people = np.array([f"person {image // 5}" for image in range(50)], object)
+    pairs = _set([b""] * 50, 400, first=first, second=other, people=people)
+    result = verify(pairs, embeddings, replicates=40)
+    assert result["resampled"] == "people"
+    expected = bootstrap_pairs(
+        pair_similarities(pairs, embeddings), same, 40, 0, people[first], people[other], pairs.fold
+    )
+    assert result["intervals"] == expected
+    outcome = evaluate_pair_set(pairs, embeddings, replicates=40)
+    assert outcome.result == result
+    # Of text of fixed width, which is stored without pickle.
+    assert outcome.scores["people"].dtype.kind == "U"
+    assert outcome.scores["people"].tolist() == people.tolist()
+
+
+def test_scores_of_an_outcome(embeddings):
+    pairs = _set([b""] * 50, 400, fold=np.full(400, 7))
+    outcome = evaluate_pair_set(pairs, embeddings)
+    assert outcome.result == verify(pairs, embeddings)
+    assert list(outcome.scores) == ["similarity", "same", "fold", "first", "second"]
+    np.testing.assert_array_equal(outcome.scores["similarity"], pair_similarities(pairs, embeddings))
+    np.testing.assert_array_equal(outcome.scores["fold"], usable_folds(pairs.same, pairs.fold))
+    np.testing.assert_array_equal(outcome.scores["second"], pairs.second)
+
+
+def test_too_few_replicates_name_the_set(embeddings):
+    with pytest.raises(InputError, match=r"^verification set tiny: 10 replicates"):
+        verify(_set([b""] * 50, 40), embeddings, replicates=10)

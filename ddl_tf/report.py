@@ -26,6 +26,7 @@ from ddl_tf.reporting.evaluations import (
     set_names,
 )
 from ddl_tf.reporting.page import Section, write_report
+from ddl_tf.reporting.palette import styles_of
 from ddl_tf.reporting.provenance import provenance_table
 from ddl_tf.reporting.runs import curves_section, read_runs
 from ddl_tf.settings import setting
@@ -70,7 +71,10 @@ def _columns_exist(settings: ReportSettings, models: list[EvaluatedModel]) -> No
 
 
 def evaluation_sections(
-    settings: ReportSettings, models: list[EvaluatedModel], differences: list[Difference]
+    settings: ReportSettings,
+    models: list[EvaluatedModel],
+    differences: list[Difference],
+    styles: sections.Styles,
 ) -> list[Section]:
     """Make the sections of evaluations.
 
@@ -78,6 +82,7 @@ def evaluation_sections(
         settings: of the report.
         models: at least one, the baseline first.
         differences: of `compare_models`.
+        styles: name of a model -> how it is drawn.
 
     Returns:
         The sections, in the order of the page; some may be empty.
@@ -93,11 +98,11 @@ def evaluation_sections(
         sections.findings(models, differences, settings.replicates),
         gap,
         sections.headlines(models, differences),
-        sections.curves_of_errors(models, settings.replicates, settings.seed),
+        sections.curves_of_errors(models, settings.replicates, settings.seed, styles),
         sections.distributions(models),
-        sections.identification(models, settings.replicates, settings.seed),
-        sections.races(models),
-        sections.conditions(models, settings.columns),
+        sections.identification(models, settings.replicates, settings.seed, styles),
+        sections.races(models, styles),
+        sections.conditions(models, settings.columns, styles),
         embedding_map,
     ]
 
@@ -120,10 +125,12 @@ def main(settings: ReportSettings) -> None:
     _check_sets(settings, models)
     _columns_exist(settings, models)
     runs = read_runs(named_folders(settings.runs, "runs"))
+    # A run of the name of a model is drawn as the model is.
+    styles = styles_of([model.name for model in models] + [run.name for run in runs])
     differences = compare_models(models, settings.replicates, settings.seed, settings.easy, settings.hard)
-    parts = evaluation_sections(settings, models, differences) if models else []
+    parts = evaluation_sections(settings, models, differences, styles) if models else []
     if runs:
-        parts.append(curves_section(runs))
+        parts.append(curves_section(runs, styles))
     if models:
         parts.append(sections.everything(models, differences))
         parts.append(Section("provenance", "Where the numbers come from", parts=[provenance_table(models)]))

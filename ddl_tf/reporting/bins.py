@@ -1,7 +1,7 @@
 """How good a model is for pairs of one kind, such as of a range of yaw: bins of a column of the images."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.bootstrap import rate_interval
 from ddl_tf.evaluation.roc import roc_curve
-from ddl_tf.reporting.palette import style
+from ddl_tf.reporting.palette import Style, styles_of
 
 # Words of columns of which more is harder, either sign alike; of all others, such as a resolution, less is harder.
 MORE_IS_HARDER = ("yaw", "pitch", "roll", "angle", "blur", "noise", "occlusion", "distance", "age", "compression")
@@ -138,7 +138,11 @@ def _number(value: float) -> str:
 
 
 def draw_shares(
-    axes: Axes, rates: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], labels: list[str], ylabel: str
+    axes: Axes,
+    rates: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+    labels: list[str],
+    ylabel: str,
+    styles: Optional[Mapping[str, Style]] = None,
 ) -> None:
     """Draw rates with intervals, a point for each model and condition.
 
@@ -147,13 +151,15 @@ def draw_shares(
         rates: model -> rate, low, high, each `[conditions]`.
         labels: `[conditions]`, under the axis.
         ylabel: what the rates are.
+        styles: name -> how it is drawn; by the order if None.
     """
+    styles = styles or styles_of(rates)
     width = 0.6 / max(1, len(rates))
     for position, (model, (rate, low, high)) in enumerate(rates.items()):
         places = np.arange(len(labels)) + (position - (len(rates) - 1) / 2) * width
         error = np.abs(np.stack([rate - low, high - rate]))
         axes.errorbar(
-            places, rate, error, label=model, linestyle="none", capsize=3, markersize=5, **style(position).points
+            places, rate, error, label=model, linestyle="none", capsize=3, markersize=5, **styles[model].points
         )
     axes.set_xticks(range(len(labels)), labels, fontsize=8)
     axes.set(ylabel=ylabel, xlim=(-0.6, len(labels) - 0.4))
@@ -169,12 +175,16 @@ def bin_labels(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def bins_figure(column: str, tables: Mapping[str, pd.DataFrame]) -> Figure:
+def bins_figure(
+    column: str, tables: Mapping[str, pd.DataFrame], title: str = "", styles: Optional[Mapping[str, Style]] = None
+) -> Figure:
     """Draw accuracy and TAR by bins of a column.
 
     Args:
         column: its name.
         tables: model -> `bin_table` over the same edges.
+        title: above both panels.
+        styles: name -> how it is drawn; by the order if None.
 
     Returns:
         The figure, with `savefig`. The global state of pyplot is not touched.
@@ -197,7 +207,8 @@ def bins_figure(column: str, tables: Mapping[str, pd.DataFrame]) -> Figure:
             model: (table[name].to_numpy(), table[f"{name}_low"].to_numpy(), table[f"{name}_high"].to_numpy())
             for model, table in tables.items()
         }
-        draw_shares(axes, rates, names, text)
+        draw_shares(axes, rates, names, text, styles)
+        axes.set_title(title, fontsize=10)
         axes.set_xlabel(rule)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=9)

@@ -1,6 +1,7 @@
 """The training curves of several runs, and the similarities that their groups ended with."""
 
 from collections.abc import Mapping
+from typing import Optional
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ddl_tf.reporting.palette import style
+from ddl_tf.reporting.palette import Style, styles_of
 from ddl_tf.training.plots import draw_distributions
 
 _ACROSS = 3
@@ -32,15 +33,17 @@ def curve_columns(logs: Mapping[str, pd.DataFrame]) -> list[str]:
     return list(columns)
 
 
-def curves_figure(logs: Mapping[str, pd.DataFrame]) -> Figure:
+def curves_figure(logs: Mapping[str, pd.DataFrame], styles: Optional[Mapping[str, Style]] = None) -> Figure:
     """Draw every column of the logs over the epochs, a panel for each column, a line for each run that has it.
 
     Args:
         logs: run -> its log, with the column `epoch`.
+        styles: name -> how it is drawn; by the order if None.
 
     Returns:
         The figure, with `savefig`. The global state of pyplot is not touched.
     """
+    styles = styles or styles_of(logs)
     columns = curve_columns(logs)
     rows = max(1, -(-len(columns) // _ACROSS))
     figure = Figure(figsize=(11, 2.5 * rows + 0.4), layout="constrained")
@@ -50,13 +53,13 @@ def curves_figure(logs: Mapping[str, pd.DataFrame]) -> Figure:
         axes.set_visible(False)
     handles = {}
     for axes, column in zip(panels, columns):
-        for position, (run, log) in enumerate(logs.items()):
+        for run, log in logs.items():
             if column not in log:
                 continue
             known = log[["epoch", column]].dropna()
-            marker = style(position).marker if len(known) < _FEW_POINTS else ""
+            marker = styles[run].marker if len(known) < _FEW_POINTS else ""
             (handles[run],) = axes.plot(
-                known["epoch"], known[column], label=run, marker=marker, markersize=4, **style(position).line
+                known["epoch"], known[column], label=run, marker=marker, markersize=4, **styles[run].line
             )
         axes.set_title(column, fontsize=10)
         axes.set_xlabel("epoch", fontsize=8)

@@ -14,7 +14,7 @@ from ddl_tf.evaluation.bootstrap import CONFIDENCE, MIN_FALSE_ACCEPTS, check_rep
 from ddl_tf.evaluation.plots import Similarities, draw_distributions
 from ddl_tf.evaluation.weighted import WeightedPairs
 from ddl_tf.progress import Progress
-from ddl_tf.reporting.palette import style
+from ddl_tf.reporting.palette import Style, styles_of
 
 _POINTS = 120
 _ACROSS = 3
@@ -134,13 +134,16 @@ def _probit_axis(axes: Axes, which: Literal["x", "y"], low: float, high: float) 
         axes.set_yticks([], minor=True)
 
 
-def roc_det_figure(name: str, bands: Mapping[str, RocBand], num_same: int) -> Figure:
+def roc_det_figure(
+    name: str, bands: Mapping[str, RocBand], num_same: int, styles: Optional[Mapping[str, Style]] = None
+) -> Figure:
     """Draw ROC (left) and DET (right) of one set, a curve with its band for each model.
 
     Args:
         name: of the set.
         bands: model -> `roc_band`, all over the same pairs.
         num_same: the number of same pairs: a missed match rate of 0 is drawn as half of one pair.
+        styles: name -> how it is drawn; by the order if None.
 
     Returns:
         The figure, with `savefig`. The global state of pyplot is not touched.
@@ -153,8 +156,9 @@ def roc_det_figure(name: str, bands: Mapping[str, RocBand], num_same: int) -> Fi
     roc, det = figure.subplots(1, 2)
     least = 0.5 / num_same
     lowest = min(float(band.far[0]) for band in bands.values())
-    for position, (model, band) in enumerate(bands.items()):
-        line, colour = style(position).line, style(position).colour
+    styles = styles or styles_of(bands)
+    for model, band in bands.items():
+        line, colour = styles[model].line, styles[model].colour
         roc.step(band.far, band.tar, where="post", label=model, **line)
         roc.fill_between(band.far, band.low, band.high, step="post", color=colour, alpha=0.15, linewidth=0)
         # An axis of probits has no place for 0 and 1.

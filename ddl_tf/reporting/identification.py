@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ddl_tf.evaluation.bootstrap import bootstrap_rates, rate_interval
 from ddl_tf.evaluation.identification import cmc_curve
 from ddl_tf.reporting.bins import draw_shares
-from ddl_tf.reporting.palette import style
+from ddl_tf.reporting.palette import Style, styles_of
 
 _LARGEST_RANK = 50
 
@@ -48,17 +48,24 @@ def rank1_table(
     return pd.DataFrame(rows)
 
 
-def identification_figure(name: str, ranks: Mapping[str, np.ndarray], tables: Mapping[str, pd.DataFrame]) -> Figure:
+def identification_figure(
+    name: str,
+    ranks: Mapping[str, np.ndarray],
+    tables: Mapping[str, pd.DataFrame],
+    styles: Optional[Mapping[str, Style]] = None,
+) -> Figure:
     """Draw the CMC, and the rank-1 rate of each condition where there are several.
 
     Args:
         name: of the set.
         ranks: model -> `[probes]` int, from 1, of the mate; 0 = never found.
         tables: model -> `rank1_table` of the same conditions.
+        styles: name -> how it is drawn; by the order if None.
 
     Returns:
         The figure, with `savefig`. The global state of pyplot is not touched.
     """
+    styles = styles or styles_of(ranks)
     first = next(iter(tables.values()))
     several = len(first) > 1
     figure = Figure(figsize=(11, 4) if several else (6.5, 4), layout="constrained")
@@ -66,9 +73,9 @@ def identification_figure(name: str, ranks: Mapping[str, np.ndarray], tables: Ma
     panels = figure.subplots(1, 1 + several, squeeze=False)[0]
     # Beyond the last mate that any model finds, nothing happens.
     largest = int(np.clip(max(rank.max() for rank in ranks.values()), 5, _LARGEST_RANK))
-    for position, (model, rank) in enumerate(ranks.items()):
+    for model, rank in ranks.items():
         panels[0].step(
-            np.arange(1, largest + 1), cmc_curve(rank, largest), where="post", label=model, **style(position).line
+            np.arange(1, largest + 1), cmc_curve(rank, largest), where="post", label=model, **styles[model].line
         )
     panels[0].set(xlabel="rank", ylabel="share of probes found", title=f"{name}: CMC", xlim=(1, largest))
     panels[0].set_xticks([tick for tick in (1, 5, *range(10, _LARGEST_RANK + 1, 10)) if tick <= largest])
@@ -80,6 +87,6 @@ def identification_figure(name: str, ranks: Mapping[str, np.ndarray], tables: Ma
             model: (table["rank1"].to_numpy(), table["low"].to_numpy(), table["high"].to_numpy())
             for model, table in tables.items()
         }
-        draw_shares(panels[1], rates, labels, "rank-1 rate")
+        draw_shares(panels[1], rates, labels, "rank-1 rate", styles)
         panels[1].set_title(f"{name}: rank-1 by condition")
     return figure

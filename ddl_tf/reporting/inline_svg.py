@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Sequence
 
 import matplotlib
 from markupsafe import Markup, escape
@@ -9,8 +10,11 @@ from matplotlib.figure import Figure
 
 from ddl_tf.reporting.palette import TONES, variable
 
+# What letters look like, of Matplotlib's own font: the same in all figures.
+_GLYPH = re.compile(r'<path id="DejaVuSans-([^"]*)"([^>]*)/>')
 _PATH = re.compile(r' (d|x|y)="([^"]*)"')
 _LONG = re.compile(r"-?\d+\.\d{3,}")
+_LETTER = re.compile(r'(<use href="#g-[^"]*" transform="translate\()([^)]*)\)')
 _COLOUR = re.compile(r"#[0-9a-f]{6}\b")
 _POINTS_A_PIXEL = 0.75
 
@@ -52,7 +56,8 @@ def _shorter(coordinates: str) -> str:
 def inline_svg(drawn: str, name: str, alternative: str) -> Markup:
     """Make an SVG file a part of an HTML page.
 
-    Colours of `palette.TONES` become CSS variables; nothing is drawn behind the figure.
+    Colours of `palette.TONES` become CSS variables; nothing is drawn behind the figure. Its letters are references to
+    `shared_letters`, which the page must hold once.
 
     Args:
         drawn: of `svg`.
@@ -66,6 +71,9 @@ def inline_svg(drawn: str, name: str, alternative: str) -> Markup:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     # Matplotlib's own style sheet would be the whole page's.
     text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)
+    text = _GLYPH.sub("", re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL))
+    text = text.replace('xlink:href="#DejaVuSans-', 'href="#g-')
+    text = _LETTER.sub(lambda found: f"{found[1]}{_shorter(found[2])})", text)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     # HTML knows SVG without name spaces.
     text = re.sub(r'xlink:href="#', f'href="#{name}-', text)
@@ -82,3 +90,17 @@ def inline_svg(drawn: str, name: str, alternative: str) -> Markup:
         f'style="width: {float(found[1]) / _POINTS_A_PIXEL:.0f}px">'
     )
     return Markup(re.sub(r"<svg.*?>", lambda _: root, text, count=1, flags=re.DOTALL).strip())
+
+
+def shared_letters(drawings: Sequence[str]) -> Markup:
+    """Gather what the letters of figures look like, which is a third of a page if each figure has its own.
+
+    Args:
+        drawings: of `svg`.
+
+    Returns:
+        An `<svg>` element that shows nothing.
+    """
+    letters = {name: shape for drawn in drawings for name, shape in _GLYPH.findall(drawn)}
+    paths = "\n".join(f'<path id="g-{name}" {" ".join(shape.split())}/>' for name, shape in sorted(letters.items()))
+    return Markup(f'<svg class="letters" aria-hidden="true" width="0" height="0"><defs>\n{paths}\n</defs></svg>')

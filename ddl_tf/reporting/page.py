@@ -10,7 +10,7 @@ import jinja2
 from matplotlib.figure import Figure
 
 from ddl_tf.files import write_aside
-from ddl_tf.reporting.inline_svg import inline_svg, on_white, svg
+from ddl_tf.reporting.inline_svg import inline_svg, on_white, shared_letters, svg
 from ddl_tf.reporting.layout_table import TextTable
 from ddl_tf.reporting.palette import PAGE, css_variables
 
@@ -86,6 +86,7 @@ def render_page(title: str, summary: str, sections: Sequence[Section]) -> str:
         light=css_variables(dark=False),
         dark=css_variables(dark=True),
         page=PAGE,
+        letters=shared_letters([part.svg for part in _parts(sections) if isinstance(part, Picture)]),
     )
 
 

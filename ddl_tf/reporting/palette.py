@@ -1,6 +1,7 @@
 """The colours of a report, each with a tone for a light and one for a dark page."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from ddl_tf.evaluation.comparison import EASY, HARD
@@ -75,6 +76,18 @@ def style(position: int) -> Style:
     """
     dash = _DASHES[(position + position // len(SERIES)) % len(_DASHES)]
     return Style(SERIES[position % len(SERIES)], dash, _MARKERS[position % len(_MARKERS)])
+
+
+def styles_of(names: Iterable[str]) -> dict[str, Style]:
+    """Choose the styles of models and runs, each name once, in order.
+
+    Args:
+        names: of everything in a report that is drawn in a colour of its own.
+
+    Returns:
+        name -> style.
+    """
+    return {name: style(position) for position, name in enumerate(dict.fromkeys(names))}
 
 
 def variable(colour: str) -> str:

@@ -1,6 +1,7 @@
 """How evenly models do on the races of Racial Faces in-the-Wild."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Optional
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -9,15 +10,17 @@ from matplotlib.figure import Figure
 from ddl_tf.reporting.bins import draw_shares
 from ddl_tf.reporting.evaluations import EvaluatedModel
 from ddl_tf.reporting.numbers import interval_of
+from ddl_tf.reporting.palette import Style
 
 RACE_SETS = ("rfw_african", "rfw_asian", "rfw_caucasian", "rfw_indian")
 
 
-def race_figure(models: Sequence[EvaluatedModel]) -> Figure:
+def race_figure(models: Sequence[EvaluatedModel], styles: Optional[Mapping[str, Style]] = None) -> Figure:
     """Draw the accuracy on each race, a point for each model.
 
     Args:
         models: those that were evaluated on the four sets of RFW.
+        styles: name -> how it is drawn; by the order if None.
 
     Returns:
         The figure, with `savefig`. The global state of pyplot is not touched.
@@ -36,6 +39,6 @@ def race_figure(models: Sequence[EvaluatedModel]) -> Figure:
         f"{name.removeprefix('rfw_').capitalize()}\n{models[0].sets[name].result['pairs']:,} pairs"
         for name in RACE_SETS
     ]
-    draw_shares(axes, rates, labels, "accuracy")
+    draw_shares(axes, rates, labels, "accuracy", styles)
     figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     return figure

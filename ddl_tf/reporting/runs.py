@@ -10,6 +10,7 @@ import pandas as pd
 from ddl_tf.errors import InputError
 from ddl_tf.reporting.curves import curve_columns, curves_figure, groups_figure
 from ddl_tf.reporting.page import Picture, Section
+from ddl_tf.reporting.palette import Style
 from ddl_tf.training.run_folder import RunFolder, read_log
 
 
@@ -57,11 +58,12 @@ def read_runs(folders: Mapping[str, str]) -> list[LoggedRun]:
     return runs
 
 
-def curves_section(runs: Sequence[LoggedRun]) -> Section:
+def curves_section(runs: Sequence[LoggedRun], styles: Mapping[str, Style]) -> Section:
     """Draw what the runs logged.
 
     Args:
         runs: at least one.
+        styles: name of a run -> how it is drawn.
 
     Returns:
         The section.
@@ -72,7 +74,7 @@ def curves_section(runs: Sequence[LoggedRun]) -> Section:
     parts = [
         Picture(
             "curves",
-            curves_figure(logs),
+            curves_figure(logs, styles),
             f"Training curves of {columns}. {said}.",
             "What each run logged at the end of its epochs (log.csv); what a run has not logged has no line of it.",
         )

@@ -1,7 +1,7 @@
 """The sections of a report on evaluations: which figures and tables there are, and what they say in words."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Union
 
 import numpy as np
@@ -24,8 +24,11 @@ from ddl_tf.reporting.figures_pairs import distributions_figure, roc_band, roc_d
 from ddl_tf.reporting.identification import identification_figure, rank1_table
 from ddl_tf.reporting.layout_table import Cell, TextTable
 from ddl_tf.reporting.page import Picture, Section
+from ddl_tf.reporting.palette import Style
 from ddl_tf.reporting.race import RACE_SETS, race_figure
 
+# name of a model -> how it is drawn.
+Styles = Mapping[str, Style]
 # The number that a set is summed up by: the first of these that was tested.
 _MAIN = ("auc", "verification@auc", "gap")
 
@@ -160,7 +163,7 @@ def distributions(models: Sequence[EvaluatedModel]) -> Section:
     return Section("similarities", "Similarities of pairs", parts=pictures)
 
 
-def curves_of_errors(models: Sequence[EvaluatedModel], replicates: int, seed: int) -> Section:
+def curves_of_errors(models: Sequence[EvaluatedModel], replicates: int, seed: int, styles: Styles) -> Section:
     """Draw ROC and DET of every set of pairs."""
     pictures = []
     for name in set_names(models):
@@ -190,7 +193,9 @@ def curves_of_errors(models: Sequence[EvaluatedModel], replicates: int, seed: in
             "from three false accepts on."
         )
         alternative = f"ROC and DET on {name}. {said}."
-        pictures.append(Picture(anchor("roc", name), roc_det_figure(name, bands, num_same), alternative, caption))
+        pictures.append(
+            Picture(anchor("roc", name), roc_det_figure(name, bands, num_same, styles), alternative, caption)
+        )
     return Section("roc", "ROC and DET", parts=pictures)
 
 
@@ -209,7 +214,7 @@ def columns_of(images: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
     return [name for name in chosen if images[name].nunique() > 1]
 
 
-def conditions(models: Sequence[EvaluatedModel], wanted: Sequence[str]) -> Section:
+def conditions(models: Sequence[EvaluatedModel], wanted: Sequence[str], styles: Styles) -> Section:
     """Draw accuracy and TAR by bins of the images' columns."""
     parts: list[Union[Picture, TextTable]] = []
     for name in set_names(models):
@@ -229,7 +234,7 @@ def conditions(models: Sequence[EvaluatedModel], wanted: Sequence[str]) -> Secti
                 pairs = one.similarities
                 threshold, _ = best_threshold(2 - 2 * pairs.similarity, pairs.same)
                 tables[model] = bins.bin_table(pairs.similarity, pairs.same, values, threshold, edges)
-            parts += _bin_parts(name, column, tables, int(np.isnan(values).sum()))
+            parts += _bin_parts(name, column, tables, int(np.isnan(values).sum()), styles)
     sentences = [
         "A pair has the value of the worse of its two images: the larger absolute value of a yaw, pitch, roll, blur "
         "and the "
@@ -240,7 +245,9 @@ def conditions(models: Sequence[EvaluatedModel], wanted: Sequence[str]) -> Secti
     return Section("conditions", "By condition of the images", sentences if parts else (), parts)
 
 
-def _bin_parts(name: str, column: str, tables: dict[str, pd.DataFrame], without: int) -> tuple[Picture, TextTable]:
+def _bin_parts(
+    name: str, column: str, tables: dict[str, pd.DataFrame], without: int, styles: Styles
+) -> tuple[Picture, TextTable]:
     rule = f"larger |{column}|" if bins.more_is_harder(column) else f"smaller {column}"
     left_out = f" {without:,} pairs have an image without a value and are left out." if without else ""
     said = "; ".join(
@@ -254,7 +261,7 @@ def _bin_parts(name: str, column: str, tables: dict[str, pd.DataFrame], without:
     )
     picture = Picture(
         anchor("bins", name, column),
-        bins.bins_figure(column, tables),
+        bins.bins_figure(column, tables, name, styles),
         f"Accuracy and TAR on {name} in bins of {column}, from its smallest values on. {said}.",
         caption,
     )
@@ -275,7 +282,7 @@ def _bin_parts(name: str, column: str, tables: dict[str, pd.DataFrame], without:
     return picture, table
 
 
-def identification(models: Sequence[EvaluatedModel], replicates: int, seed: int) -> Section:
+def identification(models: Sequence[EvaluatedModel], replicates: int, seed: int, styles: Styles) -> Section:
     """Draw CMC and rank-1 by condition of every set of ranks."""
     pictures = []
     for name in set_names(models):
@@ -300,12 +307,12 @@ def identification(models: Sequence[EvaluatedModel], replicates: int, seed: int)
             f"{name}. CMC: share of the probes whose mate is among the first 1, 2, ... of the gallery, of all "
             f"{len(condition):,} probes; rank 1 is identification. Bars: {how}."
         )
-        figure = identification_figure(name, ranks, tables)
+        figure = identification_figure(name, ranks, tables, styles)
         pictures.append(Picture(anchor("ranks", name), figure, f"Rank-1 rates on {name}. {said}.", caption))
     return Section("identification", "Identification", parts=pictures)
 
 
-def races(models: Sequence[EvaluatedModel]) -> Section:
+def races(models: Sequence[EvaluatedModel], styles: Styles) -> Section:
     """Draw the accuracy on the races of RFW, of the models that have all four sets."""
     evaluated = [model for model in models if all(name in model.sets for name in RACE_SETS)]
     if not evaluated:
@@ -319,7 +326,7 @@ def races(models: Sequence[EvaluatedModel]) -> Section:
         "intervals. "
         "The more level, the fairer."
     )
-    return Section("races", "Races", parts=[Picture("races", race_figure(evaluated), f"{said}.", caption)])
+    return Section("races", "Races", parts=[Picture("races", race_figure(evaluated, styles), f"{said}.", caption)])
 
 
 def embedding_map(models: Sequence[EvaluatedModel], easy: str, hard: str, count: int, seed: int) -> Section:

@@ -6,6 +6,7 @@ from generated_evaluations import write_run
 from ddl_tf.errors import InputError
 from ddl_tf.reporting.curves import curve_columns, curves_figure, groups_figure
 from ddl_tf.reporting.page import Picture
+from ddl_tf.reporting.palette import styles_of
 from ddl_tf.reporting.runs import curves_section, read_runs
 
 
@@ -47,7 +48,7 @@ def test_runs_are_read(tmp_path):
     runs = read_runs({"A": str(write_run(tmp_path / "a", groups=False)), "B": str(write_run(tmp_path / "b"))})
     assert [run.name for run in runs] == ["A", "B"]
     assert not runs[0].similarities
-    section = curves_section(runs)
+    section = curves_section(runs, styles_of(["A", "B"]))
     assert [part.name for part in section.parts] == ["curves", "groups"]
     assert all(isinstance(part, Picture) for part in section.parts)
     assert "embedding_gap_1" in section.parts[0].alternative

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ddl_tf.reporting.inline_svg import inline_svg, on_white, svg
+from ddl_tf.reporting.inline_svg import inline_svg, on_white, shared_letters, svg
 from ddl_tf.reporting.palette import PAGE, SERIES, TONES, css_variables, style, variable
 
 
@@ -42,13 +42,30 @@ def test_it_is_one_element_without_name_spaces():
     assert "<text" not in text
 
 
-def test_ids_are_of_the_figure():
-    one, two = (inline_svg(svg(figure()), name, "") for name in ("one", "two"))
-    ids = [set(re.findall(r'\bid="([^"]*)"', text)) for text in (one, two)]
-    assert ids[0]
+def references(text):
+    return set(re.findall(r'href="#([^"]*)"', text)) | set(re.findall(r"url\(#([^)]*)\)", text))
+
+
+def test_ids_are_of_the_figure_and_letters_are_shared():
+    drawn = svg(figure())
+    one, two = (inline_svg(drawn, name, "") for name in ("one", "two"))
+    ids = [set(re.findall(r'\bid="([^"]*)"', text)) for text in (one, two, shared_letters([drawn, drawn]))]
+    assert all(ids)
     assert not ids[0] & ids[1]
-    for text, names in ((one, ids[0]), (two, ids[1])):
-        assert set(re.findall(r'href="#([^"]*)"', text)) | set(re.findall(r"url\(#([^)]*)\)", text)) <= names
+    assert not ids[2] & (ids[0] | ids[1])
+    for text, own in zip((one, two), ids):
+        assert references(text) <= own | ids[2]
+        assert references(text) & ids[2]
+
+
+def test_letters_are_those_of_the_figure():
+    drawn = svg(figure())
+    letters = ElementTree.fromstring(shared_letters([drawn]))
+    shapes = {path.get("id"): " ".join(path.get("d").split()) for path in letters[0]}
+    glyphs = re.findall(r'<path id="DejaVuSans-([^"]*)" d="([^"]*)"', drawn)
+    assert shapes == {f"g-{name}": " ".join(shape.split()) for name, shape in glyphs}
+    # "a", in the legend.
+    assert "g-44" in shapes
 
 
 def test_the_line_stays_where_it_was():

@@ -84,7 +84,7 @@ def test_one_model_alone(folder):
 def test_runs_alone(folder):
     main(settings(folder, evaluations=[], runs=[f"{folder}/run"]))
     page = (folder / "report" / "index.html").read_text()
-    assert page.count("<svg") == 2
+    assert page.count("<figure ") == 2
     assert '<h2 id="provenance">' not in page
 
 

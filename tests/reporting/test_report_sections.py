@@ -9,7 +9,10 @@ from ddl_tf.reporting.comparisons import Difference, compare_models
 from ddl_tf.reporting.evaluations import read_evaluation
 from ddl_tf.reporting.layout_table import TextTable
 from ddl_tf.reporting.page import Picture
+from ddl_tf.reporting.palette import style, styles_of
 from ddl_tf.reporting.provenance import provenance_table
+
+STYLES = styles_of(["ArcFace", "DDL"])
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +57,17 @@ def test_the_gap_in_words(models):
 def test_roc_and_similarities_of_each_set_of_pairs(models):
     expected = ["easy_set", "hard_set", *(f"rfw_{race}" for race in RACES)]
     for section, first in (
-        (sections.curves_of_errors(models, 40, 0), "roc"),
+        (sections.curves_of_errors(models, 40, 0, STYLES), "roc"),
         (sections.distributions(models), "similarities"),
     ):
         assert [part.name for part in section.parts] == [f"{first}-{name}" for name in sorted(expected)]
-    roc = sections.curves_of_errors(models, 40, 0).parts[0]
+    roc = sections.curves_of_errors(models, 40, 0, STYLES).parts[0]
     assert "resampling people, 40 times" in roc.caption
     assert "DDL: TAR " in roc.alternative
 
 
 def test_conditions_are_the_bins_of_the_worse_image(models):
-    section = sections.conditions(models, [])
+    section = sections.conditions(models, [], STYLES)
     figures = [part for part in section.parts if isinstance(part, Picture)]
     tables = [part for part in section.parts if isinstance(part, TextTable)]
     assert [part.name for part in figures][:2] == ["bins-easy_set-yaw", "bins-hard_set-yaw"]
@@ -87,14 +90,14 @@ def test_columns_are_chosen():
 
 
 def test_identification_and_races(models):
-    (ranks,) = sections.identification(models, 100, 0).parts
+    (ranks,) = sections.identification(models, 100, 0, STYLES).parts
     assert len(ranks.figure.axes) == 2
     assert "d1" in ranks.alternative
-    (races,) = sections.races(models).parts
+    (races,) = sections.races(models, STYLES).parts
     points = [container[0].get_ydata().tolist() for container in races.figure.axes[0].containers]
     # Only one of the two models has them.
     assert points == [[models[0].sets[f"rfw_{race}"].result["accuracy"] for race in RACES]]
-    assert sections.races(models[1:]).parts == ()
+    assert sections.races(models[1:], STYLES).parts == ()
 
 
 def test_the_map_needs_embeddings(models):
@@ -122,3 +125,11 @@ def test_provenance_says_what_is_shared_once(models):
 def test_anchors():
     assert sections.anchor("roc", "Weird set/\xe9_1") == "roc-Weird-20-set-2f--e9-_1"
     assert sections.anchor("a b") != sections.anchor("a/b")
+
+
+def test_a_model_looks_the_same_where_the_first_one_is_missing(models):
+    roc = sections.curves_of_errors(models[1:], 40, 0, STYLES).parts[0].figure.axes[0]
+    ranks = sections.identification(models[1:], 100, 0, STYLES).parts[0].figure.axes[0]
+    bins = sections.conditions(models[1:], [], STYLES).parts[0].figure.axes[0]
+    colours = [roc.lines[0].get_color(), ranks.lines[0].get_color(), bins.containers[0][0].get_color()]
+    assert colours == [style(1).colour] * 3

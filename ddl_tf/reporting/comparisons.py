@@ -135,6 +135,8 @@ def compare_models(
 
 def _family(number: str) -> str:
     """Which tests are corrected together: those of one number, a rank in all conditions."""
+    if number == "identification@rank@1":
+        return "rank1"
     return number.split("@")[0] if number.startswith("rank") else number
 
 
@@ -224,7 +226,8 @@ def _strong(name: str, number: str, values: Mapping[str, float], tests: Tests, b
 
 def _is_headline(number: str) -> bool:
     words = number.split("@")
-    return words[0] in ("accuracy", "auc", "rank1", "tar", "tpir", "map", "mean") or words[0] in PARTS
+    quoted = (*PARTS, "accuracy", "auc", "rank1", "tar", "tpir", "map", "mean")
+    return words[0] in quoted and "galleries" not in words
 
 
 def comparison_table(

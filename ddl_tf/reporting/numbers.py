@@ -120,6 +120,8 @@ def title_of(number: str) -> str:
         ('TAR@1e-2', 'rank-1, d1', 'open set: rank-5')
     """
     first, *rest = number.split("@")
+    if first in PARTS and rest[:1] == ["galleries"] and len(rest) > 2:
+        return f"{PARTS[first]}, {rest[1]}: {title_of('@'.join(rest[2:]))}"
     if first in PARTS and rest:
         return f"{PARTS[first]}: {title_of('@'.join(rest))}"
     if first in ("tar", "tpir", "fnir") and rest:
@@ -156,7 +158,10 @@ def number_of_test(name: str, result: Mapping[str, Any]) -> Optional[str]:
         ('rank1@d1', None)
     """
     found = re.fullmatch(r"rank-(\d+)(?: (.+))?", name)
-    if found:
-        return f"rank{found[1]}" + (f"@{found[2]}" if found[2] else "")
     known = numbers_of(result)
+    if found and found[2]:
+        return f"rank{found[1]}@{found[2]}"
+    if found:
+        name, other = f"rank{found[1]}", f"identification@rank@{found[1]}"
+        return other if other in known else name
     return next((one for one in (name, f"verification@{name}") if one in known), None)

@@ -78,9 +78,9 @@ def findings(models: Sequence[EvaluatedModel], differences: Sequence[Difference]
 
 
 def _main_numbers(tested: list[str]) -> list[str]:
-    """The numbers that a set is summed up by: one, or rank-1 in each condition."""
-    ranks = [number for number in tested if number.split("@")[0] == "rank1"]
-    return [number for number in _MAIN if number in tested][:1] or ranks or tested[:1]
+    """The numbers that a set is summed up by: one of its pairs, and rank-1 in each condition."""
+    ranks = [number for number in tested if number.split("@")[0] == "rank1" or number == "identification@rank@1"]
+    return [number for number in _MAIN if number in tested][:1] + ranks or tested[:1]
 
 
 def _finding(one: Difference, baseline: str) -> str:

@@ -62,6 +62,7 @@ def test_a_tar_needs_three_false_accepts():
         ("rank10@average", "rank-10, average"),
         ("identification@rank@5", "identification: rank-5"),
         ("open_set@tpir@1e-2", "open set: TPIR@1e-2"),
+        ("open_set@galleries@G1@rank@1", "open set, G1: rank-1"),
         ("auc", "AUC"),
         ("skewed_error_ratio", "skewed error ratio"),
     ],
@@ -84,6 +85,7 @@ def test_meanings_come_once():
 
 def test_names_of_tests():
     assert number_of_test("rank-5", {}) == "rank5"
+    assert number_of_test("rank-1", IJB) == "identification@rank@1"
     assert number_of_test("auc", RESULT) == "auc"
     assert number_of_test("tar@1e-2", IJB) == "verification@tar@1e-2"
     assert number_of_test("mean_same", RESULT) is None

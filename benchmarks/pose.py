@@ -1,0 +1,45 @@
+"""Pose on CFP, frontal faces easy and profiles hard: all arms compared, for docs/results.md.
+
+    python benchmarks/pose.py --celeba=DIR --cfp=DIR --lfw_bin=FILE --workers=2
+
+trains on CelebA, then fine-tunes every arm on CelebA and CFP's folds 1 to 3 and judges it on CFP-FF and CFP-FP, folds 4
+and 5, and on LFW. Each arm's one value is chosen on fold 3, trained on folds 1 and 2. Finished runs are added to
+docs/results/pose.csv at once; the same command goes on where it stopped.
+"""
+
+from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+
+import dataclasses
+
+from arms.experiment import SHARED, Experiment, Split
+from arms.made_sets import CFP, LFW, celeba, cfp
+from arms.stages import ArmsSettings, run_experiment
+
+POSE = Experiment(
+    name="pose",
+    sets={"celeba": celeba(), "cfp_12": cfp(1, 2), "cfp_123": cfp(1, 2, 3)},
+    shared={**SHARED, "shuffled_rows": 64, "rows_per_group": 32, "pairs_per_group": 32},
+    easy="cfp_ff",
+    hard=("cfp_fp",),
+    generic=("lfw_dev",),
+    tuning=Split(["celeba", "cfp_12"], {"cfp_root": CFP, "cfp_folds": [3]}),
+    test=Split(["celeba", "cfp_123"], {"bin": [LFW], "cfp_root": CFP, "cfp_folds": [4, 5]}),
+)
+
+
+@dataclasses.dataclass
+class Settings(ArmsSettings):
+    """Where the data is, and what to run."""
+
+
+def main(settings: Settings) -> None:
+    """Run what is not finished, and print the tables.
+
+    Args:
+        settings: the flags.
+    """
+    run_experiment(POSE, settings)
+
+
+if __name__ == "__main__":
+    command.run(main, Settings)

@@ -1,0 +1,214 @@
+"""A whole experiment, tiny: two arms, one seed, two steps of 32-pixel synthetic faces."""
+
+import dataclasses
+import functools
+import json
+import os
+import pickle
+from concurrent import futures
+
+import pandas as pd
+import pytest
+import tensorflow as tf
+from arms import worker
+from arms.catalogue import ALL
+from arms.experiment import Experiment, Split, make_job
+from arms.stages import ArmsSettings, run_experiment
+
+from ddl_tf import report as ddl_report
+from ddl_tf import training
+from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
+from ddl_tf.errors import InputError, NotFiniteError
+from ddl_tf.training import TrainSettings
+
+PAIRS = {"pairs": ["faces/easy", "faces/hard"]}
+SMALL = {"backbone": "plain_small", "embedding_size": 16, "image_size": 32, "scale": 16.0}
+
+
+class InThisProcess:
+    """A pool of processes, without the seconds that another process needs to import TensorFlow."""
+
+    def __init__(self, workers, context, begin, arguments):
+        begin(*arguments)
+
+    def submit(self, function, job):
+        future = futures.Future()
+        future.set_result(pickle.loads(pickle.dumps(function))(pickle.loads(pickle.dumps(job))))
+        return future
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+def make_faces(root, folder):
+    prepare_synthetic(
+        SyntheticSettings(
+            output=str(folder),
+            identities=8,
+            images_per_identity=6,
+            test_identities=20,
+            test_pairs=40,
+            image_size=32,
+        )
+    )
+
+
+TINY = Experiment(
+    name="tiny",
+    sets={"faces": make_faces},
+    shared={**SMALL, "rows_per_group": 4, "pairs_per_group": 4, "epochs": 1, "learning_rate": 0.01},
+    easy="easy",
+    hard=("hard",),
+    generic=(),
+    tuning=Split(["faces/train"], PAIRS),
+    test=Split(["faces/train"], PAIRS),
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """What exists before: the data, and checkpoints of two seeds that something else made."""
+    root = tmp_path_factory.mktemp("arms")
+    for name in ("celeba", "cfp"):
+        (root / name).mkdir()
+    (root / "lfw_dev.bin").touch()
+    make_faces(root, root / "drawn")
+    run = {**SMALL, "shuffled_rows": 8, "epochs": 1, "steps_per_epoch": 1, "train_data": [str(root / "drawn/train")]}
+    settings = TrainSettings(run_dir=str(root / "made/pretrain_0"), pairs=[str(root / "drawn/easy")], **run)
+    # On one device: two strategies of several devices in a process clash.
+    training.train(settings, strategy=tf.distribute.get_strategy())
+    (root / "made/pretrain_5").symlink_to(root / "made/pretrain_0")
+    return root
+
+
+@pytest.fixture
+def settings(place):
+    return ArmsSettings(
+        celeba=str(place / "celeba"),
+        cfp=str(place / "cfp"),
+        lfw_bin=str(place / "lfw_dev.bin"),
+        output=str(place / "out"),
+        results=str(place / "results"),
+        images=str(place / "images"),
+        pretrained=str(place / "made"),
+        arms=["none", "arcface_ddl"],
+        seeds=[0],
+        steps=2,
+    )
+
+
+def test_the_whole(settings, place, monkeypatch, capfd):
+    # One value: each is a run.
+    monkeypatch.setitem(ALL, "arcface_ddl", dataclasses.replace(ALL["arcface_ddl"], values=(3.0,)))
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(futures, "ProcessPoolExecutor", InThisProcess)
+    here = functools.partial(training.train, strategy=tf.distribute.get_strategy())
+    monkeypatch.setattr(training, "train", here)
+    pages = []
+    monkeypatch.setattr(ddl_report, "main", pages.append)
+    run_experiment(TINY, settings)
+    told = capfd.readouterr()
+
+    tuning = pd.read_csv(place / "results/tiny_tuning.csv")
+    assert tuning[["arm", "seed", "set", "value"]].to_numpy().tolist() == [
+        ["arcface_ddl", 5, name, 3.0] for name in ("easy", "hard")
+    ]
+    table = pd.read_csv(place / "results/tiny.csv")
+    keys = table[["arm", "seed", "set", "steps"]].to_numpy().tolist()
+    assert keys == [
+        [arm, 0, name, steps] for arm, steps in (("none", 0), ("arcface_ddl", 2)) for name in ("easy", "hard")
+    ]
+    assert table["value"].tolist()[2:] == [3.0, 3.0]
+    assert table["value"].isna().tolist()[:2] == [True, True]
+    for arm, mine in table.groupby("arm"):
+        job = make_job(TINY, "run", arm, 0, 3.0 if arm == "arcface_ddl" else None, 2)
+        assert set(mine["command"]) == {job.command}
+        easy, hard = mine.set_index("set").loc[["easy", "hard"], "expectation_margin"]
+        assert mine.set_index("set").loc["hard", "gap"] == pytest.approx(easy - hard, abs=2e-7)
+        assert (mine["auc"].between(0, 1)).all()
+    out = place / "out"
+    # Each row is what its run wrote; the last evaluation is in its folder.
+    results = json.loads((out / "run/arcface_ddl_0/results.json").read_text())
+    trained = table[table["arm"] == "arcface_ddl"].set_index("set")
+    assert {one["set"]: round(one["auc"], 7) for one in results} == trained["auc"].to_dict()
+    recorded = json.loads((out / "run/arcface_ddl_0/settings.json").read_text())
+    assert (recorded["embedding_loss"], recorded["embedding_weight"], recorded["steps_per_epoch"]) == ("ddl", 3.0, 2)
+
+    # What is kept, and what is not.
+    assert (out / "run/arcface_ddl_0/checkpoints/last.keras").exists()
+    assert not (out / "tune/arcface_ddl_3_5/checkpoints").exists()
+    assert not list(out.glob("*/*/resume"))
+    assert {path.parent.parent.name for path in out.glob("evaluations/*/*/result.json")} == {"none_0", "arcface_ddl_0"}
+    assert (out / "logs/tune/arcface_ddl_3_5.log").exists()
+    assert (place / "images/results_tiny.png").exists()
+    (page,) = pages
+    assert page.evaluations == [f"{ALL[arm].title}={out / 'evaluations' / arm}_0" for arm in ("none", "arcface_ddl")]
+    assert page.runs == [f"ArcFace+DDL={out / 'run/arcface_ddl_0'}"]
+    assert (page.easy, page.hard, page.output) == ("easy", "hard", str(out / "report"))
+    assert "## tiny" in told.out
+    assert "tiny run: 2 runs to do of 2" in told.err
+
+    # The same again: nothing is run, and nothing changes.
+    def refuse(*_, **__):
+        raise AssertionError("there is nothing to run")
+
+    monkeypatch.setattr(futures, "ProcessPoolExecutor", refuse)
+    before = {path: path.read_bytes() for path in (place / "results").iterdir()}
+    run_experiment(TINY, dataclasses.replace(settings, stages=["prepare", "pretrain", "tune", "run"]))
+    assert {path: path.read_bytes() for path in (place / "results").iterdir()} == before
+    with pytest.raises(InputError, match="are of other settings than now"):
+        run_experiment(TINY, dataclasses.replace(settings, stages=["run"], steps=3))
+    # A further seed is to be run.
+    with pytest.raises(InputError, match="pretrain_1 is not there: run --stages=prepare,pretrain first"):
+        run_experiment(TINY, dataclasses.replace(settings, stages=["run"], seeds=[0, 1]))
+
+
+def test_what_is_missing(settings, tmp_path):
+    other = dataclasses.replace(settings, output=str(tmp_path / "out"), stages=["prepare"])
+    with pytest.raises(InputError, match="--cfp is missing"):
+        run_experiment(TINY, dataclasses.replace(other, cfp=None))
+    with pytest.raises(InputError, match="--cfp=nowhere: there is nothing"):
+        run_experiment(TINY, dataclasses.replace(other, cfp="nowhere"))
+    with pytest.raises(InputError, match="no results there yet"):
+        run_experiment(TINY, dataclasses.replace(other, results=str(tmp_path), stages=["report"]))
+
+
+def test_the_data_of_an_output_folder_stays_the_same(settings, place, tmp_path):
+    empty = dataclasses.replace(TINY, sets={})
+    here = dataclasses.replace(settings, output=str(tmp_path / "out"), stages=["prepare"])
+    run_experiment(empty, here)
+    assert (tmp_path / "out/data/cfp").resolve() == (place / "cfp").resolve()
+    # It is remembered.
+    run_experiment(empty, dataclasses.replace(here, celeba=None, cfp=None, lfw_bin=None))
+    with pytest.raises(InputError, match="was made of "):
+        run_experiment(empty, dataclasses.replace(here, cfp=str(tmp_path)))
+
+
+def test_processes_of_their_own(settings, place, tmp_path):
+    alone = dataclasses.replace(
+        settings,
+        results=str(tmp_path / "results"),
+        arms=["none"],
+        stages=["prepare", "pretrain", "run"],
+        stored_seeds=[],
+    )
+    run_experiment(TINY, alone)
+    assert pd.read_csv(tmp_path / "results/tiny.csv")["set"].tolist() == ["easy", "hard"]
+    # All that it told is in its log.
+    assert "hard" in (place / "out/logs/run/none_0.log").read_text()
+
+
+def test_a_run_that_diverges_is_finished(monkeypatch, tmp_path, capsys):
+    def diverge(job):
+        os.write(2, b"from C\n")
+        raise NotFiniteError("the loss is nan")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(worker, "_train", diverge)
+    job = make_job(TINY, "tune", "rkd", 5, 1.0, 2)
+    assert worker.run_job(job).results == []
+    assert capsys.readouterr().err == "the loss is nan\n"
+    assert (tmp_path / "logs/tune/rkd_1_5.log").read_text() == "from C\n"

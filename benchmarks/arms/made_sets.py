@@ -43,7 +43,9 @@ def cfp(*folds: int) -> Maker:
     return make
 
 
-def with_students(name: str, students: Sequence[str], easy: Optional[str] = None, hard: Optional[str] = None) -> Maker:
+def with_students(
+    name: str, students: Sequence[str], easy: Optional[str] = None, hard: Optional[str] = None, rest: bool = False
+) -> Maker:
     """Make a set of easy images and degraded copies of them, as `python -m ddl_tf.mine degrade` does.
 
     Args:
@@ -51,6 +53,7 @@ def with_students(name: str, students: Sequence[str], easy: Optional[str] = None
         students: the degradation of groups 1, 2, ...
         easy: rule of the easy images; default: group 0, or all where there are no groups.
         hard: rule of images that are hard as they are, and join group 1.
+        rest: whether the other images follow, in group -1.
 
     Returns:
         What makes the set.
@@ -66,7 +69,10 @@ def with_students(name: str, students: Sequence[str], easy: Optional[str] = None
         degradations = [parse_degradation(text) for text in students]
         source = degraded_source(faces, np.flatnonzero(chosen), degradations, SEED)
         if hard is not None:
-            source = _joined(source, faces, np.flatnonzero(Rule(hard).select(faces.index)), 1)
+            is_hard = Rule(hard).select(faces.index) & ~chosen
+            source, chosen = _joined(source, faces, np.flatnonzero(is_hard), 1), chosen | is_hard
+        if rest:
+            source = _joined(source, faces, np.flatnonzero(~chosen), -1)
         write_set(source, StoreSettings(output=str(folder)))
 
     return make
@@ -86,7 +92,7 @@ def _joined(source: Source, faces: Faces, rows: np.ndarray, group: int) -> Sourc
             place = f"{faces.paths[0]}, row {row}"
             yield Sample(encoded, keys[row], place, group, {"source_row": row, **columns})
 
-    name = f"{source.name} and {len(rows)} that are hard as they are"
+    name = f"{source.name} and {len(rows)} as they are in group {group}"
     return Source(source.kind, name, source.count + len(rows), read)
 
 

@@ -125,8 +125,10 @@ def report(
 
 
 def _page(experiment: Experiment, arms: Sequence[str], output: Path, stored_seeds: Sequence[int]) -> None:
-    """Make the page of all arms of one seed, the baseline first."""
-    folders = {arm: output / "evaluations" / f"{arm}_{seed}" for seed in stored_seeds[:1] for arm in arms}
+    """Make the page of all arms of one seed, the baseline first; none if no seed is kept."""
+    if not stored_seeds:
+        return
+    folders = {arm: output / "evaluations" / f"{arm}_{stored_seeds[0]}" for arm in arms}
     there = [arm for arm in sorted(arms, key=lambda arm: arm != BASELINE) if any(folders[arm].glob("*/result.json"))]
     if not there:
         return

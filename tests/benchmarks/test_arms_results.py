@@ -1,0 +1,164 @@
+import dataclasses
+import os
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+from arm_rows import ABOUT, evaluated, experiment
+from arms.experiment import make_job
+from arms.results import COLUMNS, ResultsFile, result_rows, tuned_value
+
+from ddl_tf.errors import InputError
+
+TINY = experiment()
+# Of tuning, which has no generic sets.
+SETS = ["easy", "dark", "small"]
+
+
+def rows(job, aucs=(0.9, 0.8, 0.7), margins=(0.5, 0.375, 0.25)):
+    results = [evaluated(*one[:1], auc=one[1], expectation_margin=one[2]) for one in zip(SETS, aucs, margins)]
+    return result_rows(job, results, TINY.easy, TINY.hard, ABOUT)
+
+
+def test_rows_of_a_run():
+    job = make_job(TINY, "run", "arcface_ddl", 2, 3.0, 60)
+    made = rows(job)
+    assert [(row["arm"], row["seed"], row["set"], row["value"]) for row in made] == [
+        ("arcface_ddl", 2, name, "3") for name in SETS
+    ]
+    assert [row.get("gap") for row in made] == [None, 0.125, 0.25]
+    assert [row["auc"] for row in made] == [0.9, 0.8, 0.7]
+    assert {(row["tar@1e-2"], row["tar@1e-3"], row["command"]) for row in made} == {(0.25, 0.125, job.command)}
+    assert set().union(*made) <= set(COLUMNS)
+
+
+def test_a_run_that_diverged_has_one_row_without_a_set():
+    job = make_job(TINY, "run", "rkd", 0, 0.1, 60)
+    (row,) = result_rows(job, [], TINY.easy, TINY.hard, ABOUT)
+    assert row == {"arm": "rkd", "seed": 0, "value": "0.1", "command": job.command, **ABOUT}
+
+
+def test_what_was_written_stays_as_it_was(tmp_path):
+    file = ResultsFile(tmp_path / "new" / "tiny.csv")
+    assert file.text().empty
+    with pytest.raises(InputError, match="no results there yet"):
+        file.table()
+    jobs = [make_job(TINY, "run", "arcface", seed, 0.3, 60) for seed in range(3)]
+    written = []
+    for job in jobs:
+        file.append(rows(job, aucs=(0.1 + 0.2, 1 / 3, 1.0)))
+        written.append(file.path.read_text())
+    assert all(after.startswith(before) for before, after in zip(written, written[1:]))
+    table = file.table()
+    assert table["seed"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert table["auc"].tolist() == [0.3, 0.3333333, 1.0] * 3
+    assert table["gap"].isna().tolist() == [True, False, False] * 3
+    assert os.listdir(file.path.parent) == ["tiny.csv"]
+
+
+def test_all_rows_of_a_run_or_none(tmp_path, monkeypatch):
+    file = ResultsFile(tmp_path / "tiny.csv")
+    file.append(rows(make_job(TINY, "run", "arcface", 0, 0.3, 60)))
+    before = file.path.read_bytes()
+    written = pd.DataFrame.to_csv
+
+    def half(self, place, **options):
+        written(self.head(len(self) // 2), place, **options)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", half)
+    with pytest.raises(OSError, match="No space"):
+        file.append(rows(make_job(TINY, "run", "arcface", 1, 0.3, 60)))
+    assert file.path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["tiny.csv"]
+
+
+def test_several_that_append_at_once_lose_nothing(tmp_path):
+    jobs = [make_job(TINY, "run", arm, seed, 0.3, 60) for arm in ("arcface", "cosface") for seed in range(4)]
+    path = tmp_path / "tiny.csv"
+    threads = [threading.Thread(target=lambda job=job: ResultsFile(path).append(rows(job))) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ResultsFile(path).table()) == 3 * len(jobs)
+    assert ResultsFile(path).unfinished(jobs) == []
+
+
+def test_resume(tmp_path):
+    file = ResultsFile(tmp_path / "tiny.csv")
+    jobs = [make_job(TINY, "run", arm, seed, 0.3, 60) for seed in range(2) for arm in ("arcface", "rkd", "none")]
+    assert file.unfinished(jobs) == jobs
+    file.append(rows(jobs[2]))
+    # One that diverged is finished too.
+    file.append(result_rows(jobs[4], [], TINY.easy, TINY.hard, ABOUT))
+    assert file.unfinished(jobs) == [jobs[0], jobs[1], jobs[3], jobs[5]]
+    assert file.unfinished([]) == []
+
+
+def test_resume_of_tuning_tells_values_apart(tmp_path):
+    file = ResultsFile(tmp_path / "tiny_tuning.csv")
+    jobs = [make_job(TINY, "tune", "arcface_ddl", 5, value, 60) for value in (1.0, 3.0, 10.0)]
+    file.append(rows(jobs[1]))
+    assert file.unfinished(jobs) == [jobs[0], jobs[2]]
+
+
+@pytest.mark.parametrize("other", [{"value": 3.0}, {"steps": 30}])
+def test_results_of_other_settings_are_refused(tmp_path, other):
+    file = ResultsFile(tmp_path / "tiny.csv")
+    one = {"stage": "run", "arm": "arcface_ddl", "seed": 1, "value": 1.0, "steps": 60}
+    file.append(rows(make_job(TINY, **one)))
+    with pytest.raises(InputError) as caught:
+        file.unfinished([make_job(TINY, **{**one, **other})])
+    flag = {"value": "--embedding_weight", "steps": "--steps_per_epoch"}[next(iter(other))]
+    assert "1 runs in it are of other settings than now (of arcface_ddl, seed 1: " in str(caught.value)
+    was, now = one[next(iter(other))], next(iter(other.values()))
+    assert f"seed 1: {flag}={was} instead of {flag}={now})" in str(caught.value)
+
+
+def test_storing_changes_no_command():
+    stored, not_stored = (make_job(TINY, "run", "arcface", 0, 0.3, 60, store) for store in (True, False))
+    assert stored.command == not_stored.command
+    assert dataclasses.replace(stored, store=None) == not_stored
+
+
+def test_other_columns(tmp_path):
+    path = tmp_path / "tiny.csv"
+    path.write_text("arm,auc\narcface,0.5\n")
+    with pytest.raises(InputError, match="has other columns than arm, seed, set"):
+        ResultsFile(path).unfinished([])
+
+
+def tuning(aucs_by_value):
+    made = []
+    for value, aucs in aucs_by_value.items():
+        job = make_job(TINY, "tune", "triplet", 5, value, 60)
+        made += rows(job, (0.99, *aucs)) if aucs else result_rows(job, [], TINY.easy, TINY.hard, ABOUT)
+    # Of another arm, and better.
+    made += rows(make_job(TINY, "tune", "arcface", 5, 0.3, 60), (1.0, 1.0, 1.0))
+    return pd.DataFrame(made).assign(value=lambda table: pd.to_numeric(table["value"]))
+
+
+@pytest.mark.parametrize(
+    "aucs, best",
+    [
+        ({1.0: (0.8, 0.8), 3.0: (0.9, 0.75), 10.0: (0.95, 0.6)}, 3.0),
+        ({1.0: (0.8, 0.8), 3.0: (0.75, 0.85), 10.0: (0.7, 0.7)}, 1.0),
+        ({10.0: (0.8, 0.8), 3.0: (0.8, 0.8), 1.0: (0.2, 0.2)}, 3.0),
+        ({1.0: (0.5, 0.5), 3.0: (0.6, 0.5), 10.0: None}, 3.0),
+    ],
+    ids=["mean of the hard sets", "the first of equals", "the first as they are listed", "not the diverged"],
+)
+def test_tuned_value(aucs, best):
+    values = (1.0, 3.0, 10.0)
+    assert tuned_value(tuning(aucs), "triplet", values, TINY.hard) == best
+    means = {value: np.mean(aucs[value]) for value in values if aucs[value]}
+    assert best == next(value for value in values if value in means and means[value] == max(means.values()))
+
+
+def test_not_tuned():
+    with pytest.raises(InputError, match="triplet is not tuned: 3, 30 missing; run --stages=tune"):
+        tuned_value(tuning({1.0: (0.8, 0.8), 10.0: None}), "triplet", (1.0, 3.0, 10.0, 30.0), TINY.hard)
+    with pytest.raises(InputError, match="triplet: training diverged with every value"):
+        tuned_value(tuning({1.0: None, 3.0: None}), "triplet", (1.0, 3.0), TINY.hard)

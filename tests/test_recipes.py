@@ -1,0 +1,308 @@
+"""The recipes of full size: they parse, tell what they need, and train as they stand on small data."""
+
+import dataclasses
+import importlib.util
+import itertools
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from absl import flags
+from PIL import Image
+
+from ddl_tf import evaluate, mine, prepare
+from ddl_tf.data.alignment import ARCFACE_TEMPLATE
+from ddl_tf.data.store import Faces
+from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
+from ddl_tf.mining.columns import write_columns
+from ddl_tf.settings import define_flags, from_flags
+from ddl_tf.training import train
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = {"prepare": prepare.COMMANDS, "mine": mine.COMMANDS, "evaluate": evaluate.COMMANDS}
+
+
+def load_checker():
+    spec = importlib.util.spec_from_file_location("benchmarks_recipes", ROOT / "benchmarks" / "recipes.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+checker = load_checker()
+RECIPES = checker.full_size_recipes()
+each_recipe = pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch):
+    """The included files are named from the folder that the command is started in."""
+    monkeypatch.chdir(ROOT)
+
+
+def parse(settings_class, arguments):
+    """The settings that a command makes of its arguments, in a process whose flags are its own."""
+    define_flags(settings_class)
+    try:
+        rest = flags.FLAGS(["command", *arguments])[1:]
+        assert rest == []
+        return from_flags(settings_class)
+    finally:
+        for field in dataclasses.fields(settings_class):
+            delattr(flags.FLAGS, field.name)
+
+
+def commands(comments, name):
+    """(module, command, settings) of each command line under a comment."""
+    for line in "\n".join(comments.get(name, [])).replace("\\\n", " ").splitlines():
+        if not line.strip():
+            continue
+        python, dash_m, module, command, *arguments = shlex.split(line)
+        assert (python, dash_m, module.split(".")[0]) == ("python", "-m", "ddl_tf")
+        module = module.split(".")[1]
+        yield module, command, parse(COMMANDS[module][command][1], arguments)
+
+
+def test_all_are_found():
+    names = {path.stem for path in RECIPES}
+    assert len(names) == 16
+    assert {path.stem for path in (ROOT / "recipes").glob("*.cfg")} - names == {
+        "celeba_cfp_pretrain",
+        "cfp_pose_arcface",
+        "cfp_pose_cosface",
+        "cfp_pose_ddl",
+        "quickstart",
+    }
+
+
+@each_recipe
+def test_parses_and_names_its_run(path):
+    settings = checker.read_recipe(path)
+    assert settings.run_dir == f"runs/{path.stem}"
+    assert (settings.image_size, settings.embedding_size, settings.scale) == (112, 512, 64)
+    assert (settings.momentum, settings.optimizer) == (0.9, "sgd")
+    network = re.search(r"_(r50|r100)", path.stem)[1]
+    assert settings.backbone == "iresnet" + network[1:]
+    assert path.stem.startswith("ddl_") == (settings.embedding_loss == "ddl")
+
+
+@each_recipe
+def test_is_ascii_and_ends_its_comments_before_its_flags(path):
+    lines = path.read_text(encoding="ascii").splitlines()
+    first_flag = next(number for number, line in enumerate(lines) if not line.startswith("# "))
+    assert all(line.startswith("--") and len(line) <= 120 for line in lines[first_flag:])
+    assert max(map(len, lines)) <= 120
+
+
+@each_recipe
+def test_tells_data_import_hardware_and_aims(path):
+    comments = checker.read_comments(path)
+    assert {"title", "data", "import", "hardware", "aims", "evaluate"} <= set(comments)
+    assert checker.told_number(comments, "data", "identities") >= 50
+    settings = checker.read_recipe(path)
+    devices = checker.told_number(comments, "hardware", "GPU")
+    rows = checker.told_number(comments, "hardware", "images each") or checker.told_number(comments, "hardware", "rows")
+    groups = checker.told_number(comments, "data", "groups") or 0
+    batch = settings.shuffled_rows + groups * (settings.rows_per_group + 2 * settings.pairs_per_group)
+    assert f"a batch of {batch:,}." in " ".join(comments["hardware"])
+    assert batch % devices == 0
+    assert rows in (None, batch // devices)
+    # Published numbers, or why there are none.
+    aims = " ".join(comments["aims"])
+    assert re.search(r"\d\d\.\d", aims) or "not at hand" in aims or "no published number" in aims
+
+
+@each_recipe
+def test_its_commands_are_commands(path):
+    """Imports make what training reads, rules can be read, evaluations take the run's model."""
+    comments, settings = checker.read_comments(path), checker.read_recipe(path)
+    imported = list(commands(comments, "import"))
+    assert [made.output for module, _, made in imported if module == "prepare"] == settings.train_data
+    for module, _, mined in imported:
+        if module == "mine":
+            assert mined.data == settings.train_data
+            assert len(mined.rules().hard) == checker.told_number(comments, "data", "groups") - 1
+    evaluated = list(commands(comments, "evaluate"))
+    assert evaluated
+    for module, command, evaluation in evaluated:
+        assert module == "evaluate"
+        if command != "compare":
+            assert evaluation.model == f"{settings.run_dir}/checkpoints/last.keras"
+
+
+def test_what_ddl_starts_from_is_a_recipe_with_the_same_network():
+    starts = {path.stem: checker.read_recipe(path) for path in RECIPES}
+    for name, settings in starts.items():
+        if settings.embedding_loss == "none":
+            assert settings.init_checkpoint is None
+            continue
+        base = starts[settings.init_checkpoint.split("/")[1]]
+        assert settings.init_checkpoint == f"{base.run_dir}/checkpoints/last.keras"
+        assert (base.backbone, base.head) == (settings.backbone, settings.head)
+        # The head is taken over by the number of its identities: other people must not have the same number by chance.
+        assert "scface" in name or base.train_data == settings.train_data
+
+
+def test_ddl_has_the_authors_numbers():
+    for path in RECIPES:
+        settings = checker.read_recipe(path)
+        if settings.embedding_loss == "ddl":
+            assert (settings.positive_weight, settings.negative_weight, settings.order_weight) == (0.1, 0.02, 0.5)
+            assert (settings.epochs, settings.learning_rate, settings.decay_epochs) == (2, 0.001, [1.0])
+            assert (settings.rows_per_group, settings.pairs_per_group, settings.shuffled_rows) == (32, 32, 0)
+            assert (settings.weight_decay, settings.precision) == (5e-4, "float32")
+
+
+@pytest.mark.parametrize("data", ["ms1mv2", "ms1mv3", "glint360k", "vggface2"])
+def test_every_combination_by_flags_after_a_recipe(data):
+    """As docs/recipes.md tells: any network and head on any of the sets."""
+    heads = {"arcface": "0.5", "cosface": "0.35", "curricularface": "0.5"}
+    recipe = next(path for path in RECIPES if path.stem.startswith(data))
+    for network, (head, margin) in itertools.product(("iresnet50", "iresnet100"), heads.items()):
+        more = (f"--run_dir=runs/{data}", f"--backbone={network}", f"--head={head}", f"--margin={margin}")
+        settings = checker.read_recipe(recipe, *more)
+        assert (settings.train_data, settings.backbone) == ([f"datasets/{data}"], network)
+        assert (settings.head, settings.margin) == (head, float(margin))
+
+
+def test_a_missing_part_is_an_error(tmp_path):
+    recipe = tmp_path / "recipe.cfg"
+    recipe.write_text("--flagfile=recipes/parts/none.cfg\n")
+    with pytest.raises(flags.Error, match=r"none\.cfg"):
+        checker.read_recipe(recipe)
+
+
+def test_flags_after_an_included_file_replace_its_own(tmp_path):
+    recipe = tmp_path / "recipe.cfg"
+    recipe.write_text("--flagfile=recipes/parts/arcface_torch.cfg\n--run_dir=x\n--train_data=y\n--epochs=3\n")
+    assert checker.read_recipe(recipe).epochs == 3
+    assert checker.read_recipe(recipe, "--epochs=4").epochs == 4
+    recipe.write_text("--run_dir=x\n--train_data=y\n--epochs=3\n--flagfile=recipes/parts/arcface_torch.cfg\n")
+    assert checker.read_recipe(recipe).epochs == 20
+
+
+def test_the_command_reads_a_recipe(tmp_path):
+    """The command itself, not this file's reading of flags: it gets as far as the data that is not here."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ddl_tf.train", "--flagfile=recipes/ms1mv3_r50_arcface.cfg", f"--run_dir={tmp_path}"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "datasets/ms1mv3" in done.stderr.splitlines()[-1]
+
+
+def test_estimate():
+    """Parts of the estimate, by hand, for a small network."""
+    path = ROOT / "recipes" / "ddl_rfw_r100.cfg"
+    settings = checker.read_recipe(path, "--backbone=plain_small", "--image_size=32")
+    found = checker.estimate(settings, checker.read_comments(path))
+    assert found["identities"] == 28_000
+    assert (found["rows"], found["devices"]) == (4 * (32 + 64), 4)
+    assert found["center weights"] == 28_000 * 512
+    assert found["centers"] == pytest.approx(5 * 28_000 * 512 * 4 / 1e9)
+    assert found["logits"] == pytest.approx(96 * 28_000 * 6 * 4 / 1e9)
+    assert found["sum"] == pytest.approx(sum(found[name] for name in ("network", "centers", "activations", "logits")))
+
+
+def test_random_batch_has_the_streams_of_a_recipe():
+    settings = checker.read_recipe(ROOT / "recipes" / "ddl_rfw_r100.cfg", "--image_size=8")
+    inputs, targets = checker.random_batch(settings, 100, 4, 8)
+    identity, group = targets["embedding"].T
+    assert inputs["image"].shape == (4 * 6, 8, 8, 3)
+    for number in range(4):
+        here = identity[group == number]
+        assert sorted(np.unique(here, return_counts=True)[1]) == [1, 1, 2, 2]
+        assert (inputs["label"][group == number] >= 0).sum() == 2
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """Two groups as the importer stores them, and four by a race that is made up."""
+    folder = tmp_path_factory.mktemp("faces")
+    for name in ("two", "four"):
+        prepare_synthetic(
+            SyntheticSettings(
+                output=str(folder / name), identities=16, images_per_identity=4, test_identities=0, image_size=32
+            )
+        )
+    four = Faces([str(folder / "four" / "train")])
+    write_columns(four, {"group": four.index["identity"].to_numpy(np.int64) % 4}, {"command": "test"})
+    return {name: str(folder / name / "train") for name in ("two", "four")}
+
+
+def tiny(faces, run_dir, *more):
+    return (
+        f"--run_dir={run_dir}",
+        f"--train_data={faces}",
+        *("--backbone=plain_small", "--image_size=32", "--embedding_size=16", "--scale=16", "--bin="),
+        *("--precision=float32", "--steps_per_epoch=1", *more),
+    )
+
+
+def test_one_step_of_each_family(faces, tmp_path):
+    """Margin training, and DDL from its checkpoint: schedules, losses and streams are the recipes' own."""
+    start = f"--init_checkpoint={tmp_path / 'ms1mv3_r50_arcface' / 'checkpoints' / 'last.keras'}"
+    families = {
+        "ms1mv3_r50_arcface": ("two", "--shuffled_rows=8"),
+        "ddl_scface_r50": ("two", "--rows_per_group=4", "--pairs_per_group=4", start),
+        "ddl_rfw_r100": ("four", "--rows_per_group=2", "--pairs_per_group=2", start),
+    }
+    for name, (data, *more) in families.items():
+        flags_after = tiny(faces[data], tmp_path / name, "--epochs=1", *more)
+        train(checker.read_recipe(ROOT / "recipes" / f"{name}.cfg", *flags_after), tf.distribute.get_strategy())
+        (row,) = pd.read_csv(tmp_path / name / "log.csv").to_dict("records")
+        assert np.isfinite(row["loss"])
+        students = {"two": 1, "four": 3}[data] if name.startswith("ddl_") else 0
+        assert all(np.isfinite(row[f"embedding_gap_{number}"]) for number in range(1, students + 1))
+
+
+def block(heading):
+    """The Python of a section of docs/recipes.md."""
+    text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    return re.search(rf"## {heading}\n.*?```python\n(.*?)```", text, re.DOTALL)[1]
+
+
+def test_vggface2_as_the_page_aligns_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    lines = ["NAME_ID,P1X,P1Y,P2X,P2Y,P3X,P3Y,P4X,P4Y,P5X,P5Y"]
+    (tmp_path / "data/vggface2/bb_landmark").mkdir(parents=True)
+    for name in ("n000002/0001_01", "n000002/0002_01", "n000003/0001_01"):
+        path = tmp_path / "data/vggface2/train" / f"{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, [224, 224, 3]).astype(np.uint8)).save(path)
+        lines.append(f'"{name}",' + ",".join(f"{value:.4f}" for value in (ARCFACE_TEMPLATE * 2).ravel()))
+    (tmp_path / "data/vggface2/bb_landmark/loose_landmark_train.csv").write_text("\n".join(lines) + "\n")
+    exec(compile(block("VGGFace2"), "docs/recipes.md", "exec"), {"__name__": "__main__"})
+    arguments = ["--csv=data/vggface2_aligned/train.csv", "--output=datasets/vggface2"]
+    prepare.csv(parse(prepare.CSVSettings, arguments))
+    faces = Faces(["datasets/vggface2"])
+    assert (len(faces), faces.num_identities, faces.image_size) == (3, 2, (112, 112))
+    mine.quality(parse(mine.GroupSettings, ["--data=datasets/vggface2", f"--plots={tmp_path}"]))
+    # The landmarks are those of the template, a frontal face.
+    assert (Faces(["datasets/vggface2"]).index["measured_yaw"].abs() < 15).all()
+
+
+def test_bupt_as_the_page_lists_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    races = ("African", "Asian", "Caucasian", "Indian")
+    for number, race in enumerate(races):
+        for image in range(2):
+            path = tmp_path / "data/bupt_aligned" / race / f"m.{number}" / f"{image}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (112, 112), (60 * number, 90 * image, 0)).save(path)
+    exec(compile(block("BUPT-Balancedface"), "docs/recipes.md", "exec"), {"__name__": "__main__"})
+    prepare.csv(parse(prepare.CSVSettings, ["--csv=data/bupt_aligned/train.csv", "--output=datasets/bupt"]))
+    comments = checker.read_comments(ROOT / "recipes" / "ddl_rfw_r100.cfg")
+    (rules,) = (settings for module, _, settings in commands(comments, "import") if module == "mine")
+    mine.rules(rules)
+    index = Faces(["datasets/bupt"]).index
+    assert dict(zip(index["race"], index["group"])) == {"Caucasian": 0, "African": 1, "Asian": 2, "Indian": 3}

@@ -1,5 +1,6 @@
 """The plot of an experiment: no faces, only numbers."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,11 +13,17 @@ from matplotlib.figure import Figure
 from arms.analysis import TAR, mean_of
 from arms.catalogue import ALL
 from ddl_tf.files import write_aside
-from ddl_tf.reporting.palette import GREY, style
+from ddl_tf.reporting.palette import GREY, Style, style
 
 
 def _present(found: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(found.index.get_level_values("arm")))
+
+
+def _look(arm: str) -> Style:
+    """Grey for what is not trained, so that the palette suffices for the others."""
+    numbered = [name for name in ALL if ALL[name].trained]
+    return style(numbered.index(arm)) if ALL[arm].trained else dataclasses.replace(style(0), colour=GREY)
 
 
 def draw_by_arm(axes: Axes, found: pd.DataFrame, number: str, title: str) -> None:
@@ -31,7 +38,7 @@ def draw_by_arm(axes: Axes, found: pd.DataFrame, number: str, title: str) -> Non
     arms = _present(found)
     for place, arm in enumerate(arms):
         values = found.loc[arm, number].to_numpy(float)
-        look, summary = style(list(ALL).index(arm)), mean_of(values)
+        look, summary = _look(arm), mean_of(values)
         axes.scatter(values, place + np.linspace(-0.18, 0.18, len(values)), s=14, color=look.colour, alpha=0.5)
         error = None if np.isnan(summary.half) else summary.half
         axes.errorbar(summary.mean, place, xerr=error, fmt=look.marker, color=look.colour, capsize=3, markersize=6)
@@ -49,7 +56,7 @@ def draw_trade_off(axes: Axes, found: pd.DataFrame) -> None:
         found: of `analysis.numbers`.
     """
     for arm in _present(found):
-        look = style(list(ALL).index(arm))
+        look = _look(arm)
         easy, hard = (found.loc[arm, f"{kind} auc"].to_numpy(float) for kind in ("easy", "hard"))
         axes.scatter(easy, hard, s=14, color=look.colour, marker=look.marker, alpha=0.35)
         axes.scatter(easy.mean(), hard.mean(), s=70, color=look.colour, marker=look.marker, label=ALL[arm].title)

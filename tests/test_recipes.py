@@ -72,7 +72,7 @@ def commands(comments, name):
 
 def test_all_are_found():
     names = {path.stem for path in RECIPES}
-    assert len(names) == 16
+    assert len(names) == 17
     assert {path.stem for path in (ROOT / "recipes").glob("*.cfg")} - names == {
         "celeba_cfp_pretrain",
         "cfp_pose_arcface",

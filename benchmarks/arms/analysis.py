@@ -19,6 +19,8 @@ BASELINE, OURS, DETACHED = "arcface", "arcface_ddl", "arcface_ddl_detached"
 # Arms with DDL are not what DDL is compared with.
 WITHOUT_DDL = [arm for arm in ARMS if "ddl" not in arm]
 TAR = "tar@1e-2"
+# The flags of a run's command that differ from seed to seed.
+OF_SEED = ("--seed", "--run_dir", "--init_checkpoint", "--model")
 
 
 def numbers(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
@@ -32,7 +34,12 @@ def numbers(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
         A row for each run that has all sets, by `arm` (in the order of the catalogue) and `seed`: `hard auc`, `hard
         tar@1e-2`, `gap`, `hard margin`, means over the hard sets; the same of the easy set; `SET auc` and `SET
         tar@1e-2` of every set.
+
+    Raises:
+        InputError: if no run has all sets, a result is there twice, or runs that are averaged or compared differ in
+            more than they should.
     """
+    _check_alike(table[table["arm"].isin(list(ALL))])
     wanted = [*experiment.hard, experiment.easy, *experiment.generic]
     rows = []
     for (arm, seed), run in table.groupby(["arm", "seed"], sort=False):
@@ -54,6 +61,26 @@ def numbers(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     return found.sort_values(["arm", "seed"], key=lambda c: c.map(order) if c.name == "arm" else c).set_index(
         ["arm", "seed"]
     )
+
+
+def _check_alike(table: pd.DataFrame) -> None:
+    """Refuse rows whose means would say nothing: an arm must be the same for all its seeds, and all arms as long."""
+    for arm, seed in table.loc[table.duplicated(["arm", "seed", "set"]), ["arm", "seed"]].to_numpy().tolist():
+        raise InputError(f"{arm}, seed {seed}: its results are there twice; remove the rows of one run")
+    for arm, rows in table.groupby("arm", sort=False):
+        first, *others = (_flags(text) for text in rows["command"].unique())
+        for other in others:
+            if other != first:
+                different = " ".join(sorted(first ^ other))
+                raise InputError(f"{arm}: its seeds ran with other settings ({different}); remove the rows of some")
+    steps = sorted(set(table.loc[table["steps"] > 0, "steps"]))
+    if len(steps) > 1:
+        raise InputError(f"arms of {' and '.join(map(str, steps))} steps cannot be compared; remove the rows of some")
+
+
+def _flags(command: str) -> set[str]:
+    """The flags of a command that do not follow from its seed."""
+    return {text for text in command.split() if text.split("=")[0] not in OF_SEED}
 
 
 class Mean(NamedTuple):

@@ -151,3 +151,18 @@ def test_goals_that_cannot_be_judged():
 def test_what_ddl_is_compared_with():
     assert WITHOUT_DDL == ["none", "arcface", "cosface", "triplet", "ohem", "focal", "histogram", "rkd"]
     assert all(ARMS[arm].flags.get("embedding_loss") != "ddl" for arm in WITHOUT_DDL)
+
+
+def test_rows_that_do_not_belong_together():
+    table = drawn_rows(TINY, ["arcface", "cosface"], seeds=[0, 1])
+    with pytest.raises(InputError, match="arcface, seed 0: its results are there twice"):
+        numbers(pd.concat([table, table.iloc[:1]]), TINY)
+    other = table.copy()
+    last = other["seed"] == 1
+    other.loc[last, "command"] = other.loc[last, "command"] + " --weight_decay=0.1"
+    with pytest.raises(InputError, match=r"its seeds ran with other settings \(--weight_decay=0\.1\)"):
+        numbers(other, TINY)
+    longer = table.copy()
+    longer.loc[longer["arm"] == "cosface", "steps"] = longer["steps"].max() + 1
+    with pytest.raises(InputError, match="steps cannot be compared"):
+        numbers(longer, TINY)

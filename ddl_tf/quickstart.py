@@ -43,7 +43,7 @@ class QuickstartSettings:
     finetune_steps: int = setting(300, "Steps of each fine-tuning.")
     learning_rate: float = setting(0.1, "Learning rate of the margin training.")
     finetune_learning_rate: float = setting(0.05, "Learning rate of the fine-tuning.")
-    ddl_weight: float = setting(3.0, "Weight of DDL beside the margin softmax.")
+    ddl_weight: float = setting(10.0, "Weight of DDL beside the margin softmax.")
 
 
 def _train_settings(settings: QuickstartSettings, output: Path, **changes: Any) -> TrainSettings:
@@ -119,6 +119,8 @@ def main(settings: QuickstartSettings) -> None:
         "init_checkpoint": pretrained,
         "rows_per_group": 32,
         "pairs_per_group": 32,
+        # A hard pair is a hard and an easy image of a person: hard faces are to come near to the easy ones.
+        "pairs_across": True,
         "classify_pairs": True,
         "epochs": 1,
         "steps_per_epoch": settings.finetune_steps,
@@ -131,6 +133,8 @@ def main(settings: QuickstartSettings) -> None:
             "run_dir": str(output / "ddl"),
             "embedding_loss": "ddl",
             "embedding_weight": settings.ddl_weight,
+            # Else DDL may also make the easy pairs worse; see docs/results.md.
+            "stop_teacher_gradient": True,
         },
     }
     evaluated = {"before fine-tuning": _evaluate(pretrained, output)}

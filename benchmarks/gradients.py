@@ -20,13 +20,13 @@ from ddl_tf.data.augmentation import build_augmentation
 from ddl_tf.data.pipeline import training_dataset
 from ddl_tf.data.sampling import StreamSampler
 from ddl_tf.data.store import Faces
-from ddl_tf.errors import InputError
 from ddl_tf.evaluation.comparison import markdown_table
 from ddl_tf.evaluation.model import find_checkpoint
 from ddl_tf.losses import DDLLoss, MarginSoftmaxLoss
-from ddl_tf.models import build_recognizer, initialise_from
-from ddl_tf.settings import setting
+from ddl_tf.models import initialise_from
+from ddl_tf.settings import required, setting
 from ddl_tf.training import TrainSettings
+from ddl_tf.training.run import recognizer_of
 from ddl_tf.training.run_folder import read_json
 
 # The paper's weights, of one term each.
@@ -86,9 +86,8 @@ def main(settings: Settings) -> None:
     Args:
         settings: the flags.
     """
-    if not settings.run:
-        raise InputError("--run is missing; see --help")
-    run = Path(settings.run)
+    required(settings, "run")
+    run = Path(str(settings.run))
     root = Path(settings.root)
     fields = {field.name for field in dataclasses.fields(TrainSettings)}
     of_run = read_json(run / "settings.json", dict)
@@ -103,15 +102,7 @@ def main(settings: Settings) -> None:
         ("end", run / "checkpoints" / "last.keras"),
     ):
         tf.keras.utils.set_random_seed(train.seed)
-        model = build_recognizer(
-            train.backbone,
-            faces.num_identities,
-            head=train.head,
-            embedding_size=train.embedding_size,
-            input_shape=(*size, 3),
-            margin=train.margin,
-            scale=train.scale,
-        )
+        model = recognizer_of(train, faces.num_identities)
         initialise_from(model, checkpoint)
         rows.append(measure(model, train, batches, name))
     print(markdown_table(pd.DataFrame(rows)))

@@ -118,18 +118,9 @@ def build(settings: TrainSettings, identities: int) -> Any:
     Returns:
         The recognizer.
     """
-    from ddl_tf.models import build_recognizer
+    from ddl_tf.training.run import recognizer_of
 
-    return build_recognizer(
-        settings.backbone,
-        identities,
-        settings.head,
-        settings.embedding_size,
-        (settings.image_size, settings.image_size, 3),
-        dropout=settings.dropout,
-        margin=settings.margin,
-        scale=settings.scale,
-    )
+    return recognizer_of(settings, identities)
 
 
 def estimate(settings: TrainSettings, comments: dict[str, list[str]]) -> dict[str, float]:

@@ -26,24 +26,20 @@ from ddl_tf.evaluation.pairs import evaluate_pair_set
 from ddl_tf.evaluation.plots import Similarities, check_format, verification_figure
 from ddl_tf.evaluation.reports import json_line
 from ddl_tf.evaluation.rfw import summarise_rfw
+from ddl_tf.evaluation.scface import evaluate_scface
 from ddl_tf.evaluation.session import SOURCES, EvaluationSettings, Session
 from ddl_tf.evaluation.sets import VerificationSets, load_sets
+from ddl_tf.evaluation.tinyface import evaluate_tinyface
 from ddl_tf.files import write_aside
 from ddl_tf.protocols.gallery_set import GallerySet
 from ddl_tf.protocols.ijb import MISSING, read_ijb
 from ddl_tf.protocols.megaface import FaceImages
 from ddl_tf.protocols.rfw import RACES, rfw_name
-from ddl_tf.protocols.scface import evaluate_scface, read_scface
-from ddl_tf.protocols.tinyface import evaluate_tinyface, read_tinyface
+from ddl_tf.protocols.scface import read_scface
+from ddl_tf.protocols.tinyface import read_tinyface
 from ddl_tf.reporting.comparisons import compare_models
 from ddl_tf.reporting.evaluations import check_comparable, read_evaluation
-from ddl_tf.settings import setting
-
-
-def _required(settings: Any, *names: str) -> None:
-    for name in names:
-        if not getattr(settings, name):
-            raise InputError(f"--{name} is missing; see --help")
+from ddl_tf.settings import required, setting
 
 
 @dataclasses.dataclass
@@ -107,7 +103,7 @@ class IJBSettings(EvaluationSettings):
 def ijb(settings: IJBSettings) -> None:
     """IJB-B and IJB-C: verification and identification of templates."""
     session = Session(settings)
-    _required(settings, "root")
+    required(settings, "root")
     with session.listing_problems():
         check_images = session.needs_images or settings.missing == "count"
         one = read_ijb(settings.root, check_images, settings.missing)
@@ -159,7 +155,7 @@ class SCfaceSettings(EvaluationSettings):
 def scface(settings: SCfaceSettings) -> None:
     """SCface: faces of surveillance cameras at three distances among mugshots."""
     session = Session(settings)
-    _required(settings, "root")
+    required(settings, "root")
     with session.listing_problems():
         subjects = read_subjects(settings.test_subjects) if settings.test_subjects else None
         one = read_scface(
@@ -188,7 +184,7 @@ class TinyFaceSettings(EvaluationSettings):
 def tinyface(settings: TinyFaceSettings) -> None:
     """TinyFace: tiny faces among tiny faces and distractors."""
     session = Session(settings)
-    _required(settings, "root")
+    required(settings, "root")
     with session.listing_problems():
         check_images = session.needs_images or settings.missing == "count"
         one = read_tinyface(settings.root, settings.images, settings.missing, check_images)
@@ -219,7 +215,7 @@ class CompareSettings:
 
 def compare(settings: CompareSettings) -> None:
     """Is one model better than another on the same pairs or probes? Differences, with intervals and p-values."""
-    _required(settings, "baseline", "candidate")
+    required(settings, "baseline", "candidate")
     models = [read_evaluation(name, getattr(settings, name)) for name in ("baseline", "candidate")]
     check_comparable(models)
     for name in filter(None, (settings.easy, settings.hard)):

@@ -9,10 +9,9 @@ writes saved_models/faces/1 (then 2, 3, ...) with the signatures `serving_defaul
 import dataclasses
 
 from ddl_tf import command
-from ddl_tf.errors import InputError
 from ddl_tf.evaluation.model import load_checkpoint_embedding
 from ddl_tf.serving import describe_signatures, export_model
-from ddl_tf.settings import setting
+from ddl_tf.settings import required, setting
 
 
 @dataclasses.dataclass
@@ -27,9 +26,7 @@ class ExportSettings:
 
 def main(settings: ExportSettings) -> None:
     """Export a model."""
-    for flag in ("model", "name"):
-        if not getattr(settings, flag):
-            raise InputError(f"--{flag} is missing; see --help")
+    required(settings, "model", "name")
     path = export_model(load_checkpoint_embedding(settings.model), settings.name, settings.output, settings.flip)
     print(path)
     print(*describe_signatures(str(path)), sep="\n")

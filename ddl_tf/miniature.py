@@ -14,7 +14,7 @@ from typing import Optional
 
 from ddl_tf.errors import InputError
 from ddl_tf.protocols import miniature_ijb, miniature_megaface, miniature_pairs, miniature_scface, miniature_tinyface
-from ddl_tf.settings import setting
+from ddl_tf.settings import required, setting
 
 # layout -> what writes it, and the command that evaluates it.
 LAYOUTS: dict[str, tuple[Callable[[Path, int], None], str]] = {
@@ -72,9 +72,7 @@ def _show(folder: Path) -> None:
 
 def main(settings: MiniatureSettings) -> None:
     """Write a miniature of a benchmark in its official layout."""
-    for name in ("layout", "output"):
-        if not getattr(settings, name):
-            raise InputError(f"--{name} is missing; see --help")
+    required(settings, "layout", "output")
     folder = Path(str(settings.output))
     if folder.exists():
         raise InputError(f"{folder} is there already: choose another --output, or remove it")

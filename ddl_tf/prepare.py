@@ -15,8 +15,7 @@ from ddl_tf.data.source import Source
 from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
 from ddl_tf.data.verification import PairSet, pair_source, pairs_table, read_bin, read_cfp, read_lfw
 from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.errors import InputError
-from ddl_tf.settings import setting
+from ddl_tf.settings import required, setting
 
 
 @dataclasses.dataclass
@@ -119,12 +118,6 @@ class VerifySettings:
     input: Optional[str] = setting(None, "The folder of the stored set; required.")
 
 
-def _required(settings: Any, *names: str) -> None:
-    for name in names:
-        if not getattr(settings, name):
-            raise InputError(f"--{name} is missing; see --help")
-
-
 def _import(source: Source, settings: ImportSettings) -> None:
     described = write_set(source, settings, settings.on_error)
     size = sum(shard["bytes"] for shard in described["shards"].values())
@@ -144,31 +137,31 @@ def _import_pairs(pair_set: PairSet, kind: str, name: str, settings: StoreSettin
 
 def recordio(settings: RecordIOSettings) -> None:
     """Import an InsightFace RecordIO set (.rec, .idx, property) for training."""
-    _required(settings, "rec")
+    required(settings, "rec")
     _import(recordio_source(str(settings.rec), settings.csv), settings)
 
 
 def folder(settings: FolderSettings) -> None:
     """Import a folder of images per identity for training."""
-    _required(settings, "root")
+    required(settings, "root")
     _import(folder_source(str(settings.root)), settings)
 
 
 def csv(settings: CSVSettings) -> None:
     """Import images that a CSV file lists for training."""
-    _required(settings, "csv")
+    required(settings, "csv")
     _import(csv_source(str(settings.csv), settings.root), settings)
 
 
 def cfp(settings: CFPSettings) -> None:
     """Import identities of CFP for training: group 0 frontal, group 1 profile."""
-    _required(settings, "root")
+    required(settings, "root")
     _import(cfp_source(str(settings.root), settings.folds), settings)
 
 
 def scface(settings: SCfaceSettings) -> None:
     """Import subjects of SCface for training: group 0 mugshots and near, group 1 far from the camera."""
-    _required(settings, "root")
+    required(settings, "root")
     if settings.training_subjects:
         subjects = read_subjects(settings.training_subjects)
     else:
@@ -179,19 +172,19 @@ def scface(settings: SCfaceSettings) -> None:
 
 def bin(settings: BinSettings) -> None:
     """Import an InsightFace verification file (.bin)."""
-    _required(settings, "bin")
+    required(settings, "bin")
     _import_pairs(read_bin(str(settings.bin)), "bin", str(settings.bin), settings)
 
 
 def lfw(settings: LFWSettings) -> None:
     """Import the pairs of a list of LFW."""
-    _required(settings, "root", "pairs")
+    required(settings, "root", "pairs")
     _import_pairs(read_lfw(str(settings.root), str(settings.pairs)), "lfw", str(settings.pairs), settings)
 
 
 def cfp_pairs(settings: CFPPairsSettings) -> None:
     """Import the pairs of a protocol of CFP."""
-    _required(settings, "root")
+    required(settings, "root")
     pair_set = read_cfp(str(settings.root), settings.protocol, settings.folds)
     _import_pairs(pair_set, "cfp_pairs", str(settings.root), settings)
 
@@ -208,7 +201,7 @@ def weights(settings: WeightsSettings) -> None:
     from ddl_tf.models.checkpoints import check_checkpoint_path, save_checkpoint
     from ddl_tf.models.insightface import convert_insightface
 
-    _required(settings, "input", "output")
+    required(settings, "input", "output")
     check_checkpoint_path(str(settings.output))
     model = convert_insightface(str(settings.input), settings.backbone)
     save_checkpoint(model, str(settings.output))
@@ -222,7 +215,7 @@ def verify(settings: VerifySettings) -> int:
     """Read a stored set again, all of it, and tell what is damaged."""
     from ddl_tf.data.integrity import find_faults
 
-    _required(settings, "input")
+    required(settings, "input")
     faults = list(find_faults(str(settings.input)))
     print(f"{settings.input}: {f'{len(faults):,} faults' if faults else 'whole'}")
     return 1 if faults else 0

@@ -80,6 +80,21 @@ def define_flags(settings_class: type) -> None:
             raise TypeError(f"{settings_class.__name__}.{field.name}: no flag is made for {kind}")
 
 
+def required(settings: Any, *names: str) -> None:
+    """Refuse settings that lack one that has no default of use.
+
+    Args:
+        settings: an instance of a settings dataclass.
+        *names: the fields that must be given.
+
+    Raises:
+        InputError: naming the first that is missing.
+    """
+    for name in names:
+        if not getattr(settings, name):
+            raise InputError(f"--{name} is missing; see --help")
+
+
 def from_flags(settings_class: type[T]) -> T:
     """Read the parsed flags into a settings dataclass.
 

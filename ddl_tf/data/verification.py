@@ -12,6 +12,7 @@ import pandas as pd
 from ddl_tf.data.cfp import CFP, identity_and_view
 from ddl_tf.data.image_files import LazyImages, image_files
 from ddl_tf.data.layout import INDEX_COLUMNS, PAIRS, read_table
+from ddl_tf.data.problem_list import ProblemList
 from ddl_tf.data.safe_pickle import load_pickle
 from ddl_tf.data.sample import Sample
 from ddl_tf.data.source import Problem, Source
@@ -81,25 +82,35 @@ def read_bin(path: str) -> PairSet:
     bins, issame = content
     if len(bins) != 2 * len(issame):
         raise InputError(f"{path}: {len(bins)} images for {len(issame)} pairs, not two for each; get it anew")
-    same = np.array([_as_bool(path, pair, value) for pair, value in enumerate(issame)], bool)
-    images = [_as_image(path, index, value) for index, value in enumerate(bins)]
+    problems = ProblemList(path)
+    marks, images = [_as_bool(value) for value in issame], [_as_image(value) for value in bins]
+    for pair, mark in enumerate(marks):
+        if mark is None:
+            problems.add("wrong mark", path, f"pair {pair} is marked {issame[pair]!r}, where True or False is expected")
+    for index, image in enumerate(images):
+        if image is None:
+            problems.add("wrong image", path, f"image {index} is no JPEG or PNG, but {_what(bins[index])}")
+    problems.refuse("get the file anew")
+    same = np.array(marks, bool)
     first = np.arange(0, len(images), 2)
-    return PairSet(Path(path).stem, images, first, first + 1, same, _contiguous_tenths(len(same)))
+    return PairSet(
+        Path(path).stem, [image for image in images if image], first, first + 1, same, _contiguous_tenths(len(same))
+    )
 
 
-def _as_bool(path: str, pair: int, value: Any) -> bool:
-    if isinstance(value, (bool, int, np.bool_, np.integer)) and value in (0, 1):
-        return bool(value)
-    raise InputError(f"{path}: pair {pair} is marked {value!r}, where True or False is expected; get the file anew")
+def _as_bool(value: Any) -> Optional[bool]:
+    good = isinstance(value, (bool, int, np.bool_, np.integer)) and value in (0, 1)
+    return bool(value) if good else None
 
 
-def _as_image(path: str, index: int, value: Any) -> bytes:
+def _as_image(value: Any) -> Optional[bytes]:
     if isinstance(value, np.ndarray) and value.dtype.itemsize == 1:
         value = value.tobytes()
-    if isinstance(value, bytes) and value.startswith(_SIGNATURES):
-        return bytes(value)
-    what = f"{len(value)} bytes that begin {value[:4]!r}" if isinstance(value, bytes) else f"of {type(value).__name__}"
-    raise InputError(f"{path}: image {index} is no JPEG or PNG, but {what}; replace it or remove its pair")
+    return bytes(value) if isinstance(value, bytes) and value.startswith(_SIGNATURES) else None
+
+
+def _what(value: Any) -> str:
+    return f"{len(value)} bytes that begin {value[:4]!r}" if isinstance(value, bytes) else f"of {type(value).__name__}"
 
 
 def read_lfw(root: str, pairs: str, check_images: bool = True) -> PairSet:
@@ -132,17 +143,22 @@ def read_lfw(root: str, pairs: str, check_images: bool = True) -> PairSet:
         raise InputError(
             f"{pairs}: {len(lines) - 1} pairs, where the first line tells of {num_folds} x 2 x {per_class}; get it anew"
         )
-    numbers: dict[Path, int] = {}
+    problems, numbers = ProblemList(pairs), dict[Path, int]()
     pairs_read = []
     for line, parts in enumerate(lines[1:], 2):
         same = len(parts) == 3
         people = [parts[:2], [parts[0], parts[2]]] if same else [parts[:2], parts[2:]]
         if len(parts) not in (3, 4) or not all(number.isdigit() for _, number in people):
-            raise InputError(f"{pairs}, line {line}: {' '.join(parts)!r} is not `name i j` or `name1 i name2 j`")
-        place = f"{pairs}, line {line}" if check_images else None
-        paths = [_lfw_image(root, name, int(number), place) for name, number in people]
+            reason = f"{' '.join(parts)!r} is not `name i j` or `name1 i name2 j`"
+            problems.add("malformed line", f"{pairs}, line {line}", reason)
+            continue
+        paths = [_lfw_image(root, name, int(number)) for name, number in people]
+        for path in paths:
+            if check_images and path not in numbers and not path.is_file():
+                problems.add("missing image", f"{pairs}, line {line}", f"there is no image {path}")
         first, second = (numbers.setdefault(path, len(numbers)) for path in paths)
         pairs_read.append((first, second, same, (line - 2) // (2 * per_class)))
+    problems.refuse("check the root, or get the list anew")
     if not pairs_read:
         raise InputError(f"{pairs}: there are no pairs in it")
     listed = pd.DataFrame(pairs_read)
@@ -159,15 +175,10 @@ def read_lfw(root: str, pairs: str, check_images: bool = True) -> PairSet:
     )
 
 
-def _lfw_image(root: str, name: str, number: int, place: Optional[str]) -> Path:
-    """The file of an image; without a place, for the message, it need not be there."""
+def _lfw_image(root: str, name: str, number: int) -> Path:
+    """The file of an image, of whichever ending is there."""
     paths = [Path(root) / name / f"{name}_{number:04d}{suffix}" for suffix in _LFW_SUFFIXES]
-    for path in paths:
-        if path.is_file():
-            return path
-    if place is None:
-        return paths[0]
-    raise InputError(f"{place}: there is no image {paths[0]}; check the root")
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def read_cfp(root: str, protocol: str, folds: Sequence[int], check_images: bool = True) -> PairSet:
@@ -186,12 +197,13 @@ def read_cfp(root: str, protocol: str, folds: Sequence[int], check_images: bool 
         InputError: if the lists cannot be read, there is no such fold, or an image does not exist.
     """
     pairs = list(CFP(root).pairs(protocol, folds))
-    numbers: dict[Path, int] = {}
+    problems, numbers = ProblemList(f"{root}, {protocol}"), dict[Path, int]()
     for pair in pairs:
         for path in (pair.first, pair.second):
             if check_images and path not in numbers and not path.is_file():
-                raise InputError(f"{path}: there is no such image, CFP's lists name it; check the folder")
+                problems.add("missing image", path, "there is no such image, CFP's lists name it")
             numbers.setdefault(path, len(numbers))
+    problems.refuse("check the folder")
     return PairSet(
         f"cfp_{protocol.lower()}",
         image_files(list(numbers)),

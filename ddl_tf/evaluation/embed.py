@@ -116,6 +116,51 @@ def predict_embeddings(
     return rows.astype(np.float32).reshape(len(images), views_per_image, -1)
 
 
+def unit(embeddings: np.ndarray) -> np.ndarray:
+    """Scale embeddings to unit norm; an all-zero one stays zero.
+
+    Args:
+        embeddings: `[n, dim]`.
+
+    Returns:
+        `[n, dim]`.
+    """
+    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return embeddings / np.where(norms > 0, norms, 1)
+
+
+def check_finite(views: np.ndarray, name: str, start: int = 0) -> None:
+    """Refuse embeddings that are not finite.
+
+    Args:
+        views: `[images, views, dim]`.
+        name: what the images are, for the message.
+        start: the number of the first image.
+
+    Raises:
+        InputError: naming the first image whose embedding is not finite, and how many there are.
+    """
+    finite = np.isfinite(views).all(axis=(1, 2))
+    if not finite.all():
+        raise InputError(
+            f"{name}: the model's embedding of image {start + int(np.argmin(finite))} is not finite "
+            f"({np.sum(~finite)} of {len(finite)} are not); use a checkpoint from before training diverged"
+        )
+
+
+def add_views(views: np.ndarray) -> np.ndarray:
+    """Add up the views of each image, and scale the sum to unit norm.
+
+    Args:
+        views: `[images, views, dim]`, as the model gives them.
+
+    Returns:
+        `[images, dim]` float32; an all-zero sum stays zero.
+    """
+    # In float64: the squares of a diverged network's embeddings overflow.
+    return unit(views.sum(axis=1, dtype=np.float64)).astype(np.float32)
+
+
 def embed_images(
     model: tf.keras.Model, images: Sequence[bytes], name: str = "images", flip: bool = True, batch_size: int = 64
 ) -> np.ndarray:
@@ -147,13 +192,5 @@ def embed_images(
             views = predict_embeddings(model, images, flip, batch_size, progress)
         except UndecodableError as error:
             raise InputError(f"verification set {name}: {error}; replace it or remove its pairs") from None
-    embeddings = views.sum(axis=1)
-    finite = np.isfinite(embeddings).all(axis=1)
-    if not finite.all():
-        raise InputError(
-            f"verification set {name}: the model's embedding of image {np.argmin(finite)} is not finite "
-            f"({np.sum(~finite)} of {len(images)} are not); use a checkpoint from before training diverged"
-        )
-    # In float64: the squares of a diverged network's embeddings overflow.
-    norms = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
-    return (embeddings / np.where(norms > 0, norms, 1)).astype(np.float32)
+    check_finite(views, f"verification set {name}")
+    return add_views(views)

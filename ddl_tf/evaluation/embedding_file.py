@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.embed import UndecodableError, predict_embeddings
+from ddl_tf.evaluation.embed import UndecodableError, check_finite, predict_embeddings
 from ddl_tf.files import lock_folder, write_aside
 from ddl_tf.progress import Progress
 
@@ -69,19 +68,6 @@ class Embeddings:
         """
         for start in range(0, self.shape[0], size):
             yield start, self._run(start, min(size, self.shape[0] - start))
-
-
-def unit(embeddings: np.ndarray) -> np.ndarray:
-    """Scale embeddings to unit norm; an all-zero one stays zero.
-
-    Args:
-        embeddings: `[n, dim]`.
-
-    Returns:
-        `[n, dim]`.
-    """
-    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return embeddings / np.where(norms > 0, norms, 1)
 
 
 def fingerprint(path: Path) -> str:
@@ -158,7 +144,7 @@ def embed_to_file(
             with Progress(name, len(images), done) as progress, file.open("r+b") as out:
                 for start in range(done, len(images), CHUNK):
                     end = min(start + CHUNK, len(images))
-                    rows = _embed_range(model, images, start, end, flip, batch_size, progress)
+                    rows = _embed_range(model, images, start, end, flip, batch_size, name, progress)
                     out.seek(offset + start * shape[1] * shape[2] * 4)
                     out.write(np.ascontiguousarray(rows, "<f4").tobytes())
                     out.flush()
@@ -204,16 +190,12 @@ def _embed_range(
     end: int,
     flip: bool,
     batch_size: int,
+    name: str,
     progress: Progress,
 ) -> np.ndarray:
     try:
         rows = predict_embeddings(model, _Range(images, start, end), flip, batch_size, progress)
     except UndecodableError as error:
         raise UndecodableError(start + error.position, error.size, error.reason) from None
-    finite = np.isfinite(rows).all(axis=(1, 2))
-    if not finite.all():
-        raise InputError(
-            f"the model's embedding of image {start + int(np.argmin(finite))} is not finite ({np.sum(~finite)} of "
-            f"{len(finite)} are not); use a checkpoint from before training diverged"
-        )
+    check_finite(rows, name, start)
     return rows

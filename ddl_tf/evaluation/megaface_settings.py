@@ -19,7 +19,7 @@ from ddl_tf.protocols.feature_files import (
     pack_features,
 )
 from ddl_tf.protocols.megaface import MISSING, FaceImages, MegaFace, feature_files, megaface_images, read_megaface
-from ddl_tf.settings import setting
+from ddl_tf.settings import required, setting
 
 # Images -> blocks of their embeddings `[n, dim]` of unit norm, in order.
 Embed = Callable[[FaceImages], Iterable[np.ndarray]]
@@ -69,9 +69,7 @@ def read_lists(settings: MegaFaceSettings) -> MegaFace:
     Raises:
         InputError: as `read_megaface`, or if a list is missing.
     """
-    for name in ("facescrub_list", "megaface_list"):
-        if not getattr(settings, name):
-            raise InputError(f"--{name} is missing; see --help")
+    required(settings, "facescrub_list", "megaface_list")
     return read_megaface(
         settings.facescrub_list,
         settings.megaface_list,

@@ -20,8 +20,8 @@ from ddl_tf.data.image_files import fingerprint_images
 from ddl_tf.data.problem_list import ProblemsError
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.bootstrap import check_replicates
-from ddl_tf.evaluation.embed import UndecodableError, predict_embeddings
-from ddl_tf.evaluation.embedding_file import EMBEDDINGS, embed_to_file, fingerprint, stored_views, unit
+from ddl_tf.evaluation.embed import UndecodableError, add_views, check_finite, predict_embeddings
+from ddl_tf.evaluation.embedding_file import EMBEDDINGS, embed_to_file, fingerprint, stored_views
 from ddl_tf.evaluation.external import INPUT_MEAN, INPUT_SCALE
 from ddl_tf.evaluation.model import load_embedding_model, model_file
 from ddl_tf.evaluation.outcome import Outcome
@@ -194,8 +194,7 @@ class Session:
         """
         views = self.views(name, images, **described)
         for start in range(0, max(len(views), 1), _BLOCK):
-            # In float64: the squares of large embeddings overflow.
-            yield unit(views[start : start + _BLOCK].sum(axis=1, dtype=np.float64)).astype(np.float32)
+            yield add_views(views[start : start + _BLOCK])
 
     def _given_views(self, name: str, count: int) -> np.ndarray:
         path = self._given.pop(0) if self._given else None
@@ -205,9 +204,7 @@ class Session:
         if len(views) != count:
             raise InputError(f"{path}: {len(views):,} embeddings, but {name} has {count:,} images; see --list_images")
         for start in range(0, count, _BLOCK):
-            finite = np.isfinite(views[start : start + _BLOCK]).all(axis=(1, 2))
-            if not finite.all():
-                raise InputError(f"{path}: the embedding of image {start + int(np.argmin(finite))} is not finite")
+            check_finite(views[start : start + _BLOCK], path, start)
         self._sources[name] = {"embeddings": str(Path(path).resolve()), "sha256": fingerprint(Path(path))}
         return views
 
@@ -219,12 +216,7 @@ class Session:
         if not self._settings.store:
             with Progress(name, len(images)) as progress:
                 views = predict_embeddings(model, images, flip, self._settings.batch_size, progress)
-            finite = np.isfinite(views).all(axis=(1, 2))
-            if not finite.all():
-                raise InputError(
-                    f"{name}: the model's embedding of image {np.argmin(finite)} is not finite "
-                    f"({np.sum(~finite)} of {len(images)} are not); use a checkpoint from before training diverged"
-                )
+            check_finite(views, name)
             return views
         folder = Path(self._settings.store) / name
         preprocessing = [self._settings.backbone, self._settings.input_mean, self._settings.input_scale]

@@ -12,7 +12,7 @@ from ddl_tf.data.layout import read_table
 from ddl_tf.data.pools import Members, StoredPairs
 from ddl_tf.data.store import Faces
 from ddl_tf.errors import InputError
-from ddl_tf.evaluation.embedding_file import unit
+from ddl_tf.evaluation.embed import unit
 from ddl_tf.files import write_aside
 from ddl_tf.progress import Progress
 

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from ddl_tf.data.store import Faces
 from ddl_tf.errors import InputError
-from ddl_tf.evaluation.embedding_file import Embeddings, fingerprint, unit
+from ddl_tf.evaluation.embed import unit
+from ddl_tf.evaluation.embedding_file import Embeddings, fingerprint
 from ddl_tf.evaluation.model import find_checkpoint, is_exported, load_embedding_model
 from ddl_tf.layers import MarginHead
 from ddl_tf.mining.embeddings import embed_faces, sets_record

@@ -71,6 +71,28 @@ def train(settings: TrainSettings, strategy: Optional[tf.distribute.Strategy] = 
         return _train(folder, settings, faces, sampler, sets, plan, strategy)
 
 
+def recognizer_of(settings: TrainSettings, num_identities: int) -> tf.keras.Model:
+    """Build the recognizer of a run, with new weights.
+
+    Args:
+        settings: of the run.
+        num_identities: of its training set.
+
+    Returns:
+        As `build_recognizer`.
+    """
+    return build_recognizer(
+        settings.backbone,
+        num_identities,
+        head=settings.head,
+        embedding_size=settings.embedding_size,
+        input_shape=(settings.image_size, settings.image_size, 3),
+        dropout=settings.dropout,
+        margin=settings.margin,
+        scale=settings.scale,
+    )
+
+
 def _build_sampler(settings: TrainSettings, faces: Faces, plan: MiningPlan) -> StreamSampler:
     pairs = read_pairs(faces) if settings.mined_pairs else None
     mined = plan.mined if settings.remine_every else None
@@ -106,16 +128,7 @@ def _train(
         )
     image_size = (settings.image_size, settings.image_size)
     with strategy.scope():
-        model = build_recognizer(
-            settings.backbone,
-            faces.num_identities,
-            head=settings.head,
-            embedding_size=settings.embedding_size,
-            input_shape=(*image_size, 3),
-            dropout=settings.dropout,
-            margin=settings.margin,
-            scale=settings.scale,
-        )
+        model = recognizer_of(settings, faces.num_identities)
         try:
             compile_recognizer(model, settings, steps_per_epoch, num_students)
         except ValueError as error:

@@ -5,6 +5,7 @@ import pytest
 from tiny_sets import list_source, picture, samples
 
 from ddl_tf.data.layout import PAIRS
+from ddl_tf.data.problem_list import ProblemsError
 from ddl_tf.data.verification import pair_source, pairs_table, read_bin, read_lfw, read_stored
 from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.errors import InputError
@@ -163,3 +164,20 @@ def test_unusable_stored_set(tmp_path):
     table.drop(columns="fold").to_parquet(tmp_path / "faces/pairs.parquet")
     with pytest.raises(InputError, match="the column 'fold' is missing"):
         read_stored(str(tmp_path / "faces"))
+
+
+def test_everything_that_is_wrong_is_listed(tmp_path, lfw):
+    with pytest.raises(ProblemsError) as error:
+        read_bin(write_bin(tmp_path / "a.bin", [picture(0), b"GIF89a", b"", picture(1)], [True, 7]))
+    assert [(one.kind, one.reason.split(",")[0]) for one in error.value.problems] == [
+        ("wrong mark", "pair 1 is marked 7"),
+        ("wrong image", "image 1 is no JPEG or PNG"),
+        ("wrong image", "image 2 is no JPEG or PNG"),
+    ]
+    with pytest.raises(ProblemsError) as error:
+        read_list(lfw, "2", "Ann_A 1 9", "Ann_A x 2", "Dee 1 Ann_A 9", "Dee 1 Bob 1")
+    assert [(one.kind, one.source.rsplit(" ", 1)[1]) for one in error.value.problems] == [
+        ("missing image", "2"),
+        ("malformed line", "3"),
+        ("missing image", "4"),
+    ]

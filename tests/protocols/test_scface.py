@@ -9,8 +9,9 @@ from ddl_tf.data.problem_list import ProblemsError
 from ddl_tf.data.scface import read_subjects
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.bootstrap import bootstrap_rates
+from ddl_tf.evaluation.scface import evaluate_scface
 from ddl_tf.protocols.miniature_scface import write_scface
-from ddl_tf.protocols.scface import evaluate_scface, read_scface
+from ddl_tf.protocols.scface import read_scface
 
 
 @pytest.fixture(scope="module")

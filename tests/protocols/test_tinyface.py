@@ -11,8 +11,9 @@ from ddl_tf.data.images import decode_image
 from ddl_tf.data.problem_list import ProblemsError
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.bootstrap import bootstrap_rates
+from ddl_tf.evaluation.tinyface import evaluate_tinyface
 from ddl_tf.protocols.miniature_tinyface import write_tinyface
-from ddl_tf.protocols.tinyface import evaluate_tinyface, read_tinyface
+from ddl_tf.protocols.tinyface import read_tinyface
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 EMBEDDING = runpy.run_path(str(GOLDEN / "make_identification_golden.py"))["embedding"]

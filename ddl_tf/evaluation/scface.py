@@ -1,0 +1,63 @@
+"""SCface: rank-1 by the distance of the camera."""
+
+from typing import Any
+
+import numpy as np
+
+from ddl_tf.data.scface import DISTANCES
+from ddl_tf.evaluation.bootstrap import bootstrap_rates
+from ddl_tf.evaluation.gallery_search import count_missing, find_mates
+from ddl_tf.evaluation.identification import rank_rates
+from ddl_tf.evaluation.outcome import Outcome
+from ddl_tf.protocols.gallery_set import GallerySet
+
+RANKS = (1, 5, 10)
+
+
+def evaluate_scface(scface: GallerySet, embeddings: np.ndarray, replicates: int = 1000, seed: int = 0) -> Outcome:
+    """Identify the faces of surveillance cameras among mugshots.
+
+    Args:
+        scface: the set, of `read_scface`.
+        embeddings: `[images, dim]` of unit norm, in the order of the set's images.
+        replicates: of the bootstrap over subjects that gives the intervals; 0 gives none.
+        seed: of the bootstrap.
+
+    Returns:
+        The result: `subjects`, `gallery`, `probes` (of each distance), `missing_probes`, `missing_gallery`; `rank1`,
+        `rank5` and `rank10`, each with `d1`, `d2`, `d3` and `average`, the mean of the three as in the papers;
+        `intervals` of these, such as `rank1@d1`. A tie counts against the probe. The scores: `rank`, `condition`, and
+        `person` `[probes]`.
+
+    Raises:
+        InputError: if there is not one embedding for each image, one is not finite, or there are between 1 and 39
+            replicates.
+    """
+    rank = find_mates(scface, embeddings).rank
+    names = [f"d{distance}" for distance in DISTANCES]
+    result: dict[str, Any] = {
+        "set": scface.name,
+        "protocol": "identification",
+        "subjects": len(np.unique(scface.probe_people)),
+        "gallery": len(scface.gallery),
+        "probes": int(np.sum(scface.condition == names[0])),
+        **count_missing(scface),
+    }
+    for k in RANKS:
+        rates = {name: float(rank_rates(rank[scface.condition == name], [k])[0]) for name in names}
+        result[f"rank{k}"] = {**rates, "average": float(np.mean(list(rates.values())))}
+    if replicates:
+        result["intervals"] = _intervals(scface, rank, replicates, seed)
+    scores = {"rank": rank, "condition": scface.condition, "person": scface.probe_people}
+    return Outcome(result, scores)
+
+
+def _intervals(scface: GallerySet, rank: np.ndarray, replicates: int, seed: int) -> dict[str, list[float]]:
+    # Every distance has as many probes as another, so that the mean of all probes is that of the three means.
+    chosen = {f"d{distance}": scface.condition == f"d{distance}" for distance in DISTANCES}
+    chosen["average"] = np.ones(len(rank), bool)
+    return {
+        f"rank{k}@{name}": bootstrap_rates(((rank > 0) & (rank <= k))[own], replicates, seed, scface.probe_people[own])
+        for k in RANKS
+        for name, own in chosen.items()
+    }

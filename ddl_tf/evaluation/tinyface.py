@@ -1,0 +1,72 @@
+"""TinyFace: rank-k and mean average precision among distractors."""
+
+from typing import Any
+
+import numpy as np
+
+from ddl_tf.evaluation.bootstrap import bootstrap_rates
+from ddl_tf.evaluation.gallery_search import count_missing, find_mates
+from ddl_tf.evaluation.identification import average_precisions, rank_rates
+from ddl_tf.evaluation.outcome import Outcome
+from ddl_tf.protocols.gallery_set import NO_IMAGE, GallerySet
+from ddl_tf.protocols.tinyface import DISTRACTOR
+
+# AdaFace and later papers quote 1, 5 and 20; the official script prints 1, 5, 10, 20 and 50, and the mAP.
+RANKS = (1, 5, 10, 20, 50)
+OFFICIAL_COUNTS = {"gallery": 4443, "distractors": 153428, "probes": 3728}
+
+
+def evaluate_tinyface(tinyface: GallerySet, embeddings: np.ndarray, replicates: int = 1000, seed: int = 0) -> Outcome:
+    """Identify tiny faces.
+
+    Args:
+        tinyface: the set, of `read_tinyface`.
+        embeddings: `[images, dim]` of unit norm, in the order of the set's images.
+        replicates: of the bootstrap over people that gives the intervals; 0 gives none.
+        seed: of the bootstrap.
+
+    Returns:
+        The result: `people`, `gallery` (without distractors), `distractors`, `probes`, whether these are
+        `official_counts`; `missing_probes`, `missing_gallery` (with mates), `missing_distractors`; `rank1`, `rank5`,
+        `rank10`, `rank20`, `rank50`, `map`; and `intervals` of these. A tie counts against the probe; `map` is the mean
+        of `average_precisions`. The scores: `rank`, `condition`, `average_precision`, and `person` `[probes]`.
+
+    Raises:
+        InputError: if there is not one embedding for each image, one is not finite, or there are between 1 and 39
+            replicates.
+    """
+    found = find_mates(tinyface, embeddings)
+    precision = average_precisions(found.mate_ranks, found.num_mates)
+    is_distractor = tinyface.gallery_people == DISTRACTOR
+    counts = {
+        "gallery": int(np.sum(~is_distractor)),
+        "distractors": int(np.sum(is_distractor)),
+        "probes": len(tinyface.probes),
+    }
+    missing = count_missing(tinyface)
+    missing["missing_distractors"] = int(np.sum(tinyface.gallery[is_distractor] == NO_IMAGE))
+    missing["missing_gallery"] -= missing["missing_distractors"]
+    people = tinyface.probe_people
+    rates = {f"rank{k}": float(rate) for k, rate in zip(RANKS, rank_rates(found.rank, RANKS))}
+    result: dict[str, Any] = {
+        "set": tinyface.name,
+        "protocol": "identification",
+        "people": len(np.unique(people)),
+        **counts,
+        "official_counts": counts == OFFICIAL_COUNTS,
+        **missing,
+        **rates,
+        "map": float(precision.mean()),
+    }
+    if replicates:
+        values = {f"rank{k}": (found.rank > 0) & (found.rank <= k) for k in RANKS}
+        values["map"] = precision
+        intervals = {name: bootstrap_rates(one, replicates, seed, people) for name, one in values.items()}
+        result["intervals"] = intervals
+    scores = {
+        "rank": found.rank,
+        "condition": tinyface.condition,
+        "average_precision": precision,
+        "person": people,
+    }
+    return Outcome(result, scores)

@@ -31,8 +31,8 @@ class Arm:
 
 ARCFACE = {"head": "arcface", "margin": 0.3}
 COSFACE = {"head": "cosface", "margin": 0.2}
-MARGINS = (0.1, 0.2, 0.3, 0.5)
-WEIGHTS = (1.0, 3.0, 10.0, 30.0)
+MARGINS = (0.1, 0.2, 0.3, 0.5, 0.7)
+WEIGHTS = (1.0, 3.0, 10.0, 30.0, 100.0)
 
 # RKD's own weights are 25 and 50, so that its whole weight is tuned lower.
 ARMS: dict[str, Arm] = {
@@ -40,15 +40,15 @@ ARMS: dict[str, Arm] = {
     "arcface": Arm("ArcFace-FT", {"head": "arcface"}, "margin", MARGINS),
     "cosface": Arm("CosFace-FT", {"head": "cosface"}, "margin", MARGINS),
     "triplet": Arm("triplet", {**ARCFACE, "embedding_loss": "triplet"}, "embedding_weight", WEIGHTS),
-    "ohem": Arm("OHEM", {**ARCFACE, "logits_loss": "ohem"}, "ohem_keep", (0.25, 0.5, 0.7, 0.9)),
-    "focal": Arm("focal", {**ARCFACE, "logits_loss": "focal"}, "focal_gamma", (0.5, 1.0, 2.0, 4.0)),
+    "ohem": Arm("OHEM", {**ARCFACE, "logits_loss": "ohem"}, "ohem_keep", (0.25, 0.5, 0.7, 0.9, 0.95)),
+    "focal": Arm("focal", {**ARCFACE, "logits_loss": "focal"}, "focal_gamma", (0.5, 1.0, 2.0, 4.0, 8.0)),
     "histogram": Arm("histogram", {**ARCFACE, "embedding_loss": "histogram"}, "embedding_weight", WEIGHTS),
     # It compares identities, so that the pairs of both groups are of the same ones: as many rows, of fewer people.
     "rkd": Arm(
         "RKD",
         {**ARCFACE, "embedding_loss": "rkd", "shared_identities": True},
         "embedding_weight",
-        (0.03, 0.1, 0.3, 1.0),
+        (0.01, 0.03, 0.1, 0.3, 1.0),
     ),
     "arcface_ddl": Arm("ArcFace+DDL", {**ARCFACE, "embedding_loss": "ddl"}, "embedding_weight", WEIGHTS),
     "cosface_ddl": Arm("CosFace+DDL", {**COSFACE, "embedding_loss": "ddl"}, "embedding_weight", WEIGHTS),

@@ -35,7 +35,7 @@ def test_flags_are_fields(name):
     arm, fields = ALL[name], {field.name for field in dataclasses.fields(TrainSettings)}
     assert set(arm.flags) <= fields
     assert arm.tuned is None or arm.tuned in fields
-    assert arm.trained == (len(arm.values) == 4) == (name != "none")
+    assert arm.trained == (len(arm.values) == 5) == (name != "none")
     assert len(set(arm.values)) == len(arm.values)
 
 

@@ -93,6 +93,9 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
     polynomial_power: float = setting(2.0, "Power of the polynomial schedule.")
     label_smoothing: float = setting(0.0, "Label smoothing of the margin softmax.")
     clip_norm: Optional[float] = setting(None, "Largest norm of the gradient of all weights; not clipped if not given.")
+    cpu_replicas: Optional[int] = setting(
+        None, "Logical devices of the CPU to train on, to try replicas without GPUs; by default all GPUs, or the CPU."
+    )
     precision: str = setting("float32", "Precision policy.", choices=PRECISIONS)
 
     evaluate_every: int = setting(1, "Epochs between evaluations on the verification sets.")
@@ -122,7 +125,7 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
                 raise InputError(f"--{name} must be a finite number, got {value}")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed must be from 0 to {2**32 - 1}, got {self.seed}")
-        for name in ("steps_per_epoch", "learning_rate", "clip_norm", "scale", "decay_factor"):
+        for name in ("steps_per_epoch", "learning_rate", "clip_norm", "scale", "decay_factor", "cpu_replicas"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise InputError(f"--{name} must be above 0, got {value}")

@@ -57,6 +57,8 @@ class LaunchSettings:
             raise InputError(
                 f"--index={self.index}: give the position of this machine in the {len(self.hosts)} --hosts"
             )
+        if self.index is not None and not self.hosts:
+            raise InputError(f"--index={self.index} goes with --hosts, not with --workers")
         if self.max_restarts < 0:
             raise InputError(f"--max_restarts must not be negative, got {self.max_restarts}")
         if os.environ.get("TF_CONFIG"):

@@ -34,6 +34,8 @@ from ddl_tf.training.settings import TrainSettings
 from ddl_tf.training.strategy import build_strategy
 from ddl_tf.training.workers import Workers
 
+# Exit code of a worker that cannot go on alone: "try again" in sysexits.h.
+WORKER_LOST = 75
 # Pairs of each group that the similarity monitor follows, and batches that they come in.
 PROBE_PAIRS, PROBE_BATCHES = 32, 8
 
@@ -64,12 +66,25 @@ def train(settings: TrainSettings, strategy: Optional[tf.distribute.Strategy] = 
     Raises:
         InputError: for settings or data that cannot be used.
         NotFiniteError: if a loss or weight is not finite.
-        SystemExit: if a signal stopped the run before its end.
+        SystemExit: if a signal stopped the run before its end, or another worker is gone.
     """
     folder = RunFolder(Path(settings.run_dir or ""))
     # Several workers meet here, before there is any tensor.
     strategy = strategy or build_strategy(settings.cpu_replicas)
     workers = Workers(strategy)
+    try:
+        return _train_with(folder, settings, strategy, workers)
+    except tf.errors.UnavailableError as error:
+        if workers.count == 1:
+            raise
+        reason = next((line for line in error.message.splitlines() if "aborted" in line), error.message)
+        print(f"worker {workers.index}: another is gone ({reason}); start all again to go on", file=sys.stderr)
+        raise SystemExit(WORKER_LOST) from None
+
+
+def _train_with(
+    folder: RunFolder, settings: TrainSettings, strategy: tf.distribute.Strategy, workers: Workers
+) -> list[dict[str, Any]]:
     with contextlib.ExitStack() as opened:
         throw_away = None if workers.is_chief else Path(opened.enter_context(tempfile.TemporaryDirectory()))
         with workers.together():

@@ -135,7 +135,7 @@ class Workers:
 
 
 class ChiefEmbedder:
-    """The embedding part of a recognizer, for what the chief measures between the steps of all.
+    """The embedding part of a recognizer as checkpoints have it, for what the chief measures between steps.
 
     With several workers this is a copy outside of their strategy, in which every step would need them all.
 
@@ -158,9 +158,13 @@ class ChiefEmbedder:
         Returns:
             What it returns; None on others than the chief, where it is not called.
         """
+        # Of batch normalisation each replica has statistics of its own, which are averaged when they are read from
+        # outside; within a replica its own would be used. For training they do not matter.
         if self._workers.count == 1:
+            for variable in self._model.non_trainable_variables:
+                if variable.synchronization == tf.VariableSynchronization.ON_READ:
+                    variable.assign(variable.read_value())
             return work(self._model)
-        # The statistics of batch normalisation are averaged over all workers when they are read.
         weights = self._model.get_weights()
         if not self._workers.is_chief:
             return None

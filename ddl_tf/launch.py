@@ -170,7 +170,7 @@ class Group:
 def launch(settings: LaunchSettings, program: Sequence[str]) -> int:
     """Start the workers of this machine, start them again when one dies, and pass signals on to them.
 
-    It must run in the main thread, since it listens for SIGINT and SIGTERM.
+    It must run in the main thread, since it listens for SIGINT and SIGTERM; the second one kills the workers.
 
     Args:
         settings: which workers.
@@ -191,7 +191,7 @@ def launch(settings: LaunchSettings, program: Sequence[str]) -> int:
         stopped_by.append(number)
         stop.set()
         for group in running:
-            group.send(number)
+            group.send(number if len(stopped_by) == 1 else signal.SIGKILL)
 
     stopped_by: list[int] = []
     handlers = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -207,6 +207,8 @@ def launch(settings: LaunchSettings, program: Sequence[str]) -> int:
             if not failed:
                 return 0
             final = [code for code in failed.values() if code == command.BAD_INPUT or code in STOPS]
+            if len(stopped_by) > 1:
+                return 128 + stopped_by[-1]
             if final or stopped_by or attempt == settings.max_restarts:
                 return (final or list(failed.values()))[0]
             index, code = next(iter(failed.items()))

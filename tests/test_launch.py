@@ -113,6 +113,17 @@ def test_a_signal_is_passed_on(start, tmp_path, number):
     assert starts(tmp_path, 0) == 1
 
 
+def test_the_second_signal_kills(start, tmp_path):
+    deaf = "signal.signal(signal.SIGTERM, lambda *_: print('deaf', flush=True)); print('ready', flush=True)\n"
+    deaf += "while True: time.sleep(600)"
+    process = start({(0, 0): deaf}, workers=1)
+    assert [process.stdout.readline() for _ in range(2)] == ["hello\n", "ready\n"]
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == "deaf\n"
+    process.send_signal(signal.SIGTERM)
+    assert result(process)[0] == 143
+
+
 def test_a_signal_to_one_worker_is_no_crash(start, tmp_path):
     code, _, _ = result(start({(0, 0): "sys.exit(143)", (1, 0): "sys.exit(143)"}, workers=2))
     assert code == 143

@@ -40,7 +40,8 @@ class ResumePoint:
     @property
     def latest(self) -> Optional[str]:
         """The path of the newest checkpoint; None if there is none."""
-        return self._manager.latest_checkpoint
+        latest = self._manager.latest_checkpoint
+        return latest and str(self._directory / Path(latest).name)
 
     def restore(self) -> int:
         """Load the newest checkpoint that can be read; a damaged one is told of on stderr.

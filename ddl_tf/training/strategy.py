@@ -1,13 +1,18 @@
 """On which devices a run trains: the GPUs of this machine, those of several machines, or logical CPU devices."""
 
+import contextlib
 import dataclasses
 import json
 import os
+import signal
+import threading
+from collections.abc import Iterator
 from typing import Any, Optional
 
 import tensorflow as tf
 
 from ddl_tf.errors import InputError
+from ddl_tf.training.workers import Workers
 
 # A collective waits in a thread for those of the other replicas: with too few threads all wait for ever. What is more
 # than the replicas is for the exchange between machines.
@@ -109,7 +114,10 @@ def build_strategy(cpu_replicas: Optional[int] = None) -> tf.distribute.Strategy
         if cpu_replicas:
             raise InputError(f"--cpu_replicas={cpu_replicas} is for one process, but TF_CONFIG names several workers")
         _spare_threads(1 + len(tf.config.list_physical_devices("GPU")))
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        with _signals_end_the_process():
+            strategy = tf.distribute.MultiWorkerMirroredStrategy()
+            Workers(strategy).exchange(0)
+        return strategy
     if cpu_replicas:
         _spare_threads(cpu_replicas)
         tf.config.set_logical_device_configuration(
@@ -122,3 +130,21 @@ def build_strategy(cpu_replicas: Optional[int] = None) -> tf.distribute.Strategy
 def _spare_threads(replicas: int) -> None:
     if not tf.config.threading.get_inter_op_parallelism_threads():
         tf.config.threading.set_inter_op_parallelism_threads(max(os.cpu_count() or 1, replicas + SPARE_THREADS))
+
+
+@contextlib.contextmanager
+def _signals_end_the_process() -> Iterator[None]:
+    """For the wait for the other workers, which is outside of Python: its handlers are not called there.
+
+    There is nothing to lose yet. TensorFlow puts a handler of its own in the place of that of SIGTERM, which does
+    nothing; only afterwards ours is back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -17,7 +17,9 @@ import pytest
 import tensorflow as tf
 
 from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
-from ddl_tf.models import load_checkpoint
+from ddl_tf.data.verification import read_stored
+from ddl_tf.evaluation import evaluate_pairs
+from ddl_tf.models import embedding_model, load_checkpoint
 from ddl_tf.training import TrainSettings, train
 
 EPOCHS, STEPS, SECONDS = 2, 3, 400
@@ -140,9 +142,19 @@ def test_two_workers_train_as_one_process_with_two_replicas(clusters, one_proces
     np.testing.assert_allclose(log[losses], expected_log[losses], rtol=1e-4)
     (result,) = map(json.loads, out.splitlines())
     assert result == json.loads((run_dir / "results.json").read_text())[0]
-    # Both evaluate with statistics that are averaged over the replicas.
     assert result["mean_same"] == pytest.approx(wanted[0]["mean_same"], rel=1e-3)
     assert result["expectation_margin"] == pytest.approx(wanted[0]["expectation_margin"], rel=1e-2)
+
+
+@pytest.mark.parametrize("which", ["undisturbed", "one_process"])
+def test_the_results_are_those_of_the_checkpoint(clusters, one_process, settings, which):
+    """Whose statistics of batch normalisation are averaged over the replicas, each of which has its own."""
+    folder = one_process[1] if which == "one_process" else clusters[which][3]
+    (told,) = json.loads((folder / "results.json").read_text())
+    model = embedding_model(load_checkpoint(folder / "checkpoints/last.keras"))
+    result = evaluate_pairs(model, read_stored(settings.pairs[0]))
+    for measure in ("mean_same", "mean_different", "expectation_margin"):
+        assert told[measure] == pytest.approx(result[measure], rel=1e-4)
 
 
 def test_only_the_chief_writes(clusters, one_process):

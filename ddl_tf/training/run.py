@@ -24,6 +24,7 @@ from ddl_tf.files import write_aside
 from ddl_tf.mining.pairs import read_pairs
 from ddl_tf.models import build_recognizer, initialise_from
 from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, StoppedBySignal
+from ddl_tf.training.class_means import start_at_class_means
 from ddl_tf.training.mining_plan import MiningPlan
 from ddl_tf.training.monitoring import RunLog, SimilarityMonitor, Verification
 from ddl_tf.training.objective import DISTILLATIONS, compile_recognizer
@@ -111,12 +112,16 @@ def _train_with(
 def _check_several(settings: TrainSettings, workers: Workers) -> None:
     if workers.count == 1:
         return
-    for flag, mines in (("confusable", settings.confusable > 1), ("remine_every", settings.remine_every > 0)):
-        if mines:
-            raise InputError(
-                f"--{flag}={getattr(settings, flag)} mines while training, which {workers.count} workers cannot do: "
-                "leave it out, or train in one process"
-            )
+    alone = {
+        "confusable": settings.confusable > 1,
+        "remine_every": settings.remine_every > 0,
+        "head_start": settings.head_start == "class_means",
+    }
+    for flag in (flag for flag, asked in alone.items() if asked):
+        raise InputError(
+            f"--{flag}={getattr(settings, flag)} embeds or compares what one process must know, but there are "
+            f"{workers.count} workers: leave it out, or train in one process"
+        )
 
 
 def recognizer_of(settings: TrainSettings, num_identities: int) -> tf.keras.Model:
@@ -187,7 +192,10 @@ def _train(
         first_step = point.restore()
         if not first_step and settings.init_checkpoint:
             checkpoint = find_checkpoint(settings.init_checkpoint)
-            _say(workers, f"from {checkpoint}: {', '.join(initialise_from(model, checkpoint))}")
+            parts = initialise_from(model, checkpoint)
+            _say(workers, f"from {checkpoint}: {', '.join(parts)}")
+            if settings.head_start == "class_means" and "head" not in parts:
+                start_at_class_means(model, faces, settings.seed)
     workers.check_alike("the checkpoint that they found: --run_dir must be one folder that all share", str(first_step))
     _say(
         workers,

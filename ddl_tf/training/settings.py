@@ -39,6 +39,11 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
     scale: float = setting(64.0, "Scale of the head's logits.")
     dropout: float = setting(0.0, "Dropout before the embedding.")
     init_checkpoint: Optional[str] = setting(None, "Checkpoint (.keras) or run folder to start from.")
+    head_start: str = setting(
+        "random",
+        "Where class centers start that the checkpoint does not have; class_means: each at its identity's mean embedding.",
+        choices=("random", "class_means"),
+    )
 
     confusable: int = setting(
         1, "Identities of each group come in clusters of this many with near class centers; 1 draws them independently."
@@ -137,6 +142,8 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
         if self.schedule == "step" and not self.decay_epochs:
             raise InputError("--schedule=step needs --decay_epochs, the epochs after which the rate falls")
         self._check_mining()
+        if self.head_start == "class_means" and not self.init_checkpoint:
+            raise InputError("--head_start=class_means needs --init_checkpoint, the network that embeds the images")
         if self.embedding_loss != "none" and not (self.pairs_per_group or self.rows_per_group):
             raise InputError(
                 f"--embedding_loss={self.embedding_loss} needs rows with groups: set --pairs_per_group (and "

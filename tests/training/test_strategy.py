@@ -5,6 +5,8 @@ import tensorflow as tf
 
 from ddl_tf.errors import InputError
 from ddl_tf.launch import tf_config
+from ddl_tf.training import TrainSettings
+from ddl_tf.training.run import _check_several as check_several
 from ddl_tf.training.strategy import Cluster, build_strategy, cluster_of
 from ddl_tf.training.workers import Workers
 
@@ -75,3 +77,14 @@ def test_one_process_agrees_with_itself(two_replicas):
         workers.check_alike("nothing", "text")
         with workers.together():
             pass
+
+
+@pytest.mark.parametrize("change", [{"confusable": 2}, {"head_start": "class_means", "init_checkpoint": "runs/margin"}])
+def test_what_needs_one_process_is_refused_to_several(change):
+    settings = TrainSettings(run_dir="runs/x", train_data=["faces"], shuffled_rows=8, **change)
+    flag, value = next(iter(change.items()))
+    workers = Workers(tf.distribute.get_strategy())
+    check_several(settings, workers)
+    workers.count = 2
+    with pytest.raises(InputError, match=f"--{flag}={value} .* but there are 2 workers: leave it out"):
+        check_several(settings, workers)

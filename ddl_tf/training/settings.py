@@ -14,6 +14,7 @@ from ddl_tf.settings import setting
 
 SCHEDULES = ("constant", "cosine", "step", "polynomial")
 OPTIMIZERS = ("sgd", "adamw")
+HEAD_STARTS = ("random", "class_means")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
@@ -41,8 +42,8 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
     init_checkpoint: Optional[str] = setting(None, "Checkpoint (.keras) or run folder to start from.")
     head_start: str = setting(
         "random",
-        "Where class centers start that the checkpoint does not have; class_means: each at its identity's mean embedding.",
-        choices=("random", "class_means"),
+        "Where class centers start that no checkpoint has; class_means: each at its identity's mean embedding.",
+        choices=HEAD_STARTS,
     )
 
     confusable: int = setting(

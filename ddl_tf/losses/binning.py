@@ -7,14 +7,25 @@ interpolation's: the kernel's fourth derivative times the fourth power of the gr
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 # Cells of the grid in one bandwidth.
 RESOLUTION = 32
-# Beyond so many bandwidths from the nearest node the largest exponent is taken out, before it can underflow.
-REACH = 8.0
+# The exponent of a similarity's largest kernel, less its excess, nears this and so never underflows.
+LARGEST_EXPONENT = 12.5
+
+
+def _excess(distance: Any, root: Callable[[Any], Any]) -> Any:
+    """The part of a kernel's exponent at some bandwidths from the nearest node that is taken out of it.
+
+    Next to nothing within 3 bandwidths, all but `LARGEST_EXPONENT` far away, and smooth, as the interpolation needs it.
+    """
+    exponent = 0.5 * distance**2
+    return exponent - exponent / root(root(1.0 + (exponent / LARGEST_EXPONENT) ** 4))
 
 
 @functools.lru_cache(maxsize=8)
@@ -22,8 +33,8 @@ def _smoothing(num_cells: int, num_nodes: int, low: float, high: float, bandwidt
     """`[num_cells + 3, num_nodes]` float32: what a bin adds to each node, its excess (see below) taken out."""
     bins = (-1.0 + np.arange(-1, num_cells + 2) * (2.0 / num_cells))[:, np.newaxis]
     distance = np.abs(bins - (low + np.arange(num_nodes) * ((high - low) / num_nodes))) / bandwidth
-    excess = np.minimum(0.5 * (REACH**2 - distance.min(axis=1, keepdims=True) ** 2), 0.0)
-    return np.exp(-0.5 * distance**2 - excess).astype(np.float32)
+    excess = _excess(distance.min(axis=1, keepdims=True), np.sqrt)
+    return np.exp(excess - 0.5 * distance**2).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +62,7 @@ class Binning:
         return self.num_cells + 3
 
     def excess(self, similarities: tf.Tensor) -> tf.Tensor:
-        """The exponent that is taken out of a similarity's kernel; 0 within `REACH` of a node.
+        """What is taken out of the exponents of a similarity's kernel, so that far from all nodes it does not vanish.
 
         Args:
             similarities: `[count]`.
@@ -62,8 +73,7 @@ class Binning:
         low, high = self.similarity_range
         step = (high - low) / self.num_nodes
         nearest = tf.clip_by_value(tf.round((tf.stop_gradient(similarities) - low) / step), 0.0, self.num_nodes - 1.0)
-        distance = (similarities - (low + nearest * step)) / self.bandwidth
-        return tf.minimum(0.5 * (REACH**2 - tf.square(distance)), 0.0)
+        return -_excess((similarities - (low + nearest * step)) / self.bandwidth, tf.sqrt)
 
     def shares(self, similarities: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Share similarities between bins.

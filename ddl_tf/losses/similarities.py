@@ -11,7 +11,7 @@ import tensorflow as tf
 
 # Rows and columns of the tiles of the similarity matrix in which hardest negatives are looked for.
 TILE_ROWS = 256
-TILE_COLUMNS = 2048
+TILE_COLUMNS = 512
 
 Number = Union[int, tf.Tensor]
 
@@ -123,6 +123,8 @@ def hardest_negatives(rows: SortedRows) -> tf.Tensor:
     """
     embeddings = tf.stop_gradient(rows.embeddings)
     num_rows = size_of(embeddings)
+    if isinstance(num_rows, int) and not num_rows:
+        return tf.zeros([0], tf.int32)
     height, width = block_of(num_rows, TILE_ROWS), block_of(num_rows, TILE_COLUMNS)
 
     def search(block: tf.Tensor, so_far: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

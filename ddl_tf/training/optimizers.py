@@ -118,6 +118,8 @@ class L2SGD(tf.keras.optimizers.SGD):
 
     Keras' own `weight_decay` of SGD is decoupled: with momentum 0.9 it decays ten times less at the same number.
     The published weight decays of face recognition (5e-4) mean the one here. Batch norm and biases are spared.
+    Of a weight whose gradient has some rows only (that of a sampled head), these alone move, decay, and change their
+    momentum; Keras would rewrite all of it in every step.
 
     Args:
         learning_rate: a number or a schedule.
@@ -133,13 +135,40 @@ class L2SGD(tf.keras.optimizers.SGD):
         super().__init__(learning_rate=learning_rate, momentum=momentum, **kwargs)
         self.l2 = l2
 
-    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+    def aggregate_gradients(self, grads_and_vars: Any) -> list[tuple[Any, tf.Variable]]:
+        """Sum the gradients of all replicas, and add up the rows that come more than once.
+
+        Args:
+            grads_and_vars: pairs of a gradient and its weight.
+
+        Returns:
+            The same pairs, summed.
+        """
+        gradients, variables = zip(*super().aggregate_gradients(grads_and_vars))
+        # Keras does so too, but after it has clipped, when the norm of a row that comes twice is not that of its sum.
+        return list(zip(self._deduplicate_sparse_grad(gradients), variables))
+
+    def _update_rows(self, gradient: tf.IndexedSlices, variable: tf.Variable) -> None:
+        """Update the rows that the gradient has: the others keep their momentum, and do not decay."""
+        rows, values = gradient.indices, gradient.values
+        if self.l2 and not re.search(NO_DECAY, variable.name):
+            values += tf.cast(self.l2, variable.dtype) * tf.gather(variable, rows)
+        rate, factor = (tf.cast(number, variable.dtype) for number in (self.learning_rate, self.momentum))
+        momentum = self.momentums[self._index_dict[self._var_key(variable)]]
+        moved = factor * tf.gather(momentum, rows) - rate * values
+        momentum.scatter_update(tf.IndexedSlices(moved, rows))
+        variable.scatter_add(tf.IndexedSlices(factor * moved - rate * values if self.nesterov else moved, rows))
+
+    def update_step(self, gradient: Any, variable: tf.Variable) -> None:
         """Update one weight.
 
         Args:
-            gradient: of the weight's shape.
+            gradient: of the weight's shape, or `tf.IndexedSlices` of the rows to update, each of them once.
             variable: the weight.
         """
+        if isinstance(gradient, tf.IndexedSlices):
+            self._update_rows(gradient, variable)
+            return
         if self.l2 and not re.search(NO_DECAY, variable.name):
             gradient = tf.convert_to_tensor(gradient) + tf.cast(self.l2, variable.dtype) * variable
         super().update_step(gradient, variable)

@@ -10,6 +10,7 @@ from ddl_tf.layers.magface import MagFace
 from ddl_tf.layers.margin import MarginHead
 from ddl_tf.layers.neck import BATCH_NORM, DepthwiseNeck, FlattenNeck, PoolNeck
 from ddl_tf.layers.sampled import SampledHead
+from ddl_tf.layers.sharded import ShardedHead
 from ddl_tf.layers.subcenter import SubCenterArcFace
 from ddl_tf.layers.targets import Targets
 
@@ -29,6 +30,7 @@ __all__ = [
     "MarginHead",
     "PoolNeck",
     "SampledHead",
+    "ShardedHead",
     "SubCenterArcFace",
     "Targets",
     "combine_compact",

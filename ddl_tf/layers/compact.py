@@ -44,7 +44,7 @@ def combine_compact(parts: tf.Tensor) -> tf.Tensor:
     Returns:
         `[batch, 3]`.
     """
-    target, others, largest = tf.unstack(parts, axis=2)
+    target, others, largest = tf.unstack(parts, num=3, axis=2)
     columns = (tf.reduce_max(target, 0), tf.reduce_logsumexp(others, 0), tf.reduce_max(largest, 0))
     return tf.stack(columns, axis=1)
 

@@ -11,7 +11,9 @@ from ddl_tf.layers.targets import Targets
 from ddl_tf.replicas import gather_rows
 
 
-def sample_classes(num_classes: int, size: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def sample_classes(
+    num_classes: int, size: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, real: Optional[tf.Tensor] = None
+) -> tf.Tensor:
     """Draw classes without repetition: all positive classes, and random negative ones.
 
     Args:
@@ -19,13 +21,16 @@ def sample_classes(num_classes: int, size: tf.Tensor, labels: tf.Tensor, seed: t
         size: how many to draw, not fewer than there are positive classes.
         labels: int32 `[rows]`, the positive classes, repeated or not; below 0 for none.
         seed: `[2]` int; the same seed draws the same negatives.
+        real: the classes from this one on come last of all, since they only fill a shard up.
 
     Returns:
         int32 `[size]`, ascending.
     """
     # As in InsightFace's PartialFC_V2: the largest of random keys, and no key is as large as that of a positive class.
     keys = tf.random.stateless_uniform([num_classes], seed)
-    positive = tf.where(labels >= 0, 2.0, 0.0)
+    if real is not None:
+        keys = tf.where(tf.range(num_classes) < real, keys, -1.0)
+    positive = tf.where(labels >= 0, 2.0, -1.0)
     keys = tf.tensor_scatter_nd_max(keys, tf.maximum(labels, 0)[:, tf.newaxis], positive)
     return tf.sort(tf.math.top_k(keys, size, sorted=False).indices)
 
@@ -110,21 +115,27 @@ class SampledHead(CompactHead):
         """
         return cosines_to_rows(embeddings, self.class_centers)
 
-    def draw(self, labels: tf.Tensor) -> tf.Tensor:
+    def draw(
+        self, labels: tf.Tensor, num_classes: int, shard: tf.Tensor = 0, real: Optional[tf.Tensor] = None
+    ) -> tf.Tensor:
         """Draw the next sample of classes.
 
         Args:
-            labels: int32 `[batch]`, this replica's; -1 for none.
+            labels: int32 `[rows]`, those of the global batch; -1 for none.
+            num_classes: of how many.
+            shard: which shard of a sharded head it is; each has samples of its own.
+            real: as for `sample_classes`.
 
         Returns:
-            int32 `[sample]`, ascending, the same on all replicas.
+            int32 `[sample]`, ascending; the same on all replicas for the same shard.
         """
-        (labels,) = gather_rows(labels)
         # Never fewer than the batch has rows, each of which may bring a class.
-        size = tf.maximum(max(round(self.sample_rate * self.num_classes), 1), tf.size(labels))
-        seed = tf.stack([tf.constant(self.seed, tf.int64), tf.convert_to_tensor(self.drawn)])
+        size = tf.maximum(max(round(self.sample_rate * num_classes), 1), tf.size(labels))
+        # A seed has two numbers: the shard stands in the upper half of the first.
+        first = tf.cast(shard, tf.int64) * 2**32 + self.seed
+        seed = tf.stack([first, tf.convert_to_tensor(self.drawn)])
         self.drawn.assign_add(1)
-        return sample_classes(self.num_classes, tf.minimum(size, self.num_classes), labels, seed)
+        return sample_classes(num_classes, tf.minimum(size, num_classes), labels, seed, real)
 
     def call(
         self, embeddings: tf.Tensor, labels: Optional[tf.Tensor] = None, training: Optional[bool] = None
@@ -143,7 +154,8 @@ class SampledHead(CompactHead):
             return self.scale * self.cosines(embeddings)
         labels = tf.reshape(tf.cast(labels, tf.int32), [-1])
         if training and self.sample_rate < 1:
-            classes = self.draw(labels)
+            (all_labels,) = gather_rows(labels)
+            classes = self.draw(all_labels, self.num_classes)
             cosines = cosines_to_rows(embeddings, tf.gather(self.class_centers, classes))
             labels = tf.where(labels >= 0, tf.searchsorted(classes, labels), -1)
         else:

@@ -6,6 +6,8 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
+from ddl_tf.training.gradients import RowAndShardGradients
+
 # The second replica's copy of a weight is called "bn/gamma/replica_1:0".
 NO_DECAY = r"/(gamma|beta|bias)(/replica_\d+)?(:0)?$"
 
@@ -113,7 +115,7 @@ def build_schedule(
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
-class L2SGD(tf.keras.optimizers.SGD):
+class L2SGD(RowAndShardGradients, tf.keras.optimizers.SGD):
     """SGD with the weight decay in the gradient, where momentum accumulates it, as PyTorch and MXNet do.
 
     Keras' own `weight_decay` of SGD is decoupled: with momentum 0.9 it decays ten times less at the same number.
@@ -134,19 +136,6 @@ class L2SGD(tf.keras.optimizers.SGD):
     def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.0, l2: float = 0.0, **kwargs: Any) -> None:
         super().__init__(learning_rate=learning_rate, momentum=momentum, **kwargs)
         self.l2 = l2
-
-    def aggregate_gradients(self, grads_and_vars: Any) -> list[tuple[Any, tf.Variable]]:
-        """Sum the gradients of all replicas, and add up the rows that come more than once.
-
-        Args:
-            grads_and_vars: pairs of a gradient and its weight.
-
-        Returns:
-            The same pairs, summed.
-        """
-        gradients, variables = zip(*super().aggregate_gradients(grads_and_vars))
-        # Keras does so too, but after it has clipped, when the norm of a row that comes twice is not that of its sum.
-        return list(zip(self._deduplicate_sparse_grad(gradients), variables))
 
     def _update_rows(self, gradient: tf.IndexedSlices, variable: tf.Variable) -> None:
         """Update the rows that the gradient has: the others keep their momentum, and do not decay."""
@@ -182,6 +171,18 @@ class L2SGD(tf.keras.optimizers.SGD):
         return {**super().get_config(), "l2": self.l2}
 
 
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class AdamW(RowAndShardGradients, tf.keras.optimizers.AdamW):
+    """Keras' AdamW, for the weights of a sharded head too.
+
+    Args:
+        **kwargs: as in `tf.keras.optimizers.AdamW`.
+
+    Example:
+        >>> optimizer = AdamW(0.001, weight_decay=0.05)
+    """
+
+
 def build_optimizer(
     name: str,
     learning_rate: Any,
@@ -207,7 +208,7 @@ def build_optimizer(
     if name == "sgd":
         return L2SGD(learning_rate, momentum=momentum, l2=weight_decay, global_clipnorm=clip_norm)
     if name == "adamw":
-        optimizer = tf.keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, global_clipnorm=clip_norm)
+        optimizer = AdamW(learning_rate, weight_decay=weight_decay, global_clipnorm=clip_norm)
         optimizer.exclude_from_weight_decay(var_names=[NO_DECAY])
         return optimizer
     raise ValueError(f"optimizer must be sgd or adamw, got {name!r}")

@@ -44,10 +44,10 @@ def test_the_seed_says_which():
 def test_there_are_as_many_classes_as_the_batch_may_need(embeddings):
     head = SampledHead(ArcFace(CLASSES), sample_rate=0.01)
     head.build([None, DIM])
-    assert head.draw(tf.constant(LABELS, tf.int32)).shape == 6
+    assert head.draw(tf.constant(LABELS, tf.int32), CLASSES).shape == 6
     few = SampledHead(ArcFace(4), sample_rate=0.5)
     few.build([None, DIM])
-    assert few.draw(tf.constant([0, 1, 2, 3, 3, -1])).numpy().tolist() == [0, 1, 2, 3]
+    assert few.draw(tf.constant([0, 1, 2, 3, 3, -1]), 4).numpy().tolist() == [0, 1, 2, 3]
 
 
 def loss_and_gradients(head, embeddings, labels):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from ddl_tf.layers.sharded import is_shard
@@ -44,9 +45,10 @@ class RowAndShardGradients(tf.keras.optimizers.Optimizer):
         pairs = [pair if is_shard(pair[1]) else next(summed) for pair in pairs]
         shards = [_values(gradient) for gradient, variable in pairs if gradient is not None and is_shard(variable)]
         if shards:
-            # 0, or not a number.
-            broken = global_sum(tf.add_n([0.0 * tf.reduce_sum(values) for values in shards]))
-            pairs = [(_plus(g, broken) if g is not None and is_shard(v) else g, v) for g, v in pairs]
+            # 0, or not a number. (As 0 * the sum, TensorFlow's optimizer of graphs would take it for 0 in any case.)
+            finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(values)) for values in shards])
+            broken = global_sum(tf.where(finite, 0.0, np.nan))
+            pairs = [(_plus(g, tf.cast(broken, g.dtype)) if g is not None and is_shard(v) else g, v) for g, v in pairs]
         # Keras does so too, but after it has clipped, when the norm of a row that comes twice is not that of its sum.
         gradients = self._deduplicate_sparse_grad([gradient for gradient, _ in pairs])
         return [(gradient, variable) for gradient, (_, variable) in zip(gradients, pairs)]

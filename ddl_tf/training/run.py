@@ -21,6 +21,7 @@ from ddl_tf.files import write_aside
 from ddl_tf.mining.pairs import read_pairs
 from ddl_tf.models import build_recognizer, initialise_from
 from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, StoppedBySignal
+from ddl_tf.training.class_means import start_at_class_means
 from ddl_tf.training.mining_plan import MiningPlan
 from ddl_tf.training.monitoring import RunLog, SimilarityMonitor, Verification
 from ddl_tf.training.objective import DISTILLATIONS, compile_recognizer
@@ -139,7 +140,10 @@ def _train(
         first_step = point.restore()
         if not first_step and settings.init_checkpoint:
             checkpoint = find_checkpoint(settings.init_checkpoint)
-            _say(f"from {checkpoint}: {', '.join(initialise_from(model, checkpoint))}")
+            parts = initialise_from(model, checkpoint)
+            _say(f"from {checkpoint}: {', '.join(parts)}")
+            if settings.head_start == "class_means" and "head" not in parts:
+                start_at_class_means(model, faces, settings.seed)
     _say(
         f"{len(faces)} images of {faces.num_identities} identities; batches of {sampler.num_rows} rows on "
         f"{strategy.num_replicas_in_sync} device(s); {settings.epochs} epochs of {steps_per_epoch} steps"

@@ -42,6 +42,11 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
     )
     dropout: float = setting(0.0, "Dropout before the embedding.")
     init_checkpoint: Optional[str] = setting(None, "Checkpoint (.keras) or run folder to start from.")
+    head_start: str = setting(
+        "random",
+        "Where class centers start that the checkpoint does not have; class_means: each at its identity's mean embedding.",
+        choices=("random", "class_means"),
+    )
 
     confusable: int = setting(
         1, "Identities of each group come in clusters of this many with near class centers; 1 draws them independently."
@@ -144,6 +149,8 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
                 f"alone, got --optimizer={self.optimizer}"
             )
         self._check_mining()
+        if self.head_start == "class_means" and not self.init_checkpoint:
+            raise InputError("--head_start=class_means needs --init_checkpoint, the network that embeds the images")
         if self.embedding_loss != "none" and not (self.pairs_per_group or self.rows_per_group):
             raise InputError(
                 f"--embedding_loss={self.embedding_loss} needs rows with groups: set --pairs_per_group (and "

@@ -188,9 +188,8 @@ class MarginHead(Float32Layer):
         Args:
             directions: `[num_classes, dim]`, of unit norm.
         """
-        directions = tf.transpose(tf.cast(directions, tf.float32))
-        length = CENTERS_STDDEV * tf.sqrt(float(self.class_centers.shape[0]))
-        self.class_centers.assign(length * directions)
+        directions = tf.cast(directions, tf.float32)
+        self.assign_centers(CENTERS_STDDEV * tf.sqrt(float(directions.shape[1])) * directions)
 
     def call(
         self, embeddings: tf.Tensor, labels: Optional[tf.Tensor] = None, training: Optional[bool] = None

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from ddl_tf.layers.compact import NO_LOGIT, combine_compact, compact_logits
 from ddl_tf.layers.curricular import CurricularFace
-from ddl_tf.layers.margin import MarginHead, cosines_to_rows
+from ddl_tf.layers.margin import CENTERS_STDDEV, MarginHead, cosines_to_rows
 from ddl_tf.layers.sampled import SampledHead
 from ddl_tf.layers.targets import Targets
 from ddl_tf.replicas import gather_rows, in_several_replicas
@@ -125,8 +125,7 @@ class ShardedHead(SampledHead):
         for k, copy in enumerate(copies_of(self.class_shard)):
             real = int(np.clip(self.num_classes - k * self._shard_rows, 0, self._shard_rows))
             values = np.zeros([self._shard_rows, dim], np.float32)
-            # The deviation of `MarginHead`.
-            values[:real] = 0.01 * random.standard_normal([real, dim], np.float32)
+            values[:real] = CENTERS_STDDEV * random.standard_normal([real, dim], np.float32)
             copy.assign(values)
         tf.keras.layers.Layer.build(self, input_shape)
 

@@ -11,6 +11,7 @@ from sharded_twins import CLASSES, DIM, HEADS, check_twins, make_model, make_row
 from ddl_tf.layers import ArcFace, CosFace, CurricularFace, SampledHead, ShardedHead, SubCenterArcFace
 from ddl_tf.layers.sharded import assembled, copies_of, cut, is_shard
 from ddl_tf.losses import MarginSoftmaxLoss
+from ddl_tf.models import build_recognizer, initialise_from, save_checkpoint
 
 LABELS = np.array([0, 12, -1, 6, 6, 7])
 
@@ -123,6 +124,35 @@ def test_a_file_has_all_centers_for_any_number_of_replicas(replicas, two_replica
     np.testing.assert_array_equal(again.normalized_centers(), head.normalized_centers())
     np.testing.assert_allclose(again(embeddings, LABELS), head(embeddings, LABELS), rtol=1e-5)
     np.testing.assert_allclose(again(embeddings), head(embeddings), rtol=1e-5)
+
+
+def test_a_recognizer_takes_its_head_and_starts_others(two_replicas, tmp_path):
+    arguments = {"embedding_size": DIM, "input_shape": (16, 16, 3)}
+    with two_replicas.scope():
+        model = build_recognizer("plain_small", CLASSES, ShardedHead(ArcFace(CLASSES)), **arguments)
+    head = model.get_layer("head")
+    head.start_at(tf.math.l2_normalize(tf.random.normal([CLASSES, DIM]), axis=1))
+    save_checkpoint(model, tmp_path / "model.keras")
+    full = build_recognizer("plain_small", CLASSES, **arguments)
+    assert initialise_from(full, tmp_path / "model.keras") == ["backbone", "neck", "head"]
+    np.testing.assert_array_equal(full.get_layer("head").centers_by_class(), head.centers_by_class())
+    save_checkpoint(full, tmp_path / "full.keras")
+    before = head.centers_by_class().numpy()
+    head.assign_centers(np.zeros([CLASSES, DIM], np.float32))
+    with two_replicas.scope():
+        assert initialise_from(model, tmp_path / "full.keras") == ["backbone", "neck", "head"]
+    np.testing.assert_array_equal(head.centers_by_class(), before)
+
+
+@pytest.mark.parametrize("wrapper", [SampledHead, ShardedHead])
+def test_centers_start_where_those_of_the_full_head_do(wrapper):
+    directions = np.eye(CLASSES, DIM, dtype=np.float32)
+    heads = [ArcFace(CLASSES), wrapper(ArcFace(CLASSES))]
+    for head in heads:
+        head.build([None, DIM])
+        head.start_at(directions)
+    np.testing.assert_array_equal(heads[1].centers_by_class(), heads[0].centers_by_class())
+    np.testing.assert_allclose(heads[0].class_centers[0, 0], 0.01 * DIM**0.5, rtol=1e-6)
 
 
 def test_shards_are_cut_and_assembled(two_replicas):

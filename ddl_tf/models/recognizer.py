@@ -6,7 +6,16 @@ from typing import Optional, Union
 import tensorflow as tf
 
 from ddl_tf.errors import InputError
-from ddl_tf.layers import AdaFace, ArcFace, CosFace, CurricularFace, MagFace, MarginHead, SubCenterArcFace
+from ddl_tf.layers import (
+    AdaFace,
+    ArcFace,
+    CosFace,
+    CurricularFace,
+    MagFace,
+    MarginHead,
+    SampledHead,
+    SubCenterArcFace,
+)
 from ddl_tf.models.backbones import build_backbone, default_neck
 
 HEADS: dict[str, type[MarginHead]] = {
@@ -103,6 +112,7 @@ def build_recognizer(
     dropout: float = 0.0,
     margin: Optional[float] = None,
     scale: float = 64.0,
+    sample_rate: float = 1.0,
 ) -> tf.keras.Model:
     """Build a recognizer with random weights.
 
@@ -117,12 +127,14 @@ def build_recognizer(
         dropout: share of the features that are dropped while training, for the default neck.
         margin: of the named head; its own default if not given. `magface` has no single one.
         scale: of the named head.
+        sample_rate: below 1 the head becomes a `SampledHead`, with that share of the classes in a training step.
 
     Returns:
         A functional model with inputs `{"image": [batch, height, width, channels], "label": [batch]}`, image values
         0..255 RGB, labels int with -1 for none, and outputs `{"embedding": [batch, embedding_size], "logits":
-        [batch, num_classes]}`, float32, the embedding not normalised. Its layers "backbone", "neck" and "head" are
-        the parts.
+        [batch, num_classes]}`, float32, the embedding not normalised. The logits of a sampled head are `[batch, 3]`,
+        see `compact_logits`, and its losses and metrics want `compact=True`. Its layers "backbone", "neck" and "head"
+        are the parts.
 
     Raises:
         InputError: if there is no backbone or head of that name, or an argument is out of its range.
@@ -134,6 +146,11 @@ def build_recognizer(
         (TensorShape([2, 128]), TensorShape([2, 10]))
     """
     margin_head = _as_head(head, num_classes, margin, scale)
+    if sample_rate != 1:
+        try:
+            margin_head = SampledHead(margin_head, sample_rate, name="head")
+        except ValueError as error:
+            raise InputError(str(error)) from None
     network = build_embedding_model(backbone, embedding_size, input_shape, neck, dropout)
     label = tf.keras.Input((), dtype=tf.int32, name="label")
     logits = margin_head(network.output, label)

@@ -143,6 +143,7 @@ def recognizer_of(settings: TrainSettings, num_identities: int) -> tf.keras.Mode
         dropout=settings.dropout,
         margin=settings.margin,
         scale=settings.scale,
+        sample_rate=settings.sample_rate,
     )
 
 

@@ -33,6 +33,24 @@ def test_logits_loss(changes, kind, config):
     assert config.items() <= made.get_config().items()
 
 
+@pytest.mark.parametrize("logits_loss", ["softmax", "focal", "ohem"])
+def test_a_sampled_head_is_trained_by_its_own_losses(logits_loss):
+    settings = changed(logits_loss=logits_loss, sample_rate=0.5)
+    arguments = {"embedding_size": 8, "input_shape": (16, 16, 3), "scale": 16.0, "sample_rate": settings.sample_rate}
+    model = build_recognizer("plain_small", 20, **arguments)
+    compile_recognizer(model, settings, 1, 0)
+    head = model.get_layer("head")
+    before = head.class_centers.numpy()
+    labels = np.array([3, -1, 5, 19])
+    inputs = {"image": np.zeros([4, 16, 16, 3], np.float32), "label": labels}
+    logs = model.train_on_batch(inputs, {"logits": labels, "embedding": np.zeros([4, 2])}, return_dict=True)
+    changed_rows = np.flatnonzero(np.any(head.class_centers.numpy() != before, axis=1))
+    assert len(changed_rows) == 10
+    assert {3, 5, 19} <= set(changed_rows)
+    assert np.isfinite(logs["loss"])
+    assert 0 <= logs["logits_accuracy"] <= 1
+
+
 @pytest.mark.parametrize(
     ("changes", "kind", "config"),
     [

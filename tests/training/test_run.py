@@ -294,6 +294,8 @@ def test_margin_training_alone_needs_no_groups(settings):
         ({"seed": -1}, "--seed must be from 0 to 4294967295, got -1"),
         ({"learning_rate": -1.0}, "--learning_rate must be above 0, got -1.0"),
         ({"warmup_epochs": 9.0}, "--warmup_epochs=9.0"),
+        ({"sample_rate": 0.0}, "--sample_rate must be above 0 and at most 1, got 0.0"),
+        ({"sample_rate": 0.1, "optimizer": "adamw"}, "--sample_rate=0.1 needs --optimizer=sgd.*got --optimizer=adamw"),
         ({"schedule": "step"}, "--decay_epochs"),
         ({"rows_per_group": 0, "pairs_per_group": 0, "shuffled_rows": 4}, "--pairs_per_group"),
     ],

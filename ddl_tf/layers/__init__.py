@@ -9,6 +9,7 @@ from ddl_tf.layers.magface import MagFace
 from ddl_tf.layers.margin import MarginHead
 from ddl_tf.layers.neck import BATCH_NORM, DepthwiseNeck, FlattenNeck, PoolNeck
 from ddl_tf.layers.subcenter import SubCenterArcFace
+from ddl_tf.layers.sync_batch_norm import SyncBatchNorm, synchronize_batch_norm
 from ddl_tf.layers.targets import Targets
 
 __all__ = [
@@ -26,5 +27,7 @@ __all__ = [
     "MarginHead",
     "PoolNeck",
     "SubCenterArcFace",
+    "SyncBatchNorm",
     "Targets",
+    "synchronize_batch_norm",
 ]

@@ -87,3 +87,17 @@ class RecomputedModel(tf.keras.Model):
         for block in self._blocks():
             inputs = _recomputed(block)(inputs)
         return inputs
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "RecomputedModel":
+        """Make the model again.
+
+        Args:
+            config: what `get_config` gave.
+            custom_objects: as Keras has it.
+
+        Returns:
+            An equal model, with new weights.
+        """
+        model = tf.keras.Model.from_config(config, custom_objects)
+        return cls(model.input, model.output, name=model.name)

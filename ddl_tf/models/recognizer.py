@@ -92,7 +92,9 @@ def build_embedding_model(
     """
     network = _as_backbone(backbone, input_shape)
     if recompute:
-        network = RecomputedModel(network.input, network.output, name=network.name)
+        # A model of the caller's is a single layer of `network`.
+        whole = network if isinstance(backbone, str) else backbone
+        network = RecomputedModel(whole.input, whole.output, name=network.name)
     if neck is None:
         try:
             neck = default_neck(backbone if isinstance(backbone, str) else "a Keras model", embedding_size, dropout)

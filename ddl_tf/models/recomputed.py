@@ -50,7 +50,10 @@ class RecomputedModel(tf.keras.Model):
     stay the same, batch norm's moving statistics included. It has the layers and weights of the model it is made of.
 
     Args:
-        *args: input and output of the functional model.
+        inputs: of the functional model.
+        outputs: of the functional model.
+        name: of the model.
+        trainable: whether it learns.
         **kwargs: arguments of `tf.keras.Model`.
 
     Raises:
@@ -65,8 +68,11 @@ class RecomputedModel(tf.keras.Model):
         Chen et al., "Training Deep Nets with Sublinear Memory Cost", https://arxiv.org/abs/1604.06174
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    # Keras saves the layers of functional models only, which it knows by these arguments.
+    def __init__(
+        self, inputs: Any, outputs: Any, name: Optional[str] = None, trainable: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(inputs, outputs, name=name, trainable=trainable, **kwargs)
         blocks = _blocks(self)
         # A list of models would be among the layers of this one.
         self._blocks = lambda: blocks
@@ -87,17 +93,3 @@ class RecomputedModel(tf.keras.Model):
         for block in self._blocks():
             inputs = _recomputed(block)(inputs)
         return inputs
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "RecomputedModel":
-        """Make the model again.
-
-        Args:
-            config: what `get_config` gave.
-            custom_objects: as Keras has it.
-
-        Returns:
-            An equal model, with new weights.
-        """
-        model = tf.keras.Model.from_config(config, custom_objects)
-        return cls(model.input, model.output, name=model.name)

@@ -3,7 +3,14 @@ import pytest
 import tensorflow as tf
 
 from ddl_tf.errors import InputError
-from ddl_tf.models import build_backbone, build_embedding_model, build_recognizer, load_checkpoint, save_checkpoint
+from ddl_tf.models import (
+    build_backbone,
+    build_embedding_model,
+    build_recognizer,
+    initialise_from,
+    load_checkpoint,
+    save_checkpoint,
+)
 from ddl_tf.models.recomputed import RecomputedModel
 from ddl_tf.models.second_pass import random_layers
 
@@ -80,8 +87,6 @@ def test_mixed_precision(policy, images):
 
 
 def test_checkpoints_serve_both_kinds(images, tmp_path):
-    from ddl_tf.models import initialise_from
-
     plain = build_recognizer("plain_small", 5, embedding_size=8, input_shape=SHAPE)
     recomputed = build_recognizer("plain_small", 5, embedding_size=8, input_shape=SHAPE, recompute=True)
     save_checkpoint(recomputed, tmp_path / "recomputed.keras")
@@ -93,7 +98,6 @@ def test_checkpoints_serve_both_kinds(images, tmp_path):
     np.testing.assert_array_equal(recomputed(rows)["embedding"], plain(rows)["embedding"])
     initialise_from(plain, tmp_path / "recomputed.keras")
     np.testing.assert_array_equal(plain(rows)["embedding"], expected)
-    assert [w.name for w in plain.weights] == [w.name for w in recomputed.weights]
 
 
 @pytest.mark.parametrize(("name", "blocks"), [("iresnet18", 8), ("mobilefacenet", 12), ("keras_cv:resnet18", 8)])

@@ -25,9 +25,13 @@ def results(tmp_path_factory):
         )
         for number in (1, 2, 4)
     }
-    for process in processes.values():
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors[-3000:]
+    try:
+        for process in processes.values():
+            _, errors = process.communicate()
+            assert process.returncode == 0, errors[-3000:]
+    finally:
+        for process in processes.values():
+            process.kill()
     return {number: dict(np.load(folder / f"{number}.npz")) for number in processes}
 
 

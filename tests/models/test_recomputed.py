@@ -77,9 +77,7 @@ def test_mixed_precision(policy, images):
     tf.keras.mixed_precision.set_global_policy(policy)
     try:
         plain, recomputed = pair()
-        for mine, wanted in zip(
-            tf.function(gradients)(recomputed, images), tf.function(gradients)(plain, images)
-        ):
+        for mine, wanted in zip(tf.function(gradients)(recomputed, images), tf.function(gradients)(plain, images)):
             assert mine.dtype == tf.float32
             np.testing.assert_allclose(mine, wanted, atol=0.03 * np.abs(wanted).max())
     finally:

@@ -32,7 +32,8 @@ def random_layers(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
     Returns:
         The layers; those with a rate of 0 draw none.
     """
-    return [layer for layer in model.submodules if hasattr(layer, "_random_generator") and getattr(layer, "rate", 1)]
+    layers = [layer for layer in model.submodules if hasattr(layer, "_random_generator")]
+    return [layer for layer in layers if getattr(layer, "rate", None) != 0.0]
 
 
 def random_replay(model: tf.keras.Model) -> Callable[[], None]:

@@ -15,8 +15,10 @@ from ddl_tf.layers import (
     MarginHead,
     SampledHead,
     SubCenterArcFace,
+    synchronize_batch_norm,
 )
 from ddl_tf.models.backbones import build_backbone, default_neck
+from ddl_tf.models.recomputed import RecomputedModel
 
 HEADS: dict[str, type[MarginHead]] = {
     "arcface": ArcFace,
@@ -62,6 +64,8 @@ def build_embedding_model(
     input_shape: tuple[int, int, int] = (112, 112, 3),
     neck: Optional[tf.keras.layers.Layer] = None,
     dropout: float = 0.0,
+    sync_batch_norm: bool = False,
+    recompute: bool = False,
 ) -> tf.keras.Model:
     """Build a network from images to embeddings, without a head.
 
@@ -72,6 +76,8 @@ def build_embedding_model(
         neck: layer from feature map to embedding, of which a copy is used; by default the one that the backbone is
             published with.
         dropout: share of the features that are dropped while training, for the default neck.
+        sync_batch_norm: whether batch normalisation is by the batch of all replicas; see `SyncBatchNorm`.
+        recompute: whether the backbone is a `RecomputedModel`, which saves memory in training.
 
     Returns:
         image `[batch, height, width, channels]`, values 0..255 RGB -> embedding `[batch, embedding_size]` float32,
@@ -86,6 +92,10 @@ def build_embedding_model(
         TensorShape([2, 128])
     """
     network = _as_backbone(backbone, input_shape)
+    if recompute:
+        # A model of the caller's is a single layer of `network`.
+        whole = network if isinstance(backbone, str) else backbone
+        network = RecomputedModel(whole.input, whole.output, name=network.name)
     if neck is None:
         try:
             neck = default_neck(backbone if isinstance(backbone, str) else "a Keras model", embedding_size, dropout)
@@ -99,7 +109,10 @@ def build_embedding_model(
     features = network(scaled)
     # Keras names the output of `fit` by its last layer.
     embedding = tf.keras.layers.Activation("linear", dtype="float32", name="embedding")(neck(features))
-    return tf.keras.Model(image, embedding, name="embedding_model")
+    model = tf.keras.Model(image, embedding, name="embedding_model")
+    if sync_batch_norm:
+        synchronize_batch_norm(model)
+    return model
 
 
 def build_recognizer(
@@ -113,6 +126,8 @@ def build_recognizer(
     margin: Optional[float] = None,
     scale: float = 64.0,
     sample_rate: float = 1.0,
+    sync_batch_norm: bool = False,
+    recompute: bool = False,
 ) -> tf.keras.Model:
     """Build a recognizer with random weights.
 
@@ -128,6 +143,8 @@ def build_recognizer(
         margin: of the named head; its own default if not given. `magface` has no single one.
         scale: of the named head.
         sample_rate: below 1 the head becomes a `SampledHead`, with that share of the classes in a training step.
+        sync_batch_norm: as for `build_embedding_model`.
+        recompute: as for `build_embedding_model`.
 
     Returns:
         A functional model with inputs `{"image": [batch, height, width, channels], "label": [batch]}`, image values
@@ -151,7 +168,9 @@ def build_recognizer(
             margin_head = SampledHead(margin_head, sample_rate, name="head")
         except ValueError as error:
             raise InputError(str(error)) from None
-    network = build_embedding_model(backbone, embedding_size, input_shape, neck, dropout)
+    network = build_embedding_model(
+        backbone, embedding_size, input_shape, neck, dropout, sync_batch_norm=sync_batch_norm, recompute=recompute
+    )
     label = tf.keras.Input((), dtype=tf.int32, name="label")
     logits = margin_head(network.output, label)
     logits = tf.keras.layers.Activation("linear", dtype="float32", name="logits")(logits)

@@ -118,4 +118,4 @@ def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per
     if num_students:
         # Whatever is minimised: they show what it does to the distributions.
         metrics["embedding"] = ddl_metrics(num_students, **_ddl_arguments(settings, num_students))
-    model.compile(optimizer, loss=losses, loss_weights=loss_weights, metrics=metrics)
+    model.compile(optimizer, loss=losses, loss_weights=loss_weights, metrics=metrics, jit_compile=settings.jit_compile)

@@ -106,6 +106,16 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
         None, "Logical devices of the CPU to train on, to try replicas without GPUs; by default all GPUs, or the CPU."
     )
     precision: str = setting("float32", "Precision policy.", choices=PRECISIONS)
+    jit_compile: bool = setting(False, "Whether XLA compiles the training step.")
+    micro_batches: int = setting(
+        1, "Parts in which the rows of a step go through the network; the losses are those of all rows together."
+    )
+    recompute: bool = setting(
+        False, "Whether the backbone's residual blocks run again for the gradient, which saves memory."
+    )
+    sync_batch_norm: bool = setting(
+        False, "Whether batch normalisation is by the batch of all devices instead of each device's own rows."
+    )
 
     evaluate_every: int = setting(1, "Epochs between evaluations on the verification sets.")
     best_by: str = setting(
@@ -125,7 +135,7 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
         if not self.train_data:
             raise InputError("no training set: name stored sets with --train_data=DIR[,DIR] (made by ddl_tf.prepare)")
         positive = ("epochs", "evaluate_every", "checkpoint_steps", "image_size", "embedding_size", "neighbours_every")
-        for name in positive:
+        for name in (*positive, "micro_batches"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name} must be at least 1, got {getattr(self, name)}")
         for name, value in dataclasses.asdict(self).items():

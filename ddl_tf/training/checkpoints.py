@@ -1,7 +1,11 @@
 """Checkpoints to resume from, stops that lose nothing, and losses that are not finite."""
 
+import os
+import re
+import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -11,19 +15,32 @@ import numpy as np
 import tensorflow as tf
 
 from ddl_tf.errors import InputError, NotFiniteError
-from ddl_tf.files import disk_full_as_os_error
+from ddl_tf.files import as_os_errors, sync_file
+
+# Checkpoints that are kept: the newest, and one that serves if that is damaged.
+KEPT = 2
+
+# `timeout`, launchers and clusters send one stop to a process and to its group, which makes two signals of it.
+SAME_STOP_SECONDS = 2.0
 
 
 class ResumePoint:
     """The state of a run on disk: weights, optimizer and step.
 
+    A checkpoint is `ckpt-STEP.data-...` and then `ckpt-STEP.index`; there is no list of them that could be wrong.
+    After a kill at any moment each of them is whole, or is found not to be.
+
     Args:
         directory: where the checkpoints are.
         model: the compiled recognizer.
+
+    Attributes:
+        step: how many steps the weights have seen, when they were last restored or saved.
+        latest: the path of the checkpoint that was last restored or written; None if there is none.
     """
 
     def __init__(self, directory: Path, model: tf.keras.Model) -> None:
-        self._model = model
+        self._directory, self._model = Path(directory), model
         # The optimizer makes its slots when it is first used, which is too late to restore them all at once.
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         optimizer.build(model.trainable_variables)
@@ -32,16 +49,24 @@ class ResumePoint:
         sources = [getattr(layer, "_random_generator", None) for layer in model.submodules]
         generators = [getattr(source, "_generator", None) for source in sources]
         generators = [generator for generator in generators if generator is not None]
-        checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, step=self.step, generators=generators)
-        self._manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=2)
+        self._checkpoint = tf.train.Checkpoint(
+            model=model, optimizer=model.optimizer, step=self.step, generators=generators
+        )
+        # It is made when it is first asked for, and `restore` expects every checkpoint to have it.
+        self._checkpoint.save_counter.assign(0)
+        self.latest: Optional[str] = None
+        self._kept: list[int] = []
 
-    @property
-    def latest(self) -> Optional[str]:
-        """The path of the newest checkpoint; None if there is none."""
-        return self._manager.latest_checkpoint
+    def _numbers(self, suffix: str) -> list[int]:
+        """The steps of which there are files, ascending."""
+        names = [re.fullmatch(rf"ckpt-(\d+){suffix}", file.name) for file in self._directory.glob("ckpt-*")]
+        return sorted({int(found.group(1)) for found in names if found})
+
+    def _path(self, number: int) -> str:
+        return str(self._directory / f"ckpt-{number}")
 
     def restore(self) -> int:
-        """Load the newest checkpoint that can be read; a damaged one is told of on stderr.
+        """Load the newest checkpoint that can be read and fits the model; others are told of on stderr, and stay.
 
         Returns:
             The number of steps that it has seen; 0 if there is no checkpoint.
@@ -49,26 +74,53 @@ class ResumePoint:
         Raises:
             InputError: if there are checkpoints, but none can be read and fits the model.
         """
+        for number in self._numbers("_temp"):
+            # A process was killed while it wrote.
+            shutil.rmtree(f"{self._path(number)}_temp", ignore_errors=True)
         reason = ""
-        # Of the files themselves, since the manager's own list of them may be what is damaged.
-        found = [file.with_suffix("") for file in Path(self._manager.directory).glob("ckpt-*.index")]
-        for path in sorted(found, key=lambda path: int(path.name[len("ckpt-") :]), reverse=True):
+        for number in reversed(self._numbers(r"\.index")):
+            path = self._path(number)
             try:
-                self._manager.checkpoint.restore(str(path)).assert_existing_objects_matched()
+                status = self._checkpoint.restore(path)
+                status.assert_existing_objects_matched()
+                # Another optimizer may have slots of the same shapes, and more of them.
+                status.assert_consumed()
             except (AssertionError, IndexError, ValueError, tf.errors.OpError) as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 print(f"the checkpoint {path} cannot be resumed ({reason})", file=sys.stderr)
                 continue
+            self.latest, self._kept = path, [number]
             # On a MirroredStrategy the step is one variable for each device.
             return int(self.step.numpy())
         if reason:
             raise InputError(
-                f"no checkpoint of {self._manager.directory} can be resumed ({reason}): begin anew in another --run_dir"
+                f"no checkpoint of {self._directory} can be resumed ({reason}): put a copy of one back, or begin anew "
+                "in another --run_dir (with --init_checkpoint from what is in checkpoints/)"
             )
         return 0
 
+    def check(self, step: int) -> None:
+        """Look at the weights.
+
+        Args:
+            step: how many steps they have seen.
+
+        Raises:
+            NotFiniteError: if one is not finite.
+        """
+        for variable in self._model.variables:
+            if variable.dtype.is_floating and not np.all(np.isfinite(variable.numpy())):
+                raise NotFiniteError(f"weight {variable.name} is not finite after step {step}; {self.way_on()}")
+
+    def way_on(self) -> str:
+        """Tell what to do about what is not finite."""
+        return (
+            f"the last good checkpoint is {self.latest or 'none: the run had not reached its first'}; lower "
+            "--learning_rate, set --clip_norm, or look at the data of that step"
+        )
+
     def save(self, step: int) -> str:
-        """Write a checkpoint.
+        """Write a checkpoint; then only, older ones are removed.
 
         Args:
             step: how many steps the weights have seen.
@@ -78,16 +130,23 @@ class ResumePoint:
 
         Raises:
             NotFiniteError: if a weight is not finite; nothing is written then.
+            OSError: if it cannot be written; what was there before is still there.
         """
-        for variable in self._model.variables:
-            if variable.dtype.is_floating and not np.all(np.isfinite(variable.numpy())):
-                raise NotFiniteError(
-                    f"weight {variable.name} is not finite after step {step}; the last good checkpoint is "
-                    f"{self.latest or 'none: the run had not reached its first'}"
-                )
+        self.check(step)
         self.step.assign(step)
-        with disk_full_as_os_error(Path(self._manager.directory)):
-            return self._manager.save(checkpoint_number=step)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with as_os_errors(self._directory):
+            self.latest = str(self._checkpoint.write(self._path(step)))
+        # Else the power may fail when the older ones are gone and this one is not yet on the disk.
+        for file in self._directory.glob(f"ckpt-{step}.*"):
+            sync_file(file)
+        self._kept = [*(number for number in self._kept if number != step), step][-KEPT:]
+        for number in self._numbers(r"\..*"):
+            if number < self._kept[0]:
+                # The index first: without it the data is no checkpoint.
+                for file in sorted(self._directory.glob(f"ckpt-{number}.*"), reverse=True):
+                    file.unlink()
+        return self.latest
 
 
 class StoppedBySignal(Exception):
@@ -106,8 +165,9 @@ class StoppedBySignal(Exception):
 class SaveForResume(tf.keras.callbacks.Callback):
     """Write checkpoints as training goes, and stop cleanly when told to.
 
-    After SIGINT (Ctrl-C) or SIGTERM the running step finishes, a checkpoint is written and `StoppedBySignal` is
-    raised; a second signal ends the process at once, as it would without this callback.
+    A context manager around training. After SIGINT (Ctrl-C) or SIGTERM the running step finishes, a checkpoint is
+    written and `StoppedBySignal` is raised. At the end of an epoch its evaluation and mining come first. A signal more
+    than `SAME_STOP_SECONDS` later ends the process at once, as it would without this callback.
 
     Args:
         point: where the state goes.
@@ -131,24 +191,33 @@ class SaveForResume(tf.keras.callbacks.Callback):
         self._steps_per_epoch = steps_per_epoch
         self._handlers: dict[signal.Signals, Any] = {}
         self._stopped_by: Optional[signal.Signals] = None
+        self._stopped_at = 0.0
+
+    def __enter__(self) -> "SaveForResume":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._handlers[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, kind: Optional[type[BaseException]], *_: object) -> None:
+        self._restore_handlers()
+        if kind is None and self._stopped_by is not None:
+            # It came after the last step: whoever listened before decides.
+            signal.raise_signal(self._stopped_by)
 
     def _stop(self, number: int, frame: Optional[FrameType]) -> None:
-        self._stopped_by = signal.Signals(number)
-        self._restore_handlers()
+        now = time.monotonic()
+        if self._stopped_by is None:
+            self._stopped_by, self._stopped_at = signal.Signals(number), now
+            # Not by `print`, which the signal may have interrupted.
+            os.write(2, f"{self._stopped_by.name}: stopping when this step, or this epoch's end, is done\n".encode())
+        elif now - self._stopped_at > SAME_STOP_SECONDS:
+            self._restore_handlers()
+            signal.raise_signal(number)
 
     def _restore_handlers(self) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
-
-    def on_train_begin(self, logs: Optional[dict[str, Any]] = None) -> None:
-        """Listen for signals.
-
-        Args:
-            logs: not used.
-        """
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._handlers[number] = signal.signal(number, self._stop)
 
     def on_train_batch_end(self, batch: int, logs: Optional[dict[str, Any]] = None) -> None:
         """Check the losses, and write a checkpoint if it is time.
@@ -158,13 +227,16 @@ class SaveForResume(tf.keras.callbacks.Callback):
             logs: the running means of the losses and metrics.
 
         Raises:
-            NotFiniteError: if a loss is not finite.
+            NotFiniteError: if a loss is not finite, or a weight at the end of an epoch.
             StoppedBySignal: if a signal came.
         """
         self.step += 1
         self._check(logs or {})
-        # At the end of an epoch its results come first: `on_epoch_end` is called next.
-        if self.step % self._steps_per_epoch and (self._stopped_by is not None or self.step % self._every == 0):
+        if self.step % self._steps_per_epoch == 0:
+            # The epoch's results come before its checkpoint: `on_epoch_end` is called next. They are files too, which
+            # weights that are not finite must not replace.
+            self._point.check(self.step)
+        elif self._stopped_by is not None or self.step % self._every == 0:
             self._save()
 
     def _save(self) -> None:
@@ -185,25 +257,13 @@ class SaveForResume(tf.keras.callbacks.Callback):
         """
         self._save()
 
-    def on_train_end(self, logs: Optional[dict[str, Any]] = None) -> None:
-        """Listen no longer.
-
-        Args:
-            logs: not used.
-        """
-        self._restore_handlers()
-
     def _check(self, logs: dict[str, Any]) -> None:
         """Keras' logs are means since the epoch began: the first that is not finite is of this very step."""
         losses = {key: float(np.asarray(value)) for key, value in logs.items() if key.endswith("loss")}
         broken = [key for key, value in losses.items() if not np.isfinite(value)]
         if not broken:
             return
-        self._restore_handlers()
         # The terms say more than their sum, which is named only if it stands alone.
         terms = [key for key in broken if key != "loss"] or broken
-        raise NotFiniteError(
-            f"{' and '.join(f'{key} is {losses[key]}' for key in terms)} at step {self.step}; the last good "
-            f"checkpoint is {self._point.latest or 'none: the run had not reached its first'}; lower --learning_rate, "
-            "set --clip_norm, or look at the data of that step"
-        )
+        named = " and ".join(f"{key} is {losses[key]}" for key in terms)
+        raise NotFiniteError(f"{named} at step {self.step}; {self._point.way_on()}")

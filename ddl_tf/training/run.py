@@ -155,7 +155,12 @@ def _train(
         settings.best_by,
         -math.inf if best is None else best,
     )
-    saver = SaveForResume(point, first_step, settings.checkpoint_steps, steps_per_epoch, plan.finish)
+
+    def before_checkpoint() -> None:
+        plan.finish()
+        folder.keep(settings)
+
+    saver = SaveForResume(point, first_step, settings.checkpoint_steps, steps_per_epoch, before_checkpoint)
     total_steps = settings.epochs * steps_per_epoch
     callbacks: list[tf.keras.callbacks.Callback] = [
         TrainingProgress(total_steps, first_step, sampler.num_rows),
@@ -175,7 +180,7 @@ def _train(
 
     segments = _segments(first_step, settings.epochs, steps_per_epoch)
     try:
-        with plan:
+        with plan, saver:
             for start, end in segments:
                 model.fit(
                     training_dataset(faces, sampler, augment, image_size, start, end, settings.seed),
@@ -191,6 +196,8 @@ def _train(
             f"({error.message.splitlines()[0]}): make the batch or the network smaller"
         ) from None
     except tf.errors.OpError:
+        # No checkpoint is written from here: of a step that failed, a part may have been done.
+        _say(f"step {saver.step + 1} failed; when mended, the same command goes on from {point.latest or 'the start'}")
         check_rows(faces, sampler.rows(saver.step).record)
         raise
     except StoppedBySignal as stop:

@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -16,12 +15,10 @@ import tensorflow as tf
 
 from ddl_tf.errors import InputError, NotFiniteError
 from ddl_tf.files import as_os_errors, sync_file
+from ddl_tf.stops import Stops
 
 # Checkpoints that are kept: the newest, and one that serves if that is damaged.
 KEPT = 2
-
-# `timeout`, launchers and clusters send one stop to a process and to its group, which makes two signals of it.
-SAME_STOP_SECONDS = 2.0
 
 
 class ResumePoint:
@@ -33,14 +30,16 @@ class ResumePoint:
     Args:
         directory: where the checkpoints are.
         model: the compiled recognizer.
+        throw_away: where they are written instead by a worker that is not the chief. Its part in writing is that
+            statistics are averaged over all workers when they are read.
 
     Attributes:
         step: how many steps the weights have seen, when they were last restored or saved.
         latest: the path of the checkpoint that was last restored or written; None if there is none.
     """
 
-    def __init__(self, directory: Path, model: tf.keras.Model) -> None:
-        self._directory, self._model = Path(directory), model
+    def __init__(self, directory: Path, model: tf.keras.Model, throw_away: Optional[Path] = None) -> None:
+        self._model, self._directory, self._throw_away = model, directory, throw_away
         # The optimizer makes its slots when it is first used, which is too late to restore them all at once.
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         optimizer.build(model.trainable_variables)
@@ -74,9 +73,9 @@ class ResumePoint:
         Raises:
             InputError: if there are checkpoints, but none can be read and fits the model.
         """
-        for number in self._numbers("_temp"):
+        for number in () if self._throw_away else self._numbers("_temp"):
             # A process was killed while it wrote.
-            shutil.rmtree(f"{self._path(number)}_temp", ignore_errors=True)
+            shutil.rmtree(f"{self._path(number)}_temp")
         reason = ""
         for number in reversed(self._numbers(r"\.index")):
             path = self._path(number)
@@ -134,9 +133,18 @@ class ResumePoint:
         """
         self.check(step)
         self.step.assign(step)
+        path = self._path(step)
+        if self._throw_away:
+            self._checkpoint.write(str(self._throw_away / "ckpt"))
+        else:
+            self._write(path, step)
+        self.latest = path
+        return path
+
+    def _write(self, path: str, step: int) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
         with as_os_errors(self._directory):
-            self.latest = str(self._checkpoint.write(self._path(step)))
+            self._checkpoint.write(path)
         # Else the power may fail when the older ones are gone and this one is not yet on the disk.
         for file in self._directory.glob(f"ckpt-{step}.*"):
             sync_file(file)
@@ -146,7 +154,6 @@ class ResumePoint:
                 # The index first: without it the data is no checkpoint.
                 for file in sorted(self._directory.glob(f"ckpt-{number}.*"), reverse=True):
                     file.unlink()
-        return self.latest
 
 
 class StoppedBySignal(Exception):
@@ -166,8 +173,8 @@ class SaveForResume(tf.keras.callbacks.Callback):
     """Write checkpoints as training goes, and stop cleanly when told to.
 
     A context manager around training. After SIGINT (Ctrl-C) or SIGTERM the running step finishes, a checkpoint is
-    written and `StoppedBySignal` is raised. At the end of an epoch its evaluation and mining come first. A signal more
-    than `SAME_STOP_SECONDS` later ends the process at once, as it would without this callback.
+    written and `StoppedBySignal` is raised. At the end of an epoch its evaluation and mining come first. A second
+    signal, some seconds later, ends the process at once, as it would without this callback.
 
     Args:
         point: where the state goes.
@@ -175,23 +182,31 @@ class SaveForResume(tf.keras.callbacks.Callback):
         every: steps between checkpoints.
         steps_per_epoch: every epoch's end is a checkpoint too.
         before: called before a checkpoint is written, so that what else is kept is whole by then.
+        agree: what all workers stop by, given the number of the signal that reached this one; 0 for none. It is
+            called after every step and every epoch.
 
     Attributes:
         step: how many steps are done.
     """
 
     def __init__(
-        self, point: ResumePoint, first_step: int, every: int, steps_per_epoch: int, before: Callable[[], None]
+        self,
+        point: ResumePoint,
+        first_step: int,
+        every: int,
+        steps_per_epoch: int,
+        before: Callable[[], None],
+        agree: Callable[[int], int],
     ) -> None:
         super().__init__()
         self._point = point
-        self._before = before
+        self._before, self._agree = before, agree
         self.step = first_step
         self._every = every
         self._steps_per_epoch = steps_per_epoch
         self._handlers: dict[signal.Signals, Any] = {}
-        self._stopped_by: Optional[signal.Signals] = None
-        self._stopped_at = 0.0
+        self._signalled: Optional[signal.Signals] = None
+        self._stops = Stops()
 
     def __enter__(self) -> "SaveForResume":
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -200,17 +215,17 @@ class SaveForResume(tf.keras.callbacks.Callback):
 
     def __exit__(self, kind: Optional[type[BaseException]], *_: object) -> None:
         self._restore_handlers()
-        if kind is None and self._stopped_by is not None:
+        if kind is None and self._signalled is not None:
             # It came after the last step: whoever listened before decides.
-            signal.raise_signal(self._stopped_by)
+            signal.raise_signal(self._signalled)
 
     def _stop(self, number: int, frame: Optional[FrameType]) -> None:
-        now = time.monotonic()
-        if self._stopped_by is None:
-            self._stopped_by, self._stopped_at = signal.Signals(number), now
+        insists = self._stops.insists()
+        if self._signalled is None:
+            self._signalled = signal.Signals(number)
             # Not by `print`, which the signal may have interrupted.
-            os.write(2, f"{self._stopped_by.name}: stopping when this step, or this epoch's end, is done\n".encode())
-        elif now - self._stopped_at > SAME_STOP_SECONDS:
+            os.write(2, f"{self._signalled.name}: stopping when this step, or this epoch's end, is done\n".encode())
+        elif insists:
             self._restore_handlers()
             signal.raise_signal(number)
 
@@ -236,14 +251,16 @@ class SaveForResume(tf.keras.callbacks.Callback):
             # The epoch's results come before its checkpoint: `on_epoch_end` is called next. They are files too, which
             # weights that are not finite must not replace.
             self._point.check(self.step)
-        elif self._stopped_by is not None or self.step % self._every == 0:
-            self._save()
+            return
+        number = self._agree(self._signalled or 0)
+        if number or self.step % self._every == 0:
+            self._save(number)
 
-    def _save(self) -> None:
+    def _save(self, stopped_by: int) -> None:
         self._before()
         self._point.save(self.step)
-        if self._stopped_by is not None:
-            raise StoppedBySignal(self._stopped_by, self.step)
+        if stopped_by:
+            raise StoppedBySignal(signal.Signals(stopped_by), self.step)
 
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
         """Write a checkpoint.
@@ -255,7 +272,7 @@ class SaveForResume(tf.keras.callbacks.Callback):
         Raises:
             StoppedBySignal: if a signal came.
         """
-        self._save()
+        self._save(self._agree(self._signalled or 0))
 
     def _check(self, logs: dict[str, Any]) -> None:
         """Keras' logs are means since the epoch began: the first that is not finite is of this very step."""

@@ -225,7 +225,14 @@ def _train(
         settings.best_by,
         -math.inf if best is None else best,
     )
-    saver = SaveForResume(point, first_step, settings.checkpoint_steps, steps_per_epoch, plan.finish, workers.signal)
+
+    def before_checkpoint() -> None:
+        plan.finish()
+        if workers.is_chief:
+            folder.keep(settings)
+
+    every = settings.checkpoint_steps
+    saver = SaveForResume(point, first_step, every, steps_per_epoch, before_checkpoint, workers.signal)
     total_steps = settings.epochs * steps_per_epoch
     callbacks: list[tf.keras.callbacks.Callback] = [verification]
     if workers.is_chief:
@@ -253,7 +260,7 @@ def _train(
 
     segments = _segments(first_step, settings.epochs, steps_per_epoch)
     try:
-        with plan:
+        with plan, saver:
             for start, end in segments:
                 model.fit(
                     batches(start, end),
@@ -269,6 +276,9 @@ def _train(
             f"({error.message.splitlines()[0]}): make the batch or the network smaller"
         ) from None
     except tf.errors.OpError:
+        # No checkpoint is written from here: of a step that failed, a part may have been done.
+        way_on = f"when mended, the same command goes on from {point.latest or 'the start'}"
+        _say(workers, f"step {saver.step + 1} failed; {way_on}")
         check_rows(faces, sampler.rows(saver.step).record)
         raise
     except StoppedBySignal as stop:

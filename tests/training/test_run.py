@@ -181,17 +181,15 @@ def test_replicas_resume(settings, two_replicas, monkeypatch, capsys):
     assert "on 2 device(s); 1 epochs of 2 steps; resumed at step 1" in capsys.readouterr().err
 
 
-def test_all_that_saves_memory_at_once(settings, two_replicas, monkeypatch):
-    """Dropout included, whose masks the second pass of each part repeats; resumed bit for bit."""
+def test_micro_batches_of_replicas_resume(settings, two_replicas, monkeypatch):
+    """Bit for bit: dropout, whose masks the second pass of each part repeats, and synchronised batch norm."""
     monkeypatch.setitem(PLAIN_NETS, "plain_small", ((8, 0), (8, 1)))
-    saving = dataclasses.replace(
+    saving = plain(
         settings,
         micro_batches=2,
-        recompute=True,
         sync_batch_norm=True,
         precision="mixed_bfloat16",
         clip_norm=5.0,
-        epochs=1,
         steps_per_epoch=2,
     )
     try:

@@ -76,7 +76,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, name, capfd
     assert "Exception ignored" not in capfd.readouterr().err
 
 
-def test_no_room_for_a_checkpoint_then_for_the_network(small_run, undisturbed_outcome, monkeypatch):
+def test_no_room_for_a_checkpoint_then_the_network_then_events(small_run, undisturbed_outcome, monkeypatch):
     check = SaveForResume._check
 
     def limited_from(step, size):
@@ -95,7 +95,19 @@ def test_no_room_for_a_checkpoint_then_for_the_network(small_run, undisturbed_ou
     assert limited_from(2, 2_000_000) == str(small_run.folder / "resume")
     assert small_run.checkpoints() == [1]
     assert limited_from(3, 1_000_000) == str(small_run.folder / "checkpoints/last.keras")
-    # Events for TensorBoard are written by the way: without room for them the run goes on.
+    assert small_run.checkpoints() == [1, 2]
+    on_epoch_end = tf.keras.callbacks.TensorBoard.on_epoch_end
+
+    def no_room_for_events(self, epoch, logs=None):
+        with files_limited_to(100):
+            on_epoch_end(self, epoch, logs)
+            self._train_writer.flush()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.keras.callbacks.TensorBoard, "on_epoch_end", no_room_for_events)
+        with pytest.raises(OSError, match="File too large") as caught:
+            small_run.run()
+    assert caught.value.filename == str(small_run.folder)
     assert small_run.checkpoints() == [1, 2]
     small_run.run()
     assert small_run.outcome() == undisturbed_outcome

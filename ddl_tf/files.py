@@ -147,6 +147,9 @@ def as_os_errors(folder: Path) -> Iterator[None]:
 
     try:
         yield
+    except tf.errors.UnavailableError:
+        # That another worker is gone, which no disk is to blame for.
+        raise
     except tf.errors.OpError as error:
         for number in errno.errorcode:
             if f"; {os.strerror(number)}" in error.message:

@@ -118,6 +118,13 @@ class VerifySettings:
     input: Optional[str] = setting(None, "The folder of the stored set; required.")
 
 
+@dataclasses.dataclass
+class MendSettings:
+    """Flags of `mend`."""
+
+    input: Optional[str] = setting(None, "The folder of the stored set; required.")
+
+
 def _import(source: Source, settings: ImportSettings) -> None:
     described = write_set(source, settings, settings.on_error)
     size = sum(shard["bytes"] for shard in described["shards"].values())
@@ -221,6 +228,15 @@ def verify(settings: VerifySettings) -> int:
     return 1 if faults else 0
 
 
+def mend(settings: MendSettings) -> None:
+    """Let other images of the same person stand for those of a stored set that can no longer be read."""
+    from ddl_tf.data.mending import mend_set
+
+    required(settings, "input")
+    mended = mend_set(str(settings.input))
+    print(f"{settings.input}: {f'{len(mended):,} images mended' if len(mended) else 'every image can be read'}")
+
+
 COMMANDS: dict[str, tuple[Callable[[Any], Any], type]] = {
     "recordio": (recordio, RecordIOSettings),
     "folder": (folder, FolderSettings),
@@ -233,6 +249,7 @@ COMMANDS: dict[str, tuple[Callable[[Any], Any], type]] = {
     "synthetic": (synthetic, SyntheticSettings),
     "weights": (weights, WeightsSettings),
     "verify": (verify, VerifySettings),
+    "mend": (mend, MendSettings),
 }
 
 if __name__ == "__main__":

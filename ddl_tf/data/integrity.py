@@ -10,6 +10,7 @@ import tensorflow as tf
 from ddl_tf.data.checking import check_samples
 from ddl_tf.data.example import read_example
 from ddl_tf.data.layout import FOOTER_BYTES, HEADER_BYTES, group_is_mined, read_description
+from ddl_tf.data.mending import own_places
 from ddl_tf.data.sample import Sample
 from ddl_tf.data.source import Problem
 from ddl_tf.data.store import Faces
@@ -23,7 +24,7 @@ def find_faults(path: str) -> Iterator[Problem]:
     """Read a stored set from its first to its last byte.
 
     Checked are the checksums of the records, that the index and the description agree with them (but for groups that
-    were mined since), and that every image can be decoded.
+    were mined since), and that every image can be decoded. An image for which another stands is told of all the same.
 
     Args:
         path: folder of the set.
@@ -49,8 +50,9 @@ def find_faults(path: str) -> Iterator[Problem]:
 
 
 def _records(faces: Faces, mined: bool) -> Iterator[Union[Sample, Problem]]:
+    index = own_places(Path(faces.paths[0]), faces.index)
     for number, shard in enumerate(faces.shards):
-        rows = faces.index[faces.index["shard"] == number]
+        rows = index[index["shard"] == number]
         try:
             yield from _shard_records(shard, rows, mined)
         except tf.errors.OpError as error:

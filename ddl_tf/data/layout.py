@@ -7,7 +7,8 @@ A stored set is a folder:
   framing of TFRecord), `identity`, `group`, `identity_key` (its name in the source, text), and further columns;
 - `dataset.json`: what it is, how it was made, and which columns were mined since;
 - `problems.csv`: what could not be stored, and why;
-- for a verification set `pairs.parquet`.
+- for a verification set `pairs.parquet`;
+- `mended.csv`, if images were lost since: their rows and places, and which images stand for them.
 """
 
 import json
@@ -22,6 +23,7 @@ from ddl_tf.errors import InputError
 
 FORMAT_VERSION = 1
 DESCRIPTION, INDEX, PROBLEMS, PAIRS = "dataset.json", "index.parquet", "problems.csv", "pairs.parquet"
+MENDED = "mended.csv"
 # TFRecord frames a record by its length and a checksum before, and a checksum after it.
 HEADER_BYTES, FOOTER_BYTES = 12, 4
 INDEX_COLUMNS = ("shard", "offset", "length", "identity", "group", "identity_key")

@@ -124,5 +124,6 @@ def check_rows(faces: Faces, rows: np.ndarray) -> None:
             place = faces.index.iloc[row]
             raise InputError(
                 f"{faces.shards[place['shard']]}: the image at byte {place['offset']:,} (row {row}, identity "
-                f"{place['identity_key']}) cannot be decoded ({reason}); prepare the set again"
+                f"{place['identity_key']}) cannot be decoded ({reason}); put a copy of the shard back, or let another "
+                "image stand for it with `python -m ddl_tf.prepare mend`"
             )

@@ -20,7 +20,7 @@ from ddl_tf.data.verification import PairSet
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.model import find_checkpoint
 from ddl_tf.evaluation.sets import load_sets
-from ddl_tf.files import write_aside
+from ddl_tf.files import as_os_errors, write_aside
 from ddl_tf.mining.pairs import read_pairs
 from ddl_tf.models import build_recognizer, initialise_from
 from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, StoppedBySignal
@@ -260,7 +260,8 @@ def _train(
 
     segments = _segments(first_step, settings.epochs, steps_per_epoch)
     try:
-        with plan, saver:
+        # Events for TensorBoard are written from within too.
+        with plan, saver, as_os_errors(folder.path):
             for start, end in segments:
                 model.fit(
                     batches(start, end),

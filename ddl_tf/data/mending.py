@@ -1,0 +1,128 @@
+"""Stored sets some of whose images can no longer be read: another image of the same person stands for each of them.
+
+Records stay where they are, and the index keeps its length and order, so that the rows of every step of a run stay
+those that they were: a run that such an image has stopped goes on.
+"""
+
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from ddl_tf.data.decoding import why_undecodable
+from ddl_tf.data.layout import INDEX, MENDED
+from ddl_tf.data.store import Faces
+from ddl_tf.errors import InputError
+from ddl_tf.files import lock_folder, write_aside
+from ddl_tf.parallel import map_in_order
+from ddl_tf.progress import Progress
+
+PLACE = ("shard", "offset", "length")
+
+
+def read_mended(path: Path) -> pd.DataFrame:
+    """Read what was mended in a set.
+
+    Args:
+        path: folder of the set.
+
+    Returns:
+        A row for each: `row` of the index, its own place in the shards (`shard`, `offset`, `length`), `stands_in` (the
+        row of the image that stands for it), and `reason`.
+    """
+    file = path / MENDED
+    return pd.read_csv(file) if file.exists() else pd.DataFrame(columns=["row", *PLACE, "stands_in", "reason"])
+
+
+def own_places(path: Path, index: pd.DataFrame) -> pd.DataFrame:
+    """Undo the mending in an index.
+
+    Args:
+        path: folder of the set.
+        index: of the set.
+
+    Returns:
+        The index in which every row has its own place in the shards.
+    """
+    mended = read_mended(path)
+    index = index.copy()
+    for name in PLACE:
+        index.loc[mended["row"].to_numpy(np.int64), name] = mended[name].to_numpy(np.int64)
+    return index
+
+
+def mend_set(path: str) -> pd.DataFrame:
+    """Let other images stand for those that cannot be read or decoded.
+
+    Args:
+        path: folder of the set.
+
+    Returns:
+        What was mended now, as `read_mended`.
+
+    Raises:
+        InputError: if there is no other image of the same identity and group, or the set cannot be opened.
+    """
+    with lock_folder(Path(path), ".lock"):
+        faces = Faces([path])
+        reasons: dict[int, str] = {}
+        with Progress("mend", len(faces)) as progress:
+            for row, reason in enumerate(
+                map_in_order(lambda row: _why_unreadable(faces, row), iter(range(len(faces))))
+            ):
+                if reason is not None:
+                    reasons[row] = reason
+                    progress.write(f"{path}, row {row}: {reason}")
+                progress.advance()
+        before = read_mended(Path(path)).set_index("row")
+        found: list[dict[str, Any]] = []
+        for row, stands_in in _choose(faces, sorted(reasons), path).items():
+            # Of a row that was mended before, the index tells the place of its first stand-in.
+            place = before.loc[row] if row in before.index else faces.index.iloc[row]
+            own = {name: int(place[name]) for name in PLACE}
+            found.append({"row": row, **own, "stands_in": stands_in, "reason": reasons[row]})
+        mended = pd.DataFrame(found, columns=["row", *PLACE, "stands_in", "reason"])
+        if found:
+            _write(Path(path), mended, before.reset_index())
+        return mended
+
+
+def _why_unreadable(faces: Faces, row: int) -> Optional[str]:
+    try:
+        (encoded,) = faces.read(np.array([row]))
+    except InputError:
+        return "no record there"
+    return why_undecodable(encoded)
+
+
+def _choose(faces: Faces, rows: list[int], path: str) -> dict[int, int]:
+    """The next good row of the same identity and group, from the first on after the last."""
+    identity, group = (faces.index[name].to_numpy() for name in ("identity", "group"))
+    good = np.ones(len(faces), bool)
+    good[rows] = False
+    chosen = {}
+    for row in rows:
+        others = np.flatnonzero(good & (identity == identity[row]) & (group == group[row]))
+        if not len(others):
+            place = faces.index.iloc[row]
+            raise InputError(
+                f"{path}: row {row} cannot be read, and identity {place['identity_key']} has no other image of group "
+                f"{group[row]}: put a copy of {faces.shards[place['shard']]} back, or prepare the set again"
+            )
+        later = others[others > row]
+        chosen[row] = int(later[0] if len(later) else others[0])
+    return chosen
+
+
+def _write(path: Path, mended: pd.DataFrame, before: pd.DataFrame) -> None:
+    table = pq.read_table(path / INDEX)
+    order = np.arange(len(table))
+    order[mended["row"].to_numpy(np.int64)] = mended["stands_in"].to_numpy(np.int64)
+    # The places first: as long as the index is the old one, they are what it says itself.
+    with write_aside(path / MENDED) as aside:
+        kept = before[~before["row"].isin(mended["row"])]
+        pd.concat([kept, mended] if len(kept) else [mended]).sort_values("row").to_csv(aside, index=False)
+    with write_aside(path / INDEX) as aside:
+        pq.write_table(table.take(order), aside)

@@ -1,0 +1,87 @@
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_sets import list_source, picture, samples
+
+from ddl_tf.data.integrity import find_faults
+from ddl_tf.data.mending import mend_set, read_mended
+from ddl_tf.data.pipeline import check_rows
+from ddl_tf.data.sample import Sample
+from ddl_tf.data.store import Faces
+from ddl_tf.data.writer import StoreSettings, write_set
+from ddl_tf.errors import InputError
+
+SHARD = "shard-00000.tfrecord"
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Three images of each of two people, all of group 0, with a column of their own."""
+    items = [Sample(picture(n), f"person {n // 3}", f"item {n}", 0, {"number": n}) for n in range(6)]
+    write_set(list_source(items), StoreSettings(output=str(tmp_path / "faces")))
+    return tmp_path / "faces"
+
+
+def damage(folder, row):
+    """Make an image of a row one that cannot be decoded; the framing of its record stays."""
+    place = pd.read_parquet(folder / "index.parquet")["offset"][row]
+    content = bytearray((folder / SHARD).read_bytes())
+    start = content.index(b"\xff\xd8\xff", place)
+    content[start : start + 3] = b"???"
+    (folder / SHARD).write_bytes(content)
+
+
+def test_a_whole_set_stays_as_it_is(stored):
+    before = {file.name: file.read_bytes() for file in stored.iterdir()}
+    assert mend_set(str(stored)).empty
+    assert {file.name: file.read_bytes() for file in stored.iterdir() if file.name != ".lock"} == before
+
+
+def test_the_next_image_of_the_same_person_stands_for_a_lost_one(stored, capsys):
+    images = Faces([str(stored)]).read(np.arange(6))
+    types = pd.read_parquet(stored / "index.parquet").dtypes
+    for row in (0, 2):
+        damage(stored, row)
+    mended = mend_set(str(stored))
+    assert mended[["row", "stands_in"]].to_numpy().tolist() == [[0, 1], [2, 1]]
+    assert f"{stored}, row 2: " in capsys.readouterr().err
+    faces = Faces([str(stored)])
+    assert faces.read(np.arange(6)) == [images[n] for n in (1, 1, 1, 3, 4, 5)]
+    assert faces.index["identity"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert faces.index["number"].tolist() == [1, 1, 1, 3, 4, 5]
+    assert pd.read_parquet(stored / "index.parquet").dtypes.equals(types)
+    check_rows(faces, np.arange(6))
+    assert mend_set(str(stored)).empty
+
+
+def test_verify_tells_of_the_lost_image_and_finds_the_index_right(stored):
+    content = (stored / SHARD).read_bytes()
+    damage(stored, 1)
+    before = list(find_faults(str(stored)))
+    mend_set(str(stored))
+    assert list(find_faults(str(stored))) == before
+    assert before
+    # A copy was found after all.
+    (stored / SHARD).write_bytes(content)
+    assert list(find_faults(str(stored))) == []
+
+
+def test_a_stand_in_that_is_lost_too(stored):
+    places = pd.read_parquet(stored / "index.parquet")["offset"].tolist()
+    damage(stored, 0)
+    mend_set(str(stored))
+    damage(stored, 1)
+    assert mend_set(str(stored))["row"].tolist() == [0, 1]
+    mended = read_mended(stored)
+    assert mended[["row", "stands_in"]].to_numpy().tolist() == [[0, 2], [1, 2]]
+    assert mended["offset"].tolist() == places[:2]
+
+
+def test_nobody_to_stand_in(tmp_path):
+    # Of each person two images, one of group 0 and one of group 1.
+    write_set(list_source(samples(4, images_per_identity=2)), StoreSettings(output=str(tmp_path / "faces")))
+    damage(tmp_path / "faces", 3)
+    before = (tmp_path / "faces/index.parquet").read_bytes()
+    with pytest.raises(InputError, match=r"row 3 cannot be read, and identity .* has no other image of group 1: put a"):
+        mend_set(str(tmp_path / "faces"))
+    assert (tmp_path / "faces/index.parquet").read_bytes() == before

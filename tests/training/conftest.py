@@ -1,0 +1,29 @@
+"""The small run of the tests of faults, and what it ends with when nobody disturbs it."""
+
+import pytest
+from fault_runs import SmallRun
+
+from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
+
+
+@pytest.fixture(scope="session")
+def small_faces(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small_faces")
+    prepare_synthetic(
+        SyntheticSettings(
+            output=str(folder), identities=8, images_per_identity=6, test_identities=20, test_pairs=40, image_size=32
+        )
+    )
+    return folder
+
+
+@pytest.fixture
+def small_run(small_faces, tmp_path):
+    return SmallRun(small_faces, tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def undisturbed_outcome(small_faces, tmp_path_factory):
+    whole = SmallRun(small_faces, tmp_path_factory.mktemp("undisturbed") / "run")
+    whole.run()
+    return whole.outcome()

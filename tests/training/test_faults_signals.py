@@ -1,0 +1,98 @@
+"""SIGTERM as clusters send it: twice; while the pipeline waits, between two fits, while evaluating, after the end."""
+
+import os
+import signal
+
+import pytest
+
+from ddl_tf import stops
+from ddl_tf.data.store import Faces
+from ddl_tf.training import run as run_module
+from ddl_tf.training.checkpoints import SaveForResume
+from ddl_tf.training.monitoring import Verification
+from ddl_tf.training.progress import TrainingProgress
+
+
+class Terminated(BaseException):
+    """What a handler outside of training makes of SIGTERM."""
+
+
+@pytest.fixture(autouse=True)
+def _outside():
+    def terminate(number, frame):
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def signalled_in(monkeypatch, owner, name, when=lambda *_: True):
+    """Let SIGTERM come twice, to the process and to its group, in the first call that `when` says."""
+    original, sent = getattr(owner, name), []
+
+    def call(*arguments, **more):
+        if not sent and when(*arguments):
+            sent.append(True)
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGTERM)
+        return original(*arguments, **more)
+
+    monkeypatch.setattr(owner, name, call)
+
+
+def test_whenever_it_comes_nothing_is_lost(small_run, undisturbed_outcome, monkeypatch, capfd):
+    def stopped_at(step):
+        with pytest.raises(SystemExit) as stop:
+            small_run.run()
+        assert stop.value.code == 128 + signal.SIGTERM
+        assert small_run.checkpoints()[-1] == step
+        err = capfd.readouterr().err
+        assert err.count("SIGTERM: stopping when this step, or this epoch's end, is done\n") == 1
+        assert err.endswith(f"stopped by SIGTERM after step {step}; the same command goes on from there\n")
+
+    with monkeypatch.context() as patch:
+        # In a thread of the pipeline, while training waits for the first batch.
+        signalled_in(patch, Faces, "records")
+        stopped_at(1)
+    with monkeypatch.context() as patch:
+        # The rest of epoch 1 is a fit of its own.
+        signalled_in(patch, TrainingProgress, "on_train_end")
+        stopped_at(4)
+    with monkeypatch.context() as patch:
+        signalled_in(patch, Verification, "evaluate")
+        stopped_at(6)
+    assert not (small_run.folder / "results.json").exists()
+    with monkeypatch.context() as patch:
+        # Training listens no longer: whoever listened before decides.
+        signalled_in(patch, run_module, "plot_run")
+        with pytest.raises(Terminated):
+            small_run.run()
+    small_run.run()
+    assert small_run.outcome() == undisturbed_outcome
+
+
+def saver():
+    return SaveForResume(None, 0, 1, 1, lambda: None, lambda number: number)
+
+
+def test_after_the_last_step_the_signal_is_passed_on():
+    with pytest.raises(Terminated), saver():
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_second_signal_later_ends_it_at_once(monkeypatch):
+    monkeypatch.setattr(stops, "SAME_STOP_SECONDS", -1.0)
+    with saver() as listening:
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(Terminated):
+            signal.raise_signal(signal.SIGTERM)
+        # What the first one asked for is done.
+        listening._signalled = None
+
+
+def test_an_error_leaves_the_handlers_as_they_were():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(KeyError), saver():
+        raise KeyError
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

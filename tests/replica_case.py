@@ -151,10 +151,9 @@ def main(replicas, output):
         tf.keras.mixed_precision.set_global_policy(policy)
         with strategy.scope():
             model = make()
-        # With loss scaling, first steps may be left out until the scale has come down.
-        logs = fit(model, epochs=1 if policy == "float32" else 3)
+        # The first loss scale is too large: a step is left out. Few steps, for what half precision rounds grows fast.
+        logs = fit(model, epochs=2 if policy == "mixed_float16" else 1)
         results.update({f"{name}/log/{key}": np.array(value) for key, value in logs.items()})
-        results[f"{name}/steps"] = model.optimizer.iterations.numpy()
         results.update({f"{name}/weight/{number}": weight.numpy() for number, weight in enumerate(model.weights)})
         if replicas == 2 and policy != "mixed_bfloat16" and name != "branches":
             results[f"{name}/resumed"] = resumed_difference(model, make)

@@ -55,11 +55,15 @@ def test_weights_and_logs_are_those_of_one_replica(results, replicas, case):
     assert_close(results, replicas, case, 1e-5)
 
 
-@pytest.mark.parametrize(("policy", "tolerance"), [("mixed_bfloat16", 5e-3), ("mixed_float16", 1e-4)])
-def test_mixed_precision(results, policy, tolerance):
-    assert_close(results, 2, policy, tolerance)
-    # A step with a loss scale that is too large is left out; the scale halves then.
-    assert results[1][f"{policy}/steps"] >= (6 if policy == "mixed_bfloat16" else 3)
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision(results, policy):
+    assert_close(results, 2, policy, 5e-3)
+
+
+def test_steps_go_on_when_the_loss_scale_has_come_down(results):
+    """The first step, with a scale that is too large, is left out."""
+    first, second = results[1]["mixed_float16/log/loss"]
+    assert second < first - 1
 
 
 @pytest.mark.parametrize("replicas", [2, 4])

@@ -4,12 +4,14 @@ import warnings
 from pathlib import Path
 
 import pytest
+from needs import needs_tensorflow_addons
 
 from ddl_tf.errors import InputError
 from ddl_tf.losses import TripletLoss
 from ddl_tf.tensorflow_addons_import import import_tensorflow_addons
 
 
+@needs_tensorflow_addons
 def test_imports_without_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -16,8 +16,8 @@ import dataclasses
 from arms.stages import ArmsSettings, run_experiment
 from arms.students import students_experiment
 
-# Masks and sunglasses sit where the eyes, nose and mouth of an aligned frontal face are. Eyes 20 px apart: the face had 64
-# px or more, and lacks nothing at the 48 px that the networks see, so that what is hidden is all that the copies lack.
+# Masks and sunglasses sit where the eyes, nose and mouth of an aligned frontal face are. Eyes 20 px apart: the face had
+# 64 px or more, and lacks nothing at the 48 px that the networks see, so that what is hidden is all that copies lack.
 OCCLUSION = students_experiment(
     "occlusion",
     {"mask": "mask:0.3-1", "sunglasses": "sunglasses:0.5-1", "patch": "occlusion:0.2-0.4"},

@@ -16,8 +16,8 @@ from arms.stages import ArmsSettings, run_experiment
 from arms.students import students_experiment
 
 # An aligned face of 112 px has its eyes 35 px apart. From 20 on an image had 64 px or more, so that it lacks nothing at
-# the 48 px that the networks see; below 12 it had fewer than 38, which is few images: those of CelebA are hardly ever as
-# small as the copies.
+# the 48 px that the networks see; below 12 it had fewer than 38, which is few images: those of CelebA are hardly ever
+# as small as the copies.
 RESOLUTION = students_experiment(
     "resolution",
     {"16px": "resolution:16", "12px": "resolution:12", "8px": "resolution:8"},

@@ -28,7 +28,8 @@ def gather_rows(*tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
     if not in_several_replicas():
         return tensors
     context = tf.distribute.get_replica_context()
-    return tuple(context.all_gather(tensor, axis=0) for tensor in tensors)
+    # With one replica a process, a tensor that comes as it was fed has no device, and the copy has.
+    return tuple(context.all_gather(tf.identity(tensor), axis=0) for tensor in tensors)
 
 
 def global_sum(value: tf.Tensor) -> tf.Tensor:
@@ -42,7 +43,7 @@ def global_sum(value: tf.Tensor) -> tf.Tensor:
     """
     if not in_several_replicas():
         return value
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
 
 
 def num_replicas() -> int:

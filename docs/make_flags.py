@@ -1,7 +1,7 @@
 """Write the flags of the commands into the documentation: `python docs/make_flags.py`.
 
 A page says where: everything between `<!-- flags: COMMAND -->` and `<!-- end of flags -->` is made anew from the
-settings of that command: `train`, `export`, `miniature`, `preview`, `quickstart`, `report`, `evaluate NAME`,
+settings of that command: `train`, `export`, `launch`, `miniature`, `preview`, `quickstart`, `report`, `evaluate NAME`,
 `mine NAME`, or `prepare NAME`.
 """
 
@@ -16,6 +16,7 @@ from ddl_tf import command
 from ddl_tf.evaluate import COMMANDS as EVALUATE_COMMANDS
 from ddl_tf.export import ExportSettings
 from ddl_tf.files import write_aside
+from ddl_tf.launch import LaunchSettings
 from ddl_tf.mine import COMMANDS as MINE_COMMANDS
 from ddl_tf.miniature import MiniatureSettings
 from ddl_tf.prepare import COMMANDS
@@ -32,6 +33,7 @@ SETTINGS: dict[str, type] = {
     "train": TrainSettings,
     **{f"evaluate {name}": settings for name, (_, settings) in EVALUATE_COMMANDS.items()},
     "export": ExportSettings,
+    "launch": LaunchSettings,
     "miniature": MiniatureSettings,
     "preview": PreviewSettings,
     "quickstart": QuickstartSettings,

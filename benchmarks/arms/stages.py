@@ -24,6 +24,7 @@ from arms.results import ResultsFile, result_rows, tuned_value
 from ddl_tf.errors import InputError
 from ddl_tf.progress import Progress
 from ddl_tf.settings import setting
+from ddl_tf.training.settings import HEAD_STARTS
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("prepare", "pretrain", "tune", "run", "report")
@@ -50,6 +51,9 @@ class ArmsSettings:
     seeds: list[int] = setting([0, 1, 2, 3, 4], "Seeds of the test.")
     tune_seed: int = setting(5, "Seed of the tuning; none of the test's.")
     steps: int = setting(60, "Steps of each fine-tuning.")
+    head_start: str = setting(
+        "random", "As of ddl_tf.train, for all arms; class_means has results of its own.", choices=HEAD_STARTS
+    )
     workers: int = setting(1, "Processes that run arms side by side; with several, each has one thread.")
     stored_seeds: list[int] = setting(
         [0], "Seeds of which embeddings and similarities are kept, of the first of which the report page is made."
@@ -262,6 +266,9 @@ def run_experiment(experiment: Experiment, settings: ArmsSettings) -> None:
         experiment: what to compare.
         settings: the flags.
     """
+    if settings.head_start != "random":
+        shared = {**experiment.shared, "head_start": settings.head_start}
+        experiment = dataclasses.replace(experiment, name=f"{experiment.name}_{settings.head_start}", shared=shared)
     # Workers inherit it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     stages = Stages(experiment, settings)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from ddl_tf.data.augmentation import Augmentation
 from ddl_tf.data.decoding import decode_image, resize_images, why_undecodable
 from ddl_tf.data.example import parse_images
-from ddl_tf.data.sampling import StreamSampler
+from ddl_tf.data.sampling import Rows, StreamSampler
 from ddl_tf.data.store import Faces
 from ddl_tf.errors import InputError
 
@@ -28,6 +28,7 @@ def training_dataset(
     first_step: int,
     last_step: int,
     seed: int = 0,
+    shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Make the batches of a range of steps.
 
@@ -42,16 +43,26 @@ def training_dataset(
         first_step: the first step.
         last_step: the step after the last.
         seed: of the augmentation.
+        shard: (index, count): of the rows of every step, take part `index` of `count` equal ones, as one of several
+            workers. A row is augmented as it would be without.
 
     Returns:
         One element a step, as the recognizer and its losses take it: inputs `{"image": [rows, height, width, 3]
         float32 in 0..255, "label": [rows]}` and targets `{"embedding": [rows, 2] (identity, group), "logits":
         [rows]}`, the labels -1 for rows that are not classified.
+
+    Raises:
+        InputError: if the rows cannot be parted evenly.
     """
-    rows = sampler.num_rows
+    index, count = shard
+    if sampler.num_rows % count:
+        raise InputError(f"the batch of {sampler.num_rows} rows cannot be split evenly among {count} workers")
+    rows = sampler.num_rows // count
+    first_row = index * rows
 
     def read(step: np.int64) -> tuple[np.ndarray, ...]:
-        drawn = sampler.rows(int(step))
+        # All workers draw all rows of a step, which costs little, and read their own.
+        drawn = Rows(*(column[first_row : first_row + rows] for column in sampler.rows(int(step))))
         return np.array(faces.records(drawn.record), object), drawn.identity, drawn.group, drawn.label
 
     def draw(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -75,7 +86,7 @@ def training_dataset(
     def to_batch(
         step: tf.Tensor, records: tf.Tensor, identity: tf.Tensor, group: tf.Tensor, label: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        numbers = step * rows + tf.range(rows, dtype=tf.int64)
+        numbers = step * sampler.num_rows + first_row + tf.range(rows, dtype=tf.int64)
         seeds = tf.stack([tf.fill([rows], tf.constant(seed, tf.int64)), numbers], axis=1)
         columns = (parse_images(records), seeds, group)
         images = tf.map_fn(lambda row: to_image(*row), columns, fn_output_signature=row_image)

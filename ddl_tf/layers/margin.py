@@ -7,6 +7,8 @@ import tensorflow as tf
 from ddl_tf.layers.float32 import Float32Layer
 from ddl_tf.layers.targets import Targets
 
+CENTERS_STDDEV = 0.01
+
 
 def cosines_between(embeddings: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
     """Compute the cosine of every embedding to every center.
@@ -68,7 +70,7 @@ class MarginHead(Float32Layer):
             name="class_centers",
             shape=self._centers_shape(int(input_shape[-1])),
             # As InsightFace: only the direction matters, and shorter centers learn faster.
-            initializer=tf.keras.initializers.RandomNormal(stddev=0.01),
+            initializer=tf.keras.initializers.RandomNormal(stddev=CENTERS_STDDEV),
         )
         super().build(input_shape)
 
@@ -142,6 +144,16 @@ class MarginHead(Float32Layer):
             `[num_classes, dim]` float32, of unit norm.
         """
         return tf.math.l2_normalize(tf.transpose(self.class_centers), axis=1)
+
+    def start_at(self, directions: tf.Tensor) -> None:
+        """Let the class centers point somewhere, with the length that random ones begin with.
+
+        Args:
+            directions: `[num_classes, dim]`, of unit norm.
+        """
+        directions = tf.transpose(tf.cast(directions, tf.float32))
+        length = CENTERS_STDDEV * tf.sqrt(float(self.class_centers.shape[0]))
+        self.class_centers.assign(length * directions)
 
     def call(
         self, embeddings: tf.Tensor, labels: Optional[tf.Tensor] = None, training: Optional[bool] = None

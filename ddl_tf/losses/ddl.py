@@ -1,12 +1,14 @@
 """Distribution Distillation Loss as a Keras loss."""
 
-from typing import Any
+from typing import Any, Optional
 
 import tensorflow as tf
 
-from ddl_tf.losses.distributions import DistributionTerms, distribution_distillation
+from ddl_tf.losses.binning import Binning
+from ddl_tf.losses.distributions import DistributionTerms, distil
 from ddl_tf.losses.embedding_loss import EmbeddingLoss
-from ddl_tf.losses.similarities import group_similarities
+from ddl_tf.losses.pooling import tally_negatives, tally_positives
+from ddl_tf.losses.similarities import sort_rows
 
 
 def check_distribution_arguments(num_nodes: int, similarity_range: tuple[float, float], bandwidth: float) -> None:
@@ -35,8 +37,9 @@ class DDLLoss(EmbeddingLoss):
     The rows of a batch belong to groups: 0 is the teacher (easy), 1..K are students (hard), -1 takes no part. For
     each group the loss estimates the distributions of its positive and of its hardest negative similarities, and
     adds up the KL divergences from teacher to students and an order term that keeps positives above negatives.
-    Any number of students in the batch is found by itself. Under a distribution strategy with `gather`, the
-    distributions are those of the global batch, and loss and gradients are those of one device with that batch.
+    Without `num_groups`, any number of students in the batch is found by itself. Under a distribution strategy with
+    `gather`, the distributions are those of the global batch, and loss and gradients are those of one device with that
+    batch. Memory is linear in the rows, whatever the number of pairs.
 
     Where a group is missing, has no pair above the threshold or only one identity, the terms concerned are 0.
 
@@ -50,10 +53,13 @@ class DDLLoss(EmbeddingLoss):
         positive_threshold: positive pairs with a similarity at or below it are outliers, and dropped.
         stop_teacher_gradient: whether the KL terms leave the teacher alone (in the paper they do not).
         gather: whether replicas pool their rows before the distributions are estimated.
+        num_groups: the teacher and its students; rows of other groups take no part. XLA (`jit_compile`) needs it. None:
+            as many as the batch has.
         name: the name of the loss.
 
     Raises:
-        ValueError: for a `num_nodes` below 1, an empty `similarity_range`, or a `bandwidth` not above 0.
+        ValueError: for a `num_nodes` or `num_groups` below 1, an empty `similarity_range`, or a `bandwidth` not
+            above 0.
 
     Example:
         >>> embeddings = tf.random.normal([8, 16])
@@ -77,11 +83,14 @@ class DDLLoss(EmbeddingLoss):
         positive_threshold: float = 0.0,
         stop_teacher_gradient: bool = False,
         gather: bool = True,
+        num_groups: Optional[int] = None,
         name: str = "ddl",
         **kwargs: Any,
     ) -> None:
         super().__init__(gather=gather, name=name, **kwargs)
         check_distribution_arguments(num_nodes, similarity_range, bandwidth)
+        if num_groups is not None and num_groups < 1:
+            raise ValueError(f"num_groups must be at least 1, or None to find it in the batch, got {num_groups!r}")
         self.positive_weight = positive_weight
         self.negative_weight = negative_weight
         self.order_weight = order_weight
@@ -90,6 +99,7 @@ class DDLLoss(EmbeddingLoss):
         self.bandwidth = bandwidth
         self.positive_threshold = positive_threshold
         self.stop_teacher_gradient = stop_teacher_gradient
+        self.num_groups = num_groups
 
     def terms(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> DistributionTerms:
         """Compute the terms of the loss and the distributions behind them.
@@ -101,16 +111,15 @@ class DDLLoss(EmbeddingLoss):
         Returns:
             The terms, over the global batch if `gather` is set.
         """
-        positives, negatives = group_similarities(*self.global_batch(y_true, y_pred), self.positive_threshold)
-        return distribution_distillation(
-            positives,
-            negatives,
+        binning = Binning(self.num_nodes, self.similarity_range, self.bandwidth)
+        rows = sort_rows(*self.global_batch(y_true, y_pred), self.num_groups)
+        return distil(
+            tally_positives(rows, self.positive_threshold, binning),
+            tally_negatives(rows, binning),
+            binning,
             positive_weight=self.positive_weight,
             negative_weight=self.negative_weight,
             order_weight=self.order_weight,
-            num_nodes=self.num_nodes,
-            similarity_range=self.similarity_range,
-            bandwidth=self.bandwidth,
             stop_teacher_gradient=self.stop_teacher_gradient,
         )
 
@@ -142,4 +151,5 @@ class DDLLoss(EmbeddingLoss):
             "bandwidth": self.bandwidth,
             "positive_threshold": self.positive_threshold,
             "stop_teacher_gradient": self.stop_teacher_gradient,
+            "num_groups": self.num_groups,
         }

@@ -6,6 +6,9 @@ from typing import Union
 
 import tensorflow as tf
 
+from ddl_tf.losses.binning import Binning, Tally
+from ddl_tf.losses.pooling import tally_of
+
 # As the authors' code: inside the logarithm, and added to the teacher's distribution.
 EPSILON = 1e-9
 
@@ -41,47 +44,14 @@ class DistributionTerms:
     has_negatives: tf.Tensor
 
 
-def _ragged(similarities: Similarities) -> tf.RaggedTensor:
-    """One row of similarities for each group, teacher first."""
+def _flat(similarities: Similarities) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """`[count]` similarities and their groups, and how many groups there are; teacher first."""
     if isinstance(similarities, tf.RaggedTensor):
-        return tf.cast(similarities, tf.float32)
+        values, group, num_groups = similarities.values, similarities.value_rowids(), similarities.nrows()
+        return tf.cast(values, tf.float32), tf.cast(group, tf.int32), tf.cast(num_groups, tf.int32)
     rows = [tf.reshape(tf.cast(row, tf.float32), [-1]) for row in similarities]
-    return tf.RaggedTensor.from_row_lengths(tf.concat(rows, 0), [tf.size(row) for row in rows])
-
-
-def nodes(num_nodes: int, similarity_range: tuple[float, float]) -> tf.Tensor:
-    """The similarities at which a distribution is estimated.
-
-    Args:
-        num_nodes: how many.
-        similarity_range: `(low, high)`; the last node lies one step below `high`.
-
-    Returns:
-        `[num_nodes]`, t_r = low + r * (high - low) / num_nodes.
-    """
-    low, high = similarity_range
-    return low + tf.range(num_nodes, dtype=tf.float32) * ((high - low) / num_nodes)
-
-
-def _distributions(
-    similarities: tf.RaggedTensor, num_nodes: int, similarity_range: tuple[float, float], bandwidth: float
-) -> tf.Tensor:
-    """`[groups, None]` similarities -> `[groups, num_nodes]` distributions, zeros for an empty group."""
-    distance = similarities.values[:, tf.newaxis] - nodes(num_nodes, similarity_range)
-    exponents = -0.5 * tf.square(distance / bandwidth)
-    group, num_groups = similarities.value_rowids(), similarities.nrows()
-    # The largest exponent of a group cancels in its distribution; without it, similarities many bandwidths away
-    # from the nodes would underflow to an empty histogram.
-    largest = tf.math.unsorted_segment_max(tf.reduce_max(tf.stop_gradient(exponents), axis=1), group, num_groups)
-    kernels = tf.exp(exponents - tf.gather(largest, group)[:, tf.newaxis])
-    histograms = tf.math.unsorted_segment_sum(kernels, group, num_groups)
-    return tf.math.divide_no_nan(histograms, tf.reduce_sum(histograms, axis=1, keepdims=True))
-
-
-def _means(similarities: tf.RaggedTensor) -> tf.Tensor:
-    """`[groups, None]` similarities -> `[groups]` expectations, 0 for an empty group."""
-    totals = tf.math.unsorted_segment_sum(similarities.values, similarities.value_rowids(), similarities.nrows())
-    return tf.math.divide_no_nan(totals, tf.cast(similarities.row_lengths(), tf.float32))
+    group = tf.concat([tf.fill([tf.size(row)], number) for number, row in enumerate(rows)], 0)
+    return tf.concat(rows, 0), group, tf.constant(len(rows))
 
 
 def similarity_distribution(
@@ -113,7 +83,8 @@ def similarity_distribution(
         Huang et al., ECCV 2020, section 3.2; Ustinova and Lempitsky, "Learning Deep Embeddings with Histogram
         Loss", NeurIPS 2016.
     """
-    return _distributions(_ragged([similarities]), num_nodes, similarity_range, bandwidth)[0]
+    binning = Binning(num_nodes, similarity_range, bandwidth)
+    return binning.smooth(tally_of(*_flat([similarities]), binning).bins)[0]
 
 
 def _divergence(distributions: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
@@ -164,12 +135,45 @@ def distribution_distillation(
     References:
         Huang et al., ECCV 2020, https://arxiv.org/abs/2002.03662, section 3.3.
     """
-    positive, negative = _ragged(positives), _ragged(negatives)
-    histogram = (num_nodes, similarity_range, bandwidth)
-    positive_distributions = _distributions(positive, *histogram)
-    negative_distributions = _distributions(negative, *histogram)
-    positive_means, negative_means = _means(positive), _means(negative)
-    has_positives, has_negatives = positive.row_lengths() > 0, negative.row_lengths() > 0
+    binning = Binning(num_nodes, similarity_range, bandwidth)
+    return distil(
+        tally_of(*_flat(positives), binning),
+        tally_of(*_flat(negatives), binning),
+        binning,
+        positive_weight=positive_weight,
+        negative_weight=negative_weight,
+        order_weight=order_weight,
+        stop_teacher_gradient=stop_teacher_gradient,
+    )
+
+
+def distil(
+    positives: Tally,
+    negatives: Tally,
+    binning: Binning,
+    positive_weight: float,
+    negative_weight: float,
+    order_weight: float,
+    stop_teacher_gradient: bool,
+) -> DistributionTerms:
+    """Compute the terms from similarities that are added up by group.
+
+    Args:
+        positives: those of the positives.
+        negatives: those of the negatives.
+        binning: how distributions are estimated.
+        positive_weight: weight of the positive KL term.
+        negative_weight: weight of the negative KL term.
+        order_weight: weight of the order term.
+        stop_teacher_gradient: whether the teacher's distributions are constants in the KL terms.
+
+    Returns:
+        The terms.
+    """
+    distributions = binning.smooth(tf.concat([positives.bins, negatives.bins], 0))
+    positive_distributions, negative_distributions = tf.split(distributions, 2)
+    positive_means, negative_means = (tf.math.divide_no_nan(x.totals, x.counts) for x in (positives, negatives))
+    has_positives, has_negatives = positives.counts > 0, negatives.counts > 0
 
     def distilled(distributions: tf.Tensor) -> tf.Tensor:
         if not stop_teacher_gradient:

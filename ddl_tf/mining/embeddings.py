@@ -14,25 +14,24 @@ from ddl_tf.evaluation.embedding_file import Embeddings, embed_to_file
 
 
 class StoredFaces(Sequence[bytes]):
-    """A range of the encoded images of stored faces, read one by one as they are asked for.
+    """Some encoded images of stored faces, read one by one as they are asked for.
 
     Args:
         faces: the stored faces.
-        start: the first.
-        end: the one after the last.
+        rows: which: positions in their index.
     """
 
-    def __init__(self, faces: Faces, start: int, end: int) -> None:
-        self._faces, self._start, self._end = faces, start, end
+    def __init__(self, faces: Faces, rows: Sequence[int]) -> None:
+        self._faces, self._rows = faces, rows
 
     def __len__(self) -> int:
-        return self._end - self._start
+        return len(self._rows)
 
     def __getitem__(self, position: Any) -> Any:
         if not 0 <= position < len(self):
             # By which iterating over a sequence ends.
             raise IndexError(f"image {position} of {len(self)}")
-        return self._faces.read(np.array([self._start + position]))[0]
+        return self._faces.read(np.array([self._rows[position]]))[0]
 
 
 def embed_faces(
@@ -56,7 +55,7 @@ def embed_faces(
         InputError: if an image cannot be decoded, an embedding is not finite, or another process is at work there.
     """
     try:
-        return embed_to_file(model, StoredFaces(faces, 0, len(faces)), False, folder, record, batch_size)
+        return embed_to_file(model, StoredFaces(faces, range(len(faces))), False, folder, record, batch_size)
     except UndecodableError as error:
         check_rows(faces, np.array([error.position]))
         raise

@@ -62,7 +62,7 @@ def _measure_part(faces: Faces, start: int, end: int, progress: Progress) -> np.
         print(f"image {start + position} cannot be decoded ({reason}): it has no measures", file=sys.stderr)
 
     part = np.empty([end - start, len(QUALITY_COLUMNS)], np.float32)
-    for position, measured in enumerate(measure_many(iter(StoredFaces(faces, start, end)), report)):
+    for position, measured in enumerate(measure_many(iter(StoredFaces(faces, range(start, end))), report)):
         part[position] = [measured[name] for name in QUALITY_COLUMNS]
         progress.advance()
     return part

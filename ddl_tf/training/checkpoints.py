@@ -20,10 +20,12 @@ class ResumePoint:
     Args:
         directory: where the checkpoints are.
         model: the compiled recognizer.
+        throw_away: where they are written instead by a worker that is not the chief. Its part in writing is that
+            statistics are averaged over all workers when they are read.
     """
 
-    def __init__(self, directory: Path, model: tf.keras.Model) -> None:
-        self._model = model
+    def __init__(self, directory: Path, model: tf.keras.Model, throw_away: Optional[Path] = None) -> None:
+        self._model, self._directory = model, directory
         # The optimizer makes its slots when it is first used, which is too late to restore them all at once.
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         optimizer.build(model.trainable_variables)
@@ -33,12 +35,13 @@ class ResumePoint:
         generators = [getattr(source, "_generator", None) for source in sources]
         generators = [generator for generator in generators if generator is not None]
         checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, step=self.step, generators=generators)
-        self._manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=2)
+        self._manager = tf.train.CheckpointManager(checkpoint, str(throw_away or directory), max_to_keep=2)
 
     @property
     def latest(self) -> Optional[str]:
         """The path of the newest checkpoint; None if there is none."""
-        return self._manager.latest_checkpoint
+        latest = self._manager.latest_checkpoint
+        return latest and str(self._directory / Path(latest).name)
 
     def restore(self) -> int:
         """Load the newest checkpoint that can be read; a damaged one is told of on stderr.
@@ -51,7 +54,7 @@ class ResumePoint:
         """
         reason = ""
         # Of the files themselves, since the manager's own list of them may be what is damaged.
-        found = [file.with_suffix("") for file in Path(self._manager.directory).glob("ckpt-*.index")]
+        found = [file.with_suffix("") for file in self._directory.glob("ckpt-*.index")]
         for path in sorted(found, key=lambda path: int(path.name[len("ckpt-") :]), reverse=True):
             try:
                 self._manager.checkpoint.restore(str(path)).assert_existing_objects_matched()
@@ -63,7 +66,7 @@ class ResumePoint:
             return int(self.step.numpy())
         if reason:
             raise InputError(
-                f"no checkpoint of {self._manager.directory} can be resumed ({reason}): begin anew in another --run_dir"
+                f"no checkpoint of {self._directory} can be resumed ({reason}): begin anew in another --run_dir"
             )
         return 0
 
@@ -115,25 +118,33 @@ class SaveForResume(tf.keras.callbacks.Callback):
         every: steps between checkpoints.
         steps_per_epoch: every epoch's end is a checkpoint too.
         before: called before a checkpoint is written, so that what else is kept is whole by then.
+        agree: what all workers stop by, given the number of the signal that reached this one; 0 for none. It is
+            called after every step and every epoch.
 
     Attributes:
         step: how many steps are done.
     """
 
     def __init__(
-        self, point: ResumePoint, first_step: int, every: int, steps_per_epoch: int, before: Callable[[], None]
+        self,
+        point: ResumePoint,
+        first_step: int,
+        every: int,
+        steps_per_epoch: int,
+        before: Callable[[], None],
+        agree: Callable[[int], int],
     ) -> None:
         super().__init__()
         self._point = point
-        self._before = before
+        self._before, self._agree = before, agree
         self.step = first_step
         self._every = every
         self._steps_per_epoch = steps_per_epoch
         self._handlers: dict[signal.Signals, Any] = {}
-        self._stopped_by: Optional[signal.Signals] = None
+        self._signalled: Optional[signal.Signals] = None
 
     def _stop(self, number: int, frame: Optional[FrameType]) -> None:
-        self._stopped_by = signal.Signals(number)
+        self._signalled = signal.Signals(number)
         self._restore_handlers()
 
     def _restore_handlers(self) -> None:
@@ -164,14 +175,16 @@ class SaveForResume(tf.keras.callbacks.Callback):
         self.step += 1
         self._check(logs or {})
         # At the end of an epoch its results come first: `on_epoch_end` is called next.
-        if self.step % self._steps_per_epoch and (self._stopped_by is not None or self.step % self._every == 0):
-            self._save()
+        if self.step % self._steps_per_epoch:
+            number = self._agree(self._signalled or 0)
+            if number or self.step % self._every == 0:
+                self._save(number)
 
-    def _save(self) -> None:
+    def _save(self, stopped_by: int) -> None:
         self._before()
         self._point.save(self.step)
-        if self._stopped_by is not None:
-            raise StoppedBySignal(self._stopped_by, self.step)
+        if stopped_by:
+            raise StoppedBySignal(signal.Signals(stopped_by), self.step)
 
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
         """Write a checkpoint.
@@ -183,7 +196,7 @@ class SaveForResume(tf.keras.callbacks.Callback):
         Raises:
             StoppedBySignal: if a signal came.
         """
-        self._save()
+        self._save(self._agree(self._signalled or 0))
 
     def on_train_end(self, logs: Optional[dict[str, Any]] = None) -> None:
         """Listen no longer.

@@ -13,8 +13,9 @@ from ddl_tf.data.verification import PairSet
 from ddl_tf.evaluation import evaluate_pairs
 from ddl_tf.files import write_aside
 from ddl_tf.losses import group_similarities
-from ddl_tf.models import embedding_model, save_checkpoint
+from ddl_tf.models import save_checkpoint
 from ddl_tf.training.run_folder import read_log
+from ddl_tf.training.workers import ChiefEmbedder, Workers
 
 
 class Verification(tf.keras.callbacks.Callback):
@@ -25,7 +26,8 @@ class Verification(tf.keras.callbacks.Callback):
 
     Args:
         sets: the verification sets.
-        directory: where `best.keras` and `last.keras` go.
+        workers: the processes that train; the chief evaluates, and the others have no results.
+        directory: where `best.keras` and `last.keras` go; of others than the chief, a throw-away place.
         every: epochs between evaluations; the last epoch is always evaluated.
         epochs: of the whole run.
         best_by: the measure, averaged over the sets, that chooses the best checkpoint: larger is better.
@@ -37,6 +39,7 @@ class Verification(tf.keras.callbacks.Callback):
     def __init__(
         self,
         sets: Sequence[PairSet],
+        workers: Workers,
         directory: Path,
         every: int,
         epochs: int,
@@ -44,7 +47,7 @@ class Verification(tf.keras.callbacks.Callback):
         best: float = -math.inf,
     ) -> None:
         super().__init__()
-        self._sets = sets
+        self._sets, self._workers = sets, workers
         self._directory = directory
         self._every = every
         self._epochs = epochs
@@ -59,7 +62,7 @@ class Verification(tf.keras.callbacks.Callback):
             model: the recognizer.
         """
         super().set_model(model)
-        self._embedder = embedding_model(model)
+        self._embedder = ChiefEmbedder(model, self._workers)
 
     def evaluate(self) -> list[dict[str, Any]]:
         """Evaluate the model as it stands.
@@ -67,7 +70,8 @@ class Verification(tf.keras.callbacks.Callback):
         Returns:
             The results of each set, as `evaluate_pairs` gives them.
         """
-        self.results = [evaluate_pairs(self._embedder, pair_set) for pair_set in self._sets]
+        results = self._embedder.run(lambda model: [evaluate_pairs(model, pair_set) for pair_set in self._sets])
+        self.results = results or []
         return self.results
 
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
@@ -82,12 +86,16 @@ class Verification(tf.keras.callbacks.Callback):
         for pair_set in self._sets:
             logs.update({f"{pair_set.name}/{measure}": math.nan for measure in self.measures})
         last = self._directory / "last.keras"
+        # All workers: statistics are averaged over them when they are read.
         save_checkpoint(self.model, last)
         if not due:
             return
         score = math.inf
+        results = self.evaluate() if self._sets else []
+        if not self._workers.is_chief:
+            return
         if self._sets:
-            for result in self.evaluate():
+            for result in results:
                 logs.update({f"{result['set']}/{measure}": result[measure] for measure in self.measures})
             score = float(np.mean([result[self._best_by] for result in self.results]))
         if score >= self._best:
@@ -103,13 +111,16 @@ class SimilarityMonitor(tf.keras.callbacks.Callback):
 
     Args:
         probe: batches of rows with groups, as the pipeline makes them.
+        workers: the processes that train; the chief measures.
         directory: where `similarities.npz` goes.
         writer: of TensorBoard.
     """
 
-    def __init__(self, probe: tf.data.Dataset, directory: Path, writer: tf.summary.SummaryWriter) -> None:
+    def __init__(
+        self, probe: tf.data.Dataset, workers: Workers, directory: Path, writer: tf.summary.SummaryWriter
+    ) -> None:
         super().__init__()
-        self._probe = probe
+        self._probe, self._workers = probe, workers
         self._directory = directory
         self._writer = writer
 
@@ -120,7 +131,19 @@ class SimilarityMonitor(tf.keras.callbacks.Callback):
             model: the recognizer.
         """
         super().set_model(model)
-        self._embedder = embedding_model(model)
+        self._embedder = ChiefEmbedder(model, self._workers)
+
+    def _measure(self, model: tf.keras.Model) -> dict[str, np.ndarray]:
+        parts: dict[str, list[np.ndarray]] = {}
+        for inputs, targets in self._probe:
+            rows = targets["embedding"]
+            embeddings = model.predict_on_batch(inputs["image"])
+            # Batch by batch, as the loss sees them. Outliers are part of the picture, so nothing is dropped.
+            similarities = group_similarities(embeddings, rows[:, 0], rows[:, 1], positive_threshold=-2.0)
+            for kind, groups in zip(("positive", "negative"), similarities):
+                for group, values in enumerate(groups):
+                    parts.setdefault(f"{kind}_{group}", []).append(values.numpy())
+        return {key: np.concatenate(values) for key, values in parts.items()}
 
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
         """Measure the similarities.
@@ -129,16 +152,9 @@ class SimilarityMonitor(tf.keras.callbacks.Callback):
             epoch: from 0.
             logs: not used.
         """
-        parts: dict[str, list[np.ndarray]] = {}
-        for inputs, targets in self._probe:
-            rows = targets["embedding"]
-            embeddings = self._embedder.predict_on_batch(inputs["image"])
-            # Batch by batch, as the loss sees them. Outliers are part of the picture, so nothing is dropped.
-            similarities = group_similarities(embeddings, rows[:, 0], rows[:, 1], positive_threshold=-2.0)
-            for kind, groups in zip(("positive", "negative"), similarities):
-                for group, values in enumerate(groups):
-                    parts.setdefault(f"{kind}_{group}", []).append(values.numpy())
-        arrays = {key: np.concatenate(values) for key, values in parts.items()}
+        arrays = self._embedder.run(self._measure)
+        if arrays is None:
+            return
         with self._writer.as_default(step=epoch):
             for key, values in arrays.items():
                 tf.summary.histogram(f"similarity/{key}", values)

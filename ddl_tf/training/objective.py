@@ -24,7 +24,7 @@ from ddl_tf.training.settings import TrainSettings
 DISTILLATIONS = ("ddl", "rkd", "sp")
 
 
-def _ddl_arguments(settings: TrainSettings) -> dict[str, Any]:
+def _ddl_arguments(settings: TrainSettings, num_students: int) -> dict[str, Any]:
     return {
         "positive_weight": settings.positive_weight,
         "negative_weight": settings.negative_weight,
@@ -34,6 +34,7 @@ def _ddl_arguments(settings: TrainSettings) -> dict[str, Any]:
         "bandwidth": settings.bandwidth,
         "positive_threshold": settings.positive_threshold,
         "stop_teacher_gradient": settings.stop_teacher_gradient,
+        "num_groups": num_students + 1,
     }
 
 
@@ -57,11 +58,12 @@ def build_logits_loss(settings: TrainSettings) -> tf.keras.losses.Loss:
     return losses[settings.logits_loss]()
 
 
-def build_embedding_loss(settings: TrainSettings) -> Optional[tf.keras.losses.Loss]:
+def build_embedding_loss(settings: TrainSettings, num_students: int) -> Optional[tf.keras.losses.Loss]:
     """Make the loss on the embeddings.
 
     Args:
         settings: of the run.
+        num_students: groups beside the teacher's.
 
     Returns:
         The loss; None for none.
@@ -70,7 +72,7 @@ def build_embedding_loss(settings: TrainSettings) -> Optional[tf.keras.losses.Lo
         ValueError: if one of its arguments is out of its range.
     """
     losses: dict[str, Callable[[], tf.keras.losses.Loss]] = {
-        "ddl": lambda: DDLLoss(**_ddl_arguments(settings)),
+        "ddl": lambda: DDLLoss(**_ddl_arguments(settings, num_students)),
         "triplet": lambda: TripletLoss(settings.triplet_margin),
         "histogram": lambda: HistogramLoss(settings.histogram_bins),
         "rkd": lambda: RKDLoss(settings.rkd_distance_weight, settings.rkd_angle_weight),
@@ -107,11 +109,11 @@ def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per
     losses: dict[str, tf.keras.losses.Loss] = {"logits": build_logits_loss(settings)}
     loss_weights = {"logits": 1.0}
     metrics: dict[str, list[tf.keras.metrics.Metric]] = {"logits": [LabelledAccuracy()]}
-    embedding_loss = build_embedding_loss(settings)
+    embedding_loss = build_embedding_loss(settings, num_students)
     if embedding_loss:
         losses["embedding"] = embedding_loss
         loss_weights["embedding"] = settings.embedding_weight
     if num_students:
         # Whatever is minimised: they show what it does to the distributions.
-        metrics["embedding"] = ddl_metrics(num_students, **_ddl_arguments(settings))
+        metrics["embedding"] = ddl_metrics(num_students, **_ddl_arguments(settings, num_students))
     model.compile(optimizer, loss=losses, loss_weights=loss_weights, metrics=metrics)

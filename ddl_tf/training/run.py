@@ -1,8 +1,11 @@
 """A training run from its settings: data, model, fit, and what remains in the run folder."""
 
+import contextlib
+import dataclasses
 import json
 import math
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, Optional
 
@@ -21,6 +24,7 @@ from ddl_tf.files import write_aside
 from ddl_tf.mining.pairs import read_pairs
 from ddl_tf.models import build_recognizer, initialise_from
 from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, StoppedBySignal
+from ddl_tf.training.class_means import start_at_class_means
 from ddl_tf.training.mining_plan import MiningPlan
 from ddl_tf.training.monitoring import RunLog, SimilarityMonitor, Verification
 from ddl_tf.training.objective import DISTILLATIONS, compile_recognizer
@@ -28,13 +32,18 @@ from ddl_tf.training.plots import plot_run
 from ddl_tf.training.progress import TrainingProgress
 from ddl_tf.training.run_folder import RunFolder, read_json
 from ddl_tf.training.settings import TrainSettings
+from ddl_tf.training.strategy import build_strategy
+from ddl_tf.training.workers import Workers
 
+# Exit code of a worker that cannot go on alone: "try again" in sysexits.h.
+WORKER_LOST = 75
 # Pairs of each group that the similarity monitor follows, and batches that they come in.
 PROBE_PAIRS, PROBE_BATCHES = 32, 8
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _say(workers: Workers, text: str) -> None:
+    if workers.is_chief:
+        print(text, file=sys.stderr, flush=True)
 
 
 def _segments(first_step: int, epochs: int, steps_per_epoch: int) -> list[tuple[int, int]]:
@@ -49,26 +58,70 @@ def train(settings: TrainSettings, strategy: Optional[tf.distribute.Strategy] = 
 
     Args:
         settings: of the run.
-        strategy: on which devices; by default a MirroredStrategy over all GPUs, or the CPU where there is none.
+        strategy: on which devices; by default that of `build_strategy`.
 
     Returns:
-        The results on the verification sets at the end, as `evaluate_pairs` gives them.
+        The results on the verification sets at the end, as `evaluate_pairs` gives them; of several workers the chief
+        alone has them.
 
     Raises:
         InputError: for settings or data that cannot be used.
         NotFiniteError: if a loss or weight is not finite.
-        SystemExit: if a signal stopped the run before its end.
+        SystemExit: if a signal stopped the run before its end, or another worker is gone.
     """
     folder = RunFolder(Path(settings.run_dir or ""))
-    faces = Faces(settings.train_data)
-    sets = load_sets(settings)
-    plan = MiningPlan(settings, faces)
-    with folder.open(settings):
-        sampler = _build_sampler(settings, faces, plan)
-        if folder.results.exists():
-            _say(f"{folder.path} is complete")
-            return read_json(folder.results, list)
-        return _train(folder, settings, faces, sampler, sets, plan, strategy)
+    # Several workers meet here, before there is any tensor.
+    strategy = strategy or build_strategy(settings.cpu_replicas)
+    workers = Workers(strategy)
+    try:
+        return _train_with(folder, settings, strategy, workers)
+    except tf.errors.UnavailableError as error:
+        if workers.count == 1:
+            raise
+        reason = next((line for line in error.message.splitlines() if "aborted" in line), error.message)
+        print(f"worker {workers.index}: another is gone ({reason}); start all again to go on", file=sys.stderr)
+        raise SystemExit(WORKER_LOST) from None
+
+
+def _train_with(
+    folder: RunFolder, settings: TrainSettings, strategy: tf.distribute.Strategy, workers: Workers
+) -> list[dict[str, Any]]:
+    with contextlib.ExitStack() as opened:
+        throw_away = None if workers.is_chief else Path(opened.enter_context(tempfile.TemporaryDirectory()))
+        with workers.together():
+            _check_several(settings, workers)
+            faces = Faces(settings.train_data)
+            sets = load_sets(settings)
+            plan = MiningPlan(settings, faces)
+            if workers.is_chief:
+                opened.enter_context(folder.open(settings))
+            sampler = _build_sampler(settings, faces, plan)
+        workers.check_alike(
+            "their flags or training sets: give all workers the same command and copies of the same sets",
+            json.dumps([dataclasses.asdict(settings), len(faces), faces.index["identity_key"].iloc[::997].tolist()]),
+        )
+        if workers.exchange(folder.results.exists())[0]:
+            _say(workers, f"{folder.path} is complete")
+            return read_json(folder.results, list) if workers.is_chief else []
+        results = _train(folder, settings, faces, sampler, sets, plan, strategy, workers, throw_away)
+        # No worker leaves while another writes: its end would be taken for a crash.
+        workers.exchange(0)
+        return results
+
+
+def _check_several(settings: TrainSettings, workers: Workers) -> None:
+    if workers.count == 1:
+        return
+    alone = {
+        "confusable": settings.confusable > 1,
+        "remine_every": settings.remine_every > 0,
+        "head_start": settings.head_start == "class_means",
+    }
+    for flag in (flag for flag, asked in alone.items() if asked):
+        raise InputError(
+            f"--{flag}={getattr(settings, flag)} embeds or compares what one process must know, but there are "
+            f"{workers.count} workers: leave it out, or train in one process"
+        )
 
 
 def recognizer_of(settings: TrainSettings, num_identities: int) -> tf.keras.Model:
@@ -107,9 +160,10 @@ def _train(
     sampler: StreamSampler,
     sets: list[PairSet],
     plan: MiningPlan,
-    strategy: Optional[tf.distribute.Strategy],
+    strategy: tf.distribute.Strategy,
+    workers: Workers,
+    throw_away: Optional[Path],
 ) -> list[dict[str, Any]]:
-    strategy = strategy or tf.distribute.MirroredStrategy()
     if sampler.num_rows % strategy.num_replicas_in_sync:
         raise InputError(
             f"the batch of {sampler.num_rows} rows cannot be split evenly among {strategy.num_replicas_in_sync} "
@@ -134,51 +188,65 @@ def _train(
         except ValueError as error:
             # The arguments of losses and metrics are settings here.
             raise InputError(str(error)) from None
-        point = ResumePoint(folder.resume, model)
+        point = ResumePoint(folder.resume, model, throw_away)
         first_step = point.restore()
         if not first_step and settings.init_checkpoint:
             checkpoint = find_checkpoint(settings.init_checkpoint)
-            _say(f"from {checkpoint}: {', '.join(initialise_from(model, checkpoint))}")
+            parts = initialise_from(model, checkpoint)
+            _say(workers, f"from {checkpoint}: {', '.join(parts)}")
+            if settings.head_start == "class_means" and "head" not in parts:
+                start_at_class_means(model, faces, settings.seed)
+    workers.check_alike("the checkpoint that they found: --run_dir must be one folder that all share", str(first_step))
     _say(
+        workers,
         f"{len(faces)} images of {faces.num_identities} identities; batches of {sampler.num_rows} rows on "
         f"{strategy.num_replicas_in_sync} device(s); {settings.epochs} epochs of {steps_per_epoch} steps"
-        + (f"; resumed at step {first_step}" if first_step else "")
+        + (f"; resumed at step {first_step}" if first_step else ""),
     )
     augment = build_augmentation(settings)
 
-    best = folder.best(settings.best_by) if first_step else None
+    best = folder.best(settings.best_by) if first_step and workers.is_chief else None
     verification = Verification(
         sets,
-        folder.checkpoints,
+        workers,
+        throw_away or folder.checkpoints,
         settings.evaluate_every,
         settings.epochs,
         settings.best_by,
         -math.inf if best is None else best,
     )
-    saver = SaveForResume(point, first_step, settings.checkpoint_steps, steps_per_epoch, plan.finish)
+    saver = SaveForResume(point, first_step, settings.checkpoint_steps, steps_per_epoch, plan.finish, workers.signal)
     total_steps = settings.epochs * steps_per_epoch
-    callbacks: list[tf.keras.callbacks.Callback] = [
-        TrainingProgress(total_steps, first_step, sampler.num_rows),
-        verification,
-        RunLog(folder.log, first_step // steps_per_epoch),
-        tf.keras.callbacks.TensorBoard(str(folder.tensorboard), write_graph=False),
-    ]
+    callbacks: list[tf.keras.callbacks.Callback] = [verification]
+    if workers.is_chief:
+        callbacks += [
+            TrainingProgress(total_steps, first_step, sampler.num_rows),
+            RunLog(folder.log, first_step // steps_per_epoch),
+            tf.keras.callbacks.TensorBoard(str(folder.tensorboard), write_graph=False),
+        ]
     if num_students:
         monitor_sampler = StreamSampler(faces.index, StreamSizes(pairs_per_group=PROBE_PAIRS), settings.seed + 1)
         as_they_are = build_augmentation(AugmentationSettings(flip=False))
         probe = training_dataset(faces, monitor_sampler, as_they_are, image_size, 0, PROBE_BATCHES, settings.seed)
-        writer = tf.summary.create_file_writer(str(folder.tensorboard / "similarities"))
-        callbacks.append(SimilarityMonitor(probe.cache(), folder.path, writer))
+        similarities = str(folder.tensorboard / "similarities")
+        writer = tf.summary.create_file_writer(similarities) if workers.is_chief else tf.summary.create_noop_writer()
+        callbacks.append(SimilarityMonitor(probe.cache(), workers, folder.path, writer))
     callbacks += plan.begin(folder.mined, model, sampler, steps_per_epoch, first_step)
     # Last, so that a checkpoint is only written when all of the epoch's results are on disk.
     callbacks.append(saver)
+
+    def batches(start: int, end: int) -> tf.data.Dataset:
+        def share(shard: tuple[int, int]) -> tf.data.Dataset:
+            return training_dataset(faces, sampler, augment, image_size, start, end, settings.seed, shard)
+
+        return workers.distribute(share, sampler.num_rows)
 
     segments = _segments(first_step, settings.epochs, steps_per_epoch)
     try:
         with plan:
             for start, end in segments:
                 model.fit(
-                    training_dataset(faces, sampler, augment, image_size, start, end, settings.seed),
+                    batches(start, end),
                     initial_epoch=start // steps_per_epoch,
                     epochs=end // steps_per_epoch,
                     steps_per_epoch=min(steps_per_epoch, end - start),
@@ -194,12 +262,15 @@ def _train(
         check_rows(faces, sampler.rows(saver.step).record)
         raise
     except StoppedBySignal as stop:
-        _say(f"{stop}; the same command goes on from there")
+        workers.exchange(0)
+        _say(workers, f"{stop}; the same command goes on from there")
         raise SystemExit(128 + stop.signal) from None
     if not segments:
         # The run was killed between its last checkpoint and its results.
         verification.set_model(model)
         verification.evaluate()
+    if not workers.is_chief:
+        return []
     plot_run(folder)
     with write_aside(folder.results) as aside:
         aside.write_text(json.dumps(verification.results, indent=2) + "\n")

@@ -14,6 +14,7 @@ from ddl_tf.settings import setting
 
 SCHEDULES = ("constant", "cosine", "step", "polynomial")
 OPTIMIZERS = ("sgd", "adamw")
+HEAD_STARTS = ("random", "class_means")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
@@ -39,6 +40,11 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
     scale: float = setting(64.0, "Scale of the head's logits.")
     dropout: float = setting(0.0, "Dropout before the embedding.")
     init_checkpoint: Optional[str] = setting(None, "Checkpoint (.keras) or run folder to start from.")
+    head_start: str = setting(
+        "random",
+        "Where class centers start that no checkpoint has; class_means: each at its identity's mean embedding.",
+        choices=HEAD_STARTS,
+    )
 
     confusable: int = setting(
         1, "Identities of each group come in clusters of this many with near class centers; 1 draws them independently."
@@ -93,6 +99,9 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
     polynomial_power: float = setting(2.0, "Power of the polynomial schedule.")
     label_smoothing: float = setting(0.0, "Label smoothing of the margin softmax.")
     clip_norm: Optional[float] = setting(None, "Largest norm of the gradient of all weights; not clipped if not given.")
+    cpu_replicas: Optional[int] = setting(
+        None, "Logical devices of the CPU to train on, to try replicas without GPUs; by default all GPUs, or the CPU."
+    )
     precision: str = setting("float32", "Precision policy.", choices=PRECISIONS)
 
     evaluate_every: int = setting(1, "Epochs between evaluations on the verification sets.")
@@ -122,7 +131,7 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
                 raise InputError(f"--{name} must be a finite number, got {value}")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed must be from 0 to {2**32 - 1}, got {self.seed}")
-        for name in ("steps_per_epoch", "learning_rate", "clip_norm", "scale", "decay_factor"):
+        for name in ("steps_per_epoch", "learning_rate", "clip_norm", "scale", "decay_factor", "cpu_replicas"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise InputError(f"--{name} must be above 0, got {value}")
@@ -134,6 +143,8 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
         if self.schedule == "step" and not self.decay_epochs:
             raise InputError("--schedule=step needs --decay_epochs, the epochs after which the rate falls")
         self._check_mining()
+        if self.head_start == "class_means" and not self.init_checkpoint:
+            raise InputError("--head_start=class_means needs --init_checkpoint, the network that embeds the images")
         if self.embedding_loss != "none" and not (self.pairs_per_group or self.rows_per_group):
             raise InputError(
                 f"--embedding_loss={self.embedding_loss} needs rows with groups: set --pairs_per_group (and "

@@ -35,12 +35,12 @@ def test_means_against_loops():
 
 def test_tuning_table_marks_the_chosen_value():
     values = ALL["arcface_ddl"].values
-    aucs = dict(zip(values, (0.7, 0.9, 0.8, 0.6)))
+    aucs = dict(zip(values, (0.7, 0.9, 0.8, 0.6, 0.5)))
     (row,) = tuning_table(tuned("arcface_ddl", aucs), TINY).to_dict("records")
     assert row == {
         "arm": "ArcFace+DDL",
         "flag": "`--embedding_weight`",
-        "hard AUC by value": "1: 0.7000, **3: 0.9000**, 10: 0.8000, 30: 0.6000",
+        "hard AUC by value": "1: 0.7000, **3: 0.9000**, 10: 0.8000, 30: 0.6000, 100: 0.5000",
     }
     # Nothing is chosen before all were tried.
     (row,) = tuning_table(tuned("arcface_ddl", {1.0: 0.7, 3.0: 0.9}), TINY).to_dict("records")

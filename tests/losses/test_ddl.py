@@ -174,6 +174,7 @@ def test_serialization_keeps_every_argument():
         "positive_threshold": 0.1,
         "stop_teacher_gradient": True,
         "gather": False,
+        "num_groups": 3,
         "name": "other",
     }
     loss = DDLLoss(**arguments)
@@ -183,7 +184,9 @@ def test_serialization_keeps_every_argument():
 
 
 @pytest.mark.parametrize(
-    "argument", [{"num_nodes": 0}, {"bandwidth": 0.0}, {"similarity_range": (1.0, 0.0)}], ids=lambda a: next(iter(a))
+    "argument",
+    [{"num_nodes": 0}, {"num_groups": 0}, {"bandwidth": 0.0}, {"similarity_range": (1.0, 0.0)}],
+    ids=lambda a: next(iter(a)),
 )
 def test_bad_arguments_are_named(argument):
     ((name, value),) = argument.items()

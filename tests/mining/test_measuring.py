@@ -70,7 +70,7 @@ def test_a_damaged_image_has_no_measures_and_is_told(faces, tmp_path, capsys):
 
 
 def test_a_range_of_stored_faces_is_a_sequence(faces):
-    part = StoredFaces(faces, 5, 9)
+    part = StoredFaces(faces, range(5, 9))
     assert list(part) == faces.read(np.arange(5, 9))
     assert len(part) == 4
     with pytest.raises(IndexError):

@@ -51,7 +51,7 @@ def test_logits_loss(changes, kind, config):
 )
 def test_embedding_loss_is_minimised_beside_the_softmax(changes, kind, config):
     settings = changed(**changes, embedding_weight=2.0, shared_identities=True)
-    made = build_embedding_loss(settings)
+    made = build_embedding_loss(settings, num_students=1)
     assert type(made) is kind
     assert config.items() <= made.get_config().items()
     model = build_recognizer("plain_small", 6, embedding_size=8, input_shape=(16, 16, 3), scale=16.0)
@@ -68,7 +68,7 @@ def test_embedding_loss_is_minimised_beside_the_softmax(changes, kind, config):
 
 
 def test_no_embedding_loss():
-    assert build_embedding_loss(SETTINGS) is None
+    assert build_embedding_loss(SETTINGS, num_students=1) is None
     with pytest.raises(InputError, match="embedding_loss=sp compares the groups identity by identity"):
         changed(embedding_loss="sp")
     with pytest.raises(InputError, match="embedding_loss=triplet needs rows with groups"):

@@ -241,6 +241,23 @@ def test_fine_tuning_starts_from_the_checkpoint(settings, undisturbed, capsys):
             np.testing.assert_allclose(mine, other, atol=1e-6)
 
 
+def test_new_people_start_at_their_means(settings, undisturbed, monkeypatch):
+    from ddl_tf.training import run as module
+
+    started = []
+    monkeypatch.setattr(module, "initialise_from", lambda model, path: ["backbone", "neck"])
+    monkeypatch.setattr(module, "start_at_class_means", lambda model, faces, seed: started.append((len(faces), seed)))
+    folder = undisturbed(settings)["folder"]
+    run(dataclasses.replace(settings, init_checkpoint=folder, head_start="class_means", epochs=1, steps_per_epoch=1))
+    assert len(started) == 1
+    assert started[0][1] == settings.seed
+
+
+def test_means_need_a_network(settings):
+    with pytest.raises(InputError, match="class_means needs --init_checkpoint"):
+        dataclasses.replace(settings, head_start="class_means")
+
+
 def test_a_loss_that_is_not_finite_stops_with_step_term_and_checkpoint(settings, monkeypatch):
     from ddl_tf.losses import DDLLoss
 

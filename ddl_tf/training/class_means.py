@@ -1,0 +1,89 @@
+"""Class centers that begin where their people are: fine-tuning then starts from a head that knows them."""
+
+import numpy as np
+import tensorflow as tf
+
+from ddl_tf.data.pipeline import check_rows
+from ddl_tf.data.store import Faces
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.embed import UndecodableError, predict_embeddings, unit
+from ddl_tf.layers import MarginHead, SubCenterArcFace
+from ddl_tf.mining.embeddings import StoredFaces
+from ddl_tf.models import embedding_model
+from ddl_tf.progress import Progress
+
+BATCH = 256
+# More images of an identity hardly move its mean.
+IMAGES = 8
+
+
+def rows_per_identity(identity: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Choose up to so many random rows of each identity.
+
+    Args:
+        identity: `[rows]` int.
+        count: of an identity, at most.
+        seed: of the choice.
+
+    Returns:
+        Their positions, in ascending order.
+
+    Example:
+        >>> rows_per_identity(np.array([7, 7, 5]), 1, seed=0).size
+        2
+    """
+    order = np.random.default_rng([seed, 2]).permutation(len(identity))
+    ranked = order[np.argsort(identity[order], kind="stable")]
+    people = identity[ranked]
+    begins = np.flatnonzero(np.r_[True, people[1:] != people[:-1]]) if len(people) else np.zeros(0, np.int64)
+    place = np.arange(len(people)) - np.repeat(begins, np.diff(np.r_[begins, len(people)]))
+    return np.sort(ranked[place < count])
+
+
+def mean_directions(embeddings: np.ndarray, identity: np.ndarray, num_identities: int) -> np.ndarray:
+    """Average the directions of each identity's embeddings.
+
+    Args:
+        embeddings: `[rows, dim]`, not necessarily normalised.
+        identity: `[rows]` int; each identity has a row.
+        num_identities: how many there are.
+
+    Returns:
+        `[num_identities, dim]` float32, of unit norm.
+    """
+    order = np.argsort(identity, kind="stable")
+    begins = np.searchsorted(identity[order], np.arange(num_identities))
+    return unit(np.add.reduceat(unit(embeddings)[order], begins, axis=0))
+
+
+def start_at_class_means(model: tf.keras.Model, faces: Faces, seed: int) -> None:
+    """Let each class center of a recognizer point to the mean embedding of its identity.
+
+    With random centers the margin softmax of new people begins far from converged, and pulls at the embeddings for
+    many steps before it tells them apart. The centers get the length of random ones, since shorter ones learn faster.
+
+    Args:
+        model: the recognizer, with the weights to fine-tune.
+        faces: the training set.
+        seed: of the choice of up to `IMAGES` images of each identity.
+
+    Raises:
+        InputError: if the head has several centers a class, or an image cannot be decoded.
+
+    References:
+        Qi et al., "Low-Shot Learning with Imprinted Weights", CVPR 2018, https://arxiv.org/abs/1712.07136
+    """
+    head: MarginHead = model.get_layer("head")
+    if isinstance(head, SubCenterArcFace):
+        raise InputError("--head_start=class_means is for heads of one center a class; subcenter_arcface has more")
+    identity = faces.index["identity"].to_numpy()
+    rows = rows_per_identity(identity, IMAGES, seed)
+    try:
+        with Progress("class means", len(rows), unit="image") as progress:
+            views = predict_embeddings(
+                embedding_model(model), StoredFaces(faces, rows.tolist()), False, BATCH, progress
+            )
+    except UndecodableError as error:
+        check_rows(faces, rows[[error.position]])
+        raise
+    head.start_at(mean_directions(views[:, 0], identity[rows], faces.num_identities))

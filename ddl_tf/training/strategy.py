@@ -1,0 +1,150 @@
+"""On which devices a run trains: the GPUs of this machine, those of several machines, or logical CPU devices."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any, Optional
+
+import tensorflow as tf
+
+from ddl_tf.errors import InputError
+from ddl_tf.training.workers import Workers
+
+# A collective waits in a thread for those of the other replicas: with too few threads all wait for ever. What is more
+# than the replicas is for the exchange between machines.
+SPARE_THREADS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Which of several workers this process is.
+
+    Attributes:
+        index: from 0, the chief.
+        count: how many workers there are.
+    """
+
+    index: int
+    count: int
+
+
+def cluster_of(tf_config: Optional[str]) -> Cluster:
+    """Read a TF_CONFIG.
+
+    Args:
+        tf_config: the text of the environment variable; None or "" if it is not set.
+
+    Returns:
+        Which worker it makes of this process; the only one if it names no cluster.
+
+    Raises:
+        InputError: if it cannot be read, names no worker, or does not say which of them this process is.
+    """
+    try:
+        config = json.loads(tf_config or "{}")
+    except ValueError as error:
+        raise _bad(f"is not JSON ({error})") from None
+    if not isinstance(config, dict) or not isinstance(config.get("cluster", {}), dict):
+        raise _bad("is no JSON object with a cluster in it")
+    cluster = config.get("cluster", {})
+    if not cluster:
+        return Cluster(0, 1)
+    unknown = sorted(set(cluster) - {"chief", "worker"})
+    if unknown:
+        raise _bad(f"names tasks of type {unknown[0]}, but all machines are alike here: name them all as workers")
+    chiefs, workers = (_addresses(cluster, kind) for kind in ("chief", "worker"))
+    addresses = chiefs + workers
+    if not addresses or len(chiefs) > 1:
+        raise _bad(f"names {len(chiefs)} chiefs and {len(workers)} workers")
+    twice = [address for address in addresses if addresses.count(address) > 1]
+    if twice:
+        raise _bad(f"names {twice[0]} twice")
+    task = config.get("task")
+    kind, text = (task.get("type"), task.get("index")) if isinstance(task, dict) else (None, None)
+    # Some schedulers write the index as text.
+    if not isinstance(text, (int, str)) or not str(text).isdigit():
+        raise _bad(f"names the task index {text!r}, which is no number from 0 on")
+    index, size = int(text), len(cluster.get(kind, []))
+    if index >= size:
+        raise _bad(f"makes this process {kind} {index}, but its cluster has {size} of them, from 0")
+    return Cluster(index + (len(chiefs) if kind == "worker" else 0), len(addresses))
+
+
+def _addresses(cluster: dict[str, Any], kind: str) -> list[str]:
+    addresses = cluster.get(kind, [])
+    if not isinstance(addresses, list):
+        raise _bad(f"has no list of {kind}s")
+    for address in addresses:
+        host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
+        if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+            raise _bad(f"names {address!r}, which is not host:port")
+    return addresses
+
+
+def _bad(what: str) -> InputError:
+    return InputError(f"TF_CONFIG {what}; it is to be as in docs/scaling.md, or unset to train on this machine alone")
+
+
+def build_strategy(cpu_replicas: Optional[int] = None) -> tf.distribute.Strategy:
+    """Choose the devices to train on.
+
+    With a TF_CONFIG of several workers these are the GPUs of all of them, or the CPU of each; all other work of
+    TensorFlow must come after this call, which returns when all workers are there. Otherwise these are the GPUs of
+    this machine, or its CPU.
+
+    Args:
+        cpu_replicas: so many logical devices of this machine's CPU instead.
+
+    Returns:
+        The strategy.
+
+    Raises:
+        InputError: if TF_CONFIG is wrong, or names several workers beside `cpu_replicas`.
+
+    Example:
+        >>> build_strategy().num_replicas_in_sync
+        1
+    """
+    cluster = cluster_of(os.environ.get("TF_CONFIG"))
+    if cluster.count > 1:
+        if cpu_replicas:
+            raise InputError(f"--cpu_replicas={cpu_replicas} is for one process, but TF_CONFIG names several workers")
+        _spare_threads(1 + len(tf.config.list_physical_devices("GPU")))
+        with _signals_end_the_process():
+            strategy = tf.distribute.MultiWorkerMirroredStrategy()
+            Workers(strategy).exchange(0)
+        return strategy
+    if cpu_replicas:
+        _spare_threads(cpu_replicas)
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * cpu_replicas
+        )
+        return tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(cpu_replicas)])
+    return tf.distribute.MirroredStrategy()
+
+
+def _spare_threads(replicas: int) -> None:
+    if not tf.config.threading.get_inter_op_parallelism_threads():
+        tf.config.threading.set_inter_op_parallelism_threads(max(os.cpu_count() or 1, replicas + SPARE_THREADS))
+
+
+@contextlib.contextmanager
+def _signals_end_the_process() -> Iterator[None]:
+    """For the wait for the other workers, which is outside of Python: its handlers are not called there.
+
+    There is nothing to lose yet. TensorFlow puts a handler of its own in the place of that of SIGTERM, which does
+    nothing; only afterwards ours is back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

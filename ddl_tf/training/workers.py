@@ -1,0 +1,179 @@
+"""The processes that train together: which one this is, what they agree on, and what the chief does alone."""
+
+import concurrent.futures
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Optional, TypeVar
+
+import tensorflow as tf
+
+from ddl_tf.errors import InputError
+from ddl_tf.models import embedding_model
+
+T = TypeVar("T")
+
+
+class Workers:
+    """The processes of a distribution strategy; one of one, unless it is a MultiWorkerMirroredStrategy of several.
+
+    Args:
+        strategy: of the run.
+
+    Attributes:
+        index: which worker this process is, from 0.
+        count: how many there are.
+
+    Example:
+        >>> Workers(tf.distribute.get_strategy()).exchange(7)
+        [7]
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy) -> None:
+        self._strategy = strategy
+        self.index, self.count = 0, 1
+        resolver = getattr(strategy, "cluster_resolver", None)
+        cluster = resolver.cluster_spec().as_dict() if resolver else {}
+        if resolver and cluster:
+            chiefs = len(cluster.get("chief", []))
+            self.index = resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)
+            self.count = chiefs + len(cluster.get("worker", []))
+
+        @tf.function(input_signature=[tf.TensorSpec([self.count], tf.int64)])
+        def add(numbers: tf.Tensor) -> tf.Tensor:
+            # The copy is on the replica's device, which the reduction looks for.
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(numbers))
+
+        self._add = add
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this is the worker that writes the run folder."""
+        return self.index == 0
+
+    def exchange(self, number: int) -> list[int]:
+        """Tell all workers a number, and hear theirs; all of them must call this at the same place.
+
+        Args:
+            number: of this worker, of at most 62 bits.
+
+        Returns:
+            The numbers of all workers, in their order.
+        """
+        if self.count == 1:
+            return [number]
+        mine = [number if index == self.index else 0 for index in range(self.count)]
+        total = self._strategy.run(self._add, args=(tf.constant(mine, tf.int64),))
+        per_worker = self._strategy.num_replicas_in_sync // self.count
+        return [int(n) // per_worker for n in self._strategy.experimental_local_results(total)[0].numpy()]
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Get through a block with all workers, or with none.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            InputError: if this or another worker cannot go on; that of this one first.
+        """
+        try:
+            yield
+        except (InputError, OSError):
+            self.exchange(0)
+            raise
+        went_on = self.exchange(1)
+        if not all(went_on):
+            raise InputError(f"worker {went_on.index(0)} cannot go on: see its message")
+
+    def check_alike(self, what: str, text: str) -> None:
+        """Refuse to go on if the workers differ in something.
+
+        Args:
+            what: it is, for the message, with what to do about it.
+            text: of this worker, which must be the same on all.
+
+        Raises:
+            InputError: on all workers, if it is not.
+        """
+        digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+        different = [index for index, other in enumerate(self.exchange(digest)) if other != digest]
+        if different:
+            raise InputError(f"worker {self.index} and worker {different[0]} differ in {what}")
+
+    def signal(self, number: int) -> int:
+        """Agree on a signal by which all stop.
+
+        Args:
+            number: of the signal that reached this worker; 0 for none.
+
+        Returns:
+            The largest number of all workers: SIGTERM is above SIGINT.
+        """
+        return max(self.exchange(number))
+
+    def distribute(self, make: Callable[[tuple[int, int]], tf.data.Dataset], rows: int) -> tf.data.Dataset:
+        """Give every worker, and each of its replicas, its share of the rows of every step.
+
+        Args:
+            make: (worker, number of workers) -> the batches of that worker's rows, as of `training_dataset`.
+            rows: of all workers together, a multiple of the number of replicas.
+
+        Returns:
+            What `fit` takes: with one worker the dataset itself, which Keras splits among the replicas.
+        """
+        if self.count == 1:
+            return make((0, 1))
+        per_replica = rows // self._strategy.num_replicas_in_sync
+
+        def share(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            # The replicas take their batches in turn.
+            batches = make((context.input_pipeline_id, context.num_input_pipelines)).rebatch(per_replica)
+            return batches.prefetch(tf.data.AUTOTUNE)
+
+        return self._strategy.distribute_datasets_from_function(share)
+
+
+class ChiefEmbedder:
+    """The embedding part of a recognizer as checkpoints have it, for what the chief measures between steps.
+
+    With several workers this is a copy outside of their strategy, in which every step would need them all.
+
+    Args:
+        model: the recognizer.
+        workers: the processes that train it.
+    """
+
+    def __init__(self, model: tf.keras.Model, workers: Workers) -> None:
+        self._model = embedding_model(model)
+        self._workers = workers
+        self._copy: Optional[tf.keras.Model] = None
+
+    def run(self, work: Callable[[tf.keras.Model], T]) -> Optional[T]:
+        """Do something with the model as it stands; all workers must call this at the same place.
+
+        Args:
+            work: image `[batch, height, width, channels]` -> embedding `[batch, dim]` is given to it.
+
+        Returns:
+            What it returns; None on others than the chief, where it is not called.
+        """
+        # Of batch normalisation each replica has statistics of its own, which are averaged when they are read from
+        # outside; within a replica its own would be used. For training they do not matter.
+        if self._workers.count == 1:
+            for variable in self._model.non_trainable_variables:
+                if variable.synchronization == tf.VariableSynchronization.ON_READ:
+                    variable.assign(variable.read_value())
+            return work(self._model)
+        weights = self._model.get_weights()
+        if not self._workers.is_chief:
+            return None
+        # Keras calls back within the strategy's scope, which is that of a thread.
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            return thread.submit(self._on_copy, weights, work).result()
+
+    def _on_copy(self, weights: list, work: Callable[[tf.keras.Model], T]) -> T:
+        if self._copy is None:
+            self._copy = tf.keras.models.clone_model(self._model)
+        self._copy.set_weights(weights)
+        return work(self._copy)

@@ -1,0 +1,195 @@
+"""Two workers on loopback: they train as one process with two replicas, and lose nothing when one dies or is stopped.
+
+The clusters run side by side, started once for all tests of this file; a process that hangs ends by its own alarm.
+"""
+
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
+from ddl_tf.data.verification import read_stored
+from ddl_tf.evaluation import evaluate_pairs
+from ddl_tf.models import embedding_model, load_checkpoint
+from ddl_tf.training import TrainSettings, train
+
+EPOCHS, STEPS, SECONDS = 2, 3, 400
+
+# `python -m ddl_tf.train`, whose worker 1 raises a signal in itself after a step, once, and its launcher.
+WORKER = f"""
+import json, os, signal, sys
+from pathlib import Path
+signal.alarm({SECONDS})
+from ddl_tf import command
+from ddl_tf.train import main
+from ddl_tf.training import TrainSettings
+from ddl_tf.training.checkpoints import SaveForResume
+
+check, index = SaveForResume._check, json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+
+def check_or_fail(self, logs):
+    for fault in Path(os.environ["FAULTS"]).glob(f"{{self.step}}-*") if index == 1 else ():
+        fault.unlink()
+        os.kill(os.getpid(), getattr(signal, fault.name.split("-")[1]))
+    check(self, logs)
+
+SaveForResume._check = check_or_fail
+command.run(main, TrainSettings)
+"""
+LAUNCHER = """
+import sys
+from ddl_tf import launch
+launch.GRACE = 3.0
+sys.exit(launch.launch(launch.LaunchSettings(workers=2), [sys.executable, *sys.argv[1:]]))
+"""
+
+
+def flags(settings):
+    given = {k: v for k, v in dataclasses.asdict(settings).items() if v != getattr(TrainSettings, k, [])}
+    given = {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in given.items()}
+    return [f"--{key}={value}" for key, value in given.items()]
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    """DDL beside a margin head, with all that has a state; a small rate, so that roundings do not grow."""
+    folder = tmp_path_factory.mktemp("faces")
+    prepare_synthetic(
+        SyntheticSettings(
+            output=str(folder), identities=8, images_per_identity=6, test_identities=20, test_pairs=20, image_size=32
+        )
+    )
+    return TrainSettings(
+        run_dir=str(folder / "runs" / "one_process"),
+        train_data=[str(folder / "train")],
+        pairs=[str(folder / "easy")],
+        backbone="plain_small",
+        embedding_size=16,
+        image_size=32,
+        scale=16.0,
+        dropout=0.3,
+        rows_per_group=2,
+        pairs_per_group=2,
+        augment_probability=0.5,
+        augment_colour=0.3,
+        embedding_loss="ddl",
+        epochs=EPOCHS,
+        steps_per_epoch=STEPS,
+        learning_rate=0.002,
+        checkpoint_steps=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def clusters(settings, tmp_path_factory):
+    """Name -> (exit code, stdout, stderr, run folder): undisturbed, and killed at step 2 and stopped at step 5."""
+    folder = tmp_path_factory.mktemp("clusters")
+    (folder / "worker.py").write_text(WORKER)
+    (folder / "launcher.py").write_text(LAUNCHER)
+    started = {}
+    for name, faults in {"undisturbed": (), "disturbed": ("2-SIGKILL", "5-SIGTERM")}.items():
+        (folder / f"{name}_faults").mkdir()
+        for fault in faults:
+            (folder / f"{name}_faults" / fault).touch()
+        run_dir = folder / name
+        started[name] = (
+            run_dir,
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    *(str(folder / script) for script in ("launcher.py", "worker.py")),
+                    *flags(dataclasses.replace(settings, run_dir=str(run_dir))),
+                ],
+                env={**os.environ, "FAULTS": str(folder / f"{name}_faults"), "PYTHONPATH": os.pathsep.join(sys.path)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            ),
+        )
+    made = {}
+    for name, (run_dir, process) in started.items():
+        out, err = process.communicate(timeout=SECONDS + 60)
+        made[name] = process.returncode, out, err, run_dir
+    return made
+
+
+@pytest.fixture(scope="module")
+def one_process(settings, two_replicas):
+    tf.keras.backend.clear_session()
+    return train(settings, strategy=two_replicas), Path(settings.run_dir)
+
+
+def test_two_workers_train_as_one_process_with_two_replicas(clusters, one_process):
+    code, out, err, run_dir = clusters["undisturbed"]
+    assert code == 0, err
+    wanted, expected_dir = one_process
+    mine, theirs = (load_checkpoint(folder / "checkpoints/last.keras").weights for folder in (run_dir, expected_dir))
+    for weight, expected in zip(mine, theirs):
+        # Statistics of batch normalisation have values of up to some hundreds.
+        tolerance = 1e-5 * max(1.0, np.abs(expected).max())
+        np.testing.assert_allclose(weight, expected, rtol=0, atol=tolerance, err_msg=weight.name)
+    log, expected_log = (pd.read_csv(folder / "log.csv") for folder in (run_dir, expected_dir))
+    losses = [column for column in expected_log if column.endswith("loss")]
+    np.testing.assert_allclose(log[losses], expected_log[losses], rtol=1e-4)
+    (result,) = map(json.loads, out.splitlines())
+    assert result == json.loads((run_dir / "results.json").read_text())[0]
+    assert result["mean_same"] == pytest.approx(wanted[0]["mean_same"], rel=1e-3)
+    assert result["expectation_margin"] == pytest.approx(wanted[0]["expectation_margin"], rel=1e-2)
+
+
+@pytest.mark.parametrize("which", ["undisturbed", "one_process"])
+def test_the_results_are_those_of_the_checkpoint(clusters, one_process, settings, which):
+    """Whose statistics of batch normalisation are averaged over the replicas, each of which has its own."""
+    folder = one_process[1] if which == "one_process" else clusters[which][3]
+    (told,) = json.loads((folder / "results.json").read_text())
+    model = embedding_model(load_checkpoint(folder / "checkpoints/last.keras"))
+    result = evaluate_pairs(model, read_stored(settings.pairs[0]))
+    for measure in ("mean_same", "mean_different", "expectation_margin"):
+        assert told[measure] == pytest.approx(result[measure], rel=1e-4)
+
+
+def test_only_the_chief_writes(clusters, one_process):
+    _, _, err, run_dir = clusters["undisturbed"]
+    assert "worker 1: " not in err
+    # Two processes, each of which made its own, would leave more of them.
+    for folder in ("tensorboard/train", "tensorboard/similarities"):
+        assert len(list((run_dir / folder).glob("events*"))) == 1
+    names = {path.relative_to(run_dir) for path in run_dir.rglob("*") if "events" not in path.name}
+    assert names == {
+        path.relative_to(one_process[1]) for path in one_process[1].rglob("*") if "events" not in path.name
+    }
+
+
+def test_a_killed_worker_is_started_again_and_a_signal_to_one_stops_all(clusters):
+    code, out, err, _ = clusters["disturbed"]
+    assert code == 128 + 15, err
+    assert out == ""
+    assert "worker 1 ended with exit code 137; all start again (1 of 3)" in err
+    assert re.findall(r"resumed at step \d+", err) == ["resumed at step 1"]
+    assert err.count("stopped by SIGTERM after step 5; the same command goes on from there") == 1
+
+
+def test_what_was_disturbed_ends_where_the_undisturbed_is(clusters):
+    mine, wanted = (
+        tf.train.load_checkpoint(str(clusters[name][3] / "resume/ckpt-5")) for name in ("disturbed", "undisturbed")
+    )
+    assert mine.get_variable_to_shape_map() == wanted.get_variable_to_shape_map()
+    compared = 0
+    for name in wanted.get_variable_to_shape_map():
+        value, expected = mine.get_tensor(name), wanted.get_tensor(name)
+        if "moving_" in name:
+            # Averaged over the workers when it was read back, and again at the end.
+            np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6, err_msg=name)
+        elif not name.endswith("_CHECKPOINTABLE_OBJECT_GRAPH") and "keras_api/metrics" not in name:
+            np.testing.assert_array_equal(value, expected, err_msg=name)
+            compared += 1
+    assert compared > 50

@@ -4,17 +4,15 @@ import configparser
 import os
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from needs import SECOND_LANE, needs_keras_3
 from packaging.requirements import Requirement
 
 from ddl_tf import versions
 
 ROOT = Path(__file__).resolve().parents[1]
-KERAS_3_IS_HERE = version("keras").startswith("3.")
-with_keras_3 = pytest.mark.skipif(not KERAS_3_IS_HERE, reason="Keras 3 is not installed: the first lane of versions")
 
 
 def lines(text):
@@ -39,10 +37,10 @@ def run(code, **variables):
 
 def test_importing_the_package_first_is_enough():
     done = run("import ddl_tf, tensorflow as tf; print(tf.keras.Model.__module__)")
-    assert done.stdout.split() == ["tf_keras.src.engine.training" if KERAS_3_IS_HERE else "keras.src.engine.training"]
+    assert done.stdout.split() == ["tf_keras.src.engine.training" if SECOND_LANE else "keras.src.engine.training"]
 
 
-@with_keras_3
+@needs_keras_3
 @pytest.mark.parametrize(
     "code, variables, said",
     [
@@ -57,7 +55,7 @@ def test_keras_3_is_told_in_one_line(code, variables, said):
     assert said in done.stderr.splitlines()[-1]
 
 
-@with_keras_3
+@needs_keras_3
 def test_tensorflow_may_come_first_where_the_variable_is_set():
     done = run("import tensorflow, ddl_tf; print(ddl_tf.__version__)", TF_USE_LEGACY_KERAS="1")
     assert done.stdout.strip(), done.stderr

@@ -1,7 +1,7 @@
 """The two lanes of versions: TensorFlow 2.15, which has Keras 2, and later ones, which have Keras 3 unless told.
 
-Under Keras 3 `fit` fails on several machines, and TensorFlow Addons and much of KerasCV do not work, so the package is
-written to Keras 2: `tf.keras` of TensorFlow 2.15, and the package tf_keras behind the same name on later ones.
+Under Keras 3 `fit` fails on several machines, so the package is written to Keras 2: `tf.keras` of TensorFlow 2.15, and
+the package tf_keras behind the same name on later ones.
 """
 
 import os

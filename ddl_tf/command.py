@@ -39,6 +39,8 @@ _ADVICE = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check the permissions, or choose another place"),
     errno.EEXIST: "it is in the way: choose another name, or move it",
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space, then give the same command again"),
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f), then give the same command again",
+    **dict.fromkeys((errno.EIO, errno.ESTALE), "see to the disk or the network, then give the same command again"),
 }
 
 

@@ -3,9 +3,13 @@
 import contextlib
 import errno
 import fcntl
+import io
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+import numpy as np
 
 from ddl_tf.errors import InputError
 
@@ -31,6 +35,8 @@ def write_aside(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield aside
+        # Else the power may fail when the new name is on the disk and the content is not.
+        sync_file(aside)
         os.replace(aside, path)
     except OSError as error:
         # A full disk has no name, and that of the file aside means nothing to a person.
@@ -39,6 +45,53 @@ def write_aside(path: Path) -> Iterator[Path]:
         raise
     finally:
         aside.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the content of a file is on the disk.
+
+    Args:
+        path: the file.
+
+    Example:
+        >>> sync_file(Path("results.json"))
+    """
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as `.npz`, whole or not at all.
+
+    Args:
+        path: the file.
+        arrays: by name.
+
+    Example:
+        >>> write_arrays(Path("scores.npz"), {"similarity": np.zeros(5)})
+    """
+    # An archive that a full disk cuts short would complain once more when Python throws it away.
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    with write_aside(path) as aside:
+        aside.write_bytes(content.getbuffer())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process left of `write_aside`; the folder must be this process's.
+
+    Args:
+        folder: it may be missing.
+
+    Example:
+        >>> remove_leftovers(Path("runs/ddl"))
+    """
+    for file in folder.glob(".*"):
+        if re.fullmatch(r"\..+\.\d+(\.\w+)?", file.name) and file.is_file():
+            file.unlink()
 
 
 @contextlib.contextmanager
@@ -71,8 +124,10 @@ def lock_folder(folder: Path, name: str = "lock") -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def disk_full_as_os_error(folder: Path) -> Iterator[None]:
-    """Tell a full disk from a full memory while TensorFlow writes, which calls both an exhausted resource.
+def as_os_errors(folder: Path) -> Iterator[None]:
+    """Make errors of the operating system of what TensorFlow raises while it writes.
+
+    TensorFlow calls a full disk and a full memory both an exhausted resource, and tells the others by their text.
 
     Args:
         folder: where it writes.
@@ -81,10 +136,10 @@ def disk_full_as_os_error(folder: Path) -> Iterator[None]:
         Nothing.
 
     Raises:
-        OSError: if there is no space left.
+        OSError: if there is no space left, no permission, and so on.
 
     Example:
-        >>> with disk_full_as_os_error(Path("models")):
+        >>> with as_os_errors(Path("models")):
         ...     tf.saved_model.save(module, "models/1")
     """
     # Commands that only handle files do not wait for its import.
@@ -92,5 +147,8 @@ def disk_full_as_os_error(folder: Path) -> Iterator[None]:
 
     try:
         yield
-    except tf.errors.ResourceExhaustedError:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None
+    except tf.errors.OpError as error:
+        for number in errno.errorcode:
+            if f"; {os.strerror(number)}" in error.message:
+                raise OSError(number, os.strerror(number), str(folder)) from None
+        raise

@@ -22,6 +22,7 @@ from typing import Optional
 from ddl_tf import command
 from ddl_tf.errors import InputError
 from ddl_tf.settings import setting
+from ddl_tf.stops import Stops
 
 TRAIN = (sys.executable, "-m", "ddl_tf.train")
 STOPS = {128 + signal.SIGINT, 128 + signal.SIGTERM}
@@ -170,7 +171,8 @@ class Group:
 def launch(settings: LaunchSettings, program: Sequence[str]) -> int:
     """Start the workers of this machine, start them again when one dies, and pass signals on to them.
 
-    It must run in the main thread, since it listens for SIGINT and SIGTERM; the second one kills the workers.
+    It must run in the main thread, since it listens for SIGINT and SIGTERM; a second one, some seconds later, kills the
+    workers.
 
     Args:
         settings: which workers.
@@ -188,12 +190,16 @@ def launch(settings: LaunchSettings, program: Sequence[str]) -> int:
     running: list[Group] = []
 
     def pass_on(number: int, frame: Optional[FrameType]) -> None:
+        insists = stops.insists()
+        if stopped_by and not insists:
+            return
         stopped_by.append(number)
         stop.set()
         for group in running:
             group.send(number if len(stopped_by) == 1 else signal.SIGKILL)
 
     stopped_by: list[int] = []
+    stops = Stops()
     handlers = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         for attempt in range(settings.max_restarts + 1):

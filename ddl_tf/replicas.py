@@ -56,10 +56,12 @@ def num_replicas() -> int:
 
 
 def mean_of_rows(values: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
-    """Give a replica's part of a loss that is a mean over rows of the global batch.
+    """Give the loss that is a mean over rows of the global batch.
 
-    Keras averages the losses of the replicas, so each divides by its even share of the counted rows: replicas with
-    different numbers of them then add up to what one device would compute.
+    Its value is that of the global batch in every replica, also in one without rows: Keras weights the replicas by
+    their rows when it logs a loss. Its gradient is that of the replica's own rows, divided by the replicas' even share
+    of the counted rows: Keras averages the losses of the replicas, so the gradients add up to what one device would
+    compute.
 
     Args:
         values: `[rows]` float32.
@@ -68,5 +70,11 @@ def mean_of_rows(values: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
     Returns:
         `[]` float32; 0 if no row counts.
     """
-    share = global_sum(tf.reduce_sum(tf.cast(counted, tf.float32))) / num_replicas()
-    return tf.math.divide_no_nan(tf.reduce_sum(tf.where(counted, values, 0.0)), share)
+    total = tf.reduce_sum(tf.where(counted, values, 0.0))
+    number = tf.reduce_sum(tf.cast(counted, tf.float32))
+    if not in_several_replicas():
+        return tf.math.divide_no_nan(total, number)
+    global_total, global_number = tf.unstack(global_sum(tf.stack([tf.stop_gradient(total), number])))
+    mean = tf.math.divide_no_nan(global_total, global_number)
+    part = tf.math.divide_no_nan(total * num_replicas(), global_number)
+    return part + tf.stop_gradient(mean - part)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from ddl_tf.errors import InputError
-from ddl_tf.files import disk_full_as_os_error, lock_folder, write_aside
+from ddl_tf.files import as_os_errors, lock_folder, write_aside
 
 
 def test_a_file_comes_whole_with_its_folder(tmp_path):
@@ -49,7 +49,7 @@ def test_a_folder_in_the_way_is_named(tmp_path):
 
 
 def test_tensorflows_full_disk_is_an_os_error(tmp_path):
-    with pytest.raises(OSError) as caught, disk_full_as_os_error(tmp_path):
+    with pytest.raises(OSError) as caught, as_os_errors(tmp_path):
         raise tf.errors.ResourceExhaustedError(None, None, "part-00000.data; No space left on device")
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path))
 

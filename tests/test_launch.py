@@ -29,7 +29,8 @@ if plan.exists():
 """
 LAUNCHER = """
 import os, sys
-from ddl_tf import launch
+from ddl_tf import launch, stops
+stops.SAME_STOP_SECONDS = 0.0
 launch.GRACE, launch.OTHER_MACHINES = 1.0, 0.1
 settings = launch.LaunchSettings(**eval(sys.argv[1]))
 sys.exit(launch.launch(settings, [sys.executable, *sys.argv[2:]]))

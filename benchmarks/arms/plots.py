@@ -81,7 +81,7 @@ def results_figure(found: pd.DataFrame, hard: Sequence[str], easy: str) -> Figur
     figure = Figure(figsize=(12, 8.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 2)
-    sets = " and ".join(hard)
+    sets = hard[0] if len(hard) == 1 else f"hard sets (mean of {len(hard)})"
     draw_by_arm(axes[0, 0], found, "hard auc", f"AUC on {sets}")
     draw_by_arm(axes[0, 1], found, f"hard {TAR}", f"TAR at FAR 1e-2 on {sets}")
     draw_by_arm(axes[1, 0], found, "gap", f"gap of expectation margins, {easy} less {sets}")

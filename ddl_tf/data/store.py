@@ -1,9 +1,12 @@
 """Reading a stored set of faces at random."""
 
+import errno
 import hashlib
 import os
 import struct
+import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -24,6 +27,10 @@ from ddl_tf.data.layout import (
     shard_name,
 )
 from ddl_tf.errors import InputError
+
+# What a network file system may get over, and how long to wait before each further try.
+_TRANSIENT = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN)
+RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 
 def _read_index(path: Path) -> pd.DataFrame:
@@ -48,7 +55,8 @@ def _common_size(description: dict[str, Any]) -> Optional[tuple[int, int]]:
 class Faces:
     """One or several stored sets, opened as one and read at random.
 
-    Only the index is in memory. Images are read by `os.pread`, so that any number of threads can read at a time.
+    Only the index is in memory. Images are read by `os.pread`, so that any number of threads can read at a time. Errors
+    that a network file system may get over are told on stderr, and the reading is tried again for about a minute.
 
     Args:
         paths: folders of the sets. The identities of a set follow those of the sets before it: no identity is in two.
@@ -101,6 +109,7 @@ class Faces:
         self.index = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
         self._places = [self.index[name].to_numpy(np.int64) for name in ("shard", "offset", "length")]
         self._files: dict[int, int] = {}
+        self._stale: list[int] = []
         self._lock = threading.Lock()
 
     @staticmethod
@@ -127,8 +136,23 @@ class Faces:
             return self._files[shard]
 
     def __del__(self) -> None:
-        for file in getattr(self, "_files", {}).values():
+        for file in (*getattr(self, "_files", {}).values(), *getattr(self, "_stale", ())):
             os.close(file)
+
+    def _bytes(self, shard: int, length: int, place: int) -> bytes:
+        waits = iter(RETRY_SECONDS)
+        while True:
+            try:
+                return os.pread(self._files.get(shard) or self._file(shard), length, place)
+            except OSError as error:
+                wait = next(waits, None)
+                if error.errno not in _TRANSIENT or wait is None:
+                    raise OSError(error.errno, error.strerror, self.shards[shard]) from None
+                print(f"{self.shards[shard]}: {error.strerror}; trying again in {wait:g} s", file=sys.stderr)
+            time.sleep(wait)
+            with self._lock:
+                # A stale file must be opened anew; other threads may be reading it, so that it is not closed yet.
+                self._stale += [self._files.pop(shard)] if shard in self._files else []
 
     def records(self, rows: np.ndarray) -> list[bytes]:
         """Read stored records.
@@ -141,10 +165,11 @@ class Faces:
 
         Raises:
             InputError: if a shard has no record where the index has one.
+            OSError: if a shard cannot be read.
         """
         records = []
         for shard, offset, length in zip(*(column[rows].tolist() for column in self._places)):
-            framed = os.pread(self._files.get(shard) or self._file(shard), HEADER_BYTES + length, offset - HEADER_BYTES)
+            framed = self._bytes(shard, HEADER_BYTES + length, offset - HEADER_BYTES)
             if len(framed) != HEADER_BYTES + length or struct.unpack_from("<Q", framed)[0] != length:
                 raise self._misfit(shard, offset)
             records.append(framed[HEADER_BYTES:])

@@ -18,7 +18,7 @@ import pandas as pd
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embedding_file import EMBEDDINGS
 from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.files import write_aside
+from ddl_tf.files import write_arrays, write_aside
 
 RESULT, SCORES, IMAGES = "result.json", "scores.npz", "images.csv"
 
@@ -31,8 +31,7 @@ def write_outcome(folder: Path, outcome: Outcome, provenance: dict[str, Any]) ->
         outcome: of its protocol.
         provenance: what the result was made of and with, as JSON takes it.
     """
-    with write_aside(folder / SCORES) as aside:
-        np.savez(aside, **outcome.scores)
+    write_arrays(folder / SCORES, outcome.scores)
     # Last: its being there says that the rest is.
     with write_aside(folder / RESULT) as aside:
         content = {"result": outcome.result, "provenance": provenance}

@@ -2,13 +2,17 @@
 
 from ddl_tf.layers.adaface import AdaFace
 from ddl_tf.layers.combined import ArcFace, CombinedMargin, CosFace
+from ddl_tf.layers.compact import CompactHead, combine_compact, compact_logits
 from ddl_tf.layers.curricular import CurricularFace
 from ddl_tf.layers.float32 import Float32Layer
 from ddl_tf.layers.grouped_convolution import GroupedConvolution
 from ddl_tf.layers.magface import MagFace
 from ddl_tf.layers.margin import MarginHead
 from ddl_tf.layers.neck import BATCH_NORM, DepthwiseNeck, FlattenNeck, PoolNeck
+from ddl_tf.layers.sampled import SampledHead
+from ddl_tf.layers.sharded import ShardedHead
 from ddl_tf.layers.subcenter import SubCenterArcFace
+from ddl_tf.layers.sync_batch_norm import SyncBatchNorm, synchronize_batch_norm
 from ddl_tf.layers.targets import Targets
 
 __all__ = [
@@ -16,6 +20,7 @@ __all__ = [
     "AdaFace",
     "ArcFace",
     "CombinedMargin",
+    "CompactHead",
     "CosFace",
     "CurricularFace",
     "DepthwiseNeck",
@@ -25,6 +30,12 @@ __all__ = [
     "MagFace",
     "MarginHead",
     "PoolNeck",
+    "SampledHead",
+    "ShardedHead",
     "SubCenterArcFace",
+    "SyncBatchNorm",
     "Targets",
+    "combine_compact",
+    "compact_logits",
+    "synchronize_batch_norm",
 ]

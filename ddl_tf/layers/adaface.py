@@ -61,16 +61,11 @@ class AdaFace(MarginHead):
             raise ValueError(f"t_alpha must be in (0, 1], got {t_alpha!r}")
         self.margin, self.h, self.t_alpha = float(margin), float(h), float(t_alpha)
 
-    def build(self, input_shape: Any) -> None:
-        """Make the class centers and the statistics of the norms.
-
-        Args:
-            input_shape: `[batch, dim]`, the shape of the embeddings.
-        """
+    def build_statistics(self) -> None:
+        """Make the statistics of the norms."""
         # The authors' starting values; the wide deviation keeps z near 0 until the statistics have settled.
         self.norm_mean = self.add_statistic("norm_mean", 20.0)
         self.norm_std = self.add_statistic("norm_std", 100.0)
-        super().build(input_shape)
 
     def with_margin(
         self, cosines: tf.Tensor, targets: Targets, embeddings: tf.Tensor, training: Optional[bool]

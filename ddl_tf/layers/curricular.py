@@ -43,14 +43,9 @@ class CurricularFace(ArcFace):
             raise ValueError(f"momentum must be in [0, 1), got {momentum!r}")
         self.momentum = float(momentum)
 
-    def build(self, input_shape: Any) -> None:
-        """Make the class centers and `t`.
-
-        Args:
-            input_shape: `[batch, dim]`, the shape of the embeddings.
-        """
+    def build_statistics(self) -> None:
+        """Make `t`."""
         self.t = self.add_statistic("t", 0.0)
-        super().build(input_shape)
 
     def with_margin(
         self, cosines: tf.Tensor, targets: Targets, embeddings: tf.Tensor, training: Optional[bool]

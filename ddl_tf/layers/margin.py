@@ -25,6 +25,20 @@ def cosines_between(embeddings: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(cosines, -1.0, 1.0)
 
 
+def cosines_to_rows(embeddings: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
+    """Compute the cosine of every embedding to every center, where a center is a row.
+
+    Args:
+        embeddings: `[batch, dim]`.
+        centers: `[centers, dim]`.
+
+    Returns:
+        `[batch, centers]`, in [-1, 1].
+    """
+    units = tf.math.l2_normalize(embeddings, axis=1), tf.math.l2_normalize(centers, axis=1)
+    return tf.clip_by_value(tf.matmul(*units, transpose_b=True), -1.0, 1.0)
+
+
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
 class MarginHead(Float32Layer):
     """Scaled cosines between embeddings and class centers; the target's is made harder to raise.
@@ -51,6 +65,9 @@ class MarginHead(Float32Layer):
         Wang et al., "NormFace: L2 Hypersphere Embedding for Face Verification", https://arxiv.org/abs/1704.06369
     """
 
+    # Whether the logits that are made with labels are `compact_logits`.
+    compact = False
+
     def __init__(self, num_classes: int, scale: float = 64.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if int(num_classes) < 1:
@@ -61,11 +78,12 @@ class MarginHead(Float32Layer):
         self.scale = float(scale)
 
     def build(self, input_shape: Any) -> None:
-        """Make the class centers.
+        """Make the class centers, and the running statistics of the heads that have some.
 
         Args:
             input_shape: `[batch, dim]`, the shape of the embeddings.
         """
+        self.build_statistics()
         self.class_centers = self.add_weight(
             name="class_centers",
             shape=self._centers_shape(int(input_shape[-1])),
@@ -76,6 +94,9 @@ class MarginHead(Float32Layer):
 
     def _centers_shape(self, dim: int) -> tuple[int, ...]:
         return (dim, self.num_classes)
+
+    def build_statistics(self) -> None:
+        """Make the running statistics, by `add_statistic`; this base has none."""
 
     def add_statistic(self, name: str, start: float, shape: tuple[int, ...] = ()) -> tf.Variable:
         """Make a running statistic: a weight that is saved with the head, but not trained.
@@ -137,13 +158,29 @@ class MarginHead(Float32Layer):
         """
         return cosines_between(embeddings, self.class_centers)
 
+    def centers_by_class(self) -> tf.Tensor:
+        """Give the class centers in the one layout that all heads share.
+
+        Returns:
+            `[num_classes, dim]`, or `[num_classes, sub_centers, dim]`.
+        """
+        return tf.transpose(self.class_centers, [*range(1, len(self.class_centers.shape)), 0])
+
+    def assign_centers(self, centers: tf.Tensor) -> None:
+        """Set the class centers.
+
+        Args:
+            centers: as `centers_by_class` gives them.
+        """
+        self.class_centers.assign(tf.transpose(centers, [len(centers.shape) - 1, *range(len(centers.shape) - 1)]))
+
     def normalized_centers(self) -> tf.Tensor:
         """Give the direction of every class, to find the identities that lie near to each other.
 
         Returns:
             `[num_classes, dim]` float32, of unit norm.
         """
-        return tf.math.l2_normalize(tf.transpose(self.class_centers), axis=1)
+        return tf.math.l2_normalize(self.centers_by_class(), axis=1)
 
     def start_at(self, directions: tf.Tensor) -> None:
         """Let the class centers point somewhere, with the length that random ones begin with.
@@ -151,9 +188,8 @@ class MarginHead(Float32Layer):
         Args:
             directions: `[num_classes, dim]`, of unit norm.
         """
-        directions = tf.transpose(tf.cast(directions, tf.float32))
-        length = CENTERS_STDDEV * tf.sqrt(float(self.class_centers.shape[0]))
-        self.class_centers.assign(length * directions)
+        directions = tf.cast(directions, tf.float32)
+        self.assign_centers(CENTERS_STDDEV * tf.sqrt(float(directions.shape[1])) * directions)
 
     def call(
         self, embeddings: tf.Tensor, labels: Optional[tf.Tensor] = None, training: Optional[bool] = None

@@ -46,14 +46,9 @@ class SubCenterArcFace(ArcFace):
             raise ValueError(f"sub_centers must be at least 1, got {sub_centers!r}")
         self.sub_centers = int(sub_centers)
 
-    def build(self, input_shape: Any) -> None:
-        """Make the centers and the counts.
-
-        Args:
-            input_shape: `[batch, dim]`, the shape of the embeddings.
-        """
+    def build_statistics(self) -> None:
+        """Make the counts."""
         self.chosen = self.add_statistic("chosen", 0.0, (self.num_classes, self.sub_centers))
-        super().build(input_shape)
 
     def _centers_shape(self, dim: int) -> tuple[int, ...]:
         return (dim, self.num_classes, self.sub_centers)
@@ -103,8 +98,7 @@ class SubCenterArcFace(ArcFace):
         Returns:
             `[num_classes, dim]` float32, of unit norm.
         """
-        centers = tf.transpose(self.class_centers, [1, 2, 0])
-        dominant = tf.gather(centers, tf.argmax(self.chosen, axis=1), batch_dims=1)
+        dominant = tf.gather(self.centers_by_class(), tf.argmax(self.chosen, axis=1), batch_dims=1)
         return tf.math.l2_normalize(dominant, axis=1)
 
     def get_config(self) -> dict[str, Any]:

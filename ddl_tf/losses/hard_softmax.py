@@ -17,6 +17,7 @@ class FocalLoss(LabelledRowsLoss):
 
     Args:
         gamma: how much easy rows are played down; 0 gives the cross-entropy.
+        compact: whether the logits are those of a sampled or sharded head.
         name: the name of the loss.
 
     Raises:
@@ -31,8 +32,8 @@ class FocalLoss(LabelledRowsLoss):
         Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, https://arxiv.org/abs/1708.02002
     """
 
-    def __init__(self, gamma: float = 2.0, name: str = "focal", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
+    def __init__(self, gamma: float = 2.0, compact: bool = False, name: str = "focal", **kwargs: Any) -> None:
+        super().__init__(compact, name, **kwargs)
         if not gamma >= 0:
             raise ValueError(f"gamma must be at least 0, got {gamma!r}")
         self.gamma = gamma
@@ -71,6 +72,7 @@ class OHEMLoss(LabelledRowsLoss):
 
     Args:
         keep_fraction: the share of the labelled rows that counts, in (0, 1]; the number is rounded, and at least 1.
+        compact: whether the logits are those of a sampled or sharded head.
         name: the name of the loss.
 
     Raises:
@@ -86,8 +88,8 @@ class OHEMLoss(LabelledRowsLoss):
         https://arxiv.org/abs/1604.03540
     """
 
-    def __init__(self, keep_fraction: float = 0.5, name: str = "ohem", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
+    def __init__(self, keep_fraction: float = 0.5, compact: bool = False, name: str = "ohem", **kwargs: Any) -> None:
+        super().__init__(compact, name, **kwargs)
         if not 0.0 < keep_fraction <= 1.0:
             raise ValueError(f"keep_fraction must be above 0 and at most 1, got {keep_fraction!r}")
         self.keep_fraction = keep_fraction

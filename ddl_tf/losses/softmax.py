@@ -1,6 +1,6 @@
 """Softmax cross-entropy on the logits of a margin head."""
 
-from typing import Any
+from typing import Any, Optional
 
 import tensorflow as tf
 
@@ -12,7 +12,16 @@ class LabelledRowsLoss(tf.keras.losses.Loss):
 
     A subclass says what the loss of a row is (`row_losses`), or which rows count (`counted`). The mean is over the
     global batch, so that replicas with different numbers of counted rows add up to what one device would compute.
+
+    Args:
+        compact: whether the logits are those of a sampled or sharded head, `ddl_tf.layers.compact_logits`: the
+            target's, the log-sum-exp of all others, and the largest other.
+        name: the name of the loss.
     """
+
+    def __init__(self, compact: bool = False, name: Optional[str] = None, **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.compact = compact
 
     def row_losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """Compute the loss of each row.
@@ -44,14 +53,26 @@ class LabelledRowsLoss(tf.keras.losses.Loss):
 
         Args:
             y_true: `[batch]` or `[batch, 1]` int labels, -1 for none.
-            y_pred: `[batch, num_classes]` logits.
+            y_pred: `[batch, num_classes]` logits, or `[batch, 3]` compact ones.
 
         Returns:
             `[]` float32; 0 if no row has a label.
         """
-        labels = tf.reshape(tf.cast(y_true, tf.int32), [-1])
-        losses = self.row_losses(tf.maximum(labels, 0), tf.cast(y_pred, tf.float32))
+        labels, logits = tf.reshape(tf.cast(y_true, tf.int32), [-1]), tf.cast(y_pred, tf.float32)
+        if self.compact:
+            # The softmax over two columns, of which one holds the mass of all others, has the cross-entropy of all.
+            losses = self.row_losses(tf.zeros_like(labels), logits[:, :2])
+        else:
+            losses = self.row_losses(tf.maximum(labels, 0), logits)
         return mean_of_rows(losses, self.counted(losses, labels >= 0))
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns:
+            A dict from which `from_config` makes an equal loss.
+        """
+        return {**super().get_config(), "compact": self.compact}
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -64,10 +85,11 @@ class MarginSoftmaxLoss(LabelledRowsLoss):
 
     Args:
         label_smoothing: the share of the target that is spread evenly over all classes, in [0, 1).
+        compact: whether the logits are those of a sampled or sharded head.
         name: the name of the loss.
 
     Raises:
-        ValueError: for a `label_smoothing` outside of [0, 1).
+        ValueError: for a `label_smoothing` outside of [0, 1), or above 0 with compact logits.
 
     Example:
         >>> loss = MarginSoftmaxLoss()(tf.constant([1, -1]), tf.constant([[0.0, 9.0], [5.0, 5.0]]))
@@ -75,10 +97,17 @@ class MarginSoftmaxLoss(LabelledRowsLoss):
         True
     """
 
-    def __init__(self, label_smoothing: float = 0.0, name: str = "margin_softmax", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
+    def __init__(
+        self, label_smoothing: float = 0.0, compact: bool = False, name: str = "margin_softmax", **kwargs: Any
+    ) -> None:
+        super().__init__(compact, name, **kwargs)
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing!r}")
+        if compact and label_smoothing:
+            raise ValueError(
+                f"label_smoothing must be 0 with a sampled or sharded head, which has no logits of all classes, got "
+                f"{label_smoothing!r}"
+            )
         self.label_smoothing = label_smoothing
 
     def row_losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -114,6 +143,7 @@ class LabelledAccuracy(tf.keras.metrics.SparseCategoricalAccuracy):
 
     Args:
         name: the name of the metric.
+        compact: whether the logits are those of a sampled or sharded head, `ddl_tf.layers.compact_logits`.
 
     Example:
         >>> metric = LabelledAccuracy()
@@ -122,15 +152,16 @@ class LabelledAccuracy(tf.keras.metrics.SparseCategoricalAccuracy):
         1.0
     """
 
-    def __init__(self, name: str = "accuracy", dtype: Any = None) -> None:
+    def __init__(self, name: str = "accuracy", dtype: Any = None, compact: bool = False) -> None:
         super().__init__(name=name, dtype=dtype)
+        self.compact = compact
 
     def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Any = None) -> Any:
         """Add one batch.
 
         Args:
             y_true: `[batch]` or `[batch, 1]` int labels, -1 for none.
-            y_pred: `[batch, num_classes]` logits.
+            y_pred: `[batch, num_classes]` logits, or `[batch, 3]` compact ones.
             sample_weight: ignored: the label says whether a row counts.
 
         Returns:
@@ -138,4 +169,16 @@ class LabelledAccuracy(tf.keras.metrics.SparseCategoricalAccuracy):
         """
         del sample_weight
         labels = tf.reshape(tf.cast(y_true, tf.int32), [-1])
-        return super().update_state(labels, y_pred, sample_weight=tf.cast(labels >= 0, tf.float32))
+        labelled = tf.cast(labels >= 0, tf.float32)
+        if self.compact:
+            # The target's and the largest other.
+            labels, y_pred = tf.zeros_like(labels), tf.gather(y_pred, [0, 2], axis=1)
+        return super().update_state(labels, y_pred, sample_weight=labelled)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns:
+            A dict from which `from_config` makes an equal metric.
+        """
+        return {**super().get_config(), "compact": self.compact}

@@ -11,7 +11,7 @@ import tensorflow as tf
 from ddl_tf.errors import InputError
 from ddl_tf.files import write_aside
 from ddl_tf.keras_cv_import import import_keras_cv
-from ddl_tf.layers import MarginHead
+from ddl_tf.layers import CompactHead, MarginHead
 
 _PathLike = Union[str, "os.PathLike[str]"]
 
@@ -130,22 +130,29 @@ def initialise_from(model: tf.keras.Model, path: _PathLike) -> list[str]:
         mine, others = _variables(ours[part]), _variables(theirs[part])
         _check_same_shapes(part, mine, others, os.fspath(path))
         pairs += zip(mine, others)
-    if "head" in ours and "head" in theirs:
-        of_head = _pairs_of_heads(ours["head"], theirs["head"])
-        parts += ["head"] if of_head else []
-        pairs += of_head
     for variable, value in pairs:
         variable.assign(value)
+    if "head" in ours and "head" in theirs and _copy_head(ours["head"], theirs["head"]):
+        parts.append("head")
     return parts
 
 
-def _pairs_of_heads(ours: MarginHead, theirs: MarginHead) -> list[tuple[tf.Variable, tf.Variable]]:
-    """The weights that one head can take from another; none if it has other centers."""
-    if ours.class_centers.shape != theirs.class_centers.shape:
-        return []
-    if type(ours) is type(theirs) and [w.shape for w in ours.weights] == [w.shape for w in theirs.weights]:
-        return list(zip(ours.weights, theirs.weights))
-    return [(ours.class_centers, theirs.class_centers)]
+def _copy_head(ours: MarginHead, theirs: MarginHead) -> bool:
+    """Copy what one head can take from another; nothing if it has other centers."""
+    centers = theirs.centers_by_class()
+    if ours.centers_by_class().shape != centers.shape:
+        return False
+    ours.assign_centers(centers)
+    margins = [head.head if isinstance(head, CompactHead) else head for head in (ours, theirs)]
+    if type(margins[0]) is type(margins[1]):
+        for mine, other in zip(*map(_statistics, margins)):
+            mine.assign(other)
+    return True
+
+
+def _statistics(head: MarginHead) -> list[tf.Variable]:
+    """What a head has beside its centers; the head inside of a compact one has no centers."""
+    return [weight for weight in head.weights if weight is not getattr(head, "class_centers", None)]
 
 
 def _variables(layer: tf.keras.layers.Layer) -> list[tf.Variable]:

@@ -6,8 +6,19 @@ from typing import Optional, Union
 import tensorflow as tf
 
 from ddl_tf.errors import InputError
-from ddl_tf.layers import AdaFace, ArcFace, CosFace, CurricularFace, MagFace, MarginHead, SubCenterArcFace
+from ddl_tf.layers import (
+    AdaFace,
+    ArcFace,
+    CosFace,
+    CurricularFace,
+    MagFace,
+    MarginHead,
+    SampledHead,
+    SubCenterArcFace,
+    synchronize_batch_norm,
+)
 from ddl_tf.models.backbones import build_backbone, default_neck
+from ddl_tf.models.recomputed import RecomputedModel
 
 HEADS: dict[str, type[MarginHead]] = {
     "arcface": ArcFace,
@@ -53,6 +64,8 @@ def build_embedding_model(
     input_shape: tuple[int, int, int] = (112, 112, 3),
     neck: Optional[tf.keras.layers.Layer] = None,
     dropout: float = 0.0,
+    sync_batch_norm: bool = False,
+    recompute: bool = False,
 ) -> tf.keras.Model:
     """Build a network from images to embeddings, without a head.
 
@@ -63,6 +76,8 @@ def build_embedding_model(
         neck: layer from feature map to embedding, of which a copy is used; by default the one that the backbone is
             published with.
         dropout: share of the features that are dropped while training, for the default neck.
+        sync_batch_norm: whether batch normalisation is by the batch of all replicas; see `SyncBatchNorm`.
+        recompute: whether the backbone is a `RecomputedModel`, which saves memory in training.
 
     Returns:
         image `[batch, height, width, channels]`, values 0..255 RGB -> embedding `[batch, embedding_size]` float32,
@@ -77,6 +92,10 @@ def build_embedding_model(
         TensorShape([2, 128])
     """
     network = _as_backbone(backbone, input_shape)
+    if recompute:
+        # A model of the caller's is a single layer of `network`.
+        whole = network if isinstance(backbone, str) else backbone
+        network = RecomputedModel(whole.input, whole.output, name=network.name)
     if neck is None:
         try:
             neck = default_neck(backbone if isinstance(backbone, str) else "a Keras model", embedding_size, dropout)
@@ -90,7 +109,10 @@ def build_embedding_model(
     features = network(scaled)
     # Keras names the output of `fit` by its last layer.
     embedding = tf.keras.layers.Activation("linear", dtype="float32", name="embedding")(neck(features))
-    return tf.keras.Model(image, embedding, name="embedding_model")
+    model = tf.keras.Model(image, embedding, name="embedding_model")
+    if sync_batch_norm:
+        synchronize_batch_norm(model)
+    return model
 
 
 def build_recognizer(
@@ -103,6 +125,9 @@ def build_recognizer(
     dropout: float = 0.0,
     margin: Optional[float] = None,
     scale: float = 64.0,
+    sample_rate: float = 1.0,
+    sync_batch_norm: bool = False,
+    recompute: bool = False,
 ) -> tf.keras.Model:
     """Build a recognizer with random weights.
 
@@ -117,12 +142,16 @@ def build_recognizer(
         dropout: share of the features that are dropped while training, for the default neck.
         margin: of the named head; its own default if not given. `magface` has no single one.
         scale: of the named head.
+        sample_rate: below 1 the head becomes a `SampledHead`, with that share of the classes in a training step.
+        sync_batch_norm: as for `build_embedding_model`.
+        recompute: as for `build_embedding_model`.
 
     Returns:
         A functional model with inputs `{"image": [batch, height, width, channels], "label": [batch]}`, image values
         0..255 RGB, labels int with -1 for none, and outputs `{"embedding": [batch, embedding_size], "logits":
-        [batch, num_classes]}`, float32, the embedding not normalised. Its layers "backbone", "neck" and "head" are
-        the parts.
+        [batch, num_classes]}`, float32, the embedding not normalised. The logits of a sampled head are `[batch, 3]`,
+        see `compact_logits`, and its losses and metrics want `compact=True`. Its layers "backbone", "neck" and "head"
+        are the parts.
 
     Raises:
         InputError: if there is no backbone or head of that name, or an argument is out of its range.
@@ -134,7 +163,14 @@ def build_recognizer(
         (TensorShape([2, 128]), TensorShape([2, 10]))
     """
     margin_head = _as_head(head, num_classes, margin, scale)
-    network = build_embedding_model(backbone, embedding_size, input_shape, neck, dropout)
+    if sample_rate != 1:
+        try:
+            margin_head = SampledHead(margin_head, sample_rate, name="head")
+        except ValueError as error:
+            raise InputError(str(error)) from None
+    network = build_embedding_model(
+        backbone, embedding_size, input_shape, neck, dropout, sync_batch_norm=sync_batch_norm, recompute=recompute
+    )
     label = tf.keras.Input((), dtype=tf.int32, name="label")
     logits = margin_head(network.output, label)
     logits = tf.keras.layers.Activation("linear", dtype="float32", name="logits")(logits)

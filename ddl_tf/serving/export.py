@@ -10,7 +10,7 @@ import tensorflow as tf
 from ddl_tf.data.decoding import decode_image, resize_images
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embed import image_size
-from ddl_tf.files import disk_full_as_os_error
+from ddl_tf.files import as_os_errors
 
 
 def serving_module(model: tf.keras.Model, flip: bool = False) -> tf.Module:
@@ -123,7 +123,7 @@ def export_model(model: tf.keras.Model, name: str, directory: str = "saved_model
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as aside:
         written = os.path.join(aside, "model")
         signatures = {"serving_default": module.from_images, "serving_bytes": module.from_bytes}
-        with disk_full_as_os_error(folder):
+        with as_os_errors(folder):
             tf.saved_model.save(module, written, signatures=signatures)
         version = folder / str(_next_version(folder))
         os.rename(written, version)

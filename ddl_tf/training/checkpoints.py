@@ -1,5 +1,8 @@
 """Checkpoints to resume from, stops that lose nothing, and losses that are not finite."""
 
+import os
+import re
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -11,21 +14,32 @@ import numpy as np
 import tensorflow as tf
 
 from ddl_tf.errors import InputError, NotFiniteError
-from ddl_tf.files import disk_full_as_os_error
+from ddl_tf.files import as_os_errors, sync_file
+from ddl_tf.stops import Stops
+
+# Checkpoints that are kept: the newest, and one that serves if that is damaged.
+KEPT = 2
 
 
 class ResumePoint:
     """The state of a run on disk: weights, optimizer and step.
+
+    A checkpoint is `ckpt-STEP.data-...` and then `ckpt-STEP.index`; there is no list of them that could be wrong.
+    After a kill at any moment each of them is whole, or is found not to be.
 
     Args:
         directory: where the checkpoints are.
         model: the compiled recognizer.
         throw_away: where they are written instead by a worker that is not the chief. Its part in writing is that
             statistics are averaged over all workers when they are read.
+
+    Attributes:
+        step: how many steps the weights have seen, when they were last restored or saved.
+        latest: the path of the checkpoint that was last restored or written; None if there is none.
     """
 
     def __init__(self, directory: Path, model: tf.keras.Model, throw_away: Optional[Path] = None) -> None:
-        self._model, self._directory = model, directory
+        self._model, self._directory, self._throw_away = model, directory, throw_away
         # The optimizer makes its slots when it is first used, which is too late to restore them all at once.
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         optimizer.build(model.trainable_variables)
@@ -34,17 +48,24 @@ class ResumePoint:
         sources = [getattr(layer, "_random_generator", None) for layer in model.submodules]
         generators = [getattr(source, "_generator", None) for source in sources]
         generators = [generator for generator in generators if generator is not None]
-        checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, step=self.step, generators=generators)
-        self._manager = tf.train.CheckpointManager(checkpoint, str(throw_away or directory), max_to_keep=2)
+        self._checkpoint = tf.train.Checkpoint(
+            model=model, optimizer=model.optimizer, step=self.step, generators=generators
+        )
+        # It is made when it is first asked for, and `restore` expects every checkpoint to have it.
+        self._checkpoint.save_counter.assign(0)
+        self.latest: Optional[str] = None
+        self._kept: list[int] = []
 
-    @property
-    def latest(self) -> Optional[str]:
-        """The path of the newest checkpoint; None if there is none."""
-        latest = self._manager.latest_checkpoint
-        return latest and str(self._directory / Path(latest).name)
+    def _numbers(self, suffix: str) -> list[int]:
+        """The steps of which there are files, ascending."""
+        names = [re.fullmatch(rf"ckpt-(\d+){suffix}", file.name) for file in self._directory.glob("ckpt-*")]
+        return sorted({int(found.group(1)) for found in names if found})
+
+    def _path(self, number: int) -> str:
+        return str(self._directory / f"ckpt-{number}")
 
     def restore(self) -> int:
-        """Load the newest checkpoint that can be read; a damaged one is told of on stderr.
+        """Load the newest checkpoint that can be read and fits the model; others are told of on stderr, and stay.
 
         Returns:
             The number of steps that it has seen; 0 if there is no checkpoint.
@@ -52,26 +73,53 @@ class ResumePoint:
         Raises:
             InputError: if there are checkpoints, but none can be read and fits the model.
         """
+        for number in () if self._throw_away else self._numbers("_temp"):
+            # A process was killed while it wrote.
+            shutil.rmtree(f"{self._path(number)}_temp")
         reason = ""
-        # Of the files themselves, since the manager's own list of them may be what is damaged.
-        found = [file.with_suffix("") for file in self._directory.glob("ckpt-*.index")]
-        for path in sorted(found, key=lambda path: int(path.name[len("ckpt-") :]), reverse=True):
+        for number in reversed(self._numbers(r"\.index")):
+            path = self._path(number)
             try:
-                self._manager.checkpoint.restore(str(path)).assert_existing_objects_matched()
+                status = self._checkpoint.restore(path)
+                status.assert_existing_objects_matched()
+                # Another optimizer may have slots of the same shapes, and more of them.
+                status.assert_consumed()
             except (AssertionError, IndexError, ValueError, tf.errors.OpError) as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 print(f"the checkpoint {path} cannot be resumed ({reason})", file=sys.stderr)
                 continue
+            self.latest, self._kept = path, [number]
             # On a MirroredStrategy the step is one variable for each device.
             return int(self.step.numpy())
         if reason:
             raise InputError(
-                f"no checkpoint of {self._directory} can be resumed ({reason}): begin anew in another --run_dir"
+                f"no checkpoint of {self._directory} can be resumed ({reason}): put a copy of one back, or begin anew "
+                "in another --run_dir (with --init_checkpoint from what is in checkpoints/)"
             )
         return 0
 
+    def check(self, step: int) -> None:
+        """Look at the weights.
+
+        Args:
+            step: how many steps they have seen.
+
+        Raises:
+            NotFiniteError: if one is not finite.
+        """
+        for variable in self._model.variables:
+            if variable.dtype.is_floating and not np.all(np.isfinite(variable.numpy())):
+                raise NotFiniteError(f"weight {variable.name} is not finite after step {step}; {self.way_on()}")
+
+    def way_on(self) -> str:
+        """Tell what to do about what is not finite."""
+        return (
+            f"the last good checkpoint is {self.latest or 'none: the run had not reached its first'}; lower "
+            "--learning_rate, set --clip_norm, or look at the data of that step"
+        )
+
     def save(self, step: int) -> str:
-        """Write a checkpoint.
+        """Write a checkpoint; then only, older ones are removed.
 
         Args:
             step: how many steps the weights have seen.
@@ -81,16 +129,31 @@ class ResumePoint:
 
         Raises:
             NotFiniteError: if a weight is not finite; nothing is written then.
+            OSError: if it cannot be written; what was there before is still there.
         """
-        for variable in self._model.variables:
-            if variable.dtype.is_floating and not np.all(np.isfinite(variable.numpy())):
-                raise NotFiniteError(
-                    f"weight {variable.name} is not finite after step {step}; the last good checkpoint is "
-                    f"{self.latest or 'none: the run had not reached its first'}"
-                )
+        self.check(step)
         self.step.assign(step)
-        with disk_full_as_os_error(Path(self._manager.directory)):
-            return self._manager.save(checkpoint_number=step)
+        path = self._path(step)
+        if self._throw_away:
+            self._checkpoint.write(str(self._throw_away / "ckpt"))
+        else:
+            self._write(path, step)
+        self.latest = path
+        return path
+
+    def _write(self, path: str, step: int) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with as_os_errors(self._directory):
+            self._checkpoint.write(path)
+        # Else the power may fail when the older ones are gone and this one is not yet on the disk.
+        for file in self._directory.glob(f"ckpt-{step}.*"):
+            sync_file(file)
+        self._kept = [*(number for number in self._kept if number != step), step][-KEPT:]
+        for number in self._numbers(r"\..*"):
+            if number < self._kept[0]:
+                # The index first: without it the data is no checkpoint.
+                for file in sorted(self._directory.glob(f"ckpt-{number}.*"), reverse=True):
+                    file.unlink()
 
 
 class StoppedBySignal(Exception):
@@ -109,8 +172,9 @@ class StoppedBySignal(Exception):
 class SaveForResume(tf.keras.callbacks.Callback):
     """Write checkpoints as training goes, and stop cleanly when told to.
 
-    After SIGINT (Ctrl-C) or SIGTERM the running step finishes, a checkpoint is written and `StoppedBySignal` is
-    raised; a second signal ends the process at once, as it would without this callback.
+    A context manager around training. After SIGINT (Ctrl-C) or SIGTERM the running step finishes, a checkpoint is
+    written and `StoppedBySignal` is raised. At the end of an epoch its evaluation and mining come first. A second
+    signal, some seconds later, ends the process at once, as it would without this callback.
 
     Args:
         point: where the state goes.
@@ -142,24 +206,33 @@ class SaveForResume(tf.keras.callbacks.Callback):
         self._steps_per_epoch = steps_per_epoch
         self._handlers: dict[signal.Signals, Any] = {}
         self._signalled: Optional[signal.Signals] = None
+        self._stops = Stops()
+
+    def __enter__(self) -> "SaveForResume":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._handlers[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, kind: Optional[type[BaseException]], *_: object) -> None:
+        self._restore_handlers()
+        if kind is None and self._signalled is not None:
+            # It came after the last step: whoever listened before decides.
+            signal.raise_signal(self._signalled)
 
     def _stop(self, number: int, frame: Optional[FrameType]) -> None:
-        self._signalled = signal.Signals(number)
-        self._restore_handlers()
+        insists = self._stops.insists()
+        if self._signalled is None:
+            self._signalled = signal.Signals(number)
+            # Not by `print`, which the signal may have interrupted.
+            os.write(2, f"{self._signalled.name}: stopping when this step, or this epoch's end, is done\n".encode())
+        elif insists:
+            self._restore_handlers()
+            signal.raise_signal(number)
 
     def _restore_handlers(self) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
-
-    def on_train_begin(self, logs: Optional[dict[str, Any]] = None) -> None:
-        """Listen for signals.
-
-        Args:
-            logs: not used.
-        """
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._handlers[number] = signal.signal(number, self._stop)
 
     def on_train_batch_end(self, batch: int, logs: Optional[dict[str, Any]] = None) -> None:
         """Check the losses, and write a checkpoint if it is time.
@@ -169,16 +242,19 @@ class SaveForResume(tf.keras.callbacks.Callback):
             logs: the running means of the losses and metrics.
 
         Raises:
-            NotFiniteError: if a loss is not finite.
+            NotFiniteError: if a loss is not finite, or a weight at the end of an epoch.
             StoppedBySignal: if a signal came.
         """
         self.step += 1
         self._check(logs or {})
-        # At the end of an epoch its results come first: `on_epoch_end` is called next.
-        if self.step % self._steps_per_epoch:
-            number = self._agree(self._signalled or 0)
-            if number or self.step % self._every == 0:
-                self._save(number)
+        if self.step % self._steps_per_epoch == 0:
+            # The epoch's results come before its checkpoint: `on_epoch_end` is called next. They are files too, which
+            # weights that are not finite must not replace.
+            self._point.check(self.step)
+            return
+        number = self._agree(self._signalled or 0)
+        if number or self.step % self._every == 0:
+            self._save(number)
 
     def _save(self, stopped_by: int) -> None:
         self._before()
@@ -198,25 +274,13 @@ class SaveForResume(tf.keras.callbacks.Callback):
         """
         self._save(self._agree(self._signalled or 0))
 
-    def on_train_end(self, logs: Optional[dict[str, Any]] = None) -> None:
-        """Listen no longer.
-
-        Args:
-            logs: not used.
-        """
-        self._restore_handlers()
-
     def _check(self, logs: dict[str, Any]) -> None:
         """Keras' logs are means since the epoch began: the first that is not finite is of this very step."""
         losses = {key: float(np.asarray(value)) for key, value in logs.items() if key.endswith("loss")}
         broken = [key for key, value in losses.items() if not np.isfinite(value)]
         if not broken:
             return
-        self._restore_handlers()
         # The terms say more than their sum, which is named only if it stands alone.
         terms = [key for key in broken if key != "loss"] or broken
-        raise NotFiniteError(
-            f"{' and '.join(f'{key} is {losses[key]}' for key in terms)} at step {self.step}; the last good "
-            f"checkpoint is {self._point.latest or 'none: the run had not reached its first'}; lower --learning_rate, "
-            "set --clip_norm, or look at the data of that step"
-        )
+        named = " and ".join(f"{key} is {losses[key]}" for key in terms)
+        raise NotFiniteError(f"{named} at step {self.step}; {self._point.way_on()}")

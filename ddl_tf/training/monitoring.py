@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from ddl_tf.data.verification import PairSet
 from ddl_tf.evaluation import evaluate_pairs
-from ddl_tf.files import write_aside
+from ddl_tf.files import write_arrays, write_aside
 from ddl_tf.losses import group_similarities
 from ddl_tf.models import save_checkpoint
 from ddl_tf.training.run_folder import read_log
@@ -159,8 +159,7 @@ class SimilarityMonitor(tf.keras.callbacks.Callback):
             for key, values in arrays.items():
                 tf.summary.histogram(f"similarity/{key}", values)
         self._writer.flush()
-        with write_aside(self._directory / "similarities.npz") as aside, aside.open("wb") as file:
-            np.savez(file, **arrays)
+        write_arrays(self._directory / "similarities.npz", arrays)
 
 
 class RunLog(tf.keras.callbacks.Callback):

@@ -38,11 +38,12 @@ def _ddl_arguments(settings: TrainSettings, num_students: int) -> dict[str, Any]
     }
 
 
-def build_logits_loss(settings: TrainSettings) -> tf.keras.losses.Loss:
+def build_logits_loss(settings: TrainSettings, compact: bool = False) -> tf.keras.losses.Loss:
     """Make the loss on the logits.
 
     Args:
         settings: of the run.
+        compact: whether the head makes compact logits, as a sampled one does.
 
     Returns:
         The loss.
@@ -51,9 +52,9 @@ def build_logits_loss(settings: TrainSettings) -> tf.keras.losses.Loss:
         ValueError: if one of its arguments is out of its range.
     """
     losses: dict[str, Callable[[], tf.keras.losses.Loss]] = {
-        "softmax": lambda: MarginSoftmaxLoss(settings.label_smoothing),
-        "focal": lambda: FocalLoss(settings.focal_gamma),
-        "ohem": lambda: OHEMLoss(settings.ohem_keep),
+        "softmax": lambda: MarginSoftmaxLoss(settings.label_smoothing, compact),
+        "focal": lambda: FocalLoss(settings.focal_gamma, compact),
+        "ohem": lambda: OHEMLoss(settings.ohem_keep, compact),
     }
     return losses[settings.logits_loss]()
 
@@ -106,9 +107,10 @@ def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per
     optimizer = build_optimizer(
         settings.optimizer, schedule, settings.momentum, settings.weight_decay, settings.clip_norm
     )
-    losses: dict[str, tf.keras.losses.Loss] = {"logits": build_logits_loss(settings)}
+    compact = model.get_layer("head").compact
+    losses: dict[str, tf.keras.losses.Loss] = {"logits": build_logits_loss(settings, compact)}
     loss_weights = {"logits": 1.0}
-    metrics: dict[str, list[tf.keras.metrics.Metric]] = {"logits": [LabelledAccuracy()]}
+    metrics: dict[str, list[tf.keras.metrics.Metric]] = {"logits": [LabelledAccuracy(compact=compact)]}
     embedding_loss = build_embedding_loss(settings, num_students)
     if embedding_loss:
         losses["embedding"] = embedding_loss
@@ -116,4 +118,4 @@ def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per
     if num_students:
         # Whatever is minimised: they show what it does to the distributions.
         metrics["embedding"] = ddl_metrics(num_students, **_ddl_arguments(settings, num_students))
-    model.compile(optimizer, loss=losses, loss_weights=loss_weights, metrics=metrics)
+    model.compile(optimizer, loss=losses, loss_weights=loss_weights, metrics=metrics, jit_compile=settings.jit_compile)

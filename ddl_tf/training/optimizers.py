@@ -6,6 +6,8 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
+from ddl_tf.training.gradients import RowAndShardGradients
+
 # The second replica's copy of a weight is called "bn/gamma/replica_1:0".
 NO_DECAY = r"/(gamma|beta|bias)(/replica_\d+)?(:0)?$"
 
@@ -113,11 +115,13 @@ def build_schedule(
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
-class L2SGD(tf.keras.optimizers.SGD):
+class L2SGD(RowAndShardGradients, tf.keras.optimizers.SGD):
     """SGD with the weight decay in the gradient, where momentum accumulates it, as PyTorch and MXNet do.
 
     Keras' own `weight_decay` of SGD is decoupled: with momentum 0.9 it decays ten times less at the same number.
     The published weight decays of face recognition (5e-4) mean the one here. Batch norm and biases are spared.
+    Of a weight whose gradient has some rows only (that of a sampled head), these alone move, decay, and change their
+    momentum; Keras would rewrite all of it in every step.
 
     Args:
         learning_rate: a number or a schedule.
@@ -133,13 +137,27 @@ class L2SGD(tf.keras.optimizers.SGD):
         super().__init__(learning_rate=learning_rate, momentum=momentum, **kwargs)
         self.l2 = l2
 
-    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+    def _update_rows(self, gradient: tf.IndexedSlices, variable: tf.Variable) -> None:
+        """Update the rows that the gradient has: the others keep their momentum, and do not decay."""
+        rows, values = gradient.indices, gradient.values
+        if self.l2 and not re.search(NO_DECAY, variable.name):
+            values += tf.cast(self.l2, variable.dtype) * tf.gather(variable, rows)
+        rate, factor = (tf.cast(number, variable.dtype) for number in (self.learning_rate, self.momentum))
+        momentum = self.momentums[self._index_dict[self._var_key(variable)]]
+        moved = factor * tf.gather(momentum, rows) - rate * values
+        momentum.scatter_update(tf.IndexedSlices(moved, rows))
+        variable.scatter_add(tf.IndexedSlices(factor * moved - rate * values if self.nesterov else moved, rows))
+
+    def update_step(self, gradient: Any, variable: tf.Variable) -> None:
         """Update one weight.
 
         Args:
-            gradient: of the weight's shape.
+            gradient: of the weight's shape, or `tf.IndexedSlices` of the rows to update, each of them once.
             variable: the weight.
         """
+        if isinstance(gradient, tf.IndexedSlices):
+            self._update_rows(gradient, variable)
+            return
         if self.l2 and not re.search(NO_DECAY, variable.name):
             gradient = tf.convert_to_tensor(gradient) + tf.cast(self.l2, variable.dtype) * variable
         super().update_step(gradient, variable)
@@ -151,6 +169,18 @@ class L2SGD(tf.keras.optimizers.SGD):
             A dict from which `from_config` makes an equal optimizer.
         """
         return {**super().get_config(), "l2": self.l2}
+
+
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class AdamW(RowAndShardGradients, tf.keras.optimizers.AdamW):
+    """Keras' AdamW, for the weights of a sharded head too.
+
+    Args:
+        **kwargs: as in `tf.keras.optimizers.AdamW`.
+
+    Example:
+        >>> optimizer = AdamW(0.001, weight_decay=0.05)
+    """
 
 
 def build_optimizer(
@@ -178,7 +208,7 @@ def build_optimizer(
     if name == "sgd":
         return L2SGD(learning_rate, momentum=momentum, l2=weight_decay, global_clipnorm=clip_norm)
     if name == "adamw":
-        optimizer = tf.keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, global_clipnorm=clip_norm)
+        optimizer = AdamW(learning_rate, weight_decay=weight_decay, global_clipnorm=clip_norm)
         optimizer.exclude_from_weight_decay(var_names=[NO_DECAY])
         return optimizer
     raise ValueError(f"optimizer must be sgd or adamw, got {name!r}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ddl_tf.errors import InputError
-from ddl_tf.files import write_aside
+from ddl_tf.files import write_arrays
 
 Arrays = dict[str, np.ndarray]
 
@@ -90,8 +90,7 @@ class Renewed:
             number: of the value.
             arrays: the value, of which nothing is changed any more.
         """
-        with write_aside(self._path(number)) as aside, aside.open("wb") as file:
-            np.savez(file, **arrays)
+        write_arrays(self._path(number), arrays)
         with self._changed:
             self._values[number] = arrays
             for old in [n for n in self._values if n < number - self._delay - 1]:

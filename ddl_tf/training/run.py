@@ -25,6 +25,7 @@ from ddl_tf.mining.pairs import read_pairs
 from ddl_tf.models import build_recognizer, initialise_from
 from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, StoppedBySignal
 from ddl_tf.training.class_means import start_at_class_means
+from ddl_tf.training.micro_batches import in_micro_batches
 from ddl_tf.training.mining_plan import MiningPlan
 from ddl_tf.training.monitoring import RunLog, SimilarityMonitor, Verification
 from ddl_tf.training.objective import DISTILLATIONS, compile_recognizer
@@ -132,9 +133,9 @@ def recognizer_of(settings: TrainSettings, num_identities: int) -> tf.keras.Mode
         num_identities: of its training set.
 
     Returns:
-        As `build_recognizer`.
+        As `build_recognizer`, or `in_micro_batches`.
     """
-    return build_recognizer(
+    model = build_recognizer(
         settings.backbone,
         num_identities,
         head=settings.head,
@@ -143,7 +144,11 @@ def recognizer_of(settings: TrainSettings, num_identities: int) -> tf.keras.Mode
         dropout=settings.dropout,
         margin=settings.margin,
         scale=settings.scale,
+        sample_rate=settings.sample_rate,
+        sync_batch_norm=settings.sync_batch_norm,
+        recompute=settings.recompute,
     )
+    return in_micro_batches(model, settings.micro_batches) if settings.micro_batches > 1 else model
 
 
 def _build_sampler(settings: TrainSettings, faces: Faces, plan: MiningPlan) -> StreamSampler:
@@ -168,6 +173,11 @@ def _train(
         raise InputError(
             f"the batch of {sampler.num_rows} rows cannot be split evenly among {strategy.num_replicas_in_sync} "
             "replicas: change --shuffled_rows, --rows_per_group or --pairs_per_group"
+        )
+    if sampler.num_rows // strategy.num_replicas_in_sync % settings.micro_batches:
+        raise InputError(
+            f"--micro_batches={settings.micro_batches} does not divide the "
+            f"{sampler.num_rows // strategy.num_replicas_in_sync} rows of each device"
         )
     tf.keras.utils.set_random_seed(settings.seed)
     # Dropout then keeps its random state in a variable, which the run's checkpoints hold.
@@ -215,7 +225,14 @@ def _train(
         settings.best_by,
         -math.inf if best is None else best,
     )
-    saver = SaveForResume(point, first_step, settings.checkpoint_steps, steps_per_epoch, plan.finish, workers.signal)
+
+    def before_checkpoint() -> None:
+        plan.finish()
+        if workers.is_chief:
+            folder.keep(settings)
+
+    every = settings.checkpoint_steps
+    saver = SaveForResume(point, first_step, every, steps_per_epoch, before_checkpoint, workers.signal)
     total_steps = settings.epochs * steps_per_epoch
     callbacks: list[tf.keras.callbacks.Callback] = [verification]
     if workers.is_chief:
@@ -243,7 +260,7 @@ def _train(
 
     segments = _segments(first_step, settings.epochs, steps_per_epoch)
     try:
-        with plan:
+        with plan, saver:
             for start, end in segments:
                 model.fit(
                     batches(start, end),
@@ -259,6 +276,9 @@ def _train(
             f"({error.message.splitlines()[0]}): make the batch or the network smaller"
         ) from None
     except tf.errors.OpError:
+        # No checkpoint is written from here: of a step that failed, a part may have been done.
+        way_on = f"when mended, the same command goes on from {point.latest or 'the start'}"
+        _say(workers, f"step {saver.step + 1} failed; {way_on}")
         check_rows(faces, sampler.rows(saver.step).record)
         raise
     except StoppedBySignal as stop:

@@ -13,7 +13,7 @@ from typing import Any, Optional
 import pandas as pd
 
 from ddl_tf.errors import InputError
-from ddl_tf.files import lock_folder, write_aside
+from ddl_tf.files import lock_folder, remove_leftovers, write_aside
 from ddl_tf.training.settings import TrainSettings
 
 RECORDED_PACKAGES = ("ddl_tf", "tensorflow", "tensorflow-cpu", "keras", "keras-cv", "numpy", "pandas")
@@ -144,8 +144,20 @@ class RunFolder:
         if self.path.exists() and not self.settings_file.exists() and any(self.path.glob("[!.]*")):
             raise InputError(f"--run_dir={self.path} is not empty and holds no run: choose another folder")
         with lock_folder(self.path, ".lock"):
+            for folder in (self.path, self.checkpoints, *self.mined.glob("*")):
+                remove_leftovers(folder)
             self._begin(settings)
             yield
+
+    def keep(self, settings: TrainSettings) -> None:
+        """Write the settings again if somebody removed them while the run goes on: without them it is no run.
+
+        Args:
+            settings: of the run.
+        """
+        if not self.settings_file.exists():
+            print(f"{self.path} was removed or emptied while the run goes on; it is written anew", file=sys.stderr)
+            self._begin(settings)
 
     def _begin(self, settings: TrainSettings) -> None:
         wanted = json.loads(json.dumps(dataclasses.asdict(settings)))

@@ -38,6 +38,9 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
     head: str = setting("arcface", "Margin head.", choices=tuple(HEADS))
     margin: Optional[float] = setting(None, "Margin of the head (not of magface); its own default if not given.")
     scale: float = setting(64.0, "Scale of the head's logits.")
+    sample_rate: float = setting(
+        1.0, "Share of the identities whose class centers take part in a step (Partial FC), for very many identities."
+    )
     dropout: float = setting(0.0, "Dropout before the embedding.")
     init_checkpoint: Optional[str] = setting(None, "Checkpoint (.keras) or run folder to start from.")
     head_start: str = setting(
@@ -103,6 +106,16 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
         None, "Logical devices of the CPU to train on, to try replicas without GPUs; by default all GPUs, or the CPU."
     )
     precision: str = setting("float32", "Precision policy.", choices=PRECISIONS)
+    jit_compile: bool = setting(False, "Whether XLA compiles the training step.")
+    micro_batches: int = setting(
+        1, "Parts in which the rows of a step go through the network; the losses are those of all rows together."
+    )
+    recompute: bool = setting(
+        False, "Whether the backbone's residual blocks run again for the gradient, which saves memory."
+    )
+    sync_batch_norm: bool = setting(
+        False, "Whether batch normalisation is by the batch of all devices instead of each device's own rows."
+    )
 
     evaluate_every: int = setting(1, "Epochs between evaluations on the verification sets.")
     best_by: str = setting(
@@ -122,7 +135,7 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
         if not self.train_data:
             raise InputError("no training set: name stored sets with --train_data=DIR[,DIR] (made by ddl_tf.prepare)")
         positive = ("epochs", "evaluate_every", "checkpoint_steps", "image_size", "embedding_size", "neighbours_every")
-        for name in positive:
+        for name in (*positive, "micro_batches"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name} must be at least 1, got {getattr(self, name)}")
         for name, value in dataclasses.asdict(self).items():
@@ -142,6 +155,13 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
             raise InputError(f"--warmup_epochs={self.warmup_epochs} is longer than --epochs={self.epochs}")
         if self.schedule == "step" and not self.decay_epochs:
             raise InputError("--schedule=step needs --decay_epochs, the epochs after which the rate falls")
+        if not 0 < self.sample_rate <= 1:
+            raise InputError(f"--sample_rate must be above 0 and at most 1, got {self.sample_rate}")
+        if self.sample_rate < 1 and self.optimizer != "sgd":
+            raise InputError(
+                f"--sample_rate={self.sample_rate} needs --optimizer=sgd, which updates the sampled class centers "
+                f"alone, got --optimizer={self.optimizer}"
+            )
         self._check_mining()
         if self.head_start == "class_means" and not self.init_checkpoint:
             raise InputError("--head_start=class_means needs --init_checkpoint, the network that embeds the images")

@@ -291,3 +291,27 @@ def test_names_must_end_in_keras(tmp_path):
     (tmp_path / "model.h5").write_bytes(b"x")
     with pytest.raises(InputError, match="is not a checkpoint"):
         load_checkpoint(tmp_path / "model.h5")
+
+
+@pytest.mark.parametrize("rates", [(1.0, 0.5), (0.5, 1.0), (0.5, 0.9)])
+@pytest.mark.parametrize("head", ["arcface", "adaface"])
+def test_initialise_from_takes_the_centers_of_full_and_sampled_heads_alike(head, rates, tmp_path):
+    # As many identities as the embedding has numbers: the shape does not tell a class from a dimension.
+    theirs, ours = (recognizer(num_classes=16, head=head, sample_rate=rate) for rate in rates)
+    assert initialise_from(ours, saved(theirs, tmp_path / "model.keras")) == ["backbone", "neck", "head"]
+    one, other = (model.get_layer("head") for model in (theirs, ours))
+    np.testing.assert_array_equal(other.centers_by_class(), one.centers_by_class())
+    statistics = [[w for w in made.weights if "norm_" in w.name] for made in (one, other)]
+    assert len(statistics[0]) == (2 if head == "adaface" else 0)
+    for mine, weight in zip(*statistics):
+        np.testing.assert_array_equal(mine, weight)
+
+
+@pytest.mark.parametrize("head", ["arcface", "curricularface", "adaface", "magface"])
+def test_round_trip_of_a_sampled_head(head, tmp_path):
+    model = recognizer(head=head, sample_rate=0.5)
+    assert model(ROWS)["logits"].shape == (2, 3)
+    loaded = load_checkpoint(saved(model, tmp_path / "model.keras"))
+    assert loaded.get_layer("head").get_config() == model.get_layer("head").get_config()
+    np.testing.assert_allclose(loaded(ROWS)["logits"], model(ROWS)["logits"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(embedding_model(loaded)(IMAGES), embedding_model(model)(IMAGES))

@@ -124,6 +124,8 @@ def test_mixed_precision_is_that_of_the_backbone():
         ({"scale": 0.0}, "head arcface: scale must be above 0, got 0.0"),
         ({"dropout": 1.5}, "dropout must be in .*, got 1.5"),
         ({"embedding_size": 0}, "embedding_size must be at least 1, got 0"),
+        ({"sample_rate": 1.5}, "sample_rate must be above 0 and at most 1, got 1.5"),
+        ({"sample_rate": 0.5, "head": "subcenter_arcface"}, "SubCenterArcFace cannot be sampled"),
     ],
 )
 def test_bad_arguments(arguments, message):

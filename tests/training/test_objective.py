@@ -11,6 +11,7 @@ from ddl_tf import losses
 from ddl_tf.errors import InputError
 from ddl_tf.models import HEADS, build_recognizer
 from ddl_tf.training import TrainSettings
+from ddl_tf.training.micro_batches import in_micro_batches
 from ddl_tf.training.objective import build_embedding_loss, build_logits_loss, compile_recognizer
 
 SETTINGS = TrainSettings(run_dir="run", train_data=["set"], pairs_per_group=2, learning_rate=0.05, epochs=1, scale=16.0)
@@ -32,6 +33,24 @@ def test_logits_loss(changes, kind, config):
     made = build_logits_loss(changed(**changes))
     assert type(made) is kind
     assert config.items() <= made.get_config().items()
+
+
+@pytest.mark.parametrize("logits_loss", ["softmax", "focal", "ohem"])
+def test_a_sampled_head_is_trained_by_its_own_losses(logits_loss):
+    settings = changed(logits_loss=logits_loss, sample_rate=0.5)
+    arguments = {"embedding_size": 8, "input_shape": (16, 16, 3), "scale": 16.0, "sample_rate": settings.sample_rate}
+    model = build_recognizer("plain_small", 20, **arguments)
+    compile_recognizer(model, settings, 1, 0)
+    head = model.get_layer("head")
+    before = head.class_centers.numpy()
+    labels = np.array([3, -1, 5, 19])
+    inputs = {"image": np.zeros([4, 16, 16, 3], np.float32), "label": labels}
+    logs = model.train_on_batch(inputs, {"logits": labels, "embedding": np.zeros([4, 2])}, return_dict=True)
+    changed_rows = np.flatnonzero(np.any(head.class_centers.numpy() != before, axis=1))
+    assert len(changed_rows) == 10
+    assert {3, 5, 19} <= set(changed_rows)
+    assert np.isfinite(logs["loss"])
+    assert 0 <= logs["logits_accuracy"] <= 1
 
 
 @pytest.mark.parametrize(
@@ -83,3 +102,28 @@ def test_every_head_trains(head):
     rows = np.stack([np.repeat([0, 1, 2, 3], 2), np.repeat([0, 1], 4)], 1)
     logs = model.train_on_batch(inputs, {"embedding": rows, "logits": inputs["label"]}, return_dict=True)
     assert np.isfinite(logs["loss"])
+
+
+def test_a_compiled_step_is_the_same():
+    """In micro-batches, which hold the plain step; a tiny network, since XLA takes minutes for whole ones on a CPU."""
+    image = tf.keras.Input((4, 4, 3))
+    backbone = tf.keras.Model(image, tf.keras.layers.Conv2D(4, 3)(image))
+    rng = np.random.default_rng(0)
+    identity, group = np.repeat(np.tile([0, 1, 2, 3], 2), 2), np.repeat([0, 1], 8)
+    inputs = {"image": rng.uniform(0, 255, [16, 4, 4, 3]).astype(np.float32), "label": identity}
+    targets = {"embedding": np.stack([identity, group], 1), "logits": identity}
+    weights = []
+    for jit_compile in (False, True):
+        tf.keras.utils.set_random_seed(0)
+        model = build_recognizer(backbone, 6, embedding_size=8, input_shape=(4, 4, 3), scale=16.0)
+        # The backbone is the same object both times.
+        backbone.set_weights(weights[0][1] if weights else backbone.get_weights())
+        start = backbone.get_weights()
+        model = in_micro_batches(model, 2)
+        compile_recognizer(model, changed(embedding_loss="ddl", jit_compile=jit_compile), 1, 1)
+        assert model.jit_compile is jit_compile
+        model.train_on_batch(inputs, targets)
+        weights.append((model.get_weights(), start))
+    for compiled, plain in zip(weights[1][0], weights[0][0]):
+        np.testing.assert_allclose(compiled, plain, rtol=1e-4, atol=1e-5)
+    assert not np.array_equal(weights[1][0][0], weights[1][1][0])

@@ -76,6 +76,51 @@ def test_sgd_equals_the_naive_twin():
         np.testing.assert_allclose(variable, wanted, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
+def naive_row_steps(weight, steps, rate, momentum, decay, clip_norm, nesterov):
+    """Row by row: only a row that has a gradient decays, moves, and changes its momentum."""
+    velocity = np.zeros_like(weight)
+    for rows, values in steps:
+        summed = {row: sum(value for each, value in zip(rows, values) if each == row) for row in set(rows)}
+        norm = np.sqrt(sum(np.sum(value**2) for value in summed.values()))
+        shrink = min(1.0, clip_norm / norm) if clip_norm else 1.0
+        for row, value in summed.items():
+            gradient = shrink * value + decay * weight[row]
+            velocity[row] = momentum * velocity[row] + gradient
+            weight[row] -= rate * (momentum * velocity[row] + gradient if nesterov else velocity[row])
+    return weight
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+def test_sgd_of_some_rows_equals_the_naive_twin(clip_norm, nesterov):
+    random = np.random.default_rng(0)
+    start = random.normal(size=[9, 4])
+    steps = [(rows, random.normal(size=[4, 4])) for rows in ([1, 4, 4, 7], [4, 2, 1, 1], [2, 2, 2, 2], [0, 1, 4, 7])]
+    variable = tf.Variable(start, dtype=tf.float32, name="class_centers")
+    optimizer = L2SGD(0.1, momentum=0.9, l2=0.3, nesterov=nesterov, global_clipnorm=clip_norm)
+    for rows, values in steps:
+        gradient = tf.IndexedSlices(tf.constant(values, tf.float32), tf.constant(rows), tf.constant([9, 4]))
+        optimizer.apply_gradients([(gradient, variable)])
+    expected = naive_row_steps(start.copy(), steps, 0.1, 0.9, 0.3, clip_norm, nesterov)
+    np.testing.assert_allclose(variable, expected, rtol=1e-4, atol=1e-5)
+    for row in (3, 5, 6, 8):
+        np.testing.assert_array_equal(variable[row], start[row].astype(np.float32))
+
+
+def test_sgd_of_all_rows_is_that_of_the_whole_weight():
+    random = np.random.default_rng(0)
+    start = random.normal(size=[5, 3]).astype(np.float32)
+    variables = [tf.Variable(start, name="class_centers") for _ in range(2)]
+    for variable, sparse in zip(variables, (False, True)):
+        optimizer = build_optimizer("sgd", 0.1, weight_decay=0.3)
+        for step in range(3):
+            gradient = tf.constant(np.full([5, 3], step + 1.0), tf.float32)
+            if sparse:
+                gradient = tf.IndexedSlices(gradient, tf.range(5), tf.constant([5, 3]))
+            optimizer.apply_gradients([(gradient, variable)])
+    np.testing.assert_allclose(variables[1], variables[0], rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_weight_decay_spares_batch_norm_and_biases(name):
     model = make_model()

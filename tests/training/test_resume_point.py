@@ -36,3 +36,21 @@ def test_what_a_head_remembers_is_resumed_bit_for_bit(head, tmp_path):
         np.testing.assert_array_equal(mine, wanted)
     for weight, old in zip(resumed.get_layer("head").non_trainable_weights, start):
         assert not np.array_equal(weight, old), weight.name
+
+
+def test_a_resumed_run_draws_the_samples_that_would_have_come_next(tmp_path):
+    def sampled():
+        model = build_recognizer("plain_small", 40, embedding_size=16, input_shape=(16, 16, 3), sample_rate=0.25)
+        model.compile(build_optimizer("sgd", 0.05), loss={"logits": MarginSoftmaxLoss(compact=True)})
+        return model
+
+    model = sampled()
+    fit(model, 1)
+    ResumePoint(tmp_path, model).save(1)
+    expected = fit(model, 2)
+    resumed = sampled()
+    assert ResumePoint(tmp_path, resumed).restore() == 1
+    assert fit(resumed, 2) == expected
+    for mine, wanted in zip(resumed.get_weights(), model.get_weights()):
+        np.testing.assert_array_equal(mine, wanted)
+    assert int(resumed.get_layer("head").drawn) == 2

@@ -13,6 +13,7 @@ import tensorflow as tf
 from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
 from ddl_tf.errors import InputError, NotFiniteError
 from ddl_tf.models import load_checkpoint
+from ddl_tf.models.plain import PLAIN_NETS
 from ddl_tf.training import TrainSettings, train
 from ddl_tf.training.checkpoints import SaveForResume
 
@@ -180,6 +181,39 @@ def test_replicas_resume(settings, two_replicas, monkeypatch, capsys):
     assert "on 2 device(s); 1 epochs of 2 steps; resumed at step 1" in capsys.readouterr().err
 
 
+def test_all_that_saves_memory_at_once(settings, two_replicas, monkeypatch):
+    """Dropout included, whose masks the second pass of each part repeats; resumed bit for bit."""
+    monkeypatch.setitem(PLAIN_NETS, "plain_small", ((8, 0), (8, 1)))
+    saving = dataclasses.replace(
+        settings,
+        micro_batches=2,
+        recompute=True,
+        sync_batch_norm=True,
+        precision="mixed_bfloat16",
+        clip_norm=5.0,
+        epochs=1,
+        steps_per_epoch=2,
+    )
+    try:
+        results = run(dataclasses.replace(saving, run_dir=f"{saving.run_dir}_undisturbed"), two_replicas)
+        with monkeypatch.context() as patch:
+            raise_signal_at(patch, 1)
+            with pytest.raises(SystemExit):
+                run(saving, two_replicas)
+        assert run(saving, two_replicas) == results
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    for mine, wanted in zip(
+        weights(saving), weights(dataclasses.replace(saving, run_dir=f"{saving.run_dir}_undisturbed"))
+    ):
+        np.testing.assert_array_equal(mine, wanted)
+
+
+def test_micro_batches_divide_the_rows_of_a_device(settings, two_replicas):
+    with pytest.raises(InputError, match="--micro_batches=4 does not divide the 10 rows of each device"):
+        run(dataclasses.replace(settings, micro_batches=4), two_replicas)
+
+
 def test_an_image_that_cannot_be_decoded_is_named(settings, faces, tmp_path):
     shutil.copytree(faces / "train", tmp_path / "damaged")
     (shard,) = (tmp_path / "damaged").glob("*.tfrecord")
@@ -294,6 +328,8 @@ def test_margin_training_alone_needs_no_groups(settings):
         ({"seed": -1}, "--seed must be from 0 to 4294967295, got -1"),
         ({"learning_rate": -1.0}, "--learning_rate must be above 0, got -1.0"),
         ({"warmup_epochs": 9.0}, "--warmup_epochs=9.0"),
+        ({"sample_rate": 0.0}, "--sample_rate must be above 0 and at most 1, got 0.0"),
+        ({"sample_rate": 0.1, "optimizer": "adamw"}, "--sample_rate=0.1 needs --optimizer=sgd.*got --optimizer=adamw"),
         ({"schedule": "step"}, "--decay_epochs"),
         ({"rows_per_group": 0, "pairs_per_group": 0, "shuffled_rows": 4}, "--pairs_per_group"),
     ],

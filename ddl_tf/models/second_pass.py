@@ -1,0 +1,73 @@
+"""Running a network twice on the same rows as if it ran once: what it remembers, and what it draws."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+
+
+@contextlib.contextmanager
+def keep_statistics(layer: tf.keras.layers.Layer) -> Iterator[None]:
+    """Undo what the layer's running statistics learn inside of the `with`.
+
+    Args:
+        layer: a layer or model.
+
+    Yields:
+        Nothing.
+    """
+    variables = layer.non_trainable_variables
+    before = [tf.identity(variable) for variable in variables]
+    yield
+    for variable, value in zip(variables, before):
+        variable.assign(value)
+
+
+def random_layers(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
+    """Find the layers that draw random numbers while training, such as dropout.
+
+    Args:
+        model: a model.
+
+    Returns:
+        The layers; those with a rate of 0 draw none.
+    """
+    layers = [layer for layer in model.submodules if hasattr(layer, "_random_generator")]
+    return [layer for layer in layers if getattr(layer, "rate", None) != 0.0]
+
+
+def random_replay(model: tf.keras.Model) -> Callable[[], None]:
+    """Remember where the random numbers of a model are.
+
+    Args:
+        model: whose layers draw from generators with a state (`enable_tf_random_generator`).
+
+    Returns:
+        A function; after it is called the model draws what it drew after this call.
+
+    Raises:
+        ValueError: if a layer has no such generator.
+    """
+    states = []
+    for layer in random_layers(model):
+        generator = getattr(layer._random_generator, "_generator", None)
+        if generator is None:
+            raise ValueError(
+                f"the layer {layer.name} cannot draw the same numbers twice: call "
+                "tf.keras.backend.experimental.enable_tf_random_generator() before the model is built"
+            )
+        states.append(_of_this_replica(generator.state))
+    before = [tf.identity(state) for state in states]
+
+    def replay() -> None:
+        for state, value in zip(states, before):
+            state.assign(value)
+
+    return replay
+
+
+def _of_this_replica(variable: tf.Variable) -> tf.Variable:
+    """A mirrored variable may only change as a whole, but each replica draws its own numbers."""
+    context = tf.distribute.get_replica_context()
+    number = tf.get_static_value(context.replica_id_in_sync_group)
+    return context.strategy.experimental_local_results(variable)[number or 0]

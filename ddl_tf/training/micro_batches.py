@@ -1,0 +1,114 @@
+"""Gradient accumulation that is exact for losses over the whole batch."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from ddl_tf.models import embedding_model
+from ddl_tf.models.second_pass import keep_statistics, random_replay
+
+
+def in_micro_batches(recognizer: tf.keras.Model, micro_batches: int) -> tf.keras.Model:
+    """Let a recognizer's training step take its rows through the network in parts.
+
+    Args:
+        recognizer: as `build_recognizer` gives it.
+        micro_batches: number of parts; each replica cuts its own rows.
+
+    Returns:
+        A model with the same inputs, outputs, layers and weights, to be compiled and fitted as ever.
+
+    Raises:
+        ValueError: if `micro_batches` is below 1.
+
+    Example:
+        >>> model = in_micro_batches(build_recognizer("plain_small", 10), 4)
+        >>> model.compile("sgd", loss={"embedding": DDLLoss(), "logits": MarginSoftmaxLoss()})
+    """
+    if micro_batches < 1:
+        raise ValueError(f"micro_batches must be at least 1, got {micro_batches!r}")
+    return _MicroBatchModel(recognizer, micro_batches)
+
+
+class _MicroBatchModel(tf.keras.Model):
+    """The recognizer; its step holds the activations of one part of the rows at a time.
+
+    All parts go through the network once without a gradient; head, losses and metrics see all embeddings, and give
+    their gradient; then each part goes through the network again and passes its rows' gradient on.
+
+    References:
+        Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup",
+        https://arxiv.org/abs/2101.06983 (GradCache)
+    """
+
+    def __init__(self, recognizer: tf.keras.Model, micro_batches: int) -> None:
+        super().__init__(recognizer.input, recognizer.output, name=recognizer.name)
+        self.micro_batches = micro_batches
+        network = embedding_model(recognizer)
+        head = tf.keras.Model(
+            {"embedding": recognizer.output["embedding"], "label": recognizer.input["label"]},
+            recognizer.output["logits"],
+        )
+        # Models in attributes would be among the layers of this one.
+        self._parts = lambda: (network, head)
+
+    def _split(self, rows: tf.Tensor) -> list[tf.Tensor]:
+        count = rows.shape[0] or tf.shape(rows)[0]
+        bounds = [part * count // self.micro_batches for part in range(self.micro_batches + 1)]
+        return [rows[start:end] for start, end in zip(bounds, bounds[1:])]
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Do one step of training.
+
+        Args:
+            data: inputs, targets and, if there are any, weights, as Keras has them.
+
+        Returns:
+            The running means of losses and metrics.
+        """
+        inputs, targets, weights = tf.keras.utils.unpack_x_y_sample_weight(data)
+        network, head = self._parts()
+        images = self._split(inputs["image"])
+        replay = random_replay(network)
+        embeddings: list[tf.Tensor] = []
+        for part in images:
+            embeddings.append(network(_after(part, embeddings[-1:]), training=True))
+        embedding = tf.concat(embeddings, 0)
+        with tf.GradientTape() as tape:
+            tape.watch(embedding)
+            outputs = {
+                "embedding": embedding,
+                "logits": head({"embedding": embedding, "label": inputs["label"]}, training=True),
+            }
+            loss = self.compute_loss(inputs, targets, outputs, weights)
+            if self._scales_loss():
+                loss = self.optimizer.get_scaled_loss(loss)
+        wanted, *gradients = tape.gradient(loss, [embedding, *self.trainable_variables])
+        replay()
+        with keep_statistics(network):
+            for part, part_wanted in zip(images, self._split(wanted)):
+                done = [gradient for gradient in gradients if gradient is not None]
+                with tf.GradientTape() as tape:
+                    again = network(_after(part, done), training=True)
+                more = tape.gradient(again, self.trainable_variables, output_gradients=part_wanted)
+                gradients = [_sum(*pair) for pair in zip(gradients, more)]
+        if self._scales_loss():
+            gradients = self.optimizer.get_unscaled_gradients(gradients)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
+        return self.compute_metrics(inputs, targets, outputs, weights)
+
+    def _scales_loss(self) -> bool:
+        return isinstance(self.optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+
+
+def _after(rows: tf.Tensor, others: list[tf.Tensor]) -> tf.Tensor:
+    """The rows, once others are computed: parts that ran side by side would need memory side by side."""
+    with tf.control_dependencies(others):
+        return tf.identity(rows)
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """Of gradients, either of which may be None."""
+    if one is None or other is None:
+        return one if other is None else other
+    return one + other

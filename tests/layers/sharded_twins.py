@@ -1,0 +1,97 @@
+"""A recognizer with a sharded head and its twin with the full head, trained on the same batches.
+
+As a program: `python sharded_twins.py REPLICAS` compares them on that many logical devices.
+"""
+
+import os
+import sys
+
+import numpy as np
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import tensorflow as tf
+
+from ddl_tf.layers import AdaFace, ArcFace, CosFace, MagFace, ShardedHead
+from ddl_tf.layers.sharded import assembled
+from ddl_tf.losses import LabelledAccuracy, MarginSoftmaxLoss
+from ddl_tf.training import build_optimizer
+
+# Neither 2 nor 4 shards come out even, and of 4 the last has one class.
+CLASSES, DIM = 13, 6
+HEADS = {
+    "arcface": lambda: ArcFace(CLASSES, scale=8.0),
+    "cosface": lambda: CosFace(CLASSES, scale=8.0),
+    "adaface": lambda: AdaFace(CLASSES, scale=8.0, t_alpha=0.5),
+    "magface": lambda: MagFace(CLASSES, scale=8.0, l_a=0.5, u_a=4.0, lambda_g=2.0),
+}
+
+
+def make_model(head, optimizer="sgd", clip_norm=None):
+    inputs = [tf.keras.Input([3]), tf.keras.Input([], dtype=tf.int32)]
+    embeddings = tf.keras.layers.Dense(DIM, name="dense")(inputs[0])
+    head = type(head).from_config({**head.get_config(), "name": "head"})
+    model = tf.keras.Model(inputs, head(embeddings, inputs[1]))
+    # AdamW makes of every gradient a step of one length, also of what is zero but for rounding.
+    rate = 0.1 if optimizer == "sgd" else 0.01
+    made = build_optimizer(optimizer, rate, momentum=0.9, weight_decay=0.01, clip_norm=clip_norm)
+    model.compile(made, MarginSoftmaxLoss(compact=head.compact), [LabelledAccuracy(compact=head.compact)])
+    return model
+
+
+def make_rows(steps, rows=8):
+    random = np.random.default_rng(1)
+    features = random.normal(size=[rows * steps, 3]).astype(np.float32)
+    # The last half of a batch has no labels.
+    labels = np.where(np.arange(rows * steps) % rows < rows // 2, random.integers(0, CLASSES, rows * steps), -1)
+    labels[1 :: rows // 4] = CLASSES - 1
+    return tf.data.Dataset.from_tensor_slices(((features, labels), labels)).batch(rows)
+
+
+def trained_twins(make_head, strategy, rows, **arguments):
+    """The full head on one device, the sharded one on a strategy, and their histories."""
+    full = make_model(make_head(), **arguments)
+    with strategy.scope():
+        sharded = make_model(ShardedHead(make_head()), **arguments)
+        for name in ("dense", "head"):
+            mine, other = sharded.get_layer(name), full.get_layer(name)
+            if name == "dense":
+                mine.set_weights(other.get_weights())
+            else:
+                mine.assign_centers(other.centers_by_class())
+    histories = [model.fit(rows, epochs=2, verbose=0).history for model in (full, sharded)]
+    return full, sharded, *histories
+
+
+def check_twins(full, sharded, history, other_history):
+    assert history.keys() == other_history.keys()
+    for key, values in history.items():
+        np.testing.assert_allclose(other_history[key], values, rtol=1e-5, err_msg=key)
+    for one, other in zip(full.get_layer("dense").weights, sharded.get_layer("dense").weights):
+        np.testing.assert_allclose(other.numpy(), one.numpy(), rtol=1e-5, atol=1e-5)
+        for copy in getattr(other, "values", [other]):
+            np.testing.assert_array_equal(copy.numpy(), other.numpy())
+    one, other = full.get_layer("head"), sharded.get_layer("head")
+    np.testing.assert_allclose(other.centers_by_class(), one.centers_by_class(), rtol=1e-5, atol=1e-5)
+    for weight, again in zip(one.non_trainable_weights, other.head.non_trainable_weights):
+        np.testing.assert_allclose(again.numpy(), weight.numpy(), rtol=1e-5, err_msg=weight.name)
+    slots = zip(of_centers(full, one.class_centers), of_centers(sharded, other.class_shard))
+    for slot, shards in slots:
+        np.testing.assert_allclose(assembled(shards, CLASSES), tf.transpose(slot), rtol=1e-4, atol=1e-5)
+
+
+def of_centers(model, weight):
+    found = [variable for variable in model.optimizer.variables if variable.shape == weight.shape]
+    assert found
+    return found
+
+
+if __name__ == "__main__":
+    number = int(sys.argv[1])
+    tf.config.threading.set_inter_op_parallelism_threads(2 * number + 4)
+    configuration = [tf.config.LogicalDeviceConfiguration()] * number
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], configuration)
+    tf.keras.utils.set_random_seed(0)
+    devices = tf.distribute.MirroredStrategy([f"CPU:{k}" for k in range(number)])
+    check_twins(*trained_twins(HEADS["arcface"], devices, make_rows(3), clip_norm=0.3))
+    print(f"{number} replicas agree")

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_margin import HEADS
+
+from ddl_tf.layers import SampledHead, Targets, combine_compact, compact_logits
+from ddl_tf.losses import FocalLoss, LabelledAccuracy, MarginSoftmaxLoss, OHEMLoss
+
+LABELS = np.array([0, 3, -1, 6, 6, 2, -1, 1])
+
+
+@pytest.fixture
+def logits():
+    values = np.random.default_rng(0).normal(size=[8, 7]).astype(np.float32) * 6
+    values[3, 6] = 40.0
+    # Two largest others alike, and all alike.
+    values[4, :2] = 20.0
+    values[5] = 1.0
+    return values
+
+
+def loss_and_gradient(loss, logits, compact):
+    logits = tf.constant(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = loss(LABELS, compact_logits(logits, Targets(LABELS)) if compact else logits)
+    return value, tape.gradient(value, logits)
+
+
+@pytest.mark.parametrize("make", [MarginSoftmaxLoss, FocalLoss, OHEMLoss])
+def test_losses_of_compact_logits_are_those_of_all_logits(make, logits):
+    for one, other in zip(*(loss_and_gradient(make(compact=compact), logits, compact) for compact in (False, True))):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-7)
+
+
+def test_columns_equal_the_naive_twin(logits):
+    compact = compact_logits(tf.constant(logits), Targets(LABELS)).numpy()
+    for row, label, (target, others, largest) in zip(logits.astype(np.float64), LABELS, compact):
+        rest = np.delete(row, label) if label >= 0 else row
+        assert target == (np.float32(row[label]) if label >= 0 else np.float32(-1e30))
+        assert others == pytest.approx(np.log(np.sum(np.exp(rest))), rel=1e-5)
+        assert largest == np.float32(rest.max())
+
+
+def test_accuracy_of_compact_logits_is_that_of_all_logits(logits):
+    # A tie, on which the two may differ.
+    labels = np.where(np.arange(8) == 5, -1, LABELS)
+    plain, compact = LabelledAccuracy(), LabelledAccuracy(compact=True)
+    plain.update_state(labels, logits)
+    compact.update_state(labels, compact_logits(tf.constant(logits), Targets(labels)))
+    assert 0 < float(plain.result()) < 1
+    assert float(compact.result()) == float(plain.result())
+
+
+def test_parts_are_combined(logits):
+    parts = []
+    for start, end in ((0, 3), (3, 6), (6, 7)):
+        inside = np.isin(LABELS, range(start, end))
+        labels = np.where(inside, LABELS - start, -1)
+        parts.append(compact_logits(tf.constant(logits[:, start:end]), Targets(labels)))
+    expected = compact_logits(tf.constant(logits), Targets(LABELS))
+    np.testing.assert_allclose(combine_compact(tf.stack(parts)), expected, rtol=1e-5)
+
+
+def test_a_single_class_has_no_others():
+    value, gradient = tf.constant([[3.0]]), None
+    with tf.GradientTape() as tape:
+        tape.watch(value)
+        loss = MarginSoftmaxLoss(compact=True)([0], compact_logits(value, Targets([0])))
+    gradient = tape.gradient(loss, value)
+    assert float(loss) == 0.0
+    assert float(gradient) == 0.0
+
+
+def test_label_smoothing_has_no_logits_to_spread_over():
+    with pytest.raises(ValueError, match=r"label_smoothing must be 0 with a sampled or sharded head.* 0\.1"):
+        MarginSoftmaxLoss(0.1, compact=True)
+
+
+@pytest.mark.parametrize("make", [MarginSoftmaxLoss, FocalLoss, OHEMLoss, LabelledAccuracy])
+def test_the_form_of_the_logits_is_serialised(make):
+    again = tf.keras.saving.deserialize_keras_object(tf.keras.saving.serialize_keras_object(make(compact=True)))
+    assert again.compact is True
+
+
+def test_a_compact_head_is_not_wrapped_again():
+    with pytest.raises(ValueError, match="SampledHead takes a plain margin head, got SampledHead"):
+        SampledHead(SampledHead(HEADS["arcface"]()))

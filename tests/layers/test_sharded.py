@@ -1,0 +1,243 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from naive_heads import naive_cosine
+from sharded_twins import CLASSES, DIM, HEADS, check_twins, make_model, make_rows, of_centers, trained_twins
+
+from ddl_tf.layers import ArcFace, CosFace, CurricularFace, SampledHead, ShardedHead, SubCenterArcFace
+from ddl_tf.layers.sharded import assembled, copies_of, cut, is_shard
+from ddl_tf.losses import MarginSoftmaxLoss
+from ddl_tf.models import build_recognizer, initialise_from, save_checkpoint
+
+LABELS = np.array([0, 12, -1, 6, 6, 7])
+
+
+@pytest.fixture
+def embeddings():
+    return np.random.default_rng(0).normal(size=[6, DIM]).astype(np.float32)
+
+
+def strategy_of(replicas, two_replicas):
+    return two_replicas if replicas == 2 else tf.distribute.get_strategy()
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_training_equals_that_of_the_full_head(name, replicas, two_replicas):
+    check_twins(*trained_twins(HEADS[name], strategy_of(replicas, two_replicas), make_rows(3)))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_the_norm_that_is_clipped_is_that_of_all_shards(optimizer, two_replicas):
+    twins = trained_twins(HEADS["arcface"], two_replicas, make_rows(3), optimizer=optimizer, clip_norm=0.3)
+    check_twins(*twins)
+
+
+def test_a_replica_without_rows(two_replicas):
+    """The last batch has one row, and so the second replica none."""
+    rows = make_rows(2).unbatch().take(9).batch(8)
+    full, sharded, *_ = trained_twins(HEADS["arcface"], two_replicas, rows)
+    # Keras' means of the losses give every row of the short batch the weight of two.
+    check_twins(full, sharded, {}, {})
+
+
+def test_four_replicas():
+    script = Path(__file__).with_name("sharded_twins.py")
+    done = subprocess.run([sys.executable, script, "4"], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "4 replicas agree\n", done.stderr[-2000:]
+
+
+def test_gradients_equal_those_of_the_full_head(embeddings, two_replicas):
+    full = ArcFace(CLASSES, scale=8.0)
+    with tf.GradientTape() as tape:
+        batch = tf.constant(embeddings)
+        tape.watch(batch)
+        loss = MarginSoftmaxLoss()(LABELS, full(batch, LABELS, training=True))
+    to_batch, to_centers = tape.gradient(loss, [batch, full.class_centers])
+    with two_replicas.scope():
+        head = ShardedHead(ArcFace(CLASSES, scale=8.0))
+        head.build([None, DIM])
+        head.assign_centers(full.centers_by_class())
+
+    @tf.function
+    def step(batch, labels):
+        with tf.GradientTape() as tape:
+            tape.watch(batch)
+            # Keras divides the loss of a replica by their number.
+            loss = MarginSoftmaxLoss(reduction="sum", compact=True)(labels, head(batch, labels, training=True)) / 2
+        return loss, *tape.gradient(loss, [batch, head.class_shard])
+
+    def of_replica(values):
+        # Four rows and two.
+        parts = {0: slice(0, 4), 1: slice(4, 6)}
+        return two_replicas.experimental_distribute_values_from_function(
+            lambda context: tf.constant(values[parts[context.replica_id_in_sync_group]])
+        )
+
+    results = two_replicas.run(step, (of_replica(embeddings), of_replica(LABELS.astype(np.int32))))
+    losses, rows, shards = (two_replicas.experimental_local_results(result) for result in results)
+    assert float(tf.add_n(losses)) == pytest.approx(float(loss), rel=1e-5)
+    np.testing.assert_allclose(tf.concat(rows, 0), to_batch, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(tf.concat(shards, 0)[:CLASSES], tf.transpose(to_centers), rtol=1e-4, atol=1e-6)
+
+
+def test_the_class_matrix_is_on_no_device(two_replicas):
+    with two_replicas.scope():
+        model = make_model(ShardedHead(ArcFace(CLASSES)))
+    model.fit(make_rows(1), verbose=0)
+    (shard,) = (weight for weight in model.trainable_weights if is_shard(weight))
+    for variable in (shard, *of_centers(model, shard)):
+        assert [copy.shape for copy in variable.values] == [(7, DIM), (7, DIM)]
+        assert not np.array_equal(*variable.values)
+    # The padding of the last shard learns nothing.
+    assert not np.any(shard.values[1][-1])
+
+
+def test_the_first_centers_do_not_depend_on_the_number_of_shards(two_replicas):
+    found = []
+    for strategy in (two_replicas, tf.distribute.get_strategy()):
+        tf.keras.utils.set_random_seed(3)
+        with strategy.scope():
+            head = ShardedHead(ArcFace(CLASSES))
+            head.build([None, DIM])
+        found.append(head.centers_by_class().numpy())
+    np.testing.assert_array_equal(*found)
+    assert np.std(found[0]) == pytest.approx(0.01, rel=0.2)
+
+
+@pytest.mark.parametrize("replicas", [(2, 1), (1, 2), (2, 2)])
+def test_a_file_has_all_centers_for_any_number_of_replicas(replicas, two_replicas, embeddings, tmp_path):
+    first, second = (strategy_of(number, two_replicas) for number in replicas)
+    with first.scope():
+        model = make_model(ShardedHead(ArcFace(CLASSES)))
+    model.fit(make_rows(2), verbose=0)
+    model.save(tmp_path / "model.keras")
+    with second.scope():
+        loaded = tf.keras.models.load_model(tmp_path / "model.keras", compile=False)
+    head, again = (each.get_layer("head") for each in (model, loaded))
+    assert len(copies_of(again.class_shard)) == replicas[1]
+    np.testing.assert_array_equal(again.centers_by_class(), head.centers_by_class())
+    np.testing.assert_array_equal(again.normalized_centers(), head.normalized_centers())
+    np.testing.assert_allclose(again(embeddings, LABELS), head(embeddings, LABELS), rtol=1e-5)
+    np.testing.assert_allclose(again(embeddings), head(embeddings), rtol=1e-5)
+
+
+def test_a_recognizer_takes_its_head_and_starts_others(two_replicas, tmp_path):
+    arguments = {"embedding_size": DIM, "input_shape": (16, 16, 3)}
+    with two_replicas.scope():
+        model = build_recognizer("plain_small", CLASSES, ShardedHead(ArcFace(CLASSES)), **arguments)
+    head = model.get_layer("head")
+    head.start_at(tf.math.l2_normalize(tf.random.normal([CLASSES, DIM]), axis=1))
+    save_checkpoint(model, tmp_path / "model.keras")
+    full = build_recognizer("plain_small", CLASSES, **arguments)
+    assert initialise_from(full, tmp_path / "model.keras") == ["backbone", "neck", "head"]
+    np.testing.assert_array_equal(full.get_layer("head").centers_by_class(), head.centers_by_class())
+    save_checkpoint(full, tmp_path / "full.keras")
+    before = head.centers_by_class().numpy()
+    head.assign_centers(np.zeros([CLASSES, DIM], np.float32))
+    with two_replicas.scope():
+        assert initialise_from(model, tmp_path / "full.keras") == ["backbone", "neck", "head"]
+    np.testing.assert_array_equal(head.centers_by_class(), before)
+
+
+@pytest.mark.parametrize("wrapper", [SampledHead, ShardedHead])
+def test_centers_start_where_those_of_the_full_head_do(wrapper):
+    directions = np.eye(CLASSES, DIM, dtype=np.float32)
+    heads = [ArcFace(CLASSES), wrapper(ArcFace(CLASSES))]
+    for head in heads:
+        head.build([None, DIM])
+        head.start_at(directions)
+    np.testing.assert_array_equal(heads[1].centers_by_class(), heads[0].centers_by_class())
+    np.testing.assert_allclose(heads[0].class_centers[0, 0], 0.01 * DIM**0.5, rtol=1e-6)
+
+
+def test_shards_are_cut_and_assembled(two_replicas):
+    matrix = np.arange(10.0, dtype=np.float32).reshape(5, 2)
+    with two_replicas.scope():
+        shards = tf.Variable(np.ones([3, 2], np.float32))
+    cut(shards, matrix)
+    np.testing.assert_array_equal(shards.values[0], matrix[:3])
+    np.testing.assert_array_equal(shards.values[1], [*matrix[3:], [0, 0]])
+    np.testing.assert_array_equal(assembled(shards, 5), matrix)
+
+
+def test_each_shard_draws_a_sample(two_replicas):
+    """Only the rows that were drawn change, and the softmax is over them."""
+    with two_replicas.scope():
+        model = make_model(ShardedHead(CosFace(400, margin=0.2, scale=8.0), sample_rate=0.1))
+    head = model.get_layer("head")
+    before = head.centers_by_class().numpy()
+    rows = make_rows(1)
+    embeddings = model.get_layer("dense")(next(iter(rows))[0][0]).numpy()
+    history = model.fit(rows, verbose=0).history
+    changed = np.flatnonzero(np.any(head.centers_by_class().numpy() != before, axis=1))
+    labels = next(iter(rows))[1].numpy()
+    assert set(labels[labels >= 0].tolist()) <= set(changed.tolist())
+    assert [np.sum(changed < 200), np.sum(changed >= 200)] == [20, 20]
+    assert set((changed[changed >= 200] - 200).tolist()) != set(changed[changed < 200].tolist())
+    losses = []
+    for embedding, label in zip(embeddings, labels):
+        if label >= 0:
+            cosines = np.array([naive_cosine(embedding, center) for center in before])
+            cosines[label] -= 0.2
+            losses.append(np.log(np.sum(np.exp(8 * cosines[changed]))) - 8 * cosines[label])
+    assert history["loss"][0] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_with_all_classes_drawn_it_is_the_full_head(two_replicas):
+    full, *_ = trained_twins(HEADS["arcface"], two_replicas, make_rows(1))
+    with two_replicas.scope():
+        sampled = make_model(ShardedHead(HEADS["arcface"](), sample_rate=0.99))
+        sampled.get_layer("dense").set_weights(full.get_layer("dense").get_weights())
+        sampled.get_layer("head").assign_centers(full.get_layer("head").centers_by_class())
+    expected = full.evaluate(make_rows(1), verbose=0)
+    found = sampled.fit(make_rows(1), verbose=0).history
+    np.testing.assert_allclose(np.ravel(list(found.values())), expected, rtol=1e-5)
+
+
+def test_a_shard_that_overflows_skips_the_step_on_all_replicas(two_replicas):
+    tf.keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        with two_replicas.scope():
+            model = make_model(ShardedHead(ArcFace(CLASSES)), clip_norm=1.0)
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    model.fit(make_rows(2), verbose=0)
+    assert np.all(np.isfinite(model.get_layer("head").centers_by_class()))
+    scale = float(model.optimizer.loss_scale)
+    shard = model.get_layer("head").class_shard
+    before = [weight.numpy() for weight in copies_of(shard)]
+    # Of the second replica alone.
+    shard.values[1].assign(np.full(shard.shape, np.nan))
+    kernel = model.get_layer("dense").kernel
+    kept = kernel.numpy()
+    model.fit(make_rows(1), verbose=0)
+    assert float(model.optimizer.loss_scale) == scale / 2
+    np.testing.assert_array_equal(shard.values[0], before[0])
+    for copy in kernel.values:
+        np.testing.assert_array_equal(copy, kept)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: ShardedHead(CurricularFace(3)), "CurricularFace cannot be sharded: a shard lacks the targets"),
+        (lambda: ShardedHead(SubCenterArcFace(3)), "SubCenterArcFace cannot be sampled"),
+        (lambda: ShardedHead(SampledHead(ArcFace(3))), "ShardedHead takes a plain margin head, got SampledHead"),
+    ],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_norm_of_each_weight_cannot_clip_shards(two_replicas):
+    with two_replicas.scope():
+        model = make_model(ShardedHead(ArcFace(CLASSES)))
+        model.optimizer.clipnorm = 1.0
+    with pytest.raises(ValueError, match=r"clipnorm=1\.0 cannot clip the shards"):
+        model.fit(make_rows(1), verbose=0)

@@ -1,0 +1,169 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ddl_tf.layers import PoolNeck
+from ddl_tf.losses import DDLLoss, LabelledAccuracy, MarginSoftmaxLoss, ddl_metrics
+from ddl_tf.models import build_recognizer, load_checkpoint, save_checkpoint
+from ddl_tf.training import build_optimizer
+from ddl_tf.training.checkpoints import ResumePoint
+from ddl_tf.training.micro_batches import in_micro_batches
+
+SHAPE, ROWS, CLASSES, DIM = (8, 8, 3), 12, 5, 8
+
+
+class DropoutNeck(tf.keras.layers.Layer):
+    """A neck with dropout and without batch norm."""
+
+    def __init__(self, rate=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.dropout = tf.keras.layers.Dropout(rate)
+
+    def build(self, shape):
+        self.dense = tf.keras.layers.Dense(DIM, dtype="float32")
+        super().build(shape)
+
+    def call(self, features, training=None):
+        return self.dense(self.dropout(tf.reduce_mean(features, [1, 2]), training=training))
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.dropout.rate}
+
+
+def backbone(batch_norm=False):
+    image = tf.keras.Input(SHAPE)
+    x = tf.keras.layers.Conv2D(6, 3, strides=2)(image)
+    if batch_norm:
+        x = tf.keras.layers.BatchNormalization(momentum=0.9)(x)
+    return tf.keras.Model(image, tf.keras.layers.PReLU()(x))
+
+
+def recognizer(micro_batches, head="arcface", neck=None, batch_norm=False, optimizer=None):
+    tf.keras.utils.set_random_seed(0)
+    model = build_recognizer(
+        backbone(batch_norm), CLASSES, head=head, input_shape=SHAPE, scale=8.0, neck=neck or DropoutNeck()
+    )
+    if micro_batches:
+        model = in_micro_batches(model, micro_batches)
+    model.compile(
+        optimizer or build_optimizer("sgd", 0.05, clip_norm=1.0),
+        loss={"embedding": DDLLoss(num_nodes=50), "logits": MarginSoftmaxLoss()},
+        metrics={"embedding": ddl_metrics(1, num_nodes=50), "logits": LabelledAccuracy()},
+    )
+    return model
+
+
+def rows(number=ROWS):
+    rng = np.random.default_rng(0)
+    identity = rng.integers(0, CLASSES, number)
+    label = np.where(np.arange(number) % 4 == 1, -1, identity)
+    images = rng.uniform(0, 255, [number, *SHAPE]).astype(np.float32)
+    return {"image": images, "label": label}, {
+        "embedding": np.stack([identity, np.arange(number) % 2], 1),
+        "logits": label,
+    }
+
+
+def fit(model, epochs=2):
+    inputs, targets = rows()
+    return model.fit(inputs, targets, batch_size=ROWS, shuffle=False, epochs=epochs, verbose=0).history
+
+
+def assert_equal_weights(mine, wanted, **tolerance):
+    for one, other in zip(mine.weights, wanted.weights):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), err_msg=one.name, **tolerance)
+
+
+@pytest.mark.parametrize("head", ["curricularface", "adaface", "magface", "subcenter_arcface"])
+def test_the_step_is_that_of_the_whole_batch(head):
+    """Weights, the head's running statistics and all that is logged; 5 parts do not divide the 12 rows."""
+    whole, parts = recognizer(0, head), recognizer(5, head)
+    start = whole.get_weights()
+    logged, expected = fit(parts), fit(whole)
+    assert_equal_weights(parts, whole, rtol=1e-6, atol=1e-6)
+    assert sorted(logged) == sorted(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(logged[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
+    for weight, old in zip(parts.weights, start):
+        assert not np.array_equal(weight.numpy(), old), weight.name
+
+
+def test_the_gradient_is_not_the_mean_of_the_parts():
+    """What ordinary accumulation would do: DDL of each part alone."""
+    inputs, targets = rows()
+    ordinary, whole, parts = (recognizer(micro, optimizer=tf.keras.optimizers.SGD(1.0)) for micro in (0, 0, 2))
+    start = ordinary.get_weights()
+    changes = []
+    for half in (slice(0, 6), slice(6, 12)):
+        ordinary.set_weights(start)
+        ordinary.train_on_batch(*({key: value[half] for key, value in each.items()} for each in (inputs, targets)))
+        changes.append(ordinary.trainable_weights[0].numpy() - start[0])
+    for model in (whole, parts):
+        model.train_on_batch(inputs, targets)
+    change = whole.trainable_weights[0].numpy() - start[0]
+    np.testing.assert_allclose(parts.trainable_weights[0].numpy() - start[0], change, atol=1e-6)
+    assert np.abs(np.mean(changes, 0) - change).max() > 1e-3
+
+
+def test_batch_norm_sees_each_part_once():
+    parts = recognizer(3, neck=PoolNeck(DIM), batch_norm=True)
+    norm = parts.get_layer("backbone").submodules
+    (norm,) = [layer for layer in norm if isinstance(layer, tf.keras.layers.BatchNormalization)]
+    conv = next(layer for layer in parts.submodules if isinstance(layer, tf.keras.layers.Conv2D))
+    images = rows()[0]["image"]
+    mean = np.zeros(6)
+    for part in np.split(images, 3):
+        mean = 0.9 * mean + 0.1 * conv((part - 127.5) / 127.5).numpy().mean((0, 1, 2))
+    fit(parts, epochs=1)
+    np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-4, atol=1e-6)
+
+
+def test_dropout_has_the_same_masks_in_both_passes():
+    """One part is the whole batch, with the same draws as the plain step."""
+    tf.keras.backend.experimental.enable_tf_random_generator()
+    try:
+        whole, one, parts = (recognizer(micro, neck=DropoutNeck(0.5)) for micro in (0, 1, 3))
+        expected = fit(whole)
+        assert fit(one)["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+        assert_equal_weights(one, whole, rtol=1e-5, atol=1e-6)
+        fit(parts)
+        with pytest.raises(AssertionError):
+            assert_equal_weights(parts, whole, rtol=1e-5, atol=1e-6)
+    finally:
+        tf.keras.backend.experimental.disable_tf_random_generator()
+    with pytest.raises(ValueError, match="cannot draw the same numbers twice"):
+        fit(recognizer(2, neck=DropoutNeck(0.5)))
+
+
+@pytest.mark.parametrize(("policy", "tolerance"), [("mixed_float16", 1e-4), ("mixed_bfloat16", 1e-3)])
+def test_mixed_precision(policy, tolerance):
+    tf.keras.mixed_precision.set_global_policy(policy)
+    try:
+        whole, parts = recognizer(0), recognizer(3)
+        start = whole.get_weights()
+        fit(parts), fit(whole)
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    assert_equal_weights(parts, whole, atol=tolerance)
+    assert not np.array_equal(start[0], parts.get_weights()[0])
+
+
+def test_checkpoints_are_those_of_the_plain_recognizer(tmp_path):
+    parts = recognizer(2, neck=PoolNeck(DIM), batch_norm=True)
+    fit(parts)
+    save_checkpoint(parts, tmp_path / "parts.keras")
+    loaded = load_checkpoint(tmp_path / "parts.keras")
+    assert type(loaded) is type(build_recognizer(backbone(), CLASSES, input_shape=SHAPE))
+    np.testing.assert_array_equal(loaded(rows()[0])["logits"], parts(rows()[0])["logits"])
+    point = ResumePoint(tmp_path / "resume", parts)
+    point.save(2)
+    expected = fit(parts, 1)
+    resumed = recognizer(2, neck=PoolNeck(DIM), batch_norm=True)
+    assert ResumePoint(tmp_path / "resume", resumed).restore() == 2
+    assert fit(resumed, 1) == expected
+    assert_equal_weights(resumed, parts, rtol=0)
+
+
+def test_bad_number():
+    with pytest.raises(ValueError, match="micro_batches must be at least 1, got 0"):
+        in_micro_batches(build_recognizer(backbone(), CLASSES, input_shape=SHAPE), 0)

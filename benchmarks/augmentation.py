@@ -6,6 +6,8 @@ draws synthetic faces, and reads, decodes and augments them as training does. Ev
 the time of the CPU, so that what else the machine does in the meantime matters little.
 """
 
+from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+
 import dataclasses
 import tempfile
 import time
@@ -14,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf import command
 from ddl_tf.data import Faces, StreamSampler, StreamSizes, build_augmentation, prepare_synthetic, training_dataset
 from ddl_tf.data.augmentation_settings import AugmentationSettings, strength_names
 from ddl_tf.data.synthetic import SyntheticSettings

@@ -1,6 +1,7 @@
 """Face recognition that is good on its hard samples, by Distribution Distillation Loss.
 
-The sub-packages are imported when they are first used, so that `import ddl_tf` costs and prints nothing.
+The sub-packages are imported when they are first used, so that `import ddl_tf` costs and prints nothing. On TensorFlow
+2.16 and later it has TensorFlow take Keras 2 (see ddl_tf/versions.py).
 
 Example:
     >>> import ddl_tf
@@ -14,9 +15,13 @@ References:
 import importlib
 from types import ModuleType
 
+from ddl_tf.versions import use_keras_2
+
 __version__ = "0.1.0"
 
 __all__ = ["data", "evaluation", "layers", "losses", "mining", "models", "serving", "training"]
+
+use_keras_2()
 
 
 def __getattr__(name: str) -> ModuleType:

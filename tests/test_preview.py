@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from own_lines import own_lines
 from PIL import Image
 
 from ddl_tf import preview
@@ -107,5 +108,5 @@ def test_command_without_a_set():
     run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert run.returncode == 2
     assert run.stdout == ""
-    (line,) = run.stderr.splitlines()
+    (line,) = own_lines(run.stderr)
     assert line.startswith("python -m ddl_tf.preview: error: no set: name stored sets with --train_data")

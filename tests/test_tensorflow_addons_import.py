@@ -4,12 +4,14 @@ import warnings
 from pathlib import Path
 
 import pytest
+from needs import needs_tensorflow_addons
 
 from ddl_tf.errors import InputError
 from ddl_tf.losses import TripletLoss
 from ddl_tf.tensorflow_addons_import import import_tensorflow_addons
 
 
+@needs_tensorflow_addons
 def test_imports_without_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -28,7 +30,7 @@ def test_a_failure_inside_of_it_is_told_too(monkeypatch, tmp_path):
     (tmp_path / "tensorflow_addons.py").write_text("import keras.src.engine.of_keras_2\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "tensorflow_addons", raising=False)
-    with pytest.raises(InputError, match=r"keras\.src\.engine\.of_keras_2"):
+    with pytest.raises(InputError, match=r"keras\.src\.engine"):
         import_tensorflow_addons()
 
 

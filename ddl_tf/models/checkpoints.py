@@ -60,7 +60,7 @@ def load_checkpoint(path: _PathLike) -> tf.keras.Model:
         The recognizer or embedding model, not compiled.
 
     Raises:
-        InputError: if the file is missing, damaged, or not a checkpoint of this package.
+        InputError: if the file is missing, damaged, not a checkpoint of this package, or of a later lane of versions.
 
     Example:
         >>> save_checkpoint(build_recognizer("plain_small", 10), "/tmp/model.keras")
@@ -78,9 +78,16 @@ def load_checkpoint(path: _PathLike) -> tf.keras.Model:
             if damaged:
                 raise zipfile.BadZipFile(f"{damaged} is damaged")
             config = json.loads(archive.read("config.json"))
+        if _writer(config) == "tf_keras" != _writer({"module": tf.keras.Model.__module__}):
+            raise InputError(
+                f"{text} was written under a later TensorFlow than {tf.__version__}, which cannot read it: use the "
+                "later one (docs/versions.md)"
+            )
         if "keras_cv" in json.dumps(config):
             import_keras_cv()
         model = tf.keras.models.load_model(text, compile=False)
+    except InputError:
+        raise
     except (zipfile.BadZipFile, OSError, ImportError, AttributeError, KeyError, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{text} cannot be read as a checkpoint ({reason}): is it whole, and a .keras file?") from None
@@ -88,6 +95,11 @@ def load_checkpoint(path: _PathLike) -> tf.keras.Model:
     if not {"backbone", "neck", "embedding"} <= names:
         raise InputError(f"{text} is a Keras model, but neither a recognizer nor an embedding model of ddl_tf")
     return model
+
+
+def _writer(config: dict[str, Any]) -> str:
+    """The package that a model's class is of: keras or tf_keras."""
+    return str(config["module"]).split(".")[0]
 
 
 def initialise_from(model: tf.keras.Model, path: _PathLike) -> list[str]:

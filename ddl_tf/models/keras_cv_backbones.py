@@ -204,15 +204,22 @@ def keras_cv_backbone(name: str, input_shape: tuple[int, int, int]) -> tf.keras.
         `[batch, rows, columns, features]`.
 
     Raises:
-        InputError: if there is no backbone of that name, or it cannot take that shape.
+        InputError: if there is no backbone of that name, or it cannot take that shape, or KerasCV makes it of layers of
+            Keras 3, which have no weights in a model of Keras 2.
     """
     found = {_key(preset): architecture for preset, architecture in ARCHITECTURES.items()}.get(_key(name))
     if found is None:
         raise InputError(f"unknown KerasCV backbone {name!r}: use one of {', '.join(sorted(ARCHITECTURES))}")
     build = getattr(import_keras_cv().models, found.class_name)
     try:
-        return build(**found.arguments, include_rescaling=False, input_shape=tuple(input_shape), name="backbone")
+        model = build(**found.arguments, include_rescaling=False, input_shape=tuple(input_shape), name="backbone")
     except ValueError as error:
         # The rest is the operation's definition.
         reason = " ".join(str(error).split(" for '{{")[0].split())
         raise InputError(f"KerasCV's {name} cannot take images of {input_shape}; use larger ones ({reason})") from None
+    if not model.weights:
+        raise InputError(
+            f"KerasCV's {name} is made of layers of Keras 3, which cannot be trained here: use another backbone, or "
+            "TensorFlow 2.15 (docs/versions.md)"
+        )
+    return model

@@ -25,7 +25,8 @@ def golden():
 
 
 def test_the_embeddings_are_those_of_the_golden_numbers(golden):
-    assert VIEWS.sum(dtype=np.float64) == pytest.approx(float(golden["views_sum"]), rel=1e-9)
+    # Versions of NumPy round float32 differently.
+    assert VIEWS.sum(dtype=np.float64) == pytest.approx(float(golden["views_sum"]), rel=1e-7)
 
 
 @pytest.mark.parametrize(("flip", "norms", "scores"), MAKER["OPTIONS"])

@@ -5,6 +5,7 @@ import naive_losses
 import numpy as np
 import pytest
 import tensorflow as tf
+from needs import needs_tensorflow_addons
 from test_ddl import edge_cases, loss_and_gradient, make_batch
 
 from ddl_tf.losses import DDLLoss, HistogramLoss, RKDLoss, SPLoss, TripletLoss
@@ -21,7 +22,14 @@ NAIVE = {
     RKDLoss: naive_losses.rkd,
     SPLoss: naive_losses.sp,
 }
-every_loss = pytest.mark.parametrize("loss_class", NAIVE)
+
+
+def cases(loss_classes, *values):
+    marks = {TripletLoss: needs_tensorflow_addons}
+    return [pytest.param(loss_class, *values, marks=marks.get(loss_class, ())) for loss_class in loss_classes]
+
+
+every_loss = pytest.mark.parametrize("loss_class", cases(NAIVE))
 
 
 @every_loss
@@ -44,7 +52,7 @@ def test_gradient_equals_finite_differences(loss_class):
             step[row, column] = 1e-6
             values = [NAIVE[loss_class](embeddings + sign * step, *y_true.T) for sign in (1, -1)]
             numeric = (values[0] - values[1]) / 2e-6
-            assert gradient[row, column] == pytest.approx(numeric, rel=1e-3, abs=1e-4 * np.abs(gradient).max())
+            assert gradient[row, column] == pytest.approx(numeric, rel=1e-3, abs=float(1e-4 * np.abs(gradient).max()))
 
 
 @every_loss
@@ -65,7 +73,7 @@ NOTHING_TO_DO = {
 }
 
 
-@pytest.mark.parametrize("loss_class", NOTHING_TO_DO)
+@pytest.mark.parametrize("loss_class", cases(NOTHING_TO_DO))
 def test_without_pairs_or_common_identities_the_loss_and_its_gradient_are_zero(loss_class):
     for name in NOTHING_TO_DO[loss_class]:
         value, gradient = loss_and_gradient(loss_class(), *edge_cases()[name])
@@ -112,7 +120,7 @@ def test_sample_weight_is_refused(loss_class):
 
 
 # A replica without rows differs from others only in the gathering, which is the same for every loss.
-@pytest.mark.parametrize("loss_class, rows_of_the_first_replica", [*((loss, 13) for loss in NAIVE), (DDLLoss, 0)])
+@pytest.mark.parametrize("loss_class, rows_of_the_first_replica", [*cases(NAIVE, 13), (DDLLoss, 0)])
 def test_two_replicas_equal_one_device(two_replicas, loss_class, rows_of_the_first_replica):
     y_true, y_pred = make_batch()
     expected, expected_gradient = loss_and_gradient(loss_class(), y_true, y_pred)

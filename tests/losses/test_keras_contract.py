@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from keras_case import check_loss, check_metric
+from needs import needs_tensorflow_addons
 from test_ddl import make_batch
 
 from ddl_tf.losses import (
@@ -34,7 +35,7 @@ def labels_and_logits():
     [
         DDLLoss,
         lambda: DDLLoss(order_weight=0.2, bandwidth=0.2, stop_teacher_gradient=True),
-        lambda: TripletLoss(margin=0.3),
+        pytest.param(lambda: TripletLoss(margin=0.3), marks=needs_tensorflow_addons),
         lambda: HistogramLoss(num_bins=51),
         lambda: RKDLoss(distance_weight=1.0, angle_weight=2.0),
         lambda: SPLoss(stop_teacher_gradient=False),

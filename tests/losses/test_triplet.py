@@ -2,10 +2,13 @@ import naive_losses
 import numpy as np
 import pytest
 import tensorflow as tf
+from needs import needs_tensorflow_addons
 from test_ddl import loss_and_gradient, make_batch
 
 from ddl_tf.losses import TripletLoss
 from ddl_tf.tensorflow_addons_import import import_tensorflow_addons
+
+pytestmark = needs_tensorflow_addons
 
 
 @pytest.mark.parametrize("margin", [0.05, 0.2, 1.0])

@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from needs import SECOND_LANE, needs_keras_3
 
 from ddl_tf.errors import InputError
 from ddl_tf.keras_cv_import import import_keras_cv
@@ -49,7 +50,13 @@ def test_plain_small_is_small():
     assert 400_000 < build_backbone("plain_small", (48, 48, 3)).count_params() < 500_000
 
 
-@pytest.mark.parametrize("name", KERAS_CV_COUNTS)
+@needs_keras_3
+def test_layers_of_keras_3_are_refused():
+    with pytest.raises(InputError, match="KerasCV's vgg16 is made of layers of Keras 3"):
+        build_backbone("keras_cv:vgg16", (64, 64, 3))
+
+
+@pytest.mark.parametrize("name", [name for name in KERAS_CV_COUNTS if not (SECOND_LANE and name == "vgg16")])
 def test_keras_cv_architecture(name):
     model = build_backbone(f"keras_cv:{name}", (64, 64, 3))
     assert model.name == "backbone"

@@ -3,6 +3,7 @@ import zipfile
 import numpy as np
 import pytest
 import tensorflow as tf
+from needs import SECOND_LANE
 
 from ddl_tf.errors import InputError
 from ddl_tf.layers import CombinedMargin
@@ -273,6 +274,15 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(make, message, tmp_path):
         load_checkpoint(path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.skipif(SECOND_LANE, reason="tf_keras reads what Keras 2.15 wrote; the first lane is the one that cannot")
+def test_a_checkpoint_of_a_later_tensorflow_is_told(tmp_path):
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", '{"module": "tf_keras.src.engine.functional"}')
+    with pytest.raises(InputError, match=f"written under a later TensorFlow than {tf.__version__}"):
+        load_checkpoint(path)
 
 
 def test_names_must_end_in_keras(tmp_path):

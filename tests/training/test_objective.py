@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from needs import needs_tensorflow_addons
 
 from ddl_tf import losses
 from ddl_tf.errors import InputError
@@ -56,7 +57,12 @@ def test_a_sampled_head_is_trained_by_its_own_losses(logits_loss):
     ("changes", "kind", "config"),
     [
         ({"embedding_loss": "ddl", "bandwidth": 0.2}, losses.DDLLoss, {"bandwidth": 0.2}),
-        ({"embedding_loss": "triplet", "triplet_margin": 0.4}, losses.TripletLoss, {"margin": 0.4}),
+        pytest.param(
+            {"embedding_loss": "triplet", "triplet_margin": 0.4},
+            losses.TripletLoss,
+            {"margin": 0.4},
+            marks=needs_tensorflow_addons,
+        ),
         ({"embedding_loss": "histogram", "histogram_bins": 51}, losses.HistogramLoss, {"num_bins": 51}),
         ({"embedding_loss": "rkd", "rkd_angle_weight": 3.0}, losses.RKDLoss, {"angle_weight": 3.0}),
         ({"embedding_loss": "sp"}, losses.SPLoss, {}),

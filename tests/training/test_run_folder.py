@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from scipy.integrate import trapezoid
 
 from ddl_tf.errors import InputError
 from ddl_tf.training import TrainSettings
@@ -118,7 +119,7 @@ def test_the_plot_tells_each_groups_margin():
     assert len(curves) == 3
     for curve in curves:
         # A density: its area is 1.
-        assert np.trapz(curve.get_ydata(), curve.get_xdata()) == pytest.approx(1, abs=0.01)
+        assert trapezoid(curve.get_ydata(), curve.get_xdata()) == pytest.approx(1, abs=0.01)
 
 
 def test_a_run_without_groups_has_curves_alone(folder):

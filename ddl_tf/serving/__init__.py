@@ -1,21 +1,34 @@
 """Embedding models for TensorFlow Serving."""
 
+from ddl_tf.serving.card import model_card
 from ddl_tf.serving.export import GraphSize, describe_signatures, export_model, graph_size, read_description
 from ddl_tf.serving.folding import Folded, fold_batch_norm
 from ddl_tf.serving.served import serving_module
-from ddl_tf.serving.threshold import Threshold, check_same_model, choose_threshold, threshold_at_far
+from ddl_tf.serving.server_files import write_server_files
+from ddl_tf.serving.threshold import (
+    Threshold,
+    check_evaluated,
+    check_same_model,
+    choose_threshold,
+    threshold_at_far,
+)
+from ddl_tf.serving.warmup import warmup_requests
 
 __all__ = [
     "Folded",
     "GraphSize",
     "Threshold",
+    "check_evaluated",
     "check_same_model",
     "choose_threshold",
     "describe_signatures",
     "export_model",
     "fold_batch_norm",
     "graph_size",
+    "model_card",
     "read_description",
     "serving_module",
     "threshold_at_far",
+    "warmup_requests",
+    "write_server_files",
 ]

@@ -48,7 +48,7 @@ def test_prints_the_path_the_signatures_and_the_command(checkpoint, tmp_path, ca
 def evaluation(checkpoint, tmp_path_factory):
     random, same = np.random.RandomState(0), np.arange(600) % 2 == 0
     scores = {"similarity": random.normal(0.1, 0.1, 600) + 0.5 * same, "same": same}
-    result = {"set": "lfw", "protocol": "pairs", "pairs": 600, "accuracy": 0.9}
+    result = {"set": "lfw", "protocol": "pairs", "pairs": 600, "same": 300, "accuracy": 0.9}
     provenance = {"model": checkpoint, "sha256": fingerprint(Path(checkpoint)), "flip": True}
     folder = tmp_path_factory.mktemp("evaluation")
     write_outcome(folder / "lfw", Outcome(result, scores), provenance)

@@ -94,8 +94,13 @@ def _interval(result: dict[str, Any], name: str) -> str:
 
 
 def _pairs_row(name: str, result: dict[str, Any]) -> list[str]:
-    tar = result.get("tar", {})
-    rates = [f"{_percent(tar.get(far))}{_interval(result, f'tar@{far}')}" for far in ("1e-2", "1e-3")]
+    tar, different = result.get("tar", {}), result["pairs"] - result["same"]
+    rates = [
+        "too few pairs"
+        if different * float(far) < MIN_ACCEPTED
+        else f"{_percent(tar.get(far))}{_interval(result, f'tar@{far}')}"
+        for far in ("1e-2", "1e-3")
+    ]
     accuracy = f"{_percent(result['accuracy'])}{_interval(result, 'accuracy')}"
     return [name, f"{result['pairs']:,}", accuracy, *rates, f"{_percent(result.get('eer'))}{_interval(result, 'eer')}"]
 

@@ -48,7 +48,7 @@ class ExportSettings:
     )
     far: Optional[float] = setting(None, "The false accept rate that the threshold may have there, such as 1e-3.")
     search: bool = setting(
-        True, "Include `search`; leave it out for a server with --enable_batching, which cannot run it."
+        True, "Include `search`; leave it out for a server that batches requests, which cannot run it."
     )
     server_path: str = setting("/models", "Where the server sees --output, for models.config.")
 

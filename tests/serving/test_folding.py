@@ -81,10 +81,10 @@ LAYERS = tf.keras.layers
 @pytest.mark.parametrize(
     "layer",
     [
-        lambda: LAYERS.Conv2D(5, 3, padding="same"),
+        lambda: LAYERS.Conv2D(5, 3, padding="same", bias_initializer="random_normal"),
         lambda: LAYERS.Conv2D(5, 3, strides=2, use_bias=False),
-        lambda: LAYERS.DepthwiseConv2D(3, depth_multiplier=2),
-        lambda: LAYERS.Dense(7),
+        lambda: LAYERS.DepthwiseConv2D(3, depth_multiplier=2, bias_initializer="random_normal"),
+        lambda: LAYERS.Dense(7, bias_initializer="random_normal"),
         lambda: GroupedConvolution(2),
         lambda: GroupedConvolution(4),
     ],

@@ -192,7 +192,9 @@ BAD = {
     "a PNG of negative size": png_bomb(2**32 - 1, 2**32 - 1),
     "a PNG without pixels": png_bomb(0, 5),
     "a JPEG without pixels": jpeg_bomb(5, 0),
-    "a PNG just too large": png_bomb(MAX_PIXELS + 1, 1),
+    # Both are whole, and only just too large.
+    "a large PNG": encoded(Image.new("1", (MAX_PIXELS // 1000 + 1, 1000))),
+    "a large JPEG": encoded(Image.new("L", (MAX_PIXELS // 1000 + 1, 1000)), "JPEG"),
 }
 
 

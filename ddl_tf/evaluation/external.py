@@ -23,9 +23,19 @@ class _Network(tf.keras.layers.Layer):
         return tf.TensorShape([input_shape[0], self._embedder.dim])
 
 
-def _embedding_model(embedder: Embedder, path: str) -> tf.keras.Model:
+def as_embedding_model(embedder: Embedder, name: str) -> tf.keras.Model:
+    """Make an embedding model of what runs elsewhere, so that it can be evaluated.
+
+    Args:
+        embedder: what embeds.
+        name: of the model.
+
+    Returns:
+        image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`, as the embedder's `run` gives
+        it.
+    """
     image = tf.keras.Input([*embedder.image_size, 3])
-    return tf.keras.Model(image, _Network(embedder)(image), name=Path(path).stem)
+    return tf.keras.Model(image, _Network(embedder)(image), name=name)
 
 
 def load_onnx_embedding(path: str, mean: Optional[float] = None, scale: Optional[float] = None) -> tf.keras.Model:
@@ -46,7 +56,7 @@ def load_onnx_embedding(path: str, mean: Optional[float] = None, scale: Optional
     Example:
         >>> model = load_onnx_embedding("w600k_r50.onnx")  # doctest: +SKIP
     """
-    return _embedding_model(OnnxEmbedder(path, mean, scale), path)
+    return as_embedding_model(OnnxEmbedder(path, mean, scale), Path(path).stem)
 
 
 def load_tflite_embedding(path: str) -> tf.keras.Model:
@@ -64,4 +74,4 @@ def load_tflite_embedding(path: str) -> tf.keras.Model:
     Example:
         >>> model = load_tflite_embedding("converted/model_int8.tflite")  # doctest: +SKIP
     """
-    return _embedding_model(TfliteEmbedder(path), path)
+    return as_embedding_model(TfliteEmbedder(path), Path(path).stem)

@@ -44,7 +44,8 @@ class EvaluationSettings:
     model: str = setting(
         "",
         "A .keras checkpoint, the folder of a training run, or of an exported model's version; an ONNX network "
-        "(.onnx); a TensorFlow Lite model (.tflite); a PyTorch state dict of InsightFace (.pth, .pt; needs --backbone).",
+        "(.onnx); a TensorFlow Lite model (.tflite); a PyTorch state dict of InsightFace (.pth, .pt; needs "
+        "--backbone).",
     )
     backbone: Optional[str] = setting(None, "What a PyTorch state dict is of: iresnet18|34|50|100 or mobilefacenet.")
     input_mean: Optional[float] = setting(

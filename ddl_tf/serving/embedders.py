@@ -11,6 +11,7 @@ from typing import Any, Optional
 import numpy as np
 
 from ddl_tf.errors import InputError
+from ddl_tf.serving.quiet import quiet_stderr
 
 # What InsightFace's ArcFace networks take: (value - 127.5) / 127.5.
 INPUT_MEAN, INPUT_SCALE = 127.5, 127.5
@@ -94,8 +95,8 @@ class OnnxEmbedder(Embedder):
 
     Args:
         path: the `.onnx` file.
-        mean: the network's input is (value - mean) / scale, of RGB values 0..255. By default what the file says, as those
-            of `python -m ddl_tf.convert` do, and else 127.5, as InsightFace's networks want it.
+        mean: the network's input is (value - mean) / scale, of RGB values 0..255. By default what the file says, as
+            those of `python -m ddl_tf.convert` do, and else 127.5, as InsightFace's networks want it.
         scale: see `mean`; not 0.
         threads: of one operation; all cores if None.
 
@@ -173,7 +174,9 @@ class TfliteEmbedder(Embedder):
         if not Path(path).is_file():
             raise InputError(f"no model at {path}: there is no such file")
         try:
-            self._interpreter: Any = tf.lite.Interpreter(path, num_threads=threads or usable_cores())
+            with quiet_stderr():
+                self._interpreter: Any = tf.lite.Interpreter(path, num_threads=threads or usable_cores())
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise InputError(f"{path}: TensorFlow Lite cannot load it ({error}); convert the model again") from None
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()

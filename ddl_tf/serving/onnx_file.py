@@ -13,7 +13,7 @@ import tensorflow as tf
 from ddl_tf.errors import InputError
 from ddl_tf.files import write_aside
 from ddl_tf.serving.embedders import MEAN_KEY, SCALE_KEY
-from ddl_tf.serving.unit_embedding import unit_embedding
+from ddl_tf.serving.unit_embedding import in_float32, unit_embedding
 
 # Every onnxruntime since 2020 knows it.
 OPSET = 13
@@ -22,9 +22,9 @@ OPSET = 13
 def write_onnx(model: tf.keras.Model, path: Path, flip: bool = False) -> None:
     """Write an embedding model as an ONNX network.
 
-    Its input is `image`, float32 `[batch, 3, height, width]`, RGB values 0..255: channels first, as InsightFace's networks
-    have it. Its output is `embedding`, float32 `[batch, dim]` of unit norm. InsightFace's `ArcFaceONNX` takes the file as
-    it is: by the names of its first nodes it sees that the scaling of the pixels is inside.
+    Its input is `image`, float32 `[batch, 3, height, width]`, RGB values 0..255: channels first, as InsightFace's
+    networks have it. Its output is `embedding`, float32 `[batch, dim]` of unit norm. InsightFace's `ArcFaceONNX` takes
+    the file as it is: by the names of its first nodes it sees that the scaling of the pixels is inside.
 
     Args:
         model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
@@ -45,6 +45,7 @@ def write_onnx(model: tf.keras.Model, path: Path, flip: bool = False) -> None:
         import tf2onnx
     except ImportError as error:
         raise InputError(f"{path}: to write ONNX files takes {error.name}; pip install tf2onnx onnx") from None
+    model = in_float32(model)
     function = unit_embedding(model, flip)
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     try:

@@ -1,9 +1,5 @@
 """TensorFlow Lite files of embedding models, for phones, in four precisions."""
 
-import contextlib
-import os
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional
@@ -13,7 +9,8 @@ import tensorflow as tf
 
 from ddl_tf.errors import InputError
 from ddl_tf.files import write_aside
-from ddl_tf.serving.unit_embedding import unit_embedding
+from ddl_tf.serving.quiet import quiet_stderr
+from ddl_tf.serving.unit_embedding import in_float32, unit_embedding
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 # In int8 every value of a unit embedding would be a multiple of 1/128, where most are below 1/20.
@@ -57,8 +54,8 @@ def write_tflite(
     """
     if precision not in PRECISIONS:
         raise InputError(f"unknown precision {precision!r}: use one of {', '.join(PRECISIONS)}")
+    model = in_float32(model)
     function = unit_embedding(model, flip)
-    # The weights live as long as the converter.
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], model)
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -67,11 +64,13 @@ def write_tflite(
     if precision == "int8":
         converter.representative_dataset = _calibration(calibration, function.inputs[0].shape)
     try:
-        with _quiet():
+        with quiet_stderr():
             content = _quantized(converter) if precision == "int8" else converter.convert()
-    except Exception as error:  # the converter's own, or whatever the part of it raises that meets what it does not know
-        reason = str(error).strip().splitlines()
-        reason = next((line for line in reason if "error:" in line), reason[0] if reason else type(error).__name__)
+    except (
+        Exception
+    ) as error:  # the converter's own, or whatever the part of it raises that meets what it does not know
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = next((line for line in lines if "error:" in line), lines[0])
         raise InputError(f"{path}: TensorFlow Lite cannot convert the model ({reason}); use another backbone") from None
     with write_aside(Path(path)) as aside:
         aside.write_bytes(content)
@@ -100,17 +99,3 @@ def _quantized(converter: Any) -> bytes:
     options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=_KEPT_IN_FLOAT)
     debugger = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_options=options)
     return debugger.get_nondebug_quantized_model()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what the converter's C++ says of its work off stderr; its errors are exceptions as well."""
-    sys.stderr.flush()
-    before = os.dup(2)
-    with tempfile.TemporaryFile() as elsewhere:
-        os.dup2(elsewhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(before, 2)
-            os.close(before)

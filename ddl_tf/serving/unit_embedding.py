@@ -11,12 +11,13 @@ def unit_embedding(model: tf.keras.Model, flip: bool = False) -> Any:
     """Trace the inference of an embedding model.
 
     Args:
-        model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
+        model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`; it must outlive the
+            function.
         flip: whether to add the embedding of the mirrored image, at twice the cost.
 
     Returns:
-        The concrete function: float32 `image` `[batch, height, width, 3]` -> `embedding` `[batch, dim]` of unit norm, for
-        any batch but an empty one.
+        The concrete function: float32 `image` `[batch, height, width, 3]` -> `embedding` `[batch, dim]` of unit norm,
+        for any batch but an empty one.
 
     Raises:
         InputError: if the model has another input, or no fixed size.
@@ -26,7 +27,6 @@ def unit_embedding(model: tf.keras.Model, flip: bool = False) -> Any:
         TensorShape([None, 128])
     """
     height, width = image_size(model)
-    model = in_float32(model)
 
     @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32, "image")])
     def embed(image: tf.Tensor) -> dict[str, tf.Tensor]:

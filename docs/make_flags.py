@@ -1,8 +1,8 @@
 """Write the flags of the commands into the documentation: `python docs/make_flags.py`.
 
 A page says where: everything between `<!-- flags: COMMAND -->` and `<!-- end of flags -->` is made anew from the
-settings of that command: `train`, `export`, `launch`, `miniature`, `preview`, `quickstart`, `report`, `evaluate NAME`,
-`mine NAME`, or `prepare NAME`.
+settings of that command: `train`, `convert`, `export`, `launch`, `miniature`, `preview`, `quickstart`, `report`,
+`evaluate NAME`, `mine NAME`, or `prepare NAME`.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ddl_tf import command
+from ddl_tf.convert import ConvertSettings
 from ddl_tf.evaluate import COMMANDS as EVALUATE_COMMANDS
 from ddl_tf.export import ExportSettings
 from ddl_tf.files import write_aside
@@ -32,6 +33,7 @@ assert command
 SETTINGS: dict[str, type] = {
     "train": TrainSettings,
     **{f"evaluate {name}": settings for name, (_, settings) in EVALUATE_COMMANDS.items()},
+    "convert": ConvertSettings,
     "export": ExportSettings,
     "launch": LaunchSettings,
     "miniature": MiniatureSettings,

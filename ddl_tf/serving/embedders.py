@@ -178,7 +178,8 @@ class TfliteEmbedder(Embedder):
                 self._interpreter: Any = tf.lite.Interpreter(path, num_threads=threads or usable_cores())
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise InputError(f"{path}: TensorFlow Lite cannot load it ({error}); convert the model again") from None
+            reason = " ".join(str(error).split())
+            raise InputError(f"{path}: TensorFlow Lite cannot load it ({reason}); convert the model again") from None
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         shape, output = inputs[0]["shape_signature"].tolist(), outputs[0]["shape_signature"].tolist()
         is_image = len(inputs) == 1 and len(shape) == 4 and shape[3] == 3 and min(shape[1:]) > 0

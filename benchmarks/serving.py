@@ -147,10 +147,9 @@ def pixel_forms(settings: Settings, model: tf.keras.Model, folder: Path) -> tupl
     # Every form gets the whole batch at once.
     onnx.batch_size = max(settings.batch_sizes)
     peer = arcface_onnx(settings.insightface, str(folder / "model.onnx"), threads)
+    from_images = served.signatures["serving_default"]
     forms = {
-        "SavedModel": lambda images: served.signatures["serving_default"](image=tf.constant(images))[
-            "embedding"
-        ].numpy(),
+        "SavedModel": lambda images: from_images(image=tf.constant(images))["embedding"].numpy(),
         "ONNX": onnx.embed,
         "TFLite float32": float32.embed,
     }
@@ -228,8 +227,8 @@ def main(settings: Settings) -> None:
                 }
             )
     print(
-        f"{settings.model or settings.backbone}, {'x'.join(map(str, image_size(model)))} px, {settings.threads} thread(s), "
-        f"{os.cpu_count()} cores ({platform.processor() or platform.machine()}), load average {load:.1f} before and "
+        f"{settings.model or settings.backbone}, {'x'.join(map(str, image_size(model)))} px, {settings.threads} "
+        f"thread(s), {os.cpu_count()} cores ({platform.machine()}), load average {load:.1f} before and "
         f"{os.getloadavg()[0]:.1f} after, TensorFlow {tf.__version__}.\n"
     )
     for table in tables:

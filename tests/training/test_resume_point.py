@@ -97,5 +97,5 @@ def test_a_shard_that_is_not_finite_is_not_saved(two_replicas, tmp_path):
         point = ResumePoint(tmp_path, model)
         _, second = copies_of(model.get_layer("head").class_shard)
         second.assign(np.nan * second)
-        with pytest.raises(NotFiniteError, match="class_shard.* is not finite after step 3"):
+        with pytest.raises(NotFiniteError, match=r"class_shard.* is not finite after step 3"):
             point.save(3)

@@ -216,27 +216,17 @@ def main(settings: Settings) -> None:
         forms, parts = pixel_forms(settings, model, Path(folder))
         check(forms, images[:4])
         with_decoding = bytes_forms(*parts)
-        tables = []
         for named, source in ((forms, images), (with_decoding, encoded)):
-            tables.append(
-                {
-                    size: measure(
-                        named, [source[start : start + size] for start in _starts(len(source), size)], settings.seconds
-                    )
-                    for size in settings.batch_sizes
-                }
-            )
+            measured = {}
+            for size in settings.batch_sizes:
+                batches = [source[start : start + size] for start in range(0, len(source) - size + 1, size)]
+                measured[size] = measure(named, batches, settings.seconds)
+            show(measured)
     print(
         f"{settings.model or settings.backbone}, {'x'.join(map(str, image_size(model)))} px, {settings.threads} "
         f"thread(s), {os.cpu_count()} cores ({platform.machine()}), load average {load:.1f} before and "
-        f"{os.getloadavg()[0]:.1f} after, TensorFlow {tf.__version__}.\n"
+        f"{os.getloadavg()[0]:.1f} after, TensorFlow {tf.__version__}."
     )
-    for table in tables:
-        show(table)
-
-
-def _starts(count: int, size: int) -> range:
-    return range(0, count - size + 1, size)
 
 
 if __name__ == "__main__":

@@ -59,8 +59,16 @@ def test_sizes(files):
     assert max(sizes["dynamic"], sizes["int8"]) < sizes["float32"]
 
 
-def test_int8_takes_pixels_as_they_are_and_normalises_in_float32(files):
-    interpreter = tf.lite.Interpreter(str(files["int8"]))
+@pytest.fixture(scope="module")
+def dark(model, tmp_path_factory):
+    """Calibrated on dark images."""
+    path = tmp_path_factory.mktemp("dark") / "dark.tflite"
+    write_tflite(model, path, "int8", some_images(48, seed=1) // 64)
+    return path
+
+
+def test_int8_takes_pixels_as_they_are_and_normalises_in_float32(dark):
+    interpreter = tf.lite.Interpreter(str(dark))
     interpreter.allocate_tensors()
     (given,) = interpreter.get_input_details()
     assert given["dtype"] == np.float32
@@ -73,9 +81,7 @@ def test_int8_takes_pixels_as_they_are_and_normalises_in_float32(files):
     assert any(one["dtype"] == np.int8 and one["shape"].tolist() == [1, DIM] for one in tensors)
 
 
-def test_calibration_images_set_the_ranges(model, files, tmp_path):
-    dark = tmp_path / "dark.tflite"
-    write_tflite(model, dark, "int8", (some_images(48, seed=1) // 64).astype(np.uint8))
+def test_calibration_images_set_the_ranges(model, files, dark):
     images = some_images(16, seed=2)
     expected = unit_embeddings(model, images)
     of_dark, of_all = (

@@ -8,7 +8,7 @@ import numpy as np
 
 from ddl_tf.errors import InputError
 from ddl_tf.serving.messages import STATES, message
-from ddl_tf.serving.served_model import DTYPES, ModelMetadata, Signature, TensorInfo, VersionStatus
+from ddl_tf.serving.served_model import DTYPES, INTERNAL, ModelMetadata, Signature, TensorInfo, VersionStatus
 from ddl_tf.serving.serving_error import RESOURCE_EXHAUSTED, RequestError, missing_package
 
 try:
@@ -82,14 +82,14 @@ def from_tensor_proto(proto: Any) -> np.ndarray:
     name = DTYPES[proto.dtype][1]
     dtype = np.dtype(object if name == "string" else name)
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+    size = int(np.prod(shape))
     if proto.tensor_content:
         values = np.frombuffer(proto.tensor_content, dtype.newbyteorder("<")).astype(dtype)
     else:
         values = np.array(getattr(proto, _FIELDS[name]), dtype)
-    size = int(np.prod(shape))
-    # TensorFlow leaves out values at the end that are equal to the last one.
-    if 0 < len(values) < size:
-        values = np.concatenate([values, np.repeat(values[-1:], size - len(values))])
+        # TensorFlow leaves out values at the end that are equal to the last one.
+        if 0 < len(values) < size:
+            values = np.concatenate([values, np.repeat(values[-1:], size - len(values))])
     if len(values) != size:
         raise RequestError("BAD_ANSWER", f"a tensor of {len(values)} values and shape {list(shape)}")
     return values.reshape(shape)
@@ -188,7 +188,11 @@ class GrpcTransport:
         request = message("GetModelMetadataRequest")(model_spec=self._spec(version), metadata_field=["signature_def"])
         answer = self._call(self._metadata, request, timeout)
         found = message("SignatureDefMap").FromString(answer.metadata["signature_def"].value).signature_def
-        signatures = {name: Signature(_tensors(one.inputs), _tensors(one.outputs)) for name, one in found.items()}
+        signatures = {
+            name: Signature(_tensors(one.inputs), _tensors(one.outputs))
+            for name, one in found.items()
+            if not name.startswith(INTERNAL)
+        }
         return ModelMetadata(answer.model_spec.name, answer.model_spec.version.value, signatures)
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 
 from ddl_tf.errors import InputError
-from ddl_tf.serving.served_model import DTYPES, ModelMetadata, Signature, TensorInfo, VersionStatus
+from ddl_tf.serving.served_model import DTYPES, INTERNAL, ModelMetadata, Signature, TensorInfo, VersionStatus
 from ddl_tf.serving.serving_error import DEADLINE_EXCEEDED, NOT_FOUND, UNAVAILABLE, RequestError, missing_package
 
 try:
@@ -138,11 +138,8 @@ class RestTransport:
 
     def _session(self) -> requests.Session:
         if not hasattr(self._local, "session"):
-            session = requests.Session()
-            if self._certificates:
-                session.verify = self._certificates
-            self._local.session = session
-            self._sessions.add(session)
+            self._local.session = requests.Session()
+            self._sessions.add(self._local.session)
         return self._local.session
 
     def _call(self, path: str, version: Optional[int], timeout: float, body: Optional[bytes] = None) -> Any:
@@ -156,6 +153,8 @@ class RestTransport:
                 data=body,
                 headers={"Content-Type": "application/json"} if body is not None else None,
                 timeout=limit,  # type: ignore[arg-type]
+                # A session's own would give way to REQUESTS_CA_BUNDLE.
+                verify=self._certificates,
                 allow_redirects=False,
             )
         except requests.exceptions.Timeout:
@@ -206,7 +205,10 @@ class RestTransport:
         if signature not in self._single_outputs:
             described = self.metadata(version, timeout)
             with _as_promised():
-                (self._single_outputs[signature],) = described.signatures[signature].outputs
+                names = sorted(described.signatures[signature].outputs)
+            if len(names) != 1:
+                raise RequestError("BAD_ANSWER", f"one output without a name, of {', '.join(names)}")
+            self._single_outputs[signature] = names[0]
         return self._single_outputs[signature]
 
     def status(self, version: Optional[int], timeout: float) -> list[VersionStatus]:
@@ -225,6 +227,7 @@ class RestTransport:
             signatures = {
                 name: Signature(_tensors(one["inputs"]), _tensors(one["outputs"]))
                 for name, one in answer["metadata"]["signature_def"]["signature_def"].items()
+                if not name.startswith(INTERNAL)
             }
             return ModelMetadata(answer["model_spec"]["name"], int(answer["model_spec"]["version"]), signatures)
 

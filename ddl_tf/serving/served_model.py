@@ -38,6 +38,8 @@ class VersionStatus(NamedTuple):
 
 
 AVAILABLE = "AVAILABLE"
+# TensorFlow's own signatures, such as __saved_model_init_op.
+INTERNAL = "__"
 
 # TensorFlow's number and name of each type that the signatures use, and what NumPy calls it.
 DTYPES = {

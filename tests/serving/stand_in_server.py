@@ -5,12 +5,12 @@ tensorflow_serving (servables/tensorflow/predict_util.cc, model_servers/http_res
 """
 
 import base64
+import contextlib
 import dataclasses
 import json
 import re
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -160,7 +160,8 @@ class StandIn:
         except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
             raise Refusal("INVALID_ARGUMENT", str(error).splitlines()[0]) from None
         with self._lock:
-            self.requests.append((signature, len(next(iter(inputs.values()))), version))
+            rows = next(len(inputs[name]) for name in ("image", "image_bytes", "first") if name in inputs)
+            self.requests.append((signature, rows, version))
             count = len(self.requests)
         return self._spoilt({name: tensor.numpy() for name, tensor in answer.items()}, count)
 
@@ -311,10 +312,8 @@ class _Relay:
 
 
 def _shut(end: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
     end.close()
 
 
@@ -423,7 +422,9 @@ def _http_server(server: StandIn, credentials: Optional[tuple[Path, Path]]) -> T
             for name in dtypes:
                 if name not in given:
                     raise Refusal("INVALID_ARGUMENT", f"Missing named input: {name} in 'inputs' object.")
-            outputs = server.predict(version, signature, {name: _from_json(given[name], dtypes[name]) for name in dtypes})
+            outputs = server.predict(
+                version, signature, {name: _from_json(given[name], dtypes[name]) for name in dtypes}
+            )
             if columns:
                 # The name of an only output is left out.
                 lists = {name: array.tolist() for name, array in outputs.items()}
@@ -447,12 +448,3 @@ def _columns(instances: list[Any], names: list[str]) -> dict[str, Any]:
     if isinstance(instances[0], dict) and "b64" not in instances[0]:
         return {name: [instance[name] for instance in instances] for name in names}
     return {names[0]: instances}
-
-
-def wait_for(condition: Any, seconds: float = 30.0) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError("the condition did not come to hold")
-        time.sleep(0.05)

@@ -1,8 +1,8 @@
 """Write the flags of the commands into the documentation: `python docs/make_flags.py`.
 
 A page says where: everything between `<!-- flags: COMMAND -->` and `<!-- end of flags -->` is made anew from the
-settings of that command: `train`, `export`, `launch`, `miniature`, `preview`, `quickstart`, `report`, `evaluate NAME`,
-`mine NAME`, or `prepare NAME`.
+settings of that command: `train`, `export`, `launch`, `miniature`, `preview`, `quickstart`, `report`, `serve_check`,
+`evaluate NAME`, `mine NAME`, or `prepare NAME`.
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ from ddl_tf.prepare import COMMANDS
 from ddl_tf.preview import PreviewSettings
 from ddl_tf.quickstart import QuickstartSettings
 from ddl_tf.report import ReportSettings
+from ddl_tf.serve_check import ServeCheckSettings
 from ddl_tf.training import TrainSettings
 
 DOCS = Path(__file__).parent
@@ -38,6 +39,7 @@ SETTINGS: dict[str, type] = {
     "preview": PreviewSettings,
     "quickstart": QuickstartSettings,
     "report": ReportSettings,
+    "serve_check": ServeCheckSettings,
     **{f"mine {name}": settings for name, (_, settings) in MINE_COMMANDS.items()},
     **{f"prepare {name}": settings for name, (_, settings) in COMMANDS.items()},
 }

@@ -1,10 +1,13 @@
 """The command against a server on this machine: right models, wrong models, and servers that are not there."""
 
+import functools
+import io
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 sys.path.append(str(Path(__file__).parent / "serving"))
 
@@ -35,8 +38,13 @@ def running(folder):
         yield server
 
 
+# Loading takes most of the time of a test.
+LOADED = functools.lru_cache(Reference)
+
+
 @pytest.fixture
-def server(running):
+def server(running, monkeypatch):
+    monkeypatch.setattr("ddl_tf.serving.comparing.Reference", LOADED)
     running.faults = Faults()
     return running
 
@@ -202,10 +210,6 @@ def test_differences_that_are_none(folder):
 
 
 def reference_png():
-    import io
-
-    from PIL import Image
-
     content = io.BytesIO()
     Image.fromarray(np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)).save(content, "PNG")
     return content.getvalue()

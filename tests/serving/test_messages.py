@@ -50,7 +50,8 @@ def _kind(field):
 
 
 def _is_list(field):
-    return field.label == field.LABEL_REPEATED
+    # The first is protobuf 7's, the second that of those before 6.
+    return field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED
 
 
 @pytest.mark.parametrize("name", messages.FIELDS)

@@ -9,7 +9,7 @@ import numpy as np
 from ddl_tf.errors import InputError
 from ddl_tf.serving.answers import DIM, Embedded, Found, Outputs, Verified, misfit
 from ddl_tf.serving.retrying import with_retries
-from ddl_tf.serving.served_model import ModelMetadata, VersionStatus
+from ddl_tf.serving.served_model import DTYPES, ModelMetadata, VersionStatus
 from ddl_tf.serving.serving_error import NOT_FOUND, RequestError, ServingError, advise, lacks_signature
 from ddl_tf.serving.transport import connect
 
@@ -171,8 +171,14 @@ class Client:
             The outputs by name, as they come.
 
         Raises:
+            InputError: if an input is of a type that no signature takes.
             ServingError: if the server does not answer as it should.
         """
+        for name, array in inputs.items():
+            if array.dtype != object and array.dtype.name not in [name for _, name in DTYPES.values()]:
+                raise InputError(
+                    f"input {name!r} is {array.dtype}: give uint8, float32, int32, bool, or bytes as object"
+                )
         return self._predict(signature, inputs, self.version)
 
     def status(self) -> list[VersionStatus]:

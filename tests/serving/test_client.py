@@ -294,9 +294,9 @@ def test_the_other_port(server, images):
 
 def test_large_messages(folder, server, photos):
     # Answers of more than gRPC's 4 MB.
-    gallery = np.eye(12000, DIM, dtype=np.float32)
-    with Client(server.urls["grpc"], batch=64) as client:
-        assert client.search(photos * 10, gallery, 12000).index.nbytes + 50 * 12000 * 4 > 4 << 20
+    gallery = np.eye(17000, DIM, dtype=np.float32)
+    with Client(server.urls["grpc"], batch=65) as client:
+        assert client.search(photos * 13, gallery, 17000).similarity.nbytes > 4 << 20
     with StandIn({2: folder / "2"}, max_message=100_000) as small, Client(small.urls["grpc"], batch=64) as client:
         error = failure(lambda: client.embed(np.zeros([64, 32, 32, 3], np.uint8)))
     assert "grpc.max_receive_message_length=BYTES" in str(error)
@@ -365,6 +365,8 @@ def test_bad_input(connect, photos):
         client.embed_bytes([photos[0], "face.jpg"])
     with pytest.raises(InputError, match="2 first and 1 second"):
         client.verify(photos[:2], photos[:1])
+    with pytest.raises(InputError, match="input 'image' is float64"):
+        client.predict("serving_default", {"image": np.zeros([2, 8, 8, 3])})
     with pytest.raises(InputError, match="k 5: must be between 1 and the size of the gallery, 4"):
         client.search(photos, np.zeros([4, DIM], np.float32), 5)
     with pytest.raises(InputError, match=r"gallery float32 \[64\]"):

@@ -7,10 +7,19 @@ from ddl_tf.lazy import lazy_names
 
 _HOMES = {
     "Client": "client",
+    "Folded": "folding",
+    "GraphSize": "export",
     "ServingError": "serving_error",
+    "Threshold": "threshold",
+    "check_same_model": "threshold",
+    "choose_threshold": "threshold",
     "describe_signatures": "export",
     "export_model": "export",
-    "serving_module": "export",
+    "fold_batch_norm": "folding",
+    "graph_size": "export",
+    "read_description": "export",
+    "serving_module": "served",
+    "threshold_at_far": "threshold",
 }
 
 __all__ = sorted(_HOMES)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from ddl_tf.data.synthetic import synthetic_samples
 from ddl_tf.errors import InputError
 from ddl_tf.progress import Progress
 from ddl_tf.serving.client import BYTES, IMAGES, SEARCH, VERIFY, Client
+from ddl_tf.serving.export import read_description
 from ddl_tf.serving.serving_error import ServingError
 
 IMAGES_PER_IDENTITY = 4
@@ -73,8 +73,7 @@ class Reference:
                 f"--saved_model={path} has the signatures {', '.join(self.signatures)}, not {IMAGES} and {BYTES}: "
                 "give an export of `python -m ddl_tf.export`"
             )
-        described = Path(path) / "assets.extra" / "ddl_tf.json"
-        threshold = json.loads(described.read_text(encoding="utf-8"))["threshold"] if described.is_file() else None
+        threshold = read_description(path)["threshold"]
         self.threshold: Optional[float] = threshold and threshold["value"]
 
     def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Arrays:

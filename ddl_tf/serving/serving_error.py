@@ -104,7 +104,7 @@ def advise(
     if status == DEADLINE_EXCEEDED:
         return "raise the timeout, or use a smaller batch"
     if "0th-dimension" in text or "at least one dimension" in text:
-        return "a server with --enable_batching cannot run `search`: serve it without batching, or search at the client"
+        return "a server with --enable_batching cannot run `search`: serve the model without batching for it"
     if "maximum input batch size" in text:
         return "use a batch of at most the server's max_batch_size (batching_parameters.txt)"
     if "does not match signature" in text or "named input" in text:

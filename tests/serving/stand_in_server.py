@@ -5,7 +5,6 @@ tensorflow_serving (servables/tensorflow/predict_util.cc, model_servers/http_res
 """
 
 import base64
-import contextlib
 import dataclasses
 import json
 import re
@@ -19,6 +18,7 @@ from typing import Any, Optional
 import grpc
 import numpy as np
 import tensorflow as tf
+from dropping_relay import DroppingRelay
 from google.protobuf import json_format
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import (
@@ -98,7 +98,7 @@ class StandIn:
             port = self._grpc.add_secure_port("localhost:0", grpc.ssl_server_credentials([(key, certificate)]))
         else:
             port = self._grpc.add_insecure_port("127.0.0.1:0")
-        self._relay = _Relay(port)
+        self._relay = DroppingRelay(port)
         self._http = _http_server(self, credentials)
         host, letter = ("localhost", "s") if credentials else ("127.0.0.1", "")
         self.urls = {
@@ -261,60 +261,6 @@ def _as_proto_field(array: np.ndarray) -> Any:
     proto.ClearField(field)
     getattr(proto, field).extend(array.ravel().tolist())
     return proto
-
-
-class _Relay:
-    """Passes bytes to a port and back, until told to drop all connections."""
-
-    def __init__(self, target: int) -> None:
-        self._target = target
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
-        self._lock = threading.Lock()
-        self._open: list[socket.socket] = []
-
-    def start(self) -> None:
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listening.accept()
-            except OSError:
-                return
-            far = socket.create_connection(("127.0.0.1", self._target))
-            with self._lock:
-                self._open += [near, far]
-            for one, other in ((near, far), (far, near)):
-                threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
-
-    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
-        try:
-            while True:
-                content = one.recv(1 << 16)
-                if not content:
-                    break
-                other.sendall(content)
-        except OSError:
-            pass
-        for end in (one, other):
-            _shut(end)
-
-    def drop(self) -> None:
-        with self._lock:
-            for end in self._open:
-                _shut(end)
-            self._open.clear()
-
-    def close(self) -> None:
-        _shut(self._listening)
-        self.drop()
-
-
-def _shut(end: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        end.shutdown(socket.SHUT_RDWR)
-    end.close()
 
 
 def _to_json(message: Any) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from ddl_tf.data.source import Problem
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.comparison import markdown_table
 from ddl_tf.files import write_aside
-from ddl_tf.serving.gallery import ENTRIES, EXISTING, Gallery, check_threshold, rebuild_index
+from ddl_tf.serving.gallery import EXISTING, Gallery, check_threshold, rebuild_index
+from ddl_tf.serving.gallery_entries import ENTRIES
 from ddl_tf.serving.gallery_files import is_gallery
 from ddl_tf.serving.gallery_search import Found
 from ddl_tf.serving.photos import Photo, csv_photos, folder_photos, split_problems

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ddl_tf.errors import InputError
 from ddl_tf.files import lock_folder
+from ddl_tf.serving.gallery_entries import ENTRIES, NEW, add_entries, drop_unused
 from ddl_tf.serving.gallery_files import (
     FORMAT,
     State,
@@ -25,12 +26,7 @@ from ddl_tf.serving.gallery_search import Found, search_people
 from ddl_tf.serving.model_record import ModelRecord
 from ddl_tf.serving.vector_index import KINDS, VectorIndex
 
-ENTRIES = ("templates", "images")
 EXISTING = ("refuse", "add", "replace")
-# The share of an approximate index's vectors that may be out of use: a graph forgets nothing, and is slow to make anew.
-_UNUSED = {"exact": 0.0, "approximate": 0.25}
-# Not yet in the index.
-_NEW = -1
 
 
 def unit_rows(embeddings: np.ndarray, dim: int, what: str) -> np.ndarray:
@@ -266,12 +262,12 @@ class Gallery:
                 ~before["person"].isin(set(people)).to_numpy() if existing == "replace" else np.full(len(before), True)
             )
             fresh = ~self.enrolled(people, sources) if existing == "add" else np.full(len(rows), True)
-            new = pd.DataFrame({"person": list(people), "source": list(sources), "time": _now(), "entry": _NEW})[fresh]
+            new = pd.DataFrame({"person": list(people), "source": list(sources), "time": _now(), "entry": NEW})[fresh]
             if new.empty:
                 return 0
             images = pd.concat([before[stays], new], ignore_index=True)
             if self._state.description["entries"] == "templates":
-                images.loc[images["person"].isin(set(new["person"])), "entry"] = _NEW
+                images.loc[images["person"].isin(set(new["person"])), "entry"] = NEW
             kept = self._state.embeddings if stays.all() else self._state.embeddings[stays]
             self._change(images, np.concatenate([kept, rows[fresh]]))
             return len(new)
@@ -332,18 +328,11 @@ class Gallery:
         )
 
     def _change(self, images: pd.DataFrame, embeddings: np.ndarray, **described: Any) -> None:
-        """Write the next state; rows of entry _NEW get vectors in the index."""
+        """Write the next state; rows of entry NEW get vectors in the index."""
         description = self._state.description
-        kind, index = description["index"], self._state.index
+        index = self._state.index
         assert index is not None
-        used = np.unique(images["entry"][images["entry"] != _NEW])
-        future = len(index) + images["person"][images["entry"] == _NEW].nunique()
-        if len(index) - len(used) > _UNUSED[kind] * future:
-            entry = images["entry"].to_numpy()
-            images = images.assign(entry=np.where(entry == _NEW, _NEW, np.searchsorted(used, entry)))
-            smaller = VectorIndex(index.dim, kind)
-            smaller.add(index.vectors(used))
-            index = smaller
+        index, images = drop_unused(index, images)
         images = add_entries(index, images, embeddings, description["entries"])
         state = State(
             {
@@ -360,37 +349,6 @@ class Gallery:
         )
         write_state(self.folder, state)
         self._state = state
-
-
-def add_entries(index: VectorIndex, images: pd.DataFrame, embeddings: np.ndarray, entries: str) -> pd.DataFrame:
-    """Give vectors in the index to the images that have none.
-
-    A template is the mean of the unit embeddings of all images of a person, scaled to unit norm.
-
-    Args:
-        index: vectors are added to it.
-        images: `person`, `entry`; those of entry -1 have no vector yet: all of a person's, if entries are templates.
-        embeddings: `[images, dim]` of unit norm.
-        entries: `templates` or `images`.
-
-    Returns:
-        The images with all entries.
-    """
-    rows = np.flatnonzero(images["entry"] == _NEW)
-    if not len(rows):
-        return images
-    if entries == "images":
-        group, vectors = np.arange(len(rows)), embeddings[rows]
-    else:
-        group, people = pd.factorize(images["person"].iloc[rows])
-        sums = np.zeros([len(people), embeddings.shape[1]])
-        np.add.at(sums, group, embeddings[rows])
-        norms = np.linalg.norm(sums, axis=1, keepdims=True)
-        vectors = sums / np.where(norms > 0, norms, 1)
-    entry = images["entry"].to_numpy().copy()
-    entry[rows] = len(index) + group
-    index.add(vectors)
-    return images.assign(entry=entry)
 
 
 def rebuild_index(folder: str, kind: Optional[str] = None) -> None:
@@ -410,7 +368,7 @@ def rebuild_index(folder: str, kind: Optional[str] = None) -> None:
         description = dict(state.description)
         description.update(generation=description["generation"] + 1, index=kind or description["index"], changed=_now())
         index = VectorIndex(description["model"]["dim"], description["index"])
-        images = add_entries(index, state.images.assign(entry=_NEW), state.embeddings, description["entries"])
+        images = add_entries(index, state.images.assign(entry=NEW), state.embeddings, description["entries"])
         write_state(path, State(description, images, state.embeddings, index))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 
-from ddl_tf.data.alignment import align_face
+from ddl_tf.data.alignment import TEMPLATE_SIZE, align_face
 from ddl_tf.data.decoding import why_undecodable
 from ddl_tf.data.images import load_image
 from ddl_tf.data.source import Problem
@@ -117,8 +117,9 @@ def csv_photos(csv: str, of_people: bool) -> list[Union[Photo, Problem]]:
 def face_bytes(photo: Photo, size: tuple[int, int]) -> Union[bytes, Problem]:
     """Read a photo as the encoded image that a network's input is made of.
 
-    With landmarks the face is cut out and aligned. An image that is stored turned (EXIF) is turned upright before:
-    landmarks are those of the image as it is shown. Aligned faces that are JPEG or PNG files stay as they are.
+    With landmarks the face is cut out and aligned: at 112 px, as the faces of training sets are, or at the network's
+    size if that is larger. An image that is stored turned (EXIF) is turned upright before: landmarks are those of the
+    image as it is shown. Aligned faces that are JPEG or PNG files stay as they are.
 
     Args:
         photo: the photo.
@@ -134,7 +135,8 @@ def face_bytes(photo: Photo, size: tuple[int, int]) -> Union[bytes, Problem]:
     try:
         with Image.open(io.BytesIO(encoded)) as header:
             pixels, kind = header.width * header.height, header.format
-            turned = header.getexif().get(_EXIF_ORIENTATION, _UPRIGHT) != _UPRIGHT
+            # Without the first part Pillow would decode a whole PNG file in search of the second.
+            turned = "exif" in header.info and header.getexif().get(_EXIF_ORIENTATION, _UPRIGHT) != _UPRIGHT
     except Exception as error:  # on damaged files Pillow raises nearly anything
         # An empty or foreign file has a better word for it there.
         return Problem("corrupt image", photo.path, _reason(encoded) or str(error))
@@ -150,7 +152,7 @@ def face_bytes(photo: Photo, size: tuple[int, int]) -> Union[bytes, Problem]:
     if photo.landmarks is None:
         return _png(image)
     try:
-        return _png(Image.fromarray(align_face(image, photo.landmarks, max(size))))
+        return _png(Image.fromarray(align_face(image, photo.landmarks, max(TEMPLATE_SIZE, *size))))
     except InputError as error:
         return Problem("bad landmarks", photo.path, str(error))
 

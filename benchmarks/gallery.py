@@ -1,12 +1,12 @@
-"""Search of a gallery, exact and approximate, against a product in NumPy: the Markdown table of docs/serving_gallery.md.
+"""Search of a gallery, exact and approximate, against a product in NumPy: the table of docs/serving_gallery.md.
 
     python benchmarks/gallery.py
 
-Random unit vectors, which is the hardest case: nothing tells one region of them from another. Probes are mixtures of a
-vector of the gallery, their mate, and noise. `at once` is the time of a probe among all of them, `alone` that of one by
-itself, the median. `mate first` counts the probes whose mate is found first, `recall` the share of the most similar ones
-that are found. faiss's own approximate indexes, a graph (HNSW) and an inverted file (IVF), stand beside ours up to a size.
-A million vectors take 5 GB of memory.
+Random unit vectors, which is the hardest case: nothing tells one region of them from another. Probes are mixtures of
+noise and a vector of the gallery, their mate. `at once` is the time of a probe among all of them, `alone` that of one
+by itself, the median. `mate first` counts the probes whose mate is found first, `recall` the share of the most similar
+ones that are found. faiss's own approximate indexes, a graph (HNSW) and an inverted file (IVF), stand beside ours up to
+a size. A million vectors take 5 GB of memory.
 """
 
 from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
@@ -37,7 +37,7 @@ class Settings:
     peers_up_to: int = setting(10_000, "The largest gallery that faiss's other indexes are made of too.")
     dim: int = setting(512, "Length of the vectors.")
     probes: int = setting(200, "Probes.")
-    similarity: int = setting(50, "Similarity of a probe and its mate, in percent.")
+    similarity: float = setting(0.5, "Similarity of a probe and its mate.")
     k: int = setting(5, "Vectors to find.")
     seed: int = setting(0, "Seed of the vectors.")
 
@@ -133,9 +133,9 @@ def main(settings: Settings) -> None:
             part = rows[start : start + _CHUNK]
             part[:] = unit(rng.standard_normal(part.shape, np.float32))
         mates = rng.integers(0, size, settings.probes)
-        share = settings.similarity / 100
+        share = np.float32(settings.similarity)
         noise = unit(rng.standard_normal([settings.probes, settings.dim], np.float32))
-        probes = unit(share * rows[mates] + np.sqrt(1 - share**2).astype(np.float32) * noise)
+        probes = unit(share * rows[mates] + np.sqrt(1 - share**2) * noise)
         truth: Any = None
         for name, make in candidates(rows, settings):
             start = time.perf_counter()

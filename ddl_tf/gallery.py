@@ -89,7 +89,16 @@ class EnrollSettings(PhotoSettings):
         choices=ENTRIES,
     )
     index: Optional[str] = setting(None, "Of a new gallery, how it is searched; default: exact.", choices=KINDS)
-    threshold: Optional[float] = setting(None, "The similarity from which a person is known, chosen elsewhere.")
+    evaluation: Optional[str] = setting(
+        None,
+        "A stored evaluation of this model (`python -m ddl_tf.evaluate ... --store`) to choose the threshold by, from "
+        "which a person is known. Default: as it is; in a new gallery that of an exported model, if it has one.",
+    )
+    threshold_set: Optional[str] = setting(None, "The set of pairs in --evaluation to choose the threshold on.")
+    far: Optional[float] = setting(
+        None, "The false accept rate that the threshold may have there: that of one comparison, such as 1e-5."
+    )
+    threshold: Optional[float] = setting(None, "Instead of --evaluation: a threshold chosen elsewhere.")
 
 
 @dataclasses.dataclass
@@ -176,8 +185,7 @@ def enroll(settings: EnrollSettings) -> int:
     required(settings, "gallery", "model")
     photos, problems = settings.photos(of_people=True)
     total = len(photos) + len(problems)
-    if settings.threshold is not None:
-        check_threshold(settings.threshold)
+    _check_threshold_flags(settings)
     gallery = Gallery(settings.gallery) if is_gallery(Path(settings.gallery)) else None
     if gallery is not None:
         gallery.check_new([photo.person for photo in photos], settings.existing)
@@ -188,8 +196,9 @@ def enroll(settings: EnrollSettings) -> int:
                     f"--{name}={given}: {settings.gallery} was made with {there}; leave it out, or {advice}"
                 )
     embedder = _embedder(settings, gallery)
-    threshold = _chosen_threshold(settings)
+    threshold = _chosen_threshold(settings, embedder.record.flip)
     if gallery is None:
+        threshold = threshold or _exported_threshold(settings.model)
         entries, index = settings.entries or ENTRIES[0], settings.index or KINDS[0]
         gallery = Gallery.create(settings.gallery, embedder.record, entries, index, threshold)
     elif threshold is not None:
@@ -212,10 +221,35 @@ def enroll(settings: EnrollSettings) -> int:
     return _tell([*problems, *embedded.problems], total, settings.problems)
 
 
-def _chosen_threshold(settings: EnrollSettings) -> Optional[dict[str, Any]]:
+def _check_threshold_flags(settings: EnrollSettings) -> None:
+    given = [name for name in ("evaluation", "threshold_set", "far") if getattr(settings, name) is not None]
+    if 0 < len(given) < 3:
+        raise InputError(f"--{given[0]}: a threshold takes --evaluation, --threshold_set and --far")
+    if settings.threshold is not None:
+        check_threshold(settings.threshold)
+        if given:
+            raise InputError(f"--threshold and --{given[0]} together: give a threshold or how to choose it")
+
+
+def _chosen_threshold(settings: EnrollSettings, flip: bool) -> Optional[dict[str, Any]]:
+    """The threshold that was asked for."""
+    from ddl_tf.evaluation.model import model_file
+    from ddl_tf.serving.threshold import check_same_model, choose_threshold
+
     if settings.threshold is not None:
         return {"value": settings.threshold, "source": "--threshold"}
-    return None
+    if settings.evaluation is None or settings.threshold_set is None or settings.far is None:
+        return None
+    threshold = choose_threshold(settings.evaluation, settings.threshold_set, settings.far)
+    check_same_model(threshold, model_file(settings.model), flip)
+    return dataclasses.asdict(threshold)
+
+
+def _exported_threshold(model: str) -> Optional[dict[str, Any]]:
+    """The threshold that an exported model says of itself."""
+    from ddl_tf.serving.export import DESCRIPTION, EXTRA, read_description
+
+    return read_description(model)["threshold"] if (Path(model) / EXTRA / DESCRIPTION).is_file() else None
 
 
 def _results(photos: Sequence[Photo], found: Found) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """The commands of the gallery, as a user gives them."""
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -15,10 +16,15 @@ from ddl_tf.data.alignment import ARCFACE_TEMPLATE
 from ddl_tf.data.face_shots import render
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embed import embed_images
+from ddl_tf.evaluation.embedding_file import fingerprint
+from ddl_tf.evaluation.model import model_file
+from ddl_tf.evaluation.outcome import Outcome
+from ddl_tf.evaluation.stored import write_outcome
 from ddl_tf.models import build_recognizer, embedding_model, save_checkpoint
 from ddl_tf.serving.export import export_model
 from ddl_tf.serving.gallery import Gallery
 from ddl_tf.serving.photos import LANDMARK_COLUMNS
+from ddl_tf.serving.threshold import Threshold
 
 PEOPLE = ("anna", "ben", "carl")
 
@@ -214,3 +220,62 @@ def test_bad_settings(name, settings, message, models, faces, tmp_path):
     for other in ("remove", "list", "reindex"):
         with pytest.raises(InputError, match="--gallery is missing"):
             run(other)
+
+
+def evaluated(folder, model, flip):
+    """A stored evaluation of pairs of that model."""
+    rng = np.random.default_rng(0)
+    same = np.arange(4000) % 2 == 0
+    scores = {"similarity": np.where(same, 0.6, 0.0) + 0.15 * rng.normal(size=4000), "same": same}
+    provenance = {"model": model, "sha256": fingerprint(model_file(model)), "flip": flip}
+    write_outcome(folder / "lfw", Outcome({"set": "lfw", "protocol": "pairs"}, scores), provenance)
+    return scores
+
+
+def test_the_threshold_comes_from_the_evaluation(models, faces, tmp_path, capsys):
+    shared = {"gallery": str(tmp_path / "gallery"), "model": models["one"], "images": str(faces / "people")}
+    scores = evaluated(tmp_path / "evaluation", models["one"], flip=True)
+    chosen = {"evaluation": str(tmp_path / "evaluation"), "threshold_set": "lfw", "far": 0.01}
+    assert run("enroll", **shared, **chosen) == 0
+    # 20 of 2,000 different pairs may be accepted.
+    different = np.sort(scores["similarity"][~scores["same"]])
+    threshold = Gallery(shared["gallery"]).description["threshold"]
+    assert different[-21] < threshold["value"] <= different[-20]
+    assert (threshold["set"], threshold["far"]) == ("lfw", 0.01)
+    assert threshold["evaluation"]["sha256"] == Gallery(shared["gallery"]).description["model"]["sha256"]
+    assert "false accept rate 0.01 on lfw: a stranger passes for one of 3 people 3.00% of the time" in (
+        capsys.readouterr().out
+    )
+    # Another one, for the gallery that is there; then none is given.
+    run("enroll", **shared, existing="add", **{**chosen, "far": 0.1})
+    assert Gallery(shared["gallery"]).threshold < threshold["value"]
+    run("enroll", **shared, existing="replace")
+    assert Gallery(shared["gallery"]).description["threshold"]["far"] == 0.1
+
+
+def test_a_threshold_of_another_model_is_refused(models, faces, tmp_path):
+    shared = {"gallery": str(tmp_path / "gallery"), "images": str(faces / "people")}
+    evaluated(tmp_path / "evaluation", models["one"], flip=True)
+    chosen = {"evaluation": str(tmp_path / "evaluation"), "threshold_set": "lfw", "far": 0.01}
+    with pytest.raises(InputError, match=r"was evaluated with .*one\.keras, not with .*other\.keras"):
+        run("enroll", **shared, model=models["other"], **chosen)
+    with pytest.raises(InputError, match="evaluated with --flip"):
+        run("enroll", **shared, model=models["one"], flip=False, **chosen)
+    with pytest.raises(InputError, match="--far: a threshold takes"):
+        run("enroll", **shared, model=models["one"], far=0.01)
+    with pytest.raises(InputError, match="--threshold and --evaluation together"):
+        run("enroll", **shared, model=models["one"], threshold=0.5, **chosen)
+    assert not (tmp_path / "gallery").exists()
+
+
+def test_a_new_gallery_takes_the_threshold_of_an_exported_model(models, faces, tmp_path):
+    threshold = Threshold(0.25, 1e-3, "lfw", "pairs", {"folder": "evaluation"})
+    exported = str(export_model(models["model"], "faces", str(tmp_path), threshold=threshold))
+    shared = {"gallery": str(tmp_path / "gallery"), "model": exported, "images": str(faces / "people")}
+    run("enroll", **shared)
+    gallery = Gallery(shared["gallery"])
+    assert gallery.description["threshold"] == dataclasses.asdict(threshold)
+    # Another one that was chosen since is not lost.
+    run("enroll", **shared, existing="add", threshold=0.5)
+    run("enroll", **shared, existing="replace")
+    assert Gallery(shared["gallery"]).threshold == 0.5

@@ -1,10 +1,8 @@
 """The embeddings of photos, of which some may be bad, by whatever holds a model."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import numpy as np
 
@@ -113,24 +111,3 @@ class PhotoEmbedder:
                 ]
                 blocks.append(rows[usable])
         return Embedded(kept, np.concatenate(blocks), problems)
-
-
-def exported_description(model: str) -> dict[str, Any]:
-    """Read what an exported model says of itself.
-
-    Args:
-        model: a path, as for `PhotoEmbedder`.
-
-    Returns:
-        The content of `assets.extra/ddl_tf.json`; nothing if it is no exported model, or has none.
-
-    Raises:
-        InputError: if the file is damaged.
-    """
-    file = Path(model) / "assets.extra" / "ddl_tf.json"
-    if not file.is_file():
-        return {}
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{file}: no description of a model ({error}); export it again") from None

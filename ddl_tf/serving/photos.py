@@ -17,11 +17,10 @@ from ddl_tf.data.images import load_image
 from ddl_tf.data.source import Problem
 from ddl_tf.data.tables import read_csv
 from ddl_tf.errors import InputError
+from ddl_tf.serving.safe_decoding import MAX_PIXELS
 
 # Both eyes, nose, both corners of the mouth; that on the left of the image first.
 LANDMARK_COLUMNS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
-# A file of a few hundred bytes can claim many more, and a decoder would take 3 bytes for each.
-MAX_PIXELS = 64_000_000
 _DECODED_IN_GRAPH = ("JPEG", "PNG")
 _EXIF_ORIENTATION, _UPRIGHT = 0x0112, 1
 

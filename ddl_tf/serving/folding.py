@@ -20,7 +20,7 @@ class Folded(NamedTuple):
     """A model with folded batch normalisation.
 
     Attributes:
-        model: with weights of its own.
+        model: the model.
         folded: how many batch norms went into another layer.
         kept: how many are still there.
     """
@@ -159,6 +159,9 @@ def _fold_network(model: tf.keras.Model) -> tuple[tf.keras.Model, int]:
             inner, count = _fold_neck(layer)
             folded += count
             return inner
+        if any(True for _ in layer._flatten_layers(include_self=False)):
+            # Layers of layers are taken as they are: some of KerasCV's cannot be made again from their configuration.
+            return layer
         if layer.name in biases:
             new = _Bias(name=layer.name)
         elif layer.name in gone:
@@ -217,7 +220,8 @@ def fold_batch_norm(model: tf.keras.Model) -> Folded:
         model: an embedding model; it is not changed.
 
     Returns:
-        The folded model, which is only for inference, and the counts. A model that is not functional is returned as is.
+        The folded model, which is only for inference, and the counts. It shares layers of layers with the model. A
+        model that is not functional is returned as is.
 
     Example:
         >>> model = build_embedding_model("plain_small", 64, (32, 32, 3))

@@ -2,7 +2,7 @@
 
 A page says where: everything between `<!-- flags: COMMAND -->` and `<!-- end of flags -->` is made anew from the
 settings of that command: `train`, `export`, `launch`, `miniature`, `preview`, `quickstart`, `report`, `serve_check`,
-`evaluate NAME`, `mine NAME`, or `prepare NAME`.
+`evaluate NAME`, `gallery NAME`, `mine NAME`, or `prepare NAME`.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from ddl_tf import command
 from ddl_tf.evaluate import COMMANDS as EVALUATE_COMMANDS
 from ddl_tf.export import ExportSettings
 from ddl_tf.files import write_aside
+from ddl_tf.gallery import COMMANDS as GALLERY_COMMANDS
 from ddl_tf.launch import LaunchSettings
 from ddl_tf.mine import COMMANDS as MINE_COMMANDS
 from ddl_tf.miniature import MiniatureSettings
@@ -34,6 +35,7 @@ SETTINGS: dict[str, type] = {
     "train": TrainSettings,
     **{f"evaluate {name}": settings for name, (_, settings) in EVALUATE_COMMANDS.items()},
     "export": ExportSettings,
+    **{f"gallery {name}": settings for name, (_, settings) in GALLERY_COMMANDS.items()},
     "launch": LaunchSettings,
     "miniature": MiniatureSettings,
     "preview": PreviewSettings,

@@ -2,15 +2,29 @@
 
     python -m ddl_tf.export --model=runs/ddl --name=faces
 
-writes saved_models/faces/1 (then 2, 3, ...) with the signatures `serving_default`, for uint8 RGB images, and
-`serving_bytes`, for encoded ones. It loads without ddl_tf.
+writes saved_models/faces/1 (then 2, 3, ...) with the signatures `serving_default`, for uint8 RGB images,
+`serving_bytes`, for encoded ones, and `search`, for encoded ones and a gallery. It loads without ddl_tf. With
+
+    --evaluation=evaluations/ddl --threshold_set=lfw --far=1e-3
+
+it has `verify` too, which decides whether two images show one person, at the threshold of that evaluation.
 """
 
 import dataclasses
+from typing import Optional
 
 from ddl_tf import command
-from ddl_tf.evaluation.model import load_checkpoint_embedding
-from ddl_tf.serving import describe_signatures, export_model
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.model import find_checkpoint, load_checkpoint_embedding
+from ddl_tf.serving import (
+    Threshold,
+    check_same_model,
+    choose_threshold,
+    describe_signatures,
+    export_model,
+    graph_size,
+    read_description,
+)
 from ddl_tf.settings import required, setting
 
 
@@ -22,14 +36,60 @@ class ExportSettings:
     name: str = setting("", "The name that the model is served by.")
     output: str = setting("saved_models", "The folder of all exported models.")
     flip: bool = setting(False, "Add the embedding of the mirrored image, at twice the cost.")
+    evaluation: Optional[str] = setting(
+        None, "A stored evaluation of this model (`python -m ddl_tf.evaluate ... --store`), with the same --flip."
+    )
+    threshold_set: Optional[str] = setting(
+        None,
+        "The set of pairs in --evaluation to choose the threshold of `verify` on; without it there is no `verify`.",
+    )
+    far: Optional[float] = setting(None, "The false accept rate that the threshold may have there, such as 1e-3.")
+    search: bool = setting(
+        True, "Include `search`; leave it out for a server with --enable_batching, which cannot run it."
+    )
+
+
+def _threshold(settings: ExportSettings) -> Optional[Threshold]:
+    given = {name: getattr(settings, name) for name in ("threshold_set", "far")}
+    if settings.evaluation is None or None in given.values():
+        for name, value in given.items():
+            if value is not None:
+                raise InputError(f"--{name}={value}: a threshold takes --evaluation, --threshold_set and --far")
+        return None
+    threshold = choose_threshold(settings.evaluation, given["threshold_set"], given["far"])
+    check_same_model(threshold, find_checkpoint(settings.model), settings.flip)
+    return threshold
 
 
 def main(settings: ExportSettings) -> None:
     """Export a model."""
     required(settings, "model", "name")
-    path = export_model(load_checkpoint_embedding(settings.model), settings.name, settings.output, settings.flip)
+    threshold = _threshold(settings)
+    checkpoint = find_checkpoint(settings.model)
+    model = load_checkpoint_embedding(settings.model)
+    path = str(
+        export_model(
+            model,
+            settings.name,
+            settings.output,
+            settings.flip,
+            threshold,
+            settings.search,
+            str(checkpoint.resolve()),
+        )
+    )
     print(path)
-    print(*describe_signatures(str(path)), sep="\n")
+    print(*describe_signatures(path), sep="\n")
+    size, norms = graph_size(path), read_description(path)["batch_norms"]
+    print(
+        f"{size.bytes / 1e6:,.1f} MB, {size.operations:,} operations; "
+        f"{norms['folded']} batch norms folded, {norms['kept']} kept"
+    )
+    if threshold:
+        print(
+            f"verify: same from a similarity of {threshold.value:.4f} on, where {threshold.set} has a false accept "
+            f"rate of {threshold.evaluation['far']:.2g} (asked for {threshold.far:g})"
+        )
     print(f"saved_model_cli show --dir {path} --all")
 
 

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -19,9 +20,10 @@ def checkpoint(tmp_path_factory):
 
 def test_prints_the_path_the_signatures_and_the_command(checkpoint, tmp_path, capsys):
     main(ExportSettings(model=checkpoint, name="faces", output=str(tmp_path)))
-    path, *signatures, command = capsys.readouterr().out.splitlines()
+    path, *signatures, size, command = capsys.readouterr().out.splitlines()
     assert path == str(tmp_path / "faces" / "1")
-    assert [line.split(":")[0] for line in signatures] == ["serving_bytes", "serving_default"]
+    assert [line.split(":")[0] for line in signatures] == ["search", "serving_bytes", "serving_default"]
+    assert re.fullmatch(r"\d+\.\d MB, [\d,]+ operations; 10 batch norms folded, 0 kept", size)
     assert command == f"saved_model_cli show --dir {path} --all"
     # The printed command, with the module behind the script of this interpreter.
     arguments = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", *command.split()[1:]]

@@ -49,11 +49,11 @@ def resize_images(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     Returns:
         float32 of the same rank, values 0..255.
     """
-    images = tf.cast(images, tf.float32)
     resized = tf.cond(
         tf.reduce_all(tf.shape(images)[-3:-1] == size),
-        lambda: images,
-        # Without antialiasing a large photograph is sampled at single pixels.
+        lambda: tf.cast(images, tf.float32),
+        # Without antialiasing a large photograph is sampled at single pixels. Of uint8 it gives float32 too; a
+        # photograph that is cast before would take four times its memory.
         lambda: tf.image.resize(images, size, antialias=True),
     )
     return tf.ensure_shape(resized, [*images.shape[:-3], *size, 3])

@@ -1,16 +1,30 @@
-"""Embedding models for TensorFlow Serving, onnxruntime and TensorFlow Lite."""
+"""Embedding models for TensorFlow Serving, onnxruntime and TensorFlow Lite, and the client of a server.
 
-from ddl_tf.serving.embedders import OnnxEmbedder, TfliteEmbedder
-from ddl_tf.serving.export import describe_signatures, export_model, serving_module
-from ddl_tf.serving.onnx_file import write_onnx
-from ddl_tf.serving.tflite_file import write_tflite
+The modules are imported when their names are first used: the client needs no TensorFlow.
+"""
 
-__all__ = [
-    "OnnxEmbedder",
-    "TfliteEmbedder",
-    "describe_signatures",
-    "export_model",
-    "serving_module",
-    "write_onnx",
-    "write_tflite",
-]
+from ddl_tf.lazy import lazy_names
+
+_HOMES = {
+    "Client": "client",
+    "Folded": "folding",
+    "GraphSize": "export",
+    "OnnxEmbedder": "embedders",
+    "ServingError": "serving_error",
+    "TfliteEmbedder": "embedders",
+    "Threshold": "threshold",
+    "check_same_model": "threshold",
+    "choose_threshold": "threshold",
+    "describe_signatures": "export",
+    "export_model": "export",
+    "fold_batch_norm": "folding",
+    "graph_size": "export",
+    "read_description": "export",
+    "serving_module": "served",
+    "threshold_at_far": "threshold",
+    "write_onnx": "onnx_file",
+    "write_tflite": "tflite_file",
+}
+
+__all__ = sorted(_HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

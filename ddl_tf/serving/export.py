@@ -1,68 +1,56 @@
 """SavedModels in TensorFlow Serving's layout."""
 
+import dataclasses
+import datetime
+import json
 import os
 import re
 import tempfile
 from pathlib import Path
+from typing import Any, NamedTuple, Optional
 
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from ddl_tf.data.decoding import decode_image, resize_images
+import ddl_tf
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embed import image_size
 from ddl_tf.files import as_os_errors
+from ddl_tf.serving.folding import fold_batch_norm
+from ddl_tf.serving.served import serving_module
+from ddl_tf.serving.threshold import Threshold
+
+# TensorFlow Serving reads its warm-up from here and leaves the rest alone.
+EXTRA = "assets.extra"
+DESCRIPTION = "ddl_tf.json"
 
 
-def serving_module(model: tf.keras.Model, flip: bool = False) -> tf.Module:
-    """Wrap an embedding model for serving: inference only, from images to unit embeddings.
+class GraphSize(NamedTuple):
+    """How large an exported model is.
 
-    Only the weights and three traced functions are kept, none of which has a `training` input, so that the result
-    loads without Keras classes: the module itself, on images of the model's size; `from_images`; `from_bytes`.
+    Attributes:
+        bytes: of the graph and the weights on disk.
+        operations: nodes of the graph and of all of its functions.
+    """
+
+    bytes: int
+    operations: int
+
+
+def graph_size(path: str) -> GraphSize:
+    """Measure an exported model.
 
     Args:
-        model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
-        flip: whether to add the embedding of the mirrored image, at twice the cost.
+        path: the folder of a version.
 
     Returns:
-        The module: called with float32 `[batch, height, width, 3]`, it gives float32 `[batch, dim]` of unit norm
-        (an all-zero embedding stays zero). `from_images` takes uint8 images of any one size, `from_bytes` strings.
-
-    Raises:
-        InputError: if the model has another input, or no fixed size.
+        Its size.
     """
-    height, width = image_size(model)
-
-    class Served(tf.Module):
-        """What is exported."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            # The weights without the model, whose layers would be saved too, each with its training variant.
-            self.weights = list(model.weights)
-
-        @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32, "image")])
-        def __call__(self, image: tf.Tensor) -> tf.Tensor:
-            rows = tf.shape(image)[0]
-            # Fused convolutions fail on an empty batch, so it becomes one row that is cut off again.
-            image = tf.cond(rows > 0, lambda: image, lambda: tf.zeros([1, height, width, 3]))
-            views = [image, image[:, :, ::-1]] if flip else [image]
-            embedding = tf.add_n([tf.cast(model(view, training=False), tf.float32) for view in views])
-            return tf.math.l2_normalize(embedding, axis=1)[:rows]
-
-        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, "image")])
-        def from_images(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"embedding": self(resize_images(image, (height, width)))}
-
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
-        def from_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-            images = tf.map_fn(
-                lambda encoded: resize_images(decode_image(encoded), (height, width)),
-                image_bytes,
-                fn_output_signature=tf.TensorSpec([height, width, 3], tf.float32),
-            )
-            return {"embedding": self(images)}
-
-    return Served()
+    folder = Path(path)
+    graph = SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
+    operations = len(graph.node) + sum(len(function.node_def) for function in graph.library.function)
+    files = [folder / "saved_model.pb", *(folder / "variables").iterdir()]
+    return GraphSize(sum(file.stat().st_size for file in files), operations)
 
 
 def describe_signatures(path: str) -> list[str]:
@@ -72,11 +60,11 @@ def describe_signatures(path: str) -> list[str]:
         path: the folder of a version.
 
     Returns:
-        A line for each, such as `serving_bytes: image_bytes string (None,) -> embedding float32 (None, 512)`.
+        A line for each, such as `serving_default: image uint8 (None, None, None, 3) -> embedding float32 (None, 512)`.
     """
 
     def tensors(named: dict[str, tf.TensorSpec]) -> str:
-        return ", ".join(f"{name} {spec.dtype.name} {spec.shape}" for name, spec in named.items())
+        return ", ".join(f"{name} {spec.dtype.name} {spec.shape}" for name, spec in sorted(named.items()))
 
     return [
         f"{name}: {tensors(function.structured_input_signature[1])} -> {tensors(function.structured_outputs)}"
@@ -84,23 +72,71 @@ def describe_signatures(path: str) -> list[str]:
     ]
 
 
+def read_description(path: str) -> dict[str, Any]:
+    """Read what an exported model says of itself.
+
+    Args:
+        path: the folder of a version.
+
+    Returns:
+        `model`, `version`, `dim`, `input_size` [height, width], `flip`, `checkpoint`, `threshold` and more; see
+        docs/serving.md.
+
+    Raises:
+        InputError: if it is no exported model, or one from before there was a description.
+    """
+    file = Path(path) / EXTRA / DESCRIPTION
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return dict(content)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path}: no description of a model there ({error}); give the version folder of `python -m ddl_tf.export`"
+        ) from None
+
+
 def _next_version(folder: Path) -> int:
     return max((int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()), default=0) + 1
 
 
-def export_model(model: tf.keras.Model, name: str, directory: str = "saved_models", flip: bool = False) -> Path:
+def _write_description(folder: Path, content: dict[str, Any]) -> None:
+    extra = folder / EXTRA
+    extra.mkdir(exist_ok=True)
+    (extra / DESCRIPTION).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def export_model(
+    model: tf.keras.Model,
+    name: str,
+    directory: str = "saved_models",
+    flip: bool = False,
+    threshold: Optional[Threshold] = None,
+    search: bool = True,
+    checkpoint: Optional[str] = None,
+) -> Path:
     """Export an embedding model to `<directory>/<name>/<version>/`, where version is the next free number.
 
-    The SavedModel has the signatures `serving_default` (`image` uint8 `[batch, height, width, 3]` RGB, resized where
-    it has another size than the model's) and `serving_bytes` (`image_bytes` string `[batch]`, JPEG or PNG); both
-    give `embedding` float32 `[batch, dim]` of unit norm. A version appears whole or not at all, so that a server
-    that watches the folder never loads half a model.
+    The SavedModel has the signatures
+
+    - `serving_default`: `image` uint8 `[batch, height, width, 3]` RGB, resized where it has another size than the
+      model's -> `embedding` float32 `[batch, dim]` of unit norm;
+    - `serving_bytes`: `image_bytes` string `[batch]`, JPEG or PNG -> `embedding`, `valid` bool `[batch]`;
+    - `search`: `image_bytes`, `gallery` float32 `[n, dim]`, `k` int32 `[]` -> `index` int32 `[batch, k]`, `similarity`
+      float32 `[batch, k]`, `valid`;
+    - `verify`, with a threshold: `first`, `second` string `[batch]` -> `similarity` float32 `[batch]`, `same` bool
+      `[batch]`, `valid`.
+
+    Batch normalisation is folded where that is exact. A version appears whole or not at all, so that a server that
+    watches the folder never loads half a model.
 
     Args:
-        model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
+        model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`; it is not changed.
         name: the name that the model is served by.
         directory: the folder of all exported models.
         flip: whether to add the embedding of the mirrored image, at twice the cost.
+        threshold: for `verify`; see `choose_threshold`.
+        search: whether there is `search`, which a server that batches requests cannot run.
+        checkpoint: where the model came from, for its description.
 
     Returns:
         The folder of the new version.
@@ -116,15 +152,34 @@ def export_model(model: tf.keras.Model, name: str, directory: str = "saved_model
         raise InputError(
             f"model name {name!r}: use letters, digits, '_', '-' and '.', and do not start with '.' or '-'"
         )
-    module = serving_module(model, flip)
+    size = image_size(model)
+    folded = fold_batch_norm(model)
+    module = serving_module(folded.model, flip, threshold.value if threshold else None)
+    signatures = {"serving_default": module.from_images, "serving_bytes": module.from_bytes}
+    if search:
+        signatures["search"] = module.search
+    if threshold:
+        signatures["verify"] = module.verify
     folder = Path(directory) / name
     folder.mkdir(parents=True, exist_ok=True)
+    description = {
+        "model": name,
+        "dim": model.output_shape[-1],
+        "input_size": list(size),
+        "flip": flip,
+        "checkpoint": checkpoint,
+        "threshold": dataclasses.asdict(threshold) if threshold else None,
+        "signatures": sorted(signatures),
+        "batch_norms": {"folded": folded.folded, "kept": folded.kept},
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "versions": {"ddl_tf": ddl_tf.__version__, "tensorflow": tf.__version__},
+    }
     # In the same folder, hence on the same file system; servers take only numbers for versions.
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as aside:
-        written = os.path.join(aside, "model")
-        signatures = {"serving_default": module.from_images, "serving_bytes": module.from_bytes}
+        written = Path(aside) / "model"
         with as_os_errors(folder):
-            tf.saved_model.save(module, written, signatures=signatures)
-        version = folder / str(_next_version(folder))
-        os.rename(written, version)
-    return version
+            tf.saved_model.save(module, str(written), signatures=signatures)
+        number = _next_version(folder)
+        _write_description(written, {"version": number, **description})
+        os.rename(written, folder / str(number))
+    return folder / str(number)

@@ -1,0 +1,239 @@
+"""Batch normalisation folded into the weights of the layer before it, where that gives the same network.
+
+In inference batch normalisation multiplies each channel by a number and adds one. What a convolution or a dense layer
+gives can be multiplied and shifted by its own kernel and bias instead. Where a batch norm comes first it stays, since a
+convolution pads with zeros that the batch norm has not seen.
+"""
+
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from ddl_tf.layers import DepthwiseNeck, FlattenNeck, GroupedConvolution, PoolNeck
+
+_NECKS = (FlattenNeck, DepthwiseNeck, PoolNeck)
+
+
+class Folded(NamedTuple):
+    """A model with folded batch normalisation.
+
+    Attributes:
+        model: the model.
+        folded: how many batch norms went into another layer.
+        kept: how many are still there.
+    """
+
+    model: tf.keras.Model
+    folded: int
+    kept: int
+
+
+class _Bias(tf.keras.layers.Layer):
+    """Adds a number to each channel."""
+
+    def build(self, input_shape: Any) -> None:
+        self.bias = self.add_weight(name="bias", shape=[int(input_shape[-1])], initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return x + self.bias
+
+
+class _FoldedNeck(tf.keras.layers.Layer):
+    """A spatial layer and a dense one. It is no model: cloning would miscount the calls of a layer that became one."""
+
+    def __init__(self, spatial: list[tf.keras.layers.Layer], dense: tf.keras.layers.Dense, name: str) -> None:
+        super().__init__(name=name)
+        self.spatial, self.dense = spatial, dense
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        for layer in self.spatial:
+            x = layer(x)
+        return self.dense(x)
+
+
+class _Affine(NamedTuple):
+    """What a batch norm does to each channel, in float64."""
+
+    scale: np.ndarray
+    shift: np.ndarray
+
+
+def _affine(norm: tf.keras.layers.BatchNormalization) -> _Affine:
+    mean, variance = (np.asarray(value, np.float64) for value in (norm.moving_mean, norm.moving_variance))
+    scale = 1 / np.sqrt(variance + norm.epsilon)
+    if norm.scale:
+        scale = scale * np.asarray(norm.gamma, np.float64)
+    shift = -mean * scale
+    if norm.center:
+        shift = shift + np.asarray(norm.beta, np.float64)
+    return _Affine(scale, shift)
+
+
+def _kernel_and_bias(layer: tf.keras.layers.Layer) -> tuple[np.ndarray, Any]:
+    depthwise = isinstance(layer, tf.keras.layers.DepthwiseConv2D)
+    kernel = np.asarray(layer.depthwise_kernel if depthwise else layer.kernel, np.float64)
+    bias = getattr(layer, "bias", None)
+    return kernel, 0.0 if bias is None else np.asarray(bias, np.float64)
+
+
+def _scaled_kernel(layer: tf.keras.layers.Layer, kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Multiply each output channel of a kernel."""
+    if isinstance(layer, tf.keras.layers.DepthwiseConv2D):
+        # [height, width, channels, multiplier]
+        return kernel * scale.reshape(kernel.shape[2:])
+    if isinstance(layer, GroupedConvolution):
+        # [height, width, inputs, outputs of a group]: each input has the outputs of its group.
+        by_group = scale.reshape(layer.groups, 1, kernel.shape[-1])
+        return (kernel.reshape(*kernel.shape[:2], layer.groups, -1, kernel.shape[-1]) * by_group).reshape(kernel.shape)
+    return kernel * scale
+
+
+def _takes_batch_norm(layer: tf.keras.layers.Layer) -> bool:
+    if type(layer) is GroupedConvolution:
+        return True
+    kinds = (tf.keras.layers.Conv2D, tf.keras.layers.DepthwiseConv2D, tf.keras.layers.Dense)
+    # Classes derived from these may do something else; so does an activation in between.
+    return type(layer) in kinds and layer.activation is tf.keras.activations.linear
+
+
+def _is_channel_norm(layer: tf.keras.layers.Layer, rank: int) -> bool:
+    axis = getattr(layer, "axis", None)
+    return isinstance(layer, tf.keras.layers.BatchNormalization) and list(axis or ()) in ([rank - 1], [-1])
+
+
+def _pairs(model: tf.keras.Model) -> dict[str, tf.keras.layers.Layer]:
+    """Find the layers that only a batch norm follows: name -> the batch norm."""
+    nodes = [node for level in model._nodes_by_depth.values() for node in level]
+    followers: dict[str, list[tf.keras.layers.Layer]] = defaultdict(list)
+    calls: dict[str, int] = defaultdict(int)
+    for node in nodes:
+        calls[node.layer.name] += 1
+        for parent in node.parent_nodes:
+            followers[parent.layer.name].append(node.layer)
+    outputs = set(model.output_names)
+    found = {}
+    for layer in model.layers:
+        next_layers = followers[layer.name]
+        if len(next_layers) != 1 or layer.name in outputs or not _takes_batch_norm(layer):
+            continue
+        (norm,) = next_layers
+        # Half precision rounds the products otherwise than the separate layers do.
+        exact = layer.compute_dtype == getattr(norm, "compute_dtype", None) == "float32"
+        once = calls[layer.name] == calls[norm.name] == 1
+        if exact and once and _is_channel_norm(norm, len(layer.output_shape)):
+            found[layer.name] = norm
+    return found
+
+
+def _is_functional(layer: tf.keras.layers.Layer) -> bool:
+    # A Sequential has a graph too; but one without an input layer counts its calls otherwise than a functional model.
+    is_model = isinstance(layer, tf.keras.Model) and not isinstance(layer, tf.keras.Sequential)
+    return is_model and getattr(layer, "_is_graph_network", False)
+
+
+def _copy(layer: tf.keras.layers.Layer, **changes: Any) -> tf.keras.layers.Layer:
+    return type(layer).from_config({**layer.get_config(), **changes})
+
+
+def _fold_network(model: tf.keras.Model) -> tuple[tf.keras.Model, int]:
+    """Fold a functional model, the models inside of it included."""
+    model = tf.keras.Model(model.input, model.output, name=model.name)
+    pairs = _pairs(model)
+    biases = {
+        norm.name: layer for layer, norm in pairs.items() if isinstance(model.get_layer(layer), GroupedConvolution)
+    }
+    gone = {norm.name for norm in pairs.values()}
+    folded = len(pairs)
+    made: list[tuple[tf.keras.layers.Layer, tf.keras.layers.Layer]] = []
+
+    def clone(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+        nonlocal folded
+        if _is_functional(layer):
+            inner, count = _fold_network(layer)
+            folded += count
+            return inner
+        if type(layer) in _NECKS and layer.compute_dtype == "float32":
+            inner, count = _fold_neck(layer)
+            folded += count
+            return inner
+        if any(True for _ in layer._flatten_layers(include_self=False)):
+            # Layers of layers are taken as they are: some of KerasCV's cannot be made again from their configuration.
+            return layer
+        if layer.name in biases:
+            new = _Bias(name=layer.name)
+        elif layer.name in gone:
+            return tf.keras.layers.Activation("linear", name=layer.name)
+        elif layer.name in pairs and not isinstance(layer, GroupedConvolution):
+            new = _copy(layer, use_bias=True)
+        else:
+            new = _copy(layer)
+        made.append((layer, new))
+        return new
+
+    clone_of = tf.keras.models.clone_model(model, clone_function=clone)
+    for old, new in made:
+        if old.name in biases:
+            new.set_weights([_affine(old).shift])
+        elif old.name in pairs:
+            affine = _affine(pairs[old.name])
+            kernel, bias = _kernel_and_bias(old)
+            weights = [_scaled_kernel(old, kernel, affine.scale)]
+            if not isinstance(old, GroupedConvolution):
+                weights.append(bias * affine.scale + affine.shift)
+            new.set_weights(weights)
+        else:
+            new.set_weights(old.get_weights())
+    return clone_of, folded
+
+
+def _fold_neck(neck: tf.keras.layers.Layer) -> tuple[_FoldedNeck, int]:
+    """A neck as a spatial layer and one dense layer that holds all of its batch norms, also the one before it."""
+    kernel, bias = _kernel_and_bias(neck.dense)
+    before = _affine(neck.feature_norm) if hasattr(neck, "feature_norm") else None
+    if before is not None:
+        # Flattening puts the channels last: they repeat with every position.
+        scale, shift = (np.tile(part, len(kernel) // len(part)) for part in before)
+        kernel, bias = scale[:, np.newaxis] * kernel, bias + shift @ kernel
+    after = _affine(neck.embedding_norm)
+    spatial = [tf.keras.layers.GlobalAveragePooling2D() if isinstance(neck, PoolNeck) else tf.keras.layers.Flatten()]
+    if isinstance(neck, DepthwiseNeck):
+        spatial.insert(0, _copy(neck.depthwise))
+    folded = _FoldedNeck(spatial, tf.keras.layers.Dense(neck.embedding_size), neck.name)
+    folded(tf.zeros([1, *neck.input_shape[1:]]))
+    if isinstance(neck, DepthwiseNeck):
+        spatial[0].set_weights(neck.depthwise.get_weights())
+    folded.dense.set_weights([kernel * after.scale, bias * after.scale + after.shift])
+    return folded, 1 if before is None else 2
+
+
+def fold_batch_norm(model: tf.keras.Model) -> Folded:
+    """Fold batch normalisation into the layers before it, wherever the network stays the same in inference.
+
+    Folded are those that directly follow a convolution (plain, depthwise, grouped) or a dense layer that nothing else
+    uses, in float32, and all of the necks. Others stay: before a padded convolution, after a sum, in half precision, or
+    inside of layers of layers, as some of KerasCV's are.
+
+    Args:
+        model: an embedding model; it is not changed.
+
+    Returns:
+        The folded model, which is only for inference, and the counts. It shares layers of layers with the model. A
+        model that is not functional is returned as is.
+
+    Example:
+        >>> model = build_embedding_model("plain_small", 64, (32, 32, 3))
+        >>> fold_batch_norm(model)[1:]
+        (10, 0)
+
+    References:
+        Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
+        section 3.2, https://arxiv.org/abs/1712.05877
+    """
+    folded = 0
+    if _is_functional(model):
+        model, folded = _fold_network(model)
+    kept = sum(isinstance(layer, tf.keras.layers.BatchNormalization) for layer in model.submodules)
+    return Folded(model, folded, kept)

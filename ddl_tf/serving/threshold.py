@@ -1,0 +1,127 @@
+"""The similarity from which on two images are called the same person, chosen from a stored evaluation."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.embedding_file import fingerprint
+from ddl_tf.evaluation.stored import StoredEvaluation
+
+# With fewer the measured rate says little of the true one: of 3 the interval of 95% is from 0.2 to 2.9 times the rate.
+MIN_ACCEPTED = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Threshold:
+    """A threshold and where it comes from.
+
+    Attributes:
+        value: the cosine similarity from which on two images are accepted as one person.
+        far: the false accept rate that was asked for, 0..1.
+        set: the name of the set that it was chosen on.
+        protocol: of that set.
+        evaluation: provenance: the `folder` of the evaluation, `different` and `same`, the numbers of pairs, `far` and
+            `tar`, the rates that they have at the threshold, and what the evaluation says that it was made of and with.
+    """
+
+    value: float
+    far: float
+    set: str
+    protocol: str
+    evaluation: dict[str, Any]
+
+
+def threshold_at_far(similarity: np.ndarray, same: np.ndarray, far: float) -> float:
+    """Find the lowest threshold whose false accept rate is not above a target.
+
+    Args:
+        similarity: `[pairs]` cosine similarities.
+        same: `[pairs]` bool, whether a pair shows one person.
+        far: the target, above 0 and below 1.
+
+    Returns:
+        A number of float32, as the served model compares: pairs of that similarity or above are accepted.
+
+    Example:
+        >>> round(threshold_at_far(np.array([0.9, 0.5, 0.4, 0.3, 0.2]), np.array([True] + 4 * [False]), 0.25), 3)
+        0.4
+    """
+    different = np.sort(similarity[~same].astype(np.float32))[::-1]
+    # As a product of floats, 0.01 of 300 may come out below 3.
+    allowed = int(np.floor(far * len(different) * (1 + 1e-9)))
+    # The first that must be rejected, with all that equal it.
+    return float(np.nextafter(different[allowed], np.float32(np.inf)))
+
+
+def choose_threshold(folder: str, name: str, far: float) -> Threshold:
+    """Choose a threshold on a set of a stored evaluation.
+
+    Args:
+        folder: of the stored evaluation (`python -m ddl_tf.evaluate ... --store`).
+        name: of a set of pairs in it.
+        far: the false accept rate that it may have there, 0..1.
+
+    Returns:
+        The threshold.
+
+    Raises:
+        InputError: if there is no such set, it has no pairs, or too few different ones to tell that rate.
+
+    Example:
+        >>> choose_threshold("evaluations/ddl", "lfw", far=1e-3).value  # doctest: +SKIP
+        0.31
+    """
+    if not 0 < far < 1:
+        raise InputError(f"false accept rate {far:g}: must be above 0 and below 1, such as 1e-3")
+    stored = StoredEvaluation(folder)
+    scores, result = stored.scores(name), stored.result(name)
+    if not {"similarity", "same"} <= scores.keys():
+        raise InputError(f"{folder}: the set {name} ({result.get('protocol')}) has no pairs; name a set of pairs")
+    similarity, same = scores["similarity"], scores["same"].astype(bool)
+    different = int(np.sum(~same))
+    needed = int(np.ceil(MIN_ACCEPTED / far * (1 - 1e-9)))
+    if different < needed:
+        raise InputError(
+            f"{folder}: {name} has {different:,} different pairs, too few to tell a false accept rate of {far:g}, "
+            f"which takes {needed:,}; use a larger set, or a higher rate"
+        )
+    value = threshold_at_far(similarity, same, far)
+    accepted = similarity.astype(np.float32) >= np.float32(value)
+    evaluation = {
+        "folder": str(Path(folder).resolve()),
+        "different": different,
+        "same": int(np.sum(same)),
+        "far": float(np.mean(accepted[~same])),
+        "tar": float(np.mean(accepted[same])) if same.any() else None,
+        **{key: content for key, content in stored.provenance(name).items() if key not in ("far", "tar")},
+    }
+    return Threshold(value, far, name, str(result["protocol"]), evaluation)
+
+
+def check_same_model(threshold: Threshold, checkpoint: Path, flip: bool) -> None:
+    """Refuse a threshold that was chosen with other embeddings than those that are served.
+
+    Args:
+        threshold: the threshold.
+        checkpoint: the `.keras` file that is exported.
+        flip: whether the served embeddings have that of the mirrored image added.
+
+    Raises:
+        InputError: if the evaluation was of another model, or with the other choice of `flip`.
+    """
+    evaluation = threshold.evaluation
+    made_of = evaluation.get("model") or evaluation.get("embeddings") or "unknown embeddings"
+    if "model" not in evaluation or evaluation.get("sha256") != fingerprint(checkpoint):
+        raise InputError(
+            f"{evaluation['folder']}: {threshold.set} was evaluated with {made_of}, not with {checkpoint}; evaluate "
+            "that one, since the threshold of one model means nothing for another"
+        )
+    if evaluation.get("flip") is not flip:
+        evaluated, served = ("--flip" if one else "--noflip" for one in (evaluation.get("flip"), flip))
+        raise InputError(
+            f"{evaluation['folder']}: {threshold.set} was evaluated with {evaluated}, the export is with {served}, "
+            "whose similarities differ; use the same in both"
+        )

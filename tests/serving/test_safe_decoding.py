@@ -1,0 +1,224 @@
+"""Every kind of image that is served, against Pillow or a naive way, and bad ones among good ones."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+from ddl_tf.data.decoding import decode_image, resize_images
+from ddl_tf.serving.safe_decoding import MAX_PIXELS, decode_rows
+
+SIZE = (24, 20)
+
+
+def encoded(image, form="PNG", **options):
+    out = io.BytesIO()
+    image.save(out, form, **options)
+    return out.getvalue()
+
+
+def photo(height=40, width=60, seed=0):
+    """A smooth picture, on which two JPEG decoders agree, with no symmetry."""
+    random = np.random.RandomState(seed)
+    small = Image.fromarray(random.randint(0, 256, [4, 6, 3]).astype(np.uint8))
+    return small.resize((width, height), Image.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def decode():
+    function = tf.function(lambda rows: decode_rows(rows, SIZE), input_signature=[tf.TensorSpec([None], tf.string)])
+
+    def call(rows):
+        images, valid = function(tf.constant(rows, tf.string, [len(rows)]))
+        return images.numpy(), valid.numpy()
+
+    return call
+
+
+def _expected(pixels):
+    return tf.image.resize(np.asarray(pixels), SIZE, antialias=True).numpy()
+
+
+@pytest.mark.parametrize("size", [SIZE, (40, 60), (7, 300), (1, 1)])
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_is_what_evaluation_sees(decode, form, size):
+    file = encoded(photo(*size), form)
+    images, valid = decode([file])
+    assert valid.tolist() == [True]
+    np.testing.assert_array_equal(images[0], resize_images(decode_image(tf.constant(file)), SIZE))
+
+
+def _rgb(file):
+    return np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
+
+
+KINDS = {
+    "grey PNG": encoded(photo().convert("L")),
+    "black and white PNG": encoded(photo().convert("1")),
+    "palette PNG": encoded(photo().quantize(16)),
+    "palette PNG with a transparent colour": encoded(photo().quantize(16), transparency=3),
+    "grey JPEG": encoded(photo().convert("L"), "JPEG"),
+    "progressive JPEG": encoded(photo(), "JPEG", progressive=True),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds(decode, kind):
+    images, valid = decode([KINDS[kind]])
+    assert valid.all()
+    # Two JPEG decoders differ by a grey level or a few.
+    np.testing.assert_allclose(images[0], _expected(_rgb(KINDS[kind])), atol=4 if "JPEG" in kind else 1e-3)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_is_dropped(decode, mode):
+    channels = 4 if mode == "RGBA" else 2
+    pixels = np.random.RandomState(0).randint(0, 256, [30, 30, channels]).astype(np.uint8)
+    images, valid = decode([encoded(Image.fromarray(pixels, mode))])
+    assert valid.all()
+    colours = pixels[..., :3] if mode == "RGBA" else np.repeat(pixels[..., :1], 3, axis=2)
+    np.testing.assert_allclose(images[0], _expected(colours), atol=1e-3)
+
+
+def test_sixteen_bits_are_cut_to_eight(decode):
+    pixels = np.random.RandomState(0).randint(0, 2**16, [30, 30]).astype(np.uint16)
+    images, valid = decode([encoded(Image.fromarray(pixels))])
+    assert valid.all()
+    high = np.repeat((pixels >> 8).astype(np.uint8)[..., np.newaxis], 3, axis=2)
+    np.testing.assert_allclose(images[0], _expected(high), atol=1e-3)
+
+
+def test_cmyk_jpeg(decode):
+    file = encoded(photo().convert("CMYK"), "JPEG", quality=100, subsampling=0)
+    ink = np.asarray(Image.open(io.BytesIO(file)), np.float32)
+    images, valid = decode([file])
+    assert valid.all()
+    naive = (255 - ink[..., :3]) * (255 - ink[..., 3:]) / 255
+    # Two JPEG decoders differ, here by four channels of ink.
+    np.testing.assert_allclose(images[0], _expected(naive), atol=10)
+
+
+def _with_exif(orientation, little=False, before=b""):
+    """A JPEG with a hand-made EXIF segment, in either byte order, after the segments `before`."""
+    order = "<" if little else ">"
+    entries = [(0x010F, 3, 1, 7), (0x0112, 3, 1, orientation), (0x0128, 3, 1, 2)]
+    tiff = struct.pack(f"{order}2sHIH", b"II" if little else b"MM", 42, 8, len(entries))
+    tiff += b"".join(struct.pack(f"{order}HHIHxx", *entry) for entry in entries) + bytes(4)
+    segment = b"Exif\0\0" + tiff
+    file = encoded(photo(), "JPEG", quality=95, subsampling=0)
+    assert file[2:4] == b"\xff\xe0"
+    return file[:2] + before + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + file[2:]
+
+
+@pytest.mark.parametrize("little", [False, True])
+def test_exif_orientation(decode, little):
+    files = [_with_exif(orientation, little) for orientation in range(1, 9)]
+    images, valid = decode(files)
+    assert valid.all()
+    for file, image in zip(files, images):
+        stored = Image.fromarray(decode_image(tf.constant(file)).numpy())
+        stored.getexif()[0x0112] = Image.open(io.BytesIO(file)).getexif()[0x0112]
+        np.testing.assert_allclose(image, _expected(ImageOps.exif_transpose(stored)), atol=1e-3)
+    # The test must be able to tell them apart.
+    assert min(np.abs(a - b).max() for n, a in enumerate(images) for b in images[:n]) > 20
+
+
+def test_exif_behind_other_segments_and_of_pillow(decode):
+    comment = b"\xff\xfe" + struct.pack(">H", 12) + b"a comment."
+    jfif = encoded(photo(), "JPEG")[2:20]
+    exif = Image.Exif()
+    exif[0x010F] = "A maker"
+    exif[0x0112] = 6
+    files = [
+        _with_exif(6),
+        _with_exif(6, before=jfif + comment),
+        encoded(photo(), "JPEG", exif=exif, quality=95, subsampling=0),
+    ]
+    images, valid = decode(files)
+    assert valid.all()
+    np.testing.assert_allclose(images[1], images[0])
+    np.testing.assert_allclose(images[2], images[0])
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda f: f.replace(b"MM\0*", b"MM\0*"[::-1]), lambda f: f.replace(b"\0\0\0\x08", b"\xff" * 4)]
+)
+def test_damaged_exif_does_not_fail_the_image(decode, damage):
+    file = _with_exif(6)
+    assert damage(file) != file
+    _, valid = decode([damage(file), _with_exif(0), _with_exif(9), _with_exif(60000)])
+    assert valid.all()
+
+
+def _chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png_bomb(width, height):
+    """A whole PNG of black pixels would be too slow to make; the header and a start of the pixels will do."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = zlib.compress(bytes(100000))
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", rows) + _chunk(b"IEND", b"")
+
+
+def jpeg_bomb(width, height):
+    """A JPEG whose frame header claims another size."""
+    file = encoded(photo(), "JPEG")
+    place = file.index(b"\xff\xc0")
+    return file[: place + 5] + struct.pack(">HH", height, width) + file[place + 9 :]
+
+
+GOOD = encoded(photo(), "JPEG")
+BAD = {
+    "nothing": b"",
+    "text": b"not an image",
+    "a JPEG's first bytes": GOOD[:3],
+    "a JPEG cut in its header": GOOD[:100],
+    "a JPEG cut in its pixels": GOOD[: len(GOOD) // 2],
+    "a PNG's first bytes": encoded(photo())[:8],
+    "a PNG cut in its header": encoded(photo())[:20],
+    "a PNG cut in its pixels": encoded(photo())[:-30],
+    "a PNG with a broken checksum": encoded(photo())[:29] + b"abcd" + encoded(photo())[33:],
+    "zeros": bytes(1000),
+    "GIF": encoded(photo(), "GIF"),
+    "BMP": encoded(photo(), "BMP"),
+    "a PNG bomb": png_bomb(30000, 30000),
+    "a JPEG bomb": jpeg_bomb(30000, 30000),
+    "a PNG whose area overflows": png_bomb(2**31 - 1, 2**31 - 1),
+    "a PNG of negative size": png_bomb(2**32 - 1, 2**32 - 1),
+    "a PNG without pixels": png_bomb(0, 5),
+    "a JPEG without pixels": jpeg_bomb(5, 0),
+    "a PNG just too large": png_bomb(MAX_PIXELS + 1, 1),
+}
+
+
+def test_bad_rows_do_not_fail_the_good_ones(decode):
+    rows = [row for bad in BAD.values() for row in (bad, GOOD)]
+    images, valid = decode(rows)
+    names = [name for bad in BAD for name in (bad, "good")]
+    assert [name for name, ok in zip(names, valid) if ok] == ["good"] * len(BAD)
+    expected, _ = decode([GOOD])
+    np.testing.assert_array_equal(images[valid], np.repeat(expected, len(BAD), axis=0))
+    assert not images[~valid].any()
+
+
+def test_only_bad_rows_and_no_rows(decode):
+    images, valid = decode([b"", b"x"])
+    assert images.shape == (2, *SIZE, 3)
+    assert not images.any()
+    assert valid.tolist() == [False, False]
+    images, valid = decode([])
+    assert images.shape == (0, *SIZE, 3)
+    assert valid.shape == (0,)
+
+
+def test_an_image_of_the_largest_size_is_decoded(decode):
+    file = io.BytesIO()
+    Image.new("L", (MAX_PIXELS // 1000, 1000), 77).save(file, "PNG")
+    images, valid = decode([file.getvalue()])
+    assert valid.all()
+    np.testing.assert_allclose(images[0], 77, atol=1e-3)

@@ -1,0 +1,212 @@
+"""Thousands of malformed inputs through each signature: no crash, bounded memory, and the good rows are answered."""
+
+import io
+import resource
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from ddl_tf.models import build_embedding_model
+from ddl_tf.serving import Threshold, export_model
+
+INPUTS, BATCH = 10_000, 500
+# A bomb of 30,000 x 30,000 pixels takes 2.7 GB when it is decoded.
+MAX_GROWTH = 0.7e9
+ERRORS = (TypeError, ValueError, tf.errors.InvalidArgumentError)
+
+
+def _encoded(form, **options):
+    pixels = np.random.RandomState(0).randint(0, 256, [6, 6, 3]).astype(np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).resize((40, 40)).save(out, form, **options)
+    return out.getvalue()
+
+
+BASES = [_encoded("JPEG"), _encoded("JPEG", progressive=True), _encoded("PNG")]
+GOOD = BASES[0]
+
+
+def _chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def _png(width, height, extra=b""):
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = _chunk(b"IDAT", zlib.compress(bytes(200_000)))
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + extra + data + _chunk(b"IEND", b"")
+
+
+def _jpeg(width, height, base):
+    place = next(base.index(marker) for marker in (b"\xff\xc0", b"\xff\xc2") if marker in base)
+    return base[: place + 5] + struct.pack(">HH", height, width) + base[place + 9 :]
+
+
+def _bombs():
+    text = _chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(5_000_000)))
+    sides = (30_000, 65_535)
+    jpegs = [_jpeg(side, side, base) for side in sides for base in BASES[:2]]
+    return [_png(30_000, 30_000), _png(2**31 - 1, 1), _png(2**31 - 1, 2**31 - 1), _png(9000, 9000, text), *jpegs]
+
+
+def _malformed(random):
+    """Endlessly: kinds in turn, and whether it can still be an image."""
+    bombs = _bombs()
+    while True:
+        base = BASES[random.randint(len(BASES))]
+        yield base[: random.randint(1, len(base) - 20)], False
+        yield random.bytes(random.randint(0, 400)), False
+        yield base[:3] + random.bytes(random.randint(0, 400)), False
+        yield bytes(random.randint(0, 400)), False
+        yield bombs[random.randint(len(bombs))], False
+        yield b"", False
+        flipped = bytearray(base)
+        for place in random.randint(0, len(base), size=random.randint(1, 12)):
+            flipped[place] = random.randint(256)
+        yield bytes(flipped), True
+        cut = random.randint(len(base))
+        yield base[:cut] + random.bytes(8) + base[cut:], True
+
+
+@pytest.fixture(scope="module")
+def batches():
+    """Batches of malformed inputs with a good one in the middle of each."""
+    source = _malformed(np.random.RandomState(0))
+    rows = [next(source) for _ in range(INPUTS)]
+    return [
+        [*part[: BATCH // 2], (GOOD, True), *part[BATCH // 2 :]]
+        for part in np.array_split(np.array(rows, object), INPUTS // BATCH)
+    ]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    tf.keras.utils.set_random_seed(0)
+    model = build_embedding_model("plain_small", 16, (16, 16, 3))
+    threshold = Threshold(0.5, 0.01, "lfw", "pairs", {})
+    return tf.saved_model.load(
+        str(export_model(model, "faces", str(tmp_path_factory.mktemp("models")), threshold=threshold))
+    )
+
+
+@pytest.fixture(autouse=True)
+def bounded_memory(served, batches):
+    # What the first request sets up is there before.
+    served.signatures["serving_bytes"](image_bytes=tf.constant([GOOD] * BATCH))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < MAX_GROWTH
+
+
+def _check_valid(valid, batch):
+    valid = valid.numpy()
+    assert valid.shape == (len(batch),)
+    assert valid[BATCH // 2]
+    may_be = np.array([may_be for _, may_be in batch])
+    wrong = np.flatnonzero(valid & ~may_be)
+    assert wrong.size == 0, [batch[row][0][:60] for row in wrong[:3]]
+
+
+def _strings(batch):
+    return tf.constant([row for row, _ in batch])
+
+
+def test_serving_bytes(served, batches):
+    good = served.signatures["serving_bytes"](image_bytes=tf.constant([GOOD]))["embedding"]
+    for batch in batches:
+        answer = served.signatures["serving_bytes"](image_bytes=_strings(batch))
+        _check_valid(answer["valid"], batch)
+        rows = answer["embedding"].numpy()
+        np.testing.assert_allclose(rows[BATCH // 2], good[0], atol=1e-5)
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), answer["valid"].numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("side", ["first", "second"])
+def test_verify(served, batches, side):
+    for batch in batches[: len(batches) // 2] if side == "first" else batches[len(batches) // 2 :]:
+        other = tf.constant([GOOD] * len(batch))
+        answer = served.signatures["verify"](**{"first": other, "second": other, side: _strings(batch)})
+        _check_valid(answer["valid"], batch)
+        assert abs(float(answer["similarity"][BATCH // 2]) - 1) < 1e-5
+        assert not np.any(answer["same"].numpy() & ~answer["valid"].numpy())
+
+
+def test_search(served, batches):
+    good = served.signatures["serving_bytes"](image_bytes=tf.constant([GOOD]))["embedding"].numpy()
+    gallery = np.random.RandomState(0).normal(size=[50, 16]).astype(np.float32)
+    gallery[7] = good[0]
+    for batch in batches:
+        answer = served.signatures["search"](
+            image_bytes=_strings(batch), gallery=tf.constant(gallery), k=tf.constant(2)
+        )
+        _check_valid(answer["valid"], batch)
+        assert int(answer["index"][BATCH // 2, 0]) == 7
+        np.testing.assert_array_equal(answer["index"].numpy()[:, 0] >= 0, answer["valid"])
+
+
+def test_a_gallery_that_is_not_finite_names_the_row(served):
+    random = np.random.RandomState(0)
+    for _ in range(200):
+        gallery = random.normal(size=[random.randint(1, 40), 16]).astype(np.float32)
+        row = random.randint(len(gallery))
+        gallery[row, random.randint(16)] = random.choice([np.nan, np.inf, -np.inf])
+        with pytest.raises(tf.errors.InvalidArgumentError, match=rf"not finite in row\] \[{row}\]"):
+            served.signatures["search"](image_bytes=tf.constant([GOOD]), gallery=tf.constant(gallery), k=tf.constant(1))
+
+
+@pytest.mark.parametrize("k", [0, -1, 51, 2**31 - 1])
+def test_k_out_of_range(served, k):
+    gallery = tf.zeros([50, 16])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"k is\] \[{k}\].*rows of the gallery:\] \[50\]"):
+        served.signatures["search"](image_bytes=tf.constant([GOOD]), gallery=gallery, k=tf.constant(k))
+
+
+def test_sides_of_different_lengths(served):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"first and second differ in rows:\] \[2\] \[1\]"):
+        served.signatures["verify"](first=tf.constant([GOOD, GOOD]), second=tf.constant([GOOD]))
+
+
+def _wrong_pixels(random):
+    """Images of a wrong type or shape, endlessly."""
+    types = [np.float32, np.float64, np.int32, np.int64, np.float16, np.bool_, np.int8, np.uint16]
+    while True:
+        sides = random.randint(1, 20, size=2)
+        yield np.zeros([1, *sides, 3], types[random.randint(len(types))])
+        yield np.zeros([1, *sides, random.choice([1, 2, 4, 5])], np.uint8)
+        yield np.zeros([*sides, 3][: random.randint(0, 4)], np.uint8)
+        yield np.zeros([1, 1, *sides, 3], np.uint8)
+        yield np.zeros([random.randint(1, 4), *random.permutation([0, 5]), 3], np.uint8)
+        yield np.array([[b"x" * random.randint(9)]], object)
+
+
+def test_serving_default(served):
+    signature = served.signatures["serving_default"]
+    source = _wrong_pixels(np.random.RandomState(0))
+    for _ in range(INPUTS):
+        image = next(source)
+        with pytest.raises(ERRORS) as caught:
+            signature(image=tf.constant(image))
+        assert str(caught.value)
+    assert signature(image=tf.zeros([2, 9, 5, 3], tf.uint8))["embedding"].shape == (2, 16)
+
+
+@pytest.mark.parametrize("name", ["serving_bytes", "verify", "search"])
+def test_wrong_types_and_shapes(served, name):
+    signature = served.signatures[name]
+    right = {"gallery": tf.zeros([3, 16]), "k": tf.constant(1)}
+    right = {key: right.get(key, tf.constant([GOOD])) for key in signature.structured_input_signature[1]}
+    assert signature(**right)["valid"].numpy().all()
+    wrong = {
+        "gallery": [tf.zeros([3, 15]), tf.zeros([16]), tf.zeros([1, 3, 16]), tf.zeros([3, 16], tf.float64)],
+        "k": [tf.constant([1]), tf.constant(1.0), tf.constant(1, tf.int64), tf.constant("1")],
+    }
+    strings = [tf.constant(GOOD), tf.constant([[GOOD]]), tf.constant([1]), tf.zeros([1, 8, 8, 3], tf.uint8)]
+    for key in right:
+        for value in wrong.get(key, strings):
+            with pytest.raises(ERRORS):
+                signature(**{**right, key: value})
+        with pytest.raises(TypeError):
+            signature(**{other: value for other, value in right.items() if other != key})

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.embedding_file import fingerprint
+from ddl_tf.evaluation.outcome import Outcome
+from ddl_tf.evaluation.roc import roc_curve, tar_at_far
+from ddl_tf.evaluation.stored import write_outcome
+from ddl_tf.serving import check_same_model, choose_threshold, threshold_at_far
+
+
+def _pairs(different=1000, same=500, seed=0):
+    random = np.random.RandomState(seed)
+    similarity = np.concatenate([random.normal(0.1, 0.15, different), random.normal(0.6, 0.15, same)])
+    return similarity, np.arange(different + same) >= different
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    file = tmp_path / "best.keras"
+    file.write_bytes(b"a network")
+    return file
+
+
+@pytest.fixture
+def evaluation(tmp_path, checkpoint):
+    similarity, same = _pairs()
+    folder = tmp_path / "evaluation"
+    provenance = {"model": str(checkpoint), "sha256": fingerprint(checkpoint), "flip": False, "date": "2026-01-01"}
+    result = {"set": "lfw", "protocol": "pairs"}
+    write_outcome(folder / "lfw", Outcome(result, {"similarity": similarity, "same": same}), provenance)
+    probes = Outcome({"set": "scface", "protocol": "identification"}, {"rank": np.ones(3, int)})
+    write_outcome(folder / "scface", probes, provenance)
+    return str(folder)
+
+
+@pytest.mark.parametrize("far", [0.5, 0.1, 0.01, 0.003])
+def test_the_false_accept_rate_is_kept_and_none_lower_would_do(far):
+    similarity, same = _pairs()
+    value = threshold_at_far(similarity, same, far)
+    rounded = similarity.astype(np.float32)
+    accepted = lambda threshold: sum(s >= threshold for s in rounded[~same].tolist())  # noqa: E731
+    assert accepted(value) == round(far * 1000)
+    below = max(s for s in rounded[~same].tolist() if s < value)
+    assert accepted(below) == round(far * 1000) + 1
+    # The evaluation's own rate of the same pairs.
+    tar = np.mean([s >= value for s in rounded[same].tolist()])
+    assert tar == pytest.approx(tar_at_far(*roc_curve(similarity, same), far), abs=1e-9)
+
+
+def test_equal_similarities_are_all_rejected():
+    similarity = np.array([0.9, 0.5, 0.5, 0.5, 0.1, 0.8])
+    same = np.array([False, False, False, False, False, True])
+    value = threshold_at_far(similarity, same, 0.4)
+    assert 0.5 < value < 0.5001
+
+
+def test_chosen_threshold_tells_where_it_comes_from(evaluation, checkpoint):
+    threshold = choose_threshold(evaluation, "lfw", 0.01)
+    similarity, same = _pairs()
+    assert threshold.value == threshold_at_far(similarity, same, 0.01)
+    assert (threshold.far, threshold.set, threshold.protocol) == (0.01, "lfw", "pairs")
+    told = threshold.evaluation
+    assert (told["different"], told["same"], told["far"]) == (1000, 500, 0.01)
+    assert told["tar"] == pytest.approx(np.mean(similarity[same] > threshold.value))
+    assert told["folder"] == str(Path(evaluation).resolve())
+    assert told["date"] == "2026-01-01"
+    check_same_model(threshold, checkpoint, flip=False)
+
+
+@pytest.mark.parametrize(
+    "name, far, message",
+    [
+        (
+            "lfw",
+            1e-3,
+            r"lfw has 1,000 different pairs, too few to tell a false accept rate of 0.001, which takes 3,000",
+        ),
+        ("cfp", 1e-2, r"has no set 'cfp', but lfw, scface"),
+        ("scface", 1e-2, r"the set scface \(identification\) has no pairs"),
+        ("lfw", 0.0, r"false accept rate 0: must be above 0"),
+        ("lfw", 1.0, r"false accept rate 1: must be above 0 and below 1"),
+    ],
+)
+def test_refused(evaluation, name, far, message):
+    with pytest.raises(InputError, match=message):
+        choose_threshold(evaluation, name, far)
+
+
+def test_three_accepted_pairs_are_enough(evaluation):
+    assert choose_threshold(evaluation, "lfw", 3e-3).evaluation["far"] == 3e-3
+
+
+def test_another_model_or_form_is_refused(evaluation, checkpoint):
+    threshold = choose_threshold(evaluation, "lfw", 0.01)
+    with pytest.raises(InputError, match="evaluated with --noflip, the export is with --flip"):
+        check_same_model(threshold, checkpoint, flip=True)
+    checkpoint.write_bytes(b"another network")
+    with pytest.raises(InputError, match=r"not with .*best\.keras"):
+        check_same_model(threshold, checkpoint, flip=False)

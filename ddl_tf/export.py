@@ -18,12 +18,14 @@ from ddl_tf.errors import InputError
 from ddl_tf.evaluation.model import find_checkpoint, load_checkpoint_embedding
 from ddl_tf.serving import (
     Threshold,
+    check_evaluated,
     check_same_model,
     choose_threshold,
     describe_signatures,
     export_model,
     graph_size,
     read_description,
+    write_server_files,
 )
 from ddl_tf.settings import required, setting
 
@@ -37,19 +39,24 @@ class ExportSettings:
     output: str = setting("saved_models", "The folder of all exported models.")
     flip: bool = setting(False, "Add the embedding of the mirrored image, at twice the cost.")
     evaluation: Optional[str] = setting(
-        None, "A stored evaluation of this model (`python -m ddl_tf.evaluate ... --store`), with the same --flip."
+        None, "A stored evaluation of this model (`python -m ddl_tf.evaluate ... --store`), for card and threshold."
     )
     threshold_set: Optional[str] = setting(
         None,
-        "The set of pairs in --evaluation to choose the threshold of `verify` on; without it there is no `verify`.",
+        "The set of pairs in --evaluation, with the --flip of the export, to choose the threshold of `verify` on; "
+        "without it there is no `verify`.",
     )
     far: Optional[float] = setting(None, "The false accept rate that the threshold may have there, such as 1e-3.")
     search: bool = setting(
         True, "Include `search`; leave it out for a server with --enable_batching, which cannot run it."
     )
+    server_path: str = setting("/models", "Where the server sees --output, for models.config.")
 
 
 def _threshold(settings: ExportSettings) -> Optional[Threshold]:
+    checkpoint = find_checkpoint(settings.model)
+    if settings.evaluation is not None:
+        check_evaluated(settings.evaluation, checkpoint)
     given = {name: getattr(settings, name) for name in ("threshold_set", "far")}
     if settings.evaluation is None or None in given.values():
         for name, value in given.items():
@@ -57,7 +64,7 @@ def _threshold(settings: ExportSettings) -> Optional[Threshold]:
                 raise InputError(f"--{name}={value}: a threshold takes --evaluation, --threshold_set and --far")
         return None
     threshold = choose_threshold(settings.evaluation, given["threshold_set"], given["far"])
-    check_same_model(threshold, find_checkpoint(settings.model), settings.flip)
+    check_same_model(threshold, checkpoint, settings.flip)
     return threshold
 
 
@@ -76,6 +83,7 @@ def main(settings: ExportSettings) -> None:
             threshold,
             settings.search,
             str(checkpoint.resolve()),
+            settings.evaluation,
         )
     )
     print(path)
@@ -90,6 +98,8 @@ def main(settings: ExportSettings) -> None:
             f"verify: same from a similarity of {threshold.value:.4f} on, where {threshold.set} has a false accept "
             f"rate of {threshold.evaluation['far']:.2g} (asked for {threshold.far:g})"
         )
+    print(f"model card: {path}/assets.extra/model_card.md")
+    print("for the server:", *write_server_files(settings.output, settings.server_path))
     print(f"saved_model_cli show --dir {path} --all")
 
 

@@ -16,9 +16,12 @@ import ddl_tf
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embed import image_size
 from ddl_tf.files import as_os_errors
+from ddl_tf.serving.card import CARD, model_card
 from ddl_tf.serving.folding import fold_batch_norm
 from ddl_tf.serving.served import serving_module
+from ddl_tf.serving.server_files import write_own_batching
 from ddl_tf.serving.threshold import Threshold
+from ddl_tf.serving.warmup import write_warmup
 
 # TensorFlow Serving reads its warm-up from here and leaves the rest alone.
 EXTRA = "assets.extra"
@@ -99,10 +102,16 @@ def _next_version(folder: Path) -> int:
     return max((int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()), default=0) + 1
 
 
-def _write_description(folder: Path, content: dict[str, Any]) -> None:
+def _write_extra(folder: Path, description: dict[str, Any], evaluation: Optional[str]) -> None:
+    """What is beside the graph: description, model card, warm-up, and whether a server may batch it."""
     extra = folder / EXTRA
     extra.mkdir(exist_ok=True)
-    (extra / DESCRIPTION).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    text = json.dumps(description, indent=2, allow_nan=False) + "\n"
+    (extra / DESCRIPTION).write_text(text, encoding="utf-8")
+    (extra / CARD).write_text(model_card(description, evaluation), encoding="utf-8")
+    write_warmup(extra, description)
+    if "search" not in description["signatures"]:
+        write_own_batching(folder)
 
 
 def export_model(
@@ -113,6 +122,7 @@ def export_model(
     threshold: Optional[Threshold] = None,
     search: bool = True,
     checkpoint: Optional[str] = None,
+    evaluation: Optional[str] = None,
 ) -> Path:
     """Export an embedding model to `<directory>/<name>/<version>/`, where version is the next free number.
 
@@ -126,7 +136,8 @@ def export_model(
     - `verify`, with a threshold: `first`, `second` string `[batch]` -> `similarity` float32 `[batch]`, `same` bool
       `[batch]`, `valid`.
 
-    Batch normalisation is folded where that is exact. A version appears whole or not at all, so that a server that
+    Batch normalisation is folded where that is exact. Beside the graph are, in `assets.extra`, its description, a model
+    card and the requests that warm a server up. A version appears whole or not at all, so that a server that
     watches the folder never loads half a model.
 
     Args:
@@ -136,13 +147,15 @@ def export_model(
         flip: whether to add the embedding of the mirrored image, at twice the cost.
         threshold: for `verify`; see `choose_threshold`.
         search: whether there is `search`, which a server that batches requests cannot run.
-        checkpoint: where the model came from, for its description.
+        checkpoint: where the model came from, for its description and its card.
+        evaluation: the folder of a stored evaluation of the model, for its card.
 
     Returns:
         The folder of the new version.
 
     Raises:
-        InputError: if the name cannot name a folder, or the model has another input or no fixed size.
+        InputError: if the name cannot name a folder, the model has another input or no fixed size, the evaluation or
+            the run of the checkpoint cannot be read, or TensorFlow Serving's protocol buffers are not installed.
 
     Example:
         >>> export_model(embedding_model(load_checkpoint("best.keras")), "faces")
@@ -180,6 +193,6 @@ def export_model(
         with as_os_errors(folder):
             tf.saved_model.save(module, str(written), signatures=signatures)
         number = _next_version(folder)
-        _write_description(written, {"version": number, **description})
+        _write_extra(written, {"version": number, **description}, evaluation)
         os.rename(written, folder / str(number))
     return folder / str(number)

@@ -101,6 +101,34 @@ def choose_threshold(folder: str, name: str, far: float) -> Threshold:
     return Threshold(value, far, name, str(result["protocol"]), evaluation)
 
 
+def _check_checkpoint(where: str, source: dict[str, Any], checkpoint: Path, digest: str) -> None:
+    if "model" not in source or source.get("sha256") != digest:
+        made_of = source.get("model") or source.get("embeddings") or "unknown embeddings"
+        raise InputError(
+            f"{where} was evaluated with {made_of}, not with {checkpoint}; evaluate that one, since the numbers of one "
+            "model mean nothing for another"
+        )
+
+
+def check_evaluated(folder: str, checkpoint: Path) -> None:
+    """Refuse a stored evaluation of another model.
+
+    Args:
+        folder: of the stored evaluation.
+        checkpoint: the `.keras` file that is exported.
+
+    Raises:
+        InputError: naming the first set that was evaluated with something else.
+    """
+    stored, digest = StoredEvaluation(folder), fingerprint(checkpoint)
+    for name in stored.sets:
+        provenance = stored.provenance(name)
+        # A result of several sets of images tells the source of each, a summary of other results none.
+        parts = [part for part in provenance.values() if isinstance(part, dict) and "sha256" in part]
+        for source in [provenance] if "sha256" in provenance else parts:
+            _check_checkpoint(f"{folder}: {name}", source, checkpoint, digest)
+
+
 def check_same_model(threshold: Threshold, checkpoint: Path, flip: bool) -> None:
     """Refuse a threshold that was chosen with other embeddings than those that are served.
 
@@ -113,15 +141,11 @@ def check_same_model(threshold: Threshold, checkpoint: Path, flip: bool) -> None
         InputError: if the evaluation was of another model, or with the other choice of `flip`.
     """
     evaluation = threshold.evaluation
-    made_of = evaluation.get("model") or evaluation.get("embeddings") or "unknown embeddings"
-    if "model" not in evaluation or evaluation.get("sha256") != fingerprint(checkpoint):
-        raise InputError(
-            f"{evaluation['folder']}: {threshold.set} was evaluated with {made_of}, not with {checkpoint}; evaluate "
-            "that one, since the threshold of one model means nothing for another"
-        )
+    where = f"{evaluation['folder']}: {threshold.set}"
+    _check_checkpoint(where, evaluation, checkpoint, fingerprint(checkpoint))
     if evaluation.get("flip") is not flip:
         evaluated, served = ("--flip" if one else "--noflip" for one in (evaluation.get("flip"), flip))
         raise InputError(
-            f"{evaluation['folder']}: {threshold.set} was evaluated with {evaluated}, the export is with {served}, "
-            "whose similarities differ; use the same in both"
+            f"{where} was evaluated with {evaluated}, the export is with {served}, whose similarities differ; use the "
+            "same in both"
         )

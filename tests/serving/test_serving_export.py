@@ -157,11 +157,19 @@ def test_only_inference_is_exported(embedder, exported):
     assert not (exported / "keras_metadata.pb").exists()
 
 
-def test_saved_model_cli_runs_it(exported, images, embedder, tmp_path):
-    np.save(tmp_path / "images.npy", images)
+@pytest.mark.parametrize("name", ["serving_default", "serving_bytes"])
+def test_saved_model_cli_runs_it(name, exported, images, embedder, tmp_path):
+    # It runs the model in a session, as TensorFlow Serving does, where `tf.saved_model.load` makes functions of it.
+    if name == "serving_default":
+        inputs = {"image": images}
+    else:
+        inputs = {"image_bytes": np.array([tf.io.encode_png(image).numpy() for image in images])}
+    for key, value in inputs.items():
+        np.save(tmp_path / f"{key}.npy", value)
     command = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "run", "--dir", str(exported)]
-    inputs = ["--tag_set", "serve", "--signature_def", "serving_default", "--inputs", f"image={tmp_path}/images.npy"]
-    subprocess.run([*command, *inputs, "--outdir", str(tmp_path)], check=True, capture_output=True)
+    given = ";".join(f"{key}={tmp_path}/{key}.npy" for key in inputs)
+    options = ["--tag_set", "serve", "--signature_def", name, "--inputs", given, "--outdir", str(tmp_path)]
+    subprocess.run([*command, *options], check=True, capture_output=True)
     expected = _unit(embedder(images.astype(np.float32), training=False).numpy())
     np.testing.assert_allclose(np.load(tmp_path / "embedding.npy"), expected, atol=1e-5)
 

@@ -1,0 +1,278 @@
+"""A model card: what a served model is made of, what was measured of it, and what it is not for.
+
+Every number comes from the run folder or from a stored evaluation, or is counted from the scores in it. What they do
+not say, the card says is not known.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import pandas as pd
+
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.stored import IMAGES, StoredEvaluation
+from ddl_tf.serving.safe_decoding import MAX_PIXELS
+from ddl_tf.serving.threshold import MIN_ACCEPTED
+
+CARD = "model_card.md"
+# A column of more values than this, such as a name, is no group; a group of fewer pairs tells no rate.
+_MAX_GROUPS, _MIN_PAIRS = 8, 30
+_SETTINGS = {
+    "backbone": "Backbone",
+    "head": "Head",
+    "embedding_loss": "Loss on embeddings",
+    "image_size": "Image size",
+    "batch_size": "Batch size",
+    "optimizer": "Optimizer",
+    "seed": "Seed",
+}
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    # A bar in a name would begin a new cell.
+    return "\n".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def _percent(value: Optional[float]) -> str:
+    return "" if value is None else f"{100 * value:.2f} %"
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return dict(content)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{file}: cannot be read for the model card ({error}); put a copy of it back") from None
+
+
+def run_of(checkpoint: Optional[str]) -> Optional[Path]:
+    """Find the training run that a checkpoint is of.
+
+    Args:
+        checkpoint: its path.
+
+    Returns:
+        The run folder; None if the file is not in one.
+    """
+    if checkpoint is None:
+        return None
+    folder = Path(checkpoint).parent.parent
+    return folder if Path(checkpoint).parent.name == "checkpoints" and (folder / "settings.json").is_file() else None
+
+
+def _training(run: Optional[Path]) -> Iterator[str]:
+    yield "## Training data"
+    if run is None:
+        yield "The checkpoint is in no run folder: nothing is known here of how and on what it was trained."
+        return
+    settings = _read_json(run / "settings.json")
+    rows = []
+    for path in settings.get("train_data", []):
+        file = Path(path) / "dataset.json"
+        told = _read_json(file) if file.is_file() else None
+        counts = [f"{told[key]:,}" for key in ("images", "identities")] if told else ["not there any more", ""]
+        rows.append([f"`{path}`", *counts, told.get("made_by", {}).get("source", "") if told else ""])
+    if rows:
+        yield _table(["set", "images", "identities", "source"], rows)
+    else:
+        yield "The settings of the run name no training set."
+    yield "## Training"
+    known = [[title, settings[name]] for name, title in _SETTINGS.items() if settings.get(name) is not None]
+    log = run / "log.csv"
+    if log.is_file():
+        known.append(["Epochs in the log", len(pd.read_csv(log))])
+    yield _table(["what", "value"], [*known, ["Run folder", f"`{run}`"]])
+
+
+def _interval(result: dict[str, Any], name: str) -> str:
+    ends = result.get("intervals", {}).get(name)
+    return f" [{100 * ends[0]:.2f}, {100 * ends[1]:.2f}]" if ends else ""
+
+
+def _pairs_row(name: str, result: dict[str, Any]) -> list[str]:
+    tar, different = result.get("tar", {}), result["pairs"] - result["same"]
+    rates = [
+        "too few pairs"
+        if different * float(far) < MIN_ACCEPTED
+        else f"{_percent(tar.get(far))}{_interval(result, f'tar@{far}')}"
+        for far in ("1e-2", "1e-3")
+    ]
+    accuracy = f"{_percent(result['accuracy'])}{_interval(result, 'accuracy')}"
+    return [name, f"{result['pairs']:,}", accuracy, *rates, f"{_percent(result.get('eer'))}{_interval(result, 'eer')}"]
+
+
+def _plain_numbers(result: dict[str, Any], name: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in result.items():
+        if isinstance(value, dict) and key != "intervals":
+            yield from _plain_numbers(value, f"{name}{key} ")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield f"{name}{key}", f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
+
+
+def _results(stored: StoredEvaluation) -> Iterator[str]:
+    yield "## Results"
+    results = {name: stored.result(name) for name in stored.sets}
+    pairs = {name: result for name, result in results.items() if result.get("protocol") == "pairs"}
+    if pairs:
+        heads = ["set", "pairs", "accuracy", "TAR at FAR 1e-2", "TAR at FAR 1e-3", "equal error rate"]
+        yield _table(heads, [_pairs_row(*item) for item in pairs.items()])
+        yield "In brackets: 95 % intervals, where the evaluation has them."
+    for name, result in results.items():
+        if name not in pairs:
+            yield f"### {name} ({result.get('protocol')})"
+            yield _table(["what", "value"], [list(item) for item in _plain_numbers(result)])
+
+
+def _rates(scores: dict[str, np.ndarray], chosen: np.ndarray, threshold: float) -> list[str]:
+    """The number of different and same pairs, and the share of each that is decided wrongly."""
+    accepted = scores["similarity"].astype(np.float32) >= np.float32(threshold)
+    cells = []
+    for same, wrong in ((False, accepted), (True, ~accepted)):
+        pairs = chosen & (scores["same"].astype(bool) == same)
+        count = int(pairs.sum())
+        few = count < _MIN_PAIRS
+        cells += [f"{count:,}", "too few" if few else _percent(float(wrong[pairs].mean()))]
+    return cells
+
+
+_RATE_HEADS = ["different pairs", "of them accepted", "same pairs", "of them rejected"]
+
+
+def _group_columns(images: pd.DataFrame) -> list[str]:
+    def is_group(column: pd.Series) -> bool:
+        numbers = pd.api.types.is_float_dtype(column)
+        return not numbers and 2 <= column.nunique() <= _MAX_GROUPS
+
+    return [str(name) for name in images if name not in ("key", "person") and is_group(images[name])]
+
+
+def _groups_of_set(stored: StoredEvaluation, name: str, threshold: Optional[float]) -> Iterator[str]:
+    scores = stored.scores(name)
+    if not {"similarity", "same", "first", "second"} <= scores.keys() or not (stored.path / name / IMAGES).is_file():
+        return
+    value = stored.result(name)["threshold"] if threshold is None else threshold
+    images = stored.images(name)
+    for column in _group_columns(images):
+        groups = images[column].astype(str).to_numpy()
+        first, second = groups[scores["first"]], groups[scores["second"]]
+        rows = [[f"both {one}", *_rates(scores, (first == one) & (second == one), value)] for one in np.unique(groups)]
+        rows.append(["one of each", *_rates(scores, first != second, value)])
+        yield f"### {name}, by {column}, at a similarity of {value:.4f}"
+        yield _table([column, *_RATE_HEADS], rows)
+
+
+def _by_group(stored: StoredEvaluation, threshold: Optional[float]) -> Iterator[str]:
+    yield "## By group"
+    parts = [part for name in stored.sets for part in _groups_of_set(stored, name, threshold)]
+    if parts:
+        yield from parts
+    else:
+        yield (
+            "The stored evaluation has no groups of images: how the errors differ between groups of people or of "
+            "conditions is not known."
+        )
+
+
+def _threshold(chosen: Optional[dict[str, Any]], stored: Optional[StoredEvaluation]) -> Iterator[str]:
+    yield "## Threshold"
+    if chosen is None:
+        yield "None: the model gives similarities and decides nothing (it has no signature `verify`)."
+        return
+    told = chosen["evaluation"]
+    yield (
+        f"`verify` says that two images show one person from a cosine similarity of {chosen['value']:.4f} on. It was "
+        f"chosen on {chosen['set']} for a false accept rate of at most {chosen['far']:g}. There it accepts "
+        f"{_percent(told.get('far'))} of {told.get('different', 0):,} different pairs and "
+        f"{_percent(told.get('tar'))} of {told.get('same', 0):,} same pairs."
+    )
+    if stored is None:
+        return
+    rows = []
+    for name in stored.sets:
+        scores = stored.scores(name)
+        if {"similarity", "same"} <= scores.keys():
+            rows.append([name, *_rates(scores, np.ones(len(scores["same"]), bool), chosen["value"])])
+    yield _table(["set", *_RATE_HEADS], rows)
+
+
+def _use(description: dict[str, Any]) -> Iterator[str]:
+    decides = "; decide whether two of them show one person (`verify`)" if description["threshold"] else ""
+    yield "## Intended use"
+    yield (
+        f"Compare faces: embeddings of length {description['dim']}, whose dot product is the cosine similarity of two "
+        f"faces{decides}. Images are aligned faces, as in training; the model neither finds nor aligns faces."
+    )
+    yield "Not for: telling age, sex, origin or mood; telling a face from a photograph of one (no liveness check)."
+
+
+def _limits(chosen: Optional[dict[str, Any]], stored: Optional[StoredEvaluation]) -> Iterator[str]:
+    yield "## Limits"
+    lines = [
+        "What was measured holds for people and images like those of the sets above, and for nothing else.",
+        "Similarities are of this model with this way of mirroring; thresholds of other models do not apply.",
+        f"Images of more than {MAX_PIXELS:,} pixels, and what is neither JPEG nor PNG, are not decoded.",
+    ]
+    if stored is None:
+        lines.append("No stored evaluation was given: how good the model is, is not known here.")
+    if chosen is not None:
+        different = chosen["evaluation"].get("different")
+        if different:
+            lines.append(
+                f"{chosen['set']} has {different:,} different pairs: it tells nothing of false accept rates below "
+                f"{MIN_ACCEPTED / different:.2g}. In a search the chance of a false match grows with the gallery."
+            )
+    yield "\n".join(f"- {line}" for line in lines)
+
+
+def _made_of(description: dict[str, Any], stored: Optional[StoredEvaluation]) -> Iterator[str]:
+    height, width = description["input_size"]
+    rows = [
+        ["Name and version", f"{description['model']}, {description['version']}"],
+        ["Exported", description["created"]],
+        ["Checkpoint", f"`{description['checkpoint']}`" if description["checkpoint"] else "not known"],
+        ["Input", f"{height} x {width} pixels, RGB"],
+        ["Embedding", f"{description['dim']} numbers, unit norm"],
+        ["Mirror image added", "yes" if description["flip"] else "no"],
+        ["Versions", ", ".join(f"{name} {version}" for name, version in description["versions"].items())],
+    ]
+    if stored is not None:
+        rows.append(["Stored evaluation", f"`{stored.path.resolve()}`"])
+        for flip in (True, False):
+            names = [name for name in stored.sets if stored.provenance(name).get("flip") is flip]
+            if names:
+                rows.append([f"Evaluated {'with' if flip else 'without'} the mirror image", ", ".join(names)])
+    yield _table(["what", "value"], rows)
+
+
+def model_card(description: dict[str, Any], evaluation: Optional[str] = None) -> str:
+    """Write the card of an exported model.
+
+    Args:
+        description: of the model; see `read_description`. Its checkpoint leads to the run folder.
+        evaluation: the folder of a stored evaluation of the model.
+
+    Returns:
+        Markdown.
+
+    Raises:
+        InputError: if the evaluation or the run's files cannot be read.
+
+    References:
+        Mitchell et al., "Model Cards for Model Reporting", https://arxiv.org/abs/1810.03993
+    """
+    stored = StoredEvaluation(evaluation) if evaluation else None
+    chosen = description["threshold"]
+    parts = [f"# Model card: {description['model']}, version {description['version']}"]
+    parts += _made_of(description, stored)
+    parts += _use(description)
+    parts += _training(run_of(description["checkpoint"]))
+    if stored is not None:
+        parts += _results(stored)
+        parts += _by_group(stored, chosen["value"] if chosen else None)
+    parts += _threshold(chosen, stored)
+    parts += _limits(chosen, stored)
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,120 @@
+"""The files are parsed as TensorFlow Serving parses them."""
+
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
+from tensorflow_serving.config import model_server_config_pb2
+
+from ddl_tf.errors import InputError
+from ddl_tf.serving import write_server_files
+from ddl_tf.serving.server_files import write_own_batching
+from ddl_tf.serving.warmup import BATCH_SIZES
+
+FIELD = descriptor_pb2.FieldDescriptorProto
+INT64 = "." + wrappers_pb2.Int64Value.DESCRIPTOR.full_name
+# Of tensorflow_serving/servables/tensorflow/session_bundle_config.proto and config/monitoring_config.proto, which the
+# package tensorflow-serving-api does not have.
+MESSAGES = {
+    "BatchingParameters": [
+        ("max_batch_size", 1, INT64),
+        ("batch_timeout_micros", 2, INT64),
+        ("max_enqueued_batches", 3, INT64),
+        ("num_batch_threads", 4, INT64),
+        ("allowed_batch_sizes", 6, [FIELD.TYPE_INT64]),
+        ("pad_variable_length_inputs", 7, FIELD.TYPE_BOOL),
+    ],
+    "PrometheusConfig": [("enable", 1, FIELD.TYPE_BOOL), ("path", 2, FIELD.TYPE_STRING)],
+    "MonitoringConfig": [("prometheus_config", 1, ".serving_test.PrometheusConfig")],
+}
+
+
+@pytest.fixture(scope="module")
+def messages():
+    file = descriptor_pb2.FileDescriptorProto(name="serving_test.proto", package="serving_test", syntax="proto3")
+    file.dependency.append("google/protobuf/wrappers.proto")
+    for name, fields in MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for field, number, kind in fields:
+            one = message.field.add(name=field, number=number, label=FIELD.LABEL_OPTIONAL)
+            if isinstance(kind, list):
+                one.label, one.type = FIELD.LABEL_REPEATED, kind[0]
+            elif isinstance(kind, str):
+                one.type, one.type_name = FIELD.TYPE_MESSAGE, kind
+            else:
+                one.type = kind
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
+    pool.Add(file)
+    return {
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"serving_test.{name}")) for name in MESSAGES
+    }
+
+
+def _export(folder, name, *versions):
+    for version in versions:
+        (folder / name / version).mkdir(parents=True)
+        (folder / name / version / "saved_model.pb").touch()
+
+
+def _models(folder):
+    config = model_server_config_pb2.ModelServerConfig()
+    text_format.Parse((folder / "models.config").read_text(), config)
+    return {one.name: (one.base_path, one.model_platform) for one in config.model_config_list.config}
+
+
+def test_models_config_lists_what_was_exported(tmp_path):
+    _export(tmp_path, "faces", "1", "2")
+    _export(tmp_path, "other-faces", "7")
+    _export(tmp_path, "notes", "draft")
+    (tmp_path / "README.md").touch()
+    write_server_files(str(tmp_path), "/srv/models/")
+    assert _models(tmp_path) == {
+        "faces": ("/srv/models/faces", "tensorflow"),
+        "other-faces": ("/srv/models/other-faces", "tensorflow"),
+    }
+
+
+def test_what_somebody_wrote_stays(tmp_path):
+    _export(tmp_path, "faces", "1")
+    write_server_files(str(tmp_path))
+    own = (
+        (tmp_path / "models.config")
+        .read_text()
+        .replace('base_path: "/models/faces"', 'base_path: "/elsewhere"\n    version_labels { key: "stable" value: 1 }')
+    )
+    (tmp_path / "models.config").write_text("# of mine\n" + own)
+    (tmp_path / "monitoring.config").write_text("# none\n")
+    write_server_files(str(tmp_path))
+    assert (tmp_path / "models.config").read_text() == "# of mine\n" + own
+    _export(tmp_path, "new", "1")
+    write_server_files(str(tmp_path))
+    assert _models(tmp_path) == {"faces": ("/elsewhere", "tensorflow"), "new": ("/models/new", "tensorflow")}
+    assert "# of mine" in (tmp_path / "models.config").read_text()
+    assert (tmp_path / "monitoring.config").read_text() == "# none\n"
+
+
+def test_a_file_that_is_no_list_is_refused(tmp_path):
+    _export(tmp_path, "faces", "1")
+    (tmp_path / "models.config").write_text("custom_model_config {}\n")
+    with pytest.raises(InputError, match=r"models\.config: no list of models"):
+        write_server_files(str(tmp_path))
+    assert (tmp_path / "models.config").read_text() == "custom_model_config {}\n"
+
+
+def test_batching_parameters(tmp_path, messages):
+    write_server_files(str(tmp_path))
+    write_own_batching(tmp_path)
+    for name in ("batching_parameters.txt", "batching_params.pbtxt"):
+        parsed = messages["BatchingParameters"]()
+        text_format.Parse((tmp_path / name).read_text(), parsed)
+        # A server refuses others: rising, and the last is the largest batch.
+        assert list(parsed.allowed_batch_sizes) == sorted(parsed.allowed_batch_sizes) == list(BATCH_SIZES)
+        assert parsed.max_batch_size.value == BATCH_SIZES[-1]
+        assert not parsed.pad_variable_length_inputs
+
+
+def test_monitoring(tmp_path, messages):
+    write_server_files(str(tmp_path))
+    parsed = messages["MonitoringConfig"]()
+    text_format.Parse((tmp_path / "monitoring.config").read_text(), parsed)
+    assert parsed.prometheus_config.enable
+    assert parsed.prometheus_config.path == "/monitoring/prometheus/metrics"

@@ -6,6 +6,7 @@ ended, and all start again from the last checkpoint. The output of worker 0 is t
 come on stderr with their number before them.
 """
 
+import ctypes
 import dataclasses
 import json
 import os
@@ -30,6 +31,8 @@ STOPS = {128 + signal.SIGINT, 128 + signal.SIGTERM}
 GRACE = 10.0
 # The workers of other machines first have to notice that one is gone, else the new one would meet the old ones.
 OTHER_MACHINES = 30.0
+# Linux ends a process with its parent if it is asked to: prctl(PR_SET_PDEATHSIG, signal).
+_LIBC, _PR_SET_PDEATHSIG = (ctypes.CDLL(None) if sys.platform == "linux" else None), 1
 
 
 @dataclasses.dataclass
@@ -102,6 +105,12 @@ def free_ports(count: int) -> list[int]:
             one.close()
 
 
+def _stop_with_the_launcher() -> None:
+    """In a new worker: when the launcher is killed, write a checkpoint and stop, since nobody would start it again."""
+    if _LIBC:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 class Group:
     """The worker processes of this machine, from their start to their end.
 
@@ -124,6 +133,7 @@ class Group:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                preexec_fn=_stop_with_the_launcher,
             )
             threading.Thread(target=self._follow, args=(index,), daemon=True).start()
 

@@ -1,8 +1,8 @@
 """Write the flags of the commands into the documentation: `python docs/make_flags.py`.
 
 A page says where: everything between `<!-- flags: COMMAND -->` and `<!-- end of flags -->` is made anew from the
-settings of that command: `train`, `export`, `launch`, `miniature`, `preview`, `quickstart`, `report`, `evaluate NAME`,
-`mine NAME`, or `prepare NAME`.
+settings of that command: `train`, `convert`, `export`, `launch`, `miniature`, `preview`, `quickstart`, `report`,
+`serve_check`, `evaluate NAME`, `gallery NAME`, `mine NAME`, or `prepare NAME`.
 """
 
 import dataclasses
@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ddl_tf import command
+from ddl_tf.convert import ConvertSettings
 from ddl_tf.evaluate import COMMANDS as EVALUATE_COMMANDS
 from ddl_tf.export import ExportSettings
 from ddl_tf.files import write_aside
+from ddl_tf.gallery import COMMANDS as GALLERY_COMMANDS
 from ddl_tf.launch import LaunchSettings
 from ddl_tf.mine import COMMANDS as MINE_COMMANDS
 from ddl_tf.miniature import MiniatureSettings
@@ -23,6 +25,7 @@ from ddl_tf.prepare import COMMANDS
 from ddl_tf.preview import PreviewSettings
 from ddl_tf.quickstart import QuickstartSettings
 from ddl_tf.report import ReportSettings
+from ddl_tf.serve_check import ServeCheckSettings
 from ddl_tf.training import TrainSettings
 
 DOCS = Path(__file__).parent
@@ -32,12 +35,15 @@ assert command
 SETTINGS: dict[str, type] = {
     "train": TrainSettings,
     **{f"evaluate {name}": settings for name, (_, settings) in EVALUATE_COMMANDS.items()},
+    "convert": ConvertSettings,
     "export": ExportSettings,
+    **{f"gallery {name}": settings for name, (_, settings) in GALLERY_COMMANDS.items()},
     "launch": LaunchSettings,
     "miniature": MiniatureSettings,
     "preview": PreviewSettings,
     "quickstart": QuickstartSettings,
     "report": ReportSettings,
+    "serve_check": ServeCheckSettings,
     **{f"mine {name}": settings for name, (_, settings) in MINE_COMMANDS.items()},
     **{f"prepare {name}": settings for name, (_, settings) in COMMANDS.items()},
 }

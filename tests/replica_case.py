@@ -7,12 +7,14 @@ written: the weights after each case, and what `fit` logged of its losses and me
 import os
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # oneDNN's convolution gives a batch without rows the shape of its input.
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 
+import ddl_tf  # noqa: F401 # isort: skip  (before TensorFlow, so that it takes Keras 2)
 import numpy as np
 import tensorflow as tf
 
@@ -29,7 +31,7 @@ BATCH, ROWS = 16, 25
 DDL = {"num_nodes": 50}
 EMBEDDING_LOSSES = {
     "ddl": lambda: DDLLoss(**DDL),
-    "triplet": losses.TripletLoss,
+    **({"triplet": losses.TripletLoss} if find_spec("tensorflow_addons") else {}),
     "histogram": losses.HistogramLoss,
     "rkd": losses.RKDLoss,
     "sp": losses.SPLoss,

@@ -61,7 +61,7 @@ def probe(tmp_path_factory):
 
 
 def result(process):
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     return process.returncode, out, [line.split("error: ", 1)[-1] for line in err.splitlines()]
 
 

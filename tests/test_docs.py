@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("README.md"), *(ROOT / "recipes").glob("*.cfg")])
 # Flags of other programs, in lines that name the program.
 OTHERS = re.compile(r"\b(saved_model_cli|docker|tensorboard --logdir|pip install|pytest|git)\b")
-# absl's own.
-ABSL = {"flagfile", "help", "helpfull"}
+# absl's own, and one of TensorFlow Serving that a help text tells of.
+FOREIGN = {"flagfile", "help", "helpfull", "enable_batching"}
 
 
 def load(path):
@@ -30,7 +30,7 @@ def make_flags():
 @pytest.fixture(scope="module")
 def known(make_flags):
     """Every flag of every command and benchmark; a bool is also named with `no` before it."""
-    flags = set(ABSL)
+    flags = set(FOREIGN)
     benchmarks = [load(path).Settings for path in (ROOT / "benchmarks").glob("*.py")]
     for settings in [*make_flags.SETTINGS.values(), *benchmarks]:
         for field in dataclasses.fields(settings):

@@ -125,6 +125,17 @@ def test_the_second_signal_kills(start, tmp_path):
     assert result(process)[0] == 143
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="what ends a worker with its launcher is Linux's")
+def test_workers_stop_when_the_launcher_is_killed(start, tmp_path):
+    note = f"signal.signal(signal.SIGTERM, lambda *_: (Path({str(tmp_path)!r}) / 'stopped').touch() or sys.exit(143))"
+    process = start({(0, 0): f"{note}; print('ready', flush=True); time.sleep(600)"}, workers=1)
+    assert [process.stdout.readline() for _ in range(2)] == ["hello\n", "ready\n"]
+    process.kill()
+    # The worker has the same stdout, which ends when both are gone.
+    assert process.communicate(timeout=SECONDS)[0] == ""
+    assert (tmp_path / "stopped").exists()
+
+
 def test_a_signal_to_one_worker_is_no_crash(start, tmp_path):
     code, _, _ = result(start({(0, 0): "sys.exit(143)", (1, 0): "sys.exit(143)"}, workers=2))
     assert code == 143

@@ -6,7 +6,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.errors import InputError
-from ddl_tf.evaluation.external import INPUT_MEAN, INPUT_SCALE, load_onnx_embedding
+from ddl_tf.evaluation.external import load_onnx_embedding, load_tflite_embedding
 from ddl_tf.models import convert_insightface, embedding_model, load_checkpoint
 
 
@@ -88,29 +88,31 @@ def load_checkpoint_embedding(path: str) -> tf.keras.Model:
 
 
 def load_embedding_model(
-    path: str, backbone: Optional[str] = None, mean: float = INPUT_MEAN, scale: float = INPUT_SCALE
+    path: str, backbone: Optional[str] = None, mean: Optional[float] = None, scale: Optional[float] = None
 ) -> tf.keras.Model:
     """Load an embedding model from whatever holds one: a checkpoint, a training run, an export, or a network of others.
 
     Args:
         path: a `.keras` file, the folder of a training run, the version folder of an exported model, an ONNX network
-            (`.onnx`), or a PyTorch state dict of InsightFace (`.pth`, `.pt`).
+            (`.onnx`), a TensorFlow Lite model (`.tflite`), or a PyTorch state dict of InsightFace (`.pth`, `.pt`).
         backbone: what a state dict is of, such as `iresnet50`; it does not tell itself.
-        mean: an ONNX network's input is (value - mean) / scale.
+        mean: an ONNX network's input is (value - mean) / scale; see `load_onnx_embedding`.
         scale: see `mean`.
 
     Returns:
-        image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`. That of an exported model
-        has unit norm.
+        image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`. That of an exported or
+        converted model has unit norm.
 
     Raises:
         InputError: if there is no model, or it cannot be loaded.
     """
     suffix = Path(path).suffix.lower()
-    if suffix in (".onnx", ".pth", ".pt") and not Path(path).is_file():
+    if suffix in (".onnx", ".tflite", ".pth", ".pt") and not Path(path).is_file():
         raise InputError(f"no model at {path}: there is no such file")
     if suffix == ".onnx":
         return load_onnx_embedding(path, mean, scale)
+    if suffix == ".tflite":
+        return load_tflite_embedding(path)
     if suffix in (".pth", ".pt"):
         if not backbone:
             raise InputError(f"{path} is a PyTorch state dict: say what it is of, such as --backbone=iresnet50")

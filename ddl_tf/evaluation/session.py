@@ -22,13 +22,13 @@ from ddl_tf.errors import InputError
 from ddl_tf.evaluation.bootstrap import check_replicates
 from ddl_tf.evaluation.embed import UndecodableError, add_views, check_finite, predict_embeddings
 from ddl_tf.evaluation.embedding_file import EMBEDDINGS, embed_to_file, fingerprint, stored_views
-from ddl_tf.evaluation.external import INPUT_MEAN, INPUT_SCALE
 from ddl_tf.evaluation.model import load_embedding_model, model_file
 from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.evaluation.reports import json_line, results_text
 from ddl_tf.evaluation.stored import IMAGES, read_embeddings, write_outcome
 from ddl_tf.files import write_aside
 from ddl_tf.progress import Progress
+from ddl_tf.serving.embedders import INPUT_MEAN, INPUT_SCALE
 from ddl_tf.settings import setting
 
 # The settings that say where embeddings come from; --list_images wants none.
@@ -44,11 +44,16 @@ class EvaluationSettings:
     model: str = setting(
         "",
         "A .keras checkpoint, the folder of a training run, or of an exported model's version; an ONNX network "
-        "(.onnx); a PyTorch state dict of InsightFace (.pth, .pt; needs --backbone).",
+        "(.onnx); a TensorFlow Lite model (.tflite); a PyTorch state dict of InsightFace (.pth, .pt; needs "
+        "--backbone).",
     )
     backbone: Optional[str] = setting(None, "What a PyTorch state dict is of: iresnet18|34|50|100 or mobilefacenet.")
-    input_mean: float = setting(INPUT_MEAN, "An ONNX network's input is (value - input_mean) / input_scale.")
-    input_scale: float = setting(INPUT_SCALE, "See --input_mean.")
+    input_mean: Optional[float] = setting(
+        None,
+        "An ONNX network's input is (value - input_mean) / input_scale; default: what its file says, and 127.5 if it "
+        "says nothing.",
+    )
+    input_scale: Optional[float] = setting(None, "See --input_mean.")
     embeddings: list[str] = setting(
         [],
         "Embeddings made elsewhere instead of --model: for each set in order a .npy file, [images, dim] or "
@@ -219,7 +224,9 @@ class Session:
             check_finite(views, name)
             return views
         folder = Path(self._settings.store) / name
-        preprocessing = [self._settings.backbone, self._settings.input_mean, self._settings.input_scale]
+        # What is not given follows from the model's file.
+        given = ((self._settings.input_mean, INPUT_MEAN), (self._settings.input_scale, INPUT_SCALE))
+        preprocessing = [self._settings.backbone, *(default if value is None else value for value, default in given)]
         record = {"model": source["sha256"], "preprocessing": preprocessing, "images": fingerprint_images(images)}
         # Without --flip the first of two stored views is what is needed.
         flip = flip or stored_views(folder, record) == 2

@@ -65,13 +65,10 @@ class GroupedConvolution(tf.keras.layers.Layer):
         """
         per_group = self.kernel.shape[-1]
         x = tf.nn.depthwise_conv2d(x, self.kernel, strides=[1, 1, 1, 1], padding="SAME")
-        shape = tf.shape(x)[:3]
-        by_group = tf.reshape(x, tf.concat([shape, [self.groups, per_group, per_group]], axis=0))
-        summed = tf.reduce_sum(by_group, axis=4)
-        return tf.ensure_shape(
-            tf.reshape(summed, tf.concat([shape, [self.groups * per_group]], axis=0)),
-            [*x.shape[:3], self.groups * per_group],
-        )
+        # What is known of the shape goes in: TensorFlow Lite cannot say again what a reshape has forgotten.
+        sides = [-1, *(known or tf.shape(x)[axis] for axis, known in enumerate(x.shape[1:3], start=1))]
+        by_group = tf.reshape(x, [*sides, self.groups, per_group, per_group])
+        return tf.reshape(tf.reduce_sum(by_group, axis=4), [*sides, self.groups * per_group])
 
     def compute_output_shape(self, input_shape: Any) -> tf.TensorShape:
         """Give the shape of the output.

@@ -14,6 +14,7 @@ from ddl_tf.layers import (
     MagFace,
     MarginHead,
     SampledHead,
+    ShardedHead,
     SubCenterArcFace,
     synchronize_batch_norm,
 )
@@ -126,6 +127,7 @@ def build_recognizer(
     margin: Optional[float] = None,
     scale: float = 64.0,
     sample_rate: float = 1.0,
+    sharded_head: bool = False,
     sync_batch_norm: bool = False,
     recompute: bool = False,
 ) -> tf.keras.Model:
@@ -143,15 +145,16 @@ def build_recognizer(
         margin: of the named head; its own default if not given. `magface` has no single one.
         scale: of the named head.
         sample_rate: below 1 the head becomes a `SampledHead`, with that share of the classes in a training step.
+        sharded_head: whether the head becomes a `ShardedHead`, each replica of the strategy with a part of the classes.
         sync_batch_norm: as for `build_embedding_model`.
         recompute: as for `build_embedding_model`.
 
     Returns:
         A functional model with inputs `{"image": [batch, height, width, channels], "label": [batch]}`, image values
         0..255 RGB, labels int with -1 for none, and outputs `{"embedding": [batch, embedding_size], "logits":
-        [batch, num_classes]}`, float32, the embedding not normalised. The logits of a sampled head are `[batch, 3]`,
-        see `compact_logits`, and its losses and metrics want `compact=True`. Its layers "backbone", "neck" and "head"
-        are the parts.
+        [batch, num_classes]}`, float32, the embedding not normalised. The logits of a sampled or sharded head are
+        `[batch, 3]`, see `compact_logits`, and its losses and metrics want `compact=True`. Its layers "backbone",
+        "neck" and "head" are the parts.
 
     Raises:
         InputError: if there is no backbone or head of that name, or an argument is out of its range.
@@ -163,9 +166,9 @@ def build_recognizer(
         (TensorShape([2, 128]), TensorShape([2, 10]))
     """
     margin_head = _as_head(head, num_classes, margin, scale)
-    if sample_rate != 1:
+    if sharded_head or sample_rate != 1:
         try:
-            margin_head = SampledHead(margin_head, sample_rate, name="head")
+            margin_head = (ShardedHead if sharded_head else SampledHead)(margin_head, sample_rate, name="head")
         except ValueError as error:
             raise InputError(str(error)) from None
     network = build_embedding_model(

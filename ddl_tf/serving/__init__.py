@@ -1,34 +1,34 @@
-"""Embedding models for TensorFlow Serving."""
+"""Embedding models for TensorFlow Serving, onnxruntime and TensorFlow Lite, and the client of a server.
 
-from ddl_tf.serving.card import model_card
-from ddl_tf.serving.export import GraphSize, describe_signatures, export_model, graph_size, read_description
-from ddl_tf.serving.folding import Folded, fold_batch_norm
-from ddl_tf.serving.served import serving_module
-from ddl_tf.serving.server_files import write_server_files
-from ddl_tf.serving.threshold import (
-    Threshold,
-    check_evaluated,
-    check_same_model,
-    choose_threshold,
-    threshold_at_far,
-)
-from ddl_tf.serving.warmup import warmup_requests
+The modules are imported when their names are first used: the client needs no TensorFlow.
+"""
 
-__all__ = [
-    "Folded",
-    "GraphSize",
-    "Threshold",
-    "check_evaluated",
-    "check_same_model",
-    "choose_threshold",
-    "describe_signatures",
-    "export_model",
-    "fold_batch_norm",
-    "graph_size",
-    "model_card",
-    "read_description",
-    "serving_module",
-    "threshold_at_far",
-    "warmup_requests",
-    "write_server_files",
-]
+from ddl_tf.lazy import lazy_names
+
+_HOMES = {
+    "Client": "client",
+    "Folded": "folding",
+    "GraphSize": "export",
+    "OnnxEmbedder": "embedders",
+    "ServingError": "serving_error",
+    "TfliteEmbedder": "embedders",
+    "Threshold": "threshold",
+    "check_evaluated": "threshold",
+    "check_same_model": "threshold",
+    "choose_threshold": "threshold",
+    "describe_signatures": "export",
+    "export_model": "export",
+    "fold_batch_norm": "folding",
+    "graph_size": "export",
+    "model_card": "card",
+    "read_description": "export",
+    "serving_module": "served",
+    "threshold_at_far": "threshold",
+    "warmup_requests": "warmup",
+    "write_onnx": "onnx_file",
+    "write_server_files": "server_files",
+    "write_tflite": "tflite_file",
+}
+
+__all__ = sorted(_HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

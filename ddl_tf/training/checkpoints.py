@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from ddl_tf.errors import InputError, NotFiniteError
 from ddl_tf.files import as_os_errors, sync_file
+from ddl_tf.layers.sharded import copies_of, is_shard
 from ddl_tf.stops import Stops
 
 # Checkpoints that are kept: the newest, and one that serves if that is damaged.
@@ -48,8 +49,13 @@ class ResumePoint:
         sources = [getattr(layer, "_random_generator", None) for layer in model.submodules]
         generators = [getattr(source, "_generator", None) for source in sources]
         generators = [generator for generator in generators if generator is not None]
+        # A checkpoint has the first copy of a variable alone, and restores all others from it.
+        variables = [*model.variables, *optimizer.variables]
+        shards = [copy for variable in variables if is_shard(variable) for copy in copies_of(variable)]
+        further = {"shards": shards} if shards else {}
+        self._shards = tf.train.Checkpoint(**further)
         self._checkpoint = tf.train.Checkpoint(
-            model=model, optimizer=model.optimizer, step=self.step, generators=generators
+            model=model, optimizer=model.optimizer, step=self.step, generators=generators, **further
         )
         # It is made when it is first asked for, and `restore` expects every checkpoint to have it.
         self._checkpoint.save_counter.assign(0)
@@ -84,6 +90,8 @@ class ResumePoint:
                 status.assert_existing_objects_matched()
                 # Another optimizer may have slots of the same shapes, and more of them.
                 status.assert_consumed()
+                # Again, since above a first shard may have come last, and went into the others.
+                self._shards.read(path).assert_existing_objects_matched()
             except (AssertionError, IndexError, ValueError, tf.errors.OpError) as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 print(f"the checkpoint {path} cannot be resumed ({reason})", file=sys.stderr)
@@ -108,7 +116,8 @@ class ResumePoint:
             NotFiniteError: if one is not finite.
         """
         for variable in self._model.variables:
-            if variable.dtype.is_floating and not np.all(np.isfinite(variable.numpy())):
+            parts = copies_of(variable) if is_shard(variable) else (variable,)
+            if variable.dtype.is_floating and not all(np.all(np.isfinite(part.numpy())) for part in parts):
                 raise NotFiniteError(f"weight {variable.name} is not finite after step {step}; {self.way_on()}")
 
     def way_on(self) -> str:

@@ -117,11 +117,12 @@ def _check_several(settings: TrainSettings, workers: Workers) -> None:
         "confusable": settings.confusable > 1,
         "remine_every": settings.remine_every > 0,
         "head_start": settings.head_start == "class_means",
+        "sharded_head": settings.sharded_head,
     }
     for flag in (flag for flag, asked in alone.items() if asked):
         raise InputError(
-            f"--{flag}={getattr(settings, flag)} embeds or compares what one process must know, but there are "
-            f"{workers.count} workers: leave it out, or train in one process"
+            f"--{flag}={getattr(settings, flag)} needs one process that has all embeddings or class centers, but there "
+            f"are {workers.count} workers: leave it out, or train in one process"
         )
 
 
@@ -145,6 +146,7 @@ def recognizer_of(settings: TrainSettings, num_identities: int) -> tf.keras.Mode
         margin=settings.margin,
         scale=settings.scale,
         sample_rate=settings.sample_rate,
+        sharded_head=settings.sharded_head,
         sync_batch_norm=settings.sync_batch_norm,
         recompute=settings.recompute,
     )

@@ -41,6 +41,9 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
     sample_rate: float = setting(
         1.0, "Share of the identities whose class centers take part in a step (Partial FC), for very many identities."
     )
+    sharded_head: bool = setting(
+        False, "Split the class centers over the devices of this machine, so that none has them all."
+    )
     dropout: float = setting(0.0, "Dropout before the embedding.")
     init_checkpoint: Optional[str] = setting(None, "Checkpoint (.keras) or run folder to start from.")
     head_start: str = setting(

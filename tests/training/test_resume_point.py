@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from ddl_tf.errors import InputError, NotFiniteError
+from ddl_tf.layers.sharded import copies_of, is_shard
 from ddl_tf.losses import MarginSoftmaxLoss
 from ddl_tf.models import build_recognizer
 from ddl_tf.training import build_optimizer
@@ -54,3 +56,46 @@ def test_a_resumed_run_draws_the_samples_that_would_have_come_next(tmp_path):
     for mine, wanted in zip(resumed.get_weights(), model.get_weights()):
         np.testing.assert_array_equal(mine, wanted)
     assert int(resumed.get_layer("head").drawn) == 2
+
+
+def sharded():
+    model = build_recognizer("plain_small", 5, embedding_size=16, input_shape=(16, 16, 3), sharded_head=True)
+    model.compile(build_optimizer("sgd", 0.05), loss={"logits": MarginSoftmaxLoss(compact=True)})
+    return model
+
+
+def shards(model):
+    """The shards of the centers, and of their momentum."""
+    variables = [v for v in [*model.variables, *model.optimizer.variables] if is_shard(v)]
+    return [copy.numpy() for variable in variables for copy in copies_of(variable)]
+
+
+def test_every_shard_is_resumed_with_its_momentum(two_replicas, tmp_path):
+    with two_replicas.scope():
+        model, resumed = sharded(), sharded()
+        fit(model, 1)
+        ResumePoint(tmp_path, model).save(1)
+        assert ResumePoint(tmp_path, resumed).restore() == 1
+    first, second, *momentum = shards(model)
+    assert not np.array_equal(first, second)
+    assert all(np.any(values) for values in momentum)
+    assert len(momentum) == 2
+    for mine, wanted in zip(shards(resumed), shards(model)):
+        np.testing.assert_array_equal(mine, wanted)
+
+
+def test_shards_are_resumed_on_as_many_devices(two_replicas, tmp_path):
+    with two_replicas.scope():
+        ResumePoint(tmp_path, sharded()).save(1)
+    with pytest.raises(InputError, match="can be resumed"):
+        ResumePoint(tmp_path, sharded()).restore()
+
+
+def test_a_shard_that_is_not_finite_is_not_saved(two_replicas, tmp_path):
+    with two_replicas.scope():
+        model = sharded()
+        point = ResumePoint(tmp_path, model)
+        _, second = copies_of(model.get_layer("head").class_shard)
+        second.assign(np.nan * second)
+        with pytest.raises(NotFiniteError, match=r"class_shard.* is not finite after step 3"):
+            point.save(3)

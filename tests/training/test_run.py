@@ -181,17 +181,18 @@ def test_replicas_resume(settings, two_replicas, monkeypatch, capsys):
     assert "on 2 device(s); 1 epochs of 2 steps; resumed at step 1" in capsys.readouterr().err
 
 
-def test_micro_batches_of_replicas_resume(settings, two_replicas, monkeypatch):
-    """Bit for bit: dropout, whose masks the second pass of each part repeats, and synchronised batch norm."""
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"micro_batches": 2, "sync_batch_norm": True, "precision": "mixed_bfloat16"},
+        {"sharded_head": True, "sample_rate": 0.5, "sync_batch_norm": True},
+    ],
+    ids=["micro_batches", "sharded_head"],
+)
+def test_replicas_resume_bit_for_bit(changes, settings, two_replicas, monkeypatch):
+    """With dropout, whose masks the second pass of a part repeats; with each shard's centers, momentum and samples."""
     monkeypatch.setitem(PLAIN_NETS, "plain_small", ((8, 0), (8, 1)))
-    saving = plain(
-        settings,
-        micro_batches=2,
-        sync_batch_norm=True,
-        precision="mixed_bfloat16",
-        clip_norm=5.0,
-        steps_per_epoch=2,
-    )
+    saving = plain(settings, clip_norm=5.0, steps_per_epoch=2, **changes)
     try:
         results = run(dataclasses.replace(saving, run_dir=f"{saving.run_dir}_undisturbed"), two_replicas)
         with monkeypatch.context() as patch:

@@ -79,7 +79,14 @@ def test_one_process_agrees_with_itself(two_replicas):
             pass
 
 
-@pytest.mark.parametrize("change", [{"confusable": 2}, {"head_start": "class_means", "init_checkpoint": "runs/margin"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"confusable": 2},
+        {"head_start": "class_means", "init_checkpoint": "runs/margin"},
+        {"sharded_head": True},
+    ],
+)
 def test_what_needs_one_process_is_refused_to_several(change):
     settings = TrainSettings(run_dir="runs/x", train_data=["faces"], shuffled_rows=8, **change)
     flag, value = next(iter(change.items()))

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from own_lines import own_lines
 
 from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
 from ddl_tf.data.verification import read_stored
@@ -91,12 +92,19 @@ def settings(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clusters(settings, tmp_path_factory):
-    """Name -> (exit code, stdout, stderr, run folder): undisturbed, and killed at step 2 and stopped at step 5."""
+    """Name -> (exit code, stdout, stderr, run folder).
+
+    One is undisturbed, one is killed at step 2 and stopped at step 5, and one learns so fast that it overflows.
+    """
     folder = tmp_path_factory.mktemp("clusters")
     (folder / "worker.py").write_text(WORKER)
     (folder / "launcher.py").write_text(LAUNCHER)
     started = {}
-    for name, faults in {"undisturbed": (), "disturbed": ("2-SIGKILL", "5-SIGTERM")}.items():
+    for name, (faults, changes) in {
+        "undisturbed": ((), {}),
+        "disturbed": (("2-SIGKILL", "5-SIGTERM"), {}),
+        "overflowing": ((), {"learning_rate": 1e30}),
+    }.items():
         (folder / f"{name}_faults").mkdir()
         for fault in faults:
             (folder / f"{name}_faults" / fault).touch()
@@ -107,7 +115,7 @@ def clusters(settings, tmp_path_factory):
                 [
                     sys.executable,
                     *(str(folder / script) for script in ("launcher.py", "worker.py")),
-                    *flags(dataclasses.replace(settings, run_dir=str(run_dir))),
+                    *flags(dataclasses.replace(settings, run_dir=str(run_dir), **changes)),
                 ],
                 env={**os.environ, "FAULTS": str(folder / f"{name}_faults"), "PYTHONPATH": os.pathsep.join(sys.path)},
                 stdout=subprocess.PIPE,
@@ -159,7 +167,8 @@ def test_the_results_are_those_of_the_checkpoint(clusters, one_process, settings
 
 def test_only_the_chief_writes(clusters, one_process):
     _, _, err, run_dir = clusters["undisturbed"]
-    assert "worker 1: " not in err
+    of_worker_1 = [line[len("worker 1: ") :] for line in err.splitlines() if line.startswith("worker 1: ")]
+    assert not own_lines("\n".join(of_worker_1))
     # Two processes, each of which made its own, would leave more of them.
     for folder in ("tensorboard/train", "tensorboard/similarities"):
         assert len(list((run_dir / folder).glob("events*"))) == 1
@@ -176,6 +185,15 @@ def test_a_killed_worker_is_started_again_and_a_signal_to_one_stops_all(clusters
     assert "worker 1 ended with exit code 137; all start again (1 of 3)" in err
     assert re.findall(r"resumed at step \d+", err) == ["resumed at step 1"]
     assert err.count("stopped by SIGTERM after step 5; the same command goes on from there") == 1
+
+
+def test_a_loss_that_is_not_finite_stops_all_workers_for_good(clusters):
+    code, out, err, run_dir = clusters["overflowing"]
+    assert (code, out) == (2, ""), err
+    assert "all start again" not in err
+    for worker in ("", "worker 1: "):
+        assert len(re.findall(rf"^{worker}python.*: .*loss is (nan|-?inf).* at step \d; the last good", err, re.M)) == 1
+    assert not (run_dir / "results.json").exists()
 
 
 def test_what_was_disturbed_ends_where_the_undisturbed_is(clusters):

@@ -1,0 +1,139 @@
+"""Convert a trained model for other runtimes: ONNX, and TensorFlow Lite for phones.
+
+    python -m ddl_tf.convert --model=runs/ddl --output=converted/ddl --formats=onnx,tflite_int8 --calibration=faces
+
+writes model.onnx and model_int8.tflite, measures how far the embeddings of each are from the model's, and tells so in a
+table and in conversion.json.
+"""
+
+from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+
+import dataclasses
+import datetime
+import json
+import shlex
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Optional
+
+import ddl_tf
+from ddl_tf.data.verification import read_stored
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.embed import image_size
+from ddl_tf.evaluation.embedding_file import fingerprint
+from ddl_tf.evaluation.model import find_checkpoint, load_checkpoint_embedding
+from ddl_tf.files import write_aside
+from ddl_tf.serving.conversion import (
+    FORMATS,
+    Measured,
+    draw_images,
+    measure_file,
+    measure_model,
+    synthetic_images,
+    table,
+    write_format,
+)
+from ddl_tf.settings import required, setting
+
+RECORD = "conversion.json"
+
+
+@dataclasses.dataclass
+class ConvertSettings:
+    """What to convert, and to what."""
+
+    model: str = setting("", "A .keras checkpoint, or the folder of a training run (its best checkpoint); required.")
+    output: str = setting("", "The folder for the files; required.")
+    formats: list[str] = setting(
+        [name for name in FORMATS if name != "tflite_int8"], f"What to write, of {', '.join(FORMATS)}."
+    )
+    calibration: Optional[str] = setting(
+        None,
+        "A stored set (`python -m ddl_tf.prepare`) of images like those that will be embedded: they set the ranges of "
+        "tflite_int8, and others of them are compared on; default: synthetic faces to compare on.",
+    )
+    calibration_images: int = setting(200, "Images of --calibration that set the ranges.")
+    compared_images: int = setting(100, "Further images on which every file is compared with the model.")
+    evaluate_pairs: Optional[str] = setting(
+        None, "A stored verification set, to measure what each format loses of the accuracy."
+    )
+    flip: bool = setting(False, "Add the embedding of the mirrored image, at twice the cost.")
+    threads: Optional[int] = setting(None, "Threads of the ONNX and TensorFlow Lite runtimes; default: all cores.")
+    seed: int = setting(0, "Seed of the draw of images.")
+
+
+def _check(settings: ConvertSettings) -> None:
+    required(settings, "model", "output", "formats")
+    for name in settings.formats:
+        if name not in FORMATS:
+            raise InputError(f"--formats={name}: use some of {', '.join(FORMATS)}")
+    if "tflite_int8" in settings.formats and not settings.calibration:
+        raise InputError("--formats=tflite_int8 needs --calibration: images set the ranges of its activations")
+    for name in ("calibration_images", "compared_images", "threads"):
+        value = getattr(settings, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name}={value}: must be at least 1")
+
+
+def main(settings: ConvertSettings) -> None:
+    """Convert a model, and measure the files."""
+    _check(settings)
+    pairs = read_stored(settings.evaluate_pairs) if settings.evaluate_pairs else None
+    model = load_checkpoint_embedding(settings.model)
+    size, calibration = image_size(model), None
+    if settings.calibration:
+        counts = (settings.calibration_images, settings.compared_images)
+        calibration, images = draw_images(settings.calibration, counts, size, settings.seed)
+    else:
+        images = synthetic_images(settings.compared_images, size, settings.seed)
+    folder = Path(settings.output)
+    own, reference = measure_model(model, images, pairs, settings.flip)
+    measured, files = [own], {}
+    for name in dict.fromkeys(settings.formats):
+        path = write_format(model, folder, name, calibration, settings.flip)
+        measured.append(measure_file(path, name, images, reference, pairs, settings.threads))
+        files[name] = {"file": path.name, "sha256": fingerprint(path), **_tensors(name, size, model.output_shape[1])}
+        print(path, file=sys.stderr)
+    with write_aside(folder / RECORD) as aside:
+        content = json.dumps(_record(settings, size, files, measured), indent=2, allow_nan=False)
+        aside.write_text(content + "\n", encoding="utf-8")
+    print(table(measured))
+
+
+def _tensors(name: str, size: tuple[int, int], dim: int) -> dict[str, Any]:
+    """What goes into a file and what comes out."""
+    shape = ["batch", 3, *size] if name == "onnx" else ["batch", *size, 3]
+    return {
+        "input": {"name": "image", "dtype": "float32", "shape": shape, "values": "RGB, 0..255"},
+        "output": {"name": "embedding", "dtype": "float32", "shape": ["batch", dim], "norm": 1},
+    }
+
+
+def _record(
+    settings: ConvertSettings, size: tuple[int, int], files: dict[str, dict[str, Any]], measured: list[Measured]
+) -> dict[str, Any]:
+    checkpoint = find_checkpoint(settings.model)
+    versions = {"ddl_tf": ddl_tf.__version__}
+    for package in ("tensorflow", "tf2onnx", "onnx", "onnxruntime"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "model": str(checkpoint.resolve()),
+        "sha256": fingerprint(checkpoint),
+        "input_size": list(size),
+        "flip": settings.flip,
+        "compared_on": settings.calibration or "synthetic faces",
+        "settings": dataclasses.asdict(settings),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "versions": versions,
+        "files": files,
+        "measured": [dataclasses.asdict(one) for one in measured],
+    }
+
+
+if __name__ == "__main__":
+    command.run(main, ConvertSettings)

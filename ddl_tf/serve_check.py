@@ -1,0 +1,106 @@
+"""Prove that a running model server gives the model's own embeddings.
+
+    python -m ddl_tf.serve_check --url=grpc://localhost:8500 --model=faces --saved_model=saved_models/faces/1
+
+waits until the model is available, sends synthetic faces through every signature of the SavedModel, and compares what
+comes back with what the SavedModel gives when it is loaded here. The exit code is 0 only if all agree.
+"""
+
+import dataclasses
+import statistics
+import sys
+from pathlib import Path
+from typing import Optional
+
+from ddl_tf import command
+from ddl_tf.errors import InputError
+from ddl_tf.serving.client import Client
+from ddl_tf.serving.comparing import Compared, compare_signatures
+from ddl_tf.serving.serving_error import ServingError
+from ddl_tf.serving.waiting import wait_until_available
+from ddl_tf.settings import required, setting
+
+DIFFERENT = 1
+
+
+@dataclasses.dataclass
+class ServeCheckSettings:
+    """Which server, and what it is compared with."""
+
+    url: str = setting("", "The server: grpc://host:8500, grpcs://, http://host:8501 or https://.")
+    model: str = setting("", "The name that the model is served by.")
+    saved_model: str = setting("", "The version folder that it shall serve, such as saved_models/faces/1.")
+    version: Optional[int] = setting(None, "The version to ask for; the server's latest one if not given.")
+    images: int = setting(32, "Synthetic faces to send through each signature.")
+    batch: int = setting(8, "Faces in one request.")
+    tolerance: float = setting(1e-4, "The largest difference of a number of an embedding or similarity.")
+    timeout: float = setting(30.0, "Seconds for one request.")
+    wait: float = setting(60.0, "Seconds to wait until the model is available.")
+    certificates: Optional[str] = setting(None, "For TLS: a PEM file of root certificates to trust.")
+
+
+def _table(results: list[Compared]) -> list[str]:
+    lines = [f"{'signature':<16} {'rows':>5} {'difference':>11} {'decisions':>10} {'median ms':>10} {'longest ms':>11}"]
+    for result in results:
+        times = [1000 * seconds for seconds in result.seconds] or [float("nan")]
+        lines.append(
+            f"{result.signature:<16} {result.rows:>5} {result.difference:>11.1e} {result.decisions:>10} "
+            f"{statistics.median(times):>10.1f} {max(times):>11.1f}"
+        )
+    return lines
+
+
+def _reason(results: list[Compared], settings: ServeCheckSettings, version: int) -> str:
+    """The first thing that is wrong, in one line; empty if nothing is."""
+    for result in results:
+        if result.agrees(settings.tolerance):
+            continue
+        if result.refused:
+            return f"{result.signature}: {result.refused}"
+        folder = Path(settings.saved_model).name
+        other = f"; the server has version {version}" if folder.isdecimal() and int(folder) != version else ""
+        return (
+            f"{settings.url}, model {settings.model}: {result.signature} differs from {settings.saved_model} by up to "
+            f"{result.difference:.1e} (--tolerance={settings.tolerance:g}) and in {result.decisions} decisions: is it "
+            f"the same export{other}?"
+        )
+    return ""
+
+
+def main(settings: ServeCheckSettings) -> int:
+    """Check a server."""
+    required(settings, "url", "model", "saved_model")
+    if settings.images < 1:
+        raise InputError(f"--images={settings.images}: must be at least 1")
+    if not settings.tolerance >= 0:
+        raise InputError(f"--tolerance={settings.tolerance}: must be at least 0")
+    client = Client(
+        settings.url,
+        settings.model,
+        settings.version,
+        timeout=settings.timeout,
+        batch=settings.batch,
+        certificates=settings.certificates,
+    )
+    try:
+        with client:
+            version = wait_until_available(client, settings.wait)
+            print(f"{settings.url} serves {settings.model}, version {version}")
+            results = compare_signatures(
+                client, settings.saved_model, settings.images, settings.batch, settings.tolerance
+            )
+    except ServingError as error:
+        raise InputError(str(error)) from None
+    for line in _table(results):
+        print(line)
+    reason = _reason(results, settings, version)
+    if reason:
+        sys.stdout.flush()
+        print(f"python -m ddl_tf.serve_check: error: {reason}", file=sys.stderr)
+        return DIFFERENT
+    print(f"all within {settings.tolerance:g} of {settings.saved_model}")
+    return 0
+
+
+if __name__ == "__main__":
+    command.run(main, ServeCheckSettings)

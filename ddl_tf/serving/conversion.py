@@ -1,0 +1,240 @@
+"""A model as files for other runtimes, and what each is worth: size, speed, and how far its embeddings are off."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from ddl_tf.data.decoding import decode_image, resize_images, why_undecodable
+from ddl_tf.data.face_shots import render
+from ddl_tf.data.store import Faces
+from ddl_tf.data.verification import PairSet
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation.embed import embed_images, unit
+from ddl_tf.evaluation.external import as_embedding_model
+from ddl_tf.evaluation.pairs import verify
+from ddl_tf.serving.embedders import Embedder, OnnxEmbedder, TfliteEmbedder
+from ddl_tf.serving.onnx_file import write_onnx
+from ddl_tf.serving.tflite_file import PRECISIONS, write_tflite
+
+FORMATS = ("onnx", *(f"tflite_{precision}" for precision in PRECISIONS))
+# Single images whose time is not counted: the first ones wait for memory.
+_WARM_UP = 3
+
+
+def file_name(format: str) -> str:
+    """Name the file of a format.
+
+    Args:
+        format: one of `FORMATS`.
+
+    Returns:
+        `model.onnx`, `model_float32.tflite` and so on.
+    """
+    return "model.onnx" if format == "onnx" else f"model_{format.removeprefix('tflite_')}.tflite"
+
+
+def write_format(
+    model: tf.keras.Model, folder: Path, format: str, calibration: Optional[np.ndarray] = None, flip: bool = False
+) -> Path:
+    """Write an embedding model in one format.
+
+    Args:
+        model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
+        folder: where to.
+        format: one of `FORMATS`.
+        calibration: for `tflite_int8`, see `write_tflite`.
+        flip: whether to add the embedding of the mirrored image, at twice the cost.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: if there is no such format, or as `write_onnx` and `write_tflite`.
+    """
+    if format not in FORMATS:
+        raise InputError(f"unknown format {format!r}: use some of {', '.join(FORMATS)}")
+    path = folder / file_name(format)
+    if format == "onnx":
+        write_onnx(model, path, flip)
+    else:
+        write_tflite(model, path, format.removeprefix("tflite_"), calibration, flip)
+    return path
+
+
+def open_embedder(path: Path, threads: Optional[int] = None) -> Embedder:
+    """Open a converted model.
+
+    Args:
+        path: of a `.onnx` or `.tflite` file.
+        threads: as for `OnnxEmbedder`.
+
+    Returns:
+        What embeds by it.
+    """
+    return OnnxEmbedder(str(path), threads=threads) if path.suffix == ".onnx" else TfliteEmbedder(str(path), threads)
+
+
+def draw_images(path: str, counts: Sequence[int], size: tuple[int, int], seed: int = 0) -> list[np.ndarray]:
+    """Draw images of a stored set at random, none twice.
+
+    Args:
+        path: the folder of the set.
+        counts: of how many images each of the parts shall be.
+        size: (height, width) that they are resized to.
+        seed: of the draw.
+
+    Returns:
+        For each count uint8 `[count, height, width, 3]` RGB.
+
+    Raises:
+        InputError: if there is no such set, it has too few images, or one cannot be decoded.
+    """
+    faces = Faces([path])
+    if sum(counts) > len(faces):
+        raise InputError(
+            f"{path}: {len(faces):,} images, where {' + '.join(map(str, counts))} are to be drawn; draw fewer"
+        )
+    rows = np.random.default_rng(seed).permutation(len(faces))[: sum(counts)]
+    images = []
+    for row, encoded in zip(rows.tolist(), faces.read(rows)):
+        reason = why_undecodable(encoded)
+        if reason is not None:
+            raise InputError(f"{path}: image {row} cannot be decoded ({reason}); prepare the set again")
+        images.append(np.rint(resize_images(decode_image(encoded), size)).astype(np.uint8))
+    return np.split(np.stack(images), np.cumsum(counts)[:-1])
+
+
+def synthetic_images(count: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
+    """Draw synthetic faces, to compare embeddings on where there are no others.
+
+    Args:
+        count: how many, each of another person.
+        size: (height, width).
+        seed: of the faces.
+
+    Returns:
+        uint8 `[count, height, width, 3]` RGB.
+    """
+    faces = np.stack([render(identity, 0, seed, max(size))[0] for identity in range(count)])
+    return np.rint(resize_images(faces, size)).astype(np.uint8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What a file, or the model itself, is worth.
+
+    Attributes:
+        format: one of `FORMATS`, or "keras".
+        size: of the file in bytes; of the model its weights.
+        largest_distance: 1 - cosine similarity to the model's embedding of the same image, the largest.
+        mean_distance: the same, on the mean.
+        ms: median milliseconds of one image, embedded alone.
+        verification: of `ddl_tf.evaluation.verify`, None without a set of pairs.
+    """
+
+    format: str
+    size: int
+    largest_distance: float
+    mean_distance: float
+    ms: float
+    verification: Optional[dict[str, Any]]
+
+
+def measure_model(
+    model: tf.keras.Model, images: np.ndarray, pairs: Optional[PairSet] = None, flip: bool = False
+) -> tuple[Measured, np.ndarray]:
+    """Measure the model that files are compared with.
+
+    Args:
+        model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
+        images: uint8 `[n, height, width, 3]` RGB.
+        pairs: a set to verify.
+        flip: whether to add the embedding of the mirrored image.
+
+    Returns:
+        What it is worth, and its embeddings of the images, `[n, dim]` of unit norm.
+    """
+    call = tf.function(lambda image: model(image, training=False))
+
+    def embed(batch: np.ndarray) -> np.ndarray:
+        views = [batch, batch[:, :, ::-1]] if flip else [batch]
+        return unit(sum(call(view.astype(np.float32)).numpy().astype(np.float32) for view in views))
+
+    rows, ms = _one_by_one(embed, images)
+    verification = verify(pairs, embed_images(model, pairs.images, pairs.name, flip)) if pairs else None
+    size = sum(int(np.prod(weight.shape)) * weight.dtype.size for weight in model.weights)
+    return Measured("keras", size, 0.0, 0.0, ms, verification), rows
+
+
+def measure_file(
+    path: Path,
+    format: str,
+    images: np.ndarray,
+    reference: np.ndarray,
+    pairs: Optional[PairSet] = None,
+    threads: Optional[int] = None,
+) -> Measured:
+    """Measure a converted model.
+
+    Args:
+        path: its file.
+        format: one of `FORMATS`.
+        images: uint8 `[n, height, width, 3]` RGB.
+        reference: `[n, dim]` of unit norm, the model's embeddings of them.
+        pairs: a set to verify.
+        threads: as for `OnnxEmbedder`.
+
+    Returns:
+        What it is worth.
+    """
+    embedder = open_embedder(path, threads)
+    rows, ms = _one_by_one(embedder.embed, images)
+    # In float64, and by the difference: 1 - cosine in float32 is noise where the two are nearly the same.
+    distance = np.sum((unit(rows.astype(np.float64)) - unit(reference.astype(np.float64))) ** 2, axis=1) / 2
+    verification = None
+    if pairs:
+        # A file that was written with `flip` mirrors images itself.
+        embeddings = embed_images(as_embedding_model(embedder, format), pairs.images, pairs.name, flip=False)
+        verification = verify(pairs, embeddings)
+    return Measured(format, path.stat().st_size, float(distance.max()), float(distance.mean()), ms, verification)
+
+
+def _one_by_one(embed: Any, images: np.ndarray) -> tuple[np.ndarray, float]:
+    for _ in range(_WARM_UP):
+        embed(images[:1])
+    rows, seconds = [], []
+    for number in range(len(images)):
+        began = time.perf_counter()
+        rows.append(embed(images[number : number + 1]))
+        seconds.append(time.perf_counter() - began)
+    return np.concatenate(rows), 1e3 * float(np.median(seconds))
+
+
+def table(measured: Sequence[Measured]) -> str:
+    """Lay out what files are worth.
+
+    Args:
+        measured: one line each.
+
+    Returns:
+        A Markdown table; accuracy and so on only where a set was verified.
+    """
+    names = ["format", "size, MB", "largest distance", "mean distance", "ms per image"]
+    verified = [one.verification for one in measured if one.verification]
+    far = list(verified[0]["tar"]) if verified else []
+    names += ["accuracy", "AUC", *(f"TAR at {name}" for name in far)] if verified else []
+    lines = [names, ["---"] * len(names)]
+    for one in measured:
+        cells = [one.format, f"{one.size / 1e6:.2f}", f"{one.largest_distance:.1e}", f"{one.mean_distance:.1e}"]
+        cells.append(f"{one.ms:.1f}")
+        if one.verification:
+            rates = [one.verification["accuracy"], one.verification["auc"]]
+            rates += [one.verification["tar"][name] for name in far]
+            cells += ["" if rate is None else f"{rate:.4f}" for rate in rates]
+        lines.append(cells)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

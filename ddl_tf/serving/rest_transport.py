@@ -1,0 +1,237 @@
+"""Requests to a model server by REST."""
+
+import base64
+import contextlib
+import json
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Optional
+from urllib.parse import quote
+
+import numpy as np
+
+from ddl_tf.errors import InputError
+from ddl_tf.serving.served_model import DTYPES, INTERNAL, ModelMetadata, Signature, TensorInfo, VersionStatus
+from ddl_tf.serving.serving_error import DEADLINE_EXCEEDED, NOT_FOUND, UNAVAILABLE, RequestError, missing_package
+
+try:
+    import requests
+    import urllib3
+except ImportError:
+    raise missing_package("requests") from None
+
+# As TensorFlow Serving answers, and proxies before it.
+_STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: NOT_FOUND,
+    408: DEADLINE_EXCEEDED,
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: UNAVAILABLE,
+    504: DEADLINE_EXCEEDED,
+}
+_NAMES = dict(DTYPES.values())
+
+
+def to_json(array: np.ndarray) -> Any:
+    """Write an array as nested lists, with bytes in base64.
+
+    Args:
+        array: of any shape; bytes as `object`.
+
+    Returns:
+        What `json.dumps` takes.
+
+    Example:
+        >>> to_json(np.array([b"abc"], object))
+        [{'b64': 'YWJj'}]
+    """
+    if array.dtype != object:
+        return array.tolist()
+    encoded = np.empty_like(array)
+    for index, value in np.ndenumerate(array):
+        encoded[index] = {"b64": base64.b64encode(value).decode("ascii")}
+    return encoded.tolist()
+
+
+def from_json(value: Any) -> np.ndarray:
+    """Read an array from nested lists: numbers with a point are float32, whole ones int32.
+
+    Args:
+        value: what `json.loads` gave.
+
+    Returns:
+        The array.
+
+    Raises:
+        RequestError: if the lists are no array.
+    """
+    try:
+        array = np.array(value)
+    except ValueError:
+        raise RequestError("BAD_ANSWER", "lists of different lengths where an array should be") from None
+    kinds = {"f": np.float32, "i": np.int32, "b": np.bool_}
+    if array.dtype.kind not in kinds:
+        raise RequestError("BAD_ANSWER", f"values that are no numbers: {str(value)[:60]}")
+    return array.astype(kinds[array.dtype.kind])
+
+
+@contextlib.contextmanager
+def _as_promised() -> Iterator[None]:
+    """Other JSON than TensorFlow Serving's becomes an error of the answer."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RequestError("BAD_ANSWER", f"not TensorFlow Serving's JSON ({type(error).__name__}: {error})") from None
+
+
+def _tensors(infos: Mapping[str, Any]) -> dict[str, TensorInfo]:
+    return {
+        name: TensorInfo(
+            _NAMES.get(info["dtype"], info["dtype"]),
+            None
+            if info["tensor_shape"].get("unknown_rank")
+            else tuple(int(dim["size"]) for dim in info["tensor_shape"].get("dim", [])),
+        )
+        for name, info in infos.items()
+    }
+
+
+def _error_of(answer: requests.Response) -> RequestError:
+    """The error that an answer tells; a proxy's body is no JSON."""
+    status = _STATUSES.get(answer.status_code, f"HTTP {answer.status_code}")
+    try:
+        return RequestError(status, str(json.loads(answer.content)["error"]))
+    except (ValueError, KeyError, TypeError):
+        moved = f" to {answer.headers['Location']}" if "Location" in answer.headers else ""
+        return RequestError(status, f"HTTP {answer.status_code} {answer.reason}{moved}, from no TensorFlow Serving")
+
+
+class RestTransport:
+    """Requests to one model of one server; threads may share it.
+
+    Args:
+        url: `http://host:port` or `https://host:port`, with a path if a proxy wants one.
+        model: name of the model.
+        certificates: a PEM file of root certificates that are trusted instead of the usual ones.
+
+    Raises:
+        InputError: if requests is not installed, or the certificates cannot be read.
+    """
+
+    def __init__(self, url: str, model: str, certificates: Optional[str] = None) -> None:
+        if certificates and not Path(certificates).is_file():
+            raise InputError(f"certificates {certificates}: there is no such file; give a PEM file")
+        self._base = f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}"
+        self._certificates = certificates
+        # A session keeps its connection, but is not made for several threads.
+        self._local = threading.local()
+        self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
+        self._single_outputs: dict[str, str] = {}
+
+    def _session(self) -> requests.Session:
+        if not hasattr(self._local, "session"):
+            self._local.session = requests.Session()
+            self._sessions.add(self._local.session)
+        return self._local.session
+
+    def _call(self, path: str, version: Optional[int], timeout: float, body: Optional[bytes] = None) -> Any:
+        url = self._base + (f"/versions/{version}" if version is not None else "") + path
+        # Else connecting and waiting could each take as long.
+        limit = urllib3.Timeout(total=max(timeout, 0.001))
+        try:
+            answer = self._session().request(
+                "GET" if body is None else "POST",
+                url,
+                data=body,
+                headers={"Content-Type": "application/json"} if body is not None else None,
+                timeout=limit,  # type: ignore[arg-type]
+                # A session's own would give way to REQUESTS_CA_BUNDLE.
+                verify=self._certificates,
+                allow_redirects=False,
+            )
+        except requests.exceptions.Timeout:
+            raise RequestError(DEADLINE_EXCEEDED, f"no answer in {timeout:.3g} s") from None
+        except requests.exceptions.SSLError as error:
+            raise RequestError("BAD_CERTIFICATE", str(error)) from None
+        except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+            # urllib3's own words, without requests' around them.
+            raise RequestError(UNAVAILABLE, str(getattr(error.args[0], "reason", error))) from None
+        except requests.exceptions.RequestException as error:
+            raise RequestError("BAD_REQUEST", str(error)) from None
+        if answer.status_code != 200:
+            raise _error_of(answer)
+        try:
+            # Unlike some parsers it knows NaN, which TensorFlow Serving writes.
+            return json.loads(answer.content)
+        except ValueError:
+            raise RequestError("BAD_ANSWER", f"no JSON: {answer.content[:60]!r}") from None
+
+    def predict(
+        self, signature: str, inputs: Mapping[str, np.ndarray], version: Optional[int], timeout: float
+    ) -> dict[str, np.ndarray]:
+        """Run a signature.
+
+        Args:
+            signature: its name.
+            inputs: the arrays by name; bytes as `object`.
+            version: the latest one of the server if None.
+            timeout: seconds.
+
+        Returns:
+            The outputs by name.
+
+        Raises:
+            RequestError: if it failed.
+        """
+        # In the columnar format the inputs may have different numbers of rows.
+        body = {"signature_name": signature, "inputs": {name: to_json(array) for name, array in inputs.items()}}
+        answer = self._call(":predict", version, timeout, json.dumps(body).encode("ascii"))
+        with _as_promised():
+            outputs = answer["outputs"]
+        if not isinstance(outputs, dict):
+            # The name of an only output is left out.
+            outputs = {self._single_output(signature, version, timeout): outputs}
+        return {name: from_json(value) for name, value in outputs.items()}
+
+    def _single_output(self, signature: str, version: Optional[int], timeout: float) -> str:
+        if signature not in self._single_outputs:
+            described = self.metadata(version, timeout)
+            with _as_promised():
+                names = sorted(described.signatures[signature].outputs)
+            if len(names) != 1:
+                raise RequestError("BAD_ANSWER", f"one output without a name, of {', '.join(names)}")
+            self._single_outputs[signature] = names[0]
+        return self._single_outputs[signature]
+
+    def status(self, version: Optional[int], timeout: float) -> list[VersionStatus]:
+        """Ask for the states of the model's versions; arguments and errors as for `predict`."""
+        answer = self._call("", version, timeout)
+        with _as_promised():
+            return [
+                VersionStatus(int(one["version"]), one["state"], one["status"]["error_message"])
+                for one in answer["model_version_status"]
+            ]
+
+    def metadata(self, version: Optional[int], timeout: float) -> ModelMetadata:
+        """Ask for the model's version and signatures; arguments and errors as for `predict`."""
+        answer = self._call("/metadata", version, timeout)
+        with _as_promised():
+            signatures = {
+                name: Signature(_tensors(one["inputs"]), _tensors(one["outputs"]))
+                for name, one in answer["metadata"]["signature_def"]["signature_def"].items()
+                if not name.startswith(INTERNAL)
+            }
+            return ModelMetadata(answer["model_spec"]["name"], int(answer["model_spec"]["version"]), signatures)
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        for session in list(self._sessions):
+            session.close()

@@ -1,0 +1,140 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from own_lines import own_lines
+from tiny_store import stored
+
+from ddl_tf.convert import ConvertSettings, main
+from ddl_tf.data.decoding import decode_image
+from ddl_tf.data.layout import PAIRS
+from ddl_tf.data.verification import read_stored
+from ddl_tf.errors import InputError
+from ddl_tf.evaluation import evaluate_pairs
+from ddl_tf.evaluation.model import load_checkpoint_embedding, load_embedding_model
+from ddl_tf.models import build_recognizer
+from ddl_tf.serving.conversion import draw_images, file_name, measure_file
+
+SIDE = 24
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    tf.keras.utils.set_random_seed(0)
+    path = str(tmp_path_factory.mktemp("run") / "tiny.keras")
+    build_recognizer("plain_small", 10, embedding_size=32, input_shape=(SIDE, SIDE, 3)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """24 images of noise, of which 20 are 10 same and 10 different pairs too."""
+    import pandas as pd
+
+    folder = tmp_path_factory.mktemp("sets") / "faces"
+    stored(folder, count=24, size=SIDE)
+    first = np.arange(20)
+    second = np.r_[first[:10] ^ 1, first[10:] - 8]
+    table = {"first": first, "second": second, "same": first < 10, "fold": first % 10}
+    pd.DataFrame(table).to_parquet(folder / PAIRS)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def converted(checkpoint, faces, tmp_path_factory):
+    """The folder, and what the command said."""
+    folder = tmp_path_factory.mktemp("converted") / "faces"
+    flags = [f"--model={checkpoint}", f"--output={folder}", "--formats=tflite_int8", f"--calibration={faces}"]
+    flags += ["--calibration_images=12", "--compared_images=8", f"--evaluate_pairs={faces}", "--threads=1"]
+    done = subprocess.run([sys.executable, "-m", "ddl_tf.convert", *flags], capture_output=True, text=True, check=True)
+    return folder, done
+
+
+def test_what_is_written(converted, checkpoint, faces):
+    folder, done = converted
+    assert sorted(file.name for file in folder.iterdir()) == ["conversion.json", "model_int8.tflite"]
+    record = json.loads((folder / "conversion.json").read_text())
+    assert record["model"] == checkpoint
+    assert record["compared_on"] == faces
+    assert record["settings"]["calibration_images"] == 12
+    file = record["files"]["tflite_int8"]
+    assert file["file"] == "model_int8.tflite"
+    assert file["input"] == {
+        "name": "image",
+        "dtype": "float32",
+        "shape": ["batch", SIDE, SIDE, 3],
+        "values": "RGB, 0..255",
+    }
+    assert file["output"]["shape"] == ["batch", 32]
+    assert done.stdout.splitlines()[0].startswith("| format | size, MB | largest distance | mean distance |")
+    assert [line.split("|")[1].strip() for line in done.stdout.splitlines()[2:]] == ["keras", "tflite_int8"]
+    assert own_lines(done.stderr) == [str(folder / "model_int8.tflite")]
+
+
+def test_what_is_measured(converted, checkpoint, faces):
+    folder, _ = converted
+    own, int8 = json.loads((folder / "conversion.json").read_text())["measured"]
+    assert int8["size"] == (folder / "model_int8.tflite").stat().st_size
+    keras, small = (load_embedding_model(str(path)) for path in (checkpoint, folder / "model_int8.tflite"))
+    _, images = draw_images(faces, (12, 8), (SIDE, SIDE))
+    rows = [np.float64(model.predict(images.astype(np.float32), verbose=0)) for model in (keras, small)]
+    first, second = (row / np.linalg.norm(row, axis=1, keepdims=True) for row in rows)
+    distance = 1 - np.sum(first * second, axis=1)
+    assert int8["largest_distance"] == pytest.approx(distance.max(), rel=1e-3)
+    assert int8["mean_distance"] == pytest.approx(distance.mean(), rel=1e-3)
+    assert (own["largest_distance"], own["mean_distance"]) == (0, 0)
+    for measured, model in ((own, keras), (int8, small)):
+        expected = evaluate_pairs(model, read_stored(faces), flip=False)
+        assert measured["verification"]["auc"] == pytest.approx(expected["auc"], abs=1e-6)
+        assert measured["verification"]["tar"] == pytest.approx(expected["tar"], abs=1e-6)
+
+
+def test_drawn_images_are_of_the_set_and_none_is_drawn_twice(faces):
+    from ddl_tf.data.store import Faces
+
+    parts = draw_images(faces, (10, 14), (SIDE, SIDE), seed=3)
+    assert [part.shape for part in parts] == [(10, SIDE, SIDE, 3), (14, SIDE, SIDE, 3)]
+    every = [decode_image(image).numpy().tobytes() for image in Faces([faces]).read(np.arange(24))]
+    assert sorted(image.tobytes() for part in parts for image in part) == sorted(every)
+    with pytest.raises(InputError, match=r"24 images, where 20 \+ 5 are to be drawn"):
+        draw_images(faces, (20, 5), (SIDE, SIDE))
+
+
+def test_without_calibration_and_with_flip(checkpoint, tmp_path, capsys):
+    pytest.importorskip("tf2onnx")
+    settings = ConvertSettings(checkpoint, str(tmp_path), formats=["onnx"], compared_images=3, flip=True)
+    main(settings)
+    record = json.loads((tmp_path / "conversion.json").read_text())
+    assert record["compared_on"] == "synthetic faces"
+    assert record["files"]["onnx"]["input"]["shape"] == ["batch", 3, SIDE, SIDE]
+    assert record["measured"][1]["largest_distance"] < 1e-9
+    assert "accuracy" not in capsys.readouterr().out
+    # Against the embedding of the image alone it is another.
+    images = np.random.default_rng(0).integers(0, 256, [4, SIDE, SIDE, 3]).astype(np.uint8)
+    rows = load_checkpoint_embedding(checkpoint).predict(images.astype(np.float32), verbose=0)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    assert measure_file(tmp_path / file_name("onnx"), "onnx", images, rows).largest_distance > 1e-4
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"model": ""}, "--model is missing"),
+        ({"output": ""}, "--output is missing"),
+        ({"formats": ["onnx", "coreml"]}, "--formats=coreml: use some of onnx, tflite_float32"),
+        ({"formats": ["tflite_int8"]}, "--formats=tflite_int8 needs --calibration"),
+        ({"compared_images": 0}, "--compared_images=0: must be at least 1"),
+        ({"threads": 0}, "--threads=0: must be at least 1"),
+        ({"model": "nowhere"}, "no model at nowhere"),
+        ({"calibration": "nowhere"}, "nowhere"),
+        ({"evaluate_pairs": "nowhere"}, "nowhere"),
+    ],
+)
+def test_bad_settings(checkpoint, tmp_path, settings, message):
+    with pytest.raises(InputError, match=message):
+        main(ConvertSettings(**{"model": checkpoint, "output": str(tmp_path / "out"), **settings}))
+    assert not Path(tmp_path / "out").exists()

@@ -1,0 +1,236 @@
+"""The command against a server on this machine: right models, wrong models, and servers that are not there."""
+
+import functools
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+sys.path.append(str(Path(__file__).parent / "serving"))
+
+from served_faces import export_tiny
+from stand_in_server import Faults, StandIn
+
+from ddl_tf.errors import InputError
+from ddl_tf.serve_check import ServeCheckSettings, main
+from ddl_tf.serving import Client, ServingError
+from ddl_tf.serving.comparing import Compared, Reference, _decisions
+from ddl_tf.serving.served_model import ModelMetadata, VersionStatus
+from ddl_tf.serving.waiting import wait_until_available
+
+SIGNATURES = ["search", "serving_bytes", "serving_default", "verify"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved_models")
+    for seed in (1, 2):
+        export_tiny(folder, seed, 0.6)
+    return folder / "faces"
+
+
+@pytest.fixture(scope="module")
+def running(folder):
+    with StandIn({1: folder / "1"}) as server:
+        yield server
+
+
+# Loading takes most of the time of a test.
+LOADED = functools.lru_cache(Reference)
+
+
+@pytest.fixture
+def server(running, monkeypatch):
+    monkeypatch.setattr("ddl_tf.serving.comparing.Reference", LOADED)
+    running.faults = Faults()
+    return running
+
+
+@pytest.fixture
+def check(folder, server):
+    def check(version=1, kind="grpc", **options):
+        where = {"url": server.urls[kind], "saved_model": str(folder / str(version))}
+        return main(ServeCheckSettings(**{**where, "model": "faces", "images": 6, "batch": 4, **options}))
+
+    return check
+
+
+@pytest.mark.parametrize("kind", ["grpc", "rest"])
+def test_its_own_model(server, check, kind, capsys):
+    assert check(kind=kind) == 0
+    first, header, *lines, last = capsys.readouterr().out.splitlines()
+    assert first == f"{server.urls[kind]} serves faces, version 1"
+    assert header.split()[:4] == ["signature", "rows", "difference", "decisions"]
+    assert [line.split()[0] for line in lines] == SIGNATURES
+    for line in lines:
+        _, rows, difference, decisions, median, longest = line.split()
+        assert (rows, decisions) == ("6", "0")
+        assert float(difference) < 1e-5
+        assert 0 < float(median) <= float(longest)
+    assert last.startswith("all within 0.0001 of ")
+
+
+def test_another_model(check, capsys):
+    assert check(version=2) == 1
+    out, err = capsys.readouterr()
+    (line,) = [line for line in err.splitlines() if "error" in line]
+    assert "error: grpc://" in line
+    assert "search differs from" in line
+    assert line.endswith("is it the same export; the server has version 1?")
+    assert "all within" not in out
+
+
+def test_one_signature_with_other_embeddings(server, check, capsys):
+    server.faults = Faults(other_embeddings=True)
+    assert check() == 1
+    out, err = capsys.readouterr()
+    assert "serving_bytes differs from" in err
+    differences = {line.split()[0]: float(line.split()[2]) for line in out.splitlines()[2:]}
+    # Reversed embeddings, of which some faces were compared with the right ones.
+    assert differences["serving_default"] > 0.01
+    assert differences["search"] < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("faults", "told"),
+    [
+        (Faults(cut_rows=True), "search: BAD_ANSWER: output 'index' is [3, 3], not [4, 3]"),
+        (Faults(without="valid"), "search: BAD_ANSWER: output 'valid' is nothing, not [4]"),
+    ],
+)
+def test_answers_of_another_shape(server, check, faults, told, capsys):
+    server.faults = faults
+    assert check() == 1
+    assert told in capsys.readouterr().err
+
+
+def test_a_model_that_loads_first(server, check, capsys, monkeypatch):
+    monkeypatch.setattr("ddl_tf.serving.waiting._SECONDS_BETWEEN", 0.05)
+    server.faults = Faults(loading=2)
+    assert check() == 0
+    err = capsys.readouterr().err
+    # Told once.
+    assert err.count("version 1 is LOADING; waiting") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"url": ""}, "--url is missing"),
+        ({"saved_model": ""}, "--saved_model is missing"),
+        ({"saved_model": "nowhere"}, "--saved_model=nowhere: no saved_model.pb there"),
+        ({"images": 0}, "--images=0"),
+        ({"tolerance": -1.0}, "--tolerance=-1.0"),
+        ({"model": "people", "wait": 0.0}, "NOT_FOUND"),
+        ({"url": "grpc://127.0.0.1:1", "wait": 0.0, "timeout": 1.0}, "UNAVAILABLE"),
+    ],
+)
+def test_what_cannot_be_checked(check, options, told):
+    with pytest.raises(InputError) as caught:
+        check(**options)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+class Scripted:
+    """A client whose server gives one status after the other."""
+
+    url, model = "grpc://h:1", "faces"
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    def status(self):
+        answer = self.answers.pop(0)
+        if isinstance(answer, str):
+            raise ServingError(self.url, self.model, answer, "no", "wait")
+        return [VersionStatus(*one) for one in answer]
+
+    def metadata(self):
+        return ModelMetadata("faces", 3, {})
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+def wait(*answers, seconds=60.0):
+    clock = Clock()
+    return wait_until_available(Scripted(*answers), seconds, clock=clock, sleep=clock.sleep)
+
+
+def test_waiting(capsys):
+    loading, ready = [(3, "LOADING", "")], [(3, "AVAILABLE", ""), (2, "UNLOADING", "")]
+    assert wait("UNAVAILABLE", "UNAVAILABLE", "NOT_FOUND", loading, ready) == 3
+    assert [line.split("faces: ")[1] for line in capsys.readouterr().err.splitlines()] == [
+        "UNAVAILABLE; waiting, 0 s so far",
+        "NOT_FOUND; waiting, 2 s so far",
+        "version 3 is LOADING; waiting, 3 s so far",
+    ]
+    with pytest.raises(ServingError, match="not loaded after 2 s: version 3 is LOADING"):
+        wait(loading, loading, loading, seconds=2.0)
+    with pytest.raises(ServingError, match="UNAVAILABLE: no"):
+        wait("UNAVAILABLE", "UNAVAILABLE", seconds=1.5)
+
+
+def test_what_is_not_waited_for():
+    with pytest.raises(ServingError, match="FAILED_PRECONDITION: out of memory"):
+        wait([(3, "END", "out of memory")])
+    with pytest.raises(ServingError, match="UNAUTHENTICATED"):
+        wait("UNAUTHENTICATED")
+
+
+def test_differences_that_are_none(folder):
+    """A tie of neighbours, and a similarity at the threshold, may fall on either side."""
+    reference = Reference(str(folder / "1"))
+    reference.threshold = 0.5
+    similarity = np.array([0.50001, 0.7], np.float32)
+    wanted = {"similarity": similarity, "same": np.array([True, True]), "valid": np.array([True, True])}
+    given = {**wanted, "same": np.array([False, True])}
+    assert _decisions(reference, "verify", {}, given, wanted, 1e-4) == 0
+    assert _decisions(reference, "verify", {}, given, wanted, 1e-6) == 1
+    assert _decisions(reference, "verify", {}, {**given, "valid": ~wanted["valid"]}, wanted, 1e-4) == 2
+
+    photo = np.array([reference_png()], object)
+    embedding = reference.run("serving_bytes", {"image_bytes": photo})["embedding"]
+    gallery = np.concatenate([embedding, embedding, -embedding])
+    inputs = {"image_bytes": photo, "gallery": gallery}
+    wanted = {"index": np.array([[0, 1]], np.int32), "similarity": np.ones([1, 2], np.float32)}
+    assert _decisions(reference, "search", inputs, {"index": np.array([[1, 0]])}, wanted, 1e-4) == 0
+    assert _decisions(reference, "search", inputs, {"index": np.array([[0, 2]])}, wanted, 1e-4) == 1
+
+
+def reference_png():
+    content = io.BytesIO()
+    Image.fromarray(np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)).save(content, "PNG")
+    return content.getvalue()
+
+
+def test_what_is_no_number_never_agrees():
+    assert Compared("verify", difference=0.5).agrees(0.5)
+    assert not Compared("verify", difference=float("inf")).agrees(1e9)
+    assert not Compared("verify", decisions=1).agrees(1.0)
+    assert not Compared("verify", refused="NOT_FOUND").agrees(1.0)
+
+
+def test_not_a_number_from_the_server(server, check, monkeypatch, capsys):
+    predict = Client.predict
+
+    def spoilt(self, signature, inputs):
+        answer = predict(self, signature, inputs)
+        if signature == "serving_default":
+            answer["embedding"] = np.full_like(answer["embedding"], np.nan)
+        return answer
+
+    monkeypatch.setattr(Client, "predict", spoilt)
+    assert check() == 1
+    assert "serving_default differs" in capsys.readouterr().err

@@ -20,9 +20,9 @@ from ddl_tf.data.augmentation import build_augmentation
 from ddl_tf.data.pipeline import training_dataset
 from ddl_tf.data.sampling import StreamSampler
 from ddl_tf.data.store import Faces
-from ddl_tf.evaluation.comparison import markdown_table
 from ddl_tf.evaluation.model import find_checkpoint
 from ddl_tf.losses import DDLLoss, MarginSoftmaxLoss
+from ddl_tf.markdown import markdown_table
 from ddl_tf.models import initialise_from
 from ddl_tf.settings import required, setting
 from ddl_tf.training import TrainSettings

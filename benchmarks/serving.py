@@ -25,11 +25,11 @@ from peers.insightface_onnx import arcface_onnx
 from PIL import Image
 
 from ddl_tf.data.images import decode_image, encode_jpeg
+from ddl_tf.data.synthetic import synthetic_images
 from ddl_tf.evaluation.embed import image_size
 from ddl_tf.evaluation.model import load_checkpoint_embedding
 from ddl_tf.models import build_embedding_model
 from ddl_tf.serving import OnnxEmbedder, TfliteEmbedder, export_model, write_onnx, write_tflite
-from ddl_tf.serving.conversion import synthetic_images
 from ddl_tf.settings import required, setting
 
 CALIBRATION = 32

@@ -9,28 +9,27 @@ table and in conversion.json.
 from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
-import datetime
 import json
-import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Optional
 
 import ddl_tf
+from ddl_tf.data.synthetic import synthetic_images
 from ddl_tf.data.verification import read_stored
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embed import image_size
 from ddl_tf.evaluation.embedding_file import fingerprint
 from ddl_tf.evaluation.model import find_checkpoint, load_checkpoint_embedding
 from ddl_tf.files import write_aside
+from ddl_tf.provenance import command_line, utc_now
 from ddl_tf.serving.conversion import (
     FORMATS,
     Measured,
     draw_images,
     measure_file,
     measure_model,
-    synthetic_images,
     table,
     write_format,
 )
@@ -127,8 +126,8 @@ def _record(
         "flip": settings.flip,
         "compared_on": settings.calibration or "synthetic faces",
         "settings": dataclasses.asdict(settings),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "command": command_line(),
+        "created": utc_now(),
         "versions": versions,
         "files": files,
         "measured": [dataclasses.asdict(one) for one in measured],

@@ -19,8 +19,8 @@ import pandas as pd
 
 from ddl_tf.data.source import Problem
 from ddl_tf.errors import InputError
-from ddl_tf.evaluation.comparison import markdown_table
 from ddl_tf.files import write_aside
+from ddl_tf.markdown import markdown_table
 from ddl_tf.serving.gallery import EXISTING, Gallery, check_threshold, rebuild_index
 from ddl_tf.serving.gallery_entries import ENTRIES
 from ddl_tf.serving.gallery_files import is_gallery

@@ -22,9 +22,9 @@ from ddl_tf.data.store import Faces
 from ddl_tf.data.stream_settings import StreamSettings
 from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.errors import InputError
-from ddl_tf.evaluation.comparison import markdown_table
 from ddl_tf.evaluation.plots import check_format
 from ddl_tf.files import write_aside
+from ddl_tf.markdown import markdown_table
 from ddl_tf.mining.batch_sheet import batch_sheet
 from ddl_tf.mining.columns import write_columns
 from ddl_tf.mining.degradation import STRENGTH_COLUMNS, degraded_source, parse_degradation

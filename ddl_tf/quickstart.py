@@ -17,12 +17,13 @@ import tensorflow as tf
 from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
 from ddl_tf.data.verification import read_stored
 from ddl_tf.errors import InputError
-from ddl_tf.evaluation.comparison import comparison_figure, comparison_table, markdown_table
+from ddl_tf.evaluation.comparison import comparison_figure, comparison_table
 from ddl_tf.evaluation.embed import embed_images
 from ddl_tf.evaluation.model import load_checkpoint_embedding
 from ddl_tf.evaluation.pairs import pair_similarities, verify
 from ddl_tf.evaluation.plots import Similarities
 from ddl_tf.files import write_aside
+from ddl_tf.markdown import markdown_table
 from ddl_tf.settings import setting
 from ddl_tf.training import TrainSettings, train
 

@@ -14,7 +14,7 @@ from arms.catalogue import ALL
 from arms.experiment import Experiment
 from arms.results import tuned_value
 from ddl_tf.errors import InputError
-from ddl_tf.evaluation.comparison import markdown_table
+from ddl_tf.markdown import markdown_table
 
 MAIN = {"hard auc": "hard AUC", f"hard {TAR}": "hard TAR@1e-2", "hard margin": "hard margin", "gap": "gap"}
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 import ddl_tf
 from ddl_tf.data.face_shots import draw_shots, plan_shots, render
@@ -22,7 +23,7 @@ from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.errors import InputError
 from ddl_tf.settings import setting
 
-__all__ = ["SyntheticSettings", "prepare_synthetic", "render", "synthetic_samples"]
+__all__ = ["SyntheticSettings", "prepare_synthetic", "render", "synthetic_images", "synthetic_samples"]
 
 NUM_FOLDS = 10
 # Images of an identity in a verification set.
@@ -57,6 +58,26 @@ def synthetic_samples(
     identities = range(first_identity, first_identity + num_identities)
     for shot in plan_shots(identities, images_per_identity, seed, size, hard_fraction):
         yield shot.draw()
+
+
+def synthetic_images(count: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
+    """Draw synthetic faces as a network takes them, where it matters little which faces they are.
+
+    Args:
+        count: how many, each of another person.
+        size: (height, width) in pixels.
+        seed: seed of the whole population.
+
+    Returns:
+        uint8 `[count, height, width, 3]` RGB.
+
+    Example:
+        >>> synthetic_images(2, (32, 24)).shape
+        (2, 32, 24, 3)
+    """
+    height, width = size
+    faces = (Image.fromarray(render(identity, 0, seed, max(size))[0]) for identity in range(count))
+    return np.stack([np.asarray(face.resize((width, height))) for face in faces])
 
 
 @dataclasses.dataclass

@@ -47,20 +47,6 @@ def comparison_table(arms: Mapping[str, Sequence[Mapping[str, Any]]], easy: str,
     return pd.DataFrame(rows)
 
 
-def markdown_table(table: pd.DataFrame) -> str:
-    """Write a table as Markdown, numbers with three digits.
-
-    Args:
-        table: of `comparison_table`.
-
-    Returns:
-        The lines, without an end of line after the last.
-    """
-    cells = [[f"{value:.3f}" if isinstance(value, float) else str(value) for value in row] for row in table.to_numpy()]
-    lines = [list(table.columns), ["---"] * len(table.columns), *cells]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _draw_arm(axes: Axes, arm: str, easy: Similarities, hard: Similarities, bins: np.ndarray) -> None:
     margins = []
     for pairs, colour, kind in ((easy, EASY, "easy"), (hard, HARD, "hard")):

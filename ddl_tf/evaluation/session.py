@@ -2,9 +2,7 @@
 
 import csv
 import dataclasses
-import datetime
 import json
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +26,7 @@ from ddl_tf.evaluation.reports import json_line, results_text
 from ddl_tf.evaluation.stored import IMAGES, read_embeddings, write_outcome
 from ddl_tf.files import write_aside
 from ddl_tf.progress import Progress
+from ddl_tf.provenance import command_line, utc_now
 from ddl_tf.serving.embedders import INPUT_MEAN, INPUT_SCALE
 from ddl_tf.settings import setting
 
@@ -245,8 +244,8 @@ class Session:
             provenance = {
                 **self._source_of(name),
                 "flip": self._settings.flip,
-                "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-                "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+                "command": command_line(),
+                "date": utc_now(),
                 "versions": {"ddl_tf": ddl_tf.__version__, "tensorflow": tf.__version__, "numpy": np.__version__},
             }
             write_outcome(Path(self._settings.store) / name, outcome, provenance)

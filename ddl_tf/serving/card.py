@@ -14,27 +14,34 @@ import pandas as pd
 
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.stored import IMAGES, StoredEvaluation
+from ddl_tf.markdown import markdown_table
 from ddl_tf.serving.safe_decoding import MAX_PIXELS
 from ddl_tf.serving.threshold import MIN_ACCEPTED
 
 CARD = "model_card.md"
 # A column of more values than this, such as a name, is no group; a group of fewer pairs tells no rate.
 _MAX_GROUPS, _MIN_PAIRS = 8, 30
-_SETTINGS = {
+# Of the settings of a run.
+SETTINGS = {
     "backbone": "Backbone",
     "head": "Head",
+    "margin": "Margin",
+    "scale": "Scale",
     "embedding_loss": "Loss on embeddings",
+    "embedding_weight": "Its weight",
     "image_size": "Image size",
-    "batch_size": "Batch size",
+    "shuffled_rows": "Shuffled rows in a batch",
+    "rows_per_group": "Rows of each group",
+    "pairs_per_group": "Pairs of each group",
     "optimizer": "Optimizer",
+    "learning_rate": "Learning rate",
+    "epochs": "Epochs asked for",
     "seed": "Seed",
 }
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    # A bar in a name would begin a new cell.
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |" for line in lines)
+    return markdown_table(pd.DataFrame(rows, columns=list(heads), dtype=object))
 
 
 def _percent(value: Optional[float]) -> str:
@@ -81,7 +88,7 @@ def _training(run: Optional[Path]) -> Iterator[str]:
     else:
         yield "The settings of the run name no training set."
     yield "## Training"
-    known = [[title, settings[name]] for name, title in _SETTINGS.items() if settings.get(name) is not None]
+    known = [[title, settings[name]] for name, title in SETTINGS.items() if settings.get(name) is not None]
     log = run / "log.csv"
     if log.is_file():
         known.append(["Epochs in the log", len(pd.read_csv(log))])

@@ -226,7 +226,7 @@ class Client:
         return self._send(lambda timeout: self._transport.predict(signature, inputs, version, timeout), signature)
 
     def _explained(self, error: RequestError, signature: str) -> ServingError:
-        signatures = versions = None
+        signatures, versions, in_vain = None, None, ""
         try:
             if lacks_signature(error):
                 signatures = sorted(self._transport.metadata(self.version, self._timeout).signatures)
@@ -236,9 +236,10 @@ class Client:
                     f"version {one.version} {one.state}" + (f" ({one.error})" if one.error else "")
                     for one in sorted(states)
                 )
-        except RequestError:
-            pass  # It would only have made the advice better.
-        advice = advise(error, self.model, signature, signatures, versions)
+        except RequestError as further:
+            if further.status != error.status:
+                in_vain = f" (asked what it has, the server said {further.status})"
+        advice = advise(error, self.model, signature, signatures, versions) + in_vain
         return ServingError(self.url, self._name, error.status, error.message, advice)
 
     @property

@@ -1,7 +1,6 @@
 """A server's answers beside those of the SavedModel that it shall serve."""
 
 import dataclasses
-import io
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
+from ddl_tf.data.images import decode_image
 from ddl_tf.data.synthetic import synthetic_samples
 from ddl_tf.errors import InputError
 from ddl_tf.progress import Progress
@@ -46,7 +45,14 @@ class Compared:
     refused: str = ""
 
     def agrees(self, tolerance: float) -> bool:
-        """Whether nothing differs by more than a tolerance."""
+        """Tell whether nothing differs by more than a tolerance.
+
+        Args:
+            tolerance: of a number of an embedding or similarity.
+
+        Returns:
+            False also if the server did not answer.
+        """
         return not self.refused and self.decisions == 0 and self.difference <= tolerance
 
 
@@ -77,12 +83,27 @@ class Reference:
         self.threshold: Optional[float] = threshold and threshold["value"]
 
     def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
-        """Run a signature here."""
+        """Run a signature here.
+
+        Args:
+            signature: its name.
+            inputs: the arrays by name; bytes as `object`.
+
+        Returns:
+            The outputs by name.
+        """
         tensors = {name: tf.constant(array) for name, array in inputs.items()}
         return {name: value.numpy() for name, value in self._saved.signatures[signature](**tensors).items()}
 
     def has_valid(self, signature: str) -> bool:
-        """Whether a signature tells which rows it could decode."""
+        """Tell whether a signature says which rows it could decode.
+
+        Args:
+            signature: its name.
+
+        Returns:
+            Whether it has the output `valid`.
+        """
         return "valid" in self._saved.signatures[signature].structured_outputs
 
 
@@ -92,7 +113,7 @@ def _faces(count: int) -> list[bytes]:
 
 
 def _pixels(encoded: list[bytes]) -> np.ndarray:
-    return np.stack([np.asarray(Image.open(io.BytesIO(one)).convert("RGB")) for one in encoded])
+    return np.stack([decode_image(one) for one in encoded])
 
 
 def _inputs(reference: Reference, signature: str, faces: list[bytes]) -> tuple[Arrays, Arrays]:

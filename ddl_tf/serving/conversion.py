@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from ddl_tf.data.decoding import decode_image, resize_images, why_undecodable
-from ddl_tf.data.face_shots import render
 from ddl_tf.data.store import Faces
 from ddl_tf.data.verification import PairSet
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embed import embed_images, unit
 from ddl_tf.evaluation.external import as_embedding_model
 from ddl_tf.evaluation.pairs import verify
+from ddl_tf.markdown import markdown_table
 from ddl_tf.serving.embedders import Embedder, OnnxEmbedder, TfliteEmbedder
 from ddl_tf.serving.onnx_file import write_onnx
 from ddl_tf.serving.tflite_file import PRECISIONS, write_tflite
@@ -107,21 +108,6 @@ def draw_images(path: str, counts: Sequence[int], size: tuple[int, int], seed: i
             raise InputError(f"{path}: image {row} cannot be decoded ({reason}); prepare the set again")
         images.append(np.rint(resize_images(decode_image(encoded), size)).astype(np.uint8))
     return np.split(np.stack(images), np.cumsum(counts)[:-1])
-
-
-def synthetic_images(count: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
-    """Draw synthetic faces, to compare embeddings on where there are no others.
-
-    Args:
-        count: how many, each of another person.
-        size: (height, width).
-        seed: of the faces.
-
-    Returns:
-        uint8 `[count, height, width, 3]` RGB.
-    """
-    faces = np.stack([render(identity, 0, seed, max(size))[0] for identity in range(count)])
-    return np.rint(resize_images(faces, size)).astype(np.uint8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,17 +210,20 @@ def table(measured: Sequence[Measured]) -> str:
     Returns:
         A Markdown table; accuracy and so on only where a set was verified.
     """
-    names = ["format", "size, MB", "largest distance", "mean distance", "ms per image"]
     verified = [one.verification for one in measured if one.verification]
     far = list(verified[0]["tar"]) if verified else []
-    names += ["accuracy", "AUC", *(f"TAR at {name}" for name in far)] if verified else []
-    lines = [names, ["---"] * len(names)]
+    rows = []
     for one in measured:
-        cells = [one.format, f"{one.size / 1e6:.2f}", f"{one.largest_distance:.1e}", f"{one.mean_distance:.1e}"]
-        cells.append(f"{one.ms:.1f}")
+        row = {
+            "format": one.format,
+            "size, MB": f"{one.size / 1e6:.2f}",
+            "largest distance": f"{one.largest_distance:.1e}",
+            "mean distance": f"{one.mean_distance:.1e}",
+            "ms per image": f"{one.ms:.1f}",
+        }
         if one.verification:
-            rates = [one.verification["accuracy"], one.verification["auc"]]
-            rates += [one.verification["tar"][name] for name in far]
-            cells += ["" if rate is None else f"{rate:.4f}" for rate in rates]
-        lines.append(cells)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+            rates = {"accuracy": one.verification["accuracy"], "AUC": one.verification["auc"]}
+            rates.update({f"TAR at {name}": one.verification["tar"][name] for name in far})
+            row.update({name: "" if rate is None else f"{rate:.4f}" for name, rate in rates.items()})
+        rows.append(row)
+    return markdown_table(pd.DataFrame(rows))

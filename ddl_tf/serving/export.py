@@ -1,7 +1,6 @@
 """SavedModels in TensorFlow Serving's layout."""
 
 import dataclasses
-import datetime
 import json
 import os
 import re
@@ -16,6 +15,7 @@ import ddl_tf
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embed import image_size
 from ddl_tf.files import as_os_errors
+from ddl_tf.provenance import utc_now
 from ddl_tf.serving.card import CARD, model_card
 from ddl_tf.serving.folding import fold_batch_norm
 from ddl_tf.serving.served import serving_module
@@ -184,7 +184,7 @@ def export_model(
         "threshold": dataclasses.asdict(threshold) if threshold else None,
         "signatures": sorted(signatures),
         "batch_norms": {"folded": folded.folded, "kept": folded.kept},
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "created": utc_now(),
         "versions": {"ddl_tf": ddl_tf.__version__, "tensorflow": tf.__version__},
     }
     # In the same folder, hence on the same file system; servers take only numbers for versions.

@@ -1,7 +1,6 @@
 """A gallery: people enrolled by the embeddings of their images, and searched by those of others."""
 
 import contextlib
-import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -11,6 +10,7 @@ import pandas as pd
 
 from ddl_tf.errors import InputError
 from ddl_tf.files import lock_folder
+from ddl_tf.provenance import utc_now
 from ddl_tf.serving.gallery_entries import ENTRIES, NEW, add_entries, drop_unused
 from ddl_tf.serving.gallery_files import (
     FORMAT,
@@ -55,6 +55,9 @@ def unit_rows(embeddings: np.ndarray, dim: int, what: str) -> np.ndarray:
 
 def check_threshold(value: float) -> None:
     """Refuse what is no similarity to accept from.
+
+    Args:
+        value: the threshold.
 
     Raises:
         InputError: if it is not in -1..1.
@@ -124,7 +127,7 @@ class Gallery:
         with lock_folder(path):
             if is_gallery(path):
                 raise InputError(f"{folder}: there is a gallery already; enrol into it, or choose another folder")
-            now = _now()
+            now = utc_now()
             description = {
                 "format": FORMAT,
                 "generation": 1,
@@ -262,7 +265,8 @@ class Gallery:
                 ~before["person"].isin(set(people)).to_numpy() if existing == "replace" else np.full(len(before), True)
             )
             fresh = ~self.enrolled(people, sources) if existing == "add" else np.full(len(rows), True)
-            new = pd.DataFrame({"person": list(people), "source": list(sources), "time": _now(), "entry": NEW})[fresh]
+            columns = {"person": list(people), "source": list(sources), "time": utc_now(), "entry": NEW}
+            new = pd.DataFrame(columns)[fresh]
             if new.empty:
                 return 0
             images = pd.concat([before[stays], new], ignore_index=True)
@@ -341,7 +345,7 @@ class Gallery:
                 "generation": description["generation"] + 1,
                 "people": int(images["person"].nunique()),
                 "images": len(images),
-                "changed": _now(),
+                "changed": utc_now(),
             },
             images,
             embeddings,
@@ -366,11 +370,9 @@ def rebuild_index(folder: str, kind: Optional[str] = None) -> None:
     with lock_folder(path):
         state = read_state(path, with_index=False)
         description = dict(state.description)
-        description.update(generation=description["generation"] + 1, index=kind or description["index"], changed=_now())
+        description.update(
+            generation=description["generation"] + 1, index=kind or description["index"], changed=utc_now()
+        )
         index = VectorIndex(description["model"]["dim"], description["index"])
         images = add_entries(index, state.images.assign(entry=NEW), state.embeddings, description["entries"])
         write_state(path, State(description, images, state.embeddings, index))
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

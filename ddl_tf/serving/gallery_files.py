@@ -52,7 +52,14 @@ class State:
 
 
 def is_gallery(folder: Path) -> bool:
-    """Tell whether there is a gallery in a folder."""
+    """Tell whether there is a gallery in a folder.
+
+    Args:
+        folder: need not be there.
+
+    Returns:
+        Whether it has a description.
+    """
     return (folder / DESCRIPTION).is_file()
 
 
@@ -85,7 +92,18 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 
 def read_model(folder: Path, description: Mapping[str, Any]) -> ModelRecord:
-    """Read whose embeddings a gallery has."""
+    """Read whose embeddings a gallery has.
+
+    Args:
+        folder: of the gallery.
+        description: of the gallery.
+
+    Returns:
+        The model's record, with its embeddings of fixed images.
+
+    Raises:
+        InputError: if it is damaged.
+    """
     file = folder / REFERENCE
     try:
         return ModelRecord(**description["model"], reference=np.load(file, allow_pickle=False))
@@ -168,7 +186,12 @@ def write_state(folder: Path, state: State) -> None:
 
 
 def write_reference(folder: Path, reference: np.ndarray) -> None:
-    """Write the model's embeddings of fixed images, before the first state."""
+    """Write the model's embeddings of fixed images, before the first state.
+
+    Args:
+        folder: of the gallery.
+        reference: `[n, dim]`, see `ModelRecord`.
+    """
     with write_aside(folder / REFERENCE) as aside:
         np.save(aside, reference)
 

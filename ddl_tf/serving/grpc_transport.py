@@ -155,20 +155,7 @@ class GrpcTransport:
     def predict(
         self, signature: str, inputs: Mapping[str, np.ndarray], version: Optional[int], timeout: float
     ) -> dict[str, np.ndarray]:
-        """Run a signature.
-
-        Args:
-            signature: its name.
-            inputs: the arrays by name; bytes as `object`.
-            version: the latest one of the server if None.
-            timeout: seconds.
-
-        Returns:
-            The outputs by name.
-
-        Raises:
-            RequestError: if it failed.
-        """
+        """Run a signature; see `Transport`."""
         request = message("PredictRequest")(model_spec=self._spec(version, signature))
         for name, array in inputs.items():
             request.inputs[name].CopyFrom(to_tensor_proto(array))

@@ -31,7 +31,11 @@ class ModelRecord:
     reference: np.ndarray = dataclasses.field(default_factory=lambda: np.empty([0, 0], np.float32), compare=False)
 
     def describe(self) -> dict[str, Any]:
-        """Give all but the reference, as JSON takes it."""
+        """Describe the model for gallery.json.
+
+        Returns:
+            All but the reference.
+        """
         return {"path": self.path, "sha256": self.sha256, "dim": self.dim, "flip": self.flip}
 
     def check_same(self, other: "ModelRecord", where: str) -> None:

@@ -177,20 +177,7 @@ class RestTransport:
     def predict(
         self, signature: str, inputs: Mapping[str, np.ndarray], version: Optional[int], timeout: float
     ) -> dict[str, np.ndarray]:
-        """Run a signature.
-
-        Args:
-            signature: its name.
-            inputs: the arrays by name; bytes as `object`.
-            version: the latest one of the server if None.
-            timeout: seconds.
-
-        Returns:
-            The outputs by name.
-
-        Raises:
-            RequestError: if it failed.
-        """
+        """Run a signature; see `Transport`."""
         # In the columnar format the inputs may have different numbers of rows.
         body = {"signature_name": signature, "inputs": {name: to_json(array) for name, array in inputs.items()}}
         answer = self._call(":predict", version, timeout, json.dumps(body).encode("ascii"))

@@ -60,7 +60,14 @@ class ServingError(RuntimeError):
 
 
 def lacks_signature(error: RequestError) -> bool:
-    """Tell whether the server refused a request because the model has no such signature."""
+    """Tell whether the server refused a request because the model has no such signature.
+
+    Args:
+        error: what failed.
+
+    Returns:
+        Whether its words say so.
+    """
     text = error.message.lower()
     return "signature" in text and "not found" in text
 
@@ -119,5 +126,12 @@ def advise(
 
 
 def missing_package(package: str) -> InputError:
-    """The error of a client without the package that it speaks with."""
+    """Make the error of a client without the package that it speaks with.
+
+    Args:
+        package: as pip names it.
+
+    Returns:
+        The error, to be raised.
+    """
     return InputError(f"the client of model servers needs {package}, which is not installed: pip install {package}")

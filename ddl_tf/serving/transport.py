@@ -16,15 +16,28 @@ class Transport(Protocol):
     def predict(
         self, signature: str, inputs: Mapping[str, np.ndarray], version: Optional[int], timeout: float
     ) -> dict[str, np.ndarray]:
-        """Run a signature."""
+        """Run a signature.
+
+        Args:
+            signature: its name.
+            inputs: the arrays by name; bytes as `object`.
+            version: the latest one of the server if None.
+            timeout: seconds.
+
+        Returns:
+            The outputs by name.
+
+        Raises:
+            RequestError: if it failed.
+        """
         ...
 
     def status(self, version: Optional[int], timeout: float) -> list[VersionStatus]:
-        """Ask for the states of the versions."""
+        """Ask for the states of the model's versions; arguments and errors as for `predict`."""
         ...
 
     def metadata(self, version: Optional[int], timeout: float) -> ModelMetadata:
-        """Ask for version and signatures."""
+        """Ask for the model's version and signatures; arguments and errors as for `predict`."""
         ...
 
     def close(self) -> None:

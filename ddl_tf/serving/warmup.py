@@ -1,6 +1,5 @@
 """Requests that TensorFlow Serving runs when it loads a model, so that the first user does not wait for its set-up."""
 
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from ddl_tf.data.face_shots import render
-from ddl_tf.data.images import JPEG_QUALITY
+from ddl_tf.data.images import encode_jpeg
+from ddl_tf.data.synthetic import synthetic_images
 from ddl_tf.errors import InputError
 
 # The sizes that a batching server makes batches of too: see `ddl_tf.serving.server_files`.
@@ -29,18 +28,6 @@ def _apis() -> tuple[Any, Any]:
             "pip install tensorflow-serving-api"
         ) from None
     return predict_pb2, prediction_log_pb2
-
-
-def _faces(height: int, width: int) -> list[Image.Image]:
-    """Synthetic faces, since those of real people have no place in a model."""
-    drawn = (render(identity, 0, size=max(height, width))[0] for identity in range(_FACES))
-    return [Image.fromarray(face).resize((width, height)) for face in drawn]
-
-
-def _jpeg(image: Image.Image) -> bytes:
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=JPEG_QUALITY)
-    return out.getvalue()
 
 
 def warmup_requests(name: str, signatures: Sequence[str], input_size: Sequence[int], dim: int) -> Iterator[Any]:
@@ -63,8 +50,9 @@ def warmup_requests(name: str, signatures: Sequence[str], input_size: Sequence[i
         6
     """
     predict_pb2, prediction_log_pb2 = _apis()
-    faces = _faces(input_size[0], input_size[1])
-    pixels, files = np.stack([np.asarray(face) for face in faces]), np.array([_jpeg(face) for face in faces], object)
+    # Those of real people have no place in a model.
+    pixels = synthetic_images(_FACES, (input_size[0], input_size[1]))
+    files = np.array([encode_jpeg(Image.fromarray(face)) for face in pixels], object)
     gallery = np.random.RandomState(0).normal(size=[_GALLERY_ROWS, dim]).astype(np.float32)
     for signature in signatures:
         for size in BATCH_SIZES:

@@ -51,9 +51,8 @@ class ResumePoint:
         generators = [generator for generator in generators if generator is not None]
         # A checkpoint has the first copy of a variable alone, and restores all others from it.
         variables = [*model.variables, *optimizer.variables]
-        shards = [copy for variable in variables if is_shard(variable) for copy in copies_of(variable)]
-        further = {"shards": shards} if shards else {}
-        self._shards = tf.train.Checkpoint(**further)
+        self._shards = [copy for variable in variables if is_shard(variable) for copy in copies_of(variable)]
+        further = {"shards": self._shards} if self._shards else {}
         self._checkpoint = tf.train.Checkpoint(
             model=model, optimizer=model.optimizer, step=self.step, generators=generators, **further
         )
@@ -90,8 +89,9 @@ class ResumePoint:
                 status.assert_existing_objects_matched()
                 # Another optimizer may have slots of the same shapes, and more of them.
                 status.assert_consumed()
-                # Again, since above a first shard may have come last, and went into the others.
-                self._shards.read(path).assert_existing_objects_matched()
+                if self._shards:
+                    # Again, since above a first shard may have come last, and went into the others.
+                    tf.train.Checkpoint(shards=self._shards).read(path).assert_existing_objects_matched()
             except (AssertionError, IndexError, ValueError, tf.errors.OpError) as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 print(f"the checkpoint {path} cannot be resumed ({reason})", file=sys.stderr)

@@ -11,7 +11,14 @@ from ddl_tf.data.face_drawing import draw_face
 from ddl_tf.data.face_shots import draw_shots, plan_shots
 from ddl_tf.data.face_traits import HAIR_STYLES, draw_traits
 from ddl_tf.data.store import Faces
-from ddl_tf.data.synthetic import SyntheticSettings, draw_pairs, prepare_synthetic, render, synthetic_samples
+from ddl_tf.data.synthetic import (
+    SyntheticSettings,
+    draw_pairs,
+    prepare_synthetic,
+    render,
+    synthetic_images,
+    synthetic_samples,
+)
 from ddl_tf.data.verification import read_stored
 from ddl_tf.errors import InputError
 
@@ -189,6 +196,16 @@ def test_a_sample_is_the_rendered_image():
     pixels, columns = render(8, 0, seed=2, size=SIZE)
     assert sample.columns == columns
     assert np.abs(np.asarray(Image.open(io.BytesIO(sample.image))).astype(int) - pixels).mean() < 4
+
+
+def test_images_of_a_networks_size():
+    square = synthetic_images(3, (32, 32), seed=4)
+    np.testing.assert_array_equal(square, [render(identity, 0, 4, 32)[0] for identity in range(3)])
+    narrow = synthetic_images(1, (32, 16), seed=4)
+    assert narrow.shape == (1, 32, 16, 3)
+    # Naively: each pixel for two that lie side by side.
+    halves = square[0].reshape(32, 16, 2, 3).mean(axis=2)
+    assert np.abs(narrow[0] - halves).mean() < 4
 
 
 def test_processes_draw_the_same_in_the_same_order(monkeypatch):

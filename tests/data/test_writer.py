@@ -1,19 +1,19 @@
 import contextlib
 import csv
 import json
-import os
-import resource
 import signal
 import subprocess
 import sys
 import textwrap
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from limited_files import files_limited_to
 from tiny_sets import list_source, picture, samples
 
 from ddl_tf.data import shards
@@ -207,7 +207,7 @@ def test_killed(tmp_path):
     """A real SIGKILL, in another process."""
     program = f"""
         import os, signal, sys
-        sys.path.insert(0, {os.path.dirname(__file__)!r})
+        sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:2]]!r}
         from test_writer import many_samples
         from ddl_tf.data.source import Source
         from ddl_tf.data.writer import StoreSettings, write_set
@@ -364,16 +364,6 @@ def test_settings_out_of_range(tmp_path, setting):
         store(samples(1), tmp_path / "faces", **setting)
     with pytest.raises(InputError, match="--output is missing"):
         write_set(list_source(samples(1)), StoreSettings())
-
-
-@contextlib.contextmanager
-def files_limited_to(size):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_full_disk(tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ddl_tf.evaluation.comparison import comparison_figure, comparison_table, markdown_table
+from ddl_tf.evaluation.comparison import comparison_figure, comparison_table
 from ddl_tf.evaluation.plots import Similarities
 
 
@@ -22,15 +22,6 @@ def test_the_gap_is_the_difference_of_the_margins():
 def test_a_missing_set_is_an_error():
     with pytest.raises(KeyError, match="hard"):
         comparison_table({"ArcFace": results(0.5, 0.2)[:1]}, "easy", "hard")
-
-
-def test_markdown():
-    table = comparison_table({"ArcFace": results(0.5, 0.25)}, "easy", "hard")[["arm", "easy margin", "gap"]]
-    assert markdown_table(table).splitlines() == [
-        "| arm | easy margin | gap |",
-        "| --- | --- | --- |",
-        "| ArcFace | 0.500 | 0.250 |",
-    ]
 
 
 def test_the_figure_shows_each_arm_with_its_gap(tmp_path):

@@ -126,6 +126,7 @@ def test_mixed_precision_is_that_of_the_backbone():
         ({"embedding_size": 0}, "embedding_size must be at least 1, got 0"),
         ({"sample_rate": 1.5}, "sample_rate must be above 0 and at most 1, got 1.5"),
         ({"sample_rate": 0.5, "head": "subcenter_arcface"}, "SubCenterArcFace cannot be sampled"),
+        ({"sharded_head": True, "head": "curricularface"}, "CurricularFace cannot be sharded"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -8,6 +9,8 @@ from ddl_tf.errors import InputError
 from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.evaluation.stored import write_outcome
 from ddl_tf.serving import choose_threshold, model_card
+from ddl_tf.serving.card import SETTINGS
+from ddl_tf.training import TrainSettings
 
 PAIRS = 400
 
@@ -164,6 +167,10 @@ def test_no_groups(run, evaluation, tmp_path):
     for name in ("lfw/images.csv",):
         (tmp_path / "evaluation" / name).unlink()
     assert "has no groups of images" in model_card(_description(run), evaluation)
+
+
+def test_what_it_tells_of_a_run_are_settings_of_a_run():
+    assert set(SETTINGS) <= {field.name for field in dataclasses.fields(TrainSettings)}
 
 
 def test_damaged_settings(run):

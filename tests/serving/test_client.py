@@ -16,6 +16,7 @@ from stand_in_server import Faults, StandIn
 
 from ddl_tf.errors import InputError
 from ddl_tf.serving import Client, ServingError
+from ddl_tf.serving.serving_error import RequestError
 from ddl_tf.serving.waiting import wait_until_available
 
 DIM, THRESHOLD = 64, 0.6
@@ -248,6 +249,18 @@ def test_no_such_version(connect, images):
     error = failure(lambda: connect(version=7).embed(images))
     assert error.model == "faces version 7"
     assert "the server has version 1 AVAILABLE, version 2 AVAILABLE: ask for one" in str(error)
+
+
+def test_what_a_server_has_may_be_asked_in_vain(connect, images):
+    client = connect(version=7, retries=0)
+
+    def unavailable(*_):
+        raise RequestError("UNAVAILABLE", "it stops")
+
+    client._transport.status = unavailable
+    error = failure(lambda: client.embed(images))
+    assert error.status == "NOT_FOUND"
+    assert "(asked what it has, the server said UNAVAILABLE)" in str(error)
 
 
 def test_no_such_signature(connect, photos):

@@ -1,6 +1,5 @@
 """Disks that are full or cannot be written, and run folders that somebody removes."""
 
-import contextlib
 import errno
 import os
 import resource
@@ -10,6 +9,7 @@ import signal
 import numpy as np
 import pytest
 import tensorflow as tf
+from limited_files import files_limited_to
 from matplotlib.figure import Figure
 
 from ddl_tf import command
@@ -24,17 +24,6 @@ from ddl_tf.training.renewal import Renewed
 from ddl_tf.training.run_folder import RunFolder
 
 ARRAYS = {"similarity": np.zeros(1000)}
-
-
-@contextlib.contextmanager
-def files_limited_to(size):
-    """A disk with room for `size` bytes: writing more fails, after a part is written."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def log(path):

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
 from ddl_tf.errors import InputError, NotFiniteError
 from ddl_tf.models import load_checkpoint
 from ddl_tf.models.plain import PLAIN_NETS
@@ -21,14 +20,9 @@ EPOCHS, STEPS = 2, 4
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("faces")
-    prepare_synthetic(
-        SyntheticSettings(
-            output=str(folder), identities=8, images_per_identity=6, test_identities=20, test_pairs=40, image_size=32
-        )
-    )
-    return folder
+def faces(small_faces):
+    """No test changes it."""
+    return small_faces
 
 
 @pytest.fixture

@@ -1,0 +1,24 @@
+"""What every record of a result says of how and when it was made."""
+
+import datetime
+import shlex
+import sys
+from pathlib import Path
+
+
+def command_line() -> str:
+    """Tell how this process was started.
+
+    Returns:
+        The name of the program and its arguments, as a shell takes them.
+    """
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def utc_now() -> str:
+    """Tell the time.
+
+    Returns:
+        ISO 8601 in UTC, to the second, such as `2026-11-25T10:23:18+00:00`.
+    """
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

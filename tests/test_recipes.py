@@ -75,6 +75,7 @@ def test_all_are_found():
     assert len(names) == 17
     assert {path.stem for path in (ROOT / "recipes").glob("*.cfg")} - names == {
         "celeba_cfp_pretrain",
+        "celeba_cfp_pretrain_augmented",
         "cfp_pose_arcface",
         "cfp_pose_cosface",
         "cfp_pose_ddl",

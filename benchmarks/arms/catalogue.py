@@ -61,8 +61,17 @@ ARMS: dict[str, Arm] = {
     ),
 }
 
-# Not in a comparison unless they are asked for: the rows of the pairs are in the batch, but not classified.
+# Not in a comparison unless they are asked for.
 VARIANTS: dict[str, Arm] = {
+    "arcface_ddl_kl": Arm(
+        "ArcFace+DDL, KL terms alone, teacher detached",
+        {**ARMS["arcface_ddl_detached"].flags, "order_weight": 0.0},
+        "embedding_weight",
+        WEIGHTS,
+    )
+}
+# The rows of the pairs are in the batch, but not classified.
+VARIANTS |= {
     f"{name}_no_pairs": dataclasses.replace(
         ARMS[name],
         title=f"{ARMS[name].title}, pairs not classified",

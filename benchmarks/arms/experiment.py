@@ -10,7 +10,7 @@ from arms.catalogue import ALL, command_line
 # Makes a set: (output folder of the experiment, folder to make).
 Maker = Callable[[Path, Path], None]
 
-# The same for all arms of all experiments. `recipes/celeba_cfp_pretrain.cfg` made the checkpoint.
+# The same for all arms of all experiments.
 SHARED: dict[str, Any] = {
     "backbone": "plain_small",
     "embedding_size": 256,
@@ -22,6 +22,40 @@ SHARED: dict[str, Any] = {
     "learning_rate": 0.01,
     "schedule": "constant",
     "weight_decay": 5e-4,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretraining:
+    """How the checkpoints are made that all arms start from.
+
+    Attributes:
+        recipe: of the training on CelebA, in recipes/.
+        folder: of the runs, without their seed.
+        shared: fields of `TrainSettings` that all arms have because of it.
+        margins: head -> the margin of the arms that do not tune it; those of the catalogue where it is empty.
+    """
+
+    recipe: str
+    folder: str
+    shared: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    margins: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def run(self, seed: int) -> str:
+        """Name the folder of a seed's run."""
+        return f"{self.folder}_{seed}"
+
+
+# By the value of --pretraining. A network that was trained on augmented images is fine-tuned on such, or it forgets.
+PRETRAININGS = {
+    "plain": Pretraining("celeba_cfp_pretrain", "pretrain"),
+    "augmented": Pretraining(
+        "celeba_cfp_pretrain_augmented",
+        "pretrain_augmented",
+        {"augment_crop": 0.4, "augment_colour": 0.4, "augment_occlusion": 0.3, "augment_probability": 0.5},
+        # What tuning chose for the heads alone from class means: docs/results/pose_class_means_tuning.csv.
+        {"arcface": 0.5, "cosface": 0.3},
+    ),
 }
 
 
@@ -51,6 +85,7 @@ class Experiment:
         generic: those that must not fall.
         tuning: what each arm's value is chosen on.
         test: what the results are of.
+        pretraining: what all arms start from.
     """
 
     name: str
@@ -61,6 +96,7 @@ class Experiment:
     generic: Sequence[str]
     tuning: Split
     test: Split
+    pretraining: Pretraining = PRETRAININGS["plain"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,20 +165,23 @@ def make_job(
         The job.
     """
     split = experiment.tuning if stage == "tune" else experiment.test
-    checkpoint = f"pretrain_{seed}/checkpoints/last.keras"
+    checkpoint = f"{experiment.pretraining.run(seed)}/checkpoints/last.keras"
     place = f"evaluations/{arm}_{seed}" if store else None
     evaluation = dict(split.evaluation)
     if not ALL[arm].trained:
         return Job(stage, arm, seed, None, {"model": checkpoint, **evaluation, "replicates": 0}, evaluation, place)
     tuned = {str(ALL[arm].tuned): value}
     job = Job(stage, arm, seed, value, {}, evaluation, place)
+    head, margins = ALL[arm].flags["head"], experiment.pretraining.margins
     settings = {
         "run_dir": job.folder,
         "init_checkpoint": checkpoint,
         "train_data": list(split.train_data),
         "seed": seed,
         **experiment.shared,
+        **experiment.pretraining.shared,
         **ALL[arm].flags,
+        **({"margin": margins[head]} if head in margins else {}),
         **tuned,
         "steps_per_epoch": steps,
         **evaluation,

@@ -17,7 +17,7 @@ import numpy as np
 
 from arms import worker
 from arms.catalogue import ALL, chosen_arms
-from arms.experiment import Experiment, Job, make_job
+from arms.experiment import PRETRAININGS, Experiment, Job, make_job
 from arms.made_sets import CELEBA, CFP, LFW
 from arms.report import report
 from arms.results import ResultsFile, result_rows, tuned_value
@@ -44,7 +44,7 @@ class ArmsSettings:
     results: str = setting("docs/results", "Folder of the CSV files; finished runs are added to what is there.")
     images: str = setting("docs/images", "Folder of the plot.")
     pretrained: Optional[str] = setting(
-        None, "Folder with pretrain_SEED, runs of recipes/celeba_cfp_pretrain.cfg, to take where they are there."
+        None, "Folder with pretrain_SEED (pretrain_augmented_SEED), runs of that recipe, to take where they are there."
     )
     stages: list[str] = setting(list(STAGES), f"What to do, of {', '.join(STAGES)}; in this order.")
     arms: list[str] = setting([], f"Which arms; default: all but the variants. Of {', '.join(ALL)}.")
@@ -53,6 +53,12 @@ class ArmsSettings:
     steps: int = setting(60, "Steps of each fine-tuning.")
     head_start: str = setting(
         "random", "As of ddl_tf.train, for all arms; class_means has results of its own.", choices=HEAD_STARTS
+    )
+    pretraining: str = setting(
+        "plain",
+        "What all arms start from, recipes/celeba_cfp_pretrain.cfg or ..._augmented.cfg, which goes on with augmented "
+        "images and has results of its own.",
+        choices=tuple(PRETRAININGS),
     )
     workers: int = setting(1, "Processes that run arms side by side; with several, each has one thread.")
     stored_seeds: list[int] = setting(
@@ -124,18 +130,18 @@ class Stages:
         seeds = [self._settings.tune_seed] if "tune" in stages else []
         seeds += self._settings.seeds if "run" in stages or not seeds else []
         for seed in seeds:
-            folder = self._output / f"pretrain_{seed}"
+            folder = self._output / self._experiment.pretraining.run(seed)
             given = Path(self._settings.pretrained or "").resolve() / folder.name
             if not folder.exists() and self._settings.pretrained and (given / "results.json").exists():
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 folder.symlink_to(given)
             if (folder / "results.json").exists():
                 continue
-            _say(f"{self._experiment.name}: pre-training seed {seed}; see {self._output}/logs/pretrain_{seed}.log")
+            _say(f"{self._experiment.name}: pre-training seed {seed}; see {self._output}/logs/{folder.name}.log")
             flags = ["--train_data=celeba", f"--run_dir={folder.name}", f"--seed={seed}", f"--bin={LFW}"]
-            recipe = ROOT / "recipes" / "celeba_cfp_pretrain.cfg"
+            recipe = ROOT / "recipes" / f"{self._experiment.pretraining.recipe}.cfg"
             command = [sys.executable, "-m", "ddl_tf.train", f"--flagfile={recipe}", *flags, "--evaluate_every=20"]
-            log = self._output / "logs" / f"pretrain_{seed}.log"
+            log = self._output / "logs" / f"{folder.name}.log"
             log.parent.mkdir(exist_ok=True)
             with log.open("a") as told:
                 code = subprocess.run(command, cwd=self._output, stdout=told, stderr=told).returncode
@@ -192,7 +198,7 @@ class Stages:
         waiting = file.unfinished(jobs)
         if not waiting:
             return
-        for folder in sorted({f"pretrain_{job.seed}" for job in waiting}):
+        for folder in sorted({self._experiment.pretraining.run(job.seed) for job in waiting}):
             if not (self._output / folder / "results.json").exists():
                 raise InputError(f"{self._output / folder} is not there: run --stages=prepare,pretrain first")
         about, workers = _versions(), min(self._settings.workers, len(waiting))
@@ -259,6 +265,26 @@ def _installed(package: str) -> bool:
     return True
 
 
+def started_from(experiment: Experiment, head_start: str, pretraining: str) -> Experiment:
+    """Let an experiment start from something else; what it finds has a name of its own then.
+
+    Args:
+        experiment: as its file has it.
+        head_start: as of `ddl_tf.train`.
+        pretraining: of `PRETRAININGS`.
+
+    Returns:
+        The experiment to run.
+    """
+    if head_start != "random":
+        shared = {**experiment.shared, "head_start": head_start}
+        experiment = dataclasses.replace(experiment, name=f"{experiment.name}_{head_start}", shared=shared)
+    if pretraining != "plain":
+        name = f"{experiment.name}_{pretraining}"
+        experiment = dataclasses.replace(experiment, name=name, pretraining=PRETRAININGS[pretraining])
+    return experiment
+
+
 def run_experiment(experiment: Experiment, settings: ArmsSettings) -> None:
     """Do the chosen stages of an experiment.
 
@@ -266,12 +292,9 @@ def run_experiment(experiment: Experiment, settings: ArmsSettings) -> None:
         experiment: what to compare.
         settings: the flags.
     """
-    if settings.head_start != "random":
-        shared = {**experiment.shared, "head_start": settings.head_start}
-        experiment = dataclasses.replace(experiment, name=f"{experiment.name}_{settings.head_start}", shared=shared)
     # Workers inherit it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    stages = Stages(experiment, settings)
+    stages = Stages(started_from(experiment, settings.head_start, settings.pretraining), settings)
     for stage in STAGES:
         if stage in settings.stages:
             getattr(stages, stage)()

@@ -7,8 +7,8 @@ import pytest
 import resolution
 from absl import flags
 from arms.catalogue import ALL, ARMS, VARIANTS, chosen_arms
-from arms.experiment import make_job
-from arms.stages import ArmsSettings
+from arms.experiment import PRETRAININGS, make_job
+from arms.stages import ROOT, ArmsSettings, started_from
 
 from ddl_tf.errors import InputError
 from ddl_tf.evaluate import PairsSettings
@@ -81,6 +81,33 @@ def test_commands_of_pose_stay_as_they_are():
         "--shuffled_rows=64 --rows_per_group=32 --pairs_per_group=32 --head=arcface --margin=0.1 --steps_per_epoch=60 "
         "--cfp_root=data/cfp --cfp_folds=3"
     )
+
+
+def test_where_an_experiment_starts():
+    assert started_from(pose.POSE, "random", "plain") is pose.POSE
+    other = started_from(pose.POSE, "class_means", "augmented")
+    assert other.name == "pose_class_means_augmented"
+    plain, augmented = (make_job(one, "run", "arcface", 2, 0.5, 120).settings for one in (pose.POSE, other))
+    assert augmented["init_checkpoint"] == "pretrain_augmented_2/checkpoints/last.keras"
+    assert augmented["head_start"] == "class_means"
+    changed = {name for name, value in augmented.items() if plain.get(name) != value}
+    assert changed == {"init_checkpoint", "head_start", *PRETRAININGS["augmented"].shared}
+    # The margin that is not tuned is that of the head alone.
+    margins = {arm: make_job(other, "run", arm, 2, 0.25, 120).settings["margin"] for arm in ARMS if arm != "none"}
+    assert {margins.pop("arcface"), margins.pop("cosface")} == {0.25}
+    assert margins.pop("cosface_ddl") == 0.3
+    assert set(margins.values()) == {0.5}
+
+
+def test_an_augmented_network_goes_on_as_its_recipe_trained_it(monkeypatch):
+    # All but where the data is.
+    found = {}
+    for name, pretraining in PRETRAININGS.items():
+        recipe = ROOT / "recipes" / f"{pretraining.recipe}.cfg"
+        found[name] = dataclasses.asdict(parse(TrainSettings, [f"--flagfile={recipe}"], monkeypatch))
+        assert {flag: found[name][flag] for flag in pretraining.shared} == pretraining.shared
+    differ = {flag for flag, value in found["plain"].items() if found["augmented"][flag] != value}
+    assert differ == {"run_dir", "epochs", "evaluate_every", *PRETRAININGS["augmented"].shared}
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda one: one.name)

@@ -15,6 +15,15 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
+def usable_cores() -> int:
+    """Count the cores that this process may use.
+
+    Returns:
+        At least 1.
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def map_in_order(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Generator[_Result, None, None]:
     """Do what `map` does with a thread for each core; for work that frees the interpreter, such as decoding images.
 
@@ -33,7 +42,7 @@ def map_in_order(function: Callable[[_Item], _Result], items: Iterable[_Item]) -
     def work(chunk: list[_Item]) -> list[_Result]:
         return [function(item) for item in chunk]
 
-    workers = os.cpu_count() or 1
+    workers = usable_cores()
     source = iter(items)
     pending: deque[Future[list[_Result]]] = deque()
     with contextlib.ExitStack() as stack:

@@ -1,9 +1,12 @@
+import os
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
-from ddl_tf.parallel import map_in_order
+from ddl_tf.parallel import map_in_order, usable_cores
 
 
 def test_order_stays_when_later_items_are_ready_first():
@@ -47,3 +50,10 @@ def test_an_exception_comes_in_its_place():
     results = map_in_order(lambda item: 1 / (item - 40), range(100))
     with pytest.raises(ZeroDivisionError):
         list(results)
+
+
+def test_usable_cores_are_those_of_the_process():
+    assert 1 <= usable_cores() <= os.cpu_count()
+    tell = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+    tell += "from ddl_tf.parallel import usable_cores; print(usable_cores())"
+    assert subprocess.run([sys.executable, "-c", tell], capture_output=True, text=True, check=True).stdout == "1\n"

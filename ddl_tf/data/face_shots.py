@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import itertools
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -18,6 +17,7 @@ from ddl_tf.data.face_drawing import draw_face
 from ddl_tf.data.face_traits import draw_traits
 from ddl_tf.data.images import encode_jpeg
 from ddl_tf.data.sample import Sample, Value
+from ddl_tf.parallel import usable_cores
 
 # Starting further processes takes about as long as drawing this many images.
 _CHUNK, _WORTH_PROCESSES = 64, 4000
@@ -110,7 +110,7 @@ def draw_shots(shots: Sequence[Shot]) -> Iterator[Sample]:
     Yields:
         The samples.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     if len(shots) < _WORTH_PROCESSES or cores < 2:
         for shot in shots:
             yield shot.draw()

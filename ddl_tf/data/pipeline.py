@@ -4,8 +4,6 @@ A step is one element from beginning to end: its rows are decoded in a loop insi
 Elements that are single rows, and copies of float32 rows, cost much beside decoding (docs/data.md, Speed).
 """
 
-import os
-
 import numpy as np
 import tensorflow as tf
 
@@ -14,7 +12,9 @@ from ddl_tf.data.decoding import decode_image, resize_images, why_undecodable
 from ddl_tf.data.example import parse_images
 from ddl_tf.data.sampling import Rows, StreamSampler
 from ddl_tf.data.store import Faces
+from ddl_tf.data.untuned import untuned_options
 from ddl_tf.errors import InputError
+from ddl_tf.parallel import usable_cores
 
 # Steps that are drawn and read at a time; the threads of Python get in each other's way.
 READERS = 2
@@ -95,12 +95,12 @@ def training_dataset(
 
     dataset = tf.data.Dataset.range(first_step, last_step)
     dataset = dataset.map(draw, num_parallel_calls=READERS, deterministic=True)
-    dataset = dataset.map(to_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    dataset = dataset.prefetch(tf.data.AUTOTUNE)
-    options = tf.data.Options()
+    dataset = dataset.map(to_batch, num_parallel_calls=usable_cores(), deterministic=True)
+    dataset = dataset.prefetch(READERS)
+    options = untuned_options()
     # A sampler may wait for what training computes: its threads must not be those that training needs, and one must be
     # left to finish the steps before.
-    options.threading.private_threadpool_size = READERS + (os.cpu_count() or 1)
+    options.threading.private_threadpool_size = READERS + usable_cores()
     # The rows of a step are split among the replicas; files are not what is sharded.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return dataset.with_options(options)

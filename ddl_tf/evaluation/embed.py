@@ -7,8 +7,13 @@ import numpy as np
 import tensorflow as tf
 
 from ddl_tf.data.decoding import decode_image, resize_images, why_undecodable
+from ddl_tf.data.untuned import untuned_options
 from ddl_tf.errors import InputError
+from ddl_tf.parallel import usable_cores
 from ddl_tf.progress import Progress
+
+# Batches that wait for the network.
+PREFETCHED = 2
 
 
 class _Advance(tf.keras.callbacks.Callback):
@@ -102,10 +107,11 @@ def predict_embeddings(
 
     dataset = (
         tf.data.Dataset.from_generator(read, output_signature=tf.TensorSpec([], tf.string))
-        .map(views, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .map(views, num_parallel_calls=usable_cores(), deterministic=True)
         .batch(batch_size)
         .map(lambda batch: tf.reshape(batch, [-1, *size, 3]))
-        .prefetch(tf.data.AUTOTUNE)
+        .prefetch(PREFETCHED)
+        .with_options(untuned_options())
     )
     advance = _Advance(progress, len(images), batch_size)
     try:

@@ -4,28 +4,19 @@ Both take the files of `python -m ddl_tf.convert`, and those of others.
 """
 
 import abc
-import os
 from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
 
 from ddl_tf.errors import InputError
+from ddl_tf.parallel import usable_cores
 from ddl_tf.serving.quiet import quiet_stderr
 
 # What InsightFace's ArcFace networks take: (value - 127.5) / 127.5.
 INPUT_MEAN, INPUT_SCALE = 127.5, 127.5
 # The names under which an ONNX file may say that it takes something else.
 MEAN_KEY, SCALE_KEY = "ddl_tf.input_mean", "ddl_tf.input_scale"
-
-
-def usable_cores() -> int:
-    """Count the cores that this process may use.
-
-    Returns:
-        At least 1.
-    """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Embedder(abc.ABC):

@@ -129,7 +129,7 @@ class Workers:
         def share(context: tf.distribute.InputContext) -> tf.data.Dataset:
             # The replicas take their batches in turn.
             batches = make((context.input_pipeline_id, context.num_input_pipelines)).rebatch(per_replica)
-            return batches.prefetch(tf.data.AUTOTUNE)
+            return batches.prefetch(self._strategy.num_replicas_in_sync // self.count)
 
         return self._strategy.distribute_datasets_from_function(share)
 

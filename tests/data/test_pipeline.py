@@ -115,6 +115,11 @@ def test_workers_with_unequal_shares_are_refused(faces, sampler):
         shard_batches(faces, sampler, (0, 2), 1)
 
 
+def test_it_ends_without_waiting_for_a_thread_that_tunes_it(faces, sampler):
+    dataset = training_dataset(faces, sampler, PLAIN, (SIZE, SIZE), 0, 2)
+    assert dataset.options().autotune.enabled is False
+
+
 @pytest.mark.parametrize("threads", [1, 4])
 def test_a_batch_follows_from_its_step_alone(faces, sampler, threads):
     kinds = {"augment_crop": 0.5, "augment_colour": 0.5, "augment_resolution": 0.5, "augment_compression": 0.5}

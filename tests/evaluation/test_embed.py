@@ -48,6 +48,13 @@ def test_images_are_read_one_after_the_other(tiny_model, pictures):
     assert lazy.asked == list(range(len(pictures[0])))
 
 
+def test_it_ends_without_waiting_for_a_thread_that_tunes_it(tiny_model, pictures, monkeypatch):
+    predict, options = tiny_model.predict, []
+    monkeypatch.setattr(tiny_model, "predict", lambda x, **how: options.append(x.options()) or predict(x, **how))
+    embed_images(tiny_model, pictures[0])
+    assert options[0].autotune.enabled is False
+
+
 def test_no_images(tiny_model):
     assert embed_images(tiny_model, []).shape == (0, 8)
 

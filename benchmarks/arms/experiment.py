@@ -86,6 +86,7 @@ class Experiment:
         tuning: what each arm's value is chosen on.
         test: what the results are of.
         pretraining: what all arms start from.
+        tuned_as: the experiment whose tuned values it takes; None: it is tuned itself.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Experiment:
     tuning: Split
     test: Split
     pretraining: Pretraining = PRETRAININGS["plain"]
+    tuned_as: Optional[str] = None
 
 
 @dataclasses.dataclass(frozen=True)

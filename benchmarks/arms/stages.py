@@ -93,7 +93,9 @@ class Stages:
         self._experiment, self._settings = experiment, settings
         self._output = Path(settings.output or f"runs/{experiment.name}").resolve()
         self._arms = chosen_arms(settings.arms)
-        self._tuning = ResultsFile(Path(settings.results).resolve() / f"{experiment.name}_tuning.csv")
+        self._tuning = ResultsFile(
+            Path(settings.results).resolve() / f"{experiment.tuned_as or experiment.name}_tuning.csv"
+        )
         self._results = ResultsFile(Path(settings.results).resolve() / f"{experiment.name}.csv")
 
     def prepare(self) -> None:
@@ -276,13 +278,18 @@ def started_from(experiment: Experiment, head_start: str, pretraining: str) -> E
     Returns:
         The experiment to run.
     """
+    shared, suffix = dict(experiment.shared), ""
     if head_start != "random":
-        shared = {**experiment.shared, "head_start": head_start}
-        experiment = dataclasses.replace(experiment, name=f"{experiment.name}_{head_start}", shared=shared)
+        shared, suffix = {**shared, "head_start": head_start}, f"_{head_start}"
     if pretraining != "plain":
-        name = f"{experiment.name}_{pretraining}"
-        experiment = dataclasses.replace(experiment, name=name, pretraining=PRETRAININGS[pretraining])
-    return experiment
+        suffix += f"_{pretraining}"
+    return dataclasses.replace(
+        experiment,
+        name=experiment.name + suffix,
+        shared=shared,
+        pretraining=PRETRAININGS[pretraining],
+        tuned_as=experiment.tuned_as and experiment.tuned_as + suffix,
+    )
 
 
 def run_experiment(experiment: Experiment, settings: ArmsSettings) -> None:

@@ -84,7 +84,7 @@ def test_commands_of_pose_stay_as_they_are():
 
 
 def test_where_an_experiment_starts():
-    assert started_from(pose.POSE, "random", "plain") is pose.POSE
+    assert started_from(pose.POSE, "random", "plain") == pose.POSE
     other = started_from(pose.POSE, "class_means", "augmented")
     assert other.name == "pose_class_means_augmented"
     plain, augmented = (make_job(one, "run", "arcface", 2, 0.5, 120).settings for one in (pose.POSE, other))
@@ -97,6 +97,21 @@ def test_where_an_experiment_starts():
     assert {margins.pop("arcface"), margins.pop("cosface")} == {0.25}
     assert margins.pop("cosface_ddl") == 0.3
     assert set(margins.values()) == {0.5}
+
+
+def test_fewer_people_to_learn_pose_from():
+    assert pose.pose_of(3) is pose.POSE
+    for folds, people, folder in ((1, 50, "cfp_1"), (2, 100, "cfp_12")):
+        fewer = started_from(pose.pose_of(folds), "class_means", "augmented")
+        assert fewer.name == f"pose_{people}_people_class_means_augmented"
+        assert fewer.tuned_as == started_from(pose.POSE, "class_means", "augmented").name
+        assert fewer.test == dataclasses.replace(pose.POSE.test, train_data=["celeba", folder])
+        assert folder in fewer.sets
+        # What is tuned is not tuned again.
+        given, mine = (make_job(one, "tune", "arcface", 5, 0.5, 60) for one in (pose.POSE, pose.pose_of(folds)))
+        assert given == mine
+    with pytest.raises(InputError, match="--folds must be 1, 2 or 3, got 4: folds 4 and 5 are judged on"):
+        pose.Settings(folds=4)
 
 
 def test_an_augmented_network_goes_on_as_its_recipe_trained_it(monkeypatch):

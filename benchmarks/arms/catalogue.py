@@ -61,23 +61,22 @@ ARMS: dict[str, Arm] = {
     ),
 }
 
-# Not in a comparison unless they are asked for.
+# Not in a comparison unless they are asked for. `_no_pairs`: the rows of pairs are in the batch, but not classified.
 VARIANTS: dict[str, Arm] = {
     "arcface_ddl_kl": Arm(
         "ArcFace+DDL, KL terms alone, teacher detached",
         {**ARMS["arcface_ddl_detached"].flags, "order_weight": 0.0},
         "embedding_weight",
         WEIGHTS,
-    )
-}
-# The rows of the pairs are in the batch, but not classified.
-VARIANTS |= {
-    f"{name}_no_pairs": dataclasses.replace(
-        ARMS[name],
-        title=f"{ARMS[name].title}, pairs not classified",
-        flags={**ARMS[name].flags, "classify_pairs": False},
-    )
-    for name in ("arcface", "arcface_ddl_detached")
+    ),
+    **{
+        f"{name}_no_pairs": dataclasses.replace(
+            ARMS[name],
+            title=f"{ARMS[name].title}, pairs not classified",
+            flags={**ARMS[name].flags, "classify_pairs": False},
+        )
+        for name in ("arcface", "arcface_ddl_detached")
+    },
 }
 
 ALL: dict[str, Arm] = {**ARMS, **VARIANTS}

@@ -22,6 +22,7 @@ from arms.made_sets import CELEBA, CFP, LFW
 from arms.report import report
 from arms.results import ResultsFile, result_rows, tuned_value
 from ddl_tf.errors import InputError
+from ddl_tf.files import write_aside
 from ddl_tf.progress import Progress
 from ddl_tf.settings import setting
 from ddl_tf.training.settings import HEAD_STARTS
@@ -92,6 +93,8 @@ class Stages:
     def __init__(self, experiment: Experiment, settings: ArmsSettings) -> None:
         self._experiment, self._settings = experiment, settings
         self._output = Path(settings.output or f"runs/{experiment.name}").resolve()
+        self._owner = self._output / "experiment.txt"
+        self._check_owner()
         self._arms = chosen_arms(settings.arms)
         self._tuning = ResultsFile(
             Path(settings.results).resolve() / f"{experiment.tuned_as or experiment.name}_tuning.csv"
@@ -100,6 +103,8 @@ class Stages:
 
     def prepare(self) -> None:
         """Link the data, and make the sets."""
+        with write_aside(self._owner) as aside:
+            aside.write_text(f"{self._experiment.name}\n", encoding="utf-8")
         for name, given, place in (
             ("celeba", self._settings.celeba, CELEBA),
             ("cfp", self._settings.cfp, CFP),
@@ -110,6 +115,13 @@ class Stages:
             if not (self._output / name).exists():
                 _say(f"{self._experiment.name}: making {name}")
                 make(self._output, self._output / name)
+
+    def _check_owner(self) -> None:
+        """Refuse another experiment's output folder: runs of the same arms and seeds would take the others' place."""
+        owner = self._owner.read_text(encoding="utf-8").strip() if self._owner.exists() else self._experiment.name
+        if owner != self._experiment.name:
+            mine = self._experiment.name
+            raise InputError(f"--output: {self._output} has the runs of {owner}, not of {mine}; give another one")
 
     def _link(self, name: str, given: Optional[str], link: Path) -> None:
         """Commands name the data by the link, so that they are the same wherever it is."""

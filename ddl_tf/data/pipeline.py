@@ -12,7 +12,7 @@ from ddl_tf.data.decoding import decode_image, resize_images, why_undecodable
 from ddl_tf.data.example import parse_images
 from ddl_tf.data.sampling import Rows, StreamSampler
 from ddl_tf.data.store import Faces
-from ddl_tf.data.untuned import untuned_options
+from ddl_tf.data.untuned import PREFETCHED, untuned_options
 from ddl_tf.errors import InputError
 from ddl_tf.parallel import usable_cores
 
@@ -96,7 +96,7 @@ def training_dataset(
     dataset = tf.data.Dataset.range(first_step, last_step)
     dataset = dataset.map(draw, num_parallel_calls=READERS, deterministic=True)
     dataset = dataset.map(to_batch, num_parallel_calls=usable_cores(), deterministic=True)
-    dataset = dataset.prefetch(READERS)
+    dataset = dataset.prefetch(PREFETCHED)
     options = untuned_options()
     # A sampler may wait for what training computes: its threads must not be those that training needs, and one must be
     # left to finish the steps before.

@@ -2,6 +2,9 @@
 
 import tensorflow as tf
 
+# Batches that are ready before they are asked for.
+PREFETCHED = 2
+
 
 def untuned_options() -> tf.data.Options:
     """Give the options of a pipeline that says itself how much of it runs side by side.

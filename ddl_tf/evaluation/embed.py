@@ -7,13 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from ddl_tf.data.decoding import decode_image, resize_images, why_undecodable
-from ddl_tf.data.untuned import untuned_options
+from ddl_tf.data.untuned import PREFETCHED, untuned_options
 from ddl_tf.errors import InputError
 from ddl_tf.parallel import usable_cores
 from ddl_tf.progress import Progress
-
-# Batches that wait for the network.
-PREFETCHED = 2
 
 
 class _Advance(tf.keras.callbacks.Callback):

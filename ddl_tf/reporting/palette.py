@@ -72,10 +72,11 @@ def style(position: int) -> Style:
         position: of the model in the report, from 0.
 
     Returns:
-        The style; after ten models the colours come again with other dashes.
+        The style; after ten models the colours come again with other dashes and markers.
     """
-    dash = _DASHES[(position + position // len(SERIES)) % len(_DASHES)]
-    return Style(SERIES[position % len(SERIES)], dash, _MARKERS[position % len(_MARKERS)])
+    turn = position // len(SERIES)
+    dash = _DASHES[(position + turn) % len(_DASHES)]
+    return Style(SERIES[position % len(SERIES)], dash, _MARKERS[(position + turn) % len(_MARKERS)])
 
 
 def styles_of(names: Iterable[str]) -> dict[str, Style]:

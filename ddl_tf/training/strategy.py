@@ -12,6 +12,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.errors import InputError
+from ddl_tf.parallel import usable_cores
 from ddl_tf.training.workers import Workers
 
 # A collective waits in a thread for those of the other replicas: with too few threads all wait for ever. What is more
@@ -129,7 +130,7 @@ def build_strategy(cpu_replicas: Optional[int] = None) -> tf.distribute.Strategy
 
 def _spare_threads(replicas: int) -> None:
     if not tf.config.threading.get_inter_op_parallelism_threads():
-        tf.config.threading.set_inter_op_parallelism_threads(max(os.cpu_count() or 1, replicas + SPARE_THREADS))
+        tf.config.threading.set_inter_op_parallelism_threads(max(usable_cores(), replicas + SPARE_THREADS))
 
 
 @contextlib.contextmanager

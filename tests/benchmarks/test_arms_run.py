@@ -187,6 +187,15 @@ def test_the_data_of_an_output_folder_stays_the_same(settings, place, tmp_path):
         run_experiment(empty, dataclasses.replace(here, cfp=str(tmp_path)))
 
 
+def test_an_output_folder_is_that_of_one_experiment(settings, tmp_path):
+    empty = dataclasses.replace(TINY, sets={})
+    here = dataclasses.replace(settings, output=str(tmp_path / "out"), stages=["prepare"])
+    run_experiment(empty, here)
+    run_experiment(empty, here)
+    with pytest.raises(InputError, match="out has the runs of tiny, not of tiny_class_means; give another one"):
+        run_experiment(empty, dataclasses.replace(here, head_start="class_means", stages=["run"]))
+
+
 def test_processes_of_their_own(settings, place, tmp_path):
     alone = dataclasses.replace(
         settings,

@@ -116,7 +116,8 @@ def test_series_stand_out_from_the_page(dark):
 def test_models_differ_by_more_than_colour():
     seen = {(style(place).dash, style(place).marker) for place in range(10)}
     assert len(seen) == 10
-    assert all(style(place) != style(place + 10) for place in range(10))
+    assert all(style(place).dash != style(place + 10).dash for place in range(10))
+    assert all(style(place).marker != style(place + 10).marker for place in range(10))
 
 
 def test_css_variables():

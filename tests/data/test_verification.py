@@ -2,6 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn.model_selection import KFold
 from tiny_sets import list_source, picture, samples
 
 from ddl_tf.data.layout import PAIRS
@@ -36,11 +37,10 @@ def test_bin_of_arrays(tmp_path):
 
 @pytest.mark.parametrize("pairs", [3, 10, 25])
 def test_folds_are_contiguous_tenths(tmp_path, pairs):
-    sklearn = pytest.importorskip("sklearn.model_selection")
     fold = read_bin(write_bin(tmp_path / "a.bin", [picture(0)] * 2 * pairs, [True] * pairs)).fold
     assert len(fold) == pairs
     if pairs >= 10:  # InsightFace's folds
-        for number, (_, test) in enumerate(sklearn.KFold(10, shuffle=False).split(np.arange(pairs))):
+        for number, (_, test) in enumerate(KFold(10, shuffle=False).split(np.arange(pairs))):
             np.testing.assert_array_equal(np.flatnonzero(fold == number), test)
 
 

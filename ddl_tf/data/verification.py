@@ -19,6 +19,7 @@ from ddl_tf.data.source import Problem, Source
 from ddl_tf.errors import InputError
 
 _NUM_FOLDS = 10
+_PAIR_COLUMNS = ("first", "second", "same", "fold")
 _LFW_SUFFIXES = (".jpg", ".png", ".jpeg")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
@@ -37,6 +38,7 @@ class PairSet:
         keys: `[images]` what each image is called in its source; None where they have no names.
         people: `[images]` whom each image shows, any values; None where the set does not tell.
         columns: one row for each image, numbers such as `yaw`; None where there are none.
+        pair_columns: one row for each pair, what else a list says of it; None where it says no more.
     """
 
     name: str
@@ -48,6 +50,7 @@ class PairSet:
     keys: Optional[Sequence[str]] = None
     people: Optional[np.ndarray] = None
     columns: Optional[pd.DataFrame] = None
+    pair_columns: Optional[pd.DataFrame] = None
 
 
 def _contiguous_tenths(num_pairs: int) -> np.ndarray:
@@ -218,7 +221,8 @@ def read_cfp(root: str, protocol: str, folds: Sequence[int], check_images: bool 
 
 def pairs_table(pair_set: PairSet) -> pd.DataFrame:
     """Put the pairs of a set into the table that is stored with its images."""
-    return pd.DataFrame({name: getattr(pair_set, name) for name in ("first", "second", "same", "fold")})
+    table = pd.DataFrame({name: getattr(pair_set, name) for name in _PAIR_COLUMNS})
+    return table if pair_set.pair_columns is None else pd.concat([table, pair_set.pair_columns], axis=1)
 
 
 def pair_source(pair_set: PairSet, kind: str, name: str) -> Source:
@@ -231,12 +235,16 @@ def pair_source(pair_set: PairSet, kind: str, name: str) -> Source:
 
     Returns:
         The samples; a verification set does not always tell whose face an image shows, so each is an identity of its
-        own. None can be left out, the set would be another one.
+        own. Where the set has them, the columns `key` and `person` hold its keys and people. None can be left out, the
+        set would be another one.
     """
 
     def read(start: int) -> Iterator[Union[Sample, Problem]]:
         for index in range(start, len(pair_set.images)):
-            yield Sample(pair_set.images[index], index, f"{name}, image {index}")
+            columns = {} if pair_set.keys is None else {"key": str(pair_set.keys[index])}
+            if pair_set.people is not None:
+                columns["person"] = str(pair_set.people[index])
+            yield Sample(pair_set.images[index], index, f"{name}, image {index}", columns=columns)
 
     return Source(kind, name, len(pair_set.images), read, skippable=False)
 
@@ -262,11 +270,22 @@ def read_stored(path: str) -> PairSet:
         raise InputError(f"{path}: a stored set without pairs; use it for training, or prepare a verification set")
     table = read_table(folder / PAIRS)
     try:
-        first, second, same, fold = (table[name].to_numpy() for name in ("first", "second", "same", "fold"))
+        first, second, same, fold = (table.pop(name).to_numpy() for name in _PAIR_COLUMNS)
     except KeyError as error:
         raise InputError(f"{folder / PAIRS}: the column {error} is missing; prepare the set again") from None
-    if len(table) and not 0 <= min(first.min(), second.min()) <= max(first.max(), second.max()) < len(faces):
+    if len(first) and not 0 <= min(first.min(), second.min()) <= max(first.max(), second.max()) < len(faces):
         raise InputError(f"{folder / PAIRS}: names images that the set does not have; prepare the set again")
     images = LazyImages(len(faces), lambda index: faces.read(np.array([index]))[0], faces.fingerprint)
-    columns = faces.index.drop(columns=list(INDEX_COLUMNS)).select_dtypes("number")
-    return PairSet(os.path.basename(os.path.abspath(path)), images, first, second, same, fold, columns=columns)
+    index = faces.index
+    return PairSet(
+        os.path.basename(os.path.abspath(path)),
+        images,
+        first,
+        second,
+        same,
+        fold,
+        keys=index["key"].tolist() if "key" in index else None,
+        people=index["person"].to_numpy(object) if "person" in index else None,
+        columns=index.drop(columns=list(INDEX_COLUMNS)).select_dtypes("number"),
+        pair_columns=table if len(table.columns) else None,
+    )

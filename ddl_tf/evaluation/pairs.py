@@ -109,7 +109,8 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
 
     Returns:
         The result of `verify`, and the scores `similarity`, `same`, `fold` (as `usable_folds` gives them), `first`,
-        `second` `[pairs]`, and where the set tells it `people` `[images]`, whom each image shows, as text.
+        `second` `[pairs]`; where the set has them, `people` `[images]`, whom each image shows, as text, and `pair_NAME`
+        `[pairs]` for each further column of its pairs.
 
     Raises:
         InputError: as `verify`.
@@ -132,6 +133,10 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
     if pair_set.people is not None:
         # Text of a fixed width is stored without pickle.
         scores["people"] = np.array([str(person) for person in pair_set.people])
+    if pair_set.pair_columns is not None:
+        for name, column in pair_set.pair_columns.items():
+            text = column.dtype.kind not in "biuf"
+            scores[f"pair_{name}"] = column.to_numpy(str if text else None)
     return Outcome(result, scores)
 
 

@@ -20,7 +20,8 @@ from ddl_tf.data.verification import PairSet, pair_source, pairs_table, read_bin
 from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.evaluation.image_columns import read_columns
 from ddl_tf.evaluation.megaface_settings import MegaFaceSettings, face_images
-from ddl_tf.models.checkpoints import load_checkpoint
+from ddl_tf.models.checkpoints import load_checkpoint, save_checkpoint
+from ddl_tf.models.recognizer import build_recognizer
 from ddl_tf.models.torch_weights import read_state_dict
 from ddl_tf.protocols import miniature_ijb, miniature_megaface, miniature_pairs, miniature_scface, miniature_tinyface
 from ddl_tf.protocols.feature_files import read_feature, write_feature
@@ -63,6 +64,11 @@ def _write_csv(folder: Path) -> None:
     (folder / "photos.csv").write_text("\n".join([header, *photos]) + "\n")
 
 
+def _write_columns(folder: Path) -> None:
+    rows = [f"{path},{n * 1.5}" for n, path in enumerate(_people_files())]
+    (folder / "columns.csv").write_text("\n".join(["key,yaw", *rows]) + "\n")
+
+
 def _write_pairs(folder: Path) -> None:
     _write_people(folder)
     files = _people_files()
@@ -101,10 +107,8 @@ def _write_network(folder: Path) -> None:
 
 
 def _write_checkpoint(folder: Path) -> None:
-    import tensorflow as tf
-
-    model = tf.keras.Sequential([tf.keras.Input([4]), tf.keras.layers.Dense(2)])
-    model.save(folder / "x.keras")
+    model = build_recognizer("plain_small", num_classes=2, embedding_size=4, input_shape=(32, 32, 3))
+    save_checkpoint(model, folder / "x.keras")
 
 
 def _read_images(pair_sets: list[PairSet]) -> None:
@@ -213,7 +217,7 @@ def targets() -> Iterator[Target]:
     yield Target("SCface", miniature_scface.write_scface, ("test_subjects.txt",), scface)
     yield Target("TinyFace", miniature_tinyface.write_tinyface, ("**/*.mat",), lambda at, _: read_tinyface(str(at)))
     yield Target("--embeddings", _write_evaluation, ("e.npy",), _read_embeddings)
-    yield Target("--columns", _write_csv, ("faces.csv",), lambda at, _: read_columns([str(at / "faces.csv")]))
+    yield Target("--columns", _write_columns, ("*.csv",), lambda at, _: read_columns([str(at / "columns.csv")]))
     yield Target(
         "stored evaluation", _write_evaluation, ("stored/*/*",), lambda at, _: read_evaluation("a", str(at / "stored"))
     )

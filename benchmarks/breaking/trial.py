@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from breaking.damage import damage_file
 from ddl_tf.errors import InputError, NotFiniteError
+from ddl_tf.serving.serving_error import RequestError
 
 # A reader that is at work longer than this on a few kilobytes hangs.
 SECONDS = 20
@@ -103,7 +104,7 @@ def try_reader(target: Target, source: Path, output: Path) -> tuple[str, str]:
         with silence[0], silence[1], warnings.catch_warnings(), _limit(SECONDS):
             warnings.simplefilter("ignore")
             target.read(source, output)
-    except (InputError, NotFiniteError, OSError) as error:
+    except (InputError, NotFiniteError, OSError, RequestError) as error:
         # A command prints these in one line: see `ddl_tf.command`.
         kind, message = "refused", str(error)
     except _Hang:

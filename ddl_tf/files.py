@@ -6,12 +6,18 @@ import fcntl
 import io
 import os
 import re
+import stat
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Union
 
 import numpy as np
 
 from ddl_tf.errors import InputError
+
+# What a killed process leaves of `write_aside`.
+_LEFTOVER = re.compile(r"\..+\.\d+(\.\w+)?")
 
 
 @contextlib.contextmanager
@@ -80,6 +86,22 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         aside.write_bytes(content.getbuffer())
 
 
+def is_leftover(name: str) -> bool:
+    """Tell by the name of a file whether a killed process left it of `write_aside`.
+
+    Args:
+        name: of the file.
+
+    Returns:
+        True if `write_aside` gives such names.
+
+    Example:
+        >>> is_leftover(".results.4711.json")
+        True
+    """
+    return bool(_LEFTOVER.fullmatch(name))
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what a killed process left of `write_aside`; the folder must be this process's.
 
@@ -90,8 +112,113 @@ def remove_leftovers(folder: Path) -> None:
         >>> remove_leftovers(Path("runs/ddl"))
     """
     for file in folder.glob(".*"):
-        if re.fullmatch(r"\..+\.\d+(\.\w+)?", file.name) and file.is_file():
+        if is_leftover(file.name) and file.is_file() and not file.is_symlink():
             file.unlink()
+
+
+def require_regular_file(path: Union[str, Path]) -> None:
+    """Refuse what is there but is no file with content: a pipe or a device would be waited for or read for ever.
+
+    Args:
+        path: of a file that somebody gave; a link to a file is a file.
+
+    Raises:
+        OSError: if it is missing, a folder, a pipe, a device or a socket.
+
+    Example:
+        >>> require_regular_file("pairs.txt")
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "a pipe, device or socket, where a file is needed", os.fspath(path))
+
+
+def walk_files(root: Union[str, Path]) -> list[Path]:
+    """List the files in a folder and in its folders, hidden ones left out.
+
+    Links to folders are followed, each real folder once: a link to a folder that the walk is in, or was in, adds
+    nothing. What is listed need not be readable, nor a regular file.
+
+    Args:
+        root: the folder.
+
+    Returns:
+        The files, sorted by path.
+
+    Raises:
+        OSError: if a folder cannot be read.
+
+    Example:
+        >>> walk_files("photos/anna")
+        [PosixPath('photos/anna/1.jpg')]
+    """
+    files = []
+    real = Path(os.path.realpath(root))
+    seen = {_folder_key(parent) for parent in real.parents}
+    waiting = deque([Path(root)])
+    while waiting:
+        folder = waiting.popleft()
+        key = _folder_key(folder)
+        if key in seen:
+            continue
+        seen.add(key)
+        with os.scandir(folder) as entries:
+            shown = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda one: one.name)
+        for entry in shown:
+            if not entry.is_dir():
+                files.append(folder / entry.name)
+            elif entry.is_symlink():
+                # After all real folders, so that a file is listed by its own path.
+                waiting.append(folder / entry.name)
+            else:
+                waiting.appendleft(folder / entry.name)
+    return sorted(files)
+
+
+def _folder_key(folder: Path) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def printable(text: str) -> str:
+    r"""Show a name that may come from anywhere: what is no UTF-8, and what a terminal acts on, is escaped.
+
+    Args:
+        text: as Python has it of a path.
+
+    Returns:
+        The text, in which every character can be encoded and seen.
+
+    Example:
+        >>> printable("jos" + chr(0xDCE9))
+        'jos\\xe9'
+    """
+    return "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    # Bytes that are no UTF-8, as `os.fsdecode` keeps them.
+    if 0xDC80 <= ord(character) <= 0xDCFF:
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
+def is_utf8(text: str) -> bool:
+    """Tell whether a text can be written into a file of UTF-8, which a name of a file need not.
+
+    Args:
+        text: any.
+
+    Returns:
+        False if a part of it is no UTF-8.
+
+    Example:
+        >>> is_utf8("jos" + chr(0xDCE9))
+        False
+    """
+    return not any(0xD800 <= ord(one) <= 0xDFFF for one in text)
 
 
 @contextlib.contextmanager
@@ -100,20 +227,30 @@ def lock_folder(folder: Path, name: str = "lock") -> Iterator[None]:
 
     Args:
         folder: the folder; it is made if it is missing.
-        name: of the file in it that is locked.
+        name: of the file in it that is locked; its content stays.
 
     Yields:
         Nothing.
 
     Raises:
-        InputError: if another process has it.
+        InputError: if another process has it, or there is something of this name that is no file.
 
     Example:
         >>> with lock_folder(Path("runs/ddl")):
         ...     pass
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / name).open("w") as lock:
+    path = folder / name
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        lock = os.open(path, flags, 0o666)
+    except OSError:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise _no_lock(path) from None
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(lock).st_mode):
+            raise _no_lock(path)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -121,6 +258,12 @@ def lock_folder(folder: Path, name: str = "lock") -> Iterator[None]:
                 f"{folder}: another process is at work in it; wait for that one, or choose another folder"
             ) from None
         yield
+    finally:
+        os.close(lock)
+
+
+def _no_lock(path: Path) -> InputError:
+    return InputError(f"{path}: a link, or no regular file, where only a lock of ddl_tf may be; move it away")
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from ddl_tf import command  # isort: skip  (before anything that may import Tens
 import dataclasses
 import functools
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
@@ -77,11 +78,12 @@ def main(settings: MiniatureSettings) -> None:
     if folder.exists():
         raise InputError(f"{folder} is there already: choose another --output, or remove it")
     write, evaluate = LAYOUTS[str(settings.layout)]
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # A folder of a name that nothing has: what is removed below is this command's.
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
     try:
-        write(partial, settings.seed)
-        partial.rename(folder)
+        write(partial / folder.name, settings.seed)
+        (partial / folder.name).rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     _show(folder)

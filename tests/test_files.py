@@ -1,4 +1,6 @@
 import errno
+import os
+import socket
 import subprocess
 import sys
 
@@ -6,7 +8,16 @@ import pytest
 import tensorflow as tf
 
 from ddl_tf.errors import InputError
-from ddl_tf.files import as_os_errors, lock_folder, write_aside
+from ddl_tf.files import (
+    as_os_errors,
+    is_utf8,
+    lock_folder,
+    printable,
+    remove_leftovers,
+    require_regular_file,
+    walk_files,
+    write_aside,
+)
 
 
 def test_a_file_comes_whole_with_its_folder(tmp_path):
@@ -64,3 +75,118 @@ def test_one_process_at_a_time(tmp_path):
         refused = subprocess.run(command, capture_output=True, text=True)
         assert refused.stderr.splitlines()[-1].startswith(f"ddl_tf.errors.InputError: {folder}: another process")
     assert subprocess.run(command, capture_output=True, text=True).stdout == "in\n"
+
+
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "folder", "pipe"])
+def test_a_lock_that_is_no_file_is_refused_and_nothing_is_emptied(tmp_path, kind):
+    thesis, lock = tmp_path / "thesis.txt", tmp_path / "run/lock"
+    thesis.write_text("years of work")
+    lock.parent.mkdir()
+    if kind == "folder":
+        lock.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(lock)
+    else:
+        lock.symlink_to(thesis if kind == "link" else tmp_path / "nothing")
+    with (
+        pytest.raises(InputError, match=r"lock: a link, or no regular file, .*; move it away"),
+        lock_folder(lock.parent),
+    ):
+        pass
+    assert thesis.read_text() == "years of work"
+    assert sorted(os.listdir(tmp_path)) == ["run", "thesis.txt"]
+
+
+def test_what_is_in_a_lock_stays(tmp_path):
+    (tmp_path / "lock").write_text("years of work")
+    with lock_folder(tmp_path):
+        pass
+    assert (tmp_path / "lock").read_text() == "years of work"
+
+
+def test_leftovers_are_files_not_links_nor_other_hidden_ones(tmp_path):
+    for name in (".log.4711.csv", ".log.4711", ".hidden", ".notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / ".link.4711.csv").symlink_to(tmp_path / ".hidden")
+    remove_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".hidden", ".link.4711.csv", ".notes.txt"]
+
+
+def test_only_regular_files_are_read(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    os.mkfifo(tmp_path / "pipe")
+    require_regular_file(tmp_path / "file")
+    require_regular_file(str(tmp_path / "link"))
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+    for path in (tmp_path / "pipe", tmp_path / "socket", "/dev/zero"):
+        with pytest.raises(OSError, match="a pipe, device or socket, where a file is needed") as caught:
+            require_regular_file(path)
+        assert caught.value.filename == str(path)
+    with pytest.raises(FileNotFoundError):
+        require_regular_file(tmp_path / "nothing")
+    with pytest.raises(IsADirectoryError):
+        require_regular_file(tmp_path)
+
+
+def make_files(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def walked(root):
+    return [file.relative_to(root).as_posix() for file in walk_files(root)]
+
+
+def test_a_walk_lists_visible_files_by_path(tmp_path):
+    make_files(tmp_path, "b/2", "b/10", "a/z/1", "a.jpg", ".hidden/1", "b/.hidden")
+    assert walked(tmp_path) == ["a/z/1", "a.jpg", "b/10", "b/2"]
+
+
+def test_a_walk_sees_each_folder_once_by_its_own_path(tmp_path):
+    root = tmp_path / "photos"
+    make_files(root, "z/1", "z/deep/2", "bob/3")
+    make_files(tmp_path, "elsewhere/4", "elsewhere/deep/5")
+    links = {
+        "z/self": "z",
+        "z/self2": "z",
+        "z/up": ".",
+        "z/above": "..",
+        "z/deep/up": "z",
+        "a_link": "z",
+        "more": "../elsewhere",
+    }
+    for name, target in links.items():
+        (root / name).symlink_to(root / target)
+    (tmp_path / "elsewhere/back").symlink_to(root)
+    (root / "nothing").symlink_to(tmp_path / "nowhere")
+    assert walked(root) == ["bob/3", "more/4", "more/deep/5", "nothing", "z/1", "z/deep/2"]
+    # From a folder further down a link upwards does not bring in the files of others.
+    assert walked(root / "z") == ["1", "deep/2"]
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        walk_files(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"jos\xe9", r"jos\xe9"),
+        ("josé 王芳 😀".encode(), "josé 王芳 😀"),
+        (b"a\rb\n\x1b[2J", r"a\rb\n\x1b[2J"),
+        ("a\u202eb".encode(), r"a\u202eb"),
+    ],
+)
+def test_a_name_is_shown_escaped_where_it_cannot_be_seen(name, shown):
+    assert printable(os.fsdecode(name)) == shown
+
+
+def test_which_texts_are_utf8():
+    assert is_utf8("josé 😀")
+    assert not is_utf8(os.fsdecode(b"jos\xe9"))
+    assert not is_utf8("\ud800")
+    assert printable("\ud800") == r"\ud800"

@@ -64,3 +64,12 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         main(MiniatureSettings(layout="lfw", output=str(tmp_path / "new")))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_the_users_beside_it_stays(tmp_path):
+    mine = tmp_path / ".lfw.partial/thesis.txt"
+    mine.parent.mkdir()
+    mine.write_text("years of work")
+    main(MiniatureSettings(layout="lfw", output=str(tmp_path / "lfw")))
+    assert mine.read_text() == "years of work"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lfw.partial", "lfw"]

@@ -12,6 +12,7 @@ A stored set is a folder:
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ddl_tf.errors import InputError
+from ddl_tf.files import require_regular_file
 
 FORMAT_VERSION = 1
 DESCRIPTION, INDEX, PROBLEMS, PAIRS = "dataset.json", "index.parquet", "problems.csv", "pairs.parquet"
 MENDED = "mended.csv"
+# Whoever changes a stored set has this file locked.
+LOCK = ".lock"
+SHARD_NAME = r"shard-\d{5,}\.tfrecord"
 # TFRecord frames a record by its length and a checksum before, and a checksum after it.
 HEADER_BYTES, FOOTER_BYTES = 12, 4
 INDEX_COLUMNS = ("shard", "offset", "length", "identity", "group", "identity_key")
@@ -32,6 +37,18 @@ INDEX_COLUMNS = ("shard", "offset", "length", "identity", "group", "identity_key
 def shard_name(number: int) -> str:
     """Name the file of a shard."""
     return f"shard-{number:05d}.tfrecord"
+
+
+def set_files(description: dict[str, Any]) -> set[str]:
+    """Name the files that a stored set consists of.
+
+    Args:
+        description: as `read_description` gives it.
+
+    Returns:
+        The names of the files that commands of ddl_tf write into the folder of such a set.
+    """
+    return {DESCRIPTION, INDEX, PROBLEMS, PAIRS, MENDED, LOCK, *description["shards"]}
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -48,24 +65,37 @@ def read_description(path: Path) -> dict[str, Any]:
     """
     file = Path(path) / DESCRIPTION
     try:
+        require_regular_file(file)
         description = json.loads(file.read_text())
         version = description["format_version"]
         missing = {"images", "identities", "shards"} - description.keys() if version == FORMAT_VERSION else ()
         if missing:
             raise KeyError(*sorted(missing))
+        if version == FORMAT_VERSION:
+            _check_types(description)
     except OSError as error:
         hint = " (its import is not finished: run it again)" if Path(f"{path}.partial").is_dir() else ""
         raise InputError(
             f"{path}: not a stored set{hint}, {DESCRIPTION} cannot be read ({error.strerror}); "
             "make one with `python -m ddl_tf.prepare`"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{file}: not the description of a stored set ({error!r}); prepare the set again") from None
     if version != FORMAT_VERSION:
         raise InputError(
             f"{file}: format version {version}, but this ddl_tf reads version {FORMAT_VERSION}; prepare the set again"
         )
     return description
+
+
+def _check_types(description: dict[str, Any]) -> None:
+    for name in ("images", "identities"):
+        if type(description[name]) is not int or description[name] < 0:
+            raise ValueError(f"{name} is {description[name]!r}")
+    for name in description["shards"]:
+        # A name that leads elsewhere would have files removed or read there.
+        if not isinstance(description["shards"], dict) or not re.fullmatch(SHARD_NAME, name):
+            raise ValueError(f"{name!r} is no name of a shard")
 
 
 def group_is_mined(description: dict[str, Any]) -> bool:
@@ -93,6 +123,7 @@ def read_table(file: Path) -> pd.DataFrame:
         InputError: if it is missing or damaged.
     """
     try:
+        require_regular_file(file)
         with pq.ParquetFile(file) as parquet:
             # What Arrow gives may be memory of its own, in which nothing can be changed.
             columns = {

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from ddl_tf.data.decoding import why_undecodable
-from ddl_tf.data.layout import INDEX, MENDED
+from ddl_tf.data.layout import INDEX, LOCK, MENDED
 from ddl_tf.data.store import Faces
 from ddl_tf.errors import InputError
 from ddl_tf.files import lock_folder, write_aside
@@ -65,7 +65,7 @@ def mend_set(path: str) -> pd.DataFrame:
     Raises:
         InputError: if there is no other image of the same identity and group, or the set cannot be opened.
     """
-    with lock_folder(Path(path), ".lock"):
+    with lock_folder(Path(path), LOCK):
         faces = Faces([path])
         reasons: dict[int, str] = {}
         with Progress("mend", len(faces)) as progress:

@@ -6,10 +6,10 @@ whatever no part tells of is written again.
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional
 
@@ -20,8 +20,10 @@ from ddl_tf.data.checking import Checked, check_samples
 from ddl_tf.data.layout import FOOTER_BYTES, HEADER_BYTES, INDEX_COLUMNS, read_table, shard_name
 from ddl_tf.data.source import Problem, Source
 from ddl_tf.errors import InputError
-from ddl_tf.files import write_aside
+from ddl_tf.files import as_os_errors, write_aside
 from ddl_tf.progress import Progress
+
+PART_NAME = r"part-\d{5,}\.(json|parquet)"
 
 
 @dataclasses.dataclass
@@ -67,25 +69,17 @@ class _Shard:
 
         from ddl_tf.data.example import make_example
 
-        self._path, self._number, self._make_example, self._error = path, number, make_example, tf.errors.OpError
+        self._path, self._number, self._make_example = path, number, make_example
         self.rows: list[tuple[Any, ...]] = []
         self.sizes: list[tuple[int, int]] = []
         self.bytes = 0
-        with self._os_errors():
+        with as_os_errors(path):
             self._writer = tf.io.TFRecordWriter(str(path))
-
-    @contextlib.contextmanager
-    def _os_errors(self) -> Iterator[None]:
-        """A full disk is an OSError, as everywhere else."""
-        try:
-            yield
-        except self._error as error:
-            raise OSError(error.message) from None
 
     def write(self, checked: Checked, identity: int) -> None:
         sample = checked.sample
         example = self._make_example(checked.encoded, identity, sample.group)
-        with self._os_errors():
+        with as_os_errors(self._path):
             self._writer.write(example)
         # In the order of INDEX_COLUMNS.
         place = (self._number, self.bytes + HEADER_BYTES, len(example))
@@ -94,13 +88,14 @@ class _Shard:
         self.bytes += HEADER_BYTES + len(example) + FOOTER_BYTES
 
     def close(self) -> None:
-        with self._os_errors():
+        with as_os_errors(self._path):
             self._writer.close()
         with self._path.open("rb") as file:
             os.fsync(file.fileno())
             size = os.fstat(file.fileno()).st_size
         if size != self.bytes:
-            raise OSError(f"{self._path}: {size:,} bytes were written of {self.bytes:,}; is the disk full?")
+            # TensorFlow does not tell of every write that failed.
+            raise OSError(errno.ENOSPC, f"{size:,} bytes were written of {self.bytes:,}", str(self._path))
 
 
 class ShardedImport:

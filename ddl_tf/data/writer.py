@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +15,18 @@ import pyarrow.parquet as pq
 
 import ddl_tf
 from ddl_tf.data.index import assemble_index
-from ddl_tf.data.layout import DESCRIPTION, FORMAT_VERSION, INDEX, PROBLEMS, read_description, shard_name
-from ddl_tf.data.partial import claim, partial_path, publish
-from ddl_tf.data.shards import ShardedImport, part_path, read_parts
+from ddl_tf.data.layout import (
+    DESCRIPTION,
+    FORMAT_VERSION,
+    INDEX,
+    PROBLEMS,
+    SHARD_NAME,
+    read_description,
+    set_files,
+    shard_name,
+)
+from ddl_tf.data.partial import check_replaceable, claim, partial_path, publish
+from ddl_tf.data.shards import PART_NAME, ShardedImport, part_path, read_parts
 from ddl_tf.data.source import Source
 from ddl_tf.errors import InputError
 from ddl_tf.files import write_aside
@@ -72,16 +82,20 @@ def write_set(
     record.update({f"--{name}": value for name, value in made_by["settings"].items()})
     partial = partial_path(output)
     tables = tables or {}
-    with claim(partial, record):
+    files = [DESCRIPTION, INDEX, PROBLEMS, *tables]
+    names = "|".join([*map(re.escape, files), SHARD_NAME, PART_NAME])
+    with claim(partial, record, names):
         if not (partial / DESCRIPTION).exists():
             ShardedImport(
                 source, partial, settings.shard_mb * 2**20, settings.image_size, skip=on_error == "skip"
             ).run()
             for name, table in tables.items():
-                table.to_parquet(partial / name, index=False)
+                with write_aside(partial / name) as aside:
+                    table.to_parquet(aside, index=False)
             _assemble(partial, output.name, made_by)
         description = read_description(partial)
-        publish(partial, output, {DESCRIPTION, INDEX, PROBLEMS, *description["shards"], *tables})
+        replaced = set_files(read_description(output)) if output.exists() else ()
+        publish(partial, output, {*files, *description["shards"]}, names, replaced)
     return description
 
 
@@ -92,12 +106,15 @@ def _check_settings(settings: StoreSettings) -> Path:
         value = getattr(settings, name)
         if value is not None and value < 1:
             raise InputError(f"--{name}={value}: must be at least 1")
-    output = Path(os.path.abspath(settings.output))
+    # Of a link, the folder that it leads to is filled or replaced.
+    output = Path(os.path.realpath(settings.output))
     if output.exists():
         if not settings.overwrite:
             raise InputError(f"{output} exists: choose another --output, or replace it with --overwrite")
         if not (output / DESCRIPTION).is_file():
             raise InputError(f"{output} is no stored set and is not overwritten: choose another --output, or remove it")
+        read_description(output)
+        check_replaceable(output)
     return output
 
 
@@ -117,11 +134,10 @@ def _assemble(partial: Path, name: str, made_by: dict[str, Any]) -> None:
     """Make the index, the list of problems and, last, the description from the committed parts."""
     parts = read_parts(partial)
     shards = [(number, part) for number, part in enumerate(parts) if part.images]
-    groups, identities = assemble_index(
-        [part_path(partial, number, ".parquet") for number, _ in shards], partial / INDEX
-    )
+    with write_aside(partial / INDEX) as aside:
+        groups, identities = assemble_index([part_path(partial, number, ".parquet") for number, _ in shards], aside)
     problems = [problem for part in parts for problem in part.problems]
-    with (partial / PROBLEMS).open("w", newline="") as file:
+    with write_aside(partial / PROBLEMS) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("kind", "source", "reason"), *problems])
     smallest = [min(sides) for sides in zip(*(part.sizes[0] for _, part in shards))]
     largest = [max(sides) for sides in zip(*(part.sizes[1] for _, part in shards))]

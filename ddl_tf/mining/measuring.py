@@ -36,7 +36,7 @@ def measure_faces(faces: Faces, folder: Path) -> dict[str, np.ndarray]:
     """
     starts = range(0, len(faces), PART)
     record = {"measure": "quality", "ddl_tf": ddl_tf.__version__, "sets": sets_record(faces)}
-    with claim(folder, record):
+    with claim(folder, record, r"part-\d{5,}\.npy"):
         files = [folder / f"part-{number:05d}.npy" for number in range(len(starts))]
         done = sum(min(PART, len(faces) - start) for file, start in zip(files, starts) if file.exists())
         with Progress("measure", len(faces), done) as progress:

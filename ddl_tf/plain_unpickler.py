@@ -1,7 +1,7 @@
 """A pickle reader that a small file cannot make work without end."""
 
 import pickle
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 
 class PlainUnpickler(pickle._Unpickler):
@@ -20,7 +20,7 @@ class PlainUnpickler(pickle._Unpickler):
         [1, 2]
     """
 
-    dispatch = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
 
     def _set_items(self, items: Any, pairs: list[Any]) -> None:
         if not isinstance(items, dict):

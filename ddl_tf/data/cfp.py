@@ -67,7 +67,8 @@ class CFP:
             number, parts = whole_number(first), Path(path.strip()).parts
             if number is None or len(parts) < 3 or parts[-2] not in _GROUP_OF_VIEW:
                 raise InputError(
-                    f"{file}, line {line}: {quoted(text)} is not a number and .../<identity>/<frontal or profile>/<image>"
+                    f"{file}, line {line}: {quoted(text)} is not a number and "
+                    ".../<identity>/<frontal or profile>/<image>"
                 )
             # Official lists say ../Data/Images/..., from their own folder.
             base = self._root / self._protocol if parts[0] == ".." else self._root

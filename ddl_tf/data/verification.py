@@ -11,8 +11,8 @@ import pandas as pd
 
 from ddl_tf.data.cfp import CFP, identity_and_view
 from ddl_tf.data.image_files import LazyImages, image_files
-from ddl_tf.data.lfw_line import malformed, parse_lfw_line
 from ddl_tf.data.layout import INDEX_COLUMNS, PAIRS, read_table
+from ddl_tf.data.lfw_line import malformed, parse_lfw_line
 from ddl_tf.data.problem_list import ProblemList
 from ddl_tf.data.safe_pickle import load_pickle
 from ddl_tf.data.sample import Sample

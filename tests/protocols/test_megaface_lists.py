@@ -111,13 +111,14 @@ def test_all_wrong_lines_are_told(tmp_path, lists):
         ('{"path": ["a/b.png", 3]}', "not {"),
         ('{"path": ["a/b.png"], "id": 4}', "not {"),
         ('{"path": ["a/b.png", "a/c.png"], "id": ["a"]}', "1 ids for 2 paths"),
-        (b"\xff\xfe/b.png", "not text in UTF-8"),
+        (b"\xff\xfe/b.png", "UTF-16, or no text; save the list as UTF-8"),
+        (b"a/\xe9.png", "is not UTF-8; save the list as UTF-8"),
     ],
 )
 def test_no_list(tmp_path, lists, content, message):
     path = tmp_path / "facescrub_list"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(InputError, match=f"^{path}: {message}"):
+    with pytest.raises(InputError, match=f"^{path}(, line 1)?: .*{message}"):
         read_megaface(**lists)
 
 

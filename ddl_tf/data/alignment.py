@@ -5,6 +5,7 @@ from typing import Union
 import numpy as np
 from PIL import Image, ImageOps
 
+from ddl_tf.data.images import to_rgb
 from ddl_tf.errors import InputError
 
 # Where an aligned face of 112 px has its eyes, nose and corners of the mouth: left eye of the image first; x, y.
@@ -81,7 +82,7 @@ def align_face(image: Union[np.ndarray, Image.Image], landmarks: np.ndarray, siz
     # Pillow counts from the corner of a pixel, landmarks from its centre. A black pixel around lets the border fade.
     offset += 0.5 - inverse @ [0.5, 0.5] + 1
     matrix = np.column_stack([inverse, offset]).ravel().tolist()
-    framed = ImageOps.expand(image.convert("RGB"), 1)
+    framed = ImageOps.expand(to_rgb(image), 1)
     aligned = np.empty([size, size, 3], np.uint8)
     # Pillow in 8 bits cuts off what it should round, half a grey level on average.
     for number, channel in enumerate(framed.split()):

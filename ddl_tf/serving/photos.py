@@ -9,11 +9,11 @@ from typing import Optional, Union
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ddl_tf.data.alignment import TEMPLATE_SIZE, align_face
 from ddl_tf.data.decoding import why_undecodable
-from ddl_tf.data.images import load_image
+from ddl_tf.data.images import encode_png, load_image, to_rgb, upright_bytes
 from ddl_tf.data.source import Problem
 from ddl_tf.data.tables import read_csv
 from ddl_tf.errors import InputError
@@ -21,8 +21,7 @@ from ddl_tf.serving.safe_decoding import MAX_PIXELS
 
 # Both eyes, nose, both corners of the mouth; that on the left of the image first.
 LANDMARK_COLUMNS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
-_DECODED_IN_GRAPH = ("JPEG", "PNG")
-_EXIF_ORIENTATION, _UPRIGHT = 0x0112, 1
+_DECODED_IN_GRAPH = ("JPEG", "MPO", "PNG")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,33 +133,24 @@ def face_bytes(photo: Photo, size: tuple[int, int]) -> Union[bytes, Problem]:
     try:
         with Image.open(io.BytesIO(encoded)) as header:
             pixels, kind = header.width * header.height, header.format
-            # Without the first part Pillow would decode a whole PNG file in search of the second.
-            turned = "exif" in header.info and header.getexif().get(_EXIF_ORIENTATION, _UPRIGHT) != _UPRIGHT
     except Exception as error:  # on damaged files Pillow raises nearly anything
         # An empty or foreign file has a better word for it there.
         return Problem("corrupt image", photo.path, _reason(encoded) or str(error))
     if pixels > MAX_PIXELS:
         return Problem("too large", photo.path, f"{pixels:,} pixels, where {MAX_PIXELS:,} are read; make it smaller")
-    if photo.landmarks is None and kind in _DECODED_IN_GRAPH and not turned:
+    if photo.landmarks is None and kind in _DECODED_IN_GRAPH:
         reason = why_undecodable(encoded)
-        return encoded if reason is None else Problem("corrupt image", photo.path, reason)
+        return upright_bytes(encoded) if reason is None else Problem("corrupt image", photo.path, reason)
     try:
-        image = _rgb(ImageOps.exif_transpose(load_image(encoded)))
+        image = to_rgb(load_image(encoded))
     except ValueError as error:
         return Problem("corrupt image", photo.path, str(error))
     if photo.landmarks is None:
-        return _png(image)
+        return encode_png(image)
     try:
-        return _png(Image.fromarray(align_face(image, photo.landmarks, max(TEMPLATE_SIZE, *size))))
+        return encode_png(Image.fromarray(align_face(image, photo.landmarks, max(TEMPLATE_SIZE, *size))))
     except InputError as error:
         return Problem("bad landmarks", photo.path, str(error))
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        # 16 bits, which Pillow would cut off at 255.
-        image = Image.fromarray((np.asarray(image) // 256).clip(0, 255).astype(np.uint8))
-    return image.convert("RGB")
 
 
 def _reason(encoded: bytes) -> str:
@@ -169,13 +159,6 @@ def _reason(encoded: bytes) -> str:
     except ValueError as error:
         return str(error)
     return ""
-
-
-def _png(image: Image.Image) -> bytes:
-    encoded = io.BytesIO()
-    # Hardly smaller at a higher level, and several times slower.
-    image.save(encoded, "PNG", compress_level=1)
-    return encoded.getvalue()
 
 
 def split_problems(items: Sequence[Union[Photo, Problem]]) -> tuple[list[Photo], list[Problem]]:

@@ -11,8 +11,22 @@ import tensorflow as tf
 from ddl_tf.graph_checks import require
 
 
-def _flat(labels: tf.Tensor) -> tf.Tensor:
-    """`[batch]` int64 of what has the type and the shape of class numbers."""
+def flat_labels(labels: tf.Tensor) -> tf.Tensor:
+    """Check the type and the shape of labels.
+
+    Args:
+        labels: int `[batch]` or `[batch, 1]`.
+
+    Returns:
+        `[batch]` int64.
+
+    Raises:
+        ValueError: for labels that are not whole numbers, or have another shape.
+
+    Example:
+        >>> flat_labels(tf.constant([[1], [2]])).numpy().tolist()
+        [1, 2]
+    """
     labels = tf.convert_to_tensor(labels)
     # A cast to int64 would wrap what only uint64 holds.
     if not labels.dtype.is_integer or labels.dtype == tf.uint64:
@@ -49,7 +63,7 @@ def class_numbers(
         >>> class_numbers(tf.constant([1, -1]), tf.zeros([2, 3]), 3)[0].numpy().tolist()
         [1, -1]
     """
-    labels = _flat(labels)
+    labels = flat_labels(labels)
     if not labels.shape.is_compatible_with(per_row.shape[:1]):
         raise ValueError(f"{labels.shape[0]} labels with {per_row.shape[0]} rows: give one label for each row")
     end = tf.int32.max if num_classes is None else num_classes

@@ -69,11 +69,11 @@ class OHEMLoss(LabelledRowsLoss):
 
     The rows are chosen anew in every batch by their cross-entropy, among all labelled rows of the global batch: under
     a distribution strategy the replicas pool their losses, and every row at or above that of the last row kept counts
-    (with equal losses there may be more than the share). A `sample_weight` weights the rows that were chosen, and has no
-    part in the choice.
+    (with equal losses there may be more than the share). A `sample_weight` weights the rows that were chosen, and has
+    no part in the choice.
 
     Args:
-        keep_fraction: the share of the labelled rows that counts, in (0, 1]; the number is rounded, half a row up, and at
+        keep_fraction: the share of the labelled rows that counts, in (0, 1]; the number is rounded, halves up, and at
             least 1.
         compact: whether the logits are those of a sampled or sharded head.
         name: the name of the loss.

@@ -66,8 +66,8 @@ class _DistributionMetric(tf.keras.metrics.Mean):
         """
         if sample_weight is not None:
             raise ValueError(
-                f"{type(self).__name__} takes no sample_weight: a distribution has no value per row; give the metric to "
-                "compile(metrics=...), not weighted_metrics"
+                f"{type(self).__name__} takes no sample_weight: a distribution has no value per row; give the metric "
+                "to compile(metrics=...), not weighted_metrics"
             )
         value, exists = self.measure(self._terms.of(y_true, y_pred))
         return super().update_state(tf.where(exists, value, 0.0), sample_weight=tf.cast(exists, tf.float32))

@@ -1,5 +1,6 @@
 """Sub-center ArcFace: several centers a class, so that wrong labels need not pull at the right one."""
 
+import numbers
 from typing import Any, Optional
 
 import tensorflow as tf
@@ -42,8 +43,8 @@ class SubCenterArcFace(ArcFace):
         self, num_classes: int, margin: float = 0.5, scale: float = 64.0, sub_centers: int = 3, **kwargs: Any
     ) -> None:
         super().__init__(num_classes, margin, scale, **kwargs)
-        if int(sub_centers) < 1:
-            raise ValueError(f"sub_centers must be at least 1, got {sub_centers!r}")
+        if not isinstance(sub_centers, numbers.Integral) or sub_centers < 1:
+            raise ValueError(f"sub_centers must be a whole number, at least 1, got {sub_centers!r}")
         self.sub_centers = int(sub_centers)
 
     def build_statistics(self) -> None:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from ddl_tf.errors import InputError
 from ddl_tf.files import write_aside
 from ddl_tf.keras_cv_import import import_keras_cv
-from ddl_tf.layers import CompactHead, MarginHead
+from ddl_tf.layers import CompactHead, MarginHead, is_synchronized, synchronize_batch_norm
 
 _PathLike = Union[str, "os.PathLike[str]"]
 
@@ -86,6 +86,9 @@ def load_checkpoint(path: _PathLike) -> tf.keras.Model:
         if "keras_cv" in json.dumps(config):
             import_keras_cv()
         model = tf.keras.models.load_model(text, compile=False)
+        # What KerasCV's layers build inside of themselves comes back plain.
+        if is_synchronized(model):
+            synchronize_batch_norm(model)
     except InputError:
         raise
     except (zipfile.BadZipFile, OSError, ImportError, AttributeError, KeyError, ValueError, TypeError) as error:

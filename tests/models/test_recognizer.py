@@ -121,7 +121,7 @@ def test_mixed_precision_is_that_of_the_backbone():
         ({"head": "adaface", "margin": -0.5}, "head adaface: margin must be in .*, got -0.5"),
         ({"head": ArcFace(6)}, "the head has 6 classes, but num_classes is 5"),
         ({"margin": 4.0}, "head arcface: m2 must be an angle in .*, got 4.0"),
-        ({"scale": 0.0}, "head arcface: scale must be above 0, got 0.0"),
+        ({"scale": 0.0}, "head arcface: scale must be above 0 and finite, got 0.0"),
         ({"dropout": 1.5}, "dropout must be in .*, got 1.5"),
         ({"embedding_size": 0}, "embedding_size must be at least 1, got 0"),
         ({"sample_rate": 1.5}, "sample_rate must be above 0 and at most 1, got 1.5"),

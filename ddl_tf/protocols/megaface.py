@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from ddl_tf.protocols.feature_files import FeatureFiles
 # Of a path in a list so many parts name the image: `Person/name.png` and `a1/a2/name.jpg`.
 _PROBE_PARTS, _DISTRACTOR_PARTS = 2, 3
 MISSING = ("refuse", "count")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +174,9 @@ def _keys(list_file: str, paths: Sequence[str], num_parts: int, problems: Proble
 
 
 def _noise_name(name: str) -> str:
-    return name.rpartition(".")[0].replace(" ", "_")
+    """A name without what kind of image it is: of a name without that, all of it, also where it has a dot."""
+    stem, suffix = os.path.splitext(name)
+    return (stem if suffix.lower() in _SUFFIXES else name).replace(" ", "_")
 
 
 def _read_noises(path: Optional[str]) -> set[str]:

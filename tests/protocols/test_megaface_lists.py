@@ -52,6 +52,21 @@ def test_last_parts_of_a_path_count(tmp_path, lists):
     assert (list(megaface.probes), list(megaface.distractors)) == (PROBES, DISTRACTORS)
 
 
+def test_noises_of_names_without_a_kind_of_image(tmp_path):
+    probes = ["Jr._Smith/Jr._Smith_1", "Jr._Smith/Jr._Smith_2", "Ben/Ben_1", "Ben/Ben_2.JPG", "Ben/Ben_3"]
+    made = _write(
+        tmp_path,
+        facescrub_list=probes,
+        megaface_list=["a.b/c/1_0", "a.b/c/1_1", "a.b/c/2"],
+        facescrub_noises=["Jr. Smith_2", "Zoe", "Ben_2.png"],
+        megaface_noises=["a.b/c/1_1"],
+    )
+    megaface = read_megaface(**made)
+    # One name marks one image, not all whose names have no dot, or one dot in the same place.
+    assert megaface.noisy_probes.tolist() == [False, True, False, True, False]
+    assert megaface.noisy_distractors.tolist() == [False, True, False]
+
+
 def test_noises(tmp_path, lists):
     noises = _write(
         tmp_path,

@@ -22,7 +22,7 @@ class Picture:
     """A figure of the page.
 
     Attributes:
-        name: of its files and its anchor: small letters, digits, `-` and `_`; unique in the report.
+        name: of its files and its anchor: letters, digits, `-`, `_` and `.`; unique in the report.
         figure: to draw.
         alternative: what it shows, in words, for those who do not see it.
         caption: what its numbers mean.
@@ -47,7 +47,7 @@ class Section:
     """A part of the page with a heading.
 
     Attributes:
-        name: its anchor.
+        name: its anchor; pictures and tables may have the same name, theirs begins with `part-`.
         title: its heading.
         sentences: a paragraph each, above the rest.
         parts: pictures and tables, in order.

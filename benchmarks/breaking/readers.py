@@ -165,8 +165,11 @@ def _read_embeddings(source: Path, output: Path) -> None:
 def _read_answer(source: Path, output: Path) -> None:
     from ddl_tf.serving.rest_transport import from_json
 
+    path = source / "answer.json"
+    if not path.is_file():
+        return  # A server sends text; what stands at a file's place is not its business.
     try:
-        value = json.loads((source / "answer.json").read_bytes())
+        value = json.loads(path.read_bytes())
     except ValueError:
         return  # The transport answers for what is no JSON.
     from_json(value)

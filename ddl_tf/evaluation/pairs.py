@@ -8,7 +8,7 @@ import tensorflow as tf
 from ddl_tf.data.verification import PairSet
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation import roc
-from ddl_tf.evaluation.bootstrap import bootstrap_pairs
+from ddl_tf.evaluation.bootstrap import bootstrap_pairs, bootstrapped_targets
 from ddl_tf.evaluation.embed import embed_images
 from ddl_tf.evaluation.k_fold import best_threshold, k_fold_accuracy, k_fold_tar, usable_folds
 from ddl_tf.evaluation.outcome import Outcome
@@ -68,6 +68,7 @@ def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed:
     tar, far = k_fold_tar(distance, same, fold)
     threshold, threshold_accuracy = best_threshold(distance, same)
     curve = roc.roc_curve(similarity, same)
+    measurable = bootstrapped_targets(same, FAR_TARGETS)
     mean_same, mean_different = float(similarity[same].mean()), float(similarity[~same].mean())
     result = {
         "set": pair_set.name,
@@ -79,7 +80,10 @@ def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed:
         "accuracy_std": float(accuracy.std()),
         "auc": roc.auc(*curve),
         "eer": roc.eer(*curve),
-        "tar": {name: roc.tar_at_far(*curve, target) for name, target in FAR_TARGETS.items()},
+        # None where one or two pairs would decide it.
+        "tar": {
+            name: roc.tar_at_far(*curve, FAR_TARGETS[name]) if name in measurable else None for name in FAR_TARGETS
+        },
         "expectation_margin": mean_same - mean_different,
         "mean_same": mean_same,
         "mean_different": mean_different,
@@ -154,7 +158,8 @@ def evaluate_pairs(model: tf.keras.Model, pair_set: PairSet, flip: bool = True, 
 
         - `set`, `protocol`, `pairs`, `same`: the name, "pairs", the number of pairs, and of same pairs.
         - `folds`, `accuracy`, `accuracy_std`: k-fold accuracy, see `k_fold_accuracy` and `usable_folds`.
-        - `auc`, `eer`, `tar`: from the ROC of all pairs; `tar` by FAR, see `tar_at_far`.
+        - `auc`, `eer`, `tar`: from the ROC of all pairs; `tar` by FAR, see `tar_at_far`; None at a FAR of less than 3
+          different pairs, where it cannot be measured.
         - `mean_same`, `mean_different`, `expectation_margin`: the mean similarities and their difference.
         - `threshold`, `threshold_accuracy`: the similarity above which to accept for the best accuracy over all
           pairs, and that accuracy.

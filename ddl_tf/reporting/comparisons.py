@@ -140,8 +140,8 @@ def compare_models(
         for name, own in sides.items():
             if len(own) == len(first) == 2:
                 times = affordable_replicates(sum(len(one["same"]) for one in own), replicates)
-                row = compare_gaps(own[0], own[1], first[0], first[1], times, seed)
-                rows.append((gap_name(easy, hard), name, {**row._asdict(), "replicates": times}))
+                gap = compare_gaps(own[0], own[1], first[0], first[1], times, seed)
+                rows.append((gap_name(easy, hard), name, {**gap._asdict(), "replicates": times}))
     return _corrected(rows)
 
 

@@ -1,7 +1,6 @@
 """Margin softmax heads: the classification logits of a recognizer."""
 
 import math
-import numbers
 from typing import Any, Optional
 
 import tensorflow as tf
@@ -10,6 +9,7 @@ from ddl_tf.class_labels import class_numbers
 from ddl_tf.layers.float32 import Float32Layer
 from ddl_tf.layers.targets import Targets
 from ddl_tf.unit_rows import unit_rows
+from ddl_tf.whole_numbers import is_whole
 
 CENTERS_STDDEV = 0.01
 
@@ -74,7 +74,7 @@ class MarginHead(Float32Layer):
 
     def __init__(self, num_classes: int, scale: float = 64.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(num_classes, numbers.Integral) or num_classes < 1:
+        if not is_whole(num_classes) or num_classes < 1:
             raise ValueError(f"num_classes must be a whole number, at least 1, got {num_classes!r}")
         if not 0 < scale < math.inf:
             raise ValueError(f"scale must be above 0 and finite, got {scale!r}")

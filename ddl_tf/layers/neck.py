@@ -3,12 +3,12 @@
 Each ends with a batch normalisation. They keep PyTorch's epsilon and momentum, so that InsightFace's weights fit.
 """
 
-import numbers
 from typing import Any
 
 import tensorflow as tf
 
 from ddl_tf.layers.float32 import Float32Layer
+from ddl_tf.whole_numbers import is_whole
 
 # PyTorch's momentum of 0.1 is the share of the new value; Keras counts the share of the old one.
 BATCH_NORM = {"epsilon": 1e-5, "momentum": 0.9}
@@ -19,7 +19,7 @@ class _Neck(Float32Layer):
 
     def __init__(self, embedding_size: int = 512, synchronized_norms: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(embedding_size, numbers.Integral) or embedding_size < 1:
+        if not is_whole(embedding_size) or embedding_size < 1:
             raise ValueError(f"embedding_size must be a whole number, at least 1, got {embedding_size!r}")
         self.embedding_size = int(embedding_size)
         # In the configuration, so that a saved neck comes back as it was.

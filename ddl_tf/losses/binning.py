@@ -8,12 +8,13 @@ interpolation's: the kernel's fourth derivative times the fourth power of the gr
 import dataclasses
 import functools
 import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from ddl_tf.whole_numbers import is_whole
 
 # Cells of the grid in one bandwidth.
 RESOLUTION = 32
@@ -61,7 +62,7 @@ class Binning:
 
     def __post_init__(self) -> None:
         nodes, limits, bandwidth = self.num_nodes, self.similarity_range, self.bandwidth
-        if not isinstance(nodes, numbers.Integral) or nodes < 1:
+        if not is_whole(nodes) or nodes < 1:
             raise ValueError(f"num_nodes must be a whole number, at least 1, got {nodes!r}")
         if len(limits) != 2 or not -math.inf < limits[0] < limits[1] < math.inf:
             raise ValueError(f"similarity_range must be (low, high) with low < high, both finite, got {limits!r}")

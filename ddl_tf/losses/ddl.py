@@ -1,6 +1,5 @@
 """Distribution Distillation Loss as a Keras loss."""
 
-import numbers
 from typing import Any, Optional
 
 import tensorflow as tf
@@ -11,6 +10,7 @@ from ddl_tf.losses.embedding_loss import EmbeddingLoss
 from ddl_tf.losses.pooling import tally_negatives, tally_positives
 from ddl_tf.losses.rows import MAX_GROUPS
 from ddl_tf.losses.similarities import sort_rows
+from ddl_tf.whole_numbers import is_whole
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -78,7 +78,7 @@ class DDLLoss(EmbeddingLoss):
             order_weight=order_weight,
             positive_threshold=positive_threshold,
         )
-        if num_groups is not None and not (isinstance(num_groups, numbers.Integral) and 1 <= num_groups <= MAX_GROUPS):
+        if num_groups is not None and not (is_whole(num_groups) and 1 <= num_groups <= MAX_GROUPS):
             raise ValueError(f"num_groups must be 1..{MAX_GROUPS}, or None to find it in the batch, got {num_groups!r}")
         self.positive_weight = positive_weight
         self.negative_weight = negative_weight

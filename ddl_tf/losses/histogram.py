@@ -1,12 +1,12 @@
 """Histogram loss: the probability that a negative pair is more similar than a positive one."""
 
-import numbers
 from typing import Any
 
 import tensorflow as tf
 
 from ddl_tf.losses.embedding_loss import EmbeddingLoss
 from ddl_tf.unit_rows import unit_rows
+from ddl_tf.whole_numbers import is_whole
 
 
 def _histogram(similarities: tf.Tensor, num_bins: int) -> tf.Tensor:
@@ -76,7 +76,7 @@ class HistogramLoss(EmbeddingLoss):
 
     def __init__(self, num_bins: int = 201, gather: bool = True, name: str = "histogram", **kwargs: Any) -> None:
         super().__init__(gather=gather, name=name, **kwargs)
-        if not isinstance(num_bins, numbers.Integral) or num_bins < 2:
+        if not is_whole(num_bins) or num_bins < 2:
             raise ValueError(f"num_bins must be a whole number, at least 2, got {num_bins!r}")
         self.num_bins = num_bins
 

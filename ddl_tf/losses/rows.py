@@ -36,8 +36,12 @@ def checked_rows(y_true: tf.Tensor, y_pred: tf.Tensor) -> tuple[tf.Tensor, tf.Te
         )
     rows, embeddings = tf.cast(rows, tf.int64), tf.cast(embeddings, tf.float32)
     if not (rows.shape.is_fully_defined() and embeddings.shape[:1].is_fully_defined()):
-        # Of itself a reshape fails for another number of rows, under XLA too, and costs nothing.
-        rows = tf.reshape(tf.ensure_shape(rows, [None, 2]), [tf.shape(embeddings)[0], 2])
+        rows = tf.ensure_shape(rows, [None, 2])
+        sizes = tf.stack([tf.shape(rows)[0], tf.shape(embeddings)[0]])
+        message = "give identity and group of each embedding; rows and embeddings:"
+        with tf.control_dependencies(require(sizes[0] == sizes[1], message, sizes)):
+            # XLA drops the check, but then the reshape fails.
+            rows = tf.reshape(rows, [sizes[1], 2])
     return rows, embeddings
 
 

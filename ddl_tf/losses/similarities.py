@@ -87,13 +87,10 @@ def sort_rows(
         ValueError, in a graph tf.errors.InvalidArgumentError: without `num_groups`, for a group beyond `MAX_GROUPS`.
     """
     identity, embeddings = tf.cast(identity, tf.int64), unit_rows(embeddings)
-    if num_groups is None:
-        group = bounded_groups(group)
-        groups: Number = tf.reduce_max(tf.concat([group, [0]], 0)) + 1
-    else:
-        groups = num_groups
-        # Before the cast, which would wrap large ones.
-        group = tf.cast(tf.clip_by_value(tf.cast(group, tf.int64), -1, groups), tf.int32)
+    # Before the cast, which would wrap large ones.
+    bound = bounded_groups(group) if num_groups is None else tf.clip_by_value(tf.cast(group, tf.int64), -1, num_groups)
+    group = tf.cast(bound, tf.int32)
+    groups: Number = tf.reduce_max(tf.concat([group, [0]], 0)) + 1 if num_groups is None else num_groups
     # For now those that take no part are one more group.
     group = tf.where(group >= 0, group, groups)
     order = tf.argsort(identity, stable=True)

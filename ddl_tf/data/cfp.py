@@ -98,7 +98,7 @@ class CFP:
         for fold in folds:
             folder = self._split / protocol / f"{fold:02d}"
             if not folder.is_dir():
-                there = ", ".join(sorted(str(int(f.name)) for f in folder.parent.glob("[0-9][0-9]"))) or "none"
+                there = ", ".join(str(int(f.name)) for f in sorted(folder.parent.glob("[0-9][0-9]"))) or "none"
                 raise InputError(f"{self._root}: CFP has no fold {fold} of {protocol} there; choose of {there}")
             for name in ("same", "diff"):
                 file = folder / f"{name}.txt"

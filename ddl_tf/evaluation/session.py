@@ -54,7 +54,7 @@ class EvaluationSettings:
         "The input of an ONNX or TensorFlow Lite network is (value - input_mean) / input_scale; default: what an ONNX "
         "file or its first nodes say, and 127.5 if they say nothing; 0 and 1 for TensorFlow Lite.",
     )
-    input_scale: Optional[float] = setting(None, "See --input_mean; both are given or none.")
+    input_scale: Optional[float] = setting(None, "See --input_mean.")
     input_order: str = setting("rgb", "The order of the channels that a network of others takes.", choices=ORDERS)
     embeddings: list[str] = setting(
         [],

@@ -31,7 +31,7 @@ class Embedder(abc.ABC):
         mean: the network's input is (value - mean) / scale, of values 0..255.
         scale: see `mean`; not 0.
         order: of the channels that the network takes, one of `ORDERS`.
-        why: why it is these, in words.
+        usual: mean and scale where they are None, and why it is these, in words.
 
     Attributes:
         input_text: what the network is given, in words.
@@ -44,7 +44,11 @@ class Embedder(abc.ABC):
     dim: int
     batch_size = 16
 
-    def __init__(self, mean: float, scale: float, order: str, why: str) -> None:
+    def __init__(
+        self, mean: Optional[float], scale: Optional[float], order: str, usual: tuple[float, float, str]
+    ) -> None:
+        why = usual[2] if mean is None and scale is None else "as given"
+        mean, scale = usual[0] if mean is None else mean, usual[1] if scale is None else scale
         if not np.isfinite([mean, scale]).all() or scale == 0:
             raise InputError(
                 f"input mean {mean}, input scale {scale}: the network's input is (value - mean) / scale; give numbers, "
@@ -141,8 +145,6 @@ class OnnxEmbedder(Embedder):
             import onnxruntime
         except ImportError:
             raise InputError(f"{path}: ONNX networks need onnxruntime; pip install onnxruntime") from None
-        if (mean is None) != (scale is None):
-            raise InputError(f"{path}: input mean {mean}, input scale {scale}: give both, or none of them")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or usable_cores()
@@ -163,13 +165,14 @@ class OnnxEmbedder(Embedder):
             raise InputError(f"{path}: its first output is {output.shape}, where [batch, dim] is expected")
         said = self._session.get_modelmeta().custom_metadata_map
         if mean is not None and scale is not None:
-            super().__init__(mean, scale, order, "as given")
+            usual: tuple[float, float, str] = (mean, scale, "")
         elif MEAN_KEY in said and SCALE_KEY in said:
-            super().__init__(float(said[MEAN_KEY]), float(said[SCALE_KEY]), order, "as its file says")
+            usual = float(said[MEAN_KEY]), float(said[SCALE_KEY]), "as its file says"
         elif scales_itself(path):
-            super().__init__(0, 1, order, "its first nodes scale values themselves")
+            usual = 0, 1, "its first nodes scale values themselves"
         else:
-            super().__init__(INPUT_MEAN, INPUT_SCALE, order, "as InsightFace's networks take it")
+            usual = INPUT_MEAN, INPUT_SCALE, "as InsightFace's networks take it"
+        super().__init__(mean, scale, order, usual)
         self._input_name, self._output, self._channels_first = inputs[0].name, output.name, places == [1]
         self.image_size = tuple(shape[2:] if self._channels_first else shape[1:3])
         self.dim = output.shape[1]
@@ -254,12 +257,7 @@ class TfliteEmbedder(Embedder):
     ) -> None:
         import tensorflow as tf
 
-        if (mean is None) != (scale is None):
-            raise InputError(f"{path}: input mean {mean}, input scale {scale}: give both, or none of them")
-        if mean is None or scale is None:
-            super().__init__(0, 1, order, "as files of ddl_tf.convert take it")
-        else:
-            super().__init__(mean, scale, order, "as given")
+        super().__init__(mean, scale, order, (0, 1, "as files of ddl_tf.convert take it"))
         if not Path(path).is_file():
             raise InputError(f"no model at {path}: there is no such file")
         try:

@@ -27,11 +27,13 @@ from ddl_tf.evaluation.stored import IMAGES, read_embeddings, write_outcome
 from ddl_tf.files import write_aside
 from ddl_tf.progress import Progress
 from ddl_tf.provenance import command_line, utc_now
-from ddl_tf.serving.embedders import INPUT_MEAN, INPUT_SCALE
+from ddl_tf.serving.embedders import ORDERS
 from ddl_tf.settings import setting
 
 # The settings that say where embeddings come from; --list_images wants none.
 SOURCES = ("model", "embeddings", "list_images")
+# Part of what stored embeddings follow from: those of another decoder are made anew.
+DECODER = "INTEGER_ACCURATE, upright"
 # Rows that are checked or added up at a time.
 _BLOCK = 16_384
 
@@ -49,10 +51,11 @@ class EvaluationSettings:
     backbone: Optional[str] = setting(None, "What a PyTorch state dict is of: iresnet18|34|50|100 or mobilefacenet.")
     input_mean: Optional[float] = setting(
         None,
-        "An ONNX network's input is (value - input_mean) / input_scale; default: what its file says, and 127.5 if it "
-        "says nothing.",
+        "The input of an ONNX or TensorFlow Lite network is (value - input_mean) / input_scale; default: what an ONNX "
+        "file or its first nodes say, and 127.5 if they say nothing; 0 and 1 for TensorFlow Lite.",
     )
     input_scale: Optional[float] = setting(None, "See --input_mean.")
+    input_order: str = setting("rgb", "The order of the channels that a network of others takes.", choices=ORDERS)
     embeddings: list[str] = setting(
         [],
         "Embeddings made elsewhere instead of --model: for each set in order a .npy file, [images, dim] or "
@@ -90,6 +93,16 @@ class Session:
             raise InputError(f"--model is missing; give one of --{', --'.join(sources)}; see --help")
         if len(given) > 1:
             raise InputError(f"--{' and --'.join(given)} together: give one of them")
+        if not settings.model:
+            unused = {
+                "backbone": settings.backbone,
+                "input_mean": settings.input_mean is not None,
+                "input_scale": settings.input_scale is not None,
+                "input_order": settings.input_order != "rgb",
+            }
+            for flag, is_given in unused.items():
+                if is_given:
+                    raise InputError(f"--{flag} with --{given[0]}: it is for --model; leave it out")
         if settings.batch_size < 1:
             raise InputError(f"--batch_size={settings.batch_size}: must be at least 1")
         if settings.replicates:
@@ -131,7 +144,9 @@ class Session:
         """Give the model, loaded at the first call."""
         if self._model is None:
             chosen = self._settings
-            self._model = load_embedding_model(chosen.model, chosen.backbone, chosen.input_mean, chosen.input_scale)
+            self._model = load_embedding_model(
+                chosen.model, chosen.backbone, chosen.input_mean, chosen.input_scale, chosen.input_order
+            )
         return self._model
 
     def views(
@@ -223,9 +238,9 @@ class Session:
             check_finite(views, name)
             return views
         folder = Path(self._settings.store) / name
-        # What is not given follows from the model's file.
-        given = ((self._settings.input_mean, INPUT_MEAN), (self._settings.input_scale, INPUT_SCALE))
-        preprocessing = [self._settings.backbone, *(default if value is None else value for value, default in given)]
+        # What is not given follows from the model's file, whatever that says.
+        given = self._settings
+        preprocessing = [given.backbone, given.input_mean, given.input_scale, given.input_order, DECODER]
         record = {"model": source["sha256"], "preprocessing": preprocessing, "images": fingerprint_images(images)}
         # Without --flip the first of two stored views is what is needed.
         flip = flip or stored_views(folder, record) == 2

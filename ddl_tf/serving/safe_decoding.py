@@ -60,7 +60,8 @@ def decode_rows(image_bytes: tf.Tensor, size: tuple[int, int]) -> tuple[tf.Tenso
 
     JPEG (grey, colour, CMYK; baseline or progressive) and PNG (grey, colour, palette, with or without alpha, 1 to 16
     bits). Alpha is dropped: a transparent pixel has the colour that the file stores for it. Of 16 bits the high 8
-    count. An image is turned upright where its EXIF says how. Every image is resized to `size` whatever its aspect ratio.
+    count. An image is turned upright where its EXIF says how. Every image is resized to `size` whatever its aspect
+    ratio.
 
     An image with more than `MAX_PIXELS` is not decoded. One that is cut off is not valid, even if it could be shown in
     part. A graph cannot catch an error, but tf.data can leave out the elements that have one.

@@ -165,7 +165,10 @@ def test_upright_images_keep_their_bytes():
 
 def test_damaged_exif_leaves_an_image_as_it_is():
     file = turned(6, "JPEG")
-    for damaged in (file.replace(b"MM\0*", b"*\0MM"), file.replace(b"Exif\0\0MM\0*\0\0\0\x08", b"Exif\0\0MM\0*\xff\xff\xff\xff")):
+    for damaged in (
+        file.replace(b"MM\0*", b"*\0MM"),
+        file.replace(b"Exif\0\0MM\0*\0\0\0\x08", b"Exif\0\0MM\0*\xff\xff\xff\xff"),
+    ):
         assert damaged != file
         assert upright_bytes(damaged) is damaged
         assert decode_image(damaged).shape == PIXELS.shape

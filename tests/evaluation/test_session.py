@@ -171,3 +171,39 @@ def test_damaged_result(tmp_path):
     (tmp_path / "lfw" / "scores.npz").write_bytes(b"PK")
     with pytest.raises(InputError, match="the scores cannot be read"):
         StoredEvaluation(str(tmp_path)).scores("lfw")
+
+
+def test_stored_embeddings_of_another_preprocessing_are_made_anew(files, tmp_path, monkeypatch):
+    """A flag that is not given is what the file says, and not InsightFace's 127.5."""
+    predicted = _count_predicted(monkeypatch)
+    spec = tf.TensorSpec([1, 16, 16, 3], tf.float32)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [tf.function(lambda x: tf.reduce_mean(x, [1, 2]), input_signature=[spec]).get_concrete_function()]
+    )
+    (tmp_path / "net.tflite").write_bytes(converter.convert())
+    shared = {"model": str(tmp_path / "net.tflite"), "store": str(tmp_path / "kept")}
+    for given in ({}, {"input_mean": 127.5, "input_scale": 127.5}, {"input_order": "bgr"}):
+        views = Session(EvaluationSettings(**shared, **given)).views("a", image_files(files))
+        fresh = Session(EvaluationSettings(model=shared["model"], **given)).views("a", image_files(files))
+        np.testing.assert_allclose(views, fresh, rtol=1e-5)
+    assert predicted == [10, 10, 10]
+
+
+@pytest.mark.parametrize("given", [{"backbone": "iresnet50"}, {"input_mean": 0.0}, {"input_order": "bgr"}])
+def test_flags_of_a_model_without_one_are_refused(given):
+    with pytest.raises(InputError, match=f"--{next(iter(given))} with --embeddings: it is for --model"):
+        Session(EvaluationSettings(embeddings=["a.npy"], **given))
+
+
+def test_images_are_embedded_upright(checkpoint, tmp_path):
+    from PIL import Image
+
+    image = Image.fromarray(np.random.RandomState(0).randint(0, 256, [16, 16, 3]).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "turned.png", exif=exif)
+    image.transpose(Image.Transpose.ROTATE_270).save(tmp_path / "upright.png")
+    views = Session(EvaluationSettings(model=checkpoint)).views(
+        "a", image_files([tmp_path / "turned.png", tmp_path / "upright.png"])
+    )
+    np.testing.assert_allclose(views[0], views[1], rtol=1e-5)

@@ -1,4 +1,5 @@
 import errno
+import os
 import subprocess
 import sys
 
@@ -6,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from ddl_tf.errors import InputError
-from ddl_tf.files import as_os_errors, lock_folder, write_aside
+from ddl_tf.files import as_os_errors, lock_folder, sync_folder, write_aside
 
 
 def test_a_file_comes_whole_with_its_folder(tmp_path):
@@ -64,3 +65,25 @@ def test_one_process_at_a_time(tmp_path):
         refused = subprocess.run(command, capture_output=True, text=True)
         assert refused.stderr.splitlines()[-1].startswith(f"ddl_tf.errors.InputError: {folder}: another process")
     assert subprocess.run(command, capture_output=True, text=True).stdout == "in\n"
+
+
+def test_the_names_of_new_files_and_folders_are_on_the_disk_too(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("ddl_tf.files.os.fsync", lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}")))
+    with write_aside(tmp_path / "new" / "run" / "results.json") as aside:
+        aside.write_text("{}")
+    assert synced[0].endswith(".json")
+    assert set(synced[1:]) == {str(tmp_path / "new" / "run"), str(tmp_path / "new"), str(tmp_path)}
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EIO])
+def test_a_file_system_that_cannot_sync_folders_is_no_error_and_a_broken_disk_is_one(tmp_path, monkeypatch, number):
+    def refuse(file):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("ddl_tf.files.os.fsync", refuse)
+    if number == errno.EIO:
+        with pytest.raises(OSError, match="Input/output error"):
+            sync_folder(tmp_path)
+    else:
+        sync_folder(tmp_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ddl_tf.errors import InputError
-from ddl_tf.files import lock_folder, write_aside
+from ddl_tf.files import lock_folder, sync_folder, write_aside
 
 _LOCK, _RECORD = "lock", "settings.json"
 
@@ -64,12 +64,15 @@ def publish(partial: Path, output: Path, keep: set[str]) -> None:
     for file in partial.iterdir():
         if file.name not in keep | {_LOCK, _RECORD}:
             file.unlink()
+    # What is in the folder has its names on the disk before the folder has its own.
+    sync_folder(partial)
     replaced = output.with_name(output.name + ".replaced")
     if replaced.exists():
         shutil.rmtree(replaced)
     if output.exists():
         os.rename(output, replaced)
     os.rename(partial, output)
+    sync_folder(output.parent)
     for name in (_LOCK, _RECORD):
         (output / name).unlink()
     if replaced.exists():

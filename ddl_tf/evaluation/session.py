@@ -19,12 +19,12 @@ from ddl_tf.data.problem_list import ProblemsError
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.bootstrap import check_replicates
 from ddl_tf.evaluation.embed import UndecodableError, add_views, check_finite, predict_embeddings
-from ddl_tf.evaluation.embedding_file import EMBEDDINGS, embed_to_file, fingerprint, stored_views
+from ddl_tf.evaluation.embedding_file import EMBEDDINGS, embed_to_file, fingerprint, recorded_fingerprint, stored_views
 from ddl_tf.evaluation.given import check_given, row_list, zero_rows
 from ddl_tf.evaluation.model import load_embedding_model, model_file
 from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.evaluation.reports import json_line, results_text
-from ddl_tf.evaluation.stored import IMAGES, read_embeddings, write_outcome
+from ddl_tf.evaluation.stored import IMAGES, forget_result, read_embeddings, write_outcome
 from ddl_tf.files import write_aside
 from ddl_tf.progress import Progress
 from ddl_tf.provenance import command_line, utc_now
@@ -245,9 +245,16 @@ class Session:
         # What is not given follows from the model's file.
         given = ((self._settings.input_mean, INPUT_MEAN), (self._settings.input_scale, INPUT_SCALE))
         preprocessing = [self._settings.backbone, *(default if value is None else value for value, default in given)]
-        record = {"model": source["sha256"], "preprocessing": preprocessing, "images": fingerprint_images(images)}
+        record = {
+            "model": recorded_fingerprint(folder, file),
+            "preprocessing": preprocessing,
+            "images": fingerprint_images(images),
+        }
         # Without --flip the first of two stored views is what is needed.
-        flip = flip or stored_views(folder, record) == 2
+        kept = stored_views(folder, record)
+        if not kept:
+            forget_result(folder)
+        flip = flip or kept == 2
         embed_to_file(model, images, flip, folder, record, self._settings.batch_size, name)
         return read_embeddings(str(folder / EMBEDDINGS))
 

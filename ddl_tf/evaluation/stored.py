@@ -31,11 +31,21 @@ def write_outcome(folder: Path, outcome: Outcome, provenance: dict[str, Any]) ->
         outcome: of its protocol.
         provenance: what the result was made of and with, as JSON takes it.
     """
+    forget_result(folder)
     write_arrays(folder / SCORES, outcome.scores)
     # Last: its being there says that the rest is.
     with write_aside(folder / RESULT) as aside:
         content = {"result": outcome.result, "provenance": provenance}
         aside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def forget_result(folder: Path) -> None:
+    """Remove the result of a set before what it follows from is replaced: else a killed process leaves both.
+
+    Args:
+        folder: of the set; it may be missing.
+    """
+    (folder / RESULT).unlink(missing_ok=True)
 
 
 class StoredEvaluation:

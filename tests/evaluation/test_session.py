@@ -1,4 +1,7 @@
+import hashlib
 import json
+import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -78,6 +81,52 @@ def test_unit_is_the_normalised_sum_of_the_views(tmp_path):
         np.testing.assert_allclose(row, total / (np.linalg.norm(total) or 1), atol=1e-6)
     alone = Session(EvaluationSettings(embeddings=given.embeddings, flip=False)).unit("a", images)
     np.testing.assert_allclose(alone[0], views[0, 0] / np.linalg.norm(views[0, 0]), atol=1e-6)
+
+
+def test_a_result_never_stands_beside_scores_or_embeddings_of_another(checkpoint, files, tmp_path, monkeypatch):
+    settings = EvaluationSettings(model=checkpoint, store=str(tmp_path / "kept"))
+    session = Session(settings)
+    session.views("a", image_files(files))
+    outcome = Outcome({"set": "a"}, {"rank": np.ones(3, int)})
+    session.add(outcome)
+    result = tmp_path / "kept" / "a" / "result.json"
+    # The same embeddings: nothing changes, and the result stays.
+    Session(settings).views("a", image_files(files))
+    assert result.exists()
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ddl_tf.evaluation.stored.write_arrays", killed)
+        with pytest.raises(KeyboardInterrupt):
+            session.add(outcome)
+    assert not result.exists()
+    session.add(outcome)
+    assert result.exists()
+    files[3].write_bytes(files[4].read_bytes())
+    monkeypatch.setattr(embedding_file, "predict_embeddings", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Session(settings).views("a", image_files(files))
+    assert not result.exists()
+
+
+def test_embeddings_of_a_record_of_old_are_taken_up(checkpoint, files, tmp_path, monkeypatch):
+    settings = EvaluationSettings(model=checkpoint, store=str(tmp_path / "kept"))
+    Session(settings).views("a", image_files(files))
+    path = pathlib.Path(checkpoint)
+    record = tmp_path / "kept" / "a" / "embeddings.json"
+    new, old = (hashlib.sha256(name + path.read_bytes()).hexdigest() for name in (b"", path.name.encode()))
+    assert record.read_text().count(new) == 1
+    record.write_text(record.read_text().replace(new, old))
+    predicted = _count_predicted(monkeypatch)
+    Session(settings).views("a", image_files(files))
+    assert predicted == []
+    # A copy of another name is the same model.
+    record.write_text(record.read_text().replace(old, new))
+    shutil.copy(checkpoint, tmp_path / "copy.keras")
+    Session(EvaluationSettings(model=str(tmp_path / "copy.keras"), store=settings.store)).views("a", image_files(files))
+    assert predicted == []
 
 
 def _rows(values):

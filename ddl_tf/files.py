@@ -24,7 +24,8 @@ _LEFTOVER = re.compile(r"\..+\.\d+(\.\w+)?")
 def write_aside(path: Path) -> Iterator[Path]:
     """Write a file aside and move it to its place when it is complete.
 
-    A reader never sees half of it, and a failure leaves what was there before.
+    A reader never sees half of it, and a failure leaves what was there before. When the block has ended, the content
+    and its name are on the disk: a power cut takes neither, as far as the file system and the disk keep their word.
 
     Args:
         path: where the file shall be; its folder is made if it is missing.
@@ -37,6 +38,8 @@ def write_aside(path: Path) -> Iterator[Path]:
         ...     aside.write_text("{}")
     """
     path = Path(path)
+    # A new folder has a name, too, in the one above it.
+    changed = [path.parent, *(folder.parent for folder in path.parents if not folder.exists())]
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -44,6 +47,8 @@ def write_aside(path: Path) -> Iterator[Path]:
         # Else the power may fail when the new name is on the disk and the content is not.
         sync_file(aside)
         os.replace(aside, path)
+        for folder in changed:
+            sync_folder(folder)
     except OSError as error:
         # A full disk has no name, and that of the file aside means nothing to a person.
         if error.errno and (error.filename is None or os.fspath(error.filename) == os.fspath(aside)):
@@ -67,6 +72,39 @@ def sync_file(path: Path) -> None:
         os.fsync(file)
     finally:
         os.close(file)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, such as the new one of a file that was renamed.
+
+    Args:
+        folder: the folder; nothing is done where its file system cannot do that, or does not let it be opened.
+
+    Example:
+        >>> sync_folder(Path("runs"))
+    """
+    try:
+        sync_file(folder)
+    except OSError as error:
+        # Some network file systems have no such call, and there is nothing more to ask of them.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):
+            raise
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until a folder and all that is in it is on the disk, before it gets the name that says that it is whole.
+
+    Args:
+        folder: the folder.
+
+    Example:
+        >>> sync_tree(Path(".export/model"))
+    """
+    for path in [*folder.rglob("*"), folder]:
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            sync_file(path)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -15,6 +15,7 @@ from ddl_tf.files import (
     printable,
     remove_leftovers,
     require_regular_file,
+    sync_folder,
     walk_files,
     write_aside,
 )
@@ -190,3 +191,25 @@ def test_which_texts_are_utf8():
     assert not is_utf8(os.fsdecode(b"jos\xe9"))
     assert not is_utf8("\ud800")
     assert printable("\ud800") == r"\ud800"
+
+
+def test_the_names_of_new_files_and_folders_are_on_the_disk_too(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("ddl_tf.files.os.fsync", lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}")))
+    with write_aside(tmp_path / "new" / "run" / "results.json") as aside:
+        aside.write_text("{}")
+    assert synced[0].endswith(".json")
+    assert set(synced[1:]) == {str(tmp_path / "new" / "run"), str(tmp_path / "new"), str(tmp_path)}
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EIO])
+def test_a_file_system_that_cannot_sync_folders_is_no_error_and_a_broken_disk_is_one(tmp_path, monkeypatch, number):
+    def refuse(file):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("ddl_tf.files.os.fsync", refuse)
+    if number == errno.EIO:
+        with pytest.raises(OSError, match="Input/output error"):
+            sync_folder(tmp_path)
+    else:
+        sync_folder(tmp_path)

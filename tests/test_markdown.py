@@ -19,7 +19,9 @@ def test_a_table_without_rows():
 
 def test_a_name_stays_in_its_cell_whatever_it_holds():
     names = ["two\nlines", "back\\|bar", "left\u202eright", "next\x85line", "half\ud800", "\u2028", "a\r\n| b | c |"]
-    lines = markdown_table(pd.DataFrame([[name, 1] for name in names], columns=["name", "pairs"], dtype=object)).split("\n")
+    lines = markdown_table(pd.DataFrame([[name, 1] for name in names], columns=["name", "pairs"], dtype=object)).split(
+        "\n"
+    )
     assert lines[2:] == [
         r"| two\nlines | 1 |",
         r"| back\\\|bar | 1 |",

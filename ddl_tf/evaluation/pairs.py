@@ -29,6 +29,20 @@ def pair_similarities(pair_set: PairSet, embeddings: np.ndarray) -> np.ndarray:
     return np.sum(embeddings[pair_set.first] * embeddings[pair_set.second], axis=1)
 
 
+def failed_pairs(pair_set: PairSet, embeddings: np.ndarray) -> np.ndarray:
+    """Find the pairs of which an image has no embedding, such as where no face was found.
+
+    Args:
+        pair_set: the pairs.
+        embeddings: `[images, dim]`; a row of zeros is none.
+
+    Returns:
+        `[pairs]` bool. The similarity of such a pair is 0, and its distance 2.
+    """
+    failed = ~embeddings.any(axis=1)
+    return failed[pair_set.first] | failed[pair_set.second]
+
+
 def _people_of_pairs(pair_set: PairSet) -> tuple[Optional[np.ndarray], Optional[np.ndarray]]:
     if pair_set.people is None:
         return None, None
@@ -64,6 +78,9 @@ def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed:
     wide = embeddings.astype(np.float64)
     # Not 2 - 2 * similarity: the k-fold numbers are InsightFace's to the last digit.
     distance = np.sum((wide[pair_set.first] - wide[pair_set.second]) ** 2, axis=1)
+    failed = failed_pairs(pair_set, embeddings)
+    # Else two images in which no face was found would be the same person: their distance is 0.
+    distance[failed] = 2
     accuracy = k_fold_accuracy(distance, same, fold)
     tar, far = k_fold_tar(distance, same, fold)
     threshold, threshold_accuracy = best_threshold(distance, same)
@@ -92,6 +109,8 @@ def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed:
         # None where no fold has both classes.
         "val": {"tar": float(tar.mean()), "tar_std": float(tar.std()), "far": float(far.mean())} if len(tar) else None,
     }
+    if failed.any():
+        result["failed_pairs"] = int(failed.sum())
     if replicates:
         people = _people_of_pairs(pair_set)
         try:
@@ -165,6 +184,8 @@ def evaluate_pairs(model: tf.keras.Model, pair_set: PairSet, flip: bool = True, 
           pairs, and that accuracy.
         - `val`: `tar`, `tar_std` and `far` of k-fold cross-validation at FAR 1e-3, see `k_fold_tar`; None where
           no fold has both classes.
+        - `failed_pairs`: the pairs with an image whose embedding is zero, if there are any; they count, with
+          similarity 0.
 
     Raises:
         InputError: if an image cannot be decoded, an embedding is not finite, or there are fewer than two same or

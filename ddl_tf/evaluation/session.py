@@ -19,11 +19,12 @@ from ddl_tf.data.problem_list import ProblemsError
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.bootstrap import check_replicates
 from ddl_tf.evaluation.embed import UndecodableError, add_views, check_finite, predict_embeddings
-from ddl_tf.evaluation.embedding_file import EMBEDDINGS, embed_to_file, fingerprint, stored_views
+from ddl_tf.evaluation.embedding_file import EMBEDDINGS, embed_to_file, fingerprint, recorded_fingerprint, stored_views
+from ddl_tf.evaluation.given import check_given, row_list, zero_rows
 from ddl_tf.evaluation.model import load_embedding_model, model_file
 from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.evaluation.reports import json_line, results_text
-from ddl_tf.evaluation.stored import IMAGES, read_embeddings, write_outcome
+from ddl_tf.evaluation.stored import IMAGES, forget_result, read_embeddings, write_outcome
 from ddl_tf.files import write_aside
 from ddl_tf.progress import Progress
 from ddl_tf.provenance import command_line, utc_now
@@ -114,6 +115,7 @@ class Session:
         self._given = list(settings.embeddings)
         self._model: Optional[tf.keras.Model] = None
         self._sources: dict[str, dict[str, Any]] = {}
+        self._failed: dict[str, int] = {}
         self._results: list[dict[str, Any]] = []
 
     @property
@@ -185,7 +187,25 @@ class Session:
             raise InputError(f"{name}: {keys[error.position]}: {error}; replace it or remove it") from None
         if self._settings.store:
             _write_table(Path(self._settings.store) / name / IMAGES, table)
-        return views if self._settings.flip else views[:, :1]
+        used = views if self._settings.flip else views[:, :1]
+        self._count_failed(name, used)
+        return used
+
+    def _count_failed(self, name: str, views: np.ndarray) -> None:
+        """Say which embeddings are all zero: they match nobody, and a number must not hide them."""
+        rows = zero_rows(views)
+        if not len(rows):
+            return
+        if len(rows) == len(views):
+            raise InputError(
+                f"{name}: all {len(rows):,} embeddings are zero, so nothing can be compared; make them again"
+            )
+        self._failed[name] = len(rows)
+        print(
+            f"{name}: {len(rows):,} of {len(views):,} embeddings are all zero, as where no face was found: "
+            f"{row_list(rows)}. They are like nobody; the results count them as failed_images.",
+            file=sys.stderr,
+        )
 
     def unit(self, name: str, images: Sequence[bytes], **described: Any) -> np.ndarray:
         """Give the embeddings of a set, the views added up and scaled to unit norm.
@@ -222,8 +242,7 @@ class Session:
         views = read_embeddings(path)
         if len(views) != count:
             raise InputError(f"{path}: {len(views):,} embeddings, but {name} has {count:,} images; see --list_images")
-        for start in range(0, count, _BLOCK):
-            check_finite(views[start : start + _BLOCK], path, start)
+        check_given(views, path)
         self._sources[name] = {"embeddings": str(Path(path).resolve()), "sha256": fingerprint(Path(path))}
         return views
 
@@ -241,9 +260,16 @@ class Session:
         # What is not given follows from the model's file, whatever that says.
         given = self._settings
         preprocessing = [given.backbone, given.input_mean, given.input_scale, given.input_order, DECODER]
-        record = {"model": source["sha256"], "preprocessing": preprocessing, "images": fingerprint_images(images)}
+        record = {
+            "model": recorded_fingerprint(folder, file),
+            "preprocessing": preprocessing,
+            "images": fingerprint_images(images),
+        }
         # Without --flip the first of two stored views is what is needed.
-        flip = flip or stored_views(folder, record) == 2
+        kept = stored_views(folder, record)
+        if not kept:
+            forget_result(folder)
+        flip = flip or kept == 2
         embed_to_file(model, images, flip, folder, record, self._settings.batch_size, name)
         return read_embeddings(str(folder / EMBEDDINGS))
 
@@ -253,6 +279,7 @@ class Session:
         Args:
             outcome: of a protocol.
         """
+        outcome = self._with_failed(outcome)
         self._results.append(outcome.result)
         if self._settings.store:
             name = outcome.result["set"]
@@ -264,6 +291,14 @@ class Session:
                 "versions": {"ddl_tf": ddl_tf.__version__, "tensorflow": tf.__version__, "numpy": np.__version__},
             }
             write_outcome(Path(self._settings.store) / name, outcome, provenance)
+
+    def _with_failed(self, outcome: Outcome) -> Outcome:
+        """Add how many images have no embedding, if any; MegaFace has two sets of images, `megaface_...`."""
+        name = outcome.result["set"]
+        failed = sum(count for part, count in self._failed.items() if part == name or part.startswith(f"{name}_"))
+        if not failed:
+            return outcome
+        return dataclasses.replace(outcome, result={**outcome.result, "failed_images": failed})
 
     def _source_of(self, name: str) -> dict[str, Any]:
         """Where the embeddings of a set came from; MegaFace has two sets of images, `megaface_...`."""

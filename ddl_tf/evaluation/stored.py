@@ -31,11 +31,21 @@ def write_outcome(folder: Path, outcome: Outcome, provenance: dict[str, Any]) ->
         outcome: of its protocol.
         provenance: what the result was made of and with, as JSON takes it.
     """
+    forget_result(folder)
     write_arrays(folder / SCORES, outcome.scores)
     # Last: its being there says that the rest is.
     with write_aside(folder / RESULT) as aside:
         content = {"result": outcome.result, "provenance": provenance}
         aside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def forget_result(folder: Path) -> None:
+    """Remove the result of a set before what it follows from is replaced: else a killed process leaves both.
+
+    Args:
+        folder: of the set; it may be missing.
+    """
+    (folder / RESULT).unlink(missing_ok=True)
 
 
 class StoredEvaluation:
@@ -129,15 +139,19 @@ def read_embeddings(path: str) -> np.ndarray:
         `[images, views, dim]`, in a memory map.
 
     Raises:
-        InputError: if there is no such file, or it holds something else.
+        InputError: if there is no such file, it holds something else, or nothing.
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: no embeddings to read ({error}); give a .npy file of numbers") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"{path}: no embeddings to read ({error}); write them with np.save as one array of float32 [images, dim]"
+        ) from None
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.ndim not in (2, 3):
         what = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else "an archive"
         raise InputError(f"{path}: holds {what}, where floats [images, dim] or [images, views, dim] are expected")
+    if 0 in array.shape:
+        raise InputError(f"{path}: an array of shape {list(array.shape)} holds no embedding; write the file again")
     views = array if array.ndim == 3 else array[:, np.newaxis]
     if views.shape[1] not in (1, 2):
         raise InputError(f"{path}: {views.shape[1]} views of an image, where 1 or 2 (image, mirror image) are expected")

@@ -179,7 +179,9 @@ def _draw_categories(axes: Axes, values: pd.Series, parts: Sequence[_Part]) -> N
         shares = [float((own == name).mean()) if len(own) else 0.0 for name in names]
         places = np.arange(len(names)) + (number - (len(parts) - 1) / 2) * wide
         axes.bar(places, shares, wide, color=part.colour, alpha=0.3 if part.colour == NONE else 0.85)
-    axes.set_xticks(range(len(names)), [figure_text(_short(str(name))) for name in names], rotation=30, ha="right", fontsize=8)
+    axes.set_xticks(
+        range(len(names)), [figure_text(_short(str(name))) for name in names], rotation=30, ha="right", fontsize=8
+    )
 
 
 def distribution_figure(

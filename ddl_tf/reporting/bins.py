@@ -160,7 +160,14 @@ def draw_shares(
         places = np.arange(len(labels)) + (position - (len(rates) - 1) / 2) * width
         error = np.abs(np.stack([rate - low, high - rate]))
         axes.errorbar(
-            places, rate, error, label=figure_text(model), linestyle="none", capsize=3, markersize=5, **styles[model].points
+            places,
+            rate,
+            error,
+            label=figure_text(model),
+            linestyle="none",
+            capsize=3,
+            markersize=5,
+            **styles[model].points,
         )
     axes.set_xticks(range(len(labels)), labels, fontsize=8)
     axes.set(ylabel=ylabel, xlim=(-0.6, len(labels) - 0.4))

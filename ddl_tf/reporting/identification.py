@@ -76,7 +76,11 @@ def identification_figure(
     largest = int(np.clip(max(rank.max() for rank in ranks.values()), 5, _LARGEST_RANK))
     for model, rank in ranks.items():
         panels[0].step(
-            np.arange(1, largest + 1), cmc_curve(rank, largest), where="post", label=figure_text(model), **styles[model].line
+            np.arange(1, largest + 1),
+            cmc_curve(rank, largest),
+            where="post",
+            label=figure_text(model),
+            **styles[model].line,
         )
     panels[0].set(xlabel="rank", ylabel="share of probes found", title=f"{figure_text(name)}: CMC", xlim=(1, largest))
     panels[0].set_xticks([tick for tick in (1, 5, *range(10, _LARGEST_RANK + 1, 10)) if tick <= largest])

@@ -107,6 +107,9 @@ def write_report(folder: Path, title: str, summary: str, sections: Sequence[Sect
     Returns:
         The path of `index.html`; beside it `figures/NAME.png` and `.svg`, `tables/NAME.csv`, `.md` and `.tex`.
     """
+    page = render_page(title, summary, sections)
+    # A page of before would say that the new figures are its own.
+    (folder / "index.html").unlink(missing_ok=True)
     for part in _parts(sections):
         if isinstance(part, Picture):
             files = {f"figures/{part.name}.svg": on_white(part.svg)}
@@ -118,7 +121,7 @@ def write_report(folder: Path, title: str, summary: str, sections: Sequence[Sect
         for name, text in files.items():
             _write(folder / name, text)
     # Last: it is there only if all that it was made with is.
-    _write(folder / "index.html", render_page(title, summary, sections))
+    _write(folder / "index.html", page)
     return folder / "index.html"
 
 

@@ -91,7 +91,12 @@ def _curves(log: pd.DataFrame) -> Figure:
         axes = figure.add_subplot(rows, 2, position + 1)
         for column in names:
             values = log[column].dropna()
-            axes.plot(log.loc[values.index, "epoch"], values, marker="." if len(values) < 30 else "", label=figure_text(column))
+            axes.plot(
+                log.loc[values.index, "epoch"],
+                values,
+                marker="." if len(values) < 30 else "",
+                label=figure_text(column),
+            )
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)

@@ -138,3 +138,20 @@ def test_scores_of_an_outcome(embeddings):
 def test_too_few_replicates_name_the_set(embeddings):
     with pytest.raises(InputError, match=r"^verification set tiny: 10 replicates"):
         verify(_set([b""] * 50, 40), embeddings, replicates=10)
+
+
+def test_pairs_of_failed_detections_are_counted_and_never_the_same_person(embeddings):
+    rows = embeddings.copy()
+    rows[[3, 7]] = 0
+    first, second = np.r_[[3, 3, 0], np.arange(10, 20)], np.r_[[7, 1, 7], np.arange(20, 30)]
+    same = np.arange(13) % 2 == 1
+    # Two that failed, said to be of different people: at distance 0 they would be accepted first of all.
+    pairs = _set([b""] * 50, 13, first=first, second=second, same=same, fold=np.zeros(13, int))
+    outcome = evaluate_pair_set(pairs, rows)
+    assert outcome.result["failed_pairs"] == 3
+    np.testing.assert_array_equal(outcome.scores["similarity"][:3], 0)
+    similarity = [float(np.dot(rows[a].astype(float), rows[b].astype(float))) for a, b in zip(first, second)]
+    # The best accuracy over all thresholds, by similarities alone.
+    best = max(np.mean((np.array(similarity) >= value) == same) for value in [*similarity, 2.0])
+    assert outcome.result["threshold_accuracy"] == pytest.approx(best)
+    assert "failed_pairs" not in evaluate_pair_set(pairs, embeddings).result

@@ -117,11 +117,10 @@ class StoredEvaluation:
         Raises:
             InputError: if the file is damaged.
         """
-        given = Path(self.provenance(name).get("embeddings", ""))
-        for file in (self._file(name, EMBEDDINGS), given):
-            if file.is_file():
-                return read_embeddings(str(file))
-        return None
+        given = self.provenance(name).get("embeddings")
+        # What a model left there before is not what the result was made of.
+        file = Path(given) if given else self._file(name, EMBEDDINGS)
+        return read_embeddings(str(file)) if file.is_file() else None
 
     def images(self, name: str) -> pd.DataFrame:
         """Read the table of the images of a set: `key` and further columns."""

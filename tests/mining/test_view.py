@@ -180,8 +180,9 @@ def test_fingerprints_tell_models_and_sets_apart(faces, tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "a").write_bytes(b"x")
     first = fingerprint(tmp_path / "a")
-    assert fingerprint(tmp_path / "b") != first
+    folder = fingerprint(tmp_path / "b")
+    assert folder != first
     (tmp_path / "b" / "a").write_bytes(b"y")
-    assert fingerprint(tmp_path / "b") != first
+    assert fingerprint(tmp_path / "b") != folder
     (record,) = sets_record(faces)
     assert record["images"] == len(faces)

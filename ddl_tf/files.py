@@ -7,6 +7,9 @@ import io
 import os
 import re
 import stat
+import tokenize
+import zipfile
+import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +21,11 @@ from ddl_tf.errors import InputError
 
 # What a killed process leaves of `write_aside`.
 _LEFTOVER = re.compile(r"\..+\.\d+(\.\w+)?")
+# What NumPy lets through from the parsers of its headers and archives when a file is damaged or something else.
+_NUMPY_ERRORS = (
+    *(ValueError, EOFError, TypeError, KeyError, AttributeError, SyntaxError, MemoryError, NotImplementedError),
+    *(OverflowError, RecursionError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
 
 
 @contextlib.contextmanager
@@ -122,6 +130,67 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     np.savez(content, **arrays)
     with write_aside(path) as aside:
         aside.write_bytes(content.getbuffer())
+
+
+def _as_input_error(path: Path, advice: str, error: Exception) -> InputError:
+    reason = str(error).strip() or type(error).__name__
+    return InputError(f"{path}: no arrays that NumPy can read ({reason.splitlines()[0][:200]}); {advice}")
+
+
+def read_arrays(path: Path, advice: str) -> dict[str, np.ndarray]:
+    """Read the arrays of a `.npz` file; no code in it is run.
+
+    Args:
+        path: the file.
+        advice: what to do about a file that cannot be read.
+
+    Returns:
+        The arrays, by name.
+
+    Raises:
+        InputError: if it cannot be read, or is no such file.
+        OSError: if there is none.
+
+    Example:
+        >>> write_arrays(Path("scores.npz"), {"similarity": np.zeros(2)})
+        >>> read_arrays(Path("scores.npz"), "evaluate the set again")
+        {'similarity': array([0., 0.])}
+    """
+    require_regular_file(path)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {key: stored[key] for key in stored.files}
+    except _NUMPY_ERRORS as error:
+        raise _as_input_error(path, advice, error) from None
+
+
+def map_array(path: Path, advice: str) -> np.memmap:
+    """Map the array of a `.npy` file into memory; no code in it is run.
+
+    Args:
+        path: the file.
+        advice: what to do about a file that cannot be read.
+
+    Returns:
+        The array, of any shape and type.
+
+    Raises:
+        InputError: if it cannot be read, or is no such file.
+        OSError: if there is none.
+
+    Example:
+        >>> np.save("embeddings.npy", np.zeros([2, 3]))
+        >>> map_array(Path("embeddings.npy"), "embed the images again").shape
+        (2, 3)
+    """
+    require_regular_file(path)
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except _NUMPY_ERRORS as error:
+        raise _as_input_error(path, advice, error) from None
+    if not isinstance(array, np.memmap):
+        raise _as_input_error(path, advice, ValueError("an archive of arrays, where one array is expected"))
+    return array
 
 
 def is_leftover(name: str) -> bool:

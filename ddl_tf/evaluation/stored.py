@@ -18,7 +18,7 @@ import pandas as pd
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embedding_file import EMBEDDINGS
 from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.files import write_arrays, write_aside
+from ddl_tf.files import map_array, read_arrays, write_arrays, write_aside
 
 RESULT, SCORES, IMAGES = "result.json", "scores.npz", "images.csv"
 
@@ -97,12 +97,7 @@ class StoredEvaluation:
 
     def scores(self, name: str) -> dict[str, np.ndarray]:
         """Read the scores of a set, by name; see `ddl_tf.evaluation.outcome`."""
-        file = self._file(name, SCORES)
-        try:
-            with np.load(file, allow_pickle=False) as stored:
-                return {key: stored[key] for key in stored.files}
-        except (OSError, ValueError) as error:
-            raise InputError(f"{file}: the scores cannot be read ({error}); evaluate the set again") from None
+        return read_arrays(self._file(name, SCORES), "evaluate the set again")
 
     def embeddings(self, name: str) -> Optional[np.ndarray]:
         """Map the embeddings of a set.
@@ -140,15 +135,12 @@ def read_embeddings(path: str) -> np.ndarray:
     Raises:
         InputError: if there is no such file, it holds something else, or nothing.
     """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    array = map_array(Path(path), "write embeddings with np.save as one array of float32 [images, dim]")
+    if array.dtype.kind != "f" or array.ndim not in (2, 3):
         raise InputError(
-            f"{path}: no embeddings to read ({error}); write them with np.save as one array of float32 [images, dim]"
-        ) from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.ndim not in (2, 3):
-        what = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else "an archive"
-        raise InputError(f"{path}: holds {what}, where floats [images, dim] or [images, views, dim] are expected")
+            f"{path}: holds {array.dtype} {list(array.shape)}, where floats [images, dim] or [images, views, dim] are "
+            "expected"
+        )
     if 0 in array.shape:
         raise InputError(f"{path}: an array of shape {list(array.shape)} holds no embedding; write the file again")
     views = array if array.ndim == 3 else array[:, np.newaxis]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ddl_tf.data.problem_list import ProblemList
 from ddl_tf.errors import InputError
-from ddl_tf.files import write_aside
+from ddl_tf.files import map_array, write_aside
 from ddl_tf.parallel import map_in_order
 from ddl_tf.progress import Progress
 
@@ -171,10 +171,7 @@ class PackedFeatures:
 
     def __init__(self, path: Path, files: FeatureFiles) -> None:
         list_file, advice = path.with_suffix(".txt"), "delete it, to pack the features again"
-        try:
-            mapped = np.load(path, mmap_mode="r")
-        except (ValueError, EOFError) as error:
-            raise InputError(f"{path}: no array of features ({error}); {advice}") from None
+        mapped = map_array(path, advice)
         if mapped.dtype != np.float32 or mapped.ndim != 2 or not mapped.shape[1]:
             raise InputError(f"{path}: {mapped.dtype} of shape {mapped.shape} is not float32 [features, dim]; {advice}")
         with list_file.open(encoding="utf-8") as lines:

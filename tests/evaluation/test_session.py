@@ -167,7 +167,7 @@ def test_embeddings_that_do_not_fit(tmp_path, array, message):
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"no array"])
 def test_files_that_are_no_array_are_refused_in_a_line(tmp_path, content):
     (tmp_path / "e.npy").write_bytes(content)
-    with pytest.raises(InputError, match=r"e\.npy: no embeddings to read") as refused:
+    with pytest.raises(InputError, match=r"e\.npy: no arrays that NumPy can read") as refused:
         Session(EvaluationSettings(embeddings=[str(tmp_path / "e.npy")])).views("a", [b""] * 7)
     assert "\n" not in str(refused.value)
 
@@ -270,7 +270,7 @@ def test_damaged_result(tmp_path):
     with pytest.raises(InputError, match="no stored result"):
         StoredEvaluation(str(tmp_path)).result("lfw")
     (tmp_path / "lfw" / "scores.npz").write_bytes(b"PK")
-    with pytest.raises(InputError, match="the scores cannot be read"):
+    with pytest.raises(InputError, match="scores.npz: no arrays that NumPy can read"):
         StoredEvaluation(str(tmp_path)).scores("lfw")
 
 

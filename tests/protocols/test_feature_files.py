@@ -164,7 +164,7 @@ def test_packed_features_of_something_else(tmp_path, features):
         PackedFeatures(path, _files(tmp_path, [*KEYS, "P0/100.png"]))
     content = path.read_bytes()
     path.write_bytes(content[:-1])
-    with pytest.raises(InputError, match=r"all.npy: no array of features"):
+    with pytest.raises(InputError, match=r"all\.npy: no arrays that NumPy can read"):
         PackedFeatures(path, _files(tmp_path))
     np.save(path, np.zeros([100, 6]))
     with pytest.raises(InputError, match=r"all.npy: float64 of shape \(100, 6\) is not float32"):
@@ -173,7 +173,7 @@ def test_packed_features_of_something_else(tmp_path, features):
     with pytest.raises(InputError, match=r"all.npy: 99 features, where"):
         PackedFeatures(path, _files(tmp_path))
     path.write_bytes(b"something")
-    with pytest.raises(InputError, match=r"all.npy: no array of features"):
+    with pytest.raises(InputError, match=r"all\.npy: no arrays that NumPy can read"):
         PackedFeatures(path, _files(tmp_path))
 
 

@@ -5,6 +5,7 @@ start-up messages when it is loaded.
 """
 
 import errno
+import io
 import logging
 import os
 import signal
@@ -26,12 +27,16 @@ from absl import app, flags  # noqa: E402
 from absl import logging as absl_logging  # noqa: E402
 
 from ddl_tf.errors import InputError, NotFiniteError  # noqa: E402
+from ddl_tf.files import printable  # noqa: E402
 from ddl_tf.settings import define_flags, from_flags  # noqa: E402
 
 flags.disclaim_key_flags()
 
 # Of what a signal ends, the exit code is 128 + its number, as in shells.
 BAD_INPUT = 2
+
+# Characters of a message.
+_LONGEST = 2000
 
 # What to do about an error of the operating system.
 _ADVICE = {
@@ -50,7 +55,11 @@ def _program() -> str:
 
 def _fail(message: str, code: int) -> NoReturn:
     sys.stdout.flush()
-    print(f"{_program()}: error: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    if len(line) > _LONGEST:
+        # Of a file that is no text, a line may be all of it; the advice is at the end.
+        line = f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
+    print(f"{_program()}: error: {printable(line)}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -61,12 +70,27 @@ def _explain(error: OSError) -> str:
     return place + (error.strerror or str(error)) + (f"; {advice}" if advice else "")
 
 
+# What bad input leads to where no reader foresaw it; any other exception is a bug, whose traceback a report needs.
+_OF_INPUT = (MemoryError, RecursionError, UnicodeError)
+
+
+def _last_resort(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "the memory does not suffice; give less at a time, or see whether an input says that it is huge"
+    if isinstance(error, RecursionError):
+        return "something is nested too deeply (files in one another, brackets); see to the flags and the input files"
+    return f"a text or a name is not UTF-8 ({error}); convert or rename it"
+
+
 def _terminate(number: int, frame: Optional[FrameType]) -> None:
     """End as after Ctrl-C, so that what is half done is cleaned up."""
     raise KeyboardInterrupt(signal.Signals(number))
 
 
 def _call(main: Callable[[Any], Any], settings_class: type) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal's encoding lacks is shown escaped, as on stderr.
+        sys.stdout.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = main(from_flags(settings_class))
@@ -77,6 +101,8 @@ def _call(main: Callable[[Any], Any], settings_class: type) -> None:
         raise
     except OSError as error:
         _fail(_explain(error), BAD_INPUT)
+    except _OF_INPUT as error:
+        _fail(_last_resort(error), BAD_INPUT)
     except KeyboardInterrupt as stop:
         number = stop.args[0] if stop.args else signal.SIGINT
         _fail(f"stopped by {number.name}", 128 + number)
@@ -101,6 +127,8 @@ def _parse(arguments: list[str]) -> list[str]:
         _fail(f"{str(error).replace('ERROR:: ', '')}; see --help", BAD_INPUT)
     except UnicodeDecodeError as error:
         _fail(f"the --flagfile is not text in UTF-8 ({error.reason}); give one with a flag on each line", BAD_INPUT)
+    except _OF_INPUT as error:
+        _fail(_last_resort(error), BAD_INPUT)
     except SystemExit:
         # absl has printed the help text, and calls that a failure.
         sys.stdout.flush()

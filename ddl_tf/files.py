@@ -325,7 +325,27 @@ def is_utf8(text: str) -> bool:
         >>> is_utf8("jos" + chr(0xDCE9))
         False
     """
-    return not any(0xD800 <= ord(one) <= 0xDFFF for one in text)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def utf8_or_printable(text: str) -> str:
+    r"""Give a text as it is where it can be written, and else as `printable` shows it.
+
+    Args:
+        text: any.
+
+    Returns:
+        A text that is UTF-8.
+
+    Example:
+        >>> utf8_or_printable("line\n")
+        'line\n'
+    """
+    return text if is_utf8(text) else printable(text)
 
 
 @contextlib.contextmanager

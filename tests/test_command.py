@@ -38,6 +38,18 @@ def main(settings):
         time.sleep(60)
     if settings.do == "fail":
         raise ZeroDivisionError("a bug of ours")
+    if settings.do == "memory":
+        raise MemoryError
+    if settings.do == "nested":
+        def again():
+            again()
+        again()
+    if settings.do == "encode":
+        "\\udce9".encode()
+    if settings.do == "long":
+        raise InputError("what: " + "\\x1b[2J" * 1000000 + "; advice")
+    if settings.do == "print":
+        print("jos\\udce9")
     if settings.do == "code":
         return 7
     for _ in range(settings.times):
@@ -103,6 +115,36 @@ def test_our_own_bugs_keep_their_traceback(probe):
     code, _, err = result(probe("--do=fail"))
     assert code == 1
     assert err[0].startswith("Traceback")
+
+
+@pytest.mark.parametrize(
+    ("do", "begin"),
+    [
+        ("memory", "the memory does not suffice"),
+        ("nested", "something is nested too deeply"),
+        ("encode", "a text or a name is not UTF-8"),
+        ("long", r"what: \x1b[2J\x1b[2J"),
+    ],
+)
+def test_what_bad_input_leads_to_is_one_line_at_last(probe, do, begin):
+    code, out, (line,) = result(probe(f"--do={do}"))
+    assert (code, out) == (2, "")
+    assert line.startswith(begin)
+    assert len(line) < 10_000
+    assert do != "long" or line.endswith("; advice")
+
+
+def test_a_name_that_cannot_be_encoded_is_printed_escaped(probe):
+    assert result(probe("--do=print")) == (0, "jos\\udce9\nline\n", [])
+
+
+def test_a_long_chain_of_flagfiles_is_one_line(probe, tmp_path):
+    for number in range(3000):
+        (tmp_path / f"{number}.cfg").write_text(f"--flagfile={tmp_path}/{number + 1}.cfg\n")
+    (tmp_path / "3000.cfg").write_text("--times=2\n")
+    code, out, (line,) = result(probe(f"--flagfile={tmp_path}/0.cfg"))
+    assert (code, out) == (2, "")
+    assert line.startswith("something is nested too deeply")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

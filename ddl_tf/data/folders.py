@@ -1,6 +1,6 @@
 """Images in files: a folder per identity, or listed in a CSV file."""
 
-import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional, Union
@@ -12,10 +12,23 @@ from ddl_tf.data.sample import Sample
 from ddl_tf.data.source import Problem, Source
 from ddl_tf.data.tables import read_csv, rows_of, take_groups
 from ddl_tf.errors import InputError
+from ddl_tf.files import is_utf8, printable, require_regular_file, walk_files
 
 
-def _read_file(path: Path, place: str) -> Union[bytes, Problem]:
+def read_image_file(path: Path, place: str) -> Union[bytes, Problem]:
+    """Read the file of an image.
+
+    Args:
+        path: the file.
+        place: what names it, for the problem.
+
+    Returns:
+        Its content, or why it cannot be read.
+    """
+    if "\0" in str(path):
+        return Problem("file name", place, f"{printable(str(path))} holds the character 0, which no file's name may")
     try:
+        require_regular_file(path)
         return path.read_bytes()
     except OSError as error:
         return Problem("missing file", place, f"{path}: {error.strerror}")
@@ -24,7 +37,8 @@ def _read_file(path: Path, place: str) -> Union[bytes, Problem]:
 def folder_source(root: str) -> Source:
     """Open a folder of images per identity, such as LFW.
 
-    Every file in an identity's folder, and in folders in it, is taken for an image; hidden files are left out.
+    Every file in an identity's folder, and in folders in it, is taken for an image; hidden ones are left out. Links to
+    folders are followed, each folder once. What has a name that is not UTF-8 comes first, as a problem.
 
     Args:
         root: the folder that holds the identities' folders.
@@ -41,28 +55,42 @@ def folder_source(root: str) -> Source:
     identities = [entry.name for entry in entries if entry.is_dir()]
     if not identities:
         raise InputError(f"{root}: there are no folders in it; give one that holds a folder of images per identity")
-    files = [path for entry in entries for path in (_files(entry) if entry.is_dir() else [entry])]
+    files = [path for entry in entries for path in (walk_files(entry) if entry.is_dir() else [entry])]
+    # A name that cannot be stored is told before the work, not after it.
+    files.sort(key=lambda path: is_utf8(_inside(root, path)))
+    _warn_of_nested(root, identities, files)
 
     def sample(path: Path) -> Union[Sample, Problem]:
         parts = path.relative_to(root).parts
+        if not is_utf8(_inside(root, path)):
+            return Problem("file name", printable(str(path)), "it is not UTF-8; rename it")
         if len(parts) == 1:
             return Problem("stray file", str(path), "it is in no identity's folder")
-        image = _read_file(path, str(path))
+        image = read_image_file(path, str(path))
         return image if isinstance(image, Problem) else Sample(image, parts[0], str(path))
 
     def read(start: int) -> Iterator[Union[Sample, Problem]]:
         return map(sample, files[start:])
 
-    return Source("folder", root, len(files), read, identities)
+    return Source("folder", root, len(files), read, list(filter(is_utf8, identities)))
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(
-        Path(inside) / name
-        for inside, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if not name.startswith(".")
-    )
+def _inside(root: str, path: Path) -> str:
+    return str(path.relative_to(root))
+
+
+def _warn_of_nested(root: str, identities: list[str], files: list[Path]) -> None:
+    """Tell of a root that is probably one level too high: all photos of several people would be one identity's."""
+    depths = [len(path.relative_to(root).parts) for path in files]
+    if max(depths, default=0) > 2 and (len(identities) == 1 or 2 not in depths):
+        what = (
+            f"one identity, {printable(identities[0])}" if len(identities) == 1 else f"{len(identities):,} identities"
+        )
+        print(
+            f"{printable(root)}: {what}, whose images lie in folders of that folder; if those are the people, give "
+            "the folder that holds them as --root",
+            file=sys.stderr,
+        )
 
 
 def csv_source(csv: str, root: Optional[str] = None) -> Source:
@@ -95,7 +123,7 @@ def csv_source(csv: str, root: Optional[str] = None) -> Source:
             return Problem("missing value", place, f"no {'identity' if path else 'path'}")
         if first_line[row] != line:
             return Problem("duplicate", place, f"{path} is in line {first_line[row]} too")
-        image = _read_file(base / path, place)
+        image = read_image_file(base / path, place)
         if isinstance(image, Problem):
             return image
         return Sample(image, identity, f"{place} ({path})", int(groups[row]), columns(row))

@@ -17,15 +17,17 @@ from typing import BinaryIO, NamedTuple, Optional, Union
 
 import numpy as np
 
+from ddl_tf.data.recordio_index import DAMAGED, MAGIC_BYTES, check_offsets, read_offsets, read_property, spread
 from ddl_tf.data.sample import Sample, Value
 from ddl_tf.data.source import Problem, Source
 from ddl_tf.data.tables import read_csv, rows_of, take_groups
 from ddl_tf.errors import InputError
+from ddl_tf.files import require_regular_file
 
-_MAGIC = 0xCED7230A
+(_MAGIC,) = struct.unpack("<I", MAGIC_BYTES)
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _HEADER = struct.Struct("<IfQQ")
-_WINDOW = 2**20
+_SMALL_WINDOW, _WINDOW = 2**12, 2**20
 
 
 class Record(NamedTuple):
@@ -48,6 +50,13 @@ def _read_part(file: BinaryIO) -> tuple[int, bytes]:
     if magic != _MAGIC:
         raise ValueError(f"no record begins at byte {file.tell() - 8:,}")
     length = word & (1 << 29) - 1
+    if length > _WINDOW:
+        # Else each of many lengths that lie would have the rest of the file read.
+        begin = file.tell()
+        left = file.seek(0, os.SEEK_END) - begin
+        if left < length:
+            raise ValueError(f"the file ends after {left:,} of its {length:,} bytes")
+        file.seek(begin)
     content = file.read(length + -length % 4)
     if len(content) < length:
         raise ValueError(f"the file ends after {len(content):,} of its {length:,} bytes")
@@ -77,7 +86,7 @@ def read_record(file: BinaryIO) -> bytes:
         if part not in (_MIDDLE, _LAST):
             raise ValueError("its last part is missing")
         parts.append(content)
-    return struct.pack("<I", _MAGIC).join(parts)
+    return MAGIC_BYTES.join(parts)
 
 
 def unpack_record(content: bytes) -> Record:
@@ -106,11 +115,13 @@ def unpack_record(content: bytes) -> Record:
 def _find_magic(file: BinaryIO, position: int) -> int:
     """The next place where a record can begin, or the end of the file."""
     file.seek(position)
-    while words := file.read(_WINDOW):
+    window = _SMALL_WINDOW
+    while words := file.read(window):
         found = np.flatnonzero(np.frombuffer(words, "<u4", len(words) // 4) == _MAGIC)
         if len(found):
             return position + 4 * int(found[0])
         position += len(words)
+        window = min(2 * window, _WINDOW)
     return position
 
 
@@ -147,34 +158,6 @@ def scan_offsets(file: BinaryIO) -> np.ndarray:
     return np.array(offsets, np.int64)
 
 
-def read_offsets(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read an `.idx` file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        `[records]` int64, the numbers of the records, ascending, and their offsets in bytes.
-
-    Raises:
-        InputError: if a line is not a number and an offset, or a number comes twice.
-    """
-    way_on = "without the file, the records are found by scanning"
-    if not path.stat().st_size:
-        raise InputError(f"{path}: it is empty; {way_on}")
-    try:
-        lines = np.loadtxt(path, np.int64, comments=None, ndmin=2)
-        if lines.shape[1] != 2:
-            raise ValueError(f"{lines.shape[1]} columns")
-    except ValueError as error:
-        raise InputError(f"{path}: not lines of a record number and an offset ({error}); {way_on}") from None
-    keys, first = np.unique(lines[:, 0], return_index=True)
-    if len(keys) < len(lines):
-        twice = np.delete(lines[:, 0], first)[0]
-        raise InputError(f"{path}: record {twice} comes twice; {way_on}")
-    return keys, lines[first, 1]
-
-
 class _Set:
     """Where the images of a set are, and how many identities it has.
 
@@ -186,9 +169,11 @@ class _Set:
 
     def __init__(self, rec: Path) -> None:
         idx, properties = rec.with_suffix(".idx"), rec.with_name("property")
+        require_regular_file(rec)
         with rec.open("rb") as file:
             if idx.exists():
                 keys, offsets = read_offsets(idx)
+                check_offsets(rec, file, idx, offsets)
             else:
                 offsets = scan_offsets(file)
                 keys = np.arange(len(offsets))
@@ -196,14 +181,28 @@ class _Set:
                 raise InputError(f"{rec}: there are no records in it")
             self.keys, self.offsets = keys, offsets
             self.num_identities: Optional[int] = None
+            self.all_checked = False
+            # What tells the number of identities, for messages.
+            self.told_by = f"{rec}, record 0"
             if keys[0] == 0:
                 file.seek(offsets[0])
                 self._read_record_zero(rec, file)
-        if properties.exists():
-            count = properties.read_text().split(",")[0].strip()
-            if not count.isdigit():
-                raise InputError(f"{properties}: {count!r} is not the number of identities")
-            self.num_identities = int(count)
+            if properties.exists():
+                self.num_identities, self.told_by = read_property(properties), str(properties)
+            if self.num_identities:
+                if self.num_identities > len(keys):
+                    raise InputError(
+                        f"{self.told_by} tells of {self.num_identities:,} identities, and {rec} has {len(keys):,} "
+                        f"records; {self.advice}"
+                    )
+                self.check_labels(rec, file, spread(len(self.keys)))
+
+    @property
+    def advice(self) -> str:
+        """What to do about a wrong number of identities."""
+        if self.told_by.endswith("property"):
+            return "correct or remove property"
+        return "write the right number into a file `property` beside it, or get the set anew"
 
     def _read_record_zero(self, rec: Path, file: BinaryIO) -> None:
         """It tells where the images end and the headers of the identities begin; in old sets it is an image."""
@@ -212,13 +211,53 @@ class _Set:
         except ValueError as error:
             raise InputError(f"{rec}, record 0: {error}; the file is damaged, get it anew") from None
         if len(record.labels) == 2 and not record.content:
-            end_of_images, end = map(int, record.labels)
-            self.num_identities = end - end_of_images
-            wanted = np.arange(1, end_of_images)
+            end_of_images, end = record.labels.tolist()
+            if not (1 < end_of_images <= end < 2**31 and end_of_images.is_integer() and end.is_integer()):
+                raise InputError(
+                    f"{rec}, record 0: images end at {end_of_images:g} and identities at {end:g}, which cannot be; "
+                    "get the set anew"
+                )
+            if end_of_images - 1 > len(self.keys):
+                raise InputError(
+                    f"{rec}, record 0 tells of {int(end_of_images) - 1:,} images, and the file has {len(self.keys):,} "
+                    "records; it is cut short, or another's: get it anew"
+                )
+            self.num_identities = int(end - end_of_images)
+            wanted = np.arange(1, int(end_of_images))
             there = np.isin(wanted, self.keys)
             offsets = np.full(len(wanted), -1, np.int64)
             offsets[there] = self.offsets[np.isin(self.keys, wanted)]
             self.keys, self.offsets = wanted, offsets
+
+    def _labels(self, file: BinaryIO, positions: np.ndarray) -> np.ndarray:
+        """The first labels of some images, NaN where there is none."""
+        labels = np.full(len(positions), np.nan)
+        for row, position in enumerate(positions.tolist()):
+            if self.offsets[position] >= 0:
+                file.seek(self.offsets[position])
+                head = file.read(8 + _HEADER.size + 4)
+                if len(head) == 8 + _HEADER.size + 4 and head.startswith(MAGIC_BYTES):
+                    flag, label, _, _ = _HEADER.unpack_from(head, 8)
+                    labels[row] = struct.unpack_from("<f", head, 8 + _HEADER.size)[0] if flag else label
+        return labels
+
+    def check_labels(self, rec: Path, file: BinaryIO, positions: np.ndarray) -> None:
+        """Refuse a number of identities that the labels do not fit: to skip those would leave out people."""
+        self.all_checked = len(positions) == len(self.keys)
+        count = self.num_identities or 0
+        labels = self._labels(file, positions)
+        labels = labels[np.isfinite(labels)]
+        beyond = np.count_nonzero(labels >= count)
+        if not beyond:
+            return
+        if labels.min() >= 1 and len(positions) < len(self.keys):
+            # Perhaps they begin at 1: some do not tell, all do.
+            return self.check_labels(rec, file, np.arange(len(self.keys)))
+        found = f"{rec}: labels {labels.min():.0f}..{labels.max():.0f}, {Path(self.told_by).name} {count}"
+        if labels.min() >= 1 and labels.max() == count:
+            raise InputError(f"{found}: labels begin at 1; {self.advice}")
+        if beyond > max(1, DAMAGED * len(labels)):
+            raise InputError(f"{found}: {beyond:,} of {len(labels):,} labels are beyond it; {self.advice}")
 
 
 def _read_rows(path: Path, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, Callable[[int], dict[str, Value]]]:
@@ -279,6 +318,8 @@ def recordio_source(rec: str, csv: Optional[str] = None) -> Source:
         except ValueError as error:
             return Problem("truncated record", place, str(error))
         label = float(labels[0])
+        if label == count and not opened.all_checked:
+            opened.check_labels(path, file, np.arange(len(opened.keys)))
         if not (label.is_integer() and 0 <= label < (count or np.inf)):
             allowed = f"0 to {count - 1}" if count else "0 and above"
             return Problem("label out of range", place, f"label {label:g}, where the set has {allowed}")

@@ -4,6 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Union
 
+# Losses and samplers keep something for each group up to the largest.
+MAX_GROUP = 1000
+
 Value = Union[int, float, str]
 
 
@@ -17,7 +20,7 @@ class Sample:
         image: the encoded image (JPEG or PNG).
         identity: whose face it is; any key, numbered 0, 1, ... in order of appearance when stored.
         source: where it came from, for messages: a file, with the record or line number if it holds many.
-        group: 0 = teacher (easy), 1..K = students (hard), -1 = takes no part in the distillation.
+        group: 0 = teacher (easy), 1..K = students (hard; at most `MAX_GROUP`), -1 = takes no part in the distillation.
         columns: further columns of the index (yaw, source, fold, ...); every sample of a set has the same ones.
     """
 

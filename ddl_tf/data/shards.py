@@ -18,9 +18,10 @@ import pandas as pd
 
 from ddl_tf.data.checking import Checked, check_samples
 from ddl_tf.data.layout import FOOTER_BYTES, HEADER_BYTES, INDEX_COLUMNS, read_table, shard_name
+from ddl_tf.data.sample import MAX_GROUP, Sample
 from ddl_tf.data.source import Problem, Source
 from ddl_tf.errors import InputError
-from ddl_tf.files import as_os_errors, write_aside
+from ddl_tf.files import as_os_errors, is_utf8, printable, utf8_or_printable, write_aside
 from ddl_tf.progress import Progress
 
 PART_NAME = r"part-\d{5,}\.(json|parquet)"
@@ -98,6 +99,14 @@ class _Shard:
             raise OSError(errno.ENOSPC, f"{size:,} bytes were written of {self.bytes:,}", str(self._path))
 
 
+def _name_problem(sample: Sample) -> Optional[Problem]:
+    """What the table of the shard could not hold, found before hours of work are lost to it."""
+    for text in (sample.identity, *sample.columns.values()):
+        if isinstance(text, str) and not is_utf8(text):
+            return Problem("file name", printable(sample.source), f"{printable(text)} is not UTF-8; rename it")
+    return None
+
+
 class ShardedImport:
     """Stores the samples of a source in shards, from the last committed part to the end.
 
@@ -130,9 +139,10 @@ class ShardedImport:
         items = check_samples(self._source.read(self._done), self._image_size)
         with progress, contextlib.closing(items):
             for item in items:
-                if isinstance(item, Problem):
-                    self._report(item, progress)
-                else:
+                problem = item if isinstance(item, Problem) else _name_problem(item.sample)
+                if problem:
+                    self._report(problem, progress)
+                elif isinstance(item, Checked):
                     self._store(item)
                 self._done += 1
                 progress.advance()
@@ -169,11 +179,17 @@ class ShardedImport:
     def _report(self, problem: Problem, progress: Progress) -> None:
         if not self._skip:
             self._refuse(problem)
-        progress.write(f"skipped: {problem}")
-        self._problems.append(problem)
+        shown = Problem(problem.kind, utf8_or_printable(problem.source), utf8_or_printable(problem.reason))
+        progress.write(f"skipped: {printable(str(shown))}")
+        self._problems.append(shown)
 
     def _store(self, checked: Checked) -> None:
         self._check_columns(checked)
+        group = checked.sample.group
+        if not -1 <= group <= MAX_GROUP:
+            raise InputError(
+                f"{checked.sample.source}: group {group}: use -1 (none), 0 (easy) or 1 to {MAX_GROUP} (hard)"
+            )
         # The record is larger than the image by a few dozen bytes.
         if self._shard and self._shard.bytes + len(checked.encoded) > self._shard_bytes:
             self._commit()

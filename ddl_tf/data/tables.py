@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ddl_tf.data.sample import Value
+from ddl_tf.data.sample import MAX_GROUP, Value
 from ddl_tf.errors import InputError
+from ddl_tf.files import require_regular_file
 
 # Millions of lines as lists of Python text would take gigabytes: so many at a time, then as Arrow's text.
 _CHUNK = 2**16
@@ -38,11 +39,13 @@ def read_csv(path: Path, required: Sequence[str], text: Sequence[str] = ()) -> T
         text: columns that stay text too, where the file has them.
 
     Returns:
-        Its rows. An empty cell in a column of numbers is NaN.
+        Its rows. An empty cell in a column of numbers is NaN. A column with a whole number that would not be stored as
+        it is (beyond 64 bits; beyond 15 digits, among fractions or empty cells) is text.
 
     Raises:
         InputError: if it cannot be read, a column is missing, or a line has too few or too many cells.
     """
+    require_regular_file(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
@@ -88,9 +91,15 @@ def _as_numbers(column: pd.Series) -> pd.Series:
             filled = column.iloc[begin : begin + _CHUNK].to_numpy(object)
             filled[filled == ""] = np.nan
             pieces.append(pd.to_numeric(filled))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return column
-    return pd.Series(np.concatenate(pieces))
+    # Whole numbers beyond 64 bits are objects or unsigned; float64 keeps those of 15 digits.
+    if not all(piece.dtype in (np.int64, np.float64) for piece in pieces):
+        return column
+    numbers = np.concatenate(pieces)
+    if numbers.dtype == np.float64 and column.str.fullmatch("[+-]?[0-9]{16,}").any():
+        return column
+    return pd.Series(numbers)
 
 
 def rows_of(table: Table) -> Callable[[int], dict[str, Value]]:
@@ -118,17 +127,17 @@ def take_groups(path: Path, table: Table) -> np.ndarray:
         `[rows]` int64, -1 for all where there is no such column.
 
     Raises:
-        InputError: if a group is not a whole number from -1 on.
+        InputError: if a group is not a whole number from -1 to `MAX_GROUP`.
     """
     if "group" not in table.cells:
         return np.full(len(table.cells), -1)
     column = table.cells.pop("group").to_numpy()
     numbers = np.asarray(pd.to_numeric(column, errors="coerce"), np.float64)
-    good = (numbers >= -1) & (numbers == np.floor(numbers)) & np.isfinite(numbers)
+    good = (numbers >= -1) & (numbers <= MAX_GROUP) & (numbers == np.floor(numbers))
     if not good.all():
         first = int(np.argmin(good))
         raise InputError(
             f"{path}, line {table.lines[first]}: group {column.tolist()[first]!r}: use 0 (teacher, easy), "
-            "1.. (students, hard) or -1 (none)"
+            f"1 to {MAX_GROUP} (students, hard) or -1 (none)"
         )
     return numbers.astype(np.int64)

@@ -29,7 +29,7 @@ from ddl_tf.data.partial import check_replaceable, claim, partial_path, publish
 from ddl_tf.data.shards import PART_NAME, ShardedImport, part_path, read_parts
 from ddl_tf.data.source import Source
 from ddl_tf.errors import InputError
-from ddl_tf.files import write_aside
+from ddl_tf.files import utf8_or_printable, write_aside
 from ddl_tf.settings import setting
 
 # These settings say where a set goes and what may stop it, not what is in it.
@@ -120,11 +120,15 @@ def _check_settings(settings: StoreSettings) -> Path:
 
 def _made_by(source: Source, settings: StoreSettings) -> dict[str, Any]:
     """All that the content of the set follows from."""
-    values = {name: value for name, value in dataclasses.asdict(settings).items() if name not in _NOT_CONTENT}
+    values = {
+        name: utf8_or_printable(value) if isinstance(value, str) else value
+        for name, value in dataclasses.asdict(settings).items()
+        if name not in _NOT_CONTENT
+    }
     return {
         "command": source.kind,
         "ddl_tf": ddl_tf.__version__,
-        "source": source.name,
+        "source": utf8_or_printable(source.name),
         "items": source.count,
         "settings": values,
     }
@@ -143,7 +147,7 @@ def _assemble(partial: Path, name: str, made_by: dict[str, Any]) -> None:
     largest = [max(sides) for sides in zip(*(part.sizes[1] for _, part in shards))]
     description = {
         "format_version": FORMAT_VERSION,
-        "name": name,
+        "name": utf8_or_printable(name),
         "images": sum(part.images for _, part in shards),
         "identities": identities,
         "groups": {str(group): count for group, count in groups.items()},

@@ -198,8 +198,9 @@ def _monitor_augmentation(settings: TrainSettings, last_group: int) -> Augmentat
     """None, but for a student that is made by it."""
     if not settings.made_student:
         return AugmentationSettings(flip=False)
-    kept = {"flip": False, "augment_groups": [last_group], "augment_probability": settings.augment_probability}
-    return AugmentationSettings(**{**settings.strengths, **kept})
+    names = [field.name for field in dataclasses.fields(AugmentationSettings)]
+    as_the_run = AugmentationSettings(**{name: getattr(settings, name) for name in names})
+    return dataclasses.replace(as_the_run, flip=False, augment_groups=[last_group])
 
 
 def _train(

@@ -26,7 +26,7 @@ warnings.filterwarnings("ignore", category=DeprecationWarning)
 from absl import app, flags  # noqa: E402
 from absl import logging as absl_logging  # noqa: E402
 
-from ddl_tf.errors import InputError, NotFiniteError  # noqa: E402
+from ddl_tf.errors import InputError, NotFiniteError, TrainingStopped  # noqa: E402
 from ddl_tf.files import printable  # noqa: E402
 from ddl_tf.settings import define_flags, from_flags  # noqa: E402
 
@@ -97,6 +97,9 @@ def _call(main: Callable[[Any], Any], settings_class: type) -> None:
         sys.stdout.flush()
     except (InputError, NotFiniteError) as error:
         _fail(str(error), BAD_INPUT)
+    except TrainingStopped as stopped:
+        # Training has said why: the chief alone, where there are several workers.
+        sys.exit(stopped.exit_code)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -9,5 +9,18 @@ class InputError(ValueError):
     """
 
 
+class TrainingStopped(RuntimeError):
+    """Training ended before its last step, through no fault of its settings or data; the same run can go on.
+
+    Args:
+        message: why.
+        exit_code: that a command ends with, as in docs/training.md.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class NotFiniteError(RuntimeError):
     """Training met a loss that is not finite; the message names the step, the term and the last good checkpoint."""

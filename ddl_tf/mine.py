@@ -43,7 +43,7 @@ from ddl_tf.mining.pairs import (
 from ddl_tf.mining.rules import Rule
 from ddl_tf.mining.sheets import contact_sheet, distribution_figure
 from ddl_tf.mining.view import Viewer
-from ddl_tf.settings import setting
+from ddl_tf.settings import refuse_ignored, setting
 
 
 @dataclasses.dataclass
@@ -171,6 +171,11 @@ class BatchSettings(StreamSettings, AugmentationSettings, SetSettings):
         for name, least in (("step", 0), ("image_size", 1), ("most", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"--{name} must be at least {least}, got {getattr(self, name)}")
+        self.check_streams()
+        self.check_augmentation()
+        on = any(self.strengths.values())
+        refuse_ignored(self, ["made_student"], on, "a kind of augmentation, such as --augment_resolution, above 0")
+        refuse_ignored(self, ["pairs_across"], not self.mined_pairs, "--nomined_pairs")
 
 
 def _draw(
@@ -314,6 +319,7 @@ def batch(settings: BatchSettings) -> None:
     faces = settings.open()
     stored = read_pairs(faces) if settings.mined_pairs else None
     sampler = StreamSampler(faces.index, settings.stream_sizes(), settings.seed, stored)
+    settings.check_augmented_groups([*([-1] if settings.shuffled_rows else []), *sampler.groups])
     size, augment = (settings.image_size, settings.image_size), build_augmentation(settings)
     dataset = training_dataset(faces, sampler, augment, size, settings.step, settings.step + 1, settings.seed)
     inputs, _ = next(dataset.as_numpy_iterator())

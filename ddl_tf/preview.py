@@ -148,7 +148,10 @@ def main(settings: PreviewSettings) -> None:
     """
     if not settings.train_data:
         raise InputError("no set: name stored sets with --train_data=DIR[,DIR] (made by ddl_tf.prepare)")
-    figure = preview_figure(Faces(settings.train_data), settings)
+    settings.check_augmentation()
+    faces = Faces(settings.train_data)
+    settings.check_augmented_groups(faces.index["group"].unique().tolist())
+    figure = preview_figure(faces, settings)
     with write_aside(Path(settings.output)) as aside:
         figure.savefig(aside)
     print(settings.output, file=sys.stderr)

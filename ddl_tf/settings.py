@@ -95,6 +95,33 @@ def required(settings: Any, *names: str) -> None:
             raise InputError(f"--{name} is missing; see --help")
 
 
+def refuse_ignored(settings: Any, names: Sequence[str], used: bool, needs: str) -> None:
+    """Refuse settings that were given a value that changes nothing.
+
+    A value that is the default cannot be told from one that was not given.
+
+    Args:
+        settings: an instance of a settings dataclass.
+        names: the fields that are ignored unless `used`.
+        used: whether the other settings make use of them.
+        needs: what would, for the message.
+
+    Raises:
+        InputError: naming the first field that is not its default.
+    """
+    if used:
+        return
+    unset = {
+        field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        for field in dataclasses.fields(settings)
+    }
+    for name in names:
+        value = getattr(settings, name)
+        if value != unset[name]:
+            text = ",".join(map(str, value)) if isinstance(value, list) else value
+            raise InputError(f"--{name}={text} would be ignored: it needs {needs}; leave it out, or set that")
+
+
 def from_flags(settings_class: type[T]) -> T:
     """Read the parsed flags into a settings dataclass.
 

@@ -1,9 +1,10 @@
 """How training images are augmented: the settings that become flags of the commands."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from ddl_tf.errors import InputError
-from ddl_tf.settings import setting
+from ddl_tf.settings import refuse_ignored, setting
 
 
 @dataclasses.dataclass
@@ -40,6 +41,35 @@ class AugmentationSettings:
         for group in self.augment_groups:
             if group < -1:
                 raise InputError(f"--augment_groups: there is no group {group}; groups are numbered from 0, -1 is none")
+
+    @property
+    def strengths(self) -> dict[str, float]:
+        """The kinds of augmentation that are on, with their strengths."""
+        return {name: getattr(self, name) for name in strength_names() if getattr(self, name)}
+
+    def check_augmentation(self) -> None:
+        """Check what would be ignored.
+
+        Raises:
+            InputError: naming the setting and its value.
+        """
+        on = bool(self.strengths)
+        refuse_ignored(self, ("augment_probability", "augment_groups"), on, "a kind, such as --augment_blur, above 0")
+        refuse_ignored(self, strength_names(), self.augment_probability > 0, "--augment_probability above 0")
+
+    def check_augmented_groups(self, groups: Sequence[int]) -> None:
+        """Check that the groups that are augmented exist.
+
+        Args:
+            groups: those of the rows that are drawn, -1 for rows without a group.
+
+        Raises:
+            InputError: naming the first of `augment_groups` that is not among them.
+        """
+        for group in self.augment_groups:
+            if group not in groups:
+                there = ", ".join(map(str, sorted(groups)))
+                raise InputError(f"--augment_groups={group}: no row is of this group, only of {there}")
 
 
 def strength_names() -> list[str]:

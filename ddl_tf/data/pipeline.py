@@ -4,6 +4,9 @@ A step is one element from beginning to end: its rows are decoded in a loop insi
 Elements that are single rows, and copies of float32 rows, cost much beside decoding (docs/data.md, Speed).
 """
 
+import os
+import resource
+
 import numpy as np
 import tensorflow as tf
 
@@ -52,9 +55,10 @@ def training_dataset(
         [rows]}`, the labels -1 for rows that are not classified.
 
     Raises:
-        InputError: if the rows cannot be parted evenly.
+        InputError: if the rows cannot be parted evenly, or do not fit into the memory.
     """
     index, count = shard
+    check_memory(sampler.num_rows // count, image_size)
     if sampler.num_rows % count:
         raise InputError(f"the batch of {sampler.num_rows} rows cannot be split evenly among {count} workers")
     rows = sampler.num_rows // count
@@ -104,6 +108,28 @@ def training_dataset(
     # The rows of a step are split among the replicas; files are not what is sharded.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return dataset.with_options(options)
+
+
+def check_memory(rows: int, image_size: tuple[int, int]) -> None:
+    """Refuse a batch whose images alone do not fit into the memory, before anything is made of that size.
+
+    Args:
+        rows: of the batch, of this process.
+        image_size: `(height, width)` in pixels.
+
+    Raises:
+        InputError: if they do not.
+    """
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    memory = there if limit == resource.RLIM_INFINITY else min(there, limit)
+    needed = rows * image_size[0] * image_size[1] * 3 * np.dtype(np.float32).itemsize
+    if needed > memory:
+        raise InputError(
+            f"a batch of {rows:,} images of {image_size[0]} x {image_size[1]} pixels takes {needed / 2**30:,.0f} GB as "
+            f"float32, but the memory is {memory / 2**30:,.1f} GB: lower --shuffled_rows, --rows_per_group, "
+            "--pairs_per_group or --image_size"
+        )
 
 
 def check_rows(faces: Faces, rows: np.ndarray) -> None:

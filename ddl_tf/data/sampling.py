@@ -146,11 +146,15 @@ class StreamSampler:
             The pools.
 
         Raises:
-            InputError: if a stream that is asked for has no images to draw from.
+            InputError: if a stream that is asked for has no images to draw from, or there are other groups than in the
+                index.
         """
         sizes = self._sizes
         choice = PairChoice(sizes.pairs_across, sizes.shared_identities) if sizes.pairs_per_group else None
-        return GroupPools(self._identity, group, choice, pairs, sizes.made_student)
+        pools = GroupPools(self._identity, group, choice, pairs, sizes.made_student)
+        if self.groups and pools.groups != self.groups:
+            raise InputError(f"there are now {len(pools.groups)} groups, but a batch has rows of {len(self.groups)}")
+        return pools
 
     def _pools(self, step: int) -> GroupPools:
         mined = self._mined(step) if self._mined else None

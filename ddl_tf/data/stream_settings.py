@@ -3,7 +3,7 @@
 import dataclasses
 
 from ddl_tf.data.sampling import StreamSizes
-from ddl_tf.settings import setting
+from ddl_tf.settings import refuse_ignored, setting
 
 
 @dataclasses.dataclass
@@ -24,6 +24,19 @@ class StreamSettings:
     made_student: bool = setting(
         False, "Whether there is one more student, whose rows are easy images made hard by the augmentation."
     )
+
+    def check_streams(self) -> None:
+        """Check what would be ignored.
+
+        Raises:
+            InputError: naming the setting and its value.
+        """
+        pairs = self.pairs_per_group > 0
+        names = ("pairs_across", "classify_pairs", "mined_pairs", "shared_identities")
+        refuse_ignored(self, names, pairs, "--pairs_per_group above 0")
+        refuse_ignored(
+            self, ["made_student"], pairs or self.rows_per_group > 0, "--rows_per_group or --pairs_per_group"
+        )
 
     def stream_sizes(self, confusable: int = 1) -> StreamSizes:
         """Give the sampler its sizes.

@@ -43,8 +43,11 @@ def write_columns(faces: Faces, columns: Mapping[str, np.ndarray], made_by: Mapp
     for path, (start, end) in zip(map(Path, faces.paths), faces.spans):
         own = {name: np.asarray(values[start:end]) for name, values in columns.items()}
         with lock_folder(path, ".lock"):
+            record = {**made_by, "ddl_tf": ddl_tf.__version__, "columns": list(own)}
+            # Said first: whoever reads the set after a kill in between knows that its groups are mined.
+            _record(path, record)
             _write_index(path / INDEX, own)
-            _describe(path, own, {**made_by, "ddl_tf": ddl_tf.__version__})
+            _describe(path, own)
 
 
 def _write_index(file: Path, columns: Mapping[str, np.ndarray]) -> None:
@@ -59,13 +62,24 @@ def _write_index(file: Path, columns: Mapping[str, np.ndarray]) -> None:
         pq.write_table(table.replace_schema_metadata(None), aside)
 
 
-def _describe(path: Path, columns: Mapping[str, np.ndarray], made_by: dict[str, Any]) -> None:
+def _record(path: Path, record: dict[str, Any]) -> None:
+    description = read_description(path)
+    mined = description.setdefault("mined", [])
+    # The same command again after a kill is one mining.
+    if not mined or mined[-1] != json.loads(json.dumps(record)):
+        mined.append(record)
+        _write_description(path, description)
+
+
+def _describe(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     description = read_description(path)
     description["columns"] = list(dict.fromkeys([*description["columns"], *columns]))
     if "group" in columns:
         numbers, counts = np.unique(columns["group"], return_counts=True)
         description["groups"] = {str(number): int(count) for number, count in zip(numbers, counts)}
-    made_by["columns"] = list(columns)
-    description.setdefault("mined", []).append(made_by)
+    _write_description(path, description)
+
+
+def _write_description(path: Path, description: dict[str, Any]) -> None:
     with write_aside(path / DESCRIPTION) as aside:
         aside.write_text(json.dumps(description, indent=2) + "\n")

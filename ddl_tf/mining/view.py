@@ -110,7 +110,9 @@ def measure_view(
                 columns["center_margin"][span] = near - far
             if other_centers and head is not None:
                 logits = head(tf.constant(rows), tf.constant(own))
-                columns["target_logit"][span] = tf.gather(logits, own, batch_dims=1).numpy()
+                # Of compact logits the first column is the target's.
+                target = logits[:, 0] if head.compact else tf.gather(logits, own, batch_dims=1)
+                columns["target_logit"][span] = target.numpy()
             progress.advance(len(rows))
     lonely = int(np.isnan(columns["center_similarity"]).sum())
     if lonely:

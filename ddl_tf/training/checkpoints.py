@@ -13,7 +13,7 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf.errors import InputError, NotFiniteError
+from ddl_tf.errors import InputError, NotFiniteError, TrainingStopped
 from ddl_tf.files import as_os_errors, sync_file, sync_folder
 from ddl_tf.layers.sharded import copies_of, is_shard
 from ddl_tf.stops import Stops
@@ -166,7 +166,7 @@ class ResumePoint:
                     file.unlink()
 
 
-class StoppedBySignal(Exception):
+class StoppedBySignal(TrainingStopped):
     """Training was told to stop, and wrote a checkpoint first.
 
     Args:
@@ -175,7 +175,7 @@ class StoppedBySignal(Exception):
     """
 
     def __init__(self, number: signal.Signals, step: int) -> None:
-        super().__init__(f"stopped by {number.name} after step {step}")
+        super().__init__(f"stopped by {number.name} after step {step}", 128 + number)
         self.signal = number
 
 

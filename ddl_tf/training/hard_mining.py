@@ -22,6 +22,7 @@ from ddl_tf.mining.pairs import PairRules, mine_pairs
 from ddl_tf.mining.view import measure_view
 from ddl_tf.models import embedding_model
 from ddl_tf.training.renewal import Renewed
+from ddl_tf.training.workers import average_statistics
 
 # Of the nearest identities many may have no image in a group.
 SPARE_NEIGHBOURS = 4
@@ -149,6 +150,9 @@ class Remine(tf.keras.callbacks.Callback):
         self._steps_per_epoch, self._epochs, self._folder = steps_per_epoch, epochs, folder
         mined.restore(first_step)
         if not first_step:
+            if folder.exists():
+                # Of a run that was stopped before its first checkpoint, perhaps with other settings.
+                shutil.rmtree(folder)
             # Until the first mining, the sampler draws what the index has.
             mined.publish(0, {})
 
@@ -164,6 +168,7 @@ class Remine(tf.keras.callbacks.Callback):
             return
         number = step // self._mined.every
         record = {"run": str(self._folder), "step": step}
+        average_statistics(self._embedder)
         embeddings = embed_faces(self._embedder, self._faces, self._folder, record)
         try:
             found = self._mine(embeddings)

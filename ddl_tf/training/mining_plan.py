@@ -40,6 +40,12 @@ class MiningPlan:
         groups = pairs = None
         if settings.remine_easy is not None:
             noise = None if settings.remine_noise is None else Rule(settings.remine_noise)
+            in_index = int(faces.index["group"].max()) + 1
+            if in_index and in_index != 1 + len(settings.remine_hard):
+                raise InputError(
+                    f"{len(settings.remine_hard)} --remine_hard rules make {1 + len(settings.remine_hard)} groups with "
+                    f"--remine_easy, but the training set has {in_index}: give a rule for each hard group"
+                )
             groups = GroupRules(Rule(settings.remine_easy), [Rule(text) for text in settings.remine_hard], noise)
             for column in groups.columns:
                 if column not in faces.index and column not in VIEW_COLUMNS:

@@ -13,11 +13,11 @@ import tensorflow as tf
 
 from ddl_tf.data.augmentation import build_augmentation
 from ddl_tf.data.augmentation_settings import AugmentationSettings
-from ddl_tf.data.pipeline import check_rows, training_dataset
-from ddl_tf.data.sampling import StreamSampler, StreamSizes
+from ddl_tf.data.pipeline import check_memory, check_rows, training_dataset
+from ddl_tf.data.sampling import StreamSampler
 from ddl_tf.data.store import Faces
 from ddl_tf.data.verification import PairSet
-from ddl_tf.errors import InputError
+from ddl_tf.errors import InputError, TrainingStopped
 from ddl_tf.evaluation.model import find_checkpoint
 from ddl_tf.evaluation.sets import load_sets
 from ddl_tf.files import as_os_errors, write_aside
@@ -25,6 +25,8 @@ from ddl_tf.mining.pairs import read_pairs
 from ddl_tf.models import build_recognizer, initialise_from
 from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, StoppedBySignal
 from ddl_tf.training.class_means import start_at_class_means
+from ddl_tf.training.global_state import global_state_of_run
+from ddl_tf.training.ignored_settings import refuse_ignored_by_groups
 from ddl_tf.training.micro_batches import in_micro_batches
 from ddl_tf.training.mining_plan import MiningPlan
 from ddl_tf.training.monitoring import RunLog, SimilarityMonitor, Verification
@@ -57,6 +59,8 @@ def _segments(first_step: int, epochs: int, steps_per_epoch: int) -> list[tuple[
 def train(settings: TrainSettings, strategy: Optional[tf.distribute.Strategy] = None) -> list[dict[str, Any]]:
     """Train a recognizer, or go on with a run that was interrupted.
 
+    The process is left as it was: see `global_state_of_run`.
+
     Args:
         settings: of the run.
         strategy: on which devices; by default that of `build_strategy`.
@@ -68,8 +72,12 @@ def train(settings: TrainSettings, strategy: Optional[tf.distribute.Strategy] = 
     Raises:
         InputError: for settings or data that cannot be used.
         NotFiniteError: if a loss or weight is not finite.
-        SystemExit: if a signal stopped the run before its end, or another worker is gone.
+        TrainingStopped: if a signal stopped the run before its end (`StoppedBySignal`), or another worker is gone.
     """
+    if strategy and settings.cpu_replicas:
+        raise InputError(
+            f"--cpu_replicas={settings.cpu_replicas} has no effect beside a strategy: leave one of them out"
+        )
     folder = RunFolder(Path(settings.run_dir or ""))
     # Several workers meet here, before there is any tensor.
     strategy = strategy or build_strategy(settings.cpu_replicas)
@@ -80,8 +88,9 @@ def train(settings: TrainSettings, strategy: Optional[tf.distribute.Strategy] = 
         if workers.count == 1:
             raise
         reason = next((line for line in error.message.splitlines() if "aborted" in line), error.message)
-        print(f"worker {workers.index}: another is gone ({reason}); start all again to go on", file=sys.stderr)
-        raise SystemExit(WORKER_LOST) from None
+        message = f"worker {workers.index}: another is gone ({reason}); start all again to go on"
+        print(message, file=sys.stderr)
+        raise TrainingStopped(message, WORKER_LOST) from None
 
 
 def _train_with(
@@ -92,11 +101,23 @@ def _train_with(
         with workers.together():
             _check_several(settings, workers)
             faces = Faces(settings.train_data)
+            if faces.num_identities < 2:
+                raise InputError(
+                    f"--train_data={','.join(settings.train_data)} has {faces.num_identities} identity, but training "
+                    "needs at least 2: was it prepared with --root one folder too high?"
+                )
             sets = load_sets(settings)
             plan = MiningPlan(settings, faces)
             if workers.is_chief:
                 opened.enter_context(folder.open(settings))
             sampler = _build_sampler(settings, faces, plan)
+            check_memory(sampler.num_rows // workers.count, (settings.image_size, settings.image_size))
+            if settings.embedding_loss in DISTILLATIONS and len(sampler.groups) < 2:
+                raise InputError(
+                    f"--embedding_loss={settings.embedding_loss} distils from group 0 to others, but the training set "
+                    "has no other: make hard groups with `python -m ddl_tf.mine`, or set --made_student"
+                )
+            refuse_ignored_by_groups(settings, sampler.groups)
         workers.check_alike(
             "their flags or training sets: give all workers the same command and copies of the same sets",
             json.dumps([dataclasses.asdict(settings), len(faces), faces.index["identity_key"].iloc[::997].tolist()]),
@@ -104,7 +125,8 @@ def _train_with(
         if workers.exchange(folder.results.exists())[0]:
             _say(workers, f"{folder.path} is complete")
             return read_json(folder.results, list) if workers.is_chief else []
-        results = _train(folder, settings, faces, sampler, sets, plan, strategy, workers, throw_away)
+        with global_state_of_run(settings.seed, settings.precision):
+            results = _train(folder, settings, faces, sampler, sets, plan, strategy, workers, throw_away)
         # No worker leaves while another writes: its end would be taken for a crash.
         workers.exchange(0)
         return results
@@ -160,6 +182,27 @@ def _build_sampler(settings: TrainSettings, faces: Faces, plan: MiningPlan) -> S
     return StreamSampler(faces.index, sizes, settings.seed, pairs, plan.neighbours, mined)
 
 
+def _monitor_sampler(settings: TrainSettings, faces: Faces) -> StreamSampler:
+    """The rows that the similarity monitor follows, drawn as the run draws those of its groups."""
+    pairs = read_pairs(faces) if settings.mined_pairs else None
+    sizes = dataclasses.replace(
+        settings.stream_sizes(),
+        shuffled=0,
+        per_group=0 if settings.pairs_per_group else min(settings.rows_per_group, 2 * PROBE_PAIRS),
+        pairs_per_group=PROBE_PAIRS if settings.pairs_per_group else 0,
+    )
+    return StreamSampler(faces.index, sizes, settings.seed + 1, pairs)
+
+
+def _monitor_augmentation(settings: TrainSettings, last_group: int) -> AugmentationSettings:
+    """None, but for a student that is made by it."""
+    if not settings.made_student:
+        return AugmentationSettings(flip=False)
+    names = [field.name for field in dataclasses.fields(AugmentationSettings)]
+    as_the_run = AugmentationSettings(**{name: getattr(settings, name) for name in names})
+    return dataclasses.replace(as_the_run, flip=False, augment_groups=[last_group])
+
+
 def _train(
     folder: RunFolder,
     settings: TrainSettings,
@@ -181,24 +224,15 @@ def _train(
             f"--micro_batches={settings.micro_batches} does not divide the "
             f"{sampler.num_rows // strategy.num_replicas_in_sync} rows of each device"
         )
-    tf.keras.utils.set_random_seed(settings.seed)
-    # Dropout then keeps its random state in a variable, which the run's checkpoints hold.
-    tf.keras.backend.experimental.enable_tf_random_generator()
-    tf.keras.mixed_precision.set_global_policy(settings.precision)
     steps_per_epoch = settings.steps_per_epoch or sampler.steps_per_epoch
     num_students = max(len(sampler.groups) - 1, 0)
-    if settings.embedding_loss in DISTILLATIONS and not num_students:
-        raise InputError(
-            f"--embedding_loss={settings.embedding_loss} distils from group 0 to others, but the training set has no "
-            "other: make hard groups with `python -m ddl_tf.mine`, or set --made_student"
-        )
     image_size = (settings.image_size, settings.image_size)
     with strategy.scope():
-        model = recognizer_of(settings, faces.num_identities)
         try:
+            model = recognizer_of(settings, faces.num_identities)
             compile_recognizer(model, settings, steps_per_epoch, num_students)
         except ValueError as error:
-            # The arguments of losses and metrics are settings here.
+            # The arguments of layers, losses and metrics are settings here.
             raise InputError(str(error)) from None
         point = ResumePoint(folder.resume, model, throw_away)
         first_step = point.restore()
@@ -244,13 +278,16 @@ def _train(
             tf.keras.callbacks.TensorBoard(str(folder.tensorboard), write_graph=False),
         ]
     if num_students:
-        monitor_sampler = StreamSampler(faces.index, StreamSizes(pairs_per_group=PROBE_PAIRS), settings.seed + 1)
-        as_they_are = build_augmentation(AugmentationSettings(flip=False))
-        probe = training_dataset(faces, monitor_sampler, as_they_are, image_size, 0, PROBE_BATCHES, settings.seed)
+        monitor_sampler = _monitor_sampler(settings, faces)
+        probe_augment = build_augmentation(_monitor_augmentation(settings, num_students))
+        probe = training_dataset(faces, monitor_sampler, probe_augment, image_size, 0, PROBE_BATCHES, settings.seed)
         similarities = str(folder.tensorboard / "similarities")
         writer = tf.summary.create_file_writer(similarities) if workers.is_chief else tf.summary.create_noop_writer()
         callbacks.append(SimilarityMonitor(probe.cache(), workers, folder.path, writer))
-    callbacks += plan.begin(folder.mined, model, sampler, steps_per_epoch, first_step)
+    segments = _segments(first_step, settings.epochs, steps_per_epoch)
+    if segments:
+        # After the last step nothing is drawn, and what would be drawn from was not mined.
+        callbacks += plan.begin(folder.mined, model, sampler, steps_per_epoch, first_step)
     # Last, so that a checkpoint is only written when all of the epoch's results are on disk.
     callbacks.append(saver)
 
@@ -260,7 +297,6 @@ def _train(
 
         return workers.distribute(share, sampler.num_rows)
 
-    segments = _segments(first_step, settings.epochs, steps_per_epoch)
     try:
         # Events for TensorBoard are written from within too.
         with plan, saver, as_os_errors(folder.path):
@@ -287,7 +323,7 @@ def _train(
     except StoppedBySignal as stop:
         workers.exchange(0)
         _say(workers, f"{stop}; the same command goes on from there")
-        raise SystemExit(128 + stop.signal) from None
+        raise
     if not segments:
         # The run was killed between its last checkpoint and its results.
         verification.set_model(model)

@@ -10,12 +10,22 @@ from ddl_tf.errors import InputError
 from ddl_tf.evaluation.sets import VerificationSets
 from ddl_tf.mining.pairs import CHOICES
 from ddl_tf.models import HEADS
-from ddl_tf.settings import setting
+from ddl_tf.settings import refuse_ignored, setting
 
 SCHEDULES = ("constant", "cosine", "step", "polynomial")
 OPTIMIZERS = ("sgd", "adamw")
 HEAD_STARTS = ("random", "class_means")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+
+# How DDL sees distributions, and so do the metrics that watch it.
+DDL_HISTOGRAMS = ("num_nodes", "similarity_low", "similarity_high", "bandwidth", "positive_threshold")
+# Settings that one loss on the embeddings alone takes.
+_OF_LOSS = {
+    "ddl": ("positive_weight", "negative_weight", "order_weight", "stop_teacher_gradient"),
+    "triplet": ("triplet_margin",),
+    "histogram": ("histogram_bins",),
+    "rkd": ("rkd_distance_weight", "rkd_angle_weight"),
+}
 
 
 @dataclasses.dataclass
@@ -89,7 +99,11 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
     stop_teacher_gradient: bool = setting(False, "Whether DDL's KL terms leave the teacher alone.")
 
     epochs: int = setting(20, "Number of epochs.")
-    steps_per_epoch: Optional[int] = setting(None, "Steps of an epoch; by default until every image was drawn once.")
+    steps_per_epoch: Optional[int] = setting(
+        None,
+        "Steps of an epoch; by default until each image was drawn once (--shuffled_rows), or until as many rows were "
+        "drawn as the groups have images.",
+    )
     optimizer: str = setting("sgd", "Optimizer.", choices=OPTIMIZERS)
     learning_rate: float = setting(0.1, "Learning rate after the warm-up.")
     momentum: float = setting(0.9, "Momentum of SGD.")
@@ -158,6 +172,8 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
             raise InputError(f"--warmup_epochs={self.warmup_epochs} is longer than --epochs={self.epochs}")
         if self.schedule == "step" and not self.decay_epochs:
             raise InputError("--schedule=step needs --decay_epochs, the epochs after which the rate falls")
+        if any(epoch <= 0 for epoch in self.decay_epochs):
+            raise InputError(f"--decay_epochs must be above 0, got {','.join(map(str, self.decay_epochs))}")
         if not 0 < self.sample_rate <= 1:
             raise InputError(f"--sample_rate must be above 0 and at most 1, got {self.sample_rate}")
         if self.sample_rate < 1 and self.optimizer != "sgd":
@@ -173,6 +189,12 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
                 f"--embedding_loss={self.embedding_loss} needs rows with groups: set --pairs_per_group (and "
                 "--rows_per_group) above 0"
             )
+        if self.embedding_loss in ("rkd", "sp") and self.jit_compile:
+            raise InputError(
+                f"--embedding_loss={self.embedding_loss} cannot be compiled: how many identities the groups share "
+                "is known in the step only; leave out --jit_compile"
+            )
+        self._refuse_ignored()
 
     def _check_mining(self) -> None:
         if self.remine_every < 0:
@@ -198,3 +220,40 @@ class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
             raise InputError("--shared_identities needs --pairs_per_group above 0")
         if self.mined_pairs and self.remine_easy and self.remine_pairs == "none":
             raise InputError("--mined_pairs do not fit groups that are mined anew: set --remine_pairs too")
+
+    def _refuse_ignored(self) -> None:
+        """Refuse what would change nothing; what depends on the data comes later, in `refuse_ignored_by_groups`."""
+        self.check_streams()
+        self.check_augmentation()
+        strengths = any(self.strengths.values())
+        refuse_ignored(
+            self, ["made_student"], strengths, "a kind of augmentation, such as --augment_resolution, above 0"
+        )
+        grouped = bool(self.pairs_per_group or self.rows_per_group)
+        refuse_ignored(self, ["pairs_across"], not self.mined_pairs or self.remine_pairs != "none", "--nomined_pairs")
+        refuse_ignored(self, ["confusable"], grouped, "--rows_per_group or --pairs_per_group above 0")
+        refuse_ignored(self, ["neighbours_every"], self.confusable > 1, "--confusable above 1")
+        refuse_ignored(self, ["remine_noise"], self.remine_easy is not None, "--remine_easy and --remine_hard")
+        refuse_ignored(self, ["remine_pairs"], self.pairs_per_group > 0, "--pairs_per_group above 0")
+        refuse_ignored(self, ["remine_pairs_per_identity"], self.remine_pairs != "none", "--remine_pairs")
+        refuse_ignored(self, ["remine_every"], self.remine_every < self.epochs, "more --epochs than that")
+        for name, logits_loss in (("label_smoothing", "softmax"), ("focal_gamma", "focal"), ("ohem_keep", "ohem")):
+            refuse_ignored(self, [name], self.logits_loss == logits_loss, f"--logits_loss={logits_loss}")
+        refuse_ignored(self, ["embedding_weight"], self.embedding_loss != "none", "an --embedding_loss")
+        for loss, names in _OF_LOSS.items():
+            refuse_ignored(self, names, self.embedding_loss == loss, f"--embedding_loss={loss}")
+        refuse_ignored(self, DDL_HISTOGRAMS, grouped, "--rows_per_group or --pairs_per_group above 0")
+        refuse_ignored(self, ["momentum"], self.optimizer == "sgd", "--optimizer=sgd")
+        refuse_ignored(self, ("decay_epochs", "decay_factor"), self.schedule == "step", "--schedule=step")
+        falls = self.schedule in ("cosine", "polynomial")
+        refuse_ignored(self, ["end_learning_rate"], falls, "--schedule=cosine or polynomial")
+        refuse_ignored(self, ["polynomial_power"], self.schedule == "polynomial", "--schedule=polynomial")
+        refuse_ignored(self, ("cfp_protocols", "cfp_folds"), self.cfp_root is not None, "--cfp_root")
+        sets = [
+            field.name
+            for field in dataclasses.fields(VerificationSets)
+            if field.name not in ("cfp_protocols", "cfp_folds")
+        ]
+        refuse_ignored(
+            self, ["best_by"], any(getattr(self, name) for name in sets), "a verification set, such as --pairs"
+        )

@@ -134,6 +134,20 @@ class Workers:
         return self._strategy.distribute_datasets_from_function(share)
 
 
+def average_statistics(model: tf.keras.Model) -> None:
+    """Give all replicas of this process the same statistics of batch normalisation, as checkpoints have them.
+
+    Each replica has its own, which are averaged when they are read from outside; whoever embeds within a replica would
+    use those of that one. For training they do not matter.
+
+    Args:
+        model: the recognizer, or its embedding part.
+    """
+    for variable in model.non_trainable_variables:
+        if variable.synchronization == tf.VariableSynchronization.ON_READ:
+            variable.assign(variable.read_value())
+
+
 class ChiefEmbedder:
     """The embedding part of a recognizer as checkpoints have it, for what the chief measures between steps.
 
@@ -158,12 +172,8 @@ class ChiefEmbedder:
         Returns:
             What it returns; None on others than the chief, where it is not called.
         """
-        # Of batch normalisation each replica has statistics of its own, which are averaged when they are read from
-        # outside; within a replica its own would be used. For training they do not matter.
         if self._workers.count == 1:
-            for variable in self._model.non_trainable_variables:
-                if variable.synchronization == tf.VariableSynchronization.ON_READ:
-                    variable.assign(variable.read_value())
+            average_statistics(self._model)
             return work(self._model)
         weights = self._model.get_weights()
         if not self._workers.is_chief:

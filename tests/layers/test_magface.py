@@ -84,8 +84,8 @@ def test_falls_strictly_with_the_angle(norm):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"l_a": 0.0}, "0 < l_a < u_a, got l_a 0.0, u_a 110.0"),
-        ({"l_a": 120.0}, "0 < l_a < u_a, got l_a 120.0, u_a 110.0"),
+        ({"l_a": 0.0}, "0 < l_a < u_a, both finite, got l_a 0.0, u_a 110.0"),
+        ({"l_a": 120.0}, "0 < l_a < u_a, both finite, got l_a 120.0, u_a 110.0"),
         ({"l_margin": -0.1}, "got l_margin -0.1, u_margin 0.8"),
         ({"l_margin": 0.9}, "0 <= l_margin <= u_margin < pi, got l_margin 0.9, u_margin 0.8"),
         ({"u_margin": 3.2}, "got l_margin 0.45, u_margin 3.2"),

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -71,3 +72,30 @@ def test_one_process_at_a_time(stored):
     faces = Faces(stored)
     with lock_folder(Path(stored[0]), ".lock"), pytest.raises(InputError, match="another process"):
         write_columns(faces, {"x": np.zeros(len(faces))}, {})
+
+
+def test_killed_between_its_files_a_set_is_whole_and_the_same_command_ends_it(stored, monkeypatch):
+    faces = Faces(stored)
+    group, made_by = (np.arange(len(faces)) + 1) % 2, {"command": "rules"}
+    replace = os.replace
+    # The second and third time the record of the first is there.
+    for places in (["dataset.json"], ["index.parquet"], ["index.parquet", "dataset.json"]):
+        written = []
+
+        def killed(source, target, places=places, written=written):
+            replace(source, target)
+            written.append(Path(target).name)
+            if written == places:
+                raise MemoryError("as if killed")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", killed)
+            with pytest.raises(MemoryError):
+                write_columns(faces, {"group": group}, made_by)
+        assert not list(find_faults(stored[0]))
+    write_columns(faces, {"group": group}, made_by)
+    for path in stored:
+        description = json.loads((Path(path) / "dataset.json").read_text())
+        assert len(description["mined"]) == 1
+        assert not list(find_faults(path))
+    np.testing.assert_array_equal(Faces(stored).index["group"], group)

@@ -10,7 +10,8 @@ from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation import embedding_file as stored_embeddings
 from ddl_tf.evaluation.embedding_file import Embeddings, fingerprint, is_fingerprint
-from ddl_tf.layers import ArcFace
+from ddl_tf.layers import ArcFace, SampledHead
+from ddl_tf.layers.sharded import ShardedHead
 from ddl_tf.mining import view
 from ddl_tf.mining.embeddings import embed_faces, sets_record
 from ddl_tf.mining.view import VIEW_COLUMNS, Viewer, measure_view
@@ -102,7 +103,8 @@ def test_faces_are_embedded_as_the_model_does_and_taken_up_again(faces, model, t
     embedder = tf.keras.Model(model.input["image"], model.output["embedding"])
     made = embed_faces(embedder, faces, tmp_path / "e", {"model": 1}, batch_size=4)
     encoded = faces.read(np.arange(len(faces)))
-    images = np.stack([tf.io.decode_jpeg(one, channels=3).numpy() for one in encoded]).astype(np.float32)
+    decoded = [tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE") for jpeg in encoded]
+    images = np.stack(decoded).astype(np.float32)
     np.testing.assert_allclose(made.rows(np.arange(len(faces))), embedder(images), rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(np.load(tmp_path / "e" / "embeddings.npy")[:, 0], made.rows(np.arange(len(faces))))
 
@@ -186,3 +188,17 @@ def test_fingerprints_tell_models_and_sets_apart(faces, tmp_path):
     assert fingerprint(tmp_path / "b") != folder
     (record,) = sets_record(faces)
     assert record["images"] == len(faces)
+
+
+@pytest.mark.parametrize("kind", [SampledHead, ShardedHead])
+def test_heads_of_compact_logits_give_the_target_logits_of_the_head_that_they_wrap(given, kind):
+    embeddings, _, identity = given
+    plain = ArcFace(IDENTITIES, margin=0.3, scale=10.0)
+    plain.build([None, 8])
+    compact = kind(ArcFace(IDENTITIES, margin=0.3, scale=10.0), sample_rate=0.5)
+    compact.build([None, 8])
+    compact.assign_centers(tf.transpose(plain.class_centers))
+    expected = measure_view(embeddings, identity, IDENTITIES, plain)
+    found = measure_view(embeddings, identity, IDENTITIES, compact)
+    for name in VIEW_COLUMNS:
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-4)

@@ -13,6 +13,7 @@ from limited_files import files_limited_to
 from matplotlib.figure import Figure
 
 from ddl_tf import command
+from ddl_tf.errors import TrainingStopped
 from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.evaluation.stored import write_outcome
 from ddl_tf.files import as_os_errors, remove_leftovers, write_arrays
@@ -139,7 +140,7 @@ def test_a_run_folder_that_is_removed_is_written_anew(small_run, undisturbed_out
 
     with monkeypatch.context() as patch:
         patch.setattr(SaveForResume, "_check", disturbed)
-        with pytest.raises(SystemExit):
+        with pytest.raises(TrainingStopped):
             small_run.run()
     told = f"{small_run.folder} was removed or emptied while the run goes on; it is written anew\n"
     assert capfd.readouterr().err.count(told) == 1

@@ -7,6 +7,7 @@ import pytest
 
 from ddl_tf import stops
 from ddl_tf.data.store import Faces
+from ddl_tf.errors import TrainingStopped
 from ddl_tf.training import run as run_module
 from ddl_tf.training.checkpoints import SaveForResume
 from ddl_tf.training.monitoring import Verification
@@ -43,9 +44,9 @@ def signalled_in(monkeypatch, owner, name, when=lambda *_: True):
 
 def test_whenever_it_comes_nothing_is_lost(small_run, undisturbed_outcome, monkeypatch, capfd):
     def stopped_at(step):
-        with pytest.raises(SystemExit) as stop:
+        with pytest.raises(TrainingStopped) as stop:
             small_run.run()
-        assert stop.value.code == 128 + signal.SIGTERM
+        assert stop.value.exit_code == 128 + signal.SIGTERM
         assert small_run.checkpoints()[-1] == step
         err = capfd.readouterr().err
         assert err.count("SIGTERM: stopping when this step, or this epoch's end, is done\n") == 1

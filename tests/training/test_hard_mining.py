@@ -12,13 +12,15 @@ import tensorflow as tf
 from ddl_tf.data.sampling import StreamSampler, StreamSizes
 from ddl_tf.data.store import Faces
 from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
-from ddl_tf.errors import InputError
+from ddl_tf.errors import InputError, TrainingStopped
 from ddl_tf.mining.neighbours import nearest_identities
 from ddl_tf.models import build_recognizer, load_checkpoint
 from ddl_tf.training import TrainSettings, train
+from ddl_tf.training import run as run_module
 from ddl_tf.training.checkpoints import SaveForResume
 from ddl_tf.training.hard_mining import Remine
 from ddl_tf.training.mining_plan import MiningPlan
+from ddl_tf.training.monitoring import Verification
 
 EPOCHS, STEPS = 4, 3
 
@@ -91,6 +93,7 @@ def test_mining_changes_the_rows_and_a_resumed_run_draws_the_same(settings, tmp_
         settings,
         run_dir=str(tmp_path / "off"),
         confusable=1,
+        neighbours_every=500,
         remine_every=0,
         remine_easy=None,
         remine_hard=[],
@@ -113,9 +116,9 @@ def test_mining_changes_the_rows_and_a_resumed_run_draws_the_same(settings, tmp_
 
     with monkeypatch.context() as patch:
         patch.setattr(SaveForResume, "_check", stop)
-        with pytest.raises(SystemExit) as stopped:
+        with pytest.raises(TrainingStopped) as stopped:
             run(resumed)
-    assert stopped.value.code == 128 + signal.SIGTERM
+    assert stopped.value.exit_code == 128 + signal.SIGTERM
     drawn.clear()
     run(resumed)
     assert min(drawn) == stop_at
@@ -195,7 +198,7 @@ def test_re_mining_raises_the_hardest_negatives(settings, faces, tmp_path, monke
     vectors += 0.05 * rng.normal(size=vectors.shape)
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     Fixed(vectors).install(monkeypatch)
-    plan = MiningPlan(dataclasses.replace(settings, confusable=1), stored)
+    plan = MiningPlan(dataclasses.replace(settings, confusable=1, neighbours_every=500), stored)
     sampler = StreamSampler(stored.index, StreamSizes(per_group=6, pairs_per_group=3), mined=plan.mined)
     model = build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
     model.get_layer("head").class_centers.assign(centers.T)
@@ -221,7 +224,7 @@ def test_re_mining_raises_the_hardest_negatives(settings, faces, tmp_path, monke
 
 def test_groups_that_cannot_be_drawn_from_leave_those_before(settings, tmp_path, capsys):
     stored = Faces(settings.train_data)
-    changed = dataclasses.replace(settings, remine_hard=["center_margin > 5"], confusable=1)
+    changed = dataclasses.replace(settings, remine_hard=["center_margin > 5"], confusable=1, neighbours_every=500)
     plan = MiningPlan(changed, stored)
     sampler = StreamSampler(stored.index, StreamSizes(per_group=2), mined=plan.mined)
     model = build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
@@ -285,3 +288,110 @@ def test_settings_that_do_not_fit(settings, changes, message):
 def test_rules_are_checked_before_training(settings, changes, message):
     with pytest.raises(InputError, match=message):
         run(dataclasses.replace(settings, **changes))
+
+
+@pytest.mark.parametrize("head", [{"sample_rate": 0.5}, {"sharded_head": True, "sample_rate": 0.5}])
+def test_sampled_and_sharded_heads_mine_by_their_logits(settings, two_replicas, head):
+    changed = dataclasses.replace(
+        settings,
+        epochs=2,
+        steps_per_epoch=2,
+        remine_every=1,
+        remine_easy="target_logit > quantile(target_logit, 0.5)",
+        remine_hard=["target_logit <= quantile(target_logit, 0.5)"],
+        **head,
+    )
+    tf.keras.backend.clear_session()
+    train(changed, strategy=two_replicas)
+    with np.load(Path(changed.run_dir) / "mined/groups/000001.npz") as mined:
+        assert np.bincount(mined["group"]).tolist() == [48, 48]
+
+
+class Killed(BaseException):
+    """As if the process were gone."""
+
+
+def kill_in(monkeypatch, owner, name, when):
+    original = getattr(owner, name)
+
+    def call(*arguments, **more):
+        if when(*arguments):
+            raise Killed
+        return original(*arguments, **more)
+
+    monkeypatch.setattr(owner, name, call)
+
+
+def test_a_run_that_is_stopped_after_its_last_step_is_finished_by_the_same_command(settings, faces, monkeypatch):
+    """Its last epoch is one of mining."""
+    short = dataclasses.replace(settings, epochs=2, steps_per_epoch=2, remine_every=1, neighbours_every=2)
+    evaluate = Verification.on_epoch_end
+
+    def stopped_in_the_last_evaluation(self, epoch, logs=None):
+        if epoch + 1 == short.epochs:
+            signal.raise_signal(signal.SIGTERM)
+        evaluate(self, epoch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Verification, "on_epoch_end", stopped_in_the_last_evaluation)
+        with pytest.raises(TrainingStopped) as stopped:
+            run(short)
+    assert stopped.value.exit_code == 128 + signal.SIGTERM
+    results = Path(short.run_dir) / "results.json"
+    for owner, name, when in (
+        (Verification, "evaluate", lambda *_: True),
+        (run_module, "plot_run", lambda *_: True),
+        (run_module, "write_aside", lambda path: path == results),
+    ):
+        with monkeypatch.context() as patch:
+            kill_in(patch, owner, name, when)
+            with pytest.raises(Killed):
+                run(short)
+        assert not results.exists()
+    run(short)
+    assert results.exists()
+
+
+def test_embeddings_of_a_run_that_had_no_checkpoint_yet_are_not_taken_up(settings, tmp_path):
+    """It may have had other settings, and so other weights."""
+    stored = Faces(settings.train_data)
+    plan = MiningPlan(dataclasses.replace(settings, confusable=1, neighbours_every=500), stored)
+    sampler = StreamSampler(stored.index, StreamSizes(per_group=2), mined=plan.mined)
+    model = build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
+    left = tmp_path / "mined/embeddings"
+    left.mkdir(parents=True)
+    (left / "part-00000.npy").write_text("")
+    plan.begin(tmp_path / "mined", model, sampler, STEPS, 0)
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("hard", [["center_margin <= 0", "center_margin > 5"], ["yaw > 9"] * 3])
+def test_there_is_a_rule_for_each_hard_group_of_the_training_set(settings, hard):
+    with pytest.raises(InputError, match="but the training set has 2: give a rule for each"):
+        run(dataclasses.replace(settings, remine_hard=hard))
+
+
+def test_a_sampler_takes_no_other_number_of_groups(settings):
+    index = Faces(settings.train_data).index
+    sampler = StreamSampler(index, StreamSizes(per_group=2))
+    with pytest.raises(InputError, match="there are now 1 groups, but a batch has rows of 2"):
+        sampler.make_pools(np.zeros(len(index), int), None)
+    with pytest.raises(InputError, match="there are now 3 groups, but a batch has rows of 2"):
+        sampler.make_pools(np.arange(len(index)) % 3, None)
+
+
+def test_statistics_of_replicas_are_averaged_before_mining(settings, two_replicas):
+    """Without a verification set or a monitor, nothing else would."""
+    stored = Faces(settings.train_data)
+    plan = MiningPlan(dataclasses.replace(settings, confusable=1, neighbours_every=500), stored)
+    sampler = StreamSampler(stored.index, StreamSizes(per_group=2), mined=plan.mined)
+    with two_replicas.scope():
+        model = build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
+        mean = next(weight for weight in model.non_trainable_variables if "moving_mean" in weight.name)
+    for number, copy in enumerate(mean.values):
+        copy.assign(tf.fill(copy.shape, float(number)))
+    (remine,) = plan.begin(Path(settings.run_dir) / "mined", model, sampler, STEPS, 0)
+    with two_replicas.scope():
+        remine.on_epoch_end(1)
+    for copy in mean.values:
+        np.testing.assert_allclose(copy.numpy(), 0.5)

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import random
 import re
 import shutil
 import signal
@@ -9,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from tiny_store import stored
 
-from ddl_tf.errors import InputError, NotFiniteError
+from ddl_tf.errors import InputError, NotFiniteError, TrainingStopped
 from ddl_tf.models import load_checkpoint
 from ddl_tf.models.plain import PLAIN_NETS
 from ddl_tf.training import TrainSettings, train
@@ -60,8 +62,8 @@ def run(settings, strategy=None):
 
 def plain(settings, **changes):
     """Margin training alone, for one epoch: what is quickest."""
-    without = {"embedding_loss": "none", "rows_per_group": 0, "pairs_per_group": 0, "shuffled_rows": 8, "epochs": 1}
-    return dataclasses.replace(settings, **{**without, **changes})
+    rows = {"rows_per_group": 0, "pairs_per_group": 0, "shuffled_rows": 8, "augment_groups": []}
+    return dataclasses.replace(settings, **{**rows, "embedding_loss": "none", "epochs": 1, **changes})
 
 
 def weights(settings):
@@ -122,9 +124,9 @@ def test_an_interrupted_run_resumes_to_the_same_result(settings, undisturbed, mo
     expected = undisturbed(settings)
     with monkeypatch.context() as patch:
         raise_signal_at(patch, step, number)
-        with pytest.raises(SystemExit) as stop:
+        with pytest.raises(TrainingStopped) as stop:
             run(settings)
-    assert stop.value.code == 128 + number
+    assert stop.value.exit_code == 128 + number
     results = run(settings)
     for mine, wanted in zip(weights(settings), expected["weights"]):
         np.testing.assert_array_equal(mine, wanted)
@@ -151,7 +153,7 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(settings, undisturbed, mo
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(settings, undisturbed, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         raise_signal_at(patch, 6)
-        with pytest.raises(SystemExit):
+        with pytest.raises(TrainingStopped):
             run(settings)
     for suffix in ("index", "data-00000-of-00001"):
         (Path(settings.run_dir) / f"resume/ckpt-6.{suffix}").write_bytes(b"cut off")
@@ -168,7 +170,7 @@ def test_replicas_resume(settings, two_replicas, monkeypatch, capsys):
     short = plain(settings, steps_per_epoch=2)
     with monkeypatch.context() as patch:
         raise_signal_at(patch, 1)
-        with pytest.raises(SystemExit):
+        with pytest.raises(TrainingStopped):
             run(short, two_replicas)
     (result,) = run(short, two_replicas)
     assert np.isfinite(result["auc"])
@@ -191,7 +193,7 @@ def test_replicas_resume_bit_for_bit(changes, settings, two_replicas, monkeypatc
         results = run(dataclasses.replace(saving, run_dir=f"{saving.run_dir}_undisturbed"), two_replicas)
         with monkeypatch.context() as patch:
             raise_signal_at(patch, 1)
-            with pytest.raises(SystemExit):
+            with pytest.raises(TrainingStopped):
                 run(saving, two_replicas)
         assert run(saving, two_replicas) == results
     finally:
@@ -336,3 +338,77 @@ def test_missing_data_is_named(settings, tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         run(dataclasses.replace(settings, train_data=[str(tmp_path / "nowhere")]))
     assert not (tmp_path / "run").exists()
+
+
+def global_state():
+    """What a run sets for the whole process."""
+    return (
+        tf.keras.mixed_precision.global_policy().name,
+        tf.keras.backend.experimental.is_tf_random_generator_enabled(),
+        tf.compat.v1.random.get_seed(1),
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+    )
+
+
+def test_a_run_leaves_the_process_as_it_was(settings, monkeypatch):
+    tf.random.set_seed(7)
+    before = global_state()
+    half = plain(settings, steps_per_epoch=1, precision="mixed_bfloat16")
+    with monkeypatch.context() as patch:
+        raise_signal_at(patch, 1, signal.SIGTERM)
+        with pytest.raises(TrainingStopped, match="stopped by SIGTERM after step 1") as stopped:
+            run(half)
+    assert (stopped.value.exit_code, global_state()) == (143, before)
+    run(half)
+    assert global_state() == before
+
+
+def with_index(faces, folder, change):
+    """A copy of the training set with another index."""
+    shutil.copytree(faces / "train", folder)
+    index = pd.read_parquet(folder / "index.parquet")
+    change(index).to_parquet(folder / "index.parquet")
+    return [str(folder)]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [{"pairs_across": True, "pairs_per_group": 2}, {"pairs_per_group": 0, "embedding_loss": "triplet"}],
+    ids=["pairs_across", "rows_only"],
+)
+def test_the_monitor_draws_as_the_run_does(settings, faces, tmp_path, rows):
+    """A hard group with one image a person has no pair within it, which neither run needs."""
+
+    def one_hard_image(index):
+        return index.assign(group=np.where(index.groupby("identity").cumcount() == 0, 1, 0))
+
+    changed = {"train_data": with_index(faces, tmp_path / "set", one_hard_image), "epochs": 1, "steps_per_epoch": 1}
+    run(dataclasses.replace(settings, **changed, **rows))
+    similarities = np.load(f"{settings.run_dir}/similarities.npz")
+    assert len(similarities["negative_1"])
+    assert bool(len(similarities["positive_1"])) == ("pairs_across" in rows)
+
+
+def test_one_identity_is_refused_in_one_line(settings, tmp_path):
+    stored(tmp_path / "set", count=2)
+    with pytest.raises(InputError, match="has 1 identity, but training needs at least 2"):
+        run(plain(settings, train_data=[str(tmp_path / "set")]))
+    assert not Path(settings.run_dir).exists()
+
+
+@pytest.mark.parametrize("rows", [{"rows_per_group": 10**9}, {"pairs_per_group": 10**9}, {"shuffled_rows": 10**9}])
+def test_a_batch_beyond_the_memory_is_refused_before_anything_is_made(settings, rows):
+    with pytest.raises(InputError, match=r"a batch of .* images of 32 x 32 pixels takes .* but the memory is"):
+        run(dataclasses.replace(settings, **rows))
+
+
+@pytest.mark.parametrize("change", [{"dropout": 1.5}, {"head": "magface", "margin": 0.5}])
+def test_what_the_layers_refuse_is_one_line(settings, change):
+    with pytest.raises(InputError):
+        run(plain(settings, **change))
+
+
+def test_logical_devices_beside_a_strategy_are_refused(settings):
+    with pytest.raises(InputError, match="--cpu_replicas=2 has no effect beside a strategy"):
+        run(plain(settings, cpu_replicas=2))

@@ -21,7 +21,9 @@ def folder(tmp_path):
 
 @pytest.fixture
 def settings(folder):
-    return TrainSettings(run_dir=str(folder.path), train_data=["faces"], flip=False, decay_epochs=[2.0, 3.0])
+    return TrainSettings(
+        run_dir=str(folder.path), train_data=["faces"], flip=False, schedule="step", decay_epochs=[2.0, 3.0]
+    )
 
 
 def test_records_settings_versions_and_a_flagfile(folder, settings):

@@ -88,7 +88,7 @@ def test_one_process_agrees_with_itself(two_replicas):
     ],
 )
 def test_what_needs_one_process_is_refused_to_several(change):
-    settings = TrainSettings(run_dir="runs/x", train_data=["faces"], shuffled_rows=8, **change)
+    settings = TrainSettings(run_dir="runs/x", train_data=["faces"], rows_per_group=8, **change)
     flag, value = next(iter(change.items()))
     workers = Workers(tf.distribute.get_strategy())
     check_several(settings, workers)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.external import load_onnx_embedding, load_tflite_embedding
 from ddl_tf.models import convert_insightface, embedding_model, load_checkpoint
+from ddl_tf.models.checkpoints import OTHER_NETWORKS
 
 
 class _Served(tf.keras.layers.Layer):
@@ -53,7 +54,7 @@ def find_checkpoint(path: str) -> Path:
             return given / "checkpoints" / name
     raise InputError(
         f"no checkpoint in {path}: a training run has checkpoints/best.keras or checkpoints/last.keras, "
-        "an exported model saved_model.pb (give its version folder)"
+        f"an exported model saved_model.pb (give its version folder){OTHER_NETWORKS}"
     )
 
 
@@ -115,7 +116,9 @@ def load_embedding_model(
         return load_tflite_embedding(path)
     if suffix in (".pth", ".pt"):
         if not backbone:
-            raise InputError(f"{path} is a PyTorch state dict: say what it is of, such as --backbone=iresnet50")
+            raise InputError(
+                f"{path} is a PyTorch state dict: say what it is of, such as --backbone=iresnet50{OTHER_NETWORKS}"
+            )
         return convert_insightface(path, backbone)
     if not is_exported(Path(path)):
         return load_checkpoint_embedding(path)

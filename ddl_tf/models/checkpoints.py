@@ -15,7 +15,7 @@ from ddl_tf.models.checkpoint_guard import check_weights, read_config
 
 _PathLike = Union[str, "os.PathLike[str]"]
 # For networks that are not ours.
-_WAYS = (
+OTHER_NETWORKS = (
     "; of another network take the ONNX (.onnx) or TensorFlow Lite (.tflite) file, its embeddings (--embeddings), or "
     "for InsightFace's state dicts `python -m ddl_tf.prepare weights`"
 )
@@ -81,7 +81,7 @@ def load_checkpoint(path: _PathLike, custom_objects: Optional[Mapping[str, type]
     if not os.path.exists(text):
         raise InputError(f"no checkpoint at {text}")
     if not os.path.isfile(text) or Path(text).suffix != ".keras":
-        raise InputError(f"{text} is not a checkpoint: give a .keras file{_WAYS}")
+        raise InputError(f"{text} is not a checkpoint: give a .keras file{OTHER_NETWORKS}")
     try:
         with zipfile.ZipFile(text) as archive:
             config = read_config(archive, custom_objects or {})
@@ -114,7 +114,9 @@ def load_checkpoint(path: _PathLike, custom_objects: Optional[Mapping[str, type]
         raise InputError(f"{text} cannot be read as a checkpoint ({reason}): is it whole, and a .keras file?") from None
     names = {layer.name for layer in getattr(model, "layers", ())}
     if not {"backbone", "neck", "embedding"} <= names:
-        raise InputError(f"{text} is a Keras model, but neither a recognizer nor an embedding model of ddl_tf{_WAYS}")
+        raise InputError(
+            f"{text} is a Keras model, but neither a recognizer nor an embedding model of ddl_tf{OTHER_NETWORKS}"
+        )
     return model
 
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from ddl_tf.errors import InputError
 from ddl_tf.layers import GroupedConvolution
+from ddl_tf.models.checkpoints import OTHER_NETWORKS
 from ddl_tf.models.iresnet import IRESNETS
 from ddl_tf.models.recognizer import build_embedding_model
 from ddl_tf.models.torch_weights import read_shapes, read_state_dict
@@ -131,10 +132,12 @@ def convert_insightface(path: Union[str, "os.PathLike[str]"], backbone: str) -> 
     if places.keys() - shapes.keys():
         raise InputError(
             f"{wrong}: it lacks {_listed(places.keys() - shapes.keys())}; name the backbone it was trained with"
+            f"{OTHER_NETWORKS}"
         )
     if shapes.keys() - places.keys():
         raise InputError(
             f"{wrong}: it has {_listed(shapes.keys() - places.keys())} too; name the backbone it was trained with"
+            f"{OTHER_NETWORKS}"
         )
     channels = neck.feature_norm.gamma.shape[0]
     try:

@@ -1,5 +1,6 @@
 """Requests to a model server by gRPC."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional
@@ -9,7 +10,7 @@ import numpy as np
 from ddl_tf.errors import InputError
 from ddl_tf.serving.messages import STATES, message
 from ddl_tf.serving.served_model import DTYPES, INTERNAL, ModelMetadata, Signature, TensorInfo, VersionStatus
-from ddl_tf.serving.serving_error import RESOURCE_EXHAUSTED, RequestError, missing_package
+from ddl_tf.serving.serving_error import MOST_BYTES, RESOURCE_EXHAUSTED, RequestError, missing_package
 
 try:
     import grpc
@@ -28,7 +29,7 @@ _FIELDS = {
 }
 _OPTIONS = [
     # gRPC refuses answers of more than 4 MB unless told.
-    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_receive_message_length", MOST_BYTES),
     ("grpc.max_send_message_length", -1),
     # The client repeats requests itself, and counts them.
     ("grpc.enable_retries", 0),
@@ -82,14 +83,23 @@ def from_tensor_proto(proto: Any) -> np.ndarray:
     name = DTYPES[proto.dtype][1]
     dtype = np.dtype(object if name == "string" else name)
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
-    size = int(np.prod(shape))
+    size = math.prod(shape)
+    if proto.tensor_shape.unknown_rank or any(side < 0 for side in shape) or size * dtype.itemsize > MOST_BYTES:
+        raise RequestError("BAD_ANSWER", f"a tensor without a shape, or too large a one: {list(shape)[:8]}")
     if proto.tensor_content:
+        if name == "string" or len(proto.tensor_content) != size * dtype.itemsize:
+            told = f"{len(proto.tensor_content)} bytes of {name} and shape {list(shape)}"
+            raise RequestError("BAD_ANSWER", f"a tensor of {told}")
         values = np.frombuffer(proto.tensor_content, dtype.newbyteorder("<")).astype(dtype)
     else:
-        values = np.array(getattr(proto, _FIELDS[name]), dtype)
-        # TensorFlow leaves out values at the end that are equal to the last one.
-        if 0 < len(values) < size:
-            values = np.concatenate([values, np.repeat(values[-1:], size - len(values))])
+        given = getattr(proto, _FIELDS[name])
+        if name == "uint8" and not all(0 <= value < 256 for value in given):
+            raise RequestError("BAD_ANSWER", "a tensor of uint8 with values beyond 0..255")
+        values = np.array(given, dtype)
+        # TensorFlow leaves out values at the end that are equal to the last one, and all if they are zeros.
+        if len(values) < size:
+            last = values[-1:] if len(values) else np.array([b"" if name == "string" else 0], dtype)
+            values = np.concatenate([values, np.repeat(last, size - len(values))])
     if len(values) != size:
         raise RequestError("BAD_ANSWER", f"a tensor of {len(values)} values and shape {list(shape)}")
     return values.reshape(shape)
@@ -145,6 +155,9 @@ class GrpcTransport:
             return method(content, timeout=max(timeout, 0.001))
         except grpc.RpcError as error:
             raise RequestError(error.code().name, error.details() or "") from None
+        except ValueError:
+            # gRPC's error of a closed channel.
+            raise RequestError("CANCELLED", "this client is closed; make another one") from None
 
     def _spec(self, version: Optional[int], signature: str = "") -> Any:
         spec = message("ModelSpec")(name=self._model, signature_name=signature)
@@ -174,7 +187,10 @@ class GrpcTransport:
         """Ask for the model's version and signatures; arguments and errors as for `predict`."""
         request = message("GetModelMetadataRequest")(model_spec=self._spec(version), metadata_field=["signature_def"])
         answer = self._call(self._metadata, request, timeout)
-        found = message("SignatureDefMap").FromString(answer.metadata["signature_def"].value).signature_def
+        try:
+            found = message("SignatureDefMap").FromString(answer.metadata["signature_def"].value).signature_def
+        except Exception:  # Of a different class in each implementation of protobuf.
+            raise RequestError("BAD_ANSWER", "metadata that is no description of signatures") from None
         signatures = {
             name: Signature(_tensors(one.inputs), _tensors(one.outputs))
             for name, one in found.items()

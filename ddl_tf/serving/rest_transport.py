@@ -3,18 +3,28 @@
 import base64
 import contextlib
 import json
+import queue
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 from urllib.parse import quote
 
 import numpy as np
 
 from ddl_tf.errors import InputError
 from ddl_tf.serving.served_model import DTYPES, INTERNAL, ModelMetadata, Signature, TensorInfo, VersionStatus
-from ddl_tf.serving.serving_error import DEADLINE_EXCEEDED, NOT_FOUND, UNAVAILABLE, RequestError, missing_package
+from ddl_tf.serving.serving_error import (
+    DEADLINE_EXCEEDED,
+    MOST_BYTES,
+    NOT_FOUND,
+    RESOURCE_EXHAUSTED,
+    UNAVAILABLE,
+    RequestError,
+    missing_package,
+)
 
 try:
     import requests
@@ -37,6 +47,7 @@ _STATUSES = {
     503: UNAVAILABLE,
     504: DEADLINE_EXCEEDED,
 }
+_CHUNK = 1 << 16
 _NAMES = dict(DTYPES.values())
 
 
@@ -80,7 +91,13 @@ def from_json(value: Any) -> np.ndarray:
     kinds = {"f": np.float32, "i": np.int32, "b": np.bool_}
     if array.dtype.kind not in kinds:
         raise RequestError("BAD_ANSWER", f"values that are no numbers: {str(value)[:60]}")
-    return array.astype(kinds[array.dtype.kind])
+    kind = kinds[array.dtype.kind]
+    if array.dtype.kind != "b":
+        limits = np.finfo(np.float32) if array.dtype.kind == "f" else np.iinfo(np.int32)
+        finite = array[np.isfinite(array)]
+        if np.any((finite < limits.min) | (finite > limits.max)):
+            raise RequestError("BAD_ANSWER", f"numbers that do not fit {np.dtype(kind)}")
+    return array.astype(kind)
 
 
 @contextlib.contextmanager
@@ -114,6 +131,23 @@ def _error_of(answer: requests.Response) -> RequestError:
         return RequestError(status, f"HTTP {answer.status_code} {answer.reason}{moved}, from no TensorFlow Serving")
 
 
+def _body(raw: Any, deadline: float) -> bytes:
+    """The whole body of an answer, if it comes in time and is not too long."""
+    # What has come, however little; before urllib3 2.1 so many bytes, or the end.
+    read = getattr(raw, "read1", raw.read)
+    parts, size = [], 0
+    while True:
+        part = read(_CHUNK, decode_content=False)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+        size += len(part)
+        if size > MOST_BYTES:
+            raise RequestError(RESOURCE_EXHAUSTED, f"an answer larger than max {MOST_BYTES:,} bytes")
+        if time.monotonic() > deadline:
+            raise RequestError(DEADLINE_EXCEEDED, "the answer was not whole in time")
+
+
 class RestTransport:
     """Requests to one model of one server; threads may share it.
 
@@ -131,33 +165,70 @@ class RestTransport:
             raise InputError(f"certificates {certificates}: there is no such file; give a PEM file")
         self._base = f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}"
         self._certificates = certificates
-        # A session keeps its connection, but is not made for several threads.
-        self._local = threading.local()
+        # A session keeps its connection, but is not made for several requests at once: each takes one that is free.
+        self._free: queue.SimpleQueue[requests.Session] = queue.SimpleQueue()
         self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
         self._single_outputs: dict[str, str] = {}
 
     def _session(self) -> requests.Session:
-        if not hasattr(self._local, "session"):
-            self._local.session = requests.Session()
-            self._sessions.add(self._local.session)
-        return self._local.session
+        try:
+            return self._free.get_nowait()
+        except queue.Empty:
+            session = requests.Session()
+            self._sessions.add(session)
+            return session
 
     def _call(self, path: str, version: Optional[int], timeout: float, body: Optional[bytes] = None) -> Any:
         url = self._base + (f"/versions/{version}" if version is not None else "") + path
-        # Else connecting and waiting could each take as long.
-        limit = urllib3.Timeout(total=max(timeout, 0.001))
+        outcome: queue.SimpleQueue[Union[requests.Response, Exception]] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                outcome.put(self._ask(url, timeout, body))
+            except Exception as error:
+                outcome.put(error)
+
+        # In a thread, because neither looking up a name nor the lines before an answer have a limit of their own.
+        threading.Thread(target=ask, daemon=True).start()
         try:
-            answer = self._session().request(
+            answer = outcome.get(timeout=max(timeout, 0.001))
+        except queue.Empty:
+            raise RequestError(DEADLINE_EXCEEDED, f"no whole answer in {timeout:.3g} s") from None
+        if isinstance(answer, Exception):
+            raise answer
+        if answer.status_code != 200:
+            raise _error_of(answer)
+        try:
+            # Unlike some parsers it knows NaN, which TensorFlow Serving writes.
+            return json.loads(answer.content)
+        except (ValueError, RecursionError):
+            raise RequestError("BAD_ANSWER", f"no JSON: {answer.content[:60]!r}") from None
+
+    def _ask(self, url: str, timeout: float, body: Optional[bytes]) -> requests.Response:
+        """One request and its whole answer."""
+        deadline = time.monotonic() + timeout
+        # Packed answers could grow without limit.
+        headers = {"Accept-Encoding": "identity"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        session = self._session()
+        try:
+            answer = session.request(
                 "GET" if body is None else "POST",
                 url,
                 data=body,
-                headers={"Content-Type": "application/json"} if body is not None else None,
-                timeout=limit,  # type: ignore[arg-type]
+                headers=headers,
+                # Else connecting and waiting could each take as long.
+                timeout=urllib3.Timeout(total=max(timeout, 0.001)),  # type: ignore[arg-type]
                 # A session's own would give way to REQUESTS_CA_BUNDLE.
                 verify=self._certificates,
                 allow_redirects=False,
+                stream=True,
             )
-        except requests.exceptions.Timeout:
+            with contextlib.closing(answer):
+                # What requests gives as `content`.
+                answer._content = _body(answer.raw, deadline)  # type: ignore[attr-defined]
+        except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
             raise RequestError(DEADLINE_EXCEEDED, f"no answer in {timeout:.3g} s") from None
         except requests.exceptions.SSLError as error:
             raise RequestError("BAD_CERTIFICATE", str(error)) from None
@@ -166,13 +237,10 @@ class RestTransport:
             raise RequestError(UNAVAILABLE, str(getattr(error.args[0], "reason", error))) from None
         except requests.exceptions.RequestException as error:
             raise RequestError("BAD_REQUEST", str(error)) from None
-        if answer.status_code != 200:
-            raise _error_of(answer)
-        try:
-            # Unlike some parsers it knows NaN, which TensorFlow Serving writes.
-            return json.loads(answer.content)
-        except ValueError:
-            raise RequestError("BAD_ANSWER", f"no JSON: {answer.content[:60]!r}") from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise RequestError(UNAVAILABLE, str(error)) from None
+        self._free.put(session)
+        return answer
 
     def predict(
         self, signature: str, inputs: Mapping[str, np.ndarray], version: Optional[int], timeout: float

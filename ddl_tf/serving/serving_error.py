@@ -9,6 +9,8 @@ UNAVAILABLE = "UNAVAILABLE"
 DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
 NOT_FOUND = "NOT_FOUND"
 RESOURCE_EXHAUSTED = "RESOURCE_EXHAUSTED"
+# Of an answer: embeddings of 100,000 images. Whoever answers more is no server of such a model.
+MOST_BYTES = 256 << 20
 # The server is starting, restarting or full: the same request can succeed a moment later.
 _PASSING = (UNAVAILABLE, RESOURCE_EXHAUSTED)
 _LONGEST_MESSAGE = 400

@@ -76,3 +76,12 @@ def test_broken_checkpoint(tmp_path, content):
     (tmp_path / "broken.keras").write_bytes(content)
     with pytest.raises(InputError, match=r"broken\.keras"):
         load_embedding_model(str(tmp_path / "broken.keras"))
+
+
+def test_of_a_network_of_another_kind_the_ways_on_are_told(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for name in ("net.h5", "net.ckpt", "net.params", "net.pdparams", "net.pth"):
+        (tmp_path / name).write_bytes(b"weights")
+    for name in ("folder", "net.h5", "net.ckpt", "net.params", "net.pdparams", "net.pth"):
+        with pytest.raises(InputError, match=r"ONNX \(.*TensorFlow Lite.*--embeddings.*ddl_tf.prepare weights"):
+            load_embedding_model(str(tmp_path / name))

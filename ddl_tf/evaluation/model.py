@@ -8,11 +8,8 @@ import tensorflow as tf
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.external import load_onnx_embedding, load_tflite_embedding
 from ddl_tf.models import convert_insightface, embedding_model, load_checkpoint
-<<<<<<< HEAD
-from ddl_tf.serving.embedders import ORDERS
-=======
 from ddl_tf.models.checkpoints import OTHER_NETWORKS
->>>>>>> strangers
+from ddl_tf.serving.embedders import ORDERS
 
 
 class _Served(tf.keras.layers.Layer):
@@ -144,20 +141,15 @@ def load_embedding_model(
     if suffix in (".pth", ".pt"):
         _refuse_unused(path, "a PyTorch state dict, scaled as InsightFace does it", **scaling)
         if not backbone:
-<<<<<<< HEAD
-            raise InputError(f"{path} is a PyTorch state dict: say what it is of, such as --backbone=iresnet50")
+            raise InputError(
+                f"{path} is a PyTorch state dict: say what it is of, such as --backbone=iresnet50{OTHER_NETWORKS}"
+            )
         model = convert_insightface(path, backbone)
         return model if order == "rgb" else _of_bgr(model)
     kind = "an exported model" if is_exported(Path(path)) else "a checkpoint"
     _refuse_unused(
         path, f"{kind}, of RGB values 0..255", backbone=bool(backbone), **scaling, input_order=order != "rgb"
     )
-=======
-            raise InputError(
-                f"{path} is a PyTorch state dict: say what it is of, such as --backbone=iresnet50{OTHER_NETWORKS}"
-            )
-        return convert_insightface(path, backbone)
->>>>>>> strangers
     if not is_exported(Path(path)):
         return load_checkpoint_embedding(path)
     try:

@@ -270,7 +270,7 @@ def test_damaged_result(tmp_path):
     with pytest.raises(InputError, match="no stored result"):
         StoredEvaluation(str(tmp_path)).result("lfw")
     (tmp_path / "lfw" / "scores.npz").write_bytes(b"PK")
-    with pytest.raises(InputError, match="scores.npz: no arrays that NumPy can read"):
+    with pytest.raises(InputError, match=r"scores\.npz: no arrays that NumPy can read"):
         StoredEvaluation(str(tmp_path)).scores("lfw")
 
 

@@ -18,7 +18,8 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from ddl_tf.evaluation.bootstrap import pair_weights, percentile_interval
-from ddl_tf.evaluation.paired_tests import bootstrap_p, delong_test
+from ddl_tf.evaluation.difference import bootstrap_p
+from ddl_tf.evaluation.paired_tests import delong_test
 from ddl_tf.evaluation.weighted import WeightedPairs
 from ddl_tf.settings import setting
 

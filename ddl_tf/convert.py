@@ -89,6 +89,8 @@ def main(settings: ConvertSettings) -> None:
     folder = Path(settings.output)
     own, reference = measure_model(model, images, pairs, settings.flip)
     measured, files = [own], {}
+    # A record of before would speak of files that are replaced now.
+    (folder / RECORD).unlink(missing_ok=True)
     for name in dict.fromkeys(settings.formats):
         path = write_format(model, folder, name, calibration, settings.flip)
         measured.append(measure_file(path, name, images, reference, pairs, settings.threads))

@@ -67,7 +67,9 @@ def pairs(settings: PairsSettings) -> None:
     if (settings.measure or settings.columns) and not settings.store:
         raise InputError("--measure and --columns need --store: they are kept with the images of a set")
     if not sets:
-        raise InputError("no verification set: name one with --bin, --cfp_root, --lfw_root and --lfw_pairs, or --pairs")
+        raise InputError(
+            "no verification set: name one with --bin, --cfp_root, --lfw_root and --lfw_pairs, --pairs_csv, or --pairs"
+        )
     given = read_columns(settings.columns)
     similarities, results = [], []
     for one in sets:

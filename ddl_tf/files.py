@@ -7,6 +7,9 @@ import io
 import os
 import re
 import stat
+import tokenize
+import zipfile
+import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,13 +21,19 @@ from ddl_tf.errors import InputError
 
 # What a killed process leaves of `write_aside`.
 _LEFTOVER = re.compile(r"\..+\.\d+(\.\w+)?")
+# What NumPy lets through from the parsers of its headers and archives when a file is damaged or something else.
+_NUMPY_ERRORS = (
+    *(ValueError, EOFError, TypeError, KeyError, AttributeError, SyntaxError, MemoryError, NotImplementedError),
+    *(OverflowError, RecursionError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
 
 
 @contextlib.contextmanager
 def write_aside(path: Path) -> Iterator[Path]:
     """Write a file aside and move it to its place when it is complete.
 
-    A reader never sees half of it, and a failure leaves what was there before.
+    A reader never sees half of it, and a failure leaves what was there before. When the block has ended, the content
+    and its name are on the disk: a power cut takes neither, as far as the file system and the disk keep their word.
 
     Args:
         path: where the file shall be; its folder is made if it is missing.
@@ -37,6 +46,8 @@ def write_aside(path: Path) -> Iterator[Path]:
         ...     aside.write_text("{}")
     """
     path = Path(path)
+    # A new folder has a name, too, in the one above it.
+    changed = [path.parent, *(folder.parent for folder in path.parents if not folder.exists())]
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -44,6 +55,8 @@ def write_aside(path: Path) -> Iterator[Path]:
         # Else the power may fail when the new name is on the disk and the content is not.
         sync_file(aside)
         os.replace(aside, path)
+        for folder in changed:
+            sync_folder(folder)
     except OSError as error:
         # A full disk has no name, and that of the file aside means nothing to a person.
         if error.errno and (error.filename is None or os.fspath(error.filename) == os.fspath(aside)):
@@ -69,6 +82,39 @@ def sync_file(path: Path) -> None:
         os.close(file)
 
 
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, such as the new one of a file that was renamed.
+
+    Args:
+        folder: the folder; nothing is done where its file system cannot do that, or does not let it be opened.
+
+    Example:
+        >>> sync_folder(Path("runs"))
+    """
+    try:
+        sync_file(folder)
+    except OSError as error:
+        # Some network file systems have no such call, and there is nothing more to ask of them.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):
+            raise
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until a folder and all that is in it is on the disk, before it gets the name that says that it is whole.
+
+    Args:
+        folder: the folder.
+
+    Example:
+        >>> sync_tree(Path(".export/model"))
+    """
+    for path in [*folder.rglob("*"), folder]:
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            sync_file(path)
+
+
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as `.npz`, whole or not at all.
 
@@ -84,6 +130,67 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     np.savez(content, **arrays)
     with write_aside(path) as aside:
         aside.write_bytes(content.getbuffer())
+
+
+def _as_input_error(path: Path, advice: str, error: Exception) -> InputError:
+    reason = str(error).strip() or type(error).__name__
+    return InputError(f"{path}: no arrays that NumPy can read ({reason.splitlines()[0][:200]}); {advice}")
+
+
+def read_arrays(path: Path, advice: str) -> dict[str, np.ndarray]:
+    """Read the arrays of a `.npz` file; no code in it is run.
+
+    Args:
+        path: the file.
+        advice: what to do about a file that cannot be read.
+
+    Returns:
+        The arrays, by name.
+
+    Raises:
+        InputError: if it cannot be read, or is no such file.
+        OSError: if there is none.
+
+    Example:
+        >>> write_arrays(Path("scores.npz"), {"similarity": np.zeros(2)})
+        >>> read_arrays(Path("scores.npz"), "evaluate the set again")
+        {'similarity': array([0., 0.])}
+    """
+    require_regular_file(path)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {key: stored[key] for key in stored.files}
+    except _NUMPY_ERRORS as error:
+        raise _as_input_error(path, advice, error) from None
+
+
+def map_array(path: Path, advice: str) -> np.memmap:
+    """Map the array of a `.npy` file into memory; no code in it is run.
+
+    Args:
+        path: the file.
+        advice: what to do about a file that cannot be read.
+
+    Returns:
+        The array, of any shape and type.
+
+    Raises:
+        InputError: if it cannot be read, or is no such file.
+        OSError: if there is none.
+
+    Example:
+        >>> np.save("embeddings.npy", np.zeros([2, 3]))
+        >>> map_array(Path("embeddings.npy"), "embed the images again").shape
+        (2, 3)
+    """
+    require_regular_file(path)
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except _NUMPY_ERRORS as error:
+        raise _as_input_error(path, advice, error) from None
+    if not isinstance(array, np.memmap):
+        raise _as_input_error(path, advice, ValueError("an archive of arrays, where one array is expected"))
+    return array
 
 
 def is_leftover(name: str) -> bool:

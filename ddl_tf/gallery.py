@@ -11,7 +11,7 @@ from ddl_tf import command  # isort: skip  (before anything that may import Tens
 import dataclasses
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -22,11 +22,14 @@ from ddl_tf.errors import InputError
 from ddl_tf.files import write_aside
 from ddl_tf.markdown import markdown_table
 from ddl_tf.serving.gallery import EXISTING, Gallery, check_threshold, rebuild_index
+from ddl_tf.serving.gallery_conversion import convert_gallery
 from ddl_tf.serving.gallery_entries import ENTRIES
-from ddl_tf.serving.gallery_files import is_gallery
 from ddl_tf.serving.gallery_search import Found
+from ddl_tf.serving.gallery_store import check_free, is_gallery
+from ddl_tf.serving.gallery_strangers import strangers_known
 from ddl_tf.serving.photos import Photo, csv_photos, folder_photos, split_problems
 from ddl_tf.serving.vector_index import KINDS
+from ddl_tf.serving.visible_text import csv_cell, visible
 from ddl_tf.settings import required, setting
 
 if TYPE_CHECKING:
@@ -124,6 +127,13 @@ class ReindexSettings(GallerySettings):
     index: Optional[str] = setting(None, "How the gallery shall be searched; default: as it is.", choices=KINDS)
 
 
+@dataclasses.dataclass
+class ConvertSettings(GallerySettings):
+    """Flags of `convert`."""
+
+    old: str = setting("", "The folder of the gallery of the older form; nothing in it is changed; required.")
+
+
 def _embedder(settings: PhotoSettings, gallery: Optional[Gallery]) -> "PhotoEmbedder":
     """Load the model; refuse another one than that of the gallery."""
     # TensorFlow builds a graph for it, which is not needed by the other commands.
@@ -139,7 +149,7 @@ def _embedder(settings: PhotoSettings, gallery: Optional[Gallery]) -> "PhotoEmbe
         flip = gallery.model.flip
     embedder = PhotoEmbedder(settings.model, flip, settings.batch_size)
     if gallery is not None:
-        gallery.model.check_same(embedder.record, str(gallery.folder))
+        gallery.model.check_same(embedder.record, visible(gallery.folder))
     return embedder
 
 
@@ -147,35 +157,35 @@ def _tell(problems: Sequence[Problem], total: int, file: Optional[str]) -> int:
     """Tell what was left out; give the exit code."""
     if file:
         with write_aside(Path(file)) as aside:
-            rows = [dataclasses.astuple(problem) for problem in problems]
+            rows = [[csv_cell(cell) for cell in dataclasses.astuple(problem)] for problem in problems]
             pd.DataFrame(rows, columns=["kind", "source", "reason"]).to_csv(aside, index=False)
     if not problems:
         return 0
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in Counter(one.kind for one in problems).most_common())
     print(f"left out {len(problems):,} of {total:,}: {kinds}", file=sys.stderr)
     for problem in problems[:_SHOWN]:
-        print(f"  {problem}", file=sys.stderr)
+        print(f"  {visible(str(problem))}", file=sys.stderr)
     if len(problems) > _SHOWN:
-        where = f"all are listed in {file}" if file else "--problems=FILE.csv lists all"
+        where = f"all are listed in {visible(file)}" if file else "--problems=FILE.csv lists all"
         print(f"  and {len(problems) - _SHOWN:,} more; {where}", file=sys.stderr)
     return 1
 
 
-def _size(gallery: Gallery) -> str:
-    said = gallery.description
-    return f"{said['people']:,} people, {said['images']:,} images"
+def _size(description: Mapping[str, Any]) -> str:
+    return f"{description['people']:,} people, {description['images']:,} images"
 
 
-def _threshold_text(gallery: Gallery) -> str:
-    chosen = gallery.description["threshold"]
+def _threshold_text(description: Mapping[str, Any]) -> str:
+    chosen = description["threshold"]
     if chosen is None:
         return "no threshold: nobody is known or unknown"
     text = f"known from a similarity of {chosen['value']:.4f} on"
-    far, people = chosen.get("far"), gallery.description["people"]
+    far, people, images = chosen.get("far"), description["people"], description["images"]
     if far and people:
+        share, how = strangers_known(far, people, images, description["entries"])
         text += (
-            f" (false accept rate {far:g} on {chosen.get('set')}: a stranger passes for one of {people:,} people "
-            f"{min(1.0, far * people):.2%} of the time at most)"
+            f" (false accept rate {far:g} on {visible(str(chosen.get('set')))}: a stranger passes for one of "
+            f"{people:,} people {share:.2%} of the time {how})"
         )
     return text
 
@@ -186,39 +196,53 @@ def enroll(settings: EnrollSettings) -> int:
     photos, problems = settings.photos(of_people=True)
     total = len(photos) + len(problems)
     _check_threshold_flags(settings)
-    gallery = Gallery(settings.gallery) if is_gallery(Path(settings.gallery)) else None
-    if gallery is not None:
-        gallery.check_new([photo.person for photo in photos], settings.existing)
-        for name, advice in (("entries", "make another gallery"), ("index", "use `reindex`")):
-            given, there = getattr(settings, name), gallery.description[name]
-            if given not in (None, there):
-                raise InputError(
-                    f"--{name}={given}: {settings.gallery} was made with {there}; leave it out, or {advice}"
-                )
+    gallery = _gallery_to_enroll(settings, photos)
     embedder = _embedder(settings, gallery)
     threshold = _chosen_threshold(settings, embedder.record.flip)
+    there = 0
+    if gallery is not None and settings.existing == "add":
+        known = gallery.enrolled([photo.person for photo in photos], [photo.path for photo in photos])
+        photos, there = [photo for photo, enrolled in zip(photos, known) if not enrolled], int(known.sum())
+    embedded = embedder.embed(photos, "enroll")
+    people = [photo.person for photo in embedded.photos]
+    sources = [photo.path for photo in embedded.photos]
+    name = visible(settings.gallery)
+    if gallery is None and not people:
+        print(f"{name}: no photo can be used, no gallery was made")
+        return _tell([*problems, *embedded.problems], total, settings.problems)
     if gallery is None:
-        threshold = threshold or _exported_threshold(settings.model)
         entries, index = settings.entries or ENTRIES[0], settings.index or KINDS[0]
-        gallery = Gallery.create(settings.gallery, embedder.record, entries, index, threshold)
-    elif threshold is not None:
-        gallery.set_threshold(threshold)
+        threshold = threshold or _exported_threshold(settings.model)
+        gallery = Gallery.create(settings.gallery, embedder.record, entries, index)
+    # Another process may have enrolled the same people meanwhile; then the threshold stays too.
     with gallery.working():
-        there = 0
-        if settings.existing == "add":
-            known = gallery.enrolled([photo.person for photo in photos], [photo.path for photo in photos])
-            photos, there = [photo for photo, enrolled in zip(photos, known) if not enrolled], int(known.sum())
-        embedded = embedder.embed(photos, "enroll")
-        people = [photo.person for photo in embedded.photos]
-        sources = [photo.path for photo in embedded.photos]
+        gallery.model.check_same(embedder.record, name)
         count = gallery.enrol(people, embedded.embeddings, sources, settings.existing)
+        if threshold is not None:
+            gallery.set_threshold(threshold)
+        description = gallery.description
     print(
-        f"{settings.gallery}: enrolled {count:,} images of {len(set(people)):,} people"
+        f"{name}: enrolled {count:,} images of {len(set(people)):,} people"
         + (f", {there:,} were there already" if there else "")
-        + f"; it has {_size(gallery)} now"
+        + f"; it has {_size(description)} now"
     )
-    print(_threshold_text(gallery))
+    print(_threshold_text(description))
     return _tell([*problems, *embedded.problems], total, settings.problems)
+
+
+def _gallery_to_enroll(settings: EnrollSettings, photos: Sequence[Photo]) -> Optional[Gallery]:
+    """The gallery that is there; None if a new one can be made. Whatever is to be refused is, before the work."""
+    folder = Path(settings.gallery)
+    if not is_gallery(folder):
+        check_free(folder)
+        return None
+    gallery = Gallery(settings.gallery)
+    gallery.check_new([photo.person for photo in photos], settings.existing)
+    for name, advice in (("entries", "make another gallery"), ("index", "use `reindex`")):
+        given, there = getattr(settings, name), gallery.description[name]
+        if given not in (None, there):
+            raise InputError(f"--{name}={given}: {visible(folder)} was made with {there}; leave it out, or {advice}")
+    return gallery
 
 
 def _check_threshold_flags(settings: EnrollSettings) -> None:
@@ -271,11 +295,19 @@ def _shown(photos: Sequence[Photo], results: pd.DataFrame) -> pd.DataFrame:
     for photo in photos:
         best = of_image.get(photo.path)
         if best is None:
-            rows.append([photo.path, "-", "-", "-", ""])
+            rows.append([visible(photo.path), "-", "-", "-", ""])
             continue
-        others = [f"{one.person} {one.similarity:.3f}" for one in best.iloc[1:].itertuples()]
+        others = [f"{visible(row.person)} {row.similarity:.3f}" for row in best.iloc[1:].itertuples()]
         first = best.iloc[0]
-        rows.append([photo.path, first.person, f"{first.similarity:.3f}", answer[first.known], ", ".join(others)])
+        rows.append(
+            [
+                visible(photo.path),
+                visible(first.person),
+                f"{first.similarity:.3f}",
+                answer[first.known],
+                ", ".join(others),
+            ]
+        )
     return pd.DataFrame(rows, columns=["image", "person", "similarity", "known", "next"])
 
 
@@ -294,15 +326,17 @@ def search(settings: SearchSettings) -> int:
     results = _results(embedded.photos, found)
     if settings.output:
         with write_aside(Path(settings.output)) as aside:
-            results.to_csv(aside, index=False)
+            cells = {name: results[name].map(csv_cell) for name in ("image", "person")}
+            results.assign(**cells).to_csv(aside, index=False)
     shown = embedded.photos[:_SHOWN] if settings.output else embedded.photos
     print(markdown_table(_shown(shown, results)))
     if len(shown) < len(embedded.photos):
-        print(f"and {len(embedded.photos) - len(shown):,} more in {settings.output}")
+        print(f"and {len(embedded.photos) - len(shown):,} more in {visible(settings.output or '')}")
+    description = gallery.description
     own = settings.threshold is not None
     print(
-        f"\n{_size(gallery)}; "
-        + (f"known from --threshold={settings.threshold} on" if own else _threshold_text(gallery))
+        f"\n{_size(description)}; "
+        + (f"known from --threshold={settings.threshold} on" if own else _threshold_text(description))
     )
     return _tell([*problems, *embedded.problems], total, settings.problems)
 
@@ -312,7 +346,7 @@ def remove(settings: RemoveSettings) -> None:
     required(settings, "gallery", "person")
     gallery = Gallery(settings.gallery)
     count = gallery.remove(settings.person)
-    print(f"{settings.gallery}: removed {count:,} images; it has {_size(gallery)} now")
+    print(f"{visible(settings.gallery)}: removed {count:,} images; it has {_size(gallery.description)} now")
 
 
 def list_people(settings: GallerySettings) -> None:
@@ -320,17 +354,27 @@ def list_people(settings: GallerySettings) -> None:
     required(settings, "gallery")
     gallery = Gallery(settings.gallery)
     said = gallery.description
-    print(markdown_table(gallery.people()))
-    print(f"\n{_size(gallery)}; searched: {said['entries']}, {said['index']}; {_threshold_text(gallery)}")
-    print(f"model {said['model']['path']}, sha256 {said['model']['sha256'][:12]}, {said['model']['dim']} values")
+    people = gallery.people()
+    print(markdown_table(people.assign(person=people["person"].map(visible))))
+    print(f"\n{_size(said)}; searched: {said['entries']}, {said['index']}; {_threshold_text(said)}")
+    print(
+        f"model {visible(said['model']['path'])}, sha256 {said['model']['sha256'][:12]}, {said['model']['dim']} values"
+    )
 
 
 def reindex(settings: ReindexSettings) -> None:
     """Make the index of a gallery anew, or into the other kind."""
     required(settings, "gallery")
     rebuild_index(settings.gallery, settings.index)
-    gallery = Gallery(settings.gallery)
-    print(f"{settings.gallery}: {_size(gallery)}; searched: {gallery.description['index']}")
+    description = Gallery(settings.gallery).description
+    print(f"{visible(settings.gallery)}: {_size(description)}; searched: {description['index']}")
+
+
+def convert(settings: ConvertSettings) -> None:
+    """Make a gallery of one of the older form, which has a gallery.json and stays as it is."""
+    required(settings, "gallery", "old")
+    convert_gallery(settings.old, settings.gallery)
+    print(f"{visible(settings.gallery)}: {_size(Gallery(settings.gallery).description)}; {visible(settings.old)} stays")
 
 
 COMMANDS: dict[str, tuple[Callable[[Any], Any], type]] = {
@@ -339,6 +383,7 @@ COMMANDS: dict[str, tuple[Callable[[Any], Any], type]] = {
     "remove": (remove, RemoveSettings),
     "list": (list_people, GallerySettings),
     "reindex": (reindex, ReindexSettings),
+    "convert": (convert, ConvertSettings),
 }
 
 if __name__ == "__main__":

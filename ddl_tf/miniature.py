@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Optional
 
 from ddl_tf.errors import InputError
+from ddl_tf.files import sync_folder, sync_tree
 from ddl_tf.protocols import miniature_ijb, miniature_megaface, miniature_pairs, miniature_scface, miniature_tinyface
 from ddl_tf.settings import required, setting
 
@@ -83,7 +84,9 @@ def main(settings: MiniatureSettings) -> None:
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
     try:
         write(partial / folder.name, settings.seed)
+        sync_tree(partial / folder.name)
         (partial / folder.name).rename(folder)
+        sync_folder(folder.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     _show(folder)

@@ -15,6 +15,7 @@ from ddl_tf.data.source import Source
 from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
 from ddl_tf.data.verification import PairSet, pair_source, pairs_table, read_bin, read_cfp, read_lfw
 from ddl_tf.data.writer import StoreSettings, write_set
+from ddl_tf.protocols.pair_csv import read_pair_csv
 from ddl_tf.settings import required, setting
 
 
@@ -100,6 +101,18 @@ class CFPPairsSettings(StoreSettings):
     root: Optional[str] = setting(None, "The folder of CFP; required.")
     protocol: str = setting("FP", "Frontal-frontal or frontal-profile pairs.", choices=PROTOCOLS)
     folds: list[int] = setting(list(range(1, 11)), "The folds to take, of 1 to 10.")
+
+
+@dataclasses.dataclass
+class PairCSVSettings(StoreSettings):
+    """Flags of `pairs`."""
+
+    csv: Optional[str] = setting(
+        None,
+        "The CSV file: columns first, second (paths of images), same (1 or 0), perhaps fold, first_person and "
+        "second_person, and others; required.",
+    )
+    root: Optional[str] = setting(None, "The folder that the paths begin at; default: that of the CSV file.")
 
 
 @dataclasses.dataclass
@@ -196,6 +209,12 @@ def cfp_pairs(settings: CFPPairsSettings) -> None:
     _import_pairs(pair_set, "cfp_pairs", str(settings.root), settings)
 
 
+def pairs(settings: PairCSVSettings) -> None:
+    """Import a verification set of your own: pairs of images that a CSV file lists."""
+    required(settings, "csv")
+    _import_pairs(read_pair_csv(str(settings.csv), settings.root), "pairs", str(settings.csv), settings)
+
+
 def synthetic(settings: SyntheticSettings) -> None:
     """Draw synthetic faces: a training set and verification sets of other identities."""
     for name, described in prepare_synthetic(settings).items():
@@ -246,6 +265,7 @@ COMMANDS: dict[str, tuple[Callable[[Any], Any], type]] = {
     "bin": (bin, BinSettings),
     "lfw": (lfw, LFWSettings),
     "cfp_pairs": (cfp_pairs, CFPPairsSettings),
+    "pairs": (pairs, PairCSVSettings),
     "synthetic": (synthetic, SyntheticSettings),
     "weights": (weights, WeightsSettings),
     "verify": (verify, VerifySettings),

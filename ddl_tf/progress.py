@@ -41,7 +41,8 @@ class Progress:
             self._bar.update(count)
             return
         now = time.monotonic()
-        if now - self._told >= _SECONDS_BETWEEN_LINES:
+        # Without anything done there is no pace to tell.
+        if now - self._told >= _SECONDS_BETWEEN_LINES and self._done > self._before:
             self._told = now
             rate = (self._done - self._before) / (now - self._began)
             left = (self._total - self._done) / rate

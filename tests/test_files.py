@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -12,10 +13,14 @@ from ddl_tf.files import (
     as_os_errors,
     is_utf8,
     lock_folder,
+    map_array,
     printable,
+    read_arrays,
     remove_leftovers,
     require_regular_file,
+    sync_folder,
     walk_files,
+    write_arrays,
     write_aside,
 )
 
@@ -190,3 +195,52 @@ def test_which_texts_are_utf8():
     assert not is_utf8(os.fsdecode(b"jos\xe9"))
     assert not is_utf8("\ud800")
     assert printable("\ud800") == r"\ud800"
+
+
+def test_the_names_of_new_files_and_folders_are_on_the_disk_too(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("ddl_tf.files.os.fsync", lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}")))
+    with write_aside(tmp_path / "new" / "run" / "results.json") as aside:
+        aside.write_text("{}")
+    assert synced[0].endswith(".json")
+    assert set(synced[1:]) == {str(tmp_path / "new" / "run"), str(tmp_path / "new"), str(tmp_path)}
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EIO])
+def test_a_file_system_that_cannot_sync_folders_is_no_error_and_a_broken_disk_is_one(tmp_path, monkeypatch, number):
+    def refuse(file):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("ddl_tf.files.os.fsync", refuse)
+    if number == errno.EIO:
+        with pytest.raises(OSError, match="Input/output error"):
+            sync_folder(tmp_path)
+    else:
+        sync_folder(tmp_path)
+
+
+def test_arrays_come_back(tmp_path):
+    write_arrays(tmp_path / "a.npz", {"a": np.arange(3), "b": np.eye(2)})
+    stored = read_arrays(tmp_path / "a.npz", "make it anew")
+    assert stored["a"].tolist() == [0, 1, 2]
+    np.save(tmp_path / "a.npy", np.eye(2))
+    np.testing.assert_array_equal(map_array(tmp_path / "a.npy", "make it anew"), np.eye(2))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00\x10\x00{'descr': 'unclosed", b"\x93NUMPY\x01\x00\x08\x00(((((((("],
+    ids=["empty", "cut archive", "unclosed text", "unclosed brackets"],
+)
+@pytest.mark.parametrize("read", [read_arrays, map_array])
+def test_what_is_no_array_is_refused_in_a_line(tmp_path, read, content):
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.npy: no arrays that NumPy can read .*; make it anew") as error:
+        read(tmp_path / "a.npy", "make it anew")
+    assert "\n" not in str(error.value)
+
+
+def test_a_pipe_for_an_array_does_not_wait(tmp_path):
+    os.mkfifo(tmp_path / "a.npy")
+    with pytest.raises(OSError, match="a pipe, device or socket"):
+        map_array(tmp_path / "a.npy", "make it anew")

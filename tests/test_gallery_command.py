@@ -186,6 +186,43 @@ def test_photos_are_aligned_by_landmarks(models, faces, tmp_path):
     assert table["similarity"].min() > 0.99
 
 
+def test_numeric_folders_of_people_are_refused_as_a_gallery_and_stay(models, faces, tmp_path):
+    shutil.copytree(faces / "people" / "anna", tmp_path / "photos" / "001")
+    shutil.copytree(faces / "people" / "ben", tmp_path / "photos" / "002")
+    before = bytes_of(tmp_path)
+    photos = str(tmp_path / "photos")
+    with pytest.raises(InputError, match=r"not empty \(001 is in it\)"):
+        run("enroll", gallery=photos, images=photos, model=models["one"])
+    assert run("enroll", gallery=str(tmp_path / "gallery"), images=photos, model=models["one"]) == 0
+    assert bytes_of(tmp_path) == before
+
+
+def test_names_that_are_no_utf8_or_cannot_be_seen(models, faces, tmp_path, capsys):
+    """Whoever has a name that is text is enrolled and found by it; what is shown and written is escaped."""
+    names = {"anna": "=1+1", "ben": "cr\rhere\u202e", "carl": "jos\udce9"}
+    for person, name in names.items():
+        shutil.copytree(faces / "people" / person, tmp_path / "people" / name)
+        shutil.copytree(faces / "new" / person, tmp_path / "new" / name)
+    shared = {"gallery": str(tmp_path / "gallery"), "model": models["one"]}
+    problems = tmp_path / "problems.csv"
+    assert run("enroll", **shared, images=str(tmp_path / "people"), problems=str(problems)) == 1
+    assert "left out 3 of 9: 3 file name" in capsys.readouterr().err
+    table = pd.read_csv(problems)
+    assert table["kind"].tolist() == ["file name"] * 3
+    assert table["source"][0] == f"{tmp_path}/people/jos\\xe9/0.png"
+    assert sorted(Gallery(shared["gallery"]).people()["person"]) == sorted([names["anna"], names["ben"]])
+    output = tmp_path / "found.csv"
+    assert run("search", **shared, images=str(tmp_path / "new"), k=2, output=str(output)) == 1
+    captured = capsys.readouterr()
+    assert "cr\\rhere\\u202e" in captured.out
+    assert not set("\r\u202e\udce9") & set(captured.out + captured.err)
+    table = pd.read_csv(output)
+    assert set(table["person"]) == {"'=1+1", "cr\\rhere\\u202e"}
+    assert len(table) == 4
+    run("list", gallery=shared["gallery"])
+    assert "| cr\\rhere\\u202e | 3 |" in capsys.readouterr().out
+
+
 def test_all_photos_are_bad(models, tmp_path, capsys):
     (tmp_path / "images" / "anna").mkdir(parents=True)
     for number in range(30):
@@ -193,8 +230,8 @@ def test_all_photos_are_bad(models, tmp_path, capsys):
     shared = {"gallery": str(tmp_path / "gallery"), "model": models["one"], "images": str(tmp_path / "images")}
     assert run("enroll", **shared) == 1
     assert "and 10 more; --problems=FILE.csv lists all" in capsys.readouterr().err
-    assert run("search", **shared) == 1
-    assert Gallery(shared["gallery"]).description["images"] == 0
+    # None is bound to a model for nothing.
+    assert not (tmp_path / "gallery").exists()
 
 
 @pytest.mark.parametrize(

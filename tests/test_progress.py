@@ -34,3 +34,12 @@ def test_a_bar_in_a_terminal(capsys, monkeypatch):
         for _ in range(3):
             shown.advance()
     assert re.search(r"import: 100%.* 4\.00/4\.00 .*image/s", capsys.readouterr().err)
+
+
+def test_nothing_done_has_no_pace(capsys, monkeypatch):
+    clock = iter(range(0, 1000, 11))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.Progress("import", total=200) as shown:
+        shown.advance(0)
+        shown.advance(22)
+    assert capsys.readouterr().err == "import: 22 of 200, 1.0 images/s, 178 s left\n"

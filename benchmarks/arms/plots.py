@@ -14,6 +14,7 @@ from arms.analysis import TAR, mean_of
 from arms.catalogue import ALL
 from ddl_tf.files import write_aside
 from ddl_tf.reporting.palette import GREY, Style, style
+from ddl_tf.text import figure_text
 
 
 def _present(found: pd.DataFrame) -> list[str]:
@@ -81,10 +82,10 @@ def results_figure(found: pd.DataFrame, hard: Sequence[str], easy: str) -> Figur
     figure = Figure(figsize=(12, 8.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 2)
-    sets = hard[0] if len(hard) == 1 else f"hard sets (mean of {len(hard)})"
+    sets = figure_text(hard[0]) if len(hard) == 1 else f"hard sets (mean of {len(hard)})"
     draw_by_arm(axes[0, 0], found, "hard auc", f"AUC on {sets}")
     draw_by_arm(axes[0, 1], found, f"hard {TAR}", f"TAR at FAR 1e-2 on {sets}")
-    draw_by_arm(axes[1, 0], found, "gap", f"gap of expectation margins, {easy} less {sets}")
+    draw_by_arm(axes[1, 0], found, "gap", f"gap of expectation margins, {figure_text(easy)} less {sets}")
     axes[1, 0].axvline(0, color=GREY, linewidth=1)
     draw_trade_off(axes[1, 1], found)
     for panel in (axes[0, 1],):

@@ -13,6 +13,7 @@ from typing import NamedTuple, Union
 
 from ddl_tf.data.sample import Sample, Value
 from ddl_tf.data.source import Problem, Source
+from ddl_tf.data.text_list import quoted, read_text_list, whole_number
 from ddl_tf.errors import InputError
 
 PROTOCOLS = ("FF", "FP")
@@ -59,18 +60,19 @@ class CFP:
 
     def _read_list(self, file: Path) -> dict[int, Path]:
         images = {}
-        for line, text in enumerate(file.read_text().splitlines(), 1):
+        for line, text in enumerate(read_text_list(file), 1):
             if not text.strip():
                 continue
-            number, _, path = text.strip().partition(" ")
-            parts = Path(path.strip()).parts
-            if not number.isdigit() or len(parts) < 3 or parts[-2] not in _GROUP_OF_VIEW:
+            first, _, path = text.strip().partition(" ")
+            number, parts = whole_number(first), Path(path.strip()).parts
+            if number is None or len(parts) < 3 or parts[-2] not in _GROUP_OF_VIEW:
                 raise InputError(
-                    f"{file}, line {line}: {text!r} is not a number and .../<identity>/<frontal or profile>/<image>"
+                    f"{file}, line {line}: {quoted(text)} is not a number and "
+                    ".../<identity>/<frontal or profile>/<image>"
                 )
             # Official lists say ../Data/Images/..., from their own folder.
             base = self._root / self._protocol if parts[0] == ".." else self._root
-            images[int(number)] = base.joinpath(*parts)
+            images[number] = base.joinpath(*parts)
         return images
 
     def pairs(self, protocol: str, folds: Sequence[int]) -> Iterator[Pair]:
@@ -96,19 +98,21 @@ class CFP:
         for fold in folds:
             folder = self._split / protocol / f"{fold:02d}"
             if not folder.is_dir():
-                there = ", ".join(sorted(str(int(f.name)) for f in folder.parent.glob("[0-9][0-9]"))) or "none"
+                there = ", ".join(str(int(f.name)) for f in sorted(folder.parent.glob("[0-9][0-9]"))) or "none"
                 raise InputError(f"{self._root}: CFP has no fold {fold} of {protocol} there; choose of {there}")
             for name in ("same", "diff"):
                 file = folder / f"{name}.txt"
-                for line, text in enumerate(file.read_text().splitlines(), 1):
+                for line, text in enumerate(read_text_list(file), 1):
                     if not text.strip():
                         continue
                     try:
-                        one, other = map(int, text.split(","))
+                        one, other = (whole_number(part.strip()) for part in text.split(","))
+                        if one is None or other is None:
+                            raise ValueError(text)
                         first, second = views[0][one], views[1][other]
                     except (ValueError, KeyError):
                         raise InputError(
-                            f"{file}, line {line}: {text!r} is not two numbers of images in the lists"
+                            f"{file}, line {line}: {quoted(text)} is not two numbers of images in the lists"
                         ) from None
                     yield Pair(first, second, name == "same", fold)
 

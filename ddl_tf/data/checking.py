@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Generator, Iterator
 from typing import Optional, Union
 
-from ddl_tf.data.images import STORED_FORMATS, load_image, shrink_image
+from ddl_tf.data.images import STORED_FORMATS, load_image, shrink_image, upright_bytes
 from ddl_tf.data.sample import Sample
 from ddl_tf.data.source import Problem
 from ddl_tf.parallel import map_in_order
@@ -16,7 +16,7 @@ class Checked:
 
     Attributes:
         sample: the sample.
-        encoded: its image as it is to be stored.
+        encoded: its image as it is to be stored: upright, whatever EXIF says of the one that was given.
         size: `(height, width)` of that, in pixels.
     """
 
@@ -41,7 +41,7 @@ def check_sample(item: Union[Sample, Problem], image_size: Optional[int] = None)
         image = load_image(item.image)
     except ValueError as error:
         return Problem("corrupt image", item.source, str(error))
-    encoded = item.image
+    encoded = upright_bytes(item.image)
     if image_size is not None and max(image.size) > image_size:
         image, encoded = shrink_image(image, image_size)
     elif image.format not in STORED_FORMATS:

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from ddl_tf.data.images import may_be_turned, upright_bytes
+
 
 def make_example(image: bytes, identity: int, group: int) -> bytes:
     """Serialize one face; equal faces give equal bytes.
@@ -45,6 +47,25 @@ def read_example(record: bytes) -> tuple[bytes, int, int]:
     except Exception as error:  # the error's class is protobuf's own, and another one in each of its implementations
         raise ValueError(f"the record is no stored face ({error})") from None
     return image, identity, group
+
+
+def upright_record(record: bytes) -> bytes:
+    """Turn the image of a stored face upright; sets that were stored by earlier versions may hold others.
+
+    Args:
+        record: of `make_example`.
+
+    Returns:
+        The record with the image of `upright_bytes`; the record itself if it is upright, or something else.
+    """
+    if not may_be_turned(record):
+        return record
+    try:
+        image, identity, group = read_example(record)
+    except ValueError:  # whoever parses the record says so
+        return record
+    upright = upright_bytes(image)
+    return record if upright is image else make_example(upright, identity, group)
 
 
 def parse_images(records: tf.Tensor) -> tf.Tensor:

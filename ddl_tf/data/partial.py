@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ddl_tf.errors import InputError
-from ddl_tf.files import is_leftover, lock_folder, write_aside
+from ddl_tf.files import is_leftover, lock_folder, sync_folder, write_aside
 
 _LOCK, _RECORD = "lock", "settings.json"
 # Tells a folder that was renamed to be replaced from one that happens to have such a name.
@@ -126,6 +126,8 @@ def publish(partial: Path, output: Path, keep: Collection[str], names: str, repl
     for file in partial.iterdir():
         if file.name not in keep and (re.fullmatch(names, file.name) or is_leftover(file.name)):
             file.unlink()
+    # What is in the folder has its names on the disk before the folder has its own.
+    sync_folder(partial)
     replaced = _replaced_path(output)
     if output.exists():
         check_replaceable(output)
@@ -134,6 +136,7 @@ def publish(partial: Path, output: Path, keep: Collection[str], names: str, repl
             aside.write_text(json.dumps(sorted({*replaced_files, _LOCK, _RECORD})))
         os.rename(output, replaced)
     os.rename(partial, output)
+    sync_folder(output.parent)
     for name in (_LOCK, _RECORD):
         (output / name).unlink()
     _remove_replaced(replaced, output)

@@ -71,8 +71,8 @@ def training_dataset(
 
     def to_image(encoded: tf.Tensor, row_seed: tf.Tensor, group: tf.Tensor) -> tf.Tensor:
         image = decode_image(encoded)
-        if faces.image_size == image_size:
-            # Nothing is resized. As bytes the rows are a quarter of the memory to move.
+        if faces.image_size == image_size == image_size[::-1]:
+            # Nothing is resized, not even an image that EXIF turns. As bytes the rows are a quarter of the memory.
             image = tf.ensure_shape(image, [*image_size, 3])
         else:
             image = resize_images(image, image_size)

@@ -28,6 +28,7 @@ class ProblemList:
         name: the data set, for the message.
 
     Attributes:
+        name: the data set.
         problems: what was added so far.
 
     Example:
@@ -39,7 +40,7 @@ class ProblemList:
     """
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.name = name
         self.problems: list[Problem] = []
 
     def add(self, kind: str, source: object, reason: str) -> None:
@@ -70,4 +71,4 @@ class ProblemList:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.counts().items())
         first = "; ".join(f"{problem.source}: {problem.reason}" for problem in self.problems[:_SHOWN])
         more = ", ..." if len(self.problems) > _SHOWN else ""
-        raise ProblemsError(f"{self._name}: {kinds} ({first}{more}); {advice}", self.problems)
+        raise ProblemsError(f"{self.name}: {kinds} ({first}{more}); {advice}", self.problems)

@@ -5,13 +5,16 @@ lists of bytes, booleans and plain NumPy arrays need, and gives none of them the
 object here that does the one thing that is needed and has no attributes that the pickle could change.
 """
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any, Literal, Optional, Union
 
 import numpy as np
 
+from ddl_tf.data.text_list import require_file
 from ddl_tf.errors import InputError
+from ddl_tf.plain_unpickler import PlainUnpickler
 
 _PLAIN_KINDS = "buifS"  # booleans, integers, floats, bytes: nothing that holds Python objects
 
@@ -133,7 +136,7 @@ class _Refused(Exception):
     """The pickle asks for something that a file of images has no use for."""
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(PlainUnpickler):
     def find_class(self, module: str, name: str) -> Any:
         module = "builtins" if module == "__builtin__" else module
         if (module, name) not in _GLOBALS:
@@ -141,19 +144,24 @@ class _Unpickler(pickle.Unpickler):
         return _GLOBALS[module, name]
 
 
-def _finished(value: Any) -> Any:
+# A verification file is a list of lists: deeper ones, which a few bytes can make endless, are left as they are.
+_LEVELS = 2
+
+
+def _finished(value: Any, levels: int = _LEVELS) -> Any:
     """Put the arrays in place of what stood for them."""
     if isinstance(value, _Array):
         return value.array
-    if isinstance(value, (list, tuple)):
-        return [_finished(item) for item in value]
+    if levels and isinstance(value, (list, tuple)):
+        return [_finished(item, levels - 1) for item in value]
     return value
 
 
 def load_pickle(path: Union[str, Path]) -> Any:
     """Read a pickle of lists, bytes, numbers, booleans and plain NumPy arrays.
 
-    Files of Python 2 and 3, of any protocol. Text of Python 2 comes as bytes, tuples come as lists.
+    Files of Python 2 and 3, of any protocol. Text of Python 2 comes as bytes; tuples come as lists, and arrays are
+    read, in the outer two levels of lists.
 
     Args:
         path: the file.
@@ -164,14 +172,14 @@ def load_pickle(path: Union[str, Path]) -> Any:
     Raises:
         InputError: if it is no pickle, is damaged, or names anything else; nothing of that is imported or called.
     """
-    with Path(path).open("rb") as file:
-        try:
-            return _finished(_Unpickler(file, encoding="bytes").load())
-        except _Refused as refused:
-            raise InputError(
-                f"{path}: refused, this pickle asks to run {refused}, which a file of images has no use for; "
-                "do not open it with anything else, get the file from a source that you trust"
-            ) from None
-        except Exception as error:  # a damaged pickle can raise nearly anything
-            reason = f"{type(error).__name__}: {error}"
-            raise InputError(f"{path}: not a pickle of images, or damaged ({reason}); get the file anew") from None
+    content = io.BytesIO(require_file(path).read_bytes())
+    try:
+        return _finished(_Unpickler(content, encoding="bytes").load())
+    except _Refused as refused:
+        raise InputError(
+            f"{path}: refused, this pickle asks to run {refused}, which a file of images has no use for; "
+            "do not open it with anything else, get the file from a source that you trust"
+        ) from None
+    except Exception as error:  # a damaged pickle can raise nearly anything
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path}: not a pickle of images, or damaged ({reason}); get the file anew") from None

@@ -20,6 +20,7 @@ import numpy as np
 from ddl_tf.data.problem_list import ProblemList
 from ddl_tf.data.sample import Sample, Value
 from ddl_tf.data.source import Problem, Source
+from ddl_tf.data.text_list import quoted, read_text_list, whole_number
 from ddl_tf.errors import InputError
 
 NUM_SUBJECTS = 130
@@ -121,15 +122,18 @@ def read_subjects(path: str) -> list[int]:
     """
     problems = ProblemList(path)
     lines: dict[int, int] = {}
-    for line, text in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    for line, text in enumerate(read_text_list(path), 1):
         if not text.strip():
             continue
-        if not text.strip().isdigit() or not 1 <= int(text) <= NUM_SUBJECTS:
-            problems.add("unknown subject", f"line {line}", f"{text.strip()!r} is not a number of 1 to {NUM_SUBJECTS}")
-        elif int(text) in lines:
-            problems.add("duplicate line", f"line {line}", f"subject {int(text)} is in line {lines[int(text)]} too")
+        subject = whole_number(text.strip())
+        if subject is None or not 1 <= subject <= NUM_SUBJECTS:
+            problems.add(
+                "unknown subject", f"line {line}", f"{quoted(text.strip())} is not a number of 1 to {NUM_SUBJECTS}"
+            )
+        elif subject in lines:
+            problems.add("duplicate line", f"line {line}", f"subject {subject} is in line {lines[subject]} too")
         else:
-            lines[int(text)] = line
+            lines[subject] = line
     problems.refuse("correct the list")
     if not lines:
         raise InputError(f"{path}: no subject in it; give a number of 1 to {NUM_SUBJECTS} a line")

@@ -14,7 +14,7 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
-from ddl_tf.data.example import read_example
+from ddl_tf.data.example import read_example, upright_record
 from ddl_tf.data.images import decode_image
 from ddl_tf.data.layout import (
     DESCRIPTION,
@@ -161,7 +161,7 @@ class Faces:
             rows: `[n]` int, positions in the index.
 
         Returns:
-            n serialized `tf.train.Example`.
+            n serialized `tf.train.Example`, their images upright.
 
         Raises:
             InputError: if a shard has no record where the index has one.
@@ -172,7 +172,7 @@ class Faces:
             framed = self._bytes(shard, HEADER_BYTES + length, offset - HEADER_BYTES)
             if len(framed) != HEADER_BYTES + length or struct.unpack_from("<Q", framed)[0] != length:
                 raise self._misfit(shard, offset)
-            records.append(framed[HEADER_BYTES:])
+            records.append(upright_record(framed[HEADER_BYTES:]))
         return records
 
     def read(self, rows: np.ndarray) -> list[bytes]:

@@ -30,12 +30,13 @@ class Table(NamedTuple):
     lines: np.ndarray
 
 
-def read_csv(path: Path, required: Sequence[str]) -> Table:
+def read_csv(path: Path, required: Sequence[str], text: Sequence[str] = ()) -> Table:
     """Read a CSV file with a header line.
 
     Args:
         path: the file, UTF-8.
         required: columns that it must have; they stay text, so that identity 007 is not identity 7.
+        text: columns that stay text too, where the file has them.
 
     Returns:
         Its rows. An empty cell in a column of numbers is NaN. A column with a whole number that would not be stored as
@@ -60,7 +61,7 @@ def read_csv(path: Path, required: Sequence[str]) -> Table:
         raise InputError(f"{path}: not a CSV file in UTF-8 ({error})") from None
     cells = pd.concat(chunks, ignore_index=True)
     for name in header:
-        if name not in required:
+        if name not in required and name not in text:
             cells[name] = _as_numbers(cells[name])
     return Table(cells, np.concatenate(lines))
 

@@ -12,13 +12,16 @@ import pandas as pd
 from ddl_tf.data.cfp import CFP, identity_and_view
 from ddl_tf.data.image_files import LazyImages, image_files
 from ddl_tf.data.layout import INDEX_COLUMNS, PAIRS, read_table
+from ddl_tf.data.lfw_line import malformed, parse_lfw_line
 from ddl_tf.data.problem_list import ProblemList
 from ddl_tf.data.safe_pickle import load_pickle
 from ddl_tf.data.sample import Sample
 from ddl_tf.data.source import Problem, Source
+from ddl_tf.data.text_list import quoted, read_text_list, whole_number
 from ddl_tf.errors import InputError
 
 _NUM_FOLDS = 10
+_PAIR_COLUMNS = ("first", "second", "same", "fold")
 _LFW_SUFFIXES = (".jpg", ".png", ".jpeg")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
@@ -37,6 +40,7 @@ class PairSet:
         keys: `[images]` what each image is called in its source; None where they have no names.
         people: `[images]` whom each image shows, any values; None where the set does not tell.
         columns: one row for each image, numbers such as `yaw`; None where there are none.
+        pair_columns: one row for each pair, what else a list says of it; None where it says no more.
     """
 
     name: str
@@ -48,6 +52,7 @@ class PairSet:
     keys: Optional[Sequence[str]] = None
     people: Optional[np.ndarray] = None
     columns: Optional[pd.DataFrame] = None
+    pair_columns: Optional[pd.DataFrame] = None
 
 
 def _contiguous_tenths(num_pairs: int) -> np.ndarray:
@@ -86,7 +91,9 @@ def read_bin(path: str) -> PairSet:
     marks, images = [_as_bool(value) for value in issame], [_as_image(value) for value in bins]
     for pair, mark in enumerate(marks):
         if mark is None:
-            problems.add("wrong mark", path, f"pair {pair} is marked {issame[pair]!r}, where True or False is expected")
+            problems.add(
+                "wrong mark", path, f"pair {pair} is marked {_mark(issame[pair])}, where True or False is expected"
+            )
     for index, image in enumerate(images):
         if image is None:
             problems.add("wrong image", path, f"image {index} is no JPEG or PNG, but {_what(bins[index])}")
@@ -113,6 +120,12 @@ def _what(value: Any) -> str:
     return f"{len(value)} bytes that begin {value[:4]!r}" if isinstance(value, bytes) else f"of {type(value).__name__}"
 
 
+def _mark(value: Any) -> str:
+    """A mark as it is told: of a list in lists, or of a long number, the text may have no end."""
+    small = value is None or (isinstance(value, (int, float)) and abs(value) < 1e18)
+    return repr(value) if small else _what(value)
+
+
 def read_lfw(root: str, pairs: str, check_images: bool = True) -> PairSet:
     """Read pairs of Labeled Faces in the Wild, or of another set that is listed alike.
 
@@ -127,37 +140,44 @@ def read_lfw(root: str, pairs: str, check_images: bool = True) -> PairSet:
         The set, named `lfw_` and the list's name.
 
     Raises:
-        InputError: if the list cannot be read, is not of the length that it tells, or an image does not exist.
+        InputError: if the list is no text in UTF-8, is not of the length that it tells, has a line that is no pair, a
+            pair of an image with itself or a different pair of one person, or an image does not exist.
 
     References:
         http://vis-www.cs.umass.edu/lfw/README.txt
     """
-    lines = [text.split() for text in Path(pairs).read_text().splitlines()]
-    while lines and not lines[-1]:
+    lines = read_text_list(pairs)
+    while lines and not lines[-1].strip():
         lines.pop()
-    header = lines[0] if lines else []
-    if len(header) not in (1, 2) or not all(part.isdigit() for part in header):
-        raise InputError(f"{pairs}, line 1: {' '.join(header)!r} is not `folds pairs` or `pairs`; is it a list of LFW?")
-    num_folds, per_class = (int(part) for part in (["1", *header] if len(header) == 1 else header))
+    header = [whole_number(part) for part in lines[0].split()] if lines else []
+    if len(header) not in (1, 2) or None in header:
+        first_line = quoted(" ".join(lines[0].split())) if lines else "''"
+        raise InputError(f"{pairs}, line 1: {first_line} is not `folds pairs` or `pairs`; is it a list of LFW?")
+    num_folds, per_class = (int(number or 0) for number in ([1, *header] if len(header) == 1 else header))
     if len(lines) - 1 != num_folds * 2 * per_class:
         raise InputError(
             f"{pairs}: {len(lines) - 1} pairs, where the first line tells of {num_folds} x 2 x {per_class}; get it anew"
         )
     problems, numbers = ProblemList(pairs), dict[Path, int]()
     pairs_read = []
-    for line, parts in enumerate(lines[1:], 2):
-        same = len(parts) == 3
-        people = [parts[:2], [parts[0], parts[2]]] if same else [parts[:2], parts[2:]]
-        if len(parts) not in (3, 4) or not all(number.isdigit() for _, number in people):
-            reason = f"{' '.join(parts)!r} is not `name i j` or `name1 i name2 j`"
-            problems.add("malformed line", f"{pairs}, line {line}", reason)
+    for line, text in enumerate(lines[1:], 2):
+        pair, place = parse_lfw_line(text), f"{pairs}, line {line}"
+        if pair is None:
+            problems.add("malformed line", place, malformed(text))
             continue
-        paths = [_lfw_image(root, name, int(number)) for name, number in people]
+        if pair.same and pair.first_number == pair.second_number:
+            problems.add("pair of an image with itself", place, quoted(text.strip()))
+        if not pair.same and pair.first == pair.second:
+            problems.add("different pair of one person", place, quoted(text.strip()))
+        paths = [
+            _lfw_image(root, pair.first, pair.first_number),
+            _lfw_image(root, pair.second, pair.second_number),
+        ]
         for path in paths:
             if check_images and path not in numbers and not path.is_file():
-                problems.add("missing image", f"{pairs}, line {line}", f"there is no image {path}")
+                problems.add("missing image", place, f"there is no image {path}")
         first, second = (numbers.setdefault(path, len(numbers)) for path in paths)
-        pairs_read.append((first, second, same, (line - 2) // (2 * per_class)))
+        pairs_read.append((first, second, pair.same, (line - 2) // (2 * per_class)))
     problems.refuse("check the root, or get the list anew")
     if not pairs_read:
         raise InputError(f"{pairs}: there are no pairs in it")
@@ -218,7 +238,8 @@ def read_cfp(root: str, protocol: str, folds: Sequence[int], check_images: bool 
 
 def pairs_table(pair_set: PairSet) -> pd.DataFrame:
     """Put the pairs of a set into the table that is stored with its images."""
-    return pd.DataFrame({name: getattr(pair_set, name) for name in ("first", "second", "same", "fold")})
+    table = pd.DataFrame({name: getattr(pair_set, name) for name in _PAIR_COLUMNS})
+    return table if pair_set.pair_columns is None else pd.concat([table, pair_set.pair_columns], axis=1)
 
 
 def pair_source(pair_set: PairSet, kind: str, name: str) -> Source:
@@ -231,12 +252,16 @@ def pair_source(pair_set: PairSet, kind: str, name: str) -> Source:
 
     Returns:
         The samples; a verification set does not always tell whose face an image shows, so each is an identity of its
-        own. None can be left out, the set would be another one.
+        own. Where the set has them, the columns `key` and `person` hold its keys and people. None can be left out, the
+        set would be another one.
     """
 
     def read(start: int) -> Iterator[Union[Sample, Problem]]:
         for index in range(start, len(pair_set.images)):
-            yield Sample(pair_set.images[index], index, f"{name}, image {index}")
+            columns = {} if pair_set.keys is None else {"key": str(pair_set.keys[index])}
+            if pair_set.people is not None:
+                columns["person"] = str(pair_set.people[index])
+            yield Sample(pair_set.images[index], index, f"{name}, image {index}", columns=columns)
 
     return Source(kind, name, len(pair_set.images), read, skippable=False)
 
@@ -262,11 +287,22 @@ def read_stored(path: str) -> PairSet:
         raise InputError(f"{path}: a stored set without pairs; use it for training, or prepare a verification set")
     table = read_table(folder / PAIRS)
     try:
-        first, second, same, fold = (table[name].to_numpy() for name in ("first", "second", "same", "fold"))
+        first, second, same, fold = (table.pop(name).to_numpy() for name in _PAIR_COLUMNS)
     except KeyError as error:
         raise InputError(f"{folder / PAIRS}: the column {error} is missing; prepare the set again") from None
-    if len(table) and not 0 <= min(first.min(), second.min()) <= max(first.max(), second.max()) < len(faces):
+    if len(first) and not 0 <= min(first.min(), second.min()) <= max(first.max(), second.max()) < len(faces):
         raise InputError(f"{folder / PAIRS}: names images that the set does not have; prepare the set again")
     images = LazyImages(len(faces), lambda index: faces.read(np.array([index]))[0], faces.fingerprint)
-    columns = faces.index.drop(columns=list(INDEX_COLUMNS)).select_dtypes("number")
-    return PairSet(os.path.basename(os.path.abspath(path)), images, first, second, same, fold, columns=columns)
+    index = faces.index
+    return PairSet(
+        os.path.basename(os.path.abspath(path)),
+        images,
+        first,
+        second,
+        same,
+        fold,
+        keys=index["key"].tolist() if "key" in index else None,
+        people=index["person"].to_numpy(object) if "person" in index else None,
+        columns=index.drop(columns=list(INDEX_COLUMNS)).select_dtypes("number"),
+        pair_columns=table if len(table.columns) else None,
+    )

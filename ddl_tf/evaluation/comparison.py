@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ddl_tf.evaluation.plots import Similarities
+from ddl_tf.text import figure_text
 
 EASY, HARD = "#1b6ca8", "#d1495b"
 _ACROSS = 3
@@ -56,7 +57,9 @@ def _draw_arm(axes: Axes, arm: str, easy: Similarities, hard: Similarities, bins
             axes.hist(chosen, bins=bins.tolist(), density=True, color=colour, label=f"{kind}, {text}", **style)
             axes.axvline(float(chosen.mean()), color=colour, linestyle="-" if filled else ":", linewidth=1.2)
         margins.append(pairs.similarity[pairs.same].mean() - pairs.similarity[~pairs.same].mean())
-    axes.set_title(f"{arm}\nmargin: easy {margins[0]:.2f}, hard {margins[1]:.2f}, gap {margins[0] - margins[1]:.2f}")
+    axes.set_title(
+        f"{figure_text(arm)}\nmargin: easy {margins[0]:.2f}, hard {margins[1]:.2f}, gap {margins[0] - margins[1]:.2f}"
+    )
     axes.set_xlabel("cosine similarity of a pair")
     axes.grid(alpha=0.3)
 

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from ddl_tf.data.decoding import decode_image, resize_images, why_undecodable
+from ddl_tf.data.images import upright_bytes
 from ddl_tf.data.untuned import PREFETCHED, untuned_options
 from ddl_tf.errors import InputError
 from ddl_tf.parallel import usable_cores
@@ -96,7 +97,7 @@ def predict_embeddings(
 
     def read() -> Iterator[bytes]:
         for index in range(len(images)):
-            yield images[index]
+            yield upright_bytes(images[index])
 
     def views(encoded: tf.Tensor) -> tf.Tensor:
         image = resize_images(decode_image(encoded), size)

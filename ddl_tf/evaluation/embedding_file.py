@@ -71,22 +71,74 @@ class Embeddings:
 
 
 def fingerprint(path: Path) -> str:
-    """Identify a model by its content.
+    """Identify a model by its content, whatever it is called and wherever it is.
 
     Args:
         path: a file or a folder.
 
     Returns:
-        A SHA-256 in hexadecimal digits.
+        Of a file its SHA-256 in hexadecimal digits, as `sha256sum` says; of a folder that of the text that
+        `find -L . -type f | LC_ALL=C sort | xargs sha256sum` prints in it.
     """
+    digest = hashlib.sha256()
+    if path.is_dir():
+        files = [file for file in path.rglob("*") if file.is_file()]
+        for name, file in sorted((os.fsencode(file.relative_to(path)), file) for file in files):
+            digest.update(f"{fingerprint(file)}  ./".encode() + name + b"\n")
+    else:
+        _add_content(digest, path)
+    return digest.hexdigest()
+
+
+def is_fingerprint(recorded: Any, path: Path) -> bool:
+    """Tell whether a record names a model, also if it was written when the digest was of the name too.
+
+    Until 0.1.0 the names of the files were digested with their content. Such a record is known as long as the file
+    has the name that it had then.
+
+    Args:
+        recorded: the digest in a record.
+        path: the model.
+
+    Returns:
+        Whether it is the model's.
+    """
+    return recorded in (fingerprint(path), _with_names(path))
+
+
+def recorded_fingerprint(folder: Path, path: Path) -> str:
+    """Tell what a model is called in the record of embeddings, so that those of an old record are taken up.
+
+    Args:
+        folder: where the embeddings are, or shall be.
+        path: the model.
+
+    Returns:
+        The digest in the record if it is this model's, see `is_fingerprint`; else `fingerprint`.
+    """
+    try:
+        recorded = json.loads((folder / _RECORD).read_text())["of"]["model"]
+    except (OSError, ValueError, KeyError, TypeError):
+        # Not there, or not ours: the embeddings are made anew.
+        recorded = None
+    digest = fingerprint(path)
+    return str(recorded) if recorded not in (None, digest) and recorded == _with_names(path) else digest
+
+
+def _with_names(path: Path) -> str:
+    """The digest of a model in records of old: of the names of files and their content."""
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
-            digest.update(file.name.encode())
-            with file.open("rb") as content:
-                while block := content.read(2**20):
-                    digest.update(block)
+            digest.update(file.name.encode(errors="surrogateescape"))
+            _add_content(digest, file)
     return digest.hexdigest()
+
+
+def _add_content(digest: Any, file: Path) -> None:
+    with file.open("rb") as content:
+        while block := content.read(2**20):
+            digest.update(block)
 
 
 class _Range(Sequence[bytes]):

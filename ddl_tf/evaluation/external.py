@@ -1,5 +1,6 @@
 """Networks that were trained or converted elsewhere, as embedding models like our own."""
 
+import sys
 from pathlib import Path
 from typing import Any, Optional
 
@@ -38,14 +39,17 @@ def as_embedding_model(embedder: Embedder, name: str) -> tf.keras.Model:
     return tf.keras.Model(image, _Network(embedder)(image), name=name)
 
 
-def load_onnx_embedding(path: str, mean: Optional[float] = None, scale: Optional[float] = None) -> tf.keras.Model:
-    """Load an ONNX network as an embedding model; see `OnnxEmbedder`.
+def load_onnx_embedding(
+    path: str, mean: Optional[float] = None, scale: Optional[float] = None, order: str = "rgb"
+) -> tf.keras.Model:
+    """Load an ONNX network as an embedding model, and print what it is given; see `OnnxEmbedder`.
 
     Args:
         path: the `.onnx` file.
-        mean: the network's input is (value - mean) / scale, of RGB values 0..255; by default what the file says, and
-            127.5 if it says nothing.
+        mean: the network's input is (value - mean) / scale, of values 0..255; by default what the file or the network
+            says, and 127.5 if they say nothing.
         scale: see `mean`; not 0.
+        order: of the channels that the network takes, "rgb" or "bgr".
 
     Returns:
         image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`, as the network gives it.
@@ -56,14 +60,24 @@ def load_onnx_embedding(path: str, mean: Optional[float] = None, scale: Optional
     Example:
         >>> model = load_onnx_embedding("w600k_r50.onnx")  # doctest: +SKIP
     """
-    return as_embedding_model(OnnxEmbedder(path, mean, scale), Path(path).stem)
+    return _printed(path, OnnxEmbedder(path, mean, scale, order=order))
 
 
-def load_tflite_embedding(path: str) -> tf.keras.Model:
-    """Load a TensorFlow Lite model as an embedding model; see `TfliteEmbedder`.
+def _printed(path: str, embedder: Embedder) -> tf.keras.Model:
+    print(f"{path}: input {embedder.input_text}", file=sys.stderr)
+    return as_embedding_model(embedder, Path(path).stem)
+
+
+def load_tflite_embedding(
+    path: str, mean: Optional[float] = None, scale: Optional[float] = None, order: str = "rgb"
+) -> tf.keras.Model:
+    """Load a TensorFlow Lite model as an embedding model, and print what it is given; see `TfliteEmbedder`.
 
     Args:
         path: the `.tflite` file.
+        mean: the network's input is (value - mean) / scale, of values 0..255; by default 0 and 1.
+        scale: see `mean`; not 0.
+        order: of the channels that the network takes, "rgb" or "bgr".
 
     Returns:
         image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`, as the network gives it.
@@ -74,4 +88,4 @@ def load_tflite_embedding(path: str) -> tf.keras.Model:
     Example:
         >>> model = load_tflite_embedding("converted/model_int8.tflite")  # doctest: +SKIP
     """
-    return as_embedding_model(TfliteEmbedder(path), Path(path).stem)
+    return _printed(path, TfliteEmbedder(path, mean=mean, scale=scale, order=order))

@@ -10,7 +10,10 @@ from typing import Optional
 import numpy as np
 
 from ddl_tf.evaluation.bootstrap import check_replicates, pair_weights, percentile_interval
-from ddl_tf.evaluation.paired_tests import Difference, bootstrap_difference, check_alike
+from ddl_tf.evaluation.difference import Difference, bootstrap_difference
+from ddl_tf.evaluation.pair_people import people_of_pairs
+from ddl_tf.evaluation.paired_tests import check_alike
+from ddl_tf.evaluation.templates import NEVER
 
 Scores = Mapping[str, np.ndarray]
 
@@ -31,8 +34,9 @@ def expectation_gap(easy: Scores, hard: Scores) -> float:
 def gap_interval(easy: Scores, hard: Scores, replicates: int = 1000, seed: int = 0) -> list[float]:
     """Compute the confidence interval of a model's gap.
 
-    Where the scores of both sets hold `people`, people are resampled, and one who is in both sets in both alike. Else
-    the pairs of the two sets are resampled, each set for itself.
+    Where the scores of both sets hold `people`, people are resampled, and one who is in both sets in both alike; where
+    it is known in other ways (`people_of_pairs`) whom pairs show, people of each set for itself. Else the pairs of the
+    two sets are resampled, each set for itself.
 
     Args:
         easy: `Outcome.scores` of the easy set: `similarity`, `same`; `first`, `second`, `people` where known.
@@ -84,7 +88,8 @@ def compare_gaps(
         _gap(easy_a, hard_a, weights) - _gap(easy_b, hard_b, weights)
         for weights in _weights(easy_a, hard_a, replicates, seed)
     ]
-    unit = "pairs" if _people(easy_a, hard_a) is None else "people"
+    people = _people(easy_a, hard_a)
+    unit = "pairs" if people is None else people[2]
     return bootstrap_difference(
         "gap", expectation_gap(easy_a, hard_a), expectation_gap(easy_b, hard_b), differences, unit
     )
@@ -92,6 +97,8 @@ def compare_gaps(
 
 def _margin(scores: Scores, weights: np.ndarray) -> float:
     same, similarity = np.asarray(scores["same"], bool), np.asarray(scores["similarity"], np.float64)
+    # A pair without an image has no similarity that a mean could hold.
+    weights = np.where(similarity == NEVER, 0, weights)
     of_same = np.average(similarity[same], weights=weights[same])
     return float(of_same - np.average(similarity[~same], weights=weights[~same]))
 
@@ -101,19 +108,28 @@ def _gap(easy: Scores, hard: Scores, weights: np.ndarray) -> float:
     return _margin(easy, weights[: len(easy["same"])]) - _margin(hard, weights[len(easy["same"]) :])
 
 
-def _people(easy: Scores, hard: Scores) -> Optional[tuple[np.ndarray, np.ndarray]]:
-    """The people of the first and of the second images, of the easy pairs, then of the hard ones."""
-    if not all("people" in one for one in (easy, hard)):
+def _people(easy: Scores, hard: Scores) -> Optional[tuple[np.ndarray, np.ndarray, str]]:
+    """The people of the first and of the second images, of the easy pairs, then of the hard ones; what they are."""
+    both = [people_of_pairs(one) for one in (easy, hard)]
+    if both[0] is None and both[1] is None:
         return None
-    first, second = (
-        np.concatenate([np.asarray(one["people"]).astype(str)[one[side]] for one in (easy, hard)])
-        for side in ("first", "second")
-    )
-    return first, second
+    named = all("people" in one for one in (easy, hard))
+    sides: list[list[np.ndarray]] = [[], []]
+    for name, scores, known in zip(("easy", "hard"), (easy, hard), both):
+        for side, place in zip(sides, ("first", "second")):
+            if known is None:
+                # Each pair is of people of its own.
+                people = np.arange(len(scores["same"])).astype(str)
+            else:
+                people = np.asarray(getattr(known, place)).astype(str)
+            # Only names say who is in both sets.
+            side.append(people if named else np.char.add(name, people))
+    unit = "people" if all(one is not None and one.unit == "people" for one in both) else "people by same pairs"
+    return np.concatenate(sides[0]), np.concatenate(sides[1]), unit
 
 
 def _weights(easy: Scores, hard: Scores, replicates: int, seed: int) -> Iterator[np.ndarray]:
     same = np.concatenate([easy["same"], hard["same"]])
     part = np.repeat([0, 1], [len(easy["same"]), len(hard["same"])])
-    first, second = _people(easy, hard) or (None, None)
+    first, second, _ = _people(easy, hard) or (None, None, "")
     return pair_weights(same, replicates, seed, first, second, part)

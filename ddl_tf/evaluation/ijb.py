@@ -9,7 +9,8 @@ from ddl_tf.errors import InputError
 from ddl_tf.evaluation import roc
 from ddl_tf.evaluation.bootstrap import bootstrap_rates
 from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.evaluation.template_bootstrap import intervals_over_pairs, intervals_over_people
+from ddl_tf.evaluation.pair_people import linked_people, people_of_pairs
+from ddl_tf.evaluation.template_bootstrap import intervals_over_people
 from ddl_tf.evaluation.template_roc import corner_roc, nearest_tar
 from ddl_tf.evaluation.template_search import Search, open_set_tpir, pooled_tpir, search_galleries
 from ddl_tf.evaluation.templates import NEVER, template_features, template_similarities
@@ -51,11 +52,13 @@ def evaluate_ijb(
         - `open_set`: for each of the `galleries` its number of templates, of `mated` and `non_mated` probes, `rank`
           (share of mated probes whose mate is at rank 1, 5, 10) and `tpir`, see `open_set_tpir`; `rank` and `tpir`
           are the means over the galleries. None where a gallery has no mated, or no non-mated probes.
-        - `intervals`: of `verification@tar@...`, by the bootstrap over people, or over pairs if the lists of
-          identification do not tell whom the pairs show.
+        - `intervals`: of `verification@auc`, `@eer` and `@tar@...` and `identification@rank@...`, by the bootstrap
+          over people.
 
         Its `scores`: of pairs `similarity` float32 (-2 if a template has no image), `same`, and `first`, `second`, the
-        numbers of the templates; of probes `rank` in both galleries together (0 = never found) and `condition` ("").
+        numbers of the templates; `template` `[templates]`, their numbers, and `template_person`, whom each shows (a
+        number), by the lists of identification, or else as the same pairs link them; of probes `rank` in both galleries
+        together (0 = never found) and `condition` ("").
 
     Raises:
         InputError: if the embeddings are not those of the set, or all pairs are same or none is.
@@ -79,16 +82,17 @@ def evaluate_ijb(
     scores: dict[str, np.ndarray] = {}
     if ijb.pairs is not None:
         similarity = _pair_similarities(features, known, ijb.pairs)
-        result["verification"], curve = _verify(ijb.name, similarity, ijb.pairs)
-        if replicates:
-            intervals = _intervals(ijb, ijb.pairs, similarity, curve, replicates, seed)
-            result["intervals"] = {f"verification@tar@{key}": interval for key, interval in intervals.items()}
+        result["verification"] = _verify(ijb.name, similarity, ijb.pairs)
         scores.update(
             similarity=similarity.astype(np.float32),
             same=ijb.pairs.same,
             first=ijb.pairs.first,
             second=ijb.pairs.second,
         )
+        scores["template"], scores["template_person"] = _people_of_templates(ijb, ijb.pairs)
+        if replicates:
+            intervals = _intervals(scores, similarity, replicates, seed)
+            result["intervals"] = {f"verification@{key}": interval for key, interval in intervals.items()}
     if ijb.probes is not None:
         result["identification"], result["open_set"], rank = _identify(features, known, ijb, ijb.probes)
         people = np.asarray(ijb.probes.subjects)
@@ -113,16 +117,14 @@ def _pair_similarities(features: np.ndarray, known: pd.Index, pairs: TemplatePai
     return template_similarities(features, _places(known, pairs.first), _places(known, pairs.second))
 
 
-def _verify(
-    name: str, similarity: np.ndarray, pairs: TemplatePairs
-) -> tuple[dict[str, Any], tuple[np.ndarray, np.ndarray]]:
-    """The numbers of 1:1, and the ROC as counts."""
+def _verify(name: str, similarity: np.ndarray, pairs: TemplatePairs) -> dict[str, Any]:
+    """The numbers of 1:1."""
     same = pairs.same
     if same.all() or not same.any():
         raise InputError(f"{name}: {len(same)} pairs, of which {np.sum(same)} are same: both kinds are needed")
     false, true = corner_roc(similarity, same)
     far, tar = false / false[-1], true / true[-1]
-    verification = {
+    return {
         "pairs": len(same),
         "same": int(np.sum(same)),
         "missing_pairs": int(np.sum(similarity == NEVER)),
@@ -130,30 +132,26 @@ def _verify(
         "auc": roc.auc(far, tar),
         "eer": roc.eer(far, tar),
     }
-    return verification, (false, true)
+
+
+def _people_of_templates(ijb: IJB, pairs: TemplatePairs) -> tuple[np.ndarray, np.ndarray]:
+    """The templates of the pairs, sorted, and whom each shows: by the lists of identification, or by the same pairs."""
+    known, person = linked_people(pairs.first, pairs.second, pairs.same)
+    lists = [*ijb.galleries, *([ijb.probes] if ijb.probes is not None else [])]
+    if lists:
+        templates, places = np.unique(np.concatenate([one.templates for one in lists]), return_index=True)
+        if np.isin(known, templates).all():
+            subjects = np.concatenate([one.subjects for one in lists])[places]
+            person = np.unique(subjects[np.searchsorted(templates, known)], return_inverse=True)[1]
+    return known, person.astype(np.int32)
 
 
 def _intervals(
-    ijb: IJB,
-    pairs: TemplatePairs,
-    similarity: np.ndarray,
-    curve: tuple[np.ndarray, np.ndarray],
-    replicates: int,
-    seed: int,
+    scores: dict[str, np.ndarray], similarity: np.ndarray, replicates: int, seed: int
 ) -> dict[str, list[float]]:
-    """Over people, if the lists of identification tell whom every template of the pairs shows."""
-    lists = [*ijb.galleries, *([ijb.probes] if ijb.probes is not None else [])]
-    if lists:
-        templates = np.concatenate([one.templates for one in lists])
-        _, people = np.unique(np.concatenate([one.subjects for one in lists]), return_inverse=True)
-        _, places = np.unique(templates, return_index=True)
-        known, people = pd.Index(templates[places]), people[places].astype(np.int32)
-        first, second = (_places(known, side) for side in (pairs.first, pairs.second))
-        if min(first.min(), second.min()) >= 0:
-            return intervals_over_people(
-                similarity, pairs.same, people[first], people[second], FAR_TARGETS, replicates, seed
-            )
-    return intervals_over_pairs(*curve, FAR_TARGETS, replicates, seed)
+    people = people_of_pairs(scores)
+    assert people is not None
+    return intervals_over_people(similarity, scores["same"], people.first, people.second, FAR_TARGETS, replicates, seed)
 
 
 def _identify(

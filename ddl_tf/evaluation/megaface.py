@@ -6,6 +6,7 @@ from typing import NamedTuple, Optional
 import numpy as np
 
 from ddl_tf.errors import InputError
+from ddl_tf.evaluation.bootstrap import MIN_FALSE_ACCEPTS
 from ddl_tf.evaluation.megaface_counts import FalseAccepts, MateRanks, reaching
 from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.progress import Progress
@@ -146,7 +147,8 @@ def evaluate_megaface(
         seed: of the resampling.
 
     Returns:
-        The result; its intervals come from resampling people with all of their photos. The scores are `rank`
+        The result; its intervals come from resampling people with all of their photos, and are left out for a TAR at
+        less than three false accepts. The scores are `rank`
         `[pairs]` int32, `condition` `[pairs]` (empty text), and the positions of mate and probe, `first` and `second`
         `[pairs]` int. The order of the pairs follows from `people` alone.
 
@@ -262,7 +264,8 @@ def _intervals(
 ) -> dict[str, list[float]]:
     """Intervals of 95%: people are drawn with replacement, with their photos; thresholds are found anew each time.
 
-    The thresholds are those of the grid, and not below the lowest at which false accepts are counted.
+    The thresholds are those of the grid, not below the lowest at which false accepts are counted. A TAR at less than
+    three false accepts has none: one or two pairs decide it.
     """
     num_people = int(pairs.person.max()) + 1
     random = np.random.default_rng(seed)
@@ -284,7 +287,10 @@ def _intervals(
     owner = pairs.person[pairs.there]
     true_accepts = total(np.stack([reaching(grid, similarity[owner == one]) for one in range(num_people)]))
     true_accepts = np.pad(true_accepts, [(0, 0), (0, 1)])
+    impostors = num_distractors * len(person)
     for name, target in FAR_TARGETS.items():
+        if round(target * impostors, 6) < MIN_FALSE_ACCEPTS:
+            continue
         far_above = false_accepts > target * num_distractors * total(photos)[:, np.newaxis]
         at = np.maximum(far_above.sum(axis=1), accepts.lowest_on_grid)
         values[f"tar@{name}"] = true_accepts[np.arange(replicates), at] / num_pairs

@@ -185,5 +185,6 @@ def _from_images(
     faces, distractors = images
     found = np.concatenate(list(embed(faces)))
     rows = np.full([len(megaface.probes), found.shape[1]], np.nan, np.float32)
-    rows[faces.positions] = found
+    # An embedding of zeros is none; it must not tie with the mate, which a tie counts for.
+    rows[faces.positions] = np.where(found.any(axis=1, keepdims=True), found, np.nan)
     return rows[megaface.clean_probes()], embed(distractors)

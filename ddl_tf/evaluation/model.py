@@ -8,6 +8,7 @@ import tensorflow as tf
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.external import load_onnx_embedding, load_tflite_embedding
 from ddl_tf.models import convert_insightface, embedding_model, load_checkpoint
+from ddl_tf.serving.embedders import ORDERS
 
 
 class _Served(tf.keras.layers.Layer):
@@ -19,6 +20,12 @@ class _Served(tf.keras.layers.Layer):
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         return self._exported(images)
+
+
+def _of_bgr(model: tf.keras.Model) -> tf.keras.Model:
+    """A model of RGB images from one of BGR images."""
+    image = tf.keras.Input(model.input_shape[1:])
+    return tf.keras.Model(image, model(tf.reverse(image, [3])), name=model.name)
 
 
 def is_exported(path: Path) -> bool:
@@ -87,8 +94,18 @@ def load_checkpoint_embedding(path: str) -> tf.keras.Model:
     return embedding_model(load_checkpoint(str(find_checkpoint(path))))
 
 
+def _refuse_unused(path: str, kind: str, **given: bool) -> None:
+    unused = [f"--{name}" for name, is_given in given.items() if is_given]
+    if unused:
+        raise InputError(f"{path} is {kind}, which does not use {' and '.join(unused)}; leave it out")
+
+
 def load_embedding_model(
-    path: str, backbone: Optional[str] = None, mean: Optional[float] = None, scale: Optional[float] = None
+    path: str,
+    backbone: Optional[str] = None,
+    mean: Optional[float] = None,
+    scale: Optional[float] = None,
+    order: str = "rgb",
 ) -> tf.keras.Model:
     """Load an embedding model from whatever holds one: a checkpoint, a training run, an export, or a network of others.
 
@@ -96,27 +113,40 @@ def load_embedding_model(
         path: a `.keras` file, the folder of a training run, the version folder of an exported model, an ONNX network
             (`.onnx`), a TensorFlow Lite model (`.tflite`), or a PyTorch state dict of InsightFace (`.pth`, `.pt`).
         backbone: what a state dict is of, such as `iresnet50`; it does not tell itself.
-        mean: an ONNX network's input is (value - mean) / scale; see `load_onnx_embedding`.
+        mean: the input of an ONNX network or a TensorFlow Lite model is (value - mean) / scale; see
+            `load_onnx_embedding` and `load_tflite_embedding`.
         scale: see `mean`.
+        order: of the channels that a network of others takes, "rgb" or "bgr".
 
     Returns:
         image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`. That of an exported or
         converted model has unit norm.
 
     Raises:
-        InputError: if there is no model, or it cannot be loaded.
+        InputError: if there is no model, it cannot be loaded, or it does not use what is given beside the path.
     """
+    if order not in ORDERS:
+        raise InputError(f"input order {order!r}: use one of {', '.join(ORDERS)}")
     suffix = Path(path).suffix.lower()
     if suffix in (".onnx", ".tflite", ".pth", ".pt") and not Path(path).is_file():
         raise InputError(f"no model at {path}: there is no such file")
     if suffix == ".onnx":
-        return load_onnx_embedding(path, mean, scale)
+        _refuse_unused(path, "an ONNX network", backbone=bool(backbone))
+        return load_onnx_embedding(path, mean, scale, order)
     if suffix == ".tflite":
-        return load_tflite_embedding(path)
+        _refuse_unused(path, "a TensorFlow Lite model", backbone=bool(backbone))
+        return load_tflite_embedding(path, mean, scale, order)
+    scaling = {"input_mean": mean is not None, "input_scale": scale is not None}
     if suffix in (".pth", ".pt"):
+        _refuse_unused(path, "a PyTorch state dict, scaled as InsightFace does it", **scaling)
         if not backbone:
             raise InputError(f"{path} is a PyTorch state dict: say what it is of, such as --backbone=iresnet50")
-        return convert_insightface(path, backbone)
+        model = convert_insightface(path, backbone)
+        return model if order == "rgb" else _of_bgr(model)
+    kind = "an exported model" if is_exported(Path(path)) else "a checkpoint"
+    _refuse_unused(
+        path, f"{kind}, of RGB values 0..255", backbone=bool(backbone), **scaling, input_order=order != "rgb"
+    )
     if not is_exported(Path(path)):
         return load_checkpoint_embedding(path)
     try:

@@ -14,7 +14,8 @@ class Outcome:
         result: what `json.dumps` takes: `set`, `protocol`, counts, rates 0..1, `intervals` (95%) by number.
         scores: what reports and paired tests of two models need. Of pairs: `similarity` `[pairs]`, `same` `[pairs]`
             bool, and where known `first`, `second`, `fold` `[pairs]` int, and `people` `[images]` text, whom those of
-            the pairs show. Of probes: `rank` `[probes]` int, from 1, of the mate (0 = never found), `condition`
+            the pairs show; of templates `template` and `template_person` `[templates]`, their numbers and whom they
+            show. Of probes: `rank` `[probes]` int, from 1, of the mate (0 = never found), `condition`
             `[probes]` text, and where known `average_precision` and `person` `[probes]`, whom each shows.
     """
 

@@ -5,7 +5,7 @@ what differs on each pair. They know nothing of training with another seed, see 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, Optional, Union
+from typing import Optional, Union
 
 import numpy as np
 from scipy.stats import binomtest, norm, rankdata
@@ -13,83 +13,22 @@ from scipy.stats import binomtest, norm, rankdata
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.bootstrap import (
     CONFIDENCE,
-    MIN_FALSE_ACCEPTS,
     bootstrap_means,
     bootstrapped_targets,
     check_replicates,
     pair_weights,
-    percentile_interval,
 )
+from ddl_tf.evaluation.difference import FEW_FALSE_ACCEPTS, NO_VARIANCE, Difference, bootstrap_difference
 from ddl_tf.evaluation.k_fold import k_fold_correct, usable_folds
+from ddl_tf.evaluation.pair_people import PairPeople, people_of_pairs
 from ddl_tf.evaluation.roc import FAR_TARGETS
+from ddl_tf.evaluation.template_tests import template_differences
 from ddl_tf.evaluation.weighted import WeightedPairs
 from ddl_tf.progress import Progress
 
 # What must be equal in the scores of two models.
-_OF_PAIRS, _OF_PROBES = ("same", "first", "second", "fold"), ("condition", "person")
+_OF_PAIRS, _OF_PROBES = ("same", "first", "second", "fold", "template", "template_person"), ("condition", "person")
 _OF_THE_MODEL = ("similarity", "rank", "average_precision")
-
-
-class Difference(NamedTuple):
-    """The difference of one number between two models.
-
-    Attributes:
-        number: which one, such as "auc".
-        a: the number of the first model.
-        b: the number of the second model.
-        difference: a - b.
-        low: the lower end of its interval of 95%; None where there is no valid test.
-        high: the upper end.
-        p: how often chance alone would make so large a difference, of either sign, 0..1.
-        test: the name of the test.
-    """
-
-    number: str
-    a: float
-    b: float
-    difference: float
-    low: Optional[float]
-    high: Optional[float]
-    p: Optional[float]
-    test: str
-
-
-def bootstrap_p(differences: Union[Sequence[float], np.ndarray]) -> float:
-    """Compute the two-sided p-value of a bootstrapped difference: twice the smaller share on one side of 0.
-
-    Args:
-        differences: in each replicate.
-
-    Returns:
-        2 min(1 + #(difference <= 0), 1 + #(difference >= 0)) / (1 + replicates), at most 1; never 0, because so many
-        replicates cannot show less.
-
-    Example:
-        >>> bootstrap_p([0.1] * 999), bootstrap_p([0.1, -0.1, 0.0])
-        (0.002, 1.0)
-    """
-    values = np.asarray(differences, np.float64)
-    tail = min(int(np.sum(values <= 0)), int(np.sum(values >= 0)))
-    return min(1.0, 2 * (1 + tail) / (1 + len(values)))
-
-
-def bootstrap_difference(
-    number: str, a: float, b: float, differences: Union[Sequence[float], np.ndarray], unit: str
-) -> Difference:
-    """Put a bootstrapped difference into a row.
-
-    Args:
-        number: which number.
-        a: of the first model.
-        b: of the second model.
-        differences: a - b in each replicate.
-        unit: what was drawn, "pairs", "probes" or "people".
-
-    Returns:
-        The row, with percentile interval and `bootstrap_p`.
-    """
-    low, high = percentile_interval(differences)
-    return Difference(number, a, b, a - b, low, high, bootstrap_p(differences), f"paired bootstrap of {unit}")
 
 
 def _placements(similarity: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +52,8 @@ def delong_test(similarity_a: np.ndarray, similarity_b: np.ndarray, same: np.nda
         same: `[pairs]` bool, at least two of each class.
 
     Returns:
-        The difference of the AUCs, its normal interval and p-value.
+        The difference of the AUCs, its normal interval and p-value; without them where the models' placements differ,
+        but by as much for every pair: nothing tells how the difference varies.
 
     Raises:
         InputError: if the arrays do not fit, are not finite, or a class has fewer than two pairs.
@@ -141,8 +81,11 @@ def delong_test(similarity_a: np.ndarray, similarity_b: np.ndarray, same: np.nda
     error = float(np.sqrt(variance))
     margin = float(norm.ppf((1 + CONFIDENCE) / 2)) * error
     difference = auc_a - auc_b
+    # Up to rounding: placements are multiples of half of a pair.
+    if difference and error <= 1e-12:
+        return Difference("auc", auc_a, auc_b, difference, None, None, None, NO_VARIANCE)
     # Models that place every pair alike have no variance, and no difference either.
-    p = 1.0 if difference == 0 else float(2 * norm.sf(abs(difference) / error)) if error else 0.0
+    p = float(2 * norm.sf(abs(difference) / error)) if difference else 1.0
     return Difference("auc", auc_a, auc_b, difference, difference - margin, difference + margin, p, "DeLong")
 
 
@@ -216,6 +159,7 @@ def bootstrap_pair_tests(
     second_person: Optional[np.ndarray] = None,
     fold: Optional[np.ndarray] = None,
     far_targets: Mapping[str, float] = FAR_TARGETS,
+    unit: str = "people",
 ) -> list[Difference]:
     """Test every verification number of two models by the paired bootstrap: both on the same replicates.
 
@@ -229,6 +173,7 @@ def bootstrap_pair_tests(
         second_person: `[pairs]` whom the second image shows.
         fold: `[pairs]` int, numbered 0, 1, ... without gaps, for the k-fold accuracy; None: without it.
         far_targets: name -> false accept rate, 0..1, of each `tar@name`.
+        unit: what the people are called in the name of the test.
 
     Returns:
         A row for each of `WeightedPairs.numbers`. A TAR at less than three false accepts has no test.
@@ -250,10 +195,9 @@ def bootstrap_pair_tests(
     for name, values in differences.items():
         a, b = of_a[name], of_b[name]
         if name.startswith("tar@") and name[len("tar@") :] not in valid:
-            reason = f"none: fewer than {MIN_FALSE_ACCEPTS} false accepts"
-            rows.append(Difference(name, a, b, a - b, None, None, None, reason))
+            rows.append(Difference(name, a, b, a - b, None, None, None, FEW_FALSE_ACCEPTS))
         else:
-            rows.append(bootstrap_difference(name, a, b, values, "pairs" if first_person is None else "people"))
+            rows.append(bootstrap_difference(name, a, b, values, "pairs" if first_person is None else unit))
     return rows
 
 
@@ -283,18 +227,16 @@ def check_alike(scores_a: Mapping[str, np.ndarray], scores_b: Mapping[str, np.nd
 def _pair_rows(
     a: Mapping[str, np.ndarray],
     b: Mapping[str, np.ndarray],
-    people: Optional[np.ndarray],
+    people: Optional[PairPeople],
     replicates: int,
     seed: int,
     far_targets: Mapping[str, float],
 ) -> Iterator[Difference]:
-    if people is not None and not ("first" in a and "second" in a):
-        raise InputError("people are given, but the scores do not hold `first` and `second`: store them, or no people")
-    first, second = (None, None) if people is None else (people[a["first"]], people[a["second"]])
+    first, second, unit = people or (None, None, "people")
     same = np.asarray(a["same"], bool)
     fold = usable_folds(same, np.asarray(a["fold"])) if "fold" in a else None
     models = a["similarity"], b["similarity"]
-    rows = bootstrap_pair_tests(*models, same, replicates, seed, first, second, fold, far_targets)
+    rows = bootstrap_pair_tests(*models, same, replicates, seed, first, second, fold, far_targets, unit)
     for row in rows:
         if people is None and row.number == "auc":
             yield delong_test(*models, same)
@@ -337,14 +279,16 @@ def compare_scores(
 ) -> list[dict[str, Union[str, float, None]]]:
     """Compare two models by every number of their scores on one set.
 
-    Where people are known, they are resampled for every number. Else the AUC is tested by DeLong's test, the k-fold
-    accuracy and the ranks of probes by McNemar's exact one on the decisions, and the rest by the paired bootstrap, all
-    of which take pairs or probes as independent. An interval is that of the bootstrap, DeLong's for its own.
+    Where people are known, they are resampled for every number; where an image is in several pairs, people as
+    `people_of_pairs` tells them. Else the AUC is tested by DeLong's test, the k-fold accuracy and the ranks of probes
+    by McNemar's exact one on the decisions, and the rest by the paired bootstrap, all of which take pairs or probes
+    as independent. An interval is that of the bootstrap, DeLong's for its own. Pairs of templates have AUC, EER, and
+    the TAR of `nearest_tar`, as the result of IJB has them.
 
     Args:
         scores_a: `Outcome.scores` of the first model: of pairs `similarity`, `same`, and where known `first`,
-            `second`, `fold`, `people`; of probes `rank`, and where known `condition`, `average_precision`, and
-            `person`, `[probes]` whom each shows.
+            `second`, `fold`, `people`, or `template`, `template_person`; of probes `rank`, and where known `condition`,
+            `average_precision`, and `person`, `[probes]` whom each shows.
         scores_b: of the second model.
         people: `[images or templates]` whom those of the pairs show, any values; None: `people` of the scores, if it
             is there.
@@ -372,8 +316,11 @@ def compare_scores(
     check_alike(scores_a, scores_b)
     rows: list[Difference] = []
     if "similarity" in scores_a:
-        people = scores_a.get("people") if people is None else np.asarray(people)
-        rows += _pair_rows(scores_a, scores_b, people, replicates, seed, far_targets)
+        known = people_of_pairs(scores_a, people)
+        if known and "template_person" in scores_a:
+            rows += template_differences(scores_a, scores_b, known, replicates, seed, far_targets)
+        else:
+            rows += _pair_rows(scores_a, scores_b, known, replicates, seed, far_targets)
     if "rank" in scores_a:
         rows += _probe_rows(scores_a, scores_b, replicates, seed, ranks)
     if not rows:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from ddl_tf.data.verification import PairSet
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation import roc
-from ddl_tf.evaluation.bootstrap import bootstrap_pairs
+from ddl_tf.evaluation.bootstrap import bootstrap_pairs, bootstrapped_targets
 from ddl_tf.evaluation.embed import embed_images
 from ddl_tf.evaluation.k_fold import best_threshold, k_fold_accuracy, k_fold_tar, usable_folds
 from ddl_tf.evaluation.outcome import Outcome
@@ -27,6 +27,20 @@ def pair_similarities(pair_set: PairSet, embeddings: np.ndarray) -> np.ndarray:
     """
     embeddings = embeddings.astype(np.float64)
     return np.sum(embeddings[pair_set.first] * embeddings[pair_set.second], axis=1)
+
+
+def failed_pairs(pair_set: PairSet, embeddings: np.ndarray) -> np.ndarray:
+    """Find the pairs of which an image has no embedding, such as where no face was found.
+
+    Args:
+        pair_set: the pairs.
+        embeddings: `[images, dim]`; a row of zeros is none.
+
+    Returns:
+        `[pairs]` bool. The similarity of such a pair is 0, and its distance 2.
+    """
+    failed = ~embeddings.any(axis=1)
+    return failed[pair_set.first] | failed[pair_set.second]
 
 
 def _people_of_pairs(pair_set: PairSet) -> tuple[Optional[np.ndarray], Optional[np.ndarray]]:
@@ -64,10 +78,14 @@ def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed:
     wide = embeddings.astype(np.float64)
     # Not 2 - 2 * similarity: the k-fold numbers are InsightFace's to the last digit.
     distance = np.sum((wide[pair_set.first] - wide[pair_set.second]) ** 2, axis=1)
+    failed = failed_pairs(pair_set, embeddings)
+    # Else two images in which no face was found would be the same person: their distance is 0.
+    distance[failed] = 2
     accuracy = k_fold_accuracy(distance, same, fold)
     tar, far = k_fold_tar(distance, same, fold)
     threshold, threshold_accuracy = best_threshold(distance, same)
     curve = roc.roc_curve(similarity, same)
+    measurable = bootstrapped_targets(same, FAR_TARGETS)
     mean_same, mean_different = float(similarity[same].mean()), float(similarity[~same].mean())
     result = {
         "set": pair_set.name,
@@ -79,7 +97,10 @@ def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed:
         "accuracy_std": float(accuracy.std()),
         "auc": roc.auc(*curve),
         "eer": roc.eer(*curve),
-        "tar": {name: roc.tar_at_far(*curve, target) for name, target in FAR_TARGETS.items()},
+        # None where one or two pairs would decide it.
+        "tar": {
+            name: roc.tar_at_far(*curve, FAR_TARGETS[name]) if name in measurable else None for name in FAR_TARGETS
+        },
         "expectation_margin": mean_same - mean_different,
         "mean_same": mean_same,
         "mean_different": mean_different,
@@ -88,6 +109,8 @@ def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed:
         # None where no fold has both classes.
         "val": {"tar": float(tar.mean()), "tar_std": float(tar.std()), "far": float(far.mean())} if len(tar) else None,
     }
+    if failed.any():
+        result["failed_pairs"] = int(failed.sum())
     if replicates:
         people = _people_of_pairs(pair_set)
         try:
@@ -109,7 +132,8 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
 
     Returns:
         The result of `verify`, and the scores `similarity`, `same`, `fold` (as `usable_folds` gives them), `first`,
-        `second` `[pairs]`, and where the set tells it `people` `[images]`, whom each image shows, as text.
+        `second` `[pairs]`; where the set has them, `people` `[images]`, whom each image shows, as text, and `pair_NAME`
+        `[pairs]` for each further column of its pairs.
 
     Raises:
         InputError: as `verify`.
@@ -132,6 +156,10 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
     if pair_set.people is not None:
         # Text of a fixed width is stored without pickle.
         scores["people"] = np.array([str(person) for person in pair_set.people])
+    if pair_set.pair_columns is not None:
+        for name, column in pair_set.pair_columns.items():
+            text = column.dtype.kind not in "biuf"
+            scores[f"pair_{name}"] = column.to_numpy(str if text else None)
     return Outcome(result, scores)
 
 
@@ -149,12 +177,15 @@ def evaluate_pairs(model: tf.keras.Model, pair_set: PairSet, flip: bool = True, 
 
         - `set`, `protocol`, `pairs`, `same`: the name, "pairs", the number of pairs, and of same pairs.
         - `folds`, `accuracy`, `accuracy_std`: k-fold accuracy, see `k_fold_accuracy` and `usable_folds`.
-        - `auc`, `eer`, `tar`: from the ROC of all pairs; `tar` by FAR, see `tar_at_far`.
+        - `auc`, `eer`, `tar`: from the ROC of all pairs; `tar` by FAR, see `tar_at_far`; None at a FAR of less than 3
+          different pairs, where it cannot be measured.
         - `mean_same`, `mean_different`, `expectation_margin`: the mean similarities and their difference.
         - `threshold`, `threshold_accuracy`: the similarity above which to accept for the best accuracy over all
           pairs, and that accuracy.
         - `val`: `tar`, `tar_std` and `far` of k-fold cross-validation at FAR 1e-3, see `k_fold_tar`; None where
           no fold has both classes.
+        - `failed_pairs`: the pairs with an image whose embedding is zero, if there are any; they count, with
+          similarity 0.
 
     Raises:
         InputError: if an image cannot be decoded, an embedding is not finite, or there are fewer than two same or

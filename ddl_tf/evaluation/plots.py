@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.roc import eer, roc_curve
+from ddl_tf.text import figure_text
 
 SAME, DIFFERENT = "#1b7f5c", "#c4473a"
 
@@ -53,7 +54,7 @@ def _draw_roc(axes: Axes, pairs: Similarities) -> None:
     rate = eer(far, tar)
     axes.plot([rate], [1 - rate], "o", color="#2f4b8f", label=f"EER {rate:.2%}")
     axes.set(xscale="log", xlim=(lowest, 1), ylim=(0, 1.02))
-    axes.set(xlabel="false accept rate", ylabel="true accept rate", title=f"{pairs.name}: ROC")
+    axes.set(xlabel="false accept rate", ylabel="true accept rate", title=f"{figure_text(pairs.name)}: ROC")
     axes.legend(loc="lower right")
 
 
@@ -72,7 +73,7 @@ def draw_distributions(axes: Axes, pairs: Similarities) -> None:
         axes.hist(chosen, bins=bins, density=True, color=color, alpha=0.55, label=f"{text}, mean {chosen.mean():.2f}")
         axes.axvline(chosen.mean(), color=color, linestyle="--", linewidth=1)
     counts = f"{np.sum(pairs.same)} same, {np.sum(~pairs.same)} different pairs"
-    axes.set(xlabel="cosine similarity", ylabel="density", title=f"{pairs.name}: {counts}")
+    axes.set(xlabel="cosine similarity", ylabel="density", title=f"{figure_text(pairs.name)}: {counts}")
     # Room for the legend above the distributions.
     axes.set(xlim=(bins[0], bins[-1]), ylim=(0, 1.25 * axes.get_ylim()[1]))
     axes.legend(loc="upper left", ncols=2)

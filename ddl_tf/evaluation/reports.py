@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from ddl_tf.evaluation.bootstrap import MIN_FALSE_ACCEPTS
 from ddl_tf.evaluation.pairs import FAR_TARGETS
 
 
@@ -31,7 +32,7 @@ def pairs_table(results: Sequence[dict[str, Any]]) -> str:
         results: of `evaluate_pairs`, at least one.
 
     Returns:
-        A header and a line for each set.
+        A header and a line for each set; where a TAR cannot be measured, a dash, and a last line that says why.
     """
     header = ["set", "pairs", "accuracy", "best", "AUC", "EER", *(f"TAR@{name}" for name in FAR_TARGETS), "margin"]
     rows = [
@@ -40,7 +41,7 @@ def pairs_table(results: Sequence[dict[str, Any]]) -> str:
             str(one["pairs"]),
             f"{100 * one['accuracy']:.2f} +- {100 * one['accuracy_std']:.2f}",
             *(
-                f"{100 * rate:.2f}"
+                "-" if rate is None else f"{100 * rate:.2f}"
                 for rate in (one["threshold_accuracy"], one["auc"], one["eer"], *one["tar"].values())
             ),
             f"{one['expectation_margin']:.3f}",
@@ -52,6 +53,8 @@ def pairs_table(results: Sequence[dict[str, Any]]) -> str:
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
         for row in (header, *rows)
     ]
+    if any(rate is None for one in results for rate in one["tar"].values()):
+        lines.append(f"-: not measurable, FAR x different pairs is less than {MIN_FALSE_ACCEPTS}")
     return "\n".join(lines)
 
 

@@ -19,19 +19,22 @@ from ddl_tf.data.problem_list import ProblemsError
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.bootstrap import check_replicates
 from ddl_tf.evaluation.embed import UndecodableError, add_views, check_finite, predict_embeddings
-from ddl_tf.evaluation.embedding_file import EMBEDDINGS, embed_to_file, fingerprint, stored_views
+from ddl_tf.evaluation.embedding_file import EMBEDDINGS, embed_to_file, fingerprint, recorded_fingerprint, stored_views
+from ddl_tf.evaluation.given import check_given, row_list, zero_rows
 from ddl_tf.evaluation.model import load_embedding_model, model_file
 from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.evaluation.reports import json_line, results_text
-from ddl_tf.evaluation.stored import IMAGES, read_embeddings, write_outcome
+from ddl_tf.evaluation.stored import IMAGES, forget_result, read_embeddings, write_outcome
 from ddl_tf.files import write_aside
 from ddl_tf.progress import Progress
 from ddl_tf.provenance import command_line, utc_now
-from ddl_tf.serving.embedders import INPUT_MEAN, INPUT_SCALE
+from ddl_tf.serving.embedders import ORDERS
 from ddl_tf.settings import setting
 
 # The settings that say where embeddings come from; --list_images wants none.
 SOURCES = ("model", "embeddings", "list_images")
+# Part of what stored embeddings follow from: those of another decoder are made anew.
+DECODER = "INTEGER_ACCURATE, upright"
 # Rows that are checked or added up at a time.
 _BLOCK = 16_384
 
@@ -49,10 +52,11 @@ class EvaluationSettings:
     backbone: Optional[str] = setting(None, "What a PyTorch state dict is of: iresnet18|34|50|100 or mobilefacenet.")
     input_mean: Optional[float] = setting(
         None,
-        "An ONNX network's input is (value - input_mean) / input_scale; default: what its file says, and 127.5 if it "
-        "says nothing.",
+        "The input of an ONNX or TensorFlow Lite network is (value - input_mean) / input_scale; default: what an ONNX "
+        "file or its first nodes say, and 127.5 if they say nothing; 0 and 1 for TensorFlow Lite.",
     )
     input_scale: Optional[float] = setting(None, "See --input_mean.")
+    input_order: str = setting("rgb", "The order of the channels that a network of others takes.", choices=ORDERS)
     embeddings: list[str] = setting(
         [],
         "Embeddings made elsewhere instead of --model: for each set in order a .npy file, [images, dim] or "
@@ -90,6 +94,16 @@ class Session:
             raise InputError(f"--model is missing; give one of --{', --'.join(sources)}; see --help")
         if len(given) > 1:
             raise InputError(f"--{' and --'.join(given)} together: give one of them")
+        if not settings.model:
+            unused = {
+                "backbone": settings.backbone,
+                "input_mean": settings.input_mean is not None,
+                "input_scale": settings.input_scale is not None,
+                "input_order": settings.input_order != "rgb",
+            }
+            for flag, is_given in unused.items():
+                if is_given:
+                    raise InputError(f"--{flag} with --{given[0]}: it is for --model; leave it out")
         if settings.batch_size < 1:
             raise InputError(f"--batch_size={settings.batch_size}: must be at least 1")
         if settings.replicates:
@@ -101,6 +115,7 @@ class Session:
         self._given = list(settings.embeddings)
         self._model: Optional[tf.keras.Model] = None
         self._sources: dict[str, dict[str, Any]] = {}
+        self._failed: dict[str, int] = {}
         self._results: list[dict[str, Any]] = []
 
     @property
@@ -131,7 +146,9 @@ class Session:
         """Give the model, loaded at the first call."""
         if self._model is None:
             chosen = self._settings
-            self._model = load_embedding_model(chosen.model, chosen.backbone, chosen.input_mean, chosen.input_scale)
+            self._model = load_embedding_model(
+                chosen.model, chosen.backbone, chosen.input_mean, chosen.input_scale, chosen.input_order
+            )
         return self._model
 
     def views(
@@ -170,7 +187,25 @@ class Session:
             raise InputError(f"{name}: {keys[error.position]}: {error}; replace it or remove it") from None
         if self._settings.store:
             _write_table(Path(self._settings.store) / name / IMAGES, table)
-        return views if self._settings.flip else views[:, :1]
+        used = views if self._settings.flip else views[:, :1]
+        self._count_failed(name, used)
+        return used
+
+    def _count_failed(self, name: str, views: np.ndarray) -> None:
+        """Say which embeddings are all zero: they match nobody, and a number must not hide them."""
+        rows = zero_rows(views)
+        if not len(rows):
+            return
+        if len(rows) == len(views):
+            raise InputError(
+                f"{name}: all {len(rows):,} embeddings are zero, so nothing can be compared; make them again"
+            )
+        self._failed[name] = len(rows)
+        print(
+            f"{name}: {len(rows):,} of {len(views):,} embeddings are all zero, as where no face was found: "
+            f"{row_list(rows)}. They are like nobody; the results count them as failed_images.",
+            file=sys.stderr,
+        )
 
     def unit(self, name: str, images: Sequence[bytes], **described: Any) -> np.ndarray:
         """Give the embeddings of a set, the views added up and scaled to unit norm.
@@ -207,8 +242,7 @@ class Session:
         views = read_embeddings(path)
         if len(views) != count:
             raise InputError(f"{path}: {len(views):,} embeddings, but {name} has {count:,} images; see --list_images")
-        for start in range(0, count, _BLOCK):
-            check_finite(views[start : start + _BLOCK], path, start)
+        check_given(views, path)
         self._sources[name] = {"embeddings": str(Path(path).resolve()), "sha256": fingerprint(Path(path))}
         return views
 
@@ -223,12 +257,19 @@ class Session:
             check_finite(views, name)
             return views
         folder = Path(self._settings.store) / name
-        # What is not given follows from the model's file.
-        given = ((self._settings.input_mean, INPUT_MEAN), (self._settings.input_scale, INPUT_SCALE))
-        preprocessing = [self._settings.backbone, *(default if value is None else value for value, default in given)]
-        record = {"model": source["sha256"], "preprocessing": preprocessing, "images": fingerprint_images(images)}
+        # What is not given follows from the model's file, whatever that says.
+        given = self._settings
+        preprocessing = [given.backbone, given.input_mean, given.input_scale, given.input_order, DECODER]
+        record = {
+            "model": recorded_fingerprint(folder, file),
+            "preprocessing": preprocessing,
+            "images": fingerprint_images(images),
+        }
         # Without --flip the first of two stored views is what is needed.
-        flip = flip or stored_views(folder, record) == 2
+        kept = stored_views(folder, record)
+        if not kept:
+            forget_result(folder)
+        flip = flip or kept == 2
         embed_to_file(model, images, flip, folder, record, self._settings.batch_size, name)
         return read_embeddings(str(folder / EMBEDDINGS))
 
@@ -238,6 +279,7 @@ class Session:
         Args:
             outcome: of a protocol.
         """
+        outcome = self._with_failed(outcome)
         self._results.append(outcome.result)
         if self._settings.store:
             name = outcome.result["set"]
@@ -249,6 +291,14 @@ class Session:
                 "versions": {"ddl_tf": ddl_tf.__version__, "tensorflow": tf.__version__, "numpy": np.__version__},
             }
             write_outcome(Path(self._settings.store) / name, outcome, provenance)
+
+    def _with_failed(self, outcome: Outcome) -> Outcome:
+        """Add how many images have no embedding, if any; MegaFace has two sets of images, `megaface_...`."""
+        name = outcome.result["set"]
+        failed = sum(count for part, count in self._failed.items() if part == name or part.startswith(f"{name}_"))
+        if not failed:
+            return outcome
+        return dataclasses.replace(outcome, result={**outcome.result, "failed_images": failed})
 
     def _source_of(self, name: str) -> dict[str, Any]:
         """Where the embeddings of a set came from; MegaFace has two sets of images, `megaface_...`."""

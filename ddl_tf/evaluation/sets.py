@@ -6,6 +6,7 @@ from typing import Optional
 
 from ddl_tf.data.verification import PairSet, read_bin, read_cfp, read_lfw, read_stored
 from ddl_tf.errors import InputError
+from ddl_tf.protocols.pair_csv import read_pair_csv
 from ddl_tf.protocols.pair_lists import read_agedb, read_calfw, read_cplfw, read_xqlfw
 from ddl_tf.protocols.rfw import read_rfw, read_rfw_bins
 from ddl_tf.settings import setting
@@ -31,6 +32,13 @@ class VerificationSets:
         None, "Folder of RFW: test/txts/<Race>/<Race>_pairs.txt, and images in test/data/<Race>."
     )
     rfw_bins: list[str] = setting([], "RFW as four .bin files, comma-separated: African_test.bin and so on.")
+    pairs_csv: list[str] = setting(
+        [],
+        "Lists of pairs of your own, comma-separated: CSV files with the columns first, second, same.",
+    )
+    pairs_root: Optional[str] = setting(
+        None, "The folder that the paths of --pairs_csv begin at; default: that of each file."
+    )
     pairs: list[str] = setting([], "Verification sets stored by `python -m ddl_tf.prepare`, comma-separated folders.")
 
 
@@ -70,6 +78,9 @@ def load_sets(settings: VerificationSets, check_images: bool = True) -> list[Pai
         sets += read_rfw(settings.rfw_root, check_images)
     if settings.rfw_bins:
         sets += read_rfw_bins(settings.rfw_bins)
+    if settings.pairs_root and not settings.pairs_csv:
+        raise InputError(f"--pairs_root={settings.pairs_root} without --pairs_csv: name the lists too, or leave it out")
+    sets += [read_pair_csv(path, settings.pairs_root, check_images) for path in settings.pairs_csv]
     sets += [read_stored(path) for path in settings.pairs]
     for name, count in Counter(one.name for one in sets).items():
         if count > 1:

@@ -18,7 +18,7 @@ import pandas as pd
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embedding_file import EMBEDDINGS
 from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.files import write_arrays, write_aside
+from ddl_tf.files import map_array, read_arrays, write_arrays, write_aside
 
 RESULT, SCORES, IMAGES = "result.json", "scores.npz", "images.csv"
 
@@ -31,11 +31,21 @@ def write_outcome(folder: Path, outcome: Outcome, provenance: dict[str, Any]) ->
         outcome: of its protocol.
         provenance: what the result was made of and with, as JSON takes it.
     """
+    forget_result(folder)
     write_arrays(folder / SCORES, outcome.scores)
     # Last: its being there says that the rest is.
     with write_aside(folder / RESULT) as aside:
         content = {"result": outcome.result, "provenance": provenance}
         aside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def forget_result(folder: Path) -> None:
+    """Remove the result of a set before what it follows from is replaced: else a killed process leaves both.
+
+    Args:
+        folder: of the set; it may be missing.
+    """
+    (folder / RESULT).unlink(missing_ok=True)
 
 
 class StoredEvaluation:
@@ -87,12 +97,7 @@ class StoredEvaluation:
 
     def scores(self, name: str) -> dict[str, np.ndarray]:
         """Read the scores of a set, by name; see `ddl_tf.evaluation.outcome`."""
-        file = self._file(name, SCORES)
-        try:
-            with np.load(file, allow_pickle=False) as stored:
-                return {key: stored[key] for key in stored.files}
-        except (OSError, ValueError) as error:
-            raise InputError(f"{file}: the scores cannot be read ({error}); evaluate the set again") from None
+        return read_arrays(self._file(name, SCORES), "evaluate the set again")
 
     def embeddings(self, name: str) -> Optional[np.ndarray]:
         """Map the embeddings of a set.
@@ -107,11 +112,10 @@ class StoredEvaluation:
         Raises:
             InputError: if the file is damaged.
         """
-        given = Path(self.provenance(name).get("embeddings", ""))
-        for file in (self._file(name, EMBEDDINGS), given):
-            if file.is_file():
-                return read_embeddings(str(file))
-        return None
+        given = self.provenance(name).get("embeddings")
+        # What a model left there before is not what the result was made of.
+        file = Path(given) if given else self._file(name, EMBEDDINGS)
+        return read_embeddings(str(file)) if file.is_file() else None
 
     def images(self, name: str) -> pd.DataFrame:
         """Read the table of the images of a set: `key` and further columns."""
@@ -129,15 +133,16 @@ def read_embeddings(path: str) -> np.ndarray:
         `[images, views, dim]`, in a memory map.
 
     Raises:
-        InputError: if there is no such file, or it holds something else.
+        InputError: if there is no such file, it holds something else, or nothing.
     """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: no embeddings to read ({error}); give a .npy file of numbers") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.ndim not in (2, 3):
-        what = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else "an archive"
-        raise InputError(f"{path}: holds {what}, where floats [images, dim] or [images, views, dim] are expected")
+    array = map_array(Path(path), "write embeddings with np.save as one array of float32 [images, dim]")
+    if array.dtype.kind != "f" or array.ndim not in (2, 3):
+        raise InputError(
+            f"{path}: holds {array.dtype} {list(array.shape)}, where floats [images, dim] or [images, views, dim] are "
+            "expected"
+        )
+    if 0 in array.shape:
+        raise InputError(f"{path}: an array of shape {list(array.shape)} holds no embedding; write the file again")
     views = array if array.ndim == 3 else array[:, np.newaxis]
     if views.shape[1] not in (1, 2):
         raise InputError(f"{path}: {views.shape[1]} views of an image, where 1 or 2 (image, mirror image) are expected")

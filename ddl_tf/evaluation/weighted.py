@@ -8,6 +8,7 @@ import numpy as np
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation import roc
 from ddl_tf.evaluation.k_fold import ACCURACY_THRESHOLDS
+from ddl_tf.evaluation.templates import NEVER
 
 
 class WeightedPairs:
@@ -51,8 +52,10 @@ class WeightedPairs:
         # The last pair of each distinct similarity: pairs that are equally similar are accepted together.
         self._ends = np.append(np.flatnonzero(np.diff(similarity[self._order])), len(same) - 1)
         self._same_in_order = same[self._order].astype(np.float64)
-        self._similarity_of_same = np.where(same, similarity, 0.0)
-        self._similarity_of_different = np.where(same, 0.0, similarity)
+        # A pair without an image is never accepted, but has no similarity that a mean could hold.
+        measured = similarity != NEVER
+        self._of_same, self._of_different = same & measured, ~same & measured
+        self._similarity = np.where(measured, similarity, 0.0)
         self._sign = np.where(same, 1.0, -1.0)
         # The first threshold on the squared distance that accepts a pair; the last cell is for none.
         self._accepting = np.searchsorted(ACCURACY_THRESHOLDS, 2 - 2 * similarity, side="right")
@@ -87,9 +90,10 @@ class WeightedPairs:
         """
         weights = np.asarray(weights, np.float64)
         far, tar = self.roc_curve(weights)
-        num_same = float(weights @ self.same)
-        mean_same = float(weights @ self._similarity_of_same) / num_same
-        mean_different = float(weights @ self._similarity_of_different) / (float(weights.sum()) - num_same)
+        mean_same, mean_different = (
+            float(weights @ (self._similarity * members)) / max(1.0, float(weights @ members))
+            for members in (self._of_same, self._of_different)
+        )
         numbers = {
             "auc": roc.auc(far, tar),
             "eer": roc.eer(far, tar),

@@ -12,7 +12,7 @@ from ddl_tf.layers.neck import BATCH_NORM, DepthwiseNeck, FlattenNeck, PoolNeck
 from ddl_tf.layers.sampled import SampledHead
 from ddl_tf.layers.sharded import ShardedHead
 from ddl_tf.layers.subcenter import SubCenterArcFace
-from ddl_tf.layers.sync_batch_norm import SyncBatchNorm, synchronize_batch_norm
+from ddl_tf.layers.sync_batch_norm import is_synchronized, synchronize_batch_norm
 from ddl_tf.layers.targets import Targets
 
 __all__ = [
@@ -33,9 +33,9 @@ __all__ = [
     "SampledHead",
     "ShardedHead",
     "SubCenterArcFace",
-    "SyncBatchNorm",
     "Targets",
     "combine_compact",
     "compact_logits",
+    "is_synchronized",
     "synchronize_batch_norm",
 ]

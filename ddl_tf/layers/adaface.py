@@ -55,8 +55,8 @@ class AdaFace(MarginHead):
         super().__init__(num_classes, scale, **kwargs)
         if not 0 <= margin < math.pi:
             raise ValueError(f"margin must be in [0, pi), got {margin!r}")
-        if not h >= 0:
-            raise ValueError(f"h must not be negative, got {h!r}")
+        if not 0 <= h < math.inf:
+            raise ValueError(f"h must not be negative, and finite, got {h!r}")
         if not 0 < t_alpha <= 1:
             raise ValueError(f"t_alpha must be in (0, 1], got {t_alpha!r}")
         self.margin, self.h, self.t_alpha = float(margin), float(h), float(t_alpha)

@@ -9,6 +9,8 @@ from ddl_tf.layers.margin import MarginHead
 
 # float32 knows no cosine between this and 1; beyond it the slope of the arc cosine is infinite.
 _LARGEST_COSINE = 1.0 - 1e-7
+# How far cosines lie apart at most. With a margin of as much no row could be right.
+_COSINES = 2.0
 
 
 def angular_margin(cosine: tf.Tensor, margin: Union[float, tf.Tensor], factor: float = 1.0) -> tf.Tensor:
@@ -48,7 +50,7 @@ class CombinedMargin(MarginHead):
         **kwargs: arguments of `tf.keras.layers.Layer`.
 
     Raises:
-        ValueError: if `m1` is not above 0, `m2` is outside of [0, pi), or `m3` is negative.
+        ValueError: if `m1` is not above 0, `m2` is outside of [0, pi), or `m3` outside of [0, 2).
 
     Example:
         >>> head = CombinedMargin(num_classes=10, m1=1.0, m2=0.3, m3=0.2)
@@ -70,12 +72,12 @@ class CombinedMargin(MarginHead):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, scale, **kwargs)
-        if not m1 > 0:
-            raise ValueError(f"m1 must be above 0, got {m1!r}")
+        if not 0 < m1 < math.inf:
+            raise ValueError(f"m1 must be above 0 and finite, got {m1!r}")
         if not 0 <= m2 < math.pi:
             raise ValueError(f"m2 must be an angle in [0, pi), got {m2!r}")
-        if not m3 >= 0:
-            raise ValueError(f"m3 must not be negative, got {m3!r}")
+        if not 0 <= m3 < _COSINES:
+            raise ValueError(f"m3 must be in [0, 2), got {m3!r}")
         self.m1, self.m2, self.m3 = float(m1), float(m2), float(m3)
 
     def apply_margin(self, cosine: tf.Tensor) -> tf.Tensor:
@@ -138,7 +140,7 @@ class CosFace(MarginHead):
 
     Args:
         num_classes: number of identities.
-        margin: not negative.
+        margin: in [0, 2).
         scale: what the cosines are multiplied by.
         **kwargs: arguments of `tf.keras.layers.Layer`.
 
@@ -155,8 +157,8 @@ class CosFace(MarginHead):
 
     def __init__(self, num_classes: int, margin: float = 0.35, scale: float = 64.0, **kwargs: Any) -> None:
         super().__init__(num_classes, scale, **kwargs)
-        if not margin >= 0:
-            raise ValueError(f"margin must not be negative, got {margin!r}")
+        if not 0 <= margin < _COSINES:
+            raise ValueError(f"margin must be in [0, 2), got {margin!r}")
         self.margin = float(margin)
 
     def apply_margin(self, cosine: tf.Tensor) -> tf.Tensor:

@@ -54,14 +54,14 @@ class MagFace(MarginHead):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, scale, **kwargs)
-        if not 0 < l_a < u_a:
-            raise ValueError(f"the norms must be 0 < l_a < u_a, got l_a {l_a!r}, u_a {u_a!r}")
+        if not 0 < l_a < u_a < math.inf:
+            raise ValueError(f"the norms must be 0 < l_a < u_a, both finite, got l_a {l_a!r}, u_a {u_a!r}")
         if not 0 <= l_margin <= u_margin < math.pi:
             raise ValueError(
                 f"the margins must be 0 <= l_margin <= u_margin < pi, got l_margin {l_margin!r}, u_margin {u_margin!r}"
             )
-        if not lambda_g >= 0:
-            raise ValueError(f"lambda_g must not be negative, got {lambda_g!r}")
+        if not 0 <= lambda_g < math.inf:
+            raise ValueError(f"lambda_g must not be negative, and finite, got {lambda_g!r}")
         self.l_a, self.u_a = float(l_a), float(u_a)
         self.l_margin, self.u_margin = float(l_margin), float(u_margin)
         self.lambda_g = float(lambda_g)

@@ -1,11 +1,15 @@
 """Margin softmax heads: the classification logits of a recognizer."""
 
+import math
 from typing import Any, Optional
 
 import tensorflow as tf
 
+from ddl_tf.class_labels import class_numbers
 from ddl_tf.layers.float32 import Float32Layer
 from ddl_tf.layers.targets import Targets
+from ddl_tf.unit_rows import unit_rows
+from ddl_tf.whole_numbers import is_whole
 
 CENTERS_STDDEV = 0.01
 
@@ -20,7 +24,7 @@ def cosines_between(embeddings: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
     Returns:
         `[batch, centers]`, in [-1, 1].
     """
-    cosines = tf.matmul(tf.math.l2_normalize(embeddings, axis=1), tf.math.l2_normalize(centers, axis=0))
+    cosines = tf.matmul(unit_rows(embeddings), tf.math.l2_normalize(centers, axis=0))
     # Rounding can carry a product of unit vectors past 1.
     return tf.clip_by_value(cosines, -1.0, 1.0)
 
@@ -35,7 +39,7 @@ def cosines_to_rows(embeddings: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
     Returns:
         `[batch, centers]`, in [-1, 1].
     """
-    units = tf.math.l2_normalize(embeddings, axis=1), tf.math.l2_normalize(centers, axis=1)
+    units = unit_rows(embeddings), tf.math.l2_normalize(centers, axis=1)
     return tf.clip_by_value(tf.matmul(*units, transpose_b=True), -1.0, 1.0)
 
 
@@ -52,7 +56,7 @@ class MarginHead(Float32Layer):
         **kwargs: arguments of `tf.keras.layers.Layer`.
 
     Raises:
-        ValueError: if `num_classes` or `scale` is not above 0.
+        ValueError: if `num_classes` or `scale` is not above 0 and finite.
 
     Example:
         >>> class Half(MarginHead):
@@ -70,10 +74,10 @@ class MarginHead(Float32Layer):
 
     def __init__(self, num_classes: int, scale: float = 64.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if int(num_classes) < 1:
-            raise ValueError(f"num_classes must be at least 1, got {num_classes!r}")
-        if not scale > 0:
-            raise ValueError(f"scale must be above 0, got {scale!r}")
+        if not is_whole(num_classes) or num_classes < 1:
+            raise ValueError(f"num_classes must be a whole number, at least 1, got {num_classes!r}")
+        if not 0 < scale < math.inf:
+            raise ValueError(f"scale must be above 0 and finite, got {scale!r}")
         self.num_classes = int(num_classes)
         self.scale = float(scale)
 
@@ -204,11 +208,17 @@ class MarginHead(Float32Layer):
 
         Returns:
             `[batch, num_classes]` float32.
+
+        Raises:
+            ValueError: for labels that are not class numbers, one for each row.
+            ValueError, in a graph tf.errors.InvalidArgumentError: for a label out of range. Where the graph drops the
+                check (XLA) the row's logits are not numbers.
         """
-        cosines = self.cosines(embeddings)
-        if labels is not None:
-            cosines = self.with_margin(cosines, Targets(labels), embeddings, training)
-        return self.scale * cosines
+        if labels is None:
+            return self.scale * self.cosines(embeddings)
+        labels, out_of_range = class_numbers(labels, embeddings, self.num_classes)
+        cosines = self.with_margin(self.cosines(embeddings), Targets(labels), embeddings, training)
+        return (self.scale + out_of_range)[:, tf.newaxis] * cosines
 
     def compute_output_shape(self, input_shape: Any) -> tf.TensorShape:
         """Give the shape of the logits.

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from ddl_tf.layers.float32 import Float32Layer
+from ddl_tf.whole_numbers import is_whole
 
 # PyTorch's momentum of 0.1 is the share of the new value; Keras counts the share of the old one.
 BATCH_NORM = {"epsilon": 1e-5, "momentum": 0.9}
@@ -16,14 +17,18 @@ BATCH_NORM = {"epsilon": 1e-5, "momentum": 0.9}
 class _Neck(Float32Layer):
     """What all necks share: the embedding's size, and the dense and normalisation layers that make it."""
 
-    def __init__(self, embedding_size: int = 512, **kwargs: Any) -> None:
+    def __init__(self, embedding_size: int = 512, synchronized_norms: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if int(embedding_size) < 1:
-            raise ValueError(f"embedding_size must be at least 1, got {embedding_size!r}")
+        if not is_whole(embedding_size) or embedding_size < 1:
+            raise ValueError(f"embedding_size must be a whole number, at least 1, got {embedding_size!r}")
         self.embedding_size = int(embedding_size)
+        # In the configuration, so that a saved neck comes back as it was.
+        self.synchronized_norms = bool(synchronized_norms)
 
     def _batch_norm(self, name: str, scale: bool = True) -> tf.keras.layers.Layer:
-        return tf.keras.layers.BatchNormalization(scale=scale, name=name, dtype="float32", **BATCH_NORM)
+        return tf.keras.layers.BatchNormalization(
+            scale=scale, name=name, dtype="float32", synchronized=self.synchronized_norms, **BATCH_NORM
+        )
 
     def _dense(self, name: str, use_bias: bool) -> tf.keras.layers.Layer:
         return tf.keras.layers.Dense(self.embedding_size, use_bias=use_bias, name=name, dtype="float32")
@@ -45,7 +50,9 @@ class _Neck(Float32Layer):
         Returns:
             A dict from which `from_config` makes an equal neck.
         """
-        return {**super().get_config(), "embedding_size": self.embedding_size}
+        config = {**super().get_config(), "embedding_size": self.embedding_size}
+        # Left out where it says nothing new: older versions of the package read the file too.
+        return {**config, "synchronized_norms": True} if self.synchronized_norms else config
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")

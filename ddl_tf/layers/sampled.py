@@ -4,6 +4,7 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
+from ddl_tf.class_labels import class_numbers
 from ddl_tf.layers.compact import CompactHead, compact_logits
 from ddl_tf.layers.margin import MarginHead, cosines_to_rows
 from ddl_tf.layers.subcenter import SubCenterArcFace
@@ -27,7 +28,8 @@ def sample_classes(
         int32 `[size]`, ascending.
     """
     # As in InsightFace's PartialFC_V2: the largest of random keys, and no key is as large as that of a positive class.
-    keys = tf.random.stateless_uniform([num_classes], seed)
+    # Philox by name: the default is another generator under XLA, and one seed would draw other classes there.
+    keys = tf.random.stateless_uniform([num_classes], seed, alg="philox")
     if real is not None:
         keys = tf.where(tf.range(num_classes) < real, keys, -1.0)
     positive = tf.where(labels >= 0, 2.0, -1.0)
@@ -149,10 +151,13 @@ class SampledHead(CompactHead):
 
         Returns:
             `[batch, 3]` float32, see `compact_logits`; without labels `[batch, num_classes]`, without margin.
+
+        Raises:
+            ValueError: as for `MarginHead`.
         """
         if labels is None:
             return self.scale * self.cosines(embeddings)
-        labels = tf.reshape(tf.cast(labels, tf.int32), [-1])
+        labels, out_of_range = class_numbers(labels, embeddings, self.num_classes)
         if training and self.sample_rate < 1:
             (all_labels,) = gather_rows(labels)
             classes = self.draw(all_labels, self.num_classes)
@@ -161,7 +166,8 @@ class SampledHead(CompactHead):
         else:
             cosines = self.cosines(embeddings)
         targets = Targets(labels)
-        return compact_logits(self.scale * self.head.with_margin(cosines, targets, embeddings, training), targets)
+        logits = self.scale * self.head.with_margin(cosines, targets, embeddings, training)
+        return compact_logits(logits, targets) + out_of_range[:, tf.newaxis]
 
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments.

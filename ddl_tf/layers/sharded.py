@@ -6,6 +6,7 @@ from typing import Any, Optional, Union
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.class_labels import class_numbers
 from ddl_tf.layers.compact import NO_LOGIT, combine_compact, compact_logits
 from ddl_tf.layers.curricular import CurricularFace
 from ddl_tf.layers.margin import CENTERS_STDDEV, MarginHead, cosines_to_rows
@@ -121,7 +122,8 @@ class ShardedHead(SampledHead):
         dim = int(input_shape[-1])
         self.class_shard = self.add_weight(name=SHARD_NAME, shape=(self._shard_rows, dim), initializer="zeros")
         # Shard by shard out of one stream of numbers: the same centers for any number of shards, never all at once.
-        random = np.random.default_rng(np.random.randint(2**31))
+        # Its seed is TensorFlow's, as that of every other weight.
+        random = np.random.default_rng(int(tf.random.uniform([], maxval=2**31 - 1, dtype=tf.int32)))
         for k, copy in enumerate(copies_of(self.class_shard)):
             real = int(np.clip(self.num_classes - k * self._shard_rows, 0, self._shard_rows))
             values = np.zeros([self._shard_rows, dim], np.float32)
@@ -168,23 +170,26 @@ class ShardedHead(SampledHead):
 
         Returns:
             `[batch, 3]` float32, see `compact_logits`; without labels `[batch, num_classes]`, without margin.
+
+        Raises:
+            ValueError: as for `MarginHead`.
         """
         if labels is None:
             return self.scale * self.cosines(embeddings)
-        labels = tf.reshape(tf.cast(labels, tf.int32), [-1])
+        labels, out_of_range = class_numbers(labels, embeddings, self.num_classes)
         if not in_several_replicas():
             training = training and self._num_shards == 1
             shards = enumerate(copies_of(self.class_shard))
-            return combine_compact(
-                tf.stack([self._of_shard(embeddings, labels, shard, k, training) for k, shard in shards])
-            )
+            parts = tf.stack([self._of_shard(embeddings, labels, shard, k, training) for k, shard in shards])
+            return combine_compact(parts) + out_of_range[:, tf.newaxis]
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         everyone, all_labels = gather_rows(embeddings, labels)
         (counts,) = gather_rows(tf.shape(labels))
         of_shard = self._of_shard(everyone, all_labels, self.class_shard, replica, training)
         combined = combine_compact(*gather_rows(of_shard[tf.newaxis]))
         first = tf.reduce_sum(tf.where(tf.range(self._num_shards) < replica, counts, 0))
-        return tf.ensure_shape(combined[first : first + tf.size(labels)], [labels.shape[0], 3])
+        own = tf.ensure_shape(combined[first : first + tf.size(labels)], [labels.shape[0], 3])
+        return own + out_of_range[:, tf.newaxis]
 
     def _of_shard(
         self,

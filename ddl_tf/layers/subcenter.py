@@ -8,6 +8,7 @@ from ddl_tf.layers.combined import ArcFace
 from ddl_tf.layers.margin import cosines_between
 from ddl_tf.layers.targets import Targets
 from ddl_tf.replicas import global_sum
+from ddl_tf.whole_numbers import is_whole
 
 # What a row counts in `chosen`, once the next row of its class has come.
 _MEMORY = 0.99
@@ -42,8 +43,8 @@ class SubCenterArcFace(ArcFace):
         self, num_classes: int, margin: float = 0.5, scale: float = 64.0, sub_centers: int = 3, **kwargs: Any
     ) -> None:
         super().__init__(num_classes, margin, scale, **kwargs)
-        if int(sub_centers) < 1:
-            raise ValueError(f"sub_centers must be at least 1, got {sub_centers!r}")
+        if not is_whole(sub_centers) or sub_centers < 1:
+            raise ValueError(f"sub_centers must be a whole number, at least 1, got {sub_centers!r}")
         self.sub_centers = int(sub_centers)
 
     def build_statistics(self) -> None:

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from ddl_tf.class_labels import flat_labels
 from ddl_tf.replicas import global_sum
 
 
@@ -9,7 +10,10 @@ class Targets:
     """Read and change one column of each row, and count over the rows that have a target.
 
     Args:
-        labels: int `[batch]` or `[batch, 1]`; -1 for no target.
+        labels: int `[batch]` or `[batch, 1]`; -1 for no target. Heads have checked their range.
+
+    Raises:
+        ValueError: for labels of another type or shape.
 
     Attributes:
         labelled: bool `[batch]`, whether the row has a target.
@@ -22,7 +26,7 @@ class Targets:
     """
 
     def __init__(self, labels: tf.Tensor) -> None:
-        labels = tf.reshape(tf.cast(labels, tf.int32), [-1])
+        labels = tf.cast(flat_labels(labels), tf.int32)
         self.labelled = labels >= 0
         self.classes = tf.maximum(labels, 0)
         self._places = tf.stack([tf.range(tf.shape(labels)[0]), self.classes], axis=1)

@@ -7,16 +7,21 @@ interpolation's: the kernel's fourth derivative times the fourth power of the gr
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.whole_numbers import is_whole
+
 # Cells of the grid in one bandwidth.
 RESOLUTION = 32
 # The exponent of a similarity's largest kernel, less its excess, nears this and so never underflows.
 LARGEST_EXPONENT = 12.5
+# The most numbers in the matrix from bins to nodes: 256 MB. A graph holds 2 GB in all.
+MAX_MATRIX = 2**26
 
 
 def _excess(distance: Any, root: Callable[[Any], Any]) -> Any:
@@ -45,11 +50,29 @@ class Binning:
         num_nodes: the number of nodes.
         similarity_range: `(low, high)`, the range that the nodes divide.
         bandwidth: the standard deviation of the kernel, in units of similarity.
+
+    Raises:
+        ValueError: for a `num_nodes` below 1, a `similarity_range` that is empty or not finite, a `bandwidth` that is
+            not above 0 or not finite, or too many nodes for so small a bandwidth.
     """
 
     num_nodes: int = 1000
     similarity_range: tuple[float, float] = (0.0, 1.0)
     bandwidth: float = 0.1
+
+    def __post_init__(self) -> None:
+        nodes, limits, bandwidth = self.num_nodes, self.similarity_range, self.bandwidth
+        if not is_whole(nodes) or nodes < 1:
+            raise ValueError(f"num_nodes must be a whole number, at least 1, got {nodes!r}")
+        if len(limits) != 2 or not -math.inf < limits[0] < limits[1] < math.inf:
+            raise ValueError(f"similarity_range must be (low, high) with low < high, both finite, got {limits!r}")
+        if not 0 < bandwidth < math.inf:
+            raise ValueError(f"bandwidth must be above 0 and finite, got {bandwidth!r}")
+        if 2.0 * RESOLUTION / bandwidth * nodes > MAX_MATRIX:
+            raise ValueError(
+                f"num_nodes / bandwidth must be at most {MAX_MATRIX // (2 * RESOLUTION):,} (a matrix of 256 MB), got "
+                f"{nodes!r} / {bandwidth!r}: take fewer nodes or a larger bandwidth"
+            )
 
     @property
     def num_cells(self) -> int:

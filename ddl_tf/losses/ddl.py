@@ -5,29 +5,12 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.losses.binning import Binning
-from ddl_tf.losses.distributions import DistributionTerms, distil
+from ddl_tf.losses.distributions import DistributionTerms, check_finite, distil
 from ddl_tf.losses.embedding_loss import EmbeddingLoss
 from ddl_tf.losses.pooling import tally_negatives, tally_positives
+from ddl_tf.losses.rows import MAX_GROUPS
 from ddl_tf.losses.similarities import sort_rows
-
-
-def check_distribution_arguments(num_nodes: int, similarity_range: tuple[float, float], bandwidth: float) -> None:
-    """Validate how distributions are estimated.
-
-    Args:
-        num_nodes: the number of nodes.
-        similarity_range: `(low, high)`.
-        bandwidth: in units of similarity.
-
-    Raises:
-        ValueError: naming the argument and its value.
-    """
-    if int(num_nodes) < 1:
-        raise ValueError(f"num_nodes must be at least 1, got {num_nodes!r}")
-    if len(similarity_range) != 2 or not similarity_range[0] < similarity_range[1]:
-        raise ValueError(f"similarity_range must be (low, high) with low < high, got {similarity_range!r}")
-    if not bandwidth > 0:
-        raise ValueError(f"bandwidth must be above 0, got {bandwidth!r}")
+from ddl_tf.whole_numbers import is_whole
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -58,8 +41,8 @@ class DDLLoss(EmbeddingLoss):
         name: the name of the loss.
 
     Raises:
-        ValueError: for a `num_nodes` or `num_groups` below 1, an empty `similarity_range`, or a `bandwidth` not
-            above 0.
+        ValueError: for a `num_nodes` below 1, `num_groups` outside of 1..1024, an empty `similarity_range`, a
+            `bandwidth` not above 0, or an argument that is not finite.
 
     Example:
         >>> embeddings = tf.random.normal([8, 16])
@@ -88,9 +71,15 @@ class DDLLoss(EmbeddingLoss):
         **kwargs: Any,
     ) -> None:
         super().__init__(gather=gather, name=name, **kwargs)
-        check_distribution_arguments(num_nodes, similarity_range, bandwidth)
-        if num_groups is not None and num_groups < 1:
-            raise ValueError(f"num_groups must be at least 1, or None to find it in the batch, got {num_groups!r}")
+        Binning(num_nodes, similarity_range, bandwidth)
+        check_finite(
+            positive_weight=positive_weight,
+            negative_weight=negative_weight,
+            order_weight=order_weight,
+            positive_threshold=positive_threshold,
+        )
+        if num_groups is not None and not (is_whole(num_groups) and 1 <= num_groups <= MAX_GROUPS):
+            raise ValueError(f"num_groups must be 1..{MAX_GROUPS}, or None to find it in the batch, got {num_groups!r}")
         self.positive_weight = positive_weight
         self.negative_weight = negative_weight
         self.order_weight = order_weight
@@ -132,6 +121,10 @@ class DDLLoss(EmbeddingLoss):
 
         Returns:
             `[]` float32: the weighted sum of the terms.
+
+        Raises:
+            ValueError: for rows that are not whole numbers `[batch, 2]`, or another number of them than of embeddings.
+            ValueError, in a graph tf.errors.InvalidArgumentError: without `num_groups`, for a group beyond 1023.
         """
         return self.terms(y_true, y_pred).loss
 

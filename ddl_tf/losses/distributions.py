@@ -1,11 +1,13 @@
 """Similarity distributions, their divergence and their order: the formulas of the paper, on plain similarities."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Union
 
 import tensorflow as tf
 
+from ddl_tf.graph_checks import require
 from ddl_tf.losses.binning import Binning, Tally
 from ddl_tf.losses.pooling import tally_of
 
@@ -44,14 +46,38 @@ class DistributionTerms:
     has_negatives: tf.Tensor
 
 
+def check_finite(**arguments: float) -> None:
+    """Refuse arguments that are not finite.
+
+    Args:
+        **arguments: by name.
+
+    Raises:
+        ValueError: naming the argument and its value.
+    """
+    for name, value in arguments.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} must be finite, got {value!r}")
+
+
+def _cosines(values: tf.Tensor) -> tf.Tensor:
+    """Similarities, which beyond +-1 (and more than rounding) have no bin: refused, and under XLA not a number."""
+    good = ~(tf.abs(values) > 1.001)
+    largest = tf.reduce_max(tf.abs(tf.concat([values, [0.0]], 0)))
+    with tf.control_dependencies(
+        require(tf.reduce_all(good), "similarities must be in [-1, 1]; the largest is", largest)
+    ):
+        return tf.where(good, values, float("nan"))
+
+
 def _flat(similarities: Similarities) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """`[count]` similarities and their groups, and how many groups there are; teacher first."""
     if isinstance(similarities, tf.RaggedTensor):
         values, group, num_groups = similarities.values, similarities.value_rowids(), similarities.nrows()
-        return tf.cast(values, tf.float32), tf.cast(group, tf.int32), tf.cast(num_groups, tf.int32)
+        return _cosines(tf.cast(values, tf.float32)), tf.cast(group, tf.int32), tf.cast(num_groups, tf.int32)
     rows = [tf.reshape(tf.cast(row, tf.float32), [-1]) for row in similarities]
     group = tf.concat([tf.fill([tf.size(row)], number) for number, row in enumerate(rows)], 0)
-    return tf.concat(rows, 0), group, tf.constant(len(rows))
+    return _cosines(tf.concat(rows, 0)), group, tf.constant(len(rows))
 
 
 def similarity_distribution(
@@ -73,6 +99,10 @@ def similarity_distribution(
 
     Returns:
         `[num_nodes]` float32, of sum 1; all 0 if there are no similarities.
+
+    Raises:
+        ValueError: for arguments as in `DDLLoss`.
+        ValueError, in a graph tf.errors.InvalidArgumentError: for a similarity outside of [-1, 1].
 
     Example:
         >>> distribution = similarity_distribution(tf.constant([0.2, 0.25, 0.7]))
@@ -127,6 +157,10 @@ def distribution_distillation(
     Returns:
         The terms. A term that concerns a group without similarities is 0, and so is its gradient.
 
+    Raises:
+        ValueError: for arguments as in `DDLLoss`.
+        ValueError, in a graph tf.errors.InvalidArgumentError: for a similarity outside of [-1, 1].
+
     Example:
         >>> terms = distribution_distillation([[0.8, 0.7], [0.4, 0.3]], [[0.1, 0.2], [0.3, 0.2]])
         >>> float(terms.positive_kl) > float(terms.negative_kl)
@@ -136,6 +170,7 @@ def distribution_distillation(
         Huang et al., ECCV 2020, https://arxiv.org/abs/2002.03662, section 3.3.
     """
     binning = Binning(num_nodes, similarity_range, bandwidth)
+    check_finite(positive_weight=positive_weight, negative_weight=negative_weight, order_weight=order_weight)
     return distil(
         tally_of(*_flat(positives), binning),
         tally_of(*_flat(negatives), binning),

@@ -4,6 +4,7 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
+from ddl_tf.losses.rows import checked_rows
 from ddl_tf.replicas import gather_rows
 
 
@@ -37,7 +38,7 @@ class EmbeddingLoss(tf.keras.losses.Loss):
         if sample_weight is not None:
             raise ValueError(
                 f"{type(self).__name__} takes no sample_weight: there is no loss per row; leave rows out of the batch, "
-                "or out of the distillation by the group -1"
+                'or out of the distillation by the group -1; weights of the labels alone are {"logits": weights}'
             )
         return super().__call__(y_true, y_pred)
 
@@ -52,7 +53,7 @@ class EmbeddingLoss(tf.keras.losses.Loss):
             `[rows, dim]` float32 embeddings, `[rows]` int64 identities and `[rows]` int64 groups: those of all
             replicas if `gather` is set.
         """
-        rows, embeddings = tf.cast(y_true, tf.int64), tf.cast(y_pred, tf.float32)
+        rows, embeddings = checked_rows(y_true, y_pred)
         if self.gather:
             rows, embeddings = gather_rows(rows, embeddings)
         return embeddings, rows[:, 0], rows[:, 1]

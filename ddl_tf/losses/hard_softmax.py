@@ -1,5 +1,6 @@
 """Softmax losses that look at the hard rows more: focal loss, and online hard example mining."""
 
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -21,7 +22,7 @@ class FocalLoss(LabelledRowsLoss):
         name: the name of the loss.
 
     Raises:
-        ValueError: for a negative gamma.
+        ValueError: for a gamma that is negative or not finite.
 
     Example:
         >>> loss = FocalLoss()(tf.constant([1, -1]), tf.constant([[0.0, 0.0], [5.0, 5.0]]))
@@ -34,8 +35,8 @@ class FocalLoss(LabelledRowsLoss):
 
     def __init__(self, gamma: float = 2.0, compact: bool = False, name: str = "focal", **kwargs: Any) -> None:
         super().__init__(compact, name, **kwargs)
-        if not gamma >= 0:
-            raise ValueError(f"gamma must be at least 0, got {gamma!r}")
+        if not 0 <= gamma < math.inf:
+            raise ValueError(f"gamma must be at least 0 and finite, got {gamma!r}")
         self.gamma = gamma
 
     def row_losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -68,10 +69,12 @@ class OHEMLoss(LabelledRowsLoss):
 
     The rows are chosen anew in every batch by their cross-entropy, among all labelled rows of the global batch: under
     a distribution strategy the replicas pool their losses, and every row at or above that of the last row kept counts
-    (with equal losses there may be more than the share).
+    (with equal losses there may be more than the share). A `sample_weight` weights the rows that were chosen, and has
+    no part in the choice.
 
     Args:
-        keep_fraction: the share of the labelled rows that counts, in (0, 1]; the number is rounded, and at least 1.
+        keep_fraction: the share of the labelled rows that counts, in (0, 1]; the number is rounded, halves up, and at
+            least 1.
         compact: whether the logits are those of a sampled or sharded head.
         name: the name of the loss.
 
@@ -105,7 +108,8 @@ class OHEMLoss(LabelledRowsLoss):
             `[batch]` bool.
         """
         (pooled,) = gather_rows(tf.stop_gradient(tf.boolean_mask(losses, labelled)))
-        kept = tf.maximum(tf.round(self.keep_fraction * tf.cast(tf.size(pooled), tf.float32)), 1.0)
+        # Halves go up; tf.round takes them to the even number.
+        kept = tf.maximum(tf.floor(self.keep_fraction * tf.cast(tf.size(pooled), tf.float32) + 0.5), 1.0)
         # The last entry is there where no row has a label.
         hardest_first = tf.sort(tf.concat([pooled, [pooled.dtype.min]], 0), direction="DESCENDING")
         threshold = hardest_first[tf.cast(kept, tf.int32) - 1]

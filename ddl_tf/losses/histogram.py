@@ -5,6 +5,8 @@ from typing import Any
 import tensorflow as tf
 
 from ddl_tf.losses.embedding_loss import EmbeddingLoss
+from ddl_tf.unit_rows import unit_rows
+from ddl_tf.whole_numbers import is_whole
 
 
 def _histogram(similarities: tf.Tensor, num_bins: int) -> tf.Tensor:
@@ -74,8 +76,8 @@ class HistogramLoss(EmbeddingLoss):
 
     def __init__(self, num_bins: int = 201, gather: bool = True, name: str = "histogram", **kwargs: Any) -> None:
         super().__init__(gather=gather, name=name, **kwargs)
-        if num_bins < 2:
-            raise ValueError(f"num_bins must be at least 2, got {num_bins!r}")
+        if not is_whole(num_bins) or num_bins < 2:
+            raise ValueError(f"num_bins must be a whole number, at least 2, got {num_bins!r}")
         self.num_bins = num_bins
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
@@ -89,7 +91,7 @@ class HistogramLoss(EmbeddingLoss):
             `[]` float32 in [0, 1].
         """
         embeddings, identity, _ = self.global_batch(y_true, y_pred)
-        embeddings = tf.math.l2_normalize(embeddings, axis=1)
+        embeddings = unit_rows(embeddings)
         similarity = tf.matmul(embeddings, embeddings, transpose_b=True)
         same = identity[:, tf.newaxis] == identity[tf.newaxis, :]
         rows = tf.range(tf.size(identity))

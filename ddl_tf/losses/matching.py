@@ -4,6 +4,9 @@ from typing import Callable
 
 import tensorflow as tf
 
+from ddl_tf.losses.rows import bounded_groups
+from ddl_tf.unit_rows import unit_rows
+
 
 def identity_means(embeddings: tf.Tensor, identity: tf.Tensor, group: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Average the normalised embeddings of each identity in each group.
@@ -17,8 +20,7 @@ def identity_means(embeddings: tf.Tensor, identity: tf.Tensor, group: tf.Tensor)
         `[groups, identities, dim]` float32 means, not normalised again, and `[groups, identities]` bool, whether the
         group has rows of the identity. `groups` is one more than the largest group, and at least 2.
     """
-    group = tf.cast(group, tf.int32)
-    embeddings = tf.math.l2_normalize(tf.cast(embeddings, tf.float32), axis=1)
+    group, embeddings = bounded_groups(group), unit_rows(embeddings)
     identities, position = tf.unique(identity)
     num_identities = tf.size(identities)
     num_groups = tf.maximum(tf.reduce_max(tf.concat([group, [0]], 0)) + 1, 2)

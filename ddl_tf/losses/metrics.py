@@ -56,12 +56,19 @@ class _DistributionMetric(tf.keras.metrics.Mean):
         Args:
             y_true: `[batch, 2]` int: identity and group of each row.
             y_pred: `[batch, dim]` embeddings.
-            sample_weight: ignored: a distribution has no value per row.
+            sample_weight: not supported: a distribution has no value per row.
 
         Returns:
             The update operation in graph mode.
+
+        Raises:
+            ValueError: if a `sample_weight` is given.
         """
-        del sample_weight
+        if sample_weight is not None:
+            raise ValueError(
+                f"{type(self).__name__} takes no sample_weight: a distribution has no value per row; give the metric "
+                "to compile(metrics=...), not weighted_metrics"
+            )
         value, exists = self.measure(self._terms.of(y_true, y_pred))
         return super().update_state(tf.where(exists, value, 0.0), sample_weight=tf.cast(exists, tf.float32))
 
@@ -79,6 +86,11 @@ def _of_group(values: tf.Tensor, exists: tf.Tensor, group: int) -> tuple[tf.Tens
     present = tf.shape(exists)[0] > group
     index = tf.where(present, group, 0)
     return tf.gather(values, index), present & tf.gather(exists, index)
+
+
+def _any_student(present: tf.Tensor) -> tf.Tensor:
+    """Whether the teacher and any student are there: `[groups]` bool -> `[]` bool."""
+    return present[0] & tf.reduce_any(present[1:])
 
 
 def _expectation_margin(terms: DistributionTerms, group: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -117,9 +129,16 @@ class DDLTerm(_DistributionMetric):
             terms: of one batch.
 
         Returns:
-            `[]` the term, and True.
+            `[]` the term, and whether the batch has what it is made of: for a KL term the teacher's and a student's
+            similarities, for the order any positives and any negatives, for the loss one of the three terms.
         """
-        return getattr(terms, self.term), tf.constant(True)
+        exists = {
+            "positive_kl": _any_student(terms.has_positives),
+            "negative_kl": _any_student(terms.has_negatives),
+            "order": tf.reduce_any(terms.has_positives) & tf.reduce_any(terms.has_negatives),
+        }
+        exists["loss"] = exists["positive_kl"] | exists["negative_kl"] | exists["order"]
+        return getattr(terms, self.term), exists[self.term]
 
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments.

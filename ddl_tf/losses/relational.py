@@ -1,6 +1,7 @@
 """Distillation of the relations between identities: relational (RKD) and similarity-preserving (SP)."""
 
 import abc
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -168,7 +169,7 @@ class RKDLoss(_RelationalLoss):
         name: the name of the loss.
 
     Raises:
-        ValueError: for a negative weight.
+        ValueError: for a weight that is negative or not finite.
 
     Example:
         >>> rows = tf.constant([[0, 0], [1, 0], [2, 0], [0, 1], [1, 1], [2, 1]])
@@ -191,8 +192,8 @@ class RKDLoss(_RelationalLoss):
     ) -> None:
         super().__init__(gather, stop_teacher_gradient, name, **kwargs)
         for argument, value in (("distance_weight", distance_weight), ("angle_weight", angle_weight)):
-            if not value >= 0:
-                raise ValueError(f"{argument} must be at least 0, got {value!r}")
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{argument} must be at least 0 and finite, got {value!r}")
         self.distance_weight = distance_weight
         self.angle_weight = angle_weight
 

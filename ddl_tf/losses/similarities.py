@@ -9,6 +9,9 @@ from typing import Optional, Union
 
 import tensorflow as tf
 
+from ddl_tf.losses.rows import bounded_groups, checked_rows
+from ddl_tf.unit_rows import unit_rows
+
 # Rows and columns of the tiles of the similarity matrix in which hardest negatives are looked for.
 TILE_ROWS = 256
 TILE_COLUMNS = 512
@@ -79,12 +82,17 @@ def sort_rows(
 
     Returns:
         The sorted rows.
+
+    Raises:
+        ValueError, in a graph tf.errors.InvalidArgumentError: without `num_groups`, for a group beyond `MAX_GROUPS`.
     """
-    group, identity = tf.cast(group, tf.int32), tf.cast(identity, tf.int64)
-    embeddings = tf.math.l2_normalize(tf.cast(embeddings, tf.float32), axis=1)
+    identity, embeddings = tf.cast(identity, tf.int64), unit_rows(embeddings)
+    # Before the cast, which would wrap large ones.
+    bound = bounded_groups(group) if num_groups is None else tf.clip_by_value(tf.cast(group, tf.int64), -1, num_groups)
+    group = tf.cast(bound, tf.int32)
     groups: Number = tf.reduce_max(tf.concat([group, [0]], 0)) + 1 if num_groups is None else num_groups
     # For now those that take no part are one more group.
-    group = tf.where((group >= 0) & (group < groups), group, groups)
+    group = tf.where(group >= 0, group, groups)
     order = tf.argsort(identity, stable=True)
     order = tf.gather(order, tf.argsort(tf.gather(group, order), stable=True))
     embeddings, identity, group = (tf.gather(tensor, order) for tensor in (embeddings, identity, group))
@@ -254,8 +262,14 @@ def group_similarities(
 
     Returns:
         Positives and negatives, each a ragged tensor `[num_groups, None]`.
+
+    Raises:
+        ValueError: for another number of identities or groups than of embeddings.
+        ValueError, in a graph tf.errors.InvalidArgumentError: without `num_groups`, for a group beyond 1023.
     """
-    rows = sort_rows(embeddings, identity, group, num_groups)
+    both = tf.stack([tf.cast(identity, tf.int64), tf.cast(group, tf.int64)], axis=1)
+    both, embeddings = checked_rows(both, embeddings)
+    rows = sort_rows(embeddings, both[:, 0], both[:, 1], num_groups)
     pairs = Pairs.of(rows)
     first, second = pairs.rows(tf.range(pairs.count))
     similarity = pair_similarities(rows.embeddings, first, second)

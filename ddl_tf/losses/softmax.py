@@ -4,7 +4,50 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
+from ddl_tf.class_labels import class_numbers
 from ddl_tf.replicas import mean_of_rows
+
+
+def check_logits(logits: tf.Tensor, compact: bool) -> Optional[int]:
+    """Check the shape of logits.
+
+    Args:
+        logits: `[batch, num_classes]`, or `[batch, 3]` compact ones.
+        compact: which of these.
+
+    Returns:
+        The number of classes; None for compact ones, which do not tell.
+
+    Raises:
+        ValueError: for another shape.
+    """
+    if not logits.shape.is_compatible_with([None, 3 if compact else None]):
+        wanted = "[batch, 3], those of a sampled or sharded head" if compact else "[batch, num_classes]"
+        raise ValueError(f"logits {logits.shape}: compact={compact} takes {wanted}")
+    return None if compact or logits.shape.rank is None else logits.shape[1]
+
+
+def row_weights(sample_weight: tf.Tensor, losses: tf.Tensor) -> tf.Tensor:
+    """Bring weights into the shape of the rows.
+
+    Args:
+        sample_weight: `[batch]`, `[batch, 1]` or `[]`.
+        losses: `[batch]`, what is weighted.
+
+    Returns:
+        `[batch]` float32.
+
+    Raises:
+        ValueError: for another shape.
+    """
+    weights = tf.cast(sample_weight, tf.float32)
+    if weights.shape.rank == 0:
+        return tf.fill(tf.shape(losses), weights)
+    column = tf.TensorShape([losses.shape[0], 1])
+    if not (weights.shape.is_compatible_with(losses.shape) or weights.shape.is_compatible_with(column)):
+        raise ValueError(f"sample_weight {weights.shape}: give one weight for each row")
+    # A reshape of itself fails for another number of rows.
+    return tf.reshape(weights, tf.shape(losses))
 
 
 class LabelledRowsLoss(tf.keras.losses.Loss):
@@ -12,6 +55,7 @@ class LabelledRowsLoss(tf.keras.losses.Loss):
 
     A subclass says what the loss of a row is (`row_losses`), or which rows count (`counted`). The mean is over the
     global batch, so that replicas with different numbers of counted rows add up to what one device would compute.
+    Weights are Keras': the sum of weight times loss is divided by the number of rows that count, not by the weights.
 
     Args:
         compact: whether the logits are those of a sampled or sharded head, `ddl_tf.layers.compact_logits`: the
@@ -49,22 +93,55 @@ class LabelledRowsLoss(tf.keras.losses.Loss):
         return labelled
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """Compute the mean loss of the rows that count.
+        """Compute the loss of each row that counts.
 
         Args:
-            y_true: `[batch]` or `[batch, 1]` int labels, -1 for none.
+            y_true: int `[batch]` or `[batch, 1]` labels, -1 for none.
             y_pred: `[batch, num_classes]` logits, or `[batch, 3]` compact ones.
 
         Returns:
-            `[]` float32; 0 if no row has a label.
+            `[batch]` float32; 0 in rows that do not count.
+
+        Raises:
+            ValueError: for labels that are not class numbers, one for each row of logits.
+            ValueError, in a graph tf.errors.InvalidArgumentError: for a label out of range. Where the graph drops the
+                check (XLA) the row's loss is not a number.
         """
-        labels, logits = tf.reshape(tf.cast(y_true, tf.int32), [-1]), tf.cast(y_pred, tf.float32)
+        losses, counted = self._rows(y_true, y_pred)
+        return tf.where(counted, losses, 0.0)
+
+    def __call__(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Optional[tf.Tensor] = None) -> tf.Tensor:
+        """Compute the loss of a batch: sum(weight * loss) / number of rows that count; see `call`.
+
+        Args:
+            y_true: as for `call`.
+            y_pred: as for `call`.
+            sample_weight: `[batch]`, `[batch, 1]` or `[]`: what a row's loss is multiplied by. As in Keras it does not
+                change what the sum is divided by, and a row that does not count stays out whatever its weight.
+
+        Returns:
+            `[]` float32; 0 if no row counts. With the reduction "none" `[batch]`, weight * loss of each row.
+        """
+        with tf.name_scope(self._name_scope):
+            losses, counted = self._rows(y_true, y_pred)
+            if sample_weight is not None:
+                losses = losses * row_weights(sample_weight, losses)
+            if self.reduction == tf.keras.losses.Reduction.NONE:
+                return tf.where(counted, losses, 0.0)
+            # Also for "sum", which own training loops under a strategy give, where Keras refuses its default.
+            return mean_of_rows(losses, counted)
+
+    def _rows(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The loss of each row, and which rows count."""
+        logits = tf.cast(y_pred, tf.float32)
+        labels, out_of_range = class_numbers(y_true, logits, check_logits(logits, self.compact))
         if self.compact:
             # The softmax over two columns, of which one holds the mass of all others, has the cross-entropy of all.
             losses = self.row_losses(tf.zeros_like(labels), logits[:, :2])
         else:
             losses = self.row_losses(tf.maximum(labels, 0), logits)
-        return mean_of_rows(losses, self.counted(losses, labels >= 0))
+        losses += out_of_range
+        return losses, self.counted(losses, (labels >= 0) | tf.math.is_nan(out_of_range))
 
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments.
@@ -162,18 +239,25 @@ class LabelledAccuracy(tf.keras.metrics.SparseCategoricalAccuracy):
         Args:
             y_true: `[batch]` or `[batch, 1]` int labels, -1 for none.
             y_pred: `[batch, num_classes]` logits, or `[batch, 3]` compact ones.
-            sample_weight: ignored: the label says whether a row counts.
+            sample_weight: `[batch]`, `[batch, 1]` or `[]`: what a row counts; one without a label counts nothing.
 
         Returns:
             The update operation in graph mode.
+
+        Raises:
+            ValueError: for labels that are not class numbers, one for each row of logits.
+            ValueError, in a graph tf.errors.InvalidArgumentError: for a label out of range.
         """
-        del sample_weight
-        labels = tf.reshape(tf.cast(y_true, tf.int32), [-1])
-        labelled = tf.cast(labels >= 0, tf.float32)
+        y_pred = tf.convert_to_tensor(y_pred)
+        labels, out_of_range = class_numbers(y_true, y_pred, check_logits(y_pred, self.compact))
+        # XLA drops the check of the range: the accuracy is then not a number.
+        weights = tf.cast(labels >= 0, tf.float32) + out_of_range
+        if sample_weight is not None:
+            weights *= row_weights(sample_weight, weights)
         if self.compact:
             # The target's and the largest other.
             labels, y_pred = tf.zeros_like(labels), tf.gather(y_pred, [0, 2], axis=1)
-        return super().update_state(labels, y_pred, sample_weight=labelled)
+        return super().update_state(labels, y_pred, sample_weight=weights)
 
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments.

@@ -1,11 +1,13 @@
 """Triplet loss with semi-hard negatives, from TensorFlow Addons."""
 
+import math
 from typing import Any
 
 import tensorflow as tf
 
 from ddl_tf.losses.embedding_loss import EmbeddingLoss
 from ddl_tf.tensorflow_addons_import import import_tensorflow_addons
+from ddl_tf.unit_rows import unit_rows
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -42,8 +44,8 @@ class TripletLoss(EmbeddingLoss):
 
     def __init__(self, margin: float = 0.2, gather: bool = True, name: str = "triplet", **kwargs: Any) -> None:
         super().__init__(gather=gather, name=name, **kwargs)
-        if not margin > 0:
-            raise ValueError(f"margin must be above 0, got {margin!r}")
+        if not 0 < margin < math.inf:
+            raise ValueError(f"margin must be above 0 and finite, got {margin!r}")
         import_tensorflow_addons()  # Now rather than in the first step of training.
         self.margin = margin
 
@@ -63,7 +65,7 @@ class TripletLoss(EmbeddingLoss):
 
         def triplets() -> tf.Tensor:
             return import_tensorflow_addons().losses.triplet_semihard_loss(
-                identity, tf.math.l2_normalize(embeddings, axis=1), margin=self.margin, distance_metric="squared-L2"
+                identity, unit_rows(embeddings), margin=self.margin, distance_metric="squared-L2"
             )
 
         # The branch not taken has no gradient; tf.where would multiply TensorFlow Addons' NaN by 0.

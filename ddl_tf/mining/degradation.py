@@ -10,7 +10,7 @@ from typing import Union
 import numpy as np
 from PIL import Image, ImageFilter
 
-from ddl_tf.data.images import JPEG_QUALITY, encode_jpeg, load_image
+from ddl_tf.data.images import JPEG_QUALITY, encode_jpeg, load_image, to_rgb
 from ddl_tf.data.sample import Sample, Value
 from ddl_tf.data.source import Problem, Source
 from ddl_tf.data.store import Faces
@@ -108,7 +108,7 @@ class Degradation:
         strengths = neutral_strengths(longer)
         strengths["jpeg_quality"] = float(JPEG_QUALITY)
         strengths.update({KINDS[name].column: value for name, value in drawn.items()})
-        image = image.convert("RGB")
+        image = to_rgb(image)
         pixels, strengths["occlusion"] = _occluded(np.asarray(image, np.float32), drawn, rng)
         pixels = pixels * np.float32(strengths["light"])
         if strengths["side_light"]:

@@ -110,7 +110,10 @@ def _describe(index: pd.DataFrame, column: str) -> str:
     if not pd.api.types.is_numeric_dtype(values):
         common = values.value_counts().index[:5]
         return f"{column} is one of {', '.join(map(str, common))}" + (", ..." if values.nunique() > 5 else "")
-    return f"{column} goes from {values.min():g} to {values.max():g}" if len(values) else f"{column} has no values"
+    if not len(values):
+        return f"{column} has no values"
+    # As floats: truth values have no number format.
+    return f"{column} goes from {float(values.min()):g} to {float(values.max()):g}"
 
 
 def groups_table(

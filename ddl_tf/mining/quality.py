@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from scipy import fft
 
-from ddl_tf.data.images import load_image
+from ddl_tf.data.images import load_image, to_rgb
 from ddl_tf.parallel import map_in_order
 
 # Prefixed: where a set records the true strengths (`resolution_px` of the synthetic faces), they stay.
@@ -103,8 +103,8 @@ def measure_quality(encoded: bytes) -> dict[str, float]:
         93
     """
     image = load_image(encoded)
-    # Modes with transparency or more than 8 bits come to grey by way of what training sees of them.
-    image = (image if image.mode in ("L", "RGB") else image.convert("RGB")).convert("L")
+    # All come to grey by way of what training sees of them.
+    image = (image if image.mode == "L" else to_rgb(image)).convert("L")
     grey = np.asarray(image, np.float32)
     longer = max(image.size)
     common = grey

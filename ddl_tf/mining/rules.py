@@ -30,6 +30,8 @@ _FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "abs": (1, np.abs),
     "quantile": (2, lambda values, share: np.nanquantile(values, share)),
 }
+# A rule is read and computed by functions that call themselves for each level; a person's rule has a few.
+_MOST_LEVELS = 100
 _HELP = (
     "a rule compares columns with values, such as `abs(yaw) > 45 and sharpness < quantile(sharpness, 0.2)` or "
     "`race in ('African', 'Asian')`; a name with spaces stands in backticks"
@@ -40,6 +42,30 @@ def _text(column: pd.Series) -> np.ndarray:
     """A column of text as an array of text, "" where there is none."""
     codes, texts = pd.factorize(column)
     return np.asarray([*map(str, texts), ""], str)[codes]
+
+
+def _cell_values(column: pd.Series) -> np.ndarray:
+    """A column as a plain array of numbers, truth values or text; where a value is missing there is some other."""
+    if pd.api.types.infer_dtype(column, skipna=True) == "boolean":
+        return column.fillna(False).to_numpy(bool)
+    if not pd.api.types.is_numeric_dtype(column):
+        return _text(column)
+    if pd.api.types.is_extension_array_dtype(column):
+        return column.to_numpy(np.float64, na_value=np.nan)
+    return column.to_numpy()
+
+
+def _levels(tree: ast.AST) -> int:
+    """How deep a rule is nested, found without calling itself."""
+    levels, nodes = 0, [tree]
+    while nodes:
+        levels, nodes = levels + 1, [child for node in nodes for child in ast.iter_child_nodes(node)]
+    return levels
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value or column is of numbers, or of truth values, which count as 0 and 1."""
+    return np.asarray(value).dtype.kind in "biuf"
 
 
 class Rule:
@@ -76,7 +102,11 @@ class Rule:
         try:
             self._tree = ast.parse(re.sub(r"`([^`]+)`", name, text).strip(), mode="eval").body
         except (SyntaxError, ValueError) as error:
-            raise InputError(f"rule {text!r} cannot be read ({getattr(error, 'msg', error)}): {_HELP}") from None
+            raise self._unreadable(getattr(error, "msg", str(error))) from None
+        except (RecursionError, MemoryError):
+            raise self._unreadable("it is nested too deeply") from None
+        if _levels(self._tree) > _MOST_LEVELS:
+            raise self._unreadable(f"it is nested more than {_MOST_LEVELS} levels deep")
         functions = {node.func for node in ast.walk(self._tree) if isinstance(node, ast.Call)}
         names = [node for node in ast.walk(self._tree) if isinstance(node, ast.Name) and node not in functions]
         names.sort(key=lambda node: node.col_offset)
@@ -84,6 +114,10 @@ class Rule:
         self.columns = list(dict.fromkeys(quoted.get(node.id, node.id) for node in names))
         if not self.columns:
             raise InputError(f"rule {text!r} names no column: {_HELP}")
+
+    def _unreadable(self, why: str) -> InputError:
+        shown = self.text if len(self.text) <= 200 else f"{self.text[:200]}..."
+        return InputError(f"rule {shown!r} cannot be read ({why}): {_HELP}")
 
     def _fail(self, why: str) -> InputError:
         return InputError(f"rule {self.text!r}: {why}; {_HELP}")
@@ -100,16 +134,39 @@ class Rule:
         if isinstance(node, ast.Compare):
             return self._comparison(node, cells)
         if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
-            return _ARITHMETIC[type(node.op)](self._number(node.left, cells), self._number(node.right, cells))
+            left, right = self._number(node.left, cells), self._number(node.right, cells)
+            try:
+                value = _ARITHMETIC[type(node.op)](left, right)
+                return self._constant(value) if isinstance(value, int) else value
+            except ArithmeticError as error:
+                raise self._fail(f"{ast.unparse(node)} cannot be computed ({error})") from None
         if isinstance(node, ast.Call):
             return self._call(node, cells)
         if isinstance(node, ast.Name):
             return cells[self._quoted.get(node.id, node.id)]
         if isinstance(node, ast.Constant) and isinstance(node.value, (int, float, str)):
-            return node.value
+            return self._constant(node.value)
         if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
-            return [self._value(element, cells) for element in node.elts]
+            raise self._fail(f"{ast.unparse(node)} stands for several values, which only follow `in` and `not in`")
         raise self._fail(f"{ast.unparse(node)} is not understood")
+
+    def _constant(self, value: Any) -> Any:
+        """A number or text as it was written; a whole number that no column can hold as a float."""
+        if isinstance(value, str) or abs(value) < 2**63:
+            return value
+        try:
+            return float(value)
+        except OverflowError:
+            raise self._fail(f"a number of {len(str(value))} digits is too large") from None
+
+    def _values_of(self, node: ast.AST, cells: dict[str, np.ndarray]) -> Any:
+        """What follows `in`: numbers or texts in brackets, or one value or column."""
+        if not isinstance(node, (ast.Tuple, ast.List, ast.Set)):
+            return self._value(node, cells)
+        values = [self._value(element, cells) for element in node.elts]
+        if not values or any(np.ndim(value) for value in values) or len({_is_number(value) for value in values}) > 1:
+            raise self._fail(f"{ast.unparse(node)} is no list of numbers, and none of texts")
+        return values
 
     def _condition(self, node: ast.AST, cells: dict[str, np.ndarray]) -> np.ndarray:
         value = self._value(node, cells)
@@ -119,9 +176,10 @@ class Rule:
 
     def _number(self, node: ast.AST, cells: dict[str, np.ndarray]) -> Any:
         value = self._value(node, cells)
-        if not np.issubdtype(np.asarray(value).dtype, np.number):
+        if not _is_number(value):
             raise self._fail(f"{ast.unparse(node)} is not a number")
-        return value
+        # As truth values, `-` and the difference of two are refused by NumPy.
+        return np.asarray(value, np.int64) if np.asarray(value).dtype == bool else value
 
     def _call(self, node: ast.Call, cells: dict[str, np.ndarray]) -> Any:
         name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
@@ -141,9 +199,10 @@ class Rule:
         for operator, right_node in zip(node.ops, node.comparators):
             if type(operator) not in _COMPARISONS:
                 raise self._fail(f"{ast.unparse(node)} is not understood")
-            left, right = self._value(left_node, cells), self._value(right_node, cells)
-            kinds = [np.issubdtype(np.asarray(side).dtype, np.number) for side in (left, right)]
-            if kinds[0] != kinds[1]:
+            left = self._value(left_node, cells)
+            in_values = isinstance(operator, (ast.In, ast.NotIn))
+            right = self._values_of(right_node, cells) if in_values else self._value(right_node, cells)
+            if _is_number(left) != _is_number(right):
                 raise self._fail(f"{ast.unparse(node)} compares a number with text")
             result = result & _COMPARISONS[type(operator)](left, right)
             left_node = right_node
@@ -159,7 +218,7 @@ class Rule:
                 there = ", ".join(str(column) for column in index)
                 raise InputError(f"rule {self.text!r}: the set has no column {name!r}, only {there}")
             complete &= index[name].notna().to_numpy()
-            cells[name] = index[name].to_numpy() if pd.api.types.is_numeric_dtype(index[name]) else _text(index[name])
+            cells[name] = _cell_values(index[name])
         return cells, complete
 
     def select(self, index: pd.DataFrame) -> np.ndarray:
@@ -176,7 +235,7 @@ class Rule:
         """
         cells, complete = self._cells(index)
         # `!=` and `not` would choose a missing value.
-        with np.errstate(invalid="ignore"):
+        with np.errstate(all="ignore"):
             return self._condition(self._tree, cells) & complete
 
     def thresholds(self, index: pd.DataFrame) -> dict[str, list[float]]:
@@ -198,9 +257,10 @@ class Rule:
             for side, other in [*zip(sides, sides[1:]), *zip(sides[1:], sides)]:
                 of_abs = isinstance(side, ast.Call) and ast.unparse(side.func) == "abs"
                 column = side.args[0] if of_abs else side  # type: ignore[attr-defined]
-                if not isinstance(column, ast.Name) or isinstance(other, ast.Name):
+                if not isinstance(column, ast.Name) or isinstance(other, (ast.Name, ast.Tuple, ast.List, ast.Set)):
                     continue
-                value = self._value(other, cells)
+                with np.errstate(all="ignore"):
+                    value = self._value(other, cells)
                 if np.ndim(value) == 0 and not isinstance(value, str):
                     own = found.setdefault(self._quoted.get(column.id, column.id), [])
                     own += [float(value), -float(value)] if of_abs else [float(value)]

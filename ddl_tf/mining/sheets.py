@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 from ddl_tf.data.store import Faces
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.comparison import EASY, HARD
+from ddl_tf.text import figure_text
 
 NONE, NOISE = "#8a8a8a", "#7b5ea7"
 _BINS = 40
@@ -115,10 +116,10 @@ def contact_sheet(
     figure = Figure(figsize=(width, height), dpi=150)
     FigureCanvasAgg(figure)
     if title:
-        figure.text(0.5, 1 - 0.2 / height, title, ha="center", va="center", fontsize=11)
+        figure.text(0.5, 1 - 0.2 / height, figure_text(title), ha="center", va="center", fontsize=11)
 
     def text(x: float, y: float, words: str, **style: Any) -> None:
-        figure.text(x / width, 1 - y / height, words, **style)
+        figure.text(x / width, 1 - y / height, figure_text(words), **style)
 
     for number, part in enumerate(parts):
         top = head + number * pitch[1]
@@ -178,7 +179,9 @@ def _draw_categories(axes: Axes, values: pd.Series, parts: Sequence[_Part]) -> N
         shares = [float((own == name).mean()) if len(own) else 0.0 for name in names]
         places = np.arange(len(names)) + (number - (len(parts) - 1) / 2) * wide
         axes.bar(places, shares, wide, color=part.colour, alpha=0.3 if part.colour == NONE else 0.85)
-    axes.set_xticks(range(len(names)), [_short(str(name)) for name in names], rotation=30, ha="right", fontsize=8)
+    axes.set_xticks(
+        range(len(names)), [figure_text(_short(str(name))) for name in names], rotation=30, ha="right", fontsize=8
+    )
 
 
 def distribution_figure(
@@ -226,7 +229,7 @@ def distribution_figure(
             numbers = values.to_numpy(np.float64, na_value=np.nan)
             values = pd.Series(np.where(np.isfinite(numbers), numbers, np.nan))
         missing = int(values.isna().sum())
-        axes.set_title(name + (f" ({missing:,} without a value)" if missing else ""), fontsize=10)
+        axes.set_title(figure_text(name) + (f" ({missing:,} without a value)" if missing else ""), fontsize=10)
         axes.grid(alpha=0.3)
         if missing == len(values):
             axes.text(0.5, 0.5, "no values", ha="center", va="center", transform=axes.transAxes)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from ddl_tf.data.store import Faces
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embed import unit
-from ddl_tf.evaluation.embedding_file import Embeddings, fingerprint
+from ddl_tf.evaluation.embedding_file import Embeddings, recorded_fingerprint
 from ddl_tf.evaluation.model import find_checkpoint, is_exported, load_embedding_model
 from ddl_tf.layers import MarginHead
 from ddl_tf.mining.embeddings import embed_faces, sets_record
@@ -187,7 +187,7 @@ class Viewer:
         Returns:
             `[images, dim]`, as the model gives them.
         """
-        record = {"model": fingerprint(self._file), "sets": sets_record(faces)}
+        record = {"model": recorded_fingerprint(folder, self._file), "sets": sets_record(faces)}
         return embed_faces(self._embedder, faces, folder, record, self._batch_size)
 
     def measure(

@@ -1,19 +1,24 @@
 """Checkpoints: one `.keras` file with the configuration and the weights of a model."""
 
-import json
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 import tensorflow as tf
 
 from ddl_tf.errors import InputError
 from ddl_tf.files import write_aside
-from ddl_tf.keras_cv_import import import_keras_cv
-from ddl_tf.layers import CompactHead, MarginHead
+from ddl_tf.layers import CompactHead, MarginHead, is_synchronized, synchronize_batch_norm
+from ddl_tf.models.checkpoint_guard import check_weights, read_config
 
 _PathLike = Union[str, "os.PathLike[str]"]
+# For networks that are not ours.
+_WAYS = (
+    "; of another network take the ONNX (.onnx) or TensorFlow Lite (.tflite) file, its embeddings (--embeddings), or "
+    "for InsightFace's state dicts `python -m ddl_tf.prepare weights`"
+)
 
 
 def check_checkpoint_path(path: _PathLike) -> None:
@@ -50,17 +55,22 @@ def save_checkpoint(model: tf.keras.Model, path: _PathLike) -> None:
         uncompiled.save(aside, save_format="keras")
 
 
-def load_checkpoint(path: _PathLike) -> tf.keras.Model:
+def load_checkpoint(path: _PathLike, custom_objects: Optional[Mapping[str, type]] = None) -> tf.keras.Model:
     """Load a checkpoint.
+
+    Keras would import any module that the file names, so only what a face network is made of is let through: classes of
+    this package, of KerasCV, and most layers of Keras.
 
     Args:
         path: a file that `save_checkpoint` wrote.
+        custom_objects: name -> class, for a backbone of layers of your own.
 
     Returns:
         The recognizer or embedding model, not compiled.
 
     Raises:
-        InputError: if the file is missing, damaged, not a checkpoint of this package, or of a later lane of versions.
+        InputError: if the file is missing, damaged, not a checkpoint of this package, names another class, or is of a
+            later lane of versions.
 
     Example:
         >>> save_checkpoint(build_recognizer("plain_small", 10), "/tmp/model.keras")
@@ -71,29 +81,40 @@ def load_checkpoint(path: _PathLike) -> tf.keras.Model:
     if not os.path.exists(text):
         raise InputError(f"no checkpoint at {text}")
     if not os.path.isfile(text) or Path(text).suffix != ".keras":
-        raise InputError(f"{text} is not a checkpoint: give a .keras file")
+        raise InputError(f"{text} is not a checkpoint: give a .keras file{_WAYS}")
     try:
         with zipfile.ZipFile(text) as archive:
-            damaged = archive.testzip()
-            if damaged:
-                raise zipfile.BadZipFile(f"{damaged} is damaged")
-            config = json.loads(archive.read("config.json"))
+            config = read_config(archive, custom_objects or {})
         if _writer(config) == "tf_keras" != _writer({"module": tf.keras.Model.__module__}):
             raise InputError(
                 f"{text} was written under a later TensorFlow than {tf.__version__}, which cannot read it: use the "
                 "later one (docs/versions.md)"
             )
-        if "keras_cv" in json.dumps(config):
-            import_keras_cv()
-        model = tf.keras.models.load_model(text, compile=False)
-    except InputError:
-        raise
-    except (zipfile.BadZipFile, OSError, ImportError, AttributeError, KeyError, ValueError, TypeError) as error:
+        with zipfile.ZipFile(text) as archive:
+            check_weights(archive, os.path.getsize(text))
+        model = tf.keras.models.load_model(text, dict(custom_objects or {}), compile=False)
+        # What KerasCV's layers build inside of themselves comes back plain.
+        if is_synchronized(model):
+            synchronize_batch_norm(model)
+    except InputError as error:
+        if str(error).startswith(text):
+            raise
+        raise InputError(f"{text} is refused: {error}") from None
+    except (
+        zipfile.BadZipFile,
+        OSError,
+        ImportError,
+        AttributeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        RecursionError,
+    ) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{text} cannot be read as a checkpoint ({reason}): is it whole, and a .keras file?") from None
     names = {layer.name for layer in getattr(model, "layers", ())}
     if not {"backbone", "neck", "embedding"} <= names:
-        raise InputError(f"{text} is a Keras model, but neither a recognizer nor an embedding model of ddl_tf")
+        raise InputError(f"{text} is a Keras model, but neither a recognizer nor an embedding model of ddl_tf{_WAYS}")
     return model
 
 

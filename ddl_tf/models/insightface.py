@@ -10,10 +10,12 @@ from ddl_tf.errors import InputError
 from ddl_tf.layers import GroupedConvolution
 from ddl_tf.models.iresnet import IRESNETS
 from ddl_tf.models.recognizer import build_embedding_model
-from ddl_tf.models.torch_weights import read_state_dict
+from ddl_tf.models.torch_weights import read_shapes, read_state_dict
 
 # InsightFace's networks know this size alone.
 INPUT_SHAPE = (112, 112, 3)
+# Of an embedding. A network is built before its weights are read, and a file may name any size.
+_MOST_DIMENSIONS = 4096
 
 # Our layers of the neck -> PyTorch modules. The backbone's layers have the modules' names.
 _IRESNET_NECK = {"feature_norm": "bn2", "dense": "fc", "embedding_norm": "features"}
@@ -69,10 +71,21 @@ def _assign(tensor: np.ndarray, place: _Place, channels: int) -> None:
         if not np.all(tensor == 1):
             raise ValueError("not all 1, as it is in InsightFace's networks")
         return
+    place.variable.assign(_converted(tensor, place.layer, tuple(place.variable.shape), channels))
+
+
+def _check_shape(shape: tuple[int, ...], place: _Place, channels: int) -> None:
+    """Compare the shape of a tensor that is not read yet with that of the variable that it goes to."""
+    if place.variable is None:
+        return
+    wanted = tuple(place.variable.shape)
     try:
-        place.variable.assign(_converted(tensor, place.layer, tuple(place.variable.shape), channels))
+        # A tensor of this shape that takes one byte.
+        given = _converted(np.broadcast_to(np.int8(0), shape), place.layer, wanted, channels).shape
     except ValueError:
-        raise ValueError(f"of shape {tensor.shape}, which does not give {tuple(place.variable.shape)}") from None
+        given = None
+    if given != wanted:
+        raise ValueError(f"of shape {shape}, which does not give {wanted}")
 
 
 def _listed(names: set[str]) -> str:
@@ -98,11 +111,15 @@ def convert_insightface(path: Union[str, "os.PathLike[str]"], backbone: str) -> 
     """
     if backbone not in _NECKS:
         raise InputError(f"no InsightFace network {backbone!r}: use one of {', '.join(_NECKS)}")
-    state = read_state_dict(path)
     # PyTorch counts batches; nothing depends on it.
-    state = {name: tensor for name, tensor in state.items() if not name.endswith(".num_batches_tracked")}
-    last = f"{_NECKS[backbone]['embedding_norm']}.bias"
-    embedding_size = len(state[last]) if last in state and state[last].ndim == 1 else 512
+    shapes = {name: shape for name, shape in read_shapes(path).items() if not name.endswith(".num_batches_tracked")}
+    last = shapes.get(f"{_NECKS[backbone]['embedding_norm']}.bias", ())
+    embedding_size = last[0] if len(last) == 1 else 512
+    if not 1 <= embedding_size <= _MOST_DIMENSIONS:
+        raise InputError(
+            f"{os.fspath(path)} holds a network with embeddings of {embedding_size:,} numbers, where this package "
+            f"takes 1 to {_MOST_DIMENSIONS:,} (InsightFace's have 512); is it the backbone's state dict?"
+        )
     model = build_embedding_model(backbone, embedding_size, INPUT_SHAPE)
     neck = model.get_layer("neck")
     places: dict[str, _Place] = {}
@@ -111,17 +128,22 @@ def convert_insightface(path: Union[str, "os.PathLike[str]"], backbone: str) -> 
     for name, module in _NECKS[backbone].items():
         places.update(_places(getattr(neck, name), module))
     wrong = f"{os.fspath(path)} does not hold a {backbone}"
-    if places.keys() - state.keys():
+    if places.keys() - shapes.keys():
         raise InputError(
-            f"{wrong}: it lacks {_listed(places.keys() - state.keys())}; name the backbone it was trained with"
+            f"{wrong}: it lacks {_listed(places.keys() - shapes.keys())}; name the backbone it was trained with"
         )
-    if state.keys() - places.keys():
+    if shapes.keys() - places.keys():
         raise InputError(
-            f"{wrong}: it has {_listed(state.keys() - places.keys())} too; name the backbone it was trained with"
+            f"{wrong}: it has {_listed(shapes.keys() - places.keys())} too; name the backbone it was trained with"
         )
-    for name, tensor in state.items():
-        try:
-            _assign(tensor, places[name], neck.feature_norm.gamma.shape[0])
-        except ValueError as error:
-            raise InputError(f"{wrong}: {name} is {error}") from None
+    channels = neck.feature_norm.gamma.shape[0]
+    try:
+        for name, shape in shapes.items():
+            _check_shape(shape, places[name], channels)
+        # Only now is memory spent on them.
+        for name, tensor in read_state_dict(path).items():
+            if name in places:
+                _assign(tensor, places[name], channels)
+    except ValueError as error:
+        raise error if isinstance(error, InputError) else InputError(f"{wrong}: {name} is {error}") from None
     return model

@@ -21,6 +21,8 @@ from ddl_tf.layers import (
 from ddl_tf.models.backbones import build_backbone, default_neck
 from ddl_tf.models.recomputed import RecomputedModel
 
+EMBEDDING_SIZE = 512
+SCALE = 64.0
 HEADS: dict[str, type[MarginHead]] = {
     "arcface": ArcFace,
     "cosface": CosFace,
@@ -43,8 +45,18 @@ def _as_backbone(backbone: Union[str, tf.keras.Model], input_shape: tuple[int, i
     return tf.keras.Model(image, backbone(image), name="backbone")
 
 
-def _as_head(head: Union[str, MarginHead], num_classes: int, margin: Optional[float], scale: float) -> MarginHead:
+def _refuse_given(part: str, **arguments: Optional[float]) -> None:
+    """Refuse arguments that a part which is there already would not follow."""
+    for name, value in arguments.items():
+        if value is not None:
+            raise InputError(f"{name}={value} would be ignored: give it to the {part}, or leave it out here")
+
+
+def _as_head(
+    head: Union[str, MarginHead], num_classes: int, margin: Optional[float], scale: Optional[float]
+) -> MarginHead:
     if isinstance(head, MarginHead):
+        _refuse_given(f"{type(head).__name__} that is the head", margin=margin, scale=scale)
         if head.num_classes != num_classes:
             raise InputError(f"the head has {head.num_classes} classes, but num_classes is {num_classes}")
         return _renamed(head, "head")
@@ -54,17 +66,17 @@ def _as_head(head: Union[str, MarginHead], num_classes: int, margin: Optional[fl
         raise InputError(f"the head {head} has no single margin, got {margin}: leave the margin out")
     margins = {} if margin is None else {"margin": margin}
     try:
-        return HEADS[head](num_classes, scale=scale, name="head", **margins)
+        return HEADS[head](num_classes, scale=SCALE if scale is None else scale, name="head", **margins)
     except ValueError as error:
         raise InputError(f"head {head}: {error}") from None
 
 
 def build_embedding_model(
     backbone: Union[str, tf.keras.Model],
-    embedding_size: int = 512,
+    embedding_size: Optional[int] = None,
     input_shape: tuple[int, int, int] = (112, 112, 3),
     neck: Optional[tf.keras.layers.Layer] = None,
-    dropout: float = 0.0,
+    dropout: Optional[float] = None,
     sync_batch_norm: bool = False,
     recompute: bool = False,
 ) -> tf.keras.Model:
@@ -72,12 +84,12 @@ def build_embedding_model(
 
     Args:
         backbone: a name, as for `build_backbone`, or a Keras model from an image in [-1, 1] to a feature map.
-        embedding_size: length of the embedding.
+        embedding_size: length of the embedding, for the default neck; 512 if not given.
         input_shape: `(height, width, channels)` of the images.
         neck: layer from feature map to embedding, of which a copy is used; by default the one that the backbone is
             published with.
-        dropout: share of the features that are dropped while training, for the default neck.
-        sync_batch_norm: whether batch normalisation is by the batch of all replicas; see `SyncBatchNorm`.
+        dropout: share of the features that are dropped while training, for the default neck; 0 if not given.
+        sync_batch_norm: whether batch normalisation is by the batch of all replicas; see `synchronize_batch_norm`.
         recompute: whether the backbone is a `RecomputedModel`, which saves memory in training.
 
     Returns:
@@ -85,7 +97,8 @@ def build_embedding_model(
         not normalised. Its layers "backbone" and "neck" are the parts; scaling to [-1, 1] is inside.
 
     Raises:
-        InputError: if there is no backbone of that name, or an argument is out of its range.
+        InputError: if there is no backbone of that name, an argument is out of its range, or a neck that is there
+            already is given its arguments here.
 
     Example:
         >>> model = build_embedding_model("plain_small", 128, (48, 48, 3))
@@ -99,10 +112,12 @@ def build_embedding_model(
         network = RecomputedModel(whole.input, whole.output, name=network.name)
     if neck is None:
         try:
-            neck = default_neck(backbone if isinstance(backbone, str) else "a Keras model", embedding_size, dropout)
+            size = EMBEDDING_SIZE if embedding_size is None else embedding_size
+            neck = default_neck(backbone if isinstance(backbone, str) else "a Keras model", size, dropout or 0.0)
         except ValueError as error:
             raise InputError(str(error)) from None
     else:
+        _refuse_given(f"{type(neck).__name__} that is the neck", embedding_size=embedding_size, dropout=dropout)
         neck = _renamed(neck, "neck")
     image = tf.keras.Input(input_shape, name="image")
     # In float32: half precision would round the grey levels.
@@ -120,12 +135,12 @@ def build_recognizer(
     backbone: Union[str, tf.keras.Model],
     num_classes: int,
     head: Union[str, MarginHead] = "arcface",
-    embedding_size: int = 512,
+    embedding_size: Optional[int] = None,
     input_shape: tuple[int, int, int] = (112, 112, 3),
     neck: Optional[tf.keras.layers.Layer] = None,
-    dropout: float = 0.0,
+    dropout: Optional[float] = None,
     margin: Optional[float] = None,
-    scale: float = 64.0,
+    scale: Optional[float] = None,
     sample_rate: float = 1.0,
     sharded_head: bool = False,
     sync_batch_norm: bool = False,
@@ -137,13 +152,13 @@ def build_recognizer(
         backbone: a name, as for `build_backbone`, or a Keras model from an image in [-1, 1] to a feature map.
         num_classes: number of identities.
         head: a name of `HEADS`, or a `MarginHead`, of which a copy is used.
-        embedding_size: length of the embedding.
+        embedding_size: length of the embedding, for the default neck; 512 if not given.
         input_shape: `(height, width, channels)` of the images.
         neck: layer from feature map to embedding, of which a copy is used; by default the one that the backbone is
             published with.
-        dropout: share of the features that are dropped while training, for the default neck.
+        dropout: share of the features that are dropped while training, for the default neck; 0 if not given.
         margin: of the named head; its own default if not given. `magface` has no single one.
-        scale: of the named head.
+        scale: of the named head; 64 if not given.
         sample_rate: below 1 the head becomes a `SampledHead`, with that share of the classes in a training step.
         sharded_head: whether the head becomes a `ShardedHead`, each replica of the strategy with a part of the classes.
         sync_batch_norm: as for `build_embedding_model`.
@@ -157,7 +172,8 @@ def build_recognizer(
         "neck" and "head" are the parts.
 
     Raises:
-        InputError: if there is no backbone or head of that name, or an argument is out of its range.
+        InputError: if there is no backbone or head of that name, an argument is out of its range, or a head or neck
+            that is there already is given its arguments here.
 
     Example:
         >>> model = build_recognizer("plain_small", 10, embedding_size=128, input_shape=(48, 48, 3))
@@ -174,7 +190,8 @@ def build_recognizer(
     network = build_embedding_model(
         backbone, embedding_size, input_shape, neck, dropout, sync_batch_norm=sync_batch_norm, recompute=recompute
     )
-    label = tf.keras.Input((), dtype=tf.int32, name="label")
+    # Not int32: Keras casts what comes in, which would wrap a large label into the range.
+    label = tf.keras.Input((), dtype=tf.int64, name="label")
     logits = margin_head(network.output, label)
     logits = tf.keras.layers.Activation("linear", dtype="float32", name="logits")(logits)
     return tf.keras.Model(

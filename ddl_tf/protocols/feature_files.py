@@ -10,7 +10,7 @@ import numpy as np
 
 from ddl_tf.data.problem_list import ProblemList
 from ddl_tf.errors import InputError
-from ddl_tf.files import write_aside
+from ddl_tf.files import map_array, write_aside
 from ddl_tf.parallel import map_in_order
 from ddl_tf.progress import Progress
 
@@ -19,6 +19,8 @@ BLOCK = 4096
 _HEADER = 4 * 4
 # Columns, bytes of a row and OpenCV's number of float32.
 _SHAPE = [1, 4, 5]
+# What rounding to float32 leaves, with much room.
+_NORM_ERROR = 1e-3
 _MISSING = "missing feature file"
 _CORRUPT = "corrupt feature file"
 
@@ -169,11 +171,8 @@ class PackedFeatures:
 
     def __init__(self, path: Path, files: FeatureFiles) -> None:
         list_file, advice = path.with_suffix(".txt"), "delete it, to pack the features again"
-        try:
-            mapped = np.load(path, mmap_mode="r")
-        except ValueError as error:
-            raise InputError(f"{path}: no array of features ({error}); {advice}") from None
-        if mapped.dtype != np.float32 or mapped.ndim != 2:
+        mapped = map_array(path, advice)
+        if mapped.dtype != np.float32 or mapped.ndim != 2 or not mapped.shape[1]:
             raise InputError(f"{path}: {mapped.dtype} of shape {mapped.shape} is not float32 [features, dim]; {advice}")
         with list_file.open(encoding="utf-8") as lines:
             same = sum(line == f"{files.name(row)}\n" for row, line in zip(range(len(files)), lines))
@@ -197,9 +196,14 @@ class PackedFeatures:
         row_bytes = 4 * self._dim
         data = os.pread(self._file.fileno(), (end - first) * row_bytes, self._offset + first * row_bytes)
         features = np.frombuffer(data, np.float32).reshape(end - first, self._dim)[positions - first]
+        missing = np.isnan(features).all(axis=1)
         if not missing_allowed:
-            for row in np.flatnonzero(np.isnan(features[:, 0])):
+            for row in np.flatnonzero(missing):
                 problems.add(_MISSING, self._files.name(positions[row]), "was not there when the others were packed")
+        # `pack_features` writes unit norms; the file may be another's.
+        norms = np.sqrt(np.einsum("ij,ij->i", features, features, dtype=np.float64))
+        for row in np.flatnonzero(~missing & ~(np.abs(norms - 1) < _NORM_ERROR)):
+            problems.add(_CORRUPT, self._files.name(positions[row]), f"its packed row has norm {norms[row]:g}, not 1")
         return features
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ddl_tf.data.alignment import align_face
+from ddl_tf.data.alignment import cut_face
 from ddl_tf.data.image_files import LazyImages
 from ddl_tf.data.images import load_image
+from ddl_tf.data.landmarks import checked_lines, list_problem
 from ddl_tf.data.problem_list import ProblemList
 from ddl_tf.errors import InputError
 from ddl_tf.protocols.number_table import read_number_table
@@ -106,7 +107,8 @@ def read_ijb(root: str, check_images: bool = True, missing: str = "refuse") -> I
         ProblemsError: with all that is wrong: malformed lines, files of different length or order, a face twice in a
             template, a template without images or with two subjects, a subject twice in the galleries, a probe whose
             subject is in no gallery, missing images.
-        InputError: if there is no such set.
+        InputError: if there is no such set, or, with `check_images`, more than a third of the landmarks cannot be those
+            of a face: their order, scale or axes are others.
 
     Example:
         >>> read_ijb("IJBC").pairs.same.sum()
@@ -148,6 +150,8 @@ def read_ijb(root: str, check_images: bool = True, missing: str = "refuse") -> I
     )
     kept = np.flatnonzero(there)
     landmarks = np.column_stack([points[one] for one in _LANDMARKS]).reshape(-1, 5, 2)[kept]
+    if check_images:
+        _check_landmarks([paths[one] for one in kept], landmarks, meta / f"{name}_name_5pts_score.txt")
     return IJB(
         name,
         _aligned_images([paths[one] for one in kept], landmarks),
@@ -284,10 +288,24 @@ def _existing(paths: Sequence[str]) -> np.ndarray:
     return np.array([path in there for path in paths], bool)
 
 
+def _check_landmarks(paths: Sequence[str], landmarks: np.ndarray, file: Path) -> None:
+    """Check the landmarks of some images; those that cannot be read are named when they are embedded."""
+    items = []
+    for line in checked_lines(len(paths)).tolist():
+        try:
+            size = load_image(Path(paths[line]).read_bytes()).size
+        except ValueError:
+            continue
+        items.append((landmarks[line], size))
+    problem = list_problem(items)
+    if problem:
+        raise InputError(f"{file}: {problem}")
+
+
 def _aligned_images(paths: Sequence[str], landmarks: np.ndarray) -> LazyImages:
     def read(index: int) -> bytes:
         try:
-            face = align_face(load_image(Path(paths[index]).read_bytes()), landmarks[index])
+            face = cut_face(load_image(Path(paths[index]).read_bytes()), landmarks[index])
         except ValueError as error:  # an InputError of bad landmarks is one too
             raise InputError(f"{paths[index]}: cannot be aligned ({error}); get it anew") from None
         encoded = io.BytesIO()

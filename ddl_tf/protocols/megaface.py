@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +12,14 @@ import numpy as np
 
 from ddl_tf.data.image_files import image_files
 from ddl_tf.data.problem_list import ProblemList
+from ddl_tf.data.text_list import quoted, read_text_list
 from ddl_tf.errors import InputError
 from ddl_tf.protocols.feature_files import FeatureFiles
 
 # Of a path in a list so many parts name the image: `Person/name.png` and `a1/a2/name.jpg`.
 _PROBE_PARTS, _DISTRACTOR_PARTS = 2, 3
 MISSING = ("refuse", "count")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,22 +135,16 @@ def read_megaface(
     )
 
 
-def _read_text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not text in UTF-8 ({error.reason}); is it a list?") from None
-
-
 def _read_list(path: str) -> tuple[list[str], Optional[list[str]]]:
     """The paths of a list, and its ids if it has them."""
-    text = _read_text(path)
+    lines = read_text_list(path)
+    text = "\n".join(lines)
     if not text.lstrip().startswith("{"):
-        paths, ids = [line.strip() for line in text.splitlines() if line.strip()], None
+        paths, ids = [line.strip() for line in lines if line.strip()], None
     else:
         try:
             content = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: not a whole JSON file ({error}); get it anew") from None
         paths, ids = content.get("path"), content.get("id")
         for column in (paths, [] if ids is None else ids):
@@ -166,7 +163,9 @@ def _keys(list_file: str, paths: Sequence[str], num_parts: int, problems: Proble
     for number, path in enumerate(paths, 1):
         parts = path.split("/")[-num_parts:]
         if len(parts) < num_parts or not all(parts):
-            problems.add("bad path", f"{list_file}, image {number}", f"{path!r} has not the {num_parts} parts it needs")
+            problems.add(
+                "bad path", f"{list_file}, image {number}", f"{quoted(path)} has not the {num_parts} parts it needs"
+            )
         keys.append("/".join(parts))
     for key, count in Counter(keys).items():
         if count > 1:
@@ -175,13 +174,15 @@ def _keys(list_file: str, paths: Sequence[str], num_parts: int, problems: Proble
 
 
 def _noise_name(name: str) -> str:
-    return name.rpartition(".")[0].replace(" ", "_")
+    """A name without what kind of image it is: of a name without that, all of it, also where it has a dot."""
+    stem, suffix = os.path.splitext(name)
+    return (stem if suffix.lower() in _SUFFIXES else name).replace(" ", "_")
 
 
 def _read_noises(path: Optional[str]) -> set[str]:
     if path is None:
         return set()
-    lines = [line for line in _read_text(path).splitlines() if line.strip() and not line.startswith("#")]
+    lines = [line for line in read_text_list(path) if line.strip() and not line.startswith("#")]
     return {_noise_name(line.strip().split("\t")[1 if "\t" in line.strip() else 0]) for line in lines}
 
 

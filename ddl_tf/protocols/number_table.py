@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from ddl_tf.data.problem_list import ProblemList
+from ddl_tf.data.text_list import quoted, require_file
 
 # Of a file that is something else altogether, so many lines are told.
 _MOST_LINES = 1000
@@ -37,6 +38,7 @@ def read_number_table(
         >>> read_number_table(Path("pairs.txt"), {"first": "int", "second": "int"}, ProblemList("pairs"))["first"]
         array([1, 2], dtype=int32)
     """
+    require_file(path)
     places = [f"f{place}" for place in range(len(kinds))]
     try:
         table = csv.read_csv(
@@ -66,6 +68,9 @@ def read_number_table(
 def _parse(kind: str, text: str) -> Any:
     if kind == "str":
         return text
+    # int and float take 1_000 and the digits of other scripts.
+    if not text.isascii() or "_" in text:
+        raise ValueError(text)
     number = int(text) if kind == "int" else float(text)
     if not abs(number) < (_INT32 if kind == "int" else np.inf):
         raise ValueError(text)
@@ -77,23 +82,24 @@ def _read_lines(
 ) -> Optional[dict[str, np.ndarray]]:
     values: dict[str, Any] = {name: [] if kind == "str" else array("d") for name, kind in kinds.items()}
     malformed = 0
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            if (header and number == 1) or not line.strip():
+    with path.open("rb") as lines:
+        for number, data in enumerate(lines, 1):
+            if (header and number == 1) or not data.strip():
                 continue
-            parts = line.split() if separator == " " else line.rstrip("\r\n").split(separator)
             try:
+                # The mark of UTF-8 stands at the beginning of some files.
+                line = data.decode("utf-8-sig" if number == 1 else "utf-8")
+                parts = line.split() if separator == " " else line.rstrip("\r\n").split(separator)
                 if len(parts) < len(kinds) or (len(parts) > len(kinds) and not header):
                     raise ValueError(line)
                 parsed = [_parse(kind, part) for kind, part in zip(kinds.values(), parts)]
-            except ValueError:
+            except ValueError:  # UnicodeDecodeError is one
                 malformed += 1
                 if malformed > _MOST_LINES:
                     found.add("malformed line", f"{path}, line {number}", "and the lines after it are not told")
                     break
-                text = line.strip()
-                shown = text if len(text) < 60 else text[:57] + "..."
-                found.add("malformed line", f"{path}, line {number}", f"{shown!r} is not `{separator.join(kinds)}`")
+                shown = quoted(data.decode("utf-8", "backslashreplace").strip())
+                found.add("malformed line", f"{path}, line {number}", f"{shown} is not `{separator.join(kinds)}`")
                 continue
             for name, value in zip(kinds, parsed):
                 values[name].append(value)

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from ddl_tf.data.image_files import image_files
+from ddl_tf.data.lfw_line import is_plain_name, malformed, parse_lfw_line
 from ddl_tf.data.problem_list import ProblemList
+from ddl_tf.data.text_list import read_text_list
 from ddl_tf.data.verification import PairSet
 from ddl_tf.errors import InputError
 
@@ -217,17 +219,17 @@ def read_lines(path: Path) -> list[str]:
     """Read the lines of a list, without empty ones at the end.
 
     Args:
-        path: the list. Bytes that are no UTF-8 are replaced, so that a wrong file is told by its lines.
+        path: the list.
 
     Returns:
         The lines, stripped.
 
     Raises:
-        InputError: if there is no such file.
+        InputError: if there is no such file, or it is no text in UTF-8.
     """
     if not path.is_file():
         raise InputError(f"{path.parent}: there is no {path.name} in it; give the folder that holds the official list")
-    lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    lines = [line.strip() for line in read_text_list(path)]
     while lines and not lines[-1]:
         lines.pop()
     return lines
@@ -243,23 +245,18 @@ def add_lfw_lines(collection: PairCollection, path: Path, lines: Sequence[str], 
         first_line: the number of the first.
     """
     for number, line in enumerate(lines, first_line):
-        parts, place = line.split(), f"{path}, line {number}"
-        named = [parts[:2], [parts[0], parts[2]]] if len(parts) == 3 else [parts[:2], parts[2:]]
-        if len(parts) not in (3, 4) or not all(_plain(name) and index.isdecimal() for name, index in named):
-            collection.problems.add("malformed line", place, f"{line!r} is not `name i j` or `name1 i name2 j`")
+        pair, place = parse_lfw_line(line), f"{path}, line {number}"
+        if pair is None:
+            collection.problems.add("malformed line", place, malformed(line))
             continue
-        first, second = (ListedImage(f"{name}/{name}_{int(index):04d}", name) for name, index in named)
-        collection.add(first, second, len(parts) == 3, place)
-
-
-def _plain(name: str) -> bool:
-    """Whether a name is that of one file or folder, and does not lead elsewhere."""
-    return Path(name).name == name and name not in (".", "..")
+        named = ((pair.first, pair.first_number), (pair.second, pair.second_number))
+        first, second = (ListedImage(f"{name}/{name}_{index:04d}", name) for name, index in named)
+        collection.add(first, second, pair.same, place)
 
 
 def named_image(name: str) -> Optional[ListedImage]:
     """Make the image of a file name such as `Ann_Abel_0001.jpg`; None if the name is not of that form."""
     person, separator, number = Path(name).stem.rpartition("_")
-    if not (separator and person and number and _plain(name) and Path(name).suffix):
+    if not (separator and person and number and is_plain_name(name) and Path(name).suffix):
         return None
     return ListedImage(name, person)

@@ -16,6 +16,7 @@ from typing import Any, Optional
 import numpy as np
 from scipy.io import loadmat
 
+from ddl_tf.data.text_list import quoted, whole_number
 from ddl_tf.data.verification import PairSet
 from ddl_tf.errors import InputError
 from ddl_tf.protocols.pair_collection import (
@@ -109,11 +110,11 @@ def _read_two_lines(name: str, root: Path, list_name: str, check_images: bool) -
 
 def _marked_image(collection: PairCollection, line: str, place: str) -> Optional[tuple[ListedImage, int]]:
     parts = line.split()
-    image = named_image(parts[0]) if len(parts) == 2 and parts[1].isdecimal() else None
-    if image is None:
-        collection.problems.add("malformed line", place, f"{line!r} is not `name_0001.jpg mark`")
+    image, mark = (named_image(parts[0]), whole_number(parts[1])) if len(parts) == 2 else (None, None)
+    if image is None or mark is None:
+        collection.problems.add("malformed line", place, f"{quoted(line)} is not `name_0001.jpg mark`")
         return None
-    return image, int(parts[1])
+    return image, mark
 
 
 def read_xqlfw(root: str, check_images: bool = True) -> PairSet:
@@ -141,10 +142,11 @@ def read_xqlfw(root: str, check_images: bool = True) -> PairSet:
     path = Path(root) / "xqlfw_pairs.txt"
     lines = read_lines(path)
     header = lines[0].split() if lines else []
-    if len(header) != 2 or not all(part.isdecimal() for part in header):
-        raise InputError(f"{path}, line 1: {' '.join(header)!r} is not `folds pairs`; is it the list of XQLFW?")
+    numbers = [number for number in map(whole_number, header) if number is not None]
+    if len(header) != 2 or len(numbers) != 2:
+        raise InputError(f"{path}, line 1: {quoted(' '.join(header))} is not `folds pairs`; is it the list of XQLFW?")
     collection = PairCollection("xqlfw", path, first_folder(Path(root), (ALIGNED, *XQLFW_IMAGES)), check_images)
-    folds, pairs = (int(part) for part in header)
+    folds, pairs = numbers
     if len(lines) - 1 != 2 * folds * pairs:
         told = f"{len(lines) - 1:,} pairs, where the first line tells of {folds} x 2 x {pairs}"
         collection.problems.add("wrong count", path, told)

@@ -13,6 +13,7 @@ from ddl_tf.errors import InputError
 from ddl_tf.evaluation.bootstrap import rate_interval
 from ddl_tf.evaluation.roc import roc_curve
 from ddl_tf.reporting.palette import Style, styles_of
+from ddl_tf.text import figure_text
 
 # Words of columns of which more is harder, either sign alike; of all others, such as a resolution, less is harder.
 MORE_IS_HARDER = ("yaw", "pitch", "roll", "angle", "blur", "noise", "occlusion", "distance", "age", "compression")
@@ -159,7 +160,14 @@ def draw_shares(
         places = np.arange(len(labels)) + (position - (len(rates) - 1) / 2) * width
         error = np.abs(np.stack([rate - low, high - rate]))
         axes.errorbar(
-            places, rate, error, label=model, linestyle="none", capsize=3, markersize=5, **styles[model].points
+            places,
+            rate,
+            error,
+            label=figure_text(model),
+            linestyle="none",
+            capsize=3,
+            markersize=5,
+            **styles[model].points,
         )
     axes.set_xticks(range(len(labels)), labels, fontsize=8)
     axes.set(ylabel=ylabel, xlim=(-0.6, len(labels) - 0.4))
@@ -198,7 +206,8 @@ def bins_figure(
     names = bin_labels(first)
     figure = Figure(figsize=(11, 3.9), layout="constrained")
     FigureCanvasAgg(figure)
-    rule = f"larger |{column}| of the two" if more_is_harder(column) else f"smaller {column} of the two"
+    shown = figure_text(column)
+    rule = f"larger |{shown}| of the two" if more_is_harder(column) else f"smaller {shown} of the two"
     panels = figure.subplots(1, 2)
     for axes, name, text in zip(
         panels, ("accuracy", "tar"), ("accuracy at the best threshold", f"TAR at FAR {BIN_FAR:g}")
@@ -208,7 +217,7 @@ def bins_figure(
             for model, table in tables.items()
         }
         draw_shares(axes, rates, names, text, styles)
-        axes.set_title(title, fontsize=10)
+        axes.set_title(figure_text(title), fontsize=10)
         axes.set_xlabel(rule)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=9)

@@ -8,10 +8,11 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
+from ddl_tf.errors import InputError
 from ddl_tf.evaluation.bootstrap import MIN_FALSE_ACCEPTS
 from ddl_tf.evaluation.gaps import compare_gaps
 from ddl_tf.evaluation.paired_tests import compare_scores, holm
-from ddl_tf.reporting.evaluations import EvaluatedModel, set_names
+from ddl_tf.reporting.evaluations import EvaluatedModel, EvaluatedSet, set_names
 from ddl_tf.reporting.layout_table import DASH, Cell, TextTable
 from ddl_tf.reporting.numbers import (
     PARTS,
@@ -26,7 +27,7 @@ from ddl_tf.reporting.numbers import (
 )
 
 ALPHA = 0.05
-_MANY_PAIRS = 200_000
+_MANY_PAIRS, _LEAST_REPLICATES = 200_000, 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Difference:
         p: of the paired test, uncorrected.
         p_corrected: by Holm, over the tests of this number on all sets and models.
         test: which one.
+        least_p: the least corrected p-value that the replicates could show; None without a test by replicates.
     """
 
     set_name: str
@@ -58,6 +60,7 @@ class Difference:
     p: Optional[float]
     p_corrected: Optional[float]
     test: str
+    least_p: Optional[float] = None
 
     @property
     def significant(self) -> bool:
@@ -78,9 +81,9 @@ def affordable_replicates(pairs: int, replicates: int) -> int:
         replicates: that are wanted.
 
     Returns:
-        The number that is wanted up to 200,000 pairs, then in proportion fewer, but at least 40.
+        The number that is wanted up to 200,000 pairs, then in proportion fewer, but no fewer than 200 of it.
     """
-    return max(40, min(replicates, replicates * _MANY_PAIRS // max(1, pairs)))
+    return max(min(replicates, _LEAST_REPLICATES), min(replicates, replicates * _MANY_PAIRS // max(1, pairs)))
 
 
 def gap_name(easy: str, hard: str) -> str:
@@ -117,20 +120,39 @@ def compare_models(
             one, base = model.sets[name], baseline.sets[name]
             if not (one.has_pairs or one.has_ranks):
                 continue
-            times = affordable_replicates(len(one.scores.get("same", ())), replicates)
+            _check_people(model, one)
+            _check_people(baseline, base)
+            # The bootstrap over templates costs little for each replicate, however many pairs there are.
+            few = one.result.get("protocol") == "templates"
+            times = replicates if few else affordable_replicates(len(one.scores.get("same", ())), replicates)
             targets = far_targets(one.result)
             found = compare_scores(one.scores, base.scores, replicates=times, seed=seed, far_targets=targets)
-            named = [(number_of_test(str(row["number"]), one.result), row) for row in found]
-            rows += [(name, model.name, {**row, "number": number}) for number, row in named if number]
+            of_one, of_base = numbers_of(one.result), numbers_of(base.result)
+            for row in found:
+                number = number_of_test(str(row["number"]), one.result)
+                if number in of_one and number in of_base:
+                    a, b = of_one[number], of_base[number]
+                    values = {"number": number, "a": a, "b": b, "difference": a - b, "replicates": times}
+                    rows.append((name, model.name, {**row, **values}))
     if easy and hard:
         sides = {model.name: [model.sets[one].scores for one in (easy, hard) if one in model.sets] for model in models}
         first = sides.pop(baseline.name)
         for name, own in sides.items():
             if len(own) == len(first) == 2:
                 times = affordable_replicates(sum(len(one["same"]) for one in own), replicates)
-                row = compare_gaps(own[0], own[1], first[0], first[1], times, seed)
-                rows.append((gap_name(easy, hard), name, row._asdict()))
+                gap = compare_gaps(own[0], own[1], first[0], first[1], times, seed)
+                rows.append((gap_name(easy, hard), name, {**gap._asdict(), "replicates": times}))
     return _corrected(rows)
+
+
+def _check_people(model: EvaluatedModel, evaluated: EvaluatedSet) -> None:
+    """Refuse an evaluation that was stored before it said whom templates show."""
+    pairs = evaluated.has_pairs and evaluated.result.get("protocol") == "templates"
+    if pairs and "template_person" not in evaluated.scores:
+        raise InputError(
+            f"{model.folder}/{evaluated.name}: stored without whom its templates show, which a test of two models "
+            "needs; evaluate the set again with --store"
+        )
 
 
 def _family(number: str) -> str:
@@ -142,6 +164,7 @@ def _family(number: str) -> str:
 
 def _corrected(rows: Sequence[tuple[str, str, dict[str, Any]]]) -> list[Difference]:
     corrected: list[Optional[float]] = [None] * len(rows)
+    least: list[Optional[float]] = [None] * len(rows)
     families: dict[str, list[int]] = {}
     for place, (_, _, row) in enumerate(rows):
         if row["p"] is not None:
@@ -149,6 +172,8 @@ def _corrected(rows: Sequence[tuple[str, str, dict[str, Any]]]) -> list[Differen
     for places in families.values():
         for place, p in zip(places, holm([rows[place][2]["p"] for place in places])):
             corrected[place] = p
+            if "bootstrap" in rows[place][2]["test"]:
+                least[place] = min(1.0, len(places) * 2 / (rows[place][2]["replicates"] + 1))
     return [
         Difference(
             name,
@@ -161,10 +186,18 @@ def _corrected(rows: Sequence[tuple[str, str, dict[str, Any]]]) -> list[Differen
             row["high"],
             row["p"],
             p,
-            row["test"],
+            _test_text(row["test"], least_p),
+            least_p,
         )
-        for (name, model, row), p in zip(rows, corrected)
+        for (name, model, row), p, least_p in zip(rows, corrected, least)
     ]
+
+
+def _test_text(test: str, least_p: Optional[float]) -> str:
+    """Name the test, and say how small its corrected p-value could be, where that is too large to tell anything."""
+    if least_p is None or least_p < ALPHA:
+        return test
+    return f"{test}; so few replicates show no corrected p below {least_p:.2g}"
 
 
 def replicates_needed(differences: Sequence[Difference], replicates: int) -> Optional[int]:
@@ -181,6 +214,10 @@ def replicates_needed(differences: Sequence[Difference], replicates: int) -> Opt
     """
     counts = Counter(_family(one.number) for one in differences if one.p is not None and "bootstrap" in one.test)
     needed = int(np.ceil(2 * max(counts.values(), default=0) / ALPHA))
+    # Fewer may have been drawn of very many pairs.
+    lacking = max((one.least_p / ALPHA for one in differences if one.least_p is not None), default=0.0)
+    if lacking >= 1:
+        needed = max(needed, int(np.ceil(lacking * replicates)) + 1)
     return needed if needed > replicates else None
 
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ddl_tf.reporting.palette import Style, styles_of
+from ddl_tf.text import figure_text
 from ddl_tf.training.plots import draw_distributions
 
 _ACROSS = 3
@@ -59,14 +60,14 @@ def curves_figure(logs: Mapping[str, pd.DataFrame], styles: Optional[Mapping[str
             known = log[["epoch", column]].dropna()
             marker = styles[run].marker if len(known) < _FEW_POINTS else ""
             (handles[run],) = axes.plot(
-                known["epoch"], known[column], label=run, marker=marker, markersize=4, **styles[run].line
+                known["epoch"], known[column], label=figure_text(run), marker=marker, markersize=4, **styles[run].line
             )
-        axes.set_title(column, fontsize=10)
+        axes.set_title(figure_text(column), fontsize=10)
         axes.set_xlabel("epoch", fontsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False)
+    figure.legend(handles.values(), map(figure_text, handles), loc="outside upper center", ncols=4, frameon=False)
     return figure
 
 
@@ -84,5 +85,5 @@ def groups_figure(similarities: Mapping[str, Mapping[str, np.ndarray]]) -> Figur
     panels = figure.subplots(1, len(similarities), squeeze=False)[0]
     for axes, (run, groups) in zip(panels, similarities.items()):
         draw_distributions(axes, groups)
-        axes.set_title(f"{run}\n{axes.get_title()}", fontsize=9)
+        axes.set_title(f"{figure_text(run)}\n{axes.get_title()}", fontsize=9)
     return figure

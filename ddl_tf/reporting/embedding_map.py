@@ -13,6 +13,7 @@ from sklearn.manifold import TSNE
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.comparison import EASY, HARD
 from ddl_tf.reporting.palette import SERIES
+from ddl_tf.text import figure_text
 
 PEOPLE = len(SERIES)
 _LARGEST_PERPLEXITY = 30.0
@@ -142,13 +143,13 @@ def embedding_map_figure(
             colours = [SERIES[number] if number >= 0 else plain for number in person]
             edge = {"linewidths": 1.4} if hard else {"linewidths": 0}
             axes.scatter(part[:, 0], part[:, 1], c=colours, marker=marker, s=26 if hard else 18, alpha=0.8, **edge)
-        axes.set(title=model, xticks=[], yticks=[])
+        axes.set(title=figure_text(model), xticks=[], yticks=[])
     handles = [
         # Colours are people; without them, easy and hard.
         Line2D([], [], linestyle="none", marker=marker, color=colour if not chosen.people else "#000000", label=label)
         for marker, colour, label in (
-            ("o", EASY, f"{easy_name} ({len(chosen.easy):,} images)"),
-            ("x", HARD, f"{hard_name} ({len(chosen.hard):,} images)"),
+            ("o", EASY, f"{figure_text(easy_name)} ({len(chosen.easy):,} images)"),
+            ("x", HARD, f"{figure_text(hard_name)} ({len(chosen.hard):,} images)"),
         )
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)

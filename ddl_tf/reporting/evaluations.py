@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from ddl_tf.errors import InputError
+from ddl_tf.evaluation.pair_people import people_of_pairs
 from ddl_tf.evaluation.plots import Similarities
 from ddl_tf.evaluation.stored import IMAGES, StoredEvaluation
 
 # What two models must have in common to be compared on a set.
-_COMMON = ("same", "first", "second", "fold", "people", "condition", "person")
+_COMMON = ("same", "first", "second", "fold", "template", "template_person", "people", "condition", "person")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +61,9 @@ class EvaluatedSet:
 
     @property
     def people(self) -> tuple[Optional[np.ndarray], Optional[np.ndarray]]:
-        """Whom the images of each pair show, twice `[pairs]`; None and None where that is not known of all."""
-        if not self.pairs_of_images or "people" not in self.scores:
-            return None, None
-        return self.scores["people"][self.scores["first"]], self.scores["people"][self.scores["second"]]
+        """Whom each pair shows, twice `[pairs]`, see `people_of_pairs`; None and None where that is not known."""
+        known = people_of_pairs(self.scores) if self.has_pairs else None
+        return (None, None) if known is None else (known.first, known.second)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,13 +187,17 @@ def _difference(one: EvaluatedSet, other: EvaluatedSet) -> Optional[str]:
         counts = [len(scored.scores.get(kind, ())) for scored in (one, other)]
         if counts[0] != counts[1]:
             return f"they have {counts[0]:,} and {counts[1]:,} {unit}"
+    if len(one.images) != len(other.images):
+        return f"they have {len(one.images):,} and {len(other.images):,} images"
     for name in _COMMON:
         if name in one.scores and name in other.scores:
+            if one.scores[name].shape != other.scores[name].shape:
+                return f"they have {len(one.scores[name]):,} and {len(other.scores[name]):,} {name!r}"
             wrong = int(np.sum(one.scores[name] != other.scores[name]))
             if wrong:
                 return f"{wrong:,} pairs or probes differ in {name!r}"
-    if len(one.images) != len(other.images) or (one.images["key"] != other.images["key"]).any():
-        return f"their images differ ({len(one.images):,} and {len(other.images):,}, or other names)"
+    if (one.images["key"] != other.images["key"]).any():
+        return "their images differ, in their names"
     return None
 
 

@@ -15,6 +15,7 @@ from ddl_tf.evaluation.plots import Similarities, draw_distributions
 from ddl_tf.evaluation.weighted import WeightedPairs
 from ddl_tf.progress import Progress
 from ddl_tf.reporting.palette import Style, styles_of
+from ddl_tf.text import figure_text
 
 _POINTS = 120
 _ACROSS = 3
@@ -43,7 +44,7 @@ def distributions_figure(models: Mapping[str, Similarities]) -> Figure:
     for axes, (model, pairs) in zip(panels, models.items()):
         draw_distributions(axes, pairs)
         margin = pairs.similarity[pairs.same].mean() - pairs.similarity[~pairs.same].mean()
-        axes.set_title(f"{model}: margin {margin:.2f}")
+        axes.set_title(f"{figure_text(model)}: margin {margin:.2f}")
         # Wider than the panel it would squeeze all of them.
         axes.legend(loc="upper left", ncols=2, fontsize=7, columnspacing=1, handlelength=1.5).set_in_layout(False)
         axes.grid(alpha=0.3)
@@ -159,16 +160,16 @@ def roc_det_figure(
     styles = styles or styles_of(bands)
     for model, band in bands.items():
         line, colour = styles[model].line, styles[model].colour
-        roc.step(band.far, band.tar, where="post", label=model, **line)
+        roc.step(band.far, band.tar, where="post", label=figure_text(model), **line)
         roc.fill_between(band.far, band.low, band.high, step="post", color=colour, alpha=0.15, linewidth=0)
         # An axis of probits has no place for 0 and 1.
         shown = band.far < 0.999
         missed, most, fewest = (np.clip(1 - rate[shown], least, 1 - least) for rate in (band.tar, band.low, band.high))
-        det.plot(band.far[shown], missed, label=model, **line)
+        det.plot(band.far[shown], missed, label=figure_text(model), **line)
         det.fill_between(band.far[shown], fewest, most, color=colour, alpha=0.15, linewidth=0)
     roc.set(xscale="log", xlim=(lowest, 1), ylim=(0, 1.02))
-    roc.set(xlabel="false accept rate", ylabel="true accept rate", title=f"{name}: ROC")
-    det.set(xlabel="false accept rate", ylabel="missed match rate", title=f"{name}: DET")
+    roc.set(xlabel="false accept rate", ylabel="true accept rate", title=f"{figure_text(name)}: ROC")
+    det.set(xlabel="false accept rate", ylabel="missed match rate", title=f"{figure_text(name)}: DET")
     _probit_axis(det, "x", lowest, 0.95)
     worst = max(float(1 - np.nanmin([*band.tar, *band.low])) for band in bands.values())
     _probit_axis(det, "y", least, min(0.99, max(0.1, 1.2 * worst)))

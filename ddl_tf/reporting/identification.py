@@ -12,6 +12,7 @@ from ddl_tf.evaluation.bootstrap import bootstrap_rates, rate_interval
 from ddl_tf.evaluation.identification import cmc_curve
 from ddl_tf.reporting.bins import draw_shares
 from ddl_tf.reporting.palette import Style, styles_of
+from ddl_tf.text import figure_text
 
 _LARGEST_RANK = 50
 
@@ -75,18 +76,22 @@ def identification_figure(
     largest = int(np.clip(max(rank.max() for rank in ranks.values()), 5, _LARGEST_RANK))
     for model, rank in ranks.items():
         panels[0].step(
-            np.arange(1, largest + 1), cmc_curve(rank, largest), where="post", label=model, **styles[model].line
+            np.arange(1, largest + 1),
+            cmc_curve(rank, largest),
+            where="post",
+            label=figure_text(model),
+            **styles[model].line,
         )
-    panels[0].set(xlabel="rank", ylabel="share of probes found", title=f"{name}: CMC", xlim=(1, largest))
+    panels[0].set(xlabel="rank", ylabel="share of probes found", title=f"{figure_text(name)}: CMC", xlim=(1, largest))
     panels[0].set_xticks([tick for tick in (1, 5, *range(10, _LARGEST_RANK + 1, 10)) if tick <= largest])
     panels[0].grid(alpha=0.3)
     panels[0].legend(fontsize=8, loc="lower right")
     if several:
-        labels = [f"{one}\n{probes:,} probes" for one, probes in zip(first["condition"], first["probes"])]
+        labels = [f"{figure_text(one)}\n{probes:,} probes" for one, probes in zip(first["condition"], first["probes"])]
         rates = {
             model: (table["rank1"].to_numpy(), table["low"].to_numpy(), table["high"].to_numpy())
             for model, table in tables.items()
         }
         draw_shares(panels[1], rates, labels, "rank-1 rate", styles)
-        panels[1].set_title(f"{name}: rank-1 by condition")
+        panels[1].set_title(f"{figure_text(name)}: rank-1 by condition")
     return figure

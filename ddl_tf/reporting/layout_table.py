@@ -8,6 +8,8 @@ from typing import Optional
 
 import pandas as pd
 
+from ddl_tf.text import visible
+
 DASH = "\N{EN DASH}"
 
 _LATEX = {
@@ -36,12 +38,12 @@ def latex_escape(text: str) -> str:
         >>> print(latex_escape("cfp_fp: 95%"))
         cfp\_fp: 95\%
     """
-    return "".join(_LATEX.get(letter, letter) for letter in text)
+    return "".join(_LATEX.get(letter, letter) for letter in visible(text))
 
 
 def markdown_escape(text: str) -> str:
     """Write text so that it stays in its cell of a Markdown table and is no markup."""
-    return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", text).replace("\n", " ")
+    return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", visible(text))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ class Picture:
     """A figure of the page.
 
     Attributes:
-        name: of its files and its anchor: small letters, digits, `-` and `_`; unique in the report.
+        name: of its files and its anchor: letters, digits, `-`, `_` and `.`; unique in the report.
         figure: to draw.
         alternative: what it shows, in words, for those who do not see it.
         caption: what its numbers mean.
@@ -47,7 +47,7 @@ class Section:
     """A part of the page with a heading.
 
     Attributes:
-        name: its anchor.
+        name: its anchor; pictures and tables may have the same name, theirs begins with `part-`.
         title: its heading.
         sentences: a paragraph each, above the rest.
         parts: pictures and tables, in order.
@@ -107,6 +107,9 @@ def write_report(folder: Path, title: str, summary: str, sections: Sequence[Sect
     Returns:
         The path of `index.html`; beside it `figures/NAME.png` and `.svg`, `tables/NAME.csv`, `.md` and `.tex`.
     """
+    page = render_page(title, summary, sections)
+    # A page of before would say that the new figures are its own.
+    (folder / "index.html").unlink(missing_ok=True)
     for part in _parts(sections):
         if isinstance(part, Picture):
             files = {f"figures/{part.name}.svg": on_white(part.svg)}
@@ -118,7 +121,7 @@ def write_report(folder: Path, title: str, summary: str, sections: Sequence[Sect
         for name, text in files.items():
             _write(folder / name, text)
     # Last: it is there only if all that it was made with is.
-    _write(folder / "index.html", render_page(title, summary, sections))
+    _write(folder / "index.html", page)
     return folder / "index.html"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ddl_tf.errors import InputError
+from ddl_tf.files import read_arrays
 from ddl_tf.reporting.curves import curve_columns, curves_figure, groups_figure
 from ddl_tf.reporting.page import Picture, Section
 from ddl_tf.reporting.palette import Style
@@ -49,11 +50,7 @@ def read_runs(folders: Mapping[str, str]) -> list[LoggedRun]:
         similarities: dict[str, np.ndarray] = {}
         file = folder.path / "similarities.npz"
         if file.is_file():
-            try:
-                with np.load(file, allow_pickle=False) as stored:
-                    similarities = {key: stored[key] for key in stored.files}
-            except (OSError, ValueError) as error:
-                raise InputError(f"{file}: cannot be read ({error}); train the run again, or remove it") from None
+            similarities = read_arrays(file, "train the run again, or remove the file")
         runs.append(LoggedRun(name, read_log(folder.log), similarities))
     return runs
 

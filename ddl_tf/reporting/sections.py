@@ -1,5 +1,6 @@
 """The sections of a report on evaluations: which figures and tables there are, and what they say in words."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Union
@@ -29,6 +30,8 @@ from ddl_tf.reporting.race import RACE_SETS, race_figure
 
 # name of a model -> how it is drawn.
 Styles = Mapping[str, Style]
+# File systems take names of 255 bytes, with an ending and what writing aside puts before it.
+_LONGEST = 150
 # The number that a set is summed up by: the first of these that was tested.
 _MAIN = ("auc", "verification@auc", "gap")
 
@@ -38,10 +41,13 @@ def anchor(*words: str) -> str:
 
     Example:
         >>> anchor("roc", "my set/1")
-        'roc-my-20-set-2f-1'
+        'roc-my.20.set.2f.1'
     """
-    text = "-".join(words)
-    return re.sub("[^A-Za-z0-9_-]", lambda found: f"-{ord(found[0]):x}-", text)
+    # What stands between the words and around a number is in none of them.
+    name = "-".join(re.sub("[^A-Za-z0-9_]", lambda found: f".{ord(found[0]):x}.", word) for word in words)
+    if len(name) <= _LONGEST:
+        return name
+    return f"{name[:_LONGEST]}..{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def with_set(models: Sequence[EvaluatedModel], name: str) -> dict[str, EvaluatedSet]:

@@ -158,10 +158,12 @@ def _group_columns(images: pd.DataFrame) -> list[str]:
 
 
 def _groups_of_set(stored: StoredEvaluation, name: str, threshold: Optional[float]) -> Iterator[str]:
-    scores = stored.scores(name)
-    if not {"similarity", "same", "first", "second"} <= scores.keys() or not (stored.path / name / IMAGES).is_file():
+    scores, result = stored.scores(name), stored.result(name)
+    value = result.get("threshold") if threshold is None else threshold
+    # Other protocols have pairs of templates, which are no rows of the table of images.
+    of_images = result.get("protocol") == "pairs" and {"similarity", "same", "first", "second"} <= scores.keys()
+    if value is None or not of_images or not (stored.path / name / IMAGES).is_file():
         return
-    value = stored.result(name)["threshold"] if threshold is None else threshold
     images = stored.images(name)
     for column in _group_columns(images):
         groups = images[column].astype(str).to_numpy()

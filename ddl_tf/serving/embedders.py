@@ -17,12 +17,24 @@ from ddl_tf.serving.quiet import quiet_stderr
 INPUT_MEAN, INPUT_SCALE = 127.5, 127.5
 # The names under which an ONNX file may say that it takes something else.
 MEAN_KEY, SCALE_KEY = "ddl_tf.input_mean", "ddl_tf.input_scale"
+ORDERS = ("rgb", "bgr")
+# How exporters begin the names of nodes that scale values, which operations those are, and which leave values alone.
+_FIRST_NODES = 8
+_SUB_NAMES, _MUL_NAMES = ("Sub", "_minus"), ("Mul", "_mul")
+_SHIFTS, _SCALES, _PASSES = ("Sub", "Add"), ("Mul", "Div"), ("Transpose", "Cast", "Identity")
 
 
 class Embedder(abc.ABC):
     """A network in a file, from images to embeddings. One thread at a time may use it.
 
+    Args:
+        mean: the network's input is (value - mean) / scale, of values 0..255.
+        scale: see `mean`; not 0.
+        order: of the channels that the network takes, one of `ORDERS`.
+        usual: mean and scale where they are None, and why it is these, in words.
+
     Attributes:
+        input_text: what the network is given, in words.
         image_size: (height, width) in pixels.
         dim: length of the embedding.
         batch_size: images that the runtime gets at a time, at most; the rest waits, so that memory is bounded.
@@ -32,9 +44,29 @@ class Embedder(abc.ABC):
     dim: int
     batch_size = 16
 
+    def __init__(
+        self, mean: Optional[float], scale: Optional[float], order: str, usual: tuple[float, float, str]
+    ) -> None:
+        why = usual[2] if mean is None and scale is None else "as given"
+        mean, scale = usual[0] if mean is None else mean, usual[1] if scale is None else scale
+        if not np.isfinite([mean, scale]).all() or scale == 0:
+            raise InputError(
+                f"input mean {mean}, input scale {scale}: the network's input is (value - mean) / scale; give numbers, "
+                "and a scale that is not 0"
+            )
+        if order not in ORDERS:
+            raise InputError(f"input order {order!r}: use one of {', '.join(ORDERS)}")
+        self._mean, self._scale, self._order = np.float32(mean), np.float32(scale), order
+        self.input_text = f"(value - {mean:g}) / {scale:g}, {order.upper()} ({why})"
+
+    def _input(self, images: np.ndarray) -> np.ndarray:
+        # Not in place: the caller's array may be what it was given.
+        scaled = images if (self._mean, self._scale) == (0, 1) else (images - self._mean) / self._scale
+        return scaled if self._order == "rgb" else np.ascontiguousarray(scaled[..., ::-1])
+
     @abc.abstractmethod
     def _run(self, images: np.ndarray) -> np.ndarray:
-        """One batch, float32, through the runtime."""
+        """One batch, float32 and scaled, through the runtime."""
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Embed images, as the network does it.
@@ -54,7 +86,7 @@ class Embedder(abc.ABC):
                 f"images of shape {list(images.shape)}: the network takes [n, {height}, {width}, 3]; resize them"
             )
         rows = [
-            self._run(images[start : start + self.batch_size].astype(np.float32))
+            self._run(self._input(images[start : start + self.batch_size].astype(np.float32)))
             for start in range(0, len(images), self.batch_size)
         ]
         return np.concatenate([np.zeros([0, self.dim], np.float32), *rows]).astype(np.float32, copy=False)
@@ -86,10 +118,12 @@ class OnnxEmbedder(Embedder):
 
     Args:
         path: the `.onnx` file.
-        mean: the network's input is (value - mean) / scale, of RGB values 0..255. By default what the file says, as
-            those of `python -m ddl_tf.convert` do, and else 127.5, as InsightFace's networks want it.
+        mean: the network's input is (value - mean) / scale, of values 0..255. By default 0 and 1 where the network
+            scales values itself, and else 127.5 and 127.5, as InsightFace's networks want it: its file may say so, as
+            those of `python -m ddl_tf.convert` do, and a subtraction and a multiplication among its first nodes do.
         scale: see `mean`; not 0.
         threads: of one operation; all cores if None.
+        order: of the channels that the network takes, "rgb" or "bgr".
 
     Raises:
         InputError: if onnxruntime is not installed, or the file holds no network from images of one size to embeddings.
@@ -100,14 +134,17 @@ class OnnxEmbedder(Embedder):
     """
 
     def __init__(
-        self, path: str, mean: Optional[float] = None, scale: Optional[float] = None, threads: Optional[int] = None
+        self,
+        path: str,
+        mean: Optional[float] = None,
+        scale: Optional[float] = None,
+        threads: Optional[int] = None,
+        order: str = "rgb",
     ) -> None:
         try:
             import onnxruntime
         except ImportError:
             raise InputError(f"{path}: ONNX networks need onnxruntime; pip install onnxruntime") from None
-        if scale == 0:
-            raise InputError("input scale 0: the network's input is (value - mean) / scale")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or usable_cores()
@@ -127,28 +164,79 @@ class OnnxEmbedder(Embedder):
         if len(output.shape) != 2 or not isinstance(output.shape[1], int):
             raise InputError(f"{path}: its first output is {output.shape}, where [batch, dim] is expected")
         said = self._session.get_modelmeta().custom_metadata_map
-        self._mean = np.float32(said.get(MEAN_KEY, INPUT_MEAN) if mean is None else mean)
-        self._scale = np.float32(said.get(SCALE_KEY, INPUT_SCALE) if scale is None else scale)
-        self._input, self._output, self._channels_first = inputs[0].name, output.name, places == [1]
+        if mean is not None and scale is not None:
+            usual: tuple[float, float, str] = (mean, scale, "")
+        elif MEAN_KEY in said and SCALE_KEY in said:
+            usual = float(said[MEAN_KEY]), float(said[SCALE_KEY]), "as its file says"
+        elif scales_itself(path):
+            usual = 0, 1, "its first nodes scale values themselves"
+        else:
+            usual = INPUT_MEAN, INPUT_SCALE, "as InsightFace's networks take it"
+        super().__init__(mean, scale, order, usual)
+        self._input_name, self._output, self._channels_first = inputs[0].name, output.name, places == [1]
         self.image_size = tuple(shape[2:] if self._channels_first else shape[1:3])
         self.dim = output.shape[1]
         if shape[0] == 1:
             self.batch_size = 1
 
     def _run(self, images: np.ndarray) -> np.ndarray:
-        # Not in place: the caller's array may be what it was given.
-        scaled = images if (self._mean, self._scale) == (0, 1) else (images - self._mean) / self._scale
         if self._channels_first:
-            scaled = np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
-        return self._session.run([self._output], {self._input: scaled})[0]
+            images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        return self._session.run([self._output], {self._input_name: images})[0]
+
+
+def scales_itself(path: str) -> bool:
+    """Tell whether an ONNX network scales the values of its input, by the rule of InsightFace's `ArcFaceONNX`.
+
+    Among its first eight nodes are a subtraction and a multiplication, told by their names, as MXNet and tf2onnx give
+    them. Where an exporter gives other names, the operations on the input itself are looked at: a subtraction (or
+    addition) and a multiplication (or division) one after the other.
+
+    Args:
+        path: the `.onnx` file.
+
+    Returns:
+        Whether it does.
+
+    Raises:
+        InputError: if onnx is not installed.
+
+    References:
+        https://github.com/deepinsight/insightface, python-package/insightface/model_zoo/arcface_onnx.py
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise InputError(
+            f"{path}: to see whether the network scales values itself takes onnx; pip install onnx, or give the input "
+            "mean and scale"
+        ) from None
+    graph = onnx.load(path, load_external_data=False).graph
+    names = [node.name for node in graph.node[:_FIRST_NODES]]
+    if any(name.startswith(_SUB_NAMES) for name in names) and any(name.startswith(_MUL_NAMES) for name in names):
+        return True
+    weights = {tensor.name for tensor in graph.initializer}
+    (tensor,) = [one.name for one in graph.input if one.name not in weights]
+    operations = set()
+    for node in graph.node[:_FIRST_NODES]:
+        if tensor in node.input:
+            if node.op_type not in (*_SHIFTS, *_SCALES, *_PASSES):
+                break
+            operations.add(node.op_type)
+            tensor = node.output[0]
+    return bool(operations & set(_SHIFTS)) and bool(operations & set(_SCALES))
 
 
 class TfliteEmbedder(Embedder):
-    """A TensorFlow Lite model on the CPU: float32 RGB values 0..255 in, float32 embedding out.
+    """A TensorFlow Lite model on the CPU: float32 in, float32 embedding out.
 
     Args:
         path: the `.tflite` file.
         threads: of one operation; all cores if None.
+        mean: the network's input is (value - mean) / scale, of values 0..255; by default 0 and 1, as files of
+            `python -m ddl_tf.convert` take it.
+        scale: see `mean`; not 0.
+        order: of the channels that the network takes, "rgb" or "bgr".
 
     Raises:
         InputError: if the file is missing, or holds no model from images of one size to embeddings.
@@ -159,9 +247,17 @@ class TfliteEmbedder(Embedder):
         (1, 512)
     """
 
-    def __init__(self, path: str, threads: Optional[int] = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        threads: Optional[int] = None,
+        mean: Optional[float] = None,
+        scale: Optional[float] = None,
+        order: str = "rgb",
+    ) -> None:
         import tensorflow as tf
 
+        super().__init__(mean, scale, order, (0, 1, "as files of ddl_tf.convert take it"))
         if not Path(path).is_file():
             raise InputError(f"no model at {path}: there is no such file")
         try:
@@ -179,7 +275,7 @@ class TfliteEmbedder(Embedder):
             raise InputError(f"{path}: takes {kinds}, where one float32 [batch, height, width, 3] is expected")
         if len(output) != 2 or outputs[0]["dtype"] != np.float32 or output[1] < 1:
             raise InputError(f"{path}: its first output is {output}, where float32 [batch, dim] is expected")
-        self._input, self._output = inputs[0]["index"], outputs[0]["index"]
+        self._input_index, self._output = inputs[0]["index"], outputs[0]["index"]
         self.image_size = (shape[1], shape[2])
         self.dim = output[1]
         if shape[0] > 0:
@@ -188,9 +284,9 @@ class TfliteEmbedder(Embedder):
 
     def _run(self, images: np.ndarray) -> np.ndarray:
         if len(images) != self._rows:
-            self._interpreter.resize_tensor_input(self._input, images.shape)
+            self._interpreter.resize_tensor_input(self._input_index, images.shape)
             self._interpreter.allocate_tensors()
             self._rows = len(images)
-        self._interpreter.set_tensor(self._input, images)
+        self._interpreter.set_tensor(self._input_index, images)
         self._interpreter.invoke()
         return self._interpreter.get_tensor(self._output)

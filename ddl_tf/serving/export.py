@@ -14,7 +14,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 import ddl_tf
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embed import image_size
-from ddl_tf.files import as_os_errors
+from ddl_tf.files import as_os_errors, sync_folder, sync_tree
 from ddl_tf.provenance import utc_now
 from ddl_tf.serving.card import CARD, model_card
 from ddl_tf.serving.folding import fold_batch_norm
@@ -194,5 +194,7 @@ def export_model(
             tf.saved_model.save(module, str(written), signatures=signatures)
         number = _next_version(folder)
         _write_extra(written, {"version": number, **description}, evaluation)
+        sync_tree(written)
         os.rename(written, folder / str(number))
+        sync_folder(folder)
     return folder / str(number)

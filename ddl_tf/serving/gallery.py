@@ -1,6 +1,8 @@
 """A gallery: people enrolled by the embeddings of their images, and searched by those of others."""
 
 import contextlib
+import sqlite3
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -9,22 +11,15 @@ import numpy as np
 import pandas as pd
 
 from ddl_tf.errors import InputError
-from ddl_tf.files import lock_folder
 from ddl_tf.provenance import utc_now
-from ddl_tf.serving.gallery_entries import ENTRIES, NEW, add_entries, drop_unused
-from ddl_tf.serving.gallery_files import (
-    FORMAT,
-    State,
-    is_gallery,
-    read_description,
-    read_model,
-    read_state,
-    write_reference,
-    write_state,
-)
-from ddl_tf.serving.gallery_search import Found, search_people
+from ddl_tf.serving import gallery_rows
+from ddl_tf.serving.gallery_entries import ENTRIES
+from ddl_tf.serving.gallery_index import follow, remake_cache
+from ddl_tf.serving.gallery_search import Found, Snapshot, search_people
+from ddl_tf.serving.gallery_store import changing, making, reading
 from ddl_tf.serving.model_record import ModelRecord
-from ddl_tf.serving.vector_index import KINDS, VectorIndex
+from ddl_tf.serving.vector_index import KINDS
+from ddl_tf.serving.visible_text import is_unicode, visible
 
 EXISTING = ("refuse", "add", "replace")
 
@@ -66,11 +61,32 @@ def check_threshold(value: float) -> None:
         raise InputError(f"threshold {value}: a cosine similarity of -1 to 1 is expected")
 
 
-class Gallery:
-    """People enrolled by embeddings, in a folder (see `ddl_tf.serving.gallery_files`).
+def check_names(people: Sequence[str], sources: Sequence[str]) -> None:
+    """Refuse names that are no text: any character is stored as it is, bytes that are no UTF-8 are no character.
 
-    Every change is on the disk, whole, when the call returns; a killed process leaves the state before it. One process
-    at a time changes a gallery, any number may search it: each searches the state that it opened.
+    Args:
+        people: names of people, not empty.
+        sources: names of images.
+
+    Raises:
+        InputError: naming the first.
+    """
+    if not all(people):
+        raise InputError("a person to enrol has no name: give each one")
+    for what, names in (("person", people), ("source", sources)):
+        for name in names:
+            if not isinstance(name, str):
+                raise InputError(f"{what} {name!r}: names are text")
+            if not is_unicode(name):
+                raise InputError(f"{what} {visible(name)!r}: the name is no UTF-8; rename it")
+
+
+class Gallery:
+    """People enrolled by embeddings, in a folder of their own (see `ddl_tf.serving.gallery_store`).
+
+    What a call has changed is on the disk, whole, when it returns; a killed process leaves the state before it. Any
+    number of threads and processes may use one gallery, and one `Gallery` object, at once: changes wait for each
+    other, searches wait for nobody, and each search sees one state, with all changes that had returned before it.
 
     Args:
         folder: of the gallery; `Gallery.create` makes a new one.
@@ -79,7 +95,7 @@ class Gallery:
         folder: the folder.
 
     Raises:
-        InputError: if there is no gallery, a file is damaged, or faiss is not installed.
+        InputError: if there is no gallery, it is of the older form, or it is damaged.
 
     Example:
         >>> gallery = Gallery.create("people", ModelRecord("faces", "", 2))  # doctest: +SKIP
@@ -90,8 +106,10 @@ class Gallery:
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
-        self._state = read_state(self.folder)
-        self._working = False
+        self._snapshot: Optional[Snapshot] = None
+        self._following = threading.Lock()
+        self._thread = threading.local()
+        self._dim = int(self.description["model"]["dim"])
 
     @classmethod
     def create(
@@ -105,7 +123,7 @@ class Gallery:
         """Make a new gallery, with nobody in it.
 
         Args:
-            folder: it is made if it is missing.
+            folder: it is made if it is missing, and must be empty.
             model: whose embeddings it will have.
             entries: what is searched: a template for each person, or all images, of which the most similar counts.
             index: `exact` or `approximate`.
@@ -116,56 +134,40 @@ class Gallery:
             The gallery.
 
         Raises:
-            InputError: if there is one already, or a choice is none.
+            InputError: if there is one already, something else is in the folder, or a choice is none.
         """
         for name, given, choices in (("entries", entries, ENTRIES), ("index", index, KINDS)):
             if given not in choices:
                 raise InputError(f"{name} {given!r}: use one of {', '.join(choices)}")
         if threshold is not None:
             check_threshold(threshold["value"])
-        path = Path(folder)
-        with lock_folder(path):
-            if is_gallery(path):
-                raise InputError(f"{folder}: there is a gallery already; enrol into it, or choose another folder")
-            now = utc_now()
-            description = {
-                "format": FORMAT,
-                "generation": 1,
-                "model": model.describe(),
-                "entries": entries,
-                "index": index,
-                "threshold": None if threshold is None else dict(threshold),
-                "people": 0,
-                "images": 0,
-                "created": now,
-                "changed": now,
-            }
-            images = pd.DataFrame({name: pd.Series(dtype=str) for name in ("person", "source", "time")})
-            nothing = np.empty([0, model.dim], np.float32)
-            write_reference(path, model.reference)
-            write_state(path, State(description, images.assign(entry=0), nothing, VectorIndex(model.dim, index)))
+        with making(Path(folder)) as connection:
+            gallery_rows.insert_gallery(connection, model, entries, index, threshold, utc_now())
         return cls(folder)
 
     @property
     def description(self) -> dict[str, Any]:
-        """What gallery.json says."""
-        return dict(self._state.description)
+        """What the gallery is: see `ddl_tf.serving.gallery_rows.read_gallery`."""
+        with self._reading() as connection:
+            return gallery_rows.read_gallery(connection)
 
     @property
     def model(self) -> ModelRecord:
         """Whose embeddings the gallery has."""
-        return read_model(self.folder, self._state.description)
+        with self._reading() as connection:
+            return gallery_rows.read_model(connection)
 
     @property
     def threshold(self) -> Optional[float]:
         """The similarity from which a person counts as known, -1..1; None if none was chosen."""
-        chosen = self._state.description["threshold"]
-        return None if chosen is None else float(chosen["value"])
+        return _value(self.description)
 
     @property
     def images(self) -> pd.DataFrame:
         """A row for each enrolled image: `person`, `source`, `time` (ISO 8601, UTC)."""
-        return self._state.images.drop(columns="entry")
+        query = "SELECT p.name, i.source, i.time FROM image i JOIN person p ON p.id = i.person ORDER BY i.id"
+        with self._reading() as connection:
+            return pd.DataFrame(connection.execute(query).fetchall(), columns=["person", "source", "time"])
 
     def people(self) -> pd.DataFrame:
         """Count the images of each person.
@@ -173,32 +175,50 @@ class Gallery:
         Returns:
             A row for each person in order of enrolment: `person`, `images`, `time` of the last image.
         """
-        groups = self._state.images.groupby("person", sort=False)["time"]
-        return groups.agg(["size", "max"]).rename(columns={"size": "images", "max": "time"}).reset_index()
+        query = (
+            "SELECT p.name, count(*), max(i.time) FROM image i JOIN person p ON p.id = i.person GROUP BY i.person "
+            "ORDER BY min(i.id)"
+        )
+        with self._reading() as connection:
+            return pd.DataFrame(connection.execute(query).fetchall(), columns=["person", "images", "time"])
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """Keep other processes from changing the gallery until the end of the block.
+        """Make one change of several: all calls of this thread in the block are on the disk at its end, or none is.
 
-        Each change does it by itself; for work before a change that should not be in vain, such as embedding images.
+        Each change is one by itself; this is for a threshold and the people whom it is for. Others who want to change
+        the gallery wait meanwhile: embed images before.
 
         Yields:
             Nothing.
 
         Raises:
-            InputError: if another process is changing it.
+            InputError: if another process has been changing it for a minute.
         """
-        if self._working:
+        with self._changing():
             yield
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        open_change = getattr(self._thread, "change", None)
+        if open_change is not None:
+            yield open_change
             return
-        with lock_folder(self.folder):
-            self._working = True
+        with changing(self.folder) as connection:
+            self._thread.change = connection
             try:
-                if read_description(self.folder)["generation"] != self._state.description["generation"]:
-                    self._state = read_state(self.folder)
-                yield
+                yield connection
             finally:
-                self._working = False
+                self._thread.change = None
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        open_change = getattr(self._thread, "change", None)
+        if open_change is not None:
+            yield open_change
+            return
+        with reading(self.folder) as connection:
+            yield connection
 
     def check_new(self, people: Sequence[str], existing: str) -> None:
         """Refuse people who are enrolled already, unless it is said what to do about them.
@@ -212,12 +232,16 @@ class Gallery:
         """
         if existing not in EXISTING:
             raise InputError(f"existing {existing!r}: use one of {', '.join(EXISTING)}")
-        there = sorted(set(people) & set(self._state.images["person"]))
-        if existing == "refuse" and there:
-            names = ", ".join(there[:3]) + (", ..." if len(there) > 3 else "")
+        if existing != "refuse":
+            return
+        check_names(people, ())
+        with self._reading() as connection:
+            there = sorted(gallery_rows.numbers_of(connection, people))
+        if there:
+            names = ", ".join(map(visible, there[:3])) + (", ..." if len(there) > 3 else "")
             raise InputError(
-                f"{self.folder}: {len(there)} of the people are enrolled already ({names}): say whether to add their "
-                "images or to replace them (--existing=add or replace)"
+                f"{visible(self.folder)}: {len(there)} of the people are enrolled already ({names}): say whether to "
+                "add their images or to replace them (--existing=add or replace)"
             )
 
     def enrolled(self, people: Sequence[str], sources: Sequence[str]) -> np.ndarray:
@@ -230,8 +254,11 @@ class Gallery:
         Returns:
             `[n]` bool.
         """
-        there = set(zip(self._state.images["person"], self._state.images["source"]))
-        return np.array([pair in there for pair in zip(people, sources)], bool)
+        check_names(people, sources)
+        with self._reading() as connection:
+            numbers = gallery_rows.numbers_of(connection, people)
+            there = {person: gallery_rows.sources_of(connection, number) for person, number in numbers.items()}
+        return np.array([source in there.get(person, ()) for person, source in zip(people, sources)], bool)
 
     def enrol(
         self, people: Sequence[str], embeddings: np.ndarray, sources: Sequence[str], existing: str = "refuse"
@@ -249,32 +276,32 @@ class Gallery:
             How many images were enrolled.
 
         Raises:
-            InputError: if that is refused, the sizes do not fit, or an embedding is not finite or zero.
+            InputError: if that is refused, the sizes do not fit, a name is no text, or an embedding is not finite or
+                zero.
         """
-        rows = unit_rows(embeddings, self._state.embeddings.shape[1], "embeddings to enrol")
+        rows = unit_rows(embeddings, self._dim, "embeddings to enrol")
+        people, sources = list(people), list(sources)
         if not len(rows) == len(people) == len(sources):
             raise InputError(
                 f"{len(rows)} embeddings, {len(people)} people and {len(sources)} sources: give one for each"
             )
-        if not all(people):
-            raise InputError("a person to enrol has no name: give each one")
-        with self.working():
+        check_names(people, sources)
+        with self._changing() as connection:
             self.check_new(people, existing)
-            before = self._state.images
-            stays = (
-                ~before["person"].isin(set(people)).to_numpy() if existing == "replace" else np.full(len(before), True)
-            )
-            fresh = ~self.enrolled(people, sources) if existing == "add" else np.full(len(rows), True)
-            columns = {"person": list(people), "source": list(sources), "time": utc_now(), "entry": NEW}
-            new = pd.DataFrame(columns)[fresh]
-            if new.empty:
+            fresh = np.flatnonzero(~self.enrolled(people, sources)) if existing == "add" else np.arange(len(rows))
+            if not len(fresh):
                 return 0
-            images = pd.concat([before[stays], new], ignore_index=True)
-            if self._state.description["entries"] == "templates":
-                images.loc[images["person"].isin(set(new["person"])), "entry"] = NEW
-            kept = self._state.embeddings if stays.all() else self._state.embeddings[stays]
-            self._change(images, np.concatenate([kept, rows[fresh]]))
-            return len(new)
+            if existing == "replace":
+                for number in gallery_rows.numbers_of(connection, people).values():
+                    gallery_rows.delete_images(connection, number)
+            gallery_rows.insert_images(
+                connection,
+                [people[row] for row in fresh],
+                [sources[row] for row in fresh],
+                [utc_now()] * len(fresh),
+                rows[fresh],
+            )
+        return len(fresh)
 
     def remove(self, people: Sequence[str]) -> int:
         """Remove people.
@@ -288,14 +315,15 @@ class Gallery:
         Raises:
             InputError: if one is not enrolled; then nobody is removed.
         """
-        with self.working():
-            images = self._state.images
-            unknown = [person for person in people if person not in set(images["person"])]
+        with self._changing() as connection:
+            check_names(people, ())
+            numbers = gallery_rows.numbers_of(connection, people)
+            unknown = [person for person in people if person not in numbers]
             if unknown:
-                raise InputError(f"{self.folder}: {unknown[0]!r} is not enrolled; `list` tells who is")
-            stays = ~images["person"].isin(set(people)).to_numpy()
-            self._change(images[stays].reset_index(drop=True), self._state.embeddings[stays])
-            return int(np.sum(~stays))
+                raise InputError(
+                    f"{visible(self.folder)}: {visible(unknown[0])!r} is not enrolled; `list` tells who is"
+                )
+            return gallery_rows.delete_people(connection, list(numbers.values()))
 
     def set_threshold(self, threshold: Optional[Mapping[str, Any]]) -> None:
         """Choose the similarity from which a person counts as known.
@@ -305,9 +333,8 @@ class Gallery:
         """
         if threshold is not None:
             check_threshold(threshold["value"])
-        with self.working():
-            chosen = None if threshold is None else dict(threshold)
-            self._change(self._state.images, self._state.embeddings, threshold=chosen)
+        with self._changing() as connection:
+            gallery_rows.update_gallery(connection, threshold=None if threshold is None else dict(threshold))
 
     def search(self, embeddings: np.ndarray, k: int = 5, threshold: Optional[float] = None) -> Found:
         """Find the most similar people.
@@ -325,54 +352,34 @@ class Gallery:
         """
         if k < 1:
             raise InputError(f"k={k}: at least one person must be looked for")
-        queries = unit_rows(embeddings, self._state.embeddings.shape[1], "embeddings to search")
-        assert self._state.index is not None
-        return search_people(
-            self._state.index, self._state.images, queries, k, self.threshold if threshold is None else threshold
-        )
+        queries = unit_rows(embeddings, self._dim, "embeddings to search")
+        # One thread brings the snapshot up to date; then each searches what it got, which nobody changes any more.
+        with self._following, reading(self.folder) as connection:
+            description = gallery_rows.read_gallery(connection)
+            snapshot = self._snapshot = follow(connection, description, self._snapshot, self.folder)
+        return search_people(snapshot, queries, k, _value(description) if threshold is None else threshold)
 
-    def _change(self, images: pd.DataFrame, embeddings: np.ndarray, **described: Any) -> None:
-        """Write the next state; rows of entry NEW get vectors in the index."""
-        description = self._state.description
-        index = self._state.index
-        assert index is not None
-        index, images = drop_unused(index, images)
-        images = add_entries(index, images, embeddings, description["entries"])
-        state = State(
-            {
-                **description,
-                **described,
-                "generation": description["generation"] + 1,
-                "people": int(images["person"].nunique()),
-                "images": len(images),
-                "changed": utc_now(),
-            },
-            images,
-            embeddings,
-            index,
-        )
-        write_state(self.folder, state)
-        self._state = state
+
+def _value(description: Mapping[str, Any]) -> Optional[float]:
+    chosen = description["threshold"]
+    return None if chosen is None else float(chosen["value"])
 
 
 def rebuild_index(folder: str, kind: Optional[str] = None) -> None:
-    """Make the index of a gallery anew from its embeddings: one that is damaged, or is to be of the other kind.
+    """Make the cache of what is searched anew, perhaps as an index of the other kind.
 
     Args:
         folder: of the gallery.
         kind: `exact` or `approximate`; None leaves it as it is.
 
     Raises:
-        InputError: if there is no gallery, or another process is changing it.
+        InputError: if there is no gallery, or no such kind.
     """
+    if kind is not None and kind not in KINDS:
+        raise InputError(f"index {kind!r}: use one of {', '.join(KINDS)}")
     path = Path(folder)
-    read_description(path)
-    with lock_folder(path):
-        state = read_state(path, with_index=False)
-        description = dict(state.description)
-        description.update(
-            generation=description["generation"] + 1, index=kind or description["index"], changed=utc_now()
-        )
-        index = VectorIndex(description["model"]["dim"], description["index"])
-        images = add_entries(index, state.images.assign(entry=NEW), state.embeddings, description["entries"])
-        write_state(path, State(description, images, state.embeddings, index))
+    if kind is not None:
+        with changing(path) as connection:
+            gallery_rows.update_gallery(connection, index=kind)
+    with reading(path) as connection:
+        remake_cache(connection, gallery_rows.read_gallery(connection), path)

@@ -53,6 +53,7 @@ class ModelRecord:
                 f"{other.path}: gives embeddings of length {other.dim}, {where} has embeddings of length {self.dim} by "
                 f"{self.path}; use that model, or enrol everybody anew"
             )
+        # Exact for new records; those of old have a digest of the name too and are known by the reference below.
         if (other.sha256, other.flip) == (self.sha256, self.flip):
             return
         both = len(self.reference) and self.reference.shape == other.reference.shape

@@ -1,9 +1,13 @@
-"""The orientation that a camera writes into its JPEG files (EXIF), read and undone for the images of a batch."""
+"""The orientation that a camera writes into its files (EXIF), read and undone for the images of a batch."""
 
 import tensorflow as tf
 
 _EXIF = tuple(b"Exif\0\0")
 _MARKER, _APP0, _APP1, _APP15, _COMMENT = 0xFF, 0xE0, 0xE1, 0xEF, 0xFE
+_JPEG = tuple(b"\xff\xd8\xff")
+_PNG, _PNG_EXIF = tuple(b"\x89PNG\r\n\x1a\n"), tuple(b"eXIf")
+# After the eight bytes above come 25 of the chunk that tells the size; a chunk has 12 bytes besides its content.
+_PNG_FIRST, _CHUNK_FRAME = 33, 12
 _ORIENTATION = 0x0112
 # EXIF comes first in a file; a few small segments may stand before it. Its directory has a few dozen entries.
 _SEGMENTS_BEFORE, _ENTRIES, _ENTRY_BYTES = 3, 64, 12
@@ -37,8 +41,22 @@ def _exif_place(heads: tf.Tensor) -> tf.Tensor:
     return place
 
 
-def _in_exif(heads: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
-    tiff = place + 10
+def _png_exif_place(heads: tf.Tensor) -> tf.Tensor:
+    """Step over the chunks before EXIF; `[batch]` int32."""
+    place = tf.fill([tf.shape(heads)[0]], _PNG_FIRST)
+    for _ in range(_SEGMENTS_BEFORE):
+        start = _read(heads, place, 8)
+        # Of a longer chunk there is nothing behind it in the head.
+        length = tf.where(tf.reduce_all(start[:, :2] == 0, 1), 256 * start[:, 2] + start[:, 3], tf.shape(heads)[1])
+        place = place + tf.where(_is_png_exif(start), 0, _CHUNK_FRAME + length)
+    return place
+
+
+def _is_png_exif(start: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_all(start[:, 4:8] == _PNG_EXIF, 1)
+
+
+def _in_exif(heads: tf.Tensor, tiff: tf.Tensor) -> tf.Tensor:
     little = tf.reduce_all(_read(heads, tiff, 2) == tuple(b"II"), 1)
     # Four bytes of a damaged file may give any number.
     directory = tiff + tf.clip_by_value(_number(_read(heads, tiff + 4, 4), little), 0, tf.shape(heads)[1])
@@ -50,23 +68,28 @@ def _in_exif(heads: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
     return tf.where((value >= 1) & (value <= 8), value, 1)
 
 
-def jpeg_orientations(heads: tf.Tensor) -> tf.Tensor:
-    """Read the EXIF orientation of JPEG images.
+def orientations(heads: tf.Tensor) -> tf.Tensor:
+    """Read the EXIF orientation of JPEG and PNG images.
 
     Args:
         heads: `[batch, bytes]` int32, the first bytes of each file, 0..255.
 
     Returns:
         `[batch]` int32: 1..8; 1, which is upright, where a file says none in its first bytes, its EXIF is damaged, or
-        it is no JPEG.
+        it is of another format.
 
     References:
         CIPA DC-008, "Exchangeable image file format for digital still cameras: Exif", section 4.6.
+        W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", section 11.3.4.5.
     """
-    place = _exif_place(heads)
-    found = _is_exif(_read(heads, place, 10))
-    upright = tf.ones_like(place)
-    return tf.cond(tf.reduce_any(found), lambda: tf.where(found, _in_exif(heads, place), upright), lambda: upright)
+    is_png = tf.reduce_all(heads[:, : len(_PNG)] == _PNG, axis=1)
+    jpeg, png = _exif_place(heads), _png_exif_place(heads)
+    is_jpeg = tf.reduce_all(heads[:, : len(_JPEG)] == _JPEG, axis=1)
+    found = tf.where(is_png, _is_png_exif(_read(heads, png, 8)), is_jpeg & _is_exif(_read(heads, jpeg, 10)))
+    # The directory begins behind the marker, the length and the name.
+    tiff = tf.where(is_png, png + 8, jpeg + 10)
+    upright = tf.ones_like(tiff)
+    return tf.cond(tf.reduce_any(found), lambda: tf.where(found, _in_exif(heads, tiff), upright), lambda: upright)
 
 
 def lies_on_its_side(orientation: tf.Tensor) -> tf.Tensor:

@@ -3,26 +3,27 @@
 import dataclasses
 import io
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional, Union
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ddl_tf.data.alignment import TEMPLATE_SIZE, align_face
 from ddl_tf.data.decoding import why_undecodable
-from ddl_tf.data.images import load_image
+from ddl_tf.data.images import encode_png, load_image, to_rgb, upright_bytes
 from ddl_tf.data.source import Problem
 from ddl_tf.data.tables import read_csv
 from ddl_tf.errors import InputError
 from ddl_tf.serving.safe_decoding import MAX_PIXELS
+from ddl_tf.serving.visible_text import is_unicode, visible
 
 # Both eyes, nose, both corners of the mouth; that on the left of the image first.
 LANDMARK_COLUMNS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
-_DECODED_IN_GRAPH = ("JPEG", "PNG")
-_EXIF_ORIENTATION, _UPRIGHT = 0x0112, 1
+_DECODED_IN_GRAPH = ("JPEG", "MPO", "PNG")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,8 @@ def folder_photos(root: str, of_people: bool) -> list[Union[Photo, Problem]]:
         of_people: whether it holds a folder for each person, which tells whom the photos in it show.
 
     Returns:
-        The photos by path; with `of_people` a problem for a file that is in no person's folder.
+        The photos by path; a problem for what is no file, has a name that is no UTF-8 or, with `of_people`, is in no
+        person's folder.
 
     Raises:
         InputError: if there is no such folder, or no file in it.
@@ -57,22 +59,54 @@ def folder_photos(root: str, of_people: bool) -> list[Union[Photo, Problem]]:
     folder = Path(root)
     if not folder.is_dir():
         raise InputError(f"{root}: no such folder; give one that holds images{' in folders of people' * of_people}")
-    files = sorted(
-        Path(inside) / name
-        for inside, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if not any(part.startswith(".") for part in (*Path(inside).relative_to(folder).parts, name))
-    )
+    files = walk_files(folder)
     if not files:
         raise InputError(f"{root}: there are no files in it; give a folder of images")
 
     def photo(file: Path) -> Union[Photo, Problem]:
+        path = os.path.abspath(file)
+        if not is_unicode(path):
+            return _bad_name(path)
         parts = file.relative_to(folder).parts
         if of_people and len(parts) == 1:
             return Problem("stray file", str(file), "it is in no person's folder")
-        return Photo(os.path.abspath(file), parts[0] if of_people else "")
+        if not os.path.isfile(path):
+            return Problem("no file", path, "it is a pipe, a socket, a device, or a link to nothing")
+        return Photo(path, parts[0] if of_people else "")
 
     return [photo(file) for file in files]
+
+
+def walk_files(root: Path) -> list[Path]:
+    """List what is in a folder and in those below it, through links too, but for hidden ones.
+
+    Args:
+        root: the folder.
+
+    Returns:
+        All but folders, sorted. What is in a folder that links lead to again is listed once, at the shortest path; so
+        links in a circle end.
+    """
+    files: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    level = [root]
+    while level:
+        below: list[Path] = []
+        for folder in level:
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            for entry in sorted(folder.iterdir()):
+                if not entry.name.startswith("."):
+                    (below if entry.is_dir() else files).append(entry)
+        # Folders themselves before links to them.
+        level = sorted(below, key=lambda folder: (folder.is_symlink(), folder))
+    return sorted(files)
+
+
+def _bad_name(path: str) -> Problem:
+    return Problem("file name", visible(path), "the name is no UTF-8; rename it")
 
 
 def csv_photos(csv: str, of_people: bool) -> list[Union[Photo, Problem]]:
@@ -108,7 +142,8 @@ def csv_photos(csv: str, of_people: bool) -> list[Union[Photo, Problem]]:
         points = None if landmarks is None else landmarks[row]
         if points is not None and not np.isfinite(points).all():
             return Problem("no landmarks", f"{place} ({paths[row]})", "one of x1 to y5 is no number")
-        return Photo(os.path.abspath(file.parent / paths[row]), people[row], points)
+        path = os.path.abspath(file.parent / paths[row])
+        return Photo(path, people[row], points) if is_unicode(path + people[row]) else _bad_name(path)
 
     return [photo(row) for row in range(len(paths))]
 
@@ -128,39 +163,33 @@ def face_bytes(photo: Photo, size: tuple[int, int]) -> Union[bytes, Problem]:
         JPEG or PNG that can be decoded, or what is wrong with the photo.
     """
     try:
+        # Asked first: to open a pipe waits for somebody who writes.
+        if not stat.S_ISREG(os.stat(photo.path).st_mode):
+            return Problem("no file", photo.path, "it is a folder, a pipe, a socket or a device")
         encoded = Path(photo.path).read_bytes()
-    except OSError as error:
-        return Problem("missing file", photo.path, error.strerror or str(error))
+    except (OSError, ValueError) as error:  # ValueError: of a path with NUL
+        return Problem("missing file", photo.path, getattr(error, "strerror", None) or str(error))
     try:
         with Image.open(io.BytesIO(encoded)) as header:
             pixels, kind = header.width * header.height, header.format
-            # Without the first part Pillow would decode a whole PNG file in search of the second.
-            turned = "exif" in header.info and header.getexif().get(_EXIF_ORIENTATION, _UPRIGHT) != _UPRIGHT
     except Exception as error:  # on damaged files Pillow raises nearly anything
         # An empty or foreign file has a better word for it there.
         return Problem("corrupt image", photo.path, _reason(encoded) or str(error))
     if pixels > MAX_PIXELS:
         return Problem("too large", photo.path, f"{pixels:,} pixels, where {MAX_PIXELS:,} are read; make it smaller")
-    if photo.landmarks is None and kind in _DECODED_IN_GRAPH and not turned:
+    if photo.landmarks is None and kind in _DECODED_IN_GRAPH:
         reason = why_undecodable(encoded)
-        return encoded if reason is None else Problem("corrupt image", photo.path, reason)
+        return upright_bytes(encoded) if reason is None else Problem("corrupt image", photo.path, reason)
     try:
-        image = _rgb(ImageOps.exif_transpose(load_image(encoded)))
+        image = to_rgb(load_image(encoded))
     except ValueError as error:
         return Problem("corrupt image", photo.path, str(error))
     if photo.landmarks is None:
-        return _png(image)
+        return encode_png(image)
     try:
-        return _png(Image.fromarray(align_face(image, photo.landmarks, max(TEMPLATE_SIZE, *size))))
+        return encode_png(Image.fromarray(align_face(image, photo.landmarks, max(TEMPLATE_SIZE, *size))))
     except InputError as error:
         return Problem("bad landmarks", photo.path, str(error))
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        # 16 bits, which Pillow would cut off at 255.
-        image = Image.fromarray((np.asarray(image) // 256).clip(0, 255).astype(np.uint8))
-    return image.convert("RGB")
 
 
 def _reason(encoded: bytes) -> str:
@@ -169,13 +198,6 @@ def _reason(encoded: bytes) -> str:
     except ValueError as error:
         return str(error)
     return ""
-
-
-def _png(image: Image.Image) -> bytes:
-    encoded = io.BytesIO()
-    # Hardly smaller at a higher level, and several times slower.
-    image.save(encoded, "PNG", compress_level=1)
-    return encoded.getvalue()
 
 
 def split_problems(items: Sequence[Union[Photo, Problem]]) -> tuple[list[Photo], list[Problem]]:

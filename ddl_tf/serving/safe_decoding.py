@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from ddl_tf.data.decoding import decode_image
-from ddl_tf.serving.orientation import jpeg_orientations, lies_on_its_side, upright
+from ddl_tf.serving.orientation import lies_on_its_side, orientations, upright
 
 # The largest photographs that cameras and phones save by themselves have 50 to 61 million pixels. A file of a few
 # hundred bytes can claim many more, and a decoder would take 3 bytes for each. At this limit one image takes 0.2 GB,
@@ -11,7 +11,7 @@ from ddl_tf.serving.orientation import jpeg_orientations, lies_on_its_side, upri
 MAX_PIXELS = 64_000_000
 # Images of a request that are decoded at a time, each in memory for itself.
 _PARALLEL_CALLS = 4
-# Of each file, to tell its format, a PNG's size and a JPEG's orientation. EXIF starts within the first hundreds.
+# Of each file, to tell its format, a PNG's size and the orientation. EXIF starts within the first hundreds.
 _HEAD_BYTES = 4096
 
 _JPEG, _PNG, _IHDR = tuple(b"\xff\xd8\xff"), tuple(b"\x89PNG\r\n\x1a\n"), tuple(b"IHDR")
@@ -60,7 +60,8 @@ def decode_rows(image_bytes: tf.Tensor, size: tuple[int, int]) -> tuple[tf.Tenso
 
     JPEG (grey, colour, CMYK; baseline or progressive) and PNG (grey, colour, palette, with or without alpha, 1 to 16
     bits). Alpha is dropped: a transparent pixel has the colour that the file stores for it. Of 16 bits the high 8
-    count. A JPEG is turned upright where its EXIF says how. Every image is resized to `size` whatever its aspect ratio.
+    count. An image is turned upright where its EXIF says how. Every image is resized to `size` whatever its aspect
+    ratio.
 
     An image with more than `MAX_PIXELS` is not decoded. One that is cut off is not valid, even if it could be shown in
     part. A graph cannot catch an error, but tf.data can leave out the elements that have one.
@@ -76,7 +77,7 @@ def decode_rows(image_bytes: tf.Tensor, size: tuple[int, int]) -> tuple[tf.Tenso
     rows = tf.size(image_bytes, tf.int64)
     heads = tf.cast(tf.io.decode_raw(image_bytes, tf.uint8, fixed_length=_HEAD_BYTES), tf.int32)
     is_jpeg = _starts_with(heads, _JPEG)
-    orientation = tf.where(is_jpeg, jpeg_orientations(heads), 1)
+    orientation = orientations(heads)
     elements = (
         tf.range(rows),
         tf.where(is_jpeg | _is_small_png(heads), image_bytes, b""),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ddl_tf.errors import InputError
-from ddl_tf.evaluation.embedding_file import fingerprint
+from ddl_tf.evaluation.embedding_file import is_fingerprint
 from ddl_tf.evaluation.stored import StoredEvaluation
 
 # With fewer the measured rate says little of the true one: of 3 the interval of 95% is from 0.2 to 2.9 times the rate.
@@ -101,8 +101,8 @@ def choose_threshold(folder: str, name: str, far: float) -> Threshold:
     return Threshold(value, far, name, str(result["protocol"]), evaluation)
 
 
-def _check_checkpoint(where: str, source: dict[str, Any], checkpoint: Path, digest: str) -> None:
-    if "model" not in source or source.get("sha256") != digest:
+def _check_checkpoint(where: str, source: dict[str, Any], checkpoint: Path) -> None:
+    if "model" not in source or not is_fingerprint(source.get("sha256"), checkpoint):
         made_of = source.get("model") or source.get("embeddings") or "unknown embeddings"
         raise InputError(
             f"{where} was evaluated with {made_of}, not with {checkpoint}; evaluate that one, since the numbers of one "
@@ -120,13 +120,13 @@ def check_evaluated(folder: str, checkpoint: Path) -> None:
     Raises:
         InputError: naming the first set that was evaluated with something else.
     """
-    stored, digest = StoredEvaluation(folder), fingerprint(checkpoint)
+    stored = StoredEvaluation(folder)
     for name in stored.sets:
         provenance = stored.provenance(name)
         # A result of several sets of images tells the source of each, a summary of other results none.
         parts = [part for part in provenance.values() if isinstance(part, dict) and "sha256" in part]
         for source in [provenance] if "sha256" in provenance else parts:
-            _check_checkpoint(f"{folder}: {name}", source, checkpoint, digest)
+            _check_checkpoint(f"{folder}: {name}", source, checkpoint)
 
 
 def check_same_model(threshold: Threshold, checkpoint: Path, flip: bool) -> None:
@@ -142,7 +142,7 @@ def check_same_model(threshold: Threshold, checkpoint: Path, flip: bool) -> None
     """
     evaluation = threshold.evaluation
     where = f"{evaluation['folder']}: {threshold.set}"
-    _check_checkpoint(where, evaluation, checkpoint, fingerprint(checkpoint))
+    _check_checkpoint(where, evaluation, checkpoint)
     if evaluation.get("flip") is not flip:
         evaluated, served = ("--flip" if one else "--noflip" for one in (evaluation.get("flip"), flip))
         raise InputError(

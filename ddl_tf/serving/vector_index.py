@@ -129,9 +129,22 @@ class VectorIndex:
             Their similarities `[n, k]` float32, falling, and their numbers `[n, k]` int64; -1 where an approximate
             search found fewer.
         """
-        if self.kind == "approximate":
-            self._index.k_factor = max(_CANDIDATES / k, _CANDIDATES_EACH)
-        return self._index.search(np.ascontiguousarray(queries, np.float32), k)
+        queries = np.ascontiguousarray(queries, np.float32)
+        if self.kind == "exact":
+            return self._index.search(queries, k)
+        # Given with the call: other threads may look for another number.
+        candidates = _faiss().IndexRefineSearchParameters(k_factor=max(_CANDIDATES / k, _CANDIDATES_EACH))
+        return self._index.search(queries, k, params=candidates)
+
+    def copy(self) -> "VectorIndex":
+        """Copy the index, to add to it while others search this one.
+
+        Returns:
+            An index of the same vectors.
+        """
+        index = type(self).__new__(type(self))
+        index._index = _faiss().clone_index(self._index)
+        return index
 
     def write(self, path: Path) -> None:
         """Write the index to a file.

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from ddl_tf.errors import InputError, NotFiniteError
-from ddl_tf.files import as_os_errors, sync_file
+from ddl_tf.files import as_os_errors, sync_file, sync_folder
 from ddl_tf.layers.sharded import copies_of, is_shard
 from ddl_tf.stops import Stops
 
@@ -157,6 +157,7 @@ class ResumePoint:
         # Else the power may fail when the older ones are gone and this one is not yet on the disk.
         for file in self._directory.glob(f"ckpt-{step}.*"):
             sync_file(file)
+        sync_folder(self._directory)
         self._kept = [*(number for number in self._kept if number != step), step][-KEPT:]
         for number in self._numbers(r"\..*"):
             if number < self._kept[0]:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ddl_tf.files import write_aside
 from ddl_tf.losses import similarity_distribution
+from ddl_tf.text import figure_text
 from ddl_tf.training.run_folder import RunFolder
 
 TEACHER_COLOUR = "#1b6ca8"
@@ -90,7 +91,12 @@ def _curves(log: pd.DataFrame) -> Figure:
         axes = figure.add_subplot(rows, 2, position + 1)
         for column in names:
             values = log[column].dropna()
-            axes.plot(log.loc[values.index, "epoch"], values, marker="." if len(values) < 30 else "", label=column)
+            axes.plot(
+                log.loc[values.index, "epoch"],
+                values,
+                marker="." if len(values) < 30 else "",
+                label=figure_text(column),
+            )
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)

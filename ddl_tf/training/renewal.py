@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ddl_tf.errors import InputError
-from ddl_tf.files import write_arrays
+from ddl_tf.files import read_arrays, write_arrays
 
 Arrays = dict[str, np.ndarray]
 
@@ -74,14 +73,10 @@ class Renewed:
         if not step:
             return
         for number in range(self.number(step), step // self.every + 1):
-            try:
-                with np.load(self._path(number)) as arrays:
-                    self._values[number] = dict(arrays)
-            except (OSError, ValueError) as error:
-                raise InputError(
-                    f"{self._path(number)}: cannot be read ({error}), but the run needs it to go on as it would have: "
-                    "put a copy of it back, or begin anew in another --run_dir"
-                ) from None
+            self._values[number] = read_arrays(
+                self._path(number),
+                "the run needs it to go on as it would have: put a copy of it back, or begin anew in another --run_dir",
+            )
 
     def publish(self, number: int, arrays: Arrays) -> None:
         """Give out a value; who waits for it goes on.

@@ -16,7 +16,7 @@ from ddl_tf.errors import InputError
 from ddl_tf.files import lock_folder, remove_leftovers, write_aside
 from ddl_tf.training.settings import TrainSettings
 
-RECORDED_PACKAGES = ("ddl_tf", "tensorflow", "tensorflow-cpu", "keras", "keras-cv", "numpy", "pandas")
+RECORDED_PACKAGES = ("ddl_tf", "tensorflow", "tensorflow-cpu", "keras", "tf_keras", "keras-cv", "numpy", "pandas")
 
 _REPEATED = {field.name for field in dataclasses.fields(TrainSettings) if field.metadata["repeated"]}
 

@@ -13,6 +13,7 @@ from ddl_tf.data.augmentation_settings import AugmentationSettings
 from ddl_tf.data.pipeline import READERS, check_rows, training_dataset
 from ddl_tf.data.sample import Sample
 from ddl_tf.data.sampling import StreamSampler, StreamSizes
+from ddl_tf.data.source import Source
 from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.errors import InputError
@@ -187,8 +188,7 @@ def test_a_batch_is_what_one_gets_image_by_image(tmp_path, shapes, size, kinds):
 
     def one(record, row):
         (image,) = faces.read(np.array([record]))
-        decode = tf.io.decode_jpeg if image.startswith(b"\xff\xd8") else tf.io.decode_png
-        pixels = tf.cast(decode(image, channels=3), tf.float32)
+        pixels = tf.cast(np.asarray(Image.open(io.BytesIO(image)).convert("RGB")), tf.float32)
         if pixels.shape[:2] != (size, size):
             pixels = tf.image.resize(pixels, (size, size), antialias=True)
         return augment(pixels, tf.constant([5, row], tf.int64)).numpy()
@@ -230,3 +230,24 @@ def test_the_image_that_stopped_it_is_named(folder, tmp_path):
     with pytest.raises(InputError, match=rf"shard-00000.tfrecord: .* {offset:,} \(row 20, identity person 3\)"):
         check_rows(faces, sampler.rows(0).record)
     check_rows(faces, np.arange(20))
+
+
+def test_sets_that_were_stored_turned_are_trained_on_upright(tmp_path, monkeypatch):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    random, files = np.random.RandomState(0), []
+    for _ in range(8):
+        file = io.BytesIO()
+        Image.fromarray(random.randint(0, 256, [16, 16, 3]).astype(np.uint8)).save(file, "JPEG", exif=exif)
+        files.append(file.getvalue())
+    items = [Sample(file, f"person {n // 2}", f"item {n}") for n, file in enumerate(files)]
+    # As earlier versions did, whatever EXIF said.
+    monkeypatch.setattr("ddl_tf.data.checking.upright_bytes", lambda file: file)
+    folder = str(tmp_path / "set")
+    write_set(Source("list", "a list", 8, lambda start: iter(items[start:])), StoreSettings(output=folder))
+    faces = Faces([folder])
+    upright = [np.asarray(Image.open(io.BytesIO(file)).transpose(Image.Transpose.ROTATE_270)) for file in files]
+    np.testing.assert_array_equal([faces.image(row) for row in range(8)], upright)
+    sampler = StreamSampler(faces.index, StreamSizes(shuffled=8), seed=3)
+    ((inputs, _),) = batches(faces, sampler, 0, 1)
+    np.testing.assert_array_equal(inputs["image"], [upright[row] for row in sampler.rows(0).record])

@@ -1,10 +1,12 @@
 import pickle
 import struct
+import time
 
 import numpy as np
 import pytest
 
 from ddl_tf.data.safe_pickle import load_pickle
+from ddl_tf.data.verification import read_bin
 from ddl_tf.errors import InputError
 
 BINS = [b"\xff\xd8\xff\xe0 first \x00\n'\\", b"\x89PNG second", b"", b"\x80\x81"]
@@ -152,10 +154,36 @@ def test_a_pickle_cannot_change_the_reader(tmp_path):
         b"\x80\x09.",
         b"Ppersistent\n.",
         b"\x82\x01.",
-        b"(lp99999999999999999999\n.",
         b"r\xff\xff\xff\x7f.",
     ],
 )
 def test_no_pickle(tmp_path, content):
     with pytest.raises(InputError, match=r"set\.bin: not a pickle of images, or damaged"):
         load(tmp_path, content)
+
+
+def test_lists_in_lists_take_no_time(tmp_path):
+    """30 lists, of which each holds the one before ten times: written out they are 10^30."""
+    nested = []
+    for _ in range(30):
+        nested = [nested] * 10
+    began = time.monotonic()
+    assert len(load(tmp_path, pickle.dumps(nested))) == 10
+    (tmp_path / "set.bin").write_bytes(pickle.dumps([[nested] * 2, [nested]]))
+    with pytest.raises(InputError, match="pair 0 is marked of list, where True or False is expected"):
+        read_bin(str(tmp_path / "set.bin"))
+    assert time.monotonic() - began < 2
+
+
+def test_tuples_as_keys_take_no_time(tmp_path):
+    """The hash of a tuple is that of all in it, each time anew."""
+    parts = [b"(" + (b")" if not n else b"h" + bytes([n - 1])) * 10 + b"tq" + bytes([n]) + b"0" for n in range(30)]
+    with pytest.raises(InputError, match="a dict with a key of type tuple"):
+        load(tmp_path, b"".join(parts) + b"}h\x1dNs.")
+    with pytest.raises(InputError, match="a set"):
+        load(tmp_path, b"".join(parts) + b"\x8f(h\x1d\x90.")
+
+
+def test_the_number_that_a_value_is_remembered_by_takes_no_memory(tmp_path):
+    """The reader in C has a list as long as the largest such number: 64 GB for these few bytes."""
+    assert load(tmp_path, b"]r\xff\xff\xff\xff.") == []

@@ -181,3 +181,34 @@ def test_everything_that_is_wrong_is_listed(tmp_path, lfw):
         ("malformed line", "3"),
         ("missing image", "4"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("1\nAnn_A 1 2\nAnn_A 1 Bób 1\n".encode("latin-1"), r"line 3: 'Ann_A 1 B\\xf3b 1' is not UTF-8"),
+        ("1\nAnn_A 1 2\nAnn_A 1 Bob 1\n".encode("utf-16"), "line 1: .* is UTF-16, or no text; save the list as UTF-8"),
+        (bytes(range(256)), "line 1: .* is UTF-16, or no text"),
+        ("²\nAnn_A 1 2\n".encode(), "line 1: '²' is not `folds pairs`"),
+        (b"1" * 5000 + b"\n", "line 1: '1111.*' is not `folds pairs`"),
+        ("1\nAnn_A 1 ²\nAnn_A 1 Bob 1\n".encode(), "line 2: 'Ann_A 1 ²' is not `name i j`"),
+        (b"1\nAnn_A 1 " + b"9" * 5000 + b"\nAnn_A 1 Bob 1\n", "line 2: 'Ann_A 1 9999.*' is not `name i j`"),
+        (b"1\nAnn_A 1 ../Bob 1\nAnn_A 1 2\n", r"line 2: 'Ann_A 1 ../Bob 1' is not"),
+        (b"1\nAnn_A 1 1\nAnn_A 1 Bob 1\n", r"1 pair of an image with itself \(.*line 2: 'Ann_A 1 1'\)"),
+        (b"1\nAnn_A 1 2\nAnn_A 1 Ann_A 3\n", r"1 different pair of one person \(.*line 3: 'Ann_A 1 Ann_A 3'\)"),
+    ],
+)
+def test_a_home_made_list_is_refused_by_line_and_text(lfw, content, message):
+    path = lfw.with_name("pairs.txt")
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        read_lfw(str(lfw), str(path))
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 600
+
+
+def test_the_mark_of_utf_8_is_read_past(lfw):
+    path = lfw.with_name("pairs.txt")
+    path.write_text("\n".join(["2\t1", *FOLDS]), encoding="utf-8-sig")
+    assert read_lfw(str(lfw), str(path)).same.tolist() == [True, False, True, False]

@@ -92,3 +92,89 @@ def test_state_dict_needs_its_backbone(tmp_path):
     (tmp_path / "backbone.pth").write_bytes(b"")
     with pytest.raises(InputError, match="--backbone=iresnet50"):
         load_embedding_model(str(tmp_path / "backbone.pth"))
+
+
+def _scaled_inside(path, names, operations=("Sub", "Mul"), first=()):
+    """A network that brings 0..255 to -1..1 itself."""
+    second = 1 / 127.5 if operations[1] == "Mul" else 127.5
+    values = {"shift": 127.5 if operations[0] == "Sub" else -127.5, "factor": second}
+    graph = helper.make_graph(
+        [
+            *first,
+            helper.make_node(operations[0], ["moved" if first else "image", "shift"], ["shifted"], name=names[0]),
+            helper.make_node(operations[1], ["shifted", "factor"], ["pixels"], name=names[1]),
+            helper.make_node("Flatten", ["pixels"], ["flat"], axis=1),
+            helper.make_node("MatMul", ["flat", "weights"], ["embedding"]),
+        ],
+        "net",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", DIM])],
+        [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in values.items()]
+        + [numpy_helper.from_array(WEIGHTS, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    onnx.save(model, path)
+    return str(path)
+
+
+PHOTOS = np.random.RandomState(3).randint(0, 256, [4, SIDE, SIDE, 3]).astype(np.float32)
+
+
+def _of(images, mean=127.5, scale=127.5):
+    return ((images - mean) / scale).transpose(0, 3, 1, 2).reshape(len(images), -1) @ WEIGHTS
+
+
+@pytest.mark.parametrize(
+    "names, operations",
+    [
+        (("_minusscalar0", "_mulscalar0"), ("Sub", "Mul")),
+        (("Sub1", "Mul_2"), ("Sub", "Mul")),
+        (("", ""), ("Sub", "Div")),
+        (("/norm/a", "/norm/b"), ("Add", "Mul")),
+    ],
+)
+def test_a_network_that_scales_values_itself_gets_them_raw(tmp_path, names, operations, capsys):
+    path = _scaled_inside(tmp_path / "net.onnx", names, operations)
+    model = load_embedding_model(path)
+    assert f"{path}: input (value - 0) / 1, RGB (its first nodes scale values themselves)" in capsys.readouterr().err
+    np.testing.assert_allclose(model.predict(PHOTOS, verbose=0), _of(PHOTOS), rtol=1e-4, atol=1e-4)
+    # What is given counts more.
+    given = load_embedding_model(path, mean=10.0, scale=2.0).predict(PHOTOS, verbose=0)
+    np.testing.assert_allclose(given, _of((PHOTOS - 10) / 2), rtol=1e-4, atol=1e-4)
+
+
+def test_other_onnx_networks_are_given_what_insightface_s_take(tmp_path, capsys):
+    model = load_embedding_model(_write(tmp_path / "net.onnx", ["n", 3, SIDE, SIDE]))
+    assert "input (value - 127.5) / 127.5, RGB (as InsightFace's networks take it)" in capsys.readouterr().err
+    np.testing.assert_allclose(model.predict(PHOTOS, verbose=0), _of(PHOTOS), rtol=1e-4, atol=1e-4)
+
+
+def test_channels_of_a_network_of_bgr(tmp_path):
+    model = load_embedding_model(_write(tmp_path / "net.onnx", ["n", 3, SIDE, SIDE]), order="bgr")
+    np.testing.assert_allclose(model.predict(PHOTOS, verbose=0), _of(PHOTOS[..., ::-1]), rtol=1e-4, atol=1e-4)
+    with pytest.raises(InputError, match="input order 'gbr': use one of rgb, bgr"):
+        load_embedding_model(str(tmp_path / "net.onnx"), order="gbr")
+
+
+@pytest.mark.parametrize(
+    "given, flag",
+    [
+        ({"mean": 0.0}, "--input_mean"),
+        ({"scale": 1.0}, "--input_scale"),
+        ({"order": "bgr"}, "--input_order"),
+        ({"backbone": "iresnet50"}, "--backbone"),
+    ],
+)
+def test_what_a_model_does_not_use_is_refused(tmp_path, given, flag):
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    for name in ("a.keras", "a.onnx", "a.tflite", "a.pth"):
+        (tmp_path / name).write_bytes(b"")
+    refusing = [tmp_path, tmp_path / "a.keras"]
+    if flag == "--backbone":
+        refusing += [tmp_path / "a.onnx", tmp_path / "a.tflite"]
+    elif flag != "--input_order":
+        refusing.append(tmp_path / "a.pth")
+    for path in refusing:
+        with pytest.raises(InputError, match=f"which does not use {flag}; leave it out"):
+            load_embedding_model(str(path), **given)

@@ -30,6 +30,23 @@ def test_gap_and_interval_against_resampled_sets():
     np.testing.assert_allclose(gap_interval(easy, hard, 2000, 0), percentile_interval(gaps), atol=0.006)
 
 
+def test_a_pair_without_an_image_is_in_no_margin():
+    easy, hard = scored(0, 0.8), scored(1, 0.5)
+    lost = np.arange(200) % 7 == 0
+    kept = {name: column[~lost] for name, column in hard.items()}
+    with_lost = {**hard, "similarity": np.where(lost, -2.0, hard["similarity"])}
+    assert expectation_gap(easy, with_lost) == pytest.approx(expectation_gap(easy, kept), abs=1e-12)
+
+
+def test_templates_of_one_person_are_resampled_together():
+    first = np.arange(200) // 10
+    second = np.where(np.arange(200) < 100, first, (first + 1) % 20)
+    templates = {"first": first, "second": second, "template": np.arange(20), "template_person": np.arange(20)}
+    easy, hard = scored(0, 0.8, **templates), scored(1, 0.5, **templates)
+    row = compare_gaps(easy, hard, scored(2, 0.8, **templates), scored(3, 0.5, **templates), replicates=40)
+    assert row.test == "paired bootstrap of people"
+
+
 def test_a_smaller_gap_is_found():
     easy_a, hard_a = scored(0, 0.8), scored(1, 0.7)
     easy_b, hard_b = scored(2, 0.8), scored(3, 0.5)

@@ -91,7 +91,7 @@ def test_the_result_is_json_and_has_intervals():
     numbers = flat_numbers(outcome.result)
     # 2850 different pairs have no three false accepts at 1e-3.
     assert list(outcome.result["intervals"]) == [
-        *("verification@tar@1e-2", "verification@tar@1e-1"),
+        *(f"verification@{name}" for name in ("auc", "eer", "tar@1e-2", "tar@1e-1")),
         *(f"identification@rank@{most}" for most in (1, 5, 10)),
     ]
     for name, (low, high) in outcome.result["intervals"].items():
@@ -100,20 +100,31 @@ def test_the_result_is_json_and_has_intervals():
     assert evaluate_ijb(IJB, VIEWS, replicates=0).result["intervals"] == {}
 
 
-def _of_verification(result):
-    return {name: ends for name, ends in result["intervals"].items() if name.startswith("verification")}
+def test_whom_templates_show_is_stored():
+    scores = evaluate_ijb(IJB, VIEWS, replicates=0).scores
+    lists = [*IJB.galleries, IJB.probes]
+    subject = dict(np.concatenate([np.stack([one.templates, one.subjects], axis=1) for one in lists]).tolist())
+    person = dict(zip(scores["template"].tolist(), scores["template_person"].tolist()))
+    assert set(person) == {*IJB.pairs.first.tolist(), *IJB.pairs.second.tolist()}
+    # Numbered otherwise, but the same people.
+    assert len({(person[one], subject[one]) for one in person}) == len({subject[one] for one in person})
 
 
-def test_intervals_are_over_people_where_they_are_known():
-    over_people = _of_verification(evaluate_ijb(IJB, VIEWS, replicates=300).result)
-    over_pairs = evaluate_ijb(dataclasses.replace(IJB, galleries=[], probes=None), VIEWS, replicates=300).result
-    # A gallery template without subject: it is not told whom all pairs show.
+def test_without_lists_the_same_pairs_tell_whom_templates_show():
+    whole = evaluate_ijb(IJB, VIEWS, replicates=0).scores
+    pairs_only = dataclasses.replace(IJB, galleries=[], probes=None)
+    # A gallery template without subject: the lists do not tell whom all pairs show.
     fewer = [dataclasses.replace(one, templates=one.templates[1:], subjects=one.subjects[1:]) for one in IJB.galleries]
-    untold = evaluate_ijb(dataclasses.replace(IJB, galleries=fewer), VIEWS, replicates=300).result
-    untold = _of_verification(untold)
-    assert untold == over_pairs["intervals"] != over_people
-    for name, (low, high) in over_people.items():
-        assert high - low > over_pairs["intervals"][name][1] - over_pairs["intervals"][name][0]
+    for ijb in (pairs_only, dataclasses.replace(IJB, galleries=fewer)):
+        scores = evaluate_ijb(ijb, VIEWS, replicates=0).scores
+        np.testing.assert_array_equal(scores["template"], whole["template"])
+        linked, person = scores["template_person"], whole["template_person"]
+        # Nobody is taken for somebody else; a template without any same pair is a person of its own.
+        assert all(len(set(person[linked == one])) == 1 for one in set(linked.tolist()))
+        same = IJB.pairs.same
+        known = whole["template"]
+        in_same = np.isin(known, np.r_[IJB.pairs.first[same], IJB.pairs.second[same]])
+        assert len(set(linked[in_same].tolist())) == len(set(person[in_same].tolist()))
 
 
 def test_one_protocol_alone():

@@ -206,7 +206,7 @@ def _naive_replicates(probes, people, distractors, targets, replicates, seed):
     return numbers
 
 
-@pytest.mark.parametrize("targets", [("1e-1", "2e-2"), ("1e-4", "1e-6")])
+@pytest.mark.parametrize("targets", [("1e-1", "2e-2"), ("1e-3", "5e-4")])
 @pytest.mark.parametrize("missing", [[], [3, 9]])
 def test_intervals_are_those_of_repeated_people(missing, targets, monkeypatch):
     monkeypatch.setattr(megaface, "FAR_TARGETS", {name: float(name) for name in targets})
@@ -217,13 +217,21 @@ def test_intervals_are_those_of_repeated_people(missing, targets, monkeypatch):
     assert list(result["intervals"]) == list(numbers[0])
     for name, interval in result["intervals"].items():
         wanted = np.quantile([one[name] for one in numbers], [0.025, 0.975])
-        if name in ("tar@1e-4", "tar@1e-6"):
+        if name in ("tar@1e-3", "tar@5e-4"):
             # Where a replicate has few false accepts its threshold would be lower than any that was counted at.
             assert np.all(np.array(interval) <= wanted + 1e-12)
             np.testing.assert_allclose(interval, wanted, atol=0.05)
         else:
             np.testing.assert_allclose(interval, wanted, atol=1e-12)
     assert result["intervals"]["rank1"][0] < result["rank1"] < result["intervals"]["rank1"][1]
+
+
+def test_a_tar_at_fewer_than_three_false_accepts_has_no_interval(monkeypatch):
+    monkeypatch.setattr(megaface, "FAR_TARGETS", {"2e-3": 2e-3, "1.9e-3": 1.9e-3, "1e-6": 1e-6})
+    (probes, distractors), people = _made(photos=(3, 2), distractors=300)
+    # 5 photos among 300 distractors: 3 false accepts at 2e-3.
+    result = evaluate_megaface(probes, people, [distractors], 300, replicates=60).result
+    assert list(result["intervals"]) == ["rank1", "rank10", "rank100", "tar@2e-3"]
 
 
 def test_a_far_that_is_just_the_target_is_taken(monkeypatch):

@@ -43,14 +43,17 @@ def test_numbers_against_naive_ones(embeddings):
     best = max(np.mean((similarity > threshold) == pairs.same) for threshold in np.linspace(-1, 1, 401))
     assert accuracy == result["threshold_accuracy"] == pytest.approx(best, abs=1e-9)
     assert list(result["tar"]) == ["1e-1", "1e-2", "1e-3", "1e-4"]
-    assert sorted(result["tar"].values(), reverse=True) == list(result["tar"].values())
+    # 200 different pairs: 2 at 1e-2, 0.2 at 1e-3.
+    assert result["tar"]["1e-2"] is result["tar"]["1e-3"] is result["tar"]["1e-4"] is None
+    threshold = np.sort(similarity[~pairs.same])[::-1][20]
+    assert result["tar"]["1e-1"] == np.mean(similarity[pairs.same] > threshold)
 
 
 def test_perfect_embeddings():
     # Images 2i and 2i + 1 show one person: even rows pair an image with its successor there, odd ones with the next.
     pairs = _set([b""] * 40, 40, first=np.arange(40), second=(np.arange(40) + 1) % 40)
     result = verify(pairs, np.repeat(np.eye(20), 2, axis=0))
-    assert result["accuracy"] == result["auc"] == result["tar"]["1e-4"] == result["expectation_margin"] == 1.0
+    assert result["accuracy"] == result["auc"] == result["expectation_margin"] == 1.0
     assert result["eer"] == result["accuracy_std"] == result["mean_different"] == 0.0
 
 
@@ -135,3 +138,20 @@ def test_scores_of_an_outcome(embeddings):
 def test_too_few_replicates_name_the_set(embeddings):
     with pytest.raises(InputError, match=r"^verification set tiny: 10 replicates"):
         verify(_set([b""] * 50, 40), embeddings, replicates=10)
+
+
+def test_pairs_of_failed_detections_are_counted_and_never_the_same_person(embeddings):
+    rows = embeddings.copy()
+    rows[[3, 7]] = 0
+    first, second = np.r_[[3, 3, 0], np.arange(10, 20)], np.r_[[7, 1, 7], np.arange(20, 30)]
+    same = np.arange(13) % 2 == 1
+    # Two that failed, said to be of different people: at distance 0 they would be accepted first of all.
+    pairs = _set([b""] * 50, 13, first=first, second=second, same=same, fold=np.zeros(13, int))
+    outcome = evaluate_pair_set(pairs, rows)
+    assert outcome.result["failed_pairs"] == 3
+    np.testing.assert_array_equal(outcome.scores["similarity"][:3], 0)
+    similarity = [float(np.dot(rows[a].astype(float), rows[b].astype(float))) for a, b in zip(first, second)]
+    # The best accuracy over all thresholds, by similarities alone.
+    best = max(np.mean((np.array(similarity) >= value) == same) for value in [*similarity, 2.0])
+    assert outcome.result["threshold_accuracy"] == pytest.approx(best)
+    assert "failed_pairs" not in evaluate_pair_set(pairs, embeddings).result

@@ -4,6 +4,7 @@ import pytest
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation import roc
 from ddl_tf.evaluation.k_fold import best_threshold, k_fold_accuracy
+from ddl_tf.evaluation.templates import NEVER
 from ddl_tf.evaluation.weighted import WeightedPairs
 
 
@@ -46,6 +47,17 @@ def test_a_fold_without_weight_does_not_count(pairs):
     numbers = WeightedPairs(similarity, same, fold).numbers(weights)
     expected = k_fold_accuracy(2 - 2 * similarity[kept], same[kept], fold[kept]).mean()
     assert numbers["accuracy"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_pair_without_an_image_is_in_no_mean(pairs):
+    similarity, same, _ = pairs
+    lost = np.arange(len(same)) % 7 == 0
+    numbers = WeightedPairs(np.where(lost, NEVER, similarity), same).numbers(np.ones(len(same)))
+    assert numbers["mean_same"] == pytest.approx(similarity[same & ~lost].mean(), abs=1e-12)
+    assert numbers["mean_different"] == pytest.approx(similarity[~same & ~lost].mean(), abs=1e-12)
+    # But it is never accepted.
+    curve = roc.roc_curve(np.where(lost, NEVER, similarity), same)
+    assert numbers["tar@1e-1"] == roc.tar_at_far(*curve, 0.1)
 
 
 def test_further_targets(pairs):

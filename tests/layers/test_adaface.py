@@ -77,7 +77,7 @@ def test_the_quality_has_no_gradient():
     [
         ({"margin": 3.2}, r"margin must be in \[0, pi\), got 3.2"),
         ({"margin": float("nan")}, "got nan"),
-        ({"h": -0.1}, "h must not be negative, got -0.1"),
+        ({"h": -0.1}, "h must not be negative, and finite, got -0.1"),
         ({"t_alpha": 0.0}, r"t_alpha must be in \(0, 1\], got 0.0"),
         ({"t_alpha": 1.5}, r"t_alpha must be in \(0, 1\], got 1.5"),
     ],

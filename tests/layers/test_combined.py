@@ -82,11 +82,14 @@ def test_the_gradient_pulls_towards_the_center_even_opposite_to_it():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: CombinedMargin(3, m1=0.0), "m1 must be above 0, got 0.0"),
-        (lambda: CombinedMargin(3, m3=-0.1), "m3 must not be negative, got -0.1"),
+        (lambda: CombinedMargin(3, m1=0.0), "m1 must be above 0 and finite, got 0.0"),
+        (lambda: CombinedMargin(3, m3=-0.1), r"m3 must be in \[0, 2\), got -0.1"),
         (lambda: ArcFace(3, margin=3.2), r"m2 must be an angle in \[0, pi\), got 3.2"),
         (lambda: ArcFace(3, margin=float("nan")), "got nan"),
-        (lambda: CosFace(3, margin=-0.35), "margin must not be negative, got -0.35"),
+        (lambda: CosFace(3, margin=-0.35), r"margin must be in \[0, 2\), got -0.35"),
+        (lambda: CosFace(3, margin=10.0), r"margin must be in \[0, 2\), got 10.0"),
+        (lambda: CombinedMargin(3, m3=float("inf")), r"m3 must be in \[0, 2\), got inf"),
+        (lambda: CombinedMargin(3, m1=float("inf")), "m1 must be above 0 and finite, got inf"),
     ],
 )
 def test_bad_arguments(make, message):

@@ -89,7 +89,7 @@ def test_falls_strictly_with_the_angle(norm):
         ({"l_margin": -0.1}, "got l_margin -0.1, u_margin 0.8"),
         ({"l_margin": 0.9}, "0 <= l_margin <= u_margin < pi, got l_margin 0.9, u_margin 0.8"),
         ({"u_margin": 3.2}, "got l_margin 0.45, u_margin 3.2"),
-        ({"lambda_g": -1.0}, "lambda_g must not be negative, got -1.0"),
+        ({"lambda_g": -1.0}, "lambda_g must not be negative, and finite, got -1.0"),
         ({"lambda_g": float("nan")}, "got nan"),
     ],
 )

@@ -180,8 +180,8 @@ def test_two_replicas_train_as_one_device(name, two_replicas):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: MarginHead(0), "num_classes must be at least 1, got 0"),
-        (lambda: MarginHead(3, scale=-1.0), "scale must be above 0, got -1.0"),
+        (lambda: MarginHead(0), "num_classes must be a whole number, at least 1, got 0"),
+        (lambda: MarginHead(3, scale=-1.0), "scale must be above 0 and finite, got -1.0"),
     ],
 )
 def test_bad_arguments(make, message):

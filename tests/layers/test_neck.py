@@ -73,8 +73,8 @@ def test_moving_averages_have_pytorch_momentum(features):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: FlattenNeck(0), "embedding_size must be at least 1, got 0"),
-        (lambda: PoolNeck(-3), "embedding_size must be at least 1, got -3"),
+        (lambda: FlattenNeck(0), "embedding_size must be a whole number, at least 1, got 0"),
+        (lambda: PoolNeck(-3), "embedding_size must be a whole number, at least 1, got -3"),
         (lambda: FlattenNeck(8, dropout=1.0), r"dropout must be in \[0, 1\), got 1.0"),
     ],
 )

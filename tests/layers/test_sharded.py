@@ -241,3 +241,16 @@ def test_a_norm_of_each_weight_cannot_clip_shards(two_replicas):
         model.optimizer.clipnorm = 1.0
     with pytest.raises(ValueError, match=r"clipnorm=1\.0 cannot clip the shards"):
         model.fit(make_rows(1), verbose=0)
+
+
+def test_the_centers_follow_tensorflows_seed_and_leave_numpys_numbers_alone():
+    def centers(seed):
+        tf.random.set_seed(seed)
+        head = ShardedHead(ArcFace(CLASSES))
+        head.build([None, 4])
+        return head.centers_by_class().numpy()
+
+    before = np.random.get_state()[1].copy()
+    np.testing.assert_array_equal(centers(1), centers(1))
+    assert np.abs(centers(1) - centers(2)).max() > 0
+    np.testing.assert_array_equal(np.random.get_state()[1], before)

@@ -60,5 +60,5 @@ def test_the_dominant_sub_center_stands_for_the_class():
 
 
 def test_bad_sub_centers():
-    with pytest.raises(ValueError, match="sub_centers must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="sub_centers must be a whole number, at least 1, got 0"):
         SubCenterArcFace(3, sub_centers=0)

@@ -92,3 +92,9 @@ def test_a_table_without_rules():
     table = groups_table(index, np.array([0, 0, -1]), np.zeros(3, bool))
     assert table["images"].tolist() == [2, 1]
     assert "rule" not in table
+
+
+def test_a_rule_of_truth_values_that_fits_nothing_says_what_there_is():
+    index = pd.DataFrame({"masked": [True, False]})
+    with pytest.raises(InputError, match="masked goes from 0 to 1"):
+        assign_groups(index, GroupRules(Rule("masked > 5"), [Rule("masked == 1")]))

@@ -80,3 +80,51 @@ def test_thresholds(index):
     assert sorted(found["yaw"]) == [-20, 20]
     assert sorted(found["sharpness"]) == [1, 3.5, 6]
     assert set(found) == {"yaw", "sharpness"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("yaw < 1/0", "division by zero"),
+        ("yaw < (1, 2)", "only follow `in`"),
+        ("abs([1, 2]) < yaw", "only follow `in`"),
+        ("yaw in (1, (2, 3))", "only follow `in`"),
+        ("yaw in (1, 'a')", "is no list of numbers"),
+        ("yaw in ()", "is no list of numbers"),
+        ("yaw in (1, yaw)", "is no list of numbers"),
+        ("yaw < " + "-" * 5000 + "1", "cannot be read"),
+        ("yaw < " + "-" * 200 + "1", "nested more than 100 levels deep"),
+        ("(" * 5000 + "yaw" + ")" * 5000 + " < 1", "cannot be read"),
+        ("yaw < " + "9" * 400, "is too large"),
+    ],
+)
+def test_what_cannot_be_computed_is_refused_in_one_short_line(text, message):
+    index = pd.DataFrame({"yaw": [1.0, 2.0, 3.0]})
+    with pytest.raises(InputError, match=message) as caught:
+        Rule(text).select(index)
+    assert "\n" not in str(caught.value)
+    if "--" in text:
+        assert len(str(caught.value)) < 600
+
+
+def test_a_column_divided_by_zero_and_numbers_beyond_64_bits_are_compared_as_floats():
+    index = pd.DataFrame({"n": [0, 1]})
+    assert Rule("n / 0 > 3").select(index).tolist() == [False, True]
+    assert Rule("n / 0 > 3").thresholds(index) == {}
+    assert Rule(f"n < {10**30}").select(index).all()
+    assert Rule("n < 9223372036854775807 * 9").select(index).all()
+
+
+@pytest.mark.parametrize("dtype", [bool, object, "boolean"])
+def test_truth_values_count_as_0_and_1(dtype):
+    index = pd.DataFrame({"masked": pd.Series([True, False, True], dtype=dtype), "n": [1, 2, 3]})
+    for text in ("masked == 1", "masked", "masked == True", "masked > 0", "-masked < 0", "masked - 0 == 1"):
+        assert Rule(text).select(index).tolist() == [True, False, True], text
+    with pytest.raises(InputError, match="compares a number with text"):
+        Rule("masked == 'True'").select(index)
+
+
+def test_a_missing_truth_value_is_never_chosen():
+    index = pd.DataFrame({"masked": [True, None, False]})
+    assert Rule("masked == 1").select(index).tolist() == [True, False, False]
+    assert Rule("masked != 1").select(index).tolist() == [False, False, True]

@@ -1,3 +1,6 @@
+import hashlib
+import subprocess
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -6,7 +9,7 @@ from ddl_tf.data.store import Faces
 from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation import embedding_file as stored_embeddings
-from ddl_tf.evaluation.embedding_file import Embeddings, fingerprint
+from ddl_tf.evaluation.embedding_file import Embeddings, fingerprint, is_fingerprint
 from ddl_tf.layers import ArcFace
 from ddl_tf.mining import view
 from ddl_tf.mining.embeddings import embed_faces, sets_record
@@ -151,13 +154,35 @@ def test_a_head_that_does_not_fit(faces, tmp_path):
         Viewer(None)
 
 
+def test_a_fingerprint_is_what_sha256sum_says(tmp_path):
+    (tmp_path / "a" / "variables").mkdir(parents=True)
+    (tmp_path / "a" / "saved_model.pb").write_bytes(b"one")
+    (tmp_path / "a" / "variables" / "index").write_bytes(b"two")
+    said = subprocess.run(["sha256sum", tmp_path / "a" / "saved_model.pb"], capture_output=True, text=True, check=True)
+    assert said.stdout.split()[0] == fingerprint(tmp_path / "a" / "saved_model.pb")
+    line = "find -L . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum"
+    said = subprocess.run(line, shell=True, cwd=tmp_path / "a", capture_output=True, text=True, check=True)
+    assert said.stdout.split()[0] == fingerprint(tmp_path / "a")
+
+
+def test_records_of_old_name_a_model_by_its_file_name_too(tmp_path):
+    model = tmp_path / "best.keras"
+    model.write_bytes(b"weights")
+    old = hashlib.sha256(b"best.keras" + b"weights").hexdigest()
+    assert is_fingerprint(old, model)
+    assert is_fingerprint(fingerprint(model), model)
+    assert not is_fingerprint(hashlib.sha256(b"last.keras" + b"weights").hexdigest(), model)
+    assert not is_fingerprint(None, model)
+
+
 def test_fingerprints_tell_models_and_sets_apart(faces, tmp_path):
     (tmp_path / "a").write_bytes(b"x")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "a").write_bytes(b"x")
     first = fingerprint(tmp_path / "a")
-    assert fingerprint(tmp_path / "b") == first
+    folder = fingerprint(tmp_path / "b")
+    assert folder != first
     (tmp_path / "b" / "a").write_bytes(b"y")
-    assert fingerprint(tmp_path / "b") != first
+    assert fingerprint(tmp_path / "b") != folder
     (record,) = sets_record(faces)
     assert record["images"] == len(faces)

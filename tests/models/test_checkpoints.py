@@ -1,5 +1,10 @@
+import importlib
+import io
+import json
+import re
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,6 +21,7 @@ from ddl_tf.models import (
     load_checkpoint,
     save_checkpoint,
 )
+from ddl_tf.models.checkpoint_guard import check_weights
 
 SHAPE = (32, 32, 3)
 IMAGES = np.random.default_rng(0).integers(0, 256, [2, *SHAPE]).astype(np.uint8)
@@ -261,9 +267,9 @@ def _with_code(path):
         (lambda path: path.write_bytes(b"x" * 1000), "cannot be read as a checkpoint"),
         (_cut, "cannot be read as a checkpoint"),
         (_flipped, "cannot be read as a checkpoint .* is damaged"),
-        (_without_config, "cannot be read as a checkpoint"),
+        (_without_config, "is refused: it holds 'notes.txt' beside"),
         (_with_nonsense_config, "cannot be read as a checkpoint"),
-        (_with_code, "cannot be read as a checkpoint"),
+        (_with_code, "is refused: it names 'keras.layers.Lambda', which is no layer of ddl_tf, KerasCV or Keras"),
         (_not_ours, "neither a recognizer nor an embedding model of ddl_tf"),
     ],
 )
@@ -274,6 +280,93 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(make, message, tmp_path):
         load_checkpoint(path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+KERAS = tf.keras.Model.__module__.split(".")[0]
+
+
+def _write_config(path, layer, compression=zipfile.ZIP_STORED):
+    """A model whose only layer is the given one."""
+    config = {"module": f"{KERAS}.models", "class_name": "Functional", "config": {"layers": [layer]}}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("config.json", layer if isinstance(layer, str) else json.dumps(config))
+        archive.writestr("metadata.json", "{}")
+
+
+@pytest.mark.parametrize(
+    "layer, named",
+    [
+        ({"module": "a_module_of_mine", "class_name": "Layer"}, "a_module_of_mine.Layer"),
+        ({"module": "a_module_of_mine", "class_name": "Dense"}, "a_module_of_mine.Dense"),
+        ({"module": "a_module_of_mine", "class_name": "Dense", "registered_name": "Dense"}, "a_module_of_mine.Dense"),
+        ({"module": "kerasx.layers", "class_name": "Dense"}, "kerasx.layers.Dense"),
+        ({"module": f"{KERAS}.layers", "class_name": "NoSuchLayer"}, f"{KERAS}.layers.NoSuchLayer"),
+        ({"module": f"{KERAS}.layers", "class_name": "TFSMLayer"}, f"{KERAS}.layers.TFSMLayer"),
+        ({"module": f"{KERAS}.layers", "class_name": "Dense", "registered_name": "mine>Layer"}, "mine>Layer"),
+        ({"module": "ddl_tf.layers", "class_name": "X", "registered_name": "ddl_tf>NoSuchLayer"}, "ddl_tf>NoSuchLayer"),
+        ({"module": None, "class_name": "Lambda"}, "Lambda"),
+        ({"class_name": "Lambda"}, "Lambda"),
+        ({"class_name": "__lambda__", "config": {"value": "x"}}, "__lambda__"),
+        ({"module": "a_module_of_mine", "class_name": "function", "config": "f"}, "a_module_of_mine.function"),
+        ({"module": "builtins", "class_name": "function", "config": "f"}, "builtins.function"),
+        ({"class_name": "Dense", "config": {"a": [{"b": {"module": "mine", "class_name": "C"}}]}}, "mine.C"),
+    ],
+)
+def test_a_class_of_another_package_is_named_and_not_imported(layer, named, tmp_path, monkeypatch):
+    imported = []
+    monkeypatch.setattr(importlib, "import_module", lambda name, *_: imported.append(name))
+    _write_config(tmp_path / "model.keras", {"config": {}, **layer})
+    with pytest.raises(InputError, match=f"model.keras is refused: it names .*{re.escape(named)}.* may run") as caught:
+        load_checkpoint(tmp_path / "model.keras")
+    assert "\n" not in str(caught.value)
+    assert not imported
+
+
+@pytest.mark.parametrize("levels", [300, 100_000])
+def test_a_deeply_nested_configuration_is_refused(levels, tmp_path):
+    _write_config(tmp_path / "model.keras", '{"module": "keras", "a": ' + "[" * levels + "]" * levels + "}")
+    with pytest.raises(InputError, match=r"model.keras is refused: its config.json is nested too deeply"):
+        load_checkpoint(tmp_path / "model.keras")
+
+
+def test_a_compressed_configuration_is_not_unpacked(tmp_path):
+    _write_config(tmp_path / "model.keras", '"' + "a" * 10_000_000 + '"', zipfile.ZIP_DEFLATED)
+    with pytest.raises(InputError, match=r"its config.json is compressed, which Keras does not do"):
+        load_checkpoint(tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize("kind", ["link", "large"])
+def test_weights_are_in_the_file_and_of_its_size(kind, tmp_path):
+    content = io.BytesIO()
+    with h5py.File(content, "w") as weights:
+        if kind == "link":
+            weights["layer"] = h5py.ExternalLink("other.h5", "/layer")
+        else:
+            weights.create_dataset("layer", [1 << 30], "f4", compression="gzip")
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        archive.writestr("model.weights.h5", content.getvalue())
+    message = {"link": "its weights hold a link, 'layer'", "large": "its weights would take 4,294,967,296 bytes"}
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive, pytest.raises(InputError, match=message[kind]):
+        check_weights(archive, (tmp_path / "model.keras").stat().st_size)
+
+
+def test_a_layer_of_ones_own_is_loaded_by_its_class(tmp_path):
+    path = saved(recognizer(tf.keras.Sequential([Doubled(), tf.keras.layers.Conv2D(3, 3)])), tmp_path / "model.keras")
+    with pytest.raises(InputError, match=r"Doubled.*give load_checkpoint its classes as custom_objects"):
+        load_checkpoint(path)
+    assert load_checkpoint(path, {"Doubled": Doubled})(ROWS)["embedding"].shape == (2, 16)
+
+
+class Doubled(tf.keras.layers.Layer):
+    def call(self, inputs):
+        return inputs * 2
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.ckpt", "m.params", "m.pdparams", "m.weights.h5"])
+def test_of_another_network_the_ways_are_told(name, tmp_path):
+    (tmp_path / name).write_bytes(b"weights")
+    with pytest.raises(InputError, match=r"ONNX .*TensorFlow Lite .*--embeddings.*prepare weights"):
+        load_checkpoint(tmp_path / name)
 
 
 @pytest.mark.skipif(SECOND_LANE, reason="tf_keras reads what Keras 2.15 wrote; the first lane is the one that cannot")

@@ -1,5 +1,7 @@
 import os
 import pickle
+import time
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -8,6 +10,7 @@ from insightface_state import write_pth
 
 from ddl_tf.errors import InputError
 from ddl_tf.models import read_state_dict
+from ddl_tf.models.torch_weights import read_shapes
 
 
 @pytest.fixture
@@ -189,3 +192,84 @@ def test_what_is_no_state_dict_is_refused_in_one_line(make, message, state, tmp_
         read_state_dict(path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def _literal(value):
+    return pickle.dumps(value, protocol=2)[2:-1]
+
+
+def _write_tensor(
+    path, storage_size=4, view=None, shape=(4,), strides=(1,), data=bytes(16), copies=1, compressed=False
+):
+    """A state dict of tensors `w0`, `w1`, ... that are all of one storage of float32."""
+    storage = b"(" + _literal("storage") + b"ctorch\nFloatStorage\n" + _literal("0") + _literal("cpu")
+    storage += _literal(storage_size) + (b"" if view is None else _literal(view)) + b"tQ"
+    tensor = b"(" + storage + _literal(0) + _literal(shape) + _literal(strides) + b"\x89Nt"
+    entries = [_literal(f"w{copy}") + b"ctorch._utils\n_rebuild_tensor_v2\n" + tensor + b"R" for copy in range(copies)]
+    compression = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}(" + b"".join(entries) + b"u.")
+        archive.writestr("archive/data/0", data)
+
+
+@pytest.mark.parametrize(
+    "tensor, message",
+    [
+        ({"view": ("0", float("nan"), 4)}, "storage 0 has no start and length that are whole numbers from 0"),
+        ({"view": ("0", 0, float("nan"))}, "storage 0 has no start and length"),
+        ({"view": ("0", -1, 4)}, "storage 0 has no start and length"),
+        ({"view": ("0", 0, 4.0)}, "storage 0 has no start and length"),
+        ({"view": ("0", True, 3)}, "storage 0 has no start and length"),
+        ({"storage_size": -4}, "storage 0 has no start and length"),
+        ({"view": ("0", 1, 4)}, "storage 0 is cut short"),
+        ({"storage_size": 5, "shape": (5,)}, "storage 0 is cut short"),
+        ({"shape": (4096,), "strides": (0,)}, r"a tensor of shape \(4096,\) is larger than its storage"),
+        ({"shape": (2, 4)}, "a tensor is described wrongly"),
+        ({"shape": (float("nan"),)}, "a tensor is described wrongly"),
+        ({"shape": (1,) * 40, "strides": (1,) * 40}, "a tensor is described wrongly"),
+    ],
+)
+def test_a_tensor_reads_nothing_but_its_storage(tensor, message, tmp_path):
+    _write_tensor(tmp_path / "x.pth", **tensor)
+    with pytest.raises(InputError, match=message):
+        read_state_dict(tmp_path / "x.pth")
+
+
+def test_a_part_of_a_storage_is_read_as_written(tmp_path):
+    numbers = np.arange(8, dtype="<f4")
+    _write_tensor(
+        tmp_path / "x.pth", storage_size=8, view=("0", 2, 5), shape=(2, 2), strides=(3, 1), data=numbers.tobytes()
+    )
+    np.testing.assert_array_equal(read_state_dict(tmp_path / "x.pth")["w0"], [[2, 3], [5, 6]])
+    assert read_shapes(tmp_path / "x.pth") == {"w0": (2, 2)}
+
+
+@pytest.mark.parametrize(
+    "tensor, message",
+    [
+        ({"compressed": True}, "bytes unpack to .*; torch.save compresses nothing"),
+        ({"copies": 100}, "its tensors would take .* bytes, the file has"),
+    ],
+)
+def test_a_small_file_takes_little_memory(tensor, message, tmp_path):
+    values = 1 << 22
+    _write_tensor(tmp_path / "x.pth", storage_size=values, shape=(values,), data=bytes(4 * values), **tensor)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=message):
+            read_state_dict(tmp_path / "x.pth")
+        # The archive is looked into, and nothing in it unpacked or copied.
+        assert tracemalloc.get_traced_memory()[1] < values
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_stored_beside_the_weights_takes_no_time(tmp_path):
+    nested = []
+    for _ in range(30):
+        nested = [nested] * 10
+    began = time.monotonic()
+    _pickled({"optimizer": nested})(tmp_path / "x.pth", None)
+    with pytest.raises(InputError, match="its entry 'optimizer' is not a tensor"):
+        read_state_dict(tmp_path / "x.pth")
+    assert time.monotonic() - began < 2

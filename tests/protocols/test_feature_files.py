@@ -164,7 +164,7 @@ def test_packed_features_of_something_else(tmp_path, features):
         PackedFeatures(path, _files(tmp_path, [*KEYS, "P0/100.png"]))
     content = path.read_bytes()
     path.write_bytes(content[:-1])
-    with pytest.raises(InputError, match=r"all.npy: no array of features"):
+    with pytest.raises(InputError, match=r"all\.npy: no arrays that NumPy can read"):
         PackedFeatures(path, _files(tmp_path))
     np.save(path, np.zeros([100, 6]))
     with pytest.raises(InputError, match=r"all.npy: float64 of shape \(100, 6\) is not float32"):
@@ -173,5 +173,22 @@ def test_packed_features_of_something_else(tmp_path, features):
     with pytest.raises(InputError, match=r"all.npy: 99 features, where"):
         PackedFeatures(path, _files(tmp_path))
     path.write_bytes(b"something")
-    with pytest.raises(InputError, match=r"all.npy: no array of features"):
+    with pytest.raises(InputError, match=r"all\.npy: no arrays that NumPy can read"):
+        PackedFeatures(path, _files(tmp_path))
+
+
+def test_packed_rows_of_another_that_have_no_direction_are_listed(tmp_path, features):
+    path = tmp_path / "all.npy"
+    pack_features(_files(tmp_path), path)
+    rows = np.load(path)
+    rows[3], rows[5], rows[7, 2], rows[9] = 0, np.inf, np.nan, 40 * rows[9]
+    np.save(path, rows)
+    problems = ProblemList("x")
+    PackedFeatures(path, _files(tmp_path)).read(np.arange(20), problems, missing_allowed=True)
+    assert [(one.kind, one.source) for one in problems.problems] == [
+        ("corrupt feature file", f"{KEYS[number]}{SUFFIX}") for number in (3, 5, 7, 9)
+    ]
+    assert problems.problems[0].reason == "its packed row has norm 0, not 1"
+    np.save(path, np.zeros([100, 0], np.float32))
+    with pytest.raises(InputError, match=r"all.npy: float32 of shape \(100, 0\)"):
         PackedFeatures(path, _files(tmp_path))

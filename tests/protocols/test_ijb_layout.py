@@ -225,3 +225,16 @@ def test_an_image_that_is_none(root):
     ijb = read_ijb(str(root))
     with pytest.raises(InputError, match=r"1\.jpg: cannot be aligned"):
         ijb.images[0]
+
+
+def test_landmarks_of_another_order_are_refused(root):
+    def exchange(lines):
+        for line in lines:
+            name, x1, y1, x2, y2, x3, y3, x4, y4, x5, y5, score = line.split()
+            yield " ".join([name, x2, y2, x1, y1, x3, y3, x5, y5, x4, y4, score])
+
+    _edit(root / "meta" / "ijbc_name_5pts_score.txt", exchange)
+    with pytest.raises(InputError, match=r"the landmarks of [0-9]+ of [0-9]+ faces .* are bad; the first: mirrored"):
+        read_ijb(str(root))
+    # Without images there is nothing to align.
+    assert len(read_ijb(str(root), check_images=False).images)

@@ -52,6 +52,21 @@ def test_last_parts_of_a_path_count(tmp_path, lists):
     assert (list(megaface.probes), list(megaface.distractors)) == (PROBES, DISTRACTORS)
 
 
+def test_noises_of_names_without_a_kind_of_image(tmp_path):
+    probes = ["Jr._Smith/Jr._Smith_1", "Jr._Smith/Jr._Smith_2", "Ben/Ben_1", "Ben/Ben_2.JPG", "Ben/Ben_3"]
+    made = _write(
+        tmp_path,
+        facescrub_list=probes,
+        megaface_list=["a.b/c/1_0", "a.b/c/1_1", "a.b/c/2"],
+        facescrub_noises=["Jr. Smith_2", "Zoe", "Ben_2.png"],
+        megaface_noises=["a.b/c/1_1"],
+    )
+    megaface = read_megaface(**made)
+    # One name marks one image, not all whose names have no dot, or one dot in the same place.
+    assert megaface.noisy_probes.tolist() == [False, True, False, True, False]
+    assert megaface.noisy_distractors.tolist() == [False, True, False]
+
+
 def test_noises(tmp_path, lists):
     noises = _write(
         tmp_path,
@@ -111,13 +126,14 @@ def test_all_wrong_lines_are_told(tmp_path, lists):
         ('{"path": ["a/b.png", 3]}', "not {"),
         ('{"path": ["a/b.png"], "id": 4}', "not {"),
         ('{"path": ["a/b.png", "a/c.png"], "id": ["a"]}', "1 ids for 2 paths"),
-        (b"\xff\xfe/b.png", "not text in UTF-8"),
+        (b"\xff\xfe/b.png", "UTF-16, or no text; save the list as UTF-8"),
+        (b"a/\xe9.png", "is not UTF-8; save the list as UTF-8"),
     ],
 )
 def test_no_list(tmp_path, lists, content, message):
     path = tmp_path / "facescrub_list"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(InputError, match=f"^{path}: {message}"):
+    with pytest.raises(InputError, match=f"^{path}(, line 1)?: .*{message}"):
         read_megaface(**lists)
 
 

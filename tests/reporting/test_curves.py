@@ -62,5 +62,5 @@ def test_no_run(tmp_path):
 def test_damaged_similarities(tmp_path):
     folder = write_run(tmp_path / "a")
     (folder / "similarities.npz").write_bytes(b"no archive")
-    with pytest.raises(InputError, match=r"similarities\.npz: cannot be read"):
+    with pytest.raises(InputError, match=r"similarities\.npz: no arrays that NumPy can read"):
         read_runs({"A": str(folder)})

@@ -68,4 +68,5 @@ def test_latex():
 
 def test_escapes():
     assert latex_escape("a_b") == r"a\_b"
-    assert markdown_escape("two\nlines*") == r"two lines\*"
+    assert markdown_escape("two\nlines*") == r"two\\nlines\*"
+    assert latex_escape("two\n\nlines") == r"two\textbackslash{}n\textbackslash{}nlines"

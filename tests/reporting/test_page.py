@@ -121,7 +121,7 @@ def test_figures_and_tables_have_words(page):
 def test_a_folded_table_can_be_opened(page):
     inside = page[page.index("<details>") : page.index("</details>")]
     assert "<summary>more</summary>" in inside
-    assert '<table id="folded">' in inside
+    assert '<table id="part-folded">' in inside
     assert page.count("<details>") == 1
 
 

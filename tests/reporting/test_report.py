@@ -76,6 +76,32 @@ def test_the_command_writes_a_page(folder):
     assert pages[0] == pages[1] != page
 
 
+def test_every_id_of_a_page_is_there_once_and_every_picture_has_a_file_whatever_the_names(tmp_path):
+    for place, model in enumerate(("one", "two")):
+        write_evaluation(tmp_path / model, 0.3 + 0.5 * place, races=True)
+        for name in ("my set", "my-20-set", "my.20.set", r"$\bad$", "_set"):
+            write_pairs(tmp_path / model, name, 0.3 + 0.5 * place)
+        write_run(tmp_path / "runs" / model)
+    names = (r"$\bad$", "_ddl")
+    evaluations = [f"{name}={tmp_path}/{model}" for name, model in zip(names, ("one", "two"))]
+    runs = [f"{name}={tmp_path}/runs/{model}" for name, model in zip(names, ("one", "two"))]
+    wanted = {"easy": "easy_set", "hard": "hard_set", "evaluations": evaluations, "runs": runs}
+    main(settings(tmp_path, **wanted))
+    page = (tmp_path / "report" / "index.html").read_text()
+    ids = re.findall(r'\sid="([^"]*)"', page)
+    assert [name for name in ids if ids.count(name) > 1] == []
+    assert {"map", "provenance", "part-map", "part-provenance"} <= set(ids)
+    assert set(re.findall(r'href="#([^"]*)"', page)) <= set(ids)
+    pictures = re.findall(r'<figure id="part-([^"]*)"', page)
+    files = sorted(file.name for file in (tmp_path / "report" / "figures").iterdir())
+    assert files == sorted(f"{name}.{ending}" for name in pictures for ending in ("png", "svg"))
+    assert len([name for name in pictures if name.startswith("roc-")]) == 11
+    # Matplotlib names what it draws in a comment of the file: the legend has both.
+    drawn = (tmp_path / "report" / "figures" / "roc-easy_set.svg").read_text()
+    assert "_ddl -->" in drawn
+    assert r"\bad" in drawn
+
+
 def test_one_model_alone(folder):
     main(settings(folder, evaluations=[f"{folder}/ddl"]))
     page = (folder / "report" / "index.html").read_text()

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 
 import numpy as np
@@ -5,8 +6,13 @@ import pandas as pd
 import pytest
 from generated_evaluations import write_evaluation, write_pairs
 
+from ddl_tf.errors import InputError
 from ddl_tf.evaluation.gaps import compare_gaps
+from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.evaluation.paired_tests import compare_scores, holm
+from ddl_tf.evaluation.roc import auc
+from ddl_tf.evaluation.stored import write_outcome
+from ddl_tf.evaluation.template_roc import corner_roc, nearest_tar
 from ddl_tf.reporting.comparisons import (
     Difference,
     affordable_replicates,
@@ -19,6 +25,7 @@ from ddl_tf.reporting.comparisons import (
 )
 from ddl_tf.reporting.evaluations import read_evaluation
 from ddl_tf.reporting.layout_table import DASH
+from ddl_tf.reporting.numbers import numbers_of
 
 
 def made(set_name="lfw", number="auc", model="B", difference=0.1, p=0.01, corrected=0.02, test="DeLong"):
@@ -180,5 +187,72 @@ def test_many_tests_need_many_replicates():
 
 def test_very_many_pairs_get_fewer_replicates():
     assert affordable_replicates(7000, 1000) == 1000
-    assert affordable_replicates(2_000_000, 1000) == 100
-    assert affordable_replicates(15_658_489, 1000) == 40
+    assert affordable_replicates(500_000, 1000) == 400
+    assert affordable_replicates(15_658_489, 1000) == 200
+    assert affordable_replicates(15_658_489, 60) == 60
+
+
+def test_the_least_p_is_said_where_no_test_can_come_out(models):
+    few, enough = ([one for one in compare_models(models[:2], times, 0) if one.p is not None] for times in (40, 200))
+    bootstrapped = [one for one in few if "bootstrap" in one.test]
+    assert len(bootstrapped) > 4
+    for one in bootstrapped:
+        tests = sum(other.number == one.number for other in bootstrapped)
+        assert one.least_p == pytest.approx(min(1, tests * 2 / 41))
+        said = "no corrected p below" in one.test
+        assert said == (one.least_p >= 0.05)
+        assert one.p_corrected >= one.least_p
+    assert any("show no corrected p below 0.098" in one.test for one in bootstrapped)
+    assert not any("no corrected p below" in one.test for one in enough)
+    # Fewer replicates were drawn than were asked for, as of very many pairs.
+    lacking = [dataclasses.replace(bootstrapped[0], least_p=0.098)]
+    assert replicates_needed(lacking, 1000) == 1961
+    assert replicates_needed([dataclasses.replace(bootstrapped[0], least_p=0.04)], 1000) is None
+
+
+def write_ijb(folder, noise, known=True):
+    """Store the pairs of every two templates of 20 people."""
+    person = np.repeat(np.arange(20), 3)
+    first, second = np.triu_indices(60, 1)
+    rng = np.random.default_rng(int(100 * noise))
+    similarity = (person[first] == person[second]) + noise * rng.normal(size=len(first))
+    # Rounded as it is stored; templates are named by numbers that are no positions.
+    similarity, same = similarity.astype(np.float32), person[first] == person[second]
+    # A pair without an image.
+    similarity[5] = -2
+    false, true = corner_roc(similarity.astype(float), same)
+    far, tar = false / false[-1], true / true[-1]
+    rates = {key: nearest_tar(far, tar, float(key)) for key in ("1e-1", "2e-1", "1e-2")}
+    verification = {"pairs": len(same), "same": int(same.sum()), "tar": rates, "auc": auc(far, tar)}
+    scores = {"similarity": similarity, "same": same, "first": 7 * first + 3, "second": 7 * second + 3}
+    if known:
+        scores.update(template=7 * np.arange(60) + 3, template_person=person)
+    (folder / "ijbc").mkdir(parents=True)
+    pd.DataFrame({"key": ["1.jpg"]}).to_csv(folder / "ijbc" / "images.csv", index=False)
+    result = {"set": "ijbc", "protocol": "templates", "verification": verification}
+    write_outcome(folder / "ijbc", Outcome(result, scores), {"model": str(folder)})
+    return read_evaluation(folder.name, str(folder))
+
+
+def test_ijb_is_tested_over_people_and_differs_as_its_headlines_do(tmp_path):
+    models = [write_ijb(tmp_path / "base", 0.5), write_ijb(tmp_path / "better", 0.3)]
+    rows = {one.number: one for one in compare_models(models, 200, 0)}
+    assert list(rows) == [f"verification@{name}" for name in ("auc", "tar@1e-1", "tar@2e-1", "tar@1e-2")]
+    headlines = [numbers_of(model.sets["ijbc"].result) for model in models]
+    for number, row in rows.items():
+        assert row.test == "paired bootstrap of people"
+        assert (row.baseline, row.value) == (headlines[0][number], headlines[1][number])
+        assert row.low < row.difference < row.high
+    tests = compare_scores(*(model.sets["ijbc"].scores for model in models[::-1]), far_targets={"1e-2": 0.01})
+    by_name = {row["number"]: row for row in tests}
+    for name in ("auc", "tar@1e-2"):
+        assert by_name[name]["a"] == pytest.approx(headlines[1][f"verification@{name}"], abs=1e-12)
+
+
+def test_an_evaluation_without_whom_templates_show_is_refused(tmp_path):
+    models = [write_ijb(tmp_path / name, 0.5, known=name != "old") for name in ("base", "old")]
+    for order in (models, models[::-1]):
+        with pytest.raises(
+            InputError, match=r"old/ijbc: stored without whom its templates show.*evaluate the set again"
+        ):
+            compare_models(order, 200, 0)

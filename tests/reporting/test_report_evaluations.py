@@ -41,9 +41,18 @@ def test_what_a_model_did(tmp_path):
     assert easy.embeddings.shape == (48, 1, 6)
 
 
-def test_people_are_unknown_without_the_column(tmp_path):
+def test_without_the_column_the_same_pairs_tell_the_people(tmp_path):
     write_pairs(tmp_path / "a", "lfw", 0.5, columns=False)
     one = read_evaluation("A", str(tmp_path / "a")).sets["lfw"]
+    first, second = one.people
+    # Images are in several pairs; no two people are taken for one.
+    person = np.repeat(np.arange(12), 4)
+    shown = np.concatenate([person[one.scores["first"]], person[one.scores["second"]]])
+    linked = np.concatenate([first, second])
+    assert all(len(set(shown[linked == number])) == 1 for number in set(linked))
+    assert np.array_equal(first == second, one.scores["same"])
+    # As far as is known, nobody is in two pairs.
+    one.scores.update(first=np.arange(0, 480, 2), second=np.arange(1, 480, 2))
     assert one.people == (None, None)
     assert "people" not in one.scores
 
@@ -88,6 +97,27 @@ def test_other_images(tmp_path):
     file.write_text(file.read_text().replace("0/1.jpg", "0/other.jpg"))
     with pytest.raises(InputError, match="their images differ"):
         check_comparable([read_evaluation(name, str(tmp_path / name)) for name in "AB"])
+
+
+@pytest.mark.parametrize("people", [True, False])
+def test_another_number_of_images(tmp_path, people):
+    for name in "AB":
+        write_pairs(tmp_path / name, "lfw", 0.5, columns=people)
+    file, embeddings = tmp_path / "B" / "lfw" / "images.csv", tmp_path / "B" / "lfw" / "embeddings.npy"
+    file.write_text(file.read_text() + ("more.jpg,p0,0\n" if people else "more.jpg\n"))
+    np.save(embeddings, np.concatenate([np.load(embeddings)] * 2)[:49])
+    with pytest.raises(InputError, match="set lfw: A and B were not evaluated on the same, they have 48 and 49 images"):
+        check_comparable([read_evaluation(name, str(tmp_path / name)) for name in "AB"])
+
+
+def test_another_number_of_templates(tmp_path):
+    models = []
+    for name in "AB":
+        write_pairs(tmp_path / name, "ijbc", 0.5)
+        models.append(read_evaluation(name, str(tmp_path / name)))
+        models[-1].sets["ijbc"].scores["template"] = np.arange(48 + len(models))
+    with pytest.raises(InputError, match="they have 49 and 50 'template'"):
+        check_comparable(models)
 
 
 def test_scores_that_do_not_fit(tmp_path):

@@ -123,8 +123,26 @@ def test_provenance_says_what_is_shared_once(models):
 
 
 def test_anchors():
-    assert sections.anchor("roc", "Weird set/\xe9_1") == "roc-Weird-20-set-2f--e9-_1"
-    assert sections.anchor("a b") != sections.anchor("a/b")
+    assert sections.anchor("roc", "Weird set/\xe9_1") == "roc-Weird.20.set.2f..e9._1"
+    words = [
+        ("roc", "my set"),
+        ("roc", "my-20-set"),
+        ("roc", "my.20.set"),
+        ("roc", "my", "set"),
+        ("roc", "my", "20", "set"),
+        ("bins", "a-b", "c"),
+        ("bins", "a", "b-c"),
+        ("bins", "a", "b", "table"),
+        ("bins", "a", "b-table"),
+        ("a b",),
+        ("a/b",),
+        # A name of a file may have 255 bytes.
+        ("roc", "\u5f20" * 80),
+        ("roc", "\u5f20" * 80 + "a"),
+    ]
+    names = [sections.anchor(*each) for each in words]
+    assert len(set(names)) == len(words)
+    assert all(len(f".{name}.1234567.png".encode()) < 255 for name in names)
 
 
 def test_a_model_looks_the_same_where_the_first_one_is_missing(models):

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import pathlib
 
 import numpy as np
 import pandas as pd
@@ -117,6 +118,20 @@ def test_results_come_from_the_evaluation(run, evaluation):
     assert row == ["lfw", "4,000", "91.25 % [89.12, 93.45]", "81.23 %", "too few pairs", "8.71 %"]
     assert _rows(card, "| rank_1 far") == [["rank_1 far", "0.4567"]]
     assert "Evaluated with the mirror image | lfw, scface" in card
+
+
+@pytest.mark.parametrize("chosen", [None, {"value": 0.3, "far": 0.01, "set": "lfw", "evaluation": {}}])
+def test_pairs_of_templates_are_not_taken_for_pairs_of_images(run, evaluation, chosen):
+    folder = pathlib.Path(evaluation) / "ijbc"
+    result = {"set": "ijbc", "protocol": "templates", "pairs": PAIRS, "same": PAIRS // 2, "auc": 0.9}
+    # Templates are fewer than images: as numbers of images they would be wrong, and nobody would see it.
+    write_outcome(folder, Outcome(result, _scores()), {"flip": True})
+    table = {"key": range(600), "light": np.where(np.arange(600) < 25, "dark", "bright")}
+    pd.DataFrame(table).to_csv(folder / "images.csv", index=False)
+    card = model_card(_description(run, chosen), evaluation)
+    assert "### lfw, by light" in card
+    assert "### ijbc, by light" not in card
+    assert "### ijbc (templates)" in card
 
 
 def _wrong(similarity, same, chosen, threshold):

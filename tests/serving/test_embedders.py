@@ -70,3 +70,13 @@ def test_missing_and_damaged_files(tmp_path):
     with pytest.raises(InputError, match="TensorFlow Lite cannot load it") as error:
         TfliteEmbedder(str(tmp_path / "net.tflite"))
     assert "\n" not in str(error.value)
+
+
+def test_scaling_and_order_apply_to_tflite(means, capsys):
+    images = np.random.default_rng(0).integers(0, 256, [5, 4, 6, 3]).astype(np.float32)
+    colour = images.mean(axis=(1, 2))
+    model = load_embedding_model(means, mean=127.5, scale=128.0, order="bgr")
+    assert "input (value - 127.5) / 128, BGR (as given)" in capsys.readouterr().err
+    np.testing.assert_allclose(model.predict(images, verbose=0), (colour[:, ::-1] - 127.5) / 128, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(load_embedding_model(means).predict(images, verbose=0), colour, rtol=1e-5)
+    assert "input (value - 0) / 1, RGB" in capsys.readouterr().err

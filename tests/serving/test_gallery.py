@@ -1,21 +1,23 @@
 """A gallery against one of Python lists; its files; processes that are killed, or come at once."""
 
+import contextlib
 import dataclasses
-import json
 import os
+import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.templates import template_features
-from ddl_tf.files import lock_folder
+from ddl_tf.serving import gallery_index
 from ddl_tf.serving.gallery import Gallery, rebuild_index
 from ddl_tf.serving.gallery_entries import ENTRIES
-from ddl_tf.serving.gallery_files import read_state
+from ddl_tf.serving.gallery_store import making
+from ddl_tf.serving.gallery_strangers import strangers_known
 from ddl_tf.serving.model_record import ModelRecord
 from ddl_tf.serving.vector_index import KINDS
 
@@ -87,8 +89,8 @@ def test_enrolled_added_replaced_and_removed_as_in_lists(entries, kind, tmp_path
     assert gallery.description["people"] == len(naive.people)
     assert gallery.description["images"] == sum(map(len, naive.people.values())) == len(gallery.images)
     # What is out of use does not pile up.
-    state = read_state(tmp_path)
-    assert len(state.index) <= len(set(state.images["entry"])) / 0.75
+    vectors = sum(len(part.index) for part in gallery._snapshot.parts)
+    assert vectors <= (len(gallery.images) if entries == "images" else len(naive.people)) / 0.75 + 1
 
 
 def test_templates_are_those_of_the_evaluation(tmp_path):
@@ -145,12 +147,37 @@ def test_existing_people(tmp_path):
 
 
 def test_names_are_text(tmp_path):
-    names = ["007", "7", "NA", "null", "1e3", 'Ünal, "Ö"\n2', "True"]
+    names = [
+        "007",
+        "7",
+        "NA",
+        "null",
+        "1e3",
+        'Ünal, "Ö"\n2',
+        "True",
+        "cr\rhere",
+        "a\0b",
+        "a",
+        "\u202eright",
+        "'",
+        "é",
+        "e\u0301",
+    ]
     gallery = Gallery.create(str(tmp_path), MODEL)
-    gallery.enrol(names, embeddings(7), names)
+    gallery.enrol(names, embeddings(len(names)), names)
     again = Gallery(str(tmp_path))
     assert again.people()["person"].tolist() == again.images["source"].tolist() == names
-    assert again.search(embeddings(7), k=1).people[:, 0].tolist() == names
+    assert again.search(embeddings(len(names)), k=1).people[:, 0].tolist() == names
+    gallery.remove(["a\0b"])
+    assert Gallery(str(tmp_path)).people()["person"].tolist() == [name for name in names if name != "a\0b"]
+
+
+def test_names_that_are_no_text_are_refused_in_one_line(tmp_path):
+    gallery = Gallery.create(str(tmp_path), MODEL)
+    for people, sources in ((["a", "jos\udce9"], ["1", "2"]), (["a", "b"], ["1", "jos\udce9"])):
+        with pytest.raises(InputError, match=r"'jos\\\\xe9': the name is no UTF-8; rename it$"):
+            gallery.enrol(people, embeddings(2), sources)
+    assert not len(gallery.images)
 
 
 def test_nobody_and_few(tmp_path):
@@ -233,141 +260,220 @@ def test_the_model_is_kept(tmp_path):
     np.testing.assert_array_equal(kept.reference, model.reference)
 
 
-def test_the_index_is_made_anew_from_the_embeddings(tmp_path):
-    gallery, naive = Gallery.create(str(tmp_path), MODEL), Naive("templates")
-    people, rows = list("abcabd"), embeddings(6)
-    gallery.enrol(people, rows, list("123456"))
-    naive.add(people, rows)
-    (file,) = tmp_path.glob("*/index.faiss")
-    file.write_bytes(file.read_bytes()[:50])
-    with pytest.raises(InputError, match="reindex"):
-        Gallery(str(tmp_path))
-    rebuild_index(str(tmp_path))
-    check(Gallery(str(tmp_path)), naive, embeddings(5, 1))
-    rebuild_index(str(tmp_path), "approximate")
-    again = Gallery(str(tmp_path))
-    assert (again.description["index"], read_state(tmp_path).index.kind) == ("approximate", "approximate")
-    check(again, naive, embeddings(5, 1))
+def few(monkeypatch):
+    """Keep a cache of small galleries too."""
+    monkeypatch.setattr(gallery_index, "_FEW", 3)
 
 
-@pytest.mark.parametrize("name", ["gallery.json", "images.csv", "embeddings.npy"])
-def test_damaged_files_are_named(name, tmp_path):
-    Gallery.create(str(tmp_path), MODEL).enrol(["a", "b"], embeddings(2), ["1", "2"])
-    (file,) = tmp_path.rglob(name)
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(InputError, match=f"^{tmp_path}.*restore"):
-        Gallery(str(tmp_path))
-
-
-def test_files_that_do_not_fit_together(tmp_path):
-    Gallery.create(str(tmp_path), MODEL).enrol(["a", "b"], embeddings(2), ["1", "2"])
-    (file,) = tmp_path.rglob("images.csv")
-    pd.read_csv(file)[:1].to_csv(file, index=False)
-    with pytest.raises(InputError, match="do not fit together"):
-        Gallery(str(tmp_path))
-    file = tmp_path / "gallery.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "format": 2}))
-    with pytest.raises(InputError, match="format 2, where 1 is known"):
-        Gallery(str(tmp_path))
-
-
-# Each write of a change is stopped by `kill -9` before it, and after.
-KILLED = """
-import os, signal, sys
-import numpy as np
-from ddl_tf import files
-from ddl_tf.serving import gallery_files
-from ddl_tf.serving.gallery import Gallery
-folder, rows = sys.argv[1], np.load(sys.argv[2])
-replace, remove = os.replace, gallery_files._remove_generations
-for place in range(9):
-    child = os.fork()
-    if not child:
-        gallery = Gallery(folder)
-        left = [place]
-        def counted(function):
-            def call(*given, **named):
-                if not left[0]:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                left[0] -= 1
-                return function(*given, **named)
-            return call
-        os.replace, gallery_files._remove_generations = counted(replace), counted(remove)
-        gallery.enrol(["new"], rows, ["new.jpg"], existing="replace")
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    print(os.WTERMSIG(status), *Gallery(folder).people()["person"], flush=True)
-    if not status:
-        break
-"""
-
-
-def test_killed_within_a_change(tmp_path):
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("entries", ENTRIES)
+def test_the_cache_is_a_cache(entries, kind, tmp_path, monkeypatch):
+    """Missing, old, cut off, of another gallery: the answers are the same."""
+    few(monkeypatch)
     folder = tmp_path / "people"
-    Gallery.create(str(folder), MODEL).enrol(["old"], embeddings(1), ["old.jpg"])
-    np.save(tmp_path / "rows.npy", embeddings(1, 1))
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "rows.npy")], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    # Clean-up, embeddings, images, index, gallery.json, clean-up; then not killed.
-    assert done.stdout.splitlines() == ["9 old"] * 5 + ["9 old new", "0 old new"], done.stderr
-    left = sorted(file.name for file in folder.iterdir())
-    generation = str(Gallery(str(folder)).description["generation"])
-    assert left == sorted([generation, "gallery.json", "lock", "reference.npy"])
-    assert sorted(file.name for file in (folder / generation).iterdir()) == [
-        "embeddings.npy",
-        "images.csv",
-        "index.faiss",
-    ]
+    gallery, naive = Gallery.create(str(folder), MODEL, entries, kind), Naive(entries)
+    people, rows, queries = [f"p{number % 25}" for number in range(30)], embeddings(30), embeddings(5, 1)
+    gallery.enrol(people, rows, people)
+    naive.add(people, rows)
+    cache = folder / "index.faiss"
+    assert not cache.exists()
+    check(gallery, naive, queries)
+    written = cache.read_bytes()
+    # An enrolment does not write it again; who opens the gallery reads the rest from it.
+    gallery.enrol(["late"], embeddings(1, 7), ["late.jpg"])
+    gallery.remove(["p3"])
+    naive.add(["late"], embeddings(1, 7))
+    del naive.people["p3"]
+    with monkeypatch.context() as patched:
+        patched.setattr(gallery_index, "_from_nothing", None)
+        check(Gallery(str(folder)), naive, queries)
+    check(gallery, naive, queries)
+    assert cache.read_bytes() == written
+    cache.unlink()
+    check(Gallery(str(folder)), naive, queries)
+    cache.write_bytes(written[: len(written) // 2])
+    with pytest.warns(UserWarning, match="a cache that cannot be read"):
+        check(Gallery(str(folder)), naive, queries)
+    other = Gallery.create(str(tmp_path / "other"), MODEL, entries, kind)
+    other.enrol(people, embeddings(30, 9), people)
+    other.search(queries)
+    cache.write_bytes((tmp_path / "other" / "index.faiss").read_bytes())
+    check(Gallery(str(folder)), naive, queries)
+    rebuild_index(str(folder), "approximate")
+    assert Gallery(str(folder)).description["index"] == "approximate"
+    check(Gallery(str(folder)), naive, queries)
+    check(gallery, naive, queries)
+
+
+def test_a_cache_of_a_gallery_that_was_restored_from_a_copy_is_not_used(tmp_path, monkeypatch):
+    few(monkeypatch)
+    folder = tmp_path / "people"
+    gallery = Gallery.create(str(folder), MODEL)
+    gallery.enrol(list("abcdef"), embeddings(6), list("abcdef"))
+    copy = (folder / "gallery.db").read_bytes()
+    gallery.enrol(["lost"], embeddings(1, 1), ["1"])
+    Gallery(str(folder)).search(embeddings(1))
+    gallery.search(embeddings(1))
+    (folder / "gallery.db").write_bytes(copy)
+    other = Gallery(str(folder))
+    other.enrol(["kept"], embeddings(1, 2), ["1"])
+    for each in (other, gallery, Gallery(str(folder))):
+        assert set(each.search(embeddings(1), k=9).people[0]) == set("abcdef") | {"kept"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_small_changes_move_into_the_large_part(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery_index, "_RECENT", 5)
+    gallery, naive = Gallery.create(str(tmp_path), MODEL, "images", kind), Naive("images")
+    for number in range(20):
+        gallery.enrol([f"p{number}"] * 2, embeddings(2, number), ["1", "2"])
+        naive.add([f"p{number}"] * 2, embeddings(2, number))
+        if number % 6 == 5:
+            gallery.remove([f"p{number - 4}"])
+            del naive.people[f"p{number - 4}"]
+        check(gallery, naive, embeddings(3, 99))
+    assert len(gallery._snapshot.parts[0].index) > 20
+
+
+def test_damaged_files_are_named(tmp_path):
+    Gallery.create(str(tmp_path), MODEL).enrol(["a", "b"], embeddings(2), ["1", "2"])
+    file = tmp_path / "gallery.db"
+    file.write_bytes(b"no gallery" * 10_000)
+    with pytest.raises(InputError, match=f"^{file}: the gallery is damaged .*restore"):
+        Gallery(str(tmp_path))
+    file.unlink()
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute("CREATE TABLE mine (name TEXT)")
+    for call in (Gallery, lambda folder: Gallery.create(folder, MODEL)):
+        with pytest.raises(InputError, match="an SQLite file, but no gallery"):
+            call(str(tmp_path))
+
+
+def content(folder):
+    return {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("name", ["0001/a.jpg", "2024/holiday.jpg", ".notes.2024", "thesis.txt", "lock"])
+def test_a_folder_with_anything_else_is_refused_and_left_alone(name, tmp_path):
+    file = tmp_path / "photos" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    with pytest.raises(InputError, match=f"the folder is not empty .*{name.split('/')[0]}.* choose a new folder"):
+        Gallery.create(str(tmp_path / "photos"), MODEL)
+    assert content(tmp_path / "photos") == {file.relative_to(tmp_path / "photos"): b"mine"}
+
+
+@pytest.mark.parametrize("name", ["2019/a.jpg", ".notes.2024", "lock", "7/index.faiss"])
+def test_files_put_into_a_gallery_later_stay(name, tmp_path):
+    gallery = Gallery.create(str(tmp_path), MODEL)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    gallery.enrol(["a", "b"], embeddings(2), ["1", "2"])
+    gallery.remove(["a"])
+    rebuild_index(str(tmp_path), "approximate")
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["gallery.db", "gallery.db-wal", "index.faiss", "index.faiss.new"])
+def test_links_are_refused_and_what_they_lead_to_stays(name, tmp_path):
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    folder = tmp_path / "people"
+    folder.mkdir()
+    (folder / name).symlink_to(mine)
+    with pytest.raises(InputError, match=f"{name}: it is a link"):
+        Gallery.create(str(folder), MODEL)
+    (folder / name).unlink()
+    gallery = Gallery.create(str(folder), MODEL)
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(mine)
+    for call in (lambda: gallery.enrol(["a"], embeddings(1), ["1"]), lambda: rebuild_index(str(folder))):
+        with pytest.raises(InputError, match=f"{name}: it is a link"):
+            call()
+    assert mine.read_text() == "mine"
+
+
+def test_a_gallery_whose_making_failed_is_none(tmp_path):
+    with pytest.raises(RuntimeError), making(tmp_path):
+        raise RuntimeError
+    with pytest.raises(InputError, match="no gallery there"):
+        Gallery(str(tmp_path))
+    Gallery.create(str(tmp_path), MODEL).enrol(["a"], embeddings(1), ["1"])
+    assert Gallery(str(tmp_path)).people()["person"].tolist() == ["a"]
+
+
+def enrol_with_threshold(gallery, person):
+    with gallery.working():
+        gallery.set_threshold({"value": 0.9})
+        gallery.enrol([person], embeddings(1, 1), ["2"])
 
 
 def test_a_failed_change_leaves_what_was_there(tmp_path, monkeypatch):
-    gallery = Gallery.create(str(tmp_path), MODEL)
+    gallery = Gallery.create(str(tmp_path), MODEL, threshold={"value": 0.1})
     gallery.enrol(["old"], embeddings(1), ["1"])
-    before = sorted(tmp_path.rglob("*"))
+    before = gallery.description
 
-    def full(self, path):
-        raise OSError(28, "No space left on device", str(path))
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr("ddl_tf.serving.vector_index.VectorIndex.write", full)
+        patched.setattr("ddl_tf.serving.gallery_rows._count", full)
         with pytest.raises(OSError, match="No space left"):
             gallery.enrol(["new"], embeddings(1, 1), ["2"])
-    assert sorted(tmp_path.rglob("*")) == before
+    assert gallery.description == before
     assert gallery.search(embeddings(1), k=5).people.tolist() == [["old"]]
-    gallery.enrol(["new"], embeddings(1, 1), ["2"])
-    assert Gallery(str(tmp_path)).search(embeddings(1, 1), k=5).people.tolist() == [["new", "old"]]
+    # A threshold and the people whom it is for are one change.
+    with pytest.raises(InputError, match="enrolled already"):
+        enrol_with_threshold(gallery, "old")
+    assert gallery.description == before
+    enrol_with_threshold(gallery, "new")
+    again = Gallery(str(tmp_path))
+    assert (again.threshold, again.search(embeddings(1, 1), k=5).people.tolist()) == (0.9, [["new", "old"]])
 
 
-def test_one_process_at_a_time_changes_it(tmp_path):
-    gallery = Gallery.create(str(tmp_path), MODEL)
-    with lock_folder(tmp_path), pytest.raises(InputError, match="another process is at work"):
-        gallery.enrol(["a"], embeddings(1), ["1"])
-    # What another one did meanwhile is not lost.
-    other = Gallery(str(tmp_path))
+def test_searches_follow_the_changes_of_others_and_do_not_wait_for_them(tmp_path):
+    gallery, other = Gallery.create(str(tmp_path), MODEL), Gallery(str(tmp_path))
     other.enrol(["b"], embeddings(1), ["2"])
-    gallery.enrol(["a"], embeddings(1, 1), ["1"])
-    assert gallery.people()["person"].tolist() == ["b", "a"]
-    # The other one goes on searching the state that it has.
-    assert other.search(embeddings(1), k=5).people.tolist() == [["b"]]
-    with gallery.working():
-        gallery.remove(["b"])
-        with pytest.raises(InputError, match="another process is at work"):
-            other.remove(["b"])
+    assert gallery.search(embeddings(1), k=5).people.tolist() == [["b"]]
+    with other.working():
+        other.enrol(["a"], embeddings(1, 1), ["1"])
+        assert gallery.search(embeddings(1), k=5).people.tolist() == [["b"]]
+    assert gallery.search(embeddings(1), k=5).people.tolist() == [["b", "a"]]
+    other.enrol(["b"], embeddings(1, 3), ["3"], existing="replace")
+    np.testing.assert_allclose(gallery.search(embeddings(1, 3), k=1).similarity, 1, atol=1e-6)
+    assert gallery.people()["person"].tolist() == ["a", "b"]
 
 
-def test_a_reader_whose_state_is_replaced_reads_the_next(tmp_path, monkeypatch):
-    gallery = Gallery.create(str(tmp_path), MODEL)
-    gallery.enrol(["a"], embeddings(1), ["1"])
-    read, changes = np.load, []
+def test_killed_and_crowded():
+    """Whoever was reported as enrolled is there, after `kill -9` and with many threads and processes at once."""
+    benchmark = Path(__file__).parents[2] / "benchmarks" / "gallery_changes.py"
+    flags = ["--people=500", "--dim=16", "--kills=12", "--each=6"]
+    environment = {**os.environ, "PYTHONPATH": str(benchmark.parents[1])}
+    done = subprocess.run([sys.executable, benchmark, *flags], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "killed 12 times: nothing of " in done.stdout
+    assert "8 threads and 2 processes: exactly the 60 people" in done.stdout
 
-    def late(file, *given, **named):
-        if not changes and os.path.basename(file) == "embeddings.npy":
-            changes.append(gallery.enrol(["b"], embeddings(1, 1), ["2"]))
-        return read(file, *given, **named)
 
-    other = Gallery(str(tmp_path))
-    monkeypatch.setattr(np, "load", late)
-    other = Gallery(str(tmp_path))
-    assert (changes, other.people()["person"].tolist()) == ([1], ["a", "b"])
+@pytest.mark.parametrize("far, size", [(1e-3, 20), (1e-2, 5)])
+def test_strangers_pass_for_somebody_as_rarely_as_is_told(far, size):
+    """Simulated, with a threshold of that FAR on pairs of images."""
+    rng = np.random.default_rng(0)
+    people = 20
+    for spread in (0.3, 3.0):
+        centers = np.repeat(rng.normal(size=[people, 32]), size, axis=0)
+        enrolled = unit(centers + spread * rng.normal(size=centers.shape))
+        strangers = unit(rng.normal(size=[40_000, 32]))
+        similarity = strangers @ enrolled.T
+        threshold = np.quantile(similarity, 1 - far)
+        share = np.mean(similarity.max(axis=1) >= threshold)
+        bound, how = strangers_known(far, people, people * size, "images")
+        assert how.startswith("at most")
+        assert share <= bound
+        if spread == 3.0:
+            # The number of people alone is none.
+            assert share > 2 * far * people
+    # A template of one image is that image.
+    assert strangers_known(far, people, people, "templates") == strangers_known(far, people, people, "images")
+    assert strangers_known(far, people, 3 * people, "templates")[1].startswith("by estimate")
+    assert strangers_known(0.5, 9, 9, "images")[0] == 1

@@ -45,6 +45,31 @@ def test_a_folder_of_people(face, tmp_path):
     assert ({photo.person for photo in photos}, len(photos), problems) == ({""}, 4, [])
 
 
+def test_links_in_a_circle_and_pipes(face, tmp_path):
+    folder = tmp_path / "photos"
+    write(folder / "anna" / "1.png", face)
+    for name in ("a", "b"):
+        (folder / "anna" / name).symlink_to(folder / "anna")
+        (folder / "anna" / f"up{name}").symlink_to(folder)
+    (folder / "ben").symlink_to(tmp_path / "elsewhere")
+    write(tmp_path / "elsewhere" / "1.png", face)
+    os.mkfifo(folder / "anna" / "pipe.png")
+    photos, problems = split_problems(folder_photos(str(folder), of_people=True))
+    assert [os.path.relpath(photo.path, folder) for photo in photos] == ["anna/1.png", "ben/1.png"]
+    assert [(problem.kind, problem.source) for problem in problems] == [("no file", f"{folder}/anna/pipe.png")]
+    assert face_bytes(Photo(f"{folder}/anna/pipe.png"), (32, 32)).kind == "no file"
+
+
+def test_names_that_are_no_utf8(face, tmp_path):
+    write(tmp_path / "photos" / "jos\udce9" / "1.png", face)
+    write(tmp_path / "photos" / "anna" / "1.png", face)
+    for of_people in (True, False):
+        photos, problems = split_problems(folder_photos(str(tmp_path / "photos"), of_people))
+        assert [photo.path for photo in photos] == [f"{tmp_path}/photos/anna/1.png"]
+        expected = Problem("file name", f"{tmp_path}/photos/jos\\xe9/1.png", "the name is no UTF-8; rename it")
+        assert problems == [expected]
+
+
 def test_folders_without_photos(tmp_path):
     with pytest.raises(InputError, match="no files in it"):
         folder_photos(str(tmp_path), of_people=True)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from ddl_tf.data.decoding import decode_image, resize_images
+from ddl_tf.data.images import upright_bytes
 from ddl_tf.serving.safe_decoding import MAX_PIXELS, decode_rows
 
 SIZE = (24, 20)
@@ -70,8 +71,7 @@ KINDS = {
 def test_kinds(decode, kind):
     images, valid = decode([KINDS[kind]])
     assert valid.all()
-    # Two JPEG decoders differ by a grey level or a few.
-    np.testing.assert_allclose(images[0], _expected(_rgb(KINDS[kind])), atol=4 if "JPEG" in kind else 1e-3)
+    np.testing.assert_allclose(images[0], _expected(_rgb(KINDS[kind])), atol=1e-3)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
@@ -98,8 +98,7 @@ def test_cmyk_jpeg(decode):
     images, valid = decode([file])
     assert valid.all()
     naive = (255 - ink[..., :3]) * (255 - ink[..., 3:]) / 255
-    # Two JPEG decoders differ, here by four channels of ink.
-    np.testing.assert_allclose(images[0], _expected(naive), atol=10)
+    np.testing.assert_allclose(images[0], _expected(naive), atol=1)
 
 
 def _with_exif(orientation, little=False, before=b""):
@@ -142,6 +141,22 @@ def test_exif_behind_other_segments_and_of_pillow(decode):
     assert valid.all()
     np.testing.assert_allclose(images[1], images[0])
     np.testing.assert_allclose(images[2], images[0])
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_orientation_counts_as_in_evaluation(decode, form):
+    files = []
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        # A profile and the resolution come before EXIF in a PNG.
+        files.append(encoded(photo(), form, exif=exif, **({"icc_profile": bytes(99)} if form == "PNG" else {})))
+    images, valid = decode(files)
+    assert valid.all()
+    for file, image in zip(files, images):
+        evaluated = decode_image(tf.constant(upright_bytes(file)))
+        # Turned before or after it is resized: the last bits differ.
+        np.testing.assert_allclose(image, resize_images(evaluated, SIZE), atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_a_missing_or_damaged_value_is_named(tmp_path):
     for number in range(3):
         renewed.publish(number, value(number))
     (tmp_path / "000001.npz").write_bytes(b"no")
-    with pytest.raises(InputError, match=r"000001\.npz: cannot be read"):
+    with pytest.raises(InputError, match=r"000001\.npz: no arrays that NumPy can read"):
         make(tmp_path).restore(20)
 
 

@@ -227,7 +227,7 @@ def test_distillation_needs_a_student(settings, faces, tmp_path):
 
 
 def test_a_bad_argument_of_the_loss_is_an_input_error_and_the_folder_stays_usable(settings):
-    with pytest.raises(InputError, match=r"bandwidth must be above 0, got 0.0"):
+    with pytest.raises(InputError, match=r"bandwidth must be above 0 and finite, got 0.0"):
         run(dataclasses.replace(settings, bandwidth=0.0))
     assert run(plain(settings, steps_per_epoch=1))
 

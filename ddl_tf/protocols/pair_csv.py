@@ -1,0 +1,168 @@
+"""A verification set of one's own: pairs of image files in a CSV file."""
+
+import sys
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from ddl_tf.data.image_files import image_files
+from ddl_tf.data.problem_list import ProblemList
+from ddl_tf.data.tables import Table, read_csv
+from ddl_tf.data.verification import PairSet
+from ddl_tf.errors import InputError
+from ddl_tf.protocols.pair_collection import tenths
+
+_IMAGES = ("first", "second")
+_PEOPLE = ("first_person", "second_person")
+_MARKS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+_HEADER = "the first line of a list of pairs names its columns: first,second,same and perhaps fold and others"
+
+
+def read_pair_csv(csv: str, root: Optional[str] = None, check_images: bool = True) -> PairSet:
+    r"""Read pairs of image files from a CSV file with the columns `first`, `second` and `same`.
+
+    Optional columns are `fold`, the folds of k-fold accuracy (contiguous tenths without it), and `first_person` and
+    `second_person`, whom the images show, so that intervals are over people. Further columns stay with the pairs.
+
+    Args:
+        csv: the file, UTF-8. `first` and `second` are paths; `same` is 1, true or yes, or 0, false or no.
+        root: the folder that the paths begin at; by default that of the CSV file.
+        check_images: whether the images must be there; not where embeddings come from elsewhere.
+
+    Returns:
+        The set, named after the file; its keys are the paths as the list has them, its folds are numbered from 0.
+
+    Raises:
+        InputError: if the file cannot be read, or with everything that is wrong with the pairs: an image that does
+            not exist, a pair of an image with itself, a mark that is none, a pair that is both same and different, or
+            a different pair of images that other pairs call the same person.
+
+    Example:
+        >>> _ = Path("pairs.csv").write_text("first,second,same\na 1.jpg,a 2.JPG,1\na 1.jpg,b 1.jpg,0\n")
+        >>> read_pair_csv("pairs.csv", check_images=False).same
+        array([ True, False])
+    """
+    path = Path(csv)
+    base = Path(root) if root else path.parent
+    try:
+        table = read_csv(path, [*_IMAGES, "same"], text=(*_PEOPLE, "fold"))
+    except InputError as error:
+        hint = f"; {_HEADER}" if "there is no column" in str(error) else ""
+        raise InputError(f"{error}{hint}") from None
+    if not len(table.cells):
+        raise InputError(f"{csv}: there are no pairs in it; {_HEADER}")
+    problems = ProblemList(csv)
+    names, numbers = _number_images(table, problems)
+    paths = [base / name for name in names]
+    if check_images:
+        _check_files(names, paths, numbers, table, problems)
+    same = _read_marks(table, problems)
+    people = _read_people(table, numbers, same, problems)
+    # Contradictions among marks and images that are no pairs would repeat what is said already.
+    if not problems.problems:
+        _check_contradictions(table, names, numbers, same, problems)
+    problems.refuse(f"correct {path.name}")
+    _report_doubled(csv, numbers)
+    further = table.cells.drop(columns=[*_IMAGES, "same", "fold", *_PEOPLE], errors="ignore")
+    return PairSet(
+        path.stem,
+        image_files(paths),
+        numbers[0],
+        numbers[1],
+        same,
+        _read_folds(csv, table),
+        keys=names,
+        people=people,
+        pair_columns=further if len(further.columns) else None,
+    )
+
+
+def _place(table: Table, problems: ProblemList, row: int) -> str:
+    return f"{problems.name}, line {table.lines[row]}"
+
+
+def _number_images(table: Table, problems: ProblemList) -> tuple[list[str], np.ndarray]:
+    """The names of images, in order of appearance, and the numbers of the images of each pair, `[2, pairs]`."""
+    cells = np.stack([table.cells[name].to_numpy(object) for name in _IMAGES], axis=1)
+    codes, names = pd.factorize(cells.reshape(-1))
+    numbers = codes.reshape(-1, 2).T
+    for row in np.flatnonzero((cells == "").any(axis=1)):
+        problems.add("missing value", _place(table, problems, row), "an image has no name")
+    for row in np.flatnonzero((numbers[0] == numbers[1]) & (cells[:, 0] != "")):
+        problems.add("pair of an image with itself", _place(table, problems, row), str(cells[row, 0]))
+    return [str(name) for name in names], numbers
+
+
+def _check_files(names: list[str], paths: list[Path], numbers: np.ndarray, table: Table, problems: ProblemList) -> None:
+    rows = np.tile(np.arange(numbers.shape[1]), 2)
+    first_row = rows[np.unique(numbers.reshape(-1), return_index=True)[1]]
+    for number, path in enumerate(paths):
+        # A name that is missing was reported already.
+        if names[number] and not path.is_file():
+            problems.add("missing image", _place(table, problems, first_row[number]), f"there is no image {path}")
+
+
+def _read_marks(table: Table, problems: ProblemList) -> np.ndarray:
+    marks = table.cells["same"].str.strip().str.lower().map(_MARKS)
+    for row in np.flatnonzero(marks.isna()):
+        value = table.cells["same"].iloc[row]
+        problems.add("wrong mark", _place(table, problems, row), f"same is {value!r}: use 1 (one person) or 0 (two)")
+    return marks.eq(True).to_numpy(bool)
+
+
+def _read_people(table: Table, numbers: np.ndarray, same: np.ndarray, problems: ProblemList) -> Optional[np.ndarray]:
+    """Whom each image shows, `[images]` text; every row must say the same of an image."""
+    given = [name for name in _PEOPLE if name in table.cells]
+    if not given:
+        return None
+    if len(given) == 1:
+        raise InputError(f"{problems.name}: a column {given[0]} alone: give first_person and second_person, or neither")
+    people = np.stack([table.cells[name].to_numpy(object) for name in _PEOPLE])
+    of_image = np.full(numbers.max() + 1, "", object)
+    # The first row that shows an image says whom it shows.
+    of_image[numbers.reshape(-1)[::-1]] = people.reshape(-1)[::-1]
+    for row in np.flatnonzero((people == "").any(axis=0)):
+        problems.add("missing value", _place(table, problems, row), "an image has no person")
+    for row in np.flatnonzero((people != of_image[numbers]).any(axis=0)):
+        reason = f"{people[0, row]!r} and {people[1, row]!r}, other than a line before says of these images"
+        problems.add("image of two people", _place(table, problems, row), reason)
+    for row in np.flatnonzero((people[0] == people[1]) != same):
+        reason = f"marked {int(same[row])}, of {people[0, row]!r} and {people[1, row]!r}"
+        problems.add("mark other than the people", _place(table, problems, row), reason)
+    return of_image
+
+
+def _check_contradictions(
+    table: Table, names: list[str], numbers: np.ndarray, same: np.ndarray, problems: ProblemList
+) -> None:
+    """Images that same pairs link are of one person: a different pair of them contradicts the others."""
+    first, second = numbers[:, same]
+    links = coo_array((np.ones(len(first)), (first, second)), shape=(len(names), len(names)))
+    _, person = connected_components(links, directed=False)
+    for row in np.flatnonzero(~same & (person[numbers[0]] == person[numbers[1]])):
+        reason = f"{names[numbers[0, row]]} and {names[numbers[1, row]]} are different here, the same by other lines"
+        problems.add("contradiction", _place(table, problems, row), reason)
+
+
+def _report_doubled(csv: str, numbers: np.ndarray) -> None:
+    doubled = numbers.shape[1] - len(np.unique(np.sort(numbers, axis=0), axis=1).T)
+    if doubled:
+        print(
+            f"{csv}: {doubled:,} of the pairs are listed again; each counts as often as it is listed", file=sys.stderr
+        )
+
+
+def _read_folds(csv: str, table: Table) -> np.ndarray:
+    """The fold of each pair, numbered from 0 in the order of the folds' names: as numbers where all are."""
+    if "fold" not in table.cells:
+        return tenths(len(table.cells))
+    cells = table.cells["fold"].str.strip()
+    if (cells == "").any():
+        row = int(np.argmax(cells == ""))
+        raise InputError(f"{csv}, line {table.lines[row]}: no fold: give every pair one, or leave the column out")
+    numeric = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    return np.unique(numeric if np.isfinite(numeric).all() else cells.to_numpy(str), return_inverse=True)[1]

@@ -1,0 +1,52 @@
+"""How often tests of two equally good models say that they differ, where pairs share their people."""
+
+import numpy as np
+
+from ddl_tf.evaluation.paired_tests import compare_scores, delong_test
+
+PEOPLE, EACH = 40, 4
+PERSON = np.repeat(np.arange(PEOPLE), EACH)
+FIRST, SECOND = np.triu_indices(PEOPLE * EACH, 1)
+SAME = PERSON[FIRST] == PERSON[SECOND]
+
+
+def equal_models(seed):
+    """Similarities of two models to which other people are hard, of all pairs of 4 templates of 40 people."""
+    random = np.random.default_rng(seed)
+    for _ in range(2):
+        hardness = random.normal(0, 0.15, PEOPLE)
+        similarity = np.where(
+            SAME, 0.5 - hardness[PERSON[FIRST]], (hardness[PERSON[FIRST]] + hardness[PERSON[SECOND]]) / 2
+        )
+        yield similarity + random.normal(0, 0.15, len(SAME))
+
+
+def test_ijb_is_tested_over_people():
+    alarms = {"over people": 0, "over pairs": 0}
+    for seed in range(60):
+        a, b = equal_models(seed)
+        # Templates are named by numbers, as in IJB.
+        common = {"same": SAME, "first": 5 * FIRST + 2, "second": 5 * SECOND + 2}
+        common.update(template=5 * np.arange(len(PERSON)) + 2, template_person=PERSON)
+        rows = compare_scores({"similarity": a, **common}, {"similarity": b, **common}, replicates=100, far_targets={})
+        assert [(row["number"], row["test"]) for row in rows] == [
+            ("auc", "paired bootstrap of people"),
+            ("eer", "paired bootstrap of people"),
+        ]
+        alarms["over people"] += rows[0]["p"] < 0.05
+        alarms["over pairs"] += delong_test(a, b, SAME).p < 0.05
+    # 5% is right: 3 of 60, and 8 with three standard errors. Over pairs it was half of them.
+    assert alarms["over people"] <= 8
+    assert alarms["over pairs"] >= 20
+
+
+def test_images_in_several_pairs_are_no_independent_pairs():
+    a, b = equal_models(0)
+    common = {"same": SAME, "first": FIRST, "second": SECOND}
+    tests = {
+        row["test"] for row in compare_scores({"similarity": a, **common}, {"similarity": b, **common}, replicates=40)
+    }
+    assert tests <= {"paired bootstrap of people by same pairs", "none: fewer than 3 false accepts"}
+    once = {"same": SAME, "first": np.arange(len(SAME)), "second": np.arange(len(SAME)) + len(SAME)}
+    rows = compare_scores({"similarity": a, **once}, {"similarity": b, **once}, replicates=40)
+    assert "DeLong" in {row["test"] for row in rows}

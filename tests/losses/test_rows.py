@@ -1,0 +1,138 @@
+"""Losses on embeddings refuse rows that do not belong to them, and numbers that are not finite."""
+
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from needs import needs_tensorflow_addons
+from test_ddl import make_batch
+
+from ddl_tf.layers import AdaFace, ArcFace, CosFace, MagFace, MarginHead, SubCenterArcFace
+from ddl_tf.losses import (
+    DDLLoss,
+    FocalLoss,
+    HistogramLoss,
+    RKDLoss,
+    SPLoss,
+    TripletLoss,
+    distribution_distillation,
+    group_similarities,
+    similarity_distribution,
+)
+from ddl_tf.losses.rows import MAX_GROUPS
+
+INF, NAN = float("inf"), float("nan")
+LOSSES = [DDLLoss, HistogramLoss, RKDLoss, SPLoss, pytest.param(TripletLoss, marks=needs_tensorflow_addons)]
+every_loss = pytest.mark.parametrize("make", LOSSES)
+
+
+@every_loss
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        (np.zeros([8, 2], np.int64), "8 rows with 16 embeddings"),
+        (np.zeros([16, 3], np.int64), r"rows \(16, 3\): give \[batch, 2\]"),
+        (np.zeros([16], np.int64), r"rows \(16,\): give \[batch, 2\]"),
+        (np.zeros([16, 2], np.float32), "rows of float32: give identity and group as int32 or int64"),
+    ],
+    ids=["fewer", "three columns", "no column", "floats"],
+)
+def test_rows_that_do_not_fit(make, rows, message):
+    with pytest.raises(ValueError, match=message):
+        make()(rows, tf.ones([16, 4]))
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_another_number_of_rows_where_only_the_graph_knows_it(jit_compile):
+    loss = DDLLoss(num_groups=2)
+    specs = [tf.TensorSpec([None, 2], tf.int64), tf.TensorSpec([None, 4])]
+    function = tf.function(loss, input_signature=specs, jit_compile=jit_compile)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        function(tf.zeros([8, 2], tf.int64), tf.ones([16, 4]))
+
+
+def test_another_number_of_rows_in_group_similarities():
+    with pytest.raises(ValueError, match="8 rows with 16 embeddings"):
+        group_similarities(tf.ones([16, 4]), tf.zeros([8], tf.int32), tf.zeros([8], tf.int32))
+
+
+@pytest.mark.parametrize("make", [DDLLoss, RKDLoss, SPLoss])
+@pytest.mark.parametrize("group", [MAX_GROUPS, 10**6, 2**32 + 1, 2**62])
+def test_a_group_beyond_the_bound_is_refused_at_once(make, group):
+    rows = tf.constant([[0, 0], [0, 0], [1, group], [1, group]], tf.int64)
+    message = f"groups are 0 for the teacher .* at most 1023; the largest is {group}$"
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=message):
+        make()(rows, tf.ones([4, 4]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 1023"):
+        tf.function(make())(rows, tf.ones([4, 4]))
+    assert time.monotonic() - start < 30
+
+
+def test_the_largest_group_is_taken():
+    rows, embeddings = make_batch(identities=3, rows=2)
+    far = np.where(rows == 1, [[1, MAX_GROUPS - 1]], rows)
+    assert float(DDLLoss()(far, embeddings)) == pytest.approx(float(DDLLoss()(rows, embeddings)), rel=1e-4)
+
+
+def test_a_group_beyond_num_groups_takes_no_part_and_does_not_wrap():
+    rows, embeddings = make_batch(identities=3, rows=2)
+    rows = rows.astype(np.int64)
+    away, wraps = (np.where(rows[:, 1:] == 1, [[0, number]], rows * [[0, 1]]) for number in (-1, 2**32))
+    for other in (away, wraps):
+        other[:, 0] = rows[:, 0]
+    loss = DDLLoss(num_groups=2)
+    assert float(loss(wraps, embeddings)) == float(loss(away, embeddings))
+
+
+@every_loss
+def test_large_rows_keep_their_direction(make):
+    rows, embeddings = make_batch(identities=3, rows=2)
+    expected = float(make()(rows, embeddings))
+    assert expected != 0.0
+    assert float(make()(rows, embeddings * np.float32(1e30))) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_large_rows_keep_their_direction_in_heads():
+    head, embeddings = ArcFace(5), np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
+    np.testing.assert_allclose(head(embeddings * np.float32(1e30)), head(embeddings), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        *[
+            (lambda name=name, value=value: DDLLoss(**{name: value}), f"{name} must be finite, got {value}")
+            for name in ("positive_weight", "negative_weight", "order_weight", "positive_threshold")
+            for value in (INF, NAN)
+        ],
+        (lambda: DDLLoss(similarity_range=(0.0, INF)), "similarity_range must be .* both finite"),
+        (lambda: DDLLoss(similarity_range=(-INF, 1.0)), "similarity_range must be .* both finite"),
+        (lambda: DDLLoss(similarity_range=(NAN, 1.0)), "similarity_range must be .* both finite"),
+        (lambda: DDLLoss(bandwidth=INF), "bandwidth must be above 0 and finite, got inf"),
+        (lambda: DDLLoss(bandwidth=1e-4), "num_nodes / bandwidth must be at most 1,048,576 .* got 1000 / 0.0001"),
+        (lambda: DDLLoss(num_nodes=10.5), "num_nodes must be a whole number, at least 1, got 10.5"),
+        (lambda: DDLLoss(num_groups=10**6), "num_groups must be 1..1024, .* got 1000000"),
+        (lambda: DDLLoss(num_groups=2.5), "num_groups must be 1..1024, .* got 2.5"),
+        (lambda: similarity_distribution([0.5], bandwidth=-0.1), "bandwidth must be above 0"),
+        (lambda: similarity_distribution([0.5], similarity_range=(1.0, 0.0)), "low < high"),
+        (lambda: similarity_distribution([0.5, 1.5]), r"similarities must be in \[-1, 1\]; the largest is 1.5"),
+        (lambda: distribution_distillation([[0.5], [-2.0]], [[0.1], [0.1]]), r"in \[-1, 1\]; the largest is 2.0"),
+        (lambda: distribution_distillation([[0.5]], [[0.1]], order_weight=NAN), "order_weight must be finite"),
+        (lambda: HistogramLoss(num_bins=10.5), "num_bins must be a whole number"),
+        (lambda: RKDLoss(angle_weight=INF), "angle_weight must be at least 0 and finite, got inf"),
+        (lambda: FocalLoss(gamma=INF), "gamma must be at least 0 and finite, got inf"),
+        (lambda: MarginHead(3, scale=INF), "scale must be above 0 and finite, got inf"),
+        (lambda: MarginHead(3, scale=NAN), "scale must be above 0 and finite, got nan"),
+        (lambda: MarginHead(3.7), "num_classes must be a whole number, at least 1, got 3.7"),
+        (lambda: CosFace(3, margin=INF), r"margin must be in \[0, 2\), got inf"),
+        (lambda: AdaFace(3, h=INF), "h must not be negative, and finite, got inf"),
+        (lambda: MagFace(3, u_a=INF), "both finite, got l_a 10.0, u_a inf"),
+        (lambda: MagFace(3, lambda_g=INF), "lambda_g must not be negative, and finite, got inf"),
+        (lambda: SubCenterArcFace(3, sub_centers=1.5), "sub_centers must be a whole number"),
+    ],
+)
+def test_arguments_that_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -152,6 +152,9 @@ def scan_offsets(file: BinaryIO) -> np.ndarray:
             continue
         # Either this record is damaged or the length of the one before it, which may have led past others.
         found = _find_magic(file, previous + 4)
+        if size - found < 8:
+            # No record is so short: the same place would be found for ever.
+            found = size
         if position < min(found, size):
             offsets.append(position)
         position, part = found, _WHOLE

@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 
 import numpy as np
@@ -6,7 +7,8 @@ import pandas as pd
 import pytest
 from tiny_sets import MAGIC, framed, header, picture, write_recordio
 
-from ddl_tf.data.recordio import read_record, recordio_source, unpack_record
+from ddl_tf.data import recordio_index
+from ddl_tf.data.recordio import read_record, recordio_source, scan_offsets, unpack_record
 from ddl_tf.data.sample import Sample
 from ddl_tf.data.source import Problem
 from ddl_tf.errors import InputError
@@ -115,6 +117,15 @@ def test_scanning_goes_on_after_a_damaged_record(tmp_path, record_zero, place):
     assert [one for one in read if one in IMAGES] == IMAGES[:damaged] + IMAGES[damaged + 1 :]
 
 
+@pytest.mark.parametrize("tail", [MAGIC, MAGIC + b"ab", MAGIC + b"abc", b"ab"])
+def test_scanning_ends_where_a_record_is_cut_in_its_head(tmp_path, tail):
+    rec = write_recordio(tmp_path, IMAGES, record_zero=False, with_idx=False)
+    rec.write_bytes(rec.read_bytes() + tail)
+    items = read_all(rec)
+    assert [item.image for item in items[:4]] == [image for _, image in IMAGES]
+    assert [item.kind for item in items[4:]] == ["truncated record"]
+
+
 def test_an_empty_file(tmp_path):
     (tmp_path / "train.rec").touch()
     with pytest.raises(InputError, match="there are no records in it"):
@@ -143,6 +154,14 @@ def test_a_record_that_the_idx_lacks(tmp_path):
         ("0\t0\nx\t3\n", "not lines of a record number and an offset"),
         ("0\t0\n0\t8\n", "record 0 comes twice"),
         ("", r"train\.idx: it is empty"),
+        (" \n", r"train\.idx: it is empty"),
+        ("0\t0\n1\t1.5\n", r"it holds '\.'\); without the file"),
+        ("0\t-8\n", "it holds '-'"),
+        (f"0\t{10**22}\n", "a number has more than 18 digits"),
+        ("0\t0\n1\t\u00b2\n", "not lines of a record number and an offset"),
+        ("0\t0\n1\n", "not lines of a record number and an offset"),
+        ("0\t0\n1\t0\n", r"two records have one offset; remove it"),
+        (f"0\t{10**15}\n1\t{10**15 + 1}\n", r"train\.idx does not fit .*train\.rec: 2 of 2 offsets hit no record; "),
     ],
 )
 def test_unusable_idx(tmp_path, idx, message):
@@ -150,6 +169,120 @@ def test_unusable_idx(tmp_path, idx, message):
     rec.with_suffix(".idx").write_text(idx)
     with pytest.raises(InputError, match=message):
         recordio_source(str(rec))
+
+
+def test_the_idx_of_another_rec_is_refused_and_not_skipped(tmp_path):
+    rec = write_recordio(tmp_path, [(n % 3, picture(n, size=16 + n)) for n in range(12)], record_zero=False)
+    right = read_all(rec)
+    rec.with_suffix(".idx").write_text("".join(f"{n}\t{n * 1000}\n" for n in range(12)))
+    with pytest.raises(InputError, match=r"does not fit .*: 11 of 12 offsets hit no record; remove it") as caught:
+        recordio_source(str(rec))
+    assert "skip" not in str(caught.value)
+    rec.with_suffix(".idx").unlink()
+    assert read_all(rec) == right
+
+
+def test_an_idx_with_a_byte_order_mark_is_read(tmp_path):
+    rec = write_recordio(tmp_path, IMAGES)
+    right = read_all(rec)
+    for file in (rec.with_suffix(".idx"), tmp_path / "property"):
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert read_all(rec) == right
+
+
+@pytest.mark.parametrize("with_property", [True, False])
+@pytest.mark.parametrize("looked_at", [2, 4096])
+def test_labels_from_1_are_told_before_the_last_person_is_left_out(tmp_path, monkeypatch, with_property, looked_at):
+    monkeypatch.setattr(recordio_index, "_LOOKED_AT", looked_at)
+    rec = write_recordio(tmp_path, [(n, picture(n)) for n in (3, 1, 4, 2)], num_identities=4)
+    if not with_property:
+        (tmp_path / "property").unlink()
+    way_on = "correct or remove property" if with_property else "write the right number into a file `property`"
+    with pytest.raises(InputError, match=rf"labels 1\.\.4, .* 4: labels begin at 1; {way_on}"):
+        read_all(rec)
+
+
+def test_a_property_that_is_too_small_is_no_matter_of_single_images(tmp_path):
+    rec = write_recordio(tmp_path, [(n, picture(n)) for n in range(6)], num_identities=3)
+    with pytest.raises(InputError, match=r"labels 0\.\.5, property 3: 3 of 6 labels are beyond it; correct or remove"):
+        recordio_source(str(rec))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            b"999999999999,112,112",
+            "property tells of 999,999,999,999 identities, and .* has 8 records; correct",
+        ),
+        ("\u00b2,112,112".encode(), "'\u00b2' is not the number of identities"),
+        (b"9" * 5000, "is not the number of identities"),
+        (b"\xff\xfe\x00\x01" * 100, "is not the number of identities"),
+        (b"-3", "'-3' is not the number"),
+        (b"0,112,112", "'0' is not the number"),
+        (b"", "'' is not the number"),
+    ],
+)
+def test_unusable_property(tmp_path, text, message):
+    rec = write_recordio(tmp_path, IMAGES)
+    (tmp_path / "property").write_bytes(text)
+    with pytest.raises(InputError, match=message) as caught:
+        recordio_source(str(rec))
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        *([float("nan"), 8], [5, float("nan")], [float("inf")] * 2, [1e30, 2e30], [3e9, 3e9 + 512]),
+        *([-5, 8], [9, 5], [4.5, 8]),
+    ],
+)
+def test_record_zero_that_cannot_be(tmp_path, labels):
+    rec = write_recordio(tmp_path, IMAGES)
+    content = rec.read_bytes()
+    rec.write_bytes(framed(header(labels)) + content[len(framed(header(labels))) :])
+    with pytest.raises(InputError, match=r"record 0: images end at .* which cannot be; get the set anew"):
+        recordio_source(str(rec))
+
+
+def test_record_zero_that_tells_of_more_than_there_is(tmp_path):
+    rec = write_recordio(tmp_path, IMAGES)
+    content = rec.read_bytes()
+    rec.write_bytes(framed(header([2e8, 2e8 + 16])) + content[len(framed(header([1, 2]))) :])
+    with pytest.raises(InputError, match=r"record 0 tells of [\d,]+ images, and the file has 8 records; it is cut"):
+        recordio_source(str(rec))
+
+
+@pytest.mark.parametrize("name", ["train.rec", "train.idx", "property"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, name):
+    rec = write_recordio(tmp_path, IMAGES)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(OSError, match="a pipe, device or socket") as caught:
+        recordio_source(str(rec))
+    assert caught.value.filename == str(tmp_path / name)
+
+
+def test_lengths_that_lie_do_not_have_the_rest_of_the_file_read_each_time():
+    """Every word is the magic number, which as a length is 248 MB."""
+    read = []
+
+    class Counted(io.BytesIO):
+        def read(self, size=-1):
+            content = super().read(size)
+            read.append(len(content))
+            return content
+
+    count = 20_000
+    file = Counted(MAGIC * count)
+    offsets = scan_offsets(file).tolist()
+    for offset in offsets:
+        file.seek(offset)
+        with pytest.raises(ValueError, match="the file ends"):
+            read_record(file)
+    # All of the rest each time would be 40 kB on average.
+    assert sum(read) < 5000 * count
 
 
 def test_identities_come_from_the_property_file(tmp_path):

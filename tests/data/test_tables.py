@@ -49,6 +49,21 @@ def test_no_lines_and_no_groups(tmp_path):
     assert take_groups(tmp_path, read_csv(tmp_path / "faces.csv", ["path"])).tolist() == [-1, -1]
 
 
+@pytest.mark.parametrize("cells", [[str(2**63), "1"], [str(-(2**63) - 1)], ["1" + "0" * 400], [str(2**53 + 1), ""]])
+@pytest.mark.parametrize("chunk", [1, 100])
+def test_whole_numbers_that_would_not_come_back_stay_text(tmp_path, monkeypatch, cells, chunk):
+    monkeypatch.setattr(tables, "_CHUNK", chunk)
+    (tmp_path / "faces.csv").write_text("path,id\n" + "".join(f"a,{cell}\n" for cell in cells))
+    assert read_csv(tmp_path / "faces.csv", ["path"]).cells["id"].tolist() == cells
+
+
+def test_the_largest_numbers_are_numbers(tmp_path):
+    (tmp_path / "faces.csv").write_text(f"path,id,value\na,{2**63 - 1},1e30\nb,{-(2**63)},\n")
+    table = read_csv(tmp_path / "faces.csv", ["path"])
+    assert table.cells["id"].tolist() == [2**63 - 1, -(2**63)]
+    assert table.cells["value"].tolist()[0] == 1e30
+
+
 @pytest.mark.parametrize("group", ["easy", "1.5", "-2", "inf", ""])
 def test_the_line_of_a_bad_group_is_named_among_good_ones(tmp_path, group):
     (tmp_path / "faces.csv").write_text(f"path,group\na,0\nb,{group}\nc,1\n")

@@ -1,5 +1,6 @@
 import contextlib
 import csv
+import errno
 import json
 import signal
 import subprocess
@@ -329,6 +330,19 @@ def test_empty_identities(tmp_path):
         store(samples(6, images_per_identity=2), tmp_path / "other", identities=people)
 
 
+@pytest.mark.parametrize("group", [-2, 1001, 10**30])
+def test_a_group_out_of_range(tmp_path, group):
+    with pytest.raises(InputError, match=f"item: group {group}: use -1"):
+        store([Sample(picture(1), "a", "item", group)], tmp_path / "faces")
+
+
+@pytest.mark.parametrize("sample", [("jos\udce9", {}), ("a", {"by": "jos\udce9"})])
+def test_text_that_is_not_utf8_is_a_problem(tmp_path, sample):
+    identity, columns = sample
+    with pytest.raises(InputError, match=r"item: file name: jos\\xe9 is not UTF-8; rename it"):
+        store([Sample(picture(1), identity, "item", 0, columns)], tmp_path / "faces")
+
+
 def test_nothing_to_store(tmp_path):
     with pytest.raises(InputError, match="no image to store"):
         store([Problem("missing file", "item 0", "gone")], tmp_path / "faces", "skip")
@@ -368,8 +382,11 @@ def test_settings_out_of_range(tmp_path, setting):
 
 def test_a_full_disk(tmp_path):
     items = [Sample(picture(n, 64), "a", str(n)) for n in range(9)]
-    with files_limited_to(1500), pytest.raises(OSError, match="shard-00000"):
+    with files_limited_to(1500), pytest.raises(OSError, match="shard-00000") as caught:
         store(items, tmp_path / "faces")
+    # Which a command has advice for.
+    assert caught.value.errno in (errno.EFBIG, errno.ENOSPC)
+    assert caught.value.filename == str(tmp_path / "faces.partial/shard-00000.tfrecord")
     assert not (tmp_path / "faces").exists()
     store(items, tmp_path / "faces")
     assert Faces([str(tmp_path / "faces")]).read(np.arange(9)) == [item.image for item in items]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Union
 
+from ddl_tf.data.image_files import read_image_file
 from ddl_tf.data.sample import Sample, Value
 from ddl_tf.data.source import Problem, Source
 from ddl_tf.data.text_list import quoted, read_text_list, whole_number
@@ -145,10 +146,9 @@ def cfp_source(root: str, folds: Sequence[int]) -> Source:
     def read(start: int) -> Iterator[Union[Sample, Problem]]:
         for path in chosen[start:]:
             identity, view = identity_and_view(path)
-            try:
-                image = path.read_bytes()
-            except OSError as error:
-                yield Problem("missing file", str(path), error.strerror or str(error))
+            image = read_image_file(path, str(path))
+            if isinstance(image, Problem):
+                yield image
                 continue
             columns: dict[str, Value] = {"view": view, "fold": fold_of[identity]}
             yield Sample(image, identity, str(path), _GROUP_OF_VIEW[view], columns)

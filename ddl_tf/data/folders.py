@@ -8,30 +8,12 @@ from typing import Optional, Union
 import numpy as np
 import pandas as pd
 
+from ddl_tf.data.image_files import read_image_file
 from ddl_tf.data.sample import Sample
 from ddl_tf.data.source import Problem, Source
 from ddl_tf.data.tables import read_csv, rows_of, take_groups
 from ddl_tf.errors import InputError
-from ddl_tf.files import is_utf8, printable, require_regular_file, walk_files
-
-
-def read_image_file(path: Path, place: str) -> Union[bytes, Problem]:
-    """Read the file of an image.
-
-    Args:
-        path: the file.
-        place: what names it, for the problem.
-
-    Returns:
-        Its content, or why it cannot be read.
-    """
-    if "\0" in str(path):
-        return Problem("file name", place, f"{printable(str(path))} holds the character 0, which no file's name may")
-    try:
-        require_regular_file(path)
-        return path.read_bytes()
-    except OSError as error:
-        return Problem("missing file", place, f"{path}: {error.strerror}")
+from ddl_tf.files import is_utf8, printable, walk_files
 
 
 def folder_source(root: str) -> Source:

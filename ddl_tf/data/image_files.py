@@ -1,10 +1,14 @@
 """Encoded images that are read when they are asked for."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Union
+
+from ddl_tf.data.source import Problem
+from ddl_tf.files import printable, require_regular_file
 
 
 class LazyImages(Sequence[bytes]):
@@ -30,6 +34,26 @@ class LazyImages(Sequence[bytes]):
         return self._read(index % self._count)
 
 
+def read_image_file(path: Path, place: str) -> Union[bytes, Problem]:
+    """Read the file of an image.
+
+    Args:
+        path: the file.
+        place: what names it, for the problem.
+
+    Returns:
+        Its content, or why it cannot be read.
+    """
+    if "\0" in str(path):
+        return Problem("file name", place, f"{printable(str(path))} holds the character 0, which no file's name may")
+    try:
+        require_regular_file(path)
+        return path.read_bytes()
+    except OSError as error:
+        kind = "no file" if error.errno == errno.EINVAL else "missing file"
+        return Problem(kind, place, f"{path}: {error.strerror}")
+
+
 def image_files(paths: Sequence[Path]) -> LazyImages:
     """Make the images of some files, each read when it is asked for.
 
@@ -50,7 +74,11 @@ def image_files(paths: Sequence[Path]) -> LazyImages:
             digest.update(f"{path.name} {state.st_size} {state.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
-    return LazyImages(len(paths), lambda index: paths[index].read_bytes(), fingerprint)
+    def read(index: int) -> bytes:
+        require_regular_file(paths[index])
+        return paths[index].read_bytes()
+
+    return LazyImages(len(paths), read, fingerprint)
 
 
 def fingerprint_images(images: Sequence[bytes]) -> str:

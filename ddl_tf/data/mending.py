@@ -15,7 +15,7 @@ from ddl_tf.data.decoding import why_undecodable
 from ddl_tf.data.layout import INDEX, LOCK, MENDED
 from ddl_tf.data.store import Faces
 from ddl_tf.errors import InputError
-from ddl_tf.files import lock_folder, write_aside
+from ddl_tf.files import lock_folder, require_regular_file, write_aside
 from ddl_tf.parallel import map_in_order
 from ddl_tf.progress import Progress
 
@@ -31,9 +31,23 @@ def read_mended(path: Path) -> pd.DataFrame:
     Returns:
         A row for each: `row` of the index, its own place in the shards (`shard`, `offset`, `length`), `stands_in` (the
         row of the image that stands for it), and `reason`.
+
+    Raises:
+        InputError: if the table is damaged.
     """
     file = path / MENDED
-    return pd.read_csv(file) if file.exists() else pd.DataFrame(columns=["row", *PLACE, "stands_in", "reason"])
+    columns = ["row", *PLACE, "stands_in", "reason"]
+    if not file.exists():
+        return pd.DataFrame(columns=columns)
+    require_regular_file(file)
+    try:
+        mended = pd.read_csv(file)
+        # What was lost, by number; a cell that is none raises.
+        mended[columns[:-1]] = mended[columns[:-1]].astype(np.int64)
+        return mended[columns]
+    except (ValueError, KeyError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file}: not what `prepare mend` wrote ({reason}); put a copy back") from None
 
 
 def own_places(path: Path, index: pd.DataFrame) -> pd.DataFrame:
@@ -47,6 +61,8 @@ def own_places(path: Path, index: pd.DataFrame) -> pd.DataFrame:
         The index in which every row has its own place in the shards.
     """
     mended = read_mended(path)
+    if not mended["row"].between(0, len(index) - 1).all():
+        raise InputError(f"{path / MENDED}: names rows that the set does not have; put a copy back")
     index = index.copy()
     for name in PLACE:
         index.loc[mended["row"].to_numpy(np.int64), name] = mended[name].to_numpy(np.int64)

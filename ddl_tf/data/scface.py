@@ -17,6 +17,7 @@ from typing import NamedTuple, Optional, Union
 
 import numpy as np
 
+from ddl_tf.data.image_files import read_image_file
 from ddl_tf.data.problem_list import ProblemList
 from ddl_tf.data.sample import Sample, Value
 from ddl_tf.data.source import Problem, Source
@@ -245,10 +246,9 @@ def scface_source(
     def sample(view: View) -> Union[Sample, Problem]:
         if view not in paths:
             return Problem("missing file", f"{root}, {view.key}", "there is no image of this name")
-        try:
-            image = paths[view].read_bytes()
-        except OSError as error:
-            return Problem("missing file", str(paths[view]), error.strerror or str(error))
+        image = read_image_file(paths[view], str(paths[view]))
+        if isinstance(image, Problem):
+            return image
         columns: dict[str, Value] = {"camera": view.camera, "distance": view.distance}
         group = 0 if view.camera == 0 or view.distance in easy_distances else 1
         return Sample(image, f"{view.subject:03d}", str(paths[view]), group, columns)

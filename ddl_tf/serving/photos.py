@@ -18,6 +18,7 @@ from ddl_tf.data.images import encode_png, load_image, to_rgb, upright_bytes
 from ddl_tf.data.source import Problem
 from ddl_tf.data.tables import read_csv
 from ddl_tf.errors import InputError
+from ddl_tf.files import walk_files
 from ddl_tf.serving.safe_decoding import MAX_PIXELS
 from ddl_tf.serving.visible_text import is_unicode, visible
 
@@ -75,34 +76,6 @@ def folder_photos(root: str, of_people: bool) -> list[Union[Photo, Problem]]:
         return Photo(path, parts[0] if of_people else "")
 
     return [photo(file) for file in files]
-
-
-def walk_files(root: Path) -> list[Path]:
-    """List what is in a folder and in those below it, through links too, but for hidden ones.
-
-    Args:
-        root: the folder.
-
-    Returns:
-        All but folders, sorted. What is in a folder that links lead to again is listed once, at the shortest path; so
-        links in a circle end.
-    """
-    files: list[Path] = []
-    seen: set[tuple[int, int]] = set()
-    level = [root]
-    while level:
-        below: list[Path] = []
-        for folder in level:
-            status = folder.stat()
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            for entry in sorted(folder.iterdir()):
-                if not entry.name.startswith("."):
-                    (below if entry.is_dir() else files).append(entry)
-        # Folders themselves before links to them.
-        level = sorted(below, key=lambda folder: (folder.is_symlink(), folder))
-    return sorted(files)
 
 
 def _bad_name(path: str) -> Problem:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -67,7 +68,7 @@ def cluster_of(tf_config: Optional[str]) -> Cluster:
     task = config.get("task")
     kind, text = (task.get("type"), task.get("index")) if isinstance(task, dict) else (None, None)
     # Some schedulers write the index as text.
-    if not isinstance(text, (int, str)) or not str(text).isdigit():
+    if not isinstance(text, (int, str)) or not re.fullmatch("[0-9]{1,9}", str(text)):
         raise _bad(f"names the task index {text!r}, which is no number from 0 on")
     index, size = int(text), len(cluster.get(kind, []))
     if index >= size:
@@ -81,7 +82,7 @@ def _addresses(cluster: dict[str, Any], kind: str) -> list[str]:
         raise _bad(f"has no list of {kind}s")
     for address in addresses:
         host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
-        if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+        if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 2**16:
             raise _bad(f"names {address!r}, which is not host:port")
     return addresses
 

@@ -86,7 +86,7 @@ def test_links_to_folders_above_are_not_followed(people):
 def test_a_pipe_among_photos_is_a_problem(people):
     os.mkfifo(people / "ann/0.jpg")
     pipe, *others = folder_source(str(people)).read(0)
-    assert (pipe.kind, pipe.source) == ("missing file", str(people / "ann/0.jpg"))
+    assert (pipe.kind, pipe.source) == ("no file", str(people / "ann/0.jpg"))
     assert "a pipe, device or socket" in pipe.reason
     assert len(others) == 4
 

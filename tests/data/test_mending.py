@@ -4,7 +4,7 @@ import pytest
 from tiny_sets import list_source, picture, samples
 
 from ddl_tf.data.integrity import find_faults
-from ddl_tf.data.mending import mend_set, read_mended
+from ddl_tf.data.mending import mend_set, own_places, read_mended
 from ddl_tf.data.pipeline import check_rows
 from ddl_tf.data.sample import Sample
 from ddl_tf.data.store import Faces
@@ -85,3 +85,20 @@ def test_nobody_to_stand_in(tmp_path):
     with pytest.raises(InputError, match=r"row 3 cannot be read, and identity .* has no other image of group 1: put a"):
         mend_set(str(tmp_path / "faces"))
     assert (tmp_path / "faces/index.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"row\n1\n", b"row,shard,offset,length,stands_in,reason\nx,0,0,0,0,y\n", b"\xff\xfe\x00"],
+)
+def test_a_damaged_table_of_what_was_mended_is_one_line(tmp_path, content):
+    (tmp_path / "mended.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"mended\.csv: not what `prepare mend` wrote"):
+        read_mended(tmp_path)
+
+
+def test_mended_rows_that_the_set_does_not_have_are_refused(tmp_path):
+    (tmp_path / "mended.csv").write_text("row,shard,offset,length,stands_in,reason\n5,0,0,0,0,y\n")
+    index = pd.DataFrame({"shard": [0], "offset": [12], "length": [3]})
+    with pytest.raises(InputError, match="names rows that the set does not have"):
+        own_places(tmp_path, index)

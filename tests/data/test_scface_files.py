@@ -1,3 +1,4 @@
+import os
 import shutil
 from collections import Counter
 
@@ -160,6 +161,10 @@ def test_problems_of_a_training_set(tmp_path):
     (tmp_path / "surveillance_cameras_distance_2/cam_1/001_cam1_2.jpg").unlink()
     items = list(scface_source(str(tmp_path), [1]).read(0))
     problems = [item for item in items if isinstance(item, Problem)]
+    pipe = tmp_path / "surveillance_cameras_distance_2/cam_1/001_cam1_2.jpg"
+    os.mkfifo(pipe)
+    named = [item for item in scface_source(str(tmp_path), [1]).read(0) if isinstance(item, Problem)]
+    assert [(one.kind, one.source) for one in named] == [("no file", str(pipe))]
     assert [(one.kind, one.source) for one in problems] == [("missing file", f"{tmp_path}, 001_cam1_2")]
     assert items.index(problems[0]) == 2
     for arguments, message in (

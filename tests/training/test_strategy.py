@@ -49,6 +49,8 @@ def test_which_worker_a_config_makes_of_a_process(text, index, count):
         (config({"worker": ["a:1", "a:1"]}, {"type": "worker", "index": 0}), "names a:1 twice"),
         (tf_config(TWO, 2), "makes this process worker 2, but its cluster has 2 of them"),
         (tf_config(TWO, -1), "index -1, which is no number"),
+        (tf_config(TWO, "²"), "index .²., which is no number"),
+        (config({"worker": ["a:²", "b:2"]}, {"type": "worker", "index": 0}), "names .a:²., which is not host:port"),
         (config({"worker": TWO}, {"type": "chief", "index": 0}), "chief 0, but its cluster has 0"),
         (config({"worker": TWO}, {}), "index None"),
         (json.dumps({"cluster": {"worker": TWO}}), "index None"),

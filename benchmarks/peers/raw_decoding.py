@@ -23,7 +23,7 @@ batches = np.array(images[: len(images) // rows * rows], object).reshape(-1, row
 
 
 def decode(image: tf.Tensor) -> tf.Tensor:
-    return tf.ensure_shape(tf.io.decode_jpeg(image, channels=3), [*faces.image_size, 3])
+    return tf.ensure_shape(tf.io.decode_jpeg(image, channels=3, dct_method="INTEGER_ACCURATE"), [*faces.image_size, 3])
 
 
 def decode_batch(batch: tf.Tensor) -> tf.Tensor:

@@ -10,6 +10,8 @@ from typing import Any, Callable, Union
 from ddl_tf.data.source import Problem
 from ddl_tf.files import printable, require_regular_file
 
+IMAGE_SUFFIXES = (".jpg", ".png", ".jpeg")
+
 
 class LazyImages(Sequence[bytes]):
     """Encoded images that are read when they are asked for.
@@ -52,6 +54,27 @@ def read_image_file(path: Path, place: str) -> Union[bytes, Problem]:
     except OSError as error:
         kind = "no file" if error.errno == errno.EINVAL else "missing file"
         return Problem(kind, place, f"{path}: {error.strerror}")
+
+
+def find_image(name: Path) -> Path:
+    """Find the file of an image that a list names without its ending.
+
+    Args:
+        name: the path without `.jpg`, `.png` or `.jpeg`, which may be in any case (`.JPG`, as cameras write).
+
+    Returns:
+        The file, or the path with `.jpg` if there is none.
+
+    Example:
+        >>> find_image(Path("lfw/Ann_Abel/Ann_Abel_0001"))
+        PosixPath('lfw/Ann_Abel/Ann_Abel_0001.jpg')
+    """
+    for suffix in IMAGE_SUFFIXES:
+        for spelling in (suffix, suffix.upper(), suffix.title()):
+            path = Path(f"{name}{spelling}")
+            if path.is_file():
+                return path
+    return Path(f"{name}{IMAGE_SUFFIXES[0]}")
 
 
 def image_files(paths: Sequence[Path]) -> LazyImages:

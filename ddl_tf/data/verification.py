@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ddl_tf.data.cfp import CFP, identity_and_view
-from ddl_tf.data.image_files import LazyImages, image_files
+from ddl_tf.data.image_files import LazyImages, find_image, image_files
 from ddl_tf.data.layout import INDEX_COLUMNS, PAIRS, read_table
 from ddl_tf.data.lfw_line import malformed, parse_lfw_line
 from ddl_tf.data.problem_list import ProblemList
@@ -22,7 +22,6 @@ from ddl_tf.errors import InputError
 
 _NUM_FOLDS = 10
 _PAIR_COLUMNS = ("first", "second", "same", "fold")
-_LFW_SUFFIXES = (".jpg", ".png", ".jpeg")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
@@ -197,8 +196,7 @@ def read_lfw(root: str, pairs: str, check_images: bool = True) -> PairSet:
 
 def _lfw_image(root: str, name: str, number: int) -> Path:
     """The file of an image, of whichever ending is there."""
-    paths = [Path(root) / name / f"{name}_{number:04d}{suffix}" for suffix in _LFW_SUFFIXES]
-    return next((path for path in paths if path.is_file()), paths[0])
+    return find_image(Path(root) / name / f"{name}_{number:04d}")
 
 
 def read_cfp(root: str, protocol: str, folds: Sequence[int], check_images: bool = True) -> PairSet:

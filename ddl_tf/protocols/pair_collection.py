@@ -10,7 +10,7 @@ from typing import Literal, Optional
 import numpy as np
 import pandas as pd
 
-from ddl_tf.data.image_files import image_files
+from ddl_tf.data.image_files import IMAGE_SUFFIXES, find_image, image_files
 from ddl_tf.data.lfw_line import is_plain_name, malformed, parse_lfw_line
 from ddl_tf.data.problem_list import ProblemList
 from ddl_tf.data.text_list import read_text_list
@@ -20,8 +20,6 @@ from ddl_tf.errors import InputError
 NUM_FOLDS = 10
 # LFW's View 2 and all lists made like it: ten folds of 300 same and 300 different pairs.
 OFFICIAL_PAIRS = 6000
-
-_SUFFIXES = (".jpg", ".png", ".jpeg")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,11 +94,10 @@ class PairCollection:
 
     def _path(self, key: str, place: str) -> Path:
         named = self._folder / key
-        paths = [named] if named.suffix in _SUFFIXES else [Path(f"{named}{suffix}") for suffix in _SUFFIXES]
-        there = next((path for path in paths if self._check and path.is_file()), None)
-        if self._check and there is None:
-            self.problems.add("missing image", place, f"there is no {paths[0]}")
-        return there or paths[0]
+        path = named if named.suffix.lower() in IMAGE_SUFFIXES else find_image(named)
+        if self._check and not path.is_file():
+            self.problems.add("missing image", place, f"there is no {path}")
+        return path
 
     def finish(self, advice: str, folds: Literal["given", "blocks", "classes"]) -> PairSet:
         """Make the set, if nothing is wrong.

@@ -212,3 +212,10 @@ def test_the_mark_of_utf_8_is_read_past(lfw):
     path = lfw.with_name("pairs.txt")
     path.write_text("\n".join(["2\t1", *FOLDS]), encoding="utf-8-sig")
     assert read_lfw(str(lfw), str(path)).same.tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".Jpeg", ".PNG"])
+def test_endings_of_images_in_any_case(lfw, suffix):
+    (lfw / "Ann_A" / "Ann_A_0003.jpg").rename(lfw / "Ann_A" / f"Ann_A_0003{suffix}")
+    pair_set = read_list(lfw, "2\t1", *FOLDS)
+    assert pair_set.images[1] == picture(2)

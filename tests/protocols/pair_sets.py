@@ -41,5 +41,8 @@ def assert_same_numbers(one, other):
             continue
         if isinstance(value, dict):
             assert_same_numbers(value, other[name])
+        elif value is None:
+            # A TAR at a FAR that so few pairs do not reach.
+            assert other[name] is None
         else:
             np.testing.assert_allclose(value, other[name], rtol=1e-12, err_msg=name)

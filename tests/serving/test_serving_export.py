@@ -124,7 +124,7 @@ def test_other_sizes_are_resized(signatures, embedder):
 
 def test_jpeg(signatures, embedder, images):
     encoded = tf.io.encode_jpeg(images[0])
-    decoded = tf.cast(tf.io.decode_jpeg(encoded), tf.float32)[tf.newaxis]
+    decoded = tf.cast(tf.io.decode_jpeg(encoded, dct_method="INTEGER_ACCURATE"), tf.float32)[tf.newaxis]
     served = signatures["serving_bytes"](encoded[tf.newaxis])
     np.testing.assert_allclose(served, _unit(embedder(decoded).numpy()), atol=1e-5)
 

@@ -20,7 +20,7 @@ def tiny_embedding(neck="depthwise"):
     x = tf.keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
     x = _block(x, 16, 2, "block")
     necks = {"depthwise": DepthwiseNeck(DIM, name="neck"), "flatten": FlattenNeck(DIM, dropout=0.5, name="neck")}
-    model = build_embedding_model(tf.keras.Model(image, x), DIM, (SIDE, SIDE, 3), necks[neck])
+    model = build_embedding_model(tf.keras.Model(image, x), input_shape=(SIDE, SIDE, 3), neck=necks[neck])
     random = np.random.default_rng(0)
     for layer in model._flatten_layers():
         if isinstance(layer, tf.keras.layers.PReLU):

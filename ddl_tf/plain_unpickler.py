@@ -1,6 +1,7 @@
 """A pickle reader that a small file cannot make work without end."""
 
 import pickle
+from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
 
@@ -20,6 +21,10 @@ class PlainUnpickler(pickle._Unpickler):
         [1, 2]
     """
 
+    # What its parent has while it loads.
+    stack: list[Any]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
 
     def _set_items(self, items: Any, pairs: list[Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol, Union
 import numpy as np
 
 from ddl_tf.data.problem_list import ProblemList
+from ddl_tf.data.text_list import require_file
 from ddl_tf.errors import InputError
 from ddl_tf.files import map_array, write_aside
 from ddl_tf.parallel import map_in_order
@@ -69,7 +70,7 @@ def read_feature(path: Path) -> np.ndarray:
     References:
         https://github.com/deepinsight/insightface, recognition/_evaluation_/megaface/gen_megaface.py
     """
-    data = path.read_bytes()
+    data = require_file(path).read_bytes()
     header = np.frombuffer(data[: len(data[:_HEADER]) // 4 * 4], "<i4")
     if len(header) < 4 or header[0] < 1 or list(header[1:]) != _SHAPE:
         seen = header.tolist() if len(header) else f"of {len(data)} bytes"
@@ -174,7 +175,8 @@ class PackedFeatures:
         mapped = map_array(path, advice)
         if mapped.dtype != np.float32 or mapped.ndim != 2 or not mapped.shape[1]:
             raise InputError(f"{path}: {mapped.dtype} of shape {mapped.shape} is not float32 [features, dim]; {advice}")
-        with list_file.open(encoding="utf-8") as lines:
+        # What is no UTF-8 is not the list's either.
+        with require_file(list_file).open(encoding="utf-8", errors="backslashreplace") as lines:
             same = sum(line == f"{files.name(row)}\n" for row, line in zip(range(len(files)), lines))
         if len(mapped) < len(files):
             raise InputError(f"{path}: {len(mapped):,} features, where the list has {len(files):,} names; {advice}")

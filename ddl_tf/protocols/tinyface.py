@@ -97,7 +97,7 @@ def _read_list(path: Path, kind: str, problems: ProblemList) -> tuple[list[str],
     # A cell holds an array of one text.
     names = ["".join(np.ravel(cell).astype(str)) for cell in content[f"{kind}_set"].ravel()]
     people = content[f"{kind}_ids"].ravel()
-    if people.dtype.kind not in "iuf" or np.any((people < 0) | (people % 1 != 0)):
+    if people.dtype.kind not in "iuf" or np.any((people < 0) | (people % 1 != 0) | (people >= 2**53)):
         raise InputError(f"{path}: {kind}_ids are not whole numbers from 0; is it TinyFace's list? get it anew")
     if len(names) != len(people) or not names:
         raise InputError(f"{path}: {len(names)} names and {len(people)} numbers of people; get it anew")

@@ -87,9 +87,8 @@ def from_tensor_proto(proto: Any) -> np.ndarray:
     if proto.tensor_shape.unknown_rank or any(side < 0 for side in shape) or size * dtype.itemsize > MOST_BYTES:
         raise RequestError("BAD_ANSWER", f"a tensor without a shape, or too large a one: {list(shape)[:8]}")
     if proto.tensor_content:
-        if name == "string" or len(proto.tensor_content) != size * dtype.itemsize:
-            told = f"{len(proto.tensor_content)} bytes of {name} and shape {list(shape)}"
-            raise RequestError("BAD_ANSWER", f"a tensor of {told}")
+        if name == "string" or len(proto.tensor_content) % dtype.itemsize:
+            raise RequestError("BAD_ANSWER", f"a tensor of {len(proto.tensor_content)} bytes, which are no {name}")
         values = np.frombuffer(proto.tensor_content, dtype.newbyteorder("<")).astype(dtype)
     else:
         given = getattr(proto, _FIELDS[name])

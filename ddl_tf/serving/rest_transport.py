@@ -135,7 +135,8 @@ def _body(raw: Any, deadline: float) -> bytes:
     """The whole body of an answer, if it comes in time and is not too long."""
     # What has come, however little; before urllib3 2.1 so many bytes, or the end.
     read = getattr(raw, "read1", raw.read)
-    parts, size = [], 0
+    parts: list[bytes] = []
+    size = 0
     while True:
         part = read(_CHUNK, decode_content=False)
         if not part:
@@ -227,7 +228,7 @@ class RestTransport:
             )
             with contextlib.closing(answer):
                 # What requests gives as `content`.
-                answer._content = _body(answer.raw, deadline)  # type: ignore[attr-defined]
+                answer._content = _body(answer.raw, deadline)
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
             raise RequestError(DEADLINE_EXCEEDED, f"no answer in {timeout:.3g} s") from None
         except requests.exceptions.SSLError as error:

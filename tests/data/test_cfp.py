@@ -122,3 +122,22 @@ def test_the_real_set(real_faces):
     assert np.all(np.unique(pair_set.fold) == [3, 4])
     read = [pair_set.images[pair_set.first[0]], pair_set.images[pair_set.second[0]]]
     assert read == [image.read_bytes() for image in images]
+
+
+def test_the_mark_of_utf_8_is_read_past(tmp_path):
+    write_cfp(tmp_path / "cfp", True)
+    before = read_cfp(str(tmp_path / "cfp"), "FP", [1, 2])
+    for path in (tmp_path / "cfp" / "Protocol").rglob("*.txt"):
+        path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    pair_set = read_cfp(str(tmp_path / "cfp"), "FP", [1, 2])
+    assert list(pair_set.keys) == list(before.keys)
+    assert pair_set.same.tolist() == before.same.tolist()
+
+
+@pytest.mark.parametrize("number", ["\u00b2", "9" * 5000])
+def test_a_number_of_an_image_is_plain_digits(tmp_path, number):
+    write_cfp(tmp_path / "cfp", True)
+    path = tmp_path / "cfp/Protocol/Split/FF/01/same.txt"
+    path.write_text(f"1,{number}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"same.txt, line 1: .* is not two numbers of images"):
+        read_cfp(str(tmp_path / "cfp"), "FF", [1])

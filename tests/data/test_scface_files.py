@@ -194,3 +194,12 @@ def test_the_command(tmp_path, capsys):
     drawn = prepare.SCfaceSettings(output=str(tmp_path / "drawn"), root=root, split_seed=3, on_error="skip")
     prepare.scface(drawn)
     assert "stored 32 images of 2 identities" in capsys.readouterr().out
+
+
+def test_the_mark_of_utf_8_is_read_past(tmp_path):
+    path = tmp_path / "subjects.txt"
+    path.write_text("7\n012\n", encoding="utf-8-sig")
+    assert read_subjects(str(path)) == [7, 12]
+    path.write_text("7\n\u00b2\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"line 2: .* is not a number of 1 to"):
+        read_subjects(str(path))

@@ -1,3 +1,4 @@
+import os
 import struct
 
 import numpy as np
@@ -192,3 +193,18 @@ def test_packed_rows_of_another_that_have_no_direction_are_listed(tmp_path, feat
     np.save(path, np.zeros([100, 0], np.float32))
     with pytest.raises(InputError, match=r"all.npy: float32 of shape \(100, 0\)"):
         PackedFeatures(path, _files(tmp_path))
+
+
+def test_a_pipe_in_place_of_a_feature_is_corrupt(tmp_path):
+    os.mkfifo(tmp_path / "feature.bin")
+    with pytest.raises(InputError, match=r"feature.bin: a pipe, device or socket; give a regular file"):
+        read_feature(tmp_path / "feature.bin")
+
+
+def test_a_list_that_is_not_utf_8_is_not_that_of_the_features(tmp_path, features):
+    path = tmp_path / "packed" / "facescrub.npy"
+    files = _files(tmp_path)
+    pack_features(files, path)
+    path.with_suffix(".txt").write_bytes(b"\xff\xfe\n" * len(KEYS))
+    with pytest.raises(InputError, match=r"facescrub.txt: only 0 of the"):
+        PackedFeatures(path, files)

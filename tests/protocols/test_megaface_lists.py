@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -169,3 +170,12 @@ def test_images(tmp_path, lists):
     (tmp_path / "mf" / DISTRACTORS[24]).unlink()
     with pytest.raises(ProblemsError, match=r"^megaface: 1 missing image .*24_1.jpg"):
         megaface_images(megaface, *folders, missing="count")
+
+
+def test_the_mark_of_utf_8_is_read_past(lists):
+    before = read_megaface(**lists)
+    for path in map(Path, lists.values()):
+        path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    megaface = read_megaface(**lists)
+    assert list(megaface.probes) == list(before.probes)
+    assert list(megaface.distractors) == list(before.distractors)

@@ -1,7 +1,10 @@
+import os
+
 import numpy as np
 import pytest
 
 from ddl_tf.data.problem_list import ProblemList
+from ddl_tf.errors import InputError
 from ddl_tf.protocols.number_table import read_number_table
 
 PAIR = {"first": "int", "second": "int"}
@@ -82,3 +85,36 @@ def test_another_kind_of_file(read):
     _, problems = read("<p>\n" * 3000, PAIR)
     assert len(problems) == 1001
     assert problems[-1] == "line 1001: malformed line: and the lines after it are not told"
+
+
+@pytest.mark.parametrize("header", [False, True])
+def test_the_mark_of_utf_8_is_read_past(tmp_path, header):
+    # With the mark and without tabs, and with tabs, which another reader takes.
+    for separator, text in ((",", "1,2\n3,4\n"), (" ", "1\t2\n3\t4\n")):
+        path, found = tmp_path / "table.txt", ProblemList("table")
+        path.write_text(("a,b\n" if header else "") + text, encoding="utf-8-sig")
+        table = read_number_table(path, PAIR, found, separator=separator, header=header)
+        assert found.problems == []
+        assert table["first"].tolist() == [1, 3]
+
+
+def test_a_line_that_is_not_utf_8_is_named(tmp_path):
+    path, found = tmp_path / "table.txt", ProblemList("table")
+    path.write_bytes(b"Ann.jpg 1\nRen\xe9.jpg 2\n")
+    assert read_number_table(path, {"image": "str", "template": "int"}, found) is None
+    (problem,) = found.problems
+    assert problem.source == f"{path}, line 2"
+    assert "Ren" in problem.reason
+
+
+@pytest.mark.parametrize("number", ["1_0", "\u0663", "\u00b2", "9" * 5000])
+def test_a_number_is_plain_digits(read, number):
+    table, problems = read(f"1 2\n{number} 4\n", PAIR)
+    assert table is None
+    assert [problem[:22] for problem in problems] == ["line 2: malformed line"]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "table.txt")
+    with pytest.raises(InputError, match=r"table.txt: a pipe, device or socket; give a regular file"):
+        read_number_table(tmp_path / "table.txt", PAIR, ProblemList("table"))

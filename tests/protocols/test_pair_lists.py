@@ -379,3 +379,23 @@ def test_tenths(count):
     same = np.random.default_rng(0).random(count) < 0.4
     for kind in (True, False):
         np.testing.assert_array_equal(tenths_of_classes(same)[same == kind], tenths(int(np.sum(same == kind))))
+
+
+@pytest.mark.parametrize("name", ["calfw", "cplfw", "xqlfw"])
+def test_the_mark_of_utf_8_is_read_past(copied, name):
+    root = copied(name)
+    before = READERS[name](str(root))
+    path = root / LISTS[name]
+    path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    pair_set = READERS[name](str(root))
+    assert list(pair_set.keys) == list(before.keys)
+    np.testing.assert_array_equal(pair_set.same, before.same)
+
+
+@pytest.mark.parametrize("name", ["calfw", "cplfw", "xqlfw"])
+def test_a_line_that_is_not_utf_8_is_named_and_shown(copied, name):
+    path = copied(name) / LISTS[name]
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([*lines[:2], b"Ren\xe9 1 2", *lines[3:]]))
+    with pytest.raises(InputError, match=r"line 3: 'Ren\\xe9 1 2' is not UTF-8; save the list as UTF-8"):
+        READERS[name](str(path.parent))

@@ -27,8 +27,8 @@ from absl import app, flags  # noqa: E402
 from absl import logging as absl_logging  # noqa: E402
 
 from ddl_tf.errors import InputError, NotFiniteError, TrainingStopped  # noqa: E402
-from ddl_tf.files import printable  # noqa: E402
 from ddl_tf.settings import define_flags, from_flags  # noqa: E402
+from ddl_tf.visible_text import visible  # noqa: E402
 
 flags.disclaim_key_flags()
 
@@ -59,7 +59,7 @@ def _fail(message: str, code: int) -> NoReturn:
     if len(line) > _LONGEST:
         # Of a file that is no text, a line may be all of it; the advice is at the end.
         line = f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
-    print(f"{_program()}: error: {printable(line)}", file=sys.stderr)
+    print(f"{_program()}: error: {visible(line)}", file=sys.stderr)
     sys.exit(code)
 
 

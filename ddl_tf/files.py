@@ -289,65 +289,6 @@ def _folder_key(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def printable(text: str) -> str:
-    r"""Show a name that may come from anywhere: what is no UTF-8, and what a terminal acts on, is escaped.
-
-    Args:
-        text: as Python has it of a path.
-
-    Returns:
-        The text, in which every character can be encoded and seen.
-
-    Example:
-        >>> printable("jos" + chr(0xDCE9))
-        'jos\\xe9'
-    """
-    return "".join(map(_shown, text))
-
-
-def _shown(character: str) -> str:
-    # Bytes that are no UTF-8, as `os.fsdecode` keeps them.
-    if 0xDC80 <= ord(character) <= 0xDCFF:
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character if character.isprintable() else character.encode("unicode_escape").decode()
-
-
-def is_utf8(text: str) -> bool:
-    """Tell whether a text can be written into a file of UTF-8, which a name of a file need not.
-
-    Args:
-        text: any.
-
-    Returns:
-        False if a part of it is no UTF-8.
-
-    Example:
-        >>> is_utf8("jos" + chr(0xDCE9))
-        False
-    """
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def utf8_or_printable(text: str) -> str:
-    r"""Give a text as it is where it can be written, and else as `printable` shows it.
-
-    Args:
-        text: any.
-
-    Returns:
-        A text that is UTF-8.
-
-    Example:
-        >>> utf8_or_printable("line\n")
-        'line\n'
-    """
-    return text if is_utf8(text) else printable(text)
-
-
 @contextlib.contextmanager
 def lock_folder(folder: Path, name: str = "lock") -> Iterator[None]:
     """Keep other processes out of a folder until the end of the block, or of this process.

@@ -29,8 +29,8 @@ from ddl_tf.serving.gallery_store import check_free, is_gallery
 from ddl_tf.serving.gallery_strangers import strangers_known
 from ddl_tf.serving.photos import Photo, csv_photos, folder_photos, split_problems
 from ddl_tf.serving.vector_index import KINDS
-from ddl_tf.serving.visible_text import csv_cell, visible
 from ddl_tf.settings import required, setting
+from ddl_tf.visible_text import csv_cell, visible
 
 if TYPE_CHECKING:
     from ddl_tf.serving.photo_embedding import PhotoEmbedder

@@ -11,10 +11,8 @@ import tensorflow as tf
 from ddl_tf.errors import InputError
 from ddl_tf.files import (
     as_os_errors,
-    is_utf8,
     lock_folder,
     map_array,
-    printable,
     read_arrays,
     remove_leftovers,
     require_regular_file,
@@ -175,26 +173,6 @@ def test_a_walk_sees_each_folder_once_by_its_own_path(tmp_path):
 def test_a_folder_that_cannot_be_read_is_told(tmp_path):
     with pytest.raises(FileNotFoundError):
         walk_files(tmp_path / "nothing")
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        (b"jos\xe9", r"jos\xe9"),
-        ("josé 王芳 😀".encode(), "josé 王芳 😀"),
-        (b"a\rb\n\x1b[2J", r"a\rb\n\x1b[2J"),
-        ("a\u202eb".encode(), r"a\u202eb"),
-    ],
-)
-def test_a_name_is_shown_escaped_where_it_cannot_be_seen(name, shown):
-    assert printable(os.fsdecode(name)) == shown
-
-
-def test_which_texts_are_utf8():
-    assert is_utf8("josé 😀")
-    assert not is_utf8(os.fsdecode(b"jos\xe9"))
-    assert not is_utf8("\ud800")
-    assert printable("\ud800") == r"\ud800"
 
 
 def test_the_names_of_new_files_and_folders_are_on_the_disk_too(tmp_path, monkeypatch):

@@ -13,7 +13,8 @@ from ddl_tf.data.sample import Sample
 from ddl_tf.data.source import Problem, Source
 from ddl_tf.data.tables import read_csv, rows_of, take_groups
 from ddl_tf.errors import InputError
-from ddl_tf.files import is_utf8, printable, walk_files
+from ddl_tf.files import walk_files
+from ddl_tf.visible_text import is_unicode, visible
 
 
 def folder_source(root: str) -> Source:
@@ -39,13 +40,13 @@ def folder_source(root: str) -> Source:
         raise InputError(f"{root}: there are no folders in it; give one that holds a folder of images per identity")
     files = [path for entry in entries for path in (walk_files(entry) if entry.is_dir() else [entry])]
     # A name that cannot be stored is told before the work, not after it.
-    files.sort(key=lambda path: is_utf8(_inside(root, path)))
+    files.sort(key=lambda path: is_unicode(_inside(root, path)))
     _warn_of_nested(root, identities, files)
 
     def sample(path: Path) -> Union[Sample, Problem]:
         parts = path.relative_to(root).parts
-        if not is_utf8(_inside(root, path)):
-            return Problem("file name", printable(str(path)), "it is not UTF-8; rename it")
+        if not is_unicode(_inside(root, path)):
+            return Problem("file name", visible(str(path)), "it is not UTF-8; rename it")
         if len(parts) == 1:
             return Problem("stray file", str(path), "it is in no identity's folder")
         image = read_image_file(path, str(path))
@@ -54,7 +55,7 @@ def folder_source(root: str) -> Source:
     def read(start: int) -> Iterator[Union[Sample, Problem]]:
         return map(sample, files[start:])
 
-    return Source("folder", root, len(files), read, list(filter(is_utf8, identities)))
+    return Source("folder", root, len(files), read, [name for name in identities if is_unicode(name)])
 
 
 def _inside(root: str, path: Path) -> str:
@@ -65,11 +66,9 @@ def _warn_of_nested(root: str, identities: list[str], files: list[Path]) -> None
     """Tell of a root that is probably one level too high: all photos of several people would be one identity's."""
     depths = [len(path.relative_to(root).parts) for path in files]
     if max(depths, default=0) > 2 and (len(identities) == 1 or 2 not in depths):
-        what = (
-            f"one identity, {printable(identities[0])}" if len(identities) == 1 else f"{len(identities):,} identities"
-        )
+        what = f"one identity, {visible(identities[0])}" if len(identities) == 1 else f"{len(identities):,} identities"
         print(
-            f"{printable(root)}: {what}, whose images lie in folders of that folder; if those are the people, give "
+            f"{visible(root)}: {what}, whose images lie in folders of that folder; if those are the people, give "
             "the folder that holds them as --root",
             file=sys.stderr,
         )

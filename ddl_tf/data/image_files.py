@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Callable, Union
 
 from ddl_tf.data.source import Problem
-from ddl_tf.files import printable, require_regular_file
+from ddl_tf.files import require_regular_file
+from ddl_tf.visible_text import visible
 
 IMAGE_SUFFIXES = (".jpg", ".png", ".jpeg")
 
@@ -47,7 +48,7 @@ def read_image_file(path: Path, place: str) -> Union[bytes, Problem]:
         Its content, or why it cannot be read.
     """
     if "\0" in str(path):
-        return Problem("file name", place, f"{printable(str(path))} holds the character 0, which no file's name may")
+        return Problem("file name", place, f"{visible(str(path))} holds the character 0, which no file's name may")
     try:
         require_regular_file(path)
         return path.read_bytes()

@@ -11,7 +11,8 @@ from typing import BinaryIO
 import numpy as np
 
 from ddl_tf.errors import InputError
-from ddl_tf.files import printable, require_regular_file
+from ddl_tf.files import require_regular_file
+from ddl_tf.visible_text import visible
 
 # What every record begins with.
 MAGIC_BYTES = struct.pack("<I", 0xCED7230A)
@@ -111,6 +112,6 @@ def read_property(path: Path) -> int:
     with path.open("rb") as file:
         text = file.read(1000).removeprefix(codecs.BOM_UTF8).split(b",")[0].strip()
     if not re.fullmatch(rb"[0-9]{1,18}", text) or not int(text):
-        shown = printable(text[:30].decode("utf-8", "surrogateescape"))
+        shown = visible(text[:30].decode("utf-8", "surrogateescape"))
         raise InputError(f"{path}: {shown!r} is not the number of identities; correct or remove the file")
     return int(text)

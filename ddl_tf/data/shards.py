@@ -21,8 +21,9 @@ from ddl_tf.data.layout import FOOTER_BYTES, HEADER_BYTES, INDEX_COLUMNS, read_t
 from ddl_tf.data.sample import MAX_GROUP, Sample
 from ddl_tf.data.source import Problem, Source
 from ddl_tf.errors import InputError
-from ddl_tf.files import as_os_errors, is_utf8, printable, utf8_or_printable, write_aside
+from ddl_tf.files import as_os_errors, write_aside
 from ddl_tf.progress import Progress
+from ddl_tf.visible_text import is_unicode, visible, visible_if_needed
 
 PART_NAME = r"part-\d{5,}\.(json|parquet)"
 
@@ -102,8 +103,8 @@ class _Shard:
 def _name_problem(sample: Sample) -> Optional[Problem]:
     """What the table of the shard could not hold, found before hours of work are lost to it."""
     for text in (sample.identity, *sample.columns.values()):
-        if isinstance(text, str) and not is_utf8(text):
-            return Problem("file name", printable(sample.source), f"{printable(text)} is not UTF-8; rename it")
+        if isinstance(text, str) and not is_unicode(text):
+            return Problem("file name", visible(sample.source), f"{visible(text)} is not UTF-8; rename it")
     return None
 
 
@@ -179,8 +180,8 @@ class ShardedImport:
     def _report(self, problem: Problem, progress: Progress) -> None:
         if not self._skip:
             self._refuse(problem)
-        shown = Problem(problem.kind, utf8_or_printable(problem.source), utf8_or_printable(problem.reason))
-        progress.write(f"skipped: {printable(str(shown))}")
+        shown = Problem(problem.kind, visible_if_needed(problem.source), visible_if_needed(problem.reason))
+        progress.write(f"skipped: {visible(str(shown))}")
         self._problems.append(shown)
 
     def _store(self, checked: Checked) -> None:

@@ -29,8 +29,9 @@ from ddl_tf.data.partial import check_replaceable, claim, partial_path, publish
 from ddl_tf.data.shards import PART_NAME, ShardedImport, part_path, read_parts
 from ddl_tf.data.source import Source
 from ddl_tf.errors import InputError
-from ddl_tf.files import utf8_or_printable, write_aside
+from ddl_tf.files import write_aside
 from ddl_tf.settings import setting
+from ddl_tf.visible_text import is_unicode, visible, visible_if_needed
 
 # These settings say where a set goes and what may stop it, not what is in it.
 _NOT_CONTENT = ("output", "overwrite", "on_error")
@@ -102,6 +103,8 @@ def write_set(
 def _check_settings(settings: StoreSettings) -> Path:
     if not settings.output:
         raise InputError("--output is missing: name the folder to store the set in")
+    if not is_unicode(settings.output):
+        raise InputError(f"--output={visible(settings.output)}: the name is not UTF-8; choose another --output")
     for name in ("image_size", "shard_mb"):
         value = getattr(settings, name)
         if value is not None and value < 1:
@@ -121,14 +124,14 @@ def _check_settings(settings: StoreSettings) -> Path:
 def _made_by(source: Source, settings: StoreSettings) -> dict[str, Any]:
     """All that the content of the set follows from."""
     values = {
-        name: utf8_or_printable(value) if isinstance(value, str) else value
+        name: visible_if_needed(value) if isinstance(value, str) else value
         for name, value in dataclasses.asdict(settings).items()
         if name not in _NOT_CONTENT
     }
     return {
         "command": source.kind,
         "ddl_tf": ddl_tf.__version__,
-        "source": utf8_or_printable(source.name),
+        "source": visible_if_needed(source.name),
         "items": source.count,
         "settings": values,
     }
@@ -147,7 +150,7 @@ def _assemble(partial: Path, name: str, made_by: dict[str, Any]) -> None:
     largest = [max(sides) for sides in zip(*(part.sizes[1] for _, part in shards))]
     description = {
         "format_version": FORMAT_VERSION,
-        "name": utf8_or_printable(name),
+        "name": name,
         "images": sum(part.images for _, part in shards),
         "identities": identities,
         "groups": {str(group): count for group, count in groups.items()},

@@ -19,7 +19,7 @@ from ddl_tf.serving.gallery_search import Found, Snapshot, search_people
 from ddl_tf.serving.gallery_store import changing, making, reading
 from ddl_tf.serving.model_record import ModelRecord
 from ddl_tf.serving.vector_index import KINDS
-from ddl_tf.serving.visible_text import is_unicode, visible
+from ddl_tf.visible_text import is_unicode, visible
 
 EXISTING = ("refuse", "add", "replace")
 

@@ -12,7 +12,7 @@ from ddl_tf.errors import InputError
 from ddl_tf.serving import gallery_rows
 from ddl_tf.serving.gallery_store import making
 from ddl_tf.serving.model_record import ModelRecord
-from ddl_tf.serving.visible_text import visible
+from ddl_tf.visible_text import visible
 
 _OLD_FORMAT = 1
 # Images at a time.

@@ -22,7 +22,7 @@ from ddl_tf.serving.gallery_entries import read_entries
 from ddl_tf.serving.gallery_search import UNUSED, Part, Snapshot
 from ddl_tf.serving.gallery_store import CACHE, CACHE_ASIDE
 from ddl_tf.serving.vector_index import VectorIndex
-from ddl_tf.serving.visible_text import visible
+from ddl_tf.visible_text import visible
 
 # Vectors of the last changes that are kept apart, since they are copied at each change.
 _RECENT = 4096

@@ -20,7 +20,7 @@ from ddl_tf.data.tables import read_csv
 from ddl_tf.errors import InputError
 from ddl_tf.files import walk_files
 from ddl_tf.serving.safe_decoding import MAX_PIXELS
-from ddl_tf.serving.visible_text import is_unicode, visible
+from ddl_tf.visible_text import is_unicode, visible
 
 # Both eyes, nose, both corners of the mouth; that on the left of the image first.
 LANDMARK_COLUMNS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")

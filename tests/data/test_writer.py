@@ -378,6 +378,8 @@ def test_settings_out_of_range(tmp_path, setting):
         store(samples(1), tmp_path / "faces", **setting)
     with pytest.raises(InputError, match="--output is missing"):
         write_set(list_source(samples(1)), StoreSettings())
+    with pytest.raises(InputError, match=r"--output=o\\xe9: the name is not UTF-8; choose another"):
+        store(samples(1), "o\udce9")
 
 
 def test_a_full_disk(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ddl_tf.serving.visible_text import csv_cell, is_unicode, visible
+from ddl_tf.visible_text import csv_cell, is_unicode, visible, visible_if_needed
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,8 @@ def test_no_cell_is_a_formula(name, cell):
 def test_bytes_that_are_no_utf8_are_no_text():
     assert is_unicode("李\0")
     assert not is_unicode("jos\udce9")
+
+
+def test_only_what_a_file_cannot_hold_is_escaped_where_needed():
+    assert visible_if_needed("a\nb") == "a\nb"
+    assert visible_if_needed("jos\udce9\n") == r"jos\xe9\n"

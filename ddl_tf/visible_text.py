@@ -71,3 +71,19 @@ def is_unicode(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def visible_if_needed(name: str) -> str:
+    r"""Give a name as it is where a file can hold it, and else as `visible` shows it.
+
+    Args:
+        name: of a person or a file.
+
+    Returns:
+        A text of which UTF-8 can be made.
+
+    Example:
+        >>> visible_if_needed("jos\udce9")
+        'jos\\xe9'
+    """
+    return name if is_unicode(name) else visible(name)

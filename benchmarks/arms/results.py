@@ -5,7 +5,7 @@ import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pandas as pd
 
@@ -41,11 +41,16 @@ def result_rows(
     rows = []
     for result in results:
         flat = {**result, **{f"tar@{far}": rate for far, rate in result["tar"].items()}}
-        row = {**same, "set": result["set"], **{name: round(flat[name], 7) for name in MEASURES}}
+        row = {**same, "set": result["set"], **{name: _rounded(flat[name]) for name in MEASURES}}
         if result["set"] in hard:
-            row["gap"] = round(margins[easy] - result["expectation_margin"], 7)
+            row["gap"] = _rounded(margins[easy] - result["expectation_margin"])
         rows.append(row)
     return rows or [same]
+
+
+def _rounded(number: Optional[float]) -> Optional[float]:
+    """A number of a table; none where a set has too few pairs for it."""
+    return None if number is None else round(number, 7)
 
 
 class ResultsFile:

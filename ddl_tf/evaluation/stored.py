@@ -18,7 +18,7 @@ import pandas as pd
 from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embedding_file import EMBEDDINGS
 from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.files import map_array, read_arrays, write_arrays, write_aside
+from ddl_tf.files import map_array, read_arrays, require_regular_file, write_arrays, write_aside
 
 RESULT, SCORES, IMAGES = "result.json", "scores.npz", "images.csv"
 
@@ -119,7 +119,17 @@ class StoredEvaluation:
 
     def images(self, name: str) -> pd.DataFrame:
         """Read the table of the images of a set: `key` and further columns."""
-        return pd.read_csv(self._file(name, IMAGES), dtype={"key": str, "person": str})
+        file = self._file(name, IMAGES)
+        require_regular_file(file)
+        try:
+            images = pd.read_csv(file, dtype={"key": str, "person": str})
+        except ValueError as error:
+            # pandas' own errors, and text that is no UTF-8.
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"{file}: no table of images ({reason}); evaluate the set again") from None
+        if "key" not in images:
+            raise InputError(f"{file}: there is no column 'key'; evaluate the set again")
+        return images
 
 
 def read_embeddings(path: str) -> np.ndarray:

@@ -272,6 +272,11 @@ def test_damaged_result(tmp_path):
     (tmp_path / "lfw" / "scores.npz").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"scores\.npz: no arrays that NumPy can read"):
         StoredEvaluation(str(tmp_path)).scores("lfw")
+    for content in (b"", b"\xff\xfek\0e\0y\0", b'key\n"a', b"yaw\n1\n"):
+        (tmp_path / "lfw" / "images.csv").write_bytes(content)
+        with pytest.raises(InputError, match=r"images\.csv: .*evaluate the set again") as error:
+            StoredEvaluation(str(tmp_path)).images("lfw")
+        assert "\n" not in str(error.value)
 
 
 def test_stored_embeddings_of_another_preprocessing_are_made_anew(files, tmp_path, monkeypatch):

@@ -31,12 +31,14 @@ def write_outcome(folder: Path, outcome: Outcome, provenance: dict[str, Any]) ->
         outcome: of its protocol.
         provenance: what the result was made of and with, as JSON takes it.
     """
-    forget_result(folder)
-    write_arrays(folder / SCORES, outcome.scores)
-    # Last: its being there says that the rest is.
+    # The result gets its name last: its being there says that the rest is.
     with write_aside(folder / RESULT) as aside:
         content = {"result": outcome.result, "provenance": provenance}
         aside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        with write_aside(folder / SCORES) as scores_aside:
+            write_arrays(scores_aside, outcome.scores)
+            # Both are written: a full disk has not cost the result that was there.
+            forget_result(folder)
 
 
 def forget_result(folder: Path) -> None:

@@ -97,11 +97,13 @@ def test_a_result_never_stands_beside_scores_or_embeddings_of_another(checkpoint
     def killed(*_):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr("ddl_tf.evaluation.stored.write_arrays", killed)
-        with pytest.raises(KeyboardInterrupt):
-            session.add(outcome)
-    assert not result.exists()
+    # Killed before the new scores have their name, the old ones and their result stay; after it, no result does.
+    for place, stays in (("ddl_tf.evaluation.stored.write_arrays", True), ("ddl_tf.files.sync_folder", False)):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, killed)
+            with pytest.raises(KeyboardInterrupt):
+                session.add(outcome)
+        assert result.exists() == stays
     session.add(outcome)
     assert result.exists()
     files[3].write_bytes(files[4].read_bytes())

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 
@@ -97,13 +98,19 @@ def test_a_result_never_stands_beside_scores_or_embeddings_of_another(checkpoint
     def killed(*_):
         raise KeyboardInterrupt
 
-    # Killed before the new scores have their name, the old ones and their result stay; after it, no result does.
-    for place, stays in (("ddl_tf.evaluation.stored.write_arrays", True), ("ddl_tf.files.sync_folder", False)):
-        with monkeypatch.context() as patch:
-            patch.setattr(place, killed)
-            with pytest.raises(KeyboardInterrupt):
-                session.add(outcome)
-        assert result.exists() == stays
+    # Killed before the new scores have their name, the old ones and their result stay.
+    with monkeypatch.context() as patch:
+        patch.setattr("ddl_tf.evaluation.stored.write_arrays", killed)
+        with pytest.raises(KeyboardInterrupt):
+            session.add(outcome)
+    assert result.exists()
+    # Killed after it, no result is there.
+    with monkeypatch.context() as patch:
+        replace = os.replace
+        patch.setattr("os.replace", lambda old, new: killed() if new == result else replace(old, new))
+        with pytest.raises(KeyboardInterrupt):
+            session.add(outcome)
+    assert not result.exists()
     session.add(outcome)
     assert result.exists()
     files[3].write_bytes(files[4].read_bytes())

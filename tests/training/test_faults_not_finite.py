@@ -13,17 +13,17 @@ from ddl_tf.training.checkpoints import ResumePoint, SaveForResume
 
 def test_a_gradient_at_the_end_of_an_epoch_spoils_no_file(small_run, undisturbed_outcome, monkeypatch):
     """Its loss is finite: only the weights tell."""
-    call, steps = MarginSoftmaxLoss.call, tf.Variable(0)
+    call, steps = MarginSoftmaxLoss.__call__, tf.Variable(0)
 
     @tf.custom_gradient
     def poison(values, step):
         return values, lambda upstream: (upstream * tf.where(step == 3, np.nan, 1.0), None)
 
-    def poisoned(self, y_true, y_pred):
-        return call(self, y_true, poison(y_pred, steps.assign_add(1)))
+    def poisoned(self, y_true, y_pred, sample_weight=None):
+        return call(self, y_true, poison(y_pred, steps.assign_add(1)), sample_weight)
 
     with monkeypatch.context() as patch:
-        patch.setattr(MarginSoftmaxLoss, "call", poisoned)
+        patch.setattr(MarginSoftmaxLoss, "__call__", poisoned)
         with pytest.raises(NotFiniteError, match=r"^weight .* is not finite after step 3; .*/ckpt-2; lower --learning"):
             small_run.run()
     assert small_run.checkpoints() == [1, 2]

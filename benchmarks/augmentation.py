@@ -1,4 +1,4 @@
-"""Images that a core reads and augments in a second, by each kind of augmentation: the table of docs/data.md.
+"""Images that a core reads and augments in a second, by each kind of augmentation: the table of docs/results/speed.md.
 
     python benchmarks/augmentation.py
 

@@ -3,8 +3,8 @@
     git -C TFACE show HEAD:recognition/torchkit/loss/ddl.py > /tmp/ddl.py
     python benchmarks/ddl_loss.py --theirs=/tmp/ddl.py --torch_python=PYTHON
 
-measures every size in a process of its own for each side, in turns, and prints the table of docs/losses.md. Without
-their flags it measures ours alone. It needs Linux.
+measures every size in a process of its own for each side, in turns, and prints the table of docs/results/speed.md.
+Without their flags it measures ours alone. It needs Linux.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Search of a gallery, exact and approximate, against a product in NumPy: the table of docs/serving_gallery.md.
+"""Search of a gallery, exact and approximate, against a product in NumPy: the table of docs/results/speed.md.
 
     python benchmarks/gallery.py
 

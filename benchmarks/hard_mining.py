@@ -3,7 +3,7 @@
     python benchmarks/hard_mining.py --data=datasets/celeba --model=runs/celeba_cfp_pretrain
 
 draws batches of a stored set with groups, looks at them with the network that they are mined by, and prints the table
-of docs/mining.md.
+of docs/results/mining.md.
 """
 
 from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)

@@ -1,4 +1,4 @@
-"""Step time and memory of the heads by number of identities: the table of docs/identities.md.
+"""Step time and memory of the heads by number of identities: the table of docs/results/speed.md.
 
     python benchmarks/identities.py
 

@@ -3,8 +3,9 @@
     python benchmarks/ijb.py --insightface=../insightface --output=/tmp/ijb
 
 generates lists and embeddings of that size (2.2 GB of disk), runs `evaluate_ijb`, ijb_11.py and ijb_1n.py on them, each
-in a process of its own, compares what they say, and prints the table of docs/ijb.md. `--insightface` is a checkout of
-https://github.com/deepinsight/insightface, or the folder with the two scripts; nothing of it is in this repository.
+in a process of its own, compares what they say, and prints the table of docs/results/speed.md. `--insightface` is a
+checkout of https://github.com/deepinsight/insightface, or the folder with the two scripts; nothing of it is in this
+repository.
 """
 
 from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)

@@ -2,8 +2,8 @@
 
     python benchmarks/input_pipeline.py --data=datasets/celeba --torch_python=PYTHON --keras_insightface=DIR
 
-measures in rounds, each pipeline in a process of its own one after another, and prints the table of docs/data.md.
-Without the flags of the others it measures ours and the decoding. It needs Linux.
+measures in rounds, each pipeline in a process of its own one after another, and prints the table of
+docs/results/speed.md. Without the flags of the others it measures ours and the decoding. It needs Linux.
 """
 
 import dataclasses

@@ -3,7 +3,7 @@
     python benchmarks/intervals.py
 
 draws similarities of which the truth is known (normal, with an effect of each person), and prints the tables of
-docs/statistics.md as Markdown. It takes about ten minutes on one core.
+docs/results/intervals.md as Markdown. It takes about ten minutes on one core.
 """
 
 from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)

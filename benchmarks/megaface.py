@@ -1,4 +1,4 @@
-"""Time and memory of MegaFace by the number of distractors, as the Markdown table of docs/megaface.md.
+"""Time and memory of MegaFace by the number of distractors, as the Markdown table of docs/results/speed.md.
 
     python benchmarks/megaface.py --output=/tmp/megaface
 

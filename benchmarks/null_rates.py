@@ -4,7 +4,7 @@
 
 draws people who are as hard to recognise to one model as to the other on average, but not each of them; evaluates both
 models by the protocol, compares them as `evaluate compare` does, and prints the share of draws with p < 0.05 as
-the table of docs/statistics.md, with its standard error. It takes about ten minutes on one core.
+the table of docs/results/intervals.md, with its standard error. It takes about ten minutes on one core.
 """
 
 from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)

@@ -1,4 +1,4 @@
-"""Pose on CFP, frontal faces easy and profiles hard: all arms compared, for docs/results_pose.md.
+"""Pose on CFP, frontal faces easy and profiles hard: all arms compared, for docs/results/pose.md.
 
     python benchmarks/pose.py --celeba=DIR --cfp=DIR --lfw_bin=FILE --workers=2
 

@@ -1,4 +1,4 @@
-"""The recipes of full size, as far as they can be checked without their data: the table of docs/recipes.md.
+"""The recipes of full size, as far as they can be checked without their data: the numbers of docs/results/speed.md.
 
     python benchmarks/recipes.py --step_rows=4
 

@@ -1,4 +1,6 @@
-"""Resolution: sharp faces easy, copies of 16, 12 and 8 pixels a side hard: all arms compared, for docs/results.md.
+"""Resolution: sharp faces easy, copies of 16, 12 and 8 pixels a side hard: all arms compared.
+
+It is for docs/results/made_hard.md:
 
     python benchmarks/resolution.py --celeba=DIR --cfp=DIR --lfw_bin=FILE --workers=2
 

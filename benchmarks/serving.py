@@ -2,7 +2,7 @@
 
     python benchmarks/serving.py --insightface=CLONE [--backbone=iresnet18] [--model=runs/ddl]
 
-prints the tables of docs/serving_convert.md. The peer is InsightFace's `ArcFaceONNX`, taken at run time from a clone of
+prints the tables of docs/results/speed.md. The peer is InsightFace's `ArcFaceONNX`, taken at run time from a clone of
 deepinsight/insightface, on the same ONNX file. All take turns, call by call, so that whatever else runs on the machine
 slows all alike; all have the same number of threads. Needs tf2onnx, onnxruntime and opencv-python-headless.
 """

@@ -1,4 +1,6 @@
-"""The size of MS1M: import, open, sample, train on and mine generated sets, and print the table of docs/data.md.
+"""The size of MS1M: import, open, sample, train on and mine generated sets.
+
+It prints the table of docs/results/speed.md:
 
     python benchmarks/size.py --images=5800000 --identities=85000 --output=/tmp/size
 

@@ -1,14 +1,8 @@
-"""Write the flags of the commands into the documentation: `python docs/make_flags.py`.
-
-A page says where: everything between `<!-- flags: COMMAND -->` and `<!-- end of flags -->` is made anew from the
-settings of that command: `train`, `convert`, `export`, `launch`, `miniature`, `preview`, `quickstart`, `report`,
-`serve_check`, `evaluate NAME`, `gallery NAME`, `mine NAME`, or `prepare NAME`.
-"""
+"""Write the page of all flags, docs/flags.md, from the settings of the commands: `python docs/make_flags.py`."""
 
 import dataclasses
-import re
-import sys
 import typing
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,33 +15,47 @@ from ddl_tf.gallery import COMMANDS as GALLERY_COMMANDS
 from ddl_tf.launch import LaunchSettings
 from ddl_tf.mine import COMMANDS as MINE_COMMANDS
 from ddl_tf.miniature import MiniatureSettings
-from ddl_tf.prepare import COMMANDS
+from ddl_tf.prepare import COMMANDS as PREPARE_COMMANDS
 from ddl_tf.preview import PreviewSettings
 from ddl_tf.quickstart import QuickstartSettings
 from ddl_tf.report import ReportSettings
 from ddl_tf.serve_check import ServeCheckSettings
 from ddl_tf.training import TrainSettings
 
-DOCS = Path(__file__).parent
+PAGE = Path(__file__).parent / "flags.md"
 # The docs import it for its quiet start-up alone.
 assert command
 
+
+def _of_subcommands(name: str, commands: "dict[str, tuple[Any, type]]") -> dict[str, type]:
+    return {f"{name} {subcommand}": settings for subcommand, (_, settings) in commands.items()}
+
+
+# In the order of the page.
 SETTINGS: dict[str, type] = {
     "train": TrainSettings,
-    **{f"evaluate {name}": settings for name, (_, settings) in EVALUATE_COMMANDS.items()},
-    "convert": ConvertSettings,
-    "export": ExportSettings,
-    **{f"gallery {name}": settings for name, (_, settings) in GALLERY_COMMANDS.items()},
     "launch": LaunchSettings,
-    "miniature": MiniatureSettings,
-    "preview": PreviewSettings,
     "quickstart": QuickstartSettings,
+    **_of_subcommands("prepare", PREPARE_COMMANDS),
+    **_of_subcommands("mine", MINE_COMMANDS),
+    "preview": PreviewSettings,
+    **_of_subcommands("evaluate", EVALUATE_COMMANDS),
+    "miniature": MiniatureSettings,
     "report": ReportSettings,
+    "export": ExportSettings,
     "serve_check": ServeCheckSettings,
-    **{f"mine {name}": settings for name, (_, settings) in MINE_COMMANDS.items()},
-    **{f"prepare {name}": settings for name, (_, settings) in COMMANDS.items()},
+    **_of_subcommands("gallery", GALLERY_COMMANDS),
+    "convert": ConvertSettings,
 }
-_PART = re.compile(r"(<!-- flags: (?P<command>[\w ]+) -->\n).*?(<!-- end of flags -->)", re.DOTALL)
+
+_INTRODUCTION = """# All flags
+
+Every command is `python -m ddl_tf.COMMAND`. `--help` lists its flags, and `--flagfile=FILE` reads flags from a file;
+a flag after it replaces one of the file. Lists are written with commas. `--[no]flip` stands for `--flip` and
+`--noflip`. Defaults are in brackets.
+
+A flag is explained at the first command that has it. `python docs/make_flags.py` makes this page.
+"""
 
 
 def _default(field: "dataclasses.Field[Any]") -> str:
@@ -59,50 +67,56 @@ def _default(field: "dataclasses.Field[Any]") -> str:
     return f"`{','.join(map(str, value)) if isinstance(value, list) else value}`"
 
 
-def flags_table(settings_class: type) -> str:
-    """Lay out the flags of a command.
+def flag_lines(settings_class: type) -> dict[str, str]:
+    """Describe the flags of a command.
 
     Args:
         settings_class: its settings.
 
     Returns:
-        A Markdown table with a line for each flag: its name, default, and help text with the choices.
+        Flag -> its line of the page: name, default in brackets, and help text with the choices.
     """
     hints = typing.get_type_hints(settings_class)
-    lines = ["| flag | default | what |", "| --- | --- | --- |"]
+    lines = {}
     for field in dataclasses.fields(settings_class):
-        name = f"--[no]{field.name}" if hints[field.name] is bool else f"--{field.name}"
+        name = f"`--[no]{field.name}`" if hints[field.name] is bool else f"`--{field.name}`"
         repeated = " May be given several times." if field.metadata["repeated"] else ""
         choices = field.metadata["choices"]
-        text = (
-            field.metadata["help"]
-            + repeated
-            + (f" One of {', '.join(f'`{one}`' for one in choices)}." if choices else "")
-        )
-        lines.append(f"| `{name}` | {_default(field)} | {text.replace('|', chr(92) + '|')} |")
-    return "\n".join(lines)
+        named = f" One of {', '.join(f'`{choice}`' for choice in choices)}." if choices else ""
+        text = field.metadata["help"] + repeated + named
+        default = _default(field)
+        lines[name] = f"- {name}{f' ({default})' if default else ''}: {text}"
+    return lines
 
 
-def with_flags(page: str) -> str:
-    """Put current tables into a page.
+def _anchor(name: str) -> str:
+    return name.replace(" ", "-")
 
-    Args:
-        page: the text of the page.
+
+def _section(name: str, lines: "dict[str, str]", first_command: "dict[str, str]") -> Iterable[str]:
+    yield f"\n## {name}\n"
+    yield from (line for line in lines.values() if first_command.setdefault(line, name) == name)
+    known: dict[str, list[str]] = {}
+    for flag, line in lines.items():
+        if first_command[line] != name:
+            known.setdefault(first_command[line], []).append(flag)
+    for earlier, flags in known.items():
+        yield f"- As in [{earlier}](#{_anchor(earlier)}): {', '.join(flags)}."
+
+
+def flags_page() -> str:
+    """Lay out the flags of all commands.
 
     Returns:
-        The text with the table of each part made anew.
-
-    Raises:
-        KeyError: if a part names no command.
+        The text of the page, with a section for each command and subcommand.
     """
-    return _PART.sub(lambda part: f"{part[1]}{flags_table(SETTINGS[part['command']])}\n{part[3]}", page)
+    first_command: dict[str, str] = {}  # Line -> the first command that has it.
+    lines = [_INTRODUCTION.rstrip()]
+    for name, settings_class in SETTINGS.items():
+        lines.extend(_section(name, flag_lines(settings_class), first_command))
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    for path in sorted(DOCS.glob("*.md")):
-        before = path.read_text(encoding="utf-8")
-        after = with_flags(before)
-        if after != before:
-            with write_aside(path) as aside:
-                aside.write_text(after, encoding="utf-8")
-            print(path, file=sys.stderr)
+    with write_aside(PAGE) as aside:
+        aside.write_text(flags_page(), encoding="utf-8")

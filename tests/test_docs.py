@@ -1,4 +1,4 @@
-"""The documentation says what the commands are: no flag that does not exist, no table that is out of date."""
+"""The documentation says what the commands are: no flag that does not exist, no link that leads nowhere."""
 
 import dataclasses
 import importlib.util
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("README.md"), *(ROOT / "recipes").glob("*.cfg")])
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("README.md"), *(ROOT / "recipes").glob("*.cfg")])
+MARKDOWN = [page for page in PAGES if page.suffix == ".md"]
 # Flags of other programs, in lines that name the program.
 OTHERS = re.compile(r"\b(saved_model_cli|docker|tensorboard --logdir|pip install|pytest|git)\b")
 # absl's own, and one of TensorFlow Serving that a help text tells of.
@@ -49,25 +50,46 @@ def test_flags_in():
     assert flags_in(text) == {"flip", "seed", "bin", "c"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def page_name(path):
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_every_flag_exists(page, known):
     assert flags_in(page.read_text(encoding="utf-8")) - known == set()
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if p.suffix == ".md"], ids=lambda path: path.name)
-def test_tables_are_current(page, make_flags):
-    text = page.read_text(encoding="utf-8")
-    assert make_flags.with_flags(text) == text, "run `python docs/make_flags.py`"
+def test_the_page_of_flags_is_current(make_flags):
+    page = make_flags.PAGE.read_text(encoding="utf-8")
+    assert page == make_flags.flags_page(), "run `python docs/make_flags.py`"
 
 
-def test_every_training_flag_is_documented(make_flags):
-    training = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
-    missing = {f.name for f in dataclasses.fields(make_flags.SETTINGS["train"])} - flags_in(training)
-    assert missing == set()
+def test_every_flag_of_every_command_is_on_the_page(make_flags):
+    sections = dict(
+        re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", make_flags.flags_page(), flags=re.MULTILINE | re.DOTALL)
+    )
+    assert list(sections) == list(make_flags.SETTINGS)
+    for command, settings in make_flags.SETTINGS.items():
+        assert {field.name for field in dataclasses.fields(settings)} <= flags_in(sections[command]), command
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def without_code(page):
+    return re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_files_that_a_page_links_to_exist(page):
-    prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", prose)
+    links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", without_code(page))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def anchors(page):
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    headings = re.findall(r"^#+ (.*)$", without_code(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", MARKDOWN, ids=page_name)
+def test_sections_that_a_page_links_to_exist(page):
+    links = re.findall(r"\]\(([^)#:\s]*)#([^)]*)\)", without_code(page))
+    assert [link for link in links if link[1] not in anchors(page.parent / link[0] if link[0] else page)] == []

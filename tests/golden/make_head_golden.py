@@ -6,7 +6,7 @@ https://github.com/mk-minchul/AdaFace and https://github.com/IrvingMeng/MagFace,
     python tests/golden/make_head_golden.py --curricularface=PATH --adaface=PATH --magface=PATH
 
 Sub-center ArcFace was published for MXNet without the code of its head; pytorch-metric-learning's stands for it.
-MagFace's code is asked for without its `easy_margin` (see docs/losses.md), and its `termcolor`, which only colours
+MagFace's code is asked for without its `easy_margin` (see docs/heads.md), and its `termcolor`, which only colours
 the log, is replaced by an empty module.
 
 The embeddings and centers of the two batches are the same for all heads (sub-center: its own centers). For each head

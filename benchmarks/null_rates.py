@@ -7,27 +7,27 @@ models by the protocol, compares them as `evaluate compare` does, and prints the
 the table of docs/statistics.md, with its standard error. It takes about ten minutes on one core.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from ddl_tf.data.scface import DISTANCES
-from ddl_tf.data.verification import PairSet
+from ddl_tf.common.progress import Progress
+from ddl_tf.common.settings import setting
 from ddl_tf.evaluation.ijb import evaluate_ijb
 from ddl_tf.evaluation.megaface import evaluate_megaface
 from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.evaluation.paired_tests import compare_scores
 from ddl_tf.evaluation.pairs import evaluate_pair_set
 from ddl_tf.evaluation.scface import evaluate_scface
 from ddl_tf.evaluation.tinyface import evaluate_tinyface
-from ddl_tf.progress import Progress
+from ddl_tf.importers.scface import DISTANCES
+from ddl_tf.metrics.paired_tests import compare_scores
+from ddl_tf.miniatures.generated_ijb import IJBSize, generate_ijb
 from ddl_tf.protocols.gallery_set import GallerySet
-from ddl_tf.protocols.generated_ijb import IJBSize, generate_ijb
+from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.protocols.tinyface import DISTRACTOR
-from ddl_tf.settings import setting
 
 DIM, ALPHA = 32, 0.05
 Outcomes = Iterator[Outcome]

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from own_lines import own_lines
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluate import CompareSettings, PairsSettings, compare, pairs
 from ddl_tf.evaluation import evaluate_pairs, load_embedding_model, load_sets
 from ddl_tf.evaluation.stored import StoredEvaluation

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.embedding_file import fingerprint
 from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.evaluation.stored import write_outcome

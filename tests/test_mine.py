@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from ddl_tf import mine
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.store import Faces
-from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
-from ddl_tf.errors import InputError
 from ddl_tf.mining.pairs import DROPPED_PAIRS, read_pairs
 from ddl_tf.mining.quality import QUALITY_COLUMNS
 from ddl_tf.models import build_recognizer, save_checkpoint
+from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 
 
 @pytest.fixture

@@ -2,20 +2,16 @@ import dataclasses
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from own_lines import own_lines
+from tiny_sets import picture, write_recordio
 
 from ddl_tf import prepare
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.store import Faces
-from ddl_tf.data.verification import read_bin, read_stored
-from ddl_tf.errors import InputError
-
-sys.path.insert(0, str(Path(__file__).parent / "data"))
-
-from tiny_sets import picture, write_recordio
+from ddl_tf.protocols.pair_sets import read_bin, read_stored
 
 
 @pytest.fixture

@@ -9,35 +9,37 @@ from pathlib import Path
 import numpy as np
 
 from breaking.trial import Target
-from ddl_tf.data.cfp import cfp_source
-from ddl_tf.data.folders import csv_source, folder_source
 from ddl_tf.data.integrity import find_faults
-from ddl_tf.data.recordio import recordio_source
-from ddl_tf.data.scface import read_subjects, scface_source
-from ddl_tf.data.source import Problem, Source
 from ddl_tf.data.store import Faces
-from ddl_tf.data.verification import PairSet, pair_source, pairs_table, read_bin, read_cfp, read_lfw, read_stored
 from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.evaluation.image_columns import read_columns
 from ddl_tf.evaluation.megaface_settings import MegaFaceSettings, face_images
+from ddl_tf.gallery.photos import csv_photos, face_bytes, folder_photos, split_problems
+from ddl_tf.importers.cfp import cfp_source
+from ddl_tf.importers.folders import csv_source, folder_source
+from ddl_tf.importers.recordio import recordio_source
+from ddl_tf.importers.scface import read_subjects, scface_source
+from ddl_tf.importers.source import Problem, Source
+from ddl_tf.miniatures import ijb as miniature_ijb
+from ddl_tf.miniatures import megaface as miniature_megaface
+from ddl_tf.miniatures import pairs as miniature_pairs
+from ddl_tf.miniatures import scface as miniature_scface
+from ddl_tf.mining.image_columns import read_columns
 from ddl_tf.models.checkpoints import load_checkpoint, save_checkpoint
 from ddl_tf.models.recognizer import build_recognizer
 from ddl_tf.models.torch_weights import read_state_dict
-from ddl_tf.protocols import miniature_ijb, miniature_megaface, miniature_pairs, miniature_scface
 from ddl_tf.protocols.feature_files import read_feature, write_feature
 from ddl_tf.protocols.ijb import read_ijb
 from ddl_tf.protocols.pair_csv import read_pair_csv
 from ddl_tf.protocols.pair_lists import read_calfw, read_cplfw, read_xqlfw
+from ddl_tf.protocols.pair_sets import PairSet, pair_source, pairs_table, read_bin, read_cfp, read_lfw, read_stored
 from ddl_tf.protocols.rfw import read_rfw
 from ddl_tf.protocols.scface import read_scface
 from ddl_tf.reporting.evaluations import read_evaluation
-from ddl_tf.serving.photos import csv_photos, face_bytes, folder_photos, split_problems
 
 # The tests' writers of the formats of MXNet and PyTorch, which need neither.
-_TESTS = Path(__file__).resolve().parents[2] / "tests"
-sys.path += [str(_TESTS / "data"), str(_TESTS / "models")]
-from insightface_state import write_pth  # noqa: E402
-from tiny_sets import picture, write_recordio  # noqa: E402
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tests" / "support"))
+from insightface_state import write_pth
+from tiny_sets import picture, write_recordio
 
 _PEOPLE = ("ann", "bob", "cy d")
 
@@ -162,7 +164,7 @@ def _read_embeddings(source: Path, output: Path) -> None:
 
 
 def _read_answer(source: Path, output: Path) -> None:
-    from ddl_tf.serving.rest_transport import from_json
+    from ddl_tf.client.rest import from_json
 
     path = source / "answer.json"
     if not path.is_file():

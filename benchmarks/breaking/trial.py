@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from breaking.damage import damage_file
-from ddl_tf.errors import InputError, NotFiniteError
-from ddl_tf.serving.serving_error import RequestError
+from ddl_tf.client.errors import RequestError
+from ddl_tf.common.errors import InputError, NotFiniteError
 
 # A reader that is at work longer than this on a few kilobytes hangs.
 SECONDS = 20
@@ -105,7 +105,7 @@ def try_reader(target: Target, source: Path, output: Path) -> tuple[str, str]:
             warnings.simplefilter("ignore")
             target.read(source, output)
     except (InputError, NotFiniteError, OSError, RequestError) as error:
-        # A command prints these in one line: see `ddl_tf.command`.
+        # A command prints these in one line: see `ddl_tf.common.command`.
         kind, message = "refused", str(error)
     except _Hang:
         kind, message = "hang", f"still at work after {SECONDS} s"

@@ -5,10 +5,10 @@ from typing import Union
 import numpy as np
 from PIL import Image, ImageOps
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.images import to_rgb
 from ddl_tf.data.landmarks import landmark_problem
 from ddl_tf.data.template import ARCFACE_TEMPLATE, TEMPLATE_SIZE, similarity_transform
-from ddl_tf.errors import InputError
 
 __all__ = ["ARCFACE_TEMPLATE", "TEMPLATE_SIZE", "align_face", "cut_face", "similarity_transform"]
 

@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 
-from ddl_tf.errors import InputError
-from ddl_tf.settings import refuse_ignored, setting
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import refuse_ignored, setting
 
 
 @dataclasses.dataclass

@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Generator, Iterator
 from typing import Optional, Union
 
+from ddl_tf.common.parallel import map_in_order
 from ddl_tf.data.images import STORED_FORMATS, load_image, shrink_image, upright_bytes
-from ddl_tf.data.sample import Sample
-from ddl_tf.data.source import Problem
-from ddl_tf.parallel import map_in_order
+from ddl_tf.importers.sample import Sample
+from ddl_tf.importers.source import Problem
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,8 +20,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ddl_tf.errors import InputError
-from ddl_tf.files import require_regular_file
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import require_regular_file
 
 FORMAT_VERSION = 1
 DESCRIPTION, INDEX, PROBLEMS, PAIRS = "dataset.json", "index.parquet", "problems.csv", "pairs.parquet"

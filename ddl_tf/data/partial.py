@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from ddl_tf.errors import InputError
-from ddl_tf.files import is_leftover, lock_folder, sync_folder, write_aside
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import is_leftover, lock_folder, sync_folder, write_aside
 
 _LOCK, _RECORD = "lock", "settings.json"
 # Tells a folder that was renamed to be replaced from one that happens to have such a name.

@@ -10,14 +10,14 @@ import resource
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.parallel import usable_cores
 from ddl_tf.data.augmentation import Augmentation
 from ddl_tf.data.decoding import decode_image, resize_images, why_undecodable
 from ddl_tf.data.example import parse_images
 from ddl_tf.data.sampling import Rows, StreamSampler
 from ddl_tf.data.store import Faces
 from ddl_tf.data.untuned import PREFETCHED, untuned_options
-from ddl_tf.errors import InputError
-from ddl_tf.parallel import usable_cores
 
 # Steps that are drawn and read at a time; the threads of Python get in each other's way.
 READERS = 2

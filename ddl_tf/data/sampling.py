@@ -12,9 +12,9 @@ from typing import NamedTuple, Optional
 import numpy as np
 import pandas as pd
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.choosing import choose, choose_confusable, choose_others
 from ddl_tf.data.pools import NO_GROUP, GroupPools, PairChoice, StoredPairs
-from ddl_tf.errors import InputError
 
 NO_LABEL = -1
 

@@ -2,8 +2,8 @@
 
 import dataclasses
 
+from ddl_tf.common.settings import refuse_ignored, setting
 from ddl_tf.data.sampling import StreamSizes
-from ddl_tf.settings import refuse_ignored, setting
 
 
 @dataclasses.dataclass

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 
 # Where an aligned face of 112 px has its eyes, nose and corners of the mouth: left eye of the image first; x, y.
 ARCFACE_TEMPLATE = np.array(

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ddl_tf.common.text import figure_text
 from ddl_tf.evaluation.plots import Similarities
-from ddl_tf.text import figure_text
 
 EASY, HARD = "#1b6ca8", "#d1495b"
 _ACROSS = 3

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.common.files import lock_folder, write_aside
+from ddl_tf.common.progress import Progress
 from ddl_tf.evaluation.embed import UndecodableError, check_finite, predict_embeddings
-from ddl_tf.files import lock_folder, write_aside
-from ddl_tf.progress import Progress
 
 # Images that are embedded between two points that an interrupted command goes on from.
 CHUNK = 16_384

@@ -6,7 +6,7 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from ddl_tf.serving.embedders import Embedder, OnnxEmbedder, TfliteEmbedder
+from ddl_tf.runtimes.embedders import Embedder, OnnxEmbedder, TfliteEmbedder
 
 
 class _Network(tf.keras.layers.Layer):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 
 # Rows that are checked at a time.
 _BLOCK = 16_384

@@ -5,15 +5,15 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation import roc
-from ddl_tf.evaluation.bootstrap import bootstrap_rates
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.evaluation.pair_people import linked_people, people_of_pairs
-from ddl_tf.evaluation.template_bootstrap import intervals_over_people
-from ddl_tf.evaluation.template_roc import corner_roc, nearest_tar
-from ddl_tf.evaluation.template_search import Search, open_set_tpir, pooled_tpir, search_galleries
-from ddl_tf.evaluation.templates import NEVER, template_features, template_similarities
+from ddl_tf.metrics import roc
+from ddl_tf.metrics.bootstrap import bootstrap_rates
+from ddl_tf.metrics.pair_people import linked_people, people_of_pairs
+from ddl_tf.metrics.template_bootstrap import intervals_over_people
+from ddl_tf.metrics.template_roc import corner_roc, nearest_tar
+from ddl_tf.metrics.template_search import Search, open_set_tpir, pooled_tpir, search_galleries
+from ddl_tf.metrics.templates import NEVER, template_features, template_similarities
 from ddl_tf.protocols.ijb import IJB, TemplateList, TemplatePairs
 
 FAR_TARGETS = {"1e-6": 1e-6, "1e-5": 1e-5, "1e-4": 1e-4, "1e-3": 1e-3, "1e-2": 1e-2, "1e-1": 1e-1}

@@ -5,11 +5,11 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.bootstrap import MIN_FALSE_ACCEPTS
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.progress import Progress
 from ddl_tf.evaluation.megaface_counts import FalseAccepts, MateRanks, reaching
 from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.progress import Progress
+from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 
 FAR_TARGETS = {"1e-4": 1e-4, "1e-5": 1e-5, "1e-6": 1e-6}
 RANKS = (1, 10, 100)

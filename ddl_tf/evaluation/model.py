@@ -5,11 +5,11 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.external import load_onnx_embedding, load_tflite_embedding
 from ddl_tf.models import convert_insightface, embedding_model, load_checkpoint
 from ddl_tf.models.checkpoints import OTHER_NETWORKS
-from ddl_tf.serving.embedders import ORDERS
+from ddl_tf.runtimes.embedders import ORDERS
 
 
 class _Served(tf.keras.layers.Layer):

@@ -5,14 +5,14 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf.data.verification import PairSet
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation import roc
-from ddl_tf.evaluation.bootstrap import bootstrap_pairs, bootstrapped_targets
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.embed import embed_images
-from ddl_tf.evaluation.k_fold import best_threshold, k_fold_accuracy, k_fold_tar, usable_folds
 from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.evaluation.roc import FAR_TARGETS
+from ddl_tf.metrics import roc
+from ddl_tf.metrics.bootstrap import bootstrap_pairs, bootstrapped_targets
+from ddl_tf.metrics.k_fold import best_threshold, k_fold_accuracy, k_fold_tar, usable_folds
+from ddl_tf.metrics.roc import FAR_TARGETS
+from ddl_tf.protocols.pair_sets import PairSet
 
 
 def pair_similarities(pair_set: PairSet, embeddings: np.ndarray) -> np.ndarray:

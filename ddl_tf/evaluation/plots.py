@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.roc import eer, roc_curve
-from ddl_tf.text import figure_text
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.text import figure_text
+from ddl_tf.metrics.roc import eer, roc_curve
 
 SAME, DIFFERENT = "#1b7f5c", "#c4473a"
 

@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ddl_tf.evaluation.bootstrap import MIN_FALSE_ACCEPTS
 from ddl_tf.evaluation.pairs import FAR_TARGETS
+from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 
 
 def json_line(result: dict[str, Any]) -> str:

@@ -15,10 +15,10 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import map_array, read_arrays, require_regular_file, write_arrays, write_aside
 from ddl_tf.evaluation.embedding_file import EMBEDDINGS
 from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.files import map_array, read_arrays, require_regular_file, write_arrays, write_aside
 
 RESULT, SCORES, IMAGES = "result.json", "scores.npz", "images.csv"
 

@@ -4,8 +4,8 @@ from typing import Callable
 
 import tensorflow as tf
 
+from ddl_tf.common.unit_rows import unit_rows
 from ddl_tf.losses.rows import bounded_groups
-from ddl_tf.unit_rows import unit_rows
 
 
 def identity_means(embeddings: tf.Tensor, identity: tf.Tensor, group: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import ddl_tf
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import lock_folder, write_aside
 from ddl_tf.data.layout import DESCRIPTION, INDEX, INDEX_COLUMNS, read_description
 from ddl_tf.data.store import Faces
-from ddl_tf.errors import InputError
-from ddl_tf.files import lock_folder, write_aside
 
 # What a command may replace: the group is mined, the others say where an image is and whose.
 _FIXED = tuple(name for name in INDEX_COLUMNS if name != "group")

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 import ddl_tf
+from ddl_tf.common.files import write_aside
+from ddl_tf.common.progress import Progress
 from ddl_tf.data.partial import claim
 from ddl_tf.data.store import Faces
-from ddl_tf.files import write_aside
 from ddl_tf.mining.embeddings import StoredFaces, sets_record
 from ddl_tf.mining.pose import LANDMARK_COLUMNS, eye_distance_px, pose_from_landmarks
 from ddl_tf.mining.quality import QUALITY_COLUMNS, measure_many
-from ddl_tf.progress import Progress
 
 # Images that are measured between two points that an interrupted command goes on from.
 PART = 16_384

@@ -8,12 +8,12 @@ from typing import Protocol, Union
 
 import numpy as np
 
-from ddl_tf.data.problem_list import ProblemList
-from ddl_tf.data.text_list import require_file
-from ddl_tf.errors import InputError
-from ddl_tf.files import map_array, write_aside
-from ddl_tf.parallel import map_in_order
-from ddl_tf.progress import Progress
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import map_array, write_aside
+from ddl_tf.common.parallel import map_in_order
+from ddl_tf.common.progress import Progress
+from ddl_tf.importers.problem_list import ProblemList
+from ddl_tf.importers.text_list import require_file
 
 # Rows of a block; with 3,530 probes their similarities take 58 MB.
 BLOCK = 4096

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.alignment import cut_face
-from ddl_tf.data.image_files import LazyImages
 from ddl_tf.data.images import load_image
 from ddl_tf.data.landmarks import checked_lines, list_problem
-from ddl_tf.data.problem_list import ProblemList
-from ddl_tf.errors import InputError
+from ddl_tf.importers.image_files import LazyImages
+from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.protocols.number_table import read_number_table
 
 GALLERIES = {"ijbb": ("S1", "S2"), "ijbc": ("G1", "G2")}

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from ddl_tf.data.problem_list import ProblemList
-from ddl_tf.data.text_list import quoted, require_file
+from ddl_tf.importers.problem_list import ProblemList
+from ddl_tf.importers.text_list import quoted, require_file
 
 # Of a file that is something else altogether, so many lines are told.
 _MOST_LINES = 1000

@@ -16,9 +16,8 @@ from typing import Any, Optional
 import numpy as np
 from scipy.io import loadmat
 
-from ddl_tf.data.text_list import quoted, whole_number
-from ddl_tf.data.verification import PairSet
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.importers.text_list import quoted, whole_number
 from ddl_tf.protocols.pair_collection import (
     ListedImage,
     PairCollection,
@@ -27,6 +26,7 @@ from ddl_tf.protocols.pair_collection import (
     named_image,
     read_lines,
 )
+from ddl_tf.protocols.pair_sets import PairSet
 
 # Where a user puts crops of his own, before the folders that come with the set.
 ALIGNED = "aligned_112"

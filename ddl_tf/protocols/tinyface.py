@@ -6,8 +6,8 @@ from typing import Optional
 import numpy as np
 from scipy.io import loadmat
 
-from ddl_tf.data.problem_list import ProblemList
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.protocols.gallery_set import GallerySet, ImageList
 
 # Whom a distractor shows; the official script numbers them so too.

@@ -8,10 +8,10 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.bootstrap import MIN_FALSE_ACCEPTS
-from ddl_tf.evaluation.gaps import compare_gaps
-from ddl_tf.evaluation.paired_tests import compare_scores, holm
+from ddl_tf.common.errors import InputError
+from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
+from ddl_tf.metrics.gaps import compare_gaps
+from ddl_tf.metrics.paired_tests import compare_scores, holm
 from ddl_tf.reporting.evaluations import EvaluatedModel, EvaluatedSet, set_names
 from ddl_tf.reporting.layout_table import DASH, Cell, TextTable
 from ddl_tf.reporting.numbers import (

@@ -10,12 +10,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
-from ddl_tf.evaluation.bootstrap import CONFIDENCE, MIN_FALSE_ACCEPTS, check_replicates, pair_weights
+from ddl_tf.common.progress import Progress
+from ddl_tf.common.text import figure_text
 from ddl_tf.evaluation.plots import Similarities, draw_distributions
-from ddl_tf.evaluation.weighted import WeightedPairs
-from ddl_tf.progress import Progress
+from ddl_tf.metrics.bootstrap import CONFIDENCE, MIN_FALSE_ACCEPTS, check_replicates, pair_weights
+from ddl_tf.metrics.weighted import WeightedPairs
 from ddl_tf.reporting.palette import Style, styles_of
-from ddl_tf.text import figure_text
 
 _POINTS = 120
 _ACROSS = 3

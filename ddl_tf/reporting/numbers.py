@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from ddl_tf.evaluation.bootstrap import MIN_FALSE_ACCEPTS
 from ddl_tf.evaluation.reports import flat_numbers
+from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 
 # Of a result, not how good the model is.
 _LEFT_OUT = (

@@ -12,9 +12,9 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.markdown import markdown_table
 from ddl_tf.evaluation.stored import IMAGES, StoredEvaluation
-from ddl_tf.markdown import markdown_table
 from ddl_tf.serving.safe_decoding import MAX_PIXELS
 from ddl_tf.serving.threshold import MIN_ACCEPTED
 

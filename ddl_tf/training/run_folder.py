@@ -12,8 +12,8 @@ from typing import Any, Optional
 
 import pandas as pd
 
-from ddl_tf.errors import InputError
-from ddl_tf.files import lock_folder, remove_leftovers, write_aside
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import lock_folder, remove_leftovers, write_aside
 from ddl_tf.training.settings import TrainSettings
 
 RECORDED_PACKAGES = ("ddl_tf", "tensorflow", "tensorflow-cpu", "keras", "tf_keras", "keras-cv", "numpy", "pandas")

@@ -9,7 +9,7 @@ from breaking.trial import Target, run_trial, try_reader
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 
 TARGETS = list(targets())
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.alignment import ARCFACE_TEMPLATE, align_face, similarity_transform
-from ddl_tf.errors import InputError
 
 # Landmarks (the first are InsightFace's of image 1.jpg of IJB-B), and the matrices of scikit-image 0.26,
 # SimilarityTransform().estimate(landmarks, template).

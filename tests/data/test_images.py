@@ -10,8 +10,8 @@ from PIL import Image, ImageOps
 from ddl_tf.data import decoding
 from ddl_tf.data.checking import check_sample
 from ddl_tf.data.images import decode_image, load_image, shrink_image, upright_bytes
-from ddl_tf.data.sample import Sample
-from ddl_tf.data.source import Problem
+from ddl_tf.importers.sample import Sample
+from ddl_tf.importers.source import Problem
 from ddl_tf.mining.quality import measure_quality
 
 RANDOM = np.random.RandomState(0)

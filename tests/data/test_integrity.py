@@ -5,8 +5,8 @@ import pytest
 from tiny_sets import list_source, picture, samples
 
 from ddl_tf.data.integrity import find_faults
-from ddl_tf.data.sample import Sample
 from ddl_tf.data.writer import StoreSettings, write_set
+from ddl_tf.importers.sample import Sample
 
 SHARD = "shard-00000.tfrecord"
 

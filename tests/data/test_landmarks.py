@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.alignment import align_face
 from ddl_tf.data.landmarks import checked_lines, landmark_problem, list_problem
 from ddl_tf.data.template import ARCFACE_TEMPLATE
-from ddl_tf.errors import InputError
 from ddl_tf.mining.pose import GENERIC_FACE
 
 GOOD = ARCFACE_TEMPLATE * 3 + 20

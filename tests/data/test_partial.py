@@ -5,10 +5,10 @@ import os
 import pytest
 from tiny_sets import list_source, samples
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data import partial, writer
 from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.errors import InputError
 
 
 def store(output, count=3, **settings):

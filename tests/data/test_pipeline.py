@@ -8,15 +8,15 @@ import tensorflow as tf
 from PIL import Image
 from tiny_sets import list_source, picture
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.augmentation import build_augmentation
 from ddl_tf.data.augmentation_settings import AugmentationSettings
 from ddl_tf.data.pipeline import READERS, check_rows, training_dataset
-from ddl_tf.data.sample import Sample
 from ddl_tf.data.sampling import StreamSampler, StreamSizes
-from ddl_tf.data.source import Source
 from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.errors import InputError
+from ddl_tf.importers.sample import Sample
+from ddl_tf.importers.source import Source
 
 SIZE = 16
 PLAIN = build_augmentation(AugmentationSettings(flip=False))

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation import embed_images
 from ddl_tf.evaluation.external import load_onnx_embedding
 from ddl_tf.evaluation.model import load_embedding_model

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation import templates
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.ijb import evaluate_ijb
 from ddl_tf.evaluation.reports import flat_numbers
+from ddl_tf.metrics import templates
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MAKER = runpy.run_path(str(GOLDEN / "make_ijb_golden.py"))

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation import megaface, megaface_counts
 from ddl_tf.evaluation.megaface import evaluate_megaface, replace_by_center
 from ddl_tf.evaluation.megaface_counts import FalseAccepts
-from ddl_tf.evaluation.roc import roc_curve, tar_at_far
+from ddl_tf.metrics.roc import roc_curve, tar_at_far
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MAKER = runpy.run_path(str(GOLDEN / "make_megaface_golden.py"))

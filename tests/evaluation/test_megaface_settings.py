@@ -3,13 +3,13 @@ import shutil
 import numpy as np
 import pytest
 
-from ddl_tf.data.problem_list import ProblemsError
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.megaface import evaluate_megaface, replace_by_center
 from ddl_tf.evaluation.megaface_settings import MegaFaceSettings, face_images, megaface_outcome
+from ddl_tf.importers.problem_list import ProblemsError
+from ddl_tf.miniatures.megaface import DISTRACTORS, PEOPLE, PHOTOS, SUFFIX, pixel_feature, write_megaface
 from ddl_tf.protocols.feature_files import read_feature
 from ddl_tf.protocols.megaface import read_megaface
-from ddl_tf.protocols.miniature_megaface import DISTRACTORS, PEOPLE, PHOTOS, SUFFIX, pixel_feature, write_megaface
 
 
 @pytest.fixture(scope="module")

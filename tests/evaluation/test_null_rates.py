@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ddl_tf.evaluation.paired_tests import compare_scores, delong_test
+from ddl_tf.metrics.paired_tests import compare_scores, delong_test
 
 PEOPLE, EACH = 40, 4
 PERSON = np.repeat(np.arange(PEOPLE), EACH)

@@ -3,12 +3,12 @@ import json
 import numpy as np
 import pytest
 
-from ddl_tf.data.verification import PairSet
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.bootstrap import bootstrap_pairs
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.embed import embed_images
-from ddl_tf.evaluation.k_fold import usable_folds
 from ddl_tf.evaluation.pairs import evaluate_pair_set, evaluate_pairs, pair_similarities, verify
+from ddl_tf.metrics.bootstrap import bootstrap_pairs
+from ddl_tf.metrics.k_fold import usable_folds
+from ddl_tf.protocols.pair_sets import PairSet
 
 
 def _set(images, pairs, seed=0, **changes):

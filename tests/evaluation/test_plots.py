@@ -3,7 +3,7 @@ import sys
 import numpy as np
 import pytest
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.plots import Similarities, check_format, verification_figure
 
 

@@ -4,8 +4,8 @@ import struct
 import numpy as np
 import pytest
 
-from ddl_tf.data.problem_list import ProblemList, ProblemsError
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.importers.problem_list import ProblemList, ProblemsError
 from ddl_tf.protocols import feature_files
 from ddl_tf.protocols.feature_files import (
     FeatureFiles,

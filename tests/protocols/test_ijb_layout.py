@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddl_tf.data.face_shots import render
-from ddl_tf.data.problem_list import ProblemsError
-from ddl_tf.errors import InputError
-from ddl_tf.protocols import miniature_ijb
+from ddl_tf.common.errors import InputError
+from ddl_tf.importers.problem_list import ProblemsError
+from ddl_tf.miniatures import ijb as miniature_ijb
+from ddl_tf.miniatures.ijb import SUBJECTS, write_ijb
 from ddl_tf.protocols.ijb import read_ijb
-from ddl_tf.protocols.miniature_ijb import SUBJECTS, write_ijb
+from ddl_tf.synthetic.shots import render
 
 
 @pytest.fixture(scope="module")

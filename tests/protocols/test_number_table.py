@@ -3,8 +3,8 @@ import os
 import numpy as np
 import pytest
 
-from ddl_tf.data.problem_list import ProblemList
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.protocols.number_table import read_number_table
 
 PAIR = {"first": "int", "second": "int"}

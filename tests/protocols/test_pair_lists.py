@@ -5,10 +5,10 @@ import pytest
 from pair_sets import as_bin, assert_same_numbers, embed, tuples
 from scipy.io import loadmat, savemat
 
-from ddl_tf.data.problem_list import ProblemsError
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.pairs import verify
-from ddl_tf.protocols import miniature_pairs
+from ddl_tf.importers.problem_list import ProblemsError
+from ddl_tf.miniatures import pairs as miniature_pairs
 from ddl_tf.protocols.pair_collection import tenths, tenths_of_classes
 from ddl_tf.protocols.pair_lists import AGEDB_LIST, read_agedb, read_calfw, read_cplfw, read_xqlfw
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.evaluation.stored import write_outcome
 from ddl_tf.serving import choose_threshold, model_card

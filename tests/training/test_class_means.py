@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from tiny_store import stored
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.models import build_recognizer, embedding_model
 from ddl_tf.training.class_means import mean_directions, rows_per_identity, start_at_class_means
 

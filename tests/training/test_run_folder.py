@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.integrate import trapezoid
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.training import TrainSettings
 from ddl_tf.training.monitoring import RunLog
 from ddl_tf.training.plots import draw_distributions, plot_run
@@ -94,7 +94,7 @@ def test_the_log_goes_on_from_its_epoch(folder):
 
 
 def test_progress_counts_the_steps_of_earlier_processes(capsys, monkeypatch):
-    monkeypatch.setattr("ddl_tf.progress._SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("ddl_tf.common.progress._SECONDS_BETWEEN_LINES", 0.0)
     shown = TrainingProgress(total_steps=10, first_step=4, rows=8)
     shown.on_train_begin()
     shown.on_train_batch_end(0, {"loss": np.float32(1.5), "accuracy": 0.5})

@@ -19,7 +19,7 @@ import tensorflow as tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import setting
 from ddl_tf.data import Faces, StreamSampler, StreamSizes, build_augmentation, prepare_synthetic, training_dataset
-from ddl_tf.data.augmentation_settings import AugmentationSettings, strength_names
+from ddl_tf.data.settings import AugmentationSettings, strength_names
 from ddl_tf.synthetic.faces import SyntheticSettings
 
 # Batches that are read before the time is taken: those that were prefetched.

@@ -18,9 +18,9 @@ from ddl_tf.common.progress import Progress
 from ddl_tf.common.settings import setting
 from ddl_tf.evaluation.ijb import evaluate_ijb
 from ddl_tf.evaluation.megaface import evaluate_megaface
-from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.evaluation.pairs import evaluate_pair_set
 from ddl_tf.evaluation.scface import evaluate_scface
+from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.evaluation.tinyface import evaluate_tinyface
 from ddl_tf.importers.scface import DISTANCES
 from ddl_tf.metrics.paired_tests import compare_scores

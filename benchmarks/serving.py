@@ -25,8 +25,8 @@ from peers.insightface_onnx import arcface_onnx
 from PIL import Image
 
 from ddl_tf.common.settings import required, setting
-from ddl_tf.data.images import decode_image, encode_jpeg
 from ddl_tf.evaluation.model import load_checkpoint_embedding
+from ddl_tf.images.pillow_images import decode_image, encode_jpeg
 from ddl_tf.models import build_embedding_model
 from ddl_tf.models.image_size import image_size
 from ddl_tf.serving import OnnxEmbedder, TfliteEmbedder, export_model, write_onnx, write_tflite

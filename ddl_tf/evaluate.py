@@ -21,7 +21,6 @@ from ddl_tf.common.files import write_aside
 from ddl_tf.common.settings import required, setting
 from ddl_tf.evaluation.ijb import evaluate_ijb
 from ddl_tf.evaluation.megaface_settings import MegaFaceSettings, face_images, megaface_outcome
-from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.evaluation.pairs import evaluate_pair_set
 from ddl_tf.evaluation.plots import Similarities, check_format, verification_figure
 from ddl_tf.evaluation.reports import json_line
@@ -29,6 +28,7 @@ from ddl_tf.evaluation.rfw import summarise_rfw
 from ddl_tf.evaluation.scface import evaluate_scface
 from ddl_tf.evaluation.session import SOURCES, EvaluationSettings, Session
 from ddl_tf.evaluation.sets import VerificationSets, load_sets
+from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.evaluation.tinyface import evaluate_tinyface
 from ddl_tf.importers.scface import MUGSHOTS, NUM_SUBJECTS, VISIBLE_CAMERAS, read_subjects, split_subjects
 from ddl_tf.mining.image_columns import image_columns, read_columns

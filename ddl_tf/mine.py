@@ -20,10 +20,9 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.markdown import markdown_table
 from ddl_tf.common.settings import refuse_ignored, setting
-from ddl_tf.data.augmentation_settings import AugmentationSettings
 from ddl_tf.data.sampling import StreamSampler
+from ddl_tf.data.settings import AugmentationSettings, StreamSettings
 from ddl_tf.data.store import Faces
-from ddl_tf.data.stream_settings import StreamSettings
 from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.evaluation.plots import check_format
 from ddl_tf.mining.batch_sheet import batch_sheet

@@ -23,10 +23,10 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.settings import setting
 from ddl_tf.data.augmentation import build_augmentation
-from ddl_tf.data.augmentation_settings import AugmentationSettings, strength_names
-from ddl_tf.data.decoding import resize_images
+from ddl_tf.data.settings import AugmentationSettings, strength_names
 from ddl_tf.data.store import Faces
 from ddl_tf.evaluation.plots import check_format
+from ddl_tf.images.decoding import resize_images
 
 # The strengths of the second part, and of how many draws it shows the strongest.
 STRENGTHS, DRAWS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0), 8

@@ -11,10 +11,10 @@ from tiny_store import stored
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.convert import ConvertSettings, main
-from ddl_tf.data.decoding import decode_image
 from ddl_tf.data.layout import PAIRS
 from ddl_tf.evaluation import evaluate_pairs
 from ddl_tf.evaluation.model import load_checkpoint_embedding, load_embedding_model
+from ddl_tf.images.decoding import decode_image
 from ddl_tf.models import build_recognizer
 from ddl_tf.protocols.pair_sets import read_stored
 from ddl_tf.serving.conversion import draw_images, file_name, measure_file

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ddl_tf.data.alignment import ARCFACE_TEMPLATE, similarity_transform
+from ddl_tf.images.template import ARCFACE_TEMPLATE, similarity_transform
 from ddl_tf.layers import ArcFace, CosFace
 from ddl_tf.losses import DDLLoss, similarity_distribution
 from ddl_tf.metrics import roc

@@ -12,8 +12,7 @@ from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.importers.cfp import cfp_source
 from ddl_tf.importers.recordio import recordio_source
-from ddl_tf.importers.sample import Sample
-from ddl_tf.importers.source import Problem, Source
+from ddl_tf.importers.source import Problem, Sample, Source
 from ddl_tf.mining.degradation import degrade_image, degraded_source, neutral_strengths, parse_degradation
 from ddl_tf.mining.rules import Rule
 from ddl_tf.protocols.pair_sets import PairSet, pairs_table, read_bin, read_cfp

@@ -8,7 +8,7 @@ from typing import Optional
 
 import tensorflow as tf
 
-from ddl_tf.common.graph_checks import require
+from ddl_tf.common.checks import require
 
 
 def flat_labels(labels: tf.Tensor) -> tf.Tensor:

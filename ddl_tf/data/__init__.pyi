@@ -1,8 +1,8 @@
 from .augmentation import build_augmentation
-from .augmentation_settings import AugmentationSettings
 from .pipeline import training_dataset
 from .pools import StoredPairs
 from .sampling import StreamSampler, StreamSizes
+from .settings import AugmentationSettings
 from .store import Faces
 from .writer import StoreSettings, write_set
 

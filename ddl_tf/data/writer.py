@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import ddl_tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
+from ddl_tf.common.partial_folder import check_replaceable, claim, partial_path, publish
 from ddl_tf.common.settings import setting
 from ddl_tf.common.visible_text import is_unicode, visible, visible_if_needed
 from ddl_tf.data.index import assemble_index
@@ -29,7 +30,6 @@ from ddl_tf.data.layout import (
     set_files,
     shard_name,
 )
-from ddl_tf.data.partial import check_replaceable, claim, partial_path, publish
 from ddl_tf.data.shards import PART_NAME, ShardedImport, part_path, read_parts
 from ddl_tf.importers.source import Source
 

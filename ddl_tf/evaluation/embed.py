@@ -9,9 +9,9 @@ import tensorflow as tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.parallel import usable_cores
 from ddl_tf.common.progress import Progress
-from ddl_tf.data.decoding import decode_image, resize_images, why_undecodable
-from ddl_tf.data.images import upright_bytes
-from ddl_tf.data.untuned import PREFETCHED, untuned_options
+from ddl_tf.data.pipeline import PREFETCHED, untuned_options
+from ddl_tf.images.decoding import decode_image, resize_images, why_undecodable
+from ddl_tf.images.pillow_images import upright_bytes
 from ddl_tf.models.image_size import image_size
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.progress import Progress
 from ddl_tf.evaluation.megaface_counts import FalseAccepts, MateRanks, reaching
-from ddl_tf.evaluation.outcome import Outcome
+from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 
 FAR_TARGETS = {"1e-4": 1e-4, "1e-5": 1e-5, "1e-6": 1e-6}

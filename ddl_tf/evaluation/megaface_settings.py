@@ -10,7 +10,7 @@ import numpy as np
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import required, setting
 from ddl_tf.evaluation.megaface import evaluate_megaface, replace_by_center
-from ddl_tf.evaluation.outcome import Outcome
+from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.protocols.feature_files import (
     FeatureFiles,

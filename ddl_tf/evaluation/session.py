@@ -20,12 +20,19 @@ from ddl_tf.common.progress import Progress
 from ddl_tf.common.provenance import command_line, utc_now
 from ddl_tf.common.settings import setting
 from ddl_tf.evaluation.embed import UndecodableError, add_views, check_finite, predict_embeddings
-from ddl_tf.evaluation.embedding_file import EMBEDDINGS, embed_to_file, fingerprint, recorded_fingerprint, stored_views
-from ddl_tf.evaluation.given import check_given, row_list, zero_rows
+from ddl_tf.evaluation.embedding_file import (
+    EMBEDDINGS,
+    check_given,
+    embed_to_file,
+    fingerprint,
+    recorded_fingerprint,
+    row_list,
+    stored_views,
+    zero_rows,
+)
 from ddl_tf.evaluation.model import load_embedding_model, model_file
-from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.evaluation.reports import json_line, results_text
-from ddl_tf.evaluation.stored import IMAGES, forget_result, read_embeddings, write_outcome
+from ddl_tf.evaluation.stored import IMAGES, Outcome, forget_result, read_embeddings, write_outcome
 from ddl_tf.importers.image_files import fingerprint_images
 from ddl_tf.importers.problem_list import ProblemsError
 from ddl_tf.metrics.bootstrap import check_replicates

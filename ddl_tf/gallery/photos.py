@@ -15,9 +15,10 @@ from PIL import Image
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import walk_files
 from ddl_tf.common.visible_text import is_unicode, visible
-from ddl_tf.data.alignment import TEMPLATE_SIZE, align_face
-from ddl_tf.data.decoding import why_undecodable
-from ddl_tf.data.images import encode_png, load_image, to_rgb, upright_bytes
+from ddl_tf.images.alignment import align_face
+from ddl_tf.images.decoding import why_undecodable
+from ddl_tf.images.pillow_images import encode_png, load_image, to_rgb, upright_bytes
+from ddl_tf.images.template import TEMPLATE_SIZE
 from ddl_tf.importers.csv_files import read_csv
 from ddl_tf.importers.source import Problem
 from ddl_tf.serving.safe_decoding import MAX_PIXELS

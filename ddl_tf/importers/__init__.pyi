@@ -1,9 +1,8 @@
 from .cfp import cfp_source
 from .folders import csv_source, folder_source
 from .recordio import recordio_source
-from .sample import Sample
 from .scface import scface_source
-from .source import Problem, Source
+from .source import Problem, Sample, Source
 
 __all__ = [
     "Problem",

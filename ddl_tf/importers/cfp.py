@@ -13,8 +13,7 @@ from typing import NamedTuple, Union
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.importers.image_files import read_image_file
-from ddl_tf.importers.sample import Sample, Value
-from ddl_tf.importers.source import Problem, Source
+from ddl_tf.importers.source import Problem, Sample, Source, Value
 from ddl_tf.importers.text_list import quoted, read_text_list, whole_number
 
 PROTOCOLS = ("FF", "FP")

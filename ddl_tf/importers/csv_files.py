@@ -11,7 +11,7 @@ import pandas as pd
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import require_regular_file
-from ddl_tf.importers.sample import MAX_GROUP, Value
+from ddl_tf.importers.source import MAX_GROUP, Value
 
 # Millions of lines as lists of Python text would take gigabytes: so many at a time, then as Arrow's text.
 _CHUNK = 2**16

@@ -13,8 +13,7 @@ from ddl_tf.common.files import walk_files
 from ddl_tf.common.visible_text import is_unicode, visible
 from ddl_tf.importers.csv_files import read_csv, rows_of, take_groups
 from ddl_tf.importers.image_files import read_image_file
-from ddl_tf.importers.sample import Sample
-from ddl_tf.importers.source import Problem, Source
+from ddl_tf.importers.source import Problem, Sample, Source
 
 
 def folder_source(root: str) -> Source:

@@ -21,8 +21,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import require_regular_file
 from ddl_tf.importers.csv_files import read_csv, rows_of, take_groups
 from ddl_tf.importers.recordio_index import DAMAGED, MAGIC_BYTES, check_offsets, read_offsets, read_property, spread
-from ddl_tf.importers.sample import Sample, Value
-from ddl_tf.importers.source import Problem, Source
+from ddl_tf.importers.source import Problem, Sample, Source, Value
 
 (_MAGIC,) = struct.unpack("<I", MAGIC_BYTES)
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)

@@ -1,10 +1,31 @@
 """What an importer gives to the writer: a sequence of samples that can be read from any position on."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Callable, Optional, Union
 
-from ddl_tf.importers.sample import Sample
+Value = Union[int, float, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One encoded face image with what is known of it.
+
+    Importers yield samples in a fixed order, so that an interrupted import can go on after the last one stored.
+
+    Attributes:
+        image: the encoded image (JPEG or PNG).
+        identity: whose face it is; any key, numbered 0, 1, ... in order of appearance when stored.
+        source: where it came from, for messages: a file, with the record or line number if it holds many.
+        group: 0 = teacher (easy), 1..K = students (hard; at most `MAX_GROUP`), -1 = takes no part in the distillation.
+        columns: further columns of the index (yaw, source, fold, ...); every sample of a set has the same ones.
+    """
+
+    image: bytes
+    identity: Union[int, str]
+    source: str
+    group: int = -1
+    columns: Mapping[str, Value] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,3 +72,7 @@ class Source:
     read: Callable[[int], Iterator[Union[Sample, Problem]]]
     identities: Optional[Iterable[Union[int, str]]] = None
     skippable: bool = True
+
+
+# Losses and samplers keep something for each group up to the largest.
+MAX_GROUP = 1000

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ddl_tf.common.whole_numbers import is_whole
+from ddl_tf.common.checks import is_whole
 from ddl_tf.layers.float32 import Float32Layer
 
 # PyTorch's momentum of 0.1 is the share of the new value; Keras counts the share of the old one.

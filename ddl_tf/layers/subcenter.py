@@ -4,8 +4,8 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
+from ddl_tf.common.checks import is_whole
 from ddl_tf.common.replicas import global_sum
-from ddl_tf.common.whole_numbers import is_whole
 from ddl_tf.layers.arcface import ArcFace
 from ddl_tf.layers.margin import cosines_between
 from ddl_tf.layers.targets import Targets

@@ -4,7 +4,7 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from ddl_tf.common.whole_numbers import is_whole
+from ddl_tf.common.checks import is_whole
 from ddl_tf.losses.distributions import DistributionTerms, check_finite, distil
 from ddl_tf.losses.embedding_loss import EmbeddingLoss
 from ddl_tf.losses.pair_histograms import tally_negatives, tally_positives

@@ -7,7 +7,7 @@ from typing import Union
 
 import tensorflow as tf
 
-from ddl_tf.common.graph_checks import require
+from ddl_tf.common.checks import require
 from ddl_tf.losses.pair_histograms import tally_of
 from ddl_tf.losses.soft_histogram import Binning, Tally
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from ddl_tf.common.checks import is_whole
 from ddl_tf.common.unit_rows import unit_rows
-from ddl_tf.common.whole_numbers import is_whole
 from ddl_tf.losses.embedding_loss import EmbeddingLoss
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf.common.whole_numbers import is_whole
+from ddl_tf.common.checks import is_whole
 
 # Cells of the grid in one bandwidth.
 RESOLUTION = 32

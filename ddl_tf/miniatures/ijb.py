@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.data.alignment import ARCFACE_TEMPLATE, TEMPLATE_SIZE
-from ddl_tf.data.images import encode_jpeg
+from ddl_tf.images.pillow_images import encode_jpeg
+from ddl_tf.images.template import ARCFACE_TEMPLATE, TEMPLATE_SIZE
 from ddl_tf.protocols.ijb import GALLERIES
 from ddl_tf.synthetic.shots import render
 

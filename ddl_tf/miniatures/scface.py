@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ddl_tf.data.images import encode_jpeg
+from ddl_tf.images.pillow_images import encode_jpeg
 from ddl_tf.importers.scface import DISTANCES, VISIBLE_CAMERAS, View, mugshot
 from ddl_tf.synthetic.faces import render
 

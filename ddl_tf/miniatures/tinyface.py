@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from ddl_tf.data.images import encode_jpeg
+from ddl_tf.images.pillow_images import encode_jpeg
 from ddl_tf.synthetic.faces import render
 
 PEOPLE, DISTRACTORS = 12, 40

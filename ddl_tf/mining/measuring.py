@@ -7,8 +7,8 @@ import numpy as np
 
 import ddl_tf
 from ddl_tf.common.files import write_aside
+from ddl_tf.common.partial_folder import claim
 from ddl_tf.common.progress import Progress
-from ddl_tf.data.partial import claim
 from ddl_tf.data.store import Faces
 from ddl_tf.mining.embeddings import StoredFaces, sets_record
 from ddl_tf.mining.pose import LANDMARK_COLUMNS, eye_distance_px, pose_from_landmarks

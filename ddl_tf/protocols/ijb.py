@@ -14,9 +14,9 @@ import pandas as pd
 from PIL import Image
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.data.alignment import cut_face
-from ddl_tf.data.images import load_image
-from ddl_tf.data.landmarks import checked_lines, list_problem
+from ddl_tf.images.alignment import cut_face
+from ddl_tf.images.landmarks import checked_lines, list_problem
+from ddl_tf.images.pillow_images import load_image
 from ddl_tf.importers.image_files import LazyImages
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.protocols.number_table import read_number_table

@@ -16,8 +16,7 @@ from ddl_tf.importers.image_files import LazyImages, find_image, image_files
 from ddl_tf.importers.lfw_line import malformed, parse_lfw_line
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.importers.safe_pickle import load_pickle
-from ddl_tf.importers.sample import Sample
-from ddl_tf.importers.source import Problem, Source
+from ddl_tf.importers.source import Problem, Sample, Source
 from ddl_tf.importers.text_list import quoted, read_text_list, whole_number
 
 _NUM_FOLDS = 10

@@ -23,7 +23,7 @@ class EvaluatedSet:
 
     Attributes:
         name: of the set.
-        result: the numbers, see `ddl_tf.evaluation.outcome`.
+        result: the numbers, see `ddl_tf.evaluation.stored`.
         scores: of pairs or probes, see there.
         images: a row for each image, none for a summary of other sets: `key`, and `person` and further columns where
             they are known.

@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.markdown import markdown_table
-from ddl_tf.data.decoding import decode_image, resize_images, why_undecodable
 from ddl_tf.data.store import Faces
 from ddl_tf.evaluation.embed import embed_images, unit
-from ddl_tf.evaluation.external import as_embedding_model
+from ddl_tf.evaluation.model import as_embedding_model
 from ddl_tf.evaluation.pairs import verify
+from ddl_tf.images.decoding import decode_image, resize_images, why_undecodable
 from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.runtimes.embedders import Embedder, OnnxEmbedder, TfliteEmbedder
 from ddl_tf.runtimes.onnx import write_onnx

@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.data.images import encode_jpeg
+from ddl_tf.images.pillow_images import encode_jpeg
 from ddl_tf.synthetic.faces import synthetic_images
 
 # The sizes that a batching server makes batches of too: see `ddl_tf.serving.server_files`.

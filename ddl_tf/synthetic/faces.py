@@ -19,8 +19,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import setting
 from ddl_tf.data.layout import PAIRS, read_description
 from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.importers.sample import Sample
-from ddl_tf.importers.source import Source
+from ddl_tf.importers.source import Sample, Source
 from ddl_tf.synthetic.shots import draw_shots, plan_shots, render
 
 __all__ = ["SyntheticSettings", "prepare_synthetic", "render", "synthetic_images", "synthetic_samples"]

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from ddl_tf.common.parallel import usable_cores
-from ddl_tf.data.images import encode_jpeg
-from ddl_tf.importers.sample import Sample, Value
+from ddl_tf.images.pillow_images import encode_jpeg
+from ddl_tf.importers.source import Sample, Value
 from ddl_tf.synthetic.conditions import draw_conditions
 from ddl_tf.synthetic.drawing import draw_face
 from ddl_tf.synthetic.traits import draw_traits

@@ -14,9 +14,9 @@ import tensorflow as tf
 from ddl_tf.common.errors import InputError, TrainingStopped
 from ddl_tf.common.files import as_os_errors, write_aside
 from ddl_tf.data.augmentation import build_augmentation
-from ddl_tf.data.augmentation_settings import AugmentationSettings
 from ddl_tf.data.pipeline import check_memory, check_rows, training_dataset
 from ddl_tf.data.sampling import StreamSampler
+from ddl_tf.data.settings import AugmentationSettings
 from ddl_tf.data.store import Faces
 from ddl_tf.evaluation.model import find_checkpoint
 from ddl_tf.evaluation.sets import load_sets

@@ -6,8 +6,7 @@ from typing import Optional
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import refuse_ignored, setting
-from ddl_tf.data.augmentation_settings import AugmentationSettings
-from ddl_tf.data.stream_settings import StreamSettings
+from ddl_tf.data.settings import AugmentationSettings, StreamSettings
 from ddl_tf.evaluation.sets import VerificationSets
 from ddl_tf.mining.pairs import CHOICES
 from ddl_tf.models import HEADS

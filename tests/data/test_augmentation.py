@@ -8,8 +8,8 @@ from scipy import ndimage, optimize
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.data import build_augmentation, render
-from ddl_tf.data.augmentation_settings import AugmentationSettings, strength_names
 from ddl_tf.data.degradations import DEGRADATIONS
+from ddl_tf.data.settings import AugmentationSettings, strength_names
 
 SIZE = 48
 

@@ -9,7 +9,7 @@ from ddl_tf.data.mending import mend_set, own_places, read_mended
 from ddl_tf.data.pipeline import check_rows
 from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.importers.sample import Sample
+from ddl_tf.importers.source import Sample
 
 SHARD = "shard-00000.tfrecord"
 

@@ -19,11 +19,10 @@ from tiny_sets import list_source, picture, samples
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.data import shards
-from ddl_tf.data.images import decode_image
 from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.importers.sample import Sample
-from ddl_tf.importers.source import Problem
+from ddl_tf.images.pillow_images import decode_image
+from ddl_tf.importers.source import Problem, Sample
 
 PLAIN_INIT = shards.ShardedImport.__init__
 

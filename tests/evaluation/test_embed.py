@@ -3,8 +3,8 @@ import pytest
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.data.decoding import decode_image, resize_images
 from ddl_tf.evaluation.embed import embed_images
+from ddl_tf.images.decoding import decode_image, resize_images
 from ddl_tf.models.image_size import image_size
 
 

@@ -8,8 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation import embed_images
-from ddl_tf.evaluation.external import load_onnx_embedding
-from ddl_tf.evaluation.model import load_embedding_model
+from ddl_tf.evaluation.model import load_embedding_model, load_onnx_embedding
 
 SIDE, DIM = 6, 4
 WEIGHTS = np.random.RandomState(0).normal(size=[3 * SIDE * SIDE, DIM]).astype(np.float32)

@@ -12,15 +12,14 @@ import tensorflow as tf
 from PIL import Image
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.data.alignment import ARCFACE_TEMPLATE
 from ddl_tf.evaluation.embed import embed_images
 from ddl_tf.evaluation.embedding_file import fingerprint
 from ddl_tf.evaluation.model import model_file
-from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.evaluation.stored import write_outcome
+from ddl_tf.evaluation.stored import Outcome, write_outcome
 from ddl_tf.gallery import __main__ as command
 from ddl_tf.gallery.gallery import Gallery
 from ddl_tf.gallery.photos import LANDMARK_COLUMNS
+from ddl_tf.images.template import ARCFACE_TEMPLATE
 from ddl_tf.models import build_recognizer, embedding_model, save_checkpoint
 from ddl_tf.serving.export import export_model
 from ddl_tf.serving.threshold import Threshold

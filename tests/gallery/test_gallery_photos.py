@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.data.alignment import ARCFACE_TEMPLATE, align_face
 from ddl_tf.gallery.photos import LANDMARK_COLUMNS, Photo, csv_photos, face_bytes, folder_photos, split_problems
+from ddl_tf.images.alignment import align_face
+from ddl_tf.images.template import ARCFACE_TEMPLATE
 from ddl_tf.importers.source import Problem
 from ddl_tf.synthetic.shots import render
 

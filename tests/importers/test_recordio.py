@@ -10,8 +10,7 @@ from tiny_sets import MAGIC, framed, header, picture, write_recordio
 from ddl_tf.common.errors import InputError
 from ddl_tf.importers import recordio_index
 from ddl_tf.importers.recordio import read_record, recordio_source, scan_offsets, unpack_record
-from ddl_tf.importers.sample import Sample
-from ddl_tf.importers.source import Problem
+from ddl_tf.importers.source import Problem, Sample
 
 IMAGES = [(0, picture(0)), (0, picture(1)), (1, picture(2)), (2, picture(3))]
 

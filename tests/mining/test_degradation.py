@@ -7,11 +7,10 @@ from PIL import Image
 from tiny_store import stored
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.data.images import encode_jpeg
 from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.importers.sample import Sample
-from ddl_tf.importers.source import Problem
+from ddl_tf.images.pillow_images import encode_jpeg
+from ddl_tf.importers.source import Problem, Sample
 from ddl_tf.mining.degradation import (
     KINDS,
     STRENGTH_COLUMNS,

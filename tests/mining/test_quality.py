@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageFilter
 from scipy.stats import spearmanr
 
-from ddl_tf.data.images import encode_jpeg
+from ddl_tf.images.pillow_images import encode_jpeg
 from ddl_tf.importers.recordio import recordio_source
 from ddl_tf.mining.degradation import degrade_image, parse_degradation
 from ddl_tf.mining.quality import QUALITY_COLUMNS, measure_many, measure_quality, native_resolution

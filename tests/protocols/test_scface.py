@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.data.images import decode_image
 from ddl_tf.evaluation.scface import evaluate_scface
+from ddl_tf.images.pillow_images import decode_image
 from ddl_tf.importers.problem_list import ProblemsError
 from ddl_tf.importers.scface import read_subjects
 from ddl_tf.metrics.bootstrap import bootstrap_rates

@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.evaluation.stored import write_outcome
+from ddl_tf.evaluation.stored import Outcome, write_outcome
 from ddl_tf.metrics.weighted import WeightedPairs
 
 PEOPLE, IMAGES_EACH, DIM = 12, 4, 6

@@ -6,8 +6,7 @@ import struct
 import numpy as np
 from PIL import Image
 
-from ddl_tf.importers.sample import Sample
-from ddl_tf.importers.source import Source
+from ddl_tf.importers.source import Sample, Source
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 

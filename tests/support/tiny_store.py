@@ -3,11 +3,10 @@
 import numpy as np
 from PIL import Image
 
-from ddl_tf.data.images import encode_jpeg
 from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.importers.sample import Sample
-from ddl_tf.importers.source import Source
+from ddl_tf.images.pillow_images import encode_jpeg
+from ddl_tf.importers.source import Sample, Source
 
 
 def stored(folder, count=12, size=24, **columns):

@@ -23,7 +23,7 @@ def test_directions_are_means_of_unit_embeddings():
 
 
 def test_centers_point_to_their_people(tmp_path, monkeypatch):
-    from ddl_tf.data.decoding import decode_image, resize_images
+    from ddl_tf.images.decoding import decode_image, resize_images
     from ddl_tf.training import class_means
 
     faces = stored(tmp_path / "set", count=30)

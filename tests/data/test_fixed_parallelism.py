@@ -1,6 +1,6 @@
 import tensorflow as tf
 
-from ddl_tf.data.untuned import untuned_options
+from ddl_tf.data.pipeline import untuned_options
 
 
 def test_no_thread_tunes_the_pipeline():

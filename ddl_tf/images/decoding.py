@@ -10,7 +10,7 @@ _REFUSED = {b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP", b"II*\0": "TIFF", b"M
 
 
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
-    """Decode one JPEG or PNG image, to the same pixels as `ddl_tf.data.images.decode_image` but for EXIF.
+    """Decode one JPEG or PNG image, to the same pixels as `ddl_tf.images.pillow_images.decode_image` but for EXIF.
 
     JPEG is decoded by the accurate transform (`dct_method="INTEGER_ACCURATE"`), as Pillow and OpenCV do; TensorFlow's
     default is a faster one, which is off by 1 to 2 grey levels on average.

@@ -1,4 +1,4 @@
-"""Encoded images, outside of the TensorFlow graph; the pixels are those that `ddl_tf.data.decoding` gives inside of it.
+"""Encoded images, outside of the TensorFlow graph: the same pixels that `ddl_tf.images.decoding` gives inside of it.
 
 Both are tested to be equal to the bit. Images are upright: an orientation in EXIF is undone wherever an image is read.
 """

@@ -1,4 +1,7 @@
-"""Checks of values, which a graph makes when it runs."""
+"""Checks of arguments, at once; and of values, which a graph makes when it runs."""
+
+import numbers
+from typing import Any
 
 import tensorflow as tf
 
@@ -27,3 +30,19 @@ def require(condition: tf.Tensor, message: str, value: tf.Tensor) -> list[tf.Ope
     if not condition:
         raise ValueError(f"{message} {value.numpy().tolist()}")
     return []
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is of a type of whole numbers, Python's or NumPy's.
+
+    Args:
+        value: anything.
+
+    Returns:
+        True for 3, False for 3.0.
+
+    Example:
+        >>> is_whole(3), is_whole(3.0)
+        (True, False)
+    """
+    return isinstance(value, numbers.Integral)

@@ -3,9 +3,9 @@ import pytest
 from PIL import Image
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.data.alignment import align_face
-from ddl_tf.data.landmarks import checked_lines, landmark_problem, list_problem
-from ddl_tf.data.template import ARCFACE_TEMPLATE
+from ddl_tf.images.alignment import align_face
+from ddl_tf.images.landmarks import checked_lines, landmark_problem, list_problem
+from ddl_tf.images.template import ARCFACE_TEMPLATE
 from ddl_tf.mining.pose import GENERIC_FACE
 
 GOOD = ARCFACE_TEMPLATE * 3 + 20

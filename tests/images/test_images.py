@@ -7,11 +7,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from ddl_tf.data import decoding
-from ddl_tf.data.checking import check_sample
-from ddl_tf.data.images import decode_image, load_image, shrink_image, upright_bytes
-from ddl_tf.importers.sample import Sample
-from ddl_tf.importers.source import Problem
+from ddl_tf.data.image_check import check_sample
+from ddl_tf.images import decoding
+from ddl_tf.images.pillow_images import decode_image, load_image, shrink_image, upright_bytes
+from ddl_tf.importers.source import Problem, Sample
 from ddl_tf.mining.quality import measure_quality
 
 RANDOM = np.random.RandomState(0)

@@ -5,9 +5,8 @@ from collections.abc import Generator, Iterator
 from typing import Optional, Union
 
 from ddl_tf.common.parallel import map_in_order
-from ddl_tf.data.images import STORED_FORMATS, load_image, shrink_image, upright_bytes
-from ddl_tf.importers.sample import Sample
-from ddl_tf.importers.source import Problem
+from ddl_tf.images.pillow_images import STORED_FORMATS, load_image, shrink_image, upright_bytes
+from ddl_tf.importers.source import Problem, Sample
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,8 +5,9 @@ import os
 import pytest
 from tiny_sets import list_source, samples
 
+from ddl_tf.common import partial_folder as partial
 from ddl_tf.common.errors import InputError
-from ddl_tf.data import partial, writer
+from ddl_tf.data import writer
 from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
 

@@ -6,7 +6,7 @@ from typing import Optional
 import numpy as np
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.data.template import ARCFACE_TEMPLATE, TEMPLATE_SIZE, similarity_transform
+from ddl_tf.images.template import ARCFACE_TEMPLATE, TEMPLATE_SIZE, similarity_transform
 
 # Points of one face are farther apart than this, in pixels; of coordinates in 0..1 no two are.
 MIN_SPAN_PX = 4.0

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from test_ddl import make_batch
 
-from ddl_tf.losses.matching import identity_means, sum_over_students
+from ddl_tf.losses.relational import identity_means, sum_over_students
 
 
 def uneven_batch():

@@ -1,4 +1,4 @@
-"""Alignment of faces: five landmarks brought to where the networks of the field expect them."""
+"""Alignment of faces: five landmarks brought to ArcFace's template, where the networks of the field expect them."""
 
 from typing import Union
 
@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.data.images import to_rgb
-from ddl_tf.data.landmarks import landmark_problem
-from ddl_tf.data.template import ARCFACE_TEMPLATE, TEMPLATE_SIZE, similarity_transform
+from ddl_tf.images.landmarks import landmark_problem
+from ddl_tf.images.pillow_images import to_rgb
+from ddl_tf.images.template import ARCFACE_TEMPLATE, TEMPLATE_SIZE, similarity_transform
 
 __all__ = ["ARCFACE_TEMPLATE", "TEMPLATE_SIZE", "align_face", "cut_face", "similarity_transform"]
 

@@ -3,7 +3,8 @@ import pytest
 from PIL import Image
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.data.alignment import ARCFACE_TEMPLATE, align_face, similarity_transform
+from ddl_tf.images.alignment import align_face
+from ddl_tf.images.template import ARCFACE_TEMPLATE, similarity_transform
 
 # Landmarks (the first are InsightFace's of image 1.jpg of IJB-B), and the matrices of scikit-image 0.26,
 # SimilarityTransform().estimate(landmarks, template).

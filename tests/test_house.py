@@ -92,7 +92,6 @@ def test_the_core_knows_nothing_of_data_flags_or_files(package):
         "ddl_tf.client.Client",
         "ddl_tf.serving.Client",
         "ddl_tf.mining.Rule",
-        "ddl_tf.data.Faces",
         "ddl_tf.synthetic.render",
         "ddl_tf.importers.folder_source",
     ],

@@ -1,6 +1,6 @@
 """Faces as data: storage, groups and sampling, augmentation, the input pipeline.
 
-The modules are imported when their names are first used: reading a stored set needs no TensorFlow.
+The modules are imported when their names are first used.
 """
 
 from ddl_tf.common.lazy import lazy_names

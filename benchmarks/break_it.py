@@ -61,6 +61,8 @@ def main(settings: Settings) -> int:
         seed, shown = settings.first_seed, time.monotonic()
         while time.monotonic() < end and (not settings.inputs or seed < settings.first_seed + settings.inputs):
             for number, target in enumerate(chosen):
+                if (seed - settings.first_seed) % target.every:
+                    continue
                 trial = run_trial(target, Path(folder) / str(number), Path(folder) / "trial", seed)
                 counts[target.name][trial.kind] += 1
                 # The last line of a traceback, without its values, tells faults apart.

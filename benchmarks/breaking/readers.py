@@ -23,6 +23,7 @@ from ddl_tf.miniatures import ijb as miniature_ijb
 from ddl_tf.miniatures import megaface as miniature_megaface
 from ddl_tf.miniatures import pairs as miniature_pairs
 from ddl_tf.miniatures import scface as miniature_scface
+from ddl_tf.miniatures import tinyface as miniature_tinyface
 from ddl_tf.mining.image_columns import read_columns
 from ddl_tf.models.checkpoints import load_checkpoint, save_checkpoint
 from ddl_tf.models.recognizer import build_recognizer
@@ -30,10 +31,11 @@ from ddl_tf.models.torch_weights import read_state_dict
 from ddl_tf.protocols.feature_files import read_feature, write_feature
 from ddl_tf.protocols.ijb import read_ijb
 from ddl_tf.protocols.pair_csv import read_pair_csv
-from ddl_tf.protocols.pair_lists import read_calfw, read_cplfw, read_xqlfw
+from ddl_tf.protocols.pair_lists import read_agedb, read_calfw, read_cplfw, read_xqlfw
 from ddl_tf.protocols.pair_sets import PairSet, pair_source, pairs_table, read_bin, read_cfp, read_lfw, read_stored
 from ddl_tf.protocols.rfw import read_rfw
 from ddl_tf.protocols.scface import read_scface
+from ddl_tf.protocols.tinyface import read_tinyface
 from ddl_tf.reporting.evaluations import read_evaluation
 
 # The tests' writers of the formats of MXNet and PyTorch, which need neither.
@@ -185,7 +187,7 @@ def _write_feature(folder: Path) -> None:
 
 
 def targets() -> Iterator[Target]:
-    """List the readers, but for those of MATLAB files: SciPy 1.17 can crash the process on a damaged one."""
+    """List the readers."""
     yield Target(
         "prepare folder", _write_people, ("people/*/*",), _stored(lambda at: folder_source(str(at / "people")))
     )
@@ -211,6 +213,8 @@ def targets() -> Iterator[Target]:
     yield Target("CALFW", miniature_pairs.write_calfw, ("*.txt",), _pairs(read_calfw, ""))
     yield Target("CPLFW", miniature_pairs.write_cplfw, ("*.txt",), _pairs(read_cplfw, ""))
     yield Target("XQLFW", miniature_pairs.write_xqlfw, ("*.txt",), _pairs(read_xqlfw, ""))
+    # Each MATLAB file takes a new process.
+    yield Target("AgeDB-30", miniature_pairs.write_agedb, ("*.mat",), _pairs(read_agedb, ""), every=4)
     yield Target("RFW", miniature_pairs.write_rfw, ("test/txts/*/*",), lambda at, _: _read_images(read_rfw(str(at))))
     ijb = functools.partial(miniature_ijb.write_ijb, name="ijbc")
     yield Target("IJB-C", ijb, ("meta/*",), lambda at, _: read_ijb(str(at)))
@@ -218,6 +222,8 @@ def targets() -> Iterator[Target]:
     yield Target("MegaFace's features", _write_feature, ("a.bin",), lambda at, _: read_feature(at / "a.bin"))
     scface = lambda at, _: read_scface(str(at), read_subjects(str(at / "test_subjects.txt")))  # noqa: E731
     yield Target("SCface", miniature_scface.write_scface, ("test_subjects.txt",), scface)
+    tinyface = lambda at, _: read_tinyface(str(at))  # noqa: E731
+    yield Target("TinyFace", miniature_tinyface.write_tinyface, ("**/*.mat",), tinyface, every=4)
     yield Target("--embeddings", _write_evaluation, ("e.npy",), _read_embeddings)
     yield Target("--columns", _write_columns, ("*.csv",), lambda at, _: read_columns([str(at / "columns.csv")]))
     yield Target(

@@ -28,7 +28,7 @@ from absl import logging as absl_logging  # noqa: E402
 
 from ddl_tf.common.errors import InputError, NotFiniteError, TrainingStopped  # noqa: E402
 from ddl_tf.common.settings import define_flags, from_flags  # noqa: E402
-from ddl_tf.common.visible_text import visible  # noqa: E402
+from ddl_tf.common.text import visible  # noqa: E402
 
 flags.disclaim_key_flags()
 

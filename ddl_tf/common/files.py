@@ -239,7 +239,7 @@ def require_regular_file(path: Union[str, Path]) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "a pipe, device or socket, where a file is needed", os.fspath(path))
+        raise OSError(errno.EINVAL, "a pipe, device or socket; give a regular file", os.fspath(path))
 
 
 def walk_files(root: Union[str, Path]) -> list[Path]:

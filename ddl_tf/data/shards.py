@@ -19,7 +19,7 @@ import pandas as pd
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import as_os_errors, write_aside
 from ddl_tf.common.progress import Progress
-from ddl_tf.common.visible_text import is_unicode, visible, visible_if_needed
+from ddl_tf.common.text import is_unicode, visible, visible_if_needed
 from ddl_tf.data.image_check import Checked, check_samples
 from ddl_tf.data.layout import FOOTER_BYTES, HEADER_BYTES, INDEX_COLUMNS, read_table, shard_name
 from ddl_tf.importers.source import MAX_GROUP, Problem, Sample, Source

@@ -18,7 +18,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.partial_folder import check_replaceable, claim, partial_path, publish
 from ddl_tf.common.settings import setting
-from ddl_tf.common.visible_text import is_unicode, visible, visible_if_needed
+from ddl_tf.common.text import is_unicode, visible, visible_if_needed
 from ddl_tf.data.index import assemble_index
 from ddl_tf.data.layout import (
     DESCRIPTION,

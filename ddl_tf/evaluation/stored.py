@@ -101,6 +101,7 @@ class StoredEvaluation:
 
     def _content(self, name: str) -> dict[str, Any]:
         file = self._file(name, RESULT)
+        require_regular_file(file)
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
             return {key: dict(content[key]) for key in ("result", "provenance")}

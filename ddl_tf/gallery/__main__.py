@@ -21,7 +21,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.markdown import markdown_table
 from ddl_tf.common.settings import required, setting
-from ddl_tf.common.visible_text import csv_cell, visible
+from ddl_tf.common.text import csv_cell, visible
 from ddl_tf.gallery.conversion import convert_gallery
 from ddl_tf.gallery.entries import ENTRIES
 from ddl_tf.gallery.gallery import EXISTING, Gallery, check_threshold, rebuild_index

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.common.visible_text import visible
+from ddl_tf.common.files import require_regular_file
+from ddl_tf.common.text import visible
 from ddl_tf.gallery import rows as gallery_rows
 from ddl_tf.gallery.model_record import ModelRecord
 from ddl_tf.gallery.store import making
@@ -39,6 +40,7 @@ def convert_gallery(old: str, folder: str) -> None:
             raise InputError(f"{visible(file)}: format {description['format']}, where {_OLD_FORMAT} is converted")
         generation = path / str(description["generation"])
         images, embeddings = _read(generation, description)
+        require_regular_file(path / "reference.npy")
         reference = np.load(path / "reference.npy", allow_pickle=False)
         model = ModelRecord(**description["model"], reference=reference)
         described = (model, description["entries"], description["index"], description["threshold"])
@@ -56,6 +58,8 @@ def convert_gallery(old: str, folder: str) -> None:
 
 
 def _read(folder: Path, description: Mapping[str, Any]) -> tuple[pd.DataFrame, np.ndarray]:
+    for name in ("images.csv", "embeddings.npy"):
+        require_regular_file(folder / name)
     # A lone carriage return in a name was written without quotes, and ends no line.
     images = pd.read_csv(folder / "images.csv", dtype=str, keep_default_na=False, lineterminator="\n")
     embeddings = np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)

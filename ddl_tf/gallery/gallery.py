@@ -12,7 +12,7 @@ import pandas as pd
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.provenance import utc_now
-from ddl_tf.common.visible_text import is_unicode, visible
+from ddl_tf.common.text import is_unicode, visible
 from ddl_tf.gallery import rows as gallery_rows
 from ddl_tf.gallery.entries import ENTRIES
 from ddl_tf.gallery.gallery_index import follow, remake_cache

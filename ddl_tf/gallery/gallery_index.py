@@ -18,7 +18,7 @@ from typing import Any, Optional
 import numpy as np
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.common.visible_text import visible
+from ddl_tf.common.text import visible
 from ddl_tf.gallery.entries import read_entries
 from ddl_tf.gallery.search import UNUSED, Part, Snapshot
 from ddl_tf.gallery.store import CACHE, CACHE_ASIDE

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import walk_files
-from ddl_tf.common.visible_text import is_unicode, visible
+from ddl_tf.common.text import is_unicode, visible
 from ddl_tf.images.alignment import align_face
 from ddl_tf.images.decoding import why_undecodable
 from ddl_tf.images.pillow_images import encode_png, load_image, to_rgb, upright_bytes

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.common.visible_text import visible
+from ddl_tf.common.text import visible
 
 DATABASE, CACHE, CACHE_ASIDE = "gallery.db", "index.faiss", "index.faiss.new"
 FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", CACHE, CACHE_ASIDE)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import walk_files
-from ddl_tf.common.visible_text import is_unicode, visible
+from ddl_tf.common.text import is_unicode, visible
 from ddl_tf.importers.csv_files import read_csv, rows_of, take_groups
 from ddl_tf.importers.image_files import read_image_file
 from ddl_tf.importers.source import Problem, Sample, Source

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Callable, Union
 
 from ddl_tf.common.files import require_regular_file
-from ddl_tf.common.visible_text import visible
+from ddl_tf.common.text import visible
 from ddl_tf.importers.source import Problem
 
 IMAGE_SUFFIXES = (".jpg", ".png", ".jpeg")

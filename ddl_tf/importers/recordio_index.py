@@ -12,7 +12,7 @@ import numpy as np
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import require_regular_file
-from ddl_tf.common.visible_text import visible
+from ddl_tf.common.text import visible
 
 # What every record begins with.
 MAGIC_BYTES = struct.pack("<I", 0xCED7230A)

@@ -13,8 +13,8 @@ from typing import Any, Literal, Optional, Union
 import numpy as np
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import require_regular_file
 from ddl_tf.importers.plain_unpickler import PlainUnpickler
-from ddl_tf.importers.text_list import require_file
 
 _PLAIN_KINDS = "buifS"  # booleans, integers, floats, bytes: nothing that holds Python objects
 
@@ -171,8 +171,10 @@ def load_pickle(path: Union[str, Path]) -> Any:
 
     Raises:
         InputError: if it is no pickle, is damaged, or names anything else; nothing of that is imported or called.
+        OSError: if it cannot be read, or is no regular file.
     """
-    content = io.BytesIO(require_file(path).read_bytes())
+    require_regular_file(path)
+    content = io.BytesIO(Path(path).read_bytes())
     try:
         return _finished(_Unpickler(content, encoding="bytes").load())
     except _Refused as refused:

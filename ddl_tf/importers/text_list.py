@@ -1,41 +1,17 @@
 """Text files that list something, from anybody: UTF-8 with or without its mark, else one line that says where not."""
 
-import os
 import re
-import stat
 from pathlib import Path
 from typing import Optional, Union
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import require_regular_file
 
 # MegaFace's million lines are 40 MB.
 _MOST_BYTES = 1 << 30
 _MOST_DIGITS = 18
 _SHOWN = 60
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-
-
-def require_file(path: Union[str, Path]) -> Path:
-    """Refuse what a reader would wait for, or read without end.
-
-    Args:
-        path: of a file that somebody gave.
-
-    Returns:
-        The path.
-
-    Raises:
-        InputError: if it is a pipe, a device or a socket.
-        OSError: if there is nothing, or a folder.
-
-    Example:
-        >>> require_file("pairs.txt")
-        PosixPath('pairs.txt')
-    """
-    mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise InputError(f"{path}: a pipe, device or socket; give a regular file")
-    return Path(path)
 
 
 def read_text_list(path: Union[str, Path]) -> list[str]:
@@ -48,14 +24,15 @@ def read_text_list(path: Union[str, Path]) -> list[str]:
         The lines without their ends, the first at 0.
 
     Raises:
-        InputError: if it is no regular file, or no text in UTF-8: with the line, and what is there.
-        OSError: if it cannot be read.
+        InputError: if it is no text in UTF-8: with the line, and what is there.
+        OSError: if it cannot be read, or is no regular file.
 
     Example:
         >>> read_text_list("pairsDevTest.txt")[0]
         '500'
     """
-    file = require_file(path)
+    require_regular_file(path)
+    file = Path(path)
     if file.stat().st_size > _MOST_BYTES:
         raise InputError(f"{path}: {file.stat().st_size:,} bytes, where a list has less than {_MOST_BYTES:,}")
     data = file.read_bytes()

@@ -73,7 +73,8 @@ def _record(path: Path, record: dict[str, Any]) -> None:
 
 def _describe(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     description = read_description(path)
-    description["columns"] = list(dict.fromkeys([*description["columns"], *columns]))
+    before = description.get("columns", pq.read_schema(path / INDEX).names)
+    description["columns"] = list(dict.fromkeys([*before, *columns]))
     if "group" in columns:
         numbers, counts = np.unique(columns["group"], return_counts=True)
         description["groups"] = {str(number): int(count) for number, count in zip(numbers, counts)}

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import require_regular_file
 from ddl_tf.common.progress import Progress
 from ddl_tf.mining.quality import measure_many
 from ddl_tf.protocols.pair_sets import PairSet
@@ -24,9 +25,11 @@ def read_columns(paths: Sequence[str]) -> Optional[pd.DataFrame]:
 
     Raises:
         InputError: if a file is no table, has no `key`, or a key is there twice.
+        OSError: if one cannot be read, or is no regular file.
     """
     tables = []
     for path in paths:
+        require_regular_file(path)
         try:
             table = pd.read_csv(path, dtype={"key": str})
         except ValueError as error:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import require_regular_file
 from ddl_tf.common.markdown import markdown_table
 from ddl_tf.evaluation.stored import IMAGES, StoredEvaluation
 from ddl_tf.serving.safe_decoding import MAX_PIXELS
@@ -49,6 +50,7 @@ def _percent(value: Optional[float]) -> str:
 
 
 def _read_json(file: Path) -> dict[str, Any]:
+    require_regular_file(file)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         return dict(content)

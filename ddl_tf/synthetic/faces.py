@@ -151,9 +151,9 @@ def _is_made(settings: SyntheticSettings) -> bool:
     """Whether an earlier, interrupted call stored this set with the same settings."""
     if not Path(str(settings.output)).exists():
         return False
-    made = read_description(Path(str(settings.output)))["made_by"]
-    return made["ddl_tf"] == ddl_tf.__version__ and all(
-        made["settings"].get(name) == value
+    made = read_description(Path(str(settings.output))).get("made_by", {})
+    return made.get("ddl_tf") == ddl_tf.__version__ and all(
+        made.get("settings", {}).get(name) == value
         for name, value in dataclasses.asdict(settings).items()
         if name not in ("output", "overwrite")
     )

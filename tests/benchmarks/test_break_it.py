@@ -82,6 +82,14 @@ def test_a_hang_is_reported(tmp_path, monkeypatch):
     assert try_reader(Target("a reader", _write, ("a.txt",), read), tmp_path, tmp_path)[0] == "hang"
 
 
+def test_ctrl_c_ends_the_harness(tmp_path):
+    def read(source, output):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        try_reader(Target("a reader", _write, ("a.txt",), read), tmp_path, tmp_path)
+
+
 def test_damage_follows_from_the_seed():
     contents = (b"first,second\n1,2\n", b'{"a": [1, 2]}', bytes(range(256)))
     for content in contents:

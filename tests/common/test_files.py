@@ -124,7 +124,7 @@ def test_only_regular_files_are_read(tmp_path):
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "socket"))
     for path in (tmp_path / "pipe", tmp_path / "socket", "/dev/zero"):
-        with pytest.raises(OSError, match="a pipe, device or socket, where a file is needed") as caught:
+        with pytest.raises(OSError, match="a pipe, device or socket; give a regular file") as caught:
             require_regular_file(path)
         assert caught.value.filename == str(path)
     with pytest.raises(FileNotFoundError):

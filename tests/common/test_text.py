@@ -1,11 +1,12 @@
 import io
 import warnings
+from pathlib import Path
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ddl_tf.common.text import figure_text, visible
+from ddl_tf.common.text import csv_cell, figure_text, is_unicode, visible, visible_if_needed
 
 
 def test_what_belongs_to_a_name_is_left_as_it_is():
@@ -13,10 +14,21 @@ def test_what_belongs_to_a_name_is_left_as_it_is():
         assert visible(name) == name
 
 
-def test_what_nobody_sees_is_shown():
-    assert visible("a\tb\r\x00\x7f") == r"a\tb\r\x00\x7f"
-    assert visible("\u202etxt\u2066\ufeff\u200b") == r"\u202etxt\u2066\ufeff\u200b"
-    visible("caf\udce9").encode("utf-8")
+@pytest.mark.parametrize(
+    "name, shown",
+    [
+        ("Ünal, José 李\u200d👩\u200d🔬", "Ünal, José 李\u200d👩\u200d🔬"),
+        ("a\rb\nc\0d\te\x1b[2J\x7f\x85", r"a\rb\nc\x00d\te\x1b[2J\x7f\x85"),
+        ("\u202eanna\u2066\u200f\u061c\u2028", r"\u202eanna\u2066\u200f\u061c\u2028"),
+        ("jos\udce9\ud800", r"jos\xe9\ud800"),
+        ("a\u200b\u2060\ufeff\ufff9\ufffbb", r"a\u200b\u2060\ufeff\ufff9\ufffbb"),
+        (Path("a\nb"), r"a\nb"),
+    ],
+)
+def test_what_nobody_sees_is_shown(name, shown):
+    assert visible(name) == shown
+    visible(name).encode()
+    assert visible(visible(name)) == shown
 
 
 @pytest.mark.parametrize("name", ["_ddl", "__x", r"$\bad$", "$a$", "5$", r"\$x$", "a\nb", "_$_$"])
@@ -36,3 +48,19 @@ def test_matplotlib_draws_every_name_and_keeps_it_in_the_legend(name):
     drawn, is_formula = text._preprocess_math(text.get_text())
     assert not is_formula
     assert drawn.lstrip("\N{ZERO WIDTH SPACE}") == visible(name)
+
+
+@pytest.mark.parametrize("name, cell", [("=1+1", "'=1+1"), ("+a", "'+a"), ("-a", "'-a"), ("@a", "'@a"), ("a=1", "a=1")])
+def test_no_cell_is_a_formula(name, cell):
+    assert csv_cell(name) == cell
+    assert csv_cell("\t" + name) == "\\t" + name
+
+
+def test_bytes_that_are_no_utf8_are_no_text():
+    assert is_unicode("李\0")
+    assert not is_unicode("jos\udce9")
+
+
+def test_only_what_a_file_cannot_hold_is_escaped_where_needed():
+    assert visible_if_needed("a\nb") == "a\nb"
+    assert visible_if_needed("jos\udce9\n") == r"jos\xe9\n"

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,6 +38,12 @@ def test_its_own_columns(pair_set):
 def test_nothing_is_known():
     nothing = PairSet("tiny", [b""], *[np.zeros([0], int)] * 4)
     assert image_columns(nothing, read_columns([]), measure=False) is None
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "yaw.csv")
+    with pytest.raises(OSError, match="a pipe, device or socket; give a regular file"):
+        read_columns([str(tmp_path / "yaw.csv")])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ trained model's own view (`model`), or a degradation that is made (`degrade`). `
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -19,6 +18,7 @@ import pandas as pd
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.markdown import markdown_table
+from ddl_tf.common.partial_folder import discard
 from ddl_tf.common.settings import refuse_ignored, setting
 from ddl_tf.data.sampling import StreamSampler
 from ddl_tf.data.settings import AugmentationSettings, StreamSettings
@@ -29,7 +29,7 @@ from ddl_tf.mining.batch_sheet import batch_sheet
 from ddl_tf.mining.columns import write_columns
 from ddl_tf.mining.degradation import STRENGTH_COLUMNS, degraded_source, parse_degradation
 from ddl_tf.mining.groups import GroupRules, Groups, assign_groups, groups_table
-from ddl_tf.mining.measuring import measure_faces
+from ddl_tf.mining.measuring import PART_NAMES, measure_faces
 from ddl_tf.mining.pairs import (
     CHOICES,
     DROPPED_PAIRS,
@@ -249,7 +249,7 @@ def quality(settings: GroupSettings) -> None:
     faces = settings.open()
     parts = settings.work / "quality.partial"
     _group(settings, faces, measure_faces(faces, parts), {"command": "quality"})
-    shutil.rmtree(parts)
+    discard(parts, PART_NAMES)
 
 
 def model(settings: ModelSettings) -> None:

@@ -138,3 +138,16 @@ def test_bad_settings(checkpoint, tmp_path, settings, message):
     with pytest.raises(InputError, match=message):
         main(ConvertSettings(**{"model": checkpoint, "output": str(tmp_path / "out"), **settings}))
     assert not Path(tmp_path / "out").exists()
+
+
+def test_a_killed_second_conversion_leaves_no_record_of_the_first(checkpoint, tmp_path, monkeypatch):
+    (tmp_path / "conversion.json").write_text("{}")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ddl_tf.convert.write_format", stop)
+    settings = ConvertSettings(model=checkpoint, output=str(tmp_path), formats=["tflite_float16"], compared_images=1)
+    with pytest.raises(KeyboardInterrupt):
+        main(settings)
+    assert not (tmp_path / "conversion.json").exists()

@@ -86,6 +86,26 @@ def test_quality_measures_and_groups(data, capsys, tmp_path):
     assert is_picture(tmp_path / "plots" / "contact_sheet.jpg")
 
 
+def test_what_a_user_puts_among_the_parts_of_measuring_stays(data, monkeypatch, capsys):
+    parts = Path(data) / "mined" / "quality.partial"
+    group = mine._group
+
+    def put(*arguments):
+        (parts / "mine.txt").write_text("mine")
+        (parts / "photos").mkdir()
+        (parts / "photos" / "part-00000.npy").write_text("mine")
+        (parts / "part-00007.npy").symlink_to(parts / "mine.txt")
+        group(*arguments)
+
+    monkeypatch.setattr(mine, "_group", put)
+    run("quality", data=[data])
+    left = sorted(str(path.relative_to(parts)) for path in parts.rglob("*"))
+    assert left == ["mine.txt", "part-00007.npy", "photos", "photos/part-00000.npy"]
+    assert "quality.partial: kept, it holds what was not of the work" in capsys.readouterr().err
+    with pytest.raises(InputError, match="which is not of it"):
+        run("quality", data=[data])
+
+
 def test_the_pose_is_measured_where_there_are_landmarks(data):
     from ddl_tf.mining.columns import write_columns
     from ddl_tf.mining.pose import ARCFACE_TEMPLATE, LANDMARK_COLUMNS

@@ -84,6 +84,23 @@ def _compare(partial: Path, before: dict[str, Any], now: dict[str, Any]) -> None
             )
 
 
+def discard(partial: Path, names: str) -> None:
+    """Remove the files of finished work, and their folder if nothing else is in it.
+
+    Args:
+        partial: the folder that was claimed.
+        names: as for `claim`.
+    """
+    for entry in sorted(partial.iterdir()):
+        ours = entry.name in (_LOCK, _RECORD) or is_leftover(entry.name) or re.fullmatch(names, entry.name)
+        if ours and entry.is_file() and not entry.is_symlink():
+            entry.unlink()
+    try:
+        partial.rmdir()
+    except OSError:
+        print(f"{partial}: kept, it holds what was not of the work", file=sys.stderr)
+
+
 def check_replaceable(output: Path) -> None:
     """Refuse to replace a folder where the place that it is moved to meanwhile is taken.
 

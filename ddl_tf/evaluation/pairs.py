@@ -132,7 +132,8 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
 
     Returns:
         The result of `verify`, and the scores `similarity`, `same`, `fold` (as `usable_folds` gives them), `first`,
-        `second` `[pairs]`; where the set has them, `people` `[images]`, whom each image shows, as text, and `pair_NAME`
+        `second` `[pairs]`, of an image that is there several times the first place; where the set has them, `people`
+        `[images]`, whom each image shows, as text, and `pair_NAME`
         `[pairs]` for each further column of its pairs.
 
     Raises:
@@ -146,12 +147,14 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
     """
     same = np.asarray(pair_set.same, bool)
     result = verify(pair_set, embeddings, replicates, seed)
+    # A test of two models must know that pairs share an image.
+    place = np.arange(len(pair_set.images)) if pair_set.copy_of is None else pair_set.copy_of
     scores = {
         "similarity": pair_similarities(pair_set, embeddings),
         "same": same,
         "fold": usable_folds(same, np.asarray(pair_set.fold)),
-        "first": np.asarray(pair_set.first),
-        "second": np.asarray(pair_set.second),
+        "first": place[pair_set.first],
+        "second": place[pair_set.second],
     }
     if pair_set.people is not None:
         # Text of a fixed width is stored without pickle.

@@ -28,8 +28,10 @@ def sample_classes(
         int32 `[size]`, ascending.
     """
     # As in InsightFace's PartialFC_V2: the largest of random keys, and no key is as large as that of a positive class.
-    # Philox by name: the default is another generator under XLA, and one seed would draw other classes there.
-    keys = tf.random.stateless_uniform([num_classes], seed, alg="philox")
+    # One seed draws the same classes under XLA: its default is another generator, hence philox by name, and it makes
+    # other floats of the same bits, hence the floats of TensorFlow's kernel by hand.
+    bits = tf.random.stateless_uniform([num_classes], seed, minval=None, maxval=None, dtype=tf.int32, alg="philox")
+    keys = tf.cast(tf.bitwise.bitwise_and(bits, 0x7FFFFF), tf.float32) * 2.0**-23
     if real is not None:
         keys = tf.where(tf.range(num_classes) < real, keys, -1.0)
     positive = tf.where(labels >= 0, 2.0, -1.0)

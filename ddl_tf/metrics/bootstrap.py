@@ -62,9 +62,27 @@ def bootstrapped_targets(same: np.ndarray, far_targets: Mapping[str, float] = FA
         >>> bootstrapped_targets(np.zeros(3000, bool))
         {'1e-1': 0.1, '1e-2': 0.01, '1e-3': 0.001}
     """
-    different = int(np.sum(~np.asarray(same, bool)))
+    few = few_false_accepts("tar", far_targets, int(np.sum(~np.asarray(same, bool))))
+    return {name: far for name, far in far_targets.items() if f"tar@{name}" not in few}
+
+
+def few_false_accepts(number: str, targets: Mapping[str, float], trials: int) -> list[str]:
+    """Name the rates that one or two false accepts decide: a result keeps them and says which they are.
+
+    Args:
+        number: "tar" or "tpir".
+        targets: name -> false accept rate, 0..1.
+        trials: pairs of different people, or probes without a mate.
+
+    Returns:
+        The names of the numbers at less than three false accepts.
+
+    Example:
+        >>> few_false_accepts("tar", {"1e-2": 1e-2, "1e-3": 1e-3}, 300)
+        ['tar@1e-3']
+    """
     # The product of 1e-3 and 3000 may be rounded to less than 3.
-    return {name: far for name, far in far_targets.items() if round(far * different, 6) >= MIN_FALSE_ACCEPTS}
+    return [f"{number}@{name}" for name, rate in targets.items() if round(rate * trials, 6) < MIN_FALSE_ACCEPTS]
 
 
 def _draw(random: np.random.Generator, count: int) -> np.ndarray:

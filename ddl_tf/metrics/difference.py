@@ -71,7 +71,8 @@ def bootstrap_difference(
         The row, with percentile interval and `bootstrap_p`; without them where every replicate has one difference that
         is not 0: nothing tells how it varies.
     """
-    if a != b and np.ptp(np.asarray(differences, np.float64)) == 0:
+    # Up to rounding: one difference, averaged over people of other sizes, is not quite the same number.
+    if a != b and np.ptp(np.asarray(differences, np.float64)) <= 1e-12:
         return Difference(number, a, b, a - b, None, None, None, NO_VARIANCE)
     low, high = percentile_interval(differences)
     return Difference(number, a, b, a - b, low, high, bootstrap_p(differences), f"paired bootstrap of {unit}")

@@ -26,9 +26,14 @@ from ddl_tf.metrics.roc import FAR_TARGETS
 from ddl_tf.metrics.template_tests import template_differences
 from ddl_tf.metrics.weighted import WeightedPairs
 
+# The names of the tests of probes: nobody asks how another gallery would turn out.
+SIGN_FLIPS = "sign flips of people, gallery as given"
+PROBES_ALONE = "McNemar, exact; each probe taken as another person's, for nobody is named"
 # What must be equal in the scores of two models.
 _OF_PAIRS, _OF_PROBES = ("same", "first", "second", "fold", "template", "template_person"), ("condition", "person")
 _OF_THE_MODEL = ("similarity", "rank", "average_precision")
+# Of the sign flip test; its least p-value is one in so many. Drawn so many at a time.
+_FLIPS, _TOGETHER = 9_999, 1_000
 
 
 def _placements(similarity: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -116,6 +121,45 @@ def mcnemar_test(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
         raise InputError(f"decisions of shapes {correct_a.shape} and {correct_b.shape}: give both models' on the same")
     only_a, only_b = int(np.sum(correct_a & ~correct_b)), int(np.sum(~correct_a & correct_b))
     return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+
+
+def sign_flip_test(difference: np.ndarray, person: np.ndarray, seed: int) -> float:
+    """Test whether two models are equally good on people's probes, by flipping signs: McNemar's test for people.
+
+    If neither model is better, what one of them has more of on a person's probes it could as well have less. The sign
+    of each person's sum is drawn, all of his probes together, and the total compared with that of the models. This
+    holds for few people too, and for a person with many probes, where the bootstrap is somewhat too bold.
+
+    Args:
+        difference: `[probes]` the first model's value less the second one's.
+        person: `[probes]` whom each shows, any values.
+        seed: of the draws.
+
+    Returns:
+        The two-sided p-value, the share of draws whose total is as far from 0; 1/10,000 at least.
+
+    Raises:
+        InputError: if the arrays do not fit.
+
+    Example:
+        >>> sign_flip_test(np.array([1, 1, 1, 0, 1, 1]), np.array([0, 0, 1, 2, 3, 4]), seed=0) > 0.1
+        True
+
+    References:
+        Good, "Permutation, Parametric, and Bootstrap Tests of Hypotheses", 2005, chapter 3.
+    """
+    difference, person = np.asarray(difference, np.float64), np.asarray(person)
+    if difference.ndim != 1 or difference.shape != person.shape:
+        raise InputError(f"differences of shape {difference.shape} for people of {person.shape}: give a person each")
+    totals = np.bincount(np.unique(person, return_inverse=True)[1], difference)
+    totals = totals[totals != 0]
+    # Sums in another order are rounded in another way.
+    enough = abs(totals.sum()) - 1e-9 * np.abs(totals).sum()
+    random, as_far = np.random.default_rng(seed), 0
+    for start in range(0, _FLIPS, _TOGETHER):
+        flips = random.integers(0, 2, [min(_TOGETHER, _FLIPS - start), len(totals)], np.int8)
+        as_far += int(np.sum(np.abs((2 * flips - 1) @ totals) >= enough))
+    return (1 + as_far) / (1 + _FLIPS)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -259,12 +303,14 @@ def _probe_rows(
         person = a["person"][chosen] if "person" in a else None
         for number, of_all in values.items():
             of_a, of_b = (one[chosen] for one in of_all)
-            differences = bootstrap_means(of_a.astype(np.float64) - of_b, replicates, seed, person)
+            difference = of_a.astype(np.float64) - of_b
+            differences = bootstrap_means(difference, replicates, seed, person)
             means = float(of_a.mean()), float(of_b.mean())
-            unit = "probes" if person is None else "people"
-            row = bootstrap_difference(f"{number} {name}".strip(), *means, differences, unit)
-            if person is None and of_a.dtype == bool:
-                row = row._replace(p=mcnemar_test(of_a, of_b), test="McNemar, exact")
+            row = bootstrap_difference(f"{number} {name}".strip(), *means, differences, "probes")
+            if person is not None and row.p is not None:
+                row = row._replace(p=sign_flip_test(difference, person, seed), test=SIGN_FLIPS)
+            elif person is None and of_a.dtype == bool:
+                row = row._replace(p=mcnemar_test(of_a, of_b), test=PROBES_ALONE)
             yield row
 
 
@@ -280,9 +326,10 @@ def compare_scores(
     """Compare two models by every number of their scores on one set.
 
     Where people are known, they are resampled for every number; where an image is in several pairs, people as
-    `people_of_pairs` tells them. Else the AUC is tested by DeLong's test, the k-fold accuracy and the ranks of probes
-    by McNemar's exact one on the decisions, and the rest by the paired bootstrap, all of which take pairs or probes
-    as independent. An interval is that of the bootstrap, DeLong's for its own. Pairs of templates have AUC, EER, and
+    `people_of_pairs` tells them. Numbers of probes are tested by `sign_flip_test` over people. Else the AUC is tested
+    by DeLong's test, the k-fold accuracy and the ranks of probes by McNemar's exact one on the decisions, and the rest
+    by the paired bootstrap, all of which take pairs or probes as independent. An interval is that of the bootstrap,
+    DeLong's for its own. Pairs of templates have AUC, EER, and
     the TAR of `nearest_tar`, as the result of IJB has them.
 
     Args:

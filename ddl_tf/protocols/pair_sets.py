@@ -1,6 +1,7 @@
 """Verification sets: pairs of faces of which it is known whether they show one person."""
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -39,6 +40,8 @@ class PairSet:
         people: `[images]` whom each image shows, any values; None where the set does not tell.
         columns: one row for each image, numbers such as `yaw`; None where there are none.
         pair_columns: one row for each pair, what else a list says of it; None where it says no more.
+        copy_of: `[images]` int, the position of the first image with the same bytes, its own for most; None where
+            every image is there once.
     """
 
     name: str
@@ -51,6 +54,7 @@ class PairSet:
     people: Optional[np.ndarray] = None
     columns: Optional[pd.DataFrame] = None
     pair_columns: Optional[pd.DataFrame] = None
+    copy_of: Optional[np.ndarray] = None
 
 
 def _contiguous_tenths(num_pairs: int) -> np.ndarray:
@@ -98,9 +102,16 @@ def read_bin(path: str) -> PairSet:
     problems.refuse("get the file anew")
     same = np.array(marks, bool)
     first = np.arange(0, len(images), 2)
-    return PairSet(
-        Path(path).stem, [image for image in images if image], first, first + 1, same, _contiguous_tenths(len(same))
-    )
+    whole = [image for image in images if image]
+    fold = _contiguous_tenths(len(same))
+    return PairSet(Path(path).stem, whole, first, first + 1, same, fold, copy_of=_first_copies(whole))
+
+
+def _first_copies(images: Sequence[bytes]) -> np.ndarray:
+    """The position of the first image with the same bytes: such a file repeats an image in each pair that it is in."""
+    positions: dict[bytes, int] = {}
+    digests = (hashlib.sha256(image).digest() for image in images)
+    return np.array([positions.setdefault(digest, place) for place, digest in enumerate(digests)], np.int64)
 
 
 def _as_bool(value: Any) -> Optional[bool]:

@@ -43,8 +43,7 @@ def distributions_figure(models: Mapping[str, Similarities]) -> Figure:
         axes.set_visible(False)
     for axes, (model, pairs) in zip(panels, models.items()):
         draw_distributions(axes, pairs)
-        margin = pairs.similarity[pairs.same].mean() - pairs.similarity[~pairs.same].mean()
-        axes.set_title(f"{figure_text(model)}: margin {margin:.2f}")
+        axes.set_title(f"{figure_text(model)}: margin {pairs.margin:.2f}")
         # Wider than the panel it would squeeze all of them.
         axes.legend(loc="upper left", ncols=2, fontsize=7, columnspacing=1, handlelength=1.5).set_in_layout(False)
         axes.grid(alpha=0.3)

@@ -11,7 +11,7 @@ import pandas as pd
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.common.markdown import markdown_table
+from ddl_tf.common.markdown import DASH, markdown_table
 from ddl_tf.data.store import Faces
 from ddl_tf.evaluation.embed import embed_images, unit
 from ddl_tf.evaluation.model import as_embedding_model
@@ -224,6 +224,6 @@ def table(measured: Sequence[Measured]) -> str:
         if one.verification:
             rates = {"accuracy": one.verification["accuracy"], "AUC": one.verification["auc"]}
             rates.update({f"TAR at {name}": one.verification["tar"][name] for name in far})
-            row.update({name: "" if rate is None else f"{rate:.4f}" for name, rate in rates.items()})
+            row.update({name: DASH if rate is None else f"{rate:.4f}" for name, rate in rates.items()})
         rows.append(row)
     return markdown_table(pd.DataFrame(rows))

@@ -32,3 +32,12 @@ def test_a_name_stays_in_its_cell_whatever_it_holds():
         r"| a\r\n\| b \| c \| | 1 |",
     ]
     assert all(len(line.splitlines()) == 1 for line in lines)
+
+
+def test_what_is_missing_is_a_dash():
+    table = pd.DataFrame({"set": ["a", "b"], "TAR@1e-2": [None, 0.5], "val": [None, None], "far": [float("nan"), 1.0]})
+    table["note"] = pd.Series(["None", None], dtype=object)
+    assert markdown_table(table).splitlines()[2:] == [
+        "| a | \N{EN DASH} | \N{EN DASH} | \N{EN DASH} | None |",
+        "| b | 0.500 | \N{EN DASH} | 1.000 | \N{EN DASH} |",
+    ]

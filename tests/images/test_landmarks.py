@@ -63,6 +63,23 @@ def test_profile_faces_are_taken(yaw):
     assert refused <= 4
 
 
+@pytest.mark.parametrize("yaw", [0, 15, 30])
+@pytest.mark.parametrize("what", ["sides", "y before x", "mouth", "nose first", "nose last", "rows"])
+def test_most_wrong_orders_are_found_up_to_a_yaw_of_30_degrees(yaw, what):
+    rng = np.random.default_rng(yaw)
+    faces = [seen(yaw * rng.choice([-1, 1]), rng.uniform(-40, 40), rng) for _ in range(500)]
+    # docs/serving_gallery.md says: so many or more.
+    wrong, least = {
+        "sides": (lambda face: face[[1, 0, 2, 4, 3]], 0.99),
+        "y before x": (lambda face: face[:, ::-1], 0.99),
+        "mouth": (lambda face: face[[0, 1, 2, 4, 3]], 0.99),
+        "nose first": (lambda face: face[[2, 0, 1, 3, 4]], 0.95),
+        "nose last": (lambda face: face[[0, 1, 3, 4, 2]], 0.90),
+        "rows": (lambda face: face.T.reshape(5, 2), 0.94),
+    }[what]
+    assert np.mean([landmark_problem(wrong(face), SIZE) is not None for face in faces]) >= least
+
+
 def test_landmarks_a_little_outside_of_the_image_are_taken():
     assert landmark_problem(GOOD - [GOOD[:, 0].min() + 20, 0], SIZE) is None
 

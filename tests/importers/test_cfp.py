@@ -68,6 +68,13 @@ def test_pairs(cfp):
     assert read_cfp(str(cfp), "FF", [2]).fold.tolist() == [1] * 4
 
 
+def test_the_folds_that_are_there_are_listed_by_number(cfp):
+    for fold in (10, 9):
+        (CFP(str(cfp))._split / "FF" / f"{fold:02d}").mkdir()
+    with pytest.raises(InputError, match=r"no fold 3 of FF there; choose of 1, 2, 9, 10$"):
+        read_cfp(str(cfp), "FF", [3])
+
+
 def test_a_missing_image(cfp):
     image = next(cfp.glob("**/003/profile/01.jpg"))
     image.unlink()

@@ -19,6 +19,22 @@ def embeddings():
     return np.random.default_rng(0).normal(size=[6, DIM]).astype(np.float32)
 
 
+def test_the_random_keys_are_those_of_tensorflows_uniform_numbers():
+    """So that a run that was begun with these goes on with the same samples."""
+    keys = tf.random.stateless_uniform([CLASSES], [7, 3], alg="philox").numpy()
+    expected = np.sort(np.argsort(-keys)[:10])
+    np.testing.assert_array_equal(sample_classes(CLASSES, 10, tf.constant([-1]), [7, 3]), expected)
+
+
+def test_a_seed_draws_the_same_classes_with_xla():
+    def draw(seed):
+        return sample_classes(CLASSES, 10, tf.constant(LABELS, tf.int32), seed)
+
+    compiled = tf.function(draw, jit_compile=True)
+    for step in range(5):
+        np.testing.assert_array_equal(compiled(tf.constant([7, step])), draw(tf.constant([7, step])))
+
+
 def test_a_sample_has_the_positive_classes_and_random_others():
     seen = np.zeros(CLASSES)
     for step in range(300):

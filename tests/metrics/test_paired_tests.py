@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import numpy as np
@@ -6,14 +7,16 @@ from sklearn.metrics import roc_auc_score
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.metrics.bootstrap import pair_weights
-from ddl_tf.metrics.difference import bootstrap_p
+from ddl_tf.metrics.difference import bootstrap_difference, bootstrap_p
 from ddl_tf.metrics.k_fold import k_fold_accuracy
 from ddl_tf.metrics.paired_tests import (
+    PROBES_ALONE,
     bootstrap_pair_tests,
     compare_scores,
     delong_test,
     holm,
     mcnemar_test,
+    sign_flip_test,
 )
 from ddl_tf.metrics.weighted import WeightedPairs
 
@@ -180,17 +183,50 @@ def test_ranks_by_condition():
 def test_probes_of_one_person_are_one_person():
     rank_a, rank_b, person = np.ones(60, int), np.repeat([1, 1, 0, 1, 1, 0], 10), np.repeat(list("abcdef"), 10)
     alone = compare_scores({"rank": rank_a}, {"rank": rank_b})[0]
-    assert (alone["number"], alone["test"]) == ("rank-1", "McNemar, exact")
+    assert (alone["number"], alone["test"]) == ("rank-1", PROBES_ALONE)
     assert alone["p"] < 1e-5
     a, b = ({"rank": rank, "person": person, "average_precision": rank / 1.0} for rank in (rank_a, rank_b))
     rows = compare_scores(a, b)
     assert [(row["number"], row["test"]) for row in rows] == [
-        ("rank-1", "paired bootstrap of people"),
-        ("map", "paired bootstrap of people"),
+        ("rank-1", "sign flips of people, gallery as given"),
+        ("map", "sign flips of people, gallery as given"),
     ]
-    # No one of the two who differ is drawn in (4/6)^6 of the replicates.
-    assert rows[0]["p"] == pytest.approx(2 * (4 / 6) ** 6, rel=0.3)
+    # Two people differ: both signs are alike in half of the flips.
+    assert [row["p"] for row in rows] == pytest.approx([0.5, 0.5], abs=0.02)
     assert rows[0]["difference"] == pytest.approx(1 / 3)
+
+
+def test_a_difference_that_is_the_same_in_every_replicate_has_no_p():
+    person = np.arange(30) // 7
+    a, b = (
+        {"rank": np.ones(30, int), "person": person, "average_precision": np.full(30, x)} for x in (0.9, 0.9 - 1 / 3)
+    )
+    row = compare_scores(a, b, replicates=100)[1]
+    assert (row["low"], row["high"], row["p"]) == (None, None, None)
+    assert row["test"] == "none: the difference does not vary"
+    assert bootstrap_difference("auc", 0.9, 0.8, [0.1] * 40, "people")[4:] == (None, None, None, row["test"])
+    # Equal models differ by nothing, which is no question of variance.
+    assert bootstrap_difference("auc", 0.9, 0.9, [0.0] * 40, "people").p == 1.0
+
+
+def test_sign_flips_are_those_of_all_signs():
+    random = np.random.default_rng(1)
+    for values in (random.integers(-1, 2, 40), random.normal(size=40) + 0.3):
+        person = random.integers(0, 9, 40)
+        totals = [values[person == one].sum() for one in range(9)]
+        sums = np.array([np.dot(signs, totals) for signs in itertools.product((-1, 1), repeat=9)])
+        exact = np.mean(np.abs(sums) >= abs(sum(totals)) - 1e-9)
+        assert sign_flip_test(values, person, seed=0) == pytest.approx(exact, abs=0.02)
+    assert sign_flip_test(np.zeros(4), np.arange(4), seed=0) == 1.0
+    with pytest.raises(InputError, match="give a person each"):
+        sign_flip_test(np.zeros(4), np.arange(3), seed=0)
+
+
+def test_sign_flips_of_people_with_one_probe_are_mcnemars_test():
+    random = np.random.default_rng(2)
+    right_a, right_b = random.random(60) < 0.7, random.random(60) < 0.55
+    found = sign_flip_test(right_a * 1 - right_b, np.arange(60), seed=0)
+    assert found == pytest.approx(mcnemar_test(right_a, right_b), abs=0.02)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,14 @@ def test_bin(tmp_path):
     assert pair_set.same.dtype == bool
 
 
+def test_a_photo_that_is_twice_in_a_bin_is_one_image(tmp_path):
+    images = [picture(n) for n in (0, 1, 2, 0, 1, 3)]
+    pair_set = read_bin(write_bin(tmp_path / "tiny.bin", images, [True, False, False]))
+    assert pair_set.copy_of.tolist() == [0, 1, 2, 0, 1, 5]
+    # The embeddings stay those of all places.
+    assert (pair_set.first.tolist(), pair_set.second.tolist()) == ([0, 2, 4], [1, 3, 5])
+
+
 def test_bin_of_arrays(tmp_path):
     bins = [np.frombuffer(picture(n, image_format="PNG"), np.uint8) for n in range(4)]
     pair_set = read_bin(write_bin(tmp_path / "tiny.bin", bins, np.array([1, 0])))

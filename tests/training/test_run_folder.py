@@ -11,7 +11,7 @@ from ddl_tf.training import TrainSettings
 from ddl_tf.training.monitoring import RunLog
 from ddl_tf.training.plots import draw_distributions, plot_run
 from ddl_tf.training.progress import TrainingProgress
-from ddl_tf.training.run_folder import RunFolder, read_json, read_log
+from ddl_tf.training.run_folder import RunFolder, installed_versions, read_json, read_log
 
 
 @pytest.fixture
@@ -24,6 +24,13 @@ def settings(folder):
     return TrainSettings(
         run_dir=str(folder.path), train_data=["faces"], flip=False, schedule="step", decay_epochs=[2.0, 3.0]
     )
+
+
+def test_the_keras_in_use_is_recorded(monkeypatch):
+    monkeypatch.setattr("ddl_tf.training.run_folder.metadata.version", lambda package: f"{package} 2.15")
+    versions = installed_versions()
+    # The second is in use where TensorFlow brings Keras 3.
+    assert (versions["keras"], versions["tf_keras"]) == ("keras 2.15", "tf_keras 2.15")
 
 
 def test_records_settings_versions_and_a_flagfile(folder, settings):

@@ -6,7 +6,7 @@ draws synthetic faces, and reads, decodes and augments them as training does. Ev
 the time of the CPU, so that what else the machine does in the meantime matters little.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 import tempfile
@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import setting
 from ddl_tf.data import Faces, StreamSampler, StreamSizes, build_augmentation, prepare_synthetic, training_dataset
-from ddl_tf.data.augmentation_settings import AugmentationSettings, strength_names
-from ddl_tf.data.synthetic import SyntheticSettings
-from ddl_tf.errors import InputError
-from ddl_tf.settings import setting
+from ddl_tf.data.settings import AugmentationSettings, strength_names
+from ddl_tf.synthetic.faces import SyntheticSettings
 
 # Batches that are read before the time is taken: those that were prefetched.
 WARM_UP = 8

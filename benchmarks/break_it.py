@@ -7,7 +7,7 @@ A fault is a traceback, a hang, or a change of what is only read. Each is printe
     python benchmarks/break_it.py --target="prepare csv" --first_seed=4711 --inputs=1
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 import resource
@@ -22,9 +22,9 @@ import pandas as pd
 from breaking.readers import targets
 from breaking.trial import Target, run_trial
 
-from ddl_tf.errors import InputError
-from ddl_tf.markdown import markdown_table
-from ddl_tf.settings import setting
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.markdown import markdown_table
+from ddl_tf.common.settings import setting
 
 _KINDS = ("taken", "refused", "traceback", "hang", "touched")
 
@@ -61,6 +61,8 @@ def main(settings: Settings) -> int:
         seed, shown = settings.first_seed, time.monotonic()
         while time.monotonic() < end and (not settings.inputs or seed < settings.first_seed + settings.inputs):
             for number, target in enumerate(chosen):
+                if (seed - settings.first_seed) % target.every:
+                    continue
                 trial = run_trial(target, Path(folder) / str(number), Path(folder) / "trial", seed)
                 counts[target.name][trial.kind] += 1
                 # The last line of a traceback, without its values, tells faults apart.

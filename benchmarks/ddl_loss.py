@@ -17,9 +17,9 @@ from typing import Any, Optional
 
 import pandas as pd
 
-from ddl_tf import command
-from ddl_tf.errors import InputError
-from ddl_tf.settings import setting
+from ddl_tf.common import command
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import setting
 
 PEERS = Path(__file__).resolve().parent / "peers"
 OURS, COMPILED, THEIRS = "ddl_tf", "ddl_tf, XLA", "authors"

@@ -9,7 +9,7 @@ ones that are found. faiss's own approximate indexes, a graph (HNSW) and an inve
 a size. A million vectors take 5 GB of memory.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 import os
@@ -21,8 +21,8 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ddl_tf.serving.vector_index import VectorIndex
-from ddl_tf.settings import setting
+from ddl_tf.common.settings import setting
+from ddl_tf.gallery.vector_index import VectorIndex
 
 _CHUNK = 50_000
 _ALONE = 15

@@ -6,7 +6,7 @@ It ends with an error if anybody is lost. A million people of 512 values take 3 
 7 GB of memory.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 import os
@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ddl_tf.serving.gallery import Gallery
-from ddl_tf.serving.model_record import ModelRecord
-from ddl_tf.settings import setting
+from ddl_tf.common.settings import setting
+from ddl_tf.gallery.gallery import Gallery
+from ddl_tf.gallery.model_record import ModelRecord
 
 _CHUNK = 50_000
 _ENROLLED_ALONE = 20

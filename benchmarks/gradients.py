@@ -6,7 +6,7 @@ builds the batches of a finished run anew, looks at them with the network that i
 checkpoint, and prints the table of docs/results/pose.md.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 from pathlib import Path
@@ -16,15 +16,15 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from ddl_tf.common.markdown import markdown_table
+from ddl_tf.common.settings import required, setting
 from ddl_tf.data.augmentation import build_augmentation
 from ddl_tf.data.pipeline import training_dataset
 from ddl_tf.data.sampling import StreamSampler
 from ddl_tf.data.store import Faces
 from ddl_tf.evaluation.model import find_checkpoint
 from ddl_tf.losses import DDLLoss, MarginSoftmaxLoss
-from ddl_tf.markdown import markdown_table
 from ddl_tf.models import initialise_from
-from ddl_tf.settings import required, setting
 from ddl_tf.training import TrainSettings
 from ddl_tf.training.run import recognizer_of
 from ddl_tf.training.run_folder import read_json

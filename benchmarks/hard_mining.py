@@ -6,7 +6,7 @@ draws batches of a stored set with groups, looks at them with the network that t
 of docs/results/mining.md.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 import time
@@ -16,17 +16,17 @@ from typing import Optional
 import numpy as np
 import pandas as pd
 
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.markdown import markdown_table
+from ddl_tf.common.settings import setting
 from ddl_tf.data.pools import StoredPairs
 from ddl_tf.data.sampling import StreamSampler, StreamSizes
 from ddl_tf.data.store import Faces
-from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embed import unit
 from ddl_tf.losses import group_similarities
-from ddl_tf.markdown import markdown_table
 from ddl_tf.mining.neighbours import nearest_identities
 from ddl_tf.mining.pairs import PairRules, mine_pairs
 from ddl_tf.mining.view import Viewer, mean_sums
-from ddl_tf.settings import setting
 
 
 @dataclasses.dataclass

@@ -6,7 +6,7 @@ Every cell is measured in a process of its own: the head alone, behind one dense
 margin softmax, momentum and weight decay. The replicas of a sharded head are logical devices of the same CPU.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 import multiprocessing
@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ddl_tf.errors import InputError
-from ddl_tf.settings import setting
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import setting
 
 GIB = 2**30
 WARM_UP = 2

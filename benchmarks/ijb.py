@@ -8,7 +8,7 @@ checkout of https://github.com/deepinsight/insightface, or the folder with the t
 repository.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 import json
@@ -24,10 +24,10 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from ddl_tf.errors import InputError
-from ddl_tf.protocols.generated_ijb import IJBSize, generate_ijb, generate_views
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import setting
+from ddl_tf.miniatures.generated_ijb import IJBSize, generate_ijb, generate_views
 from ddl_tf.protocols.ijb import IJB, read_ijb
-from ddl_tf.settings import setting
 
 SCRIPTS = ("ijb_11.py", "ijb_1n.py")
 MOST_GIB = 6

@@ -17,10 +17,10 @@ from typing import Optional
 import numpy as np
 import pandas as pd
 
-from ddl_tf import command
+from ddl_tf.common import command
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import setting
 from ddl_tf.data import Faces
-from ddl_tf.errors import InputError
-from ddl_tf.settings import setting
 
 PEERS = Path(__file__).resolve().parent / "peers"
 OURS, LIMITS = "ddl_tf", {"an image a call": "image", "a batch a call": "batch", "a batch a call, to float32": "float"}

@@ -6,7 +6,7 @@ draws similarities of which the truth is known (normal, with an effect of each p
 docs/results/intervals.md as Markdown. It takes about ten minutes on one core.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 import time
@@ -17,11 +17,11 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from ddl_tf.evaluation.bootstrap import pair_weights, percentile_interval
-from ddl_tf.evaluation.difference import bootstrap_p
-from ddl_tf.evaluation.paired_tests import delong_test
-from ddl_tf.evaluation.weighted import WeightedPairs
-from ddl_tf.settings import setting
+from ddl_tf.common.settings import setting
+from ddl_tf.metrics.bootstrap import pair_weights, percentile_interval
+from ddl_tf.metrics.difference import bootstrap_p
+from ddl_tf.metrics.paired_tests import delong_test
+from ddl_tf.metrics.weighted import WeightedPairs
 
 # Cosines: the mean of same pairs (different ones have 0), and the noise of a pair.
 MEAN, NOISE = 0.5, 0.15

@@ -18,17 +18,17 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from ddl_tf import command
-from ddl_tf.data.face_conditions import draw_conditions
-from ddl_tf.data.face_shots import Shot, plan_shots
-from ddl_tf.data.face_surface import Camera, Profile
-from ddl_tf.data.face_traits import draw_traits
-from ddl_tf.data.recordio import recordio_source
-from ddl_tf.data.sample import Sample
+from ddl_tf.common import command
+from ddl_tf.common.settings import setting
+from ddl_tf.importers.recordio import recordio_source
+from ddl_tf.importers.source import Sample
 from ddl_tf.mining.degradation import degrade_image, parse_degradation
 from ddl_tf.mining.pose import pose_from_landmarks
 from ddl_tf.mining.quality import measure_many
-from ddl_tf.settings import setting
+from ddl_tf.synthetic.conditions import draw_conditions
+from ddl_tf.synthetic.shots import Shot, plan_shots
+from ddl_tf.synthetic.surface import Camera, Profile
+from ddl_tf.synthetic.traits import draw_traits
 
 # The eyes of an aligned face of 112 px are so many pixels apart.
 TEMPLATE_EYES = 35.24

@@ -6,7 +6,7 @@ makes features of 512 values of 3,530 probes of 80 people and of up to a million
 tenth of them as files too, and evaluates each in a process of its own. It takes 2.5 GB of disk.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 import multiprocessing
@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from ddl_tf.errors import InputError
-from ddl_tf.settings import setting
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import setting
 
 PROBES, PEOPLE, DIM = 3530, 80, 512
 CHUNK = 10_000

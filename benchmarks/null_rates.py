@@ -7,27 +7,28 @@ models by the protocol, compares them as `evaluate compare` does, and prints the
 the table of docs/results/intervals.md, with its standard error. It takes about ten minutes on one core.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from ddl_tf.data.scface import DISTANCES
-from ddl_tf.data.verification import PairSet
+from ddl_tf.common.progress import Progress
+from ddl_tf.common.settings import setting
 from ddl_tf.evaluation.ijb import evaluate_ijb
 from ddl_tf.evaluation.megaface import evaluate_megaface
-from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.evaluation.paired_tests import compare_scores
 from ddl_tf.evaluation.pairs import evaluate_pair_set
 from ddl_tf.evaluation.scface import evaluate_scface
+from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.evaluation.tinyface import evaluate_tinyface
-from ddl_tf.progress import Progress
+from ddl_tf.importers.scface import DISTANCES
+from ddl_tf.metrics.paired_tests import compare_scores
+from ddl_tf.miniatures.generated_ijb import IJBSize, generate_ijb
 from ddl_tf.protocols.gallery_set import GallerySet
-from ddl_tf.protocols.generated_ijb import IJBSize, generate_ijb
+from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.protocols.tinyface import DISTRACTOR
-from ddl_tf.settings import setting
 
 DIM, ALPHA = 32, 0.05
 Outcomes = Iterator[Outcome]
@@ -40,6 +41,7 @@ class Settings:
     draws: int = setting(400, "Sets to draw of each protocol.")
     replicates: int = setting(200, "Bootstrap replicates of each.")
     seed: int = setting(0, "Seed of everything random.")
+    only: str = setting("", "Only the protocols whose title holds this text.")
 
 
 def two_models(person: np.ndarray, random: np.random.Generator, noise: float) -> Iterator[np.ndarray]:
@@ -121,9 +123,11 @@ def tinyface(random: np.random.Generator) -> Outcomes:
         yield evaluate_tinyface(made, embeddings, 0)
 
 
-def ijb(random: np.random.Generator) -> Outcomes:
+def ijb(random: np.random.Generator, pairs: int = 12_000) -> Outcomes:
     """60 people, 300 probe templates of few images, 300 same and 12,000 different pairs, both galleries."""
-    made = generate_ijb(IJBSize(900, 60, 300, 300, 12_000), int(random.integers(2**31)))
+    made = generate_ijb(IJBSize(900, 60, 300, 300, pairs), int(random.integers(2**31)))
+    if not pairs:
+        made = dataclasses.replace(made, pairs=None)
     lists = [*made.galleries, *([made.probes] if made.probes else [])]
     templates = np.concatenate([one.templates for one in lists])
     subjects = np.concatenate([one.subjects for one in lists])
@@ -148,6 +152,7 @@ PROTOCOLS: Mapping[str, Callable[[np.random.Generator], Outcomes]] = {
     "SCface": scface,
     "TinyFace": tinyface,
     "IJB, 1:1 and 1:N": ijb,
+    "IJB, 1:N alone": functools.partial(ijb, pairs=0),
     "MegaFace": megaface,
 }
 # Not of the results, so that nothing tests them.
@@ -191,8 +196,9 @@ def main(settings: Settings) -> None:
     error = np.sqrt(ALPHA * (1 - ALPHA) / settings.draws)
     print(f"p < {ALPHA} in so many of {settings.draws} draws; standard error of a true 5%: {error:.1%}\n")
     print("| equal models of | number | test | that differ, p < 0.05 |\n| --- | --- | --- | --- |", flush=True)
-    with Progress("null rates", settings.draws * len(PROTOCOLS), unit="draw") as progress:
-        for title, draw in PROTOCOLS.items():
+    chosen = {title: draw for title, draw in PROTOCOLS.items() if settings.only in title}
+    with Progress("null rates", settings.draws * len(chosen), unit="draw") as progress:
+        for title, draw in chosen.items():
             for (number, test), share in false_alarms(draw, settings, progress).items():
                 print(f"| {title} | {number} | {test} | {share:.1%} |", flush=True)
 

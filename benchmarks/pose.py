@@ -8,7 +8,7 @@ docs/results/pose.csv at once; the same command goes on where it stopped. With `
 to learn from, by the values that were chosen with all of them.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 
@@ -16,8 +16,8 @@ from arms.experiment import SHARED, Experiment, Split
 from arms.made_sets import CFP, LFW, celeba, cfp
 from arms.stages import ArmsSettings, run_experiment
 
-from ddl_tf.errors import InputError
-from ddl_tf.settings import setting
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import setting
 
 POSE = Experiment(
     name="pose",

@@ -7,7 +7,7 @@ and estimates the memory of a device. With `--step_rows` it also makes a trainin
 the true network at 112 px with all identities, in a process of its own, and tells its time and peak memory.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 import multiprocessing
@@ -20,8 +20,8 @@ from typing import Any, Optional
 import numpy as np
 from absl import flags
 
-from ddl_tf.errors import InputError
-from ddl_tf.settings import define_flags, from_flags, setting
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import define_flags, from_flags, setting
 from ddl_tf.training.settings import TrainSettings
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,7 +10,7 @@ value is chosen on fold 3, trained on folds 1 and 2. Finished runs are added to 
 same command goes on where it stopped.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 

@@ -7,7 +7,7 @@ deepinsight/insightface, on the same ONNX file. All take turns, call by call, so
 slows all alike; all have the same number of threads. Needs tf2onnx, onnxruntime and opencv-python-headless.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 import os
@@ -24,13 +24,13 @@ import tensorflow as tf
 from peers.insightface_onnx import arcface_onnx
 from PIL import Image
 
-from ddl_tf.data.images import decode_image, encode_jpeg
-from ddl_tf.data.synthetic import synthetic_images
-from ddl_tf.evaluation.embed import image_size
+from ddl_tf.common.settings import required, setting
 from ddl_tf.evaluation.model import load_checkpoint_embedding
+from ddl_tf.images.pillow_images import decode_image, encode_jpeg
 from ddl_tf.models import build_embedding_model
+from ddl_tf.models.image_size import image_size
 from ddl_tf.serving import OnnxEmbedder, TfliteEmbedder, export_model, write_onnx, write_tflite
-from ddl_tf.settings import required, setting
+from ddl_tf.synthetic.faces import synthetic_images
 
 CALIBRATION = 32
 PEER = "InsightFace ArcFaceONNX"

@@ -9,7 +9,7 @@ each, and measures every stage in a process of its own. Stored sets stay in `<ou
 imported again. The full size takes about 6 GB of disk.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import contextlib
 import dataclasses
@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ddl_tf.errors import InputError
-from ddl_tf.settings import setting
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import setting
 
 PARTS = (0.01, 0.1, 1.0)
 MAGIC = 0xCED7230A

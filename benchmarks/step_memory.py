@@ -13,8 +13,8 @@ import subprocess
 import sys
 import time
 
-from ddl_tf import command
-from ddl_tf.settings import setting
+from ddl_tf.common import command
+from ddl_tf.common.settings import setting
 
 
 @dataclasses.dataclass

@@ -6,7 +6,7 @@ writes model.onnx and model_int8.tflite, measures how far the embeddings of each
 table and in conversion.json.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 import json
@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any, Optional
 
 import ddl_tf
-from ddl_tf.data.synthetic import synthetic_images
-from ddl_tf.data.verification import read_stored
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.embed import image_size
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import write_aside
+from ddl_tf.common.provenance import command_line, utc_now
+from ddl_tf.common.settings import required, setting
 from ddl_tf.evaluation.embedding_file import fingerprint
 from ddl_tf.evaluation.model import find_checkpoint, load_checkpoint_embedding
-from ddl_tf.files import write_aside
-from ddl_tf.provenance import command_line, utc_now
+from ddl_tf.models.image_size import image_size
+from ddl_tf.protocols.pair_sets import read_stored
 from ddl_tf.serving.conversion import (
     FORMATS,
     Measured,
@@ -33,7 +33,7 @@ from ddl_tf.serving.conversion import (
     table,
     write_format,
 )
-from ddl_tf.settings import required, setting
+from ddl_tf.synthetic.faces import synthetic_images
 
 RECORD = "conversion.json"
 

@@ -5,7 +5,7 @@
 Each prints one JSON object per set on the last lines of its output. A table and the progress go to stderr.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 import sys
@@ -16,12 +16,11 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
-from ddl_tf.data.scface import MUGSHOTS, NUM_SUBJECTS, VISIBLE_CAMERAS, read_subjects, split_subjects
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import write_aside
+from ddl_tf.common.settings import required, setting
 from ddl_tf.evaluation.ijb import evaluate_ijb
-from ddl_tf.evaluation.image_columns import image_columns, read_columns
 from ddl_tf.evaluation.megaface_settings import MegaFaceSettings, face_images, megaface_outcome
-from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.evaluation.pairs import evaluate_pair_set
 from ddl_tf.evaluation.plots import Similarities, check_format, verification_figure
 from ddl_tf.evaluation.reports import json_line
@@ -29,8 +28,10 @@ from ddl_tf.evaluation.rfw import summarise_rfw
 from ddl_tf.evaluation.scface import evaluate_scface
 from ddl_tf.evaluation.session import SOURCES, EvaluationSettings, Session
 from ddl_tf.evaluation.sets import VerificationSets, load_sets
+from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.evaluation.tinyface import evaluate_tinyface
-from ddl_tf.files import write_aside
+from ddl_tf.importers.scface import MUGSHOTS, NUM_SUBJECTS, VISIBLE_CAMERAS, read_subjects, split_subjects
+from ddl_tf.mining.image_columns import image_columns, read_columns
 from ddl_tf.protocols.gallery_set import GallerySet
 from ddl_tf.protocols.ijb import MISSING, read_ijb
 from ddl_tf.protocols.megaface import FaceImages
@@ -39,7 +40,6 @@ from ddl_tf.protocols.scface import read_scface
 from ddl_tf.protocols.tinyface import read_tinyface
 from ddl_tf.reporting.comparisons import compare_models
 from ddl_tf.reporting.evaluations import check_comparable, read_evaluation
-from ddl_tf.settings import required, setting
 
 
 @dataclasses.dataclass

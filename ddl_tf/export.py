@@ -13,8 +13,9 @@ it has `verify` too, which decides whether two images show one person, at the th
 import dataclasses
 from typing import Optional
 
-from ddl_tf import command
-from ddl_tf.errors import InputError
+from ddl_tf.common import command
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import required, setting
 from ddl_tf.evaluation.model import find_checkpoint, load_checkpoint_embedding
 from ddl_tf.serving import (
     Threshold,
@@ -27,7 +28,6 @@ from ddl_tf.serving import (
     read_description,
     write_server_files,
 )
-from ddl_tf.settings import required, setting
 
 
 @dataclasses.dataclass

@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Optional
 
-from ddl_tf import command
-from ddl_tf.errors import InputError
-from ddl_tf.settings import setting
-from ddl_tf.stops import Stops
+from ddl_tf.common import command
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import setting
+from ddl_tf.common.stops import Stops
 
 TRAIN = (sys.executable, "-m", "ddl_tf.train")
 STOPS = {128 + signal.SIGINT, 128 + signal.SIGTERM}

@@ -5,10 +5,9 @@ trained model's own view (`model`), or a degradation that is made (`degrade`). `
 `batch` shows what training will see.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -16,20 +15,21 @@ from typing import Any, Optional, Union
 import numpy as np
 import pandas as pd
 
-from ddl_tf.data.augmentation_settings import AugmentationSettings
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import write_aside
+from ddl_tf.common.markdown import markdown_table
+from ddl_tf.common.partial_folder import discard
+from ddl_tf.common.settings import refuse_ignored, setting
 from ddl_tf.data.sampling import StreamSampler
+from ddl_tf.data.settings import AugmentationSettings, StreamSettings
 from ddl_tf.data.store import Faces
-from ddl_tf.data.stream_settings import StreamSettings
 from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.errors import InputError
 from ddl_tf.evaluation.plots import check_format
-from ddl_tf.files import write_aside
-from ddl_tf.markdown import markdown_table
 from ddl_tf.mining.batch_sheet import batch_sheet
 from ddl_tf.mining.columns import write_columns
 from ddl_tf.mining.degradation import STRENGTH_COLUMNS, degraded_source, parse_degradation
 from ddl_tf.mining.groups import GroupRules, Groups, assign_groups, groups_table
-from ddl_tf.mining.measuring import measure_faces
+from ddl_tf.mining.measuring import PART_NAMES, measure_faces
 from ddl_tf.mining.pairs import (
     CHOICES,
     DROPPED_PAIRS,
@@ -43,7 +43,6 @@ from ddl_tf.mining.pairs import (
 from ddl_tf.mining.rules import Rule
 from ddl_tf.mining.sheets import contact_sheet, distribution_figure
 from ddl_tf.mining.view import Viewer
-from ddl_tf.settings import refuse_ignored, setting
 
 
 @dataclasses.dataclass
@@ -250,7 +249,7 @@ def quality(settings: GroupSettings) -> None:
     faces = settings.open()
     parts = settings.work / "quality.partial"
     _group(settings, faces, measure_faces(faces, parts), {"command": "quality"})
-    shutil.rmtree(parts)
+    discard(parts, PART_NAMES)
 
 
 def model(settings: ModelSettings) -> None:

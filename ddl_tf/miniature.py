@@ -3,7 +3,7 @@
 The faces are synthetic and the numbers mean nothing: it shows where each file belongs, and that a command runs.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 import functools
@@ -13,10 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
 
-from ddl_tf.errors import InputError
-from ddl_tf.files import sync_folder, sync_tree
-from ddl_tf.protocols import miniature_ijb, miniature_megaface, miniature_pairs, miniature_scface, miniature_tinyface
-from ddl_tf.settings import required, setting
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import sync_folder, sync_tree
+from ddl_tf.common.settings import required, setting
+from ddl_tf.miniatures import ijb as miniature_ijb
+from ddl_tf.miniatures import megaface as miniature_megaface
+from ddl_tf.miniatures import pairs as miniature_pairs
+from ddl_tf.miniatures import scface as miniature_scface
+from ddl_tf.miniatures import tinyface as miniature_tinyface
 
 # layout -> what writes it, and the command that evaluates it.
 LAYOUTS: dict[str, tuple[Callable[[Path, int], None], str]] = {

@@ -1,22 +1,22 @@
 """Import faces into the stored form, make synthetic ones, convert weights: `python -m ddl_tf.prepare COMMAND`."""
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 from collections.abc import Callable
 from typing import Any, Optional
 
-from ddl_tf.data.cfp import PROTOCOLS, cfp_source
-from ddl_tf.data.folders import csv_source, folder_source
+from ddl_tf.common.settings import required, setting
 from ddl_tf.data.layout import PAIRS
-from ddl_tf.data.recordio import recordio_source
-from ddl_tf.data.scface import MUGSHOTS, VISIBLE_CAMERAS, read_subjects, scface_source, split_subjects
-from ddl_tf.data.source import Source
-from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
-from ddl_tf.data.verification import PairSet, pair_source, pairs_table, read_bin, read_cfp, read_lfw
 from ddl_tf.data.writer import StoreSettings, write_set
+from ddl_tf.importers.cfp import PROTOCOLS, cfp_source
+from ddl_tf.importers.folders import csv_source, folder_source
+from ddl_tf.importers.recordio import recordio_source
+from ddl_tf.importers.scface import MUGSHOTS, VISIBLE_CAMERAS, read_subjects, scface_source, split_subjects
+from ddl_tf.importers.source import Source
 from ddl_tf.protocols.pair_csv import read_pair_csv
-from ddl_tf.settings import required, setting
+from ddl_tf.protocols.pair_sets import PairSet, pair_source, pairs_table, read_bin, read_cfp, read_lfw
+from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 
 
 @dataclasses.dataclass

@@ -6,7 +6,7 @@ draws two parts: a few faces as they are stored and as training would see them, 
 each kind of augmentation alone, from weak to strong.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 import sys
@@ -19,14 +19,14 @@ import tensorflow as tf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import write_aside
+from ddl_tf.common.settings import setting
 from ddl_tf.data.augmentation import build_augmentation
-from ddl_tf.data.augmentation_settings import AugmentationSettings, strength_names
-from ddl_tf.data.decoding import resize_images
+from ddl_tf.data.settings import AugmentationSettings, strength_names
 from ddl_tf.data.store import Faces
-from ddl_tf.errors import InputError
 from ddl_tf.evaluation.plots import check_format
-from ddl_tf.files import write_aside
-from ddl_tf.settings import setting
+from ddl_tf.images.decoding import resize_images
 
 # The strengths of the second part, and of how many draws it shows the strongest.
 STRENGTHS, DRAWS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0), 8

@@ -4,7 +4,7 @@ Draws faces; trains with ArcFace; fine-tunes that checkpoint with ArcFace alone,
 rows; and compares the two on people whom neither has seen: a table, and a plot of the similarity distributions.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 import sys
@@ -14,17 +14,17 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
-from ddl_tf.data.verification import read_stored
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import write_aside
+from ddl_tf.common.markdown import markdown_table
+from ddl_tf.common.settings import setting
 from ddl_tf.evaluation.comparison import comparison_figure, comparison_table
 from ddl_tf.evaluation.embed import embed_images
 from ddl_tf.evaluation.model import load_checkpoint_embedding
 from ddl_tf.evaluation.pairs import pair_similarities, verify
 from ddl_tf.evaluation.plots import Similarities
-from ddl_tf.files import write_aside
-from ddl_tf.markdown import markdown_table
-from ddl_tf.settings import setting
+from ddl_tf.protocols.pair_sets import read_stored
+from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 from ddl_tf.training import TrainSettings, train
 
 SETS = ("easy", "hard")

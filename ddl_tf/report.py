@@ -6,7 +6,7 @@
 writes `report/index.html`, which needs no network and no other file, and its figures and tables as files.
 """
 
-from ddl_tf import command  # isort: skip  (before anything that may import TensorFlow)
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
 import datetime
@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Optional
 
 import ddl_tf
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.bootstrap import check_replicates
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import setting
+from ddl_tf.metrics.bootstrap import check_replicates
 from ddl_tf.reporting import sections
 from ddl_tf.reporting.comparisons import Difference, compare_models
 from ddl_tf.reporting.evaluations import (
@@ -29,7 +30,6 @@ from ddl_tf.reporting.page import Section, write_report
 from ddl_tf.reporting.palette import styles_of
 from ddl_tf.reporting.provenance import provenance_table
 from ddl_tf.reporting.runs import curves_section, read_runs
-from ddl_tf.settings import setting
 
 
 @dataclasses.dataclass

@@ -12,13 +12,13 @@ import sys
 from pathlib import Path
 from typing import Optional
 
-from ddl_tf import command
-from ddl_tf.errors import InputError
-from ddl_tf.serving.client import Client
-from ddl_tf.serving.comparing import Compared, compare_signatures
-from ddl_tf.serving.serving_error import ServingError
-from ddl_tf.serving.waiting import wait_until_available
-from ddl_tf.settings import required, setting
+from ddl_tf.client.client import Client
+from ddl_tf.client.errors import ServingError
+from ddl_tf.client.waiting import wait_until_available
+from ddl_tf.common import command
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import required, setting
+from ddl_tf.serving.check import Compared, compare_signatures
 
 DIFFERENT = 1
 

@@ -7,7 +7,7 @@ one line a set.
 
 import json
 
-from ddl_tf import command
+from ddl_tf.common import command
 from ddl_tf.training import TrainSettings, train
 
 

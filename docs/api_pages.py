@@ -1,7 +1,7 @@
 """The pages of the API reference: a hook of MkDocs, and an extension of griffe, which reads the package for it.
 
-Each package of ddl_tf that has public names (`__all__`) gets a page. Nothing of ddl_tf is imported, so the build needs
-no TensorFlow.
+Each package of ddl_tf that has public names (`__all__`) gets a page. Where they are imported when they are used, griffe
+reads them from the stub. Nothing of ddl_tf is imported, so the build needs no TensorFlow.
 """
 
 import ast
@@ -22,7 +22,7 @@ def public_packages() -> list[str]:
         Their names, such as `losses`, in alphabetical order.
     """
     files = sorted(PACKAGE.glob("*/__init__.py"))
-    return [file.parent.name for file in files if "\n__all__ =" in file.read_text(encoding="utf-8")]
+    return [file.parent.name for file in files if "__all__" in file.read_text(encoding="utf-8")]
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -60,26 +60,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-class PublicNames(griffe.Extension):
-    """Shows griffe what it does not see by itself: names that are imported when they are used, and examples."""
-
-    def on_module(self, *, mod: griffe.Module, **kwargs: Any) -> None:
-        """Add the names of `_HOMES`, the dict of `ddl_tf.lazy`, as if they were imported.
-
-        Args:
-            mod: a module that griffe has read.
-            **kwargs: what else griffe says.
-        """
-        homes = mod.members.get("_HOMES")
-        if not isinstance(homes, griffe.Attribute) or homes.value is None:
-            return
-        home_of = ast.literal_eval(str(homes.value))
-        for name, home in home_of.items():
-            mod.set_member(name, griffe.Alias(name, f"{mod.path}.{home}.{name}", parent=mod))
-        mod.exports = sorted(home_of)
+class Examples(griffe.Extension):
+    """Has an `Example:` of a docstring laid out as code: griffe knows the section as `Examples:`."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
-        """Have an `Example:` laid out as code: griffe knows the section as `Examples:`.
+        """Rename the section.
 
         Args:
             obj: an object that griffe has read.

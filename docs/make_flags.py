@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ddl_tf import command
+from ddl_tf.common import command
+from ddl_tf.common.files import write_aside
 from ddl_tf.convert import ConvertSettings
 from ddl_tf.evaluate import COMMANDS as EVALUATE_COMMANDS
 from ddl_tf.export import ExportSettings
-from ddl_tf.files import write_aside
-from ddl_tf.gallery import COMMANDS as GALLERY_COMMANDS
+from ddl_tf.gallery.__main__ import COMMANDS as GALLERY_COMMANDS
 from ddl_tf.launch import LaunchSettings
 from ddl_tf.mine import COMMANDS as MINE_COMMANDS
 from ddl_tf.miniature import MiniatureSettings

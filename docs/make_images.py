@@ -16,8 +16,8 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 from ddl_tf.data import Faces
-from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic, render
 from ddl_tf.preview import PreviewSettings, preview_figure
+from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic, render
 
 IMAGES = Path(__file__).parent / "images"
 

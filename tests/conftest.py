@@ -1,7 +1,6 @@
 """Two logical CPU devices for the tests of replicas, set before TensorFlow starts its runtime; paths; fixtures."""
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,6 @@ tf.config.threading.set_inter_op_parallelism_threads(8)
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
-
-# The benchmarks import `arms` from their own folder. Last, so that none of them hides a module of that name.
-sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -9,14 +9,14 @@ import tensorflow as tf
 from own_lines import own_lines
 from tiny_store import stored
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.convert import ConvertSettings, main
-from ddl_tf.data.decoding import decode_image
 from ddl_tf.data.layout import PAIRS
-from ddl_tf.data.verification import read_stored
-from ddl_tf.errors import InputError
 from ddl_tf.evaluation import evaluate_pairs
 from ddl_tf.evaluation.model import load_checkpoint_embedding, load_embedding_model
+from ddl_tf.images.decoding import decode_image
 from ddl_tf.models import build_recognizer
+from ddl_tf.protocols.pair_sets import read_stored
 from ddl_tf.serving.conversion import draw_images, file_name, measure_file
 
 SIDE = 24
@@ -138,3 +138,16 @@ def test_bad_settings(checkpoint, tmp_path, settings, message):
     with pytest.raises(InputError, match=message):
         main(ConvertSettings(**{"model": checkpoint, "output": str(tmp_path / "out"), **settings}))
     assert not Path(tmp_path / "out").exists()
+
+
+def test_a_killed_second_conversion_leaves_no_record_of_the_first(checkpoint, tmp_path, monkeypatch):
+    (tmp_path / "conversion.json").write_text("{}")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ddl_tf.convert.write_format", stop)
+    settings = ConvertSettings(model=checkpoint, output=str(tmp_path), formats=["tflite_float16"], compared_images=1)
+    with pytest.raises(KeyboardInterrupt):
+        main(settings)
+    assert not (tmp_path / "conversion.json").exists()

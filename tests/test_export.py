@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.embedding_file import fingerprint
-from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.evaluation.stored import write_outcome
+from ddl_tf.evaluation.stored import Outcome, write_outcome
 from ddl_tf.export import ExportSettings, main
 from ddl_tf.models import build_recognizer
 from ddl_tf.serving import choose_threshold, read_description

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from ddl_tf import launch
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 
 SECONDS = 60
 
@@ -29,7 +29,8 @@ if plan.exists():
 """
 LAUNCHER = """
 import os, sys
-from ddl_tf import launch, stops
+from ddl_tf import launch
+from ddl_tf.common import stops
 stops.SAME_STOP_SECONDS = 0.0
 launch.GRACE, launch.OTHER_MACHINES = 1.0, 0.1
 settings = launch.LaunchSettings(**eval(sys.argv[1]))

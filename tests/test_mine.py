@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from ddl_tf import mine
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.store import Faces
-from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
-from ddl_tf.errors import InputError
 from ddl_tf.mining.pairs import DROPPED_PAIRS, read_pairs
 from ddl_tf.mining.quality import QUALITY_COLUMNS
 from ddl_tf.models import build_recognizer, save_checkpoint
+from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 
 
 @pytest.fixture
@@ -84,6 +84,26 @@ def test_quality_measures_and_groups(data, capsys, tmp_path):
     expected = index["measured_brightness"] < index["measured_brightness"].quantile(0.25)
     np.testing.assert_array_equal(group_of(data), expected.astype(int))
     assert is_picture(tmp_path / "plots" / "contact_sheet.jpg")
+
+
+def test_what_a_user_puts_among_the_parts_of_measuring_stays(data, monkeypatch, capsys):
+    parts = Path(data) / "mined" / "quality.partial"
+    group = mine._group
+
+    def put(*arguments):
+        (parts / "mine.txt").write_text("mine")
+        (parts / "photos").mkdir()
+        (parts / "photos" / "part-00000.npy").write_text("mine")
+        (parts / "part-00007.npy").symlink_to(parts / "mine.txt")
+        group(*arguments)
+
+    monkeypatch.setattr(mine, "_group", put)
+    run("quality", data=[data])
+    left = sorted(str(path.relative_to(parts)) for path in parts.rglob("*"))
+    assert left == ["mine.txt", "part-00007.npy", "photos", "photos/part-00000.npy"]
+    assert "quality.partial: kept, it holds what was not of the work" in capsys.readouterr().err
+    with pytest.raises(InputError, match="which is not of it"):
+        run("quality", data=[data])
 
 
 def test_the_pose_is_measured_where_there_are_landmarks(data):

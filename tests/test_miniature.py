@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from ddl_tf import evaluate
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.miniature import LAYOUTS, MiniatureSettings, main
 from ddl_tf.models import build_recognizer
 

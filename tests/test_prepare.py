@@ -1,21 +1,21 @@
 import dataclasses
+import io
 import json
+import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from own_lines import own_lines
+from PIL import Image
+from tiny_sets import picture, write_recordio
 
 from ddl_tf import prepare
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.store import Faces
-from ddl_tf.data.verification import read_bin, read_stored
-from ddl_tf.errors import InputError
-
-sys.path.insert(0, str(Path(__file__).parent / "data"))
-
-from tiny_sets import picture, write_recordio
+from ddl_tf.images.decoding import decode_image
+from ddl_tf.protocols.pair_sets import read_bin, read_stored
 
 
 @pytest.fixture
@@ -104,3 +104,20 @@ def test_cfp(real_faces, tmp_path):
     assert index.groupby("group")["view"].agg(["size", "first"]).values.tolist() == [[500, "frontal"], [200, "profile"]]
     prepare.cfp_pairs(prepare.CFPPairsSettings(output=str(tmp_path / "pairs"), root=root, protocol="FP", folds=[4]))
     assert read_stored(str(tmp_path / "pairs")).same.sum() == 350
+
+
+def test_a_bin_of_photos_of_a_phone(tmp_path):
+    """Phones write MPO: a JPEG, with a second one behind it."""
+    photos = []
+    for colour in range(0, 160, 40):
+        file = io.BytesIO()
+        image = Image.new("RGB", (16, 12), (colour, 90, 30))
+        image.save(file, "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))])
+        photos.append(file.getvalue())
+    (tmp_path / "phone.bin").write_bytes(pickle.dumps((photos, [True, False])))
+    settings = prepare.BinSettings(output=str(tmp_path / "phone"), bin=str(tmp_path / "phone.bin"))
+    prepare.bin(settings)
+    stored = read_stored(str(settings.output))
+    assert sorted(stored.images) == sorted(photos)
+    assert stored.same.tolist() == [True, False]
+    assert decode_image(stored.images[0]).shape[:2] == (12, 16)

@@ -8,9 +8,9 @@ from own_lines import own_lines
 from PIL import Image
 
 from ddl_tf import preview
+from ddl_tf.common.errors import InputError
 from ddl_tf.data import Faces, SyntheticSettings, prepare_synthetic
-from ddl_tf.data.augmentation_settings import strength_names
-from ddl_tf.errors import InputError
+from ddl_tf.data.settings import strength_names
 from ddl_tf.preview import PreviewSettings, kind_alone, main, preview_figure
 
 

@@ -7,13 +7,13 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ddl_tf.data.alignment import ARCFACE_TEMPLATE, similarity_transform
-from ddl_tf.evaluation import roc
-from ddl_tf.evaluation.identification import ranks
-from ddl_tf.evaluation.k_fold import k_fold_accuracy, usable_folds
-from ddl_tf.evaluation.paired_tests import holm
+from ddl_tf.images.template import ARCFACE_TEMPLATE, similarity_transform
 from ddl_tf.layers import ArcFace, CosFace
 from ddl_tf.losses import DDLLoss, similarity_distribution
+from ddl_tf.metrics import roc
+from ddl_tf.metrics.k_fold import k_fold_accuracy, usable_folds
+from ddl_tf.metrics.paired_tests import holm
+from ddl_tf.metrics.ranks import ranks
 
 SETTINGS = settings(
     max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)

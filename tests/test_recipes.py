@@ -17,11 +17,11 @@ from absl import flags
 from PIL import Image
 
 from ddl_tf import evaluate, mine, prepare
-from ddl_tf.data.alignment import ARCFACE_TEMPLATE
+from ddl_tf.common.settings import define_flags, from_flags
 from ddl_tf.data.store import Faces
-from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
+from ddl_tf.images.template import ARCFACE_TEMPLATE
 from ddl_tf.mining.columns import write_columns
-from ddl_tf.settings import define_flags, from_flags
+from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 from ddl_tf.training import train
 
 ROOT = Path(__file__).resolve().parents[1]

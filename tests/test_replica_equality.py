@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).with_name("replica_case.py")
+SCRIPT = Path(__file__).parent / "support" / "replica_case.py"
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """By number of replicas; a process for each, side by side."""
     folder = tmp_path_factory.mktemp("replicas")
-    path = os.pathsep.join([str(SCRIPT.parents[1]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(SCRIPT.parents[2]), os.environ.get("PYTHONPATH", "")])
     processes = {
         number: subprocess.Popen(
             [sys.executable, str(SCRIPT), str(number), str(folder / f"{number}.npz")],

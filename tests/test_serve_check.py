@@ -2,24 +2,19 @@
 
 import functools
 import io
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-
-sys.path.append(str(Path(__file__).parent / "serving"))
-
 from served_faces import export_tiny
 from stand_in_server import Faults, StandIn
 
-from ddl_tf.errors import InputError
+from ddl_tf.client.served_model import ModelMetadata, VersionStatus
+from ddl_tf.client.waiting import wait_until_available
+from ddl_tf.common.errors import InputError
 from ddl_tf.serve_check import ServeCheckSettings, main
 from ddl_tf.serving import Client, ServingError
-from ddl_tf.serving.comparing import Compared, Reference, _decisions
-from ddl_tf.serving.served_model import ModelMetadata, VersionStatus
-from ddl_tf.serving.waiting import wait_until_available
+from ddl_tf.serving.check import Compared, Reference, _decisions
 
 SIGNATURES = ["search", "serving_bytes", "serving_default", "verify"]
 
@@ -44,7 +39,7 @@ LOADED = functools.lru_cache(Reference)
 
 @pytest.fixture
 def server(running, monkeypatch):
-    monkeypatch.setattr("ddl_tf.serving.comparing.Reference", LOADED)
+    monkeypatch.setattr("ddl_tf.serving.check.Reference", LOADED)
     running.faults = Faults()
     return running
 
@@ -108,7 +103,7 @@ def test_answers_of_another_shape(server, check, faults, told, capsys):
 
 
 def test_a_model_that_loads_first(server, check, capsys, monkeypatch):
-    monkeypatch.setattr("ddl_tf.serving.waiting._SECONDS_BETWEEN", 0.05)
+    monkeypatch.setattr("ddl_tf.client.waiting._SECONDS_BETWEEN", 0.05)
     server.faults = Faults(loading=2)
     assert check() == 0
     err = capsys.readouterr().err

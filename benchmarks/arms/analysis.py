@@ -10,10 +10,10 @@ from scipy.stats import t
 
 from arms.catalogue import ALL, ARMS
 from arms.experiment import Experiment
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.bootstrap import CONFIDENCE
-from ddl_tf.evaluation.paired_tests import holm
-from ddl_tf.evaluation.seeds import SeedComparison, compare_seeds
+from ddl_tf.common.errors import InputError
+from ddl_tf.metrics.bootstrap import CONFIDENCE
+from ddl_tf.metrics.paired_tests import holm
+from ddl_tf.metrics.seeds import SeedComparison, compare_seeds
 
 BASELINE, OURS, DETACHED = "arcface", "arcface_ddl", "arcface_ddl_detached"
 # Arms with DDL are not what DDL is compared with.

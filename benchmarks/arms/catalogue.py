@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,16 +7,15 @@ from typing import Optional, Union
 import numpy as np
 
 from arms.experiment import Maker
-from ddl_tf.data.cfp import cfp_source
 from ddl_tf.data.layout import PAIRS
-from ddl_tf.data.recordio import recordio_source
-from ddl_tf.data.sample import Sample
-from ddl_tf.data.source import Problem, Source
 from ddl_tf.data.store import Faces
-from ddl_tf.data.verification import PairSet, pairs_table, read_bin, read_cfp
 from ddl_tf.data.writer import StoreSettings, write_set
+from ddl_tf.importers.cfp import cfp_source
+from ddl_tf.importers.recordio import recordio_source
+from ddl_tf.importers.source import Problem, Sample, Source
 from ddl_tf.mining.degradation import degrade_image, degraded_source, neutral_strengths, parse_degradation
 from ddl_tf.mining.rules import Rule
+from ddl_tf.protocols.pair_sets import PairSet, pairs_table, read_bin, read_cfp
 
 # Where the output folder has links to the data that it was given.
 CELEBA, CFP, LFW = "data/celeba", "data/cfp", "data/lfw_dev.bin"

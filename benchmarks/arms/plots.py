@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from arms.analysis import TAR, mean_of
 from arms.catalogue import ALL
-from ddl_tf.files import write_aside
+from ddl_tf.common.files import write_aside
+from ddl_tf.common.text import figure_text
 from ddl_tf.reporting.palette import GREY, Style, style
-from ddl_tf.text import figure_text
 
 
 def _present(found: pd.DataFrame) -> list[str]:

@@ -13,8 +13,8 @@ from arms.analysis import BASELINE, DETACHED, OURS, TAR, WITHOUT_DDL, Compared, 
 from arms.catalogue import ALL
 from arms.experiment import Experiment
 from arms.results import tuned_value
-from ddl_tf.errors import InputError
-from ddl_tf.markdown import markdown_table
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.markdown import markdown_table
 
 MAIN = {"hard auc": "hard AUC", f"hard {TAR}": "hard TAR@1e-2", "hard margin": "hard margin", "gap": "gap"}
 

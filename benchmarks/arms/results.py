@@ -10,8 +10,8 @@ from typing import Any, Optional
 import pandas as pd
 
 from arms.experiment import Job
-from ddl_tf.errors import InputError
-from ddl_tf.files import write_aside
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import write_aside
 
 MEASURES = ("accuracy", "auc", "eer", "tar@1e-2", "tar@1e-3", "mean_same", "mean_different", "expectation_margin")
 COLUMNS = (

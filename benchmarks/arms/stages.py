@@ -21,10 +21,10 @@ from arms.experiment import PRETRAININGS, Experiment, Job, make_job
 from arms.made_sets import CELEBA, CFP, LFW
 from arms.report import report
 from arms.results import ResultsFile, result_rows, tuned_value
-from ddl_tf.errors import InputError
-from ddl_tf.files import write_aside
-from ddl_tf.progress import Progress
-from ddl_tf.settings import setting
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import write_aside
+from ddl_tf.common.progress import Progress
+from ddl_tf.common.settings import setting
 from ddl_tf.training.settings import HEAD_STARTS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from arms.catalogue import ALL
 from arms.experiment import Job
-from ddl_tf.errors import NotFiniteError
+from ddl_tf.common.errors import NotFiniteError
 
 
 class Finished(NamedTuple):

@@ -9,35 +9,39 @@ from pathlib import Path
 import numpy as np
 
 from breaking.trial import Target
-from ddl_tf.data.cfp import cfp_source
-from ddl_tf.data.folders import csv_source, folder_source
 from ddl_tf.data.integrity import find_faults
-from ddl_tf.data.recordio import recordio_source
-from ddl_tf.data.scface import read_subjects, scface_source
-from ddl_tf.data.source import Problem, Source
 from ddl_tf.data.store import Faces
-from ddl_tf.data.verification import PairSet, pair_source, pairs_table, read_bin, read_cfp, read_lfw, read_stored
 from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.evaluation.image_columns import read_columns
 from ddl_tf.evaluation.megaface_settings import MegaFaceSettings, face_images
+from ddl_tf.gallery.photos import csv_photos, face_bytes, folder_photos, split_problems
+from ddl_tf.importers.cfp import cfp_source
+from ddl_tf.importers.folders import csv_source, folder_source
+from ddl_tf.importers.recordio import recordio_source
+from ddl_tf.importers.scface import read_subjects, scface_source
+from ddl_tf.importers.source import Problem, Source
+from ddl_tf.miniatures import ijb as miniature_ijb
+from ddl_tf.miniatures import megaface as miniature_megaface
+from ddl_tf.miniatures import pairs as miniature_pairs
+from ddl_tf.miniatures import scface as miniature_scface
+from ddl_tf.miniatures import tinyface as miniature_tinyface
+from ddl_tf.mining.image_columns import read_columns
 from ddl_tf.models.checkpoints import load_checkpoint, save_checkpoint
 from ddl_tf.models.recognizer import build_recognizer
 from ddl_tf.models.torch_weights import read_state_dict
-from ddl_tf.protocols import miniature_ijb, miniature_megaface, miniature_pairs, miniature_scface
 from ddl_tf.protocols.feature_files import read_feature, write_feature
 from ddl_tf.protocols.ijb import read_ijb
 from ddl_tf.protocols.pair_csv import read_pair_csv
-from ddl_tf.protocols.pair_lists import read_calfw, read_cplfw, read_xqlfw
+from ddl_tf.protocols.pair_lists import read_agedb, read_calfw, read_cplfw, read_xqlfw
+from ddl_tf.protocols.pair_sets import PairSet, pair_source, pairs_table, read_bin, read_cfp, read_lfw, read_stored
 from ddl_tf.protocols.rfw import read_rfw
 from ddl_tf.protocols.scface import read_scface
+from ddl_tf.protocols.tinyface import read_tinyface
 from ddl_tf.reporting.evaluations import read_evaluation
-from ddl_tf.serving.photos import csv_photos, face_bytes, folder_photos, split_problems
 
 # The tests' writers of the formats of MXNet and PyTorch, which need neither.
-_TESTS = Path(__file__).resolve().parents[2] / "tests"
-sys.path += [str(_TESTS / "data"), str(_TESTS / "models")]
-from insightface_state import write_pth  # noqa: E402
-from tiny_sets import picture, write_recordio  # noqa: E402
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tests" / "support"))
+from insightface_state import write_pth
+from tiny_sets import picture, write_recordio
 
 _PEOPLE = ("ann", "bob", "cy d")
 
@@ -162,7 +166,7 @@ def _read_embeddings(source: Path, output: Path) -> None:
 
 
 def _read_answer(source: Path, output: Path) -> None:
-    from ddl_tf.serving.rest_transport import from_json
+    from ddl_tf.client.rest import from_json
 
     path = source / "answer.json"
     if not path.is_file():
@@ -183,7 +187,7 @@ def _write_feature(folder: Path) -> None:
 
 
 def targets() -> Iterator[Target]:
-    """List the readers, but for those of MATLAB files: SciPy 1.17 can crash the process on a damaged one."""
+    """List the readers."""
     yield Target(
         "prepare folder", _write_people, ("people/*/*",), _stored(lambda at: folder_source(str(at / "people")))
     )
@@ -209,6 +213,8 @@ def targets() -> Iterator[Target]:
     yield Target("CALFW", miniature_pairs.write_calfw, ("*.txt",), _pairs(read_calfw, ""))
     yield Target("CPLFW", miniature_pairs.write_cplfw, ("*.txt",), _pairs(read_cplfw, ""))
     yield Target("XQLFW", miniature_pairs.write_xqlfw, ("*.txt",), _pairs(read_xqlfw, ""))
+    # Each MATLAB file takes a new process.
+    yield Target("AgeDB-30", miniature_pairs.write_agedb, ("*.mat",), _pairs(read_agedb, ""), every=4)
     yield Target("RFW", miniature_pairs.write_rfw, ("test/txts/*/*",), lambda at, _: _read_images(read_rfw(str(at))))
     ijb = functools.partial(miniature_ijb.write_ijb, name="ijbc")
     yield Target("IJB-C", ijb, ("meta/*",), lambda at, _: read_ijb(str(at)))
@@ -216,6 +222,8 @@ def targets() -> Iterator[Target]:
     yield Target("MegaFace's features", _write_feature, ("a.bin",), lambda at, _: read_feature(at / "a.bin"))
     scface = lambda at, _: read_scface(str(at), read_subjects(str(at / "test_subjects.txt")))  # noqa: E731
     yield Target("SCface", miniature_scface.write_scface, ("test_subjects.txt",), scface)
+    tinyface = lambda at, _: read_tinyface(str(at))  # noqa: E731
+    yield Target("TinyFace", miniature_tinyface.write_tinyface, ("**/*.mat",), tinyface, every=4)
     yield Target("--embeddings", _write_evaluation, ("e.npy",), _read_embeddings)
     yield Target("--columns", _write_columns, ("*.csv",), lambda at, _: read_columns([str(at / "columns.csv")]))
     yield Target(

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from breaking.damage import damage_file
-from ddl_tf.errors import InputError, NotFiniteError
-from ddl_tf.serving.serving_error import RequestError
+from ddl_tf.client.errors import RequestError
+from ddl_tf.common.errors import InputError, NotFiniteError
 
 # A reader that is at work longer than this on a few kilobytes hangs.
 SECONDS = 20
@@ -28,12 +28,14 @@ class Target(NamedTuple):
         make: writes the input into a folder that is there.
         files: globs of the files of it that are damaged.
         read: reads the input of the first folder; what it writes goes into the second one, which is empty.
+        every: in which turns `break_it.py` tries it: a slow reader not in all.
     """
 
     name: str
     make: Callable[[Path], None]
     files: tuple[str, ...]
     read: Callable[[Path, Path], object]
+    every: int = 1
 
 
 class Trial(NamedTuple):
@@ -105,10 +107,12 @@ def try_reader(target: Target, source: Path, output: Path) -> tuple[str, str]:
             warnings.simplefilter("ignore")
             target.read(source, output)
     except (InputError, NotFiniteError, OSError, RequestError) as error:
-        # A command prints these in one line: see `ddl_tf.command`.
+        # A command prints these in one line: see `ddl_tf.common.command`.
         kind, message = "refused", str(error)
     except _Hang:
         kind, message = "hang", f"still at work after {SECONDS} s"
+    except KeyboardInterrupt:
+        raise
     except BaseException:  # what a reader should never raise is what is looked for
         kind, message = "traceback", traceback.format_exc()
     if _state(source) != before:

@@ -1,32 +1,22 @@
-"""Faces as data: storage, groups and sampling, augmentation, the input pipeline, the synthetic faces.
+"""Faces as data: storage, groups and sampling, augmentation, the input pipeline.
 
-The modules are imported when their names are first used: drawing and importing faces needs no TensorFlow.
+The modules are imported when their names are first used.
 """
 
-from ddl_tf.lazy import lazy_names
+from ddl_tf.common.lazy import lazy_names
 
-_HOMES = {
-    "AugmentationSettings": "augmentation_settings",
-    "Faces": "store",
-    "PairSet": "verification",
-    "Problem": "source",
-    "Sample": "sample",
-    "Source": "source",
-    "StoreSettings": "writer",
-    "StoredPairs": "pools",
-    "StreamSampler": "sampling",
-    "StreamSizes": "sampling",
-    "SyntheticSettings": "synthetic",
-    "build_augmentation": "augmentation",
-    "prepare_synthetic": "synthetic",
-    "read_bin": "verification",
-    "read_cfp": "verification",
-    "read_lfw": "verification",
-    "read_stored": "verification",
-    "render": "synthetic",
-    "training_dataset": "pipeline",
-    "write_set": "writer",
+_MOVED = {
+    "PairSet": "ddl_tf.protocols",
+    "Problem": "ddl_tf.importers",
+    "Sample": "ddl_tf.importers",
+    "Source": "ddl_tf.importers",
+    "SyntheticSettings": "ddl_tf.synthetic",
+    "prepare_synthetic": "ddl_tf.synthetic",
+    "read_bin": "ddl_tf.protocols",
+    "read_cfp": "ddl_tf.protocols",
+    "read_lfw": "ddl_tf.protocols",
+    "read_stored": "ddl_tf.protocols",
+    "render": "ddl_tf.synthetic",
 }
 
-__all__ = sorted(_HOMES)
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__, _MOVED)

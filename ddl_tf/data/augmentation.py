@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ddl_tf.data.augmentation_settings import AugmentationSettings, strength_names
+from ddl_tf.data.settings import AugmentationSettings, strength_names
 
 Augmentation = Callable[..., tf.Tensor]
 

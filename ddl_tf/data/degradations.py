@@ -11,8 +11,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from ddl_tf.common.keras_cv_import import import_keras_cv
 from ddl_tf.data.row_random import RowRandom, geometric, seed_by_row, uniform
-from ddl_tf.keras_cv_import import import_keras_cv
 
 layers = import_keras_cv().layers
 

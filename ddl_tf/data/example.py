@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from ddl_tf.data.images import may_be_turned, upright_bytes
+from ddl_tf.images.pillow_images import may_be_turned, upright_bytes
 
 
 def make_example(image: bytes, identity: int, group: int) -> bytes:

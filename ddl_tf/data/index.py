@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 
 
 def assemble_index(parts: Sequence[Path], file: Path) -> tuple[dict[int, int], int]:

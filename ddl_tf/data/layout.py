@@ -20,8 +20,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ddl_tf.errors import InputError
-from ddl_tf.files import require_regular_file
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import require_regular_file
 
 FORMAT_VERSION = 1
 DESCRIPTION, INDEX, PROBLEMS, PAIRS = "dataset.json", "index.parquet", "problems.csv", "pairs.parquet"
@@ -92,10 +92,30 @@ def _check_types(description: dict[str, Any]) -> None:
     for name in ("images", "identities"):
         if type(description[name]) is not int or description[name] < 0:
             raise ValueError(f"{name} is {description[name]!r}")
+    made_by, mined = description.get("made_by", {}), description.get("mined", [])
+    parts = {"shards": (description["shards"], dict), "made_by": (made_by, dict), "mined": (mined, list)}
+    parts["columns"] = (description.get("columns", []), list)
+    for name, (value, kind) in parts.items():
+        if not isinstance(value, kind):
+            raise ValueError(f"{name} is {value!r}")
     for name in description["shards"]:
         # A name that leads elsewhere would have files removed or read there.
-        if not isinstance(description["shards"], dict) or not re.fullmatch(SHARD_NAME, name):
+        if not re.fullmatch(SHARD_NAME, name):
             raise ValueError(f"{name!r} is no name of a shard")
+    size = description.get("image_size") or {}
+    if size and not (isinstance(size, dict) and all(_is_size(size.get(name)) for name in ("smallest", "largest"))):
+        raise ValueError(f"image_size is {size!r}")
+    for step in mined:
+        if not isinstance(step, dict) or not isinstance(step.get("columns"), list):
+            raise ValueError(f"{step!r} is in mined")
+    if not all(isinstance(name, str) for name in description.get("columns", [])):
+        raise ValueError(f"columns is {description['columns']!r}")
+    if not isinstance(made_by.get("settings", {}), dict):
+        raise ValueError(f"made_by is {made_by!r}")
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)
 
 
 def group_is_mined(description: dict[str, Any]) -> bool:

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from ddl_tf.data.decoding import why_undecodable
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import lock_folder, require_regular_file, write_aside
+from ddl_tf.common.parallel import map_in_order
+from ddl_tf.common.progress import Progress
 from ddl_tf.data.layout import INDEX, LOCK, MENDED
 from ddl_tf.data.store import Faces
-from ddl_tf.errors import InputError
-from ddl_tf.files import lock_folder, require_regular_file, write_aside
-from ddl_tf.parallel import map_in_order
-from ddl_tf.progress import Progress
+from ddl_tf.images.decoding import why_undecodable
 
 PLACE = ("shard", "offset", "length")
 

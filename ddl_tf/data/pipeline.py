@@ -10,14 +10,13 @@ import resource
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.parallel import usable_cores
 from ddl_tf.data.augmentation import Augmentation
-from ddl_tf.data.decoding import decode_image, resize_images, why_undecodable
 from ddl_tf.data.example import parse_images
 from ddl_tf.data.sampling import Rows, StreamSampler
 from ddl_tf.data.store import Faces
-from ddl_tf.data.untuned import PREFETCHED, untuned_options
-from ddl_tf.errors import InputError
-from ddl_tf.parallel import usable_cores
+from ddl_tf.images.decoding import decode_image, resize_images, why_undecodable
 
 # Steps that are drawn and read at a time; the threads of Python get in each other's way.
 READERS = 2
@@ -153,3 +152,27 @@ def check_rows(faces: Faces, rows: np.ndarray) -> None:
                 f"{place['identity_key']}) cannot be decoded ({reason}); put a copy of the shard back, or let another "
                 "image stand for it with `python -m ddl_tf.prepare mend`"
             )
+
+
+# Batches that are ready before they are asked for.
+PREFETCHED = 2
+
+
+def untuned_options() -> tf.data.Options:
+    """Give the options of a pipeline that says itself how much of it runs side by side.
+
+    TensorFlow's own tuning (`tf.data.AUTOTUNE`) is done by a thread that sleeps for up to a minute at a time, and a
+    pipeline waits for it when it ends. It is to be woken then, but the call is lost where the thread looks before it
+    counts as cancelled: nearly always on one core, often on busy ones. An epoch, an evaluation, or a mining of seconds
+    takes that minute longer.
+
+    Returns:
+        The options; numbers of parallel calls and of prefetched elements have to be given.
+
+    Example:
+        >>> tf.data.Dataset.range(3).prefetch(1).with_options(untuned_options()).cardinality().numpy()
+        3
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options

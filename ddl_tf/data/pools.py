@@ -5,7 +5,7 @@ from typing import NamedTuple, Optional, Union
 
 import numpy as np
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 
 NO_GROUP = -1
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ddl_tf.keras_cv_import import import_keras_cv
+from ddl_tf.common.keras_cv_import import import_keras_cv
 
 core = import_keras_cv().core
 

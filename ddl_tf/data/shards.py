@@ -16,14 +16,13 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
-from ddl_tf.data.checking import Checked, check_samples
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import as_os_errors, write_aside
+from ddl_tf.common.progress import Progress
+from ddl_tf.common.text import is_unicode, visible, visible_if_needed
+from ddl_tf.data.image_check import Checked, check_samples
 from ddl_tf.data.layout import FOOTER_BYTES, HEADER_BYTES, INDEX_COLUMNS, read_table, shard_name
-from ddl_tf.data.sample import MAX_GROUP, Sample
-from ddl_tf.data.source import Problem, Source
-from ddl_tf.errors import InputError
-from ddl_tf.files import as_os_errors, write_aside
-from ddl_tf.progress import Progress
-from ddl_tf.visible_text import is_unicode, visible, visible_if_needed
+from ddl_tf.importers.source import MAX_GROUP, Problem, Sample, Source
 
 PART_NAME = r"part-\d{5,}\.(json|parquet)"
 

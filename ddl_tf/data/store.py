@@ -14,8 +14,8 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.example import read_example, upright_record
-from ddl_tf.data.images import decode_image
 from ddl_tf.data.layout import (
     DESCRIPTION,
     FOOTER_BYTES,
@@ -26,7 +26,7 @@ from ddl_tf.data.layout import (
     read_table,
     shard_name,
 )
-from ddl_tf.errors import InputError
+from ddl_tf.images.pillow_images import decode_image
 
 # What a network file system may get over, and how long to wait before each further try.
 _TRANSIENT = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN)

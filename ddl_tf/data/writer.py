@@ -14,6 +14,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 import ddl_tf
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import write_aside
+from ddl_tf.common.partial_folder import check_replaceable, claim, partial_path, publish
+from ddl_tf.common.settings import setting
+from ddl_tf.common.text import is_unicode, visible, visible_if_needed
 from ddl_tf.data.index import assemble_index
 from ddl_tf.data.layout import (
     DESCRIPTION,
@@ -25,13 +30,8 @@ from ddl_tf.data.layout import (
     set_files,
     shard_name,
 )
-from ddl_tf.data.partial import check_replaceable, claim, partial_path, publish
 from ddl_tf.data.shards import PART_NAME, ShardedImport, part_path, read_parts
-from ddl_tf.data.source import Source
-from ddl_tf.errors import InputError
-from ddl_tf.files import write_aside
-from ddl_tf.settings import setting
-from ddl_tf.visible_text import is_unicode, visible, visible_if_needed
+from ddl_tf.importers.source import Source
 
 # These settings say where a set goes and what may stop it, not what is in it.
 _NOT_CONTENT = ("output", "overwrite", "on_error")

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ddl_tf.common.text import figure_text
 from ddl_tf.evaluation.plots import Similarities
-from ddl_tf.text import figure_text
 
 EASY, HARD = "#1b6ca8", "#d1495b"
 _ACROSS = 3
@@ -56,7 +56,7 @@ def _draw_arm(axes: Axes, arm: str, easy: Similarities, hard: Similarities, bins
             style: dict[str, Any] = {"histtype": "stepfilled", "alpha": 0.35} if filled else {"histtype": "step"}
             axes.hist(chosen, bins=bins.tolist(), density=True, color=colour, label=f"{kind}, {text}", **style)
             axes.axvline(float(chosen.mean()), color=colour, linestyle="-" if filled else ":", linewidth=1.2)
-        margins.append(pairs.similarity[pairs.same].mean() - pairs.similarity[~pairs.same].mean())
+        margins.append(pairs.margin)
     axes.set_title(
         f"{figure_text(arm)}\nmargin: easy {margins[0]:.2f}, hard {margins[1]:.2f}, gap {margins[0] - margins[1]:.2f}"
     )
@@ -68,7 +68,8 @@ def comparison_figure(arms: Mapping[str, tuple[Similarities, Similarities]]) -> 
     """Draw the similarity distributions of easy and hard pairs, one panel an arm.
 
     The vertical lines are the expectations; the margin of a set is the distance between that of its same pairs
-    and that of its different ones, and the gap is the difference between the margins of easy and hard.
+    and that of its different ones, and the gap is the difference between the margins of easy and hard. Pairs that were
+    not compared (`Similarities.left_out`) are in neither.
 
     Args:
         arms: name of the arm -> the similarities of its easy and of its hard pairs.
@@ -79,6 +80,7 @@ def comparison_figure(arms: Mapping[str, tuple[Similarities, Similarities]]) -> 
     References:
         Huang et al., ECCV 2020, figure 1.
     """
+    arms = {arm: (easy.compared, hard.compared) for arm, (easy, hard) in arms.items()}
     everything = np.concatenate([pairs.similarity for pair in arms.values() for pairs in pair])
     bins = np.linspace(everything.min(), everything.max(), 41)
     across = min(_ACROSS, len(arms))

@@ -6,12 +6,13 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf.data.decoding import decode_image, resize_images, why_undecodable
-from ddl_tf.data.images import upright_bytes
-from ddl_tf.data.untuned import PREFETCHED, untuned_options
-from ddl_tf.errors import InputError
-from ddl_tf.parallel import usable_cores
-from ddl_tf.progress import Progress
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.parallel import usable_cores
+from ddl_tf.common.progress import Progress
+from ddl_tf.data.pipeline import PREFETCHED, untuned_options
+from ddl_tf.images.decoding import decode_image, resize_images, why_undecodable
+from ddl_tf.images.pillow_images import upright_bytes
+from ddl_tf.models.image_size import image_size
 
 
 class _Advance(tf.keras.callbacks.Callback):
@@ -26,24 +27,6 @@ class _Advance(tf.keras.callbacks.Callback):
         done = min((batch + 1) * self._batch_size, self._num_images)
         self._progress.advance(done - self.done)
         self.done = done
-
-
-def image_size(model: tf.keras.Model) -> tuple[int, int]:
-    """Read the (height, width) in pixels that an embedding model takes.
-
-    Args:
-        model: image `[batch, height, width, 3]` -> embedding `[batch, dim]`.
-
-    Returns:
-        (height, width).
-
-    Raises:
-        InputError: if the model has another input, or no fixed size.
-    """
-    shape = model.input_shape
-    if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] != 3 or None in shape[1:3]:
-        raise InputError(f"the model takes input of shape {shape}: expected [batch, height, width, 3] of fixed size")
-    return shape[1], shape[2]
 
 
 class UndecodableError(ValueError):

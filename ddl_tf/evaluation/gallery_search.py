@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.identification import search_gallery
+from ddl_tf.common.errors import InputError
+from ddl_tf.metrics.ranks import search_gallery
 from ddl_tf.protocols.gallery_set import NO_IMAGE, GallerySet
 
 

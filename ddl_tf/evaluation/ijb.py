@@ -5,15 +5,15 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation import roc
-from ddl_tf.evaluation.bootstrap import bootstrap_rates
-from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.evaluation.pair_people import linked_people, people_of_pairs
-from ddl_tf.evaluation.template_bootstrap import intervals_over_people
-from ddl_tf.evaluation.template_roc import corner_roc, nearest_tar
-from ddl_tf.evaluation.template_search import Search, open_set_tpir, pooled_tpir, search_galleries
-from ddl_tf.evaluation.templates import NEVER, template_features, template_similarities
+from ddl_tf.common.errors import InputError
+from ddl_tf.evaluation.stored import Outcome
+from ddl_tf.metrics import roc
+from ddl_tf.metrics.bootstrap import bootstrap_rates, few_false_accepts
+from ddl_tf.metrics.pair_people import linked_people, people_of_pairs
+from ddl_tf.metrics.template_bootstrap import intervals_over_people
+from ddl_tf.metrics.template_roc import corner_roc, nearest_tar
+from ddl_tf.metrics.template_search import Search, open_set_tpir, pooled_tpir, search_galleries
+from ddl_tf.metrics.templates import NEVER, template_features, template_similarities
 from ddl_tf.protocols.ijb import IJB, TemplateList, TemplatePairs
 
 FAR_TARGETS = {"1e-6": 1e-6, "1e-5": 1e-5, "1e-4": 1e-4, "1e-3": 1e-3, "1e-2": 1e-2, "1e-1": 1e-1}
@@ -52,6 +52,8 @@ def evaluate_ijb(
         - `open_set`: for each of the `galleries` its number of templates, of `mated` and `non_mated` probes, `rank`
           (share of mated probes whose mate is at rank 1, 5, 10) and `tpir`, see `open_set_tpir`; `rank` and `tpir`
           are the means over the galleries. None where a gallery has no mated, or no non-mated probes.
+        - In each of these `few_false_accepts`: the names of the rates, such as "tar@1e-6", that fewer than three
+          false accepts decide. They are there to be compared with those of the scripts, but are not reliable.
         - `intervals`: of `verification@auc`, `@eer` and `@tar@...` and `identification@rank@...`, by the bootstrap
           over people.
 
@@ -131,6 +133,7 @@ def _verify(name: str, similarity: np.ndarray, pairs: TemplatePairs) -> dict[str
         "tar": {key: nearest_tar(far, tar, target) for key, target in FAR_TARGETS.items()},
         "auc": roc.auc(far, tar),
         "eer": roc.eer(far, tar),
+        "few_false_accepts": few_false_accepts("tar", FAR_TARGETS, int(np.sum(~same))),
     }
 
 
@@ -178,6 +181,7 @@ def _identify(
         "missing_probes": int(np.sum(~there)),
         "rank": _shares(rank),
         "tpir": {key: pooled_tpir(found, len(there), target) for key, target in FPIR_TARGETS.items()},
+        "few_false_accepts": few_false_accepts("tpir", FPIR_TARGETS, len(there)),
     }
     return identification, _open_set(ijb, probes, there, mate, found), rank
 
@@ -208,6 +212,7 @@ def _open_set(ijb: IJB, probes: TemplateList, there: np.ndarray, mate: np.ndarra
             "non_mated": int(np.sum(~mated)),
             "rank": _shares(rank[mated]) if mated.any() else None,
             "tpir": tpir,
+            "few_false_accepts": few_false_accepts("tpir", FPIR_TARGETS, int(np.sum(~mated))) if tpir else [],
         }
     means = {
         kind: {key: float(np.mean([one[kind][key] for one in galleries.values()])) for key in keys}
@@ -215,4 +220,5 @@ def _open_set(ijb: IJB, probes: TemplateList, there: np.ndarray, mate: np.ndarra
         else None
         for kind, keys in (("rank", [str(most) for most in RANKS]), ("tpir", list(FPIR_TARGETS)))
     }
-    return {**means, "galleries": galleries}
+    few = {name: None for one in galleries.values() for name in one["few_false_accepts"]} if means["tpir"] else {}
+    return {**means, "few_false_accepts": list(few), "galleries": galleries}

@@ -5,11 +5,11 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.bootstrap import MIN_FALSE_ACCEPTS
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.progress import Progress
 from ddl_tf.evaluation.megaface_counts import FalseAccepts, MateRanks, reaching
-from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.progress import Progress
+from ddl_tf.evaluation.stored import Outcome
+from ddl_tf.metrics.bootstrap import few_false_accepts
 
 FAR_TARGETS = {"1e-4": 1e-4, "1e-5": 1e-5, "1e-6": 1e-6}
 RANKS = (1, 10, 100)
@@ -148,7 +148,7 @@ def evaluate_megaface(
 
     Returns:
         The result; its intervals come from resampling people with all of their photos, and are left out for a TAR at
-        less than three false accepts. The scores are `rank`
+        less than three false accepts, which `few_false_accepts` names. The scores are `rank`
         `[pairs]` int32, `condition` `[pairs]` (empty text), and the positions of mate and probe, `first` and `second`
         `[pairs]` int. The order of the pairs follows from `people` alone.
 
@@ -218,6 +218,8 @@ def evaluate_megaface(
         "genuine_pairs": num_genuine,
         "impostor_pairs": impostors,
         "tar": {key: float(genuine[at[0]] / num_genuine) if len(at) else 0.0 for key, at in allowed.items()},
+        # They are there to be compared with other programs, but one or two impostors decide them.
+        "few_false_accepts": few_false_accepts("tar", FAR_TARGETS, impostors),
     }
     if replicates:
         result["intervals"] = _intervals(pairs, rank, similarity, accepts, person, num_distractors, replicates, seed)
@@ -288,8 +290,9 @@ def _intervals(
     true_accepts = total(np.stack([reaching(grid, similarity[owner == one]) for one in range(num_people)]))
     true_accepts = np.pad(true_accepts, [(0, 0), (0, 1)])
     impostors = num_distractors * len(person)
+    few = few_false_accepts("tar", FAR_TARGETS, impostors)
     for name, target in FAR_TARGETS.items():
-        if round(target * impostors, 6) < MIN_FALSE_ACCEPTS:
+        if f"tar@{name}" in few:
             continue
         far_above = false_accepts > target * num_distractors * total(photos)[:, np.newaxis]
         at = np.maximum(far_above.sum(axis=1), accepts.lowest_on_grid)

@@ -7,10 +7,11 @@ from typing import Optional
 
 import numpy as np
 
-from ddl_tf.data.problem_list import ProblemList
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import required, setting
 from ddl_tf.evaluation.megaface import evaluate_megaface, replace_by_center
-from ddl_tf.evaluation.outcome import Outcome
+from ddl_tf.evaluation.stored import Outcome
+from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.protocols.feature_files import (
     FeatureFiles,
     FeatureSource,
@@ -19,7 +20,6 @@ from ddl_tf.protocols.feature_files import (
     pack_features,
 )
 from ddl_tf.protocols.megaface import MISSING, FaceImages, MegaFace, feature_files, megaface_images, read_megaface
-from ddl_tf.settings import required, setting
 
 # Images -> blocks of their embeddings `[n, dim]` of unit norm, in order.
 Embed = Callable[[FaceImages], Iterable[np.ndarray]]

@@ -5,14 +5,14 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf.data.verification import PairSet
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation import roc
-from ddl_tf.evaluation.bootstrap import bootstrap_pairs, bootstrapped_targets
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.embed import embed_images
-from ddl_tf.evaluation.k_fold import best_threshold, k_fold_accuracy, k_fold_tar, usable_folds
-from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.evaluation.roc import FAR_TARGETS
+from ddl_tf.evaluation.stored import Outcome
+from ddl_tf.metrics import roc
+from ddl_tf.metrics.bootstrap import bootstrap_pairs, bootstrapped_targets
+from ddl_tf.metrics.k_fold import best_threshold, k_fold_accuracy, k_fold_tar, usable_folds
+from ddl_tf.metrics.roc import FAR_TARGETS
+from ddl_tf.protocols.pair_sets import PairSet
 
 
 def pair_similarities(pair_set: PairSet, embeddings: np.ndarray) -> np.ndarray:
@@ -132,7 +132,8 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
 
     Returns:
         The result of `verify`, and the scores `similarity`, `same`, `fold` (as `usable_folds` gives them), `first`,
-        `second` `[pairs]`; where the set has them, `people` `[images]`, whom each image shows, as text, and `pair_NAME`
+        `second` `[pairs]`, of an image that is there several times the first place; where the set has them, `people`
+        `[images]`, whom each image shows, as text, and `pair_NAME`
         `[pairs]` for each further column of its pairs.
 
     Raises:
@@ -146,12 +147,14 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
     """
     same = np.asarray(pair_set.same, bool)
     result = verify(pair_set, embeddings, replicates, seed)
+    # A test of two models must know that pairs share an image.
+    place = np.arange(len(pair_set.images)) if pair_set.copy_of is None else pair_set.copy_of
     scores = {
         "similarity": pair_similarities(pair_set, embeddings),
         "same": same,
         "fold": usable_folds(same, np.asarray(pair_set.fold)),
-        "first": np.asarray(pair_set.first),
-        "second": np.asarray(pair_set.second),
+        "first": place[pair_set.first],
+        "second": place[pair_set.second],
     }
     if pair_set.people is not None:
         # Text of a fixed width is stored without pickle.

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.roc import eer, roc_curve
-from ddl_tf.text import figure_text
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.text import figure_text
+from ddl_tf.metrics.roc import eer, roc_curve
+from ddl_tf.metrics.templates import NEVER
 
 SAME, DIFFERENT = "#1b7f5c", "#c4473a"
 
@@ -22,13 +23,30 @@ class Similarities:
 
     Attributes:
         name: the name of the set.
-        similarity: `[pairs]` cosines, -1..1.
+        similarity: `[pairs]` cosines, -1..1; `NEVER` of a pair of which a side has no image.
         same: `[pairs]` bool.
     """
 
     name: str
     similarity: np.ndarray
     same: np.ndarray
+
+    @property
+    def compared(self) -> "Similarities":
+        """The pairs of which both sides have an image: the others have no similarity to draw or average."""
+        there = self.similarity != NEVER
+        return Similarities(self.name, self.similarity[there], self.same[there])
+
+    @property
+    def margin(self) -> float:
+        """The mean similarity of same pairs less that of different ones, of the pairs that were compared."""
+        compared = self.compared
+        return float(compared.similarity[compared.same].mean() - compared.similarity[~compared.same].mean())
+
+    @property
+    def left_out(self) -> int:
+        """How many pairs were not compared."""
+        return int(np.sum(self.similarity == NEVER))
 
 
 def check_format(path: str) -> None:
@@ -63,8 +81,9 @@ def draw_distributions(axes: Axes, pairs: Similarities) -> None:
 
     Args:
         axes: where to draw.
-        pairs: of the set.
+        pairs: of the set; those that were not compared are left out, and the title says how many.
     """
+    left_out, pairs = pairs.left_out, pairs.compared
     # Rounding puts the similarity of equal images just above 1.
     similarity = np.clip(pairs.similarity, -1, 1)
     bins = np.linspace(min(-0.5, similarity.min()), 1, 61).tolist()
@@ -73,6 +92,8 @@ def draw_distributions(axes: Axes, pairs: Similarities) -> None:
         axes.hist(chosen, bins=bins, density=True, color=color, alpha=0.55, label=f"{text}, mean {chosen.mean():.2f}")
         axes.axvline(chosen.mean(), color=color, linestyle="--", linewidth=1)
     counts = f"{np.sum(pairs.same)} same, {np.sum(~pairs.same)} different pairs"
+    if left_out:
+        counts += f";\n{left_out} of a side without an image left out"
     axes.set(xlabel="cosine similarity", ylabel="density", title=f"{figure_text(pairs.name)}: {counts}")
     # Room for the legend above the distributions.
     axes.set(xlim=(bins[0], bins[-1]), ylim=(0, 1.25 * axes.get_ylim()[1]))

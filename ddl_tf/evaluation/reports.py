@@ -1,11 +1,12 @@
 """Results as text."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ddl_tf.evaluation.bootstrap import MIN_FALSE_ACCEPTS
+from ddl_tf.common.markdown import DASH
 from ddl_tf.evaluation.pairs import FAR_TARGETS
+from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 
 
 def json_line(result: dict[str, Any]) -> str:
@@ -41,7 +42,7 @@ def pairs_table(results: Sequence[dict[str, Any]]) -> str:
             str(one["pairs"]),
             f"{100 * one['accuracy']:.2f} +- {100 * one['accuracy_std']:.2f}",
             *(
-                "-" if rate is None else f"{100 * rate:.2f}"
+                DASH if rate is None else f"{100 * rate:.2f}"
                 for rate in (one["threshold_accuracy"], one["auc"], one["eer"], *one["tar"].values())
             ),
             f"{one['expectation_margin']:.3f}",
@@ -54,7 +55,7 @@ def pairs_table(results: Sequence[dict[str, Any]]) -> str:
         for row in (header, *rows)
     ]
     if any(rate is None for one in results for rate in one["tar"].values()):
-        lines.append(f"-: not measurable, FAR x different pairs is less than {MIN_FALSE_ACCEPTS}")
+        lines.append(f"{DASH}: not measurable, FAR x different pairs is less than {MIN_FALSE_ACCEPTS}")
     return "\n".join(lines)
 
 
@@ -80,17 +81,40 @@ def flat_numbers(result: dict[str, Any]) -> dict[str, Any]:
     return numbers
 
 
+def unreliable_numbers(result: Mapping[str, Any]) -> list[str]:
+    """Name the rates of a result that fewer than three false accepts decide.
+
+    Args:
+        result: of a protocol; a part of it may name them in `few_false_accepts`.
+
+    Returns:
+        Names as in `flat_numbers`.
+
+    Example:
+        >>> unreliable_numbers({"verification": {"tar": {"1e-6": 0.5}, "few_false_accepts": ["tar@1e-6"]}})
+        ['verification@tar@1e-6']
+    """
+    names = list(result.get("few_false_accepts", []))
+    for part, content in result.items():
+        if isinstance(content, Mapping):
+            names += [f"{part}@{name}" for name in unreliable_numbers(content)]
+    return names
+
+
 def _numbers_text(result: dict[str, Any]) -> str:
     """A line for each number of a result, with its interval."""
-    intervals = result.get("intervals", {})
+    intervals, unreliable = result.get("intervals", {}), unreliable_numbers(result)
     lines = []
     for name, value in flat_numbers(result).items():
         text = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+        if name in unreliable:
+            text += "*"
         if name in intervals:
             text += " [{:.4f}, {:.4f}]".format(*intervals[name])
         lines.append((name, text))
     width = max((len(name) for name, _ in lines), default=0)
-    return "\n".join([f"{result['set']}:", *(f"  {name:<{width}}  {text}" for name, text in lines)])
+    note = [f"*: fewer than {MIN_FALSE_ACCEPTS} false accepts, not measured reliably"] if unreliable else []
+    return "\n".join([f"{result['set']}:", *(f"  {name:<{width}}  {text}" for name, text in lines), *note])
 
 
 def results_text(results: Sequence[dict[str, Any]]) -> str:

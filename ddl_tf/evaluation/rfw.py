@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.protocols.rfw import RACES, rfw_name
 
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from ddl_tf.data.scface import DISTANCES
-from ddl_tf.evaluation.bootstrap import bootstrap_rates
 from ddl_tf.evaluation.gallery_search import count_missing, find_mates
-from ddl_tf.evaluation.identification import rank_rates
-from ddl_tf.evaluation.outcome import Outcome
+from ddl_tf.evaluation.stored import Outcome
+from ddl_tf.importers.scface import DISTANCES
+from ddl_tf.metrics.bootstrap import bootstrap_rates
+from ddl_tf.metrics.ranks import rank_rates
 from ddl_tf.protocols.gallery_set import GallerySet
 
 RANKS = (1, 5, 10)

@@ -14,22 +14,29 @@ import pandas as pd
 import tensorflow as tf
 
 import ddl_tf
-from ddl_tf.data.image_files import fingerprint_images
-from ddl_tf.data.problem_list import ProblemsError
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.bootstrap import check_replicates
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import write_aside
+from ddl_tf.common.progress import Progress
+from ddl_tf.common.provenance import command_line, utc_now
+from ddl_tf.common.settings import setting
 from ddl_tf.evaluation.embed import UndecodableError, add_views, check_finite, predict_embeddings
-from ddl_tf.evaluation.embedding_file import EMBEDDINGS, embed_to_file, fingerprint, recorded_fingerprint, stored_views
-from ddl_tf.evaluation.given import check_given, row_list, zero_rows
+from ddl_tf.evaluation.embedding_file import (
+    EMBEDDINGS,
+    check_given,
+    embed_to_file,
+    fingerprint,
+    recorded_fingerprint,
+    row_list,
+    stored_views,
+    zero_rows,
+)
 from ddl_tf.evaluation.model import load_embedding_model, model_file
-from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.evaluation.reports import json_line, results_text
-from ddl_tf.evaluation.stored import IMAGES, forget_result, read_embeddings, write_outcome
-from ddl_tf.files import write_aside
-from ddl_tf.progress import Progress
-from ddl_tf.provenance import command_line, utc_now
-from ddl_tf.serving.embedders import ORDERS
-from ddl_tf.settings import setting
+from ddl_tf.evaluation.stored import IMAGES, Outcome, forget_result, read_embeddings, write_outcome
+from ddl_tf.importers.image_files import fingerprint_images
+from ddl_tf.importers.problem_list import ProblemsError
+from ddl_tf.metrics.bootstrap import check_replicates
+from ddl_tf.runtimes.embedders import ORDERS
 
 # The settings that say where embeddings come from; --list_images wants none.
 SOURCES = ("model", "embeddings", "list_images")

@@ -4,12 +4,12 @@ import dataclasses
 from collections import Counter
 from typing import Optional
 
-from ddl_tf.data.verification import PairSet, read_bin, read_cfp, read_lfw, read_stored
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import setting
 from ddl_tf.protocols.pair_csv import read_pair_csv
 from ddl_tf.protocols.pair_lists import read_agedb, read_calfw, read_cplfw, read_xqlfw
+from ddl_tf.protocols.pair_sets import PairSet, read_bin, read_cfp, read_lfw, read_stored
 from ddl_tf.protocols.rfw import read_rfw, read_rfw_bins
-from ddl_tf.settings import setting
 
 
 @dataclasses.dataclass

@@ -4,10 +4,11 @@ A stored evaluation is the folder of one model, with a folder for each set:
 
 - `embeddings.npy`: `[images, views, dim]` float32, as the model gives them (views: the image, and its mirror image);
 - `images.csv`: a row for each image with `key`, where known `person`, and further columns;
-- `scores.npz`: see `ddl_tf.evaluation.outcome`;
+- `scores.npz`: see `ddl_tf.evaluation.stored`;
 - `result.json`: `result`, and `provenance`: what it was made of and with.
 """
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any, Optional
@@ -15,10 +16,27 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import map_array, read_arrays, require_regular_file, write_arrays, write_aside
 from ddl_tf.evaluation.embedding_file import EMBEDDINGS
-from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.files import map_array, read_arrays, require_regular_file, write_arrays, write_aside
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """The outcome of one protocol on one set.
+
+    Attributes:
+        result: what `json.dumps` takes: `set`, `protocol`, counts, rates 0..1, `intervals` (95%) by number.
+        scores: what reports and paired tests of two models need. Of pairs: `similarity` `[pairs]`, `same` `[pairs]`
+            bool, and where known `first`, `second`, `fold` `[pairs]` int, and `people` `[images]` text, whom those of
+            the pairs show; of templates `template` and `template_person` `[templates]`, their numbers and whom they
+            show. Of probes: `rank` `[probes]` int, from 1, of the mate (0 = never found), `condition`
+            `[probes]` text, and where known `average_precision` and `person` `[probes]`, whom each shows.
+    """
+
+    result: dict[str, Any]
+    scores: dict[str, np.ndarray]
+
 
 RESULT, SCORES, IMAGES = "result.json", "scores.npz", "images.csv"
 
@@ -83,6 +101,7 @@ class StoredEvaluation:
 
     def _content(self, name: str) -> dict[str, Any]:
         file = self._file(name, RESULT)
+        require_regular_file(file)
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
             return {key: dict(content[key]) for key in ("result", "provenance")}
@@ -98,7 +117,7 @@ class StoredEvaluation:
         return self._content(name)["provenance"]
 
     def scores(self, name: str) -> dict[str, np.ndarray]:
-        """Read the scores of a set, by name; see `ddl_tf.evaluation.outcome`."""
+        """Read the scores of a set, by name; see `ddl_tf.evaluation.stored`."""
         return read_arrays(self._file(name, SCORES), "evaluate the set again")
 
     def embeddings(self, name: str) -> Optional[np.ndarray]:

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from ddl_tf.evaluation.bootstrap import bootstrap_rates
 from ddl_tf.evaluation.gallery_search import count_missing, find_mates
-from ddl_tf.evaluation.identification import average_precisions, rank_rates
-from ddl_tf.evaluation.outcome import Outcome
+from ddl_tf.evaluation.stored import Outcome
+from ddl_tf.metrics.bootstrap import bootstrap_rates
+from ddl_tf.metrics.ranks import average_precisions, rank_rates
 from ddl_tf.protocols.gallery_set import NO_IMAGE, GallerySet
 from ddl_tf.protocols.tinyface import DISTRACTOR
 

@@ -1,15 +1,15 @@
 """The layers of a recognizer beside its backbone: margin heads and embedding necks."""
 
 from ddl_tf.layers.adaface import AdaFace
-from ddl_tf.layers.combined import ArcFace, CombinedMargin, CosFace
-from ddl_tf.layers.compact import CompactHead, combine_compact, compact_logits
-from ddl_tf.layers.curricular import CurricularFace
+from ddl_tf.layers.arcface import ArcFace, CombinedMargin, CosFace
+from ddl_tf.layers.compact_logits import CompactHead, combine_compact, compact_logits
+from ddl_tf.layers.curricularface import CurricularFace
 from ddl_tf.layers.float32 import Float32Layer
 from ddl_tf.layers.grouped_convolution import GroupedConvolution
 from ddl_tf.layers.magface import MagFace
 from ddl_tf.layers.margin import MarginHead
 from ddl_tf.layers.neck import BATCH_NORM, DepthwiseNeck, FlattenNeck, PoolNeck
-from ddl_tf.layers.sampled import SampledHead
+from ddl_tf.layers.partial_fc import SampledHead
 from ddl_tf.layers.sharded import ShardedHead
 from ddl_tf.layers.subcenter import SubCenterArcFace
 from ddl_tf.layers.sync_batch_norm import is_synchronized, synchronize_batch_norm

@@ -5,7 +5,7 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from ddl_tf.layers.combined import angular_margin
+from ddl_tf.layers.arcface import angular_margin
 from ddl_tf.layers.margin import MarginHead
 from ddl_tf.layers.targets import Targets
 

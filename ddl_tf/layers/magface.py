@@ -5,10 +5,10 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from ddl_tf.layers.combined import angular_margin
+from ddl_tf.common.replicas import mean_of_rows
+from ddl_tf.layers.arcface import angular_margin
 from ddl_tf.layers.margin import MarginHead
 from ddl_tf.layers.targets import Targets
-from ddl_tf.replicas import mean_of_rows
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")

@@ -5,11 +5,11 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from ddl_tf.class_labels import class_numbers
+from ddl_tf.common.checks import is_whole
+from ddl_tf.common.class_labels import class_numbers
+from ddl_tf.common.unit_rows import unit_rows
 from ddl_tf.layers.float32 import Float32Layer
 from ddl_tf.layers.targets import Targets
-from ddl_tf.unit_rows import unit_rows
-from ddl_tf.whole_numbers import is_whole
 
 CENTERS_STDDEV = 0.01
 

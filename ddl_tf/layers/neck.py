@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from ddl_tf.common.checks import is_whole
 from ddl_tf.layers.float32 import Float32Layer
-from ddl_tf.whole_numbers import is_whole
 
 # PyTorch's momentum of 0.1 is the share of the new value; Keras counts the share of the old one.
 BATCH_NORM = {"epsilon": 1e-5, "momentum": 0.9}

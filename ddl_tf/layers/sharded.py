@@ -6,13 +6,13 @@ from typing import Any, Optional, Union
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf.class_labels import class_numbers
-from ddl_tf.layers.compact import NO_LOGIT, combine_compact, compact_logits
-from ddl_tf.layers.curricular import CurricularFace
+from ddl_tf.common.class_labels import class_numbers
+from ddl_tf.common.replicas import gather_rows, in_several_replicas
+from ddl_tf.layers.compact_logits import NO_LOGIT, combine_compact, compact_logits
+from ddl_tf.layers.curricularface import CurricularFace
 from ddl_tf.layers.margin import CENTERS_STDDEV, MarginHead, cosines_to_rows
-from ddl_tf.layers.sampled import SampledHead
+from ddl_tf.layers.partial_fc import SampledHead
 from ddl_tf.layers.targets import Targets
-from ddl_tf.replicas import gather_rows, in_several_replicas
 
 SHARD_NAME = "class_shard"
 

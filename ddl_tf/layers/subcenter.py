@@ -4,11 +4,11 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from ddl_tf.layers.combined import ArcFace
+from ddl_tf.common.checks import is_whole
+from ddl_tf.common.replicas import global_sum
+from ddl_tf.layers.arcface import ArcFace
 from ddl_tf.layers.margin import cosines_between
 from ddl_tf.layers.targets import Targets
-from ddl_tf.replicas import global_sum
-from ddl_tf.whole_numbers import is_whole
 
 # What a row counts in `chosen`, once the next row of its class has come.
 _MEMORY = 0.99

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from ddl_tf.class_labels import flat_labels
-from ddl_tf.replicas import global_sum
+from ddl_tf.common.class_labels import flat_labels
+from ddl_tf.common.replicas import global_sum
 
 
 class Targets:

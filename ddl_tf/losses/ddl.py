@@ -4,13 +4,13 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from ddl_tf.losses.binning import Binning
+from ddl_tf.common.checks import is_whole
 from ddl_tf.losses.distributions import DistributionTerms, check_finite, distil
 from ddl_tf.losses.embedding_loss import EmbeddingLoss
-from ddl_tf.losses.pooling import tally_negatives, tally_positives
+from ddl_tf.losses.pair_histograms import tally_negatives, tally_positives
+from ddl_tf.losses.pair_search import sort_rows
 from ddl_tf.losses.rows import MAX_GROUPS
-from ddl_tf.losses.similarities import sort_rows
-from ddl_tf.whole_numbers import is_whole
+from ddl_tf.losses.soft_histogram import Binning
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")

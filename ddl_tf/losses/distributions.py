@@ -7,9 +7,9 @@ from typing import Union
 
 import tensorflow as tf
 
-from ddl_tf.graph_checks import require
-from ddl_tf.losses.binning import Binning, Tally
-from ddl_tf.losses.pooling import tally_of
+from ddl_tf.common.checks import require
+from ddl_tf.losses.pair_histograms import tally_of
+from ddl_tf.losses.soft_histogram import Binning, Tally
 
 # As the authors' code: inside the logarithm, and added to the teacher's distribution.
 EPSILON = 1e-9

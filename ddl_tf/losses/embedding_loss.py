@@ -4,8 +4,8 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
+from ddl_tf.common.replicas import gather_rows
 from ddl_tf.losses.rows import checked_rows
-from ddl_tf.replicas import gather_rows
 
 
 class EmbeddingLoss(tf.keras.losses.Loss):

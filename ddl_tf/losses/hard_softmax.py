@@ -5,8 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from ddl_tf.losses.softmax import LabelledRowsLoss
-from ddl_tf.replicas import gather_rows
+from ddl_tf.common.replicas import gather_rows
+from ddl_tf.losses.margin_softmax import LabelledRowsLoss
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")

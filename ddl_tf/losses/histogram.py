@@ -4,9 +4,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from ddl_tf.common.checks import is_whole
+from ddl_tf.common.unit_rows import unit_rows
 from ddl_tf.losses.embedding_loss import EmbeddingLoss
-from ddl_tf.unit_rows import unit_rows
-from ddl_tf.whole_numbers import is_whole
 
 
 def _histogram(similarities: tf.Tensor, num_bins: int) -> tf.Tensor:

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from ddl_tf.graph_checks import require
+from ddl_tf.common.checks import require
 
 # The most groups. They are a teacher and a few students; the loss's memory grows with their number (histograms) and
 # with its square (the order term), and at this one it is some 20 MB.

@@ -5,9 +5,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from ddl_tf.common.tensorflow_addons_import import import_tensorflow_addons
+from ddl_tf.common.unit_rows import unit_rows
 from ddl_tf.losses.embedding_loss import EmbeddingLoss
-from ddl_tf.tensorflow_addons_import import import_tensorflow_addons
-from ddl_tf.unit_rows import unit_rows
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -29,7 +29,7 @@ class TripletLoss(EmbeddingLoss):
 
     Raises:
         ValueError: for a margin not above 0.
-        ddl_tf.errors.InputError: if TensorFlow Addons cannot be imported.
+        ddl_tf.common.errors.InputError: if TensorFlow Addons cannot be imported.
 
     Example:
         >>> rows = tf.constant([[0, 0], [0, 1], [1, 0], [1, 1]])

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import ddl_tf
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import lock_folder, write_aside
 from ddl_tf.data.layout import DESCRIPTION, INDEX, INDEX_COLUMNS, read_description
 from ddl_tf.data.store import Faces
-from ddl_tf.errors import InputError
-from ddl_tf.files import lock_folder, write_aside
 
 # What a command may replace: the group is mined, the others say where an image is and whose.
 _FIXED = tuple(name for name in INDEX_COLUMNS if name != "group")
@@ -73,7 +73,8 @@ def _record(path: Path, record: dict[str, Any]) -> None:
 
 def _describe(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     description = read_description(path)
-    description["columns"] = list(dict.fromkeys([*description["columns"], *columns]))
+    before = description.get("columns", pq.read_schema(path / INDEX).names)
+    description["columns"] = list(dict.fromkeys([*before, *columns]))
     if "group" in columns:
         numbers, counts = np.unique(columns["group"], return_counts=True)
         description["groups"] = {str(number): int(count) for number, count in zip(numbers, counts)}

@@ -10,13 +10,12 @@ from typing import Union
 import numpy as np
 from PIL import Image, ImageFilter
 
-from ddl_tf.data.images import JPEG_QUALITY, encode_jpeg, load_image, to_rgb
-from ddl_tf.data.sample import Sample, Value
-from ddl_tf.data.source import Problem, Source
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.parallel import map_in_order
 from ddl_tf.data.store import Faces
-from ddl_tf.errors import InputError
+from ddl_tf.images.pillow_images import JPEG_QUALITY, encode_jpeg, load_image, to_rgb
+from ddl_tf.importers.source import Problem, Sample, Source, Value
 from ddl_tf.mining import occluders
-from ddl_tf.parallel import map_in_order
 
 # The side of an image in which a blur is given.
 _BLUR_SIDE = 112

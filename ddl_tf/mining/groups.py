@@ -7,8 +7,8 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.pools import NO_GROUP, Members
-from ddl_tf.errors import InputError
 from ddl_tf.mining.rules import Rule
 
 

@@ -6,16 +6,18 @@ from pathlib import Path
 import numpy as np
 
 import ddl_tf
-from ddl_tf.data.partial import claim
+from ddl_tf.common.files import write_aside
+from ddl_tf.common.partial_folder import claim
+from ddl_tf.common.progress import Progress
 from ddl_tf.data.store import Faces
-from ddl_tf.files import write_aside
 from ddl_tf.mining.embeddings import StoredFaces, sets_record
 from ddl_tf.mining.pose import LANDMARK_COLUMNS, eye_distance_px, pose_from_landmarks
 from ddl_tf.mining.quality import QUALITY_COLUMNS, measure_many
-from ddl_tf.progress import Progress
 
 # Images that are measured between two points that an interrupted command goes on from.
 PART = 16_384
+# The names of their files.
+PART_NAMES = r"part-\d{5,}\.npy"
 
 POSE_COLUMNS = ("measured_yaw", "measured_pitch", "measured_roll", "measured_eye_distance_px")
 
@@ -25,7 +27,7 @@ def measure_faces(faces: Faces, folder: Path) -> dict[str, np.ndarray]:
 
     Args:
         faces: the images.
-        folder: for the parts; whoever uses the result removes it.
+        folder: for the parts; whoever uses the result removes them by `discard`.
 
     Returns:
         Columns `[images]` float32: those of `QUALITY_COLUMNS`, NaN where an image cannot be decoded; with the columns
@@ -36,7 +38,7 @@ def measure_faces(faces: Faces, folder: Path) -> dict[str, np.ndarray]:
     """
     starts = range(0, len(faces), PART)
     record = {"measure": "quality", "ddl_tf": ddl_tf.__version__, "sets": sets_record(faces)}
-    with claim(folder, record, r"part-\d{5,}\.npy"):
+    with claim(folder, record, PART_NAMES):
         files = [folder / f"part-{number:05d}.npy" for number in range(len(starts))]
         done = sum(min(PART, len(faces) - start) for file, start in zip(files, starts) if file.exists())
         with Progress("measure", len(faces), done) as progress:

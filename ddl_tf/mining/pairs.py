@@ -8,13 +8,13 @@ from typing import NamedTuple, Optional
 import numpy as np
 import pandas as pd
 
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import write_aside
+from ddl_tf.common.progress import Progress
 from ddl_tf.data.layout import read_table
 from ddl_tf.data.pools import Members, StoredPairs
 from ddl_tf.data.store import Faces
-from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embed import unit
-from ddl_tf.files import write_aside
-from ddl_tf.progress import Progress
 
 POSITIVE_PAIRS, DROPPED_PAIRS = "positive_pairs.parquet", "dropped_pairs.csv"
 CHOICES = ("hardest", "random", "semi_hard")

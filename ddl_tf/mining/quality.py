@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 from scipy import fft
 
-from ddl_tf.data.images import load_image, to_rgb
-from ddl_tf.parallel import map_in_order
+from ddl_tf.common.parallel import map_in_order
+from ddl_tf.images.pillow_images import load_image, to_rgb
 
 # Prefixed: where a set records the true strengths (`resolution_px` of the synthetic faces), they stay.
 QUALITY_COLUMNS = (

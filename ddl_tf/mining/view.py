@@ -7,15 +7,15 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.progress import Progress
 from ddl_tf.data.store import Faces
-from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embed import unit
 from ddl_tf.evaluation.embedding_file import Embeddings, recorded_fingerprint
 from ddl_tf.evaluation.model import find_checkpoint, is_exported, load_embedding_model
 from ddl_tf.layers import MarginHead
 from ddl_tf.mining.embeddings import embed_faces, sets_record
 from ddl_tf.models import embedding_model, load_checkpoint
-from ddl_tf.progress import Progress
 
 VIEW_COLUMNS = ("feature_norm", "center_similarity", "other_similarity", "center_margin", "target_logit")
 

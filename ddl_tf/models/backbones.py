@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.layers import DepthwiseNeck, FlattenNeck, PoolNeck
 from ddl_tf.models.iresnet import IRESNETS, iresnet
 from ddl_tf.models.keras_cv_backbones import keras_cv_backbone

@@ -13,8 +13,8 @@ from typing import Any
 import h5py
 import tensorflow as tf
 
-from ddl_tf.errors import InputError
-from ddl_tf.keras_cv_import import import_keras_cv
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.keras_cv_import import import_keras_cv
 
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 _MOST_CONFIG_BYTES = 64 << 20

@@ -8,8 +8,8 @@ from typing import Any, Optional, Union
 
 import tensorflow as tf
 
-from ddl_tf.errors import InputError
-from ddl_tf.files import write_aside
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import write_aside
 from ddl_tf.layers import CompactHead, MarginHead, is_synchronized, synchronize_batch_norm
 from ddl_tf.models.checkpoint_guard import check_weights, read_config
 

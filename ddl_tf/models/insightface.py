@@ -6,7 +6,7 @@ from typing import NamedTuple, Optional, Union
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.layers import GroupedConvolution
 from ddl_tf.models.checkpoints import OTHER_NETWORKS
 from ddl_tf.models.iresnet import IRESNETS

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ddl_tf.models.torch_like import batch_norm, convolution, prelu
+from ddl_tf.models.torch_layers import batch_norm, convolution, prelu
 
 # Name -> number of blocks of the four stages.
 IRESNETS = {

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from ddl_tf.errors import InputError
-from ddl_tf.keras_cv_import import import_keras_cv
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.keras_cv_import import import_keras_cv
 
 
 class _Architecture(NamedTuple):

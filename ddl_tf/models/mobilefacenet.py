@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from ddl_tf.layers import GroupedConvolution
-from ddl_tf.models.torch_like import batch_norm, convolution, pad, prelu
+from ddl_tf.models.torch_layers import batch_norm, convolution, pad, prelu
 
 
 def _initializer() -> tf.keras.initializers.Initializer:

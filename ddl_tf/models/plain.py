@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ddl_tf.models.torch_like import batch_norm, convolution, prelu
+from ddl_tf.models.torch_layers import batch_norm, convolution, prelu
 
 # Name -> (width, number of residual blocks) of the stages; each stage halves height and width.
 PLAIN_NETS = {

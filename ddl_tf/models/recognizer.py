@@ -5,7 +5,7 @@ from typing import Optional, Union
 
 import tensorflow as tf
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.layers import (
     AdaFace,
     ArcFace,
@@ -19,7 +19,7 @@ from ddl_tf.layers import (
     synchronize_batch_norm,
 )
 from ddl_tf.models.backbones import build_backbone, default_neck
-from ddl_tf.models.recomputed import RecomputedModel
+from ddl_tf.models.gradient_checkpointing import RecomputedModel
 
 EMBEDDING_SIZE = 512
 SCALE = 64.0

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeVar, Union
 
 import numpy as np
 
-from ddl_tf.errors import InputError
-from ddl_tf.plain_unpickler import PlainUnpickler
+from ddl_tf.common.errors import InputError
+from ddl_tf.importers.plain_unpickler import PlainUnpickler
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 # Weights can hardly be compressed; bfloat16 grows to twice its size, and networks share a few.

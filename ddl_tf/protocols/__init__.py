@@ -1,1 +1,5 @@
 """The official layout of each benchmark, read; and a miniature of each, written so that users can see the layout."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

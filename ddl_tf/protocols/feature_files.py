@@ -1,5 +1,6 @@
 """Features on disk: the MegaFace devkit's file for each image, or all of them packed into one `.npy`."""
 
+import errno
 import functools
 import os
 from collections.abc import Iterator, Sequence
@@ -8,12 +9,11 @@ from typing import Protocol, Union
 
 import numpy as np
 
-from ddl_tf.data.problem_list import ProblemList
-from ddl_tf.data.text_list import require_file
-from ddl_tf.errors import InputError
-from ddl_tf.files import map_array, write_aside
-from ddl_tf.parallel import map_in_order
-from ddl_tf.progress import Progress
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import map_array, require_regular_file, write_aside
+from ddl_tf.common.parallel import map_in_order
+from ddl_tf.common.progress import Progress
+from ddl_tf.importers.problem_list import ProblemList
 
 # Rows of a block; with 3,530 probes their similarities take 58 MB.
 BLOCK = 4096
@@ -65,12 +65,13 @@ def read_feature(path: Path) -> np.ndarray:
 
     Raises:
         InputError: if the header, the size or the values are wrong.
-        FileNotFoundError: if there is no such file.
+        OSError: if there is no such file, or it is no regular one.
 
     References:
         https://github.com/deepinsight/insightface, recognition/_evaluation_/megaface/gen_megaface.py
     """
-    data = require_file(path).read_bytes()
+    require_regular_file(path)
+    data = path.read_bytes()
     header = np.frombuffer(data[: len(data[:_HEADER]) // 4 * 4], "<i4")
     if len(header) < 4 or header[0] < 1 or list(header[1:]) != _SHAPE:
         seen = header.tolist() if len(header) else f"of {len(data)} bytes"
@@ -151,6 +152,10 @@ def _feature_or_reason(path: Path) -> Union[np.ndarray, str, None]:
         return None
     except InputError as error:
         return str(error).replace(f"{path}: ", "").split(";")[0]
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EISDIR):
+            raise
+        return str(error.strerror).split(";")[0]
 
 
 def _unit(features: np.ndarray) -> np.ndarray:
@@ -176,7 +181,8 @@ class PackedFeatures:
         if mapped.dtype != np.float32 or mapped.ndim != 2 or not mapped.shape[1]:
             raise InputError(f"{path}: {mapped.dtype} of shape {mapped.shape} is not float32 [features, dim]; {advice}")
         # What is no UTF-8 is not the list's either.
-        with require_file(list_file).open(encoding="utf-8", errors="backslashreplace") as lines:
+        require_regular_file(list_file)
+        with list_file.open(encoding="utf-8", errors="backslashreplace") as lines:
             same = sum(line == f"{files.name(row)}\n" for row, line in zip(range(len(files)), lines))
         if len(mapped) < len(files):
             raise InputError(f"{path}: {len(mapped):,} features, where the list has {len(files):,} names; {advice}")

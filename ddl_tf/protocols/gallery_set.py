@@ -7,9 +7,9 @@ from typing import Optional
 
 import numpy as np
 
-from ddl_tf.data.image_files import image_files
-from ddl_tf.data.problem_list import ProblemList
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.importers.image_files import image_files
+from ddl_tf.importers.problem_list import ProblemList
 
 MISSING = ("refuse", "count")
 # In place of the position of an image.

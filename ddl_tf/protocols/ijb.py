@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ddl_tf.data.alignment import cut_face
-from ddl_tf.data.image_files import LazyImages
-from ddl_tf.data.images import load_image
-from ddl_tf.data.landmarks import checked_lines, list_problem
-from ddl_tf.data.problem_list import ProblemList
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import require_regular_file
+from ddl_tf.images.alignment import cut_face
+from ddl_tf.images.landmarks import checked_lines, list_problem
+from ddl_tf.images.pillow_images import load_image
+from ddl_tf.importers.image_files import LazyImages
+from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.protocols.number_table import read_number_table
 
 GALLERIES = {"ijbb": ("S1", "S2"), "ijbc": ("G1", "G2")}
@@ -288,12 +289,17 @@ def _existing(paths: Sequence[str]) -> np.ndarray:
     return np.array([path in there for path in paths], bool)
 
 
+def _load(path: str) -> Image.Image:
+    require_regular_file(path)
+    return load_image(Path(path).read_bytes())
+
+
 def _check_landmarks(paths: Sequence[str], landmarks: np.ndarray, file: Path) -> None:
     """Check the landmarks of some images; those that cannot be read are named when they are embedded."""
     items = []
     for line in checked_lines(len(paths)).tolist():
         try:
-            size = load_image(Path(paths[line]).read_bytes()).size
+            size = _load(paths[line]).size
         except ValueError:
             continue
         items.append((landmarks[line], size))
@@ -305,7 +311,7 @@ def _check_landmarks(paths: Sequence[str], landmarks: np.ndarray, file: Path) ->
 def _aligned_images(paths: Sequence[str], landmarks: np.ndarray) -> LazyImages:
     def read(index: int) -> bytes:
         try:
-            face = cut_face(load_image(Path(paths[index]).read_bytes()), landmarks[index])
+            face = cut_face(_load(paths[index]), landmarks[index])
         except ValueError as error:  # an InputError of bad landmarks is one too
             raise InputError(f"{paths[index]}: cannot be aligned ({error}); get it anew") from None
         encoded = io.BytesIO()

@@ -10,10 +10,10 @@ from typing import Optional
 
 import numpy as np
 
-from ddl_tf.data.image_files import image_files
-from ddl_tf.data.problem_list import ProblemList
-from ddl_tf.data.text_list import quoted, read_text_list
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.importers.image_files import image_files
+from ddl_tf.importers.problem_list import ProblemList
+from ddl_tf.importers.text_list import quoted, read_text_list
 from ddl_tf.protocols.feature_files import FeatureFiles
 
 # Of a path in a list so many parts name the image: `Person/name.png` and `a1/a2/name.jpg`.

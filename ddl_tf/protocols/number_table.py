@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from ddl_tf.data.problem_list import ProblemList
-from ddl_tf.data.text_list import quoted, require_file
+from ddl_tf.common.files import require_regular_file
+from ddl_tf.importers.problem_list import ProblemList
+from ddl_tf.importers.text_list import quoted
 
 # Of a file that is something else altogether, so many lines are told.
 _MOST_LINES = 1000
@@ -34,11 +35,14 @@ def read_number_table(
     Returns:
         Name -> `[lines]` int32, float32 or text; None if lines are malformed.
 
+    Raises:
+        OSError: if it cannot be read, or is no regular file.
+
     Example:
         >>> read_number_table(Path("pairs.txt"), {"first": "int", "second": "int"}, ProblemList("pairs"))["first"]
         array([1, 2], dtype=int32)
     """
-    require_file(path)
+    require_regular_file(path)
     places = [f"f{place}" for place in range(len(kinds))]
     try:
         table = csv.read_csv(

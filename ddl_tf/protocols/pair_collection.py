@@ -10,12 +10,12 @@ from typing import Literal, Optional
 import numpy as np
 import pandas as pd
 
-from ddl_tf.data.image_files import IMAGE_SUFFIXES, find_image, image_files
-from ddl_tf.data.lfw_line import is_plain_name, malformed, parse_lfw_line
-from ddl_tf.data.problem_list import ProblemList
-from ddl_tf.data.text_list import read_text_list
-from ddl_tf.data.verification import PairSet
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.importers.image_files import IMAGE_SUFFIXES, find_image, image_files
+from ddl_tf.importers.lfw_line import is_plain_name, malformed, parse_lfw_line
+from ddl_tf.importers.problem_list import ProblemList
+from ddl_tf.importers.text_list import read_text_list
+from ddl_tf.protocols.pair_sets import PairSet
 
 NUM_FOLDS = 10
 # LFW's View 2 and all lists made like it: ten folds of 300 same and 300 different pairs.

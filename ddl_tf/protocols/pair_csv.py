@@ -9,12 +9,12 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ddl_tf.data.image_files import image_files
-from ddl_tf.data.problem_list import ProblemList
-from ddl_tf.data.tables import Table, read_csv
-from ddl_tf.data.verification import PairSet
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.importers.csv_files import Table, read_csv
+from ddl_tf.importers.image_files import image_files
+from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.protocols.pair_collection import tenths
+from ddl_tf.protocols.pair_sets import PairSet
 
 _IMAGES = ("first", "second")
 _PEOPLE = ("first_person", "second_person")

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
-from scipy.io import loadmat
 
-from ddl_tf.data.text_list import quoted, whole_number
-from ddl_tf.data.verification import PairSet
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.importers.text_list import quoted, whole_number
+from ddl_tf.protocols.matlab_file import read_matlab
 from ddl_tf.protocols.pair_collection import (
     ListedImage,
     PairCollection,
@@ -27,6 +26,7 @@ from ddl_tf.protocols.pair_collection import (
     named_image,
     read_lines,
 )
+from ddl_tf.protocols.pair_sets import PairSet
 
 # Where a user puts crops of his own, before the folders that come with the set.
 ALIGNED = "aligned_112"
@@ -182,11 +182,14 @@ def read_agedb(root: str, check_images: bool = True) -> PairSet:
     """
     path = Path(root) / AGEDB_LIST
     collection = PairCollection("agedb_30", path, first_folder(Path(root), (ALIGNED, AGEDB_IMAGES)), check_images)
-    for fold, split in enumerate(_splits(path)):
+    if not path.is_file():
+        raise InputError(f"{path.parent}: there is no {path.name} in it; give the folder that holds the official list")
+    splits = [split for row in read_matlab(path, ["splits"])["splits"] for split in row]
+    for fold, split in enumerate(splits):
         place = f"{path}, split {fold + 1}"
         try:
-            structure = _unwrap(split)
-            (first, second), marks = structure[0], np.ravel(structure[1])
+            (first, second), marks = _structure(split)
+            marks = np.ravel(marks)
             columns = list(zip(first, second, marks))
             if not len(first) == len(second) == len(marks):
                 raise ValueError(f"{len(first)} and {len(second)} images with {len(marks)} marks")
@@ -207,27 +210,25 @@ def read_agedb(root: str, check_images: bool = True) -> PairSet:
     return collection.finish(_ADVICE, folds="given")
 
 
-def _splits(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise InputError(f"{path.parent}: there is no {path.name} in it; give the folder that holds the official list")
-    try:
-        return np.ravel(loadmat(str(path))["splits"])
-    except Exception as error:  # SciPy raises nearly anything for a damaged file
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{path}: not a MATLAB file of `splits`, or damaged ({reason}); get it anew") from None
-
-
 def _unwrap(value: Any) -> Any:
-    """Take a value out of the arrays of one element that MATLAB puts everything in."""
-    while isinstance(value, np.ndarray) and value.size == 1:
-        value = value.reshape(-1)[0]
+    """Take a value out of the matrices of one element that MATLAB puts everything in."""
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
     return value
 
 
+def _structure(value: Any) -> tuple[Any, Any]:
+    """Take the two values of a structure, whatever their names."""
+    structure = _unwrap(value)
+    if not isinstance(structure, dict) or len(structure) != 2:
+        raise TypeError("no structure of two")
+    first, second = structure.values()
+    return first, second
+
+
 def _aged_image(cell: Any) -> ListedImage:
-    structure = _unwrap(cell)
-    name, age = _unwrap(structure[0]), float(_unwrap(structure[1]))
+    name, age = map(_unwrap, _structure(cell))
     image = named_image(f"{name}.jpg")
     if not isinstance(name, str) or image is None:
         raise ValueError(f"named {name!r}")
-    return ListedImage(name, name.partition("_")[0], age)
+    return ListedImage(name, name.partition("_")[0], float(age))

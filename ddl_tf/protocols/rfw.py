@@ -5,10 +5,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddl_tf.data.problem_list import ProblemsError
-from ddl_tf.data.verification import PairSet, read_bin
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.importers.problem_list import ProblemsError
 from ddl_tf.protocols.pair_collection import PairCollection, add_lfw_lines, first_folder, read_lines
+from ddl_tf.protocols.pair_sets import PairSet, read_bin
 
 RACES = ("African", "Asian", "Caucasian", "Indian")
 

@@ -5,8 +5,8 @@ from typing import Optional
 
 import numpy as np
 
-from ddl_tf.data.problem_list import ProblemList
-from ddl_tf.data.scface import DISTANCES, VISIBLE_CAMERAS, View, check_choice, find_views, mugshot
+from ddl_tf.importers.problem_list import ProblemList
+from ddl_tf.importers.scface import DISTANCES, VISIBLE_CAMERAS, View, check_choice, find_views, mugshot
 from ddl_tf.protocols.gallery_set import GallerySet, ImageList
 
 
@@ -23,7 +23,7 @@ def read_scface(
 
     Args:
         root: the official `SCface_database`, the folder that holds it, or a folder with all images in it; see
-            `ddl_tf.data.scface`.
+            `ddl_tf.importers.scface`.
         subjects: whom to search, such as the 80 of the test half of `split_subjects`.
         cameras: whose images to search with; 1 to 5 are those of the papers, 6 and 7 are infrared.
         gallery_subjects: whose mugshots are the gallery, the `subjects` among them; None: those of `subjects`.

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Optional
 
 import numpy as np
-from scipy.io import loadmat
 
-from ddl_tf.data.problem_list import ProblemList
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.protocols.gallery_set import GallerySet, ImageList
+from ddl_tf.protocols.matlab_file import read_matlab
 
 # Whom a distractor shows; the official script numbers them so too.
 DISTRACTOR = -100
@@ -87,16 +87,14 @@ def _find_lists(root: str) -> Path:
 
 def _read_list(path: Path, kind: str, problems: ProblemList) -> tuple[list[str], list[int]]:
     """Read a list of names of images and of whom they show."""
+    content = read_matlab(path, (f"{kind}_set", f"{kind}_ids"))
     try:
-        content = loadmat(str(path))
-    except Exception as error:  # on damaged files SciPy raises nearly anything
-        raise InputError(f"{path}: cannot be read as a MATLAB file ({error}); get it anew") from None
-    for variable in (f"{kind}_set", f"{kind}_ids"):
-        if variable not in content:
-            raise InputError(f"{path}: has no variable {variable}; is it TinyFace's list? get it anew")
-    # A cell holds an array of one text.
-    names = ["".join(np.ravel(cell).astype(str)) for cell in content[f"{kind}_set"].ravel()]
-    people = content[f"{kind}_ids"].ravel()
+        # A cell holds a list of one text.
+        names = ["".join(cell) for row in content[f"{kind}_set"] for cell in row]
+        people = np.ravel(content[f"{kind}_ids"])
+    except (TypeError, ValueError) as error:
+        reason = f"not cells of names and a matrix of numbers: {error}"
+        raise InputError(f"{path}: {reason}; is it TinyFace's list? get it anew") from None
     if people.dtype.kind not in "iuf" or np.any((people < 0) | (people % 1 != 0) | (people >= 2**53)):
         raise InputError(f"{path}: {kind}_ids are not whole numbers from 0; is it TinyFace's list? get it anew")
     if len(names) != len(people) or not names:

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.bootstrap import rate_interval
-from ddl_tf.evaluation.roc import roc_curve
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.text import figure_text
+from ddl_tf.metrics.bootstrap import rate_interval
+from ddl_tf.metrics.roc import roc_curve
 from ddl_tf.reporting.palette import Style, styles_of
-from ddl_tf.text import figure_text
 
 # Words of columns of which more is harder, either sign alike; of all others, such as a resolution, less is harder.
 MORE_IS_HARDER = ("yaw", "pitch", "roll", "angle", "blur", "noise", "occlusion", "distance", "age", "compression")

@@ -8,10 +8,10 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.bootstrap import MIN_FALSE_ACCEPTS
-from ddl_tf.evaluation.gaps import compare_gaps
-from ddl_tf.evaluation.paired_tests import compare_scores, holm
+from ddl_tf.common.errors import InputError
+from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
+from ddl_tf.metrics.gaps import compare_gaps
+from ddl_tf.metrics.paired_tests import compare_scores, holm
 from ddl_tf.reporting.evaluations import EvaluatedModel, EvaluatedSet, set_names
 from ddl_tf.reporting.layout_table import DASH, Cell, TextTable
 from ddl_tf.reporting.numbers import (
@@ -289,7 +289,8 @@ def comparison_table(
             values = {model: numbers[number] for model, numbers in by_model.items() if number in numbers}
             for model, value in values.items():
                 interval, test = interval_of(results[model], number), tests.get((name, number, model))
-                lines.append(_line(name, number, model, value, interval, test))
+                line = _line(name, number, model, value, interval, test)
+                lines.append({**line, "few_false_accepts": not is_countable(results[model], number)})
             quoted = not headlines or _is_headline(number)
             if not quoted or not all(is_countable(results[model], number) for model in values):
                 continue
@@ -310,7 +311,7 @@ def comparison_table(
         f"row, where that is more than chance by these tests. {DASH}: not evaluated."
     )
     caption = (
-        f"Numbers with their 95% intervals. {meanings_of(shown)}. A TAR at fewer than {MIN_FALSE_ACCEPTS} false "
+        f"Numbers with their 95% intervals. {meanings_of(shown)}. A rate at fewer than {MIN_FALSE_ACCEPTS} false "
         "accepts is "
         f"left out.{tested if len(models) > 1 else ''}"
     )

@@ -9,8 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ddl_tf.common.text import figure_text
 from ddl_tf.reporting.palette import Style, styles_of
-from ddl_tf.text import figure_text
 from ddl_tf.training.plots import draw_distributions
 
 _ACROSS = 3

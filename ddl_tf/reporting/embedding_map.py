@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from sklearn.manifold import TSNE
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.text import figure_text
 from ddl_tf.evaluation.comparison import EASY, HARD
 from ddl_tf.reporting.palette import SERIES
-from ddl_tf.text import figure_text
 
 PEOPLE = len(SERIES)
 _LARGEST_PERPLEXITY = 30.0

@@ -8,10 +8,10 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.pair_people import people_of_pairs
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.plots import Similarities
 from ddl_tf.evaluation.stored import IMAGES, StoredEvaluation
+from ddl_tf.metrics.pair_people import people_of_pairs
 
 # What two models must have in common to be compared on a set.
 _COMMON = ("same", "first", "second", "fold", "template", "template_person", "people", "condition", "person")
@@ -23,7 +23,7 @@ class EvaluatedSet:
 
     Attributes:
         name: of the set.
-        result: the numbers, see `ddl_tf.evaluation.outcome`.
+        result: the numbers, see `ddl_tf.evaluation.stored`.
         scores: of pairs or probes, see there.
         images: a row for each image, none for a summary of other sets: `key`, and `person` and further columns where
             they are known.

@@ -10,12 +10,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
-from ddl_tf.evaluation.bootstrap import CONFIDENCE, MIN_FALSE_ACCEPTS, check_replicates, pair_weights
+from ddl_tf.common.progress import Progress
+from ddl_tf.common.text import figure_text
 from ddl_tf.evaluation.plots import Similarities, draw_distributions
-from ddl_tf.evaluation.weighted import WeightedPairs
-from ddl_tf.progress import Progress
+from ddl_tf.metrics.bootstrap import CONFIDENCE, MIN_FALSE_ACCEPTS, check_replicates, pair_weights
+from ddl_tf.metrics.weighted import WeightedPairs
 from ddl_tf.reporting.palette import Style, styles_of
-from ddl_tf.text import figure_text
 
 _POINTS = 120
 _ACROSS = 3
@@ -43,8 +43,7 @@ def distributions_figure(models: Mapping[str, Similarities]) -> Figure:
         axes.set_visible(False)
     for axes, (model, pairs) in zip(panels, models.items()):
         draw_distributions(axes, pairs)
-        margin = pairs.similarity[pairs.same].mean() - pairs.similarity[~pairs.same].mean()
-        axes.set_title(f"{figure_text(model)}: margin {margin:.2f}")
+        axes.set_title(f"{figure_text(model)}: margin {pairs.margin:.2f}")
         # Wider than the panel it would squeeze all of them.
         axes.legend(loc="upper left", ncols=2, fontsize=7, columnspacing=1, handlelength=1.5).set_in_layout(False)
         axes.grid(alpha=0.3)

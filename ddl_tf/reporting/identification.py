@@ -8,11 +8,11 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ddl_tf.evaluation.bootstrap import bootstrap_rates, rate_interval
-from ddl_tf.evaluation.identification import cmc_curve
+from ddl_tf.common.text import figure_text
+from ddl_tf.metrics.bootstrap import bootstrap_rates, rate_interval
+from ddl_tf.metrics.ranks import cmc_curve
 from ddl_tf.reporting.bins import draw_shares
 from ddl_tf.reporting.palette import Style, styles_of
-from ddl_tf.text import figure_text
 
 _LARGEST_RANK = 50
 

@@ -8,7 +8,7 @@ from typing import Optional
 
 import pandas as pd
 
-from ddl_tf.text import visible
+from ddl_tf.common.text import visible
 
 DASH = "\N{EN DASH}"
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from ddl_tf.evaluation.bootstrap import MIN_FALSE_ACCEPTS
-from ddl_tf.evaluation.reports import flat_numbers
+from ddl_tf.evaluation.reports import flat_numbers, unreliable_numbers
+from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 
 # Of a result, not how good the model is.
 _LEFT_OUT = (
@@ -92,11 +92,18 @@ def is_countable(result: Mapping[str, Any], number: str) -> bool:
         number: a name of `numbers_of`.
 
     Returns:
-        False for a TAR at fewer than `MIN_FALSE_ACCEPTS` false accepts, where the counts of pairs are known.
+        False for a rate at fewer than `MIN_FALSE_ACCEPTS` false accepts, where the result names it, or the counts of
+        pairs are known.
     """
+    if number in unreliable_numbers(result):
+        return False
     *part, name, key = ["", *number.split("@")]
     counts = result.get(part[-1], result) if part and part[-1] else result
-    if name != "tar" or not isinstance(counts, Mapping) or not {"pairs", "same"} <= counts.keys():
+    if name != "tar" or not isinstance(counts, Mapping):
+        return True
+    if "impostor_pairs" in counts:
+        return float(key) * counts["impostor_pairs"] >= MIN_FALSE_ACCEPTS - 1e-6
+    if not {"pairs", "same"} <= counts.keys():
         return True
     return float(key) * (counts["pairs"] - counts["same"]) >= MIN_FALSE_ACCEPTS - 1e-6
 

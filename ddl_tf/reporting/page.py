@@ -9,7 +9,7 @@ from typing import Union
 import jinja2
 from matplotlib.figure import Figure
 
-from ddl_tf.files import write_aside
+from ddl_tf.common.files import write_aside
 from ddl_tf.reporting.inline_svg import inline_svg, on_white, shared_letters, svg
 from ddl_tf.reporting.layout_table import TextTable
 from ddl_tf.reporting.palette import PAGE, css_variables

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ddl_tf.errors import InputError
-from ddl_tf.files import read_arrays
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import read_arrays
 from ddl_tf.reporting.curves import curve_columns, curves_figure, groups_figure
 from ddl_tf.reporting.page import Picture, Section
 from ddl_tf.reporting.palette import Style

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ddl_tf.evaluation.comparison import comparison_figure
-from ddl_tf.evaluation.k_fold import best_threshold
+from ddl_tf.evaluation.plots import Similarities
+from ddl_tf.metrics.k_fold import best_threshold
 from ddl_tf.reporting import bins
 from ddl_tf.reporting.comparisons import (
     Difference,
@@ -23,7 +24,7 @@ from ddl_tf.reporting.embedding_map import choose_images, embedding_map_figure, 
 from ddl_tf.reporting.evaluations import EvaluatedModel, EvaluatedSet, missing_sets, set_names
 from ddl_tf.reporting.figures_pairs import distributions_figure, roc_band, roc_det_figure
 from ddl_tf.reporting.identification import identification_figure, rank1_table
-from ddl_tf.reporting.layout_table import Cell, TextTable
+from ddl_tf.reporting.layout_table import DASH, Cell, TextTable
 from ddl_tf.reporting.page import Picture, Section
 from ddl_tf.reporting.palette import Style
 from ddl_tf.reporting.race import RACE_SETS, race_figure
@@ -129,7 +130,7 @@ def gap(models: Sequence[EvaluatedModel], easy: str, hard: str) -> Section:
     arms = {model.name: (model.sets[easy].similarities, model.sets[hard].similarities) for model in models}
     sentences = []
     for name, pairs in arms.items():
-        margins = [float(one.similarity[one.same].mean() - one.similarity[~one.same].mean()) for one in pairs]
+        margins = [one.margin for one in pairs]
         sentences.append(
             f"{name}: expectation margin {margins[0]:.3f} on {easy}, {margins[1]:.3f} on {hard}; the gap between "
             "them is "
@@ -140,11 +141,17 @@ def gap(models: Sequence[EvaluatedModel], easy: str, hard: str) -> Section:
         "Filled: pairs of the same person; outlined: of different people. Vertical lines: the expectations. Margin: "
         "distance "
         "between those of same and different pairs. Gap: margin of easy less margin of hard; the smaller, the more "
-        "alike."
+        f"alike.{_left_out([one for pairs in arms.values() for one in pairs])}"
     )
     alternative = f"Distributions of the similarities on {easy} and {hard}. {' '.join(sentences)}"
     picture = Picture("gap", comparison_figure(arms), alternative, caption)
     return Section("easy-and-hard", f"Easy and hard: {easy} and {hard}", sentences, [picture])
+
+
+def _left_out(drawn: Sequence[Similarities]) -> str:
+    counts = sorted({one.left_out for one in drawn} - {0})
+    said = " or ".join(f"{count:,}" for count in counts)
+    return f" Left out: {said} pairs of which a side has no image." if counts else ""
 
 
 def distributions(models: Sequence[EvaluatedModel]) -> Section:
@@ -157,12 +164,12 @@ def distributions(models: Sequence[EvaluatedModel]) -> Section:
         said = "; ".join(
             f"{model}: mean {one.similarity[one.same].mean():.3f} of same, {one.similarity[~one.same].mean():.3f} of "
             "different pairs"
-            for model, one in evaluated.items()
+            for model, one in ((model, pairs.compared) for model, pairs in evaluated.items())
         )
         caption = (
             f"{name}: densities of the cosine similarities of same and different pairs. Dashed: their expectations; "
             "margin: "
-            "the distance between the two."
+            f"the distance between the two.{_left_out(list(evaluated.values()))}"
         )
         figure = distributions_figure(evaluated)
         pictures.append(Picture(anchor("similarities", name), figure, f"Similarities on {name}. {said}.", caption))
@@ -251,14 +258,18 @@ def conditions(models: Sequence[EvaluatedModel], wanted: Sequence[str], styles: 
     return Section("conditions", "By condition of the images", sentences if parts else (), parts)
 
 
+def _rate_text(value: float) -> str:
+    """Three digits, or a dash where no pair could tell."""
+    return DASH if np.isnan(value) else f"{value:.3f}"
+
+
 def _bin_parts(
     name: str, column: str, tables: dict[str, pd.DataFrame], without: int, styles: Styles
 ) -> tuple[Picture, TextTable]:
     rule = f"larger |{column}|" if bins.more_is_harder(column) else f"smaller {column}"
     left_out = f" {without:,} pairs have an image without a value and are left out." if without else ""
     said = "; ".join(
-        f"{model}: accuracy {', '.join(f'{value:.3f}' for value in table['accuracy'])}"
-        for model, table in tables.items()
+        f"{model}: accuracy {', '.join(map(_rate_text, table['accuracy']))}" for model, table in tables.items()
     )
     caption = (
         f"{name} by the {rule} of a pair's two images. Accuracy: share of right decisions at the threshold that is "
@@ -277,7 +288,11 @@ def _bin_parts(
         [
             Cell(label),
             *(Cell(f"{int(next(iter(tables.values())).iloc[place][count]):,}") for count in ("pairs", "same")),
-            *(Cell(f"{table.iloc[place][number]:.3f}") for table in tables.values() for number in ("accuracy", "tar")),
+            *(
+                Cell(_rate_text(table.iloc[place][number]))
+                for table in tables.values()
+                for number in ("accuracy", "tar")
+            ),
         ]
         for place, label in enumerate(labels)
     ]

@@ -1,34 +1,17 @@
-"""Embedding models for TensorFlow Serving, onnxruntime and TensorFlow Lite, and the client of a server.
+"""Embedding models for TensorFlow Serving: the SavedModel, its decision threshold, and the files of its server.
 
-The modules are imported when their names are first used: the client needs no TensorFlow.
+The modules are imported when their names are first used.
 """
 
-from ddl_tf.lazy import lazy_names
+from ddl_tf.common.lazy import lazy_names
 
-_HOMES = {
-    "Client": "client",
-    "Folded": "folding",
-    "GraphSize": "export",
-    "OnnxEmbedder": "embedders",
-    "ServingError": "serving_error",
-    "TfliteEmbedder": "embedders",
-    "Threshold": "threshold",
-    "check_evaluated": "threshold",
-    "check_same_model": "threshold",
-    "choose_threshold": "threshold",
-    "describe_signatures": "export",
-    "export_model": "export",
-    "fold_batch_norm": "folding",
-    "graph_size": "export",
-    "model_card": "card",
-    "read_description": "export",
-    "serving_module": "served",
-    "threshold_at_far": "threshold",
-    "warmup_requests": "warmup",
-    "write_onnx": "onnx_file",
-    "write_server_files": "server_files",
-    "write_tflite": "tflite_file",
+_MOVED = {
+    "Client": "ddl_tf.client",
+    "OnnxEmbedder": "ddl_tf.runtimes",
+    "ServingError": "ddl_tf.client",
+    "TfliteEmbedder": "ddl_tf.runtimes",
+    "write_onnx": "ddl_tf.runtimes",
+    "write_tflite": "ddl_tf.runtimes",
 }
 
-__all__ = sorted(_HOMES)
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__, _MOVED)

@@ -12,9 +12,10 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import require_regular_file
+from ddl_tf.common.markdown import DASH, markdown_table
 from ddl_tf.evaluation.stored import IMAGES, StoredEvaluation
-from ddl_tf.markdown import markdown_table
 from ddl_tf.serving.safe_decoding import MAX_PIXELS
 from ddl_tf.serving.threshold import MIN_ACCEPTED
 
@@ -45,10 +46,11 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _percent(value: Optional[float]) -> str:
-    return "" if value is None else f"{100 * value:.2f} %"
+    return DASH if value is None else f"{100 * value:.2f} %"
 
 
 def _read_json(file: Path) -> dict[str, Any]:
+    require_regular_file(file)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         return dict(content)

@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from ddl_tf.data.decoding import decode_image, resize_images, why_undecodable
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.markdown import DASH, markdown_table
 from ddl_tf.data.store import Faces
-from ddl_tf.data.verification import PairSet
-from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embed import embed_images, unit
-from ddl_tf.evaluation.external import as_embedding_model
+from ddl_tf.evaluation.model import as_embedding_model
 from ddl_tf.evaluation.pairs import verify
-from ddl_tf.markdown import markdown_table
-from ddl_tf.serving.embedders import Embedder, OnnxEmbedder, TfliteEmbedder
-from ddl_tf.serving.onnx_file import write_onnx
-from ddl_tf.serving.tflite_file import PRECISIONS, write_tflite
+from ddl_tf.images.decoding import decode_image, resize_images, why_undecodable
+from ddl_tf.protocols.pair_sets import PairSet
+from ddl_tf.runtimes.embedders import Embedder, OnnxEmbedder, TfliteEmbedder
+from ddl_tf.runtimes.onnx import write_onnx
+from ddl_tf.runtimes.tflite import PRECISIONS, write_tflite
 
 FORMATS = ("onnx", *(f"tflite_{precision}" for precision in PRECISIONS))
 # Single images whose time is not counted: the first ones wait for memory.
@@ -224,6 +224,6 @@ def table(measured: Sequence[Measured]) -> str:
         if one.verification:
             rates = {"accuracy": one.verification["accuracy"], "AUC": one.verification["auc"]}
             rates.update({f"TAR at {name}": one.verification["tar"][name] for name in far})
-            row.update({name: "" if rate is None else f"{rate:.4f}" for name, rate in rates.items()})
+            row.update({name: DASH if rate is None else f"{rate:.4f}" for name, rate in rates.items()})
         rows.append(row)
     return markdown_table(pd.DataFrame(rows))

@@ -12,10 +12,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import ddl_tf
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.embed import image_size
-from ddl_tf.files import as_os_errors, sync_folder, sync_tree
-from ddl_tf.provenance import utc_now
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import as_os_errors, require_regular_file, sync_folder, sync_tree
+from ddl_tf.common.provenance import utc_now
+from ddl_tf.models.image_size import image_size
 from ddl_tf.serving.card import CARD, model_card
 from ddl_tf.serving.folding import fold_batch_norm
 from ddl_tf.serving.served import serving_module
@@ -90,6 +90,7 @@ def read_description(path: str) -> dict[str, Any]:
     """
     file = Path(path) / EXTRA / DESCRIPTION
     try:
+        require_regular_file(file)
         content = json.loads(file.read_text(encoding="utf-8"))
         return dict(content)
     except (OSError, ValueError, TypeError) as error:

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from ddl_tf.data.decoding import decode_image
+from ddl_tf.images.decoding import decode_image
 from ddl_tf.serving.orientation import lies_on_its_side, orientations, upright
 
 # The largest photographs that cameras and phones save by themselves have 50 to 61 million pixels. A file of a few

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from ddl_tf.errors import InputError
-from ddl_tf.files import write_aside
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import write_aside
 from ddl_tf.serving.warmup import BATCH_SIZES
 
 MODELS, BATCHING, MONITORING = "models.config", "batching_parameters.txt", "monitoring.config"

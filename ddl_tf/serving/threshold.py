@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.embedding_file import is_fingerprint
 from ddl_tf.evaluation.stored import StoredEvaluation
 

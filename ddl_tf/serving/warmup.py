@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from ddl_tf.data.images import encode_jpeg
-from ddl_tf.data.synthetic import synthetic_images
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.images.pillow_images import encode_jpeg
+from ddl_tf.synthetic.faces import synthetic_images
 
 # The sizes that a batching server makes batches of too: see `ddl_tf.serving.server_files`.
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)

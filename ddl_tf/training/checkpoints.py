@@ -13,10 +13,10 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf.errors import InputError, NotFiniteError, TrainingStopped
-from ddl_tf.files import as_os_errors, sync_file, sync_folder
+from ddl_tf.common.errors import InputError, NotFiniteError, TrainingStopped
+from ddl_tf.common.files import as_os_errors, sync_file, sync_folder
+from ddl_tf.common.stops import Stops
 from ddl_tf.layers.sharded import copies_of, is_shard
-from ddl_tf.stops import Stops
 
 # Checkpoints that are kept: the newest, and one that serves if that is damaged.
 KEPT = 2

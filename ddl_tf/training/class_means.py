@@ -3,14 +3,14 @@
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.progress import Progress
 from ddl_tf.data.pipeline import check_rows
 from ddl_tf.data.store import Faces
-from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embed import UndecodableError, predict_embeddings, unit
 from ddl_tf.layers import MarginHead, SubCenterArcFace
 from ddl_tf.mining.embeddings import StoredFaces
 from ddl_tf.models import embedding_model
-from ddl_tf.progress import Progress
 
 BATCH = 256
 # More images of an identity hardly move its mean.

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.common.replicas import global_sum
 from ddl_tf.layers.sharded import is_shard
-from ddl_tf.replicas import global_sum
 
 
 def _values(gradient: Any) -> tf.Tensor:

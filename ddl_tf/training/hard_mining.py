@@ -10,10 +10,10 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.pools import StoredPairs
 from ddl_tf.data.sampling import Mined, StreamSampler
 from ddl_tf.data.store import Faces
-from ddl_tf.errors import InputError
 from ddl_tf.evaluation.embedding_file import Embeddings
 from ddl_tf.mining.embeddings import embed_faces
 from ddl_tf.mining.groups import GroupRules, assign_groups

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from ddl_tf.errors import InputError
-from ddl_tf.settings import refuse_ignored
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import refuse_ignored
 from ddl_tf.training.settings import DDL_HISTOGRAMS, TrainSettings
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from ddl_tf.models import embedding_model
-from ddl_tf.models.second_pass import keep_statistics, random_replay
+from ddl_tf.models.replay import keep_statistics, random_replay
 
 
 def in_micro_batches(recognizer: tf.keras.Model, micro_batches: int) -> tf.keras.Model:

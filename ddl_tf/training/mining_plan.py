@@ -6,9 +6,9 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.sampling import Mined, StreamSampler
 from ddl_tf.data.store import Faces
-from ddl_tf.errors import InputError
 from ddl_tf.mining.groups import GroupRules
 from ddl_tf.mining.pairs import PairRules
 from ddl_tf.mining.rules import Rule

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from ddl_tf.data.verification import PairSet
+from ddl_tf.common.files import write_arrays, write_aside
 from ddl_tf.evaluation import evaluate_pairs
-from ddl_tf.files import write_arrays, write_aside
 from ddl_tf.losses import group_similarities
 from ddl_tf.models import save_checkpoint
+from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.training.run_folder import read_log
 from ddl_tf.training.workers import ChiefEmbedder, Workers
 

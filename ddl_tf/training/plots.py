@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ddl_tf.files import write_aside
+from ddl_tf.common.files import write_aside
+from ddl_tf.common.text import figure_text
 from ddl_tf.losses import similarity_distribution
-from ddl_tf.text import figure_text
 from ddl_tf.training.run_folder import RunFolder
 
 TEACHER_COLOUR = "#1b6ca8"

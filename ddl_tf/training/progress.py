@@ -5,7 +5,7 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf.progress import Progress
+from ddl_tf.common.progress import Progress
 
 
 class TrainingProgress(tf.keras.callbacks.Callback):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ddl_tf.files import read_arrays, write_arrays
+from ddl_tf.common.files import read_arrays, write_arrays
 
 Arrays = dict[str, np.ndarray]
 

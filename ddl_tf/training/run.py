@@ -11,18 +11,18 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
+from ddl_tf.common.errors import InputError, TrainingStopped
+from ddl_tf.common.files import as_os_errors, write_aside
 from ddl_tf.data.augmentation import build_augmentation
-from ddl_tf.data.augmentation_settings import AugmentationSettings
 from ddl_tf.data.pipeline import check_memory, check_rows, training_dataset
 from ddl_tf.data.sampling import StreamSampler
+from ddl_tf.data.settings import AugmentationSettings
 from ddl_tf.data.store import Faces
-from ddl_tf.data.verification import PairSet
-from ddl_tf.errors import InputError, TrainingStopped
 from ddl_tf.evaluation.model import find_checkpoint
 from ddl_tf.evaluation.sets import load_sets
-from ddl_tf.files import as_os_errors, write_aside
 from ddl_tf.mining.pairs import read_pairs
 from ddl_tf.models import build_recognizer, initialise_from
+from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, StoppedBySignal
 from ddl_tf.training.class_means import start_at_class_means
 from ddl_tf.training.global_state import global_state_of_run

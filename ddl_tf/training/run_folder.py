@@ -12,8 +12,8 @@ from typing import Any, Optional
 
 import pandas as pd
 
-from ddl_tf.errors import InputError
-from ddl_tf.files import lock_folder, remove_leftovers, write_aside
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import lock_folder, remove_leftovers, require_regular_file, write_aside
 from ddl_tf.training.settings import TrainSettings
 
 RECORDED_PACKAGES = ("ddl_tf", "tensorflow", "tensorflow-cpu", "keras", "tf_keras", "keras-cv", "numpy", "pandas")
@@ -49,6 +49,7 @@ def read_json(path: Path, kind: type) -> Any:
     Raises:
         InputError: if it is damaged.
     """
+    require_regular_file(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, kind):
@@ -70,6 +71,7 @@ def read_log(path: Path) -> pd.DataFrame:
     Raises:
         InputError: if it is damaged.
     """
+    require_regular_file(path)
     try:
         log = pd.read_csv(path)
         if "epoch" not in log:

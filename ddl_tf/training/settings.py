@@ -4,13 +4,12 @@ import dataclasses
 import math
 from typing import Optional
 
-from ddl_tf.data.augmentation_settings import AugmentationSettings
-from ddl_tf.data.stream_settings import StreamSettings
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import refuse_ignored, setting
+from ddl_tf.data.settings import AugmentationSettings, StreamSettings
 from ddl_tf.evaluation.sets import VerificationSets
 from ddl_tf.mining.pairs import CHOICES
 from ddl_tf.models import HEADS
-from ddl_tf.settings import refuse_ignored, setting
 
 SCHEDULES = ("constant", "cosine", "step", "polynomial")
 OPTIMIZERS = ("sgd", "adamw")

@@ -12,8 +12,8 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from ddl_tf.errors import InputError
-from ddl_tf.parallel import usable_cores
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.parallel import usable_cores
 from ddl_tf.training.workers import Workers
 
 # A collective waits in a thread for those of the other replicas: with too few threads all wait for ever. What is more

@@ -8,7 +8,7 @@ from typing import Optional, TypeVar
 
 import tensorflow as tf
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.models import embedding_model
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from arms.analysis import WITHOUT_DDL, compare_all, difference, goals, mean_of, 
 from arms.catalogue import ARMS
 from scipy import stats
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 
 TINY = experiment()
 SETS = ("easy", "dark", "small", "lfw")

@@ -10,9 +10,9 @@ from arms.catalogue import ALL, ARMS, VARIANTS, chosen_arms
 from arms.experiment import PRETRAININGS, make_job
 from arms.stages import ROOT, ArmsSettings, started_from
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import define_flags, from_flags
 from ddl_tf.evaluate import PairsSettings
-from ddl_tf.settings import define_flags, from_flags
 from ddl_tf.training import TrainSettings
 
 EXPERIMENTS = [pose.POSE, resolution.RESOLUTION, occlusion.OCCLUSION]

@@ -7,14 +7,13 @@ from arms.made_sets import SEED, celeba, cfp, cfp_pairs, degraded_pairs, with_st
 from PIL import Image
 from tiny_sets import picture, write_recordio
 
-from ddl_tf.data.images import load_image
-from ddl_tf.data.sample import Sample
-from ddl_tf.data.source import Source
 from ddl_tf.data.store import Faces
-from ddl_tf.data.synthetic import synthetic_samples
-from ddl_tf.data.verification import read_stored
 from ddl_tf.data.writer import StoreSettings, write_set
+from ddl_tf.images.pillow_images import load_image
+from ddl_tf.importers.source import Sample, Source
 from ddl_tf.mining.degradation import degrade_image, parse_degradation
+from ddl_tf.protocols.pair_sets import read_stored
+from ddl_tf.synthetic.faces import synthetic_samples
 
 STUDENTS = ["resolution:8", "mask:0.5-1"]
 

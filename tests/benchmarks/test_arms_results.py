@@ -9,7 +9,7 @@ from arm_rows import ABOUT, evaluated, experiment
 from arms.experiment import make_job
 from arms.results import COLUMNS, ResultsFile, result_rows, tuned_value
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 
 TINY = experiment()
 # Of tuning, which has no generic sets.

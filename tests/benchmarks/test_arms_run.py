@@ -17,8 +17,8 @@ from arms.stages import ArmsSettings, run_experiment
 
 from ddl_tf import report as ddl_report
 from ddl_tf import training
-from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
-from ddl_tf.errors import InputError, NotFiniteError
+from ddl_tf.common.errors import InputError, NotFiniteError
+from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 from ddl_tf.training import TrainSettings
 
 PAIRS = {"pairs": ["faces/easy", "faces/hard"]}

@@ -9,7 +9,7 @@ from breaking.trial import Target, run_trial, try_reader
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 
 TARGETS = list(targets())
 
@@ -80,6 +80,14 @@ def test_a_hang_is_reported(tmp_path, monkeypatch):
                 continue
 
     assert try_reader(Target("a reader", _write, ("a.txt",), read), tmp_path, tmp_path)[0] == "hang"
+
+
+def test_ctrl_c_ends_the_harness(tmp_path):
+    def read(source, output):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        try_reader(Target("a reader", _write, ("a.txt",), read), tmp_path, tmp_path)
 
 
 def test_damage_follows_from_the_seed():

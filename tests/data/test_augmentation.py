@@ -6,10 +6,10 @@ import tensorflow as tf
 from PIL import Image
 from scipy import ndimage, optimize
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data import build_augmentation, render
-from ddl_tf.data.augmentation_settings import AugmentationSettings, strength_names
 from ddl_tf.data.degradations import DEGRADATIONS
-from ddl_tf.errors import InputError
+from ddl_tf.data.settings import AugmentationSettings, strength_names
 
 SIZE = 48
 

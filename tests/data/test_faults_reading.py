@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from tiny_sets import list_source, samples
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data import store
 from ddl_tf.data.store import RETRY_SECONDS, Faces
 from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.errors import InputError
 
 ROWS = np.arange(6)
 

@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.index import assemble_index
 from ddl_tf.data.layout import read_table
-from ddl_tf.errors import InputError
 
 
 def part(images, shard, **columns):

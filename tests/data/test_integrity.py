@@ -1,12 +1,16 @@
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from tiny_sets import list_source, picture, samples
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.integrity import find_faults
-from ddl_tf.data.sample import Sample
+from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
+from ddl_tf.importers.source import Sample
+from ddl_tf.mining.columns import write_columns
 
 SHARD = "shard-00000.tfrecord"
 
@@ -71,10 +75,46 @@ def test_index_and_description_disagree(stored):
 def test_an_image_that_cannot_be_decoded(stored, monkeypatch):
     """Its checksum is right: it was damaged before it was stored."""
     monkeypatch.setattr(
-        "ddl_tf.data.checking.load_image", lambda encoded: __import__("PIL.Image").Image.new("RGB", (4, 4))
+        "ddl_tf.data.image_check.load_image", lambda encoded: __import__("PIL.Image").Image.new("RGB", (4, 4))
     )
-    monkeypatch.setattr("ddl_tf.data.checking.STORED_FORMATS", (None,))
+    monkeypatch.setattr("ddl_tf.data.image_check.STORED_FORMATS", (None,))
     items = [*samples(3), Sample(picture(9, 64)[:-300], "person 1", "item 3", 0, {"number": 3})]
     write_set(list_source(items), StoreSettings(output=str(stored.with_name("damaged"))))
     monkeypatch.undo()
     assert faults(stored.with_name("damaged")) == [("corrupt image", f"{SHARD}, record 3")]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("image_size", [[]]),
+        ("image_size", {"smallest": [16, 16]}),
+        ("image_size", {"smallest": [16], "largest": [16]}),
+        ("image_size", {"smallest": [16, 1e300], "largest": [16, 1e300]}),
+        ("image_size", {"smallest": [16, "16"], "largest": [16, "16"]}),
+        ("shards", []),
+        ("shards", "shard-00000.tfrecord"),
+        ("columns", 0.5),
+        ("columns", [[]]),
+        ("mined", {}),
+        ("mined", [None]),
+        ("mined", [{}]),
+        ("made_by", None),
+        ("made_by", {"settings": []}),
+    ],
+)
+def test_a_description_with_a_value_of_another_kind(stored, name, value):
+    file = stored / "dataset.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), name: value}))
+    with pytest.raises(InputError, match=r"not the description of a stored set .*; prepare the set again"):
+        faults(stored)
+
+
+def test_a_description_may_leave_out_what_nobody_needs(stored):
+    file = stored / "dataset.json"
+    description = json.loads(file.read_text())
+    needed = ("format_version", "images", "identities", "shards")
+    file.write_text(json.dumps({name: description[name] for name in needed}))
+    assert faults(stored) == []
+    write_columns(Faces([str(stored)]), {"quality": np.zeros(6)}, {})
+    assert json.loads(file.read_text())["columns"] == [*description["columns"], "quality"]

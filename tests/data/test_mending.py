@@ -3,13 +3,13 @@ import pandas as pd
 import pytest
 from tiny_sets import list_source, picture, samples
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.integrity import find_faults
 from ddl_tf.data.mending import mend_set, own_places, read_mended
 from ddl_tf.data.pipeline import check_rows
-from ddl_tf.data.sample import Sample
 from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.errors import InputError
+from ddl_tf.importers.source import Sample
 
 SHARD = "shard-00000.tfrecord"
 

@@ -8,15 +8,14 @@ import tensorflow as tf
 from PIL import Image
 from tiny_sets import list_source, picture
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.augmentation import build_augmentation
-from ddl_tf.data.augmentation_settings import AugmentationSettings
 from ddl_tf.data.pipeline import READERS, check_rows, training_dataset
-from ddl_tf.data.sample import Sample
 from ddl_tf.data.sampling import StreamSampler, StreamSizes
-from ddl_tf.data.source import Source
+from ddl_tf.data.settings import AugmentationSettings
 from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.errors import InputError
+from ddl_tf.importers.source import Sample, Source
 
 SIZE = 16
 PLAIN = build_augmentation(AugmentationSettings(flip=False))
@@ -242,7 +241,7 @@ def test_sets_that_were_stored_turned_are_trained_on_upright(tmp_path, monkeypat
         files.append(file.getvalue())
     items = [Sample(file, f"person {n // 2}", f"item {n}") for n, file in enumerate(files)]
     # As earlier versions did, whatever EXIF said.
-    monkeypatch.setattr("ddl_tf.data.checking.upright_bytes", lambda file: file)
+    monkeypatch.setattr("ddl_tf.data.image_check.upright_bytes", lambda file: file)
     folder = str(tmp_path / "set")
     write_set(Source("list", "a list", 8, lambda start: iter(items[start:])), StoreSettings(output=folder))
     faces = Faces([folder])

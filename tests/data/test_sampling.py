@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.pools import StoredPairs
 from ddl_tf.data.sampling import Mined, StreamSampler, StreamSizes
-from ddl_tf.errors import InputError
 
 
 def make_index(identities=30, images=8, students=1, seed=0):

@@ -17,15 +17,16 @@ import tensorflow as tf
 from limited_files import files_limited_to
 from tiny_sets import list_source, picture, samples
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data import shards
-from ddl_tf.data.images import decode_image
-from ddl_tf.data.sample import Sample
-from ddl_tf.data.source import Problem
 from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.errors import InputError
+from ddl_tf.images.pillow_images import decode_image
+from ddl_tf.importers.source import Problem, Sample
 
 PLAIN_INIT = shards.ShardedImport.__init__
+
+TESTS = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -208,9 +209,9 @@ def test_killed(tmp_path):
     """A real SIGKILL, in another process."""
     program = f"""
         import os, signal, sys
-        sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:2]]!r}
+        sys.path[:0] = {[str(TESTS / "data"), str(TESTS / "support"), str(TESTS.parent)]!r}
         from test_writer import many_samples
-        from ddl_tf.data.source import Source
+        from ddl_tf.importers.source import Source
         from ddl_tf.data.writer import StoreSettings, write_set
 
         def read(start):

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ddl_tf.data.decoding import decode_image, resize_images
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.embed import embed_images, image_size
+from ddl_tf.common.errors import InputError
+from ddl_tf.evaluation.embed import embed_images
+from ddl_tf.images.decoding import decode_image, resize_images
+from ddl_tf.models.image_size import image_size
 
 
 def _unit(rows):

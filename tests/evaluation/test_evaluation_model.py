@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.embed import embed_images
 from ddl_tf.evaluation.model import find_checkpoint, load_checkpoint_embedding, load_embedding_model
 from ddl_tf.models import build_recognizer

@@ -6,10 +6,9 @@ import pytest
 import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation import embed_images
-from ddl_tf.evaluation.external import load_onnx_embedding
-from ddl_tf.evaluation.model import load_embedding_model
+from ddl_tf.evaluation.model import load_embedding_model, load_onnx_embedding
 
 SIDE, DIM = 6, 4
 WEIGHTS = np.random.RandomState(0).normal(size=[3 * SIDE * SIDE, DIM]).astype(np.float32)
@@ -178,3 +177,13 @@ def test_what_a_model_does_not_use_is_refused(tmp_path, given, flag):
     for path in refusing:
         with pytest.raises(InputError, match=f"which does not use {flag}; leave it out"):
             load_embedding_model(str(path), **given)
+
+
+def test_channels_of_a_state_dict_of_bgr(tmp_path, monkeypatch):
+    image = tf.keras.Input([SIDE, SIDE, 3])
+    network = tf.keras.Model(image, tf.keras.layers.Flatten()(image))
+    monkeypatch.setattr("ddl_tf.evaluation.model.convert_insightface", lambda path, backbone: network)
+    (tmp_path / "net.pth").write_bytes(b"")
+    for order, photos in (("rgb", PHOTOS), ("bgr", PHOTOS[..., ::-1])):
+        model = load_embedding_model(str(tmp_path / "net.pth"), "iresnet50", order=order)
+        np.testing.assert_array_equal(model.predict(PHOTOS, verbose=0), photos.reshape(len(PHOTOS), -1))

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation import templates
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.ijb import evaluate_ijb
-from ddl_tf.evaluation.reports import flat_numbers
+from ddl_tf.evaluation.reports import flat_numbers, results_text, unreliable_numbers
+from ddl_tf.metrics import templates
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MAKER = runpy.run_path(str(GOLDEN / "make_ijb_golden.py"))
@@ -199,3 +199,26 @@ def test_pairs_of_one_class():
     pairs = dataclasses.replace(IJB.pairs, same=np.ones(len(IJB.pairs.same), bool))
     with pytest.raises(InputError, match="generated: 3000 pairs, of which 3000 are same: both kinds are needed"):
         evaluate_ijb(dataclasses.replace(IJB, pairs=pairs), VIEWS)
+
+
+def test_rates_that_few_false_accepts_decide_are_kept_and_named():
+    result = evaluate_ijb(IJB, VIEWS, replicates=0).result
+    different = int(np.sum(~IJB.pairs.same))
+    verification, identification = result["verification"], result["identification"]
+    assert verification["few_false_accepts"] == [
+        f"tar@{name}" for name in verification["tar"] if float(name) * different < 3
+    ]
+    assert verification["few_false_accepts"] == ["tar@1e-6", "tar@1e-5", "tar@1e-4", "tar@1e-3"]
+    probes = len(IJB.probes.templates)
+    assert identification["few_false_accepts"] == [
+        f"tpir@{name}" for name in ("1e-2", "1e-1") if float(name) * probes < 3
+    ]
+    for gallery in result["open_set"]["galleries"].values():
+        assert ("tpir@1e-2" in gallery["few_false_accepts"]) == (0.01 * gallery["non_mated"] < 3)
+    assert "tpir@1e-2" in result["open_set"]["few_false_accepts"]
+    lines = results_text([result]).splitlines()
+    assert lines[-1] == "*: fewer than 3 false accepts, not measured reliably"
+    marked = [line.split()[0] for line in lines[1:-1] if line.endswith("*")]
+    assert "verification@tar@1e-3" in marked
+    assert "verification@tar@1e-2" not in marked
+    assert sorted(marked) == sorted(unreliable_numbers(result))

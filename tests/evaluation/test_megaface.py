@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation import megaface, megaface_counts
 from ddl_tf.evaluation.megaface import evaluate_megaface, replace_by_center
 from ddl_tf.evaluation.megaface_counts import FalseAccepts
-from ddl_tf.evaluation.roc import roc_curve, tar_at_far
+from ddl_tf.evaluation.reports import results_text
+from ddl_tf.metrics.roc import roc_curve, tar_at_far
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MAKER = runpy.run_path(str(GOLDEN / "make_megaface_golden.py"))
@@ -232,6 +233,11 @@ def test_a_tar_at_fewer_than_three_false_accepts_has_no_interval(monkeypatch):
     # 5 photos among 300 distractors: 3 false accepts at 2e-3.
     result = evaluate_megaface(probes, people, [distractors], 300, replicates=60).result
     assert list(result["intervals"]) == ["rank1", "rank10", "rank100", "tar@2e-3"]
+    assert result["few_false_accepts"] == ["tar@1.9e-3", "tar@1e-6"]
+    assert list(result["tar"]) == ["2e-3", "1.9e-3", "1e-6"]
+    lines = results_text([result]).splitlines()
+    assert [line.split()[0] for line in lines if line.endswith("*")] == result["few_false_accepts"]
+    assert lines[-1] == "*: fewer than 3 false accepts, not measured reliably"
 
 
 def test_a_far_that_is_just_the_target_is_taken(monkeypatch):

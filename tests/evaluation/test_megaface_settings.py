@@ -3,13 +3,13 @@ import shutil
 import numpy as np
 import pytest
 
-from ddl_tf.data.problem_list import ProblemsError
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.megaface import evaluate_megaface, replace_by_center
 from ddl_tf.evaluation.megaface_settings import MegaFaceSettings, face_images, megaface_outcome
+from ddl_tf.importers.problem_list import ProblemsError
+from ddl_tf.miniatures.megaface import DISTRACTORS, PEOPLE, PHOTOS, SUFFIX, pixel_feature, write_megaface
 from ddl_tf.protocols.feature_files import read_feature
 from ddl_tf.protocols.megaface import read_megaface
-from ddl_tf.protocols.miniature_megaface import DISTRACTORS, PEOPLE, PHOTOS, SUFFIX, pixel_feature, write_megaface
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +123,23 @@ def test_images_and_a_model_give_the_same(written, noisy_probes):
     stored = _outcome(written, noisy_probes=noisy_probes)
     assert embedded.result == stored.result
     np.testing.assert_array_equal(embedded.scores["rank"], stored.scores["rank"])
+
+
+def test_a_photo_whose_embedding_is_zero_is_a_missing_one(written):
+    """Zeros are as similar to the mate as to every distractor, and a tie counts for the mate."""
+    probes, distractors = _all_features(written)
+    rows = {
+        "megaface_probes": np.delete(probes, [4, 17], axis=0),
+        "megaface_distractors": np.delete(distractors, [7, 40], axis=0),
+    }
+    rows["megaface_probes"][[0, 3]] = 0
+    settings = _settings(written, features=None)
+    given = megaface_outcome(settings, lambda faces: [rows[faces.name]], check_images=False, replicates=100)
+    missing = np.isin(given.scores["second"], [0, 3]) | np.isin(given.scores["first"], [0, 3])
+    assert missing.any()
+    assert np.all(given.scores["rank"][missing] == 0)
+    assert np.all(given.scores["rank"][~missing] > 0)
+    assert given.result["missing_probes"] == 2
 
 
 def test_embeddings_that_are_there_need_no_images(written):

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from ddl_tf.evaluation.paired_tests import compare_scores, delong_test
+from ddl_tf.metrics.bootstrap import bootstrap_means
+from ddl_tf.metrics.difference import bootstrap_p
+from ddl_tf.metrics.paired_tests import compare_scores, delong_test
 
 PEOPLE, EACH = 40, 4
 PERSON = np.repeat(np.arange(PEOPLE), EACH)
@@ -38,6 +40,22 @@ def test_ijb_is_tested_over_people():
     # 5% is right: 3 of 60, and 8 with three standard errors. Over pairs it was half of them.
     assert alarms["over people"] <= 8
     assert alarms["over pairs"] >= 20
+
+
+def test_ranks_of_few_people_with_many_probes_are_tested_by_sign_flips():
+    person = np.repeat(np.arange(6), 30)
+    alarms = {"flips": 0, "bootstrap": 0}
+    for seed in range(300):
+        random = np.random.default_rng(seed)
+        # What is hard differs between the models for each person.
+        ranks = [np.where(random.random(180) < random.beta(2, 2, 6)[person], 1, 2) for _ in range(2)]
+        a, b = ({"rank": rank, "person": person} for rank in ranks)
+        (row,) = compare_scores(a, b, replicates=100, seed=seed)
+        alarms["flips"] += row["p"] < 0.05
+        difference = (ranks[0] == 1) * 1.0 - (ranks[1] == 1)
+        alarms["bootstrap"] += bootstrap_p(bootstrap_means(difference, 100, seed, person)) < 0.05
+    # 5% is right: 15 of 300, and 26 with three standard errors.
+    assert alarms["flips"] <= 26 < alarms["bootstrap"]
 
 
 def test_images_in_several_pairs_are_no_independent_pairs():

@@ -1,14 +1,16 @@
 import json
+import pickle
 
 import numpy as np
 import pytest
 
-from ddl_tf.data.verification import PairSet
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.bootstrap import bootstrap_pairs
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.embed import embed_images
-from ddl_tf.evaluation.k_fold import usable_folds
 from ddl_tf.evaluation.pairs import evaluate_pair_set, evaluate_pairs, pair_similarities, verify
+from ddl_tf.metrics.bootstrap import bootstrap_pairs
+from ddl_tf.metrics.k_fold import usable_folds
+from ddl_tf.metrics.paired_tests import compare_scores
+from ddl_tf.protocols.pair_sets import PairSet, read_bin
 
 
 def _set(images, pairs, seed=0, **changes):
@@ -155,3 +157,23 @@ def test_pairs_of_failed_detections_are_counted_and_never_the_same_person(embedd
     best = max(np.mean((np.array(similarity) >= value) == same) for value in [*similarity, 2.0])
     assert outcome.result["threshold_accuracy"] == pytest.approx(best)
     assert "failed_pairs" not in evaluate_pair_set(pairs, embeddings).result
+
+
+def test_a_photo_in_several_pairs_of_a_bin_makes_them_no_independent_pairs(tmp_path):
+    """Photo 0 is in two pairs; DeLong's and McNemar's tests are for pairs that share nothing."""
+    for repeated in (True, False):
+        photos = [b"\xff\xd8\xff" + bytes([n]) for n in range(40)]
+        if repeated:
+            photos[2] = photos[0]
+        path = tmp_path / f"{repeated}.bin"
+        path.write_bytes(pickle.dumps((photos, [n % 2 == 0 for n in range(20)])))
+        pair_set = read_bin(str(path))
+        random = np.random.default_rng(0)
+        models = [random.normal(size=[40, 8]).astype(np.float32) for _ in range(2)]
+        models = [one / np.linalg.norm(one, axis=1, keepdims=True) for one in models]
+        scores = [evaluate_pair_set(pair_set, one).scores for one in models]
+        tests = {row["number"]: row["test"] for row in compare_scores(*scores, replicates=40)}
+        assert (tests["auc"] == "DeLong", "McNemar" in tests["accuracy"]) == (not repeated, not repeated)
+        if repeated:
+            assert tests["auc"] == tests["accuracy"] == "paired bootstrap of people by same pairs"
+            assert (scores[0]["first"][:2].tolist(), scores[0]["second"][:2].tolist()) == ([0, 0], [1, 3])

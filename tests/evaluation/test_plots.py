@@ -3,7 +3,8 @@ import sys
 import numpy as np
 import pytest
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.evaluation.comparison import comparison_figure
 from ddl_tf.evaluation.plots import Similarities, check_format, verification_figure
 
 
@@ -44,3 +45,20 @@ def test_unknown_format(path):
     with pytest.raises(InputError, match=r"must end in \.png"):
         check_format(path)
     check_format("plot.PNG")
+
+
+def test_pairs_without_an_image_are_not_drawn_but_counted():
+    whole = _pairs("a")
+    pairs = Similarities(
+        "a", np.append(whole.similarity, [-2.0, -2.0, -2.0]), np.append(whole.same, [True, True, False])
+    )
+    assert (pairs.left_out, whole.left_out) == (3, 0)
+    assert pairs.margin == whole.margin
+    drawn, wanted = (verification_figure([one]).axes[1] for one in (pairs, whole))
+    assert drawn.get_title() == "a: 200 same, 200 different pairs;\n3 of a side without an image left out"
+    assert [line.get_xdata()[0] for line in drawn.lines] == [line.get_xdata()[0] for line in wanted.lines]
+    heights = [[patch.get_height() for patch in axes.patches] for axes in (drawn, wanted)]
+    assert heights[0] == heights[1]
+    arms = [comparison_figure({"arm": (one, one)}) for one in (pairs, whole)]
+    assert arms[0].axes[0].get_xlim() == arms[1].axes[0].get_xlim()
+    assert arms[0].axes[0].get_title() == arms[1].axes[0].get_title()

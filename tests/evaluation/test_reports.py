@@ -31,8 +31,8 @@ def test_table_is_aligned():
 def test_a_tar_that_cannot_be_measured_is_a_dash():
     rates = {"1e-1": 0.9998, "1e-2": 0.9961, "1e-3": None, "1e-4": None}
     lines = pairs_table([_result(), _result(tar=rates)]).splitlines()
-    assert lines[2].split()[-3:-1] == ["-", "-"]
-    assert lines[-1] == "-: not measurable, FAR x different pairs is less than 3"
+    assert lines[2].split()[-3:-1] == ["\N{EN DASH}", "\N{EN DASH}"]
+    assert lines[-1] == "\N{EN DASH}: not measurable, FAR x different pairs is less than 3"
     assert len(pairs_table([_result()]).splitlines()) == 2
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.rfw import summarise_rfw
 
 RACES = ["african", "asian", "caucasian", "indian"]

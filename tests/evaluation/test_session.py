@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ddl_tf.data.image_files import image_files
-from ddl_tf.data.problem_list import ProblemList
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation import embedding_file
-from ddl_tf.evaluation.outcome import Outcome
 from ddl_tf.evaluation.session import EvaluationSettings, Session
-from ddl_tf.evaluation.stored import StoredEvaluation
+from ddl_tf.evaluation.stored import Outcome, StoredEvaluation
+from ddl_tf.importers.image_files import image_files
+from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.models import build_recognizer
 
 

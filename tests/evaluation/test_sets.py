@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.sets import VerificationSets, load_sets
-from ddl_tf.protocols import miniature_pairs
+from ddl_tf.miniatures import pairs as miniature_pairs
 
 
 @pytest.fixture

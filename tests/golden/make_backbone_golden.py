@@ -22,7 +22,7 @@ GOLDEN = Path(__file__).with_name("backbone_golden.npz")
 NETWORKS = {"iresnet18": "r18", "iresnet34": "r34", "iresnet50": "r50", "iresnet100": "r100", "mobilefacenet": "mbf"}
 EMBEDDING_SIZE = 64
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from insightface_state import made_up_images, made_up_tensor  # noqa: E402
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.preprocessing import normalize
 
-from ddl_tf.protocols.miniature_tinyface import write_tinyface
+from ddl_tf.miniatures.tinyface import write_tinyface
 
 GOLDEN = Path(__file__).with_name("identification_golden.json")
 ADAFACE_RANKS, OFFICIAL_RANKS = [1, 5, 20], [1, 5, 10, 20, 50]

@@ -46,6 +46,21 @@ def test_mean_over_batches_without_those_that_lack_the_group(batch):
         assert float(metric.result()) == pytest.approx(expected_values(*batch)[metric.name], rel=1e-3)
 
 
+@pytest.mark.parametrize("term", ["positive_kl", "negative_kl", "order"])
+def test_a_term_is_the_mean_over_the_batches_that_have_its_groups(batch, term):
+    y_true, y_pred = batch
+    lacking = y_true.copy()
+    if term == "order":
+        # No two rows of a person: no positives.
+        lacking[:, 0] = np.arange(len(lacking))
+    else:
+        lacking[:, 1] = np.where(lacking[:, 1] > 0, -1, lacking[:, 1])
+    metric = DDLTerm(term)
+    for rows in (lacking, y_true, lacking):
+        metric.update_state(rows, y_pred)
+    assert float(metric.result()) == pytest.approx(expected_values(*batch)[term], rel=1e-3)
+
+
 @pytest.mark.parametrize(
     "metric",
     [

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from ddl_tf.losses import DDLLoss, DDLTerm, FocalLoss, LabelledAccuracy, MarginSoftmaxLoss, OHEMLoss
-from ddl_tf.losses.softmax import LabelledRowsLoss
+from ddl_tf.losses.margin_softmax import LabelledRowsLoss
 from ddl_tf.models import build_recognizer
 
 RNG = np.random.default_rng(0)

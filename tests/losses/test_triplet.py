@@ -5,8 +5,8 @@ import tensorflow as tf
 from needs import needs_tensorflow_addons
 from test_ddl import loss_and_gradient, make_batch
 
+from ddl_tf.common.tensorflow_addons_import import import_tensorflow_addons
 from ddl_tf.losses import TripletLoss
-from ddl_tf.tensorflow_addons_import import import_tensorflow_addons
 
 pytestmark = needs_tensorflow_addons
 

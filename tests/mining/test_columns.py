@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import lock_folder
 from ddl_tf.data.integrity import find_faults
 from ddl_tf.data.layout import INDEX_COLUMNS
 from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.errors import InputError
-from ddl_tf.files import lock_folder
 from ddl_tf.mining.columns import write_columns
 
 

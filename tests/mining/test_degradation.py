@@ -6,13 +6,11 @@ import pytest
 from PIL import Image
 from tiny_store import stored
 
-from ddl_tf.data.images import encode_jpeg
-from ddl_tf.data.sample import Sample
-from ddl_tf.data.source import Problem
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.store import Faces
-from ddl_tf.data.synthetic import render
 from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.errors import InputError
+from ddl_tf.images.pillow_images import encode_jpeg
+from ddl_tf.importers.source import Problem, Sample
 from ddl_tf.mining.degradation import (
     KINDS,
     STRENGTH_COLUMNS,
@@ -21,6 +19,7 @@ from ddl_tf.mining.degradation import (
     neutral_strengths,
     parse_degradation,
 )
+from ddl_tf.synthetic.faces import render
 
 # What each kind changes in the strengths; the JPEG quality is 95 for all that is encoded anew.
 SPECS = {

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from ddl_tf.data.face_conditions import Conditions
-from ddl_tf.data.face_surface import Camera
 from ddl_tf.mining.pose import ARCFACE_TEMPLATE, GENERIC_FACE, LANDMARK_COLUMNS, eye_distance_px, pose_from_landmarks
+from ddl_tf.synthetic.conditions import Conditions
+from ddl_tf.synthetic.surface import Camera
 
 
 def project(yaw, pitch, roll, scale=35.0, shift=(50.0, 60.0), face=GENERIC_FACE):

@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.store import Faces
-from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
-from ddl_tf.errors import InputError
 from ddl_tf.mining.columns import write_columns
 from ddl_tf.mining.pairs import (
     DROPPED_PAIRS,
@@ -17,6 +16,7 @@ from ddl_tf.mining.pairs import (
     read_pairs,
     write_pairs,
 )
+from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 
 COUNT = 120
 

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image, ImageFilter
 from scipy.stats import spearmanr
 
-from ddl_tf.data.face_shots import plan_shots
-from ddl_tf.data.images import encode_jpeg
-from ddl_tf.data.recordio import recordio_source
-from ddl_tf.data.synthetic import render
+from ddl_tf.images.pillow_images import encode_jpeg
+from ddl_tf.importers.recordio import recordio_source
 from ddl_tf.mining.degradation import degrade_image, parse_degradation
 from ddl_tf.mining.quality import QUALITY_COLUMNS, measure_many, measure_quality, native_resolution
+from ddl_tf.synthetic.faces import render
+from ddl_tf.synthetic.shots import plan_shots
 
 
 def encoded(pixels, image_format="PNG"):

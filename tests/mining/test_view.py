@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.store import Faces
-from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
-from ddl_tf.errors import InputError
 from ddl_tf.evaluation import embedding_file as stored_embeddings
 from ddl_tf.evaluation.embedding_file import Embeddings, fingerprint, is_fingerprint
 from ddl_tf.layers import ArcFace, SampledHead
@@ -16,6 +15,7 @@ from ddl_tf.mining import view
 from ddl_tf.mining.embeddings import embed_faces, sets_record
 from ddl_tf.mining.view import VIEW_COLUMNS, Viewer, measure_view
 from ddl_tf.models import build_embedding_model, build_recognizer, save_checkpoint
+from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 
 IDENTITIES = 5
 

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from needs import SECOND_LANE, needs_keras_3
 
-from ddl_tf.errors import InputError
-from ddl_tf.keras_cv_import import import_keras_cv
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.keras_cv_import import import_keras_cv
 from ddl_tf.models import build_backbone
 from ddl_tf.models.keras_cv_backbones import ARCHITECTURES
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from needs import SECOND_LANE
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.layers import CombinedMargin
 from ddl_tf.models import (
     HEADS,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from insightface_state import made_up_images, made_up_tensor, write_pth
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation import load_embedding_model
 from ddl_tf.models import convert_insightface, load_checkpoint
 from ddl_tf.prepare import WeightsSettings, weights

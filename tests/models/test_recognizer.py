@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.layers import ArcFace, CombinedMargin, CosFace, PoolNeck
 from ddl_tf.losses import DDLLoss, MarginSoftmaxLoss
 from ddl_tf.models import HEADS, build_backbone, build_embedding_model, build_recognizer, embedding_model

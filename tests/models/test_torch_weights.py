@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from insightface_state import write_pth
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.models import read_state_dict
 from ddl_tf.models.torch_weights import read_shapes
 

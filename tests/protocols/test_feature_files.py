@@ -4,8 +4,8 @@ import struct
 import numpy as np
 import pytest
 
-from ddl_tf.data.problem_list import ProblemList, ProblemsError
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.importers.problem_list import ProblemList, ProblemsError
 from ddl_tf.protocols import feature_files
 from ddl_tf.protocols.feature_files import (
     FeatureFiles,
@@ -197,8 +197,20 @@ def test_packed_rows_of_another_that_have_no_direction_are_listed(tmp_path, feat
 
 def test_a_pipe_in_place_of_a_feature_is_corrupt(tmp_path):
     os.mkfifo(tmp_path / "feature.bin")
-    with pytest.raises(InputError, match=r"feature.bin: a pipe, device or socket; give a regular file"):
+    with pytest.raises(OSError, match="a pipe, device or socket; give a regular file"):
         read_feature(tmp_path / "feature.bin")
+
+
+def test_what_is_no_file_is_listed_with_the_corrupt_ones(tmp_path, features):
+    for number, make in ((1, os.mkfifo), (2, os.mkdir)):
+        (tmp_path / "bins" / f"{KEYS[number]}{SUFFIX}").unlink()
+        make(tmp_path / "bins" / f"{KEYS[number]}{SUFFIX}")
+    problems = ProblemList("x")
+    _files(tmp_path).read(np.arange(4), problems)
+    assert [(one.kind, one.reason) for one in problems.problems] == [
+        ("corrupt feature file", "a pipe, device or socket"),
+        ("corrupt feature file", "Is a directory"),
+    ]
 
 
 def test_a_list_that_is_not_utf_8_is_not_that_of_the_features(tmp_path, features):

@@ -1,18 +1,19 @@
 """Both names of the miniature, read; and everything that can be wrong with the files."""
 
 import io
+import os
 import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ddl_tf.data.face_shots import render
-from ddl_tf.data.problem_list import ProblemsError
-from ddl_tf.errors import InputError
-from ddl_tf.protocols import miniature_ijb
+from ddl_tf.common.errors import InputError
+from ddl_tf.importers.problem_list import ProblemsError
+from ddl_tf.miniatures import ijb as miniature_ijb
+from ddl_tf.miniatures.ijb import SUBJECTS, write_ijb
 from ddl_tf.protocols.ijb import read_ijb
-from ddl_tf.protocols.miniature_ijb import SUBJECTS, write_ijb
+from ddl_tf.synthetic.shots import render
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +226,13 @@ def test_an_image_that_is_none(root):
     ijb = read_ijb(str(root))
     with pytest.raises(InputError, match=r"1\.jpg: cannot be aligned"):
         ijb.images[0]
+
+
+def test_a_pipe_in_place_of_an_image_is_not_waited_for(root):
+    (root / "loose_crop/1.jpg").unlink()
+    os.mkfifo(root / "loose_crop/1.jpg")
+    with pytest.raises(OSError, match="a pipe, device or socket; give a regular file"):
+        read_ijb(str(root)).images[0]
 
 
 def test_landmarks_of_another_order_are_refused(root):

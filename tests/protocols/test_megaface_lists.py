@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddl_tf.data.problem_list import ProblemsError
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
+from ddl_tf.importers.problem_list import ProblemsError
 from ddl_tf.protocols.megaface import feature_files, megaface_images, read_megaface
 
 PROBES = ["Adam_Sandler/Adam_Sandler_538.png", "Adam_Sandler/Adam_Sandler_540.png", "Ben_Kingsley/Ben_Kingsley_1.png"]

@@ -8,15 +8,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ddl_tf.data.verification import pair_source, pairs_table, read_stored
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.errors import InputError
 from ddl_tf.evaluate import PairsSettings, pairs
 from ddl_tf.evaluation.pairs import evaluate_pair_set
 from ddl_tf.evaluation.sets import VerificationSets, load_sets
 from ddl_tf.prepare import PairCSVSettings
 from ddl_tf.prepare import pairs as prepare_pairs
 from ddl_tf.protocols.pair_csv import read_pair_csv
+from ddl_tf.protocols.pair_sets import pair_source, pairs_table, read_stored
 
 NAMES = ("ann 1.jpg", "ann 2.JPG", "bob 1.jpeg", "bob 2.PNG", "cy.jpg")
 

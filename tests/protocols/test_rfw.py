@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from pair_sets import assert_same_numbers, embed, tuples
 
-from ddl_tf.data.problem_list import ProblemsError
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.pairs import verify
-from ddl_tf.protocols.miniature_pairs import write_rfw, write_rfw_bins
+from ddl_tf.importers.problem_list import ProblemsError
+from ddl_tf.miniatures.pairs import write_rfw, write_rfw_bins
 from ddl_tf.protocols.rfw import RACES, read_rfw, read_rfw_bins
 
 NAMES = ["rfw_african", "rfw_asian", "rfw_caucasian", "rfw_indian"]

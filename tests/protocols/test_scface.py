@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddl_tf.data.images import decode_image
-from ddl_tf.data.problem_list import ProblemsError
-from ddl_tf.data.scface import read_subjects
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.bootstrap import bootstrap_rates
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.scface import evaluate_scface
-from ddl_tf.protocols.miniature_scface import write_scface
+from ddl_tf.images.pillow_images import decode_image
+from ddl_tf.importers.problem_list import ProblemsError
+from ddl_tf.importers.scface import read_subjects
+from ddl_tf.metrics.bootstrap import bootstrap_rates
+from ddl_tf.miniatures.scface import write_scface
 from ddl_tf.protocols.scface import read_scface
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from ddl_tf.data.images import decode_image
-from ddl_tf.data.problem_list import ProblemsError
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.bootstrap import bootstrap_rates
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.tinyface import evaluate_tinyface
-from ddl_tf.protocols.miniature_tinyface import write_tinyface
+from ddl_tf.images.pillow_images import decode_image
+from ddl_tf.importers.problem_list import ProblemsError
+from ddl_tf.metrics.bootstrap import bootstrap_rates
+from ddl_tf.miniatures.tinyface import write_tinyface
 from ddl_tf.protocols.tinyface import read_tinyface
 
 GOLDEN = Path(__file__).parents[1] / "golden"

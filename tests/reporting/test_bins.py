@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.reporting import bins
 
 VALUES = np.array([5.0, -40.0, 20.0, np.nan])

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from generated_evaluations import write_run
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.reporting.curves import curve_columns, curves_figure, groups_figure
 from ddl_tf.reporting.page import Picture
 from ddl_tf.reporting.palette import styles_of

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from generated_evaluations import pairs_of_people
 
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.bootstrap import pair_weights
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.plots import Similarities
+from ddl_tf.metrics.bootstrap import pair_weights
 from ddl_tf.reporting.figures_pairs import RocBand, distributions_figure, far_grid, roc_band, roc_det_figure
 from ddl_tf.reporting.palette import style
 

@@ -146,3 +146,17 @@ def test_files_beside_the_page(tmp_path):
     assert "var(" not in (path.parent / "figures" / "fig-a.svg").read_text()
     assert r"w\_1" in (path.parent / "tables" / "numbers.tex").read_text()
     assert path.read_text() == render_page("Title", "Summary", sections("w_1"))
+
+
+def test_a_killed_second_report_leaves_no_page_of_the_first(tmp_path, monkeypatch):
+    folder = tmp_path / "report"
+    write_report(folder, "Title", "Summary", sections("w_1"))
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TextTable, "latex", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_report(folder, "Title", "Summary", sections("w_2"))
+    assert not (folder / "index.html").exists()
+    assert (folder / "figures" / "fig-a.png").is_file()

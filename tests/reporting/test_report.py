@@ -10,7 +10,7 @@ import pytest
 from generated_evaluations import write_evaluation, write_pairs, write_run
 from own_lines import own_lines
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.report import ReportSettings, main
 
 

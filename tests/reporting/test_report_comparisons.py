@@ -6,13 +6,12 @@ import pandas as pd
 import pytest
 from generated_evaluations import write_evaluation, write_pairs
 
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.gaps import compare_gaps
-from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.evaluation.paired_tests import compare_scores, holm
-from ddl_tf.evaluation.roc import auc
-from ddl_tf.evaluation.stored import write_outcome
-from ddl_tf.evaluation.template_roc import corner_roc, nearest_tar
+from ddl_tf.common.errors import InputError
+from ddl_tf.evaluation.stored import Outcome, write_outcome
+from ddl_tf.metrics.gaps import compare_gaps
+from ddl_tf.metrics.paired_tests import compare_scores, holm
+from ddl_tf.metrics.roc import auc
+from ddl_tf.metrics.template_roc import corner_roc, nearest_tar
 from ddl_tf.reporting.comparisons import (
     Difference,
     affordable_replicates,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from generated_evaluations import RACES, write_evaluation, write_pairs, write_ranks
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.reporting.evaluations import (
     check_comparable,
     missing_sets,

@@ -89,3 +89,10 @@ def test_names_of_tests():
     assert number_of_test("auc", RESULT) == "auc"
     assert number_of_test("tar@1e-2", IJB) == "verification@tar@1e-2"
     assert number_of_test("mean_same", RESULT) is None
+
+
+def test_a_rate_that_few_false_accepts_decide_is_not_counted():
+    result = {"tar": {"1e-5": 0.5, "1e-6": 0.4}, "impostor_pairs": 400_000, "pairs": 30}
+    assert [is_countable(result, f"tar@{name}") for name in result["tar"]] == [True, False]
+    named = {"open_set": {"tpir": {"1e-2": 0.5}, "few_false_accepts": ["tpir@1e-2"]}}
+    assert not is_countable(named, "open_set@tpir@1e-2")

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from generated_evaluations import RACES, write_evaluation
 
-from ddl_tf.evaluation.k_fold import best_threshold
+from ddl_tf.metrics.k_fold import best_threshold
 from ddl_tf.reporting import sections
 from ddl_tf.reporting.bins import bin_edges, bin_table, pair_values
 from ddl_tf.reporting.comparisons import Difference, compare_models

@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ddl_tf.errors import InputError
-from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.evaluation.stored import write_outcome
+from ddl_tf.common.errors import InputError
+from ddl_tf.evaluation.stored import Outcome, write_outcome
 from ddl_tf.serving import choose_threshold, model_card
 from ddl_tf.serving.card import SETTINGS
 from ddl_tf.training import TrainSettings

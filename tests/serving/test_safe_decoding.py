@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from ddl_tf.data.decoding import decode_image, resize_images
-from ddl_tf.data.images import upright_bytes
+from ddl_tf.images.decoding import decode_image, resize_images
+from ddl_tf.images.pillow_images import upright_bytes
 from ddl_tf.serving.safe_decoding import MAX_PIXELS, decode_rows
 
 SIZE = (24, 20)

@@ -4,7 +4,7 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.serving import write_server_files
 from ddl_tf.serving.server_files import write_own_batching
 from ddl_tf.serving.warmup import BATCH_SIZES

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.models import build_recognizer, embedding_model, load_checkpoint
 from ddl_tf.serving import describe_signatures, export_model
 

@@ -3,11 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.embedding_file import fingerprint
-from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.evaluation.roc import roc_curve, tar_at_far
-from ddl_tf.evaluation.stored import write_outcome
+from ddl_tf.evaluation.stored import Outcome, write_outcome
+from ddl_tf.metrics.roc import roc_curve, tar_at_far
 from ddl_tf.serving import check_same_model, choose_threshold, threshold_at_far
 
 

@@ -3,7 +3,7 @@
 import pytest
 from fault_runs import SmallRun
 
-from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
+from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from tiny_store import stored
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.models import build_recognizer, embedding_model
 from ddl_tf.training.class_means import mean_directions, rows_per_identity, start_at_class_means
 
@@ -23,7 +23,7 @@ def test_directions_are_means_of_unit_embeddings():
 
 
 def test_centers_point_to_their_people(tmp_path, monkeypatch):
-    from ddl_tf.data.decoding import decode_image, resize_images
+    from ddl_tf.images.decoding import decode_image, resize_images
     from ddl_tf.training import class_means
 
     faces = stored(tmp_path / "set", count=30)

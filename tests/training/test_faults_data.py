@@ -9,13 +9,13 @@ import shutil
 import pytest
 from fault_runs import SmallRun
 
-from ddl_tf import command
+from ddl_tf.common import command
+from ddl_tf.common.errors import InputError
 from ddl_tf.data import store
 from ddl_tf.data.layout import HEADER_BYTES
 from ddl_tf.data.mending import mend_set
 from ddl_tf.data.sampling import StreamSampler, StreamSizes
 from ddl_tf.data.store import Faces
-from ddl_tf.errors import InputError
 
 SHARD = r"train/shard-00000.tfrecord"
 

@@ -12,11 +12,10 @@ import tensorflow as tf
 from limited_files import files_limited_to
 from matplotlib.figure import Figure
 
-from ddl_tf import command
-from ddl_tf.errors import TrainingStopped
-from ddl_tf.evaluation.outcome import Outcome
-from ddl_tf.evaluation.stored import write_outcome
-from ddl_tf.files import as_os_errors, remove_leftovers, write_arrays
+from ddl_tf.common import command
+from ddl_tf.common.errors import TrainingStopped
+from ddl_tf.common.files import as_os_errors, remove_leftovers, write_arrays
+from ddl_tf.evaluation.stored import Outcome, write_outcome
 from ddl_tf.models import build_recognizer, save_checkpoint
 from ddl_tf.training.checkpoints import SaveForResume
 from ddl_tf.training.monitoring import RunLog

@@ -13,7 +13,9 @@ from ddl_tf.training.run_folder import RunFolder, read_json
 # that has imported TensorFlow and started nothing of it: imports are most of what a start costs.
 KILLED = '''
 import os, resource, signal, sys, threading
-from ddl_tf import command, files, train
+from ddl_tf import train
+from ddl_tf.common import command
+from ddl_tf.common import files
 from ddl_tf.training import TrainSettings, checkpoints
 
 def die():

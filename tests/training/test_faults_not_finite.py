@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ddl_tf.errors import NotFiniteError
+from ddl_tf.common.errors import NotFiniteError
 from ddl_tf.losses import MarginSoftmaxLoss
 from ddl_tf.models import build_recognizer
 from ddl_tf.training import build_optimizer

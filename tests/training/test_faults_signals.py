@@ -5,9 +5,9 @@ import signal
 
 import pytest
 
-from ddl_tf import stops
+from ddl_tf.common import stops
+from ddl_tf.common.errors import TrainingStopped
 from ddl_tf.data.store import Faces
-from ddl_tf.errors import TrainingStopped
 from ddl_tf.training import run as run_module
 from ddl_tf.training.checkpoints import SaveForResume
 from ddl_tf.training.monitoring import Verification

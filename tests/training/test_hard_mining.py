@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from ddl_tf.common.errors import InputError, TrainingStopped
 from ddl_tf.data.sampling import StreamSampler, StreamSizes
 from ddl_tf.data.store import Faces
-from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
-from ddl_tf.errors import InputError, TrainingStopped
 from ddl_tf.mining.neighbours import nearest_identities
 from ddl_tf.models import build_recognizer, load_checkpoint
+from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 from ddl_tf.training import TrainSettings, train
 from ddl_tf.training import run as run_module
 from ddl_tf.training.checkpoints import SaveForResume

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.mine import BatchSettings
 from ddl_tf.training import TrainSettings
 from ddl_tf.training.ignored_settings import refuse_ignored_by_groups

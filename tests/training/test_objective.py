@@ -8,7 +8,7 @@ import tensorflow as tf
 from needs import needs_tensorflow_addons
 
 from ddl_tf import losses
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.models import HEADS, build_recognizer
 from ddl_tf.training import TrainSettings
 from ddl_tf.training.micro_batches import in_micro_batches

@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.training.renewal import Renewed
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ddl_tf.errors import InputError, NotFiniteError
+from ddl_tf.common.errors import InputError, NotFiniteError
 from ddl_tf.layers.sharded import copies_of, is_shard
 from ddl_tf.losses import MarginSoftmaxLoss
 from ddl_tf.models import build_recognizer

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from tiny_store import stored
 
-from ddl_tf.errors import InputError, NotFiniteError, TrainingStopped
+from ddl_tf.common.errors import InputError, NotFiniteError, TrainingStopped
 from ddl_tf.models import load_checkpoint
 from ddl_tf.models.plain import PLAIN_NETS
 from ddl_tf.training import TrainSettings, train

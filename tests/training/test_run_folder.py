@@ -6,12 +6,12 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.integrate import trapezoid
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.training import TrainSettings
 from ddl_tf.training.monitoring import RunLog
 from ddl_tf.training.plots import draw_distributions, plot_run
 from ddl_tf.training.progress import TrainingProgress
-from ddl_tf.training.run_folder import RunFolder, read_json, read_log
+from ddl_tf.training.run_folder import RunFolder, installed_versions, read_json, read_log
 
 
 @pytest.fixture
@@ -24,6 +24,13 @@ def settings(folder):
     return TrainSettings(
         run_dir=str(folder.path), train_data=["faces"], flip=False, schedule="step", decay_epochs=[2.0, 3.0]
     )
+
+
+def test_the_keras_in_use_is_recorded(monkeypatch):
+    monkeypatch.setattr("ddl_tf.training.run_folder.metadata.version", lambda package: f"{package} 2.15")
+    versions = installed_versions()
+    # The second is in use where TensorFlow brings Keras 3.
+    assert (versions["keras"], versions["tf_keras"]) == ("keras 2.15", "tf_keras 2.15")
 
 
 def test_records_settings_versions_and_a_flagfile(folder, settings):
@@ -94,7 +101,7 @@ def test_the_log_goes_on_from_its_epoch(folder):
 
 
 def test_progress_counts_the_steps_of_earlier_processes(capsys, monkeypatch):
-    monkeypatch.setattr("ddl_tf.progress._SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("ddl_tf.common.progress._SECONDS_BETWEEN_LINES", 0.0)
     shown = TrainingProgress(total_steps=10, first_step=4, rows=8)
     shown.on_train_begin()
     shown.on_train_batch_end(0, {"loss": np.float32(1.5), "accuracy": 0.5})

@@ -3,7 +3,7 @@ import json
 import pytest
 import tensorflow as tf
 
-from ddl_tf.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.launch import tf_config
 from ddl_tf.training import TrainSettings
 from ddl_tf.training.run import _check_several as check_several

@@ -17,10 +17,10 @@ import pytest
 import tensorflow as tf
 from own_lines import own_lines
 
-from ddl_tf.data.synthetic import SyntheticSettings, prepare_synthetic
-from ddl_tf.data.verification import read_stored
 from ddl_tf.evaluation import evaluate_pairs
 from ddl_tf.models import embedding_model, load_checkpoint
+from ddl_tf.protocols.pair_sets import read_stored
+from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 from ddl_tf.training import TrainSettings, train
 
 EPOCHS, STEPS, SECONDS = 2, 3, 400
@@ -30,7 +30,7 @@ WORKER = f"""
 import json, os, signal, sys
 from pathlib import Path
 signal.alarm({SECONDS})
-from ddl_tf import command
+from ddl_tf.common import command
 from ddl_tf.train import main
 from ddl_tf.training import TrainSettings
 from ddl_tf.training.checkpoints import SaveForResume

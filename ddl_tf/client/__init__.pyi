@@ -1,0 +1,7 @@
+from .client import Client
+from .errors import ServingError
+
+__all__ = [
+    "Client",
+    "ServingError",
+]

@@ -1,0 +1,308 @@
+"""The client of a model server: faces there, embeddings back."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Optional, TypeVar
+
+import numpy as np
+
+from ddl_tf.client.answers import DIM, Embedded, Found, Outputs, Verified, misfit
+from ddl_tf.client.errors import NOT_FOUND, RequestError, ServingError, advise, lacks_signature
+from ddl_tf.client.retrying import with_retries
+from ddl_tf.client.served_model import DTYPES, ModelMetadata, VersionStatus
+from ddl_tf.client.transport import connect
+from ddl_tf.common.errors import InputError
+
+T = TypeVar("T")
+
+IMAGES, BYTES, VERIFY, SEARCH = "serving_default", "serving_bytes", "verify", "search"
+
+
+def _strings(items: Sequence[bytes], name: str) -> np.ndarray:
+    """`[rows]` of bytes as `object`; NumPy's own bytes lose zeros at the end."""
+    if isinstance(items, (bytes, str)):
+        raise InputError(f"{name}: one image, not a list of them; put it into a list")
+    rows = np.empty(len(items), object)
+    for row, item in enumerate(items):
+        if not isinstance(item, bytes):
+            raise InputError(f"{name}, row {row}: {type(item).__name__}, not bytes; give the content of a JPEG or PNG")
+        rows[row] = item
+    return rows
+
+
+class Client:
+    """A model of a TensorFlow Serving server, by gRPC or REST. Any number of threads may use it at once.
+
+    Requests are repeated while the server is unavailable (starting, restarting, no connection) or full, and only then.
+    A call with more rows than `batch` becomes several requests, all of them to one version of the model.
+
+    TensorFlow is not needed, and not imported.
+
+    Args:
+        url: `grpc://host:8500`, `grpcs://host:port` (TLS), `http://host:8501` or `https://host`.
+        model: the name that it is served by.
+        version: the version; the latest one that the server has if None.
+        timeout: seconds for one request with its repetitions.
+        retries: how often a request is repeated at most.
+        batch: the most rows of one request.
+        certificates: for TLS, a PEM file of root certificates that are trusted instead of the usual ones.
+
+    Raises:
+        InputError: if an argument is out of its range, or a package is missing that is needed.
+
+    Example:
+        >>> with Client("grpc://localhost:8500", "faces") as client:  # doctest: +SKIP
+        ...     embedding, valid = client.embed_bytes([open("face.jpg", "rb").read()])
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str = "faces",
+        version: Optional[int] = None,
+        timeout: float = 10.0,
+        retries: int = 4,
+        batch: int = 32,
+        certificates: Optional[str] = None,
+    ) -> None:
+        if not re.fullmatch(r"[^\s/:]+", model):
+            raise InputError(f"model {model!r}: give the name that it is served by, such as faces")
+        if version is not None and version < 0:
+            raise InputError(f"version {version}: must be at least 0, or None for the latest")
+        if not timeout > 0:
+            raise InputError(f"timeout {timeout}: must be more than 0 seconds")
+        if retries < 0:
+            raise InputError(f"retries {retries}: must be at least 0")
+        if batch < 1:
+            raise InputError(f"batch {batch}: must be at least 1")
+        self.url, self.model, self.version = url, model, version
+        self._timeout, self._retries, self._batch = float(timeout), retries, batch
+        self._transport = connect(url, model, certificates)
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Embed images.
+
+        Args:
+            images: `[rows, height, width, 3]` uint8 RGB, of any size; the model resizes them to its own.
+
+        Returns:
+            `[rows, dim]` float32 of unit norm.
+
+        Raises:
+            InputError: if they are of another shape or type.
+            ServingError: if the server does not answer as it should.
+        """
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            raise InputError(
+                f"images {images.dtype} {list(images.shape)}: give uint8 [rows, height, width, 3], RGB values 0..255"
+            )
+        answer = self._by_batches(IMAGES, {"image": images}, {"embedding": (np.float32, (DIM,))})
+        return answer["embedding"]
+
+    def embed_bytes(self, images: Sequence[bytes]) -> Embedded:
+        """Embed encoded images.
+
+        Args:
+            images: `[rows]` contents of JPEG or PNG files, each of its own size.
+
+        Returns:
+            Their embeddings, and which rows could be decoded.
+
+        Raises:
+            InputError: if they are no bytes.
+            ServingError: if the server does not answer as it should.
+        """
+        outputs = {"embedding": (np.float32, (DIM,)), "valid": (np.bool_, ())}
+        return Embedded(**self._by_batches(BYTES, {"image_bytes": _strings(images, "images")}, outputs))
+
+    def verify(self, first: Sequence[bytes], second: Sequence[bytes]) -> Verified:
+        """Compare pairs of encoded images, at the threshold that is stored in the model.
+
+        Args:
+            first: `[pairs]` contents of JPEG or PNG files.
+            second: `[pairs]`, what each is compared with.
+
+        Returns:
+            Similarities and decisions.
+
+        Raises:
+            InputError: if they are no bytes, or not as many on both sides.
+            ServingError: if the server does not answer as it should, or the model was exported without a threshold.
+        """
+        if len(first) != len(second):
+            raise InputError(f"{len(first)} first and {len(second)} second images: give as many, one pair a row")
+        inputs = {"first": _strings(first, "first"), "second": _strings(second, "second")}
+        outputs = {"similarity": (np.float32, ()), "same": (np.bool_, ()), "valid": (np.bool_, ())}
+        return Verified(**self._by_batches(VERIFY, inputs, outputs))
+
+    def search(self, images: Sequence[bytes], gallery: np.ndarray, k: int) -> Found:
+        """Find the nearest embeddings of a gallery, which goes to the server with every request.
+
+        Args:
+            images: `[rows]` contents of JPEG or PNG files.
+            gallery: `[size, dim]` float32 of unit norm.
+            k: how many to find for each image, at most `size`.
+
+        Returns:
+            The nearest rows of the gallery.
+
+        Raises:
+            InputError: if the images are no bytes, or the gallery or `k` is out of its range.
+            ServingError: if the server does not answer as it should.
+        """
+        gallery = np.asarray(gallery)
+        if gallery.ndim != 2 or gallery.dtype.kind != "f":
+            raise InputError(f"gallery {gallery.dtype} {list(gallery.shape)}: give float32 [size, dim]")
+        if not 1 <= k <= len(gallery):
+            raise InputError(f"k {k}: must be between 1 and the size of the gallery, {len(gallery)}")
+        shared = {"gallery": gallery.astype(np.float32, copy=False), "k": np.array(k, np.int32)}
+        outputs = {"index": (np.int32, (k,)), "similarity": (np.float32, (k,)), "valid": (np.bool_, ())}
+        return Found(**self._by_batches(SEARCH, {"image_bytes": _strings(images, "images")}, outputs, shared))
+
+    def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run any signature, in one request.
+
+        Args:
+            signature: its name.
+            inputs: the arrays by name; bytes as `object`.
+
+        Returns:
+            The outputs by name, as they come.
+
+        Raises:
+            InputError: if an input is of a type that no signature takes.
+            ServingError: if the server does not answer as it should.
+        """
+        for name, array in inputs.items():
+            if array.dtype != object and array.dtype.name not in [name for _, name in DTYPES.values()]:
+                raise InputError(
+                    f"input {name!r} is {array.dtype}: give uint8, float32, int32, bool, or bytes as object"
+                )
+        return self._predict(signature, inputs, self.version)
+
+    def status(self) -> list[VersionStatus]:
+        """Ask for the states of the model's versions.
+
+        Returns:
+            The version that was asked for, or all that the server knows, the latest first.
+
+        Raises:
+            ServingError: if the server does not answer as it should, or knows no such model.
+        """
+        found = self._send(lambda timeout: self._transport.status(self.version, timeout))
+        return sorted(found, reverse=True)
+
+    def metadata(self) -> ModelMetadata:
+        """Ask which version answers and what signatures it has.
+
+        Returns:
+            Version and signatures.
+
+        Raises:
+            ServingError: if the server does not answer as it should, or no such model is loaded.
+        """
+        return self._send(lambda timeout: self._transport.metadata(self.version, timeout))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _send(self, send: Callable[[float], T], signature: str = "") -> T:
+        try:
+            return with_retries(send, self._timeout, self._retries)
+        except RequestError as error:
+            raise self._explained(error, signature) from error
+
+    def _predict(
+        self, signature: str, inputs: Mapping[str, np.ndarray], version: Optional[int]
+    ) -> dict[str, np.ndarray]:
+        return self._send(lambda timeout: self._transport.predict(signature, inputs, version, timeout), signature)
+
+    def _explained(self, error: RequestError, signature: str) -> ServingError:
+        signatures, versions, in_vain = None, None, ""
+        try:
+            if lacks_signature(error):
+                signatures = sorted(self._transport.metadata(self.version, self._timeout).signatures)
+            elif error.status == NOT_FOUND:
+                states = self._transport.status(None, self._timeout)
+                versions = ", ".join(
+                    f"version {one.version} {one.state}" + (f" ({one.error})" if one.error else "")
+                    for one in sorted(states)
+                )
+        except RequestError as further:
+            if further.status != error.status:
+                in_vain = f" (asked what it has, the server said {further.status})"
+        advice = advise(error, self.model, signature, signatures, versions) + in_vain
+        return ServingError(self.url, self._name, error.status, error.message, advice)
+
+    @property
+    def _name(self) -> str:
+        return self.model if self.version is None else f"{self.model} version {self.version}"
+
+    def _by_batches(
+        self,
+        signature: str,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Outputs,
+        shared: Optional[Mapping[str, np.ndarray]] = None,
+    ) -> dict[str, np.ndarray]:
+        """Run a signature on any number of rows.
+
+        Args:
+            signature: its name.
+            inputs: arrays of as many rows.
+            outputs: what comes out.
+            shared: arrays that go with every batch as they are.
+
+        Returns:
+            The outputs, joined.
+        """
+        rows = len(next(iter(inputs.values())))
+        version = self.version
+        if rows == 0:
+            return self._empty(signature, outputs)
+        if rows > self._batch and version is None:
+            # A new version that is loaded meanwhile would give embeddings that do not compare with those before.
+            version = self.metadata().version
+        answers = []
+        for part in self._parts(rows):
+            sent = {name: array[part] for name, array in inputs.items()}
+            answer = self._predict(signature, {**sent, **(shared or {})}, version)
+            wrong = misfit(answer, outputs, part.stop - part.start)
+            if wrong:
+                raise self._bad_answer(wrong)
+            answers.append({name: answer[name].astype(dtype, copy=False) for name, (dtype, _) in outputs.items()})
+        if len({tuple(array.shape[1:] for array in answer.values()) for answer in answers}) > 1:
+            raise self._bad_answer("batches of one call have embeddings of different dimensions")
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in outputs}
+
+    def _parts(self, rows: int) -> Iterator[slice]:
+        for start in range(0, rows, self._batch):
+            yield slice(start, min(start + self._batch, rows))
+
+    def _empty(self, signature: str, outputs: Outputs) -> dict[str, np.ndarray]:
+        """No rows; JSON could not tell their shape, so they are not sent."""
+        described = self.metadata().signatures.get(signature)
+        if described is None:
+            raise self._bad_answer(f"the model has no signature {signature!r}")
+        empty = {}
+        for name, (dtype, shape) in outputs.items():
+            if DIM in shape:
+                told = described.outputs[name].shape if name in described.outputs else None
+                if not told or len(told) != 2 or told[1] < 0:
+                    raise self._bad_answer(f"the model does not tell the dimension of its output {name!r}")
+                shape = told[1:]
+            empty[name] = np.zeros((0, *shape), dtype)
+        return empty
+
+    def _bad_answer(self, message: str) -> ServingError:
+        return ServingError(
+            self.url, self._name, "BAD_ANSWER", message, "is it a model of `python -m ddl_tf.export`? Export it again"
+        )

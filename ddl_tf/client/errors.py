@@ -1,0 +1,139 @@
+"""What can go wrong between a client and a model server, in one line that says what to do."""
+
+from collections.abc import Sequence
+from typing import Optional
+
+from ddl_tf.common.errors import InputError
+
+UNAVAILABLE = "UNAVAILABLE"
+DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+NOT_FOUND = "NOT_FOUND"
+RESOURCE_EXHAUSTED = "RESOURCE_EXHAUSTED"
+# Of an answer: embeddings of 100,000 images. Whoever answers more is no server of such a model.
+MOST_BYTES = 256 << 20
+# The server is starting, restarting or full: the same request can succeed a moment later.
+_PASSING = (UNAVAILABLE, RESOURCE_EXHAUSTED)
+_LONGEST_MESSAGE = 400
+
+
+class RequestError(Exception):
+    """One request that failed.
+
+    Args:
+        status: gRPC's name for what happened, such as `NOT_FOUND`, for REST too.
+        message: the server's words.
+    """
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status, self.message = status, message
+        self.attempts = 1
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether the message was refused for its size."""
+        text = self.message.lower()
+        return "larger than max" in text or "http 413" in text or "exceeds maximum protobuf size" in text
+
+    @property
+    def can_pass(self) -> bool:
+        """Whether the same request may succeed a moment later."""
+        return self.status in _PASSING and not self.is_too_large
+
+
+class ServingError(RuntimeError):
+    """A model server that did not answer, or not with what was asked for; the message is one line.
+
+    Args:
+        server: the URL.
+        model: name of the model, with its version if one was asked for.
+        status: gRPC's name for what happened, such as `NOT_FOUND`, for REST too; `BAD_ANSWER` if the server
+            answered with something else than the signature promises.
+        message: what happened.
+        advice: what to do.
+    """
+
+    def __init__(self, server: str, model: str, status: str, message: str, advice: str) -> None:
+        words = " ".join(message.split())
+        if len(words) > _LONGEST_MESSAGE:
+            words = words[: _LONGEST_MESSAGE - 3] + "..."
+        super().__init__(f"{server}, model {model}: {status}: {words.rstrip('.;')}; {advice}")
+        self.server, self.model, self.status = server, model, status
+
+
+def lacks_signature(error: RequestError) -> bool:
+    """Tell whether the server refused a request because the model has no such signature.
+
+    Args:
+        error: what failed.
+
+    Returns:
+        Whether its words say so.
+    """
+    text = error.message.lower()
+    return "signature" in text and "not found" in text
+
+
+def advise(
+    error: RequestError, model: str, signature: str, signatures: Optional[Sequence[str]], versions: Optional[str]
+) -> str:
+    """Say what to do about a failed request.
+
+    Args:
+        error: what failed.
+        model: name of the model.
+        signature: the signature that was asked for; empty if none was.
+        signatures: those that the server has, if they are known.
+        versions: the versions that the server knows and their states, if they are known.
+
+    Returns:
+        The advice, without a full stop.
+    """
+    status, text = error.status, error.message.lower()
+    if error.is_too_large:
+        return (
+            "use a smaller batch or smaller images, or raise the limit of the server or proxy (TensorFlow Serving: "
+            "--grpc_channel_arguments=grpc.max_receive_message_length=BYTES; gRPC's default is 4 MB, 2 GB is the most)"
+        )
+    if lacks_signature(error):
+        known = f"it has {', '.join(signatures)}" if signatures else "saved_model_cli shows those that it has"
+        threshold = "; verify is only in models exported with a threshold" if signature == "verify" else ""
+        return f"the model has no signature {signature!r}, {known}{threshold}: export it again with what is missing"
+    if status == NOT_FOUND:
+        if versions:
+            return f"the server has {versions}: ask for one that is AVAILABLE, or wait until it is"
+        return (
+            f"is {model!r} the name in the server's --model_name or models.config, does its folder hold a version "
+            "(a number), and did it load? The server's log says so"
+        )
+    if status == UNAVAILABLE:
+        return f"gave up after {error.attempts} attempts: is the server up, and is this its host, port and protocol?"
+    if status == RESOURCE_EXHAUSTED:
+        return f"gave up after {error.attempts} attempts: the server is full; send less at a time, or add servers"
+    if status == DEADLINE_EXCEEDED:
+        return "raise the timeout, or use a smaller batch"
+    if "0th-dimension" in text or "at least one dimension" in text:
+        return "a server with --enable_batching cannot run `search`: serve the model without batching for it"
+    if "maximum input batch size" in text:
+        return "use a batch of at most the server's max_batch_size (batching_parameters.txt)"
+    if "does not match signature" in text or "named input" in text:
+        return "this is a model of another kind, or of another version of ddl_tf: export it again"
+    if status == "INVALID_ARGUMENT":
+        return "the model refused the input: check images, shapes and types"
+    if status in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+        return "a proxy before the server wants credentials"
+    if status == "UNIMPLEMENTED":
+        return "this is no TensorFlow Serving, or its other port (8500 is gRPC, 8501 REST)"
+    return "see the server's log"
+
+
+def missing_package(package: str) -> InputError:
+    """Make the error of a client without the package that it speaks with.
+
+    Args:
+        package: as pip names it.
+
+    Returns:
+        The error, to be raised.
+    """
+    return InputError(f"the client of model servers needs {package}, which is not installed: pip install {package}")

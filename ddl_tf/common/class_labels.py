@@ -1,0 +1,79 @@
+"""The labels that heads, losses and metrics take: class numbers, checked where they come in.
+
+TensorFlow itself is silent about most wrong labels: a cast cuts 1.9 to 1 and wraps 2^32 + 1 to 1, and on a GPU a label
+beyond the classes reads as a row of zeros.
+"""
+
+from typing import Optional
+
+import tensorflow as tf
+
+from ddl_tf.common.checks import require
+
+
+def flat_labels(labels: tf.Tensor) -> tf.Tensor:
+    """Check the type and the shape of labels.
+
+    Args:
+        labels: int `[batch]` or `[batch, 1]`.
+
+    Returns:
+        `[batch]` int64.
+
+    Raises:
+        ValueError: for labels that are not whole numbers, or have another shape.
+
+    Example:
+        >>> flat_labels(tf.constant([[1], [2]])).numpy().tolist()
+        [1, 2]
+    """
+    labels = tf.convert_to_tensor(labels)
+    # A cast to int64 would wrap what only uint64 holds.
+    if not labels.dtype.is_integer or labels.dtype == tf.uint64:
+        raise ValueError(f"labels of {labels.dtype.name}: give class numbers as int32 or int64, and -1 for no label")
+    shape = labels.shape
+    if shape.rank is not None and (shape.rank not in (1, 2) or (shape.rank == 2 and shape[1] not in (1, None))):
+        sizes = ["batch" if size is None else str(size) for size in shape]
+        raise ValueError(f"labels [{', '.join(sizes)}]: give class numbers [{sizes[0] if sizes else 'batch'}]")
+    return tf.reshape(tf.cast(labels, tf.int64), [-1])
+
+
+def class_numbers(
+    labels: tf.Tensor, per_row: tf.Tensor, num_classes: Optional[int] = None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Check labels.
+
+    Type and shape are checked at once, the range in the graph. XLA drops the check in the graph: there, and wherever
+    the check comes too late, the second result makes the loss not a number.
+
+    Args:
+        labels: int `[batch]` or `[batch, 1]`, -1 for none.
+        per_row: `[batch, ...]`, what the labels are of.
+        num_classes: how many classes there are; None: any number from 0 on is one.
+
+    Returns:
+        `[batch]` int32 labels, -1 for none and for those out of range; and `[batch]` float32, NaN for those out of
+        range and 0 for all others, to be added to what is computed of a row.
+
+    Raises:
+        ValueError: for labels that are not whole numbers, or have another shape or number than the rows.
+        ValueError, in a graph tf.errors.InvalidArgumentError: for a label out of range.
+
+    Example:
+        >>> class_numbers(tf.constant([1, -1]), tf.zeros([2, 3]), 3)[0].numpy().tolist()
+        [1, -1]
+    """
+    labels = flat_labels(labels)
+    if not labels.shape.is_compatible_with(per_row.shape[:1]):
+        raise ValueError(f"{labels.shape[0]} labels with {per_row.shape[0]} rows: give one label for each row")
+    end = tf.int32.max if num_classes is None else num_classes
+    good = (labels >= -1) & (labels < end)
+    which = "whole numbers from 0 on" if num_classes is None else f"class numbers 0..{num_classes - 1}"
+    low, high = tf.reduce_min(labels), tf.reduce_max(labels)
+    bad = tf.where(high < end, low, high)
+    checks = require(tf.reduce_all(good), f"labels must be {which}, or -1 for none; got", bad)
+    if labels.shape[0] is None or per_row.shape[0] is None:
+        sizes = tf.stack([tf.size(labels), tf.shape(per_row)[0]])
+        checks += require(sizes[0] == sizes[1], "give one label for each row; labels and rows:", sizes)
+    with tf.control_dependencies(checks):
+        return tf.cast(tf.where(good, labels, -1), tf.int32), tf.where(good, 0.0, float("nan"))

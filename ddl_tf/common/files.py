@@ -1,0 +1,368 @@
+"""Files that are either whole or not there, and folders that one process at a time works in."""
+
+import contextlib
+import errno
+import fcntl
+import io
+import os
+import re
+import stat
+import tokenize
+import zipfile
+import zlib
+from collections import deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+
+from ddl_tf.common.errors import InputError
+
+# What a killed process leaves of `write_aside`.
+_LEFTOVER = re.compile(r"\..+\.\d+(\.\w+)?")
+# What NumPy lets through from the parsers of its headers and archives when a file is damaged or something else.
+_NUMPY_ERRORS = (
+    *(ValueError, EOFError, TypeError, KeyError, AttributeError, SyntaxError, MemoryError, NotImplementedError),
+    *(OverflowError, RecursionError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+
+
+@contextlib.contextmanager
+def write_aside(path: Path) -> Iterator[Path]:
+    """Write a file aside and move it to its place when it is complete.
+
+    A reader never sees half of it, and a failure leaves what was there before. When the block has ended, the content
+    and its name are on the disk: a power cut takes neither, as far as the file system and the disk keep their word.
+
+    Args:
+        path: where the file shall be; its folder is made if it is missing.
+
+    Yields:
+        The path to write to, in the same folder and with the same suffix.
+
+    Example:
+        >>> with write_aside(Path("results.json")) as aside:
+        ...     aside.write_text("{}")
+    """
+    path = Path(path)
+    # A new folder has a name, too, in the one above it.
+    changed = [path.parent, *(folder.parent for folder in path.parents if not folder.exists())]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield aside
+        # Else the power may fail when the new name is on the disk and the content is not.
+        sync_file(aside)
+        os.replace(aside, path)
+        for folder in changed:
+            sync_folder(folder)
+    except OSError as error:
+        # A full disk has no name, and that of the file aside means nothing to a person.
+        if error.errno and (error.filename is None or os.fspath(error.filename) == os.fspath(aside)):
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        raise
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the content of a file is on the disk.
+
+    Args:
+        path: the file.
+
+    Example:
+        >>> sync_file(Path("results.json"))
+    """
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, such as the new one of a file that was renamed.
+
+    Args:
+        folder: the folder; nothing is done where its file system cannot do that, or does not let it be opened.
+
+    Example:
+        >>> sync_folder(Path("runs"))
+    """
+    try:
+        sync_file(folder)
+    except OSError as error:
+        # Some network file systems have no such call, and there is nothing more to ask of them.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):
+            raise
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until a folder and all that is in it is on the disk, before it gets the name that says that it is whole.
+
+    Args:
+        folder: the folder.
+
+    Example:
+        >>> sync_tree(Path(".export/model"))
+    """
+    for path in [*folder.rglob("*"), folder]:
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            sync_file(path)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as `.npz`, whole or not at all.
+
+    Args:
+        path: the file.
+        arrays: by name.
+
+    Example:
+        >>> write_arrays(Path("scores.npz"), {"similarity": np.zeros(5)})
+    """
+    # An archive that a full disk cuts short would complain once more when Python throws it away.
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    with write_aside(path) as aside:
+        aside.write_bytes(content.getbuffer())
+
+
+def _as_input_error(path: Path, advice: str, error: Exception) -> InputError:
+    reason = str(error).strip() or type(error).__name__
+    return InputError(f"{path}: no arrays that NumPy can read ({reason.splitlines()[0][:200]}); {advice}")
+
+
+def read_arrays(path: Path, advice: str) -> dict[str, np.ndarray]:
+    """Read the arrays of a `.npz` file; no code in it is run.
+
+    Args:
+        path: the file.
+        advice: what to do about a file that cannot be read.
+
+    Returns:
+        The arrays, by name.
+
+    Raises:
+        InputError: if it cannot be read, or is no such file.
+        OSError: if there is none.
+
+    Example:
+        >>> write_arrays(Path("scores.npz"), {"similarity": np.zeros(2)})
+        >>> read_arrays(Path("scores.npz"), "evaluate the set again")
+        {'similarity': array([0., 0.])}
+    """
+    require_regular_file(path)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {key: stored[key] for key in stored.files}
+    except _NUMPY_ERRORS as error:
+        raise _as_input_error(path, advice, error) from None
+
+
+def map_array(path: Path, advice: str) -> np.memmap:
+    """Map the array of a `.npy` file into memory; no code in it is run.
+
+    Args:
+        path: the file.
+        advice: what to do about a file that cannot be read.
+
+    Returns:
+        The array, of any shape and type.
+
+    Raises:
+        InputError: if it cannot be read, or is no such file.
+        OSError: if there is none.
+
+    Example:
+        >>> np.save("embeddings.npy", np.zeros([2, 3]))
+        >>> map_array(Path("embeddings.npy"), "embed the images again").shape
+        (2, 3)
+    """
+    require_regular_file(path)
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except _NUMPY_ERRORS as error:
+        raise _as_input_error(path, advice, error) from None
+    if not isinstance(array, np.memmap):
+        raise _as_input_error(path, advice, ValueError("an archive of arrays, where one array is expected"))
+    return array
+
+
+def is_leftover(name: str) -> bool:
+    """Tell by the name of a file whether a killed process left it of `write_aside`.
+
+    Args:
+        name: of the file.
+
+    Returns:
+        True if `write_aside` gives such names.
+
+    Example:
+        >>> is_leftover(".results.4711.json")
+        True
+    """
+    return bool(_LEFTOVER.fullmatch(name))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process left of `write_aside`; the folder must be this process's.
+
+    Args:
+        folder: it may be missing.
+
+    Example:
+        >>> remove_leftovers(Path("runs/ddl"))
+    """
+    for file in folder.glob(".*"):
+        if is_leftover(file.name) and file.is_file() and not file.is_symlink():
+            file.unlink()
+
+
+def require_regular_file(path: Union[str, Path]) -> None:
+    """Refuse what is there but is no file with content: a pipe or a device would be waited for or read for ever.
+
+    Args:
+        path: of a file that somebody gave; a link to a file is a file.
+
+    Raises:
+        OSError: if it is missing, a folder, a pipe, a device or a socket.
+
+    Example:
+        >>> require_regular_file("pairs.txt")
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "a pipe, device or socket; give a regular file", os.fspath(path))
+
+
+def walk_files(root: Union[str, Path]) -> list[Path]:
+    """List the files in a folder and in its folders, hidden ones left out.
+
+    Links to folders are followed, each real folder once: a link to a folder that the walk is in, or was in, adds
+    nothing. What is listed need not be readable, nor a regular file.
+
+    Args:
+        root: the folder.
+
+    Returns:
+        The files, sorted by path.
+
+    Raises:
+        OSError: if a folder cannot be read.
+
+    Example:
+        >>> walk_files("photos/anna")
+        [PosixPath('photos/anna/1.jpg')]
+    """
+    files = []
+    real = Path(os.path.realpath(root))
+    seen = {_folder_key(parent) for parent in real.parents}
+    waiting = deque([Path(root)])
+    while waiting:
+        folder = waiting.popleft()
+        key = _folder_key(folder)
+        if key in seen:
+            continue
+        seen.add(key)
+        with os.scandir(folder) as entries:
+            shown = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda one: one.name)
+        for entry in shown:
+            if not entry.is_dir():
+                files.append(folder / entry.name)
+            elif entry.is_symlink():
+                # After all real folders, so that a file is listed by its own path.
+                waiting.append(folder / entry.name)
+            else:
+                waiting.appendleft(folder / entry.name)
+    return sorted(files)
+
+
+def _folder_key(folder: Path) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path, name: str = "lock") -> Iterator[None]:
+    """Keep other processes out of a folder until the end of the block, or of this process.
+
+    Args:
+        folder: the folder; it is made if it is missing.
+        name: of the file in it that is locked; its content stays.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InputError: if another process has it, or there is something of this name that is no file.
+
+    Example:
+        >>> with lock_folder(Path("runs/ddl")):
+        ...     pass
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        lock = os.open(path, flags, 0o666)
+    except OSError:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise _no_lock(path) from None
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(lock).st_mode):
+            raise _no_lock(path)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{folder}: another process is at work in it; wait for that one, or choose another folder"
+            ) from None
+        yield
+    finally:
+        os.close(lock)
+
+
+def _no_lock(path: Path) -> InputError:
+    return InputError(f"{path}: a link, or no regular file, where only a lock of ddl_tf may be; move it away")
+
+
+@contextlib.contextmanager
+def as_os_errors(folder: Path) -> Iterator[None]:
+    """Make errors of the operating system of what TensorFlow raises while it writes.
+
+    TensorFlow calls a full disk and a full memory both an exhausted resource, and tells the others by their text.
+
+    Args:
+        folder: where it writes.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        OSError: if there is no space left, no permission, and so on.
+
+    Example:
+        >>> with as_os_errors(Path("models")):
+        ...     tf.saved_model.save(module, "models/1")
+    """
+    # Commands that only handle files do not wait for its import.
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.UnavailableError:
+        # That another worker is gone, which no disk is to blame for.
+        raise
+    except tf.errors.OpError as error:
+        for number in errno.errorcode:
+            if f"; {os.strerror(number)}" in error.message:
+                raise OSError(number, os.strerror(number), str(folder)) from None
+        raise

@@ -1,0 +1,33 @@
+"""Names of a package whose modules are imported when the names are first used."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import lazy_loader
+
+
+def lazy_names(
+    package: str, file: str, moved: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Make a package's `__getattr__`, `__dir__` and `__all__` from the stub beside it, which editors read too.
+
+    Args:
+        package: its `__name__`.
+        file: its `__file__`; the stub is `__init__.pyi` beside it.
+        moved: name -> the package that has it now. For one release such names are still found, and not listed.
+
+    Returns:
+        The three.
+
+    Raises:
+        AttributeError: from `__getattr__`, for a name that the package does not have.
+    """
+    get_listed, list_names, listed = lazy_loader.attach_stub(package, file)
+
+    def get(name: str) -> Any:
+        if name in moved:
+            return getattr(importlib.import_module(moved[name]), name)
+        return get_listed(name)
+
+    return get, list_names, listed

@@ -1,0 +1,177 @@
+"""A folder that is filled aside, by one process at a time, and moved to its place when it is whole."""
+
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import is_leftover, lock_folder, sync_folder, write_aside
+
+_LOCK, _RECORD = "lock", "settings.json"
+# Tells a folder that was renamed to be replaced from one that happens to have such a name.
+_REPLACED_MARK = ".replaced"
+
+
+def partial_path(output: Path) -> Path:
+    """Tell where a folder is filled."""
+    return output.with_name(output.name + ".partial")
+
+
+def _replaced_path(output: Path) -> Path:
+    return output.with_name(output.name + ".replaced")
+
+
+@contextlib.contextmanager
+def claim(partial: Path, record: dict[str, Any], names: str) -> Iterator[None]:
+    """Take a partial folder for this process: a new one, or one that was left with the same record.
+
+    Args:
+        partial: the folder; it is made if it is missing.
+        record: all that its content will follow from, as JSON takes it.
+        names: a regular expression of the names of the files that the work makes.
+
+    Yields:
+        Nothing; the folder is this process's until the end of the block.
+
+    Raises:
+        InputError: if another process has it, it was begun with another record, or something else is in it.
+    """
+    _refuse_foreign(partial, names)
+    with lock_folder(partial, _LOCK):
+        file = partial / _RECORD
+        if file.exists():
+            _compare(partial, _read_record(file), json.loads(json.dumps(record)))
+        else:
+            # Without the record, no file is known to be of this work.
+            _refuse_foreign(partial, "")
+            with write_aside(file) as aside:
+                aside.write_text(json.dumps(record))
+        yield
+
+
+def _refuse_foreign(partial: Path, names: str) -> None:
+    """Refuse a folder with anything in it that this work would not have made, such as links to other places."""
+    for entry in partial.iterdir() if partial.is_dir() else ():
+        ours = entry.name in (_LOCK, _RECORD) or is_leftover(entry.name) or re.fullmatch(names, entry.name)
+        if not ours or entry.is_symlink() or not entry.is_file():
+            raise InputError(
+                f"{partial} is needed for unfinished work, and holds {entry.name!r}, which is not of it: "
+                "move that folder away, or choose another output"
+            )
+
+
+def _read_record(file: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(file.read_text())
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise InputError(f"{file}: not the record of unfinished work; move the folder away")
+    return record
+
+
+def _compare(partial: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    for name in {**before, **now}:
+        if before.get(name) != now.get(name):
+            raise InputError(
+                f"{partial} holds unfinished work with {name}={before.get(name)}, this one has "
+                f"{name}={now.get(name)}: run it with the former to finish it, or remove that folder to begin anew"
+            )
+
+
+def discard(partial: Path, names: str) -> None:
+    """Remove the files of finished work, and their folder if nothing else is in it.
+
+    Args:
+        partial: the folder that was claimed.
+        names: as for `claim`.
+    """
+    for entry in sorted(partial.iterdir()):
+        ours = entry.name in (_LOCK, _RECORD) or is_leftover(entry.name) or re.fullmatch(names, entry.name)
+        if ours and entry.is_file() and not entry.is_symlink():
+            entry.unlink()
+    try:
+        partial.rmdir()
+    except OSError:
+        print(f"{partial}: kept, it holds what was not of the work", file=sys.stderr)
+
+
+def check_replaceable(output: Path) -> None:
+    """Refuse to replace a folder where the place that it is moved to meanwhile is taken.
+
+    Args:
+        output: the folder that will be replaced.
+
+    Raises:
+        InputError: if a folder of somebody else's is there.
+    """
+    replaced = _replaced_path(output)
+    if os.path.lexists(replaced) and not (_is_replaced(replaced) or _is_empty(replaced)):
+        raise InputError(f"{replaced} is in the way, and no earlier command left it: move it, or choose another output")
+
+
+def _is_replaced(folder: Path) -> bool:
+    return not folder.is_symlink() and (folder / _REPLACED_MARK).is_file()
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _is_empty(folder: Path) -> bool:
+    return _is_folder(folder) and not any(folder.iterdir())
+
+
+def publish(partial: Path, output: Path, keep: Collection[str], names: str, replaced_files: Collection[str]) -> None:
+    """Move a filled folder to its place; what is there goes when the new one has come.
+
+    Of the folder that is replaced only the files go that are known; whatever else is in it moves to the new one.
+
+    Args:
+        partial: the folder that was filled.
+        output: where it shall be.
+        keep: the names of its files.
+        names: as for `claim`; other files of such names were for the work only and are removed.
+        replaced_files: the names of the files of what is at `output`.
+    """
+    # The record goes last: until the folder has its name, an interrupted publishing can be taken up again.
+    for file in partial.iterdir():
+        if file.name not in keep and (re.fullmatch(names, file.name) or is_leftover(file.name)):
+            file.unlink()
+    # What is in the folder has its names on the disk before the folder has its own.
+    sync_folder(partial)
+    replaced = _replaced_path(output)
+    if output.exists():
+        check_replaceable(output)
+        _remove_replaced(replaced, output)
+        with write_aside(output / _REPLACED_MARK) as aside:
+            aside.write_text(json.dumps(sorted({*replaced_files, _LOCK, _RECORD})))
+        os.rename(output, replaced)
+    os.rename(partial, output)
+    sync_folder(output.parent)
+    for name in (_LOCK, _RECORD):
+        (output / name).unlink()
+    _remove_replaced(replaced, output)
+
+
+def _remove_replaced(replaced: Path, output: Path) -> None:
+    """Remove a folder that was replaced; what was not of it moves to the one in its place, as far as that has room."""
+    if not _is_replaced(replaced):
+        return
+    mark = replaced / _REPLACED_MARK
+    known = json.loads(mark.read_text())
+    for entry in sorted(replaced.iterdir()):
+        if (entry.name in known or is_leftover(entry.name)) and not _is_folder(entry):
+            entry.unlink()
+        elif entry != mark and not os.path.lexists(output / entry.name):
+            os.rename(entry, output / entry.name)
+    mark.unlink()
+    try:
+        replaced.rmdir()
+    except OSError:
+        print(f"{replaced}: kept, it holds what was not of the set", file=sys.stderr)

@@ -1,0 +1,153 @@
+"""Settings as dataclasses, and command-line flags made from them.
+
+Everything below the commands takes a plain dataclass; only the commands know that its fields are flags. One
+definition therefore serves the Python user, the flag, its help text and the record in the run folder.
+"""
+
+import dataclasses
+import typing
+from collections.abc import Sequence
+from typing import Any, Optional, TypeVar, Union
+
+from absl import flags
+
+from ddl_tf.common.errors import InputError
+
+# The flags belong to the module that calls `define_flags`, so that --help lists them.
+flags.disclaim_key_flags()
+
+T = TypeVar("T")
+
+
+def setting(default: Any, help: str, choices: Optional[Sequence[str]] = None, repeated: bool = False) -> Any:
+    """Describe one field of a settings dataclass.
+
+    Args:
+        default: the default value; a list is copied for each instance.
+        help: the help text, of the flag too.
+        choices: the allowed values of a string.
+        repeated: whether each item of a list of strings is a flag of its own, so that it may hold commas.
+
+    Returns:
+        The dataclass field.
+
+    Example:
+        >>> @dataclasses.dataclass
+        ... class Settings:
+        ...     margin: float = setting(0.5, "The margin, in radians.")
+    """
+    metadata = {"help": help, "choices": tuple(choices) if choices else None, "repeated": repeated}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _value_type(annotation: Any) -> Any:
+    """`Optional[X]` -> `X`: a flag that is not given is None."""
+    if typing.get_origin(annotation) is Union:
+        (annotation,) = (a for a in typing.get_args(annotation) if a is not type(None))
+    return annotation
+
+
+def define_flags(settings_class: type) -> None:
+    """Define one absl flag for each field of a settings dataclass.
+
+    Args:
+        settings_class: a dataclass whose fields were made with `setting`; their types are `bool`, `int`,
+            `float`, `str`, `list[str]`, `list[int]`, or `Optional` of these.
+    """
+    hints = typing.get_type_hints(settings_class)
+    for field in dataclasses.fields(settings_class):
+        kind, text = _value_type(hints[field.name]), field.metadata["help"]
+        default: Any = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        if field.metadata["choices"]:
+            flags.DEFINE_enum(field.name, default, field.metadata["choices"], text)
+        elif kind is bool:
+            flags.DEFINE_bool(field.name, default, text)
+        elif kind is int:
+            flags.DEFINE_integer(field.name, default, text)
+        elif kind is float:
+            flags.DEFINE_float(field.name, default, text)
+        elif kind is str:
+            flags.DEFINE_string(field.name, default, text)
+        elif field.metadata["repeated"]:
+            flags.DEFINE_multi_string(field.name, default, text)
+        elif typing.get_origin(kind) is list:
+            flags.DEFINE_list(field.name, [str(item) for item in default], text)
+        else:
+            raise TypeError(f"{settings_class.__name__}.{field.name}: no flag is made for {kind}")
+
+
+def required(settings: Any, *names: str) -> None:
+    """Refuse settings that lack one that has no default of use.
+
+    Args:
+        settings: an instance of a settings dataclass.
+        *names: the fields that must be given.
+
+    Raises:
+        InputError: naming the first that is missing.
+    """
+    for name in names:
+        if not getattr(settings, name):
+            raise InputError(f"--{name} is missing; see --help")
+
+
+def refuse_ignored(settings: Any, names: Sequence[str], used: bool, needs: str) -> None:
+    """Refuse settings that were given a value that changes nothing.
+
+    A value that is the default cannot be told from one that was not given.
+
+    Args:
+        settings: an instance of a settings dataclass.
+        names: the fields that are ignored unless `used`.
+        used: whether the other settings make use of them.
+        needs: what would, for the message.
+
+    Raises:
+        InputError: naming the first field that is not its default.
+    """
+    if used:
+        return
+    unset = {
+        field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        for field in dataclasses.fields(settings)
+    }
+    for name in names:
+        value = getattr(settings, name)
+        if value != unset[name]:
+            text = ",".join(map(str, value)) if isinstance(value, list) else value
+            raise InputError(f"--{name}={text} would be ignored: it needs {needs}; leave it out, or set that")
+
+
+def from_flags(settings_class: type[T]) -> T:
+    """Read the parsed flags into a settings dataclass.
+
+    Args:
+        settings_class: the dataclass that was given to `define_flags`.
+
+    Returns:
+        An instance with the values of the flags.
+
+    Raises:
+        InputError: if an item of a list flag is not of the list's type.
+    """
+    values: dict[str, Any] = {}
+    hints = typing.get_type_hints(settings_class)
+    for field in dataclasses.fields(settings_class):  # type: ignore[arg-type]
+        value: Any = flags.FLAGS[field.name].value
+        kind = _value_type(hints[field.name])
+        if typing.get_origin(kind) is list:
+            (item_type,) = typing.get_args(kind)
+            if any(not item.strip() for item in value):
+                raise InputError(f"--{field.name}={','.join(value)}: an item is empty; leave out the spare comma")
+            try:
+                value = [item_type(item) for item in value]
+            except ValueError:
+                raise InputError(
+                    f"--{field.name}={','.join(value)}: every item must be of type {item_type.__name__}"
+                ) from None
+        values[field.name] = value
+    return settings_class(**values)

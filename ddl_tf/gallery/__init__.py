@@ -1,0 +1,8 @@
+"""People who are enrolled and searched. As a command: `python -m ddl_tf.gallery`.
+
+The modules are imported when their names are first used.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

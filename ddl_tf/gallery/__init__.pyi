@@ -1,0 +1,5 @@
+from .gallery import Gallery
+
+__all__ = [
+    "Gallery",
+]

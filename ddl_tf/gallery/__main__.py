@@ -1,0 +1,390 @@
+"""Enrol people in a gallery and search it: `python -m ddl_tf.gallery COMMAND`.
+
+    python -m ddl_tf.gallery enroll --gallery=people --model=saved_models/faces/1 --images=photos
+    python -m ddl_tf.gallery search --gallery=people --model=saved_models/faces/1 --images=new --output=results.csv
+
+Photos that cannot be used are left out and told at the end; the exit code is then 1.
+"""
+
+from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
+
+import dataclasses
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import pandas as pd
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import write_aside
+from ddl_tf.common.markdown import markdown_table
+from ddl_tf.common.settings import required, setting
+from ddl_tf.common.text import csv_cell, visible
+from ddl_tf.gallery.conversion import convert_gallery
+from ddl_tf.gallery.entries import ENTRIES
+from ddl_tf.gallery.gallery import EXISTING, Gallery, check_threshold, rebuild_index
+from ddl_tf.gallery.photos import Photo, csv_photos, folder_photos, split_problems
+from ddl_tf.gallery.search import Found
+from ddl_tf.gallery.store import check_free, is_gallery
+from ddl_tf.gallery.strangers import strangers_known
+from ddl_tf.gallery.vector_index import KINDS
+from ddl_tf.importers.source import Problem
+
+if TYPE_CHECKING:
+    from ddl_tf.gallery.photo_embedding import PhotoEmbedder
+
+# Problems, and searched photos of those that a file lists too, which are shown.
+_SHOWN = 20
+
+
+@dataclasses.dataclass
+class GallerySettings:
+    """What all commands share."""
+
+    gallery: str = setting("", "The folder of the gallery; required.")
+
+
+@dataclasses.dataclass
+class PhotoSettings(GallerySettings):
+    """Which photos, and the model."""
+
+    model: str = setting(
+        "", "A .keras checkpoint, the folder of a training run, or of an exported model's version; required."
+    )
+    images: str = setting("", "A folder of aligned faces; one of --images and --images_csv is required.")
+    images_csv: str = setting(
+        "",
+        "A CSV file of photos: column path, to enrol also person, and x1, y1, ..., x5, y5 where the faces are to be "
+        "aligned: both eyes, nose, both corners of the mouth, that on the left of the image first, in pixels.",
+    )
+    flip: Optional[bool] = setting(
+        None,
+        "Whether to add the embedding of the mirrored image. Default: as the gallery was made; in a new one on, but "
+        "off for an exported model, which does it or not by itself.",
+    )
+    batch_size: int = setting(64, "Images a step.")
+    problems: Optional[str] = setting(None, "List all photos that were left out in this CSV file.")
+
+    def photos(self, of_people: bool) -> tuple[list[Photo], list[Problem]]:
+        """List the photos, and what is wrong with some of them."""
+        if bool(self.images) == bool(self.images_csv):
+            raise InputError("give one of --images (a folder) and --images_csv")
+        listed = csv_photos(self.images_csv, of_people) if self.images_csv else folder_photos(self.images, of_people)
+        return split_problems(listed)
+
+
+@dataclasses.dataclass
+class EnrollSettings(PhotoSettings):
+    """Flags of `enroll`."""
+
+    existing: str = setting(
+        "refuse",
+        "People who are enrolled already: refuse them, add the images that are not there yet, or replace all "
+        "of theirs.",
+        choices=EXISTING,
+    )
+    entries: Optional[str] = setting(
+        None,
+        "Of a new gallery, what is searched: a template of each person (default), or all images, of which the most "
+        "similar counts.",
+        choices=ENTRIES,
+    )
+    index: Optional[str] = setting(None, "Of a new gallery, how it is searched; default: exact.", choices=KINDS)
+    evaluation: Optional[str] = setting(
+        None,
+        "A stored evaluation of this model (`python -m ddl_tf.evaluate ... --store`) to choose the threshold by, from "
+        "which a person is known. Default: as it is; in a new gallery that of an exported model, if it has one.",
+    )
+    threshold_set: Optional[str] = setting(None, "The set of pairs in --evaluation to choose the threshold on.")
+    far: Optional[float] = setting(
+        None, "The false accept rate that the threshold may have there: that of one comparison, such as 1e-5."
+    )
+    threshold: Optional[float] = setting(None, "Instead of --evaluation: a threshold chosen elsewhere.")
+
+
+@dataclasses.dataclass
+class SearchSettings(PhotoSettings):
+    """Flags of `search`."""
+
+    k: int = setting(5, "People to find for each photo.")
+    threshold: Optional[float] = setting(None, "Another similarity from which a person is known than the gallery's.")
+    output: Optional[str] = setting(None, "Write what was found to this CSV file, a line for each photo and person.")
+
+
+@dataclasses.dataclass
+class RemoveSettings(GallerySettings):
+    """Flags of `remove`."""
+
+    person: list[str] = setting([], "Whom to remove; required.", repeated=True)
+
+
+@dataclasses.dataclass
+class ReindexSettings(GallerySettings):
+    """Flags of `reindex`."""
+
+    index: Optional[str] = setting(None, "How the gallery shall be searched; default: as it is.", choices=KINDS)
+
+
+@dataclasses.dataclass
+class ConvertSettings(GallerySettings):
+    """Flags of `convert`."""
+
+    old: str = setting("", "The folder of the gallery of the older form; nothing in it is changed; required.")
+
+
+def _embedder(settings: PhotoSettings, gallery: Optional[Gallery]) -> "PhotoEmbedder":
+    """Load the model; refuse another one than that of the gallery."""
+    # TensorFlow builds a graph for it, which is not needed by the other commands.
+    from ddl_tf.evaluation.model import is_exported
+    from ddl_tf.gallery.photo_embedding import PhotoEmbedder
+
+    flip = settings.flip
+    if (
+        flip is None
+        and gallery is not None
+        and not any(is_exported(Path(path)) for path in (settings.model, gallery.model.path))
+    ):
+        flip = gallery.model.flip
+    embedder = PhotoEmbedder(settings.model, flip, settings.batch_size)
+    if gallery is not None:
+        gallery.model.check_same(embedder.record, visible(gallery.folder))
+    return embedder
+
+
+def _tell(problems: Sequence[Problem], total: int, file: Optional[str]) -> int:
+    """Tell what was left out; give the exit code."""
+    if file:
+        with write_aside(Path(file)) as aside:
+            rows = [[csv_cell(cell) for cell in dataclasses.astuple(problem)] for problem in problems]
+            pd.DataFrame(rows, columns=["kind", "source", "reason"]).to_csv(aside, index=False)
+    if not problems:
+        return 0
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in Counter(one.kind for one in problems).most_common())
+    print(f"left out {len(problems):,} of {total:,}: {kinds}", file=sys.stderr)
+    for problem in problems[:_SHOWN]:
+        print(f"  {visible(str(problem))}", file=sys.stderr)
+    if len(problems) > _SHOWN:
+        where = f"all are listed in {visible(file)}" if file else "--problems=FILE.csv lists all"
+        print(f"  and {len(problems) - _SHOWN:,} more; {where}", file=sys.stderr)
+    return 1
+
+
+def _size(description: Mapping[str, Any]) -> str:
+    return f"{description['people']:,} people, {description['images']:,} images"
+
+
+def _threshold_text(description: Mapping[str, Any]) -> str:
+    chosen = description["threshold"]
+    if chosen is None:
+        return "no threshold: nobody is known or unknown"
+    text = f"known from a similarity of {chosen['value']:.4f} on"
+    far, people, images = chosen.get("far"), description["people"], description["images"]
+    if far and people:
+        share, how = strangers_known(far, people, images, description["entries"])
+        text += (
+            f" (false accept rate {far:g} on {visible(str(chosen.get('set')))}: a stranger passes for one of "
+            f"{people:,} people {share:.2%} of the time {how})"
+        )
+    return text
+
+
+def enroll(settings: EnrollSettings) -> int:
+    """Enrol people by their photos; a new gallery is made if there is none."""
+    required(settings, "gallery", "model")
+    photos, problems = settings.photos(of_people=True)
+    total = len(photos) + len(problems)
+    _check_threshold_flags(settings)
+    gallery = _gallery_to_enroll(settings, photos)
+    embedder = _embedder(settings, gallery)
+    threshold = _chosen_threshold(settings, embedder.record.flip)
+    there = 0
+    if gallery is not None and settings.existing == "add":
+        known = gallery.enrolled([photo.person for photo in photos], [photo.path for photo in photos])
+        photos, there = [photo for photo, enrolled in zip(photos, known) if not enrolled], int(known.sum())
+    embedded = embedder.embed(photos, "enroll")
+    people = [photo.person for photo in embedded.photos]
+    sources = [photo.path for photo in embedded.photos]
+    name = visible(settings.gallery)
+    if gallery is None and not people:
+        print(f"{name}: no photo can be used, no gallery was made")
+        return _tell([*problems, *embedded.problems], total, settings.problems)
+    if gallery is None:
+        entries, index = settings.entries or ENTRIES[0], settings.index or KINDS[0]
+        threshold = threshold or _exported_threshold(settings.model)
+        gallery = Gallery.create(settings.gallery, embedder.record, entries, index)
+    # Another process may have enrolled the same people meanwhile; then the threshold stays too.
+    with gallery.working():
+        gallery.model.check_same(embedder.record, name)
+        count = gallery.enrol(people, embedded.embeddings, sources, settings.existing)
+        if threshold is not None:
+            gallery.set_threshold(threshold)
+        description = gallery.description
+    print(
+        f"{name}: enrolled {count:,} images of {len(set(people)):,} people"
+        + (f", {there:,} were there already" if there else "")
+        + f"; it has {_size(description)} now"
+    )
+    print(_threshold_text(description))
+    return _tell([*problems, *embedded.problems], total, settings.problems)
+
+
+def _gallery_to_enroll(settings: EnrollSettings, photos: Sequence[Photo]) -> Optional[Gallery]:
+    """The gallery that is there; None if a new one can be made. Whatever is to be refused is, before the work."""
+    folder = Path(settings.gallery)
+    if not is_gallery(folder):
+        check_free(folder)
+        return None
+    gallery = Gallery(settings.gallery)
+    gallery.check_new([photo.person for photo in photos], settings.existing)
+    for name, advice in (("entries", "make another gallery"), ("index", "use `reindex`")):
+        given, there = getattr(settings, name), gallery.description[name]
+        if given not in (None, there):
+            raise InputError(f"--{name}={given}: {visible(folder)} was made with {there}; leave it out, or {advice}")
+    return gallery
+
+
+def _check_threshold_flags(settings: EnrollSettings) -> None:
+    given = [name for name in ("evaluation", "threshold_set", "far") if getattr(settings, name) is not None]
+    if 0 < len(given) < 3:
+        raise InputError(f"--{given[0]}: a threshold takes --evaluation, --threshold_set and --far")
+    if settings.threshold is not None:
+        check_threshold(settings.threshold)
+        if given:
+            raise InputError(f"--threshold and --{given[0]} together: give a threshold or how to choose it")
+
+
+def _chosen_threshold(settings: EnrollSettings, flip: bool) -> Optional[dict[str, Any]]:
+    """The threshold that was asked for."""
+    from ddl_tf.evaluation.model import model_file
+    from ddl_tf.serving.threshold import check_same_model, choose_threshold
+
+    if settings.threshold is not None:
+        return {"value": settings.threshold, "source": "--threshold"}
+    if settings.evaluation is None or settings.threshold_set is None or settings.far is None:
+        return None
+    threshold = choose_threshold(settings.evaluation, settings.threshold_set, settings.far)
+    check_same_model(threshold, model_file(settings.model), flip)
+    return dataclasses.asdict(threshold)
+
+
+def _exported_threshold(model: str) -> Optional[dict[str, Any]]:
+    """The threshold that an exported model says of itself."""
+    from ddl_tf.serving.export import DESCRIPTION, EXTRA, read_description
+
+    return read_description(model)["threshold"] if (Path(model) / EXTRA / DESCRIPTION).is_file() else None
+
+
+def _results(photos: Sequence[Photo], found: Found) -> pd.DataFrame:
+    """A row for each photo and person found."""
+    rows = [
+        (photo.path, rank + 1, person, float(similarity), None if found.known is None else bool(found.known[row, rank]))
+        for row, photo in enumerate(photos)
+        for rank, (person, similarity) in enumerate(zip(found.people[row], found.similarity[row]))
+        if person is not None
+    ]
+    return pd.DataFrame(rows, columns=["image", "rank", "person", "similarity", "known"])
+
+
+def _shown(photos: Sequence[Photo], results: pd.DataFrame) -> pd.DataFrame:
+    """A row for each photo."""
+    rows = []
+    of_image = dict(list(results.groupby("image", sort=False)))
+    answer = {True: "yes", False: "no", None: "-"}
+    for photo in photos:
+        best = of_image.get(photo.path)
+        if best is None:
+            rows.append([visible(photo.path), "-", "-", "-", ""])
+            continue
+        others = [f"{visible(row.person)} {row.similarity:.3f}" for row in best.iloc[1:].itertuples()]
+        first = best.iloc[0]
+        rows.append(
+            [
+                visible(photo.path),
+                visible(first.person),
+                f"{first.similarity:.3f}",
+                answer[first.known],
+                ", ".join(others),
+            ]
+        )
+    return pd.DataFrame(rows, columns=["image", "person", "similarity", "known", "next"])
+
+
+def search(settings: SearchSettings) -> int:
+    """Find the most similar people of a gallery for each photo."""
+    required(settings, "gallery", "model")
+    if settings.k < 1:
+        raise InputError(f"--k={settings.k}: must be at least 1")
+    if settings.threshold is not None:
+        check_threshold(settings.threshold)
+    photos, problems = settings.photos(of_people=False)
+    total = len(photos) + len(problems)
+    gallery = Gallery(settings.gallery)
+    embedded = _embedder(settings, gallery).embed(photos, "search")
+    found = gallery.search(embedded.embeddings, settings.k, settings.threshold)
+    results = _results(embedded.photos, found)
+    if settings.output:
+        with write_aside(Path(settings.output)) as aside:
+            cells = {name: results[name].map(csv_cell) for name in ("image", "person")}
+            results.assign(**cells).to_csv(aside, index=False)
+    shown = embedded.photos[:_SHOWN] if settings.output else embedded.photos
+    print(markdown_table(_shown(shown, results)))
+    if len(shown) < len(embedded.photos):
+        print(f"and {len(embedded.photos) - len(shown):,} more in {visible(settings.output or '')}")
+    description = gallery.description
+    own = settings.threshold is not None
+    print(
+        f"\n{_size(description)}; "
+        + (f"known from --threshold={settings.threshold} on" if own else _threshold_text(description))
+    )
+    return _tell([*problems, *embedded.problems], total, settings.problems)
+
+
+def remove(settings: RemoveSettings) -> None:
+    """Remove people and their images."""
+    required(settings, "gallery", "person")
+    gallery = Gallery(settings.gallery)
+    count = gallery.remove(settings.person)
+    print(f"{visible(settings.gallery)}: removed {count:,} images; it has {_size(gallery.description)} now")
+
+
+def list_people(settings: GallerySettings) -> None:
+    """Tell what a gallery is, and who is in it."""
+    required(settings, "gallery")
+    gallery = Gallery(settings.gallery)
+    said = gallery.description
+    people = gallery.people()
+    print(markdown_table(people.assign(person=people["person"].map(visible))))
+    print(f"\n{_size(said)}; searched: {said['entries']}, {said['index']}; {_threshold_text(said)}")
+    print(
+        f"model {visible(said['model']['path'])}, sha256 {said['model']['sha256'][:12]}, {said['model']['dim']} values"
+    )
+
+
+def reindex(settings: ReindexSettings) -> None:
+    """Make the index of a gallery anew, or into the other kind."""
+    required(settings, "gallery")
+    rebuild_index(settings.gallery, settings.index)
+    description = Gallery(settings.gallery).description
+    print(f"{visible(settings.gallery)}: {_size(description)}; searched: {description['index']}")
+
+
+def convert(settings: ConvertSettings) -> None:
+    """Make a gallery of one of the older form, which has a gallery.json and stays as it is."""
+    required(settings, "gallery", "old")
+    convert_gallery(settings.old, settings.gallery)
+    print(f"{visible(settings.gallery)}: {_size(Gallery(settings.gallery).description)}; {visible(settings.old)} stays")
+
+
+COMMANDS: dict[str, tuple[Callable[[Any], Any], type]] = {
+    "enroll": (enroll, EnrollSettings),
+    "search": (search, SearchSettings),
+    "remove": (remove, RemoveSettings),
+    "list": (list_people, GallerySettings),
+    "reindex": (reindex, ReindexSettings),
+    "convert": (convert, ConvertSettings),
+}
+
+if __name__ == "__main__":
+    command.run_subcommands(COMMANDS)

@@ -1,0 +1,385 @@
+"""A gallery: people enrolled by the embeddings of their images, and searched by those of others."""
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import pandas as pd
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.provenance import utc_now
+from ddl_tf.common.text import is_unicode, visible
+from ddl_tf.gallery import rows as gallery_rows
+from ddl_tf.gallery.entries import ENTRIES
+from ddl_tf.gallery.gallery_index import follow, remake_cache
+from ddl_tf.gallery.model_record import ModelRecord
+from ddl_tf.gallery.search import Found, Snapshot, search_people
+from ddl_tf.gallery.store import changing, making, reading
+from ddl_tf.gallery.vector_index import KINDS
+
+EXISTING = ("refuse", "add", "replace")
+
+
+def unit_rows(embeddings: np.ndarray, dim: int, what: str) -> np.ndarray:
+    """Check embeddings, and scale them to unit norm.
+
+    Args:
+        embeddings: `[n, dim]`.
+        dim: the length that they shall have.
+        what: they are, for messages.
+
+    Returns:
+        `[n, dim]` float32.
+
+    Raises:
+        InputError: if the shape is another, or an embedding is not finite or zero.
+    """
+    rows = np.asarray(embeddings, np.float64)
+    if rows.ndim != 2 or rows.shape[1] != dim:
+        raise InputError(f"{what} of shape {list(rows.shape)}: expected [n, {dim}], as the gallery's model gives them")
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    bad = ~(np.isfinite(norms) & (norms > 0)).ravel()
+    if bad.any():
+        raise InputError(f"{what}: row {np.argmax(bad)} is zero or not finite ({bad.sum()} are); leave it out")
+    return (rows / norms).astype(np.float32)
+
+
+def check_threshold(value: float) -> None:
+    """Refuse what is no similarity to accept from.
+
+    Args:
+        value: the threshold.
+
+    Raises:
+        InputError: if it is not in -1..1.
+    """
+    if not -1 <= value <= 1:
+        raise InputError(f"threshold {value}: a cosine similarity of -1 to 1 is expected")
+
+
+def check_names(people: Sequence[str], sources: Sequence[str]) -> None:
+    """Refuse names that are no text: any character is stored as it is, bytes that are no UTF-8 are no character.
+
+    Args:
+        people: names of people, not empty.
+        sources: names of images.
+
+    Raises:
+        InputError: naming the first.
+    """
+    if not all(people):
+        raise InputError("a person to enrol has no name: give each one")
+    for what, names in (("person", people), ("source", sources)):
+        for name in names:
+            if not isinstance(name, str):
+                raise InputError(f"{what} {name!r}: names are text")
+            if not is_unicode(name):
+                raise InputError(f"{what} {visible(name)!r}: the name is no UTF-8; rename it")
+
+
+class Gallery:
+    """People enrolled by embeddings, in a folder of their own (see `ddl_tf.gallery.store`).
+
+    What a call has changed is on the disk, whole, when it returns; a killed process leaves the state before it. Any
+    number of threads and processes may use one gallery, and one `Gallery` object, at once: changes wait for each
+    other, searches wait for nobody, and each search sees one state, with all changes that had returned before it.
+
+    Args:
+        folder: of the gallery; `Gallery.create` makes a new one.
+
+    Attributes:
+        folder: the folder.
+
+    Raises:
+        InputError: if there is no gallery, it is of the older form, or it is damaged.
+
+    Example:
+        >>> gallery = Gallery.create("people", ModelRecord("faces", "", 2))  # doctest: +SKIP
+        >>> gallery.enrol(["anna", "ben"], np.eye(2), ["a.jpg", "b.jpg"])  # doctest: +SKIP
+        >>> gallery.search(np.array([[0.6, 0.8]]), k=1).people  # doctest: +SKIP
+        array([['ben']], dtype=object)
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+        self._snapshot: Optional[Snapshot] = None
+        self._following = threading.Lock()
+        self._thread = threading.local()
+        self._dim = int(self.description["model"]["dim"])
+
+    @classmethod
+    def create(
+        cls,
+        folder: str,
+        model: ModelRecord,
+        entries: str = "templates",
+        index: str = "exact",
+        threshold: Optional[Mapping[str, Any]] = None,
+    ) -> "Gallery":
+        """Make a new gallery, with nobody in it.
+
+        Args:
+            folder: it is made if it is missing, and must be empty.
+            model: whose embeddings it will have.
+            entries: what is searched: a template for each person, or all images, of which the most similar counts.
+            index: `exact` or `approximate`.
+            threshold: None, or `value` (the similarity from which a person counts as known) and where it comes from, as
+                JSON takes it.
+
+        Returns:
+            The gallery.
+
+        Raises:
+            InputError: if there is one already, something else is in the folder, or a choice is none.
+        """
+        for name, given, choices in (("entries", entries, ENTRIES), ("index", index, KINDS)):
+            if given not in choices:
+                raise InputError(f"{name} {given!r}: use one of {', '.join(choices)}")
+        if threshold is not None:
+            check_threshold(threshold["value"])
+        with making(Path(folder)) as connection:
+            gallery_rows.insert_gallery(connection, model, entries, index, threshold, utc_now())
+        return cls(folder)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What the gallery is: see `ddl_tf.gallery.rows.read_gallery`."""
+        with self._reading() as connection:
+            return gallery_rows.read_gallery(connection)
+
+    @property
+    def model(self) -> ModelRecord:
+        """Whose embeddings the gallery has."""
+        with self._reading() as connection:
+            return gallery_rows.read_model(connection)
+
+    @property
+    def threshold(self) -> Optional[float]:
+        """The similarity from which a person counts as known, -1..1; None if none was chosen."""
+        return _value(self.description)
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """A row for each enrolled image: `person`, `source`, `time` (ISO 8601, UTC)."""
+        query = "SELECT p.name, i.source, i.time FROM image i JOIN person p ON p.id = i.person ORDER BY i.id"
+        with self._reading() as connection:
+            return pd.DataFrame(connection.execute(query).fetchall(), columns=["person", "source", "time"])
+
+    def people(self) -> pd.DataFrame:
+        """Count the images of each person.
+
+        Returns:
+            A row for each person in order of enrolment: `person`, `images`, `time` of the last image.
+        """
+        query = (
+            "SELECT p.name, count(*), max(i.time) FROM image i JOIN person p ON p.id = i.person GROUP BY i.person "
+            "ORDER BY min(i.id)"
+        )
+        with self._reading() as connection:
+            return pd.DataFrame(connection.execute(query).fetchall(), columns=["person", "images", "time"])
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Make one change of several: all calls of this thread in the block are on the disk at its end, or none is.
+
+        Each change is one by itself; this is for a threshold and the people whom it is for. Others who want to change
+        the gallery wait meanwhile: embed images before.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            InputError: if another process has been changing it for a minute.
+        """
+        with self._changing():
+            yield
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        open_change = getattr(self._thread, "change", None)
+        if open_change is not None:
+            yield open_change
+            return
+        with changing(self.folder) as connection:
+            self._thread.change = connection
+            try:
+                yield connection
+            finally:
+                self._thread.change = None
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        open_change = getattr(self._thread, "change", None)
+        if open_change is not None:
+            yield open_change
+            return
+        with reading(self.folder) as connection:
+            yield connection
+
+    def check_new(self, people: Sequence[str], existing: str) -> None:
+        """Refuse people who are enrolled already, unless it is said what to do about them.
+
+        Args:
+            people: whom to enrol.
+            existing: as for `enrol`.
+
+        Raises:
+            InputError: naming some of them.
+        """
+        if existing not in EXISTING:
+            raise InputError(f"existing {existing!r}: use one of {', '.join(EXISTING)}")
+        if existing != "refuse":
+            return
+        check_names(people, ())
+        with self._reading() as connection:
+            there = sorted(gallery_rows.numbers_of(connection, people))
+        if there:
+            names = ", ".join(map(visible, there[:3])) + (", ..." if len(there) > 3 else "")
+            raise InputError(
+                f"{visible(self.folder)}: {len(there)} of the people are enrolled already ({names}): say whether to "
+                "add their images or to replace them (--existing=add or replace)"
+            )
+
+    def enrolled(self, people: Sequence[str], sources: Sequence[str]) -> np.ndarray:
+        """Tell which images are in the gallery.
+
+        Args:
+            people: `[n]`, whom each shows.
+            sources: `[n]`, what each is called.
+
+        Returns:
+            `[n]` bool.
+        """
+        check_names(people, sources)
+        with self._reading() as connection:
+            numbers = gallery_rows.numbers_of(connection, people)
+            there = {person: gallery_rows.sources_of(connection, number) for person, number in numbers.items()}
+        return np.array([source in there.get(person, ()) for person, source in zip(people, sources)], bool)
+
+    def enrol(
+        self, people: Sequence[str], embeddings: np.ndarray, sources: Sequence[str], existing: str = "refuse"
+    ) -> int:
+        """Enrol people.
+
+        Args:
+            people: `[n]`, whom each image shows; not empty.
+            embeddings: `[n, dim]`, by the gallery's model; their norms do not count.
+            sources: `[n]`, what each image is called.
+            existing: what to do if one of the people is enrolled already: `refuse`; `add` the images to those that are
+                there, but for images of the person with the same source; or `replace` those that are there.
+
+        Returns:
+            How many images were enrolled.
+
+        Raises:
+            InputError: if that is refused, the sizes do not fit, a name is no text, or an embedding is not finite or
+                zero.
+        """
+        rows = unit_rows(embeddings, self._dim, "embeddings to enrol")
+        people, sources = list(people), list(sources)
+        if not len(rows) == len(people) == len(sources):
+            raise InputError(
+                f"{len(rows)} embeddings, {len(people)} people and {len(sources)} sources: give one for each"
+            )
+        check_names(people, sources)
+        with self._changing() as connection:
+            self.check_new(people, existing)
+            fresh = np.flatnonzero(~self.enrolled(people, sources)) if existing == "add" else np.arange(len(rows))
+            if not len(fresh):
+                return 0
+            if existing == "replace":
+                for number in gallery_rows.numbers_of(connection, people).values():
+                    gallery_rows.delete_images(connection, number)
+            gallery_rows.insert_images(
+                connection,
+                [people[row] for row in fresh],
+                [sources[row] for row in fresh],
+                [utc_now()] * len(fresh),
+                rows[fresh],
+            )
+        return len(fresh)
+
+    def remove(self, people: Sequence[str]) -> int:
+        """Remove people.
+
+        Args:
+            people: whom to remove.
+
+        Returns:
+            How many images they had.
+
+        Raises:
+            InputError: if one is not enrolled; then nobody is removed.
+        """
+        with self._changing() as connection:
+            check_names(people, ())
+            numbers = gallery_rows.numbers_of(connection, people)
+            unknown = [person for person in people if person not in numbers]
+            if unknown:
+                raise InputError(
+                    f"{visible(self.folder)}: {visible(unknown[0])!r} is not enrolled; `list` tells who is"
+                )
+            return gallery_rows.delete_people(connection, list(numbers.values()))
+
+    def set_threshold(self, threshold: Optional[Mapping[str, Any]]) -> None:
+        """Choose the similarity from which a person counts as known.
+
+        Args:
+            threshold: as for `create`.
+        """
+        if threshold is not None:
+            check_threshold(threshold["value"])
+        with self._changing() as connection:
+            gallery_rows.update_gallery(connection, threshold=None if threshold is None else dict(threshold))
+
+    def search(self, embeddings: np.ndarray, k: int = 5, threshold: Optional[float] = None) -> Found:
+        """Find the most similar people.
+
+        Args:
+            embeddings: `[n, dim]`, by the gallery's model; their norms do not count.
+            k: how many people to find for each; all, if there are fewer.
+            threshold: another one than the gallery's.
+
+        Returns:
+            People and similarities, the most similar first, and who is known by the threshold.
+
+        Raises:
+            InputError: if k is below 1, or an embedding has another length, or is not finite or zero.
+        """
+        if k < 1:
+            raise InputError(f"k={k}: at least one person must be looked for")
+        queries = unit_rows(embeddings, self._dim, "embeddings to search")
+        # One thread brings the snapshot up to date; then each searches what it got, which nobody changes any more.
+        with self._following, reading(self.folder) as connection:
+            description = gallery_rows.read_gallery(connection)
+            snapshot = self._snapshot = follow(connection, description, self._snapshot, self.folder)
+        return search_people(snapshot, queries, k, _value(description) if threshold is None else threshold)
+
+
+def _value(description: Mapping[str, Any]) -> Optional[float]:
+    chosen = description["threshold"]
+    return None if chosen is None else float(chosen["value"])
+
+
+def rebuild_index(folder: str, kind: Optional[str] = None) -> None:
+    """Make the cache of what is searched anew, perhaps as an index of the other kind.
+
+    Args:
+        folder: of the gallery.
+        kind: `exact` or `approximate`; None leaves it as it is.
+
+    Raises:
+        InputError: if there is no gallery, or no such kind.
+    """
+    if kind is not None and kind not in KINDS:
+        raise InputError(f"index {kind!r}: use one of {', '.join(KINDS)}")
+    path = Path(folder)
+    if kind is not None:
+        with changing(path) as connection:
+            gallery_rows.update_gallery(connection, index=kind)
+    with reading(path) as connection:
+        remake_cache(connection, gallery_rows.read_gallery(connection), path)

@@ -1,0 +1,187 @@
+"""Photos of faces in files, in folders or listed in a CSV file, brought to the form that a network takes."""
+
+import dataclasses
+import io
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional, Union
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import walk_files
+from ddl_tf.common.text import is_unicode, visible
+from ddl_tf.images.alignment import align_face
+from ddl_tf.images.decoding import why_undecodable
+from ddl_tf.images.pillow_images import encode_png, load_image, to_rgb, upright_bytes
+from ddl_tf.images.template import TEMPLATE_SIZE
+from ddl_tf.importers.csv_files import read_csv
+from ddl_tf.importers.source import Problem
+from ddl_tf.serving.safe_decoding import MAX_PIXELS
+
+# Both eyes, nose, both corners of the mouth; that on the left of the image first.
+LANDMARK_COLUMNS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
+_DECODED_IN_GRAPH = ("JPEG", "MPO", "PNG")
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """A file with a face.
+
+    Attributes:
+        path: the file, absolute.
+        person: whom it shows; empty if that is not known.
+        landmarks: `[5, 2]` x, y in pixels of the upright image, as `align_face` takes them; None if the image is an
+            aligned face.
+    """
+
+    path: str
+    person: str = ""
+    landmarks: Optional[np.ndarray] = None
+
+
+def folder_photos(root: str, of_people: bool) -> list[Union[Photo, Problem]]:
+    """List the photos in a folder; every file is taken for one, but for hidden ones.
+
+    Args:
+        root: the folder.
+        of_people: whether it holds a folder for each person, which tells whom the photos in it show.
+
+    Returns:
+        The photos by path; a problem for what is no file, has a name that is no UTF-8 or, with `of_people`, is in no
+        person's folder.
+
+    Raises:
+        InputError: if there is no such folder, or no file in it.
+    """
+    folder = Path(root)
+    if not folder.is_dir():
+        raise InputError(f"{root}: no such folder; give one that holds images{' in folders of people' * of_people}")
+    files = walk_files(folder)
+    if not files:
+        raise InputError(f"{root}: there are no files in it; give a folder of images")
+
+    def photo(file: Path) -> Union[Photo, Problem]:
+        path = os.path.abspath(file)
+        if not is_unicode(path):
+            return _bad_name(path)
+        parts = file.relative_to(folder).parts
+        if of_people and len(parts) == 1:
+            return Problem("stray file", str(file), "it is in no person's folder")
+        if not os.path.isfile(path):
+            return Problem("no file", path, "it is a pipe, a socket, a device, or a link to nothing")
+        return Photo(path, parts[0] if of_people else "")
+
+    return [photo(file) for file in files]
+
+
+def _bad_name(path: str) -> Problem:
+    return Problem("file name", visible(path), "the name is no UTF-8; rename it")
+
+
+def csv_photos(csv: str, of_people: bool) -> list[Union[Photo, Problem]]:
+    """List the photos of a CSV file.
+
+    Args:
+        csv: the file, with the columns `path` (from the folder of the CSV file on), with `of_people` `person`, and
+            perhaps `x1`, `y1`, ..., `x5`, `y5`: the five landmarks in pixels.
+        of_people: whether people are named.
+
+    Returns:
+        The photos in the order of the lines; a problem for a line where something is missing.
+
+    Raises:
+        InputError: if the file cannot be read, or has some columns of landmarks and not others.
+    """
+    file = Path(csv)
+    table = read_csv(file, ["path", "person"] if of_people else ["path"])
+    missing = [name for name in LANDMARK_COLUMNS if name not in table.cells]
+    if 0 < len(missing) < len(LANDMARK_COLUMNS):
+        raise InputError(f"{csv}: there is no column {missing[0]!r}; give all of x1, y1, ..., x5, y5, or none of them")
+    landmarks: Optional[np.ndarray] = None
+    if not missing:
+        columns = [pd.to_numeric(table.cells[name], errors="coerce") for name in LANDMARK_COLUMNS]
+        landmarks = np.stack([np.asarray(column, np.float64) for column in columns], axis=1).reshape(-1, 5, 2)
+    paths = table.cells["path"].tolist()
+    people = table.cells["person"].tolist() if of_people else [""] * len(paths)
+
+    def photo(row: int) -> Union[Photo, Problem]:
+        place = f"{csv}, line {table.lines[row]}"
+        if not paths[row] or (of_people and not people[row]):
+            return Problem("missing value", place, f"no {'person' if paths[row] else 'path'}")
+        points = None if landmarks is None else landmarks[row]
+        if points is not None and not np.isfinite(points).all():
+            return Problem("no landmarks", f"{place} ({paths[row]})", "one of x1 to y5 is no number")
+        path = os.path.abspath(file.parent / paths[row])
+        return Photo(path, people[row], points) if is_unicode(path + people[row]) else _bad_name(path)
+
+    return [photo(row) for row in range(len(paths))]
+
+
+def face_bytes(photo: Photo, size: tuple[int, int]) -> Union[bytes, Problem]:
+    """Read a photo as the encoded image that a network's input is made of.
+
+    With landmarks the face is cut out and aligned: at 112 px, as the faces of training sets are, or at the network's
+    size if that is larger. An image that is stored turned (EXIF) is turned upright before: landmarks are those of the
+    image as it is shown. Aligned faces that are JPEG or PNG files stay as they are.
+
+    Args:
+        photo: the photo.
+        size: (height, width) in pixels of the network's input.
+
+    Returns:
+        JPEG or PNG that can be decoded, or what is wrong with the photo.
+    """
+    try:
+        # Asked first: to open a pipe waits for somebody who writes.
+        if not stat.S_ISREG(os.stat(photo.path).st_mode):
+            return Problem("no file", photo.path, "it is a folder, a pipe, a socket or a device")
+        encoded = Path(photo.path).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: of a path with NUL
+        return Problem("missing file", photo.path, getattr(error, "strerror", None) or str(error))
+    try:
+        with Image.open(io.BytesIO(encoded)) as header:
+            pixels, kind = header.width * header.height, header.format
+    except Exception as error:  # on damaged files Pillow raises nearly anything
+        # An empty or foreign file has a better word for it there.
+        return Problem("corrupt image", photo.path, _reason(encoded) or str(error))
+    if pixels > MAX_PIXELS:
+        return Problem("too large", photo.path, f"{pixels:,} pixels, where {MAX_PIXELS:,} are read; make it smaller")
+    if photo.landmarks is None and kind in _DECODED_IN_GRAPH:
+        reason = why_undecodable(encoded)
+        return upright_bytes(encoded) if reason is None else Problem("corrupt image", photo.path, reason)
+    try:
+        image = to_rgb(load_image(encoded))
+    except ValueError as error:
+        return Problem("corrupt image", photo.path, str(error))
+    if photo.landmarks is None:
+        return encode_png(image)
+    try:
+        return encode_png(Image.fromarray(align_face(image, photo.landmarks, max(TEMPLATE_SIZE, *size))))
+    except InputError as error:
+        return Problem("bad landmarks", photo.path, str(error))
+
+
+def _reason(encoded: bytes) -> str:
+    try:
+        load_image(encoded)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def split_problems(items: Sequence[Union[Photo, Problem]]) -> tuple[list[Photo], list[Problem]]:
+    """Part photos and problems.
+
+    Args:
+        items: both.
+
+    Returns:
+        Photos and problems, each in order.
+    """
+    photos = [item for item in items if isinstance(item, Photo)]
+    return photos, [item for item in items if isinstance(item, Problem)]

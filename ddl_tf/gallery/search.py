@@ -1,0 +1,139 @@
+"""The most similar people of a gallery, whose vectors may be several of each, and some that are out of use."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Optional
+
+import numpy as np
+
+from ddl_tf.gallery.vector_index import VectorIndex
+
+# Queries at a time, and by how much more is looked for where too few people were found.
+_QUERIES, _DEEPER = 1024, 4
+UNUSED = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a search found.
+
+    Attributes:
+        people: `[queries, k]` text, the most similar person first; None where an approximate search found no more.
+        similarity: `[queries, k]` float32, cosine, -1..1; -inf where there is no person.
+        known: `[queries, k]` bool, whether the similarity is at least the threshold; None if no threshold was chosen.
+    """
+
+    people: np.ndarray
+    similarity: np.ndarray
+    known: Optional[np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Some vectors; nothing in it changes any more.
+
+    Attributes:
+        index: the vectors.
+        person: `[vectors]` int64, whom each stands for; `UNUSED` if it is out of use.
+    """
+
+    index: VectorIndex
+    person: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """What is searched of one state of a gallery; any number of threads may do it at once.
+
+    Attributes:
+        generation: the number of the state.
+        stamp: its random number, which tells it from one of the same number in a copy.
+        entries: `templates` or `images`.
+        parts: the vectors: nearly all in the first, those of the last changes in the second.
+        names: of the people, by number.
+    """
+
+    generation: int
+    stamp: int
+    entries: str
+    parts: tuple[Part, Part]
+    names: Mapping[int, str]
+
+    @functools.cached_property
+    def vectors_of_people(self) -> np.ndarray:
+        """`[people]`: how many vectors each has, most first."""
+        person = np.concatenate([part.person for part in self.parts])
+        return np.sort(np.unique(person[person != UNUSED], return_counts=True)[1])[::-1]
+
+    @property
+    def unused(self) -> int:
+        """How many vectors are out of use."""
+        return sum(int(np.sum(part.person == UNUSED)) for part in self.parts)
+
+    def nearest(self, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+        """Find the most similar vectors.
+
+        Args:
+            queries: `[n, dim]` float32 of unit norm.
+            depth: how many to find for each, at least 1.
+
+        Returns:
+            Whom they stand for `[n, at most depth]`, `UNUSED` where for nobody, and their similarities.
+        """
+        persons, similarities = [], []
+        for part in self.parts:
+            if len(part.index):
+                values, rows = part.index.search(queries, min(depth, len(part.index)))
+                persons.append(np.where(rows >= 0, part.person[rows], UNUSED))
+                similarities.append(values)
+        person, similarity = np.concatenate(persons, axis=1), np.concatenate(similarities, axis=1)
+        order = np.argsort(-similarity, axis=1, kind="stable")[:, :depth]
+        return np.take_along_axis(person, order, axis=1), np.take_along_axis(similarity, order, axis=1)
+
+
+def search_people(snapshot: Snapshot, queries: np.ndarray, k: int, threshold: Optional[float]) -> Found:
+    """Search the people of a gallery; of several vectors of one person the most similar one counts.
+
+    Args:
+        snapshot: the gallery.
+        queries: `[n, dim]` float32 of unit norm.
+        k: people to find for each, at least 1.
+        threshold: from which similarity on a person is known.
+
+    Returns:
+        People and similarities; `min(k, people)` of each.
+    """
+    vectors = snapshot.vectors_of_people
+    k = min(k, len(vectors))
+    # Where an exact search has certainly found k people.
+    enough = int(snapshot.unused + vectors[: max(k - 1, 0)].sum() + 1)
+    found = np.full([len(queries), k], UNUSED)
+    similarity = np.full([len(queries), k], -np.inf, np.float32)
+    for start in range(0, len(queries) if k else 0, _QUERIES):
+        rows = slice(start, start + _QUERIES)
+        _search(snapshot, queries[rows], enough, found[rows], similarity[rows])
+    people = np.empty(found.shape, object)
+    people.ravel()[:] = [snapshot.names.get(person) for person in found.ravel().tolist()]
+    return Found(people, similarity, None if threshold is None else similarity >= threshold)
+
+
+def _search(snapshot: Snapshot, queries: np.ndarray, enough: int, found: np.ndarray, similarity: np.ndarray) -> None:
+    """Fill in people and similarities of some queries."""
+    k = found.shape[1]
+    depth = min(k, enough)
+    waiting = np.arange(len(queries))
+    while len(waiting):
+        persons, values = snapshot.nearest(queries[waiting], depth)
+        short = []
+        for query, person, value in zip(waiting, persons, values):
+            in_use = np.flatnonzero(person != UNUSED)
+            _, first = np.unique(person[in_use], return_index=True)
+            places = in_use[np.sort(first)][:k]
+            found[query, : len(places)] = person[places]
+            similarity[query, : len(places)] = value[places]
+            if len(places) < k:
+                short.append(query)
+        if depth >= enough:
+            return
+        waiting, depth = np.array(short, np.int64), min(depth * _DEEPER, enough)

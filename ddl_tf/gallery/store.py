@@ -1,0 +1,246 @@
+"""The SQLite file of a gallery: its people, their images and embeddings, changed by one transaction at a time.
+
+gallery.db              the gallery; what is in it when a call returns is on the disk
+gallery.db-wal, -shm    SQLite's, while the gallery is in use
+index.faiss             a cache of what is searched (see `ddl_tf.gallery.gallery_index`)
+"""
+
+import contextlib
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote_from_bytes
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.text import visible
+
+DATABASE, CACHE, CACHE_ASIDE = "gallery.db", "index.faiss", "index.faiss.new"
+FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", CACHE, CACHE_ASIDE)
+FORMAT = 2
+# "ddlg", which tells a gallery from other SQLite files.
+_APPLICATION = 0x64646C67
+_BUSY_SECONDS = 60.0
+# A page holds seven embeddings of 512; pages of 4096 bytes would hold one.
+_PAGE_BYTES = 16384
+
+# The stamp of a change is a random number: a cache, or a search that goes on, of a gallery that was since restored from
+# a copy has the number of a generation, but not its stamp.
+# Numbers of people are never given again (AUTOINCREMENT): a search that began before may still hold one.
+_SCHEMA = """
+CREATE TABLE gallery (
+    one INTEGER PRIMARY KEY CHECK (one = 1), model TEXT NOT NULL, reference BLOB NOT NULL,
+    entries TEXT NOT NULL, kind TEXT NOT NULL, threshold TEXT NOT NULL, people INTEGER NOT NULL,
+    images INTEGER NOT NULL, generation INTEGER NOT NULL, created TEXT NOT NULL, changed TEXT NOT NULL);
+CREATE TABLE change (generation INTEGER PRIMARY KEY, stamp INTEGER NOT NULL);
+CREATE TABLE person (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, generation INTEGER NOT NULL);
+CREATE INDEX person_generation ON person (generation);
+CREATE TABLE image (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, person INTEGER NOT NULL REFERENCES person, source TEXT NOT NULL,
+    time TEXT NOT NULL, embedding BLOB NOT NULL);
+CREATE INDEX image_person ON image (person);
+CREATE TABLE removal (person INTEGER PRIMARY KEY, generation INTEGER NOT NULL);
+CREATE INDEX removal_generation ON removal (generation);
+"""
+
+
+def is_gallery(folder: Path) -> bool:
+    """Tell whether there is a gallery in a folder.
+
+    Args:
+        folder: need not be there.
+
+    Returns:
+        Whether it has a complete gallery.db; one whose making was interrupted is none.
+
+    Raises:
+        InputError: if gallery.db is a link, or something else than a gallery.
+    """
+    _refuse_links(folder)
+    file = folder / DATABASE
+    if not file.is_file() or not file.stat().st_size:
+        return False
+    with _opened(folder, write=False) as connection:
+        return _is_made(connection, file)
+
+
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Read one state of a gallery, whatever others change meanwhile.
+
+    Args:
+        folder: of the gallery.
+
+    Yields:
+        A connection, within a transaction.
+
+    Raises:
+        InputError: if there is no gallery, or it is damaged.
+    """
+    with _opened_gallery(folder, write=False) as connection:
+        connection.execute("BEGIN")
+        yield connection
+
+
+@contextlib.contextmanager
+def changing(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Change a gallery: all of the block is on the disk at its end or, after an exception, nothing.
+
+    Others that want to change it wait, those that read it do not.
+
+    Args:
+        folder: of the gallery.
+
+    Yields:
+        A connection, within a transaction.
+
+    Raises:
+        InputError: if there is no gallery, it is damaged, or another process has been changing it for a minute.
+    """
+    with _opened_gallery(folder, write=True) as connection, _transaction(connection):
+        yield connection
+
+
+@contextlib.contextmanager
+def making(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Make a gallery; an exception in the block leaves none.
+
+    Args:
+        folder: missing, or empty: nothing of anybody else's is ever in a gallery's folder.
+
+    Yields:
+        A connection, within a transaction, to tables that are empty.
+
+    Raises:
+        InputError: if there is a gallery already, or anything else.
+    """
+    check_free(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _opened(folder, write=True) as connection:
+        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        with _transaction(connection):
+            if _is_made(connection, folder / DATABASE):
+                raise InputError(_there_is_one(folder))
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
+            yield connection
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder that a new gallery cannot have to itself.
+
+    Args:
+        folder: need not be there.
+
+    Raises:
+        InputError: if there is a gallery already, or anything else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{visible(folder)}: it is no folder; choose another one for the gallery")
+    if (folder / "gallery.json").is_file():
+        raise InputError(_no_gallery(folder))
+    if is_gallery(folder):
+        raise InputError(_there_is_one(folder))
+    others = sorted(file.name for file in folder.iterdir() if file.name not in FILES) if folder.is_dir() else []
+    if others:
+        raise InputError(
+            f"{visible(folder)}: the folder is not empty ({visible(others[0])} is in it), and a gallery has one to "
+            "itself; choose a new folder"
+        )
+
+
+def _no_gallery(folder: Path) -> str:
+    name = visible(folder)
+    if (folder / "gallery.json").is_file():
+        return (
+            f"{name}: a gallery of an older form; copy it into a new folder with `python -m ddl_tf.gallery convert "
+            f"--old={name} --gallery=NEW_FOLDER`, which leaves it as it is"
+        )
+    return f"{name}: no gallery there; make one with `python -m ddl_tf.gallery enroll --gallery={name}`"
+
+
+def _there_is_one(folder: Path) -> str:
+    return f"{visible(folder)}: there is a gallery already; enrol into it, or choose another folder"
+
+
+def _refuse_links(folder: Path) -> None:
+    for name in FILES:
+        if (folder / name).is_symlink():
+            raise InputError(f"{visible(folder / name)}: it is a link, which a gallery does not follow; remove it")
+
+
+def _is_made(connection: sqlite3.Connection, file: Path) -> bool:
+    (application,), (version,) = (
+        connection.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
+    )
+    if application == _APPLICATION and version == FORMAT:
+        return True
+    if application == _APPLICATION:
+        raise InputError(f"{visible(file)}: format {version}, where {FORMAT} is known; use a newer ddl_tf")
+    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise InputError(f"{visible(file)}: an SQLite file, but no gallery; choose another folder")
+    return False
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+@contextlib.contextmanager
+def _opened_gallery(folder: Path, write: bool) -> Iterator[sqlite3.Connection]:
+    file = folder / DATABASE
+    if not file.is_file():
+        raise InputError(_no_gallery(folder))
+    with _opened(folder, write) as connection:
+        if not _is_made(connection, file):
+            raise InputError(_no_gallery(folder))
+        yield connection
+
+
+@contextlib.contextmanager
+def _opened(folder: Path, write: bool) -> Iterator[sqlite3.Connection]:
+    """A connection of this call alone: none is shared by threads, or carried into a forked process."""
+    _refuse_links(folder)
+    file = folder / DATABASE
+    uri = f"file:{quote_from_bytes(os.fsencode(file.absolute()))}?mode={'rwc' if write else 'rw'}"
+    if not write and not os.access(folder, os.W_OK):
+        # SQLite cannot make its -shm file there. Without a -wal file nobody writes.
+        uri = uri.replace("mode=rw", "mode=ro") + ("" if (folder / f"{DATABASE}-wal").exists() else "&immutable=1")
+    try:
+        with contextlib.closing(
+            sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+        ) as connection:
+            connection.execute("PRAGMA synchronous = FULL")
+            # What is removed is overwritten.
+            connection.execute("PRAGMA secure_delete = ON")
+            yield connection
+    except sqlite3.DatabaseError as error:
+        raise _explained(error, file) from error
+
+
+def _explained(error: sqlite3.DatabaseError, file: Path) -> Exception:
+    text = str(error)
+    if "is full" in text:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(file))
+    if "readonly" in text or "unable to open" in text:
+        return OSError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(file))
+    if "disk I/O" in text:
+        return OSError(errno.EIO, os.strerror(errno.EIO), os.fspath(file))
+    if "locked" in text:
+        return InputError(
+            f"{visible(file)}: another process has been changing the gallery for {_BUSY_SECONDS:.0f} s; try again"
+        )
+    return InputError(f"{visible(file)}: the gallery is damaged ({text}); restore it from a copy")

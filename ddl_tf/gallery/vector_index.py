@@ -1,0 +1,195 @@
+"""A vector index on disk: the most similar of many unit vectors, by faiss, exactly or approximately."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ddl_tf.common.errors import InputError
+
+KINDS = ("exact", "approximate")
+
+# The four numbers that stand best for one drawn from a normal distribution, by squared error (Max, table I).
+_LEVELS = np.array([-1.510, -0.4528, 0.4528, 1.510])
+# So many candidates at least, and for each vector that is wanted, are compared exactly: by their codes alone the order
+# of vectors nearly as similar is chance.
+_CANDIDATES, _CANDIDATES_EACH = 256, 10
+_ROTATION_SEED = 1
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ImportError:
+        raise InputError("a gallery needs faiss, which is not installed: pip install faiss-cpu") from None
+    return faiss
+
+
+def _raise_os_error(error: RuntimeError, path: Path) -> None:
+    """What faiss tells by its text alone."""
+    for number in errno.errorcode:
+        if str(error).rstrip(")").endswith(os.strerror(number)):
+            raise OSError(number, os.strerror(number), str(path)) from None
+
+
+def _two_bit_index(faiss: Any, dim: int) -> Any:
+    even = dim + dim % 2
+    rotation = faiss.RandomRotationMatrix(dim, even)
+    rotation.init(_ROTATION_SEED)
+    # Two coordinates share a code of four bits, one of the 16 pairs of levels.
+    codes = faiss.IndexPQFastScan(even, even // 2, 4, faiss.METRIC_INNER_PRODUCT)
+    pairs = np.stack(np.meshgrid(_LEVELS, _LEVELS), axis=-1).reshape(16, 2) / np.sqrt(even)
+    faiss.copy_array_to_vector(np.tile(pairs, [even // 2, 1]).astype(np.float32).ravel(), codes.pq.centroids)
+    codes.is_trained = True
+    return faiss.IndexRefineFlat(faiss.IndexPreTransform(rotation, codes))
+
+
+class VectorIndex:
+    """Unit vectors that can be searched by cosine similarity; they are numbered from 0 in the order they are added.
+
+    `exact` compares with every vector (`IndexFlatIP`). `approximate` first compares two bits of each coordinate, in
+    registers (`IndexPQFastScan`), then the best few hundred vectors exactly (`IndexRefineFlat`): the similarities that
+    it gives are exact, but it may miss a vector. Before, vectors are turned at random, after which the coordinates of
+    any unit vector are alike and nearly normal: so the bits need no training, and vectors can be added for ever.
+    No vector can be taken out again: make a new index.
+
+    Args:
+        dim: length of the vectors.
+        kind: `exact` or `approximate`.
+
+    Raises:
+        InputError: if there is no such kind, or faiss is not installed.
+
+    Example:
+        >>> index = VectorIndex(2, "exact")
+        >>> index.add(np.eye(2, dtype=np.float32))
+        >>> index.search(np.array([[0.6, 0.8]], np.float32), 1)[1]
+        array([[1]])
+
+    References:
+        Max, Quantizing for minimum distortion, IRE Transactions on Information Theory 6(1), 1960.
+        Andre, Kermarrec and Le Scouarnec, Quicker ADC: unlocking the hidden potential of product quantization with
+        SIMD, PAMI 43(5), 2021. https://github.com/facebookresearch/faiss
+    """
+
+    def __init__(self, dim: int, kind: str) -> None:
+        faiss = _faiss()
+        if kind == "exact":
+            self._index = faiss.IndexFlatIP(dim)
+        elif kind == "approximate":
+            self._index = _two_bit_index(faiss, dim)
+        else:
+            raise InputError(f"index {kind!r}: use one of {', '.join(KINDS)}")
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    @property
+    def dim(self) -> int:
+        """The length of the vectors."""
+        return int(self._index.d)
+
+    @property
+    def kind(self) -> str:
+        """`exact` or `approximate`."""
+        return "approximate" if hasattr(self._index, "refine_index") else "exact"
+
+    def add(self, vectors: np.ndarray) -> None:
+        """Add vectors.
+
+        Args:
+            vectors: `[n, dim]` of unit norm.
+        """
+        self._index.add(np.ascontiguousarray(vectors, np.float32))
+
+    def vectors(self, numbers: np.ndarray) -> np.ndarray:
+        """Give back vectors.
+
+        Args:
+            numbers: `[n]` int.
+
+        Returns:
+            `[n, dim]` float32.
+        """
+        if not len(numbers):
+            return np.empty([0, self.dim], np.float32)
+        whole = _faiss().downcast_index(self._index.refine_index) if self.kind == "approximate" else self._index
+        return whole.reconstruct_batch(np.ascontiguousarray(numbers, np.int64))
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Find the most similar vectors.
+
+        Args:
+            queries: `[n, dim]` of unit norm.
+            k: how many to find for each, 1 to the number of vectors.
+
+        Returns:
+            Their similarities `[n, k]` float32, falling, and their numbers `[n, k]` int64; -1 where an approximate
+            search found fewer.
+        """
+        queries = np.ascontiguousarray(queries, np.float32)
+        if self.kind == "exact":
+            return self._index.search(queries, k)
+        # Given with the call: other threads may look for another number.
+        candidates = _faiss().IndexRefineSearchParameters(k_factor=max(_CANDIDATES / k, _CANDIDATES_EACH))
+        return self._index.search(queries, k, params=candidates)
+
+    def copy(self) -> "VectorIndex":
+        """Copy the index, to add to it while others search this one.
+
+        Returns:
+            An index of the same vectors.
+        """
+        index = type(self).__new__(type(self))
+        index._index = _faiss().clone_index(self._index)
+        return index
+
+    def write(self, path: Path) -> None:
+        """Write the index to a file.
+
+        Args:
+            path: the file.
+
+        Raises:
+            OSError: if there is no space left, no permission, and so on.
+        """
+        try:
+            _faiss().write_index(self._index, str(path))
+        except RuntimeError as error:
+            _raise_os_error(error, path)
+            raise
+
+    @classmethod
+    def read(cls, path: Path) -> "VectorIndex":
+        """Read an index from a file.
+
+        Args:
+            path: the file.
+
+        Returns:
+            The index.
+
+        Raises:
+            InputError: if the file is damaged, or holds another sort of index.
+            OSError: if it is not there, and so on.
+        """
+        faiss = _faiss()
+
+        def refuse(reason: str) -> NoReturn:
+            raise InputError(
+                f"{path}: no index to read ({reason}); make it anew with `python -m ddl_tf.gallery reindex`"
+            )
+
+        # faiss says of a missing file what it says of a damaged one.
+        path.open("rb").close()
+        try:
+            read = faiss.read_index(str(path))
+        except RuntimeError as error:
+            refuse(str(error).split("failed: ")[-1])
+        if not isinstance(read, (faiss.IndexFlatIP, faiss.IndexRefineFlat)):
+            refuse(f"it is of the type {type(read).__name__}")
+        index = cls.__new__(cls)
+        index._index = read
+        return index

@@ -1,0 +1,1 @@
+"""Images of faces: decoded, turned upright, and aligned by their landmarks."""

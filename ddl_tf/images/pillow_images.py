@@ -1,0 +1,198 @@
+"""Encoded images, outside of the TensorFlow graph: the same pixels that `ddl_tf.images.decoding` gives inside of it.
+
+Both are tested to be equal to the bit. Images are upright: an orientation in EXIF is undone wherever an image is read.
+"""
+
+import io
+from typing import Optional
+
+import numpy as np
+from PIL import Image
+
+# What the input pipeline decodes.
+STORED_FORMATS = ("JPEG", "PNG")
+JPEG_QUALITY = 95
+# Where EXIF begins, in JPEG and in PNG.
+_EXIF_MARKS = (b"Exif\0\0", b"eXIf")
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _turn(image: Image.Image) -> Optional[Image.Transpose]:
+    """What brings an opened image upright; None if it is, or its EXIF is damaged."""
+    # As the graph, and unlike Pillow, an orientation counts in EXIF before the pixels alone, not in XMP.
+    encoded = image.info.get("exif")
+    if not encoded:
+        return None
+    exif = Image.Exif()
+    try:
+        exif.load(encoded)
+        return _TURNS.get(exif.get(_ORIENTATION, 1))
+    except Exception:  # on damaged EXIF Pillow raises nearly anything, and the pixels may be whole
+        return None
+
+
+def _reason(error: Exception) -> str:
+    reason = str(error).split(" <_io")[0].replace("cannot identify image file", "it is no image")
+    return reason or type(error).__name__
+
+
+def load_image(encoded: bytes) -> Image.Image:
+    """Decode an image, whole and upright.
+
+    Args:
+        encoded: JPEG, PNG, or whatever else Pillow reads; of several pictures in a file the first.
+
+    Returns:
+        The image, in its own mode. Its `format` is "JPEG" also for a phone's JPEG that Pillow calls MPO.
+
+    Raises:
+        ValueError: if it cannot be decoded; the message says why.
+    """
+    if not encoded:
+        raise ValueError("it is empty")
+    try:
+        image: Image.Image = Image.open(io.BytesIO(encoded))
+        # MPO is a JPEG with further pictures behind it.
+        kind = "JPEG" if image.format == "MPO" else image.format
+        turn = _turn(image)
+        image.load()
+        if turn is not None:
+            image = image.transpose(turn)
+            # Some versions of Pillow would write it into a PNG file, and the image be turned twice.
+            del image.info["exif"]
+    except Exception as error:  # on damaged files Pillow raises nearly anything
+        raise ValueError(_reason(error)) from None
+    image.format = kind
+    return image
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Bring an image of any mode to RGB, as TensorFlow's decoder does.
+
+    Alpha is dropped, and of 16 bits the high 8 count. Pillow's own conversion makes 16-bit grey white.
+
+    Args:
+        image: an image.
+
+    Returns:
+        The image, of mode "RGB".
+
+    Example:
+        >>> to_rgb(Image.fromarray(np.full([1, 1], 0x1234, np.uint16))).getpixel((0, 0)) == (0x12, 0x12, 0x12)
+        True
+    """
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image) // 256).clip(0, 255).astype(np.uint8))
+    elif image.mode == "CMYK":
+        # TensorFlow cuts off where Pillow rounds.
+        light = 255 - np.asarray(image, np.uint16)
+        if image.format == "JPEG" and "adobe" not in image.info:
+            # Only Adobe stores ink inverted; Pillow takes every JPEG to be Adobe's.
+            light = 255 - light
+        image = Image.fromarray((light[..., :3] * light[..., 3:] // 255).astype(np.uint8))
+    return image.convert("RGB")
+
+
+def decode_image(encoded: bytes) -> np.ndarray:
+    """Decode an image.
+
+    Args:
+        encoded: JPEG or PNG.
+
+    Returns:
+        uint8 `[height, width, 3]`, RGB, upright.
+
+    Raises:
+        ValueError: if it cannot be decoded, or is of another format; the message says why.
+    """
+    image = load_image(encoded)
+    if image.format not in STORED_FORMATS:
+        raise ValueError(f"{image.format}, where only JPEG and PNG are decoded; convert it")
+    return np.asarray(to_rgb(image))
+
+
+def may_be_turned(encoded: bytes) -> bool:
+    """Tell whether there may be EXIF in bytes; a search, which costs next to nothing.
+
+    Args:
+        encoded: an image, or a record with one in it.
+
+    Returns:
+        False if there surely is none.
+    """
+    return any(mark in encoded for mark in _EXIF_MARKS)
+
+
+def upright_bytes(encoded: bytes) -> bytes:
+    """Turn an encoded image upright if its EXIF says that it is not, so that any decoder shows it as it is.
+
+    Args:
+        encoded: JPEG or PNG, or anything else.
+
+    Returns:
+        A PNG image of the same pixels, turned; the bytes themselves if the image is upright or cannot be decoded.
+    """
+    if not may_be_turned(encoded):
+        return encoded
+    try:
+        with Image.open(io.BytesIO(encoded)) as header:
+            turned = header.format in (*STORED_FORMATS, "MPO") and _turn(header) is not None
+        return encode_png(to_rgb(load_image(encoded))) if turned else encoded
+    except Exception:  # on damaged files Pillow raises nearly anything; whoever decodes the image says what is wrong
+        return encoded
+
+
+def shrink_image(image: Image.Image, size: int) -> tuple[Image.Image, bytes]:
+    """Make an image smaller and encode it anew, as JPEG of high quality.
+
+    Args:
+        image: an image.
+        size: its longer side afterwards, in pixels.
+
+    Returns:
+        The smaller image and its encoded bytes.
+    """
+    scale = size / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    image = to_rgb(image).resize((width, height), Image.Resampling.LANCZOS)
+    return image, encode_jpeg(image)
+
+
+def encode_jpeg(image: Image.Image, quality: int = JPEG_QUALITY) -> bytes:
+    """Encode an image as JPEG.
+
+    Args:
+        image: RGB or grey.
+        quality: 1 to 100.
+
+    Returns:
+        The encoded image.
+    """
+    encoded = io.BytesIO()
+    # Without subsampling: small faces would lose colour detail that they have.
+    image.save(encoded, "JPEG", quality=quality, subsampling=0)
+    return encoded.getvalue()
+
+
+def encode_png(image: Image.Image) -> bytes:
+    """Encode an image as PNG, without loss.
+
+    Args:
+        image: of 8 bits.
+
+    Returns:
+        The encoded image.
+    """
+    encoded = io.BytesIO()
+    # Hardly smaller at a higher level, and several times slower.
+    image.save(encoded, "PNG", compress_level=1)
+    return encoded.getvalue()

@@ -1,0 +1,8 @@
+"""What reads faces in the formats of others: folders, CSV files, RecordIO, CFP, SCface.
+
+The modules are imported when their names are first used: importing faces needs no TensorFlow.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,155 @@
+"""Celebrities in Frontal-Profile (CFP): its lists, and its images as a training set.
+
+Two layouts of folders are read: the official one (`Protocol/Split/FF/01/same.txt`, images in `Data/Images`), and
+`protocol/FF/01/same.txt` beside `images`.
+
+References:
+    Sengupta et al., "Frontal to Profile Face Verification in the Wild", WACV 2016, http://www.cfpw.io
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Union
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.importers.image_files import read_image_file
+from ddl_tf.importers.source import Problem, Sample, Source, Value
+from ddl_tf.importers.text_list import quoted, read_text_list, whole_number
+
+PROTOCOLS = ("FF", "FP")
+_LISTS = {"F": "Pair_list_F.txt", "P": "Pair_list_P.txt"}
+_GROUP_OF_VIEW = {"frontal": 0, "profile": 1}
+
+
+class Pair(NamedTuple):
+    """One pair of CFP's lists."""
+
+    first: Path
+    second: Path
+    same: bool
+    fold: int
+
+
+def identity_and_view(path: Path) -> tuple[str, str]:
+    """Read the identity and the view of an image from its path, `.../<identity>/<view>/<number>.jpg`."""
+    return path.parts[-3], path.parts[-2]
+
+
+class CFP:
+    """The lists of CFP.
+
+    Args:
+        root: folder of CFP.
+
+    Raises:
+        InputError: if the lists are missing or cannot be read.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = Path(root)
+        for self._protocol, split in (("protocol", "protocol"), ("Protocol", "Protocol/Split")):
+            self._split = self._root / split
+            if all((self._root / self._protocol / name).is_file() for name in _LISTS.values()):
+                break
+        else:
+            raise InputError(
+                f"{root}: not CFP, neither protocol/{_LISTS['F']} nor Protocol/{_LISTS['F']} with {_LISTS['P']} "
+                "beside it; give the folder that holds protocol/ and images/, or Protocol/ and Data/"
+            )
+        self.images = {view: self._read_list(self._root / self._protocol / name) for view, name in _LISTS.items()}
+
+    def _read_list(self, file: Path) -> dict[int, Path]:
+        images = {}
+        for line, text in enumerate(read_text_list(file), 1):
+            if not text.strip():
+                continue
+            first, _, path = text.strip().partition(" ")
+            number, parts = whole_number(first), Path(path.strip()).parts
+            if number is None or len(parts) < 3 or parts[-2] not in _GROUP_OF_VIEW:
+                raise InputError(
+                    f"{file}, line {line}: {quoted(text)} is not a number and "
+                    ".../<identity>/<frontal or profile>/<image>"
+                )
+            # Official lists say ../Data/Images/..., from their own folder.
+            base = self._root / self._protocol if parts[0] == ".." else self._root
+            images[number] = base.joinpath(*parts)
+        return images
+
+    def pairs(self, protocol: str, folds: Sequence[int]) -> Iterator[Pair]:
+        """Read the pairs of some folds, those of the same person before the others in each.
+
+        Args:
+            protocol: "FF" (frontal-frontal) or "FP" (frontal-profile).
+            folds: CFP's numbers of the folds, from 1.
+
+        Yields:
+            The pairs.
+
+        Raises:
+            InputError: if there is no such fold, or its lists cannot be read.
+        """
+        if protocol not in PROTOCOLS:
+            raise InputError(f"CFP protocol {protocol!r}: use {' or '.join(PROTOCOLS)}")
+        if not folds:
+            raise InputError("no fold of CFP is chosen: give some of 1 to 10")
+        if len(set(folds)) < len(folds):
+            raise InputError(f"folds {','.join(map(str, folds))} of CFP: one is there twice; give each once")
+        views = [self.images[view] for view in protocol]
+        for fold in folds:
+            folder = self._split / protocol / f"{fold:02d}"
+            if not folder.is_dir():
+                there = ", ".join(str(int(f.name)) for f in sorted(folder.parent.glob("[0-9][0-9]"))) or "none"
+                raise InputError(f"{self._root}: CFP has no fold {fold} of {protocol} there; choose of {there}")
+            for name in ("same", "diff"):
+                file = folder / f"{name}.txt"
+                for line, text in enumerate(read_text_list(file), 1):
+                    if not text.strip():
+                        continue
+                    try:
+                        one, other = (whole_number(part.strip()) for part in text.split(","))
+                        if one is None or other is None:
+                            raise ValueError(text)
+                        first, second = views[0][one], views[1][other]
+                    except (ValueError, KeyError):
+                        raise InputError(
+                            f"{file}, line {line}: {quoted(text)} is not two numbers of images in the lists"
+                        ) from None
+                    yield Pair(first, second, name == "same", fold)
+
+
+def cfp_source(root: str, folds: Sequence[int]) -> Source:
+    """Make a training set of all images of the identities of some folds.
+
+    Args:
+        root: folder of CFP.
+        folds: CFP's numbers of the folds, from 1; a fold's identities are those in its pairs.
+
+    Returns:
+        The samples by identity, frontal before profile, with the columns `view` ("frontal" or "profile") and `fold`;
+        the group is 0 for frontal, 1 for profile.
+
+    Raises:
+        InputError: if the lists cannot be read, or an identity is in two of the folds.
+    """
+    lists = CFP(root)
+    fold_of: dict[str, int] = {}
+    for protocol in PROTOCOLS:
+        for pair in lists.pairs(protocol, folds):
+            for path in (pair.first, pair.second):
+                identity, _ = identity_and_view(path)
+                if fold_of.setdefault(identity, pair.fold) != pair.fold:
+                    raise InputError(f"{root}: identity {identity} is in the folds {fold_of[identity]} and {pair.fold}")
+    paths = {path for images in lists.images.values() for path in images.values()}
+    chosen = sorted(path for path in paths if identity_and_view(path)[0] in fold_of)
+
+    def read(start: int) -> Iterator[Union[Sample, Problem]]:
+        for path in chosen[start:]:
+            identity, view = identity_and_view(path)
+            image = read_image_file(path, str(path))
+            if isinstance(image, Problem):
+                yield image
+                continue
+            columns: dict[str, Value] = {"view": view, "fold": fold_of[identity]}
+            yield Sample(image, identity, str(path), _GROUP_OF_VIEW[view], columns)
+
+    return Source("cfp", f"{root}, folds {','.join(map(str, folds))}", len(chosen), read, sorted(fold_of))

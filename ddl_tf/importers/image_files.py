@@ -1,0 +1,122 @@
+"""Encoded images that are read when they are asked for."""
+
+import errno
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Callable, Union
+
+from ddl_tf.common.files import require_regular_file
+from ddl_tf.common.text import visible
+from ddl_tf.importers.source import Problem
+
+IMAGE_SUFFIXES = (".jpg", ".png", ".jpeg")
+
+
+class LazyImages(Sequence[bytes]):
+    """Encoded images that are read when they are asked for.
+
+    Args:
+        count: how many there are.
+        read: position -> encoded image.
+        fingerprint: gives a text that changes when the images do.
+    """
+
+    def __init__(self, count: int, read: Callable[[int], bytes], fingerprint: Callable[[], str]) -> None:
+        self._count, self._read, self.fingerprint = count, read, fingerprint
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._read(one) for one in range(*index.indices(self._count))]
+        if not -self._count <= index < self._count:
+            raise IndexError(f"image {index} of {self._count}")
+        return self._read(index % self._count)
+
+
+def read_image_file(path: Path, place: str) -> Union[bytes, Problem]:
+    """Read the file of an image.
+
+    Args:
+        path: the file.
+        place: what names it, for the problem.
+
+    Returns:
+        Its content, or why it cannot be read.
+    """
+    if "\0" in str(path):
+        return Problem("file name", place, f"{visible(str(path))} holds the character 0, which no file's name may")
+    try:
+        require_regular_file(path)
+        return path.read_bytes()
+    except OSError as error:
+        kind = "no file" if error.errno == errno.EINVAL else "missing file"
+        return Problem(kind, place, f"{path}: {error.strerror}")
+
+
+def find_image(name: Path) -> Path:
+    """Find the file of an image that a list names without its ending.
+
+    Args:
+        name: the path without `.jpg`, `.png` or `.jpeg`, which may be in any case (`.JPG`, as cameras write).
+
+    Returns:
+        The file, or the path with `.jpg` if there is none.
+
+    Example:
+        >>> find_image(Path("lfw/Ann_Abel/Ann_Abel_0001"))
+        PosixPath('lfw/Ann_Abel/Ann_Abel_0001.jpg')
+    """
+    for suffix in IMAGE_SUFFIXES:
+        for spelling in (suffix, suffix.upper(), suffix.title()):
+            path = Path(f"{name}{spelling}")
+            if path.is_file():
+                return path
+    return Path(f"{name}{IMAGE_SUFFIXES[0]}")
+
+
+def image_files(paths: Sequence[Path]) -> LazyImages:
+    """Make the images of some files, each read when it is asked for.
+
+    Args:
+        paths: the files.
+
+    Returns:
+        The images; their fingerprint is made of the names, sizes and times of change of the files.
+
+    Example:
+        >>> images = image_files([Path("001_frontal.jpg")])
+    """
+
+    def fingerprint() -> str:
+        digest = hashlib.sha256()
+        for path in paths:
+            state = os.stat(path)
+            digest.update(f"{path.name} {state.st_size} {state.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def read(index: int) -> bytes:
+        require_regular_file(paths[index])
+        return paths[index].read_bytes()
+
+    return LazyImages(len(paths), read, fingerprint)
+
+
+def fingerprint_images(images: Sequence[bytes]) -> str:
+    """Identify encoded images, so that what was made of them is known to be theirs.
+
+    Args:
+        images: encoded images; those in memory are told by their content.
+
+    Returns:
+        A SHA-256 in hexadecimal digits, or what `LazyImages.fingerprint` gives.
+    """
+    if isinstance(images, LazyImages):
+        return images.fingerprint()
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(len(image).to_bytes(8, "little") + image)
+    return digest.hexdigest()

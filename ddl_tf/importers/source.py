@@ -1,0 +1,78 @@
+"""What an importer gives to the writer: a sequence of samples that can be read from any position on."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Callable, Optional, Union
+
+Value = Union[int, float, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One encoded face image with what is known of it.
+
+    Importers yield samples in a fixed order, so that an interrupted import can go on after the last one stored.
+
+    Attributes:
+        image: the encoded image (JPEG or PNG).
+        identity: whose face it is; any key, numbered 0, 1, ... in order of appearance when stored.
+        source: where it came from, for messages: a file, with the record or line number if it holds many.
+        group: 0 = teacher (easy), 1..K = students (hard; at most `MAX_GROUP`), -1 = takes no part in the distillation.
+        columns: further columns of the index (yaw, source, fold, ...); every sample of a set has the same ones.
+    """
+
+    image: bytes
+    identity: Union[int, str]
+    source: str
+    group: int = -1
+    columns: Mapping[str, Value] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Something in a data set that cannot be stored, in the place of the sample that it should have been.
+
+    Whether it is skipped or stops the import is not the importer's business.
+
+    Attributes:
+        kind: one of a few words that problems are counted by, such as "corrupt image".
+        source: the file, with the record or line number if it holds many.
+        reason: what is wrong, in words.
+    """
+
+    kind: str
+    source: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.kind}: {self.reason}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A data set that can be imported.
+
+    Attributes:
+        kind: what it is: "recordio", "folder", ...
+        name: where it is, for messages and the description of the stored set.
+        count: the number of items that `read(0)` gives.
+        read: position -> the items from there on, always the same ones in the same order. An import that was
+            interrupted goes on at the first item that was not stored, and the items before it are not read again.
+        identities: the keys of the identities that the set should hold, where that is known beforehand; one
+            without a stored image is reported.
+        skippable: whether the set is still of use with an item missing.
+
+    Example:
+        >>> source = Source("list", "two faces", 2, lambda start: iter([first, second][start:]))
+    """
+
+    kind: str
+    name: str
+    count: int
+    read: Callable[[int], Iterator[Union[Sample, Problem]]]
+    identities: Optional[Iterable[Union[int, str]]] = None
+    skippable: bool = True
+
+
+# Losses and samplers keep something for each group up to the largest.
+MAX_GROUP = 1000

@@ -1,0 +1,268 @@
+"""Softmax cross-entropy on the logits of a margin head."""
+
+from typing import Any, Optional
+
+import tensorflow as tf
+
+from ddl_tf.common.class_labels import class_numbers
+from ddl_tf.common.replicas import mean_of_rows
+
+
+def check_logits(logits: tf.Tensor, compact: bool) -> Optional[int]:
+    """Check the shape of logits.
+
+    Args:
+        logits: `[batch, num_classes]`, or `[batch, 3]` compact ones.
+        compact: which of these.
+
+    Returns:
+        The number of classes; None for compact ones, which do not tell.
+
+    Raises:
+        ValueError: for another shape.
+    """
+    if not logits.shape.is_compatible_with([None, 3 if compact else None]):
+        wanted = "[batch, 3], those of a sampled or sharded head" if compact else "[batch, num_classes]"
+        raise ValueError(f"logits {logits.shape}: compact={compact} takes {wanted}")
+    return None if compact or logits.shape.rank is None else logits.shape[1]
+
+
+def row_weights(sample_weight: tf.Tensor, losses: tf.Tensor) -> tf.Tensor:
+    """Bring weights into the shape of the rows.
+
+    Args:
+        sample_weight: `[batch]`, `[batch, 1]` or `[]`.
+        losses: `[batch]`, what is weighted.
+
+    Returns:
+        `[batch]` float32.
+
+    Raises:
+        ValueError: for another shape.
+    """
+    weights = tf.cast(sample_weight, tf.float32)
+    if weights.shape.rank == 0:
+        return tf.fill(tf.shape(losses), weights)
+    column = tf.TensorShape([losses.shape[0], 1])
+    if not (weights.shape.is_compatible_with(losses.shape) or weights.shape.is_compatible_with(column)):
+        raise ValueError(f"sample_weight {weights.shape}: give one weight for each row")
+    # A reshape of itself fails for another number of rows.
+    return tf.reshape(weights, tf.shape(losses))
+
+
+class LabelledRowsLoss(tf.keras.losses.Loss):
+    """Mean of a loss per row over rows that have a label: by default their cross-entropy, over all of them.
+
+    A subclass says what the loss of a row is (`row_losses`), or which rows count (`counted`). The mean is over the
+    global batch, so that replicas with different numbers of counted rows add up to what one device would compute.
+    Weights are Keras': the sum of weight times loss is divided by the number of rows that count, not by the weights.
+
+    Args:
+        compact: whether the logits are those of a sampled or sharded head, `ddl_tf.layers.compact_logits`: the
+            target's, the log-sum-exp of all others, and the largest other.
+        name: the name of the loss.
+    """
+
+    def __init__(self, compact: bool = False, name: Optional[str] = None, **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.compact = compact
+
+    def row_losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Compute the loss of each row.
+
+        Args:
+            labels: `[batch]` int32, 0 or above; what a row without a label gets is ignored.
+            logits: `[batch, num_classes]` float32.
+
+        Returns:
+            `[batch]` float32.
+        """
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+    def counted(self, losses: tf.Tensor, labelled: tf.Tensor) -> tf.Tensor:
+        """Choose the rows that the mean is over.
+
+        Args:
+            losses: `[batch]` float32, the loss of each row.
+            labelled: `[batch]` bool, whether the row has a label.
+
+        Returns:
+            `[batch]` bool, False where `labelled` is.
+        """
+        del losses
+        return labelled
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Compute the loss of each row that counts.
+
+        Args:
+            y_true: int `[batch]` or `[batch, 1]` labels, -1 for none.
+            y_pred: `[batch, num_classes]` logits, or `[batch, 3]` compact ones.
+
+        Returns:
+            `[batch]` float32; 0 in rows that do not count.
+
+        Raises:
+            ValueError: for labels that are not class numbers, one for each row of logits.
+            ValueError, in a graph tf.errors.InvalidArgumentError: for a label out of range. Where the graph drops the
+                check (XLA) the row's loss is not a number.
+        """
+        losses, counted = self._rows(y_true, y_pred)
+        return tf.where(counted, losses, 0.0)
+
+    def __call__(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Optional[tf.Tensor] = None) -> tf.Tensor:
+        """Compute the loss of a batch: sum(weight * loss) / number of rows that count; see `call`.
+
+        Args:
+            y_true: as for `call`.
+            y_pred: as for `call`.
+            sample_weight: `[batch]`, `[batch, 1]` or `[]`: what a row's loss is multiplied by. As in Keras it does not
+                change what the sum is divided by, and a row that does not count stays out whatever its weight.
+
+        Returns:
+            `[]` float32; 0 if no row counts. With the reduction "none" `[batch]`, weight * loss of each row.
+        """
+        with tf.name_scope(self._name_scope):
+            losses, counted = self._rows(y_true, y_pred)
+            if sample_weight is not None:
+                losses = losses * row_weights(sample_weight, losses)
+            if self.reduction == tf.keras.losses.Reduction.NONE:
+                return tf.where(counted, losses, 0.0)
+            # Also for "sum", which own training loops under a strategy give, where Keras refuses its default.
+            return mean_of_rows(losses, counted)
+
+    def _rows(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The loss of each row, and which rows count."""
+        logits = tf.cast(y_pred, tf.float32)
+        labels, out_of_range = class_numbers(y_true, logits, check_logits(logits, self.compact))
+        if self.compact:
+            # The softmax over two columns, of which one holds the mass of all others, has the cross-entropy of all.
+            losses = self.row_losses(tf.zeros_like(labels), logits[:, :2])
+        else:
+            losses = self.row_losses(tf.maximum(labels, 0), logits)
+        losses += out_of_range
+        return losses, self.counted(losses, (labels >= 0) | tf.math.is_nan(out_of_range))
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns:
+            A dict from which `from_config` makes an equal loss.
+        """
+        return {**super().get_config(), "compact": self.compact}
+
+
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class MarginSoftmaxLoss(LabelledRowsLoss):
+    """Cross-entropy over the rows that have a label.
+
+    The margin itself is in the head that makes the logits. Rows with the label -1 (pairs that are drawn only for
+    the distillation) count nothing; the mean is over the labelled rows of the global batch, so that replicas
+    with different numbers of them add up to what one device would compute.
+
+    Args:
+        label_smoothing: the share of the target that is spread evenly over all classes, in [0, 1).
+        compact: whether the logits are those of a sampled or sharded head.
+        name: the name of the loss.
+
+    Raises:
+        ValueError: for a `label_smoothing` outside of [0, 1), or above 0 with compact logits.
+
+    Example:
+        >>> loss = MarginSoftmaxLoss()(tf.constant([1, -1]), tf.constant([[0.0, 9.0], [5.0, 5.0]]))
+        >>> float(loss) < 0.01
+        True
+    """
+
+    def __init__(
+        self, label_smoothing: float = 0.0, compact: bool = False, name: str = "margin_softmax", **kwargs: Any
+    ) -> None:
+        super().__init__(compact, name, **kwargs)
+        if not 0.0 <= label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing!r}")
+        if compact and label_smoothing:
+            raise ValueError(
+                f"label_smoothing must be 0 with a sampled or sharded head, which has no logits of all classes, got "
+                f"{label_smoothing!r}"
+            )
+        self.label_smoothing = label_smoothing
+
+    def row_losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Compute the cross-entropy of each row with its smoothed label.
+
+        Args:
+            labels: `[batch]` int32, 0 or above.
+            logits: `[batch, num_classes]` float32.
+
+        Returns:
+            `[batch]` float32.
+        """
+        losses = super().row_losses(labels, logits)
+        if not self.label_smoothing:
+            return losses
+        to_all = tf.reduce_logsumexp(logits, axis=1) - tf.reduce_mean(logits, axis=1)
+        return (1.0 - self.label_smoothing) * losses + self.label_smoothing * to_all
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns:
+            A dict from which `from_config` makes an equal loss.
+        """
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class LabelledAccuracy(tf.keras.metrics.SparseCategoricalAccuracy):
+    """The share of labelled rows whose largest logit is the target's; rows with the label -1 do not count.
+
+    The logits of a margin head have the margin taken off the target, so this is the accuracy under the margin.
+
+    Args:
+        name: the name of the metric.
+        compact: whether the logits are those of a sampled or sharded head, `ddl_tf.layers.compact_logits`.
+
+    Example:
+        >>> metric = LabelledAccuracy()
+        >>> metric.update_state(tf.constant([1, -1]), tf.constant([[0.0, 9.0], [5.0, 1.0]]))
+        >>> float(metric.result())
+        1.0
+    """
+
+    def __init__(self, name: str = "accuracy", dtype: Any = None, compact: bool = False) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.compact = compact
+
+    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Any = None) -> Any:
+        """Add one batch.
+
+        Args:
+            y_true: `[batch]` or `[batch, 1]` int labels, -1 for none.
+            y_pred: `[batch, num_classes]` logits, or `[batch, 3]` compact ones.
+            sample_weight: `[batch]`, `[batch, 1]` or `[]`: what a row counts; one without a label counts nothing.
+
+        Returns:
+            The update operation in graph mode.
+
+        Raises:
+            ValueError: for labels that are not class numbers, one for each row of logits.
+            ValueError, in a graph tf.errors.InvalidArgumentError: for a label out of range.
+        """
+        y_pred = tf.convert_to_tensor(y_pred)
+        labels, out_of_range = class_numbers(y_true, y_pred, check_logits(y_pred, self.compact))
+        # XLA drops the check of the range: the accuracy is then not a number.
+        weights = tf.cast(labels >= 0, tf.float32) + out_of_range
+        if sample_weight is not None:
+            weights *= row_weights(sample_weight, weights)
+        if self.compact:
+            # The target's and the largest other.
+            labels, y_pred = tf.zeros_like(labels), tf.gather(y_pred, [0, 2], axis=1)
+        return super().update_state(labels, y_pred, sample_weight=weights)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns:
+            A dict from which `from_config` makes an equal metric.
+        """
+        return {**super().get_config(), "compact": self.compact}

@@ -1,0 +1,307 @@
+"""How far a number of an evaluation could lie from what it is on these pairs or probes by chance: intervals.
+
+All intervals are of 95%, and those by the bootstrap are percentile intervals. See docs/statistics.md for what they
+mean, and for what they do not contain: how training turns out with another seed.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Optional, Union
+
+import numpy as np
+from scipy.stats import binomtest
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.progress import Progress
+from ddl_tf.metrics.roc import FAR_TARGETS
+from ddl_tf.metrics.weighted import WeightedPairs
+
+CONFIDENCE = 0.95
+# So many different pairs must be expected above the threshold of a TAR: the bootstrap of an extreme value is not valid.
+# Measured by benchmarks/intervals.py.
+MIN_FALSE_ACCEPTS = 3
+_MAX_DRAWS = 1000
+
+
+def check_replicates(replicates: int) -> None:
+    """Refuse a number of replicates that gives no interval.
+
+    Args:
+        replicates: how many times to resample.
+
+    Raises:
+        InputError: if they are fewer than 40, of which one lies outside of each end of the interval.
+    """
+    if replicates < 40:
+        raise InputError(f"{replicates} replicates: an interval of 95% needs at least 40, and 1000 are usual")
+
+
+def percentile_interval(values: Union[Sequence[float], np.ndarray]) -> list[float]:
+    """Give the interval that holds the middle 95% of bootstrapped values.
+
+    Args:
+        values: of one number, in each replicate.
+
+    Returns:
+        [low, high].
+    """
+    low, high = np.quantile(np.asarray(values, np.float64), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return [float(low), float(high)]
+
+
+def bootstrapped_targets(same: np.ndarray, far_targets: Mapping[str, float] = FAR_TARGETS) -> dict[str, float]:
+    """Choose the false accept rates at which the bootstrap of the TAR is valid: three false accepts or more.
+
+    Args:
+        same: `[pairs]` bool.
+        far_targets: name -> false accept rate, 0..1.
+
+    Returns:
+        Those of the targets which are at least 3 / different pairs.
+
+    Example:
+        >>> bootstrapped_targets(np.zeros(3000, bool))
+        {'1e-1': 0.1, '1e-2': 0.01, '1e-3': 0.001}
+    """
+    few = few_false_accepts("tar", far_targets, int(np.sum(~np.asarray(same, bool))))
+    return {name: far for name, far in far_targets.items() if f"tar@{name}" not in few}
+
+
+def few_false_accepts(number: str, targets: Mapping[str, float], trials: int) -> list[str]:
+    """Name the rates that one or two false accepts decide: a result keeps them and says which they are.
+
+    Args:
+        number: "tar" or "tpir".
+        targets: name -> false accept rate, 0..1.
+        trials: pairs of different people, or probes without a mate.
+
+    Returns:
+        The names of the numbers at less than three false accepts.
+
+    Example:
+        >>> few_false_accepts("tar", {"1e-2": 1e-2, "1e-3": 1e-3}, 300)
+        ['tar@1e-3']
+    """
+    # The product of 1e-3 and 3000 may be rounded to less than 3.
+    return [f"{number}@{name}" for name, rate in targets.items() if round(rate * trials, 6) < MIN_FALSE_ACCEPTS]
+
+
+def _draw(random: np.random.Generator, count: int) -> np.ndarray:
+    """Draw `count` of `count` things with replacement: how often each came, `[count]`."""
+    return np.bincount(random.integers(0, count, count), minlength=count)
+
+
+def pair_weights(
+    same: np.ndarray,
+    replicates: int,
+    seed: int,
+    first_person: Optional[np.ndarray] = None,
+    second_person: Optional[np.ndarray] = None,
+    part: Optional[np.ndarray] = None,
+) -> Iterator[np.ndarray]:
+    """Resample pairs: how often each of them counts in each replicate.
+
+    Without people, same and different pairs are drawn with replacement, each class for itself. This is honest if the
+    pairs are independent, that is if a person is in one pair only. Where people are in several pairs the intervals
+    are too narrow, because a person who is hard to recognise is so in all of his pairs.
+
+    With people, people are drawn with replacement, and their pairs with them: a pair of one person counts as often as
+    he was drawn, a pair of two people as the product of their numbers. (Official lists have a few pairs whose label
+    says otherwise than their people; they keep their label.) This is honest for people who are
+    in many pairs, and on the safe side for the others: the intervals of numbers that hang on different pairs are too
+    wide, by at most sqrt(3), if hardly anyone is in two different pairs.
+
+    Equal arguments give equal weights, so that two models can be compared on the same replicates.
+
+    Args:
+        same: `[pairs]` bool, with both classes present.
+        replicates: how many.
+        seed: of the draws.
+        first_person: `[pairs]` whom the first image shows, any values; None: resample pairs.
+        second_person: `[pairs]` whom the second image shows.
+        part: `[pairs]` in which of several sets each pair is; pairs are drawn in each set for itself, people together.
+            None: one set.
+
+    Yields:
+        `[pairs]` int64 for each replicate, with some weight in both classes of each set.
+
+    Raises:
+        InputError: if a class is missing, or the people do not fit, or are too few to be resampled.
+
+    Example:
+        >>> [int(weights.sum()) for weights in pair_weights(np.array([True, True, False]), replicates=2, seed=0)]
+        [3, 3]
+
+    References:
+        Bolle, Ratha and Pankanti, "Error analysis of pattern recognition systems: the subsets bootstrap", CVIU 2004.
+        Snijders and Borgatti, "Non-parametric standard errors and tests for network statistics", Connections 1999.
+        Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 2007: the bound on what is too wide.
+    """
+    same = np.asarray(same, bool)
+    part = np.zeros(len(same), np.int64) if part is None else np.asarray(part)
+    classes = [np.flatnonzero((part == one) & (same == label)) for one in np.unique(part) for label in (True, False)]
+    if len(same) == 0 or not all(map(len, classes)):
+        raise InputError(f"{same.sum()} of {len(same)} pairs are same ones: resampling needs both classes of each set")
+    if (first_person is None) != (second_person is None):
+        raise InputError("people are given for one image of the pairs only: give both, or none")
+    random = np.random.default_rng(seed)
+    if first_person is None or second_person is None:
+        for _ in range(replicates):
+            weights = np.empty(len(same), np.int64)
+            for members in classes:
+                weights[members] = _draw(random, len(members))
+            yield weights
+        return
+    people, codes = np.unique(np.concatenate([first_person, second_person]), return_inverse=True)
+    if codes.shape != (2 * len(same),):
+        raise InputError(f"{len(first_person)} and {len(second_person)} people for {len(same)} pairs: give two a pair")
+    first, second = codes[: len(same)], codes[len(same) :]
+    one_person = first == second
+    for _ in range(replicates):
+        for _ in range(_MAX_DRAWS):
+            times = _draw(random, len(people))
+            weights = np.where(one_person, times[first], times[first] * times[second])
+            if all(weights[members].any() for members in classes):
+                break
+        else:
+            raise InputError(f"{len(people)} people are too few to resample: give no people, to resample pairs")
+        yield weights
+
+
+def bootstrap_pairs(
+    similarity: np.ndarray,
+    same: np.ndarray,
+    replicates: int,
+    seed: int,
+    first_person: Optional[np.ndarray] = None,
+    second_person: Optional[np.ndarray] = None,
+    fold: Optional[np.ndarray] = None,
+    far_targets: Mapping[str, float] = FAR_TARGETS,
+) -> dict[str, list[float]]:
+    """Compute the confidence intervals of the verification numbers of a set of pairs.
+
+    Each replicate computes every number anew, with its thresholds.
+
+    Args:
+        similarity: `[pairs]`.
+        same: `[pairs]` bool, with both classes present.
+        replicates: how many times to resample, 1000 usually.
+        seed: of the draws.
+        first_person: `[pairs]` whom the first image shows, any values; None: resample pairs. See `pair_weights`.
+        second_person: `[pairs]` whom the second image shows.
+        fold: `[pairs]` int, numbered 0, 1, ... without gaps, for the k-fold accuracy; None: without it.
+        far_targets: name -> false accept rate, 0..1, of each `tar@name`.
+
+    Returns:
+        name -> [low, high] of 95%, for the names of `WeightedPairs.numbers`. Without `tar@<name>` at rates that are
+        less than three false accepts: that number hangs on one or two pairs, and has no valid interval.
+
+    Raises:
+        InputError: as `pair_weights` and `WeightedPairs`, or if there are fewer than 40 replicates.
+
+    Example:
+        >>> random = np.random.default_rng(0)
+        >>> same = np.arange(400) < 200
+        >>> low, high = bootstrap_pairs(random.normal(size=400) + 2 * same, same, 1000, seed=0)["auc"]
+        >>> bool(0.88 < low < 0.92 < high < 0.96)
+        True
+    """
+    check_replicates(replicates)
+    # Sorted pairs lie in memory as the curve visits them.
+    order = np.argsort(-np.asarray(similarity), kind="stable")
+    similarity, same = np.asarray(similarity)[order], np.asarray(same, bool)[order]
+    fold, first_person, second_person = (
+        None if column is None else np.asarray(column)[order] for column in (fold, first_person, second_person)
+    )
+    pairs = WeightedPairs(similarity, same, fold, bootstrapped_targets(same, far_targets))
+    values: dict[str, list[float]] = {}
+    with Progress("bootstrap", replicates, unit="replicate") as progress:
+        for weights in pair_weights(same, replicates, seed, first_person, second_person):
+            for name, value in pairs.numbers(weights).items():
+                values.setdefault(name, []).append(value)
+            progress.advance()
+    return {name: percentile_interval(one) for name, one in values.items()}
+
+
+def bootstrap_means(values: np.ndarray, replicates: int, seed: int, unit: Optional[np.ndarray] = None) -> np.ndarray:
+    """Compute the mean of some values in each replicate of a bootstrap.
+
+    Args:
+        values: `[n]` numbers or bool.
+        replicates: how many times to resample, 1000 usually.
+        seed: of the draws.
+        unit: `[n]` what is drawn, with all of its values; None: each value for itself.
+
+    Returns:
+        `[replicates]` float64.
+
+    Raises:
+        InputError: if there are no values, one is not finite, the arrays do not fit, or there are fewer than 40
+            replicates.
+    """
+    check_replicates(replicates)
+    values = np.asarray(values, np.float64)
+    unit = np.arange(len(values)) if unit is None else np.asarray(unit)
+    if values.ndim != 1 or len(values) == 0 or unit.shape != values.shape:
+        raise InputError(
+            f"values are of shape {values.shape}, units of {unit.shape}: give at least one, and one unit each"
+        )
+    if not np.all(np.isfinite(values)):
+        raise InputError(f"{np.sum(~np.isfinite(values))} of {len(values)} values are not finite")
+    codes = np.unique(unit, return_inverse=True)[1]
+    totals, counts = np.bincount(codes, values), np.bincount(codes)
+    random = np.random.default_rng(seed)
+    means = np.empty(replicates)
+    for replicate in range(replicates):
+        drawn = random.integers(0, len(counts), len(counts))
+        means[replicate] = totals[drawn].sum() / counts[drawn].sum()
+    return means
+
+
+def bootstrap_rates(correct: np.ndarray, replicates: int, seed: int, unit: Optional[np.ndarray] = None) -> list[float]:
+    """Compute the confidence interval of a rate of probes, such as rank-1, by resampling people.
+
+    Args:
+        correct: `[probes]` bool, or any number for each.
+        replicates: how many times to resample, 1000 usually.
+        seed: of the draws.
+        unit: `[probes]` whom each probe shows, any values: a person is drawn with all of his probes. None: probes
+            are drawn, which is honest if each person has one; `rate_interval` is better then.
+
+    Returns:
+        [low, high] of 95%.
+
+    Raises:
+        InputError: as `bootstrap_means`.
+
+    Example:
+        >>> low, high = bootstrap_rates(np.arange(100) < 80, replicates=1000, seed=0)
+        >>> bool(0.68 < low < 0.76 < 0.84 < high < 0.92)
+        True
+    """
+    return percentile_interval(bootstrap_means(correct, replicates, seed, unit))
+
+
+def rate_interval(successes: int, trials: int) -> list[float]:
+    """Compute the Wilson interval of a rate of independent trials, which holds near 0 and 1 too.
+
+    Args:
+        successes: how many of the trials succeeded.
+        trials: how many there were, each of a person of its own.
+
+    Returns:
+        [low, high] of 95%.
+
+    Raises:
+        InputError: if there are no trials, or not so many.
+
+    Example:
+        >>> [round(end, 3) for end in rate_interval(100, 100)]
+        [0.963, 1.0]
+
+    References:
+        Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
+    """
+    if not 0 <= successes <= trials or trials == 0:
+        raise InputError(f"{successes} successes of {trials} trials: give at least one trial, and no more successes")
+    interval = binomtest(int(successes), int(trials)).proportion_ci(CONFIDENCE, method="wilson")
+    return [float(interval.low), float(interval.high)]

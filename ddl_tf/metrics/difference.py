@@ -1,0 +1,78 @@
+"""The difference of a number between two models, with its interval and p-value, from bootstrapped differences."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Optional, Union
+
+import numpy as np
+
+from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS, percentile_interval
+
+# Instead of the name of a test, where there is none.
+NO_VARIANCE = "none: the difference does not vary"
+FEW_FALSE_ACCEPTS = f"none: fewer than {MIN_FALSE_ACCEPTS} false accepts"
+
+
+class Difference(NamedTuple):
+    """The difference of one number between two models.
+
+    Attributes:
+        number: which one, such as "auc".
+        a: the number of the first model.
+        b: the number of the second model.
+        difference: a - b.
+        low: the lower end of its interval of 95%; None where there is no valid test.
+        high: the upper end.
+        p: how often chance alone would make so large a difference, of either sign, 0..1.
+        test: the name of the test.
+    """
+
+    number: str
+    a: float
+    b: float
+    difference: float
+    low: Optional[float]
+    high: Optional[float]
+    p: Optional[float]
+    test: str
+
+
+def bootstrap_p(differences: Union[Sequence[float], np.ndarray]) -> float:
+    """Compute the two-sided p-value of a bootstrapped difference: twice the smaller share on one side of 0.
+
+    Args:
+        differences: in each replicate.
+
+    Returns:
+        2 min(1 + #(difference <= 0), 1 + #(difference >= 0)) / (1 + replicates), at most 1; never 0, because so many
+        replicates cannot show less.
+
+    Example:
+        >>> bootstrap_p([0.1] * 999), bootstrap_p([0.1, -0.1, 0.0])
+        (0.002, 1.0)
+    """
+    values = np.asarray(differences, np.float64)
+    tail = min(int(np.sum(values <= 0)), int(np.sum(values >= 0)))
+    return min(1.0, 2 * (1 + tail) / (1 + len(values)))
+
+
+def bootstrap_difference(
+    number: str, a: float, b: float, differences: Union[Sequence[float], np.ndarray], unit: str
+) -> Difference:
+    """Put a bootstrapped difference into a row.
+
+    Args:
+        number: which number.
+        a: of the first model.
+        b: of the second model.
+        differences: a - b in each replicate.
+        unit: what was drawn, "pairs", "probes" or "people".
+
+    Returns:
+        The row, with percentile interval and `bootstrap_p`; without them where every replicate has one difference that
+        is not 0: nothing tells how it varies.
+    """
+    # Up to rounding: one difference, averaged over people of other sizes, is not quite the same number.
+    if a != b and np.ptp(np.asarray(differences, np.float64)) <= 1e-12:
+        return Difference(number, a, b, a - b, None, None, None, NO_VARIANCE)
+    low, high = percentile_interval(differences)
+    return Difference(number, a, b, a - b, low, high, bootstrap_p(differences), f"paired bootstrap of {unit}")

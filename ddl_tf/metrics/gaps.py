@@ -1,0 +1,135 @@
+"""The gap between an easy and a hard set of pairs: its interval, and whether it differs between two models.
+
+The expectation margin of a set is the mean similarity of its same pairs less that of its different ones; the gap is the
+easy margin less the hard one. A smaller gap is better only if the hard margin is not smaller too.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Optional
+
+import numpy as np
+
+from ddl_tf.metrics.bootstrap import check_replicates, pair_weights, percentile_interval
+from ddl_tf.metrics.difference import Difference, bootstrap_difference
+from ddl_tf.metrics.pair_people import people_of_pairs
+from ddl_tf.metrics.paired_tests import check_alike
+from ddl_tf.metrics.templates import NEVER
+
+Scores = Mapping[str, np.ndarray]
+
+
+def expectation_gap(easy: Scores, hard: Scores) -> float:
+    """Compute the gap of a model.
+
+    Args:
+        easy: `Outcome.scores` of the easy set: `similarity`, `same`.
+        hard: of the hard set.
+
+    Returns:
+        The expectation margin of the easy set less that of the hard one, -4..4.
+    """
+    return _gap(easy, hard, np.ones(len(easy["same"]) + len(hard["same"])))
+
+
+def gap_interval(easy: Scores, hard: Scores, replicates: int = 1000, seed: int = 0) -> list[float]:
+    """Compute the confidence interval of a model's gap.
+
+    Where the scores of both sets hold `people`, people are resampled, and one who is in both sets in both alike; where
+    it is known in other ways (`people_of_pairs`) whom pairs show, people of each set for itself. Else the pairs of the
+    two sets are resampled, each set for itself.
+
+    Args:
+        easy: `Outcome.scores` of the easy set: `similarity`, `same`; `first`, `second`, `people` where known.
+        hard: of the hard set.
+        replicates: how many times to resample.
+        seed: of the draws.
+
+    Returns:
+        [low, high] of 95%.
+
+    Raises:
+        InputError: as `pair_weights`, or if there are fewer than 40 replicates.
+
+    Example:
+        >>> random = np.random.default_rng(0)
+        >>> same = np.arange(400) < 200
+        >>> sets = [{"similarity": 0.1 * random.normal(size=400) + shift * same, "same": same} for shift in (0.7, 0.4)]
+        >>> low, high = gap_interval(*sets)
+        >>> bool(0.25 < low < 0.3 < high < 0.35)
+        True
+    """
+    check_replicates(replicates)
+    return percentile_interval([_gap(easy, hard, weights) for weights in _weights(easy, hard, replicates, seed)])
+
+
+def compare_gaps(
+    easy_a: Scores, hard_a: Scores, easy_b: Scores, hard_b: Scores, replicates: int = 1000, seed: int = 0
+) -> Difference:
+    """Test whether the gaps of two models differ, by the paired bootstrap: both models on the same replicates.
+
+    Args:
+        easy_a: `Outcome.scores` of the first model on the easy set, as `gap_interval` takes them.
+        hard_a: of the first model on the hard set.
+        easy_b: of the second model on the easy set.
+        hard_b: of the second model on the hard set.
+        replicates: how many times to resample.
+        seed: of the draws.
+
+    Returns:
+        The row "gap": that of the first model, of the second, and a - b with interval and p-value.
+
+    Raises:
+        InputError: if the models' scores are not of the same pairs, or as `gap_interval`.
+    """
+    check_replicates(replicates)
+    check_alike(easy_a, easy_b)
+    check_alike(hard_a, hard_b)
+    differences = [
+        _gap(easy_a, hard_a, weights) - _gap(easy_b, hard_b, weights)
+        for weights in _weights(easy_a, hard_a, replicates, seed)
+    ]
+    people = _people(easy_a, hard_a)
+    unit = "pairs" if people is None else people[2]
+    return bootstrap_difference(
+        "gap", expectation_gap(easy_a, hard_a), expectation_gap(easy_b, hard_b), differences, unit
+    )
+
+
+def _margin(scores: Scores, weights: np.ndarray) -> float:
+    same, similarity = np.asarray(scores["same"], bool), np.asarray(scores["similarity"], np.float64)
+    # A pair without an image has no similarity that a mean could hold.
+    weights = np.where(similarity == NEVER, 0, weights)
+    of_same = np.average(similarity[same], weights=weights[same])
+    return float(of_same - np.average(similarity[~same], weights=weights[~same]))
+
+
+def _gap(easy: Scores, hard: Scores, weights: np.ndarray) -> float:
+    """Weights are of the easy pairs, then of the hard ones."""
+    return _margin(easy, weights[: len(easy["same"])]) - _margin(hard, weights[len(easy["same"]) :])
+
+
+def _people(easy: Scores, hard: Scores) -> Optional[tuple[np.ndarray, np.ndarray, str]]:
+    """The people of the first and of the second images, of the easy pairs, then of the hard ones; what they are."""
+    both = [people_of_pairs(one) for one in (easy, hard)]
+    if both[0] is None and both[1] is None:
+        return None
+    named = all("people" in one for one in (easy, hard))
+    sides: list[list[np.ndarray]] = [[], []]
+    for name, scores, known in zip(("easy", "hard"), (easy, hard), both):
+        for side, place in zip(sides, ("first", "second")):
+            if known is None:
+                # Each pair is of people of its own.
+                people = np.arange(len(scores["same"])).astype(str)
+            else:
+                people = np.asarray(getattr(known, place)).astype(str)
+            # Only names say who is in both sets.
+            side.append(people if named else np.char.add(name, people))
+    unit = "people" if all(one is not None and one.unit == "people" for one in both) else "people by same pairs"
+    return np.concatenate(sides[0]), np.concatenate(sides[1]), unit
+
+
+def _weights(easy: Scores, hard: Scores, replicates: int, seed: int) -> Iterator[np.ndarray]:
+    same = np.concatenate([easy["same"], hard["same"]])
+    part = np.repeat([0, 1], [len(easy["same"]), len(hard["same"])])
+    first, second, _ = _people(easy, hard) or (None, None, "")
+    return pair_weights(same, replicates, seed, first, second, part)

@@ -1,0 +1,83 @@
+"""Whom the two sides of each pair show: what the bootstrap draws, so that pairs of one person stay together."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Optional
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from ddl_tf.common.errors import InputError
+
+
+class PairPeople(NamedTuple):
+    """Whom pairs show.
+
+    Attributes:
+        first: `[pairs]` whom the first image or template shows.
+        second: `[pairs]` whom the second one shows.
+        unit: "people", or "people by same pairs" where only the labels of the pairs tell who is who.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    unit: str
+
+
+def linked_people(first: np.ndarray, second: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number people by the same pairs: images or templates that a chain of same pairs links show one person.
+
+    Args:
+        first: `[pairs]` int, the first image or template of each pair.
+        second: `[pairs]` int, the second one.
+        same: `[pairs]` bool.
+
+    Returns:
+        The images or templates of the pairs, sorted, and a number of the person of each. Who is in no chain with his
+        other images counts as several people.
+
+    Example:
+        >>> linked_people(np.array([4, 4, 7]), np.array([5, 7, 9]), np.array([True, False, True]))
+        (array([4, 5, 7, 9]), array([0, 0, 1, 1], dtype=int32))
+    """
+    known = np.unique(np.concatenate([first, second]))
+    ends = np.searchsorted(known, first[same]), np.searchsorted(known, second[same])
+    links = coo_matrix((np.ones(len(ends[0]), bool), ends), shape=(len(known), len(known)))
+    return known, connected_components(links, directed=False)[1]
+
+
+def people_of_pairs(scores: Mapping[str, np.ndarray], people: Optional[np.ndarray] = None) -> Optional[PairPeople]:
+    """Tell whom the pairs of a set show.
+
+    Args:
+        scores: `Outcome.scores` of pairs: `same`, and where known `first`, `second`, and `people` `[images]`, or
+            `template` and `template_person` `[templates]`.
+        people: `[images]` whom each shows, any values; None: `people` of the scores, if it is there.
+
+    Returns:
+        Whom they show. Where that is not told, but an image or template is in several pairs, the same pairs tell it
+        as far as they can. None where pairs are independent as far as is known.
+
+    Raises:
+        InputError: if people are given for pairs that do not name their images, or templates are unknown.
+    """
+    people = scores.get("people") if people is None else np.asarray(people)
+    if not {"first", "second"} <= scores.keys():
+        if people is not None:
+            raise InputError(
+                "people are given, but the scores do not hold `first` and `second`: store them, or no people"
+            )
+        return None
+    first, second = np.asarray(scores["first"]), np.asarray(scores["second"])
+    if people is not None:
+        return PairPeople(people[first], people[second], "people")
+    same = np.asarray(scores["same"], bool)
+    if "template_person" in scores:
+        known, person, unit = scores["template"], scores["template_person"], "people"
+        if not np.all(np.isin(first, known) & np.isin(second, known)):
+            raise InputError("the scores do not tell whom all templates of the pairs show; evaluate the set again")
+    else:
+        (known, person), unit = linked_people(first, second, same), "people by same pairs"
+        if len(known) == 2 * len(same):
+            return None
+    return PairPeople(person[np.searchsorted(known, first)], person[np.searchsorted(known, second)], unit)

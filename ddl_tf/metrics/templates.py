@@ -1,0 +1,161 @@
+"""Templates: the features of several images and videos of one person, pooled; and similarities of pairs of them."""
+
+import numpy as np
+from scipy import sparse
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.progress import Progress
+
+# The similarity of a pair of which one template has no image: below every cosine, so that it is accepted last.
+NEVER = -2.0
+# Images, and cells of a product of features, that are in memory at a time.
+_IMAGES, _CELLS, _PAIRS = 8192, 2**23, 8192
+# A product of all features of both sides costs less than a gather of each pair's from this share of its cells on.
+_DENSE = 1 / 32
+
+
+def template_features(
+    views: np.ndarray,
+    templates: np.ndarray,
+    medias: np.ndarray,
+    scores: np.ndarray,
+    flip: bool = True,
+    use_norms: bool = True,
+    use_scores: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pool the embeddings of images into one feature for each template, as InsightFace's `ijb_11.py` does.
+
+    The embedding of an image is the sum of its two views (`flip`), divided by its norm unless `use_norms`, times its
+    detection score (`use_scores`). A media of a template is the mean of its frames, a template the sum of its medias,
+    of unit norm. Images are read in their order, a few thousand at a time, so that `views` may be a memory map.
+
+    Args:
+        views: `[images, views, dim]`, as the model gave them; only slices of images are taken.
+        templates: `[images]` int, the template of each image.
+        medias: `[images]` int, the media (a still image, or a video) of each image.
+        scores: `[images]` detection scores, 0..1.
+        flip: whether to add the second view, that of the mirror image.
+        use_norms: whether an image counts by the norm of its embedding.
+        use_scores: whether an image counts by its detection score.
+
+    Returns:
+        `[templates, dim]` float64 of unit norm (an all-zero feature stays zero), and the `[templates]` numbers of the
+        templates, ascending.
+
+    Raises:
+        InputError: if there is no second view, the lengths do not fit, or an embedding is not finite.
+
+    Example:
+        >>> views = np.array([[[3.0, 0.0]], [[1.0, 0.0]], [[0.0, 2.0]]])
+        >>> features, ids = template_features(views, np.array([7, 7, 7]), np.array([1, 1, 2]), np.ones(3), flip=False)
+        >>> features.round(3).tolist(), ids.tolist()
+        ([[0.707, 0.707]], [7])
+
+    References:
+        https://github.com/deepinsight/insightface, recognition/_evaluation_/ijb/ijb_11.py
+    """
+    if not len(views) == len(templates) == len(medias) == len(scores):
+        counts = f"{len(templates)} templates, {len(medias)} medias and {len(scores)} scores"
+        raise InputError(f"{len(views)} embeddings for {counts} of images; embed the images of this very set")
+    if flip and views.shape[1] < 2:
+        raise InputError(f"{views.shape[1]} view of each image, where flip adds a second; embed with both, or no flip")
+    ids, template = np.unique(templates, return_inverse=True)
+    media_numbers, media = np.unique(medias, return_inverse=True)
+    _, media_of_template, frames = np.unique(
+        template * len(media_numbers) + media, return_inverse=True, return_counts=True
+    )
+    # The mean over a media and the sum over medias are one weighted sum over images.
+    weight = 1 / frames[media_of_template]
+    if use_scores:
+        weight *= scores
+    features = np.zeros([len(ids), views.shape[2]])
+    with Progress("templates", len(views)) as progress:
+        for start in range(0, len(views), _IMAGES):
+            part = slice(start, min(start + _IMAGES, len(views)))
+            rows = _image_features(views[part], start, flip, use_norms)
+            seen, column = np.unique(template[part], return_inverse=True)
+            pooling = sparse.csr_matrix((weight[part], (column, np.arange(len(column)))))
+            features[seen] += pooling @ rows
+            progress.advance(len(rows))
+    norms = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.where(norms > 0, norms, 1), ids
+
+
+def _image_features(views: np.ndarray, start: int, flip: bool, use_norms: bool) -> np.ndarray:
+    rows = views[:, 0].astype(np.float64)
+    if flip:
+        rows += views[:, 1]
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"the model's embedding of image {start + int(np.argmin(finite))} is not finite; use a checkpoint from "
+            "before training diverged"
+        )
+    if not use_norms:
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        rows /= np.where(norms > 0, norms, 1)
+    return rows
+
+
+def template_similarities(features: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Compute the cosine similarity of pairs of templates.
+
+    Where the pairs fill a good part of (first templates) x (second templates), as in IJB, blocks of that product are
+    multiplied and the pairs taken from them; otherwise the features of each pair are. Both in float64, alike to 1e-14.
+
+    Args:
+        features: `[templates, dim]` float64 of unit norm.
+        first: `[pairs]` int, positions in `features`; -1 for a template without images.
+        second: `[pairs]` int, likewise.
+
+    Returns:
+        `[pairs]` float64, -1..1; `NEVER` (-2) where a template has no image.
+
+    Example:
+        >>> template_similarities(np.eye(2), np.array([0, 0, 1]), np.array([0, 1, -1])).tolist()
+        [1.0, 0.0, -2.0]
+    """
+    if not len(first):
+        return np.empty(0)
+    known = (first >= 0) & (second >= 0)
+    if not known.all():
+        similarity = np.full(len(first), NEVER)
+        similarity[known] = template_similarities(features, first[known], second[known])
+        return similarity
+    rows, row_of = _distinct(first, len(features))
+    columns, column_of = _distinct(second, len(features))
+    if len(first) < _DENSE * len(rows) * len(columns):
+        return _gathered(features, first, second)
+    return _from_blocks(features[rows], features[columns], row_of[first], column_of[second])
+
+
+def _distinct(positions: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct positions, and for each position its place among them."""
+    there = np.bincount(positions, minlength=count) > 0
+    return np.flatnonzero(there), (np.cumsum(there) - 1).astype(np.int32)
+
+
+def _gathered(features: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    similarity = np.empty(len(first))
+    with Progress("pairs", len(first), unit="pair") as progress:
+        for start in range(0, len(first), _PAIRS):
+            part = slice(start, start + _PAIRS)
+            similarity[part] = np.einsum("ij,ij->i", features[first[part]], features[second[part]])
+            progress.advance(len(similarity[part]))
+    return similarity
+
+
+def _from_blocks(rows: np.ndarray, columns: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    # 16 bits number the blocks, and NumPy sorts those by counting.
+    height = max(1, _CELLS // len(columns), -(-len(rows) // 2**16))
+    block = (row // height).astype(np.uint16)
+    order = np.argsort(block, kind="stable")
+    ends = np.cumsum(np.bincount(block))
+    similarity = np.empty(len(row))
+    with Progress("pairs", len(row), unit="pair") as progress:
+        for number, (start, end) in enumerate(zip([0, *ends[:-1].tolist()], ends.tolist())):
+            product = rows[number * height : (number + 1) * height] @ columns.T
+            pairs = order[start:end]
+            similarity[pairs] = product[row[pairs] - number * height, column[pairs]]
+            progress.advance(end - start)
+    return similarity

@@ -1,0 +1,94 @@
+"""A small generated copy of MegaFace's layout, with synthetic faces and features of their pixels."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ddl_tf.protocols.feature_files import write_feature
+from ddl_tf.synthetic.faces import render
+
+PEOPLE, PHOTOS, DISTRACTORS = 6, 5, 60
+SUFFIX = "_pixels.bin"
+_SIDE = 112
+# Probes that show somebody else, (person, photo), and distractors that show a probe's person.
+_WRONG_PROBES = ((0, 4), (3, 2))
+_WRONG_DISTRACTORS = {7: 1, 40: 5}
+
+
+def pixel_feature(image: bytes, side: int = 8) -> np.ndarray:
+    """Make a feature without a model: the grey pixels of a face that is made small, less their mean.
+
+    Args:
+        image: the encoded image.
+        side: of the small image.
+
+    Returns:
+        `[side * side]` float32 of unit norm.
+    """
+    small = Image.open(io.BytesIO(image)).convert("L").resize((side, side), Image.Resampling.BOX)
+    pixels = np.asarray(small, np.float64).ravel()
+    pixels = pixels - pixels.mean()
+    return (pixels / np.linalg.norm(pixels)).astype(np.float32)
+
+
+def _encode(identity: int, image: int, seed: int, kind: str) -> bytes:
+    pixels, _ = render(identity, image, seed, _SIDE, image % 2 == 1)
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, kind)
+    return encoded.getvalue()
+
+
+def write_megaface(folder: Path, seed: int = 0) -> None:
+    """Write lists, noise lists, images and feature files of 6 people x 5 photos, and of 60 distractors.
+
+    Two probes and two distractors are noisy, and the lists of noises name them; that of FaceScrub also names photos
+    that are not among the probes, as the real one does.
+
+    Args:
+        folder: where to: `facescrub_lst`, `megaface_lst`, `facescrub_noises.txt`, `megaface_noises.txt`,
+            `facescrub_images/`, `megaface_images/`, `templatelists/` and `features/`, as in InsightFace's test pack and
+            the devkit. The feature files end with `_pixels.bin`.
+        seed: of the faces.
+
+    Example:
+        >>> write_megaface(Path("miniature"))
+    """
+    # Identities: the people of the probes, the wrong face of each noisy probe, then the distractors.
+    strangers = {wrong: PEOPLE + number for number, wrong in enumerate(_WRONG_PROBES)}
+    images: dict[str, dict[str, bytes]] = {"facescrub": {}, "megaface": {}}
+    for person in range(PEOPLE):
+        for photo in range(PHOTOS):
+            key = f"Person_{person}/Person_{person}_{100 * person + photo}.png"
+            images["facescrub"][key] = _encode(strangers.get((person, photo), person), photo, seed, "PNG")
+    for number in range(DISTRACTORS):
+        key = f"{number % 4:03d}/{1000 + number // 3}@N00/{5000 + number}_{number % 3}.jpg"
+        identity = _WRONG_DISTRACTORS.get(number, PEOPLE + len(strangers) + number)
+        images["megaface"][key] = _encode(identity, PHOTOS + number % 2, seed, "JPEG")
+    keys = {name: list(faces) for name, faces in images.items()}
+    for name, faces in images.items():
+        for key, image in faces.items():
+            path = folder / f"{name}_images" / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(image)
+            write_feature(folder / "features" / name / f"{key}{SUFFIX}", pixel_feature(image))
+        (folder / f"{name}_lst").write_text("".join(f"{key}\n" for key in faces))
+    noisy_probes = [keys["facescrub"][person * PHOTOS + photo].split("/")[1] for person, photo in _WRONG_PROBES]
+    noises = {
+        "facescrub": [*noisy_probes, "Person_9_901.png", "Person_9_902.png"],
+        "megaface": [keys["megaface"][number] for number in _WRONG_DISTRACTORS],
+    }
+    for name, lines in noises.items():
+        (folder / f"{name}_noises.txt").write_text("# a comment\n" + "".join(f"{line}\n" for line in lines))
+    templates = folder / "templatelists"
+    templates.mkdir(exist_ok=True)
+    people = [key.split("/")[0] for key in keys["facescrub"]]
+    (templates / "facescrub_features_list.json").write_text(
+        json.dumps({"id": people, "path": keys["facescrub"]}, indent=4)
+    )
+    # As the devkit's, the short list is a draw of its own.
+    for count, chosen in ((10, keys["megaface"][::6]), (DISTRACTORS, keys["megaface"])):
+        path = templates / f"megaface_features_list.json_{count}_1"
+        path.write_text(json.dumps({"path": chosen}, indent=4))

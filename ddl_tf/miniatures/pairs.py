@@ -1,0 +1,278 @@
+"""Miniatures of the pair-verification sets: their official folders, names and lists, with a few synthetic faces.
+
+They show what the readers expect, and let a whole command be tried. Each has ten folds of two same and two different
+pairs; a fold has two identities of its own.
+"""
+
+import functools
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+from scipy.io import savemat
+
+from ddl_tf.images.pillow_images import encode_jpeg
+from ddl_tf.protocols.pair_collection import NUM_FOLDS
+from ddl_tf.protocols.pair_lists import AGEDB_IMAGES, AGEDB_LIST, XQLFW_IMAGES
+from ddl_tf.protocols.rfw import RACES
+from ddl_tf.synthetic.shots import render
+
+# Of each class, in a fold.
+_PAIRS = 2
+_IDENTITIES = 2 * NUM_FOLDS
+
+
+class _Face(NamedTuple):
+    """An image of the population that all miniatures share; the first two of an identity are easy, the next hard."""
+
+    identity: int
+    image: int
+
+    @property
+    def person(self) -> str:
+        return f"Synthetic_Person{self.identity:03d}"
+
+    def encoded(self, seed: int) -> bytes:
+        return _draw(self.identity, self.image, seed)
+
+
+class _Pair(NamedTuple):
+    first: _Face
+    second: _Face
+
+    @property
+    def same(self) -> bool:
+        return self.first.identity == self.second.identity
+
+
+@functools.lru_cache(maxsize=1000)
+def _draw(identity: int, image: int, seed: int) -> bytes:
+    return encode_jpeg(Image.fromarray(render(identity, image, seed, 112, hard=image >= 2)[0]), 90)
+
+
+def _folds(first_identity: int = 0, second_image: int = 1) -> list[list[_Pair]]:
+    """The pairs of each fold, the same ones first."""
+    made = []
+    for identity in range(first_identity, first_identity + _IDENTITIES, 2):
+        one = [_Face(identity, 0), _Face(identity, second_image)]
+        other = [_Face(identity + 1, 0), _Face(identity + 1, second_image)]
+        made.append([_Pair(*one), _Pair(*other), _Pair(one[0], other[1]), _Pair(other[0], one[1])])
+    return made
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    _write(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def _faces(folds: Sequence[Sequence[_Pair]]) -> list[_Face]:
+    return sorted({face for fold in folds for pair in fold for face in pair})
+
+
+def _write_lfw_like(list_file: Path, images: Path, folds: list[list[_Pair]], header: bool, seed: int) -> None:
+    lines = [f"{NUM_FOLDS}\t{_PAIRS}"] if header else []
+    for pair in (pair for fold in folds for pair in fold):
+        (name, number), (other, second) = ((face.person, face.image + 1) for face in pair)
+        lines.append(f"{name}\t{number}\t{second}" if pair.same else f"{name}\t{number}\t{other}\t{second}")
+    _write_lines(list_file, lines)
+    for face in _faces(folds):
+        _write(images / face.person / f"{face.person}_{face.image + 1:04d}.jpg", face.encoded(seed))
+
+
+def write_lfw(folder: Path, seed: int = 0) -> None:
+    """Write a miniature of LFW: `lfw/<name>/<name>_0001.jpg` and `pairs.txt`.
+
+    Args:
+        folder: where to write; made if it is missing.
+        seed: seed of the faces.
+
+    Example:
+        >>> write_lfw(Path("lfw"))
+        >>> len(read_lfw("lfw/lfw", "lfw/pairs.txt").same)
+        40
+    """
+    _write_lfw_like(folder / "pairs.txt", folder / "lfw", _folds(), True, seed)
+
+
+def write_xqlfw(folder: Path, seed: int = 0) -> None:
+    """Write a miniature of XQLFW: `xqlfw_pairs.txt` and `xqlfw_aligned_112`; the second image of a pair is hard.
+
+    Args:
+        folder: where to write; made if it is missing.
+        seed: seed of the faces.
+
+    Example:
+        >>> write_xqlfw(Path("xqlfw"))
+    """
+    _write_lfw_like(folder / "xqlfw_pairs.txt", folder / XQLFW_IMAGES[0], _folds(second_image=2), True, seed)
+
+
+def write_rfw(folder: Path, seed: int = 0) -> None:
+    """Write a miniature of RFW: `test/txts/<Race>/<Race>_pairs.txt` and `test/data/<Race>`.
+
+    The faces of the four races are drawn alike: they show the layout, and no race.
+
+    Args:
+        folder: where to write; made if it is missing.
+        seed: seed of the faces.
+
+    Example:
+        >>> write_rfw(Path("rfw"))
+    """
+    for number, race in enumerate(RACES):
+        test, folds = folder / "test", _folds(number * _IDENTITIES)
+        _write_lfw_like(test / "txts" / race / f"{race}_pairs.txt", test / "data" / race, folds, False, seed)
+
+
+def write_calfw(folder: Path, seed: int = 0) -> None:
+    """Write a miniature of CALFW: `pairs_CALFW.txt` and `aligned images/<name>_0001.jpg`.
+
+    Args:
+        folder: where to write; made if it is missing.
+        seed: seed of the faces.
+
+    Example:
+        >>> write_calfw(Path("calfw"))
+    """
+    # The official mark of a same pair is its fold, from 1.
+    _write_two_lines(folder, "pairs_CALFW.txt", 4, list(range(1, NUM_FOLDS + 1)), seed)
+
+
+def write_cplfw(folder: Path, seed: int = 0) -> None:
+    """Write a miniature of CPLFW: `pairs_CPLFW.txt` and `aligned images/<name>_1.jpg`.
+
+    Args:
+        folder: where to write; made if it is missing.
+        seed: seed of the faces.
+
+    Example:
+        >>> write_cplfw(Path("cplfw"))
+    """
+    _write_two_lines(folder, "pairs_CPLFW.txt", 1, [1] * NUM_FOLDS, seed)
+
+
+def _write_two_lines(folder: Path, list_name: str, digits: int, marks: Sequence[int], seed: int) -> None:
+    def name(face: _Face) -> str:
+        return f"{face.person}_{face.image + 1:0{digits}d}.jpg"
+
+    folds, lines = _folds(), []
+    for same in (True, False):
+        for fold, mark in zip(folds, marks):
+            for pair in (pair for pair in fold if pair.same == same):
+                lines += [f"{name(face)} {mark if same else 0}" for face in pair]
+    _write_lines(folder / list_name, lines)
+    for face in _faces(folds):
+        _write(folder / "aligned images" / name(face), face.encoded(seed))
+
+
+def write_agedb(folder: Path, seed: int = 0) -> None:
+    """Write a miniature of AgeDB-30: `04_FINAL_protocol_30_years.mat` and `03_Protocol_Images`.
+
+    Args:
+        folder: where to write; made if it is missing.
+        seed: seed of the faces.
+
+    Example:
+        >>> write_agedb(Path("AgeDB"))
+    """
+
+    def age(face: _Face) -> int:
+        return 25 + face.identity + 30 * face.image
+
+    def name(face: _Face) -> str:
+        return f"SyntheticPerson{face.identity:03d}_30_{face.image}_{age(face)}_f"
+
+    folds = _folds()
+    splits = np.empty([NUM_FOLDS, 1], object)
+    for number, fold in enumerate(folds):
+        images = np.empty([2, len(fold)], object)
+        for column, pair in enumerate(fold):
+            for row, face in enumerate(pair):
+                images[row, column] = _matlab_structure(name=name(face), age=age(face))
+        labels = np.array([[1 if pair.same else -1 for pair in fold]])
+        splits[number, 0] = _matlab_structure(pairs=images, labels=labels)
+    folder.mkdir(parents=True, exist_ok=True)
+    savemat(str(folder / AGEDB_LIST), {"splits": splits})
+    for face in _faces(folds):
+        _write(folder / AGEDB_IMAGES / f"{name(face)}.jpg", face.encoded(seed))
+
+
+def _matlab_structure(**fields: Any) -> np.ndarray:
+    structure = np.empty([1, 1], [(name, object) for name in fields])
+    for name, value in fields.items():
+        structure[name][0, 0] = value
+    return structure
+
+
+def write_cfp(folder: Path, seed: int = 0) -> None:
+    """Write a miniature of CFP: `Protocol/Pair_list_F.txt`, `Protocol/Split/FF/01/same.txt`, ... and `Data/Images`.
+
+    Args:
+        folder: where to write; made if it is missing.
+        seed: seed of the faces; the profile images are the hard ones.
+
+    Example:
+        >>> write_cfp(Path("cfp"))
+        >>> len(read_cfp("cfp", "FP", [1, 2]).same)
+        8
+    """
+    # By the number of the image of a face: two frontal ones, and two of the profile.
+    views = [("F", "frontal", 1), ("F", "frontal", 2), ("P", "profile", 1), ("P", "profile", 2)]
+    lists: dict[str, list[str]] = {"F": [], "P": []}
+    numbers: dict[_Face, int] = {}
+    for identity in range(_IDENTITIES):
+        for image, (letter, view, number) in enumerate(views):
+            face, path = _Face(identity, image), f"Data/Images/{identity + 1:03d}/{view}/{number:02d}.jpg"
+            numbers[face] = len(lists[letter]) + 1
+            lists[letter].append(f"{numbers[face]} ../{path}")
+            _write(folder / path, face.encoded(seed))
+    for letter, lines in lists.items():
+        _write_lines(folder / "Protocol" / f"Pair_list_{letter}.txt", lines)
+    for protocol, second_image in (("FF", 1), ("FP", 2)):
+        for number, fold in enumerate(_folds(second_image=second_image), 1):
+            split = folder / "Protocol" / "Split" / protocol / f"{number:02d}"
+            for name, same in (("same", True), ("diff", False)):
+                pairs = [pair for pair in fold if pair.same == same]
+                _write_lines(split / f"{name}.txt", [f"{numbers[one]},{numbers[other]}" for one, other in pairs])
+
+
+def write_bin(folder: Path, seed: int = 0) -> None:
+    """Write a miniature of InsightFace's `lfw.bin`: the pairs of `write_lfw`.
+
+    Args:
+        folder: where to write; made if it is missing.
+        seed: seed of the faces.
+
+    Example:
+        >>> write_bin(Path("bins"))
+        >>> len(read_bin("bins/lfw.bin").same)
+        40
+    """
+    _write_bin(folder / "lfw.bin", _folds(), seed)
+
+
+def write_rfw_bins(folder: Path, seed: int = 0) -> None:
+    """Write miniatures of RFW's four `.bin` files: the pairs of `write_rfw`.
+
+    Args:
+        folder: where to write `African_test.bin`, ...; made if it is missing.
+        seed: seed of the faces.
+
+    Example:
+        >>> write_rfw_bins(Path("bins"))
+    """
+    for number, race in enumerate(RACES):
+        _write_bin(folder / f"{race}_test.bin", _folds(number * _IDENTITIES), seed)
+
+
+def _write_bin(path: Path, folds: list[list[_Pair]], seed: int) -> None:
+    pairs = [pair for fold in folds for pair in fold]
+    images = [face.encoded(seed) for pair in pairs for face in pair]
+    _write(path, pickle.dumps((images, [pair.same for pair in pairs]), protocol=2))

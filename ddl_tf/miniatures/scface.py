@@ -1,0 +1,57 @@
+"""A small SCface of synthetic faces, in the official layout."""
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from ddl_tf.images.pillow_images import encode_jpeg
+from ddl_tf.importers.scface import DISTANCES, VISIBLE_CAMERAS, View, mugshot
+from ddl_tf.synthetic.faces import render
+
+TEST_SUBJECTS, TRAINING_SUBJECTS = range(1, 9), range(9, 13)
+# Pixels a side of a face, and its JPEG quality, at 4.20, 2.60 and 1.00 m.
+_RESOLUTION = {1: 7, 2: 14, 3: 56}
+_QUALITY = {1: 60, 2: 75, 3: 90}
+_SIZE = 112
+
+
+def write_scface(folder: Path, seed: int = 0) -> None:
+    """Write a small SCface of synthetic faces of 112 pixels.
+
+    `<folder>/SCface_database` has the official folders and names, with 12 subjects and the five cameras of visible
+    light. `<folder>/test_subjects.txt` and `training_subjects.txt` list 8 and 4 of them.
+
+    Args:
+        folder: where to; it is made if it is missing.
+        seed: of the faces.
+
+    Example:
+        >>> write_scface(Path("scface"))
+    """
+    for name, subjects in (("test_subjects.txt", TEST_SUBJECTS), ("training_subjects.txt", TRAINING_SUBJECTS)):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / name).write_text("".join(f"{subject:03d}\n" for subject in subjects))
+    root = Path(folder) / "SCface_database"
+    for subject in [*TEST_SUBJECTS, *TRAINING_SUBJECTS]:
+        _write(root / "mugshot_frontal_cropped_all" / f"{mugshot(subject).key}.JPG", _face(subject, 0, seed))
+        for number, (distance, camera) in enumerate(((d, c) for d in DISTANCES for c in VISIBLE_CAMERAS), 1):
+            seen = _from_afar(_face(subject, number, seed), distance)
+            place = root / f"surveillance_cameras_distance_{distance}" / f"cam_{camera}"
+            _write(place / f"{View(subject, camera, distance).key}.jpg", seen)
+
+
+def _face(subject: int, image: int, seed: int) -> Image.Image:
+    return Image.fromarray(render(subject, image, seed, _SIZE)[0])
+
+
+def _from_afar(face: Image.Image, distance: int) -> Image.Image:
+    """See a face with the few pixels that a camera has for it, and cut it out as large as the others."""
+    small = face.resize((_RESOLUTION[distance],) * 2, Image.Resampling.BOX)
+    stored = Image.open(io.BytesIO(encode_jpeg(small, _QUALITY[distance])))
+    return stored.resize((_SIZE, _SIZE), Image.Resampling.BICUBIC)
+
+
+def _write(path: Path, image: Image.Image) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode_jpeg(image))

@@ -1,0 +1,32 @@
+from .columns import write_columns
+from .degradation import Degradation, degraded_source, parse_degradation
+from .groups import GroupRules, assign_groups
+from .measuring import measure_faces
+from .neighbours import nearest_identities
+from .pairs import PairRules, mine_pairs, read_pairs, write_pairs
+from .pose import pose_from_landmarks
+from .quality import measure_quality
+from .rules import Rule
+from .sheets import contact_sheet, distribution_figure
+from .view import Viewer
+
+__all__ = [
+    "Degradation",
+    "GroupRules",
+    "PairRules",
+    "Rule",
+    "Viewer",
+    "assign_groups",
+    "contact_sheet",
+    "degraded_source",
+    "distribution_figure",
+    "measure_faces",
+    "measure_quality",
+    "mine_pairs",
+    "nearest_identities",
+    "parse_degradation",
+    "pose_from_landmarks",
+    "read_pairs",
+    "write_columns",
+    "write_pairs",
+]

@@ -1,0 +1,81 @@
+"""What is known of each image of a verification set, for reports of how accuracy depends on it."""
+
+import sys
+from collections.abc import Sequence
+from typing import Optional
+
+import numpy as np
+import pandas as pd
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import require_regular_file
+from ddl_tf.common.progress import Progress
+from ddl_tf.mining.quality import measure_many
+from ddl_tf.protocols.pair_sets import PairSet
+
+
+def read_columns(paths: Sequence[str]) -> Optional[pd.DataFrame]:
+    """Read what is known of images from CSV files.
+
+    Args:
+        paths: each with a column `key`, what an image is called in its set, and further columns.
+
+    Returns:
+        A row for each key, in the index, and all columns; None without files.
+
+    Raises:
+        InputError: if a file is no table, has no `key`, or a key is there twice.
+        OSError: if one cannot be read, or is no regular file.
+    """
+    tables = []
+    for path in paths:
+        require_regular_file(path)
+        try:
+            table = pd.read_csv(path, dtype={"key": str})
+        except ValueError as error:
+            raise InputError(f"{path}: no CSV table ({error})") from None
+        if "key" not in table:
+            raise InputError(f"{path}: has no column `key`, but {', '.join(table.columns)}; see --list_images")
+        double = table["key"][table["key"].duplicated()]
+        if len(double):
+            raise InputError(f"{path}: the key {double.iloc[0]!r} is there {len(double) + 1} times; give each once")
+        tables.append(table.set_index("key"))
+    return pd.concat(tables, axis=1) if tables else None
+
+
+def image_columns(pair_set: PairSet, given: Optional[pd.DataFrame], measure: bool) -> Optional[pd.DataFrame]:
+    """Gather what is known of each image of a set.
+
+    Args:
+        pair_set: the set.
+        given: columns by key, of any images, as `read_columns` gives them.
+        measure: whether to measure the quality of each image; see `ddl_tf.mining.measure_quality`.
+
+    Returns:
+        A row for each image: `person` where the set tells, its own columns, those given for its key, and those
+        measured; None where there are none.
+    """
+    count = len(pair_set.images)
+    parts = []
+    if pair_set.people is not None:
+        parts.append(pd.DataFrame({"person": pair_set.people}))
+    if pair_set.columns is not None:
+        parts.append(pair_set.columns.reset_index(drop=True))
+    if given is not None:
+        keys = pair_set.keys if pair_set.keys is not None else [str(number) for number in range(count)]
+        own = given.reindex(np.asarray(keys))
+        known = int(own.notna().any(axis=1).sum())
+        print(f"{pair_set.name}: columns are given for {known:,} of {count:,} images", file=sys.stderr)
+        parts.append(own.reset_index(drop=True))
+    if measure:
+        with Progress(f"measure {pair_set.name}", count) as progress:
+
+            def told(row: int, reason: str) -> None:
+                progress.write(f"{pair_set.name}: image {row} is not measured: {reason}")
+
+            rows = []
+            for row in measure_many(pair_set.images, told):
+                rows.append(row)
+                progress.advance()
+        parts.append(pd.DataFrame(rows))
+    return pd.concat(parts, axis=1) if parts else None

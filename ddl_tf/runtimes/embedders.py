@@ -1,0 +1,292 @@
+"""Embedding without TensorFlow's graphs: ONNX networks by onnxruntime, TensorFlow Lite models by its interpreter.
+
+Both take the files of `python -m ddl_tf.convert`, and those of others.
+"""
+
+import abc
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.parallel import usable_cores
+from ddl_tf.runtimes.quiet import quiet_stderr
+
+# What InsightFace's ArcFace networks take: (value - 127.5) / 127.5.
+INPUT_MEAN, INPUT_SCALE = 127.5, 127.5
+# The names under which an ONNX file may say that it takes something else.
+MEAN_KEY, SCALE_KEY = "ddl_tf.input_mean", "ddl_tf.input_scale"
+ORDERS = ("rgb", "bgr")
+# How exporters begin the names of nodes that scale values, which operations those are, and which leave values alone.
+_FIRST_NODES = 8
+_SUB_NAMES, _MUL_NAMES = ("Sub", "_minus"), ("Mul", "_mul")
+_SHIFTS, _SCALES, _PASSES = ("Sub", "Add"), ("Mul", "Div"), ("Transpose", "Cast", "Identity")
+
+
+class Embedder(abc.ABC):
+    """A network in a file, from images to embeddings. One thread at a time may use it.
+
+    Args:
+        mean: the network's input is (value - mean) / scale, of values 0..255.
+        scale: see `mean`; not 0.
+        order: of the channels that the network takes, one of `ORDERS`.
+        usual: mean and scale where they are None, and why it is these, in words.
+
+    Attributes:
+        input_text: what the network is given, in words.
+        image_size: (height, width) in pixels.
+        dim: length of the embedding.
+        batch_size: images that the runtime gets at a time, at most; the rest waits, so that memory is bounded.
+    """
+
+    image_size: tuple[int, int]
+    dim: int
+    batch_size = 16
+
+    def __init__(
+        self, mean: Optional[float], scale: Optional[float], order: str, usual: tuple[float, float, str]
+    ) -> None:
+        why = usual[2] if mean is None and scale is None else "as given"
+        mean, scale = usual[0] if mean is None else mean, usual[1] if scale is None else scale
+        if not np.isfinite([mean, scale]).all() or scale == 0:
+            raise InputError(
+                f"input mean {mean}, input scale {scale}: the network's input is (value - mean) / scale; give numbers, "
+                "and a scale that is not 0"
+            )
+        if order not in ORDERS:
+            raise InputError(f"input order {order!r}: use one of {', '.join(ORDERS)}")
+        self._mean, self._scale, self._order = np.float32(mean), np.float32(scale), order
+        self.input_text = f"(value - {mean:g}) / {scale:g}, {order.upper()} ({why})"
+
+    def _input(self, images: np.ndarray) -> np.ndarray:
+        # Not in place: the caller's array may be what it was given.
+        scaled = images if (self._mean, self._scale) == (0, 1) else (images - self._mean) / self._scale
+        return scaled if self._order == "rgb" else np.ascontiguousarray(scaled[..., ::-1])
+
+    @abc.abstractmethod
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        """One batch, float32 and scaled, through the runtime."""
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Embed images, as the network does it.
+
+        Args:
+            images: `[n, height, width, 3]`, values 0..255 RGB, of the network's size.
+
+        Returns:
+            `[n, dim]` float32, not always of unit norm.
+
+        Raises:
+            InputError: if the images have another size or shape.
+        """
+        if images.shape[1:] != (*self.image_size, 3):
+            height, width = self.image_size
+            raise InputError(
+                f"images of shape {list(images.shape)}: the network takes [n, {height}, {width}, 3]; resize them"
+            )
+        rows = [
+            self._run(self._input(images[start : start + self.batch_size].astype(np.float32)))
+            for start in range(0, len(images), self.batch_size)
+        ]
+        return np.concatenate([np.zeros([0, self.dim], np.float32), *rows]).astype(np.float32, copy=False)
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Embed images.
+
+        Args:
+            images: uint8 `[n, height, width, 3]` RGB, of the network's size.
+
+        Returns:
+            `[n, dim]` float32 of unit norm (an all-zero embedding stays zero).
+
+        Raises:
+            InputError: if the images have another type, size or shape.
+        """
+        if images.dtype != np.uint8:
+            raise InputError(f"images of type {images.dtype}: pixels are uint8, 0..255; see `run` for others")
+        embeddings = self.run(images)
+        norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+        return embeddings / np.where(norms > 0, norms, 1)
+
+
+class OnnxEmbedder(Embedder):
+    """An ONNX network on the CPU by onnxruntime.
+
+    Whether images are `[batch, 3, height, width]` or `[batch, height, width, 3]` is seen from the network's input. Of
+    several outputs the first is the embedding.
+
+    Args:
+        path: the `.onnx` file.
+        mean: the network's input is (value - mean) / scale, of values 0..255. By default 0 and 1 where the network
+            scales values itself, and else 127.5 and 127.5, as InsightFace's networks want it: its file may say so, as
+            those of `python -m ddl_tf.convert` do, and a subtraction and a multiplication among its first nodes do.
+        scale: see `mean`; not 0.
+        threads: of one operation; all cores if None.
+        order: of the channels that the network takes, "rgb" or "bgr".
+
+    Raises:
+        InputError: if onnxruntime is not installed, or the file holds no network from images of one size to embeddings.
+
+    Example:
+        >>> OnnxEmbedder("converted/model.onnx").embed(np.zeros([1, 112, 112, 3], np.uint8)).shape  # doctest: +SKIP
+        (1, 512)
+    """
+
+    def __init__(
+        self,
+        path: str,
+        mean: Optional[float] = None,
+        scale: Optional[float] = None,
+        threads: Optional[int] = None,
+        order: str = "rgb",
+    ) -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise InputError(f"{path}: ONNX networks need onnxruntime; pip install onnxruntime") from None
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads or usable_cores()
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has many kinds of its own, without a common one
+            raise InputError(f"{path}: onnxruntime cannot load it ({error}); export the network again") from None
+        inputs, output = self._session.get_inputs(), self._session.get_outputs()[0]
+        shape = inputs[0].shape
+        places = [place for place in (1, 3) if len(shape) == 4 and shape[place] == 3]
+        sizes = [side for side in shape[1:] if side != 3 or not places]
+        if len(inputs) != 1 or len(places) != 1 or not all(isinstance(side, int) for side in sizes):
+            raise InputError(
+                f"{path}: takes {[one.shape for one in inputs]}, where one [batch, 3, height, width] or "
+                "[batch, height, width, 3] of fixed size is expected; export it for images of one size"
+            )
+        if len(output.shape) != 2 or not isinstance(output.shape[1], int):
+            raise InputError(f"{path}: its first output is {output.shape}, where [batch, dim] is expected")
+        said = self._session.get_modelmeta().custom_metadata_map
+        if mean is not None and scale is not None:
+            usual: tuple[float, float, str] = (mean, scale, "")
+        elif MEAN_KEY in said and SCALE_KEY in said:
+            usual = float(said[MEAN_KEY]), float(said[SCALE_KEY]), "as its file says"
+        elif scales_itself(path):
+            usual = 0, 1, "its first nodes scale values themselves"
+        else:
+            usual = INPUT_MEAN, INPUT_SCALE, "as InsightFace's networks take it"
+        super().__init__(mean, scale, order, usual)
+        self._input_name, self._output, self._channels_first = inputs[0].name, output.name, places == [1]
+        self.image_size = tuple(shape[2:] if self._channels_first else shape[1:3])
+        self.dim = output.shape[1]
+        if shape[0] == 1:
+            self.batch_size = 1
+
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        if self._channels_first:
+            images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        return self._session.run([self._output], {self._input_name: images})[0]
+
+
+def scales_itself(path: str) -> bool:
+    """Tell whether an ONNX network scales the values of its input, by the rule of InsightFace's `ArcFaceONNX`.
+
+    Among its first eight nodes are a subtraction and a multiplication, told by their names, as MXNet and tf2onnx give
+    them. Where an exporter gives other names, the operations on the input itself are looked at: a subtraction (or
+    addition) and a multiplication (or division) one after the other.
+
+    Args:
+        path: the `.onnx` file.
+
+    Returns:
+        Whether it does.
+
+    Raises:
+        InputError: if onnx is not installed.
+
+    References:
+        https://github.com/deepinsight/insightface, python-package/insightface/model_zoo/arcface_onnx.py
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise InputError(
+            f"{path}: to see whether the network scales values itself takes onnx; pip install onnx, or give the input "
+            "mean and scale"
+        ) from None
+    graph = onnx.load(path, load_external_data=False).graph
+    names = [node.name for node in graph.node[:_FIRST_NODES]]
+    if any(name.startswith(_SUB_NAMES) for name in names) and any(name.startswith(_MUL_NAMES) for name in names):
+        return True
+    weights = {tensor.name for tensor in graph.initializer}
+    (tensor,) = [one.name for one in graph.input if one.name not in weights]
+    operations = set()
+    for node in graph.node[:_FIRST_NODES]:
+        if tensor in node.input:
+            if node.op_type not in (*_SHIFTS, *_SCALES, *_PASSES):
+                break
+            operations.add(node.op_type)
+            tensor = node.output[0]
+    return bool(operations & set(_SHIFTS)) and bool(operations & set(_SCALES))
+
+
+class TfliteEmbedder(Embedder):
+    """A TensorFlow Lite model on the CPU: float32 in, float32 embedding out.
+
+    Args:
+        path: the `.tflite` file.
+        threads: of one operation; all cores if None.
+        mean: the network's input is (value - mean) / scale, of values 0..255; by default 0 and 1, as files of
+            `python -m ddl_tf.convert` take it.
+        scale: see `mean`; not 0.
+        order: of the channels that the network takes, "rgb" or "bgr".
+
+    Raises:
+        InputError: if the file is missing, or holds no model from images of one size to embeddings.
+
+    Example:
+        >>> embedder = TfliteEmbedder("converted/model_int8.tflite", threads=1)  # doctest: +SKIP
+        >>> embedder.embed(np.zeros([1, 112, 112, 3], np.uint8)).shape  # doctest: +SKIP
+        (1, 512)
+    """
+
+    def __init__(
+        self,
+        path: str,
+        threads: Optional[int] = None,
+        mean: Optional[float] = None,
+        scale: Optional[float] = None,
+        order: str = "rgb",
+    ) -> None:
+        import tensorflow as tf
+
+        super().__init__(mean, scale, order, (0, 1, "as files of ddl_tf.convert take it"))
+        if not Path(path).is_file():
+            raise InputError(f"no model at {path}: there is no such file")
+        try:
+            with quiet_stderr():
+                self._interpreter: Any = tf.lite.Interpreter(path, num_threads=threads or usable_cores())
+                self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{path}: TensorFlow Lite cannot load it ({reason}); convert the model again") from None
+        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        shape, output = inputs[0]["shape_signature"].tolist(), outputs[0]["shape_signature"].tolist()
+        is_image = len(inputs) == 1 and len(shape) == 4 and shape[3] == 3 and min(shape[1:]) > 0
+        if not is_image or inputs[0]["dtype"] != np.float32:
+            kinds = [f"{one['dtype'].__name__} {one['shape_signature'].tolist()}" for one in inputs]
+            raise InputError(f"{path}: takes {kinds}, where one float32 [batch, height, width, 3] is expected")
+        if len(output) != 2 or outputs[0]["dtype"] != np.float32 or output[1] < 1:
+            raise InputError(f"{path}: its first output is {output}, where float32 [batch, dim] is expected")
+        self._input_index, self._output = inputs[0]["index"], outputs[0]["index"]
+        self.image_size = (shape[1], shape[2])
+        self.dim = output[1]
+        if shape[0] > 0:
+            self.batch_size = shape[0]
+        self._rows = 0
+
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        if len(images) != self._rows:
+            self._interpreter.resize_tensor_input(self._input_index, images.shape)
+            self._interpreter.allocate_tensors()
+            self._rows = len(images)
+        self._interpreter.set_tensor(self._input_index, images)
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._output)

@@ -1,0 +1,176 @@
+"""How a drawn face is seen in one image: the nuisances, each with its true strength.
+
+Background and clothing are conditions, so that no network can tell identities by them.
+"""
+
+import dataclasses
+from typing import Any, Optional
+
+import numpy as np
+
+from ddl_tf.synthetic.traits import HAIR_STYLES, Colour, clipped_colour
+
+OCCLUDERS = ("none", "sunglasses", "mask", "cap", "hand", "bar")
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """How an identity is seen in one image: the nuisances, with their true strengths.
+
+    Attributes:
+        yaw: degrees; positive turns the nose to the image's right.
+        pitch: degrees; positive looks up.
+        roll: degrees; positive turns the head clockwise.
+        scale: size of the head in the image, 1 is normal.
+        shift_x: shift of the head, in head units.
+        shift_y: the same, downwards.
+        light_azimuth: degrees from the camera to the image's right.
+        light_elevation: degrees above the camera.
+        light: strength of the light; 1 is well lit, 0 is dark.
+        contrast: share of the light that has a direction; the rest is ambient.
+        light_colour: tint of the light, RGB, about 1.
+        saturation: 0 is black and white, 1 full colour.
+        smile: -1 (corners down) to 1.
+        mouth_open: 0 to 1.
+        brow_raise: -1 (frown) to 1.
+        eye_open: 0 (shut) to 1.
+        gaze_x: -1 to 1, to the image's right.
+        gaze_y: -1 to 1, downwards.
+        wears_glasses: whether an identity with glasses wears them here.
+        hair: the style of the hair here, one of `HAIR_STYLES`; None is the identity's own.
+        occluder: one of `OCCLUDERS`.
+        occluder_place: where the hand or bar lies, 0 to 1.
+        occluder_size: 0 to 1.
+        occluder_colour: 0..255 RGB.
+        background: two colours, 0..255 RGB, and a seed for its pattern.
+        clothing: 0..255 RGB.
+        resolution: the image is sampled down to this many pixels (a side) and up again.
+        blur: standard deviation of the blur, in percent of the image's side.
+        noise: standard deviation of the pixel noise, in grey levels.
+        jpeg_quality: the quality with which the image is stored.
+        seed: of the pixel noise and of the background's pattern.
+    """
+
+    yaw: float = 0.0
+    pitch: float = 0.0
+    roll: float = 0.0
+    scale: float = 1.0
+    shift_x: float = 0.0
+    shift_y: float = 0.0
+    light_azimuth: float = 0.0
+    light_elevation: float = 25.0
+    light: float = 1.0
+    contrast: float = 0.45
+    light_colour: Colour = (1.0, 1.0, 1.0)
+    saturation: float = 1.0
+    smile: float = 0.2
+    mouth_open: float = 0.0
+    brow_raise: float = 0.0
+    eye_open: float = 1.0
+    gaze_x: float = 0.0
+    gaze_y: float = 0.0
+    wears_glasses: bool = True
+    hair: Optional[str] = None
+    occluder: str = "none"
+    occluder_place: float = 0.5
+    occluder_size: float = 0.5
+    occluder_colour: Colour = (150.0, 190.0, 210.0)
+    background: tuple[Colour, Colour] = ((190.0, 200.0, 205.0), (150.0, 165.0, 175.0))
+    clothing: Colour = (90.0, 110.0, 140.0)
+    resolution: int = 112
+    blur: float = 0.0
+    noise: float = 0.0
+    jpeg_quality: int = 92
+    seed: int = 0
+
+
+def _surroundings(rng: np.random.Generator) -> dict[str, Any]:
+    """Background and clothing: of every image, never of an identity."""
+    # Towards grey: the face is what draws the eye.
+    first, second = (0.55 * rng.uniform(40, 235, 3) + 0.45 * rng.uniform(60, 225) for _ in range(2))
+    return {
+        "background": (clipped_colour(first), clipped_colour(0.6 * first + 0.4 * second)),
+        "clothing": clipped_colour(rng.uniform(25, 230, 3)),
+        "seed": int(rng.integers(2**31)),
+    }
+
+
+def draw_conditions(identity: int, image: int, seed: int = 0, size: int = 112, hard: bool = False) -> Conditions:
+    """Draw the conditions of one image of an identity.
+
+    An easy image is nearly frontal, sharp and well lit. A hard one has one to three of: a large yaw, a low
+    resolution, bad light, an occluder, a blur.
+
+    Args:
+        identity: number of the identity.
+        image: number of the image within the identity.
+        seed: seed of the whole population.
+        size: side of the image in pixels, which limits the resolution.
+        hard: whether to draw a hard image.
+
+    Returns:
+        The conditions; always the same for the same numbers.
+    """
+    # + 1: the seed sequence pads with zeros, and [seed, identity] is the identity's own.
+    rng = np.random.default_rng([seed, identity, image + 1, int(hard)])
+    common = {
+        **_surroundings(rng),
+        "pitch": float(rng.normal(0, 5)),
+        "roll": float(rng.normal(0, 2.5)),
+        "scale": float(rng.normal(1, 0.04)),
+        "shift_x": float(rng.normal(0, 0.04)),
+        "shift_y": float(rng.normal(0, 0.04)),
+        "smile": float(rng.uniform(-0.35, 1)),
+        "mouth_open": float(max(0, rng.uniform(-0.8, 0.7))),
+        "brow_raise": float(rng.uniform(-0.6, 0.8)),
+        "eye_open": float(rng.uniform(0.7, 1.05)),
+        "gaze_x": float(rng.uniform(-0.6, 0.6)),
+        "gaze_y": float(rng.uniform(-0.35, 0.35)),
+        "wears_glasses": bool(rng.uniform() < 0.75),
+    }
+    # People change their hair; who goes by the hair alone is often wrong in hard images.
+    if rng.uniform() < (0.4 if hard else 0.12):
+        common["hair"] = str(rng.choice([style for style in HAIR_STYLES if style != "bald"]))
+    warmth, tint = rng.normal(0, 0.07), rng.normal(0, 0.025)
+    easy = {
+        "yaw": float(np.clip(rng.normal(0, 8), -18, 18)),
+        "light_azimuth": float(rng.uniform(-40, 40)),
+        "light_elevation": float(rng.uniform(0, 50)),
+        "light": float(rng.uniform(0.82, 1.15)),
+        "contrast": float(rng.uniform(0.3, 0.5)),
+        "light_colour": (1 + warmth, 1 + tint, 1 - warmth),
+        "saturation": float(rng.uniform(0.75, 1.15)),
+        "resolution": size,
+        "blur": float(rng.uniform(0, 0.4)),
+        "noise": float(rng.uniform(0, 3)),
+    }
+    if not hard:
+        return Conditions(**{**common, **easy})
+    count = int(rng.choice([1, 2, 3], p=[0.2, 0.45, 0.35]))
+    chosen = rng.choice(5, size=count, replace=False, p=[0.3, 0.26, 0.18, 0.18, 0.08])
+    if 0 in chosen:
+        easy["yaw"] = float(rng.choice([-1, 1]) * rng.uniform(45, 90))
+    else:
+        easy["yaw"] = float(rng.uniform(-35, 35))
+    if 1 in chosen:
+        easy["resolution"] = min(size, int(rng.integers(8, 17)))
+    # The light of a hard image is of any colour, or there is little, so that skin and hair colours say little.
+    easy["saturation"] = float(rng.uniform(0, 1))
+    warmth, tint = rng.normal(0, 0.2), rng.normal(0, 0.08)
+    easy["light_colour"] = (1 + warmth, 1 + tint, 1 - warmth)
+    if 2 in chosen:
+        easy["light"] = float(rng.uniform(0.5, 0.8))
+        easy["contrast"] = float(rng.uniform(0.6, 0.85))
+        easy["light_azimuth"] = float(rng.choice([-1, 1]) * rng.uniform(50, 120))
+    else:
+        easy["light"] = float(rng.uniform(0.65, 1.2))
+    if 3 in chosen:
+        common["occluder"] = OCCLUDERS[1 + int(rng.integers(len(OCCLUDERS) - 1))]
+        common["occluder_place"] = float(rng.uniform())
+        common["occluder_size"] = float(rng.uniform())
+        common["occluder_colour"] = clipped_colour(rng.uniform(30, 235, 3))
+    if 4 in chosen:
+        easy["blur"] = float(rng.uniform(1.5, 4))
+    easy["noise"] = float(rng.uniform(0, 8))
+    common["pitch"] = float(rng.normal(0, 10))
+    return Conditions(**{**common, **easy}, jpeg_quality=int(rng.integers(40, 93)))

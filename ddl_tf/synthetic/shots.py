@@ -1,0 +1,134 @@
+"""Single images of synthetic faces, numbered, and many of them drawn at a time."""
+
+import collections
+import contextlib
+import dataclasses
+import itertools
+import multiprocessing
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+
+import numpy as np
+from PIL import Image
+
+from ddl_tf.common.parallel import usable_cores
+from ddl_tf.images.pillow_images import encode_jpeg
+from ddl_tf.importers.source import Sample, Value
+from ddl_tf.synthetic.conditions import draw_conditions
+from ddl_tf.synthetic.drawing import draw_face
+from ddl_tf.synthetic.traits import draw_traits
+
+# Starting further processes takes about as long as drawing this many images.
+_CHUNK, _WORTH_PROCESSES = 64, 4000
+
+EASY, HARD = 0, 1
+
+
+def render(
+    identity: int, image: int, seed: int = 0, size: int = 112, hard: bool = False
+) -> tuple[np.ndarray, dict[str, Value]]:
+    """Draw one image of an identity.
+
+    Args:
+        identity: number of the identity, 0, 1, ...
+        image: number of the image within the identity, 0, 1, ...
+        seed: seed of the whole population.
+        size: side of the image in pixels.
+        hard: whether the image is hard (large yaw, low resolution, bad light, an occluder, blur) or easy.
+
+    Returns:
+        The image, uint8 `[size, size, 3]` RGB, and the true strength of each variation: `yaw`, `pitch`, `roll` and
+        `light_azimuth` in degrees, `light` (1 is well lit), `light_contrast`, `saturation` (0 is black and white),
+        `smile` (-1 to 1), `mouth_open` (0 to 1), `resolution_px` (pixels a side before scaling up), `hair` ("own" or
+        another style), `occluder`, `occlusion` (share of the visible face and hair that it hides), `blur` (standard
+        deviation in percent of the side), `noise` (in grey levels), and the `jpeg_quality` with which the image should
+        be stored. The same for the same numbers, in whatever order they are drawn.
+
+    Example:
+        >>> image, columns = render(identity=3, image=0, seed=1, size=64)
+        >>> image.shape
+        (64, 64, 3)
+    """
+    seen = draw_conditions(identity, image, seed, size, hard)
+    pixels, occlusion = draw_face(draw_traits(identity, seed), seen, size)
+    columns: dict[str, Value] = {
+        "yaw": seen.yaw,
+        "pitch": seen.pitch,
+        "roll": seen.roll,
+        "light": seen.light,
+        "light_azimuth": seen.light_azimuth,
+        "light_contrast": seen.contrast,
+        "saturation": seen.saturation,
+        "smile": seen.smile,
+        "mouth_open": seen.mouth_open,
+        "resolution_px": seen.resolution,
+        "hair": seen.hair or "own",
+        "occluder": seen.occluder,
+        "occlusion": occlusion,
+        "blur": seen.blur,
+        "noise": seen.noise,
+        "jpeg_quality": seen.jpeg_quality,
+    }
+    return pixels, columns
+
+
+@dataclasses.dataclass(frozen=True)
+class Shot:
+    """One image to draw; the fields are the arguments of `render`."""
+
+    identity: int
+    image: int
+    seed: int
+    size: int
+    hard: bool
+
+    def draw(self) -> Sample:
+        """Draw it, and encode it as JPEG."""
+        pixels, columns = render(self.identity, self.image, self.seed, self.size, self.hard)
+        return Sample(
+            image=encode_jpeg(Image.fromarray(pixels), int(columns["jpeg_quality"])),
+            identity=self.identity,
+            source=f"synthetic seed {self.seed}, identity {self.identity}, image {self.image}",
+            group=HARD if self.hard else EASY,
+            columns=columns,
+        )
+
+
+def plan_shots(identities: range, images: int, seed: int, size: int, hard_fraction: float) -> list[Shot]:
+    """All images of a set in their order; an identity's hard ones are spread evenly among its images."""
+    hard = [int((k + 1) * hard_fraction + 1e-9) > int(k * hard_fraction + 1e-9) for k in range(images)]
+    return [Shot(identity, k, seed, size, hard[k]) for identity in identities for k in range(images)]
+
+
+def draw_shots(shots: Sequence[Shot]) -> Iterator[Sample]:
+    """Draw images in order; many are drawn by a process for each core.
+
+    Args:
+        shots: what to draw.
+
+    Yields:
+        The samples.
+    """
+    cores = usable_cores()
+    if len(shots) < _WORTH_PROCESSES or cores < 2:
+        for shot in shots:
+            yield shot.draw()
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(cores, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+    waiting: collections.deque[Future[list[Sample]]] = collections.deque()
+    chunks = (shots[start : start + _CHUNK] for start in range(0, len(shots), _CHUNK))
+    with contextlib.ExitStack() as stack:
+        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+        # No more than a few chunks at a time: who stores them may be slower than those who draw.
+        for chunk in itertools.islice(chunks, 3 * cores):
+            waiting.append(pool.submit(_draw_all, chunk))
+        while waiting:
+            yield from waiting.popleft().result()
+            for chunk in itertools.islice(chunks, 1):
+                waiting.append(pool.submit(_draw_all, chunk))
+
+
+def _draw_all(shots: Sequence[Shot]) -> list[Sample]:
+    return [shot.draw() for shot in shots]

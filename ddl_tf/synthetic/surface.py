@@ -1,0 +1,189 @@
+"""Where each pixel of a drawn face looks: rays on a head whose cross-sections are ellipses.
+
+At every height y the head is an ellipse with half-width a(y), depth b(y) and centre c(y), so that an orthographic
+ray meets it in closed form, at any yaw. Features are then painted in the head's own coordinates and turn, shorten
+and hide as on a solid head. Only correctly rounded array operations are used (no exp, sin or pow on pixels), so
+that an image does not depend on the vector units of the machine.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ddl_tf.synthetic.conditions import Conditions
+from ddl_tf.synthetic.traits import Traits
+
+# Half of the image's side, and the height at its centre, in head units.
+VIEW = 1.2
+CENTRE_Y = 0.04
+
+_LOW, _HIGH, _STEPS = -1.8, 2.2, 1000
+_HEIGHTS = np.linspace(_LOW, _HIGH, _STEPS)
+
+Box = tuple[slice, slice]
+Point = tuple[float, float, float]
+
+
+class Camera:
+    """The orthographic view of the head, and the pixel grid.
+
+    Attributes:
+        size: side of the image in pixels.
+        pixel: side of a pixel in head units.
+        x: camera x of every pixel, roll undone, [size, size].
+        y: camera y of every pixel, [size, size].
+    """
+
+    def __init__(self, conditions: Conditions, size: int) -> None:
+        self.size = size
+        self.pixel = 2 * VIEW / conditions.scale / size
+        yaw, pitch, roll = (math.radians(v) for v in (conditions.yaw, conditions.pitch, conditions.roll))
+        self.sin_yaw, self.cos_yaw = math.sin(yaw), math.cos(yaw)
+        self.sin_pitch, self.cos_pitch = math.sin(pitch), math.cos(pitch)
+        self.sin_roll, self.cos_roll = math.sin(roll), math.cos(roll)
+        self._shift = conditions.shift_x, conditions.shift_y - CENTRE_Y
+        steps = (np.arange(size) + 0.5 - size / 2) * self.pixel
+        across = (steps - self._shift[0]).astype(np.float32)[None, :]
+        down = (steps - self._shift[1]).astype(np.float32)[:, None]
+        self.x = across * np.float32(self.cos_roll) + down * np.float32(self.sin_roll)
+        self.y = down * np.float32(self.cos_roll) - across * np.float32(self.sin_roll)
+
+    def project(self, point: Point) -> Point:
+        """Head coordinates -> camera x, y and depth (larger is nearer)."""
+        x, y, z = point
+        depth = z * self.cos_yaw - x * self.sin_yaw
+        return (
+            x * self.cos_yaw + z * self.sin_yaw,
+            y * self.cos_pitch - depth * self.sin_pitch,
+            depth * self.cos_pitch + y * self.sin_pitch,
+        )
+
+    def box(self, points: list[Point], radius: float) -> Box:
+        """The pixels within `radius` (head units) of the box around some points in head coordinates."""
+        columns, rows = [], []
+        for point in points:
+            x, y, _ = self.project(point)
+            columns.append((x * self.cos_roll - y * self.sin_roll + self._shift[0]) / self.pixel)
+            rows.append((x * self.sin_roll + y * self.cos_roll + self._shift[1]) / self.pixel)
+        reach, half = radius / self.pixel + 2, self.size / 2
+
+        def cut(values: list[float]) -> slice:
+            low, high = int(min(values) + half - reach), int(max(values) + half + reach) + 1
+            return slice(min(max(low, 0), self.size), min(max(high, 0), self.size))
+
+        return cut(rows), cut(columns)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What the pixels see of a surface.
+
+    Attributes:
+        x: head x of the point seen, [size, size]; beside the surface, of its nearest edge.
+        y: the same for y.
+        z: the same for z, from the axis of the cross-section; negative on the back of the head.
+        edge: signed distance to the silhouette in head units, positive inside.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    z: np.ndarray
+    edge: np.ndarray
+
+
+def _rounded(distance: np.ndarray, power: float) -> np.ndarray:
+    """Squared half-width of a superellipse at a distance -1..1 from its middle, negative outside."""
+    inside = 1 - np.abs(distance) ** power
+    return np.where(inside > 0, np.abs(inside) ** (2 / power), inside)
+
+
+class Profile:
+    """The cross-sections of a head or of the hair around it, tabulated by height.
+
+    Attributes:
+        width2: squared half-width a^2, [heights].
+        front: z of the front, [heights].
+        back: z of the back, [heights].
+    """
+
+    def __init__(self, width2: np.ndarray, front: np.ndarray, back: np.ndarray) -> None:
+        self.width2, self.front, self.back = width2, front, back
+        self.depth = np.maximum((front - back) / 2, 1e-3)
+        self.centre = (front + back) / 2
+
+    @staticmethod
+    def head(traits: Traits) -> "Profile":
+        """The bare head."""
+        y, upper = _HEIGHTS, _HEIGHTS < 0
+        jaw = _rounded(y, traits.jaw_power) * (1 - traits.jaw_taper * y * y) ** 2
+        cheek = 1 + traits.cheek * np.maximum(0, 1 - ((y - 0.3) / 0.45) ** 2) * 2
+        width2 = traits.head_width**2 * np.where(upper, _rounded(y, traits.crown_power), jaw * cheek)
+        crown = np.sqrt(np.maximum(_rounded(y, traits.crown_power), 0))
+        face = np.sqrt(np.maximum(_rounded(y, 3.4), 0))
+        chin = traits.chin * np.maximum(0, 1 - ((y - 0.85) / 0.3) ** 2)
+        front = traits.head_depth * np.where(upper, crown, face) + np.where(upper, 0, chin)
+        back = -(traits.head_depth + 0.06) * np.where(upper, crown, np.sqrt(np.maximum(_rounded(y, 1.6), 0)))
+        return Profile(width2, front, back)
+
+    @staticmethod
+    def hair(traits: Traits) -> "Profile":
+        """The outside of the hair, which may hang below the head."""
+        y, hair = _HEIGHTS, traits.hair
+        width = traits.head_width + hair.side
+        crown = _rounded(y / (1 + hair.top), min(traits.crown_power, 2.4))
+        # Below the ears the hair hangs down; curly and round styles come in again.
+        hanging = 1 - 0.1 * np.clip(y / 1.5, 0, 1) ** 2
+        if hair.length < 1.2:
+            hanging = _rounded(np.clip(y, 0, None) / (hair.length + 0.75), 2.6)
+        scale2 = np.where(y < 0, crown, hanging)
+        scale = np.sqrt(np.maximum(scale2, 0))
+        depth = traits.head_depth + 0.5 * hair.side
+        return Profile(width**2 * scale2, (depth + 0.02) * scale, -(depth + 0.1 + 0.5 * hair.side) * scale)
+
+    def at(self, x: float, y: float) -> Point:
+        """The point on the front of the surface at x and y."""
+        width2, depth, centre = (
+            float(np.interp(y, _HEIGHTS, table)) for table in (self.width2, self.depth, self.centre)
+        )
+        return x, y, centre + depth * math.sqrt(max(0.0, 1 - x * x / max(width2, 1e-6)))
+
+    def seen_by(self, camera: Camera) -> Surface:
+        """Meet the rays of all pixels with the surface."""
+        sin, cos = camera.sin_yaw, camera.cos_yaw
+        width2, depth2 = np.maximum(self.width2, 1e-6), self.depth**2
+        shown2 = width2 * cos * cos + depth2 * sin * sin
+        # Outside of the surface the width is negative and goes on smoothly, for the soft edge.
+        edge2 = np.where(self.width2 > 0, shown2, self.width2)
+        tables = [
+            edge2,
+            np.gradient(edge2, _HEIGHTS),
+            np.sqrt(shown2),
+            self.centre * sin,
+            -sin * cos * (width2 - depth2) / shown2,
+            np.sqrt(width2 * depth2) / shown2,
+            self.centre * cos,
+        ]
+        edge2, slope, half, middle, tilt, bulge, ahead = (table.astype(np.float32) for table in tables)
+        y = camera.y / np.float32(camera.cos_pitch)
+        per_step = np.float32((_STEPS - 1) / (_HIGH - _LOW))
+        # The height seen depends on the depth, and the depth on the height: a second look settles it for a small pitch.
+        # The silhouette is that of the first: an ellipsoid's hardly changes when it nods.
+        for look in range(2):
+            index = ((y - np.float32(_LOW)) * per_step + np.float32(0.5)).astype(np.int32)
+            index = np.minimum(np.maximum(index, 0), _STEPS - 1)
+            across = camera.x - middle[index]
+            if look == 0:
+                grade = slope[index]
+                steepness = np.sqrt(4 * across * across + grade * grade) + np.float32(1e-3)
+                edge = (edge2[index] - across * across) / steepness
+            limit = half[index]
+            inside = np.minimum(np.maximum(across, -limit), limit)
+            near = tilt[index] * inside + bulge[index] * np.sqrt(limit * limit - inside * inside)
+            y = (camera.y + (near + ahead[index]) * np.float32(camera.sin_pitch)) / np.float32(camera.cos_pitch)
+        return Surface(
+            x=inside * np.float32(cos) - near * np.float32(sin),
+            y=y,
+            z=inside * np.float32(sin) + near * np.float32(cos),
+            edge=edge,
+        )

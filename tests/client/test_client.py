@@ -1,0 +1,409 @@
+"""The client over the wire: against the stand-in, and against TensorFlow Serving itself where a machine has it."""
+
+import contextlib
+import io
+import shutil
+import socket
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from served_faces import export_tiny
+from stand_in_server import Faults, StandIn
+
+from ddl_tf.client.errors import RequestError
+from ddl_tf.client.waiting import wait_until_available
+from ddl_tf.common.errors import InputError
+from ddl_tf.serving import Client, ServingError
+
+DIM, THRESHOLD = 64, 0.6
+KINDS = ["grpc", "rest"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two versions, of different networks."""
+    folder = tmp_path_factory.mktemp("saved_models")
+    for seed in (1, 2):
+        export_tiny(folder, seed, THRESHOLD)
+    return folder / "faces"
+
+
+@pytest.fixture(scope="module")
+def saved(folder):
+    return {version: tf.saved_model.load(str(folder / str(version))) for version in (1, 2)}
+
+
+@pytest.fixture(scope="module")
+def running(folder):
+    with StandIn({version: folder / str(version) for version in (1, 2)}) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running):
+    running.faults = Faults()
+    running.requests.clear()
+    return running
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def connect(server, kind):
+    """Makes clients of the stand-in."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **options: stack.enter_context(Client(server.urls[kind], **{"timeout": 20.0, **options}))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.RandomState(0).randint(0, 256, [5, 32, 32, 3]).astype(np.uint8)
+
+
+def encode(image):
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, "PNG")
+    return content.getvalue()
+
+
+@pytest.fixture(scope="module")
+def photos(images):
+    return [encode(image) for image in images]
+
+
+def run(saved, signature, **inputs):
+    tensors = {name: tf.constant(value) for name, value in inputs.items()}
+    return {name: value.numpy() for name, value in saved.signatures[signature](**tensors).items()}
+
+
+def failure(call):
+    with pytest.raises(ServingError) as caught:
+        call()
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.startswith(f"{caught.value.server}, model {caught.value.model}: {caught.value.status}: ")
+    return caught.value
+
+
+def check_answers(client, saved, images, photos):
+    """Everything that a client asks, against the SavedModel itself; holds for any server."""
+    close = {"atol": 1e-5, "rtol": 0}
+    expected = run(saved, "serving_default", image=images)["embedding"]
+    embedding = client.embed(images)
+    assert (embedding.dtype, embedding.shape) == (np.float32, (5, DIM))
+    np.testing.assert_allclose(embedding, expected, **close)
+
+    some = [*photos[:2], b"no image\0", *photos[2:]]
+    embedding, valid = client.embed_bytes(some)
+    assert valid.dtype == bool
+    assert valid.tolist() == [True, True, False, True, True, True]
+    np.testing.assert_allclose(embedding, np.insert(expected, 2, 0, axis=0), **close)
+
+    first, second = [photos[0], photos[1], photos[2], b""], [photos[0], photos[2], photos[4], photos[0]]
+    verified = client.verify(first, second)
+    cosines = [expected[0] @ expected[0], expected[1] @ expected[2], expected[2] @ expected[4], 0]
+    np.testing.assert_allclose(verified.similarity, cosines, **close)
+    assert verified.similarity.dtype == np.float32
+    assert verified.same.tolist() == [cosine >= THRESHOLD for cosine in cosines]
+    assert verified.valid.tolist() == [True, True, True, False]
+
+    gallery = np.random.RandomState(1).randn(20, DIM).astype(np.float32)
+    gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
+    similarity = expected @ gallery.T
+    nearest = np.argsort(-similarity, axis=1)[:, :3]
+    found = client.search([*photos, b"no image"], gallery, k=3)
+    assert found.index.dtype == np.int32
+    np.testing.assert_array_equal(found.index[:5], nearest)
+    np.testing.assert_allclose(found.similarity[:5], np.take_along_axis(similarity, nearest, axis=1), **close)
+    assert found.valid.tolist() == [True] * 5 + [False]
+
+    described = client.metadata()
+    assert described.name == "faces"
+    assert sorted(described.signatures) == ["search", "serving_bytes", "serving_default", "verify"]
+    assert described.signatures["serving_default"].inputs == {"image": ("uint8", (-1, -1, -1, 3))}
+    assert described.signatures["serving_bytes"].outputs == {
+        "embedding": ("float32", (-1, DIM)),
+        "valid": ("bool", (-1,)),
+    }
+    assert described.signatures["search"].inputs["k"] == ("int32", ())
+    assert [(one.state, one.error) for one in client.status() if one.version == described.version] == [
+        ("AVAILABLE", "")
+    ]
+
+
+@pytest.mark.parametrize("batch", [2, 32])
+def test_answers(connect, saved, images, photos, batch):
+    check_answers(connect(batch=batch), saved[2], images, photos)
+
+
+def test_versions(connect, saved, images):
+    for version in (1, 2):
+        expected = run(saved[version], "serving_default", image=images)["embedding"]
+        client = connect(version=version)
+        np.testing.assert_allclose(client.embed(images), expected, atol=1e-5)
+        assert client.metadata().version == version
+        assert [one.version for one in client.status()] == [version]
+    assert [one.version for one in connect().status()] == [2, 1]
+
+
+def test_a_long_call_is_split_into_batches_of_one_version(server, connect, images):
+    client = connect(batch=2)
+    client.embed(images)
+    assert server.requests == [("serving_default", rows, 2) for rows in (2, 2, 1)]
+    # A newer version comes between two batches.
+    asked = []
+    find = server.find
+    try:
+        server.find = lambda model, version: asked.append(version) or find(model, version)
+        client.embed(images)
+    finally:
+        del server.find
+    # The metadata tell the version.
+    assert asked == [None, 2, 2, 2]
+
+
+def test_no_rows(server, connect):
+    client = connect()
+    assert client.embed(np.zeros([0, 8, 8, 3], np.uint8)).shape == (0, DIM)
+    embedding, valid = client.embed_bytes([])
+    assert (embedding.shape, embedding.dtype, valid.shape, valid.dtype) == ((0, DIM), np.float32, (0,), bool)
+    assert client.verify([], []).same.shape == (0,)
+    assert client.search([], np.zeros([4, DIM], np.float32), 3).index.shape == (0, 3)
+    assert server.requests == []
+
+
+def test_one_client_for_many_threads(connect, saved):
+    client = connect(batch=2)
+    images = np.random.RandomState(2).randint(0, 256, [24, 3, 32, 32, 3]).astype(np.uint8)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(client.embed, images))
+    for rows, answer in zip(images, answers):
+        np.testing.assert_allclose(answer, run(saved[2], "serving_default", image=rows)["embedding"], atol=1e-5)
+
+
+@pytest.mark.parametrize("status", ["UNAVAILABLE", "RESOURCE_EXHAUSTED"])
+def test_a_server_that_is_down_or_full_for_a_moment(server, connect, saved, images, status):
+    server.faults = Faults(refuse=3, refuse_with=(status, "try again"))
+    expected = run(saved[2], "serving_default", image=images)["embedding"]
+    np.testing.assert_allclose(connect(retries=3).embed(images), expected, atol=1e-5)
+    server.faults = Faults(refuse=3, refuse_with=(status, "try again"))
+    error = failure(lambda: connect(retries=2).embed(images))
+    assert error.status == status
+    assert "try again; gave up after 3 attempts" in str(error)
+    assert server.faults.refuse == 0
+
+
+def test_other_failures_are_not_repeated(server, connect, images):
+    server.faults = Faults(refuse=2, refuse_with=("INTERNAL", "out of\nluck"))
+    error = failure(lambda: connect(retries=5).embed(images))
+    assert "INTERNAL: out of luck; see the server's log" in str(error)
+    assert server.faults.refuse == 1
+
+
+def test_a_dropped_connection(server, connect, saved, photos):
+    server.faults = Faults(drop=2)
+    client = connect(retries=8)
+    expected = run(saved[2], "serving_bytes", image_bytes=photos)["embedding"]
+    np.testing.assert_allclose(client.embed_bytes(photos).embedding, expected, atol=1e-5)
+    # A connection that was good before.
+    server.faults = Faults(drop=1)
+    np.testing.assert_allclose(client.embed_bytes(photos).embedding, expected, atol=1e-5)
+    server.faults = Faults(drop=1)
+    assert failure(lambda: connect(retries=0).embed_bytes(photos)).status == "UNAVAILABLE"
+
+
+def test_an_answer_after_the_deadline(server, connect, images):
+    server.faults = Faults(hang=1)
+    error = failure(lambda: connect(timeout=0.4).embed(images))
+    assert error.status == "DEADLINE_EXCEEDED"
+    assert str(error).endswith("; raise the timeout, or use a smaller batch")
+
+
+def test_nobody_listens(kind):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"{'grpc' if kind == 'grpc' else 'http'}://127.0.0.1:{port}"
+    with Client(url, "people", retries=1) as client:
+        error = failure(client.status)
+    assert str(error).startswith(f"{url}, model people: UNAVAILABLE: ")
+    assert "refused" in str(error)
+    assert "gave up after 2 attempts: is the server up, and is this its host, port and protocol?" in str(error)
+
+
+def test_no_such_model(connect, images):
+    client = connect(model="people")
+    for call in (lambda: client.embed(images), client.status, client.metadata):
+        error = failure(call)
+        assert error.status == "NOT_FOUND"
+        assert "is 'people' the name in the server's --model_name or models.config, does its folder hold" in str(error)
+
+
+def test_no_such_version(connect, images):
+    error = failure(lambda: connect(version=7).embed(images))
+    assert error.model == "faces version 7"
+    assert "the server has version 1 AVAILABLE, version 2 AVAILABLE: ask for one" in str(error)
+
+
+def test_what_a_server_has_may_be_asked_in_vain(connect, images):
+    client = connect(version=7, retries=0)
+
+    def unavailable(*_):
+        raise RequestError("UNAVAILABLE", "it stops")
+
+    client._transport.status = unavailable
+    error = failure(lambda: client.embed(images))
+    assert error.status == "NOT_FOUND"
+    assert "(asked what it has, the server said UNAVAILABLE)" in str(error)
+
+
+def test_no_such_signature(connect, photos):
+    error = failure(lambda: connect().predict("embed", {"image_bytes": np.array(photos, object)}))
+    assert "no signature 'embed', it has search, serving_bytes, serving_default, verify: export it again" in str(error)
+
+
+def test_wrong_inputs(connect, photos):
+    error = failure(lambda: connect().predict("serving_bytes", {"images": np.array(photos, object)}))
+    assert error.status == "INVALID_ARGUMENT"
+    assert "this is a model of another kind" in str(error)
+
+
+def test_wrong_answers(server, connect, kind, images, photos):
+    client = connect(batch=3)
+    server.faults = Faults(cut_rows=True)
+    error = failure(lambda: client.embed(images))
+    assert error.status == "BAD_ANSWER"
+    assert f"output 'embedding' is float32 [2, {DIM}], not float32 [3, dim]" in str(error)
+    server.faults = Faults(without="valid")
+    told = {"grpc": "no output 'valid', only embedding", "rest": "one output without a name, of embedding, valid"}
+    assert told[kind] in str(failure(lambda: client.embed_bytes(photos)))
+    server.requests.clear()
+    server.faults = Faults(cut_dim_after=1)
+    assert "embeddings of different dimensions" in str(failure(lambda: client.embed(images)))
+
+
+@pytest.mark.parametrize(("code", "advice"), [(502, "see the server's log"), (413, "use a smaller batch")])
+def test_a_proxy_that_answers_itself(server, images, code, advice):
+    server.faults = Faults(html=code)
+    with Client(server.urls["rest"]) as client:
+        error = failure(lambda: client.embed(images))
+    assert error.status == f"HTTP {code}"
+    assert "from no TensorFlow Serving" in str(error)
+    assert advice in str(error)
+
+
+def test_the_other_port(server, images):
+    with Client(server.urls["rest"].replace("http", "grpc"), retries=1) as client:
+        assert failure(lambda: client.embed(images)).status == "UNAVAILABLE"
+    with Client(server.urls["grpc"].replace("grpc", "http"), retries=1) as client:
+        assert "is this its host, port and protocol?" in str(failure(lambda: client.embed(images)))
+
+
+def test_large_messages(folder, server, photos):
+    # Answers of more than gRPC's 4 MB.
+    gallery = np.eye(17000, DIM, dtype=np.float32)
+    with Client(server.urls["grpc"], batch=65) as client:
+        assert client.search(photos * 13, gallery, 17000).similarity.nbytes > 4 << 20
+    with StandIn({2: folder / "2"}, max_message=100_000) as small, Client(small.urls["grpc"], batch=64) as client:
+        error = failure(lambda: client.embed(np.zeros([64, 32, 32, 3], np.uint8)))
+    assert "grpc.max_receive_message_length=BYTES" in str(error)
+    assert error.status == "RESOURCE_EXHAUSTED"
+
+
+@pytest.fixture(scope="module")
+def credentials(tmp_path_factory):
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    key, certificate = (tmp_path_factory.mktemp("tls") / name for name in ("key.pem", "certificate.pem"))
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    files = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
+    return key, certificate
+
+
+def test_tls(folder, saved, credentials, kind, images):
+    expected = run(saved[2], "serving_default", image=images)["embedding"]
+    with StandIn({2: folder / "2"}, credentials=credentials) as server:
+        with Client(server.urls[kind], certificates=str(credentials[1])) as client:
+            np.testing.assert_allclose(client.embed(images), expected, atol=1e-5)
+        with Client(server.urls[kind], retries=0) as client:
+            text = str(failure(client.status)).lower()
+            assert "certificate" in text
+
+
+@pytest.mark.parametrize(
+    "url", ["", "localhost:8500", "grpc://localhost", "grpc://host:port", "grpc://h:1/path", "ftp://h:1", "http://"]
+)
+def test_bad_urls(url):
+    with pytest.raises(InputError, match=r"give grpc://host:8500 .*http://host:8501"):
+        Client(url)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"model": "a b"}, "model 'a b'"),
+        ({"model": ""}, "model ''"),
+        ({"version": -1}, "version -1"),
+        ({"timeout": 0}, "timeout 0"),
+        ({"retries": -1}, "retries -1"),
+        ({"batch": 0}, "batch 0"),
+    ],
+)
+def test_bad_arguments(options, told):
+    with pytest.raises(InputError, match=told):
+        Client("http://localhost:8501", **options)
+
+
+@pytest.mark.parametrize("url", ["grpcs://localhost:1", "https://localhost:1"])
+def test_missing_certificates(url):
+    with pytest.raises(InputError, match=r"certificates no\.pem: .*give a PEM file"):
+        Client(url, certificates="no.pem")
+
+
+def test_bad_input(connect, photos):
+    client = connect()
+    for images in (np.zeros([2, 8, 8, 3]), np.zeros([8, 8, 3], np.uint8), np.zeros([2, 8, 8, 4], np.uint8)):
+        with pytest.raises(InputError, match=r"give uint8 \[rows, height, width, 3\]"):
+            client.embed(images)
+    with pytest.raises(InputError, match="put it into a list"):
+        client.embed_bytes(photos[0])
+    with pytest.raises(InputError, match="row 1: str, not bytes"):
+        client.embed_bytes([photos[0], "face.jpg"])
+    with pytest.raises(InputError, match="2 first and 1 second"):
+        client.verify(photos[:2], photos[:1])
+    with pytest.raises(InputError, match="input 'image' is float64"):
+        client.predict("serving_default", {"image": np.zeros([2, 8, 8, 3])})
+    with pytest.raises(InputError, match="k 5: must be between 1 and the size of the gallery, 4"):
+        client.search(photos, np.zeros([4, DIM], np.float32), 5)
+    with pytest.raises(InputError, match=r"gallery float32 \[64\]"):
+        client.search(photos, np.zeros([DIM], np.float32), 1)
+
+
+@pytest.mark.skipif(not shutil.which("tensorflow_model_server"), reason="tensorflow_model_server is not installed")
+def test_tensorflow_serving_itself(folder, saved, images, photos, kind, tmp_path):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in KINDS]
+        ports = dict(zip(KINDS, [one.getsockname()[1] for one in sockets]))
+    flags = [f"--port={ports['grpc']}", f"--rest_api_port={ports['rest']}", "--model_name=faces"]
+    with open(tmp_path / "log", "w") as log:
+        command = ["tensorflow_model_server", *flags, f"--model_base_path={folder}"]
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        url = f"{'grpc' if kind == 'grpc' else 'http'}://127.0.0.1:{ports[kind]}"
+        with Client(url, batch=2, timeout=20.0) as client:
+            wait_until_available(client, 60)
+            check_answers(client, saved[2], images, photos)
+            assert "it has search" in str(failure(lambda: client.predict("embed", {"image": images})))
+            assert failure(lambda: client.predict("serving_bytes", {"image": images})).status == "INVALID_ARGUMENT"
+        with Client(url, "people") as client:
+            assert failure(client.status).status == "NOT_FOUND"
+    finally:
+        process.terminate()
+        process.wait()

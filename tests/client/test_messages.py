@@ -1,0 +1,140 @@
+"""The messages of the client against those of tensorflow-serving-api, which need TensorFlow."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf import any_pb2, wrappers_pb2
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_pb2,
+    predict_pb2,
+    status_pb2,
+)
+
+from ddl_tf.client import messages
+from ddl_tf.client.errors import RequestError
+from ddl_tf.client.grpc import from_tensor_proto, to_tensor_proto
+
+OFFICIAL = {
+    "Dim": tensor_shape_pb2.TensorShapeProto.Dim,
+    "TensorShapeProto": tensor_shape_pb2.TensorShapeProto,
+    "TensorProto": tensor_pb2.TensorProto,
+    "TensorInfo": meta_graph_pb2.TensorInfo,
+    "SignatureDef": meta_graph_pb2.SignatureDef,
+    "SignatureDefMap": get_model_metadata_pb2.SignatureDefMap,
+    "Any": any_pb2.Any,
+    "Int64Value": wrappers_pb2.Int64Value,
+    "ModelSpec": model_pb2.ModelSpec,
+    "PredictRequest": predict_pb2.PredictRequest,
+    "PredictResponse": predict_pb2.PredictResponse,
+    "StatusProto": status_pb2.StatusProto,
+    "ModelVersionStatus": get_model_status_pb2.ModelVersionStatus,
+    "GetModelStatusRequest": get_model_status_pb2.GetModelStatusRequest,
+    "GetModelStatusResponse": get_model_status_pb2.GetModelStatusResponse,
+    "GetModelMetadataRequest": get_model_metadata_pb2.GetModelMetadataRequest,
+    "GetModelMetadataResponse": get_model_metadata_pb2.GetModelMetadataResponse,
+}
+
+
+def _kind(field):
+    """What a field is on the wire; an enum is a number."""
+    if field.message_type is not None:
+        return field.message_type.name
+    return "int32" if field.enum_type is not None else field.type
+
+
+def _is_list(field):
+    # The first is protobuf 7's, the second that of those before 6.
+    return field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED
+
+
+@pytest.mark.parametrize("name", messages.FIELDS)
+def test_each_field_is_the_official_one(name):
+    official = OFFICIAL[name].DESCRIPTOR.fields_by_name
+    for field in messages.message(name).DESCRIPTOR.fields:
+        twin = official[field.name]
+        assert (field.number, _is_list(field)) == (twin.number, _is_list(twin))
+        kind, twin_kind = _kind(field), _kind(twin)
+        if twin_kind == "int32":
+            kind = {field.TYPE_INT32: "int32"}[kind]
+        assert kind == twin_kind, field.name
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            assert twin.message_type.GetOptions().map_entry
+            values = [one.message_type.fields_by_name["value"].message_type.name for one in (field, twin)]
+            assert values[0] == values[1]
+
+
+def test_the_states_are_the_official_ones():
+    assert {number: name for name, number in get_model_status_pb2.ModelVersionStatus.State.items()} == messages.STATES
+
+
+ARRAYS = [
+    np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3),
+    np.linspace(-1, 1, 6, dtype=np.float32).reshape(3, 2),
+    np.array(5, np.int32),
+    np.array([True, False, False]),
+    np.array([b"a\0", b"", b"\xff\xd8"], object),
+    np.zeros([0, 4], np.float32),
+    np.arange(3),
+]
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{array.dtype}{array.shape}")
+def test_tensors_both_ways(array):
+    official = tensor_pb2.TensorProto.FromString(to_tensor_proto(array).SerializeToString())
+    read = tf.make_ndarray(official)
+    assert read.dtype == array.dtype
+    np.testing.assert_array_equal(read, array)
+    # As TensorFlow writes it, in bytes and value by value.
+    for proto in (tf.make_tensor_proto(array), tf.constant(array)._numpy().tolist()):
+        if not isinstance(proto, tensor_pb2.TensorProto):
+            proto = tf.make_tensor_proto(proto, tf.as_dtype(array.dtype), array.shape)
+        ours = from_tensor_proto(messages.message("TensorProto").FromString(proto.SerializeToString()))
+        assert (ours.dtype, ours.shape) == (array.dtype, array.shape)
+        np.testing.assert_array_equal(ours, array)
+
+
+def test_values_left_out_at_the_end():
+    proto = tf.make_tensor_proto(np.full([2, 3], 7.0, np.float32))
+    proto.tensor_content = b""
+    proto.float_val.append(7.0)
+    ours = from_tensor_proto(messages.message("TensorProto").FromString(proto.SerializeToString()))
+    np.testing.assert_array_equal(ours, tf.make_ndarray(proto))
+
+
+def test_a_tensor_that_does_not_fill_its_shape():
+    proto = to_tensor_proto(np.zeros([2, 3], np.float32))
+    proto.tensor_shape.dim[0].size = 3
+    with pytest.raises(RequestError, match=r"6 values and shape \[3, 3\]"):
+        from_tensor_proto(proto)
+    proto.dtype = 2  # double
+    with pytest.raises(RequestError, match="type number 2"):
+        from_tensor_proto(proto)
+
+
+ALONE = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("tensorflow", "tensorflow_serving", "keras"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Blocked())
+from ddl_tf.serving import Client, ServingError
+import numpy as np
+for url in ("grpc://127.0.0.1:1", "http://127.0.0.1:1"):
+    try:
+        Client(url, retries=0).embed(np.zeros([1, 4, 4, 3], np.uint8))
+    except ServingError as error:
+        print(error.status)
+"""
+
+
+def test_the_client_needs_no_tensorflow():
+    run = subprocess.run([sys.executable, "-c", ALONE], check=True, capture_output=True, text=True)
+    assert run.stdout.split() == ["UNAVAILABLE", "UNAVAILABLE"]

@@ -1,0 +1,82 @@
+import pytest
+
+from ddl_tf.client.errors import RequestError
+from ddl_tf.client.retrying import with_retries
+
+
+class Clock:
+    """A time that only waiting moves on."""
+
+    def __init__(self):
+        self.now, self.waits = 0.0, []
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.waits.append(seconds)
+        self.now += seconds
+
+
+def run(errors, timeout=100.0, retries=10, uniform=lambda low, high: high, cost=0.0):
+    clock, left, errors = Clock(), [], list(errors)
+
+    def send(seconds):
+        left.append(seconds)
+        clock.now += cost
+        if errors:
+            raise RequestError(*errors.pop(0))
+        return "answer"
+
+    try:
+        answer = with_retries(send, timeout, retries, clock=clock, sleep=clock.sleep, uniform=uniform)
+    except RequestError as error:
+        answer = error
+    return answer, clock.waits, left
+
+
+DOWN, FULL = ("UNAVAILABLE", "starting"), ("RESOURCE_EXHAUSTED", "queue is full")
+
+
+def test_the_waits_double_up_to_five_seconds():
+    answer, waits, left = run([DOWN] * 8)
+    assert answer == "answer"
+    assert waits == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
+    # Each attempt may take what is left.
+    assert left == pytest.approx([100 - sum(waits[:n]) for n in range(9)])
+
+
+def test_the_waits_are_drawn_from_zero_on():
+    drawn = []
+    run([DOWN] * 3, uniform=lambda low, high: drawn.append((low, high)) or 0.0)
+    assert drawn == [(0.0, 0.1), (0.0, 0.2), (0.0, 0.4)]
+    _, waits, _ = run([DOWN] * 3, uniform=lambda low, high: low + 0.25 * (high - low))
+    assert waits == pytest.approx([0.025, 0.05, 0.1])
+
+
+def test_no_more_than_the_retries():
+    answer, waits, left = run([DOWN] * 9, retries=2)
+    assert (answer.status, answer.attempts, len(left), len(waits)) == ("UNAVAILABLE", 3, 3, 2)
+
+
+def test_none_after_the_deadline():
+    answer, waits, left = run([FULL] * 9, timeout=1.0, cost=0.3)
+    assert (answer.status, answer.attempts) == ("RESOURCE_EXHAUSTED", 3)
+    assert waits == pytest.approx([0.1, 0.2])
+    assert left == pytest.approx([1.0, 0.6, 0.1])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ("NOT_FOUND", ""),
+        ("INVALID_ARGUMENT", ""),
+        ("DEADLINE_EXCEEDED", ""),
+        ("INTERNAL", ""),
+        ("HTTP 502", "Bad Gateway"),
+        ("RESOURCE_EXHAUSTED", "Received message larger than max (5000000 vs. 4194304)"),
+    ],
+)
+def test_what_does_not_pass_is_not_repeated(error):
+    answer, waits, _ = run([error])
+    assert (answer.status, answer.attempts, waits) == (error[0], 1, [])

@@ -1,0 +1,140 @@
+"""Heads, losses and metrics refuse labels that are no class numbers, in a graph too; under XLA the loss shows it."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ddl_tf.common.class_labels import class_numbers
+from ddl_tf.layers import (
+    AdaFace,
+    ArcFace,
+    CombinedMargin,
+    CosFace,
+    CurricularFace,
+    MagFace,
+    MarginHead,
+    SampledHead,
+    ShardedHead,
+    SubCenterArcFace,
+)
+from ddl_tf.losses import FocalLoss, LabelledAccuracy, MarginSoftmaxLoss, OHEMLoss
+from ddl_tf.models import build_recognizer
+
+CLASSES = 10
+HEADS = {
+    "arcface": lambda: ArcFace(CLASSES),
+    "cosface": lambda: CosFace(CLASSES),
+    "combined": lambda: CombinedMargin(CLASSES),
+    "curricularface": lambda: CurricularFace(CLASSES),
+    "adaface": lambda: AdaFace(CLASSES),
+    "magface": lambda: MagFace(CLASSES),
+    "subcenter": lambda: SubCenterArcFace(CLASSES),
+    "plain": lambda: MarginHead(CLASSES),
+    "sampled": lambda: SampledHead(ArcFace(CLASSES), 0.5),
+    "sharded": lambda: ShardedHead(ArcFace(CLASSES)),
+}
+OUT_OF_RANGE = [CLASSES, -2, -7, 2**32 + 1, 2**33 - 1, -(2**32) - 1]
+WRONG = {
+    "one-hot": (np.eye(CLASSES, dtype=np.int64)[:4], r"labels \[4, 10\]: give class numbers \[4\]"),
+    "float": (np.array([0, 1, 2, 1.9], np.float32), "labels of float32: give class numbers as int32 or int64"),
+    "bool": (np.array([True, False, True, True]), "labels of bool: give class numbers"),
+    "too few": (np.array([0, 1, 2]), "3 labels with 4 rows: give one label for each row"),
+    **{str(bad): (np.array([0, 1, -1, bad]), f"labels must be class numbers 0..9, .* {bad}") for bad in OUT_OF_RANGE},
+}
+every_head = pytest.mark.parametrize("make", HEADS.values(), ids=HEADS)
+every_wrong = pytest.mark.parametrize("labels, message", WRONG.values(), ids=WRONG)
+EMBEDDINGS = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
+
+
+def in_a_graph(function, *arguments):
+    """The function, told neither the number of rows nor the range of the labels beforehand."""
+    specs = [tf.TensorSpec([None, *np.shape(x)[1:]], tf.convert_to_tensor(x).dtype) for x in arguments]
+    return tf.function(function, input_signature=specs)(*map(tf.constant, arguments))
+
+
+@every_head
+def test_heads_refuse_them(make):
+    head = make()
+    for labels, message in WRONG.values():
+        with pytest.raises(ValueError, match=message):
+            head(EMBEDDINGS, tf.constant(labels), training=True)
+
+
+@every_head
+def test_heads_refuse_them_in_a_graph(make):
+    head = make()
+    head(EMBEDDINGS, tf.constant([0, 1, 2, -1]))
+    for labels in ([0, 1, 2, CLASSES], [0, 1, 2]):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            in_a_graph(head, EMBEDDINGS, np.array(labels))
+
+
+@every_head
+def test_under_xla_the_row_is_not_a_number(make):
+    head = make()
+    compiled = tf.function(head, jit_compile=True)
+    logits = compiled(EMBEDDINGS, tf.constant([0, 1, -1, CLASSES])).numpy()
+    assert np.isnan(logits).any(axis=1).tolist() == [False, False, False, True]
+    loss = MarginSoftmaxLoss(compact=head.compact)
+    assert np.isnan(loss(tf.constant([0, 1, -1, 3]), logits))
+
+
+@every_wrong
+@pytest.mark.parametrize("loss", [MarginSoftmaxLoss(), MarginSoftmaxLoss(0.1), FocalLoss(), OHEMLoss()])
+def test_losses_refuse_them(loss, labels, message):
+    with pytest.raises(ValueError, match=message):
+        loss(labels, tf.zeros([4, CLASSES]))
+
+
+@every_wrong
+def test_the_accuracy_refuses_them(labels, message):
+    with pytest.raises(ValueError, match=message):
+        LabelledAccuracy().update_state(labels, tf.zeros([4, CLASSES]))
+
+
+@pytest.mark.parametrize("make", [MarginSoftmaxLoss, FocalLoss, OHEMLoss])
+def test_under_xla_the_loss_is_not_a_number(make):
+    compiled = tf.function(make(), jit_compile=True)
+    logits = tf.random.stateless_normal([4, CLASSES], seed=[0, 0])
+    assert np.isnan(compiled(tf.constant([0, 1, 2, CLASSES]), logits))
+    assert np.isnan(compiled(tf.constant([0, 1, 2, -2]), logits))
+    np.testing.assert_allclose(compiled(tf.constant([0, 1, 2, -1]), logits), make()([0, 1, 2, -1], logits), rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", [MarginSoftmaxLoss(compact=True), LabelledAccuracy(compact=True).update_state])
+def test_compact_logits_have_three_columns(loss):
+    with pytest.raises(ValueError, match=r"compact=True takes \[batch, 3\]"):
+        loss([0, 1], tf.zeros([2, CLASSES]))
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint8, np.int16])
+def test_any_whole_numbers_are_taken(dtype):
+    labels, extra = class_numbers(np.array([[3], [0]], dtype), tf.zeros([2, 5]), 4)
+    assert labels.numpy().tolist() == [3, 0]
+    assert extra.numpy().tolist() == [0.0, 0.0]
+
+
+def recognizer():
+    model = build_recognizer("plain_small", CLASSES, embedding_size=8, input_shape=(16, 16, 3))
+    model.compile("sgd", loss={"logits": MarginSoftmaxLoss()})
+    return model
+
+
+@pytest.mark.parametrize(
+    "labels, error, message",
+    [
+        (np.eye(CLASSES, dtype=np.int64)[:4], ValueError, r"labels \[.*, 10\]: give class numbers"),
+        (np.array([0, 1, 2, CLASSES]), tf.errors.InvalidArgumentError, "labels must be class numbers 0..9"),
+        (np.array([0, 1, 2, 2**32 + 1]), tf.errors.InvalidArgumentError, "labels must be class numbers 0..9"),
+        (np.array([0, 1, 2, 1.9]), ValueError, "labels of float32: give class numbers"),
+    ],
+    ids=["one-hot", "too large", "wraps", "float"],
+)
+def test_fit_refuses_them(labels, error, message):
+    with pytest.raises(error, match=message):
+        recognizer().fit({"image": np.zeros([4, 16, 16, 3]), "label": labels}, {"logits": labels}, verbose=0)
+
+
+def test_a_label_that_would_wrap_is_seen_before_keras_casts_it():
+    with pytest.raises(ValueError, match=r"labels must be class numbers 0\.\.9, or -1 for none; got 4294967297"):
+        recognizer()({"image": tf.zeros([1, 16, 16, 3]), "label": tf.constant([2**32 + 1])})

@@ -1,0 +1,226 @@
+import errno
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import (
+    as_os_errors,
+    lock_folder,
+    map_array,
+    read_arrays,
+    remove_leftovers,
+    require_regular_file,
+    sync_folder,
+    walk_files,
+    write_arrays,
+    write_aside,
+)
+
+
+def test_a_file_comes_whole_with_its_folder(tmp_path):
+    path = tmp_path / "new" / "results.json"
+    with write_aside(path) as aside:
+        assert (aside.parent, aside.suffix) == (path.parent, path.suffix)
+        aside.write_text("{}")
+        assert not path.exists()
+    assert path.read_text() == "{}"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failure_leaves_what_was_there(tmp_path, error):
+    path = tmp_path / "results.json"
+    path.write_text("old")
+
+    def fail():
+        with write_aside(path) as aside:
+            aside.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_named_by_the_file(tmp_path):
+    with pytest.raises(OSError) as caught, write_aside(tmp_path / "results.json"):
+        # As `write` raises it: without a name.
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "results.json"))
+
+
+def test_a_folder_in_the_way_is_named(tmp_path):
+    with pytest.raises(IsADirectoryError) as caught, write_aside(tmp_path) as aside:
+        aside.write_text("{}")
+    assert caught.value.filename == str(tmp_path)
+
+
+def test_tensorflows_full_disk_is_an_os_error(tmp_path):
+    with pytest.raises(OSError) as caught, as_os_errors(tmp_path):
+        raise tf.errors.ResourceExhaustedError(None, None, "part-00000.data; No space left on device")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path))
+
+
+def test_one_process_at_a_time(tmp_path):
+    folder = tmp_path / "run"
+    other = "import sys; from ddl_tf.common import files\nwith files.lock_folder(files.Path(sys.argv[1])): print('in')"
+    command = [sys.executable, "-c", other, str(folder)]
+    with lock_folder(folder):
+        with pytest.raises(InputError, match="another process is at work in it"), lock_folder(folder):
+            pass
+        refused = subprocess.run(command, capture_output=True, text=True)
+        assert refused.stderr.splitlines()[-1].startswith(f"ddl_tf.common.errors.InputError: {folder}: another process")
+    assert subprocess.run(command, capture_output=True, text=True).stdout == "in\n"
+
+
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "folder", "pipe"])
+def test_a_lock_that_is_no_file_is_refused_and_nothing_is_emptied(tmp_path, kind):
+    thesis, lock = tmp_path / "thesis.txt", tmp_path / "run/lock"
+    thesis.write_text("years of work")
+    lock.parent.mkdir()
+    if kind == "folder":
+        lock.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(lock)
+    else:
+        lock.symlink_to(thesis if kind == "link" else tmp_path / "nothing")
+    with (
+        pytest.raises(InputError, match=r"lock: a link, or no regular file, .*; move it away"),
+        lock_folder(lock.parent),
+    ):
+        pass
+    assert thesis.read_text() == "years of work"
+    assert sorted(os.listdir(tmp_path)) == ["run", "thesis.txt"]
+
+
+def test_what_is_in_a_lock_stays(tmp_path):
+    (tmp_path / "lock").write_text("years of work")
+    with lock_folder(tmp_path):
+        pass
+    assert (tmp_path / "lock").read_text() == "years of work"
+
+
+def test_leftovers_are_files_not_links_nor_other_hidden_ones(tmp_path):
+    for name in (".log.4711.csv", ".log.4711", ".hidden", ".notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / ".link.4711.csv").symlink_to(tmp_path / ".hidden")
+    remove_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".hidden", ".link.4711.csv", ".notes.txt"]
+
+
+def test_only_regular_files_are_read(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    os.mkfifo(tmp_path / "pipe")
+    require_regular_file(tmp_path / "file")
+    require_regular_file(str(tmp_path / "link"))
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+    for path in (tmp_path / "pipe", tmp_path / "socket", "/dev/zero"):
+        with pytest.raises(OSError, match="a pipe, device or socket; give a regular file") as caught:
+            require_regular_file(path)
+        assert caught.value.filename == str(path)
+    with pytest.raises(FileNotFoundError):
+        require_regular_file(tmp_path / "nothing")
+    with pytest.raises(IsADirectoryError):
+        require_regular_file(tmp_path)
+
+
+def make_files(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def walked(root):
+    return [file.relative_to(root).as_posix() for file in walk_files(root)]
+
+
+def test_a_walk_lists_visible_files_by_path(tmp_path):
+    make_files(tmp_path, "b/2", "b/10", "a/z/1", "a.jpg", ".hidden/1", "b/.hidden")
+    assert walked(tmp_path) == ["a/z/1", "a.jpg", "b/10", "b/2"]
+
+
+def test_a_walk_sees_each_folder_once_by_its_own_path(tmp_path):
+    root = tmp_path / "photos"
+    make_files(root, "z/1", "z/deep/2", "bob/3")
+    make_files(tmp_path, "elsewhere/4", "elsewhere/deep/5")
+    links = {
+        "z/self": "z",
+        "z/self2": "z",
+        "z/up": ".",
+        "z/above": "..",
+        "z/deep/up": "z",
+        "a_link": "z",
+        "more": "../elsewhere",
+    }
+    for name, target in links.items():
+        (root / name).symlink_to(root / target)
+    (tmp_path / "elsewhere/back").symlink_to(root)
+    (root / "nothing").symlink_to(tmp_path / "nowhere")
+    assert walked(root) == ["bob/3", "more/4", "more/deep/5", "nothing", "z/1", "z/deep/2"]
+    # From a folder further down a link upwards does not bring in the files of others.
+    assert walked(root / "z") == ["1", "deep/2"]
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        walk_files(tmp_path / "nothing")
+
+
+def test_the_names_of_new_files_and_folders_are_on_the_disk_too(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(
+        "ddl_tf.common.files.os.fsync", lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}"))
+    )
+    with write_aside(tmp_path / "new" / "run" / "results.json") as aside:
+        aside.write_text("{}")
+    assert synced[0].endswith(".json")
+    assert set(synced[1:]) == {str(tmp_path / "new" / "run"), str(tmp_path / "new"), str(tmp_path)}
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EIO])
+def test_a_file_system_that_cannot_sync_folders_is_no_error_and_a_broken_disk_is_one(tmp_path, monkeypatch, number):
+    def refuse(file):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("ddl_tf.common.files.os.fsync", refuse)
+    if number == errno.EIO:
+        with pytest.raises(OSError, match="Input/output error"):
+            sync_folder(tmp_path)
+    else:
+        sync_folder(tmp_path)
+
+
+def test_arrays_come_back(tmp_path):
+    write_arrays(tmp_path / "a.npz", {"a": np.arange(3), "b": np.eye(2)})
+    stored = read_arrays(tmp_path / "a.npz", "make it anew")
+    assert stored["a"].tolist() == [0, 1, 2]
+    np.save(tmp_path / "a.npy", np.eye(2))
+    np.testing.assert_array_equal(map_array(tmp_path / "a.npy", "make it anew"), np.eye(2))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00\x10\x00{'descr': 'unclosed", b"\x93NUMPY\x01\x00\x08\x00(((((((("],
+    ids=["empty", "cut archive", "unclosed text", "unclosed brackets"],
+)
+@pytest.mark.parametrize("read", [read_arrays, map_array])
+def test_what_is_no_array_is_refused_in_a_line(tmp_path, read, content):
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.npy: no arrays that NumPy can read .*; make it anew") as error:
+        read(tmp_path / "a.npy", "make it anew")
+    assert "\n" not in str(error.value)
+
+
+def test_a_pipe_for_an_array_does_not_wait(tmp_path):
+    os.mkfifo(tmp_path / "a.npy")
+    with pytest.raises(OSError, match="a pipe, device or socket"):
+        map_array(tmp_path / "a.npy", "make it anew")

@@ -1,0 +1,99 @@
+"""Which Keras TensorFlow takes, and that setup.cfg and requirements/current.txt agree on the second lane."""
+
+import configparser
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from needs import SECOND_LANE, needs_keras_3
+from packaging.requirements import Requirement
+
+from ddl_tf.common import versions
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def lines(text):
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def test_requirements_of_the_second_lane_are_those_of_python_3_13():
+    setup = configparser.ConfigParser(comment_prefixes="#")
+    setup.read(ROOT / "setup.cfg")
+    asked = [Requirement(line) for line in lines(setup["options"]["install_requires"])]
+    asked = [asked for asked in asked if asked.marker is None or asked.marker.evaluate({"python_version": "3.13"})]
+    found = [Requirement(line) for line in lines((ROOT / "requirements" / "current.txt").read_text())]
+    assert [(one.name, one.specifier) for one in asked] == [(one.name, one.specifier) for one in found]
+
+
+def run(code, **variables):
+    """Run in a fresh process, with nothing said of Keras but what is given."""
+    environment = {key: value for key, value in os.environ.items() if key != versions.VARIABLE}
+    environment |= {"TF_CPP_MIN_LOG_LEVEL": "3", **variables}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+
+
+def test_importing_the_package_first_is_enough():
+    done = run("import ddl_tf, tensorflow as tf; print(tf.keras.Model.__module__)")
+    assert done.stdout.split() == ["tf_keras.src.engine.training" if SECOND_LANE else "keras.src.engine.training"]
+
+
+@needs_keras_3
+@pytest.mark.parametrize(
+    "code, variables, said",
+    [
+        (
+            "import tensorflow, ddl_tf.common.errors",
+            {},
+            "TensorFlow was imported with Keras 3: set TF_USE_LEGACY_KERAS=1",
+        ),
+        ("import ddl_tf.common.errors", {"TF_USE_LEGACY_KERAS": "0"}, "TF_USE_LEGACY_KERAS=0 asks for Keras 3: set "),
+    ],
+)
+def test_keras_3_is_told_in_one_line(code, variables, said):
+    done = run(code, **variables)
+    assert done.returncode
+    assert "ImportError: ddl_tf needs Keras 2" in done.stderr.splitlines()[-1]
+    assert said in done.stderr.splitlines()[-1]
+
+
+@needs_keras_3
+def test_tensorflow_may_come_first_where_the_variable_is_set():
+    done = run("import tensorflow, ddl_tf; print(ddl_tf.__version__)", TF_USE_LEGACY_KERAS="1")
+    assert done.stdout.strip(), done.stderr
+
+
+@pytest.mark.parametrize(
+    "keras, given, tf_keras, told, left",
+    [
+        ("2.15.0", None, False, None, None),
+        (None, None, False, None, None),
+        ("3.15.1", None, True, None, "1"),
+        ("3.15.1", "true", True, None, "true"),
+        ("3.15.1", "false", True, "TF_USE_LEGACY_KERAS=false asks for Keras 3", "false"),
+        ("3.15.1", None, False, "pip install tf_keras", "1"),
+    ],
+)
+def test_what_is_installed_decides(monkeypatch, keras, given, tf_keras, told, left):
+    def installed(name):
+        if keras is None:
+            raise versions.PackageNotFoundError(name)
+        return keras
+
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    monkeypatch.setattr(versions, "version", installed)
+    monkeypatch.setattr(versions, "find_spec", lambda name: name if tf_keras else None)
+    # First, so that it is put back whatever the function does.
+    monkeypatch.setenv(versions.VARIABLE, "")
+    if given is None:
+        monkeypatch.delenv(versions.VARIABLE)
+    else:
+        monkeypatch.setenv(versions.VARIABLE, given)
+    if told:
+        with pytest.raises(ImportError, match=told):
+            versions.use_keras_2()
+    else:
+        versions.use_keras_2()
+    assert os.environ.get(versions.VARIABLE) == left

@@ -1,0 +1,479 @@
+"""A gallery against one of Python lists; its files; processes that are killed, or come at once."""
+
+import contextlib
+import dataclasses
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.gallery import gallery_index
+from ddl_tf.gallery.entries import ENTRIES
+from ddl_tf.gallery.gallery import Gallery, rebuild_index
+from ddl_tf.gallery.model_record import ModelRecord
+from ddl_tf.gallery.store import making
+from ddl_tf.gallery.strangers import strangers_known
+from ddl_tf.gallery.vector_index import KINDS
+from ddl_tf.metrics.templates import template_features
+
+DIM = 16
+MODEL = ModelRecord("faces", "0" * 64, DIM)
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def embeddings(count, seed=0):
+    """Of any norm."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=[count, DIM]) * rng.uniform(0.5, 9, [count, 1])
+
+
+class Naive:
+    """Dicts and loops."""
+
+    def __init__(self, entries):
+        self.entries, self.people = entries, {}
+
+    def add(self, people, rows):
+        for person, row in zip(people, rows):
+            self.people.setdefault(person, []).append(unit(row))
+
+    def search(self, query, k):
+        scores = []
+        for person, rows in self.people.items():
+            if self.entries == "templates":
+                scores.append((float(unit(np.mean(rows, axis=0)) @ unit(query)), person))
+            else:
+                scores.append((max(float(row @ unit(query)) for row in rows), person))
+        return sorted(scores, reverse=True)[:k]
+
+
+def check(gallery, naive, queries, k=4):
+    found = gallery.search(queries, k)
+    for query, people, similarity in zip(queries, found.people, found.similarity):
+        expected = naive.search(query, k)
+        assert list(people) == [person for _, person in expected]
+        np.testing.assert_allclose(similarity, [value for value, _ in expected], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("entries", ENTRIES)
+def test_enrolled_added_replaced_and_removed_as_in_lists(entries, kind, tmp_path):
+    """So few people that the approximate search compares all of them exactly."""
+    gallery, naive = Gallery.create(str(tmp_path), MODEL, entries, kind), Naive(entries)
+    rng, queries = np.random.default_rng(0), embeddings(10, 99)
+    for step in range(12):
+        people = [f"person {number}" for number in rng.integers(0, 8, 9)]
+        rows, sources = embeddings(9, step), [f"{step}-{number}.jpg" for number in range(9)]
+        if step % 3 == 2:
+            gallery.enrol(people, rows, sources, existing="replace")
+            naive.people = {person: rows for person, rows in naive.people.items() if person not in people}
+        else:
+            gallery.enrol(people, rows, sources, existing="add")
+        naive.add(people, rows)
+        check(gallery, naive, queries)
+        if step % 4 == 3:
+            gone = list(naive.people)[:2]
+            assert gallery.remove(gone) == sum(len(naive.people.pop(person)) for person in gone)
+            check(gallery, naive, queries)
+            check(Gallery(str(tmp_path)), naive, queries)
+    table = Gallery(str(tmp_path)).people()
+    assert dict(zip(table["person"], table["images"])) == {key: len(rows) for key, rows in naive.people.items()}
+    assert gallery.description["people"] == len(naive.people)
+    assert gallery.description["images"] == sum(map(len, naive.people.values())) == len(gallery.images)
+    # What is out of use does not pile up.
+    vectors = sum(len(part.index) for part in gallery._snapshot.parts)
+    assert vectors <= (len(gallery.images) if entries == "images" else len(naive.people)) / 0.75 + 1
+
+
+def test_templates_are_those_of_the_evaluation(tmp_path):
+    rows, template = embeddings(30), np.random.default_rng(1).integers(0, 7, 30)
+    gallery = Gallery.create(str(tmp_path), MODEL)
+    gallery.enrol([str(number) for number in template], rows, [""] * 30, existing="add")
+    features, numbers = template_features(
+        rows[:, np.newaxis], template, np.arange(30), np.ones(30), flip=False, use_norms=False, use_scores=False
+    )
+    found = gallery.search(features, k=1)
+    assert found.people[:, 0].tolist() == [str(number) for number in numbers]
+    np.testing.assert_allclose(found.similarity, 1, atol=1e-6)
+
+
+def test_people_with_many_images_do_not_hide_others(tmp_path):
+    """The nearest 200 vectors are all of one person."""
+    gallery, naive = Gallery.create(str(tmp_path), MODEL, "images"), Naive("images")
+    query = embeddings(1)
+    near = unit(query) + 0.01 * embeddings(200, 1)
+    people = ["near"] * 200 + ["a", "b", "c"]
+    rows = np.concatenate([near, embeddings(3, 2)])
+    gallery.enrol(people, rows, [str(number) for number in range(203)])
+    naive.add(people, rows)
+    check(gallery, naive, query, k=3)
+    check(gallery, naive, query, k=9)
+
+
+def test_known_by_the_threshold(tmp_path):
+    gallery = Gallery.create(str(tmp_path), MODEL)
+    gallery.enrol(["a", "b"], np.eye(2, DIM), ["1", "2"])
+    query = np.zeros([1, DIM])
+    query[0, :2] = 0.8, 0.6
+    assert gallery.search(query).known is None
+    gallery.set_threshold({"value": 0.7, "far": 1e-3, "set": "lfw"})
+    found = Gallery(str(tmp_path)).search(query)
+    assert (found.people.tolist(), found.known.tolist()) == ([["a", "b"]], [[True, False]])
+    assert gallery.search(query, threshold=0.5).known.all()
+    # A similarity that reaches it is enough.
+    assert gallery.search(np.eye(1, DIM), k=1, threshold=1.0).known.all()
+    assert Gallery(str(tmp_path)).description["threshold"]["set"] == "lfw"
+
+
+def test_existing_people(tmp_path):
+    gallery = Gallery.create(str(tmp_path), MODEL)
+    gallery.enrol(["anna", "ben"], embeddings(2), ["a1", "b1"])
+    with pytest.raises(InputError, match=r"1 of the people are enrolled already \(anna\): .*--existing=add or replace"):
+        gallery.enrol(["carl", "anna"], embeddings(2), ["c1", "a2"])
+    assert gallery.description["people"] == 2
+    assert gallery.enrol(["anna", "anna"], embeddings(2), ["a1", "a2"], existing="add") == 1
+    assert gallery.images["source"].tolist() == ["a1", "b1", "a2"]
+    assert gallery.enrol(["anna"], embeddings(1), ["a1"], existing="add") == 0
+    assert gallery.enrol(["anna"], embeddings(1), ["a3"], existing="replace") == 1
+    assert gallery.images["source"].tolist() == ["b1", "a3"]
+
+
+def test_names_are_text(tmp_path):
+    names = [
+        "007",
+        "7",
+        "NA",
+        "null",
+        "1e3",
+        'Ünal, "Ö"\n2',
+        "True",
+        "cr\rhere",
+        "a\0b",
+        "a",
+        "\u202eright",
+        "'",
+        "é",
+        "e\u0301",
+    ]
+    gallery = Gallery.create(str(tmp_path), MODEL)
+    gallery.enrol(names, embeddings(len(names)), names)
+    again = Gallery(str(tmp_path))
+    assert again.people()["person"].tolist() == again.images["source"].tolist() == names
+    assert again.search(embeddings(len(names)), k=1).people[:, 0].tolist() == names
+    gallery.remove(["a\0b"])
+    assert Gallery(str(tmp_path)).people()["person"].tolist() == [name for name in names if name != "a\0b"]
+
+
+def test_names_that_are_no_text_are_refused_in_one_line(tmp_path):
+    gallery = Gallery.create(str(tmp_path), MODEL)
+    for people, sources in ((["a", "jos\udce9"], ["1", "2"]), (["a", "b"], ["1", "jos\udce9"])):
+        with pytest.raises(InputError, match=r"'jos\\\\xe9': the name is no UTF-8; rename it$"):
+            gallery.enrol(people, embeddings(2), sources)
+    assert not len(gallery.images)
+
+
+def test_nobody_and_few(tmp_path):
+    gallery = Gallery.create(str(tmp_path), MODEL, threshold={"value": 0.3})
+    empty = Gallery(str(tmp_path)).search(embeddings(3))
+    assert empty.people.shape == empty.similarity.shape == empty.known.shape == (3, 0)
+    gallery.enrol(["a"], embeddings(1), ["1"])
+    assert gallery.search(embeddings(3), k=5).people.tolist() == [["a"]] * 3
+    assert gallery.search(embeddings(0), k=5).people.shape == (0, 1)
+    gallery.remove(["a"])
+    assert Gallery(str(tmp_path)).search(embeddings(3)).people.shape == (3, 0)
+
+
+def test_many_queries_are_searched_in_parts(tmp_path):
+    gallery, naive = Gallery.create(str(tmp_path), MODEL), Naive("templates")
+    people, rows = list("abcdef"), embeddings(6)
+    gallery.enrol(people, rows, people)
+    naive.add(people, rows)
+    check(gallery, naive, embeddings(2500, 1))
+
+
+@pytest.mark.parametrize(
+    "bad, message",
+    [
+        ({"embeddings": np.ones([2, DIM + 1])}, r"shape \[2, 17\]: expected \[n, 16\]"),
+        ({"embeddings": np.zeros([2, DIM])}, r"row 0 is zero or not finite \(2 are\)"),
+        ({"embeddings": np.stack([np.ones(DIM), np.full(DIM, np.nan)])}, r"row 1 is zero or not finite \(1 are\)"),
+        ({"people": ["a"]}, "2 embeddings, 1 people and 2 sources"),
+        ({"people": ["a", ""]}, "no name"),
+        ({"existing": "merge"}, "existing 'merge': use one of refuse, add, replace"),
+    ],
+)
+def test_bad_enrolment(bad, message, tmp_path):
+    gallery = Gallery.create(str(tmp_path), MODEL)
+    given = {"people": ["a", "b"], "embeddings": embeddings(2), "sources": ["1", "2"], **bad}
+    with pytest.raises(InputError, match=message):
+        gallery.enrol(**given)
+    assert len(Gallery(str(tmp_path)).images) == 0
+
+
+def test_bad_choices(tmp_path):
+    for choice, message in (
+        ({"entries": "faces"}, "entries 'faces': use one of templates, images"),
+        ({"index": "fast"}, "index 'fast'"),
+        ({"threshold": {"value": 1.5}}, "threshold 1.5"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Gallery.create(str(tmp_path), MODEL, **choice)
+    with pytest.raises(InputError, match="no gallery there"):
+        Gallery(str(tmp_path))
+    gallery = Gallery.create(str(tmp_path), MODEL)
+    with pytest.raises(InputError, match="a gallery already"):
+        Gallery.create(str(tmp_path), MODEL)
+    with pytest.raises(InputError, match="k=0"):
+        gallery.search(embeddings(1), k=0)
+    with pytest.raises(InputError, match="'ben' is not enrolled"):
+        gallery.remove(["ben"])
+
+
+def test_embeddings_of_two_models_do_not_mix():
+    rows = unit(embeddings(4)).astype(np.float32)
+    of = dataclasses.replace(MODEL, reference=rows)
+    of.check_same(dataclasses.replace(of, path="elsewhere"), "people")
+    # Another file of the same network: exported, or with the batch norm folded.
+    of.check_same(dataclasses.replace(of, sha256="1" * 64, reference=unit(rows + 1e-4)), "people")
+    for other, message in (
+        ({"sha256": "1" * 64, "reference": unit(rows + 0.1)}, "another model than that of people, faces"),
+        ({"sha256": "1" * 64, "reference": np.empty([0, 0])}, "another model than that of people"),
+        ({"flip": True, "reference": unit(rows + 0.1)}, r"\(sha256 000000000000, without flip\)"),
+        ({"dim": 8}, "length 8, people has embeddings of length 16"),
+    ):
+        with pytest.raises(InputError, match=message):
+            of.check_same(dataclasses.replace(of, **other), "people")
+
+
+def test_the_model_is_kept(tmp_path):
+    model = dataclasses.replace(MODEL, flip=True, reference=unit(embeddings(4)).astype(np.float32))
+    kept = Gallery.create(str(tmp_path), model).model
+    assert kept == model
+    np.testing.assert_array_equal(kept.reference, model.reference)
+
+
+def few(monkeypatch):
+    """Keep a cache of small galleries too."""
+    monkeypatch.setattr(gallery_index, "_FEW", 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("entries", ENTRIES)
+def test_the_cache_is_a_cache(entries, kind, tmp_path, monkeypatch):
+    """Missing, old, cut off, of another gallery: the answers are the same."""
+    few(monkeypatch)
+    folder = tmp_path / "people"
+    gallery, naive = Gallery.create(str(folder), MODEL, entries, kind), Naive(entries)
+    people, rows, queries = [f"p{number % 25}" for number in range(30)], embeddings(30), embeddings(5, 1)
+    gallery.enrol(people, rows, people)
+    naive.add(people, rows)
+    cache = folder / "index.faiss"
+    assert not cache.exists()
+    check(gallery, naive, queries)
+    written = cache.read_bytes()
+    # An enrolment does not write it again; who opens the gallery reads the rest from it.
+    gallery.enrol(["late"], embeddings(1, 7), ["late.jpg"])
+    gallery.remove(["p3"])
+    naive.add(["late"], embeddings(1, 7))
+    del naive.people["p3"]
+    with monkeypatch.context() as patched:
+        patched.setattr(gallery_index, "_from_nothing", None)
+        check(Gallery(str(folder)), naive, queries)
+    check(gallery, naive, queries)
+    assert cache.read_bytes() == written
+    cache.unlink()
+    check(Gallery(str(folder)), naive, queries)
+    cache.write_bytes(written[: len(written) // 2])
+    with pytest.warns(UserWarning, match="a cache that cannot be read"):
+        check(Gallery(str(folder)), naive, queries)
+    other = Gallery.create(str(tmp_path / "other"), MODEL, entries, kind)
+    other.enrol(people, embeddings(30, 9), people)
+    other.search(queries)
+    cache.write_bytes((tmp_path / "other" / "index.faiss").read_bytes())
+    check(Gallery(str(folder)), naive, queries)
+    rebuild_index(str(folder), "approximate")
+    assert Gallery(str(folder)).description["index"] == "approximate"
+    check(Gallery(str(folder)), naive, queries)
+    check(gallery, naive, queries)
+
+
+def test_a_cache_of_a_gallery_that_was_restored_from_a_copy_is_not_used(tmp_path, monkeypatch):
+    few(monkeypatch)
+    folder = tmp_path / "people"
+    gallery = Gallery.create(str(folder), MODEL)
+    gallery.enrol(list("abcdef"), embeddings(6), list("abcdef"))
+    copy = (folder / "gallery.db").read_bytes()
+    gallery.enrol(["lost"], embeddings(1, 1), ["1"])
+    Gallery(str(folder)).search(embeddings(1))
+    gallery.search(embeddings(1))
+    (folder / "gallery.db").write_bytes(copy)
+    other = Gallery(str(folder))
+    other.enrol(["kept"], embeddings(1, 2), ["1"])
+    for each in (other, gallery, Gallery(str(folder))):
+        assert set(each.search(embeddings(1), k=9).people[0]) == set("abcdef") | {"kept"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_small_changes_move_into_the_large_part(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery_index, "_RECENT", 5)
+    gallery, naive = Gallery.create(str(tmp_path), MODEL, "images", kind), Naive("images")
+    for number in range(20):
+        gallery.enrol([f"p{number}"] * 2, embeddings(2, number), ["1", "2"])
+        naive.add([f"p{number}"] * 2, embeddings(2, number))
+        if number % 6 == 5:
+            gallery.remove([f"p{number - 4}"])
+            del naive.people[f"p{number - 4}"]
+        check(gallery, naive, embeddings(3, 99))
+    assert len(gallery._snapshot.parts[0].index) > 20
+
+
+def test_damaged_files_are_named(tmp_path):
+    Gallery.create(str(tmp_path), MODEL).enrol(["a", "b"], embeddings(2), ["1", "2"])
+    file = tmp_path / "gallery.db"
+    file.write_bytes(b"no gallery" * 10_000)
+    with pytest.raises(InputError, match=f"^{file}: the gallery is damaged .*restore"):
+        Gallery(str(tmp_path))
+    file.unlink()
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute("CREATE TABLE mine (name TEXT)")
+    for call in (Gallery, lambda folder: Gallery.create(folder, MODEL)):
+        with pytest.raises(InputError, match="an SQLite file, but no gallery"):
+            call(str(tmp_path))
+
+
+def content(folder):
+    return {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("name", ["0001/a.jpg", "2024/holiday.jpg", ".notes.2024", "thesis.txt", "lock"])
+def test_a_folder_with_anything_else_is_refused_and_left_alone(name, tmp_path):
+    file = tmp_path / "photos" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    with pytest.raises(InputError, match=f"the folder is not empty .*{name.split('/')[0]}.* choose a new folder"):
+        Gallery.create(str(tmp_path / "photos"), MODEL)
+    assert content(tmp_path / "photos") == {file.relative_to(tmp_path / "photos"): b"mine"}
+
+
+@pytest.mark.parametrize("name", ["2019/a.jpg", ".notes.2024", "lock", "7/index.faiss"])
+def test_files_put_into_a_gallery_later_stay(name, tmp_path):
+    gallery = Gallery.create(str(tmp_path), MODEL)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    gallery.enrol(["a", "b"], embeddings(2), ["1", "2"])
+    gallery.remove(["a"])
+    rebuild_index(str(tmp_path), "approximate")
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["gallery.db", "gallery.db-wal", "index.faiss", "index.faiss.new"])
+def test_links_are_refused_and_what_they_lead_to_stays(name, tmp_path):
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    folder = tmp_path / "people"
+    folder.mkdir()
+    (folder / name).symlink_to(mine)
+    with pytest.raises(InputError, match=f"{name}: it is a link"):
+        Gallery.create(str(folder), MODEL)
+    (folder / name).unlink()
+    gallery = Gallery.create(str(folder), MODEL)
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(mine)
+    for call in (lambda: gallery.enrol(["a"], embeddings(1), ["1"]), lambda: rebuild_index(str(folder))):
+        with pytest.raises(InputError, match=f"{name}: it is a link"):
+            call()
+    assert mine.read_text() == "mine"
+
+
+def test_a_gallery_whose_making_failed_is_none(tmp_path):
+    with pytest.raises(RuntimeError), making(tmp_path):
+        raise RuntimeError
+    with pytest.raises(InputError, match="no gallery there"):
+        Gallery(str(tmp_path))
+    Gallery.create(str(tmp_path), MODEL).enrol(["a"], embeddings(1), ["1"])
+    assert Gallery(str(tmp_path)).people()["person"].tolist() == ["a"]
+
+
+def enrol_with_threshold(gallery, person):
+    with gallery.working():
+        gallery.set_threshold({"value": 0.9})
+        gallery.enrol([person], embeddings(1, 1), ["2"])
+
+
+def test_a_failed_change_leaves_what_was_there(tmp_path, monkeypatch):
+    gallery = Gallery.create(str(tmp_path), MODEL, threshold={"value": 0.1})
+    gallery.enrol(["old"], embeddings(1), ["1"])
+    before = gallery.description
+
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ddl_tf.gallery.rows._count", full)
+        with pytest.raises(OSError, match="No space left"):
+            gallery.enrol(["new"], embeddings(1, 1), ["2"])
+    assert gallery.description == before
+    assert gallery.search(embeddings(1), k=5).people.tolist() == [["old"]]
+    # A threshold and the people whom it is for are one change.
+    with pytest.raises(InputError, match="enrolled already"):
+        enrol_with_threshold(gallery, "old")
+    assert gallery.description == before
+    enrol_with_threshold(gallery, "new")
+    again = Gallery(str(tmp_path))
+    assert (again.threshold, again.search(embeddings(1, 1), k=5).people.tolist()) == (0.9, [["new", "old"]])
+
+
+def test_searches_follow_the_changes_of_others_and_do_not_wait_for_them(tmp_path):
+    gallery, other = Gallery.create(str(tmp_path), MODEL), Gallery(str(tmp_path))
+    other.enrol(["b"], embeddings(1), ["2"])
+    assert gallery.search(embeddings(1), k=5).people.tolist() == [["b"]]
+    with other.working():
+        other.enrol(["a"], embeddings(1, 1), ["1"])
+        assert gallery.search(embeddings(1), k=5).people.tolist() == [["b"]]
+    assert gallery.search(embeddings(1), k=5).people.tolist() == [["b", "a"]]
+    other.enrol(["b"], embeddings(1, 3), ["3"], existing="replace")
+    np.testing.assert_allclose(gallery.search(embeddings(1, 3), k=1).similarity, 1, atol=1e-6)
+    assert gallery.people()["person"].tolist() == ["a", "b"]
+
+
+def test_killed_and_crowded():
+    """Whoever was reported as enrolled is there, after `kill -9` and with many threads and processes at once."""
+    benchmark = Path(__file__).parents[2] / "benchmarks" / "gallery_changes.py"
+    flags = ["--people=500", "--dim=16", "--kills=12", "--each=6"]
+    environment = {**os.environ, "PYTHONPATH": str(benchmark.parents[1])}
+    done = subprocess.run([sys.executable, benchmark, *flags], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "killed 12 times: nothing of " in done.stdout
+    assert "8 threads and 2 processes: exactly the 60 people" in done.stdout
+
+
+@pytest.mark.parametrize("far, size", [(1e-3, 20), (1e-2, 5)])
+def test_strangers_pass_for_somebody_as_rarely_as_is_told(far, size):
+    """Simulated, with a threshold of that FAR on pairs of images."""
+    rng = np.random.default_rng(0)
+    people = 20
+    for spread in (0.3, 3.0):
+        centers = np.repeat(rng.normal(size=[people, 32]), size, axis=0)
+        enrolled = unit(centers + spread * rng.normal(size=centers.shape))
+        strangers = unit(rng.normal(size=[40_000, 32]))
+        similarity = strangers @ enrolled.T
+        threshold = np.quantile(similarity, 1 - far)
+        share = np.mean(similarity.max(axis=1) >= threshold)
+        bound, how = strangers_known(far, people, people * size, "images")
+        assert how.startswith("at most")
+        assert share <= bound
+        if spread == 3.0:
+            # The number of people alone is none.
+            assert share > 2 * far * people
+    # A template of one image is that image.
+    assert strangers_known(far, people, people, "templates") == strangers_known(far, people, people, "images")
+    assert strangers_known(far, people, 3 * people, "templates")[1].startswith("by estimate")
+    assert strangers_known(0.5, 9, 9, "images")[0] == 1

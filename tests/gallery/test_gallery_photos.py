@@ -1,0 +1,205 @@
+"""Photos in folders and CSV files, and what a network gets of them."""
+
+import io
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.gallery.photos import LANDMARK_COLUMNS, Photo, csv_photos, face_bytes, folder_photos, split_problems
+from ddl_tf.images.alignment import align_face
+from ddl_tf.images.template import ARCFACE_TEMPLATE
+from ddl_tf.importers.source import Problem
+from ddl_tf.synthetic.shots import render
+
+
+@pytest.fixture(scope="module")
+def face():
+    return render(identity=1, image=0, size=112)[0]
+
+
+def write(path, pixels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return str(path)
+
+
+def pixels_of(encoded):
+    return np.asarray(Image.open(io.BytesIO(encoded)))
+
+
+def test_a_folder_of_people(face, tmp_path):
+    for name in ("ben/2.png", "ben/1.png", "anna/old/1.png", "stray.png", ".hidden/1.png", "anna/.hidden.png"):
+        write(tmp_path / name, face)
+    photos, problems = split_problems(folder_photos(str(tmp_path), of_people=True))
+    assert [(photo.person, os.path.relpath(photo.path, tmp_path)) for photo in photos] == [
+        ("anna", "anna/old/1.png"),
+        ("ben", "ben/1.png"),
+        ("ben", "ben/2.png"),
+    ]
+    assert problems == [Problem("stray file", str(tmp_path / "stray.png"), "it is in no person's folder")]
+    photos, problems = split_problems(folder_photos(str(tmp_path), of_people=False))
+    assert ({photo.person for photo in photos}, len(photos), problems) == ({""}, 4, [])
+
+
+def test_links_in_a_circle_and_pipes(face, tmp_path):
+    folder = tmp_path / "photos"
+    write(folder / "anna" / "1.png", face)
+    for name in ("a", "b"):
+        (folder / "anna" / name).symlink_to(folder / "anna")
+        (folder / "anna" / f"up{name}").symlink_to(folder)
+    (folder / "ben").symlink_to(tmp_path / "elsewhere")
+    write(tmp_path / "elsewhere" / "1.png", face)
+    os.mkfifo(folder / "anna" / "pipe.png")
+    photos, problems = split_problems(folder_photos(str(folder), of_people=True))
+    assert [os.path.relpath(photo.path, folder) for photo in photos] == ["anna/1.png", "ben/1.png"]
+    assert [(problem.kind, problem.source) for problem in problems] == [("no file", f"{folder}/anna/pipe.png")]
+    assert face_bytes(Photo(f"{folder}/anna/pipe.png"), (32, 32)).kind == "no file"
+
+
+def test_names_that_are_no_utf8(face, tmp_path):
+    write(tmp_path / "photos" / "jos\udce9" / "1.png", face)
+    write(tmp_path / "photos" / "anna" / "1.png", face)
+    for of_people in (True, False):
+        photos, problems = split_problems(folder_photos(str(tmp_path / "photos"), of_people))
+        assert [photo.path for photo in photos] == [f"{tmp_path}/photos/anna/1.png"]
+        expected = Problem("file name", f"{tmp_path}/photos/jos\\xe9/1.png", "the name is no UTF-8; rename it")
+        assert problems == [expected]
+
+
+def test_folders_without_photos(tmp_path):
+    with pytest.raises(InputError, match="no files in it"):
+        folder_photos(str(tmp_path), of_people=True)
+    with pytest.raises(InputError, match="no such folder"):
+        folder_photos(str(tmp_path / "missing"), of_people=True)
+
+
+def test_a_csv_file_with_landmarks(tmp_path):
+    file = tmp_path / "list.csv"
+    points = np.arange(10) + 0.5
+    lines = [
+        "person,path,score," + ",".join(LANDMARK_COLUMNS),
+        "007,photos/a.jpg,1," + ",".join(map(str, points)),
+        "8,,1," + ",".join(map(str, points)),
+        ",b.jpg,1," + ",".join(map(str, points)),
+        "9,c.jpg,1," + ",".join(map(str, points[:9])) + ",",
+    ]
+    file.write_text("\n".join(lines))
+    photos, problems = split_problems(csv_photos(str(file), of_people=True))
+    (photo,) = photos
+    assert (photo.person, photo.path) == ("007", str(tmp_path / "photos" / "a.jpg"))
+    np.testing.assert_array_equal(photo.landmarks, points.reshape(5, 2))
+    assert [(one.kind, one.source, one.reason) for one in problems] == [
+        ("missing value", f"{file}, line 3", "no path"),
+        ("missing value", f"{file}, line 4", "no person"),
+        ("no landmarks", f"{file}, line 5 (c.jpg)", "one of x1 to y5 is no number"),
+    ]
+
+
+def test_csv_files_that_lack_columns(tmp_path):
+    file = tmp_path / "list.csv"
+    file.write_text("path,x1,y1\na.jpg,1,2\n")
+    with pytest.raises(InputError, match="no column 'x2'; give all of"):
+        csv_photos(str(file), of_people=False)
+    with pytest.raises(InputError, match="no column 'person'"):
+        csv_photos(str(file), of_people=True)
+    file.write_text("path\na.jpg\n")
+    assert csv_photos(str(file), of_people=False) == [Photo(str(tmp_path / "a.jpg"))]
+
+
+@pytest.mark.parametrize("name", ["face.jpg", "face.png"])
+def test_aligned_faces_stay_as_they_are(name, face, tmp_path):
+    path = write(tmp_path / name, face)
+    assert face_bytes(Photo(path), (32, 32)) == (tmp_path / name).read_bytes()
+
+
+def test_other_formats_are_decoded(face, tmp_path):
+    path = write(tmp_path / "face.webp", face, lossless=True)
+    np.testing.assert_array_equal(pixels_of(face_bytes(Photo(path), (32, 32))), face)
+
+
+def in_a_scene(face):
+    """A face turned, scaled and shifted into a larger photo, and where its template's points are then."""
+    angle, scale, shift = 0.4, 1.7, np.array([140.0, 40.0])
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    inverse = np.linalg.inv(turn)
+    offset = -inverse @ shift
+    data = np.column_stack([inverse, offset]).ravel().tolist()
+    scene = Image.fromarray(face).transform((400, 340), Image.Transform.AFFINE, data, Image.Resampling.BICUBIC)
+    # Pillow counts from the corner of a pixel.
+    points = (ARCFACE_TEMPLATE + 0.5) @ turn.T + shift - 0.5
+    return np.asarray(scene), points
+
+
+def test_a_photo_is_aligned_by_its_landmarks(face, tmp_path):
+    scene, points = in_a_scene(face)
+    aligned = pixels_of(face_bytes(Photo(write(tmp_path / "a.png", scene), "", points), (112, 112)))
+    np.testing.assert_array_equal(aligned, align_face(scene, points, 112))
+    # The face comes back as it was before it was turned.
+    assert np.abs(aligned.astype(float) - face)[8:-8, 8:-8].mean() < 4
+    assert pixels_of(face_bytes(Photo(str(tmp_path / "a.png"), "", points), (150, 140))).shape == (150, 150, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photos_that_are_stored_turned(orientation, face, tmp_path):
+    """The stored pixels are those that the tag turns into the upright photo; landmarks are of the upright one."""
+    scene, points = in_a_scene(face)
+    stored = {
+        1: scene,
+        2: scene[:, ::-1],
+        3: scene[::-1, ::-1],
+        4: scene[::-1],
+        5: scene.swapaxes(0, 1),
+        6: np.rot90(scene, 1),
+        7: np.rot90(scene, 2).swapaxes(0, 1),
+        8: np.rot90(scene, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = write(tmp_path / "a.png", np.ascontiguousarray(stored), exif=exif)
+    aligned = pixels_of(face_bytes(Photo(path, "", points), (112, 112)))
+    np.testing.assert_array_equal(aligned, align_face(scene, points, 112))
+    np.testing.assert_array_equal(pixels_of(face_bytes(Photo(path), (112, 112))), scene)
+
+
+def test_sixteen_bits(face, tmp_path):
+    grey = face[..., 0]
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "a.png")
+    aligned = pixels_of(face_bytes(Photo(str(tmp_path / "a.png"), "", ARCFACE_TEMPLATE), (112, 112)))
+    np.testing.assert_array_equal(aligned, np.repeat(grey[..., np.newaxis], 3, axis=2))
+
+
+def png_of_size(width, height):
+    """Only the header is true."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def test_bad_photos_are_told(face, tmp_path):
+    whole = (tmp_path / "a.jpg", write(tmp_path / "a.jpg", face))[0].read_bytes()
+    for name, content, kind, reason in (
+        ("empty.jpg", b"", "corrupt image", "it is empty"),
+        ("text.jpg", b"no image at all", "corrupt image", "it is no image"),
+        ("half.jpg", whole[: len(whole) // 2], "corrupt image", ""),
+        ("large.png", png_of_size(9000, 9000), "too large", "81,000,000 pixels"),
+        ("bomb.png", png_of_size(30_000, 30_000), "corrupt image", ""),
+    ):
+        (tmp_path / name).write_bytes(content)
+        for landmarks in (None, ARCFACE_TEMPLATE):
+            problem = face_bytes(Photo(str(tmp_path / name), "", landmarks), (32, 32))
+            assert isinstance(problem, Problem), name
+            assert (problem.kind, problem.source) == (kind, str(tmp_path / name))
+            assert reason in problem.reason
+            assert problem.reason
+    assert face_bytes(Photo(str(tmp_path / "none.jpg")), (32, 32)).kind == "missing file"
+    one_point = face_bytes(Photo(str(tmp_path / "a.jpg"), "", np.ones([5, 2])), (32, 32))
+    assert one_point.kind == "bad landmarks"
+    assert "not all one point" in one_point.reason

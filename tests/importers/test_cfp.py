@@ -1,0 +1,150 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from tiny_sets import picture
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.importers.cfp import CFP, cfp_source
+from ddl_tf.protocols.pair_sets import read_cfp
+
+# Two identities a fold; each has two frontal images and a profile one.
+PEOPLE = ["001", "002", "003", "004"]
+
+
+def write_cfp(root, official):
+    """A tiny CFP in one of the two layouts."""
+    protocol = root / ("Protocol" if official else "protocol")
+    split = protocol / "Split" if official else protocol
+    images = root / ("Data/Images" if official else "images")
+    prefix = "../Data/Images" if official else "images"
+    lists, number = {"F": [], "P": []}, 0
+    for person in PEOPLE:
+        for view, name in (("frontal", "01"), ("frontal", "02"), ("profile", "01")):
+            (images / person / view).mkdir(parents=True, exist_ok=True)
+            (images / person / view / f"{name}.jpg").write_bytes(picture(number))
+            lists["FP"[view == "profile"]].append(f"{prefix}/{person}/{view}/{name}.jpg")
+            number += 1
+    for fold, (a, b) in enumerate([(0, 1), (2, 3)], 1):
+        for kind, same, different in (
+            ("FF", [(2 * a + 1, 2 * a + 2), (2 * b + 1, 2 * b + 2)], [(2 * a + 1, 2 * b + 1), (2 * a + 2, 2 * b + 2)]),
+            ("FP", [(2 * a + 1, a + 1), (2 * b + 2, b + 1)], [(2 * a + 1, b + 1), (2 * b + 1, a + 1)]),
+        ):
+            folder = split / kind / f"{fold:02d}"
+            folder.mkdir(parents=True)
+            for name, pairs in (("same", same), ("diff", different)):
+                (folder / f"{name}.txt").write_text("".join(f"{i},{j}\n" for i, j in pairs))
+    for view, paths in lists.items():
+        lines = (f"{n} {path}\n" for n, path in enumerate(paths, 1))
+        (protocol / f"Pair_list_{view}.txt").write_text("".join(lines))
+    return root
+
+
+@pytest.fixture(params=[False, True], ids=["short", "official"])
+def cfp(request, tmp_path):
+    return write_cfp(tmp_path / "cfp", request.param)
+
+
+def test_training_set(cfp):
+    source = cfp_source(str(cfp), [2])
+    items = list(source.read(0))
+    assert [item.identity for item in items] == ["003"] * 3 + ["004"] * 3
+    assert [item.columns["view"] for item in items] == ["frontal", "frontal", "profile"] * 2
+    assert [item.group for item in items] == [0, 0, 1] * 2
+    assert [item.columns["fold"] for item in items] == [2] * 6
+    assert [item.image for item in items] == [picture(n) for n in range(6, 12)]
+    assert source.identities == ["003", "004"]
+    assert list(source.read(4)) == items[4:]
+
+
+def test_pairs(cfp):
+    pair_set = read_cfp(str(cfp), "FP", [1, 2])
+    assert pair_set.name == "cfp_fp"
+    assert pair_set.same.tolist() == [True, True, False, False] * 2
+    assert pair_set.fold.tolist() == [0] * 4 + [1] * 4
+    images = [(pair_set.images[a], pair_set.images[b]) for a, b in zip(pair_set.first, pair_set.second)]
+    expected = [(0, 2), (4, 5), (0, 5), (3, 2), (6, 8), (10, 11), (6, 11), (9, 8)]
+    assert images == [(picture(a), picture(b)) for a, b in expected]
+    assert read_cfp(str(cfp), "FF", [2]).fold.tolist() == [1] * 4
+
+
+def test_the_folds_that_are_there_are_listed_by_number(cfp):
+    for fold in (10, 9):
+        (CFP(str(cfp))._split / "FF" / f"{fold:02d}").mkdir()
+    with pytest.raises(InputError, match=r"no fold 3 of FF there; choose of 1, 2, 9, 10$"):
+        read_cfp(str(cfp), "FF", [3])
+
+
+def test_a_missing_image(cfp):
+    image = next(cfp.glob("**/003/profile/01.jpg"))
+    image.unlink()
+    with pytest.raises(InputError, match=r"003/profile/01\.jpg: there is no such image"):
+        read_cfp(str(cfp), "FP", [1, 2])
+    problem = list(cfp_source(str(cfp), [2]).read(0))[2]
+    assert (problem.kind, problem.source) == ("missing file", str(CFP(str(cfp)).images["P"][3]))
+
+
+def test_unusable_input(tmp_path):
+    root = write_cfp(tmp_path / "cfp", official=False)
+    with pytest.raises(InputError, match="CFP has no fold 3 of FF there; choose of 1, 2"):
+        cfp_source(str(root), [1, 3])
+    with pytest.raises(InputError, match="folds 1,1 of CFP: one is there twice"):
+        read_cfp(str(root), "FF", [1, 1])
+    with pytest.raises(InputError, match="no fold of CFP is chosen"):
+        read_cfp(str(root), "FF", [])
+    with pytest.raises(InputError, match="CFP protocol 'PP': use FF or FP"):
+        read_cfp(str(root), "PP", [1])
+    with pytest.raises(InputError, match="not CFP, neither"):
+        cfp_source(str(tmp_path), [1])
+    same = root / "protocol/FP/01/same.txt"
+    for text in ("1,99\n", "1\n", "1,2,3\n", "a,b\n"):
+        same.write_text("1,1\n" + text)
+        with pytest.raises(InputError, match=rf"same\.txt, line 2: '{text.strip()}' is not two numbers"):
+            read_cfp(str(root), "FP", [1])
+    same.write_text("1,3\n")
+    with pytest.raises(InputError, match="identity 003 is in the folds 2 and 1"):
+        cfp_source(str(root), [1, 2])
+    (root / "protocol/Pair_list_P.txt").write_text("1 images/x.jpg\n")
+    with pytest.raises(InputError, match=r"Pair_list_P\.txt, line 1: '1 images/x.jpg' is not a number and"):
+        cfp_source(str(root), [1, 2])
+
+
+def test_the_real_set(real_faces):
+    root = str(real_faces / "cfp")
+    for protocol in ("FF", "FP"):
+        pair_set = read_cfp(root, protocol, [1, 2, 3, 4, 5])
+        for fold in range(5):
+            assert Counter(pair_set.same[pair_set.fold == fold].tolist()) == {True: 350, False: 350}
+    source = cfp_source(root, [1, 2, 3])
+    items = list(source.read(0))
+    assert Counter((item.group, item.columns["view"]) for item in items) == {(0, "frontal"): 1500, (1, "profile"): 600}
+    assert set(Counter(item.identity for item in items).values()) == {14}
+    assert len(source.identities) == 150
+
+    # A second way to fold 4's first same pair.
+    first, second = map(int, (real_faces / "cfp/protocol/FP/04/same.txt").read_text().split()[0].split(","))
+    paths = [(real_faces / f"cfp/protocol/Pair_list_{view}.txt").read_text().splitlines() for view in "FP"]
+    images = [real_faces / "cfp" / lines[n - 1].split()[1] for lines, n in zip(paths, (first, second))]
+    pair_set = read_cfp(root, "FP", [4, 5])
+    assert np.all(np.unique(pair_set.fold) == [3, 4])
+    read = [pair_set.images[pair_set.first[0]], pair_set.images[pair_set.second[0]]]
+    assert read == [image.read_bytes() for image in images]
+
+
+def test_the_mark_of_utf_8_is_read_past(tmp_path):
+    write_cfp(tmp_path / "cfp", True)
+    before = read_cfp(str(tmp_path / "cfp"), "FP", [1, 2])
+    for path in (tmp_path / "cfp" / "Protocol").rglob("*.txt"):
+        path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    pair_set = read_cfp(str(tmp_path / "cfp"), "FP", [1, 2])
+    assert list(pair_set.keys) == list(before.keys)
+    assert pair_set.same.tolist() == before.same.tolist()
+
+
+@pytest.mark.parametrize("number", ["\u00b2", "9" * 5000])
+def test_a_number_of_an_image_is_plain_digits(tmp_path, number):
+    write_cfp(tmp_path / "cfp", True)
+    path = tmp_path / "cfp/Protocol/Split/FF/01/same.txt"
+    path.write_text(f"1,{number}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"same.txt, line 1: .* is not two numbers of images"):
+        read_cfp(str(tmp_path / "cfp"), "FF", [1])

@@ -1,0 +1,216 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras_case import check_layer
+from naive_heads import naive_cosine
+from test_margin import HEADS
+
+from ddl_tf.layers import ArcFace, CosFace, SampledHead, SubCenterArcFace
+from ddl_tf.layers.partial_fc import sample_classes
+from ddl_tf.losses import LabelledAccuracy, MarginSoftmaxLoss
+from ddl_tf.training import build_optimizer
+
+CLASSES, DIM = 40, 5
+LABELS = np.array([0, 33, -1, 6, 6, -1])
+
+
+@pytest.fixture
+def embeddings():
+    return np.random.default_rng(0).normal(size=[6, DIM]).astype(np.float32)
+
+
+def test_the_random_keys_are_those_of_tensorflows_uniform_numbers():
+    """So that a run that was begun with these goes on with the same samples."""
+    keys = tf.random.stateless_uniform([CLASSES], [7, 3], alg="philox").numpy()
+    expected = np.sort(np.argsort(-keys)[:10])
+    np.testing.assert_array_equal(sample_classes(CLASSES, 10, tf.constant([-1]), [7, 3]), expected)
+
+
+def test_a_seed_draws_the_same_classes_with_xla():
+    def draw(seed):
+        return sample_classes(CLASSES, 10, tf.constant(LABELS, tf.int32), seed)
+
+    compiled = tf.function(draw, jit_compile=True)
+    for step in range(5):
+        np.testing.assert_array_equal(compiled(tf.constant([7, step])), draw(tf.constant([7, step])))
+
+
+def test_a_sample_has_the_positive_classes_and_random_others():
+    seen = np.zeros(CLASSES)
+    for step in range(300):
+        sample = sample_classes(CLASSES, 10, tf.constant(LABELS, tf.int32), [7, step]).numpy()
+        assert len(sample) == 10
+        assert np.all(np.diff(sample) > 0)
+        assert {0, 33, 6} <= set(sample.tolist())
+        seen[sample] += 1
+    negatives = np.delete(seen, [0, 33, 6])
+    # 7 of the 37 others, 300 times: 56.8 on average with a standard deviation of 6.8.
+    assert np.abs(negatives - 300 * 7 / 37).max() < 4 * 6.8
+
+
+def test_the_seed_says_which():
+    def draw(*seed):
+        return sample_classes(CLASSES, 10, tf.constant(LABELS, tf.int32), seed).numpy().tolist()
+
+    assert draw(1, 2) == draw(1, 2)
+    assert draw(1, 2) != draw(1, 3)
+    assert draw(1, 2) != draw(2, 2)
+
+
+def test_there_are_as_many_classes_as_the_batch_may_need(embeddings):
+    head = SampledHead(ArcFace(CLASSES), sample_rate=0.01)
+    head.build([None, DIM])
+    assert head.draw(tf.constant(LABELS, tf.int32), CLASSES).shape == 6
+    few = SampledHead(ArcFace(4), sample_rate=0.5)
+    few.build([None, DIM])
+    assert few.draw(tf.constant([0, 1, 2, 3, 3, -1]), 4).numpy().tolist() == [0, 1, 2, 3]
+
+
+def loss_and_gradients(head, embeddings, labels):
+    embeddings = tf.constant(embeddings)
+    with tf.GradientTape() as tape:
+        tape.watch(embeddings)
+        loss = MarginSoftmaxLoss(compact=head.compact)(labels, head(embeddings, labels, training=True))
+        loss += tf.add_n([0.0, *head.losses])
+    return loss, *tape.gradient(loss, [embeddings, head.class_centers])
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.999])
+@pytest.mark.parametrize("name", sorted(set(HEADS) - {"subcenter"}))
+def test_with_all_classes_it_is_the_full_head(name, rate, embeddings):
+    labels = np.array([0, 3, -1, 6, 6, -1])
+    full = HEADS[name](scale=8.0)
+    full.build([None, DIM])
+    sampled = SampledHead(HEADS[name](scale=8.0), rate)
+    sampled.build([None, DIM])
+    sampled.assign_centers(full.centers_by_class())
+    loss, to_embeddings, to_centers = loss_and_gradients(full, embeddings, labels)
+    found, found_embeddings, found_centers = loss_and_gradients(sampled, embeddings, labels)
+    assert float(found) == pytest.approx(float(loss), rel=1e-5)
+    np.testing.assert_allclose(found_embeddings, to_embeddings, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(tf.convert_to_tensor(found_centers), tf.transpose(to_centers), rtol=1e-4, atol=1e-4)
+    for one, other in zip(full.non_trainable_weights, sampled.head.non_trainable_weights):
+        np.testing.assert_allclose(other, one, rtol=1e-5, err_msg=one.name)
+
+
+def test_in_training_the_softmax_is_over_the_sample(embeddings):
+    head = SampledHead(CosFace(CLASSES, margin=0.2, scale=8.0), sample_rate=0.2, seed=3)
+    head.build([None, DIM])
+    for step in range(3):
+        sample = sample_classes(CLASSES, 8, tf.constant(LABELS, tf.int32), [3, step]).numpy()
+        losses = []
+        for embedding, label in zip(embeddings, LABELS):
+            if label >= 0:
+                cosines = np.array([naive_cosine(embedding, center) for center in head.class_centers.numpy()])
+                cosines[label] -= 0.2
+                losses.append(np.log(np.sum(np.exp(8 * cosines[sample]))) - 8 * cosines[label])
+        loss, _, to_centers = loss_and_gradients(head, embeddings, LABELS)
+        assert float(loss) == pytest.approx(np.mean(losses), rel=1e-5)
+        assert isinstance(to_centers, tf.IndexedSlices)
+        assert to_centers.indices.numpy().tolist() == sample.tolist()
+
+
+def test_outside_of_training_all_classes_take_part(embeddings):
+    full = ArcFace(CLASSES)
+    full.build([None, DIM])
+    head = SampledHead(ArcFace(CLASSES), sample_rate=0.2)
+    head.build([None, DIM])
+    head.assign_centers(full.centers_by_class())
+    np.testing.assert_allclose(head(embeddings), full(embeddings), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(head.normalized_centers(), full.normalized_centers(), rtol=1e-5)
+    loss = MarginSoftmaxLoss(compact=True)(LABELS, head(embeddings, LABELS, training=False))
+    assert float(loss) == pytest.approx(float(MarginSoftmaxLoss()(LABELS, full(embeddings, LABELS))), rel=1e-5)
+    assert int(head.drawn) == 0
+
+
+def test_compiles_with_xla(embeddings):
+    head = SampledHead(ArcFace(CLASSES), sample_rate=0.2)
+    head.build([None, DIM])
+    found = tf.function(head, jit_compile=True)(tf.constant(embeddings), tf.constant(LABELS), training=True)
+    assert found.shape == (6, 3)
+    assert int(head.drawn) == 1
+
+
+def test_keras_contract(embeddings, tmp_path, two_replicas):
+    labels = np.array([0, 33, 5, 6, 6, 9], np.int32)
+    check_layer(lambda: SampledHead(ArcFace(CLASSES, scale=8.0), 0.2), (embeddings, labels), tmp_path, two_replicas)
+
+
+def make_model(clip_norm=None):
+    inputs = [tf.keras.Input([4]), tf.keras.Input([], dtype=tf.int32)]
+    embeddings = tf.keras.layers.Dense(DIM, name="dense")(inputs[0])
+    logits = SampledHead(ArcFace(CLASSES, scale=8.0), 0.25, name="head")(embeddings, inputs[1])
+    model = tf.keras.Model(inputs, logits)
+    optimizer = build_optimizer("sgd", 0.1, momentum=0.9, weight_decay=0.01, clip_norm=clip_norm)
+    model.compile(optimizer, MarginSoftmaxLoss(compact=True), [LabelledAccuracy(compact=True)])
+    return model
+
+
+def make_rows(steps):
+    random = np.random.default_rng(1)
+    features = random.normal(size=[6 * steps, 4]).astype(np.float32)
+    # The first replica has three labelled rows and the second one; then two and none.
+    labels = np.tile([0, 3, 25, -1, 25, -1, 1, 38, -1, -1, -1, -1], steps)[: 6 * steps]
+    return tf.data.Dataset.from_tensor_slices(((features, labels), labels)).batch(6)
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.05])
+def test_two_replicas_train_as_one_device(clip_norm, two_replicas):
+    single = make_model(clip_norm)
+    start = single.get_weights()
+    with two_replicas.scope():
+        replicated = make_model(clip_norm)
+        replicated.set_weights(start)
+    one, two = (model.fit(make_rows(4), epochs=2, verbose=0).history for model in (single, replicated))
+    assert one.keys() == two.keys()
+    for key, values in one.items():
+        np.testing.assert_allclose(two[key], values, rtol=1e-4, err_msg=key)
+    for weight, other, old in zip(single.weights, replicated.weights, start):
+        np.testing.assert_allclose(other.numpy(), weight.numpy(), rtol=1e-4, atol=1e-6, err_msg=weight.name)
+        assert not np.array_equal(weight.numpy(), old), weight.name
+    for weight in replicated.trainable_weights:
+        np.testing.assert_array_equal(*weight.values)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_rows_that_were_not_drawn_stay_bit_for_bit(replicas, two_replicas):
+    strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
+    with strategy.scope():
+        model = make_model()
+    model.fit(make_rows(2), verbose=0)
+    head = model.get_layer("head")
+    momentum = next(m for m in model.optimizer.momentums if m.shape == head.class_centers.shape)
+    before, moving = head.class_centers.numpy(), momentum.numpy()
+    labels = next(iter(make_rows(1)))[1]
+    sample = sample_classes(CLASSES, 10, tf.cast(labels, tf.int32), [0, 2]).numpy()
+    model.fit(make_rows(1), verbose=0)
+    others = np.delete(np.arange(CLASSES), sample)
+    assert np.abs(moving[others]).max() > 0
+    np.testing.assert_array_equal(head.class_centers.numpy()[others], before[others])
+    np.testing.assert_array_equal(momentum.numpy()[others], moving[others])
+    assert np.all(np.any(head.class_centers.numpy()[sample] != before[sample], axis=1))
+
+
+def test_a_loaded_model_goes_on_with_the_same_samples(tmp_path):
+    model = make_model()
+    model.fit(make_rows(2), verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = tf.keras.models.load_model(tmp_path / "model.keras")
+    assert int(loaded.get_layer("head").drawn) == 2
+    for each in (model, loaded):
+        each.fit(make_rows(2), verbose=0)
+    for one, other in zip(model.get_weights(), loaded.get_weights()):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: SampledHead(ArcFace(3), 0.0), "sample_rate must be above 0 and at most 1, got 0.0"),
+        (lambda: SampledHead(ArcFace(3), 1.5), "sample_rate must be above 0 and at most 1, got 1.5"),
+        (lambda: SampledHead(SubCenterArcFace(3)), "SubCenterArcFace cannot be sampled: it has several centers"),
+    ],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

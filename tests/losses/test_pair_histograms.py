@@ -1,0 +1,103 @@
+"""Tallies made some pairs at a time, and what is made of them under XLA."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_ddl import edge_cases, loss_and_gradient, make_batch
+
+from ddl_tf.losses import DDLLoss, distribution_distillation
+from ddl_tf.losses import pair_histograms as pooling
+from ddl_tf.losses.pair_histograms import tally_of, tally_positives
+from ddl_tf.losses.pair_search import Pairs, pair_similarities, sort_rows
+from ddl_tf.losses.soft_histogram import Binning
+
+
+@pytest.fixture(params=[1, 7, 4096], ids=lambda pairs: f"{pairs} pairs at a time")
+def step(request, monkeypatch):
+    monkeypatch.setattr(pooling, "PAIRS_AT_A_TIME", request.param)
+
+
+def all_at_once(rows, threshold, binning):
+    pairs = Pairs.of(rows)
+    first, second = pairs.rows(tf.range(pairs.count))
+    similarities = pair_similarities(rows.embeddings, first, second)
+    group = tf.where(similarities > threshold, tf.gather(rows.group, first), -1)
+    return tally_of(similarities, group, rows.num_groups, binning)
+
+
+def value_of(tally_pairs, y_true, y_pred, bandwidth):
+    """Some number made of the tally of the positives, its parts, and its gradient."""
+    binning = Binning(100, (0.9, 1.0), bandwidth)
+    with tf.GradientTape() as tape:
+        tape.watch(y_pred)
+        tally = tally_pairs(sort_rows(y_pred, y_true[:, 0], y_true[:, 1]), -0.6, binning)
+        nodes = tf.range(100.0) * tf.range(1.0, 4.0)[:, tf.newaxis]
+        value = tf.reduce_sum(binning.smooth(tally.bins) * nodes) + tf.reduce_sum(tally.totals)
+    return value, tally.counts, tally.totals, tally.level, tape.gradient(value, y_pred)
+
+
+@pytest.mark.parametrize("bandwidth", [0.1, 0.02])
+def test_positives_some_at_a_time_as_all_at_once(bandwidth, step):
+    # With the narrow kernel most similarities lie many bandwidths from the nodes, and levels rise on the way.
+    y_true, y_pred = (tf.constant(x) for x in make_batch(groups=3, identities=3, noise=3.0))
+    expected = value_of(all_at_once, y_true, y_pred, bandwidth)
+    found = tf.function(lambda: value_of(tally_positives, y_true, y_pred, bandwidth))()
+    for mine, right in zip(found, expected):
+        np.testing.assert_allclose(mine, right, rtol=1e-4, atol=1e-5 * np.abs(right).max())
+    assert np.abs(expected[-1]).max() > 0
+
+
+@pytest.mark.parametrize("num_groups", [2, 4])
+def test_xla_compiles_value_and_gradient(num_groups):
+    loss = DDLLoss(num_groups=num_groups, positive_threshold=0.2)
+    y_true, y_pred = make_batch(groups=2, identities=7)
+    value, gradient = tf.function(_value_and_gradient, jit_compile=True)(loss, tf.constant(y_true), tf.constant(y_pred))
+    expected, expected_gradient = loss_and_gradient(DDLLoss(positive_threshold=0.2), y_true, y_pred)
+    assert float(value) == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-6)
+
+
+def _value_and_gradient(loss, y_true, y_pred):
+    with tf.GradientTape() as tape:
+        tape.watch(y_pred)
+        value = loss(y_true, y_pred)
+    return value, tape.gradient(value, y_pred)
+
+
+def test_without_shapes_as_with_them():
+    loss = DDLLoss()
+    shapes = [tf.TensorSpec([None, 2], tf.int64), tf.TensorSpec([None, None], tf.float32)]
+    traced = tf.function(lambda y_true, y_pred: _value_and_gradient(loss, y_true, y_pred), shapes)
+    for name, (y_true, y_pred) in edge_cases().items():
+        value, gradient = loss_and_gradient(loss, y_true, y_pred)
+        found, found_gradient = traced(y_true, y_pred)
+        assert float(found) == pytest.approx(value, rel=1e-5, abs=1e-6), name
+        np.testing.assert_allclose(found_gradient, gradient, rtol=1e-4, atol=1e-6, err_msg=name)
+        assert np.all(np.isfinite(gradient)), name
+
+
+def test_rows_that_take_no_part_may_be_anything():
+    y_true, y_pred = make_batch()
+    y_true[::5, 1] = -1
+    loss = DDLLoss()
+    value, gradient = loss_and_gradient(loss, y_true, y_pred)
+    broken = np.where(y_true[:, 1:] < 0, np.float32(np.nan), y_pred)
+    found, found_gradient = loss_and_gradient(loss, y_true, broken)
+    assert found == pytest.approx(value, rel=1e-6)
+    used = y_true[:, 1] >= 0
+    np.testing.assert_allclose(found_gradient[used], gradient[used], rtol=1e-5, atol=1e-7)
+
+
+def test_nan_in_a_row_that_takes_part_shows():
+    y_true, y_pred = make_batch()
+    y_true[:, 0] = 7  # no negatives: it shows by the positives alone
+    y_pred[3] = np.nan
+    assert np.isnan(float(DDLLoss()(y_true, y_pred)))
+
+
+def test_a_ragged_tensor_is_the_list_of_its_rows():
+    rows = [[0.8, 0.7, 0.6], [0.4], []]
+    by_list = distribution_distillation(rows, rows[::-1])
+    by_ragged = distribution_distillation(tf.ragged.constant(rows), tf.ragged.constant(rows[::-1], dtype=tf.float32))
+    assert float(by_list.loss) == float(by_ragged.loss) != 0.0
+    assert by_list.has_positives.numpy().tolist() == [True, True, False]

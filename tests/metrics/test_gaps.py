@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.metrics.bootstrap import percentile_interval
+from ddl_tf.metrics.gaps import compare_gaps, expectation_gap, gap_interval
+
+
+def scored(seed, margin, pairs=200, noise=0.1, **further):
+    random = np.random.default_rng(seed)
+    same = np.arange(pairs) < pairs // 2
+    return {"similarity": noise * random.normal(size=pairs) + margin * same, "same": same, **further}
+
+
+def margin_of(scores, weights):
+    same = np.repeat(scores["same"], weights)
+    similarity = np.repeat(scores["similarity"], weights)
+    return similarity[same].mean() - similarity[~same].mean()
+
+
+def test_gap_and_interval_against_resampled_sets():
+    easy, hard = scored(0, 0.8), scored(1, 0.5, pairs=100)
+    assert expectation_gap(easy, hard) == pytest.approx(
+        margin_of(easy, np.ones(200, int)) - margin_of(hard, np.ones(100, int)), abs=1e-12
+    )
+    random, gaps = np.random.default_rng(2), []
+    for _ in range(2000):
+        weights = [np.bincount(random.integers(0, n, n), minlength=n) for n in (100, 100, 50, 50)]
+        gaps.append(margin_of(easy, np.concatenate(weights[:2])) - margin_of(hard, np.concatenate(weights[2:])))
+    np.testing.assert_allclose(gap_interval(easy, hard, 2000, 0), percentile_interval(gaps), atol=0.006)
+
+
+def test_a_pair_without_an_image_is_in_no_margin():
+    easy, hard = scored(0, 0.8), scored(1, 0.5)
+    lost = np.arange(200) % 7 == 0
+    kept = {name: column[~lost] for name, column in hard.items()}
+    with_lost = {**hard, "similarity": np.where(lost, -2.0, hard["similarity"])}
+    assert expectation_gap(easy, with_lost) == pytest.approx(expectation_gap(easy, kept), abs=1e-12)
+
+
+def test_templates_of_one_person_are_resampled_together():
+    first = np.arange(200) // 10
+    second = np.where(np.arange(200) < 100, first, (first + 1) % 20)
+    templates = {"first": first, "second": second, "template": np.arange(20), "template_person": np.arange(20)}
+    easy, hard = scored(0, 0.8, **templates), scored(1, 0.5, **templates)
+    row = compare_gaps(easy, hard, scored(2, 0.8, **templates), scored(3, 0.5, **templates), replicates=40)
+    assert row.test == "paired bootstrap of people"
+
+
+def test_a_smaller_gap_is_found():
+    easy_a, hard_a = scored(0, 0.8), scored(1, 0.7)
+    easy_b, hard_b = scored(2, 0.8), scored(3, 0.5)
+    row = compare_gaps(easy_a, hard_a, easy_b, hard_b, replicates=300)
+    assert (row.number, row.test) == ("gap", "paired bootstrap of pairs")
+    assert row.difference == pytest.approx(-0.2, abs=0.06)
+    assert row.low < row.difference < row.high < 0
+    assert row.p == 2 / 301
+
+
+def test_the_null_and_the_same_people_in_both_sets():
+    """People move the margins of both sets alike; that cancels in the gap if they are drawn together."""
+    people = np.arange(40).astype(str)
+    first = np.tile(np.arange(40), 5)
+    second = np.where(np.arange(200) < 100, first, (first + 1 + np.arange(200) // 40) % 40)
+    where = {"first": first, "second": second, "people": people}
+    effect = 0.3 * np.random.default_rng(0).normal(size=40)[first]
+    easy, hard = scored(1, 0.8, noise=0.02, **where), scored(2, 0.5, noise=0.02, **where)
+    for one in (easy, hard):
+        one["similarity"] += effect * one["same"]
+    together = gap_interval(easy, hard, 300)
+    strangers = gap_interval(easy, {**hard, "people": np.array([f"other {name}" for name in people])}, 300)
+    assert together[1] - together[0] < 0.3 * (strangers[1] - strangers[0])
+    row = compare_gaps(easy, hard, easy, hard, 300)
+    assert (row.difference, row.p, row.test) == (0.0, 1.0, "paired bootstrap of people")
+
+
+def test_type_one_error():
+    below = 0
+    for seed in range(200):
+        sets = [scored(4 * seed + number, margin, pairs=60) for number, margin in enumerate((0.8, 0.5, 0.8, 0.5))]
+        below += compare_gaps(*sets, replicates=60, seed=seed).p < 0.05
+    assert 0.01 * 200 <= below <= 0.1 * 200
+
+
+def test_other_pairs_are_refused():
+    easy, hard = scored(0, 0.8), scored(1, 0.5)
+    with pytest.raises(InputError, match="are of shapes"):
+        compare_gaps(easy, hard, easy, scored(1, 0.5, pairs=100))
+    with pytest.raises(InputError, match="39 replicates"):
+        gap_interval(easy, hard, 39)

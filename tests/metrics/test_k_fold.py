@@ -1,0 +1,108 @@
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.model_selection import KFold
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.metrics import k_fold
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+CASES = runpy.run_path(str(GOLDEN / "make_verification_golden.py"))["cases"]()
+
+
+def _distance(embeddings):
+    return np.sum((embeddings[0::2] - embeddings[1::2]) ** 2, axis=1)
+
+
+def _tenths(pairs):
+    fold = np.empty(pairs, int)
+    for number, (_, test) in enumerate(KFold(10).split(np.arange(pairs))):
+        fold[test] = number
+    return fold
+
+
+def _naive_accuracy(distance, same, fold):
+    thresholds, accuracies = np.arange(0, 4, 0.01), []
+    for k in np.unique(fold):
+        train, test = fold != k, fold == k
+        scores = [np.mean((distance[train] < t) == same[train]) for t in thresholds]
+        accuracies.append(np.mean((distance[test] < thresholds[np.argmax(scores)]) == same[test]))
+    return accuracies
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_equals_insightface(name):
+    embeddings, same = CASES[name]
+    golden = json.loads((GOLDEN / "verification_golden.json").read_text())[name]
+    distance, fold = _distance(embeddings), _tenths(len(same))
+    np.testing.assert_allclose(k_fold.k_fold_accuracy(distance, same, fold), golden["accuracy"], rtol=0, atol=1e-12)
+    tar, far = k_fold.k_fold_tar(distance, same, fold)
+    if "val" not in golden:
+        assert len(tar) == len(far) == 0
+        return
+    numbers = {"val": tar.mean(), "val_std": tar.std(), "far": far.mean()}
+    assert numbers == pytest.approx({key: golden[key] for key in numbers}, rel=0, abs=1e-12)
+
+
+def test_official_folds_of_any_shape():
+    embeddings, same = CASES["hard"]
+    distance = _distance(embeddings)
+    fold = np.random.RandomState(0).choice(3, size=len(same), p=[0.6, 0.3, 0.1])
+    ours = k_fold.k_fold_accuracy(distance, same, fold)
+    np.testing.assert_allclose(ours, _naive_accuracy(distance, same, fold), rtol=0, atol=1e-12)
+
+
+def test_two_folds_take_the_threshold_from_each_other():
+    # Fold 0 separates at 1.0, fold 1 at 2.0, where fold 0's different pair is accepted.
+    distance = np.array([0.5, 1.5, 1.8, 2.5])
+    same = np.array([True, False, True, False])
+    accuracy = k_fold.k_fold_accuracy(distance, same, np.array([0, 0, 1, 1]))
+    np.testing.assert_array_equal(accuracy, [0.5, 0.5])
+
+
+def test_best_threshold_is_the_naive_one():
+    embeddings, same = CASES["hard"]
+    distance = _distance(embeddings)
+    thresholds = np.arange(0, 4, 0.01)
+    accuracies = [np.mean((distance < t) == same) for t in thresholds]
+    naive = thresholds[np.argmax(accuracies)]
+    threshold, accuracy = k_fold.best_threshold(distance, same)
+    assert threshold == pytest.approx(1 - naive / 2)
+    assert accuracy == pytest.approx(max(accuracies))
+    np.testing.assert_array_equal(1 - distance / 2 > threshold, distance < naive)
+
+
+def test_usable_folds_keep_official_folds():
+    same = np.array([True, False] * 3)
+    np.testing.assert_array_equal(k_fold.usable_folds(same, np.array([4, 4, 9, 9, 5, 5])), [0, 0, 2, 2, 1, 1])
+
+
+def test_a_single_fold_becomes_tenths_with_both_classes():
+    # CFP: a fold lists its 350 same pairs, then its 350 different pairs.
+    same = np.arange(700) < 350
+    fold = k_fold.usable_folds(same, np.full(700, 4))
+    np.testing.assert_array_equal(np.bincount(fold[same]), [35] * 10)
+    np.testing.assert_array_equal(np.bincount(fold[~same]), [35] * 10)
+    assert np.all(np.diff(fold[:350]) >= 0)
+    np.testing.assert_array_equal(fold[:350], fold[350:])
+
+
+def test_a_single_small_fold_has_fewer_parts():
+    fold = k_fold.usable_folds(np.array([True] * 7 + [False] * 3), np.zeros(10, int))
+    np.testing.assert_array_equal(fold, [0, 0, 0, 1, 1, 2, 2, 0, 1, 2])
+
+
+@pytest.mark.parametrize("same", [[True] * 9, [False] * 9, [True] + [False] * 8, []])
+def test_too_few_pairs_of_a_class(same):
+    with pytest.raises(InputError, match=f"^{sum(same)} same and .* at least 2 of each"):
+        k_fold.usable_folds(np.array(same, bool), np.arange(len(same)))
+
+
+def test_folds_without_a_class_have_no_accept_rate():
+    distance = np.array([0.1, 0.2, 1.0, 1.1, 0.3])
+    same = np.array([True, True, False, False, True])
+    tar, far = k_fold.k_fold_tar(distance, same, np.array([0, 1, 0, 1, 2]))
+    assert len(tar) == len(far) == 2

@@ -1,0 +1,261 @@
+import itertools
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.metrics.bootstrap import pair_weights
+from ddl_tf.metrics.difference import bootstrap_difference, bootstrap_p
+from ddl_tf.metrics.k_fold import k_fold_accuracy
+from ddl_tf.metrics.paired_tests import (
+    PROBES_ALONE,
+    bootstrap_pair_tests,
+    compare_scores,
+    delong_test,
+    holm,
+    mcnemar_test,
+    sign_flip_test,
+)
+from ddl_tf.metrics.weighted import WeightedPairs
+
+
+def two_models(seed, pairs=400, shift_b=1.0, own=0.7):
+    """Similarities of two models which err partly on the same pairs; with shift_b=1 they are equally good."""
+    random = np.random.default_rng(seed)
+    same = np.arange(pairs) % 2 == 0
+    common, a, b = random.normal(size=[3, pairs])
+    return 0.2 * (common + own * a + 1.5 * same), 0.2 * (common + own * b + 1.5 * shift_b * same), same
+
+
+def scores_of(similarity, same, **further):
+    pairs = len(same)
+    further = {"first": np.arange(pairs), "second": np.arange(pairs) + pairs, **further}
+    return {"similarity": similarity, "same": same, "fold": np.arange(pairs) * 10 // pairs, **further}
+
+
+def naive_delong(a, b, same):
+    """DeLong's variance of the difference from the kernel of every two pairs, as in their paper."""
+    kernels = []
+    for one in (np.round(a, 2), np.round(b, 2)):
+        difference = one[same][:, None] - one[~same][None, :]
+        kernels.append((difference > 0) + 0.5 * (difference == 0))
+    components = [(kernel.mean(axis=1), kernel.mean(axis=0)) for kernel in kernels]
+    covariance = sum(np.cov([one[axis] for one in components]) / len(components[0][axis]) for axis in (0, 1))
+    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    return kernels[0].mean() - kernels[1].mean(), np.sqrt(variance)
+
+
+def test_delong_against_every_two_pairs():
+    a, b, same = two_models(0, shift_b=0.8)
+    row = delong_test(np.round(a, 2), np.round(b, 2), same)
+    difference, error = naive_delong(a, b, same)
+    assert row.difference == pytest.approx(difference, abs=1e-12)
+    assert (row.high - row.low) / 2 == pytest.approx(1.959964 * error, rel=1e-6)
+    assert row.a == pytest.approx(roc_auc_score(same, np.round(a, 2)), abs=1e-12)
+    assert row.b == pytest.approx(roc_auc_score(same, np.round(b, 2)), abs=1e-12)
+    swapped = delong_test(np.round(b, 2), np.round(a, 2), same)
+    assert (swapped.difference, swapped.p) == pytest.approx((-row.difference, row.p))
+
+
+def test_delong_without_variance():
+    a, _, same = two_models(0)
+    assert delong_test(a, a, same).p == delong_test(a, 2 * a + 1, same).p == 1.0
+    perfect = same.astype(float)
+    # Two and two pairs: nothing tells how such a difference varies, however large it is.
+    row = delong_test(perfect[:4], 1 - perfect[:4], same[:4])
+    assert row[3:] == (1.0, None, None, None, "none: the difference does not vary")
+
+
+def test_delong_under_the_null():
+    p = [delong_test(*two_models(seed)).p for seed in range(1000)]
+    assert 0.03 <= np.mean(np.array(p) < 0.05) <= 0.07
+    assert 0.4 <= np.mean(np.array(p) < 0.5) <= 0.6
+
+
+def test_mcnemar_against_coins():
+    random = np.random.default_rng(0)
+    a = np.concatenate([np.ones(9, bool), np.zeros(2, bool), np.ones(50, bool), np.zeros(30, bool)])
+    b = np.concatenate([np.zeros(9, bool), np.ones(2, bool), np.ones(50, bool), np.zeros(30, bool)])
+    heads = random.binomial(11, 0.5, 200_000)
+    assert mcnemar_test(a, b) == mcnemar_test(b, a) == pytest.approx(np.mean(abs(heads - 5.5) >= 3.5), abs=0.005)
+    assert mcnemar_test(a, a) == 1.0
+
+
+def test_mcnemar_under_the_null_is_on_the_safe_side():
+    random = np.random.default_rng(0)
+    p = [mcnemar_test(random.random(200) < 0.8, random.random(200) < 0.8) for _ in range(500)]
+    assert 0.015 <= np.mean(np.array(p) < 0.05) <= 0.06
+
+
+def test_holm_by_its_definition():
+    random = np.random.default_rng(0)
+    for count in (1, 2, 7):
+        p = random.random(count) ** 3
+        corrected = holm(p.tolist())
+        for place in range(count):
+            smaller = [one for one in p if one <= p[place]]
+            steps = [(count - sum(p < one)) * one for one in smaller]
+            assert corrected[place] == pytest.approx(min(1.0, max(steps)))
+    assert holm([]) == []
+
+
+def test_bootstrap_p_counts_both_sides():
+    assert bootstrap_p([1.0] * 99) == 0.02
+    assert bootstrap_p([1.0] * 95 + [-1.0] * 4) == pytest.approx(2 * 5 / 100)
+    assert bootstrap_p([0.0] * 99) == 1.0
+
+
+def test_both_models_are_resampled_alike():
+    a, b, same = two_models(1)
+    rows = bootstrap_pair_tests(a, b, same, 60, 5, far_targets={"0.1": 0.1})
+    differences = {row.number: [] for row in rows}
+    for weights in pair_weights(same, 60, 5):
+        of_a, of_b = (WeightedPairs(one, same, far_targets={"0.1": 0.1}).numbers(weights) for one in (a, b))
+        for name, values in differences.items():
+            values.append(of_a[name] - of_b[name])
+    for row in rows:
+        assert (row.low, row.high) == pytest.approx(tuple(np.quantile(differences[row.number], [0.025, 0.975])))
+        assert row.p == bootstrap_p(differences[row.number])
+        assert row.difference == row.a - row.b
+    # Paired: what both models do alike on a pair cancels, so that the interval is narrower than without.
+    margin = next(row for row in rows if row.number == "expectation_margin")
+    unpaired = np.std(a[same]) * np.sqrt(2 / 200 + 2 / 200) * 2 * 1.96
+    assert margin.high - margin.low < 0.75 * unpaired
+
+
+def test_paired_bootstrap_under_the_null():
+    p = {}
+    for seed in range(150):
+        for row in bootstrap_pair_tests(*two_models(seed, pairs=120), 60, seed, far_targets={"0.1": 0.1}):
+            p.setdefault(row.number, []).append(row.p)
+    # Bounds of three standard errors around 5%, and what so few replicates add to it.
+    for number in ("auc", "eer", "tar@0.1", "expectation_margin"):
+        assert np.mean(np.array(p[number]) < 0.05) <= 0.11, number
+    assert np.mean(np.array(p["expectation_margin"]) < 0.05) >= 0.01
+
+
+def test_a_better_model_is_found():
+    a, b, same = two_models(2, pairs=1000, shift_b=0.6)
+    rows = {row["number"]: row for row in compare_scores(scores_of(a, same), scores_of(b, same), replicates=200)}
+    assert list(rows) == [
+        *("auc", "eer", "tar@1e-1", "tar@1e-2", "tar@1e-3", "tar@1e-4"),
+        *("mean_same", "mean_different", "expectation_margin", "threshold_accuracy", "accuracy"),
+    ]
+    for name in ("auc", "eer", "tar@1e-1", "expectation_margin", "accuracy"):
+        assert rows[name]["p"] < 0.01, name
+        assert rows[name]["low"] <= rows[name]["difference"] <= rows[name]["high"]
+        assert (rows[name]["difference"] > 0) == (name != "eer")
+    assert rows["auc"]["test"] == "DeLong"
+    assert rows["accuracy"]["test"] == "McNemar, exact"
+    assert rows["eer"]["test"] == "paired bootstrap of pairs"
+    assert rows["tar@1e-3"]["p"] is rows["tar@1e-3"]["low"] is None
+    fold = np.arange(1000) * 10 // 1000
+    assert rows["accuracy"]["a"] == pytest.approx(k_fold_accuracy(2 - 2 * a, same, fold).mean(), abs=1e-12)
+    json.dumps(list(rows.values()), allow_nan=False)
+
+
+def test_people_are_resampled_for_every_number():
+    a, b, same = two_models(3, pairs=200)
+    random = np.random.default_rng(0)
+    first = random.integers(0, 30, 200)
+    people = np.concatenate([first, np.where(same, first, (first + random.integers(1, 30, 200)) % 30)]).astype(str)
+    given = compare_scores(scores_of(a, same), scores_of(b, same), people, replicates=40)
+    assert {row["test"] for row in given if row["p"] is not None} == {"paired bootstrap of people"}
+    of_scores = [scores_of(one, same, people=people) for one in (a, b)]
+    assert compare_scores(*of_scores, replicates=40) == given
+
+
+def test_ranks_by_condition():
+    condition = np.repeat(["d1", "d2"], 50)
+    rank_a, rank_b = np.ones(100, int), np.ones(100, int)
+    # 0 is never found, and not better than 1.
+    rank_b[:10], rank_a[:1], rank_b[60:70] = 0, 2, 3
+    a, b = ({"rank": rank, "condition": condition} for rank in (rank_a, rank_b))
+    rows = compare_scores(a, b, replicates=40, ranks=(1, 5))
+    assert [row["number"] for row in rows] == ["rank-1 d1", "rank-5 d1", "rank-1 d2", "rank-5 d2"]
+    assert [row["a"] for row in rows] == [0.98, 1.0, 1.0, 1.0]
+    assert [row["b"] for row in rows] == [0.8, 0.8, 0.8, 1.0]
+    assert [row["p"] for row in rows] == pytest.approx([2 / 2**9, 2 / 2**10, 2 / 2**10, 1.0])
+
+
+def test_probes_of_one_person_are_one_person():
+    rank_a, rank_b, person = np.ones(60, int), np.repeat([1, 1, 0, 1, 1, 0], 10), np.repeat(list("abcdef"), 10)
+    alone = compare_scores({"rank": rank_a}, {"rank": rank_b})[0]
+    assert (alone["number"], alone["test"]) == ("rank-1", PROBES_ALONE)
+    assert alone["p"] < 1e-5
+    a, b = ({"rank": rank, "person": person, "average_precision": rank / 1.0} for rank in (rank_a, rank_b))
+    rows = compare_scores(a, b)
+    assert [(row["number"], row["test"]) for row in rows] == [
+        ("rank-1", "sign flips of people, gallery as given"),
+        ("map", "sign flips of people, gallery as given"),
+    ]
+    # Two people differ: both signs are alike in half of the flips.
+    assert [row["p"] for row in rows] == pytest.approx([0.5, 0.5], abs=0.02)
+    assert rows[0]["difference"] == pytest.approx(1 / 3)
+
+
+def test_a_difference_that_is_the_same_in_every_replicate_has_no_p():
+    person = np.arange(30) // 7
+    a, b = (
+        {"rank": np.ones(30, int), "person": person, "average_precision": np.full(30, x)} for x in (0.9, 0.9 - 1 / 3)
+    )
+    row = compare_scores(a, b, replicates=100)[1]
+    assert (row["low"], row["high"], row["p"]) == (None, None, None)
+    assert row["test"] == "none: the difference does not vary"
+    assert bootstrap_difference("auc", 0.9, 0.8, [0.1] * 40, "people")[4:] == (None, None, None, row["test"])
+    # Equal models differ by nothing, which is no question of variance.
+    assert bootstrap_difference("auc", 0.9, 0.9, [0.0] * 40, "people").p == 1.0
+
+
+def test_sign_flips_are_those_of_all_signs():
+    random = np.random.default_rng(1)
+    for values in (random.integers(-1, 2, 40), random.normal(size=40) + 0.3):
+        person = random.integers(0, 9, 40)
+        totals = [values[person == one].sum() for one in range(9)]
+        sums = np.array([np.dot(signs, totals) for signs in itertools.product((-1, 1), repeat=9)])
+        exact = np.mean(np.abs(sums) >= abs(sum(totals)) - 1e-9)
+        assert sign_flip_test(values, person, seed=0) == pytest.approx(exact, abs=0.02)
+    assert sign_flip_test(np.zeros(4), np.arange(4), seed=0) == 1.0
+    with pytest.raises(InputError, match="give a person each"):
+        sign_flip_test(np.zeros(4), np.arange(3), seed=0)
+
+
+def test_sign_flips_of_people_with_one_probe_are_mcnemars_test():
+    random = np.random.default_rng(2)
+    right_a, right_b = random.random(60) < 0.7, random.random(60) < 0.55
+    found = sign_flip_test(right_a * 1 - right_b, np.arange(60), seed=0)
+    assert found == pytest.approx(mcnemar_test(right_a, right_b), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"same": np.arange(400) % 2 == 1}, "the models' 'same' differ in 400 of 400 places"),
+        ({"first": np.arange(400) + 1}, "the models' 'first' differ in 400 of 400"),
+        ({"people": np.zeros(800)}, "only one model's scores hold 'people'"),
+        ({"rank": np.ones(3)}, "only one model's scores hold 'rank'"),
+        ({"similarity": np.ones(399)}, r"the models' 'similarity' are of shapes \(400,\) and \(399,\)"),
+    ],
+)
+def test_scores_of_other_pairs_are_refused(change, message):
+    a, b, same = two_models(0)
+    with pytest.raises(InputError, match=message):
+        compare_scores(scores_of(a, same), {**scores_of(b, same), **change})
+
+
+def test_further_refusals():
+    a, b, same = two_models(0, pairs=20)
+    with pytest.raises(InputError, match="neither pairs nor probes"):
+        compare_scores({}, {})
+    with pytest.raises(InputError, match="do not hold `first` and `second`"):
+        compare_scores({"similarity": a, "same": same}, {"similarity": b, "same": same}, people=np.ones(40))
+    with pytest.raises(InputError, match="finite similarity for each of the 20 pairs"):
+        delong_test(a[:3], b, same)
+    with pytest.raises(InputError, match="needs two of each class"):
+        delong_test(a, b, np.arange(20) < 1)
+    with pytest.raises(InputError, match="both models' on the same"):
+        mcnemar_test(same, same[:3])
+    with pytest.raises(InputError, match=r"each must be in 0\.\.1"):
+        holm([0.5, np.nan])

@@ -1,0 +1,190 @@
+import json
+import runpy
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.metrics import ranks as identification
+from ddl_tf.metrics.ranks import (
+    average_precisions,
+    cmc_curve,
+    rank_rates,
+    ranks,
+    search_gallery,
+    tpir_at_fpir,
+)
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+CASES = runpy.run_path(str(GOLDEN / "make_identification_golden.py"))["cases"]()
+
+
+def unit(rows):
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture
+def search():
+    """Probes and a gallery with several mates, none, and two entries that are the same image."""
+    random = np.random.RandomState(0)
+    faces = random.normal(size=[12, 6])
+    gallery_people = random.randint(0, 9, 70)
+    probe_people = random.randint(0, 12, 40)
+    gallery = unit(faces[gallery_people] + 1.5 * random.normal(size=[70, 6]))
+    probes = unit(faces[probe_people] + 1.5 * random.normal(size=[40, 6]))
+    gallery[30], gallery_people[30] = gallery[60], gallery_people[60] + 1
+    return probes, gallery, probe_people, gallery_people
+
+
+def naive_mate_ranks(probe, gallery, person, gallery_people):
+    """Sort the gallery by hand, entries of others before mates that are as similar."""
+    similarity = [float(np.dot(probe.astype(float), entry.astype(float))) for entry in gallery]
+    order = sorted(range(len(gallery)), key=lambda i: (-round(similarity[i], 12), gallery_people[i] == person))
+    return [rank for rank, i in enumerate(order, 1) if gallery_people[i] == person]
+
+
+def naive_average_precision(found, num_mates, size):
+    """The area under precision and recall by trapezoids, a point at each rank."""
+    area, recall, precision = 0.0, 0.0, 1.0
+    for rank in range(1, size + 1):
+        hits = sum(one <= rank for one in found)
+        area += (hits / num_mates - recall) * (precision + hits / rank) / 2
+        recall, precision = hits / num_mates, hits / rank
+    return area
+
+
+def naive_tpir(rank, mate_similarity, nonmated, target):
+    """The best of all thresholds whose FPIR is not above the target."""
+    best = 0.0
+    for threshold in [*nonmated, *mate_similarity, np.inf, -np.inf]:
+        if np.mean(nonmated >= threshold) <= target:
+            best = max(best, np.mean((rank == 1) & (mate_similarity >= threshold)))
+    return best
+
+
+def test_search_against_a_naive_one(search):
+    probes, gallery, probe_people, gallery_people = search
+    found = search_gallery(*search)
+    expected = [naive_mate_ranks(p, gallery, person, gallery_people) for p, person in zip(probes, probe_people)]
+    assert [one.tolist() for one in found.mate_ranks] == expected
+    assert found.rank.tolist() == ranks(*search).tolist() == [one[0] if one else 0 for one in expected]
+    assert min(found.rank) == 0
+    assert max(map(len, expected)) > 2
+    similarity = probes.astype(float) @ gallery.T.astype(float)
+    mate = probe_people[:, np.newaxis] == gallery_people
+    np.testing.assert_allclose(found.mate_similarity, np.where(mate, similarity, -np.inf).max(axis=1), atol=1e-12)
+    np.testing.assert_allclose(found.other_similarity, np.where(mate, -np.inf, similarity).max(axis=1), atol=1e-12)
+
+
+def test_blocks_do_not_change_the_search(search, monkeypatch):
+    whole = search_gallery(*search)
+    monkeypatch.setattr(identification, "PROBES_AT_A_TIME", 7)
+    monkeypatch.setattr(identification, "GALLERY_AT_A_TIME", 11)
+    blocks = search_gallery(*search)
+    assert [one.tolist() for one in blocks.mate_ranks] == [one.tolist() for one in whole.mate_ranks]
+    np.testing.assert_allclose(blocks.other_similarity, whole.other_similarity, rtol=0, atol=1e-15)
+
+
+def test_people_may_be_names(search):
+    probes, gallery, probe_people, gallery_people = search
+    named = ranks(probes, gallery, probe_people.astype(str), gallery_people.astype(str))
+    assert named.tolist() == ranks(*search).tolist()
+
+
+def test_memory_does_not_grow_with_the_product():
+    """4,000 x 40,000 similarities in float64 would be 1.2 GiB."""
+    random = np.random.RandomState(0)
+    probes, gallery = (unit(random.normal(size=[count, 4])) for count in (4000, 40000))
+    tracemalloc.start()
+    search_gallery(probes, gallery, np.arange(4000), np.arange(40000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * 2**20
+
+
+@pytest.mark.parametrize("mate_at", [0, 4, 9])
+def test_a_tie_counts_against_the_probe(mate_at):
+    """A network that gives one embedding for everything finds nobody, wherever the mate stands."""
+    gallery_people = np.arange(10)
+    one = unit(np.random.RandomState(0).normal(size=[1, 512]))
+    assert ranks(one, np.repeat(one, 10, axis=0), np.array([mate_at]), gallery_people).tolist() == [10]
+    # Two mates do not stand before each other.
+    gallery_people[(mate_at + 1) % 10] = mate_at
+    found = search_gallery(one, np.repeat(one, 10, axis=0), np.array([mate_at]), gallery_people)
+    assert found.mate_ranks[0].tolist() == [9, 10]
+
+
+def test_unusable_embeddings(search):
+    probes, gallery, probe_people, gallery_people = search
+    with pytest.raises(InputError, match=r"probe embeddings of shape \(40, 6\) for 39 people: expected \[39, dim\]"):
+        ranks(probes, gallery, probe_people[1:], gallery_people)
+    with pytest.raises(InputError, match=r"gallery embeddings of shape \(70,\)"):
+        ranks(probes, gallery[:, 0], probe_people, gallery_people)
+    with pytest.raises(InputError, match="probe embeddings of length 5, gallery embeddings of length 6"):
+        ranks(probes[:, :5], gallery, probe_people, gallery_people)
+    gallery[3, 2] = np.nan
+    with pytest.raises(InputError, match=r"gallery embedding 3 is not finite \(1 of 70 are not\)"):
+        ranks(*search)
+
+
+def test_rates_and_curve():
+    rank = np.array([1, 2, 0, 5, 1, 17])
+    assert rank_rates(rank, [1, 5, 20]).tolist() == [2 / 6, 4 / 6, 5 / 6]
+    naive = [np.mean([0 < one <= k for one in rank]) for k in range(1, 21)]
+    assert cmc_curve(rank, 20).tolist() == naive
+    assert rank_rates(np.zeros(3, int), [1]).tolist() == [0]
+
+
+def test_average_precision(search):
+    found = search_gallery(*search).mate_ranks
+    chosen = [one for one in found if len(one)]
+    num_mates = np.array([len(one) + extra % 2 for extra, one in enumerate(chosen)])
+    expected = [naive_average_precision(one, mates, 70) for one, mates in zip(chosen, num_mates)]
+    np.testing.assert_allclose(average_precisions(chosen, num_mates), expected, rtol=0, atol=1e-12)
+    # Never above the usual one; equal if the mates come first.
+    for one, mates, ours in zip(chosen, num_mates, average_precisions(chosen, num_mates)):
+        usual = average_precision_score(np.isin(np.arange(1, 71), one), -np.arange(70)) * len(one) / mates
+        assert ours <= usual + 1e-12
+    assert average_precisions([np.array([1, 2, 3]), np.array([], int)], np.array([3, 2])).tolist() == [1, 0]
+
+
+def test_open_set():
+    random = np.random.RandomState(0)
+    rank = random.choice([0, 1, 1, 1, 2], 60)
+    # Rounded, so that there are ties within and between mates and others.
+    mates, others = np.round(random.normal(0.6, 0.2, 60), 2), np.round(random.normal(0.4, 0.2, 40), 2)
+    targets = [0.0, 0.01, 0.025, 0.1, 0.3, 0.5, 0.999, 1.0]
+    tpir, thresholds = tpir_at_fpir(rank, mates, others, targets)
+    np.testing.assert_allclose(tpir, [naive_tpir(rank, mates, others, one) for one in targets], rtol=0, atol=1e-12)
+    for target, one, threshold in zip(targets, tpir, thresholds):
+        assert np.mean(others >= threshold) <= target
+        assert np.mean((rank == 1) & (mates >= threshold)) == one
+    assert thresholds[-1] == -np.inf
+    assert tpir[-1] == np.mean(rank == 1)
+    assert list(tpir) == sorted(tpir)
+    assert len(set(tpir)) == 4
+
+
+def test_a_share_that_is_whole():
+    """0.29 of 100 non-mated probes are 29, although 0.29 * 100 is less in floating point."""
+    assert 0.29 * 100 < 29
+    others = np.arange(100) / 100
+    tpir, _ = tpir_at_fpir(np.ones(2, int), np.array([0.705, 0.715]), others, [0.29, 0.28])
+    assert tpir.tolist() == [1.0, 0.5]
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_the_field_s_own_scripts_agree(name):
+    _, _, probe_people, gallery_people = CASES[name]
+    golden = json.loads((GOLDEN / "identification_golden.json").read_text())[name]
+    found = search_gallery(*CASES[name])
+    # AdaFace's are float32.
+    np.testing.assert_allclose(rank_rates(found.rank, [1, 5, 20]), golden["adaface"], rtol=0, atol=1e-6)
+    rates = rank_rates(found.rank, [1, 5, 10, 20, 50])
+    np.testing.assert_allclose(rates, golden["official"]["rates"], rtol=0, atol=1e-12)
+    num_mates = np.array([np.sum(gallery_people == person) for person in probe_people])
+    precision = average_precisions(found.mate_ranks, num_mates).mean()
+    assert precision == pytest.approx(golden["official"]["map"], rel=0, abs=1e-12)

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from ddl_tf.metrics import roc
+
+
+@pytest.fixture
+def scores():
+    random = np.random.RandomState(0)
+    same = random.rand(800) < 0.4
+    # Rounded, so that there are ties within and between the classes.
+    return np.round(random.normal(size=800) + 1.5 * same, 2), same
+
+
+def test_auc_is_the_chance_of_the_right_order(scores):
+    similarity, same = scores
+    pairs = similarity[same][:, np.newaxis] - similarity[~same][np.newaxis, :]
+    naive = np.mean((pairs > 0) + 0.5 * (pairs == 0))
+    assert roc.auc(*roc.roc_curve(similarity, same)) == pytest.approx(naive, abs=1e-12)
+    assert roc_auc_score(same, similarity) == pytest.approx(naive, abs=1e-12)
+
+
+@pytest.mark.parametrize("target", [0.5, 1e-1, 1e-2, 1e-3, 1e-4])
+def test_tar_at_far_is_reached_by_a_threshold(scores, target):
+    similarity, same = scores
+    naive = 0.0
+    for threshold in np.unique(similarity):
+        if np.mean(similarity[~same] >= threshold) <= target:
+            naive = max(naive, np.mean(similarity[same] >= threshold))
+    assert roc.tar_at_far(*roc.roc_curve(similarity, same), target) == pytest.approx(naive, abs=1e-12)
+
+
+def test_a_far_equal_to_the_target_counts():
+    # 1 of 1,000 different pairs lies above half of the same pairs.
+    similarity = np.concatenate([[0.9, 0.5], [0.7], np.zeros(999)])
+    same = np.arange(1002) < 2
+    far, tar = roc.roc_curve(similarity, same)
+    assert roc.tar_at_far(far, tar, 1e-3) == 1.0
+    assert roc.tar_at_far(far, tar, 0.99e-3) == 0.5
+
+
+def test_eer_lies_on_the_interpolated_curve(scores):
+    far, tar = roc.roc_curve(*scores)
+    rates = np.linspace(0, 1, 200001)
+    # Where the curve is vertical np.interp takes its top, which is off by less than the grid here.
+    naive = rates[np.argmin(np.abs(rates - (1 - np.interp(rates, far, tar))))]
+    assert roc.eer(far, tar) == pytest.approx(naive, abs=1 / np.sum(~scores[1]))
+
+
+@pytest.mark.parametrize(
+    "similarity, expected",
+    [
+        ([0.9, 0.8, 0.2, 0.1], 0.0),
+        ([0.1, 0.2, 0.8, 0.9], 1.0),
+        ([0.5, 0.5, 0.5, 0.5], 0.5),
+        ([0.9, 0.2, 0.8, 0.1], 0.5),
+    ],
+)
+def test_eer_by_hand(similarity, expected):
+    assert roc.eer(*roc.roc_curve(np.array(similarity), np.array([True, True, False, False]))) == pytest.approx(
+        expected
+    )

@@ -1,0 +1,57 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.metrics.seeds import compare_seeds
+
+
+def test_against_the_formulas():
+    a, b = [0.91, 0.95, 0.92, 0.94, 0.93, 0.96], [0.90, 0.92, 0.93, 0.90, 0.91, 0.92]
+    compared = compare_seeds(a, b)
+    differences = np.subtract(a, b)
+    error = differences.std(ddof=1) / np.sqrt(6)
+    # 2.570582 is the quantile of Student's t with five degrees of freedom.
+    assert (compared.low, compared.high) == pytest.approx(
+        (differences.mean() - 2.570582 * error, differences.mean() + 2.570582 * error), abs=1e-8
+    )
+    assert (compared.seeds, compared.a, compared.b) == (6, pytest.approx(np.mean(a)), pytest.approx(np.mean(b)))
+    assert compared.difference == pytest.approx(differences.mean())
+    assert compared.p < 0.05
+
+
+def test_wilcoxon_against_all_signs():
+    a, b = np.array([0.1, 0.2, 0.35, 0.5, 0.7, -0.15]), np.zeros(6)
+    ranks = np.argsort(np.argsort(abs(a))) + 1
+    observed = ranks[a > 0].sum()
+    sums = [np.dot(ranks, signs) for signs in itertools.product([0, 1], repeat=6)]
+    naive = 2 * min(np.mean(np.array(sums) >= observed), np.mean(np.array(sums) <= observed))
+    assert compare_seeds(a, b).wilcoxon_p == pytest.approx(naive)
+
+
+def test_type_one_error_and_coverage():
+    random = np.random.default_rng(0)
+    compared = [compare_seeds(*random.normal(size=[2, 5])) for _ in range(400)]
+    assert 0.02 <= np.mean([one.p < 0.05 for one in compared]) <= 0.08
+    assert 0.92 <= np.mean([one.low <= 0 <= one.high for one in compared]) <= 0.98
+    # Five seeds are too few for Wilcoxon's test.
+    assert min(one.wilcoxon_p for one in compared) == pytest.approx(2 / 2**5)
+
+
+def test_equal_arms():
+    assert compare_seeds([1.0, 0.9], [1.0, 0.9])[3:] == (0.0, 0.0, 0.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "a, b, message",
+    [
+        ([0.9], [0.8], "1 and 1 runs"),
+        ([0.9, 0.8], [0.8], "2 and 1 runs"),
+        ([0.9, np.nan], [0.8, 0.8], "all must be finite"),
+        ([0.9, 0.8], [0.8, 0.7], "differ by 0.1 for every seed"),
+    ],
+)
+def test_refusals(a, b, message):
+    with pytest.raises(InputError, match=message):
+        compare_seeds(a, b)

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+
+from ddl_tf.metrics import template_bootstrap as module
+from ddl_tf.metrics.roc import auc, eer, roc_curve
+from ddl_tf.metrics.template_bootstrap import intervals_over_people, replicates_over_people
+from ddl_tf.metrics.template_roc import corner_roc, nearest_tar
+
+TARGETS = {"1e-3": 1e-3, "1e-2": 1e-2, "1e-1": 1e-1}
+
+
+def _people(seed, people=60, same=400, different=6000):
+    """Pairs of people of whom some are hard to recognise."""
+    random = np.random.RandomState(seed)
+    hardness = random.normal(0, 0.15, people)
+    first = random.randint(0, people, same + different)
+    second = np.where(np.arange(len(first)) < same, first, (first + random.randint(1, people, len(first))) % people)
+    similarity = np.where(first == second, 0.45 - hardness[first], hardness[first] / 2) + random.normal(
+        0, 0.1, len(first)
+    )
+    order = random.permutation(len(first))
+    return similarity[order], (first == second)[order], first[order], second[order]
+
+
+def _read(similarity, same):
+    false, true = corner_roc(similarity, same)
+    return [nearest_tar(false / false[-1], true / true[-1], target) for target in TARGETS.values()]
+
+
+def _repeated(similarity, same, first, second, replicates, seed):
+    """Numbers of sets in which each pair is repeated as often as its people were drawn."""
+    random = np.random.default_rng(seed)
+    for _ in range(replicates):
+        times = np.bincount(random.integers(0, 60, 60), minlength=60)
+        repeated = np.repeat(np.arange(len(same)), np.where(same, times[first], times[first] * times[second]))
+        similarities, labels = similarity[repeated], same[repeated]
+        # The points at the same pairs, by hand: repeated pairs are ties, at which scikit-learn has further points.
+        points = [(0.0, 0.0), (1.0, 1.0)]
+        for threshold in np.unique(similarity[same]):
+            for accepted in (similarities > threshold, similarities >= threshold):
+                points.append((np.mean(accepted[~labels]), np.mean(accepted[labels])))
+        far, tar = np.array(sorted(points)).T
+        curve = roc_curve(similarities, labels)
+        yield [auc(*curve), eer(*curve), *(nearest_tar(far, tar, target) for target in TARGETS.values())]
+
+
+@pytest.mark.parametrize("digits", [9, 2])
+def test_over_people_as_of_pairs_repeated_with_their_people(monkeypatch, digits):
+    # Small blocks, so that there are several; with two digits many pairs are equally similar.
+    monkeypatch.setattr(module, "_TOGETHER", 7)
+    monkeypatch.setattr(module, "_ROWS", 100)
+    similarity, same, first, second = _people(0)
+    similarity = np.round(similarity, digits)
+    people = np.arange(60).astype(str)
+    values = replicates_over_people(similarity, same, people[first], people[second], TARGETS, 60, seed=5)
+    # People are numbered in the order of their names.
+    place = np.argsort(np.argsort(people))
+    expected = np.array(list(_repeated(similarity, same, place[first], place[second], 60, 5)))
+    assert list(values) == ["auc", "eer", *(f"tar@{name}" for name in TARGETS)]
+    np.testing.assert_allclose(np.stack(list(values.values()), axis=1), expected, atol=1e-9)
+    intervals = intervals_over_people(similarity, same, people[first], people[second], TARGETS, 60, seed=5)
+    np.testing.assert_allclose(list(intervals.values()), np.percentile(expected, [2.5, 97.5], axis=0).T, atol=1e-9)
+
+
+def test_fewer_points_of_the_roc_hardly_change_the_intervals(monkeypatch):
+    pairs = _people(0)
+    exact = intervals_over_people(*pairs, TARGETS, 200, seed=5)
+    monkeypatch.setattr(module, "_POINTS", 100)
+    coarse = intervals_over_people(*pairs, TARGETS, 200, seed=5)
+    for name, ends in exact.items():
+        np.testing.assert_allclose(coarse[name], ends, atol=0.012)
+
+
+def test_over_people_holds_the_truth():
+    # What a set of other people gives, again and again: the truth is their mean.
+    truth = np.array([_read(*_people(seed)[:2]) for seed in range(200)]).mean(axis=0)
+    covered = 0
+    for seed in range(60):
+        low, high = intervals_over_people(*_people(seed), TARGETS, 100, seed)["tar@1e-2"]
+        covered += low <= truth[1] <= high
+    assert covered >= 50
+
+
+def test_targets_of_too_few_false_accepts_have_no_interval():
+    intervals = intervals_over_people(*_people(3, different=500), TARGETS, 50, seed=1)
+    assert list(intervals) == ["auc", "eer", "tar@1e-2", "tar@1e-1"]
+
+
+def test_intervals_follow_the_seed():
+    pairs = _people(3)
+    first = intervals_over_people(*pairs, TARGETS, 50, seed=1)
+    assert intervals_over_people(*pairs, TARGETS, 50, seed=1) == first
+    assert intervals_over_people(*pairs, TARGETS, 50, seed=2) != first

@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.metrics import templates as module
+from ddl_tf.metrics.templates import template_features, template_similarities
+
+
+def _images(seed=0, images=200):
+    random = np.random.RandomState(seed)
+    views = random.normal(size=[images, 2, 8]).astype(np.float32)
+    # In no order at all: the images of a template, and of a media, lie anywhere.
+    templates, medias = random.randint(0, 12, images) * 5 + 3, random.randint(-4, 9, images)
+    return views, templates, medias, random.uniform(0.1, 1, images).astype(np.float32)
+
+
+def _naive(views, templates, medias, scores, flip, use_norms, use_scores):
+    features = []
+    for template in sorted(set(templates)):
+        total = np.zeros(views.shape[2])
+        for media in sorted(set(medias[templates == template])):
+            frames = []
+            for image in np.flatnonzero((templates == template) & (medias == media)):
+                feature = views[image, 0].astype(float) + (views[image, 1] if flip else 0)
+                if not use_norms:
+                    feature = feature / np.sqrt(np.sum(feature**2))
+                frames.append(feature * (scores[image] if use_scores else 1))
+            total += np.mean(frames, axis=0)
+        features.append(total / np.sqrt(np.sum(total**2)))
+    return np.array(features)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("use_norms", [False, True])
+@pytest.mark.parametrize("use_scores", [False, True])
+@pytest.mark.parametrize("chunk", [7, 8192])
+def test_features_are_the_naive_ones(monkeypatch, flip, use_norms, use_scores, chunk):
+    monkeypatch.setattr(module, "_IMAGES", chunk)
+    views, templates, medias, scores = _images()
+    features, ids = template_features(views, templates, medias, scores, flip, use_norms, use_scores)
+    assert ids.tolist() == sorted(set(templates))
+    expected = _naive(views, templates, medias, scores, flip, use_norms, use_scores)
+    np.testing.assert_allclose(features, expected, atol=1e-12)
+
+
+def test_every_option_matters():
+    views, templates, medias, scores = _images()
+    every = [
+        template_features(views, templates, medias, scores, flip, norms, weights)[0]
+        for flip in (False, True)
+        for norms in (False, True)
+        for weights in (False, True)
+    ]
+    for one in range(8):
+        for other in range(one):
+            assert np.abs(every[one] - every[other]).max() > 1e-3
+
+
+def test_a_media_of_two_templates_is_one_in_each():
+    views = np.eye(4, dtype=np.float32)[:, np.newaxis]
+    features, _ = template_features(views, np.array([1, 1, 1, 2]), np.array([7, 7, 8, 7]), np.ones(4), flip=False)
+    np.testing.assert_allclose(features, [np.array([0.5, 0.5, 1, 0]) / np.sqrt(1.5), [0, 0, 0, 1]])
+
+
+def test_a_memory_map_and_a_zero_embedding(tmp_path):
+    views, templates, medias, scores = _images()
+    views[templates == 3] = 0
+    np.save(tmp_path / "views.npy", views)
+    mapped = np.load(tmp_path / "views.npy", mmap_mode="r")
+    features, ids = template_features(mapped, templates, medias, scores, use_norms=False)
+    assert not features[ids == 3].any()
+    np.testing.assert_allclose(np.linalg.norm(features[ids != 3], axis=1), 1)
+
+
+def test_unusable_embeddings():
+    views, templates, medias, scores = _images()
+    with pytest.raises(InputError, match="1 view of each image, where flip adds a second"):
+        template_features(views[:, :1], templates, medias, scores)
+    with pytest.raises(InputError, match="199 embeddings for 200 templates"):
+        template_features(views[1:], templates, medias, scores)
+    views[150, 0, 3] = np.nan
+    with pytest.raises(InputError, match="embedding of image 150 is not finite"):
+        template_features(views, templates, medias, scores)
+
+
+def _pairs(seed, pairs, templates=60):
+    random = np.random.RandomState(seed)
+    features = random.normal(size=[templates, 16])
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    return features, random.randint(0, 25, pairs), random.randint(20, templates, pairs)
+
+
+def test_similarities_of_dense_and_of_few_pairs(monkeypatch):
+    features, first, second = _pairs(0, 700)
+    expected = [float(np.dot(features[one], features[other])) for one, other in zip(first, second)]
+    for dense in (0, np.inf):
+        for cells in (64, 400, 2**23):
+            monkeypatch.setattr(module, "_DENSE", dense)
+            monkeypatch.setattr(module, "_CELLS", cells)
+            monkeypatch.setattr(module, "_PAIRS", 33)
+            np.testing.assert_allclose(template_similarities(features, first, second), expected, atol=1e-14)
+
+
+def test_the_way_is_chosen_by_density(monkeypatch):
+    ways = []
+    for name in ("_gathered", "_from_blocks"):
+        monkeypatch.setattr(module, name, lambda *_, name=name: ways.append(name))
+    features, first, second = _pairs(0, 700)
+    template_similarities(features, first, second)
+    template_similarities(features, np.arange(50), np.arange(50))
+    assert ways == ["_from_blocks", "_gathered"]
+
+
+def test_templates_without_images():
+    features, first, second = _pairs(1, 300)
+    missing = np.random.RandomState(0).random(300) < 0.2
+    similarity = template_similarities(features, np.where(missing, -1, first), second)
+    assert np.all(similarity[missing] == -2)
+    np.testing.assert_allclose(similarity[~missing], np.sum(features[first] * features[second], axis=1)[~missing])
+    assert template_similarities(features[:0], np.full(3, -1), np.full(3, -1)).tolist() == [-2, -2, -2]
+    assert len(template_similarities(features, np.zeros(0, int), np.zeros(0, int))) == 0

@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.models import (
+    build_backbone,
+    build_embedding_model,
+    build_recognizer,
+    initialise_from,
+    load_checkpoint,
+    save_checkpoint,
+)
+from ddl_tf.models.gradient_checkpointing import RecomputedModel
+from ddl_tf.models.replay import random_layers
+
+SHAPE = (16, 16, 3)
+
+
+@pytest.fixture
+def images():
+    return tf.random.stateless_uniform([4, *SHAPE], [0, 0], 0.0, 255.0)
+
+
+def pair(backbone="plain_small"):
+    """The same embedding model without and with recomputation."""
+    plain = build_embedding_model(backbone, 8, SHAPE)
+    recomputed = build_embedding_model(backbone, 8, SHAPE, recompute=True)
+    recomputed.set_weights(plain.get_weights())
+    assert isinstance(recomputed.get_layer("backbone"), RecomputedModel)
+    return plain, recomputed
+
+
+def gradients(model, images):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(images, training=True) ** 3)
+    return tape.gradient(loss, model.trainable_variables)
+
+
+@pytest.mark.parametrize("run", [gradients, tf.function(gradients)], ids=["eager", "graph"])
+def test_gradients_and_statistics_are_the_same(run, images):
+    plain, recomputed = pair()
+    before = plain.get_weights()
+    for mine, wanted in zip(run(recomputed, images), run(plain, images)):
+        np.testing.assert_allclose(mine, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
+    for mine, wanted in zip(recomputed.get_weights(), plain.get_weights()):
+        np.testing.assert_allclose(mine, wanted, rtol=1e-6)
+    assert any(not np.array_equal(*weights) for weights in zip(before, plain.get_weights()))
+
+
+def test_every_block_runs_twice(images):
+    """Counted, since the numbers alone would be right without any recomputation."""
+    plain, recomputed = pair()
+    counts = []
+    for model in (plain, recomputed):
+        calls = tf.Variable(0)
+        layer = model.get_layer("backbone").layers[-4]
+        call = layer.call
+
+        def counted(*args, call=call, calls=calls, **kwargs):
+            calls.assign_add(1)
+            return call(*args, **kwargs)
+
+        layer.call = counted
+        tf.function(gradients)(model, images)
+        counts.append(int(calls))
+    assert counts == [1, 2]
+
+
+def test_outside_of_training_it_is_the_plain_model(images):
+    plain, recomputed = pair()
+    np.testing.assert_array_equal(recomputed(images), plain(images))
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(policy, images):
+    tf.keras.mixed_precision.set_global_policy(policy)
+    try:
+        plain, recomputed = pair()
+        for mine, wanted in zip(tf.function(gradients)(recomputed, images), tf.function(gradients)(plain, images)):
+            assert mine.dtype == tf.float32
+            np.testing.assert_allclose(mine, wanted, atol=0.03 * np.abs(wanted).max())
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+
+
+def test_checkpoints_serve_both_kinds(images, tmp_path):
+    plain = build_recognizer("plain_small", 5, embedding_size=8, input_shape=SHAPE)
+    recomputed = build_recognizer("plain_small", 5, embedding_size=8, input_shape=SHAPE, recompute=True)
+    save_checkpoint(recomputed, tmp_path / "recomputed.keras")
+    save_checkpoint(plain, tmp_path / "plain.keras")
+    rows = {"image": images, "label": tf.constant([0, 1, 2, -1])}
+    expected = recomputed(rows)["embedding"]
+    np.testing.assert_array_equal(load_checkpoint(tmp_path / "recomputed.keras")(rows)["embedding"], expected)
+    initialise_from(recomputed, tmp_path / "plain.keras")
+    np.testing.assert_array_equal(recomputed(rows)["embedding"], plain(rows)["embedding"])
+    initialise_from(plain, tmp_path / "recomputed.keras")
+    np.testing.assert_array_equal(plain(rows)["embedding"], expected)
+
+
+@pytest.mark.parametrize(("name", "blocks"), [("iresnet18", 8), ("mobilefacenet", 12), ("keras_cv:resnet18", 8)])
+def test_every_block_is_a_part(name, blocks):
+    backbone = build_backbone(name, (32, 32, 3))
+    made = RecomputedModel(backbone.input, backbone.output, name="backbone")
+    # And what follows the last one; iresnet ends with a block.
+    assert len(made._blocks()) == blocks + (name != "iresnet18")
+
+
+def test_backbones_that_cannot():
+    image = tf.keras.Input(SHAPE)
+    conv = tf.keras.layers.Conv2D(3, 3, padding="same")
+    add = tf.keras.layers.Add()
+    with pytest.raises(InputError, match="has no residual blocks"):
+        RecomputedModel(image, conv(image))
+    one = add([conv(image), image])
+    with pytest.raises(InputError, match="is no chain of residual blocks"):
+        RecomputedModel(image, tf.keras.layers.Concatenate()([one, image]))
+    dropped = tf.keras.layers.Dropout(0.5, name="drop")(one)
+    with pytest.raises(InputError, match="draws random numbers in drop"):
+        RecomputedModel(image, dropped)
+    assert not random_layers(tf.keras.Model(image, tf.keras.layers.Dropout(0.0)(one)))

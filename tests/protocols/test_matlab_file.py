@@ -1,0 +1,138 @@
+import os
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+from scipy.sparse import csc_matrix
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.protocols import matlab_file
+from ddl_tf.protocols.matlab_file import read_matlab
+
+STRUCTURE = np.array([[("Ann_1", 30.5)]], [("name", object), ("age", object)])
+CELLS = np.array([["a.jpg", "caf\u00e9.jpg"], ["", STRUCTURE]], object)
+CONTENT = {
+    "whole": np.array([[0, 2**63], [1, 2**64 - 1]], np.uint64),
+    "real": np.array([[0.1, np.inf, -1e300]]),
+    "single": np.array([[0.1]], np.float32),
+    "text": "Ann",
+    "letters": np.array(["ab ", "cde"]),
+    "cells": CELLS,
+    "none": np.zeros([0, 3]),
+}
+
+
+@pytest.fixture
+def path(tmp_path):
+    savemat(str(tmp_path / "list.mat"), {**CONTENT, "other": np.zeros(3)})
+    return tmp_path / "list.mat"
+
+
+def reason(path, names=("text",)):
+    """Why a file is refused, in one line."""
+    with pytest.raises(InputError) as caught:
+        read_matlab(path, names)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert message.endswith("get it anew")
+    assert "\n" not in message
+    return message
+
+
+def test_what_is_in_a_file(path):
+    content = read_matlab(path, list(CONTENT))
+    assert content == {
+        "whole": [[0, 2**63], [1, 2**64 - 1]],
+        "real": [[0.1, np.inf, -1e300]],
+        "single": [[float(np.float32(0.1))]],
+        "text": ["Ann"],
+        "letters": ["ab ", "cde"],
+        "cells": [[["a.jpg"], ["caf\u00e9.jpg"]], [[], [[{"name": ["Ann_1"], "age": [[30.5]]}]]]],
+        "none": [],
+    }
+    assert [type(value) for value in content["whole"][0]] == [int, int]
+
+
+@pytest.mark.parametrize("options", [{"format": "4"}, {"do_compression": True}])
+def test_other_formats(path, options):
+    savemat(str(path), {"ids": np.array([[3.0], [1.0]]), "text": "Ann"}, **options)
+    assert read_matlab(path, ["ids", "text"]) == {"ids": [[3.0], [1.0]], "text": ["Ann"]}
+
+
+def test_a_variable_that_is_not_there(path):
+    assert "has no variable probe_ids" in reason(path, ["text", "probe_ids"])
+
+
+def test_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("", "pipe", "none.mat"):
+        with pytest.raises(OSError):
+            read_matlab(tmp_path / name, ["text"])
+
+
+@pytest.mark.parametrize("length", [0, 60, 128, 140, 300])
+def test_a_file_that_was_cut_off(path, length):
+    path.write_bytes(path.read_bytes()[:length])
+    assert "MATLAB file" in reason(path, list(CONTENT)) or length == 128
+
+
+def test_a_text(path):
+    path.write_text("name,age\nAnn,30\n" * 50)
+    assert "cannot be read as a MATLAB file" in reason(path)
+
+
+def test_a_variable_that_is_there_twice(path):
+    """SciPy takes the last one, and only warns."""
+    content = path.read_bytes()
+    savemat(str(path), {"text": "Bob"})
+    path.write_bytes(content + path.read_bytes()[128:])
+    assert "Duplicate variable" in reason(path)
+
+
+def test_what_is_no_list(path):
+    savemat(str(path), {"text": csc_matrix(np.eye(3))})
+    assert "is neither text, a number, a cell nor a structure" in reason(path)
+
+
+def test_a_file_that_is_too_large(path, monkeypatch):
+    monkeypatch.setattr(matlab_file, "_MOST_BYTES", path.stat().st_size)
+    read_matlab(path, ["text"])
+    monkeypatch.setattr(matlab_file, "_MOST_BYTES", path.stat().st_size - 1)
+    assert "bytes; is it the official list?" in reason(path)
+
+
+def test_a_small_file_that_unpacks_to_much(path, monkeypatch):
+    monkeypatch.setattr(matlab_file, "_MOST_MEMORY", 300 << 20)
+    assert read_matlab(path, ["text"]) == {"text": ["Ann"]}
+    savemat(str(path), {"text": np.zeros([1, 300 << 20], np.uint8)}, do_compression=True)
+    assert path.stat().st_size < 1 << 20
+    assert "MemoryError" in reason(path)
+
+
+def test_content_that_is_longer_than_any_list(path, monkeypatch):
+    monkeypatch.setattr(matlab_file, "_MOST_TEXT", 1000)
+    assert read_matlab(path, ["text"]) == {"text": ["Ann"]}
+    savemat(str(path), {"text": np.zeros([1, 1000])}, do_compression=True)
+    assert "where 1,000 is the most" in reason(path)
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "SciPy crashed: Segmentation fault"),
+        ("import sys\nprint('[' * 100000)", "exit code 0: no message"),
+        ("raise ImportError('no SciPy\\nhere')", "exit code 1: here"),
+        ("import time\ntime.sleep(60)", "SciPy is still at work after 1 s"),
+    ],
+)
+def test_a_process_that_fails(path, monkeypatch, tmp_path, program, told):
+    (tmp_path / "program.py").write_text(program)
+    monkeypatch.setattr(matlab_file, "_PROGRAM", tmp_path / "program.py")
+    if "sleep" in program:
+        monkeypatch.setattr(matlab_file, "_SECONDS", 1)
+    assert told in reason(path)
+
+
+def test_the_program_imports_no_tensorflow():
+    """As this package would."""
+    assert "ddl_tf" not in matlab_file._PROGRAM.read_text()

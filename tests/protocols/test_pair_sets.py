@@ -1,0 +1,229 @@
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.model_selection import KFold
+from tiny_sets import list_source, picture, samples
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.data.layout import PAIRS
+from ddl_tf.data.writer import StoreSettings, write_set
+from ddl_tf.importers.problem_list import ProblemsError
+from ddl_tf.protocols.pair_sets import pair_source, pairs_table, read_bin, read_lfw, read_stored
+
+
+def write_bin(path, bins, same, protocol=2):
+    path.write_bytes(pickle.dumps((bins, same), protocol=protocol))
+    return str(path)
+
+
+def test_bin(tmp_path):
+    bins = [picture(n) for n in range(8)]
+    pair_set = read_bin(write_bin(tmp_path / "tiny.bin", bins, [True, False, False, True]))
+    assert pair_set.name == "tiny"
+    assert list(pair_set.images) == bins
+    assert pair_set.first.tolist() == [0, 2, 4, 6]
+    assert pair_set.second.tolist() == [1, 3, 5, 7]
+    assert pair_set.same.tolist() == [True, False, False, True]
+    assert pair_set.same.dtype == bool
+
+
+def test_a_photo_that_is_twice_in_a_bin_is_one_image(tmp_path):
+    images = [picture(n) for n in (0, 1, 2, 0, 1, 3)]
+    pair_set = read_bin(write_bin(tmp_path / "tiny.bin", images, [True, False, False]))
+    assert pair_set.copy_of.tolist() == [0, 1, 2, 0, 1, 5]
+    # The embeddings stay those of all places.
+    assert (pair_set.first.tolist(), pair_set.second.tolist()) == ([0, 2, 4], [1, 3, 5])
+
+
+def test_bin_of_arrays(tmp_path):
+    bins = [np.frombuffer(picture(n, image_format="PNG"), np.uint8) for n in range(4)]
+    pair_set = read_bin(write_bin(tmp_path / "tiny.bin", bins, np.array([1, 0])))
+    assert list(pair_set.images) == [one.tobytes() for one in bins]
+    assert pair_set.same.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("pairs", [3, 10, 25])
+def test_folds_are_contiguous_tenths(tmp_path, pairs):
+    fold = read_bin(write_bin(tmp_path / "a.bin", [picture(0)] * 2 * pairs, [True] * pairs)).fold
+    assert len(fold) == pairs
+    if pairs >= 10:  # InsightFace's folds
+        for number, (_, test) in enumerate(KFold(10, shuffle=False).split(np.arange(pairs))):
+            np.testing.assert_array_equal(np.flatnonzero(fold == number), test)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([[picture(0)] * 3, [True]], "3 images for 1 pairs, not two for each"),
+        ([[picture(0)] * 2, [True, False]], "2 images for 2 pairs, not two for each"),
+        ([[picture(0)] * 2], "holds no pair of lists"),
+        ({"bins": []}, "holds no pair of lists"),
+        ([[picture(0), b"GIF89a"], [True]], "image 1 is no JPEG or PNG, but 6 bytes that begin b'GIF8'"),
+        ([[picture(0), 5], [True]], "image 1 is no JPEG or PNG, but of int"),
+        ([[picture(0), np.zeros(3)], [True]], "image 1 is no JPEG or PNG, but of ndarray"),
+        ([[picture(0)] * 2, [2]], "pair 0 is marked 2"),
+        ([[picture(0)] * 2, [None]], "pair 0 is marked None"),
+    ],
+)
+def test_unusable_bin(tmp_path, content, message):
+    (tmp_path / "tiny.bin").write_bytes(pickle.dumps(content))
+    with pytest.raises(InputError, match=rf"tiny\.bin: {message}"):
+        read_bin(str(tmp_path / "tiny.bin"))
+
+
+def test_lfw_dev(real_faces):
+    pair_set = read_bin(str(real_faces / "lfw_dev.bin"))
+    assert len(pair_set.images) == 2000
+    assert (len(pair_set.same), pair_set.same.sum()) == (1000, 500)
+    assert np.bincount(pair_set.fold).tolist() == [100] * 10
+    with open(real_faces / "lfw_dev.bin", "rb") as file:
+        bins, same = pickle.load(file, encoding="bytes")
+    assert list(pair_set.images) == bins
+    assert pair_set.same.tolist() == same
+
+
+@pytest.fixture
+def lfw(tmp_path):
+    """Ann has three images, Bob two, Cy one (a PNG)."""
+    number = 0
+    for name, count, suffix in (("Ann_A", 3, "jpg"), ("Bob", 2, "jpg"), ("Cy", 1, "png")):
+        (tmp_path / "lfw" / name).mkdir(parents=True)
+        for n in range(1, count + 1):
+            (tmp_path / "lfw" / name / f"{name}_{n:04d}.{suffix}").write_bytes(picture(number))
+            number += 1
+    return tmp_path / "lfw"
+
+
+FOLDS = ["Ann_A\t1\t3", "Ann_A\t1\tBob\t2", "Bob\t1\t2", "Bob\t1\tCy\t1"]
+
+
+def read_list(lfw, *lines):
+    path = lfw.with_name("pairs.txt")
+    path.write_text("\n".join(lines) + "\n")
+    return read_lfw(str(lfw), str(path))
+
+
+def test_lfw_view_2(lfw):
+    pair_set = read_list(lfw, "2\t1", *FOLDS)
+    assert pair_set.name == "lfw_pairs"
+    images = [(pair_set.images[a], pair_set.images[b]) for a, b in zip(pair_set.first, pair_set.second)]
+    assert images == [(picture(a), picture(b)) for a, b in [(0, 2), (0, 4), (3, 4), (3, 5)]]
+    assert pair_set.same.tolist() == [True, False, True, False]
+    assert pair_set.fold.tolist() == [0, 0, 1, 1]
+    assert len(pair_set.images) == 5
+    assert pair_set.images[-1] == picture(5)
+    assert pair_set.images[1:3] == [picture(2), picture(4)]
+    with pytest.raises(IndexError):
+        pair_set.images[5]
+
+
+def test_lfw_view_1(lfw):
+    pair_set = read_list(lfw, "2", FOLDS[0], FOLDS[2], FOLDS[1], FOLDS[3], "")
+    assert pair_set.same.tolist() == [True, True, False, False]
+    assert pair_set.fold.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["Ann_A 1 2"], "line 1: 'Ann_A 1 2' is not"),
+        ([""], "line 1: '' is not"),
+        (["0"], "there are no pairs"),
+        (["2 1", *FOLDS[:3]], "3 pairs, where the first line tells of 2 x 2 x 1"),
+        (["1", FOLDS[0], "Bob x Cy 1"], "line 3: 'Bob x Cy 1' is not"),
+        (["1", FOLDS[0], "Bob 1"], "line 3: 'Bob 1' is not"),
+        (["1", FOLDS[0], "Bob 1 Dee 1"], r"line 3: there is no image .*/lfw/Dee/Dee_0001\.jpg"),
+    ],
+)
+def test_unusable_list(lfw, lines, message):
+    with pytest.raises(InputError, match=message):
+        read_list(lfw, *lines)
+
+
+def test_stored_pairs(lfw, tmp_path):
+    pair_set = read_list(lfw, "2\t1", *FOLDS)
+    source = pair_source(pair_set, "lfw", "pairs.txt")
+    settings = StoreSettings(output=str(tmp_path / "stored"))
+    write_set(source, settings, tables={PAIRS: pairs_table(pair_set)})
+    stored = read_stored(str(tmp_path / "stored"))
+    assert stored.name == "stored"
+    assert list(stored.images) == list(pair_set.images)
+    for name in ("first", "second", "same", "fold"):
+        np.testing.assert_array_equal(getattr(stored, name), getattr(pair_set, name))
+        assert getattr(stored, name).dtype == getattr(pair_set, name).dtype
+
+
+def test_a_damaged_image_is_told_by_its_index(tmp_path):
+    pair_set = read_bin(write_bin(tmp_path / "a.bin", [picture(0), picture(1, 64)[:-300]], [True]))
+    with pytest.raises(InputError, match=r"a\.bin, image 1: corrupt image: .*; mend or remove it$"):
+        write_set(pair_source(pair_set, "bin", "a.bin"), StoreSettings(output=str(tmp_path / "stored")))
+
+
+def test_unusable_stored_set(tmp_path):
+    write_set(list_source(samples(3)), StoreSettings(output=str(tmp_path / "faces")))
+    with pytest.raises(InputError, match="a stored set without pairs"):
+        read_stored(str(tmp_path / "faces"))
+    pair_set = read_bin(write_bin(tmp_path / "a.bin", [picture(n) for n in range(4)], [True, False]))
+    table = pairs_table(pair_set)
+    table.to_parquet(tmp_path / "faces/pairs.parquet")
+    with pytest.raises(InputError, match=r"pairs\.parquet: names images that the set does not have"):
+        read_stored(str(tmp_path / "faces"))
+    table.drop(columns="fold").to_parquet(tmp_path / "faces/pairs.parquet")
+    with pytest.raises(InputError, match="the column 'fold' is missing"):
+        read_stored(str(tmp_path / "faces"))
+
+
+def test_everything_that_is_wrong_is_listed(tmp_path, lfw):
+    with pytest.raises(ProblemsError) as error:
+        read_bin(write_bin(tmp_path / "a.bin", [picture(0), b"GIF89a", b"", picture(1)], [True, 7]))
+    assert [(one.kind, one.reason.split(",")[0]) for one in error.value.problems] == [
+        ("wrong mark", "pair 1 is marked 7"),
+        ("wrong image", "image 1 is no JPEG or PNG"),
+        ("wrong image", "image 2 is no JPEG or PNG"),
+    ]
+    with pytest.raises(ProblemsError) as error:
+        read_list(lfw, "2", "Ann_A 1 9", "Ann_A x 2", "Dee 1 Ann_A 9", "Dee 1 Bob 1")
+    assert [(one.kind, one.source.rsplit(" ", 1)[1]) for one in error.value.problems] == [
+        ("missing image", "2"),
+        ("malformed line", "3"),
+        ("missing image", "4"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("1\nAnn_A 1 2\nAnn_A 1 Bób 1\n".encode("latin-1"), r"line 3: 'Ann_A 1 B\\xf3b 1' is not UTF-8"),
+        ("1\nAnn_A 1 2\nAnn_A 1 Bob 1\n".encode("utf-16"), "line 1: .* is UTF-16, or no text; save the list as UTF-8"),
+        (bytes(range(256)), "line 1: .* is UTF-16, or no text"),
+        ("²\nAnn_A 1 2\n".encode(), "line 1: '²' is not `folds pairs`"),
+        (b"1" * 5000 + b"\n", "line 1: '1111.*' is not `folds pairs`"),
+        ("1\nAnn_A 1 ²\nAnn_A 1 Bob 1\n".encode(), "line 2: 'Ann_A 1 ²' is not `name i j`"),
+        (b"1\nAnn_A 1 " + b"9" * 5000 + b"\nAnn_A 1 Bob 1\n", "line 2: 'Ann_A 1 9999.*' is not `name i j`"),
+        (b"1\nAnn_A 1 ../Bob 1\nAnn_A 1 2\n", r"line 2: 'Ann_A 1 ../Bob 1' is not"),
+        (b"1\nAnn_A 1 1\nAnn_A 1 Bob 1\n", r"1 pair of an image with itself \(.*line 2: 'Ann_A 1 1'\)"),
+        (b"1\nAnn_A 1 2\nAnn_A 1 Ann_A 3\n", r"1 different pair of one person \(.*line 3: 'Ann_A 1 Ann_A 3'\)"),
+    ],
+)
+def test_a_home_made_list_is_refused_by_line_and_text(lfw, content, message):
+    path = lfw.with_name("pairs.txt")
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        read_lfw(str(lfw), str(path))
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 600
+
+
+def test_the_mark_of_utf_8_is_read_past(lfw):
+    path = lfw.with_name("pairs.txt")
+    path.write_text("\n".join(["2\t1", *FOLDS]), encoding="utf-8-sig")
+    assert read_lfw(str(lfw), str(path)).same.tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".Jpeg", ".PNG"])
+def test_endings_of_images_in_any_case(lfw, suffix):
+    (lfw / "Ann_A" / "Ann_A_0003.jpg").rename(lfw / "Ann_A" / f"Ann_A_0003{suffix}")
+    pair_set = read_list(lfw, "2\t1", *FOLDS)
+    assert pair_set.images[1] == picture(2)

@@ -1,0 +1,48 @@
+"""Helpers of the tests of pair lists: a set as plain tuples, embeddings of its people, and the set as a .bin file."""
+
+import pickle
+
+import numpy as np
+
+from ddl_tf.protocols.pair_sets import read_bin
+
+
+def tuples(pair_set):
+    """(first key, second key, same, fold) of each pair."""
+    return [
+        (pair_set.keys[first], pair_set.keys[second], bool(same), int(fold))
+        for first, second, same, fold in zip(pair_set.first, pair_set.second, pair_set.same, pair_set.fold)
+    ]
+
+
+def embed(images, seed=0):
+    """Unit rows that follow from the bytes of each image and nothing else."""
+    rows = []
+    for image in images:
+        random = np.random.default_rng([seed, len(image), *image[200:260]])
+        rows.append(random.normal(size=16) + 1.0)
+    rows = np.array(rows, np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def as_bin(pair_set, path):
+    """Store the pairs as InsightFace's packers do, fold after fold, and read them again."""
+    order = np.argsort(pair_set.fold, kind="stable")
+    images = [bytes(pair_set.images[k]) for n in order for k in (pair_set.first[n], pair_set.second[n])]
+    path.write_bytes(pickle.dumps((images, [bool(pair_set.same[n]) for n in order]), protocol=2))
+    return read_bin(str(path))
+
+
+def assert_same_numbers(one, other):
+    """The results of two readings of one set, to rounding."""
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        if isinstance(value, str):
+            continue
+        if isinstance(value, dict):
+            assert_same_numbers(value, other[name])
+        elif value is None:
+            # A TAR at a FAR that so few pairs do not reach.
+            assert other[name] is None
+        else:
+            np.testing.assert_allclose(value, other[name], rtol=1e-12, err_msg=name)

@@ -1,0 +1,209 @@
+"""Trains what must not depend on the number of replicas: `python tests/support/replica_case.py REPLICAS OUTPUT.npz`.
+
+The rows come in a full batch of 16 and a last one of 9, which leaves the last of 4 replicas without rows. What is
+written: the weights after each case, and what `fit` logged of its losses and metrics.
+"""
+
+import os
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# oneDNN's convolution gives a batch without rows the shape of its input.
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+
+import ddl_tf  # noqa: F401 # isort: skip  (before TensorFlow, so that it takes Keras 2)
+import numpy as np
+import tensorflow as tf
+
+from ddl_tf import losses
+from ddl_tf.layers import PoolNeck
+from ddl_tf.losses import DDLLoss, LabelledAccuracy, MarginSoftmaxLoss, ddl_metrics
+from ddl_tf.models import HEADS, build_recognizer
+from ddl_tf.training import build_optimizer
+from ddl_tf.training.checkpoints import ResumePoint
+from ddl_tf.training.micro_batches import in_micro_batches
+
+CLASSES, SIZE, DIM = 6, 8, 8
+BATCH, ROWS = 16, 25
+# Batch normalisation takes rows on every replica: the last batch has 12.
+NORM_ROWS = 28
+DDL = {"num_nodes": 50}
+EMBEDDING_LOSSES = {
+    "ddl": lambda: DDLLoss(**DDL),
+    **({"triplet": losses.TripletLoss} if find_spec("tensorflow_addons") else {}),
+    "histogram": losses.HistogramLoss,
+    "rkd": losses.RKDLoss,
+    "sp": losses.SPLoss,
+}
+LOGITS_LOSSES = {
+    "softmax": lambda: MarginSoftmaxLoss(label_smoothing=0.1),
+    "focal": losses.FocalLoss,
+    "ohem": losses.OHEMLoss,
+}
+
+
+def make_rows(count=ROWS):
+    """Images, labels (some rows have none) and identities with groups."""
+    rng = np.random.default_rng(0)
+    identity = rng.integers(0, CLASSES, count)
+    group = np.where(np.arange(count) == 3, -1, np.arange(count) % 2)
+    images = rng.uniform(0, 255, [count, SIZE, SIZE, 3]) * np.linspace(0.3, 1, CLASSES)[identity][:, None, None, None]
+    labels = np.where(np.arange(count) % 4 == 1, -1, identity)
+    return images.astype(np.float32), labels, np.stack([identity, group], 1)
+
+
+def branches():
+    """Every head and every loss, each with weights of its own, in one model: the process starts and traces once."""
+    image = tf.keras.Input([SIZE, SIZE, 3], name="image")
+    label = tf.keras.Input([], dtype=tf.int32, name="label")
+    features = tf.keras.layers.Flatten()(tf.keras.layers.Rescaling(1 / 127.5, offset=-1.0)(image))
+    outputs, made, metrics = {}, {}, {}
+
+    def embedding(name):
+        return tf.keras.layers.Dense(DIM, name=f"{name}_dense")(features)
+
+    def add(name, output, loss, *of_output):
+        outputs[name] = tf.keras.layers.Activation("linear", name=name)(output)
+        made[name], metrics[name] = loss, list(of_output)
+
+    for name, loss in EMBEDDING_LOSSES.items():
+        add(name, embedding(name), loss(), *(ddl_metrics(1, **DDL) if name == "ddl" else []))
+    for name, head in HEADS.items():
+        logits = head(CLASSES, scale=8.0, name=f"{name}_head")(embedding(name), label)
+        add(name, logits, MarginSoftmaxLoss(), LabelledAccuracy())
+    for name, loss in LOGITS_LOSSES.items():
+        logits = HEADS["arcface"](CLASSES, scale=8.0, name=f"{name}_head")(embedding(name), label)
+        add(name, logits, loss())
+    model = tf.keras.Model({"image": image, "label": label}, outputs)
+    model.compile(build_optimizer("sgd", 0.05), loss=made, metrics=metrics)
+    return model
+
+
+def backbone(batch_norm=True):
+    image = tf.keras.Input([SIZE, SIZE, 3])
+    x = tf.keras.layers.Conv2D(6, 3, strides=2, use_bias=False)(image)
+    if batch_norm:
+        y = tf.keras.layers.BatchNormalization(momentum=0.9)(x)
+        x = tf.keras.layers.Add()([x, y])
+    return tf.keras.Model(image, tf.keras.layers.PReLU()(x))
+
+
+class LinearNeck(tf.keras.layers.Layer):
+    """A neck without batch norm."""
+
+    def build(self, shape):
+        self.dense = tf.keras.layers.Dense(DIM, dtype="float32")
+        super().build(shape)
+
+    def call(self, features):
+        return self.dense(tf.reshape(features, [-1, int(np.prod(features.shape[1:]))]))
+
+
+def recognizer(micro_batches=1, batch_norm=True, sync_batch_norm=True, recompute=False):
+    """A small convolution with DDL and CurricularFace, a clipped gradient, momentum and weight decay."""
+    neck = PoolNeck(DIM) if batch_norm else LinearNeck()
+    model = build_recognizer(
+        backbone(batch_norm),
+        CLASSES,
+        head="curricularface",
+        input_shape=(SIZE, SIZE, 3),
+        scale=8.0,
+        neck=neck,
+        sync_batch_norm=sync_batch_norm,
+        recompute=recompute,
+    )
+    if micro_batches > 1:
+        model = in_micro_batches(model, micro_batches)
+    model.compile(
+        build_optimizer("sgd", 0.05, clip_norm=1.0),
+        loss={"embedding": DDLLoss(**DDL), "logits": MarginSoftmaxLoss()},
+        metrics={"embedding": ddl_metrics(1, **DDL), "logits": LabelledAccuracy()},
+    )
+    return model
+
+
+def has_batch_norm(model):
+    return any(isinstance(layer, tf.keras.layers.BatchNormalization) for layer in model.submodules)
+
+
+class LossScaleComesDown(tf.keras.callbacks.Callback):
+    """The first step's scale overflows by far, the others' by far not: no rounding decides which steps are left out."""
+
+    def on_train_begin(self, logs=None):
+        self.set_scale(2.0**60)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.set_scale(2.0**8)
+
+    def set_scale(self, value):
+        self.model.optimizer._loss_scale._current_loss_scale.assign(value)
+
+
+def fit(model, epochs=1, callbacks=()):
+    images, labels, groups = make_rows(NORM_ROWS if has_batch_norm(model) else ROWS)
+    embeddings = ["embedding", *EMBEDDING_LOSSES]
+    targets = {name: groups if name in embeddings else labels for name in model.output_names}
+    rows = tf.data.Dataset.from_tensor_slices(({"image": images, "label": labels}, targets)).batch(BATCH)
+    return model.fit(rows, epochs=epochs, callbacks=list(callbacks), verbose=0).history
+
+
+def rows_of_replicas(strategy):
+    """How many rows each replica has in each batch, `[batches, replicas]`."""
+    batches = strategy.experimental_distribute_dataset(tf.data.Dataset.range(ROWS).batch(BATCH))
+    return [[len(part) for part in strategy.experimental_local_results(batch)] for batch in batches]
+
+
+def main(replicas, output):
+    tf.config.threading.set_inter_op_parallelism_threads(4 * replicas)
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * replicas
+    )
+    # Optimising the graphs takes longer than running them.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    tf.keras.backend.experimental.enable_tf_random_generator()
+    strategy = tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(replicas)])
+    results = {"rows": np.array(rows_of_replicas(strategy))}
+
+    def case(name, make, policy="float32"):
+        tf.keras.utils.set_random_seed(0)
+        tf.keras.mixed_precision.set_global_policy(policy)
+        with strategy.scope():
+            model = make()
+        # Few steps, for what half precision rounds grows fast.
+        logs = fit(model, 2, [LossScaleComesDown()]) if policy == "mixed_float16" else fit(model)
+        results.update({f"{name}/log/{key}": np.array(value) for key, value in logs.items()})
+        results.update({f"{name}/weight/{number}": weight.numpy() for number, weight in enumerate(model.weights)})
+        if replicas == 2 and policy != "mixed_bfloat16" and name != "branches":
+            results[f"{name}/resumed"] = resumed_difference(model, make)
+        tf.keras.mixed_precision.set_global_policy("float32")
+
+    def resumed_difference(model, make):
+        """By how much the weights differ when a run is resumed: the largest of what trains, and of the statistics."""
+        with tempfile.TemporaryDirectory() as folder, strategy.scope():
+            ResumePoint(Path(folder), model).save(2)
+            again = make()
+            ResumePoint(Path(folder), again).restore()
+        fit(model), fit(again)
+        kinds = ("trainable_weights", "non_trainable_weights")
+        return np.array(
+            [max(np.abs(one - two).max() for one, two in zip(getattr(model, k), getattr(again, k))) for k in kinds]
+        )
+
+    case("branches", branches)
+    # What is recomputed on two replicas is what the others do not recompute.
+    case("sync", lambda: recognizer(recompute=replicas == 2))
+    # Nor does one replica cut its rows.
+    case("whole", lambda: recognizer(micro_batches=1 if replicas == 1 else 2, batch_norm=False))
+    if replicas > 1:
+        case("plain", lambda: recognizer(sync_batch_norm=False))
+    if replicas < 4:
+        case("mixed_bfloat16", recognizer, "mixed_bfloat16")
+        case("mixed_float16", recognizer, "mixed_float16")
+    np.savez(output, **results)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,299 @@
+import dataclasses
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.data.store import Faces
+from ddl_tf.protocols.pair_sets import read_stored
+from ddl_tf.synthetic.conditions import OCCLUDERS, Conditions, draw_conditions
+from ddl_tf.synthetic.drawing import draw_face
+from ddl_tf.synthetic.faces import (
+    SyntheticSettings,
+    draw_pairs,
+    prepare_synthetic,
+    render,
+    synthetic_images,
+    synthetic_samples,
+)
+from ddl_tf.synthetic.shots import draw_shots, plan_shots
+from ddl_tf.synthetic.traits import HAIR_STYLES, draw_traits
+
+SIZE = 64
+
+
+def sharpness(image):
+    """Mean energy of the Laplacian."""
+    grey = image.astype(np.float64).mean(2)
+    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
+    return (laplacian**2).mean()
+
+
+def test_an_image_does_not_depend_on_what_was_drawn_before():
+    numbers = [(identity, image, hard) for identity in (3, 11) for image in range(3) for hard in (False, True)]
+    one = {n: render(n[0], n[1], seed=5, size=SIZE, hard=n[2]) for n in numbers}
+    draw_traits.cache_clear()
+    for n in reversed(numbers):
+        pixels, columns = render(n[0], n[1], seed=5, size=SIZE, hard=n[2])
+        np.testing.assert_array_equal(pixels, one[n][0])
+        assert columns == one[n][1]
+
+
+def test_seed_identity_image_and_group_all_matter():
+    first, _ = render(1, 2, seed=3, size=SIZE)
+    for other in ({"seed": 4}, {"identity": 2}, {"image": 3}, {"hard": True}):
+        pixels, _ = render(**{"identity": 1, "image": 2, "seed": 3, "size": SIZE, **other})
+        assert np.abs(pixels.astype(int) - first).mean() > 3, other
+
+
+def test_an_identity_keeps_its_traits_and_another_seed_gives_another():
+    assert draw_traits(4, 0) == draw_traits(4, 0)
+    assert draw_traits(4, 0) != draw_traits(4, 1)
+    assert len({draw_traits(i) for i in range(300)}) == 300
+    # [seed, identity] and [seed, identity, 0] are one seed sequence: traits must not share a stream with image 0.
+    traits = np.random.default_rng([0, 4]).uniform(size=8)
+    image = np.random.default_rng([0, 4, 1, 0]).uniform(size=8)
+    assert not np.allclose(traits, image)
+
+
+def test_surroundings_are_independent_of_the_identity():
+    def spread(values):
+        values = np.array(values)  # [identities, images, channels]
+        return values.mean(1).var(0).mean() / values.var((0, 1)).mean()
+
+    conditions = [[draw_conditions(i, k) for k in range(20)] for i in range(60)]
+    for name in ("clothing", "background"):
+        seen = [[np.ravel(getattr(c, name))[:3] for c in row] for row in conditions]
+        # Were they of the identity, this would be 1; drawn anew for each of 20 images it is 1 / 20.
+        assert spread(seen) < 0.08, name
+
+
+def test_images_of_one_identity_are_nearer_than_those_of_two():
+    plain = Conditions(noise=0.0, resolution=SIZE)
+    faces = []
+    for identity in range(12):
+        row = []
+        for smile, yaw in ((0.0, -6.0), (0.5, 6.0)):
+            seen = dataclasses.replace(plain, smile=smile, yaw=yaw)
+            row.append(draw_face(draw_traits(identity), seen, SIZE)[0].astype(float))
+        faces.append(row)
+    faces = np.array(faces).reshape(12, 2, -1)
+    distance = np.abs(faces[:, 0, None] - faces[None, :, 1]).mean(-1)
+    same = np.diag(distance)
+    assert (distance.argmin(1) == np.arange(12)).mean() > 0.9
+    assert same.mean() < 0.6 * distance[~np.eye(12, dtype=bool)].mean()
+
+
+@pytest.mark.parametrize("style", HAIR_STYLES)
+def test_yaw_turns_the_features(style):
+    # Only the eyes differ between gazes: where the picture changes is where the eyes are.
+    traits = dataclasses.replace(draw_traits(2), hair_style=style, hair=HAIR_STYLES[style])
+
+    def eyes(yaw):
+        open_, shut = (
+            draw_face(traits, Conditions(yaw=yaw, eye_open=value, resolution=112), 112)[0].astype(int)
+            for value in (1.0, 0.4)
+        )
+        weight = np.abs(open_ - shut).sum(2)
+        return (weight.sum(0) * (np.arange(112) + 0.5 - 56)).sum() / weight.sum(), weight.sum()
+
+    middle, both = eyes(0.0)
+    assert abs(middle) < 0.5
+    places = [eyes(yaw)[0] for yaw in (-60, -30, 0, 30, 60)]
+    assert np.all(np.diff(places) > 3)
+    np.testing.assert_allclose(eyes(40)[0], -eyes(-40)[0], atol=1)
+    # In profile one of them is hidden.
+    assert eyes(85)[1] < 0.5 * both
+
+
+def test_an_image_turned_the_other_way_is_the_mirror_image():
+    traits = dataclasses.replace(draw_traits(5), moles=(), freckles=0.0, hair=HAIR_STYLES["bald"], beard="none")
+    plain = Conditions(resolution=SIZE, background=((90.0,) * 3, (90.0,) * 3), gaze_x=0.0)
+    for yaw in (20.0, 70.0):
+        right, left = (draw_face(traits, dataclasses.replace(plain, yaw=sign * yaw), SIZE)[0] for sign in (1, -1))
+        # The glint in the eye and the bounds of rounding are all that is not symmetric.
+        assert np.abs(right.astype(int) - left[:, ::-1]).mean() < 0.6
+
+
+@pytest.mark.parametrize("occluder", OCCLUDERS[1:])
+@pytest.mark.parametrize("yaw", [0.0, 45.0])
+def test_occlusion_is_the_share_of_the_head_that_changes(occluder, yaw):
+    traits = dataclasses.replace(draw_traits(9), glasses="none")
+    # Nobody is green: what is behind the head can be told from it.
+    green = ((0.0, 255.0, 0.0), (0.0, 255.0, 0.0))
+    seen = Conditions(yaw=yaw, resolution=112, background=green, clothing=green[0], occluder_colour=(20.0, 60.0, 250.0))
+    clear, none = draw_face(traits, seen, 112)
+    other, _ = draw_face(traits, dataclasses.replace(seen, clothing=(255.0, 0.0, 255.0)), 112)
+    hidden, share = draw_face(traits, dataclasses.replace(seen, occluder=occluder), 112)
+    assert none == 0
+    background = (clear[..., 1] > 150) & (clear[..., 0] < 90) & (clear[..., 2] < 90)
+    head = ~background & (clear == other).all(2) & (np.arange(112)[:, None] < 90)
+    changed = (np.abs(hidden.astype(int) - clear).sum(2) > 12) & head
+    assert share > 0.03
+    np.testing.assert_allclose(changed.sum() / head.sum(), share, atol=0.09)
+
+
+def test_resolution_is_that_of_the_picture():
+    traits = draw_traits(1)
+    images = {n: draw_face(traits, Conditions(resolution=n), 112)[0] for n in (112, 28, 14, 7)}
+    energies = [sharpness(image) for image in images.values()]
+    assert np.all(np.diff(energies) < 0)
+    assert energies[1] < 0.25 * energies[0]
+    # Nothing is left above the Nyquist frequency of 14 pixels but what the interpolation adds.
+    spectrum = np.abs(np.fft.fft2(images[14].mean(2) - images[14].mean())) ** 2
+    frequency = np.abs(np.fft.fftfreq(112) * 112)
+    high = np.maximum(frequency[:, None], frequency[None]) > 14
+    assert spectrum[high].sum() < 0.02 * spectrum.sum()
+
+
+def test_light_and_blur_and_noise_do_what_they_say():
+    traits = draw_traits(6)
+
+    def draw(**change):
+        return draw_face(traits, Conditions(**{"resolution": 112, **change}), 112)[0].astype(float)
+
+    face = np.s_[45:80, 40:72]
+    ratio = draw(light=0.5)[face].mean() / draw(light=1.0)[face].mean()
+    np.testing.assert_allclose(ratio, 0.5, atol=0.02)
+    left, right = np.s_[50:75, 28:46], np.s_[50:75, 66:84]
+    lit = draw(light_azimuth=80.0, contrast=0.8)
+    assert lit[right].mean() > 1.3 * lit[left].mean()
+    assert sharpness(draw(blur=3.0)) < 0.2 * sharpness(draw())
+    np.testing.assert_allclose((draw(noise=6.0) - draw())[face].std(), 6.0, rtol=0.1)
+    grey = draw(saturation=0.0)
+    assert np.abs(grey - grey.mean(2, keepdims=True)).max() <= 1
+
+
+def test_groups_and_columns():
+    samples = list(synthetic_samples(6, 10, seed=1, size=48, hard_fraction=0.3, first_identity=40))
+    assert [s.identity for s in samples] == np.repeat(range(40, 46), 10).tolist()
+    assert [s.group for s in samples[:10]].count(1) == 3
+    table = pd.DataFrame([{**s.columns, "group": s.group} for s in samples])
+    assert np.isfinite(table.select_dtypes("number").to_numpy()).all()
+    easy, hard = table[table["group"] == 0], table[table["group"] == 1]
+    assert easy["yaw"].abs().max() <= 18
+    assert (easy["resolution_px"] == 48).all()
+    assert (easy["occlusion"] == 0).all()
+    assert (easy["light"] > 0.8).all()
+    is_hard = (
+        (hard["yaw"].abs() >= 45)
+        | (hard["resolution_px"] < 17)
+        | (hard["light"] <= 0.8)
+        | (hard["occluder"] != "none")
+        | (hard["blur"] >= 1.5)
+    )
+    assert is_hard.all()
+    for sample in samples[:10]:
+        image = Image.open(io.BytesIO(sample.image))
+        assert (image.format, image.size, image.mode) == ("JPEG", (48, 48), "RGB")
+
+
+def test_a_sample_is_the_rendered_image():
+    (sample,) = synthetic_samples(1, 1, seed=2, size=SIZE, first_identity=8)
+    pixels, columns = render(8, 0, seed=2, size=SIZE)
+    assert sample.columns == columns
+    assert np.abs(np.asarray(Image.open(io.BytesIO(sample.image))).astype(int) - pixels).mean() < 4
+
+
+def test_images_of_a_networks_size():
+    square = synthetic_images(3, (32, 32), seed=4)
+    np.testing.assert_array_equal(square, [render(identity, 0, 4, 32)[0] for identity in range(3)])
+    narrow = synthetic_images(1, (32, 16), seed=4)
+    assert narrow.shape == (1, 32, 16, 3)
+    # Naively: each pixel for two that lie side by side.
+    halves = square[0].reshape(32, 16, 2, 3).mean(axis=2)
+    assert np.abs(narrow[0] - halves).mean() < 4
+
+
+def test_processes_draw_the_same_in_the_same_order(monkeypatch):
+    shots = plan_shots(range(5), 30, seed=0, size=32, hard_fraction=0.5)
+    alone = [shot.draw() for shot in shots]
+    monkeypatch.setattr("ddl_tf.synthetic.shots._WORTH_PROCESSES", 10)
+    assert list(draw_shots(shots)) == alone
+
+
+def test_pairs_are_balanced_distinct_and_folds_share_no_identity():
+    pairs = draw_pairs(num_identities=40, num_pairs=400, seed=3)
+    owner = {side: pairs[side].to_numpy() // 8 for side in ("first", "second")}
+    np.testing.assert_array_equal(owner["first"] == owner["second"], pairs["same"])
+    assert (pairs["first"] != pairs["second"]).all()
+    assert not pairs.duplicated(["first", "second"]).any()
+    counts = pairs.groupby(["fold", "same"]).size()
+    assert (counts == 20).all()
+    assert len(counts) == 20
+    people = [set(owner["first"][pairs["fold"] == f]) | set(owner["second"][pairs["fold"] == f]) for f in range(10)]
+    assert sum(map(len, people)) == len(set().union(*people))
+
+
+@pytest.mark.parametrize(
+    "change,message",
+    [
+        ({"output": None}, "--output"),
+        ({"identities": 1}, "--identities=1"),
+        ({"images_per_identity": 0}, "--images_per_identity=0"),
+        ({"image_size": 4}, "--image_size=4"),
+        ({"seed": -1}, "--seed=-1"),
+        ({"hard_fraction": 1.5}, "--hard_fraction=1.5"),
+        ({"test_identities": 5}, "--test_identities=5"),
+        ({"test_pairs": 30}, "--test_pairs=30"),
+        ({"test_pairs": 100000}, "--test_pairs=100000"),
+    ],
+)
+def test_bad_settings_are_named(tmp_path, change, message):
+    settings = SyntheticSettings(**{"output": str(tmp_path / "faces"), **change})
+    with pytest.raises(InputError, match=message):
+        prepare_synthetic(settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_prepare_stores_train_and_verification_sets(tmp_path, capsys):
+    settings = SyntheticSettings(
+        output=str(tmp_path / "faces"),
+        identities=3,
+        images_per_identity=4,
+        test_identities=20,
+        test_pairs=40,
+        image_size=32,
+    )
+    prepare_synthetic(settings)
+    train = Faces([str(tmp_path / "faces" / "train")])
+    assert (len(train), train.num_identities) == (12, 3)
+    assert train.index["group"].tolist() == [0, 1] * 6
+    expected = [sample.image for sample in synthetic_samples(3, 4, size=32)]
+    assert train.read(np.arange(12)) == expected
+    for name, group in (("easy", 0), ("hard", 1)):
+        faces = Faces([str(tmp_path / "faces" / name)])
+        assert (len(faces), faces.num_identities) == (160, 20)
+        assert (faces.index["group"] == group).all()
+        # The keys are the numbers of the identities: none of the training set's.
+        assert set(faces.index["identity_key"]) == set(map(str, range(3, 23)))
+        pairs = read_stored(str(tmp_path / "faces" / name))
+        assert (pairs.name, len(pairs.images), pairs.same.sum(), len(pairs.same)) == (name, 160, 20, 40)
+        assert pairs.images[9] == faces.read(np.array([9]))[0]
+        owner = faces.index["identity"].to_numpy()
+        np.testing.assert_array_equal(owner[pairs.first] == owner[pairs.second], pairs.same)
+
+    with pytest.raises(InputError, match="--overwrite"):
+        prepare_synthetic(settings)
+
+
+def test_prepare_goes_on_after_the_sets_that_are_there(tmp_path, monkeypatch, capsys):
+    settings = SyntheticSettings(
+        output=str(tmp_path), identities=2, images_per_identity=2, test_identities=20, test_pairs=20, image_size=32
+    )
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ddl_tf.synthetic.faces.draw_pairs", fail)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_synthetic(settings)
+    before = (tmp_path / "train" / "index.parquet").stat().st_mtime_ns
+    assert set(prepare_synthetic(settings)) == {"train", "easy", "hard"}
+    assert "there already" in capsys.readouterr().err
+    assert (tmp_path / "train" / "index.parquet").stat().st_mtime_ns == before
+    assert Faces([str(tmp_path / "hard")]).num_identities == 20

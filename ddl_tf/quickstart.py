@@ -134,7 +134,7 @@ def main(settings: QuickstartSettings) -> None:
             "run_dir": str(output / "ddl"),
             "embedding_loss": "ddl",
             "embedding_weight": settings.ddl_weight,
-            # Else DDL may also make the easy pairs worse; see docs/results.md.
+            # Else DDL may also make the easy pairs worse; see docs/results/index.md.
             "stop_teacher_gradient": True,
         },
     }

@@ -20,7 +20,7 @@ def comparison_table(arms: Mapping[str, Sequence[Mapping[str, Any]]], easy: str,
     """Lay the results of several models side by side.
 
     Args:
-        arms: name of the arm -> its results, as `evaluate_pairs` gives them, of at least the two sets.
+        arms: name of the arm -> its results of `evaluate_pairs`, of at least the two sets.
         easy: name of the easy verification set.
         hard: name of the hard verification set.
 
@@ -67,9 +67,9 @@ def _draw_arm(axes: Axes, arm: str, easy: Similarities, hard: Similarities, bins
 def comparison_figure(arms: Mapping[str, tuple[Similarities, Similarities]]) -> Figure:
     """Draw the similarity distributions of easy and hard pairs, one panel an arm.
 
-    The vertical lines are the expectations; the margin of a set is the distance between that of its same pairs
-    and that of its different ones, and the gap is the difference between the margins of easy and hard. Pairs that were
-    not compared (`Similarities.left_out`) are in neither.
+    The vertical lines are the means; the margin of a set is the distance between that of its same pairs and that of its
+    different ones, and the gap is the difference between the margins of easy and hard. Pairs that were not compared are
+    left out.
 
     Args:
         arms: name of the arm -> the similarities of its easy and of its hard pairs.

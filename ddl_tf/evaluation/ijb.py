@@ -38,7 +38,7 @@ def evaluate_ijb(
         flip: whether to add the second view, that of the mirror image.
         use_norms: whether an image counts in its template by the norm of its embedding.
         use_scores: whether an image counts in its template by its detection score.
-        replicates: of the bootstrap that gives the intervals; 0 gives none.
+        replicates: of the bootstrap over people that gives the intervals; 0 gives none.
         seed: of the bootstrap.
 
     Returns:
@@ -50,17 +50,16 @@ def evaluate_ijb(
         - `identification`: `gallery`, `probes`, `missing_gallery` and `missing_probes` (without images, never found),
           and as `ijb_1n.py`, in both galleries together: `rank` and `tpir`, see `pooled_tpir`; None without lists.
         - `open_set`: for each of the `galleries` its number of templates, of `mated` and `non_mated` probes, `rank`
-          (share of mated probes whose mate is at rank 1, 5, 10) and `tpir`, see `open_set_tpir`; `rank` and `tpir`
-          are the means over the galleries. None where a gallery has no mated, or no non-mated probes.
-        - In each of these `few_false_accepts`: the names of the rates, such as "tar@1e-6", that fewer than three
-          false accepts decide. They are there to be compared with those of the scripts, but are not reliable.
-        - `intervals`: of `verification@auc`, `@eer` and `@tar@...` and `identification@rank@...`, by the bootstrap
-          over people.
+          (share of mated probes whose mate is at rank 1, 5, 10) and `tpir`, see `tpir_at_fpir`; `rank` and `tpir` are
+          the means over the galleries. None if a gallery has no mated, or no non-mated probes.
+        - In each of these `few_false_accepts`: the names of the rates, such as "tar@1e-6", that fewer than three false
+          accepts decide: not reliable, but comparable with those of the scripts.
+        - `intervals`: of `verification@auc`, `@eer` and `@tar@...` and `identification@rank@...`.
 
         Its `scores`: of pairs `similarity` float32 (-2 if a template has no image), `same`, and `first`, `second`, the
         numbers of the templates; `template` `[templates]`, their numbers, and `template_person`, whom each shows (a
         number), by the lists of identification, or else as the same pairs link them; of probes `rank` in both galleries
-        together (0 = never found) and `condition` ("").
+        together (0 = never found), `condition` ("") and `person`.
 
     Raises:
         InputError: if the embeddings are not those of the set, or all pairs are same or none is.

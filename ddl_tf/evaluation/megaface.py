@@ -20,10 +20,9 @@ _BLOCK = 4096
 def replace_by_center(probes: np.ndarray, people: np.ndarray, replaced: np.ndarray) -> np.ndarray:
     """Replace noisy probes by the center of their person's others, as InsightFace's `remove_noises.py` does.
 
-    That script also adds noise of up to 0.001 to each value of the sum before it is normalized, which is left out
-    here, so that the result is the same every time. The numbers of published results are made in this way. It
-    flatters: the center of a person's photos is more similar to them than any photo is, and the noisy photos of one
-    person become equal; so the pairs that a noise replaces, where one would have failed, are the easiest of all.
+    That script also adds noise of up to 0.001 to each value of the sum; it is left out here. Published numbers are made
+    in this way. It flatters: the center of a person's photos is more similar to them than any photo is, and the noisy
+    photos of one person become equal; so the pairs that replace a failure are the easiest of all.
 
     Args:
         probes: `[probes, dim]` of unit norm; rows of NaN where there is no image.
@@ -125,13 +124,13 @@ def evaluate_megaface(
 
     Identification: of each ordered pair of two photos of one person, one (the mate) is put among the distractors, and
     the other (the probe) is searched for. The rank is 1 plus the number of distractors that are more similar to the
-    probe than the mate is. A tie counts for the mate, and `ties` tells how many pairs have rank 1 by one.
+    probe than the mate is. A tie counts for the mate; `ties` counts the pairs that have rank 1 by one.
 
     Verification: the genuine pairs are those of two photos of one person, the impostors those of a photo and a
     distractor. The TAR is that of the largest FAR not above the target, without interpolation.
 
-    A photo that is missing is never found, and finds nothing: its pairs have rank 0, and are genuine pairs that are
-    not accepted; it is in no pair of impostors. People with a single photo take no part.
+    A photo that is missing is never found, and finds nothing: its pairs have rank 0, and are genuine pairs that are not
+    accepted; it is in no pair of impostors. People with a single photo take no part.
 
     Memory does not depend on the number of distractors, and time is linear in it.
 
@@ -139,18 +138,17 @@ def evaluate_megaface(
         probes: `[probes, dim]` float32 of unit norm; a row with NaN is missing.
         people: `[probes]` whom each shows, any values.
         distractor_blocks: `[n, dim]` float32 of unit norm each, of any sizes.
-        num_distractors: how many distractors there are in all blocks together.
-        sizes: the names of numbers of distractors, for `rank1_by_distractors`, and the numbers; default: 10, 100, ...
-            and all, named by themselves.
+        num_distractors: of all blocks together.
+        sizes: name -> number of distractors, for `rank1_by_distractors`; default: 10, 100, ... and all.
         name: of the set.
         replicates: how many times people are resampled for the intervals; 0 for no intervals.
         seed: of the resampling.
 
     Returns:
         The result; its intervals come from resampling people with all of their photos, and are left out for a TAR at
-        less than three false accepts, which `few_false_accepts` names. The scores are `rank`
-        `[pairs]` int32, `condition` `[pairs]` (empty text), and the positions of mate and probe, `first` and `second`
-        `[pairs]` int. The order of the pairs follows from `people` alone.
+        fewer than three false accepts, which `few_false_accepts` names. The scores are `rank` `[pairs]` int32,
+        `condition` (empty text), `person`, and the positions of mate and probe, `first` and `second` `[pairs]` int. The
+        order of the pairs follows from `people` alone.
 
     Raises:
         InputError: if the arrays do not fit, values are not finite, nobody has two photos, or another number of
@@ -158,7 +156,7 @@ def evaluate_megaface(
 
     Example:
         >>> probes, people = np.eye(4, dtype=np.float32), np.array([0, 0, 1, 1])
-        >>> outcome = evaluate_megaface(probes, people, [np.eye(4, dtype=np.float32)], num_distractors=4)
+        >>> outcome = evaluate_megaface(probes, people, [np.eye(4, dtype=np.float32)], num_distractors=4, replicates=0)
         >>> outcome.result["rank1"], outcome.scores["rank"]
         (0.0, array([2, 2, 2, 2], dtype=int32))
 
@@ -264,10 +262,9 @@ def _intervals(
     replicates: int,
     seed: int,
 ) -> dict[str, list[float]]:
-    """Intervals of 95%: people are drawn with replacement, with their photos; thresholds are found anew each time.
+    """Intervals of 95%: people are drawn with replacement, with their photos; each replicate finds its own thresholds.
 
-    The thresholds are those of the grid, not below the lowest at which false accepts are counted. A TAR at less than
-    three false accepts has none: one or two pairs decide it.
+    The thresholds are those of the grid, not below the lowest at which false accepts are counted.
     """
     num_people = int(pairs.person.max()) + 1
     random = np.random.default_rng(seed)

@@ -58,17 +58,7 @@ class MegaFaceSettings:
 
 
 def read_lists(settings: MegaFaceSettings) -> MegaFace:
-    """Read the lists that settings name.
-
-    Args:
-        settings: the lists.
-
-    Returns:
-        As `read_megaface`.
-
-    Raises:
-        InputError: as `read_megaface`, or if a list is missing.
-    """
+    """Read the lists that settings name, as `read_megaface`."""
     required(settings, "facescrub_list", "megaface_list")
     return read_megaface(
         settings.facescrub_list,
@@ -80,18 +70,7 @@ def read_lists(settings: MegaFaceSettings) -> MegaFace:
 
 
 def face_images(settings: MegaFaceSettings, check_images: bool = True) -> tuple[FaceImages, FaceImages]:
-    """Find the images that are embedded if there are no features.
-
-    Args:
-        settings: the lists and the folders of images.
-        check_images: whether they are read; else they are not looked for, and need no folders.
-
-    Returns:
-        As `megaface_images`: the probes and the distractors.
-
-    Raises:
-        InputError: as `megaface_images` and `read_lists`, or if a folder is missing.
-    """
+    """Find the images of probes and distractors, as `megaface_images`; without `check_images` no folder is needed."""
     for name in ("facescrub_images", "megaface_images"):
         if check_images and not getattr(settings, name):
             raise InputError(f"--{name} is missing: the folder of images to embed, where there are no --features")
@@ -112,7 +91,7 @@ def megaface_outcome(
     Args:
         settings: what to read.
         embed: embeds the images; not called if there are features.
-        check_images: as for `face_images`; embeddings that were made elsewhere need no images.
+        check_images: whether the images must exist; not for embeddings that were made elsewhere.
         replicates: of the bootstrap; 0 for no intervals.
         seed: of the bootstrap.
 
@@ -122,11 +101,6 @@ def megaface_outcome(
 
     Raises:
         InputError: if something is missing, or wrong with it.
-
-    Example:
-        >>> settings = MegaFaceSettings("facescrub_lst", "megaface_lst", features="features")
-        >>> megaface_outcome(settings).result["rank1"]
-        0.98
     """
     if settings.packed and not settings.features:
         raise InputError("--packed is given without --features: name the folder that is, or shall be, packed")

@@ -30,23 +30,12 @@ def _of_bgr(model: tf.keras.Model) -> tf.keras.Model:
 
 
 def is_exported(path: Path) -> bool:
-    """Tell whether a path is the version folder of an exported model."""
+    """Whether a path is the version folder of an exported model."""
     return (path / "saved_model.pb").is_file()
 
 
 def find_checkpoint(path: str) -> Path:
-    """Find the checkpoint that a path stands for.
-
-    Args:
-        path: a `.keras` file, or the folder of a training run, which stands for its best checkpoint
-            (`checkpoints/best.keras`), or the last one if there is no best.
-
-    Returns:
-        The `.keras` file.
-
-    Raises:
-        InputError: if there is none.
-    """
+    """Find the `.keras` file of a path: itself, or of a training run the best checkpoint, else the last one."""
     given = Path(path)
     if given.is_file():
         return given
@@ -66,32 +55,12 @@ def find_checkpoint(path: str) -> Path:
 
 
 def model_file(path: str) -> Path:
-    """Find the file or folder that holds a model, by whose content it is told from others.
-
-    Args:
-        path: as for `load_embedding_model`.
-
-    Returns:
-        The file, or the version folder of an exported model.
-
-    Raises:
-        InputError: if there is none.
-    """
+    """Find the file, or the version folder of an exported model, whose content identifies a model."""
     return Path(path) if is_exported(Path(path)) else find_checkpoint(path)
 
 
 def load_checkpoint_embedding(path: str) -> tf.keras.Model:
-    """Load the embedding model of a checkpoint, without its head.
-
-    Args:
-        path: as for `find_checkpoint`.
-
-    Returns:
-        image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`, not normalised.
-
-    Raises:
-        InputError: if there is no checkpoint, or it cannot be loaded.
-    """
+    """Load the embedding model of a checkpoint, without its head: images of 0..255 RGB -> `[batch, dim]`."""
     return embedding_model(load_checkpoint(str(find_checkpoint(path))))
 
 
@@ -108,15 +77,15 @@ def load_embedding_model(
     scale: Optional[float] = None,
     order: str = "rgb",
 ) -> tf.keras.Model:
-    """Load an embedding model from whatever holds one: a checkpoint, a training run, an export, or a network of others.
+    """Load an embedding model: a checkpoint, a training run, an export, or a network of others.
 
     Args:
         path: a `.keras` file, the folder of a training run, the version folder of an exported model, an ONNX network
             (`.onnx`), a TensorFlow Lite model (`.tflite`), or a PyTorch state dict of InsightFace (`.pth`, `.pt`).
-        backbone: what a state dict is of, such as `iresnet50`; it does not tell itself.
-        mean: the input of an ONNX network or a TensorFlow Lite model is (value - mean) / scale; see
-            `load_onnx_embedding` and `load_tflite_embedding`.
-        scale: see `mean`.
+        backbone: of a state dict, such as `iresnet50`.
+        mean: the input of an ONNX network or a TensorFlow Lite model is (value - mean) / scale, of values 0..255; by
+            default what the ONNX file says, and 127.5 if it says nothing; 0 and 1 for TensorFlow Lite.
+        scale: see `mean`; not 0.
         order: of the channels that a network of others takes, "rgb" or "bgr".
 
     Returns:
@@ -181,16 +150,7 @@ class _Network(tf.keras.layers.Layer):
 
 
 def as_embedding_model(embedder: Embedder, name: str) -> tf.keras.Model:
-    """Make an embedding model of what runs elsewhere, so that it can be evaluated.
-
-    Args:
-        embedder: what embeds.
-        name: of the model.
-
-    Returns:
-        image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`, as the embedder's `run` gives
-        it.
-    """
+    """Make an embedding model of an embedder: images `[batch, height, width, 3]` of 0..255 RGB -> `[batch, dim]`."""
     image = tf.keras.Input([*embedder.image_size, 3])
     return tf.keras.Model(image, _Network(embedder)(image), name=name)
 

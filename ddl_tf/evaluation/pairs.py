@@ -16,29 +16,13 @@ from ddl_tf.protocols.pair_sets import PairSet
 
 
 def pair_similarities(pair_set: PairSet, embeddings: np.ndarray) -> np.ndarray:
-    """Compute the cosine similarity of each pair of a set.
-
-    Args:
-        pair_set: the pairs.
-        embeddings: `[images, dim]` of unit norm, in the order of the set's images.
-
-    Returns:
-        `[pairs]` float64, -1..1.
-    """
+    """Compute the cosine similarity of each pair from embeddings `[images, dim]` of unit norm: `[pairs]` float64."""
     embeddings = embeddings.astype(np.float64)
     return np.sum(embeddings[pair_set.first] * embeddings[pair_set.second], axis=1)
 
 
 def failed_pairs(pair_set: PairSet, embeddings: np.ndarray) -> np.ndarray:
-    """Find the pairs of which an image has no embedding, such as where no face was found.
-
-    Args:
-        pair_set: the pairs.
-        embeddings: `[images, dim]`; a row of zeros is none.
-
-    Returns:
-        `[pairs]` bool. The similarity of such a pair is 0, and its distance 2.
-    """
+    """Find the pairs of which an image has no embedding (a row of zeros): `[pairs]` bool; their similarity is 0."""
     failed = ~embeddings.any(axis=1)
     return failed[pair_set.first] | failed[pair_set.second]
 
@@ -60,11 +44,8 @@ def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed:
         seed: of resampling.
 
     Returns:
-        As `evaluate_pairs`; with replicates also:
-
-        - `intervals`: number -> [low, high] of 95%; the TARs are called `tar@1e-1` and so on, and have none where
-          FAR is less than three different pairs. See `bootstrap_pairs`.
-        - `resampled`: what was drawn, "people" where the set tells whom the images show, else "pairs".
+        As `evaluate_pairs`; with replicates also `intervals`, number -> [low, high] of 95%, see `bootstrap_pairs`; and
+        `resampled`: "people" if the set knows whom the images show, else "pairs".
 
     Raises:
         InputError: as `evaluate_pairs`.
@@ -122,27 +103,17 @@ def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed:
 
 
 def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed: int = 0) -> Outcome:
-    """Evaluate the embeddings of a verification set, with all that reports and comparisons of models need.
-
-    Args:
-        pair_set: the pairs.
-        embeddings: `[images, dim]` of unit norm, in the order of the set's images.
-        replicates: how many times to resample for the intervals, 1000 usually; 0: no intervals.
-        seed: of resampling.
+    """Evaluate the embeddings of a verification set as `verify`, with all that reports and comparisons of models need.
 
     Returns:
-        The result of `verify`, and the scores `similarity`, `same`, `fold` (as `usable_folds` gives them), `first`,
-        `second` `[pairs]`, of an image that is there several times the first place; where the set has them, `people`
-        `[images]`, whom each image shows, as text, and `pair_NAME`
-        `[pairs]` for each further column of its pairs.
-
-    Raises:
-        InputError: as `verify`.
+        The result, and the scores `similarity`, `same`, `fold` (as of `usable_folds`), `first`, `second` `[pairs]` (of
+        equal images the first); if the set has them, `people` `[images]`, text, and `pair_NAME` `[pairs]` for each
+        further column of its pairs.
 
     Example:
         >>> first, pair = np.arange(0, 8, 2), np.arange(4)
         >>> pairs = PairSet("tiny", [b""] * 8, first, first + 1, pair < 2, pair % 2)
-        >>> evaluate_pair_set(pairs, np.eye(8), replicates=0, seed=0).scores["similarity"]
+        >>> evaluate_pair_set(pairs, np.eye(8)).scores["similarity"]
         array([0., 0., 0., 0.])
     """
     same = np.asarray(pair_set.same, bool)
@@ -180,18 +151,15 @@ def evaluate_pairs(model: tf.keras.Model, pair_set: PairSet, flip: bool = True, 
 
         - `set`, `protocol`, `pairs`, `same`: the name, "pairs", the number of pairs, and of same pairs.
         - `folds`, `accuracy`, `accuracy_std`: k-fold accuracy, see `k_fold_accuracy` and `usable_folds`.
-        - `auc`, `eer`, `tar`: from the ROC of all pairs; `tar` by FAR, see `tar_at_far`; None at a FAR of less than 3
-          different pairs, where it cannot be measured.
+        - `auc`, `eer`, `tar`: from the ROC of all pairs; `tar` by FAR, see `tar_at_far`; None at a FAR of fewer than 3
+          different pairs, at which it cannot be measured.
         - `mean_same`, `mean_different`, `expectation_margin`: the mean similarities and their difference.
-        - `threshold`, `threshold_accuracy`: the similarity above which to accept for the best accuracy over all
-          pairs, and that accuracy.
-        - `val`: `tar`, `tar_std` and `far` of k-fold cross-validation at FAR 1e-3, see `k_fold_tar`; None where
-          no fold has both classes.
-        - `failed_pairs`: the pairs with an image whose embedding is zero, if there are any; they count, with
-          similarity 0.
+        - `threshold`, `threshold_accuracy`: see `best_threshold`.
+        - `val`: `tar`, `tar_std` and `far` at FAR 1e-3, see `k_fold_tar`; None if no fold has both classes.
+        - `failed_pairs`: the pairs with an image whose embedding is zero, if any; they count, with similarity 0.
 
     Raises:
-        InputError: if an image cannot be decoded, an embedding is not finite, or there are fewer than two same or
-            two different pairs.
+        InputError: if an image cannot be decoded, an embedding is not finite, or there are fewer than two same or two
+            different pairs.
     """
     return verify(pair_set, embed_images(model, pair_set.images, pair_set.name, flip, batch_size))

@@ -15,7 +15,7 @@ RANKS = (1, 5, 10)
 
 
 def evaluate_scface(scface: GallerySet, embeddings: np.ndarray, replicates: int = 1000, seed: int = 0) -> Outcome:
-    """Identify the faces of surveillance cameras among mugshots.
+    """Identify the faces of surveillance cameras among mugshots; a tie counts against the probe.
 
     Args:
         scface: the set, of `read_scface`.
@@ -26,12 +26,10 @@ def evaluate_scface(scface: GallerySet, embeddings: np.ndarray, replicates: int 
     Returns:
         The result: `subjects`, `gallery`, `probes` (of each distance), `missing_probes`, `missing_gallery`; `rank1`,
         `rank5` and `rank10`, each with `d1`, `d2`, `d3` and `average`, the mean of the three as in the papers;
-        `intervals` of these, such as `rank1@d1`. A tie counts against the probe. The scores: `rank`, `condition`, and
-        `person` `[probes]`.
+        `intervals` of these, such as `rank1@d1`. The scores: `rank`, `condition`, and `person` `[probes]`.
 
     Raises:
-        InputError: if there is not one embedding for each image, one is not finite, or there are between 1 and 39
-            replicates.
+        InputError: if there is not one finite embedding for each image, or there are between 1 and 39 replicates.
     """
     rank = find_mates(scface, embeddings).rank
     names = [f"d{distance}" for distance in DISTANCES]

@@ -1,4 +1,4 @@
-"""What every evaluating command shares: where embeddings come from, and where results go."""
+"""What every evaluating command shares: the source of embeddings, and the place of results."""
 
 import csv
 import dataclasses
@@ -89,10 +89,10 @@ class Session:
 
     Args:
         settings: of the command.
-        sources: the settings that say where embeddings come from, of which one is given.
+        sources: the settings that name sources of embeddings, of which one is given.
 
     Raises:
-        InputError: if they are incomplete or contradict each other.
+        InputError: if the settings are incomplete or contradict each other.
     """
 
     def __init__(self, settings: EvaluationSettings, sources: Sequence[str] = SOURCES) -> None:
@@ -199,7 +199,7 @@ class Session:
         return used
 
     def _count_failed(self, name: str, views: np.ndarray) -> None:
-        """Say which embeddings are all zero: they match nobody, and a number must not hide them."""
+        """Report which embeddings are all zero: they match nobody, and a number must not hide them."""
         rows = zero_rows(views)
         if not len(rows):
             return
@@ -215,29 +215,11 @@ class Session:
         )
 
     def unit(self, name: str, images: Sequence[bytes], **described: Any) -> np.ndarray:
-        """Give the embeddings of a set, the views added up and scaled to unit norm.
-
-        Args:
-            name: of the set.
-            images: its encoded images.
-            **described: as for `views`.
-
-        Returns:
-            `[images, dim]` float32; an all-zero embedding stays zero.
-        """
+        """Give the embeddings of a set as `views`, added up and scaled to unit norm: `[images, dim]` float32."""
         return np.concatenate(list(self.unit_blocks(name, images, **described)))
 
     def unit_blocks(self, name: str, images: Sequence[bytes], **described: Any) -> Iterator[np.ndarray]:
-        """Give the embeddings of a set as `unit`, a block of rows at a time.
-
-        Args:
-            name: of the set.
-            images: its encoded images.
-            **described: as for `views`.
-
-        Yields:
-            `[n, dim]` float32; at least one block, also of no images.
-        """
+        """Give the embeddings of a set as `unit`, a block of rows at a time; at least one block, also of no images."""
         views = self.views(name, images, **described)
         for start in range(0, max(len(views), 1), _BLOCK):
             yield add_views(views[start : start + _BLOCK])
@@ -281,11 +263,7 @@ class Session:
         return read_embeddings(str(folder / EMBEDDINGS))
 
     def add(self, outcome: Outcome) -> None:
-        """Take the outcome of a set, and store it with --store.
-
-        Args:
-            outcome: of a protocol.
-        """
+        """Take the outcome of a set, and store it with --store."""
         outcome = self._with_failed(outcome)
         self._results.append(outcome.result)
         if self._settings.store:
@@ -308,17 +286,13 @@ class Session:
         return dataclasses.replace(outcome, result={**outcome.result, "failed_images": failed})
 
     def _source_of(self, name: str) -> dict[str, Any]:
-        """Where the embeddings of a set came from; MegaFace has two sets of images, `megaface_...`."""
+        """The source of the embeddings of a set; MegaFace has two sets of images, `megaface_...`."""
         if name in self._sources:
             return self._sources[name]
         return {part: source for part, source in self._sources.items() if part.startswith(f"{name}_")}
 
     def close(self) -> None:
-        """Write and print the results: a table on stderr, a line of JSON for each set on stdout.
-
-        Raises:
-            InputError: if embeddings were given that no set has used.
-        """
+        """Write and print the results: a table on stderr, a line of JSON for each set on stdout."""
         if self._given:
             raise InputError(f"--embeddings={self._given[0]}: there is no set left that it could be of")
         if self._settings.output:

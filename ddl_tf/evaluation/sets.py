@@ -43,12 +43,11 @@ class VerificationSets:
 
 
 def load_sets(settings: VerificationSets, check_images: bool = True) -> list[PairSet]:
-    """Open the chosen verification sets: .bin files, CFP, LFW and the others in the order of the fields, stored sets.
+    """Open the chosen verification sets, in the order of the fields.
 
     Args:
-        settings: which ones.
-        check_images: whether the images must be there; not where embeddings come from elsewhere. Of `.bin` files and
-            stored sets, which hold their images, they are.
+        settings: the choice.
+        check_images: whether images in folders must exist; not for embeddings that were made elsewhere.
 
     Returns:
         The sets, none if none is chosen.

@@ -17,7 +17,7 @@ OFFICIAL_COUNTS = {"gallery": 4443, "distractors": 153428, "probes": 3728}
 
 
 def evaluate_tinyface(tinyface: GallerySet, embeddings: np.ndarray, replicates: int = 1000, seed: int = 0) -> Outcome:
-    """Identify tiny faces.
+    """Identify tiny faces among tiny faces and distractors; a tie counts against the probe.
 
     Args:
         tinyface: the set, of `read_tinyface`.
@@ -28,12 +28,11 @@ def evaluate_tinyface(tinyface: GallerySet, embeddings: np.ndarray, replicates: 
     Returns:
         The result: `people`, `gallery` (without distractors), `distractors`, `probes`, whether these are
         `official_counts`; `missing_probes`, `missing_gallery` (with mates), `missing_distractors`; `rank1`, `rank5`,
-        `rank10`, `rank20`, `rank50`, `map`; and `intervals` of these. A tie counts against the probe; `map` is the mean
-        of `average_precisions`. The scores: `rank`, `condition`, `average_precision`, and `person` `[probes]`.
+        `rank10`, `rank20`, `rank50`, `map` (the mean of `average_precisions`); and `intervals` of these. The scores:
+        `rank`, `condition`, `average_precision`, and `person` `[probes]`.
 
     Raises:
-        InputError: if there is not one embedding for each image, one is not finite, or there are between 1 and 39
-            replicates.
+        InputError: if there is not one finite embedding for each image, or there are between 1 and 39 replicates.
     """
     found = find_mates(tinyface, embeddings)
     precision = average_precisions(found.mate_ranks, found.num_mates)

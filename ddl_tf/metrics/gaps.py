@@ -19,24 +19,16 @@ Scores = Mapping[str, np.ndarray]
 
 
 def expectation_gap(easy: Scores, hard: Scores) -> float:
-    """Compute the gap of a model.
-
-    Args:
-        easy: `Outcome.scores` of the easy set: `similarity`, `same`.
-        hard: of the hard set.
-
-    Returns:
-        The expectation margin of the easy set less that of the hard one, -4..4.
-    """
+    """Compute the gap of a model from the `Outcome.scores` of the easy and the hard set, -4..4."""
     return _gap(easy, hard, np.ones(len(easy["same"]) + len(hard["same"])))
 
 
 def gap_interval(easy: Scores, hard: Scores, replicates: int = 1000, seed: int = 0) -> list[float]:
     """Compute the confidence interval of a model's gap.
 
-    Where the scores of both sets hold `people`, people are resampled, and one who is in both sets in both alike; where
-    it is known in other ways (`people_of_pairs`) whom pairs show, people of each set for itself. Else the pairs of the
-    two sets are resampled, each set for itself.
+    If the scores of both sets hold `people`, people are resampled, and one who is in both sets in both alike; if it is
+    known in other ways (`people_of_pairs`) whom pairs show, people of each set for itself. Else pairs of each set are
+    resampled.
 
     Args:
         easy: `Outcome.scores` of the easy set: `similarity`, `same`; `first`, `second`, `people` where known.
@@ -68,7 +60,7 @@ def compare_gaps(
     """Test whether the gaps of two models differ, by the paired bootstrap: both models on the same replicates.
 
     Args:
-        easy_a: `Outcome.scores` of the first model on the easy set, as `gap_interval` takes them.
+        easy_a: `Outcome.scores` of the first model on the easy set, as for `gap_interval`.
         hard_a: of the first model on the hard set.
         easy_b: of the second model on the easy set.
         hard_b: of the second model on the hard set.

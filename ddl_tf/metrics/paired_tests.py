@@ -57,8 +57,8 @@ def delong_test(similarity_a: np.ndarray, similarity_b: np.ndarray, same: np.nda
         same: `[pairs]` bool, at least two of each class.
 
     Returns:
-        The difference of the AUCs, its normal interval and p-value; without them where the models' placements differ,
-        but by as much for every pair: nothing tells how the difference varies.
+        The difference of the AUCs, its normal interval and p-value; without them if the placements differ by as much
+        for every pair: nothing says how the difference varies.
 
     Raises:
         InputError: if the arrays do not fit, are not finite, or a class has fewer than two pairs.
@@ -95,19 +95,9 @@ def delong_test(similarity_a: np.ndarray, similarity_b: np.ndarray, same: np.nda
 
 
 def mcnemar_test(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
-    """Test whether two models are right equally often, by McNemar's exact test, on independent decisions.
+    """Test whether two models are right equally often, by McNemar's exact test, on `[n]` independent decisions.
 
-    Where only one of the two is right, chance would have it be either with probability 1/2.
-
-    Args:
-        correct_a: `[n]` bool, whether the first model is right.
-        correct_b: `[n]` bool, whether the second model is right on the same.
-
-    Returns:
-        The two-sided p-value; 1 where they are right on the same.
-
-    Raises:
-        InputError: if the arrays do not fit.
+    If only one of the two is right, chance would have it be either with probability 1/2. The p-value is two-sided.
 
     Example:
         >>> mcnemar_test(np.array([True] * 6), np.array([True] + [False] * 5))
@@ -126,9 +116,9 @@ def mcnemar_test(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
 def sign_flip_test(difference: np.ndarray, person: np.ndarray, seed: int) -> float:
     """Test whether two models are equally good on people's probes, by flipping signs: McNemar's test for people.
 
-    If neither model is better, what one of them has more of on a person's probes it could as well have less. The sign
-    of each person's sum is drawn, all of his probes together, and the total compared with that of the models. This
-    holds for few people too, and for a person with many probes, where the bootstrap is somewhat too bold.
+    If neither model is better, what one has more of on a person's probes it could as well have less. The sign of each
+    person's sum is drawn, and the total compared with that of the models. This holds for few people too, and for a
+    person with many probes, where the bootstrap is somewhat too bold.
 
     Args:
         difference: `[probes]` the first model's value less the second one's.
@@ -163,15 +153,9 @@ def sign_flip_test(difference: np.ndarray, person: np.ndarray, seed: int) -> flo
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct the p-values of several comparisons, so that chance alone rarely brings one of them below 0.05.
+    """Correct the p-values of several comparisons, in their order, for the number of comparisons.
 
-    Rarely: in at most 5% of all cases, where no comparison has a real difference.
-
-    Args:
-        p_values: of the comparisons, in any order.
-
-    Returns:
-        The corrected ones, in that order.
+    If no comparison has a real difference, one of them is below 0.05 in at most 5% of all cases.
 
     Raises:
         InputError: if one is not in 0..1.
@@ -207,23 +191,8 @@ def bootstrap_pair_tests(
 ) -> list[Difference]:
     """Test every verification number of two models by the paired bootstrap: both on the same replicates.
 
-    Args:
-        similarity_a: `[pairs]` of the first model.
-        similarity_b: `[pairs]` of the second model.
-        same: `[pairs]` bool, with both classes present.
-        replicates: how many times to resample, 1000 usually.
-        seed: of the draws.
-        first_person: `[pairs]` whom the first image shows, any values; None: resample pairs. See `pair_weights`.
-        second_person: `[pairs]` whom the second image shows.
-        fold: `[pairs]` int, numbered 0, 1, ... without gaps, for the k-fold accuracy; None: without it.
-        far_targets: name -> false accept rate, 0..1, of each `tar@name`.
-        unit: what the people are called in the name of the test.
-
-    Returns:
-        A row for each of `WeightedPairs.numbers`. A TAR at less than three false accepts has no test.
-
-    Raises:
-        InputError: as `bootstrap_pairs`.
+    The arguments are those of `bootstrap_pairs`, with the similarities of two models; `unit` names people in the test.
+    A TAR at fewer than three false accepts has no test.
     """
     check_replicates(replicates)
     models = [WeightedPairs(one, same, fold, far_targets) for one in (similarity_a, similarity_b)]
@@ -246,15 +215,7 @@ def bootstrap_pair_tests(
 
 
 def check_alike(scores_a: Mapping[str, np.ndarray], scores_b: Mapping[str, np.ndarray]) -> None:
-    """Refuse scores of two models that are not of the same pairs and probes.
-
-    Args:
-        scores_a: `Outcome.scores` of the first model.
-        scores_b: of the second model.
-
-    Raises:
-        InputError: if they hold different names, shapes, labels, images, folds, people or conditions.
-    """
+    """Refuse scores of two models that differ in names, shapes, labels, images, folds, people or conditions."""
     advice = "evaluate both models on the same set, with the same options"
     for name in (*_OF_PAIRS, *_OF_PROBES, *_OF_THE_MODEL, "people"):
         if (name in scores_a) != (name in scores_b):
@@ -325,28 +286,25 @@ def compare_scores(
 ) -> list[dict[str, Union[str, float, None]]]:
     """Compare two models by every number of their scores on one set.
 
-    Where people are known, they are resampled for every number; where an image is in several pairs, people as
-    `people_of_pairs` tells them. Numbers of probes are tested by `sign_flip_test` over people. Else the AUC is tested
-    by DeLong's test, the k-fold accuracy and the ranks of probes by McNemar's exact one on the decisions, and the rest
-    by the paired bootstrap, all of which take pairs or probes as independent. An interval is that of the bootstrap,
-    DeLong's for its own. Pairs of templates have AUC, EER, and
-    the TAR of `nearest_tar`, as the result of IJB has them.
+    If people are known, they are resampled for every number; if an image is in several pairs, people as
+    `people_of_pairs` finds them. Numbers of probes are tested by `sign_flip_test`. Else pairs or probes are taken as
+    independent: the AUC is tested by DeLong's test, the k-fold accuracy and ranks by McNemar's exact one, the rest by
+    the paired bootstrap. Intervals are the bootstrap's, or DeLong's. Pairs of templates have AUC, EER, and the TAR of
+    `nearest_tar`, as IJB.
 
     Args:
-        scores_a: `Outcome.scores` of the first model: of pairs `similarity`, `same`, and where known `first`,
-            `second`, `fold`, `people`, or `template`, `template_person`; of probes `rank`, and where known `condition`,
-            `average_precision`, and `person`, `[probes]` whom each shows.
+        scores_a: `Outcome.scores` of the first model: of pairs `similarity`, `same`, and where known `first`, `second`,
+            `fold`, `people`, or `template`, `template_person`; of probes `rank`, and where known `condition`,
+            `average_precision`, and `person`.
         scores_b: of the second model.
-        people: `[images or templates]` whom those of the pairs show, any values; None: `people` of the scores, if it
-            is there.
+        people: `[images or templates]` whom those of the pairs show, any values; None: `people` of the scores.
         replicates: how many times to resample.
         seed: of the draws.
         ranks: up to which rank a mate counts as found, a row for each in each condition.
         far_targets: name -> false accept rate, 0..1, of each `tar@name`.
 
     Returns:
-        The fields of `Difference` for each number: `number`, `a`, `b`, `difference`, `low`, `high`, `p`, `test`. The
-        p-values are not corrected for their number, see `holm`.
+        The fields of `Difference` for each number. The p-values are not corrected for their number, see `holm`.
 
     Raises:
         InputError: if the scores are not of the same pairs or probes, hold neither, or cannot be resampled.
@@ -355,7 +313,7 @@ def compare_scores(
         >>> random = np.random.default_rng(0)
         >>> same = np.arange(400) < 200
         >>> good, bad = ({"similarity": random.normal(size=400) + shift * same, "same": same} for shift in (3, 1))
-        >>> row = compare_scores(good, bad)[0]
+        >>> row = compare_scores(good, bad, replicates=40)[0]
         >>> row["number"], row["p"] < 0.001, row["test"]
         ('auc', True, 'DeLong')
     """

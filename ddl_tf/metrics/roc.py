@@ -11,7 +11,7 @@ def roc_curve(similarity: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.
 
     Args:
         similarity: `[pairs]`.
-        same: `[pairs]` bool, with both classes present.
+        same: `[pairs]` bool, with both classes.
 
     Returns:
         False accept rates and true accept rates, each `[points]`, rising from 0 to 1.
@@ -21,42 +21,23 @@ def roc_curve(similarity: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def auc(far: np.ndarray, tar: np.ndarray) -> float:
-    """Compute the area under the ROC: the chance that a same pair is more similar than a different one.
-
-    Args:
-        far: `[points]` false accept rates of `roc_curve`.
-        tar: `[points]` true accept rates of `roc_curve`.
-
-    Returns:
-        0..1; 0.5 is chance.
-    """
+    """Compute the area under the ROC `[points]`: the chance that a same pair is more similar than a different one."""
     return float(metrics.auc(far, tar))
 
 
 def eer(far: np.ndarray, tar: np.ndarray) -> float:
-    """Compute the equal error rate, where the ROC, linearly interpolated, has FAR = 1 - TAR.
-
-    Args:
-        far: `[points]` false accept rates of `roc_curve`.
-        tar: `[points]` true accept rates of `roc_curve`.
-
-    Returns:
-        0..1; 0.5 is chance.
-    """
+    """Compute the equal error rate, 0..1, at which the ROC `[points]`, linearly interpolated, has FAR = 1 - TAR."""
     # Every point of the full ROC accepts at least one pair more than the last, so FAR + TAR rises strictly.
     return float(np.interp(1.0, far + tar, far))
 
 
 def tar_at_far(far: np.ndarray, tar: np.ndarray, far_target: float) -> float:
-    """Compute the true accept rate at the largest false accept rate that is not above a target.
-
-    No interpolation: the number is reached by a threshold. With fewer than `1 / far_target` different pairs it is
-    the rate at FAR 0.
+    """Compute the true accept rate at the largest false accept rate that is not above a target, without interpolation.
 
     Args:
         far: `[points]` false accept rates of `roc_curve`.
         tar: `[points]` true accept rates of `roc_curve`.
-        far_target: 0..1.
+        far_target: 0..1; below 1 / different pairs, the rate is that at FAR 0.
 
     Returns:
         0..1.

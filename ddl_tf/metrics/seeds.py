@@ -40,7 +40,7 @@ def compare_seeds(a: Sequence[float], b: Sequence[float]) -> SeedComparison:
 
     Args:
         a: `[seeds]` of the first arm, at least two.
-        b: `[seeds]` of the second arm, in the order of the same seeds.
+        b: `[seeds]` of the second arm, in the same order.
 
     Returns:
         Means, difference, interval and p-values. Equal arms have the difference 0, an interval without width, and p 1.
@@ -49,8 +49,8 @@ def compare_seeds(a: Sequence[float], b: Sequence[float]) -> SeedComparison:
         InputError: if the arms do not fit, are fewer than two, not finite, or differ by the same number for every seed.
 
     Example:
-        >>> compared = compare_seeds([0.91, 0.93, 0.92], [0.90, 0.90, 0.90])
-        >>> round(compared.difference, 3), round(compared.p, 3)
+        >>> comparison = compare_seeds([0.91, 0.93, 0.92], [0.90, 0.90, 0.90])
+        >>> round(comparison.difference, 3), round(comparison.p, 3)
         (0.02, 0.074)
     """
     first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)

@@ -17,16 +17,7 @@ _TOGETHER, _ROWS = 64, 2**16
 
 
 def template_numbers(far: np.ndarray, tar: np.ndarray, targets: Mapping[str, float]) -> dict[str, float]:
-    """Read the numbers of a ROC by the rules of IJB.
-
-    Args:
-        far: `[points]` false accept rates, rising.
-        tar: `[points]` true accept rates.
-        targets: name -> false accept rate.
-
-    Returns:
-        `auc`, `eer`, and `tar@<name>` by `nearest_tar`.
-    """
+    """Read `auc`, `eer` and `tar@<name>` (by `nearest_tar`) of a ROC `[points]`, as IJB's script does."""
     tars = {f"tar@{name}": nearest_tar(far, tar, target) for name, target in targets.items()}
     return {"auc": roc.auc(far, tar), "eer": roc.eer(far, tar), **tars}
 

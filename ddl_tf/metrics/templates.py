@@ -27,10 +27,10 @@ def template_features(
 
     The embedding of an image is the sum of its two views (`flip`), divided by its norm unless `use_norms`, times its
     detection score (`use_scores`). A media of a template is the mean of its frames, a template the sum of its medias,
-    of unit norm. Images are read in their order, a few thousand at a time, so that `views` may be a memory map.
+    of unit norm. Images are read in order, a few thousand at a time, so that `views` may be a memory map.
 
     Args:
-        views: `[images, views, dim]`, as the model gave them; only slices of images are taken.
+        views: `[images, views, dim]`, as the model gave them.
         templates: `[images]` int, the template of each image.
         medias: `[images]` int, the media (a still image, or a video) of each image.
         scores: `[images]` detection scores, 0..1.
@@ -39,8 +39,7 @@ def template_features(
         use_scores: whether an image counts by its detection score.
 
     Returns:
-        `[templates, dim]` float64 of unit norm (an all-zero feature stays zero), and the `[templates]` numbers of the
-        templates, ascending.
+        `[templates, dim]` float64 of unit norm (an all-zero feature stays zero), and the `[templates]` numbers, rising.
 
     Raises:
         InputError: if there is no second view, the lengths do not fit, or an embedding is not finite.
@@ -98,10 +97,10 @@ def _image_features(views: np.ndarray, start: int, flip: bool, use_norms: bool) 
 
 
 def template_similarities(features: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Compute the cosine similarity of pairs of templates.
+    """Compute the cosine similarity of pairs of templates, in float64.
 
-    Where the pairs fill a good part of (first templates) x (second templates), as in IJB, blocks of that product are
-    multiplied and the pairs taken from them; otherwise the features of each pair are. Both in float64, alike to 1e-14.
+    If the pairs fill a good part of (first templates) x (second templates), as in IJB, they are taken from blocks of
+    that product; else the features of each pair are gathered.
 
     Args:
         features: `[templates, dim]` float64 of unit norm.
@@ -109,7 +108,7 @@ def template_similarities(features: np.ndarray, first: np.ndarray, second: np.nd
         second: `[pairs]` int, likewise.
 
     Returns:
-        `[pairs]` float64, -1..1; `NEVER` (-2) where a template has no image.
+        `[pairs]` float64, -1..1; `NEVER` (-2) if a template has no image.
 
     Example:
         >>> template_similarities(np.eye(2), np.array([0, 0, 1]), np.array([0, 1, -1])).tolist()

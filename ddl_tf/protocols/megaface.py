@@ -30,9 +30,9 @@ class MegaFace:
         name: for reports.
         probes: `[probes]` `Person/name.png`.
         people: `[probes]` text, whom each shows.
-        noisy_probes: `[probes]` bool, whether the list of noises says that it shows somebody else.
+        noisy_probes: `[probes]` bool, whether it shows somebody else.
         distractors: `[distractors]` `a1/a2/name.jpg`.
-        noisy_distractors: `[distractors]` bool, whether the list of noises says that it shows a probe's person.
+        noisy_distractors: `[distractors]` bool, whether it shows a probe's person.
     """
 
     name: str
@@ -43,24 +43,20 @@ class MegaFace:
     noisy_distractors: np.ndarray
 
     def clean_probes(self) -> np.ndarray:
-        """Give the positions of the probes that are not noisy."""
+        """The positions of the probes that are not noisy."""
         return np.flatnonzero(~self.noisy_probes)
 
     def clean_distractors(self) -> np.ndarray:
-        """Give the positions of the distractors that are not noisy."""
+        """The positions of the distractors that are not noisy."""
         return np.flatnonzero(~self.noisy_distractors)
 
     def sizes(self) -> dict[int, int]:
-        """Give the sizes at which rank-1 is plotted: 10, 100, ... and all distractors of the list.
-
-        Returns:
-            size, noisy distractors included -> how many of these are clean.
-        """
+        """The sizes at which rank-1 is plotted: 10, 100, ... and all -> how many distractors of these are clean."""
         powers = [10**power for power in range(1, 10) if 10**power < len(self.distractors)]
         return {size: int(np.sum(~self.noisy_distractors[:size])) for size in [*powers, len(self.distractors)]}
 
     def counts(self) -> dict[str, int]:
-        """Count what the lists hold, for the result."""
+        """The counts of the lists, for the result."""
         return {
             "listed_probes": len(self.probes),
             "noisy_probes": int(self.noisy_probes.sum()),
@@ -81,13 +77,11 @@ def read_megaface(
     A list of images is a text file with a relative path on each line, as InsightFace's test pack has (`facescrub_lst`,
     `megaface_lst`), or a JSON file of the devkit's `templatelists` (`{"path": [...]}`, of probes with `"id": [...]`).
     The devkit's lists of 10, 100, ... distractors are draws of their own, not the first of the longest list: name one
-    of them to evaluate on it.
-
-    Of a path the last two parts name a probe and the last three a distractor; folders before them are left out.
+    of them to evaluate on it. The last two parts of a path name a probe, the last three a distractor.
 
     A list of noises is InsightFace's: lines that begin with `#` are left out, the others are `Person_123.png` of
-    probes, and `a1/a2/name.jpg` (or that after a tab) of distractors. Most of the noises of FaceScrub are not among
-    the 3,530 probes. The kind of image (`.png`) and spaces for underscores make no difference.
+    probes, and `a1/a2/name.jpg` (or that after a tab) of distractors. The ending (`.png`) and spaces for underscores
+    make no difference.
 
     Args:
         facescrub_list: the list of the probes. Whom they show is the JSON file's `id`, or else the image's folder.
@@ -96,17 +90,9 @@ def read_megaface(
         megaface_noises: the list of noisy distractors; None: none is noisy.
         distractors: take only so many distractors, the first of the list; None: all.
 
-    Returns:
-        What is listed.
-
     Raises:
         ProblemsError: if lines are no such paths, or images are listed twice.
         InputError: if a file is no such list, or holds too few distractors.
-
-    Example:
-        >>> megaface = read_megaface("facescrub_lst", "megaface_lst", "facescrub_noises.txt", "megaface_noises.txt")
-        >>> len(megaface.probes), len(megaface.distractors)
-        (3530, 1000000)
 
     References:
         Kemelmacher-Shlizerman et al., "The MegaFace Benchmark: 1 Million Faces for Recognition at Scale", CVPR 2016.
@@ -158,7 +144,7 @@ def _read_list(path: str) -> tuple[list[str], Optional[list[str]]]:
 
 
 def _keys(list_file: str, paths: Sequence[str], num_parts: int, problems: ProblemList) -> list[str]:
-    """What names each image: the last parts of its path."""
+    """The names of images: the last parts of their paths."""
     keys = []
     for number, path in enumerate(paths, 1):
         parts = path.split("/")[-num_parts:]
@@ -187,16 +173,7 @@ def _read_noises(path: Optional[str]) -> set[str]:
 
 
 def feature_files(megaface: MegaFace, features: str, suffix: str) -> tuple[FeatureFiles, FeatureFiles]:
-    """Tell where the feature files are.
-
-    Args:
-        megaface: the lists.
-        features: the folder with `facescrub/Person/name.png<suffix>` and `megaface/a1/a2/name.jpg<suffix>`.
-        suffix: what the names of the files have after those of the images, such as `_insightface.bin`.
-
-    Returns:
-        The features of the probes and of the distractors.
-    """
+    """The features of probes and distractors in `facescrub/` and `megaface/`, in files named as images and a suffix."""
     root = Path(features)
     probes = FeatureFiles(root / "facescrub", megaface.probes, suffix)
     return probes, FeatureFiles(root / "megaface", megaface.distractors, suffix)
@@ -204,14 +181,7 @@ def feature_files(megaface: MegaFace, features: str, suffix: str) -> tuple[Featu
 
 @dataclasses.dataclass(frozen=True)
 class FaceImages:
-    """Images of faces to embed.
-
-    Attributes:
-        name: for the progress.
-        images: the encoded images, read when they are asked for.
-        keys: `[images]` what each is called in its list.
-        positions: `[images]` int, where each is in its list.
-    """
+    """Images of faces to embed, called `keys` in their list, and `[images]` int `positions` in it."""
 
     name: str
     images: Sequence[bytes]
@@ -232,13 +202,9 @@ def megaface_images(
         megaface: the lists.
         facescrub_images: folder with `Person/name.png`.
         megaface_images: folder with `a1/a2/name.jpg`.
-        missing: what to do about a probe without an image, one of `MISSING`: "refuse", or "count", which leaves it out
-            here, so that it is never found. A distractor without an image is always refused: it would make the task
-            easier.
-        check_images: whether to look for the images; else all are taken to be there.
-
-    Returns:
-        The probes' images and the distractors'.
+        missing: what to do about a probe without an image: "refuse", or "count" it as never found (it is left out
+            here). A distractor without an image is always refused: it would make the task easier.
+        check_images: whether the images must exist.
 
     Raises:
         ProblemsError: if images are missing, all of them listed.

@@ -35,13 +35,12 @@ class PairSet:
         first: `[pairs]` int, positions in `images`.
         second: `[pairs]` int, positions in `images`.
         same: `[pairs]` bool, whether the two show one person.
-        fold: `[pairs]` int, from 0: the official folds, or contiguous tenths where the set has none.
-        keys: `[images]` what each image is called in its source; None where they have no names.
-        people: `[images]` whom each image shows, any values; None where the set does not tell.
-        columns: one row for each image, numbers such as `yaw`; None where there are none.
-        pair_columns: one row for each pair, what else a list says of it; None where it says no more.
-        copy_of: `[images]` int, the position of the first image with the same bytes, its own for most; None where
-            every image is there once.
+        fold: `[pairs]` int, from 0: the official folds, or contiguous tenths.
+        keys: `[images]` the name of each in its source, if it has one.
+        people: `[images]` whom each image shows, any values, if known.
+        columns: one row for each image, numbers such as `yaw`.
+        pair_columns: one row for each pair, what else a list says of it.
+        copy_of: `[images]` int, the position of the first image with the same bytes; None if all images differ.
     """
 
     name: str
@@ -77,10 +76,6 @@ def read_bin(path: str) -> PairSet:
     Raises:
         InputError: if the file is no such pickle, asks to run something, its counts do not fit, or an image is neither
             JPEG nor PNG.
-
-    Example:
-        >>> read_bin("lfw.bin").same.mean()
-        0.5
     """
     content = load_pickle(path)
     is_pair = isinstance(content, list) and len(content) == 2
@@ -108,7 +103,7 @@ def read_bin(path: str) -> PairSet:
 
 
 def _first_copies(images: Sequence[bytes]) -> np.ndarray:
-    """The position of the first image with the same bytes: such a file repeats an image in each pair that it is in."""
+    """The position of the first image with the same bytes: such a file repeats an image in each of its pairs."""
     positions: dict[bytes, int] = {}
     digests = (hashlib.sha256(image).digest() for image in images)
     return np.array([positions.setdefault(digest, place) for place, digest in enumerate(digests)], np.int64)
@@ -130,7 +125,7 @@ def _what(value: Any) -> str:
 
 
 def _mark(value: Any) -> str:
-    """A mark as it is told: of a list in lists, or of a long number, the text may have no end."""
+    """A mark as text: that of a list in lists, or of a long number, may have no end."""
     small = value is None or (isinstance(value, (int, float)) and abs(value) < 1e18)
     return repr(value) if small else _what(value)
 
@@ -143,14 +138,14 @@ def read_lfw(root: str, pairs: str, check_images: bool = True) -> PairSet:
         pairs: the list: `pairs.txt` of View 2 (first line: the number of folds, and of same and of different pairs in
             each), or `pairsDevTest.txt` and the like of View 1 (first line: only the latter number). Then the lines
             `name i j` and `name1 i name2 j`.
-        check_images: whether the images must be there; not where embeddings come from elsewhere.
+        check_images: whether the images must exist; not for embeddings that were made elsewhere.
 
     Returns:
         The set, named `lfw_` and the list's name.
 
     Raises:
-        InputError: if the list is no text in UTF-8, is not of the length that it tells, has a line that is no pair, a
-            pair of an image with itself or a different pair of one person, or an image does not exist.
+        InputError: if the list is no text in UTF-8, is not of the stated length, has a malformed line, a pair of an
+            image with itself or a different pair of one person, or an image does not exist.
 
     References:
         http://vis-www.cs.umass.edu/lfw/README.txt
@@ -216,10 +211,10 @@ def read_cfp(root: str, protocol: str, folds: Sequence[int], check_images: bool 
         root: folder of CFP; see `ddl_tf.importers.cfp` for the layouts.
         protocol: "FF" (frontal-frontal) or "FP" (frontal-profile).
         folds: CFP's numbers of the folds, from 1.
-        check_images: whether the images must be there; not where embeddings come from elsewhere.
+        check_images: whether the images must exist; not for embeddings that were made elsewhere.
 
     Returns:
-        The set, named `cfp_ff` or `cfp_fp`; its folds are numbered from 0: CFP's number less 1.
+        The set, named `cfp_ff` or `cfp_fp`; its folds are CFP's number less 1.
 
     Raises:
         InputError: if the lists cannot be read, there is no such fold, or an image does not exist.
@@ -245,23 +240,16 @@ def read_cfp(root: str, protocol: str, folds: Sequence[int], check_images: bool 
 
 
 def pairs_table(pair_set: PairSet) -> pd.DataFrame:
-    """Put the pairs of a set into the table that is stored with its images."""
+    """Make the table of pairs that is stored with the images of a set."""
     table = pd.DataFrame({name: getattr(pair_set, name) for name in _PAIR_COLUMNS})
     return table if pair_set.pair_columns is None else pd.concat([table, pair_set.pair_columns], axis=1)
 
 
 def pair_source(pair_set: PairSet, kind: str, name: str) -> Source:
-    """Make the images of a verification set ready to store.
+    """Make the images of a set, read from `name` of a `kind` ("bin", "lfw", "cfp_pairs"), ready to store.
 
-    Args:
-        pair_set: the set.
-        kind: what it was read from: "bin", "lfw", "cfp_pairs".
-        name: where it was read from.
-
-    Returns:
-        The samples; a verification set does not always tell whose face an image shows, so each is an identity of its
-        own. Where the set has them, the columns `key` and `person` hold its keys and people. None can be left out, the
-        set would be another one.
+    Each image is an identity of its own, as a verification set does not always say whom it shows; keys and people are
+    the columns `key` and `person`. No image can be left out: the set would be another one.
     """
 
     def read(start: int) -> Iterator[Union[Sample, Problem]]:

@@ -27,21 +27,20 @@ def read_tinyface(
     Images are found by their names without the ending, as aligned ones are often PNG.
 
     Args:
-        root: the folder with the official lists `gallery_match_img_ID_pairs.mat` and `probe_img_ID_pairs.mat`, which
-            is `Testing_Set`; or one that holds `Testing_Set` or `tinyface/Testing_Set`.
+        root: the folder with the official lists `gallery_match_img_ID_pairs.mat` and `probe_img_ID_pairs.mat`, which is
+            `Testing_Set`; or one that holds `Testing_Set` or `tinyface/Testing_Set`.
         images: a folder with other images, aligned ones, in `Gallery_Match`, `Probe` and `Gallery_Distractor`; None:
             the official ones, beside the lists.
-        missing: what to do about missing images: "refuse" the set, or "count" them: such a probe is never found, such
-            a mate never finds anyone, and such a distractor (known by its image beside the lists) misleads nobody.
-        check_images: whether the images must be there; without, only the folder of distractors must be, because no list
-            tells their names, and what is missing cannot be known.
+        missing: what to do about missing images: "refuse" the set, or "count" them: such a probe is never found, such a
+            mate never finds anyone, and such a distractor (known by its image beside the lists) misleads nobody.
+        check_images: whether the images must exist; else only the folder of distractors must, as no list names them.
 
     Returns:
         The set, named `tinyface`; people are the official numbers, -100 for distractors.
 
     Raises:
-        InputError: if a list or a folder is missing or cannot be read, an image is missing, there twice or not
-            listed, or a probe has no mate.
+        InputError: if a list or a folder is missing or cannot be read, an image is missing, found twice or not listed,
+            or a probe has no mate.
 
     References:
         Cheng, Zhu and Gong, "Low-Resolution Face Recognition", ACCV 2018, https://qmul-tinyface.github.io
@@ -119,7 +118,7 @@ def _images(folder: Path, problems: ProblemList) -> dict[str, Path]:
 
 
 def _distractors(lists: Path, pictures: Path, image_list: ImageList, problems: ProblemList) -> list[int]:
-    """Add the distractors; no list names them, but the official images beside the lists tell which there should be."""
+    """Add the distractors; no list names them, but the official images beside the lists show which there should be."""
     there = _images(pictures / _DISTRACTORS, problems)
     official = lists / _DISTRACTORS
     expected = there if pictures == lists or not official.is_dir() else _images(official, problems)

@@ -77,13 +77,17 @@ def is_fingerprint(recorded: Any, path: Path) -> bool:
 
 def recorded_fingerprint(folder: Path, path: Path) -> str:
     """The digest of a model in the record of its embeddings, also an old one (`is_fingerprint`); else `fingerprint`."""
-    try:
-        recorded = json.loads((folder / _RECORD).read_text())["of"]["model"]
-    except (OSError, ValueError, KeyError, TypeError):
-        # Not there, or not ours: the embeddings are made anew.
-        recorded = None
-    digest = fingerprint(path)
+    recorded, digest = _read_record(folder)[1].get("model"), fingerprint(path)
     return str(recorded) if recorded not in (None, digest) and recorded == _with_names(path) else digest
+
+
+def _read_record(folder: Path) -> tuple[int, dict[str, Any]]:
+    """How many images are embedded, and their record; 0 and nothing if there is none: they are embedded anew."""
+    try:
+        content = json.loads((folder / _RECORD).read_text())
+        return int(content["done"]), dict(content["of"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0, {}
 
 
 def _with_names(path: Path) -> str:
@@ -145,7 +149,9 @@ def embed_to_file(
     wanted = {**json.loads(json.dumps(record)), "shape": list(shape)}
     file, done_file = folder / EMBEDDINGS, folder / _RECORD
     with lock_folder(folder, ".lock"):
-        done = _done(done_file, wanted) if file.exists() else 0
+        done, stored = _read_record(folder)
+        if stored != wanted or not file.exists():
+            done = 0
         if not done:
             done_file.unlink(missing_ok=True)
             np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape).flush()
@@ -154,7 +160,12 @@ def embed_to_file(
             with Progress(name, len(images), done) as progress, file.open("r+b") as out:
                 for start in range(done, len(images), CHUNK):
                     end = min(start + CHUNK, len(images))
-                    rows = _embed_range(model, images, start, end, flip, batch_size, name, progress)
+                    try:
+                        part = _Range(images, start, end)
+                        rows = predict_embeddings(model, part, flip, batch_size, progress)
+                    except UndecodableError as error:
+                        raise UndecodableError(start + error.position, error.size, error.reason) from None
+                    check_finite(rows, name, start)
                     out.seek(offset + start * shape[1] * shape[2] * 4)
                     out.write(np.ascontiguousarray(rows, "<f4").tobytes())
                     out.flush()
@@ -166,41 +177,12 @@ def embed_to_file(
 
 def stored_views(folder: Path, record: Mapping[str, Any]) -> int:
     """How many views of each image a folder has embeddings of: 1 or 2; 0 if there are none of this record."""
-    try:
-        of = json.loads((folder / _RECORD).read_text())["of"]
-        views = int(of.pop("shape")[1])
-    except (OSError, ValueError, KeyError, TypeError):
-        # Not there, or not ours: the embeddings are made anew.
-        return 0
-    return views if of == json.loads(json.dumps(record)) else 0
-
-
-def _done(file: Path, wanted: dict[str, Any]) -> int:
-    """How many images of this record are embedded already."""
-    try:
-        content = json.loads(file.read_text())
-        return int(content["done"]) if content["of"] == wanted else 0
-    except (OSError, ValueError, KeyError, TypeError):
-        # Not there, or not ours: the embeddings are made anew.
-        return 0
-
-
-def _embed_range(
-    model: tf.keras.Model,
-    images: Sequence[bytes],
-    start: int,
-    end: int,
-    flip: bool,
-    batch_size: int,
-    name: str,
-    progress: Progress,
-) -> np.ndarray:
-    try:
-        rows = predict_embeddings(model, _Range(images, start, end), flip, batch_size, progress)
-    except UndecodableError as error:
-        raise UndecodableError(start + error.position, error.size, error.reason) from None
-    check_finite(rows, name, start)
-    return rows
+    _, stored = _read_record(folder)
+    shape = stored.pop("shape", None)
+    for num_views in (1, 2):
+        if isinstance(shape, list) and shape[1:2] == [num_views] and stored == json.loads(json.dumps(record)):
+            return num_views
+    return 0
 
 
 # Rows that are checked at a time.
@@ -248,8 +230,8 @@ def check_given(views: np.ndarray, path: str) -> None:
 
 def zero_rows(views: np.ndarray) -> np.ndarray:
     """Find the images `[images, views, dim]` whose embedding is zero: by convention, no face was found in them."""
-    found = [
+    rows = [
         start + np.flatnonzero(~np.asarray(views[start : start + _BLOCK]).sum(axis=1, dtype=np.float64).any(axis=1))
         for start in range(0, len(views), _BLOCK)
     ]
-    return np.concatenate([np.empty(0, np.int64), *found])
+    return np.concatenate([np.empty(0, np.int64), *rows])

@@ -19,7 +19,8 @@ from ddl_tf.protocols.feature_files import (
     feature_blocks,
     pack_features,
 )
-from ddl_tf.protocols.megaface import MISSING, FaceImages, MegaFace, feature_files, megaface_images, read_megaface
+from ddl_tf.protocols.gallery_set import MISSING
+from ddl_tf.protocols.megaface import FaceImages, MegaFace, feature_files, megaface_images, read_megaface
 
 # Images -> blocks of their embeddings `[n, dim]` of unit norm, in order.
 Embed = Callable[[FaceImages], Iterable[np.ndarray]]
@@ -112,14 +113,12 @@ def megaface_outcome(
         raise InputError("there are neither features nor a model: name one of them")
     else:
         rows, blocks = _from_images(megaface, face_images(settings, check_images), embed)
-    clean = megaface.clean_probes()
+    used = megaface.clean_probes()
     probes = np.full([len(megaface.probes), rows.shape[1]], np.nan, np.float32)
-    probes[clean] = rows
+    probes[used] = rows
     if settings.noisy_probes == "center":
         used = np.arange(len(probes))
         probes = replace_by_center(probes, megaface.people, megaface.noisy_probes)
-    else:
-        used = clean
     outcome = evaluate_megaface(
         probes[used],
         megaface.people[used],
@@ -138,7 +137,7 @@ def megaface_outcome(
 def _from_features(megaface: MegaFace, settings: MegaFaceSettings) -> tuple[np.ndarray, Iterator[np.ndarray]]:
     """The clean probes' features, NaN where there is none, and the blocks of the clean distractors."""
     files = feature_files(megaface, str(settings.features), settings.suffix)
-    probes, distractors = (_source(one, settings.packed, name) for one, name in zip(files, ("facescrub", "megaface")))
+    probes, distractors = (_source(part, settings.packed, name) for part, name in zip(files, ("facescrub", "megaface")))
     problems = ProblemList("facescrub")
     rows = probes.read(megaface.clean_probes(), problems, missing_allowed=settings.missing == "count")
     problems.refuse("write these features, or take --missing=count where there are none")
@@ -157,8 +156,8 @@ def _from_images(
 ) -> tuple[np.ndarray, Iterable[np.ndarray]]:
     """The clean probes' embeddings, NaN where there is no image, and the blocks of the clean distractors."""
     faces, distractors = images
-    found = np.concatenate(list(embed(faces)))
-    rows = np.full([len(megaface.probes), found.shape[1]], np.nan, np.float32)
-    # An embedding of zeros is none; it must not tie with the mate, which a tie counts for.
-    rows[faces.positions] = np.where(found.any(axis=1, keepdims=True), found, np.nan)
+    embeddings = np.concatenate(list(embed(faces)))
+    rows = np.full([len(megaface.probes), embeddings.shape[1]], np.nan, np.float32)
+    # An embedding of zeros must not tie with the mate, which a tie counts for.
+    rows[faces.positions] = np.where(embeddings.any(axis=1, keepdims=True), embeddings, np.nan)
     return rows[megaface.clean_probes()], embed(distractors)

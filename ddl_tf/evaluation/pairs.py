@@ -27,13 +27,6 @@ def failed_pairs(pair_set: PairSet, embeddings: np.ndarray) -> np.ndarray:
     return failed[pair_set.first] | failed[pair_set.second]
 
 
-def _people_of_pairs(pair_set: PairSet) -> tuple[Optional[np.ndarray], Optional[np.ndarray]]:
-    if pair_set.people is None:
-        return None, None
-    people = np.asarray(pair_set.people)
-    return people[pair_set.first], people[pair_set.second]
-
-
 def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed: int = 0) -> dict[str, Any]:
     """Compute the verification results of a set from the embeddings of its images.
 
@@ -50,56 +43,7 @@ def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed:
     Raises:
         InputError: as `evaluate_pairs`.
     """
-    same = np.asarray(pair_set.same, bool)
-    try:
-        fold = usable_folds(same, np.asarray(pair_set.fold))
-    except InputError as error:
-        raise InputError(f"verification set {pair_set.name}: {error}") from None
-    similarity = pair_similarities(pair_set, embeddings)
-    wide = embeddings.astype(np.float64)
-    # Not 2 - 2 * similarity: the k-fold numbers are InsightFace's to the last digit.
-    distance = np.sum((wide[pair_set.first] - wide[pair_set.second]) ** 2, axis=1)
-    failed = failed_pairs(pair_set, embeddings)
-    # Else two images in which no face was found would be the same person: their distance is 0.
-    distance[failed] = 2
-    accuracy = k_fold_accuracy(distance, same, fold)
-    tar, far = k_fold_tar(distance, same, fold)
-    threshold, threshold_accuracy = best_threshold(distance, same)
-    curve = roc.roc_curve(similarity, same)
-    measurable = bootstrapped_targets(same, FAR_TARGETS)
-    mean_same, mean_different = float(similarity[same].mean()), float(similarity[~same].mean())
-    result = {
-        "set": pair_set.name,
-        "protocol": "pairs",
-        "pairs": len(same),
-        "same": int(same.sum()),
-        "folds": len(accuracy),
-        "accuracy": float(accuracy.mean()),
-        "accuracy_std": float(accuracy.std()),
-        "auc": roc.auc(*curve),
-        "eer": roc.eer(*curve),
-        # None where one or two pairs would decide it.
-        "tar": {
-            name: roc.tar_at_far(*curve, FAR_TARGETS[name]) if name in measurable else None for name in FAR_TARGETS
-        },
-        "expectation_margin": mean_same - mean_different,
-        "mean_same": mean_same,
-        "mean_different": mean_different,
-        "threshold": threshold,
-        "threshold_accuracy": threshold_accuracy,
-        # None where no fold has both classes.
-        "val": {"tar": float(tar.mean()), "tar_std": float(tar.std()), "far": float(far.mean())} if len(tar) else None,
-    }
-    if failed.any():
-        result["failed_pairs"] = int(failed.sum())
-    if replicates:
-        people = _people_of_pairs(pair_set)
-        try:
-            result["intervals"] = bootstrap_pairs(similarity, same, replicates, seed, *people, fold)
-        except InputError as error:
-            raise InputError(f"verification set {pair_set.name}: {error}") from None
-        result["resampled"] = "pairs" if pair_set.people is None else "people"
-    return result
+    return evaluate_pair_set(pair_set, embeddings, replicates, seed).result
 
 
 def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed: int = 0) -> Outcome:
@@ -116,17 +60,30 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
         >>> evaluate_pair_set(pairs, np.eye(8)).scores["similarity"]
         array([0., 0., 0., 0.])
     """
-    same = np.asarray(pair_set.same, bool)
-    result = verify(pair_set, embeddings, replicates, seed)
+    same, first, second = np.asarray(pair_set.same, bool), pair_set.first, pair_set.second
+    try:
+        fold = usable_folds(same, np.asarray(pair_set.fold))
+        similarity = pair_similarities(pair_set, embeddings)
+        intervals: dict[str, Any] = {}
+        if replicates:
+            sides = [None if pair_set.people is None else np.asarray(pair_set.people)[side] for side in (first, second)]
+            intervals["intervals"] = bootstrap_pairs(similarity, same, replicates, seed, sides[0], sides[1], fold)
+            intervals["resampled"] = "pairs" if pair_set.people is None else "people"
+    except InputError as error:
+        raise InputError(f"verification set {pair_set.name}: {error}") from None
+    failed = failed_pairs(pair_set, embeddings)
+    result = {
+        "set": pair_set.name,
+        "protocol": "pairs",
+        "pairs": len(same),
+        "same": int(same.sum()),
+        **_numbers(similarity, _distances(pair_set, embeddings, failed), same, fold),
+        **({"failed_pairs": int(failed.sum())} if failed.any() else {}),
+        **intervals,
+    }
     # A test of two models must know that pairs share an image.
     place = np.arange(len(pair_set.images)) if pair_set.copy_of is None else pair_set.copy_of
-    scores = {
-        "similarity": pair_similarities(pair_set, embeddings),
-        "same": same,
-        "fold": usable_folds(same, np.asarray(pair_set.fold)),
-        "first": place[pair_set.first],
-        "second": place[pair_set.second],
-    }
+    scores = {"similarity": similarity, "same": same, "fold": fold, "first": place[first], "second": place[second]}
     if pair_set.people is not None:
         # Text of a fixed width is stored without pickle.
         scores["people"] = np.array([str(person) for person in pair_set.people])
@@ -135,6 +92,41 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
             text = column.dtype.kind not in "biuf"
             scores[f"pair_{name}"] = column.to_numpy(str if text else None)
     return Outcome(result, scores)
+
+
+def _distances(pair_set: PairSet, embeddings: np.ndarray, failed: np.ndarray) -> np.ndarray:
+    wide = embeddings.astype(np.float64)
+    # Not 2 - 2 * similarity: the k-fold numbers are InsightFace's to the last digit.
+    distance = np.sum((wide[pair_set.first] - wide[pair_set.second]) ** 2, axis=1)
+    # Else two images in which no face was found would be the same person: their distance is 0.
+    distance[failed] = 2
+    return distance
+
+
+def _numbers(similarity: np.ndarray, distance: np.ndarray, same: np.ndarray, fold: np.ndarray) -> dict[str, Any]:
+    accuracy = k_fold_accuracy(distance, same, fold)
+    tar, far = k_fold_tar(distance, same, fold)
+    threshold, threshold_accuracy = best_threshold(distance, same)
+    curve = roc.roc_curve(similarity, same)
+    # None if one or two pairs would decide it.
+    tars: dict[str, Optional[float]] = dict.fromkeys(FAR_TARGETS)
+    tars.update((name, roc.tar_at_far(*curve, target)) for name, target in bootstrapped_targets(same).items())
+    mean_same, mean_different = float(similarity[same].mean()), float(similarity[~same].mean())
+    return {
+        "folds": len(accuracy),
+        "accuracy": float(accuracy.mean()),
+        "accuracy_std": float(accuracy.std()),
+        "auc": roc.auc(*curve),
+        "eer": roc.eer(*curve),
+        "tar": tars,
+        "expectation_margin": mean_same - mean_different,
+        "mean_same": mean_same,
+        "mean_different": mean_different,
+        "threshold": threshold,
+        "threshold_accuracy": threshold_accuracy,
+        # None if no fold has both classes.
+        "val": {"tar": float(tar.mean()), "tar_std": float(tar.std()), "far": float(far.mean())} if len(tar) else None,
+    }
 
 
 def evaluate_pairs(model: tf.keras.Model, pair_set: PairSet, flip: bool = True, batch_size: int = 64) -> dict[str, Any]:

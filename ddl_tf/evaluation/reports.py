@@ -20,25 +20,18 @@ def pairs_table(results: Sequence[dict[str, Any]]) -> str:
     "accuracy" is by k-fold cross-validation, "best" at the best threshold for all pairs.
     """
     header = ["set", "pairs", "accuracy", "best", "AUC", "EER", *(f"TAR@{name}" for name in FAR_TARGETS), "margin"]
-    rows = [
-        [
-            one["set"],
-            str(one["pairs"]),
-            f"{100 * one['accuracy']:.2f} +- {100 * one['accuracy_std']:.2f}",
-            *(
-                DASH if rate is None else f"{100 * rate:.2f}"
-                for rate in (one["threshold_accuracy"], one["auc"], one["eer"], *one["tar"].values())
-            ),
-            f"{one['expectation_margin']:.3f}",
-        ]
-        for one in results
-    ]
+    rows = []
+    for result in results:
+        accuracy = f"{100 * result['accuracy']:.2f} +- {100 * result['accuracy_std']:.2f}"
+        rates = (result["threshold_accuracy"], result["auc"], result["eer"], *result["tar"].values())
+        cells = [DASH if rate is None else f"{100 * rate:.2f}" for rate in rates]
+        rows.append([result["set"], str(result["pairs"]), accuracy, *cells, f"{result['expectation_margin']:.3f}"])
     widths = [max(map(len, column)) for column in zip(header, *rows)]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
         for row in (header, *rows)
     ]
-    if any(rate is None for one in results for rate in one["tar"].values()):
+    if any(rate is None for result in results for rate in result["tar"].values()):
         lines.append(f"{DASH}: not measurable, FAR x different pairs is less than {MIN_FALSE_ACCEPTS}")
     return "\n".join(lines)
 
@@ -91,6 +84,6 @@ def _numbers_text(result: dict[str, Any]) -> str:
 
 def results_text(results: Sequence[dict[str, Any]]) -> str:
     """Lay out results of any protocols for a terminal: one table of the pairs, a list of numbers for each other set."""
-    pairs = [one for one in results if one.get("protocol", "pairs") == "pairs"]
-    others = [one for one in results if one.get("protocol", "pairs") != "pairs"]
-    return "\n".join(([pairs_table(pairs)] if pairs else []) + [_numbers_text(one) for one in others])
+    pairs = [result for result in results if result.get("protocol", "pairs") == "pairs"]
+    others = [result for result in results if result.get("protocol", "pairs") != "pairs"]
+    return "\n".join(([pairs_table(pairs)] if pairs else []) + [_numbers_text(result) for result in others])

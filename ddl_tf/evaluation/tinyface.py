@@ -34,8 +34,8 @@ def evaluate_tinyface(tinyface: GallerySet, embeddings: np.ndarray, replicates: 
     Raises:
         InputError: if there is not one finite embedding for each image, or there are between 1 and 39 replicates.
     """
-    found = find_mates(tinyface, embeddings)
-    precision = average_precisions(found.mate_ranks, found.num_mates)
+    rank, mate_ranks, num_mates = find_mates(tinyface, embeddings)
+    precision = average_precisions(mate_ranks, num_mates)
     is_distractor = tinyface.gallery_people == DISTRACTOR
     counts = {
         "gallery": int(np.sum(~is_distractor)),
@@ -46,7 +46,7 @@ def evaluate_tinyface(tinyface: GallerySet, embeddings: np.ndarray, replicates: 
     missing["missing_distractors"] = int(np.sum(tinyface.gallery[is_distractor] == NO_IMAGE))
     missing["missing_gallery"] -= missing["missing_distractors"]
     people = tinyface.probe_people
-    rates = {f"rank{k}": float(rate) for k, rate in zip(RANKS, rank_rates(found.rank, RANKS))}
+    rates = {f"rank{k}": float(rate) for k, rate in zip(RANKS, rank_rates(rank, RANKS))}
     result: dict[str, Any] = {
         "set": tinyface.name,
         "protocol": "identification",
@@ -58,14 +58,12 @@ def evaluate_tinyface(tinyface: GallerySet, embeddings: np.ndarray, replicates: 
         "map": float(precision.mean()),
     }
     if replicates:
-        values = {f"rank{k}": (found.rank > 0) & (found.rank <= k) for k in RANKS}
+        values = {f"rank{k}": (rank > 0) & (rank <= k) for k in RANKS}
         values["map"] = precision
-        intervals = {name: bootstrap_rates(one, replicates, seed, people) for name, one in values.items()}
-        result["intervals"] = intervals
-    scores = {
-        "rank": found.rank,
-        "condition": tinyface.condition,
-        "average_precision": precision,
-        "person": people,
-    }
-    return Outcome(result, scores)
+        result["intervals"] = {
+            name: bootstrap_rates(column, replicates, seed, people) for name, column in values.items()
+        }
+    return Outcome(
+        result,
+        {"rank": rank, "condition": tinyface.condition, "average_precision": precision, "person": people},
+    )

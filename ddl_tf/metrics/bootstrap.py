@@ -73,7 +73,7 @@ def pair_weights(
     second_person: Optional[np.ndarray] = None,
     part: Optional[np.ndarray] = None,
 ) -> Iterator[np.ndarray]:
-    """Resample pairs: how often each of them counts in each replicate.
+    """Resample pairs: how often each counts in each replicate, `[pairs]` int64, some in each class of each set.
 
     Without people, same and different pairs are drawn with replacement, each class for itself. This is honest if a
     person is in one pair only; else intervals are too narrow, because a person who is hard to recognise is so in all
@@ -94,24 +94,15 @@ def pair_weights(
         second_person: `[pairs]` whom the second image shows.
         part: `[pairs]` in which of several sets each pair is: pairs are drawn within a set, people from all together.
 
-    Yields:
-        `[pairs]` int64 for each replicate, with some weight in both classes of each set.
-
-    Raises:
-        InputError: if a class is missing, or the people do not fit, or are too few to be resampled.
-
-    Example:
-        >>> [int(weights.sum()) for weights in pair_weights(np.array([True, True, False]), replicates=2, seed=0)]
-        [3, 3]
-
     References:
         Bolle, Ratha and Pankanti, "Error analysis of pattern recognition systems: the subsets bootstrap", CVIU 2004.
-        Snijders and Borgatti, "Non-parametric standard errors and tests for network statistics", Connections 1999.
         Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 2007: the bound on what is too wide.
     """
     same = np.asarray(same, bool)
     part = np.zeros(len(same), np.int64) if part is None else np.asarray(part)
-    classes = [np.flatnonzero((part == one) & (same == label)) for one in np.unique(part) for label in (True, False)]
+    classes = [
+        np.flatnonzero((part == number) & (same == kind)) for number in np.unique(part) for kind in (True, False)
+    ]
     if len(same) == 0 or not all(map(len, classes)):
         raise InputError(f"{same.sum()} of {len(same)} pairs are same ones: resampling needs both classes of each set")
     if (first_person is None) != (second_person is None):
@@ -189,7 +180,7 @@ def bootstrap_pairs(
             for name, value in pairs.numbers(weights).items():
                 values.setdefault(name, []).append(value)
             progress.advance()
-    return {name: percentile_interval(one) for name, one in values.items()}
+    return {name: percentile_interval(column) for name, column in values.items()}
 
 
 def bootstrap_means(values: np.ndarray, replicates: int, seed: int, unit: Optional[np.ndarray] = None) -> np.ndarray:
@@ -238,17 +229,7 @@ def bootstrap_rates(correct: np.ndarray, replicates: int, seed: int, unit: Optio
 
 
 def rate_interval(successes: int, trials: int) -> list[float]:
-    """Compute the Wilson interval of a rate of independent trials, which holds near 0 and 1 too.
-
-    Args:
-        successes: of the trials.
-        trials: each of another person.
-
-    Returns:
-        [low, high] of 95%.
-
-    Raises:
-        InputError: if there are no trials, or fewer than successes.
+    """Compute the Wilson interval of a rate of trials, each of another person: [low, high] of 95%, also near 0 and 1.
 
     Example:
         >>> [round(end, 3) for end in rate_interval(100, 100)]

@@ -13,14 +13,10 @@ FEW_FALSE_ACCEPTS = f"none: fewer than {MIN_FALSE_ACCEPTS} false accepts"
 
 
 class Difference(NamedTuple):
-    """The difference of one number between two models.
+    """The difference a - b of one number, such as "auc", between two models.
 
     Attributes:
-        number: which one, such as "auc".
-        a: the number of the first model.
-        b: the number of the second model.
-        difference: a - b.
-        low: the lower end of its interval of 95%; None where there is no valid test.
+        low: the lower end of its interval of 95%; None if there is no valid test.
         high: the upper end.
         p: how often chance alone would make so large a difference, of either sign, 0..1.
         test: the name of the test.
@@ -34,6 +30,11 @@ class Difference(NamedTuple):
     high: Optional[float]
     p: Optional[float]
     test: str
+
+
+def untested(number: str, a: float, b: float, reason: str) -> Difference:
+    """Make a row without interval and p-value, for a reason."""
+    return Difference(number, a, b, a - b, None, None, None, reason)
 
 
 def bootstrap_p(differences: Union[Sequence[float], np.ndarray]) -> float:
@@ -59,6 +60,6 @@ def bootstrap_difference(
     """
     # Up to rounding: one difference, averaged over people of other sizes, is not quite the same number.
     if a != b and np.ptp(np.asarray(differences, np.float64)) <= 1e-12:
-        return Difference(number, a, b, a - b, None, None, None, NO_VARIANCE)
+        return untested(number, a, b, NO_VARIANCE)
     low, high = percentile_interval(differences)
     return Difference(number, a, b, a - b, low, high, bootstrap_p(differences), f"paired bootstrap of {unit}")

@@ -130,9 +130,6 @@ def k_fold_tar(
     Returns:
         `[folds]` true and `[folds]` false accept rates, 0..1. Folds that lack a class, or whose other folds hold no
         different pair, are left out.
-
-    References:
-        https://github.com/deepinsight/insightface, recognition/arcface_torch/eval/verification.py
     """
     num_folds = int(fold.max()) + 1
     accepted = _accepted(distance[~same], fold[~same], num_folds, FAR_THRESHOLDS)

@@ -11,18 +11,11 @@ from ddl_tf.metrics.bootstrap import CONFIDENCE
 
 
 class SeedComparison(NamedTuple):
-    """What several seeds of two arms tell.
+    """The means of two arms over `seeds` pairs of runs, and their difference a - b.
 
-    Attributes:
-        seeds: how many pairs of runs.
-        a: the mean of the first arm.
-        b: the mean of the second arm.
-        difference: a - b.
-        low: the lower end of its interval of 95%, by Student's t.
-        high: the upper end.
-        p: of the paired t-test, 0..1.
-        wilcoxon_p: of Wilcoxon's signed-rank test, which supposes no normal distribution, but cannot be below 0.05
-            with fewer than six seeds.
+    `low` and `high` are its interval of 95% by Student's t, `p` is that of the paired t-test, and `wilcoxon_p` that of
+    Wilcoxon's signed-rank test, which supposes no normal distribution, but cannot be below 0.05 with fewer than six
+    seeds.
     """
 
     seeds: int

@@ -43,15 +43,6 @@ def template_features(
 
     Raises:
         InputError: if there is no second view, the lengths do not fit, or an embedding is not finite.
-
-    Example:
-        >>> views = np.array([[[3.0, 0.0]], [[1.0, 0.0]], [[0.0, 2.0]]])
-        >>> features, ids = template_features(views, np.array([7, 7, 7]), np.array([1, 1, 2]), np.ones(3), flip=False)
-        >>> features.round(3).tolist(), ids.tolist()
-        ([[0.707, 0.707]], [7])
-
-    References:
-        https://github.com/deepinsight/insightface, recognition/_evaluation_/ijb/ijb_11.py
     """
     if not len(views) == len(templates) == len(medias) == len(scores):
         counts = f"{len(templates)} templates, {len(medias)} medias and {len(scores)} scores"
@@ -97,18 +88,11 @@ def _image_features(views: np.ndarray, start: int, flip: bool, use_norms: bool) 
 
 
 def template_similarities(features: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Compute the cosine similarity of pairs of templates, in float64.
+    """Compute the cosine similarity of `[pairs]` of templates, in float64; `NEVER` (-2) if a template has no image.
 
-    If the pairs fill a good part of (first templates) x (second templates), as in IJB, they are taken from blocks of
-    that product; else the features of each pair are gathered.
-
-    Args:
-        features: `[templates, dim]` float64 of unit norm.
-        first: `[pairs]` int, positions in `features`; -1 for a template without images.
-        second: `[pairs]` int, likewise.
-
-    Returns:
-        `[pairs]` float64, -1..1; `NEVER` (-2) if a template has no image.
+    `first` and `second` are positions in `features` `[templates, dim]` of unit norm, -1 without images. If the pairs
+    fill a good part of (first templates) x (second templates), as in IJB, they are taken from blocks of that product;
+    else the features of each pair are gathered.
 
     Example:
         >>> template_similarities(np.eye(2), np.array([0, 0, 1]), np.array([0, 1, -1])).tolist()
@@ -130,8 +114,8 @@ def template_similarities(features: np.ndarray, first: np.ndarray, second: np.nd
 
 def _distinct(positions: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The distinct positions, and for each position its place among them."""
-    there = np.bincount(positions, minlength=count) > 0
-    return np.flatnonzero(there), (np.cumsum(there) - 1).astype(np.int32)
+    used = np.bincount(positions, minlength=count) > 0
+    return np.flatnonzero(used), (np.cumsum(used) - 1).astype(np.int32)
 
 
 def _gathered(features: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import functools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, Union
+from typing import Union
 
 import numpy as np
 
@@ -24,17 +24,6 @@ _SHAPE = [1, 4, 5]
 _NORM_ERROR = 1e-3
 _MISSING = "missing feature file"
 _CORRUPT = "corrupt feature file"
-
-
-class FeatureSource(Protocol):
-    """Where features are read from, by their position in a list."""
-
-    def read(self, positions: np.ndarray, problems: ProblemList, missing_allowed: bool = False) -> np.ndarray:
-        """Read the features at `[n]` positions: `[n, dim]` float32 of unit norm.
-
-        A feature that does not exist is NaN, and a problem unless `missing_allowed`.
-        """
-        ...
 
 
 def write_feature(path: Path, feature: np.ndarray) -> None:
@@ -86,7 +75,10 @@ class FeatureFiles:
         return self._keys[position] + self._suffix
 
     def read(self, positions: np.ndarray, problems: ProblemList, missing_allowed: bool = False) -> np.ndarray:
-        """Read some features, as `FeatureSource.read`; InputError if no file at all can be read."""
+        """Read the features at `[n]` positions: `[n, dim]` float32 of unit norm.
+
+        A feature that does not exist is NaN, and a problem unless `missing_allowed`. InputError if no file can be read.
+        """
         paths = [self._folder / self.name(position) for position in positions]
         features = np.full([len(paths), self.dim], np.nan, np.float32)
         for row, (path, content) in enumerate(zip(paths, map_in_order(_feature_or_reason, paths))):
@@ -167,7 +159,7 @@ class PackedFeatures:
         self._file = path.open("rb")
 
     def read(self, positions: np.ndarray, problems: ProblemList, missing_allowed: bool = False) -> np.ndarray:
-        """Read some features, as `FeatureSource.read`."""
+        """Read some features, as `FeatureFiles.read`."""
         if not len(positions):
             return np.empty([0, self._dim], np.float32)
         first, end = int(positions.min()), int(positions.max()) + 1
@@ -183,6 +175,9 @@ class PackedFeatures:
         for row in np.flatnonzero(~missing & ~(np.abs(norms - 1) < _NORM_ERROR)):
             problems.add(_CORRUPT, self._files.name(positions[row]), f"its packed row has norm {norms[row]:g}, not 1")
         return features
+
+
+FeatureSource = Union[FeatureFiles, PackedFeatures]
 
 
 def pack_features(files: FeatureFiles, path: Path) -> PackedFeatures:

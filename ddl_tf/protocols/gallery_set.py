@@ -16,6 +16,12 @@ MISSING = ("refuse", "count")
 NO_IMAGE = -1
 
 
+def check_missing(missing: str) -> None:
+    """Refuse a word for what to do about missing images that is none of `MISSING`."""
+    if missing not in MISSING:
+        raise InputError(f"missing={missing!r}: use one of {', '.join(MISSING)}")
+
+
 @dataclasses.dataclass(frozen=True)
 class GallerySet:
     """A set for identification.
@@ -54,8 +60,7 @@ class ImageList:
     """
 
     def __init__(self, problems: ProblemList, missing: str, check: bool) -> None:
-        if missing not in MISSING:
-            raise InputError(f"missing={missing!r}: use one of {', '.join(MISSING)}")
+        check_missing(missing)
         self._problems, self._refuse, self._check = problems, missing == "refuse", check
         self._paths: list[Path] = []
         self.keys: list[str] = []

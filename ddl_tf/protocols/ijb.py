@@ -20,22 +20,16 @@ from ddl_tf.images.landmarks import checked_lines, list_problem
 from ddl_tf.images.pillow_images import load_image
 from ddl_tf.importers.image_files import LazyImages
 from ddl_tf.importers.problem_list import ProblemList
+from ddl_tf.protocols.gallery_set import check_missing
 from ddl_tf.protocols.number_table import read_number_table
 
 GALLERIES = {"ijbb": ("S1", "S2"), "ijbc": ("G1", "G2")}
-MISSING = ("refuse", "count")
 _LANDMARKS = [f"{axis}{point}" for point in range(1, 6) for axis in "xy"]
 
 
 @dataclasses.dataclass(frozen=True)
 class TemplatePairs:
-    """The pairs of 1:1 verification.
-
-    Attributes:
-        first: `[pairs]` int32, numbers of templates.
-        second: `[pairs]` int32, likewise.
-        same: `[pairs]` bool, whether both are one subject.
-    """
+    """The pairs of 1:1 verification: `[pairs]` int32 numbers of templates, and whether both are one subject."""
 
     first: np.ndarray
     second: np.ndarray
@@ -44,12 +38,9 @@ class TemplatePairs:
 
 @dataclasses.dataclass(frozen=True)
 class TemplateList:
-    """The templates of a gallery, or the probes.
+    """The templates of a gallery ("G1", "G2", "S1", "S2") or the "probes".
 
-    Attributes:
-        name: "G1", "G2", "S1", "S2" or "probes".
-        templates: `[templates]` int32, their numbers, ascending, each once.
-        subjects: `[templates]` int32, whom each shows.
+    `templates` `[templates]` int32 are their numbers, rising, each once, `subjects` `[templates]` int32 whom they show.
     """
 
     name: str
@@ -67,11 +58,11 @@ class IJB:
         keys: `[images]` the file name of each.
         templates: `[images]` int32, the template that an image belongs to.
         medias: `[images]` int32, the still image or video that it is from.
-        scores: `[images]` float32, how sure the detector was.
-        pairs: of verification; None if there is no list of them.
-        galleries: two of identification; none if there are no lists of them.
+        scores: `[images]` float32, the score of the detector.
+        pairs: of verification; None if they are not listed.
+        galleries: two of identification; none if they are not listed.
         probes: of identification; None likewise.
-        missing_images: the files that the lists name and that are not there; only with `missing="count"`.
+        missing_images: listed files that do not exist; only with `missing="count"`.
     """
 
     name: str
@@ -111,8 +102,7 @@ def read_ijb(root: str, check_images: bool = True, missing: str = "refuse") -> I
     References:
         https://github.com/deepinsight/insightface, recognition/_evaluation_/ijb
     """
-    if missing not in MISSING:
-        raise InputError(f"missing={missing!r}: use one of {', '.join(MISSING)}")
+    check_missing(missing)
     name = _which(Path(root))
     problems = ProblemList(name)
     meta = Path(root) / "meta"
@@ -130,10 +120,10 @@ def read_ijb(root: str, check_images: bool = True, missing: str = "refuse") -> I
         raise AssertionError("a table is missing without a problem")
     names, templates, medias = faces["image"], faces["template"], faces["media"]
     _check_faces(meta, name, faces, points["image"], problems)
-    paths = [os.path.join(root, "loose_crop", one) for one in names]
-    there = _existing(paths) if check_images else np.full(len(names), True)
+    paths = np.array([os.path.join(root, "loose_crop", image) for image in names], object)
+    exists = _existing(paths.tolist()) if check_images else np.full(len(names), True)
     if missing == "refuse":
-        for image in names[~there]:
+        for image in names[~exists]:
             problems.add("missing image", image, f"not in {Path(root) / 'loose_crop'}")
         _check_templates(templates, pairs, galleries, probes, problems)
     _check_subjects(galleries, probes, problems)
@@ -142,13 +132,13 @@ def read_ijb(root: str, check_images: bool = True, missing: str = "refuse") -> I
         if missing == "count"
         else 'complete the folder, or count missing images and templates as failures to enrol (missing "count")'
     )
-    kept = np.flatnonzero(there)
-    landmarks = np.column_stack([points[one] for one in _LANDMARKS]).reshape(-1, 5, 2)[kept]
+    kept, paths = np.flatnonzero(exists), paths[exists]
+    landmarks = np.column_stack([points[column] for column in _LANDMARKS]).reshape(-1, 5, 2)[kept]
     if check_images:
-        _check_landmarks([paths[one] for one in kept], landmarks, meta / f"{name}_name_5pts_score.txt")
+        _check_landmarks(paths, landmarks, meta / f"{name}_name_5pts_score.txt")
     return IJB(
         name,
-        _aligned_images([paths[one] for one in kept], landmarks),
+        _aligned_images(paths, landmarks),
         names[kept].tolist(),
         templates[kept],
         medias[kept],
@@ -156,7 +146,7 @@ def read_ijb(root: str, check_images: bool = True, missing: str = "refuse") -> I
         pairs,
         galleries,
         probes,
-        names[~there].tolist(),
+        names[~exists].tolist(),
     )
 
 
@@ -198,8 +188,8 @@ def _read_identification(
         return [], None
     for path in absent:
         problems.add("missing file", path, "the other lists of identification are there")
-    lists = [_read_list(one, path, problems) for one, path in paths.items() if path not in absent]
-    complete = [one for one in lists if one is not None]
+    lists = [_read_list(user, path, problems) for user, path in paths.items() if path not in absent]
+    complete = [part for part in lists if part is not None]
     if len(complete) < len(paths):
         return [], None
     return complete[:-1], complete[-1]
@@ -224,10 +214,10 @@ def _check_faces(
     if len(images) != len(faces["image"]):
         problems.add("wrong count", place, f"{len(images)} faces, but {len(faces['image'])} in {name}_face_tid_mid.txt")
     else:
-        other = np.flatnonzero(images != faces["image"])
-        if len(other):
-            line = other[0]
-            reason = f"{len(other)} images are others than in {name}_face_tid_mid.txt, the first {images[line]!r}"
+        different = np.flatnonzero(images != faces["image"])
+        if len(different):
+            line = different[0]
+            reason = f"{len(different)} images are others than in {name}_face_tid_mid.txt, the first {images[line]!r}"
             problems.add("wrong image", f"{place}, face {line + 1}", f"{reason} instead of {faces['image'][line]!r}")
     if not len(faces["image"]):
         problems.add("wrong count", meta / f"{name}_face_tid_mid.txt", "there are no faces in it")
@@ -243,7 +233,7 @@ def _check_templates(
     probes: Optional[TemplateList],
     problems: ProblemList,
 ) -> None:
-    users = [(one.name, one.templates) for one in [*galleries, *([probes] if probes else [])]]
+    users = [(part.name, part.templates) for part in [*galleries, *([probes] if probes else [])]]
     if pairs:
         users += [("pairs", np.union1d(_distinct(pairs.first), _distinct(pairs.second)))]
     known = np.unique(enrolled)
@@ -276,12 +266,11 @@ def _check_subjects(galleries: Sequence[TemplateList], probes: Optional[Template
 
 def _existing(paths: Sequence[str]) -> np.ndarray:
     """Which files exist; a folder is listed once instead of asking for half a million files."""
-    folders = {os.path.dirname(path) for path in paths}
-    there: set[str] = set()
-    for folder in folders:
+    existing: set[str] = set()
+    for folder in {os.path.dirname(path) for path in paths}:
         if os.path.isdir(folder):
-            there.update(entry.path for entry in os.scandir(folder))
-    return np.array([path in there for path in paths], bool)
+            existing.update(entry.path for entry in os.scandir(folder))
+    return np.array([path in existing for path in paths], bool)
 
 
 def _load(path: str) -> Image.Image:

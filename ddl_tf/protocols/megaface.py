@@ -18,7 +18,6 @@ from ddl_tf.protocols.feature_files import FeatureFiles
 
 # Of a path in a list so many parts name the image: `Person/name.png` and `a1/a2/name.jpg`.
 _PROBE_PARTS, _DISTRACTOR_PARTS = 2, 3
-MISSING = ("refuse", "count")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
@@ -134,7 +133,7 @@ def _read_list(path: str) -> tuple[list[str], Optional[list[str]]]:
             raise InputError(f"{path}: not a whole JSON file ({error}); get it anew") from None
         paths, ids = content.get("path"), content.get("id")
         for column in (paths, [] if ids is None else ids):
-            if not isinstance(column, list) or not all(isinstance(one, str) for one in column):
+            if not isinstance(column, list) or not all(isinstance(cell, str) for cell in column):
                 raise InputError(f'{path}: not {{"path": [...], "id": [...]}} of text; is it of the templatelists?')
         if ids is not None and len(ids) != len(paths):
             raise InputError(f"{path}: {len(ids):,} ids for {len(paths):,} paths; get it anew")
@@ -210,7 +209,7 @@ def megaface_images(
         ProblemsError: if images are missing, all of them listed.
     """
     problems = ProblemList(megaface.name)
-    found = []
+    images = []
     for name, folder, keys, positions, allowed in (
         ("megaface_probes", facescrub_images, megaface.probes, megaface.clean_probes(), missing == "count"),
         ("megaface_distractors", megaface_images, megaface.distractors, megaface.clean_distractors(), False),
@@ -221,7 +220,7 @@ def megaface_images(
                 del paths[position]
                 if not allowed:
                     problems.add("missing image", path, "named by the list")
-        chosen = np.array(list(paths), np.int64)
-        found.append(FaceImages(name, image_files(list(paths.values())), [keys[one] for one in chosen], chosen))
+        chosen = [keys[position] for position in paths]
+        images.append(FaceImages(name, image_files(list(paths.values())), chosen, np.array(list(paths), np.int64)))
     problems.refuse("complete the folders, or name lists without them")
-    return found[0], found[1]
+    return images[0], images[1]

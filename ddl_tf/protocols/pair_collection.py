@@ -15,9 +15,8 @@ from ddl_tf.importers.image_files import IMAGE_SUFFIXES, find_image, image_files
 from ddl_tf.importers.lfw_line import is_plain_name, malformed, parse_lfw_line
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.importers.text_list import read_text_list
-from ddl_tf.protocols.pair_sets import PairSet
+from ddl_tf.protocols.pair_sets import NUM_FOLDS, PairSet, tenths
 
-NUM_FOLDS = 10
 # LFW's View 2 and all lists made like it: ten folds of 300 same and 300 different pairs.
 OFFICIAL_PAIRS = 6000
 
@@ -91,7 +90,7 @@ class PairCollection:
             self._check_counts(same, fold)
         doubled = self._check_doubled()
         self.problems.refuse(advice)
-        self._tell(same, doubled)
+        self._report(same, doubled)
         ages = [image.age for image in self._images]
         return PairSet(
             self._name,
@@ -133,16 +132,18 @@ class PairCollection:
                 )
         return doubled
 
-    def _tell(self, same: np.ndarray, doubled: int) -> None:
+    def _report(self, same: np.ndarray, doubled: int) -> None:
         """Report on stderr what is odd and yet counted as the list says."""
         if len(same) != OFFICIAL_PAIRS:
-            _say(f"{self._name}: {len(same):,} pairs, not the official {OFFICIAL_PAIRS:,}; not the benchmark's numbers")
+            _print(
+                f"{self._name}: {len(same):,} pairs, not the official {OFFICIAL_PAIRS:,}; not the benchmark's numbers"
+            )
         if doubled:
-            _say(f"{self._name}: {doubled:,} of the pairs are listed again; each counts as often as it is listed")
-        people = [(self._images[pair.first].person, self._images[pair.second].person) for pair in self._pairs]
-        odd = [pair for pair, (one, other) in zip(self._pairs, people) if pair.same != (one == other)]
+            _print(f"{self._name}: {doubled:,} of the pairs are listed again; each counts as often as it is listed")
+        people = [image.person for image in self._images]
+        odd = [pair for pair in self._pairs if pair.same != (people[pair.first] == people[pair.second])]
         if odd:
-            _say(
+            _print(
                 f"{self._name}: {len(odd):,} of the pairs are marked other than the names say, as {odd[0].place}; "
                 "the mark counts"
             )
@@ -153,13 +154,8 @@ def _short(counts: Sequence[int]) -> str:
     return ", ".join(f"{times} x {count}" for count, times in Counter(counts).items())
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, file=sys.stderr)
-
-
-def tenths(count: int) -> np.ndarray:
-    """Cut `count` things into ten contiguous parts: the part of each, from 0."""
-    return np.repeat(np.arange(NUM_FOLDS), [len(part) for part in np.array_split(np.arange(count), NUM_FOLDS)])
 
 
 def tenths_of_classes(same: np.ndarray) -> np.ndarray:

@@ -13,8 +13,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.importers.csv_files import Table, read_csv
 from ddl_tf.importers.image_files import image_files
 from ddl_tf.importers.problem_list import ProblemList
-from ddl_tf.protocols.pair_collection import tenths
-from ddl_tf.protocols.pair_sets import PairSet
+from ddl_tf.protocols.pair_sets import PairSet, tenths
 
 _IMAGES = ("first", "second")
 _PEOPLE = ("first_person", "second_person")

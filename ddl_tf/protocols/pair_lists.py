@@ -29,7 +29,7 @@ from ddl_tf.protocols.pair_collection import (
 )
 from ddl_tf.protocols.pair_sets import PairSet
 
-# Where a user puts crops of his own, before the folders that come with the set.
+# The folder of a user's own crops, before the folders that come with the set.
 ALIGNED = "aligned_112"
 AGEDB_LIST = "04_FINAL_protocol_30_years.mat"
 AGEDB_IMAGES = "03_Protocol_Images"
@@ -107,8 +107,8 @@ def read_xqlfw(root: str, check_images: bool = True) -> PairSet:
     collection = PairCollection("xqlfw", path, first_folder(Path(root), (ALIGNED, *XQLFW_IMAGES)), check_images)
     folds, pairs = numbers
     if len(lines) - 1 != 2 * folds * pairs:
-        told = f"{len(lines) - 1:,} pairs, where the first line tells of {folds} x 2 x {pairs}"
-        collection.problems.add("wrong count", path, told)
+        reason = f"{len(lines) - 1:,} pairs, where the first line says {folds} x 2 x {pairs}"
+        collection.problems.add("wrong count", path, reason)
     add_lfw_lines(collection, path, lines[1:], first_line=2)
     return collection.finish(_ADVICE, folds="blocks")
 
@@ -142,16 +142,16 @@ def read_agedb(root: str, check_images: bool = True) -> PairSet:
             reason = f"not a structure of 2 x n images and n marks ({error})"
             collection.problems.add("malformed line", place, reason)
             continue
-        for number, (one, other, mark) in enumerate(columns, 1):
+        for number, (*cells, mark) in enumerate(columns, 1):
             try:
                 if mark not in (1, -1, 0):
                     raise ValueError(f"marked {mark}")
-                images = _aged_image(one), _aged_image(other)
+                first_image, second_image = map(_aged_image, cells)
             except (TypeError, ValueError, IndexError) as error:
                 reason = f"not two images of name and age, marked 1 or -1 ({error})"
                 collection.problems.add("malformed line", f"{place}, pair {number}", reason)
                 continue
-            collection.add(*images, bool(mark == 1), f"{place}, pair {number}", fold)
+            collection.add(first_image, second_image, bool(mark == 1), f"{place}, pair {number}", fold)
     return collection.finish(_ADVICE, folds="given")
 
 

@@ -20,7 +20,7 @@ from ddl_tf.importers.safe_pickle import load_pickle
 from ddl_tf.importers.source import Problem, Sample, Source
 from ddl_tf.importers.text_list import quoted, read_text_list, whole_number
 
-_NUM_FOLDS = 10
+NUM_FOLDS = 10
 _PAIR_COLUMNS = ("first", "second", "same", "fold")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
@@ -56,9 +56,9 @@ class PairSet:
     copy_of: Optional[np.ndarray] = None
 
 
-def _contiguous_tenths(num_pairs: int) -> np.ndarray:
-    parts = np.array_split(np.arange(num_pairs), _NUM_FOLDS)
-    return np.repeat(np.arange(_NUM_FOLDS), [len(part) for part in parts])
+def tenths(count: int) -> np.ndarray:
+    """Cut `count` things into ten contiguous parts: the part of each, from 0."""
+    return np.repeat(np.arange(NUM_FOLDS), [len(part) for part in np.array_split(np.arange(count), NUM_FOLDS)])
 
 
 def read_bin(path: str) -> PairSet:
@@ -98,8 +98,7 @@ def read_bin(path: str) -> PairSet:
     same = np.array(marks, bool)
     first = np.arange(0, len(images), 2)
     whole = [image for image in images if image]
-    fold = _contiguous_tenths(len(same))
-    return PairSet(Path(path).stem, whole, first, first + 1, same, fold, copy_of=_first_copies(whole))
+    return PairSet(Path(path).stem, whole, first, first + 1, same, tenths(len(same)), copy_of=_first_copies(whole))
 
 
 def _first_copies(images: Sequence[bytes]) -> np.ndarray:
@@ -160,10 +159,10 @@ def read_lfw(root: str, pairs: str, check_images: bool = True) -> PairSet:
     num_folds, per_class = (int(number or 0) for number in ([1, *header] if len(header) == 1 else header))
     if len(lines) - 1 != num_folds * 2 * per_class:
         raise InputError(
-            f"{pairs}: {len(lines) - 1} pairs, where the first line tells of {num_folds} x 2 x {per_class}; get it anew"
+            f"{pairs}: {len(lines) - 1} pairs, where the first line says {num_folds} x 2 x {per_class}; get it anew"
         )
     problems, numbers = ProblemList(pairs), dict[Path, int]()
-    pairs_read = []
+    rows = []
     for line, text in enumerate(lines[1:], 2):
         pair, place = parse_lfw_line(text), f"{pairs}, line {line}"
         if pair is None:
@@ -174,34 +173,28 @@ def read_lfw(root: str, pairs: str, check_images: bool = True) -> PairSet:
         if not pair.same and pair.first == pair.second:
             problems.add("different pair of one person", place, quoted(text.strip()))
         paths = [
-            _lfw_image(root, pair.first, pair.first_number),
-            _lfw_image(root, pair.second, pair.second_number),
+            find_image(Path(root) / name / f"{name}_{number:04d}")
+            for name, number in ((pair.first, pair.first_number), (pair.second, pair.second_number))
         ]
         for path in paths:
             if check_images and path not in numbers and not path.is_file():
                 problems.add("missing image", place, f"there is no image {path}")
-        first, second = (numbers.setdefault(path, len(numbers)) for path in paths)
-        pairs_read.append((first, second, pair.same, (line - 2) // (2 * per_class)))
+        places = [numbers.setdefault(path, len(numbers)) for path in paths]
+        rows.append((*places, pair.same, (line - 2) // (2 * per_class)))
     problems.refuse("check the root, or get the list anew")
-    if not pairs_read:
+    if not rows:
         raise InputError(f"{pairs}: there are no pairs in it")
-    listed = pd.DataFrame(pairs_read)
-    first, second, same, fold = (listed[number].to_numpy() for number in range(4))
+    first, second, same, fold = map(np.array, zip(*rows))
     return PairSet(
         f"lfw_{Path(pairs).stem}",
         image_files(list(numbers)),
         first,
         second,
         same,
-        _contiguous_tenths(len(listed)) if num_folds == 1 else fold,
+        tenths(len(rows)) if num_folds == 1 else fold,
         keys=[f"{path.parent.name}/{path.name}" for path in numbers],
         people=np.array([path.parent.name for path in numbers]),
     )
-
-
-def _lfw_image(root: str, name: str, number: int) -> Path:
-    """The file of an image, of whichever ending is there."""
-    return find_image(Path(root) / name / f"{name}_{number:04d}")
 
 
 def read_cfp(root: str, protocol: str, folds: Sequence[int], check_images: bool = True) -> PairSet:

@@ -56,10 +56,10 @@ def read_tinyface(
     positions, people = {}, {}
     for kind, file in _LISTS.items():
         names, people[kind] = _read_list(lists / file, kind, problems)
-        there = _images(pictures / _FOLDERS[kind], problems)
-        for stem in sorted(set(there) - {Path(name).stem for name in names}):
-            problems.add("unlisted image", there[stem], f"{file} does not name it")
-        positions[kind] = [image_list.add(f"{_FOLDERS[kind]}/{name}", there.get(Path(name).stem)) for name in names]
+        paths = _images(pictures / _FOLDERS[kind], problems)
+        for stem in sorted(set(paths) - {Path(name).stem for name in names}):
+            problems.add("unlisted image", paths[stem], f"{file} does not name it")
+        positions[kind] = [image_list.add(f"{_FOLDERS[kind]}/{name}", paths.get(Path(name).stem)) for name in names]
     for person in sorted(set(people["probe"]) - set(people["gallery"])):
         problems.add("probe without mate", f"person {person}", "no image of Gallery_Match shows them")
     distractors = _distractors(lists, pictures, image_list, problems)
@@ -119,11 +119,11 @@ def _images(folder: Path, problems: ProblemList) -> dict[str, Path]:
 
 def _distractors(lists: Path, pictures: Path, image_list: ImageList, problems: ProblemList) -> list[int]:
     """Add the distractors; no list names them, but the official images beside the lists show which there should be."""
-    there = _images(pictures / _DISTRACTORS, problems)
+    paths = _images(pictures / _DISTRACTORS, problems)
     official = lists / _DISTRACTORS
-    expected = there if pictures == lists or not official.is_dir() else _images(official, problems)
-    for stem in sorted(set(there) - set(expected)):
-        problems.add("unlisted image", there[stem], f"{official} has none of this name")
+    expected = paths if pictures == lists or not official.is_dir() else _images(official, problems)
+    for stem in sorted(set(paths) - set(expected)):
+        problems.add("unlisted image", paths[stem], f"{official} has none of this name")
     if not expected:
         problems.add("missing image", pictures / _DISTRACTORS, "there is no distractor")
-    return [image_list.add(f"{_DISTRACTORS}/{stem}", there.get(stem)) for stem in sorted(expected)]
+    return [image_list.add(f"{_DISTRACTORS}/{stem}", paths.get(stem)) for stem in sorted(expected)]

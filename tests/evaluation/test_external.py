@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation import embed_images
-from ddl_tf.evaluation.model import load_embedding_model, load_onnx_embedding
+from ddl_tf.evaluation.model import load_embedding_model
 
 SIDE, DIM = 6, 4
 WEIGHTS = np.random.RandomState(0).normal(size=[3 * SIDE * SIDE, DIM]).astype(np.float32)
@@ -52,7 +52,7 @@ def test_gives_what_the_network_gives(tmp_path, channels_first, batch):
 
 
 def test_embeds_images_like_any_model(tmp_path):
-    model = load_onnx_embedding(_write(tmp_path / "net.onnx", ["n", 3, SIDE, SIDE]))
+    model = load_embedding_model(_write(tmp_path / "net.onnx", ["n", 3, SIDE, SIDE]))
     image = np.random.RandomState(2).randint(0, 256, [SIDE, SIDE, 3]).astype(np.uint8)
     (unit,) = embed_images(model, [tf.io.encode_png(image).numpy()])
     both = sum(((side / 127.5 - 1).transpose(2, 0, 1).ravel() @ WEIGHTS) for side in (image, image[:, ::-1]))
@@ -69,20 +69,20 @@ def test_embeds_images_like_any_model(tmp_path):
 )
 def test_other_networks_are_refused(tmp_path, shape, message):
     with pytest.raises(InputError, match=message) as error:
-        load_onnx_embedding(_write(tmp_path / "net.onnx", shape, shape, IDENTITY))
+        load_embedding_model(_write(tmp_path / "net.onnx", shape, shape, IDENTITY))
     assert "\n" not in str(error.value)
 
 
 def test_damaged_file(tmp_path):
     (tmp_path / "net.onnx").write_bytes(b"no network")
     with pytest.raises(InputError, match="onnxruntime cannot load it"):
-        load_onnx_embedding(str(tmp_path / "net.onnx"))
+        load_embedding_model(str(tmp_path / "net.onnx"))
 
 
 def test_without_onnxruntime(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match="pip install onnxruntime"):
-        load_onnx_embedding("net.onnx")
+        load_embedding_model(_write(tmp_path / "net.onnx", ["n", 3, SIDE, SIDE]))
 
 
 def test_state_dict_needs_its_backbone(tmp_path):

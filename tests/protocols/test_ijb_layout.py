@@ -1,5 +1,6 @@
 """Both names of the miniature, read; and everything that can be wrong with the files."""
 
+import functools
 import io
 import os
 import shutil
@@ -18,8 +19,12 @@ from ddl_tf.synthetic.shots import render
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
+    """All images show one face, for drawing takes long."""
     folder = tmp_path_factory.mktemp("ijb") / "IJBC"
-    write_ijb(folder)
+    drawn = functools.lru_cache(render)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(miniature_ijb, "render", lambda subject, image, *rest, **named: drawn(1, 0, *rest, **named))
+        write_ijb(folder)
     return folder
 
 

@@ -89,16 +89,9 @@ def megaface_outcome(
 ) -> Outcome:
     """Read the lists and the features, or embed the images, and evaluate.
 
-    Args:
-        settings: what to read.
-        embed: embeds the images; not called if there are features.
-        check_images: whether the images must exist; not for embeddings that were made elsewhere.
-        replicates: of the bootstrap; 0 for no intervals.
-        seed: of the bootstrap.
-
-    Returns:
-        As `evaluate_megaface`, with the counts of the lists too; `first` and `second` are positions in the list of
-        probes.
+    `embed` is not called if there are features. Embeddings that were made elsewhere need no images (`check_images`).
+    The result is that of `evaluate_megaface` with the counts of the lists; `first` and `second` are positions in the
+    list of probes.
 
     Raises:
         InputError: if something is missing, or wrong with it.

@@ -117,16 +117,10 @@ def verification_figure(sets: Sequence[Similarities]) -> Figure:
 
 
 def comparison_table(arms: Mapping[str, Sequence[Mapping[str, Any]]], easy: str, hard: str) -> pd.DataFrame:
-    """Lay the results of several models side by side.
+    """Lay the results of `evaluate_pairs` of several arms side by side, one row an arm.
 
-    Args:
-        arms: name of the arm -> its results of `evaluate_pairs`, of at least the two sets.
-        easy: name of the easy verification set.
-        hard: name of the hard verification set.
-
-    Returns:
-        One row an arm: for each set its accuracy, AUC and TAR at FAR 1e-2 (0..1) and its expectation margin (mean
-        similarity of same pairs less that of different ones); and the gap between the two margins.
+    The row has, for each set, accuracy, AUC and TAR at FAR 1e-2 (0..1) and the expectation margin (mean similarity of
+    same pairs less that of different ones); and the gap between the margins of the `easy` and the `hard` set.
 
     Example:
         >>> result = {"accuracy": 0.9, "auc": 0.95, "tar": {"1e-2": 0.5}, "expectation_margin": 0.4}
@@ -164,20 +158,11 @@ def _draw_arm(axes: Axes, arm: str, easy: Similarities, hard: Similarities, bins
 
 
 def comparison_figure(arms: Mapping[str, tuple[Similarities, Similarities]]) -> Figure:
-    """Draw the similarity distributions of easy and hard pairs, one panel an arm.
+    """Draw the similarity distributions of each arm's easy and hard pairs, as Huang et al., ECCV 2020, figure 1.
 
     The vertical lines are the means; the margin of a set is the distance between that of its same pairs and that of its
     different ones, and the gap is the difference between the margins of easy and hard. Pairs that were not compared are
-    left out.
-
-    Args:
-        arms: name of the arm -> the similarities of its easy and of its hard pairs.
-
-    Returns:
-        The figure, with `savefig`. The global state of pyplot is not touched.
-
-    References:
-        Huang et al., ECCV 2020, figure 1.
+    left out, and the global state of pyplot is not touched.
     """
     arms = {arm: (easy.compared, hard.compared) for arm, (easy, hard) in arms.items()}
     everything = np.concatenate([pairs.similarity for pair in arms.values() for pairs in pair])

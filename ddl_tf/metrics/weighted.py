@@ -73,9 +73,6 @@ class WeightedPairs:
     def numbers(self, weights: np.ndarray) -> dict[str, float]:
         """Compute the numbers as of a set in which each pair is repeated as often as its weight says.
 
-        Args:
-            weights: `[pairs]` whole numbers, not negative; each class has some.
-
         Returns:
             `auc`, `eer`, `tar@<name>`, `mean_same`, `mean_different`, `expectation_margin`, `threshold_accuracy`; with
             folds `accuracy`, the mean over the folds that have any weight. They mean what they do in `evaluate_pairs`.

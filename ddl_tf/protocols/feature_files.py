@@ -33,17 +33,11 @@ def write_feature(path: Path, feature: np.ndarray) -> None:
 
 
 def read_feature(path: Path) -> np.ndarray:
-    """Read a feature file, four int32 (dim, 1, 4, 5) and dim float32, and check all of it.
-
-    Returns:
-        `[dim]` float32, as stored.
+    """Read a feature file, four int32 (dim, 1, 4, 5) and dim float32, and check all of it: `[dim]` float32, as stored.
 
     Raises:
         InputError: if the header, the size or the values are wrong.
         OSError: if there is no such file, or it is no regular one.
-
-    References:
-        https://github.com/deepinsight/insightface, recognition/_evaluation_/megaface/gen_megaface.py
     """
     require_regular_file(path)
     data = path.read_bytes()
@@ -52,7 +46,7 @@ def read_feature(path: Path) -> np.ndarray:
         seen = header.tolist() if len(header) else f"of {len(data)} bytes"
         raise InputError(f"{path}: the header is {seen}, where [dim, 1, 4, 5] is expected; write it again")
     if len(data) != _HEADER + 4 * int(header[0]):
-        raise InputError(f"{path}: {len(data)} bytes, where its header tells of {header[0]} values; write it again")
+        raise InputError(f"{path}: {len(data)} bytes, where its header says {header[0]} values; write it again")
     feature = np.frombuffer(data, "<f4", offset=_HEADER)
     if not np.isfinite(feature).all():
         raise InputError(f"{path}: {np.sum(~np.isfinite(feature))} values are not finite; write it again")
@@ -129,9 +123,7 @@ def _unit(features: np.ndarray) -> np.ndarray:
 class PackedFeatures:
     """Features in one `.npy` file, as `pack_features` writes them, of which only what is asked for is in memory.
 
-    Args:
-        path: the `.npy` file; the list of names is beside it, as `.txt`.
-        files: what was packed, or the first part of it; the files themselves are not read.
+    The list of names is beside it, as `.txt`; `files` is what was packed, or the first part of it.
 
     Raises:
         InputError: if it is no such file, or other files were packed.

@@ -48,15 +48,9 @@ class GallerySet:
 
 
 class ImageList:
-    """The images of a set, collected.
+    """The images of a set, collected; missing ones are `problems`, unless `missing` is "count".
 
-    Args:
-        problems: gets the missing images, unless they are to be counted.
-        missing: what to do about missing images: "refuse" or "count".
-        check: whether an image must exist; not for embeddings that were made elsewhere.
-
-    Raises:
-        InputError: if `missing` is another word.
+    Without `check` an image need not exist, as for embeddings that were made elsewhere.
     """
 
     def __init__(self, problems: ProblemList, missing: str, check: bool) -> None:

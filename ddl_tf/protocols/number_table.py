@@ -13,7 +13,7 @@ from ddl_tf.common.files import require_regular_file
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.importers.text_list import quoted
 
-# Of a file that is something else altogether, so many lines are told.
+# Of a file that is something else altogether, so many lines are listed.
 _MOST_LINES = 1000
 _ARROW = {"int": pa.int32(), "float": pa.float32(), "str": pa.string()}
 _INT32 = 2**31
@@ -22,7 +22,7 @@ _INT32 = 2**31
 def read_number_table(
     path: Path, kinds: Mapping[str, str], problems: ProblemList, separator: str = " ", header: bool = False
 ) -> Optional[dict[str, np.ndarray]]:
-    """Read the first columns of a text file.
+    """Read the first columns of a text file: name -> `[lines]` int32, float32 or text; None if lines are malformed.
 
     Args:
         path: the file.
@@ -31,12 +31,6 @@ def read_number_table(
             Without a header, more columns are too many.
         separator: of the columns.
         header: whether the first line is a header; then there may be more columns, which are not read.
-
-    Returns:
-        Name -> `[lines]` int32, float32 or text; None if lines are malformed.
-
-    Raises:
-        OSError: if it cannot be read, or is no regular file.
     """
     require_regular_file(path)
     places = [f"f{place}" for place in range(len(kinds))]
@@ -96,7 +90,7 @@ def _read_lines(
             except ValueError:  # UnicodeDecodeError is one
                 malformed += 1
                 if malformed > _MOST_LINES:
-                    problems.add("malformed line", f"{path}, line {number}", "and the lines after it are not told")
+                    problems.add("malformed line", f"{path}, line {number}", "and the lines after it are not listed")
                     break
                 shown = quoted(data.decode("utf-8", "backslashreplace").strip())
                 problems.add("malformed line", f"{path}, line {number}", f"{shown} is not `{separator.join(kinds)}`")

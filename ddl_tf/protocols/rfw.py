@@ -32,9 +32,6 @@ def read_rfw(root: str, check_images: bool = True) -> list[PairSet]:
     Returns:
         The sets `rfw_african`, `rfw_asian`, `rfw_caucasian` and `rfw_indian`; a fold is the k-th tenth of a list.
 
-    Raises:
-        InputError: if a list is missing, or with everything that is wrong with the four.
-
     References:
         Wang et al., "Racial Faces in the Wild", ICCV 2019, http://whdeng.cn/RFW
     """
@@ -73,7 +70,7 @@ def read_rfw_bins(paths: Sequence[str]) -> list[PairSet]:
         words = re.findall("[a-z]+", Path(path).stem.lower())
         races = [race for race in RACES if race.lower() in words]
         if len(races) != 1:
-            raise InputError(f"{path}: its name tells no race, or several; name it {RACES[0]}_test.bin and so on")
+            raise InputError(f"{path}: its name has no race, or several; name it {RACES[0]}_test.bin and so on")
         if races[0] in files:
             raise InputError(f"{path}: {races[0]} as {files[races[0]]} is; give one file of each race")
         files[races[0]] = path

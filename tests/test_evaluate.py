@@ -66,7 +66,7 @@ def test_command_prints_one_json_object_a_set(checkpoint, bins, tmp_path):
     header, *rows = own_lines(run.stderr)
     assert header.startswith("set")
     # So few pairs have no TAR at small rates, and a last line says why.
-    assert [row.split()[0] for row in rows] == ["one", "two", "-:"]
+    assert [row.split()[0] for row in rows] == ["one", "two", "–:"]
     assert json.loads((tmp_path / "out.json").read_text()) == {"model": checkpoint, "flip": True, "sets": results}
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
     stored = StoredEvaluation(str(tmp_path / "out"))

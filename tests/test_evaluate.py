@@ -11,6 +11,7 @@ import tensorflow as tf
 from own_lines import own_lines
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.markdown import DASH
 from ddl_tf.evaluate import CompareSettings, PairsSettings, compare, pairs
 from ddl_tf.evaluation import evaluate_pairs, load_sets
 from ddl_tf.evaluation import load_embedding_model as load_anew
@@ -66,7 +67,7 @@ def test_command_prints_one_json_object_a_set(checkpoint, bins, tmp_path):
     header, *rows = own_lines(run.stderr)
     assert header.startswith("set")
     # So few pairs have no TAR at small rates, and a last line says why.
-    assert [row.split()[0] for row in rows] == ["one", "two", "–:"]
+    assert [row.split()[0] for row in rows] == ["one", "two", f"{DASH}:"]
     assert json.loads((tmp_path / "out.json").read_text()) == {"model": checkpoint, "flip": True, "sets": results}
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
     stored = StoredEvaluation(str(tmp_path / "out"))

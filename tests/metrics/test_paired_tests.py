@@ -127,7 +127,7 @@ def test_both_models_are_resampled_alike():
 
 def test_paired_bootstrap_under_the_null():
     p = {}
-    for seed in range(60):
+    for seed in range(50):
         for row in bootstrap_pair_tests(*two_models(seed, pairs=120), 40, seed, far_targets={"0.1": 0.1}):
             p.setdefault(row.number, []).append(row.p)
     # Bounds of three standard errors around 5%, and what so few replicates add to it.

@@ -36,7 +36,7 @@ STAGES = {
     "templates": "template_features",
     "pair similarities": "_pair_similarities",
     "ROC and TAR": "_verify",
-    "intervals": "_intervals",
+    "intervals": "replicates_over_people",
     "1:N": "_identify",
 }
 

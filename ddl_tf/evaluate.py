@@ -32,8 +32,8 @@ from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.evaluation.tinyface import evaluate_tinyface
 from ddl_tf.importers.scface import MUGSHOTS, NUM_SUBJECTS, VISIBLE_CAMERAS, read_subjects, split_subjects
 from ddl_tf.mining.image_columns import image_columns, read_columns
-from ddl_tf.protocols.gallery_set import GallerySet
-from ddl_tf.protocols.ijb import MISSING, read_ijb
+from ddl_tf.protocols.gallery_set import MISSING, GallerySet
+from ddl_tf.protocols.ijb import read_ijb
 from ddl_tf.protocols.megaface import FaceImages
 from ddl_tf.protocols.rfw import RACES, rfw_name
 from ddl_tf.protocols.scface import read_scface
@@ -72,14 +72,16 @@ def pairs(settings: PairsSettings) -> None:
         )
     given = read_columns(settings.columns)
     similarities, results = [], []
-    for one in sets:
-        columns = image_columns(one, given, settings.measure)
-        embeddings = session.unit(one.name, one.images, keys=one.keys, columns=columns)
+    for pair_set in sets:
+        columns = image_columns(pair_set, given, settings.measure)
+        described: dict[str, Any] = {"keys": pair_set.keys, "columns": columns}
         if session.lists_only:
+            session.list_images(pair_set.name, pair_set.images, **described)
             continue
-        outcome = evaluate_pair_set(one, embeddings, settings.replicates, settings.seed)
+        embeddings = session.unit(pair_set.name, pair_set.images, **described)
+        outcome = evaluate_pair_set(pair_set, embeddings, settings.replicates, settings.seed)
         session.add(outcome)
-        similarities.append(Similarities(one.name, outcome.scores["similarity"], np.asarray(one.same)))
+        similarities.append(Similarities(pair_set.name, outcome.scores["similarity"], np.asarray(pair_set.same)))
         results.append(outcome.result)
     races = [result for result in results if result["set"] in map(rfw_name, RACES)]
     if len(races) == len(RACES):
@@ -108,12 +110,14 @@ def ijb(settings: IJBSettings) -> None:
     required(settings, "root")
     with session.listing_problems():
         check_images = session.needs_images or settings.missing == "count"
-        one = read_ijb(settings.root, check_images, settings.missing)
-    views = session.views(one.name, one.images, keys=one.keys)
-    if not session.lists_only:
+        faces = read_ijb(settings.root, check_images, settings.missing)
+    if session.lists_only:
+        session.list_images(faces.name, faces.images, faces.keys)
+    else:
+        views = session.views(faces.name, faces.images, faces.keys)
         flip = settings.flip and views.shape[1] > 1
-        weights = {"use_norms": settings.norms, "use_scores": settings.detection_scores}
-        session.add(evaluate_ijb(one, views, flip, **weights, replicates=settings.replicates, seed=settings.seed))
+        weights = settings.norms, settings.detection_scores
+        session.add(evaluate_ijb(faces, views, flip, *weights, settings.replicates, settings.seed))
     session.close()
 
 
@@ -132,7 +136,7 @@ def megaface(settings: MegaFaceFlags) -> None:
     with session.listing_problems():
         if session.lists_only:
             for faces in face_images(settings, check_images=False):
-                session.views(faces.name, faces.images, keys=faces.keys)
+                session.list_images(faces.name, faces.images, faces.keys)
         else:
             check_images = session.needs_images or settings.missing == "count"
             session.add(megaface_outcome(settings, embed, check_images, settings.replicates, settings.seed))
@@ -160,7 +164,7 @@ def scface(settings: SCfaceSettings) -> None:
     required(settings, "root")
     with session.listing_problems():
         subjects = read_subjects(settings.test_subjects) if settings.test_subjects else None
-        one = read_scface(
+        gallery_set = read_scface(
             settings.root,
             subjects or split_subjects(settings.split_seed)[1],
             settings.cameras,
@@ -169,7 +173,7 @@ def scface(settings: SCfaceSettings) -> None:
             missing=settings.missing,
             check_images=session.needs_images or settings.missing == "count",
         )
-    _identify(session, one, evaluate_scface, settings)
+    _identify(session, gallery_set, evaluate_scface, settings)
 
 
 @dataclasses.dataclass
@@ -189,16 +193,18 @@ def tinyface(settings: TinyFaceSettings) -> None:
     required(settings, "root")
     with session.listing_problems():
         check_images = session.needs_images or settings.missing == "count"
-        one = read_tinyface(settings.root, settings.images, settings.missing, check_images)
-    _identify(session, one, evaluate_tinyface, settings)
+        gallery_set = read_tinyface(settings.root, settings.images, settings.missing, check_images)
+    _identify(session, gallery_set, evaluate_tinyface, settings)
 
 
 def _identify(
-    session: Session, one: GallerySet, evaluate: Callable[..., Outcome], settings: EvaluationSettings
+    session: Session, gallery_set: GallerySet, evaluate: Callable[..., Outcome], settings: EvaluationSettings
 ) -> None:
-    embeddings = session.unit(one.name, one.images, keys=one.keys)
-    if not session.lists_only:
-        session.add(evaluate(one, embeddings, settings.replicates, settings.seed))
+    described = gallery_set.name, gallery_set.images, gallery_set.keys
+    if session.lists_only:
+        session.list_images(*described)
+    else:
+        session.add(evaluate(gallery_set, session.unit(*described), settings.replicates, settings.seed))
     session.close()
 
 

@@ -18,11 +18,10 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.markdown import markdown_table
 from ddl_tf.common.settings import setting
-from ddl_tf.evaluation.comparison import comparison_figure, comparison_table
 from ddl_tf.evaluation.embed import embed_images
 from ddl_tf.evaluation.model import load_checkpoint_embedding
 from ddl_tf.evaluation.pairs import pair_similarities, verify
-from ddl_tf.evaluation.plots import Similarities
+from ddl_tf.evaluation.plots import Similarities, comparison_figure, comparison_table
 from ddl_tf.protocols.pair_sets import read_stored
 from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 from ddl_tf.training import TrainSettings, train

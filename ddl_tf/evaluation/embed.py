@@ -16,7 +16,7 @@ from ddl_tf.models.image_size import image_size
 
 
 class _Advance(tf.keras.callbacks.Callback):
-    """Tells a progress of each batch that is done."""
+    """Advances a progress by each batch that is done."""
 
     def __init__(self, progress: Progress, num_images: int, batch_size: int) -> None:
         super().__init__()
@@ -30,13 +30,7 @@ class _Advance(tf.keras.callbacks.Callback):
 
 
 class UndecodableError(ValueError):
-    """An image is none.
-
-    Args:
-        position: of the image.
-        size: in bytes.
-        reason: why it cannot be decoded.
-    """
+    """An image at a `position` whose bytes, `size` of them, cannot be decoded for a `reason`."""
 
     def __init__(self, position: int, size: int, reason: str) -> None:
         super().__init__(f"image {position} ({size} bytes) cannot be decoded as JPEG or PNG ({reason})")
@@ -44,7 +38,7 @@ class UndecodableError(ValueError):
 
 
 def _raise_for_undecodable(images: Sequence[bytes], start: int) -> None:
-    """Find the image that stopped tf.data, whose errors do not say which one it was."""
+    """Find the image that stopped tf.data, whose errors do not name it."""
     for position in range(start, len(images)):
         encoded = images[position]
         reason = why_undecodable(encoded)
@@ -55,19 +49,10 @@ def _raise_for_undecodable(images: Sequence[bytes], start: int) -> None:
 def predict_embeddings(
     model: tf.keras.Model, images: Sequence[bytes], flip: bool, batch_size: int, progress: Progress
 ) -> np.ndarray:
-    """Run an embedding model on encoded images, by all devices of its distribution strategy.
-
-    Images are read, decoded and resized to the model's size as they are needed.
-
-    Args:
-        model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
-        images: encoded JPEG or PNG, of any size; read one after the other.
-        flip: whether to embed the mirrored image too.
-        batch_size: images a step; with `flip`, the model gets twice as many rows.
-        progress: it is told of every image.
+    """Embed encoded images as `embed_images`, but keep the views apart, as the model gives them.
 
     Returns:
-        `[images, views, dim]` float32, as the model gives them; one view, or two with `flip`.
+        `[images, views, dim]` float32; one view, or two with `flip`.
 
     Raises:
         UndecodableError: if an image cannot be decoded.
@@ -104,29 +89,13 @@ def predict_embeddings(
 
 
 def unit(embeddings: np.ndarray) -> np.ndarray:
-    """Scale embeddings to unit norm; an all-zero one stays zero.
-
-    Args:
-        embeddings: `[n, dim]`.
-
-    Returns:
-        `[n, dim]`.
-    """
+    """Scale embeddings `[n, dim]` to unit norm; an all-zero one stays zero."""
     norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
     return embeddings / np.where(norms > 0, norms, 1)
 
 
 def check_finite(views: np.ndarray, name: str, start: int = 0) -> None:
-    """Refuse embeddings that are not finite.
-
-    Args:
-        views: `[images, views, dim]`.
-        name: what the images are, for the message.
-        start: the number of the first image.
-
-    Raises:
-        InputError: naming the first image whose embedding is not finite, and how many there are.
-    """
+    """Refuse embeddings `[images, views, dim]` that are not finite; the first image has the number `start`."""
     finite = np.isfinite(views).all(axis=(1, 2))
     if not finite.all():
         raise InputError(
@@ -136,14 +105,7 @@ def check_finite(views: np.ndarray, name: str, start: int = 0) -> None:
 
 
 def add_views(views: np.ndarray) -> np.ndarray:
-    """Add up the views of each image, and scale the sum to unit norm.
-
-    Args:
-        views: `[images, views, dim]`, as the model gives them.
-
-    Returns:
-        `[images, dim]` float32; an all-zero sum stays zero.
-    """
+    """Add up the views of images `[images, views, dim]`, and scale the sums to unit norm: `[images, dim]` float32."""
     # In float64: the squares of a diverged network's embeddings overflow.
     return unit(views.sum(axis=1, dtype=np.float64)).astype(np.float32)
 
@@ -153,13 +115,13 @@ def embed_images(
 ) -> np.ndarray:
     """Embed encoded images, by all devices of the model's distribution strategy.
 
-    Images are read, decoded and resized to the model's size as they are needed. With `flip`, the embedding of an
-    image is the sum of those of the image and its mirror image, which is how InsightFace evaluates.
+    Images are read, decoded and resized to the model's size as they are needed. With `flip`, the embedding of an image
+    is the sum of those of the image and its mirror image, as InsightFace evaluates.
 
     Args:
         model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
-        images: encoded JPEG or PNG, of any size; read one after the other.
-        name: what the images are, for messages.
+        images: encoded JPEG or PNG, of any size.
+        name: of the images, for messages.
         flip: whether to add the embedding of the mirrored image.
         batch_size: images a step; with `flip`, the model gets twice as many rows.
 

@@ -1,4 +1,4 @@
-"""Embeddings on disk: made once, taken up again by every command that needs those of the same model and images."""
+"""Embeddings on disk: made once, and used again by every command that needs those of the same model and images."""
 
 import hashlib
 import json
@@ -21,14 +21,7 @@ EMBEDDINGS, _RECORD = "embeddings.npy", "embeddings.json"
 
 
 class Embeddings:
-    """Embeddings in a `.npy` file, of which only what is asked for is in memory.
-
-    Args:
-        file: `[images, views, dim]` float32.
-
-    Attributes:
-        shape: `(images, views x dim)`.
-    """
+    """Embeddings in a `.npy` file `[images, views, dim]` float32, read in parts; `shape` is (images, views x dim)."""
 
     def __init__(self, file: Path) -> None:
         mapped = np.load(file, mmap_mode="r")
@@ -43,14 +36,7 @@ class Embeddings:
         return np.frombuffer(data, np.float32).reshape(count, -1)
 
     def rows(self, positions: np.ndarray) -> np.ndarray:
-        """Read some embeddings.
-
-        Args:
-            positions: `[n]` int.
-
-        Returns:
-            `[n, views x dim]` float32, as the model gave them.
-        """
+        """Read the embeddings at `[n]` positions: `[n, views x dim]` float32, as the model gave them."""
         if not len(positions):
             return np.empty([0, self.shape[1]], np.float32)
         # Neighbours on disk are read at once.
@@ -59,26 +45,19 @@ class Embeddings:
         return np.concatenate([self._run(int(positions[start]), end - start) for start, end in runs])
 
     def chunks(self, size: int = CHUNK) -> Iterator[tuple[int, np.ndarray]]:
-        """Read all embeddings in order.
-
-        Args:
-            size: rows at a time.
-
-        Yields:
-            The position of the first row, and `[n, views x dim]` float32.
-        """
+        """Read all embeddings in order: the position of the first row, and `[<= size, views x dim]` float32."""
         for start in range(0, self.shape[0], size):
             yield start, self._run(start, min(size, self.shape[0] - start))
 
 
 def fingerprint(path: Path) -> str:
-    """Identify a model by its content, whatever it is called and wherever it is.
+    """Identify a model by its content, whatever its name and place.
 
     Args:
         path: a file or a folder.
 
     Returns:
-        Of a file its SHA-256 in hexadecimal digits, as `sha256sum` says; of a folder that of the text that
+        Of a file its SHA-256, as `sha256sum` prints it; of a folder that of the text that
         `find -L . -type f | LC_ALL=C sort | xargs sha256sum` prints in it.
     """
     digest = hashlib.sha256()
@@ -92,42 +71,27 @@ def fingerprint(path: Path) -> str:
 
 
 def is_fingerprint(recorded: Any, path: Path) -> bool:
-    """Tell whether a record names a model, also if it was written when the digest was of the name too.
-
-    Until 0.1.0 the names of the files were digested with their content. Such a record is known as long as the file
-    has the name that it had then.
-
-    Args:
-        recorded: the digest in a record.
-        path: the model.
-
-    Returns:
-        Whether it is the model's.
-    """
+    """Whether a recorded digest is that of a model; records up to 0.1.0 digested the files' names too."""
     return recorded in (fingerprint(path), _with_names(path))
 
 
 def recorded_fingerprint(folder: Path, path: Path) -> str:
-    """Tell what a model is called in the record of embeddings, so that those of an old record are taken up.
-
-    Args:
-        folder: where the embeddings are, or shall be.
-        path: the model.
-
-    Returns:
-        The digest in the record if it is this model's, see `is_fingerprint`; else `fingerprint`.
-    """
-    try:
-        recorded = json.loads((folder / _RECORD).read_text())["of"]["model"]
-    except (OSError, ValueError, KeyError, TypeError):
-        # Not there, or not ours: the embeddings are made anew.
-        recorded = None
-    digest = fingerprint(path)
+    """The digest of a model in the record of its embeddings, also an old one (`is_fingerprint`); else `fingerprint`."""
+    recorded, digest = _read_record(folder)[1].get("model"), fingerprint(path)
     return str(recorded) if recorded not in (None, digest) and recorded == _with_names(path) else digest
 
 
+def _read_record(folder: Path) -> tuple[int, dict[str, Any]]:
+    """How many images are embedded, and their record; 0 and nothing if there is none: they are embedded anew."""
+    try:
+        content = json.loads((folder / _RECORD).read_text())
+        return int(content["done"]), dict(content["of"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0, {}
+
+
 def _with_names(path: Path) -> str:
-    """The digest of a model in records of old: of the names of files and their content."""
+    """The digest of a model in old records: of the names of files and their content."""
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
@@ -164,21 +128,18 @@ def embed_to_file(
     batch_size: int,
     name: str = "embed",
 ) -> Embeddings:
-    """Embed images into a file, or take up what is there already.
+    """Embed images into a file, or open what is there already.
 
-    An interrupted call, made again, goes on after the last whole chunk. What is there of another record is replaced.
+    An interrupted call, made again, goes on after the last whole chunk. Embeddings of another record are replaced.
 
     Args:
         model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
         images: encoded images, read one after the other.
         flip: whether to embed the mirrored image too, as a second view.
-        folder: where `embeddings.npy` is, or shall be: `[images, views, dim]` float32, as the model gives them.
+        folder: of `embeddings.npy`, `[images, views, dim]` float32, as the model gives them.
         record: all that the embeddings follow from, as JSON takes it.
         batch_size: images a step.
-        name: what is done, for the progress.
-
-    Returns:
-        The embeddings of all images.
+        name: for the progress.
 
     Raises:
         UndecodableError: if an image cannot be decoded.
@@ -188,7 +149,9 @@ def embed_to_file(
     wanted = {**json.loads(json.dumps(record)), "shape": list(shape)}
     file, done_file = folder / EMBEDDINGS, folder / _RECORD
     with lock_folder(folder, ".lock"):
-        done = _done(done_file, wanted) if file.exists() else 0
+        done, stored = _read_record(folder)
+        if stored != wanted or not file.exists():
+            done = 0
         if not done:
             done_file.unlink(missing_ok=True)
             np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape).flush()
@@ -197,7 +160,12 @@ def embed_to_file(
             with Progress(name, len(images), done) as progress, file.open("r+b") as out:
                 for start in range(done, len(images), CHUNK):
                     end = min(start + CHUNK, len(images))
-                    rows = _embed_range(model, images, start, end, flip, batch_size, name, progress)
+                    try:
+                        part = _Range(images, start, end)
+                        rows = predict_embeddings(model, part, flip, batch_size, progress)
+                    except UndecodableError as error:
+                        raise UndecodableError(start + error.position, error.size, error.reason) from None
+                    check_finite(rows, name, start)
                     out.seek(offset + start * shape[1] * shape[2] * 4)
                     out.write(np.ascontiguousarray(rows, "<f4").tobytes())
                     out.flush()
@@ -208,50 +176,13 @@ def embed_to_file(
 
 
 def stored_views(folder: Path, record: Mapping[str, Any]) -> int:
-    """Tell how many views of each image a folder has embeddings of.
-
-    Args:
-        folder: where `embeddings.npy` may be.
-        record: as for `embed_to_file`.
-
-    Returns:
-        1 or 2; 0 if there are none of this record.
-    """
-    try:
-        of = json.loads((folder / _RECORD).read_text())["of"]
-        views = int(of.pop("shape")[1])
-    except (OSError, ValueError, KeyError, TypeError):
-        # Not there, or not ours: the embeddings are made anew.
-        return 0
-    return views if of == json.loads(json.dumps(record)) else 0
-
-
-def _done(file: Path, wanted: dict[str, Any]) -> int:
-    """How many images of this very record are embedded already."""
-    try:
-        content = json.loads(file.read_text())
-        return int(content["done"]) if content["of"] == wanted else 0
-    except (OSError, ValueError, KeyError, TypeError):
-        # Not there, or not ours: the embeddings are made anew.
-        return 0
-
-
-def _embed_range(
-    model: tf.keras.Model,
-    images: Sequence[bytes],
-    start: int,
-    end: int,
-    flip: bool,
-    batch_size: int,
-    name: str,
-    progress: Progress,
-) -> np.ndarray:
-    try:
-        rows = predict_embeddings(model, _Range(images, start, end), flip, batch_size, progress)
-    except UndecodableError as error:
-        raise UndecodableError(start + error.position, error.size, error.reason) from None
-    check_finite(rows, name, start)
-    return rows
+    """How many views of each image a folder has embeddings of: 1 or 2; 0 if there are none of this record."""
+    _, stored = _read_record(folder)
+    shape = stored.pop("shape", None)
+    for num_views in (1, 2):
+        if isinstance(shape, list) and shape[1:2] == [num_views] and stored == json.loads(json.dumps(record)):
+            return num_views
+    return 0
 
 
 # Rows that are checked at a time.
@@ -263,13 +194,7 @@ _NAMED = 5
 
 
 def row_list(rows: np.ndarray) -> str:
-    """Name rows for a message, the first ones by number.
-
-    Args:
-        rows: `[n]` int, at least one, from 0.
-
-    Returns:
-        Such as `rows 4, 17 (counted from 0)`.
+    """Name `[n]` rows for a message, the first ones by number.
 
     Example:
         >>> row_list(np.arange(7))
@@ -280,15 +205,7 @@ def row_list(rows: np.ndarray) -> str:
 
 
 def check_given(views: np.ndarray, path: str) -> None:
-    """Refuse embeddings that cannot be brought to unit norm; rows of zeros are left to `zero_rows`.
-
-    Args:
-        views: `[images, views, dim]` float of any width.
-        path: the file, for the message.
-
-    Raises:
-        InputError: naming how many rows, the first of them, and what is wrong with them.
-    """
+    """Refuse embeddings `[images, views, dim]` of a file that cannot be brought to unit norm; zero rows are right."""
     not_finite, out_of_range, worst = [], [], 0.0
     for start in range(0, len(views), _BLOCK):
         block = np.asarray(views[start : start + _BLOCK], np.float64)
@@ -312,16 +229,9 @@ def check_given(views: np.ndarray, path: str) -> None:
 
 
 def zero_rows(views: np.ndarray) -> np.ndarray:
-    """Find the images without an embedding: those in which no face was found, by a convention of the field.
-
-    Args:
-        views: `[images, views, dim]`; their sum counts.
-
-    Returns:
-        `[n]` int, rising, the rows that are all zero.
-    """
-    found = [
+    """Find the images `[images, views, dim]` whose embedding is zero: by convention, no face was found in them."""
+    rows = [
         start + np.flatnonzero(~np.asarray(views[start : start + _BLOCK]).sum(axis=1, dtype=np.float64).any(axis=1))
         for start in range(0, len(views), _BLOCK)
     ]
-    return np.concatenate([np.empty(0, np.int64), *found])
+    return np.concatenate([np.empty(0, np.int64), *rows])

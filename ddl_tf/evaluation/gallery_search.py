@@ -1,6 +1,6 @@
 """The probes of a set searched in its gallery, of which some images may be missing."""
 
-import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,9 +9,8 @@ from ddl_tf.metrics.ranks import search_gallery
 from ddl_tf.protocols.gallery_set import NO_IMAGE, GallerySet
 
 
-@dataclasses.dataclass(frozen=True)
-class Found:
-    """What the search of the probes of a set found; an image that is missing is never found.
+class Mates(NamedTuple):
+    """The mates of each probe; an image that is missing is never found.
 
     Attributes:
         rank: `[probes]` int, of the best mate, from 1; 0 = never found.
@@ -24,50 +23,32 @@ class Found:
     num_mates: np.ndarray
 
 
-def find_mates(gallery_set: GallerySet, embeddings: np.ndarray) -> Found:
-    """Search the probes of a set in its gallery.
-
-    Args:
-        gallery_set: the set.
-        embeddings: `[images, dim]` of unit norm, in the order of the set's images.
-
-    Returns:
-        The ranks; see `search_gallery` for ties.
-
-    Raises:
-        InputError: if there is not one embedding for each image, or one is not finite.
-    """
+def find_mates(gallery_set: GallerySet, embeddings: np.ndarray) -> Mates:
+    """Search the probes of a set in its gallery by embeddings `[images, dim]` of unit norm, as `search_gallery`."""
     if len(embeddings) != len(gallery_set.images):
         raise InputError(
             f"{gallery_set.name}: {len(embeddings)} embeddings for {len(gallery_set.images)} images; embed this set"
         )
-    there = np.flatnonzero(gallery_set.probes != NO_IMAGE)
+    searched = np.flatnonzero(gallery_set.probes != NO_IMAGE)
     enrolled = gallery_set.gallery != NO_IMAGE
     search = search_gallery(
-        embeddings[gallery_set.probes[there]],
+        embeddings[gallery_set.probes[searched]],
         embeddings[gallery_set.gallery[enrolled]],
-        gallery_set.probe_people[there],
+        gallery_set.probe_people[searched],
         gallery_set.gallery_people[enrolled],
     )
     mate_ranks = [np.zeros(0, np.int64)] * len(gallery_set.probes)
-    for probe, ranks in zip(there, search.mate_ranks):
+    for probe, ranks in zip(searched, search.mate_ranks):
         mate_ranks[probe] = ranks
     rank = np.zeros(len(gallery_set.probes), np.int64)
-    rank[there] = search.rank
-    people, counts = np.unique(gallery_set.gallery_people, return_counts=True)
-    mates = dict(zip(people.tolist(), counts.tolist()))
-    return Found(rank, mate_ranks, np.array([mates[person] for person in gallery_set.probe_people.tolist()]))
+    rank[searched] = search.rank
+    people = np.sort(gallery_set.gallery_people)
+    first, end = (np.searchsorted(people, gallery_set.probe_people, side) for side in ("left", "right"))
+    return Mates(rank, mate_ranks, end - first)
 
 
 def count_missing(gallery_set: GallerySet) -> dict[str, int]:
-    """Count the images that a set should have and has not.
-
-    Args:
-        gallery_set: the set.
-
-    Returns:
-        `missing_probes` and `missing_gallery`.
-    """
+    """Count the `missing_probes` and the `missing_gallery` images of a set."""
     return {
         "missing_probes": int(np.sum(gallery_set.probes == NO_IMAGE)),
         "missing_gallery": int(np.sum(gallery_set.gallery == NO_IMAGE)),

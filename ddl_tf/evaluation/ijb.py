@@ -8,11 +8,10 @@ import pandas as pd
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.metrics import roc
-from ddl_tf.metrics.bootstrap import bootstrap_rates, few_false_accepts
+from ddl_tf.metrics.bootstrap import bootstrap_rates, few_false_accepts, percentile_interval
 from ddl_tf.metrics.pair_people import linked_people, people_of_pairs
-from ddl_tf.metrics.template_bootstrap import intervals_over_people
-from ddl_tf.metrics.template_roc import corner_roc, nearest_tar
-from ddl_tf.metrics.template_search import Search, open_set_tpir, pooled_tpir, search_galleries
+from ddl_tf.metrics.ranks import GalleriesSearch, pooled_tpir, rank_rates, search_galleries, tpir_at_fpir
+from ddl_tf.metrics.template_bootstrap import replicates_over_people
 from ddl_tf.metrics.templates import NEVER, template_features, template_similarities
 from ddl_tf.protocols.ijb import IJB, TemplateList, TemplatePairs
 
@@ -38,7 +37,7 @@ def evaluate_ijb(
         flip: whether to add the second view, that of the mirror image.
         use_norms: whether an image counts in its template by the norm of its embedding.
         use_scores: whether an image counts in its template by its detection score.
-        replicates: of the bootstrap that gives the intervals; 0 gives none.
+        replicates: of the bootstrap over people that gives the intervals; 0 gives none.
         seed: of the bootstrap.
 
     Returns:
@@ -50,17 +49,16 @@ def evaluate_ijb(
         - `identification`: `gallery`, `probes`, `missing_gallery` and `missing_probes` (without images, never found),
           and as `ijb_1n.py`, in both galleries together: `rank` and `tpir`, see `pooled_tpir`; None without lists.
         - `open_set`: for each of the `galleries` its number of templates, of `mated` and `non_mated` probes, `rank`
-          (share of mated probes whose mate is at rank 1, 5, 10) and `tpir`, see `open_set_tpir`; `rank` and `tpir`
-          are the means over the galleries. None where a gallery has no mated, or no non-mated probes.
-        - In each of these `few_false_accepts`: the names of the rates, such as "tar@1e-6", that fewer than three
-          false accepts decide. They are there to be compared with those of the scripts, but are not reliable.
-        - `intervals`: of `verification@auc`, `@eer` and `@tar@...` and `identification@rank@...`, by the bootstrap
-          over people.
+          (share of mated probes whose mate is at rank 1, 5, 10) and `tpir`, see `tpir_at_fpir`; `rank` and `tpir` are
+          the means over the galleries. None if a gallery has no mated, or no non-mated probes.
+        - In each of these `few_false_accepts`: the names of the rates, such as "tar@1e-6", that fewer than three false
+          accepts decide: not reliable, but comparable with those of the scripts.
+        - `intervals`: of `verification@auc`, `@eer` and `@tar@...` and `identification@rank@...`.
 
         Its `scores`: of pairs `similarity` float32 (-2 if a template has no image), `same`, and `first`, `second`, the
         numbers of the templates; `template` `[templates]`, their numbers, and `template_person`, whom each shows (a
         number), by the lists of identification, or else as the same pairs link them; of probes `rank` in both galleries
-        together (0 = never found) and `condition` ("").
+        together (0 = never found), `condition` ("") and `person`.
 
     Raises:
         InputError: if the embeddings are not those of the set, or all pairs are same or none is.
@@ -83,30 +81,30 @@ def evaluate_ijb(
     }
     scores: dict[str, np.ndarray] = {}
     if ijb.pairs is not None:
-        similarity = _pair_similarities(features, known, ijb.pairs)
-        result["verification"] = _verify(ijb.name, similarity, ijb.pairs)
-        scores.update(
-            similarity=similarity.astype(np.float32),
-            same=ijb.pairs.same,
-            first=ijb.pairs.first,
-            second=ijb.pairs.second,
-        )
-        scores["template"], scores["template_person"] = _people_of_templates(ijb, ijb.pairs)
-        if replicates:
-            intervals = _intervals(scores, similarity, replicates, seed)
-            result["intervals"] = {f"verification@{key}": interval for key, interval in intervals.items()}
+        pairs = ijb.pairs
+        similarity = _pair_similarities(features, known, pairs)
+        result["verification"] = _verify(ijb.name, similarity, pairs)
+        scores = {
+            "similarity": similarity.astype(np.float32),
+            "same": pairs.same,
+            "first": pairs.first,
+            "second": pairs.second,
+        }
+        scores["template"], scores["template_person"] = _people_of_templates(ijb, pairs)
+        people = people_of_pairs(scores)
+        if replicates and people:
+            values = replicates_over_people(
+                similarity, pairs.same, people.first, people.second, FAR_TARGETS, replicates, seed
+            )
+            for name, column in values.items():
+                result["intervals"][f"verification@{name}"] = percentile_interval(column)
     if ijb.probes is not None:
         result["identification"], result["open_set"], rank = _identify(features, known, ijb, ijb.probes)
-        people = np.asarray(ijb.probes.subjects)
-        scores.update(rank=rank, condition=np.full(len(rank), ""), person=people)
-        if replicates:
-            found = {most: (rank > 0) & (rank <= most) for most in RANKS}
-            result["intervals"].update(
-                {
-                    f"identification@rank@{most}": bootstrap_rates(correct, replicates, seed, people)
-                    for most, correct in found.items()
-                }
-            )
+        subjects = np.asarray(ijb.probes.subjects)
+        scores.update(rank=rank, condition=np.full(len(rank), ""), person=subjects)
+        for k in RANKS if replicates else ():
+            interval = bootstrap_rates((rank > 0) & (rank <= k), replicates, seed, subjects)
+            result["intervals"][f"identification@rank@{k}"] = interval
     return Outcome(result, scores)
 
 
@@ -124,13 +122,13 @@ def _verify(name: str, similarity: np.ndarray, pairs: TemplatePairs) -> dict[str
     same = pairs.same
     if same.all() or not same.any():
         raise InputError(f"{name}: {len(same)} pairs, of which {np.sum(same)} are same: both kinds are needed")
-    false, true = corner_roc(similarity, same)
+    false, true = roc.corner_roc(similarity, same)
     far, tar = false / false[-1], true / true[-1]
     return {
         "pairs": len(same),
         "same": int(np.sum(same)),
         "missing_pairs": int(np.sum(similarity == NEVER)),
-        "tar": {key: nearest_tar(far, tar, target) for key, target in FAR_TARGETS.items()},
+        "tar": {name: roc.nearest_tar(far, tar, target) for name, target in FAR_TARGETS.items()},
         "auc": roc.auc(far, tar),
         "eer": roc.eer(far, tar),
         "few_false_accepts": few_false_accepts("tar", FAR_TARGETS, int(np.sum(~same))),
@@ -142,19 +140,11 @@ def _people_of_templates(ijb: IJB, pairs: TemplatePairs) -> tuple[np.ndarray, np
     known, person = linked_people(pairs.first, pairs.second, pairs.same)
     lists = [*ijb.galleries, *([ijb.probes] if ijb.probes is not None else [])]
     if lists:
-        templates, places = np.unique(np.concatenate([one.templates for one in lists]), return_index=True)
+        templates, places = np.unique(np.concatenate([part.templates for part in lists]), return_index=True)
         if np.isin(known, templates).all():
-            subjects = np.concatenate([one.subjects for one in lists])[places]
+            subjects = np.concatenate([part.subjects for part in lists])[places]
             person = np.unique(subjects[np.searchsorted(templates, known)], return_inverse=True)[1]
     return known, person.astype(np.int32)
-
-
-def _intervals(
-    scores: dict[str, np.ndarray], similarity: np.ndarray, replicates: int, seed: int
-) -> dict[str, list[float]]:
-    people = people_of_pairs(scores)
-    assert people is not None
-    return intervals_over_people(similarity, scores["same"], people.first, people.second, FAR_TARGETS, replicates, seed)
 
 
 def _identify(
@@ -162,50 +152,50 @@ def _identify(
 ) -> tuple[dict[str, Any], dict[str, Any], np.ndarray]:
     enrolled = [_places(known, gallery.templates) for gallery in ijb.galleries]
     # Of the templates that have an image, gallery after gallery.
-    subjects = np.concatenate([one.subjects[places >= 0] for one, places in zip(ijb.galleries, enrolled)])
-    searched = _places(known, probes.templates)
-    there = searched >= 0
-    mate = pd.Index(subjects).get_indexer(pd.Index(probes.subjects[there]))
-    found = search_galleries(
-        features[searched[there]],
+    subjects = np.concatenate([gallery.subjects[places >= 0] for gallery, places in zip(ijb.galleries, enrolled)])
+    places_of_probes = _places(known, probes.templates)
+    searched = places_of_probes >= 0
+    mate = pd.Index(subjects).get_indexer(pd.Index(probes.subjects[searched]))
+    search = search_galleries(
+        features[places_of_probes[searched]],
         [features[places[places >= 0]] for places in enrolled],
         mate,
         keep=int(np.ceil(len(probes.templates) * max(FPIR_TARGETS.values()))),
     )
-    rank = np.zeros(len(there), np.int32)
-    rank[there] = np.where(mate >= 0, 1 + found.above.sum(axis=0), 0)
+    rank = np.zeros(len(searched), np.int32)
+    rank[searched] = np.where(mate >= 0, 1 + search.above.sum(axis=0), 0)
     identification = {
         "gallery": sum(map(len, enrolled)),
-        "probes": len(there),
+        "probes": len(searched),
         "missing_gallery": int(sum(np.sum(places < 0) for places in enrolled)),
-        "missing_probes": int(np.sum(~there)),
+        "missing_probes": int(np.sum(~searched)),
         "rank": _shares(rank),
-        "tpir": {key: pooled_tpir(found, len(there), target) for key, target in FPIR_TARGETS.items()},
-        "few_false_accepts": few_false_accepts("tpir", FPIR_TARGETS, len(there)),
+        "tpir": {name: pooled_tpir(search, len(searched), target) for name, target in FPIR_TARGETS.items()},
+        "few_false_accepts": few_false_accepts("tpir", FPIR_TARGETS, len(searched)),
     }
-    return identification, _open_set(ijb, probes, there, mate, found), rank
+    return identification, _open_set(ijb, probes, searched, mate, search), rank
 
 
 def _shares(rank: np.ndarray) -> dict[str, float]:
-    return {str(most): float(np.mean((rank >= 1) & (rank <= most))) for most in RANKS}
+    return dict(zip(map(str, RANKS), rank_rates(rank, RANKS).tolist()))
 
 
-def _open_set(ijb: IJB, probes: TemplateList, there: np.ndarray, mate: np.ndarray, found: Search) -> dict[str, Any]:
+def _open_set(
+    ijb: IJB, probes: TemplateList, searched: np.ndarray, mate: np.ndarray, search: GalleriesSearch
+) -> dict[str, Any]:
     """For each gallery, with the probes whose subject is in it as mated, and all others as non-mated."""
     galleries: dict[str, Any] = {}
-    similarity = np.full(len(there), -np.inf)
-    similarity[there] = found.mate
+    similarity = np.full(len(searched), -np.inf)
+    similarity[searched] = search.mate
     for number, gallery in enumerate(ijb.galleries):
         mated = np.isin(probes.subjects, gallery.subjects)
-        rank, best = np.zeros(len(there), np.int32), np.full(len(there), -np.inf)
-        rank[there] = np.where(mate >= 0, 1 + found.above[number], 0)
-        best[there] = found.best_other[number]
+        rank, best = np.zeros(len(searched), np.int32), np.full(len(searched), -np.inf)
+        rank[searched] = np.where(mate >= 0, 1 + search.above[number], 0)
+        best[searched] = search.best_other[number]
         tpir: Optional[dict[str, float]] = None
         if mated.any() and not mated.all():
-            tpir = {
-                key: open_set_tpir(rank[mated] == 1, similarity[mated], best[~mated], target)
-                for key, target in FPIR_TARGETS.items()
-            }
+            rates, _ = tpir_at_fpir(rank[mated], similarity[mated], best[~mated], list(FPIR_TARGETS.values()))
+            tpir = dict(zip(FPIR_TARGETS, rates.tolist()))
         galleries[gallery.name] = {
             "gallery": len(gallery.templates),
             "mated": int(mated.sum()),
@@ -214,11 +204,12 @@ def _open_set(ijb: IJB, probes: TemplateList, there: np.ndarray, mate: np.ndarra
             "tpir": tpir,
             "few_false_accepts": few_false_accepts("tpir", FPIR_TARGETS, int(np.sum(~mated))) if tpir else [],
         }
+    parts = list(galleries.values())
     means = {
-        kind: {key: float(np.mean([one[kind][key] for one in galleries.values()])) for key in keys}
-        if all(one[kind] for one in galleries.values())
+        kind: pd.DataFrame([part[kind] for part in parts]).mean().to_dict()
+        if all(part[kind] for part in parts)
         else None
-        for kind, keys in (("rank", [str(most) for most in RANKS]), ("tpir", list(FPIR_TARGETS)))
+        for kind in ("rank", "tpir")
     }
-    few = {name: None for one in galleries.values() for name in one["few_false_accepts"]} if means["tpir"] else {}
+    few = dict.fromkeys(name for part in parts for name in part["few_false_accepts"]) if means["tpir"] else {}
     return {**means, "few_false_accepts": list(few), "galleries": galleries}

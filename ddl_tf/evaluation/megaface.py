@@ -9,7 +9,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.progress import Progress
 from ddl_tf.evaluation.megaface_counts import FalseAccepts, MateRanks, reaching
 from ddl_tf.evaluation.stored import Outcome
-from ddl_tf.metrics.bootstrap import few_false_accepts
+from ddl_tf.metrics.bootstrap import check_replicates, few_false_accepts, percentile_interval
 
 FAR_TARGETS = {"1e-4": 1e-4, "1e-5": 1e-5, "1e-6": 1e-6}
 RANKS = (1, 10, 100)
@@ -20,18 +20,14 @@ _BLOCK = 4096
 def replace_by_center(probes: np.ndarray, people: np.ndarray, replaced: np.ndarray) -> np.ndarray:
     """Replace noisy probes by the center of their person's others, as InsightFace's `remove_noises.py` does.
 
-    That script also adds noise of up to 0.001 to each value of the sum before it is normalized, which is left out
-    here, so that the result is the same every time. The numbers of published results are made in this way. It
-    flatters: the center of a person's photos is more similar to them than any photo is, and the noisy photos of one
-    person become equal; so the pairs that a noise replaces, where one would have failed, are the easiest of all.
+    That script also adds noise of up to 0.001 to each value of the sum; it is left out here. Published numbers are made
+    in this way. It flatters: the center of a person's photos is more similar to them than any photo is, and the noisy
+    photos of one person become equal; so the pairs that replace a failure are the easiest of all.
 
     Args:
         probes: `[probes, dim]` of unit norm; rows of NaN where there is no image.
         people: `[probes]` whom each shows, any values.
         replaced: `[probes]` bool, the noisy ones; what is in their rows does not matter.
-
-    Returns:
-        `[probes, dim]` float32 of unit norm.
 
     Raises:
         InputError: if a person has no other probe.
@@ -50,43 +46,35 @@ def replace_by_center(probes: np.ndarray, people: np.ndarray, replaced: np.ndarr
 class _Pairs(NamedTuple):
     """All ordered pairs of two photos of one person, in the order of the probes, then of the mates.
 
-    Attributes:
-        mate: `[pairs]` int, position of the photo in the gallery.
-        probe: `[pairs]` int, position of the photo that is searched for.
-        person: `[pairs]` int, from 0 without gaps.
-        there: `[pairs]` bool, whether neither is missing.
+    `mate` and `probe` `[pairs]` are positions of photos, `person` `[pairs]` counts from 0 without gaps, and `complete`
+    `[pairs]` says whether neither photo is missing.
     """
 
     mate: np.ndarray
     probe: np.ndarray
     person: np.ndarray
-    there: np.ndarray
+    complete: np.ndarray
 
 
 def _pair(probes: np.ndarray, people: np.ndarray, name: str) -> _Pairs:
-    parts = [np.flatnonzero(people == person) for person in np.unique(people)]
-    parts = [photos for photos in parts if len(photos) > 1]
-    if not parts:
+    codes = np.unique(people, return_inverse=True)[1]
+    photos = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
+    mate = np.concatenate([photos[person] for person in codes])
+    probe = np.repeat(np.arange(len(codes)), [len(photos[person]) for person in codes])
+    mate, probe = mate[mate != probe], probe[mate != probe]
+    if not len(probe):
         raise InputError(f"{name}: nobody has two photos, so that there are no pairs; look at the list of probes")
-    mates, searched = [], []
-    for photos in parts:
-        probe, mate = np.nonzero(~np.eye(len(photos), dtype=bool))
-        mates.append(photos[mate])
-        searched.append(photos[probe])
-    person = np.repeat(np.arange(len(parts)), [len(part) for part in mates])
-    mate, probe = np.concatenate(mates), np.concatenate(searched)
-    order = np.lexsort([mate, probe])
-    mate, probe = mate[order], probe[order]
     missing = np.isnan(probes).any(axis=1)
-    pairs = _Pairs(mate, probe, person[order], ~(missing[mate] | missing[probe]))
-    if not pairs.there.any():
+    person = np.unique(codes[probe], return_inverse=True)[1]
+    pairs = _Pairs(mate, probe, person, ~(missing[mate] | missing[probe]))
+    if not pairs.complete.any():
         raise InputError(f"{name}: no two photos of one person are there; look at the missing images")
     return pairs
 
 
 def _similarities(probes: np.ndarray, pairs: _Pairs) -> np.ndarray:
-    """The similarity of each pair that is there, the same both ways round."""
-    mate, probe = pairs.mate[pairs.there], pairs.probe[pairs.there]
+    """The similarity of each complete pair, the same both ways round."""
+    mate, probe = pairs.mate[pairs.complete], pairs.probe[pairs.complete]
     low, high = np.minimum(mate, probe), np.maximum(mate, probe)
     parts = np.array_split(np.arange(len(low)), -(-len(low) // _BLOCK))
     return np.concatenate([np.einsum("ij,ij->i", probes[low[part]], probes[high[part]]) for part in parts])
@@ -102,13 +90,13 @@ def _stream(blocks: Iterable[np.ndarray], dim: int, total: int, stops: Iterable[
         if not np.isfinite(block).all():
             raise InputError(f"distractors {done:,} to {done + len(block):,}: values that are not finite; embed anew")
         if done + len(block) > total:
-            raise InputError(f"more than the {total:,} distractors that were told of; tell how many there are")
+            raise InputError(f"more than the {total:,} distractors that were announced; give their number")
         while len(block):
             size = min(len(block), _BLOCK, next(end for end in ends if end > done) - done)
             yield block[:size]
             block, done = block[size:], done + size
     if done != total:
-        raise InputError(f"{done:,} distractors, where {total:,} were told of; give them all")
+        raise InputError(f"{done:,} distractors, where {total:,} were announced; give them all")
 
 
 def evaluate_megaface(
@@ -125,13 +113,13 @@ def evaluate_megaface(
 
     Identification: of each ordered pair of two photos of one person, one (the mate) is put among the distractors, and
     the other (the probe) is searched for. The rank is 1 plus the number of distractors that are more similar to the
-    probe than the mate is. A tie counts for the mate, and `ties` tells how many pairs have rank 1 by one.
+    probe than the mate is. A tie counts for the mate; `ties` counts the pairs that have rank 1 by one.
 
     Verification: the genuine pairs are those of two photos of one person, the impostors those of a photo and a
     distractor. The TAR is that of the largest FAR not above the target, without interpolation.
 
-    A photo that is missing is never found, and finds nothing: its pairs have rank 0, and are genuine pairs that are
-    not accepted; it is in no pair of impostors. People with a single photo take no part.
+    A photo that is missing is never found, and finds nothing: its pairs have rank 0, and are genuine pairs that are not
+    accepted; it is in no pair of impostors. People with a single photo take no part.
 
     Memory does not depend on the number of distractors, and time is linear in it.
 
@@ -139,18 +127,17 @@ def evaluate_megaface(
         probes: `[probes, dim]` float32 of unit norm; a row with NaN is missing.
         people: `[probes]` whom each shows, any values.
         distractor_blocks: `[n, dim]` float32 of unit norm each, of any sizes.
-        num_distractors: how many distractors there are in all blocks together.
-        sizes: the names of numbers of distractors, for `rank1_by_distractors`, and the numbers; default: 10, 100, ...
-            and all, named by themselves.
+        num_distractors: of all blocks together.
+        sizes: name -> number of distractors, for `rank1_by_distractors`; default: 10, 100, ... and all.
         name: of the set.
         replicates: how many times people are resampled for the intervals; 0 for no intervals.
         seed: of the resampling.
 
     Returns:
         The result; its intervals come from resampling people with all of their photos, and are left out for a TAR at
-        less than three false accepts, which `few_false_accepts` names. The scores are `rank`
-        `[pairs]` int32, `condition` `[pairs]` (empty text), and the positions of mate and probe, `first` and `second`
-        `[pairs]` int. The order of the pairs follows from `people` alone.
+        fewer than three false accepts, which `few_false_accepts` names. The scores are `rank` `[pairs]` int32,
+        `condition` (empty text), `person`, and the positions of mate and probe, `first` and `second` `[pairs]` int. The
+        order of the pairs follows from `people` alone.
 
     Raises:
         InputError: if the arrays do not fit, values are not finite, nobody has two photos, or another number of
@@ -158,7 +145,7 @@ def evaluate_megaface(
 
     Example:
         >>> probes, people = np.eye(4, dtype=np.float32), np.array([0, 0, 1, 1])
-        >>> outcome = evaluate_megaface(probes, people, [np.eye(4, dtype=np.float32)], num_distractors=4)
+        >>> outcome = evaluate_megaface(probes, people, [np.eye(4, dtype=np.float32)], num_distractors=4, replicates=0)
         >>> outcome.result["rank1"], outcome.scores["rank"]
         (0.0, array([2, 2, 2, 2], dtype=int32))
 
@@ -175,18 +162,17 @@ def evaluate_megaface(
     similarity = _similarities(probes, pairs)
     if not np.isfinite(similarity).all():
         raise InputError(f"{name}: probes with values that are not finite; embed them anew")
-    # Photos that are compared with distractors, and the pairs of those photos by their rows there.
-    compared, row = np.unique(pairs.probe[pairs.there], return_inverse=True)
-    once = pairs.mate[pairs.there] < pairs.probe[pairs.there]
-    person = np.zeros(len(compared), np.int64)
-    person[row] = pairs.person[pairs.there]
+    # Photos that are compared with distractors, and their persons; of the complete pairs, the rows of the probes.
+    compared, first_pair, row = np.unique(pairs.probe[pairs.complete], return_index=True, return_inverse=True)
+    person = pairs.person[pairs.complete][first_pair]
+    once = pairs.mate[pairs.complete] < pairs.probe[pairs.complete]
 
     ranks = MateRanks(row, similarity, len(compared))
     impostors = len(compared) * num_distractors
     num_people = int(pairs.person.max()) + 1
     accepts = FalseAccepts(similarity[once], person, num_people, impostors, max(FAR_TARGETS.values()))
     gallery = probes[compared]
-    rank1 = {0: float(pairs.there.mean())}
+    rank1 = {0: float(pairs.complete.mean())}
     done = 0
     with Progress(name, num_distractors, unit="distractor") as progress:
         for block in _stream(distractor_blocks, probes.shape[1], num_distractors, sizes.values()):
@@ -195,13 +181,13 @@ def evaluate_megaface(
             accepts.add(between)
             done += len(block)
             if done in sizes.values():
-                rank1[done] = float(np.sum(ranks.ranks() == 1) / len(pairs.there))
+                rank1[done] = float(np.sum(ranks.ranks() == 1) / len(pairs.complete))
             progress.advance(len(block))
 
-    rank = np.zeros(len(pairs.there), np.int32)
-    rank[pairs.there] = ranks.ranks()
+    rank = np.zeros(len(pairs.complete), np.int32)
+    rank[pairs.complete] = ranks.ranks()
     genuine = reaching(accepts.thresholds, similarity[once])
-    num_genuine = len(pairs.there) // 2
+    num_genuine = len(rank) // 2
     allowed = {key: np.flatnonzero(accepts.counts() / impostors <= target) for key, target in FAR_TARGETS.items()}
     result = {
         "set": name,
@@ -218,17 +204,17 @@ def evaluate_megaface(
         "genuine_pairs": num_genuine,
         "impostor_pairs": impostors,
         "tar": {key: float(genuine[at[0]] / num_genuine) if len(at) else 0.0 for key, at in allowed.items()},
-        # They are there to be compared with other programs, but one or two impostors decide them.
+        # One or two impostors decide them: they can only be compared with other programs.
         "few_false_accepts": few_false_accepts("tar", FAR_TARGETS, impostors),
     }
     if replicates:
-        result["intervals"] = _intervals(pairs, rank, similarity, accepts, person, num_distractors, replicates, seed)
+        result["intervals"] = _intervals(pairs, rank, similarity, accepts, num_distractors, replicates, seed)
     scores = {
         "rank": rank,
         "condition": np.full(len(rank), ""),
         "first": pairs.mate,
         "second": pairs.probe,
-        # Whom a pair shows: pairs of one person are not independent.
+        # Pairs of one person are not independent.
         "person": pairs.person,
     }
     return Outcome(result, scores)
@@ -244,10 +230,10 @@ def _check(
     wrong = [number for number in sizes.values() if not 0 <= number <= num_distractors]
     if wrong:
         raise InputError(
-            f"a size of {wrong[0]:,}, where there are {num_distractors:,} distractors; choose 0 to as many"
+            f"a size of {wrong[0]:,}, where there are {num_distractors:,} distractors; choose 0 to {num_distractors:,}"
         )
-    if replicates and replicates < 40:
-        raise InputError(f"{replicates} replicates: an interval of 95% needs at least 40, and 1000 are usual")
+    if replicates:
+        check_replicates(replicates)
 
 
 def _within(rank: np.ndarray, limit: int) -> np.ndarray:
@@ -259,15 +245,13 @@ def _intervals(
     rank: np.ndarray,
     similarity: np.ndarray,
     accepts: FalseAccepts,
-    person: np.ndarray,
     num_distractors: int,
     replicates: int,
     seed: int,
 ) -> dict[str, list[float]]:
-    """Intervals of 95%: people are drawn with replacement, with their photos; thresholds are found anew each time.
+    """Draw people with replacement, with their photos; each replicate finds its own thresholds.
 
-    The thresholds are those of the grid, not below the lowest at which false accepts are counted. A TAR at less than
-    three false accepts has none: one or two pairs decide it.
+    The thresholds are those of the grid, not below the lowest at which false accepts are counted.
     """
     num_people = int(pairs.person.max()) + 1
     random = np.random.default_rng(seed)
@@ -280,21 +264,19 @@ def _intervals(
     num_pairs = total(np.bincount(pairs.person, minlength=num_people))
     values = {}
     for limit in RANKS:
-        found = np.bincount(pairs.person, _within(rank, limit), minlength=num_people)
-        values[f"rank{limit}"] = total(found) / num_pairs
-    photos = np.bincount(person, minlength=num_people)
+        hits = np.bincount(pairs.person, _within(rank, limit), minlength=num_people)
+        values[f"rank{limit}"] = total(hits) / num_pairs
+    photos = np.bincount(accepts.person, minlength=num_people)
     false_accepts = total(accepts.counts_by_person())
     grid = accepts.thresholds[accepts.grid]
     # Both orders of each pair are here, so that the rate is that of pairs.
-    owner = pairs.person[pairs.there]
-    true_accepts = total(np.stack([reaching(grid, similarity[owner == one]) for one in range(num_people)]))
+    person = pairs.person[pairs.complete]
+    true_accepts = total(np.stack([reaching(grid, similarity[person == number]) for number in range(num_people)]))
     true_accepts = np.pad(true_accepts, [(0, 0), (0, 1)])
-    impostors = num_distractors * len(person)
-    few = few_false_accepts("tar", FAR_TARGETS, impostors)
+    few = few_false_accepts("tar", FAR_TARGETS, num_distractors * len(accepts.person))
     for name, target in FAR_TARGETS.items():
-        if f"tar@{name}" in few:
-            continue
-        far_above = false_accepts > target * num_distractors * total(photos)[:, np.newaxis]
-        at = np.maximum(far_above.sum(axis=1), accepts.lowest_on_grid)
-        values[f"tar@{name}"] = true_accepts[np.arange(replicates), at] / num_pairs
-    return {name: np.quantile(one, [0.025, 0.975]).tolist() for name, one in values.items()}
+        if f"tar@{name}" not in few:
+            above_target = false_accepts > target * num_distractors * total(photos)[:, np.newaxis]
+            place = np.maximum(above_target.sum(axis=1), accepts.first_on_grid)
+            values[f"tar@{name}"] = true_accepts[np.arange(replicates), place] / num_pairs
+    return {name: percentile_interval(column) for name, column in values.items()}

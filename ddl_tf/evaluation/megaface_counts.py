@@ -16,19 +16,7 @@ _MARGIN = 10
 
 
 def reaching(thresholds: np.ndarray, similarity: np.ndarray) -> np.ndarray:
-    """Count the similarities that reach each threshold.
-
-    Args:
-        thresholds: `[thresholds]`, rising.
-        similarity: `[n]`.
-
-    Returns:
-        `[thresholds]` int64, falling.
-
-    Example:
-        >>> reaching(np.array([0.1, 0.5]), np.array([0.0, 0.3, 0.5]))
-        array([2, 1])
-    """
+    """Count the similarities `[n]` that reach each threshold; `[thresholds]`, rising, give int64, falling."""
     return len(similarity) - np.searchsorted(np.sort(similarity), thresholds, side="left")
 
 
@@ -40,7 +28,7 @@ class MateRanks:
     Args:
         probe: `[pairs]` int, the photo that is searched for.
         similarity: `[pairs]` float32 of the probe and its mate.
-        num_probes: how many probes there are.
+        num_probes: the number of probes.
 
     Example:
         >>> ranks = MateRanks(np.array([0]), np.array([0.5], np.float32), num_probes=1)
@@ -58,24 +46,16 @@ class MateRanks:
         self._nearest = np.full(num_probes, -np.inf, np.float32)
 
     def add(self, similarity: np.ndarray) -> None:
-        """Count some distractors.
-
-        Args:
-            similarity: `[probes, distractors]` float32.
-        """
+        """Count some distractors, whose similarities are `[probes, distractors]` float32."""
         np.maximum(self._nearest, similarity.max(axis=1), out=self._nearest)
         for row, start, end, above in zip(similarity, self._starts, self._starts[1:], self._above):
             mates = self._similarity[start:end]
-            # Most distractors are below all mates, which one pass tells.
+            # One pass sorts out the most distractors, which are below all mates.
             if len(mates) and len(higher := row[row > mates[0]]):
                 above += np.bincount(np.searchsorted(mates, higher), minlength=len(above))
 
     def ranks(self) -> np.ndarray:
-        """Give the rank of the mate in each pair, among what was added so far.
-
-        Returns:
-            `[pairs]` int32, from 1, in the order that the pairs were given in.
-        """
+        """The rank of the mate among what was added so far, `[pairs]` int32, from 1, in the order of the pairs."""
         beaten = [np.cumsum(above[::-1])[::-1][1:] for above in self._above]
         ranks = np.empty(len(self._order), np.int32)
         ranks[self._order] = 1 + np.concatenate(beaten)
@@ -89,17 +69,18 @@ class MateRanks:
 class FalseAccepts:
     """Counts the pairs of a probe and a distractor that are accepted at the similarity of each genuine pair.
 
-    These are all thresholds that the TAR at a FAR can have, so the ROC is exact. Where more false accepts were seen
-    than any of the targets allows, with a margin, they are not counted any more.
+    These are all thresholds that the TAR at a FAR can have, so the ROC is exact. At a low threshold that has more false
+    accepts than any of the targets allows, with a margin, they are not counted any more.
 
     Args:
         genuine: `[pairs]` float32, similarities of the genuine pairs.
-        person: `[probes]` int, whose each probe is, from 0.
-        num_people: how many people there are.
-        impostors: how many pairs of a probe and a distractor will be added in all.
+        person: `[probes]` int, whom each probe shows, from 0.
+        num_people: the number of people.
+        impostors: the number of pairs of a probe and a distractor that will be added in all.
         largest_far: the largest target, 0..1.
 
     Attributes:
+        person: see above.
         thresholds: `[thresholds]` float32, the distinct similarities of genuine pairs, rising.
         grid: `[grid]` int, the thresholds at which false accepts are counted by person too.
     """
@@ -107,56 +88,51 @@ class FalseAccepts:
     def __init__(
         self, genuine: np.ndarray, person: np.ndarray, num_people: int, impostors: int, largest_far: float
     ) -> None:
+        self.person = person
         self.thresholds = np.unique(genuine)
-        self._step = -(-len(self.thresholds) // _GRID)
-        self.grid = np.arange(0, len(self.thresholds), self._step)
-        self._person = person
-        self._limit = _MARGIN * largest_far * impostors
-        # Pairs that reach just so many of the thresholds, less one.
-        self._total = np.zeros(len(self.thresholds), np.int64)
-        self._by_person = np.zeros([num_people, len(self.grid)], np.int64)
-        # The first threshold at which all are counted still, and its number.
-        self._floor, self._lowest = float(self.thresholds[0]), 0
+        self._grid_step = -(-len(self.thresholds) // _GRID)
+        self.grid = np.arange(0, len(self.thresholds), self._grid_step)
+        self._most_counted = _MARGIN * largest_far * impostors
+        # The first threshold at which all false accepts are still counted.
+        self._first_counted = 0
+        # How many pairs lie between a threshold and the next one.
+        self._between = np.zeros(len(self.thresholds), np.int64)
+        self._between_by_person = np.zeros([num_people, len(self.grid)], np.int64)
 
     @property
-    def lowest_on_grid(self) -> int:
-        """The first of the grid at which all false accepts are counted still."""
-        return -(-self._lowest // self._step)
+    def first_on_grid(self) -> int:
+        """The place of the first threshold of the grid at which all false accepts are still counted."""
+        return -(-self._first_counted // self._grid_step)
 
     def add(self, similarity: np.ndarray) -> None:
-        """Count some distractors.
-
-        Args:
-            similarity: `[probes, distractors]` float32.
-        """
+        """Count some distractors, whose similarities are `[probes, distractors]` float32."""
         waiting: list[tuple[np.ndarray, np.ndarray]] = []
         for start in range(0, len(similarity), _PROBES):
+            if self._first_counted == len(self.thresholds):
+                return
             part = similarity[start : start + _PROBES]
-            accepted = part >= self._floor
-            waiting.append((part[accepted], np.repeat(self._person[start : start + _PROBES], accepted.sum(axis=1))))
+            accepted = part >= self.thresholds[self._first_counted]
+            people = np.repeat(self.person[start : start + _PROBES], accepted.sum(axis=1))
+            waiting.append((part[accepted], people))
             if sum(len(values) for values, _ in waiting) > _WAITING:
                 self._count(waiting)
                 waiting = []
-        self._count(waiting)
+        if waiting:
+            self._count(waiting)
 
     def _count(self, waiting: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-        if not waiting:
-            return
-        values, person = (np.concatenate(column) for column in zip(*waiting))
-        last = np.searchsorted(self.thresholds, values, side="right") - 1
-        self._total += np.bincount(last, minlength=len(self._total))
-        cell = person * len(self.grid) + last // self._step
-        self._by_person += np.bincount(cell, minlength=self._by_person.size).reshape(self._by_person.shape)
-        self._lowest = int(np.searchsorted(-self.counts(), -self._limit))
-        self._floor = float(np.append(self.thresholds, np.inf)[self._lowest])
+        values, people = (np.concatenate(column) for column in zip(*waiting))
+        highest = np.searchsorted(self.thresholds, values, side="right") - 1
+        self._between += np.bincount(highest, minlength=len(self._between))
+        by_person = self._between_by_person
+        cells = people * len(self.grid) + highest // self._grid_step
+        by_person += np.bincount(cells, minlength=by_person.size).reshape(by_person.shape)
+        self._first_counted = int(np.searchsorted(-self.counts(), -self._most_counted))
 
     def counts(self) -> np.ndarray:
-        """Give the false accepts at each threshold: `[thresholds]` int64, falling.
-
-        Below the lowest threshold that is counted still there are more than what is said.
-        """
-        return np.cumsum(self._total[::-1])[::-1]
+        """The false accepts at each threshold, `[thresholds]` int64, falling; too few below `first_on_grid`."""
+        return np.cumsum(self._between[::-1])[::-1]
 
     def counts_by_person(self) -> np.ndarray:
-        """Give the false accepts of each person's probes at the thresholds of the grid: `[people, grid]` int64."""
-        return np.cumsum(self._by_person[:, ::-1], axis=1)[:, ::-1]
+        """The false accepts of each person's probes at the thresholds of the grid: `[people, grid]` int64."""
+        return np.cumsum(self._between_by_person[:, ::-1], axis=1)[:, ::-1]

@@ -19,7 +19,8 @@ from ddl_tf.protocols.feature_files import (
     feature_blocks,
     pack_features,
 )
-from ddl_tf.protocols.megaface import MISSING, FaceImages, MegaFace, feature_files, megaface_images, read_megaface
+from ddl_tf.protocols.gallery_set import MISSING
+from ddl_tf.protocols.megaface import FaceImages, MegaFace, feature_files, megaface_images, read_megaface
 
 # Images -> blocks of their embeddings `[n, dim]` of unit norm, in order.
 Embed = Callable[[FaceImages], Iterable[np.ndarray]]
@@ -58,17 +59,7 @@ class MegaFaceSettings:
 
 
 def read_lists(settings: MegaFaceSettings) -> MegaFace:
-    """Read the lists that settings name.
-
-    Args:
-        settings: the lists.
-
-    Returns:
-        As `read_megaface`.
-
-    Raises:
-        InputError: as `read_megaface`, or if a list is missing.
-    """
+    """Read the lists that settings name, as `read_megaface`."""
     required(settings, "facescrub_list", "megaface_list")
     return read_megaface(
         settings.facescrub_list,
@@ -80,18 +71,7 @@ def read_lists(settings: MegaFaceSettings) -> MegaFace:
 
 
 def face_images(settings: MegaFaceSettings, check_images: bool = True) -> tuple[FaceImages, FaceImages]:
-    """Find the images that are embedded if there are no features.
-
-    Args:
-        settings: the lists and the folders of images.
-        check_images: whether they are read; else they are not looked for, and need no folders.
-
-    Returns:
-        As `megaface_images`: the probes and the distractors.
-
-    Raises:
-        InputError: as `megaface_images` and `read_lists`, or if a folder is missing.
-    """
+    """Find the images of probes and distractors, as `megaface_images`; without `check_images` no folder is needed."""
     for name in ("facescrub_images", "megaface_images"):
         if check_images and not getattr(settings, name):
             raise InputError(f"--{name} is missing: the folder of images to embed, where there are no --features")
@@ -109,24 +89,12 @@ def megaface_outcome(
 ) -> Outcome:
     """Read the lists and the features, or embed the images, and evaluate.
 
-    Args:
-        settings: what to read.
-        embed: embeds the images; not called if there are features.
-        check_images: as for `face_images`; embeddings that were made elsewhere need no images.
-        replicates: of the bootstrap; 0 for no intervals.
-        seed: of the bootstrap.
-
-    Returns:
-        As `evaluate_megaface`, with the counts of the lists too; `first` and `second` are positions in the list of
-        probes.
+    `embed` is not called if there are features. Embeddings that were made elsewhere need no images (`check_images`).
+    The result is that of `evaluate_megaface` with the counts of the lists; `first` and `second` are positions in the
+    list of probes.
 
     Raises:
         InputError: if something is missing, or wrong with it.
-
-    Example:
-        >>> settings = MegaFaceSettings("facescrub_lst", "megaface_lst", features="features")
-        >>> megaface_outcome(settings).result["rank1"]
-        0.98
     """
     if settings.packed and not settings.features:
         raise InputError("--packed is given without --features: name the folder that is, or shall be, packed")
@@ -138,14 +106,12 @@ def megaface_outcome(
         raise InputError("there are neither features nor a model: name one of them")
     else:
         rows, blocks = _from_images(megaface, face_images(settings, check_images), embed)
-    clean = megaface.clean_probes()
+    used = megaface.clean_probes()
     probes = np.full([len(megaface.probes), rows.shape[1]], np.nan, np.float32)
-    probes[clean] = rows
+    probes[used] = rows
     if settings.noisy_probes == "center":
         used = np.arange(len(probes))
         probes = replace_by_center(probes, megaface.people, megaface.noisy_probes)
-    else:
-        used = clean
     outcome = evaluate_megaface(
         probes[used],
         megaface.people[used],
@@ -164,7 +130,7 @@ def megaface_outcome(
 def _from_features(megaface: MegaFace, settings: MegaFaceSettings) -> tuple[np.ndarray, Iterator[np.ndarray]]:
     """The clean probes' features, NaN where there is none, and the blocks of the clean distractors."""
     files = feature_files(megaface, str(settings.features), settings.suffix)
-    probes, distractors = (_source(one, settings.packed, name) for one, name in zip(files, ("facescrub", "megaface")))
+    probes, distractors = (_source(part, settings.packed, name) for part, name in zip(files, ("facescrub", "megaface")))
     problems = ProblemList("facescrub")
     rows = probes.read(megaface.clean_probes(), problems, missing_allowed=settings.missing == "count")
     problems.refuse("write these features, or take --missing=count where there are none")
@@ -183,8 +149,8 @@ def _from_images(
 ) -> tuple[np.ndarray, Iterable[np.ndarray]]:
     """The clean probes' embeddings, NaN where there is no image, and the blocks of the clean distractors."""
     faces, distractors = images
-    found = np.concatenate(list(embed(faces)))
-    rows = np.full([len(megaface.probes), found.shape[1]], np.nan, np.float32)
-    # An embedding of zeros is none; it must not tie with the mate, which a tie counts for.
-    rows[faces.positions] = np.where(found.any(axis=1, keepdims=True), found, np.nan)
+    embeddings = np.concatenate(list(embed(faces)))
+    rows = np.full([len(megaface.probes), embeddings.shape[1]], np.nan, np.float32)
+    # An embedding of zeros must not tie with the mate, which a tie counts for.
+    rows[faces.positions] = np.where(embeddings.any(axis=1, keepdims=True), embeddings, np.nan)
     return rows[megaface.clean_probes()], embed(distractors)

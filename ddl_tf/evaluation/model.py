@@ -1,6 +1,7 @@
 """From the path that a user gives to an embedding model."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Optional
 
@@ -10,6 +11,11 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.models import convert_insightface, embedding_model, load_checkpoint
 from ddl_tf.models.checkpoints import OTHER_NETWORKS
 from ddl_tf.runtimes.embedders import ORDERS, Embedder, OnnxEmbedder, TfliteEmbedder
+
+_RUNTIMES: dict[str, tuple[str, Callable[..., Embedder]]] = {
+    ".onnx": ("an ONNX network", OnnxEmbedder),
+    ".tflite": ("a TensorFlow Lite model", TfliteEmbedder),
+}
 
 
 class _Served(tf.keras.layers.Layer):
@@ -30,23 +36,12 @@ def _of_bgr(model: tf.keras.Model) -> tf.keras.Model:
 
 
 def is_exported(path: Path) -> bool:
-    """Tell whether a path is the version folder of an exported model."""
+    """Whether a path is the version folder of an exported model."""
     return (path / "saved_model.pb").is_file()
 
 
 def find_checkpoint(path: str) -> Path:
-    """Find the checkpoint that a path stands for.
-
-    Args:
-        path: a `.keras` file, or the folder of a training run, which stands for its best checkpoint
-            (`checkpoints/best.keras`), or the last one if there is no best.
-
-    Returns:
-        The `.keras` file.
-
-    Raises:
-        InputError: if there is none.
-    """
+    """Find the `.keras` file of a path: itself, or of a training run the best checkpoint, else the last one."""
     given = Path(path)
     if given.is_file():
         return given
@@ -66,32 +61,12 @@ def find_checkpoint(path: str) -> Path:
 
 
 def model_file(path: str) -> Path:
-    """Find the file or folder that holds a model, by whose content it is told from others.
-
-    Args:
-        path: as for `load_embedding_model`.
-
-    Returns:
-        The file, or the version folder of an exported model.
-
-    Raises:
-        InputError: if there is none.
-    """
+    """Find the file, or the version folder of an exported model, whose content identifies a model."""
     return Path(path) if is_exported(Path(path)) else find_checkpoint(path)
 
 
 def load_checkpoint_embedding(path: str) -> tf.keras.Model:
-    """Load the embedding model of a checkpoint, without its head.
-
-    Args:
-        path: as for `find_checkpoint`.
-
-    Returns:
-        image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`, not normalised.
-
-    Raises:
-        InputError: if there is no checkpoint, or it cannot be loaded.
-    """
+    """Load the embedding model of a checkpoint, without its head: images of 0..255 RGB -> `[batch, dim]`."""
     return embedding_model(load_checkpoint(str(find_checkpoint(path))))
 
 
@@ -108,15 +83,15 @@ def load_embedding_model(
     scale: Optional[float] = None,
     order: str = "rgb",
 ) -> tf.keras.Model:
-    """Load an embedding model from whatever holds one: a checkpoint, a training run, an export, or a network of others.
+    """Load an embedding model: a checkpoint, a training run, an export, or a network of others.
 
     Args:
         path: a `.keras` file, the folder of a training run, the version folder of an exported model, an ONNX network
             (`.onnx`), a TensorFlow Lite model (`.tflite`), or a PyTorch state dict of InsightFace (`.pth`, `.pt`).
-        backbone: what a state dict is of, such as `iresnet50`; it does not tell itself.
-        mean: the input of an ONNX network or a TensorFlow Lite model is (value - mean) / scale; see
-            `load_onnx_embedding` and `load_tflite_embedding`.
-        scale: see `mean`.
+        backbone: of a state dict, such as `iresnet50`.
+        mean: the input of an ONNX network or a TensorFlow Lite model is (value - mean) / scale, of values 0..255; by
+            default what the ONNX file says, and 127.5 if it says nothing; 0 and 1 for TensorFlow Lite.
+        scale: see `mean`; not 0.
         order: of the channels that a network of others takes, "rgb" or "bgr".
 
     Returns:
@@ -131,12 +106,12 @@ def load_embedding_model(
     suffix = Path(path).suffix.lower()
     if suffix in (".onnx", ".tflite", ".pth", ".pt") and not Path(path).is_file():
         raise InputError(f"no model at {path}: there is no such file")
-    if suffix == ".onnx":
-        _refuse_unused(path, "an ONNX network", backbone=bool(backbone))
-        return load_onnx_embedding(path, mean, scale, order)
-    if suffix == ".tflite":
-        _refuse_unused(path, "a TensorFlow Lite model", backbone=bool(backbone))
-        return load_tflite_embedding(path, mean, scale, order)
+    if suffix in (".onnx", ".tflite"):
+        kind, runtime = _RUNTIMES[suffix]
+        _refuse_unused(path, kind, backbone=bool(backbone))
+        embedder = runtime(path, mean=mean, scale=scale, order=order)
+        print(f"{path}: input {embedder.input_text}", file=sys.stderr)
+        return as_embedding_model(embedder, Path(path).stem)
     scaling = {"input_mean": mean is not None, "input_scale": scale is not None}
     if suffix in (".pth", ".pt"):
         _refuse_unused(path, "a PyTorch state dict, scaled as InsightFace does it", **scaling)
@@ -181,67 +156,6 @@ class _Network(tf.keras.layers.Layer):
 
 
 def as_embedding_model(embedder: Embedder, name: str) -> tf.keras.Model:
-    """Make an embedding model of what runs elsewhere, so that it can be evaluated.
-
-    Args:
-        embedder: what embeds.
-        name: of the model.
-
-    Returns:
-        image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`, as the embedder's `run` gives
-        it.
-    """
+    """Make an embedding model of an embedder: images `[batch, height, width, 3]` of 0..255 RGB -> `[batch, dim]`."""
     image = tf.keras.Input([*embedder.image_size, 3])
     return tf.keras.Model(image, _Network(embedder)(image), name=name)
-
-
-def load_onnx_embedding(
-    path: str, mean: Optional[float] = None, scale: Optional[float] = None, order: str = "rgb"
-) -> tf.keras.Model:
-    """Load an ONNX network as an embedding model, and print what it is given; see `OnnxEmbedder`.
-
-    Args:
-        path: the `.onnx` file.
-        mean: the network's input is (value - mean) / scale, of values 0..255; by default what the file or the network
-            says, and 127.5 if they say nothing.
-        scale: see `mean`; not 0.
-        order: of the channels that the network takes, "rgb" or "bgr".
-
-    Returns:
-        image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`, as the network gives it.
-
-    Raises:
-        InputError: if onnxruntime is not installed, or the file holds no network from images of one size to embeddings.
-
-    Example:
-        >>> model = load_onnx_embedding("w600k_r50.onnx")  # doctest: +SKIP
-    """
-    return _printed(path, OnnxEmbedder(path, mean, scale, order=order))
-
-
-def _printed(path: str, embedder: Embedder) -> tf.keras.Model:
-    print(f"{path}: input {embedder.input_text}", file=sys.stderr)
-    return as_embedding_model(embedder, Path(path).stem)
-
-
-def load_tflite_embedding(
-    path: str, mean: Optional[float] = None, scale: Optional[float] = None, order: str = "rgb"
-) -> tf.keras.Model:
-    """Load a TensorFlow Lite model as an embedding model, and print what it is given; see `TfliteEmbedder`.
-
-    Args:
-        path: the `.tflite` file.
-        mean: the network's input is (value - mean) / scale, of values 0..255; by default 0 and 1.
-        scale: see `mean`; not 0.
-        order: of the channels that the network takes, "rgb" or "bgr".
-
-    Returns:
-        image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`, as the network gives it.
-
-    Raises:
-        InputError: if the file is missing, or holds no model from images of one size to embeddings.
-
-    Example:
-        >>> model = load_tflite_embedding("converted/model_int8.tflite")  # doctest: +SKIP
-    """
-    return _printed(path, TfliteEmbedder(path, mean=mean, scale=scale, order=order))

@@ -16,38 +16,15 @@ from ddl_tf.protocols.pair_sets import PairSet
 
 
 def pair_similarities(pair_set: PairSet, embeddings: np.ndarray) -> np.ndarray:
-    """Compute the cosine similarity of each pair of a set.
-
-    Args:
-        pair_set: the pairs.
-        embeddings: `[images, dim]` of unit norm, in the order of the set's images.
-
-    Returns:
-        `[pairs]` float64, -1..1.
-    """
+    """Compute the cosine similarity of each pair from embeddings `[images, dim]` of unit norm: `[pairs]` float64."""
     embeddings = embeddings.astype(np.float64)
     return np.sum(embeddings[pair_set.first] * embeddings[pair_set.second], axis=1)
 
 
 def failed_pairs(pair_set: PairSet, embeddings: np.ndarray) -> np.ndarray:
-    """Find the pairs of which an image has no embedding, such as where no face was found.
-
-    Args:
-        pair_set: the pairs.
-        embeddings: `[images, dim]`; a row of zeros is none.
-
-    Returns:
-        `[pairs]` bool. The similarity of such a pair is 0, and its distance 2.
-    """
+    """Find the pairs of which an image has no embedding (a row of zeros): `[pairs]` bool; their similarity is 0."""
     failed = ~embeddings.any(axis=1)
     return failed[pair_set.first] | failed[pair_set.second]
-
-
-def _people_of_pairs(pair_set: PairSet) -> tuple[Optional[np.ndarray], Optional[np.ndarray]]:
-    if pair_set.people is None:
-        return None, None
-    people = np.asarray(pair_set.people)
-    return people[pair_set.first], people[pair_set.second]
 
 
 def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed: int = 0) -> dict[str, Any]:
@@ -60,102 +37,53 @@ def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed:
         seed: of resampling.
 
     Returns:
-        As `evaluate_pairs`; with replicates also:
-
-        - `intervals`: number -> [low, high] of 95%; the TARs are called `tar@1e-1` and so on, and have none where
-          FAR is less than three different pairs. See `bootstrap_pairs`.
-        - `resampled`: what was drawn, "people" where the set tells whom the images show, else "pairs".
+        As `evaluate_pairs`; with replicates also `intervals`, number -> [low, high] of 95%, see `bootstrap_pairs`; and
+        `resampled`: "people" if the set knows whom the images show, else "pairs".
 
     Raises:
         InputError: as `evaluate_pairs`.
     """
-    same = np.asarray(pair_set.same, bool)
+    return evaluate_pair_set(pair_set, embeddings, replicates, seed).result
+
+
+def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed: int = 0) -> Outcome:
+    """Evaluate the embeddings of a verification set as `verify`, with all that reports and comparisons of models need.
+
+    Returns:
+        The result, and the scores `similarity`, `same`, `fold` (as of `usable_folds`), `first`, `second` `[pairs]` (of
+        equal images the first); if the set has them, `people` `[images]`, text, and `pair_NAME` `[pairs]` for each
+        further column of its pairs.
+
+    Example:
+        >>> first, pair = np.arange(0, 8, 2), np.arange(4)
+        >>> pairs = PairSet("tiny", [b""] * 8, first, first + 1, pair < 2, pair % 2)
+        >>> evaluate_pair_set(pairs, np.eye(8)).scores["similarity"]
+        array([0., 0., 0., 0.])
+    """
+    same, first, second = np.asarray(pair_set.same, bool), pair_set.first, pair_set.second
     try:
         fold = usable_folds(same, np.asarray(pair_set.fold))
+        similarity = pair_similarities(pair_set, embeddings)
+        intervals: dict[str, Any] = {}
+        if replicates:
+            sides = [None if pair_set.people is None else np.asarray(pair_set.people)[side] for side in (first, second)]
+            intervals["intervals"] = bootstrap_pairs(similarity, same, replicates, seed, sides[0], sides[1], fold)
+            intervals["resampled"] = "pairs" if pair_set.people is None else "people"
     except InputError as error:
         raise InputError(f"verification set {pair_set.name}: {error}") from None
-    similarity = pair_similarities(pair_set, embeddings)
-    wide = embeddings.astype(np.float64)
-    # Not 2 - 2 * similarity: the k-fold numbers are InsightFace's to the last digit.
-    distance = np.sum((wide[pair_set.first] - wide[pair_set.second]) ** 2, axis=1)
     failed = failed_pairs(pair_set, embeddings)
-    # Else two images in which no face was found would be the same person: their distance is 0.
-    distance[failed] = 2
-    accuracy = k_fold_accuracy(distance, same, fold)
-    tar, far = k_fold_tar(distance, same, fold)
-    threshold, threshold_accuracy = best_threshold(distance, same)
-    curve = roc.roc_curve(similarity, same)
-    measurable = bootstrapped_targets(same, FAR_TARGETS)
-    mean_same, mean_different = float(similarity[same].mean()), float(similarity[~same].mean())
     result = {
         "set": pair_set.name,
         "protocol": "pairs",
         "pairs": len(same),
         "same": int(same.sum()),
-        "folds": len(accuracy),
-        "accuracy": float(accuracy.mean()),
-        "accuracy_std": float(accuracy.std()),
-        "auc": roc.auc(*curve),
-        "eer": roc.eer(*curve),
-        # None where one or two pairs would decide it.
-        "tar": {
-            name: roc.tar_at_far(*curve, FAR_TARGETS[name]) if name in measurable else None for name in FAR_TARGETS
-        },
-        "expectation_margin": mean_same - mean_different,
-        "mean_same": mean_same,
-        "mean_different": mean_different,
-        "threshold": threshold,
-        "threshold_accuracy": threshold_accuracy,
-        # None where no fold has both classes.
-        "val": {"tar": float(tar.mean()), "tar_std": float(tar.std()), "far": float(far.mean())} if len(tar) else None,
+        **_numbers(similarity, _distances(pair_set, embeddings, failed), same, fold),
+        **({"failed_pairs": int(failed.sum())} if failed.any() else {}),
+        **intervals,
     }
-    if failed.any():
-        result["failed_pairs"] = int(failed.sum())
-    if replicates:
-        people = _people_of_pairs(pair_set)
-        try:
-            result["intervals"] = bootstrap_pairs(similarity, same, replicates, seed, *people, fold)
-        except InputError as error:
-            raise InputError(f"verification set {pair_set.name}: {error}") from None
-        result["resampled"] = "pairs" if pair_set.people is None else "people"
-    return result
-
-
-def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed: int = 0) -> Outcome:
-    """Evaluate the embeddings of a verification set, with all that reports and comparisons of models need.
-
-    Args:
-        pair_set: the pairs.
-        embeddings: `[images, dim]` of unit norm, in the order of the set's images.
-        replicates: how many times to resample for the intervals, 1000 usually; 0: no intervals.
-        seed: of resampling.
-
-    Returns:
-        The result of `verify`, and the scores `similarity`, `same`, `fold` (as `usable_folds` gives them), `first`,
-        `second` `[pairs]`, of an image that is there several times the first place; where the set has them, `people`
-        `[images]`, whom each image shows, as text, and `pair_NAME`
-        `[pairs]` for each further column of its pairs.
-
-    Raises:
-        InputError: as `verify`.
-
-    Example:
-        >>> first, pair = np.arange(0, 8, 2), np.arange(4)
-        >>> pairs = PairSet("tiny", [b""] * 8, first, first + 1, pair < 2, pair % 2)
-        >>> evaluate_pair_set(pairs, np.eye(8), replicates=0, seed=0).scores["similarity"]
-        array([0., 0., 0., 0.])
-    """
-    same = np.asarray(pair_set.same, bool)
-    result = verify(pair_set, embeddings, replicates, seed)
     # A test of two models must know that pairs share an image.
     place = np.arange(len(pair_set.images)) if pair_set.copy_of is None else pair_set.copy_of
-    scores = {
-        "similarity": pair_similarities(pair_set, embeddings),
-        "same": same,
-        "fold": usable_folds(same, np.asarray(pair_set.fold)),
-        "first": place[pair_set.first],
-        "second": place[pair_set.second],
-    }
+    scores = {"similarity": similarity, "same": same, "fold": fold, "first": place[first], "second": place[second]}
     if pair_set.people is not None:
         # Text of a fixed width is stored without pickle.
         scores["people"] = np.array([str(person) for person in pair_set.people])
@@ -164,6 +92,41 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
             text = column.dtype.kind not in "biuf"
             scores[f"pair_{name}"] = column.to_numpy(str if text else None)
     return Outcome(result, scores)
+
+
+def _distances(pair_set: PairSet, embeddings: np.ndarray, failed: np.ndarray) -> np.ndarray:
+    wide = embeddings.astype(np.float64)
+    # Not 2 - 2 * similarity: the k-fold numbers are InsightFace's to the last digit.
+    distance = np.sum((wide[pair_set.first] - wide[pair_set.second]) ** 2, axis=1)
+    # Else two images in which no face was found would be the same person: their distance is 0.
+    distance[failed] = 2
+    return distance
+
+
+def _numbers(similarity: np.ndarray, distance: np.ndarray, same: np.ndarray, fold: np.ndarray) -> dict[str, Any]:
+    accuracy = k_fold_accuracy(distance, same, fold)
+    tar, far = k_fold_tar(distance, same, fold)
+    threshold, threshold_accuracy = best_threshold(distance, same)
+    curve = roc.roc_curve(similarity, same)
+    # None if one or two pairs would decide it.
+    tars: dict[str, Optional[float]] = dict.fromkeys(FAR_TARGETS)
+    tars.update((name, roc.tar_at_far(*curve, target)) for name, target in bootstrapped_targets(same).items())
+    mean_same, mean_different = float(similarity[same].mean()), float(similarity[~same].mean())
+    return {
+        "folds": len(accuracy),
+        "accuracy": float(accuracy.mean()),
+        "accuracy_std": float(accuracy.std()),
+        "auc": roc.auc(*curve),
+        "eer": roc.eer(*curve),
+        "tar": tars,
+        "expectation_margin": mean_same - mean_different,
+        "mean_same": mean_same,
+        "mean_different": mean_different,
+        "threshold": threshold,
+        "threshold_accuracy": threshold_accuracy,
+        # None if no fold has both classes.
+        "val": {"tar": float(tar.mean()), "tar_std": float(tar.std()), "far": float(far.mean())} if len(tar) else None,
+    }
 
 
 def evaluate_pairs(model: tf.keras.Model, pair_set: PairSet, flip: bool = True, batch_size: int = 64) -> dict[str, Any]:
@@ -180,18 +143,15 @@ def evaluate_pairs(model: tf.keras.Model, pair_set: PairSet, flip: bool = True, 
 
         - `set`, `protocol`, `pairs`, `same`: the name, "pairs", the number of pairs, and of same pairs.
         - `folds`, `accuracy`, `accuracy_std`: k-fold accuracy, see `k_fold_accuracy` and `usable_folds`.
-        - `auc`, `eer`, `tar`: from the ROC of all pairs; `tar` by FAR, see `tar_at_far`; None at a FAR of less than 3
-          different pairs, where it cannot be measured.
+        - `auc`, `eer`, `tar`: from the ROC of all pairs; `tar` by FAR, see `tar_at_far`; None at a FAR of fewer than 3
+          different pairs, at which it cannot be measured.
         - `mean_same`, `mean_different`, `expectation_margin`: the mean similarities and their difference.
-        - `threshold`, `threshold_accuracy`: the similarity above which to accept for the best accuracy over all
-          pairs, and that accuracy.
-        - `val`: `tar`, `tar_std` and `far` of k-fold cross-validation at FAR 1e-3, see `k_fold_tar`; None where
-          no fold has both classes.
-        - `failed_pairs`: the pairs with an image whose embedding is zero, if there are any; they count, with
-          similarity 0.
+        - `threshold`, `threshold_accuracy`: see `best_threshold`.
+        - `val`: `tar`, `tar_std` and `far` at FAR 1e-3, see `k_fold_tar`; None if no fold has both classes.
+        - `failed_pairs`: the pairs with an image whose embedding is zero, if any; they count, with similarity 0.
 
     Raises:
-        InputError: if an image cannot be decoded, an embedding is not finite, or there are fewer than two same or
-            two different pairs.
+        InputError: if an image cannot be decoded, an embedding is not finite, or there are fewer than two same or two
+            different pairs.
     """
     return verify(pair_set, embed_images(model, pair_set.images, pair_set.name, flip, batch_size))

@@ -1,10 +1,12 @@
-"""Plots of verification results."""
+"""Plots of verification results, of one model and of the arms of an experiment side by side."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -15,14 +17,16 @@ from ddl_tf.metrics.roc import eer, roc_curve
 from ddl_tf.metrics.templates import NEVER
 
 SAME, DIFFERENT = "#1b7f5c", "#c4473a"
+EASY, HARD = "#1b6ca8", "#d1495b"
+_ACROSS = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Similarities:
-    """The similarities of a set's pairs.
+    """The similarities of the pairs of a set.
 
     Attributes:
-        name: the name of the set.
+        name: of the set.
         similarity: `[pairs]` cosines, -1..1; `NEVER` of a pair of which a side has no image.
         same: `[pairs]` bool.
     """
@@ -34,8 +38,8 @@ class Similarities:
     @property
     def compared(self) -> "Similarities":
         """The pairs of which both sides have an image: the others have no similarity to draw or average."""
-        there = self.similarity != NEVER
-        return Similarities(self.name, self.similarity[there], self.same[there])
+        compared = self.similarity != NEVER
+        return Similarities(self.name, self.similarity[compared], self.same[compared])
 
     @property
     def margin(self) -> float:
@@ -50,14 +54,7 @@ class Similarities:
 
 
 def check_format(path: str) -> None:
-    """Refuse a file name whose ending is no format of a picture.
-
-    Args:
-        path: where a figure is to be saved.
-
-    Raises:
-        InputError: if matplotlib cannot write it.
-    """
+    """Refuse a file name whose ending is no format that matplotlib writes."""
     formats = FigureCanvasAgg.get_supported_filetypes()
     if Path(path).suffix[1:].lower() not in formats:
         raise InputError(
@@ -77,12 +74,7 @@ def _draw_roc(axes: Axes, pairs: Similarities) -> None:
 
 
 def draw_distributions(axes: Axes, pairs: Similarities) -> None:
-    """Draw the distributions of a set's same and different similarities, with their means.
-
-    Args:
-        axes: where to draw.
-        pairs: of the set; those that were not compared are left out, and the title says how many.
-    """
+    """Draw the distributions of a set's same and different similarities, and their means; of the compared pairs."""
     left_out, pairs = pairs.left_out, pairs.compared
     # Rounding puts the similarity of equal images just above 1.
     similarity = np.clip(pairs.similarity, -1, 1)
@@ -111,7 +103,8 @@ def verification_figure(sets: Sequence[Similarities]) -> Figure:
 
     Example:
         >>> pairs = Similarities("lfw", np.array([0.8, 0.7, 0.1, 0.0]), np.array([True, True, False, False]))
-        >>> verification_figure([pairs]).savefig("lfw.png")
+        >>> len(verification_figure([pairs]).axes)
+        2
     """
     figure = Figure(figsize=(11, 3.8 * len(sets)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -120,4 +113,72 @@ def verification_figure(sets: Sequence[Similarities]) -> Figure:
         draw_distributions(row[1], pairs)
         for axes in row:
             axes.grid(alpha=0.3)
+    return figure
+
+
+def comparison_table(arms: Mapping[str, Sequence[Mapping[str, Any]]], easy: str, hard: str) -> pd.DataFrame:
+    """Lay the results of `evaluate_pairs` of several arms side by side, one row an arm.
+
+    The row has, for each set, accuracy, AUC and TAR at FAR 1e-2 (0..1) and the expectation margin (mean similarity of
+    same pairs less that of different ones); and the gap between the margins of the `easy` and the `hard` set.
+
+    Example:
+        >>> result = {"accuracy": 0.9, "auc": 0.95, "tar": {"1e-2": 0.5}, "expectation_margin": 0.4}
+        >>> arms = {"ArcFace": [{"set": "easy", **result}, {"set": "hard", **result}]}
+        >>> float(comparison_table(arms, "easy", "hard")["gap"].iloc[0])
+        0.0
+    """
+    rows = []
+    for arm, results in arms.items():
+        row: dict[str, Any] = {"arm": arm}
+        for result in results:
+            row[f"{result['set']} accuracy"] = result["accuracy"]
+            row[f"{result['set']} AUC"] = result["auc"]
+            row[f"{result['set']} TAR@1e-2"] = result["tar"]["1e-2"]
+            row[f"{result['set']} margin"] = result["expectation_margin"]
+        row["gap"] = row[f"{easy} margin"] - row[f"{hard} margin"]
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _draw_arm(axes: Axes, arm: str, easy: Similarities, hard: Similarities, bins: np.ndarray) -> None:
+    margins = []
+    for pairs, colour, kind in ((easy, EASY, "easy"), (hard, HARD, "hard")):
+        for wanted, filled, text in ((True, True, "same"), (False, False, "different")):
+            chosen = pairs.similarity[pairs.same == wanted]
+            style: dict[str, Any] = {"histtype": "stepfilled", "alpha": 0.35} if filled else {"histtype": "step"}
+            axes.hist(chosen, bins=bins.tolist(), density=True, color=colour, label=f"{kind}, {text}", **style)
+            axes.axvline(float(chosen.mean()), color=colour, linestyle="-" if filled else ":", linewidth=1.2)
+        margins.append(pairs.margin)
+    axes.set_title(
+        f"{figure_text(arm)}\nmargin: easy {margins[0]:.2f}, hard {margins[1]:.2f}, gap {margins[0] - margins[1]:.2f}"
+    )
+    axes.set_xlabel("cosine similarity of a pair")
+    axes.grid(alpha=0.3)
+
+
+def comparison_figure(arms: Mapping[str, tuple[Similarities, Similarities]]) -> Figure:
+    """Draw the similarity distributions of each arm's easy and hard pairs, as Huang et al., ECCV 2020, figure 1.
+
+    The vertical lines are the means; the margin of a set is the distance between that of its same pairs and that of its
+    different ones, and the gap is the difference between the margins of easy and hard. Pairs that were not compared are
+    left out, and the global state of pyplot is not touched.
+    """
+    arms = {arm: (easy.compared, hard.compared) for arm, (easy, hard) in arms.items()}
+    everything = np.concatenate([pairs.similarity for pair in arms.values() for pairs in pair])
+    bins = np.linspace(everything.min(), everything.max(), 41)
+    across = min(_ACROSS, len(arms))
+    down = -(-len(arms) // across)
+    figure = Figure(figsize=(max(6.0, 4.4 * across), 0.4 + 3.4 * down), layout="constrained")
+    FigureCanvasAgg(figure)
+    # One scale of the densities, so that the arms can be compared; empty places have no axes.
+    grid = figure.add_gridspec(down, across)
+    panels: list[Axes] = []
+    for place, (arm, (easy, hard)) in enumerate(arms.items()):
+        panels.append(figure.add_subplot(grid[place // across, place % across], sharey=panels[0] if panels else None))
+        _draw_arm(panels[-1], arm, easy, hard, bins)
+        if place % across == 0:
+            panels[-1].set_ylabel("density")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return figure

@@ -10,63 +10,34 @@ from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 
 
 def json_line(result: dict[str, Any]) -> str:
-    """Encode a result as one line of JSON.
-
-    Args:
-        result: of a protocol.
-
-    Returns:
-        The line, without its end.
-
-    Raises:
-        ValueError: if a number is not finite, which JSON cannot say.
-    """
+    """Encode a result as one line of JSON, without its end; ValueError if a number is not finite."""
     return json.dumps(result, allow_nan=False)
 
 
 def pairs_table(results: Sequence[dict[str, Any]]) -> str:
-    """Lay out results on pairs for a terminal, in percent; the expectation margin as it is.
+    """Lay out results of `evaluate_pairs` for a terminal, in percent; the expectation margin as it is.
 
     "accuracy" is by k-fold cross-validation, "best" at the best threshold for all pairs.
-
-    Args:
-        results: of `evaluate_pairs`, at least one.
-
-    Returns:
-        A header and a line for each set; where a TAR cannot be measured, a dash, and a last line that says why.
     """
     header = ["set", "pairs", "accuracy", "best", "AUC", "EER", *(f"TAR@{name}" for name in FAR_TARGETS), "margin"]
-    rows = [
-        [
-            one["set"],
-            str(one["pairs"]),
-            f"{100 * one['accuracy']:.2f} +- {100 * one['accuracy_std']:.2f}",
-            *(
-                DASH if rate is None else f"{100 * rate:.2f}"
-                for rate in (one["threshold_accuracy"], one["auc"], one["eer"], *one["tar"].values())
-            ),
-            f"{one['expectation_margin']:.3f}",
-        ]
-        for one in results
-    ]
+    rows = []
+    for result in results:
+        accuracy = f"{100 * result['accuracy']:.2f} +- {100 * result['accuracy_std']:.2f}"
+        rates = (result["threshold_accuracy"], result["auc"], result["eer"], *result["tar"].values())
+        cells = [DASH if rate is None else f"{100 * rate:.2f}" for rate in rates]
+        rows.append([result["set"], str(result["pairs"]), accuracy, *cells, f"{result['expectation_margin']:.3f}"])
     widths = [max(map(len, column)) for column in zip(header, *rows)]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
         for row in (header, *rows)
     ]
-    if any(rate is None for one in results for rate in one["tar"].values()):
+    if any(rate is None for result in results for rate in result["tar"].values()):
         lines.append(f"{DASH}: not measurable, FAR x different pairs is less than {MIN_FALSE_ACCEPTS}")
     return "\n".join(lines)
 
 
 def flat_numbers(result: dict[str, Any]) -> dict[str, Any]:
-    """Name every number of a result, nested ones by the path to them.
-
-    Args:
-        result: of a protocol.
-
-    Returns:
-        name, such as `tar@1e-4` -> number, in the order of the result; without the intervals.
+    """Name every number of a result, nested ones by the path to them, in its order; without the intervals.
 
     Example:
         >>> flat_numbers({"set": "scface", "rank1": {"d1": 0.9}, "intervals": {"rank1@d1": [0.8, 1.0]}})
@@ -82,13 +53,7 @@ def flat_numbers(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def unreliable_numbers(result: Mapping[str, Any]) -> list[str]:
-    """Name the rates of a result that fewer than three false accepts decide.
-
-    Args:
-        result: of a protocol; a part of it may name them in `few_false_accepts`.
-
-    Returns:
-        Names as in `flat_numbers`.
+    """Name the rates of a result that fewer than three false accepts decide, as `flat_numbers` names them.
 
     Example:
         >>> unreliable_numbers({"verification": {"tar": {"1e-6": 0.5}, "few_false_accepts": ["tar@1e-6"]}})
@@ -118,14 +83,7 @@ def _numbers_text(result: dict[str, Any]) -> str:
 
 
 def results_text(results: Sequence[dict[str, Any]]) -> str:
-    """Lay out results of any protocols for a terminal: one table of the pairs, a list of numbers for each other set.
-
-    Args:
-        results: at least one.
-
-    Returns:
-        Lines.
-    """
-    pairs = [one for one in results if one.get("protocol", "pairs") == "pairs"]
-    others = [one for one in results if one.get("protocol", "pairs") != "pairs"]
-    return "\n".join(([pairs_table(pairs)] if pairs else []) + [_numbers_text(one) for one in others])
+    """Lay out results of any protocols for a terminal: one table of the pairs, a list of numbers for each other set."""
+    pairs = [result for result in results if result.get("protocol", "pairs") == "pairs"]
+    others = [result for result in results if result.get("protocol", "pairs") != "pairs"]
+    return "\n".join(([pairs_table(pairs)] if pairs else []) + [_numbers_text(result) for result in others])

@@ -1,4 +1,4 @@
-"""How evenly a model does on the races of Racial Faces in-the-Wild."""
+"""How even a model is over the races of Racial Faces in-the-Wild."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,18 +12,17 @@ from ddl_tf.protocols.rfw import RACES, rfw_name
 def summarise_rfw(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Summarise the verification results of the four races.
 
-    The standard deviation is that of a sample (n - 1), as in the tables of the papers and in TFace's
-    `verification_rfw.py`, which tells it in percent. The skewed error ratio is the largest of the four error rates over
-    the smallest: 1 is fair.
+    The standard deviation is that of a sample (n - 1), as in the papers and in TFace's `verification_rfw.py`. The
+    skewed error ratio is the largest of the four error rates over the smallest: 1 is fair.
 
     Args:
-        results: of `verify` or `evaluate_pairs`, for the sets `rfw_african`, `rfw_asian`, `rfw_caucasian` and
-            `rfw_indian` in any order. Only `set`, `pairs` and `accuracy` are read.
+        results: of `verify` or `evaluate_pairs`, for the four sets of `read_rfw` in any order; `set`, `pairs` and
+            `accuracy` are read.
 
     Returns:
         What `json.dumps` takes, rates 0..1: `set` and `protocol` ("rfw"), `pairs` (of all four), `accuracy` by race,
-        `mean`, `std`, `skewed_error_ratio` (None where a race has no error: nothing is that many times as much),
-        `worst` (the race of the lowest accuracy, the first of equals).
+        `mean`, `std`, `skewed_error_ratio` (None if a race has no error), `worst` (the race of the lowest accuracy, the
+        first of equals).
 
     Raises:
         InputError: if it is not the four, each once.

@@ -15,7 +15,7 @@ RANKS = (1, 5, 10)
 
 
 def evaluate_scface(scface: GallerySet, embeddings: np.ndarray, replicates: int = 1000, seed: int = 0) -> Outcome:
-    """Identify the faces of surveillance cameras among mugshots.
+    """Identify the faces of surveillance cameras among mugshots; a tie counts against the probe.
 
     Args:
         scface: the set, of `read_scface`.
@@ -26,38 +26,33 @@ def evaluate_scface(scface: GallerySet, embeddings: np.ndarray, replicates: int 
     Returns:
         The result: `subjects`, `gallery`, `probes` (of each distance), `missing_probes`, `missing_gallery`; `rank1`,
         `rank5` and `rank10`, each with `d1`, `d2`, `d3` and `average`, the mean of the three as in the papers;
-        `intervals` of these, such as `rank1@d1`. A tie counts against the probe. The scores: `rank`, `condition`, and
-        `person` `[probes]`.
+        `intervals` of these, such as `rank1@d1`. The scores: `rank`, `condition`, and `person` `[probes]`.
 
     Raises:
-        InputError: if there is not one embedding for each image, one is not finite, or there are between 1 and 39
-            replicates.
+        InputError: if there is not one finite embedding for each image, or there are between 1 and 39 replicates.
     """
     rank = find_mates(scface, embeddings).rank
-    names = [f"d{distance}" for distance in DISTANCES]
+    chosen = {f"d{distance}": scface.condition == f"d{distance}" for distance in DISTANCES}
     result: dict[str, Any] = {
         "set": scface.name,
         "protocol": "identification",
         "subjects": len(np.unique(scface.probe_people)),
         "gallery": len(scface.gallery),
-        "probes": int(np.sum(scface.condition == names[0])),
+        "probes": int(np.sum(scface.condition == f"d{DISTANCES[0]}")),
         **count_missing(scface),
     }
     for k in RANKS:
-        rates = {name: float(rank_rates(rank[scface.condition == name], [k])[0]) for name in names}
+        rates = {name: float(rank_rates(rank[probes], [k])[0]) for name, probes in chosen.items()}
         result[f"rank{k}"] = {**rates, "average": float(np.mean(list(rates.values())))}
     if replicates:
-        result["intervals"] = _intervals(scface, rank, replicates, seed)
-    scores = {"rank": rank, "condition": scface.condition, "person": scface.probe_people}
-    return Outcome(result, scores)
-
-
-def _intervals(scface: GallerySet, rank: np.ndarray, replicates: int, seed: int) -> dict[str, list[float]]:
-    # Every distance has as many probes as another, so that the mean of all probes is that of the three means.
-    chosen = {f"d{distance}": scface.condition == f"d{distance}" for distance in DISTANCES}
-    chosen["average"] = np.ones(len(rank), bool)
-    return {
-        f"rank{k}@{name}": bootstrap_rates(((rank > 0) & (rank <= k))[own], replicates, seed, scface.probe_people[own])
-        for k in RANKS
-        for name, own in chosen.items()
-    }
+        # Every distance has as many probes as another, so that the mean of all probes is that of the three means.
+        chosen["average"] = np.ones(len(rank), bool)
+        people = scface.probe_people
+        result["intervals"] = {
+            f"rank{k}@{name}": bootstrap_rates(
+                (rank > 0)[probes] & (rank <= k)[probes], replicates, seed, people[probes]
+            )
+            for k in RANKS
+            for name, probes in chosen.items()
+        }
+    return Outcome(result, {"rank": rank, "condition": scface.condition, "person": scface.probe_people})

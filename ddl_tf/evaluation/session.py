@@ -1,4 +1,4 @@
-"""What every evaluating command shares: where embeddings come from, and where results go."""
+"""What every evaluating command shares: the source of embeddings, and the place of results."""
 
 import csv
 import dataclasses
@@ -89,10 +89,10 @@ class Session:
 
     Args:
         settings: of the command.
-        sources: the settings that say where embeddings come from, of which one is given.
+        sources: the settings that name sources of embeddings, of which one is given.
 
     Raises:
-        InputError: if they are incomplete or contradict each other.
+        InputError: if the settings are incomplete or contradict each other.
     """
 
     def __init__(self, settings: EvaluationSettings, sources: Sequence[str] = SOURCES) -> None:
@@ -146,17 +146,28 @@ class Session:
             with write_aside(Path(self._settings.problems)) as aside, aside.open("w", newline="") as out:
                 table = csv.writer(out)
                 table.writerow(["kind", "source", "reason"])
-                table.writerows([one.kind, one.source, one.reason] for one in error.problems)
+                table.writerows([problem.kind, problem.source, problem.reason] for problem in error.problems)
             raise InputError(f"{error} (all are listed in {self._settings.problems})") from None
 
     def load_model(self) -> tf.keras.Model:
         """Give the model, loaded at the first call."""
         if self._model is None:
-            chosen = self._settings
+            settings = self._settings
             self._model = load_embedding_model(
-                chosen.model, chosen.backbone, chosen.input_mean, chosen.input_scale, chosen.input_order
+                settings.model, settings.backbone, settings.input_mean, settings.input_scale, settings.input_order
             )
         return self._model
+
+    def list_images(
+        self,
+        name: str,
+        images: Sequence[bytes],
+        keys: Optional[Sequence[str]] = None,
+        columns: Optional[pd.DataFrame] = None,
+    ) -> None:
+        """Write the images of a set, described as for `views`, in the folder of --list_images."""
+        assert self._settings.list_images is not None
+        _write_table(Path(self._settings.list_images) / f"{name}.csv", _table(images, keys, columns))
 
     def views(
         self,
@@ -170,7 +181,7 @@ class Session:
         Args:
             name: of the set.
             images: its encoded images.
-            keys: `[images]` what each is called; their numbers if None.
+            keys: `[images]` the name of each; their numbers if None.
             columns: one row for each image, further columns to store with them.
 
         Returns:
@@ -179,19 +190,12 @@ class Session:
         Raises:
             InputError: if an image cannot be decoded, an embedding is not finite, or the given embeddings do not fit.
         """
-        keys = keys if keys is not None else [str(number) for number in range(len(images))]
-        table = pd.DataFrame({"key": keys})
-        if columns is not None:
-            table = pd.concat([table, columns.reset_index(drop=True)], axis=1)
-        if self._settings.list_images:
-            _write_table(Path(self._settings.list_images) / f"{name}.csv", table)
-            return np.zeros([len(images), 1, 1], np.float32)
+        table = _table(images, keys, columns)
         try:
-            views = (
-                self._given_views(name, len(images)) if self._settings.embeddings else self._model_views(name, images)
-            )
+            embed = self._given_views if self._settings.embeddings else self._model_views
+            views = embed(name, images)
         except UndecodableError as error:
-            raise InputError(f"{name}: {keys[error.position]}: {error}; replace it or remove it") from None
+            raise InputError(f"{name}: {table['key'][error.position]}: {error}; replace it or remove it") from None
         if self._settings.store:
             _write_table(Path(self._settings.store) / name / IMAGES, table)
         used = views if self._settings.flip else views[:, :1]
@@ -199,7 +203,7 @@ class Session:
         return used
 
     def _count_failed(self, name: str, views: np.ndarray) -> None:
-        """Say which embeddings are all zero: they match nobody, and a number must not hide them."""
+        """Report which embeddings are all zero: they match nobody, and a number must not hide them."""
         rows = zero_rows(views)
         if not len(rows):
             return
@@ -214,38 +218,20 @@ class Session:
             file=sys.stderr,
         )
 
-    def unit(self, name: str, images: Sequence[bytes], **described: Any) -> np.ndarray:
-        """Give the embeddings of a set, the views added up and scaled to unit norm.
+    def unit(self, name: str, images: Sequence[bytes], *described: Any, **named: Any) -> np.ndarray:
+        """Give the embeddings of a set as `views`, added up and scaled to unit norm: `[images, dim]` float32."""
+        return np.concatenate(list(self.unit_blocks(name, images, *described, **named)))
 
-        Args:
-            name: of the set.
-            images: its encoded images.
-            **described: as for `views`.
-
-        Returns:
-            `[images, dim]` float32; an all-zero embedding stays zero.
-        """
-        return np.concatenate(list(self.unit_blocks(name, images, **described)))
-
-    def unit_blocks(self, name: str, images: Sequence[bytes], **described: Any) -> Iterator[np.ndarray]:
-        """Give the embeddings of a set as `unit`, a block of rows at a time.
-
-        Args:
-            name: of the set.
-            images: its encoded images.
-            **described: as for `views`.
-
-        Yields:
-            `[n, dim]` float32; at least one block, also of no images.
-        """
-        views = self.views(name, images, **described)
+    def unit_blocks(self, name: str, images: Sequence[bytes], *described: Any, **named: Any) -> Iterator[np.ndarray]:
+        """Give the embeddings of a set as `unit`, a block of rows at a time; at least one block, also of no images."""
+        views = self.views(name, images, *described, **named)
         for start in range(0, max(len(views), 1), _BLOCK):
             yield add_views(views[start : start + _BLOCK])
 
-    def _given_views(self, name: str, count: int) -> np.ndarray:
-        path = self._given.pop(0) if self._given else None
-        if path is None:
+    def _given_views(self, name: str, images: Sequence[bytes]) -> np.ndarray:
+        if not self._given:
             raise InputError(f"--embeddings: none left for the set {name}; give a .npy file for each set, in order")
+        path, count = self._given.pop(0), len(images)
         views = read_embeddings(path)
         if len(views) != count:
             raise InputError(f"{path}: {len(views):,} embeddings, but {name} has {count:,} images; see --list_images")
@@ -254,44 +240,41 @@ class Session:
         return views
 
     def _model_views(self, name: str, images: Sequence[bytes]) -> np.ndarray:
-        model, flip = self.load_model(), self._settings.flip
-        file = model_file(self._settings.model)
-        source = {"model": str(file.resolve()), "sha256": fingerprint(file)}
-        self._sources[name] = source
-        if not self._settings.store:
+        model, settings = self.load_model(), self._settings
+        file = model_file(settings.model)
+        self._sources[name] = {"model": str(file.resolve()), "sha256": fingerprint(file)}
+        if not settings.store:
             with Progress(name, len(images)) as progress:
-                views = predict_embeddings(model, images, flip, self._settings.batch_size, progress)
+                views = predict_embeddings(model, images, settings.flip, settings.batch_size, progress)
             check_finite(views, name)
             return views
-        folder = Path(self._settings.store) / name
+        folder = Path(settings.store) / name
         # What is not given follows from the model's file, whatever that says.
-        given = self._settings
-        preprocessing = [given.backbone, given.input_mean, given.input_scale, given.input_order, DECODER]
+        preprocessing = [settings.backbone, settings.input_mean, settings.input_scale, settings.input_order, DECODER]
         record = {
             "model": recorded_fingerprint(folder, file),
             "preprocessing": preprocessing,
             "images": fingerprint_images(images),
         }
-        # Without --flip the first of two stored views is what is needed.
-        kept = stored_views(folder, record)
-        if not kept:
+        num_views = stored_views(folder, record)
+        if not num_views:
             forget_result(folder)
-        flip = flip or kept == 2
-        embed_to_file(model, images, flip, folder, record, self._settings.batch_size, name)
+        # Without --flip the first of two stored views is what is needed.
+        embed_to_file(model, images, settings.flip or num_views == 2, folder, record, settings.batch_size, name)
         return read_embeddings(str(folder / EMBEDDINGS))
 
     def add(self, outcome: Outcome) -> None:
-        """Take the outcome of a set, and store it with --store.
-
-        Args:
-            outcome: of a protocol.
-        """
-        outcome = self._with_failed(outcome)
+        """Take the outcome of a set, and store it with --store."""
+        name = outcome.result["set"]
+        # MegaFace has two sets of images, `megaface_...`.
+        parts = [part for part in self._sources if part.startswith(f"{name}_")]
+        failed = sum(self._failed.get(part, 0) for part in (name, *parts))
+        if failed:
+            outcome = dataclasses.replace(outcome, result={**outcome.result, "failed_images": failed})
         self._results.append(outcome.result)
         if self._settings.store:
-            name = outcome.result["set"]
             provenance = {
-                **self._source_of(name),
+                **self._sources.get(name, {part: self._sources[part] for part in parts}),
                 "flip": self._settings.flip,
                 "command": command_line(),
                 "date": utc_now(),
@@ -299,26 +282,8 @@ class Session:
             }
             write_outcome(Path(self._settings.store) / name, outcome, provenance)
 
-    def _with_failed(self, outcome: Outcome) -> Outcome:
-        """Add how many images have no embedding, if any; MegaFace has two sets of images, `megaface_...`."""
-        name = outcome.result["set"]
-        failed = sum(count for part, count in self._failed.items() if part == name or part.startswith(f"{name}_"))
-        if not failed:
-            return outcome
-        return dataclasses.replace(outcome, result={**outcome.result, "failed_images": failed})
-
-    def _source_of(self, name: str) -> dict[str, Any]:
-        """Where the embeddings of a set came from; MegaFace has two sets of images, `megaface_...`."""
-        if name in self._sources:
-            return self._sources[name]
-        return {part: source for part, source in self._sources.items() if part.startswith(f"{name}_")}
-
     def close(self) -> None:
-        """Write and print the results: a table on stderr, a line of JSON for each set on stdout.
-
-        Raises:
-            InputError: if embeddings were given that no set has used.
-        """
+        """Write and print the results: a table on stderr, a line of JSON for each set on stdout."""
         if self._given:
             raise InputError(f"--embeddings={self._given[0]}: there is no set left that it could be of")
         if self._settings.output:
@@ -328,6 +293,11 @@ class Session:
         if self._results:
             print(results_text(self._results), file=sys.stderr)
             print(*map(json_line, self._results), sep="\n")
+
+
+def _table(images: Sequence[bytes], keys: Optional[Sequence[str]], columns: Optional[pd.DataFrame]) -> pd.DataFrame:
+    table = pd.DataFrame({"key": keys if keys is not None else [str(number) for number in range(len(images))]})
+    return table if columns is None else pd.concat([table, columns.reset_index(drop=True)], axis=1)
 
 
 def _write_table(file: Path, table: pd.DataFrame) -> None:

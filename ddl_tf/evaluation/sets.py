@@ -43,12 +43,11 @@ class VerificationSets:
 
 
 def load_sets(settings: VerificationSets, check_images: bool = True) -> list[PairSet]:
-    """Open the chosen verification sets: .bin files, CFP, LFW and the others in the order of the fields, stored sets.
+    """Open the chosen verification sets, in the order of the fields.
 
     Args:
-        settings: which ones.
-        check_images: whether the images must be there; not where embeddings come from elsewhere. Of `.bin` files and
-            stored sets, which hold their images, they are.
+        settings: the choice.
+        check_images: whether images in folders must exist; not for embeddings that were made elsewhere.
 
     Returns:
         The sets, none if none is chosen.
@@ -67,13 +66,13 @@ def load_sets(settings: VerificationSets, check_images: bool = True) -> list[Pai
         ]
     if settings.lfw_root and settings.lfw_pairs:
         sets.append(read_lfw(settings.lfw_root, settings.lfw_pairs, check_images))
-    others = (
+    readers = (
         (settings.calfw_root, read_calfw),
         (settings.cplfw_root, read_cplfw),
         (settings.agedb_root, read_agedb),
         (settings.xqlfw_root, read_xqlfw),
     )
-    sets += [read(root, check_images) for root, read in others if root]
+    sets += [read(root, check_images) for root, read in readers if root]
     if settings.rfw_root:
         sets += read_rfw(settings.rfw_root, check_images)
     if settings.rfw_bins:
@@ -82,7 +81,7 @@ def load_sets(settings: VerificationSets, check_images: bool = True) -> list[Pai
         raise InputError(f"--pairs_root={settings.pairs_root} without --pairs_csv: name the lists too, or leave it out")
     sets += [read_pair_csv(path, settings.pairs_root, check_images) for path in settings.pairs_csv]
     sets += [read_stored(path) for path in settings.pairs]
-    for name, count in Counter(one.name for one in sets).items():
+    for name, count in Counter(pair_set.name for pair_set in sets).items():
         if count > 1:
             raise InputError(f"{count} verification sets are named {name!r}: rename a file, or evaluate them apart")
     return sets

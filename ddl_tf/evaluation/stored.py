@@ -4,7 +4,7 @@ A stored evaluation is the folder of one model, with a folder for each set:
 
 - `embeddings.npy`: `[images, views, dim]` float32, as the model gives them (views: the image, and its mirror image);
 - `images.csv`: a row for each image with `key`, where known `person`, and further columns;
-- `scores.npz`: see `ddl_tf.evaluation.stored`;
+- `scores.npz`: see `Outcome`;
 - `result.json`: `result`, and `provenance`: what it was made of and with.
 """
 
@@ -27,11 +27,10 @@ class Outcome:
 
     Attributes:
         result: what `json.dumps` takes: `set`, `protocol`, counts, rates 0..1, `intervals` (95%) by number.
-        scores: what reports and paired tests of two models need. Of pairs: `similarity` `[pairs]`, `same` `[pairs]`
-            bool, and where known `first`, `second`, `fold` `[pairs]` int, and `people` `[images]` text, whom those of
-            the pairs show; of templates `template` and `template_person` `[templates]`, their numbers and whom they
-            show. Of probes: `rank` `[probes]` int, from 1, of the mate (0 = never found), `condition`
-            `[probes]` text, and where known `average_precision` and `person` `[probes]`, whom each shows.
+        scores: for reports and paired tests. Of pairs: `similarity`, `same` bool, and where known `first`, `second`,
+            `fold` int, each `[pairs]`, and `people` `[images]` text; of templates `template` and `template_person`
+            `[templates]`, their numbers and whom they show. Of probes, each `[probes]`: `rank` int, from 1, of the mate
+            (0 = never found), `condition` text, and where known `average_precision` and `person`.
     """
 
     result: dict[str, Any]
@@ -42,13 +41,7 @@ RESULT, SCORES, IMAGES = "result.json", "scores.npz", "images.csv"
 
 
 def write_outcome(folder: Path, outcome: Outcome, provenance: dict[str, Any]) -> None:
-    """Store the outcome of a set.
-
-    Args:
-        folder: of the set.
-        outcome: of its protocol.
-        provenance: what the result was made of and with, as JSON takes it.
-    """
+    """Store the outcome of a set in its folder, with `provenance`: what the result was made of, as JSON takes it."""
     # The result gets its name last: its being there says that the rest is.
     with write_aside(folder / RESULT) as aside:
         content = {"result": outcome.result, "provenance": provenance}
@@ -60,11 +53,7 @@ def write_outcome(folder: Path, outcome: Outcome, provenance: dict[str, Any]) ->
 
 
 def forget_result(folder: Path) -> None:
-    """Remove the result of a set before what it follows from is replaced: else a killed process leaves both.
-
-    Args:
-        folder: of the set; it may be missing.
-    """
+    """Remove the result of a set before its sources are replaced: else a killed process leaves both."""
     (folder / RESULT).unlink(missing_ok=True)
 
 
@@ -113,26 +102,15 @@ class StoredEvaluation:
         return self._content(name)["result"]
 
     def provenance(self, name: str) -> dict[str, Any]:
-        """Read what the result of a set was made of and with."""
+        """Read what the result of a set was made of."""
         return self._content(name)["provenance"]
 
     def scores(self, name: str) -> dict[str, np.ndarray]:
-        """Read the scores of a set, by name; see `ddl_tf.evaluation.stored`."""
+        """Read the scores of a set, by name; see `Outcome`."""
         return read_arrays(self._file(name, SCORES), "evaluate the set again")
 
     def embeddings(self, name: str) -> Optional[np.ndarray]:
-        """Map the embeddings of a set.
-
-        Args:
-            name: of the set.
-
-        Returns:
-            `[images, views, dim]` float32, in a memory map: those kept here, or those that were given by a file which
-            is still there; None if there are neither.
-
-        Raises:
-            InputError: if the file is damaged.
-        """
+        """Map the embeddings of a set `[images, views, dim]`, kept here or in the given file; None if it is gone."""
         given = self.provenance(name).get("embeddings")
         # What a model left there before is not what the result was made of.
         file = Path(given) if given else self._file(name, EMBEDDINGS)
@@ -154,18 +132,7 @@ class StoredEvaluation:
 
 
 def read_embeddings(path: str) -> np.ndarray:
-    """Map the embeddings in a `.npy` file, however they were made.
-
-    Args:
-        path: the file: floats `[images, dim]`, or `[images, views, dim]` with the embedding of the mirror image as
-            the second view.
-
-    Returns:
-        `[images, views, dim]`, in a memory map.
-
-    Raises:
-        InputError: if there is no such file, it holds something else, or nothing.
-    """
+    """Map the embeddings of a `.npy` file, floats `[images, dim]` or `[images, views, dim]`: `[images, views, dim]`."""
     array = map_array(Path(path), "write embeddings with np.save as one array of float32 [images, dim]")
     if array.dtype.kind != "f" or array.ndim not in (2, 3):
         raise InputError(

@@ -17,7 +17,7 @@ OFFICIAL_COUNTS = {"gallery": 4443, "distractors": 153428, "probes": 3728}
 
 
 def evaluate_tinyface(tinyface: GallerySet, embeddings: np.ndarray, replicates: int = 1000, seed: int = 0) -> Outcome:
-    """Identify tiny faces.
+    """Identify tiny faces among tiny faces and distractors; a tie counts against the probe.
 
     Args:
         tinyface: the set, of `read_tinyface`.
@@ -28,15 +28,14 @@ def evaluate_tinyface(tinyface: GallerySet, embeddings: np.ndarray, replicates: 
     Returns:
         The result: `people`, `gallery` (without distractors), `distractors`, `probes`, whether these are
         `official_counts`; `missing_probes`, `missing_gallery` (with mates), `missing_distractors`; `rank1`, `rank5`,
-        `rank10`, `rank20`, `rank50`, `map`; and `intervals` of these. A tie counts against the probe; `map` is the mean
-        of `average_precisions`. The scores: `rank`, `condition`, `average_precision`, and `person` `[probes]`.
+        `rank10`, `rank20`, `rank50`, `map` (the mean of `average_precisions`); and `intervals` of these. The scores:
+        `rank`, `condition`, `average_precision`, and `person` `[probes]`.
 
     Raises:
-        InputError: if there is not one embedding for each image, one is not finite, or there are between 1 and 39
-            replicates.
+        InputError: if there is not one finite embedding for each image, or there are between 1 and 39 replicates.
     """
-    found = find_mates(tinyface, embeddings)
-    precision = average_precisions(found.mate_ranks, found.num_mates)
+    rank, mate_ranks, num_mates = find_mates(tinyface, embeddings)
+    precision = average_precisions(mate_ranks, num_mates)
     is_distractor = tinyface.gallery_people == DISTRACTOR
     counts = {
         "gallery": int(np.sum(~is_distractor)),
@@ -47,7 +46,7 @@ def evaluate_tinyface(tinyface: GallerySet, embeddings: np.ndarray, replicates: 
     missing["missing_distractors"] = int(np.sum(tinyface.gallery[is_distractor] == NO_IMAGE))
     missing["missing_gallery"] -= missing["missing_distractors"]
     people = tinyface.probe_people
-    rates = {f"rank{k}": float(rate) for k, rate in zip(RANKS, rank_rates(found.rank, RANKS))}
+    rates = {f"rank{k}": float(rate) for k, rate in zip(RANKS, rank_rates(rank, RANKS))}
     result: dict[str, Any] = {
         "set": tinyface.name,
         "protocol": "identification",
@@ -59,14 +58,12 @@ def evaluate_tinyface(tinyface: GallerySet, embeddings: np.ndarray, replicates: 
         "map": float(precision.mean()),
     }
     if replicates:
-        values = {f"rank{k}": (found.rank > 0) & (found.rank <= k) for k in RANKS}
+        values = {f"rank{k}": (rank > 0) & (rank <= k) for k in RANKS}
         values["map"] = precision
-        intervals = {name: bootstrap_rates(one, replicates, seed, people) for name, one in values.items()}
-        result["intervals"] = intervals
-    scores = {
-        "rank": found.rank,
-        "condition": tinyface.condition,
-        "average_precision": precision,
-        "person": people,
-    }
-    return Outcome(result, scores)
+        result["intervals"] = {
+            name: bootstrap_rates(column, replicates, seed, people) for name, column in values.items()
+        }
+    return Outcome(
+        result,
+        {"rank": rank, "condition": tinyface.condition, "average_precision": precision, "person": people},
+    )

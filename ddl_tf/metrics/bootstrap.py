@@ -1,7 +1,6 @@
-"""How far a number of an evaluation could lie from what it is on these pairs or probes by chance: intervals.
+"""Intervals of 95% of the numbers of an evaluation, by the percentile bootstrap: how far chance could move them.
 
-All intervals are of 95%, and those by the bootstrap are percentile intervals. See docs/statistics.md for what they
-mean, and for what they do not contain: how training turns out with another seed.
+docs/statistics.md says what they mean, and what they do not contain: how training turns out with another seed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,40 +22,19 @@ _MAX_DRAWS = 1000
 
 
 def check_replicates(replicates: int) -> None:
-    """Refuse a number of replicates that gives no interval.
-
-    Args:
-        replicates: how many times to resample.
-
-    Raises:
-        InputError: if they are fewer than 40, of which one lies outside of each end of the interval.
-    """
+    """Refuse fewer than 40 replicates: one of 40 lies outside of each end of an interval of 95%."""
     if replicates < 40:
         raise InputError(f"{replicates} replicates: an interval of 95% needs at least 40, and 1000 are usual")
 
 
 def percentile_interval(values: Union[Sequence[float], np.ndarray]) -> list[float]:
-    """Give the interval that holds the middle 95% of bootstrapped values.
-
-    Args:
-        values: of one number, in each replicate.
-
-    Returns:
-        [low, high].
-    """
+    """Return [low, high], between which the middle 95% of bootstrapped values lie."""
     low, high = np.quantile(np.asarray(values, np.float64), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return [float(low), float(high)]
 
 
 def bootstrapped_targets(same: np.ndarray, far_targets: Mapping[str, float] = FAR_TARGETS) -> dict[str, float]:
     """Choose the false accept rates at which the bootstrap of the TAR is valid: three false accepts or more.
-
-    Args:
-        same: `[pairs]` bool.
-        far_targets: name -> false accept rate, 0..1.
-
-    Returns:
-        Those of the targets which are at least 3 / different pairs.
 
     Example:
         >>> bootstrapped_targets(np.zeros(3000, bool))
@@ -67,15 +45,12 @@ def bootstrapped_targets(same: np.ndarray, far_targets: Mapping[str, float] = FA
 
 
 def few_false_accepts(number: str, targets: Mapping[str, float], trials: int) -> list[str]:
-    """Name the rates that one or two false accepts decide: a result keeps them and says which they are.
+    """Name the rates that fewer than three false accepts decide: a result keeps them, and names them.
 
     Args:
         number: "tar" or "tpir".
         targets: name -> false accept rate, 0..1.
         trials: pairs of different people, or probes without a mate.
-
-    Returns:
-        The names of the numbers at less than three false accepts.
 
     Example:
         >>> few_false_accepts("tar", {"1e-2": 1e-2, "1e-3": 1e-3}, 300)
@@ -86,7 +61,7 @@ def few_false_accepts(number: str, targets: Mapping[str, float], trials: int) ->
 
 
 def _draw(random: np.random.Generator, count: int) -> np.ndarray:
-    """Draw `count` of `count` things with replacement: how often each came, `[count]`."""
+    """Draw `count` of `count` things with replacement, and count how often each came: `[count]`."""
     return np.bincount(random.integers(0, count, count), minlength=count)
 
 
@@ -98,47 +73,36 @@ def pair_weights(
     second_person: Optional[np.ndarray] = None,
     part: Optional[np.ndarray] = None,
 ) -> Iterator[np.ndarray]:
-    """Resample pairs: how often each of them counts in each replicate.
+    """Resample pairs: how often each counts in each replicate, `[pairs]` int64, some in each class of each set.
 
-    Without people, same and different pairs are drawn with replacement, each class for itself. This is honest if the
-    pairs are independent, that is if a person is in one pair only. Where people are in several pairs the intervals
-    are too narrow, because a person who is hard to recognise is so in all of his pairs.
+    Without people, same and different pairs are drawn with replacement, each class for itself. This is honest if a
+    person is in one pair only; else intervals are too narrow, because a person who is hard to recognise is so in all
+    pairs.
 
     With people, people are drawn with replacement, and their pairs with them: a pair of one person counts as often as
-    he was drawn, a pair of two people as the product of their numbers. (Official lists have a few pairs whose label
-    says otherwise than their people; they keep their label.) This is honest for people who are
-    in many pairs, and on the safe side for the others: the intervals of numbers that hang on different pairs are too
-    wide, by at most sqrt(3), if hardly anyone is in two different pairs.
+    the person was drawn, a pair of two people as the product of their numbers, whatever the label says. This is honest
+    for people in many pairs. Intervals of numbers that follow from different pairs are too wide, by at most sqrt(3), if
+    hardly anyone is in two different pairs.
 
     Equal arguments give equal weights, so that two models can be compared on the same replicates.
 
     Args:
-        same: `[pairs]` bool, with both classes present.
+        same: `[pairs]` bool, with both classes.
         replicates: how many.
         seed: of the draws.
         first_person: `[pairs]` whom the first image shows, any values; None: resample pairs.
         second_person: `[pairs]` whom the second image shows.
-        part: `[pairs]` in which of several sets each pair is; pairs are drawn in each set for itself, people together.
-            None: one set.
-
-    Yields:
-        `[pairs]` int64 for each replicate, with some weight in both classes of each set.
-
-    Raises:
-        InputError: if a class is missing, or the people do not fit, or are too few to be resampled.
-
-    Example:
-        >>> [int(weights.sum()) for weights in pair_weights(np.array([True, True, False]), replicates=2, seed=0)]
-        [3, 3]
+        part: `[pairs]` in which of several sets each pair is: pairs are drawn within a set, people from all together.
 
     References:
         Bolle, Ratha and Pankanti, "Error analysis of pattern recognition systems: the subsets bootstrap", CVIU 2004.
-        Snijders and Borgatti, "Non-parametric standard errors and tests for network statistics", Connections 1999.
         Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 2007: the bound on what is too wide.
     """
     same = np.asarray(same, bool)
     part = np.zeros(len(same), np.int64) if part is None else np.asarray(part)
-    classes = [np.flatnonzero((part == one) & (same == label)) for one in np.unique(part) for label in (True, False)]
+    classes = [
+        np.flatnonzero((part == number) & (same == kind)) for number in np.unique(part) for kind in (True, False)
+    ]
     if len(same) == 0 or not all(map(len, classes)):
         raise InputError(f"{same.sum()} of {len(same)} pairs are same ones: resampling needs both classes of each set")
     if (first_person is None) != (second_person is None):
@@ -177,23 +141,20 @@ def bootstrap_pairs(
     fold: Optional[np.ndarray] = None,
     far_targets: Mapping[str, float] = FAR_TARGETS,
 ) -> dict[str, list[float]]:
-    """Compute the confidence intervals of the verification numbers of a set of pairs.
-
-    Each replicate computes every number anew, with its thresholds.
+    """Compute the confidence intervals of the verification numbers of pairs; each replicate finds its own thresholds.
 
     Args:
         similarity: `[pairs]`.
-        same: `[pairs]` bool, with both classes present.
+        same: `[pairs]` bool, with both classes.
         replicates: how many times to resample, 1000 usually.
         seed: of the draws.
-        first_person: `[pairs]` whom the first image shows, any values; None: resample pairs. See `pair_weights`.
-        second_person: `[pairs]` whom the second image shows.
-        fold: `[pairs]` int, numbered 0, 1, ... without gaps, for the k-fold accuracy; None: without it.
+        first_person: `[pairs]` as for `pair_weights`.
+        second_person: `[pairs]` as for `pair_weights`.
+        fold: `[pairs]` int from 0 without gaps, for the k-fold accuracy; None: without it.
         far_targets: name -> false accept rate, 0..1, of each `tar@name`.
 
     Returns:
-        name -> [low, high] of 95%, for the names of `WeightedPairs.numbers`. Without `tar@<name>` at rates that are
-        less than three false accepts: that number hangs on one or two pairs, and has no valid interval.
+        name -> [low, high], for the names of `WeightedPairs.numbers`; no `tar@name` at fewer than three false accepts.
 
     Raises:
         InputError: as `pair_weights` and `WeightedPairs`, or if there are fewer than 40 replicates.
@@ -201,7 +162,7 @@ def bootstrap_pairs(
     Example:
         >>> random = np.random.default_rng(0)
         >>> same = np.arange(400) < 200
-        >>> low, high = bootstrap_pairs(random.normal(size=400) + 2 * same, same, 1000, seed=0)["auc"]
+        >>> low, high = bootstrap_pairs(random.normal(size=400) + 2 * same, same, 100, seed=0)["auc"]
         >>> bool(0.88 < low < 0.92 < high < 0.96)
         True
     """
@@ -219,25 +180,11 @@ def bootstrap_pairs(
             for name, value in pairs.numbers(weights).items():
                 values.setdefault(name, []).append(value)
             progress.advance()
-    return {name: percentile_interval(one) for name, one in values.items()}
+    return {name: percentile_interval(column) for name, column in values.items()}
 
 
 def bootstrap_means(values: np.ndarray, replicates: int, seed: int, unit: Optional[np.ndarray] = None) -> np.ndarray:
-    """Compute the mean of some values in each replicate of a bootstrap.
-
-    Args:
-        values: `[n]` numbers or bool.
-        replicates: how many times to resample, 1000 usually.
-        seed: of the draws.
-        unit: `[n]` what is drawn, with all of its values; None: each value for itself.
-
-    Returns:
-        `[replicates]` float64.
-
-    Raises:
-        InputError: if there are no values, one is not finite, the arrays do not fit, or there are fewer than 40
-            replicates.
-    """
+    """Compute the mean of `[n]` values in each replicate: `[replicates]` float64. See `bootstrap_rates`."""
     check_replicates(replicates)
     values = np.asarray(values, np.float64)
     unit = np.arange(len(values)) if unit is None else np.asarray(unit)
@@ -264,14 +211,14 @@ def bootstrap_rates(correct: np.ndarray, replicates: int, seed: int, unit: Optio
         correct: `[probes]` bool, or any number for each.
         replicates: how many times to resample, 1000 usually.
         seed: of the draws.
-        unit: `[probes]` whom each probe shows, any values: a person is drawn with all of his probes. None: probes
-            are drawn, which is honest if each person has one; `rate_interval` is better then.
+        unit: `[probes]` whom each probe shows: a person is drawn with all probes. None: probes are drawn, which is
+            honest if each person has one; `rate_interval` is better then.
 
     Returns:
         [low, high] of 95%.
 
     Raises:
-        InputError: as `bootstrap_means`.
+        InputError: if values are none or not finite, the arrays do not fit, or there are fewer than 40 replicates.
 
     Example:
         >>> low, high = bootstrap_rates(np.arange(100) < 80, replicates=1000, seed=0)
@@ -282,17 +229,7 @@ def bootstrap_rates(correct: np.ndarray, replicates: int, seed: int, unit: Optio
 
 
 def rate_interval(successes: int, trials: int) -> list[float]:
-    """Compute the Wilson interval of a rate of independent trials, which holds near 0 and 1 too.
-
-    Args:
-        successes: how many of the trials succeeded.
-        trials: how many there were, each of a person of its own.
-
-    Returns:
-        [low, high] of 95%.
-
-    Raises:
-        InputError: if there are no trials, or not so many.
+    """Compute the Wilson interval of a rate of trials, each of another person: [low, high] of 95%, also near 0 and 1.
 
     Example:
         >>> [round(end, 3) for end in rate_interval(100, 100)]

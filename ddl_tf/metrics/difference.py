@@ -13,14 +13,10 @@ FEW_FALSE_ACCEPTS = f"none: fewer than {MIN_FALSE_ACCEPTS} false accepts"
 
 
 class Difference(NamedTuple):
-    """The difference of one number between two models.
+    """The difference a - b of one number, such as "auc", between two models.
 
     Attributes:
-        number: which one, such as "auc".
-        a: the number of the first model.
-        b: the number of the second model.
-        difference: a - b.
-        low: the lower end of its interval of 95%; None where there is no valid test.
+        low: the lower end of its interval of 95%; None if there is no valid test.
         high: the upper end.
         p: how often chance alone would make so large a difference, of either sign, 0..1.
         test: the name of the test.
@@ -36,15 +32,15 @@ class Difference(NamedTuple):
     test: str
 
 
+def untested(number: str, a: float, b: float, reason: str) -> Difference:
+    """Make a row without interval and p-value, for a reason."""
+    return Difference(number, a, b, a - b, None, None, None, reason)
+
+
 def bootstrap_p(differences: Union[Sequence[float], np.ndarray]) -> float:
-    """Compute the two-sided p-value of a bootstrapped difference: twice the smaller share on one side of 0.
+    """Compute the two-sided p-value of bootstrapped differences: twice the smaller share on one side of 0.
 
-    Args:
-        differences: in each replicate.
-
-    Returns:
-        2 min(1 + #(difference <= 0), 1 + #(difference >= 0)) / (1 + replicates), at most 1; never 0, because so many
-        replicates cannot show less.
+    It is 2 min(1 + #(difference <= 0), 1 + #(difference >= 0)) / (1 + replicates), at most 1, and never 0.
 
     Example:
         >>> bootstrap_p([0.1] * 999), bootstrap_p([0.1, -0.1, 0.0])
@@ -58,21 +54,12 @@ def bootstrap_p(differences: Union[Sequence[float], np.ndarray]) -> float:
 def bootstrap_difference(
     number: str, a: float, b: float, differences: Union[Sequence[float], np.ndarray], unit: str
 ) -> Difference:
-    """Put a bootstrapped difference into a row.
+    """Make a row of a number of two models, their differences in each replicate, and what was drawn, such as "people".
 
-    Args:
-        number: which number.
-        a: of the first model.
-        b: of the second model.
-        differences: a - b in each replicate.
-        unit: what was drawn, "pairs", "probes" or "people".
-
-    Returns:
-        The row, with percentile interval and `bootstrap_p`; without them where every replicate has one difference that
-        is not 0: nothing tells how it varies.
+    There is no interval and no p-value if every replicate has one difference that is not 0: nothing says how it varies.
     """
     # Up to rounding: one difference, averaged over people of other sizes, is not quite the same number.
     if a != b and np.ptp(np.asarray(differences, np.float64)) <= 1e-12:
-        return Difference(number, a, b, a - b, None, None, None, NO_VARIANCE)
+        return untested(number, a, b, NO_VARIANCE)
     low, high = percentile_interval(differences)
     return Difference(number, a, b, a - b, low, high, bootstrap_p(differences), f"paired bootstrap of {unit}")

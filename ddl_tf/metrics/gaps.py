@@ -19,24 +19,16 @@ Scores = Mapping[str, np.ndarray]
 
 
 def expectation_gap(easy: Scores, hard: Scores) -> float:
-    """Compute the gap of a model.
-
-    Args:
-        easy: `Outcome.scores` of the easy set: `similarity`, `same`.
-        hard: of the hard set.
-
-    Returns:
-        The expectation margin of the easy set less that of the hard one, -4..4.
-    """
+    """Compute the gap of a model from the `Outcome.scores` of the easy and the hard set, -4..4."""
     return _gap(easy, hard, np.ones(len(easy["same"]) + len(hard["same"])))
 
 
 def gap_interval(easy: Scores, hard: Scores, replicates: int = 1000, seed: int = 0) -> list[float]:
     """Compute the confidence interval of a model's gap.
 
-    Where the scores of both sets hold `people`, people are resampled, and one who is in both sets in both alike; where
-    it is known in other ways (`people_of_pairs`) whom pairs show, people of each set for itself. Else the pairs of the
-    two sets are resampled, each set for itself.
+    If the scores of both sets hold `people`, people are resampled, and one who is in both sets in both alike; if it is
+    known in other ways (`people_of_pairs`) whom pairs show, people of each set for itself. Else pairs of each set are
+    resampled.
 
     Args:
         easy: `Outcome.scores` of the easy set: `similarity`, `same`; `first`, `second`, `people` where known.
@@ -65,15 +57,9 @@ def gap_interval(easy: Scores, hard: Scores, replicates: int = 1000, seed: int =
 def compare_gaps(
     easy_a: Scores, hard_a: Scores, easy_b: Scores, hard_b: Scores, replicates: int = 1000, seed: int = 0
 ) -> Difference:
-    """Test whether the gaps of two models differ, by the paired bootstrap: both models on the same replicates.
+    """Test whether the gaps of two models, a and b, differ, by the paired bootstrap: both on the same replicates.
 
-    Args:
-        easy_a: `Outcome.scores` of the first model on the easy set, as `gap_interval` takes them.
-        hard_a: of the first model on the hard set.
-        easy_b: of the second model on the easy set.
-        hard_b: of the second model on the hard set.
-        replicates: how many times to resample.
-        seed: of the draws.
+    The scores are those of `gap_interval`, of each model on the easy and on the hard set.
 
     Returns:
         The row "gap": that of the first model, of the second, and a - b with interval and p-value.
@@ -99,8 +85,8 @@ def _margin(scores: Scores, weights: np.ndarray) -> float:
     same, similarity = np.asarray(scores["same"], bool), np.asarray(scores["similarity"], np.float64)
     # A pair without an image has no similarity that a mean could hold.
     weights = np.where(similarity == NEVER, 0, weights)
-    of_same = np.average(similarity[same], weights=weights[same])
-    return float(of_same - np.average(similarity[~same], weights=weights[~same]))
+    mean_same, mean_different = (np.average(similarity[kind], weights=weights[kind]) for kind in (same, ~same))
+    return float(mean_same - mean_different)
 
 
 def _gap(easy: Scores, hard: Scores, weights: np.ndarray) -> float:
@@ -110,22 +96,21 @@ def _gap(easy: Scores, hard: Scores, weights: np.ndarray) -> float:
 
 def _people(easy: Scores, hard: Scores) -> Optional[tuple[np.ndarray, np.ndarray, str]]:
     """The people of the first and of the second images, of the easy pairs, then of the hard ones; what they are."""
-    both = [people_of_pairs(one) for one in (easy, hard)]
-    if both[0] is None and both[1] is None:
+    known = [people_of_pairs(scores) for scores in (easy, hard)]
+    if known == [None, None]:
         return None
-    named = all("people" in one for one in (easy, hard))
-    sides: list[list[np.ndarray]] = [[], []]
-    for name, scores, known in zip(("easy", "hard"), (easy, hard), both):
-        for side, place in zip(sides, ("first", "second")):
-            if known is None:
-                # Each pair is of people of its own.
-                people = np.arange(len(scores["same"])).astype(str)
-            else:
-                people = np.asarray(getattr(known, place)).astype(str)
+    named = "people" in easy and "people" in hard
+    first: list[np.ndarray] = []
+    second: list[np.ndarray] = []
+    for name, scores, people in zip(("easy", "hard"), (easy, hard), known):
+        # Pairs that say nothing of people are of a person each.
+        alone = np.arange(len(scores["same"]))
+        for side, codes in ((first, people.first if people else alone), (second, people.second if people else alone)):
+            text = np.asarray(codes).astype(str)
             # Only names say who is in both sets.
-            side.append(people if named else np.char.add(name, people))
-    unit = "people" if all(one is not None and one.unit == "people" for one in both) else "people by same pairs"
-    return np.concatenate(sides[0]), np.concatenate(sides[1]), unit
+            side.append(text if named else np.char.add(name, text))
+    unit = "people" if all(people and people.unit == "people" for people in known) else "people by same pairs"
+    return np.concatenate(first), np.concatenate(second), unit
 
 
 def _weights(easy: Scores, hard: Scores, replicates: int, seed: int) -> Iterator[np.ndarray]:

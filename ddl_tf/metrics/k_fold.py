@@ -13,22 +13,21 @@ FAR_THRESHOLDS = np.arange(0, 4, 0.001)
 
 
 def usable_folds(same: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Give the folds to evaluate with: the official ones where there are at least two.
+    """Number the folds to evaluate with: the official ones if there are at least two.
 
-    The threshold of a fold comes from the other folds, so a single fold (one CFP fold alone, say) cannot be
-    evaluated as it stands. Its same pairs and its different pairs are then cut, each in their order, into ten
-    contiguous parts (fewer where a class has fewer than ten pairs), so that every fold holds both classes.
+    The threshold of a fold comes from the other folds, so a single fold (one of CFP, say) cannot be evaluated. Its same
+    pairs and its different pairs are cut, each in their order, into ten contiguous parts (fewer if a class has fewer
+    than ten pairs), so that every fold holds both classes.
 
     Args:
         same: `[pairs]` bool.
         fold: `[pairs]` int, any numbers.
 
     Returns:
-        `[pairs]` int: the folds numbered 0, 1, ... without gaps.
+        `[pairs]` int, from 0 without gaps.
 
     Raises:
-        InputError: if there are fewer than two same or two different pairs, which leaves nothing to choose a
-            threshold on.
+        InputError: if there are fewer than two same or two different pairs.
 
     Example:
         >>> usable_folds(np.array([True, False, True, False]), np.array([3, 3, 4, 4]))
@@ -57,16 +56,7 @@ def _accepted(distance: np.ndarray, fold: np.ndarray, num_folds: int, thresholds
 
 
 def k_fold_correct(distance: np.ndarray, same: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Decide on each pair at the threshold that is best on the other folds, as `k_fold_accuracy` does.
-
-    Args:
-        distance: `[pairs]` squared distances of unit embeddings, 0..4.
-        same: `[pairs]` bool, True where both images show one identity.
-        fold: `[pairs]` int, numbered 0, 1, ... without gaps, at least two of them; see `usable_folds`.
-
-    Returns:
-        `[pairs]` bool, whether the decision is right.
-    """
+    """Decide on each pair at the threshold of `k_fold_accuracy`: `[pairs]` bool, whether the decision is right."""
     num_folds = int(fold.max()) + 1
     correct = (
         _accepted(distance[same], fold[same], num_folds, ACCURACY_THRESHOLDS)
@@ -81,14 +71,14 @@ def k_fold_correct(distance: np.ndarray, same: np.ndarray, fold: np.ndarray) -> 
 def k_fold_accuracy(distance: np.ndarray, same: np.ndarray, fold: np.ndarray) -> np.ndarray:
     """Compute the verification accuracy of each fold at the threshold that is best on the other folds.
 
-    These are the accuracies of `calculate_roc` of InsightFace's `verification.py`, for folds of any shape:
-    thresholds 0, 0.01, ..., 3.99, the smallest one where several are equally good. As theirs, it is low where a fold
-    holds one class only (lists that name all same pairs first): the other folds then favour the other class.
+    These are the accuracies of `calculate_roc` of InsightFace's `verification.py`, for folds of any shape: thresholds
+    0, 0.01, ..., 3.99, the smallest of equally good ones. They are low if a fold holds one class only (lists that name
+    all same pairs first): the other folds then favour the other class.
 
     Args:
         distance: `[pairs]` squared distances of unit embeddings, 0..4.
-        same: `[pairs]` bool, True where both images show one identity.
-        fold: `[pairs]` int, numbered 0, 1, ... without gaps, at least two of them; see `usable_folds`.
+        same: `[pairs]` bool.
+        fold: `[pairs]` int, as of `usable_folds`.
 
     Returns:
         `[folds]`, each 0..1; the reported accuracy is their mean.
@@ -107,16 +97,14 @@ def k_fold_accuracy(distance: np.ndarray, same: np.ndarray, fold: np.ndarray) ->
 def best_threshold(distance: np.ndarray, same: np.ndarray) -> tuple[float, float]:
     """Find the threshold of best accuracy over all pairs, as a cosine similarity, and that accuracy.
 
-    The accuracy is somewhat optimistic, because the threshold is chosen on the pairs that it is measured on; but it
-    does not depend on how the pairs are cut into folds.
+    The accuracy is somewhat optimistic, as the threshold is chosen on the same pairs; but it does not depend on folds.
 
     Args:
         distance: `[pairs]` squared distances of unit embeddings, 0..4.
         same: `[pairs]` bool.
 
     Returns:
-        A similarity, -1..1, above which pairs are accepted (of several equally good ones, the largest), and the
-        accuracy there, 0..1.
+        The similarity above which pairs are accepted, -1..1, the largest of equally good ones; and the accuracy, 0..1.
     """
     accepted = [np.searchsorted(np.sort(distance[chosen]), ACCURACY_THRESHOLDS) for chosen in (same, ~same)]
     correct = accepted[0] - accepted[1] + np.sum(~same)
@@ -129,22 +117,19 @@ def k_fold_tar(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute the true and false accept rates of each fold at the threshold that has a given FAR on the others.
 
-    `calculate_val` of InsightFace's `verification.py`, whose `val` and `far` are the means: thresholds 0, 0.001,
-    ..., 3.999, linearly interpolated to the target; 0, which accepts nothing, where the target is not reached.
-    That script needs an old SciPy such as 1.5, because newer ones refuse to interpolate over repeated rates.
+    It is `calculate_val` of InsightFace's `verification.py`, whose `val` and `far` are the means: thresholds 0, 0.001,
+    ..., 3.999, linearly interpolated to the target; 0, which accepts nothing, if the target is not reached. (That
+    script needs an old SciPy such as 1.5: newer ones refuse to interpolate over repeated rates.)
 
     Args:
         distance: `[pairs]` squared distances of unit embeddings, 0..4.
         same: `[pairs]` bool.
-        fold: `[pairs]` int, numbered 0, 1, ... without gaps, at least two of them; see `usable_folds`.
-        far_target: the false accept rate to aim at, 0..1.
+        fold: `[pairs]` int, as of `usable_folds`.
+        far_target: false accept rate, 0..1.
 
     Returns:
-        `[folds]` true accept rates and `[folds]` false accept rates, each 0..1. Folds that lack a class, or
-        whose other folds hold no different pair, are left out.
-
-    References:
-        https://github.com/deepinsight/insightface, recognition/arcface_torch/eval/verification.py
+        `[folds]` true and `[folds]` false accept rates, 0..1. Folds that lack a class, or whose other folds hold no
+        different pair, are left out.
     """
     num_folds = int(fold.max()) + 1
     accepted = _accepted(distance[~same], fold[~same], num_folds, FAR_THRESHOLDS)

@@ -11,12 +11,9 @@ from ddl_tf.common.errors import InputError
 
 
 class PairPeople(NamedTuple):
-    """Whom pairs show.
+    """Whom the `first` and `second` images or templates of pairs show, each `[pairs]`.
 
-    Attributes:
-        first: `[pairs]` whom the first image or template shows.
-        second: `[pairs]` whom the second one shows.
-        unit: "people", or "people by same pairs" where only the labels of the pairs tell who is who.
+    `unit` is "people", or "people by same pairs" if only the labels of the pairs say who is who.
     """
 
     first: np.ndarray
@@ -33,8 +30,7 @@ def linked_people(first: np.ndarray, second: np.ndarray, same: np.ndarray) -> tu
         same: `[pairs]` bool.
 
     Returns:
-        The images or templates of the pairs, sorted, and a number of the person of each. Who is in no chain with his
-        other images counts as several people.
+        The images or templates of the pairs, sorted, and the number of each one's person.
 
     Example:
         >>> linked_people(np.array([4, 4, 7]), np.array([5, 7, 9]), np.array([True, False, True]))
@@ -47,16 +43,10 @@ def linked_people(first: np.ndarray, second: np.ndarray, same: np.ndarray) -> tu
 
 
 def people_of_pairs(scores: Mapping[str, np.ndarray], people: Optional[np.ndarray] = None) -> Optional[PairPeople]:
-    """Tell whom the pairs of a set show.
+    """Find whom the pairs of a set show, from its `Outcome.scores`, or from `people` `[images]`.
 
-    Args:
-        scores: `Outcome.scores` of pairs: `same`, and where known `first`, `second`, and `people` `[images]`, or
-            `template` and `template_person` `[templates]`.
-        people: `[images]` whom each shows, any values; None: `people` of the scores, if it is there.
-
-    Returns:
-        Whom they show. Where that is not told, but an image or template is in several pairs, the same pairs tell it
-        as far as they can. None where pairs are independent as far as is known.
+    If no scores say it, but an image or template is in several pairs, the same pairs say it as far as they can. None if
+    pairs are independent as far as is known.
 
     Raises:
         InputError: if people are given for pairs that do not name their images, or templates are unknown.

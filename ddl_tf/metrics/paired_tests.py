@@ -19,18 +19,18 @@ from ddl_tf.metrics.bootstrap import (
     check_replicates,
     pair_weights,
 )
-from ddl_tf.metrics.difference import FEW_FALSE_ACCEPTS, NO_VARIANCE, Difference, bootstrap_difference
+from ddl_tf.metrics.difference import FEW_FALSE_ACCEPTS, NO_VARIANCE, Difference, bootstrap_difference, untested
 from ddl_tf.metrics.k_fold import k_fold_correct, usable_folds
 from ddl_tf.metrics.pair_people import PairPeople, people_of_pairs
-from ddl_tf.metrics.roc import FAR_TARGETS
-from ddl_tf.metrics.template_tests import template_differences
+from ddl_tf.metrics.roc import FAR_TARGETS, corner_roc
+from ddl_tf.metrics.template_bootstrap import replicates_over_people, template_numbers
 from ddl_tf.metrics.weighted import WeightedPairs
 
 # The names of the tests of probes: nobody asks how another gallery would turn out.
 SIGN_FLIPS = "sign flips of people, gallery as given"
 PROBES_ALONE = "McNemar, exact; each probe taken as another person's, for nobody is named"
 # What must be equal in the scores of two models.
-_OF_PAIRS, _OF_PROBES = ("same", "first", "second", "fold", "template", "template_person"), ("condition", "person")
+_EQUAL = ("same", "first", "second", "fold", "template", "template_person", "condition", "person", "people")
 _OF_THE_MODEL = ("similarity", "rank", "average_precision")
 # Of the sign flip test; its least p-value is one in so many. Drawn so many at a time.
 _FLIPS, _TOGETHER = 9_999, 1_000
@@ -46,22 +46,11 @@ def _placements(similarity: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, n
 
 
 def delong_test(similarity_a: np.ndarray, similarity_b: np.ndarray, same: np.ndarray) -> Difference:
-    """Test whether two models have the same AUC, by DeLong's test, on independent pairs.
+    """Test whether two models have the same AUC, by DeLong's test, on independent `[pairs]`, two or more of each class.
 
     With d the difference of the models' placements of a pair (the share of the other class that it is rightly ordered
-    with), the variance of the difference is var(d of same) / #same + var(d of different) / #different.
-
-    Args:
-        similarity_a: `[pairs]` of the first model.
-        similarity_b: `[pairs]` of the second model.
-        same: `[pairs]` bool, at least two of each class.
-
-    Returns:
-        The difference of the AUCs, its normal interval and p-value; without them where the models' placements differ,
-        but by as much for every pair: nothing tells how the difference varies.
-
-    Raises:
-        InputError: if the arrays do not fit, are not finite, or a class has fewer than two pairs.
+    with), the variance of the difference is var(d of same) / #same + var(d of different) / #different. There is no
+    p-value if placements differ by as much for every pair: nothing says how the difference varies.
 
     Example:
         >>> random = np.random.default_rng(0)
@@ -75,12 +64,12 @@ def delong_test(similarity_a: np.ndarray, similarity_b: np.ndarray, same: np.nda
         Sun and Xu, "Fast implementation of DeLong's algorithm", IEEE Signal Processing Letters 21, 2014: by midranks.
     """
     same = np.asarray(same, bool)
-    models = [np.asarray(one, np.float64) for one in (similarity_a, similarity_b)]
-    if any(one.shape != same.shape or not np.all(np.isfinite(one)) for one in models):
+    models = [np.asarray(similarity, np.float64) for similarity in (similarity_a, similarity_b)]
+    if any(similarity.shape != same.shape or not np.all(np.isfinite(similarity)) for similarity in models):
         raise InputError(f"give each model a finite similarity for each of the {len(same)} pairs")
     if not 2 <= same.sum() <= len(same) - 2:
         raise InputError(f"{same.sum()} of {len(same)} pairs are same ones: DeLong's test needs two of each class")
-    (same_a, different_a), (same_b, different_b) = (_placements(one, same) for one in models)
+    (same_a, different_a), (same_b, different_b) = (_placements(similarity, same) for similarity in models)
     auc_a, auc_b = float(same_a.mean()), float(same_b.mean())
     variance = sum(np.var(d, ddof=1) / len(d) for d in (same_a - same_b, different_a - different_b))
     error = float(np.sqrt(variance))
@@ -88,26 +77,16 @@ def delong_test(similarity_a: np.ndarray, similarity_b: np.ndarray, same: np.nda
     difference = auc_a - auc_b
     # Up to rounding: placements are multiples of half of a pair.
     if difference and error <= 1e-12:
-        return Difference("auc", auc_a, auc_b, difference, None, None, None, NO_VARIANCE)
+        return untested("auc", auc_a, auc_b, NO_VARIANCE)
     # Models that place every pair alike have no variance, and no difference either.
     p = float(2 * norm.sf(abs(difference) / error)) if difference else 1.0
     return Difference("auc", auc_a, auc_b, difference, difference - margin, difference + margin, p, "DeLong")
 
 
 def mcnemar_test(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
-    """Test whether two models are right equally often, by McNemar's exact test, on independent decisions.
+    """Test whether two models are right equally often, by McNemar's exact test, on `[n]` independent decisions.
 
-    Where only one of the two is right, chance would have it be either with probability 1/2.
-
-    Args:
-        correct_a: `[n]` bool, whether the first model is right.
-        correct_b: `[n]` bool, whether the second model is right on the same.
-
-    Returns:
-        The two-sided p-value; 1 where they are right on the same.
-
-    Raises:
-        InputError: if the arrays do not fit.
+    If only one of the two is right, chance would have it be either with probability 1/2. The p-value is two-sided.
 
     Example:
         >>> mcnemar_test(np.array([True] * 6), np.array([True] + [False] * 5))
@@ -126,9 +105,9 @@ def mcnemar_test(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
 def sign_flip_test(difference: np.ndarray, person: np.ndarray, seed: int) -> float:
     """Test whether two models are equally good on people's probes, by flipping signs: McNemar's test for people.
 
-    If neither model is better, what one of them has more of on a person's probes it could as well have less. The sign
-    of each person's sum is drawn, all of his probes together, and the total compared with that of the models. This
-    holds for few people too, and for a person with many probes, where the bootstrap is somewhat too bold.
+    If neither model is better, what one has more of on a person's probes it could as well have less. The sign of each
+    person's sum is drawn, and the total compared with that of the models. This holds for few people too, and for a
+    person with many probes, where the bootstrap is somewhat too bold.
 
     Args:
         difference: `[probes]` the first model's value less the second one's.
@@ -137,13 +116,6 @@ def sign_flip_test(difference: np.ndarray, person: np.ndarray, seed: int) -> flo
 
     Returns:
         The two-sided p-value, the share of draws whose total is as far from 0; 1/10,000 at least.
-
-    Raises:
-        InputError: if the arrays do not fit.
-
-    Example:
-        >>> sign_flip_test(np.array([1, 1, 1, 0, 1, 1]), np.array([0, 0, 1, 2, 3, 4]), seed=0) > 0.1
-        True
 
     References:
         Good, "Permutation, Parametric, and Bootstrap Tests of Hypotheses", 2005, chapter 3.
@@ -154,24 +126,18 @@ def sign_flip_test(difference: np.ndarray, person: np.ndarray, seed: int) -> flo
     totals = np.bincount(np.unique(person, return_inverse=True)[1], difference)
     totals = totals[totals != 0]
     # Sums in another order are rounded in another way.
-    enough = abs(totals.sum()) - 1e-9 * np.abs(totals).sum()
+    observed = abs(totals.sum()) - 1e-9 * np.abs(totals).sum()
     random, as_far = np.random.default_rng(seed), 0
     for start in range(0, _FLIPS, _TOGETHER):
         flips = random.integers(0, 2, [min(_TOGETHER, _FLIPS - start), len(totals)], np.int8)
-        as_far += int(np.sum(np.abs((2 * flips - 1) @ totals) >= enough))
+        as_far += int(np.sum(np.abs((2 * flips - 1) @ totals) >= observed))
     return (1 + as_far) / (1 + _FLIPS)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct the p-values of several comparisons, so that chance alone rarely brings one of them below 0.05.
+    """Correct the p-values of several comparisons, in their order, for the number of comparisons.
 
-    Rarely: in at most 5% of all cases, where no comparison has a real difference.
-
-    Args:
-        p_values: of the comparisons, in any order.
-
-    Returns:
-        The corrected ones, in that order.
+    If no comparison has a real difference, one of them is below 0.05 in at most 5% of all cases.
 
     Raises:
         InputError: if one is not in 0..1.
@@ -207,28 +173,13 @@ def bootstrap_pair_tests(
 ) -> list[Difference]:
     """Test every verification number of two models by the paired bootstrap: both on the same replicates.
 
-    Args:
-        similarity_a: `[pairs]` of the first model.
-        similarity_b: `[pairs]` of the second model.
-        same: `[pairs]` bool, with both classes present.
-        replicates: how many times to resample, 1000 usually.
-        seed: of the draws.
-        first_person: `[pairs]` whom the first image shows, any values; None: resample pairs. See `pair_weights`.
-        second_person: `[pairs]` whom the second image shows.
-        fold: `[pairs]` int, numbered 0, 1, ... without gaps, for the k-fold accuracy; None: without it.
-        far_targets: name -> false accept rate, 0..1, of each `tar@name`.
-        unit: what the people are called in the name of the test.
-
-    Returns:
-        A row for each of `WeightedPairs.numbers`. A TAR at less than three false accepts has no test.
-
-    Raises:
-        InputError: as `bootstrap_pairs`.
+    The arguments are those of `bootstrap_pairs`, with the similarities of two models; `unit` names people in the test.
+    A TAR at fewer than three false accepts has no test.
     """
     check_replicates(replicates)
-    models = [WeightedPairs(one, same, fold, far_targets) for one in (similarity_a, similarity_b)]
-    of_a, of_b = (model.numbers(np.ones(len(same))) for model in models)
-    differences: dict[str, list[float]] = {name: [] for name in of_a}
+    models = [WeightedPairs(similarity, same, fold, far_targets) for similarity in (similarity_a, similarity_b)]
+    numbers_a, numbers_b = (model.numbers(np.ones(len(same))) for model in models)
+    differences: dict[str, list[float]] = {name: [] for name in numbers_a}
     with Progress("paired bootstrap", replicates, unit="replicate") as progress:
         for weights in pair_weights(same, replicates, seed, first_person, second_person):
             replicate_a, replicate_b = (model.numbers(weights) for model in models)
@@ -237,26 +188,18 @@ def bootstrap_pair_tests(
             progress.advance()
     valid, rows = bootstrapped_targets(same, far_targets), []
     for name, values in differences.items():
-        a, b = of_a[name], of_b[name]
+        a, b = numbers_a[name], numbers_b[name]
         if name.startswith("tar@") and name[len("tar@") :] not in valid:
-            rows.append(Difference(name, a, b, a - b, None, None, None, FEW_FALSE_ACCEPTS))
+            rows.append(untested(name, a, b, FEW_FALSE_ACCEPTS))
         else:
             rows.append(bootstrap_difference(name, a, b, values, "pairs" if first_person is None else unit))
     return rows
 
 
 def check_alike(scores_a: Mapping[str, np.ndarray], scores_b: Mapping[str, np.ndarray]) -> None:
-    """Refuse scores of two models that are not of the same pairs and probes.
-
-    Args:
-        scores_a: `Outcome.scores` of the first model.
-        scores_b: of the second model.
-
-    Raises:
-        InputError: if they hold different names, shapes, labels, images, folds, people or conditions.
-    """
+    """Refuse scores of two models that differ in names, shapes, labels, images, folds, people or conditions."""
     advice = "evaluate both models on the same set, with the same options"
-    for name in (*_OF_PAIRS, *_OF_PROBES, *_OF_THE_MODEL, "people"):
+    for name in (*_EQUAL, *_OF_THE_MODEL):
         if (name in scores_a) != (name in scores_b):
             raise InputError(f"only one model's scores hold {name!r}: {advice}")
         if name not in scores_a:
@@ -285,32 +228,57 @@ def _pair_rows(
         if people is None and row.number == "auc":
             yield delong_test(*models, same)
         elif people is None and fold is not None and row.number == "accuracy":
-            right = (k_fold_correct(2 - 2 * np.asarray(one, np.float64), same, fold) for one in models)
-            yield row._replace(p=mcnemar_test(*right), test="McNemar, exact")
+            distances = (2 - 2 * np.asarray(similarity, np.float64) for similarity in models)
+            p = mcnemar_test(*(k_fold_correct(distance, same, fold) for distance in distances))
+            yield row._replace(p=p, test="McNemar, exact")
         else:
             yield row
+
+
+def _template_rows(
+    a: Mapping[str, np.ndarray],
+    b: Mapping[str, np.ndarray],
+    people: PairPeople,
+    replicates: int,
+    seed: int,
+    far_targets: Mapping[str, float],
+) -> Iterator[Difference]:
+    """Compare two models by the numbers of IJB on pairs of templates, by the bootstrap over people."""
+    same = np.asarray(a["same"], bool)
+    numbers, drawn = [], []
+    for scores in (a, b):
+        false, true = corner_roc(scores["similarity"], same)
+        numbers.append(template_numbers(false / false[-1], true / true[-1], far_targets))
+        pairs = scores["similarity"], same, people.first, people.second
+        drawn.append(replicates_over_people(*pairs, far_targets, replicates, seed))
+    for name, value_a in numbers[0].items():
+        value_b = numbers[1][name]
+        if name in drawn[0]:
+            yield bootstrap_difference(name, value_a, value_b, drawn[0][name] - drawn[1][name], people.unit)
+        else:
+            yield untested(name, value_a, value_b, FEW_FALSE_ACCEPTS)
 
 
 def _probe_rows(
     a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray], replicates: int, seed: int, ranks: Sequence[int]
 ) -> Iterator[Difference]:
     condition = np.asarray(a["condition"]) if "condition" in a else np.full(len(a["rank"]), "")
-    values = {f"rank-{limit}": [(one["rank"] >= 1) & (one["rank"] <= limit) for one in (a, b)] for limit in ranks}
+    values = {f"rank-{k}": [(scores["rank"] >= 1) & (scores["rank"] <= k) for scores in (a, b)] for k in ranks}
     if "average_precision" in a:
-        values["map"] = [np.asarray(one["average_precision"]) for one in (a, b)]
+        values["map"] = [np.asarray(scores["average_precision"]) for scores in (a, b)]
     for name in dict.fromkeys(condition.tolist()):
         chosen = condition == name
         person = a["person"][chosen] if "person" in a else None
-        for number, of_all in values.items():
-            of_a, of_b = (one[chosen] for one in of_all)
-            difference = of_a.astype(np.float64) - of_b
+        for number, models in values.items():
+            values_a, values_b = (probes[chosen] for probes in models)
+            difference = values_a.astype(np.float64) - values_b
             differences = bootstrap_means(difference, replicates, seed, person)
-            means = float(of_a.mean()), float(of_b.mean())
+            means = float(values_a.mean()), float(values_b.mean())
             row = bootstrap_difference(f"{number} {name}".strip(), *means, differences, "probes")
             if person is not None and row.p is not None:
                 row = row._replace(p=sign_flip_test(difference, person, seed), test=SIGN_FLIPS)
-            elif person is None and of_a.dtype == bool:
-                row = row._replace(p=mcnemar_test(of_a, of_b), test=PROBES_ALONE)
+            elif person is None and values_a.dtype == bool:
+                row = row._replace(p=mcnemar_test(values_a, values_b), test=PROBES_ALONE)
             yield row
 
 
@@ -325,28 +293,25 @@ def compare_scores(
 ) -> list[dict[str, Union[str, float, None]]]:
     """Compare two models by every number of their scores on one set.
 
-    Where people are known, they are resampled for every number; where an image is in several pairs, people as
-    `people_of_pairs` tells them. Numbers of probes are tested by `sign_flip_test` over people. Else the AUC is tested
-    by DeLong's test, the k-fold accuracy and the ranks of probes by McNemar's exact one on the decisions, and the rest
-    by the paired bootstrap, all of which take pairs or probes as independent. An interval is that of the bootstrap,
-    DeLong's for its own. Pairs of templates have AUC, EER, and
-    the TAR of `nearest_tar`, as the result of IJB has them.
+    If people are known, they are resampled for every number; if an image is in several pairs, people as
+    `people_of_pairs` finds them. Numbers of probes are tested by `sign_flip_test`. Else pairs or probes are taken as
+    independent: the AUC is tested by DeLong's test, the k-fold accuracy and ranks by McNemar's exact one, the rest by
+    the paired bootstrap. Intervals are the bootstrap's, or DeLong's. Pairs of templates have AUC, EER, and the TAR of
+    `nearest_tar`, as IJB.
 
     Args:
-        scores_a: `Outcome.scores` of the first model: of pairs `similarity`, `same`, and where known `first`,
-            `second`, `fold`, `people`, or `template`, `template_person`; of probes `rank`, and where known `condition`,
-            `average_precision`, and `person`, `[probes]` whom each shows.
+        scores_a: `Outcome.scores` of the first model: of pairs `similarity`, `same`, and where known `first`, `second`,
+            `fold`, `people`, or `template`, `template_person`; of probes `rank`, and where known `condition`,
+            `average_precision`, and `person`.
         scores_b: of the second model.
-        people: `[images or templates]` whom those of the pairs show, any values; None: `people` of the scores, if it
-            is there.
+        people: `[images or templates]` whom those of the pairs show, any values; None: `people` of the scores.
         replicates: how many times to resample.
         seed: of the draws.
         ranks: up to which rank a mate counts as found, a row for each in each condition.
         far_targets: name -> false accept rate, 0..1, of each `tar@name`.
 
     Returns:
-        The fields of `Difference` for each number: `number`, `a`, `b`, `difference`, `low`, `high`, `p`, `test`. The
-        p-values are not corrected for their number, see `holm`.
+        The fields of `Difference` for each number. The p-values are not corrected for their number, see `holm`.
 
     Raises:
         InputError: if the scores are not of the same pairs or probes, hold neither, or cannot be resampled.
@@ -355,7 +320,7 @@ def compare_scores(
         >>> random = np.random.default_rng(0)
         >>> same = np.arange(400) < 200
         >>> good, bad = ({"similarity": random.normal(size=400) + shift * same, "same": same} for shift in (3, 1))
-        >>> row = compare_scores(good, bad)[0]
+        >>> row = compare_scores(good, bad, replicates=40)[0]
         >>> row["number"], row["p"] < 0.001, row["test"]
         ('auc', True, 'DeLong')
     """
@@ -365,7 +330,7 @@ def compare_scores(
     if "similarity" in scores_a:
         known = people_of_pairs(scores_a, people)
         if known and "template_person" in scores_a:
-            rows += template_differences(scores_a, scores_b, known, replicates, seed, far_targets)
+            rows += _template_rows(scores_a, scores_b, known, replicates, seed, far_targets)
         else:
             rows += _pair_rows(scores_a, scores_b, known, replicates, seed, far_targets)
     if "rank" in scores_a:

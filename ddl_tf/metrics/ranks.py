@@ -1,9 +1,11 @@
 """Identification: every probe is searched in a gallery; at which rank is its mate found?
 
 A probe's *mates* are the gallery's entries of the same person. Numbers of people may be anything that NumPy sorts.
+`search_gallery` takes one gallery of many mates, `search_galleries` the galleries of IJB, of one mate each.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,19 +15,20 @@ from ddl_tf.common.progress import Progress
 
 # 512 x 8192 similarities in float64 are 32 MiB, whatever the sizes of the sets.
 PROBES_AT_A_TIME, GALLERY_AT_A_TIME = 512, 8192
-# The rounding of a sum of some thousand products in float64 depends on where a row stands in a block.
+# The rounding of a sum of some thousand products in float64 depends on the place of a row in a block.
 _TIE = 1e-12
+# Similarities of `search_galleries` that are in memory at a time.
+_CELLS = 2**23
 
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """What a search of probes in a gallery found.
+    """The result of a search of probes in a gallery.
 
     Attributes:
-        mate_ranks: for each probe the ranks of all its mates among the whole gallery, rising, int from 1; empty where
-            the gallery has none.
-        mate_similarity: `[probes]` float64 of the most similar mate; -inf where there is none.
-        other_similarity: `[probes]` float64 of the most similar entry that is no mate; -inf where there is none.
+        mate_ranks: for each probe the ranks of all its mates among the whole gallery, rising, int from 1.
+        mate_similarity: `[probes]` float64 of the most similar mate; -inf if there is none.
+        other_similarity: `[probes]` float64 of the most similar entry that is no mate; -inf if there is none.
     """
 
     mate_ranks: list[np.ndarray]
@@ -34,7 +37,7 @@ class Search:
 
     @property
     def rank(self) -> np.ndarray:
-        """`[probes]` int, the rank of the best mate, from 1; 0 where the gallery has none."""
+        """`[probes]` int, the rank of the best mate, from 1; 0 if the gallery has none."""
         return np.array([ranks[0] if len(ranks) else 0 for ranks in self.mate_ranks], np.int64)
 
 
@@ -54,9 +57,6 @@ def search_gallery(
         probe_people: `[probes]`, whom each probe shows.
         gallery_people: `[gallery]`, whom each entry of the gallery shows.
 
-    Returns:
-        Ranks and similarities.
-
     Raises:
         InputError: if the sizes do not fit, or an embedding is not finite.
 
@@ -73,13 +73,12 @@ def search_gallery(
     with Progress("search", len(probes), unit="probe") as progress:
         for start in range(0, len(probes), PROBES_AT_A_TIME):
             rows = slice(start, start + PROBES_AT_A_TIME)
-            own = mates[rows]
             block = probes[rows].astype(np.float64)
-            similar = [np.sort(gallery[one] @ probe)[::-1] for one, probe in zip(own, block)]
-            before, other_similarity[rows] = _count_others(block, gallery, own, similar)
+            similarities = [np.sort(gallery[entries] @ probe)[::-1] for entries, probe in zip(mates[rows], block)]
+            others, other_similarity[rows] = _count_others(block, gallery, mates[rows], similarities)
             # The k-th best mate has the better mates before it as well.
-            mate_ranks += [1 + others + np.arange(len(others)) for others in before]
-            mate_similarity[rows] = [one[0] if len(one) else -np.inf for one in similar]
+            mate_ranks += [1 + counts + np.arange(len(counts)) for counts in others]
+            mate_similarity[rows] = [values[0] if len(values) else -np.inf for values in similarities]
             progress.advance(len(block))
     return Search(mate_ranks, mate_similarity, other_similarity)
 
@@ -105,7 +104,7 @@ def _check(probes: np.ndarray, gallery: np.ndarray, probe_people: np.ndarray, ga
 
 
 def _find_mates(probe_people: np.ndarray, gallery_people: np.ndarray) -> list[np.ndarray]:
-    """Give for each probe the positions of its mates in the gallery, rising."""
+    """The positions of each probe's mates in the gallery, rising."""
     order = np.argsort(gallery_people, kind="stable")
     people = np.asarray(gallery_people)[order]
     first, end = (np.searchsorted(people, probe_people, side) for side in ("left", "right"))
@@ -113,40 +112,27 @@ def _find_mates(probe_people: np.ndarray, gallery_people: np.ndarray) -> list[np
 
 
 def _count_others(
-    probes: np.ndarray, gallery: np.ndarray, mates: list[np.ndarray], similar: list[np.ndarray]
+    probes: np.ndarray, gallery: np.ndarray, mates: list[np.ndarray], similarities: list[np.ndarray]
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Count for each mate of each probe the entries of others that are at least as similar; and find the top one."""
-    before = [np.zeros(len(one), np.int64) for one in similar]
+    others = [np.zeros(len(values), np.int64) for values in similarities]
     top = np.full(len(probes), -np.inf)
-    rows = np.repeat(np.arange(len(probes)), [len(one) for one in mates])
+    rows = np.repeat(np.arange(len(probes)), [len(entries) for entries in mates])
     positions = np.concatenate(mates)
     for start in range(0, len(gallery), GALLERY_AT_A_TIME):
         block = gallery[start : start + GALLERY_AT_A_TIME].astype(np.float64)
         similarity = probes @ block.T
-        here = (positions >= start) & (positions < start + len(block))
-        similarity[rows[here], positions[here] - start] = -np.inf
+        inside = (positions >= start) & (positions < start + len(block))
+        similarity[rows[inside], positions[inside] - start] = -np.inf
         np.maximum(top, similarity.max(axis=1), out=top)
-        for row, (thresholds, counts) in enumerate(zip(similar, before)):
+        for row, (thresholds, counts) in enumerate(zip(similarities, others)):
             for mate, threshold in enumerate(thresholds):
                 counts[mate] += np.count_nonzero(similarity[row] >= threshold - _TIE)
-    return before, top
+    return others, top
 
 
 def ranks(probes: np.ndarray, gallery: np.ndarray, probe_people: np.ndarray, gallery_people: np.ndarray) -> np.ndarray:
-    """Find the rank of the best mate of every probe; ties count against the probe, see `search_gallery`.
-
-    Args:
-        probes: `[probes, dim]` of unit norm.
-        gallery: `[gallery, dim]` of unit norm.
-        probe_people: `[probes]`, whom each probe shows.
-        gallery_people: `[gallery]`, whom each entry of the gallery shows.
-
-    Returns:
-        `[probes]` int, from 1; 0 where the gallery has no mate.
-
-    Raises:
-        InputError: as `search_gallery`.
-    """
+    """Find the rank of the best mate of every probe, `[probes]` int from 1, as `search_gallery`; 0 without a mate."""
     return search_gallery(probes, gallery, probe_people, gallery_people).rank
 
 
@@ -164,20 +150,11 @@ def rank_rates(rank: np.ndarray, ks: Sequence[int]) -> np.ndarray:
         >>> rank_rates(np.array([1, 3, 0, 1]), [1, 5])
         array([0.5 , 0.75])
     """
-    found = np.sort(rank[rank > 0])
-    return np.searchsorted(found, np.asarray(ks), side="right") / len(rank)
+    return np.searchsorted(np.sort(rank[rank > 0]), np.asarray(ks), side="right") / len(rank)
 
 
 def cmc_curve(rank: np.ndarray, max_rank: int) -> np.ndarray:
-    """Compute the cumulative match characteristic.
-
-    Args:
-        rank: `[probes]` int, at least one, from 1; 0 = never found.
-        max_rank: the last rank of the curve.
-
-    Returns:
-        `[max_rank]`: the rates of rank 1, 2, ..., `max_rank`, each 0..1.
-    """
+    """Compute the cumulative match characteristic, the `rank_rates` of rank 1 to `max_rank`: `[max_rank]`."""
     return rank_rates(rank, range(1, max_rank + 1))
 
 
@@ -190,7 +167,7 @@ def average_precisions(mate_ranks: Sequence[np.ndarray], num_mates: np.ndarray) 
 
     Args:
         mate_ranks: for each probe the ranks of the mates that can be found, rising, from 1.
-        num_mates: `[probes]` int, at least 1, how many there should be; one that cannot be found contributes 0.
+        num_mates: `[probes]` int, at least 1, with those that cannot be found, which contribute 0.
 
     Returns:
         `[probes]`, each 0..1.
@@ -203,10 +180,10 @@ def average_precisions(mate_ranks: Sequence[np.ndarray], num_mates: np.ndarray) 
         https://qmul-tinyface.github.io, compute_AP.m of the evaluation code
     """
     precisions = np.zeros(len(mate_ranks))
-    for probe, found in enumerate(mate_ranks):
-        hits = np.arange(1, len(found) + 1)
-        previous = np.where(found > 1, (hits - 1) / np.maximum(found - 1, 1), 1.0)
-        precisions[probe] = np.sum(hits / found + previous) / 2
+    for probe, rank in enumerate(mate_ranks):
+        hits = np.arange(1, len(rank) + 1)
+        previous = np.where(rank > 1, (hits - 1) / np.maximum(rank - 1, 1), 1.0)
+        precisions[probe] = np.sum(hits / rank + previous) / 2
     return precisions / num_mates
 
 
@@ -222,12 +199,11 @@ def tpir_at_fpir(
     Args:
         rank: `[mated probes]` int, at least one, from 1; 0 = never found.
         mate_similarity: `[mated probes]`, of the best mate.
-        nonmated_similarity: `[non-mated probes]`, at least one, of the most similar entry of the gallery.
+        nonmated_similarity: `[non-mated probes]`, at least one, of the most similar entry; -inf without images.
         fpir_targets: each 0..1.
 
     Returns:
-        `[targets]` TPIR, each 0..1, and `[targets]` thresholds, which a similarity reaches when it is at least as high;
-        -inf where every non-mated probe may be accepted.
+        `[targets]` TPIR, and `[targets]` thresholds, which a similarity reaches when it is at least as high.
 
     Example:
         >>> tpir, _ = tpir_at_fpir(np.array([1, 1]), np.array([0.9, 0.5]), np.array([0.6, 0.2]), [0.0, 0.5])
@@ -240,9 +216,76 @@ def tpir_at_fpir(
     top = np.append(np.sort(nonmated_similarity)[::-1], -np.inf)
     # The product of a rate and a count that should be whole may fall just below it.
     allowed = np.floor(np.asarray(fpir_targets, float) * len(nonmated_similarity) + 1e-9).astype(int)
-    thresholds = np.array(
-        [np.nextafter(top[count], np.inf) if np.isfinite(top[count]) else -np.inf for count in allowed]
-    )
+    thresholds = np.where(np.isfinite(top[allowed]), np.nextafter(top[allowed], np.inf), -np.inf)
     found = mate_similarity[rank == 1]
-    tpir = np.array([np.count_nonzero(found >= threshold) for threshold in thresholds]) / len(rank)
-    return tpir, thresholds
+    return np.array([np.count_nonzero(found >= threshold) for threshold in thresholds]) / len(rank), thresholds
+
+
+@dataclasses.dataclass(frozen=True)
+class GalleriesSearch:
+    """The result of a search of probes in galleries; a tie with the mate counts against it.
+
+    Attributes:
+        mate: `[probes]` the similarity of the mate; -inf if there is none.
+        above: `[galleries, probes]` how many others of each gallery are as similar as the mate or more.
+        best_other: `[galleries, probes]` the largest similarity of a template that is not the mate; -inf for none.
+        largest_others: the largest similarities of all pairs of a probe and a template that is not its mate, falling.
+    """
+
+    mate: np.ndarray
+    above: np.ndarray
+    best_other: np.ndarray
+    largest_others: np.ndarray
+
+
+def search_galleries(
+    probes: np.ndarray, galleries: Sequence[np.ndarray], mate: np.ndarray, keep: int
+) -> GalleriesSearch:
+    """Compare every probe `[probes, dim]` with every template of galleries `[templates, dim]` of unit norm, in blocks.
+
+    Args:
+        probes: the probes.
+        galleries: one array each.
+        mate: `[probes]` int, the position of the mate in the concatenated galleries; -1 if there is none.
+        keep: how many of the largest similarities of others are wanted.
+    """
+    gallery = np.concatenate(galleries)
+    bounds = np.cumsum([0, *map(len, galleries)]).tolist()
+    parts = [slice(start, end) for start, end in zip(bounds, bounds[1:])]
+    mates = np.full(len(probes), -np.inf)
+    above = np.zeros([len(parts), len(probes)], np.int32)
+    best_other = np.full([len(parts), len(probes)], -np.inf)
+    largest, floor = np.empty(0), -np.inf
+    height = max(1, _CELLS // max(1, len(gallery)))
+    with Progress("search", len(probes), unit="probe") as progress:
+        for start in range(0, len(probes), height):
+            block = slice(start, min(start + height, len(probes)))
+            similarity = probes[block] @ gallery.T
+            rows = np.flatnonzero(mate[block] >= 0)
+            columns = mate[block][rows]
+            mates[start + rows] = similarity[rows, columns]
+            similarity[rows, columns] = -np.inf
+            for number, part in enumerate(parts):
+                above[number, block] = np.sum(similarity[:, part] >= mates[block, np.newaxis], axis=1)
+                best_other[number, block] = np.max(similarity[:, part], axis=1, initial=-np.inf)
+            largest = np.concatenate([largest, similarity[similarity > floor]])
+            if len(largest) > keep:
+                largest = np.partition(largest, len(largest) - keep)[len(largest) - keep :]
+                floor = largest.min(initial=np.inf)
+            progress.advance(len(similarity))
+    return GalleriesSearch(mates, above, best_other, np.sort(largest)[::-1])
+
+
+def pooled_tpir(search: GalleriesSearch, num_probes: int, rate: float) -> float:
+    """Compute the true positive identification rate as InsightFace's `ijb_1n.py`: a share of all probes, 0..1.
+
+    The threshold is the ceil(probes x rate)-th largest similarity of all pairs of a probe and another's template, in
+    all galleries together: the rate is false accepts for each probe, not probes with a false accept. A mate above the
+    threshold counts at any rank; `num_probes` counts those without images.
+
+    References:
+        https://github.com/deepinsight/insightface, recognition/_evaluation_/ijb/ijb_1n.py
+    """
+    place = math.ceil(num_probes * rate)
+    threshold = search.largest_others[place - 1] if place <= len(search.largest_others) else -np.inf
+    return float(np.sum(search.mate > threshold) / num_probes)

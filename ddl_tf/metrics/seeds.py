@@ -11,18 +11,11 @@ from ddl_tf.metrics.bootstrap import CONFIDENCE
 
 
 class SeedComparison(NamedTuple):
-    """What several seeds of two arms tell.
+    """The means of two arms over `seeds` pairs of runs, and their difference a - b.
 
-    Attributes:
-        seeds: how many pairs of runs.
-        a: the mean of the first arm.
-        b: the mean of the second arm.
-        difference: a - b.
-        low: the lower end of its interval of 95%, by Student's t.
-        high: the upper end.
-        p: of the paired t-test, 0..1.
-        wilcoxon_p: of Wilcoxon's signed-rank test, which supposes no normal distribution, but cannot be below 0.05
-            with fewer than six seeds.
+    `low` and `high` are its interval of 95% by Student's t, `p` is that of the paired t-test, and `wilcoxon_p` that of
+    Wilcoxon's signed-rank test, which supposes no normal distribution, but cannot be below 0.05 with fewer than six
+    seeds.
     """
 
     seeds: int
@@ -40,7 +33,7 @@ def compare_seeds(a: Sequence[float], b: Sequence[float]) -> SeedComparison:
 
     Args:
         a: `[seeds]` of the first arm, at least two.
-        b: `[seeds]` of the second arm, in the order of the same seeds.
+        b: `[seeds]` of the second arm, in the same order.
 
     Returns:
         Means, difference, interval and p-values. Equal arms have the difference 0, an interval without width, and p 1.
@@ -49,8 +42,8 @@ def compare_seeds(a: Sequence[float], b: Sequence[float]) -> SeedComparison:
         InputError: if the arms do not fit, are fewer than two, not finite, or differ by the same number for every seed.
 
     Example:
-        >>> compared = compare_seeds([0.91, 0.93, 0.92], [0.90, 0.90, 0.90])
-        >>> round(compared.difference, 3), round(compared.p, 3)
+        >>> comparison = compare_seeds([0.91, 0.93, 0.92], [0.90, 0.90, 0.90])
+        >>> round(comparison.difference, 3), round(comparison.p, 3)
         (0.02, 0.074)
     """
     first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)

@@ -7,8 +7,7 @@ from scipy.sparse import csr_matrix
 
 from ddl_tf.common.progress import Progress
 from ddl_tf.metrics import roc
-from ddl_tf.metrics.bootstrap import bootstrapped_targets, percentile_interval
-from ddl_tf.metrics.template_roc import nearest_tar
+from ddl_tf.metrics.bootstrap import bootstrapped_targets
 
 # The ROC is computed at no more similarities of same pairs than this; with fewer same pairs it is exact.
 _POINTS = 4000
@@ -17,17 +16,8 @@ _TOGETHER, _ROWS = 64, 2**16
 
 
 def template_numbers(far: np.ndarray, tar: np.ndarray, targets: Mapping[str, float]) -> dict[str, float]:
-    """Read the numbers of a ROC by the rules of IJB.
-
-    Args:
-        far: `[points]` false accept rates, rising.
-        tar: `[points]` true accept rates.
-        targets: name -> false accept rate.
-
-    Returns:
-        `auc`, `eer`, and `tar@<name>` by `nearest_tar`.
-    """
-    tars = {f"tar@{name}": nearest_tar(far, tar, target) for name, target in targets.items()}
+    """Read `auc`, `eer` and `tar@<name>` (by `nearest_tar`) of a ROC `[points]`, as IJB's script does."""
+    tars = {f"tar@{name}": roc.nearest_tar(far, tar, target) for name, target in targets.items()}
     return {"auc": roc.auc(far, tar), "eer": roc.eer(far, tar), **tars}
 
 
@@ -40,27 +30,15 @@ def replicates_over_people(
     replicates: int,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    """Compute the numbers of the pairs in each replicate of the bootstrap over people.
+    """Compute the numbers of `[pairs]` of templates in each replicate of the bootstrap over people.
 
-    People are drawn with replacement, and their pairs with them: a same pair counts as often as its person was drawn, a
-    different one as the product of its two people's numbers. Different pairs of two people that lie between the same
-    two points of the ROC are counted together, and many replicates are one product of matrices, so that millions of
-    pairs take a minute. Equal seeds draw equal people, so that two models can be compared on the same replicates.
-
-    Args:
-        similarity: `[pairs]`.
-        same: `[pairs]` bool, with both classes present.
-        first_person: `[pairs]` whom the first template shows, any values.
-        second_person: `[pairs]` whom the second one shows.
-        targets: name -> false accept rate.
-        replicates: how often to draw.
-        seed: of the draws.
+    A same pair counts as often as its person was drawn, a different one as the product of its two people's numbers.
+    Different pairs of two people between the same two points of the ROC are counted together, and many replicates are
+    one product of matrices, so that millions of pairs take a minute. Equal seeds draw equal people, so that two models
+    can be compared on the same replicates.
 
     Returns:
-        Name -> `[replicates]`, for the names of `template_numbers`; without targets of less than three false accepts.
-
-    References:
-        Bolle, Ratha and Pankanti, "Error analysis of pattern recognition systems: the subsets bootstrap", CVIU 2004.
+        Name -> `[replicates]`, for the names of `template_numbers`; without targets of fewer than three false accepts.
     """
     similarity, same = np.asarray(similarity), np.asarray(same, bool)
     targets = bootstrapped_targets(same, targets)
@@ -71,21 +49,21 @@ def replicates_over_people(
     # Odd cells are the points themselves, even ones lie between two; the highest come first, as in a ROC.
     cell = 2 * len(points) - np.searchsorted(points, similarity, "left") - np.searchsorted(points, similarity, "right")
     num_cells = 2 * len(points) + 1
-    own = csr_matrix((np.ones(same.sum(), np.float32), (cell[same], first[same])), shape=(num_cells, len(people)))
-    different = _CountedPairs(cell[~same], first[~same], second[~same], num_cells, len(people))
+    shape = (num_cells, len(people))
+    same_pairs = csr_matrix((np.ones(same.sum(), np.float32), (cell[same], first[same])), shape)
+    different_pairs = _CountedPairs(cell[~same], first[~same], second[~same], *shape)
     random = np.random.default_rng(seed)
     values: dict[str, list[float]] = {}
     with Progress("bootstrap", replicates, unit="replicate") as progress:
         for start in range(0, replicates, _TOGETHER):
             size = min(_TOGETHER, replicates - start)
             draws = (random.integers(0, len(people), len(people)) for _ in range(size))
-            times = np.stack([np.bincount(one, minlength=len(people)) for one in draws], axis=1).astype(np.float32)
-            curves = zip(_rates(different.weigh(times)), _rates(own @ times))
-            for far, tar in curves:
+            times = np.stack([np.bincount(drawn, minlength=len(people)) for drawn in draws], axis=1).astype(np.float32)
+            for far, tar in zip(_rates(different_pairs.weigh(times)), _rates(same_pairs @ times)):
                 for name, value in template_numbers(far, tar, targets).items():
                     values.setdefault(name, []).append(value)
             progress.advance(size)
-    return {name: np.array(one) for name, one in values.items()}
+    return {name: np.array(column) for name, column in values.items()}
 
 
 def _rates(weights: np.ndarray) -> Iterator[np.ndarray]:
@@ -124,30 +102,3 @@ class _CountedPairs:
             weights = (matrix @ times) * times[person]
             total[cells] += np.add.reduceat(weights, places, axis=0, dtype=np.float64)
         return total
-
-
-def intervals_over_people(
-    similarity: np.ndarray,
-    same: np.ndarray,
-    first_person: np.ndarray,
-    second_person: np.ndarray,
-    targets: Mapping[str, float],
-    replicates: int,
-    seed: int,
-) -> dict[str, list[float]]:
-    """Compute 95% intervals of the numbers of pairs of templates, by the bootstrap over people.
-
-    Args:
-        similarity: `[pairs]`.
-        same: `[pairs]` bool, with both classes present.
-        first_person: `[pairs]` whom the first template shows, any values.
-        second_person: `[pairs]` whom the second one shows.
-        targets: name -> false accept rate.
-        replicates: how often to draw.
-        seed: of the draws.
-
-    Returns:
-        Name -> [low, high], for the names of `replicates_over_people`.
-    """
-    values = replicates_over_people(similarity, same, first_person, second_person, targets, replicates, seed)
-    return {name: percentile_interval(one) for name, one in values.items()}

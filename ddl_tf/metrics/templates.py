@@ -27,10 +27,10 @@ def template_features(
 
     The embedding of an image is the sum of its two views (`flip`), divided by its norm unless `use_norms`, times its
     detection score (`use_scores`). A media of a template is the mean of its frames, a template the sum of its medias,
-    of unit norm. Images are read in their order, a few thousand at a time, so that `views` may be a memory map.
+    of unit norm. Images are read in order, a few thousand at a time, so that `views` may be a memory map.
 
     Args:
-        views: `[images, views, dim]`, as the model gave them; only slices of images are taken.
+        views: `[images, views, dim]`, as the model gave them.
         templates: `[images]` int, the template of each image.
         medias: `[images]` int, the media (a still image, or a video) of each image.
         scores: `[images]` detection scores, 0..1.
@@ -39,20 +39,10 @@ def template_features(
         use_scores: whether an image counts by its detection score.
 
     Returns:
-        `[templates, dim]` float64 of unit norm (an all-zero feature stays zero), and the `[templates]` numbers of the
-        templates, ascending.
+        `[templates, dim]` float64 of unit norm (an all-zero feature stays zero), and the `[templates]` numbers, rising.
 
     Raises:
         InputError: if there is no second view, the lengths do not fit, or an embedding is not finite.
-
-    Example:
-        >>> views = np.array([[[3.0, 0.0]], [[1.0, 0.0]], [[0.0, 2.0]]])
-        >>> features, ids = template_features(views, np.array([7, 7, 7]), np.array([1, 1, 2]), np.ones(3), flip=False)
-        >>> features.round(3).tolist(), ids.tolist()
-        ([[0.707, 0.707]], [7])
-
-    References:
-        https://github.com/deepinsight/insightface, recognition/_evaluation_/ijb/ijb_11.py
     """
     if not len(views) == len(templates) == len(medias) == len(scores):
         counts = f"{len(templates)} templates, {len(medias)} medias and {len(scores)} scores"
@@ -98,18 +88,11 @@ def _image_features(views: np.ndarray, start: int, flip: bool, use_norms: bool) 
 
 
 def template_similarities(features: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Compute the cosine similarity of pairs of templates.
+    """Compute the cosine similarity of `[pairs]` of templates, in float64; `NEVER` (-2) if a template has no image.
 
-    Where the pairs fill a good part of (first templates) x (second templates), as in IJB, blocks of that product are
-    multiplied and the pairs taken from them; otherwise the features of each pair are. Both in float64, alike to 1e-14.
-
-    Args:
-        features: `[templates, dim]` float64 of unit norm.
-        first: `[pairs]` int, positions in `features`; -1 for a template without images.
-        second: `[pairs]` int, likewise.
-
-    Returns:
-        `[pairs]` float64, -1..1; `NEVER` (-2) where a template has no image.
+    `first` and `second` are positions in `features` `[templates, dim]` of unit norm, -1 without images. If the pairs
+    fill a good part of (first templates) x (second templates), as in IJB, they are taken from blocks of that product;
+    else the features of each pair are gathered.
 
     Example:
         >>> template_similarities(np.eye(2), np.array([0, 0, 1]), np.array([0, 1, -1])).tolist()
@@ -131,8 +114,8 @@ def template_similarities(features: np.ndarray, first: np.ndarray, second: np.nd
 
 def _distinct(positions: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The distinct positions, and for each position its place among them."""
-    there = np.bincount(positions, minlength=count) > 0
-    return np.flatnonzero(there), (np.cumsum(there) - 1).astype(np.int32)
+    used = np.bincount(positions, minlength=count) > 0
+    return np.flatnonzero(used), (np.cumsum(used) - 1).astype(np.int32)
 
 
 def _gathered(features: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -12,14 +12,14 @@ from ddl_tf.metrics.templates import NEVER
 
 
 class WeightedPairs:
-    """Computes the verification numbers of weighted pairs; what does not depend on the weights is done once.
+    """The verification numbers of weighted pairs; what does not depend on the weights is computed once.
 
     A pair of weight 2 counts as two pairs, one of weight 0 as none.
 
     Args:
         similarity: `[pairs]` finite.
-        same: `[pairs]` bool, with both classes present.
-        fold: `[pairs]` int, numbered 0, 1, ... without gaps, for the k-fold accuracy; None: without it.
+        same: `[pairs]` bool, with both classes.
+        fold: `[pairs]` int from 0 without gaps, for the k-fold accuracy; None: without it.
         far_targets: name -> false accept rate, 0..1, of each `tar@name`.
 
     Raises:
@@ -62,14 +62,7 @@ class WeightedPairs:
         self._fold = None if fold is None else np.asarray(fold)
 
     def roc_curve(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Compute the ROC, with a point for every distinct similarity; a point repeats where no weight is.
-
-        Args:
-            weights: `[pairs]`, not negative, of whole numbers; each class has some.
-
-        Returns:
-            False accept rates and true accept rates, each `[points]`, from 0 to 1.
-        """
+        """Compute the ROC for weights `[pairs]`: FAR and TAR, each `[points]`, one for every distinct similarity."""
         in_order = np.asarray(weights, np.float64)[self._order]
         accepted = np.cumsum(in_order)[self._ends]
         accepted_same = np.cumsum(in_order * self._same_in_order)[self._ends]
@@ -78,15 +71,11 @@ class WeightedPairs:
         return far, np.concatenate([[0.0], accepted_same / accepted_same[-1]])
 
     def numbers(self, weights: np.ndarray) -> dict[str, float]:
-        """Compute the numbers of the pairs, as of a set in which each is repeated as often as its weight says.
-
-        Args:
-            weights: `[pairs]`, not negative, of whole numbers; each class has some.
+        """Compute the numbers as of a set in which each pair is repeated as often as its weight says.
 
         Returns:
-            `auc`, `eer`, `tar@<name>` for each target, `mean_same`, `mean_different`, `expectation_margin`,
-            `threshold_accuracy`; with folds `accuracy`, the mean over the folds that have any weight. They mean
-            what they do in `evaluate_pairs`.
+            `auc`, `eer`, `tar@<name>`, `mean_same`, `mean_different`, `expectation_margin`, `threshold_accuracy`; with
+            folds `accuracy`, the mean over the folds that have any weight. They mean what they do in `evaluate_pairs`.
         """
         weights = np.asarray(weights, np.float64)
         far, tar = self.roc_curve(weights)

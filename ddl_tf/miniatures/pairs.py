@@ -15,8 +15,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from ddl_tf.images.pillow_images import encode_jpeg
-from ddl_tf.protocols.pair_collection import NUM_FOLDS
 from ddl_tf.protocols.pair_lists import AGEDB_IMAGES, AGEDB_LIST, XQLFW_IMAGES
+from ddl_tf.protocols.pair_sets import NUM_FOLDS
 from ddl_tf.protocols.rfw import RACES
 from ddl_tf.synthetic.shots import render
 

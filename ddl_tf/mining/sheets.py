@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.text import figure_text
 from ddl_tf.data.store import Faces
-from ddl_tf.evaluation.comparison import EASY, HARD
+from ddl_tf.evaluation.plots import EASY, HARD
 
 NONE, NOISE = "#8a8a8a", "#7b5ea7"
 _BINS = 40

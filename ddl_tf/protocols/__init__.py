@@ -1,4 +1,4 @@
-"""The official layout of each benchmark, read; and a miniature of each, written so that users can see the layout."""
+"""The official layout of each benchmark, read."""
 
 import lazy_loader
 

@@ -5,7 +5,7 @@ import functools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, Union
+from typing import Union
 
 import numpy as np
 
@@ -26,49 +26,18 @@ _MISSING = "missing feature file"
 _CORRUPT = "corrupt feature file"
 
 
-class FeatureSource(Protocol):
-    """Where features are read from, by their position in a list."""
-
-    def read(self, positions: np.ndarray, problems: ProblemList, missing_allowed: bool = False) -> np.ndarray:
-        """Read some features.
-
-        Args:
-            positions: `[n]` int.
-            problems: gets what is wrong with them.
-            missing_allowed: whether a feature that is not there is no problem.
-
-        Returns:
-            `[n, dim]` float32 of unit norm; NaN where there is none.
-        """
-        ...
-
-
 def write_feature(path: Path, feature: np.ndarray) -> None:
-    """Write a feature file as InsightFace's `gen_megaface.py` does: an OpenCV matrix of one column.
-
-    Args:
-        path: the file; its folder is made if it is missing.
-        feature: `[dim]`, stored as float32.
-    """
+    """Write a feature `[dim]` as InsightFace's `gen_megaface.py` does: an OpenCV matrix of one column, float32."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(np.array([len(feature), *_SHAPE], "<i4").tobytes() + np.asarray(feature, "<f4").tobytes())
 
 
 def read_feature(path: Path) -> np.ndarray:
-    """Read a feature file and check all of it.
-
-    Args:
-        path: the file: four int32 (dim, 1, 4, 5), then dim float32.
-
-    Returns:
-        `[dim]` float32, as stored.
+    """Read a feature file, four int32 (dim, 1, 4, 5) and dim float32, and check all of it: `[dim]` float32, as stored.
 
     Raises:
         InputError: if the header, the size or the values are wrong.
         OSError: if there is no such file, or it is no regular one.
-
-    References:
-        https://github.com/deepinsight/insightface, recognition/_evaluation_/megaface/gen_megaface.py
     """
     require_regular_file(path)
     data = path.read_bytes()
@@ -77,7 +46,7 @@ def read_feature(path: Path) -> np.ndarray:
         seen = header.tolist() if len(header) else f"of {len(data)} bytes"
         raise InputError(f"{path}: the header is {seen}, where [dim, 1, 4, 5] is expected; write it again")
     if len(data) != _HEADER + 4 * int(header[0]):
-        raise InputError(f"{path}: {len(data)} bytes, where its header tells of {header[0]} values; write it again")
+        raise InputError(f"{path}: {len(data)} bytes, where its header says {header[0]} values; write it again")
     feature = np.frombuffer(data, "<f4", offset=_HEADER)
     if not np.isfinite(feature).all():
         raise InputError(f"{path}: {np.sum(~np.isfinite(feature))} values are not finite; write it again")
@@ -87,19 +56,7 @@ def read_feature(path: Path) -> np.ndarray:
 
 
 class FeatureFiles:
-    """Features of which each is a file; they are read by several threads.
-
-    Args:
-        folder: what the keys are relative to.
-        keys: what each image is called, in the order of the list.
-        suffix: what the file's name has after the image's.
-
-    Example:
-        >>> keys = ["Adam_Sandler/Adam_Sandler_538.png"]
-        >>> files = FeatureFiles(Path("features/facescrub"), keys, "_insightface.bin")
-        >>> files.read(np.array([0]), ProblemList("facescrub")).shape
-        (1, 512)
-    """
+    """Features of which each is a file, `folder/key` with a `suffix`; they are read by several threads."""
 
     def __init__(self, folder: Path, keys: Sequence[str], suffix: str) -> None:
         self._folder, self._keys, self._suffix = folder, keys, suffix
@@ -108,14 +65,13 @@ class FeatureFiles:
         return len(self._keys)
 
     def name(self, position: int) -> str:
-        """Give the path of a file in the folder."""
+        """The path of a file in the folder."""
         return self._keys[position] + self._suffix
 
     def read(self, positions: np.ndarray, problems: ProblemList, missing_allowed: bool = False) -> np.ndarray:
-        """Read some features, as `FeatureSource.read`.
+        """Read the features at `[n]` positions: `[n, dim]` float32 of unit norm.
 
-        Raises:
-            InputError: if there is no file at all that can be read.
+        A feature that does not exist is NaN, and a problem unless `missing_allowed`. InputError if no file can be read.
         """
         paths = [self._folder / self.name(position) for position in positions]
         features = np.full([len(paths), self.dim], np.nan, np.float32)
@@ -165,11 +121,9 @@ def _unit(features: np.ndarray) -> np.ndarray:
 
 
 class PackedFeatures:
-    """Features in one `.npy` file, as `pack_features` writes them; only what is asked for is in memory.
+    """Features in one `.npy` file, as `pack_features` writes them, of which only what is asked for is in memory.
 
-    Args:
-        path: the `.npy` file; the list of names is beside it, as `.txt`.
-        files: what was packed, or the first part of it; the files themselves are not read.
+    The list of names is beside it, as `.txt`; `files` is what was packed, or the first part of it.
 
     Raises:
         InputError: if it is no such file, or other files were packed.
@@ -197,7 +151,7 @@ class PackedFeatures:
         self._file = path.open("rb")
 
     def read(self, positions: np.ndarray, problems: ProblemList, missing_allowed: bool = False) -> np.ndarray:
-        """Read some features, as `FeatureSource.read`."""
+        """Read some features, as `FeatureFiles.read`."""
         if not len(positions):
             return np.empty([0, self._dim], np.float32)
         first, end = int(positions.min()), int(positions.max()) + 1
@@ -215,24 +169,17 @@ class PackedFeatures:
         return features
 
 
+FeatureSource = Union[FeatureFiles, PackedFeatures]
+
+
 def pack_features(files: FeatureFiles, path: Path) -> PackedFeatures:
-    """Put many feature files into one `.npy`, so that the next run reads them fast.
+    """Write many feature files into one `.npy`, so that the next run reads them fast.
 
-    Features are brought to unit norm. Files that are not there become rows of NaN, which count as missing when they
-    are read. An interrupted call leaves no `.npy`, and begins anew when it is made again.
-
-    Args:
-        files: the features.
-        path: the `.npy` to write; an older one is replaced. The files' names go beside it, as `.txt`, one a line.
-
-    Returns:
-        The packed features.
+    Features are brought to unit norm; files that do not exist become rows of NaN, which count as missing when they are
+    read. An interrupted call leaves no `.npy`. The files' names go beside it, as `.txt`.
 
     Raises:
         ProblemsError: if feature files are corrupt, all of them listed.
-
-    Example:
-        >>> packed = pack_features(files, Path("packed/megaface.npy"))
     """
     problems = ProblemList(path.stem)
     header = {"descr": "<f4", "fortran_order": False, "shape": (len(files), files.dim)}
@@ -253,15 +200,9 @@ def pack_features(files: FeatureFiles, path: Path) -> PackedFeatures:
 
 
 def feature_blocks(source: FeatureSource, positions: np.ndarray, name: str) -> Iterator[np.ndarray]:
-    """Read many features, block by block; all of them must be there.
+    """Read the features at `[n]` positions, `[<= BLOCK, dim]` float32 of unit norm at a time; all of them must exist.
 
-    Args:
-        source: the features.
-        positions: `[n]` int, which of them.
-        name: what they are, for the message.
-
-    Yields:
-        `[<= BLOCK, dim]` float32 of unit norm. After a first problem nothing more: the rest is only checked.
+    After a first problem nothing more is given: the rest is only checked.
 
     Raises:
         ProblemsError: at the end, if features are missing or corrupt, all of them listed.

@@ -16,6 +16,12 @@ MISSING = ("refuse", "count")
 NO_IMAGE = -1
 
 
+def check_missing(missing: str) -> None:
+    """Refuse a word for what to do about missing images that is none of `MISSING`."""
+    if missing not in MISSING:
+        raise InputError(f"missing={missing!r}: use one of {', '.join(MISSING)}")
+
+
 @dataclasses.dataclass(frozen=True)
 class GallerySet:
     """A set for identification.
@@ -23,12 +29,12 @@ class GallerySet:
     Attributes:
         name: for reports.
         images: the encoded images, read when they are asked for.
-        keys: `[images]` what each image is called.
-        gallery: `[gallery]` int, positions in `images`; -1 where the image is missing.
+        keys: `[images]` the name of each.
+        gallery: `[gallery]` int, positions in `images`; -1 if the image is missing.
         gallery_people: `[gallery]` int, whom each entry shows.
-        probes: `[probes]` int, positions in `images`; -1 where the image is missing.
+        probes: `[probes]` int, positions in `images`; -1 if the image is missing.
         probe_people: `[probes]` int, whom each probe shows.
-        condition: `[probes]` text, what reports tell apart, such as "d1"; "" where there is one condition only.
+        condition: `[probes]` text, such as "d1"; "" if there is one condition only.
     """
 
     name: str
@@ -42,35 +48,19 @@ class GallerySet:
 
 
 class ImageList:
-    """Collects the images of a set.
+    """The images of a set, collected; missing ones are `problems`, unless `missing` is "count".
 
-    Args:
-        problems: takes the missing images, unless they are to be counted.
-        missing: what to do about missing images: "refuse" or "count".
-        check: whether an image must be there; without, every one that is named counts as being there, as for
-            embeddings that were made elsewhere.
-
-    Raises:
-        InputError: if `missing` is another word.
+    Without `check` an image need not exist, as for embeddings that were made elsewhere.
     """
 
     def __init__(self, problems: ProblemList, missing: str, check: bool) -> None:
-        if missing not in MISSING:
-            raise InputError(f"missing={missing!r}: use one of {', '.join(MISSING)}")
+        check_missing(missing)
         self._problems, self._refuse, self._check = problems, missing == "refuse", check
         self._paths: list[Path] = []
         self.keys: list[str] = []
 
     def add(self, key: str, path: Optional[Path]) -> int:
-        """Add an image.
-
-        Args:
-            key: what it is called.
-            path: its file; None if it is missing.
-
-        Returns:
-            Its position, or `NO_IMAGE`.
-        """
+        """Add an image and its file (None if it is missing), and give its position, or `NO_IMAGE`."""
         if path is None and self._check:
             if self._refuse:
                 self._problems.add("missing image", key, "the protocol names it")

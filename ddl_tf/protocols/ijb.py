@@ -20,22 +20,16 @@ from ddl_tf.images.landmarks import checked_lines, list_problem
 from ddl_tf.images.pillow_images import load_image
 from ddl_tf.importers.image_files import LazyImages
 from ddl_tf.importers.problem_list import ProblemList
+from ddl_tf.protocols.gallery_set import check_missing
 from ddl_tf.protocols.number_table import read_number_table
 
 GALLERIES = {"ijbb": ("S1", "S2"), "ijbc": ("G1", "G2")}
-MISSING = ("refuse", "count")
 _LANDMARKS = [f"{axis}{point}" for point in range(1, 6) for axis in "xy"]
 
 
 @dataclasses.dataclass(frozen=True)
 class TemplatePairs:
-    """The pairs of 1:1 verification.
-
-    Attributes:
-        first: `[pairs]` int32, numbers of templates.
-        second: `[pairs]` int32, likewise.
-        same: `[pairs]` bool, whether both are one subject.
-    """
+    """The pairs of 1:1 verification: `[pairs]` int32 numbers of templates, and whether both are one subject."""
 
     first: np.ndarray
     second: np.ndarray
@@ -44,12 +38,9 @@ class TemplatePairs:
 
 @dataclasses.dataclass(frozen=True)
 class TemplateList:
-    """The templates of a gallery, or the probes.
+    """The templates of a gallery ("G1", "G2", "S1", "S2") or the "probes".
 
-    Attributes:
-        name: "G1", "G2", "S1", "S2" or "probes".
-        templates: `[templates]` int32, their numbers, ascending, each once.
-        subjects: `[templates]` int32, whom each shows.
+    `templates` `[templates]` int32 are their numbers, rising, each once, `subjects` `[templates]` int32 whom they show.
     """
 
     name: str
@@ -67,11 +58,11 @@ class IJB:
         keys: `[images]` the file name of each.
         templates: `[images]` int32, the template that an image belongs to.
         medias: `[images]` int32, the still image or video that it is from.
-        scores: `[images]` float32, how sure the detector was.
-        pairs: of verification; None if there is no list of them.
-        galleries: two of identification; none if there are no lists of them.
+        scores: `[images]` float32, the score of the detector.
+        pairs: of verification; None if they are not listed.
+        galleries: two of identification; none if they are not listed.
         probes: of identification; None likewise.
-        missing_images: the files that the lists name and that are not there; only with `missing="count"`.
+        missing_images: listed files that do not exist; only with `missing="count"`.
     """
 
     name: str
@@ -87,22 +78,19 @@ class IJB:
 
 
 def read_ijb(root: str, check_images: bool = True, missing: str = "refuse") -> IJB:
-    """Read IJB-B or IJB-C in the layout of InsightFace.
+    """Read IJB-B or IJB-C in the layout of InsightFace; the files say which of both.
 
-    Which of both is told from the files. In `meta/`: `ijbc_face_tid_mid.txt` (image, template, media),
-    `ijbc_name_5pts_score.txt` (image, landmarks, detection score), `ijbc_template_pair_label.txt` (verification),
-    `ijbc_1N_gallery_G1.csv`, `_G2.csv` and `ijbc_1N_probe_mixed.csv` (identification); for IJB-B `ijbb`, `S1` and `S2`.
-    The images are in `loose_crop/`. Verification or identification may be absent, which is told on stderr.
+    In `meta/`: `ijbc_face_tid_mid.txt` (image, template, media), `ijbc_name_5pts_score.txt` (image, landmarks,
+    detection score), `ijbc_template_pair_label.txt` (verification), `ijbc_1N_gallery_G1.csv`, `_G2.csv` and
+    `ijbc_1N_probe_mixed.csv` (identification); for IJB-B `ijbb`, `S1` and `S2`. The images are in `loose_crop/`.
+    Verification or identification may be absent, which is reported on stderr.
 
     Args:
         root: the folder.
-        check_images: whether to look if every image is there.
-        missing: what to do with images that are not there, and with templates that have no image. "refuse" the set;
-            or "count" them: such images are left out of `images`, and a pair or probe of such a template is never
-            accepted or found, as NIST counts a failure to enrol.
-
-    Returns:
-        The set.
+        check_images: whether every image must exist.
+        missing: what to do with images that do not exist, and with templates that have no image. "refuse" the set; or
+            "count" them: such images are left out of `images`, and a pair or probe of such a template is never accepted
+            or found, as NIST counts a failure to enrol.
 
     Raises:
         ProblemsError: with all that is wrong: malformed lines, files of different length or order, a face twice in a
@@ -111,51 +99,46 @@ def read_ijb(root: str, check_images: bool = True, missing: str = "refuse") -> I
         InputError: if there is no such set, or, with `check_images`, more than a third of the landmarks cannot be those
             of a face: their order, scale or axes are others.
 
-    Example:
-        >>> read_ijb("IJBC").pairs.same.sum()
-        19557
-
     References:
         https://github.com/deepinsight/insightface, recognition/_evaluation_/ijb
     """
-    if missing not in MISSING:
-        raise InputError(f"missing={missing!r}: use one of {', '.join(MISSING)}")
+    check_missing(missing)
     name = _which(Path(root))
-    found = ProblemList(name)
+    problems = ProblemList(name)
     meta = Path(root) / "meta"
     faces = read_number_table(
-        meta / f"{name}_face_tid_mid.txt", {"image": "str", "template": "int", "media": "int"}, found
+        meta / f"{name}_face_tid_mid.txt", {"image": "str", "template": "int", "media": "int"}, problems
     )
     columns = {"image": "str", **dict.fromkeys([*_LANDMARKS, "score"], "float")}
-    points = read_number_table(meta / f"{name}_name_5pts_score.txt", columns, found)
-    pairs = _read_pairs(meta / f"{name}_template_pair_label.txt", found)
-    galleries, probes = _read_identification(meta, name, found)
-    if pairs is None and probes is None and not found.problems:
+    points = read_number_table(meta / f"{name}_name_5pts_score.txt", columns, problems)
+    pairs = _read_pairs(meta / f"{name}_template_pair_label.txt", problems)
+    galleries, probes = _read_identification(meta, name, problems)
+    if pairs is None and probes is None and not problems.problems:
         raise InputError(f"{meta}: neither pairs nor galleries and probes of {name} are there; complete the folder")
     if faces is None or points is None:
-        found.refuse("get the files anew")
+        problems.refuse("get the files anew")
         raise AssertionError("a table is missing without a problem")
     names, templates, medias = faces["image"], faces["template"], faces["media"]
-    _check_faces(meta, name, faces, points["image"], found)
-    paths = [os.path.join(root, "loose_crop", one) for one in names]
-    there = _existing(paths) if check_images else np.full(len(names), True)
+    _check_faces(meta, name, faces, points["image"], problems)
+    paths = np.array([os.path.join(root, "loose_crop", image) for image in names], object)
+    exists = _existing(paths.tolist()) if check_images else np.full(len(names), True)
     if missing == "refuse":
-        for image in names[~there]:
-            found.add("missing image", image, f"not in {Path(root) / 'loose_crop'}")
-        _check_templates(templates, pairs, galleries, probes, found)
-    _check_subjects(galleries, probes, found)
-    found.refuse(
+        for image in names[~exists]:
+            problems.add("missing image", image, f"not in {Path(root) / 'loose_crop'}")
+        _check_templates(templates, pairs, galleries, probes, problems)
+    _check_subjects(galleries, probes, problems)
+    problems.refuse(
         "get the files anew"
         if missing == "count"
         else 'complete the folder, or count missing images and templates as failures to enrol (missing "count")'
     )
-    kept = np.flatnonzero(there)
-    landmarks = np.column_stack([points[one] for one in _LANDMARKS]).reshape(-1, 5, 2)[kept]
+    kept, paths = np.flatnonzero(exists), paths[exists]
+    landmarks = np.column_stack([points[column] for column in _LANDMARKS]).reshape(-1, 5, 2)[kept]
     if check_images:
-        _check_landmarks([paths[one] for one in kept], landmarks, meta / f"{name}_name_5pts_score.txt")
+        _check_landmarks(paths, landmarks, meta / f"{name}_name_5pts_score.txt")
     return IJB(
         name,
-        _aligned_images([paths[one] for one in kept], landmarks),
+        _aligned_images(paths, landmarks),
         names[kept].tolist(),
         templates[kept],
         medias[kept],
@@ -163,7 +146,7 @@ def read_ijb(root: str, check_images: bool = True, missing: str = "refuse") -> I
         pairs,
         galleries,
         probes,
-        names[~there].tolist(),
+        names[~exists].tolist(),
     )
 
 
@@ -179,23 +162,23 @@ def _which(root: Path) -> str:
     )
 
 
-def _read_pairs(path: Path, found: ProblemList) -> Optional[TemplatePairs]:
+def _read_pairs(path: Path, problems: ProblemList) -> Optional[TemplatePairs]:
     if not path.is_file():
         print(f"{path} is not there: no verification", file=sys.stderr)
         return None
-    table = read_number_table(path, {"template 1": "int", "template 2": "int", "label": "int"}, found)
+    table = read_number_table(path, {"template 1": "int", "template 2": "int", "label": "int"}, problems)
     if table is None:
         return None
     label = table["label"]
     wrong = np.flatnonzero((label != 0) & (label != 1))
     if len(wrong):
         reason = f"{len(wrong)} labels are neither 0 nor 1, the first is {label[wrong[0]]}"
-        found.add("wrong label", f"{path}, pair {wrong[0] + 1}", reason)
+        problems.add("wrong label", f"{path}, pair {wrong[0] + 1}", reason)
     return TemplatePairs(table["template 1"], table["template 2"], label == 1)
 
 
 def _read_identification(
-    meta: Path, name: str, found: ProblemList
+    meta: Path, name: str, problems: ProblemList
 ) -> tuple[list[TemplateList], Optional[TemplateList]]:
     paths = {gallery: meta / f"{name}_1N_gallery_{gallery}.csv" for gallery in GALLERIES[name]}
     paths["probes"] = meta / f"{name}_1N_probe_mixed.csv"
@@ -204,41 +187,43 @@ def _read_identification(
         print(f"{', '.join(path.name for path in absent)} are not in {meta}: no identification", file=sys.stderr)
         return [], None
     for path in absent:
-        found.add("missing file", path, "the other lists of identification are there")
-    lists = [_read_list(one, path, found) for one, path in paths.items() if path not in absent]
-    complete = [one for one in lists if one is not None]
+        problems.add("missing file", path, "the other lists of identification are there")
+    lists = [_read_list(user, path, problems) for user, path in paths.items() if path not in absent]
+    complete = [part for part in lists if part is not None]
     if len(complete) < len(paths):
         return [], None
     return complete[:-1], complete[-1]
 
 
-def _read_list(name: str, path: Path, found: ProblemList) -> Optional[TemplateList]:
+def _read_list(name: str, path: Path, problems: ProblemList) -> Optional[TemplateList]:
     """One line for each image: a template is there as often as it has images."""
-    table = read_number_table(path, {"template": "int", "subject": "int"}, found, separator=",", header=True)
+    table = read_number_table(path, {"template": "int", "subject": "int"}, problems, separator=",", header=True)
     if table is None:
         return None
     templates, first, inverse = np.unique(table["template"], return_index=True, return_inverse=True)
     subjects = table["subject"][first]
     for template in np.unique(templates[inverse[table["subject"] != subjects[inverse]]]):
-        found.add("template of two subjects", f"{path}, template {template}", "it is listed with several")
+        problems.add("template of two subjects", f"{path}, template {template}", "it is listed with several")
     return TemplateList(name, templates, subjects)
 
 
-def _check_faces(meta: Path, name: str, faces: dict[str, np.ndarray], images: np.ndarray, found: ProblemList) -> None:
+def _check_faces(
+    meta: Path, name: str, faces: dict[str, np.ndarray], images: np.ndarray, problems: ProblemList
+) -> None:
     place = meta / f"{name}_name_5pts_score.txt"
     if len(images) != len(faces["image"]):
-        found.add("wrong count", place, f"{len(images)} faces, but {len(faces['image'])} in {name}_face_tid_mid.txt")
+        problems.add("wrong count", place, f"{len(images)} faces, but {len(faces['image'])} in {name}_face_tid_mid.txt")
     else:
-        other = np.flatnonzero(images != faces["image"])
-        if len(other):
-            line = other[0]
-            reason = f"{len(other)} images are others than in {name}_face_tid_mid.txt, the first {images[line]!r}"
-            found.add("wrong image", f"{place}, face {line + 1}", f"{reason} instead of {faces['image'][line]!r}")
+        different = np.flatnonzero(images != faces["image"])
+        if len(different):
+            line = different[0]
+            reason = f"{len(different)} images are others than in {name}_face_tid_mid.txt, the first {images[line]!r}"
+            problems.add("wrong image", f"{place}, face {line + 1}", f"{reason} instead of {faces['image'][line]!r}")
     if not len(faces["image"]):
-        found.add("wrong count", meta / f"{name}_face_tid_mid.txt", "there are no faces in it")
+        problems.add("wrong count", meta / f"{name}_face_tid_mid.txt", "there are no faces in it")
     table = pd.DataFrame(faces)
     for image, template, _ in table[table.duplicated()].drop_duplicates().itertuples(index=False):
-        found.add("duplicate face", image, f"it is listed more than once in template {template}")
+        problems.add("duplicate face", image, f"it is listed more than once in template {template}")
 
 
 def _check_templates(
@@ -246,15 +231,15 @@ def _check_templates(
     pairs: Optional[TemplatePairs],
     galleries: Sequence[TemplateList],
     probes: Optional[TemplateList],
-    found: ProblemList,
+    problems: ProblemList,
 ) -> None:
-    users = [(one.name, one.templates) for one in [*galleries, *([probes] if probes else [])]]
+    users = [(part.name, part.templates) for part in [*galleries, *([probes] if probes else [])]]
     if pairs:
         users += [("pairs", np.union1d(_distinct(pairs.first), _distinct(pairs.second)))]
     known = np.unique(enrolled)
     for user, templates in users:
         for template in np.setdiff1d(templates, known).tolist():
-            found.add("template without images", f"template {template}", f"used by the {user}")
+            problems.add("template without images", f"template {template}", f"used by the {user}")
 
 
 def _distinct(numbers: np.ndarray) -> np.ndarray:
@@ -264,7 +249,7 @@ def _distinct(numbers: np.ndarray) -> np.ndarray:
     return np.unique(numbers[np.concatenate([[True], numbers[1:] != numbers[:-1]])])
 
 
-def _check_subjects(galleries: Sequence[TemplateList], probes: Optional[TemplateList], found: ProblemList) -> None:
+def _check_subjects(galleries: Sequence[TemplateList], probes: Optional[TemplateList], problems: ProblemList) -> None:
     if not probes:
         return
     owner: dict[int, str] = {}
@@ -272,21 +257,20 @@ def _check_subjects(galleries: Sequence[TemplateList], probes: Optional[Template
         for template, subject in zip(gallery.templates.tolist(), gallery.subjects.tolist()):
             place = f"template {template} of gallery {gallery.name}"
             if subject in owner:
-                found.add("duplicate gallery subject", f"subject {subject}", f"both {owner[subject]} and {place}")
+                problems.add("duplicate gallery subject", f"subject {subject}", f"both {owner[subject]} and {place}")
             owner.setdefault(subject, place)
     for template, subject in zip(probes.templates.tolist(), probes.subjects.tolist()):
         if subject not in owner:
-            found.add("probe without mate", f"template {template}", f"its subject {subject} is in no gallery")
+            problems.add("probe without mate", f"template {template}", f"its subject {subject} is in no gallery")
 
 
 def _existing(paths: Sequence[str]) -> np.ndarray:
-    """Which files are there; a folder is listed once instead of asking for half a million files."""
-    folders = {os.path.dirname(path) for path in paths}
-    there: set[str] = set()
-    for folder in folders:
+    """Which files exist; a folder is listed once instead of asking for half a million files."""
+    existing: set[str] = set()
+    for folder in {os.path.dirname(path) for path in paths}:
         if os.path.isdir(folder):
-            there.update(entry.path for entry in os.scandir(folder))
-    return np.array([path in there for path in paths], bool)
+            existing.update(entry.path for entry in os.scandir(folder))
+    return np.array([path in existing for path in paths], bool)
 
 
 def _load(path: str) -> Image.Image:

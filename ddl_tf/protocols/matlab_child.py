@@ -31,15 +31,16 @@ def _plain(value: Any, fields: tuple[str, ...] = ()) -> Any:
     raise TypeError(f"{type(value).__name__} is neither text, a number, a cell nor a structure")
 
 
-def _read(names: list[str]) -> dict[str, Any]:
+def read(content: bytes, names: list[str]) -> dict[str, Any]:
+    """Read variables of a MATLAB file as lists, as `read_matlab` gives them."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadWarning
 
     with warnings.catch_warnings():
         # Of a variable that is there twice, of which SciPy takes the last one.
         warnings.simplefilter("error", MatReadWarning)
-        content = loadmat(io.BytesIO(sys.stdin.buffer.read()))
-    return {name: _plain(content[name]) for name in names if name in content}
+        variables = loadmat(io.BytesIO(content))
+    return {name: _plain(variables[name]) for name in names if name in variables}
 
 
 def main() -> None:
@@ -49,7 +50,7 @@ def main() -> None:
     _limit(resource.RLIMIT_AS, task["memory"])
     _limit(resource.RLIMIT_CORE, 0)
     try:
-        text = json.dumps({"variables": _read(task["names"])})
+        text = json.dumps({"variables": read(sys.stdin.buffer.read(), task["names"])})
         if len(text) > task["most_text"]:
             raise ValueError(f"{len(text):,} characters of content, where {task['most_text']:,} is the most")
     except Exception as error:  # SciPy raises nearly anything for a damaged file

@@ -28,17 +28,12 @@ def read_matlab(path: Path, names: Sequence[str]) -> dict[str, Any]:
         names: of the variables.
 
     Returns:
-        The variables by name, as nested lists of their rows: of numbers; of texts (a matrix of letters is a list of
-        its rows); of cells, each again such a list; of structures, each a dictionary of such lists.
+        The variables by name, as nested lists of their rows: of numbers; of texts (a matrix of letters is a list of its
+        rows); of cells, each again such a list; of structures, each a dictionary of such lists.
 
     Raises:
         InputError: if it is no such file, is damaged or much too large, or a variable is missing.
         OSError: if there is none, or it is no regular file.
-
-    Example:
-        >>> scipy.io.savemat("list.mat", {"ids": [[1, 2]], "name": "Ann"})
-        >>> read_matlab(Path("list.mat"), ["ids", "name"])
-        {'ids': [[1, 2]], 'name': ['Ann']}
     """
     require_regular_file(path)
     with open(path, "rb") as file:

@@ -18,7 +18,6 @@ from ddl_tf.protocols.feature_files import FeatureFiles
 
 # Of a path in a list so many parts name the image: `Person/name.png` and `a1/a2/name.jpg`.
 _PROBE_PARTS, _DISTRACTOR_PARTS = 2, 3
-MISSING = ("refuse", "count")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
@@ -30,9 +29,9 @@ class MegaFace:
         name: for reports.
         probes: `[probes]` `Person/name.png`.
         people: `[probes]` text, whom each shows.
-        noisy_probes: `[probes]` bool, whether the list of noises says that it shows somebody else.
+        noisy_probes: `[probes]` bool, whether it shows somebody else.
         distractors: `[distractors]` `a1/a2/name.jpg`.
-        noisy_distractors: `[distractors]` bool, whether the list of noises says that it shows a probe's person.
+        noisy_distractors: `[distractors]` bool, whether it shows a probe's person.
     """
 
     name: str
@@ -43,24 +42,20 @@ class MegaFace:
     noisy_distractors: np.ndarray
 
     def clean_probes(self) -> np.ndarray:
-        """Give the positions of the probes that are not noisy."""
+        """The positions of the probes that are not noisy."""
         return np.flatnonzero(~self.noisy_probes)
 
     def clean_distractors(self) -> np.ndarray:
-        """Give the positions of the distractors that are not noisy."""
+        """The positions of the distractors that are not noisy."""
         return np.flatnonzero(~self.noisy_distractors)
 
     def sizes(self) -> dict[int, int]:
-        """Give the sizes at which rank-1 is plotted: 10, 100, ... and all distractors of the list.
-
-        Returns:
-            size, noisy distractors included -> how many of these are clean.
-        """
+        """The sizes at which rank-1 is plotted: 10, 100, ... and all -> how many distractors of these are clean."""
         powers = [10**power for power in range(1, 10) if 10**power < len(self.distractors)]
         return {size: int(np.sum(~self.noisy_distractors[:size])) for size in [*powers, len(self.distractors)]}
 
     def counts(self) -> dict[str, int]:
-        """Count what the lists hold, for the result."""
+        """The counts of the lists, for the result."""
         return {
             "listed_probes": len(self.probes),
             "noisy_probes": int(self.noisy_probes.sum()),
@@ -81,13 +76,11 @@ def read_megaface(
     A list of images is a text file with a relative path on each line, as InsightFace's test pack has (`facescrub_lst`,
     `megaface_lst`), or a JSON file of the devkit's `templatelists` (`{"path": [...]}`, of probes with `"id": [...]`).
     The devkit's lists of 10, 100, ... distractors are draws of their own, not the first of the longest list: name one
-    of them to evaluate on it.
-
-    Of a path the last two parts name a probe and the last three a distractor; folders before them are left out.
+    of them to evaluate on it. The last two parts of a path name a probe, the last three a distractor.
 
     A list of noises is InsightFace's: lines that begin with `#` are left out, the others are `Person_123.png` of
-    probes, and `a1/a2/name.jpg` (or that after a tab) of distractors. Most of the noises of FaceScrub are not among
-    the 3,530 probes. The kind of image (`.png`) and spaces for underscores make no difference.
+    probes, and `a1/a2/name.jpg` (or that after a tab) of distractors. The ending (`.png`) and spaces for underscores
+    make no difference.
 
     Args:
         facescrub_list: the list of the probes. Whom they show is the JSON file's `id`, or else the image's folder.
@@ -96,17 +89,9 @@ def read_megaface(
         megaface_noises: the list of noisy distractors; None: none is noisy.
         distractors: take only so many distractors, the first of the list; None: all.
 
-    Returns:
-        What is listed.
-
     Raises:
         ProblemsError: if lines are no such paths, or images are listed twice.
         InputError: if a file is no such list, or holds too few distractors.
-
-    Example:
-        >>> megaface = read_megaface("facescrub_lst", "megaface_lst", "facescrub_noises.txt", "megaface_noises.txt")
-        >>> len(megaface.probes), len(megaface.distractors)
-        (3530, 1000000)
 
     References:
         Kemelmacher-Shlizerman et al., "The MegaFace Benchmark: 1 Million Faces for Recognition at Scale", CVPR 2016.
@@ -148,7 +133,7 @@ def _read_list(path: str) -> tuple[list[str], Optional[list[str]]]:
             raise InputError(f"{path}: not a whole JSON file ({error}); get it anew") from None
         paths, ids = content.get("path"), content.get("id")
         for column in (paths, [] if ids is None else ids):
-            if not isinstance(column, list) or not all(isinstance(one, str) for one in column):
+            if not isinstance(column, list) or not all(isinstance(cell, str) for cell in column):
                 raise InputError(f'{path}: not {{"path": [...], "id": [...]}} of text; is it of the templatelists?')
         if ids is not None and len(ids) != len(paths):
             raise InputError(f"{path}: {len(ids):,} ids for {len(paths):,} paths; get it anew")
@@ -158,7 +143,7 @@ def _read_list(path: str) -> tuple[list[str], Optional[list[str]]]:
 
 
 def _keys(list_file: str, paths: Sequence[str], num_parts: int, problems: ProblemList) -> list[str]:
-    """What names each image: the last parts of its path."""
+    """The names of images: the last parts of their paths."""
     keys = []
     for number, path in enumerate(paths, 1):
         parts = path.split("/")[-num_parts:]
@@ -187,16 +172,7 @@ def _read_noises(path: Optional[str]) -> set[str]:
 
 
 def feature_files(megaface: MegaFace, features: str, suffix: str) -> tuple[FeatureFiles, FeatureFiles]:
-    """Tell where the feature files are.
-
-    Args:
-        megaface: the lists.
-        features: the folder with `facescrub/Person/name.png<suffix>` and `megaface/a1/a2/name.jpg<suffix>`.
-        suffix: what the names of the files have after those of the images, such as `_insightface.bin`.
-
-    Returns:
-        The features of the probes and of the distractors.
-    """
+    """The features of probes and distractors in `facescrub/` and `megaface/`, in files named as images and a suffix."""
     root = Path(features)
     probes = FeatureFiles(root / "facescrub", megaface.probes, suffix)
     return probes, FeatureFiles(root / "megaface", megaface.distractors, suffix)
@@ -204,14 +180,7 @@ def feature_files(megaface: MegaFace, features: str, suffix: str) -> tuple[Featu
 
 @dataclasses.dataclass(frozen=True)
 class FaceImages:
-    """Images of faces to embed.
-
-    Attributes:
-        name: for the progress.
-        images: the encoded images, read when they are asked for.
-        keys: `[images]` what each is called in its list.
-        positions: `[images]` int, where each is in its list.
-    """
+    """Images of faces to embed, called `keys` in their list, and `[images]` int `positions` in it."""
 
     name: str
     images: Sequence[bytes]
@@ -232,19 +201,15 @@ def megaface_images(
         megaface: the lists.
         facescrub_images: folder with `Person/name.png`.
         megaface_images: folder with `a1/a2/name.jpg`.
-        missing: what to do about a probe without an image, one of `MISSING`: "refuse", or "count", which leaves it out
-            here, so that it is never found. A distractor without an image is always refused: it would make the task
-            easier.
-        check_images: whether to look for the images; else all are taken to be there.
-
-    Returns:
-        The probes' images and the distractors'.
+        missing: what to do about a probe without an image: "refuse", or "count" it as never found (it is left out
+            here). A distractor without an image is always refused: it would make the task easier.
+        check_images: whether the images must exist.
 
     Raises:
         ProblemsError: if images are missing, all of them listed.
     """
     problems = ProblemList(megaface.name)
-    found = []
+    images = []
     for name, folder, keys, positions, allowed in (
         ("megaface_probes", facescrub_images, megaface.probes, megaface.clean_probes(), missing == "count"),
         ("megaface_distractors", megaface_images, megaface.distractors, megaface.clean_distractors(), False),
@@ -255,7 +220,7 @@ def megaface_images(
                 del paths[position]
                 if not allowed:
                     problems.add("missing image", path, "named by the list")
-        chosen = np.array(list(paths), np.int64)
-        found.append(FaceImages(name, image_files(list(paths.values())), [keys[one] for one in chosen], chosen))
+        chosen = [keys[position] for position in paths]
+        images.append(FaceImages(name, image_files(list(paths.values())), chosen, np.array(list(paths), np.int64)))
     problems.refuse("complete the folders, or name lists without them")
-    return found[0], found[1]
+    return images[0], images[1]

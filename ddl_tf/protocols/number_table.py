@@ -13,34 +13,24 @@ from ddl_tf.common.files import require_regular_file
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.importers.text_list import quoted
 
-# Of a file that is something else altogether, so many lines are told.
+# Of a file that is something else altogether, so many lines are listed.
 _MOST_LINES = 1000
 _ARROW = {"int": pa.int32(), "float": pa.float32(), "str": pa.string()}
 _INT32 = 2**31
 
 
 def read_number_table(
-    path: Path, kinds: Mapping[str, str], found: ProblemList, separator: str = " ", header: bool = False
+    path: Path, kinds: Mapping[str, str], problems: ProblemList, separator: str = " ", header: bool = False
 ) -> Optional[dict[str, np.ndarray]]:
-    """Read the first columns of a text file.
+    """Read the first columns of a text file: name -> `[lines]` int32, float32 or text; None if lines are malformed.
 
     Args:
         path: the file.
         kinds: name of a column -> "int", "float" or "str".
-        found: is told of every line that has too few columns, or a value that is no finite number where one should be.
+        problems: gets every line that has too few columns, or a value that is no finite number in a column of numbers.
             Without a header, more columns are too many.
         separator: of the columns.
         header: whether the first line is a header; then there may be more columns, which are not read.
-
-    Returns:
-        Name -> `[lines]` int32, float32 or text; None if lines are malformed.
-
-    Raises:
-        OSError: if it cannot be read, or is no regular file.
-
-    Example:
-        >>> read_number_table(Path("pairs.txt"), {"first": "int", "second": "int"}, ProblemList("pairs"))["first"]
-        array([1, 2], dtype=int32)
     """
     require_regular_file(path)
     places = [f"f{place}" for place in range(len(kinds))]
@@ -59,13 +49,13 @@ def read_number_table(
             raise pa.ArrowInvalid("another number of columns")
     except (pa.ArrowInvalid, pa.ArrowKeyError):
         # It does not say all lines that are wrong; or they are fine, and parted by tabs.
-        return _read_lines(path, kinds, found, separator, header)
+        return _read_lines(path, kinds, problems, separator, header)
     columns = {
         name: np.asarray(table.column(place).to_numpy(), object if kind == "str" else None)
         for (name, kind), place in zip(kinds.items(), places)
     }
     if not all(np.isfinite(columns[name]).all() for name, kind in kinds.items() if kind == "float"):
-        return _read_lines(path, kinds, found, separator, header)
+        return _read_lines(path, kinds, problems, separator, header)
     return columns
 
 
@@ -82,7 +72,7 @@ def _parse(kind: str, text: str) -> Any:
 
 
 def _read_lines(
-    path: Path, kinds: Mapping[str, str], found: ProblemList, separator: str, header: bool
+    path: Path, kinds: Mapping[str, str], problems: ProblemList, separator: str, header: bool
 ) -> Optional[dict[str, np.ndarray]]:
     values: dict[str, Any] = {name: [] if kind == "str" else array("d") for name, kind in kinds.items()}
     malformed = 0
@@ -100,10 +90,10 @@ def _read_lines(
             except ValueError:  # UnicodeDecodeError is one
                 malformed += 1
                 if malformed > _MOST_LINES:
-                    found.add("malformed line", f"{path}, line {number}", "and the lines after it are not told")
+                    problems.add("malformed line", f"{path}, line {number}", "and the lines after it are not listed")
                     break
                 shown = quoted(data.decode("utf-8", "backslashreplace").strip())
-                found.add("malformed line", f"{path}, line {number}", f"{shown} is not `{separator.join(kinds)}`")
+                problems.add("malformed line", f"{path}, line {number}", f"{shown} is not `{separator.join(kinds)}`")
                 continue
             for name, value in zip(kinds, parsed):
                 values[name].append(value)

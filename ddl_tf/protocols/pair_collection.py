@@ -15,22 +15,15 @@ from ddl_tf.importers.image_files import IMAGE_SUFFIXES, find_image, image_files
 from ddl_tf.importers.lfw_line import is_plain_name, malformed, parse_lfw_line
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.importers.text_list import read_text_list
-from ddl_tf.protocols.pair_sets import PairSet
+from ddl_tf.protocols.pair_sets import NUM_FOLDS, PairSet, tenths
 
-NUM_FOLDS = 10
 # LFW's View 2 and all lists made like it: ten folds of 300 same and 300 different pairs.
 OFFICIAL_PAIRS = 6000
 
 
 @dataclasses.dataclass(frozen=True)
 class ListedImage:
-    """An image as a list names it.
-
-    Attributes:
-        key: what it is called, and its path below the folder of images; without a suffix where the list has none.
-        person: whom it shows.
-        age: in years, where the list tells.
-    """
+    """An image in a list: its `key` (the path below the folder of images), whom it shows, and the age in years."""
 
     key: str
     person: str
@@ -47,21 +40,7 @@ class _Pair:
 
 
 class PairCollection:
-    """Collects the pairs of a list and what is wrong with them, and makes the set at the end.
-
-    Args:
-        name: of the set.
-        list_file: the list.
-        folder: where the images are.
-        check_images: whether an image that does not exist is a problem.
-
-    Attributes:
-        problems: what was found so far; who reads the list adds to it.
-
-    Example:
-        >>> collection = PairCollection("lfw", Path("pairs.txt"), Path("lfw"))
-        >>> collection.add(ListedImage("Ann/Ann_0001", "Ann"), ListedImage("Ann/Ann_0002", "Ann"), True, "line 2")
-    """
+    """Collects the pairs of a list and the `problems` of the list, and makes the set at the end."""
 
     def __init__(self, name: str, list_file: Path, folder: Path, check_images: bool = True) -> None:
         self.problems = ProblemList(name)
@@ -72,15 +51,7 @@ class PairCollection:
         self._pairs: list[_Pair] = []
 
     def add(self, first: ListedImage, second: ListedImage, same: bool, place: str, fold: Optional[int] = None) -> None:
-        """Add a pair.
-
-        Args:
-            first: one image.
-            second: the other.
-            same: whether the list says that they show one person.
-            place: the file, and the line in it.
-            fold: its fold, from 0, where the list tells.
-        """
+        """Add a pair that is listed at a `place`, the file and the line in it; `fold` is from 0, if listed."""
         if first.key == second.key:
             self.problems.add("pair of an image with itself", place, first.key)
         self._pairs.append(_Pair(self._number(first, place), self._number(second, place), same, fold, place))
@@ -100,15 +71,12 @@ class PairCollection:
         return path
 
     def finish(self, advice: str, folds: Literal["given", "blocks", "classes"]) -> PairSet:
-        """Make the set, if nothing is wrong.
+        """Make the set, its pairs in the order of the list, if nothing is wrong.
 
         Args:
             advice: what to do if something is.
-            folds: how the list tells them: "given" with each pair; "blocks", contiguous tenths of the list; or
-                "classes", contiguous tenths of the same pairs and of the different pairs.
-
-        Returns:
-            The set, its pairs in the order of the list.
+            folds: "given" with each pair; "blocks", contiguous tenths of the list; or "classes", contiguous tenths of
+                the same pairs and of the different pairs.
 
         Raises:
             ProblemsError: with everything that is wrong.
@@ -122,7 +90,7 @@ class PairCollection:
             self._check_counts(same, fold)
         doubled = self._check_doubled()
         self.problems.refuse(advice)
-        self._tell(same, doubled)
+        self._report(same, doubled)
         ages = [image.age for image in self._images]
         return PairSet(
             self._name,
@@ -164,16 +132,18 @@ class PairCollection:
                 )
         return doubled
 
-    def _tell(self, same: np.ndarray, doubled: int) -> None:
-        """Say on stderr what is odd and yet counted as the list says."""
+    def _report(self, same: np.ndarray, doubled: int) -> None:
+        """Report on stderr what is odd and yet counted as the list says."""
         if len(same) != OFFICIAL_PAIRS:
-            _say(f"{self._name}: {len(same):,} pairs, not the official {OFFICIAL_PAIRS:,}; not the benchmark's numbers")
+            _print(
+                f"{self._name}: {len(same):,} pairs, not the official {OFFICIAL_PAIRS:,}; not the benchmark's numbers"
+            )
         if doubled:
-            _say(f"{self._name}: {doubled:,} of the pairs are listed again; each counts as often as it is listed")
-        people = [(self._images[pair.first].person, self._images[pair.second].person) for pair in self._pairs]
-        odd = [pair for pair, (one, other) in zip(self._pairs, people) if pair.same != (one == other)]
+            _print(f"{self._name}: {doubled:,} of the pairs are listed again; each counts as often as it is listed")
+        people = [image.person for image in self._images]
+        odd = [pair for pair in self._pairs if pair.same != (people[pair.first] == people[pair.second])]
         if odd:
-            _say(
+            _print(
                 f"{self._name}: {len(odd):,} of the pairs are marked other than the names say, as {odd[0].place}; "
                 "the mark counts"
             )
@@ -184,18 +154,8 @@ def _short(counts: Sequence[int]) -> str:
     return ", ".join(f"{times} x {count}" for count, times in Counter(counts).items())
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, file=sys.stderr)
-
-
-def tenths(count: int) -> np.ndarray:
-    """Cut `count` things into ten contiguous parts: the part of each, from 0.
-
-    Example:
-        >>> tenths(20)
-        array([0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9])
-    """
-    return np.repeat(np.arange(NUM_FOLDS), [len(part) for part in np.array_split(np.arange(count), NUM_FOLDS)])
 
 
 def tenths_of_classes(same: np.ndarray) -> np.ndarray:
@@ -213,17 +173,7 @@ def first_folder(root: Path, names: Sequence[str]) -> Path:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Read the lines of a list, without empty ones at the end.
-
-    Args:
-        path: the list.
-
-    Returns:
-        The lines, stripped.
-
-    Raises:
-        InputError: if there is no such file, or it is no text in UTF-8.
-    """
+    """Read the lines of a list, stripped, without empty ones at the end."""
     if not path.is_file():
         raise InputError(f"{path.parent}: there is no {path.name} in it; give the folder that holds the official list")
     lines = [line.strip() for line in read_text_list(path)]
@@ -233,14 +183,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def add_lfw_lines(collection: PairCollection, path: Path, lines: Sequence[str], first_line: int = 1) -> None:
-    """Add the pairs of lines like LFW's, `name i j` and `name1 i name2 j`, of images `name/name_000i`.
-
-    Args:
-        collection: what to add them to; a line that is neither is a problem of it.
-        path: the list.
-        lines: its lines.
-        first_line: the number of the first.
-    """
+    """Add the pairs of lines like LFW's, `name i j` and `name1 i name2 j`, of images `name/name_000i`."""
     for number, line in enumerate(lines, first_line):
         pair, place = parse_lfw_line(line), f"{path}, line {number}"
         if pair is None:

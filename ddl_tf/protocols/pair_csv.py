@@ -13,8 +13,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.importers.csv_files import Table, read_csv
 from ddl_tf.importers.image_files import image_files
 from ddl_tf.importers.problem_list import ProblemList
-from ddl_tf.protocols.pair_collection import tenths
-from ddl_tf.protocols.pair_sets import PairSet
+from ddl_tf.protocols.pair_sets import PairSet, tenths
 
 _IMAGES = ("first", "second")
 _PEOPLE = ("first_person", "second_person")
@@ -25,25 +24,27 @@ _HEADER = "the first line of a list of pairs names its columns: first,second,sam
 def read_pair_csv(csv: str, root: Optional[str] = None, check_images: bool = True) -> PairSet:
     r"""Read pairs of image files from a CSV file with the columns `first`, `second` and `same`.
 
-    Optional columns are `fold`, the folds of k-fold accuracy (contiguous tenths without it), and `first_person` and
-    `second_person`, whom the images show, so that intervals are over people. Further columns stay with the pairs.
+    Optional columns are `fold` (contiguous tenths without it), and `first_person` and `second_person`, whom the images
+    show, so that intervals are over people. Further columns stay with the pairs.
 
     Args:
         csv: the file, UTF-8. `first` and `second` are paths; `same` is 1, true or yes, or 0, false or no.
         root: the folder that the paths begin at; by default that of the CSV file.
-        check_images: whether the images must be there; not where embeddings come from elsewhere.
+        check_images: whether the images must exist; not for embeddings that were made elsewhere.
 
     Returns:
-        The set, named after the file; its keys are the paths as the list has them, its folds are numbered from 0.
+        The set, named after the file; its keys are the paths as listed, its folds are numbered from 0.
 
     Raises:
-        InputError: if the file cannot be read, or with everything that is wrong with the pairs: an image that does
-            not exist, a pair of an image with itself, a mark that is none, a pair that is both same and different, or
-            a different pair of images that other pairs call the same person.
+        InputError: if the file cannot be read, or with everything that is wrong with the pairs: an image that does not
+            exist, a pair of an image with itself, another mark, a pair that is both same and different, or a different
+            pair of images that other pairs call the same person.
 
     Example:
-        >>> _ = Path("pairs.csv").write_text("first,second,same\na 1.jpg,a 2.JPG,1\na 1.jpg,b 1.jpg,0\n")
-        >>> read_pair_csv("pairs.csv", check_images=False).same
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "pairs.csv"
+        >>> _ = file.write_text("first,second,same\na 1.jpg,a 2.JPG,1\na 1.jpg,b 1.jpg,0\n")
+        >>> read_pair_csv(str(file), check_images=False).same
         array([ True, False])
     """
     path = Path(csv)
@@ -115,7 +116,7 @@ def _read_marks(table: Table, problems: ProblemList) -> np.ndarray:
 
 
 def _read_people(table: Table, numbers: np.ndarray, same: np.ndarray, problems: ProblemList) -> Optional[np.ndarray]:
-    """Whom each image shows, `[images]` text; every row must say the same of an image."""
+    """Whom each image shows, `[images]` text; all rows must agree."""
     given = [name for name in _PEOPLE if name in table.cells]
     if not given:
         return None

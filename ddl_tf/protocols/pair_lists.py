@@ -1,13 +1,14 @@
 """Verification sets from their official lists and a folder of images: CALFW, CPLFW, AgeDB-30, XQLFW.
 
 Each has 6,000 pairs in ten folds of 300 same and 300 different pairs, as LFW's View 2. The faces must be aligned as the
-model was trained: nothing here finds or aligns a face. LFW itself and CFP are read by `ddl_tf.data`, Racial Faces
-in-the-Wild by `ddl_tf.protocols.rfw`.
+model was trained: nothing here finds or aligns a face. The images are in `aligned_112`, which is for crops of one's own
+(published numbers need them if the official images are not aligned as ArcFace's), in the official folder, or beside the
+list. Without `check_images` no image need exist, as for embeddings that were made elsewhere.
 
-What is refused: an image that does not exist, a malformed line, folds that are not ten alike (a list that was cut off
-has no such folds), a pair of an image with itself, a pair that is listed both as same and as different. What is told on
-stderr and counted as the list says: a list of another number than 6,000 pairs, a pair that is listed again, and a pair
-whose mark is other than the names of its images.
+Refused, as an InputError with everything that is wrong, are: an image that does not exist, a malformed line, folds that
+are not ten alike (a list that was cut off has no such folds), a pair of an image with itself, a pair that is listed
+both as same and as different. Reported on stderr and counted as the list says are: a list of another number than 6,000
+pairs, a pair that is listed again, and a pair whose mark is other than the names of its images.
 """
 
 from pathlib import Path
@@ -28,7 +29,7 @@ from ddl_tf.protocols.pair_collection import (
 )
 from ddl_tf.protocols.pair_sets import PairSet
 
-# Where a user puts crops of his own, before the folders that come with the set.
+# The folder of a user's own crops, before the folders that come with the set.
 ALIGNED = "aligned_112"
 AGEDB_LIST = "04_FINAL_protocol_30_years.mat"
 AGEDB_IMAGES = "03_Protocol_Images"
@@ -38,26 +39,11 @@ _ADVICE = "complete the images, or get the list anew"
 
 
 def read_calfw(root: str, check_images: bool = True) -> PairSet:
-    """Read Cross-Age LFW.
+    """Read Cross-Age LFW, as `calfw`.
 
-    `pairs_CALFW.txt` has two lines `name.jpg mark` for each pair; the mark is 0 for different people, else they are
-    the same. The same pairs come first, then the different ones; fold k is the k-th tenth of both.
-
-    Args:
-        root: folder with `pairs_CALFW.txt`, and the images in `aligned_112`, `aligned images` or `images`, the first
-            of them that is there, or beside the list. The official `aligned images` are not aligned as ArcFace's:
-            published numbers need crops of one's own, in `aligned_112`.
-        check_images: whether the images must be there; not where embeddings come from elsewhere.
-
-    Returns:
-        The set, named `calfw`.
-
-    Raises:
-        InputError: if there is no list, or with everything that is wrong with it.
-
-    Example:
-        >>> read_calfw("calfw").same.mean()
-        0.5
+    `pairs_CALFW.txt` has two lines `name.jpg mark` for each pair; the mark is 0 for different people, else they are the
+    same. The same pairs come first, then the different ones; fold k is the k-th tenth of both. The official images are
+    in `aligned images` or `images`.
 
     References:
         Zheng et al., "Cross-Age LFW", 2017, http://whdeng.cn/CALFW
@@ -67,21 +53,7 @@ def read_calfw(root: str, check_images: bool = True) -> PairSet:
 
 
 def read_cplfw(root: str, check_images: bool = True) -> PairSet:
-    """Read Cross-Pose LFW.
-
-    Args:
-        root: folder with `pairs_CPLFW.txt`, and the images, both as `read_calfw`.
-        check_images: whether the images must be there; not where embeddings come from elsewhere.
-
-    Returns:
-        The set, named `cplfw`.
-
-    Raises:
-        InputError: if there is no list, or with everything that is wrong with it.
-
-    Example:
-        >>> read_cplfw("cplfw").same.mean()
-        0.5
+    """Read Cross-Pose LFW, as `cplfw`: `pairs_CPLFW.txt`, of the form of `read_calfw`.
 
     References:
         Zheng and Deng, "Cross-Pose LFW", 2018, http://whdeng.cn/CPLFW
@@ -118,23 +90,10 @@ def _marked_image(collection: PairCollection, line: str, place: str) -> Optional
 
 
 def read_xqlfw(root: str, check_images: bool = True) -> PairSet:
-    """Read Cross-Quality LFW.
+    """Read Cross-Quality LFW, as `xqlfw`.
 
-    Args:
-        root: folder with `xqlfw_pairs.txt`, of LFW's form, and a folder of images for each person in `aligned_112`,
-            `xqlfw_aligned_112` or `lfw_original_imgs_min_qual0.85variant11` (as the official archives unpack), or
-            beside the list.
-        check_images: whether the images must be there; not where embeddings come from elsewhere.
-
-    Returns:
-        The set, named `xqlfw`.
-
-    Raises:
-        InputError: if there is no list, or with everything that is wrong with it.
-
-    Example:
-        >>> read_xqlfw("xqlfw").fold.max()
-        9
+    `xqlfw_pairs.txt` is of LFW's form. A folder of images for each person is in `xqlfw_aligned_112` or
+    `lfw_original_imgs_min_qual0.85variant11`, as the official archives unpack.
 
     References:
         Knoche et al., "Cross-Quality LFW", 2021, https://martlgap.github.io/xqlfw
@@ -148,33 +107,19 @@ def read_xqlfw(root: str, check_images: bool = True) -> PairSet:
     collection = PairCollection("xqlfw", path, first_folder(Path(root), (ALIGNED, *XQLFW_IMAGES)), check_images)
     folds, pairs = numbers
     if len(lines) - 1 != 2 * folds * pairs:
-        told = f"{len(lines) - 1:,} pairs, where the first line tells of {folds} x 2 x {pairs}"
-        collection.problems.add("wrong count", path, told)
+        reason = f"{len(lines) - 1:,} pairs, where the first line says {folds} x 2 x {pairs}"
+        collection.problems.add("wrong count", path, reason)
     add_lfw_lines(collection, path, lines[1:], first_line=2)
     return collection.finish(_ADVICE, folds="blocks")
 
 
 def read_agedb(root: str, check_images: bool = True) -> PairSet:
-    """Read AgeDB-30: pairs of AgeDB whose ages differ by 30 years.
+    """Read AgeDB-30: pairs of AgeDB whose ages differ by 30 years; as `agedb_30`, with the column `age`, in years.
 
-    The official list is a MATLAB file: `splits`, a cell for each of ten folds, holds a structure of two: a 2 x 600 cell
-    of the images (structures of name and age) and 600 marks, 1 for the same person and -1 for different ones. The name
-    of an image begins with its person, up to the first `_`.
-
-    Args:
-        root: folder with `04_FINAL_protocol_30_years.mat`, and the images in `aligned_112` or `03_Protocol_Images`, or
-            beside the list.
-        check_images: whether the images must be there; not where embeddings come from elsewhere.
-
-    Returns:
-        The set, named `agedb_30` as InsightFace's file, with the column `age`, in years.
-
-    Raises:
-        InputError: if there is no list, it is no such file, or with everything that is wrong with it.
-
-    Example:
-        >>> read_agedb("AgeDB").columns["age"].min()
-        3.0
+    The official list `04_FINAL_protocol_30_years.mat` is a MATLAB file: `splits`, a cell for each of ten folds, holds a
+    structure of two: a 2 x 600 cell of the images (structures of name and age) and 600 marks, 1 for the same person and
+    -1 for different ones. The name of an image begins with its person, up to the first `_`. The images are in
+    `03_Protocol_Images`.
 
     References:
         Moschoglou et al., "AgeDB: the first manually collected, in-the-wild age database", CVPRW 2017
@@ -197,16 +142,16 @@ def read_agedb(root: str, check_images: bool = True) -> PairSet:
             reason = f"not a structure of 2 x n images and n marks ({error})"
             collection.problems.add("malformed line", place, reason)
             continue
-        for number, (one, other, mark) in enumerate(columns, 1):
+        for number, (*cells, mark) in enumerate(columns, 1):
             try:
                 if mark not in (1, -1, 0):
                     raise ValueError(f"marked {mark}")
-                images = _aged_image(one), _aged_image(other)
+                first_image, second_image = map(_aged_image, cells)
             except (TypeError, ValueError, IndexError) as error:
                 reason = f"not two images of name and age, marked 1 or -1 ({error})"
                 collection.problems.add("malformed line", f"{place}, pair {number}", reason)
                 continue
-            collection.add(*images, bool(mark == 1), f"{place}, pair {number}", fold)
+            collection.add(first_image, second_image, bool(mark == 1), f"{place}, pair {number}", fold)
     return collection.finish(_ADVICE, folds="given")
 
 

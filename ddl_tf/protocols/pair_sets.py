@@ -20,7 +20,7 @@ from ddl_tf.importers.safe_pickle import load_pickle
 from ddl_tf.importers.source import Problem, Sample, Source
 from ddl_tf.importers.text_list import quoted, read_text_list, whole_number
 
-_NUM_FOLDS = 10
+NUM_FOLDS = 10
 _PAIR_COLUMNS = ("first", "second", "same", "fold")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
@@ -35,13 +35,12 @@ class PairSet:
         first: `[pairs]` int, positions in `images`.
         second: `[pairs]` int, positions in `images`.
         same: `[pairs]` bool, whether the two show one person.
-        fold: `[pairs]` int, from 0: the official folds, or contiguous tenths where the set has none.
-        keys: `[images]` what each image is called in its source; None where they have no names.
-        people: `[images]` whom each image shows, any values; None where the set does not tell.
-        columns: one row for each image, numbers such as `yaw`; None where there are none.
-        pair_columns: one row for each pair, what else a list says of it; None where it says no more.
-        copy_of: `[images]` int, the position of the first image with the same bytes, its own for most; None where
-            every image is there once.
+        fold: `[pairs]` int, from 0: the official folds, or contiguous tenths.
+        keys: `[images]` the name of each in its source, if it has one.
+        people: `[images]` whom each image shows, any values, if known.
+        columns: one row for each image, numbers such as `yaw`.
+        pair_columns: one row for each pair, what else a list says of it.
+        copy_of: `[images]` int, the position of the first image with the same bytes; None if all images differ.
     """
 
     name: str
@@ -57,9 +56,9 @@ class PairSet:
     copy_of: Optional[np.ndarray] = None
 
 
-def _contiguous_tenths(num_pairs: int) -> np.ndarray:
-    parts = np.array_split(np.arange(num_pairs), _NUM_FOLDS)
-    return np.repeat(np.arange(_NUM_FOLDS), [len(part) for part in parts])
+def tenths(count: int) -> np.ndarray:
+    """Cut `count` things into ten contiguous parts: the part of each, from 0."""
+    return np.repeat(np.arange(NUM_FOLDS), [len(part) for part in np.array_split(np.arange(count), NUM_FOLDS)])
 
 
 def read_bin(path: str) -> PairSet:
@@ -77,10 +76,6 @@ def read_bin(path: str) -> PairSet:
     Raises:
         InputError: if the file is no such pickle, asks to run something, its counts do not fit, or an image is neither
             JPEG nor PNG.
-
-    Example:
-        >>> read_bin("lfw.bin").same.mean()
-        0.5
     """
     content = load_pickle(path)
     is_pair = isinstance(content, list) and len(content) == 2
@@ -103,12 +98,11 @@ def read_bin(path: str) -> PairSet:
     same = np.array(marks, bool)
     first = np.arange(0, len(images), 2)
     whole = [image for image in images if image]
-    fold = _contiguous_tenths(len(same))
-    return PairSet(Path(path).stem, whole, first, first + 1, same, fold, copy_of=_first_copies(whole))
+    return PairSet(Path(path).stem, whole, first, first + 1, same, tenths(len(same)), copy_of=_first_copies(whole))
 
 
 def _first_copies(images: Sequence[bytes]) -> np.ndarray:
-    """The position of the first image with the same bytes: such a file repeats an image in each pair that it is in."""
+    """The position of the first image with the same bytes: such a file repeats an image in each of its pairs."""
     positions: dict[bytes, int] = {}
     digests = (hashlib.sha256(image).digest() for image in images)
     return np.array([positions.setdefault(digest, place) for place, digest in enumerate(digests)], np.int64)
@@ -130,7 +124,7 @@ def _what(value: Any) -> str:
 
 
 def _mark(value: Any) -> str:
-    """A mark as it is told: of a list in lists, or of a long number, the text may have no end."""
+    """A mark as text: that of a list in lists, or of a long number, may have no end."""
     small = value is None or (isinstance(value, (int, float)) and abs(value) < 1e18)
     return repr(value) if small else _what(value)
 
@@ -143,14 +137,14 @@ def read_lfw(root: str, pairs: str, check_images: bool = True) -> PairSet:
         pairs: the list: `pairs.txt` of View 2 (first line: the number of folds, and of same and of different pairs in
             each), or `pairsDevTest.txt` and the like of View 1 (first line: only the latter number). Then the lines
             `name i j` and `name1 i name2 j`.
-        check_images: whether the images must be there; not where embeddings come from elsewhere.
+        check_images: whether the images must exist; not for embeddings that were made elsewhere.
 
     Returns:
         The set, named `lfw_` and the list's name.
 
     Raises:
-        InputError: if the list is no text in UTF-8, is not of the length that it tells, has a line that is no pair, a
-            pair of an image with itself or a different pair of one person, or an image does not exist.
+        InputError: if the list is no text in UTF-8, is not of the stated length, has a malformed line, a pair of an
+            image with itself or a different pair of one person, or an image does not exist.
 
     References:
         http://vis-www.cs.umass.edu/lfw/README.txt
@@ -165,10 +159,10 @@ def read_lfw(root: str, pairs: str, check_images: bool = True) -> PairSet:
     num_folds, per_class = (int(number or 0) for number in ([1, *header] if len(header) == 1 else header))
     if len(lines) - 1 != num_folds * 2 * per_class:
         raise InputError(
-            f"{pairs}: {len(lines) - 1} pairs, where the first line tells of {num_folds} x 2 x {per_class}; get it anew"
+            f"{pairs}: {len(lines) - 1} pairs, where the first line says {num_folds} x 2 x {per_class}; get it anew"
         )
     problems, numbers = ProblemList(pairs), dict[Path, int]()
-    pairs_read = []
+    rows = []
     for line, text in enumerate(lines[1:], 2):
         pair, place = parse_lfw_line(text), f"{pairs}, line {line}"
         if pair is None:
@@ -179,34 +173,28 @@ def read_lfw(root: str, pairs: str, check_images: bool = True) -> PairSet:
         if not pair.same and pair.first == pair.second:
             problems.add("different pair of one person", place, quoted(text.strip()))
         paths = [
-            _lfw_image(root, pair.first, pair.first_number),
-            _lfw_image(root, pair.second, pair.second_number),
+            find_image(Path(root) / name / f"{name}_{number:04d}")
+            for name, number in ((pair.first, pair.first_number), (pair.second, pair.second_number))
         ]
         for path in paths:
             if check_images and path not in numbers and not path.is_file():
                 problems.add("missing image", place, f"there is no image {path}")
-        first, second = (numbers.setdefault(path, len(numbers)) for path in paths)
-        pairs_read.append((first, second, pair.same, (line - 2) // (2 * per_class)))
+        places = [numbers.setdefault(path, len(numbers)) for path in paths]
+        rows.append((*places, pair.same, (line - 2) // (2 * per_class)))
     problems.refuse("check the root, or get the list anew")
-    if not pairs_read:
+    if not rows:
         raise InputError(f"{pairs}: there are no pairs in it")
-    listed = pd.DataFrame(pairs_read)
-    first, second, same, fold = (listed[number].to_numpy() for number in range(4))
+    first, second, same, fold = map(np.array, zip(*rows))
     return PairSet(
         f"lfw_{Path(pairs).stem}",
         image_files(list(numbers)),
         first,
         second,
         same,
-        _contiguous_tenths(len(listed)) if num_folds == 1 else fold,
+        tenths(len(rows)) if num_folds == 1 else fold,
         keys=[f"{path.parent.name}/{path.name}" for path in numbers],
         people=np.array([path.parent.name for path in numbers]),
     )
-
-
-def _lfw_image(root: str, name: str, number: int) -> Path:
-    """The file of an image, of whichever ending is there."""
-    return find_image(Path(root) / name / f"{name}_{number:04d}")
 
 
 def read_cfp(root: str, protocol: str, folds: Sequence[int], check_images: bool = True) -> PairSet:
@@ -216,10 +204,10 @@ def read_cfp(root: str, protocol: str, folds: Sequence[int], check_images: bool 
         root: folder of CFP; see `ddl_tf.importers.cfp` for the layouts.
         protocol: "FF" (frontal-frontal) or "FP" (frontal-profile).
         folds: CFP's numbers of the folds, from 1.
-        check_images: whether the images must be there; not where embeddings come from elsewhere.
+        check_images: whether the images must exist; not for embeddings that were made elsewhere.
 
     Returns:
-        The set, named `cfp_ff` or `cfp_fp`; its folds are numbered from 0: CFP's number less 1.
+        The set, named `cfp_ff` or `cfp_fp`; its folds are CFP's number less 1.
 
     Raises:
         InputError: if the lists cannot be read, there is no such fold, or an image does not exist.
@@ -245,23 +233,16 @@ def read_cfp(root: str, protocol: str, folds: Sequence[int], check_images: bool 
 
 
 def pairs_table(pair_set: PairSet) -> pd.DataFrame:
-    """Put the pairs of a set into the table that is stored with its images."""
+    """Make the table of pairs that is stored with the images of a set."""
     table = pd.DataFrame({name: getattr(pair_set, name) for name in _PAIR_COLUMNS})
     return table if pair_set.pair_columns is None else pd.concat([table, pair_set.pair_columns], axis=1)
 
 
 def pair_source(pair_set: PairSet, kind: str, name: str) -> Source:
-    """Make the images of a verification set ready to store.
+    """Make the images of a set, read from `name` of a `kind` ("bin", "lfw", "cfp_pairs"), ready to store.
 
-    Args:
-        pair_set: the set.
-        kind: what it was read from: "bin", "lfw", "cfp_pairs".
-        name: where it was read from.
-
-    Returns:
-        The samples; a verification set does not always tell whose face an image shows, so each is an identity of its
-        own. Where the set has them, the columns `key` and `person` hold its keys and people. None can be left out, the
-        set would be another one.
+    Each image is an identity of its own, as a verification set does not always say whom it shows; keys and people are
+    the columns `key` and `person`. No image can be left out: the set would be another one.
     """
 
     def read(start: int) -> Iterator[Union[Sample, Problem]]:

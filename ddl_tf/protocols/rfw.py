@@ -14,32 +14,23 @@ RACES = ("African", "Asian", "Caucasian", "Indian")
 
 
 def rfw_name(race: str) -> str:
-    """Name the set of a race: `rfw_african`, ..."""
+    """The name of the set of a race: `rfw_african`, ..."""
     return f"rfw_{race.lower()}"
 
 
 def read_rfw(root: str, check_images: bool = True) -> list[PairSet]:
-    """Read Racial Faces in-the-Wild by its official lists.
+    """Read Racial Faces in-the-Wild by its official lists, with the checks of `ddl_tf.protocols.pair_lists`.
 
-    What is refused and what is told is as in `ddl_tf.protocols.pair_lists`. A few identities are in two races, and
-    that is so.
+    A few identities are in two races, and that is so.
 
     Args:
         root: folder of RFW: `test/txts/<Race>/<Race>_pairs.txt`, of LFW's form without a first line, and
             `test/data/<Race>/<id>/<id>_0001.jpg`; or the folder `test` itself, or one made like it of aligned faces
             (the official images are not aligned; the official `.bin` files are, see `read_rfw_bins`).
-        check_images: whether the images must be there; not where embeddings come from elsewhere.
+        check_images: whether the images must exist; not for embeddings that were made elsewhere.
 
     Returns:
-        The sets, named `rfw_african`, `rfw_asian`, `rfw_caucasian` and `rfw_indian`, in this order; a fold is the k-th
-        tenth of a list.
-
-    Raises:
-        InputError: if a list is missing, or with everything that is wrong with the four.
-
-    Example:
-        >>> [one.name for one in read_rfw("RFW")]
-        ['rfw_african', 'rfw_asian', 'rfw_caucasian', 'rfw_indian']
+        The sets `rfw_african`, `rfw_asian`, `rfw_caucasian` and `rfw_indian`; a fold is the k-th tenth of a list.
 
     References:
         Wang et al., "Racial Faces in the Wild", ICCV 2019, http://whdeng.cn/RFW
@@ -66,20 +57,12 @@ def read_rfw(root: str, check_images: bool = True) -> list[PairSet]:
 
 
 def read_rfw_bins(paths: Sequence[str]) -> list[PairSet]:
-    """Read Racial Faces in-the-Wild by the four `.bin` files, officially `African_test.bin` and so on.
+    """Read Racial Faces in-the-Wild by the four `.bin` files: the sets of `read_rfw`, without keys and people.
 
-    Args:
-        paths: the files, in any order; the name of each holds its race as a word of its own.
-
-    Returns:
-        The sets, as `read_rfw`, without keys and people.
+    The files may be in any order; the name of each holds its race as a word, such as `African_test.bin`.
 
     Raises:
-        InputError: if the race of a file cannot be told, a race is missing or there twice, or a file cannot be read.
-
-    Example:
-        >>> read_rfw_bins([f"{race}_test.bin" for race in RACES])[0].name
-        'rfw_african'
+        InputError: if a name has no race or several, a race is missing or named twice, or a file cannot be read.
     """
     files: dict[str, str] = {}
     for path in paths:
@@ -87,7 +70,7 @@ def read_rfw_bins(paths: Sequence[str]) -> list[PairSet]:
         words = re.findall("[a-z]+", Path(path).stem.lower())
         races = [race for race in RACES if race.lower() in words]
         if len(races) != 1:
-            raise InputError(f"{path}: its name tells no race, or several; name it {RACES[0]}_test.bin and so on")
+            raise InputError(f"{path}: its name has no race, or several; name it {RACES[0]}_test.bin and so on")
         if races[0] in files:
             raise InputError(f"{path}: {races[0]} as {files[races[0]]} is; give one file of each race")
         files[races[0]] = path

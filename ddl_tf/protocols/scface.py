@@ -30,19 +30,13 @@ def read_scface(
         mugshots: "cropped" or "original": which of the official folders of mugshots to take.
         missing: what to do about missing images: "refuse" the set, or "count" the probe, or all probes of a subject
             without a mugshot, as never found.
-        check_images: whether the images must be there; without, nothing is looked for in `root`, and what is missing
-            cannot be known.
+        check_images: whether the images must exist; else nothing is looked for in `root`.
 
     Returns:
         The set, named `scface`, with the conditions "d1" (4.20 m), "d2" (2.60 m) and "d3" (1.00 m).
 
     Raises:
-        InputError: if there is no such subject or camera, or an image is missing, there twice, or of another name.
-
-    Example:
-        >>> scface = read_scface("SCface_database", split_subjects(seed=0)[1])
-        >>> len(scface.gallery), len(scface.probes)
-        (80, 1200)
+        InputError: if there is no such subject or camera, or an image is missing, found twice, or of another name.
 
     References:
         Lu, Jiang and Kot, "Deep Coupled ResNet for Low-Resolution Face Recognition", IEEE Signal Processing Letters

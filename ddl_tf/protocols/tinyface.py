@@ -27,21 +27,20 @@ def read_tinyface(
     Images are found by their names without the ending, as aligned ones are often PNG.
 
     Args:
-        root: the folder with the official lists `gallery_match_img_ID_pairs.mat` and `probe_img_ID_pairs.mat`, which
-            is `Testing_Set`; or one that holds `Testing_Set` or `tinyface/Testing_Set`.
+        root: the folder with the official lists `gallery_match_img_ID_pairs.mat` and `probe_img_ID_pairs.mat`, which is
+            `Testing_Set`; or one that holds `Testing_Set` or `tinyface/Testing_Set`.
         images: a folder with other images, aligned ones, in `Gallery_Match`, `Probe` and `Gallery_Distractor`; None:
             the official ones, beside the lists.
-        missing: what to do about missing images: "refuse" the set, or "count" them: such a probe is never found, such
-            a mate never finds anyone, and such a distractor (known by its image beside the lists) misleads nobody.
-        check_images: whether the images must be there; without, only the folder of distractors must be, because no list
-            tells their names, and what is missing cannot be known.
+        missing: what to do about missing images: "refuse" the set, or "count" them: such a probe is never found, such a
+            mate never finds anyone, and such a distractor (known by its image beside the lists) misleads nobody.
+        check_images: whether the images must exist; else only the folder of distractors must, as no list names them.
 
     Returns:
         The set, named `tinyface`; people are the official numbers, -100 for distractors.
 
     Raises:
-        InputError: if a list or a folder is missing or cannot be read, an image is missing, there twice or not
-            listed, or a probe has no mate.
+        InputError: if a list or a folder is missing or cannot be read, an image is missing, found twice or not listed,
+            or a probe has no mate.
 
     References:
         Cheng, Zhu and Gong, "Low-Resolution Face Recognition", ACCV 2018, https://qmul-tinyface.github.io
@@ -57,10 +56,10 @@ def read_tinyface(
     positions, people = {}, {}
     for kind, file in _LISTS.items():
         names, people[kind] = _read_list(lists / file, kind, problems)
-        there = _images(pictures / _FOLDERS[kind], problems)
-        for stem in sorted(set(there) - {Path(name).stem for name in names}):
-            problems.add("unlisted image", there[stem], f"{file} does not name it")
-        positions[kind] = [image_list.add(f"{_FOLDERS[kind]}/{name}", there.get(Path(name).stem)) for name in names]
+        paths = _images(pictures / _FOLDERS[kind], problems)
+        for stem in sorted(set(paths) - {Path(name).stem for name in names}):
+            problems.add("unlisted image", paths[stem], f"{file} does not name it")
+        positions[kind] = [image_list.add(f"{_FOLDERS[kind]}/{name}", paths.get(Path(name).stem)) for name in names]
     for person in sorted(set(people["probe"]) - set(people["gallery"])):
         problems.add("probe without mate", f"person {person}", "no image of Gallery_Match shows them")
     distractors = _distractors(lists, pictures, image_list, problems)
@@ -119,12 +118,12 @@ def _images(folder: Path, problems: ProblemList) -> dict[str, Path]:
 
 
 def _distractors(lists: Path, pictures: Path, image_list: ImageList, problems: ProblemList) -> list[int]:
-    """Add the distractors; no list names them, but the official images beside the lists tell which there should be."""
-    there = _images(pictures / _DISTRACTORS, problems)
+    """Add the distractors; no list names them, but the official images beside the lists show which there should be."""
+    paths = _images(pictures / _DISTRACTORS, problems)
     official = lists / _DISTRACTORS
-    expected = there if pictures == lists or not official.is_dir() else _images(official, problems)
-    for stem in sorted(set(there) - set(expected)):
-        problems.add("unlisted image", there[stem], f"{official} has none of this name")
+    expected = paths if pictures == lists or not official.is_dir() else _images(official, problems)
+    for stem in sorted(set(paths) - set(expected)):
+        problems.add("unlisted image", paths[stem], f"{official} has none of this name")
     if not expected:
         problems.add("missing image", pictures / _DISTRACTORS, "there is no distractor")
-    return [image_list.add(f"{_DISTRACTORS}/{stem}", there.get(stem)) for stem in sorted(expected)]
+    return [image_list.add(f"{_DISTRACTORS}/{stem}", paths.get(stem)) for stem in sorted(expected)]

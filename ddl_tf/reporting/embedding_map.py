@@ -12,7 +12,7 @@ from sklearn.manifold import TSNE
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.text import figure_text
-from ddl_tf.evaluation.comparison import EASY, HARD
+from ddl_tf.evaluation.plots import EASY, HARD
 from ddl_tf.reporting.palette import SERIES
 
 PEOPLE = len(SERIES)

@@ -4,8 +4,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from ddl_tf.evaluation.comparison import EASY, HARD
-from ddl_tf.evaluation.plots import DIFFERENT, SAME
+from ddl_tf.evaluation.plots import DIFFERENT, EASY, HARD, SAME
 
 GREY = "#8a8a8a"
 

@@ -8,8 +8,7 @@ from typing import Union
 import numpy as np
 import pandas as pd
 
-from ddl_tf.evaluation.comparison import comparison_figure
-from ddl_tf.evaluation.plots import Similarities
+from ddl_tf.evaluation.plots import Similarities, comparison_figure
 from ddl_tf.metrics.k_fold import best_threshold
 from ddl_tf.reporting import bins
 from ddl_tf.reporting.comparisons import (

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation import embed_images
-from ddl_tf.evaluation.model import load_embedding_model, load_onnx_embedding
+from ddl_tf.evaluation.model import load_embedding_model
 
 SIDE, DIM = 6, 4
 WEIGHTS = np.random.RandomState(0).normal(size=[3 * SIDE * SIDE, DIM]).astype(np.float32)
@@ -48,11 +48,11 @@ def test_gives_what_the_network_gives(tmp_path, channels_first, batch):
     for image in (images - 100.0) / 50.0:
         row = image.transpose(2, 0, 1) if channels_first else image
         expected.append(row.ravel() @ WEIGHTS)
-    np.testing.assert_allclose(model.predict(images.astype(np.float32), verbose=0), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(model(images.astype(np.float32)), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_embeds_images_like_any_model(tmp_path):
-    model = load_onnx_embedding(_write(tmp_path / "net.onnx", ["n", 3, SIDE, SIDE]))
+    model = load_embedding_model(_write(tmp_path / "net.onnx", ["n", 3, SIDE, SIDE]))
     image = np.random.RandomState(2).randint(0, 256, [SIDE, SIDE, 3]).astype(np.uint8)
     (unit,) = embed_images(model, [tf.io.encode_png(image).numpy()])
     both = sum(((side / 127.5 - 1).transpose(2, 0, 1).ravel() @ WEIGHTS) for side in (image, image[:, ::-1]))
@@ -69,20 +69,20 @@ def test_embeds_images_like_any_model(tmp_path):
 )
 def test_other_networks_are_refused(tmp_path, shape, message):
     with pytest.raises(InputError, match=message) as error:
-        load_onnx_embedding(_write(tmp_path / "net.onnx", shape, shape, IDENTITY))
+        load_embedding_model(_write(tmp_path / "net.onnx", shape, shape, IDENTITY))
     assert "\n" not in str(error.value)
 
 
 def test_damaged_file(tmp_path):
     (tmp_path / "net.onnx").write_bytes(b"no network")
     with pytest.raises(InputError, match="onnxruntime cannot load it"):
-        load_onnx_embedding(str(tmp_path / "net.onnx"))
+        load_embedding_model(str(tmp_path / "net.onnx"))
 
 
 def test_without_onnxruntime(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match="pip install onnxruntime"):
-        load_onnx_embedding("net.onnx")
+        load_embedding_model(_write(tmp_path / "net.onnx", ["n", 3, SIDE, SIDE]))
 
 
 def test_state_dict_needs_its_backbone(tmp_path):
@@ -137,21 +137,21 @@ def test_a_network_that_scales_values_itself_gets_them_raw(tmp_path, names, oper
     path = _scaled_inside(tmp_path / "net.onnx", names, operations)
     model = load_embedding_model(path)
     assert f"{path}: input (value - 0) / 1, RGB (its first nodes scale values themselves)" in capsys.readouterr().err
-    np.testing.assert_allclose(model.predict(PHOTOS, verbose=0), _of(PHOTOS), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(model(PHOTOS), _of(PHOTOS), rtol=1e-4, atol=1e-4)
     # What is given counts more.
-    given = load_embedding_model(path, mean=10.0, scale=2.0).predict(PHOTOS, verbose=0)
+    given = load_embedding_model(path, mean=10.0, scale=2.0)(PHOTOS)
     np.testing.assert_allclose(given, _of((PHOTOS - 10) / 2), rtol=1e-4, atol=1e-4)
 
 
 def test_other_onnx_networks_are_given_what_insightface_s_take(tmp_path, capsys):
     model = load_embedding_model(_write(tmp_path / "net.onnx", ["n", 3, SIDE, SIDE]))
     assert "input (value - 127.5) / 127.5, RGB (as InsightFace's networks take it)" in capsys.readouterr().err
-    np.testing.assert_allclose(model.predict(PHOTOS, verbose=0), _of(PHOTOS), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(model(PHOTOS), _of(PHOTOS), rtol=1e-4, atol=1e-4)
 
 
 def test_channels_of_a_network_of_bgr(tmp_path):
     model = load_embedding_model(_write(tmp_path / "net.onnx", ["n", 3, SIDE, SIDE]), order="bgr")
-    np.testing.assert_allclose(model.predict(PHOTOS, verbose=0), _of(PHOTOS[..., ::-1]), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(model(PHOTOS), _of(PHOTOS[..., ::-1]), rtol=1e-4, atol=1e-4)
     with pytest.raises(InputError, match="input order 'gbr': use one of rgb, bgr"):
         load_embedding_model(str(tmp_path / "net.onnx"), order="gbr")
 
@@ -186,4 +186,4 @@ def test_channels_of_a_state_dict_of_bgr(tmp_path, monkeypatch):
     (tmp_path / "net.pth").write_bytes(b"")
     for order, photos in (("rgb", PHOTOS), ("bgr", PHOTOS[..., ::-1])):
         model = load_embedding_model(str(tmp_path / "net.pth"), "iresnet50", order=order)
-        np.testing.assert_array_equal(model.predict(PHOTOS, verbose=0), photos.reshape(len(PHOTOS), -1))
+        np.testing.assert_array_equal(model(PHOTOS), photos.reshape(len(PHOTOS), -1))

@@ -145,7 +145,7 @@ def test_rank1_by_distractors_is_that_of_the_first_ones():
     assert named["rank1_by_distractors"] == {"5": 1.0, "1000": expected}
 
 
-def test_a_tie_counts_for_the_mate_and_is_told():
+def test_a_tie_counts_for_the_mate_and_is_counted():
     # Everybody has one embedding.
     same = np.tile(np.eye(8, dtype=np.float32)[0], [6, 1])
     result = evaluate_megaface(same, np.arange(6) // 2, [same], 6, replicates=0).result
@@ -244,11 +244,11 @@ def test_a_far_that_is_just_the_target_is_taken(monkeypatch):
     monkeypatch.setattr(megaface, "FAR_TARGETS", {"2e-2": 2e-2, "1e-2": 1e-2})
     # One person's two photos have the similarity 0, which an orthogonal distractor has to both of them.
     probes = np.eye(3, dtype=np.float32)[:2]
-    for orthogonal, wanted in ((1, [1.0, 0.0]), (2, [0.0, 0.0])):
+    for orthogonal, expected in ((1, [1.0, 0.0]), (2, [0.0, 0.0])):
         others = np.full([50, 3], [-1, -1, 0], np.float32)
         others[:orthogonal] = [0, 0, 1]
         result = evaluate_megaface(probes, np.zeros(2), [others], 50, replicates=0).result
-        assert [result["tar"][name] for name in ("2e-2", "1e-2")] == wanted
+        assert [result["tar"][name] for name in ("2e-2", "1e-2")] == expected
 
 
 def test_false_accepts_by_person_on_a_coarse_grid(monkeypatch):
@@ -285,7 +285,7 @@ def test_false_accepts_are_not_counted_where_no_target_can_be():
         accepts.add(between)
         counts.append(accepts.counts().tolist())
     assert counts == [[2000, 1000], [3000, 2000], [3000, 2000]]
-    assert accepts.lowest_on_grid == 2
+    assert accepts.first_on_grid == 2
 
 
 def test_wrong_input():
@@ -296,7 +296,7 @@ def test_wrong_input():
     infinite = probes.copy()
     infinite[0, 0] = np.inf
     for change, message in (
-        ({"num_distractors": 3001}, "3,000 distractors, where 3,001 were told of"),
+        ({"num_distractors": 3001}, "3,000 distractors, where 3,001 were announced"),
         ({"num_distractors": 2999}, "more than the 2,999 distractors"),
         ({"num_distractors": 0}, "there are no distractors"),
         ({"distractor_blocks": [distractors[:, :5]]}, r"distractors of shape \(3000, 5\), where probes have 32"),

@@ -1,3 +1,4 @@
+import functools
 import hashlib
 import json
 import os
@@ -9,12 +10,15 @@ import pytest
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.evaluation import embedding_file
+from ddl_tf.evaluation import embedding_file, load_embedding_model
+from ddl_tf.evaluation import session as session_module
 from ddl_tf.evaluation.session import EvaluationSettings, Session
 from ddl_tf.evaluation.stored import Outcome, StoredEvaluation
 from ddl_tf.importers.image_files import image_files
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.models import build_recognizer
+
+LOAD = functools.lru_cache(maxsize=None)(load_embedding_model)
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +27,11 @@ def checkpoint(tmp_path_factory):
     path = str(tmp_path_factory.mktemp("run") / "tiny.keras")
     build_recognizer("plain_small", 10, embedding_size=16, input_shape=(16, 16, 3)).save(path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def _each_model_is_loaded_once(monkeypatch):
+    monkeypatch.setattr(session_module, "load_embedding_model", LOAD)
 
 
 @pytest.fixture

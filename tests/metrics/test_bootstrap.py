@@ -23,11 +23,11 @@ def people_of(pairs, people, random):
 
 
 def test_pairs_are_drawn_in_their_class():
-    weights = np.array(list(pair_weights(SAME, replicates=2000, seed=0)))
+    weights = np.array(list(pair_weights(SAME, replicates=1000, seed=0)))
     assert set(weights[:, SAME].sum(axis=1)) == {15}
     assert set(weights[:, ~SAME].sum(axis=1)) == {25}
     # Drawn n of n times with replacement: the mean is 1, the variance 1 - 1/n.
-    np.testing.assert_allclose(weights.mean(axis=0), 1, atol=0.1)
+    np.testing.assert_allclose(weights.mean(axis=0), 1, atol=0.12)
     np.testing.assert_allclose(weights[:, SAME].var(axis=0).mean(), 1 - 1 / 15, atol=0.03)
 
 
@@ -82,14 +82,14 @@ def test_interval_against_resampled_pairs():
     random = np.random.default_rng(1)
     same = np.arange(200) < 80
     similarity = random.normal(size=200) * 0.2 + 0.3 * same
-    found = bootstrap_pairs(similarity, same, 2000, seed=0)
+    found = bootstrap_pairs(similarity, same, 600, seed=0)
     values = []
-    for _ in range(1500):
+    for _ in range(400):
         chosen = np.concatenate(
             [random.choice(np.flatnonzero(same == label), (same == label).sum()) for label in (0, 1)]
         )
         values.append(roc.auc(*roc.roc_curve(similarity[chosen], same[chosen])))
-    np.testing.assert_allclose(found["auc"], np.percentile(values, [2.5, 97.5]), atol=0.008)
+    np.testing.assert_allclose(found["auc"], np.percentile(values, [2.5, 97.5]), atol=0.015)
     assert sorted(found) == sorted(
         ["auc", "eer", "tar@1e-1", "mean_same", "mean_different", "expectation_margin", "threshold_accuracy"]
     )
@@ -105,11 +105,11 @@ def test_coverage_of_the_auc_by_independent_pairs():
     """Nominal 95%; the truth is known, because the similarities are normal."""
     truth, held = norm.cdf(1.5 / np.sqrt(2)), 0
     same = np.arange(120) < 60
-    for simulation in range(200):
+    for simulation in range(60):
         similarity = np.random.default_rng(simulation).normal(size=120) + 1.5 * same
-        low, high = bootstrap_pairs(0.1 * similarity, same, 60, simulation)["auc"]
+        low, high = bootstrap_pairs(0.1 * similarity, same, 40, simulation)["auc"]
         held += low <= truth <= high
-    assert 0.88 * 200 <= held <= 0.995 * 200
+    assert 0.82 * 60 <= held <= 59
 
 
 def test_people_in_many_pairs_need_the_bootstrap_over_people():
@@ -119,15 +119,15 @@ def test_people_in_many_pairs_need_the_bootstrap_over_people():
     second[: 3 * people] = first[: 3 * people]
     same = first == second
     held = {"pairs": 0, "people": 0}
-    for simulation in range(80):
+    for simulation in range(25):
         random = np.random.default_rng(simulation)
         effect = 0.1 * random.normal(size=people)
         similarity = 0.1 * random.normal(size=len(same)) + effect[first] + effect[second]
         for unit, persons in {"pairs": (), "people": (first, second)}.items():
-            low, high = bootstrap_pairs(similarity, same, 50, simulation, *persons)["mean_different"]
+            low, high = bootstrap_pairs(similarity, same, 40, simulation, *persons)["mean_different"]
             held[unit] += low <= 0 <= high
-    assert held["people"] >= 0.85 * 80
-    assert held["pairs"] <= 0.6 * 80
+    assert held["people"] >= 0.8 * 25
+    assert held["pairs"] <= 0.6 * 25
 
 
 def test_means_by_unit():

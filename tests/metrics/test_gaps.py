@@ -24,10 +24,10 @@ def test_gap_and_interval_against_resampled_sets():
         margin_of(easy, np.ones(200, int)) - margin_of(hard, np.ones(100, int)), abs=1e-12
     )
     random, gaps = np.random.default_rng(2), []
-    for _ in range(2000):
+    for _ in range(500):
         weights = [np.bincount(random.integers(0, n, n), minlength=n) for n in (100, 100, 50, 50)]
         gaps.append(margin_of(easy, np.concatenate(weights[:2])) - margin_of(hard, np.concatenate(weights[2:])))
-    np.testing.assert_allclose(gap_interval(easy, hard, 2000, 0), percentile_interval(gaps), atol=0.006)
+    np.testing.assert_allclose(gap_interval(easy, hard, 500, 0), percentile_interval(gaps), atol=0.012)
 
 
 def test_a_pair_without_an_image_is_in_no_margin():
@@ -76,10 +76,11 @@ def test_the_null_and_the_same_people_in_both_sets():
 
 def test_type_one_error():
     below = 0
-    for seed in range(200):
+    for seed in range(80):
         sets = [scored(4 * seed + number, margin, pairs=60) for number, margin in enumerate((0.8, 0.5, 0.8, 0.5))]
-        below += compare_gaps(*sets, replicates=60, seed=seed).p < 0.05
-    assert 0.01 * 200 <= below <= 0.1 * 200
+        below += compare_gaps(*sets, replicates=40, seed=seed).p < 0.05
+    # 5% is right: 4 of 80, and 10 with three standard errors.
+    assert 1 <= below <= 10
 
 
 def test_other_pairs_are_refused():

@@ -69,8 +69,8 @@ def test_delong_without_variance():
 
 
 def test_delong_under_the_null():
-    p = [delong_test(*two_models(seed)).p for seed in range(1000)]
-    assert 0.03 <= np.mean(np.array(p) < 0.05) <= 0.07
+    p = [delong_test(*two_models(seed)).p for seed in range(300)]
+    assert 0.015 <= np.mean(np.array(p) < 0.05) <= 0.09
     assert 0.4 <= np.mean(np.array(p) < 0.5) <= 0.6
 
 
@@ -85,8 +85,8 @@ def test_mcnemar_against_coins():
 
 def test_mcnemar_under_the_null_is_on_the_safe_side():
     random = np.random.default_rng(0)
-    p = [mcnemar_test(random.random(200) < 0.8, random.random(200) < 0.8) for _ in range(500)]
-    assert 0.015 <= np.mean(np.array(p) < 0.05) <= 0.06
+    p = [mcnemar_test(random.random(200) < 0.8, random.random(200) < 0.8) for _ in range(300)]
+    assert 0.01 <= np.mean(np.array(p) < 0.05) <= 0.06
 
 
 def test_holm_by_its_definition():
@@ -127,13 +127,13 @@ def test_both_models_are_resampled_alike():
 
 def test_paired_bootstrap_under_the_null():
     p = {}
-    for seed in range(150):
-        for row in bootstrap_pair_tests(*two_models(seed, pairs=120), 60, seed, far_targets={"0.1": 0.1}):
+    for seed in range(50):
+        for row in bootstrap_pair_tests(*two_models(seed, pairs=120), 40, seed, far_targets={"0.1": 0.1}):
             p.setdefault(row.number, []).append(row.p)
     # Bounds of three standard errors around 5%, and what so few replicates add to it.
     for number in ("auc", "eer", "tar@0.1", "expectation_margin"):
-        assert np.mean(np.array(p[number]) < 0.05) <= 0.11, number
-    assert np.mean(np.array(p["expectation_margin"]) < 0.05) >= 0.01
+        assert np.mean(np.array(p[number]) < 0.05) <= 0.15, number
+    assert min(p["expectation_margin"]) < 0.05
 
 
 def test_a_better_model_is_found():

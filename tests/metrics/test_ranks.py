@@ -1,4 +1,5 @@
 import json
+import math
 import runpy
 import tracemalloc
 from pathlib import Path
@@ -12,8 +13,10 @@ from ddl_tf.metrics import ranks as identification
 from ddl_tf.metrics.ranks import (
     average_precisions,
     cmc_curve,
+    pooled_tpir,
     rank_rates,
     ranks,
+    search_galleries,
     search_gallery,
     tpir_at_fpir,
 )
@@ -95,11 +98,11 @@ def test_people_may_be_names(search):
 
 
 def test_memory_does_not_grow_with_the_product():
-    """4,000 x 40,000 similarities in float64 would be 1.2 GiB."""
+    """1,000 x 20,000 similarities in float64 would be 153 MiB."""
     random = np.random.RandomState(0)
-    probes, gallery = (unit(random.normal(size=[count, 4])) for count in (4000, 40000))
+    probes, gallery = (unit(random.normal(size=[count, 4])) for count in (1000, 20000))
     tracemalloc.start()
-    search_gallery(probes, gallery, np.arange(4000), np.arange(40000))
+    search_gallery(probes, gallery, np.arange(1000), np.arange(20000))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100 * 2**20
@@ -188,3 +191,59 @@ def test_the_field_s_own_scripts_agree(name):
     num_mates = np.array([np.sum(gallery_people == person) for person in probe_people])
     precision = average_precisions(found.mate_ranks, num_mates).mean()
     assert precision == pytest.approx(golden["official"]["map"], rel=0, abs=1e-12)
+
+
+def galleries_of_templates(seed=0):
+    random = np.random.RandomState(seed)
+    galleries = [random.normal(size=[count, 6]) for count in (9, 14)]
+    mate = random.randint(-1, 23, 50)
+    probes = random.normal(size=[50, 6])
+    probes[mate >= 0] += np.concatenate(galleries)[mate[mate >= 0]]
+    return *([rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (probes, *galleries)]), mate
+
+
+@pytest.mark.parametrize("cells", [1, 100, 2**23])
+def test_a_search_of_galleries_is_the_naive_one(monkeypatch, cells):
+    monkeypatch.setattr(identification, "_CELLS", cells)
+    probes, first, second, mate = galleries_of_templates()
+    found = search_galleries(probes, [first, second], mate, keep=40)
+    everybody, others = np.concatenate([first, second]), []
+    for number, probe in enumerate(probes):
+        similarity = [float(np.dot(probe, one)) for one in everybody]
+        own = similarity[mate[number]] if mate[number] >= 0 else -np.inf
+        assert found.mate[number] == pytest.approx(own)
+        for gallery, members in enumerate([range(9), range(9, 23)]):
+            rest = [similarity[one] for one in members if one != mate[number]]
+            assert found.best_other[gallery, number] == pytest.approx(max(rest))
+            assert found.above[gallery, number] == sum(one >= own for one in rest) or mate[number] < 0
+            others += rest
+    np.testing.assert_allclose(found.largest_others, sorted(others, reverse=True)[:40])
+
+
+def test_fewer_others_than_are_kept():
+    probes, first, second, mate = galleries_of_templates()
+    others = search_galleries(probes, [first, second], mate, keep=5000).largest_others
+    assert len(others) == 50 * 23 - np.sum(mate >= 0)
+    found = search_galleries(probes, [first, second[:0]], np.full(50, -1), keep=3)
+    assert np.all(found.best_other[1] == -np.inf)
+    assert np.all(found.mate == -np.inf)
+
+
+def test_a_tie_in_a_gallery_counts_against_the_mate():
+    gallery = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    found = search_galleries(np.array([[1.0, 0.0]]), [gallery], np.array([1]), keep=2)
+    assert found.above.tolist() == [[1]]
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.1, 0.5])
+def test_pooled_tpir_is_the_naive_one(rate):
+    probes, first, second, mate = galleries_of_templates()
+    mate = np.abs(mate)
+    found = search_galleries(probes, [first, second], mate, keep=25)
+    similarity = probes @ np.concatenate([first, second]).T
+    own = similarity[np.arange(50), mate].copy()
+    similarity[np.arange(50), mate] = -2
+    threshold = sorted(similarity.ravel(), reverse=True)[math.ceil(50 * rate) - 1]
+    assert pooled_tpir(found, 50, rate) == pytest.approx(np.mean(own > threshold), abs=1e-12)
+    # Two more probes have no image.
+    assert pooled_tpir(found, 52, 0.01) == pytest.approx(pooled_tpir(found, 50, 0.01) * 50 / 52)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from tiny_store import stored
 
-from ddl_tf.evaluation.comparison import EASY, HARD
+from ddl_tf.evaluation.plots import EASY, HARD
 from ddl_tf.mining.sheets import contact_sheet, distribution_figure
 
 

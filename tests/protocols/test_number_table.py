@@ -83,7 +83,7 @@ def test_too_few_columns_below_a_header(read):
 def test_another_kind_of_file(read):
     _, problems = read("<p>\n" * 3000, PAIR)
     assert len(problems) == 1001
-    assert problems[-1] == "line 1001: malformed line: and the lines after it are not told"
+    assert problems[-1] == "line 1001: malformed line: and the lines after it are not listed"
 
 
 @pytest.mark.parametrize("header", [False, True])

@@ -9,8 +9,11 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.pairs import verify
 from ddl_tf.importers.problem_list import ProblemsError
 from ddl_tf.miniatures import pairs as miniature_pairs
-from ddl_tf.protocols.pair_collection import tenths, tenths_of_classes
+from ddl_tf.protocols.pair_collection import tenths_of_classes
 from ddl_tf.protocols.pair_lists import AGEDB_LIST, read_agedb, read_calfw, read_cplfw, read_xqlfw
+from ddl_tf.protocols.pair_sets import tenths
+
+pytestmark = pytest.mark.usefixtures("matlab_in_process")
 
 READERS = {"calfw": read_calfw, "cplfw": read_cplfw, "agedb": read_agedb, "xqlfw": read_xqlfw}
 LISTS = {"calfw": "pairs_CALFW.txt", "cplfw": "pairs_CPLFW.txt", "agedb": AGEDB_LIST, "xqlfw": "xqlfw_pairs.txt"}
@@ -229,7 +232,7 @@ def test_a_list_shorter_than_its_first_line_tells(copied, lines_left):
     edit(root / LISTS["xqlfw"], lambda lines: lines[:lines_left])
     kind, source, reason = refused("xqlfw", root)[0]
     assert (kind, source) == ("wrong count", f"{root}/xqlfw_pairs.txt")
-    assert reason == f"{lines_left - 1} pairs, where the first line tells of 10 x 2 x 2"
+    assert reason == f"{lines_left - 1} pairs, where the first line says 10 x 2 x 2"
 
 
 def test_classes_out_of_their_folds(copied):

@@ -130,7 +130,7 @@ def test_lfw_view_1(lfw):
         (["Ann_A 1 2"], "line 1: 'Ann_A 1 2' is not"),
         ([""], "line 1: '' is not"),
         (["0"], "there are no pairs"),
-        (["2 1", *FOLDS[:3]], "3 pairs, where the first line tells of 2 x 2 x 1"),
+        (["2 1", *FOLDS[:3]], "3 pairs, where the first line says 2 x 2 x 1"),
         (["1", FOLDS[0], "Bob x Cy 1"], "line 3: 'Bob x Cy 1' is not"),
         (["1", FOLDS[0], "Bob 1"], "line 3: 'Bob 1' is not"),
         (["1", FOLDS[0], "Bob 1 Dee 1"], r"line 3: there is no image .*/lfw/Dee/Dee_0001\.jpg"),

@@ -86,8 +86,8 @@ def test_missing_lists(written, tmp_path):
     [
         (["African_test", "Asian_test", "Caucasian_test"], "no file of Indian; give one file of each race"),
         (["African_test", "Asian_test", "Caucasian_test", "Asian_2"], r"Asian_2\.bin: Asian as \S+Asian_test\.bin is"),
-        (["African_test", "lfw"], r"lfw\.bin: its name tells no race, or several"),
-        (["African_Asian"], r"African_Asian\.bin: its name tells no race, or several"),
+        (["African_test", "lfw"], r"lfw\.bin: its name has no race, or several"),
+        (["African_Asian"], r"African_Asian\.bin: its name has no race, or several"),
     ],
 )
 def test_unusable_bins(bins, tmp_path, names, message):

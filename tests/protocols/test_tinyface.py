@@ -15,6 +15,8 @@ from ddl_tf.metrics.bootstrap import bootstrap_rates
 from ddl_tf.miniatures.tinyface import write_tinyface
 from ddl_tf.protocols.tinyface import read_tinyface
 
+pytestmark = pytest.mark.usefixtures("matlab_in_process")
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 EMBEDDING = runpy.run_path(str(GOLDEN / "make_identification_golden.py"))["embedding"]
 

@@ -10,8 +10,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.stored import Outcome, write_outcome
 from ddl_tf.metrics.gaps import compare_gaps
 from ddl_tf.metrics.paired_tests import compare_scores, holm
-from ddl_tf.metrics.roc import auc
-from ddl_tf.metrics.template_roc import corner_roc, nearest_tar
+from ddl_tf.metrics.roc import auc, corner_roc, nearest_tar
 from ddl_tf.reporting.comparisons import (
     Difference,
     affordable_replicates,

@@ -8,8 +8,7 @@ from typing import Union
 import tensorflow as tf
 
 from ddl_tf.common.checks import require
-from ddl_tf.losses.pair_histograms import tally_of
-from ddl_tf.losses.soft_histogram import Binning, Tally
+from ddl_tf.losses.soft_histogram import Binning, GroupSums, group_sums
 
 # As the authors' code: inside the logarithm, and added to the teacher's distribution.
 EPSILON = 1e-9
@@ -30,8 +29,8 @@ class DistributionTerms:
         negative_distributions: `[groups, num_nodes]`, the same of the negatives.
         positive_means: `[groups]`, E[S+] of each group; 0 for a group without positives.
         negative_means: `[groups]`, E[S-] of each group; 0 for a group without negatives.
-        has_positives: `[groups]` bool, whether the group has any positive similarity.
-        has_negatives: `[groups]` bool, whether the group has any negative similarity.
+        has_positives: `[groups]` bool.
+        has_negatives: `[groups]` bool.
     """
 
     positive_kl: tf.Tensor
@@ -47,14 +46,7 @@ class DistributionTerms:
 
 
 def check_finite(**arguments: float) -> None:
-    """Refuse arguments that are not finite.
-
-    Args:
-        **arguments: by name.
-
-    Raises:
-        ValueError: naming the argument and its value.
-    """
+    """Refuse (ValueError) arguments that are not finite."""
     for name, value in arguments.items():
         if not math.isfinite(value):
             raise ValueError(f"{name} must be finite, got {value!r}")
@@ -93,9 +85,9 @@ def similarity_distribution(
 
     Args:
         similarities: `[count]`, cosine similarities; any float type.
-        num_nodes: the number of nodes of the histogram.
+        num_nodes: number of nodes of the histogram.
         similarity_range: `(low, high)`, the range that the nodes divide.
-        bandwidth: the standard deviation of the kernel, in units of similarity.
+        bandwidth: standard deviation of the kernel, in units of similarity.
 
     Returns:
         `[num_nodes]` float32, of sum 1; all 0 if there are no similarities.
@@ -110,11 +102,10 @@ def similarity_distribution(
         1.0
 
     References:
-        Huang et al., ECCV 2020, section 3.2; Ustinova and Lempitsky, "Learning Deep Embeddings with Histogram
-        Loss", NeurIPS 2016.
+        Huang et al., ECCV 2020, section 3.2; Ustinova and Lempitsky, NeurIPS 2016.
     """
     binning = Binning(num_nodes, similarity_range, bandwidth)
-    return binning.smooth(tally_of(*_flat([similarities]), binning).bins)[0]
+    return binning.smooth(group_sums(*_flat([similarities]), binning).bins)[0]
 
 
 def _divergence(distributions: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
@@ -142,15 +133,15 @@ def distribution_distillation(
     term keeps every group's positives above every group's negatives, so that the teacher is not pulled down.
 
     Args:
-        positives: one `[count]` tensor of positive similarities for each group, teacher first; a list, or a
-            ragged tensor `[groups, None]`.
+        positives: a `[count]` tensor of positive similarities for each group, teacher first; a list, or a ragged
+            tensor `[groups, None]`.
         negatives: the same of the negative similarities.
         positive_weight: weight of the positive KL term.
         negative_weight: weight of the negative KL term.
         order_weight: weight of the order term.
-        num_nodes: the number of nodes of the histograms.
+        num_nodes: number of nodes of the histograms.
         similarity_range: `(low, high)`, the range that the nodes divide.
-        bandwidth: the standard deviation of the kernel, in units of similarity.
+        bandwidth: standard deviation of the kernel, in units of similarity.
         stop_teacher_gradient: whether the teacher's distributions are constants in the KL terms (in the paper
             they are not); the order term always reaches the teacher.
 
@@ -172,8 +163,8 @@ def distribution_distillation(
     binning = Binning(num_nodes, similarity_range, bandwidth)
     check_finite(positive_weight=positive_weight, negative_weight=negative_weight, order_weight=order_weight)
     return distil(
-        tally_of(*_flat(positives), binning),
-        tally_of(*_flat(negatives), binning),
+        group_sums(*_flat(positives), binning),
+        group_sums(*_flat(negatives), binning),
         binning,
         positive_weight=positive_weight,
         negative_weight=negative_weight,
@@ -183,28 +174,15 @@ def distribution_distillation(
 
 
 def distil(
-    positives: Tally,
-    negatives: Tally,
+    positives: GroupSums,
+    negatives: GroupSums,
     binning: Binning,
     positive_weight: float,
     negative_weight: float,
     order_weight: float,
     stop_teacher_gradient: bool,
 ) -> DistributionTerms:
-    """Compute the terms from similarities that are added up by group.
-
-    Args:
-        positives: those of the positives.
-        negatives: those of the negatives.
-        binning: how distributions are estimated.
-        positive_weight: weight of the positive KL term.
-        negative_weight: weight of the negative KL term.
-        order_weight: weight of the order term.
-        stop_teacher_gradient: whether the teacher's distributions are constants in the KL terms.
-
-    Returns:
-        The terms.
-    """
+    """Compute the terms from the sums of each group; `distribution_distillation` explains the arguments."""
     distributions = binning.smooth(tf.concat([positives.bins, negatives.bins], 0))
     positive_distributions, negative_distributions = tf.split(distributions, 2)
     positive_means, negative_means = (tf.math.divide_no_nan(x.totals, x.counts) for x in (positives, negatives))

@@ -17,9 +17,8 @@ class FocalLoss(LabelledRowsLoss):
     head's margin; the mean is over the labelled rows of the global batch.
 
     Args:
-        gamma: how much easy rows are played down; 0 gives the cross-entropy.
+        gamma: how much easy rows are played down, at least 0; 0 gives the cross-entropy.
         compact: whether the logits are those of a sampled or sharded head.
-        name: the name of the loss.
 
     Raises:
         ValueError: for a gamma that is negative or not finite.
@@ -40,26 +39,14 @@ class FocalLoss(LabelledRowsLoss):
         self.gamma = gamma
 
     def row_losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """Compute the focal loss of each row.
-
-        Args:
-            labels: `[batch]` int32, 0 or above.
-            logits: `[batch, num_classes]` float32.
-
-        Returns:
-            `[batch]` float32.
-        """
+        """Return the focal loss of each row, `[batch]`."""
         losses = super().row_losses(labels, logits)
         # 1 - p, exact for small losses too. The bound keeps a power below 1 from an infinite slope at 0.
         improbable = tf.maximum(-tf.math.expm1(-losses), 1e-12)
         return tf.pow(improbable, self.gamma) * losses
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal loss.
-        """
+        """Return the constructor's arguments."""
         return {**super().get_config(), "gamma": self.gamma}
 
 
@@ -67,16 +54,14 @@ class FocalLoss(LabelledRowsLoss):
 class OHEMLoss(LabelledRowsLoss):
     """Mean cross-entropy of the hardest share of the labelled rows: online hard example mining.
 
-    The rows are chosen anew in every batch by their cross-entropy, among all labelled rows of the global batch: under
-    a distribution strategy the replicas pool their losses, and every row at or above that of the last row kept counts
-    (with equal losses there may be more than the share). A `sample_weight` weights the rows that were chosen, and has
-    no part in the choice.
+    Every batch chooses its rows by their cross-entropy, among all labelled rows of the global batch: the replicas pool
+    their losses, and every row at or above the loss of the last row kept counts (with equal losses there may be more
+    than the share). A `sample_weight` weights the chosen rows, and has no part in the choice.
 
     Args:
         keep_fraction: the share of the labelled rows that counts, in (0, 1]; the number is rounded, halves up, and at
             least 1.
         compact: whether the logits are those of a sampled or sharded head.
-        name: the name of the loss.
 
     Raises:
         ValueError: for a `keep_fraction` outside of (0, 1].
@@ -98,15 +83,7 @@ class OHEMLoss(LabelledRowsLoss):
         self.keep_fraction = keep_fraction
 
     def counted(self, losses: tf.Tensor, labelled: tf.Tensor) -> tf.Tensor:
-        """Choose the hardest labelled rows of the global batch.
-
-        Args:
-            losses: `[batch]` float32, the cross-entropy of each row.
-            labelled: `[batch]` bool, whether the row has a label.
-
-        Returns:
-            `[batch]` bool.
-        """
+        """Return the hardest labelled rows of the global batch, bool `[batch]`."""
         (pooled,) = gather_rows(tf.stop_gradient(tf.boolean_mask(losses, labelled)))
         # Halves go up; tf.round takes them to the even number.
         kept = tf.maximum(tf.floor(self.keep_fraction * tf.cast(tf.size(pooled), tf.float32) + 0.5), 1.0)
@@ -117,9 +94,5 @@ class OHEMLoss(LabelledRowsLoss):
         return labelled & ~(losses < threshold)
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal loss.
-        """
+        """Return the constructor's arguments."""
         return {**super().get_config(), "keep_fraction": self.keep_fraction}

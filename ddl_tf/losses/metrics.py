@@ -30,14 +30,7 @@ class _Terms:
 
 
 class _DistributionMetric(tf.keras.metrics.Mean):
-    """The mean over batches of one number that is read off the distributions.
-
-    A batch in which the number does not exist (a group without pairs, say) does not count.
-
-    Args:
-        name: the name of the metric.
-        **loss_arguments: how the distributions are estimated: the arguments of `DDLLoss`.
-    """
+    """The mean over batches of a number of the distributions; a batch that lacks the number does not count."""
 
     def __init__(self, name: str, dtype: Any = None, **loss_arguments: Any) -> None:
         super().__init__(name=name, dtype=dtype)
@@ -51,19 +44,7 @@ class _DistributionMetric(tf.keras.metrics.Mean):
     def update_state(
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Optional[tf.Tensor] = None
     ) -> Optional[tf.Operation]:
-        """Add one batch.
-
-        Args:
-            y_true: `[batch, 2]` int: identity and group of each row.
-            y_pred: `[batch, dim]` embeddings.
-            sample_weight: not supported: a distribution has no value per row.
-
-        Returns:
-            The update operation in graph mode.
-
-        Raises:
-            ValueError: if a `sample_weight` is given.
-        """
+        """Add a batch of rows `[batch, 2]` and embeddings; a `sample_weight` is refused (ValueError)."""
         if sample_weight is not None:
             raise ValueError(
                 f"{type(self).__name__} takes no sample_weight: a distribution has no value per row; give the metric "
@@ -73,11 +54,7 @@ class _DistributionMetric(tf.keras.metrics.Mean):
         return super().update_state(tf.where(exists, value, 0.0), sample_weight=tf.cast(exists, tf.float32))
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal metric.
-        """
+        """Return the constructor's arguments."""
         return {**super().get_config(), **self._loss_arguments}
 
 
@@ -105,7 +82,7 @@ class DDLTerm(_DistributionMetric):
 
     Args:
         term: "positive_kl", "negative_kl", "order", or "loss" (the weighted sum).
-        name: the name of the metric; the term's by default.
+        name: the term by default.
         **loss_arguments: the arguments of the `DDLLoss` that is watched.
 
     Raises:
@@ -113,7 +90,9 @@ class DDLTerm(_DistributionMetric):
 
     Example:
         >>> metric = DDLTerm("order")
-        >>> metric.update_state(tf.constant([[0, 0], [0, 0], [1, 0]]), tf.random.normal([3, 4]))
+        >>> _ = metric.update_state(tf.constant([[0, 0], [0, 0], [1, 0]]), tf.eye(3))
+        >>> float(metric.result())
+        0.0
     """
 
     def __init__(self, term: str, name: Optional[str] = None, dtype: Any = None, **loss_arguments: Any) -> None:
@@ -123,15 +102,7 @@ class DDLTerm(_DistributionMetric):
         self.term = term
 
     def measure(self, terms: DistributionTerms) -> tuple[tf.Tensor, tf.Tensor]:
-        """Read the term.
-
-        Args:
-            terms: of one batch.
-
-        Returns:
-            `[]` the term, and whether the batch has what it is made of: for a KL term the teacher's and a student's
-            similarities, for the order any positives and any negatives, for the loss one of the three terms.
-        """
+        """Return the term, and whether the batch has the similarities that it is made of."""
         exists = {
             "positive_kl": _any_student(terms.has_positives),
             "negative_kl": _any_student(terms.has_negatives),
@@ -141,11 +112,7 @@ class DDLTerm(_DistributionMetric):
         return getattr(terms, self.term), exists[self.term]
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal metric.
-        """
+        """Return the constructor's arguments."""
         return {**super().get_config(), "term": self.term}
 
 
@@ -155,7 +122,7 @@ class ExpectationMargin(_DistributionMetric):
 
     Args:
         group: 0 = teacher, 1..K = students.
-        name: the name of the metric; "margin_GROUP" by default.
+        name: "margin_GROUP" by default.
         **loss_arguments: the arguments of the `DDLLoss` that is watched.
 
     Raises:
@@ -172,22 +139,11 @@ class ExpectationMargin(_DistributionMetric):
         self.group = group
 
     def measure(self, terms: DistributionTerms) -> tuple[tf.Tensor, tf.Tensor]:
-        """Read the expectation margin.
-
-        Args:
-            terms: of one batch.
-
-        Returns:
-            `[]` the margin, and whether the group has positives and negatives.
-        """
+        """Return the margin, and whether the group has positives and negatives."""
         return _expectation_margin(terms, self.group)
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal metric.
-        """
+        """Return the constructor's arguments."""
         return {**super().get_config(), "group": self.group}
 
 
@@ -201,11 +157,7 @@ class _StudentMetric(_DistributionMetric):
         self.student = student
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal metric.
-        """
+        """Return the constructor's arguments."""
         return {**super().get_config(), "student": self.student}
 
 
@@ -215,7 +167,7 @@ class MarginGap(_StudentMetric):
 
     Args:
         student: which group, 1..K.
-        name: the name of the metric; "gap_STUDENT" by default.
+        name: "gap_STUDENT" by default.
         **loss_arguments: the arguments of the `DDLLoss` that is watched.
 
     Raises:
@@ -229,14 +181,7 @@ class MarginGap(_StudentMetric):
         super().__init__(student, name or f"gap_{student}", dtype, **loss_arguments)
 
     def measure(self, terms: DistributionTerms) -> tuple[tf.Tensor, tf.Tensor]:
-        """Read the gap.
-
-        Args:
-            terms: of one batch.
-
-        Returns:
-            `[]` the gap, and whether both groups have positives and negatives.
-        """
+        """Return the gap, and whether both groups have positives and negatives."""
         teacher, teacher_exists = _expectation_margin(terms, 0)
         student, student_exists = _expectation_margin(terms, self.student)
         return teacher - student, teacher_exists & student_exists
@@ -249,7 +194,7 @@ class DistributionOverlap(_StudentMetric):
     Args:
         student: which group, 1..K.
         kind: "positive" or "negative": which of the distributions.
-        name: the name of the metric; "KIND_overlap_STUDENT" by default.
+        name: "KIND_overlap_STUDENT" by default.
         **loss_arguments: the arguments of the `DDLLoss` that is watched.
 
     Raises:
@@ -270,14 +215,7 @@ class DistributionOverlap(_StudentMetric):
         self.kind = kind
 
     def measure(self, terms: DistributionTerms) -> tuple[tf.Tensor, tf.Tensor]:
-        """Read the overlap.
-
-        Args:
-            terms: of one batch.
-
-        Returns:
-            `[]` the overlap, and whether both groups have such similarities.
-        """
+        """Return the overlap, and whether both groups have such similarities."""
         distributions = getattr(terms, f"{self.kind}_distributions")
         exists = getattr(terms, f"has_{self.kind}s")
         teacher, teacher_exists = _of_group(distributions, exists, 0)
@@ -285,11 +223,7 @@ class DistributionOverlap(_StudentMetric):
         return tf.reduce_sum(tf.minimum(teacher, student)), teacher_exists & student_exists
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal metric.
-        """
+        """Return the constructor's arguments."""
         return {**super().get_config(), "kind": self.kind}
 
 

@@ -134,23 +134,11 @@ class _RelationalLoss(EmbeddingLoss):
         """Compute the loss of one student: `[n, dim]` matched points of each, n may be 0 -> `[]`."""
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """Compute the loss of a batch.
-
-        Args:
-            y_true: `[batch, 2]` int: identity and group of each row.
-            y_pred: `[batch, dim]` float: embeddings, not necessarily normalised.
-
-        Returns:
-            `[]` float32: the sum over the students.
-        """
+        """Return the sum of the students' losses, `[]` float32."""
         return sum_over_students(self.relation, *self.global_batch(y_true, y_pred), self.stop_teacher_gradient)
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal loss.
-        """
+        """Return the constructor's arguments."""
         return {**super().get_config(), "stop_teacher_gradient": self.stop_teacher_gradient}
 
 
@@ -167,7 +155,6 @@ class RKDLoss(_RelationalLoss):
         angle_weight: weight of the angles.
         gather: whether replicas pool their rows before identities are matched.
         stop_teacher_gradient: whether the teacher is a constant.
-        name: the name of the loss.
 
     Raises:
         ValueError: for a weight that is negative or not finite.
@@ -199,23 +186,11 @@ class RKDLoss(_RelationalLoss):
         self.angle_weight = angle_weight
 
     def relation(self, teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
-        """Compute the loss of one student.
-
-        Args:
-            teacher: `[n, dim]` points of the teacher.
-            student: `[n, dim]` points of the student, of the same identities.
-
-        Returns:
-            `[]` float32.
-        """
+        """Return the weighted loss of one student, `[]`."""
         return self.distance_weight * rkd_distance(teacher, student) + self.angle_weight * rkd_angle(teacher, student)
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal loss.
-        """
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "distance_weight": self.distance_weight,
@@ -227,14 +202,12 @@ class RKDLoss(_RelationalLoss):
 class SPLoss(_RelationalLoss):
     """Similarity-preserving distillation: identities are as similar in a student as they are in the teacher.
 
-    Teacher and student are the easy and the hard samples of one network. For each identity in both groups the mean of
-    the normalised embeddings of its rows is taken on either side; `similarity_preserving` compares the two sets of
-    points, and the students' losses are added up. Fewer than 2 common identities count 0.
+    Points and groups are those of `RKDLoss`; `similarity_preserving` compares the two sets of points. Fewer than 2
+    common identities count 0.
 
     Args:
         gather: whether replicas pool their rows before identities are matched.
         stop_teacher_gradient: whether the teacher is a constant.
-        name: the name of the loss.
 
     Example:
         >>> rows = tf.constant([[0, 0], [1, 0], [0, 1], [1, 1]])
@@ -252,29 +225,15 @@ class SPLoss(_RelationalLoss):
         super().__init__(gather, stop_teacher_gradient, name, **kwargs)
 
     def relation(self, teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
-        """Compute the loss of one student.
-
-        Args:
-            teacher: `[n, dim]` points of the teacher.
-            student: `[n, dim]` points of the student, of the same identities.
-
-        Returns:
-            `[]` float32.
-        """
+        """Return the loss of one student, `[]`."""
         return similarity_preserving(teacher, student)
 
 
 def identity_means(embeddings: tf.Tensor, identity: tf.Tensor, group: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Average the normalised embeddings of each identity in each group.
 
-    Args:
-        embeddings: `[batch, dim]`, of any length: they are normalised here, in float32.
-        identity: `[batch]` int.
-        group: `[batch]` int: 0 = teacher, 1..K = students, negative = takes no part.
-
-    Returns:
-        `[groups, identities, dim]` float32 means, not normalised again, and `[groups, identities]` bool, whether the
-        group has rows of the identity. `groups` is one more than the largest group, and at least 2.
+    Returns `[groups, identities, dim]` means, not normalised again, and `[groups, identities]` bool, whether the group
+    has rows of the identity. `groups` is one more than the largest group, and at least 2.
     """
     group, embeddings = bounded_groups(group), unit_rows(embeddings)
     identities, position = tf.unique(identity)
@@ -297,22 +256,12 @@ def sum_over_students(
     group: tf.Tensor,
     stop_teacher_gradient: bool,
 ) -> tf.Tensor:
-    """Add up a loss on matched points over the students.
+    """Add up a loss on matched points `[n, dim]` of teacher and student over the students; n may be 0.
 
     An identity that is in group 0 and in a student's group gives one point on each side: the mean of the normalised
-    embeddings of its rows there. A row of the teacher has no row of the student that belongs to it, and the groups
-    may hold different numbers of rows of an identity; the mean is the one point that depends on neither number nor
-    order of the rows, and the single samples' noise, which no student shall copy, averages out in it.
-
-    Args:
-        loss: `[n, dim]` points of the teacher, `[n, dim]` points of a student -> `[]`; n may be 0.
-        embeddings: `[batch, dim]`, of any length.
-        identity: `[batch]` int.
-        group: `[batch]` int: 0 = teacher, 1..K = students, negative = takes no part.
-        stop_teacher_gradient: whether the teacher's points are constants.
-
-    Returns:
-        `[]` float32.
+    embeddings of its rows there. No row of the teacher belongs to a certain row of the student, and the groups may hold
+    different numbers of rows of an identity; the mean depends on neither number nor order of the rows, and averages out
+    the noise of single samples, which no student shall copy.
     """
     means, present = identity_means(embeddings, identity, group)
     teacher = tf.stop_gradient(means[0]) if stop_teacher_gradient else means[0]

@@ -46,17 +46,7 @@ def checked_rows(y_true: tf.Tensor, y_pred: tf.Tensor) -> tuple[tf.Tensor, tf.Te
 
 
 def bounded_groups(group: tf.Tensor) -> tf.Tensor:
-    """Refuse a group beyond `MAX_GROUPS`, before memory is asked for that many.
-
-    Args:
-        group: `[rows]` int.
-
-    Returns:
-        `[rows]` int32; -1 for all that is negative.
-
-    Raises:
-        ValueError, in a graph tf.errors.InvalidArgumentError: for a group out of bounds.
-    """
+    """Refuse groups `[rows]` from `MAX_GROUPS` on, before memory is taken for them; int32, negative ones as -1."""
     group = tf.cast(group, tf.int64)
     largest = tf.reduce_max(tf.concat([group, [0]], 0))
     message = f"groups are 0 for the teacher and 1, 2, ... for students, at most {MAX_GROUPS - 1}; the largest is"

@@ -25,7 +25,6 @@ class TripletLoss(EmbeddingLoss):
     Args:
         margin: in units of squared distance, which is at most 4; FaceNet's is 0.2.
         gather: whether replicas pool their rows before triplets are made.
-        name: the name of the loss.
 
     Raises:
         ValueError: for a margin not above 0.
@@ -50,15 +49,7 @@ class TripletLoss(EmbeddingLoss):
         self.margin = margin
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """Compute the loss of a batch.
-
-        Args:
-            y_true: `[batch, 2]` int: identity and group of each row.
-            y_pred: `[batch, dim]` float: embeddings, not necessarily normalised.
-
-        Returns:
-            `[]` float32.
-        """
+        """Return the loss, `[]` float32."""
         embeddings, identity, _ = self.global_batch(y_true, y_pred)
         num_identities = tf.size(tf.unique(identity).y)
         has_triplet = (num_identities > 1) & (num_identities < tf.size(identity))
@@ -72,9 +63,5 @@ class TripletLoss(EmbeddingLoss):
         return tf.cond(has_triplet, triplets, lambda: 0.0 * tf.reduce_sum(embeddings))
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal loss.
-        """
+        """Return the constructor's arguments."""
         return {**super().get_config(), "margin": self.margin}

@@ -107,10 +107,11 @@ def test_shares_add_up_and_keep_the_first_three_moments():
         np.testing.assert_allclose((shares * place**power).sum(0), values.astype(np.float64) ** power, atol=1e-6)
 
 
-def test_excess_keeps_the_largest_exponent_from_underflow():
+def test_the_log_factor_keeps_the_largest_exponent_from_underflow():
     for bandwidth, value in itertools.product((0.001, 0.01, 0.1), np.linspace(-1, 1, 41)):
         nearest = np.abs(value - np.arange(100) / 100).min() / bandwidth
-        left = 0.5 * nearest**2 + float(Binning(100, (0.0, 1.0), bandwidth).excess(tf.constant([value], tf.float32))[0])
+        log_factor = Binning(100, (0.0, 1.0), bandwidth).log_factor(tf.constant([value], tf.float32))
+        left = 0.5 * nearest**2 + float(log_factor[0])
         rounding = 1e-6 + 5e-7 * nearest**2
         assert -rounding <= left <= LARGEST_EXPONENT + rounding
         assert nearest > 2 or left == pytest.approx(0.5 * nearest**2, abs=1e-2)

@@ -6,10 +6,9 @@ import tensorflow as tf
 
 from ddl_tf.common.checks import is_whole
 from ddl_tf.losses.distributions import DistributionTerms, check_finite, distil
-from ddl_tf.losses.embedding_loss import EmbeddingLoss
+from ddl_tf.losses.embedding_loss import MAX_GROUPS, EmbeddingLoss
 from ddl_tf.losses.pair_histograms import negative_sums, positive_sums
 from ddl_tf.losses.pair_search import sort_rows
-from ddl_tf.losses.rows import MAX_GROUPS
 from ddl_tf.losses.soft_histogram import Binning
 
 
@@ -52,6 +51,11 @@ class DDLLoss(EmbeddingLoss):
         Huang et al., "Improving Face Recognition from Hard Samples via Distribution Distillation Loss",
         ECCV 2020, https://arxiv.org/abs/2002.03662
     """
+
+    _arguments = (
+        *("positive_weight", "negative_weight", "order_weight", "num_nodes", "similarity_range", "bandwidth"),
+        *("positive_threshold", "stop_teacher_gradient", "gather", "num_groups"),
+    )
 
     def __init__(
         self,
@@ -96,27 +100,10 @@ class DDLLoss(EmbeddingLoss):
             positive_sums(rows, self.positive_threshold, binning),
             negative_sums(rows, binning),
             binning,
-            positive_weight=self.positive_weight,
-            negative_weight=self.negative_weight,
-            order_weight=self.order_weight,
-            stop_teacher_gradient=self.stop_teacher_gradient,
+            (self.positive_weight, self.negative_weight, self.order_weight),
+            self.stop_teacher_gradient,
         )
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Return the weighted sum of the terms, `[]` float32."""
         return self.terms(y_true, y_pred).loss
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "positive_weight": self.positive_weight,
-            "negative_weight": self.negative_weight,
-            "order_weight": self.order_weight,
-            "num_nodes": self.num_nodes,
-            "similarity_range": self.similarity_range,
-            "bandwidth": self.bandwidth,
-            "positive_threshold": self.positive_threshold,
-            "stop_teacher_gradient": self.stop_teacher_gradient,
-            "num_groups": self.num_groups,
-        }

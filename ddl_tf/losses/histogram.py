@@ -50,7 +50,7 @@ def probability_of_reverse(positives: tf.Tensor, negatives: tf.Tensor, num_bins:
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
 class HistogramLoss(EmbeddingLoss):
-    """The probability of reverse over all positive and all negative pairs of the batch.
+    """The probability of reverse over all positive and all negative pairs of the batch; see `probability_of_reverse`.
 
     Every unordered pair of rows counts: as positive where the identities are equal, as negative where they differ.
     The groups of the rows do not matter. Without positive or without negative pairs the loss is 0.
@@ -59,18 +59,14 @@ class HistogramLoss(EmbeddingLoss):
         num_bins: number of nodes of the histograms on [-1, 1], both ends included, at least 2.
         gather: whether replicas pool their rows before pairs are made.
 
-    Raises:
-        ValueError: for a `num_bins` below 2.
-
     Example:
         >>> rows = tf.constant([[0, 0], [0, 1], [1, 0], [1, 1]])
         >>> embeddings = tf.constant([[1.0, 0.0], [1.0, 0.1], [-1.0, 0.0], [-1.0, 0.1]])
         >>> float(HistogramLoss()(rows, embeddings))
         0.0
-
-    References:
-        Ustinova and Lempitsky, NeurIPS 2016; see `probability_of_reverse`.
     """
+
+    _arguments = ("num_bins", "gather")
 
     def __init__(self, num_bins: int = 201, gather: bool = True, name: str = "histogram", **kwargs: Any) -> None:
         super().__init__(gather=gather, name=name, **kwargs)
@@ -88,7 +84,3 @@ class HistogramLoss(EmbeddingLoss):
         pair = rows[:, tf.newaxis] < rows[tf.newaxis, :]
         positives, negatives = tf.boolean_mask(similarity, pair & same), tf.boolean_mask(similarity, pair & ~same)
         return probability_of_reverse(positives, negatives, self.num_bins)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "num_bins": self.num_bins}

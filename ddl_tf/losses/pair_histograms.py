@@ -2,15 +2,7 @@
 
 import tensorflow as tf
 
-from ddl_tf.losses.pair_search import (
-    Pairs,
-    SortedRows,
-    above,
-    block_of,
-    hardest_negatives,
-    pair_similarities,
-    size_of,
-)
+from ddl_tf.losses.pair_search import Pairs, SortedRows, above, block_of, hardest_negatives, pair_similarities, size_of
 from ddl_tf.losses.soft_histogram import Binning, GroupSums, group_sums, log_scales
 
 # So many pairs of rows are in memory at a time.

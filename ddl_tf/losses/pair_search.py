@@ -10,7 +10,7 @@ from typing import Optional, Union
 import tensorflow as tf
 
 from ddl_tf.common.unit_rows import unit_rows
-from ddl_tf.losses.rows import bounded_groups, checked_rows
+from ddl_tf.losses.embedding_loss import bounded_groups, checked_rows
 
 # Rows and columns of the tiles of the similarity matrix in which hardest negatives are looked for.
 TILE_ROWS = 256
@@ -31,26 +31,15 @@ def block_of(size: Number, largest: int) -> Number:
 
 @dataclasses.dataclass(frozen=True)
 class SortedRows:
-    """The rows of a batch, sorted by group and identity, those that take no part last.
+    """The rows of a batch, sorted by group and identity, those that take no part last; each field is `[rows]`."""
 
-    Attributes:
-        embeddings: `[rows, dim]` float32, of unit length.
-        group: `[rows]` int32; -1 = takes no part.
-        run: `[rows]` int32, a number for each identity within a group.
-        group_start: `[rows]` int32, the first row of the row's group.
-        group_end: `[rows]` int32, the row after the last one of the row's group; the start, if it takes no part.
-        run_end: `[rows]` int32, the row after the last one of the row's group and identity.
-        has_negative: `[rows]` bool, whether the row's group has another identity.
-        num_groups: number of groups.
-    """
-
-    embeddings: tf.Tensor
-    group: tf.Tensor
-    run: tf.Tensor
-    group_start: tf.Tensor
-    group_end: tf.Tensor
-    run_end: tf.Tensor
-    has_negative: tf.Tensor
+    embeddings: tf.Tensor  # `[rows, dim]` float32, of unit length
+    group: tf.Tensor  # int32; -1 = takes no part
+    run: tf.Tensor  # int32, a number for each identity within a group
+    group_start: tf.Tensor  # int32, the first row of the row's group
+    group_end: tf.Tensor  # int32, the row after the last one of the row's group; the start, if it takes no part
+    run_end: tf.Tensor  # int32, the row after the last one of the row's group and identity
+    has_negative: tf.Tensor  # bool, whether the row's group has another identity
     num_groups: Number
 
 
@@ -176,9 +165,9 @@ def group_similarities(
 ) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
     """Find the positive pairs and the hardest negatives within each group of a batch.
 
-    Positives of a group are all unordered pairs of its rows with one identity, outliers at or below the threshold
-    dropped. Negatives of a group are, for each of its rows, the largest similarity to a row of the group with
-    another identity; a row without one drops out. Memory is linear in rows and pairs.
+    Positives of a group are all unordered pairs of its rows with one identity. Negatives of a group are, for each of
+    its rows, the largest similarity to a row of the group with another identity; a row without one drops out. Memory
+    is linear in rows and pairs.
 
     Args:
         embeddings: `[batch, dim]`, of any length: they are normalised here, in float32.

@@ -7,8 +7,7 @@ from typing import Any, Callable
 import tensorflow as tf
 
 from ddl_tf.common.unit_rows import unit_rows
-from ddl_tf.losses.embedding_loss import EmbeddingLoss
-from ddl_tf.losses.rows import bounded_groups
+from ddl_tf.losses.embedding_loss import EmbeddingLoss, bounded_groups
 
 
 def _mean_over_points(values: tf.Tensor, points: tf.Tensor, least: int) -> tf.Tensor:
@@ -36,11 +35,9 @@ def rkd_distance(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
     """Compare the distances between the teacher's points with those between the student's.
 
     On each side the distances are divided by their mean over all pairs of different points; the loss is the mean over
-    all n^2 pairs of the smooth L1 of their differences.
+    all n^2 pairs of the smooth L1 of their differences (section 3.2.1 of the paper of `RKDLoss`).
 
-    Args:
-        teacher: `[n, dim]` points.
-        student: `[n, student_dim]` points of the same identities, row by row.
+    `teacher` `[n, dim]` and `student` `[n, student_dim]` are points of the same identities, row by row.
 
     Returns:
         `[]` float32; 0 for fewer than 2 points.
@@ -49,9 +46,6 @@ def rkd_distance(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
         >>> points = tf.constant([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
         >>> float(rkd_distance(points, 3.0 * points)) < 1e-6
         True
-
-    References:
-        Park et al., "Relational Knowledge Distillation", CVPR 2019, https://arxiv.org/abs/1904.05068, section 3.2.1.
     """
 
     def relative(points: tf.Tensor) -> tf.Tensor:
@@ -67,11 +61,10 @@ def rkd_angle(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
     """Compare the angles that the teacher's points form with those that the student's form.
 
     The angle at point i to the points j and k is taken as its cosine; the loss is the mean over all n^3 triples of
-    the smooth L1 of the differences. A triple with a point that coincides with i has the cosine 0.
+    the smooth L1 of the differences (section 3.2.2 of the paper of `RKDLoss`). A triple with a point that coincides
+    with i has the cosine 0.
 
-    Args:
-        teacher: `[n, dim]` points.
-        student: `[n, student_dim]` points of the same identities, row by row.
+    `teacher` `[n, dim]` and `student` `[n, student_dim]` are points of the same identities, row by row.
 
     Returns:
         `[]` float32; 0 for fewer than 3 points.
@@ -80,9 +73,6 @@ def rkd_angle(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
         >>> points = tf.constant([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
         >>> float(rkd_angle(points, 3.0 * points)) < 1e-6
         True
-
-    References:
-        Park et al., "Relational Knowledge Distillation", CVPR 2019, https://arxiv.org/abs/1904.05068, section 3.2.2.
     """
 
     def cosines(points: tf.Tensor) -> tf.Tensor:
@@ -97,11 +87,9 @@ def similarity_preserving(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
     """Compare the similarity matrix of the teacher's points with that of the student's.
 
     The similarities are inner products; each row of the `[n, n]` matrix is scaled to length 1. The loss is the
-    squared Frobenius norm of the difference, divided by n^2.
+    squared Frobenius norm of the difference, divided by n^2 (the paper of `SPLoss`).
 
-    Args:
-        teacher: `[n, dim]` points.
-        student: `[n, student_dim]` points of the same identities, row by row.
+    `teacher` `[n, dim]` and `student` `[n, student_dim]` are points of the same identities, row by row.
 
     Returns:
         `[]` float32; 0 for fewer than 2 points.
@@ -110,9 +98,6 @@ def similarity_preserving(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
         >>> points = tf.constant([[0.0, 2.0], [1.0, 1.0]])
         >>> float(similarity_preserving(points, 3.0 * points)) < 1e-6
         True
-
-    References:
-        Tung and Mori, "Similarity-Preserving Knowledge Distillation", ICCV 2019, https://arxiv.org/abs/1907.09682
     """
 
     def similarities(points: tf.Tensor) -> tf.Tensor:
@@ -124,6 +109,8 @@ def similarity_preserving(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
 
 class _RelationalLoss(EmbeddingLoss):
     """A loss on matched points of teacher and students; subclasses define `relation`."""
+
+    _arguments: tuple[str, ...] = ("gather", "stop_teacher_gradient")
 
     def __init__(self, gather: bool, stop_teacher_gradient: bool, name: str, **kwargs: Any) -> None:
         super().__init__(gather=gather, name=name, **kwargs)
@@ -137,10 +124,6 @@ class _RelationalLoss(EmbeddingLoss):
         """Return the sum of the students' losses, `[]` float32."""
         return sum_over_students(self.relation, *self.global_batch(y_true, y_pred), self.stop_teacher_gradient)
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "stop_teacher_gradient": self.stop_teacher_gradient}
-
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
 class RKDLoss(_RelationalLoss):
@@ -151,13 +134,10 @@ class RKDLoss(_RelationalLoss):
     of points, and the students' losses are added up. Fewer than 2 common identities (3 for the angles) count 0.
 
     Args:
-        distance_weight: weight of the distances.
-        angle_weight: weight of the angles.
+        distance_weight: weight of the distances, not negative, and finite.
+        angle_weight: weight of the angles, not negative, and finite.
         gather: whether replicas pool their rows before identities are matched.
         stop_teacher_gradient: whether the teacher is a constant.
-
-    Raises:
-        ValueError: for a weight that is negative or not finite.
 
     Example:
         >>> rows = tf.constant([[0, 0], [1, 0], [2, 0], [0, 1], [1, 1], [2, 1]])
@@ -168,6 +148,8 @@ class RKDLoss(_RelationalLoss):
     References:
         Park et al., "Relational Knowledge Distillation", CVPR 2019, https://arxiv.org/abs/1904.05068
     """
+
+    _arguments = ("distance_weight", "angle_weight", "gather", "stop_teacher_gradient")
 
     def __init__(
         self,
@@ -188,14 +170,6 @@ class RKDLoss(_RelationalLoss):
     def relation(self, teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
         """Return the weighted loss of one student, `[]`."""
         return self.distance_weight * rkd_distance(teacher, student) + self.angle_weight * rkd_angle(teacher, student)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "distance_weight": self.distance_weight,
-            "angle_weight": self.angle_weight,
-        }
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")

@@ -102,19 +102,12 @@ class Binning:
 
 @dataclasses.dataclass(frozen=True)
 class GroupSums:
-    """Sums over the similarities of each group; those of the kernels are kept as in a log-sum-exp.
+    """Sums over the similarities of each group; those of the kernels are kept as in a log-sum-exp."""
 
-    Attributes:
-        bins: `[groups, num_bins]`, the shares of the bins, each times exp(log factor of the similarity - `log_scale`).
-        totals: `[groups]`, the sum of the similarities.
-        counts: `[groups]` float32, their number.
-        log_scale: `[groups]`, the largest log factor of the group's similarities; it cancels in the distribution.
-    """
-
-    bins: tf.Tensor
-    totals: tf.Tensor
-    counts: tf.Tensor
-    log_scale: tf.Tensor
+    bins: tf.Tensor  # `[groups, num_bins]`, the shares of the bins, times exp(log factor - `log_scale`)
+    totals: tf.Tensor  # `[groups]`, the sum of the similarities
+    counts: tf.Tensor  # `[groups]` float32, their number
+    log_scale: tf.Tensor  # `[groups]`, the largest log factor of the group; it cancels in the distribution
 
 
 def log_scales(similarities: tf.Tensor, group: tf.Tensor, num_groups: tf.Tensor, binning: Binning) -> tf.Tensor:
@@ -129,17 +122,9 @@ def group_sums(
     binning: Binning,
     log_scale: Optional[tf.Tensor] = None,
 ) -> GroupSums:
-    """Add up the similarities of each group; bins and totals are differentiable in them.
+    """Add up the similarities `[count]` of each group `[count]`, -1 = takes no part; it is differentiable in them.
 
-    Args:
-        similarities: `[count]` float32.
-        group: `[count]` int32, -1 = takes no part.
-        num_groups: number of groups.
-        binning: how distributions are estimated.
-        log_scale: `[num_groups]`, at least the `log_scales` of these similarities, which are the default.
-
-    Returns:
-        The sums.
+    `log_scale` `[num_groups]` is at least the `log_scales` of these similarities, which are the default.
     """
     if log_scale is None:
         log_scale = log_scales(similarities, group, num_groups, binning)

@@ -41,6 +41,8 @@ class TripletLoss(EmbeddingLoss):
         https://arxiv.org/abs/1503.03832
     """
 
+    _arguments = ("margin", "gather")
+
     def __init__(self, margin: float = 0.2, gather: bool = True, name: str = "triplet", **kwargs: Any) -> None:
         super().__init__(gather=gather, name=name, **kwargs)
         if not 0 < margin < math.inf:
@@ -61,7 +63,3 @@ class TripletLoss(EmbeddingLoss):
 
         # The branch not taken has no gradient; tf.where would multiply TensorFlow Addons' NaN by 0.
         return tf.cond(has_triplet, triplets, lambda: 0.0 * tf.reduce_sum(embeddings))
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "margin": self.margin}

@@ -194,39 +194,9 @@ def test_bad_arguments_are_named(argument):
         DDLLoss(**argument)
 
 
-def embedding_model(dim=8):
-    return tf.keras.Sequential([tf.keras.Input([16]), tf.keras.layers.Dense(dim, use_bias=False)])
-
-
 def test_trains_alone_and_closes_the_gap():
     y_true, y_pred = make_batch(identities=8)
-    model = embedding_model()
-    model.compile(tf.keras.optimizers.Adam(0.02), loss=DDLLoss())
-    history = model.fit(y_pred, y_true, batch_size=len(y_true), epochs=30, shuffle=False, verbose=0)
+    model = tf.keras.Sequential([tf.keras.Input([16]), tf.keras.layers.Dense(8, use_bias=False)])
+    model.compile(tf.keras.optimizers.Adam(0.05), loss=DDLLoss(num_nodes=100))
+    history = model.fit(y_pred, y_true, batch_size=len(y_true), epochs=10, shuffle=False, verbose=0)
     assert history.history["loss"][-1] < history.history["loss"][0] - 0.1
-
-
-def test_trains_in_mixed_precision():
-    y_true, y_pred = make_batch()
-    tf.keras.mixed_precision.set_global_policy("mixed_float16")
-    try:
-        model = embedding_model()
-        model.compile("sgd", loss=DDLLoss())
-        assert np.isfinite(model.train_on_batch(y_pred, y_true))
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
-
-
-def test_fit_on_two_replicas_equals_one_device(two_replicas):
-    y_true, y_pred = make_batch()
-    weights = []
-    for strategy in (tf.distribute.get_strategy(), two_replicas):
-        tf.keras.utils.set_random_seed(1)
-        with strategy.scope():
-            model = embedding_model()
-            model.compile(tf.keras.optimizers.SGD(0.5), loss=DDLLoss())
-        # 40 rows in batches of 16: the last batch has 8.
-        history = model.fit(y_pred, y_true, batch_size=16, epochs=2, shuffle=False, verbose=0)
-        assert np.all(np.isfinite(history.history["loss"]))
-        weights.append(model.get_weights()[0])
-    np.testing.assert_allclose(weights[1], weights[0], atol=2e-5)

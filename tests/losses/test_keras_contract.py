@@ -42,8 +42,8 @@ def labels_and_logits():
     ],
     ids=["ddl", "ddl with arguments", "triplet", "histogram", "rkd", "sp"],
 )
-def test_losses_on_embeddings(make, tmp_path, two_replicas):
-    check_loss(make, *make_batch(identities=3, rows=2), tmp_path, two_replicas)
+def test_losses_on_embeddings(make, tmp_path):
+    check_loss(make, *make_batch(identities=3, rows=2), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ def test_losses_on_embeddings(make, tmp_path, two_replicas):
     [lambda: MarginSoftmaxLoss(0.1), lambda: FocalLoss(gamma=1.5), lambda: OHEMLoss(keep_fraction=0.4)],
     ids=["margin softmax", "focal", "ohem"],
 )
-def test_losses_on_logits(make, tmp_path, two_replicas):
-    check_loss(make, *labels_and_logits(), tmp_path, two_replicas)
+def test_losses_on_logits(make, tmp_path):
+    check_loss(make, *labels_and_logits(), tmp_path)
 
 
 def test_labelled_accuracy(two_replicas):

@@ -45,9 +45,9 @@ def test_positives_some_at_a_time_as_all_at_once(bandwidth, step):
     assert np.abs(expected[-1]).max() > 0
 
 
-@pytest.mark.parametrize("num_groups", [2, 4])
-def test_xla_compiles_value_and_gradient(num_groups):
-    loss = DDLLoss(num_groups=num_groups, positive_threshold=0.2)
+def test_xla_compiles_value_and_gradient():
+    """Of two groups, and two more that are empty."""
+    loss = DDLLoss(num_groups=4, positive_threshold=0.2)
     y_true, y_pred = make_batch(groups=2, identities=7)
     value, gradient = tf.function(_value_and_gradient, jit_compile=True)(loss, tf.constant(y_true), tf.constant(y_pred))
     expected, expected_gradient = loss_and_gradient(DDLLoss(positive_threshold=0.2), y_true, y_pred)

@@ -1,7 +1,7 @@
 """The sharded head: every replica has a part of the classes, and no replica has them all (model parallel softmax)."""
 
 import re
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -126,12 +126,7 @@ class ShardedHead(PartialFC):
         return tf.ensure_shape(combined[first : first + tf.size(labels)], [labels.shape[0], 3])
 
     def _of_shard(
-        self,
-        embeddings: tf.Tensor,
-        labels: tf.Tensor,
-        shard: tf.Variable,
-        number: Union[int, tf.Tensor],
-        training: Optional[bool],
+        self, embeddings: tf.Tensor, labels: tf.Tensor, shard: tf.Variable, number: Any, training: Optional[bool]
     ) -> tf.Tensor:
         """The compact logits `[batch, 3]` over the classes of one shard."""
         labels = labels - number * self._shard_rows

@@ -9,10 +9,8 @@ def synchronize_batch_norm(model: tf.Module) -> None:
     """Let all batch normalisation of a model be synchronised, that inside of its layers included.
 
     Each replica then normalises by the rows of all, as `tf.keras.layers.BatchNormalization(synchronized=True)` does;
-    every replica must have rows. Weights, their order and their names stay.
-
-    Args:
-        model: a Keras model or layer, built; it is changed in place, before it trains.
+    every replica must have rows. Weights, their order and their names stay. The model (or layer) is changed in place,
+    built and before it trains.
 
     Example:
         >>> model = tf.keras.Sequential([tf.keras.Input([4]), tf.keras.layers.BatchNormalization()])

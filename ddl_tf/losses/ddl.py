@@ -96,13 +96,9 @@ class DDLLoss(EmbeddingLoss):
         """Return the terms of the loss and the distributions behind them; arguments as for `call`."""
         binning = Binning(self.num_nodes, self.similarity_range, self.bandwidth)
         rows = sort_rows(*self.global_batch(y_true, y_pred), self.num_groups)
-        return distil(
-            positive_sums(rows, self.positive_threshold, binning),
-            negative_sums(rows, binning),
-            binning,
-            (self.positive_weight, self.negative_weight, self.order_weight),
-            self.stop_teacher_gradient,
-        )
+        sums = positive_sums(rows, self.positive_threshold, binning), negative_sums(rows, binning)
+        weights = self.positive_weight, self.negative_weight, self.order_weight
+        return distil(*sums, binning, weights, self.stop_teacher_gradient)
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Return the weighted sum of the terms, `[]` float32."""

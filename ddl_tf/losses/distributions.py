@@ -21,8 +21,7 @@ class DistributionTerms:
     """The terms of the Distribution Distillation Loss, with what they are made of.
 
     Attributes:
-        positive_kl: `[]`, sum over students of KL(teacher || student) of the positive distributions.
-        negative_kl: `[]`, the same of the negative distributions.
+        positive_kl, negative_kl: `[]`, sums over students of KL(teacher || student) of the distributions.
         order: `[]`, sum over all ordered pairs of groups of E[S-_i] - E[S+_j].
         loss: `[]`, the weighted sum of the three.
         positive_distributions, negative_distributions: `[groups, num_nodes]`, each of sum 1, or 0 without similarities.
@@ -142,13 +141,8 @@ def distribution_distillation(
     """
     binning = Binning(num_nodes, similarity_range, bandwidth)
     check_finite(positive_weight=positive_weight, negative_weight=negative_weight, order_weight=order_weight)
-    return distil(
-        group_sums(*_flat(positives), binning),
-        group_sums(*_flat(negatives), binning),
-        binning,
-        (positive_weight, negative_weight, order_weight),
-        stop_teacher_gradient,
-    )
+    sums = group_sums(*_flat(positives), binning), group_sums(*_flat(negatives), binning)
+    return distil(*sums, binning, (positive_weight, negative_weight, order_weight), stop_teacher_gradient)
 
 
 def distil(

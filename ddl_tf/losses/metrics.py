@@ -41,9 +41,7 @@ class _DistributionMetric(tf.keras.metrics.Mean):
     def measure(self, terms: DistributionTerms) -> tuple[tf.Tensor, tf.Tensor]:
         """Read the number off the terms of one batch: `[]` value, and `[]` bool whether it exists."""
 
-    def update_state(
-        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Optional[tf.Tensor] = None
-    ) -> Optional[tf.Operation]:
+    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Optional[tf.Tensor] = None) -> Any:
         """Add a batch of rows `[batch, 2]` and embeddings; a `sample_weight` is refused (ValueError)."""
         if sample_weight is not None:
             raise ValueError(

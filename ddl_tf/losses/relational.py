@@ -232,10 +232,8 @@ def sum_over_students(
 ) -> tf.Tensor:
     """Add up a loss on matched points `[n, dim]` of teacher and student over the students; n may be 0.
 
-    An identity that is in group 0 and in a student's group gives one point on each side: the mean of the normalised
-    embeddings of its rows there. No row of the teacher belongs to a certain row of the student, and the groups may hold
-    different numbers of rows of an identity; the mean depends on neither number nor order of the rows, and averages out
-    the noise of single samples, which no student shall copy.
+    An identity in group 0 and in a student's group gives one point on each side: the mean of the normalised embeddings
+    of its rows. The mean depends on neither number nor order of the rows, and averages out the noise of single samples.
     """
     means, present = identity_means(embeddings, identity, group)
     teacher = tf.stop_gradient(means[0]) if stop_teacher_gradient else means[0]

@@ -17,17 +17,14 @@ class TripletLoss(EmbeddingLoss):
     For every ordered pair of rows of one identity (anchor, positive) the negative is the closest row of another
     identity that is farther from the anchor than the positive is; where there is none, the farthest of all. The loss
     is the mean of max(0, d(anchor, positive) - d(anchor, negative) + margin) over all these pairs, with d the squared
-    Euclidean distance of the normalised embeddings, 2 - 2 cosine. The groups of the rows do not matter. It is
-    `tfa.losses.triplet_semihard_loss`, which takes memory for rows^3 numbers.
-
-    A batch without a positive pair or with one identity only has no triplet, and the loss 0.
+    Euclidean distance of the normalised embeddings, 2 - 2 cosine; 0 without a triplet. The groups of the rows do not
+    matter. It is `tfa.losses.triplet_semihard_loss`, which takes memory for rows^3 numbers.
 
     Args:
-        margin: in units of squared distance, which is at most 4; FaceNet's is 0.2.
+        margin: above 0, in units of squared distance, which is at most 4; FaceNet's is 0.2.
         gather: whether replicas pool their rows before triplets are made.
 
     Raises:
-        ValueError: for a margin not above 0.
         ddl_tf.common.errors.InputError: if TensorFlow Addons cannot be imported.
 
     Example:

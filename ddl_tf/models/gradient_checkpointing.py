@@ -49,10 +49,6 @@ class RecomputedModel(tf.keras.Model):
     In training each residual block runs a second time when its gradient is due; what is computed and what is learnt
     stay the same, batch norm's moving statistics included. It has the layers and weights of the model it is made of.
 
-    Args:
-        inputs: of the functional model.
-        outputs: of the functional model.
-
     Raises:
         InputError: if the model is no chain of residual blocks, or one draws random numbers.
 

@@ -101,8 +101,7 @@ def convert_insightface(path: Union[str, "os.PathLike[str]"], backbone: str) -> 
         backbone: `iresnet18`, `iresnet34`, `iresnet50`, `iresnet100` or `mobilefacenet`.
 
     Returns:
-        image `[batch, 112, 112, 3]`, values 0..255 RGB -> embedding `[batch, dim]`, equal to the PyTorch network's in
-        eval mode.
+        image `[batch, 112, 112, 3]`, values 0..255 RGB -> embedding `[batch, dim]`, as in PyTorch's eval mode.
 
     Raises:
         InputError: if the file cannot be read, or its tensors are not those of the backbone.

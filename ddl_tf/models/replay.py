@@ -25,7 +25,7 @@ def random_layers(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
 def random_replay(model: tf.keras.Model) -> Callable[[], None]:
     """Return a function, after the call of which the model draws the random numbers that it draws after this call.
 
-    Its layers draw from generators with a state (`enable_tf_random_generator`); one that does not is a ValueError.
+    Its layers draw from generators with a state (`enable_tf_random_generator`); a ValueError names one that does not.
     """
     states = []
     for layer in random_layers(model):

@@ -5,7 +5,7 @@ from keras_case import check_layer
 from naive_heads import naive_cosine
 from test_margin import HEADS
 
-from ddl_tf.layers import ArcFace, CosFace, PartialFC, SubCenterArcFace
+from ddl_tf.layers import ArcFace, CosFace, PartialFC, SampledHead, SubCenterArcFace
 from ddl_tf.layers.partial_fc import sample_classes
 from ddl_tf.losses import LabelledAccuracy, MarginSoftmaxLoss
 from ddl_tf.training import build_optimizer
@@ -198,3 +198,11 @@ def test_a_loaded_model_goes_on_with_the_same_samples(tmp_path):
 def test_bad_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_files_of_before_name_it_sampled_head():
+    written = tf.keras.saving.serialize_keras_object(PartialFC(ArcFace(3), 0.5))
+    assert written["registered_name"] == "ddl_tf>SampledHead"
+    again = tf.keras.saving.deserialize_keras_object({**written, "class_name": "SampledHead"})
+    assert type(again) is PartialFC is SampledHead
+    assert again.sample_rate == 0.5

@@ -3,13 +3,7 @@ import pytest
 import tensorflow as tf
 
 from ddl_tf.layers import FlattenNeck, is_synchronized, synchronize_batch_norm
-from ddl_tf.models import (
-    build_embedding_model,
-    build_recognizer,
-    initialise_from,
-    load_checkpoint,
-    save_checkpoint,
-)
+from ddl_tf.models import build_embedding_model, build_recognizer, initialise_from, load_checkpoint, save_checkpoint
 
 BatchNorm = tf.keras.layers.BatchNormalization
 

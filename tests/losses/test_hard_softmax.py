@@ -88,7 +88,7 @@ def test_ohem_shows_a_loss_that_is_not_a_number(batch):
     assert np.isnan(float(OHEMLoss(0.25)(labels, np.full_like(logits, np.nan))))
 
 
-@pytest.mark.parametrize("make", [FocalLoss, OHEMLoss])
+@pytest.mark.parametrize("make", [MarginSoftmaxLoss, FocalLoss, OHEMLoss])
 @pytest.mark.parametrize("rows", [0, 5])
 def test_no_labelled_row_gives_zero_loss_and_gradient(make, rows):
     value, gradient = loss_and_gradient(make(), tf.fill([rows], -1), tf.ones([rows, 3]))

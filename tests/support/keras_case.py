@@ -10,6 +10,7 @@ train for one step; a layer also on two replicas, where the weights must be the 
 (batch normalisation sees half of the batch) and says `same_on_replicas=False`.
 """
 
+import inspect
 import json
 
 import numpy as np
@@ -37,6 +38,7 @@ def check_layer(make, inputs, tmp_path, two_replicas, mixed_dtype="float32", tra
     `mixed_dtype` is the output's under a mixed precision policy; "compute" stands for the policy's own.
     """
     check_config(make())
+    _check_arguments(make())
     model = _model(make(), inputs)
     outputs = model(_model_inputs(inputs)).numpy()
     assert outputs.dtype == np.float32
@@ -61,6 +63,7 @@ def check_layer(make, inputs, tmp_path, two_replicas, mixed_dtype="float32", tra
 def check_loss(make, y_true, y_pred, tmp_path):
     """A loss on `y_true` `[batch, ...]` and `y_pred` `[batch, dim]`, an even batch."""
     check_config(make())
+    _check_arguments(make())
     loss = make()
     value, gradient = _value_and_gradient(loss, y_true, y_pred)
     assert value.shape == ()
@@ -87,6 +90,7 @@ def check_loss(make, y_true, y_pred, tmp_path):
 def check_metric(make, y_true, y_pred, two_replicas=None):
     """A metric on arrays `[batch, ...]`, an even batch; with `two_replicas`, each sees half of the rows."""
     check_config(make())
+    _check_arguments(make())
     metric = make()
     metric.update_state(y_true, y_pred)
     value = np.asarray(metric.result())
@@ -116,6 +120,13 @@ def check_metric(make, y_true, y_pred, two_replicas=None):
     for batch in two_replicas.experimental_distribute_dataset(rows):
         update_replicas(batch)
     np.testing.assert_allclose(metric.result(), value, rtol=1e-5, atol=1e-6)
+
+
+def _check_arguments(made):
+    """The configuration has every argument of the constructor."""
+    arguments = inspect.signature(type(made)).parameters.values()
+    named = {argument.name for argument in arguments if argument.kind is argument.POSITIONAL_OR_KEYWORD}
+    assert named <= made.get_config().keys()
 
 
 def _model_inputs(inputs):

@@ -145,8 +145,8 @@ def resumed_difference(model, make):
     return np.array([max(np.abs(a - b).max() for a, b in zip(*kind)) for kind in zip(*weights)])
 
 
-# Name -> the model of one device (None where it is not trained), and that of the replicas. What the replicas recompute, or
-# train in micro-batches, one device does not.
+# Name -> the model of one device (None where it is not trained), and that of the replicas. What the replicas recompute,
+# or train in micro-batches, one device does not.
 CASES = {
     "branches": (branches, branches),
     "sync": (recognizer, lambda: recognizer(recompute=True)),

@@ -81,7 +81,7 @@ def measure(name: str, identities: int, settings: Settings) -> dict[str, float]:
     """
     import tensorflow as tf
 
-    from ddl_tf.layers import ArcFace, SampledHead, ShardedHead
+    from ddl_tf.layers import ArcFace, PartialFC, ShardedHead
     from ddl_tf.losses import MarginSoftmaxLoss
     from ddl_tf.training import build_optimizer
 
@@ -98,7 +98,7 @@ def measure(name: str, identities: int, settings: Settings) -> dict[str, float]:
         if sharded:
             head = ShardedHead(head, rate)
         elif sampled:
-            head = SampledHead(head, rate)
+            head = PartialFC(head, rate)
         inputs = [tf.keras.Input([settings.embedding_size]), tf.keras.Input([], dtype=tf.int32)]
         embeddings = tf.keras.layers.Dense(settings.embedding_size)(inputs[0])
         model = tf.keras.Model(inputs, head(embeddings, inputs[1]))

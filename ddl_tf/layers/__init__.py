@@ -4,16 +4,14 @@ from ddl_tf.layers.adaface import AdaFace
 from ddl_tf.layers.arcface import ArcFace, CombinedMargin, CosFace
 from ddl_tf.layers.compact_logits import CompactHead, combine_compact, compact_logits
 from ddl_tf.layers.curricularface import CurricularFace
-from ddl_tf.layers.float32 import Float32Layer
 from ddl_tf.layers.grouped_convolution import GroupedConvolution
 from ddl_tf.layers.magface import MagFace
-from ddl_tf.layers.margin import MarginHead
+from ddl_tf.layers.margin import MarginHead, Targets
 from ddl_tf.layers.neck import BATCH_NORM, DepthwiseNeck, FlattenNeck, PoolNeck
-from ddl_tf.layers.partial_fc import SampledHead
+from ddl_tf.layers.partial_fc import PartialFC, SampledHead
 from ddl_tf.layers.sharded import ShardedHead
 from ddl_tf.layers.subcenter import SubCenterArcFace
 from ddl_tf.layers.sync_batch_norm import is_synchronized, synchronize_batch_norm
-from ddl_tf.layers.targets import Targets
 
 __all__ = [
     "BATCH_NORM",
@@ -25,10 +23,10 @@ __all__ = [
     "CurricularFace",
     "DepthwiseNeck",
     "FlattenNeck",
-    "Float32Layer",
     "GroupedConvolution",
     "MagFace",
     "MarginHead",
+    "PartialFC",
     "PoolNeck",
     "SampledHead",
     "ShardedHead",

@@ -6,8 +6,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.layers.arcface import angular_margin
-from ddl_tf.layers.margin import MarginHead
-from ddl_tf.layers.targets import Targets
+from ddl_tf.layers.margin import MarginHead, Targets
 
 # As in the authors' code.
 _NORM_RANGE = (0.001, 100.0)
@@ -26,14 +25,10 @@ class AdaFace(MarginHead):
     Args:
         num_classes: number of identities.
         margin: in [0, pi).
-        scale: what the cosines are multiplied by.
-        h: how much z varies; 0.333 puts 68 of 100 rows of a normal distribution between -0.333 and 0.333. Not negative.
+        scale: factor of the cosines.
+        h: how much z varies, not negative; 0.333 puts 68 of 100 rows of a normal distribution between -0.333 and 0.333.
         t_alpha: share of the batch in the running statistics, in (0, 1]. 0.01 is that of the authors' training script
             and README; their class alone has 1, the statistics of the batch.
-        **kwargs: arguments of `tf.keras.layers.Layer`.
-
-    Raises:
-        ValueError: if an argument is out of its range.
 
     Example:
         >>> AdaFace(num_classes=10)(tf.random.normal([4, 512]), tf.constant([0, 1, 2, -1])).shape
@@ -42,6 +37,8 @@ class AdaFace(MarginHead):
     References:
         Kim et al., "AdaFace: Quality Adaptive Margin for Face Recognition", https://arxiv.org/abs/2204.00964
     """
+
+    _arguments = ("num_classes", "margin", "scale", "h", "t_alpha")
 
     def __init__(
         self,
@@ -70,17 +67,7 @@ class AdaFace(MarginHead):
     def with_margin(
         self, cosines: tf.Tensor, targets: Targets, embeddings: tf.Tensor, training: Optional[bool]
     ) -> tf.Tensor:
-        """Apply the margin.
-
-        Args:
-            cosines: `[batch, num_classes]`, in [-1, 1].
-            targets: which cosine of a row is the target's, and which rows have one.
-            embeddings: `[batch, dim]`, not normalised.
-            training: whether the statistics learn from these rows.
-
-        Returns:
-            `[batch, num_classes]`.
-        """
+        """Return the cosines `[batch, num_classes]` with the margin, in rows that have a target."""
         norms = tf.clip_by_value(tf.norm(tf.stop_gradient(embeddings), axis=1), *_NORM_RANGE)
         mean, std = self._statistics(norms, targets, training)
         quality = tf.clip_by_value(self.h * (norms - mean) / (std + _EPSILON), -1.0, 1.0)
@@ -101,11 +88,3 @@ class AdaFace(MarginHead):
         self.norm_mean.assign(mean)
         self.norm_std.assign(std)
         return mean, std
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal head.
-        """
-        return {**super().get_config(), "margin": self.margin, "h": self.h, "t_alpha": self.t_alpha}

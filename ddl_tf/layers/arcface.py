@@ -14,19 +14,10 @@ _COSINES = 2.0
 
 
 def angular_margin(cosine: tf.Tensor, margin: Union[float, tf.Tensor], factor: float = 1.0) -> tf.Tensor:
-    """Turn cos(theta) into cos(factor * theta + margin), made to fall with theta over the whole range.
+    """Turn cos(theta) `[rows]` into cos(factor * theta + margin), made to fall with theta as in `CombinedMargin`.
 
-    Past factor * theta + margin = pi it would rise again. From there on it is cos(theta) - c, which falls; c is
-    margin * sin(margin), the usual one of ArcFace, or more where that is not enough. Below 0 (with a negative margin)
-    it would fall towards theta = 0; there it is 1.
-
-    Args:
-        cosine: `[rows]`, in [-1, 1].
-        margin: an angle in (-pi, pi), one for all rows or `[rows]`.
-        factor: above 0.
-
-    Returns:
-        `[rows]`.
+    `margin` is an angle in (-pi, pi), one for all rows or `[rows]`. Below 0 (with a negative margin) the cosine would
+    fall towards theta = 0; there it is 1.
     """
     theta = tf.acos(tf.clip_by_value(cosine, -_LARGEST_COSINE, _LARGEST_COSINE))
     last_theta = (math.pi - margin) / factor
@@ -36,40 +27,28 @@ def angular_margin(cosine: tf.Tensor, margin: Union[float, tf.Tensor], factor: f
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
 class CombinedMargin(MarginHead):
-    """The target's cosine becomes cos(m1 * theta + m2) - m3.
+    """The target's cosine becomes cos(m1 * theta + m2) - m3: section 2.3 of the paper of `ArcFace`.
 
     Past m1 * theta + m2 = pi that would rise again. From there on it is cos(theta) - c - m3, which falls over the
     whole range; c is m2 * sin(m2), the usual one of ArcFace, or more where that is not enough.
 
     Args:
         num_classes: number of identities.
-        m1: multiplies the angle (SphereFace).
-        m2: added to the angle, in radians (ArcFace).
-        m3: taken off the cosine (CosFace).
-        scale: what the cosines are multiplied by.
-        **kwargs: arguments of `tf.keras.layers.Layer`.
-
-    Raises:
-        ValueError: if `m1` is not above 0, `m2` is outside of [0, pi), or `m3` outside of [0, 2).
+        m1: factor of the angle, above 0 (SphereFace).
+        m2: added to the angle, in radians, in [0, pi) (ArcFace).
+        m3: taken off the cosine, in [0, 2) (CosFace).
+        scale: factor of the cosines.
 
     Example:
         >>> head = CombinedMargin(num_classes=10, m1=1.0, m2=0.3, m3=0.2)
         >>> head(tf.random.normal([4, 512]), tf.constant([0, 1, 2, -1])).shape
         TensorShape([4, 10])
-
-    References:
-        Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", section 2.3,
-        https://arxiv.org/abs/1801.07698
     """
 
+    _arguments: tuple[str, ...] = ("num_classes", "m1", "m2", "m3", "scale")
+
     def __init__(
-        self,
-        num_classes: int,
-        m1: float = 1.0,
-        m2: float = 0.5,
-        m3: float = 0.0,
-        scale: float = 64.0,
-        **kwargs: Any,
+        self, num_classes: int, m1: float = 1.0, m2: float = 0.5, m3: float = 0.0, scale: float = 64.0, **kwargs: Any
     ) -> None:
         super().__init__(num_classes, scale, **kwargs)
         if not 0 < m1 < math.inf:
@@ -81,23 +60,8 @@ class CombinedMargin(MarginHead):
         self.m1, self.m2, self.m3 = float(m1), float(m2), float(m3)
 
     def apply_margin(self, cosine: tf.Tensor) -> tf.Tensor:
-        """Apply the three margins.
-
-        Args:
-            cosine: `[rows]`, in [-1, 1].
-
-        Returns:
-            `[rows]`.
-        """
+        """Return `[rows]` cosines with the three margins."""
         return angular_margin(cosine, self.m2, self.m1) - self.m3
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal head.
-        """
-        return {**super().get_config(), "m1": self.m1, "m2": self.m2, "m3": self.m3}
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -107,11 +71,7 @@ class ArcFace(CombinedMargin):
     Args:
         num_classes: number of identities.
         margin: in radians, in [0, pi).
-        scale: what the cosines are multiplied by.
-        **kwargs: arguments of `tf.keras.layers.Layer`.
-
-    Raises:
-        ValueError: if an argument is out of its range.
+        scale: factor of the cosines.
 
     Example:
         >>> ArcFace(num_classes=10)(tf.random.normal([4, 512]), tf.constant([0, 1, 2, -1])).shape
@@ -122,16 +82,11 @@ class ArcFace(CombinedMargin):
         https://arxiv.org/abs/1801.07698
     """
 
+    _arguments: tuple[str, ...] = ("num_classes", "margin", "scale")
+
     def __init__(self, num_classes: int, margin: float = 0.5, scale: float = 64.0, **kwargs: Any) -> None:
         super().__init__(num_classes, m2=margin, scale=scale, **kwargs)
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal head.
-        """
-        return {**MarginHead.get_config(self), "margin": self.m2}
+        self.margin = self.m2
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -141,11 +96,7 @@ class CosFace(MarginHead):
     Args:
         num_classes: number of identities.
         margin: in [0, 2).
-        scale: what the cosines are multiplied by.
-        **kwargs: arguments of `tf.keras.layers.Layer`.
-
-    Raises:
-        ValueError: if an argument is out of its range.
+        scale: factor of the cosines.
 
     Example:
         >>> CosFace(num_classes=10)(tf.random.normal([4, 512]), tf.constant([0, 1, 2, -1])).shape
@@ -155,6 +106,8 @@ class CosFace(MarginHead):
         Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", https://arxiv.org/abs/1801.09414
     """
 
+    _arguments = ("num_classes", "margin", "scale")
+
     def __init__(self, num_classes: int, margin: float = 0.35, scale: float = 64.0, **kwargs: Any) -> None:
         super().__init__(num_classes, scale, **kwargs)
         if not 0 <= margin < _COSINES:
@@ -162,20 +115,5 @@ class CosFace(MarginHead):
         self.margin = float(margin)
 
     def apply_margin(self, cosine: tf.Tensor) -> tf.Tensor:
-        """Take the margin off the cosine.
-
-        Args:
-            cosine: `[rows]`, in [-1, 1].
-
-        Returns:
-            `[rows]`.
-        """
+        """Return `[rows]` cosines less the margin."""
         return cosine - self.margin
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal head.
-        """
-        return {**super().get_config(), "margin": self.margin}

@@ -1,11 +1,12 @@
 """Compact logits: three numbers for a row, which suffice for the softmax cross-entropy and the accuracy."""
 
-from typing import Any
+import abc
+from typing import Any, Optional
 
 import tensorflow as tf
 
-from ddl_tf.layers.margin import MarginHead
-from ddl_tf.layers.targets import Targets
+from ddl_tf.common.class_labels import class_numbers
+from ddl_tf.layers.margin import MarginHead, Targets
 
 # Of a class that takes no part. Not infinite: a row without any class would have the gradient NaN.
 NO_LOGIT = -1e30
@@ -53,10 +54,10 @@ class CompactHead(MarginHead):
     """The base of heads that take the margin of another, store a class as a row, and make compact logits.
 
     Args:
-        head: the margin head whose margin, scale and number of classes are used; its own centers are not made.
-        **kwargs: arguments of `tf.keras.layers.Layer`.
+        head: the margin head whose margin, scale and number of classes are used; a copy without centers is kept.
     """
 
+    _arguments: tuple[str, ...] = ()
     compact = True
 
     def __init__(self, head: MarginHead, **kwargs: Any) -> None:
@@ -71,35 +72,28 @@ class CompactHead(MarginHead):
         self.head.build_statistics()
         self.head.built = True
 
+    def call(
+        self, embeddings: tf.Tensor, labels: Optional[tf.Tensor] = None, training: Optional[bool] = None
+    ) -> tf.Tensor:
+        """Return compact logits `[batch, 3]`; without labels logits `[batch, num_classes]`, without margin."""
+        if labels is None:
+            return self.scale * self.cosines(embeddings)
+        labels, out_of_range = class_numbers(labels, embeddings, self.num_classes)
+        return self._compact_logits(embeddings, labels, training) + out_of_range[:, tf.newaxis]
+
+    @abc.abstractmethod
+    def _compact_logits(self, embeddings: tf.Tensor, labels: tf.Tensor, training: Optional[bool]) -> tf.Tensor:
+        """The compact logits `[batch, 3]` of rows with int32 labels `[batch]`, -1 for none."""
+
     def compute_output_shape(self, input_shape: Any) -> tf.TensorShape:
-        """Give the shape of the logits that are made with labels.
-
-        Args:
-            input_shape: `[batch, dim]`.
-
-        Returns:
-            `[batch, 3]`.
-        """
+        """Return `[batch, 3]`, the shape of the logits that are made with labels."""
         return tf.TensorShape([input_shape[0], 3])
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal head.
-        """
-        config = super().get_config()
-        del config["num_classes"], config["scale"]
-        return {**config, "head": tf.keras.saving.serialize_keras_object(self.head)}
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "head": tf.keras.saving.serialize_keras_object(self.head)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "CompactHead":
-        """Make the head again.
-
-        Args:
-            config: what `get_config` gave.
-
-        Returns:
-            An equal head.
-        """
+        """Make the head, with the one inside of it."""
         return cls(**{**config, "head": tf.keras.saving.deserialize_keras_object(config["head"])})

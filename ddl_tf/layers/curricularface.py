@@ -5,7 +5,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.layers.arcface import ArcFace
-from ddl_tf.layers.targets import Targets
+from ddl_tf.layers.margin import Targets
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -19,12 +19,8 @@ class CurricularFace(ArcFace):
     Args:
         num_classes: number of identities.
         margin: in radians, in [0, pi).
-        scale: what the cosines are multiplied by.
+        scale: factor of the cosines.
         momentum: share of the old `t` in the new one, in [0, 1).
-        **kwargs: arguments of `tf.keras.layers.Layer`.
-
-    Raises:
-        ValueError: if an argument is out of its range.
 
     Example:
         >>> CurricularFace(num_classes=10)(tf.random.normal([4, 512]), tf.constant([0, 1, 2, -1])).shape
@@ -34,6 +30,8 @@ class CurricularFace(ArcFace):
         Huang et al., "CurricularFace: Adaptive Curriculum Learning Loss for Deep Face Recognition",
         https://arxiv.org/abs/2004.00288
     """
+
+    _arguments = ("num_classes", "margin", "scale", "momentum")
 
     def __init__(
         self, num_classes: int, margin: float = 0.5, scale: float = 64.0, momentum: float = 0.99, **kwargs: Any
@@ -50,17 +48,7 @@ class CurricularFace(ArcFace):
     def with_margin(
         self, cosines: tf.Tensor, targets: Targets, embeddings: tf.Tensor, training: Optional[bool]
     ) -> tf.Tensor:
-        """Apply the margin, and weight the hard classes.
-
-        Args:
-            cosines: `[batch, num_classes]`, in [-1, 1].
-            targets: which cosine of a row is the target's, and which rows have one.
-            embeddings: not used.
-            training: whether `t` learns from these rows.
-
-        Returns:
-            `[batch, num_classes]`.
-        """
+        """Return the cosines `[batch, num_classes]` with the margin, in rows that have a target."""
         cosine = targets.take(cosines)
         t = tf.convert_to_tensor(self.t)
         if training:
@@ -71,11 +59,3 @@ class CurricularFace(ArcFace):
         margined = self.apply_margin(cosine)
         hard = targets.labelled[:, tf.newaxis] & (cosines > margined[:, tf.newaxis])
         return targets.put(tf.where(hard, cosines * (t + cosines), cosines), margined)
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal head.
-        """
-        return {**super().get_config(), "momentum": self.momentum}

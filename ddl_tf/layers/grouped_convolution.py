@@ -10,16 +10,13 @@ class GroupedConvolution(tf.keras.layers.Layer):
     """Convolve each of several groups of channels for itself, without bias, with a stride of 1.
 
     TensorFlow has no gradient of grouped convolutions on the CPU. A grouped one is a depthwise one that gives every
-    input channel all outputs of its group, followed by a sum over the inputs of the group.
+    input channel all outputs of its group, followed by a sum over the inputs of the group. Input and output are
+    `[batch, height, width, channels]`.
 
     Args:
-        groups: number of groups; it must divide the number of channels.
-        kernel_size: height and width of the kernel.
+        groups: number of groups, at least 1; it must divide the number of channels (ValueError).
+        kernel_size: height and width of the kernel, at least 1.
         kernel_initializer: of the kernel.
-        **kwargs: arguments of `tf.keras.layers.Layer`.
-
-    Raises:
-        ValueError: if `groups` or `kernel_size` is below 1, or `groups` does not divide the number of channels.
 
     Example:
         >>> GroupedConvolution(groups=4)(tf.random.normal([2, 5, 5, 8])).shape
@@ -37,11 +34,7 @@ class GroupedConvolution(tf.keras.layers.Layer):
         self.kernel_initializer = tf.keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape: Any) -> None:
-        """Make the kernel.
-
-        Args:
-            input_shape: `[batch, height, width, channels]`.
-        """
+        """Make the kernel."""
         channels = int(input_shape[-1])
         if channels % self.groups:
             raise ValueError(
@@ -55,14 +48,7 @@ class GroupedConvolution(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        """Convolve.
-
-        Args:
-            x: `[batch, height, width, channels]`.
-
-        Returns:
-            `[batch, height, width, channels]`.
-        """
+        """Convolve."""
         per_group = self.kernel.shape[-1]
         x = tf.nn.depthwise_conv2d(x, self.kernel, strides=[1, 1, 1, 1], padding="SAME")
         # What is known of the shape goes in: TensorFlow Lite cannot say again what a reshape has forgotten.
@@ -70,23 +56,8 @@ class GroupedConvolution(tf.keras.layers.Layer):
         by_group = tf.reshape(x, [*sides, self.groups, per_group, per_group])
         return tf.reshape(tf.reduce_sum(by_group, axis=4), [*sides, self.groups * per_group])
 
-    def compute_output_shape(self, input_shape: Any) -> tf.TensorShape:
-        """Give the shape of the output.
-
-        Args:
-            input_shape: `[batch, height, width, channels]`.
-
-        Returns:
-            The same.
-        """
-        return tf.TensorShape(input_shape)
-
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal layer.
-        """
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "groups": self.groups,

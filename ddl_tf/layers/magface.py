@@ -7,8 +7,7 @@ import tensorflow as tf
 
 from ddl_tf.common.replicas import mean_of_rows
 from ddl_tf.layers.arcface import angular_margin
-from ddl_tf.layers.margin import MarginHead
-from ddl_tf.layers.targets import Targets
+from ddl_tf.layers.margin import MarginHead, Targets
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -21,17 +20,13 @@ class MagFace(MarginHead):
 
     Args:
         num_classes: number of identities.
-        scale: what the cosines are multiplied by.
+        scale: factor of the cosines.
         l_a: lower bound of the norm, above 0.
         u_a: upper bound of the norm, above `l_a`.
         l_margin: margin at `l_a`, in radians, not negative.
         u_margin: margin at `u_a`, in radians, from `l_margin` to below pi.
         lambda_g: weight of the regulariser, not negative. The paper's theory asks for at least
             scale * (u_margin - l_margin) / (u_a - l_a) * u_a^2 * l_a^2 / (u_a^2 - l_a^2), 22.6 at the defaults.
-        **kwargs: arguments of `tf.keras.layers.Layer`.
-
-    Raises:
-        ValueError: if an argument is out of its range.
 
     Example:
         >>> MagFace(num_classes=10)(tf.random.normal([4, 512]), tf.constant([0, 1, 2, -1])).shape
@@ -41,6 +36,8 @@ class MagFace(MarginHead):
         Meng et al., "MagFace: A Universal Representation for Face Recognition and Quality Assessment",
         https://arxiv.org/abs/2103.06627
     """
+
+    _arguments = ("num_classes", "scale", "l_a", "u_a", "l_margin", "u_margin", "lambda_g")
 
     def __init__(
         self,
@@ -70,17 +67,7 @@ class MagFace(MarginHead):
     def with_margin(
         self, cosines: tf.Tensor, targets: Targets, embeddings: tf.Tensor, training: Optional[bool]
     ) -> tf.Tensor:
-        """Apply the margin, and add the regulariser to the loss.
-
-        Args:
-            cosines: `[batch, num_classes]`, in [-1, 1].
-            targets: which cosine of a row is the target's, and which rows have one.
-            embeddings: `[batch, dim]`, not normalised.
-            training: not used.
-
-        Returns:
-            `[batch, num_classes]`.
-        """
+        """Return the cosines with the margin, and add the regulariser to the loss."""
         # Clipped before the root, whose slope at 0 is infinite.
         squares = tf.reduce_sum(embeddings**2, axis=1)
         norms = tf.sqrt(tf.clip_by_value(squares, self.l_a**2, self.u_a**2))
@@ -91,18 +78,3 @@ class MagFace(MarginHead):
             self.magnitude_loss.update_state(magnitude_loss)
         margins = self.l_margin + (self.u_margin - self.l_margin) / (self.u_a - self.l_a) * (norms - self.l_a)
         return targets.put(cosines, angular_margin(targets.take(cosines), margins))
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal head.
-        """
-        return {
-            **super().get_config(),
-            "l_a": self.l_a,
-            "u_a": self.u_a,
-            "l_margin": self.l_margin,
-            "u_margin": self.u_margin,
-            "lambda_g": self.lambda_g,
-        }

@@ -6,57 +6,84 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.common.checks import is_whole
-from ddl_tf.common.class_labels import class_numbers
+from ddl_tf.common.class_labels import class_numbers, flat_labels
+from ddl_tf.common.replicas import global_sum
 from ddl_tf.common.unit_rows import unit_rows
-from ddl_tf.layers.float32 import Float32Layer
-from ddl_tf.layers.targets import Targets
 
 CENTERS_STDDEV = 0.01
 
 
-def cosines_between(embeddings: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
-    """Compute the cosine of every embedding to every center.
+class Targets:
+    """Read and change one column of each row, and count over the rows that have a target.
 
     Args:
-        embeddings: `[batch, dim]`.
-        centers: `[dim, centers]`.
+        labels: int `[batch]` or `[batch, 1]`; -1 for no target. Heads have checked their range.
 
-    Returns:
-        `[batch, centers]`, in [-1, 1].
+    Raises:
+        ValueError: for labels of another type or shape.
+
+    Attributes:
+        labelled: bool `[batch]`, whether the row has a target.
+        classes: int32 `[batch]`, the target; 0 in rows without one.
+
+    Example:
+        >>> targets = Targets(tf.constant([1, -1]))
+        >>> targets.put(tf.zeros([2, 3]), targets.take(tf.ones([2, 3]))).numpy().tolist()
+        [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
     """
+
+    def __init__(self, labels: tf.Tensor) -> None:
+        labels = tf.cast(flat_labels(labels), tf.int32)
+        self.labelled = labels >= 0
+        self.classes = tf.maximum(labels, 0)
+        self._places = tf.stack([tf.range(tf.shape(labels)[0]), self.classes], axis=1)
+
+    def take(self, matrix: tf.Tensor) -> tf.Tensor:
+        """Return the targets' values `[batch]` of `[batch, num_classes]`; those of class 0 in rows without one."""
+        return tf.gather_nd(matrix, self._places)
+
+    def put(self, matrix: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+        """Return `[batch, num_classes]` with `[batch]` values at the targets; rows without one stay as they were."""
+        values = tf.where(self.labelled, values, self.take(matrix))
+        return tf.tensor_scatter_nd_update(matrix, self._places, values)
+
+    def count(self) -> tf.Tensor:
+        """Count the rows of the global batch that have a target, `[]` float32."""
+        return global_sum(tf.reduce_sum(tf.cast(self.labelled, tf.float32)))
+
+    def total(self, values: tf.Tensor) -> tf.Tensor:
+        """Sum `[batch]` values over the rows of the global batch that have a target, without gradient: `[]` float32."""
+        return global_sum(tf.stop_gradient(tf.reduce_sum(tf.where(self.labelled, values, 0.0))))
+
+
+def cosines_between(embeddings: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
+    """The cosines `[batch, centers]` of embeddings `[batch, dim]` to centers `[dim, centers]`, in [-1, 1]."""
     cosines = tf.matmul(unit_rows(embeddings), tf.math.l2_normalize(centers, axis=0))
     # Rounding can carry a product of unit vectors past 1.
     return tf.clip_by_value(cosines, -1.0, 1.0)
 
 
 def cosines_to_rows(embeddings: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
-    """Compute the cosine of every embedding to every center, where a center is a row.
-
-    Args:
-        embeddings: `[batch, dim]`.
-        centers: `[centers, dim]`.
-
-    Returns:
-        `[batch, centers]`, in [-1, 1].
-    """
+    """The cosines `[batch, centers]` of embeddings `[batch, dim]` to centers `[centers, dim]`, in [-1, 1]."""
     units = unit_rows(embeddings), tf.math.l2_normalize(centers, axis=1)
     return tf.clip_by_value(tf.matmul(*units, transpose_b=True), -1.0, 1.0)
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
-class MarginHead(Float32Layer):
+class MarginHead(tf.keras.layers.Layer):
     """Scaled cosines between embeddings and class centers; the target's is made harder to raise.
 
     This base has no margin (it is the normalised softmax). A margin is a subclass with one method: `apply_margin`
-    where the target's cosine says all, `with_margin` where the margin depends on more or changes more.
+    where the target's cosine says all, `with_margin` where the margin depends on more or changes more. Weights and
+    output are float32 under any precision policy: a cosine near 1 has no digits left in half precision.
 
     Args:
         num_classes: number of identities.
-        scale: what the cosines are multiplied by.
-        **kwargs: arguments of `tf.keras.layers.Layer`.
+        scale: factor of the cosines.
+        **kwargs: arguments of `tf.keras.layers.Layer`; `dtype` is replaced by float32.
 
     Raises:
-        ValueError: if `num_classes` or `scale` is not above 0 and finite.
+        ValueError: if an argument, of this class or a subclass, is out of its range.
 
     Example:
         >>> class Half(MarginHead):
@@ -69,11 +96,13 @@ class MarginHead(Float32Layer):
         Wang et al., "NormFace: L2 Hypersphere Embedding for Face Verification", https://arxiv.org/abs/1704.06369
     """
 
+    # The constructor's arguments, which stand in attributes of these names: the configuration.
+    _arguments: tuple[str, ...] = ("num_classes", "scale")
     # Whether the logits that are made with labels are `compact_logits`.
     compact = False
 
     def __init__(self, num_classes: int, scale: float = 64.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"})
         if not is_whole(num_classes) or num_classes < 1:
             raise ValueError(f"num_classes must be a whole number, at least 1, got {num_classes!r}")
         if not 0 < scale < math.inf:
@@ -82,11 +111,7 @@ class MarginHead(Float32Layer):
         self.scale = float(scale)
 
     def build(self, input_shape: Any) -> None:
-        """Make the class centers, and the running statistics of the heads that have some.
-
-        Args:
-            input_shape: `[batch, dim]`, the shape of the embeddings.
-        """
+        """Make the class centers, and the running statistics of the heads that have some."""
         self.build_statistics()
         self.class_centers = self.add_weight(
             name="class_centers",
@@ -102,22 +127,17 @@ class MarginHead(Float32Layer):
     def build_statistics(self) -> None:
         """Make the running statistics, by `add_statistic`; this base has none."""
 
-    def add_statistic(self, name: str, start: float, shape: tuple[int, ...] = ()) -> tf.Variable:
+    def add_statistic(
+        self, name: str, start: float, shape: tuple[int, ...] = (), dtype: tf.DType = tf.float32
+    ) -> tf.Variable:
         """Make a running statistic: a weight that is saved with the head, but not trained.
 
         Every replica has its own copy, which needs no exchange: all assign the same, that of the global batch.
-
-        Args:
-            name: of the weight.
-            start: its first value.
-            shape: of the weight.
-
-        Returns:
-            The weight, float32.
         """
         return self.add_weight(
             name=name,
             shape=shape,
+            dtype=dtype,
             initializer=tf.keras.initializers.Constant(start),
             trainable=False,
             synchronization=tf.VariableSynchronization.ON_READ,
@@ -125,73 +145,37 @@ class MarginHead(Float32Layer):
         )
 
     def apply_margin(self, cosine: tf.Tensor) -> tf.Tensor:
-        """Turn the cosines to the target's center into their margin version.
-
-        Args:
-            cosine: `[rows]`, in [-1, 1].
-
-        Returns:
-            `[rows]`, falling strictly with the angle.
-        """
+        """Turn the target's cosines `[rows]` into their margin version, which falls strictly with the angle."""
         return cosine
 
     def with_margin(
         self, cosines: tf.Tensor, targets: Targets, embeddings: tf.Tensor, training: Optional[bool]
     ) -> tf.Tensor:
-        """Turn all cosines into their margin version; this base changes the target's, by `apply_margin`.
+        """Turn all cosines `[batch, num_classes]` into their margin version; this base changes the target's.
 
-        Args:
-            cosines: `[batch, num_classes]`, in [-1, 1].
-            targets: which cosine of a row is the target's, and which rows have one.
-            embeddings: `[batch, dim]` float32, not normalised.
-            training: whether running statistics learn from these rows.
-
-        Returns:
-            `[batch, num_classes]`; rows without a target are as they were.
+        Embeddings are `[batch, dim]` float32, not normalised; `training` is whether running statistics learn from these
+        rows. Rows without a target stay as they are.
         """
         return targets.put(cosines, self.apply_margin(targets.take(cosines)))
 
     def cosines(self, embeddings: tf.Tensor) -> tf.Tensor:
-        """Compute the cosine of every embedding to every class.
-
-        Args:
-            embeddings: `[batch, dim]`, need not be normalised.
-
-        Returns:
-            `[batch, num_classes]`, in [-1, 1].
-        """
+        """Return the cosines of embeddings `[batch, dim]`, of any length, to every class: `[batch, num_classes]`."""
         return cosines_between(embeddings, self.class_centers)
 
     def centers_by_class(self) -> tf.Tensor:
-        """Give the class centers in the one layout that all heads share.
-
-        Returns:
-            `[num_classes, dim]`, or `[num_classes, sub_centers, dim]`.
-        """
+        """Return the class centers as `[num_classes, dim]`, or `[num_classes, sub_centers, dim]`."""
         return tf.transpose(self.class_centers, [*range(1, len(self.class_centers.shape)), 0])
 
     def assign_centers(self, centers: tf.Tensor) -> None:
-        """Set the class centers.
-
-        Args:
-            centers: as `centers_by_class` gives them.
-        """
+        """Set the class centers, in the layout of `centers_by_class`."""
         self.class_centers.assign(tf.transpose(centers, [len(centers.shape) - 1, *range(len(centers.shape) - 1)]))
 
     def normalized_centers(self) -> tf.Tensor:
-        """Give the direction of every class, to find the identities that lie near to each other.
-
-        Returns:
-            `[num_classes, dim]` float32, of unit norm.
-        """
+        """Return the direction of every class, `[num_classes, dim]` float32 of unit norm."""
         return tf.math.l2_normalize(self.centers_by_class(), axis=1)
 
     def start_at(self, directions: tf.Tensor) -> None:
-        """Let the class centers point somewhere, with the length that random ones begin with.
-
-        Args:
-            directions: `[num_classes, dim]`, of unit norm.
-        """
+        """Let the centers point to `directions` `[num_classes, dim]` of unit norm, as long as random ones begin."""
         directions = tf.cast(directions, tf.float32)
         self.assign_centers(CENTERS_STDDEV * tf.sqrt(float(directions.shape[1])) * directions)
 
@@ -220,21 +204,6 @@ class MarginHead(Float32Layer):
         cosines = self.with_margin(self.cosines(embeddings), Targets(labels), embeddings, training)
         return (self.scale + out_of_range)[:, tf.newaxis] * cosines
 
-    def compute_output_shape(self, input_shape: Any) -> tf.TensorShape:
-        """Give the shape of the logits.
-
-        Args:
-            input_shape: `[batch, dim]`.
-
-        Returns:
-            `[batch, num_classes]`.
-        """
-        return tf.TensorShape([input_shape[0], self.num_classes])
-
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal head.
-        """
-        return {**super().get_config(), "num_classes": self.num_classes, "scale": self.scale}
+        """Return the constructor's arguments."""
+        return {**super().get_config(), **{name: getattr(self, name) for name in self._arguments}}

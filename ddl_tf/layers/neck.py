@@ -8,17 +8,17 @@ from typing import Any
 import tensorflow as tf
 
 from ddl_tf.common.checks import is_whole
-from ddl_tf.layers.float32 import Float32Layer
 
 # PyTorch's momentum of 0.1 is the share of the new value; Keras counts the share of the old one.
 BATCH_NORM = {"epsilon": 1e-5, "momentum": 0.9}
 
 
-class _Neck(Float32Layer):
-    """What all necks share: the embedding's size, and the dense and normalisation layers that make it."""
+class _Neck(tf.keras.layers.Layer):
+    """What all necks share: float32, the size of the embedding, the dense and normalisation layers that make it."""
 
     def __init__(self, embedding_size: int = 512, synchronized_norms: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # As in InsightFace, the last layers are float32 under any precision policy.
+        super().__init__(**{**kwargs, "dtype": "float32"})
         if not is_whole(embedding_size) or embedding_size < 1:
             raise ValueError(f"embedding_size must be a whole number, at least 1, got {embedding_size!r}")
         self.embedding_size = int(embedding_size)
@@ -33,23 +33,8 @@ class _Neck(Float32Layer):
     def _dense(self, name: str, use_bias: bool) -> tf.keras.layers.Layer:
         return tf.keras.layers.Dense(self.embedding_size, use_bias=use_bias, name=name, dtype="float32")
 
-    def compute_output_shape(self, input_shape: Any) -> tf.TensorShape:
-        """Give the shape of the embedding.
-
-        Args:
-            input_shape: `[batch, height, width, channels]`.
-
-        Returns:
-            `[batch, embedding_size]`.
-        """
-        return tf.TensorShape([input_shape[0], self.embedding_size])
-
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal neck.
-        """
+        """Return the constructor's arguments."""
         config = {**super().get_config(), "embedding_size": self.embedding_size}
         # Left out where it says nothing new: older versions of the package read the file too.
         return {**config, "synchronized_norms": True} if self.synchronized_norms else config
@@ -57,25 +42,17 @@ class _Neck(Float32Layer):
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
 class FlattenNeck(_Neck):
-    """BN, dropout, dense, BN: the neck of InsightFace's IR networks.
+    """BN, dropout, dense, BN: the neck of InsightFace's IR networks, "option E" in the paper of `ArcFace`.
 
     The dense layer sees every position of the feature map, hence an image size is fixed by its weights.
 
     Args:
-        embedding_size: length of the embedding.
+        embedding_size: length of the embedding, at least 1.
         dropout: share of the features that are dropped while training, in [0, 1).
-        **kwargs: arguments of `tf.keras.layers.Layer`.
-
-    Raises:
-        ValueError: if an argument is out of its range.
 
     Example:
         >>> FlattenNeck(128)(tf.random.normal([2, 7, 7, 512])).shape
         TensorShape([2, 128])
-
-    References:
-        Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", section 3.1 ("option E"),
-        https://arxiv.org/abs/1801.07698
     """
 
     def __init__(self, embedding_size: int = 512, dropout: float = 0.0, **kwargs: Any) -> None:
@@ -89,24 +66,12 @@ class FlattenNeck(_Neck):
         self.embedding_norm = self._batch_norm("embedding_norm", scale=False)
 
     def call(self, features: tf.Tensor, training: Any = None) -> tf.Tensor:
-        """Compute the embeddings.
-
-        Args:
-            features: `[batch, height, width, channels]`.
-            training: whether to drop features and to normalise by the batch.
-
-        Returns:
-            `[batch, embedding_size]` float32.
-        """
+        """Return the embeddings, `[batch, embedding_size]` float32."""
         features = self.flatten(self.feature_norm(features, training=training))
         return self.embedding_norm(self.dense(self.dropout(features, training=training)), training=training)
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal neck.
-        """
+        """Return the constructor's arguments."""
         return {**super().get_config(), "dropout": self.dropout.rate}
 
 
@@ -117,11 +82,7 @@ class DepthwiseNeck(_Neck):
     Every channel learns which positions of the face it counts, where pooling would count all alike.
 
     Args:
-        embedding_size: length of the embedding.
-        **kwargs: arguments of `tf.keras.layers.Layer`.
-
-    Raises:
-        ValueError: if `embedding_size` is not above 0.
+        embedding_size: length of the embedding, at least 1.
 
     Example:
         >>> DepthwiseNeck(128)(tf.random.normal([2, 7, 7, 512])).shape
@@ -140,26 +101,14 @@ class DepthwiseNeck(_Neck):
         self.embedding_norm = self._batch_norm("embedding_norm")
 
     def build(self, input_shape: Any) -> None:
-        """Make the convolution, as large as the feature map.
-
-        Args:
-            input_shape: `[batch, height, width, channels]`.
-        """
+        """Make the convolution, as large as the feature map."""
         self.depthwise = tf.keras.layers.DepthwiseConv2D(
             (int(input_shape[1]), int(input_shape[2])), use_bias=False, name="depthwise", dtype="float32"
         )
         super().build(input_shape)
 
     def call(self, features: tf.Tensor, training: Any = None) -> tf.Tensor:
-        """Compute the embeddings.
-
-        Args:
-            features: `[batch, height, width, channels]`.
-            training: whether to normalise by the batch.
-
-        Returns:
-            `[batch, embedding_size]` float32.
-        """
+        """Return the embeddings, `[batch, embedding_size]` float32."""
         features = self.feature_norm(self.depthwise(features), training=training)
         return self.embedding_norm(self.dense(features[:, 0, 0]), training=training)
 
@@ -169,11 +118,7 @@ class PoolNeck(_Neck):
     """Global average pooling, dense, BN: for backbones with many channels, of any image size.
 
     Args:
-        embedding_size: length of the embedding.
-        **kwargs: arguments of `tf.keras.layers.Layer`.
-
-    Raises:
-        ValueError: if `embedding_size` is not above 0.
+        embedding_size: length of the embedding, at least 1.
 
     Example:
         >>> PoolNeck(128)(tf.random.normal([2, 4, 4, 512])).shape
@@ -186,13 +131,5 @@ class PoolNeck(_Neck):
         self.embedding_norm = self._batch_norm("embedding_norm", scale=False)
 
     def call(self, features: tf.Tensor, training: Any = None) -> tf.Tensor:
-        """Compute the embeddings.
-
-        Args:
-            features: `[batch, height, width, channels]`.
-            training: whether to normalise by the batch.
-
-        Returns:
-            `[batch, embedding_size]` float32.
-        """
+        """Return the embeddings, `[batch, embedding_size]` float32."""
         return self.embedding_norm(self.dense(tf.reduce_mean(features, axis=[1, 2])), training=training)

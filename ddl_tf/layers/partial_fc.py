@@ -1,31 +1,22 @@
-"""The sampled head: a training step meets a part of the classes only, in the manner of Partial FC."""
+"""Partial FC: a training step meets a part of the classes only."""
 
 from typing import Any, Optional
 
 import tensorflow as tf
 
-from ddl_tf.common.class_labels import class_numbers
 from ddl_tf.common.replicas import gather_rows
 from ddl_tf.layers.compact_logits import CompactHead, compact_logits
-from ddl_tf.layers.margin import MarginHead, cosines_to_rows
+from ddl_tf.layers.margin import MarginHead, Targets, cosines_to_rows
 from ddl_tf.layers.subcenter import SubCenterArcFace
-from ddl_tf.layers.targets import Targets
 
 
 def sample_classes(
     num_classes: int, size: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, real: Optional[tf.Tensor] = None
 ) -> tf.Tensor:
-    """Draw classes without repetition: all positive classes, and random negative ones.
+    """Draw `size` of `num_classes` classes: all positive ones, and random negative ones, int32 `[size]`, ascending.
 
-    Args:
-        num_classes: how many there are.
-        size: how many to draw, not fewer than there are positive classes.
-        labels: int32 `[rows]`, the positive classes, repeated or not; below 0 for none.
-        seed: `[2]` int; the same seed draws the same negatives.
-        real: the classes from this one on come last of all, since they only fill a shard up.
-
-    Returns:
-        int32 `[size]`, ascending.
+    `labels` int32 `[rows]` are the positive classes, at most `size` of them, repeated or not, and below 0 for none.
+    The same seed `[2]` draws the same negatives. Classes from `real` on come last of all: they only fill a shard up.
     """
     # As in InsightFace's PartialFC_V2: the largest of random keys, and no key is as large as that of a positive class.
     # One seed draws the same classes under XLA: its default is another generator, hence philox by name, and it makes
@@ -39,33 +30,36 @@ def sample_classes(
     return tf.sort(tf.math.top_k(keys, size, sorted=False).indices)
 
 
-@tf.keras.utils.register_keras_serializable(package="ddl_tf")
-class SampledHead(CompactHead):
-    """A margin head over a sample of the classes, drawn anew in every training step: Partial FC.
+# `.keras` files know it by its first name.
+@tf.keras.utils.register_keras_serializable(package="ddl_tf", name="SampledHead")
+class PartialFC(CompactHead):
+    """A margin head over a sample of the classes, drawn anew in every training step.
 
     All positive classes of the global batch are in the sample, and random negative ones up to `sample_rate *
     num_classes` in all; all replicas have the same sample. The gradient of the class centers is `tf.IndexedSlices`
-    of the sampled rows, so that `ddl_tf.training.L2SGD` changes nothing but these. At the sample rate 1 it is the head
-    that it wraps, with another form of its logits.
+    of the sampled rows, so that `ddl_tf.training.L2SGD` changes nothing but these. With labels the logits are
+    `compact_logits` `[batch, 3]`, over all classes when not training. At the sample rate 1 it is the head that it
+    wraps, with another form of its logits.
 
     Args:
         head: the margin head whose margin, scale and number of classes are used; not `SubCenterArcFace`.
         sample_rate: share of the classes that take part, in (0, 1].
         seed: of the samples.
-        **kwargs: arguments of `tf.keras.layers.Layer`.
 
     Raises:
         ValueError: if an argument is out of its range, or the head cannot be sampled.
 
     Example:
         >>> from ddl_tf.layers import ArcFace
-        >>> SampledHead(ArcFace(num_classes=1000))(tf.random.normal([4, 512]), tf.constant([0, 1, 2, -1])).shape
+        >>> PartialFC(ArcFace(num_classes=1000))(tf.random.normal([4, 512]), tf.constant([0, 1, 2, -1])).shape
         TensorShape([4, 3])
 
     References:
         An et al., "Killing Two Birds with One Stone: Efficient and Robust Training of Face Recognition CNNs by Partial
         FC", CVPR 2022, https://arxiv.org/abs/2203.15565
     """
+
+    _arguments = ("sample_rate", "seed")
 
     def __init__(self, head: MarginHead, sample_rate: float = 0.1, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(head, **kwargs)
@@ -79,59 +73,29 @@ class SampledHead(CompactHead):
         """Make the statistics of the wrapped head, and the number of samples that were drawn."""
         super().build_statistics()
         # A weight, so that a resumed run goes on with the samples that would have come next.
-        self.drawn = self.add_weight(
-            name="drawn",
-            shape=(),
-            dtype=tf.int64,
-            initializer="zeros",
-            trainable=False,
-            synchronization=tf.VariableSynchronization.ON_READ,
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        )
+        self.drawn = self.add_statistic("drawn", 0, dtype=tf.int64)
 
     def _centers_shape(self, dim: int) -> tuple[int, ...]:
         return (self.num_classes, dim)
 
     def centers_by_class(self) -> tf.Tensor:
-        """Give the class centers.
-
-        Returns:
-            `[num_classes, dim]`.
-        """
+        """Return the class centers, `[num_classes, dim]`."""
         return tf.convert_to_tensor(self.class_centers)
 
     def assign_centers(self, centers: tf.Tensor) -> None:
-        """Set the class centers.
-
-        Args:
-            centers: `[num_classes, dim]`.
-        """
+        """Set the class centers, `[num_classes, dim]`."""
         self.class_centers.assign(centers)
 
     def cosines(self, embeddings: tf.Tensor) -> tf.Tensor:
-        """Compute the cosine of every embedding to every class.
-
-        Args:
-            embeddings: `[batch, dim]`, need not be normalised.
-
-        Returns:
-            `[batch, num_classes]`, in [-1, 1].
-        """
+        """Return the cosines to every class, `[batch, num_classes]`."""
         return cosines_to_rows(embeddings, self.class_centers)
 
     def draw(
         self, labels: tf.Tensor, num_classes: int, shard: tf.Tensor = 0, real: Optional[tf.Tensor] = None
     ) -> tf.Tensor:
-        """Draw the next sample of classes.
+        """Draw the next sample of classes, int32 `[sample]`, ascending, for the labels of the global batch.
 
-        Args:
-            labels: int32 `[rows]`, those of the global batch; -1 for none.
-            num_classes: of how many.
-            shard: which shard of a sharded head it is; each has samples of its own.
-            real: as for `sample_classes`.
-
-        Returns:
-            int32 `[sample]`, ascending; the same on all replicas for the same shard.
+        It is the same on all replicas for the same shard; each shard of a sharded head has samples of its own.
         """
         # Never fewer than the batch has rows, each of which may bring a class.
         size = tf.maximum(max(round(self.sample_rate * num_classes), 1), tf.size(labels))
@@ -141,25 +105,7 @@ class SampledHead(CompactHead):
         self.drawn.assign_add(1)
         return sample_classes(num_classes, tf.minimum(size, num_classes), labels, seed, real)
 
-    def call(
-        self, embeddings: tf.Tensor, labels: Optional[tf.Tensor] = None, training: Optional[bool] = None
-    ) -> tf.Tensor:
-        """Compute the logits: over a sample of the classes while training, over all of them otherwise.
-
-        Args:
-            embeddings: `[batch, dim]`, need not be normalised.
-            labels: int `[batch]` or `[batch, 1]`; a row with -1 has no target.
-            training: whether to draw a sample (and running statistics to learn from these rows).
-
-        Returns:
-            `[batch, 3]` float32, see `compact_logits`; without labels `[batch, num_classes]`, without margin.
-
-        Raises:
-            ValueError: as for `MarginHead`.
-        """
-        if labels is None:
-            return self.scale * self.cosines(embeddings)
-        labels, out_of_range = class_numbers(labels, embeddings, self.num_classes)
+    def _compact_logits(self, embeddings: tf.Tensor, labels: tf.Tensor, training: Optional[bool]) -> tf.Tensor:
         if training and self.sample_rate < 1:
             (all_labels,) = gather_rows(labels)
             classes = self.draw(all_labels, self.num_classes)
@@ -169,12 +115,8 @@ class SampledHead(CompactHead):
             cosines = self.cosines(embeddings)
         targets = Targets(labels)
         logits = self.scale * self.head.with_margin(cosines, targets, embeddings, training)
-        return compact_logits(logits, targets) + out_of_range[:, tf.newaxis]
+        return compact_logits(logits, targets)
 
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
 
-        Returns:
-            A dict from which `from_config` makes an equal head.
-        """
-        return {**super().get_config(), "sample_rate": self.sample_rate, "seed": self.seed}
+# The first name of `PartialFC`, for code that has it.
+SampledHead = PartialFC

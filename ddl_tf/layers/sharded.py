@@ -1,66 +1,40 @@
 """The sharded head: every replica has a part of the classes, and no replica has them all (model parallel softmax)."""
 
 import re
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf.common.class_labels import class_numbers
 from ddl_tf.common.replicas import gather_rows, in_several_replicas
 from ddl_tf.layers.compact_logits import NO_LOGIT, combine_compact, compact_logits
 from ddl_tf.layers.curricularface import CurricularFace
-from ddl_tf.layers.margin import CENTERS_STDDEV, MarginHead, cosines_to_rows
-from ddl_tf.layers.partial_fc import SampledHead
-from ddl_tf.layers.targets import Targets
+from ddl_tf.layers.margin import CENTERS_STDDEV, MarginHead, Targets, cosines_to_rows
+from ddl_tf.layers.partial_fc import PartialFC
 
 SHARD_NAME = "class_shard"
 
 
 def is_shard(variable: tf.Variable) -> bool:
-    """Whether the copies of a variable on the replicas are shards of one matrix.
-
-    Args:
-        variable: a weight of a model.
-
-    Returns:
-        True for the class centers of a `ShardedHead`.
-    """
+    """Whether the copies of a variable on the replicas are shards of one matrix, as those of a `ShardedHead` are."""
     return re.search(rf"(^|/){SHARD_NAME}(/replica_\d+)?(:0)?$", variable.name) is not None
 
 
 def copies_of(variable: tf.Variable) -> tuple[tf.Variable, ...]:
-    """Give the variables that a variable consists of.
-
-    Args:
-        variable: made in or out of the scope of a strategy.
-
-    Returns:
-        One for each replica.
-    """
+    """Return the variables, one for each replica, that a variable of any strategy consists of."""
     return variable.values if isinstance(variable, tf.distribute.DistributedValues) else (variable,)
 
 
 def assembled(variable: tf.Variable, num_classes: int) -> tf.Tensor:
-    """Put shards together.
+    """Put shards together: `[num_classes, dim]`.
 
-    Args:
-        variable: the class centers of a sharded head, or what an optimizer keeps of them, such as their momentum.
-        num_classes: number of identities.
-
-    Returns:
-        `[num_classes, dim]`.
+    The variable is the class centers of a sharded head, or what an optimizer keeps of them, such as their momentum.
     """
     return tf.concat([tf.convert_to_tensor(copy) for copy in copies_of(variable)], axis=0)[:num_classes]
 
 
-def cut(variable: tf.Variable, matrix: Any) -> None:
-    """Give every replica its shard of a matrix.
-
-    Args:
-        variable: the class centers of a sharded head, or what an optimizer keeps of them.
-        matrix: `[num_classes, dim]`.
-    """
+def assign_shards(variable: tf.Variable, matrix: Any) -> None:
+    """Give every replica its shard of a matrix `[num_classes, dim]`; `variable` is as for `assembled`."""
     rows, dim = variable.shape
     for k, copy in enumerate(copies_of(variable)):
         shard = matrix[k * rows : (k + 1) * rows]
@@ -68,13 +42,12 @@ def cut(variable: tf.Variable, matrix: Any) -> None:
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
-class ShardedHead(SampledHead):
+class ShardedHead(PartialFC):
     """A margin head whose class centers are split over the replicas of a `MirroredStrategy`.
 
-    With R replicas each has `ceil(num_classes / R)` classes, with their momentum. All replicas exchange their
-    embeddings, a replica computes the logits of all rows to its own classes, and what is exchanged of these is three
-    numbers for a row. Loss and gradients are those of the head that it wraps. With a sample rate below 1 every shard
-    draws a sample of its classes: Partial FC proper.
+    With R replicas each has `ceil(num_classes / R)` classes, and computes the logits of the rows of all replicas to
+    them; three numbers for a row are exchanged. Loss and gradients are those of the head that it wraps. With a sample
+    rate below 1 every shard draws a sample of its classes: Partial FC proper.
 
     The centers are one trainable weight, whose copies on the replicas differ. An optimizer must know that, as those of
     `ddl_tf.training.build_optimizer` do; any other would sum the gradients of different classes. `get_weights`,
@@ -86,7 +59,6 @@ class ShardedHead(SampledHead):
             `CurricularFace`.
         sample_rate: share of the classes of a shard that take part in a training step, in (0, 1].
         seed: of the samples.
-        **kwargs: arguments of `tf.keras.layers.Layer`.
 
     Raises:
         ValueError: if an argument is out of its range, the head cannot be sharded, or the strategy has its replicas on
@@ -108,11 +80,7 @@ class ShardedHead(SampledHead):
             raise ValueError(f"{type(head).__name__} cannot be sharded: a shard lacks the targets of most rows")
 
     def build(self, input_shape: Any) -> None:
-        """Make the shards.
-
-        Args:
-            input_shape: `[batch, dim]`, the shape of the embeddings.
-        """
+        """Make the shards."""
         strategy = tf.distribute.get_strategy()
         self._num_shards = strategy.num_replicas_in_sync
         if self._num_shards > 1 and not isinstance(strategy, tf.distribute.MirroredStrategy):
@@ -132,72 +100,33 @@ class ShardedHead(SampledHead):
         tf.keras.layers.Layer.build(self, input_shape)
 
     def centers_by_class(self) -> tf.Tensor:
-        """Put the shards together.
-
-        Returns:
-            `[num_classes, dim]`.
-        """
+        """Put the shards together: `[num_classes, dim]`."""
         return assembled(self.class_shard, self.num_classes)
 
     def assign_centers(self, centers: tf.Tensor) -> None:
-        """Cut the class centers into shards.
-
-        Args:
-            centers: `[num_classes, dim]`.
-        """
-        cut(self.class_shard, centers)
+        """Split class centers `[num_classes, dim]` into shards."""
+        assign_shards(self.class_shard, centers)
 
     def cosines(self, embeddings: tf.Tensor) -> tf.Tensor:
-        """Compute the cosine of every embedding to every class; this puts the shards together.
-
-        Args:
-            embeddings: `[batch, dim]`, need not be normalised.
-
-        Returns:
-            `[batch, num_classes]`, in [-1, 1].
-        """
+        """Return the cosines to every class, `[batch, num_classes]`; this puts the shards together."""
         return cosines_to_rows(embeddings, self.centers_by_class())
 
-    def call(
-        self, embeddings: tf.Tensor, labels: Optional[tf.Tensor] = None, training: Optional[bool] = None
-    ) -> tf.Tensor:
-        """Compute the logits.
-
-        Args:
-            embeddings: `[batch, dim]`, need not be normalised.
-            labels: int `[batch]` or `[batch, 1]`; a row with -1 has no target.
-            training: whether to draw a sample (and running statistics to learn from these rows).
-
-        Returns:
-            `[batch, 3]` float32, see `compact_logits`; without labels `[batch, num_classes]`, without margin.
-
-        Raises:
-            ValueError: as for `MarginHead`.
-        """
-        if labels is None:
-            return self.scale * self.cosines(embeddings)
-        labels, out_of_range = class_numbers(labels, embeddings, self.num_classes)
+    def _compact_logits(self, embeddings: tf.Tensor, labels: tf.Tensor, training: Optional[bool]) -> tf.Tensor:
         if not in_several_replicas():
             training = training and self._num_shards == 1
             shards = enumerate(copies_of(self.class_shard))
             parts = tf.stack([self._of_shard(embeddings, labels, shard, k, training) for k, shard in shards])
-            return combine_compact(parts) + out_of_range[:, tf.newaxis]
+            return combine_compact(parts)
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        everyone, all_labels = gather_rows(embeddings, labels)
+        all_embeddings, all_labels = gather_rows(embeddings, labels)
         (counts,) = gather_rows(tf.shape(labels))
-        of_shard = self._of_shard(everyone, all_labels, self.class_shard, replica, training)
+        of_shard = self._of_shard(all_embeddings, all_labels, self.class_shard, replica, training)
         combined = combine_compact(*gather_rows(of_shard[tf.newaxis]))
         first = tf.reduce_sum(tf.where(tf.range(self._num_shards) < replica, counts, 0))
-        own = tf.ensure_shape(combined[first : first + tf.size(labels)], [labels.shape[0], 3])
-        return own + out_of_range[:, tf.newaxis]
+        return tf.ensure_shape(combined[first : first + tf.size(labels)], [labels.shape[0], 3])
 
     def _of_shard(
-        self,
-        embeddings: tf.Tensor,
-        labels: tf.Tensor,
-        shard: tf.Variable,
-        number: Union[int, tf.Tensor],
-        training: Optional[bool],
+        self, embeddings: tf.Tensor, labels: tf.Tensor, shard: tf.Variable, number: Any, training: Optional[bool]
     ) -> tf.Tensor:
         """The compact logits `[batch, 3]` over the classes of one shard."""
         labels = labels - number * self._shard_rows
@@ -217,18 +146,10 @@ class ShardedHead(SampledHead):
         return compact_logits(logits, targets)
 
     def save_own_variables(self, store: Any) -> None:
-        """Write what is in a `.keras` file: all class centers.
-
-        Args:
-            store: of Keras.
-        """
+        """Write all class centers into a `.keras` file."""
         store["class_centers"], store["drawn"] = self.centers_by_class().numpy(), self.drawn.numpy()
 
     def load_own_variables(self, store: Any) -> None:
-        """Read what is in a `.keras` file.
-
-        Args:
-            store: of Keras.
-        """
+        """Read all class centers from a `.keras` file."""
         self.assign_centers(store["class_centers"][:])
         self.drawn.assign(store["drawn"][()])

@@ -9,13 +9,14 @@ def synchronize_batch_norm(model: tf.Module) -> None:
     """Let all batch normalisation of a model be synchronised, that inside of its layers included.
 
     Each replica then normalises by the rows of all, as `tf.keras.layers.BatchNormalization(synchronized=True)` does;
-    every replica must have rows. Weights, their order and their names stay.
-
-    Args:
-        model: a Keras model or layer, built; it is changed in place, before it trains.
+    every replica must have rows. Weights, their order and their names stay. The model (or layer) is changed in place,
+    built and before it trains.
 
     Example:
-        >>> synchronize_batch_norm(build_embedding_model("plain_small"))
+        >>> model = tf.keras.Sequential([tf.keras.Input([4]), tf.keras.layers.BatchNormalization()])
+        >>> synchronize_batch_norm(model)
+        >>> is_synchronized(model)
+        True
     """
     for layer in model.submodules:
         if isinstance(layer, tf.keras.layers.BatchNormalization):
@@ -27,14 +28,7 @@ def synchronize_batch_norm(model: tf.Module) -> None:
 
 
 def is_synchronized(model: tf.Module) -> bool:
-    """Whether any batch normalisation of a model is synchronised.
-
-    Args:
-        model: a Keras model or layer.
-
-    Returns:
-        True if one is.
-    """
+    """Whether any batch normalisation of a Keras model or layer is synchronised."""
     return any(getattr(layer, "synchronized", False) is True for layer in model.submodules)
 
 
@@ -44,12 +38,5 @@ class _OldSyncBatchNorm(tf.keras.layers.BatchNormalization):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> tf.keras.layers.Layer:
-        """Make Keras' layer of an old one's configuration.
-
-        Args:
-            config: of an old file.
-
-        Returns:
-            The layer that has its place.
-        """
+        """Make Keras' layer of an old one's configuration."""
         return tf.keras.layers.BatchNormalization(**{**config, "synchronized": True})

@@ -6,10 +6,9 @@ import tensorflow as tf
 
 from ddl_tf.common.checks import is_whole
 from ddl_tf.losses.distributions import DistributionTerms, check_finite, distil
-from ddl_tf.losses.embedding_loss import EmbeddingLoss
-from ddl_tf.losses.pair_histograms import tally_negatives, tally_positives
+from ddl_tf.losses.embedding_loss import MAX_GROUPS, EmbeddingLoss
+from ddl_tf.losses.pair_histograms import negative_sums, positive_sums
 from ddl_tf.losses.pair_search import sort_rows
-from ddl_tf.losses.rows import MAX_GROUPS
 from ddl_tf.losses.soft_histogram import Binning
 
 
@@ -20,25 +19,23 @@ class DDLLoss(EmbeddingLoss):
     The rows of a batch belong to groups: 0 is the teacher (easy), 1..K are students (hard), -1 takes no part. For
     each group the loss estimates the distributions of its positive and of its hardest negative similarities, and
     adds up the KL divergences from teacher to students and an order term that keeps positives above negatives.
-    Without `num_groups`, any number of students in the batch is found by itself. Under a distribution strategy with
-    `gather`, the distributions are those of the global batch, and loss and gradients are those of one device with that
-    batch. Memory is linear in the rows, whatever the number of pairs.
+    Under a distribution strategy with `gather`, loss and gradients are those of one device with the global batch.
+    Memory is linear in the rows, whatever the number of pairs.
 
-    Where a group is missing, has no pair above the threshold or only one identity, the terms concerned are 0.
+    A term is 0 where its group is missing, has no pair above the threshold or only one identity.
 
     Args:
         positive_weight: weight of the KL term of the positive distributions.
         negative_weight: weight of the KL term of the negative distributions.
         order_weight: weight of the order term.
-        num_nodes: the number of nodes of the soft histograms.
+        num_nodes: number of nodes of the soft histograms.
         similarity_range: `(low, high)`, the range of similarity that the nodes divide.
-        bandwidth: the standard deviation of the histogram's Gaussian kernel, in units of similarity.
+        bandwidth: standard deviation of the histogram's Gaussian kernel, in units of similarity.
         positive_threshold: positive pairs with a similarity at or below it are outliers, and dropped.
         stop_teacher_gradient: whether the KL terms leave the teacher alone (in the paper they do not).
         gather: whether replicas pool their rows before the distributions are estimated.
-        num_groups: the teacher and its students; rows of other groups take no part. XLA (`jit_compile`) needs it. None:
-            as many as the batch has.
-        name: the name of the loss.
+        num_groups: teacher and students; rows of other groups take no part. XLA (`jit_compile`) needs it. None: as many
+            as the batch has.
 
     Raises:
         ValueError: for a `num_nodes` below 1, `num_groups` outside of 1..1024, an empty `similarity_range`, a
@@ -54,6 +51,11 @@ class DDLLoss(EmbeddingLoss):
         Huang et al., "Improving Face Recognition from Hard Samples via Distribution Distillation Loss",
         ECCV 2020, https://arxiv.org/abs/2002.03662
     """
+
+    _arguments = (
+        *("positive_weight", "negative_weight", "order_weight", "num_nodes", "similarity_range", "bandwidth"),
+        *("positive_threshold", "stop_teacher_gradient", "gather", "num_groups"),
+    )
 
     def __init__(
         self,
@@ -91,58 +93,13 @@ class DDLLoss(EmbeddingLoss):
         self.num_groups = num_groups
 
     def terms(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> DistributionTerms:
-        """Compute the terms of the loss and the distributions behind them.
-
-        Args:
-            y_true: as for `call`.
-            y_pred: as for `call`.
-
-        Returns:
-            The terms, over the global batch if `gather` is set.
-        """
+        """Return the terms of the loss and the distributions behind them; arguments as for `call`."""
         binning = Binning(self.num_nodes, self.similarity_range, self.bandwidth)
         rows = sort_rows(*self.global_batch(y_true, y_pred), self.num_groups)
-        return distil(
-            tally_positives(rows, self.positive_threshold, binning),
-            tally_negatives(rows, binning),
-            binning,
-            positive_weight=self.positive_weight,
-            negative_weight=self.negative_weight,
-            order_weight=self.order_weight,
-            stop_teacher_gradient=self.stop_teacher_gradient,
-        )
+        sums = positive_sums(rows, self.positive_threshold, binning), negative_sums(rows, binning)
+        weights = self.positive_weight, self.negative_weight, self.order_weight
+        return distil(*sums, binning, weights, self.stop_teacher_gradient)
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """Compute the loss of a batch.
-
-        Args:
-            y_true: `[batch, 2]` int: identity and group of each row.
-            y_pred: `[batch, dim]` float: embeddings, not necessarily normalised.
-
-        Returns:
-            `[]` float32: the weighted sum of the terms.
-
-        Raises:
-            ValueError: for rows that are not whole numbers `[batch, 2]`, or another number of them than of embeddings.
-            ValueError, in a graph tf.errors.InvalidArgumentError: without `num_groups`, for a group beyond 1023.
-        """
+        """Return the weighted sum of the terms, `[]` float32."""
         return self.terms(y_true, y_pred).loss
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal loss.
-        """
-        return {
-            **super().get_config(),
-            "positive_weight": self.positive_weight,
-            "negative_weight": self.negative_weight,
-            "order_weight": self.order_weight,
-            "num_nodes": self.num_nodes,
-            "similarity_range": self.similarity_range,
-            "bandwidth": self.bandwidth,
-            "positive_threshold": self.positive_threshold,
-            "stop_teacher_gradient": self.stop_teacher_gradient,
-            "num_groups": self.num_groups,
-        }

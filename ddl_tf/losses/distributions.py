@@ -8,8 +8,7 @@ from typing import Union
 import tensorflow as tf
 
 from ddl_tf.common.checks import require
-from ddl_tf.losses.pair_histograms import tally_of
-from ddl_tf.losses.soft_histogram import Binning, Tally
+from ddl_tf.losses.soft_histogram import Binning, GroupSums, group_sums
 
 # As the authors' code: inside the logarithm, and added to the teacher's distribution.
 EPSILON = 1e-9
@@ -22,16 +21,12 @@ class DistributionTerms:
     """The terms of the Distribution Distillation Loss, with what they are made of.
 
     Attributes:
-        positive_kl: `[]`, sum over students of KL(teacher || student) of the positive distributions.
-        negative_kl: `[]`, the same of the negative distributions.
+        positive_kl, negative_kl: `[]`, sums over students of KL(teacher || student) of the distributions.
         order: `[]`, sum over all ordered pairs of groups of E[S-_i] - E[S+_j].
         loss: `[]`, the weighted sum of the three.
-        positive_distributions: `[groups, num_nodes]`, each of sum 1, or 0 for a group without positives.
-        negative_distributions: `[groups, num_nodes]`, the same of the negatives.
-        positive_means: `[groups]`, E[S+] of each group; 0 for a group without positives.
-        negative_means: `[groups]`, E[S-] of each group; 0 for a group without negatives.
-        has_positives: `[groups]` bool, whether the group has any positive similarity.
-        has_negatives: `[groups]` bool, whether the group has any negative similarity.
+        positive_distributions, negative_distributions: `[groups, num_nodes]`, each of sum 1, or 0 without similarities.
+        positive_means, negative_means: `[groups]`, E[S+] and E[S-] of each group; 0 without similarities.
+        has_positives, has_negatives: `[groups]` bool.
     """
 
     positive_kl: tf.Tensor
@@ -47,14 +42,7 @@ class DistributionTerms:
 
 
 def check_finite(**arguments: float) -> None:
-    """Refuse arguments that are not finite.
-
-    Args:
-        **arguments: by name.
-
-    Raises:
-        ValueError: naming the argument and its value.
-    """
+    """Refuse (ValueError) arguments that are not finite."""
     for name, value in arguments.items():
         if not math.isfinite(value):
             raise ValueError(f"{name} must be finite, got {value!r}")
@@ -86,16 +74,16 @@ def similarity_distribution(
     similarity_range: tuple[float, float] = (0.0, 1.0),
     bandwidth: float = 0.1,
 ) -> tf.Tensor:
-    """Estimate the distribution of similarities by a soft histogram with Gaussian kernels.
+    """Estimate the distribution of similarities by a soft histogram with Gaussian kernels: section 3.2 of DDL's paper.
 
     Every similarity adds exp(-(s - t_r)^2 / (2 bandwidth^2)) to node r; the sum over the nodes is then scaled to
     1. It is differentiable in the similarities.
 
     Args:
         similarities: `[count]`, cosine similarities; any float type.
-        num_nodes: the number of nodes of the histogram.
+        num_nodes: number of nodes of the histogram.
         similarity_range: `(low, high)`, the range that the nodes divide.
-        bandwidth: the standard deviation of the kernel, in units of similarity.
+        bandwidth: standard deviation of the kernel, in units of similarity.
 
     Returns:
         `[num_nodes]` float32, of sum 1; all 0 if there are no similarities.
@@ -108,13 +96,9 @@ def similarity_distribution(
         >>> distribution = similarity_distribution(tf.constant([0.2, 0.25, 0.7]))
         >>> round(float(tf.reduce_sum(distribution)), 3)
         1.0
-
-    References:
-        Huang et al., ECCV 2020, section 3.2; Ustinova and Lempitsky, "Learning Deep Embeddings with Histogram
-        Loss", NeurIPS 2016.
     """
     binning = Binning(num_nodes, similarity_range, bandwidth)
-    return binning.smooth(tally_of(*_flat([similarities]), binning).bins)[0]
+    return binning.smooth(group_sums(*_flat([similarities]), binning).bins)[0]
 
 
 def _divergence(distributions: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
@@ -136,75 +120,39 @@ def distribution_distillation(
     bandwidth: float = 0.1,
     stop_teacher_gradient: bool = False,
 ) -> DistributionTerms:
-    """Distil the similarity distributions of the teacher group into those of the student groups.
+    """Distil the similarity distributions of the teacher group into those of the students: section 3.3 of DDL's paper.
 
     The Kullback-Leibler terms pull each student's positive and negative distributions to the teacher's; the order
     term keeps every group's positives above every group's negatives, so that the teacher is not pulled down.
 
-    Args:
-        positives: one `[count]` tensor of positive similarities for each group, teacher first; a list, or a
-            ragged tensor `[groups, None]`.
-        negatives: the same of the negative similarities.
-        positive_weight: weight of the positive KL term.
-        negative_weight: weight of the negative KL term.
-        order_weight: weight of the order term.
-        num_nodes: the number of nodes of the histograms.
-        similarity_range: `(low, high)`, the range that the nodes divide.
-        bandwidth: the standard deviation of the kernel, in units of similarity.
-        stop_teacher_gradient: whether the teacher's distributions are constants in the KL terms (in the paper
-            they are not); the order term always reaches the teacher.
+    `positives` and `negatives` are a `[count]` tensor of similarities for each group, teacher first: a list, or a
+    ragged tensor `[groups, None]`. The other arguments, and which are refused, are those of `DDLLoss`.
 
     Returns:
         The terms. A term that concerns a group without similarities is 0, and so is its gradient.
 
     Raises:
-        ValueError: for arguments as in `DDLLoss`.
         ValueError, in a graph tf.errors.InvalidArgumentError: for a similarity outside of [-1, 1].
 
     Example:
         >>> terms = distribution_distillation([[0.8, 0.7], [0.4, 0.3]], [[0.1, 0.2], [0.3, 0.2]])
         >>> float(terms.positive_kl) > float(terms.negative_kl)
         True
-
-    References:
-        Huang et al., ECCV 2020, https://arxiv.org/abs/2002.03662, section 3.3.
     """
     binning = Binning(num_nodes, similarity_range, bandwidth)
     check_finite(positive_weight=positive_weight, negative_weight=negative_weight, order_weight=order_weight)
-    return distil(
-        tally_of(*_flat(positives), binning),
-        tally_of(*_flat(negatives), binning),
-        binning,
-        positive_weight=positive_weight,
-        negative_weight=negative_weight,
-        order_weight=order_weight,
-        stop_teacher_gradient=stop_teacher_gradient,
-    )
+    sums = group_sums(*_flat(positives), binning), group_sums(*_flat(negatives), binning)
+    return distil(*sums, binning, (positive_weight, negative_weight, order_weight), stop_teacher_gradient)
 
 
 def distil(
-    positives: Tally,
-    negatives: Tally,
+    positives: GroupSums,
+    negatives: GroupSums,
     binning: Binning,
-    positive_weight: float,
-    negative_weight: float,
-    order_weight: float,
+    weights: tuple[float, float, float],
     stop_teacher_gradient: bool,
 ) -> DistributionTerms:
-    """Compute the terms from similarities that are added up by group.
-
-    Args:
-        positives: those of the positives.
-        negatives: those of the negatives.
-        binning: how distributions are estimated.
-        positive_weight: weight of the positive KL term.
-        negative_weight: weight of the negative KL term.
-        order_weight: weight of the order term.
-        stop_teacher_gradient: whether the teacher's distributions are constants in the KL terms.
-
-    Returns:
-        The terms.
-    """
+    """Compute the terms from the sums of each group; the weights are those of the positive, negative and order term."""
     distributions = binning.smooth(tf.concat([positives.bins, negatives.bins], 0))
     positive_distributions, negative_distributions = tf.split(distributions, 2)
     positive_means, negative_means = (tf.math.divide_no_nan(x.totals, x.counts) for x in (positives, negatives))
@@ -223,7 +171,7 @@ def distil(
         positive_kl=positive_kl,
         negative_kl=negative_kl,
         order=order,
-        loss=positive_weight * positive_kl + negative_weight * negative_kl + order_weight * order,
+        loss=weights[0] * positive_kl + weights[1] * negative_kl + weights[2] * order,
         positive_distributions=positive_distributions,
         negative_distributions=negative_distributions,
         positive_means=positive_means,

@@ -23,14 +23,14 @@ def _histogram(similarities: tf.Tensor, num_bins: int) -> tf.Tensor:
 def probability_of_reverse(positives: tf.Tensor, negatives: tf.Tensor, num_bins: int = 201) -> tf.Tensor:
     """Estimate how likely a random negative pair is at least as similar as a random positive pair.
 
-    Both distributions are histograms on the nodes t_r = -1 + 2 r / (num_bins - 1), to which similarities are
-    assigned linearly: between two nodes, in proportion to the closeness to each. The probability is the sum over r of
-    the negative histogram at r times the cumulative positive histogram up to r. It is piecewise differentiable.
+    Both distributions are histograms on the nodes t_r = -1 + 2 r / (num_bins - 1); a similarity is shared between its
+    two nodes, in proportion to the closeness to each. The probability is the sum over r of the negative histogram at r
+    times the cumulative positive histogram up to r. It is piecewise differentiable.
 
     Args:
         positives: `[positives]` cosine similarities of pairs of one identity.
         negatives: `[negatives]` cosine similarities of pairs of two identities.
-        num_bins: the number of nodes, both ends included.
+        num_bins: number of nodes, both ends included.
 
     Returns:
         `[]` float32 in [0, 1]; 0 if there are no positives or no negatives.
@@ -50,29 +50,23 @@ def probability_of_reverse(positives: tf.Tensor, negatives: tf.Tensor, num_bins:
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
 class HistogramLoss(EmbeddingLoss):
-    """The probability of reverse over all positive and all negative pairs of the batch.
+    """The probability of reverse over all positive and all negative pairs of the batch; see `probability_of_reverse`.
 
     Every unordered pair of rows counts: as positive where the identities are equal, as negative where they differ.
     The groups of the rows do not matter. Without positive or without negative pairs the loss is 0.
 
     Args:
-        num_bins: the number of nodes of the histograms on [-1, 1], both ends included.
+        num_bins: number of nodes of the histograms on [-1, 1], both ends included, at least 2.
         gather: whether replicas pool their rows before pairs are made.
-        name: the name of the loss.
-
-    Raises:
-        ValueError: for a `num_bins` below 2.
 
     Example:
         >>> rows = tf.constant([[0, 0], [0, 1], [1, 0], [1, 1]])
         >>> embeddings = tf.constant([[1.0, 0.0], [1.0, 0.1], [-1.0, 0.0], [-1.0, 0.1]])
         >>> float(HistogramLoss()(rows, embeddings))
         0.0
-
-    References:
-        Ustinova and Lempitsky, "Learning Deep Embeddings with Histogram Loss", NeurIPS 2016,
-        https://arxiv.org/abs/1611.00822
     """
+
+    _arguments = ("num_bins", "gather")
 
     def __init__(self, num_bins: int = 201, gather: bool = True, name: str = "histogram", **kwargs: Any) -> None:
         super().__init__(gather=gather, name=name, **kwargs)
@@ -81,15 +75,7 @@ class HistogramLoss(EmbeddingLoss):
         self.num_bins = num_bins
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """Compute the loss of a batch.
-
-        Args:
-            y_true: `[batch, 2]` int: identity and group of each row.
-            y_pred: `[batch, dim]` float: embeddings, not necessarily normalised.
-
-        Returns:
-            `[]` float32 in [0, 1].
-        """
+        """Return the loss, `[]` float32 in [0, 1]."""
         embeddings, identity, _ = self.global_batch(y_true, y_pred)
         embeddings = unit_rows(embeddings)
         similarity = tf.matmul(embeddings, embeddings, transpose_b=True)
@@ -98,11 +84,3 @@ class HistogramLoss(EmbeddingLoss):
         pair = rows[:, tf.newaxis] < rows[tf.newaxis, :]
         positives, negatives = tf.boolean_mask(similarity, pair & same), tf.boolean_mask(similarity, pair & ~same)
         return probability_of_reverse(positives, negatives, self.num_bins)
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal loss.
-        """
-        return {**super().get_config(), "num_bins": self.num_bins}

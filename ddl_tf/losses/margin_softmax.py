@@ -1,26 +1,16 @@
-"""Softmax cross-entropy on the logits of a margin head."""
+"""Losses on the logits of a margin head: softmax cross-entropy, and those that look at the hard rows more."""
 
+import math
 from typing import Any, Optional
 
 import tensorflow as tf
 
 from ddl_tf.common.class_labels import class_numbers
-from ddl_tf.common.replicas import mean_of_rows
+from ddl_tf.common.replicas import gather_rows, mean_of_rows
 
 
 def check_logits(logits: tf.Tensor, compact: bool) -> Optional[int]:
-    """Check the shape of logits.
-
-    Args:
-        logits: `[batch, num_classes]`, or `[batch, 3]` compact ones.
-        compact: which of these.
-
-    Returns:
-        The number of classes; None for compact ones, which do not tell.
-
-    Raises:
-        ValueError: for another shape.
-    """
+    """Check the shape of logits (ValueError); return the number of classes, None for compact ones."""
     if not logits.shape.is_compatible_with([None, 3 if compact else None]):
         wanted = "[batch, 3], those of a sampled or sharded head" if compact else "[batch, num_classes]"
         raise ValueError(f"logits {logits.shape}: compact={compact} takes {wanted}")
@@ -28,18 +18,7 @@ def check_logits(logits: tf.Tensor, compact: bool) -> Optional[int]:
 
 
 def row_weights(sample_weight: tf.Tensor, losses: tf.Tensor) -> tf.Tensor:
-    """Bring weights into the shape of the rows.
-
-    Args:
-        sample_weight: `[batch]`, `[batch, 1]` or `[]`.
-        losses: `[batch]`, what is weighted.
-
-    Returns:
-        `[batch]` float32.
-
-    Raises:
-        ValueError: for another shape.
-    """
+    """Reshape a `sample_weight` `[batch]`, `[batch, 1]` or `[]` to `[batch]` float32, or raise ValueError."""
     weights = tf.cast(sample_weight, tf.float32)
     if weights.shape.rank == 0:
         return tf.fill(tf.shape(losses), weights)
@@ -53,71 +32,52 @@ def row_weights(sample_weight: tf.Tensor, losses: tf.Tensor) -> tf.Tensor:
 class LabelledRowsLoss(tf.keras.losses.Loss):
     """Mean of a loss per row over rows that have a label: by default their cross-entropy, over all of them.
 
-    A subclass says what the loss of a row is (`row_losses`), or which rows count (`counted`). The mean is over the
+    A subclass defines the loss of a row (`row_losses`), or which rows count (`counted`). The mean is over the
     global batch, so that replicas with different numbers of counted rows add up to what one device would compute.
     Weights are Keras': the sum of weight times loss is divided by the number of rows that count, not by the weights.
+    Labels that are not class numbers, one for each row, are refused (ValueError, in a graph InvalidArgumentError);
+    where the graph drops the check (XLA) the row's loss is not a number.
 
     Args:
         compact: whether the logits are those of a sampled or sharded head, `ddl_tf.layers.compact_logits`: the
             target's, the log-sum-exp of all others, and the largest other.
-        name: the name of the loss.
+
+    Raises:
+        ValueError: if an argument, of this class or a subclass, is out of its range.
     """
+
+    # The constructor's arguments, which stand in attributes of these names: the configuration.
+    _arguments: tuple[str, ...] = ("compact",)
 
     def __init__(self, compact: bool = False, name: Optional[str] = None, **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.compact = compact
 
     def row_losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """Compute the loss of each row.
+        """Return the loss of each row of `[batch]` int32 labels, 0 or above, and logits `[batch, num_classes]`.
 
-        Args:
-            labels: `[batch]` int32, 0 or above; what a row without a label gets is ignored.
-            logits: `[batch, num_classes]` float32.
-
-        Returns:
-            `[batch]` float32.
+        What a row without a label gets is ignored.
         """
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
     def counted(self, losses: tf.Tensor, labelled: tf.Tensor) -> tf.Tensor:
-        """Choose the rows that the mean is over.
-
-        Args:
-            losses: `[batch]` float32, the loss of each row.
-            labelled: `[batch]` bool, whether the row has a label.
-
-        Returns:
-            `[batch]` bool, False where `labelled` is.
-        """
+        """Return which rows the mean is over, `[batch]` bool; False where `labelled` is."""
         del losses
         return labelled
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """Compute the loss of each row that counts.
-
-        Args:
-            y_true: int `[batch]` or `[batch, 1]` labels, -1 for none.
-            y_pred: `[batch, num_classes]` logits, or `[batch, 3]` compact ones.
-
-        Returns:
-            `[batch]` float32; 0 in rows that do not count.
-
-        Raises:
-            ValueError: for labels that are not class numbers, one for each row of logits.
-            ValueError, in a graph tf.errors.InvalidArgumentError: for a label out of range. Where the graph drops the
-                check (XLA) the row's loss is not a number.
-        """
+        """Return the loss of each row that counts, `[batch]` float32; 0 in the others."""
         losses, counted = self._rows(y_true, y_pred)
         return tf.where(counted, losses, 0.0)
 
     def __call__(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Optional[tf.Tensor] = None) -> tf.Tensor:
-        """Compute the loss of a batch: sum(weight * loss) / number of rows that count; see `call`.
+        """Compute the loss of a batch: sum(weight * loss) / number of rows that count.
 
         Args:
-            y_true: as for `call`.
-            y_pred: as for `call`.
-            sample_weight: `[batch]`, `[batch, 1]` or `[]`: what a row's loss is multiplied by. As in Keras it does not
-                change what the sum is divided by, and a row that does not count stays out whatever its weight.
+            y_true: int `[batch]` or `[batch, 1]` labels, -1 for none.
+            y_pred: `[batch, num_classes]` logits, or `[batch, 3]` compact ones.
+            sample_weight: `[batch]`, `[batch, 1]` or `[]`. As in Keras it does not change what the sum is divided by; a
+                row that does not count stays out whatever its weight.
 
         Returns:
             `[]` float32; 0 if no row counts. With the reduction "none" `[batch]`, weight * loss of each row.
@@ -144,26 +104,20 @@ class LabelledRowsLoss(tf.keras.losses.Loss):
         return losses, self.counted(losses, (labels >= 0) | tf.math.is_nan(out_of_range))
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal loss.
-        """
-        return {**super().get_config(), "compact": self.compact}
+        """Return the constructor's arguments."""
+        return {**super().get_config(), **{name: getattr(self, name) for name in self._arguments}}
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
 class MarginSoftmaxLoss(LabelledRowsLoss):
-    """Cross-entropy over the rows that have a label.
+    """Cross-entropy over the rows that have a label; the margin itself is in the head that makes the logits.
 
-    The margin itself is in the head that makes the logits. Rows with the label -1 (pairs that are drawn only for
-    the distillation) count nothing; the mean is over the labelled rows of the global batch, so that replicas
-    with different numbers of them add up to what one device would compute.
+    Rows with the label -1 (pairs that are drawn only for the distillation) do not count; the mean is over the labelled
+    rows of the global batch.
 
     Args:
         label_smoothing: the share of the target that is spread evenly over all classes, in [0, 1).
         compact: whether the logits are those of a sampled or sharded head.
-        name: the name of the loss.
 
     Raises:
         ValueError: for a `label_smoothing` outside of [0, 1), or above 0 with compact logits.
@@ -173,6 +127,8 @@ class MarginSoftmaxLoss(LabelledRowsLoss):
         >>> float(loss) < 0.01
         True
     """
+
+    _arguments = ("label_smoothing", "compact")
 
     def __init__(
         self, label_smoothing: float = 0.0, compact: bool = False, name: str = "margin_softmax", **kwargs: Any
@@ -188,28 +144,91 @@ class MarginSoftmaxLoss(LabelledRowsLoss):
         self.label_smoothing = label_smoothing
 
     def row_losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """Compute the cross-entropy of each row with its smoothed label.
-
-        Args:
-            labels: `[batch]` int32, 0 or above.
-            logits: `[batch, num_classes]` float32.
-
-        Returns:
-            `[batch]` float32.
-        """
+        """Return the cross-entropy of each row with its smoothed label, `[batch]`."""
         losses = super().row_losses(labels, logits)
         if not self.label_smoothing:
             return losses
         to_all = tf.reduce_logsumexp(logits, axis=1) - tf.reduce_mean(logits, axis=1)
         return (1.0 - self.label_smoothing) * losses + self.label_smoothing * to_all
 
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
 
-        Returns:
-            A dict from which `from_config` makes an equal loss.
-        """
-        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class FocalLoss(LabelledRowsLoss):
+    """Cross-entropy that counts a row the less, the more probable its label already is.
+
+    The loss of a row is (1 - p)^gamma times its cross-entropy, p the softmax probability of its label under the
+    head's margin; the mean is over the labelled rows of the global batch.
+
+    Args:
+        gamma: how much easy rows are played down, at least 0; 0 gives the cross-entropy.
+        compact: whether the logits are those of a sampled or sharded head.
+
+    Example:
+        >>> loss = FocalLoss()(tf.constant([1, -1]), tf.constant([[0.0, 0.0], [5.0, 5.0]]))
+        >>> round(float(loss), 4)
+        0.1733
+
+    References:
+        Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, https://arxiv.org/abs/1708.02002
+    """
+
+    _arguments = ("gamma", "compact")
+
+    def __init__(self, gamma: float = 2.0, compact: bool = False, name: str = "focal", **kwargs: Any) -> None:
+        super().__init__(compact, name, **kwargs)
+        if not 0 <= gamma < math.inf:
+            raise ValueError(f"gamma must be at least 0 and finite, got {gamma!r}")
+        self.gamma = gamma
+
+    def row_losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Return the focal loss of each row, `[batch]`."""
+        losses = super().row_losses(labels, logits)
+        # 1 - p, exact for small losses too. The bound keeps a power below 1 from an infinite slope at 0.
+        improbable = tf.maximum(-tf.math.expm1(-losses), 1e-12)
+        return tf.pow(improbable, self.gamma) * losses
+
+
+@tf.keras.utils.register_keras_serializable(package="ddl_tf")
+class OHEMLoss(LabelledRowsLoss):
+    """Mean cross-entropy of the hardest share of the labelled rows: online hard example mining.
+
+    Every batch chooses its rows by their cross-entropy, among all labelled rows of the global batch: the replicas pool
+    their losses, and every row at or above the loss of the last row kept counts (with equal losses there may be more
+    than the share). A `sample_weight` weights the chosen rows, and has no part in the choice.
+
+    Args:
+        keep_fraction: the share of the labelled rows that counts, in (0, 1]; the number is rounded, halves up, and at
+            least 1.
+        compact: whether the logits are those of a sampled or sharded head.
+
+    Example:
+        >>> logits = tf.constant([[0.0, 9.0], [0.0, 0.0]])
+        >>> round(float(OHEMLoss(keep_fraction=0.5)(tf.constant([1, 1]), logits)), 4)
+        0.6931
+
+    References:
+        Shrivastava et al., "Training Region-based Object Detectors with Online Hard Example Mining", CVPR 2016,
+        https://arxiv.org/abs/1604.03540
+    """
+
+    _arguments = ("keep_fraction", "compact")
+
+    def __init__(self, keep_fraction: float = 0.5, compact: bool = False, name: str = "ohem", **kwargs: Any) -> None:
+        super().__init__(compact, name, **kwargs)
+        if not 0.0 < keep_fraction <= 1.0:
+            raise ValueError(f"keep_fraction must be above 0 and at most 1, got {keep_fraction!r}")
+        self.keep_fraction = keep_fraction
+
+    def counted(self, losses: tf.Tensor, labelled: tf.Tensor) -> tf.Tensor:
+        """Return the hardest labelled rows of the global batch, bool `[batch]`."""
+        (pooled,) = gather_rows(tf.stop_gradient(tf.boolean_mask(losses, labelled)))
+        # Halves go up; tf.round takes them to the even number.
+        kept = tf.maximum(tf.floor(self.keep_fraction * tf.cast(tf.size(pooled), tf.float32) + 0.5), 1.0)
+        # The last entry is there where no row has a label.
+        hardest_first = tf.sort(tf.concat([pooled, [pooled.dtype.min]], 0), direction="DESCENDING")
+        threshold = hardest_first[tf.cast(kept, tf.int32) - 1]
+        # A loss that is not a number is not below the threshold, and so remains to be seen.
+        return labelled & ~(losses < threshold)
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -219,12 +238,11 @@ class LabelledAccuracy(tf.keras.metrics.SparseCategoricalAccuracy):
     The logits of a margin head have the margin taken off the target, so this is the accuracy under the margin.
 
     Args:
-        name: the name of the metric.
         compact: whether the logits are those of a sampled or sharded head, `ddl_tf.layers.compact_logits`.
 
     Example:
         >>> metric = LabelledAccuracy()
-        >>> metric.update_state(tf.constant([1, -1]), tf.constant([[0.0, 9.0], [5.0, 1.0]]))
+        >>> _ = metric.update_state(tf.constant([1, -1]), tf.constant([[0.0, 9.0], [5.0, 1.0]]))
         >>> float(metric.result())
         1.0
     """
@@ -234,20 +252,7 @@ class LabelledAccuracy(tf.keras.metrics.SparseCategoricalAccuracy):
         self.compact = compact
 
     def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Any = None) -> Any:
-        """Add one batch.
-
-        Args:
-            y_true: `[batch]` or `[batch, 1]` int labels, -1 for none.
-            y_pred: `[batch, num_classes]` logits, or `[batch, 3]` compact ones.
-            sample_weight: `[batch]`, `[batch, 1]` or `[]`: what a row counts; one without a label counts nothing.
-
-        Returns:
-            The update operation in graph mode.
-
-        Raises:
-            ValueError: for labels that are not class numbers, one for each row of logits.
-            ValueError, in a graph tf.errors.InvalidArgumentError: for a label out of range.
-        """
+        """Add a batch; the arguments, and what is refused, are those of `MarginSoftmaxLoss`."""
         y_pred = tf.convert_to_tensor(y_pred)
         labels, out_of_range = class_numbers(y_true, y_pred, check_logits(y_pred, self.compact))
         # XLA drops the check of the range: the accuracy is then not a number.
@@ -260,9 +265,5 @@ class LabelledAccuracy(tf.keras.metrics.SparseCategoricalAccuracy):
         return super().update_state(labels, y_pred, sample_weight=weights)
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal metric.
-        """
+        """Return the constructor's arguments."""
         return {**super().get_config(), "compact": self.compact}

@@ -10,7 +10,7 @@ from typing import Optional, Union
 import tensorflow as tf
 
 from ddl_tf.common.unit_rows import unit_rows
-from ddl_tf.losses.rows import bounded_groups, checked_rows
+from ddl_tf.losses.embedding_loss import bounded_groups, checked_rows
 
 # Rows and columns of the tiles of the similarity matrix in which hardest negatives are looked for.
 TILE_ROWS = 256
@@ -20,72 +20,33 @@ Number = Union[int, tf.Tensor]
 
 
 def size_of(tensor: tf.Tensor) -> Number:
-    """How many rows a tensor has.
-
-    Args:
-        tensor: `[rows, ...]`.
-
-    Returns:
-        A number of Python where it is known, as static shapes need it.
-    """
+    """The number of rows of `[rows, ...]`: of Python where it is known, as static shapes need it."""
     return tf.shape(tensor)[0] if tensor.shape[0] is None else tensor.shape[0]
 
 
 def block_of(size: Number, largest: int) -> Number:
-    """How many things to do at a time.
-
-    Args:
-        size: how many there are.
-        largest: how many at most.
-
-    Returns:
-        From 1 to `largest`.
-    """
+    """The size of a block: 1 to `largest`, and not above `size`."""
     return max(1, min(size, largest)) if isinstance(size, int) else tf.clip_by_value(size, 1, largest)
 
 
 @dataclasses.dataclass(frozen=True)
 class SortedRows:
-    """The rows of a batch, sorted by group and identity, those that take no part last.
+    """The rows of a batch, sorted by group and identity, those that take no part last; each field is `[rows]`."""
 
-    Attributes:
-        embeddings: `[rows, dim]` float32, of unit length.
-        group: `[rows]` int32; -1 = takes no part.
-        run: `[rows]` int32, a number for each identity within a group.
-        group_start: `[rows]` int32, the first row of the row's group.
-        group_end: `[rows]` int32, the row after the last one of the row's group; the start, if it takes no part.
-        run_end: `[rows]` int32, the row after the last one of the row's group and identity.
-        has_negative: `[rows]` bool, whether the row's group has another identity.
-        num_groups: how many groups there are.
-    """
-
-    embeddings: tf.Tensor
-    group: tf.Tensor
-    run: tf.Tensor
-    group_start: tf.Tensor
-    group_end: tf.Tensor
-    run_end: tf.Tensor
-    has_negative: tf.Tensor
+    embeddings: tf.Tensor  # `[rows, dim]` float32, of unit length
+    group: tf.Tensor  # int32; -1 = takes no part
+    run: tf.Tensor  # int32, a number for each identity within a group
+    group_start: tf.Tensor  # int32, the first row of the row's group
+    group_end: tf.Tensor  # int32, the row after the last one of the row's group; the start, if it takes no part
+    run_end: tf.Tensor  # int32, the row after the last one of the row's group and identity
+    has_negative: tf.Tensor  # bool, whether the row's group has another identity
     num_groups: Number
 
 
 def sort_rows(
     embeddings: tf.Tensor, identity: tf.Tensor, group: tf.Tensor, num_groups: Optional[int] = None
 ) -> SortedRows:
-    """Sort the rows of a batch by group and identity.
-
-    Args:
-        embeddings: `[rows, dim]`, of any length: they are normalised here, in float32.
-        identity: `[rows]` int.
-        group: `[rows]` int: 0 = teacher, 1..K = students; negative, or `num_groups` and above = takes no part.
-        num_groups: how many groups; None: one more than the largest in the batch, and at least 1.
-
-    Returns:
-        The sorted rows.
-
-    Raises:
-        ValueError, in a graph tf.errors.InvalidArgumentError: without `num_groups`, for a group beyond `MAX_GROUPS`.
-    """
+    """Sort the rows of a batch by group and identity; `group_similarities` explains the arguments."""
     identity, embeddings = tf.cast(identity, tf.int64), unit_rows(embeddings)
     # Before the cast, which would wrap large ones.
     bound = bounded_groups(group) if num_groups is None else tf.clip_by_value(tf.cast(group, tf.int64), -1, num_groups)
@@ -119,15 +80,9 @@ def sort_rows(
 
 
 def hardest_negatives(rows: SortedRows) -> tf.Tensor:
-    """Find, for each row, the most similar row of its group with another identity.
+    """Find the most similar row of another identity in each row's group, or the row itself: `[rows]` int32.
 
     The similarity matrix is seen tile by tile, and only where its columns are of the rows' groups.
-
-    Args:
-        rows: sorted.
-
-    Returns:
-        `[rows]` int32, the first of the most similar ones; the row itself if there is none.
     """
     embeddings = tf.stop_gradient(rows.embeddings)
     num_rows = size_of(embeddings)
@@ -135,44 +90,36 @@ def hardest_negatives(rows: SortedRows) -> tf.Tensor:
         return tf.zeros([0], tf.int32)
     height, width = block_of(num_rows, TILE_ROWS), block_of(num_rows, TILE_COLUMNS)
 
-    def search(block: tf.Tensor, so_far: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def search(block: tf.Tensor, hardest: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # The last block begins early rather than to be smaller.
-        mine = tf.minimum(block, num_rows - height) + tf.range(height)
-        my_embeddings, my_group, my_run = (tf.gather(x, mine) for x in (embeddings, rows.group, rows.run))
-        last = tf.gather(rows.group_end, mine[-1])
+        number = tf.minimum(block, num_rows - height) + tf.range(height)
+        block_embeddings, block_group, block_run = (tf.gather(x, number) for x in (embeddings, rows.group, rows.run))
+        last = tf.gather(rows.group_end, number[-1])
 
-        def look(begin: tf.Tensor, best: tf.Tensor, hardest: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        def compare(begin: tf.Tensor, largest: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             start = tf.minimum(begin, num_rows - width)
-            theirs = tf.slice(embeddings, [start, 0], [width, -1])
+            columns = tf.slice(embeddings, [start, 0], [width, -1])
             group, run = (tf.slice(x, [start], [width]) for x in (rows.group, rows.run))
-            negative = (my_group[:, tf.newaxis] == group) & (my_run[:, tf.newaxis] != run)
+            negative = (block_group[:, tf.newaxis] == group) & (block_run[:, tf.newaxis] != run)
             # -2 is below every cosine.
-            similarity = tf.where(negative, tf.matmul(my_embeddings, theirs, transpose_b=True), -2.0)
-            found = tf.reduce_max(similarity, axis=1)
-            place = start + tf.argmax(similarity, axis=1, output_type=tf.int32)
-            better = found > best
-            return begin + width, tf.where(better, found, best), tf.where(better, place, hardest)
+            similarity = tf.where(negative, tf.matmul(block_embeddings, columns, transpose_b=True), -2.0)
+            tile_largest = tf.reduce_max(similarity, axis=1)
+            tile_place = start + tf.argmax(similarity, axis=1, output_type=tf.int32)
+            better = tile_largest > largest
+            return begin + width, tf.where(better, tile_largest, largest), tf.where(better, tile_place, place)
 
-        _, _, hardest = tf.while_loop(
-            lambda begin, *_: begin < last,
-            look,
-            (tf.gather(rows.group_start, mine[0]), tf.fill([height], -2.0), mine),
-            parallel_iterations=1,
-        )
-        return block + height, tf.tensor_scatter_nd_update(so_far, mine[:, tf.newaxis], hardest)
+        start = (tf.gather(rows.group_start, number[0]), tf.fill([height], -2.0), number)
+        _, _, place = tf.while_loop(lambda begin, *_: begin < last, compare, start, parallel_iterations=1)
+        return block + height, tf.tensor_scatter_nd_update(hardest, number[:, tf.newaxis], place)
 
-    everyone = tf.range(num_rows)
-    _, found = tf.while_loop(lambda block, _: block < num_rows, search, (0, everyone), parallel_iterations=1)
-    return tf.where(rows.has_negative, found, everyone)
+    every_row = tf.range(num_rows)
+    _, hardest = tf.while_loop(lambda block, _: block < num_rows, search, (0, every_row), parallel_iterations=1)
+    return tf.where(rows.has_negative, hardest, every_row)
 
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """The numbered positive pairs of sorted rows: all pairs of one group and identity.
-
-    Attributes:
-        count: `[]` int32, how many there are.
-    """
+    """The positive pairs of sorted rows, `count` in all: all pairs of one group and identity, numbered."""
 
     _ends: tf.Tensor
     _partners: tf.Tensor
@@ -180,56 +127,25 @@ class Pairs:
 
     @classmethod
     def of(cls, rows: SortedRows) -> "Pairs":
-        """Count the pairs.
-
-        Args:
-            rows: sorted.
-
-        Returns:
-            The pairs.
-        """
+        """Count the pairs of sorted rows."""
         after = rows.run_end - tf.range(size_of(rows.group)) - 1
         partners = tf.where(rows.group >= 0, after, 0)
         return cls(tf.cumsum(partners), partners, tf.reduce_sum(partners))
 
     def rows(self, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The two rows of pairs.
-
-        Args:
-            number: `[pairs]` int32, which pairs, each from 0 to below `count`.
-
-        Returns:
-            `[pairs]` and `[pairs]` int32, the first before the second.
-        """
+        """The first and the second row of the pairs `number` `[pairs]`, `[pairs]` int32 each."""
         first = tf.searchsorted(self._ends, number, side="right")
         second = first + 1 + number - (tf.gather(self._ends, first) - tf.gather(self._partners, first))
         return first, second
 
 
 def pair_similarities(embeddings: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """The similarities of pairs of rows.
-
-    Args:
-        embeddings: `[rows, dim]` of unit length.
-        first: `[pairs]` int.
-        second: `[pairs]` int.
-
-    Returns:
-        `[pairs]`.
-    """
+    """The similarities `[pairs]` of rows `first` and `second` `[pairs]` of unit embeddings `[rows, dim]`."""
     return tf.reduce_sum(tf.gather(embeddings, first) * tf.gather(embeddings, second), axis=1)
 
 
 def above(similarities: tf.Tensor, threshold: float) -> tf.Tensor:
-    """Which positive similarities count: those above the threshold, and NaN, so that it shows.
-
-    Args:
-        similarities: any shape.
-        threshold: in units of similarity.
-
-    Returns:
-        bool of the same shape.
-    """
+    """Which positive similarities count: those above the threshold, and NaN, so that it shows."""
     return ~(similarities <= threshold)
 
 
@@ -249,16 +165,16 @@ def group_similarities(
 ) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
     """Find the positive pairs and the hardest negatives within each group of a batch.
 
-    Positives of a group are all unordered pairs of its rows with one identity, outliers at or below the threshold
-    dropped. Negatives of a group are, for each of its rows, the largest similarity to a row of the group with
-    another identity; a row without one drops out. Memory is linear in rows and pairs.
+    Positives of a group are all unordered pairs of its rows with one identity. Negatives of a group are, for each of
+    its rows, the largest similarity to a row of the group with another identity; a row without one drops out. Memory
+    is linear in rows and pairs.
 
     Args:
         embeddings: `[batch, dim]`, of any length: they are normalised here, in float32.
         identity: `[batch]` int.
         group: `[batch]` int: 0 = teacher, 1..K = students; negative, or `num_groups` and above = takes no part.
         positive_threshold: positive pairs with a similarity at or below it are dropped.
-        num_groups: how many groups; None: one more than the largest in the batch, and at least 1.
+        num_groups: number of groups; None: one more than the largest in the batch, and at least 1.
 
     Returns:
         Positives and negatives, each a ragged tensor `[num_groups, None]`.
@@ -275,7 +191,7 @@ def group_similarities(
     similarity = pair_similarities(rows.embeddings, first, second)
     kept = above(similarity, positive_threshold)
     positives = tf.boolean_mask(similarity, kept), tf.boolean_mask(tf.gather(rows.group, first), kept)
-    everyone = tf.range(size_of(rows.group))
-    hardest = pair_similarities(rows.embeddings, everyone, hardest_negatives(rows))
+    every_row = tf.range(size_of(rows.group))
+    hardest = pair_similarities(rows.embeddings, every_row, hardest_negatives(rows))
     negatives = tf.boolean_mask(hardest, rows.has_negative), tf.boolean_mask(rows.group, rows.has_negative)
     return _by_group(*positives, rows.num_groups), _by_group(*negatives, rows.num_groups)

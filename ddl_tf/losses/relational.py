@@ -7,8 +7,7 @@ from typing import Any, Callable
 import tensorflow as tf
 
 from ddl_tf.common.unit_rows import unit_rows
-from ddl_tf.losses.embedding_loss import EmbeddingLoss
-from ddl_tf.losses.rows import bounded_groups
+from ddl_tf.losses.embedding_loss import EmbeddingLoss, bounded_groups
 
 
 def _mean_over_points(values: tf.Tensor, points: tf.Tensor, least: int) -> tf.Tensor:
@@ -36,11 +35,9 @@ def rkd_distance(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
     """Compare the distances between the teacher's points with those between the student's.
 
     On each side the distances are divided by their mean over all pairs of different points; the loss is the mean over
-    all n^2 pairs of the smooth L1 of their differences.
+    all n^2 pairs of the smooth L1 of their differences (section 3.2.1 of the paper of `RKDLoss`).
 
-    Args:
-        teacher: `[n, dim]` points.
-        student: `[n, student_dim]` points of the same identities, row by row.
+    `teacher` `[n, dim]` and `student` `[n, student_dim]` are points of the same identities, row by row.
 
     Returns:
         `[]` float32; 0 for fewer than 2 points.
@@ -49,9 +46,6 @@ def rkd_distance(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
         >>> points = tf.constant([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
         >>> float(rkd_distance(points, 3.0 * points)) < 1e-6
         True
-
-    References:
-        Park et al., "Relational Knowledge Distillation", CVPR 2019, https://arxiv.org/abs/1904.05068, section 3.2.1.
     """
 
     def relative(points: tf.Tensor) -> tf.Tensor:
@@ -67,11 +61,10 @@ def rkd_angle(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
     """Compare the angles that the teacher's points form with those that the student's form.
 
     The angle at point i to the points j and k is taken as its cosine; the loss is the mean over all n^3 triples of
-    the smooth L1 of the differences. A triple with a point that coincides with i has the cosine 0.
+    the smooth L1 of the differences (section 3.2.2 of the paper of `RKDLoss`). A triple with a point that coincides
+    with i has the cosine 0.
 
-    Args:
-        teacher: `[n, dim]` points.
-        student: `[n, student_dim]` points of the same identities, row by row.
+    `teacher` `[n, dim]` and `student` `[n, student_dim]` are points of the same identities, row by row.
 
     Returns:
         `[]` float32; 0 for fewer than 3 points.
@@ -80,9 +73,6 @@ def rkd_angle(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
         >>> points = tf.constant([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
         >>> float(rkd_angle(points, 3.0 * points)) < 1e-6
         True
-
-    References:
-        Park et al., "Relational Knowledge Distillation", CVPR 2019, https://arxiv.org/abs/1904.05068, section 3.2.2.
     """
 
     def cosines(points: tf.Tensor) -> tf.Tensor:
@@ -97,11 +87,9 @@ def similarity_preserving(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
     """Compare the similarity matrix of the teacher's points with that of the student's.
 
     The similarities are inner products; each row of the `[n, n]` matrix is scaled to length 1. The loss is the
-    squared Frobenius norm of the difference, divided by n^2.
+    squared Frobenius norm of the difference, divided by n^2 (the paper of `SPLoss`).
 
-    Args:
-        teacher: `[n, dim]` points.
-        student: `[n, student_dim]` points of the same identities, row by row.
+    `teacher` `[n, dim]` and `student` `[n, student_dim]` are points of the same identities, row by row.
 
     Returns:
         `[]` float32; 0 for fewer than 2 points.
@@ -110,9 +98,6 @@ def similarity_preserving(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
         >>> points = tf.constant([[0.0, 2.0], [1.0, 1.0]])
         >>> float(similarity_preserving(points, 3.0 * points)) < 1e-6
         True
-
-    References:
-        Tung and Mori, "Similarity-Preserving Knowledge Distillation", ICCV 2019, https://arxiv.org/abs/1907.09682
     """
 
     def similarities(points: tf.Tensor) -> tf.Tensor:
@@ -125,6 +110,8 @@ def similarity_preserving(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
 class _RelationalLoss(EmbeddingLoss):
     """A loss on matched points of teacher and students; subclasses define `relation`."""
 
+    _arguments: tuple[str, ...] = ("gather", "stop_teacher_gradient")
+
     def __init__(self, gather: bool, stop_teacher_gradient: bool, name: str, **kwargs: Any) -> None:
         super().__init__(gather=gather, name=name, **kwargs)
         self.stop_teacher_gradient = stop_teacher_gradient
@@ -134,24 +121,8 @@ class _RelationalLoss(EmbeddingLoss):
         """Compute the loss of one student: `[n, dim]` matched points of each, n may be 0 -> `[]`."""
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """Compute the loss of a batch.
-
-        Args:
-            y_true: `[batch, 2]` int: identity and group of each row.
-            y_pred: `[batch, dim]` float: embeddings, not necessarily normalised.
-
-        Returns:
-            `[]` float32: the sum over the students.
-        """
+        """Return the sum of the students' losses, `[]` float32."""
         return sum_over_students(self.relation, *self.global_batch(y_true, y_pred), self.stop_teacher_gradient)
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal loss.
-        """
-        return {**super().get_config(), "stop_teacher_gradient": self.stop_teacher_gradient}
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -163,14 +134,10 @@ class RKDLoss(_RelationalLoss):
     of points, and the students' losses are added up. Fewer than 2 common identities (3 for the angles) count 0.
 
     Args:
-        distance_weight: weight of the distances.
-        angle_weight: weight of the angles.
+        distance_weight: weight of the distances, not negative, and finite.
+        angle_weight: weight of the angles, not negative, and finite.
         gather: whether replicas pool their rows before identities are matched.
         stop_teacher_gradient: whether the teacher is a constant.
-        name: the name of the loss.
-
-    Raises:
-        ValueError: for a weight that is negative or not finite.
 
     Example:
         >>> rows = tf.constant([[0, 0], [1, 0], [2, 0], [0, 1], [1, 1], [2, 1]])
@@ -181,6 +148,8 @@ class RKDLoss(_RelationalLoss):
     References:
         Park et al., "Relational Knowledge Distillation", CVPR 2019, https://arxiv.org/abs/1904.05068
     """
+
+    _arguments = ("distance_weight", "angle_weight", "gather", "stop_teacher_gradient")
 
     def __init__(
         self,
@@ -199,42 +168,20 @@ class RKDLoss(_RelationalLoss):
         self.angle_weight = angle_weight
 
     def relation(self, teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
-        """Compute the loss of one student.
-
-        Args:
-            teacher: `[n, dim]` points of the teacher.
-            student: `[n, dim]` points of the student, of the same identities.
-
-        Returns:
-            `[]` float32.
-        """
+        """Return the weighted loss of one student, `[]`."""
         return self.distance_weight * rkd_distance(teacher, student) + self.angle_weight * rkd_angle(teacher, student)
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal loss.
-        """
-        return {
-            **super().get_config(),
-            "distance_weight": self.distance_weight,
-            "angle_weight": self.angle_weight,
-        }
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
 class SPLoss(_RelationalLoss):
     """Similarity-preserving distillation: identities are as similar in a student as they are in the teacher.
 
-    Teacher and student are the easy and the hard samples of one network. For each identity in both groups the mean of
-    the normalised embeddings of its rows is taken on either side; `similarity_preserving` compares the two sets of
-    points, and the students' losses are added up. Fewer than 2 common identities count 0.
+    Points and groups are those of `RKDLoss`; `similarity_preserving` compares the two sets of points. Fewer than 2
+    common identities count 0.
 
     Args:
         gather: whether replicas pool their rows before identities are matched.
         stop_teacher_gradient: whether the teacher is a constant.
-        name: the name of the loss.
 
     Example:
         >>> rows = tf.constant([[0, 0], [1, 0], [0, 1], [1, 1]])
@@ -252,29 +199,15 @@ class SPLoss(_RelationalLoss):
         super().__init__(gather, stop_teacher_gradient, name, **kwargs)
 
     def relation(self, teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
-        """Compute the loss of one student.
-
-        Args:
-            teacher: `[n, dim]` points of the teacher.
-            student: `[n, dim]` points of the student, of the same identities.
-
-        Returns:
-            `[]` float32.
-        """
+        """Return the loss of one student, `[]`."""
         return similarity_preserving(teacher, student)
 
 
 def identity_means(embeddings: tf.Tensor, identity: tf.Tensor, group: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Average the normalised embeddings of each identity in each group.
 
-    Args:
-        embeddings: `[batch, dim]`, of any length: they are normalised here, in float32.
-        identity: `[batch]` int.
-        group: `[batch]` int: 0 = teacher, 1..K = students, negative = takes no part.
-
-    Returns:
-        `[groups, identities, dim]` float32 means, not normalised again, and `[groups, identities]` bool, whether the
-        group has rows of the identity. `groups` is one more than the largest group, and at least 2.
+    Returns `[groups, identities, dim]` means, not normalised again, and `[groups, identities]` bool, whether the group
+    has rows of the identity. `groups` is one more than the largest group, and at least 2.
     """
     group, embeddings = bounded_groups(group), unit_rows(embeddings)
     identities, position = tf.unique(identity)
@@ -297,22 +230,10 @@ def sum_over_students(
     group: tf.Tensor,
     stop_teacher_gradient: bool,
 ) -> tf.Tensor:
-    """Add up a loss on matched points over the students.
+    """Add up a loss on matched points `[n, dim]` of teacher and student over the students; n may be 0.
 
-    An identity that is in group 0 and in a student's group gives one point on each side: the mean of the normalised
-    embeddings of its rows there. A row of the teacher has no row of the student that belongs to it, and the groups
-    may hold different numbers of rows of an identity; the mean is the one point that depends on neither number nor
-    order of the rows, and the single samples' noise, which no student shall copy, averages out in it.
-
-    Args:
-        loss: `[n, dim]` points of the teacher, `[n, dim]` points of a student -> `[]`; n may be 0.
-        embeddings: `[batch, dim]`, of any length.
-        identity: `[batch]` int.
-        group: `[batch]` int: 0 = teacher, 1..K = students, negative = takes no part.
-        stop_teacher_gradient: whether the teacher's points are constants.
-
-    Returns:
-        `[]` float32.
+    An identity in group 0 and in a student's group gives one point on each side: the mean of the normalised embeddings
+    of its rows. The mean depends on neither number nor order of the rows, and averages out the noise of single samples.
     """
     means, present = identity_means(embeddings, identity, group)
     teacher = tf.stop_gradient(means[0]) if stop_teacher_gradient else means[0]

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -18,43 +18,34 @@ from ddl_tf.common.checks import is_whole
 
 # Cells of the grid in one bandwidth.
 RESOLUTION = 32
-# The exponent of a similarity's largest kernel, less its excess, nears this and so never underflows.
+# The exponent of a similarity's largest kernel, less its log factor, nears this and so never underflows.
 LARGEST_EXPONENT = 12.5
 # The most numbers in the matrix from bins to nodes: 256 MB. A graph holds 2 GB in all.
 MAX_MATRIX = 2**26
 
 
-def _excess(distance: Any, root: Callable[[Any], Any]) -> Any:
-    """The part of a kernel's exponent at some bandwidths from the nearest node that is taken out of it.
+def _log_factor(distance: Any, root: Callable[[Any], Any]) -> Any:
+    """The logarithm of the factor taken out of a kernel that is `distance` bandwidths from the nearest node.
 
-    Next to nothing within 3 bandwidths, all but `LARGEST_EXPONENT` far away, and smooth, as the interpolation needs it.
+    It is next to 0 within 3 bandwidths, all but `LARGEST_EXPONENT` of the exponent far away, and smooth between them,
+    as the interpolation needs it.
     """
     exponent = 0.5 * distance**2
-    return exponent - exponent / root(root(1.0 + (exponent / LARGEST_EXPONENT) ** 4))
+    return exponent / root(root(1.0 + (exponent / LARGEST_EXPONENT) ** 4)) - exponent
 
 
 @functools.lru_cache(maxsize=8)
 def _smoothing(num_cells: int, num_nodes: int, low: float, high: float, bandwidth: float) -> np.ndarray:
-    """`[num_cells + 3, num_nodes]` float32: what a bin adds to each node, its excess (see below) taken out."""
+    """`[num_cells + 3, num_nodes]` float32: what a bin adds to each node, its factor taken out."""
     bins = (-1.0 + np.arange(-1, num_cells + 2) * (2.0 / num_cells))[:, np.newaxis]
     distance = np.abs(bins - (low + np.arange(num_nodes) * ((high - low) / num_nodes))) / bandwidth
-    excess = _excess(distance.min(axis=1, keepdims=True), np.sqrt)
-    return np.exp(excess - 0.5 * distance**2).astype(np.float32)
+    log_factor = _log_factor(distance.min(axis=1, keepdims=True), np.sqrt)
+    return np.exp(-0.5 * distance**2 - log_factor).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
 class Binning:
-    """How similarities become distributions.
-
-    Attributes:
-        num_nodes: the number of nodes.
-        similarity_range: `(low, high)`, the range that the nodes divide.
-        bandwidth: the standard deviation of the kernel, in units of similarity.
-
-    Raises:
-        ValueError: for a `num_nodes` below 1, a `similarity_range` that is empty or not finite, a `bandwidth` that is
-            not above 0 or not finite, or too many nodes for so small a bandwidth.
-    """
+    """How similarities become distributions; `DDLLoss` explains the fields, and what is refused (ValueError)."""
 
     num_nodes: int = 1000
     similarity_range: tuple[float, float] = (0.0, 1.0)
@@ -76,37 +67,23 @@ class Binning:
 
     @property
     def num_cells(self) -> int:
-        """How many cells divide [-1, 1]."""
+        """Number of cells that divide [-1, 1]."""
         return max(1, int(np.ceil(2.0 * RESOLUTION / self.bandwidth)))
 
     @property
     def num_bins(self) -> int:
-        """How many bins: the edges of the cells, and one beyond either end."""
+        """Number of bins: the edges of the cells, and one beyond either end."""
         return self.num_cells + 3
 
-    def excess(self, similarities: tf.Tensor) -> tf.Tensor:
-        """What is taken out of the exponents of a similarity's kernel, so that far from all nodes it does not vanish.
-
-        Args:
-            similarities: `[count]`.
-
-        Returns:
-            `[count]`, 0 or below.
-        """
+    def log_factor(self, similarities: tf.Tensor) -> tf.Tensor:
+        """The logarithm of the factor taken out of the kernels of `[count]` similarities, so that none vanishes."""
         low, high = self.similarity_range
         step = (high - low) / self.num_nodes
         nearest = tf.clip_by_value(tf.round((tf.stop_gradient(similarities) - low) / step), 0.0, self.num_nodes - 1.0)
-        return -_excess((similarities - (low + nearest * step)) / self.bandwidth, tf.sqrt)
+        return _log_factor((similarities - (low + nearest * step)) / self.bandwidth, tf.sqrt)
 
     def shares(self, similarities: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Share similarities between bins.
-
-        Args:
-            similarities: `[count]` in [-1, 1], up to rounding.
-
-        Returns:
-            `[4, count]` int32, the bins, and `[4, count]` float32, their shares, of sum 1.
-        """
+        """Share `[count]` similarities between bins: `[4, count]` int32 bins, and their shares, of sum 1."""
         position = (similarities + 1.0) * (0.5 * self.num_cells)
         # Clipped as integers, so that a NaN has a place and shows in its shares.
         cell = tf.clip_by_value(tf.cast(tf.floor(position), tf.int32), 0, self.num_cells - 1)
@@ -117,74 +94,49 @@ class Binning:
         return cell + tf.range(4)[:, tf.newaxis], tf.stack(shares)
 
     def smooth(self, bins: tf.Tensor) -> tf.Tensor:
-        """Make distributions of filled bins.
-
-        Args:
-            bins: `[groups, num_bins]`.
-
-        Returns:
-            `[groups, num_nodes]`, each of sum 1, or 0 where the bins are empty.
-        """
+        """Make distributions `[groups, num_nodes]` of bins `[groups, num_bins]`: of sum 1, or 0 if empty."""
         kernel = _smoothing(self.num_cells, self.num_nodes, *self.similarity_range, self.bandwidth)
         histograms = tf.matmul(bins, kernel)
         return tf.math.divide_no_nan(histograms, tf.reduce_sum(histograms, axis=1, keepdims=True))
 
 
 @dataclasses.dataclass(frozen=True)
-class Tally:
-    """What the similarities of each group add up to.
+class GroupSums:
+    """Sums over the similarities of each group; those of the kernels are kept as in a log-sum-exp."""
 
-    Attributes:
-        bins: `[groups, num_bins]`, the shares of the bins, times the exponential of the excess less `level`.
-        totals: `[groups]`, the sum of the similarities.
-        counts: `[groups]` float32, how many they are.
-        level: `[groups]`, the largest excess of the group's similarities; it cancels in the distribution.
+    bins: tf.Tensor  # `[groups, num_bins]`, the shares of the bins, times exp(log factor - `log_scale`)
+    totals: tf.Tensor  # `[groups]`, the sum of the similarities
+    counts: tf.Tensor  # `[groups]` float32, their number
+    log_scale: tf.Tensor  # `[groups]`, the largest log factor of the group; it cancels in the distribution
+
+
+def log_scales(similarities: tf.Tensor, group: tf.Tensor, num_groups: tf.Tensor, binning: Binning) -> tf.Tensor:
+    """The largest log factor of each group, `[num_groups]`; the lowest float32 for a group without similarities."""
+    return tf.math.unsorted_segment_max(binning.log_factor(tf.stop_gradient(similarities)), group, num_groups)
+
+
+def group_sums(
+    similarities: tf.Tensor,
+    group: tf.Tensor,
+    num_groups: tf.Tensor,
+    binning: Binning,
+    log_scale: Optional[tf.Tensor] = None,
+) -> GroupSums:
+    """Add up the similarities `[count]` of each group `[count]`, -1 = takes no part; it is differentiable in them.
+
+    `log_scale` `[num_groups]` is at least the `log_scales` of these similarities, which are the default.
     """
-
-    bins: tf.Tensor
-    totals: tf.Tensor
-    counts: tf.Tensor
-    level: tf.Tensor
-
-
-def levels(similarities: tf.Tensor, group: tf.Tensor, num_groups: tf.Tensor, binning: Binning) -> tf.Tensor:
-    """The largest excess of each group.
-
-    Args:
-        similarities: `[count]`.
-        group: `[count]` int32, -1 = takes no part.
-        num_groups: how many groups.
-        binning: how distributions are estimated.
-
-    Returns:
-        `[num_groups]`; the lowest float32 for a group without similarities.
-    """
-    return tf.math.unsorted_segment_max(binning.excess(tf.stop_gradient(similarities)), group, num_groups)
-
-
-def tally(
-    similarities: tf.Tensor, group: tf.Tensor, num_groups: tf.Tensor, level: tf.Tensor, binning: Binning
-) -> Tally:
-    """Add up the similarities of each group.
-
-    Args:
-        similarities: `[count]` float32.
-        group: `[count]` int32, -1 = takes no part.
-        num_groups: how many groups.
-        level: `[num_groups]`, at least that of these similarities; see `levels`.
-        binning: how distributions are estimated.
-
-    Returns:
-        The tally. Bins and totals are differentiable in the similarities.
-    """
+    if log_scale is None:
+        log_scale = log_scales(similarities, group, num_groups, binning)
     bins, shares = binning.shares(similarities)
     # Those without a group have no bin, and no weight that could overflow.
-    weight = tf.exp(tf.where(group >= 0, binning.excess(similarities) - tf.gather(level, tf.maximum(group, 0)), 0.0))
+    log_weight = binning.log_factor(similarities) - tf.gather(log_scale, tf.maximum(group, 0))
+    weight = tf.exp(tf.where(group >= 0, log_weight, 0.0))
     place = tf.where(group >= 0, group * binning.num_bins + bins, -1)
     filled = tf.math.unsorted_segment_sum(shares * weight, place, num_groups * binning.num_bins)
-    return Tally(
+    return GroupSums(
         tf.reshape(filled, [num_groups, binning.num_bins]),
         tf.math.unsorted_segment_sum(similarities, group, num_groups),
         tf.math.unsorted_segment_sum(tf.ones_like(similarities), group, num_groups),
-        level,
+        log_scale,
     )

@@ -17,18 +17,14 @@ class TripletLoss(EmbeddingLoss):
     For every ordered pair of rows of one identity (anchor, positive) the negative is the closest row of another
     identity that is farther from the anchor than the positive is; where there is none, the farthest of all. The loss
     is the mean of max(0, d(anchor, positive) - d(anchor, negative) + margin) over all these pairs, with d the squared
-    Euclidean distance of the normalised embeddings, 2 - 2 cosine. The groups of the rows do not matter. It is
-    `tfa.losses.triplet_semihard_loss`, which takes memory for rows^3 numbers.
-
-    A batch without a positive pair or with one identity only has no triplet, and the loss 0.
+    Euclidean distance of the normalised embeddings, 2 - 2 cosine; 0 without a triplet. The groups of the rows do not
+    matter. It is `tfa.losses.triplet_semihard_loss`, which takes memory for rows^3 numbers.
 
     Args:
-        margin: in units of squared distance, which is at most 4; FaceNet's is 0.2.
+        margin: above 0, in units of squared distance, which is at most 4; FaceNet's is 0.2.
         gather: whether replicas pool their rows before triplets are made.
-        name: the name of the loss.
 
     Raises:
-        ValueError: for a margin not above 0.
         ddl_tf.common.errors.InputError: if TensorFlow Addons cannot be imported.
 
     Example:
@@ -42,6 +38,8 @@ class TripletLoss(EmbeddingLoss):
         https://arxiv.org/abs/1503.03832
     """
 
+    _arguments = ("margin", "gather")
+
     def __init__(self, margin: float = 0.2, gather: bool = True, name: str = "triplet", **kwargs: Any) -> None:
         super().__init__(gather=gather, name=name, **kwargs)
         if not 0 < margin < math.inf:
@@ -50,15 +48,7 @@ class TripletLoss(EmbeddingLoss):
         self.margin = margin
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """Compute the loss of a batch.
-
-        Args:
-            y_true: `[batch, 2]` int: identity and group of each row.
-            y_pred: `[batch, dim]` float: embeddings, not necessarily normalised.
-
-        Returns:
-            `[]` float32.
-        """
+        """Return the loss, `[]` float32."""
         embeddings, identity, _ = self.global_batch(y_true, y_pred)
         num_identities = tf.size(tf.unique(identity).y)
         has_triplet = (num_identities > 1) & (num_identities < tf.size(identity))
@@ -70,11 +60,3 @@ class TripletLoss(EmbeddingLoss):
 
         # The branch not taken has no gradient; tf.where would multiply TensorFlow Addons' NaN by 0.
         return tf.cond(has_triplet, triplets, lambda: 0.0 * tf.reduce_sum(embeddings))
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal loss.
-        """
-        return {**super().get_config(), "margin": self.margin}

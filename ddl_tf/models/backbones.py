@@ -53,19 +53,7 @@ def build_backbone(name: str, input_shape: tuple[int, int, int] = (112, 112, 3))
 
 
 def default_neck(name: str, embedding_size: int, dropout: float) -> tf.keras.layers.Layer:
-    """Make the neck that a backbone is published with.
-
-    Args:
-        name: name of the backbone, as for `build_backbone`.
-        embedding_size: length of the embedding.
-        dropout: share of the features that are dropped while training.
-
-    Returns:
-        A layer from feature map to embedding.
-
-    Raises:
-        InputError: if the neck has no dropout, and one is asked for.
-    """
+    """Make the neck that a backbone of that name is published with; one without dropout refuses it (InputError)."""
     if name in IRESNETS or name in PLAIN_NETS:
         return FlattenNeck(embedding_size, dropout, name="neck")
     if dropout:

@@ -44,23 +44,10 @@ _PACKAGES = ("ddl_tf.", "keras_cv.")
 
 
 def read_config(archive: zipfile.ZipFile, custom_objects: Mapping[str, type]) -> dict[str, Any]:
-    """Read the configuration of a model, and refuse what this package would not have written.
+    """Read the configuration of a model in a `.keras` file, and refuse what this package would not have written.
 
-    Args:
-        archive: the `.keras` file.
-        custom_objects: name -> class, of classes of the caller's own that it may hold too.
-
-    Returns:
-        The configuration.
-
-    Raises:
-        InputError: with the class that is refused; the rest of the message says what is wrong with the file.
-        zipfile.BadZipFile: if the file is damaged.
-
-    Example:
-        >>> with zipfile.ZipFile("best.keras") as archive:
-        ...     read_config(archive, {})["class_name"]
-        'Functional'
+    An InputError names the class that is refused; a damaged file is a zipfile.BadZipFile. `custom_objects` are classes
+    of the caller's, by name, that the file may hold too.
     """
     for member in archive.infolist():
         if member.filename not in _MEMBERS:
@@ -129,20 +116,7 @@ def _is_of_packages(registered_name: str) -> bool:
 
 
 def check_weights(archive: zipfile.ZipFile, file_size: int) -> None:
-    """Refuse weights that take far more memory than the file, or that are in another file.
-
-    Args:
-        archive: the `.keras` file.
-        file_size: its size in bytes.
-
-    Raises:
-        InputError: saying what is wrong with the weights.
-        OSError: if they cannot be read as HDF5.
-
-    Example:
-        >>> with zipfile.ZipFile("best.keras") as archive:
-        ...     check_weights(archive, os.path.getsize("best.keras"))
-    """
+    """Refuse (InputError) weights that take far more memory than the file has bytes, or that are in another file."""
     memory = 0
     with archive.open("model.weights.h5") as member, h5py.File(member, "r") as weights:
         groups: list[tuple[Any, int]] = [(weights, 0)]

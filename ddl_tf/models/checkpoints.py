@@ -1,5 +1,6 @@
 """Checkpoints: one `.keras` file with the configuration and the weights of a model."""
 
+import itertools
 import os
 import zipfile
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from ddl_tf.layers import CompactHead, MarginHead, is_synchronized, synchronize_
 from ddl_tf.models.checkpoint_guard import check_weights, read_config
 
 _PathLike = Union[str, "os.PathLike[str]"]
+_DAMAGE = (zipfile.BadZipFile, OSError, ImportError, AttributeError, KeyError, ValueError, TypeError, RecursionError)
 # For networks that are not ours.
 OTHER_NETWORKS = (
     "; of another network take the ONNX (.onnx) or TensorFlow Lite (.tflite) file, its embeddings (--embeddings), or "
@@ -22,14 +24,7 @@ OTHER_NETWORKS = (
 
 
 def check_checkpoint_path(path: _PathLike) -> None:
-    """Check where a checkpoint shall go, before the work that makes it.
-
-    Args:
-        path: the file.
-
-    Raises:
-        InputError: if it does not end in `.keras`.
-    """
+    """Refuse (InputError) a path that does not end in `.keras`, before the work that makes the file."""
     if Path(path).suffix != ".keras":
         raise InputError(f"a checkpoint is a file that ends in .keras, got {os.fspath(path)}")
 
@@ -47,7 +42,12 @@ def save_checkpoint(model: tf.keras.Model, path: _PathLike) -> None:
         InputError: if the path does not end in `.keras`.
 
     Example:
-        >>> save_checkpoint(build_recognizer("plain_small", 10), "/tmp/model.keras")
+        >>> import tempfile
+        >>> from ddl_tf.models import build_recognizer
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_checkpoint(build_recognizer("plain_small", 10, input_shape=(32, 32, 3)), f"{folder}/model.keras")
+        ...     load_checkpoint(f"{folder}/model.keras").name
+        'recognizer'
     """
     check_checkpoint_path(path)
     uncompiled = tf.keras.Model(model.input, model.output, name=model.name)
@@ -71,11 +71,6 @@ def load_checkpoint(path: _PathLike, custom_objects: Optional[Mapping[str, type]
     Raises:
         InputError: if the file is missing, damaged, not a checkpoint of this package, names another class, or is of a
             later lane of versions.
-
-    Example:
-        >>> save_checkpoint(build_recognizer("plain_small", 10), "/tmp/model.keras")
-        >>> load_checkpoint("/tmp/model.keras").name
-        'recognizer'
     """
     text = os.fspath(path)
     if not os.path.exists(text):
@@ -85,12 +80,11 @@ def load_checkpoint(path: _PathLike, custom_objects: Optional[Mapping[str, type]
     try:
         with zipfile.ZipFile(text) as archive:
             config = read_config(archive, custom_objects or {})
-        if _writer(config) == "tf_keras" != _writer({"module": tf.keras.Model.__module__}):
-            raise InputError(
-                f"{text} was written under a later TensorFlow than {tf.__version__}, which cannot read it: use the "
-                "later one (docs/versions.md)"
-            )
-        with zipfile.ZipFile(text) as archive:
+            if _writer(config) == "tf_keras" != _writer({"module": tf.keras.Model.__module__}):
+                raise InputError(
+                    f"{text} was written under a later TensorFlow than {tf.__version__}, which cannot read it: use the "
+                    "later one (docs/versions.md)"
+                )
             check_weights(archive, os.path.getsize(text))
         model = tf.keras.models.load_model(text, dict(custom_objects or {}), compile=False)
         # What KerasCV's layers build inside of themselves comes back plain.
@@ -100,16 +94,7 @@ def load_checkpoint(path: _PathLike, custom_objects: Optional[Mapping[str, type]
         if str(error).startswith(text):
             raise
         raise InputError(f"{text} is refused: {error}") from None
-    except (
-        zipfile.BadZipFile,
-        OSError,
-        ImportError,
-        AttributeError,
-        KeyError,
-        ValueError,
-        TypeError,
-        RecursionError,
-    ) as error:
+    except _DAMAGE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{text} cannot be read as a checkpoint ({reason}): is it whole, and a .keras file?") from None
     names = {layer.name for layer in getattr(model, "layers", ())}
@@ -139,37 +124,32 @@ def initialise_from(model: tf.keras.Model, path: _PathLike) -> list[str]:
 
     Raises:
         InputError: if the checkpoint cannot be loaded, or its backbone or neck has other weights.
-
-    Example:
-        >>> save_checkpoint(build_recognizer("plain_small", 10), "/tmp/model.keras")
-        >>> initialise_from(build_recognizer("plain_small", 20), "/tmp/model.keras")
-        ['backbone', 'neck']
     """
     source = load_checkpoint(path)
-    ours, theirs = ({layer.name: layer for layer in m.layers} for m in (model, source))
+    layers, source_layers = ({layer.name: layer for layer in network.layers} for network in (model, source))
     parts = ["backbone", "neck"]
     pairs: list[tuple[tf.Variable, tf.Variable]] = []
     for part in parts:
-        mine, others = _variables(ours[part]), _variables(theirs[part])
-        _check_same_shapes(part, mine, others, os.fspath(path))
-        pairs += zip(mine, others)
+        weights, source_weights = _variables(layers[part]), _variables(source_layers[part])
+        _check_same_shapes(part, weights, source_weights, os.fspath(path))
+        pairs += zip(weights, source_weights)
     for variable, value in pairs:
         variable.assign(value)
-    if "head" in ours and "head" in theirs and _copy_head(ours["head"], theirs["head"]):
+    if "head" in layers and "head" in source_layers and _copy_head(layers["head"], source_layers["head"]):
         parts.append("head")
     return parts
 
 
-def _copy_head(ours: MarginHead, theirs: MarginHead) -> bool:
+def _copy_head(head: MarginHead, source: MarginHead) -> bool:
     """Copy what one head can take from another; nothing if it has other centers."""
-    centers = theirs.centers_by_class()
-    if ours.centers_by_class().shape != centers.shape:
+    centers = source.centers_by_class()
+    if head.centers_by_class().shape != centers.shape:
         return False
-    ours.assign_centers(centers)
-    margins = [head.head if isinstance(head, CompactHead) else head for head in (ours, theirs)]
+    head.assign_centers(centers)
+    margins = [part.head if isinstance(part, CompactHead) else part for part in (head, source)]
     if type(margins[0]) is type(margins[1]):
-        for mine, other in zip(*map(_statistics, margins)):
-            mine.assign(other)
+        for statistic, value in zip(*map(_statistics, margins)):
+            statistic.assign(value)
     return True
 
 
@@ -185,21 +165,17 @@ def _variables(layer: tf.keras.layers.Layer) -> list[tf.Variable]:
     """
     is_model = isinstance(layer, tf.keras.Model)
     inner = layer.layers if is_model else [m for m in layer.submodules if isinstance(m, tf.keras.layers.Layer)]
-    found: dict[Any, tf.Variable] = {}
-    for variables in (*map(_variables, inner), layer.variables):
-        for variable in variables:
-            found.setdefault(variable.ref(), variable)
-    return list(found.values())
+    variables = itertools.chain(*map(_variables, inner), layer.variables)
+    return list({variable.ref(): variable for variable in variables}.values())
 
 
-def _check_same_shapes(part: str, ours: list[tf.Variable], theirs: list[tf.Variable], path: str) -> None:
-    for mine, other in zip(ours, theirs):
-        if mine.shape != other.shape:
+def _check_same_shapes(part: str, weights: list[tf.Variable], source: list[tf.Variable], path: str) -> None:
+    for weight, value in zip(weights, source):
+        if weight.shape != value.shape:
             raise InputError(
-                f"{path} does not fit: the {part}'s weight {mine.name} has the shape {tuple(mine.shape)}, the "
-                f"checkpoint's ({other.name}) {tuple(other.shape)}; use its backbone, image size and embedding size"
+                f"{path} does not fit: the {part}'s weight {weight.name} has the shape {tuple(weight.shape)}, the "
+                f"checkpoint's ({value.name}) {tuple(value.shape)}; use its backbone, image size and embedding size"
             )
-    if len(ours) != len(theirs):
-        raise InputError(
-            f"{path} does not fit: the {part} has {len(ours)} weights, the checkpoint's {len(theirs)}; use its backbone"
-        )
+    if len(weights) != len(source):
+        number = f"the {part} has {len(weights)} weights, the checkpoint's {len(source)}"
+        raise InputError(f"{path} does not fit: {number}; use its backbone")

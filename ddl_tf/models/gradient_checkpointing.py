@@ -49,20 +49,14 @@ class RecomputedModel(tf.keras.Model):
     In training each residual block runs a second time when its gradient is due; what is computed and what is learnt
     stay the same, batch norm's moving statistics included. It has the layers and weights of the model it is made of.
 
-    Args:
-        inputs: of the functional model.
-        outputs: of the functional model.
-        name: of the model.
-        trainable: whether it learns.
-        **kwargs: arguments of `tf.keras.Model`.
-
     Raises:
         InputError: if the model is no chain of residual blocks, or one draws random numbers.
 
     Example:
-        >>> backbone = build_backbone("iresnet18", (32, 32, 3))
+        >>> from ddl_tf.models import build_backbone
+        >>> backbone = build_backbone("plain_small", (32, 32, 3))
         >>> RecomputedModel(backbone.input, backbone.output, name="backbone").output_shape
-        (None, 2, 2, 512)
+        (None, 2, 2, 192)
 
     References:
         Chen et al., "Training Deep Nets with Sublinear Memory Cost", https://arxiv.org/abs/1604.06174
@@ -78,16 +72,7 @@ class RecomputedModel(tf.keras.Model):
         self._blocks = lambda: blocks
 
     def call(self, inputs: tf.Tensor, training: Optional[bool] = None, mask: Optional[tf.Tensor] = None) -> tf.Tensor:
-        """Run the network.
-
-        Args:
-            inputs: `[batch, height, width, channels]`.
-            training: whether to normalise by the batch; only then anything is computed again.
-            mask: as Keras has it.
-
-        Returns:
-            The feature map.
-        """
+        """Run the network; only in training something is computed again."""
         if not training:
             return super().call(inputs, training=training, mask=mask)
         for block in self._blocks():

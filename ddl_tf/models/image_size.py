@@ -6,17 +6,7 @@ from ddl_tf.common.errors import InputError
 
 
 def image_size(model: tf.keras.Model) -> tuple[int, int]:
-    """Read the (height, width) in pixels that an embedding model takes.
-
-    Args:
-        model: image `[batch, height, width, 3]` -> embedding `[batch, dim]`.
-
-    Returns:
-        (height, width).
-
-    Raises:
-        InputError: if the model has another input, or no fixed size.
-    """
+    """Return the (height, width) in pixels that an embedding model takes; refuse (InputError) one of no fixed size."""
     shape = model.input_shape
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] != 3 or None in shape[1:3]:
         raise InputError(f"the model takes input of shape {shape}: expected [batch, height, width, 3] of fixed size")

@@ -82,10 +82,10 @@ def _check_shape(shape: tuple[int, ...], place: _Place, channels: int) -> None:
     wanted = tuple(place.variable.shape)
     try:
         # A tensor of this shape that takes one byte.
-        given = _converted(np.broadcast_to(np.int8(0), shape), place.layer, wanted, channels).shape
+        converted = _converted(np.broadcast_to(np.int8(0), shape), place.layer, wanted, channels).shape
     except ValueError:
-        given = None
-    if given != wanted:
+        converted = None
+    if converted != wanted:
         raise ValueError(f"of shape {shape}, which does not give {wanted}")
 
 
@@ -101,14 +101,10 @@ def convert_insightface(path: Union[str, "os.PathLike[str]"], backbone: str) -> 
         backbone: `iresnet18`, `iresnet34`, `iresnet50`, `iresnet100` or `mobilefacenet`.
 
     Returns:
-        image `[batch, 112, 112, 3]`, values 0..255 RGB -> embedding `[batch, dim]`, equal to the PyTorch network's in
-        eval mode.
+        image `[batch, 112, 112, 3]`, values 0..255 RGB -> embedding `[batch, dim]`, as in PyTorch's eval mode.
 
     Raises:
         InputError: if the file cannot be read, or its tensors are not those of the backbone.
-
-    Example:
-        >>> model = convert_insightface("backbone.pth", "iresnet50")  # doctest: +SKIP
     """
     if backbone not in _NECKS:
         raise InputError(f"no InsightFace network {backbone!r}: use one of {', '.join(_NECKS)}")
@@ -129,16 +125,11 @@ def convert_insightface(path: Union[str, "os.PathLike[str]"], backbone: str) -> 
     for name, module in _NECKS[backbone].items():
         places.update(_places(getattr(neck, name), module))
     wrong = f"{os.fspath(path)} does not hold a {backbone}"
+    advice = f"name the backbone it was trained with{OTHER_NETWORKS}"
     if places.keys() - shapes.keys():
-        raise InputError(
-            f"{wrong}: it lacks {_listed(places.keys() - shapes.keys())}; name the backbone it was trained with"
-            f"{OTHER_NETWORKS}"
-        )
+        raise InputError(f"{wrong}: it lacks {_listed(places.keys() - shapes.keys())}; {advice}")
     if shapes.keys() - places.keys():
-        raise InputError(
-            f"{wrong}: it has {_listed(shapes.keys() - places.keys())} too; name the backbone it was trained with"
-            f"{OTHER_NETWORKS}"
-        )
+        raise InputError(f"{wrong}: it has {_listed(shapes.keys() - places.keys())} too; {advice}")
     channels = neck.feature_norm.gamma.shape[0]
     try:
         for name, shape in shapes.items():

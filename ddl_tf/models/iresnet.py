@@ -37,14 +37,7 @@ def _block(x: Any, width: int, strides: int, name: str) -> Any:
 
 
 def iresnet(image: Any, name: str) -> Any:
-    """Build one of `IRESNETS`.
-
-    Args:
-        image: `[batch, height, width, 3]`, in [-1, 1].
-        name: a key of `IRESNETS`.
-
-    Returns:
-        Feature map `[batch, ceil(height / 16), ceil(width / 16), 512]`.
+    """Build one of `IRESNETS`: `[batch, height, width, 3]` -> `[batch, ceil(height / 16), ceil(width / 16), 512]`.
 
     References:
         Duta et al., "Improved Residual Networks for Image and Video Recognition", https://arxiv.org/abs/2004.04989

@@ -48,17 +48,9 @@ def _residuals(x: Any, blocks: int, expanded: int, name: str) -> Any:
 
 
 def mobilefacenet(image: Any) -> Any:
-    """Build MobileFaceNet up to its feature map; the global depthwise convolution is in the neck.
+    """Build MobileFaceNet up to its feature map; the rest is `DepthwiseNeck`.
 
-    Args:
-        image: `[batch, height, width, 3]`, in [-1, 1].
-
-    Returns:
-        Feature map `[batch, ceil(height / 16), ceil(width / 16), 512]`.
-
-    References:
-        Chen et al., "MobileFaceNets: Efficient CNNs for Accurate Real-Time Face Verification on Mobile Devices",
-        https://arxiv.org/abs/1804.07573
+    Image `[batch, height, width, 3]` -> `[batch, ceil(height / 16), ceil(width / 16), 512]`.
     """
     x = _unit(image, 128, "layers.0", kernel_size=3, strides=2)
     x = GroupedConvolution(64, kernel_initializer=_initializer(), name="layers.1.layers.0")(x)

@@ -7,9 +7,7 @@ import tensorflow as tf
 from ddl_tf.models.torch_layers import batch_norm, convolution, prelu
 
 # Name -> (width, number of residual blocks) of the stages; each stage halves height and width.
-PLAIN_NETS = {
-    "plain_small": ((32, 0), (48, 1), (96, 1), (192, 0)),
-}
+PLAIN_NETS = {"plain_small": ((32, 0), (48, 1), (96, 1), (192, 0))}
 
 
 def _unit(x: Any, width: int, strides: int = 1) -> Any:
@@ -19,12 +17,7 @@ def _unit(x: Any, width: int, strides: int = 1) -> Any:
 def plain_net(image: Any, name: str) -> Any:
     """Build one of `PLAIN_NETS`: stages of a strided convolution and residual blocks of two convolutions.
 
-    Args:
-        image: `[batch, height, width, 3]`, in [-1, 1].
-        name: a key of `PLAIN_NETS`.
-
-    Returns:
-        Feature map `[batch, ceil(height / 16), ceil(width / 16), channels]`.
+    Image `[batch, height, width, 3]` -> `[batch, ceil(height / 16), ceil(width / 16), channels]`.
     """
     x = image
     for width, blocks in PLAIN_NETS[name]:

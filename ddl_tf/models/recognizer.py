@@ -13,7 +13,7 @@ from ddl_tf.layers import (
     CurricularFace,
     MagFace,
     MarginHead,
-    SampledHead,
+    PartialFC,
     ShardedHead,
     SubCenterArcFace,
     synchronize_batch_norm,
@@ -152,17 +152,16 @@ def build_recognizer(
         backbone: a name, as for `build_backbone`, or a Keras model from an image in [-1, 1] to a feature map.
         num_classes: number of identities.
         head: a name of `HEADS`, or a `MarginHead`, of which a copy is used.
-        embedding_size: length of the embedding, for the default neck; 512 if not given.
+        embedding_size: as for `build_embedding_model`, like all that follow without an explanation.
         input_shape: `(height, width, channels)` of the images.
-        neck: layer from feature map to embedding, of which a copy is used; by default the one that the backbone is
-            published with.
-        dropout: share of the features that are dropped while training, for the default neck; 0 if not given.
+        neck: layer from feature map to embedding.
+        dropout: for the default neck.
         margin: of the named head; its own default if not given. `magface` has no single one.
         scale: of the named head; 64 if not given.
-        sample_rate: below 1 the head becomes a `SampledHead`, with that share of the classes in a training step.
+        sample_rate: below 1 the head becomes a `PartialFC`, with that share of the classes in a training step.
         sharded_head: whether the head becomes a `ShardedHead`, each replica of the strategy with a part of the classes.
-        sync_batch_norm: as for `build_embedding_model`.
-        recompute: as for `build_embedding_model`.
+        sync_batch_norm: whether batch normalisation is by the batch of all replicas.
+        recompute: whether the backbone is a `RecomputedModel`.
 
     Returns:
         A functional model with inputs `{"image": [batch, height, width, channels], "label": [batch]}`, image values
@@ -184,7 +183,7 @@ def build_recognizer(
     margin_head = _as_head(head, num_classes, margin, scale)
     if sharded_head or sample_rate != 1:
         try:
-            margin_head = (ShardedHead if sharded_head else SampledHead)(margin_head, sample_rate, name="head")
+            margin_head = (ShardedHead if sharded_head else PartialFC)(margin_head, sample_rate, name="head")
         except ValueError as error:
             raise InputError(str(error)) from None
     network = build_embedding_model(
@@ -195,17 +194,12 @@ def build_recognizer(
     logits = margin_head(network.output, label)
     logits = tf.keras.layers.Activation("linear", dtype="float32", name="logits")(logits)
     return tf.keras.Model(
-        {"image": network.input, "label": label},
-        {"embedding": network.output, "logits": logits},
-        name="recognizer",
+        {"image": network.input, "label": label}, {"embedding": network.output, "logits": logits}, name="recognizer"
     )
 
 
 def embedding_model(model: tf.keras.Model) -> tf.keras.Model:
-    """Take the head off a recognizer.
-
-    Args:
-        model: a recognizer, or an embedding model already.
+    """Take the head off a recognizer; an embedding model comes back as it is.
 
     Returns:
         image `[batch, height, width, channels]`, values 0..255 RGB -> embedding `[batch, dim]`, sharing the weights.

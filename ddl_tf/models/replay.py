@@ -8,14 +8,7 @@ import tensorflow as tf
 
 @contextlib.contextmanager
 def keep_statistics(layer: tf.keras.layers.Layer) -> Iterator[None]:
-    """Undo what the layer's running statistics learn inside of the `with`.
-
-    Args:
-        layer: a layer or model.
-
-    Yields:
-        Nothing.
-    """
+    """Undo what the running statistics of a layer or model learn inside of the `with`."""
     variables = layer.non_trainable_variables
     before = [tf.identity(variable) for variable in variables]
     yield
@@ -24,29 +17,15 @@ def keep_statistics(layer: tf.keras.layers.Layer) -> Iterator[None]:
 
 
 def random_layers(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
-    """Find the layers that draw random numbers while training, such as dropout.
-
-    Args:
-        model: a model.
-
-    Returns:
-        The layers; those with a rate of 0 draw none.
-    """
+    """Return the layers that draw random numbers while training, such as dropout with a rate that is not 0."""
     layers = [layer for layer in model.submodules if hasattr(layer, "_random_generator")]
     return [layer for layer in layers if getattr(layer, "rate", None) != 0.0]
 
 
 def random_replay(model: tf.keras.Model) -> Callable[[], None]:
-    """Remember where the random numbers of a model are.
+    """Return a function, after the call of which the model draws the random numbers that it draws after this call.
 
-    Args:
-        model: whose layers draw from generators with a state (`enable_tf_random_generator`).
-
-    Returns:
-        A function; after it is called the model draws what it drew after this call.
-
-    Raises:
-        ValueError: if a layer has no such generator.
+    Its layers draw from generators with a state (`enable_tf_random_generator`); a ValueError names one that does not.
     """
     states = []
     for layer in random_layers(model):

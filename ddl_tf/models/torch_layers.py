@@ -10,21 +10,10 @@ from ddl_tf.layers import BATCH_NORM
 def convolution(
     x: Any, filters: int, kernel_size: int, strides: int = 1, name: Optional[str] = None, initializer: Any = "he_normal"
 ) -> Any:
-    """Convolve without bias, padded by half of the kernel on all sides.
+    """Convolve without bias, padded by half of the (odd) kernel on all sides.
 
     Keras' own "same" padding with a stride of 2 pads nothing on top and left when the size is even, which shifts
     the picture by half a pixel against PyTorch.
-
-    Args:
-        x: `[batch, height, width, channels]`.
-        filters: number of output channels.
-        kernel_size: height and width of the kernel, odd.
-        strides: of both directions.
-        name: name of the convolution.
-        initializer: of the kernel.
-
-    Returns:
-        `[batch, ceil(height / strides), ceil(width / strides), filters]`.
     """
     return tf.keras.layers.Conv2D(
         filters,
@@ -38,42 +27,17 @@ def convolution(
 
 
 def pad(x: Any, kernel_size: int, strides: int) -> Any:
-    """Pad by half of the kernel, where "same" padding would not do just that.
-
-    Args:
-        x: `[batch, height, width, channels]`.
-        kernel_size: height and width of the kernel, odd.
-        strides: of both directions.
-
-    Returns:
-        The padded `x`; `x` itself if nothing has to be done.
-    """
+    """Pad by half of the kernel, where "same" padding would not do just that."""
     return tf.keras.layers.ZeroPadding2D(kernel_size // 2)(x) if strides > 1 and kernel_size > 1 else x
 
 
 def batch_norm(x: Any, name: Optional[str] = None) -> Any:
-    """Normalise with PyTorch's epsilon and momentum.
-
-    Args:
-        x: `[batch, height, width, channels]`.
-        name: name of the layer.
-
-    Returns:
-        The same shape.
-    """
+    """Normalise with PyTorch's epsilon and momentum."""
     return tf.keras.layers.BatchNormalization(name=name, **BATCH_NORM)(x)
 
 
 def prelu(x: Any, name: Optional[str] = None) -> Any:
-    """Apply a ReLU with one learnt negative slope for each channel.
-
-    Args:
-        x: `[batch, height, width, channels]`.
-        name: name of the layer.
-
-    Returns:
-        The same shape.
-    """
+    """Apply a ReLU with one learnt negative slope for each channel."""
     return tf.keras.layers.PReLU(alpha_initializer=tf.keras.initializers.Constant(0.25), shared_axes=[1, 2], name=name)(
         x
     )

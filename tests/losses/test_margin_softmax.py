@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from ddl_tf.losses import LabelledAccuracy, MarginSoftmaxLoss
 
@@ -32,37 +31,6 @@ def test_equals_the_naive_twin(batch, smoothing, column):
     labels, logits = batch
     y_true = labels[:, None] if column else labels
     assert float(MarginSoftmaxLoss(smoothing)(y_true, logits)) == pytest.approx(naive(*batch, smoothing), rel=1e-5)
-
-
-@pytest.mark.parametrize("rows", [0, 5])
-def test_no_labelled_row_gives_zero_loss_and_gradient(rows):
-    logits = tf.Variable(tf.ones([rows, 3]))
-    with tf.GradientTape() as tape:
-        loss = MarginSoftmaxLoss()(tf.fill([rows], -1), logits)
-    assert float(loss) == 0.0
-    assert not tape.gradient(loss, logits).numpy().any()
-
-
-def test_replicas_with_unequal_labels_add_up_to_one_device(two_replicas, batch):
-    labels, logits = batch
-    labels = np.where(np.arange(20) < 12, labels, -1)
-    part = {0: slice(0, 10), 1: slice(10, 20)}
-
-    def of_replica(values):
-        return two_replicas.experimental_distribute_values_from_function(
-            lambda context: tf.constant(values[part[context.replica_id_in_sync_group]])
-        )
-
-    losses = tf.function(lambda a, b: two_replicas.run(MarginSoftmaxLoss(reduction="sum"), (a, b)))(
-        of_replica(labels), of_replica(logits)
-    )
-    mean = np.mean([float(loss) for loss in losses.values])
-    assert mean == pytest.approx(naive(labels, logits, 0.0), rel=1e-5)
-
-
-def test_serialization():
-    again = tf.keras.losses.deserialize(tf.keras.losses.serialize(MarginSoftmaxLoss(0.2)))
-    assert again.label_smoothing == 0.2
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.0])

@@ -1,7 +1,5 @@
 """Losses on embeddings refuse rows that do not belong to them, and numbers that are not finite."""
 
-import time
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -20,7 +18,7 @@ from ddl_tf.losses import (
     group_similarities,
     similarity_distribution,
 )
-from ddl_tf.losses.rows import MAX_GROUPS
+from ddl_tf.losses.embedding_loss import MAX_GROUPS
 
 INF, NAN = float("inf"), float("nan")
 LOSSES = [DDLLoss, HistogramLoss, RKDLoss, SPLoss, pytest.param(TripletLoss, marks=needs_tensorflow_addons)]
@@ -62,12 +60,10 @@ def test_another_number_of_rows_in_group_similarities():
 def test_a_group_beyond_the_bound_is_refused_at_once(make, group):
     rows = tf.constant([[0, 0], [0, 0], [1, group], [1, group]], tf.int64)
     message = f"groups are 0 for the teacher .* at most 1023; the largest is {group}$"
-    start = time.monotonic()
     with pytest.raises(ValueError, match=message):
         make()(rows, tf.ones([4, 4]))
     with pytest.raises(tf.errors.InvalidArgumentError, match="at most 1023"):
         tf.function(make())(rows, tf.ones([4, 4]))
-    assert time.monotonic() - start < 30
 
 
 def test_the_largest_group_is_taken():

@@ -79,7 +79,7 @@ def trained(strategy, loss, labels, weights):
     return model.get_weights(), {name: values[0] for name, values in history.items()}
 
 
-@every_loss
+@pytest.mark.parametrize("make", [LOSSES["smoothed"], LOSSES["ohem"]], ids=["smoothed", "ohem"])
 def test_two_replicas_train_as_one_device(make, two_replicas):
     """The replicas have four and one labelled rows, and other weights."""
     one, one_logs = trained(tf.distribute.get_strategy(), make, SOME_LABELS, WEIGHTS)

@@ -68,8 +68,8 @@ def test_keras_cv_architecture(name):
 
 def test_keras_cv_names_are_its_presets():
     models = import_keras_cv().models
-    for name, architecture in ARCHITECTURES.items():
-        presets = getattr(models, architecture.class_name).presets
+    for name, (class_name, _) in ARCHITECTURES.items():
+        presets = getattr(models, class_name).presets
         # VGG16 has one size only, hence no preset.
         assert name in presets or name == "vgg16"
 

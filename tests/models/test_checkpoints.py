@@ -45,8 +45,7 @@ def saved(model, path):
 
 
 @pytest.mark.parametrize(
-    "backbone",
-    ["plain_small", "iresnet18", "mobilefacenet", "keras_cv:resnet18_v2", "keras_cv:mobilenet_v3_small"],
+    "backbone", ["plain_small", "iresnet18", "mobilefacenet", "keras_cv:resnet18_v2", "keras_cv:mobilenet_v3_small"]
 )
 def test_round_trip(backbone, tmp_path):
     model = recognizer(backbone, head=CombinedMargin(5, 1.1, 0.3, 0.1, name="head"))

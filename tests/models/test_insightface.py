@@ -24,7 +24,10 @@ def assert_golden(embeddings, backbone):
     np.testing.assert_allclose(embeddings, expected, rtol=0, atol=1e-4 * expected.std())
 
 
-@pytest.mark.parametrize("backbone", ["iresnet18", "iresnet34", "iresnet50", "iresnet100", "mobilefacenet"])
+DEEP = [pytest.param(name, marks=pytest.mark.heavy) for name in ("iresnet34", "iresnet50", "iresnet100")]
+
+
+@pytest.mark.parametrize("backbone", ["iresnet18", "mobilefacenet", *DEEP])
 def test_embeddings_are_those_of_the_pytorch_network(backbone, tmp_path):
     write_pth(tmp_path / "backbone.pth", made_up_state(backbone))
     assert_golden(convert_insightface(tmp_path / "backbone.pth", backbone)(made_up_images()), backbone)

@@ -1,6 +1,5 @@
 import os
 import pickle
-import time
 import tracemalloc
 import zipfile
 
@@ -265,11 +264,10 @@ def test_a_small_file_takes_little_memory(tensor, message, tmp_path):
 
 
 def test_what_is_stored_beside_the_weights_takes_no_time(tmp_path):
+    """To go through all of it would never end."""
     nested = []
     for _ in range(30):
         nested = [nested] * 10
-    began = time.monotonic()
     _pickled({"optimizer": nested})(tmp_path / "x.pth", None)
     with pytest.raises(InputError, match="its entry 'optimizer' is not a tensor"):
         read_state_dict(tmp_path / "x.pth")
-    assert time.monotonic() - began < 2

@@ -1,13 +1,12 @@
-"""Trains what must not depend on the number of replicas: `python tests/support/replica_case.py REPLICAS OUTPUT.npz`.
+"""Trains what must not depend on the number of replicas: `python tests/support/replica_case.py OUTPUT.npz`.
 
-The rows come in a full batch of 16 and a last one of 9, which leaves the last of 4 replicas without rows. What is
-written: the weights after each case, and what `fit` logged of its losses and metrics.
+Each case is trained on one device and on 2 replicas. The rows come in a full batch of 16 and a last one of 1, which
+leaves the last replica without rows. What is written: the weights after each case, and what `fit` logged.
 """
 
 import os
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -18,31 +17,19 @@ import ddl_tf  # noqa: F401 # isort: skip  (before TensorFlow, so that it takes 
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf import losses
 from ddl_tf.layers import PoolNeck
-from ddl_tf.losses import DDLLoss, LabelledAccuracy, MarginSoftmaxLoss, ddl_metrics
+from ddl_tf.losses import DDLLoss, LabelledAccuracy, MarginSoftmaxLoss, OHEMLoss, ddl_metrics
 from ddl_tf.models import HEADS, build_recognizer
 from ddl_tf.training import build_optimizer
 from ddl_tf.training.checkpoints import ResumePoint
 from ddl_tf.training.micro_batches import in_micro_batches
 
 CLASSES, SIZE, DIM = 6, 8, 8
-BATCH, ROWS = 16, 25
-# Batch normalisation takes rows on every replica: the last batch has 12.
-NORM_ROWS = 28
+REPLICAS = 2
+BATCH, ROWS = 16, 17
+# Batch normalisation takes rows on every replica: the last batch has 8.
+NORM_ROWS = 24
 DDL = {"num_nodes": 50}
-EMBEDDING_LOSSES = {
-    "ddl": lambda: DDLLoss(**DDL),
-    **({"triplet": losses.TripletLoss} if find_spec("tensorflow_addons") else {}),
-    "histogram": losses.HistogramLoss,
-    "rkd": losses.RKDLoss,
-    "sp": losses.SPLoss,
-}
-LOGITS_LOSSES = {
-    "softmax": lambda: MarginSoftmaxLoss(label_smoothing=0.1),
-    "focal": losses.FocalLoss,
-    "ohem": losses.OHEMLoss,
-}
 
 
 def make_rows(count=ROWS):
@@ -56,29 +43,22 @@ def make_rows(count=ROWS):
 
 
 def branches():
-    """Every head and every loss, each with weights of its own, in one model: the process starts and traces once."""
+    """What looks beyond its own rows, each branch with weights of its own, in one model, which is traced once."""
     image = tf.keras.Input([SIZE, SIZE, 3], name="image")
     label = tf.keras.Input([], dtype=tf.int32, name="label")
     features = tf.keras.layers.Flatten()(tf.keras.layers.Rescaling(1 / 127.5, offset=-1.0)(image))
-    outputs, made, metrics = {}, {}, {}
-
-    def embedding(name):
-        return tf.keras.layers.Dense(DIM, name=f"{name}_dense")(features)
-
-    def add(name, output, loss, *of_output):
-        outputs[name] = tf.keras.layers.Activation("linear", name=name)(output)
-        made[name], metrics[name] = loss, list(of_output)
-
-    for name, loss in EMBEDDING_LOSSES.items():
-        add(name, embedding(name), loss(), *(ddl_metrics(1, **DDL) if name == "ddl" else []))
-    for name, head in HEADS.items():
-        logits = head(CLASSES, scale=8.0, name=f"{name}_head")(embedding(name), label)
-        add(name, logits, MarginSoftmaxLoss(), LabelledAccuracy())
-    for name, loss in LOGITS_LOSSES.items():
-        logits = HEADS["arcface"](CLASSES, scale=8.0, name=f"{name}_head")(embedding(name), label)
-        add(name, logits, loss())
+    outputs = {"embedding": tf.keras.layers.Dense(DIM, name="embedding")(features)}
+    for name, head in (("statistics", "adaface"), ("regulariser", "magface"), ("hardest", "arcface")):
+        embedding = tf.keras.layers.Dense(DIM)(features)
+        logits = HEADS[head](CLASSES, scale=8.0)(embedding, label)
+        outputs[name] = tf.keras.layers.Activation("linear", name=name)(logits)
     model = tf.keras.Model({"image": image, "label": label}, outputs)
-    model.compile(build_optimizer("sgd", 0.05), loss=made, metrics=metrics)
+    softmax = {name: MarginSoftmaxLoss() for name in ("statistics", "regulariser")}
+    model.compile(
+        build_optimizer("sgd", 0.05),
+        loss={"embedding": DDLLoss(**DDL), **softmax, "hardest": OHEMLoss()},
+        metrics={"embedding": ddl_metrics(1, **DDL), "statistics": LabelledAccuracy()},
+    )
     return model
 
 
@@ -103,7 +83,7 @@ class LinearNeck(tf.keras.layers.Layer):
 
 
 def recognizer(micro_batches=1, batch_norm=True, sync_batch_norm=True, recompute=False):
-    """A small convolution with DDL and CurricularFace, a clipped gradient, momentum and weight decay."""
+    """A small convolution with CurricularFace (and DDL, if there is no batch norm), a clipped gradient, momentum."""
     neck = PoolNeck(DIM) if batch_norm else LinearNeck()
     model = build_recognizer(
         backbone(batch_norm),
@@ -119,8 +99,7 @@ def recognizer(micro_batches=1, batch_norm=True, sync_batch_norm=True, recompute
         model = in_micro_batches(model, micro_batches)
     model.compile(
         build_optimizer("sgd", 0.05, clip_norm=1.0),
-        loss={"embedding": DDLLoss(**DDL), "logits": MarginSoftmaxLoss()},
-        metrics={"embedding": ddl_metrics(1, **DDL), "logits": LabelledAccuracy()},
+        loss={"logits": MarginSoftmaxLoss(), **({} if batch_norm else {"embedding": DDLLoss(**DDL)})},
     )
     return model
 
@@ -144,8 +123,7 @@ class LossScaleComesDown(tf.keras.callbacks.Callback):
 
 def fit(model, epochs=1, callbacks=()):
     images, labels, groups = make_rows(NORM_ROWS if has_batch_norm(model) else ROWS)
-    embeddings = ["embedding", *EMBEDDING_LOSSES]
-    targets = {name: groups if name in embeddings else labels for name in model.output_names}
+    targets = {name: groups if name == "embedding" else labels for name in model.output_names}
     rows = tf.data.Dataset.from_tensor_slices(({"image": images, "label": labels}, targets)).batch(BATCH)
     return model.fit(rows, epochs=epochs, callbacks=list(callbacks), verbose=0).history
 
@@ -156,54 +134,56 @@ def rows_of_replicas(strategy):
     return [[len(part) for part in strategy.experimental_local_results(batch)] for batch in batches]
 
 
-def main(replicas, output):
-    tf.config.threading.set_inter_op_parallelism_threads(4 * replicas)
+def resumed_difference(model, make):
+    """By how much the weights differ when a run is resumed: the largest of what trains, and of the statistics."""
+    with tempfile.TemporaryDirectory() as folder:
+        ResumePoint(Path(folder), model).save(2)
+        again = make()
+        ResumePoint(Path(folder), again).restore()
+    fit(model), fit(again)
+    weights = [(m.trainable_weights, m.non_trainable_weights) for m in (model, again)]
+    return np.array([max(np.abs(a - b).max() for a, b in zip(*kind)) for kind in zip(*weights)])
+
+
+# Name -> the model of one device (None where it is not trained), and that of the replicas. What the replicas recompute,
+# or train in micro-batches, one device does not.
+CASES = {
+    "branches": (branches, branches),
+    "sync": (recognizer, lambda: recognizer(recompute=True)),
+    "whole": (lambda: recognizer(batch_norm=False), lambda: recognizer(micro_batches=2, batch_norm=False)),
+    "plain": (None, lambda: recognizer(sync_batch_norm=False)),
+    "mixed_float16": (recognizer, recognizer),
+}
+RESUMED = ("plain", "mixed_float16")
+
+
+def main(output):
+    tf.config.threading.set_inter_op_parallelism_threads(4 * REPLICAS)
     tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * replicas
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * REPLICAS
     )
     # Optimising the graphs takes longer than running them.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     tf.keras.backend.experimental.enable_tf_random_generator()
-    strategy = tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(replicas)])
-    results = {"rows": np.array(rows_of_replicas(strategy))}
-
-    def case(name, make, policy="float32"):
-        tf.keras.utils.set_random_seed(0)
-        tf.keras.mixed_precision.set_global_policy(policy)
-        with strategy.scope():
-            model = make()
-        # Few steps, for what half precision rounds grows fast.
-        logs = fit(model, 2, [LossScaleComesDown()]) if policy == "mixed_float16" else fit(model)
-        results.update({f"{name}/log/{key}": np.array(value) for key, value in logs.items()})
-        results.update({f"{name}/weight/{number}": weight.numpy() for number, weight in enumerate(model.weights)})
-        if replicas == 2 and policy != "mixed_bfloat16" and name != "branches":
-            results[f"{name}/resumed"] = resumed_difference(model, make)
-        tf.keras.mixed_precision.set_global_policy("float32")
-
-    def resumed_difference(model, make):
-        """By how much the weights differ when a run is resumed: the largest of what trains, and of the statistics."""
-        with tempfile.TemporaryDirectory() as folder, strategy.scope():
-            ResumePoint(Path(folder), model).save(2)
-            again = make()
-            ResumePoint(Path(folder), again).restore()
-        fit(model), fit(again)
-        kinds = ("trainable_weights", "non_trainable_weights")
-        return np.array(
-            [max(np.abs(one - two).max() for one, two in zip(getattr(model, k), getattr(again, k))) for k in kinds]
-        )
-
-    case("branches", branches)
-    # What is recomputed on two replicas is what the others do not recompute.
-    case("sync", lambda: recognizer(recompute=replicas == 2))
-    # Nor does one replica cut its rows.
-    case("whole", lambda: recognizer(micro_batches=1 if replicas == 1 else 2, batch_norm=False))
-    if replicas > 1:
-        case("plain", lambda: recognizer(sync_batch_norm=False))
-    if replicas < 4:
-        case("mixed_bfloat16", recognizer, "mixed_bfloat16")
-        case("mixed_float16", recognizer, "mixed_float16")
+    replicas = tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(REPLICAS)])
+    results = {"rows": np.array(rows_of_replicas(replicas))}
+    for name, makes in CASES.items():
+        tf.keras.mixed_precision.set_global_policy(name if name.startswith("mixed") else "float32")
+        for strategy, make in zip((tf.distribute.get_strategy(), replicas), makes):
+            if make is None:
+                continue
+            tf.keras.utils.set_random_seed(0)
+            with strategy.scope():
+                model = make()
+                # Few steps, for what half precision rounds grows fast.
+                logs = fit(model, 2, [LossScaleComesDown()]) if name == "mixed_float16" else fit(model)
+                case = f"{name}/{strategy.num_replicas_in_sync}"
+                results.update({f"{case}/log/{key}": np.array(value) for key, value in logs.items()})
+                results.update({f"{case}/weight/{k}": weight.numpy() for k, weight in enumerate(model.weights)})
+                if name in RESUMED and strategy is replicas:
+                    results[f"{name}/resumed"] = resumed_difference(model, make)
     np.savez(output, **results)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(sys.argv[1])

@@ -20,10 +20,6 @@ def require(condition: tf.Tensor, message: str, value: tf.Tensor) -> list[tf.Ope
     Raises:
         ValueError: outside of a graph.
         tf.errors.InvalidArgumentError: when the graph runs.
-
-    Example:
-        >>> require(tf.constant(True), "all is well:", tf.constant(1))
-        []
     """
     if not tf.executing_eagerly():
         return [tf.debugging.Assert(condition, [message, value], summarize=8)]
@@ -33,16 +29,5 @@ def require(condition: tf.Tensor, message: str, value: tf.Tensor) -> list[tf.Ope
 
 
 def is_whole(value: Any) -> bool:
-    """Whether a value is of a type of whole numbers, Python's or NumPy's.
-
-    Args:
-        value: anything.
-
-    Returns:
-        True for 3, False for 3.0.
-
-    Example:
-        >>> is_whole(3), is_whole(3.0)
-        (True, False)
-    """
+    """Whether a value is of a type of whole numbers, Python's or NumPy's: 3 is, 3.0 is not."""
     return isinstance(value, numbers.Integral)

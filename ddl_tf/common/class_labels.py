@@ -12,13 +12,7 @@ from ddl_tf.common.checks import require
 
 
 def flat_labels(labels: tf.Tensor) -> tf.Tensor:
-    """Check the type and the shape of labels.
-
-    Args:
-        labels: int `[batch]` or `[batch, 1]`.
-
-    Returns:
-        `[batch]` int64.
+    """Check the type and the shape of labels, int `[batch]` or `[batch, 1]`; returns `[batch]` int64.
 
     Raises:
         ValueError: for labels that are not whole numbers, or have another shape.
@@ -58,10 +52,6 @@ def class_numbers(
     Raises:
         ValueError: for labels that are not whole numbers, or have another shape or number than the rows.
         ValueError, in a graph tf.errors.InvalidArgumentError: for a label out of range.
-
-    Example:
-        >>> class_numbers(tf.constant([1, -1]), tf.zeros([2, 3]), 3)[0].numpy().tolist()
-        [1, -1]
     """
     labels = flat_labels(labels)
     if not labels.shape.is_compatible_with(per_row.shape[:1]):

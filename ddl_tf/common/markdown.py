@@ -13,14 +13,7 @@ def _cell(text: str) -> str:
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    r"""Write a table as Markdown, numbers with three digits.
-
-    Args:
-        table: its columns have the heads as names. A text stays in its cell: a bar is escaped, and so is what would
-            begin a new row or turn the direction of reading; see `visible`.
-
-    Returns:
-        The lines, without an end of line after the last.
+    """Write a table as Markdown, numbers with three digits; bars and ends of lines in a text are escaped.
 
     Example:
         >>> print(markdown_table(pd.DataFrame({"set": ["lfw"], "auc": [0.98765]})))

@@ -26,17 +26,16 @@ def _making_layers() -> Iterator[None]:
 def build_augmentation(settings: AugmentationSettings) -> Augmentation:
     """Make the augmentation of training images.
 
-    Every kind of augmentation has random numbers of its own, which stay the same when its strength changes or another
+    Each kind of augmentation has random numbers of its own: they stay the same when its strength changes or another
     kind is turned on.
 
     Args:
         settings: which images are augmented, and how much.
 
     Returns:
-        A function of an image `[height, width, 3]` float32 or uint8 in 0..255, whose size is known, the row's seed
-        `[2]` int, and the row's group `[]` int (-1, none, if it is not given). It returns an image of the same shape
-        and range: float32 if any kind has a strength, else of the same type. It runs inside `tf.data`, and is
-        deterministic in the seed.
+        A function of an image `[height, width, 3]` float32 or uint8 in 0..255 of known size, the row's seed `[2]` int
+        and its group `[]` int (default -1, none). It returns an image of the same shape and range, float32 if any kind
+        has a strength. It runs inside `tf.data` and is deterministic in the seed.
 
     Example:
         >>> augment = build_augmentation(AugmentationSettings(augment_resolution=0.5, augment_probability=1.0))

@@ -6,16 +6,7 @@ from ddl_tf.images.pillow_images import may_be_turned, upright_bytes
 
 
 def make_example(image: bytes, identity: int, group: int) -> bytes:
-    """Serialize one face; equal faces give equal bytes.
-
-    Args:
-        image: the encoded image.
-        identity: number of the identity.
-        group: number of the group.
-
-    Returns:
-        A serialized `tf.train.Example` with `image`, `identity` and `group`.
-    """
+    """Serialize one face; equal faces give equal bytes."""
     example = tf.train.Example()
     # In place: features that are made one by one and put together take three times as long.
     feature = example.features.feature
@@ -26,16 +17,10 @@ def make_example(image: bytes, identity: int, group: int) -> bytes:
 
 
 def read_example(record: bytes) -> tuple[bytes, int, int]:
-    """Read what `make_example` wrote.
-
-    Args:
-        record: a serialized `tf.train.Example`.
-
-    Returns:
-        The encoded image, the identity and the group.
+    """Read the encoded image, identity and group that `make_example` wrote.
 
     Raises:
-        ValueError: if it is something else.
+        ValueError: if the record is something else.
     """
     try:
         feature = tf.train.Example.FromString(record).features.feature
@@ -50,14 +35,7 @@ def read_example(record: bytes) -> tuple[bytes, int, int]:
 
 
 def upright_record(record: bytes) -> bytes:
-    """Turn the image of a stored face upright; sets that were stored by earlier versions may hold others.
-
-    Args:
-        record: of `make_example`.
-
-    Returns:
-        The record with the image of `upright_bytes`; the record itself if it is upright, or something else.
-    """
+    """Turn the image of a record upright; sets that earlier versions stored may hold others."""
     if not may_be_turned(record):
         return record
     try:
@@ -69,15 +47,5 @@ def upright_record(record: bytes) -> bytes:
 
 
 def parse_images(records: tf.Tensor) -> tf.Tensor:
-    """Read the images of many faces inside a graph, which costs less than one by one in Python.
-
-    Args:
-        records: `[n]` string, of `make_example`.
-
-    Returns:
-        `[n]` string, the encoded images.
-
-    Raises:
-        tf.errors.InvalidArgumentError: if a record is something else.
-    """
+    """Read the encoded images of `[n]` records inside a graph, faster than one by one in Python."""
     return tf.io.parse_example(records, {"image": tf.io.FixedLenFeature([], tf.string)})["image"]

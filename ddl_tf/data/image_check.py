@@ -11,13 +11,7 @@ from ddl_tf.importers.source import Problem, Sample
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
-    """A sample whose image was decoded.
-
-    Attributes:
-        sample: the sample.
-        encoded: its image as it is to be stored: upright, whatever EXIF says of the one that was given.
-        size: `(height, width)` of that, in pixels.
-    """
+    """A sample whose image was decoded: the upright encoded image to store, and its `(height, width)`."""
 
     sample: Sample
     encoded: bytes
@@ -25,15 +19,7 @@ class Checked:
 
 
 def check_sample(item: Union[Sample, Problem], image_size: Optional[int] = None) -> Union[Checked, Problem]:
-    """Decode the image of a sample, and make it smaller if it is larger than wanted.
-
-    Args:
-        item: a sample; a problem stays one.
-        image_size: the longest side that a stored image may have, in pixels; None stores every image as it is.
-
-    Returns:
-        The sample with what to store, or what is wrong with its image.
-    """
+    """Decode the image of a sample, and shrink it if its longer side has more than `image_size` pixels."""
     if isinstance(item, Problem):
         return item
     try:
@@ -51,13 +37,5 @@ def check_sample(item: Union[Sample, Problem], image_size: Optional[int] = None)
 def check_samples(
     items: Iterator[Union[Sample, Problem]], image_size: Optional[int] = None
 ) -> Generator[Union[Checked, Problem], None, None]:
-    """Do `check_sample` for many, in parallel; the order stays.
-
-    Args:
-        items: samples and problems; they are drawn a little ahead of what was yielded.
-        image_size: as for `check_sample`.
-
-    Returns:
-        What `check_sample` returns for each.
-    """
+    """Apply `check_sample` to many, in parallel and in order."""
     return map_in_order(lambda item: check_sample(item, image_size), items)

@@ -12,11 +12,7 @@ from ddl_tf.common.errors import InputError
 
 
 def assemble_index(parts: Sequence[Path], file: Path) -> tuple[dict[int, int], int]:
-    """Put the rows of all shards into one table, one shard in memory at a time.
-
-    Args:
-        parts: the Parquet tables of the shards, in order.
-        file: the table to write.
+    """Write the rows of all shards into one table, one shard in memory at a time.
 
     Returns:
         The number of images of each group, by ascending group, and the number of identities.

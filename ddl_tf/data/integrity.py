@@ -20,19 +20,10 @@ _RECORDS = 256
 
 
 def find_faults(path: str) -> Iterator[Problem]:
-    """Read a stored set from its first to its last byte.
+    """Read a stored set from its first to its last byte, and yield what is wrong.
 
-    Checked are the checksums of the records, that the index and the description agree with them (but for groups that
-    were mined since), and that every image can be decoded. An image for which another stands is told of all the same.
-
-    Args:
-        path: folder of the set.
-
-    Yields:
-        What is wrong with it.
-
-    Raises:
-        InputError: if it cannot even be opened.
+    Checks the checksums of the records, that index and description agree with them (but for groups that were mined
+    since), and that every image can be decoded, also one that another stands in for.
     """
     faces = Faces([path])
     description = read_description(Path(path))

@@ -40,25 +40,12 @@ def shard_name(number: int) -> str:
 
 
 def set_files(description: dict[str, Any]) -> set[str]:
-    """Name the files that a stored set consists of.
-
-    Args:
-        description: as `read_description` gives it.
-
-    Returns:
-        The names of the files that commands of ddl_tf write into the folder of such a set.
-    """
+    """Name the files that commands of ddl_tf write into a stored set of this description."""
     return {DESCRIPTION, INDEX, PROBLEMS, PAIRS, MENDED, LOCK, *description["shards"]}
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """Read the description of a stored set.
-
-    Args:
-        path: folder of the set.
-
-    Returns:
-        The content of `dataset.json`.
+    """Read the `dataset.json` of a stored set.
 
     Raises:
         InputError: if the folder is no stored set, or one of a later format.
@@ -99,29 +86,12 @@ def _check_types(description: dict[str, Any]) -> None:
 
 
 def group_is_mined(description: dict[str, Any]) -> bool:
-    """Tell whether the groups of a set were made after its import, so that its records have others than its index.
-
-    Args:
-        description: as `read_description` gives it.
-
-    Returns:
-        True if a command wrote the column `group` of the index.
-    """
+    """Whether the groups of a set were made after its import, so that its records have others than its index."""
     return any("group" in step["columns"] for step in description.get("mined", []))
 
 
 def read_table(file: Path) -> pd.DataFrame:
-    """Read a Parquet table of a stored set.
-
-    Args:
-        file: the table.
-
-    Returns:
-        Its rows. One column at a time is read: the table is not in memory twice.
-
-    Raises:
-        InputError: if it is missing or damaged.
-    """
+    """Read a Parquet table of a stored set, column by column, so that it is not in memory twice."""
     try:
         require_regular_file(file)
         with pq.ParquetFile(file) as parquet:

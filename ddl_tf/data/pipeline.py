@@ -34,24 +34,23 @@ def training_dataset(
 ) -> tf.data.Dataset:
     """Make the batches of a range of steps.
 
-    The batch of a step follows from the seeds and the step alone: not from where the range begins, nor from the
-    number of threads.
+    The batch of a step follows from the seeds and the step alone, not from where the range begins or the number of
+    threads.
 
     Args:
         faces: the stored faces.
         sampler: which rows a step has.
-        augment: made by `build_augmentation`; it gets images as uint8 if none of the set has to be resized.
+        augment: made by `build_augmentation`; it gets uint8 images if none of the set has to be resized.
         image_size: `(height, width)` in pixels.
         first_step: the first step.
         last_step: the step after the last.
         seed: of the augmentation.
-        shard: (index, count): of the rows of every step, take part `index` of `count` equal ones, as one of several
-            workers. A row is augmented as it would be without.
+        shard: (index, count): which of `count` equal parts of the rows of each step to take, as one of several workers.
 
     Returns:
-        One element a step, as the recognizer and its losses take it: inputs `{"image": [rows, height, width, 3]
-        float32 in 0..255, "label": [rows]}` and targets `{"embedding": [rows, 2] (identity, group), "logits":
-        [rows]}`, the labels -1 for rows that are not classified.
+        One element a step: inputs `{"image": [rows, height, width, 3] float32 in 0..255, "label": [rows]}` and targets
+        `{"embedding": [rows, 2] (identity, group), "logits": [rows]}`; the label is -1 for rows that are not
+        classified.
 
     Raises:
         InputError: if the rows cannot be parted evenly, or do not fit into the memory.
@@ -110,15 +109,7 @@ def training_dataset(
 
 
 def check_memory(rows: int, image_size: tuple[int, int]) -> None:
-    """Refuse a batch whose images alone do not fit into the memory, before anything is made of that size.
-
-    Args:
-        rows: of the batch, of this process.
-        image_size: `(height, width)` in pixels.
-
-    Raises:
-        InputError: if they do not.
-    """
+    """Refuse a batch whose float32 images of `(height, width)` pixels alone do not fit into the memory."""
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     memory = there if limit == resource.RLIM_INFINITY else min(there, limit)
@@ -132,15 +123,9 @@ def check_memory(rows: int, image_size: tuple[int, int]) -> None:
 
 
 def check_rows(faces: Faces, rows: np.ndarray) -> None:
-    """Find what stopped `training_dataset`, whose errors do not say which image it was.
+    """Raise an `InputError` that names the first of `[n]` rows whose image cannot be read or decoded.
 
-    Args:
-        faces: the stored faces.
-        rows: `[rows]` int64, positions in their index.
-
-    Raises:
-        InputError: naming the first image that cannot be read or decoded.
-        OSError: if a shard cannot be opened.
+    The errors of `training_dataset` do not say which image it was.
     """
     for row in rows.tolist():
         (encoded,) = faces.read(np.array([row]))
@@ -159,19 +144,10 @@ PREFETCHED = 2
 
 
 def untuned_options() -> tf.data.Options:
-    """Give the options of a pipeline that says itself how much of it runs side by side.
+    """Turn TensorFlow's tuning (`tf.data.AUTOTUNE`) off: give the numbers of parallel calls and prefetched elements.
 
-    TensorFlow's own tuning (`tf.data.AUTOTUNE`) is done by a thread that sleeps for up to a minute at a time, and a
-    pipeline waits for it when it ends. It is to be woken then, but the call is lost where the thread looks before it
-    counts as cancelled: nearly always on one core, often on busy ones. An epoch, an evaluation, or a mining of seconds
-    takes that minute longer.
-
-    Returns:
-        The options; numbers of parallel calls and of prefetched elements have to be given.
-
-    Example:
-        >>> tf.data.Dataset.range(3).prefetch(1).with_options(untuned_options()).cardinality().numpy()
-        3
+    A thread tunes and sleeps for up to a minute at a time, and a pipeline waits for it when it ends: the call that
+    wakes it is lost where it comes before the thread looks. Short epochs and evaluations would take that minute longer.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -15,8 +15,8 @@ class StoredPairs(NamedTuple):
 
     Attributes:
         group: `[pairs]` int, the group that each pair is for.
-        first: `[pairs]` int64, positions in the index of the stored faces; an image of `group`.
-        second: `[pairs]` int64; an image of the same identity, of `group` or of the teacher's group 0.
+        first: `[pairs]` int64, rows of the index; images of `group`.
+        second: `[pairs]` int64, images of the same identity, of `group` or of the teacher's group 0.
     """
 
     group: np.ndarray
@@ -25,14 +25,7 @@ class StoredPairs(NamedTuple):
 
 
 class Members:
-    """The records of one group, by identity.
-
-    Attributes:
-        records: `[images]` int64, those of one identity one after the other.
-        identities: `[n]` int64, ascending.
-        starts: `[n]`, where the records of each identity begin.
-        counts: `[n]`, how many it has.
-    """
+    """The images (`records`) of one group by identity: `identities` (ascending), `starts` and `counts` are `[n]`."""
 
     def __init__(self, identity: np.ndarray, group: np.ndarray, number: int) -> None:
         records = np.flatnonzero(group == number)
@@ -54,11 +47,7 @@ class Members:
 
 
 class PairsWithin:
-    """Pairs of two images of a group, drawn at random.
-
-    Attributes:
-        identities: `[n]` int64, ascending: those that have a pair. All pools of pairs have it.
-    """
+    """Pairs of two images of a group, drawn at random; `identities` `[n]` (ascending) have a pair, as in all pools."""
 
     def __init__(self, members: Members) -> None:
         self._members = members
@@ -105,32 +94,17 @@ Pairs = Union[PairsWithin, PairsAcross, PairsStored]
 
 @dataclasses.dataclass(frozen=True)
 class PairChoice:
-    """Which positive pairs the pools hold.
-
-    Attributes:
-        across: whether a student's random pair is one image of its group and one of the teacher's.
-        shared_identities: whether the pairs of all groups are of the same identities.
-    """
+    """Whether random pairs go across to the teacher's images, and whether all groups share the identities of pairs."""
 
     across: bool = False
     shared_identities: bool = False
 
 
 class GroupPools:
-    """The images and, if wanted, the positive pairs of all groups.
+    """The images (`members`) and, with a `PairChoice`, the positive pairs (`pairs`) of all groups 0..K.
 
-    Args:
-        identity: `[images]` int64.
-        group: `[images]` int.
-        pairs: None makes no pools of pairs.
-        stored: pairs that were arranged beforehand, to draw instead of random ones.
-        made_student: whether there is one more group, whose images are the teacher's.
-
-    Attributes:
-        groups: 0, 1, ..., K.
-        members: the images of each group.
-        pairs: the pairs of each group; empty if there are none.
-        shared_identities: `[n]` int64, ascending: those that have a pair in every group.
+    `stored` pairs are drawn instead of random ones. A made student is one more group, of the teacher's images.
+    `shared_identities` `[n]` (ascending) have a pair in every group.
 
     Raises:
         InputError: if the groups are not 0 to K, or a group has no pair.

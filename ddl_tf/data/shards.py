@@ -31,13 +31,8 @@ PART_NAME = r"part-\d{5,}\.(json|parquet)"
 class Part:
     """What one committed step of an import did.
 
-    Attributes:
-        done: the number of items of the source that are done with.
-        images: the number of images in the shard; 0 in the part that ends the import, which has no shard.
-        bytes: the size of the shard.
-        sizes: the smallest and the largest height and width, `[[height, width], [height, width]]` in pixels.
-        problems: kind, source and reason of each problem since the part before.
-        finished: whether the import is at its end.
+    `done` counts the items of the source until then, `images` and `bytes` are the shard's (0 in the part that ends the
+    import), `sizes` its smallest and largest `[height, width]`. Each problem is a kind, a source and a reason.
     """
 
     done: int
@@ -108,14 +103,9 @@ def _name_problem(sample: Sample) -> Optional[Problem]:
 
 
 class ShardedImport:
-    """Stores the samples of a source in shards, from the last committed part to the end.
+    """Stores the samples of a source in shards below `shard_bytes`, from the last committed part to the end.
 
-    Args:
-        source: the samples.
-        folder: the partial folder.
-        shard_bytes: a shard is closed before it gets larger than this.
-        image_size: as for `check_sample`.
-        skip: whether problems are skipped; if not, the first one ends the import.
+    With `skip`, problems are reported; without it, the first one ends the import.
     """
 
     def __init__(self, source: Source, folder: Path, shard_bytes: int, image_size: Optional[int], skip: bool) -> None:
@@ -128,11 +118,7 @@ class ShardedImport:
         self._parts = self._done = 0
 
     def run(self) -> None:
-        """Import to the end.
-
-        Raises:
-            InputError: at the first problem, if problems are not skipped, or if there is no image at all.
-        """
+        """Import to the end."""
         if self._resume():
             return
         progress = Progress("import", self._source.count, self._done)

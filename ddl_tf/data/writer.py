@@ -62,9 +62,9 @@ def write_set(
 
     Args:
         source: the samples.
-        settings: where to store them and how, and whatever else the set follows from: all its fields are recorded.
-        on_error: what to do about what cannot be stored: "refuse" stops at the first problem; "skip" leaves it out,
-            reports it on stderr and in `problems.csv`, and counts it in `dataset.json`.
+        settings: where to store them and how; all its fields are recorded.
+        on_error: "refuse" stops at the first problem; "skip" leaves out what cannot be stored, reports it on stderr and
+            in `problems.csv`, and counts it in `dataset.json`.
         tables: further tables to store with the set, by file name.
 
     Returns:
@@ -72,10 +72,6 @@ def write_set(
 
     Raises:
         InputError: if something is wrong with the settings, the output or, with "refuse", the samples.
-
-    Example:
-        >>> write_set(source, StoreSettings(output="faces"))["images"]
-        2
     """
     output = _check_settings(settings)
     made_by = _made_by(source, settings)

@@ -36,10 +36,7 @@ def identity_and_view(path: Path) -> tuple[str, str]:
 
 
 class CFP:
-    """The lists of CFP.
-
-    Args:
-        root: folder of CFP.
+    """The lists of CFP in a folder.
 
     Raises:
         InputError: if the lists are missing or cannot be read.
@@ -76,14 +73,7 @@ class CFP:
         return images
 
     def pairs(self, protocol: str, folds: Sequence[int]) -> Iterator[Pair]:
-        """Read the pairs of some folds, those of the same person before the others in each.
-
-        Args:
-            protocol: "FF" (frontal-frontal) or "FP" (frontal-profile).
-            folds: CFP's numbers of the folds, from 1.
-
-        Yields:
-            The pairs.
+        """Yield the pairs of "FF" or "FP" (frontal-profile) of some folds (from 1), in each fold the same ones first.
 
         Raises:
             InputError: if there is no such fold, or its lists cannot be read.
@@ -125,8 +115,7 @@ def cfp_source(root: str, folds: Sequence[int]) -> Source:
         folds: CFP's numbers of the folds, from 1; a fold's identities are those in its pairs.
 
     Returns:
-        The samples by identity, frontal before profile, with the columns `view` ("frontal" or "profile") and `fold`;
-        the group is 0 for frontal, 1 for profile.
+        The samples by identity, group 0 (frontal) before group 1 (profile), with the columns `view` and `fold`.
 
     Raises:
         InputError: if the lists cannot be read, or an identity is in two of the folds.

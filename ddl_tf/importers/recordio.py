@@ -30,12 +30,7 @@ _SMALL_WINDOW, _WINDOW = 2**12, 2**20
 
 
 class Record(NamedTuple):
-    """A record of an image set.
-
-    Attributes:
-        labels: `[flag]` float32, or `[1]` if the flag is 0.
-        content: what follows the header: the encoded image.
-    """
+    """A record of an image set: labels `[flag]` float32 (`[1]` if the flag is 0), and the encoded image."""
 
     labels: np.ndarray
     content: bytes
@@ -63,13 +58,7 @@ def _read_part(file: BinaryIO) -> tuple[int, bytes]:
 
 
 def read_record(file: BinaryIO) -> bytes:
-    """Read one record, of one part or several.
-
-    Args:
-        file: at the beginning of the record; afterwards at its end.
-
-    Returns:
-        The content.
+    """Read the content of the record, of one part or several, that begins where the file stands.
 
     Raises:
         ValueError: if there is no whole record; the message says why.
@@ -89,17 +78,7 @@ def read_record(file: BinaryIO) -> bytes:
 
 
 def unpack_record(content: bytes) -> Record:
-    """Take the header off the content of a record.
-
-    Args:
-        content: from `read_record`.
-
-    Returns:
-        The labels and the encoded image.
-
-    Raises:
-        ValueError: if the header is not whole.
-    """
+    """Take the header off the content of a record; raises a `ValueError` if it is not whole."""
     if len(content) < _HEADER.size:
         raise ValueError(f"its {len(content)} bytes are too few for a header")
     flag, label, _, _ = _HEADER.unpack_from(content)
@@ -125,14 +104,9 @@ def _find_magic(file: BinaryIO, position: int) -> int:
 
 
 def scan_offsets(file: BinaryIO) -> np.ndarray:
-    """Find the records of a file that has no `.idx`, by going from one to the next.
+    """Find the records of a file without `.idx`, one after the other: `[records]` int64 offsets in bytes.
 
-    Args:
-        file: the `.rec` file.
-
-    Returns:
-        `[records]` int64, the offset of each in bytes. A damaged record is among them; the next one after it is where
-        the magic number stands again.
+    A damaged record is among them; the next one begins where the magic number stands again.
     """
     size = file.seek(0, os.SEEK_END)
     offsets = []
@@ -161,13 +135,7 @@ def scan_offsets(file: BinaryIO) -> np.ndarray:
 
 
 class _Set:
-    """Where the images of a set are, and how many identities it has.
-
-    Attributes:
-        keys: `[images]`, the numbers of their records, ascending.
-        offsets: `[images]`, where they begin, -1 where the set should have a record and has none.
-        num_identities: None if the set does not tell.
-    """
+    """The images of a set: `keys` (ascending) and `offsets` (-1: missing) `[images]`; `num_identities` or None."""
 
     def __init__(self, rec: Path) -> None:
         idx, properties = rec.with_suffix(".idx"), rec.with_name("property")
@@ -291,10 +259,10 @@ def recordio_source(rec: str, csv: Optional[str] = None) -> Source:
     """Open a RecordIO set.
 
     Args:
-        rec: the `.rec` file. The `.idx` file beside it is used if it is there; if not, the records are found by
-            scanning. So is the file `property` (number of identities, height, width).
-        csv: a CSV file with a column `index` (number of the record), perhaps a column `group`, and further columns for
-            the index of the stored set; it must have a line for every image.
+        rec: the `.rec` file. The files `.idx` (without it the records are found by scanning) and `property` (number of
+            identities, height, width) beside it are used if they are there.
+        csv: a CSV file with a line for every image: column `index` (number of the record), perhaps `group`, and further
+            columns for the stored index.
 
     Returns:
         The samples, by number of the record.

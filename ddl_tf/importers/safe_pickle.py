@@ -158,16 +158,9 @@ def _finished(value: Any, levels: int = _LEVELS) -> Any:
 
 
 def load_pickle(path: Union[str, Path]) -> Any:
-    """Read a pickle of lists, bytes, numbers, booleans and plain NumPy arrays.
+    """Read a pickle of lists, bytes, numbers, booleans and plain NumPy arrays, of Python 2 or 3 and any protocol.
 
-    Files of Python 2 and 3, of any protocol. Text of Python 2 comes as bytes; tuples come as lists, and arrays are
-    read, in the outer two levels of lists.
-
-    Args:
-        path: the file.
-
-    Returns:
-        What it holds.
+    Text of Python 2 comes as bytes. In the outer two levels of lists, tuples come as lists, and arrays are read.
 
     Raises:
         InputError: if it is no pickle, is damaged, or names anything else; nothing of that is imported or called.

@@ -19,21 +19,10 @@ _HEADER = "TEMPLATE_ID,SUBJECT_ID,FILENAME\n"
 
 
 def write_ijb(folder: Path, seed: int = 0, name: str = "ijbc") -> None:
-    """Write a small generated copy of IJB-B or IJB-C, `meta/` and `loose_crop/`.
+    """Write a small generated copy of "ijbb" or "ijbc", `meta/` and `loose_crop/`.
 
     40 subjects, half of them in either gallery, with a template of five images in it, and two probes each: one image,
     and a video with an image. Faces are turned and lie at another place in each crop, as detected ones do.
-
-    Args:
-        folder: where to.
-        seed: of the faces and the crops.
-        name: "ijbb" or "ijbc".
-
-    Raises:
-        InputError: if the name is another.
-
-    Example:
-        >>> write_ijb(Path("miniature/IJBC"))
     """
     if name not in GALLERIES:
         raise InputError(f"{name!r}: is no set of IJB; use one of {', '.join(GALLERIES)}")

@@ -59,16 +59,10 @@ EYE_SHARES = np.array([(0.12, 0.24, 0.14, 0.16, 0.22, 0.12), (0.62, 0.28, 0.06, 
 class Hair:
     """A hair style: a shell around the head and where it ends.
 
-    Attributes:
-        top: thickness of the hair above the crown.
-        side: thickness of the hair at the sides.
-        length: how far down the hair reaches at the sides (y); 1 is the chin.
-        fringe: how far the hair hangs into the forehead, below the hairline.
-        sweep: slant of the fringe, from one side to the other.
-        opening: how far back the sides begin, as the cosine of the angle from the nose.
-        curl: 0 is straight, 1 is curly.
-        bun: radius of a bun on the crown; 0 is none.
-        density: opacity; below 1 the skin shows through.
+    `top` and `side` are the thickness above the crown and at the sides. `length` is the y down to which the sides reach
+    (1 is the chin), `fringe` how far the hair hangs below the hairline, `sweep` the slant of the fringe. `opening` is
+    how far back the sides begin, as the cosine of the angle from the nose. `curl` is from 0 (straight) to 1, `bun` a
+    radius (0: none), and `density` the opacity.
     """
 
     top: float = 0.1
@@ -184,19 +178,7 @@ def _moles(rng: np.random.Generator) -> tuple[tuple[float, float, float], ...]:
 
 @functools.lru_cache(maxsize=1024)
 def draw_traits(identity: int, seed: int = 0) -> Traits:
-    """Draw the traits of an identity.
-
-    Args:
-        identity: number of the identity.
-        seed: seed of the whole population.
-
-    Returns:
-        The traits; always the same for the same numbers.
-
-    Example:
-        >>> draw_traits(7) == draw_traits(7)
-        True
-    """
+    """Draw the traits of an identity; always the same for the same numbers."""
     rng = np.random.default_rng([seed, identity])
 
     def normal(mean: float, deviation: float) -> float:

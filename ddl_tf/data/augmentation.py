@@ -1,26 +1,14 @@
 """Augmentation of training images inside `tf.data`, deterministic in each row's seed."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
+from ddl_tf.data.degradations import DEGRADATIONS, RowRandom
 from ddl_tf.data.settings import AugmentationSettings, strength_names
 
 Augmentation = Callable[..., tf.Tensor]
-
-
-@contextlib.contextmanager
-def _making_layers() -> Iterator[None]:
-    """Layers belong to no graph, and work in float32, also where the network does not."""
-    policy = tf.keras.mixed_precision.global_policy()
-    tf.keras.mixed_precision.set_global_policy("float32")
-    try:
-        with tf.init_scope():
-            yield
-    finally:
-        tf.keras.mixed_precision.set_global_policy(policy)
 
 
 def build_augmentation(settings: AugmentationSettings) -> Augmentation:
@@ -42,25 +30,20 @@ def build_augmentation(settings: AugmentationSettings) -> Augmentation:
         >>> augment(tf.zeros([32, 32, 3]), tf.constant([0, 7], tf.int64)).shape
         TensorShape([32, 32, 3])
     """
-    strengths = {name: getattr(settings, name) for name in strength_names() if getattr(settings, name)}
+    strengths = settings.strengths
     if not settings.flip and not strengths:
         return lambda image, seed, group=-1: image
-    if strengths:
-        # They import keras_cv, which takes seconds.
-        from ddl_tf.data.degradations import DEGRADATIONS
-        from ddl_tf.data.row_random import RowRandom
 
     def mirror(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        # keras_cv's RandomFlip mirrors every image, both ways, and then chooses: several times slower.
         return tf.cond(tf.random.stateless_uniform((), seed) < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
 
     def degrade(image: tf.Tensor, seed: tf.Tensor, chosen: Any, name: str) -> tf.Tensor:
         shape, random = image.shape, RowRandom(seed)
-        with _making_layers():
-            layer = DEGRADATIONS[name](strengths[name], tuple(shape[:2]), random)
         return tf.cond(
             chosen & (random.uniform(()) < settings.augment_probability),
-            lambda: tf.ensure_shape(tf.clip_by_value(layer(image), 0.0, 255.0), shape),
+            lambda: tf.ensure_shape(
+                tf.clip_by_value(DEGRADATIONS[name](image, strengths[name], random), 0.0, 255.0), shape
+            ),
             lambda: image,
         )
 

@@ -187,18 +187,8 @@ def write_cfp(folder: Path, seed: int = 0) -> None:
                 _write_lines(split / f"{name}.txt", [f"{numbers[one]},{numbers[other]}" for one, other in pairs])
 
 
-def write_bin(folder: Path, seed: int = 0) -> None:
+def write_bin(folder: Path, seed: int = 0, name: str = "lfw.bin", first_identity: int = 0) -> None:
     """Write a miniature of InsightFace's `lfw.bin`: the pairs of `write_lfw`."""
-    _write_bin(folder / "lfw.bin", _folds(), seed)
-
-
-def write_rfw_bins(folder: Path, seed: int = 0) -> None:
-    """Write miniatures of RFW's four files `African_test.bin`, ...: the pairs of `write_rfw`."""
-    for number, race in enumerate(RACES):
-        _write_bin(folder / f"{race}_test.bin", _folds(number * _IDENTITIES), seed)
-
-
-def _write_bin(path: Path, folds: list[list[_Pair]], seed: int) -> None:
-    pairs = [pair for fold in folds for pair in fold]
+    pairs = [pair for fold in _folds(first_identity) for pair in fold]
     images = [face.encoded(seed) for pair in pairs for face in pair]
-    _write(path, pickle.dumps((images, [pair.same for pair in pairs]), protocol=2))
+    _write(folder / name, pickle.dumps((images, [pair.same for pair in pairs]), protocol=2))

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.importers import csv_files as tables
 from ddl_tf.importers.csv_files import read_csv, rows_of, take_groups
 
 LINES = """path,group,yaw,light,code,empty

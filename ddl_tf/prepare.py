@@ -125,15 +125,8 @@ class WeightsSettings:
 
 
 @dataclasses.dataclass
-class VerifySettings:
-    """Flags of `verify`."""
-
-    input: Optional[str] = setting(None, "The folder of the stored set; required.")
-
-
-@dataclasses.dataclass
-class MendSettings:
-    """Flags of `mend`."""
+class StoredSetSettings:
+    """Flags of `verify` and `mend`."""
 
     input: Optional[str] = setting(None, "The folder of the stored set; required.")
 
@@ -237,7 +230,7 @@ def weights(settings: WeightsSettings) -> None:
     )
 
 
-def verify(settings: VerifySettings) -> int:
+def verify(settings: StoredSetSettings) -> int:
     """Read a stored set again, all of it, and tell what is damaged."""
     from ddl_tf.data.integrity import find_faults
 
@@ -247,7 +240,7 @@ def verify(settings: VerifySettings) -> int:
     return 1 if faults else 0
 
 
-def mend(settings: MendSettings) -> None:
+def mend(settings: StoredSetSettings) -> None:
     """Let other images of the same person stand for those of a stored set that can no longer be read."""
     from ddl_tf.data.mending import mend_set
 
@@ -268,8 +261,8 @@ COMMANDS: dict[str, tuple[Callable[[Any], Any], type]] = {
     "pairs": (pairs, PairCSVSettings),
     "synthetic": (synthetic, SyntheticSettings),
     "weights": (weights, WeightsSettings),
-    "verify": (verify, VerifySettings),
-    "mend": (mend, MendSettings),
+    "verify": (verify, StoredSetSettings),
+    "mend": (mend, StoredSetSettings),
 }
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from ddl_tf.common.progress import Progress
 from ddl_tf.data.example import read_example
-from ddl_tf.data.image_check import check_samples
 from ddl_tf.data.layout import FOOTER_BYTES, HEADER_BYTES, group_is_mined, read_description
 from ddl_tf.data.mending import own_places
+from ddl_tf.data.shards import check_samples
 from ddl_tf.data.store import Faces
 from ddl_tf.importers.source import Problem, Sample
 

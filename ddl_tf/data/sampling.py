@@ -4,7 +4,6 @@ A sampler has no state: the rows of step k follow from the seed, k, and what tra
 therefore draws what an undisturbed one would have drawn, and steps can be prepared in parallel.
 """
 
-import dataclasses
 import threading
 from collections.abc import Callable
 from typing import NamedTuple, Optional
@@ -13,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.data.pools import NO_GROUP, GroupPools, PairChoice, StoredPairs
+from ddl_tf.data.pools import NO_GROUP, GroupPools, StoredPairs, StreamSizes
 
 NO_LABEL = -1
+_NONE = np.empty(0, np.int64)
 
 
 class Rows(NamedTuple):
@@ -32,46 +32,6 @@ class Rows(NamedTuple):
     identity: np.ndarray
     group: np.ndarray
     label: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class StreamSizes:
-    """How many rows of each stream a batch holds, and which.
-
-    The paper's batch is `per_group=32, pairs_per_group=32` with groups 0 and 1: 64 classified rows and 64 pairs.
-
-    Attributes:
-        shuffled: classified rows from all images alike, each image once an epoch; they take no part in the
-            distillation.
-        per_group: classified rows of each group: every identity equally often, no two of one identity, and none of the
-            group's pairs; their negatives are mined in the batch.
-        pairs_per_group: positive pairs (two rows each) of each group.
-        pairs_across: whether a student's pair is one image of its group and one of the teacher's, not two of its group.
-        classify_pairs: whether the rows of the pairs are classified too (in the paper they are not).
-        confusable: identities of each group come in clusters of this many that are easily confused, if the sampler has
-            neighbours; 1 draws them independently.
-        shared_identities: whether the pairs of all groups are of the same identities, which RKD and SP compare.
-        made_student: whether there is one more student, whose rows are images of the teacher's group that the
-            augmentation makes hard.
-    """
-
-    shuffled: int = 0
-    per_group: int = 0
-    pairs_per_group: int = 0
-    pairs_across: bool = False
-    classify_pairs: bool = False
-    confusable: int = 1
-    shared_identities: bool = False
-    made_student: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("shuffled", "per_group", "pairs_per_group"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} must not be negative, got {getattr(self, name)}")
-        if self.confusable < 1:
-            raise InputError(f"confusable must be at least 1 (identities drawn independently), got {self.confusable}")
-        if not (self.shuffled or self.per_group or self.pairs_per_group):
-            raise InputError("a batch must have rows: set shuffled, per_group or pairs_per_group above 0")
 
 
 class Mined(NamedTuple):
@@ -119,7 +79,7 @@ class StreamSampler:
         self._seed = seed
         self._neighbours = neighbours if sizes.confusable > 1 else None
         self._mined = mined
-        self._epoch_order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+        self._epoch_order: tuple[int, np.ndarray] = (-1, _NONE)
         self._lock = threading.Lock()
         self.groups: list[int] = []
         if sizes.per_group or sizes.pairs_per_group:
@@ -129,9 +89,7 @@ class StreamSampler:
 
     def make_pools(self, group: np.ndarray, pairs: Optional[StoredPairs]) -> GroupPools:
         """Make what the groups' rows are drawn from, for the `[images]` groups and the pairs."""
-        sizes = self._sizes
-        choice = PairChoice(sizes.pairs_across, sizes.shared_identities) if sizes.pairs_per_group else None
-        pools = GroupPools(self._identity, group, choice, pairs, sizes.made_student)
+        pools = GroupPools(self._identity, group, self._sizes, pairs)
         if self.groups and pools.groups != self.groups:
             raise InputError(f"there are now {len(pools.groups)} groups, but a batch has rows of {len(self.groups)}")
         return pools
@@ -186,14 +144,12 @@ class StreamSampler:
         identities: np.ndarray,
         size: int,
         neighbours: Optional[np.ndarray],
-        taken: Optional[np.ndarray] = None,
+        taken: np.ndarray = _NONE,
     ) -> np.ndarray:
         """`[size]` positions in `identities`."""
-        if neighbours is not None:
-            return choose_confusable(rng, identities, size, neighbours, self._sizes.confusable, taken)
-        if taken is not None:
+        if neighbours is None:
             return choose_others(rng, len(identities), size, taken)
-        return choose(rng, len(identities), size)
+        return choose_confusable(rng, identities, size, neighbours, self._sizes.confusable, taken)
 
     def rows(self, step: int) -> Rows:
         """Draw the `num_rows` rows of a step, in random order, so that every replica gets a share of each stream."""
@@ -219,7 +175,7 @@ class StreamSampler:
         for group in self.groups:
             assert pools is not None
             members = pools.members[group]
-            taken = np.empty(0, np.int64)
+            taken = _NONE
             if sizes.pairs_per_group:
                 pool = pools.pairs[group]
                 if shared is None:
@@ -262,14 +218,13 @@ def choose_confusable(
     size: int,
     neighbours: np.ndarray,
     cluster: int,
-    taken: Optional[np.ndarray] = None,
+    taken: np.ndarray = _NONE,
 ) -> np.ndarray:
     """Choose `[size]` positions in `identities` (ascending) in clusters: one at random, and those nearest to it.
 
     `neighbours` is `[num_identities, k]`, the nearest first. The first identities of the clusters are drawn equally
     often. Random identities make up for missing neighbours. `taken` positions are chosen only when no others are left.
     """
-    taken = np.empty(0, np.int64) if taken is None else taken
     order = choose_others(rng, len(identities), size, taken)
     if len(identities) < size + len(taken):
         # All of them are needed: there is nothing to choose.
@@ -285,6 +240,6 @@ def choose_confusable(
         near = neighbours[identities[first]]
         position = np.minimum(np.searchsorted(identities, near), len(identities) - 1)
         position = position[identities[position] == near]
-        found = [p for p in position.tolist() if p not in chosen and p not in used]
-        chosen.update(dict.fromkeys(found[: min(cluster - 1, size - len(chosen))]))
+        free = [p for p in position.tolist() if p not in chosen and p not in used]
+        chosen.update(dict.fromkeys(free[: min(cluster - 1, size - len(chosen))]))
     return np.fromiter(chosen, np.int64, len(chosen))

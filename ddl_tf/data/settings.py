@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import refuse_ignored, setting
-from ddl_tf.data.sampling import StreamSizes
+from ddl_tf.data.pools import StreamSizes
 
 
 @dataclasses.dataclass

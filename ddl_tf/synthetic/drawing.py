@@ -201,13 +201,9 @@ def _occlude(canvas: Canvas, shell: Surface, light: np.ndarray) -> Mask:
         return np.zeros_like(canvas.skin)
     if seen.occluder == "sunglasses":
         return _glasses(canvas, dark=True)
-    if seen.occluder == "mask":
-        return _mask(canvas)
     if seen.occluder == "cap":
         return _cap(canvas, shell, light)
-    if seen.occluder == "hand":
-        return _hand(canvas)
-    return _bar(canvas)
+    return {"mask": _mask, "hand": _hand, "bar": _bar}[seen.occluder](canvas)
 
 
 def _mask(canvas: Canvas) -> Mask:

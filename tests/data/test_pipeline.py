@@ -241,7 +241,7 @@ def test_sets_that_were_stored_turned_are_trained_on_upright(tmp_path, monkeypat
         files.append(file.getvalue())
     items = [Sample(file, f"person {n // 2}", f"item {n}") for n, file in enumerate(files)]
     # As earlier versions did, whatever EXIF said.
-    monkeypatch.setattr("ddl_tf.data.image_check.upright_bytes", lambda file: file)
+    monkeypatch.setattr("ddl_tf.data.shards.upright_bytes", lambda file: file)
     folder = str(tmp_path / "set")
     write_set(Source("list", "a list", 8, lambda start: iter(items[start:])), StoreSettings(output=folder))
     faces = Faces([folder])

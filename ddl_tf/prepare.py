@@ -125,7 +125,7 @@ class WeightsSettings:
 
 
 @dataclasses.dataclass
-class StoredSetSettings:
+class VerifySettings:
     """Flags of `verify` and `mend`."""
 
     input: Optional[str] = setting(None, "The folder of the stored set; required.")
@@ -230,7 +230,7 @@ def weights(settings: WeightsSettings) -> None:
     )
 
 
-def verify(settings: StoredSetSettings) -> int:
+def verify(settings: VerifySettings) -> int:
     """Read a stored set again, all of it, and tell what is damaged."""
     from ddl_tf.data.integrity import find_faults
 
@@ -240,7 +240,7 @@ def verify(settings: StoredSetSettings) -> int:
     return 1 if faults else 0
 
 
-def mend(settings: StoredSetSettings) -> None:
+def mend(settings: VerifySettings) -> None:
     """Let other images of the same person stand for those of a stored set that can no longer be read."""
     from ddl_tf.data.mending import mend_set
 
@@ -261,8 +261,8 @@ COMMANDS: dict[str, tuple[Callable[[Any], Any], type]] = {
     "pairs": (pairs, PairCSVSettings),
     "synthetic": (synthetic, SyntheticSettings),
     "weights": (weights, WeightsSettings),
-    "verify": (verify, StoredSetSettings),
-    "mend": (mend, StoredSetSettings),
+    "verify": (verify, VerifySettings),
+    "mend": (mend, VerifySettings),
 }
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def walk_files(root: Union[str, Path]) -> list[Path]:
             continue
         seen.add(key)
         with os.scandir(folder) as entries:
-            shown = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda one: one.name)
+            shown = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
         for entry in shown:
             if not entry.is_dir():
                 files.append(folder / entry.name)

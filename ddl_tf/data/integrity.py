@@ -64,10 +64,12 @@ def _shard_records(shard: str, rows: pd.DataFrame, mined: bool) -> Iterator[Unio
         else:
             if mined and count < len(indexed):
                 group = indexed[count][-1]
-            here = (place + HEADER_BYTES, len(record), identity, group)
-            said = indexed[count] if count < len(indexed) else "nothing"
-            if said != here:
-                yield Problem("wrong index", source, f"(offset, length, identity, group) is {here}, indexed is {said}")
+            actual = (place + HEADER_BYTES, len(record), identity, group)
+            expected = indexed[count] if count < len(indexed) else "nothing"
+            if expected != actual:
+                yield Problem(
+                    "wrong index", source, f"(offset, length, identity, group) is {actual}, indexed is {expected}"
+                )
             yield Sample(image, identity, source, group)
         place += HEADER_BYTES + len(record) + FOOTER_BYTES
         count += 1

@@ -68,14 +68,14 @@ def mend_set(path: str) -> pd.DataFrame:
                     progress.write(f"{path}, row {row}: {reason}")
                 progress.advance()
         before = read_mended(Path(path)).set_index("row")
-        found: list[dict[str, Any]] = []
+        rows: list[dict[str, Any]] = []
         for row, stands_in in _choose(faces, sorted(reasons), path).items():
             # Of a row that was mended before, the index tells the place of its first stand-in.
             place = before.loc[row] if row in before.index else faces.index.iloc[row]
-            own = {name: int(place[name]) for name in PLACE}
-            found.append({"row": row, **own, "stands_in": stands_in, "reason": reasons[row]})
-        mended = pd.DataFrame(found, columns=["row", *PLACE, "stands_in", "reason"])
-        if found:
+            places = {name: int(place[name]) for name in PLACE}
+            rows.append({"row": row, **places, "stands_in": stands_in, "reason": reasons[row]})
+        mended = pd.DataFrame(rows, columns=["row", *PLACE, "stands_in", "reason"])
+        if rows:
             _write(Path(path), mended, before.reset_index())
         return mended
 

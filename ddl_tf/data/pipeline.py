@@ -110,9 +110,9 @@ def training_dataset(
 
 def check_memory(rows: int, image_size: tuple[int, int]) -> None:
     """Refuse a batch whose float32 images of `(height, width)` pixels alone do not fit into the memory."""
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    memory = there if limit == resource.RLIM_INFINITY else min(there, limit)
+    memory = installed if limit == resource.RLIM_INFINITY else min(installed, limit)
     needed = rows * image_size[0] * image_size[1] * 3 * np.dtype(np.float32).itemsize
     if needed > memory:
         raise InputError(

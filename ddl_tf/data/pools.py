@@ -104,14 +104,14 @@ class PairsAcross:
 
     def __init__(self, members: Members, teacher: Members) -> None:
         self._members, self._teacher = members, teacher
-        self.identities, self._own, self._others = np.intersect1d(
+        self.identities, self._positions, self._teacher_positions = np.intersect1d(
             members.identities, teacher.identities, assume_unique=True, return_indices=True
         )
 
     def draw(self, position: np.ndarray, uniform: np.ndarray) -> np.ndarray:
         """As `PairsWithin.draw`; the image of the group comes first."""
-        first = self._members.draw(self._own[position], uniform[0])
-        return np.stack([first, self._teacher.draw(self._others[position], uniform[1])])
+        first = self._members.draw(self._positions[position], uniform[0])
+        return np.stack([first, self._teacher.draw(self._teacher_positions[position], uniform[1])])
 
 
 class PairsStored:
@@ -119,10 +119,12 @@ class PairsStored:
 
     def __init__(self, pairs: StoredPairs, number: int, identity: np.ndarray) -> None:
         chosen = np.flatnonzero(pairs.group == number)
-        own = identity[pairs.first[chosen]]
-        order = np.argsort(own, kind="stable")
+        identities = identity[pairs.first[chosen]]
+        order = np.argsort(identities, kind="stable")
         self._records = np.stack([pairs.first[chosen[order]], pairs.second[chosen[order]]])
-        self.identities, self._starts, self._counts = np.unique(own[order], return_index=True, return_counts=True)
+        self.identities, self._starts, self._counts = np.unique(
+            identities[order], return_index=True, return_counts=True
+        )
 
     def draw(self, position: np.ndarray, uniform: np.ndarray) -> np.ndarray:
         """As `PairsWithin.draw`."""

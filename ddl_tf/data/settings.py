@@ -58,8 +58,8 @@ class AugmentationSettings:
         """Refuse groups to augment that are not among those of the rows (-1: rows without a group)."""
         for group in self.augment_groups:
             if group not in groups:
-                there = ", ".join(map(str, sorted(groups)))
-                raise InputError(f"--augment_groups={group}: no row is of this group, only of {there}")
+                present = ", ".join(map(str, sorted(groups)))
+                raise InputError(f"--augment_groups={group}: no row is of this group, only of {present}")
 
 
 def strength_names() -> list[str]:

@@ -193,8 +193,8 @@ class ShardedImport:
         return bool(parts) and parts[-1].finished
 
     def _refuse(self, problem: Problem) -> None:
-        way_on = ", or skip what cannot be stored with --on_error=skip" if self._source.skippable else ""
-        raise InputError(f"{problem}; mend or remove it{way_on}")
+        advice = ", or skip what cannot be stored with --on_error=skip" if self._source.skippable else ""
+        raise InputError(f"{problem}; mend or remove it{advice}")
 
     def _report(self, problem: Problem, progress: Progress) -> None:
         if not self._skip:
@@ -229,7 +229,7 @@ class ShardedImport:
             raise InputError(f"{checked.sample.source}: has the columns {columns}, others have {self._columns}")
 
     def _commit(self, finished: bool = False) -> None:
-        part = Part(self._done, 0, 0, [], [list(dataclasses.astuple(one)) for one in self._problems], finished)
+        part = Part(self._done, 0, 0, [], [list(dataclasses.astuple(problem)) for problem in self._problems], finished)
         if self._shard:
             self._shard.close()
             with write_aside(part_path(self._folder, self._parts, ".parquet")) as aside:

@@ -88,18 +88,18 @@ class CFP:
         for fold in folds:
             folder = self._split / protocol / f"{fold:02d}"
             if not folder.is_dir():
-                there = ", ".join(str(int(f.name)) for f in sorted(folder.parent.glob("[0-9][0-9]"))) or "none"
-                raise InputError(f"{self._root}: CFP has no fold {fold} of {protocol} there; choose of {there}")
+                present = ", ".join(str(int(f.name)) for f in sorted(folder.parent.glob("[0-9][0-9]"))) or "none"
+                raise InputError(f"{self._root}: CFP has no fold {fold} of {protocol} there; choose of {present}")
             for name in ("same", "diff"):
                 file = folder / f"{name}.txt"
                 for line, text in enumerate(read_text_list(file), 1):
                     if not text.strip():
                         continue
                     try:
-                        one, other = (whole_number(part.strip()) for part in text.split(","))
-                        if one is None or other is None:
+                        left, right = (whole_number(part.strip()) for part in text.split(","))
+                        if left is None or right is None:
                             raise ValueError(text)
-                        first, second = views[0][one], views[1][other]
+                        first, second = views[0][left], views[1][right]
                     except (ValueError, KeyError):
                         raise InputError(
                             f"{file}, line {line}: {quoted(text)} is not two numbers of images in the lists"

@@ -25,7 +25,7 @@ class LazyImages(Sequence[bytes]):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return [self._read(one) for one in range(*index.indices(self._count))]
+            return [self._read(position) for position in range(*index.indices(self._count))]
         if not -self._count <= index < self._count:
             raise IndexError(f"image {index} of {self._count}")
         return self._read(index % self._count)

@@ -95,9 +95,9 @@ def _find_magic(file: BinaryIO, position: int) -> int:
     file.seek(position)
     window = _SMALL_WINDOW
     while words := file.read(window):
-        found = np.flatnonzero(np.frombuffer(words, "<u4", len(words) // 4) == _MAGIC)
-        if len(found):
-            return position + 4 * int(found[0])
+        places = np.flatnonzero(np.frombuffer(words, "<u4", len(words) // 4) == _MAGIC)
+        if len(places):
+            return position + 4 * int(places[0])
         position += len(words)
         window = min(2 * window, _WINDOW)
     return position
@@ -124,13 +124,13 @@ def scan_offsets(file: BinaryIO) -> np.ndarray:
             previous, position = position, position + 8 + length + -length % 4
             continue
         # Either this record is damaged or the length of the one before it, which may have led past others.
-        found = _find_magic(file, previous + 4)
-        if size - found < 8:
+        following = _find_magic(file, previous + 4)
+        if size - following < 8:
             # No record is so short: the same place would be found for ever.
-            found = size
-        if position < min(found, size):
+            following = size
+        if position < min(following, size):
             offsets.append(position)
-        position, part = found, _WHOLE
+        position, part = following, _WHOLE
     return np.array(offsets, np.int64)
 
 
@@ -153,16 +153,16 @@ class _Set:
             self.num_identities: Optional[int] = None
             self.all_checked = False
             # What tells the number of identities, for messages.
-            self.told_by = f"{rec}, record 0"
+            self.counted_by = f"{rec}, record 0"
             if keys[0] == 0:
                 file.seek(offsets[0])
                 self._read_record_zero(rec, file)
             if properties.exists():
-                self.num_identities, self.told_by = read_property(properties), str(properties)
+                self.num_identities, self.counted_by = read_property(properties), str(properties)
             if self.num_identities:
                 if self.num_identities > len(keys):
                     raise InputError(
-                        f"{self.told_by} tells of {self.num_identities:,} identities, and {rec} has {len(keys):,} "
+                        f"{self.counted_by} tells of {self.num_identities:,} identities, and {rec} has {len(keys):,} "
                         f"records; {self.advice}"
                     )
                 self.check_labels(rec, file, spread(len(self.keys)))
@@ -170,7 +170,7 @@ class _Set:
     @property
     def advice(self) -> str:
         """What to do about a wrong number of identities."""
-        if self.told_by.endswith("property"):
+        if self.counted_by.endswith("property"):
             return "correct or remove property"
         return "write the right number into a file `property` beside it, or get the set anew"
 
@@ -194,9 +194,9 @@ class _Set:
                 )
             self.num_identities = int(end - end_of_images)
             wanted = np.arange(1, int(end_of_images))
-            there = np.isin(wanted, self.keys)
+            stored = np.isin(wanted, self.keys)
             offsets = np.full(len(wanted), -1, np.int64)
-            offsets[there] = self.offsets[np.isin(self.keys, wanted)]
+            offsets[stored] = self.offsets[np.isin(self.keys, wanted)]
             self.keys, self.offsets = wanted, offsets
 
     def _labels(self, file: BinaryIO, positions: np.ndarray) -> np.ndarray:
@@ -223,11 +223,11 @@ class _Set:
         if labels.min() >= 1 and len(positions) < len(self.keys):
             # Perhaps they begin at 1: some do not tell, all do.
             return self.check_labels(rec, file, np.arange(len(self.keys)))
-        found = f"{rec}: labels {labels.min():.0f}..{labels.max():.0f}, {Path(self.told_by).name} {count}"
+        labels_found = f"{rec}: labels {labels.min():.0f}..{labels.max():.0f}, {Path(self.counted_by).name} {count}"
         if labels.min() >= 1 and labels.max() == count:
-            raise InputError(f"{found}: labels begin at 1; {self.advice}")
+            raise InputError(f"{labels_found}: labels begin at 1; {self.advice}")
         if beyond > max(1, DAMAGED * len(labels)):
-            raise InputError(f"{found}: {beyond:,} of {len(labels):,} labels are beyond it; {self.advice}")
+            raise InputError(f"{labels_found}: {beyond:,} of {len(labels):,} labels are beyond it; {self.advice}")
 
 
 def _read_rows(path: Path, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, Callable[[int], dict[str, Value]]]:
@@ -238,9 +238,9 @@ def _read_rows(path: Path, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, Ca
     is_number = texts.str.fullmatch("[0-9]{1,18}").to_numpy(bool)
     numbers = texts.where(is_number, "-1").to_numpy(object).astype(np.int64)
     positions = np.minimum(np.searchsorted(keys, numbers), len(keys) - 1)
-    found = is_number & (keys[positions] == numbers)
-    if not found.all():
-        row = int(np.argmin(found))
+    known = is_number & (keys[positions] == numbers)
+    if not known.all():
+        row = int(np.argmin(known))
         raise InputError(
             f"{path}, line {table.lines[row]}: the set has no image record {texts[row]!r}; is it this set's CSV?"
         )

@@ -24,26 +24,26 @@ DAMAGED = 0.1
 
 def read_offsets(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read an `.idx` file: `[records]` int64 numbers of the records, ascending, and their offsets in bytes."""
-    way_on = "without the file, the records are found by scanning"
+    advice = "without the file, the records are found by scanning"
     require_regular_file(path)
     content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     if not content.strip():
-        raise InputError(f"{path}: it is empty; {way_on}")
+        raise InputError(f"{path}: it is empty; {advice}")
     foreign = content.translate(None, b"0123456789 \t\r\n")
     # NumPy would take 1.5 for 1, and what has more digits than an int64 for any number.
     if foreign or re.search(rb"\d{19}", content):
         what = f"it holds {chr(foreign[0])!r}" if foreign else "a number has more than 18 digits"
-        raise InputError(f"{path}: not lines of a record number and an offset ({what}); {way_on}")
+        raise InputError(f"{path}: not lines of a record number and an offset ({what}); {advice}")
     try:
         lines = np.loadtxt(io.BytesIO(content), np.int64, comments=None, ndmin=2)
         if lines.shape[1] != 2:
             raise ValueError(f"{lines.shape[1]} columns")
     except ValueError as error:
-        raise InputError(f"{path}: not lines of a record number and an offset ({error}); {way_on}") from None
+        raise InputError(f"{path}: not lines of a record number and an offset ({error}); {advice}") from None
     keys, first = np.unique(lines[:, 0], return_index=True)
     if len(keys) < len(lines):
         twice = np.delete(lines[:, 0], first)[0]
-        raise InputError(f"{path}: record {twice} comes twice; {way_on}")
+        raise InputError(f"{path}: record {twice} comes twice; {advice}")
     return keys, lines[first, 1]
 
 

@@ -10,6 +10,7 @@ References:
     https://www.scface.org
 """
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -165,13 +166,13 @@ def _folders(base: Path, mugshots: str) -> list[Path]:
     frontal = {name: base / f"mugshot_frontal_{name}_all" for name in MUGSHOTS}
     distances = [base / f"surveillance_cameras_distance_{distance}" for distance in DISTANCES]
     together = base / "surveillance_cameras_all"
-    there = [folder for folder in frontal.values() if folder.is_dir()]
+    present = [folder for folder in frontal.values() if folder.is_dir()]
     surveillance = [folder for folder in distances if folder.is_dir()] or [together] * together.is_dir()
-    if not there and not surveillance:
+    if not present and not surveillance:
         return [base]
-    if there and not frontal[mugshots].is_dir():
-        raise InputError(f"{base}: there is {there[0].name}, not {frontal[mugshots].name}; choose the other mugshots")
-    for what, folders in (("mugshot_frontal_cropped_all", there), ("surveillance_cameras_all", surveillance)):
+    if present and not frontal[mugshots].is_dir():
+        raise InputError(f"{base}: there is {present[0].name}, not {frontal[mugshots].name}; choose the other mugshots")
+    for what, folders in (("mugshot_frontal_cropped_all", present), ("surveillance_cameras_all", surveillance)):
         if not folders:
             raise InputError(f"{base}: the folder {what} is missing beside SCface's others; complete the set")
     return [frontal[mugshots], *surveillance]
@@ -213,11 +214,9 @@ def scface_source(
         if distance not in DISTANCES:
             raise InputError(f"SCface has no distance {distance}: give some of 1 to {len(DISTANCES)}")
     paths = find_views(root, mugshots)
-    views = [
-        view
-        for subject in subjects
-        for view in [mugshot(subject), *(View(subject, camera, one) for camera in cameras for one in DISTANCES)]
-    ]
+    # The mugshot is camera 0 at distance 0.
+    places = [(0, 0), *itertools.product(cameras, DISTANCES)]
+    views = [View(subject, *place) for subject in subjects for place in places]
 
     def sample(view: View) -> Union[Sample, Problem]:
         if view not in paths:

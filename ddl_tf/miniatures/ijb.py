@@ -28,8 +28,8 @@ def write_ijb(folder: Path, seed: int = 0, name: str = "ijbc") -> None:
         raise InputError(f"{name!r}: is no set of IJB; use one of {', '.join(GALLERIES)}")
     rng = np.random.default_rng([seed, 0])
     meta, crops = folder / "meta", folder / "loose_crop"
-    for one in (meta, crops):
-        one.mkdir(parents=True, exist_ok=True)
+    for place in (meta, crops):
+        place.mkdir(parents=True, exist_ok=True)
     faces: list[str] = []
     points: list[str] = []
     lists: dict[str, list[str]] = {gallery: [] for gallery in (*GALLERIES[name], "probes")}
@@ -48,9 +48,9 @@ def write_ijb(folder: Path, seed: int = 0, name: str = "ijbc") -> None:
                 lists[place].append(f"{template},{subject},img/{image}\n")
         subjects["probes" if place == "probes" else "gallery"].append((template, subject))
     pairs = [
-        f"{first} {second} {int(one == other)}\n"
-        for first, one in subjects["gallery"]
-        for second, other in subjects["probes"]
+        f"{first} {second} {int(subject == mate)}\n"
+        for first, subject in subjects["gallery"]
+        for second, mate in subjects["probes"]
     ]
     for ending, lines in (("face_tid_mid", faces), ("name_5pts_score", points), ("template_pair_label", pairs)):
         (meta / f"{name}_{ending}.txt").write_text("".join(lines))

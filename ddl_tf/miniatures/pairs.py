@@ -57,9 +57,9 @@ def _folds(first_identity: int = 0, second_image: int = 1) -> list[list[_Pair]]:
     """The pairs of each fold, the same ones first."""
     made = []
     for identity in range(first_identity, first_identity + _IDENTITIES, 2):
-        one = [_Face(identity, 0), _Face(identity, second_image)]
-        other = [_Face(identity + 1, 0), _Face(identity + 1, second_image)]
-        made.append([_Pair(*one), _Pair(*other), _Pair(one[0], other[1]), _Pair(other[0], one[1])])
+        first = [_Face(identity, 0), _Face(identity, second_image)]
+        second = [_Face(identity + 1, 0), _Face(identity + 1, second_image)]
+        made.append([_Pair(*first), _Pair(*second), _Pair(first[0], second[1]), _Pair(second[0], first[1])])
     return made
 
 
@@ -184,7 +184,7 @@ def write_cfp(folder: Path, seed: int = 0) -> None:
             split = folder / "Protocol" / "Split" / protocol / f"{number:02d}"
             for name, same in (("same", True), ("diff", False)):
                 pairs = [pair for pair in fold if pair.same == same]
-                _write_lines(split / f"{name}.txt", [f"{numbers[one]},{numbers[other]}" for one, other in pairs])
+                _write_lines(split / f"{name}.txt", [f"{numbers[first]},{numbers[second]}" for first, second in pairs])
 
 
 def write_bin(folder: Path, seed: int = 0, name: str = "lfw.bin", first_identity: int = 0) -> None:

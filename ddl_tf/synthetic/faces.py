@@ -120,13 +120,13 @@ def prepare_synthetic(settings: SyntheticSettings) -> dict[str, dict[str, Any]]:
             count=len(shots),
             read=lambda start, shots=shots: draw_shots(shots[start:]),  # type: ignore[misc]
         )
-        own = dataclasses.replace(settings, output=str(output / name))
-        if not settings.overwrite and _is_made(own):
-            print(f"{own.output} is there already, made with these settings", file=sys.stderr)
+        set_settings = dataclasses.replace(settings, output=str(output / name))
+        if not settings.overwrite and _is_made(set_settings):
+            print(f"{set_settings.output} is there already, made with these settings", file=sys.stderr)
             descriptions[name] = read_description(output / name)
             continue
         tables = None if name == "train" else {PAIRS: draw_pairs(len(test), settings.test_pairs, settings.seed)}
-        descriptions[name] = write_set(source, own, tables=tables)
+        descriptions[name] = write_set(source, set_settings, tables=tables)
     return descriptions
 
 

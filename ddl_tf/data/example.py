@@ -1,12 +1,15 @@
-"""The record of a stored face: a `tf.train.Example`."""
+"""The record of a stored face: a `tf.train.Example`.
 
-import tensorflow as tf
+TensorFlow, which takes seconds, is imported where a record is made or read: a set is opened without it.
+"""
 
 from ddl_tf.images.pillow_images import may_be_turned, upright_bytes
 
 
 def make_example(image: bytes, identity: int, group: int) -> bytes:
     """Serialize one face; equal faces give equal bytes."""
+    import tensorflow as tf
+
     example = tf.train.Example()
     # In place: features that are made one by one and put together take three times as long.
     feature = example.features.feature
@@ -22,6 +25,8 @@ def read_example(record: bytes) -> tuple[bytes, int, int]:
     Raises:
         ValueError: if the record is something else.
     """
+    import tensorflow as tf
+
     try:
         feature = tf.train.Example.FromString(record).features.feature
         (image,), (identity,), (group,) = (
@@ -44,8 +49,3 @@ def upright_record(record: bytes) -> bytes:
         return record
     upright = upright_bytes(image)
     return record if upright is image else make_example(upright, identity, group)
-
-
-def parse_images(records: tf.Tensor) -> tf.Tensor:
-    """Read the encoded images of `[n]` records inside a graph, faster than one by one in Python."""
-    return tf.io.parse_example(records, {"image": tf.io.FixedLenFeature([], tf.string)})["image"]

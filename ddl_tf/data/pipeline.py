@@ -13,7 +13,6 @@ import tensorflow as tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.parallel import usable_cores
 from ddl_tf.data.augmentation import Augmentation
-from ddl_tf.data.example import parse_images
 from ddl_tf.data.sampling import Rows, StreamSampler
 from ddl_tf.data.store import Faces
 from ddl_tf.images.decoding import decode_image, resize_images, why_undecodable
@@ -90,8 +89,8 @@ def training_dataset(
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         numbers = step * sampler.num_rows + first_row + tf.range(rows, dtype=tf.int64)
         seeds = tf.stack([tf.fill([rows], tf.constant(seed, tf.int64)), numbers], axis=1)
-        columns = (parse_images(records), seeds, group)
-        images = tf.map_fn(lambda row: to_image(*row), columns, fn_output_signature=row_image)
+        encoded = tf.io.parse_example(records, {"image": tf.io.FixedLenFeature([], tf.string)})["image"]
+        images = tf.map_fn(lambda row: to_image(*row), (encoded, seeds, group), fn_output_signature=row_image)
         inputs = {"image": tf.cast(images, tf.float32), "label": label}
         return inputs, {"embedding": tf.stack([identity, group], axis=1), "logits": label}
 

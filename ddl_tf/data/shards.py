@@ -22,6 +22,7 @@ from ddl_tf.common.files import as_os_errors, write_aside
 from ddl_tf.common.parallel import map_in_order
 from ddl_tf.common.progress import Progress
 from ddl_tf.common.visible_text import is_unicode, visible, visible_if_needed
+from ddl_tf.data.example import make_example
 from ddl_tf.data.layout import FOOTER_BYTES, HEADER_BYTES, INDEX_COLUMNS, read_table, shard_name
 from ddl_tf.images.pillow_images import STORED_FORMATS, load_image, shrink_image, upright_bytes
 from ddl_tf.importers.source import MAX_GROUP, Problem, Sample, Source
@@ -97,9 +98,7 @@ class _Shard:
         # TensorFlow takes seconds to import: not before there is something to write.
         import tensorflow as tf
 
-        from ddl_tf.data.example import make_example
-
-        self._path, self._number, self._make_example = path, number, make_example
+        self._path, self._number = path, number
         self.rows: list[tuple[Any, ...]] = []
         self.sizes: list[tuple[int, int]] = []
         self.bytes = 0
@@ -108,7 +107,7 @@ class _Shard:
 
     def write(self, checked: Checked, identity: int) -> None:
         sample = checked.sample
-        example = self._make_example(checked.encoded, identity, sample.group)
+        example = make_example(checked.encoded, identity, sample.group)
         with as_os_errors(self._path):
             self._writer.write(example)
         # In the order of INDEX_COLUMNS.

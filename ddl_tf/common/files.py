@@ -35,10 +35,6 @@ def write_aside(path: Path) -> Iterator[Path]:
     A reader never sees half of it, and a failure leaves what was there before. At the end of the block, content and
     name are on the disk: a power cut takes neither, as far as the file system and the disk keep their word. The folder
     is made if it is missing; the suffix stays the same.
-
-    Example:
-        >>> with write_aside(Path(tempfile.mkdtemp()) / "results.json") as aside:
-        ...     _ = aside.write_text("{}")
     """
     path = Path(path)
     # A new folder has a name, too, in the one above it.

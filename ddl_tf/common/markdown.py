@@ -13,14 +13,7 @@ def _cell(text: str) -> str:
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """Write a table as Markdown, numbers with three digits; bars and ends of lines in a text are escaped.
-
-    Example:
-        >>> print(markdown_table(pd.DataFrame({"set": ["lfw"], "auc": [0.98765]})))
-        | set | auc |
-        | --- | --- |
-        | lfw | 0.988 |
-    """
+    """Write a table as Markdown, numbers with three digits; bars and ends of lines in a text are escaped."""
     cells = [[f"{value:.3f}" if isinstance(value, float) else str(value) for value in row] for row in table.to_numpy()]
     lines = [[str(name) for name in table.columns], ["---"] * len(table.columns), *cells]
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)

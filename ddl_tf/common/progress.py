@@ -9,12 +9,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Shows how much is done of `total`, how fast, and the time left; a context manager. `done` items were done before.
-
-    Example:
-        >>> with Progress("import", total=2) as progress:
-        ...     progress.advance()
-    """
+    """Shows how much is done of `total`, how fast, and the time left; a context manager."""
 
     def __init__(self, name: str, total: int, done: int = 0, unit: str = "image") -> None:
         self._name, self._total, self._done, self._before = name, total, done, done

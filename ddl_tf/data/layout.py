@@ -1,15 +1,4 @@
-"""The stored form of a set of faces.
-
-A stored set is a folder:
-
-- `shard-00000.tfrecord`, ...: each record a `tf.train.Example` with `image` (encoded bytes), `identity` and `group`;
-- `index.parquet`: one row for each image, with `shard`, `offset` and `length` of its serialized Example (without the
-  framing of TFRecord), `identity`, `group`, `identity_key` (its name in the source, text), and further columns;
-- `dataset.json`: what it is, how it was made, and which columns were mined since;
-- `problems.csv`: what could not be stored, and why;
-- for a verification set `pairs.parquet`;
-- `mended.csv`, if images were lost since: their rows and places, and which images stand for them.
-"""
+"""The files of a stored set of faces (docs/design.md; `mended.csv` is of `prepare mend`), and their readers."""
 
 import json
 import re

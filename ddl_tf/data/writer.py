@@ -137,11 +137,7 @@ def _made_by(source: Source, settings: StoreSettings) -> dict[str, Any]:
 def assemble_index(parts: Sequence[Path], file: Path) -> tuple[dict[int, int], int]:
     """Write the rows of all shards into one table, one shard in memory at a time.
 
-    Returns:
-        The number of images of each group, by ascending group, and the number of identities.
-
-    Raises:
-        InputError: if a column holds numbers in one part and text in another.
+    Returns the number of images of each group, ascending, and the number of identities.
     """
     schema = _common_schema([pq.read_schema(part) for part in parts])
     groups: Counter[int] = Counter()

@@ -39,15 +39,7 @@ def why_undecodable(encoded: bytes) -> Optional[str]:
 
 
 def resize_images(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Resize images to a model's size; images of that size stay exactly as they are.
-
-    Args:
-        images: `[height, width, 3]` or `[batch, height, width, 3]`, values 0..255.
-        size: (height, width) in pixels.
-
-    Returns:
-        float32 of the same rank, values 0..255.
-    """
+    """Resize `[..., height, width, 3]` images to float32 of `size`; images of that size stay exactly as they are."""
     resized = tf.cond(
         tf.reduce_all(tf.shape(images)[-3:-1] == size),
         lambda: tf.cast(images, tf.float32),

@@ -36,11 +36,7 @@ def identity_and_view(path: Path) -> tuple[str, str]:
 
 
 class CFP:
-    """The lists of CFP in a folder.
-
-    Raises:
-        InputError: if the lists are missing or cannot be read.
-    """
+    """The lists of CFP in a folder; an `InputError` if they are missing or cannot be read."""
 
     def __init__(self, root: str) -> None:
         self._root = Path(root)

@@ -44,11 +44,7 @@ def read_image_file(path: Path, place: str) -> Union[bytes, Problem]:
 
 
 def find_image(name: Path) -> Path:
-    """Find the file of an image that a list names without its ending `.jpg`, `.png` or `.jpeg`, in any case.
-
-    Returns:
-        The file, or the path with `.jpg` if there is none.
-    """
+    """Find the file of an image that a list names without `.jpg`, `.png` or `.jpeg` in any case; else the `.jpg`."""
     for suffix in IMAGE_SUFFIXES:
         for spelling in (suffix, suffix.upper(), suffix.title()):
             path = Path(f"{name}{spelling}")

@@ -16,12 +16,7 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def require_file(path: Union[str, Path]) -> Path:
-    """Refuse a pipe, a device or a socket, which a reader would wait for or read without end.
-
-    Raises:
-        InputError: for those.
-        OSError: if there is nothing.
-    """
+    """Refuse a pipe, a device or a socket, which a reader would wait for or read without end."""
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise InputError(f"{path}: a pipe, device or socket; give a regular file")

@@ -28,8 +28,8 @@ def write_ijb(folder: Path, seed: int = 0, name: str = "ijbc") -> None:
         raise InputError(f"{name!r}: is no set of IJB; use one of {', '.join(GALLERIES)}")
     rng = np.random.default_rng([seed, 0])
     meta, crops = folder / "meta", folder / "loose_crop"
-    for place in (meta, crops):
-        place.mkdir(parents=True, exist_ok=True)
+    for made in (meta, crops):
+        made.mkdir(parents=True, exist_ok=True)
     faces: list[str] = []
     points: list[str] = []
     lists: dict[str, list[str]] = {gallery: [] for gallery in (*GALLERIES[name], "probes")}

@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-from generated_ijb import IJBSize, generate_ijb
+from arms.generated_ijb import IJBSize, generate_ijb
 
 from ddl_tf.common.progress import Progress
 from ddl_tf.common.settings import setting

@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from arms.generated_ijb import IJBSize, generate_ijb, generate_views
 from pyarrow import csv
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import setting
-from ddl_tf.miniatures.generated_ijb import IJBSize, generate_ijb, generate_views
 from ddl_tf.protocols.ijb import IJB, read_ijb
 
 SCRIPTS = ("ijb_11.py", "ijb_1n.py")

@@ -14,6 +14,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
+from arms.generated_ijb import IJBSize, generate_ijb
 
 from ddl_tf.common.progress import Progress
 from ddl_tf.common.settings import setting
@@ -25,7 +26,6 @@ from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.evaluation.tinyface import evaluate_tinyface
 from ddl_tf.importers.scface import DISTANCES
 from ddl_tf.metrics.paired_tests import compare_scores
-from ddl_tf.miniatures.generated_ijb import IJBSize, generate_ijb
 from ddl_tf.protocols.gallery_set import GallerySet
 from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.protocols.tinyface import DISTRACTOR

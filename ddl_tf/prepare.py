@@ -126,14 +126,7 @@ class WeightsSettings:
 
 @dataclasses.dataclass
 class VerifySettings:
-    """Flags of `verify`."""
-
-    input: Optional[str] = setting(None, "The folder of the stored set; required.")
-
-
-@dataclasses.dataclass
-class MendSettings:
-    """Flags of `mend`."""
+    """Flags of `verify` and `mend`."""
 
     input: Optional[str] = setting(None, "The folder of the stored set; required.")
 
@@ -247,7 +240,7 @@ def verify(settings: VerifySettings) -> int:
     return 1 if faults else 0
 
 
-def mend(settings: MendSettings) -> None:
+def mend(settings: VerifySettings) -> None:
     """Let other images of the same person stand for those of a stored set that can no longer be read."""
     from ddl_tf.data.mending import mend_set
 
@@ -269,7 +262,7 @@ COMMANDS: dict[str, tuple[Callable[[Any], Any], type]] = {
     "synthetic": (synthetic, SyntheticSettings),
     "weights": (weights, WeightsSettings),
     "verify": (verify, VerifySettings),
-    "mend": (mend, MendSettings),
+    "mend": (mend, VerifySettings),
 }
 
 if __name__ == "__main__":

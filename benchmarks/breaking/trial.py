@@ -16,8 +16,8 @@ from breaking.damage import damage_file
 from ddl_tf.client.errors import RequestError
 from ddl_tf.common.errors import InputError, NotFiniteError
 
-# A reader that is at work longer than this on a few kilobytes hangs.
-SECONDS = 20
+# A reader that is at work longer than this on a few kilobytes hangs, also on a busy machine.
+SECONDS = 120
 
 
 class Target(NamedTuple):

@@ -9,21 +9,12 @@ import tensorflow as tf
 def require(condition: tf.Tensor, message: str, value: tf.Tensor) -> list[tf.Operation]:
     """Refuse a value: at once where it is known, in the graph otherwise. XLA leaves the check in the graph out.
 
-    Args:
-        condition: `[]` bool, whether the value is good.
-        message: what is wrong with it otherwise, and what to do.
-        value: any shape, shown after the message.
-
     Returns:
         What must run before the value is used, for `tf.control_dependencies`.
 
     Raises:
-        ValueError: outside of a graph.
-        tf.errors.InvalidArgumentError: when the graph runs.
-
-    Example:
-        >>> require(tf.constant(True), "all is well:", tf.constant(1))
-        []
+        ValueError: outside of a graph, with the message and the value; tf.errors.InvalidArgumentError when a graph
+            runs.
     """
     if not tf.executing_eagerly():
         return [tf.debugging.Assert(condition, [message, value], summarize=8)]
@@ -33,16 +24,5 @@ def require(condition: tf.Tensor, message: str, value: tf.Tensor) -> list[tf.Ope
 
 
 def is_whole(value: Any) -> bool:
-    """Whether a value is of a type of whole numbers, Python's or NumPy's.
-
-    Args:
-        value: anything.
-
-    Returns:
-        True for 3, False for 3.0.
-
-    Example:
-        >>> is_whole(3), is_whole(3.0)
-        (True, False)
-    """
+    """Whether a value is of a type of whole numbers, Python's or NumPy's: 3 is, 3.0 is not."""
     return isinstance(value, numbers.Integral)

@@ -12,13 +12,7 @@ from ddl_tf.common.checks import require
 
 
 def flat_labels(labels: tf.Tensor) -> tf.Tensor:
-    """Check the type and the shape of labels.
-
-    Args:
-        labels: int `[batch]` or `[batch, 1]`.
-
-    Returns:
-        `[batch]` int64.
+    """Check the type and the shape of labels, int `[batch]` or `[batch, 1]`; returns `[batch]` int64.
 
     Raises:
         ValueError: for labels that are not whole numbers, or have another shape.
@@ -41,27 +35,18 @@ def flat_labels(labels: tf.Tensor) -> tf.Tensor:
 def class_numbers(
     labels: tf.Tensor, per_row: tf.Tensor, num_classes: Optional[int] = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Check labels.
+    """Check labels, int `[batch]` or `[batch, 1]` with -1 for none, of the rows `[batch, ...]`.
 
-    Type and shape are checked at once, the range in the graph. XLA drops the check in the graph: there, and wherever
-    the check comes too late, the second result makes the loss not a number.
-
-    Args:
-        labels: int `[batch]` or `[batch, 1]`, -1 for none.
-        per_row: `[batch, ...]`, what the labels are of.
-        num_classes: how many classes there are; None: any number from 0 on is one.
+    Type and shape are checked at once, the range (0 to `num_classes - 1`, or any from 0 on) in the graph. XLA drops the
+    check in the graph: there, and wherever the check comes too late, the second result makes the loss not a number.
 
     Returns:
         `[batch]` int32 labels, -1 for none and for those out of range; and `[batch]` float32, NaN for those out of
         range and 0 for all others, to be added to what is computed of a row.
 
     Raises:
-        ValueError: for labels that are not whole numbers, or have another shape or number than the rows.
-        ValueError, in a graph tf.errors.InvalidArgumentError: for a label out of range.
-
-    Example:
-        >>> class_numbers(tf.constant([1, -1]), tf.zeros([2, 3]), 3)[0].numpy().tolist()
-        [1, -1]
+        ValueError: for labels that are not whole numbers, or have another shape or number than the rows, and, in a
+            graph as tf.errors.InvalidArgumentError, for a label out of range.
     """
     labels = flat_labels(labels)
     if not labels.shape.is_compatible_with(per_row.shape[:1]):

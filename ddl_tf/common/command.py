@@ -139,12 +139,7 @@ def _parse(arguments: list[str]) -> list[str]:
 
 
 def run(main: Callable[[Any], Any], settings_class: type) -> None:
-    """Run a command whose flags are the fields of one settings dataclass.
-
-    Args:
-        main: called with an instance of `settings_class`; what it returns is the exit code (None is 0).
-        settings_class: a dataclass whose fields were made with `ddl_tf.common.settings.setting`.
-    """
+    """Run a command whose flags are the fields of a settings dataclass; `main` returns the exit code (None: 0)."""
     define_flags(settings_class)
 
     def parsed(arguments: list[str]) -> None:
@@ -168,11 +163,9 @@ def run(main: Callable[[Any], Any], settings_class: type) -> None:
 def run_subcommands(
     subcommands: Mapping[str, tuple[Callable[[Any], Any], type]], default: Optional[str] = None
 ) -> None:
-    """Run the subcommand that the first argument names; each has its own flags.
+    """Run the subcommand that the first argument names, each with flags of its own, or `default` before a flag.
 
-    Args:
-        subcommands: name -> (main, settings class), as for `run`. The docstring of `main` is its help text.
-        default: the one that is meant where the first argument is a flag.
+    The docstring of each `main` is its help text.
     """
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name in ("-h", "--help", "--helpfull", "--helpshort"):

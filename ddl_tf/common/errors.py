@@ -10,12 +10,7 @@ class InputError(ValueError):
 
 
 class TrainingStopped(RuntimeError):
-    """Training ended before its last step, through no fault of its settings or data; the same run can go on.
-
-    Args:
-        message: why.
-        exit_code: that a command ends with, as in docs/training.md.
-    """
+    """Training ended early, through no fault of settings or data; the run can go on (exit codes: docs/training.md)."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)

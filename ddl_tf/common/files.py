@@ -30,20 +30,11 @@ _NUMPY_ERRORS = (
 
 @contextlib.contextmanager
 def write_aside(path: Path) -> Iterator[Path]:
-    """Write a file aside and move it to its place when it is complete.
+    """Write a file aside, to the path that is yielded, and move it to its place when it is complete.
 
-    A reader never sees half of it, and a failure leaves what was there before. When the block has ended, the content
-    and its name are on the disk: a power cut takes neither, as far as the file system and the disk keep their word.
-
-    Args:
-        path: where the file shall be; its folder is made if it is missing.
-
-    Yields:
-        The path to write to, in the same folder and with the same suffix.
-
-    Example:
-        >>> with write_aside(Path("results.json")) as aside:
-        ...     aside.write_text("{}")
+    A reader never sees half of it, and a failure leaves what was there before. At the end of the block, content and
+    name are on the disk: a power cut takes neither, as far as the file system and the disk keep their word. The folder
+    is made if it is missing; the suffix stays the same.
     """
     path = Path(path)
     # A new folder has a name, too, in the one above it.
@@ -67,14 +58,7 @@ def write_aside(path: Path) -> Iterator[Path]:
 
 
 def sync_file(path: Path) -> None:
-    """Wait until the content of a file is on the disk.
-
-    Args:
-        path: the file.
-
-    Example:
-        >>> sync_file(Path("results.json"))
-    """
+    """Wait until the content of a file is on the disk."""
     file = os.open(path, os.O_RDONLY)
     try:
         os.fsync(file)
@@ -83,14 +67,7 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk, such as the new one of a file that was renamed.
-
-    Args:
-        folder: the folder; nothing is done where its file system cannot do that, or does not let it be opened.
-
-    Example:
-        >>> sync_folder(Path("runs"))
-    """
+    """Wait until the names in a folder are on the disk, as far as its file system can do that and lets it be opened."""
     try:
         sync_file(folder)
     except OSError as error:
@@ -100,14 +77,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Wait until a folder and all that is in it is on the disk, before it gets the name that says that it is whole.
-
-    Args:
-        folder: the folder.
-
-    Example:
-        >>> sync_tree(Path(".export/model"))
-    """
+    """Wait until a folder and all that is in it is on the disk, before it gets the name that says that it is whole."""
     for path in [*folder.rglob("*"), folder]:
         if path.is_dir():
             sync_folder(path)
@@ -116,15 +86,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as `.npz`, whole or not at all.
-
-    Args:
-        path: the file.
-        arrays: by name.
-
-    Example:
-        >>> write_arrays(Path("scores.npz"), {"similarity": np.zeros(5)})
-    """
+    """Write arrays as `.npz`, whole or not at all."""
     # An archive that a full disk cuts short would complain once more when Python throws it away.
     content = io.BytesIO()
     np.savez(content, **arrays)
@@ -138,23 +100,11 @@ def _as_input_error(path: Path, advice: str, error: Exception) -> InputError:
 
 
 def read_arrays(path: Path, advice: str) -> dict[str, np.ndarray]:
-    """Read the arrays of a `.npz` file; no code in it is run.
-
-    Args:
-        path: the file.
-        advice: what to do about a file that cannot be read.
-
-    Returns:
-        The arrays, by name.
+    """Read the arrays of a `.npz` file, by name; no code in it is run.
 
     Raises:
-        InputError: if it cannot be read, or is no such file.
+        InputError: if it cannot be read, or is no such file; the message ends with the advice.
         OSError: if there is none.
-
-    Example:
-        >>> write_arrays(Path("scores.npz"), {"similarity": np.zeros(2)})
-        >>> read_arrays(Path("scores.npz"), "evaluate the set again")
-        {'similarity': array([0., 0.])}
     """
     require_regular_file(path)
     try:
@@ -165,24 +115,7 @@ def read_arrays(path: Path, advice: str) -> dict[str, np.ndarray]:
 
 
 def map_array(path: Path, advice: str) -> np.memmap:
-    """Map the array of a `.npy` file into memory; no code in it is run.
-
-    Args:
-        path: the file.
-        advice: what to do about a file that cannot be read.
-
-    Returns:
-        The array, of any shape and type.
-
-    Raises:
-        InputError: if it cannot be read, or is no such file.
-        OSError: if there is none.
-
-    Example:
-        >>> np.save("embeddings.npy", np.zeros([2, 3]))
-        >>> map_array(Path("embeddings.npy"), "embed the images again").shape
-        (2, 3)
-    """
+    """Map the array of a `.npy` file into memory; no code in it is run. Raises as `read_arrays`."""
     require_regular_file(path)
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -194,46 +127,22 @@ def map_array(path: Path, advice: str) -> np.memmap:
 
 
 def is_leftover(name: str) -> bool:
-    """Tell by the name of a file whether a killed process left it of `write_aside`.
-
-    Args:
-        name: of the file.
-
-    Returns:
-        True if `write_aside` gives such names.
-
-    Example:
-        >>> is_leftover(".results.4711.json")
-        True
-    """
+    """Whether a file of this name may be what a killed process left of `write_aside`."""
     return bool(_LEFTOVER.fullmatch(name))
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process left of `write_aside`; the folder must be this process's.
-
-    Args:
-        folder: it may be missing.
-
-    Example:
-        >>> remove_leftovers(Path("runs/ddl"))
-    """
+    """Remove what a killed process left of `write_aside`; the folder must be this process's, and may be missing."""
     for file in folder.glob(".*"):
         if is_leftover(file.name) and file.is_file() and not file.is_symlink():
             file.unlink()
 
 
 def require_regular_file(path: Union[str, Path]) -> None:
-    """Refuse what is there but is no file with content: a pipe or a device would be waited for or read for ever.
-
-    Args:
-        path: of a file that somebody gave; a link to a file is a file.
+    """Refuse a missing file, a folder, and a pipe, device or socket, which would be waited for or read for ever.
 
     Raises:
-        OSError: if it is missing, a folder, a pipe, a device or a socket.
-
-    Example:
-        >>> require_regular_file("pairs.txt")
+        OSError: for those; a link to a file is a file.
     """
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
@@ -243,23 +152,12 @@ def require_regular_file(path: Union[str, Path]) -> None:
 
 
 def walk_files(root: Union[str, Path]) -> list[Path]:
-    """List the files in a folder and in its folders, hidden ones left out.
+    """List the files in a folder and in its folders, sorted by path, hidden ones left out.
 
-    Links to folders are followed, each real folder once: a link to a folder that the walk is in, or was in, adds
-    nothing. What is listed need not be readable, nor a regular file.
-
-    Args:
-        root: the folder.
-
-    Returns:
-        The files, sorted by path.
+    Links to folders are followed, each real folder once. The files need not be readable, nor regular.
 
     Raises:
         OSError: if a folder cannot be read.
-
-    Example:
-        >>> walk_files("photos/anna")
-        [PosixPath('photos/anna/1.jpg')]
     """
     files = []
     real = Path(os.path.realpath(root))
@@ -272,7 +170,7 @@ def walk_files(root: Union[str, Path]) -> list[Path]:
             continue
         seen.add(key)
         with os.scandir(folder) as entries:
-            shown = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda one: one.name)
+            shown = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
         for entry in shown:
             if not entry.is_dir():
                 files.append(folder / entry.name)
@@ -291,21 +189,12 @@ def _folder_key(folder: Path) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def lock_folder(folder: Path, name: str = "lock") -> Iterator[None]:
-    """Keep other processes out of a folder until the end of the block, or of this process.
+    """Keep other processes out of a folder, which is made if missing, until the end of the block or of this process.
 
-    Args:
-        folder: the folder; it is made if it is missing.
-        name: of the file in it that is locked; its content stays.
-
-    Yields:
-        Nothing.
+    The lock is on the file `name` in it, whose content stays.
 
     Raises:
         InputError: if another process has it, or there is something of this name that is no file.
-
-    Example:
-        >>> with lock_folder(Path("runs/ddl")):
-        ...     pass
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
@@ -336,22 +225,12 @@ def _no_lock(path: Path) -> InputError:
 
 @contextlib.contextmanager
 def as_os_errors(folder: Path) -> Iterator[None]:
-    """Make errors of the operating system of what TensorFlow raises while it writes.
+    """Make errors of the operating system of what TensorFlow raises while it writes to a file or folder.
 
-    TensorFlow calls a full disk and a full memory both an exhausted resource, and tells the others by their text.
-
-    Args:
-        folder: where it writes.
-
-    Yields:
-        Nothing.
+    TensorFlow calls a full disk and a full memory both an exhausted resource; the text tells them apart.
 
     Raises:
         OSError: if there is no space left, no permission, and so on.
-
-    Example:
-        >>> with as_os_errors(Path("models")):
-        ...     tf.saved_model.save(module, "models/1")
     """
     # Commands that only handle files do not wait for its import.
     import tensorflow as tf

@@ -10,18 +10,9 @@ import lazy_loader
 def lazy_names(
     package: str, file: str, moved: Mapping[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """Make a package's `__getattr__`, `__dir__` and `__all__` from the stub beside it, which editors read too.
+    """Make a package's `__getattr__`, `__dir__` and `__all__` from the stub `__init__.pyi` beside it.
 
-    Args:
-        package: its `__name__`.
-        file: its `__file__`; the stub is `__init__.pyi` beside it.
-        moved: name -> the package that has it now. For one release such names are still found, and not listed.
-
-    Returns:
-        The three.
-
-    Raises:
-        AttributeError: from `__getattr__`, for a name that the package does not have.
+    Names that `moved` (name -> package that has it now) are still found for one release, and not listed.
     """
     get_listed, list_names, listed = lazy_loader.attach_stub(package, file)
 

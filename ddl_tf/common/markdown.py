@@ -24,21 +24,7 @@ def _text(value: object) -> str:
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    r"""Write a table as Markdown, numbers with three digits, and a dash for what is missing.
-
-    Args:
-        table: its columns have the heads as names. A text stays in its cell: a bar is escaped, and so is what would
-            begin a new row or turn the direction of reading; see `visible`.
-
-    Returns:
-        The lines, without an end of line after the last.
-
-    Example:
-        >>> print(markdown_table(pd.DataFrame({"set": ["lfw"], "auc": [0.98765]})))
-        | set | auc |
-        | --- | --- |
-        | lfw | 0.988 |
-    """
+    """Write a table as Markdown, numbers with three digits, a dash for what is missing; bars and ends of lines are escaped."""
     cells = [[_text(value) for value in row] for row in table.to_numpy()]
     lines = [[str(name) for name in table.columns], ["---"] * len(table.columns), *cells]
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)

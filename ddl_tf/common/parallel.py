@@ -16,23 +16,14 @@ _Result = TypeVar("_Result")
 
 
 def usable_cores() -> int:
-    """Count the cores that this process may use.
-
-    Returns:
-        At least 1.
-    """
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_in_order(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Generator[_Result, None, None]:
-    """Do what `map` does with a thread for each core; for work that frees the interpreter, such as decoding images.
+    """Yield what `map` yields, with a thread for each core: for work that frees the interpreter, such as decoding.
 
-    Args:
-        function: what to do with an item; it must not change what other calls read.
-        items: the items; they are drawn a little ahead of what was yielded.
-
-    Yields:
-        The result for each item, in the order of the items.
+    The items are drawn a little ahead. The function must not change what other calls read.
 
     Example:
         >>> list(map_in_order(abs, [-1, -2, 3]))

@@ -28,15 +28,10 @@ def _replaced_path(output: Path) -> Path:
 
 @contextlib.contextmanager
 def claim(partial: Path, record: dict[str, Any], names: str) -> Iterator[None]:
-    """Take a partial folder for this process: a new one, or one that was left with the same record.
+    """Take a partial folder for this process until the end of the block: a new one, or one left with the same record.
 
-    Args:
-        partial: the folder; it is made if it is missing.
-        record: all that its content will follow from, as JSON takes it.
-        names: a regular expression of the names of the files that the work makes.
-
-    Yields:
-        Nothing; the folder is this process's until the end of the block.
+    The record is all that its content follows from, as JSON takes it. `names` is a regular expression of the names of
+    the files that the work makes.
 
     Raises:
         InputError: if another process has it, it was begun with another record, or something else is in it.
@@ -102,14 +97,7 @@ def discard(partial: Path, names: str) -> None:
 
 
 def check_replaceable(output: Path) -> None:
-    """Refuse to replace a folder where the place that it is moved to meanwhile is taken.
-
-    Args:
-        output: the folder that will be replaced.
-
-    Raises:
-        InputError: if a folder of somebody else's is there.
-    """
+    """Refuse to replace a folder where somebody else's is at the place that it is moved to meanwhile."""
     replaced = _replaced_path(output)
     if os.path.lexists(replaced) and not (_is_replaced(replaced) or _is_empty(replaced)):
         raise InputError(f"{replaced} is in the way, and no earlier command left it: move it, or choose another output")
@@ -128,16 +116,10 @@ def _is_empty(folder: Path) -> bool:
 
 
 def publish(partial: Path, output: Path, keep: Collection[str], names: str, replaced_files: Collection[str]) -> None:
-    """Move a filled folder to its place; what is there goes when the new one has come.
+    """Move a filled folder, which has the files `keep`, to its place; what is there goes when the new one has come.
 
-    Of the folder that is replaced only the files go that are known; whatever else is in it moves to the new one.
-
-    Args:
-        partial: the folder that was filled.
-        output: where it shall be.
-        keep: the names of its files.
-        names: as for `claim`; other files of such names were for the work only and are removed.
-        replaced_files: the names of the files of what is at `output`.
+    Other files of `names` (see `claim`) were for the work only and are removed. Of the folder that is replaced only the
+    `replaced_files` go; whatever else is in it moves to the new one.
     """
     # The record goes last: until the folder has its name, an interrupted publishing can be taken up again.
     for file in partial.iterdir():

@@ -9,18 +9,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Shows how much is done, how fast, and the time left; a context manager.
-
-    Args:
-        name: what is being done.
-        total: the number of items.
-        done: how many of them were done before.
-        unit: what an item is.
-
-    Example:
-        >>> with Progress("import", total=2) as progress:
-        ...     progress.advance()
-    """
+    """Shows how much is done of `total`, how fast, and the time left; a context manager."""
 
     def __init__(self, name: str, total: int, done: int = 0, unit: str = "image") -> None:
         self._name, self._total, self._done, self._before = name, total, done, done
@@ -29,12 +18,7 @@ class Progress:
         self._bar = tqdm(total=total, initial=done, desc=name, unit=unit, unit_scale=True, disable=None)
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Tell that more items are done.
-
-        Args:
-            count: how many.
-            note: something to show beside the progress.
-        """
+        """Count more items as done, and show a note beside the progress."""
         self._done += count
         if not self._bar.disable:
             self._bar.set_postfix_str(note, refresh=False)

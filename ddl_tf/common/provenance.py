@@ -7,18 +7,10 @@ from pathlib import Path
 
 
 def command_line() -> str:
-    """Tell how this process was started.
-
-    Returns:
-        The name of the program and its arguments, as a shell takes them.
-    """
+    """The program that was started and its arguments, as a shell takes them."""
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def utc_now() -> str:
-    """Tell the time.
-
-    Returns:
-        ISO 8601 in UTC, to the second, such as `2026-11-25T10:23:18+00:00`.
-    """
+    """The time in ISO 8601 and UTC, to the second, such as `2026-11-25T10:23:18+00:00`."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

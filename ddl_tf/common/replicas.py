@@ -4,11 +4,7 @@ import tensorflow as tf
 
 
 def in_several_replicas() -> bool:
-    """Whether the caller runs in one of several replicas of a distribution strategy.
-
-    Returns:
-        True inside `strategy.run` (or `fit`) with more than one replica; False elsewhere.
-    """
+    """Whether the caller runs in one of several replicas, inside `strategy.run` or `fit`."""
     context = tf.distribute.get_replica_context()
     return context is not None and context.num_replicas_in_sync > 1
 
@@ -16,14 +12,12 @@ def in_several_replicas() -> bool:
 def gather_rows(*tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """Concatenate the rows of all replicas; gradients flow back to the replica that each row came from.
 
-    Outside of a strategy, or with one replica, the tensors come back as they are. Replicas may hold different
-    numbers of rows, none included.
-
     Args:
-        tensors: each `[rows, ...]`; all have the same number of rows within a replica.
+        tensors: each `[rows, ...]`, all with the same number of rows within a replica; replicas may differ, and have
+            none.
 
     Returns:
-        Each tensor as `[global_rows, ...]`, in the order of the replicas.
+        Each tensor as `[global_rows, ...]`, in the order of the replicas; as it is where there is one replica.
     """
     if not in_several_replicas():
         return tensors
@@ -33,25 +27,14 @@ def gather_rows(*tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
 
 
 def global_sum(value: tf.Tensor) -> tf.Tensor:
-    """Sum a value that needs no gradient over all replicas.
-
-    Args:
-        value: any shape, the same in all replicas.
-
-    Returns:
-        The sum, of the same shape; `value` itself where there is one replica.
-    """
+    """Sum a value of the same shape in all replicas, which needs no gradient."""
     if not in_several_replicas():
         return value
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
 
 
 def num_replicas() -> int:
-    """How many replicas the caller runs beside, itself included.
-
-    Returns:
-        1 outside of a strategy.
-    """
+    """How many replicas the caller runs beside, itself included; 1 outside of a strategy."""
     return tf.distribute.get_replica_context().num_replicas_in_sync if in_several_replicas() else 1
 
 
@@ -60,8 +43,7 @@ def mean_of_rows(values: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
 
     Its value is that of the global batch in every replica, also in one without rows: Keras weights the replicas by
     their rows when it logs a loss. Its gradient is that of the replica's own rows, divided by the replicas' even share
-    of the counted rows: Keras averages the losses of the replicas, so the gradients add up to what one device would
-    compute.
+    of the counted rows: Keras averages the losses of the replicas, so the gradients add up to those of one device.
 
     Args:
         values: `[rows]` float32.

@@ -20,16 +20,10 @@ T = TypeVar("T")
 
 
 def setting(default: Any, help: str, choices: Optional[Sequence[str]] = None, repeated: bool = False) -> Any:
-    """Describe one field of a settings dataclass.
+    """Describe one field of a settings dataclass: default, help text and, for a string, the allowed values.
 
-    Args:
-        default: the default value; a list is copied for each instance.
-        help: the help text, of the flag too.
-        choices: the allowed values of a string.
-        repeated: whether each item of a list of strings is a flag of its own, so that it may hold commas.
-
-    Returns:
-        The dataclass field.
+    A list is copied for each instance. If `repeated`, each item of a list of strings is a flag of its own and may hold
+    commas.
 
     Example:
         >>> @dataclasses.dataclass
@@ -50,12 +44,7 @@ def _value_type(annotation: Any) -> Any:
 
 
 def define_flags(settings_class: type) -> None:
-    """Define one absl flag for each field of a settings dataclass.
-
-    Args:
-        settings_class: a dataclass whose fields were made with `setting`; their types are `bool`, `int`,
-            `float`, `str`, `list[str]`, `list[int]`, or `Optional` of these.
-    """
+    """Define one absl flag for each field, made with `setting`, of a settings dataclass."""
     hints = typing.get_type_hints(settings_class)
     for field in dataclasses.fields(settings_class):
         kind, text = _value_type(hints[field.name]), field.metadata["help"]
@@ -81,34 +70,14 @@ def define_flags(settings_class: type) -> None:
 
 
 def required(settings: Any, *names: str) -> None:
-    """Refuse settings that lack one that has no default of use.
-
-    Args:
-        settings: an instance of a settings dataclass.
-        *names: the fields that must be given.
-
-    Raises:
-        InputError: naming the first that is missing.
-    """
+    """Refuse settings in which one of these fields is missing."""
     for name in names:
         if not getattr(settings, name):
             raise InputError(f"--{name} is missing; see --help")
 
 
 def refuse_ignored(settings: Any, names: Sequence[str], used: bool, needs: str) -> None:
-    """Refuse settings that were given a value that changes nothing.
-
-    A value that is the default cannot be told from one that was not given.
-
-    Args:
-        settings: an instance of a settings dataclass.
-        names: the fields that are ignored unless `used`.
-        used: whether the other settings make use of them.
-        needs: what would, for the message.
-
-    Raises:
-        InputError: naming the first field that is not its default.
-    """
+    """Refuse settings whose fields `names` are not their defaults, but ignored unless `used`; `needs` is the remedy."""
     if used:
         return
     unset = {
@@ -123,13 +92,7 @@ def refuse_ignored(settings: Any, names: Sequence[str], used: bool, needs: str) 
 
 
 def from_flags(settings_class: type[T]) -> T:
-    """Read the parsed flags into a settings dataclass.
-
-    Args:
-        settings_class: the dataclass that was given to `define_flags`.
-
-    Returns:
-        An instance with the values of the flags.
+    """Make an instance of a settings dataclass from the parsed flags.
 
     Raises:
         InputError: if an item of a list flag is not of the list's type.

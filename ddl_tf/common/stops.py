@@ -8,22 +8,13 @@ SAME_STOP_SECONDS = 2.0
 
 
 class Stops:
-    """Listens to the signals that ask a process to stop.
-
-    Example:
-        >>> Stops().insists()
-        False
-    """
+    """Listens to the signals that ask a process to stop."""
 
     def __init__(self) -> None:
         self._first: Optional[float] = None
 
     def insists(self) -> bool:
-        """Note a signal.
-
-        Returns:
-            Whether it comes more than `SAME_STOP_SECONDS` after the first: then somebody does not want to wait.
-        """
+        """Note a signal; returns whether it comes so long after the first that somebody does not want to wait."""
         now = time.monotonic()
         if self._first is None:
             self._first = now

@@ -7,14 +7,7 @@ from ddl_tf.common.errors import InputError
 
 
 def import_tensorflow_addons() -> ModuleType:
-    """Import TensorFlow Addons without its warnings.
-
-    Returns:
-        The module.
-
-    Raises:
-        InputError: if it is missing, or does not work with the installed TensorFlow.
-    """
+    """Import TensorFlow Addons without its warnings; an `InputError` if it is missing or does not work."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -30,9 +30,9 @@ def use_keras_2() -> None:
             return
     except PackageNotFoundError:
         return  # As TensorFlow says itself when it is imported.
-    given = os.environ.setdefault(VARIABLE, "1")
-    if given not in ("1", "true", "True"):
-        raise ImportError(f"ddl_tf needs Keras 2, but {VARIABLE}={given} asks for Keras 3: {_ADVICE}")
+    value = os.environ.setdefault(VARIABLE, "1")
+    if value not in ("1", "true", "True"):
+        raise ImportError(f"ddl_tf needs Keras 2, but {VARIABLE}={value} asks for Keras 3: {_ADVICE}")
     if find_spec("tf_keras") is None:
         raise ImportError(
             "ddl_tf needs Keras 2, which from TensorFlow 2.16 on is a package of its own: run `pip install tf_keras`, "

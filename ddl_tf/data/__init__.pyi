@@ -1,7 +1,7 @@
 from .augmentation import build_augmentation
 from .pipeline import training_dataset
-from .pools import StoredPairs
-from .sampling import StreamSampler, StreamSizes
+from .pools import StoredPairs, StreamSizes
+from .sampling import StreamSampler
 from .settings import AugmentationSettings
 from .store import Faces
 from .writer import StoreSettings, write_set

@@ -1,67 +1,49 @@
 """Augmentation of training images inside `tf.data`, deterministic in each row's seed."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
+from ddl_tf.data.degradations import DEGRADATIONS, RowRandom
 from ddl_tf.data.settings import AugmentationSettings, strength_names
 
 Augmentation = Callable[..., tf.Tensor]
 
 
-@contextlib.contextmanager
-def _making_layers() -> Iterator[None]:
-    """Layers belong to no graph, and work in float32, also where the network does not."""
-    policy = tf.keras.mixed_precision.global_policy()
-    tf.keras.mixed_precision.set_global_policy("float32")
-    try:
-        with tf.init_scope():
-            yield
-    finally:
-        tf.keras.mixed_precision.set_global_policy(policy)
-
-
 def build_augmentation(settings: AugmentationSettings) -> Augmentation:
     """Make the augmentation of training images.
 
-    Every kind of augmentation has random numbers of its own, which stay the same when its strength changes or another
+    Each kind of augmentation has random numbers of its own: they stay the same when its strength changes or another
     kind is turned on.
 
     Args:
         settings: which images are augmented, and how much.
 
     Returns:
-        A function of an image `[height, width, 3]` float32 or uint8 in 0..255, whose size is known, the row's seed
-        `[2]` int, and the row's group `[]` int (-1, none, if it is not given). It returns an image of the same shape
-        and range: float32 if any kind has a strength, else of the same type. It runs inside `tf.data`, and is
-        deterministic in the seed.
+        A function of an image `[height, width, 3]` float32 or uint8 in 0..255 of known size, the row's seed `[2]` int
+        and its group `[]` int (default -1, none). It returns an image of the same shape and range, float32 if any kind
+        has a strength. It runs inside `tf.data` and is deterministic in the seed.
 
     Example:
         >>> augment = build_augmentation(AugmentationSettings(augment_resolution=0.5, augment_probability=1.0))
         >>> augment(tf.zeros([32, 32, 3]), tf.constant([0, 7], tf.int64)).shape
         TensorShape([32, 32, 3])
     """
-    strengths = {name: getattr(settings, name) for name in strength_names() if getattr(settings, name)}
+    strengths = settings.strengths
     if not settings.flip and not strengths:
         return lambda image, seed, group=-1: image
-    if strengths:
-        # They import keras_cv, which takes seconds.
-        from ddl_tf.data.degradations import DEGRADATIONS
-        from ddl_tf.data.row_random import RowRandom
 
     def mirror(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        # keras_cv's RandomFlip mirrors every image, both ways, and then chooses: several times slower.
         return tf.cond(tf.random.stateless_uniform((), seed) < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
 
     def degrade(image: tf.Tensor, seed: tf.Tensor, chosen: Any, name: str) -> tf.Tensor:
         shape, random = image.shape, RowRandom(seed)
-        with _making_layers():
-            layer = DEGRADATIONS[name](strengths[name], tuple(shape[:2]), random)
         return tf.cond(
             chosen & (random.uniform(()) < settings.augment_probability),
-            lambda: tf.ensure_shape(tf.clip_by_value(layer(image), 0.0, 255.0), shape),
+            lambda: tf.ensure_shape(
+                tf.clip_by_value(DEGRADATIONS[name](image, strengths[name], random), 0.0, 255.0), shape
+            ),
             lambda: image,
         )
 

@@ -1,193 +1,181 @@
-"""What makes a face hard to recognize, kind by kind, by keras_cv layers at a strength.
+"""What makes a face hard to recognize, kind by kind, each at a strength.
 
-Strength 1 is the worst that is still a face: 8 px of 112, a JPEG quality of 10, a rectangle over the half of it. The
-amount of every image is drawn between nothing and the strength. keras_cv has no layer for low resolution, so there is
-one here; it has none for motion blur either, and blur is Gaussian alone.
+Strength 1 is the worst that is still a face: 8 px of 112, a JPEG quality of 10, a rectangle over half of it. Each image
+gets an amount of its own between nothing and the strength. Blur is Gaussian alone, without motion.
 """
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
 from ddl_tf.common.keras_cv_import import import_keras_cv
-from ddl_tf.data.row_random import RowRandom, geometric, seed_by_row, uniform
 
-layers = import_keras_cv().layers
-
-Degradation = Callable[[tf.Tensor], tf.Tensor]
-
-# At strength 1. The magnitude is the default of keras_cv; at 1 RandAugment makes an image black.
+# At strength 1. The magnitude is the default of KerasCV; at 1 RandAugment makes an image black.
 LARGEST_REDUCTION = 14.0
 LOWEST_QUALITY = 10.0
 LARGEST_DEVIATION = 0.03
 LARGEST_RECTANGLE = 0.7
-SMALLEST_AREA, LARGEST_MARGIN = 0.5, 0.1
+SMALLEST_AREA, LARGEST_MARGIN, LARGEST_ASPECT = 0.5, 0.1, 0.2
 LARGEST_MAGNITUDE = 0.5
 
 
-@tf.keras.saving.register_keras_serializable("ddl_tf")
-class RandomResolution(layers.BaseImageAugmentationLayer):  # type: ignore[name-defined]
+class RowRandom:
+    """The random numbers of one row; KerasCV takes it for a `tf.random.Generator`.
+
+    A draw follows from the row's seed, `[2]` int, and the number of the draw.
+    """
+
+    def __init__(self, seed: tf.Tensor) -> None:
+        self._seed = seed
+        self._draws = 0
+
+    def uniform(self, shape: Any, minval: Any = 0, maxval: Any = 1, dtype: Any = tf.float32, **_: Any) -> tf.Tensor:
+        """Draw as `tf.random.Generator.uniform`."""
+        self._draws += 1
+        seed = tf.random.experimental.stateless_fold_in(self._seed, self._draws)
+        return tf.random.stateless_uniform(shape, seed, minval=minval, maxval=maxval, dtype=dtype)
+
+    def geometric(self, start: float, end: float) -> tf.Tensor:
+        """Draw a number between two above 0, every halving as likely as another."""
+        return start * (end / start) ** self.uniform(())
+
+
+def crop(image: tf.Tensor, strength: float, random: RowRandom) -> tf.Tensor:
+    """Crop and resize: a face that was found too small, too large, or beside its place."""
+    height, width, _ = image.shape
+    # A crop may reach over the edge, into black as the warp that aligns faces leaves it where a photograph ends.
+    top, left = (round(LARGEST_MARGIN * strength * side) for side in (height, width))
+    padded = tf.pad(image, [[top, top], [left, left], [0, 0]])
+    smallest = (1 - (1 - SMALLEST_AREA) * strength) * height * width / ((height + 2 * top) * (width + 2 * left))
+    area = random.uniform((), smallest, 1.0)
+    aspect = 1 + LARGEST_ASPECT * strength
+    ratio = random.uniform((), 1 / aspect, aspect)
+    sides = tf.minimum(tf.sqrt(tf.stack([area / ratio, area * ratio])), 1.0)
+    corner = random.uniform([2]) * (1 - sides)
+    boxes = tf.concat([corner, corner + sides], axis=0)[tf.newaxis]
+    return tf.image.crop_and_resize(padded[tf.newaxis], boxes, [0], [height, width])[0]
+
+
+@contextlib.contextmanager
+def _making_layers() -> Iterator[None]:
+    """Layers belong to no graph, and work in float32, also where the network does not."""
+    policy = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy("float32")
+    try:
+        with tf.init_scope():
+            yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(policy)
+
+
+def _row_factor(sampler: Any, random: RowRandom) -> Callable[..., tf.Tensor]:
+    """Draw what a sampler of KerasCV draws from the random numbers of a row."""
+    core = import_keras_cv().core
+    if isinstance(sampler, core.UniformFactorSampler):
+        return lambda shape=(), dtype="float32": random.uniform(shape, sampler.lower, sampler.upper, dtype)
+    if isinstance(sampler, core.NormalFactorSampler):
+
+        def normal(shape: Any = (), dtype: Any = "float32") -> tf.Tensor:
+            drawn = sampler.mean + sampler.stddev * tf.math.ndtri(random.uniform(shape))
+            return tf.cast(tf.clip_by_value(drawn, sampler.min_value, sampler.max_value), dtype)
+
+        return normal
+    raise TypeError(f"no random numbers of a row are made for {type(sampler).__name__}")
+
+
+def seed_by_row(layer: tf.keras.layers.Layer, random: RowRandom) -> tf.keras.layers.Layer:
+    """Let a layer of KerasCV, and the layers in it, draw from the random numbers of a row.
+
+    They draw from generators with a state and, for factors, from `tf.random`: what a row gets would depend on the rows
+    drawn before and on threads, and a resumed run would not go on as an undisturbed one.
+    """
+    core = import_keras_cv().core
+    for module in (layer, *layer.submodules):
+        module._random_generator = random
+        for name, value in list(vars(module).items()):
+            if isinstance(value, core.FactorSampler) and not isinstance(value, core.ConstantFactorSampler):
+                setattr(module, name, _row_factor(value, random))
+    return layer
+
+
+def randaugment(image: tf.Tensor, strength: float, random: RowRandom) -> tf.Tensor:
+    """Apply two operations of KerasCV's RandAugment."""
+    with _making_layers():
+        layer = import_keras_cv().layers.RandAugment(
+            (0, 255),
+            augmentations_per_image=2,
+            magnitude=LARGEST_MAGNITUDE * strength,
+            magnitude_stddev=0.3 * LARGEST_MAGNITUDE * strength,
+            # They would shear an aligned face by half of the image, and shift it by as much.
+            geometric=False,
+        )
+        layer = seed_by_row(layer, random)
+    return layer(image)
+
+
+def occlusion(image: tf.Tensor, strength: float, random: RowRandom) -> tf.Tensor:
+    """Cover a rectangle with a colour."""
+    size = tf.constant([*image.shape[:2]], tf.float32)
+    middle, half = random.uniform([2]) * size, random.uniform([2]) * size * LARGEST_RECTANGLE * strength / 2
+    rows, columns = (tf.abs(tf.range(0.5, image.shape[axis]) - middle[axis]) < half[axis] for axis in (0, 1))
+    # One colour for all images would be learned as such.
+    return tf.where(rows[:, tf.newaxis, tf.newaxis] & columns[:, tf.newaxis], random.uniform([3], 0.0, 255.0), image)
+
+
+def _faded(image: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
+    """Towards grey; away from it for a negative share."""
+    return image + share * (tf.image.rgb_to_grayscale(image) - image)
+
+
+def colour(image: tf.Tensor, strength: float, random: RowRandom) -> tf.Tensor:
+    """Change brightness, contrast, saturation and hue."""
+    brightness, contrast, grey_share, hue = tf.unstack(random.uniform([4], -strength, strength))
+    image = tf.clip_by_value(image + 0.4 * 255 * brightness, 0.0, 255.0)
+    image = _faded(tf.image.adjust_contrast(image, 1 + 0.5 * contrast), 0.5 * grey_share)
+    return tf.image.adjust_hue(tf.clip_by_value(image, 0.0, 255.0), 0.05 * hue)
+
+
+def grey(image: tf.Tensor, strength: float, random: RowRandom) -> tf.Tensor:
+    """Fade to grey, as in infrared and old photographs."""
+    return _faded(image, random.uniform((), 0.0, strength))
+
+
+def blur(image: tf.Tensor, strength: float, random: RowRandom) -> tf.Tensor:
+    """Blur, as out of focus."""
+    largest = LARGEST_DEVIATION * strength * max(image.shape[:2])
+    radius = math.ceil(3 * largest)
+    # A deviation of nothing would divide by 0.
+    deviation = tf.maximum(random.uniform((), 0.0, largest), 1e-3)
+    weights = tf.nn.softmax(-0.5 * (tf.range(-radius, radius + 1.0) / deviation) ** 2)
+    padded = tf.pad(image, [[radius, radius], [radius, radius], [0, 0]], "SYMMETRIC")[tf.newaxis]
+    for shape in ([-1, 1, 1, 1], [1, -1, 1, 1]):
+        kernel = tf.tile(tf.reshape(weights, shape), [1, 1, image.shape[2], 1])
+        padded = tf.nn.depthwise_conv2d(padded, kernel, [1, 1, 1, 1], "VALID")
+    return padded[0]
+
+
+def resolution(image: tf.Tensor, strength: float, random: RowRandom) -> tf.Tensor:
     """Take an image down to fewer pixels and up again, as a small face in a large photograph is.
 
     Down with antialiasing, as a camera does, and up bilinearly, as the warp that aligns a small face does.
-
-    Args:
-        reduction: a `keras_cv.core.FactorSampler` of how many times fewer pixels a side has, at least 1.
-        **kwargs: of the base layer.
-
-    Example:
-        >>> layer = RandomResolution(keras_cv.core.UniformFactorSampler(1.0, 14.0))
-        >>> layer(tf.zeros([112, 112, 3])).shape
-        TensorShape([112, 112, 3])
     """
-
-    def __init__(self, reduction: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if isinstance(reduction, dict):
-            reduction = tf.keras.saving.deserialize_keras_object(reduction)
-        self.reduction = reduction
-
-    def get_random_transformation(self, **kwargs: Any) -> tf.Tensor:
-        """Draw how many times fewer pixels a side has.
-
-        Args:
-            **kwargs: the image and its labels, of which it does not depend.
-
-        Returns:
-            `[]` float32.
-        """
-        return self.reduction()
-
-    def augment_image(self, image: tf.Tensor, transformation: tf.Tensor, **kwargs: Any) -> tf.Tensor:
-        """Resize one image down and up.
-
-        Args:
-            image: `[height, width, channels]`.
-            transformation: how many times fewer pixels a side has.
-            **kwargs: labels of the image, which stay.
-
-        Returns:
-            As `image`.
-        """
-        size = tf.shape(image)[:2]
-        smaller = tf.maximum(tf.cast(tf.round(tf.cast(size, tf.float32) / transformation), tf.int32), 1)
-        return tf.image.resize(tf.image.resize(image, smaller, antialias=True), size)
-
-    def get_config(self) -> dict[str, Any]:
-        """Describe the layer.
-
-        Returns:
-            Its arguments, as JSON has them.
-        """
-        return {**super().get_config(), "reduction": tf.keras.saving.serialize_keras_object(self.reduction)}
+    size = tf.shape(image)[:2]
+    sides = tf.cast(size, tf.float32) / random.geometric(1.0, LARGEST_REDUCTION**strength)
+    smaller = tf.maximum(tf.cast(tf.round(sides), tf.int32), 1)
+    return tf.image.resize(tf.image.resize(image, smaller, antialias=True), size)
 
 
-def _in_turn(*steps: Degradation) -> Degradation:
-    def degrade(image: tf.Tensor) -> tf.Tensor:
-        for step in steps:
-            image = step(image)
-        return image
-
-    return degrade
-
-
-def crop(strength: float, size: tuple[int, int], random: RowRandom) -> Degradation:
-    """Crop and resize: a face that was found too small, too large, or beside its place."""
-    height, width = size
-    # A crop may reach over the edge, into black as the warp that aligns faces leaves it where a photograph ends.
-    # RandomTranslation and RandomZoom would do the same several times slower.
-    top, left = (round(LARGEST_MARGIN * strength * side) for side in size)
-    padded = (height + 2 * top) * (width + 2 * left)
-    smallest = (1 - (1 - SMALLEST_AREA) * strength) * height * width / padded
-    aspect = 1 + 0.2 * strength
-    layer = seed_by_row(layers.RandomCropAndResize(size, (smallest, 1.0), (1 / aspect, aspect)), random)
-    return lambda image: layer(tf.pad(image, [[top, top], [left, left], [0, 0]]))
-
-
-def randaugment(strength: float, size: tuple[int, int], random: RowRandom) -> Degradation:
-    """Apply two operations of RandAugment."""
-    layer = layers.RandAugment(
-        (0, 255),
-        augmentations_per_image=2,
-        magnitude=LARGEST_MAGNITUDE * strength,
-        magnitude_stddev=0.3 * LARGEST_MAGNITUDE * strength,
-        # They would shear an aligned face by half of the image, and shift it by as much.
-        geometric=False,
-    )
-    return seed_by_row(layer, random)
-
-
-def occlusion(strength: float, size: tuple[int, int], random: RowRandom) -> Degradation:
-    """Cover a rectangle with a colour."""
-    side = (0.0, LARGEST_RECTANGLE * strength)
-    cutout = seed_by_row(layers.RandomCutout(side, side), random)
-
-    def degrade(image: tf.Tensor) -> tf.Tensor:
-        # The layer's own noise draws from tf.random, and one colour for all images would be learned as such.
-        colour = random.uniform([3], 0.0, 255.0)
-        return tf.where(cutout(tf.ones_like(image[..., :1])) > 0.5, image, colour)
-
-    return degrade
-
-
-def colour(strength: float, size: tuple[int, int], random: RowRandom) -> Degradation:
-    """Change brightness, contrast, saturation and hue."""
-    # Away from grey as well as towards it; RandomSaturation goes by way of HSV, which is several times slower.
-    saturation = uniform(random, -0.5 * strength, 0.5 * strength)
-    return _in_turn(
-        *(
-            seed_by_row(layer, random)
-            for layer in (
-                layers.RandomBrightness(0.4 * strength),
-                layers.RandomContrast((0, 255), 0.5 * strength),
-                layers.RandomColorDegeneration(saturation),
-                layers.RandomHue(0.1 * strength, (0, 255)),
-            )
-        )
-    )
-
-
-def grey(strength: float, size: tuple[int, int], random: RowRandom) -> Degradation:
-    """Fade to grey, as in infrared and old photographs."""
-    return seed_by_row(layers.RandomColorDegeneration(strength), random)
-
-
-def blur(strength: float, size: tuple[int, int], random: RowRandom) -> Degradation:
-    """Blur, as out of focus."""
-    deviation = LARGEST_DEVIATION * strength * max(size)
-    radius = math.ceil(3 * deviation)
-    layer = seed_by_row(layers.RandomGaussianBlur(2 * radius + 1, (0.0, deviation)), random)
-
-    def degrade(image: tf.Tensor) -> tf.Tensor:
-        # The layer takes what is outside of the image for black, and would darken its borders.
-        padded = tf.pad(image, [[radius, radius], [radius, radius], [0, 0]], "SYMMETRIC")
-        return layer(padded)[radius:-radius, radius:-radius]
-
-    return degrade
-
-
-def resolution(strength: float, size: tuple[int, int], random: RowRandom) -> Degradation:
-    """Take the resolution away."""
-    return seed_by_row(RandomResolution(geometric(random, 1.0, LARGEST_REDUCTION**strength)), random)
-
-
-def compression(strength: float, size: tuple[int, int], random: RowRandom) -> Degradation:
+def compression(image: tf.Tensor, strength: float, random: RowRandom) -> tf.Tensor:
     """Compress as JPEG."""
-    quality = geometric(random, 100.0, 100.0 * (LOWEST_QUALITY / 100.0) ** strength)
-    layer = seed_by_row(layers.RandomJpegQuality(quality), random)
-    return lambda image: layer(image / 255.0) * 255.0
+    quality = random.geometric(100.0, 100.0 * (LOWEST_QUALITY / 100.0) ** strength)
+    return tf.image.adjust_jpeg_quality(image / 255.0, tf.cast(quality, tf.int32)) * 255.0
 
 
 # In the order of their causes: the scene, the lens, the sensor, the file.
-DEGRADATIONS: dict[str, Callable[[float, tuple[int, int], RowRandom], Degradation]] = {
-    "augment_crop": crop,
-    "augment_randaugment": randaugment,
-    "augment_occlusion": occlusion,
-    "augment_colour": colour,
-    "augment_grey": grey,
-    "augment_blur": blur,
-    "augment_resolution": resolution,
-    "augment_compression": compression,
+DEGRADATIONS: dict[str, Callable[[tf.Tensor, float, RowRandom], tf.Tensor]] = {
+    f"augment_{kind.__name__}": kind
+    for kind in (crop, randaugment, occlusion, colour, grey, blur, resolution, compression)
 }

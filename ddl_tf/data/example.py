@@ -1,21 +1,15 @@
-"""The record of a stored face: a `tf.train.Example`."""
+"""The record of a stored face: a `tf.train.Example`.
 
-import tensorflow as tf
+TensorFlow, which takes seconds, is imported where a record is made or read: a set is opened without it.
+"""
 
 from ddl_tf.images.pillow_images import may_be_turned, upright_bytes
 
 
 def make_example(image: bytes, identity: int, group: int) -> bytes:
-    """Serialize one face; equal faces give equal bytes.
+    """Serialize one face; equal faces give equal bytes."""
+    import tensorflow as tf
 
-    Args:
-        image: the encoded image.
-        identity: number of the identity.
-        group: number of the group.
-
-    Returns:
-        A serialized `tf.train.Example` with `image`, `identity` and `group`.
-    """
     example = tf.train.Example()
     # In place: features that are made one by one and put together take three times as long.
     feature = example.features.feature
@@ -26,17 +20,13 @@ def make_example(image: bytes, identity: int, group: int) -> bytes:
 
 
 def read_example(record: bytes) -> tuple[bytes, int, int]:
-    """Read what `make_example` wrote.
-
-    Args:
-        record: a serialized `tf.train.Example`.
-
-    Returns:
-        The encoded image, the identity and the group.
+    """Read the encoded image, identity and group that `make_example` wrote.
 
     Raises:
-        ValueError: if it is something else.
+        ValueError: if the record is something else.
     """
+    import tensorflow as tf
+
     try:
         feature = tf.train.Example.FromString(record).features.feature
         (image,), (identity,), (group,) = (
@@ -50,14 +40,7 @@ def read_example(record: bytes) -> tuple[bytes, int, int]:
 
 
 def upright_record(record: bytes) -> bytes:
-    """Turn the image of a stored face upright; sets that were stored by earlier versions may hold others.
-
-    Args:
-        record: of `make_example`.
-
-    Returns:
-        The record with the image of `upright_bytes`; the record itself if it is upright, or something else.
-    """
+    """Turn the image of a record upright; sets that earlier versions stored may hold others."""
     if not may_be_turned(record):
         return record
     try:
@@ -66,18 +49,3 @@ def upright_record(record: bytes) -> bytes:
         return record
     upright = upright_bytes(image)
     return record if upright is image else make_example(upright, identity, group)
-
-
-def parse_images(records: tf.Tensor) -> tf.Tensor:
-    """Read the images of many faces inside a graph, which costs less than one by one in Python.
-
-    Args:
-        records: `[n]` string, of `make_example`.
-
-    Returns:
-        `[n]` string, the encoded images.
-
-    Raises:
-        tf.errors.InvalidArgumentError: if a record is something else.
-    """
-    return tf.io.parse_example(records, {"image": tf.io.FixedLenFeature([], tf.string)})["image"]

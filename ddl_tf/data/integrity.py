@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from ddl_tf.common.progress import Progress
 from ddl_tf.data.example import read_example
-from ddl_tf.data.image_check import check_samples
 from ddl_tf.data.layout import FOOTER_BYTES, HEADER_BYTES, group_is_mined, read_description
 from ddl_tf.data.mending import own_places
+from ddl_tf.data.shards import check_samples
 from ddl_tf.data.store import Faces
 from ddl_tf.importers.source import Problem, Sample
 
@@ -20,19 +20,10 @@ _RECORDS = 256
 
 
 def find_faults(path: str) -> Iterator[Problem]:
-    """Read a stored set from its first to its last byte.
+    """Read a stored set from its first to its last byte, and yield what is wrong.
 
-    Checked are the checksums of the records, that the index and the description agree with them (but for groups that
-    were mined since), and that every image can be decoded. An image for which another stands is told of all the same.
-
-    Args:
-        path: folder of the set.
-
-    Yields:
-        What is wrong with it.
-
-    Raises:
-        InputError: if it cannot even be opened.
+    Checks the checksums of the records, that index and description agree with them (but for groups that were mined
+    since), and that every image can be decoded, also one that another stands in for.
     """
     faces = Faces([path])
     description = read_description(Path(path))
@@ -73,10 +64,12 @@ def _shard_records(shard: str, rows: pd.DataFrame, mined: bool) -> Iterator[Unio
         else:
             if mined and count < len(indexed):
                 group = indexed[count][-1]
-            here = (place + HEADER_BYTES, len(record), identity, group)
-            said = indexed[count] if count < len(indexed) else "nothing"
-            if said != here:
-                yield Problem("wrong index", source, f"(offset, length, identity, group) is {here}, indexed is {said}")
+            actual = (place + HEADER_BYTES, len(record), identity, group)
+            expected = indexed[count] if count < len(indexed) else "nothing"
+            if expected != actual:
+                yield Problem(
+                    "wrong index", source, f"(offset, length, identity, group) is {actual}, indexed is {expected}"
+                )
             yield Sample(image, identity, source, group)
         place += HEADER_BYTES + len(record) + FOOTER_BYTES
         count += 1

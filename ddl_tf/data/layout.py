@@ -1,15 +1,4 @@
-"""The stored form of a set of faces.
-
-A stored set is a folder:
-
-- `shard-00000.tfrecord`, ...: each record a `tf.train.Example` with `image` (encoded bytes), `identity` and `group`;
-- `index.parquet`: one row for each image, with `shard`, `offset` and `length` of its serialized Example (without the
-  framing of TFRecord), `identity`, `group`, `identity_key` (its name in the source, text), and further columns;
-- `dataset.json`: what it is, how it was made, and which columns were mined since;
-- `problems.csv`: what could not be stored, and why;
-- for a verification set `pairs.parquet`;
-- `mended.csv`, if images were lost since: their rows and places, and which images stand for them.
-"""
+"""The files of a stored set of faces (docs/design.md; `mended.csv` is of `prepare mend`), and their readers."""
 
 import json
 import re
@@ -40,25 +29,12 @@ def shard_name(number: int) -> str:
 
 
 def set_files(description: dict[str, Any]) -> set[str]:
-    """Name the files that a stored set consists of.
-
-    Args:
-        description: as `read_description` gives it.
-
-    Returns:
-        The names of the files that commands of ddl_tf write into the folder of such a set.
-    """
+    """Name the files that commands of ddl_tf write into a stored set of this description."""
     return {DESCRIPTION, INDEX, PROBLEMS, PAIRS, MENDED, LOCK, *description["shards"]}
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """Read the description of a stored set.
-
-    Args:
-        path: folder of the set.
-
-    Returns:
-        The content of `dataset.json`.
+    """Read the `dataset.json` of a stored set.
 
     Raises:
         InputError: if the folder is no stored set, or one of a later format.
@@ -119,29 +95,12 @@ def _is_size(value: Any) -> bool:
 
 
 def group_is_mined(description: dict[str, Any]) -> bool:
-    """Tell whether the groups of a set were made after its import, so that its records have others than its index.
-
-    Args:
-        description: as `read_description` gives it.
-
-    Returns:
-        True if a command wrote the column `group` of the index.
-    """
+    """Whether the groups of a set were made after its import, so that its records have others than its index."""
     return any("group" in step["columns"] for step in description.get("mined", []))
 
 
 def read_table(file: Path) -> pd.DataFrame:
-    """Read a Parquet table of a stored set.
-
-    Args:
-        file: the table.
-
-    Returns:
-        Its rows. One column at a time is read: the table is not in memory twice.
-
-    Raises:
-        InputError: if it is missing or damaged.
-    """
+    """Read a Parquet table of a stored set, column by column, so that it is not in memory twice."""
     try:
         require_regular_file(file)
         with pq.ParquetFile(file) as parquet:

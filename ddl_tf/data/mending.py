@@ -23,18 +23,7 @@ PLACE = ("shard", "offset", "length")
 
 
 def read_mended(path: Path) -> pd.DataFrame:
-    """Read what was mended in a set.
-
-    Args:
-        path: folder of the set.
-
-    Returns:
-        A row for each: `row` of the index, its own place in the shards (`shard`, `offset`, `length`), `stands_in` (the
-        row of the image that stands for it), and `reason`.
-
-    Raises:
-        InputError: if the table is damaged.
-    """
+    """Read what was mended in a set: `row` of the index, its first place, the row that `stands_in`, and `reason`."""
     file = path / MENDED
     columns = ["row", *PLACE, "stands_in", "reason"]
     if not file.exists():
@@ -51,15 +40,7 @@ def read_mended(path: Path) -> pd.DataFrame:
 
 
 def own_places(path: Path, index: pd.DataFrame) -> pd.DataFrame:
-    """Undo the mending in an index.
-
-    Args:
-        path: folder of the set.
-        index: of the set.
-
-    Returns:
-        The index in which every row has its own place in the shards.
-    """
+    """Copy the index with every row at its first place in the shards, as before any mending."""
     mended = read_mended(path)
     if not mended["row"].between(0, len(index) - 1).all():
         raise InputError(f"{path / MENDED}: names rows that the set does not have; put a copy back")
@@ -70,13 +51,7 @@ def own_places(path: Path, index: pd.DataFrame) -> pd.DataFrame:
 
 
 def mend_set(path: str) -> pd.DataFrame:
-    """Let other images stand for those that cannot be read or decoded.
-
-    Args:
-        path: folder of the set.
-
-    Returns:
-        What was mended now, as `read_mended`.
+    """Let other images stand in for those that cannot be read; returns what was mended now, as `read_mended`.
 
     Raises:
         InputError: if there is no other image of the same identity and group, or the set cannot be opened.
@@ -93,14 +68,14 @@ def mend_set(path: str) -> pd.DataFrame:
                     progress.write(f"{path}, row {row}: {reason}")
                 progress.advance()
         before = read_mended(Path(path)).set_index("row")
-        found: list[dict[str, Any]] = []
+        rows: list[dict[str, Any]] = []
         for row, stands_in in _choose(faces, sorted(reasons), path).items():
             # Of a row that was mended before, the index tells the place of its first stand-in.
             place = before.loc[row] if row in before.index else faces.index.iloc[row]
-            own = {name: int(place[name]) for name in PLACE}
-            found.append({"row": row, **own, "stands_in": stands_in, "reason": reasons[row]})
-        mended = pd.DataFrame(found, columns=["row", *PLACE, "stands_in", "reason"])
-        if found:
+            places = {name: int(place[name]) for name in PLACE}
+            rows.append({"row": row, **places, "stands_in": stands_in, "reason": reasons[row]})
+        mended = pd.DataFrame(rows, columns=["row", *PLACE, "stands_in", "reason"])
+        if rows:
             _write(Path(path), mended, before.reset_index())
         return mended
 

@@ -13,7 +13,6 @@ import tensorflow as tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.parallel import usable_cores
 from ddl_tf.data.augmentation import Augmentation
-from ddl_tf.data.example import parse_images
 from ddl_tf.data.sampling import Rows, StreamSampler
 from ddl_tf.data.store import Faces
 from ddl_tf.images.decoding import decode_image, resize_images, why_undecodable
@@ -34,24 +33,23 @@ def training_dataset(
 ) -> tf.data.Dataset:
     """Make the batches of a range of steps.
 
-    The batch of a step follows from the seeds and the step alone: not from where the range begins, nor from the
-    number of threads.
+    The batch of a step follows from the seeds and the step alone, not from where the range begins or the number of
+    threads.
 
     Args:
         faces: the stored faces.
         sampler: which rows a step has.
-        augment: made by `build_augmentation`; it gets images as uint8 if none of the set has to be resized.
+        augment: made by `build_augmentation`; it gets uint8 images if none of the set has to be resized.
         image_size: `(height, width)` in pixels.
         first_step: the first step.
         last_step: the step after the last.
         seed: of the augmentation.
-        shard: (index, count): of the rows of every step, take part `index` of `count` equal ones, as one of several
-            workers. A row is augmented as it would be without.
+        shard: (index, count): which of `count` equal parts of the rows of each step to take, as one of several workers.
 
     Returns:
-        One element a step, as the recognizer and its losses take it: inputs `{"image": [rows, height, width, 3]
-        float32 in 0..255, "label": [rows]}` and targets `{"embedding": [rows, 2] (identity, group), "logits":
-        [rows]}`, the labels -1 for rows that are not classified.
+        One element a step: inputs `{"image": [rows, height, width, 3] float32 in 0..255, "label": [rows]}` and targets
+        `{"embedding": [rows, 2] (identity, group), "logits": [rows]}`; the label is -1 for rows that are not
+        classified.
 
     Raises:
         InputError: if the rows cannot be parted evenly, or do not fit into the memory.
@@ -91,8 +89,8 @@ def training_dataset(
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         numbers = step * sampler.num_rows + first_row + tf.range(rows, dtype=tf.int64)
         seeds = tf.stack([tf.fill([rows], tf.constant(seed, tf.int64)), numbers], axis=1)
-        columns = (parse_images(records), seeds, group)
-        images = tf.map_fn(lambda row: to_image(*row), columns, fn_output_signature=row_image)
+        encoded = tf.io.parse_example(records, {"image": tf.io.FixedLenFeature([], tf.string)})["image"]
+        images = tf.map_fn(lambda row: to_image(*row), (encoded, seeds, group), fn_output_signature=row_image)
         inputs = {"image": tf.cast(images, tf.float32), "label": label}
         return inputs, {"embedding": tf.stack([identity, group], axis=1), "logits": label}
 
@@ -110,18 +108,10 @@ def training_dataset(
 
 
 def check_memory(rows: int, image_size: tuple[int, int]) -> None:
-    """Refuse a batch whose images alone do not fit into the memory, before anything is made of that size.
-
-    Args:
-        rows: of the batch, of this process.
-        image_size: `(height, width)` in pixels.
-
-    Raises:
-        InputError: if they do not.
-    """
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Refuse a batch whose float32 images of `(height, width)` pixels alone do not fit into the memory."""
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    memory = there if limit == resource.RLIM_INFINITY else min(there, limit)
+    memory = installed if limit == resource.RLIM_INFINITY else min(installed, limit)
     needed = rows * image_size[0] * image_size[1] * 3 * np.dtype(np.float32).itemsize
     if needed > memory:
         raise InputError(
@@ -132,15 +122,9 @@ def check_memory(rows: int, image_size: tuple[int, int]) -> None:
 
 
 def check_rows(faces: Faces, rows: np.ndarray) -> None:
-    """Find what stopped `training_dataset`, whose errors do not say which image it was.
+    """Raise an `InputError` that names the first of `[n]` rows whose image cannot be read or decoded.
 
-    Args:
-        faces: the stored faces.
-        rows: `[rows]` int64, positions in their index.
-
-    Raises:
-        InputError: naming the first image that cannot be read or decoded.
-        OSError: if a shard cannot be opened.
+    The errors of `training_dataset` do not say which image it was.
     """
     for row in rows.tolist():
         (encoded,) = faces.read(np.array([row]))
@@ -159,19 +143,10 @@ PREFETCHED = 2
 
 
 def untuned_options() -> tf.data.Options:
-    """Give the options of a pipeline that says itself how much of it runs side by side.
+    """Turn TensorFlow's tuning (`tf.data.AUTOTUNE`) off: give the numbers of parallel calls and prefetched elements.
 
-    TensorFlow's own tuning (`tf.data.AUTOTUNE`) is done by a thread that sleeps for up to a minute at a time, and a
-    pipeline waits for it when it ends. It is to be woken then, but the call is lost where the thread looks before it
-    counts as cancelled: nearly always on one core, often on busy ones. An epoch, an evaluation, or a mining of seconds
-    takes that minute longer.
-
-    Returns:
-        The options; numbers of parallel calls and of prefetched elements have to be given.
-
-    Example:
-        >>> tf.data.Dataset.range(3).prefetch(1).with_options(untuned_options()).cardinality().numpy()
-        3
+    A thread tunes and sleeps for up to a minute at a time, and a pipeline waits for it when it ends: the call that
+    wakes it is lost where it comes before the thread looks. Short epochs and evaluations would take that minute longer.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

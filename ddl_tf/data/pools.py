@@ -15,8 +15,8 @@ class StoredPairs(NamedTuple):
 
     Attributes:
         group: `[pairs]` int, the group that each pair is for.
-        first: `[pairs]` int64, positions in the index of the stored faces; an image of `group`.
-        second: `[pairs]` int64; an image of the same identity, of `group` or of the teacher's group 0.
+        first: `[pairs]` int64, rows of the index; images of `group`.
+        second: `[pairs]` int64, images of the same identity, of `group` or of the teacher's group 0.
     """
 
     group: np.ndarray
@@ -24,15 +24,48 @@ class StoredPairs(NamedTuple):
     second: np.ndarray
 
 
-class Members:
-    """The records of one group, by identity.
+@dataclasses.dataclass(frozen=True)
+class StreamSizes:
+    """How many rows of each stream a batch holds, and which.
+
+    The paper's batch is `per_group=32, pairs_per_group=32` with groups 0 and 1: 64 classified rows and 64 pairs.
 
     Attributes:
-        records: `[images]` int64, those of one identity one after the other.
-        identities: `[n]` int64, ascending.
-        starts: `[n]`, where the records of each identity begin.
-        counts: `[n]`, how many it has.
+        shuffled: classified rows from all images alike, each image once an epoch; they take no part in the
+            distillation.
+        per_group: classified rows of each group: every identity equally often, no two of one identity, and none of the
+            group's pairs; their negatives are mined in the batch.
+        pairs_per_group: positive pairs (two rows each) of each group.
+        pairs_across: whether a student's pair is one image of its group and one of the teacher's, not two of its group.
+        classify_pairs: whether the rows of the pairs are classified too (in the paper they are not).
+        confusable: identities of each group come in clusters of this many that are easily confused, if the sampler has
+            neighbours; 1 draws them independently.
+        shared_identities: whether the pairs of all groups are of the same identities, which RKD and SP compare.
+        made_student: whether there is one more student, whose rows are images of the teacher's group that the
+            augmentation makes hard.
     """
+
+    shuffled: int = 0
+    per_group: int = 0
+    pairs_per_group: int = 0
+    pairs_across: bool = False
+    classify_pairs: bool = False
+    confusable: int = 1
+    shared_identities: bool = False
+    made_student: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("shuffled", "per_group", "pairs_per_group"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.confusable < 1:
+            raise InputError(f"confusable must be at least 1 (identities drawn independently), got {self.confusable}")
+        if not (self.shuffled or self.per_group or self.pairs_per_group):
+            raise InputError("a batch must have rows: set shuffled, per_group or pairs_per_group above 0")
+
+
+class Members:
+    """The images (`records`) of one group by identity: `identities` (ascending), `starts` and `counts` are `[n]`."""
 
     def __init__(self, identity: np.ndarray, group: np.ndarray, number: int) -> None:
         records = np.flatnonzero(group == number)
@@ -54,11 +87,7 @@ class Members:
 
 
 class PairsWithin:
-    """Pairs of two images of a group, drawn at random.
-
-    Attributes:
-        identities: `[n]` int64, ascending: those that have a pair. All pools of pairs have it.
-    """
+    """Pairs of two images of a group, drawn at random; `identities` `[n]` (ascending) have a pair, as in all pools."""
 
     def __init__(self, members: Members) -> None:
         self._members = members
@@ -75,14 +104,14 @@ class PairsAcross:
 
     def __init__(self, members: Members, teacher: Members) -> None:
         self._members, self._teacher = members, teacher
-        self.identities, self._own, self._others = np.intersect1d(
+        self.identities, self._positions, self._teacher_positions = np.intersect1d(
             members.identities, teacher.identities, assume_unique=True, return_indices=True
         )
 
     def draw(self, position: np.ndarray, uniform: np.ndarray) -> np.ndarray:
         """As `PairsWithin.draw`; the image of the group comes first."""
-        first = self._members.draw(self._own[position], uniform[0])
-        return np.stack([first, self._teacher.draw(self._others[position], uniform[1])])
+        first = self._members.draw(self._positions[position], uniform[0])
+        return np.stack([first, self._teacher.draw(self._teacher_positions[position], uniform[1])])
 
 
 class PairsStored:
@@ -90,10 +119,12 @@ class PairsStored:
 
     def __init__(self, pairs: StoredPairs, number: int, identity: np.ndarray) -> None:
         chosen = np.flatnonzero(pairs.group == number)
-        own = identity[pairs.first[chosen]]
-        order = np.argsort(own, kind="stable")
+        identities = identity[pairs.first[chosen]]
+        order = np.argsort(identities, kind="stable")
         self._records = np.stack([pairs.first[chosen[order]], pairs.second[chosen[order]]])
-        self.identities, self._starts, self._counts = np.unique(own[order], return_index=True, return_counts=True)
+        self.identities, self._starts, self._counts = np.unique(
+            identities[order], return_index=True, return_counts=True
+        )
 
     def draw(self, position: np.ndarray, uniform: np.ndarray) -> np.ndarray:
         """As `PairsWithin.draw`."""
@@ -103,34 +134,11 @@ class PairsStored:
 Pairs = Union[PairsWithin, PairsAcross, PairsStored]
 
 
-@dataclasses.dataclass(frozen=True)
-class PairChoice:
-    """Which positive pairs the pools hold.
-
-    Attributes:
-        across: whether a student's random pair is one image of its group and one of the teacher's.
-        shared_identities: whether the pairs of all groups are of the same identities.
-    """
-
-    across: bool = False
-    shared_identities: bool = False
-
-
 class GroupPools:
-    """The images and, if wanted, the positive pairs of all groups.
+    """The images (`members`) and, if a batch has pairs, the positive pairs (`pairs`) of all groups 0..K.
 
-    Args:
-        identity: `[images]` int64.
-        group: `[images]` int.
-        pairs: None makes no pools of pairs.
-        stored: pairs that were arranged beforehand, to draw instead of random ones.
-        made_student: whether there is one more group, whose images are the teacher's.
-
-    Attributes:
-        groups: 0, 1, ..., K.
-        members: the images of each group.
-        pairs: the pairs of each group; empty if there are none.
-        shared_identities: `[n]` int64, ascending: those that have a pair in every group.
+    `stored` pairs are drawn instead of random ones. A made student is one more group, of the teacher's images.
+    `shared_identities` `[n]` (ascending) have a pair in every group.
 
     Raises:
         InputError: if the groups are not 0 to K, or a group has no pair.
@@ -140,9 +148,8 @@ class GroupPools:
         self,
         identity: np.ndarray,
         group: np.ndarray,
-        pairs: Optional[PairChoice] = None,
+        sizes: StreamSizes,
         stored: Optional[StoredPairs] = None,
-        made_student: bool = False,
     ) -> None:
         present = np.unique(group)
         self.groups = present[present > NO_GROUP].tolist()
@@ -153,28 +160,28 @@ class GroupPools:
                 "draw shuffled rows only"
             )
         self.members = [Members(identity, group, number) for number in self.groups]
-        if made_student:
+        if sizes.made_student:
             self.groups.append(len(self.groups))
             self.members.append(self.members[0])
         self.pairs: list[Pairs] = []
         self.shared_identities = np.empty(0, np.int64)
-        if pairs:
-            self.pairs = [self._pool(number, identity, pairs, stored) for number in self.groups]
+        if sizes.pairs_per_group:
+            self.pairs = [self._pool(number, identity, sizes, stored) for number in self.groups]
             self.shared_identities = self.pairs[0].identities
             for pool in self.pairs[1:]:
                 self.shared_identities = np.intersect1d(self.shared_identities, pool.identities, assume_unique=True)
-            self._check_pairs(stored is not None, pairs)
+            self._check_pairs(stored is not None, sizes)
 
-    def _pool(self, number: int, identity: np.ndarray, choice: PairChoice, stored: Optional[StoredPairs]) -> Pairs:
+    def _pool(self, number: int, identity: np.ndarray, sizes: StreamSizes, stored: Optional[StoredPairs]) -> Pairs:
         # The pairs of a student that is made of the teacher's images are the teacher's.
         of_teacher = self.members[number] is self.members[0]
         if stored is not None:
             return PairsStored(stored, 0 if of_teacher else number, identity)
-        if choice.across and not of_teacher:
+        if sizes.pairs_across and not of_teacher:
             return PairsAcross(self.members[number], self.members[0])
         return PairsWithin(self.members[number])
 
-    def _check_pairs(self, stored: bool, choice: PairChoice) -> None:
+    def _check_pairs(self, stored: bool, sizes: StreamSizes) -> None:
         for number, pool in enumerate(self.pairs):
             if len(pool.identities):
                 continue
@@ -183,9 +190,9 @@ class GroupPools:
                     f"group {number} has no stored positive pair: run `python -m ddl_tf.mine pairs` again, after the "
                     "groups were made"
                 )
-            wanted = "images in it and in group 0" if choice.across and number else "two images in it"
+            wanted = "images in it and in group 0" if sizes.pairs_across and number else "two images in it"
             raise InputError(f"group {number} has no positive pair: none of its identities has {wanted}")
-        if choice.shared_identities and not len(self.shared_identities):
+        if sizes.shared_identities and not len(self.shared_identities):
             raise InputError(
                 "no identity has positive pairs in every group, which shared identities need: draw the pairs of each "
                 "group for itself"

@@ -4,7 +4,6 @@ A sampler has no state: the rows of step k follow from the seed, k, and what tra
 therefore draws what an undisturbed one would have drawn, and steps can be prepared in parallel.
 """
 
-import dataclasses
 import threading
 from collections.abc import Callable
 from typing import NamedTuple, Optional
@@ -13,18 +12,19 @@ import numpy as np
 import pandas as pd
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.data.pools import NO_GROUP, GroupPools, PairChoice, StoredPairs
+from ddl_tf.data.pools import NO_GROUP, GroupPools, StoredPairs, StreamSizes
 
 NO_LABEL = -1
+_NONE = np.empty(0, np.int64)
 
 
 class Rows(NamedTuple):
     """The rows of one batch.
 
     Attributes:
-        record: `[rows]` int64, positions in the index of the stored faces.
+        record: `[rows]` int64, rows of the index of the stored faces.
         identity: `[rows]` int64.
-        group: `[rows]` int64, the sample set that the row was drawn for; -1 = takes no part in the distillation.
+        group: `[rows]` int64, the sample set that the row was drawn for; -1 takes no part in the distillation.
         label: `[rows]` int64, the identity where the row is classified, -1 where not.
     """
 
@@ -34,55 +34,8 @@ class Rows(NamedTuple):
     label: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
-class StreamSizes:
-    """How many rows of each stream a batch holds, and which.
-
-    The paper's batch is `per_group=32, pairs_per_group=32` with groups 0 and 1: 64 classified rows and 64 pairs.
-
-    Attributes:
-        shuffled: classified rows from all images alike; each image once an epoch. They take no part in the
-            distillation. This is plain margin training.
-        per_group: classified rows of each group, of different identities, every identity equally often, and of
-            others than the group's pairs; their negatives are mined in the batch.
-        pairs_per_group: positive pairs (two rows each) of each group.
-        pairs_across: whether a student's pair is one image of its group and one of the teacher's (True), or two of
-            its group (False).
-        classify_pairs: whether the rows of the pairs are classified too (in the paper they are not).
-        confusable: identities of each group come in clusters of this many that are easily confused, if the sampler is
-            given neighbours; 1 draws them independently.
-        shared_identities: whether the pairs of all groups are of the same identities, which RKD and SP compare.
-        made_student: whether there is one more student, whose rows are images of the teacher's group; the
-            augmentation is to make them hard.
-    """
-
-    shuffled: int = 0
-    per_group: int = 0
-    pairs_per_group: int = 0
-    pairs_across: bool = False
-    classify_pairs: bool = False
-    confusable: int = 1
-    shared_identities: bool = False
-    made_student: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("shuffled", "per_group", "pairs_per_group"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} must not be negative, got {getattr(self, name)}")
-        if self.confusable < 1:
-            raise InputError(f"confusable must be at least 1 (identities drawn independently), got {self.confusable}")
-        if not (self.shuffled or self.per_group or self.pairs_per_group):
-            raise InputError("a batch must have rows: set shuffled, per_group or pairs_per_group above 0")
-
-
 class Mined(NamedTuple):
-    """Groups and pairs that training mined anew.
-
-    Attributes:
-        number: of the mining, 0 for what the index had; another number is another content.
-        group: `[images]` int.
-        pairs: positive pairs to draw; None draws random ones.
-    """
+    """Groups `[images]` and pairs (None: random ones) that training mined; another `number` is another content."""
 
     number: int
     group: np.ndarray
@@ -97,12 +50,12 @@ class StreamSampler:
         sizes: how many rows of each stream a batch holds.
         seed: of all draws.
         pairs: positive pairs to draw instead of random ones.
-        neighbours: step -> `[num_identities, k]` int, the identities that each is most easily confused with, for
+        neighbours: step -> `[num_identities, k]` int, the identities most easily confused with each, for
             `sizes.confusable`; it may wait for training to find them.
-        mined: step -> the groups and pairs to draw from, None for those of the index; it may wait for training to mine.
+        mined: step -> the groups and pairs to draw from, None for those of the index; it may wait for training.
 
     Raises:
-        InputError: if a stream that is asked for has no images to draw from.
+        InputError: if a stream has no images to draw from.
 
     Example:
         >>> index = pd.DataFrame({"identity": [0, 0, 1, 1], "group": [0, 0, 0, 0]})
@@ -126,7 +79,7 @@ class StreamSampler:
         self._seed = seed
         self._neighbours = neighbours if sizes.confusable > 1 else None
         self._mined = mined
-        self._epoch_order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+        self._epoch_order: tuple[int, np.ndarray] = (-1, _NONE)
         self._lock = threading.Lock()
         self.groups: list[int] = []
         if sizes.per_group or sizes.pairs_per_group:
@@ -135,22 +88,8 @@ class StreamSampler:
             self.groups = self._first_pools.groups
 
     def make_pools(self, group: np.ndarray, pairs: Optional[StoredPairs]) -> GroupPools:
-        """Make what the groups' rows are drawn from.
-
-        Args:
-            group: `[images]` int.
-            pairs: positive pairs to draw instead of random ones.
-
-        Returns:
-            The pools.
-
-        Raises:
-            InputError: if a stream that is asked for has no images to draw from, or there are other groups than in the
-                index.
-        """
-        sizes = self._sizes
-        choice = PairChoice(sizes.pairs_across, sizes.shared_identities) if sizes.pairs_per_group else None
-        pools = GroupPools(self._identity, group, choice, pairs, sizes.made_student)
+        """Make what the groups' rows are drawn from, for the `[images]` groups and the pairs."""
+        pools = GroupPools(self._identity, group, self._sizes, pairs)
         if self.groups and pools.groups != self.groups:
             raise InputError(f"there are now {len(pools.groups)} groups, but a batch has rows of {len(self.groups)}")
         return pools
@@ -174,10 +113,7 @@ class StreamSampler:
 
     @property
     def steps_per_epoch(self) -> int:
-        """After how many steps as many classified rows were drawn as there are images to draw from.
-
-        With shuffled rows an epoch sees each image once. Without, it is as long as the images of the groups last.
-        """
+        """Steps that draw as many classified rows as there are images; shuffled rows hold each image once."""
         sizes = self._sizes
         if sizes.shuffled:
             return -(-len(self._identity) // sizes.shuffled)
@@ -208,24 +144,15 @@ class StreamSampler:
         identities: np.ndarray,
         size: int,
         neighbours: Optional[np.ndarray],
-        taken: Optional[np.ndarray] = None,
+        taken: np.ndarray = _NONE,
     ) -> np.ndarray:
         """`[size]` positions in `identities`."""
-        if neighbours is not None:
-            return choose_confusable(rng, identities, size, neighbours, self._sizes.confusable, taken)
-        if taken is not None:
+        if neighbours is None:
             return choose_others(rng, len(identities), size, taken)
-        return choose(rng, len(identities), size)
+        return choose_confusable(rng, identities, size, neighbours, self._sizes.confusable, taken)
 
     def rows(self, step: int) -> Rows:
-        """Draw the rows of one step.
-
-        Args:
-            step: from 0.
-
-        Returns:
-            `num_rows` rows, in random order so that every replica gets a share of each stream.
-        """
+        """Draw the `num_rows` rows of a step, in random order, so that every replica gets a share of each stream."""
         rng = np.random.default_rng([self._seed, 1, step])
         sizes = self._sizes
         neighbours = self._neighbours(step) if self._neighbours else None
@@ -248,7 +175,7 @@ class StreamSampler:
         for group in self.groups:
             assert pools is not None
             members = pools.members[group]
-            taken = np.empty(0, np.int64)
+            taken = _NONE
             if sizes.pairs_per_group:
                 pool = pools.pairs[group]
                 if shared is None:
@@ -270,34 +197,16 @@ class StreamSampler:
 
 
 def choose(rng: np.random.Generator, population: int, size: int) -> np.ndarray:
-    """Choose different ones as far as they last; the cost does not grow with the population.
-
-    Args:
-        rng: of the step.
-        population: how many there are.
-        size: how many to choose; more than there are take all of them again.
-
-    Returns:
-        `[size]` int64, each below `population`.
-    """
+    """Choose `[size]` of `population` positions, different ones as far as they last; the cost follows from the size."""
     whole, rest = divmod(size, population)
     chosen = [rng.permutation(population) for _ in range(whole)]
     return np.concatenate([*chosen, rng.choice(population, rest, replace=False)])
 
 
 def choose_others(rng: np.random.Generator, population: int, size: int, taken: np.ndarray) -> np.ndarray:
-    """As `choose`, but none of those taken as long as there are others.
+    """Choose as `choose`, but none of the taken positions as long as there are others.
 
     A group's rows then never hold one image twice, which would be a positive pair of similarity 1.
-
-    Args:
-        rng: of the step.
-        population: how many there are.
-        size: how many to choose.
-        taken: `[n]` int.
-
-    Returns:
-        `[size]` int64, each below `population`.
     """
     candidates = choose(rng, population, size + len(taken))
     return np.concatenate([candidates[~np.isin(candidates, taken)], candidates])[:size]
@@ -309,25 +218,13 @@ def choose_confusable(
     size: int,
     neighbours: np.ndarray,
     cluster: int,
-    taken: Optional[np.ndarray] = None,
+    taken: np.ndarray = _NONE,
 ) -> np.ndarray:
-    """Choose identities in clusters: one at random, and those nearest to it.
+    """Choose `[size]` positions in `identities` (ascending) in clusters: one at random, and those nearest to it.
 
-    The clusters' first identities are drawn equally often. Where an identity has too few neighbours in the population,
-    others at random make up for them.
-
-    Args:
-        rng: of the step.
-        identities: `[population]` int64, ascending.
-        size: how many to choose.
-        neighbours: `[num_identities, k]` int, the nearest identities of each, the nearest first.
-        cluster: identities of a cluster, the first one included.
-        taken: `[n]` int, positions that are not chosen as long as there are others.
-
-    Returns:
-        `[size]` int64, positions in `identities`, different ones as far as they last.
+    `neighbours` is `[num_identities, k]`, the nearest first. The first identities of the clusters are drawn equally
+    often. Random identities make up for missing neighbours. `taken` positions are chosen only when no others are left.
     """
-    taken = np.empty(0, np.int64) if taken is None else taken
     order = choose_others(rng, len(identities), size, taken)
     if len(identities) < size + len(taken):
         # All of them are needed: there is nothing to choose.
@@ -343,6 +240,6 @@ def choose_confusable(
         near = neighbours[identities[first]]
         position = np.minimum(np.searchsorted(identities, near), len(identities) - 1)
         position = position[identities[position] == near]
-        found = [p for p in position.tolist() if p not in chosen and p not in used]
-        chosen.update(dict.fromkeys(found[: min(cluster - 1, size - len(chosen))]))
+        free = [p for p in position.tolist() if p not in chosen and p not in used]
+        chosen.update(dict.fromkeys(free[: min(cluster - 1, size - len(chosen))]))
     return np.fromiter(chosen, np.int64, len(chosen))

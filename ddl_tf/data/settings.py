@@ -5,15 +5,15 @@ from collections.abc import Sequence
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import refuse_ignored, setting
-from ddl_tf.data.sampling import StreamSizes
+from ddl_tf.data.pools import StreamSizes
 
 
 @dataclasses.dataclass
 class AugmentationSettings:
     """Which images are mirrored and degraded, and how much; a command's settings inherit these fields.
 
-    A strength is from 0 (off) to 1. Every image that a kind touches is degraded by an amount of its own, drawn
-    between nothing and the strength.
+    A strength is from 0 (off) to 1. Each image that a kind touches is degraded by an amount between nothing and the
+    strength.
 
     Raises:
         InputError: naming the setting and its value.
@@ -49,36 +49,21 @@ class AugmentationSettings:
         return {name: getattr(self, name) for name in strength_names() if getattr(self, name)}
 
     def check_augmentation(self) -> None:
-        """Check what would be ignored.
-
-        Raises:
-            InputError: naming the setting and its value.
-        """
+        """Refuse settings that would be ignored."""
         on = bool(self.strengths)
         refuse_ignored(self, ("augment_probability", "augment_groups"), on, "a kind, such as --augment_blur, above 0")
         refuse_ignored(self, strength_names(), self.augment_probability > 0, "--augment_probability above 0")
 
     def check_augmented_groups(self, groups: Sequence[int]) -> None:
-        """Check that the groups that are augmented exist.
-
-        Args:
-            groups: those of the rows that are drawn, -1 for rows without a group.
-
-        Raises:
-            InputError: naming the first of `augment_groups` that is not among them.
-        """
+        """Refuse groups to augment that are not among those of the rows (-1: rows without a group)."""
         for group in self.augment_groups:
             if group not in groups:
-                there = ", ".join(map(str, sorted(groups)))
-                raise InputError(f"--augment_groups={group}: no row is of this group, only of {there}")
+                present = ", ".join(map(str, sorted(groups)))
+                raise InputError(f"--augment_groups={group}: no row is of this group, only of {present}")
 
 
 def strength_names() -> list[str]:
-    """List the settings that are strengths.
-
-    Returns:
-        A name for each kind of augmentation, in the order in which they are applied.
-    """
+    """List the settings that are strengths, in the order in which the kinds of augmentation are applied."""
     names = [field.name for field in dataclasses.fields(AugmentationSettings)]
     return [name for name in names if name not in ("flip", "augment_probability", "augment_groups")]
 
@@ -103,11 +88,7 @@ class StreamSettings:
     )
 
     def check_streams(self) -> None:
-        """Check what would be ignored.
-
-        Raises:
-            InputError: naming the setting and its value.
-        """
+        """Refuse settings that would be ignored."""
         pairs = self.pairs_per_group > 0
         names = ("pairs_across", "classify_pairs", "mined_pairs", "shared_identities")
         refuse_ignored(self, names, pairs, "--pairs_per_group above 0")
@@ -116,17 +97,7 @@ class StreamSettings:
         )
 
     def stream_sizes(self, confusable: int = 1) -> StreamSizes:
-        """Give the sampler its sizes.
-
-        Args:
-            confusable: identities of a cluster.
-
-        Returns:
-            The sizes.
-
-        Raises:
-            InputError: if a number is negative, or a batch would have no rows.
-        """
+        """Give the sampler its sizes; raises an `InputError` if a number is negative or a batch would have no rows."""
         return StreamSizes(
             self.shuffled_rows,
             self.rows_per_group,

@@ -10,34 +10,64 @@ import errno
 import json
 import os
 import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 import pandas as pd
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import as_os_errors, write_aside
+from ddl_tf.common.parallel import map_in_order
 from ddl_tf.common.progress import Progress
 from ddl_tf.common.text import is_unicode, visible, visible_if_needed
-from ddl_tf.data.image_check import Checked, check_samples
+from ddl_tf.data.example import make_example
 from ddl_tf.data.layout import FOOTER_BYTES, HEADER_BYTES, INDEX_COLUMNS, read_table, shard_name
+from ddl_tf.images.pillow_images import STORED_FORMATS, load_image, shrink_image, upright_bytes
 from ddl_tf.importers.source import MAX_GROUP, Problem, Sample, Source
 
 PART_NAME = r"part-\d{5,}\.(json|parquet)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """A sample whose image was decoded: the upright encoded image to store, and its `(height, width)`."""
+
+    sample: Sample
+    encoded: bytes
+    size: tuple[int, int]
+
+
+def check_sample(item: Union[Sample, Problem], image_size: Optional[int] = None) -> Union[Checked, Problem]:
+    """Decode the image of a sample, and shrink it if its longer side has more than `image_size` pixels."""
+    if isinstance(item, Problem):
+        return item
+    try:
+        image = load_image(item.image)
+    except ValueError as error:
+        return Problem("corrupt image", item.source, str(error))
+    encoded = upright_bytes(item.image)
+    if image_size is not None and max(image.size) > image_size:
+        image, encoded = shrink_image(image, image_size)
+    elif image.format not in STORED_FORMATS:
+        return Problem("image format", item.source, f"{image.format}, where only JPEG and PNG are stored; convert it")
+    return Checked(item, encoded, (image.height, image.width))
+
+
+def check_samples(
+    items: Iterator[Union[Sample, Problem]], image_size: Optional[int] = None
+) -> Generator[Union[Checked, Problem], None, None]:
+    """Apply `check_sample` to many, in parallel and in order."""
+    return map_in_order(lambda item: check_sample(item, image_size), items)
 
 
 @dataclasses.dataclass
 class Part:
     """What one committed step of an import did.
 
-    Attributes:
-        done: the number of items of the source that are done with.
-        images: the number of images in the shard; 0 in the part that ends the import, which has no shard.
-        bytes: the size of the shard.
-        sizes: the smallest and the largest height and width, `[[height, width], [height, width]]` in pixels.
-        problems: kind, source and reason of each problem since the part before.
-        finished: whether the import is at its end.
+    `done` counts the items of the source until then, `images` and `bytes` are the shard's (0 in the part that ends the
+    import), `sizes` its smallest and largest `[height, width]`. Each problem is a kind, a source and a reason.
     """
 
     done: int
@@ -68,9 +98,7 @@ class _Shard:
         # TensorFlow takes seconds to import: not before there is something to write.
         import tensorflow as tf
 
-        from ddl_tf.data.example import make_example
-
-        self._path, self._number, self._make_example = path, number, make_example
+        self._path, self._number = path, number
         self.rows: list[tuple[Any, ...]] = []
         self.sizes: list[tuple[int, int]] = []
         self.bytes = 0
@@ -79,7 +107,7 @@ class _Shard:
 
     def write(self, checked: Checked, identity: int) -> None:
         sample = checked.sample
-        example = self._make_example(checked.encoded, identity, sample.group)
+        example = make_example(checked.encoded, identity, sample.group)
         with as_os_errors(self._path):
             self._writer.write(example)
         # In the order of INDEX_COLUMNS.
@@ -108,14 +136,9 @@ def _name_problem(sample: Sample) -> Optional[Problem]:
 
 
 class ShardedImport:
-    """Stores the samples of a source in shards, from the last committed part to the end.
+    """Stores the samples of a source in shards below `shard_bytes`, from the last committed part to the end.
 
-    Args:
-        source: the samples.
-        folder: the partial folder.
-        shard_bytes: a shard is closed before it gets larger than this.
-        image_size: as for `check_sample`.
-        skip: whether problems are skipped; if not, the first one ends the import.
+    With `skip`, problems are reported; without it, the first one ends the import.
     """
 
     def __init__(self, source: Source, folder: Path, shard_bytes: int, image_size: Optional[int], skip: bool) -> None:
@@ -128,11 +151,7 @@ class ShardedImport:
         self._parts = self._done = 0
 
     def run(self) -> None:
-        """Import to the end.
-
-        Raises:
-            InputError: at the first problem, if problems are not skipped, or if there is no image at all.
-        """
+        """Import to the end."""
         if self._resume():
             return
         progress = Progress("import", self._source.count, self._done)
@@ -173,8 +192,8 @@ class ShardedImport:
         return bool(parts) and parts[-1].finished
 
     def _refuse(self, problem: Problem) -> None:
-        way_on = ", or skip what cannot be stored with --on_error=skip" if self._source.skippable else ""
-        raise InputError(f"{problem}; mend or remove it{way_on}")
+        advice = ", or skip what cannot be stored with --on_error=skip" if self._source.skippable else ""
+        raise InputError(f"{problem}; mend or remove it{advice}")
 
     def _report(self, problem: Problem, progress: Progress) -> None:
         if not self._skip:
@@ -209,7 +228,7 @@ class ShardedImport:
             raise InputError(f"{checked.sample.source}: has the columns {columns}, others have {self._columns}")
 
     def _commit(self, finished: bool = False) -> None:
-        part = Part(self._done, 0, 0, [], [list(dataclasses.astuple(one)) for one in self._problems], finished)
+        part = Part(self._done, 0, 0, [], [list(dataclasses.astuple(problem)) for problem in self._problems], finished)
         if self._shard:
             self._shard.close()
             with write_aside(part_path(self._folder, self._parts, ".parquet")) as aside:

@@ -55,8 +55,8 @@ def _common_size(description: dict[str, Any]) -> Optional[tuple[int, int]]:
 class Faces:
     """One or several stored sets, opened as one and read at random.
 
-    Only the index is in memory. Images are read by `os.pread`, so that any number of threads can read at a time. Errors
-    that a network file system may get over are told on stderr, and the reading is tried again for about a minute.
+    Only the index is in memory. Any number of threads can read at a time. Reading tries again for about a minute after
+    errors that a network file system may get over, and reports them on stderr.
 
     Args:
         paths: folders of the sets. The identities of a set follow those of the sets before it: no identity is in two.
@@ -64,19 +64,13 @@ class Faces:
     Attributes:
         paths: the folders of the sets.
         spans: for each set, the position of its first image in `index`, and that after its last.
-        index: one row for each image, in the order of the records, with the columns of the sets; `shard` is a position
-            in `shards`.
+        index: one row for each image, in the order of the records; `shard` is a position in `shards`.
         shards: the paths of the shards of all sets.
-        num_identities: the number of identities; they are numbered 0 to `num_identities - 1`.
-        image_size: `(height, width)` in pixels of every image; None if they are not all of one size.
+        num_identities: the number of identities, 0 to `num_identities - 1`.
+        image_size: `(height, width)` in pixels of every image; None if they differ.
 
     Raises:
         InputError: if a set is missing or damaged, or the index does not fit the shards.
-
-    Example:
-        >>> faces = Faces(["faces"])
-        >>> len(faces.read(np.array([0, 5])))
-        2
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
@@ -155,13 +149,7 @@ class Faces:
                 self._stale += [self._files.pop(shard)] if shard in self._files else []
 
     def records(self, rows: np.ndarray) -> list[bytes]:
-        """Read stored records.
-
-        Args:
-            rows: `[n]` int, positions in the index.
-
-        Returns:
-            n serialized `tf.train.Example`, their images upright.
+        """Read the serialized, upright examples of `[n]` rows of the index.
 
         Raises:
             InputError: if a shard has no record where the index has one.
@@ -176,17 +164,7 @@ class Faces:
         return records
 
     def read(self, rows: np.ndarray) -> list[bytes]:
-        """Read encoded images.
-
-        Args:
-            rows: `[n]` int, positions in the index.
-
-        Returns:
-            The n encoded images.
-
-        Raises:
-            InputError: if a shard does not hold what the index says.
-        """
+        """Read the encoded images of `[n]` rows of the index; raises as `records`."""
         images = []
         for row, record in zip(rows.tolist(), self.records(rows)):
             try:
@@ -203,22 +181,12 @@ class Faces:
         )
 
     def fingerprint(self) -> str:
-        """Identify the images of all sets by the places, sizes and times of change of their shards.
-
-        Returns:
-            A SHA-256 in hexadecimal digits.
-        """
+        """Identify the images by a SHA-256 of the places, sizes and times of change of their shards."""
         states = [(shard, state.st_size, state.st_mtime_ns) for shard in self.shards for state in [os.stat(shard)]]
         return hashlib.sha256(repr(states).encode()).hexdigest()
 
     def image(self, row: int) -> np.ndarray:
-        """Read and decode one image.
-
-        Args:
-            row: position in the index.
-
-        Returns:
-            uint8 `[height, width, 3]`, RGB.
+        """Decode one image: uint8 `[height, width, 3]`, RGB.
 
         Raises:
             InputError: if the shard does not hold what the index says, or the image cannot be decoded.

@@ -6,11 +6,13 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 import ddl_tf
@@ -19,7 +21,6 @@ from ddl_tf.common.files import write_aside
 from ddl_tf.common.partial_folder import check_replaceable, claim, partial_path, publish
 from ddl_tf.common.settings import setting
 from ddl_tf.common.text import is_unicode, visible, visible_if_needed
-from ddl_tf.data.index import assemble_index
 from ddl_tf.data.layout import (
     DESCRIPTION,
     FORMAT_VERSION,
@@ -62,9 +63,9 @@ def write_set(
 
     Args:
         source: the samples.
-        settings: where to store them and how, and whatever else the set follows from: all its fields are recorded.
-        on_error: what to do about what cannot be stored: "refuse" stops at the first problem; "skip" leaves it out,
-            reports it on stderr and in `problems.csv`, and counts it in `dataset.json`.
+        settings: where to store them and how; all its fields are recorded.
+        on_error: "refuse" stops at the first problem; "skip" leaves out what cannot be stored, reports it on stderr and
+            in `problems.csv`, and counts it in `dataset.json`.
         tables: further tables to store with the set, by file name.
 
     Returns:
@@ -72,10 +73,6 @@ def write_set(
 
     Raises:
         InputError: if something is wrong with the settings, the output or, with "refuse", the samples.
-
-    Example:
-        >>> write_set(source, StoreSettings(output="faces"))["images"]
-        2
     """
     output = _check_settings(settings)
     made_by = _made_by(source, settings)
@@ -135,6 +132,40 @@ def _made_by(source: Source, settings: StoreSettings) -> dict[str, Any]:
         "items": source.count,
         "settings": values,
     }
+
+
+def assemble_index(parts: Sequence[Path], file: Path) -> tuple[dict[int, int], int]:
+    """Write the rows of all shards into one table, one shard in memory at a time.
+
+    Returns the number of images of each group, ascending, and the number of identities.
+    """
+    schema = _common_schema([pq.read_schema(part) for part in parts])
+    groups: Counter[int] = Counter()
+    last_identity = -1
+    with pq.ParquetWriter(file, schema) as writer:
+        for part in parts:
+            table = pq.read_table(part)
+            writer.write_table(table.cast(schema))
+            values, counts = np.unique(table["group"].to_numpy(), return_counts=True)
+            groups.update(dict(zip(values.tolist(), counts.tolist())))
+            last_identity = max(last_identity, int(table["identity"].to_numpy().max()))
+    return dict(sorted(groups.items())), last_identity + 1
+
+
+def _common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """The columns' types, as wide as all parts need; pandas' own notes on the types of one part are left out."""
+    return pa.schema(
+        [(name, _common_type(name, {schema.field(name).type for schema in schemas})) for name in schemas[0].names]
+    )
+
+
+def _common_type(name: str, types: set[pa.DataType]) -> pa.DataType:
+    types = types - {pa.null()} or types
+    if len(types) == 1:
+        return types.pop()
+    if all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in types):
+        return pa.float64()
+    raise InputError(f"the column {name!r} is of the types {', '.join(sorted(map(str, types)))}: give it values of one")
 
 
 def _assemble(partial: Path, name: str, made_by: dict[str, Any]) -> None:

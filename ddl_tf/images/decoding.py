@@ -10,17 +10,11 @@ _REFUSED = {b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP", b"II*\0": "TIFF", b"M
 
 
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
-    """Decode one JPEG or PNG image, to the same pixels as `ddl_tf.images.pillow_images.decode_image` but for EXIF.
+    """Decode one JPEG or PNG image to `[height, width, 3]` uint8 RGB, as `pillow_images.decode_image`, but for EXIF.
 
     JPEG is decoded by the accurate transform (`dct_method="INTEGER_ACCURATE"`), as Pillow and OpenCV do; TensorFlow's
-    default is a faster one, which is off by 1 to 2 grey levels on average.
-
-    Args:
-        encoded: `[]` string. An image whose EXIF says that it lies on its side is not turned here: the store and
-            evaluation give upright images (`upright_bytes`), and the served graph turns its batch.
-
-    Returns:
-        `[height, width, 3]` uint8 RGB.
+    default is a faster one, off by 1 to 2 grey levels on average. EXIF turns nothing here: the store and evaluation
+    give upright images (`upright_bytes`), and the served graph turns its batch.
 
     Raises:
         tf.errors.InvalidArgumentError: if it is not an image, or one of another format.
@@ -32,14 +26,7 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def why_undecodable(encoded: bytes) -> Optional[str]:
-    """Tell why an image cannot be decoded; the errors of tf.data do not say which image it was.
-
-    Args:
-        encoded: JPEG or PNG.
-
-    Returns:
-        The reason; None if it can be decoded.
-    """
+    """Why an encoded image cannot be decoded, None if it can; the errors of tf.data do not say which image it was."""
     for begins, kind in _REFUSED.items():
         if encoded.startswith(begins):
             return f"{kind}, where only JPEG and PNG are decoded; convert it"
@@ -52,15 +39,7 @@ def why_undecodable(encoded: bytes) -> Optional[str]:
 
 
 def resize_images(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Resize images to a model's size; images of that size stay exactly as they are.
-
-    Args:
-        images: `[height, width, 3]` or `[batch, height, width, 3]`, values 0..255.
-        size: (height, width) in pixels.
-
-    Returns:
-        float32 of the same rank, values 0..255.
-    """
+    """Resize `[..., height, width, 3]` images to float32 of `size`; images of that size stay exactly as they are."""
     resized = tf.cond(
         tf.reduce_all(tf.shape(images)[-3:-1] == size),
         lambda: tf.cast(images, tf.float32),

@@ -51,17 +51,10 @@ def _view_misfit(points: np.ndarray) -> float:
 
 
 def landmark_problem(landmarks: np.ndarray, size: tuple[int, int]) -> Optional[str]:
-    """Tell what is wrong with the landmarks of a face.
+    """What is wrong with landmarks, `[5, 2]` x, y in pixels of an image of (width, height); None if nothing is.
 
-    Faces of any roll, and of a yaw up to 90 degrees, are taken. Points of a face turned by 180 degrees with eyes and
-    mouth exchanged cannot be told from a face.
-
-    Args:
-        landmarks: `[5, 2]` x, y in pixels, as `align_face` takes them.
-        size: (width, height) of their image.
-
-    Returns:
-        What is wrong; None if they can be those of a face.
+    Faces of any roll, and of a yaw up to 90 degrees, are taken. A face upside down looks the same as one with eyes and
+    mouth exchanged, and is taken.
 
     Raises:
         InputError: if they are not finite, or all one point.
@@ -103,14 +96,9 @@ def _problem_or_error(landmarks: np.ndarray, size: tuple[int, int]) -> Optional[
 
 
 def list_problem(items: Iterable[tuple[np.ndarray, tuple[int, int]]]) -> Optional[str]:
-    """Tell what is wrong with a list of landmarks as a whole; single faces that a detector took wrong are let through.
+    """What is wrong with the landmarks of many faces, given with the (width, height) of their images.
 
-    Args:
-        items: landmarks and (width, height) of the image of each.
-
-    Returns:
-        How many are bad and what is wrong with the first; None if no more than a third is bad.
-
+    None if no more than a third is bad: a detector takes single faces wrong.
     """
     problems = [_problem_or_error(*item) for item in items]
     bad = [problem for problem in problems if problem]
@@ -120,12 +108,5 @@ def list_problem(items: Iterable[tuple[np.ndarray, tuple[int, int]]]) -> Optiona
 
 
 def checked_lines(count: int) -> np.ndarray:
-    """Choose the lines of a list that `list_problem` is asked about.
-
-    Args:
-        count: lines of the list.
-
-    Returns:
-        `[n]` int, evenly spread, 1000 at most.
-    """
+    """Choose the lines of a list that `list_problem` checks: evenly spread, 1000 at most."""
     return np.unique(np.linspace(0, count - 1, min(count, _CHECKED_LINES)).astype(np.int64))

@@ -46,13 +46,9 @@ def _reason(error: Exception) -> str:
 
 
 def load_image(encoded: bytes) -> Image.Image:
-    """Decode an image, whole and upright.
+    """Decode an image, whole and upright: JPEG, PNG, or whatever else Pillow reads; of several pictures the first.
 
-    Args:
-        encoded: JPEG, PNG, or whatever else Pillow reads; of several pictures in a file the first.
-
-    Returns:
-        The image, in its own mode. Its `format` is "JPEG" also for a phone's JPEG that Pillow calls MPO.
+    The image is in its own mode. Its `format` is "JPEG" also for a phone's JPEG that Pillow calls MPO.
 
     Raises:
         ValueError: if it cannot be decoded; the message says why.
@@ -79,16 +75,6 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Bring an image of any mode to RGB, as TensorFlow's decoder does.
 
     Alpha is dropped, and of 16 bits the high 8 count. Pillow's own conversion makes 16-bit grey white.
-
-    Args:
-        image: an image.
-
-    Returns:
-        The image, of mode "RGB".
-
-    Example:
-        >>> to_rgb(Image.fromarray(np.full([1, 1], 0x1234, np.uint16))).getpixel((0, 0)) == (0x12, 0x12, 0x12)
-        True
     """
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image) // 256).clip(0, 255).astype(np.uint8))
@@ -103,13 +89,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def decode_image(encoded: bytes) -> np.ndarray:
-    """Decode an image.
-
-    Args:
-        encoded: JPEG or PNG.
-
-    Returns:
-        uint8 `[height, width, 3]`, RGB, upright.
+    """Decode a JPEG or PNG image to uint8 `[height, width, 3]`, RGB, upright.
 
     Raises:
         ValueError: if it cannot be decoded, or is of another format; the message says why.
@@ -121,26 +101,12 @@ def decode_image(encoded: bytes) -> np.ndarray:
 
 
 def may_be_turned(encoded: bytes) -> bool:
-    """Tell whether there may be EXIF in bytes; a search, which costs next to nothing.
-
-    Args:
-        encoded: an image, or a record with one in it.
-
-    Returns:
-        False if there surely is none.
-    """
+    """Whether there may be EXIF in an image or record; a search, which costs next to nothing."""
     return any(mark in encoded for mark in _EXIF_MARKS)
 
 
 def upright_bytes(encoded: bytes) -> bytes:
-    """Turn an encoded image upright if its EXIF says that it is not, so that any decoder shows it as it is.
-
-    Args:
-        encoded: JPEG or PNG, or anything else.
-
-    Returns:
-        A PNG image of the same pixels, turned; the bytes themselves if the image is upright or cannot be decoded.
-    """
+    """Encode an image anew, as upright PNG, if its EXIF turns it and it can be decoded; else return the same bytes."""
     if not may_be_turned(encoded):
         return encoded
     try:
@@ -152,15 +118,7 @@ def upright_bytes(encoded: bytes) -> bytes:
 
 
 def shrink_image(image: Image.Image, size: int) -> tuple[Image.Image, bytes]:
-    """Make an image smaller and encode it anew, as JPEG of high quality.
-
-    Args:
-        image: an image.
-        size: its longer side afterwards, in pixels.
-
-    Returns:
-        The smaller image and its encoded bytes.
-    """
+    """Shrink an image so that its longer side has `size` pixels, and encode it as JPEG of high quality."""
     scale = size / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     image = to_rgb(image).resize((width, height), Image.Resampling.LANCZOS)
@@ -168,15 +126,7 @@ def shrink_image(image: Image.Image, size: int) -> tuple[Image.Image, bytes]:
 
 
 def encode_jpeg(image: Image.Image, quality: int = JPEG_QUALITY) -> bytes:
-    """Encode an image as JPEG.
-
-    Args:
-        image: RGB or grey.
-        quality: 1 to 100.
-
-    Returns:
-        The encoded image.
-    """
+    """Encode an RGB or grey image as JPEG, of a quality from 1 to 100."""
     encoded = io.BytesIO()
     # Without subsampling: small faces would lose colour detail that they have.
     image.save(encoded, "JPEG", quality=quality, subsampling=0)
@@ -184,14 +134,7 @@ def encode_jpeg(image: Image.Image, quality: int = JPEG_QUALITY) -> bytes:
 
 
 def encode_png(image: Image.Image) -> bytes:
-    """Encode an image as PNG, without loss.
-
-    Args:
-        image: of 8 bits.
-
-    Returns:
-        The encoded image.
-    """
+    """Encode an image of 8 bits as PNG, without loss."""
     encoded = io.BytesIO()
     # Hardly smaller at a higher level, and several times slower.
     image.save(encoded, "PNG", compress_level=1)

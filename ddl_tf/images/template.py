@@ -14,21 +14,13 @@ ARCFACE_TEMPLATE = np.array(
 
 
 def similarity_transform(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Fit rotation, scale and translation between two sets of points by least squares.
-
-    Args:
-        source: `[points, 2]` x, y.
-        target: `[points, 2]`.
+    """Fit rotation, scale and translation from `source` to `target` points, both `[points, 2]` x, y, by least squares.
 
     Returns:
         `[2, 3]`: a point p is brought to `matrix[:, :2] @ p + matrix[:, 2]`.
 
     Raises:
         InputError: if all source points are one, or a value is not finite.
-
-    Example:
-        >>> similarity_transform(np.array([[0, 0], [1, 0]]), np.array([[5, 5], [5, 7]])).round(6).tolist()
-        [[0.0, -2.0, 5.0], [2.0, 0.0, 5.0]]
 
     References:
         Umeyama, Least-squares estimation of transformation parameters between two point patterns, PAMI 13(4), 1991.

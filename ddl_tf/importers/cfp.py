@@ -36,14 +36,7 @@ def identity_and_view(path: Path) -> tuple[str, str]:
 
 
 class CFP:
-    """The lists of CFP.
-
-    Args:
-        root: folder of CFP.
-
-    Raises:
-        InputError: if the lists are missing or cannot be read.
-    """
+    """The lists of CFP in a folder; an `InputError` if they are missing or cannot be read."""
 
     def __init__(self, root: str) -> None:
         self._root = Path(root)
@@ -76,14 +69,7 @@ class CFP:
         return images
 
     def pairs(self, protocol: str, folds: Sequence[int]) -> Iterator[Pair]:
-        """Read the pairs of some folds, those of the same person before the others in each.
-
-        Args:
-            protocol: "FF" (frontal-frontal) or "FP" (frontal-profile).
-            folds: CFP's numbers of the folds, from 1.
-
-        Yields:
-            The pairs.
+        """Yield the pairs of "FF" or "FP" (frontal-profile) of some folds (from 1), in each fold the same ones first.
 
         Raises:
             InputError: if there is no such fold, or its lists cannot be read.
@@ -98,18 +84,18 @@ class CFP:
         for fold in folds:
             folder = self._split / protocol / f"{fold:02d}"
             if not folder.is_dir():
-                there = ", ".join(str(int(f.name)) for f in sorted(folder.parent.glob("[0-9][0-9]"))) or "none"
-                raise InputError(f"{self._root}: CFP has no fold {fold} of {protocol} there; choose of {there}")
+                present = ", ".join(str(int(f.name)) for f in sorted(folder.parent.glob("[0-9][0-9]"))) or "none"
+                raise InputError(f"{self._root}: CFP has no fold {fold} of {protocol} there; choose of {present}")
             for name in ("same", "diff"):
                 file = folder / f"{name}.txt"
                 for line, text in enumerate(read_text_list(file), 1):
                     if not text.strip():
                         continue
                     try:
-                        one, other = (whole_number(part.strip()) for part in text.split(","))
-                        if one is None or other is None:
+                        left, right = (whole_number(part.strip()) for part in text.split(","))
+                        if left is None or right is None:
                             raise ValueError(text)
-                        first, second = views[0][one], views[1][other]
+                        first, second = views[0][left], views[1][right]
                     except (ValueError, KeyError):
                         raise InputError(
                             f"{file}, line {line}: {quoted(text)} is not two numbers of images in the lists"
@@ -125,8 +111,7 @@ def cfp_source(root: str, folds: Sequence[int]) -> Source:
         folds: CFP's numbers of the folds, from 1; a fold's identities are those in its pairs.
 
     Returns:
-        The samples by identity, frontal before profile, with the columns `view` ("frontal" or "profile") and `fold`;
-        the group is 0 for frontal, 1 for profile.
+        The samples by identity, group 0 (frontal) before group 1 (profile), with the columns `view` and `fold`.
 
     Raises:
         InputError: if the lists cannot be read, or an identity is in two of the folds.

@@ -1,46 +1,40 @@
 """CSV files that list images."""
 
 import csv
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow.csv import ConvertOptions, ParseOptions, ReadOptions
+from pyarrow.csv import read_csv as read_arrow
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import require_regular_file
 from ddl_tf.importers.source import MAX_GROUP, Value
 
-# Millions of lines as lists of Python text would take gigabytes: so many at a time, then as Arrow's text.
-_CHUNK = 2**16
-_TEXT = "string[pyarrow]"
+# Arrow reads this much at a time, and no line may be longer.
+_BLOCK_BYTES = 2**24
+# Arrow itself also takes 0x10 and nan, which are rather names; an empty cell is none.
+_NUMBER = r"^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|[+-]?inf(inity)?)?\s*$"
 
 
 class Table(NamedTuple):
-    """A CSV file.
-
-    Attributes:
-        cells: one row for each line, the required columns as text, the others as numbers where all their cells are.
-        lines: `[rows]` int64, the line number of each row.
-    """
+    """A CSV file: the cells of its rows (text, or numbers), and the `[rows]` int64 line number of each."""
 
     cells: pd.DataFrame
     lines: np.ndarray
 
 
 def read_csv(path: Path, required: Sequence[str], text: Sequence[str] = ()) -> Table:
-    """Read a CSV file with a header line.
+    """Read a CSV file in UTF-8 with a header line, which must have the required columns.
 
-    Args:
-        path: the file, UTF-8.
-        required: columns that it must have; they stay text, so that identity 007 is not identity 7.
-        text: columns that stay text too, where the file has them.
-
-    Returns:
-        Its rows. An empty cell in a column of numbers is NaN. A column with a whole number that would not be stored as
-        it is (beyond 64 bits; beyond 15 digits, among fractions or empty cells) is text.
+    These, and those of `text`, stay text, so that identity 007 is not identity 7. Another column is of numbers, with
+    NaN for empty cells, if all cells are numbers that are stored as they are: no whole number has more than 64 bits, or
+    more than 15 digits among fractions or empty cells.
 
     Raises:
         InputError: if it cannot be read, a column is missing, or a line has too few or too many cells.
@@ -51,19 +45,26 @@ def read_csv(path: Path, required: Sequence[str], text: Sequence[str] = ()) -> T
             reader = csv.reader(file)
             header = next(reader, [])
             _check_header(path, header, required)
-            rows = _rows(path, reader, len(header))
-            lines, chunks = [np.empty(0, np.int64)], [pd.DataFrame(columns=header, dtype=_TEXT)]
-            while chunk := list(itertools.islice(rows, _CHUNK)):
-                numbers, texts = zip(*chunk)
-                lines.append(np.array(numbers, np.int64))
-                chunks.append(pd.DataFrame(texts, columns=header, dtype=_TEXT))
-    except (UnicodeDecodeError, csv.Error) as error:
+            header_lines = reader.line_num
+            # Arrow does not number the lines.
+            lines = np.fromiter(_line_numbers(path, reader, len(header)), np.int64)
+        table = pa.table({name: pa.array([], pa.string()) for name in header})
+        if len(lines):
+            table = read_arrow(
+                path,
+                ReadOptions(column_names=header, skip_rows=header_lines, block_size=_BLOCK_BYTES),
+                ParseOptions(newlines_in_values=True),
+                ConvertOptions(column_types=dict.fromkeys(header, pa.string())),
+            )
+        if len(table) != len(lines):
+            raise csv.Error("a quotation mark is not closed")
+    except (UnicodeDecodeError, csv.Error, pa.ArrowInvalid) as error:
         raise InputError(f"{path}: not a CSV file in UTF-8 ({error})") from None
-    cells = pd.concat(chunks, ignore_index=True)
-    for name in header:
-        if name not in required and name not in text:
-            cells[name] = _as_numbers(cells[name])
-    return Table(cells, np.concatenate(lines))
+    cells = {}
+    for name, column in zip(header, table.columns):
+        numbers = None if name in required or name in text else _as_numbers(column)
+        cells[name] = pd.arrays.ArrowStringArray(column) if numbers is None else numbers
+    return Table(pd.DataFrame(cells), lines)
 
 
 def _check_header(path: Path, header: list[str], required: Sequence[str]) -> None:
@@ -75,38 +76,36 @@ def _check_header(path: Path, header: list[str], required: Sequence[str]) -> Non
         raise InputError(f"{path}: two columns have one name, {named}")
 
 
-def _rows(path: Path, reader: Any, width: int) -> Iterator[tuple[int, list[str]]]:
-    """The lines that are not empty, with their numbers."""
+def _line_numbers(path: Path, reader: Any, width: int) -> Iterator[int]:
     for cells in reader:
         if cells and len(cells) != width:
             raise InputError(f"{path}, line {reader.line_num}: {len(cells)} cells under {width} column names")
         if cells:
-            yield reader.line_num, cells
+            yield reader.line_num
 
 
-def _as_numbers(column: pd.Series) -> pd.Series:
-    pieces: list[np.ndarray] = [np.empty(0, np.int64)]
+def _as_numbers(column: pa.ChunkedArray) -> Optional[np.ndarray]:
+    if not pc.all(pc.match_substring_regex(column, _NUMBER, ignore_case=True), min_count=0).as_py():
+        return None
+    texts = pc.utf8_ltrim(pc.utf8_trim_whitespace(column), "+")
+    filled = pc.if_else(pc.equal(texts, ""), None, texts)
     try:
-        for begin in range(0, len(column), _CHUNK):
-            filled = column.iloc[begin : begin + _CHUNK].to_numpy(object)
-            filled[filled == ""] = np.nan
-            pieces.append(pd.to_numeric(filled))
-    except (ValueError, TypeError, OverflowError):
-        return column
-    # Whole numbers beyond 64 bits are objects or unsigned; float64 keeps those of 15 digits.
-    if not all(piece.dtype in (np.int64, np.float64) for piece in pieces):
-        return column
-    numbers = np.concatenate(pieces)
-    if numbers.dtype == np.float64 and column.str.fullmatch("[+-]?[0-9]{16,}").any():
-        return column
-    return pd.Series(numbers)
+        numbers = filled.cast(pa.int64())
+    except pa.ArrowInvalid:
+        numbers = filled.cast(pa.float64())
+    # float64 keeps whole numbers of 15 digits.
+    is_float = numbers.null_count or numbers.type == pa.float64()
+    if is_float and pc.any(pc.match_substring_regex(filled, "^-?[0-9]{16,}$")).as_py():
+        return None
+    return numbers.to_numpy()
 
 
 def rows_of(table: Table) -> Callable[[int], dict[str, Value]]:
     """Give a function from the number of a row to its cells, by name of the column."""
     # Rows of numbers as Python objects would take many times the memory.
     columns = {
-        str(name): cells.array if cells.dtype == _TEXT else cells.to_numpy() for name, cells in table.cells.items()
+        str(name): cells.array if isinstance(cells.dtype, pd.StringDtype) else cells.to_numpy()
+        for name, cells in table.cells.items()
     }
 
     def row(number: int) -> dict[str, Value]:
@@ -117,14 +116,7 @@ def rows_of(table: Table) -> Callable[[int], dict[str, Value]]:
 
 
 def take_groups(path: Path, table: Table) -> np.ndarray:
-    """Take the column `group` out of a table.
-
-    Args:
-        path: the file, for messages.
-        table: what was read from it.
-
-    Returns:
-        `[rows]` int64, -1 for all where there is no such column.
+    """Take the column `group` out of the table of a file: `[rows]` int64, -1 where there is no such column.
 
     Raises:
         InputError: if a group is not a whole number from -1 to `MAX_GROUP`.

@@ -20,7 +20,7 @@ def folder_source(root: str) -> Source:
     """Open a folder of images per identity, such as LFW.
 
     Every file in an identity's folder, and in folders in it, is taken for an image; hidden ones are left out. Links to
-    folders are followed, each folder once. What has a name that is not UTF-8 comes first, as a problem.
+    folders are followed, each folder once. Names that are not UTF-8 come first, as problems.
 
     Args:
         root: the folder that holds the identities' folders.
@@ -77,8 +77,8 @@ def csv_source(csv: str, root: Optional[str] = None) -> Source:
     """Open images that a CSV file lists.
 
     Args:
-        csv: the file, with the columns `path` and `identity`, perhaps `group`, and further columns for the index of the
-            stored set.
+        csv: the file, with the columns `path` and `identity`, perhaps `group`, and further columns for the stored
+            index.
         root: the folder that the paths begin at; by default that of the CSV file.
 
     Returns:

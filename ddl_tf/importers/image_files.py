@@ -15,13 +15,7 @@ IMAGE_SUFFIXES = (".jpg", ".png", ".jpeg")
 
 
 class LazyImages(Sequence[bytes]):
-    """Encoded images that are read when they are asked for.
-
-    Args:
-        count: how many there are.
-        read: position -> encoded image.
-        fingerprint: gives a text that changes when the images do.
-    """
+    """Encoded images that `read` (position -> image) gives when asked for; `fingerprint()` changes when they do."""
 
     def __init__(self, count: int, read: Callable[[int], bytes], fingerprint: Callable[[], str]) -> None:
         self._count, self._read, self.fingerprint = count, read, fingerprint
@@ -31,22 +25,14 @@ class LazyImages(Sequence[bytes]):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return [self._read(one) for one in range(*index.indices(self._count))]
+            return [self._read(position) for position in range(*index.indices(self._count))]
         if not -self._count <= index < self._count:
             raise IndexError(f"image {index} of {self._count}")
         return self._read(index % self._count)
 
 
 def read_image_file(path: Path, place: str) -> Union[bytes, Problem]:
-    """Read the file of an image.
-
-    Args:
-        path: the file.
-        place: what names it, for the problem.
-
-    Returns:
-        Its content, or why it cannot be read.
-    """
+    """Read an image file: its content, or why it cannot be read, with the place that names it."""
     if "\0" in str(path):
         return Problem("file name", place, f"{visible(str(path))} holds the character 0, which no file's name may")
     try:
@@ -58,18 +44,7 @@ def read_image_file(path: Path, place: str) -> Union[bytes, Problem]:
 
 
 def find_image(name: Path) -> Path:
-    """Find the file of an image that a list names without its ending.
-
-    Args:
-        name: the path without `.jpg`, `.png` or `.jpeg`, which may be in any case (`.JPG`, as cameras write).
-
-    Returns:
-        The file, or the path with `.jpg` if there is none.
-
-    Example:
-        >>> find_image(Path("lfw/Ann_Abel/Ann_Abel_0001"))
-        PosixPath('lfw/Ann_Abel/Ann_Abel_0001.jpg')
-    """
+    """Find the file of an image that a list names without `.jpg`, `.png` or `.jpeg` in any case; else the `.jpg`."""
     for suffix in IMAGE_SUFFIXES:
         for spelling in (suffix, suffix.upper(), suffix.title()):
             path = Path(f"{name}{spelling}")
@@ -79,17 +54,7 @@ def find_image(name: Path) -> Path:
 
 
 def image_files(paths: Sequence[Path]) -> LazyImages:
-    """Make the images of some files, each read when it is asked for.
-
-    Args:
-        paths: the files.
-
-    Returns:
-        The images; their fingerprint is made of the names, sizes and times of change of the files.
-
-    Example:
-        >>> images = image_files([Path("001_frontal.jpg")])
-    """
+    """Make the images of some files; their fingerprint follows from names, sizes and times of change."""
 
     def fingerprint() -> str:
         digest = hashlib.sha256()
@@ -106,14 +71,7 @@ def image_files(paths: Sequence[Path]) -> LazyImages:
 
 
 def fingerprint_images(images: Sequence[bytes]) -> str:
-    """Identify encoded images, so that what was made of them is known to be theirs.
-
-    Args:
-        images: encoded images; those in memory are told by their content.
-
-    Returns:
-        A SHA-256 in hexadecimal digits, or what `LazyImages.fingerprint` gives.
-    """
+    """Identify encoded images: their `LazyImages.fingerprint`, or a SHA-256 of the content of those in memory."""
     if isinstance(images, LazyImages):
         return images.fingerprint()
     digest = hashlib.sha256()

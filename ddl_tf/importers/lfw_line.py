@@ -17,13 +17,7 @@ class LFWPair(NamedTuple):
 
 
 def parse_lfw_line(line: str) -> Optional[LFWPair]:
-    """Read a line `name i j` (the same person) or `name1 i name2 j` (different ones).
-
-    Args:
-        line: parted by tabs or spaces.
-
-    Returns:
-        The pair; None if the line is neither, or a name is not that of one folder.
+    """Read a line `name i j` (the same person) or `name1 i name2 j` (different ones); None if it is neither.
 
     Example:
         >>> parse_lfw_line("Ann 1 Bob 2")

@@ -8,17 +8,9 @@ from typing import Any, ClassVar, NoReturn
 class PlainUnpickler(pickle._Unpickler):
     """Python's pickle reader in Python, without what neither images nor weights need.
 
-    The reader in C has a list of what was read, as long as the largest number that the file names: six bytes make it
-    take 32 GB. This one has a dict. The hash of tuples in tuples can take for ever, so keys are text or numbers, and
-    there are no sets.
-
-    Args:
-        file: what to read, best from memory: a file on a disk is asked for as many bytes as the pickle says.
-        encoding: of the text that Python 2 wrote; "bytes" to leave it.
-
-    Example:
-        >>> PlainUnpickler(io.BytesIO(pickle.dumps([1, 2]))).load()
-        [1, 2]
+    The reader in C has a list of what was read, as long as the largest number in the file: six bytes make it take 32
+    GB. This one has a dict. The hash of nested tuples can take for ever, so keys are text or numbers, and there are no
+    sets. Read from memory: a file on a disk is asked for as many bytes as the pickle says.
     """
 
     # What its parent has while it loads.

@@ -9,12 +9,7 @@ _SHOWN = 3
 
 
 class ProblemsError(InputError):
-    """A data set is refused.
-
-    Args:
-        message: what is wrong, in one line.
-        problems: all that is wrong.
-    """
+    """A data set is refused, with all its problems."""
 
     def __init__(self, message: str, problems: list[Problem]) -> None:
         super().__init__(message)
@@ -22,19 +17,12 @@ class ProblemsError(InputError):
 
 
 class ProblemList:
-    """Collects what is wrong with a data set.
-
-    Args:
-        name: the data set, for the message.
-
-    Attributes:
-        name: the data set.
-        problems: what was added so far.
+    """Collects what is wrong with the data set of a name.
 
     Example:
-        >>> found = ProblemList("scface")
-        >>> found.add("missing image", "001_frontal.jpg", "named by the protocol")
-        >>> found.refuse("complete the folder")
+        >>> problems = ProblemList("scface")
+        >>> problems.add("missing image", "001_frontal.jpg", "named by the protocol")
+        >>> problems.refuse("complete the folder")
         Traceback (most recent call last):
         ddl_tf.importers.problem_list.ProblemsError: scface: 1 missing image (001_frontal.jpg: named by ...
     """
@@ -44,13 +32,7 @@ class ProblemList:
         self.problems: list[Problem] = []
 
     def add(self, kind: str, source: object, reason: str) -> None:
-        """Add a problem.
-
-        Args:
-            kind: one of a few words that problems are counted by, such as "missing image".
-            source: the file, with the line if it holds many.
-            reason: what is wrong, in words.
-        """
+        """Add a problem of a kind such as "missing image", its file or line, and what is wrong in words."""
         self.problems.append(Problem(kind, str(source), reason))
 
     def counts(self) -> dict[str, int]:
@@ -58,14 +40,7 @@ class ProblemList:
         return dict(Counter(problem.kind for problem in self.problems).most_common())
 
     def refuse(self, advice: str) -> None:
-        """Refuse the data set if there is any problem.
-
-        Args:
-            advice: what to do about it.
-
-        Raises:
-            ProblemsError: with the number of each kind, the first few, and the advice.
-        """
+        """Raise a `ProblemsError` if there is any problem: the number of each kind, the first few, and the advice."""
         if not self.problems:
             return
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.counts().items())

@@ -30,12 +30,7 @@ _SMALL_WINDOW, _WINDOW = 2**12, 2**20
 
 
 class Record(NamedTuple):
-    """A record of an image set.
-
-    Attributes:
-        labels: `[flag]` float32, or `[1]` if the flag is 0.
-        content: what follows the header: the encoded image.
-    """
+    """A record of an image set: labels `[flag]` float32 (`[1]` if the flag is 0), and the encoded image."""
 
     labels: np.ndarray
     content: bytes
@@ -63,13 +58,7 @@ def _read_part(file: BinaryIO) -> tuple[int, bytes]:
 
 
 def read_record(file: BinaryIO) -> bytes:
-    """Read one record, of one part or several.
-
-    Args:
-        file: at the beginning of the record; afterwards at its end.
-
-    Returns:
-        The content.
+    """Read the content of the record, of one part or several, that begins where the file stands.
 
     Raises:
         ValueError: if there is no whole record; the message says why.
@@ -89,17 +78,7 @@ def read_record(file: BinaryIO) -> bytes:
 
 
 def unpack_record(content: bytes) -> Record:
-    """Take the header off the content of a record.
-
-    Args:
-        content: from `read_record`.
-
-    Returns:
-        The labels and the encoded image.
-
-    Raises:
-        ValueError: if the header is not whole.
-    """
+    """Take the header off the content of a record; raises a `ValueError` if it is not whole."""
     if len(content) < _HEADER.size:
         raise ValueError(f"its {len(content)} bytes are too few for a header")
     flag, label, _, _ = _HEADER.unpack_from(content)
@@ -116,23 +95,18 @@ def _find_magic(file: BinaryIO, position: int) -> int:
     file.seek(position)
     window = _SMALL_WINDOW
     while words := file.read(window):
-        found = np.flatnonzero(np.frombuffer(words, "<u4", len(words) // 4) == _MAGIC)
-        if len(found):
-            return position + 4 * int(found[0])
+        places = np.flatnonzero(np.frombuffer(words, "<u4", len(words) // 4) == _MAGIC)
+        if len(places):
+            return position + 4 * int(places[0])
         position += len(words)
         window = min(2 * window, _WINDOW)
     return position
 
 
 def scan_offsets(file: BinaryIO) -> np.ndarray:
-    """Find the records of a file that has no `.idx`, by going from one to the next.
+    """Find the records of a file without `.idx`, one after the other: `[records]` int64 offsets in bytes.
 
-    Args:
-        file: the `.rec` file.
-
-    Returns:
-        `[records]` int64, the offset of each in bytes. A damaged record is among them; the next one after it is where
-        the magic number stands again.
+    A damaged record is among them; the next one begins where the magic number stands again.
     """
     size = file.seek(0, os.SEEK_END)
     offsets = []
@@ -150,24 +124,18 @@ def scan_offsets(file: BinaryIO) -> np.ndarray:
             previous, position = position, position + 8 + length + -length % 4
             continue
         # Either this record is damaged or the length of the one before it, which may have led past others.
-        found = _find_magic(file, previous + 4)
-        if size - found < 8:
+        following = _find_magic(file, previous + 4)
+        if size - following < 8:
             # No record is so short: the same place would be found for ever.
-            found = size
-        if position < min(found, size):
+            following = size
+        if position < min(following, size):
             offsets.append(position)
-        position, part = found, _WHOLE
+        position, part = following, _WHOLE
     return np.array(offsets, np.int64)
 
 
 class _Set:
-    """Where the images of a set are, and how many identities it has.
-
-    Attributes:
-        keys: `[images]`, the numbers of their records, ascending.
-        offsets: `[images]`, where they begin, -1 where the set should have a record and has none.
-        num_identities: None if the set does not tell.
-    """
+    """The images of a set: `keys` (ascending) and `offsets` (-1: missing) `[images]`; `num_identities` or None."""
 
     def __init__(self, rec: Path) -> None:
         idx, properties = rec.with_suffix(".idx"), rec.with_name("property")
@@ -185,16 +153,16 @@ class _Set:
             self.num_identities: Optional[int] = None
             self.all_checked = False
             # What tells the number of identities, for messages.
-            self.told_by = f"{rec}, record 0"
+            self.counted_by = f"{rec}, record 0"
             if keys[0] == 0:
                 file.seek(offsets[0])
                 self._read_record_zero(rec, file)
             if properties.exists():
-                self.num_identities, self.told_by = read_property(properties), str(properties)
+                self.num_identities, self.counted_by = read_property(properties), str(properties)
             if self.num_identities:
                 if self.num_identities > len(keys):
                     raise InputError(
-                        f"{self.told_by} tells of {self.num_identities:,} identities, and {rec} has {len(keys):,} "
+                        f"{self.counted_by} tells of {self.num_identities:,} identities, and {rec} has {len(keys):,} "
                         f"records; {self.advice}"
                     )
                 self.check_labels(rec, file, spread(len(self.keys)))
@@ -202,7 +170,7 @@ class _Set:
     @property
     def advice(self) -> str:
         """What to do about a wrong number of identities."""
-        if self.told_by.endswith("property"):
+        if self.counted_by.endswith("property"):
             return "correct or remove property"
         return "write the right number into a file `property` beside it, or get the set anew"
 
@@ -226,9 +194,9 @@ class _Set:
                 )
             self.num_identities = int(end - end_of_images)
             wanted = np.arange(1, int(end_of_images))
-            there = np.isin(wanted, self.keys)
+            stored = np.isin(wanted, self.keys)
             offsets = np.full(len(wanted), -1, np.int64)
-            offsets[there] = self.offsets[np.isin(self.keys, wanted)]
+            offsets[stored] = self.offsets[np.isin(self.keys, wanted)]
             self.keys, self.offsets = wanted, offsets
 
     def _labels(self, file: BinaryIO, positions: np.ndarray) -> np.ndarray:
@@ -255,11 +223,11 @@ class _Set:
         if labels.min() >= 1 and len(positions) < len(self.keys):
             # Perhaps they begin at 1: some do not tell, all do.
             return self.check_labels(rec, file, np.arange(len(self.keys)))
-        found = f"{rec}: labels {labels.min():.0f}..{labels.max():.0f}, {Path(self.told_by).name} {count}"
+        labels_found = f"{rec}: labels {labels.min():.0f}..{labels.max():.0f}, {Path(self.counted_by).name} {count}"
         if labels.min() >= 1 and labels.max() == count:
-            raise InputError(f"{found}: labels begin at 1; {self.advice}")
+            raise InputError(f"{labels_found}: labels begin at 1; {self.advice}")
         if beyond > max(1, DAMAGED * len(labels)):
-            raise InputError(f"{found}: {beyond:,} of {len(labels):,} labels are beyond it; {self.advice}")
+            raise InputError(f"{labels_found}: {beyond:,} of {len(labels):,} labels are beyond it; {self.advice}")
 
 
 def _read_rows(path: Path, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, Callable[[int], dict[str, Value]]]:
@@ -270,9 +238,9 @@ def _read_rows(path: Path, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, Ca
     is_number = texts.str.fullmatch("[0-9]{1,18}").to_numpy(bool)
     numbers = texts.where(is_number, "-1").to_numpy(object).astype(np.int64)
     positions = np.minimum(np.searchsorted(keys, numbers), len(keys) - 1)
-    found = is_number & (keys[positions] == numbers)
-    if not found.all():
-        row = int(np.argmin(found))
+    known = is_number & (keys[positions] == numbers)
+    if not known.all():
+        row = int(np.argmin(known))
         raise InputError(
             f"{path}, line {table.lines[row]}: the set has no image record {texts[row]!r}; is it this set's CSV?"
         )
@@ -291,10 +259,10 @@ def recordio_source(rec: str, csv: Optional[str] = None) -> Source:
     """Open a RecordIO set.
 
     Args:
-        rec: the `.rec` file. The `.idx` file beside it is used if it is there; if not, the records are found by
-            scanning. So is the file `property` (number of identities, height, width).
-        csv: a CSV file with a column `index` (number of the record), perhaps a column `group`, and further columns for
-            the index of the stored set; it must have a line for every image.
+        rec: the `.rec` file. The files `.idx` (without it the records are found by scanning) and `property` (number of
+            identities, height, width) beside it are used if they are there.
+        csv: a CSV file with a line for every image: column `index` (number of the record), perhaps `group`, and further
+            columns for the stored index.
 
     Returns:
         The samples, by number of the record.

@@ -23,64 +23,37 @@ DAMAGED = 0.1
 
 
 def read_offsets(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read an `.idx` file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        `[records]` int64, the numbers of the records, ascending, and their offsets in bytes.
-
-    Raises:
-        InputError: if a line is not a number and an offset, or a number comes twice.
-    """
-    way_on = "without the file, the records are found by scanning"
+    """Read an `.idx` file: `[records]` int64 numbers of the records, ascending, and their offsets in bytes."""
+    advice = "without the file, the records are found by scanning"
     require_regular_file(path)
     content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     if not content.strip():
-        raise InputError(f"{path}: it is empty; {way_on}")
+        raise InputError(f"{path}: it is empty; {advice}")
     foreign = content.translate(None, b"0123456789 \t\r\n")
     # NumPy would take 1.5 for 1, and what has more digits than an int64 for any number.
     if foreign or re.search(rb"\d{19}", content):
         what = f"it holds {chr(foreign[0])!r}" if foreign else "a number has more than 18 digits"
-        raise InputError(f"{path}: not lines of a record number and an offset ({what}); {way_on}")
+        raise InputError(f"{path}: not lines of a record number and an offset ({what}); {advice}")
     try:
         lines = np.loadtxt(io.BytesIO(content), np.int64, comments=None, ndmin=2)
         if lines.shape[1] != 2:
             raise ValueError(f"{lines.shape[1]} columns")
     except ValueError as error:
-        raise InputError(f"{path}: not lines of a record number and an offset ({error}); {way_on}") from None
+        raise InputError(f"{path}: not lines of a record number and an offset ({error}); {advice}") from None
     keys, first = np.unique(lines[:, 0], return_index=True)
     if len(keys) < len(lines):
         twice = np.delete(lines[:, 0], first)[0]
-        raise InputError(f"{path}: record {twice} comes twice; {way_on}")
+        raise InputError(f"{path}: record {twice} comes twice; {advice}")
     return keys, lines[first, 1]
 
 
 def spread(count: int) -> np.ndarray:
-    """Choose what to look at before the work: all of a few, and of many some from the first to the last.
-
-    Args:
-        count: how many there are.
-
-    Returns:
-        `[at most _LOOKED_AT]` int64, the positions, ascending.
-    """
+    """Choose positions of `count`, ascending: all of a few, and at most `_LOOKED_AT` of many, evenly spread."""
     return np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(np.int64))
 
 
 def check_offsets(rec: Path, file: BinaryIO, idx: Path, offsets: np.ndarray) -> None:
-    """Refuse an `.idx` file of another `.rec` file: that is no matter of single records, to be skipped.
-
-    Args:
-        rec: the `.rec` file, for the message.
-        file: the same, open.
-        idx: the `.idx` file, for the message.
-        offsets: what `read_offsets` gave.
-
-    Raises:
-        InputError: if more than a few of the offsets hit no record.
-    """
+    """Refuse an `.idx` file of another `.rec` file: more than a few of its offsets hit no record."""
     if len(np.unique(offsets)) < len(offsets):
         raise InputError(f"{idx}: two records have one offset; remove it, then the records are found by scanning")
     looked_at = offsets[spread(len(offsets))]
@@ -97,17 +70,7 @@ def check_offsets(rec: Path, file: BinaryIO, idx: Path, offsets: np.ndarray) -> 
 
 
 def read_property(path: Path) -> int:
-    """Read the file `property`.
-
-    Args:
-        path: the file: number of identities, height, width.
-
-    Returns:
-        The number of identities.
-
-    Raises:
-        InputError: if it does not begin with one.
-    """
+    """Read the number of identities from the file `property`."""
     require_regular_file(path)
     with path.open("rb") as file:
         text = file.read(1000).removeprefix(codecs.BOM_UTF8).split(b",")[0].strip()

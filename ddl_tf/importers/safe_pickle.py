@@ -7,8 +7,9 @@ object here that does the one thing that is needed and has no attributes that th
 
 import io
 import pickle
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Optional, Union
+from typing import Any, Literal, NoReturn, Optional, Union
 
 import numpy as np
 
@@ -30,35 +31,30 @@ def _bytes(value: Any) -> bytes:
     raise pickle.UnpicklingError(f"bytes expected, found {type(value).__name__}")
 
 
-class _StandIn:
-    """An object that a pickle can call but not change."""
+class _Call:
+    """A function that a pickle can call but not change."""
 
-    __slots__ = ()
+    __slots__ = ("_function",)
 
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
 
-class _Encode(_StandIn):
-    __slots__ = ()
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
 
-    def __call__(self, text: str, encoding: Any) -> bytes:
-        if _bytes(encoding).replace(b"-", b"").replace(b"_", b"") not in (b"latin1", b"iso88591"):
-            raise pickle.UnpicklingError(f"text encoded as {encoding!r}, where bytes are encoded as latin1")
-        return _bytes(text)
-
-
-class _Bytes(_StandIn):
-    __slots__ = ()
-
-    def __call__(self, value: Any = b"", encoding: Any = None) -> bytes:
-        return _bytes(value)
+    def __setstate__(self, state: Any) -> NoReturn:
+        raise pickle.UnpicklingError("it changes a function")
 
 
 class _DType:
-    """A dtype on its way: its byte order comes as state."""
+    """A dtype whose byte order comes as state."""
 
     __slots__ = ("_dtype",)
 
-    def __init__(self, dtype: np.dtype) -> None:
-        self._dtype = dtype
+    def __init__(self, code: Any, *_: Any) -> None:
+        self._dtype = np.dtype(_bytes(code).decode("latin-1"))
+        if self._dtype.kind not in _PLAIN_KINDS:
+            raise pickle.UnpicklingError(f"a NumPy array of {self._dtype}")
 
     def __setstate__(self, state: Any) -> None:
         _, order, subarray, names, fields, *_ = state
@@ -74,23 +70,13 @@ class _DType:
         return values.reshape([int(side) for side in shape], order="F" if fortran else "C")
 
 
-class _MakeDType(_StandIn):
-    __slots__ = ()
-
-    def __call__(self, code: Any, *_: Any) -> _DType:
-        dtype = np.dtype(_bytes(code).decode("latin-1"))
-        if dtype.kind not in _PLAIN_KINDS:
-            raise pickle.UnpicklingError(f"a NumPy array of {dtype}")
-        return _DType(dtype)
-
-
 class _Array:
-    """An array on its way: its content comes as state."""
+    """An array whose content comes as state."""
 
     __slots__ = ("array",)
     array: Optional[np.ndarray]
 
-    def __init__(self) -> None:
+    def __init__(self, *_: Any) -> None:
         self.array = None
 
     def __setstate__(self, state: Any) -> None:
@@ -98,38 +84,32 @@ class _Array:
         self.array = dtype.array(raw, shape, bool(fortran))
 
 
-class _MakeArray(_StandIn):
-    __slots__ = ()
-
-    def __call__(self, *_: Any) -> _Array:
-        return _Array()
-
-
-class _ArrayFromBuffer(_StandIn):
-    __slots__ = ()
-
-    def __call__(self, raw: Any, dtype: _DType, shape: Any, order: Any) -> np.ndarray:
-        return dtype.array(raw, shape, _bytes(order) == b"F")
+def _encode(text: str, encoding: Any) -> bytes:
+    if _bytes(encoding).replace(b"-", b"").replace(b"_", b"") not in (b"latin1", b"iso88591"):
+        raise pickle.UnpicklingError(f"text encoded as {encoding!r}, where bytes are encoded as latin1")
+    return _bytes(text)
 
 
-class _Scalar(_StandIn):
-    __slots__ = ()
-
-    def __call__(self, dtype: _DType, raw: Any) -> Any:
-        return dtype.array(raw, [1])[0]
+def _refuse(*_: Any) -> NoReturn:
+    raise pickle.UnpicklingError("it makes a NumPy array in a way that NumPy does not")
 
 
-_GLOBALS: dict[tuple[str, str], _StandIn] = {
-    ("_codecs", "encode"): _Encode(),
-    ("builtins", "bytes"): _Bytes(),
-    ("builtins", "bytearray"): _Bytes(),
-    ("numpy", "dtype"): _MakeDType(),
-    ("numpy", "ndarray"): _StandIn(),
+def _array_from_buffer(raw: Any, dtype: _DType, shape: Any, order: Any) -> np.ndarray:
+    return dtype.array(raw, shape, _bytes(order) == b"F")
+
+
+_make_bytes = _Call(lambda value=b"", encoding=None: _bytes(value))
+_GLOBALS: dict[tuple[str, str], _Call] = {
+    ("_codecs", "encode"): _Call(_encode),
+    ("builtins", "bytes"): _make_bytes,
+    ("builtins", "bytearray"): _make_bytes,
+    ("numpy", "dtype"): _Call(_DType),
+    ("numpy", "ndarray"): _Call(_refuse),
 }
 for _core in ("numpy.core", "numpy._core"):
-    _GLOBALS[f"{_core}.multiarray", "_reconstruct"] = _MakeArray()
-    _GLOBALS[f"{_core}.multiarray", "scalar"] = _Scalar()
-    _GLOBALS[f"{_core}.numeric", "_frombuffer"] = _ArrayFromBuffer()
+    _GLOBALS[f"{_core}.multiarray", "_reconstruct"] = _Call(_Array)
+    _GLOBALS[f"{_core}.multiarray", "scalar"] = _Call(lambda dtype, raw: dtype.array(raw, [1])[0])
+    _GLOBALS[f"{_core}.numeric", "_frombuffer"] = _Call(_array_from_buffer)
 
 
 class _Refused(Exception):
@@ -158,16 +138,9 @@ def _finished(value: Any, levels: int = _LEVELS) -> Any:
 
 
 def load_pickle(path: Union[str, Path]) -> Any:
-    """Read a pickle of lists, bytes, numbers, booleans and plain NumPy arrays.
+    """Read a pickle of lists, bytes, numbers, booleans and plain NumPy arrays, of Python 2 or 3 and any protocol.
 
-    Files of Python 2 and 3, of any protocol. Text of Python 2 comes as bytes; tuples come as lists, and arrays are
-    read, in the outer two levels of lists.
-
-    Args:
-        path: the file.
-
-    Returns:
-        What it holds.
+    Text of Python 2 comes as bytes. In the outer two levels of lists, tuples come as lists, and arrays are read.
 
     Raises:
         InputError: if it is no pickle, is damaged, or names anything else; nothing of that is imported or called.

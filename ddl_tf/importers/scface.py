@@ -10,6 +10,7 @@ References:
     https://www.scface.org
 """
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -59,15 +60,7 @@ def mugshot(subject: int) -> View:
 
 
 def check_choice(subjects: Sequence[int], cameras: Sequence[int]) -> None:
-    """Refuse subjects and cameras that SCface has not.
-
-    Args:
-        subjects: numbers, from 1.
-        cameras: numbers, from 1.
-
-    Raises:
-        InputError: if there are none, one is out of range, or one is there twice.
-    """
+    """Refuse subjects and cameras (from 1) that SCface does not have, that are given twice, or none at all."""
     for what, chosen, last in (("subject", subjects, NUM_SUBJECTS), ("camera", cameras, CAMERAS[-1])):
         if not chosen:
             raise InputError(f"no {what} of SCface is chosen: give some of 1 to {last}")
@@ -82,20 +75,15 @@ def check_choice(subjects: Sequence[int], cameras: Sequence[int]) -> None:
 def split_subjects(seed: int = 0) -> tuple[list[int], list[int]]:
     """Split SCface's subjects into 50 to train on and 80 to test on, as Lu et al. and the papers after them do.
 
-    Which subjects these papers took is not published. Here they are drawn: the first 50 of
+    Which subjects these papers took is not published. Here the first 50 of
     `numpy.random.RandomState(seed).permutation(130)`, plus 1, are for training. The numbers of a model depend on the
-    draw; take the mean over several seeds, each with a training run of its own, to compare methods.
+    draw: to compare methods, take the mean over several seeds, each with a training run of its own.
 
     Args:
         seed: of the draw.
 
     Returns:
         The numbers of the training subjects and of the test subjects, each rising.
-
-    Example:
-        >>> training, test = split_subjects(seed=0)
-        >>> len(training), len(test)
-        (50, 80)
 
     References:
         Lu, Jiang and Kot, "Deep Coupled ResNet for Low-Resolution Face Recognition", IEEE Signal Processing Letters
@@ -109,13 +97,7 @@ def split_subjects(seed: int = 0) -> tuple[list[int], list[int]]:
 
 
 def read_subjects(path: str) -> list[int]:
-    """Read a list of subjects.
-
-    Args:
-        path: a text file with a number a line, `7` or `007`; empty lines are left out.
-
-    Returns:
-        The numbers in their order.
+    """Read a list of subjects, a number a line, `7` or `007`; empty lines are left out.
 
     Raises:
         InputError: if a line is no number of a subject, or a subject is there twice.
@@ -141,14 +123,11 @@ def read_subjects(path: str) -> list[int]:
 
 
 def find_views(root: str, mugshots: str = "cropped") -> dict[View, Path]:
-    """Find the images of SCface in a folder, by their official names.
+    """Find the images of SCface in a folder, at any depth, by their official names.
 
-    Args:
-        root: the official `SCface_database`, the folder that holds it, or a folder with all images in it, at any depth.
-        mugshots: "cropped" or "original": which of the official folders of mugshots to take where there are both.
-
-    Returns:
-        The files, `.jpg`, `.jpeg` or `.png` in any case. Whether they are all there is for the caller to see.
+    `root` is the official `SCface_database`, the folder that holds it, or a folder with all images. `mugshots` is the
+    official folder, "cropped" or "original", to take where there are both. The files end in `.jpg`, `.jpeg` or `.png`
+    in any case.
 
     Raises:
         InputError: if there is no such folder or nothing in it, an image has another name than SCface's, or two files
@@ -187,13 +166,13 @@ def _folders(base: Path, mugshots: str) -> list[Path]:
     frontal = {name: base / f"mugshot_frontal_{name}_all" for name in MUGSHOTS}
     distances = [base / f"surveillance_cameras_distance_{distance}" for distance in DISTANCES]
     together = base / "surveillance_cameras_all"
-    there = [folder for folder in frontal.values() if folder.is_dir()]
+    present = [folder for folder in frontal.values() if folder.is_dir()]
     surveillance = [folder for folder in distances if folder.is_dir()] or [together] * together.is_dir()
-    if not there and not surveillance:
+    if not present and not surveillance:
         return [base]
-    if there and not frontal[mugshots].is_dir():
-        raise InputError(f"{base}: there is {there[0].name}, not {frontal[mugshots].name}; choose the other mugshots")
-    for what, folders in (("mugshot_frontal_cropped_all", there), ("surveillance_cameras_all", surveillance)):
+    if present and not frontal[mugshots].is_dir():
+        raise InputError(f"{base}: there is {present[0].name}, not {frontal[mugshots].name}; choose the other mugshots")
+    for what, folders in (("mugshot_frontal_cropped_all", present), ("surveillance_cameras_all", surveillance)):
         if not folders:
             raise InputError(f"{base}: the folder {what} is missing beside SCface's others; complete the set")
     return [frontal[mugshots], *surveillance]
@@ -218,15 +197,14 @@ def scface_source(
 
     Args:
         root: as for `find_views`.
-        subjects: whom to take, such as the training half of `split_subjects`.
+        subjects: numbers, such as the training half of `split_subjects`.
         cameras: whose images to take.
-        easy_distances: the distances whose images are easy, as the mugshots are: group 0. Those of the others are
-            hard: group 1.
+        easy_distances: the distances whose images are easy (group 0), as the mugshots are; the others are group 1.
         mugshots: as for `find_views`.
 
     Returns:
-        The samples by subject (the identity is `001`), the mugshot before the cameras, with the columns `camera` (0:
-        the mugshot) and `distance` (1 = 4.20 m, 2 = 2.60 m, 3 = 1.00 m; 0: the mugshot).
+        The samples by subject (the identity is `001`), the mugshot before the cameras, with the columns `camera` and
+        `distance` (1 = 4.20 m, 2 = 2.60 m, 3 = 1.00 m); both are 0 for the mugshot.
 
     Raises:
         InputError: as `find_views`, or if there is no such subject, camera, or distance.
@@ -236,11 +214,9 @@ def scface_source(
         if distance not in DISTANCES:
             raise InputError(f"SCface has no distance {distance}: give some of 1 to {len(DISTANCES)}")
     paths = find_views(root, mugshots)
-    views = [
-        view
-        for subject in subjects
-        for view in [mugshot(subject), *(View(subject, camera, one) for camera in cameras for one in DISTANCES)]
-    ]
+    # The mugshot is camera 0 at distance 0.
+    places = [(0, 0), *itertools.product(cameras, DISTANCES)]
+    views = [View(subject, *place) for subject in subjects for place in places]
 
     def sample(view: View) -> Union[Sample, Problem]:
         if view not in paths:

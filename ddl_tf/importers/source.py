@@ -11,14 +11,12 @@ Value = Union[int, float, str]
 class Sample:
     """One encoded face image with what is known of it.
 
-    Importers yield samples in a fixed order, so that an interrupted import can go on after the last one stored.
-
     Attributes:
         image: the encoded image (JPEG or PNG).
         identity: whose face it is; any key, numbered 0, 1, ... in order of appearance when stored.
         source: where it came from, for messages: a file, with the record or line number if it holds many.
         group: 0 = teacher (easy), 1..K = students (hard; at most `MAX_GROUP`), -1 = takes no part in the distillation.
-        columns: further columns of the index (yaw, source, fold, ...); every sample of a set has the same ones.
+        columns: further columns of the index (yaw, fold, ...); every sample of a set has the same ones.
     """
 
     image: bytes
@@ -31,8 +29,6 @@ class Sample:
 @dataclasses.dataclass(frozen=True)
 class Problem:
     """Something in a data set that cannot be stored, in the place of the sample that it should have been.
-
-    Whether it is skipped or stops the import is not the importer's business.
 
     Attributes:
         kind: one of a few words that problems are counted by, such as "corrupt image".
@@ -56,14 +52,11 @@ class Source:
         kind: what it is: "recordio", "folder", ...
         name: where it is, for messages and the description of the stored set.
         count: the number of items that `read(0)` gives.
-        read: position -> the items from there on, always the same ones in the same order. An import that was
-            interrupted goes on at the first item that was not stored, and the items before it are not read again.
-        identities: the keys of the identities that the set should hold, where that is known beforehand; one
-            without a stored image is reported.
+        read: position -> the items from there on, always the same ones in the same order, so that an interrupted import
+            goes on after the last item that it stored.
+        identities: the keys of the identities that the set should hold, if known; one without a stored image is
+            reported.
         skippable: whether the set is still of use with an item missing.
-
-    Example:
-        >>> source = Source("list", "two faces", 2, lambda start: iter([first, second][start:]))
     """
 
     kind: str

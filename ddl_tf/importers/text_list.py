@@ -15,21 +15,11 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_text_list(path: Union[str, Path]) -> list[str]:
-    """Read the lines of a list.
-
-    Args:
-        path: a text file in UTF-8; the mark that some editors put at its beginning is left out.
-
-    Returns:
-        The lines without their ends, the first at 0.
+    """Read the lines of a text file in UTF-8, with or without the mark at its beginning.
 
     Raises:
         InputError: if it is no text in UTF-8: with the line, and what is there.
         OSError: if it cannot be read, or is no regular file.
-
-    Example:
-        >>> read_text_list("pairsDevTest.txt")[0]
-        '500'
     """
     require_regular_file(path)
     file = Path(path)
@@ -62,23 +52,13 @@ def _shown(line: bytes) -> str:
 
 
 def quoted(line: str) -> str:
-    """Quote a line of a list for a message: a long one is cut, and what cannot be seen is escaped.
-
-    Example:
-        >>> quoted("Ann 1 2")
-        "'Ann 1 2'"
-    """
+    """Quote a line of a list for a message: a long one is cut, and what cannot be seen is escaped."""
     return repr(line if len(line) <= _SHOWN else line[: _SHOWN - 3] + "...")
 
 
 def whole_number(text: str) -> Optional[int]:
-    """Read a number of a list: 0, 7, 0007; None for what is no such number, or has more than 18 digits.
+    """Read a number of a list: 0, 7, 0007; None for anything else, and for more than 18 digits.
 
-    `int` and `isdigit` take more: digits of other scripts, `1_000`, thousands of digits, and superscripts which the one
-    takes and the other refuses.
-
-    Example:
-        >>> whole_number("0007"), whole_number("-1"), whole_number("²")
-        (7, None, None)
+    `int` and `isdigit` take more: digits of other scripts, superscripts, `1_000`, thousands of digits.
     """
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None

@@ -19,28 +19,17 @@ _HEADER = "TEMPLATE_ID,SUBJECT_ID,FILENAME\n"
 
 
 def write_ijb(folder: Path, seed: int = 0, name: str = "ijbc") -> None:
-    """Write a small generated copy of IJB-B or IJB-C, `meta/` and `loose_crop/`.
+    """Write a small generated copy of "ijbb" or "ijbc", `meta/` and `loose_crop/`.
 
     40 subjects, half of them in either gallery, with a template of five images in it, and two probes each: one image,
     and a video with an image. Faces are turned and lie at another place in each crop, as detected ones do.
-
-    Args:
-        folder: where to.
-        seed: of the faces and the crops.
-        name: "ijbb" or "ijbc".
-
-    Raises:
-        InputError: if the name is another.
-
-    Example:
-        >>> write_ijb(Path("miniature/IJBC"))
     """
     if name not in GALLERIES:
         raise InputError(f"{name!r}: is no set of IJB; use one of {', '.join(GALLERIES)}")
     rng = np.random.default_rng([seed, 0])
     meta, crops = folder / "meta", folder / "loose_crop"
-    for one in (meta, crops):
-        one.mkdir(parents=True, exist_ok=True)
+    for made in (meta, crops):
+        made.mkdir(parents=True, exist_ok=True)
     faces: list[str] = []
     points: list[str] = []
     lists: dict[str, list[str]] = {gallery: [] for gallery in (*GALLERIES[name], "probes")}
@@ -59,9 +48,9 @@ def write_ijb(folder: Path, seed: int = 0, name: str = "ijbc") -> None:
                 lists[place].append(f"{template},{subject},img/{image}\n")
         subjects["probes" if place == "probes" else "gallery"].append((template, subject))
     pairs = [
-        f"{first} {second} {int(one == other)}\n"
-        for first, one in subjects["gallery"]
-        for second, other in subjects["probes"]
+        f"{first} {second} {int(subject == mate)}\n"
+        for first, subject in subjects["gallery"]
+        for second, mate in subjects["probes"]
     ]
     for ending, lines in (("face_tid_mid", faces), ("name_5pts_score", points), ("template_pair_label", pairs)):
         (meta / f"{name}_{ending}.txt").write_text("".join(lines))

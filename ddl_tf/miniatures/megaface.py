@@ -19,15 +19,7 @@ _WRONG_DISTRACTORS = {7: 1, 40: 5}
 
 
 def pixel_feature(image: bytes, side: int = 8) -> np.ndarray:
-    """Make a feature without a model: the grey pixels of a face that is made small, less their mean.
-
-    Args:
-        image: the encoded image.
-        side: of the small image.
-
-    Returns:
-        `[side * side]` float32 of unit norm.
-    """
+    """Make a feature without a model: the grey pixels of a shrunk face, less their mean, of unit norm."""
     small = Image.open(io.BytesIO(image)).convert("L").resize((side, side), Image.Resampling.BOX)
     pixels = np.asarray(small, np.float64).ravel()
     pixels = pixels - pixels.mean()
@@ -44,17 +36,9 @@ def _encode(identity: int, image: int, seed: int, kind: str) -> bytes:
 def write_megaface(folder: Path, seed: int = 0) -> None:
     """Write lists, noise lists, images and feature files of 6 people x 5 photos, and of 60 distractors.
 
-    Two probes and two distractors are noisy, and the lists of noises name them; that of FaceScrub also names photos
-    that are not among the probes, as the real one does.
-
-    Args:
-        folder: where to: `facescrub_lst`, `megaface_lst`, `facescrub_noises.txt`, `megaface_noises.txt`,
-            `facescrub_images/`, `megaface_images/`, `templatelists/` and `features/`, as in InsightFace's test pack and
-            the devkit. The feature files end with `_pixels.bin`.
-        seed: of the faces.
-
-    Example:
-        >>> write_megaface(Path("miniature"))
+    The layout is that of InsightFace's test pack and the devkit; feature files end with `_pixels.bin`. Two probes and
+    two distractors are noisy, and the lists of noises name them; that of FaceScrub also names photos that are not among
+    the probes, as the real one does.
     """
     # Identities: the people of the probes, the wrong face of each noisy probe, then the distractors.
     strangers = {wrong: PEOPLE + number for number, wrong in enumerate(_WRONG_PROBES)}

@@ -57,9 +57,9 @@ def _folds(first_identity: int = 0, second_image: int = 1) -> list[list[_Pair]]:
     """The pairs of each fold, the same ones first."""
     made = []
     for identity in range(first_identity, first_identity + _IDENTITIES, 2):
-        one = [_Face(identity, 0), _Face(identity, second_image)]
-        other = [_Face(identity + 1, 0), _Face(identity + 1, second_image)]
-        made.append([_Pair(*one), _Pair(*other), _Pair(one[0], other[1]), _Pair(other[0], one[1])])
+        first = [_Face(identity, 0), _Face(identity, second_image)]
+        second = [_Face(identity + 1, 0), _Face(identity + 1, second_image)]
+        made.append([_Pair(*first), _Pair(*second), _Pair(first[0], second[1]), _Pair(second[0], first[1])])
     return made
 
 
@@ -87,30 +87,12 @@ def _write_lfw_like(list_file: Path, images: Path, folds: list[list[_Pair]], hea
 
 
 def write_lfw(folder: Path, seed: int = 0) -> None:
-    """Write a miniature of LFW: `lfw/<name>/<name>_0001.jpg` and `pairs.txt`.
-
-    Args:
-        folder: where to write; made if it is missing.
-        seed: seed of the faces.
-
-    Example:
-        >>> write_lfw(Path("lfw"))
-        >>> len(read_lfw("lfw/lfw", "lfw/pairs.txt").same)
-        40
-    """
+    """Write a miniature of LFW: `lfw/<name>/<name>_0001.jpg` and `pairs.txt`."""
     _write_lfw_like(folder / "pairs.txt", folder / "lfw", _folds(), True, seed)
 
 
 def write_xqlfw(folder: Path, seed: int = 0) -> None:
-    """Write a miniature of XQLFW: `xqlfw_pairs.txt` and `xqlfw_aligned_112`; the second image of a pair is hard.
-
-    Args:
-        folder: where to write; made if it is missing.
-        seed: seed of the faces.
-
-    Example:
-        >>> write_xqlfw(Path("xqlfw"))
-    """
+    """Write a miniature of XQLFW: `xqlfw_pairs.txt` and `xqlfw_aligned_112`; the second image of a pair is hard."""
     _write_lfw_like(folder / "xqlfw_pairs.txt", folder / XQLFW_IMAGES[0], _folds(second_image=2), True, seed)
 
 
@@ -118,13 +100,6 @@ def write_rfw(folder: Path, seed: int = 0) -> None:
     """Write a miniature of RFW: `test/txts/<Race>/<Race>_pairs.txt` and `test/data/<Race>`.
 
     The faces of the four races are drawn alike: they show the layout, and no race.
-
-    Args:
-        folder: where to write; made if it is missing.
-        seed: seed of the faces.
-
-    Example:
-        >>> write_rfw(Path("rfw"))
     """
     for number, race in enumerate(RACES):
         test, folds = folder / "test", _folds(number * _IDENTITIES)
@@ -132,29 +107,13 @@ def write_rfw(folder: Path, seed: int = 0) -> None:
 
 
 def write_calfw(folder: Path, seed: int = 0) -> None:
-    """Write a miniature of CALFW: `pairs_CALFW.txt` and `aligned images/<name>_0001.jpg`.
-
-    Args:
-        folder: where to write; made if it is missing.
-        seed: seed of the faces.
-
-    Example:
-        >>> write_calfw(Path("calfw"))
-    """
+    """Write a miniature of CALFW: `pairs_CALFW.txt` and `aligned images/<name>_0001.jpg`."""
     # The official mark of a same pair is its fold, from 1.
     _write_two_lines(folder, "pairs_CALFW.txt", 4, list(range(1, NUM_FOLDS + 1)), seed)
 
 
 def write_cplfw(folder: Path, seed: int = 0) -> None:
-    """Write a miniature of CPLFW: `pairs_CPLFW.txt` and `aligned images/<name>_1.jpg`.
-
-    Args:
-        folder: where to write; made if it is missing.
-        seed: seed of the faces.
-
-    Example:
-        >>> write_cplfw(Path("cplfw"))
-    """
+    """Write a miniature of CPLFW: `pairs_CPLFW.txt` and `aligned images/<name>_1.jpg`."""
     _write_two_lines(folder, "pairs_CPLFW.txt", 1, [1] * NUM_FOLDS, seed)
 
 
@@ -173,15 +132,7 @@ def _write_two_lines(folder: Path, list_name: str, digits: int, marks: Sequence[
 
 
 def write_agedb(folder: Path, seed: int = 0) -> None:
-    """Write a miniature of AgeDB-30: `04_FINAL_protocol_30_years.mat` and `03_Protocol_Images`.
-
-    Args:
-        folder: where to write; made if it is missing.
-        seed: seed of the faces.
-
-    Example:
-        >>> write_agedb(Path("AgeDB"))
-    """
+    """Write a miniature of AgeDB-30: `04_FINAL_protocol_30_years.mat` and `03_Protocol_Images`."""
 
     def age(face: _Face) -> int:
         return 25 + face.identity + 30 * face.image
@@ -214,14 +165,7 @@ def _matlab_structure(**fields: Any) -> np.ndarray:
 def write_cfp(folder: Path, seed: int = 0) -> None:
     """Write a miniature of CFP: `Protocol/Pair_list_F.txt`, `Protocol/Split/FF/01/same.txt`, ... and `Data/Images`.
 
-    Args:
-        folder: where to write; made if it is missing.
-        seed: seed of the faces; the profile images are the hard ones.
-
-    Example:
-        >>> write_cfp(Path("cfp"))
-        >>> len(read_cfp("cfp", "FP", [1, 2]).same)
-        8
+    The profile images are the hard ones.
     """
     # By the number of the image of a face: two frontal ones, and two of the profile.
     views = [("F", "frontal", 1), ("F", "frontal", 2), ("P", "profile", 1), ("P", "profile", 2)]
@@ -240,39 +184,11 @@ def write_cfp(folder: Path, seed: int = 0) -> None:
             split = folder / "Protocol" / "Split" / protocol / f"{number:02d}"
             for name, same in (("same", True), ("diff", False)):
                 pairs = [pair for pair in fold if pair.same == same]
-                _write_lines(split / f"{name}.txt", [f"{numbers[one]},{numbers[other]}" for one, other in pairs])
+                _write_lines(split / f"{name}.txt", [f"{numbers[first]},{numbers[second]}" for first, second in pairs])
 
 
-def write_bin(folder: Path, seed: int = 0) -> None:
-    """Write a miniature of InsightFace's `lfw.bin`: the pairs of `write_lfw`.
-
-    Args:
-        folder: where to write; made if it is missing.
-        seed: seed of the faces.
-
-    Example:
-        >>> write_bin(Path("bins"))
-        >>> len(read_bin("bins/lfw.bin").same)
-        40
-    """
-    _write_bin(folder / "lfw.bin", _folds(), seed)
-
-
-def write_rfw_bins(folder: Path, seed: int = 0) -> None:
-    """Write miniatures of RFW's four `.bin` files: the pairs of `write_rfw`.
-
-    Args:
-        folder: where to write `African_test.bin`, ...; made if it is missing.
-        seed: seed of the faces.
-
-    Example:
-        >>> write_rfw_bins(Path("bins"))
-    """
-    for number, race in enumerate(RACES):
-        _write_bin(folder / f"{race}_test.bin", _folds(number * _IDENTITIES), seed)
-
-
-def _write_bin(path: Path, folds: list[list[_Pair]], seed: int) -> None:
-    pairs = [pair for fold in folds for pair in fold]
+def write_bin(folder: Path, seed: int = 0, name: str = "lfw.bin", first_identity: int = 0) -> None:
+    """Write a miniature of InsightFace's `lfw.bin`: the pairs of `write_lfw`."""
+    pairs = [pair for fold in _folds(first_identity) for pair in fold]
     images = [face.encoded(seed) for pair in pairs for face in pair]
-    _write(path, pickle.dumps((images, [pair.same for pair in pairs]), protocol=2))
+    _write(folder / name, pickle.dumps((images, [pair.same for pair in pairs]), protocol=2))

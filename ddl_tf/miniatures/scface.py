@@ -21,13 +21,6 @@ def write_scface(folder: Path, seed: int = 0) -> None:
 
     `<folder>/SCface_database` has the official folders and names, with 12 subjects and the five cameras of visible
     light. `<folder>/test_subjects.txt` and `training_subjects.txt` list 8 and 4 of them.
-
-    Args:
-        folder: where to; it is made if it is missing.
-        seed: of the faces.
-
-    Example:
-        >>> write_scface(Path("scface"))
     """
     for name, subjects in (("test_subjects.txt", TEST_SUBJECTS), ("training_subjects.txt", TRAINING_SUBJECTS)):
         Path(folder).mkdir(parents=True, exist_ok=True)

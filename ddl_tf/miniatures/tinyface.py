@@ -19,13 +19,6 @@ def write_tinyface(folder: Path, seed: int = 0) -> None:
 
     `<folder>/Testing_Set` has the official folders, and lists in MATLAB's format: 12 people with 24 images in the
     gallery and 18 probes, and 40 distractors.
-
-    Args:
-        folder: where to; it is made if it is missing.
-        seed: of the faces.
-
-    Example:
-        >>> write_tinyface(Path("tinyface"))
     """
     root = Path(folder) / "Testing_Set"
     random = np.random.RandomState(seed)

@@ -58,23 +58,18 @@ def _planes(colour: Colour) -> np.ndarray:
 
 
 class Canvas:
-    """The picture while it is drawn.
+    """The picture while it is drawn; arrays are `[size, size]`.
 
     Attributes:
-        traits: whose face it is.
-        conditions: how it is seen.
-        camera: the view.
-        pixel: side of a pixel in head units.
-        per_pixel: its inverse.
-        profile: the shape of the head.
-        head: what the pixels see of the head.
+        pixel: side of a pixel in head units; `per_pixel` is its inverse.
+        head: what the pixels see of the head, whose shape is `profile`.
         face_x: head x of the pixels that see the front of the head; far away (9) for the others.
-        face: planar RGB of the skin and what is painted on it, not lit, [3, size, size].
-        shade: light on the head, [size, size].
-        cover: share of each pixel that the head covers, [size, size].
-        skin: share of each pixel that shows face or ears, [size, size].
+        face: planar RGB of the skin and what is painted on it, not lit, `[3, size, size]`.
+        shade: light on the head.
+        cover: share of each pixel that the head covers.
+        skin: share of each pixel that shows face or ears.
         person: the same, with the hair before the face.
-        pixels: planar RGB of the picture, [3, size, size].
+        pixels: planar RGB of the picture, `[3, size, size]`.
     """
 
     def __init__(self, traits: Traits, conditions: Conditions, size: int) -> None:

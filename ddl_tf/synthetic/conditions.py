@@ -17,38 +17,15 @@ OCCLUDERS = ("none", "sunglasses", "mask", "cap", "hand", "bar")
 class Conditions:
     """How an identity is seen in one image: the nuisances, with their true strengths.
 
-    Attributes:
-        yaw: degrees; positive turns the nose to the image's right.
-        pitch: degrees; positive looks up.
-        roll: degrees; positive turns the head clockwise.
-        scale: size of the head in the image, 1 is normal.
-        shift_x: shift of the head, in head units.
-        shift_y: the same, downwards.
-        light_azimuth: degrees from the camera to the image's right.
-        light_elevation: degrees above the camera.
-        light: strength of the light; 1 is well lit, 0 is dark.
-        contrast: share of the light that has a direction; the rest is ambient.
-        light_colour: tint of the light, RGB, about 1.
-        saturation: 0 is black and white, 1 full colour.
-        smile: -1 (corners down) to 1.
-        mouth_open: 0 to 1.
-        brow_raise: -1 (frown) to 1.
-        eye_open: 0 (shut) to 1.
-        gaze_x: -1 to 1, to the image's right.
-        gaze_y: -1 to 1, downwards.
-        wears_glasses: whether an identity with glasses wears them here.
-        hair: the style of the hair here, one of `HAIR_STYLES`; None is the identity's own.
-        occluder: one of `OCCLUDERS`.
-        occluder_place: where the hand or bar lies, 0 to 1.
-        occluder_size: 0 to 1.
-        occluder_colour: 0..255 RGB.
-        background: two colours, 0..255 RGB, and a seed for its pattern.
-        clothing: 0..255 RGB.
-        resolution: the image is sampled down to this many pixels (a side) and up again.
-        blur: standard deviation of the blur, in percent of the image's side.
-        noise: standard deviation of the pixel noise, in grey levels.
-        jpeg_quality: the quality with which the image is stored.
-        seed: of the pixel noise and of the background's pattern.
+    Angles are in degrees: a positive yaw turns the nose to the image's right, a positive pitch looks up, a positive
+    roll turns the head clockwise; the light's azimuth counts from the camera to the image's right. Shifts are in head
+    units. The scale, `light` and `light_colour` (RGB) are about 1; `contrast` is the share of the light that has a
+    direction. Saturation 0 is black and white. Smile and brow are -1 (down, frown) to 1, the gaze -1 to 1 to the right
+    and down, mouth and eyes 0 (shut) to 1. Colours are RGB in 0..255.
+
+    `hair` is the style here (None: the identity's own), `occluder_place` where a hand or bar lies (0 to 1). The image
+    is sampled down to `resolution` pixels a side and up again; `blur` is a standard deviation in percent of the side,
+    `noise` one in grey levels. The seed is of the noise and of the background's pattern.
     """
 
     yaw: float = 0.0
@@ -96,20 +73,10 @@ def _surroundings(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def draw_conditions(identity: int, image: int, seed: int = 0, size: int = 112, hard: bool = False) -> Conditions:
-    """Draw the conditions of one image of an identity.
+    """Draw the conditions of one image of an identity; always the same for the same numbers.
 
-    An easy image is nearly frontal, sharp and well lit. A hard one has one to three of: a large yaw, a low
-    resolution, bad light, an occluder, a blur.
-
-    Args:
-        identity: number of the identity.
-        image: number of the image within the identity.
-        seed: seed of the whole population.
-        size: side of the image in pixels, which limits the resolution.
-        hard: whether to draw a hard image.
-
-    Returns:
-        The conditions; always the same for the same numbers.
+    An easy image is nearly frontal, sharp and well lit. A hard one has one to three of: a large yaw, a low resolution
+    (up to `size`), bad light, an occluder, a blur.
     """
     # + 1: the seed sequence pads with zeros, and [seed, identity] is the identity's own.
     rng = np.random.default_rng([seed, identity, image + 1, int(hard)])

@@ -16,13 +16,8 @@ from ddl_tf.synthetic.traits import HAIR_STYLES, Traits
 def draw_face(traits: Traits, conditions: Conditions, size: int = 112) -> tuple[np.ndarray, float]:
     """Draw one image of a face.
 
-    Args:
-        traits: whose face it is.
-        conditions: how it is seen.
-        size: side of the image in pixels.
-
     Returns:
-        The image, uint8 [size, size, 3], and the share of the visible head, face and hair, that the occluder hides.
+        The image, uint8 `[size, size, 3]`, and the share of the visible head, face and hair, that the occluder hides.
     """
     if conditions.hair is not None:
         traits = dataclasses.replace(traits, hair_style=conditions.hair, hair=HAIR_STYLES[conditions.hair])
@@ -206,13 +201,9 @@ def _occlude(canvas: Canvas, shell: Surface, light: np.ndarray) -> Mask:
         return np.zeros_like(canvas.skin)
     if seen.occluder == "sunglasses":
         return _glasses(canvas, dark=True)
-    if seen.occluder == "mask":
-        return _mask(canvas)
     if seen.occluder == "cap":
         return _cap(canvas, shell, light)
-    if seen.occluder == "hand":
-        return _hand(canvas)
-    return _bar(canvas)
+    return {"mask": _mask, "hand": _hand, "bar": _bar}[seen.occluder](canvas)
 
 
 def _mask(canvas: Canvas) -> Mask:

@@ -60,20 +60,7 @@ def synthetic_samples(
 
 
 def synthetic_images(count: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
-    """Draw synthetic faces as a network takes them, where it matters little which faces they are.
-
-    Args:
-        count: how many, each of another person.
-        size: (height, width) in pixels.
-        seed: seed of the whole population.
-
-    Returns:
-        uint8 `[count, height, width, 3]` RGB.
-
-    Example:
-        >>> synthetic_images(2, (32, 24)).shape
-        (2, 32, 24, 3)
-    """
+    """Draw faces of different people as a network takes them: uint8 `[count, height, width, 3]` RGB."""
     height, width = size
     faces = (Image.fromarray(render(identity, 0, seed, max(size))[0]) for identity in range(count))
     return np.stack([np.asarray(face.resize((width, height))) for face in faces])
@@ -98,8 +85,8 @@ def prepare_synthetic(settings: SyntheticSettings) -> dict[str, dict[str, Any]]:
     """Draw synthetic faces and store them.
 
     `<output>/train` is the training set, with easy (group 0) and hard (group 1) images. `<output>/easy` and
-    `<output>/hard` are verification sets of other identities: both images of an easy pair are easy, both of a hard
-    pair hard. Their ten folds share no identities.
+    `<output>/hard` are verification sets of other identities, with easy or hard images alone. Their ten folds share no
+    identities.
 
     An interrupted call, made again, goes on where it stopped. Many images are drawn in several processes, so that a
     script calls this below `if __name__ == "__main__":`.
@@ -112,10 +99,6 @@ def prepare_synthetic(settings: SyntheticSettings) -> dict[str, dict[str, Any]]:
 
     Raises:
         InputError: if a setting is out of its range, or a set is there already.
-
-    Example:
-        >>> prepare_synthetic(SyntheticSettings(output="faces", identities=500, image_size=64))["train"]["images"]
-        10000
     """
     _check(settings)
     train = range(settings.identities)
@@ -137,13 +120,13 @@ def prepare_synthetic(settings: SyntheticSettings) -> dict[str, dict[str, Any]]:
             count=len(shots),
             read=lambda start, shots=shots: draw_shots(shots[start:]),  # type: ignore[misc]
         )
-        own = dataclasses.replace(settings, output=str(output / name))
-        if not settings.overwrite and _is_made(own):
-            print(f"{own.output} is there already, made with these settings", file=sys.stderr)
+        set_settings = dataclasses.replace(settings, output=str(output / name))
+        if not settings.overwrite and _is_made(set_settings):
+            print(f"{set_settings.output} is there already, made with these settings", file=sys.stderr)
             descriptions[name] = read_description(output / name)
             continue
         tables = None if name == "train" else {PAIRS: draw_pairs(len(test), settings.test_pairs, settings.seed)}
-        descriptions[name] = write_set(source, own, tables=tables)
+        descriptions[name] = write_set(source, set_settings, tables=tables)
     return descriptions
 
 
@@ -183,16 +166,9 @@ def _check(settings: SyntheticSettings) -> None:
 
 
 def draw_pairs(num_identities: int, num_pairs: int, seed: int) -> pd.DataFrame:
-    """Draw the pairs of a verification set: in each fold half same, half different, none twice.
+    """Draw `[num_pairs]` pairs of a verification set: in each fold half same, half different, none twice.
 
-    Args:
-        num_identities: number of identities, each with `TEST_IMAGES` images one after the other.
-        num_pairs: number of pairs.
-        seed: seed of the draw.
-
-    Returns:
-        `[num_pairs]` rows with `first`, `second` (positions of images), `same` and `fold`. A fold's identities are in
-        no other.
+    Each identity has `TEST_IMAGES` images, one after the other. A fold's identities are in no other.
     """
     rng = np.random.default_rng([seed, num_identities, num_pairs])
     owners = np.repeat(np.arange(num_identities), TEST_IMAGES)

@@ -28,7 +28,7 @@ EASY, HARD = 0, 1
 def render(
     identity: int, image: int, seed: int = 0, size: int = 112, hard: bool = False
 ) -> tuple[np.ndarray, dict[str, Value]]:
-    """Draw one image of an identity.
+    """Draw one image of an identity; the same for the same numbers, in whatever order they are drawn.
 
     Args:
         identity: number of the identity, 0, 1, ...
@@ -42,8 +42,7 @@ def render(
         `light_azimuth` in degrees, `light` (1 is well lit), `light_contrast`, `saturation` (0 is black and white),
         `smile` (-1 to 1), `mouth_open` (0 to 1), `resolution_px` (pixels a side before scaling up), `hair` ("own" or
         another style), `occluder`, `occlusion` (share of the visible face and hair that it hides), `blur` (standard
-        deviation in percent of the side), `noise` (in grey levels), and the `jpeg_quality` with which the image should
-        be stored. The same for the same numbers, in whatever order they are drawn.
+        deviation in percent of the side), `noise` (in grey levels), and the `jpeg_quality` to store the image with.
 
     Example:
         >>> image, columns = render(identity=3, image=0, seed=1, size=64)
@@ -102,14 +101,7 @@ def plan_shots(identities: range, images: int, seed: int, size: int, hard_fracti
 
 
 def draw_shots(shots: Sequence[Shot]) -> Iterator[Sample]:
-    """Draw images in order; many are drawn by a process for each core.
-
-    Args:
-        shots: what to draw.
-
-    Yields:
-        The samples.
-    """
+    """Draw images in order; many are drawn by a process for each core."""
     cores = usable_cores()
     if len(shots) < _WORTH_PROCESSES or cores < 2:
         for shot in shots:

@@ -26,14 +26,7 @@ Point = tuple[float, float, float]
 
 
 class Camera:
-    """The orthographic view of the head, and the pixel grid.
-
-    Attributes:
-        size: side of the image in pixels.
-        pixel: side of a pixel in head units.
-        x: camera x of every pixel, roll undone, [size, size].
-        y: camera y of every pixel, [size, size].
-    """
+    """The orthographic view of the head; `x` and `y` `[size, size]` are the pixels' camera coordinates, roll undone."""
 
     def __init__(self, conditions: Conditions, size: int) -> None:
         self.size = size
@@ -77,13 +70,10 @@ class Camera:
 
 @dataclass(frozen=True)
 class Surface:
-    """What the pixels see of a surface.
+    """What the pixels see of a surface, `[size, size]`: head x, y, z (beside it, of its nearest edge).
 
-    Attributes:
-        x: head x of the point seen, [size, size]; beside the surface, of its nearest edge.
-        y: the same for y.
-        z: the same for z, from the axis of the cross-section; negative on the back of the head.
-        edge: signed distance to the silhouette in head units, positive inside.
+    z counts from the axis of the cross-section and is negative on the back of the head. `edge` is the signed distance
+    to the silhouette in head units, positive inside.
     """
 
     x: np.ndarray
@@ -99,13 +89,7 @@ def _rounded(distance: np.ndarray, power: float) -> np.ndarray:
 
 
 class Profile:
-    """The cross-sections of a head or of the hair around it, tabulated by height.
-
-    Attributes:
-        width2: squared half-width a^2, [heights].
-        front: z of the front, [heights].
-        back: z of the back, [heights].
-    """
+    """The cross-sections of a head or its hair, by height: squared half-width, z of the front, and z of the back."""
 
     def __init__(self, width2: np.ndarray, front: np.ndarray, back: np.ndarray) -> None:
         self.width2, self.front, self.back = width2, front, back

@@ -14,34 +14,14 @@ import numpy as np
 
 Colour = tuple[float, float, float]
 
+
+def _colours(text: str) -> np.ndarray:
+    return np.array([list(bytes.fromhex(colour)) for colour in text.split()], np.float64)
+
+
 # From light to deep; a skin tone lies anywhere between neighbours.
-SKIN_TONES = np.array(
-    [
-        (250, 221, 200),
-        (240, 200, 168),
-        (226, 178, 138),
-        (203, 149, 108),
-        (170, 115, 80),
-        (134, 86, 60),
-        (106, 68, 50),
-        (86, 56, 44),
-    ],
-    np.float64,
-)
-HAIR_COLOURS = np.array(
-    [
-        (30, 26, 28),
-        (58, 40, 32),
-        (92, 60, 40),
-        (128, 84, 50),
-        (122, 52, 32),
-        (178, 92, 48),
-        (206, 164, 98),
-        (160, 156, 154),
-        (224, 222, 218),
-    ],
-    np.float64,
-)
+SKIN_TONES = _colours("faddc8 f0c8a8 e2b28a cb956c aa7350 86563c 6a4432 56382c")
+HAIR_COLOURS = _colours("1e1a1c 3a2820 5c3c28 805432 7a3420 b25c30 cea462 a09c9a e0deda")
 # How often each hair colour goes with the lightest and with the deepest skin.
 HAIR_SHARES = np.array(
     [
@@ -49,9 +29,7 @@ HAIR_SHARES = np.array(
         (0.55, 0.2, 0.06, 0.02, 0.02, 0.01, 0.02, 0.08, 0.04),
     ]
 )
-EYE_COLOURS = np.array(
-    [(48, 32, 24), (84, 54, 34), (120, 86, 46), (104, 122, 70), (78, 120, 156), (112, 128, 140)], np.float64
-)
+EYE_COLOURS = _colours("302018 543622 78562e 687a46 4e789c 70808c")
 EYE_SHARES = np.array([(0.12, 0.24, 0.14, 0.16, 0.22, 0.12), (0.62, 0.28, 0.06, 0.02, 0.01, 0.01)])
 
 
@@ -59,16 +37,10 @@ EYE_SHARES = np.array([(0.12, 0.24, 0.14, 0.16, 0.22, 0.12), (0.62, 0.28, 0.06, 
 class Hair:
     """A hair style: a shell around the head and where it ends.
 
-    Attributes:
-        top: thickness of the hair above the crown.
-        side: thickness of the hair at the sides.
-        length: how far down the hair reaches at the sides (y); 1 is the chin.
-        fringe: how far the hair hangs into the forehead, below the hairline.
-        sweep: slant of the fringe, from one side to the other.
-        opening: how far back the sides begin, as the cosine of the angle from the nose.
-        curl: 0 is straight, 1 is curly.
-        bun: radius of a bun on the crown; 0 is none.
-        density: opacity; below 1 the skin shows through.
+    `top` and `side` are the thickness above the crown and at the sides. `length` is the y down to which the sides reach
+    (1 is the chin), `fringe` how far the hair hangs below the hairline, `sweep` the slant of the fringe. `opening` is
+    how far back the sides begin, as the cosine of the angle from the nose. `curl` is from 0 (straight) to 1, `bun` a
+    radius (0: none), and `density` the opacity.
     """
 
     top: float = 0.1
@@ -100,6 +72,7 @@ HAIR_STYLES = {
 }
 BEARDS = ("none", "stubble", "moustache", "goatee", "full")
 GLASSES = ("none", "round", "square")
+FRAMES = _colours("222024 6e4628 96969e 78282c 283c6e")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,19 +157,7 @@ def _moles(rng: np.random.Generator) -> tuple[tuple[float, float, float], ...]:
 
 @functools.lru_cache(maxsize=1024)
 def draw_traits(identity: int, seed: int = 0) -> Traits:
-    """Draw the traits of an identity.
-
-    Args:
-        identity: number of the identity.
-        seed: seed of the whole population.
-
-    Returns:
-        The traits; always the same for the same numbers.
-
-    Example:
-        >>> draw_traits(7) == draw_traits(7)
-        True
-    """
+    """Draw the traits of an identity; always the same for the same numbers."""
     rng = np.random.default_rng([seed, identity])
 
     def normal(mean: float, deviation: float) -> float:
@@ -234,7 +195,6 @@ def draw_traits(identity: int, seed: int = 0) -> Traits:
         opening=base.opening + normal(0, 0.06),
     )
     beard = _pick(rng, BEARDS, [1, 0.6 * build**2, 0.3 * build**2, 0.4 * build**2, 0.8 * build**2])
-    frames = np.array([(34, 32, 36), (110, 70, 40), (150, 150, 158), (120, 40, 44), (40, 60, 110)], np.float64)
     return Traits(
         skin=clipped_colour(skin),
         hair_colour=clipped_colour(hair),
@@ -289,7 +249,7 @@ def draw_traits(identity: int, seed: int = 0) -> Traits:
         beard_length=float(rng.uniform(0.02, 0.12)),
         glasses=_pick(rng, GLASSES, [0.76, 0.12, 0.12]),
         glasses_size=normal(0.22, 0.02),
-        glasses_colour=clipped_colour(frames[rng.integers(len(frames))]),
+        glasses_colour=clipped_colour(FRAMES[rng.integers(len(FRAMES))]),
         freckles=float(rng.uniform(0.4, 1)) if rng.uniform() < 0.18 else 0.0,
         freckle_place=float(rng.uniform(0, 1)),
         moles=_moles(rng),

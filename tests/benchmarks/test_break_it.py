@@ -33,7 +33,7 @@ def test_a_whole_input_is_taken(target, pristine, tmp_path):
 # Every example is damaged from its own seed, so that a failure says how to bring it back; CI always has the same ones.
 # A smaller seed is no simpler damage: nothing is gained by shrinking, and a reader that hangs would hang again.
 @settings(
-    max_examples=30,
+    max_examples=10,
     derandomize=True,
     phases=[Phase.generate],
     deadline=None,

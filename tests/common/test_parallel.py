@@ -19,7 +19,7 @@ def test_order_stays_when_later_items_are_ready_first():
 
 def test_several_threads_work():
     # A thread waits for another one: with a single one this would never end.
-    meeting = threading.Barrier(2, timeout=10)
+    meeting = threading.Barrier(2, timeout=240)
     list(map_in_order(lambda item: meeting.wait() if item in (0, 32) else None, range(64)))
 
 

@@ -48,14 +48,22 @@ def test_flip_mirrors_half_of_the_images_and_nothing_else(image):
     assert 60 < mirrored.sum() < 140
 
 
-def test_a_row_follows_from_its_seed_in_any_order_and_number_of_threads(image):
-    augment = build_augmentation(settings(True, 0.7, **dict.fromkeys(strength_names(), 0.5)))
+def test_a_row_follows_from_its_seed_in_any_order_and_number_of_threads_and_precision(image):
+    everything = settings(True, 0.7, **dict.fromkeys(strength_names(), 0.5))
+    augment = build_augmentation(everything)
     rows = list(range(30))
-    one = augmented(augment, image, rows, 1)
-    np.testing.assert_array_equal(one, augmented(augment, image, rows[::-1], 4)[::-1])
-    assert len({picture.tobytes() for picture in one}) == len(rows)
-    assert one.shape == (30, SIZE, SIZE, 3)
-    assert one.dtype == np.float32
+    images = augmented(augment, image, rows, 1)
+    np.testing.assert_array_equal(images, augmented(augment, image, rows[::-1], 4)[::-1])
+    assert len({picture.tobytes() for picture in images}) == len(rows)
+    assert images.shape == (30, SIZE, SIZE, 3)
+    assert images.dtype == np.float32
+    # The precision of a run is not that of the images.
+    tf.keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        np.testing.assert_array_equal(augmented(build_augmentation(everything), image, rows[:4]), images[:4])
+        assert tf.keras.mixed_precision.global_policy().name == "mixed_float16"
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
 
 
 # What each kind does to images, measured; the sign says whether it grows or falls with the strength.
@@ -98,10 +106,9 @@ def test_every_kind_is_measured():
 @pytest.mark.parametrize("kind", MEASURES)
 def test_the_change_grows_with_the_strength(image, kind):
     measure, sign = MEASURES[kind]
-    results = [alone(kind, image, strength) for strength in (0.1, 0.5, 1.0)]
-    measured = [sign * measure(images, image) for images in results]
-    unchanged = sign * measure(image[np.newaxis], image)
-    assert unchanged <= measured[0] < measured[1] < measured[2]
+    results = [alone(kind, image, strength) for strength in (0.2, 1.0)]
+    weak, strong = (sign * measure(images, image) for images in results)
+    assert sign * measure(image[np.newaxis], image) <= weak < strong
     for images in results:
         assert images.dtype == np.float32
         assert images.shape[1:] == image.shape
@@ -113,7 +120,7 @@ def test_the_change_grows_with_the_strength(image, kind):
 def test_the_range_is_kept(kind):
     noise = np.random.default_rng(0).uniform(0, 255, [SIZE, SIZE, 3])
     augment = build_augmentation(settings(**{f"augment_{kind}": 1.0}))
-    for extreme in (np.zeros_like(noise), np.full_like(noise, 255), noise, 255 * (noise > 128)):
+    for extreme in (np.zeros_like(noise), noise, 255 * (noise > 128)):
         images = augmented(augment, extreme.astype(np.float32), range(8))
         assert np.all(np.isfinite(images))
         assert images.min() >= 0
@@ -147,7 +154,7 @@ def test_resolution_is_lost_as_by_a_plain_resize_down_and_up(image):
     candidates = []
     for side in range(1, SIZE + 1):
         both = resize_matrix(side, SIZE) @ resize_matrix(SIZE, side)
-        candidates.append(np.einsum("ij,jkc,lk->ilc", both, image, both))
+        candidates.append(np.einsum("ij,jkc,lk->ilc", both, image, both, optimize=True))
     sides = []
     for picture in alone("resolution", image, rows=60):
         errors = [np.abs(picture - candidate).max() for candidate in candidates]
@@ -260,17 +267,6 @@ def test_groups(image, groups, degraded):
     for group in (-1, 0, 1, 2):
         changed = np.any(augmented(augment, image, range(12), group=group) != flipped, axis=(1, 2, 3))
         np.testing.assert_array_equal(changed, group in degraded)
-
-
-def test_the_precision_of_the_run_is_not_that_of_the_images(image):
-    everything = settings(True, **dict.fromkeys(strength_names(), 0.5))
-    expected = augmented(build_augmentation(everything), image, range(4))
-    tf.keras.mixed_precision.set_global_policy("mixed_float16")
-    try:
-        np.testing.assert_array_equal(augmented(build_augmentation(everything), image, range(4)), expected)
-        assert tf.keras.mixed_precision.global_policy().name == "mixed_float16"
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
 
 
 @pytest.mark.parametrize("name", [*strength_names(), "augment_probability"])

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import tensorflow as tf
 
@@ -21,3 +24,8 @@ def test_bytes_of_an_example(face):
 def test_something_else_is_no_example(record):
     with pytest.raises(ValueError, match="no stored face"):
         read_example(record)
+
+
+def test_a_set_is_opened_without_tensorflow():
+    program = "import sys; from ddl_tf.data import Faces; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.data.index import assemble_index
 from ddl_tf.data.layout import read_table
+from ddl_tf.data.writer import assemble_index
 
 
 def part(images, shard, **columns):

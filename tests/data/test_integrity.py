@@ -75,9 +75,9 @@ def test_index_and_description_disagree(stored):
 def test_an_image_that_cannot_be_decoded(stored, monkeypatch):
     """Its checksum is right: it was damaged before it was stored."""
     monkeypatch.setattr(
-        "ddl_tf.data.image_check.load_image", lambda encoded: __import__("PIL.Image").Image.new("RGB", (4, 4))
+        "ddl_tf.data.shards.load_image", lambda encoded: __import__("PIL.Image").Image.new("RGB", (4, 4))
     )
-    monkeypatch.setattr("ddl_tf.data.image_check.STORED_FORMATS", (None,))
+    monkeypatch.setattr("ddl_tf.data.shards.STORED_FORMATS", (None,))
     items = [*samples(3), Sample(picture(9, 64)[:-300], "person 1", "item 3", 0, {"number": 3})]
     write_set(list_source(items), StoreSettings(output=str(stored.with_name("damaged"))))
     monkeypatch.undo()

@@ -159,7 +159,7 @@ def test_interrupted_anywhere_gives_the_same_bytes(tmp_path, on_error):
         identities.append("person without images")
     store(items, tmp_path / "whole/faces", on_error, identities)
     expected = files(tmp_path / "whole/faces")
-    for stops in [[at] for at in range(11)] + [list(range(11))]:
+    for stops in [[at] for at in range(0, 11, 2)] + [list(range(11))]:
         for at in stops:
             with stopped_after(at):
                 store(items, tmp_path / "faces", on_error, identities)

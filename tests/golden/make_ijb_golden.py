@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ddl_tf.miniatures.generated_ijb import IJBSize, generate_ijb, generate_views
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from arms.generated_ijb import IJBSize, generate_ijb, generate_views
 
 GOLDEN = Path(__file__).with_name("ijb_golden.npz")
 SIZE, SEED, DIM = IJBSize(images=1500, gallery=40, probes=160, genuine=150, impostors=2850), 3, 32

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from ddl_tf.data.image_check import check_sample
+from ddl_tf.data.shards import check_sample
 from ddl_tf.images import decoding
 from ddl_tf.images.pillow_images import decode_image, load_image, shrink_image, upright_bytes
 from ddl_tf.importers.source import Problem, Sample

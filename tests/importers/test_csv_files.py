@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.importers import csv_files as tables
 from ddl_tf.importers.csv_files import read_csv, rows_of, take_groups
 
 LINES = """path,group,yaw,light,code,empty
@@ -26,9 +25,7 @@ def file(tmp_path):
     return tmp_path / "faces.csv"
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 3, 100])
-def test_it_does_not_matter_where_a_chunk_ends(file, monkeypatch, chunk):
-    monkeypatch.setattr(tables, "_CHUNK", chunk)
+def test_it_does_not_matter_where_a_chunk_ends(file, monkeypatch):
     table = read_csv(file, ["path"])
     with file.open(newline="", encoding="utf-8") as content:
         naive = list(csv.DictReader(content))
@@ -50,9 +47,7 @@ def test_no_lines_and_no_groups(tmp_path):
 
 
 @pytest.mark.parametrize("cells", [[str(2**63), "1"], [str(-(2**63) - 1)], ["1" + "0" * 400], [str(2**53 + 1), ""]])
-@pytest.mark.parametrize("chunk", [1, 100])
-def test_whole_numbers_that_would_not_come_back_stay_text(tmp_path, monkeypatch, cells, chunk):
-    monkeypatch.setattr(tables, "_CHUNK", chunk)
+def test_whole_numbers_that_would_not_come_back_stay_text(tmp_path, monkeypatch, cells):
     (tmp_path / "faces.csv").write_text("path,id\n" + "".join(f"a,{cell}\n" for cell in cells))
     assert read_csv(tmp_path / "faces.csv", ["path"]).cells["id"].tolist() == cells
 
@@ -77,7 +72,6 @@ def test_the_memory_of_a_row_is_small(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"index": np.arange(rows), "group": rng.integers(0, 2, rows), "quality": rng.random(rows)})
     table.to_csv(tmp_path / "faces.csv", index=False)
-    monkeypatch.setattr(tables, "_CHUNK", 1000)
     tracemalloc.start()
     read = read_csv(tmp_path / "faces.csv", ["index"])
     _, peak = tracemalloc.get_traced_memory()

@@ -7,7 +7,7 @@ from pair_sets import assert_same_numbers, embed, tuples
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.pairs import verify
 from ddl_tf.importers.problem_list import ProblemsError
-from ddl_tf.miniatures.pairs import write_rfw, write_rfw_bins
+from ddl_tf.miniatures.pairs import write_bin, write_rfw
 from ddl_tf.protocols.rfw import RACES, read_rfw, read_rfw_bins
 
 NAMES = ["rfw_african", "rfw_asian", "rfw_caucasian", "rfw_indian"]
@@ -23,7 +23,8 @@ def written(tmp_path_factory):
 @pytest.fixture(scope="module")
 def bins(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rfw_bins")
-    write_rfw_bins(folder)
+    for number, race in enumerate(RACES):
+        write_bin(folder, name=f"{race}_test.bin", first_identity=20 * number)
     return folder
 
 

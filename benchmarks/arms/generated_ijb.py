@@ -14,12 +14,8 @@ _CHUNK = 8192
 class IJBSize:
     """How large a generated set is; by default as IJB-C.
 
-    Attributes:
-        images: more than the templates.
-        gallery: templates of both galleries together, each of another subject.
-        probes: templates of the probes.
-        genuine: pairs of a gallery template and a probe of its subject, at most one for each probe.
-        impostors: pairs of a gallery template and a probe of another subject.
+    There are fewer templates, those of both galleries (each of another subject) and of the probes, than images. Genuine
+    and impostor pairs are of a gallery template and a probe; each probe is in one genuine pair at most.
     """
 
     images: int = 469_375
@@ -32,12 +28,7 @@ class IJBSize:
 def generate_ijb(size: IJBSize, seed: int = 0) -> IJB:
     """Generate the lists of a set without images.
 
-    Args:
-        size: how large.
-        seed: of everything random.
-
-    Returns:
-        The set; its templates are of one image to some hundred, its medias of one frame to some dozen.
+    Templates are of one image to some hundred, medias of one frame to some dozen.
 
     Example:
         >>> len(generate_ijb(IJBSize(400, 10, 50, 50, 300)).pairs.same)
@@ -85,18 +76,10 @@ def _draw_pairs(size: IJBSize, gallery: np.ndarray, probes: TemplateList, rng: n
 
 
 def generate_views(ijb: IJB, dim: int, seed: int = 0, out: Optional[np.ndarray] = None) -> np.ndarray:
-    """Generate embeddings of the images of a generated set and of their mirror images.
+    """Generate embeddings of the images of a generated set and of their mirror images: `[images, 2, dim]` float32.
 
-    Each subject is a direction; templates and images stray from it, some far, so that no rate is 0 or 1 for long.
-
-    Args:
-        ijb: of `generate_ijb`.
-        dim: of the embeddings.
-        seed: of everything random.
-        out: `[images, 2, dim]` float32 to write to, such as a memory map.
-
-    Returns:
-        `[images, 2, dim]` float32, of norms between 5 and 30.
+    Each subject is a direction; templates and images stray from it, some far, so that no rate is 0 or 1 for long. Norms
+    are between 5 and 30. `out`, such as a memory map, is written to if it is given.
     """
     rng = np.random.default_rng([seed, 2])
     lists = [*ijb.galleries, *([ijb.probes] if ijb.probes else [])]

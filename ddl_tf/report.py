@@ -76,17 +76,7 @@ def evaluation_sections(
     differences: list[Difference],
     styles: sections.Styles,
 ) -> list[Section]:
-    """Make the sections of evaluations.
-
-    Args:
-        settings: of the report.
-        models: at least one, the baseline first.
-        differences: of `compare_models`.
-        styles: name of a model -> how it is drawn.
-
-    Returns:
-        The sections, in the order of the page; some may be empty.
-    """
+    """Make the sections of evaluations, in the order of the page; some may be empty."""
     gap, embedding_map = Section("gap", ""), Section("map", "")
     easy, hard = settings.easy, settings.hard
     if easy and hard:
@@ -108,11 +98,7 @@ def evaluation_sections(
 
 
 def main(settings: ReportSettings) -> None:
-    """Write a report.
-
-    Args:
-        settings: the flags.
-    """
+    """Write a report."""
     check_replicates(settings.replicates)
     if not settings.output:
         raise InputError("--output is missing: name the folder for the page")

@@ -45,15 +45,7 @@ Outputs = Mapping[str, tuple[Any, tuple[int, ...]]]
 
 
 def misfit(answer: Mapping[str, np.ndarray], outputs: Outputs, rows: int) -> str:
-    """Tell what in an answer is not as the signature promises.
-
-    Args:
-        answer: the outputs that came, by name.
-        outputs: what is promised.
-        rows: how many were sent.
-
-    Returns:
-        What is wrong; empty if nothing is.
+    """Return what in an answer is not as its signature promises; empty if nothing is.
 
     Example:
         >>> misfit({"valid": np.zeros(3, bool)}, {"valid": (np.bool_, ())}, rows=4)

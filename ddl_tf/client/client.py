@@ -80,17 +80,14 @@ class Client:
         self._transport = connect(url, model, certificates)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        """Embed images.
-
-        Args:
-            images: `[rows, height, width, 3]` uint8 RGB, of any size; the model resizes them to its own.
+        """Embed images `[rows, height, width, 3]` uint8 RGB; the model resizes them to its own size.
 
         Returns:
             `[rows, dim]` float32 of unit norm.
 
         Raises:
             InputError: if they are of another shape or type.
-            ServingError: if the server does not answer as it should.
+            ServingError: if the server does not answer as it should; so for all methods.
         """
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
@@ -105,13 +102,6 @@ class Client:
 
         Args:
             images: `[rows]` contents of JPEG or PNG files, each of its own size.
-
-        Returns:
-            Their embeddings, and which rows could be decoded.
-
-        Raises:
-            InputError: if they are no bytes.
-            ServingError: if the server does not answer as it should.
         """
         outputs = {"embedding": (np.float32, (DIM,)), "valid": (np.bool_, ())}
         return Embedded(**self._by_batches(BYTES, {"image_bytes": _strings(images, "images")}, outputs))
@@ -122,13 +112,6 @@ class Client:
         Args:
             first: `[pairs]` contents of JPEG or PNG files.
             second: `[pairs]`, what each is compared with.
-
-        Returns:
-            Similarities and decisions.
-
-        Raises:
-            InputError: if they are no bytes, or not as many on both sides.
-            ServingError: if the server does not answer as it should, or the model was exported without a threshold.
         """
         if len(first) != len(second):
             raise InputError(f"{len(first)} first and {len(second)} second images: give as many, one pair a row")
@@ -143,13 +126,6 @@ class Client:
             images: `[rows]` contents of JPEG or PNG files.
             gallery: `[size, dim]` float32 of unit norm.
             k: how many to find for each image, at most `size`.
-
-        Returns:
-            The nearest rows of the gallery.
-
-        Raises:
-            InputError: if the images are no bytes, or the gallery or `k` is out of its range.
-            ServingError: if the server does not answer as it should.
         """
         gallery = np.asarray(gallery)
         if gallery.ndim != 2 or gallery.dtype.kind != "f":
@@ -161,19 +137,7 @@ class Client:
         return Found(**self._by_batches(SEARCH, {"image_bytes": _strings(images, "images")}, outputs, shared))
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run any signature, in one request.
-
-        Args:
-            signature: its name.
-            inputs: the arrays by name; bytes as `object`.
-
-        Returns:
-            The outputs by name, as they come.
-
-        Raises:
-            InputError: if an input is of a type that no signature takes.
-            ServingError: if the server does not answer as it should.
-        """
+        """Run any signature in one request: name -> array, bytes as `object`."""
         for name, array in inputs.items():
             if array.dtype != object and array.dtype.name not in [name for _, name in DTYPES.values()]:
                 raise InputError(
@@ -182,26 +146,12 @@ class Client:
         return self._predict(signature, inputs, self.version)
 
     def status(self) -> list[VersionStatus]:
-        """Ask for the states of the model's versions.
-
-        Returns:
-            The version that was asked for, or all that the server knows, the latest first.
-
-        Raises:
-            ServingError: if the server does not answer as it should, or knows no such model.
-        """
+        """Ask for the states of the version, or of all versions that the server knows, the latest first."""
         found = self._send(lambda timeout: self._transport.status(self.version, timeout))
         return sorted(found, reverse=True)
 
     def metadata(self) -> ModelMetadata:
-        """Ask which version answers and what signatures it has.
-
-        Returns:
-            Version and signatures.
-
-        Raises:
-            ServingError: if the server does not answer as it should, or no such model is loaded.
-        """
+        """Ask which version answers and what signatures it has."""
         return self._send(lambda timeout: self._transport.metadata(self.version, timeout))
 
     def close(self) -> None:
@@ -253,17 +203,7 @@ class Client:
         outputs: Outputs,
         shared: Optional[Mapping[str, np.ndarray]] = None,
     ) -> dict[str, np.ndarray]:
-        """Run a signature on any number of rows.
-
-        Args:
-            signature: its name.
-            inputs: arrays of as many rows.
-            outputs: what comes out.
-            shared: arrays that go with every batch as they are.
-
-        Returns:
-            The outputs, joined.
-        """
+        """Run a signature on any number of rows; `shared` goes with every batch as it is."""
         rows = len(next(iter(inputs.values())))
         version = self.version
         if rows == 0:

@@ -17,12 +17,7 @@ _LONGEST_MESSAGE = 400
 
 
 class RequestError(Exception):
-    """One request that failed.
-
-    Args:
-        status: gRPC's name for what happened, such as `NOT_FOUND`, for REST too.
-        message: the server's words.
-    """
+    """A failed request: gRPC's name for what happened, such as `NOT_FOUND`, for REST too, and the server's words."""
 
     def __init__(self, status: str, message: str) -> None:
         super().__init__(f"{status}: {message}")
@@ -62,14 +57,7 @@ class ServingError(RuntimeError):
 
 
 def lacks_signature(error: RequestError) -> bool:
-    """Tell whether the server refused a request because the model has no such signature.
-
-    Args:
-        error: what failed.
-
-    Returns:
-        Whether its words say so.
-    """
+    """Return whether the server refused a request because the model has no such signature."""
     text = error.message.lower()
     return "signature" in text and "not found" in text
 
@@ -79,15 +67,7 @@ def advise(
 ) -> str:
     """Say what to do about a failed request.
 
-    Args:
-        error: what failed.
-        model: name of the model.
-        signature: the signature that was asked for; empty if none was.
-        signatures: those that the server has, if they are known.
-        versions: the versions that the server knows and their states, if they are known.
-
-    Returns:
-        The advice, without a full stop.
+    `signature` was asked for (or empty); `signatures` and `versions` are those that the server has, where known.
     """
     status, text = error.status, error.message.lower()
     if error.is_too_large:
@@ -128,12 +108,5 @@ def advise(
 
 
 def missing_package(package: str) -> InputError:
-    """Make the error of a client without the package that it speaks with.
-
-    Args:
-        package: as pip names it.
-
-    Returns:
-        The error, to be raised.
-    """
+    """Make the error of a client without the package that it speaks with."""
     return InputError(f"the client of model servers needs {package}, which is not installed: pip install {package}")

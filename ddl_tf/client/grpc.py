@@ -42,13 +42,7 @@ _OPTIONS = [
 
 
 def to_tensor_proto(array: np.ndarray) -> Any:
-    """Write an array as a tensor.
-
-    Args:
-        array: of any shape; of a type in `DTYPES`, or bytes as `object`.
-
-    Returns:
-        The TensorProto.
+    """Write an array, of a type in `DTYPES` or bytes as `object`, as a TensorProto.
 
     Example:
         >>> to_tensor_proto(np.zeros([2, 3], np.float32)).dtype
@@ -67,17 +61,7 @@ def to_tensor_proto(array: np.ndarray) -> Any:
 
 
 def from_tensor_proto(proto: Any) -> np.ndarray:
-    """Read a tensor.
-
-    Args:
-        proto: a TensorProto.
-
-    Returns:
-        The array; strings are bytes, as `object`.
-
-    Raises:
-        RequestError: if it is of a type that no signature has, or holds more or fewer values than its shape says.
-    """
+    """Read a TensorProto; strings are bytes, as `object`."""
     if proto.dtype not in DTYPES:
         raise RequestError("BAD_ANSWER", f"a tensor of TensorFlow's type number {proto.dtype}")
     name = DTYPES[proto.dtype][1]
@@ -115,17 +99,7 @@ def _tensors(infos: Any) -> dict[str, TensorInfo]:
 
 
 class GrpcTransport:
-    """Requests to one model of one server; threads may share it.
-
-    Args:
-        address: `host:port`.
-        model: name of the model.
-        secure: whether to use TLS.
-        certificates: a PEM file of root certificates that are trusted instead of the usual ones.
-
-    Raises:
-        InputError: if grpcio or protobuf is not installed, or the certificates cannot be read.
-    """
+    """Requests to one model of the server at `host:port`, `secure` by TLS; threads may share it."""
 
     def __init__(self, address: str, model: str, secure: bool, certificates: Optional[str] = None) -> None:
         self._model = model
@@ -175,7 +149,7 @@ class GrpcTransport:
         return {name: from_tensor_proto(proto) for name, proto in answer.outputs.items()}
 
     def status(self, version: Optional[int], timeout: float) -> list[VersionStatus]:
-        """Ask for the states of the model's versions; arguments and errors as for `predict`."""
+        """Ask for the states of the model's versions."""
         answer = self._call(self._status, message("GetModelStatusRequest")(model_spec=self._spec(version)), timeout)
         return [
             VersionStatus(one.version, STATES.get(one.state, "UNKNOWN"), one.status.error_message)
@@ -183,7 +157,7 @@ class GrpcTransport:
         ]
 
     def metadata(self, version: Optional[int], timeout: float) -> ModelMetadata:
-        """Ask for the model's version and signatures; arguments and errors as for `predict`."""
+        """Ask for the model's version and signatures."""
         request = message("GetModelMetadataRequest")(model_spec=self._spec(version), metadata_field=["signature_def"])
         answer = self._call(self._metadata, request, timeout)
         try:

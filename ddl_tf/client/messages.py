@@ -85,13 +85,7 @@ _POOL.Add(_describe())
 
 
 def message(name: str) -> Any:
-    r"""Find the class of a message.
-
-    Args:
-        name: one of `FIELDS`.
-
-    Returns:
-        The class, as `protoc` would make it.
+    r"""Return the class of a message of `FIELDS`, as `protoc` would make it.
 
     Example:
         >>> message("ModelSpec")(name="faces").SerializeToString()

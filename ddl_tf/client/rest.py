@@ -54,12 +54,6 @@ _NAMES = dict(DTYPES.values())
 def to_json(array: np.ndarray) -> Any:
     """Write an array as nested lists, with bytes in base64.
 
-    Args:
-        array: of any shape; bytes as `object`.
-
-    Returns:
-        What `json.dumps` takes.
-
     Example:
         >>> to_json(np.array([b"abc"], object))
         [{'b64': 'YWJj'}]
@@ -73,17 +67,7 @@ def to_json(array: np.ndarray) -> Any:
 
 
 def from_json(value: Any) -> np.ndarray:
-    """Read an array from nested lists: numbers with a point are float32, whole ones int32.
-
-    Args:
-        value: what `json.loads` gave.
-
-    Returns:
-        The array.
-
-    Raises:
-        RequestError: if the lists are no array.
-    """
+    """Read an array from nested lists: numbers with a point are float32, whole ones int32."""
     try:
         array = np.array(value)
     except ValueError:
@@ -122,7 +106,7 @@ def _tensors(infos: Mapping[str, Any]) -> dict[str, TensorInfo]:
 
 
 def _error_of(answer: requests.Response) -> RequestError:
-    """The error that an answer tells; a proxy's body is no JSON."""
+    """The error in an answer; a proxy's body is no JSON."""
     status = _STATUSES.get(answer.status_code, f"HTTP {answer.status_code}")
     try:
         return RequestError(status, str(json.loads(answer.content)["error"]))
@@ -150,16 +134,7 @@ def _body(raw: Any, deadline: float) -> bytes:
 
 
 class RestTransport:
-    """Requests to one model of one server; threads may share it.
-
-    Args:
-        url: `http://host:port` or `https://host:port`, with a path if a proxy wants one.
-        model: name of the model.
-        certificates: a PEM file of root certificates that are trusted instead of the usual ones.
-
-    Raises:
-        InputError: if requests is not installed, or the certificates cannot be read.
-    """
+    """Requests to one model of the server at a URL; threads may share it."""
 
     def __init__(self, url: str, model: str, certificates: Optional[str] = None) -> None:
         if certificates and not Path(certificates).is_file():
@@ -268,7 +243,7 @@ class RestTransport:
         return self._single_outputs[signature]
 
     def status(self, version: Optional[int], timeout: float) -> list[VersionStatus]:
-        """Ask for the states of the model's versions; arguments and errors as for `predict`."""
+        """Ask for the states of the model's versions."""
         answer = self._call("", version, timeout)
         with _as_promised():
             return [
@@ -277,7 +252,7 @@ class RestTransport:
             ]
 
     def metadata(self, version: Optional[int], timeout: float) -> ModelMetadata:
-        """Ask for the model's version and signatures; arguments and errors as for `predict`."""
+        """Ask for the model's version and signatures."""
         answer = self._call("/metadata", version, timeout)
         with _as_promised():
             signatures = {

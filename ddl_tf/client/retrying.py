@@ -25,22 +25,16 @@ def with_retries(
     """Send a request again while the server is unavailable or full.
 
     The wait before retry n is drawn between 0 and `FIRST_DELAY * 2 ** (n - 1)` seconds, at most `LONGEST_DELAY`, so
-    that many clients of a server that restarts do not come back all at once.
+    that many clients of a server that restarts do not come back all at once. The last `RequestError` is raised, with
+    the number of attempts: at once if it does not pass, or if the wait would end after the deadline.
 
     Args:
-        send: sends it once, within the seconds that it is given; raises `RequestError`.
+        send: sends it once, within the seconds that it gets.
         timeout: seconds for everything.
-        retries: how often at most to send it again.
-        clock: seconds of a clock that never goes back.
-        sleep: waits some seconds.
+        retries: of `send`, at most.
+        clock: monotonic, in seconds.
+        sleep: waits seconds.
         uniform: draws between two numbers.
-
-    Returns:
-        What `send` returned.
-
-    Raises:
-        RequestError: the last one, with the number of attempts; at once if it is of a kind that does not pass, or if
-            the wait would end after the deadline.
 
     Example:
         >>> with_retries(lambda seconds: 5, timeout=1.0, retries=2)

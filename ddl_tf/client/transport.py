@@ -16,28 +16,15 @@ class Transport(Protocol):
     def predict(
         self, signature: str, inputs: Mapping[str, np.ndarray], version: Optional[int], timeout: float
     ) -> dict[str, np.ndarray]:
-        """Run a signature.
-
-        Args:
-            signature: its name.
-            inputs: the arrays by name; bytes as `object`.
-            version: the latest one of the server if None.
-            timeout: seconds.
-
-        Returns:
-            The outputs by name.
-
-        Raises:
-            RequestError: if it failed.
-        """
+        """Run a signature within `timeout` seconds; a failure is a `RequestError`, as of the other methods."""
         ...
 
     def status(self, version: Optional[int], timeout: float) -> list[VersionStatus]:
-        """Ask for the states of the model's versions; arguments and errors as for `predict`."""
+        """Ask for the states of the model's versions."""
         ...
 
     def metadata(self, version: Optional[int], timeout: float) -> ModelMetadata:
-        """Ask for the model's version and signatures; arguments and errors as for `predict`."""
+        """Ask for the model's version and signatures."""
         ...
 
     def close(self) -> None:
@@ -46,18 +33,7 @@ class Transport(Protocol):
 
 
 def connect(url: str, model: str, certificates: Optional[str]) -> Transport:
-    """Make the transport for a URL; nothing is sent yet.
-
-    Args:
-        url: `grpc://host:8500`, `grpcs://host:port` (TLS), `http://host:8501` or `https://host`.
-        model: name of the model.
-        certificates: for TLS, a PEM file of root certificates that are trusted instead of the usual ones.
-
-    Returns:
-        The transport.
-
-    Raises:
-        InputError: if the URL is another, or a package is missing that is needed.
+    """Make the transport for a URL, see `Client`; nothing is sent yet.
 
     Example:
         >>> connect("http://localhost:8501", "faces", None).close()

@@ -19,23 +19,12 @@ def wait_until_available(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Wait until a server has loaded the client's model; what it waits for is told on stderr when that changes.
+    """Wait until a server has loaded the client's model, and return the version that answers.
 
-    Args:
-        client: of the server and the model.
-        seconds: how long at most.
-        clock: seconds of a clock that never goes back.
-        sleep: waits some seconds.
-
-    Returns:
-        The version that answers.
+    What it waits for is printed on stderr when that changes.
 
     Raises:
-        ServingError: if it could not be loaded, or the time is over.
-
-    Example:
-        >>> wait_until_available(Client("grpc://localhost:8500", "faces"), 60)  # doctest: +SKIP
-        1
+        ServingError: if the model could not be loaded, or is not there after `seconds`.
     """
     began, told = clock(), ""
     while True:

@@ -20,15 +20,7 @@ _CHUNK = 50_000
 
 
 def convert_gallery(old: str, folder: str) -> None:
-    """Make a gallery of one of the older form.
-
-    Args:
-        old: folder of the gallery with a `gallery.json`; nothing in it is changed.
-        folder: of the new gallery; missing or empty.
-
-    Raises:
-        InputError: if there is no such gallery, it is damaged, or something is in the new folder.
-    """
+    """Make a gallery in `folder` of one of the older form in `old`, where nothing is changed."""
     path = Path(old)
     file = path / "gallery.json"
     if not file.is_file():

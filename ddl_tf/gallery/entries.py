@@ -13,17 +13,10 @@ _ROWS = 20_000
 
 
 def entry_vectors(persons: np.ndarray, embeddings: np.ndarray, entries: str) -> tuple[np.ndarray, np.ndarray]:
-    """Make the vectors of some people.
+    """Make the vectors of some people: `[vectors]` int64 the person of each, and `[vectors, dim]` float32.
 
-    A template is the mean of the unit embeddings of all images of a person, scaled to unit norm.
-
-    Args:
-        persons: `[images]` int, rising; all images of each person.
-        embeddings: `[images, dim]` of unit norm.
-        entries: `templates` or `images`.
-
-    Returns:
-        `[vectors]` int64 whom each stands for, and `[vectors, dim]` float32.
+    A template is the mean of the unit embeddings of all images of a person, scaled to unit norm. `persons` is
+    `[images]`, rising, with all images of each person; `embeddings` is `[images, dim]` of unit norm.
     """
     if entries == "images" or not len(persons):
         return np.asarray(persons, np.int64), np.asarray(embeddings, np.float32)
@@ -36,20 +29,7 @@ def entry_vectors(persons: np.ndarray, embeddings: np.ndarray, entries: str) -> 
 def read_entries(
     connection: sqlite3.Connection, dim: int, entries: str, since: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Read the vectors of the people who were changed.
-
-    Args:
-        connection: to the gallery.
-        dim: length of the embeddings.
-        entries: `templates` or `images`.
-        since: the generation after which they were.
-
-    Yields:
-        As `entry_vectors`, of some people at a time.
-
-    Raises:
-        InputError: if an embedding is damaged.
-    """
+    """Yield `entry_vectors` of the people who changed after the generation `since`, some people at a time."""
     rows = connection.execute(
         "SELECT i.person, i.embedding FROM person p JOIN image i ON i.person = p.id WHERE p.generation > ? "
         "ORDER BY i.person, i.id"

@@ -25,19 +25,7 @@ EXISTING = ("refuse", "add", "replace")
 
 
 def unit_rows(embeddings: np.ndarray, dim: int, what: str) -> np.ndarray:
-    """Check embeddings, and scale them to unit norm.
-
-    Args:
-        embeddings: `[n, dim]`.
-        dim: the length that they shall have.
-        what: they are, for messages.
-
-    Returns:
-        `[n, dim]` float32.
-
-    Raises:
-        InputError: if the shape is another, or an embedding is not finite or zero.
-    """
+    """Check embeddings `[n, dim]`, and scale them to unit norm, float32; `what` names them in an error."""
     rows = np.asarray(embeddings, np.float64)
     if rows.ndim != 2 or rows.shape[1] != dim:
         raise InputError(f"{what} of shape {list(rows.shape)}: expected [n, {dim}], as the gallery's model gives them")
@@ -49,28 +37,13 @@ def unit_rows(embeddings: np.ndarray, dim: int, what: str) -> np.ndarray:
 
 
 def check_threshold(value: float) -> None:
-    """Refuse what is no similarity to accept from.
-
-    Args:
-        value: the threshold.
-
-    Raises:
-        InputError: if it is not in -1..1.
-    """
+    """Refuse a threshold that is not in -1..1."""
     if not -1 <= value <= 1:
         raise InputError(f"threshold {value}: a cosine similarity of -1 to 1 is expected")
 
 
 def check_names(people: Sequence[str], sources: Sequence[str]) -> None:
-    """Refuse names that are no text: any character is stored as it is, bytes that are no UTF-8 are no character.
-
-    Args:
-        people: names of people, not empty.
-        sources: names of images.
-
-    Raises:
-        InputError: naming the first.
-    """
+    """Refuse names that are empty or no text; any character is stored, bytes that are no UTF-8 are no character."""
     if not all(people):
         raise InputError("a person to enrol has no name: give each one")
     for what, names in (("person", people), ("source", sources)):
@@ -84,23 +57,22 @@ def check_names(people: Sequence[str], sources: Sequence[str]) -> None:
 class Gallery:
     """People enrolled by embeddings, in a folder of their own (see `ddl_tf.gallery.store`).
 
-    What a call has changed is on the disk, whole, when it returns; a killed process leaves the state before it. Any
-    number of threads and processes may use one gallery, and one `Gallery` object, at once: changes wait for each
-    other, searches wait for nobody, and each search sees one state, with all changes that had returned before it.
+    When a call returns, its change is on the disk, whole; a killed process leaves the state before it. Any number of
+    threads and processes may use one gallery, and one `Gallery` object, at once. Changes wait for each other, searches
+    wait for nobody. Each search sees one state, with all changes that had returned before it.
 
     Args:
         folder: of the gallery; `Gallery.create` makes a new one.
-
-    Attributes:
-        folder: the folder.
 
     Raises:
         InputError: if there is no gallery, it is of the older form, or it is damaged.
 
     Example:
-        >>> gallery = Gallery.create("people", ModelRecord("faces", "", 2))  # doctest: +SKIP
-        >>> gallery.enrol(["anna", "ben"], np.eye(2), ["a.jpg", "b.jpg"])  # doctest: +SKIP
-        >>> gallery.search(np.array([[0.6, 0.8]]), k=1).people  # doctest: +SKIP
+        >>> import tempfile
+        >>> gallery = Gallery.create(tempfile.mkdtemp(), ModelRecord("faces", "", 2))
+        >>> gallery.enrol(["anna", "ben"], np.eye(2), ["a.jpg", "b.jpg"])
+        2
+        >>> gallery.search(np.array([[0.6, 0.8]]), k=1).people
         array([['ben']], dtype=object)
     """
 
@@ -123,18 +95,14 @@ class Gallery:
         """Make a new gallery, with nobody in it.
 
         Args:
-            folder: it is made if it is missing, and must be empty.
+            folder: missing or empty.
             model: whose embeddings it will have.
             entries: what is searched: a template for each person, or all images, of which the most similar counts.
             index: `exact` or `approximate`.
-            threshold: None, or `value` (the similarity from which a person counts as known) and where it comes from, as
-                JSON takes it.
-
-        Returns:
-            The gallery.
+            threshold: None, or `value` (the similarity from which a person is known) and its source, for JSON.
 
         Raises:
-            InputError: if there is one already, something else is in the folder, or a choice is none.
+            InputError: if something is in the folder, or there is no such choice.
         """
         for name, given, choices in (("entries", entries, ENTRIES), ("index", index, KINDS)):
             if given not in choices:
@@ -184,16 +152,12 @@ class Gallery:
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """Make one change of several: all calls of this thread in the block are on the disk at its end, or none is.
+        """Join several changes: all calls of this thread in the block are on the disk at its end, or none is.
 
-        Each change is one by itself; this is for a threshold and the people whom it is for. Others who want to change
-        the gallery wait meanwhile: embed images before.
-
-        Yields:
-            Nothing.
+        It is for a threshold and the people whom it is for. Other changes wait meanwhile: embed images before.
 
         Raises:
-            InputError: if another process has been changing it for a minute.
+            InputError: if another process has been changing the gallery for a minute.
         """
         with self._changing():
             yield
@@ -221,15 +185,7 @@ class Gallery:
             yield connection
 
     def check_new(self, people: Sequence[str], existing: str) -> None:
-        """Refuse people who are enrolled already, unless it is said what to do about them.
-
-        Args:
-            people: whom to enrol.
-            existing: as for `enrol`.
-
-        Raises:
-            InputError: naming some of them.
-        """
+        """Refuse people who are enrolled already, unless `existing` says what to do (see `enrol`)."""
         if existing not in EXISTING:
             raise InputError(f"existing {existing!r}: use one of {', '.join(EXISTING)}")
         if existing != "refuse":
@@ -245,15 +201,7 @@ class Gallery:
             )
 
     def enrolled(self, people: Sequence[str], sources: Sequence[str]) -> np.ndarray:
-        """Tell which images are in the gallery.
-
-        Args:
-            people: `[n]`, whom each shows.
-            sources: `[n]`, what each is called.
-
-        Returns:
-            `[n]` bool.
-        """
+        """Return `[n]` bool: whether an image of this person and source is enrolled."""
         check_names(people, sources)
         with self._reading() as connection:
             numbers = gallery_rows.numbers_of(connection, people)
@@ -268,15 +216,15 @@ class Gallery:
         Args:
             people: `[n]`, whom each image shows; not empty.
             embeddings: `[n, dim]`, by the gallery's model; their norms do not count.
-            sources: `[n]`, what each image is called.
-            existing: what to do if one of the people is enrolled already: `refuse`; `add` the images to those that are
-                there, but for images of the person with the same source; or `replace` those that are there.
+            sources: `[n]`, name of each image.
+            existing: what to do if one of the people is enrolled already: `refuse`; `add` the images that are not there
+                yet, by person and source; or `replace` all images of the person.
 
         Returns:
             How many images were enrolled.
 
         Raises:
-            InputError: if that is refused, the sizes do not fit, a name is no text, or an embedding is not finite or
+            InputError: if a person is refused, sizes do not fit, a name is no text, or an embedding is not finite or
                 zero.
         """
         rows = unit_rows(embeddings, self._dim, "embeddings to enrol")
@@ -304,17 +252,7 @@ class Gallery:
         return len(fresh)
 
     def remove(self, people: Sequence[str]) -> int:
-        """Remove people.
-
-        Args:
-            people: whom to remove.
-
-        Returns:
-            How many images they had.
-
-        Raises:
-            InputError: if one is not enrolled; then nobody is removed.
-        """
+        """Remove people, and return how many images they had; nobody is removed if one is not enrolled."""
         with self._changing() as connection:
             check_names(people, ())
             numbers = gallery_rows.numbers_of(connection, people)
@@ -326,11 +264,7 @@ class Gallery:
             return gallery_rows.delete_people(connection, list(numbers.values()))
 
     def set_threshold(self, threshold: Optional[Mapping[str, Any]]) -> None:
-        """Choose the similarity from which a person counts as known.
-
-        Args:
-            threshold: as for `create`.
-        """
+        """Choose the similarity from which a person is known; `threshold` as for `create`."""
         if threshold is not None:
             check_threshold(threshold["value"])
         with self._changing() as connection:
@@ -342,10 +276,7 @@ class Gallery:
         Args:
             embeddings: `[n, dim]`, by the gallery's model; their norms do not count.
             k: how many people to find for each; all, if there are fewer.
-            threshold: another one than the gallery's.
-
-        Returns:
-            People and similarities, the most similar first, and who is known by the threshold.
+            threshold: instead of the gallery's.
 
         Raises:
             InputError: if k is below 1, or an embedding has another length, or is not finite or zero.
@@ -366,15 +297,7 @@ def _value(description: Mapping[str, Any]) -> Optional[float]:
 
 
 def rebuild_index(folder: str, kind: Optional[str] = None) -> None:
-    """Make the cache of what is searched anew, perhaps as an index of the other kind.
-
-    Args:
-        folder: of the gallery.
-        kind: `exact` or `approximate`; None leaves it as it is.
-
-    Raises:
-        InputError: if there is no gallery, or no such kind.
-    """
+    """Make the cache of what is searched anew, with `kind` (`exact`, `approximate`) as an index of that kind."""
     if kind is not None and kind not in KINDS:
         raise InputError(f"index {kind!r}: use one of {', '.join(KINDS)}")
     path = Path(folder)

@@ -37,16 +37,10 @@ _MAGIC = b"ddl_tfG2"
 def follow(
     connection: sqlite3.Connection, gallery: dict[str, Any], before: Optional[Snapshot], folder: Path
 ) -> Snapshot:
-    """Bring what is searched up to the present state.
+    """Bring what is searched up to the present state, within a transaction of `connection`.
 
-    Args:
-        connection: to the gallery, within a transaction.
-        gallery: its row, see `ddl_tf.gallery.rows`.
-        before: what was searched before.
-        folder: of the gallery, where the cache is.
-
-    Returns:
-        The snapshot; `before` if nothing has changed. `before` stays as it is, for those who search it.
+    `gallery` is its description (see `read_gallery`), `before` what was searched before; it stays as it is, for those
+    who search it.
     """
     if before is not None and _is_of(before, connection, gallery):
         return before if before.generation == gallery["generation"] else _advance(connection, gallery, before)
@@ -61,16 +55,7 @@ def follow(
 
 
 def remake_cache(connection: sqlite3.Connection, gallery: dict[str, Any], folder: Path) -> None:
-    """Make the cache anew.
-
-    Args:
-        connection: to the gallery, within a transaction.
-        gallery: its row.
-        folder: of the gallery.
-
-    Raises:
-        OSError: if there is no space left, no permission, and so on.
-    """
+    """Make the cache anew."""
     write_cache(folder, _from_nothing(connection, gallery))
 
 
@@ -151,15 +136,7 @@ def _try_to_write(folder: Path, snapshot: Snapshot) -> None:
 
 
 def write_cache(folder: Path, snapshot: Snapshot) -> None:
-    """Keep the vectors of a snapshot that has no recent part, for other processes.
-
-    Args:
-        folder: of the gallery.
-        snapshot: as it was made from nothing.
-
-    Raises:
-        OSError: if there is no space left, no permission, and so on.
-    """
+    """Keep the vectors of a snapshot that was made from nothing, for other processes."""
     aside, part = folder / CACHE_ASIDE, snapshot.parts[0]
     with open(os.open(aside, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b") as file:
         try:
@@ -180,16 +157,7 @@ def write_cache(folder: Path, snapshot: Snapshot) -> None:
 
 
 def read_cache(folder: Path, connection: sqlite3.Connection, gallery: dict[str, Any]) -> Optional[Snapshot]:
-    """Read what `write_cache` kept.
-
-    Args:
-        folder: of the gallery.
-        connection: to it, within a transaction.
-        gallery: its row.
-
-    Returns:
-        A snapshot without names; None if there is no cache, or it is of no use for this gallery.
-    """
+    """Read what `write_cache` kept: a snapshot without names; None if it is missing or of no use for this gallery."""
     path, dim = folder / CACHE, gallery["model"]["dim"]
     if not path.is_file():
         return None

@@ -13,15 +13,15 @@ _SAME = 0.9999
 
 @dataclasses.dataclass(frozen=True)
 class ModelRecord:
-    """What a model is told from others by.
+    """What tells a model from others, so that embeddings of two models never mix.
 
     Attributes:
         path: where it was read from, for people.
         sha256: of its file or, if exported, of its folder.
         dim: length of the embeddings.
         flip: whether the embedding of the mirrored image was added to what the model gives.
-        reference: `[n, dim]` its unit embeddings of some fixed images; `[0, dim]` if they are not known. A checkpoint
-            and the model exported from it have other files, but the same reference.
+        reference: `[n, dim]` unit embeddings of fixed images; `[0, 0]` if not known. A checkpoint and the model that is
+            exported from it have other files, but the same reference.
     """
 
     path: str
@@ -31,23 +31,11 @@ class ModelRecord:
     reference: np.ndarray = dataclasses.field(default_factory=lambda: np.empty([0, 0], np.float32), compare=False)
 
     def describe(self) -> dict[str, Any]:
-        """Describe the model for gallery.json.
-
-        Returns:
-            All but the reference.
-        """
+        """Return all but the reference, for JSON."""
         return {"path": self.path, "sha256": self.sha256, "dim": self.dim, "flip": self.flip}
 
     def check_same(self, other: "ModelRecord", where: str) -> None:
-        """Refuse another model's embeddings.
-
-        Args:
-            other: the model of the embeddings that shall be compared with this one's.
-            where: whose model this is, for the message.
-
-        Raises:
-            InputError: if it is another model, or its embeddings are made in another way.
-        """
+        """Refuse the embeddings of another model, or of another `flip`; `where` names whose model this is."""
         if other.dim != self.dim:
             raise InputError(
                 f"{other.path}: gives embeddings of length {other.dim}, {where} has embeddings of length {self.dim} by "

@@ -24,13 +24,7 @@ _REFERENCE_IMAGES = 4
 
 @dataclasses.dataclass(frozen=True)
 class Embedded:
-    """What was made of photos.
-
-    Attributes:
-        photos: those that could be embedded, in order.
-        embeddings: `[photos, dim]` float32 of unit norm.
-        problems: of the others.
-    """
+    """The photos that could be embedded, `[photos, dim]` float32 of unit norm, and the problems of the others."""
 
     photos: list[Photo]
     embeddings: np.ndarray
@@ -42,19 +36,12 @@ class PhotoEmbedder:
 
     Args:
         model: a `.keras` checkpoint, the folder of a training run, or the version folder of an exported model.
-        flip: whether to add the embedding of the mirrored image; None does it for all but exported models, which do
-            or do not do it by themselves.
+        flip: whether to add the embedding of the mirrored image; by default yes, but not for exported models, which do
+            it or not by themselves.
         batch_size: images a step.
 
-    Attributes:
-        record: which model it is.
-
     Raises:
-        InputError: if there is no model, or flip is asked of an exported one.
-
-    Example:
-        >>> PhotoEmbedder("saved_models/faces/1").embed([Photo("anna.jpg")]).embeddings.shape  # doctest: +SKIP
-        (1, 512)
+        InputError: if there is no model, or `flip` is given for an exported one.
     """
 
     def __init__(self, model: str, flip: Optional[bool] = None, batch_size: int = 64) -> None:
@@ -76,15 +63,7 @@ class PhotoEmbedder:
         return add_views(np.stack([self._model(view.astype(np.float32)).numpy() for view in views], axis=1))
 
     def embed(self, photos: Sequence[Photo], name: str = "embed") -> Embedded:
-        """Embed photos.
-
-        Args:
-            photos: aligned faces, or with landmarks.
-            name: what is done, for the progress.
-
-        Returns:
-            The embeddings of those that can be read, and what is wrong with the others.
-        """
+        """Embed photos; `name` is for the progress."""
         kept: list[Photo] = []
         blocks = [np.empty([0, self.record.dim], np.float32)]
         problems: list[Problem] = []

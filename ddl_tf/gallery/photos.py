@@ -33,10 +33,9 @@ class Photo:
     """A file with a face.
 
     Attributes:
-        path: the file, absolute.
+        path: absolute.
         person: whom it shows; empty if that is not known.
-        landmarks: `[5, 2]` x, y in pixels of the upright image, as `align_face` takes them; None if the image is an
-            aligned face.
+        landmarks: `[5, 2]` x, y in pixels of the upright image; None if the image is an aligned face.
     """
 
     path: str
@@ -45,18 +44,10 @@ class Photo:
 
 
 def folder_photos(root: str, of_people: bool) -> list[Union[Photo, Problem]]:
-    """List the photos in a folder; every file is taken for one, but for hidden ones.
+    """List the photos in a folder: all files but hidden ones.
 
-    Args:
-        root: the folder.
-        of_people: whether it holds a folder for each person, which tells whom the photos in it show.
-
-    Returns:
-        The photos by path; a problem for what is no file, has a name that is no UTF-8 or, with `of_people`, is in no
-        person's folder.
-
-    Raises:
-        InputError: if there is no such folder, or no file in it.
+    With `of_people` it has a folder for each person. A problem stands for what is no file, has a name that is no UTF-8
+    or is in no person's folder.
     """
     folder = Path(root)
     if not folder.is_dir():
@@ -84,18 +75,10 @@ def _bad_name(path: str) -> Problem:
 
 
 def csv_photos(csv: str, of_people: bool) -> list[Union[Photo, Problem]]:
-    """List the photos of a CSV file.
+    """List the photos of a CSV file, in the order of its lines.
 
-    Args:
-        csv: the file, with the columns `path` (from the folder of the CSV file on), with `of_people` `person`, and
-            perhaps `x1`, `y1`, ..., `x5`, `y5`: the five landmarks in pixels.
-        of_people: whether people are named.
-
-    Returns:
-        The photos in the order of the lines; a problem for a line where something is missing.
-
-    Raises:
-        InputError: if the file cannot be read, or has some columns of landmarks and not others.
+    Columns are `path` (relative to the CSV file), with `of_people` `person`, and perhaps the five landmarks `x1`, `y1`,
+    ..., `x5`, `y5` in pixels. A problem stands for a line where something is missing.
     """
     file = Path(csv)
     table = read_csv(file, ["path", "person"] if of_people else ["path"])
@@ -123,18 +106,11 @@ def csv_photos(csv: str, of_people: bool) -> list[Union[Photo, Problem]]:
 
 
 def face_bytes(photo: Photo, size: tuple[int, int]) -> Union[bytes, Problem]:
-    """Read a photo as the encoded image that a network's input is made of.
+    """Read a photo as the encoded image that a network's input of `size` (height, width) is made of.
 
-    With landmarks the face is cut out and aligned: at 112 px, as the faces of training sets are, or at the network's
-    size if that is larger. An image that is stored turned (EXIF) is turned upright before: landmarks are those of the
-    image as it is shown. Aligned faces that are JPEG or PNG files stay as they are.
-
-    Args:
-        photo: the photo.
-        size: (height, width) in pixels of the network's input.
-
-    Returns:
-        JPEG or PNG that can be decoded, or what is wrong with the photo.
+    With landmarks the face is aligned: at 112 px, as the faces of training sets are, or at the network's size if that
+    is larger. An image that is stored turned (EXIF) is turned upright before: landmarks are those of the image as it is
+    shown. Aligned faces that are JPEG or PNG files stay as they are.
     """
     try:
         # Asked first: to open a pipe waits for somebody who writes.
@@ -175,13 +151,6 @@ def _reason(encoded: bytes) -> str:
 
 
 def split_problems(items: Sequence[Union[Photo, Problem]]) -> tuple[list[Photo], list[Problem]]:
-    """Part photos and problems.
-
-    Args:
-        items: both.
-
-    Returns:
-        Photos and problems, each in order.
-    """
+    """Split a list into photos and problems, each in order."""
     photos = [item for item in items if isinstance(item, Photo)]
     return photos, [item for item in items if isinstance(item, Problem)]

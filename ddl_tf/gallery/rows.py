@@ -25,16 +25,7 @@ def insert_gallery(
     threshold: Optional[Mapping[str, Any]],
     created: str,
 ) -> None:
-    """Describe a new gallery.
-
-    Args:
-        connection: within the transaction that makes it.
-        model: whose embeddings it will have.
-        entries: `templates` or `images`.
-        index: `exact` or `approximate`.
-        threshold: None, or as `Gallery.create` takes it.
-        created: when, ISO 8601.
-    """
+    """Describe a new gallery; `threshold` as for `Gallery.create`, `created` in ISO 8601."""
     reference = io.BytesIO()
     np.save(reference, model.reference, allow_pickle=False)
     connection.execute(
@@ -53,18 +44,7 @@ def insert_gallery(
 
 
 def read_gallery(connection: sqlite3.Connection) -> dict[str, Any]:
-    """Read what a gallery is.
-
-    Args:
-        connection: within a transaction.
-
-    Returns:
-        `format`, `generation` (the number of changes), `stamp` (of the last), `model`, `entries`, `index`, `threshold`,
-        `people`, `images`, `created`, `changed`.
-
-    Raises:
-        InputError: if it is damaged.
-    """
+    """Read the description of a gallery: its row, and `format` and `stamp` (of the last change)."""
     row = connection.execute(
         "SELECT generation, model, entries, kind, threshold, people, images, created, changed FROM gallery"
     ).fetchone()
@@ -82,27 +62,13 @@ def read_gallery(connection: sqlite3.Connection) -> dict[str, Any]:
 
 
 def read_model(connection: sqlite3.Connection) -> ModelRecord:
-    """Read whose embeddings a gallery has.
-
-    Args:
-        connection: to it.
-
-    Returns:
-        The model, with its embeddings of fixed images.
-    """
+    """Read whose embeddings a gallery has."""
     model, reference = connection.execute("SELECT model, reference FROM gallery").fetchone()
     return ModelRecord(**json.loads(model), reference=np.load(io.BytesIO(reference), allow_pickle=False))
 
 
 def mark_change(connection: sqlite3.Connection) -> int:
-    """Begin the next generation.
-
-    Args:
-        connection: within the transaction that changes something.
-
-    Returns:
-        Its number.
-    """
+    """Begin the next generation, and return its number."""
     connection.execute("UPDATE gallery SET generation = generation + 1, changed = ?", (utc_now(),))
     (generation,) = connection.execute("SELECT generation FROM gallery").fetchone()
     connection.execute("INSERT INTO change VALUES (?, ?)", (generation, secrets.randbits(63)))
@@ -110,12 +76,7 @@ def mark_change(connection: sqlite3.Connection) -> int:
 
 
 def update_gallery(connection: sqlite3.Connection, **change: Any) -> None:
-    """Change what a gallery is; a generation more.
-
-    Args:
-        connection: within a transaction.
-        change: `threshold` or `index`.
-    """
+    """Change `threshold` or `index` of a gallery; a generation more."""
     mark_change(connection)
     if "threshold" in change:
         connection.execute("UPDATE gallery SET threshold = ?", (json.dumps(change["threshold"], allow_nan=False),))
@@ -124,15 +85,7 @@ def update_gallery(connection: sqlite3.Connection, **change: Any) -> None:
 
 
 def numbers_of(connection: sqlite3.Connection, people: Sequence[str]) -> dict[str, int]:
-    """Look people up.
-
-    Args:
-        connection: to the gallery.
-        people: their names.
-
-    Returns:
-        The numbers of those who are enrolled, in order.
-    """
+    """Look people up: name -> number of those who are enrolled, in order."""
     found = {}
     for person in dict.fromkeys(people):
         row = connection.execute("SELECT id FROM person WHERE name = ?", (person,)).fetchone()
@@ -142,15 +95,7 @@ def numbers_of(connection: sqlite3.Connection, people: Sequence[str]) -> dict[st
 
 
 def sources_of(connection: sqlite3.Connection, number: int) -> set[str]:
-    """Read which images a person has.
-
-    Args:
-        connection: to the gallery.
-        number: of the person.
-
-    Returns:
-        What they are called.
-    """
+    """Read the names of a person's images."""
     return {source for (source,) in connection.execute("SELECT source FROM image WHERE person = ?", (number,))}
 
 
@@ -161,15 +106,7 @@ def insert_images(
     times: Sequence[str],
     embeddings: np.ndarray,
 ) -> None:
-    """Add images, of people who are there or not; a generation more.
-
-    Args:
-        connection: within a transaction.
-        people: `[n]`, whom each shows.
-        sources: `[n]`, what each is called.
-        times: `[n]`, ISO 8601.
-        embeddings: `[n, dim]` float32 of unit norm.
-    """
+    """Add images `[n]` with `[n, dim]` float32 of unit norm, of people who are enrolled or not; a generation more."""
     generation = mark_change(connection)
     numbers = numbers_of(connection, people)
     connection.executemany(
@@ -191,30 +128,14 @@ def insert_images(
 
 
 def delete_images(connection: sqlite3.Connection, number: int) -> int:
-    """Take all images of a person out; the person stays, for others to come.
-
-    Args:
-        connection: within a transaction.
-        number: of the person.
-
-    Returns:
-        How many they were.
-    """
+    """Delete all images of a person, who stays, and return how many they were."""
     deleted = connection.execute("DELETE FROM image WHERE person = ?", (number,)).rowcount
     _count(connection, 0, -deleted)
     return deleted
 
 
 def delete_people(connection: sqlite3.Connection, numbers: Sequence[int]) -> int:
-    """Take people out; a generation more.
-
-    Args:
-        connection: within a transaction.
-        numbers: of the people.
-
-    Returns:
-        How many images they had.
-    """
+    """Delete people, and return how many images they had; a generation more."""
     generation = mark_change(connection)
     images = 0
     for number in numbers:

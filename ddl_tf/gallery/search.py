@@ -16,7 +16,7 @@ UNUSED = -1
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
         people: `[queries, k]` text, the most similar person first; None where an approximate search found no more.
@@ -31,12 +31,7 @@ class Found:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Some vectors; nothing in it changes any more.
-
-    Attributes:
-        index: the vectors.
-        person: `[vectors]` int64, whom each stands for; `UNUSED` if it is out of use.
-    """
+    """Some vectors, and `[vectors]` int64 the person of each (`UNUSED`: out of use); nothing in it changes any more."""
 
     index: VectorIndex
     person: np.ndarray
@@ -47,11 +42,11 @@ class Snapshot:
     """What is searched of one state of a gallery; any number of threads may do it at once.
 
     Attributes:
-        generation: the number of the state.
-        stamp: its random number, which tells it from one of the same number in a copy.
+        generation: number of the state.
+        stamp: random number, which tells the state from one of the same number in a copy.
         entries: `templates` or `images`.
         parts: the vectors: nearly all in the first, those of the last changes in the second.
-        names: of the people, by number.
+        names: number of a person -> name.
     """
 
     generation: int
@@ -72,15 +67,7 @@ class Snapshot:
         return sum(int(np.sum(part.person == UNUSED)) for part in self.parts)
 
     def nearest(self, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
-        """Find the most similar vectors.
-
-        Args:
-            queries: `[n, dim]` float32 of unit norm.
-            depth: how many to find for each, at least 1.
-
-        Returns:
-            Whom they stand for `[n, at most depth]`, `UNUSED` where for nobody, and their similarities.
-        """
+        """Find the `depth` most similar vectors of each query: their persons and similarities `[n, depth]`."""
         persons, similarities = [], []
         for part in self.parts:
             if len(part.index):
@@ -95,14 +82,7 @@ class Snapshot:
 def search_people(snapshot: Snapshot, queries: np.ndarray, k: int, threshold: Optional[float]) -> Found:
     """Search the people of a gallery; of several vectors of one person the most similar one counts.
 
-    Args:
-        snapshot: the gallery.
-        queries: `[n, dim]` float32 of unit norm.
-        k: people to find for each, at least 1.
-        threshold: from which similarity on a person is known.
-
-    Returns:
-        People and similarities; `min(k, people)` of each.
+    `queries` are `[n, dim]` float32 of unit norm; the result has `min(k, people)` columns.
     """
     vectors = snapshot.vectors_of_people
     k = min(k, len(vectors))

@@ -47,17 +47,7 @@ CREATE INDEX removal_generation ON removal (generation);
 
 
 def is_gallery(folder: Path) -> bool:
-    """Tell whether there is a gallery in a folder.
-
-    Args:
-        folder: need not be there.
-
-    Returns:
-        Whether it has a complete gallery.db; one whose making was interrupted is none.
-
-    Raises:
-        InputError: if gallery.db is a link, or something else than a gallery.
-    """
+    """Return whether a folder has a complete gallery.db; one whose making was interrupted is none."""
     _refuse_links(folder)
     file = folder / DATABASE
     if not file.is_file() or not file.stat().st_size:
@@ -68,17 +58,7 @@ def is_gallery(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def reading(folder: Path) -> Iterator[sqlite3.Connection]:
-    """Read one state of a gallery, whatever others change meanwhile.
-
-    Args:
-        folder: of the gallery.
-
-    Yields:
-        A connection, within a transaction.
-
-    Raises:
-        InputError: if there is no gallery, or it is damaged.
-    """
+    """Read one state of a gallery, whatever others change meanwhile: a connection within a transaction."""
     with _opened_gallery(folder, write=False) as connection:
         connection.execute("BEGIN")
         yield connection
@@ -90,12 +70,6 @@ def changing(folder: Path) -> Iterator[sqlite3.Connection]:
 
     Others that want to change it wait, those that read it do not.
 
-    Args:
-        folder: of the gallery.
-
-    Yields:
-        A connection, within a transaction.
-
     Raises:
         InputError: if there is no gallery, it is damaged, or another process has been changing it for a minute.
     """
@@ -105,17 +79,7 @@ def changing(folder: Path) -> Iterator[sqlite3.Connection]:
 
 @contextlib.contextmanager
 def making(folder: Path) -> Iterator[sqlite3.Connection]:
-    """Make a gallery; an exception in the block leaves none.
-
-    Args:
-        folder: missing, or empty: nothing of anybody else's is ever in a gallery's folder.
-
-    Yields:
-        A connection, within a transaction, to tables that are empty.
-
-    Raises:
-        InputError: if there is a gallery already, or anything else.
-    """
+    """Make a gallery in a missing or empty folder; an exception in the block leaves none."""
     check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _opened(folder, write=True) as connection:
@@ -132,14 +96,7 @@ def making(folder: Path) -> Iterator[sqlite3.Connection]:
 
 
 def check_free(folder: Path) -> None:
-    """Refuse a folder that a new gallery cannot have to itself.
-
-    Args:
-        folder: need not be there.
-
-    Raises:
-        InputError: if there is a gallery already, or anything else.
-    """
+    """Refuse a folder that a new gallery cannot have to itself."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{visible(folder)}: it is no folder; choose another one for the gallery")
     if (folder / "gallery.json").is_file():

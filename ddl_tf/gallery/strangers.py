@@ -2,20 +2,11 @@
 
 
 def strangers_known(far: float, people: int, images: int, entries: str) -> tuple[float, str]:
-    """Tell what share of strangers is taken for someone.
+    """Return the share of strangers that is taken for someone, and in words what it is.
 
     A false accept rate is that of two images. Where a stranger's image is compared with all images, each can accept it,
     and the sum of their rates is a bound, however dependent they are. A template of several images has similarities
-    that nobody measured: the sum over people is an estimate, and neither a bound.
-
-    Args:
-        far: the false accept rate of the threshold, of pairs of images like those of the gallery.
-        people: in the gallery.
-        images: in the gallery.
-        entries: `templates` or `images`.
-
-    Returns:
-        The share, and what it is in words.
+    that nobody measured: the sum over people is an estimate, and no bound.
 
     Example:
         >>> strangers_known(1e-3, people=20, images=400, entries="images")[0]

@@ -22,13 +22,7 @@ BIN_FAR = 1e-2
 
 
 def more_is_harder(column: str) -> bool:
-    """Tell which way a column of images makes them harder.
-
-    Args:
-        column: its name.
-
-    Returns:
-        True where the larger absolute value is harder, False where the smaller value is.
+    """Return True if the larger absolute value of a column makes an image harder, False if the smaller value does.
 
     Example:
         >>> more_is_harder("measured_yaw"), more_is_harder("measured_resolution_px")
@@ -38,16 +32,9 @@ def more_is_harder(column: str) -> bool:
 
 
 def pair_values(values: np.ndarray, first: np.ndarray, second: np.ndarray, column: str) -> np.ndarray:
-    """Give a pair the value of the worse of its two images.
+    """Return the value of the worse of a pair's two images, `[pairs]`; NaN where an image has no value.
 
-    Args:
-        values: `[images]`; not finite where an image has no value.
-        first: `[pairs]` int, positions of images.
-        second: `[pairs]` int, positions of images.
-        column: the name of the values; it says which is worse, see `more_is_harder`.
-
-    Returns:
-        `[pairs]`: the larger absolute value, or the smaller value; NaN where an image has no value.
+    `values` are `[images]`, `first` and `second` `[pairs]` positions of images; `column` says which value is worse.
 
     Example:
         >>> pair_values(np.array([5.0, -40.0]), np.array([0]), np.array([1]), "yaw")
@@ -60,11 +47,7 @@ def pair_values(values: np.ndarray, first: np.ndarray, second: np.ndarray, colum
 
 
 def bin_edges(values: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Cut values into bins of about equal counts.
-
-    Args:
-        values: `[pairs]`, NaN where there is none.
-        bins: how many at most; equal values cannot be cut apart, so there may be fewer.
+    """Cut values into at most so many bins of about equal counts; equal values stay together.
 
     Returns:
         `[bins + 1]` rising; a bin holds the values from its lower edge to below its upper one, the last both.
@@ -78,16 +61,7 @@ def bin_edges(values: np.ndarray, bins: int = BINS) -> np.ndarray:
 
 
 def threshold_at_far(similarity: np.ndarray, same: np.ndarray, far: float = BIN_FAR) -> float:
-    """Find the smallest similarity at which not more than a share of the different pairs is accepted.
-
-    Args:
-        similarity: `[pairs]`.
-        same: `[pairs]` bool.
-        far: 0..1.
-
-    Returns:
-        A pair is accepted when its similarity is at or above it.
-    """
+    """Find the smallest similarity at which not more than `far` of the different pairs are accepted."""
     rates, _ = roc_curve(similarity, same)
     # The thresholds of the ROC: all similarities from the largest on, after one that accepts nothing.
     thresholds = np.append(np.inf, np.unique(similarity)[::-1])
@@ -145,15 +119,7 @@ def draw_shares(
     ylabel: str,
     styles: Optional[Mapping[str, Style]] = None,
 ) -> None:
-    """Draw rates with intervals, a point for each model and condition.
-
-    Args:
-        axes: where to draw.
-        rates: model -> rate, low, high, each `[conditions]`.
-        labels: `[conditions]`, under the axis.
-        ylabel: what the rates are.
-        styles: name -> how it is drawn; by the order if None.
-    """
+    """Draw rates (model -> rate, low, high, each `[conditions]`), a point with its interval for each condition."""
     styles = styles or styles_of(rates)
     width = 0.6 / max(1, len(rates))
     for position, (model, (rate, low, high)) in enumerate(rates.items()):
@@ -193,9 +159,6 @@ def bins_figure(
         tables: model -> `bin_table` over the same edges.
         title: above both panels.
         styles: name -> how it is drawn; by the order if None.
-
-    Returns:
-        The figure, with `savefig`. The global state of pyplot is not touched.
 
     Raises:
         InputError: if there is no bin.

@@ -76,12 +76,7 @@ class Difference:
 def affordable_replicates(pairs: int, replicates: int) -> int:
     """Lower the number of replicates for very many pairs, of which each replicate takes seconds.
 
-    Args:
-        pairs: of the set.
-        replicates: that are wanted.
-
-    Returns:
-        The number that is wanted up to 200,000 pairs, then in proportion fewer, but no fewer than 200 of it.
+    Up to 200,000 pairs it stays; beyond, it falls in proportion, but not below 200.
     """
     return max(min(replicates, _LEAST_REPLICATES), min(replicates, replicates * _MANY_PAIRS // max(1, pairs)))
 
@@ -98,14 +93,7 @@ def compare_models(
     easy: Optional[str] = None,
     hard: Optional[str] = None,
 ) -> list[Difference]:
-    """Compare each model with the first one, on every set that both have.
-
-    Args:
-        models: evaluated on the same pairs and probes, see `check_comparable`.
-        replicates: of the bootstrap, see `affordable_replicates`.
-        seed: of the bootstrap.
-        easy: name of the easy set, to compare the gaps; None: no gaps.
-        hard: name of the hard set.
+    """Compare each model with the first one, on every set that both have, and the gaps of `easy` and `hard`.
 
     Returns:
         The differences, set by set, model by model. The p-values of a number are corrected for all sets and models.
@@ -201,16 +189,9 @@ def _test_text(test: str, least_p: Optional[float]) -> str:
 
 
 def replicates_needed(differences: Sequence[Difference], replicates: int) -> Optional[int]:
-    """Tell whether there are too many tests by the bootstrap for any of them to come out.
+    """Return how many replicates the tests by the bootstrap take to come out; None if they are enough.
 
-    Its smallest p-value is 2 / (replicates + 1).
-
-    Args:
-        differences: of `compare_models`.
-        replicates: with which they were made.
-
-    Returns:
-        How many replicates there should be; None if they are enough.
+    The smallest p-value of a bootstrap is 2 / (replicates + 1).
     """
     counts = Counter(_family(one.number) for one in differences if one.p is not None and "bootstrap" in one.test)
     needed = int(np.ceil(2 * max(counts.values(), default=0) / ALPHA))
@@ -270,12 +251,7 @@ def _is_headline(number: str) -> bool:
 def comparison_table(
     models: Sequence[EvaluatedModel], differences: Sequence[Difference], headlines: bool = False
 ) -> TextTable:
-    """Lay the numbers of all models on all sets side by side.
-
-    Args:
-        models: of the report, the baseline first.
-        differences: of `compare_models`.
-        headlines: whether only the numbers that papers quote.
+    """Lay the numbers of all models on all sets side by side; with `headlines` those that papers quote.
 
     Returns:
         A row for each set and number; its CSV has a line for each set, number and model, at full precision.
@@ -336,15 +312,7 @@ def _line(
 
 
 def differences_table(differences: Sequence[Difference], baseline: str) -> TextTable:
-    """Lay out the paired tests against the baseline.
-
-    Args:
-        differences: of `compare_models`, at least one.
-        baseline: name of the model that the others are compared with.
-
-    Returns:
-        A row for each set, number and model.
-    """
+    """Lay out the paired tests against the baseline, a row for each set, number and model."""
     rows = [
         [
             Cell(one.set_name),

@@ -18,14 +18,7 @@ _FEW_POINTS = 30
 
 
 def curve_columns(logs: Mapping[str, pd.DataFrame]) -> list[str]:
-    """List the columns of logs that have a number, each once, in the order in which they come.
-
-    Args:
-        logs: run -> its log, a row for each epoch.
-
-    Returns:
-        The names, without `epoch`.
-    """
+    """List the columns of logs that have a number, but `epoch`, each once, in the order in which they come."""
     columns: dict[str, None] = {}
     for log in logs.values():
         for name in log.select_dtypes("number"):
@@ -40,9 +33,6 @@ def curves_figure(logs: Mapping[str, pd.DataFrame], styles: Optional[Mapping[str
     Args:
         logs: run -> its log, with the column `epoch`.
         styles: name -> how it is drawn; by the order if None.
-
-    Returns:
-        The figure, with `savefig`. The global state of pyplot is not touched.
     """
     styles = styles or styles_of(logs)
     columns = curve_columns(logs)
@@ -72,14 +62,7 @@ def curves_figure(logs: Mapping[str, pd.DataFrame], styles: Optional[Mapping[str
 
 
 def groups_figure(similarities: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
-    """Draw the similarities of the teacher's and the students' rows of each run, a panel for each run.
-
-    Args:
-        similarities: run -> `positive_0`, `negative_0`, ... -> `[count]`, of `similarities.npz`.
-
-    Returns:
-        The figure, with `savefig`. The global state of pyplot is not touched.
-    """
+    """Draw the similarities of the teacher's and the students' rows, a panel for each run."""
     figure = Figure(figsize=(max(6.0, 5.5 * len(similarities)), 4), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(similarities), squeeze=False)[0]

@@ -40,14 +40,7 @@ class ChosenImages:
 
 
 def unit_embeddings(views: np.ndarray) -> np.ndarray:
-    """Add the views of each image, and scale to unit norm, as evaluation does.
-
-    Args:
-        views: `[images, views, dim]` as a model gave them.
-
-    Returns:
-        `[images, dim]` float32; an all-zero embedding stays zero.
-    """
+    """Add the views of each image, `[images, views, dim]`, and scale to unit norm, `[images, dim]` float32."""
     rows = np.asarray(views, np.float64).sum(axis=1)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return (rows / np.where(norms > 0, norms, 1)).astype(np.float32)
@@ -58,22 +51,10 @@ def _some(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def choose_images(easy: pd.DataFrame, hard: pd.DataFrame, count: int, seed: int = 0) -> ChosenImages:
-    """Choose the images of a map, the same for each model.
+    """Choose the images of a map, at most `count`, the same for each model.
 
     Of the people who have easy and hard images, those with the most images, at most `PEOPLE`; where the sets do not
     tell whom an image shows, any images. Half of the images are easy, half hard, as far as there are so many.
-
-    Args:
-        easy: a row for each image of the easy set, with the column `person` if it is known.
-        hard: of the hard set.
-        count: of images at most.
-        seed: of the choice.
-
-    Returns:
-        The choice.
-
-    Raises:
-        InputError: if fewer than 4 images are asked for, which make no map.
     """
     if count < 4:
         raise InputError(f"--tsne_images={count}: a map needs at least 4")
@@ -98,14 +79,7 @@ def perplexity_for(count: int) -> float:
 
 
 def map_embeddings(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Lay embeddings out on a plane, so that near ones stay near.
-
-    Args:
-        embeddings: `[images, dim]` of unit norm.
-        seed: of t-SNE.
-
-    Returns:
-        `[images, 2]`; only who is near whom means something, not the axes.
+    """Lay embeddings, `[images, dim]` of unit norm, out on a plane, `[images, 2]`, so that near ones stay near.
 
     References:
         van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 2008.
@@ -128,9 +102,6 @@ def embedding_map_figure(
         chosen: the images.
         easy_name: of the easy set.
         hard_name: of the hard set.
-
-    Returns:
-        The figure, with `savefig`. The global state of pyplot is not touched.
     """
     figure = Figure(figsize=(max(5.5, 4.6 * len(maps)), 4.7), layout="constrained")
     FigureCanvasAgg(figure)

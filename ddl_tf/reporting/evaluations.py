@@ -68,13 +68,7 @@ class EvaluatedSet:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluatedModel:
-    """A model of a report.
-
-    Attributes:
-        name: in the report.
-        folder: of its stored evaluation.
-        sets: name of the set -> what it did there.
-    """
+    """A model of a report, the folder of its stored evaluation, and name of a set -> what it did there."""
 
     name: str
     folder: str
@@ -82,17 +76,7 @@ class EvaluatedModel:
 
 
 def named_folders(items: Sequence[str], flag: str) -> dict[str, str]:
-    """Read a list of folders with names.
-
-    Args:
-        items: each `name=folder`, or a folder, which is then named after its last part.
-        flag: that they were given with, for messages.
-
-    Returns:
-        name -> folder, in the order given.
-
-    Raises:
-        InputError: if there is no name or folder, or two have one name.
+    """Read a list of folders, each `name=folder` or a folder, whose name is then its last part.
 
     Example:
         >>> named_folders(["DDL=evaluations/ddl", "evaluations/arcface"], "evaluations")
@@ -113,18 +97,7 @@ def named_folders(items: Sequence[str], flag: str) -> dict[str, str]:
 
 
 def read_evaluation(name: str, folder: str) -> EvaluatedModel:
-    """Read the stored evaluation of a model.
-
-    Args:
-        name: of the model in the report.
-        folder: written by `python -m ddl_tf.evaluate ... --store=folder`.
-
-    Returns:
-        All of its sets.
-
-    Raises:
-        InputError: if the folder holds none, or a file is damaged.
-    """
+    """Read the stored evaluation of a model (`python -m ddl_tf.evaluate ... --store=folder`)."""
     stored = StoredEvaluation(folder)
     sets = {}
     for one in stored.sets:
@@ -161,14 +134,7 @@ def _check_positions(
 
 
 def check_comparable(models: Sequence[EvaluatedModel]) -> None:
-    """Refuse models that were evaluated on different pairs or probes of a set of one name.
-
-    Args:
-        models: of the report.
-
-    Raises:
-        InputError: naming the set, the two models, and what differs.
-    """
+    """Refuse models that were evaluated on different pairs or probes of a set of one name."""
     seen: dict[str, tuple[str, EvaluatedSet]] = {}
     for model in models:
         for name, one in model.sets.items():
@@ -207,7 +173,7 @@ def set_names(models: Sequence[EvaluatedModel]) -> list[str]:
 
 
 def missing_sets(models: Sequence[EvaluatedModel]) -> list[str]:
-    """Tell, in sentences, which model lacks which set that another one has."""
+    """Say, in sentences, which model lacks which set that another one has."""
     names = set_names(models)
     sentences = []
     for model in models:

@@ -24,16 +24,7 @@ _RATES = (1e-6, 1e-5, 1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.
 
 
 def distributions_figure(models: Mapping[str, Similarities]) -> Figure:
-    """Draw the similarities of the same and of the different pairs of one set, a panel for each model.
-
-    The dashed lines are the expectations.
-
-    Args:
-        models: model -> similarities of the set.
-
-    Returns:
-        The figure, with `savefig`. The global state of pyplot is not touched.
-    """
+    """Draw the similarities of a set's same and different pairs, with their expectations, a panel for each model."""
     across = min(_ACROSS, len(models))
     down = -(-len(models) // across)
     figure = Figure(figsize=(max(5.5, 4.2 * across), 3.3 * down), layout="constrained")
@@ -82,7 +73,7 @@ def roc_band(
     first_person: Optional[np.ndarray] = None,
     second_person: Optional[np.ndarray] = None,
 ) -> RocBand:
-    """Compute a ROC and how far it could lie from this by chance.
+    """Compute a ROC with a pointwise interval of 95% by the bootstrap.
 
     Args:
         similarity: `[pairs]`.
@@ -91,12 +82,6 @@ def roc_band(
         seed: of the bootstrap.
         first_person: `[pairs]` whom the first image shows; None: pairs are resampled, not people.
         second_person: `[pairs]` whom the second image shows.
-
-    Returns:
-        The curve with a pointwise interval of 95%.
-
-    Raises:
-        InputError: as `pair_weights`.
     """
     check_replicates(replicates)
     pairs = WeightedPairs(similarity, same)
@@ -145,9 +130,6 @@ def roc_det_figure(
         bands: model -> `roc_band`, all over the same pairs.
         num_same: the number of same pairs: a missed match rate of 0 is drawn as half of one pair.
         styles: name -> how it is drawn; by the order if None.
-
-    Returns:
-        The figure, with `savefig`. The global state of pyplot is not touched.
 
     References:
         Martin et al., "The DET curve in assessment of detection task performance", Eurospeech 1997.

@@ -57,14 +57,7 @@ def identification_figure(
 ) -> Figure:
     """Draw the CMC, and the rank-1 rate of each condition where there are several.
 
-    Args:
-        name: of the set.
-        ranks: model -> `[probes]` int, from 1, of the mate; 0 = never found.
-        tables: model -> `rank1_table` of the same conditions.
-        styles: name -> how it is drawn; by the order if None.
-
-    Returns:
-        The figure, with `savefig`. The global state of pyplot is not touched.
+    `ranks` are, for each model, `[probes]` int, from 1, of the mate; 0 = never found. `tables` are of `rank1_table`.
     """
     styles = styles or styles_of(ranks)
     first = next(iter(tables.values()))

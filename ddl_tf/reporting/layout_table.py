@@ -28,12 +28,6 @@ _LATEX = {
 def latex_escape(text: str) -> str:
     r"""Write text so that LaTeX shows it as it is.
 
-    Args:
-        text: any.
-
-    Returns:
-        The source.
-
     Example:
         >>> print(latex_escape("cfp_fp: 95%"))
         cfp\_fp: 95\%

@@ -45,13 +45,9 @@ _MEANINGS = {
 
 
 def numbers_of(result: Mapping[str, Any]) -> dict[str, float]:
-    """List the numbers that say how good a model is on a set.
+    """List the numbers of a result that say how good a model is: name -> value, in order.
 
-    Args:
-        result: of a protocol; rates are floats, counts are ints. Numbers of a dictionary are named `tar@1e-2`.
-
-    Returns:
-        name -> value, in the order of the result; deviations, thresholds and counts are left out.
+    Rates are floats, counts are ints. Deviations, thresholds and counts are left out.
 
     Example:
         >>> numbers_of({"set": "lfw", "pairs": 10, "auc": 0.9, "tar": {"1e-2": 0.5}, "accuracy_std": 0.1})
@@ -65,15 +61,9 @@ def numbers_of(result: Mapping[str, Any]) -> dict[str, float]:
 
 
 def interval_of(result: Mapping[str, Any], number: str) -> Optional[tuple[float, float]]:
-    """Read the 95% interval of a number of `numbers_of`; None if the result has none.
+    """Read the 95% interval (low, high) of a number of `numbers_of`; None if the result has none.
 
-    Args:
-        result: of a protocol; its `intervals` name a nested number `rank1@d1` or `rank1.d1`, with or without the part
-            of the result that it is in.
-        number: its name.
-
-    Returns:
-        (low, high).
+    `intervals` name a nested number `rank1@d1` or `rank1.d1`, with or without the part of the result that it is in.
     """
     intervals = result.get("intervals", {})
     for name in (number, number.split("@", 1)[-1]):
@@ -85,15 +75,7 @@ def interval_of(result: Mapping[str, Any], number: str) -> Optional[tuple[float,
 
 
 def is_countable(result: Mapping[str, Any], number: str) -> bool:
-    """Tell whether a TAR is at a false accept rate that its set has enough different pairs for.
-
-    Args:
-        result: of a protocol.
-        number: a name of `numbers_of`.
-
-    Returns:
-        False for a TAR at fewer than `MIN_FALSE_ACCEPTS` false accepts, where the counts of pairs are known.
-    """
+    """Return False for a TAR at fewer than `MIN_FALSE_ACCEPTS` false accepts, where the counts of pairs are known."""
     *part, name, key = ["", *number.split("@")]
     counts = result.get(part[-1], result) if part and part[-1] else result
     if name != "tar" or not isinstance(counts, Mapping) or not {"pairs", "same"} <= counts.keys():
@@ -108,7 +90,7 @@ def far_targets(result: Mapping[str, Any]) -> dict[str, float]:
 
 
 def lower_is_better(number: str) -> bool:
-    """Tell whether a number is an error."""
+    """Return whether a number is an error."""
     return any(word in number.lower() for word in ("eer", "error", "fnir", "fnmr", "missed", "gap", "std"))
 
 
@@ -144,14 +126,7 @@ def meanings_of(numbers: Sequence[str]) -> str:
 
 
 def number_of_test(name: str, result: Mapping[str, Any]) -> Optional[str]:
-    """Give a number of a paired test its name in a result.
-
-    Args:
-        name: of `compare_scores`, such as "rank-1 d1".
-        result: of a protocol.
-
-    Returns:
-        As in `numbers_of`; None for what is not told of a model, such as the mean similarity of same pairs.
+    """Return the name in a result of a number of `compare_scores`, such as "rank-1 d1"; None if it is not reported.
 
     Example:
         >>> number_of_test("rank-1 d1", {"rank1": {"d1": 0.5}}), number_of_test("mean_same", {"mean_same": 0.5})

@@ -60,16 +60,7 @@ class Section:
 
 
 def render_page(title: str, summary: str, sections: Sequence[Section]) -> str:
-    """Write a page that needs nothing else: no script, no network, no file beside it.
-
-    Args:
-        title: of the page.
-        summary: a line under it.
-        sections: of the page, those with nothing in them left out.
-
-    Returns:
-        The HTML. All text is escaped; the page follows the reader's choice of light or dark.
-    """
+    """Write a page that needs nothing else: no script, no network, no file beside it. All text is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -96,17 +87,7 @@ def _parts(sections: Sequence[Section]) -> Iterator[Union[Picture, TextTable]]:
 
 
 def write_report(folder: Path, title: str, summary: str, sections: Sequence[Section]) -> Path:
-    """Write the page, and its pictures and tables as files.
-
-    Args:
-        folder: it is made if it is missing.
-        title: of the page.
-        summary: a line under it.
-        sections: of the page.
-
-    Returns:
-        The path of `index.html`; beside it `figures/NAME.png` and `.svg`, `tables/NAME.csv`, `.md` and `.tex`.
-    """
+    """Write the page `index.html`, and `figures/NAME.png` and `.svg`, `tables/NAME.csv`, `.md` and `.tex`."""
     page = render_page(title, summary, sections)
     # A page of before would say that the new figures are its own.
     (folder / "index.html").unlink(missing_ok=True)

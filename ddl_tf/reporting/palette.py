@@ -42,13 +42,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """How one model is drawn, the same in all figures.
-
-    Attributes:
-        colour: of lines, bands and points.
-        dash: of lines.
-        marker: of points.
-    """
+    """How one model is drawn, the same in all figures."""
 
     colour: str
     dash: str
@@ -66,28 +60,14 @@ class Style:
 
 
 def style(position: int) -> Style:
-    """Choose the style of a model.
-
-    Args:
-        position: of the model in the report, from 0.
-
-    Returns:
-        The style; after ten models the colours come again with other dashes and markers.
-    """
+    """Choose the style of the model at a position; after ten the colours come again with other dashes and markers."""
     turn = position // len(SERIES)
     dash = _DASHES[(position + turn) % len(_DASHES)]
     return Style(SERIES[position % len(SERIES)], dash, _MARKERS[(position + turn) % len(_MARKERS)])
 
 
 def styles_of(names: Iterable[str]) -> dict[str, Style]:
-    """Choose the styles of models and runs, each name once, in order.
-
-    Args:
-        names: of everything in a report that is drawn in a colour of its own.
-
-    Returns:
-        name -> style.
-    """
+    """Choose the styles of models and runs, each name once, in order."""
     return {name: style(position) for position, name in enumerate(dict.fromkeys(names))}
 
 

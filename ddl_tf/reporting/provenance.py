@@ -15,14 +15,7 @@ def _text(value: Any) -> str:
 
 
 def provenance_table(models: Sequence[EvaluatedModel]) -> TextTable:
-    """Lay out what the stored results say of their making.
-
-    Args:
-        models: of the report.
-
-    Returns:
-        A row for each model, and for each thing that is known; sets that say the same share a row.
-    """
+    """Lay out what the stored results say of their making, for each model; sets that say the same share a row."""
     rows = []
     for model in models:
         said: dict[tuple[str, str], list[str]] = {}

@@ -16,15 +16,7 @@ RACE_SETS = ("rfw_african", "rfw_asian", "rfw_caucasian", "rfw_indian")
 
 
 def race_figure(models: Sequence[EvaluatedModel], styles: Optional[Mapping[str, Style]] = None) -> Figure:
-    """Draw the accuracy on each race, a point for each model.
-
-    Args:
-        models: those that were evaluated on the four sets of RFW.
-        styles: name -> how it is drawn; by the order if None.
-
-    Returns:
-        The figure, with `savefig`. The global state of pyplot is not touched.
-    """
+    """Draw the accuracy on the four sets of RFW, a point for each model."""
     figure = Figure(figsize=(7.5, 3.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()

@@ -31,17 +31,7 @@ class LoggedRun:
 
 
 def read_runs(folders: Mapping[str, str]) -> list[LoggedRun]:
-    """Read the logs of training runs.
-
-    Args:
-        folders: name -> run folder.
-
-    Returns:
-        The runs, in the same order.
-
-    Raises:
-        InputError: if there is no log, or a file is damaged.
-    """
+    """Read the logs of training runs, name -> run folder."""
     runs = []
     for name, path in folders.items():
         folder = RunFolder(Path(path))
@@ -56,15 +46,7 @@ def read_runs(folders: Mapping[str, str]) -> list[LoggedRun]:
 
 
 def curves_section(runs: Sequence[LoggedRun], styles: Mapping[str, Style]) -> Section:
-    """Draw what the runs logged.
-
-    Args:
-        runs: at least one.
-        styles: name of a run -> how it is drawn.
-
-    Returns:
-        The section.
-    """
+    """Draw what the runs logged."""
     logs = {run.name: run.log for run in runs}
     said = "; ".join(f"{name}: {len(log):,} epochs" for name, log in logs.items())
     columns = ", ".join(curve_columns(logs))

@@ -37,7 +37,7 @@ _MAIN = ("auc", "verification@auc", "gap")
 
 
 def anchor(*words: str) -> str:
-    """Make a name for files and anchors of words that may hold anything; other words give another name.
+    """Make a name for files and anchors of any words; other words make another name.
 
     Example:
         >>> anchor("roc", "my set/1")
@@ -51,21 +51,12 @@ def anchor(*words: str) -> str:
 
 
 def with_set(models: Sequence[EvaluatedModel], name: str) -> dict[str, EvaluatedSet]:
-    """Give what each model did on a set, of those that were evaluated on it."""
+    """Return model -> what it did on a set, of those that were evaluated on it."""
     return {model.name: model.sets[name] for model in models if name in model.sets}
 
 
 def findings(models: Sequence[EvaluatedModel], differences: Sequence[Difference], replicates: int) -> Section:
-    """Say in sentences what the differences are.
-
-    Args:
-        models: of the report, the baseline first.
-        differences: of `compare_models`.
-        replicates: of the bootstrap that made them.
-
-    Returns:
-        The section.
-    """
+    """Say in sentences what the differences are."""
     sentences = []
     names = dict.fromkeys(one.set_name for one in differences)
     # The gap between two sets comes first.
@@ -116,16 +107,7 @@ def everything(models: Sequence[EvaluatedModel], differences: Sequence[Differenc
 
 
 def gap(models: Sequence[EvaluatedModel], easy: str, hard: str) -> Section:
-    """Draw the paper's figure 1.
-
-    Args:
-        models: those that have both sets.
-        easy: name of the easy set.
-        hard: name of the hard set.
-
-    Returns:
-        The section.
-    """
+    """Draw the paper's figure 1, of models that have both sets."""
     arms = {model.name: (model.sets[easy].similarities, model.sets[hard].similarities) for model in models}
     sentences = []
     for name, pairs in arms.items():
@@ -206,15 +188,7 @@ def curves_of_errors(models: Sequence[EvaluatedModel], replicates: int, seed: in
 
 
 def columns_of(images: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
-    """Choose the columns of a set's images to bin pairs by.
-
-    Args:
-        images: a row for each image.
-        wanted: names; of none, all numeric columns.
-
-    Returns:
-        Those that there are, with at least two values.
-    """
+    """Choose the numeric columns of a set's images to bin pairs by: those wanted, or all, with at least two values."""
     numeric = [str(name) for name in images.select_dtypes("number") if name not in ("key", "person")]
     chosen = [name for name in wanted if name in numeric] if wanted else numeric
     return [name for name in chosen if images[name].nunique() > 1]

@@ -37,7 +37,7 @@ class Embedder(abc.ABC):
         input_text: what the network is given, in words.
         image_size: (height, width) in pixels.
         dim: length of the embedding.
-        batch_size: images that the runtime gets at a time, at most; the rest waits, so that memory is bounded.
+        batch_size: images that the runtime gets at a time, at most, so that memory is bounded.
     """
 
     image_size: tuple[int, int]
@@ -69,16 +69,10 @@ class Embedder(abc.ABC):
         """One batch, float32 and scaled, through the runtime."""
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        """Embed images, as the network does it.
-
-        Args:
-            images: `[n, height, width, 3]`, values 0..255 RGB, of the network's size.
+        """Embed images `[n, height, width, 3]`, values 0..255 RGB, of the network's size.
 
         Returns:
             `[n, dim]` float32, not always of unit norm.
-
-        Raises:
-            InputError: if the images have another size or shape.
         """
         if images.shape[1:] != (*self.image_size, 3):
             height, width = self.image_size
@@ -92,16 +86,10 @@ class Embedder(abc.ABC):
         return np.concatenate([np.zeros([0, self.dim], np.float32), *rows]).astype(np.float32, copy=False)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        """Embed images.
-
-        Args:
-            images: uint8 `[n, height, width, 3]` RGB, of the network's size.
+        """Embed images, uint8 `[n, height, width, 3]` RGB, of the network's size.
 
         Returns:
             `[n, dim]` float32 of unit norm (an all-zero embedding stays zero).
-
-        Raises:
-            InputError: if the images have another type, size or shape.
         """
         if images.dtype != np.uint8:
             raise InputError(f"images of type {images.dtype}: pixels are uint8, 0..255; see `run` for others")
@@ -113,14 +101,14 @@ class Embedder(abc.ABC):
 class OnnxEmbedder(Embedder):
     """An ONNX network on the CPU by onnxruntime.
 
-    Whether images are `[batch, 3, height, width]` or `[batch, height, width, 3]` is seen from the network's input. Of
-    several outputs the first is the embedding.
+    Its input is `[batch, 3, height, width]` or `[batch, height, width, 3]`; of several outputs the first is the
+    embedding.
 
     Args:
         path: the `.onnx` file.
         mean: the network's input is (value - mean) / scale, of values 0..255. By default 0 and 1 where the network
-            scales values itself, and else 127.5 and 127.5, as InsightFace's networks want it: its file may say so, as
-            those of `python -m ddl_tf.convert` do, and a subtraction and a multiplication among its first nodes do.
+            scales values itself, and else 127.5 and 127.5, as InsightFace's networks want it. The file may say so, as
+            those of `python -m ddl_tf.convert` do, or a subtraction and a multiplication are among its first nodes.
         scale: see `mean`; not 0.
         threads: of one operation; all cores if None.
         order: of the channels that the network takes, "rgb" or "bgr".
@@ -186,20 +174,11 @@ class OnnxEmbedder(Embedder):
 
 
 def scales_itself(path: str) -> bool:
-    """Tell whether an ONNX network scales the values of its input, by the rule of InsightFace's `ArcFaceONNX`.
+    """Return whether an ONNX network scales its input itself, by the rule of InsightFace's `ArcFaceONNX`.
 
-    Among its first eight nodes are a subtraction and a multiplication, told by their names, as MXNet and tf2onnx give
-    them. Where an exporter gives other names, the operations on the input itself are looked at: a subtraction (or
-    addition) and a multiplication (or division) one after the other.
-
-    Args:
-        path: the `.onnx` file.
-
-    Returns:
-        Whether it does.
-
-    Raises:
-        InputError: if onnx is not installed.
+    Among its first eight nodes are a subtraction and a multiplication, with the names that MXNet and tf2onnx give. If
+    an exporter gives other names, the operations on the input itself count: a subtraction (or addition) and a
+    multiplication (or division) one after the other.
 
     References:
         https://github.com/deepinsight/insightface, python-package/insightface/model_zoo/arcface_onnx.py
@@ -240,11 +219,6 @@ class TfliteEmbedder(Embedder):
 
     Raises:
         InputError: if the file is missing, or holds no model from images of one size to embeddings.
-
-    Example:
-        >>> embedder = TfliteEmbedder("converted/model_int8.tflite", threads=1)  # doctest: +SKIP
-        >>> embedder.embed(np.zeros([1, 112, 112, 3], np.uint8)).shape  # doctest: +SKIP
-        (1, 512)
     """
 
     def __init__(

@@ -11,14 +11,7 @@ from collections.abc import Iterator
 def quiet_stderr() -> Iterator[None]:
     """Keep everything off stderr, that of other threads too, until the end of the block.
 
-    For TensorFlow Lite, whose converter and interpreter tell of their work there; their errors are exceptions as well.
-
-    Yields:
-        Nothing.
-
-    Example:
-        >>> with quiet_stderr():
-        ...     content = converter.convert()
+    TensorFlow Lite's C++ reports its work there whatever the log level; its errors are exceptions as well.
     """
     sys.stderr.flush()
     before = os.dup(2)

@@ -30,7 +30,7 @@ def write_tflite(
     `embedding`, float32 `[batch, dim]` of unit norm. An interpreter has a batch of 1 until its input is resized.
 
     - float32: what the model computes.
-    - float16: half the size; the weights are float16, and are computed with in float32 on a CPU, in float16 on a GPU.
+    - float16: half the size; the weights are float16; a CPU computes in float32, a GPU in float16.
     - dynamic: a quarter of the size; the weights are int8, activations are quantized on the fly, image by image.
     - int8: a quarter of the size; weights and activations are int8, in ranges that the calibration images set. The
       normalisation at the end stays in float32.
@@ -45,9 +45,6 @@ def write_tflite(
     Raises:
         InputError: if there is no such precision, calibration images are missing or do not fit, or the converter cannot
             convert the model.
-
-    Example:
-        >>> write_tflite(build_embedding_model("plain_small"), Path("model.tflite"), "float16")
 
     References:
         https://ai.google.dev/edge/litert/models/post_training_quantization

@@ -57,14 +57,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 
 def run_of(checkpoint: Optional[str]) -> Optional[Path]:
-    """Find the training run that a checkpoint is of.
-
-    Args:
-        checkpoint: its path.
-
-    Returns:
-        The run folder; None if the file is not in one.
-    """
+    """Return the run folder that a checkpoint is in; None if it is in none."""
     if checkpoint is None:
         return None
     folder = Path(checkpoint).parent.parent
@@ -258,14 +251,11 @@ def _made_of(description: dict[str, Any], stored: Optional[StoredEvaluation]) ->
 
 
 def model_card(description: dict[str, Any], evaluation: Optional[str] = None) -> str:
-    """Write the card of an exported model.
+    """Write the card of an exported model, as Markdown.
 
     Args:
-        description: of the model; see `read_description`. Its checkpoint leads to the run folder.
+        description: of `read_description`. Its checkpoint leads to the run folder.
         evaluation: the folder of a stored evaluation of the model.
-
-    Returns:
-        Markdown.
 
     Raises:
         InputError: if the evaluation or the run's files cannot be read.

@@ -26,15 +26,14 @@ Arrays = dict[str, np.ndarray]
 
 @dataclasses.dataclass
 class Compared:
-    """What a signature gave in both places.
+    """The answers of a signature in both places.
 
     Attributes:
-        signature: its name.
         rows: how many were compared.
         difference: the largest difference of a number of an embedding or similarity.
         decisions: how many of the other outputs differ (valid, same, index).
         seconds: of each request.
-        refused: what the server said if it did not answer.
+        refused: the server's error if it did not answer.
     """
 
     signature: str
@@ -45,26 +44,12 @@ class Compared:
     refused: str = ""
 
     def agrees(self, tolerance: float) -> bool:
-        """Tell whether nothing differs by more than a tolerance.
-
-        Args:
-            tolerance: of a number of an embedding or similarity.
-
-        Returns:
-            False also if the server did not answer.
-        """
+        """Return whether the server answered, and nothing differs by more than a tolerance."""
         return not self.refused and self.decisions == 0 and self.difference <= tolerance
 
 
 class Reference:
-    """A SavedModel as a server would run it.
-
-    Args:
-        path: its version folder.
-
-    Raises:
-        InputError: if there is none that can be loaded.
-    """
+    """A SavedModel as a server would run it."""
 
     def __init__(self, path: str) -> None:
         if not (Path(path) / "saved_model.pb").is_file():
@@ -83,27 +68,12 @@ class Reference:
         self.threshold: Optional[float] = threshold and threshold["value"]
 
     def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
-        """Run a signature here.
-
-        Args:
-            signature: its name.
-            inputs: the arrays by name; bytes as `object`.
-
-        Returns:
-            The outputs by name.
-        """
+        """Run a signature here: name -> array, bytes as `object`."""
         tensors = {name: tf.constant(array) for name, array in inputs.items()}
         return {name: value.numpy() for name, value in self._saved.signatures[signature](**tensors).items()}
 
     def has_valid(self, signature: str) -> bool:
-        """Tell whether a signature says which rows it could decode.
-
-        Args:
-            signature: its name.
-
-        Returns:
-            Whether it has the output `valid`.
-        """
+        """Return whether a signature says which rows it could decode."""
         return "valid" in self._saved.signatures[signature].structured_outputs
 
 
@@ -181,19 +151,7 @@ def _compare(
 def compare_signatures(client: Client, path: str, images: int, batch: int, tolerance: float) -> list[Compared]:
     """Send synthetic faces through every signature of a SavedModel, and compare the server's answers with its own.
 
-    Args:
-        client: of the server.
-        path: the version folder of the SavedModel.
-        images: how many faces.
-        batch: how many in a request.
-        tolerance: what may differ; a decision on a similarity so near to the threshold, or to that of another
-            neighbour, is not counted.
-
-    Returns:
-        A result for each signature.
-
-    Raises:
-        InputError: if there is no such SavedModel, or it gives no embeddings itself.
+    A decision on a similarity that is within `tolerance` of the threshold, or of another neighbour's, is not counted.
     """
     reference, faces = Reference(path), _faces(images)
     (embedding,) = reference.run(BYTES, {"image_bytes": np.array(faces[:1], object)})["embedding"]

@@ -28,35 +28,14 @@ _WARM_UP = 3
 
 
 def file_name(format: str) -> str:
-    """Name the file of a format.
-
-    Args:
-        format: one of `FORMATS`.
-
-    Returns:
-        `model.onnx`, `model_float32.tflite` and so on.
-    """
+    """Name the file of a format: `model.onnx`, `model_float32.tflite` and so on."""
     return "model.onnx" if format == "onnx" else f"model_{format.removeprefix('tflite_')}.tflite"
 
 
 def write_format(
     model: tf.keras.Model, folder: Path, format: str, calibration: Optional[np.ndarray] = None, flip: bool = False
 ) -> Path:
-    """Write an embedding model in one format.
-
-    Args:
-        model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
-        folder: where to.
-        format: one of `FORMATS`.
-        calibration: for `tflite_int8`, see `write_tflite`.
-        flip: whether to add the embedding of the mirrored image, at twice the cost.
-
-    Returns:
-        The file.
-
-    Raises:
-        InputError: if there is no such format, or as `write_onnx` and `write_tflite`.
-    """
+    """Write an embedding model in one of `FORMATS`, see `write_onnx` and `write_tflite`."""
     if format not in FORMATS:
         raise InputError(f"unknown format {format!r}: use some of {', '.join(FORMATS)}")
     path = folder / file_name(format)
@@ -68,33 +47,12 @@ def write_format(
 
 
 def open_embedder(path: Path, threads: Optional[int] = None) -> Embedder:
-    """Open a converted model.
-
-    Args:
-        path: of a `.onnx` or `.tflite` file.
-        threads: as for `OnnxEmbedder`.
-
-    Returns:
-        What embeds by it.
-    """
+    """Open a `.onnx` or `.tflite` file."""
     return OnnxEmbedder(str(path), threads=threads) if path.suffix == ".onnx" else TfliteEmbedder(str(path), threads)
 
 
 def draw_images(path: str, counts: Sequence[int], size: tuple[int, int], seed: int = 0) -> list[np.ndarray]:
-    """Draw images of a stored set at random, none twice.
-
-    Args:
-        path: the folder of the set.
-        counts: of how many images each of the parts shall be.
-        size: (height, width) that they are resized to.
-        seed: of the draw.
-
-    Returns:
-        For each count uint8 `[count, height, width, 3]` RGB.
-
-    Raises:
-        InputError: if there is no such set, it has too few images, or one cannot be decoded.
-    """
+    """Draw images of a stored set at random, none twice: uint8 `[count, height, width, 3]` RGB for each count."""
     faces = Faces([path])
     if sum(counts) > len(faces):
         raise InputError(
@@ -134,17 +92,7 @@ class Measured:
 def measure_model(
     model: tf.keras.Model, images: np.ndarray, pairs: Optional[PairSet] = None, flip: bool = False
 ) -> tuple[Measured, np.ndarray]:
-    """Measure the model that files are compared with.
-
-    Args:
-        model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
-        images: uint8 `[n, height, width, 3]` RGB.
-        pairs: a set to verify.
-        flip: whether to add the embedding of the mirrored image.
-
-    Returns:
-        What it is worth, and its embeddings of the images, `[n, dim]` of unit norm.
-    """
+    """Measure the model that files are compared with; return its unit embeddings `[n, dim]` of the images too."""
     call = tf.function(lambda image: model(image, training=False))
 
     def embed(batch: np.ndarray) -> np.ndarray:
@@ -165,19 +113,7 @@ def measure_file(
     pairs: Optional[PairSet] = None,
     threads: Optional[int] = None,
 ) -> Measured:
-    """Measure a converted model.
-
-    Args:
-        path: its file.
-        format: one of `FORMATS`.
-        images: uint8 `[n, height, width, 3]` RGB.
-        reference: `[n, dim]` of unit norm, the model's embeddings of them.
-        pairs: a set to verify.
-        threads: as for `OnnxEmbedder`.
-
-    Returns:
-        What it is worth.
-    """
+    """Measure a converted model; `reference` are the model's unit embeddings `[n, dim]` of the images."""
     embedder = open_embedder(path, threads)
     rows, ms = _one_by_one(embedder.embed, images)
     # In float64, and by the difference: 1 - cosine in float32 is noise where the two are nearly the same.
@@ -202,14 +138,7 @@ def _one_by_one(embed: Any, images: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def table(measured: Sequence[Measured]) -> str:
-    """Lay out what files are worth.
-
-    Args:
-        measured: one line each.
-
-    Returns:
-        A Markdown table; accuracy and so on only where a set was verified.
-    """
+    """Write what files are worth as a Markdown table; accuracy and so on only where a set was verified."""
     verified = [one.verification for one in measured if one.verification]
     far = list(verified[0]["tar"]) if verified else []
     rows = []

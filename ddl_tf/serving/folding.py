@@ -17,13 +17,7 @@ _NECKS = (FlattenNeck, DepthwiseNeck, PoolNeck)
 
 
 class Folded(NamedTuple):
-    """A model with folded batch normalisation.
-
-    Attributes:
-        model: the model.
-        folded: how many batch norms went into another layer.
-        kept: how many are still there.
-    """
+    """A model, how many batch norms went into another layer, and how many are kept."""
 
     model: tf.keras.Model
     folded: int
@@ -224,8 +218,8 @@ def fold_batch_norm(model: tf.keras.Model) -> Folded:
         model that is not functional is returned as is.
 
     Example:
-        >>> model = build_embedding_model("plain_small", 64, (32, 32, 3))
-        >>> fold_batch_norm(model)[1:]
+        >>> from ddl_tf.models import build_embedding_model
+        >>> fold_batch_norm(build_embedding_model("plain_small", 64, (32, 32, 3)))[1:]
         (10, 0)
 
     References:

@@ -69,14 +69,11 @@ def _in_exif(heads: tf.Tensor, tiff: tf.Tensor) -> tf.Tensor:
 
 
 def orientations(heads: tf.Tensor) -> tf.Tensor:
-    """Read the EXIF orientation of JPEG and PNG images.
-
-    Args:
-        heads: `[batch, bytes]` int32, the first bytes of each file, 0..255.
+    """Read the EXIF orientation of JPEG and PNG images from their first bytes, `[batch, bytes]` int32.
 
     Returns:
-        `[batch]` int32: 1..8; 1, which is upright, where a file says none in its first bytes, its EXIF is damaged, or
-        it is of another format.
+        `[batch]` int32, 1..8; 1, which is upright, where the first bytes have none, its EXIF is damaged, or it is of
+        another format.
 
     References:
         CIPA DC-008, "Exchangeable image file format for digital still cameras: Exif", section 4.6.
@@ -93,28 +90,15 @@ def orientations(heads: tf.Tensor) -> tf.Tensor:
 
 
 def lies_on_its_side(orientation: tf.Tensor) -> tf.Tensor:
-    """Tell whether the stored image has the height and the width of the upright one exchanged.
-
-    Args:
-        orientation: int32, of EXIF.
-
-    Returns:
-        bool of the same shape.
-    """
+    """Return whether height and width of the stored image are those of the upright one exchanged."""
     return orientation >= 5
 
 
 def upright(pixels: tf.Tensor, orientation: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Turn and mirror images to how the camera saw them.
+    """Turn and mirror images to how the camera saw them: `[batch, height, width, 3]`.
 
-    Args:
-        pixels: `[batch, height * width * 3]`, row by row as they are stored; those that lie on their side have `width`
-            rows.
-        orientation: `[batch]` int32, of EXIF.
-        size: (height, width) of the upright images.
-
-    Returns:
-        `[batch, height, width, 3]`.
+    `pixels` are `[batch, height * width * 3]`, row by row as they are stored; those that lie on their side have `width`
+    rows. `orientation` is `[batch]` of EXIF, `size` (height, width) of the upright images.
     """
     height, width = size
     images = tf.reshape(pixels, [-1, height, width, 3])

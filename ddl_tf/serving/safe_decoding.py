@@ -36,13 +36,7 @@ def _is_small_png(heads: tf.Tensor) -> tf.Tensor:
 
 
 def _decode(encoded: tf.Tensor, jpeg: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Decode and resize one image: `[height * width * 3]` float32. Every request sets this function up, so it is short.
-
-    Args:
-        encoded: JPEG, or PNG of few pixels.
-        jpeg: the same if it is JPEG, or any JPEG.
-        size: `[2]` (height, width).
-    """
+    """Decode and resize one image: `[height * width * 3]` float32. Every request sets this up, so it is short."""
     stored = tf.cast(tf.io.extract_jpeg_shape(jpeg)[:2], tf.int64)
     # What is empty is an error, which takes no branch as an assertion would.
     image = decode_image(tf.where(_few_pixels(stored), encoded, b""))
@@ -56,19 +50,14 @@ def _decode(encoded: tf.Tensor, jpeg: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
 
 
 def decode_rows(image_bytes: tf.Tensor, size: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decode the images of a batch, and tell which of them are none.
+    """Decode the images of a batch, `[batch]` string, to `size` (height, width), whatever their aspect ratio.
 
     JPEG (grey, colour, CMYK; baseline or progressive) and PNG (grey, colour, palette, with or without alpha, 1 to 16
     bits). Alpha is dropped: a transparent pixel has the colour that the file stores for it. Of 16 bits the high 8
-    count. An image is turned upright where its EXIF says how. Every image is resized to `size` whatever its aspect
-    ratio.
+    count. An image is turned upright where its EXIF says how.
 
     An image with more than `MAX_PIXELS` is not decoded. One that is cut off is not valid, even if it could be shown in
     part. A graph cannot catch an error, but tf.data can leave out the elements that have one.
-
-    Args:
-        image_bytes: `[batch]` string.
-        size: (height, width) in pixels.
 
     Returns:
         float32 `[batch, height, width, 3]`, values 0..255, zeros where a row is not valid, and bool `[batch]`, which

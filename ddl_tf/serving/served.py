@@ -19,19 +19,18 @@ def serving_module(model: tf.keras.Model, flip: bool = False, threshold: Optiona
     """Wrap an embedding model for serving: inference only, from images to unit embeddings and further.
 
     Only the weights and the traced functions are kept, none of which has a `training` input, so that the result loads
-    without Keras classes: the module itself, on images of the model's size; `from_images`; `from_bytes`; `search`; and
-    `verify`, if there is a threshold.
+    without Keras classes.
 
     Args:
         model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
         flip: whether to add the embedding of the mirrored image, at twice the cost.
-        threshold: the cosine similarity from which on two images are of one person.
+        threshold: for `verify`: the cosine similarity from which on two images are of one person.
 
     Returns:
         The module: called with float32 `[batch, height, width, 3]`, it gives float32 `[batch, dim]` of unit norm
-        (an all-zero embedding stays zero). `from_images` takes uint8 images of any one size. What takes strings,
-        `[batch]` each, JPEG or PNG, gives `valid` bool `[batch]` too, which of them could be decoded; see
-        `decode_rows`. Rows that could not have zeros, are the same as nobody, and have the index -1.
+        (an all-zero embedding stays zero). `from_images` takes uint8 images of any one size. `from_bytes`, `search` and
+        `verify` take strings `[batch]`, JPEG or PNG, and give `valid` bool `[batch]` too; see `decode_rows`. Rows that
+        are not valid have zeros, are the same as nobody, and have the index -1.
 
     Raises:
         InputError: if the model has another input, or no fixed size.

@@ -34,23 +34,12 @@ prometheus_config {
 
 
 def write_own_batching(version: Path) -> None:
-    """Tell a server with `--enable_per_model_batching_params` that it may batch a model.
-
-    Args:
-        version: the folder of the version.
-    """
+    """Let a server with `--enable_per_model_batching_params` batch a model, in the folder of its version."""
     (version / OWN_BATCHING).write_text(_BATCHING_TEXT, encoding="utf-8")
 
 
 def exported_names(directory: str) -> list[str]:
-    """Find the models that were exported to a folder.
-
-    Args:
-        directory: the folder of all exported models.
-
-    Returns:
-        Their names, sorted.
-    """
+    """Return the sorted names of the models that were exported to a folder."""
     files = Path(directory).glob("*/*/saved_model.pb")
     return sorted({file.parent.parent.name for file in files if file.parent.name.isdecimal()})
 
@@ -80,7 +69,7 @@ def _models_text(found: str, names: list[str], server_path: str, file: Path) -> 
 
 
 def write_server_files(directory: str, server_path: str = "/models") -> list[Path]:
-    """Write the configuration of a server of all models in a folder; what is there already stays.
+    """Write the configuration of a server of all models in a folder; existing files stay.
 
     - `models.config` lists the models; names that it lacks are added.
     - `batching_parameters.txt` has the batch sizes that the models are warmed up for.
@@ -94,10 +83,7 @@ def write_server_files(directory: str, server_path: str = "/models") -> list[Pat
         The three files.
 
     Raises:
-        InputError: if there is a `models.config` that is none.
-
-    Example:
-        >>> write_server_files("saved_models")  # doctest: +SKIP
+        InputError: if the existing `models.config` has no list of models.
     """
     folder = Path(directory)
     models = folder / MODELS

@@ -40,7 +40,7 @@ def threshold_at_far(similarity: np.ndarray, same: np.ndarray, far: float) -> fl
     Args:
         similarity: `[pairs]` cosine similarities.
         same: `[pairs]` bool, whether a pair shows one person.
-        far: the target, above 0 and below 1.
+        far: above 0 and below 1.
 
     Returns:
         A number of float32, as the served model compares: pairs of that similarity or above are accepted.
@@ -57,18 +57,15 @@ def threshold_at_far(similarity: np.ndarray, same: np.ndarray, far: float) -> fl
 
 
 def choose_threshold(folder: str, name: str, far: float) -> Threshold:
-    """Choose a threshold on a set of a stored evaluation.
+    """Choose a threshold on a set of pairs of a stored evaluation (`python -m ddl_tf.evaluate ... --store`).
 
     Args:
-        folder: of the stored evaluation (`python -m ddl_tf.evaluate ... --store`).
-        name: of a set of pairs in it.
-        far: the false accept rate that it may have there, 0..1.
-
-    Returns:
-        The threshold.
+        folder: of the evaluation.
+        name: of the set.
+        far: the false accept rate that it may have there, above 0 and below 1.
 
     Raises:
-        InputError: if there is no such set, it has no pairs, or too few different ones to tell that rate.
+        InputError: if there is no such set, it has no pairs, or too few different ones to measure that rate.
 
     Example:
         >>> choose_threshold("evaluations/ddl", "lfw", far=1e-3).value  # doctest: +SKIP
@@ -111,11 +108,7 @@ def _check_checkpoint(where: str, source: dict[str, Any], checkpoint: Path) -> N
 
 
 def check_evaluated(folder: str, checkpoint: Path) -> None:
-    """Refuse a stored evaluation of another model.
-
-    Args:
-        folder: of the stored evaluation.
-        checkpoint: the `.keras` file that is exported.
+    """Refuse a stored evaluation of another model than the `.keras` file `checkpoint`.
 
     Raises:
         InputError: naming the first set that was evaluated with something else.
@@ -132,13 +125,8 @@ def check_evaluated(folder: str, checkpoint: Path) -> None:
 def check_same_model(threshold: Threshold, checkpoint: Path, flip: bool) -> None:
     """Refuse a threshold that was chosen with other embeddings than those that are served.
 
-    Args:
-        threshold: the threshold.
-        checkpoint: the `.keras` file that is exported.
-        flip: whether the served embeddings have that of the mirrored image added.
-
     Raises:
-        InputError: if the evaluation was of another model, or with the other choice of `flip`.
+        InputError: if the evaluation was of another model than `checkpoint`, or with the other choice of `flip`.
     """
     evaluation = threshold.evaluation
     where = f"{evaluation['folder']}: {threshold.set}"

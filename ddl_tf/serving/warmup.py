@@ -71,15 +71,7 @@ def warmup_requests(name: str, signatures: Sequence[str], input_size: Sequence[i
 
 
 def write_warmup(extra: Path, description: dict[str, Any]) -> None:
-    """Write the warm-up of an exported model.
-
-    Args:
-        extra: the folder `assets.extra` of the version.
-        description: of the model; see `read_description`.
-
-    Raises:
-        InputError: as `warmup_requests`.
-    """
+    """Write the warm-up of an exported model into its folder `assets.extra`."""
     requests = warmup_requests(
         description["model"], description["signatures"], description["input_size"], description["dim"]
     )

@@ -1,5 +1,7 @@
 from .gallery import Gallery
+from .store import ModelRecord
 
 __all__ = [
     "Gallery",
+    "ModelRecord",
 ]

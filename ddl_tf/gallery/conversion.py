@@ -11,8 +11,7 @@ import pandas as pd
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.visible_text import visible
 from ddl_tf.gallery import rows as gallery_rows
-from ddl_tf.gallery.model_record import ModelRecord
-from ddl_tf.gallery.store import making
+from ddl_tf.gallery.store import ModelRecord, making
 
 _OLD_FORMAT = 1
 # Images at a time.

@@ -14,12 +14,10 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.provenance import utc_now
 from ddl_tf.common.visible_text import is_unicode, visible
 from ddl_tf.gallery import rows as gallery_rows
-from ddl_tf.gallery.entries import ENTRIES
-from ddl_tf.gallery.gallery_index import follow, remake_cache
-from ddl_tf.gallery.model_record import ModelRecord
+from ddl_tf.gallery.cache import follow, make_snapshot, write_cache
+from ddl_tf.gallery.index import KINDS
 from ddl_tf.gallery.search import Found, Snapshot, search_people
-from ddl_tf.gallery.store import changing, making, reading
-from ddl_tf.gallery.vector_index import KINDS
+from ddl_tf.gallery.store import ModelRecord, changing, making, reading
 
 EXISTING = ("refuse", "add", "replace")
 
@@ -104,9 +102,9 @@ class Gallery:
         Raises:
             InputError: if something is in the folder, or there is no such choice.
         """
-        for name, given, choices in (("entries", entries, ENTRIES), ("index", index, KINDS)):
-            if given not in choices:
-                raise InputError(f"{name} {given!r}: use one of {', '.join(choices)}")
+        for name, choice, choices in (("entries", entries, gallery_rows.ENTRIES), ("index", index, KINDS)):
+            if choice not in choices:
+                raise InputError(f"{name} {choice!r}: use one of {', '.join(choices)}")
         if threshold is not None:
             check_threshold(threshold["value"])
         with making(Path(folder)) as connection:
@@ -134,8 +132,7 @@ class Gallery:
     def images(self) -> pd.DataFrame:
         """A row for each enrolled image: `person`, `source`, `time` (ISO 8601, UTC)."""
         query = "SELECT p.name, i.source, i.time FROM image i JOIN person p ON p.id = i.person ORDER BY i.id"
-        with self._reading() as connection:
-            return pd.DataFrame(connection.execute(query).fetchall(), columns=["person", "source", "time"])
+        return self._table(query, ["person", "source", "time"])
 
     def people(self) -> pd.DataFrame:
         """Count the images of each person.
@@ -147,8 +144,11 @@ class Gallery:
             "SELECT p.name, count(*), max(i.time) FROM image i JOIN person p ON p.id = i.person GROUP BY i.person "
             "ORDER BY min(i.id)"
         )
+        return self._table(query, ["person", "images", "time"])
+
+    def _table(self, query: str, columns: list[str]) -> pd.DataFrame:
         with self._reading() as connection:
-            return pd.DataFrame(connection.execute(query).fetchall(), columns=["person", "images", "time"])
+            return pd.DataFrame(connection.execute(query).fetchall(), columns=columns)
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
@@ -164,9 +164,8 @@ class Gallery:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
-        open_change = getattr(self._thread, "change", None)
-        if open_change is not None:
-            yield open_change
+        if getattr(self._thread, "change", None) is not None:
+            yield self._thread.change
             return
         with changing(self.folder) as connection:
             self._thread.change = connection
@@ -175,14 +174,9 @@ class Gallery:
             finally:
                 self._thread.change = None
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _reading(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
         open_change = getattr(self._thread, "change", None)
-        if open_change is not None:
-            yield open_change
-            return
-        with reading(self.folder) as connection:
-            yield connection
+        return reading(self.folder) if open_change is None else contextlib.nullcontext(open_change)
 
     def check_new(self, people: Sequence[str], existing: str) -> None:
         """Refuse people who are enrolled already, unless `existing` says what to do (see `enrol`)."""
@@ -192,11 +186,11 @@ class Gallery:
             return
         check_names(people, ())
         with self._reading() as connection:
-            there = sorted(gallery_rows.numbers_of(connection, people))
-        if there:
-            names = ", ".join(map(visible, there[:3])) + (", ..." if len(there) > 3 else "")
+            known = sorted(gallery_rows.numbers_of(connection, people))
+        if known:
+            names = ", ".join(map(visible, known[:3])) + (", ..." if len(known) > 3 else "")
             raise InputError(
-                f"{visible(self.folder)}: {len(there)} of the people are enrolled already ({names}): say whether to "
+                f"{visible(self.folder)}: {len(known)} of the people are enrolled already ({names}): say whether to "
                 "add their images or to replace them (--existing=add or replace)"
             )
 
@@ -205,8 +199,8 @@ class Gallery:
         check_names(people, sources)
         with self._reading() as connection:
             numbers = gallery_rows.numbers_of(connection, people)
-            there = {person: gallery_rows.sources_of(connection, number) for person, number in numbers.items()}
-        return np.array([source in there.get(person, ()) for person, source in zip(people, sources)], bool)
+            known = {person: gallery_rows.sources_of(connection, number) for person, number in numbers.items()}
+        return np.array([source in known.get(person, ()) for person, source in zip(people, sources)], bool)
 
     def enrol(
         self, people: Sequence[str], embeddings: np.ndarray, sources: Sequence[str], existing: str = "refuse"
@@ -242,13 +236,8 @@ class Gallery:
             if existing == "replace":
                 for number in gallery_rows.numbers_of(connection, people).values():
                     gallery_rows.delete_images(connection, number)
-            gallery_rows.insert_images(
-                connection,
-                [people[row] for row in fresh],
-                [sources[row] for row in fresh],
-                [utc_now()] * len(fresh),
-                rows[fresh],
-            )
+            names, files = ([column[row] for row in fresh] for column in (people, sources))
+            gallery_rows.insert_images(connection, names, files, [utc_now()] * len(fresh), rows[fresh])
         return len(fresh)
 
     def remove(self, people: Sequence[str]) -> int:
@@ -258,9 +247,7 @@ class Gallery:
             numbers = gallery_rows.numbers_of(connection, people)
             unknown = [person for person in people if person not in numbers]
             if unknown:
-                raise InputError(
-                    f"{visible(self.folder)}: {visible(unknown[0])!r} is not enrolled; `list` tells who is"
-                )
+                raise InputError(f"{visible(self.folder)}: {visible(unknown[0])!r} is not enrolled; see `list`")
             return gallery_rows.delete_people(connection, list(numbers.values()))
 
     def set_threshold(self, threshold: Optional[Mapping[str, Any]]) -> None:
@@ -268,7 +255,7 @@ class Gallery:
         if threshold is not None:
             check_threshold(threshold["value"])
         with self._changing() as connection:
-            gallery_rows.update_gallery(connection, threshold=None if threshold is None else dict(threshold))
+            gallery_rows.update_gallery(connection, threshold=threshold and dict(threshold))
 
     def search(self, embeddings: np.ndarray, k: int = 5, threshold: Optional[float] = None) -> Found:
         """Find the most similar people.
@@ -305,4 +292,4 @@ def rebuild_index(folder: str, kind: Optional[str] = None) -> None:
         with changing(path) as connection:
             gallery_rows.update_gallery(connection, index=kind)
     with reading(path) as connection:
-        remake_cache(connection, gallery_rows.read_gallery(connection), path)
+        write_cache(path, make_snapshot(connection, gallery_rows.read_gallery(connection)))

@@ -7,7 +7,7 @@ from typing import Optional
 
 import numpy as np
 
-from ddl_tf.gallery.vector_index import VectorIndex
+from ddl_tf.gallery.index import VectorIndex
 
 # Queries at a time, and by how much more is looked for where too few people were found.
 _QUERIES, _DEEPER = 1024, 4
@@ -117,3 +117,19 @@ def _search(snapshot: Snapshot, queries: np.ndarray, enough: int, found: np.ndar
         if depth >= enough:
             return
         waiting, depth = np.array(short, np.int64), min(depth * _DEEPER, enough)
+
+
+def strangers_known(far: float, people: int, images: int, entries: str) -> tuple[float, str]:
+    """Return the share of strangers that is taken for someone, and in words what it is.
+
+    A false accept rate is that of two images. Where a stranger's image is compared with all images, each can accept it,
+    and the sum of their rates is a bound, however dependent they are. A template of several images has similarities
+    that nobody measured: the sum over people is an estimate, and no bound.
+
+    Example:
+        >>> strangers_known(1e-3, people=20, images=400, entries="images")[0]
+        0.4
+    """
+    if entries == "images" or people == images:
+        return min(1.0, far * images), f"at most, by {images:,} images like those of that set"
+    return min(1.0, far * people), "by estimate, if templates are as similar as images"

@@ -2,16 +2,20 @@
 
 gallery.db              the gallery; what is in it when a call returns is on the disk
 gallery.db-wal, -shm    SQLite's, while the gallery is in use
-index.faiss             a cache of what is searched (see `ddl_tf.gallery.gallery_index`)
+index.faiss             a cache of what is searched (see `ddl_tf.gallery.cache`)
 """
 
 import contextlib
+import dataclasses
 import errno
 import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote_from_bytes
+
+import numpy as np
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.visible_text import visible
@@ -24,6 +28,8 @@ _APPLICATION = 0x64646C67
 _BUSY_SECONDS = 60.0
 # A page holds seven embeddings of 512; pages of 4096 bytes would hold one.
 _PAGE_BYTES = 16384
+# Exports and conversions of a model differ from it by rounding, two models by far more.
+_SAME_MODEL = 0.9999
 
 # The stamp of a change is a random number: a cache, or a search that goes on, of a gallery that was since restored from
 # a copy has the number of a generation, but not its stamp.
@@ -44,6 +50,49 @@ CREATE INDEX image_person ON image (person);
 CREATE TABLE removal (person INTEGER PRIMARY KEY, generation INTEGER NOT NULL);
 CREATE INDEX removal_generation ON removal (generation);
 """
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelRecord:
+    """What tells a model from others, so that embeddings of two models never mix.
+
+    Attributes:
+        path: where it was read from, for people.
+        sha256: of its file or, if exported, of its folder.
+        dim: length of the embeddings.
+        flip: whether the embedding of the mirrored image was added to what the model gives.
+        reference: `[n, dim]` unit embeddings of fixed images; `[0, 0]` if not known. A checkpoint and the model that is
+            exported from it have other files, but the same reference.
+    """
+
+    path: str
+    sha256: str
+    dim: int
+    flip: bool = False
+    reference: np.ndarray = dataclasses.field(default_factory=lambda: np.empty([0, 0], np.float32), compare=False)
+
+    def describe(self) -> dict[str, Any]:
+        """Return all but the reference, for JSON."""
+        return {"path": self.path, "sha256": self.sha256, "dim": self.dim, "flip": self.flip}
+
+    def check_same(self, other: "ModelRecord", where: str) -> None:
+        """Refuse the embeddings of another model, or of another `flip`; `where` names whose model this is."""
+        if other.dim != self.dim:
+            raise InputError(
+                f"{other.path}: gives embeddings of length {other.dim}, {where} has embeddings of length {self.dim} by "
+                f"{self.path}; use that model, or enrol everybody anew"
+            )
+        # Exact for new records; those of old have a digest of the name too and are known by the reference below.
+        if (other.sha256, other.flip) == (self.sha256, self.flip):
+            return
+        both = len(self.reference) and self.reference.shape == other.reference.shape
+        similarity = float(np.sum(self.reference * other.reference, axis=1).min()) if both else 0.0
+        if similarity < _SAME_MODEL:
+            views = "" if other.flip == self.flip else f", {'with' if self.flip else 'without'} flip"
+            raise InputError(
+                f"{other.path}: another model than that of {where}, {self.path} (sha256 {self.sha256[:12]}{views}), so "
+                "that their embeddings cannot be compared; use that model, or enrol everybody anew"
+            )
 
 
 def is_gallery(folder: Path) -> bool:

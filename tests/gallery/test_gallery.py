@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.gallery import gallery_index
-from ddl_tf.gallery.entries import ENTRIES
+from ddl_tf.gallery import ModelRecord, cache
 from ddl_tf.gallery.gallery import Gallery, rebuild_index
-from ddl_tf.gallery.model_record import ModelRecord
+from ddl_tf.gallery.index import KINDS
+from ddl_tf.gallery.rows import ENTRIES
+from ddl_tf.gallery.search import strangers_known
 from ddl_tf.gallery.store import making
-from ddl_tf.gallery.strangers import strangers_known
-from ddl_tf.gallery.vector_index import KINDS
 from ddl_tf.metrics.templates import template_features
 
 DIM = 16
@@ -262,7 +261,7 @@ def test_the_model_is_kept(tmp_path):
 
 def few(monkeypatch):
     """Keep a cache of small galleries too."""
-    monkeypatch.setattr(gallery_index, "_FEW", 3)
+    monkeypatch.setattr(cache, "_FEW", 3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -275,29 +274,29 @@ def test_the_cache_is_a_cache(entries, kind, tmp_path, monkeypatch):
     people, rows, queries = [f"p{number % 25}" for number in range(30)], embeddings(30), embeddings(5, 1)
     gallery.enrol(people, rows, people)
     naive.add(people, rows)
-    cache = folder / "index.faiss"
-    assert not cache.exists()
+    file = folder / "index.faiss"
+    assert not file.exists()
     check(gallery, naive, queries)
-    written = cache.read_bytes()
+    written = file.read_bytes()
     # An enrolment does not write it again; who opens the gallery reads the rest from it.
     gallery.enrol(["late"], embeddings(1, 7), ["late.jpg"])
     gallery.remove(["p3"])
     naive.add(["late"], embeddings(1, 7))
     del naive.people["p3"]
     with monkeypatch.context() as patched:
-        patched.setattr(gallery_index, "_from_nothing", None)
+        patched.setattr(cache, "make_snapshot", None)
         check(Gallery(str(folder)), naive, queries)
     check(gallery, naive, queries)
-    assert cache.read_bytes() == written
-    cache.unlink()
+    assert file.read_bytes() == written
+    file.unlink()
     check(Gallery(str(folder)), naive, queries)
-    cache.write_bytes(written[: len(written) // 2])
+    file.write_bytes(written[: len(written) // 2])
     with pytest.warns(UserWarning, match="a cache that cannot be read"):
         check(Gallery(str(folder)), naive, queries)
     other = Gallery.create(str(tmp_path / "other"), MODEL, entries, kind)
     other.enrol(people, embeddings(30, 9), people)
     other.search(queries)
-    cache.write_bytes((tmp_path / "other" / "index.faiss").read_bytes())
+    file.write_bytes((tmp_path / "other" / "index.faiss").read_bytes())
     check(Gallery(str(folder)), naive, queries)
     rebuild_index(str(folder), "approximate")
     assert Gallery(str(folder)).description["index"] == "approximate"
@@ -323,7 +322,7 @@ def test_a_cache_of_a_gallery_that_was_restored_from_a_copy_is_not_used(tmp_path
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_small_changes_move_into_the_large_part(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery_index, "_RECENT", 5)
+    monkeypatch.setattr(cache, "_RECENT", 5)
     gallery, naive = Gallery.create(str(tmp_path), MODEL, "images", kind), Naive("images")
     for number in range(20):
         gallery.enrol([f"p{number}"] * 2, embeddings(2, number), ["1", "2"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.gallery.vector_index import KINDS, VectorIndex
+from ddl_tf.gallery.index import KINDS, VectorIndex
 
 
 def unit(rows):

@@ -19,10 +19,10 @@ import numpy as np
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.visible_text import visible
-from ddl_tf.gallery.entries import read_entries
+from ddl_tf.gallery.index import VectorIndex
+from ddl_tf.gallery.rows import read_entries
 from ddl_tf.gallery.search import UNUSED, Part, Snapshot
 from ddl_tf.gallery.store import CACHE, CACHE_ASIDE
-from ddl_tf.gallery.vector_index import VectorIndex
 
 # Vectors of the last changes that are kept apart, since they are copied at each change.
 _RECENT = 4096
@@ -46,25 +46,20 @@ def follow(
         return before if before.generation == gallery["generation"] else _advance(connection, gallery, before)
     cached = read_cache(folder, connection, gallery)
     if cached is None or _changed_since(connection, cached) > _OLD_SHARE * gallery["people"]:
-        snapshot = _from_nothing(connection, gallery)
+        snapshot = make_snapshot(connection, gallery)
         if gallery["images"] > _FEW and os.access(folder, os.W_OK):
-            _try_to_write(folder, snapshot)
+            try:
+                write_cache(folder, snapshot)
+            except OSError as error:
+                warnings.warn(f"{folder}: what is searched was not kept for the next time ({error})", stacklevel=2)
         return snapshot
     cached.names.update(connection.execute("SELECT id, name FROM person"))  # type: ignore[attr-defined]
     return _advance(connection, gallery, cached)
 
 
-def remake_cache(connection: sqlite3.Connection, gallery: dict[str, Any], folder: Path) -> None:
-    """Make the cache anew."""
-    write_cache(folder, _from_nothing(connection, gallery))
-
-
 def _is_of(snapshot: Snapshot, connection: sqlite3.Connection, gallery: dict[str, Any]) -> bool:
-    return (
-        _is_stamped(connection, snapshot.generation, snapshot.stamp)
-        and snapshot.entries == gallery["entries"]
-        and snapshot.parts[0].index.kind == gallery["index"]
-    )
+    stamped = _is_stamped(connection, snapshot.generation, snapshot.stamp)
+    return stamped and (snapshot.entries, snapshot.parts[0].index.kind) == (gallery["entries"], gallery["index"])
 
 
 def _is_stamped(connection: sqlite3.Connection, generation: int, stamp: int) -> bool:
@@ -72,14 +67,12 @@ def _is_stamped(connection: sqlite3.Connection, generation: int, stamp: int) -> 
 
 
 def _changed_since(connection: sqlite3.Connection, snapshot: Snapshot) -> int:
-    counts = [
-        connection.execute(f"SELECT count(*) FROM {table} WHERE generation > ?", (snapshot.generation,)).fetchone()[0]
-        for table in ("person", "removal")
-    ]
-    return sum(counts)
+    count, since = "SELECT count(*) FROM {} WHERE generation > ?", (snapshot.generation,)
+    return sum(connection.execute(count.format(table), since).fetchone()[0] for table in ("person", "removal"))
 
 
-def _from_nothing(connection: sqlite3.Connection, gallery: dict[str, Any]) -> Snapshot:
+def make_snapshot(connection: sqlite3.Connection, gallery: dict[str, Any]) -> Snapshot:
+    """Read all that is searched of a gallery."""
     dim = gallery["model"]["dim"]
     index, persons = VectorIndex(dim, gallery["index"]), [np.empty(0, np.int64)]
     for person, vectors in read_entries(connection, dim, gallery["entries"], since=0):
@@ -126,13 +119,6 @@ def _advance(connection: sqlite3.Connection, gallery: dict[str, Any], before: Sn
     before.names.update(names)  # type: ignore[attr-defined]
     parts = (Part(index, large), Part(small, last_person))
     return Snapshot(gallery["generation"], gallery["stamp"], before.entries, parts, before.names)
-
-
-def _try_to_write(folder: Path, snapshot: Snapshot) -> None:
-    try:
-        write_cache(folder, snapshot)
-    except OSError as error:
-        warnings.warn(f"{folder}: what is searched was not kept for the next time ({error})", stacklevel=2)
 
 
 def write_cache(folder: Path, snapshot: Snapshot) -> None:

@@ -9,8 +9,8 @@ from PIL import Image
 from served_faces import export_tiny
 from stand_in_server import Faults, StandIn
 
-from ddl_tf.client.served_model import ModelMetadata, VersionStatus
-from ddl_tf.client.waiting import wait_until_available
+from ddl_tf.client.answers import ModelMetadata, VersionStatus
+from ddl_tf.client.client import wait_until_available
 from ddl_tf.common.errors import InputError
 from ddl_tf.serve_check import ServeCheckSettings, main
 from ddl_tf.serving import Client, ServingError
@@ -53,15 +53,20 @@ def check(folder, server):
     return check
 
 
+def cells(lines):
+    """Of a Markdown table."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
 @pytest.mark.parametrize("kind", ["grpc", "rest"])
 def test_its_own_model(server, check, kind, capsys):
     assert check(kind=kind) == 0
-    first, header, *lines, last = capsys.readouterr().out.splitlines()
+    first, *table, last = capsys.readouterr().out.splitlines()
     assert first == f"{server.urls[kind]} serves faces, version 1"
-    assert header.split()[:4] == ["signature", "rows", "difference", "decisions"]
-    assert [line.split()[0] for line in lines] == SIGNATURES
-    for line in lines:
-        _, rows, difference, decisions, median, longest = line.split()
+    header, _, *lines = cells(table)
+    assert header[:4] == ["signature", "rows", "difference", "decisions"]
+    assert [line[0] for line in lines] == SIGNATURES
+    for _, rows, difference, decisions, median, longest in lines:
         assert (rows, decisions) == ("6", "0")
         assert float(difference) < 1e-5
         assert 0 < float(median) <= float(longest)
@@ -83,7 +88,7 @@ def test_one_signature_with_other_embeddings(server, check, capsys):
     assert check() == 1
     out, err = capsys.readouterr()
     assert "serving_bytes differs from" in err
-    differences = {line.split()[0]: float(line.split()[2]) for line in out.splitlines()[2:]}
+    differences = {line[0]: float(line[2]) for line in cells(out.splitlines()[3:])}
     # Reversed embeddings, of which some faces were compared with the right ones.
     assert differences["serving_default"] > 0.01
     assert differences["search"] < 1e-5
@@ -103,7 +108,7 @@ def test_answers_of_another_shape(server, check, faults, told, capsys):
 
 
 def test_a_model_that_loads_first(server, check, capsys, monkeypatch):
-    monkeypatch.setattr("ddl_tf.client.waiting._SECONDS_BETWEEN", 0.05)
+    monkeypatch.setattr("ddl_tf.client.client._SECONDS_BETWEEN", 0.05)
     server.faults = Faults(loading=2)
     assert check() == 0
     err = capsys.readouterr().err

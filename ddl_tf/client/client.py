@@ -1,21 +1,39 @@
 """The client of a model server: faces there, embeddings back."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Optional, TypeVar
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Optional, TypeVar, Union
+from urllib.parse import urlsplit
 
 import numpy as np
 
-from ddl_tf.client.answers import DIM, Embedded, Found, Outputs, Verified, misfit
-from ddl_tf.client.errors import NOT_FOUND, RequestError, ServingError, advise, lacks_signature
+from ddl_tf.client.answers import (
+    AVAILABLE,
+    DIM,
+    DTYPES,
+    Embedded,
+    Found,
+    ModelMetadata,
+    Outputs,
+    Verified,
+    VersionStatus,
+    misfit,
+)
+from ddl_tf.client.errors import NOT_FOUND, UNAVAILABLE, RequestError, ServingError, advise, lacks_signature
 from ddl_tf.client.retrying import with_retries
-from ddl_tf.client.served_model import DTYPES, ModelMetadata, VersionStatus
-from ddl_tf.client.transport import connect
 from ddl_tf.common.errors import InputError
+
+if TYPE_CHECKING:
+    from ddl_tf.client.grpc import GrpcTransport
+    from ddl_tf.client.rest import RestTransport
 
 T = TypeVar("T")
 
 IMAGES, BYTES, VERIFY, SEARCH = "serving_default", "serving_bytes", "verify", "search"
+# A server loads a model in seconds to minutes.
+_SECONDS_BETWEEN = 1.0
 
 
 def _strings(items: Sequence[bytes], name: str) -> np.ndarray:
@@ -28,6 +46,26 @@ def _strings(items: Sequence[bytes], name: str) -> np.ndarray:
             raise InputError(f"{name}, row {row}: {type(item).__name__}, not bytes; give the content of a JPEG or PNG")
         rows[row] = item
     return rows
+
+
+def _connect(url: str, model: str, certificates: Optional[str]) -> "Union[GrpcTransport, RestTransport]":
+    """Make the transport for a URL; nothing is sent yet."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme in ("grpc", "grpcs") and parts.hostname and port and not parts.path.strip("/"):
+        from ddl_tf.client.grpc import GrpcTransport
+
+        return GrpcTransport(parts.netloc, model, parts.scheme == "grpcs", certificates)
+    if parts.scheme in ("http", "https") and parts.hostname and not parts.query:
+        from ddl_tf.client.rest import RestTransport
+
+        return RestTransport(url, model, certificates)
+    raise InputError(
+        f"url {url!r}: give grpc://host:8500 (grpcs:// with TLS) for gRPC, or http://host:8501 (https://) for REST"
+    )
 
 
 class Client:
@@ -77,7 +115,7 @@ class Client:
             raise InputError(f"batch {batch}: must be at least 1")
         self.url, self.model, self.version = url, model, version
         self._timeout, self._retries, self._batch = float(timeout), retries, batch
-        self._transport = connect(url, model, certificates)
+        self._transport = _connect(url, model, certificates)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Embed images `[rows, height, width, 3]` uint8 RGB; the model resizes them to its own size.
@@ -147,8 +185,7 @@ class Client:
 
     def status(self) -> list[VersionStatus]:
         """Ask for the states of the version, or of all versions that the server knows, the latest first."""
-        found = self._send(lambda timeout: self._transport.status(self.version, timeout))
-        return sorted(found, reverse=True)
+        return sorted(self._send(lambda timeout: self._transport.status(self.version, timeout)), reverse=True)
 
     def metadata(self) -> ModelMetadata:
         """Ask which version answers and what signatures it has."""
@@ -183,18 +220,20 @@ class Client:
             elif error.status == NOT_FOUND:
                 states = self._transport.status(None, self._timeout)
                 versions = ", ".join(
-                    f"version {one.version} {one.state}" + (f" ({one.error})" if one.error else "")
-                    for one in sorted(states)
+                    f"version {number} {state}" + (f" ({reason})" if reason else "")
+                    for number, state, reason in sorted(states)
                 )
         except RequestError as further:
             if further.status != error.status:
                 in_vain = f" (asked what it has, the server said {further.status})"
-        advice = advise(error, self.model, signature, signatures, versions) + in_vain
-        return ServingError(self.url, self._name, error.status, error.message, advice)
+        return self._error(
+            error.status, error.message, advise(error, self.model, signature, signatures, versions) + in_vain
+        )
 
-    @property
-    def _name(self) -> str:
-        return self.model if self.version is None else f"{self.model} version {self.version}"
+    def _error(self, status: str, message: str, advice: str = "") -> ServingError:
+        name = self.model if self.version is None else f"{self.model} version {self.version}"
+        advice = advice or "is it a model of `python -m ddl_tf.export`? Export it again"
+        return ServingError(self.url, name, status, message, advice)
 
     def _by_batches(
         self,
@@ -212,37 +251,66 @@ class Client:
             # A new version that is loaded meanwhile would give embeddings that do not compare with those before.
             version = self.metadata().version
         answers = []
-        for part in self._parts(rows):
-            sent = {name: array[part] for name, array in inputs.items()}
+        for start in range(0, rows, self._batch):
+            sent = {name: array[start : start + self._batch] for name, array in inputs.items()}
             answer = self._predict(signature, {**sent, **(shared or {})}, version)
-            wrong = misfit(answer, outputs, part.stop - part.start)
+            wrong = misfit(answer, outputs, min(self._batch, rows - start))
             if wrong:
-                raise self._bad_answer(wrong)
+                raise self._error("BAD_ANSWER", wrong)
             answers.append({name: answer[name].astype(dtype, copy=False) for name, (dtype, _) in outputs.items()})
         if len({tuple(array.shape[1:] for array in answer.values()) for answer in answers}) > 1:
-            raise self._bad_answer("batches of one call have embeddings of different dimensions")
+            raise self._error("BAD_ANSWER", "batches of one call have embeddings of different dimensions")
         return {name: np.concatenate([answer[name] for answer in answers]) for name in outputs}
-
-    def _parts(self, rows: int) -> Iterator[slice]:
-        for start in range(0, rows, self._batch):
-            yield slice(start, min(start + self._batch, rows))
 
     def _empty(self, signature: str, outputs: Outputs) -> dict[str, np.ndarray]:
         """No rows; JSON could not tell their shape, so they are not sent."""
         described = self.metadata().signatures.get(signature)
         if described is None:
-            raise self._bad_answer(f"the model has no signature {signature!r}")
+            raise self._error("BAD_ANSWER", f"the model has no signature {signature!r}")
         empty = {}
         for name, (dtype, shape) in outputs.items():
             if DIM in shape:
-                told = described.outputs[name].shape if name in described.outputs else None
-                if not told or len(told) != 2 or told[1] < 0:
-                    raise self._bad_answer(f"the model does not tell the dimension of its output {name!r}")
-                shape = told[1:]
+                sizes = described.outputs[name].shape if name in described.outputs else None
+                if not sizes or len(sizes) != 2 or sizes[1] < 0:
+                    raise self._error("BAD_ANSWER", f"the model does not report the dimension of its output {name!r}")
+                shape = sizes[1:]
             empty[name] = np.zeros((0, *shape), dtype)
         return empty
 
-    def _bad_answer(self, message: str) -> ServingError:
-        return ServingError(
-            self.url, self._name, "BAD_ANSWER", message, "is it a model of `python -m ddl_tf.export`? Export it again"
-        )
+
+def wait_until_available(
+    client: Client,
+    seconds: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
+    """Wait until a server has loaded the client's model, and return the version that answers.
+
+    What it waits for is printed on stderr when that changes.
+
+    Raises:
+        ServingError: if the model could not be loaded, or is not there after `seconds`.
+    """
+    began, printed = clock(), ""
+    while True:
+        try:
+            versions = client.status()
+            if any(version.state == AVAILABLE for version in versions):
+                return client.metadata().version
+            state = ", ".join(f"version {version.version} is {version.state}" for version in versions)
+            failed = [version.error for version in versions if version.error and version.state == "END"]
+            status = "FAILED_PRECONDITION" if failed else UNAVAILABLE
+            message = failed[0] if failed else f"not loaded after {seconds:g} s: {state or 'it knows no version'}"
+            error = ServingError(client.url, client.model, status, message, "see the server's log")
+        except ServingError as refused:
+            if refused.status not in (UNAVAILABLE, NOT_FOUND):
+                raise
+            error, failed, state = refused, [], refused.status
+        elapsed = clock() - began
+        if failed or elapsed + _SECONDS_BETWEEN > seconds:
+            raise error
+        if state != printed:
+            print(f"{client.url}, model {client.model}: {state}; waiting, {elapsed:.0f} s so far", file=sys.stderr)
+            printed = state
+        sleep(_SECONDS_BETWEEN)

@@ -90,21 +90,19 @@ def advise(
         return f"gave up after {error.attempts} attempts: is the server up, and is this its host, port and protocol?"
     if status == RESOURCE_EXHAUSTED:
         return f"gave up after {error.attempts} attempts: the server is full; send less at a time, or add servers"
-    if status == DEADLINE_EXCEEDED:
-        return "raise the timeout, or use a smaller batch"
     if "0th-dimension" in text or "at least one dimension" in text:
         return "a server with --enable_batching cannot run `search`: serve the model without batching for it"
     if "maximum input batch size" in text:
         return "use a batch of at most the server's max_batch_size (batching_parameters.txt)"
     if "does not match signature" in text or "named input" in text:
         return "this is a model of another kind, or of another version of ddl_tf: export it again"
-    if status == "INVALID_ARGUMENT":
-        return "the model refused the input: check images, shapes and types"
-    if status in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
-        return "a proxy before the server wants credentials"
-    if status == "UNIMPLEMENTED":
-        return "this is no TensorFlow Serving, or its other port (8500 is gRPC, 8501 REST)"
-    return "see the server's log"
+    return {
+        DEADLINE_EXCEEDED: "raise the timeout, or use a smaller batch",
+        "INVALID_ARGUMENT": "the model refused the input: check images, shapes and types",
+        "UNAUTHENTICATED": "a proxy before the server wants credentials",
+        "PERMISSION_DENIED": "a proxy before the server wants credentials",
+        "UNIMPLEMENTED": "this is no TensorFlow Serving, or its other port (8500 is gRPC, 8501 REST)",
+    }.get(status, "see the server's log")
 
 
 def missing_package(package: str) -> InputError:

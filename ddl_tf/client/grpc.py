@@ -7,9 +7,9 @@ from typing import Any, Optional
 
 import numpy as np
 
+from ddl_tf.client.answers import DTYPES, INTERNAL, ModelMetadata, Signature, TensorInfo, VersionStatus
 from ddl_tf.client.errors import MOST_BYTES, RESOURCE_EXHAUSTED, RequestError, missing_package
 from ddl_tf.client.messages import STATES, message
-from ddl_tf.client.served_model import DTYPES, INTERNAL, ModelMetadata, Signature, TensorInfo, VersionStatus
 from ddl_tf.common.errors import InputError
 
 try:
@@ -75,10 +75,10 @@ def from_tensor_proto(proto: Any) -> np.ndarray:
             raise RequestError("BAD_ANSWER", f"a tensor of {len(proto.tensor_content)} bytes, which are no {name}")
         values = np.frombuffer(proto.tensor_content, dtype.newbyteorder("<")).astype(dtype)
     else:
-        given = getattr(proto, _FIELDS[name])
-        if name == "uint8" and not all(0 <= value < 256 for value in given):
+        field = getattr(proto, _FIELDS[name])
+        if name == "uint8" and not all(0 <= value < 256 for value in field):
             raise RequestError("BAD_ANSWER", "a tensor of uint8 with values beyond 0..255")
-        values = np.array(given, dtype)
+        values = np.array(field, dtype)
         # TensorFlow leaves out values at the end that are equal to the last one, and all if they are zeros.
         if len(values) < size:
             last = values[-1:] if len(values) else np.array([b"" if name == "string" else 0], dtype)
@@ -141,7 +141,7 @@ class GrpcTransport:
     def predict(
         self, signature: str, inputs: Mapping[str, np.ndarray], version: Optional[int], timeout: float
     ) -> dict[str, np.ndarray]:
-        """Run a signature; see `Transport`."""
+        """Run a signature within `timeout` seconds; a failure is a `RequestError`, as of the other methods."""
         request = message("PredictRequest")(model_spec=self._spec(version, signature))
         for name, array in inputs.items():
             request.inputs[name].CopyFrom(to_tensor_proto(array))
@@ -152,8 +152,8 @@ class GrpcTransport:
         """Ask for the states of the model's versions."""
         answer = self._call(self._status, message("GetModelStatusRequest")(model_spec=self._spec(version)), timeout)
         return [
-            VersionStatus(one.version, STATES.get(one.state, "UNKNOWN"), one.status.error_message)
-            for one in answer.model_version_status
+            VersionStatus(version.version, STATES.get(version.state, "UNKNOWN"), version.status.error_message)
+            for version in answer.model_version_status
         ]
 
     def metadata(self, version: Optional[int], timeout: float) -> ModelMetadata:
@@ -161,12 +161,12 @@ class GrpcTransport:
         request = message("GetModelMetadataRequest")(model_spec=self._spec(version), metadata_field=["signature_def"])
         answer = self._call(self._metadata, request, timeout)
         try:
-            found = message("SignatureDefMap").FromString(answer.metadata["signature_def"].value).signature_def
+            definitions = message("SignatureDefMap").FromString(answer.metadata["signature_def"].value).signature_def
         except Exception:  # Of a different class in each implementation of protobuf.
             raise RequestError("BAD_ANSWER", "metadata that is no description of signatures") from None
         signatures = {
-            name: Signature(_tensors(one.inputs), _tensors(one.outputs))
-            for name, one in found.items()
+            name: Signature(_tensors(definition.inputs), _tensors(definition.outputs))
+            for name, definition in definitions.items()
             if not name.startswith(INTERNAL)
         }
         return ModelMetadata(answer.model_spec.name, answer.model_spec.version.value, signatures)

@@ -2,7 +2,7 @@
 
 `tensorflow_serving.apis` of the package tensorflow-serving-api imports TensorFlow, which takes seconds to start, for a
 few protocol buffers. The fields that the client uses are therefore named here by their numbers, which never change.
-tests/serving/test_messages.py compares each of them with that package.
+tests/client/test_messages.py compares each of them with that package.
 
 The messages live in a pool of their own, so that TensorFlow's, of the same names, can be loaded beside them. An enum is
 an int32 here, and `google.protobuf.Any` and `Int64Value` are written out: on the wire they are the same.

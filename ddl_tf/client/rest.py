@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from ddl_tf.client.answers import DTYPES, INTERNAL, ModelMetadata, Signature, TensorInfo, VersionStatus
 from ddl_tf.client.errors import (
     DEADLINE_EXCEEDED,
     MOST_BYTES,
@@ -23,7 +24,6 @@ from ddl_tf.client.errors import (
     RequestError,
     missing_package,
 )
-from ddl_tf.client.served_model import DTYPES, INTERNAL, ModelMetadata, Signature, TensorInfo, VersionStatus
 from ddl_tf.common.errors import InputError
 
 try:
@@ -72,16 +72,16 @@ def from_json(value: Any) -> np.ndarray:
         array = np.array(value)
     except ValueError:
         raise RequestError("BAD_ANSWER", "lists of different lengths where an array should be") from None
-    kinds = {"f": np.float32, "i": np.int32, "b": np.bool_}
-    if array.dtype.kind not in kinds:
+    kind = array.dtype.kind
+    if kind not in "fib":
         raise RequestError("BAD_ANSWER", f"values that are no numbers: {str(value)[:60]}")
-    kind = kinds[array.dtype.kind]
-    if array.dtype.kind != "b":
-        limits = np.finfo(np.float32) if array.dtype.kind == "f" else np.iinfo(np.int32)
-        finite = array[np.isfinite(array)]
-        if np.any((finite < limits.min) | (finite > limits.max)):
-            raise RequestError("BAD_ANSWER", f"numbers that do not fit {np.dtype(kind)}")
-    return array.astype(kind)
+    if kind == "b":
+        return array
+    limits = np.finfo(np.float32) if kind == "f" else np.iinfo(np.int32)
+    finite = array[np.isfinite(array)]
+    if np.any((finite < limits.min) | (finite > limits.max)):
+        raise RequestError("BAD_ANSWER", f"numbers that do not fit {limits.dtype}")
+    return array.astype(limits.dtype)
 
 
 @contextlib.contextmanager
@@ -221,7 +221,7 @@ class RestTransport:
     def predict(
         self, signature: str, inputs: Mapping[str, np.ndarray], version: Optional[int], timeout: float
     ) -> dict[str, np.ndarray]:
-        """Run a signature; see `Transport`."""
+        """Run a signature within `timeout` seconds; a failure is a `RequestError`, as of the other methods."""
         # In the columnar format the inputs may have different numbers of rows.
         body = {"signature_name": signature, "inputs": {name: to_json(array) for name, array in inputs.items()}}
         answer = self._call(":predict", version, timeout, json.dumps(body).encode("ascii"))
@@ -247,8 +247,8 @@ class RestTransport:
         answer = self._call("", version, timeout)
         with _as_promised():
             return [
-                VersionStatus(int(one["version"]), one["state"], one["status"]["error_message"])
-                for one in answer["model_version_status"]
+                VersionStatus(int(version["version"]), version["state"], version["status"]["error_message"])
+                for version in answer["model_version_status"]
             ]
 
     def metadata(self, version: Optional[int], timeout: float) -> ModelMetadata:
@@ -256,8 +256,8 @@ class RestTransport:
         answer = self._call("/metadata", version, timeout)
         with _as_promised():
             signatures = {
-                name: Signature(_tensors(one["inputs"]), _tensors(one["outputs"]))
-                for name, one in answer["metadata"]["signature_def"]["signature_def"].items()
+                name: Signature(_tensors(definition["inputs"]), _tensors(definition["outputs"]))
+                for name, definition in answer["metadata"]["signature_def"]["signature_def"].items()
                 if not name.startswith(INTERNAL)
             }
             return ModelMetadata(answer["model_spec"]["name"], int(answer["model_spec"]["version"]), signatures)

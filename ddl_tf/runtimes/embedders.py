@@ -4,6 +4,11 @@ Both take the files of `python -m ddl_tf.convert`, and those of others.
 """
 
 import abc
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional
 
@@ -11,7 +16,6 @@ import numpy as np
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.parallel import usable_cores
-from ddl_tf.runtimes.quiet import quiet_stderr
 
 # What InsightFace's ArcFace networks take: (value - 127.5) / 127.5.
 INPUT_MEAN, INPUT_SCALE = 127.5, 127.5
@@ -22,6 +26,24 @@ ORDERS = ("rgb", "bgr")
 _FIRST_NODES = 8
 _SUB_NAMES, _MUL_NAMES = ("Sub", "_minus"), ("Mul", "_mul")
 _SHIFTS, _SCALES, _PASSES = ("Sub", "Add"), ("Mul", "Div"), ("Transpose", "Cast", "Identity")
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keep everything off stderr, that of other threads too, until the end of the block.
+
+    TensorFlow Lite's C++ reports its work there whatever the log level; its errors are exceptions as well.
+    """
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as elsewhere:
+        os.dup2(elsewhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(before, 2)
+            os.close(before)
 
 
 class Embedder(abc.ABC):
@@ -60,7 +82,7 @@ class Embedder(abc.ABC):
         self.input_text = f"(value - {mean:g}) / {scale:g}, {order.upper()} ({why})"
 
     def _input(self, images: np.ndarray) -> np.ndarray:
-        # Not in place: the caller's array may be what it was given.
+        # Not in place: it may be the caller's array.
         scaled = images if (self._mean, self._scale) == (0, 1) else (images - self._mean) / self._scale
         return scaled if self._order == "rgb" else np.ascontiguousarray(scaled[..., ::-1])
 
@@ -142,26 +164,26 @@ class OnnxEmbedder(Embedder):
             raise InputError(f"{path}: onnxruntime cannot load it ({error}); export the network again") from None
         inputs, output = self._session.get_inputs(), self._session.get_outputs()[0]
         shape = inputs[0].shape
-        places = [place for place in (1, 3) if len(shape) == 4 and shape[place] == 3]
-        sizes = [side for side in shape[1:] if side != 3 or not places]
-        if len(inputs) != 1 or len(places) != 1 or not all(isinstance(side, int) for side in sizes):
+        channel_axes = [axis for axis in (1, 3) if len(shape) == 4 and shape[axis] == 3]
+        sizes = [side for side in shape[1:] if side != 3 or not channel_axes]
+        if len(inputs) != 1 or len(channel_axes) != 1 or not all(isinstance(side, int) for side in sizes):
             raise InputError(
-                f"{path}: takes {[one.shape for one in inputs]}, where one [batch, 3, height, width] or "
+                f"{path}: takes {[tensor.shape for tensor in inputs]}, where one [batch, 3, height, width] or "
                 "[batch, height, width, 3] of fixed size is expected; export it for images of one size"
             )
         if len(output.shape) != 2 or not isinstance(output.shape[1], int):
             raise InputError(f"{path}: its first output is {output.shape}, where [batch, dim] is expected")
-        said = self._session.get_modelmeta().custom_metadata_map
+        facts = self._session.get_modelmeta().custom_metadata_map
         if mean is not None and scale is not None:
             usual: tuple[float, float, str] = (mean, scale, "")
-        elif MEAN_KEY in said and SCALE_KEY in said:
-            usual = float(said[MEAN_KEY]), float(said[SCALE_KEY]), "as its file says"
+        elif MEAN_KEY in facts and SCALE_KEY in facts:
+            usual = float(facts[MEAN_KEY]), float(facts[SCALE_KEY]), "as its file says"
         elif scales_itself(path):
             usual = 0, 1, "its first nodes scale values themselves"
         else:
             usual = INPUT_MEAN, INPUT_SCALE, "as InsightFace's networks take it"
         super().__init__(mean, scale, order, usual)
-        self._input_name, self._output, self._channels_first = inputs[0].name, output.name, places == [1]
+        self._input_name, self._output, self._channels_first = inputs[0].name, output.name, channel_axes == [1]
         self.image_size = tuple(shape[2:] if self._channels_first else shape[1:3])
         self.dim = output.shape[1]
         if shape[0] == 1:
@@ -195,7 +217,7 @@ def scales_itself(path: str) -> bool:
     if any(name.startswith(_SUB_NAMES) for name in names) and any(name.startswith(_MUL_NAMES) for name in names):
         return True
     weights = {tensor.name for tensor in graph.initializer}
-    (tensor,) = [one.name for one in graph.input if one.name not in weights]
+    (tensor,) = [node.name for node in graph.input if node.name not in weights]
     operations = set()
     for node in graph.node[:_FIRST_NODES]:
         if tensor in node.input:
@@ -245,7 +267,7 @@ class TfliteEmbedder(Embedder):
         shape, output = inputs[0]["shape_signature"].tolist(), outputs[0]["shape_signature"].tolist()
         is_image = len(inputs) == 1 and len(shape) == 4 and shape[3] == 3 and min(shape[1:]) > 0
         if not is_image or inputs[0]["dtype"] != np.float32:
-            kinds = [f"{one['dtype'].__name__} {one['shape_signature'].tolist()}" for one in inputs]
+            kinds = [f"{tensor['dtype'].__name__} {tensor['shape_signature'].tolist()}" for tensor in inputs]
             raise InputError(f"{path}: takes {kinds}, where one float32 [batch, height, width, 3] is expected")
         if len(output) != 2 or outputs[0]["dtype"] != np.float32 or output[1] < 1:
             raise InputError(f"{path}: its first output is {output}, where float32 [batch, dim] is expected")

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
-from ddl_tf.runtimes.quiet import quiet_stderr
+from ddl_tf.runtimes.embedders import quiet_stderr
 from ddl_tf.runtimes.unit_embedding import in_float32, unit_embedding
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
@@ -63,9 +63,7 @@ def write_tflite(
     try:
         with quiet_stderr():
             content = _quantized(converter) if precision == "int8" else converter.convert()
-    except (
-        Exception
-    ) as error:  # the converter's own, or whatever the part of it raises that meets what it does not know
+    except Exception as error:  # whatever the part of the converter raises that meets what it does not know
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = next((line for line in lines if "error:" in line), lines[0])
         raise InputError(f"{path}: TensorFlow Lite cannot convert the model ({reason}); use another backbone") from None

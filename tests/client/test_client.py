@@ -14,8 +14,8 @@ from PIL import Image
 from served_faces import export_tiny
 from stand_in_server import Faults, StandIn
 
+from ddl_tf.client.client import wait_until_available
 from ddl_tf.client.errors import RequestError
-from ddl_tf.client.waiting import wait_until_available
 from ddl_tf.common.errors import InputError
 from ddl_tf.serving import Client, ServingError
 

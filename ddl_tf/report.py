@@ -19,17 +19,10 @@ from ddl_tf.common.settings import setting
 from ddl_tf.metrics.bootstrap import check_replicates
 from ddl_tf.reporting import sections
 from ddl_tf.reporting.comparisons import Difference, compare_models
-from ddl_tf.reporting.evaluations import (
-    EvaluatedModel,
-    check_comparable,
-    named_folders,
-    read_evaluation,
-    set_names,
-)
+from ddl_tf.reporting.curves import curves_section, read_runs
+from ddl_tf.reporting.evaluations import EvaluatedModel, check_comparable, named_folders, read_evaluation, set_names
 from ddl_tf.reporting.page import Section, write_report
 from ddl_tf.reporting.palette import styles_of
-from ddl_tf.reporting.provenance import provenance_table
-from ddl_tf.reporting.runs import curves_section, read_runs
 
 
 @dataclasses.dataclass
@@ -64,17 +57,14 @@ def _check_sets(settings: ReportSettings, models: list[EvaluatedModel]) -> None:
 
 
 def _columns_exist(settings: ReportSettings, models: list[EvaluatedModel]) -> None:
-    there = sorted({str(name) for model in models for one in model.sets.values() for name in one.images})
+    columns = sorted({str(name) for model in models for stored in model.sets.values() for name in stored.images})
     for name in settings.columns:
-        if name not in there:
-            raise InputError(f"--columns={name}: no set has it, but {', '.join(there)}")
+        if name not in columns:
+            raise InputError(f"--columns={name}: no set has it, but {', '.join(columns)}")
 
 
 def evaluation_sections(
-    settings: ReportSettings,
-    models: list[EvaluatedModel],
-    differences: list[Difference],
-    styles: sections.Styles,
+    settings: ReportSettings, models: list[EvaluatedModel], differences: list[Difference], styles: sections.Styles
 ) -> list[Section]:
     """Make the sections of evaluations, in the order of the page; some may be empty."""
     gap, embedding_map = Section("gap", ""), Section("map", "")
@@ -118,15 +108,12 @@ def main(settings: ReportSettings) -> None:
     if runs:
         parts.append(curves_section(runs, styles))
     if models:
-        parts.append(sections.everything(models, differences))
-        parts.append(Section("provenance", "Where the numbers come from", parts=[provenance_table(models)]))
+        parts += [sections.everything(models, differences), sections.provenance(models)]
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     sets = set_names(models)
-    what = [
-        *([f"{', '.join(model.name for model in models)} on {', '.join(sets)}"] if models else []),
-        *([f"training of {', '.join(run.name for run in runs)}"] if runs else []),
-    ]
-    summary = f"{'; '.join(what)}. Made on {today} by ddl_tf {ddl_tf.__version__}."
+    subjects = [f"{', '.join(model.name for model in models)} on {', '.join(sets)}"] if models else []
+    subjects += [f"training of {', '.join(run.name for run in runs)}"] if runs else []
+    summary = f"{'; '.join(subjects)}. Made on {today} by ddl_tf {ddl_tf.__version__}."
     print(write_report(Path(settings.output), settings.title, summary, parts))
 
 

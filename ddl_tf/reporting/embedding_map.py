@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from sklearn.manifold import TSNE
@@ -22,14 +21,9 @@ _EXACT = 1000
 
 @dataclasses.dataclass(frozen=True)
 class ChosenImages:
-    """The images of a map.
+    """The images of a map: rows of the easy and of the hard set, and the number of the person of each.
 
-    Attributes:
-        easy: `[easy]` int, rows of the easy set.
-        hard: `[hard]` int, rows of the hard set.
-        easy_person: `[easy]` int, number of the person, -1 where the sets do not tell.
-        hard_person: `[hard]` int.
-        people: how many people there are; 0 where the sets do not tell.
+    Numbers are -1, and `people` is 0, where the sets do not tell who is who.
     """
 
     easy: np.ndarray
@@ -44,10 +38,6 @@ def unit_embeddings(views: np.ndarray) -> np.ndarray:
     rows = np.asarray(views, np.float64).sum(axis=1)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return (rows / np.where(norms > 0, norms, 1)).astype(np.float32)
-
-
-def _some(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
-    return np.sort(np.random.default_rng(seed).permutation(rows)[:count])
 
 
 def choose_images(easy: pd.DataFrame, hard: pd.DataFrame, count: int, seed: int = 0) -> ChosenImages:
@@ -69,7 +59,7 @@ def choose_images(easy: pd.DataFrame, hard: pd.DataFrame, count: int, seed: int 
         known = {name: number for number, name in enumerate(people)}
         numbers = [table["person"].astype(str).map(known).fillna(-1).to_numpy(int) for table in tables]
     rows = [np.flatnonzero(number >= 0) if people else np.arange(len(number)) for number in numbers]
-    chosen = [_some(one, count // 2, seed) for one in rows]
+    chosen = [np.sort(np.random.default_rng(seed).permutation(part)[: count // 2]) for part in rows]
     return ChosenImages(chosen[0], chosen[1], numbers[0][chosen[0]], numbers[1][chosen[1]], len(people))
 
 
@@ -104,7 +94,6 @@ def embedding_map_figure(
         hard_name: of the hard set.
     """
     figure = Figure(figsize=(max(5.5, 4.6 * len(maps)), 4.7), layout="constrained")
-    FigureCanvasAgg(figure)
     cut = len(chosen.easy)
     for axes, (model, places) in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps.items()):
         for part, person, marker, plain, hard in (

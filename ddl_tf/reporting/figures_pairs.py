@@ -6,7 +6,6 @@ from typing import Literal, Optional
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
@@ -28,7 +27,6 @@ def distributions_figure(models: Mapping[str, Similarities]) -> Figure:
     across = min(_ACROSS, len(models))
     down = -(-len(models) // across)
     figure = Figure(figsize=(max(5.5, 4.2 * across), 3.3 * down), layout="constrained")
-    FigureCanvasAgg(figure)
     panels = figure.subplots(down, across, squeeze=False).ravel()
     for axes in panels[len(models) :]:
         axes.set_visible(False)
@@ -105,19 +103,11 @@ def roc_band(
 
 def _probit_axis(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
     """Scale an axis so that normal distributions have straight DET curves."""
-    scale = {"functions": (norm.ppf, norm.cdf)}
+    getattr(axes, f"set_{which}scale")("function", functions=(norm.ppf, norm.cdf))
+    getattr(axes, f"set_{which}lim")(low, high)
     ticks = [rate for rate in _RATES if low <= rate <= high]
-    labels = [f"{rate:g}" for rate in ticks]
-    if which == "x":
-        axes.set_xscale("function", **scale)
-        axes.set(xlim=(low, high))
-        axes.set_xticks(ticks, labels)
-        axes.set_xticks([], minor=True)
-    else:
-        axes.set_yscale("function", **scale)
-        axes.set(ylim=(low, high))
-        axes.set_yticks(ticks, labels)
-        axes.set_yticks([], minor=True)
+    getattr(axes, f"set_{which}ticks")(ticks, [f"{rate:g}" for rate in ticks])
+    getattr(axes, f"set_{which}ticks")([], minor=True)
 
 
 def roc_det_figure(
@@ -135,7 +125,6 @@ def roc_det_figure(
         Martin et al., "The DET curve in assessment of detection task performance", Eurospeech 1997.
     """
     figure = Figure(figsize=(11, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
     roc, det = figure.subplots(1, 2)
     least = 0.5 / num_same
     lowest = min(float(band.far[0]) for band in bands.values())

@@ -8,18 +8,8 @@ from ddl_tf.evaluation.reports import flat_numbers
 from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 
 # Of a result, not how good the model is.
-_LEFT_OUT = (
-    "threshold",
-    "mean_same",
-    "mean_different",
-    "val",
-    "intervals",
-    "folds",
-    "seed",
-    "replicates",
-    "far",
-    "resampled",
-)
+_LEFT_OUT = {"threshold", "mean_same", "mean_different", "val", "far"}
+_LEFT_OUT |= {"intervals", "resampled", "folds", "seed", "replicates"}
 
 PARTS = {"verification": "verification", "identification": "identification", "open_set": "open set"}
 _TITLES = {
@@ -86,7 +76,7 @@ def is_countable(result: Mapping[str, Any], number: str) -> bool:
 def far_targets(result: Mapping[str, Any]) -> dict[str, float]:
     """List the false accept rates that a result has a TAR at, by the names that it gives them."""
     words = [number.split("@") for number in numbers_of(result)]
-    return {one[-1]: float(one[-1]) for one in words if len(one) > 1 and one[-2] == "tar"}
+    return {parts[-1]: float(parts[-1]) for parts in words if len(parts) > 1 and parts[-2] == "tar"}
 
 
 def lower_is_better(number: str) -> bool:
@@ -116,13 +106,8 @@ def title_of(number: str) -> str:
 
 def meanings_of(numbers: Sequence[str]) -> str:
     """Explain numbers in one line; what has no explanation is left out."""
-    found: dict[str, None] = {}
-    for number in numbers:
-        for word in number.split("@"):
-            name = "rank" if word.startswith("rank") else word
-            if name in _MEANINGS:
-                found[_MEANINGS[name]] = None
-    return "; ".join(found)
+    words = ["rank" if word.startswith("rank") else word for number in numbers for word in number.split("@")]
+    return "; ".join(_MEANINGS[word] for word in dict.fromkeys(words) if word in _MEANINGS)
 
 
 def number_of_test(name: str, result: Mapping[str, Any]) -> Optional[str]:
@@ -132,11 +117,11 @@ def number_of_test(name: str, result: Mapping[str, Any]) -> Optional[str]:
         >>> number_of_test("rank-1 d1", {"rank1": {"d1": 0.5}}), number_of_test("mean_same", {"mean_same": 0.5})
         ('rank1@d1', None)
     """
-    found = re.fullmatch(r"rank-(\d+)(?: (.+))?", name)
+    rank = re.fullmatch(r"rank-(\d+)(?: (.+))?", name)
     known = numbers_of(result)
-    if found and found[2]:
-        return f"rank{found[1]}@{found[2]}"
-    if found:
-        name, other = f"rank{found[1]}", f"identification@rank@{found[1]}"
-        return other if other in known else name
-    return next((one for one in (name, f"verification@{name}") if one in known), None)
+    if rank and rank[2]:
+        return f"rank{rank[1]}@{rank[2]}"
+    if rank:
+        nested = f"identification@rank@{rank[1]}"
+        return nested if nested in known else f"rank{rank[1]}"
+    return next((number for number in (name, f"verification@{name}") if number in known), None)

@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from served_faces import export_tiny
+from served_faces import exported_faces
 from stand_in_server import Faults, StandIn
 
 from ddl_tf.client.answers import ModelMetadata, VersionStatus
@@ -20,11 +20,8 @@ SIGNATURES = ["search", "serving_bytes", "serving_default", "verify"]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("saved_models")
-    for seed in (1, 2):
-        export_tiny(folder, seed, 0.6)
-    return folder / "faces"
+def folder():
+    return exported_faces()
 
 
 @pytest.fixture(scope="module")
@@ -196,17 +193,17 @@ def test_differences_that_are_none(folder):
     similarity = np.array([0.50001, 0.7], np.float32)
     wanted = {"similarity": similarity, "same": np.array([True, True]), "valid": np.array([True, True])}
     given = {**wanted, "same": np.array([False, True])}
-    assert _decisions(reference, "verify", {}, given, wanted, 1e-4) == 0
-    assert _decisions(reference, "verify", {}, given, wanted, 1e-6) == 1
-    assert _decisions(reference, "verify", {}, {**given, "valid": ~wanted["valid"]}, wanted, 1e-4) == 2
+    assert _decisions(reference, {}, given, wanted, 1e-4) == 0
+    assert _decisions(reference, {}, given, wanted, 1e-6) == 1
+    assert _decisions(reference, {}, {**given, "valid": ~wanted["valid"]}, wanted, 1e-4) == 2
 
     photo = np.array([reference_png()], object)
     embedding = reference.run("serving_bytes", {"image_bytes": photo})["embedding"]
     gallery = np.concatenate([embedding, embedding, -embedding])
     inputs = {"image_bytes": photo, "gallery": gallery}
     wanted = {"index": np.array([[0, 1]], np.int32), "similarity": np.ones([1, 2], np.float32)}
-    assert _decisions(reference, "search", inputs, {"index": np.array([[1, 0]])}, wanted, 1e-4) == 0
-    assert _decisions(reference, "search", inputs, {"index": np.array([[0, 2]])}, wanted, 1e-4) == 1
+    assert _decisions(reference, inputs, {"index": np.array([[1, 0]])}, wanted, 1e-4) == 0
+    assert _decisions(reference, inputs, {"index": np.array([[0, 2]])}, wanted, 1e-4) == 1
 
 
 def reference_png():

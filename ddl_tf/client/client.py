@@ -21,8 +21,15 @@ from ddl_tf.client.answers import (
     VersionStatus,
     misfit,
 )
-from ddl_tf.client.errors import NOT_FOUND, UNAVAILABLE, RequestError, ServingError, advise, lacks_signature
-from ddl_tf.client.retrying import with_retries
+from ddl_tf.client.errors import (
+    NOT_FOUND,
+    UNAVAILABLE,
+    RequestError,
+    ServingError,
+    advise,
+    lacks_signature,
+    with_retries,
+)
 from ddl_tf.common.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,7 +71,7 @@ def _connect(url: str, model: str, certificates: Optional[str]) -> "Union[GrpcTr
 
         return RestTransport(url, model, certificates)
     raise InputError(
-        f"url {url!r}: give grpc://host:8500 (grpcs:// with TLS) for gRPC, or http://host:8501 (https://) for REST"
+        f"url {url!r}: give grpc://host:8500 (grpcs:// with TLS) or, for REST, http://host:8501 (https://)"
     )
 
 
@@ -105,14 +112,11 @@ class Client:
     ) -> None:
         if not re.fullmatch(r"[^\s/:]+", model):
             raise InputError(f"model {model!r}: give the name that it is served by, such as faces")
-        if version is not None and version < 0:
-            raise InputError(f"version {version}: must be at least 0, or None for the latest")
         if not timeout > 0:
             raise InputError(f"timeout {timeout}: must be more than 0 seconds")
-        if retries < 0:
-            raise InputError(f"retries {retries}: must be at least 0")
-        if batch < 1:
-            raise InputError(f"batch {batch}: must be at least 1")
+        for name, value, least in (("version", version, 0), ("retries", retries, 0), ("batch", batch, 1)):
+            if value is not None and value < least:
+                raise InputError(f"{name} {value}: must be at least {least}")
         self.url, self.model, self.version = url, model, version
         self._timeout, self._retries, self._batch = float(timeout), retries, batch
         self._transport = _connect(url, model, certificates)
@@ -129,11 +133,8 @@ class Client:
         """
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-            raise InputError(
-                f"images {images.dtype} {list(images.shape)}: give uint8 [rows, height, width, 3], RGB values 0..255"
-            )
-        answer = self._by_batches(IMAGES, {"image": images}, {"embedding": (np.float32, (DIM,))})
-        return answer["embedding"]
+            raise InputError(f"images {images.dtype} {list(images.shape)}: give uint8 [rows, height, width, 3], RGB")
+        return self._by_batches(IMAGES, {"image": images}, {"embedding": (np.float32, (DIM,))})["embedding"]
 
     def embed_bytes(self, images: Sequence[bytes]) -> Embedded:
         """Embed encoded images.
@@ -176,11 +177,10 @@ class Client:
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run any signature in one request: name -> array, bytes as `object`."""
+        known = ["object", *(numpy_name for _, numpy_name in DTYPES.values())]
         for name, array in inputs.items():
-            if array.dtype != object and array.dtype.name not in [name for _, name in DTYPES.values()]:
-                raise InputError(
-                    f"input {name!r} is {array.dtype}: give uint8, float32, int32, bool, or bytes as object"
-                )
+            if array.dtype.name not in known:
+                raise InputError(f"input {name!r} is {array.dtype}: use uint8, float32, int32, bool, or bytes (object)")
         return self._predict(signature, inputs, self.version)
 
     def status(self) -> list[VersionStatus]:

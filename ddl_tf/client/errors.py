@@ -1,9 +1,13 @@
-"""What can go wrong between a client and a model server, in one line that says what to do."""
+"""What can go wrong between a client and a model server: what is tried again, and one line that says what to do."""
 
-from collections.abc import Sequence
-from typing import Optional
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Optional, TypeVar
 
 from ddl_tf.common.errors import InputError
+
+T = TypeVar("T")
 
 UNAVAILABLE = "UNAVAILABLE"
 DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
@@ -14,6 +18,7 @@ MOST_BYTES = 256 << 20
 # The server is starting, restarting or full: the same request can succeed a moment later.
 _PASSING = (UNAVAILABLE, RESOURCE_EXHAUSTED)
 _LONGEST_MESSAGE = 400
+FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
 
 
 class RequestError(Exception):
@@ -39,13 +44,8 @@ class RequestError(Exception):
 class ServingError(RuntimeError):
     """A model server that did not answer, or not with what was asked for; the message is one line.
 
-    Args:
-        server: the URL.
-        model: name of the model, with its version if one was asked for.
-        status: gRPC's name for what happened, such as `NOT_FOUND`, for REST too; `BAD_ANSWER` if the server
-            answered with something else than the signature promises.
-        message: what happened.
-        advice: what to do.
+    `status` is gRPC's name for what happened, such as `NOT_FOUND`, for REST too; `BAD_ANSWER` if the server answered
+    with something else than the signature promises.
     """
 
     def __init__(self, server: str, model: str, status: str, message: str, advice: str) -> None:
@@ -108,3 +108,41 @@ def advise(
 def missing_package(package: str) -> InputError:
     """Make the error of a client without the package that it speaks with."""
     return InputError(f"the client of model servers needs {package}, which is not installed: pip install {package}")
+
+
+def with_retries(
+    send: Callable[[float], T],
+    timeout: float,
+    retries: int,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+    uniform: Callable[[float, float], float] = random.uniform,
+) -> T:
+    """Send a request again while the server is unavailable or full; `send` gets the seconds that are left.
+
+    The wait before retry n is drawn between 0 and `FIRST_DELAY * 2 ** (n - 1)` seconds, at most `LONGEST_DELAY`, so
+    that many clients of a server that restarts do not come back all at once. The last `RequestError` is raised, with
+    the number of attempts: at once if it does not pass, or if the wait would end after the deadline.
+
+    Example:
+        >>> with_retries(lambda seconds: 5, timeout=1.0, retries=2)
+        5
+
+    References:
+        Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015
+    """
+    deadline = clock() + timeout
+    attempt = 1
+    while True:
+        try:
+            return send(deadline - clock())
+        except RequestError as error:
+            error.attempts = attempt
+            if attempt > retries or not error.can_pass:
+                raise
+            delay = uniform(0.0, min(FIRST_DELAY * 2 ** (attempt - 1), LONGEST_DELAY))
+            if clock() + delay >= deadline:
+                raise
+        sleep(delay)
+        attempt += 1

@@ -146,14 +146,6 @@ class RestTransport:
         self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
         self._single_outputs: dict[str, str] = {}
 
-    def _session(self) -> requests.Session:
-        try:
-            return self._free.get_nowait()
-        except queue.Empty:
-            session = requests.Session()
-            self._sessions.add(session)
-            return session
-
     def _call(self, path: str, version: Optional[int], timeout: float, body: Optional[bytes] = None) -> Any:
         url = self._base + (f"/versions/{version}" if version is not None else "") + path
         outcome: queue.SimpleQueue[Union[requests.Response, Exception]] = queue.SimpleQueue()
@@ -187,7 +179,11 @@ class RestTransport:
         headers = {"Accept-Encoding": "identity"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        session = self._session()
+        try:
+            session = self._free.get_nowait()
+        except queue.Empty:
+            session = requests.Session()
+            self._sessions.add(session)
         try:
             answer = session.request(
                 "GET" if body is None else "POST",

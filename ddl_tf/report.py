@@ -45,7 +45,7 @@ class ReportSettings:
     tsne_images: int = setting(400, "Images of the map of embeddings, half easy, half hard.")
 
 
-def _check_sets(settings: ReportSettings, models: list[EvaluatedModel]) -> None:
+def _check_sets_and_columns(settings: ReportSettings, models: list[EvaluatedModel]) -> None:
     if bool(settings.easy) != bool(settings.hard):
         raise InputError("--easy and --hard: give both, or none")
     names = set_names(models)
@@ -54,9 +54,6 @@ def _check_sets(settings: ReportSettings, models: list[EvaluatedModel]) -> None:
             raise InputError(f"--{flag}={name}: no model was evaluated on it, but on {', '.join(names) or 'nothing'}")
         if name and not any(model.sets[name].has_pairs for model in models if name in model.sets):
             raise InputError(f"--{flag}={name}: has no pairs; name a set of pairs")
-
-
-def _columns_exist(settings: ReportSettings, models: list[EvaluatedModel]) -> None:
     columns = sorted({str(name) for model in models for stored in model.sets.values() for name in stored.images})
     for name in settings.columns:
         if name not in columns:
@@ -68,12 +65,11 @@ def evaluation_sections(
 ) -> list[Section]:
     """Make the sections of evaluations, in the order of the page; some may be empty."""
     gap, embedding_map = Section("gap", ""), Section("map", "")
-    easy, hard = settings.easy, settings.hard
-    if easy and hard:
-        both = [model for model in models if easy in model.sets and hard in model.sets]
-        if both:
-            gap = sections.gap(both, easy, hard)
-            embedding_map = sections.embedding_map(both, easy, hard, settings.tsne_images, settings.seed)
+    easy, hard = settings.easy or "", settings.hard or ""
+    both = [model for model in models if easy in model.sets and hard in model.sets]
+    if both:
+        gap = sections.gap(both, easy, hard)
+        embedding_map = sections.embedding_map(both, easy, hard, settings.tsne_images, settings.seed)
     return [
         sections.findings(models, differences, settings.replicates),
         gap,
@@ -94,12 +90,10 @@ def main(settings: ReportSettings) -> None:
         raise InputError("--output is missing: name the folder for the page")
     if not settings.evaluations and not settings.runs:
         raise InputError("nothing to report on: name --evaluations, or --runs; see --help")
-    models = [
-        read_evaluation(name, folder) for name, folder in named_folders(settings.evaluations, "evaluations").items()
-    ]
+    folders = named_folders(settings.evaluations, "evaluations")
+    models = [read_evaluation(name, folder) for name, folder in folders.items()]
     check_comparable(models)
-    _check_sets(settings, models)
-    _columns_exist(settings, models)
+    _check_sets_and_columns(settings, models)
     runs = read_runs(named_folders(settings.runs, "runs"))
     # A run of the name of a model is drawn as the model is.
     styles = styles_of([model.name for model in models] + [run.name for run in runs])

@@ -66,11 +66,11 @@ def _reason(results: list[Compared], settings: ServeCheckSettings, version: int)
         if result.refused:
             return f"{result.signature}: {result.refused}"
         folder = Path(settings.saved_model).name
-        other = f"; the server has version {version}" if folder.isdecimal() and int(folder) != version else ""
+        versions = f"; the server has version {version}" if folder.isdecimal() and int(folder) != version else ""
         return (
             f"{settings.url}, model {settings.model}: {result.signature} differs from {settings.saved_model} by up to "
             f"{result.difference:.1e} (--tolerance={settings.tolerance:g}) and in {result.decisions} decisions: is it "
-            f"the same export{other}?"
+            f"the same export{versions}?"
         )
     return ""
 

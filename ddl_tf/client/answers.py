@@ -68,7 +68,7 @@ class VersionStatus(NamedTuple):
     state: str
     """`START`, `LOADING`, `AVAILABLE`, `UNLOADING`, `END`, or `UNKNOWN`."""
     error: str
-    """Why it could not be loaded; empty if there is nothing to tell."""
+    """Why it could not be loaded; empty if there is no error."""
 
 
 AVAILABLE = "AVAILABLE"

@@ -9,27 +9,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from ddl_tf.client.answers import (
-    AVAILABLE,
-    DIM,
-    DTYPES,
-    Embedded,
-    Found,
-    ModelMetadata,
-    Outputs,
-    Verified,
-    VersionStatus,
-    misfit,
-)
-from ddl_tf.client.errors import (
-    NOT_FOUND,
-    UNAVAILABLE,
-    RequestError,
-    ServingError,
-    advise,
-    lacks_signature,
-    with_retries,
-)
+from ddl_tf.client import answers, errors
 from ddl_tf.common.errors import InputError
 
 if TYPE_CHECKING:
@@ -134,31 +114,22 @@ class Client:
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
             raise InputError(f"images {images.dtype} {list(images.shape)}: give uint8 [rows, height, width, 3], RGB")
-        return self._by_batches(IMAGES, {"image": images}, {"embedding": (np.float32, (DIM,))})["embedding"]
+        return self._by_batches(IMAGES, {"image": images}, {"embedding": (np.float32, (answers.DIM,))})["embedding"]
 
-    def embed_bytes(self, images: Sequence[bytes]) -> Embedded:
-        """Embed encoded images.
+    def embed_bytes(self, images: Sequence[bytes]) -> answers.Embedded:
+        """Embed encoded images, `[rows]` contents of JPEG or PNG files, each of its own size."""
+        outputs = {"embedding": (np.float32, (answers.DIM,)), "valid": (np.bool_, ())}
+        return answers.Embedded(**self._by_batches(BYTES, {"image_bytes": _strings(images, "images")}, outputs))
 
-        Args:
-            images: `[rows]` contents of JPEG or PNG files, each of its own size.
-        """
-        outputs = {"embedding": (np.float32, (DIM,)), "valid": (np.bool_, ())}
-        return Embedded(**self._by_batches(BYTES, {"image_bytes": _strings(images, "images")}, outputs))
-
-    def verify(self, first: Sequence[bytes], second: Sequence[bytes]) -> Verified:
-        """Compare pairs of encoded images, at the threshold that is stored in the model.
-
-        Args:
-            first: `[pairs]` contents of JPEG or PNG files.
-            second: `[pairs]`, what each is compared with.
-        """
+    def verify(self, first: Sequence[bytes], second: Sequence[bytes]) -> answers.Verified:
+        """Compare pairs of encoded images `[pairs]`, at the threshold that is stored in the model."""
         if len(first) != len(second):
             raise InputError(f"{len(first)} first and {len(second)} second images: give as many, one pair a row")
         inputs = {"first": _strings(first, "first"), "second": _strings(second, "second")}
         outputs = {"similarity": (np.float32, ()), "same": (np.bool_, ()), "valid": (np.bool_, ())}
-        return Verified(**self._by_batches(VERIFY, inputs, outputs))
+        return answers.Verified(**self._by_batches(VERIFY, inputs, outputs))
 
-    def search(self, images: Sequence[bytes], gallery: np.ndarray, k: int) -> Found:
+    def search(self, images: Sequence[bytes], gallery: np.ndarray, k: int) -> answers.Found:
         """Find the nearest embeddings of a gallery, which goes to the server with every request.
 
         Args:
@@ -173,21 +144,21 @@ class Client:
             raise InputError(f"k {k}: must be between 1 and the size of the gallery, {len(gallery)}")
         shared = {"gallery": gallery.astype(np.float32, copy=False), "k": np.array(k, np.int32)}
         outputs = {"index": (np.int32, (k,)), "similarity": (np.float32, (k,)), "valid": (np.bool_, ())}
-        return Found(**self._by_batches(SEARCH, {"image_bytes": _strings(images, "images")}, outputs, shared))
+        return answers.Found(**self._by_batches(SEARCH, {"image_bytes": _strings(images, "images")}, outputs, shared))
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run any signature in one request: name -> array, bytes as `object`."""
-        known = ["object", *(numpy_name for _, numpy_name in DTYPES.values())]
+        known = ["object", *(numpy_name for _, numpy_name in answers.DTYPES.values())]
         for name, array in inputs.items():
             if array.dtype.name not in known:
                 raise InputError(f"input {name!r} is {array.dtype}: use uint8, float32, int32, bool, or bytes (object)")
         return self._predict(signature, inputs, self.version)
 
-    def status(self) -> list[VersionStatus]:
+    def status(self) -> list[answers.VersionStatus]:
         """Ask for the states of the version, or of all versions that the server knows, the latest first."""
         return sorted(self._send(lambda timeout: self._transport.status(self.version, timeout)), reverse=True)
 
-    def metadata(self) -> ModelMetadata:
+    def metadata(self) -> answers.ModelMetadata:
         """Ask which version answers and what signatures it has."""
         return self._send(lambda timeout: self._transport.metadata(self.version, timeout))
 
@@ -203,8 +174,8 @@ class Client:
 
     def _send(self, send: Callable[[float], T], signature: str = "") -> T:
         try:
-            return with_retries(send, self._timeout, self._retries)
-        except RequestError as error:
+            return errors.with_retries(send, self._timeout, self._retries)
+        except errors.RequestError as error:
             raise self._explained(error, signature) from error
 
     def _predict(
@@ -212,34 +183,34 @@ class Client:
     ) -> dict[str, np.ndarray]:
         return self._send(lambda timeout: self._transport.predict(signature, inputs, version, timeout), signature)
 
-    def _explained(self, error: RequestError, signature: str) -> ServingError:
+    def _explained(self, error: errors.RequestError, signature: str) -> errors.ServingError:
         signatures, versions, in_vain = None, None, ""
         try:
-            if lacks_signature(error):
+            if errors.lacks_signature(error):
                 signatures = sorted(self._transport.metadata(self.version, self._timeout).signatures)
-            elif error.status == NOT_FOUND:
+            elif error.status == errors.NOT_FOUND:
                 states = self._transport.status(None, self._timeout)
                 versions = ", ".join(
                     f"version {number} {state}" + (f" ({reason})" if reason else "")
                     for number, state, reason in sorted(states)
                 )
-        except RequestError as further:
+        except errors.RequestError as further:
             if further.status != error.status:
                 in_vain = f" (asked what it has, the server said {further.status})"
         return self._error(
-            error.status, error.message, advise(error, self.model, signature, signatures, versions) + in_vain
+            error.status, error.message, errors.advise(error, self.model, signature, signatures, versions) + in_vain
         )
 
-    def _error(self, status: str, message: str, advice: str = "") -> ServingError:
+    def _error(self, status: str, message: str, advice: str = "") -> errors.ServingError:
         name = self.model if self.version is None else f"{self.model} version {self.version}"
         advice = advice or "is it a model of `python -m ddl_tf.export`? Export it again"
-        return ServingError(self.url, name, status, message, advice)
+        return errors.ServingError(self.url, name, status, message, advice)
 
     def _by_batches(
         self,
         signature: str,
         inputs: Mapping[str, np.ndarray],
-        outputs: Outputs,
+        outputs: answers.Outputs,
         shared: Optional[Mapping[str, np.ndarray]] = None,
     ) -> dict[str, np.ndarray]:
         """Run a signature on any number of rows; `shared` goes with every batch as it is."""
@@ -250,26 +221,26 @@ class Client:
         if rows > self._batch and version is None:
             # A new version that is loaded meanwhile would give embeddings that do not compare with those before.
             version = self.metadata().version
-        answers = []
+        parts = []
         for start in range(0, rows, self._batch):
             sent = {name: array[start : start + self._batch] for name, array in inputs.items()}
             answer = self._predict(signature, {**sent, **(shared or {})}, version)
-            wrong = misfit(answer, outputs, min(self._batch, rows - start))
+            wrong = answers.misfit(answer, outputs, min(self._batch, rows - start))
             if wrong:
                 raise self._error("BAD_ANSWER", wrong)
-            answers.append({name: answer[name].astype(dtype, copy=False) for name, (dtype, _) in outputs.items()})
-        if len({tuple(array.shape[1:] for array in answer.values()) for answer in answers}) > 1:
+            parts.append({name: answer[name].astype(dtype, copy=False) for name, (dtype, _) in outputs.items()})
+        if len({tuple(array.shape[1:] for array in answer.values()) for answer in parts}) > 1:
             raise self._error("BAD_ANSWER", "batches of one call have embeddings of different dimensions")
-        return {name: np.concatenate([answer[name] for answer in answers]) for name in outputs}
+        return {name: np.concatenate([answer[name] for answer in parts]) for name in outputs}
 
-    def _empty(self, signature: str, outputs: Outputs) -> dict[str, np.ndarray]:
-        """No rows; JSON could not tell their shape, so they are not sent."""
+    def _empty(self, signature: str, outputs: answers.Outputs) -> dict[str, np.ndarray]:
+        """No rows; JSON has no shape for them, so they are not sent."""
         described = self.metadata().signatures.get(signature)
         if described is None:
             raise self._error("BAD_ANSWER", f"the model has no signature {signature!r}")
         empty = {}
         for name, (dtype, shape) in outputs.items():
-            if DIM in shape:
+            if answers.DIM in shape:
                 sizes = described.outputs[name].shape if name in described.outputs else None
                 if not sizes or len(sizes) != 2 or sizes[1] < 0:
                     raise self._error("BAD_ANSWER", f"the model does not report the dimension of its output {name!r}")
@@ -296,15 +267,15 @@ def wait_until_available(
     while True:
         try:
             versions = client.status()
-            if any(version.state == AVAILABLE for version in versions):
+            if any(version.state == answers.AVAILABLE for version in versions):
                 return client.metadata().version
             state = ", ".join(f"version {version.version} is {version.state}" for version in versions)
             failed = [version.error for version in versions if version.error and version.state == "END"]
-            status = "FAILED_PRECONDITION" if failed else UNAVAILABLE
+            status = "FAILED_PRECONDITION" if failed else errors.UNAVAILABLE
             message = failed[0] if failed else f"not loaded after {seconds:g} s: {state or 'it knows no version'}"
-            error = ServingError(client.url, client.model, status, message, "see the server's log")
-        except ServingError as refused:
-            if refused.status not in (UNAVAILABLE, NOT_FOUND):
+            error = errors.ServingError(client.url, client.model, status, message, "see the server's log")
+        except errors.ServingError as refused:
+            if refused.status not in (errors.UNAVAILABLE, errors.NOT_FOUND):
                 raise
             error, failed, state = refused, [], refused.status
         elapsed = clock() - began

@@ -28,7 +28,7 @@ _FIELDS = {
     "bool": "bool_val",
 }
 _OPTIONS = [
-    # gRPC refuses answers of more than 4 MB unless told.
+    # gRPC refuses answers of more than 4 MB by default.
     ("grpc.max_receive_message_length", MOST_BYTES),
     ("grpc.max_send_message_length", -1),
     # The client repeats requests itself, and counts them.

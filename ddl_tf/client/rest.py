@@ -14,16 +14,9 @@ from urllib.parse import quote
 
 import numpy as np
 
+from ddl_tf.client import errors
 from ddl_tf.client.answers import DTYPES, INTERNAL, ModelMetadata, Signature, TensorInfo, VersionStatus
-from ddl_tf.client.errors import (
-    DEADLINE_EXCEEDED,
-    MOST_BYTES,
-    NOT_FOUND,
-    RESOURCE_EXHAUSTED,
-    UNAVAILABLE,
-    RequestError,
-    missing_package,
-)
+from ddl_tf.client.errors import MOST_BYTES, RequestError, missing_package
 from ddl_tf.common.errors import InputError
 
 try:
@@ -37,15 +30,15 @@ _STATUSES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
-    404: NOT_FOUND,
-    408: DEADLINE_EXCEEDED,
+    404: errors.NOT_FOUND,
+    408: errors.DEADLINE_EXCEEDED,
     409: "ABORTED",
     429: "RESOURCE_EXHAUSTED",
     499: "CANCELLED",
     500: "INTERNAL",
     501: "UNIMPLEMENTED",
-    503: UNAVAILABLE,
-    504: DEADLINE_EXCEEDED,
+    503: errors.UNAVAILABLE,
+    504: errors.DEADLINE_EXCEEDED,
 }
 _CHUNK = 1 << 16
 _NAMES = dict(DTYPES.values())
@@ -128,9 +121,9 @@ def _body(raw: Any, deadline: float) -> bytes:
         parts.append(part)
         size += len(part)
         if size > MOST_BYTES:
-            raise RequestError(RESOURCE_EXHAUSTED, f"an answer larger than max {MOST_BYTES:,} bytes")
+            raise RequestError(errors.RESOURCE_EXHAUSTED, f"an answer larger than max {MOST_BYTES:,} bytes")
         if time.monotonic() > deadline:
-            raise RequestError(DEADLINE_EXCEEDED, "the answer was not whole in time")
+            raise RequestError(errors.DEADLINE_EXCEEDED, "the answer was not whole in time")
 
 
 class RestTransport:
@@ -161,7 +154,7 @@ class RestTransport:
         try:
             answer = outcome.get(timeout=max(timeout, 0.001))
         except queue.Empty:
-            raise RequestError(DEADLINE_EXCEEDED, f"no whole answer in {timeout:.3g} s") from None
+            raise RequestError(errors.DEADLINE_EXCEEDED, f"no whole answer in {timeout:.3g} s") from None
         if isinstance(answer, Exception):
             raise answer
         if answer.status_code != 200:
@@ -201,16 +194,16 @@ class RestTransport:
                 # What requests gives as `content`.
                 answer._content = _body(answer.raw, deadline)
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
-            raise RequestError(DEADLINE_EXCEEDED, f"no answer in {timeout:.3g} s") from None
+            raise RequestError(errors.DEADLINE_EXCEEDED, f"no answer in {timeout:.3g} s") from None
         except requests.exceptions.SSLError as error:
             raise RequestError("BAD_CERTIFICATE", str(error)) from None
         except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             # urllib3's own words, without requests' around them.
-            raise RequestError(UNAVAILABLE, str(getattr(error.args[0], "reason", error))) from None
+            raise RequestError(errors.UNAVAILABLE, str(getattr(error.args[0], "reason", error))) from None
         except requests.exceptions.RequestException as error:
             raise RequestError("BAD_REQUEST", str(error)) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise RequestError(UNAVAILABLE, str(error)) from None
+            raise RequestError(errors.UNAVAILABLE, str(error)) from None
         self._free.put(session)
         return answer
 

@@ -1,7 +1,4 @@
 from .gallery import Gallery
 from .store import ModelRecord
 
-__all__ = [
-    "Gallery",
-    "ModelRecord",
-]
+__all__ = ["Gallery", "ModelRecord"]

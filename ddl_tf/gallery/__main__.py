@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
+import numpy as np
 import pandas as pd
 
 from ddl_tf.common.errors import InputError
@@ -23,8 +24,7 @@ from ddl_tf.common.markdown import markdown_table
 from ddl_tf.common.settings import required, setting
 from ddl_tf.common.visible_text import csv_cell, visible
 from ddl_tf.evaluation.model import is_exported, model_file
-from ddl_tf.gallery.conversion import convert_gallery
-from ddl_tf.gallery.gallery import EXISTING, Gallery, check_threshold, rebuild_index
+from ddl_tf.gallery.gallery import EXISTING, Gallery, check_threshold, convert_gallery, rebuild_index
 from ddl_tf.gallery.index import KINDS
 from ddl_tf.gallery.photos import Photo, PhotoEmbedder, csv_photos, folder_photos, split_problems
 from ddl_tf.gallery.rows import ENTRIES
@@ -192,7 +192,7 @@ def enroll(settings: EnrollSettings) -> int:
     _check_threshold_flags(settings)
     gallery = _gallery_to_enroll(settings, photos)
     embedder = _embedder(settings, gallery)
-    threshold = _chosen_threshold(settings, embedder.record.flip)
+    threshold = _threshold(settings, embedder.record.flip, gallery is None)
     already = 0
     if gallery is not None and settings.existing == "add":
         enrolled = gallery.enrolled([photo.person for photo in photos], [photo.path for photo in photos])
@@ -207,7 +207,6 @@ def enroll(settings: EnrollSettings) -> int:
         return _report(problems, total, settings.problems)
     if gallery is None:
         entries, index = settings.entries or ENTRIES[0], settings.index or KINDS[0]
-        threshold = threshold or _exported_threshold(settings.model)
         gallery = Gallery.create(settings.gallery, embedder.record, entries, index)
     # Another process may have enrolled the same people meanwhile; then the threshold stays too.
     with gallery.working():
@@ -247,42 +246,38 @@ def _check_threshold_flags(settings: EnrollSettings) -> None:
             raise InputError(f"--threshold and --{flags[0]} together: give a threshold or how to choose it")
 
 
-def _chosen_threshold(settings: EnrollSettings, flip: bool) -> Optional[dict[str, Any]]:
-    """The threshold that the flags ask for."""
+def _threshold(settings: EnrollSettings, flip: bool, new: bool) -> Optional[dict[str, Any]]:
+    """The threshold that the flags ask for; without them, of a new gallery, that of an exported model."""
     if settings.threshold is not None:
         return {"value": settings.threshold, "source": "--threshold"}
-    if settings.evaluation is None or settings.threshold_set is None or settings.far is None:
-        return None
-    threshold = choose_threshold(settings.evaluation, settings.threshold_set, settings.far)
-    check_same_model(threshold, model_file(settings.model), flip)
-    return dataclasses.asdict(threshold)
+    if settings.evaluation is not None and settings.threshold_set is not None and settings.far is not None:
+        threshold = choose_threshold(settings.evaluation, settings.threshold_set, settings.far)
+        check_same_model(threshold, model_file(settings.model), flip)
+        return dataclasses.asdict(threshold)
+    described = new and (Path(settings.model) / EXTRA / DESCRIPTION).is_file()
+    return read_description(settings.model)["threshold"] if described else None
 
 
-def _exported_threshold(model: str) -> Optional[dict[str, Any]]:
-    """The threshold in the description of an exported model."""
-    return read_description(model)["threshold"] if (Path(model) / EXTRA / DESCRIPTION).is_file() else None
-
-
-def _results(photos: Sequence[Photo], found: Found) -> pd.DataFrame:
-    """A row for each photo and person found."""
+def _results(photos: Sequence[Photo], matches: Found) -> pd.DataFrame:
+    """A row for each photo and person."""
+    known = np.full(matches.people.shape, None) if matches.known is None else matches.known.astype(object)
     rows = [
-        (photo.path, rank + 1, person, float(similarity), None if found.known is None else bool(found.known[row, rank]))
+        (photo.path, rank + 1, person, float(similarity), known[row, rank])
         for row, photo in enumerate(photos)
-        for rank, (person, similarity) in enumerate(zip(found.people[row], found.similarity[row]))
+        for rank, (person, similarity) in enumerate(zip(matches.people[row], matches.similarity[row]))
         if person is not None
     ]
     return pd.DataFrame(rows, columns=["image", "rank", "person", "similarity", "known"])
 
 
-def _summary(photos: Sequence[Photo], found: Found) -> pd.DataFrame:
+def _summary(photos: Sequence[Photo], matches: Found) -> pd.DataFrame:
     """A row for each photo."""
     rows = []
     for row, photo in enumerate(photos):
-        matches = zip(found.people[row], found.similarity[row])
-        first, *others = [(visible(person), f"{value:.3f}") for person, value in matches if person is not None] or [
-            ("-", "-")
-        ]
-        known = "-" if found.known is None or first[0] == "-" else "yes" if found.known[row, 0] else "no"
+        ranked = zip(matches.people[row], matches.similarity[row])
+        texts = [(visible(person), f"{value:.3f}") for person, value in ranked if person is not None]
+        first, *others = texts or [("-", "-")]
+        known = "-" if matches.known is None or first[0] == "-" else "yes" if matches.known[row, 0] else "no"
         rows.append([visible(photo.path), *first, known, ", ".join(map(" ".join, others))])
     return pd.DataFrame(rows, columns=["image", "person", "similarity", "known", "next"])
 
@@ -298,14 +293,14 @@ def search(settings: SearchSettings) -> int:
     total = len(photos) + len(problems)
     gallery = Gallery(settings.gallery)
     embedded = _embedder(settings, gallery).embed(photos, "search")
-    found = gallery.search(embedded.embeddings, settings.k, settings.threshold)
+    matches = gallery.search(embedded.embeddings, settings.k, settings.threshold)
     if settings.output:
-        results = _results(embedded.photos, found)
+        results = _results(embedded.photos, matches)
         with write_aside(Path(settings.output)) as aside:
             cells = {name: results[name].map(csv_cell) for name in ("image", "person")}
             results.assign(**cells).to_csv(aside, index=False)
     shown = embedded.photos[:_SHOWN] if settings.output else embedded.photos
-    print(markdown_table(_summary(shown, found)))
+    print(markdown_table(_summary(shown, matches)))
     if len(shown) < len(embedded.photos):
         print(f"and {len(embedded.photos) - len(shown):,} more in {visible(settings.output or '')}")
     description = gallery.description

@@ -1,6 +1,7 @@
 """A gallery: people enrolled by the embeddings of their images, and searched by those of others."""
 
 import contextlib
+import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,9 @@ from ddl_tf.gallery.search import Found, Snapshot, search_people
 from ddl_tf.gallery.store import ModelRecord, changing, making, reading
 
 EXISTING = ("refuse", "add", "replace")
+_OLD_FORMAT = 1
+# Images of a gallery of the older form that are copied at a time.
+_CHUNK = 50_000
 
 
 def unit_rows(embeddings: np.ndarray, dim: int, what: str) -> np.ndarray:
@@ -155,9 +159,6 @@ class Gallery:
         """Join several changes: all calls of this thread in the block are on the disk at its end, or none is.
 
         It is for a threshold and the people whom it is for. Other changes wait meanwhile: embed images before.
-
-        Raises:
-            InputError: if another process has been changing the gallery for a minute.
         """
         with self._changing():
             yield
@@ -190,8 +191,8 @@ class Gallery:
         if known:
             names = ", ".join(map(visible, known[:3])) + (", ..." if len(known) > 3 else "")
             raise InputError(
-                f"{visible(self.folder)}: {len(known)} of the people are enrolled already ({names}): say whether to "
-                "add their images or to replace them (--existing=add or replace)"
+                f"{visible(self.folder)}: {len(known)} of the people are enrolled already ({names}): add or replace "
+                "their images with --existing=add or replace"
             )
 
     def enrolled(self, people: Sequence[str], sources: Sequence[str]) -> np.ndarray:
@@ -224,9 +225,7 @@ class Gallery:
         rows = unit_rows(embeddings, self._dim, "embeddings to enrol")
         people, sources = list(people), list(sources)
         if not len(rows) == len(people) == len(sources):
-            raise InputError(
-                f"{len(rows)} embeddings, {len(people)} people and {len(sources)} sources: give one for each"
-            )
+            raise InputError(f"{len(rows)} embeddings, {len(people)} people and {len(sources)} sources: give as many")
         check_names(people, sources)
         with self._changing() as connection:
             self.check_new(people, existing)
@@ -293,3 +292,38 @@ def rebuild_index(folder: str, kind: Optional[str] = None) -> None:
             gallery_rows.update_gallery(connection, index=kind)
     with reading(path) as connection:
         write_cache(path, make_snapshot(connection, gallery_rows.read_gallery(connection)))
+
+
+def convert_gallery(old: str, folder: str) -> None:
+    """Make a gallery in `folder` of one of the older form in `old`, where nothing is changed."""
+    path = Path(old)
+    file = path / "gallery.json"
+    if not file.is_file():
+        raise InputError(f"{visible(path)}: no gallery of the older form there (it has a gallery.json)")
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        if facts["format"] != _OLD_FORMAT:
+            raise InputError(f"{visible(file)}: format {facts['format']}, where {_OLD_FORMAT} is converted")
+        images, embeddings = _read_old(path / str(facts["generation"]), facts)
+        model = ModelRecord(**facts["model"], reference=np.load(path / "reference.npy", allow_pickle=False))
+        row = (model, facts["entries"], facts["index"], facts["threshold"], facts["created"])
+    except (ValueError, KeyError, TypeError, EOFError, FileNotFoundError) as error:
+        reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
+        raise InputError(f"{visible(path)}: the gallery is damaged ({reason}); restore it from a copy") from None
+    with making(Path(folder)) as connection:
+        gallery_rows.insert_gallery(connection, *row)
+        columns = [images[name].tolist() for name in ("person", "source", "time")]
+        for start in range(0, len(images), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            people, sources, times = (column[rows] for column in columns)
+            gallery_rows.insert_images(connection, people, sources, times, embeddings[rows])
+
+
+def _read_old(folder: Path, description: Mapping[str, Any]) -> tuple[pd.DataFrame, np.ndarray]:
+    # A lone carriage return in a name was written without quotes, and ends no line.
+    images = pd.read_csv(folder / "images.csv", dtype=str, keep_default_na=False, lineterminator="\n")
+    embeddings = np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)
+    shape = (description["images"], description["model"]["dim"])
+    if embeddings.shape != shape or len(images) != shape[0] or not np.isfinite(embeddings).all():
+        raise ValueError("its files do not fit together")
+    return images, embeddings

@@ -3,7 +3,7 @@
 import errno
 import os
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -25,13 +25,6 @@ def _faiss() -> Any:
     except ImportError:
         raise InputError("a gallery needs faiss, which is not installed: pip install faiss-cpu") from None
     return faiss
-
-
-def _raise_os_error(error: RuntimeError, path: Path) -> None:
-    """Raise the error that faiss reports by its text alone."""
-    for number in errno.errorcode:
-        if str(error).rstrip(")").endswith(os.strerror(number)):
-            raise OSError(number, os.strerror(number), str(path)) from None
 
 
 def _two_bit_index(faiss: Any, dim: int) -> Any:
@@ -125,7 +118,10 @@ class VectorIndex:
         try:
             _faiss().write_index(self._index, str(path))
         except RuntimeError as error:
-            _raise_os_error(error, path)
+            # faiss reports the error of the system by its text alone.
+            for number in errno.errorcode:
+                if str(error).rstrip(")").endswith(os.strerror(number)):
+                    raise OSError(number, os.strerror(number), str(path)) from None
             raise
 
     @classmethod
@@ -133,19 +129,15 @@ class VectorIndex:
         """Read an index from a file."""
         faiss = _faiss()
 
-        def refuse(reason: str) -> NoReturn:
-            raise InputError(
-                f"{path}: no index to read ({reason}); make it anew with `python -m ddl_tf.gallery reindex`"
-            )
-
         # faiss says of a missing file what it says of a damaged one.
         path.open("rb").close()
-        try:
-            read = faiss.read_index(str(path))
-        except RuntimeError as error:
-            refuse(str(error).split("failed: ")[-1])
-        if not isinstance(read, (faiss.IndexFlatIP, faiss.IndexRefineFlat)):
-            refuse(f"it is of the type {type(read).__name__}")
         index = cls.__new__(cls)
-        index._index = read
+        try:
+            index._index = faiss.read_index(str(path))
+            if not isinstance(index._index, (faiss.IndexFlatIP, faiss.IndexRefineFlat)):
+                raise RuntimeError(f"it is of the type {type(index._index).__name__}")
+        except RuntimeError as error:
+            reason = str(error).split("failed: ")[-1]
+            advice = "make it anew with `python -m ddl_tf.gallery reindex`"
+            raise InputError(f"{path}: no index to read ({reason}); {advice}") from None
         return index

@@ -40,12 +40,9 @@ _REFERENCE_IMAGES = 4
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """A file with a face.
+    """A file with a face; `person` is empty if that is not known.
 
-    Attributes:
-        path: absolute.
-        person: whom it shows; empty if that is not known.
-        landmarks: `[5, 2]` x, y in pixels of the upright image; None if the image is an aligned face.
+    `landmarks` are `[5, 2]` x, y in pixels of the upright image; None if the image is an aligned face.
     """
 
     path: str
@@ -133,13 +130,17 @@ def face_bytes(photo: Photo, size: tuple[int, int]) -> Union[bytes, Problem]:
         with Image.open(io.BytesIO(encoded)) as header:
             pixels, kind = header.width * header.height, header.format
     except Exception as error:  # on damaged files Pillow raises nearly anything
-        # An empty or foreign file has a better word for it there.
-        return Problem("corrupt image", photo.path, _reason(encoded) or str(error))
+        reason = str(error)
+        try:
+            load_image(encoded)
+        except ValueError as better:  # it has words for an empty or a foreign file
+            reason = str(better)
+        return Problem("corrupt image", photo.path, reason)
     if pixels > MAX_PIXELS:
         return Problem("too large", photo.path, f"{pixels:,} pixels, where {MAX_PIXELS:,} are read; make it smaller")
     if photo.landmarks is None and kind in _DECODED_IN_GRAPH:
-        reason = why_undecodable(encoded)
-        return upright_bytes(encoded) if reason is None else Problem("corrupt image", photo.path, reason)
+        damage = why_undecodable(encoded)
+        return upright_bytes(encoded) if damage is None else Problem("corrupt image", photo.path, damage)
     try:
         image = to_rgb(load_image(encoded))
     except ValueError as error:
@@ -150,14 +151,6 @@ def face_bytes(photo: Photo, size: tuple[int, int]) -> Union[bytes, Problem]:
         return encode_png(Image.fromarray(align_face(image, photo.landmarks, max(TEMPLATE_SIZE, *size))))
     except InputError as error:
         return Problem("bad landmarks", photo.path, str(error))
-
-
-def _reason(encoded: bytes) -> str:
-    try:
-        load_image(encoded)
-    except ValueError as error:
-        return str(error)
-    return ""
 
 
 def split_problems(items: Sequence[Union[Photo, Problem]]) -> tuple[list[Photo], list[Problem]]:
@@ -176,16 +169,10 @@ class Embedded:
 
 
 class PhotoEmbedder:
-    """A model for photos.
+    """A model for photos: a `.keras` checkpoint, the folder of a run, or the version folder of an exported model.
 
-    Args:
-        model: a `.keras` checkpoint, the folder of a training run, or the version folder of an exported model.
-        flip: whether to add the embedding of the mirrored image; by default yes, but not for exported models, which do
-            it or not by themselves.
-        batch_size: images a step.
-
-    Raises:
-        InputError: if there is no model, or `flip` is given for an exported one.
+    With `flip` the embedding of the mirrored image is added: by default for all but exported models, which do it or not
+    by themselves.
     """
 
     def __init__(self, model: str, flip: Optional[bool] = None, batch_size: int = 64) -> None:
@@ -214,15 +201,11 @@ class PhotoEmbedder:
         with Progress(name, len(photos)) as progress:
             for start in range(0, len(photos), _CHUNK):
                 chunk = photos[start : start + _CHUNK]
-                good: list[Photo] = []
-                encoded: list[bytes] = []
-                for photo, read in zip(chunk, map_in_order(lambda photo: face_bytes(photo, self._size), chunk)):
-                    if isinstance(read, Problem):
-                        problems.append(read)
-                        progress.advance()
-                    else:
-                        good.append(photo)
-                        encoded.append(read)
+                contents = list(map_in_order(lambda photo: face_bytes(photo, self._size), chunk))
+                good = [photo for photo, content in zip(chunk, contents) if isinstance(content, bytes)]
+                encoded = [content for content in contents if isinstance(content, bytes)]
+                problems += [content for content in contents if isinstance(content, Problem)]
+                progress.advance(len(chunk) - len(good))
                 views = predict_embeddings(self._model, encoded, self.record.flip, self._batch_size, progress)
                 with np.errstate(invalid="ignore", over="ignore"):
                     rows = add_views(views)

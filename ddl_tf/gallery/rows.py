@@ -32,7 +32,8 @@ def insert_gallery(
     reference = io.BytesIO()
     np.save(reference, model.reference, allow_pickle=False)
     chosen = json.dumps(threshold and dict(threshold), allow_nan=False)
-    row = (json.dumps(model.describe()), reference.getvalue(), entries, index, chosen, created, created)
+    facts = json.dumps({name: getattr(model, name) for name in ("path", "sha256", "dim", "flip")})
+    row = (facts, reference.getvalue(), entries, index, chosen, created, created)
     connection.execute("INSERT INTO gallery VALUES (1, ?, ?, ?, ?, ?, 0, 0, 1, ?, ?)", row)
     connection.execute("INSERT INTO change VALUES (1, ?)", (secrets.randbits(63),))
 
@@ -133,8 +134,8 @@ def _count(connection: sqlite3.Connection, people: int, images: int) -> None:
 def entry_vectors(persons: np.ndarray, embeddings: np.ndarray, entries: str) -> tuple[np.ndarray, np.ndarray]:
     """Make the vectors of some people: `[vectors]` int64 the person of each, and `[vectors, dim]` float32.
 
-    A template is the mean of the unit embeddings of all images of a person, scaled to unit norm. `persons` is
-    `[images]`, rising, with all images of each person; `embeddings` is `[images, dim]` of unit norm.
+    `persons` `[images]` rise, with all images of each person. A template is the mean of the unit embeddings of a
+    person, scaled to unit norm.
     """
     if entries == "images" or not len(persons):
         return np.asarray(persons, np.int64), np.asarray(embeddings, np.float32)

@@ -41,12 +41,8 @@ class Part:
 class Snapshot:
     """What is searched of one state of a gallery; any number of threads may do it at once.
 
-    Attributes:
-        generation: number of the state.
-        stamp: random number, which tells the state from one of the same number in a copy.
-        entries: `templates` or `images`.
-        parts: the vectors: nearly all in the first, those of the last changes in the second.
-        names: number of a person -> name.
+    `stamp` is a random number, which a state of the same number in a copy does not have. Nearly all vectors are in
+    the first part, those of the last changes in the second. `names` are those of the people, by number.
     """
 
     generation: int
@@ -60,11 +56,6 @@ class Snapshot:
         """`[people]`: how many vectors each has, most first."""
         person = np.concatenate([part.person for part in self.parts])
         return np.sort(np.unique(person[person != UNUSED], return_counts=True)[1])[::-1]
-
-    @property
-    def unused(self) -> int:
-        """How many vectors are out of use."""
-        return sum(int(np.sum(part.person == UNUSED)) for part in self.parts)
 
     def nearest(self, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
         """Find the `depth` most similar vectors of each query: their persons and similarities `[n, depth]`."""
@@ -86,21 +77,22 @@ def search_people(snapshot: Snapshot, queries: np.ndarray, k: int, threshold: Op
     """
     vectors = snapshot.vectors_of_people
     k = min(k, len(vectors))
-    # Where an exact search has certainly found k people.
-    enough = int(snapshot.unused + vectors[: max(k - 1, 0)].sum() + 1)
-    found = np.full([len(queries), k], UNUSED)
+    # Where an exact search certainly has k people.
+    unused = sum(int(np.sum(part.person == UNUSED)) for part in snapshot.parts)
+    enough = int(unused + vectors[: max(k - 1, 0)].sum() + 1)
+    numbers = np.full([len(queries), k], UNUSED)
     similarity = np.full([len(queries), k], -np.inf, np.float32)
     for start in range(0, len(queries) if k else 0, _QUERIES):
         rows = slice(start, start + _QUERIES)
-        _search(snapshot, queries[rows], enough, found[rows], similarity[rows])
-    people = np.empty(found.shape, object)
-    people.ravel()[:] = [snapshot.names.get(person) for person in found.ravel().tolist()]
+        _search(snapshot, queries[rows], enough, numbers[rows], similarity[rows])
+    people = np.empty(numbers.shape, object)
+    people.ravel()[:] = [snapshot.names.get(person) for person in numbers.ravel().tolist()]
     return Found(people, similarity, None if threshold is None else similarity >= threshold)
 
 
-def _search(snapshot: Snapshot, queries: np.ndarray, enough: int, found: np.ndarray, similarity: np.ndarray) -> None:
+def _search(snapshot: Snapshot, queries: np.ndarray, enough: int, numbers: np.ndarray, similarity: np.ndarray) -> None:
     """Fill in people and similarities of some queries."""
-    k = found.shape[1]
+    k = numbers.shape[1]
     depth = min(k, enough)
     waiting = np.arange(len(queries))
     while len(waiting):
@@ -110,7 +102,7 @@ def _search(snapshot: Snapshot, queries: np.ndarray, enough: int, found: np.ndar
             in_use = np.flatnonzero(person != UNUSED)
             _, first = np.unique(person[in_use], return_index=True)
             places = in_use[np.sort(first)][:k]
-            found[query, : len(places)] = person[places]
+            numbers[query, : len(places)] = person[places]
             similarity[query, : len(places)] = value[places]
             if len(places) < k:
                 short.append(query)
@@ -122,9 +114,9 @@ def _search(snapshot: Snapshot, queries: np.ndarray, enough: int, found: np.ndar
 def strangers_known(far: float, people: int, images: int, entries: str) -> tuple[float, str]:
     """Return the share of strangers that is taken for someone, and in words what it is.
 
-    A false accept rate is that of two images. Where a stranger's image is compared with all images, each can accept it,
-    and the sum of their rates is a bound, however dependent they are. A template of several images has similarities
-    that nobody measured: the sum over people is an estimate, and no bound.
+    A false accept rate is that of two images. Where a stranger's image is compared with all images, the sum of their
+    rates is a bound, however dependent they are. A template of several images has similarities that nobody measured:
+    the sum over people is an estimate, and no bound.
 
     Example:
         >>> strangers_known(1e-3, people=20, images=400, entries="images")[0]

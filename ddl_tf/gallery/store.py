@@ -12,7 +12,6 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote_from_bytes
 
 import numpy as np
@@ -23,9 +22,11 @@ from ddl_tf.common.visible_text import visible
 DATABASE, CACHE, CACHE_ASIDE = "gallery.db", "index.faiss", "index.faiss.new"
 FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", CACHE, CACHE_ASIDE)
 FORMAT = 2
-# "ddlg", which tells a gallery from other SQLite files.
+# "ddlg": a gallery, and no other SQLite file.
 _APPLICATION = 0x64646C67
 _BUSY_SECONDS = 60.0
+# Words of SQLite's errors.
+_OS_ERRORS = {"is full": errno.ENOSPC, "readonly": errno.EACCES, "unable to open": errno.EACCES, "disk I/O": errno.EIO}
 # A page holds seven embeddings of 512; pages of 4096 bytes would hold one.
 _PAGE_BYTES = 16384
 # Exports and conversions of a model differ from it by rounding, two models by far more.
@@ -54,7 +55,7 @@ CREATE INDEX removal_generation ON removal (generation);
 
 @dataclasses.dataclass(frozen=True)
 class ModelRecord:
-    """What tells a model from others, so that embeddings of two models never mix.
+    """By what a model differs from others, so that embeddings of two models never mix.
 
     Attributes:
         path: where it was read from, for people.
@@ -71,27 +72,21 @@ class ModelRecord:
     flip: bool = False
     reference: np.ndarray = dataclasses.field(default_factory=lambda: np.empty([0, 0], np.float32), compare=False)
 
-    def describe(self) -> dict[str, Any]:
-        """Return all but the reference, for JSON."""
-        return {"path": self.path, "sha256": self.sha256, "dim": self.dim, "flip": self.flip}
-
-    def check_same(self, other: "ModelRecord", where: str) -> None:
+    def check_same(self, record: "ModelRecord", where: str) -> None:
         """Refuse the embeddings of another model, or of another `flip`; `where` names whose model this is."""
-        if other.dim != self.dim:
-            raise InputError(
-                f"{other.path}: gives embeddings of length {other.dim}, {where} has embeddings of length {self.dim} by "
-                f"{self.path}; use that model, or enrol everybody anew"
-            )
+        if record.dim != self.dim:
+            lengths = f"gives embeddings of length {record.dim}, {where} has embeddings of length {self.dim}"
+            raise InputError(f"{record.path}: {lengths} by {self.path}; use that model, or enrol everybody anew")
         # Exact for new records; those of old have a digest of the name too and are known by the reference below.
-        if (other.sha256, other.flip) == (self.sha256, self.flip):
+        if (record.sha256, record.flip) == (self.sha256, self.flip):
             return
-        both = len(self.reference) and self.reference.shape == other.reference.shape
-        similarity = float(np.sum(self.reference * other.reference, axis=1).min()) if both else 0.0
+        both = len(self.reference) and self.reference.shape == record.reference.shape
+        similarity = float(np.sum(self.reference * record.reference, axis=1).min()) if both else 0.0
         if similarity < _SAME_MODEL:
-            views = "" if other.flip == self.flip else f", {'with' if self.flip else 'without'} flip"
+            views = "" if record.flip == self.flip else f", {'with' if self.flip else 'without'} flip"
             raise InputError(
-                f"{other.path}: another model than that of {where}, {self.path} (sha256 {self.sha256[:12]}{views}), so "
-                "that their embeddings cannot be compared; use that model, or enrol everybody anew"
+                f"{record.path}: another model than that of {where}, {self.path} (sha256 {self.sha256[:12]}{views}); "
+                "use that model, or enrol everybody anew"
             )
 
 
@@ -117,10 +112,7 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
 def changing(folder: Path) -> Iterator[sqlite3.Connection]:
     """Change a gallery: all of the block is on the disk at its end or, after an exception, nothing.
 
-    Others that want to change it wait, those that read it do not.
-
-    Raises:
-        InputError: if there is no gallery, it is damaged, or another process has been changing it for a minute.
+    Others that want to change it wait, for a minute at most; those that read it do not.
     """
     with _opened_gallery(folder, write=True) as connection, _transaction(connection):
         yield connection
@@ -136,7 +128,7 @@ def making(folder: Path) -> Iterator[sqlite3.Connection]:
         connection.execute("PRAGMA journal_mode = WAL")
         with _transaction(connection):
             if _is_made(connection, folder / DATABASE):
-                raise InputError(_there_is_one(folder))
+                raise InputError(_exists(folder))
             for statement in filter(str.strip, _SCHEMA.split(";")):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {_APPLICATION}")
@@ -151,13 +143,11 @@ def check_free(folder: Path) -> None:
     if (folder / "gallery.json").is_file():
         raise InputError(_no_gallery(folder))
     if is_gallery(folder):
-        raise InputError(_there_is_one(folder))
+        raise InputError(_exists(folder))
     others = sorted(file.name for file in folder.iterdir() if file.name not in FILES) if folder.is_dir() else []
     if others:
-        raise InputError(
-            f"{visible(folder)}: the folder is not empty ({visible(others[0])} is in it), and a gallery has one to "
-            "itself; choose a new folder"
-        )
+        reason = f"the folder is not empty ({visible(others[0])} is in it)"
+        raise InputError(f"{visible(folder)}: {reason}, and a gallery has one to itself; choose a new folder")
 
 
 def _no_gallery(folder: Path) -> str:
@@ -170,7 +160,7 @@ def _no_gallery(folder: Path) -> str:
     return f"{name}: no gallery there; make one with `python -m ddl_tf.gallery enroll --gallery={name}`"
 
 
-def _there_is_one(folder: Path) -> str:
+def _exists(folder: Path) -> str:
     return f"{visible(folder)}: there is a gallery already; enrol into it, or choose another folder"
 
 
@@ -239,12 +229,9 @@ def _opened(folder: Path, write: bool) -> Iterator[sqlite3.Connection]:
 
 def _explained(error: sqlite3.DatabaseError, file: Path) -> Exception:
     text = str(error)
-    if "is full" in text:
-        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(file))
-    if "readonly" in text or "unable to open" in text:
-        return OSError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(file))
-    if "disk I/O" in text:
-        return OSError(errno.EIO, os.strerror(errno.EIO), os.fspath(file))
+    for words, number in _OS_ERRORS.items():
+        if words in text:
+            return OSError(number, os.strerror(number), os.fspath(file))
     if "locked" in text:
         return InputError(
             f"{visible(file)}: another process has been changing the gallery for {_BUSY_SECONDS:.0f} s; try again"

@@ -146,17 +146,7 @@ def bin_labels(table: pd.DataFrame) -> list[str]:
 def bins_figure(
     column: str, tables: Mapping[str, pd.DataFrame], title: str = "", styles: Optional[Mapping[str, Style]] = None
 ) -> Figure:
-    """Draw accuracy and TAR by bins of a column.
-
-    Args:
-        column: its name.
-        tables: model -> `bin_table` over the same edges.
-        title: above both panels.
-        styles: name -> how it is drawn; by the order if None.
-
-    Raises:
-        InputError: if there is no bin.
-    """
+    """Draw accuracy and TAR by bins of a column; `tables` are of `bin_table`, for each model, over the same edges."""
     first = next(iter(tables.values()))
     if not len(first):
         raise InputError(f"column {column}: no pair has a value; choose others with --columns")
@@ -183,12 +173,8 @@ def rank1_table(
 ) -> pd.DataFrame:
     """Compute the rank-1 rate of each condition.
 
-    Args:
-        rank: `[probes]` int, from 1, of the mate; 0 = never found.
-        condition: `[probes]` text.
-        person: `[probes]` whom each shows; None where that is not known.
-        replicates: of the bootstrap over people.
-        seed: of the bootstrap.
+    `rank` is `[probes]` int, from 1, of the mate; 0 = never found. `condition` is `[probes]` text, `person` `[probes]`
+    whom each shows; None where that is not known.
 
     Returns:
         A row for each condition, sorted: `condition`, `probes`, `rank1`, and the 95% interval `low`, `high`, 0..1: by
@@ -212,10 +198,7 @@ def identification_figure(
     tables: Mapping[str, pd.DataFrame],
     styles: Optional[Mapping[str, Style]] = None,
 ) -> Figure:
-    """Draw the CMC, and the rank-1 rate of each condition where there are several.
-
-    `ranks` are, for each model, `[probes]` int, from 1, of the mate; 0 = never found. `tables` are of `rank1_table`.
-    """
+    """Draw the CMC of ranks (see `rank1_table`), and the rank-1 rate of each condition where there are several."""
     styles = styles or styles_of(ranks)
     first = next(iter(tables.values()))
     several = len(first) > 1

@@ -12,19 +12,9 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 from ddl_tf.metrics.gaps import compare_gaps
 from ddl_tf.metrics.paired_tests import compare_scores, holm
+from ddl_tf.reporting import numbers
 from ddl_tf.reporting.evaluations import EvaluatedModel, EvaluatedSet, set_names
 from ddl_tf.reporting.layout_table import DASH, Strong, TextTable
-from ddl_tf.reporting.numbers import (
-    PARTS,
-    far_targets,
-    interval_of,
-    is_countable,
-    lower_is_better,
-    meanings_of,
-    number_of_test,
-    numbers_of,
-    title_of,
-)
 
 ALPHA = 0.05
 _MANY_PAIRS, _LEAST_REPLICATES = 200_000, 200
@@ -60,7 +50,7 @@ class Difference:
     @property
     def better(self) -> bool:
         """Whether the model is better than the baseline on these pairs, be it by chance."""
-        return (self.difference < 0) == lower_is_better(self.number) and self.difference != 0
+        return (self.difference < 0) == numbers.lower_is_better(self.number) and self.difference != 0
 
 
 def affordable_replicates(pairs: int, replicates: int) -> int:
@@ -93,15 +83,15 @@ def compare_models(
             # The bootstrap over templates costs little for each replicate, however many pairs there are.
             few = compared.result.get("protocol") == "templates"
             times = replicates if few else affordable_replicates(len(compared.scores.get("same", ())), replicates)
-            targets = far_targets(compared.result)
+            targets = numbers.far_targets(compared.result)
             tests = compare_scores(compared.scores, base.scores, replicates=times, seed=seed, far_targets=targets)
-            numbers, base_numbers = numbers_of(compared.result), numbers_of(base.result)
+            values, base_values = numbers.numbers_of(compared.result), numbers.numbers_of(base.result)
             for test in tests:
-                number = number_of_test(str(test["number"]), compared.result)
-                if number in numbers and number in base_numbers:
-                    a, b = numbers[number], base_numbers[number]
-                    values = {"number": number, "a": a, "b": b, "difference": a - b, "replicates": times}
-                    rows.append((name, model.name, {**test, **values}))
+                number = numbers.number_of_test(str(test["number"]), compared.result)
+                if number in values and number in base_values:
+                    a, b = values[number], base_values[number]
+                    row = {"number": number, "a": a, "b": b, "difference": a - b, "replicates": times}
+                    rows.append((name, model.name, {**test, **row}))
     if easy and hard:
         for model in models[1:]:
             if not all(name in side.sets for side in (model, baseline) for name in (easy, hard)):
@@ -186,7 +176,7 @@ def interval_text(test: Difference) -> str:
 def difference_text(test: Difference) -> str:
     """Write a difference as `AUC +0.012 [+0.004, +0.020], p = 0.003`; the p-value is the corrected one."""
     p = "no valid test" if test.p_corrected is None else p_text(test.p_corrected)
-    return f"{title_of(test.number)} {interval_text(test)}, {p}"
+    return f"{numbers.title_of(test.number)} {interval_text(test)}, {p}"
 
 
 Tests = Mapping[tuple[str, str, str], Difference]
@@ -194,7 +184,7 @@ Tests = Mapping[tuple[str, str, str], Difference]
 
 def _strong(name: str, number: str, values: Mapping[str, float], tests: Tests, baseline: str) -> str:
     """The model to set in bold: the best one, if the tests against the baseline say that it is more than chance."""
-    sign = -1 if lower_is_better(number) else 1
+    sign = -1 if numbers.lower_is_better(number) else 1
     best = max(values, key=lambda model: sign * values[model])
     rivals = [model for model in values if model != baseline] if best == baseline else [best]
     rival_tests = [tests.get((name, number, model)) for model in rivals]
@@ -203,7 +193,7 @@ def _strong(name: str, number: str, values: Mapping[str, float], tests: Tests, b
 
 def _is_headline(number: str) -> bool:
     words = number.split("@")
-    quoted = (*PARTS, "accuracy", "auc", "rank1", "tar", "tpir", "map", "mean")
+    quoted = (*numbers.PARTS, "accuracy", "auc", "rank1", "tar", "tpir", "map", "mean")
     return words[0] in quoted and "galleries" not in words
 
 
@@ -218,11 +208,11 @@ def comparison_table(
     tests = {(test.set_name, test.number, test.model): test for test in differences}
     for name in set_names(models):
         results = {model.name: model.sets[name].result for model in models if name in model.sets}
-        by_model = {model: numbers_of(result) for model, result in results.items()}
-        for number in dict.fromkeys(number for numbers in by_model.values() for number in numbers):
-            values = {model: numbers[number] for model, numbers in by_model.items() if number in numbers}
+        by_model = {model: numbers.numbers_of(result) for model, result in results.items()}
+        for number in dict.fromkeys(number for values in by_model.values() for number in values):
+            values = {model: known[number] for model, known in by_model.items() if number in known}
             for model, value in values.items():
-                low, high = interval_of(results[model], number) or (None, None)
+                low, high = numbers.interval_of(results[model], number) or (None, None)
                 line = {"set": name, "number": number, "model": model, "value": value, "low": low, "high": high}
                 test = tests.get((name, number, model))
                 for column in ("difference", "low", "high", "p", "p_corrected", "test"):
@@ -230,24 +220,24 @@ def comparison_table(
                     line[key] = getattr(test, column) if test else None
                 lines.append(line)
             quoted = not headlines or _is_headline(number)
-            if not quoted or not all(is_countable(results[model], number) for model in values):
+            if not quoted or not all(numbers.is_countable(results[model], number) for model in values):
                 continue
             strong = _strong(name, number, values, tests, models[0].name)
             cells = dict.fromkeys((model.name for model in models), DASH)
             for model, value in values.items():
-                interval, test = interval_of(results[model], number), tests.get((name, number, model))
+                interval, test = numbers.interval_of(results[model], number), tests.get((name, number, model))
                 text = f"{value:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
                 text += "*" if test and test.significant else ""
                 cells[model] = Strong(text) if model == strong else text
-            rows.append([name, title_of(number), *cells.values()])
+            rows.append([name, numbers.title_of(number), *cells.values()])
             shown.append(number)
     tested = (
         f" An asterisk: differs from {models[0].name} (paired test, Holm-corrected p < {ALPHA:g}). Bold: the best of "
         f"its row, where that is more than chance by these tests. {DASH}: not evaluated."
     )
     caption = (
-        f"Numbers with their 95% intervals. {meanings_of(shown)}. A TAR at fewer than {MIN_FALSE_ACCEPTS} false "
-        f"accepts is left out.{tested if len(models) > 1 else ''}"
+        f"Numbers with their 95% intervals. {numbers.meanings_of(shown)}. A TAR at fewer than {MIN_FALSE_ACCEPTS} "
+        f"false accepts is left out.{tested if len(models) > 1 else ''}"
     )
     header = ["set", "number", *(model.name for model in models)]
     name = "headlines" if headlines else "comparison"
@@ -259,7 +249,7 @@ def differences_table(differences: Sequence[Difference], baseline: str) -> TextT
     rows = [
         [
             test.set_name,
-            title_of(test.number),
+            numbers.title_of(test.number),
             test.model,
             Strong(interval_text(test)) if test.significant else interval_text(test),
             DASH if test.p is None else f"{test.p:.2g}",

@@ -24,21 +24,12 @@ _FEW_POINTS = 30
 
 def curve_columns(logs: Mapping[str, pd.DataFrame]) -> list[str]:
     """List the columns of logs that have a number, but `epoch`, each once, in the order in which they come."""
-    columns: dict[str, None] = {}
-    for log in logs.values():
-        for name in log.select_dtypes("number"):
-            if name != "epoch" and log[name].notna().any():
-                columns[str(name)] = None
-    return list(columns)
+    names = [str(name) for log in logs.values() for name in log.select_dtypes("number").dropna(axis=1, how="all")]
+    return [name for name in dict.fromkeys(names) if name != "epoch"]
 
 
 def curves_figure(logs: Mapping[str, pd.DataFrame], styles: Optional[Mapping[str, Style]] = None) -> Figure:
-    """Draw every column of the logs over the epochs, a panel for each column, a line for each run that has it.
-
-    Args:
-        logs: run -> its log, with the column `epoch`.
-        styles: name -> how it is drawn; by the order if None.
-    """
+    """Draw every column of the logs over `epoch`, a panel for each column, a line for each run that has it."""
     styles = styles or styles_of(logs)
     columns = curve_columns(logs)
     rows = max(1, -(-len(columns) // _ACROSS))

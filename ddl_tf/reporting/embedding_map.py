@@ -23,7 +23,7 @@ _EXACT = 1000
 class ChosenImages:
     """The images of a map: rows of the easy and of the hard set, and the number of the person of each.
 
-    Numbers are -1, and `people` is 0, where the sets do not tell who is who.
+    Numbers are -1, and `people` is 0, where the sets do not say who is who.
     """
 
     easy: np.ndarray
@@ -33,18 +33,11 @@ class ChosenImages:
     people: int
 
 
-def unit_embeddings(views: np.ndarray) -> np.ndarray:
-    """Add the views of each image, `[images, views, dim]`, and scale to unit norm, `[images, dim]` float32."""
-    rows = np.asarray(views, np.float64).sum(axis=1)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return (rows / np.where(norms > 0, norms, 1)).astype(np.float32)
-
-
 def choose_images(easy: pd.DataFrame, hard: pd.DataFrame, count: int, seed: int = 0) -> ChosenImages:
     """Choose the images of a map, at most `count`, the same for each model.
 
     Of the people who have easy and hard images, those with the most images, at most `PEOPLE`; where the sets do not
-    tell whom an image shows, any images. Half of the images are easy, half hard, as far as there are so many.
+    say whom an image shows, any images. Half of the images are easy, half hard, as far as there are so many.
     """
     if count < 4:
         raise InputError(f"--tsne_images={count}: a map needs at least 4")
@@ -63,11 +56,6 @@ def choose_images(easy: pd.DataFrame, hard: pd.DataFrame, count: int, seed: int 
     return ChosenImages(chosen[0], chosen[1], numbers[0][chosen[0]], numbers[1][chosen[1]], len(people))
 
 
-def perplexity_for(count: int) -> float:
-    """Choose t-SNE's perplexity from the number of points: a third of them, at most 30."""
-    return min(_LARGEST_PERPLEXITY, (count - 1) / 3)
-
-
 def map_embeddings(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
     """Lay embeddings, `[images, dim]` of unit norm, out on a plane, `[images, 2]`, so that near ones stay near.
 
@@ -77,7 +65,7 @@ def map_embeddings(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
     start = "pca" if embeddings.shape[1] > 1 else "random"
     # Exact: the approximation for many points gives another map with another number of threads.
     method = "exact" if len(embeddings) <= _EXACT else "barnes_hut"
-    perplexity = perplexity_for(len(embeddings))
+    perplexity = min(_LARGEST_PERPLEXITY, (len(embeddings) - 1) / 3)
     layout = TSNE(perplexity=perplexity, metric="cosine", init=start, random_state=seed, method=method)
     return layout.fit_transform(embeddings)
 
@@ -85,14 +73,7 @@ def map_embeddings(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
 def embedding_map_figure(
     maps: Mapping[str, np.ndarray], chosen: ChosenImages, easy_name: str = "easy", hard_name: str = "hard"
 ) -> Figure:
-    """Draw the map of each model side by side: colours are people, filled points easy images, crosses hard ones.
-
-    Args:
-        maps: model -> `[easy + hard, 2]`, the easy images first.
-        chosen: the images.
-        easy_name: of the easy set.
-        hard_name: of the hard set.
-    """
+    """Draw the maps, `[easy + hard, 2]` of each model: colours are people, points easy images, crosses hard ones."""
     figure = Figure(figsize=(max(5.5, 4.6 * len(maps)), 4.7), layout="constrained")
     cut = len(chosen.easy)
     for axes, (model, places) in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps.items()):

@@ -146,9 +146,9 @@ def _difference(first: EvaluatedSet, second: EvaluatedSet) -> Optional[str]:
     counts["images"] = [len(first.images), len(second.images)]
     shared = [name for name in _COMMON if all(name in side for side in scores)]
     counts.update({repr(name): [len(side[name]) for side in scores] for name in shared})
-    for unit, (count, other) in counts.items():
-        if count != other:
-            return f"they have {count:,} and {other:,} {unit}"
+    for unit, (before, now) in counts.items():
+        if before != now:
+            return f"they have {before:,} and {now:,} {unit}"
     for name in shared:
         wrong = int(np.sum(scores[0][name] != scores[1][name]))
         if wrong:

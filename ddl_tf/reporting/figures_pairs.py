@@ -42,25 +42,16 @@ def distributions_figure(models: Mapping[str, Similarities]) -> Figure:
 
 @dataclasses.dataclass(frozen=True)
 class RocBand:
-    """The ROC of a model at certain false accept rates, with intervals.
+    """The ROC of a model, `[points]` each: `far` rises from the smallest that the set can tell from none, to 1.
 
-    Attributes:
-        far: `[points]` rising, from the smallest that the set can tell from none, to 1.
-        tar: `[points]` the true accept rate at the largest FAR that is not above it.
-        low: `[points]` lower end of the 95% interval of the TAR, by the bootstrap; NaN at fewer than three false
-            accepts, where it would not be valid.
-        high: `[points]` its upper end.
+    `tar` is at the largest FAR that is not above it, `low` and `high` are the ends of its 95% interval by the
+    bootstrap; NaN at fewer than three false accepts, where it would not be valid.
     """
 
     far: np.ndarray
     tar: np.ndarray
     low: np.ndarray
     high: np.ndarray
-
-
-def far_grid(num_different: int) -> np.ndarray:
-    """Choose the false accept rates of a drawn ROC: evenly on a logarithmic axis, from one pair of all to 1."""
-    return np.geomspace(1 / num_different, 1, _POINTS)
 
 
 def roc_band(
@@ -71,19 +62,15 @@ def roc_band(
     first_person: Optional[np.ndarray] = None,
     second_person: Optional[np.ndarray] = None,
 ) -> RocBand:
-    """Compute a ROC with a pointwise interval of 95% by the bootstrap.
+    """Compute a ROC with a pointwise interval of 95% by the bootstrap, at least 40 replicates.
 
-    Args:
-        similarity: `[pairs]`.
-        same: `[pairs]` bool, with both classes present.
-        replicates: of the bootstrap, at least 40.
-        seed: of the bootstrap.
-        first_person: `[pairs]` whom the first image shows; None: pairs are resampled, not people.
-        second_person: `[pairs]` whom the second image shows.
+    `similarity` and `same` (bool) are `[pairs]`, with both classes present; so are `first_person` and `second_person`,
+    whom the images show; where they are None, pairs are resampled, not people.
     """
     check_replicates(replicates)
     pairs = WeightedPairs(similarity, same)
-    grid = far_grid(int(np.sum(~pairs.same)))
+    # From one pair of all on.
+    grid = np.geomspace(1 / np.sum(~pairs.same), 1, _POINTS)
 
     def tar(weights: np.ndarray) -> np.ndarray:
         far, rates = pairs.roc_curve(weights)
@@ -113,13 +100,9 @@ def _probit_axis(axes: Axes, which: Literal["x", "y"], low: float, high: float) 
 def roc_det_figure(
     name: str, bands: Mapping[str, RocBand], num_same: int, styles: Optional[Mapping[str, Style]] = None
 ) -> Figure:
-    """Draw ROC (left) and DET (right) of one set, a curve with its band for each model.
+    """Draw ROC (left) and DET (right) of one set, a curve with its band (`roc_band`) for each model.
 
-    Args:
-        name: of the set.
-        bands: model -> `roc_band`, all over the same pairs.
-        num_same: the number of same pairs: a missed match rate of 0 is drawn as half of one pair.
-        styles: name -> how it is drawn; by the order if None.
+    Of `num_same` same pairs, a missed match rate of 0 is drawn as half of one pair.
 
     References:
         Martin et al., "The DET curve in assessment of detection task performance", Eurospeech 1997.

@@ -12,14 +12,7 @@ _LEFT_OUT = {"threshold", "mean_same", "mean_different", "val", "far"}
 _LEFT_OUT |= {"intervals", "resampled", "folds", "seed", "replicates"}
 
 PARTS = {"verification": "verification", "identification": "identification", "open_set": "open set"}
-_TITLES = {
-    "accuracy": "accuracy",
-    "threshold_accuracy": "accuracy, best threshold",
-    "auc": "AUC",
-    "eer": "EER",
-    "expectation_margin": "expectation margin",
-    "map": "mAP",
-}
+_TITLES = {"threshold_accuracy": "accuracy, best threshold", "auc": "AUC", "eer": "EER", "map": "mAP"}
 _MEANINGS = {
     "accuracy": "accuracy: share of right decisions by k-fold cross-validation",
     "threshold_accuracy": "accuracy, best threshold: share of right decisions at the one threshold that is best on "

@@ -9,7 +9,7 @@ from ddl_tf.evaluation.plots import SAME
 
 GREY = "#8a8a8a"
 
-# Neighbours differ in hue, lightness, dashes and marker, so that colour alone tells nothing.
+# Neighbours differ in hue, lightness, dashes and marker, so that no two differ by colour alone.
 SERIES = (EASY, HARD, SAME, "#a86b00", "#7b5ea7", "#00798c", "#5c4742", "#b0478f", "#5f7a00", "#3f4fa8")
 _DASHES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")

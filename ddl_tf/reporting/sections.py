@@ -10,17 +10,11 @@ import numpy as np
 import pandas as pd
 
 from ddl_tf.evaluation.comparison import comparison_figure
+from ddl_tf.evaluation.embed import add_views
 from ddl_tf.metrics.k_fold import best_threshold
-from ddl_tf.reporting import bins
-from ddl_tf.reporting.comparisons import (
-    Difference,
-    affordable_replicates,
-    comparison_table,
-    difference_text,
-    differences_table,
-    replicates_needed,
-)
-from ddl_tf.reporting.embedding_map import choose_images, embedding_map_figure, map_embeddings, unit_embeddings
+from ddl_tf.reporting import bins, comparisons
+from ddl_tf.reporting.comparisons import Difference
+from ddl_tf.reporting.embedding_map import choose_images, embedding_map_figure, map_embeddings
 from ddl_tf.reporting.evaluations import EvaluatedModel, EvaluatedSet, missing_sets, set_names
 from ddl_tf.reporting.figures_pairs import distributions_figure, roc_band, roc_det_figure
 from ddl_tf.reporting.layout_table import TextTable
@@ -67,7 +61,7 @@ def findings(models: Sequence[EvaluatedModel], differences: Sequence[Difference]
         for model in models[1:]:
             tests = {test.number: test for test in differences if (test.set_name, test.model) == (name, model.name)}
             sentences += [_finding(tests[number], models[0].name) for number in _main_numbers(list(tests))]
-    needed = replicates_needed(differences, replicates)
+    needed = comparisons.replicates_needed(differences, replicates)
     if needed:
         sentences.append(
             f"With {replicates:,} replicates the bootstrap cannot tell any of so many differences from chance, after "
@@ -90,21 +84,21 @@ def _finding(test: Difference, baseline: str) -> str:
         place, verdict = f"on {test.set_name}", "better" if test.better else "worse"
     verdict = f"{verdict}, and more than chance" if test.significant else "not more than chance"
     return (
-        f"{test.model} against {baseline} {place}: {difference_text(test)}, from {test.baseline:.3f} to "
+        f"{test.model} against {baseline} {place}: {comparisons.difference_text(test)}, from {test.baseline:.3f} to "
         f"{test.value:.3f}: {verdict}."
     )
 
 
 def headlines(models: Sequence[EvaluatedModel], differences: Sequence[Difference]) -> Section:
     """Lay the numbers that papers quote side by side."""
-    return Section("headlines", "Comparison", parts=[comparison_table(models, differences, headlines=True)])
+    return Section("headlines", "Comparison", parts=[comparisons.comparison_table(models, differences, headlines=True)])
 
 
 def everything(models: Sequence[EvaluatedModel], differences: Sequence[Difference]) -> Section:
     """Lay all numbers side by side, and the tests."""
-    parts = [comparison_table(models, differences)]
+    parts = [comparisons.comparison_table(models, differences)]
     if differences:
-        parts.append(differences_table(differences, models[0].name))
+        parts.append(comparisons.differences_table(differences, models[0].name))
     return Section("all", "All numbers and tests", parts=parts)
 
 
@@ -153,7 +147,7 @@ def curves_of_errors(models: Sequence[EvaluatedModel], replicates: int, seed: in
     pictures = []
     for name, sets in _evaluated(models, "has_pairs"):
         first = next(iter(sets.values()))
-        times = affordable_replicates(len(first.scores["same"]), replicates)
+        times = comparisons.affordable_replicates(len(first.scores["same"]), replicates)
         bands = {
             model: roc_band(pairs.similarities.similarity, pairs.similarities.same, times, seed, *pairs.people)
             for model, pairs in sets.items()
@@ -294,7 +288,7 @@ def embedding_map(models: Sequence[EvaluatedModel], easy: str, hard: str, count:
     chosen = choose_images(first[0].images, first[1].images, count, seed)
     maps = {}
     for model, arrays in views.items():
-        rows = [unit_embeddings(array[images]) for array, images in zip(arrays, (chosen.easy, chosen.hard))]
+        rows = [add_views(array[images]) for array, images in zip(arrays, (chosen.easy, chosen.hard))]
         maps[model] = map_embeddings(np.concatenate(rows), seed)
     colours = f"Each colour is one of {chosen.people} people. " if chosen.people else ""
     caption = (

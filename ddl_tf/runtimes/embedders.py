@@ -49,17 +49,9 @@ def quiet_stderr() -> Iterator[None]:
 class Embedder(abc.ABC):
     """A network in a file, from images to embeddings. One thread at a time may use it.
 
-    Args:
-        mean: the network's input is (value - mean) / scale, of values 0..255.
-        scale: see `mean`; not 0.
-        order: of the channels that the network takes, one of `ORDERS`.
-        usual: mean and scale where they are None, and why it is these, in words.
-
-    Attributes:
-        input_text: what the network is given, in words.
-        image_size: (height, width) in pixels.
-        dim: length of the embedding.
-        batch_size: images that the runtime gets at a time, at most, so that memory is bounded.
+    `image_size` is (height, width) in pixels, `dim` the length of the embedding, `batch_size` the number of images that
+    the runtime gets at a time, at most, so that memory is bounded. For the arguments see `OnnxEmbedder`; `usual` are
+    mean and scale where they are None, and why it is these, in words.
     """
 
     image_size: tuple[int, int]
@@ -72,10 +64,7 @@ class Embedder(abc.ABC):
         why = usual[2] if mean is None and scale is None else "as given"
         mean, scale = usual[0] if mean is None else mean, usual[1] if scale is None else scale
         if not np.isfinite([mean, scale]).all() or scale == 0:
-            raise InputError(
-                f"input mean {mean}, input scale {scale}: the network's input is (value - mean) / scale; give numbers, "
-                "and a scale that is not 0"
-            )
+            raise InputError(f"input mean {mean}, input scale {scale}: give numbers, and a scale that is not 0")
         if order not in ORDERS:
             raise InputError(f"input order {order!r}: use one of {', '.join(ORDERS)}")
         self._mean, self._scale, self._order = np.float32(mean), np.float32(scale), order
@@ -98,9 +87,7 @@ class Embedder(abc.ABC):
         """
         if images.shape[1:] != (*self.image_size, 3):
             height, width = self.image_size
-            raise InputError(
-                f"images of shape {list(images.shape)}: the network takes [n, {height}, {width}, 3]; resize them"
-            )
+            raise InputError(f"images of shape {list(images.shape)}: the network takes [n, {height}, {width}, 3]")
         rows = [
             self._run(self._input(images[start : start + self.batch_size].astype(np.float32)))
             for start in range(0, len(images), self.batch_size)
@@ -208,10 +195,8 @@ def scales_itself(path: str) -> bool:
     try:
         import onnx
     except ImportError:
-        raise InputError(
-            f"{path}: to see whether the network scales values itself takes onnx; pip install onnx, or give the input "
-            "mean and scale"
-        ) from None
+        advice = "pip install onnx, or give the input mean and scale"
+        raise InputError(f"{path}: to see whether the network scales values itself takes onnx; {advice}") from None
     graph = onnx.load(path, load_external_data=False).graph
     names = [node.name for node in graph.node[:_FIRST_NODES]]
     if any(name.startswith(_SUB_NAMES) for name in names) and any(name.startswith(_MUL_NAMES) for name in names):
@@ -231,13 +216,8 @@ def scales_itself(path: str) -> bool:
 class TfliteEmbedder(Embedder):
     """A TensorFlow Lite model on the CPU: float32 in, float32 embedding out.
 
-    Args:
-        path: the `.tflite` file.
-        threads: of one operation; all cores if None.
-        mean: the network's input is (value - mean) / scale, of values 0..255; by default 0 and 1, as files of
-            `python -m ddl_tf.convert` take it.
-        scale: see `mean`; not 0.
-        order: of the channels that the network takes, "rgb" or "bgr".
+    Args are those of `OnnxEmbedder`; mean and scale are 0 and 1 by default, as files of `python -m ddl_tf.convert` take
+    it.
 
     Raises:
         InputError: if the file is missing, or holds no model from images of one size to embeddings.

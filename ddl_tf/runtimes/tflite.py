@@ -75,9 +75,8 @@ def _calibration(images: Optional[np.ndarray], shape: tf.TensorShape) -> Any:
     if images is None or not len(images):
         raise InputError("int8 without calibration images, which set the ranges of its activations; give some")
     if images.dtype != np.uint8 or list(images.shape[1:]) != shape[1:].as_list():
-        raise InputError(
-            f"calibration images {images.dtype} {list(images.shape)}: the model takes uint8 {['n', *shape[1:]]}"
-        )
+        kind = f"{images.dtype} {list(images.shape)}"
+        raise InputError(f"calibration images {kind}: the model takes uint8 {['n', *shape[1:]]}")
     # With a black and a white pixel the input's range is 0..255, and quantization leaves pixels as they are.
     first = images[:1].copy()
     first[0, 0, :2] = [[0] * 3, [255] * 3]

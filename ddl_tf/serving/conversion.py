@@ -18,7 +18,7 @@ from ddl_tf.evaluation.model import as_embedding_model
 from ddl_tf.evaluation.pairs import verify
 from ddl_tf.images.decoding import decode_image, resize_images, why_undecodable
 from ddl_tf.protocols.pair_sets import PairSet
-from ddl_tf.runtimes.embedders import Embedder, OnnxEmbedder, TfliteEmbedder
+from ddl_tf.runtimes.embedders import OnnxEmbedder, TfliteEmbedder
 from ddl_tf.runtimes.onnx import write_onnx
 from ddl_tf.runtimes.tflite import PRECISIONS, write_tflite
 
@@ -27,37 +27,27 @@ FORMATS = ("onnx", *(f"tflite_{precision}" for precision in PRECISIONS))
 _WARM_UP = 3
 
 
-def file_name(format: str) -> str:
-    """Name the file of a format: `model.onnx`, `model_float32.tflite` and so on."""
-    return "model.onnx" if format == "onnx" else f"model_{format.removeprefix('tflite_')}.tflite"
-
-
 def write_format(
     model: tf.keras.Model, folder: Path, format: str, calibration: Optional[np.ndarray] = None, flip: bool = False
 ) -> Path:
     """Write an embedding model in one of `FORMATS`, see `write_onnx` and `write_tflite`."""
     if format not in FORMATS:
         raise InputError(f"unknown format {format!r}: use some of {', '.join(FORMATS)}")
-    path = folder / file_name(format)
+    precision = format.removeprefix("tflite_")
+    path = folder / ("model.onnx" if format == "onnx" else f"model_{precision}.tflite")
     if format == "onnx":
         write_onnx(model, path, flip)
     else:
-        write_tflite(model, path, format.removeprefix("tflite_"), calibration, flip)
+        write_tflite(model, path, precision, calibration, flip)
     return path
-
-
-def open_embedder(path: Path, threads: Optional[int] = None) -> Embedder:
-    """Open a `.onnx` or `.tflite` file."""
-    return OnnxEmbedder(str(path), threads=threads) if path.suffix == ".onnx" else TfliteEmbedder(str(path), threads)
 
 
 def draw_images(path: str, counts: Sequence[int], size: tuple[int, int], seed: int = 0) -> list[np.ndarray]:
     """Draw images of a stored set at random, none twice: uint8 `[count, height, width, 3]` RGB for each count."""
     faces = Faces([path])
     if sum(counts) > len(faces):
-        raise InputError(
-            f"{path}: {len(faces):,} images, where {' + '.join(map(str, counts))} are to be drawn; draw fewer"
-        )
+        wanted = " + ".join(map(str, counts))
+        raise InputError(f"{path}: {len(faces):,} images, where {wanted} are to be drawn; draw fewer")
     rows = np.random.default_rng(seed).permutation(len(faces))[: sum(counts)]
     images = []
     for row, encoded in zip(rows.tolist(), faces.read(rows)):
@@ -70,15 +60,11 @@ def draw_images(path: str, counts: Sequence[int], size: tuple[int, int], seed: i
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What a file, or the model itself, is worth.
+    """What a file, or the model itself ("keras"), is worth.
 
-    Attributes:
-        format: one of `FORMATS`, or "keras".
-        size: of the file in bytes; of the model its weights.
-        largest_distance: 1 - cosine similarity to the model's embedding of the same image, the largest.
-        mean_distance: the same, on the mean.
-        ms: median milliseconds of one image, embedded alone.
-        verification: of `ddl_tf.evaluation.verify`, None without a set of pairs.
+    `size` is in bytes, of the model that of its weights. The distances are 1 - cosine similarity to the model's
+    embedding of the same image. `ms` is the median of one image, embedded alone. `verification` is of
+    `ddl_tf.evaluation.verify`, None without a set of pairs.
     """
 
     format: str
@@ -114,7 +100,8 @@ def measure_file(
     threads: Optional[int] = None,
 ) -> Measured:
     """Measure a converted model; `reference` are the model's unit embeddings `[n, dim]` of the images."""
-    embedder = open_embedder(path, threads)
+    runtime = OnnxEmbedder if format == "onnx" else TfliteEmbedder
+    embedder = runtime(str(path), threads=threads)
     rows, ms = _one_by_one(embedder.embed, images)
     # In float64, and by the difference: 1 - cosine in float32 is noise where the two are nearly the same.
     distance = np.sum((unit(rows.astype(np.float64)) - unit(reference.astype(np.float64))) ** 2, axis=1) / 2
@@ -139,20 +126,18 @@ def _one_by_one(embed: Any, images: np.ndarray) -> tuple[np.ndarray, float]:
 
 def table(measured: Sequence[Measured]) -> str:
     """Write what files are worth as a Markdown table; accuracy and so on only where a set was verified."""
-    verified = [one.verification for one in measured if one.verification]
-    far = list(verified[0]["tar"]) if verified else []
     rows = []
-    for one in measured:
+    for form in measured:
         row = {
-            "format": one.format,
-            "size, MB": f"{one.size / 1e6:.2f}",
-            "largest distance": f"{one.largest_distance:.1e}",
-            "mean distance": f"{one.mean_distance:.1e}",
-            "ms per image": f"{one.ms:.1f}",
+            "format": form.format,
+            "size, MB": f"{form.size / 1e6:.2f}",
+            "largest distance": f"{form.largest_distance:.1e}",
+            "mean distance": f"{form.mean_distance:.1e}",
+            "ms per image": f"{form.ms:.1f}",
         }
-        if one.verification:
-            rates = {"accuracy": one.verification["accuracy"], "AUC": one.verification["auc"]}
-            rates.update({f"TAR at {name}": one.verification["tar"][name] for name in far})
+        if form.verification:
+            rates = {"accuracy": form.verification["accuracy"], "AUC": form.verification["auc"]}
+            rates.update({f"TAR at {far}": rate for far, rate in form.verification["tar"].items()})
             row.update({name: "" if rate is None else f"{rate:.4f}" for name, rate in rates.items()})
         rows.append(row)
     return markdown_table(pd.DataFrame(rows))

@@ -19,9 +19,8 @@ from ddl_tf.models.image_size import image_size
 from ddl_tf.serving.card import CARD, model_card
 from ddl_tf.serving.folding import fold_batch_norm
 from ddl_tf.serving.served import serving_module
-from ddl_tf.serving.server_files import write_own_batching
+from ddl_tf.serving.server_files import write_own_batching, write_warmup
 from ddl_tf.serving.threshold import Threshold
-from ddl_tf.serving.warmup import write_warmup
 
 # TensorFlow Serving reads its warm-up from here and leaves the rest alone.
 EXTRA = "assets.extra"
@@ -78,10 +77,6 @@ def read_description(path: str) -> dict[str, Any]:
         raise InputError(
             f"{path}: no description of a model there ({error}); give the version folder of `python -m ddl_tf.export`"
         ) from None
-
-
-def _next_version(folder: Path) -> int:
-    return max((int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()), default=0) + 1
 
 
 def _write_extra(folder: Path, description: dict[str, Any], evaluation: Optional[str]) -> None:
@@ -144,9 +139,7 @@ def export_model(
         PosixPath('saved_models/faces/1')
     """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
-        raise InputError(
-            f"model name {name!r}: use letters, digits, '_', '-' and '.', and do not start with '.' or '-'"
-        )
+        raise InputError(f"model name {name!r}: use letters, digits, '_', '-' and '.', the first no '.' or '-'")
     size = image_size(model)
     folded = fold_batch_norm(model)
     module = serving_module(folded.model, flip, threshold.value if threshold else None)
@@ -174,7 +167,7 @@ def export_model(
         written = Path(aside) / "model"
         with as_os_errors(folder):
             tf.saved_model.save(module, str(written), signatures=signatures)
-        number = _next_version(folder)
+        number = max((int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()), default=0) + 1
         _write_extra(written, {"version": number, **description}, evaluation)
         sync_tree(written)
         os.rename(written, folder / str(number))

@@ -35,12 +35,12 @@ class Threshold:
 
 
 def threshold_at_far(similarity: np.ndarray, same: np.ndarray, far: float) -> float:
-    """Find the lowest threshold whose false accept rate is not above a target.
+    """Find the lowest threshold whose false accept rate is not above `far`, which is above 0 and below 1.
 
     Args:
         similarity: `[pairs]` cosine similarities.
         same: `[pairs]` bool, whether a pair shows one person.
-        far: above 0 and below 1.
+        far: the false accept rate.
 
     Returns:
         A number of float32, as the served model compares: pairs of that similarity or above are accepted.
@@ -102,8 +102,8 @@ def _check_checkpoint(where: str, source: dict[str, Any], checkpoint: Path) -> N
     if "model" not in source or not is_fingerprint(source.get("sha256"), checkpoint):
         made_of = source.get("model") or source.get("embeddings") or "unknown embeddings"
         raise InputError(
-            f"{where} was evaluated with {made_of}, not with {checkpoint}; evaluate that one, since the numbers of one "
-            "model mean nothing for another"
+            f"{where} was evaluated with {made_of}, not with {checkpoint}; evaluate that one: numbers of another model "
+            "mean nothing for it"
         )
 
 
@@ -116,7 +116,7 @@ def check_evaluated(folder: str, checkpoint: Path) -> None:
     stored = StoredEvaluation(folder)
     for name in stored.sets:
         provenance = stored.provenance(name)
-        # A result of several sets of images tells the source of each, a summary of other results none.
+        # A result of several sets of images has the source of each, a summary of other results has none.
         parts = [part for part in provenance.values() if isinstance(part, dict) and "sha256" in part]
         for source in [provenance] if "sha256" in provenance else parts:
             _check_checkpoint(f"{folder}: {name}", source, checkpoint)
@@ -132,8 +132,5 @@ def check_same_model(threshold: Threshold, checkpoint: Path, flip: bool) -> None
     where = f"{evaluation['folder']}: {threshold.set}"
     _check_checkpoint(where, evaluation, checkpoint)
     if evaluation.get("flip") is not flip:
-        evaluated, served = ("--flip" if one else "--noflip" for one in (evaluation.get("flip"), flip))
-        raise InputError(
-            f"{where} was evaluated with {evaluated}, the export is with {served}, whose similarities differ; use the "
-            "same in both"
-        )
+        evaluated, served = ("--flip" if mirrored else "--noflip" for mirrored in (evaluation.get("flip"), flip))
+        raise InputError(f"{where} was evaluated with {evaluated}, the export is with {served}; use the same in both")

@@ -5,10 +5,7 @@ import pandas as pd
 
 from ddl_tf.reporting.layout_table import DASH, Strong, TextTable, latex_escape, markdown_escape
 
-ROWS = [
-    ["cfp_fp", Strong("0.97 [0.96, 0.98]*"), DASH],
-    ["a|b & 5% \\ {x} #1 $ ~ ^ <b>", "1", "\N{MINUS SIGN}2"],
-]
+ROWS = [["cfp_fp", Strong("0.97 [0.96, 0.98]*"), DASH], ["a|b & 5% \\ {x} #1 $ ~ ^ <b>", "1", "\N{MINUS SIGN}2"]]
 TABLE = TextTable("scores", "Some_numbers, 95%", ["set", "A & B_1", "C"], ROWS)
 
 

@@ -3,13 +3,7 @@ import pytest
 from generated_evaluations import RACES, write_evaluation, write_pairs, write_ranks
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.reporting.evaluations import (
-    check_comparable,
-    missing_sets,
-    named_folders,
-    read_evaluation,
-    set_names,
-)
+from ddl_tf.reporting.evaluations import check_comparable, missing_sets, named_folders, read_evaluation, set_names
 
 
 def test_names_of_folders(tmp_path):

@@ -1,4 +1,4 @@
-"""Thousands of malformed inputs through each signature: no crash, bounded memory, and the good rows are answered."""
+"""Malformed inputs through each signature: no crash, bounded memory, and the good rows are answered."""
 
 import io
 import struct
@@ -10,10 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from ddl_tf.models import build_embedding_model
-from ddl_tf.serving import Threshold, export_model
-
-INPUTS, BATCH = 10_000, 500
+INPUTS, BATCH = 800, 200
 # Of the bombs each takes more than 1 GB when it is decoded.
 MAX_GROWTH = 0.7e9
 ERRORS = (TypeError, ValueError, tf.errors.InvalidArgumentError)
@@ -86,16 +83,6 @@ def batches():
     ]
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    tf.keras.utils.set_random_seed(0)
-    model = build_embedding_model("plain_small", 16, (16, 16, 3))
-    threshold = Threshold(0.5, 0.01, "lfw", "pairs", {})
-    return tf.saved_model.load(
-        str(export_model(model, "faces", str(tmp_path_factory.mktemp("models")), threshold=threshold))
-    )
-
-
 def _peak_bytes():
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
     return 1024 * int(line.split()[1])
@@ -160,7 +147,7 @@ def test_search(served, batches):
 
 def test_a_gallery_that_is_not_finite_names_the_row(served):
     random = np.random.RandomState(0)
-    for _ in range(200):
+    for _ in range(20):
         gallery = random.normal(size=[random.randint(1, 40), 16]).astype(np.float32)
         row = random.randint(len(gallery))
         gallery[row, random.randint(16)] = random.choice([np.nan, np.inf, -np.inf])
@@ -196,7 +183,7 @@ def _wrong_pixels(random):
 def test_serving_default(served):
     signature = served.signatures["serving_default"]
     source = _wrong_pixels(np.random.RandomState(0))
-    for _ in range(INPUTS):
+    for _ in range(120):
         image = next(source)
         with pytest.raises(ERRORS) as caught:
             signature(image=tf.constant(image))

@@ -40,7 +40,7 @@ class Picture:
         with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "ddl_tf"}):
             self.figure.savefig(file, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
         # Everything has its place now; to find it again for each file takes longer than to draw.
-        self.figure.set_layout_engine("none")
+        self.figure.set_layout_engine(None)
         return _COORDINATES.sub(lambda match: f' {match[1]}="{_LONG.sub(_hundredths, match[2])}"', file.getvalue())
 
     @property

@@ -331,34 +331,23 @@ def test_tls(folder, saved, credentials, kind, images):
             assert "certificate" in text
 
 
-@pytest.mark.parametrize(
-    "url", ["", "localhost:8500", "grpc://localhost", "grpc://host:port", "grpc://h:1/path", "ftp://h:1", "http://"]
-)
-def test_bad_urls(url):
-    with pytest.raises(InputError, match=r"give grpc://host:8500 .*http://host:8501"):
-        Client(url)
+URLS = ["", "localhost:8500", "grpc://localhost", "grpc://host:port", "grpc://h:1/path", "ftp://h:1", "http://"]
+SECURE = ["grpcs://localhost:1", "https://localhost:1"]
+ARGUMENTS = {"version": -1, "timeout": 0, "retries": -1, "batch": 0}
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    "options, message",
     [
-        ({"model": "a b"}, "model 'a b'"),
-        ({"model": ""}, "model ''"),
-        ({"version": -1}, "version -1"),
-        ({"timeout": 0}, "timeout 0"),
-        ({"retries": -1}, "retries -1"),
-        ({"batch": 0}, "batch 0"),
+        *(({"url": url}, r"give grpc://host:8500 .*http://host:8501") for url in URLS),
+        *(({"url": url, "certificates": "no.pem"}, r"certificates no\.pem: .*give a PEM file") for url in SECURE),
+        *(({name: value}, f"{name} {value}: must be") for name, value in ARGUMENTS.items()),
+        *(({"model": name}, f"model '{name}'") for name in ("a b", "")),
     ],
 )
-def test_bad_arguments(options, told):
-    with pytest.raises(InputError, match=told):
-        Client("http://localhost:8501", **options)
-
-
-@pytest.mark.parametrize("url", ["grpcs://localhost:1", "https://localhost:1"])
-def test_missing_certificates(url):
-    with pytest.raises(InputError, match=r"certificates no\.pem: .*give a PEM file"):
-        Client(url, certificates="no.pem")
+def test_bad_arguments(options, message):
+    with pytest.raises(InputError, match=message):
+        Client(**{"url": "http://localhost:8501", **options})
 
 
 def test_bad_input(connect, photos):

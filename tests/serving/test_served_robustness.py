@@ -1,13 +1,13 @@
 """Malformed inputs through each signature: no crash, bounded memory, and the good rows are answered."""
 
 import io
-import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from false_sizes import chunk, jpeg, png
 from PIL import Image
 
 INPUTS, BATCH = 800, 200
@@ -27,29 +27,14 @@ BASES = [_encoded("JPEG"), _encoded("JPEG", progressive=True), _encoded("PNG")]
 GOOD = BASES[0]
 
 
-def _chunk(kind, content):
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
-def _png(width, height, extra=b""):
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    data = _chunk(b"IDAT", zlib.compress(bytes(200_000)))
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + extra + data + _chunk(b"IEND", b"")
-
-
-def _jpeg(width, height, base):
-    place = next(base.index(marker) for marker in (b"\xff\xc0", b"\xff\xc2") if marker in base)
-    return base[: place + 5] + struct.pack(">HH", height, width) + base[place + 9 :]
-
-
 def _bombs():
-    text = _chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(5_000_000)))
+    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(5_000_000)))
     sides = (30_000, 65_535)
     whole = io.BytesIO()
     # It can be decoded, to 1.2 GB; TensorFlow itself refuses PNGs of more than 2^29 pixels.
     Image.new("1", (20_000, 20_000)).save(whole, "PNG")
-    jpegs = [_jpeg(side, side, base) for side in sides for base in BASES[:2]]
-    pngs = [_png(30_000, 30_000), _png(2**31 - 1, 1), _png(2**31 - 1, 2**31 - 1), _png(9000, 9000, text)]
+    jpegs = [jpeg(side, side, base) for side in sides for base in BASES[:2]]
+    pngs = [png(30_000, 30_000), png(2**31 - 1, 1), png(2**31 - 1, 2**31 - 1), png(9000, 9000, text)]
     return [whole.getvalue(), *pngs, *jpegs]
 
 

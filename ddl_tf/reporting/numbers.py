@@ -8,8 +8,7 @@ from ddl_tf.evaluation.reports import flat_numbers
 from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 
 # Of a result, not how good the model is.
-_LEFT_OUT = {"threshold", "mean_same", "mean_different", "val", "far"}
-_LEFT_OUT |= {"intervals", "resampled", "folds", "seed", "replicates"}
+_LEFT_OUT = ("threshold", "mean_same", "mean_different", "val", "far")
 
 PARTS = {"verification": "verification", "identification": "identification", "open_set": "open set"}
 _TITLES = {"threshold_accuracy": "accuracy, best threshold", "auc": "AUC", "eer": "EER", "map": "mAP"}

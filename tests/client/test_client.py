@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from served_faces import DIM, THRESHOLD, exported_faces
-from stand_in_server import Faults, StandIn
+from stand_in_server import Faults, StandIn, load
 
 from ddl_tf.client.client import wait_until_available
 from ddl_tf.client.errors import RequestError
@@ -29,7 +29,7 @@ def folder():
 
 @pytest.fixture(scope="module")
 def saved(folder):
-    return {version: tf.saved_model.load(str(folder / str(version))) for version in (1, 2)}
+    return {version: load(str(folder / str(version))) for version in (1, 2)}
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from typing import Any, Callable
 import numpy as np
 
 from ddl_tf.common.settings import setting
-from ddl_tf.gallery.vector_index import VectorIndex
+from ddl_tf.gallery.index import VectorIndex
 
 _CHUNK = 50_000
 _ALONE = 15

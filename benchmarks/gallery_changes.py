@@ -21,8 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from ddl_tf.common.settings import setting
-from ddl_tf.gallery.gallery import Gallery
-from ddl_tf.gallery.model_record import ModelRecord
+from ddl_tf.gallery import Gallery, ModelRecord
 
 _CHUNK = 50_000
 _ENROLLED_ALONE = 20

@@ -2,8 +2,8 @@
 
     python -m ddl_tf.convert --model=runs/ddl --output=converted/ddl --formats=onnx,tflite_int8 --calibration=faces
 
-writes model.onnx and model_int8.tflite, measures how far the embeddings of each are from the model's, and tells so in a
-table and in conversion.json.
+writes model.onnx and model_int8.tflite, and measures in a table and in conversion.json how far the embeddings of each
+are from the model's.
 """
 
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
@@ -24,15 +24,7 @@ from ddl_tf.evaluation.embedding_file import fingerprint
 from ddl_tf.evaluation.model import find_checkpoint, load_checkpoint_embedding
 from ddl_tf.models.image_size import image_size
 from ddl_tf.protocols.pair_sets import read_stored
-from ddl_tf.serving.conversion import (
-    FORMATS,
-    Measured,
-    draw_images,
-    measure_file,
-    measure_model,
-    table,
-    write_format,
-)
+from ddl_tf.serving.conversion import FORMATS, Measured, draw_images, measure_file, measure_model, table, write_format
 from ddl_tf.synthetic.faces import synthetic_images
 
 RECORD = "conversion.json"
@@ -87,8 +79,8 @@ def main(settings: ConvertSettings) -> None:
     else:
         images = synthetic_images(settings.compared_images, size, settings.seed)
     folder = Path(settings.output)
-    own, reference = measure_model(model, images, pairs, settings.flip)
-    measured, files = [own], {}
+    keras, reference = measure_model(model, images, pairs, settings.flip)
+    measured, files = [keras], {}
     # A record of before would speak of files that are replaced now.
     (folder / RECORD).unlink(missing_ok=True)
     for name in dict.fromkeys(settings.formats):
@@ -132,7 +124,7 @@ def _record(
         "created": utc_now(),
         "versions": versions,
         "files": files,
-        "measured": [dataclasses.asdict(one) for one in measured],
+        "measured": [dataclasses.asdict(form) for form in measured],
     }
 
 

@@ -13,21 +13,11 @@ it has `verify` too, which decides whether two images show one person, at the th
 import dataclasses
 from typing import Optional
 
+from ddl_tf import serving
 from ddl_tf.common import command
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import required, setting
 from ddl_tf.evaluation.model import find_checkpoint, load_checkpoint_embedding
-from ddl_tf.serving import (
-    Threshold,
-    check_evaluated,
-    check_same_model,
-    choose_threshold,
-    describe_signatures,
-    export_model,
-    graph_size,
-    read_description,
-    write_server_files,
-)
 
 
 @dataclasses.dataclass
@@ -53,19 +43,19 @@ class ExportSettings:
     server_path: str = setting("/models", "Where the server sees --output, for models.config.")
 
 
-def _threshold(settings: ExportSettings) -> Optional[Threshold]:
+def _threshold(settings: ExportSettings) -> Optional[serving.Threshold]:
     checkpoint = find_checkpoint(settings.model)
     if settings.evaluation is not None:
-        check_evaluated(settings.evaluation, checkpoint)
-    given = {name: getattr(settings, name) for name in ("threshold_set", "far")}
-    if settings.evaluation is None or None in given.values():
-        for name, value in given.items():
-            if value is not None:
-                raise InputError(f"--{name}={value}: a threshold takes --evaluation, --threshold_set and --far")
-        return None
-    threshold = choose_threshold(settings.evaluation, given["threshold_set"], given["far"])
-    check_same_model(threshold, checkpoint, settings.flip)
-    return threshold
+        serving.check_evaluated(settings.evaluation, checkpoint)
+    if settings.evaluation is not None and settings.threshold_set is not None and settings.far is not None:
+        threshold = serving.choose_threshold(settings.evaluation, settings.threshold_set, settings.far)
+        serving.check_same_model(threshold, checkpoint, settings.flip)
+        return threshold
+    for name in ("threshold_set", "far"):
+        if getattr(settings, name) is not None:
+            needs = "a threshold takes --evaluation, --threshold_set and --far"
+            raise InputError(f"--{name}={getattr(settings, name)}: {needs}")
+    return None
 
 
 def main(settings: ExportSettings) -> None:
@@ -74,21 +64,11 @@ def main(settings: ExportSettings) -> None:
     threshold = _threshold(settings)
     checkpoint = find_checkpoint(settings.model)
     model = load_checkpoint_embedding(settings.model)
-    path = str(
-        export_model(
-            model,
-            settings.name,
-            settings.output,
-            settings.flip,
-            threshold,
-            settings.search,
-            str(checkpoint.resolve()),
-            settings.evaluation,
-        )
-    )
+    served = (settings.name, settings.output, settings.flip, threshold, settings.search)
+    path = str(serving.export_model(model, *served, str(checkpoint.resolve()), settings.evaluation))
     print(path)
-    print(*describe_signatures(path), sep="\n")
-    size, norms = graph_size(path), read_description(path)["batch_norms"]
+    print(*serving.describe_signatures(path), sep="\n")
+    size, norms = serving.graph_size(path), serving.read_description(path)["batch_norms"]
     print(
         f"{size.bytes / 1e6:,.1f} MB, {size.operations:,} operations; "
         f"{norms['folded']} batch norms folded, {norms['kept']} kept"
@@ -99,7 +79,7 @@ def main(settings: ExportSettings) -> None:
             f"rate of {threshold.evaluation['far']:.2g} (asked for {threshold.far:g})"
         )
     print(f"model card: {path}/assets.extra/model_card.md")
-    print("for the server:", *write_server_files(settings.output, settings.server_path))
+    print("for the server:", *serving.write_server_files(settings.output, settings.server_path))
     print(f"saved_model_cli show --dir {path} --all")
 
 

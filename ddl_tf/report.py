@@ -19,17 +19,10 @@ from ddl_tf.common.settings import setting
 from ddl_tf.metrics.bootstrap import check_replicates
 from ddl_tf.reporting import sections
 from ddl_tf.reporting.comparisons import Difference, compare_models
-from ddl_tf.reporting.evaluations import (
-    EvaluatedModel,
-    check_comparable,
-    named_folders,
-    read_evaluation,
-    set_names,
-)
+from ddl_tf.reporting.curves import curves_section, read_runs
+from ddl_tf.reporting.evaluations import EvaluatedModel, check_comparable, named_folders, read_evaluation, set_names
 from ddl_tf.reporting.page import Section, write_report
 from ddl_tf.reporting.palette import styles_of
-from ddl_tf.reporting.provenance import provenance_table
-from ddl_tf.reporting.runs import curves_section, read_runs
 
 
 @dataclasses.dataclass
@@ -52,7 +45,7 @@ class ReportSettings:
     tsne_images: int = setting(400, "Images of the map of embeddings, half easy, half hard.")
 
 
-def _check_sets(settings: ReportSettings, models: list[EvaluatedModel]) -> None:
+def _check_sets_and_columns(settings: ReportSettings, models: list[EvaluatedModel]) -> None:
     if bool(settings.easy) != bool(settings.hard):
         raise InputError("--easy and --hard: give both, or none")
     names = set_names(models)
@@ -61,39 +54,22 @@ def _check_sets(settings: ReportSettings, models: list[EvaluatedModel]) -> None:
             raise InputError(f"--{flag}={name}: no model was evaluated on it, but on {', '.join(names) or 'nothing'}")
         if name and not any(model.sets[name].has_pairs for model in models if name in model.sets):
             raise InputError(f"--{flag}={name}: has no pairs; name a set of pairs")
-
-
-def _columns_exist(settings: ReportSettings, models: list[EvaluatedModel]) -> None:
-    there = sorted({str(name) for model in models for one in model.sets.values() for name in one.images})
+    columns = sorted({str(name) for model in models for stored in model.sets.values() for name in stored.images})
     for name in settings.columns:
-        if name not in there:
-            raise InputError(f"--columns={name}: no set has it, but {', '.join(there)}")
+        if name not in columns:
+            raise InputError(f"--columns={name}: no set has it, but {', '.join(columns)}")
 
 
 def evaluation_sections(
-    settings: ReportSettings,
-    models: list[EvaluatedModel],
-    differences: list[Difference],
-    styles: sections.Styles,
+    settings: ReportSettings, models: list[EvaluatedModel], differences: list[Difference], styles: sections.Styles
 ) -> list[Section]:
-    """Make the sections of evaluations.
-
-    Args:
-        settings: of the report.
-        models: at least one, the baseline first.
-        differences: of `compare_models`.
-        styles: name of a model -> how it is drawn.
-
-    Returns:
-        The sections, in the order of the page; some may be empty.
-    """
+    """Make the sections of evaluations, in the order of the page; some may be empty."""
     gap, embedding_map = Section("gap", ""), Section("map", "")
-    easy, hard = settings.easy, settings.hard
-    if easy and hard:
-        both = [model for model in models if easy in model.sets and hard in model.sets]
-        if both:
-            gap = sections.gap(both, easy, hard)
-            embedding_map = sections.embedding_map(both, easy, hard, settings.tsne_images, settings.seed)
+    easy, hard = settings.easy or "", settings.hard or ""
+    both = [model for model in models if easy in model.sets and hard in model.sets]
+    if both:
+        gap = sections.gap(both, easy, hard)
+        embedding_map = sections.embedding_map(both, easy, hard, settings.tsne_images, settings.seed)
     return [
         sections.findings(models, differences, settings.replicates),
         gap,
@@ -108,22 +84,16 @@ def evaluation_sections(
 
 
 def main(settings: ReportSettings) -> None:
-    """Write a report.
-
-    Args:
-        settings: the flags.
-    """
+    """Write a report."""
     check_replicates(settings.replicates)
     if not settings.output:
         raise InputError("--output is missing: name the folder for the page")
     if not settings.evaluations and not settings.runs:
         raise InputError("nothing to report on: name --evaluations, or --runs; see --help")
-    models = [
-        read_evaluation(name, folder) for name, folder in named_folders(settings.evaluations, "evaluations").items()
-    ]
+    folders = named_folders(settings.evaluations, "evaluations")
+    models = [read_evaluation(name, folder) for name, folder in folders.items()]
     check_comparable(models)
-    _check_sets(settings, models)
-    _columns_exist(settings, models)
+    _check_sets_and_columns(settings, models)
     runs = read_runs(named_folders(settings.runs, "runs"))
     # A run of the name of a model is drawn as the model is.
     styles = styles_of([model.name for model in models] + [run.name for run in runs])
@@ -132,15 +102,12 @@ def main(settings: ReportSettings) -> None:
     if runs:
         parts.append(curves_section(runs, styles))
     if models:
-        parts.append(sections.everything(models, differences))
-        parts.append(Section("provenance", "Where the numbers come from", parts=[provenance_table(models)]))
+        parts += [sections.everything(models, differences), sections.provenance(models)]
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     sets = set_names(models)
-    what = [
-        *([f"{', '.join(model.name for model in models)} on {', '.join(sets)}"] if models else []),
-        *([f"training of {', '.join(run.name for run in runs)}"] if runs else []),
-    ]
-    summary = f"{'; '.join(what)}. Made on {today} by ddl_tf {ddl_tf.__version__}."
+    subjects = [f"{', '.join(model.name for model in models)} on {', '.join(sets)}"] if models else []
+    subjects += [f"training of {', '.join(run.name for run in runs)}"] if runs else []
+    summary = f"{'; '.join(subjects)}. Made on {today} by ddl_tf {ddl_tf.__version__}."
     print(write_report(Path(settings.output), settings.title, summary, parts))
 
 

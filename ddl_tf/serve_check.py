@@ -12,11 +12,13 @@ import sys
 from pathlib import Path
 from typing import Optional
 
-from ddl_tf.client.client import Client
+import pandas as pd
+
+from ddl_tf.client.client import Client, wait_until_available
 from ddl_tf.client.errors import ServingError
-from ddl_tf.client.waiting import wait_until_available
 from ddl_tf.common import command
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.markdown import markdown_table
 from ddl_tf.common.settings import required, setting
 from ddl_tf.serving.check import Compared, compare_signatures
 
@@ -39,15 +41,21 @@ class ServeCheckSettings:
     certificates: Optional[str] = setting(None, "For TLS: a PEM file of root certificates to trust.")
 
 
-def _table(results: list[Compared]) -> list[str]:
-    lines = [f"{'signature':<16} {'rows':>5} {'difference':>11} {'decisions':>10} {'median ms':>10} {'longest ms':>11}"]
+def _table(results: list[Compared]) -> str:
+    rows = []
     for result in results:
         times = [1000 * seconds for seconds in result.seconds] or [float("nan")]
-        lines.append(
-            f"{result.signature:<16} {result.rows:>5} {result.difference:>11.1e} {result.decisions:>10} "
-            f"{statistics.median(times):>10.1f} {max(times):>11.1f}"
+        rows.append(
+            {
+                "signature": result.signature,
+                "rows": str(result.rows),
+                "difference": f"{result.difference:.1e}",
+                "decisions": str(result.decisions),
+                "median ms": f"{statistics.median(times):.1f}",
+                "longest ms": f"{max(times):.1f}",
+            }
         )
-    return lines
+    return markdown_table(pd.DataFrame(rows))
 
 
 def _reason(results: list[Compared], settings: ServeCheckSettings, version: int) -> str:
@@ -58,11 +66,11 @@ def _reason(results: list[Compared], settings: ServeCheckSettings, version: int)
         if result.refused:
             return f"{result.signature}: {result.refused}"
         folder = Path(settings.saved_model).name
-        other = f"; the server has version {version}" if folder.isdecimal() and int(folder) != version else ""
+        versions = f"; the server has version {version}" if folder.isdecimal() and int(folder) != version else ""
         return (
             f"{settings.url}, model {settings.model}: {result.signature} differs from {settings.saved_model} by up to "
             f"{result.difference:.1e} (--tolerance={settings.tolerance:g}) and in {result.decisions} decisions: is it "
-            f"the same export{other}?"
+            f"the same export{versions}?"
         )
     return ""
 
@@ -91,8 +99,7 @@ def main(settings: ServeCheckSettings) -> int:
             )
     except ServingError as error:
         raise InputError(str(error)) from None
-    for line in _table(results):
-        print(line)
+    print(_table(results))
     reason = _reason(results, settings, version)
     if reason:
         sys.stdout.flush()

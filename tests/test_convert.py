@@ -17,7 +17,7 @@ from ddl_tf.evaluation.model import load_checkpoint_embedding, load_embedding_mo
 from ddl_tf.images.decoding import decode_image
 from ddl_tf.models import build_recognizer
 from ddl_tf.protocols.pair_sets import read_stored
-from ddl_tf.serving.conversion import draw_images, file_name, measure_file
+from ddl_tf.serving.conversion import draw_images, measure_file
 
 SIDE = 24
 
@@ -117,7 +117,7 @@ def test_without_calibration_and_with_flip(checkpoint, tmp_path, capsys):
     images = np.random.default_rng(0).integers(0, 256, [4, SIDE, SIDE, 3]).astype(np.uint8)
     rows = load_checkpoint_embedding(checkpoint).predict(images.astype(np.float32), verbose=0)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    assert measure_file(tmp_path / file_name("onnx"), "onnx", images, rows).largest_distance > 1e-4
+    assert measure_file(tmp_path / "model.onnx", "onnx", images, rows).largest_distance > 1e-4
 
 
 @pytest.mark.parametrize(

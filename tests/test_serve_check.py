@@ -6,11 +6,11 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from served_faces import export_tiny
+from served_faces import exported_faces
 from stand_in_server import Faults, StandIn
 
-from ddl_tf.client.served_model import ModelMetadata, VersionStatus
-from ddl_tf.client.waiting import wait_until_available
+from ddl_tf.client.answers import ModelMetadata, VersionStatus
+from ddl_tf.client.client import wait_until_available
 from ddl_tf.common.errors import InputError
 from ddl_tf.serve_check import ServeCheckSettings, main
 from ddl_tf.serving import Client, ServingError
@@ -20,11 +20,8 @@ SIGNATURES = ["search", "serving_bytes", "serving_default", "verify"]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("saved_models")
-    for seed in (1, 2):
-        export_tiny(folder, seed, 0.6)
-    return folder / "faces"
+def folder():
+    return exported_faces()
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +50,20 @@ def check(folder, server):
     return check
 
 
+def cells(lines):
+    """Of a Markdown table."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
 @pytest.mark.parametrize("kind", ["grpc", "rest"])
 def test_its_own_model(server, check, kind, capsys):
     assert check(kind=kind) == 0
-    first, header, *lines, last = capsys.readouterr().out.splitlines()
+    first, *table, last = capsys.readouterr().out.splitlines()
     assert first == f"{server.urls[kind]} serves faces, version 1"
-    assert header.split()[:4] == ["signature", "rows", "difference", "decisions"]
-    assert [line.split()[0] for line in lines] == SIGNATURES
-    for line in lines:
-        _, rows, difference, decisions, median, longest = line.split()
+    header, _, *lines = cells(table)
+    assert header[:4] == ["signature", "rows", "difference", "decisions"]
+    assert [line[0] for line in lines] == SIGNATURES
+    for _, rows, difference, decisions, median, longest in lines:
         assert (rows, decisions) == ("6", "0")
         assert float(difference) < 1e-5
         assert 0 < float(median) <= float(longest)
@@ -83,7 +85,7 @@ def test_one_signature_with_other_embeddings(server, check, capsys):
     assert check() == 1
     out, err = capsys.readouterr()
     assert "serving_bytes differs from" in err
-    differences = {line.split()[0]: float(line.split()[2]) for line in out.splitlines()[2:]}
+    differences = {line[0]: float(line[2]) for line in cells(out.splitlines()[3:])}
     # Reversed embeddings, of which some faces were compared with the right ones.
     assert differences["serving_default"] > 0.01
     assert differences["search"] < 1e-5
@@ -103,7 +105,7 @@ def test_answers_of_another_shape(server, check, faults, told, capsys):
 
 
 def test_a_model_that_loads_first(server, check, capsys, monkeypatch):
-    monkeypatch.setattr("ddl_tf.client.waiting._SECONDS_BETWEEN", 0.05)
+    monkeypatch.setattr("ddl_tf.client.client._SECONDS_BETWEEN", 0.05)
     server.faults = Faults(loading=2)
     assert check() == 0
     err = capsys.readouterr().err
@@ -191,17 +193,17 @@ def test_differences_that_are_none(folder):
     similarity = np.array([0.50001, 0.7], np.float32)
     wanted = {"similarity": similarity, "same": np.array([True, True]), "valid": np.array([True, True])}
     given = {**wanted, "same": np.array([False, True])}
-    assert _decisions(reference, "verify", {}, given, wanted, 1e-4) == 0
-    assert _decisions(reference, "verify", {}, given, wanted, 1e-6) == 1
-    assert _decisions(reference, "verify", {}, {**given, "valid": ~wanted["valid"]}, wanted, 1e-4) == 2
+    assert _decisions(reference, {}, given, wanted, 1e-4) == 0
+    assert _decisions(reference, {}, given, wanted, 1e-6) == 1
+    assert _decisions(reference, {}, {**given, "valid": ~wanted["valid"]}, wanted, 1e-4) == 2
 
     photo = np.array([reference_png()], object)
     embedding = reference.run("serving_bytes", {"image_bytes": photo})["embedding"]
     gallery = np.concatenate([embedding, embedding, -embedding])
     inputs = {"image_bytes": photo, "gallery": gallery}
     wanted = {"index": np.array([[0, 1]], np.int32), "similarity": np.ones([1, 2], np.float32)}
-    assert _decisions(reference, "search", inputs, {"index": np.array([[1, 0]])}, wanted, 1e-4) == 0
-    assert _decisions(reference, "search", inputs, {"index": np.array([[0, 2]])}, wanted, 1e-4) == 1
+    assert _decisions(reference, inputs, {"index": np.array([[1, 0]])}, wanted, 1e-4) == 0
+    assert _decisions(reference, inputs, {"index": np.array([[0, 2]])}, wanted, 1e-4) == 1
 
 
 def reference_png():

@@ -1,7 +1,4 @@
 from .client import Client
 from .errors import ServingError
 
-__all__ = [
-    "Client",
-    "ServingError",
-]
+__all__ = ["Client", "ServingError"]

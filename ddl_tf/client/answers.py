@@ -1,7 +1,7 @@
-"""What a client gets back, and what each signature promises."""
+"""What a client gets back: answers, and what each signature promises; what a server reports of a model."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
@@ -37,6 +37,54 @@ class Found(NamedTuple):
     """bool `[rows]`: whether the image could be decoded."""
 
 
+class TensorInfo(NamedTuple):
+    """An input or output of a signature."""
+
+    dtype: str
+    """`uint8`, `float32`, `int32`, `int64`, `bool` or `string`; other types as TensorFlow's `DT_` names."""
+    shape: Optional[tuple[int, ...]]
+    """-1 for any size; None for any shape."""
+
+
+class Signature(NamedTuple):
+    """Names, types and shapes of what goes in and comes out."""
+
+    inputs: dict[str, TensorInfo]
+    outputs: dict[str, TensorInfo]
+
+
+class ModelMetadata(NamedTuple):
+    """A model of a server."""
+
+    name: str
+    version: int
+    signatures: dict[str, Signature]
+
+
+class VersionStatus(NamedTuple):
+    """A version of a model of a server."""
+
+    version: int
+    state: str
+    """`START`, `LOADING`, `AVAILABLE`, `UNLOADING`, `END`, or `UNKNOWN`."""
+    error: str
+    """Why it could not be loaded; empty if there is no error."""
+
+
+AVAILABLE = "AVAILABLE"
+# TensorFlow's own signatures, such as __saved_model_init_op.
+INTERNAL = "__"
+
+# TensorFlow's number and name of each type that the signatures use, and what NumPy calls it.
+DTYPES = {
+    1: ("DT_FLOAT", "float32"),
+    3: ("DT_INT32", "int32"),
+    4: ("DT_UINT8", "uint8"),
+    7: ("DT_STRING", "string"),
+    9: ("DT_INT64", "int64"),
+    10: ("DT_BOOL", "bool"),
+}
+
 # Stands for the model's dimension in the shape of an output.
 DIM = -1
 
@@ -45,15 +93,7 @@ Outputs = Mapping[str, tuple[Any, tuple[int, ...]]]
 
 
 def misfit(answer: Mapping[str, np.ndarray], outputs: Outputs, rows: int) -> str:
-    """Tell what in an answer is not as the signature promises.
-
-    Args:
-        answer: the outputs that came, by name.
-        outputs: what is promised.
-        rows: how many were sent.
-
-    Returns:
-        What is wrong; empty if nothing is.
+    """Return what in an answer is not as its signature promises; empty if nothing is.
 
     Example:
         >>> misfit({"valid": np.zeros(3, bool)}, {"valid": (np.bool_, ())}, rows=4)
@@ -62,9 +102,9 @@ def misfit(answer: Mapping[str, np.ndarray], outputs: Outputs, rows: int) -> str
     for name, (dtype, shape) in outputs.items():
         if name not in answer:
             return f"no output {name!r}, only {', '.join(sorted(answer))}"
-        given, wanted = answer[name], (rows, *shape)
-        fits = given.ndim == len(wanted) and all(w in (g, DIM) for w, g in zip(wanted, given.shape))
-        if not fits or given.dtype.kind != np.dtype(dtype).kind:
-            told = ", ".join("dim" if size == DIM else str(size) for size in wanted)
-            return f"output {name!r} is {given.dtype} {list(given.shape)}, not {np.dtype(dtype)} [{told}]"
+        array, wanted = answer[name], (rows, *shape)
+        fits = array.ndim == len(wanted) and all(size in (DIM, side) for size, side in zip(wanted, array.shape))
+        if not fits or array.dtype.kind != np.dtype(dtype).kind:
+            text = ", ".join("dim" if size == DIM else str(size) for size in wanted)
+            return f"output {name!r} is {array.dtype} {list(array.shape)}, not {np.dtype(dtype)} [{text}]"
     return ""

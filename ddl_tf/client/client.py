@@ -1,21 +1,26 @@
 """The client of a model server: faces there, embeddings back."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Optional, TypeVar
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Optional, TypeVar, Union
+from urllib.parse import urlsplit
 
 import numpy as np
 
-from ddl_tf.client.answers import DIM, Embedded, Found, Outputs, Verified, misfit
-from ddl_tf.client.errors import NOT_FOUND, RequestError, ServingError, advise, lacks_signature
-from ddl_tf.client.retrying import with_retries
-from ddl_tf.client.served_model import DTYPES, ModelMetadata, VersionStatus
-from ddl_tf.client.transport import connect
+from ddl_tf.client import answers, errors
 from ddl_tf.common.errors import InputError
+
+if TYPE_CHECKING:
+    from ddl_tf.client.grpc import GrpcTransport
+    from ddl_tf.client.rest import RestTransport
 
 T = TypeVar("T")
 
 IMAGES, BYTES, VERIFY, SEARCH = "serving_default", "serving_bytes", "verify", "search"
+# A server loads a model in seconds to minutes.
+_SECONDS_BETWEEN = 1.0
 
 
 def _strings(items: Sequence[bytes], name: str) -> np.ndarray:
@@ -28,6 +33,26 @@ def _strings(items: Sequence[bytes], name: str) -> np.ndarray:
             raise InputError(f"{name}, row {row}: {type(item).__name__}, not bytes; give the content of a JPEG or PNG")
         rows[row] = item
     return rows
+
+
+def _connect(url: str, model: str, certificates: Optional[str]) -> "Union[GrpcTransport, RestTransport]":
+    """Make the transport for a URL; nothing is sent yet."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme in ("grpc", "grpcs") and parts.hostname and port and not parts.path.strip("/"):
+        from ddl_tf.client.grpc import GrpcTransport
+
+        return GrpcTransport(parts.netloc, model, parts.scheme == "grpcs", certificates)
+    if parts.scheme in ("http", "https") and parts.hostname and not parts.query:
+        from ddl_tf.client.rest import RestTransport
+
+        return RestTransport(url, model, certificates)
+    raise InputError(
+        f"url {url!r}: give grpc://host:8500 (grpcs:// with TLS) or, for REST, http://host:8501 (https://)"
+    )
 
 
 class Client:
@@ -67,89 +92,50 @@ class Client:
     ) -> None:
         if not re.fullmatch(r"[^\s/:]+", model):
             raise InputError(f"model {model!r}: give the name that it is served by, such as faces")
-        if version is not None and version < 0:
-            raise InputError(f"version {version}: must be at least 0, or None for the latest")
         if not timeout > 0:
             raise InputError(f"timeout {timeout}: must be more than 0 seconds")
-        if retries < 0:
-            raise InputError(f"retries {retries}: must be at least 0")
-        if batch < 1:
-            raise InputError(f"batch {batch}: must be at least 1")
+        for name, value, least in (("version", version, 0), ("retries", retries, 0), ("batch", batch, 1)):
+            if value is not None and value < least:
+                raise InputError(f"{name} {value}: must be at least {least}")
         self.url, self.model, self.version = url, model, version
         self._timeout, self._retries, self._batch = float(timeout), retries, batch
-        self._transport = connect(url, model, certificates)
+        self._transport = _connect(url, model, certificates)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        """Embed images.
-
-        Args:
-            images: `[rows, height, width, 3]` uint8 RGB, of any size; the model resizes them to its own.
+        """Embed images `[rows, height, width, 3]` uint8 RGB; the model resizes them to its own size.
 
         Returns:
             `[rows, dim]` float32 of unit norm.
 
         Raises:
             InputError: if they are of another shape or type.
-            ServingError: if the server does not answer as it should.
+            ServingError: if the server does not answer as it should; so for all methods.
         """
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-            raise InputError(
-                f"images {images.dtype} {list(images.shape)}: give uint8 [rows, height, width, 3], RGB values 0..255"
-            )
-        answer = self._by_batches(IMAGES, {"image": images}, {"embedding": (np.float32, (DIM,))})
-        return answer["embedding"]
+            raise InputError(f"images {images.dtype} {list(images.shape)}: give uint8 [rows, height, width, 3], RGB")
+        return self._by_batches(IMAGES, {"image": images}, {"embedding": (np.float32, (answers.DIM,))})["embedding"]
 
-    def embed_bytes(self, images: Sequence[bytes]) -> Embedded:
-        """Embed encoded images.
+    def embed_bytes(self, images: Sequence[bytes]) -> answers.Embedded:
+        """Embed encoded images, `[rows]` contents of JPEG or PNG files, each of its own size."""
+        outputs = {"embedding": (np.float32, (answers.DIM,)), "valid": (np.bool_, ())}
+        return answers.Embedded(**self._by_batches(BYTES, {"image_bytes": _strings(images, "images")}, outputs))
 
-        Args:
-            images: `[rows]` contents of JPEG or PNG files, each of its own size.
-
-        Returns:
-            Their embeddings, and which rows could be decoded.
-
-        Raises:
-            InputError: if they are no bytes.
-            ServingError: if the server does not answer as it should.
-        """
-        outputs = {"embedding": (np.float32, (DIM,)), "valid": (np.bool_, ())}
-        return Embedded(**self._by_batches(BYTES, {"image_bytes": _strings(images, "images")}, outputs))
-
-    def verify(self, first: Sequence[bytes], second: Sequence[bytes]) -> Verified:
-        """Compare pairs of encoded images, at the threshold that is stored in the model.
-
-        Args:
-            first: `[pairs]` contents of JPEG or PNG files.
-            second: `[pairs]`, what each is compared with.
-
-        Returns:
-            Similarities and decisions.
-
-        Raises:
-            InputError: if they are no bytes, or not as many on both sides.
-            ServingError: if the server does not answer as it should, or the model was exported without a threshold.
-        """
+    def verify(self, first: Sequence[bytes], second: Sequence[bytes]) -> answers.Verified:
+        """Compare pairs of encoded images `[pairs]`, at the threshold that is stored in the model."""
         if len(first) != len(second):
             raise InputError(f"{len(first)} first and {len(second)} second images: give as many, one pair a row")
         inputs = {"first": _strings(first, "first"), "second": _strings(second, "second")}
         outputs = {"similarity": (np.float32, ()), "same": (np.bool_, ()), "valid": (np.bool_, ())}
-        return Verified(**self._by_batches(VERIFY, inputs, outputs))
+        return answers.Verified(**self._by_batches(VERIFY, inputs, outputs))
 
-    def search(self, images: Sequence[bytes], gallery: np.ndarray, k: int) -> Found:
+    def search(self, images: Sequence[bytes], gallery: np.ndarray, k: int) -> answers.Found:
         """Find the nearest embeddings of a gallery, which goes to the server with every request.
 
         Args:
             images: `[rows]` contents of JPEG or PNG files.
             gallery: `[size, dim]` float32 of unit norm.
             k: how many to find for each image, at most `size`.
-
-        Returns:
-            The nearest rows of the gallery.
-
-        Raises:
-            InputError: if the images are no bytes, or the gallery or `k` is out of its range.
-            ServingError: if the server does not answer as it should.
         """
         gallery = np.asarray(gallery)
         if gallery.ndim != 2 or gallery.dtype.kind != "f":
@@ -158,50 +144,22 @@ class Client:
             raise InputError(f"k {k}: must be between 1 and the size of the gallery, {len(gallery)}")
         shared = {"gallery": gallery.astype(np.float32, copy=False), "k": np.array(k, np.int32)}
         outputs = {"index": (np.int32, (k,)), "similarity": (np.float32, (k,)), "valid": (np.bool_, ())}
-        return Found(**self._by_batches(SEARCH, {"image_bytes": _strings(images, "images")}, outputs, shared))
+        return answers.Found(**self._by_batches(SEARCH, {"image_bytes": _strings(images, "images")}, outputs, shared))
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run any signature, in one request.
-
-        Args:
-            signature: its name.
-            inputs: the arrays by name; bytes as `object`.
-
-        Returns:
-            The outputs by name, as they come.
-
-        Raises:
-            InputError: if an input is of a type that no signature takes.
-            ServingError: if the server does not answer as it should.
-        """
+        """Run any signature in one request: name -> array, bytes as `object`."""
+        known = ["object", *(numpy_name for _, numpy_name in answers.DTYPES.values())]
         for name, array in inputs.items():
-            if array.dtype != object and array.dtype.name not in [name for _, name in DTYPES.values()]:
-                raise InputError(
-                    f"input {name!r} is {array.dtype}: give uint8, float32, int32, bool, or bytes as object"
-                )
+            if array.dtype.name not in known:
+                raise InputError(f"input {name!r} is {array.dtype}: use uint8, float32, int32, bool, or bytes (object)")
         return self._predict(signature, inputs, self.version)
 
-    def status(self) -> list[VersionStatus]:
-        """Ask for the states of the model's versions.
+    def status(self) -> list[answers.VersionStatus]:
+        """Ask for the states of the version, or of all versions that the server knows, the latest first."""
+        return sorted(self._send(lambda timeout: self._transport.status(self.version, timeout)), reverse=True)
 
-        Returns:
-            The version that was asked for, or all that the server knows, the latest first.
-
-        Raises:
-            ServingError: if the server does not answer as it should, or knows no such model.
-        """
-        found = self._send(lambda timeout: self._transport.status(self.version, timeout))
-        return sorted(found, reverse=True)
-
-    def metadata(self) -> ModelMetadata:
-        """Ask which version answers and what signatures it has.
-
-        Returns:
-            Version and signatures.
-
-        Raises:
-            ServingError: if the server does not answer as it should, or no such model is loaded.
-        """
+    def metadata(self) -> answers.ModelMetadata:
+        """Ask which version answers and what signatures it has."""
         return self._send(lambda timeout: self._transport.metadata(self.version, timeout))
 
     def close(self) -> None:
@@ -216,8 +174,8 @@ class Client:
 
     def _send(self, send: Callable[[float], T], signature: str = "") -> T:
         try:
-            return with_retries(send, self._timeout, self._retries)
-        except RequestError as error:
+            return errors.with_retries(send, self._timeout, self._retries)
+        except errors.RequestError as error:
             raise self._explained(error, signature) from error
 
     def _predict(
@@ -225,45 +183,37 @@ class Client:
     ) -> dict[str, np.ndarray]:
         return self._send(lambda timeout: self._transport.predict(signature, inputs, version, timeout), signature)
 
-    def _explained(self, error: RequestError, signature: str) -> ServingError:
+    def _explained(self, error: errors.RequestError, signature: str) -> errors.ServingError:
         signatures, versions, in_vain = None, None, ""
         try:
-            if lacks_signature(error):
+            if errors.lacks_signature(error):
                 signatures = sorted(self._transport.metadata(self.version, self._timeout).signatures)
-            elif error.status == NOT_FOUND:
+            elif error.status == errors.NOT_FOUND:
                 states = self._transport.status(None, self._timeout)
                 versions = ", ".join(
-                    f"version {one.version} {one.state}" + (f" ({one.error})" if one.error else "")
-                    for one in sorted(states)
+                    f"version {number} {state}" + (f" ({reason})" if reason else "")
+                    for number, state, reason in sorted(states)
                 )
-        except RequestError as further:
+        except errors.RequestError as further:
             if further.status != error.status:
                 in_vain = f" (asked what it has, the server said {further.status})"
-        advice = advise(error, self.model, signature, signatures, versions) + in_vain
-        return ServingError(self.url, self._name, error.status, error.message, advice)
+        return self._error(
+            error.status, error.message, errors.advise(error, self.model, signature, signatures, versions) + in_vain
+        )
 
-    @property
-    def _name(self) -> str:
-        return self.model if self.version is None else f"{self.model} version {self.version}"
+    def _error(self, status: str, message: str, advice: str = "") -> errors.ServingError:
+        name = self.model if self.version is None else f"{self.model} version {self.version}"
+        advice = advice or "is it a model of `python -m ddl_tf.export`? Export it again"
+        return errors.ServingError(self.url, name, status, message, advice)
 
     def _by_batches(
         self,
         signature: str,
         inputs: Mapping[str, np.ndarray],
-        outputs: Outputs,
+        outputs: answers.Outputs,
         shared: Optional[Mapping[str, np.ndarray]] = None,
     ) -> dict[str, np.ndarray]:
-        """Run a signature on any number of rows.
-
-        Args:
-            signature: its name.
-            inputs: arrays of as many rows.
-            outputs: what comes out.
-            shared: arrays that go with every batch as they are.
-
-        Returns:
-            The outputs, joined.
-        """
+        """Run a signature on any number of rows; `shared` goes with every batch as it is."""
         rows = len(next(iter(inputs.values())))
         version = self.version
         if rows == 0:
@@ -271,38 +221,67 @@ class Client:
         if rows > self._batch and version is None:
             # A new version that is loaded meanwhile would give embeddings that do not compare with those before.
             version = self.metadata().version
-        answers = []
-        for part in self._parts(rows):
-            sent = {name: array[part] for name, array in inputs.items()}
-            answer = self._predict(signature, {**sent, **(shared or {})}, version)
-            wrong = misfit(answer, outputs, part.stop - part.start)
-            if wrong:
-                raise self._bad_answer(wrong)
-            answers.append({name: answer[name].astype(dtype, copy=False) for name, (dtype, _) in outputs.items()})
-        if len({tuple(array.shape[1:] for array in answer.values()) for answer in answers}) > 1:
-            raise self._bad_answer("batches of one call have embeddings of different dimensions")
-        return {name: np.concatenate([answer[name] for answer in answers]) for name in outputs}
-
-    def _parts(self, rows: int) -> Iterator[slice]:
+        parts = []
         for start in range(0, rows, self._batch):
-            yield slice(start, min(start + self._batch, rows))
+            sent = {name: array[start : start + self._batch] for name, array in inputs.items()}
+            answer = self._predict(signature, {**sent, **(shared or {})}, version)
+            wrong = answers.misfit(answer, outputs, min(self._batch, rows - start))
+            if wrong:
+                raise self._error("BAD_ANSWER", wrong)
+            parts.append({name: answer[name].astype(dtype, copy=False) for name, (dtype, _) in outputs.items()})
+        if len({tuple(array.shape[1:] for array in answer.values()) for answer in parts}) > 1:
+            raise self._error("BAD_ANSWER", "batches of one call have embeddings of different dimensions")
+        return {name: np.concatenate([answer[name] for answer in parts]) for name in outputs}
 
-    def _empty(self, signature: str, outputs: Outputs) -> dict[str, np.ndarray]:
-        """No rows; JSON could not tell their shape, so they are not sent."""
+    def _empty(self, signature: str, outputs: answers.Outputs) -> dict[str, np.ndarray]:
+        """No rows; JSON has no shape for them, so they are not sent."""
         described = self.metadata().signatures.get(signature)
         if described is None:
-            raise self._bad_answer(f"the model has no signature {signature!r}")
+            raise self._error("BAD_ANSWER", f"the model has no signature {signature!r}")
         empty = {}
         for name, (dtype, shape) in outputs.items():
-            if DIM in shape:
-                told = described.outputs[name].shape if name in described.outputs else None
-                if not told or len(told) != 2 or told[1] < 0:
-                    raise self._bad_answer(f"the model does not tell the dimension of its output {name!r}")
-                shape = told[1:]
+            if answers.DIM in shape:
+                sizes = described.outputs[name].shape if name in described.outputs else None
+                if not sizes or len(sizes) != 2 or sizes[1] < 0:
+                    raise self._error("BAD_ANSWER", f"the model does not report the dimension of its output {name!r}")
+                shape = sizes[1:]
             empty[name] = np.zeros((0, *shape), dtype)
         return empty
 
-    def _bad_answer(self, message: str) -> ServingError:
-        return ServingError(
-            self.url, self._name, "BAD_ANSWER", message, "is it a model of `python -m ddl_tf.export`? Export it again"
-        )
+
+def wait_until_available(
+    client: Client,
+    seconds: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
+    """Wait until a server has loaded the client's model, and return the version that answers.
+
+    What it waits for is printed on stderr when that changes.
+
+    Raises:
+        ServingError: if the model could not be loaded, or is not there after `seconds`.
+    """
+    began, printed = clock(), ""
+    while True:
+        try:
+            versions = client.status()
+            if any(version.state == answers.AVAILABLE for version in versions):
+                return client.metadata().version
+            state = ", ".join(f"version {version.version} is {version.state}" for version in versions)
+            failed = [version.error for version in versions if version.error and version.state == "END"]
+            status = "FAILED_PRECONDITION" if failed else errors.UNAVAILABLE
+            message = failed[0] if failed else f"not loaded after {seconds:g} s: {state or 'it knows no version'}"
+            error = errors.ServingError(client.url, client.model, status, message, "see the server's log")
+        except errors.ServingError as refused:
+            if refused.status not in (errors.UNAVAILABLE, errors.NOT_FOUND):
+                raise
+            error, failed, state = refused, [], refused.status
+        elapsed = clock() - began
+        if failed or elapsed + _SECONDS_BETWEEN > seconds:
+            raise error
+        if state != printed:
+            print(f"{client.url}, model {client.model}: {state}; waiting, {elapsed:.0f} s so far", file=sys.stderr)
+            printed = state
+        sleep(_SECONDS_BETWEEN)

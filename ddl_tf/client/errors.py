@@ -1,9 +1,13 @@
-"""What can go wrong between a client and a model server, in one line that says what to do."""
+"""What can go wrong between a client and a model server: what is tried again, and one line that says what to do."""
 
-from collections.abc import Sequence
-from typing import Optional
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Optional, TypeVar
 
 from ddl_tf.common.errors import InputError
+
+T = TypeVar("T")
 
 UNAVAILABLE = "UNAVAILABLE"
 DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
@@ -14,15 +18,11 @@ MOST_BYTES = 256 << 20
 # The server is starting, restarting or full: the same request can succeed a moment later.
 _PASSING = (UNAVAILABLE, RESOURCE_EXHAUSTED)
 _LONGEST_MESSAGE = 400
+FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
 
 
 class RequestError(Exception):
-    """One request that failed.
-
-    Args:
-        status: gRPC's name for what happened, such as `NOT_FOUND`, for REST too.
-        message: the server's words.
-    """
+    """A failed request: gRPC's name for what happened, such as `NOT_FOUND`, for REST too, and the server's words."""
 
     def __init__(self, status: str, message: str) -> None:
         super().__init__(f"{status}: {message}")
@@ -44,13 +44,8 @@ class RequestError(Exception):
 class ServingError(RuntimeError):
     """A model server that did not answer, or not with what was asked for; the message is one line.
 
-    Args:
-        server: the URL.
-        model: name of the model, with its version if one was asked for.
-        status: gRPC's name for what happened, such as `NOT_FOUND`, for REST too; `BAD_ANSWER` if the server
-            answered with something else than the signature promises.
-        message: what happened.
-        advice: what to do.
+    `status` is gRPC's name for what happened, such as `NOT_FOUND`, for REST too; `BAD_ANSWER` if the server answered
+    with something else than the signature promises.
     """
 
     def __init__(self, server: str, model: str, status: str, message: str, advice: str) -> None:
@@ -62,14 +57,7 @@ class ServingError(RuntimeError):
 
 
 def lacks_signature(error: RequestError) -> bool:
-    """Tell whether the server refused a request because the model has no such signature.
-
-    Args:
-        error: what failed.
-
-    Returns:
-        Whether its words say so.
-    """
+    """Return whether the server refused a request because the model has no such signature."""
     text = error.message.lower()
     return "signature" in text and "not found" in text
 
@@ -79,15 +67,7 @@ def advise(
 ) -> str:
     """Say what to do about a failed request.
 
-    Args:
-        error: what failed.
-        model: name of the model.
-        signature: the signature that was asked for; empty if none was.
-        signatures: those that the server has, if they are known.
-        versions: the versions that the server knows and their states, if they are known.
-
-    Returns:
-        The advice, without a full stop.
+    `signature` was asked for (or empty); `signatures` and `versions` are those that the server has, where known.
     """
     status, text = error.status, error.message.lower()
     if error.is_too_large:
@@ -110,30 +90,59 @@ def advise(
         return f"gave up after {error.attempts} attempts: is the server up, and is this its host, port and protocol?"
     if status == RESOURCE_EXHAUSTED:
         return f"gave up after {error.attempts} attempts: the server is full; send less at a time, or add servers"
-    if status == DEADLINE_EXCEEDED:
-        return "raise the timeout, or use a smaller batch"
     if "0th-dimension" in text or "at least one dimension" in text:
         return "a server with --enable_batching cannot run `search`: serve the model without batching for it"
     if "maximum input batch size" in text:
         return "use a batch of at most the server's max_batch_size (batching_parameters.txt)"
     if "does not match signature" in text or "named input" in text:
         return "this is a model of another kind, or of another version of ddl_tf: export it again"
-    if status == "INVALID_ARGUMENT":
-        return "the model refused the input: check images, shapes and types"
-    if status in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
-        return "a proxy before the server wants credentials"
-    if status == "UNIMPLEMENTED":
-        return "this is no TensorFlow Serving, or its other port (8500 is gRPC, 8501 REST)"
-    return "see the server's log"
+    return {
+        DEADLINE_EXCEEDED: "raise the timeout, or use a smaller batch",
+        "INVALID_ARGUMENT": "the model refused the input: check images, shapes and types",
+        "UNAUTHENTICATED": "a proxy before the server wants credentials",
+        "PERMISSION_DENIED": "a proxy before the server wants credentials",
+        "UNIMPLEMENTED": "this is no TensorFlow Serving, or its other port (8500 is gRPC, 8501 REST)",
+    }.get(status, "see the server's log")
 
 
 def missing_package(package: str) -> InputError:
-    """Make the error of a client without the package that it speaks with.
-
-    Args:
-        package: as pip names it.
-
-    Returns:
-        The error, to be raised.
-    """
+    """Make the error of a client without the package that it speaks with."""
     return InputError(f"the client of model servers needs {package}, which is not installed: pip install {package}")
+
+
+def with_retries(
+    send: Callable[[float], T],
+    timeout: float,
+    retries: int,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+    uniform: Callable[[float, float], float] = random.uniform,
+) -> T:
+    """Send a request again while the server is unavailable or full; `send` gets the seconds that are left.
+
+    The wait before retry n is drawn between 0 and `FIRST_DELAY * 2 ** (n - 1)` seconds, at most `LONGEST_DELAY`, so
+    that many clients of a server that restarts do not come back all at once. The last `RequestError` is raised, with
+    the number of attempts: at once if it does not pass, or if the wait would end after the deadline.
+
+    Example:
+        >>> with_retries(lambda seconds: 5, timeout=1.0, retries=2)
+        5
+
+    References:
+        Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015
+    """
+    deadline = clock() + timeout
+    attempt = 1
+    while True:
+        try:
+            return send(deadline - clock())
+        except RequestError as error:
+            error.attempts = attempt
+            if attempt > retries or not error.can_pass:
+                raise
+            delay = uniform(0.0, min(FIRST_DELAY * 2 ** (attempt - 1), LONGEST_DELAY))
+            if clock() + delay >= deadline:
+                raise
+        sleep(delay)
+        attempt += 1

@@ -7,9 +7,9 @@ from typing import Any, Optional
 
 import numpy as np
 
+from ddl_tf.client.answers import DTYPES, INTERNAL, ModelMetadata, Signature, TensorInfo, VersionStatus
 from ddl_tf.client.errors import MOST_BYTES, RESOURCE_EXHAUSTED, RequestError, missing_package
 from ddl_tf.client.messages import STATES, message
-from ddl_tf.client.served_model import DTYPES, INTERNAL, ModelMetadata, Signature, TensorInfo, VersionStatus
 from ddl_tf.common.errors import InputError
 
 try:
@@ -28,7 +28,7 @@ _FIELDS = {
     "bool": "bool_val",
 }
 _OPTIONS = [
-    # gRPC refuses answers of more than 4 MB unless told.
+    # gRPC refuses answers of more than 4 MB by default.
     ("grpc.max_receive_message_length", MOST_BYTES),
     ("grpc.max_send_message_length", -1),
     # The client repeats requests itself, and counts them.
@@ -42,13 +42,7 @@ _OPTIONS = [
 
 
 def to_tensor_proto(array: np.ndarray) -> Any:
-    """Write an array as a tensor.
-
-    Args:
-        array: of any shape; of a type in `DTYPES`, or bytes as `object`.
-
-    Returns:
-        The TensorProto.
+    """Write an array, of a type in `DTYPES` or bytes as `object`, as a TensorProto.
 
     Example:
         >>> to_tensor_proto(np.zeros([2, 3], np.float32)).dtype
@@ -67,17 +61,7 @@ def to_tensor_proto(array: np.ndarray) -> Any:
 
 
 def from_tensor_proto(proto: Any) -> np.ndarray:
-    """Read a tensor.
-
-    Args:
-        proto: a TensorProto.
-
-    Returns:
-        The array; strings are bytes, as `object`.
-
-    Raises:
-        RequestError: if it is of a type that no signature has, or holds more or fewer values than its shape says.
-    """
+    """Read a TensorProto; strings are bytes, as `object`."""
     if proto.dtype not in DTYPES:
         raise RequestError("BAD_ANSWER", f"a tensor of TensorFlow's type number {proto.dtype}")
     name = DTYPES[proto.dtype][1]
@@ -91,10 +75,10 @@ def from_tensor_proto(proto: Any) -> np.ndarray:
             raise RequestError("BAD_ANSWER", f"a tensor of {len(proto.tensor_content)} bytes, which are no {name}")
         values = np.frombuffer(proto.tensor_content, dtype.newbyteorder("<")).astype(dtype)
     else:
-        given = getattr(proto, _FIELDS[name])
-        if name == "uint8" and not all(0 <= value < 256 for value in given):
+        field = getattr(proto, _FIELDS[name])
+        if name == "uint8" and not all(0 <= value < 256 for value in field):
             raise RequestError("BAD_ANSWER", "a tensor of uint8 with values beyond 0..255")
-        values = np.array(given, dtype)
+        values = np.array(field, dtype)
         # TensorFlow leaves out values at the end that are equal to the last one, and all if they are zeros.
         if len(values) < size:
             last = values[-1:] if len(values) else np.array([b"" if name == "string" else 0], dtype)
@@ -115,17 +99,7 @@ def _tensors(infos: Any) -> dict[str, TensorInfo]:
 
 
 class GrpcTransport:
-    """Requests to one model of one server; threads may share it.
-
-    Args:
-        address: `host:port`.
-        model: name of the model.
-        secure: whether to use TLS.
-        certificates: a PEM file of root certificates that are trusted instead of the usual ones.
-
-    Raises:
-        InputError: if grpcio or protobuf is not installed, or the certificates cannot be read.
-    """
+    """Requests to one model of the server at `host:port`, `secure` by TLS; threads may share it."""
 
     def __init__(self, address: str, model: str, secure: bool, certificates: Optional[str] = None) -> None:
         self._model = model
@@ -167,7 +141,7 @@ class GrpcTransport:
     def predict(
         self, signature: str, inputs: Mapping[str, np.ndarray], version: Optional[int], timeout: float
     ) -> dict[str, np.ndarray]:
-        """Run a signature; see `Transport`."""
+        """Run a signature within `timeout` seconds; a failure is a `RequestError`, as of the other methods."""
         request = message("PredictRequest")(model_spec=self._spec(version, signature))
         for name, array in inputs.items():
             request.inputs[name].CopyFrom(to_tensor_proto(array))
@@ -175,24 +149,24 @@ class GrpcTransport:
         return {name: from_tensor_proto(proto) for name, proto in answer.outputs.items()}
 
     def status(self, version: Optional[int], timeout: float) -> list[VersionStatus]:
-        """Ask for the states of the model's versions; arguments and errors as for `predict`."""
+        """Ask for the states of the model's versions."""
         answer = self._call(self._status, message("GetModelStatusRequest")(model_spec=self._spec(version)), timeout)
         return [
-            VersionStatus(one.version, STATES.get(one.state, "UNKNOWN"), one.status.error_message)
-            for one in answer.model_version_status
+            VersionStatus(version.version, STATES.get(version.state, "UNKNOWN"), version.status.error_message)
+            for version in answer.model_version_status
         ]
 
     def metadata(self, version: Optional[int], timeout: float) -> ModelMetadata:
-        """Ask for the model's version and signatures; arguments and errors as for `predict`."""
+        """Ask for the model's version and signatures."""
         request = message("GetModelMetadataRequest")(model_spec=self._spec(version), metadata_field=["signature_def"])
         answer = self._call(self._metadata, request, timeout)
         try:
-            found = message("SignatureDefMap").FromString(answer.metadata["signature_def"].value).signature_def
+            definitions = message("SignatureDefMap").FromString(answer.metadata["signature_def"].value).signature_def
         except Exception:  # Of a different class in each implementation of protobuf.
             raise RequestError("BAD_ANSWER", "metadata that is no description of signatures") from None
         signatures = {
-            name: Signature(_tensors(one.inputs), _tensors(one.outputs))
-            for name, one in found.items()
+            name: Signature(_tensors(definition.inputs), _tensors(definition.outputs))
+            for name, definition in definitions.items()
             if not name.startswith(INTERNAL)
         }
         return ModelMetadata(answer.model_spec.name, answer.model_spec.version.value, signatures)

@@ -1,11 +1,10 @@
 """The messages of TensorFlow Serving's gRPC protocol, without TensorFlow.
 
-`tensorflow_serving.apis` of the package tensorflow-serving-api imports TensorFlow, which takes seconds to start, for a
-few protocol buffers. The fields that the client uses are therefore named here by their numbers, which never change.
-tests/serving/test_messages.py compares each of them with that package.
-
-The messages live in a pool of their own, so that TensorFlow's, of the same names, can be loaded beside them. An enum is
-an int32 here, and `google.protobuf.Any` and `Int64Value` are written out: on the wire they are the same.
+`tensorflow_serving.apis` imports TensorFlow, which takes seconds to start, for a few protocol buffers. So the fields
+that the client uses are named here by their numbers, which never change; tests/client/test_messages.py compares
+them with that package. The messages live in a pool of their own, so that TensorFlow's, of the same names, can be
+loaded beside them. An enum is an int32 here, and `google.protobuf.Any` and `Int64Value` are written out: on the wire
+they are the same.
 
 References:
     https://github.com/tensorflow/serving/tree/master/tensorflow_serving/apis
@@ -85,13 +84,7 @@ _POOL.Add(_describe())
 
 
 def message(name: str) -> Any:
-    r"""Find the class of a message.
-
-    Args:
-        name: one of `FIELDS`.
-
-    Returns:
-        The class, as `protoc` would make it.
+    r"""Return the class of a message of `FIELDS`, as `protoc` would make it.
 
     Example:
         >>> message("ModelSpec")(name="faces").SerializeToString()

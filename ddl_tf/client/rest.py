@@ -14,16 +14,9 @@ from urllib.parse import quote
 
 import numpy as np
 
-from ddl_tf.client.errors import (
-    DEADLINE_EXCEEDED,
-    MOST_BYTES,
-    NOT_FOUND,
-    RESOURCE_EXHAUSTED,
-    UNAVAILABLE,
-    RequestError,
-    missing_package,
-)
-from ddl_tf.client.served_model import DTYPES, INTERNAL, ModelMetadata, Signature, TensorInfo, VersionStatus
+from ddl_tf.client import errors
+from ddl_tf.client.answers import DTYPES, INTERNAL, ModelMetadata, Signature, TensorInfo, VersionStatus
+from ddl_tf.client.errors import MOST_BYTES, RequestError, missing_package
 from ddl_tf.common.errors import InputError
 
 try:
@@ -37,15 +30,15 @@ _STATUSES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
-    404: NOT_FOUND,
-    408: DEADLINE_EXCEEDED,
+    404: errors.NOT_FOUND,
+    408: errors.DEADLINE_EXCEEDED,
     409: "ABORTED",
     429: "RESOURCE_EXHAUSTED",
     499: "CANCELLED",
     500: "INTERNAL",
     501: "UNIMPLEMENTED",
-    503: UNAVAILABLE,
-    504: DEADLINE_EXCEEDED,
+    503: errors.UNAVAILABLE,
+    504: errors.DEADLINE_EXCEEDED,
 }
 _CHUNK = 1 << 16
 _NAMES = dict(DTYPES.values())
@@ -53,12 +46,6 @@ _NAMES = dict(DTYPES.values())
 
 def to_json(array: np.ndarray) -> Any:
     """Write an array as nested lists, with bytes in base64.
-
-    Args:
-        array: of any shape; bytes as `object`.
-
-    Returns:
-        What `json.dumps` takes.
 
     Example:
         >>> to_json(np.array([b"abc"], object))
@@ -73,31 +60,21 @@ def to_json(array: np.ndarray) -> Any:
 
 
 def from_json(value: Any) -> np.ndarray:
-    """Read an array from nested lists: numbers with a point are float32, whole ones int32.
-
-    Args:
-        value: what `json.loads` gave.
-
-    Returns:
-        The array.
-
-    Raises:
-        RequestError: if the lists are no array.
-    """
+    """Read an array from nested lists: numbers with a point are float32, whole ones int32."""
     try:
         array = np.array(value)
     except ValueError:
         raise RequestError("BAD_ANSWER", "lists of different lengths where an array should be") from None
-    kinds = {"f": np.float32, "i": np.int32, "b": np.bool_}
-    if array.dtype.kind not in kinds:
+    kind = array.dtype.kind
+    if kind not in "fib":
         raise RequestError("BAD_ANSWER", f"values that are no numbers: {str(value)[:60]}")
-    kind = kinds[array.dtype.kind]
-    if array.dtype.kind != "b":
-        limits = np.finfo(np.float32) if array.dtype.kind == "f" else np.iinfo(np.int32)
-        finite = array[np.isfinite(array)]
-        if np.any((finite < limits.min) | (finite > limits.max)):
-            raise RequestError("BAD_ANSWER", f"numbers that do not fit {np.dtype(kind)}")
-    return array.astype(kind)
+    if kind == "b":
+        return array
+    limits = np.finfo(np.float32) if kind == "f" else np.iinfo(np.int32)
+    finite = array[np.isfinite(array)]
+    if np.any((finite < limits.min) | (finite > limits.max)):
+        raise RequestError("BAD_ANSWER", f"numbers that do not fit {limits.dtype}")
+    return array.astype(limits.dtype)
 
 
 @contextlib.contextmanager
@@ -122,7 +99,7 @@ def _tensors(infos: Mapping[str, Any]) -> dict[str, TensorInfo]:
 
 
 def _error_of(answer: requests.Response) -> RequestError:
-    """The error that an answer tells; a proxy's body is no JSON."""
+    """The error in an answer; a proxy's body is no JSON."""
     status = _STATUSES.get(answer.status_code, f"HTTP {answer.status_code}")
     try:
         return RequestError(status, str(json.loads(answer.content)["error"]))
@@ -144,22 +121,13 @@ def _body(raw: Any, deadline: float) -> bytes:
         parts.append(part)
         size += len(part)
         if size > MOST_BYTES:
-            raise RequestError(RESOURCE_EXHAUSTED, f"an answer larger than max {MOST_BYTES:,} bytes")
+            raise RequestError(errors.RESOURCE_EXHAUSTED, f"an answer larger than max {MOST_BYTES:,} bytes")
         if time.monotonic() > deadline:
-            raise RequestError(DEADLINE_EXCEEDED, "the answer was not whole in time")
+            raise RequestError(errors.DEADLINE_EXCEEDED, "the answer was not whole in time")
 
 
 class RestTransport:
-    """Requests to one model of one server; threads may share it.
-
-    Args:
-        url: `http://host:port` or `https://host:port`, with a path if a proxy wants one.
-        model: name of the model.
-        certificates: a PEM file of root certificates that are trusted instead of the usual ones.
-
-    Raises:
-        InputError: if requests is not installed, or the certificates cannot be read.
-    """
+    """Requests to one model of the server at a URL; threads may share it."""
 
     def __init__(self, url: str, model: str, certificates: Optional[str] = None) -> None:
         if certificates and not Path(certificates).is_file():
@@ -170,14 +138,6 @@ class RestTransport:
         self._free: queue.SimpleQueue[requests.Session] = queue.SimpleQueue()
         self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
         self._single_outputs: dict[str, str] = {}
-
-    def _session(self) -> requests.Session:
-        try:
-            return self._free.get_nowait()
-        except queue.Empty:
-            session = requests.Session()
-            self._sessions.add(session)
-            return session
 
     def _call(self, path: str, version: Optional[int], timeout: float, body: Optional[bytes] = None) -> Any:
         url = self._base + (f"/versions/{version}" if version is not None else "") + path
@@ -194,7 +154,7 @@ class RestTransport:
         try:
             answer = outcome.get(timeout=max(timeout, 0.001))
         except queue.Empty:
-            raise RequestError(DEADLINE_EXCEEDED, f"no whole answer in {timeout:.3g} s") from None
+            raise RequestError(errors.DEADLINE_EXCEEDED, f"no whole answer in {timeout:.3g} s") from None
         if isinstance(answer, Exception):
             raise answer
         if answer.status_code != 200:
@@ -212,7 +172,11 @@ class RestTransport:
         headers = {"Accept-Encoding": "identity"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        session = self._session()
+        try:
+            session = self._free.get_nowait()
+        except queue.Empty:
+            session = requests.Session()
+            self._sessions.add(session)
         try:
             answer = session.request(
                 "GET" if body is None else "POST",
@@ -230,23 +194,23 @@ class RestTransport:
                 # What requests gives as `content`.
                 answer._content = _body(answer.raw, deadline)
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
-            raise RequestError(DEADLINE_EXCEEDED, f"no answer in {timeout:.3g} s") from None
+            raise RequestError(errors.DEADLINE_EXCEEDED, f"no answer in {timeout:.3g} s") from None
         except requests.exceptions.SSLError as error:
             raise RequestError("BAD_CERTIFICATE", str(error)) from None
         except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             # urllib3's own words, without requests' around them.
-            raise RequestError(UNAVAILABLE, str(getattr(error.args[0], "reason", error))) from None
+            raise RequestError(errors.UNAVAILABLE, str(getattr(error.args[0], "reason", error))) from None
         except requests.exceptions.RequestException as error:
             raise RequestError("BAD_REQUEST", str(error)) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise RequestError(UNAVAILABLE, str(error)) from None
+            raise RequestError(errors.UNAVAILABLE, str(error)) from None
         self._free.put(session)
         return answer
 
     def predict(
         self, signature: str, inputs: Mapping[str, np.ndarray], version: Optional[int], timeout: float
     ) -> dict[str, np.ndarray]:
-        """Run a signature; see `Transport`."""
+        """Run a signature within `timeout` seconds; a failure is a `RequestError`, as of the other methods."""
         # In the columnar format the inputs may have different numbers of rows.
         body = {"signature_name": signature, "inputs": {name: to_json(array) for name, array in inputs.items()}}
         answer = self._call(":predict", version, timeout, json.dumps(body).encode("ascii"))
@@ -268,21 +232,21 @@ class RestTransport:
         return self._single_outputs[signature]
 
     def status(self, version: Optional[int], timeout: float) -> list[VersionStatus]:
-        """Ask for the states of the model's versions; arguments and errors as for `predict`."""
+        """Ask for the states of the model's versions."""
         answer = self._call("", version, timeout)
         with _as_promised():
             return [
-                VersionStatus(int(one["version"]), one["state"], one["status"]["error_message"])
-                for one in answer["model_version_status"]
+                VersionStatus(int(version["version"]), version["state"], version["status"]["error_message"])
+                for version in answer["model_version_status"]
             ]
 
     def metadata(self, version: Optional[int], timeout: float) -> ModelMetadata:
-        """Ask for the model's version and signatures; arguments and errors as for `predict`."""
+        """Ask for the model's version and signatures."""
         answer = self._call("/metadata", version, timeout)
         with _as_promised():
             signatures = {
-                name: Signature(_tensors(one["inputs"]), _tensors(one["outputs"]))
-                for name, one in answer["metadata"]["signature_def"]["signature_def"].items()
+                name: Signature(_tensors(definition["inputs"]), _tensors(definition["outputs"]))
+                for name, definition in answer["metadata"]["signature_def"]["signature_def"].items()
                 if not name.startswith(INTERNAL)
             }
             return ModelMetadata(answer["model_spec"]["name"], int(answer["model_spec"]["version"]), signatures)

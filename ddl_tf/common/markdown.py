@@ -24,7 +24,7 @@ def _text(value: object) -> str:
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """Write a table as Markdown, numbers with three digits, a dash for what is missing; bars and ends of lines are escaped."""
+    """Write a table as Markdown, numbers with three digits; what is missing is a dash, and no text leaves its cell."""
     cells = [[_text(value) for value in row] for row in table.to_numpy()]
     lines = [[str(name) for name in table.columns], ["---"] * len(table.columns), *cells]
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)

@@ -1,5 +1,4 @@
 from .gallery import Gallery
+from .store import ModelRecord
 
-__all__ = [
-    "Gallery",
-]
+__all__ = ["Gallery", "ModelRecord"]

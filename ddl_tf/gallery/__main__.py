@@ -3,7 +3,7 @@
     python -m ddl_tf.gallery enroll --gallery=people --model=saved_models/faces/1 --images=photos
     python -m ddl_tf.gallery search --gallery=people --model=saved_models/faces/1 --images=new --output=results.csv
 
-Photos that cannot be used are left out and told at the end; the exit code is then 1.
+Photos that cannot be used are left out and listed at the end; the exit code is then 1.
 """
 
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
@@ -13,8 +13,9 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
+import numpy as np
 import pandas as pd
 
 from ddl_tf.common.errors import InputError
@@ -22,18 +23,16 @@ from ddl_tf.common.files import write_aside
 from ddl_tf.common.markdown import markdown_table
 from ddl_tf.common.settings import required, setting
 from ddl_tf.common.text import csv_cell, visible
-from ddl_tf.gallery.conversion import convert_gallery
-from ddl_tf.gallery.entries import ENTRIES
-from ddl_tf.gallery.gallery import EXISTING, Gallery, check_threshold, rebuild_index
-from ddl_tf.gallery.photos import Photo, csv_photos, folder_photos, split_problems
-from ddl_tf.gallery.search import Found
+from ddl_tf.evaluation.model import is_exported, model_file
+from ddl_tf.gallery.gallery import EXISTING, Gallery, check_threshold, convert_gallery, rebuild_index
+from ddl_tf.gallery.index import KINDS
+from ddl_tf.gallery.photos import Photo, PhotoEmbedder, csv_photos, folder_photos, split_problems
+from ddl_tf.gallery.rows import ENTRIES
+from ddl_tf.gallery.search import Found, strangers_known
 from ddl_tf.gallery.store import check_free, is_gallery
-from ddl_tf.gallery.strangers import strangers_known
-from ddl_tf.gallery.vector_index import KINDS
 from ddl_tf.importers.source import Problem
-
-if TYPE_CHECKING:
-    from ddl_tf.gallery.photo_embedding import PhotoEmbedder
+from ddl_tf.serving.export import DESCRIPTION, EXTRA, read_description
+from ddl_tf.serving.threshold import check_same_model, choose_threshold
 
 # Problems, and searched photos of those that a file lists too, which are shown.
 _SHOWN = 20
@@ -134,34 +133,29 @@ class ConvertSettings(GallerySettings):
     old: str = setting("", "The folder of the gallery of the older form; nothing in it is changed; required.")
 
 
-def _embedder(settings: PhotoSettings, gallery: Optional[Gallery]) -> "PhotoEmbedder":
+def _embedder(settings: PhotoSettings, gallery: Optional[Gallery]) -> PhotoEmbedder:
     """Load the model; refuse another one than that of the gallery."""
-    # TensorFlow builds a graph for it, which is not needed by the other commands.
-    from ddl_tf.evaluation.model import is_exported
-    from ddl_tf.gallery.photo_embedding import PhotoEmbedder
-
-    flip = settings.flip
-    if (
-        flip is None
-        and gallery is not None
-        and not any(is_exported(Path(path)) for path in (settings.model, gallery.model.path))
-    ):
-        flip = gallery.model.flip
+    if gallery is None:
+        return PhotoEmbedder(settings.model, settings.flip, settings.batch_size)
+    record, flip = gallery.model, settings.flip
+    if flip is None and not any(is_exported(Path(path)) for path in (settings.model, record.path)):
+        flip = record.flip
     embedder = PhotoEmbedder(settings.model, flip, settings.batch_size)
-    if gallery is not None:
-        gallery.model.check_same(embedder.record, visible(gallery.folder))
+    record.check_same(embedder.record, visible(gallery.folder))
     return embedder
 
 
-def _tell(problems: Sequence[Problem], total: int, file: Optional[str]) -> int:
-    """Tell what was left out; give the exit code."""
+def _report(problems: Sequence[Problem], total: int, file: Optional[str]) -> int:
+    """Print which photos were left out; return the exit code."""
     if file:
         with write_aside(Path(file)) as aside:
             rows = [[csv_cell(cell) for cell in dataclasses.astuple(problem)] for problem in problems]
             pd.DataFrame(rows, columns=["kind", "source", "reason"]).to_csv(aside, index=False)
     if not problems:
         return 0
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in Counter(one.kind for one in problems).most_common())
+    kinds = ", ".join(
+        f"{count:,} {kind}" for kind, count in Counter(problem.kind for problem in problems).most_common()
+    )
     print(f"left out {len(problems):,} of {total:,}: {kinds}", file=sys.stderr)
     for problem in problems[:_SHOWN]:
         print(f"  {visible(str(problem))}", file=sys.stderr)
@@ -198,21 +192,21 @@ def enroll(settings: EnrollSettings) -> int:
     _check_threshold_flags(settings)
     gallery = _gallery_to_enroll(settings, photos)
     embedder = _embedder(settings, gallery)
-    threshold = _chosen_threshold(settings, embedder.record.flip)
-    there = 0
+    threshold = _threshold(settings, embedder.record.flip, gallery is None)
+    already = 0
     if gallery is not None and settings.existing == "add":
-        known = gallery.enrolled([photo.person for photo in photos], [photo.path for photo in photos])
-        photos, there = [photo for photo, enrolled in zip(photos, known) if not enrolled], int(known.sum())
+        enrolled = gallery.enrolled([photo.person for photo in photos], [photo.path for photo in photos])
+        photos, already = [photo for photo, known in zip(photos, enrolled) if not known], int(enrolled.sum())
     embedded = embedder.embed(photos, "enroll")
     people = [photo.person for photo in embedded.photos]
     sources = [photo.path for photo in embedded.photos]
+    problems += embedded.problems
     name = visible(settings.gallery)
     if gallery is None and not people:
         print(f"{name}: no photo can be used, no gallery was made")
-        return _tell([*problems, *embedded.problems], total, settings.problems)
+        return _report(problems, total, settings.problems)
     if gallery is None:
         entries, index = settings.entries or ENTRIES[0], settings.index or KINDS[0]
-        threshold = threshold or _exported_threshold(settings.model)
         gallery = Gallery.create(settings.gallery, embedder.record, entries, index)
     # Another process may have enrolled the same people meanwhile; then the threshold stays too.
     with gallery.working():
@@ -221,17 +215,14 @@ def enroll(settings: EnrollSettings) -> int:
         if threshold is not None:
             gallery.set_threshold(threshold)
         description = gallery.description
-    print(
-        f"{name}: enrolled {count:,} images of {len(set(people)):,} people"
-        + (f", {there:,} were there already" if there else "")
-        + f"; it has {_size(description)} now"
-    )
+    more = f", {already:,} were there already" if already else ""
+    print(f"{name}: enrolled {count:,} images of {len(set(people)):,} people{more}; it has {_size(description)} now")
     print(_threshold_text(description))
-    return _tell([*problems, *embedded.problems], total, settings.problems)
+    return _report(problems, total, settings.problems)
 
 
 def _gallery_to_enroll(settings: EnrollSettings, photos: Sequence[Photo]) -> Optional[Gallery]:
-    """The gallery that is there; None if a new one can be made. Whatever is to be refused is, before the work."""
+    """Open the gallery, and refuse before the work what it will refuse; None if a new one can be made."""
     folder = Path(settings.gallery)
     if not is_gallery(folder):
         check_free(folder)
@@ -239,75 +230,55 @@ def _gallery_to_enroll(settings: EnrollSettings, photos: Sequence[Photo]) -> Opt
     gallery = Gallery(settings.gallery)
     gallery.check_new([photo.person for photo in photos], settings.existing)
     for name, advice in (("entries", "make another gallery"), ("index", "use `reindex`")):
-        given, there = getattr(settings, name), gallery.description[name]
-        if given not in (None, there):
-            raise InputError(f"--{name}={given}: {visible(folder)} was made with {there}; leave it out, or {advice}")
+        wanted, present = getattr(settings, name), gallery.description[name]
+        if wanted not in (None, present):
+            raise InputError(f"--{name}={wanted}: {visible(folder)} was made with {present}; leave it out, or {advice}")
     return gallery
 
 
 def _check_threshold_flags(settings: EnrollSettings) -> None:
-    given = [name for name in ("evaluation", "threshold_set", "far") if getattr(settings, name) is not None]
-    if 0 < len(given) < 3:
-        raise InputError(f"--{given[0]}: a threshold takes --evaluation, --threshold_set and --far")
+    flags = [name for name in ("evaluation", "threshold_set", "far") if getattr(settings, name) is not None]
+    if 0 < len(flags) < 3:
+        raise InputError(f"--{flags[0]}: a threshold takes --evaluation, --threshold_set and --far")
     if settings.threshold is not None:
         check_threshold(settings.threshold)
-        if given:
-            raise InputError(f"--threshold and --{given[0]} together: give a threshold or how to choose it")
+        if flags:
+            raise InputError(f"--threshold and --{flags[0]} together: give a threshold or how to choose it")
 
 
-def _chosen_threshold(settings: EnrollSettings, flip: bool) -> Optional[dict[str, Any]]:
-    """The threshold that was asked for."""
-    from ddl_tf.evaluation.model import model_file
-    from ddl_tf.serving.threshold import check_same_model, choose_threshold
-
+def _threshold(settings: EnrollSettings, flip: bool, new: bool) -> Optional[dict[str, Any]]:
+    """The threshold that the flags ask for; without them, of a new gallery, that of an exported model."""
     if settings.threshold is not None:
         return {"value": settings.threshold, "source": "--threshold"}
-    if settings.evaluation is None or settings.threshold_set is None or settings.far is None:
-        return None
-    threshold = choose_threshold(settings.evaluation, settings.threshold_set, settings.far)
-    check_same_model(threshold, model_file(settings.model), flip)
-    return dataclasses.asdict(threshold)
+    if settings.evaluation is not None and settings.threshold_set is not None and settings.far is not None:
+        threshold = choose_threshold(settings.evaluation, settings.threshold_set, settings.far)
+        check_same_model(threshold, model_file(settings.model), flip)
+        return dataclasses.asdict(threshold)
+    described = new and (Path(settings.model) / EXTRA / DESCRIPTION).is_file()
+    return read_description(settings.model)["threshold"] if described else None
 
 
-def _exported_threshold(model: str) -> Optional[dict[str, Any]]:
-    """The threshold that an exported model says of itself."""
-    from ddl_tf.serving.export import DESCRIPTION, EXTRA, read_description
-
-    return read_description(model)["threshold"] if (Path(model) / EXTRA / DESCRIPTION).is_file() else None
-
-
-def _results(photos: Sequence[Photo], found: Found) -> pd.DataFrame:
-    """A row for each photo and person found."""
+def _results(photos: Sequence[Photo], matches: Found) -> pd.DataFrame:
+    """A row for each photo and person."""
+    known = np.full(matches.people.shape, None) if matches.known is None else matches.known.astype(object)
     rows = [
-        (photo.path, rank + 1, person, float(similarity), None if found.known is None else bool(found.known[row, rank]))
+        (photo.path, rank + 1, person, float(similarity), known[row, rank])
         for row, photo in enumerate(photos)
-        for rank, (person, similarity) in enumerate(zip(found.people[row], found.similarity[row]))
+        for rank, (person, similarity) in enumerate(zip(matches.people[row], matches.similarity[row]))
         if person is not None
     ]
     return pd.DataFrame(rows, columns=["image", "rank", "person", "similarity", "known"])
 
 
-def _shown(photos: Sequence[Photo], results: pd.DataFrame) -> pd.DataFrame:
+def _summary(photos: Sequence[Photo], matches: Found) -> pd.DataFrame:
     """A row for each photo."""
     rows = []
-    of_image = dict(list(results.groupby("image", sort=False)))
-    answer = {True: "yes", False: "no", None: "-"}
-    for photo in photos:
-        best = of_image.get(photo.path)
-        if best is None:
-            rows.append([visible(photo.path), "-", "-", "-", ""])
-            continue
-        others = [f"{visible(row.person)} {row.similarity:.3f}" for row in best.iloc[1:].itertuples()]
-        first = best.iloc[0]
-        rows.append(
-            [
-                visible(photo.path),
-                visible(first.person),
-                f"{first.similarity:.3f}",
-                answer[first.known],
-                ", ".join(others),
-            ]
-        )
+    for row, photo in enumerate(photos):
+        ranked = zip(matches.people[row], matches.similarity[row])
+        texts = [(visible(person), f"{value:.3f}") for person, value in ranked if person is not None]
+        first, *others = texts or [("-", "-")]
+        known = "-" if matches.known is None or first[0] == "-" else "yes" if matches.known[row, 0] else "no"
+        rows.append([visible(photo.path), *first, known, ", ".join(map(" ".join, others))])
     return pd.DataFrame(rows, columns=["image", "person", "similarity", "known", "next"])
 
 
@@ -322,23 +293,21 @@ def search(settings: SearchSettings) -> int:
     total = len(photos) + len(problems)
     gallery = Gallery(settings.gallery)
     embedded = _embedder(settings, gallery).embed(photos, "search")
-    found = gallery.search(embedded.embeddings, settings.k, settings.threshold)
-    results = _results(embedded.photos, found)
+    matches = gallery.search(embedded.embeddings, settings.k, settings.threshold)
     if settings.output:
+        results = _results(embedded.photos, matches)
         with write_aside(Path(settings.output)) as aside:
             cells = {name: results[name].map(csv_cell) for name in ("image", "person")}
             results.assign(**cells).to_csv(aside, index=False)
     shown = embedded.photos[:_SHOWN] if settings.output else embedded.photos
-    print(markdown_table(_shown(shown, results)))
+    print(markdown_table(_summary(shown, matches)))
     if len(shown) < len(embedded.photos):
         print(f"and {len(embedded.photos) - len(shown):,} more in {visible(settings.output or '')}")
     description = gallery.description
-    own = settings.threshold is not None
-    print(
-        f"\n{_size(description)}; "
-        + (f"known from --threshold={settings.threshold} on" if own else _threshold_text(description))
-    )
-    return _tell([*problems, *embedded.problems], total, settings.problems)
+    threshold = settings.threshold
+    text = _threshold_text(description) if threshold is None else f"known from --threshold={threshold} on"
+    print(f"\n{_size(description)}; {text}")
+    return _report([*problems, *embedded.problems], total, settings.problems)
 
 
 def remove(settings: RemoveSettings) -> None:
@@ -350,16 +319,14 @@ def remove(settings: RemoveSettings) -> None:
 
 
 def list_people(settings: GallerySettings) -> None:
-    """Tell what a gallery is, and who is in it."""
+    """Print what a gallery is, and who is in it."""
     required(settings, "gallery")
     gallery = Gallery(settings.gallery)
-    said = gallery.description
+    facts, model = gallery.description, gallery.model
     people = gallery.people()
     print(markdown_table(people.assign(person=people["person"].map(visible))))
-    print(f"\n{_size(said)}; searched: {said['entries']}, {said['index']}; {_threshold_text(said)}")
-    print(
-        f"model {visible(said['model']['path'])}, sha256 {said['model']['sha256'][:12]}, {said['model']['dim']} values"
-    )
+    print(f"\n{_size(facts)}; searched: {facts['entries']}, {facts['index']}; {_threshold_text(facts)}")
+    print(f"model {visible(model.path)}, sha256 {model.sha256[:12]}, {model.dim} values")
 
 
 def reindex(settings: ReindexSettings) -> None:

@@ -1,6 +1,7 @@
 """A gallery: people enrolled by the embeddings of their images, and searched by those of others."""
 
 import contextlib
+import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,33 +12,23 @@ import numpy as np
 import pandas as pd
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import require_regular_file
 from ddl_tf.common.provenance import utc_now
 from ddl_tf.common.text import is_unicode, visible
 from ddl_tf.gallery import rows as gallery_rows
-from ddl_tf.gallery.entries import ENTRIES
-from ddl_tf.gallery.gallery_index import follow, remake_cache
-from ddl_tf.gallery.model_record import ModelRecord
+from ddl_tf.gallery.cache import follow, make_snapshot, write_cache
+from ddl_tf.gallery.index import KINDS
 from ddl_tf.gallery.search import Found, Snapshot, search_people
-from ddl_tf.gallery.store import changing, making, reading
-from ddl_tf.gallery.vector_index import KINDS
+from ddl_tf.gallery.store import ModelRecord, changing, making, reading
 
 EXISTING = ("refuse", "add", "replace")
+_OLD_FORMAT = 1
+# Images of a gallery of the older form that are copied at a time.
+_CHUNK = 50_000
 
 
 def unit_rows(embeddings: np.ndarray, dim: int, what: str) -> np.ndarray:
-    """Check embeddings, and scale them to unit norm.
-
-    Args:
-        embeddings: `[n, dim]`.
-        dim: the length that they shall have.
-        what: they are, for messages.
-
-    Returns:
-        `[n, dim]` float32.
-
-    Raises:
-        InputError: if the shape is another, or an embedding is not finite or zero.
-    """
+    """Check embeddings `[n, dim]`, and scale them to unit norm, float32; `what` names them in an error."""
     rows = np.asarray(embeddings, np.float64)
     if rows.ndim != 2 or rows.shape[1] != dim:
         raise InputError(f"{what} of shape {list(rows.shape)}: expected [n, {dim}], as the gallery's model gives them")
@@ -49,28 +40,13 @@ def unit_rows(embeddings: np.ndarray, dim: int, what: str) -> np.ndarray:
 
 
 def check_threshold(value: float) -> None:
-    """Refuse what is no similarity to accept from.
-
-    Args:
-        value: the threshold.
-
-    Raises:
-        InputError: if it is not in -1..1.
-    """
+    """Refuse a threshold that is not in -1..1."""
     if not -1 <= value <= 1:
         raise InputError(f"threshold {value}: a cosine similarity of -1 to 1 is expected")
 
 
 def check_names(people: Sequence[str], sources: Sequence[str]) -> None:
-    """Refuse names that are no text: any character is stored as it is, bytes that are no UTF-8 are no character.
-
-    Args:
-        people: names of people, not empty.
-        sources: names of images.
-
-    Raises:
-        InputError: naming the first.
-    """
+    """Refuse names that are empty or no text; any character is stored, bytes that are no UTF-8 are no character."""
     if not all(people):
         raise InputError("a person to enrol has no name: give each one")
     for what, names in (("person", people), ("source", sources)):
@@ -84,23 +60,22 @@ def check_names(people: Sequence[str], sources: Sequence[str]) -> None:
 class Gallery:
     """People enrolled by embeddings, in a folder of their own (see `ddl_tf.gallery.store`).
 
-    What a call has changed is on the disk, whole, when it returns; a killed process leaves the state before it. Any
-    number of threads and processes may use one gallery, and one `Gallery` object, at once: changes wait for each
-    other, searches wait for nobody, and each search sees one state, with all changes that had returned before it.
+    When a call returns, its change is on the disk, whole; a killed process leaves the state before it. Any number of
+    threads and processes may use one gallery, and one `Gallery` object, at once. Changes wait for each other, searches
+    wait for nobody. Each search sees one state, with all changes that had returned before it.
 
     Args:
         folder: of the gallery; `Gallery.create` makes a new one.
-
-    Attributes:
-        folder: the folder.
 
     Raises:
         InputError: if there is no gallery, it is of the older form, or it is damaged.
 
     Example:
-        >>> gallery = Gallery.create("people", ModelRecord("faces", "", 2))  # doctest: +SKIP
-        >>> gallery.enrol(["anna", "ben"], np.eye(2), ["a.jpg", "b.jpg"])  # doctest: +SKIP
-        >>> gallery.search(np.array([[0.6, 0.8]]), k=1).people  # doctest: +SKIP
+        >>> import tempfile
+        >>> gallery = Gallery.create(tempfile.mkdtemp(), ModelRecord("faces", "", 2))
+        >>> gallery.enrol(["anna", "ben"], np.eye(2), ["a.jpg", "b.jpg"])
+        2
+        >>> gallery.search(np.array([[0.6, 0.8]]), k=1).people
         array([['ben']], dtype=object)
     """
 
@@ -123,22 +98,18 @@ class Gallery:
         """Make a new gallery, with nobody in it.
 
         Args:
-            folder: it is made if it is missing, and must be empty.
+            folder: missing or empty.
             model: whose embeddings it will have.
             entries: what is searched: a template for each person, or all images, of which the most similar counts.
             index: `exact` or `approximate`.
-            threshold: None, or `value` (the similarity from which a person counts as known) and where it comes from, as
-                JSON takes it.
-
-        Returns:
-            The gallery.
+            threshold: None, or `value` (the similarity from which a person is known) and its source, for JSON.
 
         Raises:
-            InputError: if there is one already, something else is in the folder, or a choice is none.
+            InputError: if something is in the folder, or there is no such choice.
         """
-        for name, given, choices in (("entries", entries, ENTRIES), ("index", index, KINDS)):
-            if given not in choices:
-                raise InputError(f"{name} {given!r}: use one of {', '.join(choices)}")
+        for name, choice, choices in (("entries", entries, gallery_rows.ENTRIES), ("index", index, KINDS)):
+            if choice not in choices:
+                raise InputError(f"{name} {choice!r}: use one of {', '.join(choices)}")
         if threshold is not None:
             check_threshold(threshold["value"])
         with making(Path(folder)) as connection:
@@ -166,8 +137,7 @@ class Gallery:
     def images(self) -> pd.DataFrame:
         """A row for each enrolled image: `person`, `source`, `time` (ISO 8601, UTC)."""
         query = "SELECT p.name, i.source, i.time FROM image i JOIN person p ON p.id = i.person ORDER BY i.id"
-        with self._reading() as connection:
-            return pd.DataFrame(connection.execute(query).fetchall(), columns=["person", "source", "time"])
+        return self._table(query, ["person", "source", "time"])
 
     def people(self) -> pd.DataFrame:
         """Count the images of each person.
@@ -179,30 +149,25 @@ class Gallery:
             "SELECT p.name, count(*), max(i.time) FROM image i JOIN person p ON p.id = i.person GROUP BY i.person "
             "ORDER BY min(i.id)"
         )
+        return self._table(query, ["person", "images", "time"])
+
+    def _table(self, query: str, columns: list[str]) -> pd.DataFrame:
         with self._reading() as connection:
-            return pd.DataFrame(connection.execute(query).fetchall(), columns=["person", "images", "time"])
+            return pd.DataFrame(connection.execute(query).fetchall(), columns=columns)
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """Make one change of several: all calls of this thread in the block are on the disk at its end, or none is.
+        """Join several changes: all calls of this thread in the block are on the disk at its end, or none is.
 
-        Each change is one by itself; this is for a threshold and the people whom it is for. Others who want to change
-        the gallery wait meanwhile: embed images before.
-
-        Yields:
-            Nothing.
-
-        Raises:
-            InputError: if another process has been changing it for a minute.
+        It is for a threshold and the people whom it is for. Other changes wait meanwhile: embed images before.
         """
         with self._changing():
             yield
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
-        open_change = getattr(self._thread, "change", None)
-        if open_change is not None:
-            yield open_change
+        if getattr(self._thread, "change", None) is not None:
+            yield self._thread.change
             return
         with changing(self.folder) as connection:
             self._thread.change = connection
@@ -211,54 +176,33 @@ class Gallery:
             finally:
                 self._thread.change = None
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _reading(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
         open_change = getattr(self._thread, "change", None)
-        if open_change is not None:
-            yield open_change
-            return
-        with reading(self.folder) as connection:
-            yield connection
+        return reading(self.folder) if open_change is None else contextlib.nullcontext(open_change)
 
     def check_new(self, people: Sequence[str], existing: str) -> None:
-        """Refuse people who are enrolled already, unless it is said what to do about them.
-
-        Args:
-            people: whom to enrol.
-            existing: as for `enrol`.
-
-        Raises:
-            InputError: naming some of them.
-        """
+        """Refuse people who are enrolled already, unless `existing` says what to do (see `enrol`)."""
         if existing not in EXISTING:
             raise InputError(f"existing {existing!r}: use one of {', '.join(EXISTING)}")
         if existing != "refuse":
             return
         check_names(people, ())
         with self._reading() as connection:
-            there = sorted(gallery_rows.numbers_of(connection, people))
-        if there:
-            names = ", ".join(map(visible, there[:3])) + (", ..." if len(there) > 3 else "")
+            known = sorted(gallery_rows.numbers_of(connection, people))
+        if known:
+            names = ", ".join(map(visible, known[:3])) + (", ..." if len(known) > 3 else "")
             raise InputError(
-                f"{visible(self.folder)}: {len(there)} of the people are enrolled already ({names}): say whether to "
-                "add their images or to replace them (--existing=add or replace)"
+                f"{visible(self.folder)}: {len(known)} of the people are enrolled already ({names}): add or replace "
+                "their images with --existing=add or replace"
             )
 
     def enrolled(self, people: Sequence[str], sources: Sequence[str]) -> np.ndarray:
-        """Tell which images are in the gallery.
-
-        Args:
-            people: `[n]`, whom each shows.
-            sources: `[n]`, what each is called.
-
-        Returns:
-            `[n]` bool.
-        """
+        """Return `[n]` bool: whether an image of this person and source is enrolled."""
         check_names(people, sources)
         with self._reading() as connection:
             numbers = gallery_rows.numbers_of(connection, people)
-            there = {person: gallery_rows.sources_of(connection, number) for person, number in numbers.items()}
-        return np.array([source in there.get(person, ()) for person, source in zip(people, sources)], bool)
+            known = {person: gallery_rows.sources_of(connection, number) for person, number in numbers.items()}
+        return np.array([source in known.get(person, ()) for person, source in zip(people, sources)], bool)
 
     def enrol(
         self, people: Sequence[str], embeddings: np.ndarray, sources: Sequence[str], existing: str = "refuse"
@@ -268,23 +212,21 @@ class Gallery:
         Args:
             people: `[n]`, whom each image shows; not empty.
             embeddings: `[n, dim]`, by the gallery's model; their norms do not count.
-            sources: `[n]`, what each image is called.
-            existing: what to do if one of the people is enrolled already: `refuse`; `add` the images to those that are
-                there, but for images of the person with the same source; or `replace` those that are there.
+            sources: `[n]`, name of each image.
+            existing: what to do if one of the people is enrolled already: `refuse`; `add` the images that are not there
+                yet, by person and source; or `replace` all images of the person.
 
         Returns:
             How many images were enrolled.
 
         Raises:
-            InputError: if that is refused, the sizes do not fit, a name is no text, or an embedding is not finite or
+            InputError: if a person is refused, sizes do not fit, a name is no text, or an embedding is not finite or
                 zero.
         """
         rows = unit_rows(embeddings, self._dim, "embeddings to enrol")
         people, sources = list(people), list(sources)
         if not len(rows) == len(people) == len(sources):
-            raise InputError(
-                f"{len(rows)} embeddings, {len(people)} people and {len(sources)} sources: give one for each"
-            )
+            raise InputError(f"{len(rows)} embeddings, {len(people)} people and {len(sources)} sources: give as many")
         check_names(people, sources)
         with self._changing() as connection:
             self.check_new(people, existing)
@@ -294,47 +236,26 @@ class Gallery:
             if existing == "replace":
                 for number in gallery_rows.numbers_of(connection, people).values():
                     gallery_rows.delete_images(connection, number)
-            gallery_rows.insert_images(
-                connection,
-                [people[row] for row in fresh],
-                [sources[row] for row in fresh],
-                [utc_now()] * len(fresh),
-                rows[fresh],
-            )
+            names, files = ([column[row] for row in fresh] for column in (people, sources))
+            gallery_rows.insert_images(connection, names, files, [utc_now()] * len(fresh), rows[fresh])
         return len(fresh)
 
     def remove(self, people: Sequence[str]) -> int:
-        """Remove people.
-
-        Args:
-            people: whom to remove.
-
-        Returns:
-            How many images they had.
-
-        Raises:
-            InputError: if one is not enrolled; then nobody is removed.
-        """
+        """Remove people, and return how many images they had; nobody is removed if one is not enrolled."""
         with self._changing() as connection:
             check_names(people, ())
             numbers = gallery_rows.numbers_of(connection, people)
             unknown = [person for person in people if person not in numbers]
             if unknown:
-                raise InputError(
-                    f"{visible(self.folder)}: {visible(unknown[0])!r} is not enrolled; `list` tells who is"
-                )
+                raise InputError(f"{visible(self.folder)}: {visible(unknown[0])!r} is not enrolled; see `list`")
             return gallery_rows.delete_people(connection, list(numbers.values()))
 
     def set_threshold(self, threshold: Optional[Mapping[str, Any]]) -> None:
-        """Choose the similarity from which a person counts as known.
-
-        Args:
-            threshold: as for `create`.
-        """
+        """Choose the similarity from which a person is known; `threshold` as for `create`."""
         if threshold is not None:
             check_threshold(threshold["value"])
         with self._changing() as connection:
-            gallery_rows.update_gallery(connection, threshold=None if threshold is None else dict(threshold))
+            gallery_rows.update_gallery(connection, threshold=threshold and dict(threshold))
 
     def search(self, embeddings: np.ndarray, k: int = 5, threshold: Optional[float] = None) -> Found:
         """Find the most similar people.
@@ -342,10 +263,7 @@ class Gallery:
         Args:
             embeddings: `[n, dim]`, by the gallery's model; their norms do not count.
             k: how many people to find for each; all, if there are fewer.
-            threshold: another one than the gallery's.
-
-        Returns:
-            People and similarities, the most similar first, and who is known by the threshold.
+            threshold: instead of the gallery's.
 
         Raises:
             InputError: if k is below 1, or an embedding has another length, or is not finite or zero.
@@ -366,15 +284,7 @@ def _value(description: Mapping[str, Any]) -> Optional[float]:
 
 
 def rebuild_index(folder: str, kind: Optional[str] = None) -> None:
-    """Make the cache of what is searched anew, perhaps as an index of the other kind.
-
-    Args:
-        folder: of the gallery.
-        kind: `exact` or `approximate`; None leaves it as it is.
-
-    Raises:
-        InputError: if there is no gallery, or no such kind.
-    """
+    """Make the cache of what is searched anew, with `kind` (`exact`, `approximate`) as an index of that kind."""
     if kind is not None and kind not in KINDS:
         raise InputError(f"index {kind!r}: use one of {', '.join(KINDS)}")
     path = Path(folder)
@@ -382,4 +292,42 @@ def rebuild_index(folder: str, kind: Optional[str] = None) -> None:
         with changing(path) as connection:
             gallery_rows.update_gallery(connection, index=kind)
     with reading(path) as connection:
-        remake_cache(connection, gallery_rows.read_gallery(connection), path)
+        write_cache(path, make_snapshot(connection, gallery_rows.read_gallery(connection)))
+
+
+def convert_gallery(old: str, folder: str) -> None:
+    """Make a gallery in `folder` of one of the older form in `old`, where nothing is changed."""
+    path = Path(old)
+    file = path / "gallery.json"
+    if not file.is_file():
+        raise InputError(f"{visible(path)}: no gallery of the older form there (it has a gallery.json)")
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        if facts["format"] != _OLD_FORMAT:
+            raise InputError(f"{visible(file)}: format {facts['format']}, where {_OLD_FORMAT} is converted")
+        images, embeddings = _read_old(path / str(facts["generation"]), facts)
+        require_regular_file(path / "reference.npy")
+        model = ModelRecord(**facts["model"], reference=np.load(path / "reference.npy", allow_pickle=False))
+        row = (model, facts["entries"], facts["index"], facts["threshold"], facts["created"])
+    except (ValueError, KeyError, TypeError, EOFError, FileNotFoundError) as error:
+        reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
+        raise InputError(f"{visible(path)}: the gallery is damaged ({reason}); restore it from a copy") from None
+    with making(Path(folder)) as connection:
+        gallery_rows.insert_gallery(connection, *row)
+        columns = [images[name].tolist() for name in ("person", "source", "time")]
+        for start in range(0, len(images), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            people, sources, times = (column[rows] for column in columns)
+            gallery_rows.insert_images(connection, people, sources, times, embeddings[rows])
+
+
+def _read_old(folder: Path, description: Mapping[str, Any]) -> tuple[pd.DataFrame, np.ndarray]:
+    for name in ("images.csv", "embeddings.npy"):
+        require_regular_file(folder / name)
+    # A lone carriage return in a name was written without quotes, and ends no line.
+    images = pd.read_csv(folder / "images.csv", dtype=str, keep_default_na=False, lineterminator="\n")
+    embeddings = np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)
+    shape = (description["images"], description["model"]["dim"])
+    if embeddings.shape != shape or len(images) != shape[0] or not np.isfinite(embeddings).all():
+        raise ValueError("its files do not fit together")
+    return images, embeddings

@@ -1,4 +1,4 @@
-"""Photos of faces in files, in folders or listed in a CSV file, brought to the form that a network takes."""
+"""Photos of faces in folders or listed in a CSV file, brought to the form that a network takes, and embedded."""
 
 import dataclasses
 import io
@@ -14,29 +14,35 @@ from PIL import Image
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import walk_files
+from ddl_tf.common.parallel import map_in_order
+from ddl_tf.common.progress import Progress
 from ddl_tf.common.text import is_unicode, visible
+from ddl_tf.evaluation.embed import add_views, predict_embeddings
+from ddl_tf.evaluation.embedding_file import fingerprint
+from ddl_tf.evaluation.model import is_exported, load_embedding_model, model_file
+from ddl_tf.gallery.store import ModelRecord
 from ddl_tf.images.alignment import align_face
 from ddl_tf.images.decoding import why_undecodable
 from ddl_tf.images.pillow_images import encode_png, load_image, to_rgb, upright_bytes
 from ddl_tf.images.template import TEMPLATE_SIZE
 from ddl_tf.importers.csv_files import read_csv
 from ddl_tf.importers.source import Problem
+from ddl_tf.models.image_size import image_size
 from ddl_tf.serving.safe_decoding import MAX_PIXELS
 
 # Both eyes, nose, both corners of the mouth; that on the left of the image first.
 LANDMARK_COLUMNS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
 _DECODED_IN_GRAPH = ("JPEG", "MPO", "PNG")
+# Encoded photos that are in memory at a time.
+_CHUNK = 512
+_REFERENCE_IMAGES = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """A file with a face.
+    """A file with a face; `person` is empty if that is not known.
 
-    Attributes:
-        path: the file, absolute.
-        person: whom it shows; empty if that is not known.
-        landmarks: `[5, 2]` x, y in pixels of the upright image, as `align_face` takes them; None if the image is an
-            aligned face.
+    `landmarks` are `[5, 2]` x, y in pixels of the upright image; None if the image is an aligned face.
     """
 
     path: str
@@ -45,18 +51,10 @@ class Photo:
 
 
 def folder_photos(root: str, of_people: bool) -> list[Union[Photo, Problem]]:
-    """List the photos in a folder; every file is taken for one, but for hidden ones.
+    """List the photos in a folder: all files but hidden ones.
 
-    Args:
-        root: the folder.
-        of_people: whether it holds a folder for each person, which tells whom the photos in it show.
-
-    Returns:
-        The photos by path; a problem for what is no file, has a name that is no UTF-8 or, with `of_people`, is in no
-        person's folder.
-
-    Raises:
-        InputError: if there is no such folder, or no file in it.
+    With `of_people` it has a folder for each person. A problem stands for what is no file, has a name that is no UTF-8
+    or is in no person's folder.
     """
     folder = Path(root)
     if not folder.is_dir():
@@ -84,18 +82,10 @@ def _bad_name(path: str) -> Problem:
 
 
 def csv_photos(csv: str, of_people: bool) -> list[Union[Photo, Problem]]:
-    """List the photos of a CSV file.
+    """List the photos of a CSV file, in the order of its lines.
 
-    Args:
-        csv: the file, with the columns `path` (from the folder of the CSV file on), with `of_people` `person`, and
-            perhaps `x1`, `y1`, ..., `x5`, `y5`: the five landmarks in pixels.
-        of_people: whether people are named.
-
-    Returns:
-        The photos in the order of the lines; a problem for a line where something is missing.
-
-    Raises:
-        InputError: if the file cannot be read, or has some columns of landmarks and not others.
+    Columns are `path` (relative to the CSV file), with `of_people` `person`, and perhaps the five landmarks `x1`, `y1`,
+    ..., `x5`, `y5` in pixels. A problem stands for a line where something is missing.
     """
     file = Path(csv)
     table = read_csv(file, ["path", "person"] if of_people else ["path"])
@@ -123,18 +113,11 @@ def csv_photos(csv: str, of_people: bool) -> list[Union[Photo, Problem]]:
 
 
 def face_bytes(photo: Photo, size: tuple[int, int]) -> Union[bytes, Problem]:
-    """Read a photo as the encoded image that a network's input is made of.
+    """Read a photo as the encoded image that a network's input of `size` (height, width) is made of.
 
-    With landmarks the face is cut out and aligned: at 112 px, as the faces of training sets are, or at the network's
-    size if that is larger. An image that is stored turned (EXIF) is turned upright before: landmarks are those of the
-    image as it is shown. Aligned faces that are JPEG or PNG files stay as they are.
-
-    Args:
-        photo: the photo.
-        size: (height, width) in pixels of the network's input.
-
-    Returns:
-        JPEG or PNG that can be decoded, or what is wrong with the photo.
+    With landmarks the face is aligned: at 112 px, as the faces of training sets are, or at the network's size if that
+    is larger. An image that is stored turned (EXIF) is turned upright before: landmarks are those of the image as it is
+    shown. Aligned faces that are JPEG or PNG files stay as they are.
     """
     try:
         # Asked first: to open a pipe waits for somebody who writes.
@@ -147,13 +130,17 @@ def face_bytes(photo: Photo, size: tuple[int, int]) -> Union[bytes, Problem]:
         with Image.open(io.BytesIO(encoded)) as header:
             pixels, kind = header.width * header.height, header.format
     except Exception as error:  # on damaged files Pillow raises nearly anything
-        # An empty or foreign file has a better word for it there.
-        return Problem("corrupt image", photo.path, _reason(encoded) or str(error))
+        reason = str(error)
+        try:
+            load_image(encoded)
+        except ValueError as better:  # it has words for an empty or a foreign file
+            reason = str(better)
+        return Problem("corrupt image", photo.path, reason)
     if pixels > MAX_PIXELS:
         return Problem("too large", photo.path, f"{pixels:,} pixels, where {MAX_PIXELS:,} are read; make it smaller")
     if photo.landmarks is None and kind in _DECODED_IN_GRAPH:
-        reason = why_undecodable(encoded)
-        return upright_bytes(encoded) if reason is None else Problem("corrupt image", photo.path, reason)
+        damage = why_undecodable(encoded)
+        return upright_bytes(encoded) if damage is None else Problem("corrupt image", photo.path, damage)
     try:
         image = to_rgb(load_image(encoded))
     except ValueError as error:
@@ -166,22 +153,68 @@ def face_bytes(photo: Photo, size: tuple[int, int]) -> Union[bytes, Problem]:
         return Problem("bad landmarks", photo.path, str(error))
 
 
-def _reason(encoded: bytes) -> str:
-    try:
-        load_image(encoded)
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
 def split_problems(items: Sequence[Union[Photo, Problem]]) -> tuple[list[Photo], list[Problem]]:
-    """Part photos and problems.
-
-    Args:
-        items: both.
-
-    Returns:
-        Photos and problems, each in order.
-    """
+    """Split a list into photos and problems, each in order."""
     photos = [item for item in items if isinstance(item, Photo)]
     return photos, [item for item in items if isinstance(item, Problem)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedded:
+    """The photos that could be embedded, `[photos, dim]` float32 of unit norm, and the problems of the others."""
+
+    photos: list[Photo]
+    embeddings: np.ndarray
+    problems: list[Problem]
+
+
+class PhotoEmbedder:
+    """A model for photos: a `.keras` checkpoint, the folder of a run, or the version folder of an exported model.
+
+    With `flip` the embedding of the mirrored image is added: by default for all but exported models, which do it or not
+    by themselves.
+    """
+
+    def __init__(self, model: str, flip: Optional[bool] = None, batch_size: int = 64) -> None:
+        if batch_size < 1:
+            raise InputError(f"--batch_size={batch_size}: must be at least 1")
+        file = model_file(model)
+        if is_exported(file) and flip:
+            raise InputError(f"{model}: an exported model adds the mirrored image or not by itself; leave out --flip")
+        flip = not is_exported(file) if flip is None else flip
+        self._model, self._batch_size = load_embedding_model(model), batch_size
+        self._size = image_size(self._model)
+        dim = int(self._model.output_shape[-1])
+        self.record = ModelRecord(str(file.resolve()), fingerprint(file), dim, flip, self._reference(flip))
+
+    def _reference(self, flip: bool) -> np.ndarray:
+        # NumPy promises this generator's numbers to stay as they are.
+        noise = np.random.RandomState(0).randint(0, 256, [_REFERENCE_IMAGES, *self._size, 3])
+        views = [noise, noise[:, :, ::-1]] if flip else [noise]
+        return add_views(np.stack([self._model(view.astype(np.float32)).numpy() for view in views], axis=1))
+
+    def embed(self, photos: Sequence[Photo], name: str = "embed") -> Embedded:
+        """Embed photos; `name` is for the progress."""
+        kept: list[Photo] = []
+        blocks = [np.empty([0, self.record.dim], np.float32)]
+        problems: list[Problem] = []
+        with Progress(name, len(photos)) as progress:
+            for start in range(0, len(photos), _CHUNK):
+                chunk = photos[start : start + _CHUNK]
+                contents = list(map_in_order(lambda photo: face_bytes(photo, self._size), chunk))
+                good = [photo for photo, content in zip(chunk, contents) if isinstance(content, bytes)]
+                encoded = [content for content in contents if isinstance(content, bytes)]
+                problems += [content for content in contents if isinstance(content, Problem)]
+                progress.advance(len(chunk) - len(good))
+                views = predict_embeddings(self._model, encoded, self.record.flip, self._batch_size, progress)
+                with np.errstate(invalid="ignore", over="ignore"):
+                    rows = add_views(views)
+                usable = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
+                kept += [photo for photo, fine in zip(good, usable) if fine]
+                problems += [
+                    Problem("no embedding", photo.path, "the model's embedding is zero or not finite")
+                    for photo, fine in zip(good, usable)
+                    if not fine
+                ]
+                blocks.append(rows[usable])
+        return Embedded(kept, np.concatenate(blocks), problems)

@@ -4,17 +4,20 @@ import io
 import json
 import secrets
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.provenance import utc_now
-from ddl_tf.gallery.model_record import ModelRecord
-from ddl_tf.gallery.store import FORMAT
+from ddl_tf.gallery.store import FORMAT, ModelRecord
 
 _COLUMNS = ("generation", "model", "entries", "index", "threshold", "people", "images", "created", "changed")
+# What an index holds of a person: a template, or all images.
+ENTRIES = ("templates", "images")
+# Embeddings in memory at a time, beside the vectors.
+_CHUNK = 20_000
 
 
 def insert_gallery(
@@ -25,46 +28,18 @@ def insert_gallery(
     threshold: Optional[Mapping[str, Any]],
     created: str,
 ) -> None:
-    """Describe a new gallery.
-
-    Args:
-        connection: within the transaction that makes it.
-        model: whose embeddings it will have.
-        entries: `templates` or `images`.
-        index: `exact` or `approximate`.
-        threshold: None, or as `Gallery.create` takes it.
-        created: when, ISO 8601.
-    """
+    """Describe a new gallery; `threshold` as for `Gallery.create`, `created` in ISO 8601."""
     reference = io.BytesIO()
     np.save(reference, model.reference, allow_pickle=False)
-    connection.execute(
-        "INSERT INTO gallery VALUES (1, ?, ?, ?, ?, ?, 0, 0, 1, ?, ?)",
-        (
-            json.dumps(model.describe()),
-            reference.getvalue(),
-            entries,
-            index,
-            json.dumps(None if threshold is None else dict(threshold), allow_nan=False),
-            created,
-            created,
-        ),
-    )
+    chosen = json.dumps(threshold and dict(threshold), allow_nan=False)
+    facts = json.dumps({name: getattr(model, name) for name in ("path", "sha256", "dim", "flip")})
+    row = (facts, reference.getvalue(), entries, index, chosen, created, created)
+    connection.execute("INSERT INTO gallery VALUES (1, ?, ?, ?, ?, ?, 0, 0, 1, ?, ?)", row)
     connection.execute("INSERT INTO change VALUES (1, ?)", (secrets.randbits(63),))
 
 
 def read_gallery(connection: sqlite3.Connection) -> dict[str, Any]:
-    """Read what a gallery is.
-
-    Args:
-        connection: within a transaction.
-
-    Returns:
-        `format`, `generation` (the number of changes), `stamp` (of the last), `model`, `entries`, `index`, `threshold`,
-        `people`, `images`, `created`, `changed`.
-
-    Raises:
-        InputError: if it is damaged.
-    """
+    """Read the description of a gallery: its row, and `format` and `stamp` (of the last change)."""
     row = connection.execute(
         "SELECT generation, model, entries, kind, threshold, people, images, created, changed FROM gallery"
     ).fetchone()
@@ -72,37 +47,18 @@ def read_gallery(connection: sqlite3.Connection) -> dict[str, Any]:
         raise InputError("the gallery is damaged (it is not described); restore it from a copy")
     content = dict(zip(_COLUMNS, row))
     (stamp,) = connection.execute("SELECT stamp FROM change WHERE generation = ?", row[:1]).fetchone()
-    return {
-        **content,
-        "format": FORMAT,
-        "stamp": stamp,
-        "model": json.loads(content["model"]),
-        "threshold": json.loads(content["threshold"]),
-    }
+    parsed = {name: json.loads(content[name]) for name in ("model", "threshold")}
+    return {**content, **parsed, "format": FORMAT, "stamp": stamp}
 
 
 def read_model(connection: sqlite3.Connection) -> ModelRecord:
-    """Read whose embeddings a gallery has.
-
-    Args:
-        connection: to it.
-
-    Returns:
-        The model, with its embeddings of fixed images.
-    """
+    """Read whose embeddings a gallery has."""
     model, reference = connection.execute("SELECT model, reference FROM gallery").fetchone()
     return ModelRecord(**json.loads(model), reference=np.load(io.BytesIO(reference), allow_pickle=False))
 
 
 def mark_change(connection: sqlite3.Connection) -> int:
-    """Begin the next generation.
-
-    Args:
-        connection: within the transaction that changes something.
-
-    Returns:
-        Its number.
-    """
+    """Begin the next generation, and return its number."""
     connection.execute("UPDATE gallery SET generation = generation + 1, changed = ?", (utc_now(),))
     (generation,) = connection.execute("SELECT generation FROM gallery").fetchone()
     connection.execute("INSERT INTO change VALUES (?, ?)", (generation, secrets.randbits(63)))
@@ -110,12 +66,7 @@ def mark_change(connection: sqlite3.Connection) -> int:
 
 
 def update_gallery(connection: sqlite3.Connection, **change: Any) -> None:
-    """Change what a gallery is; a generation more.
-
-    Args:
-        connection: within a transaction.
-        change: `threshold` or `index`.
-    """
+    """Change `threshold` or `index` of a gallery; a generation more."""
     mark_change(connection)
     if "threshold" in change:
         connection.execute("UPDATE gallery SET threshold = ?", (json.dumps(change["threshold"], allow_nan=False),))
@@ -124,33 +75,14 @@ def update_gallery(connection: sqlite3.Connection, **change: Any) -> None:
 
 
 def numbers_of(connection: sqlite3.Connection, people: Sequence[str]) -> dict[str, int]:
-    """Look people up.
-
-    Args:
-        connection: to the gallery.
-        people: their names.
-
-    Returns:
-        The numbers of those who are enrolled, in order.
-    """
-    found = {}
-    for person in dict.fromkeys(people):
-        row = connection.execute("SELECT id FROM person WHERE name = ?", (person,)).fetchone()
-        if row is not None:
-            found[person] = int(row[0])
-    return found
+    """Look people up: name -> number of those who are enrolled, in order."""
+    query = "SELECT id FROM person WHERE name = ?"
+    rows = {person: connection.execute(query, (person,)).fetchone() for person in dict.fromkeys(people)}
+    return {person: int(row[0]) for person, row in rows.items() if row is not None}
 
 
 def sources_of(connection: sqlite3.Connection, number: int) -> set[str]:
-    """Read which images a person has.
-
-    Args:
-        connection: to the gallery.
-        number: of the person.
-
-    Returns:
-        What they are called.
-    """
+    """Read the names of a person's images."""
     return {source for (source,) in connection.execute("SELECT source FROM image WHERE person = ?", (number,))}
 
 
@@ -161,15 +93,7 @@ def insert_images(
     times: Sequence[str],
     embeddings: np.ndarray,
 ) -> None:
-    """Add images, of people who are there or not; a generation more.
-
-    Args:
-        connection: within a transaction.
-        people: `[n]`, whom each shows.
-        sources: `[n]`, what each is called.
-        times: `[n]`, ISO 8601.
-        embeddings: `[n, dim]` float32 of unit norm.
-    """
+    """Add images `[n]` with `[n, dim]` float32 of unit norm, of people who are enrolled or not; a generation more."""
     generation = mark_change(connection)
     numbers = numbers_of(connection, people)
     connection.executemany(
@@ -180,45 +104,23 @@ def insert_images(
         inserted = connection.execute("INSERT INTO person (name, generation) VALUES (?, ?)", (person, generation))
         numbers[person] = int(inserted.lastrowid or 0)
     rows = np.ascontiguousarray(embeddings, "<f4")
-    connection.executemany(
-        "INSERT INTO image (person, source, time, embedding) VALUES (?, ?, ?, ?)",
-        (
-            (numbers[person], source, time, row.tobytes())
-            for person, source, time, row in zip(people, sources, times, rows)
-        ),
-    )
+    images = zip((numbers[person] for person in people), sources, times, map(np.ndarray.tobytes, rows))
+    connection.executemany("INSERT INTO image (person, source, time, embedding) VALUES (?, ?, ?, ?)", images)
     _count(connection, len(fresh), len(rows))
 
 
 def delete_images(connection: sqlite3.Connection, number: int) -> int:
-    """Take all images of a person out; the person stays, for others to come.
-
-    Args:
-        connection: within a transaction.
-        number: of the person.
-
-    Returns:
-        How many they were.
-    """
+    """Delete all images of a person, who stays, and return how many they were."""
     deleted = connection.execute("DELETE FROM image WHERE person = ?", (number,)).rowcount
     _count(connection, 0, -deleted)
     return deleted
 
 
 def delete_people(connection: sqlite3.Connection, numbers: Sequence[int]) -> int:
-    """Take people out; a generation more.
-
-    Args:
-        connection: within a transaction.
-        numbers: of the people.
-
-    Returns:
-        How many images they had.
-    """
+    """Delete people, and return how many images they had; a generation more."""
     generation = mark_change(connection)
-    images = 0
+    images = sum(delete_images(connection, number) for number in numbers)
     for number in numbers:
-        images += delete_images(connection, number)
         connection.execute("DELETE FROM person WHERE id = ?", (number,))
         connection.execute("INSERT INTO removal VALUES (?, ?)", (number, generation))
     _count(connection, -len(numbers), 0)
@@ -227,3 +129,44 @@ def delete_people(connection: sqlite3.Connection, numbers: Sequence[int]) -> int
 
 def _count(connection: sqlite3.Connection, people: int, images: int) -> None:
     connection.execute("UPDATE gallery SET people = people + ?, images = images + ?", (people, images))
+
+
+def entry_vectors(persons: np.ndarray, embeddings: np.ndarray, entries: str) -> tuple[np.ndarray, np.ndarray]:
+    """Make the vectors of some people: `[vectors]` int64 the person of each, and `[vectors, dim]` float32.
+
+    `persons` `[images]` rise, with all images of each person. A template is the mean of the unit embeddings of a
+    person, scaled to unit norm.
+    """
+    if entries == "images" or not len(persons):
+        return np.asarray(persons, np.int64), np.asarray(embeddings, np.float32)
+    first = np.flatnonzero(np.r_[True, persons[1:] != persons[:-1]])
+    sums = np.add.reduceat(embeddings, first, axis=0, dtype=np.float64)
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    return np.asarray(persons[first], np.int64), (sums / np.where(norms > 0, norms, 1)).astype(np.float32)
+
+
+def read_entries(
+    connection: sqlite3.Connection, dim: int, entries: str, since: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield `entry_vectors` of the people who changed after the generation `since`, some people at a time."""
+    rows = connection.execute(
+        "SELECT i.person, i.embedding FROM person p JOIN image i ON i.person = p.id WHERE p.generation > ? "
+        "ORDER BY i.person, i.id"
+        if since
+        else "SELECT person, embedding FROM image ORDER BY person, id",
+        (since,) if since else (),
+    )
+    persons, embeddings = np.empty(0, np.int64), np.empty([0, dim], np.float32)
+    while chunk := rows.fetchmany(_CHUNK):
+        blobs = b"".join(blob for _, blob in chunk)
+        if len(blobs) != len(chunk) * dim * 4:
+            raise InputError("the gallery is damaged (an embedding has another length); restore it from a copy")
+        persons = np.concatenate([persons, np.array([person for person, _ in chunk], np.int64)])
+        embeddings = np.concatenate([embeddings, np.frombuffer(blobs, "<f4").reshape(-1, dim)])
+        # The last person may go on in the next rows.
+        whole = int(np.searchsorted(persons, persons[-1]))
+        if whole:
+            yield entry_vectors(persons[:whole], embeddings[:whole], entries)
+            persons, embeddings = persons[whole:], embeddings[whole:]
+    if len(persons):
+        yield entry_vectors(persons, embeddings, entries)

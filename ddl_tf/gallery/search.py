@@ -7,7 +7,7 @@ from typing import Optional
 
 import numpy as np
 
-from ddl_tf.gallery.vector_index import VectorIndex
+from ddl_tf.gallery.index import VectorIndex
 
 # Queries at a time, and by how much more is looked for where too few people were found.
 _QUERIES, _DEEPER = 1024, 4
@@ -16,7 +16,7 @@ UNUSED = -1
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
         people: `[queries, k]` text, the most similar person first; None where an approximate search found no more.
@@ -31,12 +31,7 @@ class Found:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Some vectors; nothing in it changes any more.
-
-    Attributes:
-        index: the vectors.
-        person: `[vectors]` int64, whom each stands for; `UNUSED` if it is out of use.
-    """
+    """Some vectors, and `[vectors]` int64 the person of each (`UNUSED`: out of use); nothing in it changes any more."""
 
     index: VectorIndex
     person: np.ndarray
@@ -46,12 +41,8 @@ class Part:
 class Snapshot:
     """What is searched of one state of a gallery; any number of threads may do it at once.
 
-    Attributes:
-        generation: the number of the state.
-        stamp: its random number, which tells it from one of the same number in a copy.
-        entries: `templates` or `images`.
-        parts: the vectors: nearly all in the first, those of the last changes in the second.
-        names: of the people, by number.
+    `stamp` is a random number, which a state of the same number in a copy does not have. Nearly all vectors are in
+    the first part, those of the last changes in the second. `names` are those of the people, by number.
     """
 
     generation: int
@@ -66,21 +57,8 @@ class Snapshot:
         person = np.concatenate([part.person for part in self.parts])
         return np.sort(np.unique(person[person != UNUSED], return_counts=True)[1])[::-1]
 
-    @property
-    def unused(self) -> int:
-        """How many vectors are out of use."""
-        return sum(int(np.sum(part.person == UNUSED)) for part in self.parts)
-
     def nearest(self, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
-        """Find the most similar vectors.
-
-        Args:
-            queries: `[n, dim]` float32 of unit norm.
-            depth: how many to find for each, at least 1.
-
-        Returns:
-            Whom they stand for `[n, at most depth]`, `UNUSED` where for nobody, and their similarities.
-        """
+        """Find the `depth` most similar vectors of each query: their persons and similarities `[n, depth]`."""
         persons, similarities = [], []
         for part in self.parts:
             if len(part.index):
@@ -95,32 +73,26 @@ class Snapshot:
 def search_people(snapshot: Snapshot, queries: np.ndarray, k: int, threshold: Optional[float]) -> Found:
     """Search the people of a gallery; of several vectors of one person the most similar one counts.
 
-    Args:
-        snapshot: the gallery.
-        queries: `[n, dim]` float32 of unit norm.
-        k: people to find for each, at least 1.
-        threshold: from which similarity on a person is known.
-
-    Returns:
-        People and similarities; `min(k, people)` of each.
+    `queries` are `[n, dim]` float32 of unit norm; the result has `min(k, people)` columns.
     """
     vectors = snapshot.vectors_of_people
     k = min(k, len(vectors))
-    # Where an exact search has certainly found k people.
-    enough = int(snapshot.unused + vectors[: max(k - 1, 0)].sum() + 1)
-    found = np.full([len(queries), k], UNUSED)
+    # Where an exact search certainly has k people.
+    unused = sum(int(np.sum(part.person == UNUSED)) for part in snapshot.parts)
+    enough = int(unused + vectors[: max(k - 1, 0)].sum() + 1)
+    numbers = np.full([len(queries), k], UNUSED)
     similarity = np.full([len(queries), k], -np.inf, np.float32)
     for start in range(0, len(queries) if k else 0, _QUERIES):
         rows = slice(start, start + _QUERIES)
-        _search(snapshot, queries[rows], enough, found[rows], similarity[rows])
-    people = np.empty(found.shape, object)
-    people.ravel()[:] = [snapshot.names.get(person) for person in found.ravel().tolist()]
+        _search(snapshot, queries[rows], enough, numbers[rows], similarity[rows])
+    people = np.empty(numbers.shape, object)
+    people.ravel()[:] = [snapshot.names.get(person) for person in numbers.ravel().tolist()]
     return Found(people, similarity, None if threshold is None else similarity >= threshold)
 
 
-def _search(snapshot: Snapshot, queries: np.ndarray, enough: int, found: np.ndarray, similarity: np.ndarray) -> None:
+def _search(snapshot: Snapshot, queries: np.ndarray, enough: int, numbers: np.ndarray, similarity: np.ndarray) -> None:
     """Fill in people and similarities of some queries."""
-    k = found.shape[1]
+    k = numbers.shape[1]
     depth = min(k, enough)
     waiting = np.arange(len(queries))
     while len(waiting):
@@ -130,10 +102,26 @@ def _search(snapshot: Snapshot, queries: np.ndarray, enough: int, found: np.ndar
             in_use = np.flatnonzero(person != UNUSED)
             _, first = np.unique(person[in_use], return_index=True)
             places = in_use[np.sort(first)][:k]
-            found[query, : len(places)] = person[places]
+            numbers[query, : len(places)] = person[places]
             similarity[query, : len(places)] = value[places]
             if len(places) < k:
                 short.append(query)
         if depth >= enough:
             return
         waiting, depth = np.array(short, np.int64), min(depth * _DEEPER, enough)
+
+
+def strangers_known(far: float, people: int, images: int, entries: str) -> tuple[float, str]:
+    """Return the share of strangers that is taken for someone, and in words what it is.
+
+    A false accept rate is that of two images. Where a stranger's image is compared with all images, the sum of their
+    rates is a bound, however dependent they are. A template of several images has similarities that nobody measured:
+    the sum over people is an estimate, and no bound.
+
+    Example:
+        >>> strangers_known(1e-3, people=20, images=400, entries="images")[0]
+        0.4
+    """
+    if entries == "images" or people == images:
+        return min(1.0, far * images), f"at most, by {images:,} images like those of that set"
+    return min(1.0, far * people), "by estimate, if templates are as similar as images"

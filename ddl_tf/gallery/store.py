@@ -2,10 +2,11 @@
 
 gallery.db              the gallery; what is in it when a call returns is on the disk
 gallery.db-wal, -shm    SQLite's, while the gallery is in use
-index.faiss             a cache of what is searched (see `ddl_tf.gallery.gallery_index`)
+index.faiss             a cache of what is searched (see `ddl_tf.gallery.cache`)
 """
 
 import contextlib
+import dataclasses
 import errno
 import os
 import sqlite3
@@ -13,17 +14,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
+import numpy as np
+
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.text import visible
 
 DATABASE, CACHE, CACHE_ASIDE = "gallery.db", "index.faiss", "index.faiss.new"
 FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", CACHE, CACHE_ASIDE)
 FORMAT = 2
-# "ddlg", which tells a gallery from other SQLite files.
+# "ddlg": a gallery, and no other SQLite file.
 _APPLICATION = 0x64646C67
 _BUSY_SECONDS = 60.0
+# Words of SQLite's errors.
+_OS_ERRORS = {"is full": errno.ENOSPC, "readonly": errno.EACCES, "unable to open": errno.EACCES, "disk I/O": errno.EIO}
 # A page holds seven embeddings of 512; pages of 4096 bytes would hold one.
 _PAGE_BYTES = 16384
+# Exports and conversions of a model differ from it by rounding, two models by far more.
+_SAME_MODEL = 0.9999
 
 # The stamp of a change is a random number: a cache, or a search that goes on, of a gallery that was since restored from
 # a copy has the number of a generation, but not its stamp.
@@ -46,18 +53,45 @@ CREATE INDEX removal_generation ON removal (generation);
 """
 
 
-def is_gallery(folder: Path) -> bool:
-    """Tell whether there is a gallery in a folder.
+@dataclasses.dataclass(frozen=True)
+class ModelRecord:
+    """By what a model differs from others, so that embeddings of two models never mix.
 
-    Args:
-        folder: need not be there.
-
-    Returns:
-        Whether it has a complete gallery.db; one whose making was interrupted is none.
-
-    Raises:
-        InputError: if gallery.db is a link, or something else than a gallery.
+    Attributes:
+        path: where it was read from, for people.
+        sha256: of its file or, if exported, of its folder.
+        dim: length of the embeddings.
+        flip: whether the embedding of the mirrored image was added to what the model gives.
+        reference: `[n, dim]` unit embeddings of fixed images; `[0, 0]` if not known. A checkpoint and the model that is
+            exported from it have other files, but the same reference.
     """
+
+    path: str
+    sha256: str
+    dim: int
+    flip: bool = False
+    reference: np.ndarray = dataclasses.field(default_factory=lambda: np.empty([0, 0], np.float32), compare=False)
+
+    def check_same(self, record: "ModelRecord", where: str) -> None:
+        """Refuse the embeddings of another model, or of another `flip`; `where` names whose model this is."""
+        if record.dim != self.dim:
+            lengths = f"gives embeddings of length {record.dim}, {where} has embeddings of length {self.dim}"
+            raise InputError(f"{record.path}: {lengths} by {self.path}; use that model, or enrol everybody anew")
+        # Exact for new records; those of old have a digest of the name too and are known by the reference below.
+        if (record.sha256, record.flip) == (self.sha256, self.flip):
+            return
+        both = len(self.reference) and self.reference.shape == record.reference.shape
+        similarity = float(np.sum(self.reference * record.reference, axis=1).min()) if both else 0.0
+        if similarity < _SAME_MODEL:
+            views = "" if record.flip == self.flip else f", {'with' if self.flip else 'without'} flip"
+            raise InputError(
+                f"{record.path}: another model than that of {where}, {self.path} (sha256 {self.sha256[:12]}{views}); "
+                "use that model, or enrol everybody anew"
+            )
+
+
+def is_gallery(folder: Path) -> bool:
+    """Return whether a folder has a complete gallery.db; one whose making was interrupted is none."""
     _refuse_links(folder)
     file = folder / DATABASE
     if not file.is_file() or not file.stat().st_size:
@@ -68,17 +102,7 @@ def is_gallery(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def reading(folder: Path) -> Iterator[sqlite3.Connection]:
-    """Read one state of a gallery, whatever others change meanwhile.
-
-    Args:
-        folder: of the gallery.
-
-    Yields:
-        A connection, within a transaction.
-
-    Raises:
-        InputError: if there is no gallery, or it is damaged.
-    """
+    """Read one state of a gallery, whatever others change meanwhile: a connection within a transaction."""
     with _opened_gallery(folder, write=False) as connection:
         connection.execute("BEGIN")
         yield connection
@@ -88,16 +112,7 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
 def changing(folder: Path) -> Iterator[sqlite3.Connection]:
     """Change a gallery: all of the block is on the disk at its end or, after an exception, nothing.
 
-    Others that want to change it wait, those that read it do not.
-
-    Args:
-        folder: of the gallery.
-
-    Yields:
-        A connection, within a transaction.
-
-    Raises:
-        InputError: if there is no gallery, it is damaged, or another process has been changing it for a minute.
+    Others that want to change it wait, for a minute at most; those that read it do not.
     """
     with _opened_gallery(folder, write=True) as connection, _transaction(connection):
         yield connection
@@ -105,17 +120,7 @@ def changing(folder: Path) -> Iterator[sqlite3.Connection]:
 
 @contextlib.contextmanager
 def making(folder: Path) -> Iterator[sqlite3.Connection]:
-    """Make a gallery; an exception in the block leaves none.
-
-    Args:
-        folder: missing, or empty: nothing of anybody else's is ever in a gallery's folder.
-
-    Yields:
-        A connection, within a transaction, to tables that are empty.
-
-    Raises:
-        InputError: if there is a gallery already, or anything else.
-    """
+    """Make a gallery in a missing or empty folder; an exception in the block leaves none."""
     check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _opened(folder, write=True) as connection:
@@ -123,7 +128,7 @@ def making(folder: Path) -> Iterator[sqlite3.Connection]:
         connection.execute("PRAGMA journal_mode = WAL")
         with _transaction(connection):
             if _is_made(connection, folder / DATABASE):
-                raise InputError(_there_is_one(folder))
+                raise InputError(_exists(folder))
             for statement in filter(str.strip, _SCHEMA.split(";")):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {_APPLICATION}")
@@ -132,26 +137,17 @@ def making(folder: Path) -> Iterator[sqlite3.Connection]:
 
 
 def check_free(folder: Path) -> None:
-    """Refuse a folder that a new gallery cannot have to itself.
-
-    Args:
-        folder: need not be there.
-
-    Raises:
-        InputError: if there is a gallery already, or anything else.
-    """
+    """Refuse a folder that a new gallery cannot have to itself."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{visible(folder)}: it is no folder; choose another one for the gallery")
     if (folder / "gallery.json").is_file():
         raise InputError(_no_gallery(folder))
     if is_gallery(folder):
-        raise InputError(_there_is_one(folder))
+        raise InputError(_exists(folder))
     others = sorted(file.name for file in folder.iterdir() if file.name not in FILES) if folder.is_dir() else []
     if others:
-        raise InputError(
-            f"{visible(folder)}: the folder is not empty ({visible(others[0])} is in it), and a gallery has one to "
-            "itself; choose a new folder"
-        )
+        reason = f"the folder is not empty ({visible(others[0])} is in it)"
+        raise InputError(f"{visible(folder)}: {reason}, and a gallery has one to itself; choose a new folder")
 
 
 def _no_gallery(folder: Path) -> str:
@@ -164,7 +160,7 @@ def _no_gallery(folder: Path) -> str:
     return f"{name}: no gallery there; make one with `python -m ddl_tf.gallery enroll --gallery={name}`"
 
 
-def _there_is_one(folder: Path) -> str:
+def _exists(folder: Path) -> str:
     return f"{visible(folder)}: there is a gallery already; enrol into it, or choose another folder"
 
 
@@ -233,12 +229,9 @@ def _opened(folder: Path, write: bool) -> Iterator[sqlite3.Connection]:
 
 def _explained(error: sqlite3.DatabaseError, file: Path) -> Exception:
     text = str(error)
-    if "is full" in text:
-        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(file))
-    if "readonly" in text or "unable to open" in text:
-        return OSError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(file))
-    if "disk I/O" in text:
-        return OSError(errno.EIO, os.strerror(errno.EIO), os.fspath(file))
+    for words, number in _OS_ERRORS.items():
+        if words in text:
+            return OSError(number, os.strerror(number), os.fspath(file))
     if "locked" in text:
         return InputError(
             f"{visible(file)}: another process has been changing the gallery for {_BUSY_SECONDS:.0f} s; try again"

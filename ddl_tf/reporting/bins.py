@@ -1,34 +1,32 @@
-"""How good a model is for pairs of one kind, such as of a range of yaw: bins of a column of the images."""
+"""Rates by condition: pairs in bins of a column such as the yaw, ranks by camera, accuracy by race."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.text import figure_text
-from ddl_tf.metrics.bootstrap import rate_interval
+from ddl_tf.metrics.bootstrap import bootstrap_rates, rate_interval
+from ddl_tf.metrics.ranks import cmc_curve
 from ddl_tf.metrics.roc import roc_curve
+from ddl_tf.reporting.evaluations import EvaluatedModel
+from ddl_tf.reporting.numbers import interval_of
 from ddl_tf.reporting.palette import Style, styles_of
 
 # Words of columns of which more is harder, either sign alike; of all others, such as a resolution, less is harder.
 MORE_IS_HARDER = ("yaw", "pitch", "roll", "angle", "blur", "noise", "occlusion", "distance", "age", "compression")
 BINS = 5
 BIN_FAR = 1e-2
+RACE_SETS = ("rfw_african", "rfw_asian", "rfw_caucasian", "rfw_indian")
+_LARGEST_RANK = 50
 
 
 def more_is_harder(column: str) -> bool:
-    """Tell which way a column of images makes them harder.
-
-    Args:
-        column: its name.
-
-    Returns:
-        True where the larger absolute value is harder, False where the smaller value is.
+    """Return True if the larger absolute value of a column makes an image harder, False if the smaller value does.
 
     Example:
         >>> more_is_harder("measured_yaw"), more_is_harder("measured_resolution_px")
@@ -38,16 +36,9 @@ def more_is_harder(column: str) -> bool:
 
 
 def pair_values(values: np.ndarray, first: np.ndarray, second: np.ndarray, column: str) -> np.ndarray:
-    """Give a pair the value of the worse of its two images.
+    """Return the value of the worse of a pair's two images, `[pairs]`; NaN where an image has no value.
 
-    Args:
-        values: `[images]`; not finite where an image has no value.
-        first: `[pairs]` int, positions of images.
-        second: `[pairs]` int, positions of images.
-        column: the name of the values; it says which is worse, see `more_is_harder`.
-
-    Returns:
-        `[pairs]`: the larger absolute value, or the smaller value; NaN where an image has no value.
+    `values` are `[images]`, `first` and `second` `[pairs]` positions of images; `column` says which value is worse.
 
     Example:
         >>> pair_values(np.array([5.0, -40.0]), np.array([0]), np.array([1]), "yaw")
@@ -60,15 +51,10 @@ def pair_values(values: np.ndarray, first: np.ndarray, second: np.ndarray, colum
 
 
 def bin_edges(values: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Cut values into bins of about equal counts.
+    """Cut values into at most so many bins of about equal counts; equal values stay together.
 
-    Args:
-        values: `[pairs]`, NaN where there is none.
-        bins: how many at most; equal values cannot be cut apart, so there may be fewer.
-
-    Returns:
-        `[bins + 1]` rising; a bin holds the values from its lower edge to below its upper one, the last both.
-        Empty where no value is finite.
+    The edges `[bins + 1]` rise; a bin holds its lower edge, and the last one its upper edge too. Without any finite
+    value there are none.
     """
     values = values[np.isfinite(values)]
     if not len(values):
@@ -78,16 +64,7 @@ def bin_edges(values: np.ndarray, bins: int = BINS) -> np.ndarray:
 
 
 def threshold_at_far(similarity: np.ndarray, same: np.ndarray, far: float = BIN_FAR) -> float:
-    """Find the smallest similarity at which not more than a share of the different pairs is accepted.
-
-    Args:
-        similarity: `[pairs]`.
-        same: `[pairs]` bool.
-        far: 0..1.
-
-    Returns:
-        A pair is accepted when its similarity is at or above it.
-    """
+    """Find the smallest similarity at which not more than `far` of the different pairs are accepted."""
     rates, _ = roc_curve(similarity, same)
     # The thresholds of the ROC: all similarities from the largest on, after one that accepts nothing.
     thresholds = np.append(np.inf, np.unique(similarity)[::-1])
@@ -140,35 +117,18 @@ def _number(value: float) -> str:
 
 def draw_shares(
     axes: Axes,
-    rates: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+    rates: Mapping[str, np.ndarray],
     labels: list[str],
     ylabel: str,
     styles: Optional[Mapping[str, Style]] = None,
 ) -> None:
-    """Draw rates with intervals, a point for each model and condition.
-
-    Args:
-        axes: where to draw.
-        rates: model -> rate, low, high, each `[conditions]`.
-        labels: `[conditions]`, under the axis.
-        ylabel: what the rates are.
-        styles: name -> how it is drawn; by the order if None.
-    """
+    """Draw rates (model -> `[conditions, 3]` rate, low, high), a point with its interval for each condition."""
     styles = styles or styles_of(rates)
-    width = 0.6 / max(1, len(rates))
-    for position, (model, (rate, low, high)) in enumerate(rates.items()):
-        places = np.arange(len(labels)) + (position - (len(rates) - 1) / 2) * width
-        error = np.abs(np.stack([rate - low, high - rate]))
-        axes.errorbar(
-            places,
-            rate,
-            error,
-            label=figure_text(model),
-            linestyle="none",
-            capsize=3,
-            markersize=5,
-            **styles[model].points,
-        )
+    look: dict[str, Any] = {"linestyle": "none", "capsize": 3, "markersize": 5}
+    for position, (model, (rate, low, high)) in enumerate((model, values.T) for model, values in rates.items()):
+        places = np.arange(len(labels)) + (position - (len(rates) - 1) / 2) * 0.6 / len(rates)
+        error = np.abs([rate - low, high - rate])
+        axes.errorbar(places, rate, error, label=figure_text(model), **look, **styles[model].points)
     axes.set_xticks(range(len(labels)), labels, fontsize=8)
     axes.set(ylabel=ylabel, xlim=(-0.6, len(labels) - 0.4))
     axes.grid(alpha=0.3)
@@ -176,49 +136,106 @@ def draw_shares(
 
 def bin_labels(table: pd.DataFrame) -> list[str]:
     """Name the bins of `bin_table`, with their counts."""
-    ends = [")"] * (len(table) - 1) + ["]"]
-    return [
-        f"[{_number(low)}, {_number(high)}{end}\n{pairs:,} pairs\n{same:,} same"
-        for low, high, pairs, same, end in zip(table["low"], table["high"], table["pairs"], table["same"], ends)
+    columns = (table[name] for name in ("low", "high", "pairs", "same"))
+    labels = [
+        f"[{_number(low)}, {_number(high)})\n{pairs:,} pairs\n{same:,} same" for low, high, pairs, same in zip(*columns)
     ]
+    return [*labels[:-1], labels[-1].replace(")", "]")]
 
 
 def bins_figure(
     column: str, tables: Mapping[str, pd.DataFrame], title: str = "", styles: Optional[Mapping[str, Style]] = None
 ) -> Figure:
-    """Draw accuracy and TAR by bins of a column.
-
-    Args:
-        column: its name.
-        tables: model -> `bin_table` over the same edges.
-        title: above both panels.
-        styles: name -> how it is drawn; by the order if None.
-
-    Returns:
-        The figure, with `savefig`. The global state of pyplot is not touched.
-
-    Raises:
-        InputError: if there is no bin.
-    """
+    """Draw accuracy and TAR by bins of a column; `tables` are of `bin_table`, for each model, over the same edges."""
     first = next(iter(tables.values()))
     if not len(first):
         raise InputError(f"column {column}: no pair has a value; choose others with --columns")
     names = bin_labels(first)
     figure = Figure(figsize=(11, 3.9), layout="constrained")
-    FigureCanvasAgg(figure)
     shown = figure_text(column)
     rule = f"larger |{shown}| of the two" if more_is_harder(column) else f"smaller {shown} of the two"
     panels = figure.subplots(1, 2)
     for axes, name, text in zip(
         panels, ("accuracy", "tar"), ("accuracy at the best threshold", f"TAR at FAR {BIN_FAR:g}")
     ):
-        rates = {
-            model: (table[name].to_numpy(), table[f"{name}_low"].to_numpy(), table[f"{name}_high"].to_numpy())
-            for model, table in tables.items()
-        }
+        columns = [name, f"{name}_low", f"{name}_high"]
+        rates = {model: table[columns].to_numpy() for model, table in tables.items()}
         draw_shares(axes, rates, names, text, styles)
         axes.set_title(figure_text(title), fontsize=10)
         axes.set_xlabel(rule)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    return figure
+
+
+def rank1_table(
+    rank: np.ndarray, condition: np.ndarray, person: Optional[np.ndarray] = None, replicates: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Compute the rank-1 rate of each condition.
+
+    `rank` is `[probes]` int, from 1, of the mate; 0 = never found. `condition` is `[probes]` text, `person` `[probes]`
+    whom each shows; None where that is not known.
+
+    Returns:
+        A row for each condition, sorted: `condition`, `probes`, `rank1`, and the 95% interval `low`, `high`, 0..1: by
+        the bootstrap over people where they are known, else Wilson's, which takes the probes as independent.
+    """
+    rows = []
+    for name in np.unique(condition):
+        inside = condition == name
+        hits, probes = int(np.sum(rank[inside] == 1)), int(inside.sum())
+        if person is None:
+            low, high = rate_interval(hits, probes)
+        else:
+            low, high = bootstrap_rates(rank[inside] == 1, replicates, seed, person[inside])
+        rows.append({"condition": str(name), "probes": probes, "rank1": hits / probes, "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+def identification_figure(
+    name: str,
+    ranks: Mapping[str, np.ndarray],
+    tables: Mapping[str, pd.DataFrame],
+    styles: Optional[Mapping[str, Style]] = None,
+) -> Figure:
+    """Draw the CMC of ranks (see `rank1_table`), and the rank-1 rate of each condition where there are several."""
+    styles = styles or styles_of(ranks)
+    first = next(iter(tables.values()))
+    several = len(first) > 1
+    figure = Figure(figsize=(11, 4) if several else (6.5, 4), layout="constrained")
+    panels = figure.subplots(1, 1 + several, squeeze=False)[0]
+    # Beyond the last mate that any model finds, nothing happens.
+    largest = int(np.clip(max(rank.max() for rank in ranks.values()), 5, _LARGEST_RANK))
+    for model, rank in ranks.items():
+        curve = cmc_curve(rank, largest)
+        panels[0].step(range(1, largest + 1), curve, where="post", label=figure_text(model), **styles[model].line)
+    panels[0].set(xlabel="rank", ylabel="share of probes found", title=f"{figure_text(name)}: CMC", xlim=(1, largest))
+    panels[0].set_xticks([tick for tick in (1, 5, *range(10, _LARGEST_RANK + 1, 10)) if tick <= largest])
+    panels[0].grid(alpha=0.3)
+    panels[0].legend(fontsize=8, loc="lower right")
+    if several:
+        labels = [f"{figure_text(name)}\n{count:,} probes" for name, count in zip(first["condition"], first["probes"])]
+        rates = {model: table[["rank1", "low", "high"]].to_numpy() for model, table in tables.items()}
+        draw_shares(panels[1], rates, labels, "rank-1 rate", styles)
+        panels[1].set_title(f"{figure_text(name)}: rank-1 by condition")
+    return figure
+
+
+def race_figure(models: Sequence[EvaluatedModel], styles: Optional[Mapping[str, Style]] = None) -> Figure:
+    """Draw the accuracy on the four sets of RFW, a point for each model."""
+    figure = Figure(figsize=(7.5, 3.8), layout="constrained")
+    axes = figure.subplots()
+    rates = {}
+    for model in models:
+        results = [model.sets[name].result for name in RACE_SETS]
+        accuracies = [result["accuracy"] for result in results]
+        # A number without an interval has a bar of no length.
+        ends = [interval_of(result, "accuracy") or (value, value) for result, value in zip(results, accuracies)]
+        rates[model.name] = np.column_stack([accuracies, ends])
+    labels = [
+        f"{name.removeprefix('rfw_').capitalize()}\n{models[0].sets[name].result['pairs']:,} pairs"
+        for name in RACE_SETS
+    ]
+    draw_shares(axes, rates, labels, "accuracy", styles)
+    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     return figure

@@ -12,19 +12,9 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 from ddl_tf.metrics.gaps import compare_gaps
 from ddl_tf.metrics.paired_tests import compare_scores, holm
+from ddl_tf.reporting import numbers
 from ddl_tf.reporting.evaluations import EvaluatedModel, EvaluatedSet, set_names
-from ddl_tf.reporting.layout_table import DASH, Cell, TextTable
-from ddl_tf.reporting.numbers import (
-    PARTS,
-    far_targets,
-    interval_of,
-    is_countable,
-    lower_is_better,
-    meanings_of,
-    number_of_test,
-    numbers_of,
-    title_of,
-)
+from ddl_tf.reporting.layout_table import DASH, Strong, TextTable
 
 ALPHA = 0.05
 _MANY_PAIRS, _LEAST_REPLICATES = 200_000, 200
@@ -32,21 +22,11 @@ _MANY_PAIRS, _LEAST_REPLICATES = 200_000, 200
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """A number of a model against that of the baseline.
+    """A number of a model (as in `numbers_of`, or "gap") against that of the baseline.
 
-    Attributes:
-        set_name: of the set.
-        number: as in `numbers_of`, or "gap".
-        model: that is compared.
-        value: of the model.
-        baseline: the number of the baseline.
-        difference: the model's less the baseline's.
-        low: lower end of its 95% interval; None where there is no valid test.
-        high: upper end.
-        p: of the paired test, uncorrected.
-        p_corrected: by Holm, over the tests of this number on all sets and models.
-        test: which one.
-        least_p: the least corrected p-value that the replicates could show; None without a test by replicates.
+    `low` and `high` are the ends of the 95% interval of the difference; they and `p` are None where there is no valid
+    test. `p_corrected` is by Holm, over the tests of this number on all sets and models. `least_p` is the least
+    corrected p-value that the replicates could show; None without a test by replicates.
     """
 
     set_name: str
@@ -70,45 +50,23 @@ class Difference:
     @property
     def better(self) -> bool:
         """Whether the model is better than the baseline on these pairs, be it by chance."""
-        return (self.difference < 0) == lower_is_better(self.number) and self.difference != 0
+        return (self.difference < 0) == numbers.lower_is_better(self.number) and self.difference != 0
 
 
 def affordable_replicates(pairs: int, replicates: int) -> int:
     """Lower the number of replicates for very many pairs, of which each replicate takes seconds.
 
-    Args:
-        pairs: of the set.
-        replicates: that are wanted.
-
-    Returns:
-        The number that is wanted up to 200,000 pairs, then in proportion fewer, but no fewer than 200 of it.
+    Up to 200,000 pairs it stays; beyond, it falls in proportion, but not below 200.
     """
     return max(min(replicates, _LEAST_REPLICATES), min(replicates, replicates * _MANY_PAIRS // max(1, pairs)))
 
 
-def gap_name(easy: str, hard: str) -> str:
-    """Name the two sets that a gap is between, where a set is named."""
-    return f"{easy} and {hard}"
-
-
 def compare_models(
-    models: Sequence[EvaluatedModel],
-    replicates: int,
-    seed: int,
-    easy: Optional[str] = None,
-    hard: Optional[str] = None,
+    models: Sequence[EvaluatedModel], replicates: int, seed: int, easy: Optional[str] = None, hard: Optional[str] = None
 ) -> list[Difference]:
-    """Compare each model with the first one, on every set that both have.
+    """Compare each model with the first one, on every set that both have, and the gaps of `easy` and `hard`.
 
-    Args:
-        models: evaluated on the same pairs and probes, see `check_comparable`.
-        replicates: of the bootstrap, see `affordable_replicates`.
-        seed: of the bootstrap.
-        easy: name of the easy set, to compare the gaps; None: no gaps.
-        hard: name of the hard set.
-
-    Returns:
-        The differences, set by set, model by model. The p-values of a number are corrected for all sets and models.
+    The p-values of a number are corrected for all sets and models.
     """
     if not models:
         return []
@@ -117,31 +75,31 @@ def compare_models(
         for model in models[1:]:
             if name not in baseline.sets or name not in model.sets:
                 continue
-            one, base = model.sets[name], baseline.sets[name]
-            if not (one.has_pairs or one.has_ranks):
+            compared, base = model.sets[name], baseline.sets[name]
+            if not (compared.has_pairs or compared.has_ranks):
                 continue
-            _check_people(model, one)
+            _check_people(model, compared)
             _check_people(baseline, base)
             # The bootstrap over templates costs little for each replicate, however many pairs there are.
-            few = one.result.get("protocol") == "templates"
-            times = replicates if few else affordable_replicates(len(one.scores.get("same", ())), replicates)
-            targets = far_targets(one.result)
-            found = compare_scores(one.scores, base.scores, replicates=times, seed=seed, far_targets=targets)
-            of_one, of_base = numbers_of(one.result), numbers_of(base.result)
-            for row in found:
-                number = number_of_test(str(row["number"]), one.result)
-                if number in of_one and number in of_base:
-                    a, b = of_one[number], of_base[number]
-                    values = {"number": number, "a": a, "b": b, "difference": a - b, "replicates": times}
-                    rows.append((name, model.name, {**row, **values}))
+            few = compared.result.get("protocol") == "templates"
+            times = replicates if few else affordable_replicates(len(compared.scores.get("same", ())), replicates)
+            targets = numbers.far_targets(compared.result)
+            tests = compare_scores(compared.scores, base.scores, replicates=times, seed=seed, far_targets=targets)
+            values, base_values = numbers.numbers_of(compared.result), numbers.numbers_of(base.result)
+            for test in tests:
+                number = numbers.number_of_test(str(test["number"]), compared.result)
+                if number in values and number in base_values:
+                    a, b = values[number], base_values[number]
+                    row = {"number": number, "a": a, "b": b, "difference": a - b, "replicates": times}
+                    rows.append((name, model.name, {**test, **row}))
     if easy and hard:
-        sides = {model.name: [model.sets[one].scores for one in (easy, hard) if one in model.sets] for model in models}
-        first = sides.pop(baseline.name)
-        for name, own in sides.items():
-            if len(own) == len(first) == 2:
-                times = affordable_replicates(sum(len(one["same"]) for one in own), replicates)
-                gap = compare_gaps(own[0], own[1], first[0], first[1], times, seed)
-                rows.append((gap_name(easy, hard), name, {**gap._asdict(), "replicates": times}))
+        for model in models[1:]:
+            if not all(name in side.sets for side in (model, baseline) for name in (easy, hard)):
+                continue
+            sides = [side.sets[name].scores for side in (model, baseline) for name in (easy, hard)]
+            times = affordable_replicates(len(sides[0]["same"]) + len(sides[1]["same"]), replicates)
+            gap = compare_gaps(sides[0], sides[1], sides[2], sides[3], times, seed)
+            rows.append((f"{easy} and {hard}", model.name, {**gap._asdict(), "replicates": times}))
     return _corrected(rows)
 
 
@@ -163,59 +121,36 @@ def _family(number: str) -> str:
 
 
 def _corrected(rows: Sequence[tuple[str, str, dict[str, Any]]]) -> list[Difference]:
-    corrected: list[Optional[float]] = [None] * len(rows)
-    least: list[Optional[float]] = [None] * len(rows)
-    families: dict[str, list[int]] = {}
-    for place, (_, _, row) in enumerate(rows):
+    families: dict[str, list[dict[str, Any]]] = {}
+    for _, _, row in rows:
+        row.update(p_corrected=None, least_p=None)
         if row["p"] is not None:
-            families.setdefault(_family(row["number"]), []).append(place)
-    for places in families.values():
-        for place, p in zip(places, holm([rows[place][2]["p"] for place in places])):
-            corrected[place] = p
-            if "bootstrap" in rows[place][2]["test"]:
-                least[place] = min(1.0, len(places) * 2 / (rows[place][2]["replicates"] + 1))
+            families.setdefault(_family(row["number"]), []).append(row)
+    for family in families.values():
+        for row, p in zip(family, holm([row["p"] for row in family])):
+            row["p_corrected"] = p
+            if "bootstrap" in row["test"]:
+                least_p = row["least_p"] = min(1.0, len(family) * 2 / (row["replicates"] + 1))
+                if least_p >= ALPHA:
+                    row["test"] += f"; so few replicates show no corrected p below {least_p:.2g}"
+    same = ("number", "difference", "low", "high", "p", "p_corrected", "test", "least_p")
     return [
         Difference(
-            name,
-            row["number"],
-            model,
-            row["a"],
-            row["b"],
-            row["difference"],
-            row["low"],
-            row["high"],
-            row["p"],
-            p,
-            _test_text(row["test"], least_p),
-            least_p,
+            set_name=name, model=model, value=row["a"], baseline=row["b"], **{column: row[column] for column in same}
         )
-        for (name, model, row), p, least_p in zip(rows, corrected, least)
+        for name, model, row in rows
     ]
 
 
-def _test_text(test: str, least_p: Optional[float]) -> str:
-    """Name the test, and say how small its corrected p-value could be, where that is too large to tell anything."""
-    if least_p is None or least_p < ALPHA:
-        return test
-    return f"{test}; so few replicates show no corrected p below {least_p:.2g}"
-
-
 def replicates_needed(differences: Sequence[Difference], replicates: int) -> Optional[int]:
-    """Tell whether there are too many tests by the bootstrap for any of them to come out.
+    """Return how many replicates the tests by the bootstrap take to come out; None if they are enough.
 
-    Its smallest p-value is 2 / (replicates + 1).
-
-    Args:
-        differences: of `compare_models`.
-        replicates: with which they were made.
-
-    Returns:
-        How many replicates there should be; None if they are enough.
+    The smallest p-value of a bootstrap is 2 / (replicates + 1).
     """
-    counts = Counter(_family(one.number) for one in differences if one.p is not None and "bootstrap" in one.test)
+    counts = Counter(_family(test.number) for test in differences if test.p is not None and "bootstrap" in test.test)
     needed = int(np.ceil(2 * max(counts.values(), default=0) / ALPHA))
     # Fewer may have been drawn of very many pairs.
-    lacking = max((one.least_p / ALPHA for one in differences if one.least_p is not None), default=0.0)
+    lacking = max((test.least_p / ALPHA for test in differences if test.least_p is not None), default=0.0)
     if lacking >= 1:
         needed = max(needed, int(np.ceil(lacking * replicates)) + 1)
     return needed if needed > replicates else None
@@ -231,22 +166,17 @@ def p_text(p: float) -> str:
     return ("p < 0.001" if p < 0.001 else f"p = {p:.3f}").replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def interval_text(one: Difference) -> str:
+def interval_text(test: Difference) -> str:
     """Write a difference with its interval, if it has one."""
-    if one.low is None or one.high is None:
-        return signed(one.difference)
-    return f"{signed(one.difference)} [{signed(one.low)}, {signed(one.high)}]"
+    if test.low is None or test.high is None:
+        return signed(test.difference)
+    return f"{signed(test.difference)} [{signed(test.low)}, {signed(test.high)}]"
 
 
-def difference_text(one: Difference) -> str:
+def difference_text(test: Difference) -> str:
     """Write a difference as `AUC +0.012 [+0.004, +0.020], p = 0.003`; the p-value is the corrected one."""
-    p = "no valid test" if one.p_corrected is None else p_text(one.p_corrected)
-    return f"{title_of(one.number)} {interval_text(one)}, {p}"
-
-
-def value_text(value: float, interval: Optional[tuple[float, float]]) -> str:
-    """Write a number to three digits, with its interval if there is one."""
-    return f"{value:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+    p = "no valid test" if test.p_corrected is None else p_text(test.p_corrected)
+    return f"{numbers.title_of(test.number)} {interval_text(test)}, {p}"
 
 
 Tests = Mapping[tuple[str, str, str], Difference]
@@ -254,114 +184,83 @@ Tests = Mapping[tuple[str, str, str], Difference]
 
 def _strong(name: str, number: str, values: Mapping[str, float], tests: Tests, baseline: str) -> str:
     """The model to set in bold: the best one, if the tests against the baseline say that it is more than chance."""
-    sign = -1 if lower_is_better(number) else 1
+    sign = -1 if numbers.lower_is_better(number) else 1
     best = max(values, key=lambda model: sign * values[model])
     rivals = [model for model in values if model != baseline] if best == baseline else [best]
-    found = [tests.get((name, number, model)) for model in rivals]
-    return best if found and all(one is not None and one.significant for one in found) else ""
+    rival_tests = [tests.get((name, number, model)) for model in rivals]
+    return best if rival_tests and all(test is not None and test.significant for test in rival_tests) else ""
 
 
 def _is_headline(number: str) -> bool:
     words = number.split("@")
-    quoted = (*PARTS, "accuracy", "auc", "rank1", "tar", "tpir", "map", "mean")
+    quoted = (*numbers.PARTS, "accuracy", "auc", "rank1", "tar", "tpir", "map", "mean")
     return words[0] in quoted and "galleries" not in words
 
 
 def comparison_table(
     models: Sequence[EvaluatedModel], differences: Sequence[Difference], headlines: bool = False
 ) -> TextTable:
-    """Lay the numbers of all models on all sets side by side.
+    """Lay the numbers of all models on all sets side by side; with `headlines` those that papers quote.
 
-    Args:
-        models: of the report, the baseline first.
-        differences: of `compare_models`.
-        headlines: whether only the numbers that papers quote.
-
-    Returns:
-        A row for each set and number; its CSV has a line for each set, number and model, at full precision.
+    The CSV has a line for each set, number and model, at full precision.
     """
     rows, lines, shown = [], [], []
-    tests = {(one.set_name, one.number, one.model): one for one in differences}
+    tests = {(test.set_name, test.number, test.model): test for test in differences}
     for name in set_names(models):
         results = {model.name: model.sets[name].result for model in models if name in model.sets}
-        by_model = {model: numbers_of(result) for model, result in results.items()}
-        for number in dict.fromkeys(number for numbers in by_model.values() for number in numbers):
-            values = {model: numbers[number] for model, numbers in by_model.items() if number in numbers}
+        by_model = {model: numbers.numbers_of(result) for model, result in results.items()}
+        for number in dict.fromkeys(number for values in by_model.values() for number in values):
+            values = {model: known[number] for model, known in by_model.items() if number in known}
             for model, value in values.items():
-                interval, test = interval_of(results[model], number), tests.get((name, number, model))
-                line = _line(name, number, model, value, interval, test)
-                lines.append({**line, "few_false_accepts": not is_countable(results[model], number)})
+                low, high = numbers.interval_of(results[model], number) or (None, None)
+                line = {"set": name, "number": number, "model": model, "value": value, "low": low, "high": high}
+                test = tests.get((name, number, model))
+                for column in ("difference", "low", "high", "p", "p_corrected", "test"):
+                    key = f"difference_{column}" if column in ("low", "high") else column
+                    line[key] = getattr(test, column) if test else None
+                lines.append({**line, "few_false_accepts": not numbers.is_countable(results[model], number)})
             quoted = not headlines or _is_headline(number)
-            if not quoted or not all(is_countable(results[model], number) for model in values):
+            if not quoted or not all(numbers.is_countable(results[model], number) for model in values):
                 continue
             strong = _strong(name, number, values, tests, models[0].name)
-            cells = []
-            for model in (one.name for one in models):
-                test = tests.get((name, number, model))
-                mark = "*" if test and test.significant else ""
-                text = DASH
-                if model in values:
-                    text = value_text(values[model], interval_of(results[model], number)) + mark
-                cells.append(Cell(text, strong=model == strong))
-            rows.append([Cell(name), Cell(title_of(number)), *cells])
+            cells = dict.fromkeys((model.name for model in models), DASH)
+            for model, value in values.items():
+                interval, test = numbers.interval_of(results[model], number), tests.get((name, number, model))
+                text = f"{value:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+                text += "*" if test and test.significant else ""
+                cells[model] = Strong(text) if model == strong else text
+            rows.append([name, numbers.title_of(number), *cells.values()])
             shown.append(number)
     tested = (
         f" An asterisk: differs from {models[0].name} (paired test, Holm-corrected p < {ALPHA:g}). Bold: the best of "
-        "its "
-        f"row, where that is more than chance by these tests. {DASH}: not evaluated."
+        f"its row, where that is more than chance by these tests. {DASH}: not evaluated."
     )
     caption = (
-        f"Numbers with their 95% intervals. {meanings_of(shown)}. A rate at fewer than {MIN_FALSE_ACCEPTS} false "
-        "accepts is "
-        f"left out.{tested if len(models) > 1 else ''}"
+        f"Numbers with their 95% intervals. {numbers.meanings_of(shown)}. A rate at fewer than {MIN_FALSE_ACCEPTS} "
+        f"false accepts is left out.{tested if len(models) > 1 else ''}"
     )
     header = ["set", "number", *(model.name for model in models)]
     name = "headlines" if headlines else "comparison"
     return TextTable(name, caption, header, rows, heads=2, data=pd.DataFrame(lines))
 
 
-def _line(
-    name: str,
-    number: str,
-    model: str,
-    value: float,
-    interval: Optional[tuple[float, float]],
-    test: Optional[Difference],
-) -> dict[str, Any]:
-    low, high = interval or (None, None)
-    line: dict[str, Any] = {"set": name, "number": number, "model": model, "value": value, "low": low, "high": high}
-    for column in ("difference", "low", "high", "p", "p_corrected", "test"):
-        key = f"difference_{column}" if column in ("low", "high") else column
-        line[key] = getattr(test, column) if test else None
-    return line
-
-
 def differences_table(differences: Sequence[Difference], baseline: str) -> TextTable:
-    """Lay out the paired tests against the baseline.
-
-    Args:
-        differences: of `compare_models`, at least one.
-        baseline: name of the model that the others are compared with.
-
-    Returns:
-        A row for each set, number and model.
-    """
+    """Lay out the paired tests against the baseline, a row for each set, number and model."""
     rows = [
         [
-            Cell(one.set_name),
-            Cell(title_of(one.number)),
-            Cell(one.model),
-            Cell(interval_text(one), strong=one.significant),
-            Cell(DASH if one.p is None else f"{one.p:.2g}"),
-            Cell(DASH if one.p_corrected is None else f"{one.p_corrected:.2g}"),
-            Cell(one.test),
+            test.set_name,
+            numbers.title_of(test.number),
+            test.model,
+            Strong(interval_text(test)) if test.significant else interval_text(test),
+            DASH if test.p is None else f"{test.p:.2g}",
+            DASH if test.p_corrected is None else f"{test.p_corrected:.2g}",
+            test.test,
         ]
-        for one in differences
+        for test in differences
     ]
     caption = (
         f"Each model less {baseline}, on the same pairs or probes, with the 95% interval of the difference; p of the "
-        "paired "
-        "test, and corrected by Holm for the tests of one number on all sets and models. Bold: corrected p < "
+        "paired test, and corrected by Holm for the tests of one number on all sets and models. Bold: corrected p < "
         f"{ALPHA:g}."
     )
     header = ["set", "number", "model", "difference", "p", "p, corrected", "test"]

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from sklearn.manifold import TSNE
@@ -22,14 +21,9 @@ _EXACT = 1000
 
 @dataclasses.dataclass(frozen=True)
 class ChosenImages:
-    """The images of a map.
+    """The images of a map: rows of the easy and of the hard set, and the number of the person of each.
 
-    Attributes:
-        easy: `[easy]` int, rows of the easy set.
-        hard: `[hard]` int, rows of the hard set.
-        easy_person: `[easy]` int, number of the person, -1 where the sets do not tell.
-        hard_person: `[hard]` int.
-        people: how many people there are; 0 where the sets do not tell.
+    Numbers are -1, and `people` is 0, where the sets do not say who is who.
     """
 
     easy: np.ndarray
@@ -39,41 +33,11 @@ class ChosenImages:
     people: int
 
 
-def unit_embeddings(views: np.ndarray) -> np.ndarray:
-    """Add the views of each image, and scale to unit norm, as evaluation does.
-
-    Args:
-        views: `[images, views, dim]` as a model gave them.
-
-    Returns:
-        `[images, dim]` float32; an all-zero embedding stays zero.
-    """
-    rows = np.asarray(views, np.float64).sum(axis=1)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return (rows / np.where(norms > 0, norms, 1)).astype(np.float32)
-
-
-def _some(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
-    return np.sort(np.random.default_rng(seed).permutation(rows)[:count])
-
-
 def choose_images(easy: pd.DataFrame, hard: pd.DataFrame, count: int, seed: int = 0) -> ChosenImages:
-    """Choose the images of a map, the same for each model.
+    """Choose the images of a map, at most `count`, the same for each model.
 
     Of the people who have easy and hard images, those with the most images, at most `PEOPLE`; where the sets do not
-    tell whom an image shows, any images. Half of the images are easy, half hard, as far as there are so many.
-
-    Args:
-        easy: a row for each image of the easy set, with the column `person` if it is known.
-        hard: of the hard set.
-        count: of images at most.
-        seed: of the choice.
-
-    Returns:
-        The choice.
-
-    Raises:
-        InputError: if fewer than 4 images are asked for, which make no map.
+    say whom an image shows, any images. Half of the images are easy, half hard, as far as there are so many.
     """
     if count < 4:
         raise InputError(f"--tsne_images={count}: a map needs at least 4")
@@ -88,24 +52,12 @@ def choose_images(easy: pd.DataFrame, hard: pd.DataFrame, count: int, seed: int 
         known = {name: number for number, name in enumerate(people)}
         numbers = [table["person"].astype(str).map(known).fillna(-1).to_numpy(int) for table in tables]
     rows = [np.flatnonzero(number >= 0) if people else np.arange(len(number)) for number in numbers]
-    chosen = [_some(one, count // 2, seed) for one in rows]
+    chosen = [np.sort(np.random.default_rng(seed).permutation(part)[: count // 2]) for part in rows]
     return ChosenImages(chosen[0], chosen[1], numbers[0][chosen[0]], numbers[1][chosen[1]], len(people))
 
 
-def perplexity_for(count: int) -> float:
-    """Choose t-SNE's perplexity from the number of points: a third of them, at most 30."""
-    return min(_LARGEST_PERPLEXITY, (count - 1) / 3)
-
-
 def map_embeddings(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Lay embeddings out on a plane, so that near ones stay near.
-
-    Args:
-        embeddings: `[images, dim]` of unit norm.
-        seed: of t-SNE.
-
-    Returns:
-        `[images, 2]`; only who is near whom means something, not the axes.
+    """Lay embeddings, `[images, dim]` of unit norm, out on a plane, `[images, 2]`, so that near ones stay near.
 
     References:
         van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 2008.
@@ -113,7 +65,7 @@ def map_embeddings(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
     start = "pca" if embeddings.shape[1] > 1 else "random"
     # Exact: the approximation for many points gives another map with another number of threads.
     method = "exact" if len(embeddings) <= _EXACT else "barnes_hut"
-    perplexity = perplexity_for(len(embeddings))
+    perplexity = min(_LARGEST_PERPLEXITY, (len(embeddings) - 1) / 3)
     layout = TSNE(perplexity=perplexity, metric="cosine", init=start, random_state=seed, method=method)
     return layout.fit_transform(embeddings)
 
@@ -121,19 +73,8 @@ def map_embeddings(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
 def embedding_map_figure(
     maps: Mapping[str, np.ndarray], chosen: ChosenImages, easy_name: str = "easy", hard_name: str = "hard"
 ) -> Figure:
-    """Draw the map of each model side by side: colours are people, filled points easy images, crosses hard ones.
-
-    Args:
-        maps: model -> `[easy + hard, 2]`, the easy images first.
-        chosen: the images.
-        easy_name: of the easy set.
-        hard_name: of the hard set.
-
-    Returns:
-        The figure, with `savefig`. The global state of pyplot is not touched.
-    """
+    """Draw the maps, `[easy + hard, 2]` of each model: colours are people, points easy images, crosses hard ones."""
     figure = Figure(figsize=(max(5.5, 4.6 * len(maps)), 4.7), layout="constrained")
-    FigureCanvasAgg(figure)
     cut = len(chosen.easy)
     for axes, (model, places) in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps.items()):
         for part, person, marker, plain, hard in (

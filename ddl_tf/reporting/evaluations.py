@@ -14,21 +14,16 @@ from ddl_tf.evaluation.stored import IMAGES, StoredEvaluation
 from ddl_tf.metrics.pair_people import people_of_pairs
 
 # What two models must have in common to be compared on a set.
+_UNITS = {"similarity": "pairs", "rank": "probes"}
 _COMMON = ("same", "first", "second", "fold", "template", "template_person", "people", "condition", "person")
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluatedSet:
-    """What one model did on one set.
+    """What one model did on one set: numbers, and scores of pairs or probes (see `ddl_tf.evaluation.stored`).
 
-    Attributes:
-        name: of the set.
-        result: the numbers, see `ddl_tf.evaluation.stored`.
-        scores: of pairs or probes, see there.
-        images: a row for each image, none for a summary of other sets: `key`, and `person` and further columns where
-            they are known.
-        embeddings: `[images, views, dim]`, in a memory map; None if they were not kept.
-        provenance: what the numbers were made of and with.
+    `images` has a row for each image, none for a summary of other sets: `key`, and `person` and further columns where
+    they are known. `embeddings` are `[images, views, dim]`, in a memory map; None if they were not kept.
     """
 
     name: str
@@ -68,13 +63,7 @@ class EvaluatedSet:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluatedModel:
-    """A model of a report.
-
-    Attributes:
-        name: in the report.
-        folder: of its stored evaluation.
-        sets: name of the set -> what it did there.
-    """
+    """A model of a report, the folder of its stored evaluation, and name of a set -> what it did there."""
 
     name: str
     folder: str
@@ -82,17 +71,7 @@ class EvaluatedModel:
 
 
 def named_folders(items: Sequence[str], flag: str) -> dict[str, str]:
-    """Read a list of folders with names.
-
-    Args:
-        items: each `name=folder`, or a folder, which is then named after its last part.
-        flag: that they were given with, for messages.
-
-    Returns:
-        name -> folder, in the order given.
-
-    Raises:
-        InputError: if there is no name or folder, or two have one name.
+    """Read a list of folders, each `name=folder` or a folder, whose name is then its last part.
 
     Example:
         >>> named_folders(["DDL=evaluations/ddl", "evaluations/arcface"], "evaluations")
@@ -113,38 +92,24 @@ def named_folders(items: Sequence[str], flag: str) -> dict[str, str]:
 
 
 def read_evaluation(name: str, folder: str) -> EvaluatedModel:
-    """Read the stored evaluation of a model.
-
-    Args:
-        name: of the model in the report.
-        folder: written by `python -m ddl_tf.evaluate ... --store=folder`.
-
-    Returns:
-        All of its sets.
-
-    Raises:
-        InputError: if the folder holds none, or a file is damaged.
-    """
+    """Read the stored evaluation of a model (`python -m ddl_tf.evaluate ... --store=folder`)."""
     stored = StoredEvaluation(folder)
     sets = {}
-    for one in stored.sets:
-        scores = stored.scores(one)
+    for set_name in stored.sets:
+        scores = stored.scores(set_name)
         # A summary of several sets has no images of its own.
-        summary = not (stored.path / one / IMAGES).is_file()
-        images = pd.DataFrame({"key": []}) if summary else stored.images(one)
-        embeddings = stored.embeddings(one)
-        _check_positions(f"{folder}/{one}", scores, len(images), embeddings)
-        result, provenance = stored.result(one), stored.provenance(one)
-        evaluated = EvaluatedSet(one, result, scores, images, embeddings, provenance)
+        summary = not (stored.path / set_name / IMAGES).is_file()
+        images = pd.DataFrame({"key": []}) if summary else stored.images(set_name)
+        embeddings = stored.embeddings(set_name)
+        _check_positions(f"{folder}/{set_name}", scores, len(images), embeddings)
+        result, provenance = stored.result(set_name), stored.provenance(set_name)
+        evaluated = EvaluatedSet(set_name, result, scores, images, embeddings, provenance)
         # The tests and the bootstrap look for the people among the scores.
-        if evaluated.pairs_of_images and "people" not in scores and _all_known(images):
+        known = "person" in images and images["person"].notna().all()
+        if evaluated.pairs_of_images and "people" not in scores and known:
             scores["people"] = images["person"].to_numpy(str)
-        sets[one] = evaluated
+        sets[set_name] = evaluated
     return EvaluatedModel(name, folder, sets)
-
-
-def _all_known(images: pd.DataFrame) -> bool:
-    return "person" in images and bool(images["person"].notna().all())
 
 
 def _check_positions(
@@ -161,42 +126,34 @@ def _check_positions(
 
 
 def check_comparable(models: Sequence[EvaluatedModel]) -> None:
-    """Refuse models that were evaluated on different pairs or probes of a set of one name.
-
-    Args:
-        models: of the report.
-
-    Raises:
-        InputError: naming the set, the two models, and what differs.
-    """
+    """Refuse models that were evaluated on different pairs or probes of a set of one name."""
     seen: dict[str, tuple[str, EvaluatedSet]] = {}
     for model in models:
-        for name, one in model.sets.items():
-            other_name, other = seen.setdefault(name, (model.name, one))
-            difference = _difference(other, one)
+        for name, evaluated in model.sets.items():
+            first_name, first = seen.setdefault(name, (model.name, evaluated))
+            difference = _difference(first, evaluated)
             if difference:
                 raise InputError(
-                    f"set {name}: {other_name} and {model.name} were not evaluated on the same, {difference}; "
+                    f"set {name}: {first_name} and {model.name} were not evaluated on the same, {difference}; "
                     "evaluate both on one set, or rename one of the two folders"
                 )
 
 
-def _difference(one: EvaluatedSet, other: EvaluatedSet) -> Optional[str]:
+def _difference(first: EvaluatedSet, second: EvaluatedSet) -> Optional[str]:
     """What differs between the pairs or probes of two sets, in words."""
-    for kind, unit in (("similarity", "pairs"), ("rank", "probes")):
-        counts = [len(scored.scores.get(kind, ())) for scored in (one, other)]
-        if counts[0] != counts[1]:
-            return f"they have {counts[0]:,} and {counts[1]:,} {unit}"
-    if len(one.images) != len(other.images):
-        return f"they have {len(one.images):,} and {len(other.images):,} images"
-    for name in _COMMON:
-        if name in one.scores and name in other.scores:
-            if one.scores[name].shape != other.scores[name].shape:
-                return f"they have {len(one.scores[name]):,} and {len(other.scores[name]):,} {name!r}"
-            wrong = int(np.sum(one.scores[name] != other.scores[name]))
-            if wrong:
-                return f"{wrong:,} pairs or probes differ in {name!r}"
-    if (one.images["key"] != other.images["key"]).any():
+    scores = first.scores, second.scores
+    counts = {unit: [len(side.get(kind, ())) for side in scores] for kind, unit in _UNITS.items()}
+    counts["images"] = [len(first.images), len(second.images)]
+    shared = [name for name in _COMMON if all(name in side for side in scores)]
+    counts.update({repr(name): [len(side[name]) for side in scores] for name in shared})
+    for unit, (before, now) in counts.items():
+        if before != now:
+            return f"they have {before:,} and {now:,} {unit}"
+    for name in shared:
+        wrong = int(np.sum(scores[0][name] != scores[1][name]))
+        if wrong:
+            return f"{wrong:,} pairs or probes differ in {name!r}"
+    if (first.images["key"] != second.images["key"]).any():
         return "their images differ, in their names"
     return None
 
@@ -207,7 +164,7 @@ def set_names(models: Sequence[EvaluatedModel]) -> list[str]:
 
 
 def missing_sets(models: Sequence[EvaluatedModel]) -> list[str]:
-    """Tell, in sentences, which model lacks which set that another one has."""
+    """Say, in sentences, which model lacks which set that another one has."""
     names = set_names(models)
     sentences = []
     for model in models:

@@ -6,7 +6,6 @@ from typing import Literal, Optional
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
@@ -24,20 +23,10 @@ _RATES = (1e-6, 1e-5, 1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.
 
 
 def distributions_figure(models: Mapping[str, Similarities]) -> Figure:
-    """Draw the similarities of the same and of the different pairs of one set, a panel for each model.
-
-    The dashed lines are the expectations.
-
-    Args:
-        models: model -> similarities of the set.
-
-    Returns:
-        The figure, with `savefig`. The global state of pyplot is not touched.
-    """
+    """Draw the similarities of a set's same and different pairs, with their expectations, a panel for each model."""
     across = min(_ACROSS, len(models))
     down = -(-len(models) // across)
     figure = Figure(figsize=(max(5.5, 4.2 * across), 3.3 * down), layout="constrained")
-    FigureCanvasAgg(figure)
     panels = figure.subplots(down, across, squeeze=False).ravel()
     for axes in panels[len(models) :]:
         axes.set_visible(False)
@@ -52,25 +41,16 @@ def distributions_figure(models: Mapping[str, Similarities]) -> Figure:
 
 @dataclasses.dataclass(frozen=True)
 class RocBand:
-    """The ROC of a model at certain false accept rates, with intervals.
+    """The ROC of a model, `[points]` each: `far` rises from the smallest that the set can tell from none, to 1.
 
-    Attributes:
-        far: `[points]` rising, from the smallest that the set can tell from none, to 1.
-        tar: `[points]` the true accept rate at the largest FAR that is not above it.
-        low: `[points]` lower end of the 95% interval of the TAR, by the bootstrap; NaN at fewer than three false
-            accepts, where it would not be valid.
-        high: `[points]` its upper end.
+    `tar` is at the largest FAR that is not above it, `low` and `high` are the ends of its 95% interval by the
+    bootstrap; NaN at fewer than three false accepts, where it would not be valid.
     """
 
     far: np.ndarray
     tar: np.ndarray
     low: np.ndarray
     high: np.ndarray
-
-
-def far_grid(num_different: int) -> np.ndarray:
-    """Choose the false accept rates of a drawn ROC: evenly on a logarithmic axis, from one pair of all to 1."""
-    return np.geomspace(1 / num_different, 1, _POINTS)
 
 
 def roc_band(
@@ -81,25 +61,15 @@ def roc_band(
     first_person: Optional[np.ndarray] = None,
     second_person: Optional[np.ndarray] = None,
 ) -> RocBand:
-    """Compute a ROC and how far it could lie from this by chance.
+    """Compute a ROC with a pointwise interval of 95% by the bootstrap, at least 40 replicates.
 
-    Args:
-        similarity: `[pairs]`.
-        same: `[pairs]` bool, with both classes present.
-        replicates: of the bootstrap, at least 40.
-        seed: of the bootstrap.
-        first_person: `[pairs]` whom the first image shows; None: pairs are resampled, not people.
-        second_person: `[pairs]` whom the second image shows.
-
-    Returns:
-        The curve with a pointwise interval of 95%.
-
-    Raises:
-        InputError: as `pair_weights`.
+    `similarity` and `same` (bool) are `[pairs]`, with both classes present; so are `first_person` and `second_person`,
+    whom the images show; where they are None, pairs are resampled, not people.
     """
     check_replicates(replicates)
     pairs = WeightedPairs(similarity, same)
-    grid = far_grid(int(np.sum(~pairs.same)))
+    # From one pair of all on.
+    grid = np.geomspace(1 / np.sum(~pairs.same), 1, _POINTS)
 
     def tar(weights: np.ndarray) -> np.ndarray:
         far, rates = pairs.roc_curve(weights)
@@ -119,40 +89,24 @@ def roc_band(
 
 def _probit_axis(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
     """Scale an axis so that normal distributions have straight DET curves."""
-    scale = {"functions": (norm.ppf, norm.cdf)}
+    getattr(axes, f"set_{which}scale")("function", functions=(norm.ppf, norm.cdf))
+    getattr(axes, f"set_{which}lim")(low, high)
     ticks = [rate for rate in _RATES if low <= rate <= high]
-    labels = [f"{rate:g}" for rate in ticks]
-    if which == "x":
-        axes.set_xscale("function", **scale)
-        axes.set(xlim=(low, high))
-        axes.set_xticks(ticks, labels)
-        axes.set_xticks([], minor=True)
-    else:
-        axes.set_yscale("function", **scale)
-        axes.set(ylim=(low, high))
-        axes.set_yticks(ticks, labels)
-        axes.set_yticks([], minor=True)
+    getattr(axes, f"set_{which}ticks")(ticks, [f"{rate:g}" for rate in ticks])
+    getattr(axes, f"set_{which}ticks")([], minor=True)
 
 
 def roc_det_figure(
     name: str, bands: Mapping[str, RocBand], num_same: int, styles: Optional[Mapping[str, Style]] = None
 ) -> Figure:
-    """Draw ROC (left) and DET (right) of one set, a curve with its band for each model.
+    """Draw ROC (left) and DET (right) of one set, a curve with its band (`roc_band`) for each model.
 
-    Args:
-        name: of the set.
-        bands: model -> `roc_band`, all over the same pairs.
-        num_same: the number of same pairs: a missed match rate of 0 is drawn as half of one pair.
-        styles: name -> how it is drawn; by the order if None.
-
-    Returns:
-        The figure, with `savefig`. The global state of pyplot is not touched.
+    Of `num_same` same pairs, a missed match rate of 0 is drawn as half of one pair.
 
     References:
         Martin et al., "The DET curve in assessment of detection task performance", Eurospeech 1997.
     """
     figure = Figure(figsize=(11, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
     roc, det = figure.subplots(1, 2)
     least = 0.5 / num_same
     lowest = min(float(band.far[0]) for band in bands.values())

@@ -1,7 +1,6 @@
 """A table of a report, to be written as HTML, CSV, Markdown or LaTeX."""
 
 import dataclasses
-import io
 import re
 from collections.abc import Sequence
 from typing import Optional
@@ -25,14 +24,12 @@ _LATEX = {
 }
 
 
+class Strong(str):
+    """The text of a cell that is set in bold."""
+
+
 def latex_escape(text: str) -> str:
     r"""Write text so that LaTeX shows it as it is.
-
-    Args:
-        text: any.
-
-    Returns:
-        The source.
 
     Example:
         >>> print(latex_escape("cfp_fp: 95%"))
@@ -47,53 +44,30 @@ def markdown_escape(text: str) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
-    """A cell of a table.
-
-    Attributes:
-        text: what it says.
-        strong: whether it is set in bold.
-    """
-
-    text: str
-    strong: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
 class TextTable:
-    """A table.
+    """A table: the first `heads` cells of a row say what it is of, in words; the others hold numbers.
 
-    Attributes:
-        name: of its files and its anchor.
-        caption: what it shows and what its numbers mean.
-        header: of each column.
-        rows: the cells; the first `heads` of a row say what it is of, in words; the others hold numbers.
-        heads: how many.
-        folded: whether the page shows it only when it is asked for.
-        data: the numbers at full precision, for the CSV file; the cells if None.
+    `name` is that of its files and its anchor. The page shows a `folded` table only when it is asked for. `data` are
+    the numbers at full precision, for the CSV file; the cells if None.
     """
 
     name: str
     caption: str
     header: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[str]]
     heads: int = 1
     folded: bool = False
     data: Optional[pd.DataFrame] = None
 
     def csv(self) -> str:
         """Write it as CSV."""
-        data = self.data
-        if data is None:
-            data = pd.DataFrame([[cell.text for cell in row] for row in self.rows], columns=list(self.header))
-        text = io.StringIO()
-        data.to_csv(text, index=False)
-        return text.getvalue()
+        data = pd.DataFrame(self.rows, columns=list(self.header)) if self.data is None else self.data
+        return data.to_csv(index=False)
 
     def markdown(self) -> str:
         """Write it as Markdown, with its caption below."""
         rows = [
-            [f"**{markdown_escape(cell.text)}**" if cell.strong else markdown_escape(cell.text) for cell in row]
+            [f"**{markdown_escape(cell)}**" if isinstance(cell, Strong) else markdown_escape(cell) for cell in row]
             for row in self.rows
         ]
         rule = [*["---"] * self.heads, *["--:"] * (len(self.header) - self.heads)]
@@ -103,26 +77,15 @@ class TextTable:
     def latex(self) -> str:
         """Write it as a LaTeX table; it needs the package booktabs."""
         rows = [
-            [rf"\textbf{{{latex_escape(cell.text)}}}" if cell.strong else latex_escape(cell.text) for cell in row]
+            [rf"\textbf{{{latex_escape(cell)}}}" if isinstance(cell, Strong) else latex_escape(cell) for cell in row]
             for row in self.rows
         ]
-        lines = [" & ".join(row) + r" \\" for row in rows]
-        columns = "l" * self.heads + "r" * (len(self.header) - self.heads)
-        return "\n".join(
-            [
-                r"% needs \usepackage{booktabs}",
-                r"\begin{table}",
-                r"  \centering",
-                rf"  \caption{{{latex_escape(self.caption)}}}",
-                rf"  \label{{tab:{self.name}}}",
-                rf"  \begin{{tabular}}{{{columns}}}",
-                r"    \toprule",
-                "    " + " & ".join(latex_escape(name) for name in self.header) + r" \\",
-                r"    \midrule",
-                *(f"    {line}" for line in lines),
-                r"    \bottomrule",
-                r"  \end{tabular}",
-                r"\end{table}",
-                "",
-            ]
+        table = pd.DataFrame(rows, columns=[latex_escape(name) for name in self.header]).style.hide(axis="index")
+        text = table.to_latex(
+            hrules=True,
+            column_format="l" * self.heads + "r" * (len(self.header) - self.heads),
+            position_float="centering",
+            caption=latex_escape(self.caption),
+            label=f"tab:{self.name}",
         )
+        return "% needs \\usepackage{booktabs}\n" + text

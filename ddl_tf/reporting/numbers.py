@@ -8,28 +8,10 @@ from ddl_tf.evaluation.reports import flat_numbers, unreliable_numbers
 from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 
 # Of a result, not how good the model is.
-_LEFT_OUT = (
-    "threshold",
-    "mean_same",
-    "mean_different",
-    "val",
-    "intervals",
-    "folds",
-    "seed",
-    "replicates",
-    "far",
-    "resampled",
-)
+_LEFT_OUT = ("threshold", "mean_same", "mean_different", "val", "far")
 
 PARTS = {"verification": "verification", "identification": "identification", "open_set": "open set"}
-_TITLES = {
-    "accuracy": "accuracy",
-    "threshold_accuracy": "accuracy, best threshold",
-    "auc": "AUC",
-    "eer": "EER",
-    "expectation_margin": "expectation margin",
-    "map": "mAP",
-}
+_TITLES = {"threshold_accuracy": "accuracy, best threshold", "auc": "AUC", "eer": "EER", "map": "mAP"}
 _MEANINGS = {
     "accuracy": "accuracy: share of right decisions by k-fold cross-validation",
     "threshold_accuracy": "accuracy, best threshold: share of right decisions at the one threshold that is best on "
@@ -45,13 +27,9 @@ _MEANINGS = {
 
 
 def numbers_of(result: Mapping[str, Any]) -> dict[str, float]:
-    """List the numbers that say how good a model is on a set.
+    """List the numbers of a result that say how good a model is: name -> value, in order.
 
-    Args:
-        result: of a protocol; rates are floats, counts are ints. Numbers of a dictionary are named `tar@1e-2`.
-
-    Returns:
-        name -> value, in the order of the result; deviations, thresholds and counts are left out.
+    Rates are floats, counts are ints. Deviations, thresholds and counts are left out.
 
     Example:
         >>> numbers_of({"set": "lfw", "pairs": 10, "auc": 0.9, "tar": {"1e-2": 0.5}, "accuracy_std": 0.1})
@@ -65,15 +43,9 @@ def numbers_of(result: Mapping[str, Any]) -> dict[str, float]:
 
 
 def interval_of(result: Mapping[str, Any], number: str) -> Optional[tuple[float, float]]:
-    """Read the 95% interval of a number of `numbers_of`; None if the result has none.
+    """Read the 95% interval (low, high) of a number of `numbers_of`; None if the result has none.
 
-    Args:
-        result: of a protocol; its `intervals` name a nested number `rank1@d1` or `rank1.d1`, with or without the part
-            of the result that it is in.
-        number: its name.
-
-    Returns:
-        (low, high).
+    `intervals` name a nested number `rank1@d1` or `rank1.d1`, with or without the part of the result that it is in.
     """
     intervals = result.get("intervals", {})
     for name in (number, number.split("@", 1)[-1]):
@@ -85,16 +57,7 @@ def interval_of(result: Mapping[str, Any], number: str) -> Optional[tuple[float,
 
 
 def is_countable(result: Mapping[str, Any], number: str) -> bool:
-    """Tell whether a TAR is at a false accept rate that its set has enough different pairs for.
-
-    Args:
-        result: of a protocol.
-        number: a name of `numbers_of`.
-
-    Returns:
-        False for a rate at fewer than `MIN_FALSE_ACCEPTS` false accepts, where the result names it, or the counts of
-        pairs are known.
-    """
+    """Return False for a rate at fewer than `MIN_FALSE_ACCEPTS` false accepts, by the result's list or its pairs."""
     if number in unreliable_numbers(result):
         return False
     *part, name, key = ["", *number.split("@")]
@@ -111,11 +74,11 @@ def is_countable(result: Mapping[str, Any], number: str) -> bool:
 def far_targets(result: Mapping[str, Any]) -> dict[str, float]:
     """List the false accept rates that a result has a TAR at, by the names that it gives them."""
     words = [number.split("@") for number in numbers_of(result)]
-    return {one[-1]: float(one[-1]) for one in words if len(one) > 1 and one[-2] == "tar"}
+    return {parts[-1]: float(parts[-1]) for parts in words if len(parts) > 1 and parts[-2] == "tar"}
 
 
 def lower_is_better(number: str) -> bool:
-    """Tell whether a number is an error."""
+    """Return whether a number is an error."""
     return any(word in number.lower() for word in ("eer", "error", "fnir", "fnmr", "missed", "gap", "std"))
 
 
@@ -141,34 +104,22 @@ def title_of(number: str) -> str:
 
 def meanings_of(numbers: Sequence[str]) -> str:
     """Explain numbers in one line; what has no explanation is left out."""
-    found: dict[str, None] = {}
-    for number in numbers:
-        for word in number.split("@"):
-            name = "rank" if word.startswith("rank") else word
-            if name in _MEANINGS:
-                found[_MEANINGS[name]] = None
-    return "; ".join(found)
+    words = ["rank" if word.startswith("rank") else word for number in numbers for word in number.split("@")]
+    return "; ".join(_MEANINGS[word] for word in dict.fromkeys(words) if word in _MEANINGS)
 
 
 def number_of_test(name: str, result: Mapping[str, Any]) -> Optional[str]:
-    """Give a number of a paired test its name in a result.
-
-    Args:
-        name: of `compare_scores`, such as "rank-1 d1".
-        result: of a protocol.
-
-    Returns:
-        As in `numbers_of`; None for what is not told of a model, such as the mean similarity of same pairs.
+    """Return the name in a result of a number of `compare_scores`, such as "rank-1 d1"; None if it is not reported.
 
     Example:
         >>> number_of_test("rank-1 d1", {"rank1": {"d1": 0.5}}), number_of_test("mean_same", {"mean_same": 0.5})
         ('rank1@d1', None)
     """
-    found = re.fullmatch(r"rank-(\d+)(?: (.+))?", name)
+    rank = re.fullmatch(r"rank-(\d+)(?: (.+))?", name)
     known = numbers_of(result)
-    if found and found[2]:
-        return f"rank{found[1]}@{found[2]}"
-    if found:
-        name, other = f"rank{found[1]}", f"identification@rank@{found[1]}"
-        return other if other in known else name
-    return next((one for one in (name, f"verification@{name}") if one in known), None)
+    if rank and rank[2]:
+        return f"rank{rank[1]}@{rank[2]}"
+    if rank:
+        nested = f"identification@rank@{rank[1]}"
+        return nested if nested in known else f"rank{rank[1]}"
+    return next((number for number in (name, f"verification@{name}") if number in known), None)

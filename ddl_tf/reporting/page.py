@@ -1,31 +1,31 @@
 """One HTML page from sections of sentences, tables and pictures; and the same pictures and tables as files."""
 
+import base64
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+import io
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Union
 
 import jinja2
+import matplotlib
 from matplotlib.figure import Figure
 
 from ddl_tf.common.files import write_aside
-from ddl_tf.reporting.inline_svg import inline_svg, on_white, shared_letters, svg
-from ddl_tf.reporting.layout_table import TextTable
-from ddl_tf.reporting.palette import PAGE, css_variables
+from ddl_tf.reporting.layout_table import Strong, TextTable
 
 _DPI = 150
+_COORDINATES = re.compile(r' (d|x|y)="([^"]*)"')
+_LONG = re.compile(r"-?\d+\.\d{3,}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A figure of the page.
+    """A figure of the page, and what it shows in words for those who do not see it (`alternative`).
 
-    Attributes:
-        name: of its files and its anchor: letters, digits, `-`, `_` and `.`; unique in the report.
-        figure: to draw.
-        alternative: what it shows, in words, for those who do not see it.
-        caption: what its numbers mean.
+    `name` is that of its files and its anchor: letters, digits, `-`, `_` and `.`; unique in the report.
     """
 
     name: str
@@ -35,22 +35,30 @@ class Picture:
 
     @functools.cached_property
     def svg(self) -> str:
-        """The figure as SVG, see `inline_svg.svg`."""
-        drawn = svg(self.figure)
+        """The figure as SVG on white, its text as shapes, so that it looks the same without our fonts."""
+        file = io.StringIO()
+        with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "ddl_tf"}):
+            self.figure.savefig(file, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
         # Everything has its place now; to find it again for each file takes longer than to draw.
-        self.figure.set_layout_engine("none")
-        return drawn
+        self.figure.set_layout_engine(None)
+        return _COORDINATES.sub(lambda match: f' {match[1]}="{_LONG.sub(_hundredths, match[2])}"', file.getvalue())
+
+    @property
+    def source(self) -> str:
+        """The SVG as the address of an image."""
+        return f"data:image/svg+xml;base64,{base64.b64encode(self.svg.encode()).decode()}"
+
+
+def _hundredths(number: re.Match[str]) -> str:
+    """Of a point, which nobody sees: half of the size."""
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
 
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of the page with a heading.
+    """A part of the page: heading, paragraphs, then pictures and tables.
 
-    Attributes:
-        name: its anchor; pictures and tables may have the same name, theirs begins with `part-`.
-        title: its heading.
-        sentences: a paragraph each, above the rest.
-        parts: pictures and tables, in order.
+    `name` is its anchor; pictures and tables may have the same name, theirs begins with `part-`.
     """
 
     name: str
@@ -60,16 +68,7 @@ class Section:
 
 
 def render_page(title: str, summary: str, sections: Sequence[Section]) -> str:
-    """Write a page that needs nothing else: no script, no network, no file beside it.
-
-    Args:
-        title: of the page.
-        summary: a line under it.
-        sections: of the page, those with nothing in them left out.
-
-    Returns:
-        The HTML. All text is escaped; the page follows the reader's choice of light or dark.
-    """
+    """Write a page that needs nothing else: no script, no network, no file beside it. All text is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -78,41 +77,19 @@ def render_page(title: str, summary: str, sections: Sequence[Section]) -> str:
         lstrip_blocks=True,
     )
     environment.tests["picture"] = lambda part: isinstance(part, Picture)
-    environment.filters["inline"] = lambda picture: inline_svg(picture.svg, picture.name, picture.alternative)
-    return environment.get_template("page.html.j2").render(
-        title=title,
-        summary=summary,
-        sections=[one for one in sections if one.sentences or one.parts],
-        light=css_variables(dark=False),
-        dark=css_variables(dark=True),
-        page=PAGE,
-        letters=shared_letters([part.svg for part in _parts(sections) if isinstance(part, Picture)]),
-    )
-
-
-def _parts(sections: Sequence[Section]) -> Iterator[Union[Picture, TextTable]]:
-    for section in sections:
-        yield from section.parts
+    environment.tests["strong"] = lambda cell: isinstance(cell, Strong)
+    sections = [section for section in sections if section.sentences or section.parts]
+    return environment.get_template("page.html.j2").render(title=title, summary=summary, sections=sections)
 
 
 def write_report(folder: Path, title: str, summary: str, sections: Sequence[Section]) -> Path:
-    """Write the page, and its pictures and tables as files.
-
-    Args:
-        folder: it is made if it is missing.
-        title: of the page.
-        summary: a line under it.
-        sections: of the page.
-
-    Returns:
-        The path of `index.html`; beside it `figures/NAME.png` and `.svg`, `tables/NAME.csv`, `.md` and `.tex`.
-    """
+    """Write the page `index.html`, and `figures/NAME.png` and `.svg`, `tables/NAME.csv`, `.md` and `.tex`."""
     page = render_page(title, summary, sections)
     # A page of before would say that the new figures are its own.
     (folder / "index.html").unlink(missing_ok=True)
-    for part in _parts(sections):
+    for part in (part for section in sections for part in section.parts):
         if isinstance(part, Picture):
-            files = {f"figures/{part.name}.svg": on_white(part.svg)}
+            files = {f"figures/{part.name}.svg": part.svg}
             with write_aside(folder / "figures" / f"{part.name}.png") as aside:
                 part.figure.savefig(aside, dpi=_DPI, facecolor="white")
         else:

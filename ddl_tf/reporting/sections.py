@@ -1,32 +1,25 @@
 """The sections of a report on evaluations: which figures and tables there are, and what they say in words."""
 
 import hashlib
+import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Union
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Union
 
 import numpy as np
 import pandas as pd
 
+from ddl_tf.evaluation.embed import add_views
 from ddl_tf.evaluation.plots import Similarities, comparison_figure
 from ddl_tf.metrics.k_fold import best_threshold
-from ddl_tf.reporting import bins
-from ddl_tf.reporting.comparisons import (
-    Difference,
-    affordable_replicates,
-    comparison_table,
-    difference_text,
-    differences_table,
-    replicates_needed,
-)
-from ddl_tf.reporting.embedding_map import choose_images, embedding_map_figure, map_embeddings, unit_embeddings
+from ddl_tf.reporting import bins, comparisons
+from ddl_tf.reporting.comparisons import Difference
+from ddl_tf.reporting.embedding_map import choose_images, embedding_map_figure, map_embeddings
 from ddl_tf.reporting.evaluations import EvaluatedModel, EvaluatedSet, missing_sets, set_names
 from ddl_tf.reporting.figures_pairs import distributions_figure, roc_band, roc_det_figure
-from ddl_tf.reporting.identification import identification_figure, rank1_table
-from ddl_tf.reporting.layout_table import DASH, Cell, TextTable
+from ddl_tf.reporting.layout_table import DASH, TextTable
 from ddl_tf.reporting.page import Picture, Section
 from ddl_tf.reporting.palette import Style
-from ddl_tf.reporting.race import RACE_SETS, race_figure
 
 # name of a model -> how it is drawn.
 Styles = Mapping[str, Style]
@@ -37,48 +30,42 @@ _MAIN = ("auc", "verification@auc", "gap")
 
 
 def anchor(*words: str) -> str:
-    """Make a name for files and anchors of words that may hold anything; other words give another name.
+    """Make a name for files and anchors of any words; other words make another name.
 
     Example:
         >>> anchor("roc", "my set/1")
         'roc-my.20.set.2f.1'
     """
     # What stands between the words and around a number is in none of them.
-    name = "-".join(re.sub("[^A-Za-z0-9_]", lambda found: f".{ord(found[0]):x}.", word) for word in words)
+    name = "-".join(re.sub("[^A-Za-z0-9_]", lambda match: f".{ord(match[0]):x}.", word) for word in words)
     if len(name) <= _LONGEST:
         return name
     return f"{name[:_LONGEST]}..{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
-def with_set(models: Sequence[EvaluatedModel], name: str) -> dict[str, EvaluatedSet]:
-    """Give what each model did on a set, of those that were evaluated on it."""
-    return {model.name: model.sets[name] for model in models if name in model.sets}
+def _evaluated(models: Sequence[EvaluatedModel], kind: str) -> Iterator[tuple[str, dict[str, EvaluatedSet]]]:
+    """Each set of a kind (`has_pairs`, `has_ranks`, `pairs_of_images`), and what the models did on it, by name."""
+    for name in set_names(models):
+        sets = {model.name: model.sets[name] for model in models if name in model.sets}
+        sets = {model: evaluated for model, evaluated in sets.items() if getattr(evaluated, kind)}
+        if sets:
+            yield name, sets
 
 
 def findings(models: Sequence[EvaluatedModel], differences: Sequence[Difference], replicates: int) -> Section:
-    """Say in sentences what the differences are.
-
-    Args:
-        models: of the report, the baseline first.
-        differences: of `compare_models`.
-        replicates: of the bootstrap that made them.
-
-    Returns:
-        The section.
-    """
+    """Say in sentences what the differences are."""
     sentences = []
-    names = dict.fromkeys(one.set_name for one in differences)
+    names = dict.fromkeys(difference.set_name for difference in differences)
     # The gap between two sets comes first.
     for name in sorted(names, key=lambda name: name in set_names(models)):
         for model in models[1:]:
-            tests = {one.number: one for one in differences if one.set_name == name and one.model == model.name}
+            tests = {test.number: test for test in differences if (test.set_name, test.model) == (name, model.name)}
             sentences += [_finding(tests[number], models[0].name) for number in _main_numbers(list(tests))]
-    needed = replicates_needed(differences, replicates)
+    needed = comparisons.replicates_needed(differences, replicates)
     if needed:
         sentences.append(
             f"With {replicates:,} replicates the bootstrap cannot tell any of so many differences from chance, after "
-            "the "
-            f"correction: make the report with at least {needed:,}."
+            f"the correction: make the report with at least {needed:,}."
         )
     return Section("findings", "Findings", [*sentences, *missing_sets(models)])
 
@@ -89,58 +76,47 @@ def _main_numbers(tested: list[str]) -> list[str]:
     return [number for number in _MAIN if number in tested][:1] + ranks or tested[:1]
 
 
-def _finding(one: Difference, baseline: str) -> str:
-    if one.number == "gap":
+def _finding(test: Difference, baseline: str) -> str:
+    if test.number == "gap":
         # It is better only where the margin of the hard set is not smaller too.
-        place, verdict = f"between {one.set_name}", "smaller" if one.difference < 0 else "larger"
+        place, verdict = f"between {test.set_name}", "smaller" if test.difference < 0 else "larger"
     else:
-        place, verdict = f"on {one.set_name}", "better" if one.better else "worse"
-    verdict = f"{verdict}, and more than chance" if one.significant else "not more than chance"
+        place, verdict = f"on {test.set_name}", "better" if test.better else "worse"
+    verdict = f"{verdict}, and more than chance" if test.significant else "not more than chance"
     return (
-        f"{one.model} against {baseline} {place}: {difference_text(one)}, from {one.baseline:.3f} to {one.value:.3f}: "
-        f"{verdict}."
+        f"{test.model} against {baseline} {place}: {comparisons.difference_text(test)}, from {test.baseline:.3f} to "
+        f"{test.value:.3f}: {verdict}."
     )
 
 
 def headlines(models: Sequence[EvaluatedModel], differences: Sequence[Difference]) -> Section:
     """Lay the numbers that papers quote side by side."""
-    return Section("headlines", "Comparison", parts=[comparison_table(models, differences, headlines=True)])
+    return Section("headlines", "Comparison", parts=[comparisons.comparison_table(models, differences, headlines=True)])
 
 
 def everything(models: Sequence[EvaluatedModel], differences: Sequence[Difference]) -> Section:
     """Lay all numbers side by side, and the tests."""
-    parts = [comparison_table(models, differences)]
+    parts = [comparisons.comparison_table(models, differences)]
     if differences:
-        parts.append(differences_table(differences, models[0].name))
+        parts.append(comparisons.differences_table(differences, models[0].name))
     return Section("all", "All numbers and tests", parts=parts)
 
 
 def gap(models: Sequence[EvaluatedModel], easy: str, hard: str) -> Section:
-    """Draw the paper's figure 1.
-
-    Args:
-        models: those that have both sets.
-        easy: name of the easy set.
-        hard: name of the hard set.
-
-    Returns:
-        The section.
-    """
+    """Draw the paper's figure 1, of models that have both sets."""
     arms = {model.name: (model.sets[easy].similarities, model.sets[hard].similarities) for model in models}
     sentences = []
-    for name, pairs in arms.items():
-        margins = [one.margin for one in pairs]
+    for name, sets in arms.items():
+        margins = [pairs.margin for pairs in sets]
         sentences.append(
-            f"{name}: expectation margin {margins[0]:.3f} on {easy}, {margins[1]:.3f} on {hard}; the gap between "
-            "them is "
-            f"{margins[0] - margins[1]:.3f}."
+            f"{name}: expectation margin {margins[0]:.3f} on {easy}, {margins[1]:.3f} on {hard}; the gap between them "
+            f"is {margins[0] - margins[1]:.3f}."
         )
     caption = (
         f"Similarities of the pairs of {easy} (easy, what the teacher of DDL is like) and {hard} (hard, the student). "
         "Filled: pairs of the same person; outlined: of different people. Vertical lines: the expectations. Margin: "
-        "distance "
-        "between those of same and different pairs. Gap: margin of easy less margin of hard; the smaller, the more "
-        f"alike.{_left_out([one for pairs in arms.values() for one in pairs])}"
+        "distance between those of same and different pairs. Gap: margin of easy less margin of hard; the smaller, "
+        f"the more alike.{_left_out([pairs for sets in arms.values() for pairs in sets])}"
     )
     alternative = f"Distributions of the similarities on {easy} and {hard}. {' '.join(sentences)}"
     picture = Picture("gap", comparison_figure(arms), alternative, caption)
@@ -156,40 +132,33 @@ def _left_out(drawn: Sequence[Similarities]) -> str:
 def distributions(models: Sequence[EvaluatedModel]) -> Section:
     """Draw the similarities of every set of pairs."""
     pictures = []
-    for name in set_names(models):
-        evaluated = {model: one.similarities for model, one in with_set(models, name).items() if one.has_pairs}
-        if not evaluated:
-            continue
-        said = "; ".join(
-            f"{model}: mean {one.similarity[one.same].mean():.3f} of same, {one.similarity[~one.same].mean():.3f} of "
-            "different pairs"
-            for model, one in ((model, pairs.compared) for model, pairs in evaluated.items())
+    for name, sets in _evaluated(models, "has_pairs"):
+        similarities = {model: evaluated.similarities for model, evaluated in sets.items()}
+        means = "; ".join(
+            f"{model}: mean {pairs.similarity[pairs.same].mean():.3f} of same, "
+            f"{pairs.similarity[~pairs.same].mean():.3f} of different pairs"
+            for model, pairs in ((model, drawn.compared) for model, drawn in similarities.items())
         )
         caption = (
             f"{name}: densities of the cosine similarities of same and different pairs. Dashed: their expectations; "
-            "margin: "
-            f"the distance between the two.{_left_out(list(evaluated.values()))}"
+            f"margin: the distance between the two.{_left_out(list(similarities.values()))}"
         )
-        figure = distributions_figure(evaluated)
-        pictures.append(Picture(anchor("similarities", name), figure, f"Similarities on {name}. {said}.", caption))
+        figure = distributions_figure(similarities)
+        pictures.append(Picture(anchor("similarities", name), figure, f"Similarities on {name}. {means}.", caption))
     return Section("similarities", "Similarities of pairs", parts=pictures)
 
 
 def curves_of_errors(models: Sequence[EvaluatedModel], replicates: int, seed: int, styles: Styles) -> Section:
     """Draw ROC and DET of every set of pairs."""
     pictures = []
-    for name in set_names(models):
-        evaluated = {model: one for model, one in with_set(models, name).items() if one.has_pairs}
-        if not evaluated:
-            continue
-        first = next(iter(evaluated.values()))
-        times = affordable_replicates(len(first.scores["same"]), replicates)
+    for name, sets in _evaluated(models, "has_pairs"):
+        first = next(iter(sets.values()))
+        times = comparisons.affordable_replicates(len(first.scores["same"]), replicates)
         bands = {
-            model: roc_band(one.similarities.similarity, one.similarities.same, times, seed, *one.people)
-            for model, one in evaluated.items()
+            model: roc_band(pairs.similarities.similarity, pairs.similarities.same, times, seed, *pairs.people)
+            for model, pairs in sets.items()
         }
-        num_same = int(first.similarities.same.sum())
-        said = "; ".join(
+        rates = "; ".join(
             f"{model}: TAR {band.tar[np.searchsorted(band.far, 0.01 * (1 + 1e-9), side='right') - 1]:.3f} at FAR 1e-2"
             for model, band in bands.items()
             if band.far[0] <= 0.01
@@ -197,30 +166,17 @@ def curves_of_errors(models: Sequence[EvaluatedModel], replicates: int, seed: in
         unit = "pairs" if first.people[0] is None else "people"
         caption = (
             f"{name}. Left: ROC, the share of same pairs that are accepted (TAR) against the share of different ones "
-            "that "
-            "are (FAR). Right: DET, the share of same pairs that are missed against FAR, both axes in probits; lower "
-            "is better, and "
-            f"none missed is drawn as half of one pair. Bands: pointwise 95% intervals by resampling {unit}, "
-            f"{times:,} times, "
-            "from three false accepts on."
+            "that are (FAR). Right: DET, the share of same pairs that are missed against FAR, both axes in probits; "
+            "lower is better, and none missed is drawn as half of one pair. Bands: pointwise 95% intervals by "
+            f"resampling {unit}, {times:,} times, from three false accepts on."
         )
-        alternative = f"ROC and DET on {name}. {said}."
-        pictures.append(
-            Picture(anchor("roc", name), roc_det_figure(name, bands, num_same, styles), alternative, caption)
-        )
+        figure = roc_det_figure(name, bands, int(first.similarities.same.sum()), styles)
+        pictures.append(Picture(anchor("roc", name), figure, f"ROC and DET on {name}. {rates}.", caption))
     return Section("roc", "ROC and DET", parts=pictures)
 
 
 def columns_of(images: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
-    """Choose the columns of a set's images to bin pairs by.
-
-    Args:
-        images: a row for each image.
-        wanted: names; of none, all numeric columns.
-
-    Returns:
-        Those that there are, with at least two values.
-    """
+    """Choose the numeric columns of a set's images to bin pairs by: those wanted, or all, with at least two values."""
     numeric = [str(name) for name in images.select_dtypes("number") if name not in ("key", "person")]
     chosen = [name for name in wanted if name in numeric] if wanted else numeric
     return [name for name in chosen if images[name].nunique() > 1]
@@ -229,32 +185,25 @@ def columns_of(images: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
 def conditions(models: Sequence[EvaluatedModel], wanted: Sequence[str], styles: Styles) -> Section:
     """Draw accuracy and TAR by bins of the images' columns."""
     parts: list[Union[Picture, TextTable]] = []
-    for name in set_names(models):
-        evaluated = {model: one for model, one in with_set(models, name).items() if one.pairs_of_images}
-        if not evaluated:
-            continue
-        first = next(iter(evaluated.values()))
-        for column in columns_of(first.images, wanted):
-            values = bins.pair_values(
-                first.images[column].to_numpy(np.float64), first.scores["first"], first.scores["second"], column
-            )
+    for name, sets in _evaluated(models, "pairs_of_images"):
+        images, scores = next((evaluated.images, evaluated.scores) for evaluated in sets.values())
+        for column in columns_of(images, wanted):
+            values = bins.pair_values(images[column].to_numpy(np.float64), scores["first"], scores["second"], column)
             edges = bins.bin_edges(values)
             if len(edges) < 3:
                 continue
             tables = {}
-            for model, one in evaluated.items():
-                pairs = one.similarities
+            for model, evaluated in sets.items():
+                pairs = evaluated.similarities
                 threshold, _ = best_threshold(2 - 2 * pairs.similarity, pairs.same)
                 tables[model] = bins.bin_table(pairs.similarity, pairs.same, values, threshold, edges)
             parts += _bin_parts(name, column, tables, int(np.isnan(values).sum()), styles)
-    sentences = [
+    sentence = (
         "A pair has the value of the worse of its two images: the larger absolute value of a yaw, pitch, roll, blur "
-        "and the "
-        "like, the smaller one of a resolution, a sharpness, and whatever else. Bins hold about equally many pairs. "
-        "The "
-        "thresholds are those of all pairs of the set, not of the bin. Bars: Wilson's 95% intervals."
-    ]
-    return Section("conditions", "By condition of the images", sentences if parts else (), parts)
+        "and the like, the smaller one of a resolution, a sharpness, and whatever else. Bins hold about equally many "
+        "pairs. The thresholds are those of all pairs of the set, not of the bin. Bars: Wilson's 95% intervals."
+    )
+    return Section("conditions", "By condition of the images", [sentence] if parts else (), parts)
 
 
 def _rate_text(value: float) -> str:
@@ -267,117 +216,126 @@ def _bin_parts(
 ) -> tuple[Picture, TextTable]:
     rule = f"larger |{column}|" if bins.more_is_harder(column) else f"smaller {column}"
     left_out = f" {without:,} pairs have an image without a value and are left out." if without else ""
-    said = "; ".join(
+    accuracies = "; ".join(
         f"{model}: accuracy {', '.join(map(_rate_text, table['accuracy']))}" for model, table in tables.items()
     )
     caption = (
         f"{name} by the {rule} of a pair's two images. Accuracy: share of right decisions at the threshold that is "
-        "best on "
-        f"all pairs. TAR: share of same pairs accepted at the threshold of FAR {bins.BIN_FAR:g} on all pairs.{left_out}"
+        f"best on all pairs. TAR: share of same pairs accepted at the threshold of FAR {bins.BIN_FAR:g} on all pairs."
+        f"{left_out}"
     )
     picture = Picture(
         anchor("bins", name, column),
         bins.bins_figure(column, tables, name, styles),
-        f"Accuracy and TAR on {name} in bins of {column}, from its smallest values on. {said}.",
+        f"Accuracy and TAR on {name} in bins of {column}, from its smallest values on. {accuracies}.",
         caption,
     )
+    first = next(iter(tables.values()))
+    cells = {rule: [label.split("\n")[0] for label in bins.bin_labels(first)]}
+    cells.update({count: [f"{value:,}" for value in first[count]] for count in ("pairs", "same")})
+    for model, table in tables.items():
+        for title, number in (("accuracy", "accuracy"), ("TAR", "tar")):
+            cells[f"{model}, {title}"] = list(map(_rate_text, table[number]))
     data = pd.concat([table.assign(model=model) for model, table in tables.items()])
-    labels = [label.split("\n")[0] for label in bins.bin_labels(next(iter(tables.values())))]
-    rows = [
-        [
-            Cell(label),
-            *(Cell(f"{int(next(iter(tables.values())).iloc[place][count]):,}") for count in ("pairs", "same")),
-            *(
-                Cell(_rate_text(table.iloc[place][number]))
-                for table in tables.values()
-                for number in ("accuracy", "tar")
-            ),
-        ]
-        for place, label in enumerate(labels)
-    ]
-    header = [rule, "pairs", "same", *(f"{model}, {what}" for model in tables for what in ("accuracy", "TAR"))]
-    table = TextTable(
-        anchor("bins", name, column, "table"), f"{name} by {column}, in numbers", header, rows, folded=True, data=data
-    )
-    return picture, table
+    rows = list(zip(*cells.values()))
+    caption = f"{name} by {column}, in numbers"
+    return picture, TextTable(anchor("bins", name, column, "table"), caption, list(cells), rows, folded=True, data=data)
 
 
 def identification(models: Sequence[EvaluatedModel], replicates: int, seed: int, styles: Styles) -> Section:
     """Draw CMC and rank-1 by condition of every set of ranks."""
     pictures = []
-    for name in set_names(models):
-        evaluated = {model: one for model, one in with_set(models, name).items() if one.has_ranks}
-        if not evaluated:
-            continue
-        ranks = {model: np.asarray(one.scores["rank"]) for model, one in evaluated.items()}
-        scores = next(iter(evaluated.values())).scores
+    for name, sets in _evaluated(models, "has_ranks"):
+        ranks = {model: np.asarray(evaluated.scores["rank"]) for model, evaluated in sets.items()}
+        scores = next(iter(sets.values())).scores
         condition = np.asarray(scores.get("condition", np.full(len(scores["rank"]), "")))
         person = scores.get("person")
-        tables = {model: rank1_table(rank, condition, person, replicates, seed) for model, rank in ranks.items()}
-        said = "; ".join(
-            f"{model}: "
-            + ", ".join(
-                f"{rate:.3f}" + (f" in {where}" if where else "")
-                for where, rate in table[["condition", "rank1"]].to_numpy()
-            )
-            for model, table in tables.items()
+        tables = {model: bins.rank1_table(rank, condition, person, replicates, seed) for model, rank in ranks.items()}
+        shares = {model: table.set_index("condition")["rank1"] for model, table in tables.items()}
+        rates = "; ".join(
+            f"{model}: " + ", ".join(f"{rate:.3f} in {place}".removesuffix(" in ") for place, rate in share.items())
+            for model, share in shares.items()
         )
         how = "Wilson's 95% intervals over the probes" if person is None else "95% intervals by resampling people"
         caption = (
             f"{name}. CMC: share of the probes whose mate is among the first 1, 2, ... of the gallery, of all "
             f"{len(condition):,} probes; rank 1 is identification. Bars: {how}."
         )
-        figure = identification_figure(name, ranks, tables, styles)
-        pictures.append(Picture(anchor("ranks", name), figure, f"Rank-1 rates on {name}. {said}.", caption))
+        figure = bins.identification_figure(name, ranks, tables, styles)
+        pictures.append(Picture(anchor("ranks", name), figure, f"Rank-1 rates on {name}. {rates}.", caption))
     return Section("identification", "Identification", parts=pictures)
 
 
 def races(models: Sequence[EvaluatedModel], styles: Styles) -> Section:
     """Draw the accuracy on the races of RFW, of the models that have all four sets."""
-    evaluated = [model for model in models if all(name in model.sets for name in RACE_SETS)]
+    evaluated = [model for model in models if all(name in model.sets for name in bins.RACE_SETS)]
     if not evaluated:
         return Section("races", "Races")
-    said = "; ".join(
-        f"{model.name}: " + ", ".join(f"{model.sets[name].result['accuracy']:.3f} {name}" for name in RACE_SETS)
+    accuracies = "; ".join(
+        f"{model.name}: " + ", ".join(f"{model.sets[name].result['accuracy']:.3f} {name}" for name in bins.RACE_SETS)
         for model in evaluated
     )
     caption = (
         "Accuracy by k-fold cross-validation on the four races of Racial Faces in-the-Wild, with the stored 95% "
-        "intervals. "
-        "The more level, the fairer."
+        "intervals. The more level, the fairer."
     )
-    return Section("races", "Races", parts=[Picture("races", race_figure(evaluated, styles), f"{said}.", caption)])
+    picture = Picture("races", bins.race_figure(evaluated, styles), f"{accuracies}.", caption)
+    return Section("races", "Races", parts=[picture])
 
 
 def embedding_map(models: Sequence[EvaluatedModel], easy: str, hard: str, count: int, seed: int) -> Section:
     """Draw the embeddings of easy and hard images, of the models that have kept both."""
-    evaluated = {
-        model.name: (model.sets[easy], model.sets[hard])
-        for model in models
-        if all(name in model.sets and model.sets[name].embeddings is not None for name in (easy, hard))
+    both = {model.name: [model.sets[name] for name in (easy, hard) if name in model.sets] for model in models}
+    views = {
+        model: [evaluated.embeddings for evaluated in sets if evaluated.embeddings is not None]
+        for model, sets in both.items()
     }
-    if not evaluated:
+    views = {model: arrays for model, arrays in views.items() if len(arrays) == 2}
+    if not views:
         sentence = f"No model has kept its embeddings of {easy} and {hard}: there is no map."
         return Section("map", "Map of embeddings", [sentence])
-    first = next(iter(evaluated.values()))
+    first = both[next(iter(views))]
     chosen = choose_images(first[0].images, first[1].images, count, seed)
     maps = {}
-    for model, sets in evaluated.items():
-        rows = [
-            unit_embeddings(one.embeddings[chosen_rows])
-            for one, chosen_rows in zip(sets, (chosen.easy, chosen.hard))
-            if one.embeddings is not None
-        ]
+    for model, arrays in views.items():
+        rows = [add_views(array[images]) for array, images in zip(arrays, (chosen.easy, chosen.hard))]
         maps[model] = map_embeddings(np.concatenate(rows), seed)
     colours = f"Each colour is one of {chosen.people} people. " if chosen.people else ""
     caption = (
         f"t-SNE of the embeddings of {len(chosen.easy):,} images of {easy} and {len(chosen.hard):,} of {hard}, the "
-        "same for "
-        f"each model, with one seed and one perplexity. {colours}Near points are similar; distances between far "
-        "ones, sizes "
-        "of clusters and the axes mean nothing. Where easy and hard images of a person lie together, the model knows "
-        "him in both."
+        f"same for each model, with one seed and one perplexity. {colours}Near points are similar; distances between "
+        "far ones, sizes of clusters and the axes mean nothing. Where easy and hard images of a person lie together, "
+        "the model knows him in both."
     )
     figure = embedding_map_figure(maps, chosen, easy, hard)
     alternative = f"Maps of the embeddings of {easy} and {hard} images by t-SNE, one for each of {', '.join(maps)}."
     return Section("map", "Map of embeddings", parts=[Picture("map", figure, alternative, caption)])
+
+
+def _fact_text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {part}" for key, part in value.items())
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def provenance(models: Sequence[EvaluatedModel]) -> Section:
+    """Lay out what the stored results say of their making, for each model; sets that say the same share a row."""
+    rows = []
+    for model in models:
+        # fact -> its text -> the sets that have it.
+        facts: dict[str, dict[str, list[str]]] = {}
+        for name, evaluated in model.sets.items():
+            for key, value in evaluated.provenance.items():
+                facts.setdefault(key, {}).setdefault(_fact_text(value), []).append(name)
+        for key, texts in facts.items():
+            for text, names in texts.items():
+                others = [name for name in model.sets if name not in names]
+                shown = f"all but {', '.join(others)}" if len(others) < len(names) else ", ".join(names)
+                rows.append([model.name, shown if others else "all", key, text])
+        rows.append([model.name, "all", "folder", model.folder])
+    caption = (
+        "What made the numbers, as the stored evaluations say: the model's file and its digest (SHA-256), whether "
+        "embeddings of mirrored images were added, command, date and versions."
+    )
+    table = TextTable("provenance", caption, ["model", "sets", "what", "value"], rows, heads=4)
+    return Section("provenance", "Where the numbers come from", parts=[table])

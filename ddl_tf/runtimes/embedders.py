@@ -4,6 +4,11 @@ Both take the files of `python -m ddl_tf.convert`, and those of others.
 """
 
 import abc
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional
 
@@ -11,7 +16,6 @@ import numpy as np
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.parallel import usable_cores
-from ddl_tf.runtimes.quiet import quiet_stderr
 
 # What InsightFace's ArcFace networks take: (value - 127.5) / 127.5.
 INPUT_MEAN, INPUT_SCALE = 127.5, 127.5
@@ -24,20 +28,30 @@ _SUB_NAMES, _MUL_NAMES = ("Sub", "_minus"), ("Mul", "_mul")
 _SHIFTS, _SCALES, _PASSES = ("Sub", "Add"), ("Mul", "Div"), ("Transpose", "Cast", "Identity")
 
 
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keep everything off stderr, that of other threads too, until the end of the block.
+
+    TensorFlow Lite's C++ reports its work there whatever the log level; its errors are exceptions as well.
+    """
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as elsewhere:
+        os.dup2(elsewhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(before, 2)
+            os.close(before)
+
+
 class Embedder(abc.ABC):
     """A network in a file, from images to embeddings. One thread at a time may use it.
 
-    Args:
-        mean: the network's input is (value - mean) / scale, of values 0..255.
-        scale: see `mean`; not 0.
-        order: of the channels that the network takes, one of `ORDERS`.
-        usual: mean and scale where they are None, and why it is these, in words.
-
-    Attributes:
-        input_text: what the network is given, in words.
-        image_size: (height, width) in pixels.
-        dim: length of the embedding.
-        batch_size: images that the runtime gets at a time, at most; the rest waits, so that memory is bounded.
+    `image_size` is (height, width) in pixels, `dim` the length of the embedding, `batch_size` the number of images that
+    the runtime gets at a time, at most, so that memory is bounded. For the arguments see `OnnxEmbedder`; `usual` are
+    mean and scale where they are None, and why it is these, in words.
     """
 
     image_size: tuple[int, int]
@@ -50,17 +64,14 @@ class Embedder(abc.ABC):
         why = usual[2] if mean is None and scale is None else "as given"
         mean, scale = usual[0] if mean is None else mean, usual[1] if scale is None else scale
         if not np.isfinite([mean, scale]).all() or scale == 0:
-            raise InputError(
-                f"input mean {mean}, input scale {scale}: the network's input is (value - mean) / scale; give numbers, "
-                "and a scale that is not 0"
-            )
+            raise InputError(f"input mean {mean}, input scale {scale}: give numbers, and a scale that is not 0")
         if order not in ORDERS:
             raise InputError(f"input order {order!r}: use one of {', '.join(ORDERS)}")
         self._mean, self._scale, self._order = np.float32(mean), np.float32(scale), order
         self.input_text = f"(value - {mean:g}) / {scale:g}, {order.upper()} ({why})"
 
     def _input(self, images: np.ndarray) -> np.ndarray:
-        # Not in place: the caller's array may be what it was given.
+        # Not in place: it may be the caller's array.
         scaled = images if (self._mean, self._scale) == (0, 1) else (images - self._mean) / self._scale
         return scaled if self._order == "rgb" else np.ascontiguousarray(scaled[..., ::-1])
 
@@ -69,22 +80,14 @@ class Embedder(abc.ABC):
         """One batch, float32 and scaled, through the runtime."""
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        """Embed images, as the network does it.
-
-        Args:
-            images: `[n, height, width, 3]`, values 0..255 RGB, of the network's size.
+        """Embed images `[n, height, width, 3]`, values 0..255 RGB, of the network's size.
 
         Returns:
             `[n, dim]` float32, not always of unit norm.
-
-        Raises:
-            InputError: if the images have another size or shape.
         """
         if images.shape[1:] != (*self.image_size, 3):
             height, width = self.image_size
-            raise InputError(
-                f"images of shape {list(images.shape)}: the network takes [n, {height}, {width}, 3]; resize them"
-            )
+            raise InputError(f"images of shape {list(images.shape)}: the network takes [n, {height}, {width}, 3]")
         rows = [
             self._run(self._input(images[start : start + self.batch_size].astype(np.float32)))
             for start in range(0, len(images), self.batch_size)
@@ -92,16 +95,10 @@ class Embedder(abc.ABC):
         return np.concatenate([np.zeros([0, self.dim], np.float32), *rows]).astype(np.float32, copy=False)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        """Embed images.
-
-        Args:
-            images: uint8 `[n, height, width, 3]` RGB, of the network's size.
+        """Embed images, uint8 `[n, height, width, 3]` RGB, of the network's size.
 
         Returns:
             `[n, dim]` float32 of unit norm (an all-zero embedding stays zero).
-
-        Raises:
-            InputError: if the images have another type, size or shape.
         """
         if images.dtype != np.uint8:
             raise InputError(f"images of type {images.dtype}: pixels are uint8, 0..255; see `run` for others")
@@ -113,14 +110,14 @@ class Embedder(abc.ABC):
 class OnnxEmbedder(Embedder):
     """An ONNX network on the CPU by onnxruntime.
 
-    Whether images are `[batch, 3, height, width]` or `[batch, height, width, 3]` is seen from the network's input. Of
-    several outputs the first is the embedding.
+    Its input is `[batch, 3, height, width]` or `[batch, height, width, 3]`; of several outputs the first is the
+    embedding.
 
     Args:
         path: the `.onnx` file.
         mean: the network's input is (value - mean) / scale, of values 0..255. By default 0 and 1 where the network
-            scales values itself, and else 127.5 and 127.5, as InsightFace's networks want it: its file may say so, as
-            those of `python -m ddl_tf.convert` do, and a subtraction and a multiplication among its first nodes do.
+            scales values itself, and else 127.5 and 127.5, as InsightFace's networks want it. The file may say so, as
+            those of `python -m ddl_tf.convert` do, or a subtraction and a multiplication are among its first nodes.
         scale: see `mean`; not 0.
         threads: of one operation; all cores if None.
         order: of the channels that the network takes, "rgb" or "bgr".
@@ -154,26 +151,26 @@ class OnnxEmbedder(Embedder):
             raise InputError(f"{path}: onnxruntime cannot load it ({error}); export the network again") from None
         inputs, output = self._session.get_inputs(), self._session.get_outputs()[0]
         shape = inputs[0].shape
-        places = [place for place in (1, 3) if len(shape) == 4 and shape[place] == 3]
-        sizes = [side for side in shape[1:] if side != 3 or not places]
-        if len(inputs) != 1 or len(places) != 1 or not all(isinstance(side, int) for side in sizes):
+        channel_axes = [axis for axis in (1, 3) if len(shape) == 4 and shape[axis] == 3]
+        sizes = [side for side in shape[1:] if side != 3 or not channel_axes]
+        if len(inputs) != 1 or len(channel_axes) != 1 or not all(isinstance(side, int) for side in sizes):
             raise InputError(
-                f"{path}: takes {[one.shape for one in inputs]}, where one [batch, 3, height, width] or "
+                f"{path}: takes {[tensor.shape for tensor in inputs]}, where one [batch, 3, height, width] or "
                 "[batch, height, width, 3] of fixed size is expected; export it for images of one size"
             )
         if len(output.shape) != 2 or not isinstance(output.shape[1], int):
             raise InputError(f"{path}: its first output is {output.shape}, where [batch, dim] is expected")
-        said = self._session.get_modelmeta().custom_metadata_map
+        facts = self._session.get_modelmeta().custom_metadata_map
         if mean is not None and scale is not None:
             usual: tuple[float, float, str] = (mean, scale, "")
-        elif MEAN_KEY in said and SCALE_KEY in said:
-            usual = float(said[MEAN_KEY]), float(said[SCALE_KEY]), "as its file says"
+        elif MEAN_KEY in facts and SCALE_KEY in facts:
+            usual = float(facts[MEAN_KEY]), float(facts[SCALE_KEY]), "as its file says"
         elif scales_itself(path):
             usual = 0, 1, "its first nodes scale values themselves"
         else:
             usual = INPUT_MEAN, INPUT_SCALE, "as InsightFace's networks take it"
         super().__init__(mean, scale, order, usual)
-        self._input_name, self._output, self._channels_first = inputs[0].name, output.name, places == [1]
+        self._input_name, self._output, self._channels_first = inputs[0].name, output.name, channel_axes == [1]
         self.image_size = tuple(shape[2:] if self._channels_first else shape[1:3])
         self.dim = output.shape[1]
         if shape[0] == 1:
@@ -186,20 +183,11 @@ class OnnxEmbedder(Embedder):
 
 
 def scales_itself(path: str) -> bool:
-    """Tell whether an ONNX network scales the values of its input, by the rule of InsightFace's `ArcFaceONNX`.
+    """Return whether an ONNX network scales its input itself, by the rule of InsightFace's `ArcFaceONNX`.
 
-    Among its first eight nodes are a subtraction and a multiplication, told by their names, as MXNet and tf2onnx give
-    them. Where an exporter gives other names, the operations on the input itself are looked at: a subtraction (or
-    addition) and a multiplication (or division) one after the other.
-
-    Args:
-        path: the `.onnx` file.
-
-    Returns:
-        Whether it does.
-
-    Raises:
-        InputError: if onnx is not installed.
+    Among its first eight nodes are a subtraction and a multiplication, with the names that MXNet and tf2onnx give. If
+    an exporter gives other names, the operations on the input itself count: a subtraction (or addition) and a
+    multiplication (or division) one after the other.
 
     References:
         https://github.com/deepinsight/insightface, python-package/insightface/model_zoo/arcface_onnx.py
@@ -207,16 +195,14 @@ def scales_itself(path: str) -> bool:
     try:
         import onnx
     except ImportError:
-        raise InputError(
-            f"{path}: to see whether the network scales values itself takes onnx; pip install onnx, or give the input "
-            "mean and scale"
-        ) from None
+        advice = "pip install onnx, or give the input mean and scale"
+        raise InputError(f"{path}: to see whether the network scales values itself takes onnx; {advice}") from None
     graph = onnx.load(path, load_external_data=False).graph
     names = [node.name for node in graph.node[:_FIRST_NODES]]
     if any(name.startswith(_SUB_NAMES) for name in names) and any(name.startswith(_MUL_NAMES) for name in names):
         return True
     weights = {tensor.name for tensor in graph.initializer}
-    (tensor,) = [one.name for one in graph.input if one.name not in weights]
+    (tensor,) = [node.name for node in graph.input if node.name not in weights]
     operations = set()
     for node in graph.node[:_FIRST_NODES]:
         if tensor in node.input:
@@ -230,21 +216,11 @@ def scales_itself(path: str) -> bool:
 class TfliteEmbedder(Embedder):
     """A TensorFlow Lite model on the CPU: float32 in, float32 embedding out.
 
-    Args:
-        path: the `.tflite` file.
-        threads: of one operation; all cores if None.
-        mean: the network's input is (value - mean) / scale, of values 0..255; by default 0 and 1, as files of
-            `python -m ddl_tf.convert` take it.
-        scale: see `mean`; not 0.
-        order: of the channels that the network takes, "rgb" or "bgr".
+    Args are those of `OnnxEmbedder`; mean and scale are 0 and 1 by default, as files of `python -m ddl_tf.convert` take
+    it.
 
     Raises:
         InputError: if the file is missing, or holds no model from images of one size to embeddings.
-
-    Example:
-        >>> embedder = TfliteEmbedder("converted/model_int8.tflite", threads=1)  # doctest: +SKIP
-        >>> embedder.embed(np.zeros([1, 112, 112, 3], np.uint8)).shape  # doctest: +SKIP
-        (1, 512)
     """
 
     def __init__(
@@ -271,7 +247,7 @@ class TfliteEmbedder(Embedder):
         shape, output = inputs[0]["shape_signature"].tolist(), outputs[0]["shape_signature"].tolist()
         is_image = len(inputs) == 1 and len(shape) == 4 and shape[3] == 3 and min(shape[1:]) > 0
         if not is_image or inputs[0]["dtype"] != np.float32:
-            kinds = [f"{one['dtype'].__name__} {one['shape_signature'].tolist()}" for one in inputs]
+            kinds = [f"{tensor['dtype'].__name__} {tensor['shape_signature'].tolist()}" for tensor in inputs]
             raise InputError(f"{path}: takes {kinds}, where one float32 [batch, height, width, 3] is expected")
         if len(output) != 2 or outputs[0]["dtype"] != np.float32 or output[1] < 1:
             raise InputError(f"{path}: its first output is {output}, where float32 [batch, dim] is expected")

@@ -24,7 +24,7 @@ def write_onnx(model: tf.keras.Model, path: Path, flip: bool = False) -> None:
 
     Its input is `image`, float32 `[batch, 3, height, width]`, RGB values 0..255: channels first, as InsightFace's
     networks have it. Its output is `embedding`, float32 `[batch, dim]` of unit norm. InsightFace's `ArcFaceONNX` takes
-    the file as it is: by the names of its first nodes it sees that the scaling of the pixels is inside.
+    the file as it is: the names of its first nodes say that the scaling of the pixels is inside.
 
     Args:
         model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
@@ -33,9 +33,6 @@ def write_onnx(model: tf.keras.Model, path: Path, flip: bool = False) -> None:
 
     Raises:
         InputError: if tf2onnx is not installed, or it cannot convert the model.
-
-    Example:
-        >>> write_onnx(build_embedding_model("plain_small"), Path("model.onnx"))  # doctest: +SKIP
 
     References:
         https://github.com/deepinsight/insightface, python-package/insightface/model_zoo/arcface_onnx.py
@@ -67,11 +64,7 @@ def write_onnx(model: tf.keras.Model, path: Path, flip: bool = False) -> None:
 
 
 def _tell_insightface(graph: Any) -> None:
-    """Begin with a subtraction of 0 named "Sub" and a multiplication by 1 named "Mul".
-
-    InsightFace's `ArcFaceONNX` gives raw pixels to a network that has such names among its first nodes, and scaled ones
-    to all others. onnxruntime leaves both out when it loads the file.
-    """
+    """Begin with a subtraction of 0 named "Sub" and a multiplication by 1 named "Mul", for `ArcFaceONNX`."""
     from onnx import helper, numpy_helper
 
     for node in graph.node:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
-from ddl_tf.runtimes.quiet import quiet_stderr
+from ddl_tf.runtimes.embedders import quiet_stderr
 from ddl_tf.runtimes.unit_embedding import in_float32, unit_embedding
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
@@ -30,7 +30,7 @@ def write_tflite(
     `embedding`, float32 `[batch, dim]` of unit norm. An interpreter has a batch of 1 until its input is resized.
 
     - float32: what the model computes.
-    - float16: half the size; the weights are float16, and are computed with in float32 on a CPU, in float16 on a GPU.
+    - float16: half the size; the weights are float16; a CPU computes in float32, a GPU in float16.
     - dynamic: a quarter of the size; the weights are int8, activations are quantized on the fly, image by image.
     - int8: a quarter of the size; weights and activations are int8, in ranges that the calibration images set. The
       normalisation at the end stays in float32.
@@ -45,9 +45,6 @@ def write_tflite(
     Raises:
         InputError: if there is no such precision, calibration images are missing or do not fit, or the converter cannot
             convert the model.
-
-    Example:
-        >>> write_tflite(build_embedding_model("plain_small"), Path("model.tflite"), "float16")
 
     References:
         https://ai.google.dev/edge/litert/models/post_training_quantization
@@ -66,9 +63,7 @@ def write_tflite(
     try:
         with quiet_stderr():
             content = _quantized(converter) if precision == "int8" else converter.convert()
-    except (
-        Exception
-    ) as error:  # the converter's own, or whatever the part of it raises that meets what it does not know
+    except Exception as error:  # whatever the part of the converter raises that meets what it does not know
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = next((line for line in lines if "error:" in line), lines[0])
         raise InputError(f"{path}: TensorFlow Lite cannot convert the model ({reason}); use another backbone") from None
@@ -80,9 +75,8 @@ def _calibration(images: Optional[np.ndarray], shape: tf.TensorShape) -> Any:
     if images is None or not len(images):
         raise InputError("int8 without calibration images, which set the ranges of its activations; give some")
     if images.dtype != np.uint8 or list(images.shape[1:]) != shape[1:].as_list():
-        raise InputError(
-            f"calibration images {images.dtype} {list(images.shape)}: the model takes uint8 {['n', *shape[1:]]}"
-        )
+        kind = f"{images.dtype} {list(images.shape)}"
+        raise InputError(f"calibration images {kind}: the model takes uint8 {['n', *shape[1:]]}")
     # With a black and a white pixel the input's range is 0..255, and quantization leaves pixels as they are.
     first = images[:1].copy()
     first[0, 0, :2] = [[0] * 3, [255] * 3]

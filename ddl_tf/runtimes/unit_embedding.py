@@ -8,23 +8,11 @@ from ddl_tf.models.image_size import image_size
 
 
 def unit_embedding(model: tf.keras.Model, flip: bool = False) -> Any:
-    """Trace the inference of an embedding model.
-
-    Args:
-        model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`; it must outlive the
-            function.
-        flip: whether to add the embedding of the mirrored image, at twice the cost.
+    """Trace the inference of an embedding model, which must outlive the function.
 
     Returns:
-        The concrete function: float32 `image` `[batch, height, width, 3]` -> `embedding` `[batch, dim]` of unit norm,
-        for any batch but an empty one.
-
-    Raises:
-        InputError: if the model has another input, or no fixed size.
-
-    Example:
-        >>> unit_embedding(build_embedding_model("plain_small", 128, (48, 48, 3))).structured_outputs["embedding"].shape
-        TensorShape([None, 128])
+        The concrete function: float32 `image` `[batch, height, width, 3]`, values 0..255 RGB -> `embedding`
+        `[batch, dim]` of unit norm, for any batch but an empty one; with `flip` that of the mirrored image is added.
     """
     height, width = image_size(model)
 
@@ -42,11 +30,7 @@ def unit_embedding(model: tf.keras.Model, flip: bool = False) -> Any:
 def in_float32(model: tf.keras.Model) -> tf.keras.Model:
     """Copy a model that was trained in half precision, whose operations other runtimes lack, to compute in float32.
 
-    Args:
-        model: a functional model.
-
-    Returns:
-        The copy, with the same float32 weights; the model itself if it computes in float32.
+    A model that computes in float32 is returned as it is.
     """
     if all(layer.compute_dtype in ("float32", None) for layer in model._flatten_layers()):
         return model

@@ -2,9 +2,8 @@ from .card import model_card
 from .export import GraphSize, describe_signatures, export_model, graph_size, read_description
 from .folding import Folded, fold_batch_norm
 from .served import serving_module
-from .server_files import write_server_files
+from .server_files import warmup_requests, write_server_files
 from .threshold import Threshold, check_evaluated, check_same_model, choose_threshold, threshold_at_far
-from .warmup import warmup_requests
 
 __all__ = [
     "Folded",

@@ -15,30 +15,20 @@ import pandas as pd
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import require_regular_file
 from ddl_tf.common.markdown import DASH, markdown_table
+from ddl_tf.evaluation.reports import flat_numbers
 from ddl_tf.evaluation.stored import IMAGES, StoredEvaluation
+from ddl_tf.reporting.numbers import interval_of, is_countable
 from ddl_tf.serving.safe_decoding import MAX_PIXELS
 from ddl_tf.serving.threshold import MIN_ACCEPTED
 
 CARD = "model_card.md"
-# A column of more values than this, such as a name, is no group; a group of fewer pairs tells no rate.
+# A column of more values than this, such as a name, is no group; a group of fewer pairs has no rate.
 _MAX_GROUPS, _MIN_PAIRS = 8, 30
 # Of the settings of a run.
-SETTINGS = {
-    "backbone": "Backbone",
-    "head": "Head",
-    "margin": "Margin",
-    "scale": "Scale",
-    "embedding_loss": "Loss on embeddings",
-    "embedding_weight": "Its weight",
-    "image_size": "Image size",
-    "shuffled_rows": "Shuffled rows in a batch",
-    "rows_per_group": "Rows of each group",
-    "pairs_per_group": "Pairs of each group",
-    "optimizer": "Optimizer",
-    "learning_rate": "Learning rate",
-    "epochs": "Epochs asked for",
-    "seed": "Seed",
-}
+SETTINGS = (
+    *("backbone", "head", "margin", "scale", "embedding_loss", "embedding_weight", "image_size", "shuffled_rows"),
+    *("rows_per_group", "pairs_per_group", "optimizer", "learning_rate", "epochs", "seed"),
+)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -59,14 +49,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 
 def run_of(checkpoint: Optional[str]) -> Optional[Path]:
-    """Find the training run that a checkpoint is of.
-
-    Args:
-        checkpoint: its path.
-
-    Returns:
-        The run folder; None if the file is not in one.
-    """
+    """Return the run folder that a checkpoint is in; None if it is in none."""
     if checkpoint is None:
         return None
     folder = Path(checkpoint).parent.parent
@@ -82,44 +65,27 @@ def _training(run: Optional[Path]) -> Iterator[str]:
     rows = []
     for path in settings.get("train_data", []):
         file = Path(path) / "dataset.json"
-        told = _read_json(file) if file.is_file() else None
-        counts = [f"{told[key]:,}" for key in ("images", "identities")] if told else ["not there any more", ""]
-        rows.append([f"`{path}`", *counts, told.get("made_by", {}).get("source", "") if told else ""])
-    if rows:
-        yield _table(["set", "images", "identities", "source"], rows)
-    else:
-        yield "The settings of the run name no training set."
+        facts = _read_json(file) if file.is_file() else {}
+        counts = [f"{facts[key]:,}" for key in ("images", "identities")] if facts else ["not there any more", ""]
+        rows.append([f"`{path}`", *counts, facts.get("made_by", {}).get("source", "")])
+    heads = ["set", "images", "identities", "source"]
+    yield _table(heads, rows) if rows else "The settings of the run name no training set."
     yield "## Training"
-    known = [[title, settings[name]] for name, title in SETTINGS.items() if settings.get(name) is not None]
+    known = [
+        [name.replace("_", " ").capitalize(), settings[name]] for name in SETTINGS if settings.get(name) is not None
+    ]
     log = run / "log.csv"
     if log.is_file():
         known.append(["Epochs in the log", len(pd.read_csv(log))])
     yield _table(["what", "value"], [*known, ["Run folder", f"`{run}`"]])
 
 
-def _interval(result: dict[str, Any], name: str) -> str:
-    ends = result.get("intervals", {}).get(name)
-    return f" [{100 * ends[0]:.2f}, {100 * ends[1]:.2f}]" if ends else ""
-
-
-def _pairs_row(name: str, result: dict[str, Any]) -> list[str]:
-    tar, different = result.get("tar", {}), result["pairs"] - result["same"]
-    rates = [
-        "too few pairs"
-        if different * float(far) < MIN_ACCEPTED
-        else f"{_percent(tar.get(far))}{_interval(result, f'tar@{far}')}"
-        for far in ("1e-2", "1e-3")
-    ]
-    accuracy = f"{_percent(result['accuracy'])}{_interval(result, 'accuracy')}"
-    return [name, f"{result['pairs']:,}", accuracy, *rates, f"{_percent(result.get('eer'))}{_interval(result, 'eer')}"]
-
-
-def _plain_numbers(result: dict[str, Any], name: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in result.items():
-        if isinstance(value, dict) and key != "intervals":
-            yield from _plain_numbers(value, f"{name}{key} ")
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield f"{name}{key}", f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
+def _rate(result: dict[str, Any], number: str) -> str:
+    if not is_countable(result, number):
+        return "too few pairs"
+    ends = interval_of(result, number)
+    interval = f" [{100 * ends[0]:.2f}, {100 * ends[1]:.2f}]" if ends else ""
+    return _percent(flat_numbers(result).get(number)) + interval
 
 
 def _results(stored: StoredEvaluation) -> Iterator[str]:
@@ -127,13 +93,20 @@ def _results(stored: StoredEvaluation) -> Iterator[str]:
     results = {name: stored.result(name) for name in stored.sets}
     pairs = {name: result for name, result in results.items() if result.get("protocol") == "pairs"}
     if pairs:
-        heads = ["set", "pairs", "accuracy", "TAR at FAR 1e-2", "TAR at FAR 1e-3", "equal error rate"]
-        yield _table(heads, [_pairs_row(*item) for item in pairs.items()])
+        numbers = {"accuracy": "accuracy", "tar@1e-2": "TAR at FAR 1e-2", "tar@1e-3": "TAR at FAR 1e-3"}
+        numbers["eer"] = "equal error rate"
+        rows = [
+            [name, f"{result['pairs']:,}", *(_rate(result, number) for number in numbers)]
+            for name, result in pairs.items()
+        ]
+        yield _table(["set", "pairs", *numbers.values()], rows)
         yield "In brackets: 95 % intervals, where the evaluation has them."
     for name, result in results.items():
         if name not in pairs:
             yield f"### {name} ({result.get('protocol')})"
-            yield _table(["what", "value"], [list(item) for item in _plain_numbers(result)])
+            numbers = flat_numbers(result)
+            texts = [f"{value:.4g}" if isinstance(value, float) else f"{value:,}" for value in numbers.values()]
+            yield _table(["what", "value"], list(zip((name.replace("@", " ") for name in numbers), texts)))
 
 
 def _rates(scores: dict[str, np.ndarray], chosen: np.ndarray, threshold: float) -> list[str]:
@@ -152,11 +125,8 @@ _RATE_HEADS = ["different pairs", "of them accepted", "same pairs", "of them rej
 
 
 def _group_columns(images: pd.DataFrame) -> list[str]:
-    def is_group(column: pd.Series) -> bool:
-        numbers = pd.api.types.is_float_dtype(column)
-        return not numbers and 2 <= column.nunique() <= _MAX_GROUPS
-
-    return [str(name) for name in images if name not in ("key", "person") and is_group(images[name])]
+    columns = images.drop(columns=["key", "person"], errors="ignore").select_dtypes(exclude="floating")
+    return [str(name) for name in columns if 2 <= columns[name].nunique() <= _MAX_GROUPS]
 
 
 def _groups_of_set(stored: StoredEvaluation, name: str, threshold: Optional[float]) -> Iterator[str]:
@@ -170,7 +140,8 @@ def _groups_of_set(stored: StoredEvaluation, name: str, threshold: Optional[floa
     for column in _group_columns(images):
         groups = images[column].astype(str).to_numpy()
         first, second = groups[scores["first"]], groups[scores["second"]]
-        rows = [[f"both {one}", *_rates(scores, (first == one) & (second == one), value)] for one in np.unique(groups)]
+        both = {name: (first == name) & (second == name) for name in np.unique(groups)}
+        rows = [[f"both {name}", *_rates(scores, pairs, value)] for name, pairs in both.items()]
         rows.append(["one of each", *_rates(scores, first != second, value)])
         yield f"### {name}, by {column}, at a similarity of {value:.4f}"
         yield _table([column, *_RATE_HEADS], rows)
@@ -179,13 +150,10 @@ def _groups_of_set(stored: StoredEvaluation, name: str, threshold: Optional[floa
 def _by_group(stored: StoredEvaluation, threshold: Optional[float]) -> Iterator[str]:
     yield "## By group"
     parts = [part for name in stored.sets for part in _groups_of_set(stored, name, threshold)]
-    if parts:
-        yield from parts
-    else:
-        yield (
-            "The stored evaluation has no groups of images: how the errors differ between groups of people or of "
-            "conditions is not known."
-        )
+    yield from parts or [
+        "The stored evaluation has no groups of images: how the errors differ between groups of people or of "
+        "conditions is not known."
+    ]
 
 
 def _threshold(chosen: Optional[dict[str, Any]], stored: Optional[StoredEvaluation]) -> Iterator[str]:
@@ -193,12 +161,12 @@ def _threshold(chosen: Optional[dict[str, Any]], stored: Optional[StoredEvaluati
     if chosen is None:
         yield "None: the model gives similarities and decides nothing (it has no signature `verify`)."
         return
-    told = chosen["evaluation"]
+    measured = chosen["evaluation"]
     yield (
         f"`verify` says that two images show one person from a cosine similarity of {chosen['value']:.4f} on. It was "
         f"chosen on {chosen['set']} for a false accept rate of at most {chosen['far']:g}. There it accepts "
-        f"{_percent(told.get('far'))} of {told.get('different', 0):,} different pairs and "
-        f"{_percent(told.get('tar'))} of {told.get('same', 0):,} same pairs."
+        f"{_percent(measured.get('far'))} of {measured.get('different', 0):,} different pairs and "
+        f"{_percent(measured.get('tar'))} of {measured.get('same', 0):,} same pairs."
     )
     if stored is None:
         return
@@ -233,7 +201,7 @@ def _limits(chosen: Optional[dict[str, Any]], stored: Optional[StoredEvaluation]
         different = chosen["evaluation"].get("different")
         if different:
             lines.append(
-                f"{chosen['set']} has {different:,} different pairs: it tells nothing of false accept rates below "
+                f"{chosen['set']} has {different:,} different pairs: it says nothing of false accept rates below "
                 f"{MIN_ACCEPTED / different:.2g}. In a search the chance of a false match grows with the gallery."
             )
     yield "\n".join(f"- {line}" for line in lines)
@@ -260,14 +228,11 @@ def _made_of(description: dict[str, Any], stored: Optional[StoredEvaluation]) ->
 
 
 def model_card(description: dict[str, Any], evaluation: Optional[str] = None) -> str:
-    """Write the card of an exported model.
+    """Write the card of an exported model, as Markdown.
 
     Args:
-        description: of the model; see `read_description`. Its checkpoint leads to the run folder.
+        description: of `read_description`. Its checkpoint leads to the run folder.
         evaluation: the folder of a stored evaluation of the model.
-
-    Returns:
-        Markdown.
 
     Raises:
         InputError: if the evaluation or the run's files cannot be read.

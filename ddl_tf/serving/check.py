@@ -2,9 +2,9 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import numpy as np
 import tensorflow as tf
@@ -26,15 +26,10 @@ Arrays = dict[str, np.ndarray]
 
 @dataclasses.dataclass
 class Compared:
-    """What a signature gave in both places.
+    """The answers of a signature in both places.
 
-    Attributes:
-        signature: its name.
-        rows: how many were compared.
-        difference: the largest difference of a number of an embedding or similarity.
-        decisions: how many of the other outputs differ (valid, same, index).
-        seconds: of each request.
-        refused: what the server said if it did not answer.
+    `difference` is the largest of a number of an embedding or similarity, `decisions` counts the other outputs that
+    differ (valid, same, index). `seconds` are those of each request; `refused` is the server's error.
     """
 
     signature: str
@@ -45,157 +40,88 @@ class Compared:
     refused: str = ""
 
     def agrees(self, tolerance: float) -> bool:
-        """Tell whether nothing differs by more than a tolerance.
-
-        Args:
-            tolerance: of a number of an embedding or similarity.
-
-        Returns:
-            False also if the server did not answer.
-        """
+        """Return whether the server answered, and nothing differs by more than a tolerance."""
         return not self.refused and self.decisions == 0 and self.difference <= tolerance
 
 
 class Reference:
-    """A SavedModel as a server would run it.
-
-    Args:
-        path: its version folder.
-
-    Raises:
-        InputError: if there is none that can be loaded.
-    """
+    """A SavedModel as a server would run it."""
 
     def __init__(self, path: str) -> None:
         if not (Path(path) / "saved_model.pb").is_file():
             raise InputError(f"--saved_model={path}: no saved_model.pb there; give a version folder")
         try:
-            self._saved = tf.saved_model.load(path)
+            self.saved = tf.saved_model.load(path)
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise InputError(f"--saved_model={path}: cannot be loaded ({error}); export it again") from None
-        self.signatures: list[str] = sorted(self._saved.signatures)
+        self.signatures: list[str] = sorted(self.saved.signatures)
         if not {IMAGES, BYTES} <= set(self.signatures):
-            raise InputError(
-                f"--saved_model={path} has the signatures {', '.join(self.signatures)}, not {IMAGES} and {BYTES}: "
-                "give an export of `python -m ddl_tf.export`"
-            )
+            names = ", ".join(self.signatures)
+            raise InputError(f"--saved_model={path} has the signatures {names}: give one of `python -m ddl_tf.export`")
         threshold = read_description(path)["threshold"]
         self.threshold: Optional[float] = threshold and threshold["value"]
 
     def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
-        """Run a signature here.
-
-        Args:
-            signature: its name.
-            inputs: the arrays by name; bytes as `object`.
-
-        Returns:
-            The outputs by name.
-        """
+        """Run a signature here: name -> array, bytes as `object`."""
         tensors = {name: tf.constant(array) for name, array in inputs.items()}
-        return {name: value.numpy() for name, value in self._saved.signatures[signature](**tensors).items()}
-
-    def has_valid(self, signature: str) -> bool:
-        """Tell whether a signature says which rows it could decode.
-
-        Args:
-            signature: its name.
-
-        Returns:
-            Whether it has the output `valid`.
-        """
-        return "valid" in self._saved.signatures[signature].structured_outputs
-
-
-def _faces(count: int) -> list[bytes]:
-    identities = -(-count // IMAGES_PER_IDENTITY)
-    return [sample.image for sample in synthetic_samples(identities, IMAGES_PER_IDENTITY)][:count]
-
-
-def _pixels(encoded: list[bytes]) -> np.ndarray:
-    return np.stack([decode_image(one) for one in encoded])
+        return {name: value.numpy() for name, value in self.saved.signatures[signature](**tensors).items()}
 
 
 def _inputs(reference: Reference, signature: str, faces: list[bytes]) -> tuple[Arrays, Arrays]:
     """What to send: arrays with a row for each face, and arrays that go with every batch."""
+    pixels = np.stack([decode_image(face) for face in faces])
     if signature == IMAGES:
-        return {"image": _pixels(faces)}, {}
-    # One row that cannot be decoded, among others that can.
-    encoded = np.array([*faces[:-1], NO_IMAGE] if reference.has_valid(signature) else faces, object)
+        return {"image": pixels}, {}
+    # One row that cannot be decoded, among others that can; signatures of old exports have no `valid`.
+    has_valid = "valid" in reference.saved.signatures[signature].structured_outputs
+    encoded = np.array([*faces[:-1], NO_IMAGE] if has_valid else faces, object)
     if signature == VERIFY:
         return {"first": encoded, "second": np.roll(encoded, 1)}, {}
     if signature == SEARCH:
-        gallery = reference.run(IMAGES, {"image": _pixels(faces)})["embedding"]
+        gallery = reference.run(IMAGES, {"image": pixels})["embedding"]
         return {"image_bytes": encoded}, {"gallery": gallery, "k": np.array(min(NEAREST, len(faces)), np.int32)}
     return {"image_bytes": encoded}, {}
 
 
-def _largest(given: np.ndarray, wanted: np.ndarray) -> float:
-    # What is no number differs by any measure.
-    return float(np.max(np.nan_to_num(np.abs(given - wanted), nan=np.inf), initial=0.0))
-
-
-def _other_neighbours(reference: Reference, inputs: Arrays, given: Arrays, wanted: Arrays, tolerance: float) -> int:
-    """Count found rows that are others, and not as near."""
-    embedding = reference.run(BYTES, {"image_bytes": inputs["image_bytes"]})["embedding"]
-    similarity = embedding @ inputs["gallery"].T
-    index = np.clip(given["index"], 0, len(inputs["gallery"]) - 1)
-    gap = np.abs(np.take_along_axis(similarity, index, axis=1) - wanted["similarity"])
-    return int(np.sum((given["index"] != wanted["index"]) & (gap > tolerance)))
-
-
-def _decisions(
-    reference: Reference, signature: str, inputs: Arrays, given: Arrays, wanted: Arrays, tolerance: float
-) -> int:
+def _decisions(reference: Reference, inputs: Arrays, answer: Arrays, wanted: Arrays, tolerance: float) -> int:
     """Count the outputs other than embeddings and similarities that differ, but for ties."""
     count = 0
-    for name, array in wanted.items():
-        if array.dtype.kind == "f":
-            continue
-        if name == "index":
-            count += _other_neighbours(reference, inputs, given, wanted, tolerance)
-            continue
-        differ = given[name] != array
+    for name in (name for name, array in wanted.items() if array.dtype.kind != "f"):
+        differ = answer[name] != wanted[name]
         if name == "same" and reference.threshold is not None:
             differ &= np.abs(wanted["similarity"] - reference.threshold) > tolerance
+        if name == "index":
+            embedding = reference.run(BYTES, {"image_bytes": inputs["image_bytes"]})["embedding"]
+            index = np.clip(answer["index"], 0, len(inputs["gallery"]) - 1)
+            similarity = np.take_along_axis(embedding @ inputs["gallery"].T, index, axis=1)
+            differ &= np.abs(similarity - wanted["similarity"]) > tolerance
         count += int(np.sum(differ))
     return count
 
 
-def _compare(
-    reference: Reference, result: Compared, inputs: Arrays, given: Arrays, seconds: float, tolerance: float
-) -> None:
+def _compare(reference: Reference, result: Compared, inputs: Arrays, answer: Arrays, tolerance: float) -> None:
     wanted = reference.run(result.signature, inputs)
     for name, array in sorted(wanted.items()):
-        shape = list(given[name].shape) if name in given else "nothing"
-        if name not in given or given[name].shape != array.shape:
+        shape = list(answer[name].shape) if name in answer else "nothing"
+        if name not in answer or answer[name].shape != array.shape:
             result.refused = f"BAD_ANSWER: output {name!r} is {shape}, not {list(array.shape)}"
             return
-    floats = [name for name, array in wanted.items() if array.dtype.kind == "f"]
-    result.difference = max([result.difference, *(_largest(given[name], wanted[name]) for name in floats)])
-    result.decisions += _decisions(reference, result.signature, inputs, given, wanted, tolerance)
+    for name, array in wanted.items():
+        if array.dtype.kind == "f":
+            # What is no number differs by any measure.
+            gap = np.nan_to_num(np.abs(answer[name] - array), nan=np.inf)
+            result.difference = max(result.difference, float(np.max(gap, initial=0.0)))
+    result.decisions += _decisions(reference, inputs, answer, wanted, tolerance)
     result.rows += len(next(iter(inputs.values())))
-    result.seconds.append(seconds)
 
 
 def compare_signatures(client: Client, path: str, images: int, batch: int, tolerance: float) -> list[Compared]:
     """Send synthetic faces through every signature of a SavedModel, and compare the server's answers with its own.
 
-    Args:
-        client: of the server.
-        path: the version folder of the SavedModel.
-        images: how many faces.
-        batch: how many in a request.
-        tolerance: what may differ; a decision on a similarity so near to the threshold, or to that of another
-            neighbour, is not counted.
-
-    Returns:
-        A result for each signature.
-
-    Raises:
-        InputError: if there is no such SavedModel, or it gives no embeddings itself.
+    A decision on a similarity that is within `tolerance` of the threshold, or of another neighbour's, is not counted.
     """
-    reference, faces = Reference(path), _faces(images)
+    reference, identities = Reference(path), -(-images // IMAGES_PER_IDENTITY)
+    faces = [sample.image for sample in synthetic_samples(identities, IMAGES_PER_IDENTITY)][:images]
     (embedding,) = reference.run(BYTES, {"image_bytes": np.array(faces[:1], object)})["embedding"]
     if not np.isclose(np.linalg.norm(embedding), 1, atol=1e-3):
         # Otherwise nothing would be compared with nothing.
@@ -203,22 +129,18 @@ def compare_signatures(client: Client, path: str, images: int, batch: int, toler
     results = [Compared(signature) for signature in reference.signatures]
     with Progress("compare", total=len(results) * len(faces)) as progress:
         for result in results:
-            for inputs in _batches(*_inputs(reference, result.signature, faces), batch):
+            rows, shared = _inputs(reference, result.signature, faces)
+            for start in range(0, len(faces), batch):
+                inputs = {**{name: array[start : start + batch] for name, array in rows.items()}, **shared}
                 began = time.perf_counter()
                 try:
-                    given = client.predict(result.signature, inputs)
+                    answer = client.predict(result.signature, inputs)
                 except ServingError as error:
                     result.refused = str(error)
                     break
-                seconds = time.perf_counter() - began
-                _compare(reference, result, inputs, given, seconds, tolerance)
+                result.seconds.append(time.perf_counter() - began)
+                _compare(reference, result, inputs, answer, tolerance)
                 if result.refused:
                     break
-                progress.advance(len(next(iter(inputs.values()))))
+                progress.advance(min(batch, len(faces) - start))
     return results
-
-
-def _batches(rows: Arrays, shared: Arrays, batch: int) -> Iterator[dict[str, Any]]:
-    count = len(next(iter(rows.values())))
-    for start in range(0, count, batch):
-        yield {**{name: array[start : start + batch] for name, array in rows.items()}, **shared}

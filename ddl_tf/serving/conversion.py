@@ -18,7 +18,7 @@ from ddl_tf.evaluation.model import as_embedding_model
 from ddl_tf.evaluation.pairs import verify
 from ddl_tf.images.decoding import decode_image, resize_images, why_undecodable
 from ddl_tf.protocols.pair_sets import PairSet
-from ddl_tf.runtimes.embedders import Embedder, OnnxEmbedder, TfliteEmbedder
+from ddl_tf.runtimes.embedders import OnnxEmbedder, TfliteEmbedder
 from ddl_tf.runtimes.onnx import write_onnx
 from ddl_tf.runtimes.tflite import PRECISIONS, write_tflite
 
@@ -27,79 +27,27 @@ FORMATS = ("onnx", *(f"tflite_{precision}" for precision in PRECISIONS))
 _WARM_UP = 3
 
 
-def file_name(format: str) -> str:
-    """Name the file of a format.
-
-    Args:
-        format: one of `FORMATS`.
-
-    Returns:
-        `model.onnx`, `model_float32.tflite` and so on.
-    """
-    return "model.onnx" if format == "onnx" else f"model_{format.removeprefix('tflite_')}.tflite"
-
-
 def write_format(
     model: tf.keras.Model, folder: Path, format: str, calibration: Optional[np.ndarray] = None, flip: bool = False
 ) -> Path:
-    """Write an embedding model in one format.
-
-    Args:
-        model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
-        folder: where to.
-        format: one of `FORMATS`.
-        calibration: for `tflite_int8`, see `write_tflite`.
-        flip: whether to add the embedding of the mirrored image, at twice the cost.
-
-    Returns:
-        The file.
-
-    Raises:
-        InputError: if there is no such format, or as `write_onnx` and `write_tflite`.
-    """
+    """Write an embedding model in one of `FORMATS`, see `write_onnx` and `write_tflite`."""
     if format not in FORMATS:
         raise InputError(f"unknown format {format!r}: use some of {', '.join(FORMATS)}")
-    path = folder / file_name(format)
+    precision = format.removeprefix("tflite_")
+    path = folder / ("model.onnx" if format == "onnx" else f"model_{precision}.tflite")
     if format == "onnx":
         write_onnx(model, path, flip)
     else:
-        write_tflite(model, path, format.removeprefix("tflite_"), calibration, flip)
+        write_tflite(model, path, precision, calibration, flip)
     return path
 
 
-def open_embedder(path: Path, threads: Optional[int] = None) -> Embedder:
-    """Open a converted model.
-
-    Args:
-        path: of a `.onnx` or `.tflite` file.
-        threads: as for `OnnxEmbedder`.
-
-    Returns:
-        What embeds by it.
-    """
-    return OnnxEmbedder(str(path), threads=threads) if path.suffix == ".onnx" else TfliteEmbedder(str(path), threads)
-
-
 def draw_images(path: str, counts: Sequence[int], size: tuple[int, int], seed: int = 0) -> list[np.ndarray]:
-    """Draw images of a stored set at random, none twice.
-
-    Args:
-        path: the folder of the set.
-        counts: of how many images each of the parts shall be.
-        size: (height, width) that they are resized to.
-        seed: of the draw.
-
-    Returns:
-        For each count uint8 `[count, height, width, 3]` RGB.
-
-    Raises:
-        InputError: if there is no such set, it has too few images, or one cannot be decoded.
-    """
+    """Draw images of a stored set at random, none twice: uint8 `[count, height, width, 3]` RGB for each count."""
     faces = Faces([path])
     if sum(counts) > len(faces):
-        raise InputError(
-            f"{path}: {len(faces):,} images, where {' + '.join(map(str, counts))} are to be drawn; draw fewer"
-        )
+        wanted = " + ".join(map(str, counts))
+        raise InputError(f"{path}: {len(faces):,} images, where {wanted} are to be drawn; draw fewer")
     rows = np.random.default_rng(seed).permutation(len(faces))[: sum(counts)]
     images = []
     for row, encoded in zip(rows.tolist(), faces.read(rows)):
@@ -112,15 +60,11 @@ def draw_images(path: str, counts: Sequence[int], size: tuple[int, int], seed: i
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What a file, or the model itself, is worth.
+    """What a file, or the model itself ("keras"), is worth.
 
-    Attributes:
-        format: one of `FORMATS`, or "keras".
-        size: of the file in bytes; of the model its weights.
-        largest_distance: 1 - cosine similarity to the model's embedding of the same image, the largest.
-        mean_distance: the same, on the mean.
-        ms: median milliseconds of one image, embedded alone.
-        verification: of `ddl_tf.evaluation.verify`, None without a set of pairs.
+    `size` is in bytes, of the model that of its weights. The distances are 1 - cosine similarity to the model's
+    embedding of the same image. `ms` is the median of one image, embedded alone. `verification` is of
+    `ddl_tf.evaluation.verify`, None without a set of pairs.
     """
 
     format: str
@@ -134,17 +78,7 @@ class Measured:
 def measure_model(
     model: tf.keras.Model, images: np.ndarray, pairs: Optional[PairSet] = None, flip: bool = False
 ) -> tuple[Measured, np.ndarray]:
-    """Measure the model that files are compared with.
-
-    Args:
-        model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
-        images: uint8 `[n, height, width, 3]` RGB.
-        pairs: a set to verify.
-        flip: whether to add the embedding of the mirrored image.
-
-    Returns:
-        What it is worth, and its embeddings of the images, `[n, dim]` of unit norm.
-    """
+    """Measure the model that files are compared with; return its unit embeddings `[n, dim]` of the images too."""
     call = tf.function(lambda image: model(image, training=False))
 
     def embed(batch: np.ndarray) -> np.ndarray:
@@ -165,20 +99,9 @@ def measure_file(
     pairs: Optional[PairSet] = None,
     threads: Optional[int] = None,
 ) -> Measured:
-    """Measure a converted model.
-
-    Args:
-        path: its file.
-        format: one of `FORMATS`.
-        images: uint8 `[n, height, width, 3]` RGB.
-        reference: `[n, dim]` of unit norm, the model's embeddings of them.
-        pairs: a set to verify.
-        threads: as for `OnnxEmbedder`.
-
-    Returns:
-        What it is worth.
-    """
-    embedder = open_embedder(path, threads)
+    """Measure a converted model; `reference` are the model's unit embeddings `[n, dim]` of the images."""
+    runtime = OnnxEmbedder if format == "onnx" else TfliteEmbedder
+    embedder = runtime(str(path), threads=threads)
     rows, ms = _one_by_one(embedder.embed, images)
     # In float64, and by the difference: 1 - cosine in float32 is noise where the two are nearly the same.
     distance = np.sum((unit(rows.astype(np.float64)) - unit(reference.astype(np.float64))) ** 2, axis=1) / 2
@@ -202,28 +125,19 @@ def _one_by_one(embed: Any, images: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def table(measured: Sequence[Measured]) -> str:
-    """Lay out what files are worth.
-
-    Args:
-        measured: one line each.
-
-    Returns:
-        A Markdown table; accuracy and so on only where a set was verified.
-    """
-    verified = [one.verification for one in measured if one.verification]
-    far = list(verified[0]["tar"]) if verified else []
+    """Write what files are worth as a Markdown table; accuracy and so on only where a set was verified."""
     rows = []
-    for one in measured:
+    for form in measured:
         row = {
-            "format": one.format,
-            "size, MB": f"{one.size / 1e6:.2f}",
-            "largest distance": f"{one.largest_distance:.1e}",
-            "mean distance": f"{one.mean_distance:.1e}",
-            "ms per image": f"{one.ms:.1f}",
+            "format": form.format,
+            "size, MB": f"{form.size / 1e6:.2f}",
+            "largest distance": f"{form.largest_distance:.1e}",
+            "mean distance": f"{form.mean_distance:.1e}",
+            "ms per image": f"{form.ms:.1f}",
         }
-        if one.verification:
-            rates = {"accuracy": one.verification["accuracy"], "AUC": one.verification["auc"]}
-            rates.update({f"TAR at {name}": one.verification["tar"][name] for name in far})
+        if form.verification:
+            rates = {"accuracy": form.verification["accuracy"], "AUC": form.verification["auc"]}
+            rates.update({f"TAR at {far}": rate for far, rate in form.verification["tar"].items()})
             row.update({name: DASH if rate is None else f"{rate:.4f}" for name, rate in rates.items()})
         rows.append(row)
     return markdown_table(pd.DataFrame(rows))

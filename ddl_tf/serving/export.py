@@ -19,9 +19,8 @@ from ddl_tf.models.image_size import image_size
 from ddl_tf.serving.card import CARD, model_card
 from ddl_tf.serving.folding import fold_batch_norm
 from ddl_tf.serving.served import serving_module
-from ddl_tf.serving.server_files import write_own_batching
+from ddl_tf.serving.server_files import write_own_batching, write_warmup
 from ddl_tf.serving.threshold import Threshold
-from ddl_tf.serving.warmup import write_warmup
 
 # TensorFlow Serving reads its warm-up from here and leaves the rest alone.
 EXTRA = "assets.extra"
@@ -29,26 +28,14 @@ DESCRIPTION = "ddl_tf.json"
 
 
 class GraphSize(NamedTuple):
-    """How large an exported model is.
-
-    Attributes:
-        bytes: of the graph and the weights on disk.
-        operations: nodes of the graph and of all of its functions.
-    """
+    """The bytes of graph and weights on disk, and the operations of the graph and all of its functions."""
 
     bytes: int
     operations: int
 
 
 def graph_size(path: str) -> GraphSize:
-    """Measure an exported model.
-
-    Args:
-        path: the folder of a version.
-
-    Returns:
-        Its size.
-    """
+    """Measure an exported model, in the folder of a version."""
     folder = Path(path)
     graph = SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
     operations = len(graph.node) + sum(len(function.node_def) for function in graph.library.function)
@@ -57,10 +44,7 @@ def graph_size(path: str) -> GraphSize:
 
 
 def describe_signatures(path: str) -> list[str]:
-    """Read back the signatures of an exported model.
-
-    Args:
-        path: the folder of a version.
+    """Read back the signatures of an exported model, in the folder of a version.
 
     Returns:
         A line for each, such as `serving_default: image uint8 (None, None, None, 3) -> embedding float32 (None, 512)`.
@@ -76,17 +60,14 @@ def describe_signatures(path: str) -> list[str]:
 
 
 def read_description(path: str) -> dict[str, Any]:
-    """Read what an exported model says of itself.
-
-    Args:
-        path: the folder of a version.
+    """Read the description of an exported model, in the folder of a version.
 
     Returns:
         `model`, `version`, `dim`, `input_size` [height, width], `flip`, `checkpoint`, `threshold` and more; see
         docs/serving.md.
 
     Raises:
-        InputError: if it is no exported model, or one from before there was a description.
+        InputError: if there is none.
     """
     file = Path(path) / EXTRA / DESCRIPTION
     try:
@@ -99,12 +80,8 @@ def read_description(path: str) -> dict[str, Any]:
         ) from None
 
 
-def _next_version(folder: Path) -> int:
-    return max((int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()), default=0) + 1
-
-
 def _write_extra(folder: Path, description: dict[str, Any], evaluation: Optional[str]) -> None:
-    """What is beside the graph: description, model card, warm-up, and whether a server may batch it."""
+    """Write what is beside the graph: description, model card, warm-up, and whether a server may batch it."""
     extra = folder / EXTRA
     extra.mkdir(exist_ok=True)
     text = json.dumps(description, indent=2, allow_nan=False) + "\n"
@@ -159,13 +136,11 @@ def export_model(
             the run of the checkpoint cannot be read, or TensorFlow Serving's protocol buffers are not installed.
 
     Example:
-        >>> export_model(embedding_model(load_checkpoint("best.keras")), "faces")
+        >>> export_model(embedding_model(load_checkpoint("best.keras")), "faces")  # doctest: +SKIP
         PosixPath('saved_models/faces/1')
     """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
-        raise InputError(
-            f"model name {name!r}: use letters, digits, '_', '-' and '.', and do not start with '.' or '-'"
-        )
+        raise InputError(f"model name {name!r}: use letters, digits, '_', '-' and '.', the first no '.' or '-'")
     size = image_size(model)
     folded = fold_batch_norm(model)
     module = serving_module(folded.model, flip, threshold.value if threshold else None)
@@ -193,7 +168,7 @@ def export_model(
         written = Path(aside) / "model"
         with as_os_errors(folder):
             tf.saved_model.save(module, str(written), signatures=signatures)
-        number = _next_version(folder)
+        number = max((int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()), default=0) + 1
         _write_extra(written, {"version": number, **description}, evaluation)
         sync_tree(written)
         os.rename(written, folder / str(number))

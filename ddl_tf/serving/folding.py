@@ -1,8 +1,8 @@
 """Batch normalisation folded into the weights of the layer before it, where that gives the same network.
 
-In inference batch normalisation multiplies each channel by a number and adds one. What a convolution or a dense layer
-gives can be multiplied and shifted by its own kernel and bias instead. Where a batch norm comes first it stays, since a
-convolution pads with zeros that the batch norm has not seen.
+In inference batch normalisation multiplies each channel by a number and adds one. The kernel of a convolution or dense
+layer takes the first, a bias the second. Where a batch norm comes first it stays, since a convolution pads with zeros
+that the batch norm has not seen.
 """
 
 from collections import defaultdict
@@ -17,13 +17,7 @@ _NECKS = (FlattenNeck, DepthwiseNeck, PoolNeck)
 
 
 class Folded(NamedTuple):
-    """A model with folded batch normalisation.
-
-    Attributes:
-        model: the model.
-        folded: how many batch norms went into another layer.
-        kept: how many are still there.
-    """
+    """A model, how many batch norms went into another layer, and how many are kept."""
 
     model: tf.keras.Model
     folded: int
@@ -38,7 +32,7 @@ class _Bias(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        return x + self.bias
+        return tf.nn.bias_add(x, self.bias)
 
 
 class _FoldedNeck(tf.keras.layers.Layer):
@@ -54,14 +48,8 @@ class _FoldedNeck(tf.keras.layers.Layer):
         return self.dense(x)
 
 
-class _Affine(NamedTuple):
-    """What a batch norm does to each channel, in float64."""
-
-    scale: np.ndarray
-    shift: np.ndarray
-
-
-def _affine(norm: tf.keras.layers.BatchNormalization) -> _Affine:
+def _affine(norm: tf.keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
+    """What a batch norm does to each channel, in float64: scale and shift."""
     mean, variance = (np.asarray(value, np.float64) for value in (norm.moving_mean, norm.moving_variance))
     scale = 1 / np.sqrt(variance + norm.epsilon)
     if norm.scale:
@@ -69,14 +57,7 @@ def _affine(norm: tf.keras.layers.BatchNormalization) -> _Affine:
     shift = -mean * scale
     if norm.center:
         shift = shift + np.asarray(norm.beta, np.float64)
-    return _Affine(scale, shift)
-
-
-def _kernel_and_bias(layer: tf.keras.layers.Layer) -> tuple[np.ndarray, Any]:
-    depthwise = isinstance(layer, tf.keras.layers.DepthwiseConv2D)
-    kernel = np.asarray(layer.depthwise_kernel if depthwise else layer.kernel, np.float64)
-    bias = getattr(layer, "bias", None)
-    return kernel, 0.0 if bias is None else np.asarray(bias, np.float64)
+    return scale, shift
 
 
 def _scaled_kernel(layer: tf.keras.layers.Layer, kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -106,7 +87,7 @@ def _is_channel_norm(layer: tf.keras.layers.Layer, rank: int) -> bool:
 
 def _pairs(model: tf.keras.Model) -> dict[str, tf.keras.layers.Layer]:
     """Find the layers that only a batch norm follows: name -> the batch norm."""
-    nodes = [node for level in model._nodes_by_depth.values() for node in level]
+    nodes = [node for depth in model._nodes_by_depth.values() for node in depth]
     followers: dict[str, list[tf.keras.layers.Layer]] = defaultdict(list)
     calls: dict[str, int] = defaultdict(int)
     for node in nodes:
@@ -114,7 +95,7 @@ def _pairs(model: tf.keras.Model) -> dict[str, tf.keras.layers.Layer]:
         for parent in node.parent_nodes:
             followers[parent.layer.name].append(node.layer)
     outputs = set(model.output_names)
-    found = {}
+    pairs = {}
     for layer in model.layers:
         next_layers = followers[layer.name]
         if len(next_layers) != 1 or layer.name in outputs or not _takes_batch_norm(layer):
@@ -124,8 +105,8 @@ def _pairs(model: tf.keras.Model) -> dict[str, tf.keras.layers.Layer]:
         exact = layer.compute_dtype == getattr(norm, "compute_dtype", None) == "float32"
         once = calls[layer.name] == calls[norm.name] == 1
         if exact and once and _is_channel_norm(norm, len(layer.output_shape)):
-            found[layer.name] = norm
-    return found
+            pairs[layer.name] = norm
+    return pairs
 
 
 def _is_functional(layer: tf.keras.layers.Layer) -> bool:
@@ -134,18 +115,11 @@ def _is_functional(layer: tf.keras.layers.Layer) -> bool:
     return is_model and getattr(layer, "_is_graph_network", False)
 
 
-def _copy(layer: tf.keras.layers.Layer, **changes: Any) -> tf.keras.layers.Layer:
-    return type(layer).from_config({**layer.get_config(), **changes})
-
-
 def _fold_network(model: tf.keras.Model) -> tuple[tf.keras.Model, int]:
     """Fold a functional model, the models inside of it included."""
     model = tf.keras.Model(model.input, model.output, name=model.name)
     pairs = _pairs(model)
-    biases = {
-        norm.name: layer for layer, norm in pairs.items() if isinstance(model.get_layer(layer), GroupedConvolution)
-    }
-    gone = {norm.name for norm in pairs.values()}
+    norms = {norm.name for norm in pairs.values()}
     folded = len(pairs)
     made: list[tuple[tf.keras.layers.Layer, tf.keras.layers.Layer]] = []
 
@@ -162,28 +136,18 @@ def _fold_network(model: tf.keras.Model) -> tuple[tf.keras.Model, int]:
         if any(True for _ in layer._flatten_layers(include_self=False)):
             # Layers of layers are taken as they are: some of KerasCV's cannot be made again from their configuration.
             return layer
-        if layer.name in biases:
-            new = _Bias(name=layer.name)
-        elif layer.name in gone:
-            return tf.keras.layers.Activation("linear", name=layer.name)
-        elif layer.name in pairs and not isinstance(layer, GroupedConvolution):
-            new = _copy(layer, use_bias=True)
-        else:
-            new = _copy(layer)
+        new = _Bias(name=layer.name) if layer.name in norms else type(layer).from_config(layer.get_config())
         made.append((layer, new))
         return new
 
     clone_of = tf.keras.models.clone_model(model, clone_function=clone)
     for old, new in made:
-        if old.name in biases:
-            new.set_weights([_affine(old).shift])
+        if old.name in norms:
+            new.set_weights([_affine(old)[1]])
         elif old.name in pairs:
-            affine = _affine(pairs[old.name])
-            kernel, bias = _kernel_and_bias(old)
-            weights = [_scaled_kernel(old, kernel, affine.scale)]
-            if not isinstance(old, GroupedConvolution):
-                weights.append(bias * affine.scale + affine.shift)
-            new.set_weights(weights)
+            scale, _ = _affine(pairs[old.name])
+            kernel, *bias = (weight.astype(np.float64) for weight in old.get_weights())
+            new.set_weights([_scaled_kernel(old, kernel, scale), *(part * scale for part in bias)])
         else:
             new.set_weights(old.get_weights())
     return clone_of, folded
@@ -191,21 +155,22 @@ def _fold_network(model: tf.keras.Model) -> tuple[tf.keras.Model, int]:
 
 def _fold_neck(neck: tf.keras.layers.Layer) -> tuple[_FoldedNeck, int]:
     """A neck as a spatial layer and one dense layer that holds all of its batch norms, also the one before it."""
-    kernel, bias = _kernel_and_bias(neck.dense)
+    kernel, *biases = (weight.astype(np.float64) for weight in neck.dense.get_weights())
+    bias = biases[0] if biases else 0.0
     before = _affine(neck.feature_norm) if hasattr(neck, "feature_norm") else None
     if before is not None:
         # Flattening puts the channels last: they repeat with every position.
         scale, shift = (np.tile(part, len(kernel) // len(part)) for part in before)
         kernel, bias = scale[:, np.newaxis] * kernel, bias + shift @ kernel
-    after = _affine(neck.embedding_norm)
+    after_scale, after_shift = _affine(neck.embedding_norm)
     spatial = [tf.keras.layers.GlobalAveragePooling2D() if isinstance(neck, PoolNeck) else tf.keras.layers.Flatten()]
     if isinstance(neck, DepthwiseNeck):
-        spatial.insert(0, _copy(neck.depthwise))
+        spatial.insert(0, type(neck.depthwise).from_config(neck.depthwise.get_config()))
     folded = _FoldedNeck(spatial, tf.keras.layers.Dense(neck.embedding_size), neck.name)
     folded(tf.zeros([1, *neck.input_shape[1:]]))
     if isinstance(neck, DepthwiseNeck):
         spatial[0].set_weights(neck.depthwise.get_weights())
-    folded.dense.set_weights([kernel * after.scale, bias * after.scale + after.shift])
+    folded.dense.set_weights([kernel * after_scale, bias * after_scale + after_shift])
     return folded, 1 if before is None else 2
 
 
@@ -216,17 +181,15 @@ def fold_batch_norm(model: tf.keras.Model) -> Folded:
     uses, in float32, and all of the necks. Others stay: before a padded convolution, after a sum, in half precision, or
     inside of layers of layers, as some of KerasCV's are.
 
-    Args:
-        model: an embedding model; it is not changed.
-
     Returns:
         The folded model, which is only for inference, and the counts. It shares layers of layers with the model. A
         model that is not functional is returned as is.
 
     Example:
-        >>> model = build_embedding_model("plain_small", 64, (32, 32, 3))
-        >>> fold_batch_norm(model)[1:]
-        (10, 0)
+        >>> image = tf.keras.Input([8, 8, 3])
+        >>> norm = tf.keras.layers.BatchNormalization()(tf.keras.layers.Conv2D(4, 3)(image))
+        >>> fold_batch_norm(tf.keras.Model(image, norm))[1:]
+        (1, 0)
 
     References:
         Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",

@@ -8,33 +8,22 @@ from ddl_tf.images.decoding import resize_images
 from ddl_tf.models.image_size import image_size
 from ddl_tf.serving.safe_decoding import decode_rows
 
-_BYTES = tf.TensorSpec([None], tf.string)
 
-
-def _named(name: str) -> tf.TensorSpec:
-    return tf.TensorSpec(_BYTES.shape, _BYTES.dtype, name)
+def _strings(name: str) -> tf.TensorSpec:
+    return tf.TensorSpec([None], tf.string, name)
 
 
 def serving_module(model: tf.keras.Model, flip: bool = False, threshold: Optional[float] = None) -> tf.Module:
     """Wrap an embedding model for serving: inference only, from images to unit embeddings and further.
 
     Only the weights and the traced functions are kept, none of which has a `training` input, so that the result loads
-    without Keras classes: the module itself, on images of the model's size; `from_images`; `from_bytes`; `search`; and
-    `verify`, if there is a threshold.
-
-    Args:
-        model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
-        flip: whether to add the embedding of the mirrored image, at twice the cost.
-        threshold: the cosine similarity from which on two images are of one person.
+    without Keras classes. For the arguments see `export_model`; `threshold` is a cosine similarity.
 
     Returns:
         The module: called with float32 `[batch, height, width, 3]`, it gives float32 `[batch, dim]` of unit norm
-        (an all-zero embedding stays zero). `from_images` takes uint8 images of any one size. What takes strings,
-        `[batch]` each, JPEG or PNG, gives `valid` bool `[batch]` too, which of them could be decoded; see
-        `decode_rows`. Rows that could not have zeros, are the same as nobody, and have the index -1.
-
-    Raises:
-        InputError: if the model has another input, or no fixed size.
+        (an all-zero embedding stays zero). `from_images` takes uint8 images of any one size. `from_bytes`, `search` and
+        `verify` take strings `[batch]`, JPEG or PNG, and give `valid` bool `[batch]` too; see `decode_rows`. Rows that
+        are not valid have zeros, are the same as nobody, and have the index -1.
     """
     height, width = image_size(model)
     dim = model.output_shape[-1]
@@ -63,14 +52,15 @@ def serving_module(model: tf.keras.Model, flip: bool = False, threshold: Optiona
         def from_images(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
             return {"embedding": self(resize_images(image, (height, width)))}
 
-        @tf.function(input_signature=[_named("image_bytes")])
+        @tf.function(input_signature=[_strings("image_bytes")])
         def from_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
             images, valid = decode_rows(image_bytes, (height, width))
-            return {"embedding": _only(valid, self(images)), "valid": valid}
+            # The embedding of a black image is not zero.
+            return {"embedding": tf.where(valid[:, tf.newaxis], self(images), 0.0), "valid": valid}
 
         @tf.function(
             input_signature=[
-                _named("image_bytes"),
+                _strings("image_bytes"),
                 tf.TensorSpec([None, dim], tf.float32, "gallery"),
                 tf.TensorSpec([], tf.int32, "k"),
             ]
@@ -89,11 +79,6 @@ def serving_module(model: tf.keras.Model, flip: bool = False, threshold: Optiona
     return module
 
 
-def _only(valid: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """Zeros where a row is not valid; the embedding of a black image is not zero."""
-    return tf.where(valid[:, tf.newaxis], rows, 0.0)
-
-
 def _gallery_checks(gallery: tf.Tensor, k: tf.Tensor) -> list[tf.Operation]:
     rows = tf.shape(gallery)[0]
     bad = tf.where(~tf.reduce_all(tf.math.is_finite(gallery), axis=1))[:, 0]
@@ -106,7 +91,7 @@ def _gallery_checks(gallery: tf.Tensor, k: tf.Tensor) -> list[tf.Operation]:
 
 
 def _verify(module: tf.Module, threshold: float) -> tf.types.experimental.GenericFunction:
-    @tf.function(input_signature=[_named("first"), _named("second")])
+    @tf.function(input_signature=[_strings("first"), _strings("second")])
     def verify(first: tf.Tensor, second: tf.Tensor) -> dict[str, tf.Tensor]:
         counts = tf.size(first), tf.size(second)
         alike = tf.debugging.Assert(counts[0] == counts[1], ["first and second differ in rows:", *counts])

@@ -1,11 +1,26 @@
-"""Configuration files for TensorFlow Serving, beside the models that it shall serve."""
+"""Files for TensorFlow Serving: its configuration, and requests that it runs when it loads a model.
+
+So the first user does not wait for the set-up of the model.
+"""
 
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
-from ddl_tf.serving.warmup import BATCH_SIZES
+from ddl_tf.images.pillow_images import encode_jpeg
+from ddl_tf.synthetic.faces import synthetic_images
+
+# The sizes of the requests, and of the batches that a batching server makes.
+BATCH_SIZES = (1, 2, 4, 8, 16, 32)
+WARMUP = "tf_serving_warmup_requests"
+_FACES, _GALLERY_ROWS = 4, 1024
 
 MODELS, BATCHING, MONITORING = "models.config", "batching_parameters.txt", "monitoring.config"
 # A server reads it from the folder of a version.
@@ -24,6 +39,13 @@ max_enqueued_batches {{ value: 100 }}
 # Padding would add black borders to images, which changes their embeddings.
 pad_variable_length_inputs: false
 """
+_MODEL_TEXT = """\
+  config {{
+    name: "{name}"
+    base_path: "{folder}/{name}"
+    model_platform: "tensorflow"
+  }}
+"""
 _MONITORING_TEXT = """\
 # Metrics for Prometheus, on the port of REST: --monitoring_config_file=...
 prometheus_config {
@@ -34,76 +56,46 @@ prometheus_config {
 
 
 def write_own_batching(version: Path) -> None:
-    """Tell a server with `--enable_per_model_batching_params` that it may batch a model.
-
-    Args:
-        version: the folder of the version.
-    """
+    """Let a server with `--enable_per_model_batching_params` batch a model, in the folder of its version."""
     (version / OWN_BATCHING).write_text(_BATCHING_TEXT, encoding="utf-8")
 
 
-def exported_names(directory: str) -> list[str]:
-    """Find the models that were exported to a folder.
-
-    Args:
-        directory: the folder of all exported models.
-
-    Returns:
-        Their names, sorted.
-    """
-    files = Path(directory).glob("*/*/saved_model.pb")
-    return sorted({file.parent.parent.name for file in files if file.parent.name.isdecimal()})
-
-
-def _model_text(name: str, server_path: str) -> str:
-    return f"""\
-  config {{
-    name: "{name}"
-    base_path: "{server_path.rstrip("/")}/{name}"
-    model_platform: "tensorflow"
-  }}
-"""
-
-
-def _models_text(found: str, names: list[str], server_path: str, file: Path) -> str:
+def _models_text(present: str, names: list[str], server_path: str, file: Path) -> str:
     """The list with the names that it lacks; what somebody wrote into it stays."""
-    listed = set(re.findall(r"\bname\s*:\s*[\"']([^\"']+)[\"']", found))
-    missing = "".join(_model_text(name, server_path) for name in names if name not in listed)
-    if not found.strip():
+    listed = set(re.findall(r"\bname\s*:\s*[\"']([^\"']+)[\"']", present))
+    missing = "".join(
+        _MODEL_TEXT.format(name=name, folder=server_path.rstrip("/")) for name in names if name not in listed
+    )
+    if not present.strip():
         return f"model_config_list {{\n{missing}}}\n"
     if not missing:
-        return found
-    end = found.rstrip()
-    if not re.search(r"\bmodel_config_list\s*:?\s*\{", found) or not end.endswith("}"):
+        return present
+    end = present.rstrip()
+    if not re.search(r"\bmodel_config_list\s*:?\s*\{", present) or not end.endswith("}"):
         raise InputError(f"{file}: no list of models that could be added to; move it away, and export writes a new one")
     return f"{end[:-1].rstrip()}\n{missing}}}\n"
 
 
 def write_server_files(directory: str, server_path: str = "/models") -> list[Path]:
-    """Write the configuration of a server of all models in a folder; what is there already stays.
+    """Write the configuration of a server of all models in a folder; existing files stay.
 
-    - `models.config` lists the models; names that it lacks are added.
-    - `batching_parameters.txt` has the batch sizes that the models are warmed up for.
-    - `monitoring.config` turns the metrics on.
+    `models.config` lists the models (names that it lacks are added), `batching_parameters.txt` has the batch sizes that
+    the models are warmed up for, `monitoring.config` turns the metrics on.
 
     Args:
         directory: the folder of all exported models.
         server_path: where the server sees that folder.
 
-    Returns:
-        The three files.
-
     Raises:
-        InputError: if there is a `models.config` that is none.
-
-    Example:
-        >>> write_server_files("saved_models")  # doctest: +SKIP
+        InputError: if the existing `models.config` has no list of models.
     """
     folder = Path(directory)
     models = folder / MODELS
-    found = models.read_text(encoding="utf-8") if models.exists() else ""
+    present = models.read_text(encoding="utf-8") if models.exists() else ""
+    versions = [file.parent for file in folder.glob("*/*/saved_model.pb")]
+    names = sorted({version.parent.name for version in versions if version.name.isdecimal()})
     texts = {
-        models: _models_text(found, exported_names(directory), server_path, models),
+        models: _models_text(present, names, server_path, models),
         folder / BATCHING: _BATCHING_TEXT,
         folder / MONITORING: _MONITORING_TEXT,
     }
@@ -112,3 +104,56 @@ def write_server_files(directory: str, server_path: str = "/models") -> list[Pat
             with write_aside(file) as aside:
                 aside.write_text(text, encoding="utf-8")
     return list(texts)
+
+
+def warmup_requests(name: str, signatures: Sequence[str], input_size: Sequence[int], dim: int) -> Iterator[Any]:
+    """Make the warm-up of a model: for each signature a request of each batch size, with synthetic faces.
+
+    Args:
+        name: the name that the model is served by.
+        signatures: those that the model has.
+        input_size: (height, width) in pixels.
+        dim: length of the embedding.
+
+    Yields:
+        `PredictionLog` protocol buffers.
+
+    Example:
+        >>> len(list(warmup_requests("faces", ["serving_bytes"], (112, 112), 512)))
+        6
+    """
+    try:
+        from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+    except ModuleNotFoundError:
+        raise InputError(
+            "the warm-up requests are protocol buffers of TensorFlow Serving, which are not installed: "
+            "pip install tensorflow-serving-api"
+        ) from None
+    # Those of real people have no place in a model.
+    pixels = synthetic_images(_FACES, (input_size[0], input_size[1]))
+    files = np.array([encode_jpeg(Image.fromarray(face)) for face in pixels], object)
+    gallery = np.random.RandomState(0).normal(size=[_GALLERY_ROWS, dim]).astype(np.float32)
+    for signature in signatures:
+        for size in BATCH_SIZES:
+            rows = np.arange(size) % _FACES
+            inputs = {
+                "serving_default": {"image": pixels[rows]},
+                "serving_bytes": {"image_bytes": files[rows]},
+                "verify": {"first": files[rows], "second": files[rows[::-1]]},
+                "search": {"image_bytes": files[rows], "gallery": gallery, "k": np.int32(1)},
+            }[signature]
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name, request.model_spec.signature_name = name, signature
+            for key, value in inputs.items():
+                request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+            yield prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+
+
+def write_warmup(extra: Path, description: dict[str, Any]) -> None:
+    """Write the warm-up of an exported model into its folder `assets.extra`."""
+    requests = warmup_requests(
+        description["model"], description["signatures"], description["input_size"], description["dim"]
+    )
+    with tf.io.TFRecordWriter(str(extra / WARMUP)) as writer:
+        for request in requests:
+            writer.write(request.SerializeToString())

@@ -35,12 +35,12 @@ class Threshold:
 
 
 def threshold_at_far(similarity: np.ndarray, same: np.ndarray, far: float) -> float:
-    """Find the lowest threshold whose false accept rate is not above a target.
+    """Find the lowest threshold whose false accept rate is not above `far`, which is above 0 and below 1.
 
     Args:
         similarity: `[pairs]` cosine similarities.
         same: `[pairs]` bool, whether a pair shows one person.
-        far: the target, above 0 and below 1.
+        far: the false accept rate.
 
     Returns:
         A number of float32, as the served model compares: pairs of that similarity or above are accepted.
@@ -57,18 +57,15 @@ def threshold_at_far(similarity: np.ndarray, same: np.ndarray, far: float) -> fl
 
 
 def choose_threshold(folder: str, name: str, far: float) -> Threshold:
-    """Choose a threshold on a set of a stored evaluation.
+    """Choose a threshold on a set of pairs of a stored evaluation (`python -m ddl_tf.evaluate ... --store`).
 
     Args:
-        folder: of the stored evaluation (`python -m ddl_tf.evaluate ... --store`).
-        name: of a set of pairs in it.
-        far: the false accept rate that it may have there, 0..1.
-
-    Returns:
-        The threshold.
+        folder: of the evaluation.
+        name: of the set.
+        far: the false accept rate that it may have there, above 0 and below 1.
 
     Raises:
-        InputError: if there is no such set, it has no pairs, or too few different ones to tell that rate.
+        InputError: if there is no such set, it has no pairs, or too few different ones to measure that rate.
 
     Example:
         >>> choose_threshold("evaluations/ddl", "lfw", far=1e-3).value  # doctest: +SKIP
@@ -105,17 +102,13 @@ def _check_checkpoint(where: str, source: dict[str, Any], checkpoint: Path) -> N
     if "model" not in source or not is_fingerprint(source.get("sha256"), checkpoint):
         made_of = source.get("model") or source.get("embeddings") or "unknown embeddings"
         raise InputError(
-            f"{where} was evaluated with {made_of}, not with {checkpoint}; evaluate that one, since the numbers of one "
-            "model mean nothing for another"
+            f"{where} was evaluated with {made_of}, not with {checkpoint}; evaluate that one: numbers of another model "
+            "mean nothing for it"
         )
 
 
 def check_evaluated(folder: str, checkpoint: Path) -> None:
-    """Refuse a stored evaluation of another model.
-
-    Args:
-        folder: of the stored evaluation.
-        checkpoint: the `.keras` file that is exported.
+    """Refuse a stored evaluation of another model than the `.keras` file `checkpoint`.
 
     Raises:
         InputError: naming the first set that was evaluated with something else.
@@ -123,7 +116,7 @@ def check_evaluated(folder: str, checkpoint: Path) -> None:
     stored = StoredEvaluation(folder)
     for name in stored.sets:
         provenance = stored.provenance(name)
-        # A result of several sets of images tells the source of each, a summary of other results none.
+        # A result of several sets of images has the source of each, a summary of other results has none.
         parts = [part for part in provenance.values() if isinstance(part, dict) and "sha256" in part]
         for source in [provenance] if "sha256" in provenance else parts:
             _check_checkpoint(f"{folder}: {name}", source, checkpoint)
@@ -132,20 +125,12 @@ def check_evaluated(folder: str, checkpoint: Path) -> None:
 def check_same_model(threshold: Threshold, checkpoint: Path, flip: bool) -> None:
     """Refuse a threshold that was chosen with other embeddings than those that are served.
 
-    Args:
-        threshold: the threshold.
-        checkpoint: the `.keras` file that is exported.
-        flip: whether the served embeddings have that of the mirrored image added.
-
     Raises:
-        InputError: if the evaluation was of another model, or with the other choice of `flip`.
+        InputError: if the evaluation was of another model than `checkpoint`, or with the other choice of `flip`.
     """
     evaluation = threshold.evaluation
     where = f"{evaluation['folder']}: {threshold.set}"
     _check_checkpoint(where, evaluation, checkpoint)
     if evaluation.get("flip") is not flip:
-        evaluated, served = ("--flip" if one else "--noflip" for one in (evaluation.get("flip"), flip))
-        raise InputError(
-            f"{where} was evaluated with {evaluated}, the export is with {served}, whose similarities differ; use the "
-            "same in both"
-        )
+        evaluated, served = ("--flip" if mirrored else "--noflip" for mirrored in (evaluation.get("flip"), flip))
+        raise InputError(f"{where} was evaluated with {evaluated}, the export is with {served}; use the same in both")

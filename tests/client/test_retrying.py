@@ -1,7 +1,6 @@
 import pytest
 
-from ddl_tf.client.errors import RequestError
-from ddl_tf.client.retrying import with_retries
+from ddl_tf.client.errors import RequestError, with_retries
 
 
 class Clock:

@@ -1,6 +1,7 @@
 """The commands of the gallery, as a user gives them."""
 
 import dataclasses
+import functools
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from PIL import Image
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.embed import embed_images
 from ddl_tf.evaluation.embedding_file import fingerprint
-from ddl_tf.evaluation.model import model_file
+from ddl_tf.evaluation.model import load_embedding_model, model_file
 from ddl_tf.evaluation.stored import Outcome, write_outcome
 from ddl_tf.gallery import __main__ as command
 from ddl_tf.gallery.gallery import Gallery
@@ -28,9 +29,9 @@ from ddl_tf.synthetic.shots import render
 PEOPLE = ("anna", "ben", "carl")
 
 
-def tiny(seed, path, size=32):
+def tiny(seed, path):
     tf.keras.utils.set_random_seed(seed)
-    model = build_recognizer("plain_small", 10, embedding_size=64, input_shape=(size, size, 3))
+    model = build_recognizer("plain_small", 10, embedding_size=32, input_shape=(24, 24, 3))
     save_checkpoint(model, path)
     return embedding_model(model)
 
@@ -56,6 +57,15 @@ def faces(tmp_path_factory):
             pixels = render(identity=number, image=image, size=48)[0]
             Image.fromarray(pixels).save(where / f"{image}.png")
     return folder
+
+
+# Loading takes most of the time of a test.
+LOADED = functools.lru_cache(load_embedding_model)
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(monkeypatch):
+    monkeypatch.setattr("ddl_tf.gallery.photos.load_embedding_model", LOADED)
 
 
 def run(name, **settings):

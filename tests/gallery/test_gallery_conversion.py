@@ -8,8 +8,7 @@ import pytest
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.gallery import __main__ as command
-from ddl_tf.gallery.conversion import convert_gallery
-from ddl_tf.gallery.gallery import Gallery
+from ddl_tf.gallery.gallery import Gallery, convert_gallery
 
 DIM = 8
 # The second was fatal to the older form: it was written as it is, without quotes.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.gallery.vector_index import KINDS, VectorIndex
+from ddl_tf.gallery.index import KINDS, VectorIndex
 
 
 def unit(rows):
@@ -44,28 +44,28 @@ def test_exact_search_is_a_sort():
 
 def clusters(rng):
     """People: images around 100 centers."""
-    return unit(rng.normal(size=[100, 128])[rng.integers(0, 100, 5000)] + 0.5 * rng.normal(size=[5000, 128]))
+    return unit(rng.normal(size=[100, 128])[rng.integers(0, 100, 2500)] + 0.5 * rng.normal(size=[2500, 128]))
 
 
 def cone(rng):
     """The similarity of strangers is 0.2 on average, as of a network that has yet to learn."""
-    return unit(rng.normal(size=[5000, 128]) + 0.5)
+    return unit(rng.normal(size=[2500, 128]) + 0.5)
 
 
 def few_dimensions(rng):
-    return unit(rng.normal(size=[5000, 8]) @ rng.normal(size=[8, 128]))
+    return unit(rng.normal(size=[2500, 8]) @ rng.normal(size=[8, 128]))
 
 
 def single_coordinates(rng):
     """All in the first few coordinates, which a code for each of them would not stand for."""
-    return unit(rng.normal(size=[5000, 128]) * np.r_[np.ones(6), np.full(122, 0.01)])
+    return unit(rng.normal(size=[2500, 128]) * np.r_[np.ones(6), np.full(122, 0.01)])
 
 
 @pytest.mark.parametrize("make", [vectors, clusters, cone, few_dimensions, single_coordinates])
 def test_recall_of_the_approximate_search(make):
     rng = np.random.default_rng(0)
-    rows = vectors(5000, 128) if make is vectors else make(rng)
-    queries = unit(rows[:200] + 0.05 * rng.normal(size=[200, 128]))
+    rows = vectors(2500, 128) if make is vectors else make(rng)
+    queries = unit(rows[:100] + 0.05 * rng.normal(size=[100, 128]))
     _, order = naive(rows, queries, 10)
     similarity, numbers = filled("approximate", rows).search(queries, 10)
     assert recall(numbers, order) >= 0.98

@@ -4,10 +4,9 @@ import pytest
 from generated_evaluations import write_run
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.reporting.curves import curve_columns, curves_figure, groups_figure
+from ddl_tf.reporting.curves import curve_columns, curves_figure, curves_section, groups_figure, read_runs
 from ddl_tf.reporting.page import Picture
 from ddl_tf.reporting.palette import styles_of
-from ddl_tf.reporting.runs import curves_section, read_runs
 
 
 @pytest.fixture

@@ -4,14 +4,8 @@ import pytest
 from matplotlib.colors import to_hex
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.reporting.embedding_map import (
-    PEOPLE,
-    choose_images,
-    embedding_map_figure,
-    map_embeddings,
-    perplexity_for,
-    unit_embeddings,
-)
+from ddl_tf.evaluation.embed import unit
+from ddl_tf.reporting.embedding_map import PEOPLE, choose_images, embedding_map_figure, map_embeddings
 from ddl_tf.reporting.palette import SERIES
 
 
@@ -57,22 +51,10 @@ def test_without_people_any_images():
     assert choose_images(*tables(["a"] * 9, ["b"] * 9), 10).people == 0
 
 
-def test_views_are_added():
-    views = np.array([[[3.0, 0], [0, 4]], [[0, 0], [0, 0]]])
-    assert unit_embeddings(views) == pytest.approx(np.array([[0.6, 0.8], [0, 0]]))
-
-
-def test_perplexity():
-    assert perplexity_for(4) == 1
-    assert perplexity_for(1000) == 30
-
-
 def test_near_embeddings_stay_near():
     rng = np.random.default_rng(0)
     label = np.repeat([0, 1, 2], 20)
-    places = map_embeddings(
-        unit_embeddings((np.eye(3)[label] + 0.05 * rng.normal(size=[60, 3]))[:, np.newaxis]), seed=0
-    )
+    places = map_embeddings(unit(np.eye(3)[label] + 0.05 * rng.normal(size=[60, 3])), seed=0)
     centers = np.array([places[label == one].mean(axis=0) for one in range(3)])
     nearest = np.argmin(np.linalg.norm(places[:, np.newaxis] - centers, axis=2), axis=1)
     assert np.array_equal(nearest, label)

@@ -5,7 +5,7 @@ from generated_evaluations import pairs_of_people
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.plots import Similarities
 from ddl_tf.metrics.bootstrap import pair_weights
-from ddl_tf.reporting.figures_pairs import RocBand, distributions_figure, far_grid, roc_band, roc_det_figure
+from ddl_tf.reporting.figures_pairs import RocBand, distributions_figure, roc_band, roc_det_figure
 from ddl_tf.reporting.palette import style
 
 
@@ -70,7 +70,7 @@ def test_too_few_replicates():
 
 
 def test_roc_and_det_show_the_band_of_each_model():
-    far = far_grid(1000)
+    far = np.geomspace(1 / 1000, 1, 120)
     tar = np.linspace(0.2, 1, len(far))
     bands = {"A": RocBand(far, tar, tar - 0.1, tar), "B": RocBand(far, tar**2, tar**2 - 0.1, tar**2)}
     roc, det = roc_det_figure("lfw", bands, num_same=500).axes

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ddl_tf.reporting.identification import identification_figure, rank1_table
+from ddl_tf.reporting.bins import identification_figure, rank1_table
 
 RANK = np.array([1, 1, 2, 0, 1, 7, 1, 3])
 CONDITION = np.array(["d1", "d1", "d1", "d1", "d2", "d2", "d2", "d2"])

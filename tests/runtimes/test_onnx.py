@@ -15,11 +15,6 @@ pytest.importorskip("tf2onnx")
 
 
 @pytest.fixture(scope="module")
-def model():
-    return tiny_embedding()
-
-
-@pytest.fixture(scope="module")
 def path(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
     write_onnx(model, path)
@@ -36,16 +31,16 @@ def test_equals_the_model(model, path, batch):
     np.testing.assert_allclose(rows, unit_embeddings(model, images), atol=1e-5)
 
 
-def test_the_embeddings_differ():
-    rows = unit_embeddings(tiny_embedding(), some_images(6))
+def test_the_embeddings_differ(model):
+    rows = unit_embeddings(model, some_images(6))
     assert np.max(rows @ rows.T - np.eye(6)) < 0.99
 
 
-def test_flatten_neck_and_flip(tmp_path):
-    model, images = tiny_embedding("flatten"), some_images(4)
-    write_onnx(model, tmp_path / "flipped.onnx", flip=True)
+def test_flatten_neck_and_flip(flatten_model, tmp_path):
+    images = some_images(4)
+    write_onnx(flatten_model, tmp_path / "flipped.onnx", flip=True)
     rows = OnnxEmbedder(str(tmp_path / "flipped.onnx"), threads=1).embed(images)
-    np.testing.assert_allclose(rows, unit_embeddings(model, images, flip=True), atol=1e-5)
+    np.testing.assert_allclose(rows, unit_embeddings(flatten_model, images, flip=True), atol=1e-5)
     np.testing.assert_allclose(rows, OnnxEmbedder(str(tmp_path / "flipped.onnx")).embed(images[:, :, ::-1]), atol=1e-5)
 
 
@@ -56,16 +51,15 @@ def test_plain_small(tmp_path):
     np.testing.assert_allclose(rows, unit_embeddings(model, images), atol=1e-5)
 
 
-def test_half_precision_becomes_float32(tmp_path):
+def test_half_precision_becomes_float32(model, tmp_path):
     before = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
         half = tiny_embedding()
     finally:
         tf.keras.mixed_precision.set_global_policy(before)
-    full, images = tiny_embedding(), some_images(3)
-    for variable, value in zip(full.weights, half.get_weights()):
-        variable.assign(value)
+    full, images = tf.keras.models.clone_model(model), some_images(3)
+    full.set_weights(half.get_weights())
     write_onnx(half, tmp_path / "half.onnx")
     rows = OnnxEmbedder(str(tmp_path / "half.onnx")).embed(images)
     np.testing.assert_allclose(rows, unit_embeddings(full, images), atol=1e-5)

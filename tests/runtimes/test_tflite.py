@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_embedding import DIM, SIDE, largest_distance, some_images, tiny_embedding, unit_embeddings
+from tiny_embedding import DIM, SIDE, largest_distance, some_images, unit_embeddings
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.model import load_embedding_model
@@ -10,11 +10,6 @@ from ddl_tf.serving import TfliteEmbedder, write_tflite
 
 # Measured: 5e-7, 4e-4 and 7e-3 in this order.
 LARGEST_DISTANCE = {"float16": 5e-6, "dynamic": 2e-3, "int8": 1.5e-2}
-
-
-@pytest.fixture(scope="module")
-def model():
-    return tiny_embedding()
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +85,11 @@ def test_calibration_images_set_the_ranges(model, files, dark):
     assert of_dark > 2 * of_all
 
 
-def test_flip(tmp_path):
-    model, images = tiny_embedding("flatten"), some_images(3)
-    write_tflite(model, tmp_path / "flipped.tflite", flip=True)
+def test_flip(flatten_model, tmp_path):
+    images = some_images(3)
+    write_tflite(flatten_model, tmp_path / "flipped.tflite", flip=True)
     rows = TfliteEmbedder(str(tmp_path / "flipped.tflite")).embed(images)
-    np.testing.assert_allclose(rows, unit_embeddings(model, images, flip=True), atol=1e-5)
+    np.testing.assert_allclose(rows, unit_embeddings(flatten_model, images, flip=True), atol=1e-5)
 
 
 def test_is_evaluated_like_any_model(model, files):

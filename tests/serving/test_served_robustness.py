@@ -1,19 +1,16 @@
-"""Thousands of malformed inputs through each signature: no crash, bounded memory, and the good rows are answered."""
+"""Malformed inputs through each signature: no crash, bounded memory, and the good rows are answered."""
 
 import io
-import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from false_sizes import chunk, jpeg, png
 from PIL import Image
 
-from ddl_tf.models import build_embedding_model
-from ddl_tf.serving import Threshold, export_model
-
-INPUTS, BATCH = 10_000, 500
+INPUTS, BATCH = 800, 200
 # Of the bombs each takes more than 1 GB when it is decoded.
 MAX_GROWTH = 0.7e9
 ERRORS = (TypeError, ValueError, tf.errors.InvalidArgumentError)
@@ -30,29 +27,14 @@ BASES = [_encoded("JPEG"), _encoded("JPEG", progressive=True), _encoded("PNG")]
 GOOD = BASES[0]
 
 
-def _chunk(kind, content):
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
-def _png(width, height, extra=b""):
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    data = _chunk(b"IDAT", zlib.compress(bytes(200_000)))
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + extra + data + _chunk(b"IEND", b"")
-
-
-def _jpeg(width, height, base):
-    place = next(base.index(marker) for marker in (b"\xff\xc0", b"\xff\xc2") if marker in base)
-    return base[: place + 5] + struct.pack(">HH", height, width) + base[place + 9 :]
-
-
 def _bombs():
-    text = _chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(5_000_000)))
+    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(5_000_000)))
     sides = (30_000, 65_535)
     whole = io.BytesIO()
     # It can be decoded, to 1.2 GB; TensorFlow itself refuses PNGs of more than 2^29 pixels.
     Image.new("1", (20_000, 20_000)).save(whole, "PNG")
-    jpegs = [_jpeg(side, side, base) for side in sides for base in BASES[:2]]
-    pngs = [_png(30_000, 30_000), _png(2**31 - 1, 1), _png(2**31 - 1, 2**31 - 1), _png(9000, 9000, text)]
+    jpegs = [jpeg(side, side, base) for side in sides for base in BASES[:2]]
+    pngs = [png(30_000, 30_000), png(2**31 - 1, 1), png(2**31 - 1, 2**31 - 1), png(9000, 9000, text)]
     return [whole.getvalue(), *pngs, *jpegs]
 
 
@@ -84,16 +66,6 @@ def batches():
         [*part[: BATCH // 2], (GOOD, True), *part[BATCH // 2 :]]
         for part in np.array_split(np.array(rows, object), INPUTS // BATCH)
     ]
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    tf.keras.utils.set_random_seed(0)
-    model = build_embedding_model("plain_small", 16, (16, 16, 3))
-    threshold = Threshold(0.5, 0.01, "lfw", "pairs", {})
-    return tf.saved_model.load(
-        str(export_model(model, "faces", str(tmp_path_factory.mktemp("models")), threshold=threshold))
-    )
 
 
 def _peak_bytes():
@@ -160,7 +132,7 @@ def test_search(served, batches):
 
 def test_a_gallery_that_is_not_finite_names_the_row(served):
     random = np.random.RandomState(0)
-    for _ in range(200):
+    for _ in range(20):
         gallery = random.normal(size=[random.randint(1, 40), 16]).astype(np.float32)
         row = random.randint(len(gallery))
         gallery[row, random.randint(16)] = random.choice([np.nan, np.inf, -np.inf])
@@ -196,7 +168,7 @@ def _wrong_pixels(random):
 def test_serving_default(served):
     signature = served.signatures["serving_default"]
     source = _wrong_pixels(np.random.RandomState(0))
-    for _ in range(INPUTS):
+    for _ in range(120):
         image = next(source)
         with pytest.raises(ERRORS) as caught:
             signature(image=tf.constant(image))

@@ -6,8 +6,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.serving import write_server_files
-from ddl_tf.serving.server_files import write_own_batching
-from ddl_tf.serving.warmup import BATCH_SIZES
+from ddl_tf.serving.server_files import BATCH_SIZES, write_own_batching
 
 FIELD = descriptor_pb2.FieldDescriptorProto
 INT64 = "." + wrappers_pb2.Int64Value.DESCRIPTOR.full_name

@@ -1,15 +1,24 @@
-"""A tiny model with all signatures."""
+"""A tiny model with all signatures, in two versions of different networks."""
 
+import functools
+import tempfile
 from pathlib import Path
 
 import tensorflow as tf
 
-from ddl_tf.models import build_recognizer, embedding_model
+from ddl_tf.models import build_embedding_model
 from ddl_tf.serving import Threshold, export_model
 
+DIM, THRESHOLD = 16, 0.6
+# It goes with the process.
+_FOLDER = tempfile.TemporaryDirectory()
 
-def export_tiny(folder: Path, seed: int, threshold: float) -> Path:
-    """Export a network of its own for each seed: `faces/1`, then `faces/2`."""
-    tf.keras.utils.set_random_seed(seed)
-    model = embedding_model(build_recognizer("plain_small", 10, embedding_size=64, input_shape=(32, 32, 3)))
-    return export_model(model, "faces", str(folder), threshold=Threshold(threshold, 0.01, "pairs", "pairs", {}))
+
+@functools.cache
+def exported_faces() -> Path:
+    """`faces/1` and `faces/2`, made once for all tests of a process."""
+    threshold = Threshold(THRESHOLD, 0.01, "pairs", "pairs", {})
+    for seed in (1, 2):
+        tf.keras.utils.set_random_seed(seed)
+        export_model(build_embedding_model("plain_small", DIM, (16, 16, 3)), "faces", _FOLDER.name, threshold=threshold)
+    return Path(_FOLDER.name) / "faces"

@@ -6,6 +6,7 @@ tensorflow_serving (servables/tensorflow/predict_util.cc, model_servers/http_res
 
 import base64
 import dataclasses
+import functools
 import json
 import re
 import socket
@@ -39,6 +40,9 @@ HTTP_CODES = {
     "UNAVAILABLE": 503,
     "DEADLINE_EXCEEDED": 504,
 }
+
+# Loading takes most of the time that a server takes to start; nobody changes what is loaded.
+load = functools.cache(tf.saved_model.load)
 
 
 class Refusal(Exception):
@@ -86,7 +90,7 @@ class StandIn:
         self.requests: list[tuple[str, int, Optional[int]]] = []
         self._lock = threading.Lock()
         self._released = threading.Event()
-        self._loaded = {number: tf.saved_model.load(str(path)) for number, path in versions.items()}
+        self._loaded = {number: load(str(path)) for number, path in versions.items()}
         self._described = {number: _signature_defs(path) for number, path in versions.items()}
         self._grpc = grpc.server(
             ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", max_message), ("grpc.so_reuseport", 0)]

@@ -3,7 +3,7 @@
 import errno
 import os
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -27,13 +27,6 @@ def _faiss() -> Any:
     return faiss
 
 
-def _raise_os_error(error: RuntimeError, path: Path) -> None:
-    """What faiss tells by its text alone."""
-    for number in errno.errorcode:
-        if str(error).rstrip(")").endswith(os.strerror(number)):
-            raise OSError(number, os.strerror(number), str(path)) from None
-
-
 def _two_bit_index(faiss: Any, dim: int) -> Any:
     even = dim + dim % 2
     rotation = faiss.RandomRotationMatrix(dim, even)
@@ -53,14 +46,7 @@ class VectorIndex:
     registers (`IndexPQFastScan`), then the best few hundred vectors exactly (`IndexRefineFlat`): the similarities that
     it gives are exact, but it may miss a vector. Before, vectors are turned at random, after which the coordinates of
     any unit vector are alike and nearly normal: so the bits need no training, and vectors can be added for ever.
-    No vector can be taken out again: make a new index.
-
-    Args:
-        dim: length of the vectors.
-        kind: `exact` or `approximate`.
-
-    Raises:
-        InputError: if there is no such kind, or faiss is not installed.
+    No vector can be removed: make a new index.
 
     Example:
         >>> index = VectorIndex(2, "exact")
@@ -97,37 +83,22 @@ class VectorIndex:
         return "approximate" if hasattr(self._index, "refine_index") else "exact"
 
     def add(self, vectors: np.ndarray) -> None:
-        """Add vectors.
-
-        Args:
-            vectors: `[n, dim]` of unit norm.
-        """
+        """Add vectors `[n, dim]` of unit norm."""
         self._index.add(np.ascontiguousarray(vectors, np.float32))
 
     def vectors(self, numbers: np.ndarray) -> np.ndarray:
-        """Give back vectors.
-
-        Args:
-            numbers: `[n]` int.
-
-        Returns:
-            `[n, dim]` float32.
-        """
+        """Return the vectors of some numbers `[n]`: `[n, dim]` float32."""
         if not len(numbers):
             return np.empty([0, self.dim], np.float32)
         whole = _faiss().downcast_index(self._index.refine_index) if self.kind == "approximate" else self._index
         return whole.reconstruct_batch(np.ascontiguousarray(numbers, np.int64))
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Find the most similar vectors.
-
-        Args:
-            queries: `[n, dim]` of unit norm.
-            k: how many to find for each, 1 to the number of vectors.
+        """Find the k most similar vectors of queries `[n, dim]` of unit norm; k is 1 to the number of vectors.
 
         Returns:
-            Their similarities `[n, k]` float32, falling, and their numbers `[n, k]` int64; -1 where an approximate
-            search found fewer.
+            Similarities `[n, k]` float32, falling, and numbers `[n, k]` int64, -1 where an approximate search found
+            fewer.
         """
         queries = np.ascontiguousarray(queries, np.float32)
         if self.kind == "exact":
@@ -137,59 +108,36 @@ class VectorIndex:
         return self._index.search(queries, k, params=candidates)
 
     def copy(self) -> "VectorIndex":
-        """Copy the index, to add to it while others search this one.
-
-        Returns:
-            An index of the same vectors.
-        """
+        """Copy the index, to add to it while others search this one."""
         index = type(self).__new__(type(self))
         index._index = _faiss().clone_index(self._index)
         return index
 
     def write(self, path: Path) -> None:
-        """Write the index to a file.
-
-        Args:
-            path: the file.
-
-        Raises:
-            OSError: if there is no space left, no permission, and so on.
-        """
+        """Write the index to a file."""
         try:
             _faiss().write_index(self._index, str(path))
         except RuntimeError as error:
-            _raise_os_error(error, path)
+            # faiss reports the error of the system by its text alone.
+            for number in errno.errorcode:
+                if str(error).rstrip(")").endswith(os.strerror(number)):
+                    raise OSError(number, os.strerror(number), str(path)) from None
             raise
 
     @classmethod
     def read(cls, path: Path) -> "VectorIndex":
-        """Read an index from a file.
-
-        Args:
-            path: the file.
-
-        Returns:
-            The index.
-
-        Raises:
-            InputError: if the file is damaged, or holds another sort of index.
-            OSError: if it is not there, and so on.
-        """
+        """Read an index from a file."""
         faiss = _faiss()
-
-        def refuse(reason: str) -> NoReturn:
-            raise InputError(
-                f"{path}: no index to read ({reason}); make it anew with `python -m ddl_tf.gallery reindex`"
-            )
 
         # faiss says of a missing file what it says of a damaged one.
         path.open("rb").close()
-        try:
-            read = faiss.read_index(str(path))
-        except RuntimeError as error:
-            refuse(str(error).split("failed: ")[-1])
-        if not isinstance(read, (faiss.IndexFlatIP, faiss.IndexRefineFlat)):
-            refuse(f"it is of the type {type(read).__name__}")
         index = cls.__new__(cls)
-        index._index = read
+        try:
+            index._index = faiss.read_index(str(path))
+            if not isinstance(index._index, (faiss.IndexFlatIP, faiss.IndexRefineFlat)):
+                raise RuntimeError(f"it is of the type {type(index._index).__name__}")
+        except RuntimeError as error:
+            reason = str(error).split("failed: ")[-1]
+            advice = "make it anew with `python -m ddl_tf.gallery reindex`"
+            raise InputError(f"{path}: no index to read ({reason}); {advice}") from None
         return index

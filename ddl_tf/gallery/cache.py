@@ -19,10 +19,10 @@ import numpy as np
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.text import visible
-from ddl_tf.gallery.entries import read_entries
+from ddl_tf.gallery.index import VectorIndex
+from ddl_tf.gallery.rows import read_entries
 from ddl_tf.gallery.search import UNUSED, Part, Snapshot
 from ddl_tf.gallery.store import CACHE, CACHE_ASIDE
-from ddl_tf.gallery.vector_index import VectorIndex
 
 # Vectors of the last changes that are kept apart, since they are copied at each change.
 _RECENT = 4096
@@ -37,49 +37,29 @@ _MAGIC = b"ddl_tfG2"
 def follow(
     connection: sqlite3.Connection, gallery: dict[str, Any], before: Optional[Snapshot], folder: Path
 ) -> Snapshot:
-    """Bring what is searched up to the present state.
+    """Bring what is searched up to the present state, within a transaction of `connection`.
 
-    Args:
-        connection: to the gallery, within a transaction.
-        gallery: its row, see `ddl_tf.gallery.rows`.
-        before: what was searched before.
-        folder: of the gallery, where the cache is.
-
-    Returns:
-        The snapshot; `before` if nothing has changed. `before` stays as it is, for those who search it.
+    `gallery` is its description (see `read_gallery`), `before` what was searched before; it stays as it is, for those
+    who search it.
     """
     if before is not None and _is_of(before, connection, gallery):
         return before if before.generation == gallery["generation"] else _advance(connection, gallery, before)
     cached = read_cache(folder, connection, gallery)
     if cached is None or _changed_since(connection, cached) > _OLD_SHARE * gallery["people"]:
-        snapshot = _from_nothing(connection, gallery)
+        snapshot = make_snapshot(connection, gallery)
         if gallery["images"] > _FEW and os.access(folder, os.W_OK):
-            _try_to_write(folder, snapshot)
+            try:
+                write_cache(folder, snapshot)
+            except OSError as error:
+                warnings.warn(f"{folder}: what is searched was not kept for the next time ({error})", stacklevel=2)
         return snapshot
     cached.names.update(connection.execute("SELECT id, name FROM person"))  # type: ignore[attr-defined]
     return _advance(connection, gallery, cached)
 
 
-def remake_cache(connection: sqlite3.Connection, gallery: dict[str, Any], folder: Path) -> None:
-    """Make the cache anew.
-
-    Args:
-        connection: to the gallery, within a transaction.
-        gallery: its row.
-        folder: of the gallery.
-
-    Raises:
-        OSError: if there is no space left, no permission, and so on.
-    """
-    write_cache(folder, _from_nothing(connection, gallery))
-
-
 def _is_of(snapshot: Snapshot, connection: sqlite3.Connection, gallery: dict[str, Any]) -> bool:
-    return (
-        _is_stamped(connection, snapshot.generation, snapshot.stamp)
-        and snapshot.entries == gallery["entries"]
-        and snapshot.parts[0].index.kind == gallery["index"]
-    )
+    stamped = _is_stamped(connection, snapshot.generation, snapshot.stamp)
+    return stamped and (snapshot.entries, snapshot.parts[0].index.kind) == (gallery["entries"], gallery["index"])
 
 
 def _is_stamped(connection: sqlite3.Connection, generation: int, stamp: int) -> bool:
@@ -87,14 +67,12 @@ def _is_stamped(connection: sqlite3.Connection, generation: int, stamp: int) -> 
 
 
 def _changed_since(connection: sqlite3.Connection, snapshot: Snapshot) -> int:
-    counts = [
-        connection.execute(f"SELECT count(*) FROM {table} WHERE generation > ?", (snapshot.generation,)).fetchone()[0]
-        for table in ("person", "removal")
-    ]
-    return sum(counts)
+    count, since = "SELECT count(*) FROM {} WHERE generation > ?", (snapshot.generation,)
+    return sum(connection.execute(count.format(table), since).fetchone()[0] for table in ("person", "removal"))
 
 
-def _from_nothing(connection: sqlite3.Connection, gallery: dict[str, Any]) -> Snapshot:
+def make_snapshot(connection: sqlite3.Connection, gallery: dict[str, Any]) -> Snapshot:
+    """Read all that is searched of a gallery."""
     dim = gallery["model"]["dim"]
     index, persons = VectorIndex(dim, gallery["index"]), [np.empty(0, np.int64)]
     for person, vectors in read_entries(connection, dim, gallery["entries"], since=0):
@@ -143,23 +121,8 @@ def _advance(connection: sqlite3.Connection, gallery: dict[str, Any], before: Sn
     return Snapshot(gallery["generation"], gallery["stamp"], before.entries, parts, before.names)
 
 
-def _try_to_write(folder: Path, snapshot: Snapshot) -> None:
-    try:
-        write_cache(folder, snapshot)
-    except OSError as error:
-        warnings.warn(f"{folder}: what is searched was not kept for the next time ({error})", stacklevel=2)
-
-
 def write_cache(folder: Path, snapshot: Snapshot) -> None:
-    """Keep the vectors of a snapshot that has no recent part, for other processes.
-
-    Args:
-        folder: of the gallery.
-        snapshot: as it was made from nothing.
-
-    Raises:
-        OSError: if there is no space left, no permission, and so on.
-    """
+    """Keep the vectors of a snapshot that was made from nothing, for other processes."""
     aside, part = folder / CACHE_ASIDE, snapshot.parts[0]
     with open(os.open(aside, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b") as file:
         try:
@@ -180,16 +143,7 @@ def write_cache(folder: Path, snapshot: Snapshot) -> None:
 
 
 def read_cache(folder: Path, connection: sqlite3.Connection, gallery: dict[str, Any]) -> Optional[Snapshot]:
-    """Read what `write_cache` kept.
-
-    Args:
-        folder: of the gallery.
-        connection: to it, within a transaction.
-        gallery: its row.
-
-    Returns:
-        A snapshot without names; None if there is no cache, or it is of no use for this gallery.
-    """
+    """Read what `write_cache` kept: a snapshot without names; None if it is missing or of no use for this gallery."""
     path, dim = folder / CACHE, gallery["model"]["dim"]
     if not path.is_file():
         return None

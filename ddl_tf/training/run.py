@@ -26,7 +26,6 @@ from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, StoppedBySignal
 from ddl_tf.training.class_means import start_at_class_means
 from ddl_tf.training.global_state import global_state_of_run
-from ddl_tf.training.ignored_settings import refuse_ignored_by_groups
 from ddl_tf.training.micro_batches import in_micro_batches
 from ddl_tf.training.mining_plan import MiningPlan
 from ddl_tf.training.monitoring import RunLog, SimilarityMonitor, Verification
@@ -117,7 +116,7 @@ def _train_with(
                     f"--embedding_loss={settings.embedding_loss} distils from group 0 to others, but the training set "
                     "has no other: make hard groups with `python -m ddl_tf.mine`, or set --made_student"
                 )
-            refuse_ignored_by_groups(settings, sampler.groups)
+            settings.refuse_ignored_by_groups(sampler.groups)
         workers.check_alike(
             "their flags or training sets: give all workers the same command and copies of the same sets",
             json.dumps([dataclasses.asdict(settings), len(faces), faces.index["identity_key"].iloc[::997].tolist()]),

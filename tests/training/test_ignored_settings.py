@@ -7,7 +7,6 @@ import pytest
 from ddl_tf.common.errors import InputError
 from ddl_tf.mine import BatchSettings
 from ddl_tf.training import TrainSettings
-from ddl_tf.training.ignored_settings import refuse_ignored_by_groups
 
 PLAIN = TrainSettings(run_dir="run", train_data=["set"], shuffled_rows=8)
 PAIRS = dataclasses.replace(PLAIN, pairs_per_group=2)
@@ -98,7 +97,7 @@ def test_what_is_used_is_taken(changes):
 )
 def test_what_the_groups_of_the_set_make_useless_is_refused(changes, groups, message):
     with pytest.raises(InputError, match=message):
-        refuse_ignored_by_groups(dataclasses.replace(PAIRS, **changes), groups)
+        dataclasses.replace(PAIRS, **changes).refuse_ignored_by_groups(groups)
 
 
 def test_a_batch_that_is_drawn_refuses_the_same():

@@ -25,7 +25,7 @@ def measure_faces(faces: Faces, folder: Path) -> dict[str, np.ndarray]:
 
     Args:
         faces: the images.
-        folder: for the parts; whoever uses the result removes it.
+        folder: for the parts; the caller removes it when the result is stored.
 
     Returns:
         Columns `[images]` float32: those of `QUALITY_COLUMNS`, NaN where an image cannot be decoded; with the columns
@@ -51,7 +51,7 @@ def measure_faces(faces: Faces, folder: Path) -> dict[str, np.ndarray]:
         landmarks = faces.index[list(LANDMARK_COLUMNS)].to_numpy(np.float64).reshape(-1, 5, 2)
         pose = pose_from_landmarks(landmarks)
         measured = (pose.yaw, pose.pitch, pose.roll, eye_distance_px(landmarks))
-        columns.update({name: one.astype(np.float32) for name, one in zip(POSE_COLUMNS, measured)})
+        columns.update({name: values.astype(np.float32) for name, values in zip(POSE_COLUMNS, measured)})
     return columns
 
 

@@ -44,7 +44,7 @@ def write_columns(faces: Faces, columns: Mapping[str, np.ndarray], made_by: Mapp
         values_of_set = {name: np.asarray(values[start:end]) for name, values in columns.items()}
         with lock_folder(path, ".lock"):
             record = {**made_by, "ddl_tf": ddl_tf.__version__, "columns": list(values_of_set)}
-            # Said first: whoever reads the set after a kill in between knows that its groups are mined.
+            # Recorded first: a reader of the set after a kill in between sees that its groups are mined.
             _record(path, record)
             _write_index(path / INDEX, values_of_set)
             _describe(path, values_of_set)

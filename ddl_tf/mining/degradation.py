@@ -267,7 +267,7 @@ def degraded_source(faces: Faces, rows: np.ndarray, students: Sequence[Degradati
 
 
 def _identity_keys(faces: Faces) -> np.ndarray:
-    """The key of the identity of each image; one that several sets use for different people is told apart."""
+    """The key of each image's identity, with its number where several sets use the key for different people."""
     keys, identities = faces.index["identity_key"].astype(str), faces.index["identity"]
     shared = identities.groupby(keys).transform("nunique") > 1
     return keys.where(~shared, keys + " (identity " + identities.astype(str) + ")").to_numpy()

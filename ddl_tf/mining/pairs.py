@@ -247,7 +247,7 @@ def read_pairs(faces: Faces) -> StoredPairs:
             "draw pairs at random"
         )
     if missing:
-        # Else their identities would never be in a pair, and nobody would know.
+        # Else their identities would never be in a pair, silently.
         raise InputError(
             f"{', '.join(missing)}: has groups, but no positive pairs as the other sets have; run "
             f"`python -m ddl_tf.mine pairs --data={','.join(faces.paths)}`"

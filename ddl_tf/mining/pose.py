@@ -32,7 +32,7 @@ def _generic_face() -> np.ndarray:
     mirrored = ARCFACE_TEMPLATE[[1, 0, 2, 4, 3]]
     half = (ARCFACE_TEMPLATE[:, 0] - mirrored[:, 0]) / 2
     down = (ARCFACE_TEMPLATE[:, 1] + mirrored[:, 1]) / 2
-    # Of the depth the template tells nothing; these values lie between those of the models in the references.
+    # The template has no depth; these values lie between those of the models in the references.
     depth = np.array([0, 0, 0.55, 0.07, 0.07])
     eyes = half[1] - half[0]
     return np.stack([half / eyes, (down - down[0]) / eyes, depth], axis=1)

@@ -188,7 +188,7 @@ class SaveForResume(tf.keras.callbacks.Callback):
     def __exit__(self, kind: Optional[type[BaseException]], *_: object) -> None:
         self._restore_handlers()
         if kind is None and self._signalled is not None:
-            # It came after the last step: whoever listened before decides.
+            # It came after the last step: the handlers of before decide.
             signal.raise_signal(self._signalled)
 
     def _stop(self, number: int, frame: Optional[FrameType]) -> None:

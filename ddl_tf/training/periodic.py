@@ -84,7 +84,7 @@ class PeriodicArrays:
             return number, self._arrays[number]
 
     def close(self) -> None:
-        """Let nobody wait any more."""
+        """Wake all that wait, and let none wait any more."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -92,7 +92,7 @@ class RunFolder:
             yield
 
     def keep(self, settings: TrainSettings) -> None:
-        """Write the settings again if somebody removed them while the run goes on: without them it is no run."""
+        """Write the settings again if they were removed while the run goes on: without them it is no run."""
         if not self.settings_file.exists():
             print(f"{self.path} was removed or emptied while the run goes on; it is written anew", file=sys.stderr)
             self._begin(settings)

@@ -112,7 +112,7 @@ class TrainSettings(
         )
 
     def refuse_ignored_by_groups(self, groups: Sequence[int]) -> None:
-        """Refuse what the groups of the training set make useless: somebody meant something by it.
+        """Refuse settings that the groups of the training set make useless.
 
         Args:
             groups: of which a batch has rows; with `made_student` the last of them is the made one.

@@ -20,6 +20,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.markdown import markdown_table
 from ddl_tf.common.settings import setting
+from ddl_tf.data.layout import read_description
 from ddl_tf.evaluation.comparison import comparison_figure, comparison_table
 from ddl_tf.evaluation.embed import embed_images
 from ddl_tf.evaluation.model import load_checkpoint_embedding
@@ -42,7 +43,6 @@ class QuickstartSettings:
     seeds: int = setting(3, "Number of seeds of the training.")
     identities: int = setting(400, "Identities to train on.")
     images_per_identity: int = setting(10, "Images of each, half easy and half hard.")
-    test_pairs: int = setting(400, "Pairs of each of the two test sets.")
     image_size: int = setting(32, "Side of the images in pixels.")
     backbone: str = setting("plain_small", "Name of the backbone.")
     pretrain_epochs: int = setting(3, "Epochs of margin training.")
@@ -68,16 +68,25 @@ class QuickstartSettings:
 
 
 def _draw_faces(settings: QuickstartSettings) -> None:
-    prepare_synthetic(
-        SyntheticSettings(
-            output=str(settings.folder / "faces"),
-            identities=settings.identities,
-            images_per_identity=settings.images_per_identity,
-            test_pairs=settings.test_pairs,
-            image_size=settings.image_size,
-            seed=settings.seed,
-        )
+    """Draw the faces, unless they are there already; InputError if those are of other settings."""
+    folder = settings.folder / "faces"
+    faces = SyntheticSettings(
+        output=str(folder),
+        identities=settings.identities,
+        images_per_identity=settings.images_per_identity,
+        image_size=settings.image_size,
+        seed=settings.seed,
     )
+    if not all((folder / name).exists() for name in ("train", *SETS)):
+        prepare_synthetic(faces)
+        return
+    made = read_description(folder / "train")["made_by"]["settings"]
+    for name in ("identities", "images_per_identity", "image_size", "seed"):
+        if made.get(name) != getattr(faces, name):
+            raise InputError(
+                f"the faces in {folder} were drawn with --{name}={made.get(name)}, not {getattr(faces, name)}: choose "
+                "another --output"
+            )
 
 
 def _train_seed(
@@ -166,9 +175,8 @@ def main(settings: QuickstartSettings) -> None:
     def say(text: str) -> None:
         print(f"[{time.monotonic() - began:4.0f} s] {text}", file=sys.stderr, flush=True)
 
-    if not all((folder / "faces" / name).exists() for name in ("train", *SETS)):
-        say("drawing faces")
-        _draw_faces(settings)
+    say("drawing faces")
+    _draw_faces(settings)
     strategy = tf.distribute.MirroredStrategy()
     tables = []
     for seed in range(settings.seed, settings.seed + settings.seeds):

@@ -45,11 +45,7 @@ class LaunchSettings:
     max_restarts: int = setting(3, "How often all workers are started again after one of them died.")
 
     def __post_init__(self) -> None:
-        """Check the numbers.
-
-        Raises:
-            InputError: if a value is out of its range, or it is not clear who the workers are.
-        """
+        """Check the numbers."""
         if bool(self.workers) == bool(self.hosts):
             raise InputError(
                 f"--workers={self.workers} and --hosts={','.join(self.hosts)}: give --workers for one machine, or "
@@ -70,14 +66,7 @@ class LaunchSettings:
 
 
 def tf_config(addresses: Sequence[str], index: int) -> str:
-    """Write a TF_CONFIG.
-
-    Args:
-        addresses: host:port of each worker.
-        index: which one it is for.
-
-    Returns:
-        JSON text.
+    """Write the TF_CONFIG (JSON) of worker `index`, where `addresses` are host:port of each worker.
 
     Example:
         >>> tf_config(["10.0.0.1:4000"], 0)
@@ -87,22 +76,15 @@ def tf_config(addresses: Sequence[str], index: int) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Find ports of this machine's loopback that nobody listens at.
-
-    Args:
-        count: how many.
-
-    Returns:
-        The ports.
-    """
+    """Find `count` ports of this machine's loopback that nobody listens at."""
     sockets = [socket.socket() for _ in range(count)]
     try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in sockets]
     finally:
-        for one in sockets:
-            one.close()
+        for listener in sockets:
+            listener.close()
 
 
 def _stop_with_the_launcher() -> None:
@@ -145,11 +127,7 @@ class Group:
         self._ends.put(index)
 
     def send(self, number: int) -> None:
-        """Pass a signal on to all that still run.
-
-        Args:
-            number: of the signal.
-        """
+        """Pass a signal on to all that still run."""
         for process in self._processes.values():
             process.send_signal(number)
 
@@ -186,8 +164,8 @@ def launch(settings: LaunchSettings, program: Sequence[str]) -> int:
 
     Args:
         settings: which workers.
-        program: the command of a worker, which finds its TF_CONFIG in its environment. By its exit code 2 it is
-            refused for good, by 128 + SIGINT or SIGTERM it was told to stop: after neither it is started again.
+        program: the command of a worker, which reads its TF_CONFIG from its environment. Exit code 2 refuses for
+            good, 128 + SIGINT or SIGTERM says that it was stopped: after neither it is started again.
 
     Returns:
         The exit code: 0, or that of the first worker that failed.

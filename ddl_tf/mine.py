@@ -53,14 +53,7 @@ class SetSettings:
     seed: int = setting(0, "Seed of what is random.")
 
     def open(self) -> Faces:
-        """Open the sets.
-
-        Returns:
-            The faces.
-
-        Raises:
-            InputError: if none is given, or one cannot be opened.
-        """
+        """Open the sets."""
         if not self.data:
             raise InputError("--data is missing: name stored sets (made by ddl_tf.prepare)")
         return Faces(self.data)
@@ -84,14 +77,7 @@ class GroupSettings(SetSettings):
     sheet_images: int = setting(10, "Images of each group on the contact sheet.")
 
     def rules(self) -> Optional[GroupRules]:
-        """Read the rules.
-
-        Returns:
-            The rules; None if none is given.
-
-        Raises:
-            InputError: if one cannot be read, or only some are given.
-        """
+        """Read the rules; None if none is given."""
         if self.easy is None and not self.hard and self.noise is None:
             return None
         if self.easy is None or not self.hard:
@@ -161,11 +147,7 @@ class BatchSettings(StreamSettings, AugmentationSettings, SetSettings):
     output: str = setting("batch.png", "Draw to this file (.png, .jpg, .pdf or .svg).")
 
     def __post_init__(self) -> None:
-        """Check what can be checked without the data.
-
-        Raises:
-            InputError: naming the setting and its value.
-        """
+        """Check what can be checked without the data."""
         super().__post_init__()
         for name, least in (("step", 0), ("image_size", 1), ("most", 1)):
             if getattr(self, name) < least:
@@ -205,9 +187,9 @@ def _columns_table(index: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     rows = []
     for name in columns:
         values = index[name].to_numpy(float)
-        here = values[~np.isnan(values)]
-        quantiles = [f"{value:.4g}" for value in np.quantile(here, shares)] if len(here) else [""] * len(shares)
-        rows.append([name, len(here), *quantiles])
+        numbers = values[~np.isnan(values)]
+        quantiles = [f"{value:.4g}" for value in np.quantile(numbers, shares)] if len(numbers) else [""] * len(shares)
+        rows.append([name, len(numbers), *quantiles])
     return pd.DataFrame(rows, columns=["column", "images", *(f"{share:.0%}" for share in shares)])
 
 
@@ -215,8 +197,8 @@ def _group(settings: GroupSettings, faces: Faces, columns: dict[str, np.ndarray]
     """Write measured columns, and groups if there are rules, into the index; print and draw what came out."""
     index = faces.index.assign(**columns)
     rules = settings.rules()
-    own = faces.index["group"].to_numpy(np.int64)
-    groups = assign_groups(index, rules) if rules else Groups(own, np.zeros(len(index), bool), 0)
+    group = faces.index["group"].to_numpy(np.int64)
+    groups = assign_groups(index, rules) if rules else Groups(group, np.zeros(len(index), bool), 0)
     if columns:
         print(markdown_table(_columns_table(index, list(columns))), end="\n\n")
     table = groups_table(index, groups.group, groups.noise, rules)
@@ -275,13 +257,15 @@ def degrade(settings: DegradeSettings) -> None:
     else:
         chosen = group == 0 if np.any(group >= 0) else np.ones(len(faces), bool)
     described = write_set(degraded_source(faces, np.flatnonzero(chosen), students, settings.seed), settings)
-    made = Faces([str(settings.output)])
-    own = made.index["group"].to_numpy(np.int64)
-    groups = Groups(own, np.zeros(len(made), bool), 0)
-    print(markdown_table(groups_table(made.index, own, groups.noise)), end="\n\n")
-    varied = [name for name in described["columns"] if name in STRENGTH_COLUMNS and made.index[name].nunique() > 1]
+    faces_made = Faces([str(settings.output)])
+    group = faces_made.index["group"].to_numpy(np.int64)
+    groups = Groups(group, np.zeros(len(faces_made), bool), 0)
+    print(markdown_table(groups_table(faces_made.index, group, groups.noise)), end="\n\n")
+    varied = [
+        name for name in described["columns"] if name in STRENGTH_COLUMNS and faces_made.index[name].nunique() > 1
+    ]
     folder = Path(settings.plots) if settings.plots else Path(str(settings.output)) / "mined"
-    _draw(folder, made, made.index, groups, varied, settings)
+    _draw(folder, faces_made, faces_made.index, groups, varied, settings)
     print(f"stored {described['images']:,} images of {described['identities']:,} identities in {settings.output}")
 
 
@@ -296,8 +280,8 @@ def pairs(settings: PairsSettings) -> None:
     embeddings = viewer.embed(faces, folder)
     identity = faces.index["identity"].to_numpy(np.int64)
     group = faces.index["group"].to_numpy(np.int64)
-    other = faces.index["other_similarity"].to_numpy(float) if "other_similarity" in faces.index else None
-    mined = mine_pairs(embeddings.rows, identity, group, chosen, other, settings.seed)
+    other_similarity = faces.index["other_similarity"].to_numpy(float) if "other_similarity" in faces.index else None
+    mined = mine_pairs(embeddings.rows, identity, group, chosen, other_similarity, settings.seed)
     if not len(mined.kept):
         raise InputError(
             "no pair is left: the sets have no groups (make them first), no identity has two images of a group, or "

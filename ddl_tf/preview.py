@@ -43,11 +43,7 @@ class PreviewSettings(AugmentationSettings):
     seed: int = setting(0, "Seed of the choice of faces and of the augmentation; another one shows others.")
 
     def __post_init__(self) -> None:
-        """Check what can be checked without the data.
-
-        Raises:
-            InputError: naming the setting and its value.
-        """
+        """Check what can be checked without the data."""
         super().__post_init__()
         for name in ("image_size", "rows"):
             if getattr(self, name) < 1:
@@ -66,8 +62,7 @@ def kind_alone(image: np.ndarray, name: str, seed: int) -> np.ndarray:
         seed: of the augmentation.
 
     Returns:
-        `[strengths, height, width, 3]` for `STRENGTHS`: of several draws the one that at full strength changes the
-        image most.
+        `[strengths, height, width, 3]`: of several draws the one that at full strength changes the image most.
     """
     seeds = [tf.constant([seed, number], tf.int64) for number in range(DRAWS)]
 
@@ -75,8 +70,8 @@ def kind_alone(image: np.ndarray, name: str, seed: int) -> np.ndarray:
     for settings, strength in zip(alone, STRENGTHS):
         setattr(settings, name, strength)
     augment = [build_augmentation(settings) for settings in alone]
-    strongest = max(seeds, key=lambda one: np.abs(augment[-1](image, one) - image).mean())
-    return np.stack([one(image, strongest) for one in augment])
+    strongest = max(seeds, key=lambda draw: np.abs(augment[-1](image, draw) - image).mean())
+    return np.stack([function(image, strongest) for function in augment])
 
 
 def _choose(faces: Faces, count: int, seed: int) -> list[int]:
@@ -99,13 +94,6 @@ def _show(grid: np.ndarray, rows: Sequence[tuple[str, list[np.ndarray]]], titles
 
 def preview_figure(faces: Faces, settings: PreviewSettings) -> Figure:
     """Draw faces as they are stored and as they are augmented, and each kind of augmentation alone.
-
-    Args:
-        faces: the stored faces.
-        settings: which of them, and how they are augmented.
-
-    Returns:
-        The figure.
 
     Raises:
         InputError: if an image cannot be read.
@@ -141,11 +129,7 @@ def preview_figure(faces: Faces, settings: PreviewSettings) -> Figure:
 
 
 def main(settings: PreviewSettings) -> None:
-    """Draw a sheet of augmented faces.
-
-    Args:
-        settings: the flags.
-    """
+    """Draw a sheet of augmented faces."""
     if not settings.train_data:
         raise InputError("no set: name stored sets with --train_data=DIR[,DIR] (made by ddl_tf.prepare)")
     settings.check_augmentation()

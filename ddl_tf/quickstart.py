@@ -1,7 +1,8 @@
 """See what DDL does, in minutes, on synthetic faces: `python -m ddl_tf.quickstart --flagfile=recipes/quickstart.cfg`.
 
-Draws faces; trains with ArcFace; fine-tunes that checkpoint with ArcFace alone, and with ArcFace and DDL, on the same
-rows; and compares the two on people whom neither has seen: a table, and a plot of the similarity distributions.
+Draws faces. For each of a few seeds it trains with ArcFace, and fine-tunes that checkpoint with ArcFace alone, and with
+ArcFace and DDL, on the same rows. It compares the two on people whom neither has seen: a table of means and standard
+deviations over the seeds, and a plot of the similarity distributions of the first seed.
 """
 
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
@@ -12,147 +13,185 @@ import time
 from pathlib import Path
 from typing import Any, Optional
 
+import pandas as pd
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.markdown import markdown_table
 from ddl_tf.common.settings import setting
+from ddl_tf.data.layout import read_description
 from ddl_tf.evaluation.embed import embed_images
 from ddl_tf.evaluation.model import load_checkpoint_embedding
-from ddl_tf.evaluation.pairs import pair_similarities, verify
+from ddl_tf.evaluation.pairs import pair_similarities
 from ddl_tf.evaluation.plots import Similarities, comparison_figure, comparison_table
 from ddl_tf.protocols.pair_sets import read_stored
 from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 from ddl_tf.training import TrainSettings, train
 
 SETS = ("easy", "hard")
+START, ARCFACE, DDL = "before fine-tuning", "ArcFace", "ArcFace + DDL"
 
 
 @dataclasses.dataclass
 class QuickstartSettings:
     """The size of the experiment; see `recipes/quickstart.cfg`."""
 
-    output: Optional[str] = setting("runs/quickstart", "Folder for the faces, the three runs, the table and the plot.")
-    seed: int = setting(0, "Seed of the faces and of the training.")
+    output: Optional[str] = setting("runs/quickstart", "Folder for the faces, the runs, the table and the plot.")
+    seed: int = setting(0, "Seed of the faces, and the first seed of the training.")
+    seeds: int = setting(3, "Number of seeds of the training.")
     identities: int = setting(400, "Identities to train on.")
-    images_per_identity: int = setting(20, "Images of each, half easy and half hard.")
-    image_size: int = setting(48, "Side of the images in pixels.")
+    images_per_identity: int = setting(10, "Images of each, half easy and half hard.")
+    image_size: int = setting(32, "Side of the images in pixels.")
     backbone: str = setting("plain_small", "Name of the backbone.")
-    pretrain_epochs: int = setting(8, "Epochs of margin training.")
-    finetune_steps: int = setting(300, "Steps of each fine-tuning.")
+    pretrain_epochs: int = setting(3, "Epochs of margin training.")
+    finetune_steps: int = setting(40, "Steps of each fine-tuning.")
     learning_rate: float = setting(0.1, "Learning rate of the margin training.")
     finetune_learning_rate: float = setting(0.05, "Learning rate of the fine-tuning.")
     ddl_weight: float = setting(10.0, "Weight of DDL beside the margin softmax.")
 
+    def __post_init__(self) -> None:
+        if not self.output:
+            raise InputError("--output is missing: name the folder for the experiment")
+        if self.seeds < 1:
+            raise InputError(f"--seeds must be at least 1, got {self.seeds}")
 
-def _train_settings(settings: QuickstartSettings, output: Path, **changes: Any) -> TrainSettings:
-    """What the three runs share."""
-    return TrainSettings(
-        train_data=[str(output / "faces" / "train")],
-        pairs=[str(output / "faces" / name) for name in SETS],
-        seed=settings.seed,
-        backbone=settings.backbone,
-        embedding_size=128,
+    @property
+    def folder(self) -> Path:
+        """The folder of the experiment."""
+        return Path(self.output or "")
+
+    def runs(self, seed: int) -> Path:
+        """Name the folder of the runs of a seed."""
+        return self.folder if seed == self.seed else self.folder / f"seed_{seed}"
+
+
+def _draw_faces(settings: QuickstartSettings) -> None:
+    """Draw the faces, unless they are there already; InputError if those are of other settings."""
+    folder = settings.folder / "faces"
+    faces = SyntheticSettings(
+        output=str(folder),
+        identities=settings.identities,
+        images_per_identity=settings.images_per_identity,
         image_size=settings.image_size,
-        margin=0.3,
-        scale=32.0,
-        evaluate_every=1000,
-        **changes,
+        seed=settings.seed,
     )
-
-
-def _evaluate(run: str, output: Path) -> tuple[list[dict[str, Any]], tuple[Similarities, Similarities]]:
-    """The results and the similarities of a run's last checkpoint on the easy and the hard pairs."""
-    model = load_checkpoint_embedding(f"{run}/checkpoints/last.keras")
-    results, similarities = [], []
-    for name in SETS:
-        pair_set = read_stored(str(output / "faces" / name))
-        embeddings = embed_images(model, pair_set.images, name)
-        results.append(verify(pair_set, embeddings))
-        similarities.append(Similarities(name, pair_similarities(pair_set, embeddings), pair_set.same))
-    return results, (similarities[0], similarities[1])
-
-
-def main(settings: QuickstartSettings) -> None:
-    """Run the experiment.
-
-    Args:
-        settings: the flags.
-    """
-    if not settings.output:
-        raise InputError("--output is missing: name the folder for the experiment")
-    began = time.monotonic()
-    output = Path(settings.output)
-
-    def tell(text: str) -> None:
-        print(f"[{time.monotonic() - began:4.0f} s] {text}", file=sys.stderr, flush=True)
-
-    if not all((output / "faces" / name).exists() for name in ("train", *SETS)):
-        tell("drawing faces")
-        prepare_synthetic(
-            SyntheticSettings(
-                output=str(output / "faces"),
-                identities=settings.identities,
-                images_per_identity=settings.images_per_identity,
-                image_size=settings.image_size,
-                seed=settings.seed,
+    if not all((folder / name).exists() for name in ("train", *SETS)):
+        prepare_synthetic(faces)
+        return
+    made = read_description(folder / "train")["made_by"]["settings"]
+    for name in ("identities", "images_per_identity", "image_size", "seed"):
+        if made.get(name) != getattr(faces, name):
+            raise InputError(
+                f"the faces in {folder} were drawn with --{name}={made.get(name)}, not {getattr(faces, name)}: choose "
+                "another --output"
             )
-        )
-    strategy = tf.distribute.MirroredStrategy()
-    pretrained = str(output / "pretrain")
-    tell("margin training with ArcFace")
-    train(
-        _train_settings(
-            settings,
-            output,
-            run_dir=pretrained,
-            shuffled_rows=128,
-            epochs=settings.pretrain_epochs,
-            learning_rate=settings.learning_rate,
-            warmup_epochs=0.5,
-        ),
-        strategy,
-    )
-    # Both have the same rows, steps and rates; the pairs are classified too, so that ArcFace learns from them as well.
+
+
+def _train_seed(
+    settings: QuickstartSettings, seed: int, strategy: tf.distribute.Strategy
+) -> dict[str, list[dict[str, Any]]]:
+    """Train the three runs of a seed: arm -> results on the easy and the hard pairs."""
+    runs = settings.runs(seed)
     shared: dict[str, Any] = {
-        "init_checkpoint": pretrained,
-        "rows_per_group": 32,
-        "pairs_per_group": 32,
+        "train_data": [str(settings.folder / "faces/train")],
+        "pairs": [str(settings.folder / "faces" / name) for name in SETS],
+        "seed": seed,
+        "backbone": settings.backbone,
+        "embedding_size": 128,
+        "image_size": settings.image_size,
+        "margin": 0.3,
+        "scale": 32.0,
+        "evaluate_every": 1000,
+    }
+    pretrain = {
+        "shuffled_rows": 128,
+        "epochs": settings.pretrain_epochs,
+        "learning_rate": settings.learning_rate,
+        "warmup_epochs": 0.5,
+    }
+    # Both have the same rows, steps and rates; the pairs are classified too, so that ArcFace learns from them as well.
+    finetune = {
+        "init_checkpoint": str(runs / "pretrain"),
+        "rows_per_group": 16,
+        "pairs_per_group": 24,
         # A hard pair is a hard and an easy image of a person: hard faces are to come near to the easy ones.
         "pairs_across": True,
         "classify_pairs": True,
         "epochs": 1,
         "steps_per_epoch": settings.finetune_steps,
         "learning_rate": settings.finetune_learning_rate,
-        "schedule": "cosine",
     }
-    arms: dict[str, dict[str, Any]] = {
-        "ArcFace": {"run_dir": str(output / "arcface")},
-        "ArcFace + DDL": {
-            "run_dir": str(output / "ddl"),
-            "embedding_loss": "ddl",
-            "embedding_weight": settings.ddl_weight,
-            # Else DDL may also make the easy pairs worse; see docs/results/index.md.
-            "stop_teacher_gradient": True,
-        },
-    }
-    evaluated = {"before fine-tuning": _evaluate(pretrained, output)}
-    for arm, changes in arms.items():
+    # With a gradient of the teacher DDL may also make the easy pairs worse; see docs/results/index.md.
+    ddl = {"embedding_loss": "ddl", "embedding_weight": settings.ddl_weight, "stop_teacher_gradient": True}
+    results = {}
+    for arm, name, changes in (
+        (START, "pretrain", pretrain),
+        (ARCFACE, "arcface", finetune),
+        (DDL, "ddl", {**finetune, **ddl}),
+    ):
         tf.keras.backend.clear_session()
-        tell(f"fine-tuning with {arm}")
-        train(_train_settings(settings, output, **shared, **changes), strategy)
-        evaluated[arm] = _evaluate(changes["run_dir"], output)
+        results[arm] = train(TrainSettings(run_dir=str(runs / name), **shared, **changes), strategy)
+    return results
 
-    table = comparison_table({arm: results for arm, (results, _) in evaluated.items()}, *SETS)
-    with write_aside(output / "comparison.csv") as aside:
+
+def _similarities(settings: QuickstartSettings, run: str) -> tuple[Similarities, Similarities]:
+    """Measure the similarities of the easy and the hard pairs by a run's last checkpoint."""
+    model = load_checkpoint_embedding(str(settings.folder / run / "checkpoints/last.keras"))
+    similarities = []
+    for name in SETS:
+        pair_set = read_stored(str(settings.folder / "faces" / name))
+        embeddings = embed_images(model, pair_set.images, name)
+        similarities.append(Similarities(name, pair_similarities(pair_set, embeddings), pair_set.same))
+    return similarities[0], similarities[1]
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Average the arms over their seeds, and what DDL adds.
+
+    Args:
+        table: a row for each seed and arm, with the columns `seed`, `arm`, and numbers.
+
+    Returns:
+        A row for each arm, and one for the difference of the arms with and without DDL of a seed: the mean and the
+        standard deviation over the seeds as text.
+    """
+    by_arm = {arm: rows.set_index("seed").drop(columns="arm") for arm, rows in table.groupby("arm", sort=False)}
+    by_arm[f"{DDL} less {ARCFACE}"] = by_arm[DDL] - by_arm[ARCFACE]
+    rows = []
+    for arm, numbers in by_arm.items():
+        spread = numbers.std() if len(numbers) > 1 else numbers.mean() * 0
+        texts = {name: f"{numbers[name].mean():.3f} ± {spread[name]:.3f}" for name in numbers}
+        rows.append({"arm": arm, **texts})
+    return pd.DataFrame(rows)
+
+
+def main(settings: QuickstartSettings) -> None:
+    """Run the experiment."""
+    began = time.monotonic()
+    folder = settings.folder
+
+    def say(text: str) -> None:
+        print(f"[{time.monotonic() - began:4.0f} s] {text}", file=sys.stderr, flush=True)
+
+    say("drawing faces")
+    _draw_faces(settings)
+    strategy = tf.distribute.MirroredStrategy()
+    tables = []
+    for seed in range(settings.seed, settings.seed + settings.seeds):
+        say(f"seed {seed}: training with ArcFace, fine-tuning with ArcFace, and with ArcFace and DDL")
+        tables.append(comparison_table(_train_seed(settings, seed, strategy), *SETS).assign(seed=seed))
+    table = pd.concat(tables, ignore_index=True)
+    with write_aside(folder / "comparison.csv") as aside:
         table.to_csv(aside, index=False)
-    with write_aside(output / "comparison.png") as aside:
-        comparison_figure({arm: evaluated[arm][1] for arm in arms}).savefig(aside, dpi=110)
-    tell("done")
-    print(markdown_table(table))
+    figure = comparison_figure({arm: _similarities(settings, run) for arm, run in ((ARCFACE, "arcface"), (DDL, "ddl"))})
+    with write_aside(folder / "comparison.png") as aside:
+        figure.savefig(aside, dpi=110)
+    say("done")
+    print(markdown_table(summary(table)))
     print(
-        f"\n{output / 'comparison.png'} shows the similarity distributions; {output / 'comparison.csv'} has the table."
+        f"\nMean ± standard deviation over {settings.seeds} seeds; {folder / 'comparison.csv'} has every seed, and "
+        f"{folder / 'comparison.png'} shows the similarity distributions of the first."
     )
 
 

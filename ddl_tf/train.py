@@ -12,11 +12,7 @@ from ddl_tf.training import TrainSettings, train
 
 
 def main(settings: TrainSettings) -> None:
-    """Train, and print the results.
-
-    Args:
-        settings: the flags.
-    """
+    """Train, and print the results."""
     for result in train(settings):
         print(json.dumps(result))
 

@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 from absl import flags
 from PIL import Image
+from tiny_network import tiny_network  # noqa: F401
 
 from ddl_tf import evaluate, mine, prepare
 from ddl_tf.common.settings import define_flags, from_flags

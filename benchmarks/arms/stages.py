@@ -25,7 +25,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.progress import Progress
 from ddl_tf.common.settings import setting
-from ddl_tf.training.settings import HEAD_STARTS
+from ddl_tf.training.setting_parts import HEAD_STARTS
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("prepare", "pretrain", "tune", "run", "report")

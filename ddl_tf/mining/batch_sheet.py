@@ -27,8 +27,8 @@ def _lines(rows: Rows) -> list[_Line]:
         of_identity: dict[int, list[int]] = {}
         for row in np.flatnonzero(rows.group == group).tolist():
             of_identity.setdefault(int(rows.identity[row]), []).append(row)
-        together = [own for own in of_identity.values() if len(own) > 1 and group >= 0]
-        alone = [[row] for own in of_identity.values() if len(own) == 1 or group < 0 for row in own]
+        together = [tiles for tiles in of_identity.values() if len(tiles) > 1 and group >= 0]
+        alone = [[row] for tiles in of_identity.values() if len(tiles) == 1 or group < 0 for row in tiles]
         for name, sets in (("pairs", together), ("single rows", alone)):
             if sets:
                 lines.append(_Line(f"{kind}\n{name}: {len(sets)}", sets))
@@ -36,20 +36,13 @@ def _lines(rows: Rows) -> list[_Line]:
 
 
 def batch_sheet(images: np.ndarray, rows: Rows, most: int = 8) -> Figure:
-    """Draw the rows of a batch, group by group: pairs beside each other, then the rows that stand alone.
+    """Draw the rows of a batch, group by group: pairs beside each other, then single rows; `most` of each.
 
-    A row that is classified has a frame; one without counts for the distillation only.
-
-    Args:
-        images: `[rows, height, width, 3]`, 0..255, as the pipeline gives them.
-        rows: what they are.
-        most: pairs and single rows of each group to draw.
-
-    Returns:
-        The figure, with `savefig`. The global state of pyplot is not touched.
+    A row that is classified has a frame; one without counts for the distillation only. Images are
+    `[rows, height, width, 3]`, 0..255, as the pipeline gives them. The global state of pyplot is not touched.
     """
     lines = _lines(rows)
-    widest = max(sum(len(one) for one in line.sets[:most]) + 0.3 * len(line.sets[:most]) for line in lines)
+    widest = max(sum(len(tiles) for tiles in line.sets[:most]) + 0.3 * len(line.sets[:most]) for line in lines)
     width = _NAMES + widest * (_TILE + _GAP)
     height = 0.35 + len(lines) * (_TILE + 2.5 * _GAP)
     figure = Figure(figsize=(width, height), dpi=150)
@@ -60,8 +53,8 @@ def batch_sheet(images: np.ndarray, rows: Rows, most: int = 8) -> Figure:
         bottom = height - 0.35 - (number + 1) * (_TILE + 2.5 * _GAP) + _GAP
         figure.text(0.08 / width, (bottom + _TILE / 2) / height, line.name, va="center", fontsize=8)
         left = _NAMES
-        for own in line.sets[:most]:
-            for row in own:
+        for tiles in line.sets[:most]:
+            for row in tiles:
                 axes = figure.add_axes((left / width, bottom / height, _TILE / width, _TILE / height))
                 axes.imshow(np.clip(images[row], 0, 255).astype(np.uint8), interpolation="lanczos")
                 axes.set(xticks=[], yticks=[])

@@ -22,12 +22,12 @@ _FIXED = tuple(name for name in INDEX_COLUMNS if name != "group")
 def write_columns(faces: Faces, columns: Mapping[str, np.ndarray], made_by: Mapping[str, Any]) -> None:
     """Add columns to the index of stored sets, or replace them; a column `group` makes the groups.
 
-    The index of each set is written whole and atomically, and `dataset.json` records by what it was made.
+    The index of each set is written whole and atomically, and `dataset.json` records the command.
 
     Args:
         faces: the sets.
         columns: name -> `[images]`, of all sets one after the other.
-        made_by: what the columns follow from, as JSON takes it.
+        made_by: what made the columns, as JSON takes it.
 
     Raises:
         InputError: if a column must not be replaced, or another process changes the set.
@@ -41,13 +41,13 @@ def write_columns(faces: Faces, columns: Mapping[str, np.ndarray], made_by: Mapp
         if len(values) != len(faces):
             raise ValueError(f"column {name!r} has {len(values)} values for {len(faces)} images")
     for path, (start, end) in zip(map(Path, faces.paths), faces.spans):
-        own = {name: np.asarray(values[start:end]) for name, values in columns.items()}
+        values_of_set = {name: np.asarray(values[start:end]) for name, values in columns.items()}
         with lock_folder(path, ".lock"):
-            record = {**made_by, "ddl_tf": ddl_tf.__version__, "columns": list(own)}
-            # Said first: whoever reads the set after a kill in between knows that its groups are mined.
+            record = {**made_by, "ddl_tf": ddl_tf.__version__, "columns": list(values_of_set)}
+            # Recorded first: a reader of the set after a kill in between sees that its groups are mined.
             _record(path, record)
-            _write_index(path / INDEX, own)
-            _describe(path, own)
+            _write_index(path / INDEX, values_of_set)
+            _describe(path, values_of_set)
 
 
 def _write_index(file: Path, columns: Mapping[str, np.ndarray]) -> None:

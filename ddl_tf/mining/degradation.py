@@ -26,10 +26,10 @@ class Kind:
     """A kind of degradation.
 
     Attributes:
-        low: the least strength, in the sense of a number.
+        low: the least number that may be given.
         high: the greatest one.
         whole: whether it is a whole number.
-        column: the column that records what was drawn.
+        column: the column that records the drawn strength.
         help: what the number is.
     """
 
@@ -58,14 +58,7 @@ STRENGTH_COLUMNS = tuple(dict.fromkeys(kind.column for kind in KINDS.values()))
 
 
 def neutral_strengths(side: int) -> dict[str, float]:
-    """Give the strengths of an image that nothing was done to.
-
-    Args:
-        side: its longer side in pixels.
-
-    Returns:
-        By name, in the order of `STRENGTH_COLUMNS`. A JPEG quality of 100 says that it was not encoded anew.
-    """
+    """Give the strengths of an untouched image, whose longer side has `side` pixels, by the names of the columns."""
     return {**dict.fromkeys(STRENGTH_COLUMNS, 0.0), "light": 1.0, "resolution_px": float(side), "jpeg_quality": 100.0}
 
 
@@ -74,7 +67,7 @@ class Degradation:
     """What makes an image hard; see `parse_degradation`.
 
     Attributes:
-        text: as it was given.
+        text: as the user wrote it.
         ranges: kind -> the least and the greatest strength.
     """
 
@@ -85,22 +78,25 @@ class Degradation:
         """Degrade one image, with strengths drawn uniformly.
 
         The order of the kinds in the text does not matter: occluders and light are in the scene, blur, resolution and
-        noise in the camera. Noise is that of the camera's own pixels, before they are scaled up again. A JPEG quality
-        is only drawn: `degrade_image` encodes with it.
+        noise in the camera. Noise is that of the camera's pixels, before they are scaled up again. A JPEG quality is
+        only drawn: `degrade_image` encodes with it.
 
         Args:
-            image: the image; it stays as it is.
-            rng: where the random numbers come from.
+            image: it stays as it is.
+            rng: the source of random numbers.
 
         Returns:
-            The degraded image, RGB and of the same size, and its strengths by name, in the order of `STRENGTH_COLUMNS`:
-            `mask` (how high it is worn; 0 is none), `sunglasses` (how dark they are; 0 is none), `occlusion` (share of
-            the area that is hidden, by whatever), `light` (gain, 1 leaves it), `side_light` (light that is missing on
-            the dark side), `blur_px` (sigma at a side of 112 px), `resolution_px` (pixels of the longer side), `noise`
-            (sigma in grey levels), `grey` (share of the colour that is gone), `jpeg_quality`.
+            The degraded image, RGB and of the same size, and its strengths by the names of `STRENGTH_COLUMNS`:
+            `mask` (how high it is worn; 0 is none), `sunglasses` (how dark they are; 0 is none), `occlusion` (hidden
+            share of the area), `light` (gain), `side_light` (light that is missing on the dark side), `blur_px` (sigma
+            at a side of 112 px), `resolution_px` (pixels of the longer side), `noise` (sigma in grey levels), `grey`
+            (share of the colour that is gone), `jpeg_quality` (100: not encoded anew).
 
         Example:
-            >>> face, strengths = parse_degradation("light:0.2-0.5").apply(image, np.random.default_rng(0))
+            >>> image = Image.new("RGB", (8, 8))
+            >>> face, strengths = parse_degradation("light:0.5").apply(image, np.random.default_rng(0))
+            >>> face.size, strengths["light"]
+            ((8, 8), 0.5)
         """
         drawn = {name: self._draw(name, rng) for name in KINDS if name in self.ranges}
         longer = max(image.size)
@@ -175,9 +171,6 @@ def parse_degradation(text: str) -> Degradation:
     Args:
         text: such as `resolution:8`, `light:0.2-0.5` or `resolution:8-16+jpeg:30`.
 
-    Returns:
-        The degradation.
-
     Raises:
         InputError: if it cannot be read, a kind is not known or given twice, or a strength is out of range.
 
@@ -187,16 +180,16 @@ def parse_degradation(text: str) -> Degradation:
     """
     ranges: dict[str, tuple[float, float]] = {}
     for part in text.split("+"):
-        found = re.fullmatch(r"\s*(\w+)\s*:\s*(\d+\.?\d*|\.\d+)\s*(?:-\s*(\d+\.?\d*|\.\d+)\s*)?", part)
-        if not found:
+        match = re.fullmatch(r"\s*(\w+)\s*:\s*(\d+\.?\d*|\.\d+)\s*(?:-\s*(\d+\.?\d*|\.\d+)\s*)?", part)
+        if not match:
             raise _unreadable(text, f"{part.strip()!r} is not KIND:STRENGTH or KIND:LOW-HIGH")
-        name = found[1]
+        name = match[1]
         if name not in KINDS:
             raise _unreadable(text, f"there is no kind {name!r}")
         if name in ranges:
             raise _unreadable(text, f"{name} is given twice")
-        kind, low = KINDS[name], float(found[2])
-        high = float(found[3]) if found[3] else low
+        kind, low = KINDS[name], float(match[2])
+        high = float(match[3]) if match[3] else low
         if low > high:
             raise _unreadable(text, f"{name} runs from {low:g} down to {high:g}; give the lower end first")
         if low < kind.low or high > kind.high:
@@ -213,15 +206,7 @@ def _unreadable(text: str, reason: str) -> InputError:
 
 
 def degrade_image(encoded: bytes, degradation: Degradation, rng: np.random.Generator) -> tuple[bytes, dict[str, float]]:
-    """Degrade one encoded image.
-
-    Args:
-        encoded: JPEG or PNG.
-        degradation: what to do.
-        rng: where the random numbers come from.
-
-    Returns:
-        A JPEG of the drawn quality, 95 if none is drawn, and the strengths as from `Degradation.apply`.
+    """Degrade one encoded image: a JPEG of the drawn quality (95 if none is drawn), and the strengths.
 
     Raises:
         ValueError: if it cannot be decoded; the message says why.
@@ -234,13 +219,13 @@ def degraded_source(faces: Faces, rows: np.ndarray, students: Sequence[Degradati
     """Make a set of easy images and hard copies of them: image by image the original, then its copies.
 
     Args:
-        faces: the sets that the images are in.
+        faces: the sets that hold the images.
         rows: `[n]` int, the positions of the easy images in the index.
         students: the degradation of each student.
-        seed: seed of what is drawn; a copy follows from it, the row and the student alone.
+        seed: a copy follows from it, the row and the student alone.
 
     Returns:
-        `n * (1 + len(students))` samples: the image as it is in group 0, its copies in groups 1, 2, ... They keep the
+        `n * (1 + len(students))` samples: the untouched image in group 0, its copies in groups 1, 2, ... They keep the
         identity's key and have the columns `source_row`, `degradation` (the text; empty for the originals) and
         `STRENGTH_COLUMNS`.
 
@@ -282,7 +267,7 @@ def degraded_source(faces: Faces, rows: np.ndarray, students: Sequence[Degradati
 
 
 def _identity_keys(faces: Faces) -> np.ndarray:
-    """The key of the identity of each image; one that several sets use for different people is told apart."""
+    """The key of each image's identity, with its number where several sets use the key for different people."""
     keys, identities = faces.index["identity_key"].astype(str), faces.index["identity"]
     shared = identities.groupby(keys).transform("nunique") > 1
     return keys.where(~shared, keys + " (identity " + identities.astype(str) + ")").to_numpy()

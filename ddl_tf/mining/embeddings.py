@@ -14,12 +14,7 @@ from ddl_tf.evaluation.embedding_file import Embeddings, embed_to_file
 
 
 class StoredFaces(Sequence[bytes]):
-    """Some encoded images of stored faces, read one by one as they are asked for.
-
-    Args:
-        faces: the stored faces.
-        rows: which: positions in their index.
-    """
+    """Encoded images of some rows of stored faces, read one by one when they are asked for."""
 
     def __init__(self, faces: Faces, rows: Sequence[int]) -> None:
         self._faces, self._rows = faces, rows
@@ -37,19 +32,10 @@ class StoredFaces(Sequence[bytes]):
 def embed_faces(
     model: tf.keras.Model, faces: Faces, folder: Path, record: Mapping[str, Any], batch_size: int = 256
 ) -> Embeddings:
-    """Embed stored faces into a file, or take up what is there already.
+    """Embed stored faces into `folder/embeddings.npy`, or take up what is there already.
 
-    An interrupted call, made again, goes on after the last whole chunk. What is there of another record is replaced.
-
-    Args:
-        model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
-        faces: the stored faces.
-        folder: where `embeddings.npy` is, or shall be.
-        record: all that the embeddings follow from, as JSON takes it.
-        batch_size: images a step.
-
-    Returns:
-        The embeddings of all images, in the order of the index.
+    An interrupted call, made again, goes on after the last whole chunk. Embeddings of another record (all that they
+    follow from, as JSON takes it) are replaced.
 
     Raises:
         InputError: if an image cannot be decoded, an embedding is not finite, or another process is at work there.
@@ -62,14 +48,7 @@ def embed_faces(
 
 
 def sets_record(faces: Faces) -> list[dict[str, Optional[Any]]]:
-    """Describe which images stored faces are, for the record of what was made of them.
-
-    Args:
-        faces: the stored faces.
-
-    Returns:
-        For each set its folder and its number of images and bytes.
-    """
+    """Describe stored faces for the record of what was made of them: folder, number of images and bytes of each set."""
     length = faces.index["length"].to_numpy(np.int64)
     return [
         {"set": str(Path(path).resolve()), "images": end - start, "bytes": int(length[start:end].sum())}

@@ -16,12 +16,12 @@ from ddl_tf.mining.rules import Rule
 class GroupRules:
     """Which images are easy, hard, or likely label noise.
 
-    The rules are asked in the order noise, easy, hard: the first that fits an image decides.
+    The order of the rules is noise, easy, hard: the first that fits an image decides.
 
     Attributes:
         easy: the rule of group 0, the teacher.
         hard: the rules of the groups 1..K, the students.
-        noise: the rule of images that are likely not whom their label says: neither easy nor hard.
+        noise: the rule of images whose label is likely wrong: neither easy nor hard.
     """
 
     easy: Rule
@@ -39,19 +39,12 @@ class GroupRules:
         return list(dict.fromkeys(column for rule in self.rules for column in rule.columns))
 
     def thresholds(self, index: pd.DataFrame) -> dict[str, list[float]]:
-        """Find what numbers the columns are compared with; see `Rule.thresholds`.
-
-        Args:
-            index: one row for each image, with the columns that the rules name.
-
-        Returns:
-            Column -> the numbers of all rules.
-        """
-        found: dict[str, list[float]] = {}
+        """Find the numbers that the columns are compared with: column -> those of all rules; see `Rule.thresholds`."""
+        numbers: dict[str, list[float]] = {}
         for rule in self.rules:
             for column, values in rule.thresholds(index).items():
-                found.setdefault(column, []).extend(values)
-        return found
+                numbers.setdefault(column, []).extend(values)
+        return numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,16 +66,14 @@ def assign_groups(index: pd.DataFrame, rules: GroupRules) -> Groups:
     """Put every image into the group of the first rule that fits it.
 
     Args:
-        index: one row for each image, with the columns that the rules name.
-        rules: the rules.
-
-    Returns:
-        The groups.
+        index: a row for each image, with the columns that the rules name.
+        rules: of the groups.
 
     Raises:
         InputError: if a rule cannot be used, or fits no image that no earlier rule took.
 
     Example:
+        >>> import pandas as pd
         >>> index = pd.DataFrame({"yaw": [3.0, 80.0, 30.0]})
         >>> assign_groups(index, GroupRules(Rule("yaw < 15"), [Rule("yaw > 45")])).group
         array([ 0,  1, -1])
@@ -121,15 +112,10 @@ def groups_table(
 ) -> pd.DataFrame:
     """Count what each group has, and whether pairs can be drawn from it.
 
-    Args:
-        index: one row for each image, with `identity` and the columns of the rules.
-        group: `[images]` int.
-        noise: `[images]` bool, likely label noise.
-        rules: what the groups were made by; their rules and the medians of their columns are shown.
-
-    Returns:
-        One row for each group, for likely noise and for the rest if there is any: images and their share, identities,
-        identities that have a pair within the group, and identities that have a pair across to group 0.
+    The index has `identity` and the columns of the rules; `group` is `[images]` int, `noise` `[images]` bool. The table
+    has a row for each group, for likely noise and for the rest if there is any: images and their share, identities,
+    identities that have a pair within the group, and identities that have a pair across to group 0; with rules also
+    these and the medians of their columns.
     """
     identity = index["identity"].to_numpy(np.int64)
     teacher = np.unique(identity[group == 0])

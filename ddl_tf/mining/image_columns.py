@@ -15,10 +15,7 @@ from ddl_tf.protocols.pair_sets import PairSet
 
 
 def read_columns(paths: Sequence[str]) -> Optional[pd.DataFrame]:
-    """Read what is known of images from CSV files.
-
-    Args:
-        paths: each with a column `key`, what an image is called in its set, and further columns.
+    """Read columns of images from CSV files, each with a column `key`, the name of an image in its set.
 
     Returns:
         A row for each key, in the index, and all columns; None without files.
@@ -44,16 +41,10 @@ def read_columns(paths: Sequence[str]) -> Optional[pd.DataFrame]:
 
 
 def image_columns(pair_set: PairSet, given: Optional[pd.DataFrame], measure: bool) -> Optional[pd.DataFrame]:
-    """Gather what is known of each image of a set.
+    """Gather the columns of each image of a set: a row for each image; None where there are none.
 
-    Args:
-        pair_set: the set.
-        given: columns by key, of any images, as `read_columns` gives them.
-        measure: whether to measure the quality of each image; see `ddl_tf.mining.measure_quality`.
-
-    Returns:
-        A row for each image: `person` where the set tells, its own columns, those given for its key, and those
-        measured; None where there are none.
+    They are `person` where the set names it, the set's columns, those given by key as from `read_columns`, and if
+    `measure` is set those of `ddl_tf.mining.measure_quality`.
     """
     count = len(pair_set.images)
     parts = []
@@ -63,18 +54,18 @@ def image_columns(pair_set: PairSet, given: Optional[pd.DataFrame], measure: boo
         parts.append(pair_set.columns.reset_index(drop=True))
     if given is not None:
         keys = pair_set.keys if pair_set.keys is not None else [str(number) for number in range(count)]
-        own = given.reindex(np.asarray(keys))
-        known = int(own.notna().any(axis=1).sum())
+        columns = given.reindex(np.asarray(keys))
+        known = int(columns.notna().any(axis=1).sum())
         print(f"{pair_set.name}: columns are given for {known:,} of {count:,} images", file=sys.stderr)
-        parts.append(own.reset_index(drop=True))
+        parts.append(columns.reset_index(drop=True))
     if measure:
         with Progress(f"measure {pair_set.name}", count) as progress:
 
-            def told(row: int, reason: str) -> None:
+            def report(row: int, reason: str) -> None:
                 progress.write(f"{pair_set.name}: image {row} is not measured: {reason}")
 
             rows = []
-            for row in measure_many(pair_set.images, told):
+            for row in measure_many(pair_set.images, report):
                 rows.append(row)
                 progress.advance()
         parts.append(pd.DataFrame(rows))

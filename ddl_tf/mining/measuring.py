@@ -53,7 +53,7 @@ def measure_faces(faces: Faces, folder: Path) -> dict[str, np.ndarray]:
         landmarks = faces.index[list(LANDMARK_COLUMNS)].to_numpy(np.float64).reshape(-1, 5, 2)
         pose = pose_from_landmarks(landmarks)
         measured = (pose.yaw, pose.pitch, pose.roll, eye_distance_px(landmarks))
-        columns.update({name: one.astype(np.float32) for name, one in zip(POSE_COLUMNS, measured)})
+        columns.update({name: values.astype(np.float32) for name, values in zip(POSE_COLUMNS, measured)})
     return columns
 
 

@@ -30,18 +30,18 @@ def nearest_identities(centers: np.ndarray, count: int, identities: Optional[np.
     """
     chosen = np.arange(len(centers)) if identities is None else np.asarray(identities)
     count = min(count, len(chosen) - 1)
-    found = np.repeat(np.arange(len(centers), dtype=np.int32)[:, np.newaxis], max(count, 0), axis=1)
+    neighbours = np.repeat(np.arange(len(centers), dtype=np.int32)[:, np.newaxis], max(count, 0), axis=1)
     if count < 1:
-        return found
+        return neighbours
     among = tf.constant(centers[chosen], tf.float32)
     rows = max(1, _BLOCK_ELEMENTS // len(chosen))
     for start in range(0, len(chosen), rows):
         block = tf.matmul(among[start : start + rows], among, transpose_b=True)
         # Itself last.
-        own = tf.range(start, start + tf.shape(block)[0])
+        diagonal = tf.range(start, start + tf.shape(block)[0])
         block = tf.tensor_scatter_nd_update(
-            block, tf.stack([own - start, own], axis=1), tf.fill(tf.shape(own), -np.inf)
+            block, tf.stack([diagonal - start, diagonal], axis=1), tf.fill(tf.shape(diagonal), -np.inf)
         )
         nearest = tf.math.top_k(block, count).indices.numpy()
-        found[chosen[start : start + len(nearest)]] = chosen[nearest]
-    return found
+        neighbours[chosen[start : start + len(nearest)]] = chosen[nearest]
+    return neighbours

@@ -50,15 +50,9 @@ def _closed_curve(x: float, y: float, half_x: float, half_y: float, power: float
 
 
 def surgical_mask(height: int, width: int, strength: float) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a mask over mouth and chin, with its straps.
+    """Draw a mask over mouth and chin, with its straps: what it hides, and the light on its pleats (a factor).
 
-    Args:
-        height: of the image, in pixels.
-        width: of the image, in pixels.
-        strength: 0..1, how high it is worn: 1 covers the nose up to its bridge, towards 0 the mouth alone.
-
-    Returns:
-        What it hides, and the light on its pleats (a factor), both `[height, width]`.
+    `strength`, 0..1, is how high it is worn: 1 covers the nose up to its bridge, towards 0 the mouth alone.
     """
     nose, mouth = ARCFACE_TEMPLATE[2], ARCFACE_TEMPLATE[3:].mean(0)
     middle = float(mouth[0])
@@ -81,16 +75,7 @@ def surgical_mask(height: int, width: int, strength: float) -> tuple[np.ndarray,
 
 
 def sunglasses(height: int, width: int, strength: float) -> np.ndarray:
-    """Draw sunglasses.
-
-    Args:
-        height: of the image, in pixels.
-        width: of the image, in pixels.
-        strength: 0..1, how dark the glasses are; the frame hides what is behind it always.
-
-    Returns:
-        What they hide, `[height, width]`.
-    """
+    """Draw sunglasses; `strength`, 0..1, is how dark the glasses are. The frame always hides what is behind it."""
     glasses, frame = _Drawing(height, width), _Drawing(height, width)
     left, right = (float(x) for x in ARCFACE_TEMPLATE[:2, 0])
     level = float(ARCFACE_TEMPLATE[:2, 1].mean()) + 1
@@ -106,17 +91,7 @@ def sunglasses(height: int, width: int, strength: float) -> np.ndarray:
 
 
 def bar(height: int, width: int, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw a band across the picture, at any angle.
-
-    Args:
-        height: of the image, in pixels.
-        width: of the image, in pixels.
-        share: share of the area that it hides.
-        rng: gives angle and place.
-
-    Returns:
-        What it hides, `[height, width]`.
-    """
+    """Draw a band across the picture, at any angle, that hides `share` of the area."""
     turn = rng.uniform(0, np.pi)
     middle_x, middle_y = rng.uniform(0.3, 0.7, 2) * (width, height)
     across = (np.arange(width) + 0.5 - middle_x) * np.cos(turn)
@@ -126,17 +101,7 @@ def bar(height: int, width: int, share: float, rng: np.random.Generator) -> np.n
 
 
 def patch(height: int, width: int, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw a rectangle at a random place within the picture.
-
-    Args:
-        height: of the image, in pixels.
-        width: of the image, in pixels.
-        share: share of the area that it hides.
-        rng: gives shape and place.
-
-    Returns:
-        What it hides, `[height, width]`.
-    """
+    """Draw a rectangle at a random place within the picture, that hides `share` of the area."""
     # Half as wide as high to twice, as far as it fits into the picture.
     wide = float(np.clip(np.sqrt(share * 2 ** rng.uniform(-1, 1)), share, 1))
     high = share / wide if share else 0.0

@@ -26,8 +26,8 @@ class PairRules:
 
     Attributes:
         across: whether a student's pair is one image of its group and one of group 0, or two of its group. The
-            teacher's are within group 0 always.
-        choice: "hardest": the least similar ones; "random"; "semi_hard": the least similar ones of those that are more
+            teacher's pairs are always within group 0.
+        choice: "hardest": the least similar pairs; "random"; "semi_hard": the least similar of those that are more
             similar than either image is to the nearest other identity.
         per_identity: how many of each identity and group.
         threshold: a pair with a similarity at or below it is an outlier, and dropped.
@@ -54,7 +54,7 @@ class MinedPairs(NamedTuple):
     """The pairs that were kept, and the outliers.
 
     Attributes:
-        kept: one row for each pair: `group`, `identity`, `first`, `second` (positions in the index), `similarity`.
+        kept: a row for each pair: `group`, `identity`, `first`, `second` (positions in the index), `similarity`.
         dropped: the same of the pairs at or below the threshold.
         without: group -> how many of its identities could have pairs and kept none.
     """
@@ -64,22 +64,28 @@ class MinedPairs(NamedTuple):
     without: dict[int, int]
 
 
+_PAIR_TYPES = {
+    "group": np.int16,
+    "identity": np.int64,
+    "first": np.int64,
+    "second": np.int64,
+    "similarity": np.float32,
+}
+
+
 class _Table:
     """Pairs, collected as arrays."""
 
     def __init__(self) -> None:
-        self._parts: list[tuple[np.ndarray, ...]] = []
+        self._parts: list[tuple[np.ndarray, ...]] = [tuple(np.empty(0, kind) for kind in _PAIR_TYPES.values())]
 
     def add(self, group: int, identity: int, first: np.ndarray, second: np.ndarray, similarity: np.ndarray) -> None:
         if len(first):
-            own = (np.full(len(first), group, np.int16), np.full(len(first), identity, np.int64))
-            self._parts.append((*own, first, second, similarity.astype(np.float32)))
+            self._parts.append((np.full(len(first), group), np.full(len(first), identity), first, second, similarity))
 
     def frame(self) -> pd.DataFrame:
-        names = ("group", "identity", "first", "second", "similarity")
-        empty = (np.empty(0, np.int16), *(np.empty(0, np.int64) for _ in range(3)), np.empty(0, np.float32))
-        columns = zip(*self._parts) if self._parts else ((column,) for column in empty)
-        return pd.DataFrame({name: np.concatenate(parts) for name, parts in zip(names, columns)})
+        columns = zip(_PAIR_TYPES.items(), zip(*self._parts))
+        return pd.DataFrame({name: np.concatenate(parts).astype(kind) for (name, kind), parts in columns})
 
 
 def _choose(
@@ -113,9 +119,6 @@ def mine_pairs(
         other_similarity: `[images]`, of each image to the nearest other identity; for the choice "semi_hard".
         seed: of what is random.
 
-    Returns:
-        The pairs.
-
     Raises:
         InputError: if "semi_hard" lacks `other_similarity`.
 
@@ -136,22 +139,22 @@ def mine_pairs(
         members = Members(identity, group, number) if number else teacher
         lonely = 0
         with Progress(f"pairs of group {number}", len(members.identities), unit="identity") as progress:
-            for own, first, second, rng in _candidates(members, teacher, number, rules, seed):
+            for person, first, second, rng in _candidates(members, teacher, number, rules, seed):
                 progress.advance()
                 if not len(first):
                     continue
                 rows, position = np.unique(np.concatenate([first, second]), return_inverse=True)
                 vectors = unit(embeddings(rows).astype(np.float32))
-                one, other = vectors[position[: len(first)]], vectors[position[len(first) :]]
-                similarity = np.einsum("ij,ij->i", one, other)
+                first_vectors, second_vectors = vectors[position[: len(first)]], vectors[position[len(first) :]]
+                similarity = np.einsum("ij,ij->i", first_vectors, second_vectors)
                 outlier = similarity <= rules.threshold
-                dropped.add(number, own, first[outlier], second[outlier], similarity[outlier])
+                dropped.add(number, person, first[outlier], second[outlier], similarity[outlier])
                 first, second, similarity = first[~outlier], second[~outlier], similarity[~outlier]
                 nearest = None
                 if other_similarity is not None:
                     nearest = np.maximum(other_similarity[first], other_similarity[second])
                 chosen = _choose(similarity, rules, rng, nearest)
-                kept.add(number, own, first[chosen], second[chosen], similarity[chosen])
+                kept.add(number, person, first[chosen], second[chosen], similarity[chosen])
                 lonely += not len(chosen)
         without[number] = lonely
     return MinedPairs(kept.frame(), dropped.frame(), without)
@@ -162,19 +165,19 @@ def _candidates(
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.random.Generator]]:
     """For each identity: its number, all its pairs as two arrays of positions, and its random numbers."""
     across = rules.across and group > 0
-    for place, own in enumerate(members.identities.tolist()):
-        rng = np.random.default_rng([seed, group, own])
+    for place, person in enumerate(members.identities.tolist()):
+        rng = np.random.default_rng([seed, group, person])
         rows = _sample(members, place, rules.most_images, rng)
         if not across:
             first, second = np.triu_indices(len(rows), 1)
-            yield own, rows[first], rows[second], rng
+            yield person, rows[first], rows[second], rng
             continue
-        there = int(np.searchsorted(teacher.identities, own))
-        if there == len(teacher.identities) or teacher.identities[there] != own:
-            yield own, rows[:0], rows[:0], rng
+        place_of_teacher = int(np.searchsorted(teacher.identities, person))
+        if place_of_teacher == len(teacher.identities) or teacher.identities[place_of_teacher] != person:
+            yield person, rows[:0], rows[:0], rng
             continue
-        easy = _sample(teacher, there, rules.most_images, rng)
-        yield own, np.repeat(rows, len(easy)), np.tile(easy, len(rows)), rng
+        easy = _sample(teacher, place_of_teacher, rules.most_images, rng)
+        yield person, np.repeat(rows, len(easy)), np.tile(easy, len(rows)), rng
 
 
 def _sample(members: Members, place: int, most: int, rng: np.random.Generator) -> np.ndarray:
@@ -184,15 +187,7 @@ def _sample(members: Members, place: int, most: int, rng: np.random.Generator) -
 
 
 def pairs_table(mined: MinedPairs) -> pd.DataFrame:
-    """Count the pairs of each group.
-
-    Args:
-        mined: the pairs.
-
-    Returns:
-        One row for each group: pairs kept and their quantiles of similarity, identities that have some, identities
-        that have images to pair and kept none, and the outliers that were dropped.
-    """
+    """Count the pairs of each group, with quantiles of their similarity, and its identities with and without some."""
     rows = []
     for group, without in mined.without.items():
         kept = mined.kept[mined.kept["group"] == group]
@@ -206,17 +201,12 @@ def pairs_table(mined: MinedPairs) -> pd.DataFrame:
 
 
 def write_pairs(faces: Faces, mined: MinedPairs) -> None:
-    """Store pairs beside the sets that their images are in; `second` and `first` are then positions in that set.
-
-    Args:
-        faces: the sets that the pairs were mined in.
-        mined: the pairs.
-    """
+    """Store pairs beside the sets that hold their images; `second` and `first` are then positions in that set."""
     for path, (start, end) in zip(map(Path, faces.paths), faces.spans):
         tables = []
         for table in (mined.kept, mined.dropped):
-            own = table[(table["first"] >= start) & (table["first"] < end)].reset_index(drop=True)
-            tables.append(own.assign(first=own["first"] - start, second=own["second"] - start))
+            pairs = table[(table["first"] >= start) & (table["first"] < end)].reset_index(drop=True)
+            tables.append(pairs.assign(first=pairs["first"] - start, second=pairs["second"] - start))
         with write_aside(path / POSITIVE_PAIRS) as aside:
             tables[0].to_parquet(aside, index=False)
         keys = faces.index["identity_key"].iloc[tables[1]["first"].to_numpy() + start].astype(str).to_numpy()
@@ -225,13 +215,7 @@ def write_pairs(faces: Faces, mined: MinedPairs) -> None:
 
 
 def read_pairs(faces: Faces) -> StoredPairs:
-    """Read the pairs that were stored beside sets.
-
-    Args:
-        faces: the sets.
-
-    Returns:
-        The pairs, as positions in the index of all sets.
+    """Read the pairs that were stored beside sets, as positions in the index of all sets.
 
     Raises:
         InputError: if no set has pairs, a set with groups has none, or they do not fit its groups.
@@ -263,7 +247,7 @@ def read_pairs(faces: Faces) -> StoredPairs:
             "draw pairs at random"
         )
     if missing:
-        # Else their identities would never be in a pair, and nobody would know.
+        # Else their identities would never be in a pair, silently.
         raise InputError(
             f"{', '.join(missing)}: has groups, but no positive pairs as the other sets have; run "
             f"`python -m ddl_tf.mine pairs --data={','.join(faces.paths)}`"

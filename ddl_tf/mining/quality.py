@@ -39,21 +39,10 @@ def _rings(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def native_resolution(grey: np.ndarray) -> float:
-    """Estimate how many pixels a side an image really has: that to which it can be scaled down without losing anything.
+    """Estimate how many pixels a side a grey image (0..255) really has: the least that it can be scaled down to.
 
     By Parseval's theorem, what scaling down to n pixels loses is the energy of the cosine transform beyond frequency
-    n. Pixel noise has as much energy at every frequency and is subtracted: it is what there is in the highest ones.
-
-    Args:
-        grey: `[height, width]`, 0..255.
-
-    Returns:
-        Pixels along the longer side, from 1 to that of the image.
-
-    Example:
-        >>> face = Image.fromarray(render(identity=3, image=0)[0]).convert("L")
-        >>> round(native_resolution(np.asarray(face.resize((20, 20)).resize((112, 112)))), 1)
-        18.3
+    n. Pixel noise has as much energy at every frequency, is measured in the highest ones, and subtracted.
     """
     height, width = grey.shape
     energy = np.square(fft.dctn(grey.astype(np.float32), norm="ortho"))
@@ -84,10 +73,7 @@ def _laplacian_variance(grey: np.ndarray) -> float:
 
 
 def measure_quality(encoded: bytes) -> dict[str, float]:
-    """Measure the quality of one image.
-
-    Args:
-        encoded: JPEG, PNG, or whatever else Pillow reads.
+    """Measure the quality of one encoded image: JPEG, PNG, or whatever else Pillow reads.
 
     Returns:
         By name, in the order of `QUALITY_COLUMNS`: `measured_image_px`, the longer side as stored, and
@@ -97,10 +83,6 @@ def measure_quality(encoded: bytes) -> dict[str, float]:
 
     Raises:
         ValueError: if it cannot be decoded; the message says why.
-
-    Example:
-        >>> round(measure_quality(next(synthetic_samples(1, 1)).image)["measured_brightness"])
-        93
     """
     image = load_image(encoded)
     # All come to grey by way of what training sees of them.
@@ -134,9 +116,6 @@ def measure_many(
 
     Yields:
         For each image, in order, what `measure_quality` gives; NaN for all columns if it cannot be decoded.
-
-    Example:
-        >>> pd.DataFrame(measure_many(faces.read(np.arange(1000)), lambda row, why: print(row, why)))
     """
     for position, measured in enumerate(map_in_order(_measure_or_reason, images)):
         if isinstance(measured, str):

@@ -79,7 +79,7 @@ class Rule:
         text: the rule.
 
     Attributes:
-        text: the rule, as given.
+        text: the rule.
         columns: the columns that it names, in order of appearance.
 
     Raises:
@@ -215,20 +215,17 @@ class Rule:
         cells, complete = {}, np.ones(len(index), bool)
         for name in self.columns:
             if name not in index:
-                there = ", ".join(str(column) for column in index)
-                raise InputError(f"rule {self.text!r}: the set has no column {name!r}, only {there}")
+                names = ", ".join(str(column) for column in index)
+                raise InputError(f"rule {self.text!r}: the set has no column {name!r}, only {names}")
             complete &= index[name].notna().to_numpy()
             cells[name] = _cell_values(index[name])
         return cells, complete
 
     def select(self, index: pd.DataFrame) -> np.ndarray:
-        """Tell which images fulfil the rule.
+        """Find the images that fulfil the rule: `[images]` bool.
 
         Args:
-            index: one row for each image, with the columns that the rule names.
-
-        Returns:
-            `[images]` bool.
+            index: a row for each image, with the columns that the rule names.
 
         Raises:
             InputError: if there is no such column, or the rule does not fit its type.
@@ -239,29 +236,26 @@ class Rule:
             return self._condition(self._tree, cells) & complete
 
     def thresholds(self, index: pd.DataFrame) -> dict[str, list[float]]:
-        """Find what numbers the columns are compared with, for a plot.
-
-        Args:
-            index: as for `select`.
+        """Find the numbers that columns are compared with, for a plot.
 
         Returns:
             Column -> the numbers, where a bare column (or its absolute value, which gives both signs) is compared with
             a number or a quantile.
         """
         cells, _ = self._cells(index)
-        found: dict[str, list[float]] = {}
+        numbers: dict[str, list[float]] = {}
         for node in ast.walk(self._tree):
             if not isinstance(node, ast.Compare):
                 continue
             sides = [node.left, *node.comparators]
-            for side, other in [*zip(sides, sides[1:]), *zip(sides[1:], sides)]:
+            for side, value_side in [*zip(sides, sides[1:]), *zip(sides[1:], sides)]:
                 of_abs = isinstance(side, ast.Call) and ast.unparse(side.func) == "abs"
                 column = side.args[0] if of_abs else side  # type: ignore[attr-defined]
-                if not isinstance(column, ast.Name) or isinstance(other, (ast.Name, ast.Tuple, ast.List, ast.Set)):
+                if not isinstance(column, ast.Name) or isinstance(value_side, (ast.Name, ast.Tuple, ast.List, ast.Set)):
                     continue
                 with np.errstate(all="ignore"):
-                    value = self._value(other, cells)
+                    value = self._value(value_side, cells)
                 if np.ndim(value) == 0 and not isinstance(value, str):
-                    own = found.setdefault(self._quoted.get(column.id, column.id), [])
-                    own += [float(value), -float(value)] if of_abs else [float(value)]
-        return found
+                    values = numbers.setdefault(self._quoted.get(column.id, column.id), [])
+                    values += [float(value), -float(value)] if of_abs else [float(value)]
+        return numbers

@@ -89,21 +89,17 @@ def contact_sheet(
     Args:
         faces: the images.
         group: `[images]` int: 0 easy, 1..K hard, -1 none.
-        title: what to write above.
+        title: above the rows.
         noise: `[images]` bool, images of the noise band; they have a row of their own, whatever their group.
         columns: `[images]` rows with the values to write under each image.
         per_group: the number of images in a row.
-        seed: seed of the choice.
+        seed: of the choice.
 
     Returns:
         The figure, with `savefig`. The global state of pyplot is not touched.
 
     Raises:
         ValueError: if group, noise and columns do not have a row for each image.
-
-    Example:
-        >>> columns = faces.index[["yaw", "resolution_px"]]
-        >>> contact_sheet(faces, faces.index["group"].to_numpy(), "my groups", columns=columns).savefig("groups.png")
     """
     columns = pd.DataFrame(index=range(len(faces))) if columns is None else columns
     if not len(faces) == len(group) == len(columns):
@@ -142,18 +138,20 @@ def contact_sheet(
 
 
 def _draw_numbers(axes: Axes, values: np.ndarray, parts: Sequence[_Part], marks: Sequence[float]) -> None:
-    own = [one[np.isfinite(one)] for one in (values[part.rows] for part in parts)]
-    ends = [np.percentile(one, _INNER) for one in own if len(one)]
-    low, high = min([*(one[0] for one in ends), *marks]), max([*(one[1] for one in ends), *marks])
+    samples = [sample[np.isfinite(sample)] for sample in (values[part.rows] for part in parts)]
+    ends = [np.percentile(sample, _INNER) for sample in samples if len(sample)]
+    low, high = min([*(sample[0] for sample in ends), *marks]), max([*(sample[1] for sample in ends), *marks])
     room = 0.02 * (high - low) or 0.5
     low, high = low - room, high + room
     bins = np.linspace(low, high, _BINS + 1)
-    for part, one in zip(parts, own):
+    for part, sample in zip(parts, samples):
         filled = part.colour == NONE
         style: dict[str, Any] = {"histtype": "stepfilled", "alpha": 0.3} if filled else {"histtype": "step"}
-        if len(one):
-            shares = np.full(len(one), 1 / len(one))
-            axes.hist(np.clip(one, low, high), bins.tolist(), weights=shares, color=part.colour, linewidth=1.5, **style)
+        if len(sample):
+            shares = np.full(len(sample), 1 / len(sample))
+            axes.hist(
+                np.clip(sample, low, high), bins.tolist(), weights=shares, color=part.colour, linewidth=1.5, **style
+            )
     for mark in marks:
         axes.axvline(mark, color="black", linestyle="--", linewidth=1)
         axes.annotate(
@@ -165,7 +163,7 @@ def _draw_numbers(axes: Axes, values: np.ndarray, parts: Sequence[_Part], marks:
             fontsize=8,
             va="top",
         )
-    beyond = sum(int(np.sum((one < low) | (one > high))) for one in own)
+    beyond = sum(int(np.sum((sample < low) | (sample > high))) for sample in samples)
     if beyond:
         axes.set_xlabel(f"{beyond:,} beyond, in the bins at the ends", fontsize=8, color="#606060")
     axes.set_xlim(low, high)
@@ -175,8 +173,8 @@ def _draw_categories(axes: Axes, values: pd.Series, parts: Sequence[_Part]) -> N
     names = values.value_counts().index[:_CATEGORIES]
     wide = 0.8 / len(parts)
     for number, part in enumerate(parts[::-1]):
-        own = values.iloc[part.rows].dropna()
-        shares = [float((own == name).mean()) if len(own) else 0.0 for name in names]
+        texts = values.iloc[part.rows].dropna()
+        shares = [float((texts == name).mean()) if len(texts) else 0.0 for name in names]
         places = np.arange(len(names)) + (number - (len(parts) - 1) / 2) * wide
         axes.bar(places, shares, wide, color=part.colour, alpha=0.3 if part.colour == NONE else 0.85)
     axes.set_xticks(
@@ -198,7 +196,7 @@ def distribution_figure(
     Args:
         index: `[images]` rows with the columns.
         group: `[images]` int: 0 easy, 1..K hard, -1 none.
-        columns: the columns to draw, numbers or text.
+        columns: numbers or text.
         thresholds: column -> the values that the rules compare it with.
         noise: `[images]` bool, images of the noise band, whatever their group.
 
@@ -209,7 +207,9 @@ def distribution_figure(
         ValueError: if index, group and noise do not have a row for each image, or there is no column.
 
     Example:
-        >>> distribution_figure(faces.index, groups, ["yaw"], {"yaw": [20, 45]}).savefig("yaw.png")
+        >>> index = pd.DataFrame({"yaw": [5.0, 8.0, 60.0, 70.0]})
+        >>> len(distribution_figure(index, np.array([0, 0, 1, 1]), ["yaw"], {"yaw": [20]}).axes)
+        1
     """
     if len(index) != len(group) or not columns:
         raise ValueError(f"{len(columns)} columns of {len(index)} images, and {len(group)} groups")

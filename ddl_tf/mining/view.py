@@ -24,30 +24,18 @@ _BLOCK_ELEMENTS = 2**24
 
 
 def mean_sums(embeddings: Embeddings, identity: np.ndarray, num_identities: int) -> np.ndarray:
-    """Add up the unit embeddings of every identity.
-
-    Args:
-        embeddings: of all images.
-        identity: `[images]` int64.
-        num_identities: how many there are.
-
-    Returns:
-        `[num_identities, dim]` float32.
-    """
+    """Add up the unit embeddings of every identity: `[num_identities, dim]` float32."""
     sums = np.zeros([num_identities, embeddings.shape[1]], np.float32)
     for start, rows in embeddings.chunks():
-        own = identity[start : start + len(rows)]
-        order = np.argsort(own, kind="stable")
-        numbers, begins = np.unique(own[order], return_index=True)
+        people = identity[start : start + len(rows)]
+        order = np.argsort(people, kind="stable")
+        numbers, begins = np.unique(people[order], return_index=True)
         sums[numbers] += np.add.reduceat(unit(rows)[order], begins, axis=0)
     return sums
 
 
 def _similarity_to_rest(rows: np.ndarray, sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The similarity of each image to the mean of the *others* of its identity; NaN where there is none.
-
-    With itself in the mean, an image of an identity of few would look easy whatever it shows.
-    """
+    """The similarity of each image to the mean of the *others* of its identity; NaN where there is none."""
     rest = sums - rows
     norms = np.linalg.norm(rest, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -97,21 +85,21 @@ def measure_view(
     with Progress("compare", len(identity)) as progress:
         for start, rows in embeddings.chunks(min(block, 2**14)):
             span = slice(start, start + len(rows))
-            own, normal = identity[span], unit(rows)
+            people, normal = identity[span], unit(rows)
             columns["feature_norm"][span] = np.linalg.norm(rows, axis=1)
             if head is None:
-                near = _similarity_to_rest(normal, sums[own], counts[own])
+                near = _similarity_to_rest(normal, sums[people], counts[people])
             else:
-                near = np.sum(normal * centers[own], axis=1)
+                near = np.sum(normal * centers[people], axis=1)
             columns["center_similarity"][span] = near
             if other_centers:
-                far = _nearest_other(normal, on_device, own)
+                far = _nearest_other(normal, on_device, people)
                 columns["other_similarity"][span] = far
                 columns["center_margin"][span] = near - far
             if other_centers and head is not None:
-                logits = head(tf.constant(rows), tf.constant(own))
+                logits = head(tf.constant(rows), tf.constant(people))
                 # Of compact logits the first column is the target's.
-                target = logits[:, 0] if head.compact else tf.gather(logits, own, batch_dims=1)
+                target = logits[:, 0] if head.compact else tf.gather(logits, people, batch_dims=1)
                 columns["target_logit"][span] = target.numpy()
             progress.advance(len(rows))
     lonely = int(np.isnan(columns["center_similarity"]).sum())
@@ -121,18 +109,18 @@ def measure_view(
 
 
 @tf.function(reduce_retracing=True)
-def _similarities_to_others(rows: tf.Tensor, centers: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
+def _similarities_to_others(rows: tf.Tensor, centers: tf.Tensor, people: tf.Tensor) -> tf.Tensor:
     similarity = tf.matmul(rows, centers, transpose_b=True)
-    mine = tf.stack([tf.range(tf.shape(own)[0], dtype=own.dtype), own], axis=1)
+    positions = tf.stack([tf.range(tf.shape(people)[0], dtype=people.dtype), people], axis=1)
     # -2 is below every cosine.
-    return tf.reduce_max(tf.tensor_scatter_nd_update(similarity, mine, tf.fill(tf.shape(own), -2.0)), axis=1)
+    return tf.reduce_max(tf.tensor_scatter_nd_update(similarity, positions, tf.fill(tf.shape(people), -2.0)), axis=1)
 
 
-def _nearest_other(rows: np.ndarray, centers: tf.Tensor, own: np.ndarray) -> np.ndarray:
+def _nearest_other(rows: np.ndarray, centers: tf.Tensor, people: np.ndarray) -> np.ndarray:
     """`[n]` the largest similarity to a center of another identity; NaN if there is no other identity."""
     if centers.shape[0] < 2:
         return np.full(len(rows), np.nan, np.float32)
-    return _similarities_to_others(tf.constant(rows), centers, tf.constant(own)).numpy()
+    return _similarities_to_others(tf.constant(rows), centers, tf.constant(people)).numpy()
 
 
 class Viewer:
@@ -158,13 +146,7 @@ class Viewer:
         self._embedder = embedding_model(self._model)
 
     def head(self, faces: Faces) -> MarginHead:
-        """Give the head, if it fits the faces.
-
-        Args:
-            faces: what is to be viewed.
-
-        Returns:
-            The margin head.
+        """Return the margin head, if it fits the faces.
 
         Raises:
             InputError: if there is none, or it has another number of identities.
@@ -180,31 +162,13 @@ class Viewer:
         return heads[0]
 
     def embed(self, faces: Faces, folder: Path) -> Embeddings:
-        """Embed the faces, or take up the embeddings that are there.
-
-        Args:
-            faces: the images.
-            folder: where the embeddings are kept.
-
-        Returns:
-            `[images, dim]`, as the model gives them.
-        """
+        """Embed the faces, `[images, dim]`, or take up the embeddings that are in `folder`."""
         record = {"model": recorded_fingerprint(folder, self._file), "sets": sets_record(faces)}
         return embed_faces(self._embedder, faces, folder, record, self._batch_size)
 
     def measure(
         self, faces: Faces, folder: Path, head: Optional[MarginHead], other_centers: bool
     ) -> dict[str, np.ndarray]:
-        """Measure how the model sees every image; see `measure_view`.
-
-        Args:
-            faces: the images.
-            folder: where the embeddings are kept.
-            head: whose centers to compare with; None takes the mean embeddings.
-            other_centers: whether to compare with all other centers too.
-
-        Returns:
-            The columns.
-        """
+        """Measure how the model sees every image; see `measure_view`. The embeddings are kept in `folder`."""
         identity = faces.index["identity"].to_numpy(np.int64)
         return measure_view(self.embed(faces, folder), identity, faces.num_identities, head, other_centers)

@@ -23,24 +23,15 @@ KEPT = 2
 
 
 class ResumePoint:
-    """The state of a run on disk: weights, optimizer and step.
+    """The state of a run on disk: weights, optimizer and step, in `ckpt-STEP.data-...` and `ckpt-STEP.index`.
 
-    A checkpoint is `ckpt-STEP.data-...` and then `ckpt-STEP.index`; there is no list of them that could be wrong.
-    After a kill at any moment each of them is whole, or is found not to be.
-
-    Args:
-        directory: where the checkpoints are.
-        model: the compiled recognizer.
-        throw_away: where they are written instead by a worker that is not the chief. Its part in writing is that
-            statistics are averaged over all workers when they are read.
-
-    Attributes:
-        step: how many steps the weights have seen, when they were last restored or saved.
-        latest: the path of the checkpoint that was last restored or written; None if there is none.
+    There is no list of them that could be wrong: after a kill at any moment each is whole, or `restore` finds that it
+    is not. A worker that is not the chief writes to `scratch`: it takes part because statistics are averaged over
+    all workers when they are read. `latest` is the path that was last restored or written, or None.
     """
 
-    def __init__(self, directory: Path, model: tf.keras.Model, throw_away: Optional[Path] = None) -> None:
-        self._model, self._directory, self._throw_away = model, directory, throw_away
+    def __init__(self, directory: Path, model: tf.keras.Model, scratch: Optional[Path] = None) -> None:
+        self._model, self._directory, self._scratch = model, directory, scratch
         # The optimizer makes its slots when it is first used, which is too late to restore them all at once.
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         optimizer.build(model.trainable_variables)
@@ -64,13 +55,13 @@ class ResumePoint:
     def _numbers(self, suffix: str) -> list[int]:
         """The steps of which there are files, ascending."""
         names = [re.fullmatch(rf"ckpt-(\d+){suffix}", file.name) for file in self._directory.glob("ckpt-*")]
-        return sorted({int(found.group(1)) for found in names if found})
+        return sorted({int(match.group(1)) for match in names if match})
 
     def _path(self, number: int) -> str:
         return str(self._directory / f"ckpt-{number}")
 
     def restore(self) -> int:
-        """Load the newest checkpoint that can be read and fits the model; others are told of on stderr, and stay.
+        """Load the newest checkpoint that can be read and fits the model; name the others on stderr, and leave them.
 
         Returns:
             The number of steps that it has seen; 0 if there is no checkpoint.
@@ -78,7 +69,7 @@ class ResumePoint:
         Raises:
             InputError: if there are checkpoints, but none can be read and fits the model.
         """
-        for number in () if self._throw_away else self._numbers("_temp"):
+        for number in () if self._scratch else self._numbers("_temp"):
             # A process was killed while it wrote.
             shutil.rmtree(f"{self._path(number)}_temp")
         reason = ""
@@ -107,34 +98,21 @@ class ResumePoint:
         return 0
 
     def check(self, step: int) -> None:
-        """Look at the weights.
-
-        Args:
-            step: how many steps they have seen.
-
-        Raises:
-            NotFiniteError: if one is not finite.
-        """
+        """Raise NotFiniteError if a weight is not finite after `step` steps."""
         for variable in self._model.variables:
             parts = copies_of(variable) if is_shard(variable) else (variable,)
             if variable.dtype.is_floating and not all(np.all(np.isfinite(part.numpy())) for part in parts):
-                raise NotFiniteError(f"weight {variable.name} is not finite after step {step}; {self.way_on()}")
+                raise NotFiniteError(f"weight {variable.name} is not finite after step {step}; {self.advice()}")
 
-    def way_on(self) -> str:
-        """Tell what to do about what is not finite."""
+    def advice(self) -> str:
+        """Say what to do about a number that is not finite."""
         return (
             f"the last good checkpoint is {self.latest or 'none: the run had not reached its first'}; lower "
             "--learning_rate, set --clip_norm, or look at the data of that step"
         )
 
     def save(self, step: int) -> str:
-        """Write a checkpoint; then only, older ones are removed.
-
-        Args:
-            step: how many steps the weights have seen.
-
-        Returns:
-            Its path.
+        """Write a checkpoint of a step, and only then remove older ones.
 
         Raises:
             NotFiniteError: if a weight is not finite; nothing is written then.
@@ -143,8 +121,8 @@ class ResumePoint:
         self.check(step)
         self.step.assign(step)
         path = self._path(step)
-        if self._throw_away:
-            self._checkpoint.write(str(self._throw_away / "ckpt"))
+        if self._scratch:
+            self._checkpoint.write(str(self._scratch / "ckpt"))
         else:
             self._write(path, step)
         self.latest = path
@@ -167,12 +145,7 @@ class ResumePoint:
 
 
 class StoppedBySignal(TrainingStopped):
-    """Training was told to stop, and wrote a checkpoint first.
-
-    Args:
-        number: the signal.
-        step: how many steps the checkpoint has seen.
-    """
+    """A signal stopped training, after `step` steps and a checkpoint."""
 
     def __init__(self, number: signal.Signals, step: int) -> None:
         super().__init__(f"stopped by {number.name} after step {step}", 128 + number)
@@ -180,23 +153,14 @@ class StoppedBySignal(TrainingStopped):
 
 
 class SaveForResume(tf.keras.callbacks.Callback):
-    """Write checkpoints as training goes, and stop cleanly when told to.
+    """Write checkpoints every so many steps and at every epoch's end, and stop cleanly at a signal.
 
     A context manager around training. After SIGINT (Ctrl-C) or SIGTERM the running step finishes, a checkpoint is
     written and `StoppedBySignal` is raised. At the end of an epoch its evaluation and mining come first. A second
     signal, some seconds later, ends the process at once, as it would without this callback.
 
-    Args:
-        point: where the state goes.
-        first_step: where this process begins.
-        every: steps between checkpoints.
-        steps_per_epoch: every epoch's end is a checkpoint too.
-        before: called before a checkpoint is written, so that what else is kept is whole by then.
-        agree: what all workers stop by, given the number of the signal that reached this one; 0 for none. It is
-            called after every step and every epoch.
-
-    Attributes:
-        step: how many steps are done.
+    `before` is called before a checkpoint is written, so that the files it needs are whole by then. `agree` gives the
+    signal by which all workers stop, from the one that reached this worker; 0 for none.
     """
 
     def __init__(
@@ -209,11 +173,9 @@ class SaveForResume(tf.keras.callbacks.Callback):
         agree: Callable[[int], int],
     ) -> None:
         super().__init__()
-        self._point = point
-        self._before, self._agree = before, agree
+        self._point, self._before, self._agree = point, before, agree
         self.step = first_step
-        self._every = every
-        self._steps_per_epoch = steps_per_epoch
+        self._every, self._steps_per_epoch = every, steps_per_epoch
         self._handlers: dict[signal.Signals, Any] = {}
         self._signalled: Optional[signal.Signals] = None
         self._stops = Stops()
@@ -226,7 +188,7 @@ class SaveForResume(tf.keras.callbacks.Callback):
     def __exit__(self, kind: Optional[type[BaseException]], *_: object) -> None:
         self._restore_handlers()
         if kind is None and self._signalled is not None:
-            # It came after the last step: whoever listened before decides.
+            # It came after the last step: the handlers of before decide.
             signal.raise_signal(self._signalled)
 
     def _stop(self, number: int, frame: Optional[FrameType]) -> None:
@@ -245,16 +207,7 @@ class SaveForResume(tf.keras.callbacks.Callback):
         self._handlers = {}
 
     def on_train_batch_end(self, batch: int, logs: Optional[dict[str, Any]] = None) -> None:
-        """Check the losses, and write a checkpoint if it is time.
-
-        Args:
-            batch: the number of the step in its epoch.
-            logs: the running means of the losses and metrics.
-
-        Raises:
-            NotFiniteError: if a loss is not finite, or a weight at the end of an epoch.
-            StoppedBySignal: if a signal came.
-        """
+        """Check the losses, and write a checkpoint if it is time."""
         self.step += 1
         self._check(logs or {})
         if self.step % self._steps_per_epoch == 0:
@@ -273,15 +226,7 @@ class SaveForResume(tf.keras.callbacks.Callback):
             raise StoppedBySignal(signal.Signals(stopped_by), self.step)
 
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
-        """Write a checkpoint.
-
-        Args:
-            epoch: from 0.
-            logs: not used.
-
-        Raises:
-            StoppedBySignal: if a signal came.
-        """
+        """Write a checkpoint."""
         self._save(self._agree(self._signalled or 0))
 
     def _check(self, logs: dict[str, Any]) -> None:
@@ -293,4 +238,4 @@ class SaveForResume(tf.keras.callbacks.Callback):
         # The terms say more than their sum, which is named only if it stands alone.
         terms = [key for key in broken if key != "loss"] or broken
         named = " and ".join(f"{key} is {losses[key]}" for key in terms)
-        raise NotFiniteError(f"{named} at step {self.step}; {self._point.way_on()}")
+        raise NotFiniteError(f"{named} at step {self.step}; {self._point.advice()}")

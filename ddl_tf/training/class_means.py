@@ -18,15 +18,7 @@ IMAGES = 8
 
 
 def rows_per_identity(identity: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Choose up to so many random rows of each identity.
-
-    Args:
-        identity: `[rows]` int.
-        count: of an identity, at most.
-        seed: of the choice.
-
-    Returns:
-        Their positions, in ascending order.
+    """Choose up to `count` random rows of each identity, in ascending order.
 
     Example:
         >>> rows_per_identity(np.array([7, 7, 5]), 1, seed=0).size
@@ -41,31 +33,17 @@ def rows_per_identity(identity: np.ndarray, count: int, seed: int) -> np.ndarray
 
 
 def mean_directions(embeddings: np.ndarray, identity: np.ndarray, num_identities: int) -> np.ndarray:
-    """Average the directions of each identity's embeddings.
-
-    Args:
-        embeddings: `[rows, dim]`, not necessarily normalised.
-        identity: `[rows]` int; each identity has a row.
-        num_identities: how many there are.
-
-    Returns:
-        `[num_identities, dim]` float32, of unit norm.
-    """
+    """Average the directions of each identity's embeddings `[rows, dim]`: `[num_identities, dim]` of unit norm."""
     order = np.argsort(identity, kind="stable")
     begins = np.searchsorted(identity[order], np.arange(num_identities))
     return unit(np.add.reduceat(unit(embeddings)[order], begins, axis=0))
 
 
 def start_at_class_means(model: tf.keras.Model, faces: Faces, seed: int) -> None:
-    """Let each class center of a recognizer point to the mean embedding of its identity.
+    """Let each class center of a recognizer point to the mean embedding of its identity (of up to `IMAGES` images).
 
     With random centers the margin softmax of new people begins far from converged, and pulls at the embeddings for
     many steps before it tells them apart. The centers get the length of random ones, since shorter ones learn faster.
-
-    Args:
-        model: the recognizer, with the weights to fine-tune.
-        faces: the training set.
-        seed: of the choice of up to `IMAGES` images of each identity.
 
     Raises:
         InputError: if the head has several centers a class, or an image cannot be decoded.

@@ -15,17 +15,10 @@ _drawing = tf.keras.backend.experimental
 
 @contextlib.contextmanager
 def global_state_of_run(seed: int, precision: str) -> Iterator[None]:
-    """Seed all random numbers and set the precision policy, and leave them as they were before.
+    """Seed all random numbers and set Keras's precision policy, and leave them as they were before.
 
     Python's and NumPy's random numbers go on as if there had been no run. TensorFlow's global seed is set again, which
     begins its sequence anew.
-
-    Args:
-        seed: of the run.
-        precision: a policy of Keras.
-
-    Yields:
-        Nothing.
 
     Example:
         >>> with global_state_of_run(0, "mixed_bfloat16"):

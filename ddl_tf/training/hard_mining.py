@@ -21,7 +21,8 @@ from ddl_tf.mining.neighbours import nearest_identities
 from ddl_tf.mining.pairs import PairRules, mine_pairs
 from ddl_tf.mining.view import measure_view
 from ddl_tf.models import embedding_model
-from ddl_tf.training.renewal import Renewed
+from ddl_tf.training.periodic import PeriodicArrays
+from ddl_tf.training.steps import Steps
 from ddl_tf.training.workers import average_statistics
 
 # Of the nearest identities many may have no image in a group.
@@ -29,21 +30,14 @@ SPARE_NEIGHBOURS = 4
 
 
 class RefreshNeighbours(tf.keras.callbacks.Callback):
-    """Find, every so many steps, the identities with the nearest class centers, while training goes on.
+    """Search, every so many steps, the identities with the nearest class centers, while training goes on.
 
-    The class centers are copied after a step and compared in a thread of its own; what is found serves the sampler one
-    period later.
-
-    Args:
-        neighbours: where the sampler takes them from, by the name `nearest`.
-        model: the recognizer, with a margin head.
-        first_step: where this process begins.
-        count: how many nearest identities to find.
-        identities: `[n]` int, those to search for and among.
+    The class centers are copied after a step and compared in another thread; the result serves the sampler one period
+    later, by the name `nearest`: the `count` nearest of `identities` (`[n]` int) for each of them.
     """
 
     def __init__(
-        self, neighbours: Renewed, model: tf.keras.Model, first_step: int, count: int, identities: np.ndarray
+        self, neighbours: PeriodicArrays, model: tf.keras.Model, first_step: int, count: int, identities: np.ndarray
     ) -> None:
         super().__init__()
         self._neighbours, self._head, self._step = neighbours, model.get_layer("head"), first_step
@@ -66,11 +60,7 @@ class RefreshNeighbours(tf.keras.callbacks.Callback):
             self._error = error
 
     def finish(self) -> None:
-        """Wait for what is being searched, before a checkpoint is written.
-
-        Raises:
-            Exception: what stopped the search.
-        """
+        """Wait for a search that goes on, before a checkpoint is written, and raise what stopped it."""
         if self._thread:
             self._thread.join()
             self._thread = None
@@ -78,12 +68,7 @@ class RefreshNeighbours(tf.keras.callbacks.Callback):
             raise self._error
 
     def on_train_batch_end(self, batch: int, logs: Optional[dict[str, Any]] = None) -> None:
-        """Begin a search, if it is time.
-
-        Args:
-            batch: the number of the step in its epoch.
-            logs: not used.
-        """
+        """Begin a search, if it is time."""
         self._step += 1
         if self._step % self._neighbours.every == 0:
             self.finish()
@@ -94,23 +79,13 @@ class RefreshNeighbours(tf.keras.callbacks.Callback):
             self._thread.start()
 
     def on_train_end(self, logs: Optional[dict[str, Any]] = None) -> None:
-        """Wait for the last search.
-
-        Args:
-            logs: not used.
-        """
+        """Wait for the last search."""
         self.finish()
 
 
 @dataclasses.dataclass(frozen=True)
 class RemineRules:
-    """What is mined anew by the current weights.
-
-    Attributes:
-        groups: the rules of the groups, over the columns of `measure_view` and of the index; None leaves the groups.
-        pairs: which positive pairs to keep; None draws pairs at random.
-        seed: of what is random.
-    """
+    """What is mined anew, groups (by columns of `measure_view` and of the index) and pairs, or None."""
 
     groups: Optional[GroupRules] = None
     pairs: Optional[PairRules] = None
@@ -120,36 +95,26 @@ class RemineRules:
 class Remine(tf.keras.callbacks.Callback):
     """Mine groups and pairs anew every few epochs, by the weights as they then are.
 
-    Args:
-        mined: where the sampler takes them from, see `mined_of_step`.
-        model: the recognizer.
-        faces: the training set.
-        rules: what to mine.
-        sampler: it tells whether it can draw from what was found; if not, that is told and the groups before stay.
-        steps_per_epoch: of the run.
-        epochs: of the run.
-        first_step: where this process begins.
-        folder: for the embeddings, while they are needed.
+    The sampler checks whether it can draw from what was mined; if not, the groups before stay, and stderr says so. The
+    folder holds the embeddings while they are needed.
     """
 
     def __init__(
         self,
-        mined: Renewed,
+        mined: PeriodicArrays,
         model: tf.keras.Model,
         faces: Faces,
         rules: RemineRules,
         sampler: StreamSampler,
-        steps_per_epoch: int,
-        epochs: int,
-        first_step: int,
+        steps: Steps,
         folder: Path,
     ) -> None:
         super().__init__()
         self._mined, self._faces, self._rules, self._sampler = mined, faces, rules, sampler
         self._embedder, self._head = embedding_model(model), model.get_layer("head")
-        self._steps_per_epoch, self._epochs, self._folder = steps_per_epoch, epochs, folder
-        mined.restore(first_step)
-        if not first_step:
+        self._steps, self._folder = steps, folder
+        mined.restore(steps.first)
+        if not steps.first:
             if folder.exists():
                 # Of a run that was stopped before its first checkpoint, perhaps with other settings.
                 shutil.rmtree(folder)
@@ -157,30 +122,25 @@ class Remine(tf.keras.callbacks.Callback):
             mined.publish(0, {})
 
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
-        """Mine, if it is time and there are epochs to come.
-
-        Args:
-            epoch: from 0.
-            logs: not used.
-        """
-        step = (epoch + 1) * self._steps_per_epoch
-        if step % self._mined.every or epoch + 1 == self._epochs:
+        """Mine, if it is time and there are epochs to come."""
+        step = (epoch + 1) * self._steps.per_epoch
+        if step % self._mined.every or step == self._steps.total:
             return
         number = step // self._mined.every
         record = {"run": str(self._folder), "step": step}
         average_statistics(self._embedder)
         embeddings = embed_faces(self._embedder, self._faces, self._folder, record)
         try:
-            found = self._mine(embeddings)
-            self._sampler.make_pools(found["group"], _pairs(found))
+            arrays = self._mine(embeddings)
+            self._sampler.make_pools(arrays["group"], _pairs(arrays))
         except InputError as error:
             print(f"re-mining after epoch {epoch + 1} changes nothing: {error}", file=sys.stderr)
-            _, found = self._mined.of_step(step - 1)
+            _, arrays = self._mined.of_step(step - 1)
         else:
-            counts = ", ".join(f"{n:,} of group {g}" for g, n in zip(*np.unique(found["group"], return_counts=True)))
-            pairs = f"; {len(found['first']):,} pairs" if "first" in found else ""
+            counts = ", ".join(f"{n:,} of group {g}" for g, n in zip(*np.unique(arrays["group"], return_counts=True)))
+            pairs = f"; {len(arrays['first']):,} pairs" if "first" in arrays else ""
             print(f"re-mined after epoch {epoch + 1}: {counts}{pairs}", file=sys.stderr)
-        self._mined.publish(number, found)
+        self._mined.publish(number, arrays)
         shutil.rmtree(self._folder)
 
     def _mine(self, embeddings: Embeddings) -> dict[str, np.ndarray]:
@@ -190,29 +150,21 @@ class Remine(tf.keras.callbacks.Callback):
         group = index["group"].to_numpy(np.int64)
         if self._rules.groups:
             group = assign_groups(index.assign(**view), self._rules.groups).group
-        found = {"group": group.astype(np.int16)}
+        arrays = {"group": group.astype(np.int16)}
         if self._rules.pairs:
             kept = mine_pairs(
                 embeddings.rows, identity, group, self._rules.pairs, view["other_similarity"], self._rules.seed
             ).kept
-            found.update({name: kept[name].to_numpy(np.int64) for name in ("first", "second")})
-            found["pair_group"] = kept["group"].to_numpy(np.int64)
-        return found
+            arrays.update({name: kept[name].to_numpy(np.int64) for name in ("first", "second")})
+            arrays["pair_group"] = kept["group"].to_numpy(np.int64)
+        return arrays
 
 
 def _pairs(arrays: dict[str, np.ndarray]) -> Optional[StoredPairs]:
     return StoredPairs(arrays["pair_group"], arrays["first"], arrays["second"]) if "first" in arrays else None
 
 
-def mined_of_step(mined: Renewed, step: int) -> Optional[Mined]:
-    """Give the sampler what `Remine` mined.
-
-    Args:
-        mined: where it is published.
-        step: from 0.
-
-    Returns:
-        What the step is drawn from; None for what the index has.
-    """
+def mined_of_step(mined: PeriodicArrays, step: int) -> Optional[Mined]:
+    """Read what `Remine` mined for a step (from 0); None for what the index has."""
     number, arrays = mined.of_step(step)
     return Mined(number, arrays["group"], _pairs(arrays)) if arrays else None

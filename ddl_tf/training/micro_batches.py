@@ -22,8 +22,14 @@ def in_micro_batches(recognizer: tf.keras.Model, micro_batches: int) -> tf.keras
         ValueError: if `micro_batches` is below 1.
 
     Example:
-        >>> model = in_micro_batches(build_recognizer("plain_small", 10), 4)
-        >>> model.compile("sgd", loss={"embedding": DDLLoss(), "logits": MarginSoftmaxLoss()})
+        >>> from ddl_tf.models import build_recognizer
+        >>> model = build_recognizer("plain_small", 10, embedding_size=8, input_shape=(16, 16, 3))
+        >>> in_micro_batches(model, 4).micro_batches
+        4
+
+    References:
+        Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup",
+        https://arxiv.org/abs/2101.06983 (GradCache)
     """
     if micro_batches < 1:
         raise ValueError(f"micro_batches must be at least 1, got {micro_batches!r}")
@@ -35,10 +41,6 @@ class _MicroBatchModel(tf.keras.Model):
 
     All parts go through the network once without a gradient; head, losses and metrics see all embeddings, and give
     their gradient; then each part goes through the network again and passes its rows' gradient on.
-
-    References:
-        Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup",
-        https://arxiv.org/abs/2101.06983 (GradCache)
     """
 
     def __init__(self, recognizer: tf.keras.Model, micro_batches: int) -> None:
@@ -58,14 +60,7 @@ class _MicroBatchModel(tf.keras.Model):
         return [rows[start:end] for start, end in zip(bounds, bounds[1:])]
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Do one step of training.
-
-        Args:
-            data: inputs, targets and, if there are any, weights, as Keras has them.
-
-        Returns:
-            The running means of losses and metrics.
-        """
+        """Do one step of training."""
         inputs, targets, weights = tf.keras.utils.unpack_x_y_sample_weight(data)
         network, head = self._parts()
         images = self._split(inputs["image"])
@@ -83,14 +78,14 @@ class _MicroBatchModel(tf.keras.Model):
             loss = self.compute_loss(inputs, targets, outputs, weights)
             if self._scales_loss():
                 loss = self.optimizer.get_scaled_loss(loss)
-        wanted, *gradients = tape.gradient(loss, [embedding, *self.trainable_variables])
+        embedding_gradient, *gradients = tape.gradient(loss, [embedding, *self.trainable_variables])
         replay()
         with keep_statistics(network):
-            for part, part_wanted in zip(images, self._split(wanted)):
+            for part, part_gradient in zip(images, self._split(embedding_gradient)):
                 done = [gradient for gradient in gradients if gradient is not None]
                 with tf.GradientTape() as tape:
                     again = network(_after(part, done), training=True)
-                more = tape.gradient(again, self.trainable_variables, output_gradients=part_wanted)
+                more = tape.gradient(again, self.trainable_variables, output_gradients=part_gradient)
                 gradients = [_sum(*pair) for pair in zip(gradients, more)]
         if self._scales_loss():
             gradients = self.optimizer.get_unscaled_gradients(gradients)
@@ -101,14 +96,14 @@ class _MicroBatchModel(tf.keras.Model):
         return isinstance(self.optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
 
 
-def _after(rows: tf.Tensor, others: list[tf.Tensor]) -> tf.Tensor:
+def _after(rows: tf.Tensor, inputs: list[tf.Tensor]) -> tf.Tensor:
     """The rows, once others are computed: parts that ran side by side would need memory side by side."""
-    with tf.control_dependencies(others):
+    with tf.control_dependencies(inputs):
         return tf.identity(rows)
 
 
-def _sum(one: Any, other: Any) -> Any:
+def _sum(first: Any, second: Any) -> Any:
     """Of gradients, either of which may be None."""
-    if one is None or other is None:
-        return one if other is None else other
-    return one + other
+    if first is None or second is None:
+        return first if second is None else second
+    return first + second

@@ -1,4 +1,4 @@
-"""What is watched between epochs: verification sets, similarity distributions, and the log of the run."""
+"""What is watched while training: verification sets, similarity distributions, the log of the run, progress."""
 
 import math
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import pandas as pd
 import tensorflow as tf
 
 from ddl_tf.common.files import write_arrays, write_aside
+from ddl_tf.common.progress import Progress
 from ddl_tf.evaluation import evaluate_pairs
 from ddl_tf.losses import group_similarities
 from ddl_tf.models import save_checkpoint
@@ -19,19 +20,11 @@ from ddl_tf.training.workers import ChiefEmbedder, Workers
 
 
 class Verification(tf.keras.callbacks.Callback):
-    """Evaluate on verification sets every few epochs, and keep the best and the last checkpoint.
+    """Evaluate on verification sets every few epochs and after the last, and keep the best and the last checkpoint.
 
-    Its results go into the epoch's logs, `SET/accuracy` and so on, NaN in epochs without an evaluation. Without
-    sets, every epoch's checkpoint counts as the best.
-
-    Args:
-        sets: the verification sets.
-        workers: the processes that train; the chief evaluates, and the others have no results.
-        directory: where `best.keras` and `last.keras` go; of others than the chief, a throw-away place.
-        every: epochs between evaluations; the last epoch is always evaluated.
-        epochs: of the whole run.
-        best_by: the measure, averaged over the sets, that chooses the best checkpoint: larger is better.
-        best: the best value so far, of a resumed run.
+    Its results go into the epoch's logs, `SET/accuracy` and so on, NaN in epochs without an evaluation. The best
+    checkpoint has the largest mean of the measure `best_by` over the sets; without sets every epoch's is the best. Of
+    several workers the chief evaluates; the directory of the others is a throw-away place.
     """
 
     measures = ("accuracy", "auc", "eer", "expectation_margin")
@@ -47,40 +40,24 @@ class Verification(tf.keras.callbacks.Callback):
         best: float = -math.inf,
     ) -> None:
         super().__init__()
-        self._sets, self._workers = sets, workers
-        self._directory = directory
-        self._every = every
-        self._epochs = epochs
-        self._best_by = best_by
-        self._best = best
+        self._sets, self._workers, self._directory = sets, workers, directory
+        self._every, self._epochs = every, epochs
+        self._best_by, self._best = best_by, best
         self.results: list[dict[str, Any]] = []
 
     def set_model(self, model: tf.keras.Model) -> None:
-        """Take the model; its embedding part is traced once for all evaluations.
-
-        Args:
-            model: the recognizer.
-        """
+        """Take the model; its embedding part is traced once for all evaluations."""
         super().set_model(model)
         self._embedder = ChiefEmbedder(model, self._workers)
 
     def evaluate(self) -> list[dict[str, Any]]:
-        """Evaluate the model as it stands.
-
-        Returns:
-            The results of each set, as `evaluate_pairs` gives them.
-        """
+        """Evaluate the model as it stands: the results of each set, as `evaluate_pairs` gives them."""
         results = self._embedder.run(lambda model: [evaluate_pairs(model, pair_set) for pair_set in self._sets])
         self.results = results or []
         return self.results
 
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
-        """Evaluate, if it is time, and write the checkpoints.
-
-        Args:
-            epoch: from 0.
-            logs: the epoch's results, to which those of the sets are added.
-        """
+        """Evaluate, if it is time, and write the checkpoints."""
         logs = logs if logs is not None else {}
         due = (epoch + 1) % self._every == 0 or epoch + 1 == self._epochs
         for pair_set in self._sets:
@@ -108,28 +85,16 @@ class SimilarityMonitor(tf.keras.callbacks.Callback):
     """Follow the similarity distributions of every group on the same rows, epoch by epoch.
 
     They go to TensorBoard as histograms, and the last ones to `similarities.npz` for the plot of the run.
-
-    Args:
-        probe: batches of rows with groups, as the pipeline makes them.
-        workers: the processes that train; the chief measures.
-        directory: where `similarities.npz` goes.
-        writer: of TensorBoard.
     """
 
     def __init__(
         self, probe: tf.data.Dataset, workers: Workers, directory: Path, writer: tf.summary.SummaryWriter
     ) -> None:
         super().__init__()
-        self._probe, self._workers = probe, workers
-        self._directory = directory
-        self._writer = writer
+        self._probe, self._workers, self._directory, self._writer = probe, workers, directory, writer
 
     def set_model(self, model: tf.keras.Model) -> None:
-        """Take the model; its embedding part is traced once.
-
-        Args:
-            model: the recognizer.
-        """
+        """Take the model; its embedding part is traced once."""
         super().set_model(model)
         self._embedder = ChiefEmbedder(model, self._workers)
 
@@ -146,12 +111,7 @@ class SimilarityMonitor(tf.keras.callbacks.Callback):
         return {key: np.concatenate(values) for key, values in parts.items()}
 
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
-        """Measure the similarities.
-
-        Args:
-            epoch: from 0.
-            logs: not used.
-        """
+        """Measure the similarities."""
         arrays = self._embedder.run(self._measure)
         if arrays is None:
             return
@@ -163,12 +123,7 @@ class SimilarityMonitor(tf.keras.callbacks.Callback):
 
 
 class RunLog(tf.keras.callbacks.Callback):
-    """Write the results of every epoch to `log.csv`, whole and atomically.
-
-    Args:
-        path: of the CSV file; a resumed run goes on with the rows of the epochs before `first_epoch`.
-        first_epoch: from 0, the first epoch of this process.
-    """
+    """Write the results of every epoch to `log.csv`, atomically; rows of epochs before `first_epoch` are kept."""
 
     def __init__(self, path: Path, first_epoch: int) -> None:
         super().__init__()
@@ -179,12 +134,7 @@ class RunLog(tf.keras.callbacks.Callback):
             self._rows = [{str(k): v for k, v in row.items()} for row in log.to_dict("records")][:first_epoch]
 
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
-        """Add the epoch.
-
-        Args:
-            epoch: from 0.
-            logs: its results.
-        """
+        """Add the epoch."""
         values = {key: float(np.asarray(value)) for key, value in (logs or {}).items()}
         self._rows.append({"epoch": epoch + 1, "learning_rate": self._learning_rate(), **values})
         with write_aside(self._path) as aside:
@@ -193,3 +143,26 @@ class RunLog(tf.keras.callbacks.Callback):
     def _learning_rate(self) -> float:
         """Of the step that was just done: Keras keeps what the schedule gave."""
         return float(tf.keras.backend.get_value(self.model.optimizer.learning_rate))
+
+
+class TrainingProgress(tf.keras.callbacks.Callback):
+    """Show on stderr how far the run is, its speed, the time left and the losses."""
+
+    def __init__(self, total_steps: int, first_step: int, rows: int) -> None:
+        super().__init__()
+        self._total_steps, self._step, self._rows = total_steps, first_step, rows
+
+    def on_train_begin(self, logs: Optional[dict[str, Any]] = None) -> None:
+        """Begin where the run stands."""
+        self._progress = Progress("train", self._total_steps * self._rows, self._step * self._rows)
+
+    def on_train_batch_end(self, batch: int, logs: Optional[dict[str, Any]] = None) -> None:
+        """Count one step."""
+        self._step += 1
+        losses = {key: float(np.asarray(value)) for key, value in (logs or {}).items() if key.endswith("loss")}
+        note = ", ".join(f"{key} {value:.3f}" for key, value in losses.items())
+        self._progress.advance(self._rows, f"step {self._step} of {self._total_steps}, {note}")
+
+    def on_train_end(self, logs: Optional[dict[str, Any]] = None) -> None:
+        """Leave the progress as it stands."""
+        self._progress.close()

@@ -18,13 +18,14 @@ from ddl_tf.losses import (
     ddl_metrics,
 )
 from ddl_tf.training.optimizers import build_optimizer, build_schedule
+from ddl_tf.training.setting_parts import LossSettings, OptimizerSettings
 from ddl_tf.training.settings import TrainSettings
 
 # These compare a student with the teacher; the others take the rows of all groups alike.
 DISTILLATIONS = ("ddl", "rkd", "sp")
 
 
-def _ddl_arguments(settings: TrainSettings, num_students: int) -> dict[str, Any]:
+def _ddl_arguments(settings: LossSettings, num_students: int) -> dict[str, Any]:
     return {
         "positive_weight": settings.positive_weight,
         "negative_weight": settings.negative_weight,
@@ -38,40 +39,18 @@ def _ddl_arguments(settings: TrainSettings, num_students: int) -> dict[str, Any]
     }
 
 
-def build_logits_loss(settings: TrainSettings, compact: bool = False) -> tf.keras.losses.Loss:
-    """Make the loss on the logits.
-
-    Args:
-        settings: of the run.
-        compact: whether the head makes compact logits, as a sampled one does.
-
-    Returns:
-        The loss.
-
-    Raises:
-        ValueError: if one of its arguments is out of its range.
-    """
+def build_logits_loss(settings: LossSettings, label_smoothing: float, compact: bool) -> tf.keras.losses.Loss:
+    """Make the loss on the logits (compact ones of a sampled head); ValueError for an argument out of its range."""
     losses: dict[str, Callable[[], tf.keras.losses.Loss]] = {
-        "softmax": lambda: MarginSoftmaxLoss(settings.label_smoothing, compact),
+        "softmax": lambda: MarginSoftmaxLoss(label_smoothing, compact),
         "focal": lambda: FocalLoss(settings.focal_gamma, compact),
         "ohem": lambda: OHEMLoss(settings.ohem_keep, compact),
     }
     return losses[settings.logits_loss]()
 
 
-def build_embedding_loss(settings: TrainSettings, num_students: int) -> Optional[tf.keras.losses.Loss]:
-    """Make the loss on the embeddings.
-
-    Args:
-        settings: of the run.
-        num_students: groups beside the teacher's.
-
-    Returns:
-        The loss; None for none.
-
-    Raises:
-        ValueError: if one of its arguments is out of its range.
-    """
+def build_embedding_loss(settings: LossSettings, num_students: int) -> Optional[tf.keras.losses.Loss]:
+    """Make the loss on the embeddings, None for none; ValueError if one of its arguments is out of its range."""
     losses: dict[str, Callable[[], tf.keras.losses.Loss]] = {
         "ddl": lambda: DDLLoss(**_ddl_arguments(settings, num_students)),
         "triplet": lambda: TripletLoss(settings.triplet_margin),
@@ -82,18 +61,7 @@ def build_embedding_loss(settings: TrainSettings, num_students: int) -> Optional
     return losses[settings.embedding_loss]() if settings.embedding_loss != "none" else None
 
 
-def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per_epoch: int, num_students: int) -> None:
-    """Give a recognizer its losses, metrics and optimizer.
-
-    Args:
-        model: the recognizer.
-        settings: of the run.
-        steps_per_epoch: for the schedule.
-        num_students: groups beside the teacher's; 0 if the batches have no groups.
-
-    Raises:
-        ValueError: if an argument of a loss or metric is out of its range.
-    """
+def _optimizer_of(settings: OptimizerSettings, steps_per_epoch: int) -> tf.keras.optimizers.Optimizer:
     schedule = build_schedule(
         settings.schedule,
         settings.learning_rate,
@@ -104,11 +72,18 @@ def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per
         [round(epoch * steps_per_epoch) for epoch in settings.decay_epochs],
         settings.decay_factor,
     )
-    optimizer = build_optimizer(
-        settings.optimizer, schedule, settings.momentum, settings.weight_decay, settings.clip_norm
-    )
+    return build_optimizer(settings.optimizer, schedule, settings.momentum, settings.weight_decay, settings.clip_norm)
+
+
+def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per_epoch: int, num_students: int) -> None:
+    """Give a recognizer its losses, metrics and optimizer; `num_students` is 0 if the batches have no groups.
+
+    Raises:
+        ValueError: if an argument of a loss or metric is out of its range.
+    """
+    optimizer = _optimizer_of(settings, steps_per_epoch)
     compact = model.get_layer("head").compact
-    losses: dict[str, tf.keras.losses.Loss] = {"logits": build_logits_loss(settings, compact)}
+    losses: dict[str, tf.keras.losses.Loss] = {"logits": build_logits_loss(settings, settings.label_smoothing, compact)}
     loss_weights = {"logits": 1.0}
     metrics: dict[str, list[tf.keras.metrics.Metric]] = {"logits": [LabelledAccuracy(compact=compact)]}
     embedding_loss = build_embedding_loss(settings, num_students)

@@ -4,9 +4,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, Optional
 
+import numpy as np
 import tensorflow as tf
 
-from ddl_tf.training.gradients import RowAndShardGradients
+from ddl_tf.common.replicas import global_sum
+from ddl_tf.layers.sharded import is_shard
 
 # The second replica's copy of a weight is called "bn/gamma/replica_1:0".
 NO_DECAY = r"/(gamma|beta|bias)(/replica_\d+)?(:0)?$"
@@ -32,37 +34,19 @@ class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
         self.warmup_steps = warmup_steps
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """Compute the learning rate of a step.
-
-        Args:
-            step: `[]`, from 0.
-
-        Returns:
-            `[]` float32.
-        """
+        """Compute the learning rate of a step."""
         step = tf.cast(step, tf.float32)
         rising = self.after(0.0) * (step + 1.0) / max(self.warmup_steps, 1)
         return tf.where(step < self.warmup_steps, rising, self.after(tf.maximum(step - self.warmup_steps, 0.0)))
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal schedule.
-        """
+        """Give the constructor's arguments."""
         after = tf.keras.optimizers.schedules.serialize(self.after)
         return {"after": after, "warmup_steps": self.warmup_steps}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "WarmUp":
-        """Make the schedule again.
-
-        Args:
-            config: what `get_config` gave.
-
-        Returns:
-            An equal schedule.
-        """
+        """Make the schedule again."""
         return cls(tf.keras.optimizers.schedules.deserialize(config["after"]), config["warmup_steps"])
 
 
@@ -80,16 +64,13 @@ def build_schedule(
 
     Args:
         name: "constant", "cosine", "step" or "polynomial".
-        learning_rate: the rate at the end of the warm-up.
-        total_steps: the steps of the whole run, the warm-up included.
-        warmup_steps: over which the rate rises from 0.
+        learning_rate: at the end of the warm-up.
+        total_steps: of the whole run, the warm-up included.
+        warmup_steps: the rate rises from 0 over these.
         end_learning_rate: where "cosine" and "polynomial" end.
         power: of "polynomial".
         decay_steps: of "step": after each of these (counted from the start of the run) the rate falls.
-        decay_factor: of "step": by which it is multiplied.
-
-    Returns:
-        The schedule.
+        decay_factor: of "step".
 
     Raises:
         ValueError: for an unknown name.
@@ -112,6 +93,63 @@ def build_schedule(
     else:
         raise ValueError(f"schedule must be constant, cosine, step or polynomial, got {name!r}")
     return WarmUp(after, warmup_steps)
+
+
+def _values(gradient: Any) -> tf.Tensor:
+    return gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
+
+
+def _plus(gradient: Any, number: tf.Tensor) -> Any:
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.IndexedSlices(gradient.values + number, gradient.indices, gradient.dense_shape)
+    return gradient + number
+
+
+class RowAndShardGradients(tf.keras.optimizers.Optimizer):
+    """What optimizers do to gradients before they apply them; a base beside a Keras optimizer.
+
+    The gradient of a shard is that of the global batch already, and stays on its replica; all others are summed over
+    the replicas. Where a gradient has some rows only (`tf.IndexedSlices`), rows that come from several replicas are
+    added up. `global_clipnorm` is of the norm over all weights and all shards, the same on all replicas; `clipnorm`, a
+    norm for each weight, raises ValueError with shards. A value that is not finite in one replica's shard makes all
+    shards not finite, so that a loss scale skips the step on all of them alike.
+    """
+
+    # The positions of shards among the gradients that are being applied.
+    _shard_positions: frozenset[int] = frozenset()
+
+    def aggregate_gradients(self, grads_and_vars: Any) -> list[tuple[Any, tf.Variable]]:
+        """Sum the gradients of all replicas, but for shards."""
+        pairs = list(grads_and_vars)
+        summed = iter(super().aggregate_gradients([pair for pair in pairs if not is_shard(pair[1])]))
+        pairs = [pair if is_shard(pair[1]) else next(summed) for pair in pairs]
+        shards = [_values(gradient) for gradient, variable in pairs if gradient is not None and is_shard(variable)]
+        if shards:
+            # 0, or not a number. (As 0 * the sum, TensorFlow's optimizer of graphs would take it for 0 in any case.)
+            finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(values)) for values in shards])
+            broken = global_sum(tf.where(finite, 0.0, np.nan))
+            pairs = [(_plus(g, tf.cast(broken, g.dtype)) if g is not None and is_shard(v) else g, v) for g, v in pairs]
+        # Keras does so too, but after it has clipped, when the norm of a row that comes twice is not that of its sum.
+        gradients = self._deduplicate_sparse_grad([gradient for gradient, _ in pairs])
+        return [(gradient, variable) for gradient, (_, variable) in zip(gradients, pairs)]
+
+    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
+        """Apply gradients as Keras does."""
+        pairs = list(grads_and_vars)
+        kept = [variable for gradient, variable in pairs if gradient is not None]
+        self._shard_positions = frozenset(k for k, variable in enumerate(kept) if is_shard(variable))
+        if self._shard_positions and self.clipnorm:
+            raise ValueError(f"clipnorm={self.clipnorm} cannot clip the shards of a sharded head: use global_clipnorm")
+        return super().apply_gradients(pairs, *args, **kwargs)
+
+    def _clip_gradients(self, grads: Any) -> Any:
+        if not (self._shard_positions and self.global_clipnorm):
+            return super()._clip_gradients(grads)
+        squares = [tf.reduce_sum(_values(gradient) ** 2) for gradient in grads]
+        of_shards = tf.add_n([squares[k] for k in self._shard_positions])
+        of_others = tf.add_n([0.0, *(square for k, square in enumerate(squares) if k not in self._shard_positions)])
+        norm = tf.sqrt(of_others + global_sum(of_shards))
+        return tf.clip_by_global_norm(grads, self.global_clipnorm, use_norm=norm)[0]
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -149,12 +187,7 @@ class L2SGD(RowAndShardGradients, tf.keras.optimizers.SGD):
         variable.scatter_add(tf.IndexedSlices(factor * moved - rate * values if self.nesterov else moved, rows))
 
     def update_step(self, gradient: Any, variable: tf.Variable) -> None:
-        """Update one weight.
-
-        Args:
-            gradient: of the weight's shape, or `tf.IndexedSlices` of the rows to update, each of them once.
-            variable: the weight.
-        """
+        """Update one weight."""
         if isinstance(gradient, tf.IndexedSlices):
             self._update_rows(gradient, variable)
             return
@@ -163,23 +196,16 @@ class L2SGD(RowAndShardGradients, tf.keras.optimizers.SGD):
         super().update_step(gradient, variable)
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns:
-            A dict from which `from_config` makes an equal optimizer.
-        """
+        """Give the constructor's arguments."""
         return {**super().get_config(), "l2": self.l2}
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
 class AdamW(RowAndShardGradients, tf.keras.optimizers.AdamW):
-    """Keras' AdamW, for the weights of a sharded head too.
-
-    Args:
-        **kwargs: as in `tf.keras.optimizers.AdamW`.
+    """Keras' AdamW, for the weights of a sharded head too; `**kwargs` as in `tf.keras.optimizers.AdamW`.
 
     Example:
-        >>> optimizer = AdamW(0.001, weight_decay=0.05)
+        >>> optimizer = AdamW(learning_rate=0.001, weight_decay=0.05)
     """
 
 
@@ -198,9 +224,6 @@ def build_optimizer(
         momentum: of "sgd".
         weight_decay: its strength.
         clip_norm: the largest norm of the gradient of all weights together; None: not clipped.
-
-    Returns:
-        The optimizer.
 
     Raises:
         ValueError: for an unknown name.

@@ -19,36 +19,17 @@ LOW, HIGH, NODES = -0.5, 1.0, 300
 
 
 def group_name(group: int) -> str:
-    """Name a group for a person.
-
-    Args:
-        group: 0 = teacher, 1..K = students.
-
-    Returns:
-        "teacher (easy)", "student 1 (hard)", ...
-    """
+    """Name a group (0 = teacher, 1..K = students) for a person."""
     return "teacher (easy)" if group == 0 else f"student {group} (hard)"
 
 
 def group_colour(group: int) -> str:
-    """Choose the colour of a group, the same in all plots.
-
-    Args:
-        group: 0 = teacher, 1..K = students.
-
-    Returns:
-        A colour of matplotlib.
-    """
+    """Choose the colour of a group, the same in all plots."""
     return TEACHER_COLOUR if group == 0 else STUDENT_COLOURS[(group - 1) % len(STUDENT_COLOURS)]
 
 
 def draw_distributions(axes: Axes, similarities: Mapping[str, np.ndarray]) -> None:
-    """Draw each group's positive and negative similarity distributions with their expectations.
-
-    Args:
-        axes: where to draw.
-        similarities: `positive_0`, `negative_0`, `positive_1`, ... -> `[count]`.
-    """
+    """Draw the distributions of `positive_0`, `negative_0`, `positive_1`, ... -> `[count]`, with their expectations."""
     t = LOW + np.arange(NODES) * (HIGH - LOW) / NODES
     margins = {}
     for group in sorted({int(key.rsplit("_", 1)[1]) for key in similarities}):
@@ -105,22 +86,13 @@ def _curves(log: pd.DataFrame) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure atomically.
-
-    Args:
-        figure: to write.
-        path: the suffix says the format.
-    """
+    """Write a figure atomically, in the format of the suffix."""
     with write_aside(path) as aside:
         figure.savefig(aside, dpi=110)
 
 
 def plot_run(folder: RunFolder) -> None:
-    """Draw `curves.png`, and `similarities.png` if the run had groups, into the run folder.
-
-    Args:
-        folder: of the run.
-    """
+    """Draw `curves.png`, and `similarities.png` if the run had groups, into the run folder."""
     save_figure(_curves(pd.read_csv(folder.log)), folder.path / "curves.png")
     similarities = folder.path / "similarities.npz"
     if similarities.exists():

@@ -22,11 +22,7 @@ _REPEATED = {field.name for field in dataclasses.fields(TrainSettings) if field.
 
 
 def installed_versions() -> dict[str, str]:
-    """List the versions that a result depends on.
-
-    Returns:
-        Package or program -> version; packages that are not installed are left out.
-    """
+    """List the versions that a result depends on: package or program -> version, of what is installed."""
     versions = {"python": platform.python_version(), "platform": platform.platform()}
     for package in RECORDED_PACKAGES:
         try:
@@ -37,14 +33,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def read_json(path: Path, kind: type) -> Any:
-    """Read a JSON file of a run.
-
-    Args:
-        path: the file.
-        kind: of its content: dict or list.
-
-    Returns:
-        The content.
+    """Read a JSON file of a run, that holds a `kind` (dict or list).
 
     Raises:
         InputError: if it is damaged.
@@ -60,13 +49,7 @@ def read_json(path: Path, kind: type) -> Any:
 
 
 def read_log(path: Path) -> pd.DataFrame:
-    """Read the log of a run.
-
-    Args:
-        path: of `log.csv`.
-
-    Returns:
-        A row for each epoch.
+    """Read `log.csv` of a run: a row for each epoch.
 
     Raises:
         InputError: if it is damaged.
@@ -85,60 +68,19 @@ def _damaged(path: Path, error: ValueError) -> InputError:
     return InputError(f"{path} is damaged ({error}): put a copy of it back, or begin anew in another --run_dir")
 
 
-@dataclasses.dataclass(frozen=True)
 class RunFolder:
-    """The files of a run.
+    """The files of a run, in the folder `path`; `results` is there only when the run is complete."""
 
-    Attributes:
-        path: the folder.
-    """
-
-    path: Path
-
-    @property
-    def settings_file(self) -> Path:
-        """The settings, as JSON."""
-        return self.path / "settings.json"
-
-    @property
-    def log(self) -> Path:
-        """The results of every epoch, as CSV."""
-        return self.path / "log.csv"
-
-    @property
-    def results(self) -> Path:
-        """The results on the verification sets at the end; there only when the run is complete."""
-        return self.path / "results.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of `best.keras` and `last.keras`."""
-        return self.path / "checkpoints"
-
-    @property
-    def resume(self) -> Path:
-        """The folder of the state to resume from."""
-        return self.path / "resume"
-
-    @property
-    def mined(self) -> Path:
-        """The folder of what was mined while training."""
-        return self.path / "mined"
-
-    @property
-    def tensorboard(self) -> Path:
-        """The folder for TensorBoard."""
-        return self.path / "tensorboard"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.settings_file, self.log, self.results = path / "settings.json", path / "log.csv", path / "results.json"
+        # Of best.keras and last.keras; of the state to resume from; of what was mined while training.
+        self.checkpoints, self.resume, self.mined = path / "checkpoints", path / "resume", path / "mined"
+        self.tensorboard = path / "tensorboard"
 
     @contextlib.contextmanager
     def open(self, settings: TrainSettings) -> Iterator[None]:
-        """Begin a run, or go on with one that had the same settings; the folder is this process's meanwhile.
-
-        Args:
-            settings: of the run.
-
-        Yields:
-            Nothing.
+        """Begin a run, or go on with one that had the same settings; the folder is locked meanwhile.
 
         Raises:
             InputError: if the folder holds a run with other settings, or something else, or another process has it.
@@ -152,23 +94,21 @@ class RunFolder:
             yield
 
     def keep(self, settings: TrainSettings) -> None:
-        """Write the settings again if somebody removed them while the run goes on: without them it is no run.
-
-        Args:
-            settings: of the run.
-        """
+        """Write the settings again if they were removed while the run goes on: without them it is no run."""
         if not self.settings_file.exists():
             print(f"{self.path} was removed or emptied while the run goes on; it is written anew", file=sys.stderr)
             self._begin(settings)
 
     def _begin(self, settings: TrainSettings) -> None:
-        wanted = json.loads(json.dumps(dataclasses.asdict(settings)))
+        settings_now = json.loads(json.dumps(dataclasses.asdict(settings)))
         if self.settings_file.exists():
-            found = read_json(self.settings_file, dict)
-            different = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
+            stored = read_json(self.settings_file, dict)
+            different = sorted(key for key in {*stored, *settings_now} if stored.get(key) != settings_now.get(key))
             # What was stopped before its first checkpoint, perhaps by a bad setting, has nothing to lose.
             if different and self.resume.exists():
-                changes = ", ".join(f"--{key} was {found.get(key)} and is {wanted.get(key)}" for key in different)
+                changes = ", ".join(
+                    f"--{key} was {stored.get(key)} and is {settings_now.get(key)}" for key in different
+                )
                 raise InputError(
                     f"{self.path} holds a run with other settings ({changes}): choose another --run_dir, or give the "
                     "same command to resume it"
@@ -177,22 +117,15 @@ class RunFolder:
                 return
         for path, content in (
             (self.path / "versions.json", {**installed_versions(), "command": sys.argv}),
-            (self.settings_file, wanted),
+            (self.settings_file, settings_now),
         ):
             with write_aside(path) as aside:
                 aside.write_text(json.dumps(content, indent=2) + "\n")
         with write_aside(self.path / "flags.cfg") as aside:
-            aside.write_text("".join(f"{line}\n" for line in _flag_lines(wanted)))
+            aside.write_text("".join(f"{line}\n" for line in _flag_lines(settings_now)))
 
     def best(self, measure: str) -> Optional[float]:
-        """Read the best result so far off the log.
-
-        Args:
-            measure: as `--best_by`.
-
-        Returns:
-            The largest value of the measure, averaged over the sets; None if there is none yet.
-        """
+        """Read the largest `measure` (as `--best_by`), averaged over the sets, off the log; None without one."""
         if not self.log.exists():
             return None
         log = read_log(self.log)

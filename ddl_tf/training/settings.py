@@ -2,257 +2,133 @@
 
 import dataclasses
 import math
-from typing import Optional
+from collections.abc import Sequence
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.common.settings import refuse_ignored, setting
+from ddl_tf.common.settings import refuse_ignored
 from ddl_tf.data.settings import AugmentationSettings, StreamSettings
 from ddl_tf.evaluation.sets import VerificationSets
-from ddl_tf.mining.pairs import CHOICES
-from ddl_tf.models import HEADS
+from ddl_tf.training.setting_parts import (
+    DDL_HISTOGRAMS,
+    CheckpointSettings,
+    DeviceSettings,
+    LossSettings,
+    MiningSettings,
+    NetworkSettings,
+    OptimizerSettings,
+    RunSettings,
+)
 
-SCHEDULES = ("constant", "cosine", "step", "polynomial")
-OPTIMIZERS = ("sgd", "adamw")
-HEAD_STARTS = ("random", "class_means")
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
-
-# How DDL sees distributions, and so do the metrics that watch it.
-DDL_HISTOGRAMS = ("num_nodes", "similarity_low", "similarity_high", "bandwidth", "positive_threshold")
-# Settings that one loss on the embeddings alone takes.
-_OF_LOSS = {
-    "ddl": ("positive_weight", "negative_weight", "order_weight", "stop_teacher_gradient"),
-    "triplet": ("triplet_margin",),
-    "histogram": ("histogram_bins",),
-    "rkd": ("rkd_distance_weight", "rkd_angle_weight"),
-}
+_GROUPED = "--rows_per_group or --pairs_per_group above 0"
 
 
+# The fields of the last base come first.
 @dataclasses.dataclass
-class TrainSettings(StreamSettings, AugmentationSettings, VerificationSets):
+class TrainSettings(
+    CheckpointSettings,
+    DeviceSettings,
+    OptimizerSettings,
+    LossSettings,
+    MiningSettings,
+    NetworkSettings,
+    RunSettings,
+    StreamSettings,
+    AugmentationSettings,
+    VerificationSets,
+):
     """The settings of one training run; see each field's help text.
 
-    The verification sets of `VerificationSets` are evaluated while training; `AugmentationSettings` says how the
-    training images are augmented.
+    Raises:
+        InputError: naming the setting and its value.
+
+    Example:
+        >>> TrainSettings(run_dir="runs/a", train_data=["set"], shuffled_rows=64, learning_rate=0.05).epochs
+        20
     """
 
-    run_dir: Optional[str] = setting(None, "Folder of the run; the same command again resumes it.")
-    train_data: list[str] = setting([], "Stored sets (made by ddl_tf.prepare) to train on, taken together.")
-    seed: int = setting(0, "Seed of the weights, the sampling and the augmentation.")
-
-    backbone: str = setting(
-        "iresnet50", "Name of the backbone: iresnet18|34|50|100, mobilefacenet, plain_small, keras_cv:NAME."
-    )
-    embedding_size: int = setting(512, "Length of the embedding.")
-    image_size: int = setting(112, "Height and width of the training images, in pixels.")
-    head: str = setting("arcface", "Margin head.", choices=tuple(HEADS))
-    margin: Optional[float] = setting(None, "Margin of the head (not of magface); its own default if not given.")
-    scale: float = setting(64.0, "Scale of the head's logits.")
-    sample_rate: float = setting(
-        1.0, "Share of the identities whose class centers take part in a step (Partial FC), for very many identities."
-    )
-    sharded_head: bool = setting(
-        False, "Split the class centers over the devices of this machine, so that none has them all."
-    )
-    dropout: float = setting(0.0, "Dropout before the embedding.")
-    init_checkpoint: Optional[str] = setting(None, "Checkpoint (.keras) or run folder to start from.")
-    head_start: str = setting(
-        "random",
-        "Where class centers start that no checkpoint has; class_means: each at its identity's mean embedding.",
-        choices=HEAD_STARTS,
-    )
-
-    confusable: int = setting(
-        1, "Identities of each group come in clusters of this many with near class centers; 1 draws them independently."
-    )
-    neighbours_every: int = setting(500, "Steps between searches for the nearest class centers, for --confusable.")
-    remine_every: int = setting(0, "Epochs between minings of groups and pairs by the current weights; 0 never does.")
-    remine_easy: Optional[str] = setting(None, "Rule of group 0 when mined anew; without it the groups stay.")
-    remine_hard: list[str] = setting([], "Rules of the groups 1, 2, ... when mined anew.", repeated=True)
-    remine_noise: Optional[str] = setting(None, "Rule of likely label noise when mined anew.")
-    remine_pairs: str = setting(
-        "none", "Which positive pairs to keep when mined anew; none draws them at random.", choices=("none", *CHOICES)
-    )
-    remine_pairs_per_identity: int = setting(10, "How many of these pairs of each identity and group.")
-
-    logits_loss: str = setting("softmax", "Loss on the margin head's logits.", choices=("softmax", "focal", "ohem"))
-    focal_gamma: float = setting(2.0, "How much the focal loss plays down easy rows.")
-    ohem_keep: float = setting(0.5, "Share of the classified rows, the hardest ones, that ohem counts.")
-    embedding_loss: str = setting(
-        "none",
-        "Loss on the embeddings beside it: ddl is Distribution Distillation Loss, the others what it is compared with.",
-        choices=("none", "ddl", "triplet", "histogram", "rkd", "sp"),
-    )
-    embedding_weight: float = setting(1.0, "Weight of the whole loss on the embeddings.")
-    triplet_margin: float = setting(0.2, "Margin of the triplet loss, in squared distances.")
-    histogram_bins: int = setting(201, "Bins of the histogram loss.")
-    rkd_distance_weight: float = setting(25.0, "Weight of RKD's distances.")
-    rkd_angle_weight: float = setting(50.0, "Weight of RKD's angles.")
-    positive_weight: float = setting(0.1, "Weight of DDL's positive KL term.")
-    negative_weight: float = setting(0.02, "Weight of DDL's negative KL term.")
-    order_weight: float = setting(0.5, "Weight of DDL's order term.")
-    num_nodes: int = setting(1000, "Nodes of DDL's histograms.")
-    similarity_low: float = setting(0.0, "Lower end of DDL's nodes.")
-    similarity_high: float = setting(1.0, "Upper end of DDL's nodes.")
-    bandwidth: float = setting(0.1, "Standard deviation of DDL's histogram kernel.")
-    positive_threshold: float = setting(0.0, "Positive pairs with a similarity at or below it are dropped.")
-    stop_teacher_gradient: bool = setting(False, "Whether DDL's KL terms leave the teacher alone.")
-
-    epochs: int = setting(20, "Number of epochs.")
-    steps_per_epoch: Optional[int] = setting(
-        None,
-        "Steps of an epoch; by default until each image was drawn once (--shuffled_rows), or until as many rows were "
-        "drawn as the groups have images.",
-    )
-    optimizer: str = setting("sgd", "Optimizer.", choices=OPTIMIZERS)
-    learning_rate: float = setting(0.1, "Learning rate after the warm-up.")
-    momentum: float = setting(0.9, "Momentum of SGD.")
-    weight_decay: float = setting(
-        5e-4,
-        "Weight decay, not on batch norm and biases: L2 in the gradient for sgd (as PyTorch), decoupled for adamw.",
-    )
-    schedule: str = setting("cosine", "How the learning rate falls after the warm-up.", choices=SCHEDULES)
-    warmup_epochs: float = setting(0.0, "Epochs over which the learning rate rises linearly.")
-    decay_epochs: list[float] = setting([], "Epochs after which the step schedule multiplies the rate by decay_factor.")
-    decay_factor: float = setting(0.1, "Factor of the step schedule.")
-    end_learning_rate: float = setting(0.0, "Where the cosine and polynomial schedules end.")
-    polynomial_power: float = setting(2.0, "Power of the polynomial schedule.")
-    label_smoothing: float = setting(0.0, "Label smoothing of the margin softmax.")
-    clip_norm: Optional[float] = setting(None, "Largest norm of the gradient of all weights; not clipped if not given.")
-    cpu_replicas: Optional[int] = setting(
-        None, "Logical devices of the CPU to train on, to try replicas without GPUs; by default all GPUs, or the CPU."
-    )
-    precision: str = setting("float32", "Precision policy.", choices=PRECISIONS)
-    jit_compile: bool = setting(False, "Whether XLA compiles the training step.")
-    micro_batches: int = setting(
-        1, "Parts in which the rows of a step go through the network; the losses are those of all rows together."
-    )
-    recompute: bool = setting(
-        False, "Whether the backbone's residual blocks run again for the gradient, which saves memory."
-    )
-    sync_batch_norm: bool = setting(
-        False, "Whether batch normalisation is by the batch of all devices instead of each device's own rows."
-    )
-
-    evaluate_every: int = setting(1, "Epochs between evaluations on the verification sets.")
-    best_by: str = setting(
-        "auc", "Measure that chooses the best checkpoint, averaged over the sets.", choices=("accuracy", "auc")
-    )
-    checkpoint_steps: int = setting(500, "Steps between checkpoints for resuming; each epoch's end is one too.")
-
     def __post_init__(self) -> None:
-        """Check what can be checked without the data.
-
-        Raises:
-            InputError: naming the setting and its value.
-        """
-        super().__post_init__()
-        if not self.run_dir:
-            raise InputError("no run folder: name it with --run_dir=DIR")
-        if not self.train_data:
-            raise InputError("no training set: name stored sets with --train_data=DIR[,DIR] (made by ddl_tf.prepare)")
-        positive = ("epochs", "evaluate_every", "checkpoint_steps", "image_size", "embedding_size", "neighbours_every")
-        for name in (*positive, "micro_batches"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name} must be at least 1, got {getattr(self, name)}")
+        """Check each part, then what goes together; what depends on the data comes in `refuse_ignored_by_groups`."""
         for name, value in dataclasses.asdict(self).items():
             numbers = value if isinstance(value, list) else [value]
             if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
                 raise InputError(f"--{name} must be a finite number, got {value}")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"--seed must be from 0 to {2**32 - 1}, got {self.seed}")
-        for name in ("steps_per_epoch", "learning_rate", "clip_norm", "scale", "decay_factor", "cpu_replicas"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise InputError(f"--{name} must be above 0, got {value}")
-        for name in ("weight_decay", "warmup_epochs", "momentum", "end_learning_rate"):
-            if getattr(self, name) < 0:
-                raise InputError(f"--{name} must not be negative, got {getattr(self, name)}")
-        if self.warmup_epochs > self.epochs:
-            raise InputError(f"--warmup_epochs={self.warmup_epochs} is longer than --epochs={self.epochs}")
-        if self.schedule == "step" and not self.decay_epochs:
-            raise InputError("--schedule=step needs --decay_epochs, the epochs after which the rate falls")
-        if any(epoch <= 0 for epoch in self.decay_epochs):
-            raise InputError(f"--decay_epochs must be above 0, got {','.join(map(str, self.decay_epochs))}")
-        if not 0 < self.sample_rate <= 1:
-            raise InputError(f"--sample_rate must be above 0 and at most 1, got {self.sample_rate}")
+        for part in TrainSettings.__bases__:
+            if "__post_init__" in vars(part):
+                part.__post_init__(self)  # type: ignore[attr-defined]
         if self.sample_rate < 1 and self.optimizer != "sgd":
             raise InputError(
                 f"--sample_rate={self.sample_rate} needs --optimizer=sgd, which updates the sampled class centers "
                 f"alone, got --optimizer={self.optimizer}"
             )
-        self._check_mining()
-        if self.head_start == "class_means" and not self.init_checkpoint:
-            raise InputError("--head_start=class_means needs --init_checkpoint, the network that embeds the images")
-        if self.embedding_loss != "none" and not (self.pairs_per_group or self.rows_per_group):
-            raise InputError(
-                f"--embedding_loss={self.embedding_loss} needs rows with groups: set --pairs_per_group (and "
-                "--rows_per_group) above 0"
-            )
-        if self.embedding_loss in ("rkd", "sp") and self.jit_compile:
-            raise InputError(
-                f"--embedding_loss={self.embedding_loss} cannot be compiled: how many identities the groups share "
-                "is known in the step only; leave out --jit_compile"
-            )
-        self._refuse_ignored()
-
-    def _check_mining(self) -> None:
-        if self.remine_every < 0:
-            raise InputError(f"--remine_every must not be negative, got {self.remine_every}")
-        if (self.remine_easy is None) != (not self.remine_hard):
-            raise InputError("--remine_easy and --remine_hard go together: groups are mined by rules for all of them")
-        mines = self.remine_easy is not None or self.remine_pairs != "none"
-        if mines != (self.remine_every > 0):
-            raise InputError(
-                f"--remine_every={self.remine_every} goes with what to mine anew: --remine_easy and --remine_hard, or "
-                f"--remine_pairs; got --remine_easy={self.remine_easy}, --remine_pairs={self.remine_pairs}"
-            )
-        if self.remine_every and not (self.pairs_per_group or self.rows_per_group):
-            raise InputError("--remine_every needs rows with groups: set --pairs_per_group or --rows_per_group above 0")
-        if self.mined_pairs and not self.pairs_per_group:
-            raise InputError("--mined_pairs needs --pairs_per_group above 0")
-        if self.embedding_loss in ("rkd", "sp") and not self.shared_identities:
-            raise InputError(
-                f"--embedding_loss={self.embedding_loss} compares the groups identity by identity: set "
-                "--shared_identities"
-            )
-        if self.shared_identities and not self.pairs_per_group:
-            raise InputError("--shared_identities needs --pairs_per_group above 0")
-        if self.mined_pairs and self.remine_easy and self.remine_pairs == "none":
-            raise InputError("--mined_pairs do not fit groups that are mined anew: set --remine_pairs too")
-
-    def _refuse_ignored(self) -> None:
-        """Refuse what would change nothing; what depends on the data comes later, in `refuse_ignored_by_groups`."""
+        self._check_groups()
         self.check_streams()
         self.check_augmentation()
-        strengths = any(self.strengths.values())
+        self._refuse_ignored()
+
+    @property
+    def _has_groups(self) -> bool:
+        """Whether rows are drawn group by group."""
+        return bool(self.pairs_per_group or self.rows_per_group)
+
+    def _check_groups(self) -> None:
+        """Check what needs rows with groups, or their pairs."""
+        if self.remine_every and not self._has_groups:
+            raise InputError("--remine_every needs rows with groups: set --pairs_per_group or --rows_per_group above 0")
+        for name in ("mined_pairs", "shared_identities"):
+            if getattr(self, name) and not self.pairs_per_group:
+                raise InputError(f"--{name} needs --pairs_per_group above 0")
+        if self.mined_pairs and self.remine_easy and self.remine_pairs == "none":
+            raise InputError("--mined_pairs do not fit groups that are mined anew: set --remine_pairs too")
+        loss = self.embedding_loss
+        if loss in ("rkd", "sp") and not self.shared_identities:
+            raise InputError(
+                f"--embedding_loss={loss} compares the groups identity by identity: set --shared_identities"
+            )
+        if loss != "none" and not self._has_groups:
+            raise InputError(
+                f"--embedding_loss={loss} needs rows with groups: set --pairs_per_group (and --rows_per_group) above 0"
+            )
+        if loss in ("rkd", "sp") and self.jit_compile:
+            raise InputError(
+                f"--embedding_loss={loss} cannot be compiled: how many identities the groups share is known in the "
+                "step only; leave out --jit_compile"
+            )
+
+    def _refuse_ignored(self) -> None:
+        """Refuse what another part makes useless."""
+        strengths = bool(self.strengths)
         refuse_ignored(
             self, ["made_student"], strengths, "a kind of augmentation, such as --augment_resolution, above 0"
         )
-        grouped = bool(self.pairs_per_group or self.rows_per_group)
         refuse_ignored(self, ["pairs_across"], not self.mined_pairs or self.remine_pairs != "none", "--nomined_pairs")
-        refuse_ignored(self, ["confusable"], grouped, "--rows_per_group or --pairs_per_group above 0")
-        refuse_ignored(self, ["neighbours_every"], self.confusable > 1, "--confusable above 1")
-        refuse_ignored(self, ["remine_noise"], self.remine_easy is not None, "--remine_easy and --remine_hard")
+        refuse_ignored(self, ["confusable", *DDL_HISTOGRAMS], self._has_groups, _GROUPED)
         refuse_ignored(self, ["remine_pairs"], self.pairs_per_group > 0, "--pairs_per_group above 0")
-        refuse_ignored(self, ["remine_pairs_per_identity"], self.remine_pairs != "none", "--remine_pairs")
         refuse_ignored(self, ["remine_every"], self.remine_every < self.epochs, "more --epochs than that")
-        for name, logits_loss in (("label_smoothing", "softmax"), ("focal_gamma", "focal"), ("ohem_keep", "ohem")):
-            refuse_ignored(self, [name], self.logits_loss == logits_loss, f"--logits_loss={logits_loss}")
-        refuse_ignored(self, ["embedding_weight"], self.embedding_loss != "none", "an --embedding_loss")
-        for loss, names in _OF_LOSS.items():
-            refuse_ignored(self, names, self.embedding_loss == loss, f"--embedding_loss={loss}")
-        refuse_ignored(self, DDL_HISTOGRAMS, grouped, "--rows_per_group or --pairs_per_group above 0")
-        refuse_ignored(self, ["momentum"], self.optimizer == "sgd", "--optimizer=sgd")
-        refuse_ignored(self, ("decay_epochs", "decay_factor"), self.schedule == "step", "--schedule=step")
-        falls = self.schedule in ("cosine", "polynomial")
-        refuse_ignored(self, ["end_learning_rate"], falls, "--schedule=cosine or polynomial")
-        refuse_ignored(self, ["polynomial_power"], self.schedule == "polynomial", "--schedule=polynomial")
+        refuse_ignored(self, ["label_smoothing"], self.logits_loss == "softmax", "--logits_loss=softmax")
         refuse_ignored(self, ("cfp_protocols", "cfp_folds"), self.cfp_root is not None, "--cfp_root")
-        sets = [
-            field.name
-            for field in dataclasses.fields(VerificationSets)
-            if field.name not in ("cfp_protocols", "cfp_folds")
-        ]
+        sets = {field.name for field in dataclasses.fields(VerificationSets)} - {"cfp_protocols", "cfp_folds"}
         refuse_ignored(
             self, ["best_by"], any(getattr(self, name) for name in sets), "a verification set, such as --pairs"
         )
+
+    def refuse_ignored_by_groups(self, groups: Sequence[int]) -> None:
+        """Refuse settings that the groups of the training set make useless.
+
+        Args:
+            groups: of which a batch has rows; with `made_student` the last of them is the made one.
+
+        Raises:
+            InputError: naming the setting and its value.
+        """
+        self.check_augmented_groups([*([-1] if self.shuffled_rows else []), *groups])
+        augmented = self.augment_groups
+        if self.made_student and augmented and groups[-1] not in augmented:
+            raise InputError(
+                f"--augment_groups={','.join(map(str, augmented))} leaves the student of --made_student as easy as the "
+                f"teacher: add its group, {groups[-1]}"
+            )
+        stored = len(groups) - self.made_student
+        refuse_ignored(self, ["pairs_across"], stored > 1, "a training set with a hard group (python -m ddl_tf.mine)")
+        ddl_terms = self.embedding_loss == "ddl" or len(groups) > 1
+        names = [name for name in DDL_HISTOGRAMS if name != "positive_threshold" or self.remine_pairs == "none"]
+        refuse_ignored(self, names, ddl_terms, "--embedding_loss=ddl, or a hard group whose distributions are watched")

@@ -23,25 +23,14 @@ SPARE_THREADS = 8
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """Which of several workers this process is.
-
-    Attributes:
-        index: from 0, the chief.
-        count: how many workers there are.
-    """
+    """Which of `count` workers this process is: `index`, from 0, the chief."""
 
     index: int
     count: int
 
 
 def cluster_of(tf_config: Optional[str]) -> Cluster:
-    """Read a TF_CONFIG.
-
-    Args:
-        tf_config: the text of the environment variable; None or "" if it is not set.
-
-    Returns:
-        Which worker it makes of this process; the only one if it names no cluster.
+    """Read a TF_CONFIG, the text of the environment variable (None or "" if it is not set).
 
     Raises:
         InputError: if it cannot be read, names no worker, or does not say which of them this process is.
@@ -96,20 +85,10 @@ def build_strategy(cpu_replicas: Optional[int] = None) -> tf.distribute.Strategy
 
     With a TF_CONFIG of several workers these are the GPUs of all of them, or the CPU of each; all other work of
     TensorFlow must come after this call, which returns when all workers are there. Otherwise these are the GPUs of
-    this machine, or its CPU.
-
-    Args:
-        cpu_replicas: so many logical devices of this machine's CPU instead.
-
-    Returns:
-        The strategy.
+    this machine, or `cpu_replicas` logical devices of its CPU, or its CPU.
 
     Raises:
         InputError: if TF_CONFIG is wrong, or names several workers beside `cpu_replicas`.
-
-    Example:
-        >>> build_strategy().num_replicas_in_sync
-        1
     """
     cluster = cluster_of(os.environ.get("TF_CONFIG"))
     if cluster.count > 1:
@@ -136,11 +115,7 @@ def _spare_threads(replicas: int) -> None:
 
 @contextlib.contextmanager
 def _signals_end_the_process() -> Iterator[None]:
-    """For the wait for the other workers, which is outside of Python: its handlers are not called there.
-
-    There is nothing to lose yet. TensorFlow puts a handler of its own in the place of that of SIGTERM, which does
-    nothing; only afterwards ours is back.
-    """
+    """For the wait for the other workers, which is outside of Python: its handlers are not called there."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -15,10 +15,7 @@ T = TypeVar("T")
 
 
 class Workers:
-    """The processes of a distribution strategy; one of one, unless it is a MultiWorkerMirroredStrategy of several.
-
-    Args:
-        strategy: of the run.
+    """The processes of a distribution strategy; one alone, unless it is a MultiWorkerMirroredStrategy of several.
 
     Attributes:
         index: which worker this process is, from 0.
@@ -52,27 +49,20 @@ class Workers:
         return self.index == 0
 
     def exchange(self, number: int) -> list[int]:
-        """Tell all workers a number, and hear theirs; all of them must call this at the same place.
+        """Give a number of at most 62 bits to all workers, and return those of all, in their order.
 
-        Args:
-            number: of this worker, of at most 62 bits.
-
-        Returns:
-            The numbers of all workers, in their order.
+        All of them must call this at the same place.
         """
         if self.count == 1:
             return [number]
-        mine = [number if index == self.index else 0 for index in range(self.count)]
-        total = self._strategy.run(self._add, args=(tf.constant(mine, tf.int64),))
+        numbers = [number if index == self.index else 0 for index in range(self.count)]
+        total = self._strategy.run(self._add, args=(tf.constant(numbers, tf.int64),))
         per_worker = self._strategy.num_replicas_in_sync // self.count
         return [int(n) // per_worker for n in self._strategy.experimental_local_results(total)[0].numpy()]
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """Get through a block with all workers, or with none.
-
-        Yields:
-            Nothing.
 
         Raises:
             InputError: if this or another worker cannot go on; that of this one first.
@@ -87,40 +77,20 @@ class Workers:
             raise InputError(f"worker {went_on.index(0)} cannot go on: see its message")
 
     def check_alike(self, what: str, text: str) -> None:
-        """Refuse to go on if the workers differ in something.
-
-        Args:
-            what: it is, for the message, with what to do about it.
-            text: of this worker, which must be the same on all.
-
-        Raises:
-            InputError: on all workers, if it is not.
-        """
+        """Refuse to go on, on all workers, if the text differs between them; `what` names it in the message."""
         digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
-        different = [index for index, other in enumerate(self.exchange(digest)) if other != digest]
+        different = [index for index, number in enumerate(self.exchange(digest)) if number != digest]
         if different:
             raise InputError(f"worker {self.index} and worker {different[0]} differ in {what}")
 
     def signal(self, number: int) -> int:
-        """Agree on a signal by which all stop.
-
-        Args:
-            number: of the signal that reached this worker; 0 for none.
-
-        Returns:
-            The largest number of all workers: SIGTERM is above SIGINT.
-        """
+        """Agree on a signal by which all stop: the largest number of all workers (SIGTERM is above SIGINT)."""
         return max(self.exchange(number))
 
     def distribute(self, make: Callable[[tuple[int, int]], tf.data.Dataset], rows: int) -> tf.data.Dataset:
-        """Give every worker, and each of its replicas, its share of the rows of every step.
+        """Give every worker, and each of its replicas, its share of the rows of every step, as `fit` takes it.
 
-        Args:
-            make: (worker, number of workers) -> the batches of that worker's rows, as of `training_dataset`.
-            rows: of all workers together, a multiple of the number of replicas.
-
-        Returns:
-            What `fit` takes: with one worker the dataset itself, which Keras splits among the replicas.
+        `make`: (worker, number of workers) -> the batches of that worker; `rows` are those of all workers together.
         """
         if self.count == 1:
             return make((0, 1))
@@ -137,11 +107,8 @@ class Workers:
 def average_statistics(model: tf.keras.Model) -> None:
     """Give all replicas of this process the same statistics of batch normalisation, as checkpoints have them.
 
-    Each replica has its own, which are averaged when they are read from outside; whoever embeds within a replica would
-    use those of that one. For training they do not matter.
-
-    Args:
-        model: the recognizer, or its embedding part.
+    Each replica has its own, which are averaged when they are read from outside; a model that embeds within a replica
+    would use those of that one. For training they do not matter.
     """
     for variable in model.non_trainable_variables:
         if variable.synchronization == tf.VariableSynchronization.ON_READ:
@@ -152,10 +119,6 @@ class ChiefEmbedder:
     """The embedding part of a recognizer as checkpoints have it, for what the chief measures between steps.
 
     With several workers this is a copy outside of their strategy, in which every step would need them all.
-
-    Args:
-        model: the recognizer.
-        workers: the processes that train it.
     """
 
     def __init__(self, model: tf.keras.Model, workers: Workers) -> None:
@@ -164,14 +127,7 @@ class ChiefEmbedder:
         self._copy: Optional[tf.keras.Model] = None
 
     def run(self, work: Callable[[tf.keras.Model], T]) -> Optional[T]:
-        """Do something with the model as it stands; all workers must call this at the same place.
-
-        Args:
-            work: image `[batch, height, width, channels]` -> embedding `[batch, dim]` is given to it.
-
-        Returns:
-            What it returns; None on others than the chief, where it is not called.
-        """
+        """Call `work` with the embedding model as it stands, on the chief; all workers call this at the same place."""
         if self._workers.count == 1:
             average_statistics(self._model)
             return work(self._model)

@@ -14,6 +14,7 @@ from arms import worker
 from arms.catalogue import ALL
 from arms.experiment import Experiment, Split, make_job
 from arms.stages import ArmsSettings, run_experiment
+from tiny_network import tiny_network  # noqa: F401
 
 from ddl_tf import report as ddl_report
 from ddl_tf import training

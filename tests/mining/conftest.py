@@ -1,4 +1,5 @@
 import pytest
+from tiny_network import tiny_network  # noqa: F401
 from tiny_sets import list_source, samples
 
 

@@ -2,8 +2,10 @@
 
 import pytest
 from fault_runs import SmallRun
+from tiny_network import tiny_network  # noqa: F401
 
 from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
+from ddl_tf.training import run
 
 
 @pytest.fixture(scope="session")
@@ -18,11 +20,12 @@ def small_faces(tmp_path_factory):
 
 
 @pytest.fixture
-def small_run(small_faces, tmp_path):
+def small_run(small_faces, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "plot_run", lambda folder: None)
     return SmallRun(small_faces, tmp_path / "run")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def undisturbed_outcome(small_faces, tmp_path_factory):
     whole = SmallRun(small_faces, tmp_path_factory.mktemp("undisturbed") / "run")
     whole.run()

@@ -142,7 +142,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_those_before(written, model)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     fill(model, 3)
     # TensorFlow writes in another thread: nothing else of this process writes meanwhile.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, before[1]))
     try:
         with pytest.raises(OSError) as caught:
             point.save(3)

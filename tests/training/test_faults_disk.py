@@ -19,8 +19,8 @@ from ddl_tf.evaluation.stored import Outcome, write_outcome
 from ddl_tf.models import build_recognizer, save_checkpoint
 from ddl_tf.training.checkpoints import SaveForResume
 from ddl_tf.training.monitoring import RunLog
+from ddl_tf.training.periodic import PeriodicArrays
 from ddl_tf.training.plots import save_figure
-from ddl_tf.training.renewal import Renewed
 from ddl_tf.training.run_folder import RunFolder
 
 ARRAYS = {"similarity": np.zeros(1000)}
@@ -49,7 +49,7 @@ WRITERS = {
     "similarities.npz": lambda path: write_arrays(path, ARRAYS),
     "scores.npz": lambda path: write_outcome(path.parent, Outcome({}, ARRAYS), {}),
     "result.json": lambda path: write_outcome(path.parent, Outcome({str(n): 1 for n in range(500)}, {}), {}),
-    "000003.npz": lambda path: Renewed(path.parent, 10, 0, 10).publish(3, ARRAYS),
+    "000003.npz": lambda path: PeriodicArrays(path.parent, 10, 0, 10).publish(3, ARRAYS),
 }
 
 
@@ -81,9 +81,9 @@ def test_no_room_for_a_checkpoint_then_the_network_then_events(small_run, undist
         monkeypatch.setattr(SaveForResume, "_check", check)
         return caught.value.filename
 
-    assert limited_from(2, 2_000_000) == str(small_run.folder / "resume")
+    assert limited_from(2, 40_000) == str(small_run.folder / "resume")
     assert small_run.checkpoints() == [1]
-    assert limited_from(3, 1_000_000) == str(small_run.folder / "checkpoints/last.keras")
+    assert limited_from(3, 20_000) == str(small_run.folder / "checkpoints/last.keras")
     assert small_run.checkpoints() == [1, 2]
     on_epoch_end = tf.keras.callbacks.TensorBoard.on_epoch_end
 

@@ -10,8 +10,7 @@ from ddl_tf.common.errors import TrainingStopped
 from ddl_tf.data.store import Faces
 from ddl_tf.training import run as run_module
 from ddl_tf.training.checkpoints import SaveForResume
-from ddl_tf.training.monitoring import Verification
-from ddl_tf.training.progress import TrainingProgress
+from ddl_tf.training.monitoring import TrainingProgress, Verification
 
 
 class Terminated(BaseException):

@@ -21,6 +21,7 @@ from ddl_tf.training.checkpoints import SaveForResume
 from ddl_tf.training.hard_mining import Remine
 from ddl_tf.training.mining_plan import MiningPlan
 from ddl_tf.training.monitoring import Verification
+from ddl_tf.training.steps import Steps
 
 EPOCHS, STEPS = 4, 3
 
@@ -202,7 +203,7 @@ def test_re_mining_raises_the_hardest_negatives(settings, faces, tmp_path, monke
     sampler = StreamSampler(stored.index, StreamSizes(per_group=6, pairs_per_group=3), mined=plan.mined)
     model = build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
     model.get_layer("head").class_centers.assign(centers.T)
-    (callback,) = plan.begin(tmp_path / "mined", model, sampler, STEPS, 0)
+    (callback,) = plan.begin(tmp_path / "mined", model, sampler, Steps(0, STEPS, EPOCHS))
     assert isinstance(callback, Remine)
 
     class HardOnly:
@@ -228,7 +229,7 @@ def test_groups_that_cannot_be_drawn_from_leave_those_before(settings, tmp_path,
     plan = MiningPlan(changed, stored)
     sampler = StreamSampler(stored.index, StreamSizes(per_group=2), mined=plan.mined)
     model = build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
-    (callback,) = plan.begin(tmp_path / "mined", model, sampler, STEPS, 0)
+    (callback,) = plan.begin(tmp_path / "mined", model, sampler, Steps(0, STEPS, EPOCHS))
     expected = StreamSampler(stored.index, StreamSizes(per_group=2)).rows(6)
     callback.on_epoch_end(1)
     assert "re-mining after epoch 2 changes nothing: the rule of group 1" in capsys.readouterr().err
@@ -240,7 +241,7 @@ def test_what_stops_the_search_is_raised_in_training(settings, tmp_path, monkeyp
     plan = MiningPlan(settings, stored)
     sampler = StreamSampler(stored.index, StreamSizes(per_group=2, confusable=3), neighbours=plan.neighbours)
     model = build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
-    refresh, _ = plan.begin(tmp_path / "mined", model, sampler, STEPS, 0)
+    refresh, _ = plan.begin(tmp_path / "mined", model, sampler, Steps(0, STEPS, EPOCHS))
 
     def fail(*arguments):
         raise OSError("the disk is full")
@@ -361,7 +362,7 @@ def test_embeddings_of_a_run_that_had_no_checkpoint_yet_are_not_taken_up(setting
     left = tmp_path / "mined/embeddings"
     left.mkdir(parents=True)
     (left / "part-00000.npy").write_text("")
-    plan.begin(tmp_path / "mined", model, sampler, STEPS, 0)
+    plan.begin(tmp_path / "mined", model, sampler, Steps(0, STEPS, EPOCHS))
     assert not left.exists()
 
 
@@ -390,7 +391,7 @@ def test_statistics_of_replicas_are_averaged_before_mining(settings, two_replica
         mean = next(weight for weight in model.non_trainable_variables if "moving_mean" in weight.name)
     for number, copy in enumerate(mean.values):
         copy.assign(tf.fill(copy.shape, float(number)))
-    (remine,) = plan.begin(Path(settings.run_dir) / "mined", model, sampler, STEPS, 0)
+    (remine,) = plan.begin(Path(settings.run_dir) / "mined", model, sampler, Steps(0, STEPS, EPOCHS))
     with two_replicas.scope():
         remine.on_epoch_end(1)
     for copy in mean.values:

@@ -30,7 +30,8 @@ def changed(**changes):
     ],
 )
 def test_logits_loss(changes, kind, config):
-    made = build_logits_loss(changed(**changes))
+    settings = changed(**changes)
+    made = build_logits_loss(settings, settings.label_smoothing, False)
     assert type(made) is kind
     assert config.items() <= made.get_config().items()
 

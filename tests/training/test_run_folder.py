@@ -8,9 +8,8 @@ from scipy.integrate import trapezoid
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.training import TrainSettings
-from ddl_tf.training.monitoring import RunLog
+from ddl_tf.training.monitoring import RunLog, TrainingProgress
 from ddl_tf.training.plots import draw_distributions, plot_run
-from ddl_tf.training.progress import TrainingProgress
 from ddl_tf.training.run_folder import RunFolder, installed_versions, read_json, read_log
 
 

@@ -6,8 +6,7 @@ import pytest
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.mine import BatchSettings
-from ddl_tf.training import TrainSettings
-from ddl_tf.training.ignored_settings import refuse_ignored_by_groups
+from ddl_tf.training import TrainSettings, setting_parts
 
 PLAIN = TrainSettings(run_dir="run", train_data=["set"], shuffled_rows=8)
 PAIRS = dataclasses.replace(PLAIN, pairs_per_group=2)
@@ -98,7 +97,7 @@ def test_what_is_used_is_taken(changes):
 )
 def test_what_the_groups_of_the_set_make_useless_is_refused(changes, groups, message):
     with pytest.raises(InputError, match=message):
-        refuse_ignored_by_groups(dataclasses.replace(PAIRS, **changes), groups)
+        dataclasses.replace(PAIRS, **changes).refuse_ignored_by_groups(groups)
 
 
 def test_a_batch_that_is_drawn_refuses_the_same():
@@ -115,3 +114,21 @@ def test_a_batch_that_is_drawn_refuses_the_same():
 def test_losses_that_xla_cannot_compile_are_refused_with_it(loss):
     with pytest.raises(InputError, match=f"--embedding_loss={loss} cannot be compiled"):
         dataclasses.replace(PAIRS, embedding_loss=loss, shared_identities=True, jit_compile=True)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "message"),
+    [
+        ("NetworkSettings", {"scale": 0.0}, "--scale must be above 0, got 0.0"),
+        ("MiningSettings", {"remine_every": 1}, "--remine_every=1 goes with what to mine anew"),
+        ("LossSettings", {"rkd_angle_weight": 1.0}, "--rkd_angle_weight=1.0 would be ignored"),
+        ("OptimizerSettings", {"warmup_epochs": 30.0}, "--warmup_epochs=30.0 is longer than --epochs=20"),
+        ("DeviceSettings", {"micro_batches": 0}, "--micro_batches must be at least 1, got 0"),
+        ("CheckpointSettings", {"evaluate_every": 0}, "--evaluate_every must be at least 1, got 0"),
+    ],
+)
+def test_a_part_checks_itself_alone_and_in_the_settings_of_a_run(part, changes, message):
+    with pytest.raises(InputError, match=message):
+        getattr(setting_parts, part)(**changes)
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(PLAIN, **changes)

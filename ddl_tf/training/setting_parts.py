@@ -1,0 +1,245 @@
+"""The settings of a run by concern: each part checks itself, and a function takes the part that it needs."""
+
+import dataclasses
+from typing import Any, Optional
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import refuse_ignored, setting
+from ddl_tf.mining.pairs import CHOICES
+from ddl_tf.models import HEADS
+
+SCHEDULES = ("constant", "cosine", "step", "polynomial")
+OPTIMIZERS = ("sgd", "adamw")
+HEAD_STARTS = ("random", "class_means")
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+
+# How DDL sees distributions, and so do the metrics that watch it.
+DDL_HISTOGRAMS = ("num_nodes", "similarity_low", "similarity_high", "bandwidth", "positive_threshold")
+# Settings that one loss on the embeddings alone takes.
+_OF_LOSS = {
+    "ddl": ("positive_weight", "negative_weight", "order_weight", "stop_teacher_gradient"),
+    "triplet": ("triplet_margin",),
+    "histogram": ("histogram_bins",),
+    "rkd": ("rkd_distance_weight", "rkd_angle_weight"),
+}
+
+
+def _at_least_one(settings: Any, *names: str) -> None:
+    for name in names:
+        if getattr(settings, name) < 1:
+            raise InputError(f"--{name} must be at least 1, got {getattr(settings, name)}")
+
+
+def _above_zero(settings: Any, *names: str) -> None:
+    """Check numbers that may be None."""
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and value <= 0:
+            raise InputError(f"--{name} must be above 0, got {value}")
+
+
+def _not_negative(settings: Any, *names: str) -> None:
+    for name in names:
+        if getattr(settings, name) < 0:
+            raise InputError(f"--{name} must not be negative, got {getattr(settings, name)}")
+
+
+@dataclasses.dataclass
+class RunSettings:
+    """Where a run lies, what it trains on, and its seed."""
+
+    run_dir: Optional[str] = setting(None, "Folder of the run; the same command again resumes it.")
+    train_data: list[str] = setting([], "Stored sets (made by ddl_tf.prepare) to train on, taken together.")
+    seed: int = setting(0, "Seed of the weights, the sampling and the augmentation.")
+
+    def __post_init__(self) -> None:
+        if not self.run_dir:
+            raise InputError("no run folder: name it with --run_dir=DIR")
+        if not self.train_data:
+            raise InputError("no training set: name stored sets with --train_data=DIR[,DIR] (made by ddl_tf.prepare)")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"--seed must be from 0 to {2**32 - 1}, got {self.seed}")
+
+
+@dataclasses.dataclass
+class NetworkSettings:
+    """The recognizer, and what its weights start from."""
+
+    backbone: str = setting(
+        "iresnet50", "Name of the backbone: iresnet18|34|50|100, mobilefacenet, plain_small, keras_cv:NAME."
+    )
+    embedding_size: int = setting(512, "Length of the embedding.")
+    image_size: int = setting(112, "Height and width of the training images, in pixels.")
+    head: str = setting("arcface", "Margin head.", choices=tuple(HEADS))
+    margin: Optional[float] = setting(None, "Margin of the head (not of magface); its own default if not given.")
+    scale: float = setting(64.0, "Scale of the head's logits.")
+    sample_rate: float = setting(
+        1.0, "Share of the identities whose class centers take part in a step (Partial FC), for very many identities."
+    )
+    sharded_head: bool = setting(
+        False, "Split the class centers over the devices of this machine, so that none has them all."
+    )
+    dropout: float = setting(0.0, "Dropout before the embedding.")
+    init_checkpoint: Optional[str] = setting(None, "Checkpoint (.keras) or run folder to start from.")
+    head_start: str = setting(
+        "random",
+        "Where class centers start that no checkpoint has; class_means: each at its identity's mean embedding.",
+        choices=HEAD_STARTS,
+    )
+
+    def __post_init__(self) -> None:
+        _at_least_one(self, "image_size", "embedding_size")
+        _above_zero(self, "scale")
+        if not 0 < self.sample_rate <= 1:
+            raise InputError(f"--sample_rate must be above 0 and at most 1, got {self.sample_rate}")
+        if self.head_start == "class_means" and not self.init_checkpoint:
+            raise InputError("--head_start=class_means needs --init_checkpoint, the network that embeds the images")
+
+
+@dataclasses.dataclass
+class MiningSettings:
+    """What is mined while training."""
+
+    confusable: int = setting(
+        1, "Identities of each group come in clusters of this many with near class centers; 1 draws them independently."
+    )
+    neighbours_every: int = setting(500, "Steps between searches for the nearest class centers, for --confusable.")
+    remine_every: int = setting(0, "Epochs between minings of groups and pairs by the current weights; 0 never does.")
+    remine_easy: Optional[str] = setting(None, "Rule of group 0 when mined anew; without it the groups stay.")
+    remine_hard: list[str] = setting([], "Rules of the groups 1, 2, ... when mined anew.", repeated=True)
+    remine_noise: Optional[str] = setting(None, "Rule of likely label noise when mined anew.")
+    remine_pairs: str = setting(
+        "none", "Which positive pairs to keep when mined anew; none draws them at random.", choices=("none", *CHOICES)
+    )
+    remine_pairs_per_identity: int = setting(10, "How many of these pairs of each identity and group.")
+
+    def __post_init__(self) -> None:
+        _at_least_one(self, "neighbours_every")
+        _not_negative(self, "remine_every")
+        if (self.remine_easy is None) != (not self.remine_hard):
+            raise InputError("--remine_easy and --remine_hard go together: groups are mined by rules for all of them")
+        mines = self.remine_easy is not None or self.remine_pairs != "none"
+        if mines != (self.remine_every > 0):
+            raise InputError(
+                f"--remine_every={self.remine_every} goes with what to mine anew: --remine_easy and --remine_hard, or "
+                f"--remine_pairs; got --remine_easy={self.remine_easy}, --remine_pairs={self.remine_pairs}"
+            )
+        refuse_ignored(self, ["neighbours_every"], self.confusable > 1, "--confusable above 1")
+        refuse_ignored(self, ["remine_noise"], self.remine_easy is not None, "--remine_easy and --remine_hard")
+        refuse_ignored(self, ["remine_pairs_per_identity"], self.remine_pairs != "none", "--remine_pairs")
+
+
+@dataclasses.dataclass
+class LossSettings:
+    """The loss on the logits, and the one on the embeddings."""
+
+    logits_loss: str = setting("softmax", "Loss on the margin head's logits.", choices=("softmax", "focal", "ohem"))
+    focal_gamma: float = setting(2.0, "How much the focal loss plays down easy rows.")
+    ohem_keep: float = setting(0.5, "Share of the classified rows, the hardest ones, that ohem counts.")
+    embedding_loss: str = setting(
+        "none",
+        "Loss on the embeddings beside it: ddl is Distribution Distillation Loss, the others what it is compared with.",
+        choices=("none", "ddl", "triplet", "histogram", "rkd", "sp"),
+    )
+    embedding_weight: float = setting(1.0, "Weight of the whole loss on the embeddings.")
+    triplet_margin: float = setting(0.2, "Margin of the triplet loss, in squared distances.")
+    histogram_bins: int = setting(201, "Bins of the histogram loss.")
+    rkd_distance_weight: float = setting(25.0, "Weight of RKD's distances.")
+    rkd_angle_weight: float = setting(50.0, "Weight of RKD's angles.")
+    positive_weight: float = setting(0.1, "Weight of DDL's positive KL term.")
+    negative_weight: float = setting(0.02, "Weight of DDL's negative KL term.")
+    order_weight: float = setting(0.5, "Weight of DDL's order term.")
+    num_nodes: int = setting(1000, "Nodes of DDL's histograms.")
+    similarity_low: float = setting(0.0, "Lower end of DDL's nodes.")
+    similarity_high: float = setting(1.0, "Upper end of DDL's nodes.")
+    bandwidth: float = setting(0.1, "Standard deviation of DDL's histogram kernel.")
+    positive_threshold: float = setting(0.0, "Positive pairs with a similarity at or below it are dropped.")
+    stop_teacher_gradient: bool = setting(False, "Whether DDL's KL terms leave the teacher alone.")
+
+    def __post_init__(self) -> None:
+        for name, logits_loss in (("focal_gamma", "focal"), ("ohem_keep", "ohem")):
+            refuse_ignored(self, [name], self.logits_loss == logits_loss, f"--logits_loss={logits_loss}")
+        refuse_ignored(self, ["embedding_weight"], self.embedding_loss != "none", "an --embedding_loss")
+        for loss, names in _OF_LOSS.items():
+            refuse_ignored(self, names, self.embedding_loss == loss, f"--embedding_loss={loss}")
+
+
+@dataclasses.dataclass
+class OptimizerSettings:
+    """How long a run trains, its optimizer and schedule, and what regularises it."""
+
+    epochs: int = setting(20, "Number of epochs.")
+    steps_per_epoch: Optional[int] = setting(
+        None,
+        "Steps of an epoch; by default until each image was drawn once (--shuffled_rows), or until as many rows were "
+        "drawn as the groups have images.",
+    )
+    optimizer: str = setting("sgd", "Optimizer.", choices=OPTIMIZERS)
+    learning_rate: float = setting(0.1, "Learning rate after the warm-up.")
+    momentum: float = setting(0.9, "Momentum of SGD.")
+    weight_decay: float = setting(
+        5e-4,
+        "Weight decay, not on batch norm and biases: L2 in the gradient for sgd (as PyTorch), decoupled for adamw.",
+    )
+    schedule: str = setting("cosine", "How the learning rate falls after the warm-up.", choices=SCHEDULES)
+    warmup_epochs: float = setting(0.0, "Epochs over which the learning rate rises linearly.")
+    decay_epochs: list[float] = setting([], "Epochs after which the step schedule multiplies the rate by decay_factor.")
+    decay_factor: float = setting(0.1, "Factor of the step schedule.")
+    end_learning_rate: float = setting(0.0, "Where the cosine and polynomial schedules end.")
+    polynomial_power: float = setting(2.0, "Power of the polynomial schedule.")
+    label_smoothing: float = setting(0.0, "Label smoothing of the margin softmax.")
+    clip_norm: Optional[float] = setting(None, "Largest norm of the gradient of all weights; not clipped if not given.")
+
+    def __post_init__(self) -> None:
+        _at_least_one(self, "epochs")
+        _above_zero(self, "steps_per_epoch", "learning_rate", "clip_norm", "decay_factor")
+        _not_negative(self, "weight_decay", "warmup_epochs", "momentum", "end_learning_rate")
+        if self.warmup_epochs > self.epochs:
+            raise InputError(f"--warmup_epochs={self.warmup_epochs} is longer than --epochs={self.epochs}")
+        if self.schedule == "step" and not self.decay_epochs:
+            raise InputError("--schedule=step needs --decay_epochs, the epochs after which the rate falls")
+        if any(epoch <= 0 for epoch in self.decay_epochs):
+            raise InputError(f"--decay_epochs must be above 0, got {','.join(map(str, self.decay_epochs))}")
+        refuse_ignored(self, ["momentum"], self.optimizer == "sgd", "--optimizer=sgd")
+        refuse_ignored(self, ("decay_epochs", "decay_factor"), self.schedule == "step", "--schedule=step")
+        falls = self.schedule in ("cosine", "polynomial")
+        refuse_ignored(self, ["end_learning_rate"], falls, "--schedule=cosine or polynomial")
+        refuse_ignored(self, ["polynomial_power"], self.schedule == "polynomial", "--schedule=polynomial")
+
+
+@dataclasses.dataclass
+class DeviceSettings:
+    """How the devices compute a step."""
+
+    cpu_replicas: Optional[int] = setting(
+        None, "Logical devices of the CPU to train on, to try replicas without GPUs; by default all GPUs, or the CPU."
+    )
+    precision: str = setting("float32", "Precision policy.", choices=PRECISIONS)
+    jit_compile: bool = setting(False, "Whether XLA compiles the training step.")
+    micro_batches: int = setting(
+        1, "Parts in which the rows of a step go through the network; the losses are those of all rows together."
+    )
+    recompute: bool = setting(
+        False, "Whether the backbone's residual blocks run again for the gradient, which saves memory."
+    )
+    sync_batch_norm: bool = setting(
+        False, "Whether batch normalisation is by the batch of all devices instead of each device's own rows."
+    )
+
+    def __post_init__(self) -> None:
+        _above_zero(self, "cpu_replicas")
+        _at_least_one(self, "micro_batches")
+
+
+@dataclasses.dataclass
+class CheckpointSettings:
+    """When a run is evaluated and stored."""
+
+    evaluate_every: int = setting(1, "Epochs between evaluations on the verification sets.")
+    best_by: str = setting(
+        "auc", "Measure that chooses the best checkpoint, averaged over the sets.", choices=("accuracy", "auc")
+    )
+    checkpoint_steps: int = setting(500, "Steps between checkpoints for resuming; each epoch's end is one too.")
+
+    def __post_init__(self) -> None:
+        _at_least_one(self, "evaluate_every", "checkpoint_steps")

@@ -8,8 +8,12 @@ deviations over the seeds, and a plot of the similarity distributions of the fir
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
+import functools
+import multiprocessing
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Optional
 
@@ -19,6 +23,7 @@ import tensorflow as tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.markdown import markdown_table
+from ddl_tf.common.parallel import usable_cores
 from ddl_tf.common.settings import setting
 from ddl_tf.data.layout import read_description
 from ddl_tf.evaluation.embed import embed_images
@@ -40,6 +45,9 @@ class QuickstartSettings:
     output: Optional[str] = setting("runs/quickstart", "Folder for the faces, the runs, the table and the plot.")
     seed: int = setting(0, "Seed of the faces, and the first seed of the training.")
     seeds: int = setting(3, "Number of seeds of the training.")
+    processes: Optional[int] = setting(
+        None, "Seeds that are trained at once, each in a process; by default one for each core, and one alone on a GPU."
+    )
     identities: int = setting(400, "Identities to train on.")
     images_per_identity: int = setting(10, "Images of each, half easy and half hard.")
     image_size: int = setting(32, "Side of the images in pixels.")
@@ -55,6 +63,8 @@ class QuickstartSettings:
             raise InputError("--output is missing: name the folder for the experiment")
         if self.seeds < 1:
             raise InputError(f"--seeds must be at least 1, got {self.seeds}")
+        if self.processes is not None and self.processes < 1:
+            raise InputError(f"--processes must be at least 1, got {self.processes}")
 
     @property
     def folder(self) -> Path:
@@ -88,11 +98,9 @@ def _draw_faces(settings: QuickstartSettings) -> None:
             )
 
 
-def _train_seed(
-    settings: QuickstartSettings, seed: int, strategy: tf.distribute.Strategy
-) -> dict[str, list[dict[str, Any]]]:
+def _train_seed(settings: QuickstartSettings, seed: int) -> dict[str, list[dict[str, Any]]]:
     """Train the three runs of a seed: arm -> results on the easy and the hard pairs."""
-    runs = settings.runs(seed)
+    strategy, runs = tf.distribute.MirroredStrategy(), settings.runs(seed)
     shared: dict[str, Any] = {
         "train_data": [str(settings.folder / "faces/train")],
         "pairs": [str(settings.folder / "faces" / name) for name in SETS],
@@ -133,6 +141,17 @@ def _train_seed(
         tf.keras.backend.clear_session()
         results[arm] = train(TrainSettings(run_dir=str(runs / name), **shared, **changes), strategy)
     return results
+
+
+def _train_seeds(settings: QuickstartSettings, seeds: Sequence[int]) -> list[dict[str, list[dict[str, Any]]]]:
+    """Train the runs of all seeds, several at once: these networks are too small for one to use all cores."""
+    train_seed = functools.partial(_train_seed, settings)
+    processes = settings.processes or (1 if tf.config.list_physical_devices("GPU") else usable_cores())
+    if min(processes, len(seeds)) == 1:
+        return list(map(train_seed, seeds))
+    # TensorFlow's threads do not outlive a fork.
+    with ProcessPoolExecutor(min(processes, len(seeds)), multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(train_seed, seeds))
 
 
 def _similarities(settings: QuickstartSettings, run: str) -> tuple[Similarities, Similarities]:
@@ -176,11 +195,10 @@ def main(settings: QuickstartSettings) -> None:
 
     say("drawing faces")
     _draw_faces(settings)
-    strategy = tf.distribute.MirroredStrategy()
-    tables = []
-    for seed in range(settings.seed, settings.seed + settings.seeds):
-        say(f"seed {seed}: training with ArcFace, fine-tuning with ArcFace, and with ArcFace and DDL")
-        tables.append(comparison_table(_train_seed(settings, seed, strategy), *SETS).assign(seed=seed))
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    say(f"{len(seeds)} seeds: training with ArcFace, fine-tuning with ArcFace, and with ArcFace and DDL")
+    results = _train_seeds(settings, seeds)
+    tables = [comparison_table(result, *SETS).assign(seed=seed) for seed, result in zip(seeds, results)]
     table = pd.concat(tables, ignore_index=True)
     with write_aside(folder / "comparison.csv") as aside:
         table.to_csv(aside, index=False)

@@ -51,7 +51,7 @@ def test_every_seed_has_three_runs_on_the_same_faces(tmp_path, monkeypatch, caps
     monkeypatch.setattr(quickstart, "train", train)
     monkeypatch.setattr(quickstart, "_similarities", similarities)
     monkeypatch.setattr(quickstart, "prepare_synthetic", lambda settings: Path(settings.output).mkdir())
-    main(QuickstartSettings(output=str(tmp_path), seed=4, seeds=2))
+    main(QuickstartSettings(output=str(tmp_path), seed=4, seeds=2, processes=1))
     names = [f"{folder}{run}" for folder in ("", "seed_5/") for run in ("pretrain", "arcface", "ddl")]
     assert [run.run_dir for run in runs] == [str(tmp_path / name) for name in names]
     assert [run.seed for run in runs] == [4] * 3 + [5] * 3

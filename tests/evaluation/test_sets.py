@@ -7,6 +7,7 @@ import tensorflow as tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.sets import VerificationSets, load_sets
 from ddl_tf.miniatures import pairs as miniature_pairs
+from ddl_tf.protocols.rfw import RACES
 
 
 @pytest.fixture
@@ -59,8 +60,10 @@ def test_cfp_by_protocol_and_fold(real_faces):
 @pytest.fixture(scope="module")
 def miniatures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("miniatures")
-    for name in ("calfw", "cplfw", "agedb", "xqlfw", "rfw", "rfw_bins", "cfp", "lfw"):
+    for name in ("calfw", "cplfw", "agedb", "xqlfw", "rfw", "cfp", "lfw"):
         getattr(miniature_pairs, f"write_{name}")(folder / name)
+    for number, race in enumerate(RACES):
+        miniature_pairs.write_bin(folder / "rfw_bins", name=f"{race}_test.bin", first_identity=100 * number)
     return folder
 
 

@@ -36,9 +36,14 @@ def samples(count, images_per_identity=3, **columns):
     ]
 
 
+def store_source(source, output, on_error="refuse", **settings):
+    """Store what a source yields; returns the description of the set."""
+    return write_set(source, StoreSettings(output=str(output), **settings), on_error)
+
+
 def store(items, output, on_error="refuse", identities=None, **settings):
     """Store a list of samples; returns the description of the set."""
-    return write_set(list_source(items, identities), StoreSettings(output=str(output), **settings), on_error)
+    return store_source(list_source(items, identities), output, on_error, **settings)
 
 
 def stored_faces(items, output):

@@ -49,7 +49,7 @@ def test_a_published_set(tmp_path, events):
     partial, output = tmp_path / "faces.partial", tmp_path / "faces"
     with claim(partial, {"made": 1}, "data"):
         publish(partial, output, [], "data", [])
-    (moved,) = (place for place, event in enumerate(events) if event == ("rename", str(partial), str(output)))
+    moved = events.index(("rename", str(partial), str(output)))
     assert ("sync", str(partial)) in events[:moved]
     assert ("sync", str(tmp_path)) in events[moved:]
 

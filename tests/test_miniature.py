@@ -18,7 +18,8 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_is_evaluated_by_the_command_that_it_names(layout, checkpoint, tmp_path, capsys):
+def test_every_layout_is_evaluated_by_the_command_that_it_names(layout, checkpoint, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("ddl_tf.miniatures.ijb.SUBJECTS", 12)
     folder = tmp_path / layout
     main(MiniatureSettings(layout=layout, output=str(folder)))
     printed = capsys.readouterr().out.splitlines()

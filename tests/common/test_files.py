@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_sets import pipe
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import (
@@ -23,14 +24,18 @@ from ddl_tf.common.files import (
 )
 
 
-def test_a_file_comes_whole_with_its_folder(tmp_path):
-    path = tmp_path / "new" / "results.json"
+def test_a_file_comes_whole_with_its_folder_and_the_names_are_on_the_disk_too(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}")))
+    path = tmp_path / "new" / "run" / "results.json"
     with write_aside(path) as aside:
         assert (aside.parent, aside.suffix) == (path.parent, path.suffix)
         aside.write_text("{}")
         assert not path.exists()
     assert path.read_text() == "{}"
     assert list(path.parent.iterdir()) == [path]
+    assert synced[0].endswith(".json")
+    assert set(synced[1:]) == {str(tmp_path / "new" / "run"), str(tmp_path / "new"), str(tmp_path)}
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -85,26 +90,19 @@ def test_a_lock_that_is_no_file_is_refused_and_nothing_is_emptied(tmp_path, kind
     thesis, lock = tmp_path / "thesis.txt", tmp_path / "run/lock"
     thesis.write_text("years of work")
     lock.parent.mkdir()
-    if kind == "folder":
-        lock.mkdir()
-    elif kind == "pipe":
-        os.mkfifo(lock)
-    else:
-        lock.symlink_to(thesis if kind == "link" else tmp_path / "nothing")
-    with (
-        pytest.raises(InputError, match=r"lock: a link, or no regular file, .*; move it away"),
-        lock_folder(lock.parent),
-    ):
-        pass
+    {
+        "link": lambda: lock.symlink_to(thesis),
+        "link to nothing": lambda: lock.symlink_to(tmp_path / "nothing"),
+        "folder": lock.mkdir,
+        "pipe": lambda: pipe(lock),
+    }[kind]()
+    with pytest.raises(InputError, match=r"lock: a link, or no regular file, .*; move it away"):
+        lock_folder(lock.parent).__enter__()
     assert thesis.read_text() == "years of work"
     assert sorted(os.listdir(tmp_path)) == ["run", "thesis.txt"]
-
-
-def test_what_is_in_a_lock_stays(tmp_path):
-    (tmp_path / "lock").write_text("years of work")
+    (tmp_path / "lock").write_text("what is in a lock stays")
     with lock_folder(tmp_path):
-        pass
-    assert (tmp_path / "lock").read_text() == "years of work"
+        assert (tmp_path / "lock").read_text() == "what is in a lock stays"
 
 
 def test_leftovers_are_files_not_links_nor_other_hidden_ones(tmp_path):
@@ -175,17 +173,6 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path):
         walk_files(tmp_path / "nothing")
 
 
-def test_the_names_of_new_files_and_folders_are_on_the_disk_too(tmp_path, monkeypatch):
-    synced = []
-    monkeypatch.setattr(
-        "ddl_tf.common.files.os.fsync", lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}"))
-    )
-    with write_aside(tmp_path / "new" / "run" / "results.json") as aside:
-        aside.write_text("{}")
-    assert synced[0].endswith(".json")
-    assert set(synced[1:]) == {str(tmp_path / "new" / "run"), str(tmp_path / "new"), str(tmp_path)}
-
-
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EIO])
 def test_a_file_system_that_cannot_sync_folders_is_no_error_and_a_broken_disk_is_one(tmp_path, monkeypatch, number):
     def refuse(file):
@@ -221,6 +208,5 @@ def test_what_is_no_array_is_refused_in_a_line(tmp_path, read, content):
 
 
 def test_a_pipe_for_an_array_does_not_wait(tmp_path):
-    os.mkfifo(tmp_path / "a.npy")
     with pytest.raises(OSError, match="a pipe, device or socket"):
-        map_array(tmp_path / "a.npy", "make it anew")
+        map_array(pipe(tmp_path / "a.npy"), "make it anew")

@@ -4,6 +4,7 @@ import os
 
 import pytest
 from tiny_sets import list_source, samples
+from tiny_sets import store as store_items
 
 from ddl_tf.common import partial_folder as partial
 from ddl_tf.common.errors import InputError
@@ -13,7 +14,7 @@ from ddl_tf.data.writer import StoreSettings, write_set
 
 
 def store(output, count=3, **settings):
-    return write_set(list_source(samples(count)), StoreSettings(output=str(output), **settings))
+    return store_items(samples(count), output, **settings)
 
 
 def write(path):

@@ -21,8 +21,8 @@ def image():
     return face.astype(np.float32)
 
 
-def settings(flip=False, augment_probability=1.0, **strengths):
-    return AugmentationSettings(flip, augment_probability=augment_probability, **strengths)
+def build(flip=False, augment_probability=1.0, **settings):
+    return build_augmentation(AugmentationSettings(flip, augment_probability=augment_probability, **settings))
 
 
 def augmented(augment, image, rows, threads=4, group=-1):
@@ -37,11 +37,11 @@ def augmented(augment, image, rows, threads=4, group=-1):
 
 
 def alone(kind, image, strength=1.0, rows=24):
-    return augmented(build_augmentation(settings(**{f"augment_{kind}": strength})), image, range(rows))
+    return augmented(build(**{f"augment_{kind}": strength}), image, range(rows))
 
 
 def test_flip_mirrors_half_of_the_images_and_nothing_else(image):
-    images = augmented(build_augmentation(settings(flip=True)), image, range(200))
+    images = augmented(build(flip=True), image, range(200))
     same = np.all(images == image, axis=(1, 2, 3))
     mirrored = np.all(images == image[:, ::-1], axis=(1, 2, 3))
     assert np.all(same ^ mirrored)
@@ -49,8 +49,8 @@ def test_flip_mirrors_half_of_the_images_and_nothing_else(image):
 
 
 def test_a_row_follows_from_its_seed_in_any_order_and_number_of_threads_and_precision(image):
-    everything = settings(True, 0.7, **dict.fromkeys(strength_names(), 0.5))
-    augment = build_augmentation(everything)
+    settings = {"flip": True, "augment_probability": 0.7, **dict.fromkeys(strength_names(), 0.5)}
+    augment = build(**settings)
     rows = list(range(30))
     images = augmented(augment, image, rows, 1)
     np.testing.assert_array_equal(images, augmented(augment, image, rows[::-1], 4)[::-1])
@@ -60,7 +60,7 @@ def test_a_row_follows_from_its_seed_in_any_order_and_number_of_threads_and_prec
     # The precision of a run is not that of the images.
     tf.keras.mixed_precision.set_global_policy("mixed_float16")
     try:
-        np.testing.assert_array_equal(augmented(build_augmentation(everything), image, rows[:4]), images[:4])
+        np.testing.assert_array_equal(augmented(build(**settings), image, rows[:4]), images[:4])
         assert tf.keras.mixed_precision.global_policy().name == "mixed_float16"
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
@@ -119,12 +119,10 @@ def test_the_change_grows_with_the_strength(image, kind):
 @pytest.mark.parametrize("kind", MEASURES)
 def test_the_range_is_kept(kind):
     noise = np.random.default_rng(0).uniform(0, 255, [SIZE, SIZE, 3])
-    augment = build_augmentation(settings(**{f"augment_{kind}": 1.0}))
-    for extreme in (np.zeros_like(noise), noise, 255 * (noise > 128)):
-        images = augmented(augment, extreme.astype(np.float32), range(8))
-        assert np.all(np.isfinite(images))
-        assert images.min() >= 0
-        assert images.max() <= 255
+    images = alone(kind, (255 * (noise > 128)).astype(np.float32), rows=8)
+    assert np.all(np.isfinite(images))
+    assert images.min() >= 0
+    assert images.max() <= 255
 
 
 def test_grey_blends_with_the_luma(image):
@@ -168,20 +166,20 @@ def test_resolution_is_lost_as_by_a_plain_resize_down_and_up(image):
 
 def test_blur_is_a_gaussian(image):
     radius = int(np.ceil(3 * 0.03 * SIZE))
+
+    def naive(deviation):
+        return ndimage.gaussian_filter(image, (deviation, deviation, 0), mode="reflect", truncate=radius / deviation)
+
     deviations = []
-    for picture in alone("blur", image, rows=10):
-
-        def naive(deviation):
-            return ndimage.gaussian_filter(
-                image, (deviation, deviation, 0), mode="reflect", truncate=radius / deviation
-            )
-
-        def distance(deviation, picture=picture, naive=naive):
-            return np.mean((naive(deviation) - picture) ** 2)
-
-        found = optimize.minimize_scalar(distance, bounds=(0.05, 2.0), method="bounded", options={"xatol": 1e-6})
-        np.testing.assert_allclose(picture, naive(found.x), atol=0.1)
-        deviations.append(found.x)
+    for blurred in alone("blur", image, rows=10):
+        best = optimize.minimize_scalar(
+            lambda deviation, blurred=blurred: np.mean((naive(deviation) - blurred) ** 2),
+            bounds=(0.05, 2.0),
+            method="bounded",
+            options={"xatol": 1e-6},
+        )
+        np.testing.assert_allclose(blurred, naive(best.x), atol=0.1)
+        deviations.append(best.x)
     assert max(deviations) <= 0.03 * SIZE + 1e-3
 
 
@@ -236,21 +234,21 @@ def test_crop_scales_and_shifts(image):
 
 def test_off_gives_the_image_itself(image):
     tensor = tf.constant(image)
-    assert build_augmentation(settings())(tensor, tf.constant([0, 0])) is tensor
-    nobody = build_augmentation(settings(augment_probability=0.0, augment_blur=1.0, augment_grey=1.0))
+    assert build()(tensor, tf.constant([0, 0])) is tensor
+    nobody = build(augment_probability=0.0, augment_blur=1.0, augment_grey=1.0)
     np.testing.assert_array_equal(augmented(nobody, image, range(20)), [image] * 20)
 
 
 def test_a_kind_draws_the_same_beside_others(image):
     grey = alone("grey", image)
-    both = augmented(build_augmentation(settings(flip=True, augment_grey=1.0)), image, range(24))
+    both = augmented(build(flip=True, augment_grey=1.0), image, range(24))
     mirrored = np.array([not np.allclose(a, b, atol=0.01) for a, b in zip(both, grey)])
     assert 4 < mirrored.sum() < 20
     np.testing.assert_allclose(both[mirrored], grey[mirrored][:, :, ::-1], atol=0.01)
 
 
 def test_each_kind_touches_its_share(image):
-    augment = build_augmentation(settings(augment_probability=0.3, augment_grey=1.0, augment_occlusion=1.0))
+    augment = build(augment_probability=0.3, augment_grey=1.0, augment_occlusion=1.0)
     images = augmented(augment, image, range(300))
     # The corners of a face are coloured background, and nearly never in the rectangle.
     both_channels = np.ptp(images[:, 0, 0], axis=-1) - np.ptp(image[0, 0])
@@ -261,21 +259,17 @@ def test_each_kind_touches_its_share(image):
 
 @pytest.mark.parametrize(("groups", "degraded"), [([], {-1, 0, 1, 2}), ([1], {1}), ([-1, 2], {-1, 2})])
 def test_groups(image, groups, degraded):
-    chosen = AugmentationSettings(True, augment_grey=1.0, augment_probability=1.0, augment_groups=groups)
-    augment = build_augmentation(chosen)
-    flipped = augmented(build_augmentation(settings(flip=True)), image, range(12))
+    augment = build(True, augment_grey=1.0, augment_groups=groups)
+    flipped = augmented(build(flip=True), image, range(12))
     for group in (-1, 0, 1, 2):
         changed = np.any(augmented(augment, image, range(12), group=group) != flipped, axis=(1, 2, 3))
         np.testing.assert_array_equal(changed, group in degraded)
 
 
-@pytest.mark.parametrize("name", [*strength_names(), "augment_probability"])
-@pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
-def test_a_bad_share_is_named(name, value):
-    with pytest.raises(InputError, match=f"--{name} must be from 0 to 1, got {value}"):
-        AugmentationSettings(**{name: value})
-
-
-def test_a_bad_group_is_named():
-    with pytest.raises(InputError, match="--augment_groups: there is no group -2"):
-        AugmentationSettings(augment_groups=[0, -2])
+def test_a_bad_setting_is_named():
+    shares = [(name, value) for name in (*strength_names(), "augment_probability") for value in (-0.1, 1.5, np.nan)]
+    messages = {share: f"--{share[0]} must be from 0 to 1, got {share[1]}" for share in shares}
+    messages["augment_groups", (0, -2)] = "--augment_groups: there is no group -2"
+    for (name, value), message in messages.items():
+        with pytest.raises(InputError, match=message):
+            AugmentationSettings(**{name: value})

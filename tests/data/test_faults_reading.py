@@ -5,19 +5,19 @@ import os
 
 import numpy as np
 import pytest
-from tiny_sets import list_source, samples
+from tiny_sets import samples
+from tiny_sets import store as store_set
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.data import store
 from ddl_tf.data.store import RETRY_SECONDS, Faces
-from ddl_tf.data.writer import StoreSettings, write_set
 
 ROWS = np.arange(6)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    write_set(list_source(samples(6)), StoreSettings(output=str(tmp_path / "faces")))
+    store_set(samples(6), tmp_path / "faces")
     return tmp_path / "faces"
 
 

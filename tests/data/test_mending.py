@@ -1,14 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_sets import list_source, picture, samples
+from tiny_sets import picture, samples, store
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.data.integrity import find_faults
 from ddl_tf.data.mending import mend_set, own_places, read_mended
 from ddl_tf.data.pipeline import check_rows
 from ddl_tf.data.store import Faces
-from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.importers.source import Sample
 
 SHARD = "shard-00000.tfrecord"
@@ -18,7 +17,7 @@ SHARD = "shard-00000.tfrecord"
 def stored(tmp_path):
     """Three images of each of two people, all of group 0, with a column of their own."""
     items = [Sample(picture(n), f"person {n // 3}", f"item {n}", 0, {"number": n}) for n in range(6)]
-    write_set(list_source(items), StoreSettings(output=str(tmp_path / "faces")))
+    store(items, tmp_path / "faces")
     return tmp_path / "faces"
 
 
@@ -79,7 +78,7 @@ def test_a_stand_in_that_is_lost_too(stored):
 
 def test_nobody_to_stand_in(tmp_path):
     # Of each person two images, one of group 0 and one of group 1.
-    write_set(list_source(samples(4, images_per_identity=2)), StoreSettings(output=str(tmp_path / "faces")))
+    store(samples(4, images_per_identity=2), tmp_path / "faces")
     damage(tmp_path / "faces", 3)
     before = (tmp_path / "faces/index.parquet").read_bytes()
     with pytest.raises(InputError, match=r"row 3 cannot be read, and identity .* has no other image of group 1: put a"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from tiny_sets import list_source, picture
+from tiny_sets import picture, store, stored_faces
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.data.augmentation import build_augmentation
@@ -14,8 +14,7 @@ from ddl_tf.data.pipeline import READERS, check_rows, training_dataset
 from ddl_tf.data.sampling import StreamSampler, StreamSizes
 from ddl_tf.data.settings import AugmentationSettings
 from ddl_tf.data.store import Faces
-from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.importers.source import Sample, Source
+from ddl_tf.importers.source import Sample
 
 SIZE = 16
 PLAIN = build_augmentation(AugmentationSettings(flip=False))
@@ -27,7 +26,7 @@ def folder(tmp_path_factory):
     """24 PNG images of 4 people, half of them of group 1."""
     path = tmp_path_factory.mktemp("set") / "faces"
     samples = [Sample(picture(n, SIZE, "PNG"), f"person {n // 6}", f"item {n}", n % 2) for n in range(24)]
-    write_set(list_source(samples), StoreSettings(output=str(path)))
+    store(samples, path)
     return path
 
 
@@ -84,8 +83,7 @@ def test_a_batch_is_the_rows_of_its_step_read_one_by_one(faces, sampler):
 
 
 def shard_batches(faces, sampler, shard, last):
-    every = AugmentationSettings(augment_probability=1.0, augment_crop=0.5, augment_colour=0.5)
-    augment = build_augmentation(every)
+    augment = build_augmentation(AugmentationSettings(augment_probability=1.0, augment_crop=0.5, augment_colour=0.5))
     return list(training_dataset(faces, sampler, augment, (SIZE, SIZE), 0, last, 5, shard).as_numpy_iterator())
 
 
@@ -115,11 +113,6 @@ def test_workers_with_unequal_shares_are_refused(faces, sampler):
         shard_batches(faces, sampler, (0, 2), 1)
 
 
-def test_it_ends_without_waiting_for_a_thread_that_tunes_it(faces, sampler):
-    dataset = training_dataset(faces, sampler, PLAIN, (SIZE, SIZE), 0, 2)
-    assert dataset.options().autotune.enabled is False
-
-
 def test_a_batch_follows_from_its_step_alone(faces, sampler):
     kinds = {"augment_crop": 0.5, "augment_colour": 0.5, "augment_resolution": 0.5, "augment_compression": 0.5}
     augment = build_augmentation(AugmentationSettings(augment_probability=0.5, **kinds))
@@ -139,77 +132,69 @@ def test_only_the_chosen_groups_are_degraded(faces, sampler):
         np.testing.assert_array_equal(same, group != 1)
 
 
-def test_images_of_another_size_are_resized(faces, sampler):
-    ((inputs, _),) = batches(faces, sampler, 0, 1, size=8)
-    rows = sampler.rows(0).record
-    assert inputs["image"].shape == (len(rows), 8, 8, 3)
-    expected = [tf.image.resize(faces.image(row), (8, 8), antialias=True).numpy() for row in rows]
-    np.testing.assert_allclose(inputs["image"], expected, atol=1e-3)
-
-
-def encoded(number, shape, image_format):
+def encoded(number, shape, image_format, **options):
     """Noise of a shape, `[height, width]` for a grey image."""
     pixels = np.random.default_rng(number).integers(0, 256, shape).astype(np.uint8)
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, image_format, quality=90)
+    Image.fromarray(pixels).save(file, image_format, quality=90, **options)
     return file.getvalue()
 
 
-def write_images(folder, shapes):
-    """A set of two people, of every shape as JPEG and as PNG."""
-    images = [encoded(n, shape, kind) for n, shape in enumerate(shapes) for kind in ("JPEG", "PNG")]
-    samples = [Sample(image, f"person {n % 2}", f"item {n}", n % 2) for n, image in enumerate(images)]
-    write_set(list_source(samples), StoreSettings(output=str(folder)))
-    return str(folder)
+@pytest.fixture(scope="module")
+def image_set(tmp_path_factory):
+    """Shapes -> the folder of a set of two people, of every shape as JPEG and as PNG."""
+    folders = {}
+
+    def folder(*shapes):
+        if shapes not in folders:
+            images = [encoded(n, shape, kind) for n, shape in enumerate(shapes) for kind in ("JPEG", "PNG")]
+            samples = [Sample(image, f"person {n % 2}", f"item {n}", n % 2) for n, image in enumerate(images)]
+            folders[shapes] = tmp_path_factory.mktemp("images") / "set"
+            store(samples, folders[shapes])
+        return str(folders[shapes])
+
+    return folder
 
 
 ALIKE, MIXED = (
-    [(SIZE, SIZE, 3)] * 3 + [(SIZE, SIZE)],
-    [(SIZE, SIZE, 3), (SIZE, SIZE), (40, 25, 3), (9, 12), (30, 16, 3)],
+    ((SIZE, SIZE, 3), (SIZE, SIZE, 3), (SIZE, SIZE, 3), (SIZE, SIZE)),
+    ((SIZE, SIZE, 3), (SIZE, SIZE), (40, 25, 3), (9, 12), (30, 16, 3)),
 )
 
 
-@pytest.mark.parametrize(
-    "kinds",
-    [
-        {"flip": False},
-        {"flip": True},
-        {"augment_colour": 0.7, "augment_resolution": 0.7, "augment_probability": 0.6, "augment_groups": [-1]},
-    ],
-    ids=["plain", "flip", "strong"],
-)
 @pytest.mark.parametrize("shapes, size", [(ALIKE, SIZE), (ALIKE, 8), (MIXED, SIZE)], ids=["alike", "smaller", "mixed"])
-def test_a_batch_is_what_one_gets_image_by_image(tmp_path, shapes, size, kinds):
-    faces = Faces([write_images(tmp_path / "set", shapes)])
+def test_a_batch_is_what_one_gets_image_by_image(image_set, shapes, size):
+    faces = Faces([image_set(*shapes)])
     sampler = StreamSampler(faces.index, StreamSizes(shuffled=10), seed=3)
-    augment = build_augmentation(AugmentationSettings(**kinds))
-
-    def one(record, row):
-        (image,) = faces.read(np.array([record]))
-        pixels = tf.cast(np.asarray(Image.open(io.BytesIO(image)).convert("RGB")), tf.float32)
-        if pixels.shape[:2] != (size, size):
-            pixels = tf.image.resize(pixels, (size, size), antialias=True)
-        return augment(pixels, tf.constant([5, row], tf.int64)).numpy()
-
-    for step, (inputs, _) in enumerate(batches(faces, sampler, 0, 2, augment, size)):
-        rows = sampler.rows(step).record
-        assert inputs["image"].dtype == np.float32
-        expected = [one(record, step * len(rows) + n) for n, record in enumerate(rows.tolist())]
-        # In a larger graph the last bits of a degraded image differ.
-        np.testing.assert_allclose(inputs["image"], expected, rtol=0, atol=1e-3 if "augment_colour" in kinds else 0)
+    strong = {"augment_colour": 0.7, "augment_resolution": 0.7, "augment_probability": 0.6, "augment_groups": [-1]}
+    for settings in ({"flip": False}, {"flip": True}, strong):
+        augment = build_augmentation(AugmentationSettings(**settings))
+        for step, (inputs, _) in enumerate(batches(faces, sampler, 0, 2, augment, size)):
+            assert inputs["image"].dtype == np.float32
+            expected = []
+            for n, record in enumerate(sampler.rows(step).record):
+                pixels = tf.cast(faces.image(record), tf.float32)
+                if pixels.shape[:2] != (size, size):
+                    pixels = tf.image.resize(pixels, (size, size), antialias=True)
+                expected.append(augment(pixels, tf.constant([5, step * 10 + n], tf.int64)))
+            # In a larger graph the last bits of a degraded image differ.
+            np.testing.assert_allclose(inputs["image"], expected, rtol=0, atol=1e-3 if settings == strong else 0)
 
 
-def test_image_size_is_that_of_all_images(tmp_path):
-    alike = write_images(tmp_path / "alike", ALIKE)
-    small = write_images(tmp_path / "small", [(8, 8)])
-    assert Faces([alike]).image_size == (SIZE, SIZE)
-    assert Faces([alike, write_images(tmp_path / "more", ALIKE)]).image_size == (SIZE, SIZE)
-    assert Faces([write_images(tmp_path / "mixed", MIXED)]).image_size is None
-    assert Faces([alike, small]).image_size is None
+def test_image_size_is_that_of_all_images(image_set):
+    folders = {shapes: image_set(*shapes) for shapes in (ALIKE, MIXED, ((8, 8),), ((SIZE, SIZE),))}
+    for sets, expected in (
+        ([ALIKE], (SIZE, SIZE)),
+        ([ALIKE, ((SIZE, SIZE),)], (SIZE, SIZE)),
+        ([MIXED], None),
+        ([ALIKE, ((8, 8),)], None),
+    ):
+        assert Faces([folders[shapes] for shapes in sets]).image_size == expected
 
 
-def test_a_waiting_sampler_leaves_threads_to_the_steps_before_it(faces, sampler):
+def test_no_thread_tunes_it_and_a_waiting_sampler_leaves_threads_to_the_steps_before_it(faces, sampler):
     options = training_dataset(faces, sampler, PLAIN, (SIZE, SIZE), 0, 1).options()
+    assert options.autotune.enabled is False
     assert options.threading.private_threadpool_size > READERS
 
 
@@ -233,17 +218,12 @@ def test_the_image_that_stopped_it_is_named(folder, tmp_path):
 def test_sets_that_were_stored_turned_are_trained_on_upright(tmp_path, monkeypatch):
     exif = Image.Exif()
     exif[0x0112] = 6
-    random, files = np.random.RandomState(0), []
-    for _ in range(8):
-        file = io.BytesIO()
-        Image.fromarray(random.randint(0, 256, [16, 16, 3]).astype(np.uint8)).save(file, "JPEG", exif=exif)
-        files.append(file.getvalue())
-    items = [Sample(file, f"person {n // 2}", f"item {n}") for n, file in enumerate(files)]
+    files = [encoded(n, (SIZE, SIZE, 3), "JPEG", exif=exif) for n in range(8)]
     # As earlier versions did, whatever EXIF said.
     monkeypatch.setattr("ddl_tf.data.shards.upright_bytes", lambda file: file)
-    folder = str(tmp_path / "set")
-    write_set(Source("list", "a list", 8, lambda start: iter(items[start:])), StoreSettings(output=folder))
-    faces = Faces([folder])
+    faces = stored_faces(
+        [Sample(file, f"person {n // 2}", f"item {n}") for n, file in enumerate(files)], tmp_path / "set"
+    )
     upright = [np.asarray(Image.open(io.BytesIO(file)).transpose(Image.Transpose.ROTATE_270)) for file in files]
     np.testing.assert_array_equal([faces.image(row) for row in range(8)], upright)
     sampler = StreamSampler(faces.index, StreamSizes(shuffled=8), seed=3)

@@ -1,9 +1,9 @@
-import tracemalloc
 import zlib
 
 import numpy as np
 import pandas as pd
 import pytest
+from tiny_sets import assert_memory
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.data.pools import StoredPairs
@@ -54,12 +54,6 @@ def test_streams_have_their_sizes_and_different_identities(students):
             assert set(counts) == {2}
             # Else one image could be in the group twice.
             assert not set(identities) & set(classified)
-
-
-def test_few_identities_are_repeated_rather_than_rows_left_out():
-    rows = StreamSampler(make_index(6, 4), StreamSizes(per_group=4, pairs_per_group=5)).rows(0)
-    for group in (0, 1):
-        assert (rows.group == group).sum() == 14
 
 
 def test_the_two_images_of_a_pair_differ(index):
@@ -132,11 +126,12 @@ def test_streams_are_mixed_so_that_replicas_share_them(index):
     assert set(group[: len(group) // 2]) == set(group[len(group) // 2 :]) == {0, 1}
 
 
-def test_more_rows_than_identities_take_every_identity():
+def test_few_identities_are_repeated_evenly_rather_than_rows_left_out():
+    rows = StreamSampler(make_index(6, 4), StreamSizes(per_group=4, pairs_per_group=5)).rows(0)
+    assert [(rows.group == group).sum() for group in (0, 1)] == [14, 14]
     rows = StreamSampler(make_index(5, 4), StreamSizes(per_group=12)).rows(0)
     for group in (0, 1):
-        counts = np.bincount(rows.identity[rows.group == group], minlength=5)
-        assert set(counts) == {2, 3}
+        assert set(np.bincount(rows.identity[rows.group == group], minlength=5)) == {2, 3}
 
 
 @pytest.mark.parametrize(
@@ -147,6 +142,10 @@ def test_steps_per_epoch(index, sizes, steps):
     assert StreamSampler(index, sizes).steps_per_epoch == steps
 
 
+ACROSS = StreamSizes(pairs_per_group=1, pairs_across=True)
+SHARED = StreamSizes(pairs_per_group=2, shared_identities=True)
+
+
 @pytest.mark.parametrize(
     ("index", "sizes", "message"),
     [
@@ -154,11 +153,8 @@ def test_steps_per_epoch(index, sizes, steps):
         (make_index().assign(group=-1), PAPER, "groups \\[\\]"),
         (make_index().assign(group=2), PAPER, "groups \\[2\\]"),
         (make_index(5, 2), PAPER, "group 0 has no positive pair"),
-        (
-            make_index(5, 1).assign(group=[0, 0, 0, 1, 1]),
-            StreamSizes(pairs_per_group=1, pairs_across=True),
-            "no positive",
-        ),
+        (make_index(5, 1).assign(group=[0, 0, 0, 1, 1]), ACROSS, "no positive"),
+        (make_index().eval("group = identity % 2"), SHARED, "no identity has positive pairs in every group"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(index, sizes, message):
@@ -166,11 +162,17 @@ def test_what_cannot_be_drawn_is_said(index, sizes, message):
         StreamSampler(index, sizes)
 
 
-def test_bad_sizes_are_named():
-    with pytest.raises(InputError, match=r"per_group.*-1"):
-        StreamSizes(per_group=-1)
-    with pytest.raises(InputError, match="must have rows"):
-        StreamSizes()
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"per_group": -1}, r"per_group.*-1"),
+        ({}, "must have rows"),
+        ({"per_group": 1, "confusable": 0}, "confusable must be at least 1"),
+    ],
+)
+def test_bad_sizes_are_named(sizes, message):
+    with pytest.raises(InputError, match=message):
+        StreamSizes(**sizes)
 
 
 def stored_pairs(index, rng, per_identity=3):
@@ -199,9 +201,8 @@ def test_stored_pairs_are_drawn_instead_of_random_ones(index):
 
 def test_a_group_without_stored_pairs_is_said(index):
     pairs = stored_pairs(index, np.random.default_rng(0))
-    teacher = StoredPairs(*(column[pairs.group == 0] for column in pairs))
     with pytest.raises(InputError, match="group 1 has no stored positive pair"):
-        StreamSampler(index, PAPER, pairs=teacher)
+        StreamSampler(index, PAPER, pairs=StoredPairs(*(column[pairs.group == 0] for column in pairs)))
 
 
 def test_shared_identities_are_in_the_pairs_of_all_groups():
@@ -233,29 +234,23 @@ def nearest_by_number(identities, count):
 
 def test_confusable_identities_come_in_clusters(index):
     neighbours = nearest_by_number(30, 8)
-    sizes = StreamSizes(per_group=8, pairs_per_group=4, confusable=4)
-    sampler = StreamSampler(index, sizes, neighbours=lambda step: neighbours)
-    alone = StreamSampler(index, StreamSizes(per_group=8, pairs_per_group=4))
-
-    def neighbours_in_batch(rows):
-        """How many identities of a group's rows have the next one beside them, naively."""
-        found = 0
-        for group in (0, 1):
-            here = set(rows.identity[rows.group == group])
-            found += sum((identity + 1) % 30 in here for identity in here)
-        return found
-
-    clustered = [neighbours_in_batch(sampler.rows(step)) for step in range(30)]
-    random = [neighbours_in_batch(alone.rows(step)) for step in range(30)]
-    assert np.mean(clustered) > 1.5 * np.mean(random)
+    clusters = StreamSizes(per_group=8, pairs_per_group=4, confusable=4)
+    sampler = StreamSampler(index, clusters, neighbours=lambda step: neighbours)
+    plain = StreamSampler(index, StreamSizes(per_group=8, pairs_per_group=4))
+    # How many identities of a group's rows have the next one beside them, naively.
+    counts = {sampler: 0, plain: 0}
     for step in range(30):
-        rows = sampler.rows(step)
-        for group in (0, 1):
-            mine = rows.group == group
-            classified, pairs = rows.identity[mine & (rows.label >= 0)], rows.identity[mine & (rows.label < 0)]
-            assert len(set(classified)) == len(classified) == 8
-            assert len(set(pairs)) == 4
-            assert not set(pairs) & set(classified)
+        for drawn in counts:
+            rows = drawn.rows(step)
+            for group in (0, 1):
+                mine = rows.group == group
+                identities = set(rows.identity[mine])
+                counts[drawn] += sum((identity + 1) % 30 in identities for identity in identities)
+                classified, pairs = rows.identity[mine & (rows.label >= 0)], rows.identity[mine & (rows.label < 0)]
+                assert len(set(classified)) == len(classified) == 8
+                assert len(set(pairs)) == 4
+                assert not set(pairs) & set(classified)
+    assert counts[sampler] > 1.5 * counts[plain]
 
 
 def test_confusable_identities_are_drawn_as_often_as_others():
@@ -283,14 +278,6 @@ def test_what_training_mined_is_drawn_from_its_step_on(index):
         np.testing.assert_array_equal(expected[rows.record], rows.group)
     plain = StreamSampler(index, PAPER)
     np.testing.assert_array_equal(sampler.rows(5).record, plain.rows(5).record)
-
-
-def test_bad_options_are_named(index):
-    with pytest.raises(InputError, match="confusable must be at least 1"):
-        StreamSizes(per_group=1, confusable=0)
-    apart = index.assign(group=(index["identity"] % 2))
-    with pytest.raises(InputError, match="no identity has positive pairs in every group"):
-        StreamSampler(apart, StreamSizes(pairs_per_group=2, shared_identities=True))
 
 
 @pytest.fixture(scope="module")
@@ -323,10 +310,6 @@ def test_draws_of_a_seed_stay_the_same(large_index, sizes, mixed, checksum):
 
 def test_memory_is_a_fraction_of_that_of_the_index(large_index):
     size = large_index.memory_usage(index=False).sum()
-    tracemalloc.start()
-    sampler = StreamSampler(large_index, StreamSizes(32, 32, 32))
-    sampler.rows(0)
-    held, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert held < size
-    assert peak < 2 * size
+    with assert_memory(held=size, peak=2 * size):
+        sampler = StreamSampler(large_index, StreamSizes(32, 32, 32))
+        sampler.rows(0)

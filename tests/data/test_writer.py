@@ -1,52 +1,34 @@
 import contextlib
 import csv
+import dataclasses
 import errno
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
-import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 from limited_files import files_limited_to
-from tiny_sets import list_source, picture, samples
+from tiny_sets import assert_memory, list_source, picture, samples, small_shards, store
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.data import shards
+from ddl_tf.data import shards, writer
 from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.images.pillow_images import decode_image
-from ddl_tf.importers.source import Problem, Sample
-
-PLAIN_INIT = shards.ShardedImport.__init__
-
-TESTS = Path(__file__).resolve().parents[1]
+from ddl_tf.importers.source import Problem, Sample, Source
 
 
 @pytest.fixture(autouse=True)
-def small_shards(monkeypatch):
-    """Shards of a few images, which no flag gives."""
-    monkeypatch.setattr(
-        shards.ShardedImport,
-        "__init__",
-        lambda self, source, folder, _, *rest, **more: PLAIN_INIT(self, source, folder, 2500, *rest, **more),
-    )
-
-
-def store(items, output, on_error="refuse", identities=None, tables=None, **settings):
-    return write_set(list_source(items, identities), StoreSettings(output=str(output), **settings), on_error, tables)
-
-
-def many_samples():
-    """About 3 MB, quickly."""
-    encoded = picture(0, size=16) + bytes(1200)
-    return [Sample(encoded, n // 10, f"item {n}", 0, {"number": n}) for n in range(2500)]
+def _small_shards(monkeypatch):
+    monkeypatch.setattr(writer, "ShardedImport", small_shards)
 
 
 def files(folder):
@@ -83,6 +65,7 @@ def test_the_description(tmp_path):
     shards_described = description.pop("shards")
     assert sum(shard["images"] for shard in shards_described.values()) == 5
     assert all((tmp_path / "faces" / name).stat().st_size == s["bytes"] for name, s in shards_described.items())
+    settings = {"image_size": None, "shard_mb": 128}
     assert description == {
         "format_version": 1,
         "name": "faces",
@@ -92,13 +75,7 @@ def test_the_description(tmp_path):
         "image_size": {"smallest": [16, 16], "largest": [20, 20]},
         "columns": ["shard", "offset", "length", "identity", "group", "identity_key", "number"],
         "problems": {},
-        "made_by": {
-            "command": "list",
-            "ddl_tf": "0.1.0",
-            "source": "a list",
-            "items": 5,
-            "settings": {"image_size": None, "shard_mb": 128},
-        },
+        "made_by": {"command": "list", "ddl_tf": "0.1.0", "source": "a list", "items": 5, "settings": settings},
     }
     assert not (tmp_path / "faces.partial").exists()
 
@@ -150,8 +127,7 @@ def stopped_after(count):
 
 @pytest.mark.parametrize("on_error", ["refuse", "skip"])
 def test_interrupted_anywhere_gives_the_same_bytes(tmp_path, on_error):
-    items = samples(11)
-    identities = [f"person {n}" for n in range(4)]
+    items, identities = samples(11), [f"person {n}" for n in range(4)]
     if on_error == "skip":
         items[0] = Problem("missing file", "item 0", "gone")
         items[6] = Sample(b"no image", "person 2", "item 6", 0, {"number": 6})
@@ -159,31 +135,24 @@ def test_interrupted_anywhere_gives_the_same_bytes(tmp_path, on_error):
         identities.append("person without images")
     store(items, tmp_path / "whole/faces", on_error, identities)
     expected = files(tmp_path / "whole/faces")
-    for stops in [[at] for at in range(0, 11, 2)] + [list(range(11))]:
-        for at in stops:
-            with stopped_after(at):
+    for stops in [[4], [9], range(11)]:
+        for stop in stops:
+            with stopped_after(stop):
                 store(items, tmp_path / "faces", on_error, identities)
             assert not (tmp_path / "faces").exists()
         store(items, tmp_path / "faces", on_error, identities)
         assert files(tmp_path / "faces") == expected
-        for name in expected:
-            (tmp_path / "faces" / name).unlink()
-        (tmp_path / "faces").rmdir()
+        shutil.rmtree(tmp_path / "faces")
 
 
 def test_what_was_stored_is_not_read_again(tmp_path, capsys):
-    items, read = samples(11), []
-
-    def reader(start):
-        read.append(start)
-        return iter(items[start:])
-
+    starts = []
     with stopped_after(9):
-        store(items, tmp_path / "faces")
+        store(samples(11), tmp_path / "faces")
     parts = shards.read_parts(tmp_path / "faces.partial")
-    source = list_source(items)
-    write_set(type(source)("list", "a list", 11, reader), StoreSettings(output=str(tmp_path / "faces")))
-    assert read == [parts[-1].done]
+    source = Source("list", "a list", 11, lambda start: starts.append(start) or iter(samples(11)[start:]))
+    write_set(source, StoreSettings(output=str(tmp_path / "faces")))
+    assert starts == [parts[-1].done]
     assert 0 < parts[-1].done <= 9
     assert f"going on after {parts[-1].done} of 11" in capsys.readouterr().err
 
@@ -209,27 +178,26 @@ def test_killed(tmp_path):
     """A real SIGKILL, in another process."""
     program = f"""
         import os, signal, sys
-        sys.path[:0] = {[str(TESTS / "data"), str(TESTS / "support"), str(TESTS.parent)]!r}
-        from test_writer import many_samples
+        sys.path[:] = {sys.path!r}
+        from ddl_tf.common import parallel
+        from ddl_tf.data import writer
         from ddl_tf.importers.source import Source
-        from ddl_tf.data.writer import StoreSettings, write_set
+        from tiny_sets import samples, small_shards
 
         def read(start):
-            for number, item in enumerate(many_samples()[start:], start):
-                if number == 2000:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                yield item
+            yield from samples(20)
+            os.kill(os.getpid(), signal.SIGKILL)
 
-        write_set(Source("list", "a list", 2500, read), StoreSettings(output="faces", shard_mb=1))
+        # Few items are read ahead of those that are stored.
+        parallel._CHUNK, parallel.usable_cores, writer.ShardedImport = 1, lambda: 1, small_shards
+        writer.write_set(Source("list", "a list", 22, read), writer.StoreSettings(output="faces"))
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=tmp_path, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not (tmp_path / "faces").exists()
-    assert len(shards.read_parts(tmp_path / "faces.partial")) == 3
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards.ShardedImport, "__init__", PLAIN_INIT)
-        store(many_samples(), tmp_path / "whole/faces", shard_mb=1)
-        store(many_samples(), tmp_path / "faces", shard_mb=1)
+    assert len(shards.read_parts(tmp_path / "faces.partial")) > 2
+    store(samples(22), tmp_path / "whole/faces")
+    store(samples(22), tmp_path / "faces")
     assert files(tmp_path / "faces") == files(tmp_path / "whole/faces")
 
 
@@ -255,15 +223,12 @@ def test_skipped_problems_are_refused_when_going_on_with_refuse(tmp_path):
 
 
 def test_one_process_at_a_time(tmp_path):
-    items = samples(3)
-
     def read(start):
         with pytest.raises(InputError, match="another process is at work in it"):
-            store(items, tmp_path / "faces")
-        return iter(items[start:])
+            store(samples(3), tmp_path / "faces")
+        return iter(samples(3))
 
-    source = list_source(items)
-    write_set(type(source)("list", "a list", 3, read), StoreSettings(output=str(tmp_path / "faces")))
+    write_set(Source("list", "a list", 3, read), StoreSettings(output=str(tmp_path / "faces")))
 
 
 def test_an_existing_output(tmp_path):
@@ -284,17 +249,13 @@ def test_an_existing_output(tmp_path):
     assert (tmp_path / "precious/thesis.txt").exists()
 
 
-def cut_jpeg():
-    return picture(1, size=64)[:-200]
-
-
 @pytest.mark.parametrize(
     ("item", "kind", "reason"),
     [
         (Problem("missing file", "item 2", "gone"), "missing file", "gone"),
         (b"", "corrupt image", "it is empty"),
         (b"garbage", "corrupt image", "it is no image"),
-        (cut_jpeg(), "corrupt image", "truncated"),
+        (picture(1, size=64)[:-200], "corrupt image", "truncated"),
         (picture(1, image_format="PNG")[:-30], "corrupt image", ""),
         (picture(1, image_format="BMP"), "image format", "BMP, where only JPEG and PNG are stored"),
     ],
@@ -307,8 +268,7 @@ def test_problems(tmp_path, capsys, item, kind, reason):
     assert not (tmp_path / "faces").exists()
 
     description = store(items, tmp_path / "faces", "skip")
-    assert description["problems"] == {kind: 1}
-    assert description["images"] == 5
+    assert (description["problems"], description["images"]) == ({kind: 1}, 5)
     with (tmp_path / "faces/problems.csv").open() as file:
         head, row = csv.reader(file)
     assert head == ["kind", "source", "reason"]
@@ -331,31 +291,21 @@ def test_empty_identities(tmp_path):
         store(samples(6, images_per_identity=2), tmp_path / "other", identities=people)
 
 
-@pytest.mark.parametrize("group", [-2, 1001, 10**30])
-def test_a_group_out_of_range(tmp_path, group):
-    with pytest.raises(InputError, match=f"item: group {group}: use -1"):
-        store([Sample(picture(1), "a", "item", group)], tmp_path / "faces")
-
-
-@pytest.mark.parametrize("sample", [("jos\udce9", {}), ("a", {"by": "jos\udce9"})])
-def test_text_that_is_not_utf8_is_a_problem(tmp_path, sample):
-    identity, columns = sample
-    with pytest.raises(InputError, match=r"item: file name: jos\\xe9 is not UTF-8; rename it"):
-        store([Sample(picture(1), identity, "item", 0, columns)], tmp_path / "faces")
-
-
-def test_nothing_to_store(tmp_path):
-    with pytest.raises(InputError, match="no image to store"):
-        store([Problem("missing file", "item 0", "gone")], tmp_path / "faces", "skip")
-
-
 @pytest.mark.parametrize(
-    ("columns", "message"), [({"offset": 1}, "must not be named 'offset'"), ({"other": 1}, "has the columns")]
+    ("items", "message"),
+    [
+        *(([Sample(b"", "a", "item", group)], f"item: group {group}: use -1") for group in (-2, 1001, 10**30)),
+        ([Sample(b"", "jos\udce9", "item")], r"item: file name: jos\\xe9 is not UTF-8; rename it"),
+        ([Sample(b"", "a", "item", 0, {"by": "jos\udce9"})], r"item: file name: jos\\xe9 is not UTF-8; rename it"),
+        ([Sample(b"", "a", "item", 0, {"offset": 1})], "must not be named 'offset'"),
+        ([*samples(1), Sample(b"", "a", "item", 0, {"other": 1})], "has the columns"),
+        ([], "no image to store"),
+    ],
 )
-def test_unusable_columns(tmp_path, columns, message):
-    items = [*samples(1 if "other" in columns else 0), Sample(picture(1), "a", "item", 0, columns)]
+def test_items_that_no_set_takes(tmp_path, items, message):
+    items = [dataclasses.replace(item, image=picture(1)) for item in items]
     with pytest.raises(InputError, match=message):
-        store(items, tmp_path / "faces", "skip")
+        store(items, tmp_path / "faces")
 
 
 def test_smaller_images(tmp_path):
@@ -396,41 +346,29 @@ def test_a_full_disk(tmp_path):
 
 
 def test_unusable_sets(tmp_path):
-    folder = tmp_path / "faces"
+    folder, shard = tmp_path / "faces", "shard-00001.tfrecord"
     store(samples(9), folder)
     good = files(folder)
-
-    def broken(name, content):
-        for file, whole in good.items():
-            (folder / file).write_bytes(whole)
-        if content is None:
-            (folder / name).unlink()
-        else:
-            (folder / name).write_bytes(content)
-        return Faces([str(folder)])
-
-    with pytest.raises(InputError, match=r"shard-00001\.tfrecord: No such file"):
-        broken("shard-00001.tfrecord", None)
-    with pytest.raises(InputError, match=r"shard-00001\.tfrecord: truncated"):
-        broken("shard-00001.tfrecord", good["shard-00001.tfrecord"][:-1])
-    with pytest.raises(InputError, match="not a stored set"):
-        broken("dataset.json", None)
-    with pytest.raises(InputError, match="format version 2"):
-        broken("dataset.json", good["dataset.json"].replace(b'"format_version": 1', b'"format_version": 2'))
-    with pytest.raises(InputError, match="not the description"):
-        broken("dataset.json", b"{}")
-    with pytest.raises(InputError, match=r"index\.parquet: cannot be read"):
-        broken("index.parquet", None)
-    with pytest.raises(InputError, match=r"index\.parquet: cannot be read"):
-        broken("index.parquet", b"nonsense")
-    faces = broken("shard-00001.tfrecord", bytes(len(good["shard-00001.tfrecord"])))
-    row = int(np.argmax(faces.index["shard"] == 1))
-    with pytest.raises(InputError, match=r"shard-00001\.tfrecord: no record of the set at byte"):
-        faces.read(np.array([row]))
-    index = pd.read_parquet(folder / "index.parquet")
-    index.drop(columns="group").to_parquet(folder / "index.parquet")
-    with pytest.raises(InputError, match="the column 'group' is missing"):
-        Faces([str(folder)])
+    row = int(np.argmax(Faces([str(folder)]).index["shard"] == 1))
+    pd.read_parquet(folder / "index.parquet").drop(columns="group").to_parquet(tmp_path / "no_group")
+    version_2 = good["dataset.json"].replace(b'"format_version": 1', b'"format_version": 2')
+    for name, content, message in (
+        (shard, None, r"shard-00001\.tfrecord: No such file"),
+        (shard, good[shard][:-1], r"shard-00001\.tfrecord: truncated"),
+        (shard, bytes(len(good[shard])), r"shard-00001\.tfrecord: no record of the set at byte"),
+        ("dataset.json", None, "not a stored set"),
+        ("dataset.json", version_2, "format version 2"),
+        ("dataset.json", b"{}", "not the description"),
+        ("index.parquet", None, r"index\.parquet: cannot be read"),
+        ("index.parquet", b"nonsense", r"index\.parquet: cannot be read"),
+        ("index.parquet", (tmp_path / "no_group").read_bytes(), "the column 'group' is missing"),
+    ):
+        for file, whole in {**good, name: content}.items():
+            (folder / file).unlink(missing_ok=True)
+            if whole is not None:
+                (folder / file).write_bytes(whole)
+        with pytest.raises(InputError, match=message):
+            Faces([str(folder)]).read(np.array([row]))
     with pytest.raises(InputError, match="no stored set is given"):
         Faces([])
 
@@ -443,31 +381,18 @@ def test_an_unfinished_set_is_not_opened(tmp_path):
 
 
 def test_memory_of_an_opened_set(tmp_path):
-    """200,000 images, without their bytes: the file of the shard is a hole."""
-    count, length = 200_000, 100
-    (tmp_path / "dataset.json").write_text(
-        json.dumps({"format_version": 1, "images": count, "identities": 2000, "shards": {"shard-00000.tfrecord": {}}})
-    )
+    """20,000 images, without their bytes: the file of the shard is a hole."""
+    count, length = 20_000, 100
+    described = {"format_version": 1, "images": count, "identities": 200, "shards": {"shard-00000.tfrecord": {}}}
+    (tmp_path / "dataset.json").write_text(json.dumps(described))
+    place = {"shard": 0, "offset": 12 + np.arange(count) * (16 + length), "length": length}
     identity = np.arange(count) // 100
-    index = pd.DataFrame(
-        {
-            "shard": 0,
-            "offset": 12 + np.arange(count) * (16 + length),
-            "length": length,
-            "identity": identity,
-            "group": identity % 2,
-            "identity_key": identity.astype(str),
-            "quality": np.linspace(0, 1, count),
-        }
-    )
+    index = pd.DataFrame({**place, "identity": identity, "group": identity % 2, "identity_key": identity.astype(str)})
+    index["quality"] = np.linspace(0, 1, count)
     index.to_parquet(tmp_path / "index.parquet", index=False)
-    with (tmp_path / "shard-00000.tfrecord").open("wb") as file:
-        file.truncate(count * (16 + length))
+    (tmp_path / "shard-00000.tfrecord").touch()
+    os.truncate(tmp_path / "shard-00000.tfrecord", count * (16 + length))
     numbers = index.select_dtypes("number").memory_usage(index=False).sum()
-    tracemalloc.start()
-    faces = Faces([str(tmp_path)])
-    held, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert held < 1.3 * numbers
-    assert peak < 2 * numbers
+    with assert_memory(held=1.3 * numbers, peak=2.5 * numbers):
+        faces = Faces([str(tmp_path)])
     pd.testing.assert_frame_equal(faces.index, pd.read_parquet(tmp_path / "index.parquet"))

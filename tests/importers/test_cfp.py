@@ -86,27 +86,29 @@ def test_a_missing_image(cfp):
 
 def test_unusable_input(tmp_path):
     root = write_cfp(tmp_path / "cfp", official=False)
-    with pytest.raises(InputError, match="CFP has no fold 3 of FF there; choose of 1, 2"):
-        cfp_source(str(root), [1, 3])
-    with pytest.raises(InputError, match="folds 1,1 of CFP: one is there twice"):
-        read_cfp(str(root), "FF", [1, 1])
-    with pytest.raises(InputError, match="no fold of CFP is chosen"):
-        read_cfp(str(root), "FF", [])
-    with pytest.raises(InputError, match="CFP protocol 'PP': use FF or FP"):
-        read_cfp(str(root), "PP", [1])
-    with pytest.raises(InputError, match="not CFP, neither"):
-        cfp_source(str(tmp_path), [1])
-    same = root / "protocol/FP/01/same.txt"
-    for text in ("1,99\n", "1\n", "1,2,3\n", "a,b\n"):
-        same.write_text("1,1\n" + text)
-        with pytest.raises(InputError, match=rf"same\.txt, line 2: '{text.strip()}' is not two numbers"):
+    same, listed = root / "protocol/FP/01/same.txt", root / "protocol/Pair_list_P.txt"
+    for read, arguments, message in (
+        (cfp_source, (str(root), [1, 3]), "CFP has no fold 3 of FF there; choose of 1, 2"),
+        (read_cfp, (str(root), "FF", [1, 1]), "folds 1,1 of CFP: one is there twice"),
+        (read_cfp, (str(root), "FF", []), "no fold of CFP is chosen"),
+        (read_cfp, (str(root), "PP", [1]), "CFP protocol 'PP': use FF or FP"),
+        (cfp_source, (str(tmp_path), [1]), "not CFP, neither"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read(*arguments)
+    for text in ("1,99\n", "1\n", "1,2,3\n", "a,b\n", "1,\u00b2\n", f"1,{'9' * 5000}\n"):
+        same.write_text("1,1\n" + text, encoding="utf-8")
+        with pytest.raises(
+            InputError, match=rf"same\.txt, line 2: '{text[:5].strip()}.*' is not two numbers of images"
+        ):
             read_cfp(str(root), "FP", [1])
-    same.write_text("1,3\n")
-    with pytest.raises(InputError, match="identity 003 is in the folds 2 and 1"):
-        cfp_source(str(root), [1, 2])
-    (root / "protocol/Pair_list_P.txt").write_text("1 images/x.jpg\n")
-    with pytest.raises(InputError, match=r"Pair_list_P\.txt, line 1: '1 images/x.jpg' is not a number and"):
-        cfp_source(str(root), [1, 2])
+    for path, text, message in (
+        (same, "1,3\n", "identity 003 is in the folds 2 and 1"),
+        (listed, "1 images/x.jpg\n", r"Pair_list_P\.txt, line 1: '1 images/x.jpg' is not a number and"),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            cfp_source(str(root), [1, 2])
 
 
 def test_the_real_set(real_faces):
@@ -132,19 +134,10 @@ def test_the_real_set(real_faces):
 
 
 def test_the_mark_of_utf_8_is_read_past(tmp_path):
-    write_cfp(tmp_path / "cfp", True)
-    before = read_cfp(str(tmp_path / "cfp"), "FP", [1, 2])
-    for path in (tmp_path / "cfp" / "Protocol").rglob("*.txt"):
+    root = write_cfp(tmp_path / "cfp", True)
+    before = read_cfp(str(root), "FP", [1, 2])
+    for path in (root / "Protocol").rglob("*.txt"):
         path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
-    pair_set = read_cfp(str(tmp_path / "cfp"), "FP", [1, 2])
+    pair_set = read_cfp(str(root), "FP", [1, 2])
     assert list(pair_set.keys) == list(before.keys)
     assert pair_set.same.tolist() == before.same.tolist()
-
-
-@pytest.mark.parametrize("number", ["\u00b2", "9" * 5000])
-def test_a_number_of_an_image_is_plain_digits(tmp_path, number):
-    write_cfp(tmp_path / "cfp", True)
-    path = tmp_path / "cfp/Protocol/Split/FF/01/same.txt"
-    path.write_text(f"1,{number}\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"same.txt, line 1: .* is not two numbers of images"):
-        read_cfp(str(tmp_path / "cfp"), "FF", [1])

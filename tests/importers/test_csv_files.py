@@ -1,9 +1,9 @@
 import csv
-import tracemalloc
 
 import numpy as np
 import pandas as pd
 import pytest
+from tiny_sets import assert_memory
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.importers.csv_files import read_csv, rows_of, take_groups
@@ -25,7 +25,7 @@ def file(tmp_path):
     return tmp_path / "faces.csv"
 
 
-def test_it_does_not_matter_where_a_chunk_ends(file, monkeypatch):
+def test_it_does_not_matter_where_a_chunk_ends(file):
     table = read_csv(file, ["path"])
     with file.open(newline="", encoding="utf-8") as content:
         naive = list(csv.DictReader(content))
@@ -47,7 +47,7 @@ def test_no_lines_and_no_groups(tmp_path):
 
 
 @pytest.mark.parametrize("cells", [[str(2**63), "1"], [str(-(2**63) - 1)], ["1" + "0" * 400], [str(2**53 + 1), ""]])
-def test_whole_numbers_that_would_not_come_back_stay_text(tmp_path, monkeypatch, cells):
+def test_whole_numbers_that_would_not_come_back_stay_text(tmp_path, cells):
     (tmp_path / "faces.csv").write_text("path,id\n" + "".join(f"a,{cell}\n" for cell in cells))
     assert read_csv(tmp_path / "faces.csv", ["path"]).cells["id"].tolist() == cells
 
@@ -66,15 +66,12 @@ def test_the_line_of_a_bad_group_is_named_among_good_ones(tmp_path, group):
         take_groups(tmp_path / "faces.csv", read_csv(tmp_path / "faces.csv", ["path"]))
 
 
-def test_the_memory_of_a_row_is_small(tmp_path, monkeypatch):
+def test_the_memory_of_a_row_is_small(tmp_path):
     """A list of its cells, as Python text, takes more than 250 bytes."""
-    rows = 50_000
+    rows = 20_000
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"index": np.arange(rows), "group": rng.integers(0, 2, rows), "quality": rng.random(rows)})
     table.to_csv(tmp_path / "faces.csv", index=False)
-    tracemalloc.start()
-    read = read_csv(tmp_path / "faces.csv", ["index"])
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak / rows < 60
+    with assert_memory(peak=60 * rows):
+        read = read_csv(tmp_path / "faces.csv", ["index"])
     np.testing.assert_allclose(read.cells["quality"], table["quality"], rtol=1e-12)

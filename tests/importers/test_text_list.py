@@ -1,6 +1,5 @@
-import os
-
 import pytest
+from tiny_sets import pipe
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.importers.lfw_line import parse_lfw_line
@@ -44,11 +43,9 @@ def test_a_long_line_is_told_shortly(tmp_path):
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "list")
-    with pytest.raises(OSError, match="a pipe, device or socket; give a regular file"):
-        read_text_list(tmp_path / "list")
-    with pytest.raises(OSError, match="a pipe, device or socket"):
-        read_text_list("/dev/zero")
+    for path in (pipe(tmp_path / "list"), "/dev/zero"):
+        with pytest.raises(OSError, match="a pipe, device or socket; give a regular file"):
+            read_text_list(path)
 
 
 def test_a_number_is_plain_digits():

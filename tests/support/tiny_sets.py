@@ -1,11 +1,17 @@
 """Small inputs for the tests of importers: encoded pictures, and a writer of RecordIO after dmlc-core's description."""
 
+import contextlib
 import io
+import os
 import struct
+import tracemalloc
 
 import numpy as np
 from PIL import Image
 
+from ddl_tf.data.shards import ShardedImport
+from ddl_tf.data.store import Faces
+from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.importers.source import Sample, Source
 
 MAGIC = struct.pack("<I", 0xCED7230A)
@@ -28,6 +34,47 @@ def samples(count, images_per_identity=3, **columns):
         Sample(picture(n), f"person {n // images_per_identity}", f"item {n}", n % 2, {"number": n, **columns})
         for n in range(count)
     ]
+
+
+def store_source(source, output, on_error="refuse", **settings):
+    """Store what a source yields; returns the description of the set."""
+    return write_set(source, StoreSettings(output=str(output), **settings), on_error)
+
+
+def store(items, output, on_error="refuse", identities=None, **settings):
+    """Store a list of samples; returns the description of the set."""
+    return store_source(list_source(items, identities), output, on_error, **settings)
+
+
+def stored_faces(items, output):
+    """Store a list of samples, and open the set."""
+    store(items, output)
+    return Faces([str(output)])
+
+
+def small_shards(source, folder, _, *rest, **more):
+    """`ShardedImport` with shards of a few images, which no flag gives."""
+    return ShardedImport(source, folder, 2500, *rest, **more)
+
+
+@contextlib.contextmanager
+def assert_memory(peak, held=float("inf")):
+    """The block takes at most so many bytes, and leaves so many held at its end."""
+    tracemalloc.start()
+    try:
+        yield
+        now, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert now <= held
+    assert most <= peak
+
+
+def pipe(path):
+    """Put a pipe, which nobody writes to, in the place of a file."""
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    return path
 
 
 def framed(content):

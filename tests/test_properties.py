@@ -16,9 +16,9 @@ from ddl_tf.metrics.paired_tests import holm
 from ddl_tf.metrics.ranks import ranks
 
 SETTINGS = settings(
-    max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
-FEW = settings(SETTINGS, max_examples=25)
+FEW = settings(SETTINGS, max_examples=12)
 # Two digits, so that scores tie within and between the classes.
 SCORES = st.integers(-100, 100).map(lambda number: number / 100)
 PAIRS = st.lists(st.tuples(SCORES, st.booleans()), min_size=4, max_size=40)

@@ -2,7 +2,6 @@ import math
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from naive_heads import at_cosines, naive_logits, naive_margin
 
 from ddl_tf.layers import AdaFace
@@ -57,31 +56,3 @@ def test_falls_with_the_angle_and_is_flat_only_where_the_margin_is_negative(norm
     flat = angles[1:] < angle
     np.testing.assert_allclose(target[1:][flat], 1.0 - 0.4 - angle, atol=1e-5)
     assert np.all(np.diff(target)[~flat] < 0)
-
-
-def test_the_quality_has_no_gradient():
-    """Along the embedding itself only its norm changes."""
-    head = AdaFace(7, t_alpha=1.0)
-    embeddings = tf.constant(batches()[0])
-    with tf.GradientTape() as tape:
-        tape.watch(embeddings)
-        loss = tf.reduce_sum(head(embeddings, LABELS, training=True))
-    gradient = tape.gradient(loss, embeddings)
-    along = tf.reduce_sum(gradient * embeddings, axis=1)
-    np.testing.assert_allclose(along, np.zeros(6), atol=1e-3)
-    assert np.all(np.linalg.norm(gradient, axis=1) > 0.1)
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ({"margin": 3.2}, r"margin must be in \[0, pi\), got 3.2"),
-        ({"margin": float("nan")}, "got nan"),
-        ({"h": -0.1}, "h must not be negative, and finite, got -0.1"),
-        ({"t_alpha": 0.0}, r"t_alpha must be in \(0, 1\], got 0.0"),
-        ({"t_alpha": 1.5}, r"t_alpha must be in \(0, 1\], got 1.5"),
-    ],
-)
-def test_bad_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        AdaFace(3, **arguments)

@@ -31,19 +31,3 @@ def test_equals_the_naive_twin():
         np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
         assert float(head.t) == pytest.approx(t, rel=1e-5)
     assert t != 0.0
-
-
-def test_a_class_below_the_target_is_left_alone():
-    head = CurricularFace(2)
-    head.build([None, 2])
-    head.class_centers.assign([[1.0, 0.0], [0.0, 1.0]])
-    head.t.assign(0.3)
-    logits = head(np.array([[0.9, 0.3], [0.3, 0.9]], np.float32), np.array([0, 0])).numpy() / 64.0
-    other = np.array([0.3, 0.9]) / np.hypot(0.9, 0.3)
-    np.testing.assert_allclose(logits[:, 1], [other[0], other[1] * (0.3 + other[1])], rtol=1e-5)
-
-
-@pytest.mark.parametrize("momentum", [1.0, -0.1])
-def test_bad_momentum(momentum):
-    with pytest.raises(ValueError, match=rf"momentum must be in \[0, 1\), got {momentum}"):
-        CurricularFace(3, momentum=momentum)

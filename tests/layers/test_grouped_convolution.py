@@ -35,12 +35,3 @@ def test_equals_the_naive_twin(images, groups):
 
 def test_keras_contract(images, tmp_path, two_replicas):
     check_layer(lambda: GroupedConvolution(3), (images,), tmp_path, two_replicas, mixed_dtype="compute")
-
-
-def test_bad_arguments(images):
-    with pytest.raises(ValueError, match="groups must be at least 1, got 0"):
-        GroupedConvolution(0)
-    with pytest.raises(ValueError, match="kernel_size must be at least 1, got -1"):
-        GroupedConvolution(2, -1)
-    with pytest.raises(ValueError, match="got 4 groups, 6 channels"):
-        GroupedConvolution(4)(images)

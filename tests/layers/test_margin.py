@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras_case import check_layer
+from keras_case import assert_weights, check_layer, check_replicated_training, policy
 from naive_heads import naive_cosine
 
 from ddl_tf.layers import (
@@ -52,15 +52,6 @@ def test_without_labels_there_is_no_margin(embeddings, make):
 
 
 @all_heads
-@pytest.mark.parametrize("dtype", [np.int8, np.int64])
-@pytest.mark.parametrize("shape", [[6], [6, 1]])
-def test_labels_of_any_int_type_and_both_shapes(embeddings, make, dtype, shape):
-    head = make()
-    expected = head(embeddings, LABELS.astype(np.int32))
-    np.testing.assert_array_equal(head(embeddings, LABELS.astype(dtype).reshape(shape)), expected)
-
-
-@all_heads
 def test_gradients_are_finite_at_the_ends_and_for_zero_embeddings(make):
     head = make()
     head.build([None, 5])
@@ -79,15 +70,34 @@ def test_gradients_are_finite_at_the_ends_and_for_zero_embeddings(make):
 
 
 @all_heads
-@pytest.mark.parametrize("labels", [LABELS[:0], np.full(6, -1)], ids=["no_rows", "no_labels"])
-def test_a_batch_without_targets_teaches_nothing(embeddings, make, labels):
+def test_labels_of_any_int_type_and_both_shapes(embeddings, make):
+    head = make()
+    expected = head(embeddings, LABELS.astype(np.int32))
+    for labels in (LABELS.astype(np.int8), LABELS[:, None].astype(np.int8), LABELS, LABELS[:, None]):
+        np.testing.assert_array_equal(head(embeddings, labels), expected)
+
+
+@all_heads
+def test_half_precision_embeddings_lose_only_their_own_digits(embeddings, make):
+    half, full = embeddings.astype(np.float16), make()
+    with policy("mixed_float16"):
+        head = make()
+        logits = head(half, LABELS, training=True)
+    full.build([None, 5])
+    full.class_centers.assign(head.class_centers)
+    assert {weight.dtype for weight in head.weights} == {tf.float32}
+    np.testing.assert_allclose(logits, full(half.astype(np.float32), LABELS, training=True), rtol=1e-5, atol=1e-5)
+
+
+@all_heads
+def test_a_batch_without_targets_teaches_nothing(embeddings, make):
     head = make()
     head(embeddings, LABELS, training=True)
     before = head.get_weights()
-    assert head(embeddings[: len(labels)], labels, training=True).shape == (len(labels), 7)
-    assert float(tf.add_n([0.0, *head.losses])) == 0.0
-    for weight, old in zip(head.get_weights(), before):
-        np.testing.assert_array_equal(weight, old)
+    for labels in (LABELS[:0], np.full(6, -1)):
+        assert head(embeddings[: len(labels)], labels, training=True).shape == (len(labels), 7)
+        assert float(tf.add_n([0.0, *head.losses])) == 0.0
+        assert_weights(head.weights, before)
 
 
 @all_heads
@@ -97,8 +107,7 @@ def test_statistics_learn_in_training_only(embeddings, make):
     before = [weight.numpy() for weight in head.non_trainable_weights]
     np.testing.assert_array_equal(head(embeddings, LABELS, training=False), logits)
     head(embeddings, training=True)
-    for weight, old in zip(head.non_trainable_weights, before):
-        np.testing.assert_array_equal(weight, old)
+    assert_weights(head.non_trainable_weights, before)
     head(embeddings, LABELS, training=True)
     for weight, old in zip(head.non_trainable_weights, before):
         assert not np.array_equal(weight, old), weight.name
@@ -112,24 +121,7 @@ def test_compiles_with_xla(embeddings, name):
     again.class_centers.assign(head.class_centers)
     logits = tf.function(again, jit_compile=True)(tf.constant(embeddings), tf.constant(LABELS), training=True)
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
-    for one, other in zip(again.weights, head.weights):
-        np.testing.assert_allclose(one, other, rtol=1e-5)
-
-
-@all_heads
-def test_half_precision_embeddings_lose_only_their_own_digits(embeddings, make):
-    half = embeddings.astype(np.float16)
-    tf.keras.mixed_precision.set_global_policy("mixed_float16")
-    try:
-        head = make()
-        logits = head(half, LABELS, training=True)
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
-    full = make()
-    full.build([None, 5])
-    full.class_centers.assign(head.class_centers)
-    assert {weight.dtype for weight in head.weights} == {tf.float32}
-    np.testing.assert_allclose(logits, full(half.astype(np.float32), LABELS, training=True), rtol=1e-5, atol=1e-5)
+    assert_weights(again.weights, head.weights, rtol=1e-5)
 
 
 @all_heads
@@ -153,10 +145,8 @@ def test_keras_contract(embeddings, make, tmp_path, two_replicas):
 @pytest.mark.parametrize("name", ["curricularface", "adaface", "magface", "subcenter"])
 def test_two_replicas_train_as_one_device(name, two_replicas):
     """Two steps with all that a head adds; the replicas have three labelled rows and one, then two and none."""
-    random = np.random.default_rng(1)
-    features = random.normal(size=[12, 4]).astype(np.float32)
+    features = np.random.default_rng(1).normal(size=[12, 4]).astype(np.float32)
     labels = np.array([0, 3, 5, -1, 6, -1, 1, 4, -1, -1, -1, -1])
-    rows = tf.data.Dataset.from_tensor_slices(((features, labels), labels)).batch(6)
 
     def make_model():
         inputs = [tf.keras.Input([4]), tf.keras.Input([], dtype=tf.int32)]
@@ -165,27 +155,5 @@ def test_two_replicas_train_as_one_device(name, two_replicas):
         model.compile(tf.keras.optimizers.SGD(0.1), MarginSoftmaxLoss())
         return model
 
-    single = make_model()
-    start = single.get_weights()
-    with two_replicas.scope():
-        replicated = make_model()
-        replicated.set_weights(start)
-    one, two = (model.fit(rows, epochs=2, verbose=0).history for model in (single, replicated))
-    assert one.keys() == two.keys()
-    for key, values in one.items():
-        np.testing.assert_allclose(two[key], values, rtol=1e-4, err_msg=key)
-    for weight, other, old in zip(single.weights, replicated.weights, start):
-        np.testing.assert_allclose(other.numpy(), weight.numpy(), rtol=1e-4, atol=1e-6, err_msg=weight.name)
-        assert not np.array_equal(weight.numpy(), old), weight.name
-
-
-@pytest.mark.parametrize(
-    "make, message",
-    [
-        (lambda: MarginHead(0), "num_classes must be a whole number, at least 1, got 0"),
-        (lambda: MarginHead(3, scale=-1.0), "scale must be above 0 and finite, got -1.0"),
-    ],
-)
-def test_bad_arguments(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
+    rows = tf.data.Dataset.from_tensor_slices(((features, labels), labels)).batch(6)
+    check_replicated_training(make_model, rows, two_replicas)

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras_case import check_layer
 
 from ddl_tf.layers import DepthwiseNeck, FlattenNeck, PoolNeck
@@ -68,21 +67,3 @@ def test_moving_averages_have_pytorch_momentum(features):
     neck(features, training=True)
     mean = features.mean(axis=(0, 1, 2))
     np.testing.assert_allclose(neck.feature_norm.moving_mean, 0.1 * mean, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "make, message",
-    [
-        (lambda: FlattenNeck(0), "embedding_size must be a whole number, at least 1, got 0"),
-        (lambda: PoolNeck(-3), "embedding_size must be a whole number, at least 1, got -3"),
-        (lambda: FlattenNeck(8, dropout=1.0), r"dropout must be in \[0, 1\), got 1.0"),
-    ],
-)
-def test_bad_arguments(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
-
-
-def test_float_inputs_of_half_precision(features):
-    for neck_class in NECKS.values():
-        assert neck_class(5)(tf.cast(features, tf.float16)).dtype == tf.float32

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_case import policy
 from naive_heads import naive_cosine
 from sharded_twins import CLASSES, DIM, HEADS, check_twins, make_model, make_rows, of_centers, trained_twins
 
-from ddl_tf.layers import ArcFace, CosFace, CurricularFace, PartialFC, ShardedHead, SubCenterArcFace
+from ddl_tf.layers import ArcFace, CosFace, PartialFC, ShardedHead
 from ddl_tf.layers.sharded import assembled, assign_shards, copies_of, is_shard
-from ddl_tf.losses import MarginSoftmaxLoss
 from ddl_tf.models import build_recognizer, initialise_from, save_checkpoint
 
 LABELS = np.array([0, 12, -1, 6, 6, 7])
@@ -25,15 +25,16 @@ def strategy_of(replicas, two_replicas):
     return two_replicas if replicas == 2 else tf.distribute.get_strategy()
 
 
-@pytest.mark.parametrize("name, replicas", [("adaface", 1), *((name, 2) for name in HEADS)])
-def test_training_equals_that_of_the_full_head(name, replicas, two_replicas):
-    check_twins(*trained_twins(HEADS[name], strategy_of(replicas, two_replicas), make_rows(3)))
+# The norm that is clipped is that of all shards.
+CLIPPED = {"optimizer": "adamw", "clip_norm": 0.3}
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_the_norm_that_is_clipped_is_that_of_all_shards(optimizer, two_replicas):
-    twins = trained_twins(HEADS["arcface"], two_replicas, make_rows(3), optimizer=optimizer, clip_norm=0.3)
-    check_twins(*twins)
+@pytest.mark.parametrize(
+    "name, replicas, arguments",
+    [("adaface", 1, {}), ("cosface", 2, {}), ("adaface", 2, {}), ("magface", 2, {}), ("arcface", 2, CLIPPED)],
+)
+def test_training_equals_that_of_the_full_head(name, replicas, arguments, two_replicas):
+    check_twins(*trained_twins(HEADS[name], strategy_of(replicas, two_replicas), make_rows(3), **arguments))
 
 
 def test_a_replica_without_rows(two_replicas):
@@ -46,42 +47,8 @@ def test_a_replica_without_rows(two_replicas):
 
 def test_four_replicas():
     script = Path(__file__).with_name("sharded_twins.py")
-    done = subprocess.run([sys.executable, script, "4"], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, script, "4"], capture_output=True, text=True)
     assert done.stdout == "4 replicas agree\n", done.stderr[-2000:]
-
-
-def test_gradients_equal_those_of_the_full_head(embeddings, two_replicas):
-    full = ArcFace(CLASSES, scale=8.0)
-    with tf.GradientTape() as tape:
-        batch = tf.constant(embeddings)
-        tape.watch(batch)
-        loss = MarginSoftmaxLoss()(LABELS, full(batch, LABELS, training=True))
-    to_batch, to_centers = tape.gradient(loss, [batch, full.class_centers])
-    with two_replicas.scope():
-        head = ShardedHead(ArcFace(CLASSES, scale=8.0))
-        head.build([None, DIM])
-        head.assign_centers(full.centers_by_class())
-
-    @tf.function
-    def step(batch, labels):
-        with tf.GradientTape() as tape:
-            tape.watch(batch)
-            # Keras divides the loss of a replica by their number.
-            loss = MarginSoftmaxLoss(reduction="sum", compact=True)(labels, head(batch, labels, training=True)) / 2
-        return loss, *tape.gradient(loss, [batch, head.class_shard])
-
-    def of_replica(values):
-        # Four rows and two.
-        parts = {0: slice(0, 4), 1: slice(4, 6)}
-        return two_replicas.experimental_distribute_values_from_function(
-            lambda context: tf.constant(values[parts[context.replica_id_in_sync_group]])
-        )
-
-    results = two_replicas.run(step, (of_replica(embeddings), of_replica(LABELS.astype(np.int32))))
-    losses, rows, shards = (two_replicas.experimental_local_results(result) for result in results)
-    assert float(tf.add_n(losses)) == pytest.approx(float(loss), rel=1e-5)
-    np.testing.assert_allclose(tf.concat(rows, 0), to_batch, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(tf.concat(shards, 0)[:CLASSES], tf.transpose(to_centers), rtol=1e-4, atol=1e-6)
 
 
 def test_the_class_matrix_is_on_no_device(two_replicas):
@@ -199,12 +166,8 @@ def test_with_all_classes_drawn_it_is_the_full_head(two_replicas):
 
 
 def test_a_shard_that_overflows_skips_the_step_on_all_replicas(two_replicas):
-    tf.keras.mixed_precision.set_global_policy("mixed_float16")
-    try:
-        with two_replicas.scope():
-            model = make_model(ShardedHead(ArcFace(CLASSES)), clip_norm=1.0)
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
+    with policy("mixed_float16"), two_replicas.scope():
+        model = make_model(ShardedHead(ArcFace(CLASSES)), clip_norm=1.0)
     model.fit(make_rows(2), verbose=0)
     assert np.all(np.isfinite(model.get_layer("head").centers_by_class()))
     scale = float(model.optimizer.loss_scale)
@@ -219,19 +182,6 @@ def test_a_shard_that_overflows_skips_the_step_on_all_replicas(two_replicas):
     np.testing.assert_array_equal(shard.values[0], before[0])
     for copy in kernel.values:
         np.testing.assert_array_equal(copy, kept)
-
-
-@pytest.mark.parametrize(
-    "make, message",
-    [
-        (lambda: ShardedHead(CurricularFace(3)), "CurricularFace cannot be sharded: a shard lacks the targets"),
-        (lambda: ShardedHead(SubCenterArcFace(3)), "SubCenterArcFace cannot be sampled"),
-        (lambda: ShardedHead(PartialFC(ArcFace(3))), "ShardedHead takes a plain margin head, got PartialFC"),
-    ],
-)
-def test_bad_arguments(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
 
 
 def test_a_norm_of_each_weight_cannot_clip_shards(two_replicas):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from naive_heads import naive_cosine, naive_margin
 
-from ddl_tf.layers import ArcFace, SubCenterArcFace
+from ddl_tf.layers import SubCenterArcFace
 
 LABELS = np.array([0, 3, -1, 6, 6, -1])
 
@@ -23,15 +23,6 @@ def test_equals_the_naive_twin():
             if column == LABELS[row]:
                 cosine = naive_margin(math.acos(cosine), m2=0.4)
             assert logits[row, column] == pytest.approx(30.0 * cosine, rel=1e-4, abs=1e-4)
-
-
-def test_one_sub_center_is_arcface():
-    head, arcface = SubCenterArcFace(7, sub_centers=1), ArcFace(7)
-    logits = head(batches()[0], LABELS)
-    arcface.build([None, 5])
-    arcface.class_centers.assign(head.class_centers[:, :, 0])
-    np.testing.assert_allclose(logits, arcface(batches()[0], LABELS), rtol=1e-6)
-    np.testing.assert_allclose(head.normalized_centers(), arcface.normalized_centers(), rtol=1e-6)
 
 
 def test_counts_which_sub_center_is_chosen():
@@ -57,8 +48,3 @@ def test_the_dominant_sub_center_stands_for_the_class():
     head(rows, np.array([0, 0, 0, 1, 1, 1]), training=True)
     np.testing.assert_array_equal(head.chosen, [[1 * 1, 2, 0], [2, 0, 1]])
     np.testing.assert_array_equal(head.normalized_centers(), [[0, 1, 0], [1, 0, 0]])
-
-
-def test_bad_sub_centers():
-    with pytest.raises(ValueError, match="sub_centers must be a whole number, at least 1, got 0"):
-        SubCenterArcFace(3, sub_centers=0)

@@ -24,9 +24,9 @@ def similarities(embeddings, identity, group, threshold=0.0):
 
 def histogram(values, num_nodes=1000, low=0.0, high=1.0, bandwidth=0.1):
     h = np.zeros(num_nodes)
-    for r in range(num_nodes):
-        t = low + r * (high - low) / num_nodes
-        h[r] = sum(np.exp(-((s - t) ** 2) / (2 * bandwidth**2)) for s in values)
+    nodes = low + np.arange(num_nodes) * (high - low) / num_nodes
+    for s in values:
+        h += np.exp(-((s - nodes) ** 2) / (2 * bandwidth**2))
     return h / h.sum()
 
 

@@ -26,13 +26,13 @@ def triplet(embeddings, identity, margin=0.2):
 def histogram(values, num_bins):
     """Node r gets a triangular share of every value that is less than one step away."""
     step = 2 / (num_bins - 1)
-    nodes = [-1 + r * step for r in range(num_bins)]
-    return np.array([sum(max(0.0, 1 - abs(s - t) / step) for s in values) / len(values) for t in nodes])
+    nodes = -1 + np.arange(num_bins) * step
+    return sum(np.maximum(0.0, 1 - np.abs(s - nodes) / step) for s in values) / len(values)
 
 
 def probability_of_reverse(positives, negatives, num_bins):
     positive, negative = histogram(positives, num_bins), histogram(negatives, num_bins)
-    return sum(negative[r] * positive[q] for r in range(num_bins) for q in range(r + 1))
+    return sum(negative[r] * positive[: r + 1].sum() for r in range(num_bins))
 
 
 def histogram_loss(embeddings, identity, num_bins=201):

@@ -4,6 +4,7 @@ import naive_losses
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_case import check_replicated_loss, loss_and_gradient
 
 from ddl_tf.losses import FocalLoss, MarginSoftmaxLoss, OHEMLoss
 
@@ -14,14 +15,6 @@ def batch():
     rng = np.random.default_rng(0)
     labels = np.where(np.arange(20) % 5 == 3, -1, rng.integers(0, 7, 20))
     return labels, (rng.normal(size=(20, 7)) * 3).astype(np.float32)
-
-
-def loss_and_gradient(loss, labels, logits):
-    logits = tf.convert_to_tensor(logits)
-    with tf.GradientTape() as tape:
-        tape.watch(logits)
-        value = loss(labels, logits)
-    return float(value), tape.gradient(value, logits).numpy()
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 5.0])
@@ -36,23 +29,6 @@ def test_focal_loss_equals_the_naive_twin(batch, gamma):
             naive_losses.focal(labels, logits + step, gamma) - naive_losses.focal(labels, logits - step, gamma)
         ) / 2e-6
         assert gradient[row, column] == pytest.approx(numeric, rel=1e-3, abs=1e-6)
-
-
-def test_focal_loss_is_that_of_keras(batch):
-    """Keras' own, for one-hot targets: another implementation of the same formula."""
-    labels, logits = batch
-    labelled = labels >= 0
-    keras = tf.keras.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=2.0, from_logits=True)
-    expected = keras(tf.one_hot(labels[labelled], logits.shape[1]), logits[labelled])
-    value, _ = loss_and_gradient(FocalLoss(2.0), labels, logits)
-    assert value == pytest.approx(float(expected), rel=1e-5)
-
-
-def test_focal_loss_without_focus_is_the_margin_softmax(batch):
-    value, gradient = loss_and_gradient(FocalLoss(0.0), *batch)
-    expected, expected_gradient = loss_and_gradient(MarginSoftmaxLoss(), *batch)
-    assert value == pytest.approx(expected, rel=1e-6)
-    np.testing.assert_allclose(gradient, expected_gradient, atol=1e-7)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.1, 1.0, 2.0])
@@ -96,43 +72,17 @@ def test_no_labelled_row_gives_zero_loss_and_gradient(make, rows):
     assert not gradient.any()
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(
     "make, rows_of_the_first_replica",
-    [(FocalLoss, 13), *((functools.partial(OHEMLoss, 0.25), rows) for rows in (10, 13, 20))],
-)
-def test_two_replicas_equal_one_device(two_replicas, batch, make, rows_of_the_first_replica):
-    labels, logits = batch
-    logits[:10] *= 0.1  # the hardest rows are not spread evenly
-    expected, expected_gradient = loss_and_gradient(make(), labels, logits)
-    parts = [slice(0, rows_of_the_first_replica), slice(rows_of_the_first_replica, None)]
-
-    def distributed(values):
-        return two_replicas.experimental_distribute_values_from_function(
-            lambda context: tf.constant(values[parts[context.replica_id_in_sync_group]])
-        )
-
-    def replica(labels, logits):
-        with tf.GradientTape() as tape:
-            tape.watch(logits)
-            loss = make(reduction="sum")(labels, logits)
-            scaled = loss / 2  # Keras divides by the number of replicas and sums the gradients.
-        return loss, tape.gradient(scaled, logits)
-
-    step = tf.function(lambda labels, logits: two_replicas.run(replica, (labels, logits)))
-    losses, gradients = step(distributed(labels), distributed(logits))
-    assert np.mean([float(loss) for loss in losses.values]) == pytest.approx(expected, rel=1e-5)
-    gradient = np.concatenate([g.numpy() for g in gradients.values])
-    np.testing.assert_allclose(gradient, expected_gradient, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "make, message",
     [
-        (lambda: FocalLoss(-1.0), "gamma.*-1"),
-        (lambda: OHEMLoss(0.0), r"keep_fraction.*0\.0"),
-        (lambda: OHEMLoss(1.5), r"keep_fraction.*1\.5"),
+        (functools.partial(MarginSoftmaxLoss, 0.1), 13),
+        (FocalLoss, 13),
+        *((functools.partial(OHEMLoss, 0.25), rows) for rows in (10, 13, 20)),
     ],
 )
-def test_bad_arguments_are_named(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
+def test_two_replicas_equal_one_device(two_replicas, batch, make, rows_of_the_first_replica, weighted):
+    labels, logits = batch
+    logits[:10] *= 0.1  # the hardest rows are not spread evenly
+    weights = [np.linspace(0, 3, 20, dtype=np.float32)] if weighted else []
+    check_replicated_loss(two_replicas, make, rows_of_the_first_replica, labels, logits, *weights)

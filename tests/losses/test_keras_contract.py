@@ -36,7 +36,7 @@ def labels_and_logits():
     "make",
     [
         DDLLoss,
-        lambda: DDLLoss(order_weight=0.2, bandwidth=0.2, stop_teacher_gradient=True),
+        lambda: DDLLoss(1.0, 2.0, 3.0, 10, (-0.5, 0.5), 0.2, 0.1, True, num_groups=3, name="ddl"),
         pytest.param(lambda: TripletLoss(margin=0.3), marks=needs_tensorflow_addons),
         lambda: HistogramLoss(num_bins=51),
         lambda: RKDLoss(distance_weight=1.0, angle_weight=2.0),

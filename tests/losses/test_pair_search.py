@@ -1,6 +1,5 @@
 """Pairs and hardest negatives against naive loops, with tiles and blocks so small that there are many."""
 
-import naive_ddl
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -71,11 +70,3 @@ def test_rows_of_groups_beyond_take_no_part():
 def test_more_groups_than_the_batch_has_are_empty():
     positives, negatives = group_similarities(*random_rows(20, 1, 4, seed=3), num_groups=3)
     assert positives.row_lengths().numpy().tolist()[1:] == negatives.row_lengths().numpy().tolist()[1:] == [0, 0]
-
-
-def test_unbalanced_identities_as_the_naive_twin(tiles):
-    embeddings, identity, group = random_rows(60, 2, 30, seed=4)
-    expected = naive_ddl.similarities(embeddings, identity, group, threshold=0.1)
-    for found, wanted in zip(group_similarities(embeddings, identity, group, 0.1), expected):
-        for row, wanted_row in zip(found.to_list(), wanted):
-            np.testing.assert_allclose(sorted(row), sorted(wanted_row), atol=1e-6)

@@ -6,11 +6,17 @@ import tensorflow as tf
 from needs import needs_tensorflow_addons
 from test_ddl import make_batch
 
-from ddl_tf.layers import AdaFace, ArcFace, CosFace, MagFace, MarginHead, SubCenterArcFace
+from ddl_tf.layers import ArcFace
 from ddl_tf.losses import (
     DDLLoss,
+    DDLTerm,
+    DistributionOverlap,
+    ExpectationMargin,
     FocalLoss,
     HistogramLoss,
+    MarginGap,
+    MarginSoftmaxLoss,
+    OHEMLoss,
     RKDLoss,
     SPLoss,
     TripletLoss,
@@ -103,9 +109,28 @@ def test_large_rows_keep_their_direction_in_heads():
             for name in ("positive_weight", "negative_weight", "order_weight", "positive_threshold")
             for value in (INF, NAN)
         ],
-        (lambda: DDLLoss(similarity_range=(0.0, INF)), "similarity_range must be .* both finite"),
-        (lambda: DDLLoss(similarity_range=(-INF, 1.0)), "similarity_range must be .* both finite"),
-        (lambda: DDLLoss(similarity_range=(NAN, 1.0)), "similarity_range must be .* both finite"),
+        *[
+            (lambda ends=ends: DDLLoss(similarity_range=ends), "similarity_range must be .* both finite")
+            for ends in ((0.0, INF), (-INF, 1.0), (NAN, 1.0), (1.0, 0.0))
+        ],
+        (lambda: DDLLoss(bandwidth=0.0), "bandwidth.*0.0"),
+        (lambda: DDLLoss(num_nodes=0), "num_nodes.*0"),
+        (lambda: DDLLoss(num_groups=0), "num_groups.*0"),
+        (lambda: DDLTerm("kl"), "term.*'kl'"),
+        (lambda: ExpectationMargin(-1), "group.*-1"),
+        (lambda: MarginGap(0), "student.*0"),
+        (lambda: DistributionOverlap(1, "both"), "kind.*'both'"),
+        (lambda: FocalLoss(-1.0), "gamma.*-1"),
+        (lambda: OHEMLoss(0.0), r"keep_fraction.*0\.0"),
+        (lambda: OHEMLoss(1.5), r"keep_fraction.*1\.5"),
+        (lambda: HistogramLoss(num_bins=1), "num_bins.*1"),
+        (lambda: MarginSoftmaxLoss(-0.1), "label_smoothing.*-0.1"),
+        (lambda: MarginSoftmaxLoss(1.0), "label_smoothing.*1.0"),
+        (lambda: MarginSoftmaxLoss(0.1, compact=True), r"label_smoothing must be 0 with a sampled .*head.* 0\.1"),
+        pytest.param(lambda: TripletLoss(0.0), "margin.*0.0", marks=needs_tensorflow_addons),
+        pytest.param(lambda: TripletLoss(-0.2), "margin.*-0.2", marks=needs_tensorflow_addons),
+        (lambda: RKDLoss(distance_weight=-1.0), "distance_weight.*-1"),
+        (lambda: RKDLoss(angle_weight=-1.0), "angle_weight.*-1"),
         (lambda: DDLLoss(bandwidth=INF), "bandwidth must be above 0 and finite, got inf"),
         (lambda: DDLLoss(bandwidth=1e-4), "num_nodes / bandwidth must be at most 1,048,576 .* got 1000 / 0.0001"),
         (lambda: DDLLoss(num_nodes=10.5), "num_nodes must be a whole number, at least 1, got 10.5"),
@@ -119,14 +144,6 @@ def test_large_rows_keep_their_direction_in_heads():
         (lambda: HistogramLoss(num_bins=10.5), "num_bins must be a whole number"),
         (lambda: RKDLoss(angle_weight=INF), "angle_weight must be at least 0 and finite, got inf"),
         (lambda: FocalLoss(gamma=INF), "gamma must be at least 0 and finite, got inf"),
-        (lambda: MarginHead(3, scale=INF), "scale must be above 0 and finite, got inf"),
-        (lambda: MarginHead(3, scale=NAN), "scale must be above 0 and finite, got nan"),
-        (lambda: MarginHead(3.7), "num_classes must be a whole number, at least 1, got 3.7"),
-        (lambda: CosFace(3, margin=INF), r"margin must be in \[0, 2\), got inf"),
-        (lambda: AdaFace(3, h=INF), "h must not be negative, and finite, got inf"),
-        (lambda: MagFace(3, u_a=INF), "both finite, got l_a 10.0, u_a inf"),
-        (lambda: MagFace(3, lambda_g=INF), "lambda_g must not be negative, and finite, got inf"),
-        (lambda: SubCenterArcFace(3, sub_centers=1.5), "sub_centers must be a whole number"),
     ],
 )
 def test_arguments_that_are_refused(make, message):

@@ -59,18 +59,28 @@ def test_value_and_gradient_are_those_of_the_formula(bandwidth, num_nodes, simil
             np.testing.assert_allclose(found, right, atol=1e-3 * np.abs(right).max() + 1e-5 * wanted / bandwidth)
 
 
-@pytest.mark.parametrize("values", [[-0.2], [-0.5, -0.45], [-0.9, -0.95], [-0.3, 0.9], [-1.0, -1.0]])
-def test_far_from_all_nodes(values):
-    values = np.array(values, np.float32)
-    for bandwidth in (0.02, 0.05):
-        expected, slopes = exact(values, 1000, 0.0, 1.0, bandwidth)
-        variable = tf.Variable(values)
-        with tf.GradientTape() as tape:
-            distribution = similarity_distribution(variable, bandwidth=bandwidth)
-            mean = tf.reduce_sum(distribution * tf.range(1000.0))
-        np.testing.assert_allclose(distribution, expected, atol=2e-5 * expected.max())
-        right = slopes @ np.arange(1000.0)
-        np.testing.assert_allclose(tape.gradient(mean, variable), right, atol=1e-3 * np.abs(right).max())
+@pytest.mark.parametrize(
+    "values, arguments",
+    [
+        *(
+            (values, (1000, 0.0, 1.0, bandwidth))
+            for values in ([-0.2], [-0.5, -0.45], [-0.9, -0.95], [-0.3, 0.9], [-1.0, -1.0])
+            for bandwidth in (0.02, 0.05)
+        ),
+        # Cosines that rounding puts outside.
+        ([1 + 2e-7], (100, -1.0, 1.0, 0.1)),
+        ([-1 - 2e-7], (100, -1.0, 1.0, 0.1)),
+    ],
+)
+def test_far_from_all_nodes_and_just_outside(values, arguments):
+    variable, nodes = tf.Variable(values, dtype=tf.float32), np.arange(float(arguments[0]))
+    expected, slopes = exact(variable.numpy(), *arguments)
+    with tf.GradientTape() as tape:
+        distribution = similarity_distribution(variable, arguments[0], arguments[1:3], arguments[3])
+        mean = tf.reduce_sum(distribution * nodes.astype(np.float32))
+    np.testing.assert_allclose(distribution, expected, atol=2e-5 * expected.max())
+    right = slopes @ nodes
+    np.testing.assert_allclose(tape.gradient(mean, variable), right, atol=1e-3 * np.abs(right).max())
 
 
 def test_between_nodes_that_are_many_bandwidths_apart():
@@ -80,30 +90,8 @@ def test_between_nodes_that_are_many_bandwidths_apart():
     )
 
 
-def test_a_cosine_that_rounding_puts_outside_counts_as_it_is():
-    for value in (np.float32(1 + 2e-7), np.float32(-1 - 2e-7)):
-        expected, slopes = exact(np.array([value]), 100, -1.0, 1.0, 0.1)
-        variable = tf.Variable([value])
-        with tf.GradientTape() as tape:
-            distribution = similarity_distribution(variable, 100, (-1.0, 1.0))
-            mean = tf.reduce_sum(distribution * tf.range(100.0))
-        np.testing.assert_allclose(distribution, expected, atol=1e-6)
-        assert float(tape.gradient(mean, variable)[0]) == pytest.approx(float(slopes[0] @ np.arange(100.0)), rel=1e-3)
-
-
 def test_nan_shows():
     assert np.all(np.isnan(similarity_distribution([0.5, np.nan])))
-
-
-def test_shares_add_up_and_keep_the_first_three_moments():
-    binning = Binning(bandwidth=0.1)
-    values = np.random.default_rng(0).uniform(-1, 1, 500).astype(np.float32)
-    bins, shares = (x.numpy().astype(np.float64) for x in binning.shares(tf.constant(values)))
-    assert bins.min() >= 0
-    assert bins.max() < binning.num_bins
-    place = -1 + (bins - 1) * 2 / binning.num_cells
-    for power in range(4):
-        np.testing.assert_allclose((shares * place**power).sum(0), values.astype(np.float64) ** power, atol=1e-6)
 
 
 def test_the_log_factor_keeps_the_largest_exponent_from_underflow():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_case import assert_weights, policy
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.models import (
@@ -37,14 +38,23 @@ def gradients(model, images):
     return tape.gradient(loss, model.trainable_variables)
 
 
-@pytest.mark.parametrize("run", [gradients, tf.function(gradients)], ids=["eager", "graph"])
-def test_gradients_and_statistics_are_the_same(run, images):
-    plain, recomputed = pair()
-    before = plain.get_weights()
-    for mine, wanted in zip(run(recomputed, images), run(plain, images)):
-        np.testing.assert_allclose(mine, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
-    for mine, wanted in zip(recomputed.get_weights(), plain.get_weights()):
-        np.testing.assert_allclose(mine, wanted, rtol=1e-6)
+@pytest.mark.parametrize(
+    "run, name, tolerance",
+    [
+        (gradients, "float32", 1e-5),
+        (tf.function(gradients), "float32", 1e-5),
+        (tf.function(gradients), "mixed_float16", 0.03),
+    ],
+)
+def test_gradients_and_statistics_are_the_same(run, name, tolerance, images):
+    with policy(name):
+        plain, recomputed = pair()
+        np.testing.assert_array_equal(recomputed(images), plain(images))
+        before = plain.get_weights()
+        for gradient, expected in zip(run(recomputed, images), run(plain, images)):
+            assert gradient.dtype == tf.float32
+            np.testing.assert_allclose(gradient, expected, atol=tolerance * np.abs(expected).max())
+    assert_weights(recomputed.weights, plain.weights, rtol=1e-6)
     assert any(not np.array_equal(*weights) for weights in zip(before, plain.get_weights()))
 
 
@@ -67,26 +77,12 @@ def test_every_block_runs_twice(images):
     assert counts == [1, 2]
 
 
-def test_outside_of_training_it_is_the_plain_model(images):
-    plain, recomputed = pair()
-    np.testing.assert_array_equal(recomputed(images), plain(images))
-
-
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision(policy, images):
-    tf.keras.mixed_precision.set_global_policy(policy)
-    try:
-        plain, recomputed = pair()
-        for mine, wanted in zip(tf.function(gradients)(recomputed, images), tf.function(gradients)(plain, images)):
-            assert mine.dtype == tf.float32
-            np.testing.assert_allclose(mine, wanted, atol=0.03 * np.abs(wanted).max())
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
-
-
-def test_checkpoints_serve_both_kinds(images, tmp_path):
-    plain = build_recognizer("plain_small", 5, embedding_size=8, input_shape=SHAPE)
-    recomputed = build_recognizer("plain_small", 5, embedding_size=8, input_shape=SHAPE, recompute=True)
+@pytest.mark.parametrize("kind", ["recompute", "sync_batch_norm"])
+def test_checkpoints_serve_both_kinds(kind, images, tmp_path):
+    plain, recomputed = (
+        build_recognizer("plain_small", 5, embedding_size=8, input_shape=SHAPE, **{kind: value})
+        for value in (False, True)
+    )
     save_checkpoint(recomputed, tmp_path / "recomputed.keras")
     save_checkpoint(plain, tmp_path / "plain.keras")
     rows = {"image": images, "label": tf.constant([0, 1, 2, -1])}

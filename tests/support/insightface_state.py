@@ -31,23 +31,23 @@ def made_up_images():
     return blocks.repeat(14, axis=1).repeat(14, axis=2).astype(np.uint8)
 
 
-def _literal(value):
+def literal(value):
     return pickle.dumps(value, protocol=2)[2:-1]
 
 
 def _tensor_opcodes(key, array):
     strides = tuple(stride // array.itemsize for stride in array.strides)
     storage = f"ctorch\n{_STORAGES[array.dtype.name]}\n".encode()
-    persistent = b"(" + _literal("storage") + storage + _literal(key) + _literal("cpu") + _literal(array.size) + b"tQ"
+    persistent = b"(" + literal("storage") + storage + literal(key) + literal("cpu") + literal(array.size) + b"tQ"
     hooks = b"ccollections\nOrderedDict\n)R"
-    arguments = b"(" + persistent + _literal(0) + _literal(array.shape) + _literal(strides) + b"\x89" + hooks + b"t"
+    arguments = b"(" + persistent + literal(0) + literal(array.shape) + literal(strides) + b"\x89" + hooks + b"t"
     return b"ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"R"
 
 
 def write_pth(path, state):
     """What `torch.save(state_dict, path)` writes, for contiguous arrays."""
     tensors = [(name, str(key), np.ascontiguousarray(array)) for key, (name, array) in enumerate(state.items())]
-    items = b"".join(_literal(name) + _tensor_opcodes(key, array) for name, key, array in tensors)
+    items = b"".join(literal(name) + _tensor_opcodes(key, array) for name, key, array in tensors)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", b"\x80\x02ccollections\nOrderedDict\n)R(" + items + b"u.")
         archive.writestr("archive/byteorder", "little")

@@ -10,6 +10,7 @@ train for one step; a layer also on two replicas, where the weights must be the 
 (batch normalisation sees half of the batch) and says `same_on_replicas=False`.
 """
 
+import contextlib
 import inspect
 import json
 
@@ -17,6 +18,88 @@ import numpy as np
 import tensorflow as tf
 
 POLICIES = ("mixed_float16", "mixed_bfloat16")
+
+
+@contextlib.contextmanager
+def policy(name):
+    """A mixed precision policy for some statements."""
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(name)
+    try:
+        yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+
+
+def value_and_gradient(loss, y_true, y_pred):
+    """Tensors; in a graph too."""
+    y_pred = tf.convert_to_tensor(y_pred)
+    with tf.GradientTape() as tape:
+        tape.watch(y_pred)
+        value = loss(y_true, y_pred)
+    gradient = tape.gradient(value, y_pred)
+    assert gradient is not None, "the loss has no gradient"
+    return value, gradient
+
+
+def loss_and_gradient(loss, y_true, y_pred):
+    """A float and an array."""
+    value, gradient = value_and_gradient(loss, tf.convert_to_tensor(y_true), y_pred)
+    return float(value), gradient.numpy()
+
+
+def on_replicas(strategy, function, parts, *arrays):
+    """What a function returns on each replica, `parts` being each one's slice of the arrays."""
+
+    def part(array):
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(array[parts[context.replica_id_in_sync_group]])
+        )
+
+    results = tf.function(lambda *arguments: strategy.run(function, arguments))(*map(part, arrays))
+    return tf.nest.map_structure(strategy.experimental_local_results, results)
+
+
+def check_replicated_loss(strategy, make, rows_of_first, *batch):
+    """Two replicas have the loss and the gradient of one device; a batch is labels, predictions, and weights if any."""
+
+    def step(y_true, y_pred, *weights):
+        # Keras divides by the number of replicas and sums the gradients.
+        loss = make(reduction="sum")
+        value, gradient = value_and_gradient(lambda *pair: loss(*pair, *weights) / 2, y_true, y_pred)
+        return 2 * value, gradient
+
+    y_true, y_pred, *weights = batch
+    expected, expected_gradient = loss_and_gradient(lambda *pair: make()(*pair, *weights), y_true, y_pred)
+    losses, gradients = on_replicas(strategy, step, [slice(0, rows_of_first), slice(rows_of_first, None)], *batch)
+    np.testing.assert_allclose(np.mean(losses), expected, rtol=1e-5)
+    tolerance = 1e-6 * max(1.0, np.abs(expected_gradient).max())
+    np.testing.assert_allclose(np.concatenate(gradients), expected_gradient, atol=tolerance)
+
+
+def assert_weights(weights, expected, rtol=0.0, atol=0.0):
+    """The weights of two layers or models are equal, or close."""
+    assert len(weights) == len(expected)
+    for weight, right in zip(weights, expected):
+        values = (value.numpy() if hasattr(value, "numpy") else value for value in (weight, right))
+        np.testing.assert_allclose(*values, rtol=rtol, atol=atol, err_msg=getattr(weight, "name", ""))
+
+
+def check_replicated_training(make_model, rows, strategy):
+    """Two epochs change every weight, on replicas as on one device; returns the replicated model."""
+    single = make_model()
+    start = single.get_weights()
+    with strategy.scope():
+        replicated = make_model()
+        replicated.set_weights(start)
+    logs, replicated_logs = (model.fit(rows, epochs=2, verbose=0).history for model in (single, replicated))
+    assert logs.keys() == replicated_logs.keys()
+    for key, values in logs.items():
+        np.testing.assert_allclose(replicated_logs[key], values, rtol=1e-4, err_msg=key)
+    assert_weights(replicated.weights, single.weights, rtol=1e-4, atol=1e-6)
+    for weight, old in zip(single.weights, start):
+        assert not np.array_equal(weight.numpy(), old), weight.name
+    return replicated
 
 
 def check_config(made):
@@ -46,8 +129,8 @@ def check_layer(make, inputs, tmp_path, two_replicas, mixed_dtype="float32", tra
     model.save(tmp_path / "layer.keras")
     loaded = tf.keras.models.load_model(tmp_path / "layer.keras")
     np.testing.assert_array_equal(loaded(_model_inputs(inputs)).numpy(), outputs)
-    for policy in POLICIES:
-        _check_mixed_precision(make, inputs, policy, mixed_dtype)
+    for name in POLICIES:
+        _check_mixed_precision(make, inputs, name, mixed_dtype)
     if trains:
         targets = np.zeros_like(outputs)
         steps = [
@@ -65,13 +148,13 @@ def check_loss(make, y_true, y_pred, tmp_path):
     check_config(make())
     _check_arguments(make())
     loss = make()
-    value, gradient = _value_and_gradient(loss, y_true, y_pred)
+    value, gradient = value_and_gradient(loss, y_true, y_pred)
     assert value.shape == ()
-    graph_value, graph_gradient = tf.function(_value_and_gradient)(loss, y_true, tf.constant(y_pred))
+    graph_value, graph_gradient = tf.function(value_and_gradient)(loss, y_true, tf.constant(y_pred))
     np.testing.assert_allclose(graph_value, value, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(graph_gradient, gradient, rtol=1e-4, atol=1e-6)
     for dtype in (tf.float16, tf.bfloat16):
-        half, half_gradient = _value_and_gradient(loss, y_true, tf.cast(y_pred, dtype))
+        half, half_gradient = value_and_gradient(loss, y_true, tf.cast(y_pred, dtype))
         assert half.dtype == tf.float32
         assert np.all(np.isfinite(half))
         assert np.all(np.isfinite(tf.cast(half_gradient, tf.float32)))
@@ -138,24 +221,10 @@ def _model(layer, inputs):
     return tf.keras.Model(placeholders, layer(*placeholders))
 
 
-def _value_and_gradient(loss, y_true, y_pred):
-    y_pred = tf.convert_to_tensor(y_pred)
-    with tf.GradientTape() as tape:
-        tape.watch(y_pred)
-        value = loss(y_true, y_pred)
-    gradient = tape.gradient(value, y_pred)
-    assert gradient is not None, "the loss has no gradient"
-    return value, gradient
-
-
-def _check_mixed_precision(make, inputs, policy, mixed_dtype):
-    before = tf.keras.mixed_precision.global_policy()
-    tf.keras.mixed_precision.set_global_policy(policy)
-    try:
+def _check_mixed_precision(make, inputs, name, mixed_dtype):
+    with policy(name):
         outputs = make()(*_model_inputs(inputs))
-    finally:
-        tf.keras.mixed_precision.set_global_policy(before)
-    assert outputs.dtype == (policy[len("mixed_") :] if mixed_dtype == "compute" else mixed_dtype)
+    assert outputs.dtype == (name[len("mixed_") :] if mixed_dtype == "compute" else mixed_dtype)
     assert np.all(np.isfinite(tf.cast(outputs, tf.float32)))
 
 

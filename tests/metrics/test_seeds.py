@@ -30,15 +30,6 @@ def test_wilcoxon_against_all_signs():
     assert compare_seeds(a, b).wilcoxon_p == pytest.approx(naive)
 
 
-def test_type_one_error_and_coverage():
-    random = np.random.default_rng(0)
-    compared = [compare_seeds(*random.normal(size=[2, 5])) for _ in range(150)]
-    assert 0 < np.mean([one.p < 0.05 for one in compared]) <= 0.1
-    assert 0.9 <= np.mean([one.low <= 0 <= one.high for one in compared]) < 1
-    # Five seeds are too few for Wilcoxon's test.
-    assert min(one.wilcoxon_p for one in compared) == pytest.approx(2 / 2**5)
-
-
 def test_equal_arms():
     assert compare_seeds([1.0, 0.9], [1.0, 0.9])[3:] == (0.0, 0.0, 0.0, 1.0, 1.0)
 

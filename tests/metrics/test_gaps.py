@@ -36,9 +36,12 @@ def test_templates_of_one_person_are_resampled_together():
     first = np.arange(200) // 10
     second = np.where(np.arange(200) < 100, first, (first + 1) % 20)
     templates = {"first": first, "second": second, "template": np.arange(20), "template_person": np.arange(20)}
-    easy, hard = scored(0, 0.8, **templates), scored(1, 0.5, **templates)
-    row = compare_gaps(easy, hard, scored(2, 0.8, **templates), scored(3, 0.5, **templates), replicates=40)
-    assert row.test == "paired bootstrap of people"
+    sets = [scored(seed, margin, **templates) for seed, margin in enumerate((0.8, 0.5, 0.8, 0.5))]
+    assert compare_gaps(*sets, replicates=40).test == "paired bootstrap of people"
+    with pytest.raises(InputError, match="are of shapes"):
+        compare_gaps(*sets[:3], scored(1, 0.5, pairs=100, **templates))
+    with pytest.raises(InputError, match="39 replicates"):
+        gap_interval(*sets[:2], 39)
 
 
 def test_a_smaller_gap_is_found():
@@ -65,11 +68,3 @@ def test_the_null_and_the_same_people_in_both_sets():
     assert together[1] - together[0] < 0.3 * (strangers[1] - strangers[0])
     row = compare_gaps(easy, hard, easy, hard, 300)
     assert (row.difference, row.p, row.test) == (0.0, 1.0, "paired bootstrap of people")
-
-
-def test_other_pairs_are_refused():
-    easy, hard = scored(0, 0.8), scored(1, 0.5)
-    with pytest.raises(InputError, match="are of shapes"):
-        compare_gaps(easy, hard, easy, scored(1, 0.5, pairs=100))
-    with pytest.raises(InputError, match="39 replicates"):
-        gap_interval(easy, hard, 39)

@@ -31,11 +31,17 @@ def test_numbers(read, text):
 
 
 def test_text_and_floats(read):
-    table, problems = read('a"1.jpg 1.5\nb.jpg 2\n', {"image": "str", "score": "float"})
+    kinds = {"image": "str", "score": "float"}
+    table, problems = read('a"1.jpg 1.5\nb.jpg 2\n', kinds)
     assert problems == []
     assert table["image"].tolist() == ['a"1.jpg', "b.jpg"]
     assert table["score"].dtype == np.float32
     assert table["score"].tolist() == [1.5, 2.0]
+    table, problems = read("a nan\nb 1\nc inf\n", kinds)
+    assert table is None
+    assert [problem.split(":")[0] for problem in problems] == ["line 1", "line 3"]
+    table, problems = read("", kinds)
+    assert (problems, len(table["image"])) == ([], 0)
 
 
 def test_further_columns_below_a_header(read):
@@ -47,12 +53,6 @@ def test_further_columns_below_a_header(read):
     assert len(table["first"]) == 0
     _, problems = read("A,B\n1,2,x\n3\n", PAIR, separator=",", header=True)
     assert problems == ["line 3: malformed line: '3' is not `first,second`"]
-
-
-def test_an_empty_file(read):
-    table, problems = read("", PAIR)
-    assert problems == []
-    assert len(table["first"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,6 @@ def test_malformed_lines(read, text, lines):
     assert table is None
     assert len(problems) == len(lines)
     assert all(problem.startswith(line) for problem, line in zip(problems, lines))
-
-
-def test_numbers_that_are_not_finite(read):
-    table, problems = read("a nan\nb 1\nc inf\n", {"image": "str", "score": "float"})
-    assert table is None
-    assert [problem.split(":")[0] for problem in problems] == ["line 1", "line 3"]
 
 
 def test_another_kind_of_file(read):

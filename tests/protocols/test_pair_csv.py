@@ -140,16 +140,12 @@ def test_stored_and_read_alike(folder, tmp_path):
 def test_evaluated_by_name(folder, capsys):
     """Embeddings in the order of the list's images: each pair's similarity is that of its two names."""
     path = write(folder, *GOOD)
-    keys = read_pair_csv(path).keys
     angle = dict(zip(NAMES, (0.0, 0.1, 2.0, 2.1, 4.0)))
-    np.save(folder / "e.npy", np.array([[np.cos(angle[key]), np.sin(angle[key])] for key in keys]))
+    np.save(folder / "e.npy", [[np.cos(angle[key]), np.sin(angle[key])] for key in read_pair_csv(path).keys])
     pairs(PairsSettings(pairs_csv=[path], embeddings=[str(folder / "e.npy")], replicates=0))
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (result["set"], result["pairs"], result["auc"]) == ("mine", 4, 1.0)
     assert result["mean_same"] == pytest.approx(np.cos(0.1))
     assert result["mean_different"] == pytest.approx((np.cos(2.0) + np.cos(1.9)) / 2)
-
-
-def test_a_root_without_a_list_is_refused():
     with pytest.raises(InputError, match="--pairs_root=faces without --pairs_csv"):
         load_sets(VerificationSets(pairs_root="faces"))

@@ -94,8 +94,11 @@ def read_list(lfw, *lines):
     return read_lfw(str(lfw), str(path))
 
 
-def test_lfw_view_2(lfw):
-    pair_set = read_list(lfw, "2\t1", *FOLDS)
+def test_lfw_views_1_and_2(lfw):
+    view_1 = read_list(lfw, "2", FOLDS[0], FOLDS[2], FOLDS[1], FOLDS[3], "")
+    assert view_1.same.tolist() == [True, True, False, False]
+    assert view_1.fold.tolist() == [0, 1, 2, 3]
+    pair_set = read_list(lfw, "\ufeff2\t1", *FOLDS)
     assert pair_set.name == "lfw_pairs"
     images = [(pair_set.images[a], pair_set.images[b]) for a, b in zip(pair_set.first, pair_set.second)]
     assert images == [(picture(a), picture(b)) for a, b in [(0, 2), (0, 4), (3, 4), (3, 5)]]
@@ -106,16 +109,6 @@ def test_lfw_view_2(lfw):
     assert pair_set.images[1:3] == [picture(2), picture(4)]
     with pytest.raises(IndexError):
         pair_set.images[5]
-    # UTF-8 with its mark.
-    path = lfw.with_name("pairs.txt")
-    path.write_text("\n".join(["2\t1", *FOLDS]), encoding="utf-8-sig")
-    assert read_lfw(str(lfw), str(path)).same.tolist() == [True, False, True, False]
-
-
-def test_lfw_view_1(lfw):
-    pair_set = read_list(lfw, "2", FOLDS[0], FOLDS[2], FOLDS[1], FOLDS[3], "")
-    assert pair_set.same.tolist() == [True, True, False, False]
-    assert pair_set.fold.tolist() == [0, 1, 2, 3]
 
 
 def test_stored_pairs(lfw, tmp_path):
@@ -131,41 +124,33 @@ def test_stored_pairs(lfw, tmp_path):
         assert getattr(stored, name).dtype == getattr(pair_set, name).dtype
 
 
-def test_a_damaged_image_is_told_by_its_index(tmp_path):
-    pair_set = read_bin(write_bin(tmp_path / "a.bin", [picture(0), picture(1, 64)[:-300]], [True]))
-    with pytest.raises(InputError, match=r"a\.bin, image 1: corrupt image: .*; mend or remove it$"):
-        write_set(pair_source(pair_set, "bin", "a.bin"), StoreSettings(output=str(tmp_path / "stored")))
-
-
 def test_unusable_stored_set(tmp_path):
-    write_set(list_source(samples(3)), StoreSettings(output=str(tmp_path / "faces")))
+    settings = StoreSettings(output=str(tmp_path / "faces"))
+    damaged = read_bin(write_bin(tmp_path / "a.bin", [picture(0), picture(1, 64)[:-300]], [True]))
+    with pytest.raises(InputError, match=r"a\.bin, image 1: corrupt image: .*; mend or remove it$"):
+        write_set(pair_source(damaged, "bin", "a.bin"), StoreSettings(output=str(tmp_path / "stored")))
+    write_set(list_source(samples(3)), settings)
     with pytest.raises(InputError, match="a stored set without pairs"):
-        read_stored(str(tmp_path / "faces"))
-    pair_set = read_bin(write_bin(tmp_path / "a.bin", [picture(n) for n in range(4)], [True, False]))
-    table = pairs_table(pair_set)
-    table.to_parquet(tmp_path / "faces/pairs.parquet")
-    with pytest.raises(InputError, match=r"pairs\.parquet: names images that the set does not have"):
-        read_stored(str(tmp_path / "faces"))
-    table.drop(columns="fold").to_parquet(tmp_path / "faces/pairs.parquet")
-    with pytest.raises(InputError, match="the column 'fold' is missing"):
-        read_stored(str(tmp_path / "faces"))
+        read_stored(settings.output)
+    table = pairs_table(read_bin(write_bin(tmp_path / "a.bin", [picture(n) for n in range(4)], [True, False])))
+    for columns, message in (
+        (table, r"pairs\.parquet: names images that the set does not have"),
+        (table.drop(columns="fold"), "the column 'fold' is missing"),
+    ):
+        columns.to_parquet(tmp_path / "faces/pairs.parquet")
+        with pytest.raises(InputError, match=message):
+            read_stored(settings.output)
 
 
 def test_everything_that_is_wrong_is_listed(tmp_path, lfw):
     with pytest.raises(ProblemsError) as error:
         read_bin(write_bin(tmp_path / "a.bin", [picture(0), b"GIF89a", b"", picture(1)], [True, 7]))
-    assert [(one.kind, one.reason.split(",")[0]) for one in error.value.problems] == [
-        ("wrong mark", "pair 1 is marked 7"),
-        ("wrong image", "image 1 is no JPEG or PNG"),
-        ("wrong image", "image 2 is no JPEG or PNG"),
-    ]
+    reasons = ["pair 1 is marked 7", "image 1 is no JPEG or PNG", "image 2 is no JPEG or PNG"]
+    assert [problem.reason.split(",")[0] for problem in error.value.problems] == reasons
     with pytest.raises(ProblemsError) as error:
         read_list(lfw, "2", "Ann_A 1 9", "Ann_A x 2", "Dee 1 Ann_A 9", "Dee 1 Bob 1")
-    assert [(one.kind, one.source.rsplit(" ", 1)[1]) for one in error.value.problems] == [
-        ("missing image", "2"),
-        ("malformed line", "3"),
-        ("missing image", "4"),
-    ]
+    lines = [(problem.kind, problem.source.rsplit(" ", 1)[1]) for problem in error.value.problems]
+    assert lines == [("missing image", "2"), ("malformed line", "3"), ("missing image", "4")]
 
 
 @pytest.mark.parametrize(
@@ -200,8 +185,7 @@ def test_a_home_made_list_is_refused_by_line_and_text(lfw, content, message):
     assert len(str(error.value)) < 600
 
 
-@pytest.mark.parametrize("suffix", [".JPG", ".Jpeg", ".PNG"])
-def test_endings_of_images_in_any_case(lfw, suffix):
-    (lfw / "Ann_A" / "Ann_A_0003.jpg").rename(lfw / "Ann_A" / f"Ann_A_0003{suffix}")
-    pair_set = read_list(lfw, "2\t1", *FOLDS)
-    assert pair_set.images[1] == picture(2)
+def test_endings_of_images_in_any_case(lfw):
+    for suffix in (".JPG", ".Jpeg", ".PNG"):
+        next((lfw / "Ann_A").glob("Ann_A_0003.*")).rename(lfw / "Ann_A" / f"Ann_A_0003{suffix}")
+        assert read_list(lfw, "2\t1", *FOLDS).images[1] == picture(2)

@@ -87,7 +87,7 @@ def test_who_is_who(root):
 def test_rates_against_naive_ones(root, gallery_subjects):
     scface = read_scface(str(root), range(1, 9), gallery_subjects=gallery_subjects)
     embeddings = embed(scface, {"1": 3.0, "2": 1.2, "3": 0.6})
-    result, scores = (vars(evaluate_scface(scface, embeddings, 200, seed=4))[name] for name in ("result", "scores"))
+    result, scores = vars(evaluate_scface(scface, embeddings, 200, seed=4)).values()
     json.dumps(result, allow_nan=False)
     assert list(result)[:2] == ["set", "protocol"]
     counts = ("scface", "identification", 8, 8 if gallery_subjects is None else 12, 40, 0, 0)
@@ -99,11 +99,9 @@ def test_rates_against_naive_ones(root, gallery_subjects):
     for k in (1, 5, 10):
         naive = [np.mean([rank <= k for rank, key in zip(expected, keys) if key[-1] == d]) for d in "123"]
         assert result[f"rank{k}"] == pytest.approx(dict(zip(("d1", "d2", "d3"), naive), average=np.mean(naive)))
-    assert result["rank1"]["d1"] < result["rank1"]["d2"] < result["rank1"]["d3"]
     assert set(result["intervals"]) == {f"rank{k}@{d}" for k in (1, 5, 10) for d in ("d1", "d2", "d3", "average")}
-    found, far = expected == 1, scores["condition"] == "d1"
-    people = scores["person"]
-    assert result["intervals"]["rank1@d1"] == bootstrap_rates(found[far], 200, 4, people[far])
+    far = scores["condition"] == "d1"
+    assert result["intervals"]["rank1@d1"] == bootstrap_rates(expected[far] == 1, 200, 4, scores["person"][far])
     low, high = result["intervals"]["rank1@average"]
     assert low < result["rank1"]["average"] < high
     without = evaluate_scface(scface, embeddings, replicates=0).result

@@ -49,15 +49,7 @@ def _raise_for_undecodable(images: Sequence[bytes], start: int) -> None:
 def predict_embeddings(
     model: tf.keras.Model, images: Sequence[bytes], flip: bool, batch_size: int, progress: Progress
 ) -> np.ndarray:
-    """Embed encoded images as `embed_images`, but keep the views apart, as the model gives them.
-
-    Returns:
-        `[images, views, dim]` float32; one view, or two with `flip`.
-
-    Raises:
-        UndecodableError: if an image cannot be decoded.
-        InputError: if the model takes no images of one size.
-    """
+    """Embed encoded images, their views apart as the model gives them: `[images, views, dim]` float32."""
     size = image_size(model)
     views_per_image = 2 if flip else 1
     if len(images) == 0:

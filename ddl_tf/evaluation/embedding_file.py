@@ -51,14 +51,9 @@ class Embeddings:
 
 
 def fingerprint(path: Path) -> str:
-    """Identify a model by its content, whatever its name and place.
+    """Identify a model by the SHA-256 of its content, whatever its name and place.
 
-    Args:
-        path: a file or a folder.
-
-    Returns:
-        Of a file its SHA-256, as `sha256sum` prints it; of a folder that of the text that
-        `find -L . -type f | LC_ALL=C sort | xargs sha256sum` prints in it.
+    That of a folder is of the text that `find -L . -type f | LC_ALL=C sort | xargs sha256sum` prints in it.
     """
     digest = hashlib.sha256()
     if path.is_dir():
@@ -128,18 +123,10 @@ def embed_to_file(
     batch_size: int,
     name: str = "embed",
 ) -> Embeddings:
-    """Embed images into a file, or open what is there already.
+    """Embed images into `embeddings.npy` of a folder, `[images, views, dim]`, or open what is there already.
 
-    An interrupted call, made again, goes on after the last whole chunk. Embeddings of another record are replaced.
-
-    Args:
-        model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
-        images: encoded images, read one after the other.
-        flip: whether to embed the mirrored image too, as a second view.
-        folder: of `embeddings.npy`, `[images, views, dim]` float32, as the model gives them.
-        record: all that the embeddings follow from, as JSON takes it.
-        batch_size: images a step.
-        name: for the progress.
+    An interrupted call, made again, goes on after the last whole chunk. Embeddings of another `record` (all that they
+    follow from, as JSON takes it) are replaced. `name` is for the progress.
 
     Raises:
         UndecodableError: if an image cannot be decoded.

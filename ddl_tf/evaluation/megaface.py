@@ -24,13 +24,7 @@ def replace_by_center(probes: np.ndarray, people: np.ndarray, replaced: np.ndarr
     in this way. It flatters: the center of a person's photos is more similar to them than any photo is, and the noisy
     photos of one person become equal; so the pairs that replace a failure are the easiest of all.
 
-    Args:
-        probes: `[probes, dim]` of unit norm; rows of NaN where there is no image.
-        people: `[probes]` whom each shows, any values.
-        replaced: `[probes]` bool, the noisy ones; what is in their rows does not matter.
-
-    Raises:
-        InputError: if a person has no other probe.
+    `probes` `[probes, dim]` are of unit norm, or NaN without an image; `people` and `replaced` (bool) are `[probes]`.
     """
     result = probes.astype(np.float32)
     usable = ~replaced & ~np.isnan(probes).any(axis=1)

@@ -21,14 +21,9 @@ def reaching(thresholds: np.ndarray, similarity: np.ndarray) -> np.ndarray:
 
 
 class MateRanks:
-    """Counts for each pair of a probe and its mate the distractors that are more similar to the probe than the mate.
+    """Counts for each pair of a probe and its mate the distractors that are more, not just as, similar.
 
-    A distractor that is just as similar is not more similar.
-
-    Args:
-        probe: `[pairs]` int, the photo that is searched for.
-        similarity: `[pairs]` float32 of the probe and its mate.
-        num_probes: the number of probes.
+    `probe` is `[pairs]` int, `similarity` `[pairs]` float32.
 
     Example:
         >>> ranks = MateRanks(np.array([0]), np.array([0.5], np.float32), num_probes=1)
@@ -79,10 +74,8 @@ class FalseAccepts:
         impostors: the number of pairs of a probe and a distractor that will be added in all.
         largest_far: the largest target, 0..1.
 
-    Attributes:
-        person: see above.
-        thresholds: `[thresholds]` float32, the distinct similarities of genuine pairs, rising.
-        grid: `[grid]` int, the thresholds at which false accepts are counted by person too.
+    Attributes `thresholds` `[thresholds]`: the distinct similarities of genuine pairs, rising; `grid` `[grid]`: the
+    thresholds at which false accepts are counted by person too.
     """
 
     def __init__(

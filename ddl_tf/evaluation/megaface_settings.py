@@ -87,14 +87,10 @@ def megaface_outcome(
     replicates: int = 1000,
     seed: int = 0,
 ) -> Outcome:
-    """Read the lists and the features, or embed the images, and evaluate.
+    """Read the lists and the features, or call `embed` on the images, and evaluate.
 
-    `embed` is not called if there are features. Embeddings that were made elsewhere need no images (`check_images`).
     The result is that of `evaluate_megaface` with the counts of the lists; `first` and `second` are positions in the
     list of probes.
-
-    Raises:
-        InputError: if something is missing, or wrong with it.
     """
     if settings.packed and not settings.features:
         raise InputError("--packed is given without --features: name the folder that is, or shall be, packed")

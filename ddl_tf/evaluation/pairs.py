@@ -49,10 +49,9 @@ def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed:
 def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed: int = 0) -> Outcome:
     """Evaluate the embeddings of a verification set as `verify`, with all that reports and comparisons of models need.
 
-    Returns:
-        The result, and the scores `similarity`, `same`, `fold` (as of `usable_folds`), `first`, `second` `[pairs]` (of
-        equal images the first); if the set has them, `people` `[images]`, text, and `pair_NAME` `[pairs]` for each
-        further column of its pairs.
+    The scores are `similarity`, `same`, `fold` (as of `usable_folds`), `first`, `second` `[pairs]` (of equal images the
+    first); if the set has them, `people` `[images]`, text, and `pair_NAME` `[pairs]` for each further column of its
+    pairs.
 
     Example:
         >>> first, pair = np.arange(0, 8, 2), np.arange(4)

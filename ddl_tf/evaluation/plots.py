@@ -119,8 +119,7 @@ def verification_figure(sets: Sequence[Similarities]) -> Figure:
 def comparison_table(arms: Mapping[str, Sequence[Mapping[str, Any]]], easy: str, hard: str) -> pd.DataFrame:
     """Lay the results of `evaluate_pairs` of several arms side by side, one row an arm.
 
-    The row has, for each set, accuracy, AUC and TAR at FAR 1e-2 (0..1) and the expectation margin (mean similarity of
-    same pairs less that of different ones); and the gap between the margins of the `easy` and the `hard` set.
+    The row has for each set accuracy, AUC, TAR at FAR 1e-2 and the expectation margin, and the gap between the margins.
 
     Example:
         >>> result = {"accuracy": 0.9, "auc": 0.95, "tar": {"1e-2": 0.5}, "expectation_margin": 0.4}

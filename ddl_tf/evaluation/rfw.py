@@ -10,22 +10,14 @@ from ddl_tf.protocols.rfw import RACES, rfw_name
 
 
 def summarise_rfw(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Summarise the verification results of the four races.
+    """Summarise the verification results of the four races, each once and in any order.
 
     The standard deviation is that of a sample (n - 1), as in the papers and in TFace's `verification_rfw.py`. The
-    skewed error ratio is the largest of the four error rates over the smallest: 1 is fair.
-
-    Args:
-        results: of `verify` or `evaluate_pairs`, for the four sets of `read_rfw` in any order; `set`, `pairs` and
-            `accuracy` are read.
+    skewed error ratio is the largest of the four error rates over the smallest: 1 is fair; None if a race has no error.
 
     Returns:
-        What `json.dumps` takes, rates 0..1: `set` and `protocol` ("rfw"), `pairs` (of all four), `accuracy` by race,
-        `mean`, `std`, `skewed_error_ratio` (None if a race has no error), `worst` (the race of the lowest accuracy, the
-        first of equals).
-
-    Raises:
-        InputError: if it is not the four, each once.
+        `set` and `protocol` ("rfw"), `pairs` (of all four), `accuracy` by race, `mean`, `std`, `skewed_error_ratio`,
+        `worst` (the race of the lowest accuracy, the first of equals).
 
     Example:
         >>> accuracies = {"african": 0.90, "asian": 0.91, "caucasian": 0.95, "indian": 0.92}

@@ -79,20 +79,13 @@ def pair_weights(
     person is in one pair only; else intervals are too narrow, because a person who is hard to recognise is so in all
     pairs.
 
-    With people, people are drawn with replacement, and their pairs with them: a pair of one person counts as often as
-    the person was drawn, a pair of two people as the product of their numbers, whatever the label says. This is honest
-    for people in many pairs. Intervals of numbers that follow from different pairs are too wide, by at most sqrt(3), if
-    hardly anyone is in two different pairs.
+    With people (`[pairs]`, whom each image shows), people are drawn with replacement, and their pairs with them: a pair
+    of one person counts as often as the person was drawn, a pair of two people as the product of their numbers,
+    whatever the label says. This is honest for people in many pairs. Intervals of numbers that follow from different
+    pairs are too wide, by at most sqrt(3), if hardly anyone is in two different pairs.
 
-    Equal arguments give equal weights, so that two models can be compared on the same replicates.
-
-    Args:
-        same: `[pairs]` bool, with both classes.
-        replicates: how many.
-        seed: of the draws.
-        first_person: `[pairs]` whom the first image shows, any values; None: resample pairs.
-        second_person: `[pairs]` whom the second image shows.
-        part: `[pairs]` in which of several sets each pair is: pairs are drawn within a set, people from all together.
+    Equal arguments give equal weights, so that two models can be compared on the same replicates. `part` `[pairs]`
+    numbers the set of each pair: pairs are drawn within a set, people from all together.
 
     References:
         Bolle, Ratha and Pankanti, "Error analysis of pattern recognition systems: the subsets bootstrap", CVIU 2004.

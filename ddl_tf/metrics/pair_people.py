@@ -24,13 +24,7 @@ class PairPeople(NamedTuple):
 def linked_people(first: np.ndarray, second: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Number people by the same pairs: images or templates that a chain of same pairs links show one person.
 
-    Args:
-        first: `[pairs]` int, the first image or template of each pair.
-        second: `[pairs]` int, the second one.
-        same: `[pairs]` bool.
-
-    Returns:
-        The images or templates of the pairs, sorted, and the number of each one's person.
+    Returns the images or templates of the pairs, sorted, and the number of each one's person.
 
     Example:
         >>> linked_people(np.array([4, 4, 7]), np.array([5, 7, 9]), np.array([True, False, True]))

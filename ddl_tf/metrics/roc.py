@@ -54,10 +54,6 @@ def corner_roc(similarity: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np
 
     The points are those of `sklearn.metrics.roc_curve` as it is by default, in a fraction of its time on many pairs.
 
-    Args:
-        similarity: `[pairs]` float64.
-        same: `[pairs]` bool, with both classes.
-
     Example:
         >>> similarity = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
         >>> far, tar = corner_roc(similarity, np.array([True, True, True, False, False]))

@@ -30,15 +30,12 @@ def replicates_over_people(
     replicates: int,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    """Compute the numbers of `[pairs]` of templates in each replicate of the bootstrap over people.
+    """Compute the numbers of `[pairs]` of templates in the bootstrap over people: name -> `[replicates]`.
 
     A same pair counts as often as its person was drawn, a different one as the product of its two people's numbers.
     Different pairs of two people between the same two points of the ROC are counted together, and many replicates are
     one product of matrices, so that millions of pairs take a minute. Equal seeds draw equal people, so that two models
-    can be compared on the same replicates.
-
-    Returns:
-        Name -> `[replicates]`, for the names of `template_numbers`; without targets of fewer than three false accepts.
+    can be compared on the same replicates. Targets of fewer than three false accepts are left out.
     """
     similarity, same = np.asarray(similarity), np.asarray(same, bool)
     targets = bootstrapped_targets(same, targets)

@@ -40,9 +40,6 @@ def template_features(
 
     Returns:
         `[templates, dim]` float64 of unit norm (an all-zero feature stays zero), and the `[templates]` numbers, rising.
-
-    Raises:
-        InputError: if there is no second view, the lengths do not fit, or an embedding is not finite.
     """
     if not len(views) == len(templates) == len(medias) == len(scores):
         counts = f"{len(templates)} templates, {len(medias)} medias and {len(scores)} scores"

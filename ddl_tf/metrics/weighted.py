@@ -12,18 +12,13 @@ from ddl_tf.metrics.templates import NEVER
 
 
 class WeightedPairs:
-    """The verification numbers of weighted pairs; what does not depend on the weights is computed once.
-
-    A pair of weight 2 counts as two pairs, one of weight 0 as none.
+    """The verification numbers of weighted pairs (a pair of weight 2 counts as two); the rest is computed once.
 
     Args:
         similarity: `[pairs]` finite.
         same: `[pairs]` bool, with both classes.
         fold: `[pairs]` int from 0 without gaps, for the k-fold accuracy; None: without it.
         far_targets: name -> false accept rate, 0..1, of each `tar@name`.
-
-    Raises:
-        InputError: if the arrays do not fit, a similarity is not finite, or a class is missing.
 
     Example:
         >>> pairs = WeightedPairs(np.array([0.9, 0.2, 0.5, 0.1]), np.array([True, True, False, False]))

@@ -71,23 +71,17 @@ def read_megaface(
     megaface_noises: Optional[str] = None,
     distractors: Optional[int] = None,
 ) -> MegaFace:
-    """Read the lists of MegaFace challenge 1.
+    """Read the lists of MegaFace challenge 1: images, noisy ones (None: none is), all or the first `distractors`.
 
     A list of images is a text file with a relative path on each line, as InsightFace's test pack has (`facescrub_lst`,
-    `megaface_lst`), or a JSON file of the devkit's `templatelists` (`{"path": [...]}`, of probes with `"id": [...]`).
+    `megaface_lst`), or a JSON file of the devkit's `templatelists` (`{"path": [...]}`, of probes with `"id": [...]`,
+    whom they show; else their folder says so).
     The devkit's lists of 10, 100, ... distractors are draws of their own, not the first of the longest list: name one
     of them to evaluate on it. The last two parts of a path name a probe, the last three a distractor.
 
     A list of noises is InsightFace's: lines that begin with `#` are left out, the others are `Person_123.png` of
     probes, and `a1/a2/name.jpg` (or that after a tab) of distractors. The ending (`.png`) and spaces for underscores
     make no difference.
-
-    Args:
-        facescrub_list: the list of the probes. Whom they show is the JSON file's `id`, or else the image's folder.
-        megaface_list: the list of the distractors.
-        facescrub_noises: the list of noisy probes; None: none is noisy.
-        megaface_noises: the list of noisy distractors; None: none is noisy.
-        distractors: take only so many distractors, the first of the list; None: all.
 
     Raises:
         ProblemsError: if lines are no such paths, or images are listed twice.

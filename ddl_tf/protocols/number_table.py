@@ -24,13 +24,8 @@ def read_number_table(
 ) -> Optional[dict[str, np.ndarray]]:
     """Read the first columns of a text file: name -> `[lines]` int32, float32 or text; None if lines are malformed.
 
-    Args:
-        path: the file.
-        kinds: name of a column -> "int", "float" or "str".
-        problems: gets every line that has too few columns, or a value that is no finite number in a column of numbers.
-            Without a header, more columns are too many.
-        separator: of the columns.
-        header: whether the first line is a header; then there may be more columns, which are not read.
+    `kinds` is name of a column -> "int", "float" or "str". `problems` gets every line that has too few columns, or a
+    value that is no finite number in a column of numbers; without a header, more columns are too many.
     """
     require_regular_file(path)
     places = [f"f{place}" for place in range(len(kinds))]

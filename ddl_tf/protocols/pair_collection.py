@@ -71,15 +71,10 @@ class PairCollection:
         return path
 
     def finish(self, advice: str, folds: Literal["given", "blocks", "classes"]) -> PairSet:
-        """Make the set, its pairs in the order of the list, if nothing is wrong.
+        """Make the set, its pairs in the order of the list, or raise ProblemsError with `advice` and all that is wrong.
 
-        Args:
-            advice: what to do if something is.
-            folds: "given" with each pair; "blocks", contiguous tenths of the list; or "classes", contiguous tenths of
-                the same pairs and of the different pairs.
-
-        Raises:
-            ProblemsError: with everything that is wrong.
+        `folds` are "given" with each pair; "blocks", contiguous tenths of the list; or "classes", contiguous tenths of
+        the same pairs and of the different pairs.
         """
         same = np.array([pair.same for pair in self._pairs], bool)
         if folds == "given":

@@ -21,13 +21,9 @@ def rfw_name(race: str) -> str:
 def read_rfw(root: str, check_images: bool = True) -> list[PairSet]:
     """Read Racial Faces in-the-Wild by its official lists, with the checks of `ddl_tf.protocols.pair_lists`.
 
-    A few identities are in two races, and that is so.
-
-    Args:
-        root: folder of RFW: `test/txts/<Race>/<Race>_pairs.txt`, of LFW's form without a first line, and
-            `test/data/<Race>/<id>/<id>_0001.jpg`; or the folder `test` itself, or one made like it of aligned faces
-            (the official images are not aligned; the official `.bin` files are, see `read_rfw_bins`).
-        check_images: whether the images must exist; not for embeddings that were made elsewhere.
+    A few identities are in two races, and that is so. `root` has `test/txts/<Race>/<Race>_pairs.txt`, of LFW's form
+    without a first line, and `test/data/<Race>/<id>/<id>_0001.jpg`; or it is the folder `test` itself, or one made like
+    it of aligned faces (the official images are not aligned; the official `.bin` files are, see `read_rfw_bins`).
 
     Returns:
         The sets `rfw_african`, `rfw_asian`, `rfw_caucasian` and `rfw_indian`; a fold is the k-th tenth of a list.

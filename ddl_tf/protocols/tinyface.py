@@ -22,7 +22,7 @@ _SUFFIXES = (".jpg", ".jpeg", ".png")
 def read_tinyface(
     root: str, images: Optional[str] = None, missing: str = "refuse", check_images: bool = True
 ) -> GallerySet:
-    """Read TinyFace's identification protocol.
+    """Read TinyFace's identification protocol; people are the official numbers, -100 for distractors.
 
     Images are found by their names without the ending, as aligned ones are often PNG.
 
@@ -34,13 +34,6 @@ def read_tinyface(
         missing: what to do about missing images: "refuse" the set, or "count" them: such a probe is never found, such a
             mate never finds anyone, and such a distractor (known by its image beside the lists) misleads nobody.
         check_images: whether the images must exist; else only the folder of distractors must, as no list names them.
-
-    Returns:
-        The set, named `tinyface`; people are the official numbers, -100 for distractors.
-
-    Raises:
-        InputError: if a list or a folder is missing or cannot be read, an image is missing, found twice or not listed,
-            or a probe has no mate.
 
     References:
         Cheng, Zhu and Gong, "Low-Resolution Face Recognition", ACCV 2018, https://qmul-tinyface.github.io

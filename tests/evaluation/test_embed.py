@@ -33,20 +33,15 @@ def test_on_two_replicas(two_replicas, tiny_model, pictures):
 
 
 def test_images_are_read_one_after_the_other(tiny_model, pictures):
-    class Lazy:
-        def __init__(self):
-            self.asked = []
+    indices = []
 
-        def __len__(self):
-            return len(pictures[0])
-
+    class Lazy(list):
         def __getitem__(self, index):
-            self.asked.append(index)
-            return pictures[0][index]
+            indices.append(index)
+            return super().__getitem__(index)
 
-    lazy = Lazy()
-    np.testing.assert_array_equal(embed_images(tiny_model, lazy), embed_images(tiny_model, pictures[0]))
-    assert lazy.asked == list(range(len(pictures[0])))
+    np.testing.assert_array_equal(embed_images(tiny_model, Lazy(pictures[0])), embed_images(tiny_model, pictures[0]))
+    assert indices == list(range(len(pictures[0])))
 
 
 def test_it_ends_without_waiting_for_a_thread_that_tunes_it(tiny_model, pictures, monkeypatch):
@@ -56,13 +51,7 @@ def test_it_ends_without_waiting_for_a_thread_that_tunes_it(tiny_model, pictures
     assert options[0].autotune.enabled is False
 
 
-def test_no_images(tiny_model):
-    assert embed_images(tiny_model, []).shape == (0, 8)
-
-
-@pytest.mark.parametrize(
-    "index, broken", [(0, b""), (13, b"not an image"), (13, b"\xff\xd8\xff\xe0 a JPEG's first bytes")]
-)
+@pytest.mark.parametrize("index, broken", [(0, b""), (13, b"\xff\xd8\xff\xe0 a JPEG's first bytes")])
 def test_undecodable_image_is_named(tiny_model, pictures, broken, index):
     encoded = list(pictures[0])
     encoded[index] = broken
@@ -82,20 +71,14 @@ def test_unreadable_image_keeps_its_own_error(tiny_model, pictures):
         embed_images(tiny_model, Missing(pictures[0]), batch_size=4)
 
 
-def test_not_finite(tiny_model, pictures):
+def test_not_finite_and_zero_embeddings(tiny_model, pictures):
     broken = tf.keras.models.clone_model(tiny_model)
     broken.set_weights([np.full_like(weights, np.nan) for weights in tiny_model.get_weights()])
     with pytest.raises(InputError, match=r"set cfp_ff: .*image 0 is not finite \(21 of 21"):
         embed_images(broken, pictures[0], "cfp_ff")
-
-
-def test_zero_embeddings_stay_zero(tiny_model, pictures):
-    silent = tf.keras.models.clone_model(tiny_model)
-    silent.set_weights([np.zeros_like(weights) for weights in tiny_model.get_weights()])
-    np.testing.assert_array_equal(embed_images(silent, pictures[0]), np.zeros([21, 8]))
-
-
-def test_bad_batch_size(tiny_model, pictures):
+    broken.set_weights([np.zeros_like(weights) for weights in tiny_model.get_weights()])
+    np.testing.assert_array_equal(embed_images(broken, pictures[0]), np.zeros([21, 8]))
+    assert embed_images(tiny_model, []).shape == (0, 8)
     with pytest.raises(InputError, match="batch size 0"):
         embed_images(tiny_model, pictures[0], batch_size=0)
 
@@ -115,16 +98,13 @@ def test_formats_decode_to_rgb():
     np.testing.assert_array_equal(grey, np.repeat(pixels[:, :, :1], 3, axis=2))
 
 
-def test_resize_leaves_the_size_alone_and_averages_otherwise():
+def test_resize_leaves_the_size_alone_and_averages_otherwise(tiny_model):
     pixels = np.random.RandomState(1).randint(0, 256, [2, 12, 12, 3]).astype(np.uint8)
     np.testing.assert_array_equal(resize_images(pixels, (12, 12)), pixels.astype(np.float32))
     fine = np.indices([64, 64]).sum(axis=0)[:, :, np.newaxis] % 2 * 255 * np.ones(3)
     # A checkerboard of single pixels is grey from afar; without antialiasing it would stay black and white.
     np.testing.assert_allclose(resize_images(fine, (8, 8)), 127.5, atol=8)
-
-
-def test_images_of_another_size(tiny_model):
-    large = tf.io.encode_png(np.random.RandomState(1).randint(0, 256, [40, 30, 3]).astype(np.uint8)).numpy()
-    resized = tf.image.resize(tf.io.decode_png(large)[np.newaxis], [16, 16], antialias=True)
+    large = tf.io.encode_png(pixels[0]).numpy()
+    resized = tf.image.resize(pixels[:1], [16, 16], antialias=True)
     expected = _unit(tiny_model(resized, training=False).numpy())
     np.testing.assert_allclose(embed_images(tiny_model, [large], flip=False), expected, atol=1e-5)

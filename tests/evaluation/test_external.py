@@ -18,22 +18,40 @@ NODES = (
     helper.make_node("Flatten", ["image"], ["flat"], axis=1),
     helper.make_node("MatMul", ["flat", "weights"], ["embedding"]),
 )
-IDENTITY = (helper.make_node("Identity", ["image"], ["embedding"]),)
+PHOTOS = np.random.RandomState(3).randint(0, 256, [4, SIDE, SIDE, 3]).astype(np.float32)
 
 
-def _write(path, shape, output_shape=("n", DIM), nodes=NODES):
+def _of(images, mean=127.5, scale=127.5, channels_first=True):
+    """What the network gives."""
+    values = (images - mean) / scale
+    return (values.transpose(0, 3, 1, 2) if channels_first else values).reshape(len(images), -1) @ WEIGHTS
+
+
+def _write(path, shape=("n", 3, SIDE, SIDE), output_shape=("n", DIM), nodes=NODES, **values):
     """A network that flattens its input and multiplies it by WEIGHTS."""
     graph = helper.make_graph(
         nodes,
         "net",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, output_shape)],
-        [numpy_helper.from_array(WEIGHTS, "weights")],
+        [numpy_helper.from_array(np.asarray(v, np.float32), n) for n, v in {"weights": WEIGHTS, **values}.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
     model.ir_version = 8
     onnx.save(model, path)
     return str(path)
+
+
+def _write_scaled(path, names, operations):
+    """A network that brings 0..255 to -1..1 itself."""
+    nodes = (
+        helper.make_node(operations[0], ["image", "shift"], ["shifted"], name=names[0]),
+        helper.make_node(operations[1], ["shifted", "factor"], ["pixels"], name=names[1]),
+        helper.make_node("Flatten", ["pixels"], ["flat"], axis=1),
+        NODES[1],
+    )
+    shift, factor = 127.5 if operations[0] == "Sub" else -127.5, 1 / 127.5 if operations[1] == "Mul" else 127.5
+    return _write(path, nodes=nodes, shift=shift, factor=factor)
 
 
 @pytest.mark.parametrize("batch", ["n", 1])
@@ -43,19 +61,13 @@ def test_gives_what_the_network_gives(tmp_path, channels_first, batch):
     model = load_embedding_model(_write(tmp_path / "net.onnx", shape), mean=100.0, scale=50.0)
     assert model.input_shape == (None, SIDE, SIDE, 3)
     assert model.output_shape == (None, DIM)
-    images = np.random.RandomState(1).randint(0, 256, [5, SIDE, SIDE, 3])
-    expected = []
-    for image in (images - 100.0) / 50.0:
-        row = image.transpose(2, 0, 1) if channels_first else image
-        expected.append(row.ravel() @ WEIGHTS)
-    np.testing.assert_allclose(model(images.astype(np.float32)), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(model(PHOTOS), _of(PHOTOS, 100.0, 50.0, channels_first), rtol=1e-4, atol=1e-4)
 
 
 def test_embeds_images_like_any_model(tmp_path):
-    model = load_embedding_model(_write(tmp_path / "net.onnx", ["n", 3, SIDE, SIDE]))
-    image = np.random.RandomState(2).randint(0, 256, [SIDE, SIDE, 3]).astype(np.uint8)
-    (unit,) = embed_images(model, [tf.io.encode_png(image).numpy()])
-    both = sum(((side / 127.5 - 1).transpose(2, 0, 1).ravel() @ WEIGHTS) for side in (image, image[:, ::-1]))
+    model = load_embedding_model(_write(tmp_path / "net.onnx"))
+    (unit,) = embed_images(model, [tf.io.encode_png(PHOTOS[0].astype(np.uint8)).numpy()])
+    (both,) = _of(PHOTOS[:1]) + _of(PHOTOS[:1, :, ::-1])
     np.testing.assert_allclose(unit, both / np.linalg.norm(both), atol=1e-5)
 
 
@@ -68,21 +80,19 @@ def test_embeds_images_like_any_model(tmp_path):
     ],
 )
 def test_other_networks_are_refused(tmp_path, shape, message):
+    identity = [helper.make_node("Identity", ["image"], ["embedding"])]
     with pytest.raises(InputError, match=message) as error:
-        load_embedding_model(_write(tmp_path / "net.onnx", shape, shape, IDENTITY))
+        load_embedding_model(_write(tmp_path / "net.onnx", shape, shape, identity))
     assert "\n" not in str(error.value)
 
 
-def test_damaged_file(tmp_path):
+def test_damaged_file(tmp_path, monkeypatch):
     (tmp_path / "net.onnx").write_bytes(b"no network")
     with pytest.raises(InputError, match="onnxruntime cannot load it"):
         load_embedding_model(str(tmp_path / "net.onnx"))
-
-
-def test_without_onnxruntime(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match="pip install onnxruntime"):
-        load_embedding_model(_write(tmp_path / "net.onnx", ["n", 3, SIDE, SIDE]))
+        load_embedding_model(_write(tmp_path / "net.onnx"))
 
 
 def test_state_dict_needs_its_backbone(tmp_path):
@@ -91,37 +101,6 @@ def test_state_dict_needs_its_backbone(tmp_path):
     (tmp_path / "backbone.pth").write_bytes(b"")
     with pytest.raises(InputError, match="--backbone=iresnet50"):
         load_embedding_model(str(tmp_path / "backbone.pth"))
-
-
-def _scaled_inside(path, names, operations=("Sub", "Mul"), first=()):
-    """A network that brings 0..255 to -1..1 itself."""
-    second = 1 / 127.5 if operations[1] == "Mul" else 127.5
-    values = {"shift": 127.5 if operations[0] == "Sub" else -127.5, "factor": second}
-    graph = helper.make_graph(
-        [
-            *first,
-            helper.make_node(operations[0], ["moved" if first else "image", "shift"], ["shifted"], name=names[0]),
-            helper.make_node(operations[1], ["shifted", "factor"], ["pixels"], name=names[1]),
-            helper.make_node("Flatten", ["pixels"], ["flat"], axis=1),
-            helper.make_node("MatMul", ["flat", "weights"], ["embedding"]),
-        ],
-        "net",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])],
-        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", DIM])],
-        [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in values.items()]
-        + [numpy_helper.from_array(WEIGHTS, "weights")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
-    model.ir_version = 8
-    onnx.save(model, path)
-    return str(path)
-
-
-PHOTOS = np.random.RandomState(3).randint(0, 256, [4, SIDE, SIDE, 3]).astype(np.float32)
-
-
-def _of(images, mean=127.5, scale=127.5):
-    return ((images - mean) / scale).transpose(0, 3, 1, 2).reshape(len(images), -1) @ WEIGHTS
 
 
 @pytest.mark.parametrize(
@@ -134,49 +113,39 @@ def _of(images, mean=127.5, scale=127.5):
     ],
 )
 def test_a_network_that_scales_values_itself_gets_them_raw(tmp_path, names, operations, capsys):
-    path = _scaled_inside(tmp_path / "net.onnx", names, operations)
+    path = _write_scaled(tmp_path / "net.onnx", names, operations)
     model = load_embedding_model(path)
     assert f"{path}: input (value - 0) / 1, RGB (its first nodes scale values themselves)" in capsys.readouterr().err
     np.testing.assert_allclose(model(PHOTOS), _of(PHOTOS), rtol=1e-4, atol=1e-4)
-    # What is given counts more.
-    given = load_embedding_model(path, mean=10.0, scale=2.0)(PHOTOS)
-    np.testing.assert_allclose(given, _of((PHOTOS - 10) / 2), rtol=1e-4, atol=1e-4)
+    # Flags count more.
+    chosen = load_embedding_model(path, mean=10.0, scale=2.0)(PHOTOS)
+    np.testing.assert_allclose(chosen, _of((PHOTOS - 10) / 2), rtol=1e-4, atol=1e-4)
 
 
 def test_other_onnx_networks_are_given_what_insightface_s_take(tmp_path, capsys):
-    model = load_embedding_model(_write(tmp_path / "net.onnx", ["n", 3, SIDE, SIDE]))
+    path = _write(tmp_path / "net.onnx")
+    for order, photos in (("rgb", PHOTOS), ("bgr", PHOTOS[..., ::-1])):
+        np.testing.assert_allclose(load_embedding_model(path, order=order)(PHOTOS), _of(photos), rtol=1e-4, atol=1e-4)
     assert "input (value - 127.5) / 127.5, RGB (as InsightFace's networks take it)" in capsys.readouterr().err
-    np.testing.assert_allclose(model(PHOTOS), _of(PHOTOS), rtol=1e-4, atol=1e-4)
-
-
-def test_channels_of_a_network_of_bgr(tmp_path):
-    model = load_embedding_model(_write(tmp_path / "net.onnx", ["n", 3, SIDE, SIDE]), order="bgr")
-    np.testing.assert_allclose(model(PHOTOS), _of(PHOTOS[..., ::-1]), rtol=1e-4, atol=1e-4)
     with pytest.raises(InputError, match="input order 'gbr': use one of rgb, bgr"):
-        load_embedding_model(str(tmp_path / "net.onnx"), order="gbr")
+        load_embedding_model(path, order="gbr")
 
 
 @pytest.mark.parametrize(
-    "given, flag",
+    "given, flag, paths",
     [
-        ({"mean": 0.0}, "--input_mean"),
-        ({"scale": 1.0}, "--input_scale"),
-        ({"order": "bgr"}, "--input_order"),
-        ({"backbone": "iresnet50"}, "--backbone"),
+        ({"mean": 0.0}, "--input_mean", ["", "a.keras", "a.pth"]),
+        ({"scale": 1.0}, "--input_scale", ["", "a.keras", "a.pth"]),
+        ({"order": "bgr"}, "--input_order", ["", "a.keras"]),
+        ({"backbone": "iresnet50"}, "--backbone", ["", "a.keras", "a.onnx", "a.tflite"]),
     ],
 )
-def test_what_a_model_does_not_use_is_refused(tmp_path, given, flag):
-    (tmp_path / "saved_model.pb").write_bytes(b"")
-    for name in ("a.keras", "a.onnx", "a.tflite", "a.pth"):
+def test_what_a_model_does_not_use_is_refused(tmp_path, given, flag, paths):
+    for name in ("saved_model.pb", "a.keras", "a.onnx", "a.tflite", "a.pth"):
         (tmp_path / name).write_bytes(b"")
-    refusing = [tmp_path, tmp_path / "a.keras"]
-    if flag == "--backbone":
-        refusing += [tmp_path / "a.onnx", tmp_path / "a.tflite"]
-    elif flag != "--input_order":
-        refusing.append(tmp_path / "a.pth")
-    for path in refusing:
+    for path in paths:
         with pytest.raises(InputError, match=f"which does not use {flag}; leave it out"):
-            load_embedding_model(str(path), **given)
+            load_embedding_model(str(tmp_path / path), **given)
 
 
 def test_channels_of_a_state_dict_of_bgr(tmp_path, monkeypatch):

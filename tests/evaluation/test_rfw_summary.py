@@ -1,5 +1,4 @@
 import json
-import math
 import statistics
 from pathlib import Path
 
@@ -17,32 +16,28 @@ def results(accuracies, names=RACES):
     return [{"set": f"rfw_{race}", "pairs": 6000, "accuracy": value} for race, value in zip(names, accuracies)]
 
 
-@pytest.mark.parametrize("golden", GOLDEN)
-def test_mean_and_deviation_of_tface(golden):
-    summary = summarise_rfw(results(golden["accuracies"]))
-    assert summary["mean"] == pytest.approx(golden["mean"], rel=1e-14)
-    assert 100 * summary["std"] == pytest.approx(golden["std_percent"], rel=1e-12)
+def test_mean_and_deviation_of_tface():
+    for golden in GOLDEN:
+        summary = summarise_rfw(results(golden["accuracies"]))
+        assert summary["mean"] == pytest.approx(golden["mean"], rel=1e-14)
+        assert 100 * summary["std"] == pytest.approx(golden["std_percent"], rel=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_naive_twin(seed):
-    values = np.random.default_rng(seed).uniform(0.6, 0.99, 4).tolist()
+def test_naive_twin():
+    values = np.random.default_rng(0).uniform(0.6, 0.99, 4).tolist()
     summary = summarise_rfw(results(values[::-1], RACES[::-1]))
-    assert list(summary) == ["set", "protocol", "pairs", "accuracy", "mean", "std", "skewed_error_ratio", "worst"]
-    assert (summary["set"], summary["protocol"], summary["pairs"]) == ("rfw", "rfw", 24000)
-    assert list(summary["accuracy"].items()) == list(zip(RACES, values))
-    assert summary["mean"] == pytest.approx(sum(values) / 4)
-    assert summary["std"] == pytest.approx(statistics.stdev(values))
-    assert summary["skewed_error_ratio"] == pytest.approx((1 - min(values)) / (1 - max(values)))
-    assert summary["worst"] == RACES[values.index(min(values))]
     assert json.loads(json.dumps(summary)) == summary
-
-
-def test_equal_races():
-    summary = summarise_rfw(results([0.9] * 4))
-    assert math.isclose(summary["skewed_error_ratio"], 1)
-    assert summary["std"] == pytest.approx(0, abs=1e-15)
-    assert summary["worst"] == "african"
+    assert list(summary["accuracy"].items()) == list(zip(RACES, values))
+    assert summary == {
+        "set": "rfw",
+        "protocol": "rfw",
+        "pairs": 24000,
+        "accuracy": summary["accuracy"],
+        "mean": pytest.approx(sum(values) / 4),
+        "std": pytest.approx(statistics.stdev(values)),
+        "skewed_error_ratio": pytest.approx((1 - min(values)) / (1 - max(values))),
+        "worst": RACES[values.index(min(values))],
+    }
 
 
 def test_a_race_without_an_error_has_no_ratio():

@@ -18,7 +18,6 @@ def test_auc_is_the_chance_of_the_right_order(scores):
     pairs = similarity[same][:, np.newaxis] - similarity[~same][np.newaxis, :]
     naive = np.mean((pairs > 0) + 0.5 * (pairs == 0))
     assert roc.auc(*roc.roc_curve(similarity, same)) == pytest.approx(naive, abs=1e-12)
-    assert metrics.roc_auc_score(same, similarity) == pytest.approx(naive, abs=1e-12)
 
 
 @pytest.mark.parametrize("target", [0.5, 1e-1, 1e-2, 1e-3, 1e-4])
@@ -48,19 +47,14 @@ def test_eer_lies_on_the_interpolated_curve(scores):
     assert roc.eer(far, tar) == pytest.approx(naive, abs=1 / np.sum(~scores[1]))
 
 
-@pytest.mark.parametrize(
-    "similarity, expected",
-    [
+def test_eer_by_hand():
+    for similarity, expected in (
         ([0.9, 0.8, 0.2, 0.1], 0.0),
         ([0.1, 0.2, 0.8, 0.9], 1.0),
         ([0.5, 0.5, 0.5, 0.5], 0.5),
         ([0.9, 0.2, 0.8, 0.1], 0.5),
-    ],
-)
-def test_eer_by_hand(similarity, expected):
-    assert roc.eer(*roc.roc_curve(np.array(similarity), np.array([True, True, False, False]))) == pytest.approx(
-        expected
-    )
+    ):
+        assert roc.eer(*roc.roc_curve(np.array(similarity), np.arange(4) < 2)) == pytest.approx(expected)
 
 
 def many_pairs(seed, same=300, different=5000, digits=None):

@@ -25,21 +25,9 @@ def test_wilcoxon_against_all_signs():
     a, b = np.array([0.1, 0.2, 0.35, 0.5, 0.7, -0.15]), np.zeros(6)
     ranks = np.argsort(np.argsort(abs(a))) + 1
     observed = ranks[a > 0].sum()
-    sums = [np.dot(ranks, signs) for signs in itertools.product([0, 1], repeat=6)]
-    naive = 2 * min(np.mean(np.array(sums) >= observed), np.mean(np.array(sums) <= observed))
+    sums = np.array([np.dot(ranks, signs) for signs in itertools.product([0, 1], repeat=6)])
+    naive = 2 * min(np.mean(sums >= observed), np.mean(sums <= observed))
     assert compare_seeds(a, b).wilcoxon_p == pytest.approx(naive)
-
-
-def test_type_one_error_and_coverage():
-    random = np.random.default_rng(0)
-    compared = [compare_seeds(*random.normal(size=[2, 5])) for _ in range(150)]
-    assert 0 < np.mean([one.p < 0.05 for one in compared]) <= 0.1
-    assert 0.9 <= np.mean([one.low <= 0 <= one.high for one in compared]) < 1
-    # Five seeds are too few for Wilcoxon's test.
-    assert min(one.wilcoxon_p for one in compared) == pytest.approx(2 / 2**5)
-
-
-def test_equal_arms():
     assert compare_seeds([1.0, 0.9], [1.0, 0.9])[3:] == (0.0, 0.0, 0.0, 1.0, 1.0)
 
 

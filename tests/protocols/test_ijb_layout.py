@@ -64,16 +64,13 @@ def test_the_miniature(written):
 
 
 def test_images_are_aligned(written):
-    ijb = read_ijb(str(written))
-    crop = Image.open(written / "loose_crop" / "1.jpg")
-    assert crop.size == (140, 160)
-    aligned = np.asarray(Image.open(io.BytesIO(ijb.images[0])))
+    aligned = np.asarray(Image.open(io.BytesIO(read_ijb(str(written)).images[0])))
+    crop = np.asarray(Image.open(written / "loose_crop" / "1.jpg").crop((14, 24, 126, 136)))
     assert aligned.shape == (112, 112, 3)
     drawn = [render(1, 0, hard=hard)[0] for hard in (False, True)]
     inside = np.s_[20:-20, 20:-20]
-    difference = min(np.abs(aligned[inside].astype(int) - one[inside]).mean() for one in drawn)
-    assert difference < 4
-    assert np.abs(np.asarray(crop.crop((14, 24, 126, 136)))[inside].astype(int) - drawn[0][inside]).mean() > 8
+    assert min(np.abs(aligned[inside].astype(int) - face[inside]).mean() for face in drawn) < 4
+    assert np.abs(crop[inside].astype(int) - drawn[0][inside]).mean() > 8
 
 
 def test_the_other_name(tmp_path, monkeypatch):
@@ -87,55 +84,53 @@ def test_the_other_name(tmp_path, monkeypatch):
 
 
 def test_the_fingerprint_follows_the_landmarks_and_the_files(root):
-    before = read_ijb(str(root), check_images=False).images.fingerprint()
-    assert read_ijb(str(root), check_images=False).images.fingerprint() == before
+    def fingerprint():
+        return read_ijb(str(root), check_images=False).images.fingerprint()
+
+    before = fingerprint()
+    assert fingerprint() == before
     points = "1.jpg 40 60 80 60 60 80 45 100 80 100 0.9"
     _edit(root / "meta/ijbc_name_5pts_score.txt", lambda lines: [points, *lines[1:]])
-    moved = read_ijb(str(root), check_images=False).images.fingerprint()
+    moved = fingerprint()
     (root / "loose_crop/7.jpg").write_bytes((root / "loose_crop/8.jpg").read_bytes())
-    assert len({before, moved, read_ijb(str(root), check_images=False).images.fingerprint()}) == 3
+    assert len({before, moved, fingerprint()}) == 3
 
 
 def test_one_protocol_alone(root, capsys):
     pairs = root / "meta/ijbc_template_pair_label.txt"
-    kept = pairs.read_text()
-    pairs.unlink()
+    (root / "meta/ijbc_1N_gallery_G2.csv").rename(root / "G2")
+    assert ("missing file", "ijbc_1N_gallery_G2.csv") in [problem[:2] for problem in _problems(root)]
+    (root / "G2").rename(root / "meta/ijbc_1N_gallery_G2.csv")
+    pairs.rename(root / "pairs")
     assert read_ijb(str(root), check_images=False).pairs is None
     assert "ijbc_template_pair_label.txt is not there: no verification" in capsys.readouterr().err
-    pairs.write_text(kept)
+    (root / "pairs").rename(pairs)
     for path in root.glob("meta/*.csv"):
         path.unlink()
     ijb = read_ijb(str(root), check_images=False)
-    assert ijb.probes is None
-    assert ijb.galleries == []
+    assert (ijb.probes, ijb.galleries) == (None, [])
     assert "no identification" in capsys.readouterr().err
     pairs.unlink()
     with pytest.raises(InputError, match="neither pairs nor galleries and probes of ijbc are there"):
         read_ijb(str(root), check_images=False)
 
 
-def test_a_list_of_identification_alone(root):
-    (root / "meta/ijbc_1N_gallery_G2.csv").unlink()
-    assert ("missing file", "ijbc_1N_gallery_G2.csv") in [one[:2] for one in _problems(root)]
-
-
 def test_no_set_or_two(root, tmp_path):
-    with pytest.raises(
-        InputError, match=r"neither meta/ijbb_face_tid_mid\.txt nor meta/ijbc_face_tid_mid\.txt is there"
-    ):
+    missing = r"neither meta/ijbb_face_tid_mid\.txt nor meta/ijbc_face_tid_mid\.txt is there"
+    with pytest.raises(InputError, match=missing):
         read_ijb(str(tmp_path))
+    with pytest.raises(InputError, match="missing='drop': use one of refuse, count"):
+        read_ijb(str(root), missing="drop")
     shutil.copy(root / "meta/ijbc_face_tid_mid.txt", root / "meta/ijbb_face_tid_mid.txt")
     with pytest.raises(InputError, match="holds files of ijbb and ijbc"):
         read_ijb(str(root))
-    with pytest.raises(InputError, match="missing='drop': use one of refuse, count"):
-        read_ijb(str(root), missing="drop")
 
 
 def test_missing_images(root):
+    whole = read_ijb(str(root))
     for image in ("3.jpg", "40.jpg"):
         (root / "loose_crop" / image).unlink()
-    found = _problems(root)
-    assert [(kind, image) for kind, image, _ in found] == [("missing image", "3.jpg"), ("missing image", "40.jpg")]
+    assert [problem[:2] for problem in _problems(root)] == [("missing image", "3.jpg"), ("missing image", "40.jpg")]
     unchecked = read_ijb(str(root), check_images=False)
     assert len(unchecked.images) == 400
     with pytest.raises(FileNotFoundError):
@@ -143,99 +138,96 @@ def test_missing_images(root):
     counted = read_ijb(str(root), missing="count")
     assert counted.missing_images == ["3.jpg", "40.jpg"]
     assert len(counted.images) == len(counted.keys) == len(counted.templates) == 398
-    whole = read_ijb(str(root), check_images=False)
-    kept = [place for place in range(400) if place not in (2, 39)]
-    np.testing.assert_array_equal(counted.medias, whole.medias[kept])
+    np.testing.assert_array_equal(counted.medias, np.delete(whole.medias, [2, 39]))
     assert counted.keys[2] == "4.jpg"
     assert counted.images[2] == whole.images[3]
 
 
-def test_no_image_at_all(root):
-    shutil.rmtree(root / "loose_crop")
-    assert len(_problems(root)) == 400
+def _left_out(lines):
+    """The gallery template of subject 2, and the first probe of subject 1, which has one image."""
+    return [line for n, line in enumerate(lines) if not (5 <= n < 10 or n == 200)]
 
 
-def test_templates_without_images(root):
-    for name in ("ijbc_face_tid_mid.txt", "ijbc_name_5pts_score.txt"):
-        # The gallery template of subject 2, and the first probe of subject 1, which has one image.
-        _edit(
-            root / "meta" / name, lambda lines: [line for n, line in enumerate(lines) if not (5 <= n < 10 or n == 200)]
-        )
-    found = _problems(root)
-    assert {one[0] for one in found} == {"template without images"}
-    assert sorted(one[1:] for one in found) == [
-        ("template 2", "used by the G1"),
-        ("template 2", "used by the pairs"),
-        ("template 41", "used by the pairs"),
-        ("template 41", "used by the probes"),
-    ]
+def _second(line):
+    return lambda lines: [lines[0], line, *lines[2:]]
+
+
+def _more(line=None):
+    return lambda lines: [*lines, line or lines[0]]
+
+
+def _last(line):
+    return lambda lines: [*lines[:-1], line]
+
+
+FACES, POINTS, PAIRS = "face_tid_mid.txt", "name_5pts_score.txt", "template_pair_label.txt"
+G1, G2, PROBES = "1N_gallery_G1.csv", "1N_gallery_G2.csv", "1N_probe_mixed.csv"
+
+
+@pytest.mark.parametrize(
+    ("changes", "problems"),
+    [
+        (
+            {FACES: _left_out, POINTS: _left_out},
+            """template 2: template without images: used by the G1
+            template 2: template without images: used by the pairs
+            template 41: template without images: used by the pairs
+            template 41: template without images: used by the probes""",
+        ),
+        (
+            {POINTS: lambda lines: lines[:-1]},
+            "ijbc_name_5pts_score.txt: wrong count: 399 faces, but 400 in ijbc_face_tid_mid.txt",
+        ),
+        (
+            {POINTS: lambda lines: [lines[1], lines[0], *lines[2:]]},
+            "ijbc_name_5pts_score.txt, face 1: wrong image: 2 images are others than in ijbc_face_tid_mid.txt, "
+            "the first '2.jpg' instead of '1.jpg'",
+        ),
+        (
+            {FACES: _second("1.jpg 1"), POINTS: _second("1.jpg"), PAIRS: _second("1 2 same"), PROBES: _second("1,x")},
+            """ijbc_1N_probe_mixed.csv, line 2: malformed line
+            ijbc_face_tid_mid.txt, line 2: malformed line
+            ijbc_name_5pts_score.txt, line 2: malformed line
+            ijbc_template_pair_label.txt, line 2: malformed line""",
+        ),
+        (
+            {FACES: _more(), POINTS: _more(), G2: _more("3,25,img/3.jpg"), PROBES: _more("50,9,img/3.jpg")},
+            """1.jpg: duplicate face: it is listed more than once in template 1
+            ijbc_1N_probe_mixed.csv, template 50: template of two subjects: it is listed with several
+            subject 25: duplicate gallery subject: both template 3 of gallery G2 and template 25 of gallery G2""",
+        ),
+        (
+            {PROBES: lambda lines: [line.replace(",7,", ",77,") for line in lines], PAIRS: _last("1 41 2")},
+            """ijbc_template_pair_label.txt, pair 3200: wrong label: 1 labels are neither 0 nor 1, the first is 2
+            template 53: probe without mate: its subject 77 is in no gallery
+            template 54: probe without mate: its subject 77 is in no gallery""",
+        ),
+    ],
+)
+def test_problems_of_the_lists(root, changes, problems):
+    for name, change in changes.items():
+        _edit(root / "meta" / f"ijbc_{name}", change)
+    found = sorted(f"{source}: {kind}: {reason}" for kind, source, reason in _problems(root))
+    expected = [line.strip() for line in problems.splitlines()]
+    assert [line[: len(start)] for line, start in zip(found, expected)] == expected
+    assert len(found) == len(expected)
+
+
+def test_what_may_be_counted_and_what_not(root):
+    for name in (FACES, POINTS):
+        _edit(root / "meta" / f"ijbc_{name}", _left_out)
     assert len(read_ijb(str(root), missing="count").images) == 394
-
-
-def test_files_that_do_not_fit(root):
-    points = root / "meta/ijbc_name_5pts_score.txt"
-    whole = points.read_text()
-    _edit(points, lambda lines: lines[:-1])
-    assert _problems(root) == [("wrong count", points.name, "399 faces, but 400 in ijbc_face_tid_mid.txt")]
-    points.write_text(whole)
-    _edit(points, lambda lines: [lines[1], lines[0], *lines[2:]])
-    reason = "2 images are others than in ijbc_face_tid_mid.txt, the first '2.jpg' instead of '1.jpg'"
-    assert _problems(root) == [("wrong image", "ijbc_name_5pts_score.txt, face 1", reason)]
-
-
-def test_malformed_lines_of_all_files(root):
-    for name, line in (
-        ("ijbc_face_tid_mid.txt", "1.jpg 1"),
-        ("ijbc_name_5pts_score.txt", "1.jpg 0.5"),
-        ("ijbc_template_pair_label.txt", "1 2 same"),
-        ("ijbc_1N_probe_mixed.csv", "1,x"),
-    ):
-        _edit(root / "meta" / name, lambda lines, line=line: [lines[0], line, *lines[2:]])
-    assert [one[:2] for one in _problems(root)] == [
-        ("malformed line", "ijbc_face_tid_mid.txt, line 2"),
-        ("malformed line", "ijbc_name_5pts_score.txt, line 2"),
-        ("malformed line", "ijbc_template_pair_label.txt, line 2"),
-        ("malformed line", "ijbc_1N_probe_mixed.csv, line 2"),
-    ]
-
-
-def test_malformed_lines_are_not_counted_away(root):
-    _edit(root / "meta/ijbc_1N_gallery_G1.csv", lambda lines: [*lines, "1"])
-    assert [one[0] for one in _problems(root, missing="count")] == ["malformed line"]
-
-
-def test_duplicates(root):
-    for name in ("ijbc_face_tid_mid.txt", "ijbc_name_5pts_score.txt"):
-        _edit(root / "meta" / name, lambda lines: [*lines, lines[0]])
-    _edit(root / "meta/ijbc_1N_gallery_G2.csv", lambda lines: [*lines, "3,25,img/3.jpg"])
-    _edit(root / "meta/ijbc_1N_probe_mixed.csv", lambda lines: [*lines, "50,9,img/3.jpg"])
-    assert sorted(_problems(root)) == [
-        ("duplicate face", "1.jpg", "it is listed more than once in template 1"),
-        ("duplicate gallery subject", "subject 25", "both template 3 of gallery G2 and template 25 of gallery G2"),
-        ("template of two subjects", "ijbc_1N_probe_mixed.csv, template 50", "it is listed with several"),
-    ]
-
-
-def test_a_probe_without_mate_and_a_wrong_label(root):
-    _edit(root / "meta/ijbc_1N_probe_mixed.csv", lambda lines: [line.replace(",7,", ",77,") for line in lines])
-    _edit(root / "meta/ijbc_template_pair_label.txt", lambda lines: [*lines[:-1], "1 41 2"])
-    assert sorted(_problems(root)) == [
-        ("probe without mate", "template 53", "its subject 77 is in no gallery"),
-        ("probe without mate", "template 54", "its subject 77 is in no gallery"),
-        ("wrong label", "ijbc_template_pair_label.txt, pair 3200", "1 labels are neither 0 nor 1, the first is 2"),
-    ]
+    _edit(root / f"meta/ijbc_{G1}", _more("1"))
+    assert [problem[0] for problem in _problems(root, missing="count")] == ["malformed line"]
 
 
 def test_an_image_that_is_none(root):
-    (root / "loose_crop/1.jpg").write_bytes(b"\xff\xd8\xff nothing")
-    ijb = read_ijb(str(root))
+    path = root / "loose_crop/1.jpg"
+    path.write_bytes(b"\xff\xd8\xff nothing")
     with pytest.raises(InputError, match=r"1\.jpg: cannot be aligned"):
-        ijb.images[0]
-
-
-def test_a_pipe_in_place_of_an_image_is_not_waited_for(root):
-    (root / "loose_crop/1.jpg").unlink()
-    os.mkfifo(root / "loose_crop/1.jpg")
+        read_ijb(str(root)).images[0]
+    path.unlink()
+    os.mkfifo(path)
     with pytest.raises(OSError, match="a pipe, device or socket; give a regular file"):
         read_ijb(str(root)).images[0]
 

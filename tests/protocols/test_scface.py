@@ -77,13 +77,17 @@ def test_who_is_who(root):
     assert [int(key[:3]) for key in keys] == scface.probe_people.tolist()
     path = next(root.glob("SCface_database/*/*/007_cam4_2.jpg"))
     assert scface.images[list(scface.keys).index("007_cam4_2")] == path.read_bytes()
+    # Embeddings made elsewhere: the images need not be there, and are in the same order.
+    elsewhere = read_scface("nowhere", [2, 7], check_images=False)
+    for name in ("keys", "gallery", "gallery_people", "probes", "probe_people", "condition"):
+        assert np.array_equal(getattr(scface, name), getattr(elsewhere, name))
 
 
 @pytest.mark.parametrize("gallery_subjects", [None, list(range(1, 13))])
 def test_rates_against_naive_ones(root, gallery_subjects):
     scface = read_scface(str(root), range(1, 9), gallery_subjects=gallery_subjects)
     embeddings = embed(scface, {"1": 3.0, "2": 1.2, "3": 0.6})
-    result, scores = (vars(evaluate_scface(scface, embeddings, 200, seed=4))[name] for name in ("result", "scores"))
+    result, scores = vars(evaluate_scface(scface, embeddings, 200, seed=4)).values()
     json.dumps(result, allow_nan=False)
     assert list(result)[:2] == ["set", "protocol"]
     counts = ("scface", "identification", 8, 8 if gallery_subjects is None else 12, 40, 0, 0)
@@ -95,11 +99,9 @@ def test_rates_against_naive_ones(root, gallery_subjects):
     for k in (1, 5, 10):
         naive = [np.mean([rank <= k for rank, key in zip(expected, keys) if key[-1] == d]) for d in "123"]
         assert result[f"rank{k}"] == pytest.approx(dict(zip(("d1", "d2", "d3"), naive), average=np.mean(naive)))
-    assert result["rank1"]["d1"] < result["rank1"]["d2"] < result["rank1"]["d3"]
     assert set(result["intervals"]) == {f"rank{k}@{d}" for k in (1, 5, 10) for d in ("d1", "d2", "d3", "average")}
-    found, far = expected == 1, scores["condition"] == "d1"
-    people = scores["person"]
-    assert result["intervals"]["rank1@d1"] == bootstrap_rates(found[far], 200, 4, people[far])
+    far = scores["condition"] == "d1"
+    assert result["intervals"]["rank1@d1"] == bootstrap_rates(expected[far] == 1, 200, 4, scores["person"][far])
     low, high = result["intervals"]["rank1@average"]
     assert low < result["rank1"]["average"] < high
     without = evaluate_scface(scface, embeddings, replicates=0).result
@@ -107,16 +109,14 @@ def test_rates_against_naive_ones(root, gallery_subjects):
 
 
 def test_missing_images(root, tmp_path):
-    flat = tmp_path / "flat"
-    flat.mkdir()
     gone = {"002_frontal", "003_cam1_1", "004_cam5_3"}
     for path in root.rglob("*.[jJ]*"):
         if path.stem not in gone:
-            (flat / path.name).write_bytes(path.read_bytes())
+            (tmp_path / path.name).write_bytes(path.read_bytes())
     with pytest.raises(ProblemsError, match=r"3 missing image \(002_frontal: the protocol names it") as error:
-        read_scface(str(flat), range(1, 9))
-    assert {one.source for one in error.value.problems} == gone
-    scface = read_scface(str(flat), range(1, 9), missing="count")
+        read_scface(str(tmp_path), range(1, 9))
+    assert {problem.source for problem in error.value.problems} == gone
+    scface = read_scface(str(tmp_path), range(1, 9), missing="count")
     assert len(scface.images) == 128 - 3
     result, scores = (vars(evaluate_scface(scface, embed(scface, {}), 40))[name] for name in ("result", "scores"))
     assert (result["missing_probes"], result["missing_gallery"], result["gallery"], result["probes"]) == (2, 1, 8, 40)
@@ -125,14 +125,6 @@ def test_missing_images(root, tmp_path):
     assert result["rank10"] == result["rank1"]
     assert np.sum(scores["rank"] == 0) == 17
     assert np.all(scores["rank"][scores["person"] == 2] == 0)
-
-
-def test_embeddings_made_elsewhere(root):
-    """The images need not be there, and are in the same order."""
-    here, elsewhere = read_scface(str(root), [3, 1]), read_scface("nowhere", [3, 1], check_images=False)
-    for name in ("keys", "gallery", "gallery_people", "probes", "probe_people", "condition"):
-        assert np.array_equal(getattr(here, name), getattr(elsewhere, name))
-    assert len(elsewhere.images) == 32
 
 
 def test_unusable_input(root):

@@ -42,12 +42,7 @@ _OPTIONS = [
 
 
 def to_tensor_proto(array: np.ndarray) -> Any:
-    """Write an array, of a type in `DTYPES` or bytes as `object`, as a TensorProto.
-
-    Example:
-        >>> to_tensor_proto(np.zeros([2, 3], np.float32)).dtype
-        1
-    """
+    """Write an array, of a type in `DTYPES` or bytes as `object`, as a TensorProto."""
     name = "string" if array.dtype == object else array.dtype.name
     proto = message("TensorProto")(dtype=_NUMBERS[name])
     for size in array.shape:

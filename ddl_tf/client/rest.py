@@ -45,12 +45,7 @@ _NAMES = dict(DTYPES.values())
 
 
 def to_json(array: np.ndarray) -> Any:
-    """Write an array as nested lists, with bytes in base64.
-
-    Example:
-        >>> to_json(np.array([b"abc"], object))
-        [{'b64': 'YWJj'}]
-    """
+    """Write an array as nested lists, with bytes in base64: `{"b64": ...}`."""
     if array.dtype != object:
         return array.tolist()
     encoded = np.empty_like(array)

@@ -26,12 +26,7 @@ _LARGEST_RANK = 50
 
 
 def more_is_harder(column: str) -> bool:
-    """Return True if the larger absolute value of a column makes an image harder, False if the smaller value does.
-
-    Example:
-        >>> more_is_harder("measured_yaw"), more_is_harder("measured_resolution_px")
-        (True, False)
-    """
+    """Return True if the larger absolute value of a column makes an image harder, False if the smaller value does."""
     return any(word in column.lower().split("_") for word in MORE_IS_HARDER)
 
 
@@ -39,10 +34,6 @@ def pair_values(values: np.ndarray, first: np.ndarray, second: np.ndarray, colum
     """Return the value of the worse of a pair's two images, `[pairs]`; NaN where an image has no value.
 
     `values` are `[images]`, `first` and `second` `[pairs]` positions of images; `column` says which value is worse.
-
-    Example:
-        >>> pair_values(np.array([5.0, -40.0]), np.array([0]), np.array([1]), "yaw")
-        array([40.])
     """
     values = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
     if more_is_harder(column):
@@ -85,16 +76,10 @@ def bin_table(
 ) -> pd.DataFrame:
     """Count, bin by bin, how a model does at thresholds that were chosen on all pairs.
 
-    Args:
-        similarity: `[pairs]`.
-        same: `[pairs]` bool.
-        values: `[pairs]` of `pair_values`.
-        threshold: a pair is accepted above it for the accuracy; for the TAR at that of FAR 1e-2.
-        edges: of `bin_edges`.
-
-    Returns:
-        A row for each bin: `low`, `high` (its edges), `pairs`, `same` (counts), `accuracy` and `tar` with
-        `accuracy_low`, `accuracy_high`, `tar_low`, `tar_high` (Wilson's 95%), 0..1, NaN where there is no pair for it.
+    Above `threshold` a pair is accepted for the accuracy; the TAR is at FAR 1e-2. `similarity`, `same` and `values` (of
+    `pair_values`) are `[pairs]`. Returns a row for each bin: `low`, `high` (its edges), `pairs`, `same` (counts),
+    `accuracy` and `tar` with `accuracy_low`, `accuracy_high`, `tar_low`, `tar_high` (Wilson's 95%), 0..1, NaN where
+    there is no pair for it.
     """
     at_far = similarity >= threshold_at_far(similarity, same)
     correct = (similarity > threshold) == same
@@ -171,14 +156,10 @@ def bins_figure(
 def rank1_table(
     rank: np.ndarray, condition: np.ndarray, person: Optional[np.ndarray] = None, replicates: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """Compute the rank-1 rate of each condition.
+    """Compute the rank-1 rate of each condition, 0..1, with its 95% interval, in rows sorted by condition.
 
     `rank` is `[probes]` int, from 1, of the mate; 0 = never found. `condition` is `[probes]` text, `person` `[probes]`
-    whom each shows; None where that is not known.
-
-    Returns:
-        A row for each condition, sorted: `condition`, `probes`, `rank1`, and the 95% interval `low`, `high`, 0..1: by
-        the bootstrap over people where they are known, else Wilson's, which takes the probes as independent.
+    whom each shows. The interval is by the bootstrap over people where they are known, else Wilson's.
     """
     rows = []
     for name in np.unique(condition):

@@ -29,12 +29,7 @@ class Strong(str):
 
 
 def latex_escape(text: str) -> str:
-    r"""Write text so that LaTeX shows it as it is.
-
-    Example:
-        >>> print(latex_escape("cfp_fp: 95%"))
-        cfp\_fp: 95\%
-    """
+    """Write text so that LaTeX shows it as it is."""
     return "".join(_LATEX.get(letter, letter) for letter in visible(text))
 
 

@@ -27,9 +27,7 @@ _MEANINGS = {
 
 
 def numbers_of(result: Mapping[str, Any]) -> dict[str, float]:
-    """List the numbers of a result that say how good a model is: name -> value, in order.
-
-    Rates are floats, counts are ints. Deviations, thresholds and counts are left out.
+    """List the numbers of a result that say how good a model is, without counts, deviations and thresholds.
 
     Example:
         >>> numbers_of({"set": "lfw", "pairs": 10, "auc": 0.9, "tar": {"1e-2": 0.5}, "accuracy_std": 0.1})
@@ -83,12 +81,7 @@ def lower_is_better(number: str) -> bool:
 
 
 def title_of(number: str) -> str:
-    """Name a number for a person.
-
-    Example:
-        >>> title_of("tar@1e-2"), title_of("rank1@d1"), title_of("open_set@rank@5")
-        ('TAR@1e-2', 'rank-1, d1', 'open set: rank-5')
-    """
+    """Name a number for a person: "TAR@1e-2", "rank-1, d1", "open set: rank-5"."""
     first, *rest = number.split("@")
     if first in PARTS and rest[:1] == ["galleries"] and len(rest) > 2:
         return f"{PARTS[first]}, {rest[1]}: {title_of('@'.join(rest[2:]))}"
@@ -109,12 +102,7 @@ def meanings_of(numbers: Sequence[str]) -> str:
 
 
 def number_of_test(name: str, result: Mapping[str, Any]) -> Optional[str]:
-    """Return the name in a result of a number of `compare_scores`, such as "rank-1 d1"; None if it is not reported.
-
-    Example:
-        >>> number_of_test("rank-1 d1", {"rank1": {"d1": 0.5}}), number_of_test("mean_same", {"mean_same": 0.5})
-        ('rank1@d1', None)
-    """
+    """Return the name in a result of a number of `compare_scores`, such as "rank-1 d1"; None if it is not reported."""
     rank = re.fullmatch(r"rank-(\d+)(?: (.+))?", name)
     known = numbers_of(result)
     if rank and rank[2]:

@@ -30,12 +30,7 @@ _MAIN = ("auc", "verification@auc", "gap")
 
 
 def anchor(*words: str) -> str:
-    """Make a name for files and anchors of any words; other words make another name.
-
-    Example:
-        >>> anchor("roc", "my set/1")
-        'roc-my.20.set.2f.1'
-    """
+    """Make a name for files and anchors of any words, `roc-my.20.set`; other words make another name."""
     # What stands between the words and around a number is in none of them.
     name = "-".join(re.sub("[^A-Za-z0-9_]", lambda match: f".{ord(match[0]):x}.", word) for word in words)
     if len(name) <= _LONGEST:

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -47,39 +46,32 @@ def listen():
         server.close()
 
 
-@pytest.mark.parametrize(
-    "beginning",
-    [HEAD + b"Content-Length: 1000000\r\n\r\n", HEAD + b"\r\n", HEAD + b"X: ", b"HTTP/1.1 200 "],
-    ids=["body", "body to the end", "header", "first line"],
-)
-def test_the_timeout_is_for_the_whole_answer(listen, beginning):
-    transport, began = listen(beginning, b" ", pause=0.05), time.monotonic()
+@pytest.mark.parametrize("body", [b"Content-Length: 1000000\r\n\r\n", b"\r\n", b"X: ", None])
+def test_the_timeout_is_for_the_whole_answer(listen, body):
+    """Body, body to the end, header, first line."""
+    transport = listen(b"HTTP/1.1 200 " if body is None else HEAD + body, b" ", pause=0.05)
     with pytest.raises(RequestError) as caught:
-        transport.status(None, 0.5)
+        transport.status(None, 0.3)
     assert caught.value.status == "DEADLINE_EXCEEDED"
-    assert time.monotonic() - began < 3
 
 
 def test_looking_up_a_name_counts_too(monkeypatch):
     released = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(5) and [])
-    began = time.monotonic()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(60) and [])
     with pytest.raises(RequestError) as caught:
         RestTransport("http://nobody.invalid:8501", "faces").status(None, 0.3)
+    assert not released.is_set()
     released.set()
     assert caught.value.status == "DEADLINE_EXCEEDED"
-    assert time.monotonic() - began < 2
 
 
-def test_an_endless_answer_is_cut(listen, monkeypatch):
+def test_an_endless_answer_is_refused(listen, monkeypatch):
     monkeypatch.setattr(rest_transport, "MOST_BYTES", 1_000_000)
     with pytest.raises(RequestError, match="an answer larger than max 1,000,000 bytes") as caught:
         listen(HEAD + b"\r\n", b" " * 65536).status(None, 30.0)
     assert caught.value.is_too_large
     assert not caught.value.can_pass
-
-
-def test_a_deeply_nested_answer_is_told(listen):
+    # Nested deeply.
     with pytest.raises(RequestError, match="no JSON"):
         listen(HEAD + b"Content-Length: 100000\r\n\r\n" + b"[" * 100_000).status(None, 10.0)
 
@@ -113,6 +105,8 @@ FLOAT, INT32, UINT8, STRING, BOOL = 1, 3, 4, 7, 10
         tensor(FLOAT, [-1]),
         tensor(FLOAT, [1 << 40, 1 << 40]),
         tensor(FLOAT, [1], float_val=[1, 2]),
+        # A double.
+        tensor(2, [1]),
     ],
 )
 def test_a_wrong_tensor_is_a_bad_answer(proto):
@@ -130,14 +124,11 @@ def test_values_that_are_left_out_are_zeros():
     assert from_tensor_proto(tensor(FLOAT, [0, 4])).shape == (0, 4)
 
 
-@pytest.mark.parametrize("value", [[2**31 + 5], [-(2**31) - 1], [2**63], [2**70], [1e300], [0.5, -1e39]])
-def test_numbers_that_do_not_fit_are_a_bad_answer(value):
-    with pytest.raises(RequestError) as caught:
-        from_json(value)
-    assert caught.value.status == "BAD_ANSWER"
-
-
-def test_numbers_that_fit_are_read():
+def test_numbers_that_do_not_fit_are_a_bad_answer():
+    for value in ([2**31 + 5], [-(2**31) - 1], [2**63], [2**70], [1e300], [0.5, -1e39]):
+        with pytest.raises(RequestError) as caught:
+            from_json(value)
+        assert caught.value.status == "BAD_ANSWER"
     assert from_json([2**31 - 1, -(2**31)]).tolist() == [2**31 - 1, -(2**31)]
     np.testing.assert_array_equal(from_json([0.5, float("nan"), float("inf")]), np.float32([0.5, np.nan, np.inf]))
 

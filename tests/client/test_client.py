@@ -1,7 +1,6 @@
 """The client over the wire: against the stand-in, and against TensorFlow Serving itself where a machine has it."""
 
 import contextlib
-import io
 import shutil
 import socket
 import subprocess
@@ -10,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 from served_faces import DIM, THRESHOLD, exported_faces
 from stand_in_server import Faults, StandIn, load
 
@@ -62,15 +60,9 @@ def images():
     return np.random.RandomState(0).randint(0, 256, [5, 16, 16, 3]).astype(np.uint8)
 
 
-def encode(image):
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, "PNG")
-    return content.getvalue()
-
-
 @pytest.fixture(scope="module")
 def photos(images):
-    return [encode(image) for image in images]
+    return [tf.io.encode_png(image).numpy() for image in images]
 
 
 def run(saved, signature, **inputs):
@@ -194,11 +186,17 @@ def test_a_server_that_is_down_or_full_for_a_moment(server, connect, saved, imag
     assert server.faults.refuse == 0
 
 
-def test_other_failures_are_not_repeated(server, connect, images):
+def test_other_failures_are_not_repeated(server, connect, images, photos):
     server.faults = Faults(refuse=2, refuse_with=("INTERNAL", "out of\nluck"))
     error = failure(lambda: connect(retries=5).embed(images))
     assert "INTERNAL: out of luck; see the server's log" in str(error)
     assert server.faults.refuse == 1
+    server.faults = Faults()
+    error = failure(lambda: connect().predict("embed", {"image_bytes": np.array(photos, object)}))
+    assert "no signature 'embed', it has search, serving_bytes, serving_default, verify: export it again" in str(error)
+    error = failure(lambda: connect().predict("serving_bytes", {"images": np.array(photos, object)}))
+    assert error.status == "INVALID_ARGUMENT"
+    assert "this is a model of another kind" in str(error)
 
 
 def test_a_dropped_connection(server, connect, saved, photos):
@@ -231,22 +229,16 @@ def test_nobody_listens(kind):
     assert "gave up after 2 attempts: is the server up, and is this its host, port and protocol?" in str(error)
 
 
-def test_no_such_model(connect, images):
+def test_no_such_model_or_version(connect, images):
     client = connect(model="people")
     for call in (lambda: client.embed(images), client.status, client.metadata):
         error = failure(call)
         assert error.status == "NOT_FOUND"
         assert "is 'people' the name in the server's --model_name or models.config, does its folder hold" in str(error)
-
-
-def test_no_such_version(connect, images):
-    error = failure(lambda: connect(version=7).embed(images))
+    client = connect(version=7, retries=0)
+    error = failure(lambda: client.embed(images))
     assert error.model == "faces version 7"
     assert "the server has version 1 AVAILABLE, version 2 AVAILABLE: ask for one" in str(error)
-
-
-def test_what_a_server_has_may_be_asked_in_vain(connect, images):
-    client = connect(version=7, retries=0)
 
     def unavailable(*_):
         raise RequestError("UNAVAILABLE", "it stops")
@@ -255,17 +247,6 @@ def test_what_a_server_has_may_be_asked_in_vain(connect, images):
     error = failure(lambda: client.embed(images))
     assert error.status == "NOT_FOUND"
     assert "(asked what it has, the server said UNAVAILABLE)" in str(error)
-
-
-def test_no_such_signature(connect, photos):
-    error = failure(lambda: connect().predict("embed", {"image_bytes": np.array(photos, object)}))
-    assert "no signature 'embed', it has search, serving_bytes, serving_default, verify: export it again" in str(error)
-
-
-def test_wrong_inputs(connect, photos):
-    error = failure(lambda: connect().predict("serving_bytes", {"images": np.array(photos, object)}))
-    assert error.status == "INVALID_ARGUMENT"
-    assert "this is a model of another kind" in str(error)
 
 
 def test_wrong_answers(server, connect, kind, images, photos):
@@ -352,21 +333,20 @@ def test_bad_arguments(options, message):
 
 def test_bad_input(connect, photos):
     client = connect()
-    for images in (np.zeros([2, 8, 8, 3]), np.zeros([8, 8, 3], np.uint8), np.zeros([2, 8, 8, 4], np.uint8)):
-        with pytest.raises(InputError, match=r"give uint8 \[rows, height, width, 3\]"):
-            client.embed(images)
-    with pytest.raises(InputError, match="put it into a list"):
-        client.embed_bytes(photos[0])
-    with pytest.raises(InputError, match="row 1: str, not bytes"):
-        client.embed_bytes([photos[0], "face.jpg"])
-    with pytest.raises(InputError, match="2 first and 1 second"):
-        client.verify(photos[:2], photos[:1])
-    with pytest.raises(InputError, match="input 'image' is float64"):
-        client.predict("serving_default", {"image": np.zeros([2, 8, 8, 3])})
-    with pytest.raises(InputError, match="k 5: must be between 1 and the size of the gallery, 4"):
-        client.search(photos, np.zeros([4, DIM], np.float32), 5)
-    with pytest.raises(InputError, match=r"gallery float32 \[16\]"):
-        client.search(photos, np.zeros([DIM], np.float32), 1)
+    shapes, row = r"give uint8 \[rows, height, width, 3\]", np.zeros([DIM], np.float32)
+    for call, arguments, message in (
+        (client.embed, [np.zeros([2, 8, 8, 3])], shapes),
+        (client.embed, [np.zeros([8, 8, 3], np.uint8)], shapes),
+        (client.embed, [np.zeros([2, 8, 8, 4], np.uint8)], shapes),
+        (client.embed_bytes, [photos[0]], "put it into a list"),
+        (client.embed_bytes, [[photos[0], "face.jpg"]], "row 1: str, not bytes"),
+        (client.verify, [photos[:2], photos[:1]], "2 first and 1 second"),
+        (client.predict, ["serving_default", {"image": np.zeros([2, 8, 8, 3])}], "input 'image' is float64"),
+        (client.search, [photos, np.tile(row, [4, 1]), 5], "k 5: must be between 1 and the size of the gallery, 4"),
+        (client.search, [photos, row, 1], r"gallery float32 \[16\]"),
+    ):
+        with pytest.raises(InputError, match=message):
+            call(*arguments)
 
 
 @pytest.mark.skipif(not shutil.which("tensorflow_model_server"), reason="tensorflow_model_server is not installed")

@@ -66,13 +66,10 @@ def test_everything_comes_along_and_the_old_files_stay(old, tmp_path, capsys):
     np.testing.assert_array_equal(gallery.model.reference, rows[:4])
 
 
-def test_an_old_gallery_says_how_it_is_converted(old):
+def test_bad_conversions(old, tmp_path):
     for call in (Gallery, lambda folder: Gallery.create(folder, Gallery)):
         with pytest.raises(InputError, match=f"older form; .* convert --old={old} --gallery=NEW_FOLDER"):
             call(str(old))
-
-
-def test_bad_conversions(old, tmp_path):
     with pytest.raises(InputError, match="no gallery of the older form there"):
         convert_gallery(str(tmp_path), str(tmp_path / "new"))
     with pytest.raises(InputError, match="older form"):

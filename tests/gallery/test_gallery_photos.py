@@ -70,13 +70,6 @@ def test_names_that_are_no_utf8(face, tmp_path):
         assert problems == [expected]
 
 
-def test_folders_without_photos(tmp_path):
-    with pytest.raises(InputError, match="no files in it"):
-        folder_photos(str(tmp_path), of_people=True)
-    with pytest.raises(InputError, match="no such folder"):
-        folder_photos(str(tmp_path / "missing"), of_people=True)
-
-
 def test_a_csv_file_with_landmarks(tmp_path):
     file = tmp_path / "list.csv"
     points = np.arange(10) + 0.5
@@ -97,28 +90,6 @@ def test_a_csv_file_with_landmarks(tmp_path):
         ("missing value", f"{file}, line 4", "no person"),
         ("no landmarks", f"{file}, line 5 (c.jpg)", "one of x1 to y5 is no number"),
     ]
-
-
-def test_csv_files_that_lack_columns(tmp_path):
-    file = tmp_path / "list.csv"
-    file.write_text("path,x1,y1\na.jpg,1,2\n")
-    with pytest.raises(InputError, match="no column 'x2'; give all of"):
-        csv_photos(str(file), of_people=False)
-    with pytest.raises(InputError, match="no column 'person'"):
-        csv_photos(str(file), of_people=True)
-    file.write_text("path\na.jpg\n")
-    assert csv_photos(str(file), of_people=False) == [Photo(str(tmp_path / "a.jpg"))]
-
-
-@pytest.mark.parametrize("name", ["face.jpg", "face.png"])
-def test_aligned_faces_stay_as_they_are(name, face, tmp_path):
-    path = write(tmp_path / name, face)
-    assert face_bytes(Photo(path), (32, 32)) == (tmp_path / name).read_bytes()
-
-
-def test_other_formats_are_decoded(face, tmp_path):
-    path = write(tmp_path / "face.webp", face, lossless=True)
-    np.testing.assert_array_equal(pixels_of(face_bytes(Photo(path), (32, 32))), face)
 
 
 def in_a_scene(face):
@@ -143,33 +114,47 @@ def test_a_photo_is_aligned_by_its_landmarks(face, tmp_path):
     assert pixels_of(face_bytes(Photo(str(tmp_path / "a.png"), "", points), (150, 140))).shape == (150, 150, 3)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_photos_that_are_stored_turned(orientation, face, tmp_path):
+def test_photos_that_are_stored_turned(face, tmp_path):
     """The stored pixels are those that the tag turns into the upright photo; landmarks are of the upright one."""
     scene, points = in_a_scene(face)
-    stored = {
-        1: scene,
-        2: scene[:, ::-1],
-        3: scene[::-1, ::-1],
-        4: scene[::-1],
-        5: scene.swapaxes(0, 1),
-        6: np.rot90(scene, 1),
-        7: np.rot90(scene, 2).swapaxes(0, 1),
-        8: np.rot90(scene, -1),
-    }[orientation]
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    path = write(tmp_path / "a.png", np.ascontiguousarray(stored), exif=exif)
-    aligned = pixels_of(face_bytes(Photo(path, "", points), (112, 112)))
-    np.testing.assert_array_equal(aligned, align_face(scene, points, 112))
-    np.testing.assert_array_equal(pixels_of(face_bytes(Photo(path), (112, 112))), scene)
+    turned = [scene, scene[:, ::-1], np.rot90(scene, 2), scene[::-1], scene.swapaxes(0, 1), np.rot90(scene)]
+    turned += [np.rot90(scene, 2).swapaxes(0, 1), np.rot90(scene, -1)]
+    expected = align_face(scene, points, 112)
+    for orientation, stored in enumerate(turned, 1):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = write(tmp_path / f"{orientation}.png", np.ascontiguousarray(stored), exif=exif)
+        np.testing.assert_array_equal(pixels_of(face_bytes(Photo(path, "", points), (112, 112))), expected)
+        np.testing.assert_array_equal(pixels_of(face_bytes(Photo(path), (112, 112))), scene)
 
 
-def test_sixteen_bits(face, tmp_path):
+def test_aligned_faces_stay_as_they_are_and_other_formats_are_decoded(face, tmp_path):
+    for name in ("face.jpg", "face.png"):
+        assert face_bytes(Photo(write(tmp_path / name, face)), (32, 32)) == (tmp_path / name).read_bytes()
+    path = write(tmp_path / "face.webp", face, lossless=True)
+    np.testing.assert_array_equal(pixels_of(face_bytes(Photo(path), (32, 32))), face)
+    # 16 bits.
     grey = face[..., 0]
-    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "a.png")
-    aligned = pixels_of(face_bytes(Photo(str(tmp_path / "a.png"), "", ARCFACE_TEMPLATE), (112, 112)))
+    path = write(tmp_path / "a.png", grey.astype(np.uint16) * 257)
+    aligned = pixels_of(face_bytes(Photo(path, "", ARCFACE_TEMPLATE), (112, 112)))
     np.testing.assert_array_equal(aligned, np.repeat(grey[..., np.newaxis], 3, axis=2))
+
+
+def test_folders_without_photos_and_csv_files_without_columns(tmp_path):
+    file = tmp_path / "lists" / "list.csv"
+    (tmp_path / "empty").mkdir()
+    file.parent.mkdir()
+    file.write_text("path,x1,y1\na.jpg,1,2\n")
+    for call, of_people, message in (
+        (lambda of_people: folder_photos(str(tmp_path / "empty"), of_people), True, "no files in it"),
+        (lambda of_people: folder_photos(str(tmp_path / "missing"), of_people), True, "no such folder"),
+        (lambda of_people: csv_photos(str(file), of_people), False, "no column 'x2'; give all of"),
+        (lambda of_people: csv_photos(str(file), of_people), True, "no column 'person'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            call(of_people)
+    file.write_text("path\na.jpg\n")
+    assert csv_photos(str(file), of_people=False) == [Photo(str(file.parent / "a.jpg"))]
 
 
 def test_bad_photos_are_told(face, tmp_path):

@@ -14,23 +14,15 @@ def test_the_worse_of_the_two_images():
     assert bins.pair_values(VALUES, FIRST, SECOND, "resolution_px")[:3].tolist() == [-40, -40, 5]
     assert np.isnan(bins.pair_values(VALUES, FIRST, SECOND, "yaw")[3])
     assert np.isnan(bins.pair_values(np.array([1.0, np.inf]), FIRST[:1], SECOND[:1], "yaw"))
+    columns = ("yaw", "age", "average", "measured_contrast")
+    assert [bins.more_is_harder(column) for column in columns] == [True, True, False, False]
 
 
-@pytest.mark.parametrize(
-    "column, harder", [("yaw", True), ("age", True), ("average", False), ("measured_contrast", False)]
-)
-def test_which_way_is_harder(column, harder):
-    assert bins.more_is_harder(column) is harder
-
-
-def test_bins_hold_equal_counts():
+def test_bins_hold_equal_counts_and_do_not_cut_equal_values_apart():
     values = np.random.default_rng(0).permutation(np.arange(100.0))
     edges = bins.bin_edges(values)
     assert len(edges) == 6
     assert np.histogram(values, edges)[0].tolist() == pytest.approx([20] * 5, abs=1)
-
-
-def test_equal_values_are_not_cut_apart():
     edges = bins.bin_edges(np.array([1.0] * 90 + [2.0] * 10))
     assert edges.tolist() == [1, 2]
     assert bins.bin_edges(np.array([3.0, 3.0, np.nan])).tolist() == [3, 3]
@@ -74,31 +66,28 @@ def test_the_table_is_the_count():
         assert (row["tar_low"], row["tar_high"]) == pytest.approx(naive_wilson(found, np.sum(inside & same)))
 
 
-def test_a_bin_without_same_pairs_has_no_tar():
+def test_bins_without_same_pairs_or_values():
     similarity, same = np.array([0.9, 0.8, 0.1, 0.2]), np.array([True, True, False, False])
     table = bins.bin_table(similarity, same, np.array([1.0, 1, 9, 9]), 0.5, np.array([0.0, 5, 10]))
     assert table["tar"].tolist()[0] == 1
     assert np.isnan(table["tar"][1])
     assert table["accuracy"].tolist() == [1, 1]
+    empty = bins.bin_table(np.array([1.0, 0.0]), np.array([True, False]), np.array([np.nan] * 2), 0.5, np.empty(0))
+    with pytest.raises(InputError, match="yaw: no pair has a value"):
+        bins.bins_figure("yaw", {"A": empty})
 
 
 def test_the_figure_shows_the_table():
     tables = {}
     for number, model in enumerate(("A", "B")):
-        rows = [
-            {"low": 0.0, "high": 10.5, "pairs": 30, "same": 10},
-            {"low": 10.5, "high": 1200.0, "pairs": 31, "same": 9},
-        ]
-        table = pd.DataFrame(rows)
+        table = pd.DataFrame({"low": [0.0, 10.5], "high": [10.5, 1200.0], "pairs": [30, 31], "same": [10, 9]})
         for name in ("accuracy", "tar"):
             table[name] = [0.9, 0.8 - 0.1 * number]
             table[f"{name}_low"], table[f"{name}_high"] = table[name] - 0.1, table[name] + 0.05
         tables[model] = table
     figure = bins.bins_figure("yaw", tables)
-    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == [
-        "[0, 10)\n30 pairs\n10 same",
-        "[10, 1,200]\n31 pairs\n9 same",
-    ]
+    labels = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    assert labels == ["[0, 10)\n30 pairs\n10 same", "[10, 1,200]\n31 pairs\n9 same"]
     for axes, name in zip(figure.axes, ("accuracy", "tar")):
         assert axes.get_xlabel() == "larger |yaw| of the two"
         for container, table in zip(axes.containers, tables.values()):
@@ -106,9 +95,3 @@ def test_the_figure_shows_the_table():
             assert points.get_ydata() == pytest.approx(table[name].to_numpy())
             ends = np.array(bars.get_segments())[:, :, 1]
             assert ends == pytest.approx(table[[f"{name}_low", f"{name}_high"]].to_numpy())
-
-
-def test_no_values():
-    empty = bins.bin_table(np.array([1.0, 0.0]), np.array([True, False]), np.array([np.nan] * 2), 0.5, np.empty(0))
-    with pytest.raises(InputError, match="yaw: no pair has a value"):
-        bins.bins_figure("yaw", {"A": empty})

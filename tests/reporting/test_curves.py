@@ -4,7 +4,7 @@ import pytest
 from generated_evaluations import write_run
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.reporting.curves import curve_columns, curves_figure, curves_section, groups_figure, read_runs
+from ddl_tf.reporting.curves import curves_figure, curves_section, groups_figure, read_runs
 from ddl_tf.reporting.page import Picture
 from ddl_tf.reporting.palette import styles_of
 
@@ -15,10 +15,6 @@ def logs():
         "A": pd.DataFrame({"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "lfw/auc": [np.nan, 0.9, np.nan]}),
         "B": pd.DataFrame({"epoch": [1, 2], "loss": [4.0, 3.5], "gap": [0.3, 0.2], "never": [np.nan, np.nan]}),
     }
-
-
-def test_columns_with_numbers(logs):
-    assert curve_columns(logs) == ["loss", "lfw/auc", "gap"]
 
 
 def test_a_panel_for_each_column_and_a_line_for_each_run_that_has_it(logs):
@@ -53,13 +49,8 @@ def test_runs_are_read(tmp_path):
     assert "embedding_gap_1" in section.parts[0].alternative
 
 
-def test_no_run(tmp_path):
-    with pytest.raises(InputError, match=r"nothing: no log\.csv"):
-        read_runs({"A": str(tmp_path / "nothing")})
-
-
-def test_damaged_similarities(tmp_path):
-    folder = write_run(tmp_path / "a")
-    (folder / "similarities.npz").write_bytes(b"no archive")
-    with pytest.raises(InputError, match=r"similarities\.npz: no arrays that NumPy can read"):
-        read_runs({"A": str(folder)})
+def test_missing_and_damaged_runs(tmp_path):
+    (write_run(tmp_path / "a") / "similarities.npz").write_bytes(b"no archive")
+    for name, message in (("nothing", r"no log\.csv"), ("a", r"similarities\.npz: no arrays that NumPy can read")):
+        with pytest.raises(InputError, match=message):
+            read_runs({"A": str(tmp_path / name)})

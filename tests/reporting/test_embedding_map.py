@@ -13,7 +13,7 @@ def tables(easy, hard):
     return pd.DataFrame({"person": easy}), pd.DataFrame({"person": hard})
 
 
-def test_people_with_easy_and_hard_images_are_chosen():
+def test_people_with_easy_and_hard_images_are_chosen_and_those_with_the_most_first():
     easy, hard = tables(["a", "a", "b", "c", None], ["b", "b", "a", "d"])
     chosen = choose_images(easy, hard, 100)
     assert chosen.people == 2
@@ -22,9 +22,6 @@ def test_people_with_easy_and_hard_images_are_chosen():
     names = [[frame["person"][row] for row in rows] for frame, rows in ((easy, chosen.easy), (hard, chosen.hard))]
     number_of = dict(zip(names[0] + names[1], [*chosen.easy_person, *chosen.hard_person]))
     assert sorted(number_of.values()) == [0, 1]
-
-
-def test_those_with_the_most_images_come_first():
     people = [f"p{number}" for number in range(PEOPLE + 5)]
     easy, hard = tables(people + ["p14"] * 3, people)
     chosen = choose_images(easy, hard, 100)
@@ -32,7 +29,7 @@ def test_those_with_the_most_images_come_first():
     assert 14 in chosen.hard
 
 
-def test_the_count_is_halved():
+def test_the_count_is_halved_and_people_need_not_be_known():
     easy, hard = tables(["a"] * 50, ["a"] * 50)
     chosen = choose_images(easy, hard, 20, seed=1)
     assert len(chosen.easy) == len(chosen.hard) == 10
@@ -40,9 +37,6 @@ def test_the_count_is_halved():
     assert chosen.easy.tolist() == again.easy.tolist() != other.easy.tolist()
     with pytest.raises(InputError, match="tsne_images=3"):
         choose_images(easy, hard, 3)
-
-
-def test_without_people_any_images():
     plain = pd.DataFrame({"key": range(30)})
     chosen = choose_images(plain, plain, 20)
     assert chosen.people == 0

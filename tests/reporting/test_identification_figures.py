@@ -34,9 +34,6 @@ def test_the_figure_shows_both():
         assert line.get_ydata().tolist() == [np.mean([0 < one <= k for one in rank]) for k in range(1, 8)]
     assert [container[0].get_ydata().tolist() for container in conditions.containers] == [[0.5, 0.5], [1, 1]]
     assert [tick.get_text() for tick in conditions.get_xticklabels()] == ["d1\n4 probes", "d2\n4 probes"]
-
-
-def test_one_condition_has_no_second_panel():
-    condition = np.full(8, "")
-    tables = {"A": rank1_table(RANK, condition)}
+    # One condition alone has no panel.
+    tables = {"A": rank1_table(RANK, np.full(8, ""))}
     assert len(identification_figure("tinyface", {"A": RANK}, tables).axes) == 1

@@ -107,22 +107,18 @@ def test_a_picture_is_the_figure_on_white_in_shapes(page):
     assert "<script" not in drawn
 
 
-def test_equal_figures_give_equal_text_and_settings_stay():
+def test_equal_figures_give_equal_text_with_coordinates_to_a_hundredth_and_settings_stay():
     before = dict(matplotlib.rcParams)
-    assert picture("a").svg == picture("b").svg
-    assert dict(matplotlib.rcParams) == before
-
-
-def test_coordinates_are_those_of_the_figure_to_a_hundredth():
     made = picture("a")
-    drawn = made.svg
+    assert made.svg == picture("b").svg
+    assert dict(matplotlib.rcParams) == before
     pixels = made.figure.axes[0].transData.transform([[0, 1], [1, 0]])
     points = pixels * 72 / made.figure.dpi * [1, -1] + [0, 144]
-    lines = re.findall(r'd="M ([\d.]+) ([\d.]+)\s+L ([\d.]+) ([\d.]+)\s*" clip-path', drawn)
+    lines = re.findall(r'd="M ([\d.]+) ([\d.]+)\s+L ([\d.]+) ([\d.]+)\s*" clip-path', made.svg)
     assert np.abs(np.array(lines, float) - points.ravel()).max(axis=1).min() < 0.0051
 
 
-def test_contents_lead_to_the_sections(page):
+def test_contents_figures_and_tables_have_ids_and_words(page):
     elements = outline(page).elements
     ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -130,48 +126,28 @@ def test_contents_lead_to_the_sections(page):
     assert links == ["one", "one", "two"]
     assert set(links) <= set(ids)
     assert "Nothing" not in page
-
-
-def test_figures_and_tables_have_words(page):
     elements = outline(page).elements
     assert [tag for tag, _ in elements if tag in ("figcaption", "img")] == ["img", "figcaption"] * 2
     assert sum(tag == "caption" for tag, _ in elements) == sum(tag == "table" for tag, _ in elements) == 2
     assert [attributes["scope"] for tag, attributes in elements if tag == "th"] == ["col", "col", "row", "col", "row"]
     assert [tag for tag, _ in elements if re.fullmatch("h[1-6]", tag)] == ["h1", "h2", "h2", "h2"]
     assert ("html", {"lang": "en"}) in elements
-
-
-def test_a_folded_table_can_be_opened(page):
     inside = page[page.index("<details>") : page.index("</details>")]
     assert "<summary>more</summary>" in inside
     assert '<table id="part-folded">' in inside
     assert page.count("<details>") == 1
 
 
-def test_files_beside_the_page(tmp_path):
-    path = write_report(tmp_path / "report", "Title", "Summary", sections("w_1"))
-    assert path == tmp_path / "report" / "index.html"
-    assert sorted(str(file.relative_to(tmp_path / "report")) for file in path.parent.rglob("*.*")) == [
-        "figures/fig-a.png",
-        "figures/fig-a.svg",
-        "figures/fig-b.png",
-        "figures/fig-b.svg",
-        "index.html",
-        "tables/folded.csv",
-        "tables/folded.md",
-        "tables/folded.tex",
-        "tables/numbers.csv",
-        "tables/numbers.md",
-        "tables/numbers.tex",
-    ]
-    assert (path.parent / "figures" / "fig-a.png").read_bytes().startswith(b"\x89PNG")
-    assert r"w\_1" in (path.parent / "tables" / "numbers.tex").read_text()
-    assert path.read_text() == render_page("Title", "Summary", sections("w_1"))
-
-
-def test_a_killed_second_report_leaves_no_page_of_the_first(tmp_path, monkeypatch):
+def test_files_beside_the_page_which_goes_first_when_it_is_made_again(tmp_path, monkeypatch):
     folder = tmp_path / "report"
-    write_report(folder, "Title", "Summary", sections("w_1"))
+    path = write_report(folder, "Title", "Summary", sections("w_1"))
+    assert path == folder / "index.html"
+    figures = [f"figures/fig-{letter}.{ending}" for letter in "ab" for ending in ("png", "svg")]
+    tables = [f"tables/{name}.{ending}" for name in ("folded", "numbers") for ending in ("csv", "md", "tex")]
+    assert sorted(str(file.relative_to(folder)) for file in folder.rglob("*.*")) == [*figures, "index.html", *tables]
+    assert (folder / "figures" / "fig-a.png").read_bytes().startswith(b"\x89PNG")
+    assert r"w\_1" in (folder / "tables" / "numbers.tex").read_text()
+    assert path.read_text() == render_page("Title", "Summary", sections("w_1"))
 
     def stop(*_):
         raise KeyboardInterrupt
@@ -179,5 +155,5 @@ def test_a_killed_second_report_leaves_no_page_of_the_first(tmp_path, monkeypatc
     monkeypatch.setattr(TextTable, "latex", stop)
     with pytest.raises(KeyboardInterrupt):
         write_report(folder, "Title", "Summary", sections("w_2"))
-    assert not (folder / "index.html").exists()
+    assert not path.exists()
     assert (folder / "figures" / "fig-a.png").is_file()

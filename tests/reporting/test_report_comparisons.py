@@ -65,45 +65,29 @@ def test_the_gap_is_compared_where_both_sets_are(models, differences):
     assert (gaps[0].difference, gaps[0].p) == (expected.difference, expected.p)
 
 
-def test_sets_without_the_model_are_not_compared(differences):
+def test_the_numbers_of_the_result_are_compared_where_a_model_has_the_set(differences):
     assert {one.set_name for one in differences if one.model == "much the same"} == {"easy_set", "scface"}
+    ranks = {"rank1@d1", "rank1@d2", "rank1@d3"}
+    assert {one.number for one in differences if one.set_name == "scface"} == ranks
+    numbers = {"auc", "tar@1e-1", "tar@1e-4", "expectation_margin", "gap"} | ranks
+    assert {one.number for one in differences} == numbers
+    # P-values are corrected for each number over sets and models.
+    for family in ({"auc"}, ranks):
+        tests = [one for one in differences if one.number in family]
+        assert len(tests) > 2
+        assert [one.p_corrected for one in tests] == holm([one.p for one in tests])
+    untested = [one for one in differences if one.number == "tar@1e-4"]
+    assert untested
+    assert all(one.p is None and one.p_corrected is None and not one.significant for one in untested)
+    assert "no valid test" in difference_text(untested[0])
 
 
-def test_ranks_are_compared_by_condition(differences):
-    found = {one.number for one in differences if one.set_name == "scface"}
-    assert found == {"rank1@d1", "rank1@d2", "rank1@d3"}
-
-
-def test_only_numbers_of_the_result_are_compared(differences):
-    assert {one.number for one in differences} >= {"auc", "tar@1e-1", "tar@1e-4", "expectation_margin", "gap"}
-    assert not {"mean_same", "eer"} & {one.number for one in differences}
-
-
-def test_p_values_are_corrected_for_each_number_over_sets_and_models(differences):
-    for family in (["auc"], ["rank1@d1", "rank1@d2", "rank1@d3"]):
-        own = [one for one in differences if one.number in family]
-        assert len(own) > 2
-        assert [one.p_corrected for one in own] == holm([one.p for one in own])
-
-
-def test_a_number_without_a_valid_test(differences):
-    none = [one for one in differences if one.number == "tar@1e-4"]
-    assert none
-    assert all(one.p is None and one.p_corrected is None and not one.significant for one in none)
-    assert "no valid test" in difference_text(none[0])
-
-
-def test_texts():
+def test_texts_and_which_differences_are_better():
     assert signed(-0.0123) == "\N{MINUS SIGN}0.012"
     assert difference_text(made()) == "AUC +0.100 [+0.050, +0.150], p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.020"
     assert "p\N{NO-BREAK SPACE}<\N{NO-BREAK SPACE}0.001" in difference_text(made(corrected=1e-5))
-
-
-def test_better_depends_on_the_number():
-    assert made(difference=0.1).better
-    assert not made(difference=-0.1).better
-    assert made(number="eer", difference=-0.1).better
-    assert not made(difference=0.0).better
+    changes = [{"difference": 0.1}, {"number": "eer", "difference": -0.1}, {"difference": -0.1}, {"difference": 0.0}]
+    assert [made(**change).better for change in changes] == [True, True, False, False]
 
 
 def cells(table):
@@ -127,9 +111,17 @@ def test_the_table_has_a_dash_an_asterisk_and_bold(models, differences):
     assert ("easy_set", "TAR@1e-4") not in rows
     assert table.header == ["set", "number", "base", "better", "much the same"]
     assert "differs from base" in table.caption
+    headlines = cells(comparison_table(models, differences, True))
+    assert headlines.items() < rows.items()
+    assert ("easy_set", "expectation margin") not in headlines
+    # One model has no tests.
+    assert compare_models(models[:1], 200, 0) == []
+    table = comparison_table(models[:1], [])
+    assert "asterisk" not in table.caption
+    assert not any(isinstance(cell, Strong) for row in table.rows for cell in row)
 
 
-def test_the_csv_has_everything_at_full_precision(models, differences):
+def test_the_csv_and_the_table_of_tests_have_everything(models, differences):
     data = pd.read_csv(io.StringIO(comparison_table(models, differences).csv()), float_precision="round_trip")
     own = data[(data["set"] == "easy_set") & (data["number"] == "auc")].set_index("model")
     assert own["value"].to_dict() == {model.name: model.sets["easy_set"].result["auc"] for model in models}
@@ -137,12 +129,12 @@ def test_the_csv_has_everything_at_full_precision(models, differences):
     assert own.loc["better", "p"] == test.p
     assert np.isnan(own.loc["base", "p"])
     assert "tar@1e-4" in set(data["number"])
-
-
-def test_headlines_are_part_of_it(models, differences):
-    everything, few = cells(comparison_table(models, differences)), cells(comparison_table(models, differences, True))
-    assert few.items() < everything.items()
-    assert ("easy_set", "expectation margin") not in few
+    table = differences_table(differences, "base")
+    assert "base" in table.caption
+    assert len(table.rows) == len(differences)
+    for row, one in zip(table.rows, differences):
+        assert isinstance(row[3], Strong) == one.significant
+        assert row[4] == (DASH if one.p is None else f"{one.p:.2g}")
 
 
 def test_the_baseline_is_bold_only_if_all_others_are_worse_for_sure(tmp_path):
@@ -155,36 +147,16 @@ def test_the_baseline_is_bold_only_if_all_others_are_worse_for_sure(tmp_path):
     assert cells(comparison_table(models, [one, sure]))["lfw", "AUC"][1] == [True, False, False]
 
 
-def test_one_model_has_no_tests(models):
-    assert compare_models(models[:1], 200, 0) == []
-    table = comparison_table(models[:1], [])
-    assert "asterisk" not in table.caption
-    assert not any(isinstance(cell, Strong) for row in table.rows for cell in row)
-
-
-def test_the_table_of_tests(differences):
-    table = differences_table(differences, "base")
-    assert len(table.rows) == len(differences)
-    assert "base" in table.caption
-    for row, one in zip(table.rows, differences):
-        assert isinstance(row[3], Strong) == one.significant
-        assert row[4] == (DASH if one.p is None else f"{one.p:.2g}")
-
-
-def test_many_tests_need_many_replicates():
+def test_many_tests_need_many_replicates_and_very_many_pairs_get_fewer():
     tests = [made(set_name=str(place), test="paired bootstrap of people") for place in range(30)]
     assert replicates_needed(tests, 1000) == 1200
     assert replicates_needed(tests, 1200) is None
     # With 1199 replicates the smallest corrected p-value is 30 * 2 / 1200 = 0.05, which is not below it.
     assert holm([2 / 1201] * 30)[0] < 0.05 <= holm([2 / 1200] * 30)[0] + 1e-12
     assert replicates_needed([made(set_name=str(place)) for place in range(30)], 100) is None
-
-
-def test_very_many_pairs_get_fewer_replicates():
-    assert affordable_replicates(7000, 1000) == 1000
-    assert affordable_replicates(500_000, 1000) == 400
-    assert affordable_replicates(15_658_489, 1000) == 200
-    assert affordable_replicates(15_658_489, 60) == 60
+    affordable = [(7000, 1000, 1000), (500_000, 1000, 400), (15_658_489, 1000, 200), (15_658_489, 60, 60)]
+    for pairs, replicates, expected in affordable:
+        assert affordable_replicates(pairs, replicates) == expected
 
 
 def test_the_least_p_is_said_where_no_test_can_come_out(models):

@@ -9,29 +9,22 @@ from ddl_tf.reporting.evaluations import check_comparable, missing_sets, named_f
 
 
 def test_names_of_folders(tmp_path):
-    odd = tmp_path / "lr=0.1"
-    odd.mkdir()
-    found = named_folders(["A=one/two", "three/four", str(odd)], "evaluations")
-    assert found == {"A": "one/two", "four": "three/four", "lr=0.1": str(odd)}
-
-
-@pytest.mark.parametrize("items, message", [(["A=x", "A=y"], "two are named 'A', x and y"), (["=x"], "--runs==x")])
-def test_bad_names(items, message):
-    with pytest.raises(InputError, match=message):
-        named_folders(items, "runs")
+    (tmp_path / "lr=0.1").mkdir()
+    odd = str(tmp_path / "lr=0.1")
+    named = named_folders(["A=one/two", "three/four", odd], "evaluations")
+    assert named == {"A": "one/two", "four": "three/four", "lr=0.1": odd}
+    for items, message in ((["A=x", "A=y"], "two are named 'A', x and y"), (["=x"], "--runs==x")):
+        with pytest.raises(InputError, match=message):
+            named_folders(items, "runs")
 
 
 def test_what_a_model_did(tmp_path):
     model = read_evaluation("DDL", str(write_evaluation(tmp_path / "ddl", 0.5, races=True)))
     assert set(model.sets) == {"easy_set", "hard_set", "scface", "rfw", *(f"rfw_{r}" for r in RACES)}
     easy, scface = model.sets["easy_set"], model.sets["scface"]
-    assert easy.has_pairs
-    assert not easy.has_ranks
-    assert scface.has_ranks
-    assert not scface.has_pairs
     # A summary has neither.
-    assert not model.sets["rfw"].has_pairs
-    assert not model.sets["rfw"].has_ranks
+    kinds = [(each.has_pairs, each.has_ranks) for each in (easy, scface, model.sets["rfw"])]
+    assert kinds == [(True, False), (False, True), (False, False)]
     first, second = easy.people
     assert np.array_equal(first == second, easy.scores["same"])
     assert easy.embeddings.shape == (48, 1, 6)
@@ -70,53 +63,40 @@ def model(tmp_path_factory):
         ("lfw", lambda scores: {"same": ~scores["same"]}, "240 pairs or probes differ in 'same'"),
         ("lfw", lambda scores: {"template": np.arange(50)}, "they have 49 and 50 'template'"),
         ("scface", lambda scores: {"condition": np.full(60, "d1")}, "40 pairs or probes differ in 'condition'"),
+        ("lfw", lambda images: images.replace("0/1.jpg", "0/other.jpg"), "their images differ"),
+        ("lfw", lambda images: images.iloc[:-1], "they have 48 and 47 images"),
     ],
 )
-def test_other_pairs_or_probes_are_refused(model, name, change, message):
+def test_other_pairs_probes_or_images_are_refused(model, name, change, message):
     evaluated = model.sets[name]
-    other = dataclasses.replace(evaluated, scores={**evaluated.scores, **change(evaluated.scores)})
+    if "images" in message:
+        other = dataclasses.replace(evaluated, images=change(evaluated.images))
+    else:
+        other = dataclasses.replace(evaluated, scores={**evaluated.scores, **change(evaluated.scores)})
     check_comparable([model, dataclasses.replace(model, name="B")])
     with pytest.raises(InputError, match=f"set {name}: A and B were not evaluated on the same, {message}"):
         check_comparable([model, dataclasses.replace(model, name="B", sets={name: other})])
 
 
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        (lambda images: images.replace("0/1.jpg", "0/other.jpg"), "their images differ"),
-        (lambda images: images.iloc[:-1], "they have 48 and 47 images"),
-    ],
-)
-def test_other_images_are_refused(model, change, message):
-    evaluated = model.sets["lfw"]
-    other = dataclasses.replace(evaluated, images=change(evaluated.images))
-    with pytest.raises(InputError, match=f"set lfw: A and B were not evaluated on the same, {message}"):
-        check_comparable([model, dataclasses.replace(model, name="B", sets={"lfw": other})])
-
-
-def test_scores_that_do_not_fit(tmp_path):
-    write_pairs(tmp_path / "A", "lfw", 0.5)
+def test_scores_and_embeddings_that_do_not_fit(tmp_path):
+    for name in "AB":
+        write_pairs(tmp_path / name, "lfw", 0.5)
     np.savez(tmp_path / "A" / "lfw" / "scores.npz", similarity=np.zeros(3), same=np.zeros(4, bool))
-    with pytest.raises(InputError, match=r"A/lfw: the scores of pairs do not fit \(3 similarity, 4 same\)"):
-        read_evaluation("A", str(tmp_path / "A"))
-
-
-def test_embeddings_that_do_not_fit(tmp_path):
-    write_pairs(tmp_path / "A", "lfw", 0.5)
-    np.save(tmp_path / "A" / "lfw" / "embeddings.npy", np.zeros([5, 1, 3], np.float32))
-    with pytest.raises(InputError, match="5 embeddings of 48 images"):
-        read_evaluation("A", str(tmp_path / "A"))
+    np.save(tmp_path / "B" / "lfw" / "embeddings.npy", np.zeros([5, 1, 3], np.float32))
+    for name, message in (
+        ("A", r"A/lfw: the scores of pairs do not fit \(3 similarity, 4 same\)"),
+        ("B", "5 embeddings of 48 images"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_evaluation(name, str(tmp_path / name))
 
 
 def test_missing_sets_are_told(tmp_path):
+    with pytest.raises(InputError, match="no stored evaluation there"):
+        read_evaluation("A", str(tmp_path))
     write_pairs(tmp_path / "A", "lfw", 0.5)
     for name in ("lfw", "agedb"):
         write_pairs(tmp_path / "B", name, 0.5)
     models = [read_evaluation(name, str(tmp_path / name)) for name in "AB"]
     assert set_names(models) == ["lfw", "agedb"]
     assert missing_sets(models) == ["A was not evaluated on agedb; a dash stands in its place."]
-
-
-def test_nothing_there(tmp_path):
-    with pytest.raises(InputError, match="no stored evaluation there"):
-        read_evaluation("A", str(tmp_path))

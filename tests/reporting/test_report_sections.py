@@ -35,13 +35,10 @@ def test_findings_say_the_differences_in_words(models):
     assert sentence.endswith("better, and more than chance.")
     assert sum("on scface: rank-1, d" in one for one in sentences) == 3
     assert sentences[-1].startswith("DDL was not evaluated on rfw, rfw_african")
-
-
-def test_too_few_replicates_are_told(models):
     test = Difference("s", "auc", "DDL", 0.9, 0.8, 0.1, 0.0, 0.2, 0.01, 0.1, "paired bootstrap of pairs")
-    sentences = sections.findings(models, [test] * 3, 100).sentences
-    assert any("at least 120" in one for one in sentences)
-    assert not any("at least" in one for one in sections.findings(models, [test] * 3, 120).sentences)
+    for replicates, too_few in ((100, True), (120, False)):
+        sentences = sections.findings(models, [test] * 3, replicates).sentences
+        assert any("at least 120" in one for one in sentences) == too_few
 
 
 def test_the_gap_in_words(models):
@@ -80,9 +77,6 @@ def test_conditions_are_the_bins_of_the_worse_image(models):
     assert [row[5] for row in tables[0].rows] == [f"{value:.3f}" for value in expected["accuracy"]]
     assert tables[0].folded
     assert set(tables[0].data["model"]) == {"ArcFace", "DDL"}
-
-
-def test_columns_are_chosen():
     images = pd.DataFrame({"key": ["1", "2"], "person": ["7", "8"], "yaw": [1, 2], "same": [3, 3], "text": ["a", "b"]})
     assert sections.columns_of(images, []) == ["yaw"]
     assert sections.columns_of(images, ["text", "same"]) == []

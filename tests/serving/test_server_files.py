@@ -55,8 +55,7 @@ def _export(folder, name, *versions):
 
 
 def _models(folder):
-    config = model_server_config_pb2.ModelServerConfig()
-    text_format.Parse((folder / "models.config").read_text(), config)
+    config = text_format.Parse((folder / "models.config").read_text(), model_server_config_pb2.ModelServerConfig())
     return {one.name: (one.base_path, one.model_platform) for one in config.model_config_list.config}
 
 
@@ -75,45 +74,32 @@ def test_models_config_lists_what_was_exported(tmp_path):
 def test_what_somebody_wrote_stays(tmp_path):
     _export(tmp_path, "faces", "1")
     write_server_files(str(tmp_path))
-    own = (
-        (tmp_path / "models.config")
-        .read_text()
-        .replace('base_path: "/models/faces"', 'base_path: "/elsewhere"\n    version_labels { key: "stable" value: 1 }')
-    )
-    (tmp_path / "models.config").write_text("# of mine\n" + own)
+    file, path = tmp_path / "models.config", 'base_path: "/elsewhere"\n    version_labels { key: "stable" value: 1 }'
+    edited = "# of mine\n" + file.read_text().replace('base_path: "/models/faces"', path)
+    file.write_text(edited)
     (tmp_path / "monitoring.config").write_text("# none\n")
     write_server_files(str(tmp_path))
-    assert (tmp_path / "models.config").read_text() == "# of mine\n" + own
+    assert file.read_text() == edited
     _export(tmp_path, "new", "1")
     write_server_files(str(tmp_path))
     assert _models(tmp_path) == {"faces": ("/elsewhere", "tensorflow"), "new": ("/models/new", "tensorflow")}
-    assert "# of mine" in (tmp_path / "models.config").read_text()
+    assert "# of mine" in file.read_text()
     assert (tmp_path / "monitoring.config").read_text() == "# none\n"
-
-
-def test_a_file_that_is_no_list_is_refused(tmp_path):
-    _export(tmp_path, "faces", "1")
-    (tmp_path / "models.config").write_text("custom_model_config {}\n")
+    file.write_text("custom_model_config {}\n")
     with pytest.raises(InputError, match=r"models\.config: no list of models"):
         write_server_files(str(tmp_path))
-    assert (tmp_path / "models.config").read_text() == "custom_model_config {}\n"
+    assert file.read_text() == "custom_model_config {}\n"
 
 
-def test_batching_parameters(tmp_path, messages):
+def test_batching_and_monitoring(tmp_path, messages):
     write_server_files(str(tmp_path))
     write_own_batching(tmp_path)
     for name in ("batching_parameters.txt", "batching_params.pbtxt"):
-        parsed = messages["BatchingParameters"]()
-        text_format.Parse((tmp_path / name).read_text(), parsed)
+        parsed = text_format.Parse((tmp_path / name).read_text(), messages["BatchingParameters"]())
         # A server refuses others: rising, and the last is the largest batch.
         assert list(parsed.allowed_batch_sizes) == sorted(parsed.allowed_batch_sizes) == list(BATCH_SIZES)
         assert parsed.max_batch_size.value == BATCH_SIZES[-1]
         assert not parsed.pad_variable_length_inputs
-
-
-def test_monitoring(tmp_path, messages):
-    write_server_files(str(tmp_path))
-    parsed = messages["MonitoringConfig"]()
-    text_format.Parse((tmp_path / "monitoring.config").read_text(), parsed)
+    parsed = text_format.Parse((tmp_path / "monitoring.config").read_text(), messages["MonitoringConfig"]())
     assert parsed.prometheus_config.enable
     assert parsed.prometheus_config.path == "/monitoring/prometheus/metrics"

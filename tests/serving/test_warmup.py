@@ -30,16 +30,13 @@ def test_every_signature_and_batch_size_is_replayed(exported, served):
     assert seen == [(name, size) for name in names for size in (1, 2, 4, 8, 16, 32)]
 
 
-def test_the_faces_are_of_the_model_s_size_and_differ():
+def test_the_faces_are_of_the_model_s_size_and_differ_and_two_exports_have_one_warm_up():
     logs = list(warmup_requests("faces", ["serving_default"], (24, 32), 16))
     # 1, 2, 4, ...
     faces = tf.make_ndarray(logs[2].predict_log.request.inputs["image"])
     assert faces.shape == (4, 24, 32, 3)
     assert faces.dtype == np.uint8
     assert all(np.abs(faces[n].astype(int) - faces[m]).mean() > 5 for n in range(4) for m in range(n))
-
-
-def test_two_exports_have_one_warm_up():
     first, second = (list(warmup_requests("faces", ["search"], (24, 24), 8)) for _ in range(2))
     assert first == second
 

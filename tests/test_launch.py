@@ -180,7 +180,6 @@ def test_a_cluster_that_is_there_already_is_not_replaced(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--workers=2"], "nothing to train: give the flags of ddl_tf.train after --; see --help"),
         (["--workers=2", "--"], "nothing to train: give the flags of ddl_tf.train after --; see --help"),
         (["--workers=x", "--", "--epochs=1"], "flag --workers=x: invalid literal"),
         (["--epochs=1"], "Unknown command line flag 'epochs'"),

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from arm_rows import drawn_rows, experiment
 from arms.analysis import WITHOUT_DDL, compare_all, difference, goals, mean_of, numbers
-from arms.catalogue import ARMS
 from scipy import stats
 
 from ddl_tf.common.errors import InputError
@@ -146,11 +145,6 @@ def test_goals_that_cannot_be_judged():
     assert met(made(0.8, 0.75, seeds=1)) == {**dict.fromkeys(GOALS, None), "gap": True}
     # Not above one is enough to know.
     assert met(made(0.8, 0.9, arms=["arcface", "cosface"]))["hard auc"] is False
-
-
-def test_what_ddl_is_compared_with():
-    assert WITHOUT_DDL == ["none", "arcface", "cosface", "triplet", "ohem", "focal", "histogram", "rkd"]
-    assert all(ARMS[arm].flags.get("embedding_loss") != "ddl" for arm in WITHOUT_DDL)
 
 
 def test_rows_that_do_not_belong_together():

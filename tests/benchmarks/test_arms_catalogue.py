@@ -30,15 +30,6 @@ def parse(settings_class, arguments, monkeypatch):
     return from_flags(settings_class)
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_flags_are_fields(name):
-    arm, fields = ALL[name], {field.name for field in dataclasses.fields(TrainSettings)}
-    assert set(arm.flags) <= fields
-    assert arm.tuned is None or arm.tuned in fields
-    assert arm.trained == (len(arm.values) == 5) == (name != "none")
-    assert len(set(arm.values)) == len(arm.values)
-
-
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda one: one.name)
 @pytest.mark.parametrize("stage", ["tune", "run"])
 def test_jobs_are_valid_settings(experiment, stage):
@@ -53,15 +44,6 @@ def test_jobs_are_valid_settings(experiment, stage):
                 assert {name: getattr(settings, name) for name in arm.flags} == arm.flags
             else:
                 assert PairsSettings(**job.settings).model == "pretrain_3/checkpoints/last.keras"
-
-
-@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda one: one.name)
-def test_the_arms_of_an_experiment_see_as_many_rows(experiment):
-    shared = experiment.shared
-    groups = 2 if experiment is pose.POSE else 4
-    rows = shared["shuffled_rows"] + groups * (shared["rows_per_group"] + 2 * shared["pairs_per_group"])
-    assert rows == 256
-    assert not any({"shuffled_rows", "rows_per_group", "pairs_per_group"} & set(arm.flags) for arm in ALL.values())
 
 
 @pytest.mark.parametrize("name", ["arcface_ddl", "rkd", "arcface_no_pairs"])

@@ -126,18 +126,6 @@ def test_degraded_pairs(tmp_path):
         assert (made.columns.loc[first, "resolution_px"], made.columns.loc[second, "resolution_px"]) == (112, 8)
 
 
-def test_the_same_images_each_time(tmp_path):
-    write_cfp(tmp_path / "data" / "cfp")
-    for name in ("a", "b"):
-        degraded_pairs(cfp_pairs(1, 2), "occlusion:0.2-0.4")(tmp_path, tmp_path / name)
-    a, b = (read_stored(str(tmp_path / name)) for name in ("a", "b"))
-    assert list(a.images) == list(b.images)
-    hidden = a.columns["occlusion"].to_numpy()
-    assert (hidden[np.unique(a.first)] == 0).all()
-    drawn = hidden[np.unique(a.second)]
-    assert 0.15 <= drawn.min() < drawn.max() <= 0.45
-
-
 def test_cfp_for_training(tmp_path):
     write_cfp(tmp_path / "data" / "cfp")
     cfp(1)(tmp_path, tmp_path / "cfp_1")

@@ -75,15 +75,6 @@ def test_report_prints_and_draws(tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plots"]
 
 
-def test_report_of_a_single_seed_and_arm(tmp_path, capsys):
-    report(TINY, drawn_rows(TINY, ["arcface"], [0]), None, tmp_path / "tiny.png", tmp_path, [])
-    text = capsys.readouterr().out
-    assert "paired by seed" not in text
-    assert "Tuning" not in text
-    assert " ± " not in text
-    assert (tmp_path / "tiny.png").exists()
-
-
 def test_the_figure_shows_the_numbers():
     found = numbers(drawn_rows(TINY, ARMS), TINY)
     panels = results_figure(found, TINY.hard, TINY.easy).axes

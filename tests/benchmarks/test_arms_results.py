@@ -1,4 +1,3 @@
-import dataclasses
 import os
 import threading
 
@@ -97,13 +96,6 @@ def test_resume(tmp_path):
     assert file.unfinished([]) == []
 
 
-def test_resume_of_tuning_tells_values_apart(tmp_path):
-    file = ResultsFile(tmp_path / "tiny_tuning.csv")
-    jobs = [make_job(TINY, "tune", "arcface_ddl", 5, value, 60) for value in (1.0, 3.0, 10.0)]
-    file.append(rows(jobs[1]))
-    assert file.unfinished(jobs) == [jobs[0], jobs[2]]
-
-
 @pytest.mark.parametrize("other", [{"value": 3.0}, {"steps": 30}])
 def test_results_of_other_settings_are_refused(tmp_path, other):
     file = ResultsFile(tmp_path / "tiny.csv")
@@ -115,12 +107,6 @@ def test_results_of_other_settings_are_refused(tmp_path, other):
     assert "1 runs in it are of other settings than now (of arcface_ddl, seed 1: " in str(caught.value)
     was, now = one[next(iter(other))], next(iter(other.values()))
     assert f"seed 1: {flag}={was} instead of {flag}={now})" in str(caught.value)
-
-
-def test_storing_changes_no_command():
-    stored, not_stored = (make_job(TINY, "run", "arcface", 0, 0.3, 60, store) for store in (True, False))
-    assert stored.command == not_stored.command
-    assert dataclasses.replace(stored, store=None) == not_stored
 
 
 def test_other_columns(tmp_path):

@@ -177,7 +177,7 @@ def test_what_is_missing(settings, tmp_path):
         run_experiment(TINY, dataclasses.replace(other, results=str(tmp_path), stages=["report"]))
 
 
-def test_the_data_of_an_output_folder_stays_the_same(settings, place, tmp_path):
+def test_an_output_folder_is_that_of_one_experiment_with_the_same_data(settings, place, tmp_path):
     empty = dataclasses.replace(TINY, sets={})
     here = dataclasses.replace(settings, output=str(tmp_path / "out"), stages=["prepare"])
     run_experiment(empty, here)
@@ -186,13 +186,6 @@ def test_the_data_of_an_output_folder_stays_the_same(settings, place, tmp_path):
     run_experiment(empty, dataclasses.replace(here, celeba=None, cfp=None, lfw_bin=None))
     with pytest.raises(InputError, match="was made of "):
         run_experiment(empty, dataclasses.replace(here, cfp=str(tmp_path)))
-
-
-def test_an_output_folder_is_that_of_one_experiment(settings, tmp_path):
-    empty = dataclasses.replace(TINY, sets={})
-    here = dataclasses.replace(settings, output=str(tmp_path / "out"), stages=["prepare"])
-    run_experiment(empty, here)
-    run_experiment(empty, here)
     with pytest.raises(InputError, match="out has the runs of tiny, not of tiny_class_means; give another one"):
         run_experiment(empty, dataclasses.replace(here, head_start="class_means", stages=["run"]))
 

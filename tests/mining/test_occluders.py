@@ -51,10 +51,10 @@ def test_shapes_scale_with_the_image(size):
 
 
 @pytest.mark.parametrize("draw", [occluders.bar, occluders.patch])
-@pytest.mark.parametrize("share", [0.0, 0.05, 0.3, 0.7, 1.0])
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.7, 1.0])
 def test_bars_and_patches_hide_their_share(draw, share):
     places = []
-    for seed in range(20):
+    for seed in range(8):
         hidden = draw(96, 128, share, np.random.default_rng(seed))
         assert hidden.shape == (96, 128)
         assert hidden.min() >= 0

@@ -29,7 +29,7 @@ def refuse(position, reason):
 @pytest.fixture(scope="module")
 def faces():
     """Easy faces of 112 px."""
-    return [shot.draw().image for shot in plan_shots(range(60), 1, 0, 112, 0.0)]
+    return [shot.draw().image for shot in plan_shots(range(30), 1, 0, 112, 0.0)]
 
 
 def naive_native_resolution(grey):
@@ -64,9 +64,8 @@ def naive_native_resolution(grey):
     raise AssertionError("an image with all its pixels loses nothing")
 
 
-@pytest.mark.parametrize("shape", [(16, 16), (12, 20)])
-def test_native_resolution_is_that_of_the_naive_twin(shape):
-    rng = np.random.default_rng(3)
+def test_native_resolution_is_that_of_the_naive_twin():
+    shape, rng = (10, 14), np.random.default_rng(3)
     grey = np.asarray(Image.fromarray(rng.integers(0, 256, (6, 6), np.uint8)).resize(shape[::-1], 3), float)
     grey += rng.normal(0, 3, shape)
     measured = native_resolution(grey)
@@ -74,9 +73,9 @@ def test_native_resolution_is_that_of_the_naive_twin(shape):
     assert measured == pytest.approx(naive_native_resolution(grey), rel=1e-3)
 
 
-@pytest.mark.parametrize("condition", ["", "+jpeg:50", "+noise:5", "+light:0.3"])
+@pytest.mark.parametrize("condition", ["", "+jpeg:50", "+noise:5+light:0.5"])
 def test_measured_resolution_follows_the_true_one(faces, condition):
-    true = np.tile([8, 12, 16, 24, 32, 48, 64, 80, 96, 112], 6)
+    true = np.tile([8, 12, 16, 24, 32, 48, 64, 80, 96, 112], 3)
     copies = [
         degrade_image(face, parse_degradation(f"resolution:{side}{condition}"), np.random.default_rng(row))[0]
         for row, (face, side) in enumerate(zip(faces, true))
@@ -88,7 +87,7 @@ def test_measured_resolution_follows_the_true_one(faces, condition):
 
 
 def test_blur_and_light_of_the_synthetic_faces_are_found():
-    samples = [shot.draw() for shot in plan_shots(range(100, 125), 8, 0, 112, 0.5)]
+    samples = [shot.draw() for shot in plan_shots(range(100, 118), 8, 0, 112, 0.5)]
     truth = pd.DataFrame([sample.columns for sample in samples])
     measured = pd.DataFrame(measure_many([sample.image for sample in samples], refuse))
     low = (truth["resolution_px"] < 112).to_numpy()
@@ -105,7 +104,7 @@ def test_blur_and_light_of_the_synthetic_faces_are_found():
 
 def test_measures_agree_with_those_beside_celeba(real_faces):
     source = recordio_source(str(real_faces / "celeba" / "train.rec"), str(real_faces / "celeba" / "train.csv"))
-    samples = list(itertools.islice(source.read(0), 0, None, 30))
+    samples = list(itertools.islice(source.read(0), 0, None, 60))
     truth = pd.DataFrame([sample.columns for sample in samples])
     measured = pd.DataFrame(measure_many([sample.image for sample in samples], refuse))
     # Of all 15,980: 0.999, 0.993 and 0.765.

@@ -53,15 +53,8 @@ def test_each_group_has_a_row_of_its_own_images(faces):
     images = [image for row in shown(figure) for image in row]
     for image, row in zip(images, values):
         np.testing.assert_array_equal(image, faces.image(row))
-
-
-def test_the_choice_follows_the_seed(faces):
-    columns = pd.DataFrame({"place": np.arange(30)})
-
-    def drawn(**settings):
-        return texts(contact_sheet(faces, GROUP, columns=columns, per_group=4, **settings))
-
-    assert drawn(seed=1) == drawn(seed=1) != drawn(seed=2)
+    again, others = (contact_sheet(faces, GROUP, columns=columns, per_group=5, seed=seed) for seed in (0, 1))
+    assert texts(again) == words[1:] != texts(others)
 
 
 def test_noise_has_a_row_of_its_own(faces):
@@ -176,13 +169,6 @@ def test_text_is_drawn_as_shares_of_the_commonest():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["none", "mask", "cap"]
     heights = np.array([bar.get_height() for bar in axes.patches]).reshape(3, 3)
     np.testing.assert_allclose(heights, [[1, 0, 0], [0, 0.75, 0.25], [1, 0, 0]])
-
-
-def test_many_columns_and_an_empty_group(tmp_path):
-    index = pd.DataFrame({f"c{n}": np.arange(30) for n in range(5)})
-    figure = distribution_figure(index, np.zeros(30, int), list(index), noise=np.zeros(30, bool))
-    figure.savefig(tmp_path / "plot.png")
-    assert [axes.get_title() for axes in figure.axes if axes.get_visible()] == list(index)
 
 
 def test_no_pyplot(faces):

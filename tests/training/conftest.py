@@ -2,8 +2,9 @@
 
 import pytest
 from fault_runs import SmallRun
-from tiny_network import tiny_network  # noqa: F401
+from tiny_network import TINY, tiny_network  # noqa: F401
 
+from ddl_tf.models.plain import PLAIN_NETS
 from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 from ddl_tf.training import run
 
@@ -25,8 +26,10 @@ def small_run(small_faces, tmp_path, monkeypatch):
     return SmallRun(small_faces, tmp_path / "run")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def undisturbed_outcome(small_faces, tmp_path_factory):
     whole = SmallRun(small_faces, tmp_path_factory.mktemp("undisturbed") / "run")
-    whole.run()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PLAIN_NETS, "plain_small", TINY)
+        whole.run()
     return whole.outcome()

@@ -69,8 +69,8 @@ def older_data(folder):
 @pytest.mark.parametrize(
     "damage",
     [
-        *[truncated(DATA.format(2), share) for share in (0.0, 0.5, 0.999)],
-        *[truncated(INDEX.format(2), share) for share in (0.0, 0.5, 0.99)],
+        *[truncated(DATA.format(2), share) for share in (0.0, 0.999)],
+        *[truncated(INDEX.format(2), share) for share in (0.0, 0.99)],
         lambda folder: (folder / DATA.format(2)).unlink(),
         flipped,
         older_data,

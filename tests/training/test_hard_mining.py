@@ -12,6 +12,7 @@ import tensorflow as tf
 from ddl_tf.common.errors import InputError, TrainingStopped
 from ddl_tf.data.sampling import StreamSampler, StreamSizes
 from ddl_tf.data.store import Faces
+from ddl_tf.evaluation.embedding_file import Embeddings
 from ddl_tf.mining.neighbours import nearest_identities
 from ddl_tf.models import build_recognizer, load_checkpoint
 from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
@@ -23,7 +24,7 @@ from ddl_tf.training.mining_plan import MiningPlan
 from ddl_tf.training.monitoring import Verification
 from ddl_tf.training.steps import Steps
 
-EPOCHS, STEPS = 4, 3
+EPOCHS, STEPS = 3, 3
 
 
 @pytest.fixture(scope="module")
@@ -90,19 +91,8 @@ def test_mining_changes_the_rows_and_a_resumed_run_draws_the_same(settings, tmp_
     run(settings)
     undisturbed, expected = dict(drawn), weights(settings)
     assert "re-mined after epoch 2: 48 of group 0, 48 of group 1; " in capfd.readouterr().err
-    off = dataclasses.replace(
-        settings,
-        run_dir=str(tmp_path / "off"),
-        confusable=1,
-        neighbours_every=500,
-        remine_every=0,
-        remine_easy=None,
-        remine_hard=[],
-        remine_pairs="none",
-    )
-    drawn.clear()
-    run(off)
-    assert any(not np.array_equal(drawn[step].record, undisturbed[step].record) for step in drawn)
+    off = StreamSampler(Faces(settings.train_data).index, StreamSizes(per_group=4, pairs_per_group=3), settings.seed)
+    assert any(not np.array_equal(off.rows(step).record, rows.record) for step, rows in undisturbed.items())
 
     # Stopped in the middle of a period, after the re-mining at step 6.
     stop_at = 7
@@ -161,33 +151,23 @@ def test_confusable_identities_raise_the_hardest_negatives():
     assert means[1] > means[0] + 0.1
 
 
-class Fixed:
-    """A model whose embeddings are given, in place of `embed_faces`."""
-
-    def __init__(self, vectors):
-        self.vectors = vectors
-
-    def install(self, monkeypatch):
-        vectors = self.vectors
-
-        class Given:
-            shape = vectors.shape
-
-            def rows(self, positions):
-                return vectors[positions]
-
-            def chunks(self, size=7):
-                for start in range(0, len(vectors), size):
-                    yield start, vectors[start : start + size]
-
-        def embed(model, faces, folder, record, batch_size=256):
-            folder.mkdir(parents=True, exist_ok=True)
-            return Given()
-
-        monkeypatch.setattr("ddl_tf.training.hard_mining.embed_faces", embed)
+def small_model():
+    return build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
 
 
-def test_re_mining_raises_the_hardest_negatives(settings, faces, tmp_path, monkeypatch):
+SIZES = StreamSizes(per_group=6, pairs_per_group=3)
+
+
+def begin_remining(settings, model, **changes):
+    """The sampler and the callback of a run that re-mines alone, before its first step."""
+    stored = Faces(settings.train_data)
+    plan = MiningPlan(dataclasses.replace(settings, confusable=1, neighbours_every=500, **changes), stored)
+    sampler = StreamSampler(stored.index, SIZES, mined=plan.mined)
+    (remine,) = plan.begin(Path(settings.run_dir) / "mined", model, sampler, Steps(0, STEPS, EPOCHS))
+    return sampler, remine
+
+
+def test_re_mining_raises_the_hardest_negatives(settings, tmp_path, monkeypatch):
     """By the current weights, the hard group gets the images that are near to other identities."""
     stored = Faces(settings.train_data)
     rng = np.random.default_rng(1)
@@ -198,12 +178,16 @@ def test_re_mining_raises_the_hardest_negatives(settings, faces, tmp_path, monke
     vectors = centers[identity] + between[:, np.newaxis] * 0.9 * centers[(identity + 1) % 12]
     vectors += 0.05 * rng.normal(size=vectors.shape)
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    Fixed(vectors).install(monkeypatch)
-    plan = MiningPlan(dataclasses.replace(settings, confusable=1, neighbours_every=500), stored)
-    sampler = StreamSampler(stored.index, StreamSizes(per_group=6, pairs_per_group=3), mined=plan.mined)
-    model = build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
+    np.save(tmp_path / "vectors.npy", vectors)
+
+    def embed(model, faces, folder, record, batch_size=256):
+        folder.mkdir(parents=True, exist_ok=True)
+        return Embeddings(tmp_path / "vectors.npy")
+
+    monkeypatch.setattr("ddl_tf.training.hard_mining.embed_faces", embed)
+    model = small_model()
     model.get_layer("head").class_centers.assign(centers.T)
-    (callback,) = plan.begin(tmp_path / "mined", model, sampler, Steps(0, STEPS, EPOCHS))
+    sampler, callback = begin_remining(settings, model)
     assert isinstance(callback, Remine)
 
     class HardOnly:
@@ -223,14 +207,9 @@ def test_re_mining_raises_the_hardest_negatives(settings, faces, tmp_path, monke
     assert mean_hardest_negative(vectors, HardOnly(), range(6)) == before
 
 
-def test_groups_that_cannot_be_drawn_from_leave_those_before(settings, tmp_path, capsys):
-    stored = Faces(settings.train_data)
-    changed = dataclasses.replace(settings, remine_hard=["center_margin > 5"], confusable=1, neighbours_every=500)
-    plan = MiningPlan(changed, stored)
-    sampler = StreamSampler(stored.index, StreamSizes(per_group=2), mined=plan.mined)
-    model = build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
-    (callback,) = plan.begin(tmp_path / "mined", model, sampler, Steps(0, STEPS, EPOCHS))
-    expected = StreamSampler(stored.index, StreamSizes(per_group=2)).rows(6)
+def test_groups_that_cannot_be_drawn_from_leave_those_before(settings, capsys):
+    sampler, callback = begin_remining(settings, small_model(), remine_hard=["center_margin > 5"])
+    expected = StreamSampler(Faces(settings.train_data).index, SIZES).rows(6)
     callback.on_epoch_end(1)
     assert "re-mining after epoch 2 changes nothing: the rule of group 1" in capsys.readouterr().err
     np.testing.assert_array_equal(sampler.rows(6).record, expected.record)
@@ -240,8 +219,7 @@ def test_what_stops_the_search_is_raised_in_training(settings, tmp_path, monkeyp
     stored = Faces(settings.train_data)
     plan = MiningPlan(settings, stored)
     sampler = StreamSampler(stored.index, StreamSizes(per_group=2, confusable=3), neighbours=plan.neighbours)
-    model = build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
-    refresh, _ = plan.begin(tmp_path / "mined", model, sampler, Steps(0, STEPS, EPOCHS))
+    refresh, _ = plan.begin(tmp_path / "mined", small_model(), sampler, Steps(0, STEPS, EPOCHS))
 
     def fail(*arguments):
         raise OSError("the disk is full")
@@ -251,17 +229,6 @@ def test_what_stops_the_search_is_raised_in_training(settings, tmp_path, monkeyp
         refresh.on_train_batch_end(batch)
     with pytest.raises(OSError, match="the disk is full"):
         plan.finish()
-
-
-def test_two_replicas_mine_too(settings, two_replicas):
-    changed = dataclasses.replace(settings, epochs=2, steps_per_epoch=2, remine_every=1)
-    tf.keras.backend.clear_session()
-    train(changed, strategy=two_replicas)
-    mined = Path(changed.run_dir) / "mined"
-    assert sorted(file.name for file in mined.rglob("*.npz")) == [
-        *("000000.npz", "000000.npz", "000001.npz", "000001.npz", "000002.npz"),
-    ]
-    assert all(np.isfinite(weight).all() for weight in weights(changed))
 
 
 @pytest.mark.parametrize(
@@ -304,8 +271,12 @@ def test_sampled_and_sharded_heads_mine_by_their_logits(settings, two_replicas, 
     )
     tf.keras.backend.clear_session()
     train(changed, strategy=two_replicas)
-    with np.load(Path(changed.run_dir) / "mined/groups/000001.npz") as mined:
-        assert np.bincount(mined["group"]).tolist() == [48, 48]
+    mined = Path(changed.run_dir) / "mined"
+    names = ["000000.npz", "000000.npz", "000001.npz", "000001.npz", "000002.npz"]
+    assert sorted(file.name for file in mined.rglob("*.npz")) == names
+    with np.load(mined / "groups/000001.npz") as groups:
+        assert np.bincount(groups["group"]).tolist() == [48, 48]
+    assert all(np.isfinite(weight).all() for weight in weights(changed))
 
 
 class Killed(BaseException):
@@ -353,16 +324,12 @@ def test_a_run_that_is_stopped_after_its_last_step_is_finished_by_the_same_comma
     assert results.exists()
 
 
-def test_embeddings_of_a_run_that_had_no_checkpoint_yet_are_not_taken_up(settings, tmp_path):
+def test_embeddings_of_a_run_that_had_no_checkpoint_yet_are_not_taken_up(settings):
     """It may have had other settings, and so other weights."""
-    stored = Faces(settings.train_data)
-    plan = MiningPlan(dataclasses.replace(settings, confusable=1, neighbours_every=500), stored)
-    sampler = StreamSampler(stored.index, StreamSizes(per_group=2), mined=plan.mined)
-    model = build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
-    left = tmp_path / "mined/embeddings"
+    left = Path(settings.run_dir) / "mined/embeddings"
     left.mkdir(parents=True)
     (left / "part-00000.npy").write_text("")
-    plan.begin(tmp_path / "mined", model, sampler, Steps(0, STEPS, EPOCHS))
+    begin_remining(settings, small_model())
     assert not left.exists()
 
 
@@ -383,15 +350,12 @@ def test_a_sampler_takes_no_other_number_of_groups(settings):
 
 def test_statistics_of_replicas_are_averaged_before_mining(settings, two_replicas):
     """Without a verification set or a monitor, nothing else would."""
-    stored = Faces(settings.train_data)
-    plan = MiningPlan(dataclasses.replace(settings, confusable=1, neighbours_every=500), stored)
-    sampler = StreamSampler(stored.index, StreamSizes(per_group=2), mined=plan.mined)
     with two_replicas.scope():
-        model = build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
+        model = small_model()
         mean = next(weight for weight in model.non_trainable_variables if "moving_mean" in weight.name)
     for number, copy in enumerate(mean.values):
         copy.assign(tf.fill(copy.shape, float(number)))
-    (remine,) = plan.begin(Path(settings.run_dir) / "mined", model, sampler, Steps(0, STEPS, EPOCHS))
+    _, remine = begin_remining(settings, model)
     with two_replicas.scope():
         remine.on_epoch_end(1)
     for copy in mean.values:

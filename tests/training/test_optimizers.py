@@ -32,13 +32,6 @@ def test_without_warm_up_the_first_step_has_the_full_rate():
     assert float(build_schedule("cosine", BASE, TOTAL)(0)) == pytest.approx(BASE)
 
 
-def test_schedule_serialization():
-    schedule = build_schedule("step", BASE, TOTAL, WARM, decay_steps=[40], decay_factor=0.5)
-    again = tf.keras.optimizers.schedules.deserialize(tf.keras.optimizers.schedules.serialize(schedule))
-    assert type(again) is WarmUp
-    assert [float(again(step)) for step in (0, 20, 60)] == [float(schedule(step)) for step in (0, 20, 60)]
-
-
 def make_model():
     return tf.keras.Sequential(
         [
@@ -152,13 +145,6 @@ def test_weight_decay_spares_them_on_every_replica(name, two_replicas):
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_gradients_are_clipped_by_their_common_norm(name):
     assert build_optimizer(name, 0.1, clip_norm=2.5).global_clipnorm == 2.5
-
-
-def test_sgd_serialization():
-    optimizer = L2SGD(0.1, momentum=0.8, l2=0.01)
-    again = tf.keras.optimizers.deserialize(tf.keras.optimizers.serialize(optimizer))
-    assert type(again) is L2SGD
-    assert (again.l2, again.momentum) == (0.01, 0.8)
 
 
 @pytest.mark.parametrize("build", [lambda: build_optimizer("adam", 0.1), lambda: build_schedule("linear", 0.1, 10)])

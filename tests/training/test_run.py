@@ -14,11 +14,10 @@ from tiny_store import stored
 
 from ddl_tf.common.errors import InputError, NotFiniteError, TrainingStopped
 from ddl_tf.models import load_checkpoint
-from ddl_tf.models.plain import PLAIN_NETS
 from ddl_tf.training import TrainSettings, train
 from ddl_tf.training.checkpoints import SaveForResume
 
-EPOCHS, STEPS = 2, 4
+EPOCHS, STEPS = 2, 3
 
 
 @pytest.fixture(scope="module")
@@ -119,14 +118,14 @@ def test_a_run_leaves_everything_in_its_folder(settings, undisturbed, tmp_path):
     assert set(similarities) == {"positive_0", "negative_0", "positive_1", "negative_1"}
 
 
-@pytest.mark.parametrize(("step", "number"), [(3, signal.SIGTERM), (STEPS, signal.SIGINT)])
-def test_an_interrupted_run_resumes_to_the_same_result(settings, undisturbed, monkeypatch, step, number):
+def test_an_interrupted_run_resumes_to_the_same_result(settings, undisturbed, monkeypatch):
     expected = undisturbed(settings)
-    with monkeypatch.context() as patch:
-        raise_signal_at(patch, step, number)
-        with pytest.raises(TrainingStopped) as stop:
-            run(settings)
-    assert stop.value.exit_code == 128 + number
+    for step, number in ((2, signal.SIGTERM), (STEPS, signal.SIGINT)):
+        with monkeypatch.context() as patch:
+            raise_signal_at(patch, step, number)
+            with pytest.raises(TrainingStopped) as stop:
+                run(settings)
+        assert stop.value.exit_code == 128 + number
     results = run(settings)
     for mine, wanted in zip(weights(settings), expected["weights"]):
         np.testing.assert_array_equal(mine, wanted)
@@ -136,45 +135,15 @@ def test_an_interrupted_run_resumes_to_the_same_result(settings, undisturbed, mo
     assert list(log["easy/auc"]) == list(expected["log"]["easy/auc"])
 
 
-def test_a_killed_run_resumes_from_its_last_checkpoint(settings, undisturbed, monkeypatch):
-    def killed(self, logs):
-        if self.step == 6:
-            raise MemoryError("as if killed: nothing more is written")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SaveForResume, "_check", killed)
-        with pytest.raises(MemoryError):
-            run(settings)
-    run(settings)
-    for mine, wanted in zip(weights(settings), undisturbed(settings)["weights"]):
-        np.testing.assert_array_equal(mine, wanted)
-
-
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(settings, undisturbed, monkeypatch, capsys):
-    with monkeypatch.context() as patch:
-        raise_signal_at(patch, 6)
-        with pytest.raises(TrainingStopped):
-            run(settings)
-    for suffix in ("index", "data-00000-of-00001"):
-        (Path(settings.run_dir) / f"resume/ckpt-6.{suffix}").write_bytes(b"cut off")
-    (Path(settings.run_dir) / "resume/checkpoint").write_text("damaged too")
-    run(settings)
-    told = capsys.readouterr().err
-    assert "ckpt-6 cannot be resumed (" in told
-    assert "resumed at step 5" in told
-    for mine, wanted in zip(weights(settings), undisturbed(settings)["weights"]):
-        np.testing.assert_array_equal(mine, wanted)
-
-
-def test_replicas_resume(settings, two_replicas, monkeypatch, capsys):
-    short = plain(settings, steps_per_epoch=2)
-    with monkeypatch.context() as patch:
-        raise_signal_at(patch, 1)
-        with pytest.raises(TrainingStopped):
-            run(short, two_replicas)
-    (result,) = run(short, two_replicas)
-    assert np.isfinite(result["auc"])
-    assert "on 2 device(s); 1 epochs of 2 steps; resumed at step 1" in capsys.readouterr().err
+def global_state():
+    """What a run sets for the whole process."""
+    return (
+        tf.keras.mixed_precision.global_policy().name,
+        tf.keras.backend.experimental.is_tf_random_generator_enabled(),
+        tf.compat.v1.random.get_seed(1),
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,22 +154,25 @@ def test_replicas_resume(settings, two_replicas, monkeypatch, capsys):
     ],
     ids=["micro_batches", "sharded_head"],
 )
-def test_replicas_resume_bit_for_bit(changes, settings, two_replicas, monkeypatch):
-    """With dropout, whose masks the second pass of a part repeats; with each shard's centers, momentum and samples."""
-    monkeypatch.setitem(PLAIN_NETS, "plain_small", ((8, 0), (8, 1)))
+def test_replicas_resume_bit_for_bit(changes, settings, two_replicas, monkeypatch, capsys):
+    """With dropout, whose masks the second pass of a part repeats; with each shard's centers, momentum and samples.
+
+    The process is afterwards as it was before.
+    """
+    tf.random.set_seed(7)
+    before = global_state()
     saving = plain(settings, clip_norm=5.0, steps_per_epoch=2, **changes)
-    try:
-        results = run(dataclasses.replace(saving, run_dir=f"{saving.run_dir}_undisturbed"), two_replicas)
-        with monkeypatch.context() as patch:
-            raise_signal_at(patch, 1)
-            with pytest.raises(TrainingStopped):
-                run(saving, two_replicas)
-        assert run(saving, two_replicas) == results
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
-    for mine, wanted in zip(
-        weights(saving), weights(dataclasses.replace(saving, run_dir=f"{saving.run_dir}_undisturbed"))
-    ):
+    whole = dataclasses.replace(saving, run_dir=f"{saving.run_dir}_undisturbed")
+    results = run(whole, two_replicas)
+    assert global_state() == before
+    with monkeypatch.context() as patch:
+        raise_signal_at(patch, 1)
+        with pytest.raises(TrainingStopped, match="stopped by SIGINT after step 1"):
+            run(saving, two_replicas)
+    assert global_state() == before
+    assert run(saving, two_replicas) == results
+    assert "on 2 device(s); 1 epochs of 2 steps; resumed at step 1" in capsys.readouterr().err
+    for mine, wanted in zip(weights(saving), weights(whole)):
         np.testing.assert_array_equal(mine, wanted)
 
 
@@ -226,12 +198,6 @@ def test_distillation_needs_a_student(settings, faces, tmp_path):
     index.assign(group=0).to_parquet(tmp_path / "easy/index.parquet")
     with pytest.raises(InputError, match="the training set has no other"):
         run(dataclasses.replace(settings, train_data=[str(tmp_path / "easy")]))
-
-
-def test_a_bad_argument_of_the_loss_is_an_input_error_and_the_folder_stays_usable(settings):
-    with pytest.raises(InputError, match=r"bandwidth must be above 0 and finite, got 0.0"):
-        run(dataclasses.replace(settings, bandwidth=0.0))
-    assert run(plain(settings, steps_per_epoch=1))
 
 
 def test_a_complete_run_is_not_run_again(settings, undisturbed, capsys):
@@ -293,18 +259,21 @@ def test_a_loss_that_is_not_finite_stops_with_step_term_and_checkpoint(settings,
     call = DDLLoss.call
 
     def poisoned(self, y_true, y_pred):
-        # Not finite from the fourth step on.
+        # Not finite from the second step on.
         steps.assign_add(1)
-        return call(self, y_true, y_pred) + tf.where(steps > 3, np.nan, 0.0)
+        return call(self, y_true, y_pred) + tf.where(steps > 1, np.nan, 0.0)
 
     steps = tf.Variable(0)
     monkeypatch.setattr(DDLLoss, "call", poisoned)
-    with pytest.raises(NotFiniteError, match=r"embedding_loss is nan at step 4; .*ckpt-3"):
+    with pytest.raises(NotFiniteError, match=r"embedding_loss is nan at step 2; .*ckpt-1"):
         run(settings)
 
 
 def test_margin_training_alone_needs_no_groups(settings):
-    margin_alone = plain(settings, head="magface")
+    """In a folder where a bad argument of the loss was refused."""
+    with pytest.raises(InputError, match=r"bandwidth must be above 0 and finite, got 0.0"):
+        run(dataclasses.replace(settings, bandwidth=0.0))
+    margin_alone = plain(settings, head="magface", steps_per_epoch=1)
     (result,) = run(margin_alone)
     assert np.isfinite(result["auc"])
     log = pd.read_csv(f"{margin_alone.run_dir}/log.csv")
@@ -338,30 +307,6 @@ def test_missing_data_is_named(settings, tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         run(dataclasses.replace(settings, train_data=[str(tmp_path / "nowhere")]))
     assert not (tmp_path / "run").exists()
-
-
-def global_state():
-    """What a run sets for the whole process."""
-    return (
-        tf.keras.mixed_precision.global_policy().name,
-        tf.keras.backend.experimental.is_tf_random_generator_enabled(),
-        tf.compat.v1.random.get_seed(1),
-        random.getstate(),
-        np.random.get_state()[1].tolist(),
-    )
-
-
-def test_a_run_leaves_the_process_as_it_was(settings, monkeypatch):
-    tf.random.set_seed(7)
-    before = global_state()
-    half = plain(settings, steps_per_epoch=1, precision="mixed_bfloat16")
-    with monkeypatch.context() as patch:
-        raise_signal_at(patch, 1, signal.SIGTERM)
-        with pytest.raises(TrainingStopped, match="stopped by SIGTERM after step 1") as stopped:
-            run(half)
-    assert (stopped.value.exit_code, global_state()) == (143, before)
-    run(half)
-    assert global_state() == before
 
 
 def with_index(faces, folder, change):

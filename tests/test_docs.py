@@ -93,3 +93,11 @@ def anchors(page):
 def test_sections_that_a_page_links_to_exist(page):
     links = re.findall(r"\]\(([^)#:\s]*)#([^)]*)\)", without_code(page))
     assert [link for link in links if link[1] not in anchors(page.parent / link[0] if link[0] else page)] == []
+
+
+def test_the_tests_that_ci_names_are_there():
+    names = re.findall(r"tests/[\w/]+\.py(?:::\w+)?", (ROOT / ".ci/run").read_text())
+    assert names
+    for name in names:
+        file, _, test = name.partition("::")
+        assert f"def {test}" in (ROOT / file).read_text()

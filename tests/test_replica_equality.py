@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+# One worker of pytest-xdist trains for all of them.
+pytestmark = pytest.mark.xdist_group("replica_equality")
+
 SCRIPT = Path(__file__).parent / "support" / "replica_case.py"
 
 

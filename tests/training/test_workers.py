@@ -23,6 +23,9 @@ from ddl_tf.models import embedding_model, load_checkpoint
 from ddl_tf.protocols.pair_sets import read_stored
 from ddl_tf.training import TrainSettings, train
 
+# One worker of pytest-xdist trains for all of them.
+pytestmark = pytest.mark.xdist_group("workers")
+
 EPOCHS, STEPS, SECONDS = 2, 3, 400
 
 # `python -m ddl_tf.train`, whose worker 1 raises a signal in itself after a step, once, and its launcher.

@@ -7,6 +7,7 @@ import itertools
 import math
 import os
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Union
@@ -248,6 +249,7 @@ def _read(path: Union[str, "os.PathLike[str]"], take: Callable[..., dict[str, An
         LookupError,
         MemoryError,
         RuntimeError,
+        struct.error,
         TypeError,
         ValueError,
     ) as error:

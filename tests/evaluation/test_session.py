@@ -298,3 +298,13 @@ def test_images_are_embedded_upright(checkpoint, tmp_path):
         "a", image_files([tmp_path / "turned.png", tmp_path / "upright.png"])
     )
     np.testing.assert_allclose(views[0], views[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("path", [3, ["e.npy"], {"path": "e.npy"}, True])
+def test_a_stored_result_whose_embeddings_are_no_path(path, tmp_path):
+    (tmp_path / "lfw").mkdir()
+    content = {"result": {}, "provenance": {"embeddings": path}}
+    (tmp_path / "lfw/result.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"lfw: its embeddings are .*, no path; evaluate the set again") as error:
+        StoredEvaluation(str(tmp_path)).embeddings("lfw")
+    assert "\n" not in str(error.value)

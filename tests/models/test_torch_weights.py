@@ -93,6 +93,16 @@ def test_a_pickled_network_is_refused(tmp_path):
         read_state_dict(tmp_path / "x.pth")
 
 
+@pytest.mark.parametrize("stack", [b"", b"]", b"K\x01"], ids=["empty", "list", "number"])
+def test_a_file_that_ends_inside_an_operation(stack, tmp_path):
+    """Each operation of a pickle needs what is not there, and fails in its own way."""
+    for operation in range(256):
+        (tmp_path / "x.pth").write_bytes(b"\x80\x02" + stack + bytes([operation]))
+        with pytest.raises(InputError) as error:
+            read_state_dict(tmp_path / "x.pth")
+        assert "\n" not in str(error.value)
+
+
 def _cut(path, state):
     write_pth(path, state)
     path.write_bytes(path.read_bytes()[:-300])

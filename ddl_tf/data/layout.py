@@ -108,6 +108,6 @@ def read_table(file: Path) -> pd.DataFrame:
             columns = {
                 name: parquet.read([name]).column(name).to_pandas().copy() for name in parquet.schema_arrow.names
             }
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: names that are no UTF-8
         raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())}); prepare the set again") from None
     return pd.DataFrame(columns, copy=False)

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.errors import InputError
 from ddl_tf.data.layout import read_table
 from ddl_tf.data.writer import assemble_index
 
@@ -58,3 +59,11 @@ def test_text_in_one_part_and_numbers_in_another_are_refused(tmp_path):
     files = write(tmp_path, [part(3, 0, light=1), part(3, 1, light="day")])
     with pytest.raises(InputError, match=r"the column 'light' is of the types int64, .*string"):
         assemble_index(files, tmp_path / "index.parquet")
+
+
+def test_a_name_of_a_column_that_is_no_utf8_is_refused(tmp_path):
+    file = tmp_path / "index.parquet"
+    pd.DataFrame({"identity": [1, 2]}).to_parquet(file)
+    file.write_bytes(file.read_bytes().replace(b"identity", b"iden\xe9ity"))
+    with pytest.raises(InputError, match=r"index.parquet: cannot be read .*; prepare the set again"):
+        read_table(file)

@@ -104,10 +104,13 @@ def read_table(file: Path) -> pd.DataFrame:
     try:
         require_regular_file(file)
         with pq.ParquetFile(file) as parquet:
-            # What Arrow gives may be memory of its own, in which nothing can be changed.
-            columns = {
-                name: parquet.read([name]).column(name).to_pandas().copy() for name in parquet.schema_arrow.names
-            }
+            columns = {}
+            for name in parquet.schema_arrow.names:
+                column = parquet.read([name]).column(name)
+                # Text that is no UTF-8 is reported here, not where it is first used.
+                column.validate(full=True)
+                # What Arrow gives may be memory of its own, in which nothing can be changed.
+                columns[name] = column.to_pandas().copy()
     except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: names that are no UTF-8
         raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())}); prepare the set again") from None
     return pd.DataFrame(columns, copy=False)

@@ -13,6 +13,7 @@ from typing import Any, Optional
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_integer_dtype
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.data.example import read_example, upright_record
@@ -32,6 +33,10 @@ from ddl_tf.images.pillow_images import decode_image
 _TRANSIENT = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN)
 RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
+# The smallest value of each column of numbers of an index, and the largest of all: a sum of two is a number of 64 bits.
+_SMALLEST = {"shard": 0, "offset": HEADER_BYTES, "length": 1, "identity": 0, "group": -1}
+_LARGEST = 2**62
+
 
 def _read_index(path: Path) -> pd.DataFrame:
     index = read_table(path / INDEX)
@@ -40,6 +45,10 @@ def _read_index(path: Path) -> pd.DataFrame:
         raise InputError(f"{path / INDEX}: the column {missing[0]!r} is missing; prepare the set again")
     if not len(index):
         raise InputError(f"{path / INDEX}: the set has no images; prepare the set again")
+    for name, smallest in _SMALLEST.items():
+        column = index[name]
+        if not is_integer_dtype(column) or column.min() < smallest or column.max() > _LARGEST:
+            raise InputError(f"{path / INDEX}: the column {name!r} has values that no set has; prepare the set again")
     return index
 
 

@@ -3,7 +3,6 @@ import pandas as pd
 import pytest
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.common.errors import InputError
 from ddl_tf.data.layout import read_table
 from ddl_tf.data.writer import assemble_index
 
@@ -61,9 +60,10 @@ def test_text_in_one_part_and_numbers_in_another_are_refused(tmp_path):
         assemble_index(files, tmp_path / "index.parquet")
 
 
-def test_a_name_of_a_column_that_is_no_utf8_is_refused(tmp_path):
+@pytest.mark.parametrize("text", [b"photo", b"person"])
+def test_names_and_texts_that_are_no_utf8_are_refused(tmp_path, text):
     file = tmp_path / "index.parquet"
-    pd.DataFrame({"identity": [1, 2]}).to_parquet(file)
-    file.write_bytes(file.read_bytes().replace(b"identity", b"iden\xe9ity"))
+    pd.DataFrame({"photo": ["person"]}).to_parquet(file)
+    file.write_bytes(file.read_bytes().replace(text, text[:2] + b"\xe9" + text[3:]))
     with pytest.raises(InputError, match=r"index.parquet: cannot be read .*; prepare the set again"):
         read_table(file)

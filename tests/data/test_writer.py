@@ -373,6 +373,28 @@ def test_unusable_sets(tmp_path):
         Faces([])
 
 
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("shard", -3),
+        ("shard", 2**62 + 1),
+        ("offset", 0),
+        ("length", 0),
+        ("length", 2.5),
+        ("identity", None),
+        ("group", -2),
+    ],
+)
+def test_an_index_of_values_that_no_set_has(tmp_path, name, value):
+    store(samples(3), tmp_path / "faces")
+    file = tmp_path / "faces" / "index.parquet"
+    index = pd.read_parquet(file)
+    index[name] = [value, *index[name].tolist()[1:]]
+    index.to_parquet(file)
+    with pytest.raises(InputError, match=f"the column '{name}' has values that no set has; prepare the set again"):
+        Faces([str(tmp_path / "faces")])
+
+
 def test_an_unfinished_set_is_not_opened(tmp_path):
     with stopped_after(8):
         store(samples(9), tmp_path / "faces")

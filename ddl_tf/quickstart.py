@@ -8,12 +8,11 @@ deviations over the seeds, and a plot of the similarity distributions of the fir
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
-import functools
 import multiprocessing
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Optional
 
@@ -36,6 +35,8 @@ from ddl_tf.training import TrainSettings, train
 
 SETS = ("easy", "hard")
 START, ARCFACE, DDL = "before fine-tuning", "ArcFace", "ArcFace + DDL"
+# The arms, and the folder of each.
+_RUNS = {START: "pretrain", ARCFACE: "arcface", DDL: "ddl"}
 
 
 @dataclasses.dataclass
@@ -46,7 +47,7 @@ class QuickstartSettings:
     seed: int = setting(0, "Seed of the faces, and the first seed of the training.")
     seeds: int = setting(3, "Number of seeds of the training.")
     processes: Optional[int] = setting(
-        None, "Seeds that are trained at once, each in a process; by default one for each core, and one alone on a GPU."
+        None, "Runs that are trained at once, each in a process; by default one for each core, and one alone on a GPU."
     )
     identities: int = setting(400, "Identities to train on.")
     images_per_identity: int = setting(10, "Images of each, half easy and half hard.")
@@ -98,10 +99,10 @@ def _draw_faces(settings: QuickstartSettings) -> None:
             )
 
 
-def _train_seed(settings: QuickstartSettings, seed: int) -> dict[str, list[dict[str, Any]]]:
-    """Train the three runs of a seed: arm -> results on the easy and the hard pairs."""
-    strategy, runs = tf.distribute.MirroredStrategy(), settings.runs(seed)
+def _run_settings(settings: QuickstartSettings, arm: str, seed: int) -> TrainSettings:
+    runs = settings.runs(seed)
     shared: dict[str, Any] = {
+        "run_dir": str(runs / _RUNS[arm]),
         "train_data": [str(settings.folder / "faces/train")],
         "pairs": [str(settings.folder / "faces" / name) for name in SETS],
         "seed": seed,
@@ -112,46 +113,57 @@ def _train_seed(settings: QuickstartSettings, seed: int) -> dict[str, list[dict[
         "scale": 32.0,
         "evaluate_every": 1000,
     }
-    pretrain = {
-        "shuffled_rows": 128,
-        "epochs": settings.pretrain_epochs,
-        "learning_rate": settings.learning_rate,
-        "warmup_epochs": 0.5,
-    }
-    # Both have the same rows, steps and rates; the pairs are classified too, so that ArcFace learns from them as well.
-    finetune = {
-        "init_checkpoint": str(runs / "pretrain"),
-        "rows_per_group": 16,
-        "pairs_per_group": 24,
-        # A hard pair is a hard and an easy image of a person: hard faces are to come near to the easy ones.
-        "pairs_across": True,
-        "classify_pairs": True,
-        "epochs": 1,
-        "steps_per_epoch": settings.finetune_steps,
-        "learning_rate": settings.finetune_learning_rate,
-    }
+    if arm == START:
+        return TrainSettings(
+            shuffled_rows=128,
+            epochs=settings.pretrain_epochs,
+            learning_rate=settings.learning_rate,
+            warmup_epochs=0.5,
+            **shared,
+        )
     # With a gradient of the teacher DDL may also make the easy pairs worse; see docs/results/index.md.
     ddl = {"embedding_loss": "ddl", "embedding_weight": settings.ddl_weight, "stop_teacher_gradient": True}
-    results = {}
-    for arm, name, changes in (
-        (START, "pretrain", pretrain),
-        (ARCFACE, "arcface", finetune),
-        (DDL, "ddl", {**finetune, **ddl}),
-    ):
-        tf.keras.backend.clear_session()
-        results[arm] = train(TrainSettings(run_dir=str(runs / name), **shared, **changes), strategy)
-    return results
+    # Both arms have the same rows, steps and rates; the pairs are classified too, so that ArcFace learns from them.
+    return TrainSettings(
+        init_checkpoint=str(runs / _RUNS[START]),
+        rows_per_group=16,
+        pairs_per_group=24,
+        # A hard pair is a hard and an easy image of a person: hard faces are to come near to the easy ones.
+        pairs_across=True,
+        classify_pairs=True,
+        epochs=1,
+        steps_per_epoch=settings.finetune_steps,
+        learning_rate=settings.finetune_learning_rate,
+        **shared,
+        **(ddl if arm == DDL else {}),
+    )
+
+
+def _train_arm(settings: QuickstartSettings, arm: str, seed: int) -> list[dict[str, Any]]:
+    """Train one arm of a seed; returns the results on the easy and the hard pairs."""
+    tf.keras.backend.clear_session()
+    return train(_run_settings(settings, arm, seed), tf.distribute.MirroredStrategy())
 
 
 def _train_seeds(settings: QuickstartSettings, seeds: Sequence[int]) -> list[dict[str, list[dict[str, Any]]]]:
-    """Train the runs of all seeds, several at once: these networks are too small for one to use all cores."""
-    train_seed = functools.partial(_train_seed, settings)
+    """Train the arms of all seeds, several at once: these networks are too small for one to use all cores.
+
+    Returns:
+        For each seed: arm -> results on the easy and the hard pairs.
+    """
     processes = settings.processes or (1 if tf.config.list_physical_devices("GPU") else usable_cores())
-    if min(processes, len(seeds)) == 1:
-        return list(map(train_seed, seeds))
+    if processes == 1:
+        return [{arm: _train_arm(settings, arm, seed) for arm in _RUNS} for seed in seeds]
     # TensorFlow's threads do not outlive a fork.
-    with ProcessPoolExecutor(min(processes, len(seeds)), multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(train_seed, seeds))
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        starts = [pool.submit(_train_arm, settings, START, seed) for seed in seeds]
+        arms: list[dict[str, Future[list[dict[str, Any]]]]] = []
+        for seed, start in zip(seeds, starts):
+            # The fine-tunings begin with its checkpoint.
+            start.result()
+            tuned = {arm: pool.submit(_train_arm, settings, arm, seed) for arm in (ARCFACE, DDL)}
+            arms.append({START: start, **tuned})
+        return [{arm: run.result() for arm, run in of_seed.items()} for of_seed in arms]
 
 
 def _similarities(settings: QuickstartSettings, run: str) -> tuple[Similarities, Similarities]:
@@ -202,7 +214,7 @@ def main(settings: QuickstartSettings) -> None:
     table = pd.concat(tables, ignore_index=True)
     with write_aside(folder / "comparison.csv") as aside:
         table.to_csv(aside, index=False)
-    figure = comparison_figure({arm: _similarities(settings, run) for arm, run in ((ARCFACE, "arcface"), (DDL, "ddl"))})
+    figure = comparison_figure({arm: _similarities(settings, _RUNS[arm]) for arm in (ARCFACE, DDL)})
     with write_aside(folder / "comparison.png") as aside:
         figure.savefig(aside, dpi=110)
     say("done")

@@ -6,6 +6,7 @@ import tensorflow as tf
 from tiny_sets import picture
 
 from ddl_tf.serving import read_description, serving_module
+from ddl_tf.serving.served import _verify
 
 PHOTOS = [picture(seed, 40, "JPEG" if seed % 2 else "PNG") for seed in range(6)]
 
@@ -35,9 +36,10 @@ def test_verify(ask, embeddings):
 
 def test_verify_decides_at_the_threshold(embedder):
     pair = tf.constant(PHOTOS[:1]), tf.constant(PHOTOS[1:2])
-    similarity = float(serving_module(embedder, threshold=0.5).verify(*pair)["similarity"][0])
-    above = float(np.nextafter(np.float32(similarity), np.float32(2)))
-    same = [bool(serving_module(embedder, threshold=value).verify(*pair)["same"][0]) for value in (similarity, above)]
+    module = serving_module(embedder, threshold=0.5)
+    similarity = module.verify(*pair)["similarity"].numpy()[0]
+    above = np.nextafter(similarity, np.float32(2))
+    same = [bool(_verify(module, float(value))(*pair)["same"][0]) for value in (similarity, above)]
     assert same == [True, False]
 
 

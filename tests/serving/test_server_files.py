@@ -33,13 +33,13 @@ def messages():
     for name, fields in MESSAGES.items():
         message = file.message_type.add(name=name)
         for field, number, kind in fields:
-            one = message.field.add(name=field, number=number, label=FIELD.LABEL_OPTIONAL)
+            added = message.field.add(name=field, number=number, label=FIELD.LABEL_OPTIONAL)
             if isinstance(kind, list):
-                one.label, one.type = FIELD.LABEL_REPEATED, kind[0]
+                added.label, added.type = FIELD.LABEL_REPEATED, kind[0]
             elif isinstance(kind, str):
-                one.type, one.type_name = FIELD.TYPE_MESSAGE, kind
+                added.type, added.type_name = FIELD.TYPE_MESSAGE, kind
             else:
-                one.type = kind
+                added.type = kind
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
     pool.Add(file)
@@ -56,33 +56,27 @@ def _export(folder, name, *versions):
 
 def _models(folder):
     config = text_format.Parse((folder / "models.config").read_text(), model_server_config_pb2.ModelServerConfig())
-    return {one.name: (one.base_path, one.model_platform) for one in config.model_config_list.config}
+    return {model.name: (model.base_path, model.model_platform) for model in config.model_config_list.config}
 
 
-def test_models_config_lists_what_was_exported(tmp_path):
+def test_models_config_lists_what_was_exported_and_what_somebody_wrote_stays(tmp_path):
     _export(tmp_path, "faces", "1", "2")
     _export(tmp_path, "other-faces", "7")
     _export(tmp_path, "notes", "draft")
     (tmp_path / "README.md").touch()
     write_server_files(str(tmp_path), "/srv/models/")
-    assert _models(tmp_path) == {
-        "faces": ("/srv/models/faces", "tensorflow"),
-        "other-faces": ("/srv/models/other-faces", "tensorflow"),
-    }
-
-
-def test_what_somebody_wrote_stays(tmp_path):
-    _export(tmp_path, "faces", "1")
-    write_server_files(str(tmp_path))
+    names = ("faces", "other-faces")
+    assert _models(tmp_path) == {name: (f"/srv/models/{name}", "tensorflow") for name in names}
     file, path = tmp_path / "models.config", 'base_path: "/elsewhere"\n    version_labels { key: "stable" value: 1 }'
-    edited = "# of mine\n" + file.read_text().replace('base_path: "/models/faces"', path)
+    edited = "# of mine\n" + file.read_text().replace('base_path: "/srv/models/faces"', path)
     file.write_text(edited)
     (tmp_path / "monitoring.config").write_text("# none\n")
     write_server_files(str(tmp_path))
     assert file.read_text() == edited
     _export(tmp_path, "new", "1")
     write_server_files(str(tmp_path))
-    assert _models(tmp_path) == {"faces": ("/elsewhere", "tensorflow"), "new": ("/models/new", "tensorflow")}
+    places = {name: place for name, (place, _) in _models(tmp_path).items()}
+    assert places == {"faces": "/elsewhere", "other-faces": "/srv/models/other-faces", "new": "/models/new"}
     assert "# of mine" in file.read_text()
     assert (tmp_path / "monitoring.config").read_text() == "# none\n"
     file.write_text("custom_model_config {}\n")

@@ -50,14 +50,7 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
     """Evaluate the embeddings of a verification set as `verify`, with all that reports and comparisons of models need.
 
     The scores are `similarity`, `same`, `fold` (as of `usable_folds`), `first`, `second` `[pairs]` (of equal images the
-    first); if the set has them, `people` `[images]`, text, and `pair_NAME` `[pairs]` for each further column of its
-    pairs.
-
-    Example:
-        >>> first, pair = np.arange(0, 8, 2), np.arange(4)
-        >>> pairs = PairSet("tiny", [b""] * 8, first, first + 1, pair < 2, pair % 2)
-        >>> evaluate_pair_set(pairs, np.eye(8)).scores["similarity"]
-        array([0., 0., 0., 0.])
+    first); if the set has them, `people` `[images]`, text, and `pair_NAME` `[pairs]` for each further column.
     """
     same, first, second = np.asarray(pair_set.same, bool), pair_set.first, pair_set.second
     try:

@@ -85,15 +85,7 @@ class EvaluationSettings:
 
 
 class Session:
-    """One call of an evaluating command.
-
-    Args:
-        settings: of the command.
-        sources: the settings that name sources of embeddings, of which one is given.
-
-    Raises:
-        InputError: if the settings are incomplete or contradict each other.
-    """
+    """One call of an evaluating command; `sources` are the settings of which one names the embeddings."""
 
     def __init__(self, settings: EvaluationSettings, sources: Sequence[str] = SOURCES) -> None:
         given = [name for name in sources if getattr(settings, name)]
@@ -176,19 +168,10 @@ class Session:
         keys: Optional[Sequence[str]] = None,
         columns: Optional[pd.DataFrame] = None,
     ) -> np.ndarray:
-        """Give the embeddings of a set: from --embeddings, from what --store keeps, or from the model.
+        """Give the embeddings of a set, `[images, views, dim]`: from --embeddings, from --store, or from the model.
 
-        Args:
-            name: of the set.
-            images: its encoded images.
-            keys: `[images]` the name of each; their numbers if None.
-            columns: one row for each image, further columns to store with them.
-
-        Returns:
-            `[images, views, dim]`, as the model gives them; two views with --flip, if there are two.
-
-        Raises:
-            InputError: if an image cannot be decoded, an embedding is not finite, or the given embeddings do not fit.
+        `images` are encoded; `keys` are their names (their numbers if None), `columns` are further ones to store with
+        them, a row for each image. There are two views with --flip, if the source has two.
         """
         table = _table(images, keys, columns)
         try:

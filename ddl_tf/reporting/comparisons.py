@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.markdown import DASH
 from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 from ddl_tf.metrics.gaps import compare_gaps
 from ddl_tf.metrics.paired_tests import compare_scores, holm
 from ddl_tf.reporting import numbers
 from ddl_tf.reporting.evaluations import EvaluatedModel, EvaluatedSet, set_names
-from ddl_tf.reporting.layout_table import DASH, Strong, TextTable
+from ddl_tf.reporting.layout_table import Strong, TextTable
 
 ALPHA = 0.05
 _MANY_PAIRS, _LEAST_REPLICATES = 200_000, 200

@@ -23,15 +23,9 @@ def test_bins_hold_equal_counts_and_do_not_cut_equal_values_apart():
     edges = bins.bin_edges(values)
     assert len(edges) == 6
     assert np.histogram(values, edges)[0].tolist() == pytest.approx([20] * 5, abs=1)
-    edges = bins.bin_edges(np.array([1.0] * 90 + [2.0] * 10))
-    assert edges.tolist() == [1, 2]
-    assert bins.bin_edges(np.array([3.0, 3.0, np.nan])).tolist() == [3, 3]
-    assert len(bins.bin_edges(np.array([np.nan]))) == 0
-
-
-def test_threshold_at_far():
-    similarity = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
-    same = np.array([True, False, True, False, True, False])
+    for values, edges in (([1.0] * 90 + [2.0] * 10, [1, 2]), ([3.0, 3.0, np.nan], [3, 3]), ([np.nan], [])):
+        assert bins.bin_edges(np.array(values)).tolist() == edges
+    similarity, same = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4]), np.arange(6) % 2 == 0
     # At 0.7 one of three different pairs is accepted; a third is allowed.
     assert bins.threshold_at_far(similarity, same, 0.34) == 0.7
     assert bins.threshold_at_far(similarity, same, 0.3) == 0.9
@@ -58,12 +52,12 @@ def test_the_table_is_the_count():
         last = place == len(table) - 1
         inside = (values >= row["low"]) & ((values <= row["high"]) if last else (values < row["high"]))
         right = np.sum(((similarity > 0.5) == same)[inside])
-        found = np.sum((similarity >= threshold)[inside & same])
+        accepted = np.sum((similarity >= threshold)[inside & same])
         assert row["same"] == np.sum(inside & same)
         assert row["accuracy"] == right / inside.sum()
-        assert row["tar"] == found / np.sum(inside & same)
+        assert row["tar"] == accepted / np.sum(inside & same)
         assert (row["accuracy_low"], row["accuracy_high"]) == pytest.approx(naive_wilson(right, inside.sum()))
-        assert (row["tar_low"], row["tar_high"]) == pytest.approx(naive_wilson(found, np.sum(inside & same)))
+        assert (row["tar_low"], row["tar_high"]) == pytest.approx(naive_wilson(accepted, np.sum(inside & same)))
 
 
 def test_bins_without_same_pairs_or_values():

@@ -17,11 +17,11 @@ def test_rank1_by_condition():
 
 
 def test_a_person_is_drawn_with_all_probes():
-    found = np.repeat([1, 2], 20)
-    table = rank1_table(found, np.full(40, ""), person=np.repeat([0, 1], 20), replicates=200)
+    rank = np.repeat([1, 2], 20)
+    table = rank1_table(rank, np.full(40, ""), person=np.repeat([0, 1], 20), replicates=200)
     # Both draws may be of the same person.
     assert table[["low", "high"]].to_numpy()[0].tolist() == [0, 1]
-    alone = rank1_table(found, np.full(40, ""), person=np.arange(40), replicates=200)
+    alone = rank1_table(rank, np.full(40, ""), person=np.arange(40), replicates=200)
     assert alone["low"][0] > 0.2
 
 
@@ -31,7 +31,7 @@ def test_the_figure_shows_both():
     curve, conditions = identification_figure("scface", ranks, tables).axes
     for line, rank in zip(curve.lines, ranks.values()):
         assert line.get_xdata().tolist() == list(range(1, 8))
-        assert line.get_ydata().tolist() == [np.mean([0 < one <= k for one in rank]) for k in range(1, 8)]
+        assert line.get_ydata().tolist() == [np.mean([0 < place <= k for place in rank]) for k in range(1, 8)]
     assert [container[0].get_ydata().tolist() for container in conditions.containers] == [[0.5, 0.5], [1, 1]]
     assert [tick.get_text() for tick in conditions.get_xticklabels()] == ["d1\n4 probes", "d2\n4 probes"]
     # One condition alone has no panel.

@@ -53,7 +53,10 @@ def write_tflite(
         raise InputError(f"unknown precision {precision!r}: use one of {', '.join(PRECISIONS)}")
     model = in_float32(model)
     function = unit_embedding(model, flip)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], model)
+    # The weights without the layers, each of which the converter would trace and save.
+    variables = tf.Module()
+    variables.weights = model.weights
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], variables)
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":

@@ -3,8 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from tiny_network import tiny_network  # noqa: F401
+from tiny_checkpoint import DIM, SIDE
 from tiny_store import stored
 
 from ddl_tf.common.errors import InputError
@@ -13,19 +12,8 @@ from ddl_tf.data.layout import PAIRS
 from ddl_tf.evaluation import evaluate_pairs
 from ddl_tf.evaluation.model import load_checkpoint_embedding, load_embedding_model
 from ddl_tf.images.decoding import decode_image
-from ddl_tf.models import build_recognizer
 from ddl_tf.protocols.pair_sets import read_stored
 from ddl_tf.serving.conversion import draw_images, measure_file
-
-SIDE = 24
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    tf.keras.utils.set_random_seed(0)
-    path = str(tmp_path_factory.mktemp("run") / "tiny.keras")
-    build_recognizer("plain_small", 10, embedding_size=32, input_shape=(SIDE, SIDE, 3)).save(path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +44,7 @@ def test_what_is_written_and_measured(checkpoint, faces, tmp_path, capfd):
     assert file["file"] == "model_int8.tflite"
     shape = ["batch", SIDE, SIDE, 3]
     assert file["input"] == {"name": "image", "dtype": "float32", "shape": shape, "values": "RGB, 0..255"}
-    assert file["output"]["shape"] == ["batch", 32]
+    assert file["output"]["shape"] == ["batch", DIM]
     assert printed.out.splitlines()[0].startswith("| format | size, MB | largest distance | mean distance |")
     assert [line.split("|")[1].strip() for line in printed.out.splitlines()[2:]] == ["keras", "tflite_int8"]
     assert printed.err.splitlines() == [str(folder / "model_int8.tflite")]

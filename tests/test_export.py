@@ -3,23 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from tiny_network import tiny_network  # noqa: F401
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.embedding_file import fingerprint
 from ddl_tf.evaluation.stored import Outcome, write_outcome
 from ddl_tf.export import ExportSettings, main
-from ddl_tf.models import build_recognizer
 from ddl_tf.serving import choose_threshold, read_description
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    tf.keras.utils.set_random_seed(0)
-    path = str(tmp_path_factory.mktemp("run") / "tiny.keras")
-    build_recognizer("plain_small", 10, embedding_size=16, input_shape=(16, 16, 3)).save(path)
-    return path
 
 
 def test_prints_the_path_the_signatures_and_the_command(checkpoint, evaluation, tmp_path, capsys):

@@ -173,7 +173,7 @@ def test_compare_finds_the_better_model(two_stored, tmp_path, capsys):
     for settings, message in (
         ({"candidate": ""}, "--candidate is missing"),
         ({"candidate": "nowhere"}, "no stored evaluation"),
-        ({"easy": "one", "hard": "lfw"}, "which lfw is not"),
+        ({"easy": "one", "hard": "lfw"}, "--hard=lfw: not both models have a set of pairs"),
     ):
         with pytest.raises(InputError, match=message):
             compare(CompareSettings(**{**paths, **settings}))

@@ -82,13 +82,15 @@ def _stream(blocks: Iterable[np.ndarray], dim: int, total: int, stops: Iterable[
         if not np.isfinite(block).all():
             raise InputError(f"distractors {done:,} to {done + len(block):,}: values that are not finite; embed anew")
         if done + len(block) > total:
-            raise InputError(f"more than the {total:,} distractors that were announced; give their number")
+            raise InputError(
+                f"distractor_blocks has more distractors than num_distractors={total:,}; give their number"
+            )
         while len(block):
             size = min(len(block), _BLOCK, next(end for end in ends if end > done) - done)
             yield block[:size]
             block, done = block[size:], done + size
     if done != total:
-        raise InputError(f"{done:,} distractors, where {total:,} were announced; give them all")
+        raise InputError(f"distractor_blocks has {done:,} distractors, num_distractors is {total:,}; give their number")
 
 
 def evaluate_megaface(
@@ -199,9 +201,7 @@ def _check(
         raise InputError("there are no distractors; name a list that has some")
     wrong = [number for number in sizes.values() if not 0 <= number <= num_distractors]
     if wrong:
-        raise InputError(
-            f"a size of {wrong[0]:,}, where there are {num_distractors:,} distractors; choose 0 to {num_distractors:,}"
-        )
+        raise InputError(f"sizes has {wrong[0]:,}: choose numbers of distractors from 0 to {num_distractors:,}")
     if replicates:
         check_replicates(replicates)
 

@@ -42,18 +42,18 @@ def is_exported(path: Path) -> bool:
 
 def find_checkpoint(path: str) -> Path:
     """Find the `.keras` file of a path: itself, or of a training run the best checkpoint, else the last one."""
-    given = Path(path)
-    if given.is_file():
-        return given
-    if not given.exists():
+    place = Path(path)
+    if place.is_file():
+        return place
+    if not place.exists():
         raise InputError(f"no model at {path}: give a .keras checkpoint or the folder of a training run")
-    if is_exported(given):
+    if is_exported(place):
         raise InputError(
             f"{path} is an exported model, not a checkpoint: give the .keras file or run folder it came from"
         )
     for name in ("best.keras", "last.keras"):
-        if (given / "checkpoints" / name).is_file():
-            return given / "checkpoints" / name
+        if (place / "checkpoints" / name).is_file():
+            return place / "checkpoints" / name
     raise InputError(
         f"no checkpoint in {path}: a training run has checkpoints/best.keras or checkpoints/last.keras, "
         f"an exported model saved_model.pb (give its version folder){OTHER_NETWORKS}"
@@ -70,8 +70,8 @@ def load_checkpoint_embedding(path: str) -> tf.keras.Model:
     return embedding_model(load_checkpoint(str(find_checkpoint(path))))
 
 
-def _refuse_unused(path: str, kind: str, **given: bool) -> None:
-    unused = [f"--{name}" for name, is_given in given.items() if is_given]
+def _refuse_unused(path: str, kind: str, **flags: bool) -> None:
+    unused = [f"--{name}" for name, is_given in flags.items() if is_given]
     if unused:
         raise InputError(f"{path} is {kind}, which does not use {' and '.join(unused)}; leave it out")
 

@@ -88,11 +88,11 @@ class Session:
     """One call of an evaluating command; `sources` are the settings of which one names the embeddings."""
 
     def __init__(self, settings: EvaluationSettings, sources: Sequence[str] = SOURCES) -> None:
-        given = [name for name in sources if getattr(settings, name)]
-        if not given:
+        chosen = [name for name in sources if getattr(settings, name)]
+        if not chosen:
             raise InputError(f"--model is missing; give one of --{', --'.join(sources)}; see --help")
-        if len(given) > 1:
-            raise InputError(f"--{' and --'.join(given)} together: give one of them")
+        if len(chosen) > 1:
+            raise InputError(f"--{' and --'.join(chosen)} together: give one of them")
         if not settings.model:
             unused = {
                 "backbone": settings.backbone,
@@ -102,7 +102,7 @@ class Session:
             }
             for flag, is_given in unused.items():
                 if is_given:
-                    raise InputError(f"--{flag} with --{given[0]}: it is for --model; leave it out")
+                    raise InputError(f"--{flag} with --{chosen[0]}: it is for --model; leave it out")
         if settings.batch_size < 1:
             raise InputError(f"--batch_size={settings.batch_size}: must be at least 1")
         if settings.replicates:
@@ -268,7 +268,7 @@ class Session:
     def close(self) -> None:
         """Write and print the results: a table on stderr, a line of JSON for each set on stdout."""
         if self._given:
-            raise InputError(f"--embeddings={self._given[0]}: there is no set left that it could be of")
+            raise InputError(f"--embeddings={self._given[0]}: there is no set left for it; give one file for each set")
         if self._settings.output:
             report = {"model": self._settings.model, "flip": self._settings.flip, "sets": self._results}
             with write_aside(Path(self._settings.output)) as aside:

@@ -81,7 +81,9 @@ def named_folders(items: Sequence[str], flag: str) -> dict[str, str]:
         if not name or not folder.strip():
             raise InputError(f"--{flag}={item}: give name=folder, or a folder")
         if name in folders:
-            raise InputError(f"--{flag}: two are named {name!r}, {folders[name]} and {folder}; name one otherwise")
+            raise InputError(
+                f"--{flag}: two are named {name!r}, {folders[name]} and {folder}; write name=folder for one"
+            )
         folders[name] = folder
     return folders
 

@@ -120,9 +120,8 @@ def gap(models: Sequence[EvaluatedModel], easy: str, hard: str) -> Section:
 
 
 def _left_out(drawn: Sequence[Similarities]) -> str:
-    counts = sorted({one.left_out for one in drawn} - {0})
-    said = " or ".join(f"{count:,}" for count in counts)
-    return f" Left out: {said} pairs of which a side has no image." if counts else ""
+    counts = " or ".join(f"{count:,}" for count in sorted({pairs.left_out for pairs in drawn} - {0}))
+    return f" Left out: {counts} pairs of which a side has no image." if counts else ""
 
 
 def distributions(models: Sequence[EvaluatedModel]) -> Section:

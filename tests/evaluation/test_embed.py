@@ -70,7 +70,7 @@ def test_not_finite_and_zero_embeddings(tiny_model, pictures):
     broken.set_weights([np.zeros_like(weights) for weights in tiny_model.get_weights()])
     np.testing.assert_array_equal(embed_images(broken, pictures[0]), np.zeros([21, 8]))
     assert embed_images(tiny_model, []).shape == (0, 8)
-    with pytest.raises(InputError, match="batch size 0"):
+    with pytest.raises(InputError, match="batch_size=0"):
         embed_images(tiny_model, pictures[0], batch_size=0)
 
 

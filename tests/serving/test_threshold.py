@@ -74,7 +74,11 @@ def test_a_chosen_threshold_has_its_source(evaluation, checkpoint):
 @pytest.mark.parametrize(
     "name, far, message",
     [
-        ("lfw", 1e-3, "lfw has 1,000 different pairs, too few to tell a false accept rate of 0.001, which takes 3,000"),
+        (
+            "lfw",
+            1e-3,
+            "lfw has 1,000 different pairs, too few to measure a false accept rate of 0.001, which takes 3,000",
+        ),
         ("cfp", 1e-2, r"has no set 'cfp', but lfw, scface"),
         ("scface", 1e-2, r"the set scface \(identification\) has no pairs"),
         ("lfw", 0.0, r"false accept rate 0: must be above 0"),

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.embed import embed_images
-from ddl_tf.images.decoding import decode_image, resize_images
+from ddl_tf.images.decoding import resize_images
 from ddl_tf.models.image_size import image_size
 
 
@@ -53,13 +53,13 @@ def test_reading(tiny_model, pictures, monkeypatch):
         embed_images(tiny_model, Images(pictures[0], missing=9), batch_size=4)
 
 
-@pytest.mark.parametrize("index, broken", [(0, b""), (13, b"\xff\xd8\xff\xe0 a JPEG's first bytes")])
-def test_undecodable_image_is_named(tiny_model, pictures, broken, index):
-    encoded = list(pictures[0])
-    encoded[index] = broken
-    with pytest.raises(InputError, match=f"^verification set lfw: image {index} .*{len(broken)} bytes") as error:
-        embed_images(tiny_model, encoded, "lfw", batch_size=4)
-    assert "\n" not in str(error.value)
+def test_undecodable_image_is_named(tiny_model, pictures):
+    for index, broken in ((0, b""), (13, b"\xff\xd8\xff\xe0 a JPEG's first bytes")):
+        encoded = list(pictures[0])
+        encoded[index] = broken
+        with pytest.raises(InputError, match=f"^verification set lfw: image {index} .*{len(broken)} bytes") as error:
+            embed_images(tiny_model, encoded, "lfw", batch_size=4)
+        assert "\n" not in str(error.value)
 
 
 def test_not_finite_and_zero_embeddings(tiny_model, pictures):
@@ -79,14 +79,6 @@ def test_image_size(tiny_model):
     any_size = tf.keras.Sequential([tf.keras.Input([None, None, 3]), tf.keras.layers.GlobalAveragePooling2D()])
     with pytest.raises(InputError, match=r"\(None, None, None, 3\): expected .* fixed size"):
         image_size(any_size)
-
-
-def test_formats_decode_to_rgb():
-    pixels = np.random.RandomState(1).randint(0, 256, [5, 7, 3]).astype(np.uint8)
-    np.testing.assert_array_equal(decode_image(tf.io.encode_png(pixels)), pixels)
-    assert decode_image(tf.io.encode_jpeg(pixels)).shape == (5, 7, 3)
-    grey = decode_image(tf.io.encode_png(pixels[:, :, :1]))
-    np.testing.assert_array_equal(grey, np.repeat(pixels[:, :, :1], 3, axis=2))
 
 
 def test_resize_leaves_the_size_alone_and_averages_otherwise(tiny_model):

@@ -70,12 +70,12 @@ def model(tmp_path_factory):
 def test_other_pairs_probes_or_images_are_refused(model, name, change, message):
     evaluated = model.sets[name]
     if "images" in message:
-        other = dataclasses.replace(evaluated, images=change(evaluated.images))
+        changed = dataclasses.replace(evaluated, images=change(evaluated.images))
     else:
-        other = dataclasses.replace(evaluated, scores={**evaluated.scores, **change(evaluated.scores)})
+        changed = dataclasses.replace(evaluated, scores={**evaluated.scores, **change(evaluated.scores)})
     check_comparable([model, dataclasses.replace(model, name="B")])
     with pytest.raises(InputError, match=f"set {name}: A and B were not evaluated on the same, {message}"):
-        check_comparable([model, dataclasses.replace(model, name="B", sets={name: other})])
+        check_comparable([model, dataclasses.replace(model, name="B", sets={name: changed})])
 
 
 def test_scores_and_embeddings_that_do_not_fit(tmp_path):

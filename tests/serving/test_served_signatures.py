@@ -25,9 +25,9 @@ def test_verify(ask, embeddings):
     second = [PHOTOS[0], PHOTOS[2], b"no image", PHOTOS[3]]
     first = [PHOTOS[0], PHOTOS[1], PHOTOS[2], b""]
     answer = ask("verify", first=tf.constant(first), second=tf.constant(second))
-    other = float(np.dot(embeddings[1], embeddings[2]))
-    assert other < 0.9
-    np.testing.assert_allclose(answer["similarity"], [1, other, 0, 0], atol=1e-5)
+    cosine = float(np.dot(embeddings[1], embeddings[2]))
+    assert cosine < 0.9
+    np.testing.assert_allclose(answer["similarity"], [1, cosine, 0, 0], atol=1e-5)
     assert answer["same"].tolist() == [True, False, False, False]
     assert answer["valid"].tolist() == [True, True, False, False]
     empty = tf.constant([], tf.string)
@@ -66,13 +66,7 @@ def test_the_description(exported):
     facts = read_description(str(exported))
     source = {"folder": "evaluations/ddl", "far": 0.0099}
     assert facts["threshold"] == {"value": 0.9, "far": 0.01, "set": "lfw", "protocol": "pairs", "evaluation": source}
-    expected = {
-        "model": "faces",
-        "version": 1,
-        "dim": 16,
-        "input_size": [16, 16],
-        "flip": False,
-        "checkpoint": "a.keras",
-    }
+    expected = {"model": "faces", "version": 1, "dim": 16, "input_size": [16, 16]}
+    expected.update(flip=False, checkpoint="a.keras")
     assert {key: facts[key] for key in expected} == expected
     assert facts["signatures"] == ["search", "serving_bytes", "serving_default", "verify"]

@@ -5,7 +5,6 @@ from PIL import Image
 from ddl_tf import preview
 from ddl_tf.common.errors import InputError
 from ddl_tf.data import Faces, SyntheticSettings, prepare_synthetic
-from ddl_tf.data.settings import strength_names
 from ddl_tf.preview import PreviewSettings, kind_alone, main, preview_figure
 
 
@@ -18,8 +17,10 @@ def folder(tmp_path_factory):
 
 
 def test_the_sheet(folder, tmp_path, monkeypatch):
-    # In place of six: every one is traced anew.
+    # Of six strengths and all kinds: every one is traced anew.
+    kinds = ("augment_grey", "augment_blur", "augment_resolution")
     monkeypatch.setattr(preview, "STRENGTHS", (0.3, 1.0))
+    monkeypatch.setattr(preview, "strength_names", lambda: kinds)
     settings = PreviewSettings(
         train_data=[folder], image_size=16, rows=3, augment_grey=1.0, augment_probability=1.0, augment_groups=[1]
     )
@@ -29,7 +30,7 @@ def test_the_sheet(folder, tmp_path, monkeypatch):
         if axes.images:
             lines.setdefault(axes.get_subplotspec().rowspan.start, []).append(axes)
     labels = [line[0].get_ylabel() for line in lines.values()]
-    assert labels[3:] == [f"--{name}" for name in strength_names()]
+    assert labels[3:] == [f"--{name}" for name in kinds]
     assert [label.splitlines()[1] for label in labels[:3]] == ["group 0", "group 1", "group 0"]
     assert [axes.get_title() for axes in list(lines.values())[3]] == ["stored", "0.3", "1"]
     assert any("--augment_grey=1 --augment_probability=1" in text.get_text() for text in figure.texts)

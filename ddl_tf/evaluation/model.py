@@ -29,12 +29,6 @@ class _Served(tf.keras.layers.Layer):
         return self._exported(images)
 
 
-def _of_bgr(model: tf.keras.Model) -> tf.keras.Model:
-    """A model of RGB images from one of BGR images."""
-    image = tf.keras.Input(model.input_shape[1:])
-    return tf.keras.Model(image, model(tf.reverse(image, [3])), name=model.name)
-
-
 def is_exported(path: Path) -> bool:
     """Whether a path is the version folder of an exported model."""
     return (path / "saved_model.pb").is_file()
@@ -120,7 +114,10 @@ def load_embedding_model(
                 f"{path} is a PyTorch state dict: say what it is of, such as --backbone=iresnet50{OTHER_NETWORKS}"
             )
         model = convert_insightface(path, backbone)
-        return model if order == "rgb" else _of_bgr(model)
+        if order == "rgb":
+            return model
+        image = tf.keras.Input(model.input_shape[1:])
+        return tf.keras.Model(image, model(tf.reverse(image, [3])), name=model.name)
     kind = "an exported model" if is_exported(Path(path)) else "a checkpoint"
     _refuse_unused(
         path, f"{kind}, of RGB values 0..255", backbone=bool(backbone), **scaling, input_order=order != "rgb"

@@ -4,6 +4,7 @@ import pytest
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.reporting import bins
+from ddl_tf.reporting.palette import styles_of
 
 VALUES = np.array([5.0, -40.0, 20.0, np.nan])
 FIRST, SECOND = np.array([0, 1, 2, 3]), np.array([1, 2, 0, 0])
@@ -68,7 +69,7 @@ def test_bins_without_same_pairs_or_values():
     assert table["accuracy"].tolist() == [1, 1]
     empty = bins.bin_table(np.array([1.0, 0.0]), np.array([True, False]), np.array([np.nan] * 2), 0.5, np.empty(0))
     with pytest.raises(InputError, match="yaw: no pair has a value"):
-        bins.bins_figure("yaw", {"A": empty})
+        bins.bins_figure("yaw", {"A": empty}, "", styles_of("A"))
 
 
 def test_the_figure_shows_the_table():
@@ -79,7 +80,7 @@ def test_the_figure_shows_the_table():
             table[name] = [0.9, 0.8 - 0.1 * number]
             table[f"{name}_low"], table[f"{name}_high"] = table[name] - 0.1, table[name] + 0.05
         tables[model] = table
-    figure = bins.bins_figure("yaw", tables)
+    figure = bins.bins_figure("yaw", tables, "", styles_of(tables))
     labels = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
     assert labels == ["[0, 10)\n30 pairs\n10 same", "[10, 1,200]\n31 pairs\n9 same"]
     for axes, name in zip(figure.axes, ("accuracy", "tar")):

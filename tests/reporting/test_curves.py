@@ -14,7 +14,7 @@ def test_a_panel_for_each_column_and_a_line_for_each_run_that_has_it():
         "A": pd.DataFrame({"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "lfw/auc": [np.nan, 0.9, np.nan]}),
         "B": pd.DataFrame({"epoch": [1, 2], "loss": [4.0, 3.5], "gap": [0.3, 0.2], "never": [np.nan, np.nan]}),
     }
-    figure = curves_figure(logs)
+    figure = curves_figure(logs, styles_of(logs))
     panels = {axes.get_title(): axes.lines for axes in figure.axes if axes.get_visible()}
     assert list(panels) == ["loss", "lfw/auc", "gap"]
     assert [line.get_ydata().tolist() for line in panels["loss"]] == [[3, 2, 1], [4, 3.5]]

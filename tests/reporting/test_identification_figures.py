@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from ddl_tf.reporting.bins import identification_figure, rank1_table
+from ddl_tf.reporting.palette import styles_of
 
 RANK = np.array([1, 1, 2, 0, 1, 7, 1, 3])
 CONDITION = np.array(["d1", "d1", "d1", "d1", "d2", "d2", "d2", "d2"])
@@ -28,7 +29,7 @@ def test_a_person_is_drawn_with_all_probes():
 def test_the_figure_shows_both():
     ranks = {"A": RANK, "B": np.ones(8, int)}
     tables = {name: rank1_table(rank, CONDITION) for name, rank in ranks.items()}
-    curve, conditions = identification_figure("scface", ranks, tables).axes
+    curve, conditions = identification_figure("scface", ranks, tables, styles_of(ranks)).axes
     for line, rank in zip(curve.lines, ranks.values()):
         assert line.get_xdata().tolist() == list(range(1, 8))
         assert line.get_ydata().tolist() == [np.mean([0 < place <= k for place in rank]) for k in range(1, 8)]
@@ -36,4 +37,4 @@ def test_the_figure_shows_both():
     assert [tick.get_text() for tick in conditions.get_xticklabels()] == ["d1\n4 probes", "d2\n4 probes"]
     # One condition alone has no panel.
     tables = {"A": rank1_table(RANK, np.full(8, ""))}
-    assert len(identification_figure("tinyface", {"A": RANK}, tables).axes) == 1
+    assert len(identification_figure("tinyface", {"A": RANK}, tables, styles_of("A")).axes) == 1

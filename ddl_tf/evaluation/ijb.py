@@ -66,7 +66,7 @@ def evaluate_ijb(
     scores: dict[str, np.ndarray] = {}
     if ijb.pairs is not None:
         pairs = ijb.pairs
-        similarity = _pair_similarities(features, known, pairs)
+        similarity = template_similarities(features, _places(known, pairs.first), _places(known, pairs.second))
         result["verification"] = _verify(ijb.name, similarity, pairs)
         scores = {
             "similarity": similarity.astype(np.float32),
@@ -95,10 +95,6 @@ def evaluate_ijb(
 def _places(known: pd.Index, templates: np.ndarray) -> np.ndarray:
     """Positions of templates among the features; -1 of those without images."""
     return known.get_indexer(pd.Index(templates)).astype(np.int32)
-
-
-def _pair_similarities(features: np.ndarray, known: pd.Index, pairs: TemplatePairs) -> np.ndarray:
-    return template_similarities(features, _places(known, pairs.first), _places(known, pairs.second))
 
 
 def _verify(name: str, similarity: np.ndarray, pairs: TemplatePairs) -> dict[str, Any]:

@@ -129,7 +129,15 @@ def evaluate_megaface(
     if sizes is None:
         powers = [10**power for power in range(1, 10) if 10**power < num_distractors]
         sizes = {number: number for number in [*powers, num_distractors]}
-    _check(probes, people, num_distractors, sizes, replicates)
+    if probes.ndim != 2 or people.shape != (len(probes),):
+        raise InputError(f"probes of shape {probes.shape} for people of shape {people.shape}: give one row for each")
+    if num_distractors < 1:
+        raise InputError("there are no distractors; name a list that has some")
+    wrong = [number for number in sizes.values() if not 0 <= number <= num_distractors]
+    if wrong:
+        raise InputError(f"sizes has {wrong[0]:,}: choose numbers of distractors from 0 to {num_distractors:,}")
+    if replicates:
+        check_replicates(replicates)
     pairs = _pair(probes, people, name)
     similarity = _similarities(probes, pairs)
     if not np.isfinite(similarity).all():
@@ -190,20 +198,6 @@ def evaluate_megaface(
         "person": pairs.person,
     }
     return Outcome(result, scores)
-
-
-def _check(
-    probes: np.ndarray, people: np.ndarray, num_distractors: int, sizes: Mapping[int, int], replicates: int
-) -> None:
-    if probes.ndim != 2 or people.shape != (len(probes),):
-        raise InputError(f"probes of shape {probes.shape} for people of shape {people.shape}: give one row for each")
-    if num_distractors < 1:
-        raise InputError("there are no distractors; name a list that has some")
-    wrong = [number for number in sizes.values() if not 0 <= number <= num_distractors]
-    if wrong:
-        raise InputError(f"sizes has {wrong[0]:,}: choose numbers of distractors from 0 to {num_distractors:,}")
-    if replicates:
-        check_replicates(replicates)
 
 
 def _within(rank: np.ndarray, limit: int) -> np.ndarray:

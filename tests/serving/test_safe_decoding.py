@@ -2,11 +2,13 @@
 
 import io
 import struct
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from false_sizes import jpeg, png
+from false_sizes import chunk, jpeg, png
 from PIL import Image, ImageOps
 
 from ddl_tf.images.decoding import decode_image, resize_images
@@ -139,7 +141,10 @@ BAD = {
     "zeros": bytes(1000),
     "GIF": encoded(photo(), "GIF"),
     "BMP": encoded(photo(), "BMP"),
+    # Of the bombs some take more than 1 GB when they are decoded; TensorFlow itself refuses PNGs of 2^29 pixels.
     "a PNG bomb": png(30000, 30000),
+    "a bomb of text": png(9000, 9000, chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(5_000_000)))),
+    "a progressive JPEG bomb": jpeg(65_535, 65_535, encoded(photo(), "JPEG", progressive=True)),
     "a JPEG bomb": jpeg(30000, 30000, GOOD),
     "a PNG whose area overflows": png(2**31 - 1, 2**31 - 1),
     "a PNG of negative size": png(2**32 - 1, 2**32 - 1),
@@ -151,13 +156,24 @@ BAD = {
 }
 
 
-def test_bad_rows_do_not_fail_the_good_ones(decode):
-    rows = [row for bad in BAD.values() for row in (bad, GOOD)]
+def _peak_bytes():
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return 1024 * int(line.split()[1])
+
+
+def test_bad_rows_do_not_fail_the_good_ones_nor_fill_the_memory(decode):
+    bad_images = {**BAD, "a whole PNG bomb": encoded(Image.new("1", (20_000, 20_000)))}
+    rows = [row for bad in bad_images.values() for row in (bad, GOOD)]
+    # What the first request sets up is there before, and the peak of other tests is forgotten.
+    decode([GOOD] * len(rows))
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _peak_bytes()
     images, valid = decode(rows)
-    names = [name for bad in BAD for name in (bad, "good")]
-    assert [name for name, ok in zip(names, valid) if ok] == ["good"] * len(BAD)
+    assert _peak_bytes() - before < 0.7e9
+    names = [name for bad in bad_images for name in (bad, "good")]
+    assert [name for name, ok in zip(names, valid) if ok] == ["good"] * len(bad_images)
     expected, _ = decode([GOOD])
-    np.testing.assert_array_equal(images[valid], np.repeat(expected, len(BAD), axis=0))
+    np.testing.assert_array_equal(images[valid], np.repeat(expected, len(bad_images), axis=0))
     assert not images[~valid].any()
     for rows in ([b"", b"x"], []):
         images, valid = decode(rows)
@@ -168,3 +184,21 @@ def test_bad_rows_do_not_fail_the_good_ones(decode):
     images, valid = decode([encoded(Image.new("L", (MAX_PIXELS // 1000, 1000), 77))])
     assert valid.all()
     np.testing.assert_allclose(images[0], 77, atol=1e-3)
+
+
+def test_random_bytes(decode):
+    random, bases = np.random.RandomState(0), [GOOD, encoded(photo()), encoded(photo(), "JPEG", progressive=True)]
+    broken, flipped = [], []
+    for number in range(150):
+        base = bases[number % 3]
+        broken += [base[: random.randint(1, len(base) - 20)], random.bytes(random.randint(0, 400))]
+        broken.append(base[:3] + random.bytes(random.randint(0, 400)))
+        changed = bytearray(base)
+        for place in random.randint(0, len(base), size=random.randint(1, 12)):
+            changed[place] = random.randint(256)
+        flipped.append(bytes(changed))
+    images, valid = decode([*broken, *flipped, GOOD])
+    assert not valid[: len(broken)].any()
+    assert valid[-1]
+    assert images[~valid].max(initial=0) == 0
+    np.testing.assert_array_equal(images[-1], decode([GOOD])[0][0])

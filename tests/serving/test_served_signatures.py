@@ -43,6 +43,30 @@ def test_verify_decides_at_the_threshold(embedder):
     assert same == [True, False]
 
 
+def test_wrong_values_are_named(served):
+    """Rows of the gallery that are not finite, k out of range, sides of different lengths."""
+    probe, search, refused = tf.constant(PHOTOS[:1]), served.signatures["search"], tf.errors.InvalidArgumentError
+    for row, value in ((0, np.nan), (49, np.inf), (7, -np.inf)):
+        gallery = np.random.RandomState(0).normal(size=[50, 16]).astype(np.float32)
+        gallery[row, 3] = value
+        with pytest.raises(refused, match=rf"not finite in row\] \[{row}\]"):
+            search(image_bytes=probe, gallery=tf.constant(gallery), k=tf.constant(1))
+    for k in (0, -1, 51, 2**31 - 1):
+        with pytest.raises(refused, match=rf"k is\] \[{k}\].*rows of the gallery:\] \[50\]"):
+            search(image_bytes=probe, gallery=tf.zeros([50, 16]), k=tf.constant(k))
+    with pytest.raises(refused, match=r"first and second differ in rows:\] \[2\] \[1\]"):
+        served.signatures["verify"](first=tf.constant(PHOTOS[:2]), second=probe)
+
+
+def test_images_of_wrong_types_and_shapes(served):
+    signature = served.signatures["serving_default"]
+    shapes = ([1, 9, 5, 1], [1, 9, 5, 4], [9, 5, 3], [], [2, 0, 5, 3], [2, 5, 0, 3])
+    for image in (np.zeros([1, 9, 5, 3], np.float32), *(np.zeros(shape, np.uint8) for shape in shapes)):
+        with pytest.raises((TypeError, ValueError, tf.errors.InvalidArgumentError)):
+            signature(image=tf.constant(image))
+    assert signature(image=tf.zeros([2, 9, 5, 3], tf.uint8))["embedding"].shape == (2, 16)
+
+
 def test_search(ask, embeddings):
     # The gallery need not have unit norm.
     gallery = (embeddings * np.arange(1, 7)[:, np.newaxis]).astype(np.float32)[::-1]

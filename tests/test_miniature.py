@@ -1,20 +1,10 @@
 import json
 
 import pytest
-import tensorflow as tf
 
 from ddl_tf import evaluate
 from ddl_tf.common.errors import InputError
 from ddl_tf.miniature import LAYOUTS, MiniatureSettings, main
-from ddl_tf.models import build_recognizer
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    tf.keras.utils.set_random_seed(0)
-    path = str(tmp_path_factory.mktemp("run") / "tiny.keras")
-    build_recognizer("plain_small", 10, embedding_size=16, input_shape=(32, 32, 3)).save(path)
-    return path
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -26,11 +16,12 @@ def test_every_layout_is_evaluated_by_the_command_that_it_names(layout, checkpoi
     assert printed[0] == f"{folder}/"
     name, *flags = printed[-1].split("ddl_tf.evaluate ")[1].split()
     run, settings_class = evaluate.COMMANDS[name]
-    given = dict(flag.lstrip("-").split("=") for flag in flags if not flag.startswith("--model="))
-    fields = settings_class.__dataclass_fields__
-    given = {flag: value.split(",") if fields[flag].type == list[str] else value for flag, value in given.items()}
-    stored = {} if "--model=MODEL" not in flags else {"model": checkpoint}
-    run(settings_class(**given, **stored, replicates=0, store=str(tmp_path / "store")))
+    fields, settings = settings_class.__dataclass_fields__, {}
+    for flag, value in (flag.lstrip("-").split("=") for flag in flags):
+        settings[flag] = value.split(",") if fields[flag].type == list[str] else value
+    if "model" in settings:
+        settings["model"] = checkpoint
+    run(settings_class(**settings, replicates=0, store=str(tmp_path / "store")))
     for line in capsys.readouterr().out.splitlines():
         result = json.loads(line)
         assert result["set"]
@@ -47,27 +38,23 @@ def test_a_seed_is_one_miniature(tmp_path):
     assert contents["a"] == contents["b"] != contents["c"]
 
 
-def test_what_is_there_stays(tmp_path):
+def test_what_is_there_stays_and_a_failure_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="is there already"):
         main(MiniatureSettings(layout="lfw", output=str(tmp_path)))
     with pytest.raises(InputError, match="--layout is missing"):
         main(MiniatureSettings(output=str(tmp_path / "new")))
-    assert list(tmp_path.iterdir()) == []
 
-
-def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
     def fail(folder, seed):
         folder.mkdir()
         (folder / "half").touch()
         raise OSError("no space")
 
-    monkeypatch.setitem(LAYOUTS, "lfw", (fail, ""))
-    with pytest.raises(OSError, match="no space"):
-        main(MiniatureSettings(layout="lfw", output=str(tmp_path / "new")))
+    with monkeypatch.context() as patched:
+        patched.setitem(LAYOUTS, "lfw", (fail, ""))
+        with pytest.raises(OSError, match="no space"):
+            main(MiniatureSettings(layout="lfw", output=str(tmp_path / "new")))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_of_the_users_beside_it_stays(tmp_path):
+    # A folder of the user's beside it.
     mine = tmp_path / ".lfw.partial/thesis.txt"
     mine.parent.mkdir()
     mine.write_text("years of work")

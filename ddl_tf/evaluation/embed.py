@@ -127,7 +127,7 @@ def embed_images(
         https://github.com/deepinsight/insightface, recognition/arcface_torch/eval/verification.py
     """
     if batch_size < 1:
-        raise InputError(f"batch size {batch_size}: must be at least 1")
+        raise InputError(f"batch_size={batch_size}: must be at least 1")
     with Progress(name, len(images)) as progress:
         try:
             views = predict_embeddings(model, images, flip, batch_size, progress)

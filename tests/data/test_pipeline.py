@@ -87,28 +87,17 @@ def shard_batches(faces, sampler, shard, last):
     return list(training_dataset(faces, sampler, augment, (SIZE, SIZE), 0, last, 5, shard).as_numpy_iterator())
 
 
-def test_the_workers_together_have_the_rows_of_one_process(faces, sampler):
-    count = 3
+def test_the_workers_together_read_and_have_the_rows_of_one_process(faces, sampler, monkeypatch):
+    count, read, records = 3, [], faces.records
     whole = shard_batches(faces, sampler, (0, 1), 3)
+    monkeypatch.setattr(faces, "records", lambda rows: read.extend(rows) or records(rows))
     parts = [shard_batches(faces, sampler, (index, count), 3) for index in range(count)]
+    assert sorted(read) == sorted(np.concatenate([sampler.rows(step).record for step in range(3)]))
     for step, batch in enumerate(whole):
         # 15 rows; their augmentation goes by their number in the whole batch.
         assert [len(part[step][0]["label"]) for part in parts] == [15 // count] * count
         for expected, *columns in zip(flat(batch), *(flat(part[step]) for part in parts)):
             np.testing.assert_array_equal(np.concatenate(columns), expected)
-
-
-def test_an_epoch_of_several_workers_has_every_row_once(faces, monkeypatch):
-    sampler = StreamSampler(faces.index, StreamSizes(shuffled=6), seed=3)
-    read, records = [], faces.records
-    monkeypatch.setattr(faces, "records", lambda rows: read.append(rows.copy()) or records(rows))
-    for index in range(2):
-        shard_batches(faces, sampler, (index, 2), sampler.steps_per_epoch)
-        assert sum(map(len, read)) == (index + 1) * 12
-    assert sorted(np.concatenate(read)) == list(range(24))
-
-
-def test_workers_with_unequal_shares_are_refused(faces, sampler):
     with pytest.raises(InputError, match="the batch of 15 rows cannot be split evenly among 2 workers"):
         shard_batches(faces, sampler, (0, 2), 1)
 

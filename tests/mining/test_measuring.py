@@ -16,18 +16,9 @@ def faces(tmp_path):
     return stored(tmp_path / "set", count=30)
 
 
-def test_every_image_is_measured_as_it_is_alone_in_parts_of_any_size(faces, tmp_path, monkeypatch):
+def test_parts_are_measured_as_images_alone_and_go_on_after_a_stop(faces, tmp_path, monkeypatch):
     monkeypatch.setattr(measuring, "PART", 7)
-    columns = measure_faces(faces, tmp_path / "parts")
-    assert set(columns) == set(QUALITY_COLUMNS)
-    for row, encoded in enumerate(faces.read(np.arange(30))):
-        for name, value in measure_quality(encoded).items():
-            assert columns[name][row] == pytest.approx(value, rel=1e-6)
-
-
-def test_an_interrupted_command_goes_on_after_the_last_part(faces, tmp_path, monkeypatch):
-    monkeypatch.setattr(measuring, "PART", 7)
-    whole = measure_faces(faces, tmp_path / "whole")
+    alone = [measure_quality(encoded) for encoded in faces.read(np.arange(30))]
     measure_part, measured = measuring._measure_part, []
 
     def stop_in_the_third(faces, start, end, progress):
@@ -39,24 +30,24 @@ def test_an_interrupted_command_goes_on_after_the_last_part(faces, tmp_path, mon
     monkeypatch.setattr(measuring, "_measure_part", stop_in_the_third)
     with pytest.raises(KeyboardInterrupt):
         measure_faces(faces, tmp_path / "parts")
-    again = measure_faces(faces, tmp_path / "parts")
+    columns = measure_faces(faces, tmp_path / "parts")
     assert measured == [0, 7, 14, 14, 21, 28]
-    for name in whole:
-        np.testing.assert_array_equal(again[name], whole[name])
+    assert set(columns) == set(QUALITY_COLUMNS)
+    for name in columns:
+        np.testing.assert_allclose(columns[name], [values[name] for values in alone], rtol=1e-6)
 
 
 def test_landmarks_give_the_pose(faces, tmp_path):
     points = np.tile(ARCFACE_TEMPLATE.ravel(), [30, 1])
     points[3] = np.nan
     write_columns(faces, dict(zip(LANDMARK_COLUMNS, points.T)), {"command": "test"})
-    again = type(faces)(faces.paths)
-    columns = measure_faces(again, tmp_path / "parts")
+    columns = measure_faces(type(faces)(faces.paths), tmp_path / "parts")
     assert set(columns) == {*QUALITY_COLUMNS, *POSE_COLUMNS}
     assert np.isnan(columns["measured_yaw"][3])
     assert columns["measured_eye_distance_px"][0] == pytest.approx(35.2, abs=0.1)
 
 
-def test_a_damaged_image_has_no_measures_and_is_told(faces, tmp_path, capsys):
+def test_a_damaged_image_has_no_measures_and_is_reported(faces, tmp_path, capsys):
     shard = tmp_path / "set" / shard_name(0)
     content = bytearray(shard.read_bytes())
     place = faces.index.iloc[4]

@@ -12,11 +12,11 @@ def centers():
 
 
 def naive(centers, count, among):
-    found = np.repeat(np.arange(len(centers))[:, None], count, axis=1)
-    for one in among:
-        others = [other for other in among if other != one]
-        found[one] = sorted(others, key=lambda other: -float(centers[one] @ centers[other]))[:count]
-    return found
+    nearest = np.repeat(np.arange(len(centers))[:, None], count, axis=1)
+    for row in among:
+        others = [column for column in among if column != row]
+        nearest[row] = sorted(others, key=lambda column: -float(centers[row] @ centers[column]))[:count]
+    return nearest
 
 
 def test_equals_the_naive_twin_in_blocks(centers, monkeypatch):

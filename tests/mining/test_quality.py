@@ -135,12 +135,12 @@ def test_sharpness_brightness_and_contrast_are_those_of_the_naive_twin():
 def test_sharpness_is_measured_at_a_common_size():
     face = Image.fromarray(render(2, 0, size=224)[0])
     small = face.resize((112, 112), Image.Resampling.BICUBIC)
-    one, other = (measure_quality(encoded(image)) for image in (face, small))
-    assert one["measured_sharpness"] == pytest.approx(other["measured_sharpness"], rel=0.02)
-    assert (one["measured_image_px"], other["measured_image_px"]) == (224, 112)
+    large, half = (measure_quality(encoded(image)) for image in (face, small))
+    assert large["measured_sharpness"] == pytest.approx(half["measured_sharpness"], rel=0.02)
+    assert (large["measured_image_px"], half["measured_image_px"]) == (224, 112)
     blurred = measure_quality(encoded(face.filter(ImageFilter.GaussianBlur(4))))
-    assert blurred["measured_sharpness"] < 0.1 * one["measured_sharpness"]
-    assert blurred["measured_resolution_px"] < 0.5 * one["measured_resolution_px"]
+    assert blurred["measured_sharpness"] < 0.1 * large["measured_sharpness"]
+    assert blurred["measured_resolution_px"] < 0.5 * large["measured_resolution_px"]
 
 
 def test_an_enlarged_image_keeps_the_resolution_that_it_has():
@@ -166,10 +166,10 @@ def test_an_image_of_one_colour_has_no_content():
 
 
 def test_undecodable_images_are_nan_and_reported(faces):
-    told = []
+    reported = []
     images = [faces[0], b"no image", faces[1], b"", *faces]
-    measured = pd.DataFrame(measure_many(iter(images), lambda position, reason: told.append((position, reason))))
-    assert told == [(1, "it is no image"), (3, "it is empty")]
+    measured = pd.DataFrame(measure_many(iter(images), lambda position, reason: reported.append((position, reason))))
+    assert reported == [(1, "it is no image"), (3, "it is empty")]
     assert list(np.flatnonzero(measured.isna().all(axis=1))) == [1, 3]
     assert list(measured.columns) == list(QUALITY_COLUMNS)
     pd.testing.assert_frame_equal(

@@ -1,12 +1,11 @@
 """Pairs of one's own: what a list may say, what is refused, and that it is evaluated as the official sets are."""
 
-import io
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from tiny_sets import picture
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluate import PairsSettings, pairs
@@ -20,17 +19,10 @@ from ddl_tf.protocols.pair_sets import read_stored
 NAMES = ("ann 1.jpg", "ann 2.JPG", "bob 1.jpeg", "bob 2.PNG", "cy.jpg")
 
 
-def picture(number, image_format):
-    colours = np.random.default_rng(number).integers(0, 255, (16, 16, 3), np.uint8)
-    content = io.BytesIO()
-    Image.fromarray(colours).save(content, image_format)
-    return content.getvalue()
-
-
 @pytest.fixture
 def folder(tmp_path):
     for number, name in enumerate(NAMES):
-        (tmp_path / name).write_bytes(picture(number, "PNG" if name.endswith("PNG") else "JPEG"))
+        (tmp_path / name).write_bytes(picture(number, image_format="PNG" if name.endswith("PNG") else "JPEG"))
     return tmp_path
 
 
@@ -41,10 +33,8 @@ def write(folder, *lines):
 
 
 HEADER = "first,second,same"
-
-
 GOOD = (
-    "first,second,same",
+    HEADER,
     "ann 1.jpg,ann 2.JPG,1",
     "bob 1.jpeg,bob 2.PNG,TRUE",
     "ann 1.jpg,bob 1.jpeg,0",

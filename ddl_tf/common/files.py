@@ -100,12 +100,7 @@ def _as_input_error(path: Path, advice: str, error: Exception) -> InputError:
 
 
 def read_arrays(path: Path, advice: str) -> dict[str, np.ndarray]:
-    """Read the arrays of a `.npz` file, by name; no code in it is run.
-
-    Raises:
-        InputError: if it cannot be read, or is no such file; the message ends with the advice.
-        OSError: if there is none.
-    """
+    """Read the arrays of a `.npz` file, by name; no code in it is run. An `InputError` ends with the advice."""
     require_regular_file(path)
     try:
         with np.load(path, allow_pickle=False) as stored:

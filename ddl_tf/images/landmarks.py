@@ -54,10 +54,7 @@ def landmark_problem(landmarks: np.ndarray, size: tuple[int, int]) -> Optional[s
     """What is wrong with landmarks, `[5, 2]` x, y in pixels of an image of (width, height); None if nothing is.
 
     Faces of any roll, and of a yaw up to 90 degrees, are taken. A face upside down looks the same as one with eyes and
-    mouth exchanged, and is taken.
-
-    Raises:
-        InputError: if they are not finite, or all one point.
+    mouth exchanged, and is taken. Landmarks that are not finite, or all one point, raise an `InputError`.
 
     Example:
         >>> landmark_problem(ARCFACE_TEMPLATE / 112, (112, 112))

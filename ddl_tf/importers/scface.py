@@ -79,15 +79,9 @@ def split_subjects(seed: int = 0) -> tuple[list[int], list[int]]:
     `numpy.random.RandomState(seed).permutation(130)`, plus 1, are for training. The numbers of a model depend on the
     draw: to compare methods, take the mean over several seeds, each with a training run of its own.
 
-    Args:
-        seed: of the draw.
-
-    Returns:
-        The numbers of the training subjects and of the test subjects, each rising.
-
     References:
         Lu, Jiang and Kot, "Deep Coupled ResNet for Low-Resolution Face Recognition", IEEE Signal Processing Letters
-        2018.
+        2018
     """
     if seed < 0:
         raise InputError(f"seed {seed} of the split of SCface: must be at least 0")
@@ -123,15 +117,10 @@ def read_subjects(path: str) -> list[int]:
 
 
 def find_views(root: str, mugshots: str = "cropped") -> dict[View, Path]:
-    """Find the images of SCface in a folder, at any depth, by their official names.
+    """Find the images of SCface in a folder, at any depth, by their official names, ending in .jpg, .jpeg or .png.
 
     `root` is the official `SCface_database`, the folder that holds it, or a folder with all images. `mugshots` is the
-    official folder, "cropped" or "original", to take where there are both. The files end in `.jpg`, `.jpeg` or `.png`
-    in any case.
-
-    Raises:
-        InputError: if there is no such folder or nothing in it, an image has another name than SCface's, or two files
-            have one name.
+    official folder, "cropped" or "original", to take where there are both. Other and doubled names are an `InputError`.
     """
     if mugshots not in MUGSHOTS:
         raise InputError(f"mugshots {mugshots!r} of SCface: use {' or '.join(MUGSHOTS)}")

@@ -17,12 +17,7 @@ from ddl_tf.protocols.pair_sets import PairSet
 def read_columns(paths: Sequence[str]) -> Optional[pd.DataFrame]:
     """Read columns of images from CSV files, each with a column `key`, the name of an image in its set.
 
-    Returns:
-        A row for each key, in the index, and all columns; None without files.
-
-    Raises:
-        InputError: if a file is no table, has no `key`, or a key is there twice.
-        OSError: if one cannot be read, or is no regular file.
+    Gives a row for each key, in the index, and all columns; None without files.
     """
     tables = []
     for path in paths:

@@ -24,16 +24,12 @@ def read_tinyface(
 ) -> GallerySet:
     """Read TinyFace's identification protocol; people are the official numbers, -100 for distractors.
 
-    Images are found by their names without the ending, as aligned ones are often PNG.
-
-    Args:
-        root: the folder with the official lists `gallery_match_img_ID_pairs.mat` and `probe_img_ID_pairs.mat`, which is
-            `Testing_Set`; or one that holds `Testing_Set` or `tinyface/Testing_Set`.
-        images: a folder with other images, aligned ones, in `Gallery_Match`, `Probe` and `Gallery_Distractor`; None:
-            the official ones, beside the lists.
-        missing: what to do about missing images: "refuse" the set, or "count" them: such a probe is never found, such a
-            mate never finds anyone, and such a distractor (known by its image beside the lists) misleads nobody.
-        check_images: whether the images must exist; else only the folder of distractors must, as no list names them.
+    `root` has the official lists `gallery_match_img_ID_pairs.mat` and `probe_img_ID_pairs.mat`, or is one or two levels
+    above them. `images` is a folder of other images, aligned ones, in `Gallery_Match`, `Probe` and
+    `Gallery_Distractor`; they are found by their names without the ending. Missing images are refused, or
+    `missing="count"`: such a probe is never found, such a mate never finds anyone, and such a distractor (known by its
+    image beside the lists) misleads nobody. Without `check_images` only the folder of distractors must be there, as no
+    list names them.
 
     References:
         Cheng, Zhu and Gong, "Low-Resolution Face Recognition", ACCV 2018, https://qmul-tinyface.github.io

@@ -9,18 +9,17 @@ from ddl_tf.miniatures import pairs as miniature_pairs
 from ddl_tf.protocols.pair_sets import read_bin, read_cfp, read_lfw
 
 
-@pytest.mark.parametrize("name", ["lfw", "cfp", "calfw", "cplfw", "agedb", "xqlfw", "rfw", "bin"])
-def test_same_seed_same_files(tmp_path, name):
-    write = getattr(miniature_pairs, f"write_{name}")
+@pytest.mark.parametrize("layout", ["lfw", "cfp", "calfw", "cplfw", "agedb", "xqlfw", "rfw", "bin"])
+def test_same_seed_same_files(tmp_path, layout):
+    write = getattr(miniature_pairs, f"write_{layout}")
     write(tmp_path / "a", seed=1)
     miniature_pairs._draw.cache_clear()
     write(tmp_path / "b", seed=1)
     write(tmp_path / "c", seed=2)
     files = [path.relative_to(tmp_path / "a") for path in sorted((tmp_path / "a").rglob("*")) if path.is_file()]
-    a, b, c = ({path: (tmp_path / one / path).read_bytes() for path in files} for one in "abc")
+    a, b, c = ({path: (tmp_path / name / path).read_bytes() for path in files} for name in "abc")
     # SciPy puts the time into the head of a MATLAB file.
-    differing = {path for path in files if path.suffix != ".mat" and a[path] != b[path]}
-    assert not differing
+    assert not [path for path in files if path.suffix != ".mat" and a[path] != b[path]]
     images = [path for path in files if path.suffix in (".jpg", ".bin")]
     assert images
     assert all(a[path] != c[path] for path in images)
@@ -33,7 +32,7 @@ def test_lfw_is_the_bin(tmp_path):
     listed = read_lfw(str(tmp_path / "lfw"), str(tmp_path / "pairs.txt"))
     binned = read_bin(str(tmp_path / "lfw.bin"))
     assert [listed.images[k] for k in listed.first] == [binned.images[k] for k in binned.first]
-    assert_same_numbers(*(verify(one, embed(one.images)) for one in (listed, binned)))
+    assert_same_numbers(*(verify(pair_set, embed(pair_set.images)) for pair_set in (listed, binned)))
 
 
 @pytest.mark.parametrize("protocol", ["FF", "FP"])

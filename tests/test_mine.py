@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -57,13 +55,10 @@ def is_picture(path):
         return min(picture.size) > 100
 
 
-def test_rules_as_a_user_meets_them(data, tmp_path):
-    command = [sys.executable, "-m", "ddl_tf.mine", "rules", f"--data={data}", "--easy=abs(yaw) < 25"]
+def test_rules(data, capsys):
     small = "resolution_px in (8, 9, 10, 11, 12) and yaw < 1000"
-    command += ["--hard=abs(yaw) > 60", f"--hard={small}", "--noise=light < 0.6"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "| 1 (hard) | abs(yaw) > 60 |" in done.stdout
+    run("rules", data=[data], easy="abs(yaw) < 25", hard=["abs(yaw) > 60", small], noise="light < 0.6")
+    assert "| 1 (hard) | abs(yaw) > 60 |" in capsys.readouterr().out
     index = Faces([data]).index
     noise, easy, side = index["light"] < 0.6, index["yaw"].abs() < 25, index["yaw"].abs() > 60
     few = index["resolution_px"].between(8, 12)

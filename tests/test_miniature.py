@@ -2,10 +2,13 @@ import json
 
 import pytest
 from tiny_network import tiny_network  # noqa: F401
+from tiny_sets import noise_face
 
 from ddl_tf import evaluate
 from ddl_tf.common.errors import InputError
 from ddl_tf.miniature import LAYOUTS, MiniatureSettings, main
+from ddl_tf.miniatures import ijb, megaface, scface, tinyface
+from ddl_tf.miniatures import pairs as miniature_pairs
 from ddl_tf.models import build_recognizer
 
 
@@ -19,6 +22,9 @@ def checkpoint(tmp_path_factory):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_is_evaluated_by_the_command_that_it_names(layout, checkpoint, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("ddl_tf.miniatures.ijb.SUBJECTS", 12)
+    miniature_pairs._draw.cache_clear()
+    for module in (ijb, megaface, miniature_pairs, scface, tinyface):
+        monkeypatch.setattr(module, "render", noise_face)
     folder = tmp_path / layout
     main(MiniatureSettings(layout=layout, output=str(folder)))
     printed = capsys.readouterr().out.splitlines()
@@ -35,6 +41,7 @@ def test_every_layout_is_evaluated_by_the_command_that_it_names(layout, checkpoi
         result = json.loads(line)
         assert result["set"]
         assert (tmp_path / "store" / result["set"] / "result.json").is_file()
+    miniature_pairs._draw.cache_clear()
 
 
 def test_what_is_there_stays(tmp_path):

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import typing
 import warnings
 from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
@@ -158,6 +159,11 @@ def run(main: Callable[[Any], Any], settings_class: type) -> None:
         # Whoever reads the output, such as `head`, has enough; Python would complain once more at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+
+
+def by_name(*mains: Callable[[Any], Any]) -> dict[str, tuple[Callable[[Any], Any], type]]:
+    """The subcommands that functions of one settings dataclass each are, for `run_subcommands`, by their names."""
+    return {main.__name__: (main, typing.get_type_hints(main)["settings"]) for main in mains}
 
 
 def run_subcommands(

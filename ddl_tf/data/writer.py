@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import ddl_tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
-from ddl_tf.common.partial_folder import check_replaceable, claim, partial_path, publish
+from ddl_tf.common.partial_folder import check_replaceable, open_partial, partial_path, publish
 from ddl_tf.common.settings import setting
 from ddl_tf.common.text import is_unicode, visible, visible_if_needed
 from ddl_tf.data.layout import (
@@ -82,7 +82,7 @@ def write_set(
     tables = tables or {}
     files = [DESCRIPTION, INDEX, PROBLEMS, *tables]
     names = "|".join([*map(re.escape, files), SHARD_NAME, PART_NAME])
-    with claim(partial, record, names):
+    with open_partial(partial, record, names):
         if not (partial / DESCRIPTION).exists():
             ShardedImport(
                 source, partial, settings.shard_mb * 2**20, settings.image_size, skip=on_error == "skip"

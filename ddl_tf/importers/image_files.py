@@ -53,21 +53,23 @@ def find_image(name: Path) -> Path:
     return Path(f"{name}{IMAGE_SUFFIXES[0]}")
 
 
-def image_files(paths: Sequence[Path]) -> LazyImages:
-    """Make the images of some files; their fingerprint follows from names, sizes and times of change."""
+def fingerprint_files(paths: Sequence[Union[str, Path]], more: bytes = b"") -> str:
+    """Identify files by a SHA-256 of their names, sizes and times of change, and of `more`."""
+    digest = hashlib.sha256(more)
+    for path in paths:
+        state = os.stat(path)
+        digest.update(f"{os.path.basename(path)} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
-    def fingerprint() -> str:
-        digest = hashlib.sha256()
-        for path in paths:
-            state = os.stat(path)
-            digest.update(f"{path.name} {state.st_size} {state.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+
+def image_files(paths: Sequence[Path]) -> LazyImages:
+    """Make the images of some files; their fingerprint is `fingerprint_files`."""
 
     def read(index: int) -> bytes:
         require_regular_file(paths[index])
         return paths[index].read_bytes()
 
-    return LazyImages(len(paths), read, fingerprint)
+    return LazyImages(len(paths), read, lambda: fingerprint_files(paths))
 
 
 def fingerprint_images(images: Sequence[bytes]) -> str:

@@ -1,7 +1,6 @@
 """IJB-B and IJB-C, as InsightFace distributes them: loose crops, landmarks, templates, pairs and galleries."""
 
 import dataclasses
-import hashlib
 import io
 import os
 import sys
@@ -18,7 +17,7 @@ from ddl_tf.common.files import require_regular_file
 from ddl_tf.images.alignment import cut_face
 from ddl_tf.images.landmarks import checked_lines, list_problem
 from ddl_tf.images.pillow_images import load_image
-from ddl_tf.importers.image_files import LazyImages
+from ddl_tf.importers.image_files import LazyImages, fingerprint_files
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.protocols.gallery_set import check_missing
 from ddl_tf.protocols.number_table import read_number_table
@@ -302,11 +301,5 @@ def _aligned_images(paths: Sequence[str], landmarks: np.ndarray) -> LazyImages:
         Image.fromarray(face).save(encoded, "PNG", compress_level=1)
         return encoded.getvalue()
 
-    def fingerprint() -> str:
-        digest = hashlib.sha256(np.ascontiguousarray(landmarks).tobytes())
-        for path in paths:
-            state = os.stat(path)
-            digest.update(f"{os.path.basename(path)} {state.st_size} {state.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
-
-    return LazyImages(len(paths), read, fingerprint)
+    points = np.ascontiguousarray(landmarks).tobytes()
+    return LazyImages(len(paths), read, lambda: fingerprint_files(paths, points))

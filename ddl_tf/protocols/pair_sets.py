@@ -85,20 +85,16 @@ def read_bin(path: str) -> PairSet:
     if len(bins) != 2 * len(issame):
         raise InputError(f"{path}: {len(bins)} images for {len(issame)} pairs, not two for each; get it anew")
     problems = ProblemList(path)
-    marks, images = [_as_bool(value) for value in issame], [_as_image(value) for value in bins]
-    for pair, mark in enumerate(marks):
-        if mark is None:
-            problems.add(
-                "wrong mark", path, f"pair {pair} is marked {_mark(issame[pair])}, where True or False is expected"
-            )
+    for pair, mark in enumerate(issame):
+        if not (isinstance(mark, (bool, int, np.bool_, np.integer)) and mark in (0, 1)):
+            problems.add("wrong mark", path, f"pair {pair} is marked {_mark(mark)}, where True or False is expected")
+    images = [value.tobytes() if isinstance(value, np.ndarray) and value.itemsize == 1 else value for value in bins]
     for index, image in enumerate(images):
-        if image is None:
-            problems.add("wrong image", path, f"image {index} is no JPEG or PNG, but {_what(bins[index])}")
+        if not (isinstance(image, bytes) and image.startswith(_SIGNATURES)):
+            problems.add("wrong image", path, f"image {index} is no JPEG or PNG, but {_what(image)}")
     problems.refuse("get the file anew")
-    same = np.array(marks, bool)
-    first = np.arange(0, len(images), 2)
-    whole = [image for image in images if image]
-    return PairSet(Path(path).stem, whole, first, first + 1, same, tenths(len(same)), copy_of=_first_copies(whole))
+    same, first = np.array(issame, bool), np.arange(0, len(images), 2)
+    return PairSet(Path(path).stem, images, first, first + 1, same, tenths(len(same)), copy_of=_first_copies(images))
 
 
 def _first_copies(images: Sequence[bytes]) -> np.ndarray:
@@ -106,17 +102,6 @@ def _first_copies(images: Sequence[bytes]) -> np.ndarray:
     positions: dict[bytes, int] = {}
     digests = (hashlib.sha256(image).digest() for image in images)
     return np.array([positions.setdefault(digest, place) for place, digest in enumerate(digests)], np.int64)
-
-
-def _as_bool(value: Any) -> Optional[bool]:
-    good = isinstance(value, (bool, int, np.bool_, np.integer)) and value in (0, 1)
-    return bool(value) if good else None
-
-
-def _as_image(value: Any) -> Optional[bytes]:
-    if isinstance(value, np.ndarray) and value.dtype.itemsize == 1:
-        value = value.tobytes()
-    return bytes(value) if isinstance(value, bytes) and value.startswith(_SIGNATURES) else None
 
 
 def _what(value: Any) -> str:

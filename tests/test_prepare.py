@@ -14,7 +14,7 @@ from ddl_tf import prepare
 from ddl_tf.common.errors import InputError
 from ddl_tf.data.store import Faces
 from ddl_tf.images.decoding import decode_image
-from ddl_tf.protocols.pair_sets import read_bin, read_stored
+from ddl_tf.protocols.pair_sets import read_stored
 
 
 @pytest.fixture
@@ -81,14 +81,6 @@ def test_importers(tmp_path, capsys):
     made_by = json.loads((tmp_path / "c/dataset.json").read_text())["made_by"]
     assert made_by["settings"] == {"image_size": 8, "shard_mb": 128, "csv": str(tmp_path / "faces.csv"), "root": None}
     assert prepare.verify(prepare.VerifySettings(input=outputs[2])) == 0
-
-
-def test_lfw_dev(real_faces, tmp_path):
-    settings = prepare.BinSettings(output=str(tmp_path / "lfw_dev"), bin=str(real_faces / "lfw_dev.bin"))
-    prepare.bin(settings)
-    stored, read = read_stored(str(settings.output)), read_bin(str(settings.bin))
-    assert list(stored.images) == list(read.images)
-    assert (len(stored.same), stored.same.sum()) == (1000, 500)
 
 
 def test_cfp(real_faces, tmp_path):

@@ -151,12 +151,18 @@ ALIKE, MIXED = (
 )
 
 
-@pytest.mark.parametrize("shapes, size", [(ALIKE, SIZE), (ALIKE, 8), (MIXED, SIZE)], ids=["alike", "smaller", "mixed"])
-def test_a_batch_is_what_one_gets_image_by_image(image_set, shapes, size):
+STRONG = {"augment_colour": 0.7, "augment_resolution": 0.7, "augment_probability": 0.6, "augment_groups": [-1]}
+
+
+@pytest.mark.parametrize(
+    "shapes, size, each",
+    [(ALIKE, SIZE, [{"flip": True}, STRONG]), (ALIKE, 8, [{"flip": False}, STRONG]), (MIXED, SIZE, [{"flip": True}])],
+    ids=["alike", "smaller", "mixed"],
+)
+def test_a_batch_is_what_its_images_are_one_by_one(image_set, shapes, size, each):
     faces = Faces([image_set(*shapes)])
     sampler = StreamSampler(faces.index, StreamSizes(shuffled=10), seed=3)
-    strong = {"augment_colour": 0.7, "augment_resolution": 0.7, "augment_probability": 0.6, "augment_groups": [-1]}
-    for settings in ({"flip": False}, {"flip": True}, strong):
+    for settings in each:
         augment = build_augmentation(AugmentationSettings(**settings))
         for step, (inputs, _) in enumerate(batches(faces, sampler, 0, 2, augment, size)):
             assert inputs["image"].dtype == np.float32
@@ -167,7 +173,7 @@ def test_a_batch_is_what_one_gets_image_by_image(image_set, shapes, size):
                     pixels = tf.image.resize(pixels, (size, size), antialias=True)
                 expected.append(augment(pixels, tf.constant([5, step * 10 + n], tf.int64)))
             # In a larger graph the last bits of a degraded image differ.
-            np.testing.assert_allclose(inputs["image"], expected, rtol=0, atol=1e-3 if settings == strong else 0)
+            np.testing.assert_allclose(inputs["image"], expected, rtol=0, atol=1e-3 if settings == STRONG else 0)
 
 
 def test_image_size_is_that_of_all_images(image_set):

@@ -244,15 +244,6 @@ def test_each_kind_touches_its_share(image):
     assert 120 < touched.sum() < 185
 
 
-@pytest.mark.parametrize(("groups", "degraded"), [([], {-1, 0, 1, 2}), ([1], {1}), ([-1, 2], {-1, 2})])
-def test_groups(image, groups, degraded):
-    augment = build(True, augment_grey=1.0, augment_groups=groups)
-    flipped = augmented(build(flip=True), image, range(12))
-    for group in (-1, 0, 1, 2):
-        changed = np.any(augmented(augment, image, range(12), group=group) != flipped, axis=(1, 2, 3))
-        np.testing.assert_array_equal(changed, group in degraded)
-
-
 def test_a_bad_setting_is_named():
     shares = [(name, value) for name in (*strength_names(), "augment_probability") for value in (-0.1, 1.5, np.nan)]
     messages = {share: f"--{share[0]} must be from 0 to 1, got {share[1]}" for share in shares}

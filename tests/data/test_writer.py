@@ -23,7 +23,7 @@ from ddl_tf.data import shards, writer
 from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.images.pillow_images import decode_image
-from ddl_tf.importers.source import Problem, Sample, Source
+from ddl_tf.importers.source import Problem, Sample
 
 
 @pytest.fixture(autouse=True)
@@ -202,15 +202,6 @@ def test_other_settings_are_refused(tmp_path):
         store(items, tmp_path / "skipped", "skip")
     with pytest.raises(InputError, match="item 0: missing file: gone"):
         store(items, tmp_path / "skipped")
-
-
-def test_one_process_at_a_time(tmp_path):
-    def read(start):
-        with pytest.raises(InputError, match="another process is at work in it"):
-            store(samples(3), tmp_path / "faces")
-        return iter(samples(3))
-
-    write_set(Source("list", "a list", 3, read), StoreSettings(output=str(tmp_path / "faces")))
 
 
 def test_an_existing_output(tmp_path):

@@ -7,7 +7,7 @@ from tiny_sets import noise_face
 
 from ddl_tf.evaluation.pairs import verify
 from ddl_tf.miniatures import pairs as miniature_pairs
-from ddl_tf.protocols.pair_sets import read_bin, read_cfp, read_lfw
+from ddl_tf.protocols.pair_sets import read_bin, read_lfw
 
 
 @pytest.mark.parametrize("layout", ["lfw", "cfp", "calfw", "cplfw", "agedb", "xqlfw", "rfw", "bin"])
@@ -38,16 +38,3 @@ def test_lfw_is_the_bin(tmp_path):
     binned = read_bin(str(tmp_path / "lfw.bin"))
     assert [listed.images[k] for k in listed.first] == [binned.images[k] for k in binned.first]
     assert_same_numbers(*(verify(pair_set, embed(pair_set.images)) for pair_set in (listed, binned)))
-
-
-@pytest.mark.parametrize("protocol", ["FF", "FP"])
-def test_cfp(tmp_path, protocol):
-    miniature_pairs.write_cfp(tmp_path)
-    pair_set = read_cfp(str(tmp_path), protocol, range(1, 11))
-    assert len(pair_set.same) == 40
-    for fold in range(10):
-        assert sorted(pair_set.same[pair_set.fold == fold].tolist()) == [False, False, True, True]
-    people = pair_set.people
-    assert (people[pair_set.first] == people[pair_set.second]).tolist() == pair_set.same.tolist()
-    views = {pair_set.keys[k].split("/")[-2] for k in pair_set.second}
-    assert views == ({"frontal"} if protocol == "FF" else {"profile"})

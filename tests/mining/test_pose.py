@@ -56,13 +56,6 @@ def test_the_signs_are_those_of_the_synthetic_faces(angles):
         np.testing.assert_allclose(angles_of(np.stack([x, y], axis=-1)[None])[0], [yaw, pitch, roll], atol=1e-6)
 
 
-def test_a_nose_to_the_right_is_a_positive_yaw():
-    landmarks = ARCFACE_TEMPLATE.copy()
-    landmarks[2, 0] += 8
-    pose = pose_from_landmarks(landmarks[None])
-    assert 10 < pose.yaw[0] < 60
-
-
 def test_mirrored_landmarks_flip_yaw_and_roll(angles):
     rng = np.random.default_rng(1)
     faces = np.stack([project(*angle) for angle in angles]) + rng.normal(0, 1, (300, 5, 2))
@@ -74,18 +67,6 @@ def test_exchanged_left_and_right_show_in_the_yaw():
     # Before the mirror the points are in the other order: the face seems to be seen from behind.
     faces = np.stack([project(yaw, 5, 0) for yaw in (-40, 0, 40)])[:, [1, 0, 2, 4, 3]]
     assert (np.abs(pose_from_landmarks(faces).yaw) > 90).all()
-
-
-def test_noise_moves_the_yaw_by_a_few_degrees():
-    yaw = np.random.default_rng(2).uniform(-60, 60, 500)
-    faces = np.stack([project(angle, 0, 0) for angle in yaw])
-    noisy = faces + np.random.default_rng(3).normal(0, 1, faces.shape)
-    pose = pose_from_landmarks(noisy)
-    error = np.abs(pose.yaw - yaw)
-    # A pixel at an eye distance of 35: measured 2.1 and 5.0 degrees.
-    assert 0.5 < np.median(error) < 4
-    assert np.quantile(error, 0.9) < 10
-    assert 0.005 < np.median(pose.residual) < 0.05
 
 
 def test_it_is_the_affine_camera_and_its_nearest_scaled_rotation(angles):

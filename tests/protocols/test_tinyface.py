@@ -42,7 +42,7 @@ def embed(tinyface):
 def problems_of(root, **arguments):
     with pytest.raises(ProblemsError) as error:
         read_tinyface(str(root), **arguments)
-    return [(one.kind, Path(one.source).name) for one in error.value.problems]
+    return [(problem.kind, Path(problem.source).name) for problem in error.value.problems]
 
 
 def change_list(root, **columns):
@@ -96,19 +96,14 @@ def test_aligned_images(made, tmp_path):
     tinyface, official = read_tinyface(str(made), images=str(tmp_path)), read_tinyface(str(made))
     assert all(image.startswith(b"aligned") for image in tinyface.images)
     assert np.array_equal(tinyface.gallery, official.gallery)
-    results = [evaluate_tinyface(one, embed(one), replicates=0).result for one in (tinyface, official)]
+    results = [evaluate_tinyface(part, embed(part), replicates=0).result for part in (tinyface, official)]
     assert results[0] == results[1]
 
 
 def test_missing_images(root):
     # Person 1 has two in the gallery, person 3 one.
     distractor = "Gallery_Distractor/7_1_ph_1_1_face1.jpg"
-    gone = [
-        "Gallery_Match/1_1.jpg",
-        "Gallery_Match/3_1.jpg",
-        "Probe/5_4.jpg",
-        distractor,
-    ]
+    gone = ["Gallery_Match/1_1.jpg", "Gallery_Match/3_1.jpg", "Probe/5_4.jpg", distractor]
     aligned = shutil.copytree(root / "Testing_Set", root / "aligned")
     for name in gone:
         (aligned / name).unlink()
@@ -169,10 +164,7 @@ def test_problems_of_the_lists(root):
     twice[1] = twice[0]
     whole_numbers = "probe_ids are not whole numbers from 0"
     for columns, message in (
-        (
-            {"ids": np.where(ids == 1, 77, ids).astype(float)},
-            r"1 probe without mate \(person 77: no image of Gall",
-        ),
+        ({"ids": np.where(ids == 1, 77, ids).astype(float)}, r"1 probe without mate \(person 77: no image of Gall"),
         ({"ids": ids, "set": twice}, r"1 duplicate line, 1 unlisted image .*probe_img_ID_pairs\.mat, row 2"),
         ({"ids": ids[1:]}, "18 names and 17 numbers of people"),
         ({"ids": ids + 0.5}, whole_numbers),

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.common.files import require_regular_file
+from ddl_tf.common.files import require_regular_file, write_aside
 
 FORMAT_VERSION = 1
 DESCRIPTION, INDEX, PROBLEMS, PAIRS = "dataset.json", "index.parquet", "problems.csv", "pairs.parquet"
@@ -63,6 +63,12 @@ def read_description(path: Path) -> dict[str, Any]:
             f"{file}: format version {version}, but this ddl_tf reads version {FORMAT_VERSION}; prepare the set again"
         )
     return description
+
+
+def write_description(path: Path, description: dict[str, Any]) -> None:
+    """Write the `dataset.json` of a stored set."""
+    with write_aside(path / DESCRIPTION) as aside:
+        aside.write_text(json.dumps(description, indent=2) + "\n")
 
 
 def _check_types(description: dict[str, Any]) -> None:

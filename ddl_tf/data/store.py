@@ -28,6 +28,7 @@ from ddl_tf.data.layout import (
     shard_name,
 )
 from ddl_tf.images.pillow_images import decode_image
+from ddl_tf.importers.image_files import LazyImages
 
 # What a network file system may get over, and how long to wait before each further try.
 _TRANSIENT = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN)
@@ -193,6 +194,11 @@ class Faces:
         """Identify the images by a SHA-256 of the places, sizes and times of change of their shards."""
         states = [(shard, state.st_size, state.st_mtime_ns) for shard in self.shards for state in [os.stat(shard)]]
         return hashlib.sha256(repr(states).encode()).hexdigest()
+
+    def images(self, rows: Optional[Sequence[int]] = None) -> LazyImages:
+        """The encoded images of some rows of the index (None: of all), read one by one when they are asked for."""
+        chosen = range(len(self)) if rows is None else rows
+        return LazyImages(len(chosen), lambda place: self.read(np.array([chosen[place]]))[0], self.fingerprint)
 
     def image(self, row: int) -> np.ndarray:
         """Decode one image: uint8 `[height, width, 3]`, RGB.

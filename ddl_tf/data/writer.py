@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import json
 import os
 import re
 from collections import Counter
@@ -30,6 +29,7 @@ from ddl_tf.data.layout import (
     read_description,
     set_files,
     shard_name,
+    write_description,
 )
 from ddl_tf.data.shards import PART_NAME, ShardedImport, part_path, read_parts
 from ddl_tf.importers.source import Source
@@ -191,5 +191,4 @@ def _assemble(partial: Path, name: str, made_by: dict[str, Any]) -> None:
         "problems": dict(sorted(Counter(kind for kind, *_ in problems).items())),
         "made_by": made_by,
     }
-    with write_aside(partial / DESCRIPTION) as aside:
-        aside.write_text(json.dumps(description, indent=2) + "\n")
+    write_description(partial, description)

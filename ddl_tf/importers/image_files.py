@@ -43,6 +43,12 @@ def read_image_file(path: Path, place: str) -> Union[bytes, Problem]:
         return Problem(kind, place, f"{path}: {error.strerror}")
 
 
+def images_below(folder: Path) -> list[Path]:
+    """List the image files of a folder, at any depth, by their endings; hidden ones are none."""
+    files = sorted(folder.rglob("*"))
+    return [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")]
+
+
 def find_image(name: Path) -> Path:
     """Find the file of an image that a list names without `.jpg`, `.png` or `.jpeg` in any case; else the `.jpg`."""
     for suffix in IMAGE_SUFFIXES:

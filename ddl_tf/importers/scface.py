@@ -19,7 +19,7 @@ from typing import NamedTuple, Optional, Union
 import numpy as np
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.importers.image_files import read_image_file
+from ddl_tf.importers.image_files import images_below, read_image_file
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.importers.source import Problem, Sample, Source, Value
 from ddl_tf.importers.text_list import quoted, read_text_list, whole_number
@@ -33,7 +33,6 @@ DISTANCES = (1, 2, 3)
 MUGSHOTS = ("cropped", "original")
 NUM_TRAINING = 50
 
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 _MUGSHOT = re.compile(r"(\d{3})_frontal", re.IGNORECASE)
 _SURVEILLANCE = re.compile(r"(\d{3})_cam([1-7])_([1-3])", re.IGNORECASE)
 # Mugshots in the infrared, and from the sides.
@@ -131,9 +130,7 @@ def find_views(root: str, mugshots: str = "cropped") -> dict[View, Path]:
     problems = ProblemList(root)
     views: dict[View, Path] = {}
     for folder in _folders(base, mugshots):
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() not in _SUFFIXES or path.name.startswith("."):
-                continue
+        for path in images_below(folder):
             view = _view(path.stem)
             if view is None:
                 if not _OTHER.fullmatch(path.stem):

@@ -10,7 +10,7 @@ from ddl_tf.common.files import write_aside
 from ddl_tf.common.partial_folder import open_partial
 from ddl_tf.common.progress import Progress
 from ddl_tf.data.store import Faces
-from ddl_tf.mining.embeddings import StoredFaces, sets_record
+from ddl_tf.mining.embeddings import sets_record
 from ddl_tf.mining.pose import LANDMARK_COLUMNS, eye_distance_px, pose_from_landmarks
 from ddl_tf.mining.quality import QUALITY_COLUMNS, measure_many
 
@@ -64,7 +64,7 @@ def _measure_part(faces: Faces, start: int, end: int, progress: Progress) -> np.
         print(f"image {start + position} cannot be decoded ({reason}): it has no measures", file=sys.stderr)
 
     part = np.empty([end - start, len(QUALITY_COLUMNS)], np.float32)
-    for position, measured in enumerate(measure_many(iter(StoredFaces(faces, range(start, end))), report)):
+    for position, measured in enumerate(measure_many(iter(faces.images(range(start, end))), report)):
         part[position] = [measured[name] for name in QUALITY_COLUMNS]
         progress.advance()
     return part

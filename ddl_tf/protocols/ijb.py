@@ -1,7 +1,6 @@
 """IJB-B and IJB-C, as InsightFace distributes them: loose crops, landmarks, templates, pairs and galleries."""
 
 import dataclasses
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import require_regular_file
 from ddl_tf.images.alignment import cut_face
 from ddl_tf.images.landmarks import checked_lines, list_problem
-from ddl_tf.images.pillow_images import load_image
+from ddl_tf.images.pillow_images import encode_png, load_image
 from ddl_tf.importers.image_files import LazyImages, fingerprint_files
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.protocols.gallery_set import check_missing
@@ -297,9 +296,7 @@ def _aligned_images(paths: Sequence[str], landmarks: np.ndarray) -> LazyImages:
             face = cut_face(_load(paths[index]), landmarks[index])
         except ValueError as error:  # an InputError of bad landmarks is one too
             raise InputError(f"{paths[index]}: cannot be aligned ({error}); get it anew") from None
-        encoded = io.BytesIO()
-        Image.fromarray(face).save(encoded, "PNG", compress_level=1)
-        return encoded.getvalue()
+        return encode_png(Image.fromarray(face))
 
     points = np.ascontiguousarray(landmarks).tobytes()
     return LazyImages(len(paths), read, lambda: fingerprint_files(paths, points))

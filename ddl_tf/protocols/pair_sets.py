@@ -13,7 +13,7 @@ import pandas as pd
 from ddl_tf.common.errors import InputError
 from ddl_tf.data.layout import INDEX_COLUMNS, PAIRS, read_table
 from ddl_tf.importers.cfp import CFP, identity_and_view
-from ddl_tf.importers.image_files import LazyImages, find_image, image_files
+from ddl_tf.importers.image_files import find_image, image_files
 from ddl_tf.importers.lfw_line import malformed, parse_lfw_line
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.importers.safe_pickle import load_pickle
@@ -266,11 +266,10 @@ def read_stored(path: str) -> PairSet:
         raise InputError(f"{folder / PAIRS}: the column {error} is missing; prepare the set again") from None
     if len(first) and not 0 <= min(first.min(), second.min()) <= max(first.max(), second.max()) < len(faces):
         raise InputError(f"{folder / PAIRS}: names images that the set does not have; prepare the set again")
-    images = LazyImages(len(faces), lambda index: faces.read(np.array([index]))[0], faces.fingerprint)
     index = faces.index
     return PairSet(
         os.path.basename(os.path.abspath(path)),
-        images,
+        faces.images(),
         first,
         second,
         same,

@@ -6,6 +6,7 @@ from typing import Optional
 import numpy as np
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.importers.image_files import images_below
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.protocols.gallery_set import GallerySet, ImageList
 from ddl_tf.protocols.matlab_file import read_matlab
@@ -16,7 +17,6 @@ DISTRACTOR = -100
 _LISTS = {"gallery": "gallery_match_img_ID_pairs.mat", "probe": "probe_img_ID_pairs.mat"}
 _FOLDERS = {"gallery": "Gallery_Match", "probe": "Probe"}
 _DISTRACTORS = "Gallery_Distractor"
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def read_tinyface(
@@ -98,9 +98,7 @@ def _read_list(path: Path, kind: str, problems: ProblemList) -> tuple[list[str],
 def _images(folder: Path, problems: ProblemList) -> dict[str, Path]:
     """Find the images of a folder, at any depth, by name without ending."""
     paths: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in _SUFFIXES or path.name.startswith("."):
-            continue
+    for path in images_below(folder):
         if paths.setdefault(path.stem, path) != path:
             problems.add("duplicate image", path, f"{paths[path.stem]} has the same name")
     return paths

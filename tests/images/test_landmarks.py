@@ -6,9 +6,8 @@ from PIL import Image
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.images.alignment import align_face
-from ddl_tf.images.landmarks import checked_lines, landmark_problem, list_problem
+from ddl_tf.images.landmarks import GENERIC_FACE, checked_lines, landmark_problem, list_problem
 from ddl_tf.images.template import ARCFACE_TEMPLATE
-from ddl_tf.mining.pose import GENERIC_FACE
 
 GOOD = ARCFACE_TEMPLATE * 3 + 20
 SIZE = (400, 400)

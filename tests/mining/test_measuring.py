@@ -3,11 +3,11 @@ import pytest
 from tiny_store import stored
 
 from ddl_tf.data.layout import shard_name
+from ddl_tf.images.template import ARCFACE_TEMPLATE
 from ddl_tf.mining import measuring
 from ddl_tf.mining.columns import write_columns
-from ddl_tf.mining.embeddings import StoredFaces
 from ddl_tf.mining.measuring import POSE_COLUMNS, measure_faces
-from ddl_tf.mining.pose import ARCFACE_TEMPLATE, LANDMARK_COLUMNS
+from ddl_tf.mining.pose import LANDMARK_COLUMNS
 from ddl_tf.mining.quality import QUALITY_COLUMNS, measure_quality
 
 
@@ -61,7 +61,7 @@ def test_a_damaged_image_has_no_measures_and_is_reported(faces, tmp_path, capsys
 
 
 def test_a_range_of_stored_faces_is_a_sequence(faces):
-    part = StoredFaces(faces, range(5, 9))
+    part = faces.images(range(5, 9))
     assert list(part) == faces.read(np.arange(5, 9))
     assert len(part) == 4
     with pytest.raises(IndexError):

@@ -93,7 +93,7 @@ class Faces:
         sizes: set[Optional[tuple[int, int]]] = set()
         tables = []
         for number, path in enumerate(map(Path, paths)):
-            if path.resolve() in [Path(other).resolve() for other in paths[:number]]:
+            if path.resolve() in [Path(earlier).resolve() for earlier in paths[:number]]:
                 raise InputError(f"{path}: the set is given twice; its identities would count as different people")
             description = read_description(path)
             index = _read_index(path)

@@ -12,7 +12,7 @@ References:
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
@@ -21,7 +21,7 @@ import numpy as np
 from ddl_tf.common.errors import InputError
 from ddl_tf.importers.image_files import images_below, read_image_file
 from ddl_tf.importers.problem_list import ProblemList
-from ddl_tf.importers.source import Problem, Sample, Source, Value
+from ddl_tf.importers.source import Problem, Sample, Source, Value, listed_source
 from ddl_tf.importers.text_list import quoted, read_text_list, whole_number
 
 NUM_SUBJECTS = 130
@@ -214,8 +214,5 @@ def scface_source(
         group = 0 if view.camera == 0 or view.distance in easy_distances else 1
         return Sample(image, f"{view.subject:03d}", str(paths[view]), group, columns)
 
-    def read(start: int) -> Iterator[Union[Sample, Problem]]:
-        return map(sample, views[start:])
-
     name = f"{root}, subjects {','.join(map(str, subjects))}"
-    return Source("scface", name, len(views), read, [f"{subject:03d}" for subject in subjects])
+    return listed_source("scface", name, views, sample, [f"{subject:03d}" for subject in subjects])

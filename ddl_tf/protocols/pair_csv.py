@@ -107,11 +107,11 @@ def _read_marks(table: Table, problems: ProblemList) -> np.ndarray:
 
 def _read_people(table: Table, numbers: np.ndarray, same: np.ndarray, problems: ProblemList) -> Optional[np.ndarray]:
     """Whom each image shows, `[images]` text; all rows must agree."""
-    given = [name for name in _PEOPLE if name in table.cells]
-    if not given:
+    named = [name for name in _PEOPLE if name in table.cells]
+    if not named:
         return None
-    if len(given) == 1:
-        raise InputError(f"{problems.name}: a column {given[0]} alone: give first_person and second_person, or neither")
+    if len(named) == 1:
+        raise InputError(f"{problems.name}: a column {named[0]} alone: give first_person and second_person, or neither")
     people = np.stack([table.cells[name].to_numpy(object) for name in _PEOPLE])
     of_image = np.full(numbers.max() + 1, "", object)
     # The first row that shows an image says whom it shows.

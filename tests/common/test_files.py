@@ -69,8 +69,10 @@ def test_errors_of_the_system_name_the_file(tmp_path):
 
 def test_one_process_at_a_time(tmp_path):
     folder = tmp_path / "run"
-    other = "import sys; from ddl_tf.common import files\nwith files.lock_folder(files.Path(sys.argv[1])): print('in')"
-    command = [sys.executable, "-c", other, str(folder)]
+    program = (
+        "import sys; from ddl_tf.common import files\nwith files.lock_folder(files.Path(sys.argv[1])): print('in')"
+    )
+    command = [sys.executable, "-c", program, str(folder)]
     with lock_folder(folder):
         with pytest.raises(InputError, match="another process is at work in it"), lock_folder(folder):
             pass

@@ -43,8 +43,8 @@ def mine(faces, **rules):
 @pytest.mark.parametrize("choice", ["hardest", "semi_hard", "random"])
 def test_equals_the_naive_twin(faces, across, choice):
     vectors, identity, group = faces
-    other = np.random.default_rng(0).uniform(-0.2, 0.5, COUNT)
-    mined = mine(faces, across=across, choice=choice, per_identity=2, other=other)
+    nearest = np.random.default_rng(0).uniform(-0.2, 0.5, COUNT)
+    mined = mine(faces, across=across, choice=choice, per_identity=2, other=nearest)
     for number in (0, 1, 2):
         pairs = naive_candidates(vectors, identity, group, number, across)
         dropped = {(first, second) for similarity, first, second in pairs if similarity <= 0}
@@ -54,7 +54,7 @@ def test_equals_the_naive_twin(faces, across, choice):
             kept = mined.kept[(mined.kept["group"] == number) & (mined.kept["identity"] == person)]
             able = sorted(pair for pair in pairs if identity[pair[1]] == person and pair[0] > 0)
             if choice == "semi_hard":
-                able = [pair for pair in able if pair[0] > max(other[pair[1]], other[pair[2]])]
+                able = [pair for pair in able if pair[0] > max(nearest[pair[1]], nearest[pair[2]])]
             if choice == "random":
                 assert len(kept) == min(2, len(able))
                 assert set(zip(kept["first"], kept["second"])) <= {pair[1:] for pair in able}

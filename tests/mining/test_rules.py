@@ -76,10 +76,10 @@ def test_what_is_no_rule_is_said(index, text, why):
 
 def test_thresholds(index):
     rule = Rule("abs(yaw) < 20 and sharpness > quantile(sharpness, 0.5) and 1 < sharpness < 6 and race == 'Asian'")
-    found = rule.thresholds(index)
-    assert sorted(found["yaw"]) == [-20, 20]
-    assert sorted(found["sharpness"]) == [1, 3.5, 6]
-    assert set(found) == {"yaw", "sharpness"}
+    thresholds = rule.thresholds(index)
+    assert sorted(thresholds["yaw"]) == [-20, 20]
+    assert sorted(thresholds["sharpness"]) == [1, 3.5, 6]
+    assert set(thresholds) == {"yaw", "sharpness"}
 
 
 @pytest.mark.parametrize(

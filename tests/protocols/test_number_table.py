@@ -12,10 +12,10 @@ PAIR = {"first": "int", "second": "int"}
 @pytest.fixture
 def read(tmp_path):
     def run(text, kinds, **options):
-        found = ProblemList("table")
+        problem_list = ProblemList("table")
         (tmp_path / "table.txt").write_text(text)
-        table = read_number_table(tmp_path / "table.txt", kinds, found, **options)
-        return table, [str(problem).split("table.txt, ")[1] for problem in found.problems]
+        table = read_number_table(tmp_path / "table.txt", kinds, problem_list, **options)
+        return table, [str(problem).split("table.txt, ")[1] for problem in problem_list.problems]
 
     return run
 
@@ -80,10 +80,10 @@ def test_another_kind_of_file(read):
 
 
 def test_a_line_that_is_not_utf_8_is_named(tmp_path):
-    path, found = tmp_path / "table.txt", ProblemList("table")
+    path, problem_list = tmp_path / "table.txt", ProblemList("table")
     path.write_bytes(b"Ann.jpg 1\nRen\xe9.jpg 2\n")
-    assert read_number_table(path, {"image": "str", "template": "int"}, found) is None
-    (problem,) = found.problems
+    assert read_number_table(path, {"image": "str", "template": "int"}, problem_list) is None
+    (problem,) = problem_list.problems
     assert problem.source == f"{path}, line 2"
     assert "Ren" in problem.reason
 

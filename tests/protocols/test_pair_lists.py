@@ -108,7 +108,7 @@ def test_pairs_and_images_are_those_of_the_list_and_of_its_bin(written, tmp_path
     if name == "agedb":
         assert pair_set.columns["age"].tolist() == [float(key.split("_")[3]) for key in pair_set.keys]
     binned = as_bin(pair_set, tmp_path / f"{name}.bin")
-    results = [verify(one, embed(one.images)) for one in (pair_set, binned)]
+    results = [verify(part, embed(part.images)) for part in (pair_set, binned)]
     assert_same_numbers(*results)
     assert 0 < results[0]["accuracy"] < 1
 

@@ -25,13 +25,10 @@ def test_bin(tmp_path):
         assert list(pair_set.images) == bins
         assert (pair_set.first.tolist(), pair_set.second.tolist()) == ([0, 2, 4, 6], [1, 3, 5, 7])
         assert pair_set.same.tolist() == [True, False, False, True]
-
-
-def test_a_photo_that_is_twice_in_a_bin_is_one_image(tmp_path):
+    # A photo that is twice in it is one image; the embeddings stay those of all places.
     images = [picture(n) for n in (0, 1, 2, 0, 1, 3)]
     pair_set = read_bin(write_bin(tmp_path / "tiny.bin", images, [True, False, False]))
     assert pair_set.copy_of.tolist() == [0, 1, 2, 0, 1, 5]
-    # The embeddings stay those of all places.
     assert (pair_set.first.tolist(), pair_set.second.tolist()) == ([0, 2, 4], [1, 3, 5])
 
 

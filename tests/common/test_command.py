@@ -90,17 +90,9 @@ def test_an_error_is_one_line(probe, argument, begin):
 
 
 def test_exit_codes_and_what_is_printed(probe):
-    runs = [
-        probe(argument)
-        for argument in (
-            "--times=2",
-            "--do=code = 7",
-            "--do=print('jos\\udce9')",
-            "--help",
-            "--do=raise ZeroDivisionError('a bug of ours')",
-        )
-    ]
-    good, returned, escaped, (help_code, help_text, help_errors), (bug_code, _, traceback) = map(result, runs)
+    codes = ("code = 7", "print('jos\\udce9')", "raise ZeroDivisionError('a bug of ours')")
+    runs = [probe(argument) for argument in ("--times=2", *(f"--do={code}" for code in codes), "--help")]
+    good, returned, escaped, (bug_code, _, traceback), (help_code, help_text, help_errors) = map(result, runs)
     assert (good, returned) == ((0, "line\nline\n", []), (7, "", []))
     # A name that cannot be encoded.
     assert escaped == (0, "jos\\udce9\nline\n", [])

@@ -152,13 +152,10 @@ def test_a_fingerprint_is_what_sha256sum_says(tmp_path):
     (tmp_path / "a" / "variables").mkdir(parents=True)
     (tmp_path / "a" / "saved_model.pb").write_bytes(b"one")
     (tmp_path / "a" / "variables" / "index").write_bytes(b"two")
-    printed = subprocess.run(
-        ["sha256sum", tmp_path / "a" / "saved_model.pb"], capture_output=True, text=True, check=True
-    )
-    assert printed.stdout.split()[0] == fingerprint(tmp_path / "a" / "saved_model.pb")
-    line = "find -L . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum"
-    printed = subprocess.run(line, shell=True, cwd=tmp_path / "a", capture_output=True, text=True, check=True)
-    assert printed.stdout.split()[0] == fingerprint(tmp_path / "a")
+    of_folder = "find -L . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum"
+    for line, path in (("sha256sum saved_model.pb", "a/saved_model.pb"), (of_folder, "a")):
+        printed = subprocess.run(line, shell=True, cwd=tmp_path / "a", capture_output=True, text=True, check=True)
+        assert printed.stdout.split()[0] == fingerprint(tmp_path / path)
 
 
 def test_records_of_old_name_a_model_by_its_file_name_too(tmp_path):

@@ -4,13 +4,14 @@ import functools
 import io
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from refusals import problems_of
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.importers.problem_list import ProblemsError
 from ddl_tf.miniatures import ijb as miniature_ijb
 from ddl_tf.miniatures.ijb import SUBJECTS, write_ijb
 from ddl_tf.protocols.ijb import read_ijb
@@ -40,10 +41,7 @@ def _edit(path, change):
 
 
 def _problems(root, **options):
-    with pytest.raises(ProblemsError) as caught:
-        read_ijb(str(root), **options)
-    assert "\n" not in str(caught.value)
-    return [(problem.kind, problem.source.rpartition("/")[2], problem.reason) for problem in caught.value.problems]
+    return [(kind, Path(source).name, reason) for kind, source, reason in problems_of(read_ijb, root, **options)]
 
 
 def test_the_miniature(written):

@@ -3,11 +3,11 @@ import shutil
 import numpy as np
 import pytest
 from pair_sets import as_bin, assert_same_numbers, embed, tuples
+from refusals import problems_of
 from scipy.io import loadmat, savemat
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.pairs import verify
-from ddl_tf.importers.problem_list import ProblemsError
 from ddl_tf.miniatures import pairs as miniature_pairs
 from ddl_tf.protocols.pair_collection import tenths_of_classes
 from ddl_tf.protocols.pair_lists import AGEDB_LIST, read_agedb, read_calfw, read_cplfw, read_xqlfw
@@ -44,11 +44,7 @@ def edit(path, change):
 
 
 def refused(name, root):
-    """The problems that a set is refused for, as (kind, source, reason)."""
-    with pytest.raises(ProblemsError) as caught:
-        READERS[name](str(root))
-    assert "\n" not in str(caught.value)
-    return [(problem.kind, problem.source, problem.reason) for problem in caught.value.problems]
+    return problems_of(READERS[name], root)
 
 
 def refused_after(name, root, change):

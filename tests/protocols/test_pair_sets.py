@@ -2,12 +2,12 @@ import pickle
 
 import numpy as np
 import pytest
+from refusals import problems_of
 from tiny_sets import list_source, picture, samples
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.data.layout import PAIRS
 from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.importers.problem_list import ProblemsError
 from ddl_tf.protocols.pair_sets import pair_source, pairs_table, read_bin, read_lfw, read_stored
 
 
@@ -132,13 +132,12 @@ def test_unusable_stored_set(tmp_path):
 
 
 def test_everything_that_is_wrong_is_listed(tmp_path, lfw):
-    with pytest.raises(ProblemsError) as error:
-        read_bin(write_bin(tmp_path / "a.bin", [picture(0), b"GIF89a", b"", picture(1)], [True, 7]))
+    path = write_bin(tmp_path / "a.bin", [picture(0), b"GIF89a", b"", picture(1)], [True, 7])
     reasons = ["pair 1 is marked 7", "image 1 is no JPEG or PNG", "image 2 is no JPEG or PNG"]
-    assert [problem.reason.split(",")[0] for problem in error.value.problems] == reasons
-    with pytest.raises(ProblemsError) as error:
-        read_list(lfw, "2", "Ann_A 1 9", "Ann_A x 2", "Dee 1 Ann_A 9", "Dee 1 Bob 1")
-    lines = [(problem.kind, problem.source.rsplit(" ", 1)[1]) for problem in error.value.problems]
+    assert [reason.split(",")[0] for _, _, reason in problems_of(read_bin, path)] == reasons
+    path = lfw.with_name("pairs.txt")
+    path.write_text("2\nAnn_A 1 9\nAnn_A x 2\nDee 1 Ann_A 9\nDee 1 Bob 1\n")
+    lines = [(kind, source.rsplit(" ", 1)[1]) for kind, source, _ in problems_of(read_lfw, lfw, path)]
     assert lines == [("missing image", "2"), ("malformed line", "3"), ("missing image", "4")]
 
 

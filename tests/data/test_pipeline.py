@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from tiny_sets import picture, store, stored_faces
+from tiny_sets import damage_image, picture, store, stored_faces
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.data.augmentation import build_augmentation
@@ -197,13 +197,9 @@ def test_no_thread_tunes_it_and_a_waiting_sampler_leaves_threads_to_the_steps_be
 
 def test_the_image_that_stopped_it_is_named(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "faces")
-    offset = Faces([str(folder)]).index["offset"][20]
-    shard = tmp_path / "faces/shard-00000.tfrecord"
-    content = bytearray(shard.read_bytes())
-    place = content.index(b"\x89PNG", offset)
-    content[place : place + 8] = b"no image"
-    shard.write_bytes(content)
+    damage_image(tmp_path / "faces", 20)
     faces = Faces([str(tmp_path / "faces")])
+    offset = faces.index["offset"][20]
     sampler = StreamSampler(faces.index, StreamSizes(shuffled=24))
     with pytest.raises(tf.errors.InvalidArgumentError):
         batches(faces, sampler, 0, 1)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from tiny_sets import damage_image
 from tiny_store import stored
 
-from ddl_tf.data.layout import shard_name
 from ddl_tf.images.template import ARCFACE_TEMPLATE
 from ddl_tf.mining import measuring
 from ddl_tf.mining.columns import write_columns
@@ -48,13 +48,7 @@ def test_landmarks_give_the_pose(faces, tmp_path):
 
 
 def test_a_damaged_image_has_no_measures_and_is_reported(faces, tmp_path, capsys):
-    shard = tmp_path / "set" / shard_name(0)
-    content = bytearray(shard.read_bytes())
-    place = faces.index.iloc[4]
-    encoded = faces.read(np.array([4]))[0]
-    begin = content.index(encoded[:60], int(place["offset"]))
-    content[begin : begin + 60] = bytes(60)
-    shard.write_bytes(content)
+    damage_image(tmp_path / "set", 4)
     columns = measure_faces(type(faces)(faces.paths), tmp_path / "parts")
     assert "image 4 cannot be decoded" in capsys.readouterr().err
     assert np.isnan(columns["measured_sharpness"]).tolist() == [row == 4 for row in range(30)]

@@ -33,9 +33,7 @@ def test_utf_16_is_named(tmp_path, encoding):
     with pytest.raises(InputError, match=r"list, line 1: .* is UTF-16, or no text; save the list as UTF-8") as error:
         read_text_list(path)
     assert str(error.value).isprintable()
-
-
-def test_a_long_line_is_cut_in_the_message(tmp_path):
+    # A long line is cut in the message.
     path = write(tmp_path / "list", b"\xff" * 100_000)
     with pytest.raises(InputError, match="line 1: ") as error:
         read_text_list(path)

@@ -22,13 +22,7 @@ def naive(centers, count, among):
 def test_equals_the_naive_twin_in_blocks(centers, monkeypatch):
     monkeypatch.setattr(neighbours, "_BLOCK_ELEMENTS", 120)
     np.testing.assert_array_equal(nearest_identities(centers, 6), naive(centers, 6, range(50)))
-
-
-def test_among_some_identities_only(centers):
     among = np.array([3, 7, 8, 20, 41, 44, 49])
     np.testing.assert_array_equal(nearest_identities(centers, 3, among), naive(centers, 3, among.tolist()))
-
-
-def test_no_more_than_there_are(centers):
     assert nearest_identities(centers[:3], 10).shape == (3, 2)
     assert nearest_identities(centers[:1], 10).shape == (1, 0)

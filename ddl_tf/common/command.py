@@ -147,10 +147,7 @@ def run(main: Callable[[Any], Any], settings_class: type) -> None:
         # absl's `app.run` turns on the INFO messages of TensorFlow's own modules.
         absl_logging.set_verbosity(absl_logging.WARNING)
         if len(arguments) > 1:
-            _fail(
-                f"unexpected argument {arguments[1]!r}: everything is given as --flag=value; see --help",
-                BAD_INPUT,
-            )
+            _fail(f"unexpected argument {arguments[1]!r}: everything is given as --flag=value; see --help", BAD_INPUT)
         _call(main, settings_class)
 
     try:

@@ -138,11 +138,7 @@ class GroupPools:
     """
 
     def __init__(
-        self,
-        identity: np.ndarray,
-        group: np.ndarray,
-        sizes: StreamSizes,
-        stored: Optional[StoredPairs] = None,
+        self, identity: np.ndarray, group: np.ndarray, sizes: StreamSizes, stored: Optional[StoredPairs] = None
     ) -> None:
         present = np.unique(group)
         self.groups = present[present > NO_GROUP].tolist()

@@ -180,11 +180,7 @@ class FaceImages:
 
 
 def megaface_images(
-    megaface: MegaFace,
-    facescrub_images: str,
-    megaface_images: str,
-    missing: str = "refuse",
-    check_images: bool = True,
+    megaface: MegaFace, facescrub_images: str, megaface_images: str, missing: str = "refuse", check_images: bool = True
 ) -> tuple[FaceImages, FaceImages]:
     """Find the aligned images of the probes and of the distractors, all but noisy ones, in the folders of both.
 

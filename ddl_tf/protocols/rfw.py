@@ -45,8 +45,7 @@ def read_rfw(root: str, check_images: bool = True) -> list[PairSet]:
             refused.append(error)
     if refused:
         raise ProblemsError(
-            "; ".join(str(error) for error in refused),
-            [problem for error in refused for problem in error.problems],
+            "; ".join(str(error) for error in refused), [problem for error in refused for problem in error.problems]
         )
     return sets
 

@@ -46,11 +46,7 @@ def test_importing_the_package_first_is_enough():
 @pytest.mark.parametrize(
     "code, variables, message",
     [
-        (
-            "import tensorflow, ddl_tf.common.errors",
-            {},
-            "TensorFlow was imported with Keras 3: set TF_USE",
-        ),
+        ("import tensorflow, ddl_tf.common.errors", {}, "TensorFlow was imported with Keras 3: set TF_USE"),
         ("import ddl_tf.common.errors", {"TF_USE_LEGACY_KERAS": "0"}, "TF_USE_LEGACY_KERAS=0 asks for Keras 3: set "),
     ],
 )

@@ -78,8 +78,7 @@ def test_nobody_to_stand_in(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"row\n1\n", b"row,shard,offset,length,stands_in,reason\nx,0,0,0,0,y\n", b"\xff\xfe\x00"],
+    "content", [b"", b"row\n1\n", b"row,shard,offset,length,stands_in,reason\nx,0,0,0,0,y\n", b"\xff\xfe\x00"]
 )
 def test_a_damaged_table_of_what_was_mended_is_one_line(tmp_path, content):
     (tmp_path / "mended.csv").write_bytes(content)

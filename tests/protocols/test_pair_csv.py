@@ -33,13 +33,7 @@ def write(folder, *lines):
 
 
 HEADER = "first,second,same"
-GOOD = (
-    HEADER,
-    "ann 1.jpg,ann 2.JPG,1",
-    "bob 1.jpeg,bob 2.PNG,TRUE",
-    "ann 1.jpg,bob 1.jpeg,0",
-    "cy.jpg,bob 2.PNG,no",
-)
+GOOD = (HEADER, "ann 1.jpg,ann 2.JPG,1", "bob 1.jpeg,bob 2.PNG,TRUE", "ann 1.jpg,bob 1.jpeg,0", "cy.jpg,bob 2.PNG,no")
 
 
 def test_a_list(folder):
@@ -58,8 +52,7 @@ def test_a_list(folder):
 
 
 @pytest.mark.parametrize(
-    ("folds", "expected"),
-    [("10 2 2 1", [2, 1, 1, 0]), ("b a a c", [1, 0, 0, 2]), ("001 1 2 2", [0, 0, 1, 1])],
+    ("folds", "expected"), [("10 2 2 1", [2, 1, 1, 0]), ("b a a c", [1, 0, 0, 2]), ("001 1 2 2", [0, 0, 1, 1])]
 )
 def test_folds_are_numbered_in_order(folder, folds, expected):
     lines = ["first,second,same,fold", *(f"{line},{fold}" for line, fold in zip(GOOD[1:], folds.split()))]

@@ -132,9 +132,6 @@ class GroupPools:
 
     `stored` pairs are drawn instead of random ones. A made student is one more group, of the teacher's images.
     `shared_identities` `[n]` (ascending) have a pair in every group.
-
-    Raises:
-        InputError: if the groups are not 0 to K, or a group has no pair.
     """
 
     def __init__(

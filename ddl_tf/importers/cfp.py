@@ -69,11 +69,7 @@ class CFP:
         return images
 
     def pairs(self, protocol: str, folds: Sequence[int]) -> Iterator[Pair]:
-        """Yield the pairs of "FF" or "FP" (frontal-profile) of some folds (from 1), in each fold the same ones first.
-
-        Raises:
-            InputError: if there is no such fold, or its lists cannot be read.
-        """
+        """Yield the pairs of "FF" or "FP" of some folds (from 1), in each fold the same ones first."""
         if protocol not in PROTOCOLS:
             raise InputError(f"CFP protocol {protocol!r}: use {' or '.join(PROTOCOLS)}")
         if not folds:

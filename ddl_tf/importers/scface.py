@@ -90,11 +90,7 @@ def split_subjects(seed: int = 0) -> tuple[list[int], list[int]]:
 
 
 def read_subjects(path: str) -> list[int]:
-    """Read a list of subjects, a number a line, `7` or `007`; empty lines are left out.
-
-    Raises:
-        InputError: if a line is no number of a subject, or a subject is there twice.
-    """
+    """Read a list of subjects, a number a line, `7` or `007`; empty lines are left out."""
     problems = ProblemList(path)
     lines: dict[int, int] = {}
     for line, text in enumerate(read_text_list(path), 1):

@@ -20,9 +20,6 @@ def embed_faces(
 
     An interrupted call, made again, goes on after the last whole chunk. Embeddings of another record (all that they
     follow from, as JSON takes it) are replaced.
-
-    Raises:
-        InputError: if an image cannot be decoded, an embedding is not finite, or another process is at work there.
     """
     try:
         return embed_to_file(model, faces.images(), False, folder, record, batch_size)

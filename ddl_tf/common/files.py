@@ -134,7 +134,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def require_regular_file(path: Union[str, Path]) -> None:
-    """Refuse, by an OSError, a missing file, a folder, and a pipe, device or socket, which may be waited for for ever."""
+    """Refuse, by an OSError, a missing file, a folder, and a pipe, device or socket, which would be waited for."""
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))

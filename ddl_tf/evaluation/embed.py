@@ -9,7 +9,7 @@ import tensorflow as tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.parallel import usable_cores
 from ddl_tf.common.progress import Progress
-from ddl_tf.data.pipeline import PREFETCHED, untuned_options
+from ddl_tf.data.pipeline import PREFETCHED, options_without_autotune
 from ddl_tf.images.decoding import decode_image, resize_images, why_undecodable
 from ddl_tf.images.pillow_images import upright_bytes
 from ddl_tf.models.image_size import image_size
@@ -69,7 +69,7 @@ def predict_embeddings(
         .batch(batch_size)
         .map(lambda batch: tf.reshape(batch, [-1, *size, 3]))
         .prefetch(PREFETCHED)
-        .with_options(untuned_options())
+        .with_options(options_without_autotune())
     )
     advance = _Advance(progress, len(images), batch_size)
     try:

@@ -192,12 +192,12 @@ class SaveForResume(tf.keras.callbacks.Callback):
             signal.raise_signal(self._signalled)
 
     def _stop(self, number: int, frame: Optional[FrameType]) -> None:
-        insists = self._stops.insists()
+        second = self._stops.is_second()
         if self._signalled is None:
             self._signalled = signal.Signals(number)
             # Not by `print`, which the signal may have interrupted.
             os.write(2, f"{self._signalled.name}: stopping when this step, or this epoch's end, is done\n".encode())
-        elif insists:
+        elif second:
             self._restore_handlers()
             signal.raise_signal(number)
 

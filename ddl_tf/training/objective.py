@@ -94,3 +94,6 @@ def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per
         # Whatever is minimised: they show what it does to the distributions.
         metrics["embedding"] = ddl_metrics(num_students, **_ddl_arguments(settings, num_students))
     model.compile(optimizer, loss=losses, loss_weights=loss_weights, metrics=metrics, jit_compile=settings.jit_compile)
+    # Keras makes the metrics of the losses in the first step otherwise, which is then traced twice.
+    model.compiled_loss.build(model.output)
+    model.compiled_metrics.build(model.output, model.output)

@@ -16,6 +16,7 @@ from ddl_tf.layers import AdaFace, ArcFace, CosFace, MagFace, ShardedHead
 from ddl_tf.layers.sharded import assembled
 from ddl_tf.losses import LabelledAccuracy, MarginSoftmaxLoss
 from ddl_tf.training import build_optimizer
+from ddl_tf.training.objective import make_state
 
 # Neither 2 nor 4 shards come out even, and of 4 the last has one class.
 CLASSES, DIM = 13, 6
@@ -36,6 +37,7 @@ def make_model(head, optimizer="sgd", clip_norm=None):
     rate = 0.1 if optimizer == "sgd" else 0.01
     made = build_optimizer(optimizer, rate, momentum=0.9, weight_decay=0.01, clip_norm=clip_norm)
     model.compile(made, MarginSoftmaxLoss(compact=head.compact), [LabelledAccuracy(compact=head.compact)])
+    make_state(model)
     return model
 
 
@@ -59,6 +61,7 @@ def trained_twins(make_head, strategy, rows, **arguments):
                 mine.set_weights(other.get_weights())
             else:
                 mine.assign_centers(other.centers_by_class())
+    full.run_eagerly = True
     histories = [model.fit(rows, epochs=2, verbose=0).history for model in (full, sharded)]
     return full, sharded, *histories
 

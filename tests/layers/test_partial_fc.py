@@ -9,6 +9,7 @@ from ddl_tf.layers import ArcFace, CosFace, PartialFC, SampledHead, ShardedHead
 from ddl_tf.layers.partial_fc import sample_classes
 from ddl_tf.losses import LabelledAccuracy, MarginSoftmaxLoss
 from ddl_tf.training import build_optimizer
+from ddl_tf.training.objective import make_state
 
 CLASSES, DIM = 40, 5
 LABELS = np.array([0, 33, -1, 6, 6, -1])
@@ -136,6 +137,7 @@ def make_model(clip_norm=None):
     model = tf.keras.Model(inputs, logits)
     optimizer = build_optimizer("sgd", 0.1, momentum=0.9, weight_decay=0.01, clip_norm=clip_norm)
     model.compile(optimizer, MarginSoftmaxLoss(compact=True), [LabelledAccuracy(compact=True)])
+    make_state(model)
     return model
 
 

@@ -155,7 +155,8 @@ def test_each_shard_draws_a_sample(two_replicas):
 
 
 def test_with_all_classes_drawn_it_is_the_full_head(two_replicas):
-    full, *_ = trained_twins(HEADS["arcface"], two_replicas, make_rows(1))
+    full = make_model(HEADS["arcface"]())
+    full.run_eagerly = True
     with two_replicas.scope():
         sampled = make_model(ShardedHead(HEADS["arcface"](), sample_rate=0.99))
         sampled.get_layer("dense").set_weights(full.get_layer("dense").get_weights())

@@ -23,6 +23,7 @@ from ddl_tf.models import HEADS, build_recognizer
 from ddl_tf.training import build_optimizer
 from ddl_tf.training.checkpoints import ResumePoint
 from ddl_tf.training.micro_batches import in_micro_batches
+from ddl_tf.training.objective import make_state
 
 CLASSES, SIZE, DIM = 6, 8, 8
 REPLICAS = 2
@@ -122,6 +123,7 @@ class LossScaleComesDown(tf.keras.callbacks.Callback):
 
 
 def fit(model, epochs=1, callbacks=()):
+    make_state(model)
     images, labels, groups = make_rows(NORM_ROWS if has_batch_norm(model) else ROWS)
     targets = {name: groups if name == "embedding" else labels for name in model.output_names}
     rows = tf.data.Dataset.from_tensor_slices(({"image": images, "label": labels}, targets)).batch(BATCH)
@@ -175,6 +177,8 @@ def main(output):
             tf.keras.utils.set_random_seed(0)
             with strategy.scope():
                 model = make()
+                # The twin needs no graph.
+                model.run_eagerly = strategy is not replicas
                 # Few steps, for what half precision rounds grows fast.
                 logs = fit(model, 2, [LossScaleComesDown()]) if name == "mixed_float16" else fit(model)
                 case = f"{name}/{strategy.num_replicas_in_sync}"

@@ -80,10 +80,10 @@ def test_with_all_classes_it_is_the_full_head(name, wrap, embeddings):
         head.build([None, DIM])
     wrapped.assign_centers(full.centers_by_class())
     loss, to_embeddings, to_centers = loss_and_gradients(full, embeddings, labels)
-    found, found_embeddings, found_centers = loss_and_gradients(wrapped, embeddings, labels)
-    assert float(found) == pytest.approx(float(loss), rel=1e-5)
-    np.testing.assert_allclose(found_embeddings, to_embeddings, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(tf.convert_to_tensor(found_centers), tf.transpose(to_centers), rtol=1e-4, atol=1e-4)
+    wrapped_loss, wrapped_embeddings, wrapped_centers = loss_and_gradients(wrapped, embeddings, labels)
+    assert float(wrapped_loss) == pytest.approx(float(loss), rel=1e-5)
+    np.testing.assert_allclose(wrapped_embeddings, to_embeddings, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(tf.convert_to_tensor(wrapped_centers), tf.transpose(to_centers), rtol=1e-4, atol=1e-4)
     assert_weights(wrapped.head.non_trainable_weights, full.non_trainable_weights, rtol=1e-5)
 
 
@@ -120,8 +120,8 @@ def test_outside_of_training_all_classes_take_part(embeddings):
 def test_compiles_with_xla(embeddings):
     head = PartialFC(ArcFace(CLASSES), sample_rate=0.2)
     head.build([None, DIM])
-    found = tf.function(head, jit_compile=True)(tf.constant(embeddings), tf.constant(LABELS), training=True)
-    assert found.shape == (6, 3)
+    logits = tf.function(head, jit_compile=True)(tf.constant(embeddings), tf.constant(LABELS), training=True)
+    assert logits.shape == (6, 3)
     assert int(head.drawn) == 1
 
 

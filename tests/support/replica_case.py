@@ -60,6 +60,7 @@ def branches():
         loss={"embedding": DDLLoss(**DDL), **softmax, "hardest": OHEMLoss()},
         metrics={"embedding": ddl_metrics(1, **DDL), "statistics": LabelledAccuracy()},
     )
+    make_state(model)
     return model
 
 
@@ -102,6 +103,7 @@ def recognizer(micro_batches=1, batch_norm=True, sync_batch_norm=True, recompute
         build_optimizer("sgd", 0.05, clip_norm=1.0),
         loss={"logits": MarginSoftmaxLoss(), **({} if batch_norm else {"embedding": DDLLoss(**DDL)})},
     )
+    make_state(model)
     return model
 
 
@@ -123,7 +125,6 @@ class LossScaleComesDown(tf.keras.callbacks.Callback):
 
 
 def fit(model, epochs=1, callbacks=()):
-    make_state(model)
     images, labels, groups = make_rows(NORM_ROWS if has_batch_norm(model) else ROWS)
     targets = {name: groups if name == "embedding" else labels for name in model.output_names}
     rows = tf.data.Dataset.from_tensor_slices(({"image": images, "label": labels}, targets)).batch(BATCH)

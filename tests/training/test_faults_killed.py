@@ -85,8 +85,8 @@ def test_killed_again_and_again(small_run, tmp_path):
     assert done.returncode == 0, done.stderr
     assert read_json(small_run.folder / "settings.json", dict) == settings
     left = [line[len("left: ") :] for line in done.stdout.splitlines() if line.startswith("left:")]
-    one = "ckpt-1.data-00000-of-00001 ckpt-1.index"
-    assert left[0] == f"{signal.SIGXFSZ:d} {one} ckpt-2_temp"
+    first = "ckpt-1.data-00000-of-00001 ckpt-1.index"
+    assert left[0] == f"{signal.SIGXFSZ:d} {first} ckpt-2_temp"
     assert left[1].startswith(f"{signal.SIGKILL:d} ckpt-")
     # A file that has not its name yet.
     assert left[2].startswith(f"{signal.SIGKILL:d} ckpt-")

@@ -63,7 +63,9 @@ sys.exit(launch.launch(launch.LaunchSettings(workers=2), [sys.executable, *sys.a
 
 def flags(settings):
     changed = {k: v for k, v in dataclasses.asdict(settings).items() if v != getattr(TrainSettings, k, [])}
-    return [f"--{key}={','.join(value) if isinstance(value, list) else value}" for key, value in changed.items()]
+    return [
+        f"--{key}={','.join(map(str, value)) if isinstance(value, list) else value}" for key, value in changed.items()
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -106,10 +106,8 @@ class ResumePoint:
 
     def advice(self) -> str:
         """Say what to do about a number that is not finite."""
-        return (
-            f"the last good checkpoint is {self.latest or 'none: the run had not reached its first'}; lower "
-            "--learning_rate, set --clip_norm, or look at the data of that step"
-        )
+        last = f"the last good checkpoint is {self.latest}" if self.latest else "there is no checkpoint yet"
+        return f"{last}; lower --learning_rate, set --clip_norm, or look at the data of that step"
 
     def save(self, step: int) -> str:
         """Write a checkpoint of a step, and only then remove older ones.

@@ -1,7 +1,7 @@
 import naive_ddl
 import numpy as np
 import pytest
-from test_ddl import make_batch
+from batches import make_batch
 
 from ddl_tf.losses import DDLTerm, ddl_metrics
 

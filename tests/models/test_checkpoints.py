@@ -16,6 +16,7 @@ from ddl_tf.layers import CombinedMargin
 from ddl_tf.models import (
     build_embedding_model,
     build_recognizer,
+    checkpoints,
     embedding_model,
     initialise_from,
     load_checkpoint,
@@ -50,17 +51,17 @@ def saved(model, path):
     "backbone, arguments",
     [
         ("plain_small", {"head": "cosface"}),
-        ("iresnet18", {"head": "curricularface"}),
         ("mobilefacenet", {"head": "subcenter_arcface"}),
         ("keras_cv:mobilenet_v3_small", {"head": "arcface"}),
         (None, {"head": "adaface"}),
         (None, {"head": "magface"}),
-        *((None, {"head": head, "sample_rate": 0.5}) for head in ("arcface", "curricularface", "adaface", "magface")),
+        (None, {"head": "curricularface"}),
+        *((None, {"head": head, "sample_rate": 0.5}) for head in ("curricularface", "magface")),
         # A head of one's own.
         (None, {"head": CombinedMargin(5, 1.1, 0.3, 0.1, name="head")}),
     ],
 )
-def test_round_trip(backbone, arguments, tmp_path):
+def test_round_trip(backbone, arguments, tmp_path, monkeypatch):
     model = recognizer(backbone, **arguments)
     path = saved(model, tmp_path / "new" / "model.keras")
     assert [file.name for file in path.parent.iterdir()] == ["model.keras"]
@@ -69,9 +70,11 @@ def test_round_trip(backbone, arguments, tmp_path):
     for name, output in loaded(ROWS).items():
         np.testing.assert_allclose(output, expected[name], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(embedding_model(loaded)(IMAGES), expected["embedding"], rtol=1e-5, atol=1e-5)
-    loaded.set_weights([weight + 1 for weight in loaded.get_weights()])
-    assert initialise_from(loaded, path) == ALL
-    assert_weights(loaded.weights, model.weights)
+    before = model.get_weights()
+    model.set_weights([weight + 1 if weight.dtype == np.float32 else weight for weight in before])
+    monkeypatch.setattr(checkpoints, "load_checkpoint", {path: loaded}.get)
+    assert initialise_from(model, path) == ALL
+    assert_weights(model.weights, before)
 
 
 def test_an_embedding_model(tmp_path):

@@ -91,12 +91,17 @@ class StandIn:
         self._lock = threading.Lock()
         self._released = threading.Event()
         self._loaded = {number: load(str(path)) for number, path in versions.items()}
-        self._described = {number: _signature_defs(path) for number, path in versions.items()}
+        self._described = {
+            number: saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+            .meta_graphs[0]
+            .signature_def
+            for number, path in versions.items()
+        }
         self._grpc = grpc.server(
             ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", max_message), ("grpc.so_reuseport", 0)]
         )
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(self), self._grpc)
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(self), self._grpc)
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Services(self), self._grpc)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Services(self), self._grpc)
         if credentials:
             key, certificate = (path.read_bytes() for path in credentials)
             port = self._grpc.add_secure_port("localhost:0", grpc.ssl_server_credentials([(key, certificate)]))
@@ -190,25 +195,18 @@ class StandIn:
             loading = self.faults.loading
             self.faults.loading = max(0, loading - 1)
         for number in sorted(self._loaded) if version is None else [version]:
-            one = answer.model_version_status.add(version=number, state=20 if loading else 30)
-            one.status.error_code = 0
+            answer.model_version_status.add(version=number, state=20 if loading else 30).status.error_code = 0
         return answer
 
     def metadata(self, model: str, version: Optional[int]) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        found = self.find(model, version)
         answer = get_model_metadata_pb2.GetModelMetadataResponse()
         answer.model_spec.name = model
-        answer.model_spec.version.value = found
+        answer.model_spec.version.value = self.find(model, version)
         signatures = get_model_metadata_pb2.SignatureDefMap()
-        for name, described in self._described[found].items():
+        for name, described in self._described[answer.model_spec.version.value].items():
             signatures.signature_def[name].CopyFrom(described)
         answer.metadata["signature_def"].Pack(signatures)
         return answer
-
-
-def _signature_defs(path: Path) -> dict[str, Any]:
-    saved = saved_model_pb2.SavedModel.FromString((Path(path) / "saved_model.pb").read_bytes())
-    return dict(saved.meta_graphs[0].signature_def)
 
 
 def _version(spec: Any) -> Optional[int]:
@@ -224,7 +222,7 @@ def _answer_grpc(server: StandIn, context: grpc.ServicerContext, answer: Any) ->
         context.abort(getattr(grpc.StatusCode, refusal.status), refusal.message)
 
 
-class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
+class _Services(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_pb2_grpc.ModelServiceServicer):
     def __init__(self, server: StandIn) -> None:
         self._server = server
 
@@ -245,11 +243,6 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         assert list(request.metadata_field) == ["signature_def"]
         spec = request.model_spec
         return _answer_grpc(self._server, context, lambda: self._server.metadata(spec.name, _version(spec)))
-
-
-class _Models(model_service_pb2_grpc.ModelServiceServicer):
-    def __init__(self, server: StandIn) -> None:
-        self._server = server
 
     def GetModelStatus(self, request, context):
         spec = request.model_spec
@@ -367,20 +360,16 @@ def _http_server(server: StandIn, credentials: Optional[tuple[Path, Path]]) -> T
             if described is None:
                 raise Refusal("INVALID_ARGUMENT", f'Serving signature name: "{signature}" not found in signature def')
             dtypes = {name: tf.as_dtype(info.dtype) for name, info in described.inputs.items()}
-            columns = "inputs" in request
-            given = request["inputs"] if columns else _columns(request["instances"], list(dtypes))
+            inputs = request["inputs"]
             for name in dtypes:
-                if name not in given:
+                if name not in inputs:
                     raise Refusal("INVALID_ARGUMENT", f"Missing named input: {name} in 'inputs' object.")
             outputs = server.predict(
-                version, signature, {name: _from_json(given[name], dtypes[name]) for name in dtypes}
+                version, signature, {name: _from_json(inputs[name], dtypes[name]) for name in dtypes}
             )
-            if columns:
-                # The name of an only output is left out.
-                lists = {name: array.tolist() for name, array in outputs.items()}
-                return {"outputs": lists if len(lists) > 1 else next(iter(lists.values()))}
-            rows = [dict(zip(outputs, row)) for row in zip(*(array.tolist() for array in outputs.values()))]
-            return {"predictions": rows if len(outputs) > 1 else [next(iter(row.values())) for row in rows]}
+            lists = {name: array.tolist() for name, array in outputs.items()}
+            # The name of an only output is left out.
+            return {"outputs": lists if len(lists) > 1 else next(iter(lists.values()))}
 
     made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     made.daemon_threads = True
@@ -392,9 +381,3 @@ def _http_server(server: StandIn, credentials: Optional[tuple[Path, Path]]) -> T
         context.load_cert_chain(certificate, key)
         made.socket = context.wrap_socket(made.socket, server_side=True)
     return made
-
-
-def _columns(instances: list[Any], names: list[str]) -> dict[str, Any]:
-    if isinstance(instances[0], dict) and "b64" not in instances[0]:
-        return {name: [instance[name] for instance in instances] for name in names}
-    return {names[0]: instances}

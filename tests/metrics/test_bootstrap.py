@@ -65,9 +65,9 @@ def test_a_pair_is_drawn_by_whom_it_shows_not_by_its_label():
 def test_sets_are_resampled_apart_and_people_together():
     same, part = np.tile(SAME, 2), np.repeat([0, 1], 40)
     for weights in pair_weights(same, 50, 0, part=part):
-        assert [weights[(part == one) & SAME.tolist() * 2].sum() for one in (0, 1)] == [15, 15]
+        assert [weights[(part == number) & same].sum() for number in (0, 1)] == [15, 15]
     first, second = people_of(40, 8, np.random.default_rng(0))
-    both = (np.tile(one, 2) for one in (first, second))
+    both = (np.tile(side, 2) for side in (first, second))
     for weights in pair_weights(np.tile(np.arange(40) < 20, 2), 50, 0, *both, part=part):
         np.testing.assert_array_equal(weights[:40], weights[40:])
 

@@ -22,7 +22,7 @@ def test_weights_are_repetitions(pairs):
     weights = np.random.default_rng(0).poisson(1, 300)
     numbers = WeightedPairs(similarity, same, fold).numbers(weights)
     # The second way: the pairs are repeated, and the numbers are those of evaluation itself.
-    similarity, same, fold = (np.repeat(one, weights) for one in pairs)
+    similarity, same, fold = (np.repeat(column, weights) for column in pairs)
     curve = roc.roc_curve(similarity, same)
     expected = {
         "auc": roc.auc(*curve),

@@ -34,12 +34,7 @@ def percentile_interval(values: Union[Sequence[float], np.ndarray]) -> list[floa
 
 
 def bootstrapped_targets(same: np.ndarray, far_targets: Mapping[str, float] = FAR_TARGETS) -> dict[str, float]:
-    """Choose the false accept rates at which the bootstrap of the TAR is valid: three false accepts or more.
-
-    Example:
-        >>> bootstrapped_targets(np.zeros(3000, bool))
-        {'1e-1': 0.1, '1e-2': 0.01, '1e-3': 0.001}
-    """
+    """Choose the false accept rates at which the bootstrap of the TAR is valid: three false accepts or more."""
     few = few_false_accepts("tar", far_targets, int(np.sum(~np.asarray(same, bool))))
     return {name: far for name, far in far_targets.items() if f"tar@{name}" not in few}
 
@@ -47,10 +42,7 @@ def bootstrapped_targets(same: np.ndarray, far_targets: Mapping[str, float] = FA
 def few_false_accepts(number: str, targets: Mapping[str, float], trials: int) -> list[str]:
     """Name the rates that fewer than three false accepts decide: a result keeps them, and names them.
 
-    Args:
-        number: "tar" or "tpir".
-        targets: name -> false accept rate, 0..1.
-        trials: pairs of different people, or probes without a mate.
+    `number` is "tar" or "tpir"; `trials` are pairs of different people, or probes without a mate.
 
     Example:
         >>> few_false_accepts("tar", {"1e-2": 1e-2, "1e-3": 1e-3}, 300)

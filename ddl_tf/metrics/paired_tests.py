@@ -79,10 +79,6 @@ def delong_test(similarity_a: np.ndarray, similarity_b: np.ndarray, same: np.nda
 def mcnemar_test(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
     """Test whether two models are right equally often on `[n]` decisions, by McNemar's exact two-sided test.
 
-    Example:
-        >>> mcnemar_test(np.array([True] * 6), np.array([True] + [False] * 5))
-        0.0625
-
     References:
         McNemar, Psychometrika 12, 1947.
     """

@@ -60,16 +60,11 @@ def _planes(colour: Colour) -> np.ndarray:
 class Canvas:
     """The picture while it is drawn; arrays are `[size, size]`.
 
-    Attributes:
-        pixel: side of a pixel in head units; `per_pixel` is its inverse.
-        head: what the pixels see of the head, whose shape is `profile`.
-        face_x: head x of the pixels that see the front of the head; far away (9) for the others.
-        face: planar RGB of the skin and what is painted on it, not lit, `[3, size, size]`.
-        shade: light on the head.
-        cover: share of each pixel that the head covers.
-        skin: share of each pixel that shows face or ears.
-        person: the same, with the hair before the face.
-        pixels: planar RGB of the picture, `[3, size, size]`.
+    `pixel` is the side of a pixel in head units, `per_pixel` its inverse. `head` is what the pixels see of the head,
+    whose shape is `profile`; `face_x` the head x of pixels that see its front, far away (9) for the others. `face` is
+    planar RGB `[3, size, size]` of the skin and what is painted on it, not lit, `shade` the light on the head. `cover`
+    is the share of each pixel that the head covers, `skin` that which shows face or ears, `person` the same with the
+    hair before the face. `pixels` is planar RGB of the picture, `[3, size, size]`.
     """
 
     def __init__(self, traits: Traits, conditions: Conditions, size: int) -> None:

@@ -36,7 +36,9 @@ def template_features(
         counts = f"{len(templates)} templates, {len(medias)} medias and {len(scores)} scores"
         raise InputError(f"{len(views)} embeddings for {counts} of images; embed the images of this very set")
     if flip and views.shape[1] < 2:
-        raise InputError(f"{views.shape[1]} view of each image, where flip adds a second; embed with both, or no flip")
+        raise InputError(
+            f"flip adds a second view, got {views.shape[1]} of each image: embed with both, or use no flip"
+        )
     ids, template = np.unique(templates, return_inverse=True)
     media_numbers, media = np.unique(medias, return_inverse=True)
     _, media_of_template, frames = np.unique(

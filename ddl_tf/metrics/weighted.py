@@ -32,7 +32,7 @@ class WeightedPairs:
         if not np.all(np.isfinite(similarity)):
             raise InputError(f"{np.sum(~np.isfinite(similarity))} similarities are not finite; look at the embeddings")
         if not 0 < same.sum() < len(same):
-            raise InputError(f"{same.sum()} of {len(same)} pairs are same ones: both classes are needed")
+            raise InputError(f"same and different pairs are needed, got {same.sum()} same of {len(same)}")
         self.same = same
         self.far_targets = dict(far_targets)
         self._order = np.argsort(-similarity, kind="stable")

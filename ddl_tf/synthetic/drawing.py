@@ -14,11 +14,7 @@ from ddl_tf.synthetic.traits import HAIR_STYLES, Traits
 
 
 def draw_face(traits: Traits, conditions: Conditions, size: int = 112) -> tuple[np.ndarray, float]:
-    """Draw one image of a face.
-
-    Returns:
-        The image, uint8 `[size, size, 3]`, and the share of the visible head, face and hair, that the occluder hides.
-    """
+    """Draw a face: uint8 `[size, size, 3]`, and the share of the visible head, face and hair, that is hidden."""
     if conditions.hair is not None:
         traits = dataclasses.replace(traits, hair_style=conditions.hair, hair=HAIR_STYLES[conditions.hair])
     canvas = Canvas(traits, conditions, size)

@@ -33,13 +33,13 @@ every_loss = pytest.mark.parametrize("make", LOSSES)
 @every_loss
 def test_rows_that_do_not_fit(make):
     for shape, message in (
-        ([8, 2], "8 rows with 16 embeddings"),
-        ([16, 3], r"rows \(16, 3\): give \[batch, 2\]"),
-        ([16], r"rows \(16,\): give \[batch, 2\]"),
+        ([8, 2], "each embedding must have identity and group, got 8 for 16"),
+        ([16, 3], r"rows must be of shape \[batch, 2\], .*, got \(16, 3\)"),
+        ([16], r"rows must be of shape \[batch, 2\], .*, got \(16,\)"),
     ):
         with pytest.raises(ValueError, match=message):
             make()(np.zeros(shape, np.int64), tf.ones([16, 4]))
-    with pytest.raises(ValueError, match="rows of float32: give identity and group as int32 or int64"):
+    with pytest.raises(ValueError, match="identity and group of the rows must be int32 or int64, got float32"):
         make()(tf.zeros([16, 2]), tf.ones([16, 4]))
     with pytest.raises(ValueError, match=f"{make.__name__}.*group -1"):
         make()(np.zeros([16, 2], np.int64), tf.ones([16, 4]), tf.ones([16]))
@@ -109,7 +109,7 @@ def test_large_rows_keep_their_direction_in_heads():
         ],
         (
             lambda: group_similarities(tf.ones([16, 4]), tf.zeros([8], tf.int32), tf.zeros([8], tf.int32)),
-            "8 rows with 16 embeddings",
+            "must have identity and group, got 8 for 16",
         ),
         (
             lambda: DDLTerm("order").update_state([[0, 0], [0, 0]], tf.ones([2, 4]), [1.0, 1.0]),

@@ -211,10 +211,10 @@ SCORES = scores_of(A, LABELS)
             "do not hold `first` and `second`",
         ),
         (lambda: delong_test(A[:3], B, LABELS), "finite similarity for each of the 20 pairs"),
-        (lambda: delong_test(A, B, np.arange(20) < 1), "needs two of each class"),
-        (lambda: mcnemar_test(LABELS, LABELS[:3]), "both models' on the same"),
-        (lambda: holm([0.5, np.nan]), r"each must be in 0\.\.1"),
-        (lambda: sign_flip_test(np.zeros(4), np.arange(3), seed=0), "give a person each"),
+        (lambda: delong_test(A, B, np.arange(20) < 1), "two same and two different pairs, got 1 same of 20"),
+        (lambda: mcnemar_test(LABELS, LABELS[:3]), "both models must decide on the same pairs"),
+        (lambda: holm([0.5, np.nan]), r"each p-value must be in 0\.\.1"),
+        (lambda: sign_flip_test(np.zeros(4), np.arange(3), seed=0), "each difference must have a person"),
     ],
 )
 def test_refusals(call, message):

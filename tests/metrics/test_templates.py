@@ -51,7 +51,7 @@ def test_unusable_embeddings():
     broken = views.copy()
     broken[150, 0, 3] = np.nan
     for rows, message in (
-        (views[:, :1], "1 view of each image, where flip adds a second"),
+        (views[:, :1], "flip adds a second view, got 1 of each image"),
         (views[1:], "199 embeddings for 200 templates"),
         (broken, "embedding of image 150 is not finite"),
     ):

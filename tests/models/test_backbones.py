@@ -90,7 +90,7 @@ def test_keras_cv_is_silent_and_imported_late():
     [
         ("resnet51", (112, 112, 3), "unknown backbone 'resnet51': use one of iresnet100, .*plain_small, keras_cv:NAME"),
         ("keras_cv:resnet19", (112, 112, 3), "unknown KerasCV backbone 'resnet19': use one of csp_darknet_l, "),
-        ("iresnet18", (112, 112), r"\(height, width, channels\), got \(112, 112\)"),
+        ("iresnet18", (112, 112), r"input_shape must be \(height, width, channels\), got \(112, 112\)"),
         ("iresnet18", (112, 0, 3), r"\(height, width, channels\), got \(112, 0, 3\)"),
     ],
 )

@@ -101,9 +101,9 @@ def test_backbones_that_cannot():
     conv = tf.keras.layers.Conv2D(3, 3, padding="same")
     block = tf.keras.layers.Add()([conv(image), image])
     for output, message in (
-        (conv(image), "has no residual blocks"),
-        (tf.keras.layers.Concatenate()([block, image]), "is no chain of residual blocks"),
-        (tf.keras.layers.Dropout(0.5, name="drop")(block), "draws random numbers in drop"),
+        (conv(image), "because it has no residual blocks"),
+        (tf.keras.layers.Concatenate()([block, image]), "because it is no chain of residual blocks"),
+        (tf.keras.layers.Dropout(0.5, name="drop")(block), "because drop draws other random numbers"),
     ):
         with pytest.raises(InputError, match=message):
             RecomputedModel(image, output)

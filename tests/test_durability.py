@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from tiny_network import tiny_network  # noqa: F401
 
 from ddl_tf.common.partial_folder import claim, publish
 from ddl_tf.miniature import MiniatureSettings

@@ -91,7 +91,7 @@ def test_a_trained_model_is_saved_without_its_optimizer(tmp_path):
     model = recognizer()
     save_checkpoint(model, tmp_path / "new.keras")
     model.compile("adam", loss={"embedding": "mse"})
-    model.fit(ROWS, {"embedding": np.zeros([2, 16])}, verbose=0)
+    model.optimizer.build(model.trainable_variables)
     save_checkpoint(model, tmp_path / "trained.keras")
     sizes = [(tmp_path / name).stat().st_size for name in ("new.keras", "trained.keras")]
     assert sizes[1] < 1.1 * sizes[0]

@@ -54,50 +54,26 @@ def test_the_command_writes_a_checkpoint(tmp_path, capsys):
     assert line.endswith("embeddings of length 64")
 
 
-@pytest.mark.parametrize(
-    "source, change, backbone, message",
-    [
-        (
-            "mobilefacenet",
-            {"conv_sep.layers.0.weight": None},
-            "mobilefacenet",
-            "does not hold a mobilefacenet: it lacks conv_sep.layers.0.weight;",
-        ),
-        (
-            "mobilefacenet",
-            {"features.layers.9.weight": np.zeros(3)},
-            "mobilefacenet",
-            "does not hold a mobilefacenet: it has features.layers.9.weight too;",
-        ),
-        *(
-            ("mobilefacenet", {name: np.zeros(shape)}, "mobilefacenet", message)
-            for name, shape, message in (
-                (
-                    "conv_sep.layers.0.weight",
-                    (512, 128, 1, 1),
-                    r"is of shape \(512, 128, 1, 1\), .* \(1, 1, 256, 512\)",
-                ),
-                ("conv_sep.layers.1.weight", (511,), r"is of shape \(511,\), which does not give \(512,\)"),
-                ("features.layers.2.weight", (64, 500), r"is of shape \(64, 500\), which does not give \(512, 64\)"),
-            )
-        ),
-        (
-            "mobilefacenet",
-            {},
-            "iresnet18",
-            "does not hold a iresnet18: it lacks bn1.bias, .* and 1.. more; name the backbone",
-        ),
-        (
-            "iresnet18",
-            {"features.weight": np.full(64, 1.5)},
-            "iresnet18",
-            "features.weight is not all 1, as it is in InsightFace's networks",
-        ),
-    ],
-)
-def test_every_tensor_is_accounted_for(source, change, backbone, message, tmp_path):
-    state = {**made_up_state(source), **{name: None if a is None else a.astype("f4") for name, a in change.items()}}
-    write_pth(tmp_path / "backbone.pth", {name: array for name, array in state.items() if array is not None})
+MOBILE, FIRST = "mobilefacenet", "conv_sep.layers.0.weight"
+CHANGES = [
+    (MOBILE, MOBILE, FIRST, None, f"does not hold a mobilefacenet: it lacks {FIRST};"),
+    (MOBILE, MOBILE, "features.layers.9.weight", (3,), "it has features.layers.9.weight too;"),
+    (MOBILE, MOBILE, FIRST, (512, 128, 1, 1), r"is of shape \(512, 128, 1, 1\), .* \(1, 1, 256, 512\)"),
+    (MOBILE, MOBILE, "conv_sep.layers.1.weight", (511,), r"is of shape \(511,\), which does not give \(512,\)"),
+    (MOBILE, MOBILE, "features.layers.2.weight", (64, 500), r"\(64, 500\), which does not give \(512, 64\)"),
+    (MOBILE, "iresnet18", FIRST, None, "hold a iresnet18: it lacks bn1.bias, .* and 1.. more; name the backbone"),
+    # Of zeros.
+    ("iresnet18", "iresnet18", "features.weight", (64,), "features.weight is not all 1, as it is in InsightFace's"),
+]
+
+
+@pytest.mark.parametrize("source, backbone, name, shape, message", CHANGES)
+def test_every_tensor_is_accounted_for(source, backbone, name, shape, message, tmp_path):
+    state = made_up_state(source)
+    state.pop(name, None)
+    if shape is not None:
+        state[name] = np.zeros(shape, np.float32)
+    write_pth(tmp_path / "backbone.pth", state)
     with pytest.raises(InputError, match=message):
         convert_insightface(tmp_path / "backbone.pth", backbone)
 

@@ -27,19 +27,14 @@ class DroppingRelay:
             far = socket.create_connection(("127.0.0.1", self._target))
             with self._lock:
                 self._open += [near, far]
-            for one, other in ((near, far), (far, near)):
-                threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+            for ends in ((near, far), (far, near)):
+                threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
 
-    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
-        try:
-            while True:
-                content = one.recv(1 << 16)
-                if not content:
-                    break
-                other.sendall(content)
-        except OSError:
-            pass
-        for end in (one, other):
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while content := source.recv(1 << 16):
+                target.sendall(content)
+        for end in (source, target):
             _shut(end)
 
     def drop(self) -> None:

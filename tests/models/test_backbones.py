@@ -26,7 +26,7 @@ KERAS_CV_COUNTS = {
     "vgg16": 14_714_688,
 }
 # They take seconds to build.
-DEEP = {*KERAS_CV_COUNTS} - {"resnet18_v2", "yolo_v8_xs_backbone", "MobileNetV3SmallBackbone", "vgg16"}
+DEEP = {*KERAS_CV_COUNTS} - {"yolo_v8_xs_backbone", "MobileNetV3SmallBackbone", "vgg16"}
 
 
 @pytest.mark.parametrize("name", ["iresnet18", "mobilefacenet", "plain_small"])

@@ -12,7 +12,7 @@ from keras_case import assert_weights, policy
 from needs import SECOND_LANE
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.layers import CombinedMargin
+from ddl_tf.layers import CombinedMargin, DepthwiseNeck, GroupedConvolution
 from ddl_tf.models import (
     build_embedding_model,
     build_recognizer,
@@ -51,7 +51,10 @@ def saved(model, path):
     "backbone, arguments",
     [
         ("plain_small", {"head": "cosface"}),
-        ("mobilefacenet", {"head": "subcenter_arcface"}),
+        (
+            tf.keras.Sequential([tf.keras.layers.Conv2D(4, 3, 3), GroupedConvolution(2)]),
+            {"head": "subcenter_arcface", "neck": DepthwiseNeck(16), "embedding_size": None},
+        ),
         ("keras_cv:mobilenet_v3_small", {"head": "arcface"}),
         (None, {"head": "adaface"}),
         (None, {"head": "magface"}),

@@ -61,17 +61,6 @@ class Conditions:
     seed: int = 0
 
 
-def _surroundings(rng: np.random.Generator) -> dict[str, Any]:
-    """Background and clothing: of every image, never of an identity."""
-    # Towards grey: the face is what draws the eye.
-    first, second = (0.55 * rng.uniform(40, 235, 3) + 0.45 * rng.uniform(60, 225) for _ in range(2))
-    return {
-        "background": (clipped_colour(first), clipped_colour(0.6 * first + 0.4 * second)),
-        "clothing": clipped_colour(rng.uniform(25, 230, 3)),
-        "seed": int(rng.integers(2**31)),
-    }
-
-
 def draw_conditions(identity: int, image: int, seed: int = 0, size: int = 112, hard: bool = False) -> Conditions:
     """Draw the conditions of one image of an identity; always the same for the same numbers.
 
@@ -80,8 +69,12 @@ def draw_conditions(identity: int, image: int, seed: int = 0, size: int = 112, h
     """
     # + 1: the seed sequence pads with zeros, and [seed, identity] is the identity's own.
     rng = np.random.default_rng([seed, identity, image + 1, int(hard)])
-    common = {
-        **_surroundings(rng),
+    # Background and clothing: of every image, never of an identity. Towards grey: the face is what draws the eye.
+    first, second = (0.55 * rng.uniform(40, 235, 3) + 0.45 * rng.uniform(60, 225) for _ in range(2))
+    common: dict[str, Any] = {
+        "background": (clipped_colour(first), clipped_colour(0.6 * first + 0.4 * second)),
+        "clothing": clipped_colour(rng.uniform(25, 230, 3)),
+        "seed": int(rng.integers(2**31)),
         "pitch": rng.normal(0, 5),
         "roll": rng.normal(0, 2.5),
         "scale": rng.normal(1, 0.04),

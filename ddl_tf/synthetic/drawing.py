@@ -100,13 +100,6 @@ def _ear(canvas: Canvas, side: int) -> None:
     np.maximum(part, mask, out=part)
 
 
-def _light_on_strands(canvas: Canvas, shell: Surface, light: np.ndarray) -> np.ndarray:
-    """Strands and curls: the light on the hair."""
-    curl = canvas.traits.hair.curl
-    strands = texture(np.abs(shell.x) - shell.z, shell.y, 2.5 - 0.9 * curl, 0.35 + 1.2 * curl)
-    return light * (0.95 + (0.16 + 0.12 * curl) * strands)
-
-
 def _hair_behind(canvas: Canvas, shell: Surface, light: np.ndarray) -> None:
     """The inside of the hair, which is seen beside the neck, and a bun."""
     traits, hair = canvas.traits, canvas.traits.hair
@@ -140,7 +133,9 @@ def _hair_in_front(canvas: Canvas, shell: Surface, light: np.ndarray) -> None:
     distance = distance + rough * grain
     edge = shell.edge + (0.06 * hair.curl) * grain
     mask = canvas.solid(distance) * canvas.solid(edge) * hair.density
-    canvas.paint(mask, traits.hair_colour, _light_on_strands(canvas, shell, light))
+    # Strands and curls.
+    strands = texture(away - z, y, 2.5 - 0.9 * hair.curl, 0.35 + 1.2 * hair.curl)
+    canvas.paint(mask, traits.hair_colour, light * (0.95 + (0.16 + 0.12 * hair.curl) * strands))
     np.maximum(canvas.skin, mask, out=canvas.person)
     canvas.skin *= 1 - mask
 

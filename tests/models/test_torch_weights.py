@@ -1,11 +1,11 @@
 import os
 import pickle
-import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
 from insightface_state import literal, write_pth
+from tiny_sets import assert_memory
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.models import read_state_dict
@@ -218,11 +218,6 @@ def test_a_part_of_a_storage_is_read_as_written(tmp_path):
 def test_a_small_file_takes_little_memory(tensor, message, tmp_path):
     values = 1 << 22
     _write_tensor(tmp_path / "x.pth", storage_size=values, shape=(values,), data=bytes(4 * values), **tensor)
-    tracemalloc.start()
-    try:
-        with pytest.raises(InputError, match=message):
-            read_state_dict(tmp_path / "x.pth")
-        # The archive is looked into, and nothing in it unpacked or copied.
-        assert tracemalloc.get_traced_memory()[1] < values
-    finally:
-        tracemalloc.stop()
+    # The archive is looked into, and nothing in it unpacked or copied.
+    with assert_memory(values), pytest.raises(InputError, match=message):
+        read_state_dict(tmp_path / "x.pth")

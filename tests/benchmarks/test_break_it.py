@@ -32,7 +32,7 @@ def test_a_whole_input_is_taken_and_a_damaged_one_taken_or_refused(target, prist
     folder = pristine(target.make)
     (tmp_path / "output").mkdir()
     assert try_reader(target, folder, tmp_path / "output") == ("taken", "")
-    for seed in range(10 if target.every == 1 else 3):
+    for seed in range(25 if target.every == 1 else 3):
         trial = run_trial(target, folder, tmp_path / "work", seed)
         assert not trial.is_fault, f"{target.name}, seed {seed}, {trial.file}: {trial.kind}\n{trial.message}"
 

@@ -47,14 +47,8 @@ def bootstrapped_targets(same: np.ndarray, far_targets: Mapping[str, float] = FA
 def few_false_accepts(number: str, targets: Mapping[str, float], trials: int) -> list[str]:
     """Name the rates that fewer than three false accepts decide: a result keeps them, and names them.
 
-    Args:
-        number: "tar" or "tpir".
-        targets: name -> false accept rate, 0..1.
-        trials: pairs of different people, or probes without a mate.
-
-    Example:
-        >>> few_false_accepts("tar", {"1e-2": 1e-2, "1e-3": 1e-3}, 300)
-        ['tar@1e-3']
+    `number` is "tar" or "tpir", `targets` name -> false accept rate, 0..1, and `trials` how many pairs of different
+    people, or probes without a mate.
     """
     # The product of 1e-3 and 3000 may be rounded to less than 3.
     return [f"{number}@{name}" for name, rate in targets.items() if round(rate * trials, 6) < MIN_FALSE_ACCEPTS]
@@ -75,14 +69,11 @@ def pair_weights(
 ) -> Iterator[np.ndarray]:
     """Resample pairs: how often each counts in each replicate, `[pairs]` int64, some in each class of each set.
 
-    Without people, same and different pairs are drawn with replacement, each class for itself. This is honest if a
-    person is in one pair only; else intervals are too narrow, because a person who is hard to recognise is so in all
-    pairs.
-
-    With people (`[pairs]`, whom each image shows), people are drawn with replacement, and their pairs with them: a pair
-    of one person counts as often as the person was drawn, a pair of two people as the product of their numbers,
-    whatever the label says. This is honest for people in many pairs. Intervals of numbers that follow from different
-    pairs are too wide, by at most sqrt(3), if hardly anyone is in two different pairs.
+    Without people, same and different pairs are drawn with replacement, each class for itself: too narrow intervals if
+    a person is in several pairs. With people (`[pairs]`, whom each image shows), people are drawn, and their pairs with
+    them: a pair of one person counts as often as the person was drawn, a pair of two people as the product of their
+    numbers, whatever the label says. Intervals of numbers that follow from different pairs are too wide, by at most
+    sqrt(3), if hardly anyone is in two different pairs.
 
     Equal arguments give equal weights, so that two models can be compared on the same replicates. `part` `[pairs]`
     numbers the set of each pair: pairs are drawn within a set, people from all together.
@@ -149,9 +140,6 @@ def bootstrap_pairs(
     Returns:
         name -> [low, high], for the names of `WeightedPairs.numbers`; no `tar@name` at fewer than three false accepts.
 
-    Raises:
-        InputError: as `pair_weights` and `WeightedPairs`, or if there are fewer than 40 replicates.
-
     Example:
         >>> random = np.random.default_rng(0)
         >>> same = np.arange(400) < 200
@@ -182,9 +170,7 @@ def bootstrap_means(values: np.ndarray, replicates: int, seed: int, unit: Option
     values = np.asarray(values, np.float64)
     unit = np.arange(len(values)) if unit is None else np.asarray(unit)
     if values.ndim != 1 or len(values) == 0 or unit.shape != values.shape:
-        raise InputError(
-            f"values are of shape {values.shape}, units of {unit.shape}: give at least one, and one unit each"
-        )
+        raise InputError(f"values of shape {values.shape}, units of {unit.shape}: give one or more, and one unit each")
     if not np.all(np.isfinite(values)):
         raise InputError(f"{np.sum(~np.isfinite(values))} of {len(values)} values are not finite")
     codes = np.unique(unit, return_inverse=True)[1]
@@ -198,7 +184,7 @@ def bootstrap_means(values: np.ndarray, replicates: int, seed: int, unit: Option
 
 
 def bootstrap_rates(correct: np.ndarray, replicates: int, seed: int, unit: Optional[np.ndarray] = None) -> list[float]:
-    """Compute the confidence interval of a rate of probes, such as rank-1, by resampling people.
+    """Compute the interval [low, high] of 95% of a rate of probes, such as rank-1, by resampling people.
 
     Args:
         correct: `[probes]` bool, or any number for each.
@@ -206,17 +192,6 @@ def bootstrap_rates(correct: np.ndarray, replicates: int, seed: int, unit: Optio
         seed: of the draws.
         unit: `[probes]` whom each probe shows: a person is drawn with all probes. None: probes are drawn, which is
             honest if each person has one; `rate_interval` is better then.
-
-    Returns:
-        [low, high] of 95%.
-
-    Raises:
-        InputError: if values are none or not finite, the arrays do not fit, or there are fewer than 40 replicates.
-
-    Example:
-        >>> low, high = bootstrap_rates(np.arange(100) < 80, replicates=1000, seed=0)
-        >>> bool(0.68 < low < 0.76 < 0.84 < high < 0.92)
-        True
     """
     return percentile_interval(bootstrap_means(correct, replicates, seed, unit))
 

@@ -15,11 +15,8 @@ FEW_FALSE_ACCEPTS = f"none: fewer than {MIN_FALSE_ACCEPTS} false accepts"
 class Difference(NamedTuple):
     """The difference a - b of one number, such as "auc", between two models.
 
-    Attributes:
-        low: the lower end of its interval of 95%; None if there is no valid test.
-        high: the upper end.
-        p: how often chance alone would make so large a difference, of either sign, 0..1.
-        test: the name of the test.
+    `low` and `high` are its interval of 95%, None if there is no valid test; `p` says how often chance alone would make
+    so large a difference, of either sign, 0..1; `test` names the test.
     """
 
     number: str

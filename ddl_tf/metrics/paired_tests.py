@@ -12,13 +12,7 @@ from scipy.stats import binomtest, norm, rankdata
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.progress import Progress
-from ddl_tf.metrics.bootstrap import (
-    CONFIDENCE,
-    bootstrap_means,
-    bootstrapped_targets,
-    check_replicates,
-    pair_weights,
-)
+from ddl_tf.metrics.bootstrap import CONFIDENCE, bootstrap_means, bootstrapped_targets, check_replicates, pair_weights
 from ddl_tf.metrics.difference import FEW_FALSE_ACCEPTS, NO_VARIANCE, Difference, bootstrap_difference, untested
 from ddl_tf.metrics.k_fold import k_fold_correct, usable_folds
 from ddl_tf.metrics.pair_people import PairPeople, people_of_pairs
@@ -26,6 +20,7 @@ from ddl_tf.metrics.roc import FAR_TARGETS, corner_roc
 from ddl_tf.metrics.template_bootstrap import replicates_over_people, template_numbers
 from ddl_tf.metrics.weighted import WeightedPairs
 
+_Scores = Mapping[str, np.ndarray]
 # The names of the tests of probes: nobody asks how another gallery would turn out.
 SIGN_FLIPS = "sign flips of people, gallery as given"
 PROBES_ALONE = "McNemar, exact; each probe taken as another person's, for nobody is named"
@@ -77,15 +72,7 @@ def delong_test(similarity_a: np.ndarray, similarity_b: np.ndarray, same: np.nda
 
 
 def mcnemar_test(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
-    """Test whether two models are right equally often on `[n]` decisions, by McNemar's exact two-sided test.
-
-    Example:
-        >>> mcnemar_test(np.array([True] * 6), np.array([True] + [False] * 5))
-        0.0625
-
-    References:
-        McNemar, Psychometrika 12, 1947.
-    """
+    """Test whether two models are right equally often on `[n]` decisions, by McNemar's exact two-sided test."""
     correct_a, correct_b = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
     if correct_a.shape != correct_b.shape:
         raise InputError(f"decisions of shapes {correct_a.shape} and {correct_b.shape}: give both models' on the same")
@@ -196,12 +183,7 @@ def check_alike(scores_a: Mapping[str, np.ndarray], scores_b: Mapping[str, np.nd
 
 
 def _pair_rows(
-    a: Mapping[str, np.ndarray],
-    b: Mapping[str, np.ndarray],
-    people: Optional[PairPeople],
-    replicates: int,
-    seed: int,
-    far_targets: Mapping[str, float],
+    a: _Scores, b: _Scores, people: Optional[PairPeople], replicates: int, seed: int, far_targets: Mapping[str, float]
 ) -> Iterator[Difference]:
     first, second, unit = people or (None, None, "people")
     same = np.asarray(a["same"], bool)
@@ -220,12 +202,7 @@ def _pair_rows(
 
 
 def _template_rows(
-    a: Mapping[str, np.ndarray],
-    b: Mapping[str, np.ndarray],
-    people: PairPeople,
-    replicates: int,
-    seed: int,
-    far_targets: Mapping[str, float],
+    a: _Scores, b: _Scores, people: PairPeople, replicates: int, seed: int, far_targets: Mapping[str, float]
 ) -> Iterator[Difference]:
     """Compare two models by the numbers of IJB on pairs of templates, by the bootstrap over people."""
     same = np.asarray(a["same"], bool)
@@ -243,9 +220,7 @@ def _template_rows(
             yield untested(name, value_a, value_b, FEW_FALSE_ACCEPTS)
 
 
-def _probe_rows(
-    a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray], replicates: int, seed: int, ranks: Sequence[int]
-) -> Iterator[Difference]:
+def _probe_rows(a: _Scores, b: _Scores, replicates: int, seed: int, ranks: Sequence[int]) -> Iterator[Difference]:
     condition = np.asarray(a["condition"]) if "condition" in a else np.full(len(a["rank"]), "")
     values = {f"rank-{k}": [(scores["rank"] >= 1) & (scores["rank"] <= k) for scores in (a, b)] for k in ranks}
     if "average_precision" in a:

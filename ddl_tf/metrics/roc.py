@@ -53,12 +53,6 @@ def corner_roc(similarity: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np
     """Count the false and true accepts at the corners of the ROC: `[points]` int64 each, rising from 0.
 
     The points are those of `sklearn.metrics.roc_curve` as it is by default, in a fraction of its time on many pairs.
-
-    Example:
-        >>> similarity = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
-        >>> far, tar = corner_roc(similarity, np.array([True, True, True, False, False]))
-        >>> far.tolist(), tar.tolist()
-        ([0, 0, 0, 2], [0, 1, 3, 3])
     """
     ascending = np.sort(similarity)
     starts = np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]]))
@@ -78,9 +72,5 @@ def nearest_tar(far: np.ndarray, tar: np.ndarray, far_target: float) -> float:
 
     The rule of InsightFace's `ijb_11.py`: of points with one FAR the highest, of two equally near ones that of the
     larger FAR. The nearest point may have a FAR above the target.
-
-    Example:
-        >>> nearest_tar(np.array([0.0, 0.0, 0.2, 1.0]), np.array([0.0, 0.5, 0.5, 1.0]), 0.01)
-        0.5
     """
     return float(tar[len(far) - 1 - np.argmin(np.abs(far[::-1] - far_target))])

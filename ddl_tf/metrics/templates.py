@@ -25,21 +25,14 @@ def template_features(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pool the embeddings of images into one feature for each template, as InsightFace's `ijb_11.py` does.
 
-    The embedding of an image is the sum of its two views (`flip`), divided by its norm unless `use_norms`, times its
-    detection score (`use_scores`). A media of a template is the mean of its frames, a template the sum of its medias,
-    of unit norm. Images are read in order, a few thousand at a time, so that `views` may be a memory map.
+    `views` are `[images, views, dim]`, as the model gave them; `templates` and `medias` `[images]` int, the template
+    and the still image or video of each; `scores` `[images]`, 0..1. The embedding of an image is the sum of its two
+    views (`flip`), divided by its norm unless `use_norms`, times its detection score (`use_scores`). A media of a
+    template is the mean of its frames, a template the sum of its medias. Images are read in order, a few thousand at a
+    time, so that `views` may be a memory map.
 
-    Args:
-        views: `[images, views, dim]`, as the model gave them.
-        templates: `[images]` int, the template of each image.
-        medias: `[images]` int, the media (a still image, or a video) of each image.
-        scores: `[images]` detection scores, 0..1.
-        flip: whether to add the second view, that of the mirror image.
-        use_norms: whether an image counts by the norm of its embedding.
-        use_scores: whether an image counts by its detection score.
-
-    Returns:
-        `[templates, dim]` float64 of unit norm (an all-zero feature stays zero), and the `[templates]` numbers, rising.
+    Gives `[templates, dim]` float64 of unit norm (an all-zero feature stays zero), and the `[templates]` numbers,
+    rising.
     """
     if not len(views) == len(templates) == len(medias) == len(scores):
         counts = f"{len(templates)} templates, {len(medias)} medias and {len(scores)} scores"
@@ -74,10 +67,8 @@ def _image_features(views: np.ndarray, start: int, flip: bool, use_norms: bool) 
         rows += views[:, 1]
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
-        raise InputError(
-            f"the model's embedding of image {start + int(np.argmin(finite))} is not finite; use a checkpoint from "
-            "before training diverged"
-        )
+        where = f"the model's embedding of image {start + int(np.argmin(finite))}"
+        raise InputError(f"{where} is not finite; use a checkpoint from before training diverged")
     if not use_norms:
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         rows /= np.where(norms > 0, norms, 1)
@@ -90,10 +81,6 @@ def template_similarities(features: np.ndarray, first: np.ndarray, second: np.nd
     `first` and `second` are positions in `features` `[templates, dim]` of unit norm, -1 without images. If the pairs
     fill a good part of (first templates) x (second templates), as in IJB, they are taken from blocks of that product;
     else the features of each pair are gathered.
-
-    Example:
-        >>> template_similarities(np.eye(2), np.array([0, 0, 1]), np.array([0, 1, -1])).tolist()
-        [1.0, 0.0, -2.0]
     """
     if not len(first):
         return np.empty(0)
@@ -105,7 +92,13 @@ def template_similarities(features: np.ndarray, first: np.ndarray, second: np.nd
     rows, row_of = _distinct(first, len(features))
     columns, column_of = _distinct(second, len(features))
     if len(first) < _DENSE * len(rows) * len(columns):
-        return _gathered(features, first, second)
+        similarity = np.empty(len(first))
+        with Progress("pairs", len(first), unit="pair") as progress:
+            for start in range(0, len(first), _PAIRS):
+                part = slice(start, start + _PAIRS)
+                similarity[part] = np.einsum("ij,ij->i", features[first[part]], features[second[part]])
+                progress.advance(len(similarity[part]))
+        return similarity
     return _from_blocks(features[rows], features[columns], row_of[first], column_of[second])
 
 
@@ -113,16 +106,6 @@ def _distinct(positions: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray
     """The distinct positions, and for each position its place among them."""
     used = np.bincount(positions, minlength=count) > 0
     return np.flatnonzero(used), (np.cumsum(used) - 1).astype(np.int32)
-
-
-def _gathered(features: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    similarity = np.empty(len(first))
-    with Progress("pairs", len(first), unit="pair") as progress:
-        for start in range(0, len(first), _PAIRS):
-            part = slice(start, start + _PAIRS)
-            similarity[part] = np.einsum("ij,ij->i", features[first[part]], features[second[part]])
-            progress.advance(len(similarity[part]))
-    return similarity
 
 
 def _from_blocks(rows: np.ndarray, columns: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:

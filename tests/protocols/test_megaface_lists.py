@@ -100,23 +100,21 @@ def test_images(tmp_path, lists):
     noises = _write(tmp_path, facescrub_noises=["Adam_Sandler_540.png"], megaface_noises=[DISTRACTORS[3]])
     megaface = read_megaface(**lists, **noises)
     # Those of noisy ones are not there, and not needed.
-    for folder, keys in (("fs", [PROBES[0], PROBES[2]]), ("mf", DISTRACTORS[:3] + DISTRACTORS[4:])):
-        for key in keys:
-            path = tmp_path / folder / key
+    clean = [PROBES[0], PROBES[2]], DISTRACTORS[:3] + DISTRACTORS[4:]
+    for folder, keys in zip(("fs", "mf"), clean):
+        for path in (tmp_path / folder / key for key in keys):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(key.encode())
+            path.write_bytes(path.name.encode())
     folders = str(tmp_path / "fs"), str(tmp_path / "mf")
-    probes, distractors = megaface_images(megaface, *folders)
-    assert (probes.name, distractors.name) == ("megaface_probes", "megaface_distractors")
-    assert list(probes.images) == [PROBES[0].encode(), PROBES[2].encode()]
-    assert (probes.keys, probes.positions.tolist()) == ([PROBES[0], PROBES[2]], [0, 2])
-    assert distractors.positions.tolist() == [*range(3), *range(4, 25)]
-    assert [image.decode() for image in distractors.images] == distractors.keys
+    parts = megaface_images(megaface, *folders)
+    places = [0, 2], [*range(3), *range(4, 25)]
+    for name, part, keys, positions in zip(("probes", "distractors"), parts, clean, places):
+        assert (part.name, part.keys, part.positions.tolist()) == (f"megaface_{name}", keys, positions)
+        assert [image.decode() for image in part.images] == [key.split("/")[-1] for key in keys]
     (tmp_path / "fs" / PROBES[0]).unlink()
     with pytest.raises(ProblemsError, match=r"^megaface: 1 missing image"):
         megaface_images(megaface, *folders)
-    probes, _ = megaface_images(megaface, *folders, missing="count")
-    assert probes.positions.tolist() == [2]
+    assert megaface_images(megaface, *folders, missing="count")[0].positions.tolist() == [2]
     (tmp_path / "mf" / DISTRACTORS[24]).unlink()
     with pytest.raises(ProblemsError, match=r"^megaface: 1 missing image .*24_1.jpg"):
         megaface_images(megaface, *folders, missing="count")

@@ -35,11 +35,20 @@ def test_every_layout_is_evaluated_by_the_command_that_it_names(layout, checkpoi
     miniature_pairs._draw.cache_clear()
 
 
-def test_what_is_there_stays(tmp_path):
+def test_what_is_there_stays_and_a_failure_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="is there already"):
         main(MiniatureSettings(layout="lfw", output=str(tmp_path)))
     with pytest.raises(InputError, match="--layout is missing"):
         main(MiniatureSettings(output=str(tmp_path / "new")))
+
+    def fail(folder, seed):
+        folder.mkdir()
+        (folder / "half").touch()
+        raise OSError("no space")
+
+    monkeypatch.setitem(LAYOUTS, "cfp", (fail, ""))
+    with pytest.raises(OSError, match="no space"):
+        main(MiniatureSettings(layout="cfp", output=str(tmp_path / "new")))
     assert list(tmp_path.iterdir()) == []
     mine = tmp_path / ".lfw.partial/thesis.txt"
     mine.parent.mkdir()
@@ -47,15 +56,3 @@ def test_what_is_there_stays(tmp_path):
     main(MiniatureSettings(layout="lfw", output=str(tmp_path / "lfw")))
     assert mine.read_text() == "years of work"
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lfw.partial", "lfw"]
-
-
-def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
-    def fail(folder, seed):
-        folder.mkdir()
-        (folder / "half").touch()
-        raise OSError("no space")
-
-    monkeypatch.setitem(LAYOUTS, "lfw", (fail, ""))
-    with pytest.raises(OSError, match="no space"):
-        main(MiniatureSettings(layout="lfw", output=str(tmp_path / "new")))
-    assert list(tmp_path.iterdir()) == []

@@ -57,10 +57,6 @@ def landmark_problem(landmarks: np.ndarray, size: tuple[int, int]) -> Optional[s
 
     Faces of any roll, and of a yaw up to 90 degrees, are taken. A face upside down looks the same as one with eyes and
     mouth exchanged, and is taken. Landmarks that are not finite, or all one point, raise an `InputError`.
-
-    Example:
-        >>> landmark_problem(ARCFACE_TEMPLATE / 112, (112, 112))
-        'a face of 0.5 pixels: landmarks are in pixels, not in shares of the image'
     """
     points = np.asarray(landmarks, np.float64)
     misfit = _template_misfit(points)
@@ -87,23 +83,21 @@ def landmark_problem(landmarks: np.ndarray, size: tuple[int, int]) -> Optional[s
     return None
 
 
-def _problem_or_error(landmarks: np.ndarray, size: tuple[int, int]) -> Optional[str]:
-    try:
-        return landmark_problem(landmarks, size)
-    except InputError as error:
-        return str(error)
-
-
 def list_problem(items: Iterable[tuple[np.ndarray, tuple[int, int]]]) -> Optional[str]:
     """What is wrong with the landmarks of many faces, given with the (width, height) of their images.
 
     None if no more than a third is bad: a detector takes single faces wrong.
     """
-    problems = [_problem_or_error(*item) for item in items]
-    bad = [problem for problem in problems if problem]
-    if len(bad) <= _BAD_SHARE * len(problems):
+    faces, bad = list(items), list[str]()
+    for face in faces:
+        try:
+            problem = landmark_problem(*face)
+        except InputError as error:
+            problem = str(error)
+        bad += [problem] if problem else []
+    if len(bad) <= _BAD_SHARE * len(faces):
         return None
-    return f"the landmarks of {len(bad):,} of {len(problems):,} faces that were checked are bad; the first: {bad[0]}"
+    return f"the landmarks of {len(bad):,} of {len(faces):,} faces that were checked are bad; the first: {bad[0]}"
 
 
 def checked_lines(count: int) -> np.ndarray:

@@ -40,18 +40,11 @@ def _turn(image: Image.Image) -> Optional[Image.Transpose]:
         return None
 
 
-def _reason(error: Exception) -> str:
-    reason = str(error).split(" <_io")[0].replace("cannot identify image file", "it is no image")
-    return reason or type(error).__name__
-
-
 def load_image(encoded: bytes) -> Image.Image:
     """Decode an image, whole and upright: JPEG, PNG, or whatever else Pillow reads; of several pictures the first.
 
-    The image is in its own mode. Its `format` is "JPEG" also for a phone's JPEG that Pillow calls MPO.
-
-    Raises:
-        ValueError: if it cannot be decoded; the message says why.
+    The image is in its own mode. Its `format` is "JPEG" also for a phone's JPEG that Pillow calls MPO. Raises a
+    ValueError that says why if it cannot be decoded.
     """
     if not encoded:
         raise ValueError("it is empty")
@@ -66,7 +59,8 @@ def load_image(encoded: bytes) -> Image.Image:
             # Some versions of Pillow would write it into a PNG file, and the image be turned twice.
             del image.info["exif"]
     except Exception as error:  # on damaged files Pillow raises nearly anything
-        raise ValueError(_reason(error)) from None
+        reason = str(error).split(" <_io")[0].replace("cannot identify image file", "it is no image")
+        raise ValueError(reason or type(error).__name__) from None
     image.format = kind
     return image
 
@@ -89,11 +83,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def decode_image(encoded: bytes) -> np.ndarray:
-    """Decode a JPEG or PNG image to uint8 `[height, width, 3]`, RGB, upright.
-
-    Raises:
-        ValueError: if it cannot be decoded, or is of another format; the message says why.
-    """
+    """Decode a JPEG or PNG image to uint8 `[height, width, 3]`, RGB, upright; a ValueError says why it cannot be."""
     image = load_image(encoded)
     if image.format not in STORED_FORMATS:
         raise ValueError(f"{image.format}, where only JPEG and PNG are decoded; convert it")

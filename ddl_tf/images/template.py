@@ -5,8 +5,6 @@ import numpy as np
 from ddl_tf.common.errors import InputError
 
 TEMPLATE_SIZE = 112
-
-
 # Where an aligned face of 112 px has its eyes, nose and corners of the mouth: left eye of the image first; x, y.
 ARCFACE_TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]

@@ -75,10 +75,8 @@ def compare_gaps(
         for weights in _weights(easy_a, hard_a, replicates, seed)
     ]
     people = _people(easy_a, hard_a)
-    unit = "pairs" if people is None else people[2]
-    return bootstrap_difference(
-        "gap", expectation_gap(easy_a, hard_a), expectation_gap(easy_b, hard_b), differences, unit
-    )
+    gaps = expectation_gap(easy_a, hard_a), expectation_gap(easy_b, hard_b)
+    return bootstrap_difference("gap", *gaps, differences, "pairs" if people is None else people[2])
 
 
 def _margin(scores: Scores, weights: np.ndarray) -> float:

@@ -37,9 +37,6 @@ def people_of_pairs(scores: Mapping[str, np.ndarray], people: Optional[np.ndarra
 
     If no scores say it, but an image or template is in several pairs, the same pairs say it as far as they can. None if
     pairs are independent as far as is known.
-
-    Raises:
-        InputError: if people are given for pairs that do not name their images, or templates are unknown.
     """
     people = scores.get("people") if people is None else np.asarray(people)
     if not {"first", "second"} <= scores.keys():

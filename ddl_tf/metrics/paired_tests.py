@@ -12,13 +12,7 @@ from scipy.stats import binomtest, norm, rankdata
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.progress import Progress
-from ddl_tf.metrics.bootstrap import (
-    CONFIDENCE,
-    bootstrap_means,
-    bootstrapped_targets,
-    check_replicates,
-    pair_weights,
-)
+from ddl_tf.metrics.bootstrap import CONFIDENCE, bootstrap_means, bootstrapped_targets, check_replicates, pair_weights
 from ddl_tf.metrics.difference import FEW_FALSE_ACCEPTS, NO_VARIANCE, Difference, bootstrap_difference, untested
 from ddl_tf.metrics.k_fold import k_fold_correct, usable_folds
 from ddl_tf.metrics.pair_people import PairPeople, people_of_pairs
@@ -26,6 +20,7 @@ from ddl_tf.metrics.roc import FAR_TARGETS, corner_roc
 from ddl_tf.metrics.template_bootstrap import replicates_over_people, template_numbers
 from ddl_tf.metrics.weighted import WeightedPairs
 
+_Scores = Mapping[str, np.ndarray]
 # The names of the tests of probes: nobody asks how another gallery would turn out.
 SIGN_FLIPS = "sign flips of people, gallery as given"
 PROBES_ALONE = "McNemar, exact; each probe taken as another person's, for nobody is named"
@@ -59,9 +54,9 @@ def delong_test(similarity_a: np.ndarray, similarity_b: np.ndarray, same: np.nda
     same = np.asarray(same, bool)
     models = [np.asarray(similarity, np.float64) for similarity in (similarity_a, similarity_b)]
     if any(similarity.shape != same.shape or not np.all(np.isfinite(similarity)) for similarity in models):
-        raise InputError(f"each model must have a finite similarity for each of the {len(same)} pairs")
+        raise InputError(f"give each model a finite similarity for each of the {len(same)} pairs")
     if not 2 <= same.sum() <= len(same) - 2:
-        raise InputError(f"DeLong's test needs two same and two different pairs, got {same.sum()} same of {len(same)}")
+        raise InputError(f"{same.sum()} of {len(same)} pairs are same ones: DeLong's test needs two of each class")
     (same_a, different_a), (same_b, different_b) = (_placements(similarity, same) for similarity in models)
     auc_a, auc_b = float(same_a.mean()), float(same_b.mean())
     variance = sum(np.var(d, ddof=1) / len(d) for d in (same_a - same_b, different_a - different_b))
@@ -77,14 +72,10 @@ def delong_test(similarity_a: np.ndarray, similarity_b: np.ndarray, same: np.nda
 
 
 def mcnemar_test(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
-    """Test whether two models are right equally often on `[n]` decisions, by McNemar's exact two-sided test.
-
-    References:
-        McNemar, Psychometrika 12, 1947.
-    """
+    """Test whether two models are right equally often on `[n]` decisions, by McNemar's exact two-sided test."""
     correct_a, correct_b = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
     if correct_a.shape != correct_b.shape:
-        raise InputError(f"both models must decide on the same pairs, got {correct_a.shape} and {correct_b.shape}")
+        raise InputError(f"decisions of shapes {correct_a.shape} and {correct_b.shape}: give both models' on the same")
     only_a, only_b = int(np.sum(correct_a & ~correct_b)), int(np.sum(~correct_a & correct_b))
     return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
@@ -102,7 +93,7 @@ def sign_flip_test(difference: np.ndarray, person: np.ndarray, seed: int) -> flo
     """
     difference, person = np.asarray(difference, np.float64), np.asarray(person)
     if difference.ndim != 1 or difference.shape != person.shape:
-        raise InputError(f"each difference must have a person, got shapes {difference.shape} and {person.shape}")
+        raise InputError(f"differences of shape {difference.shape} for people of {person.shape}: give a person each")
     totals = np.bincount(np.unique(person, return_inverse=True)[1], difference)
     totals = totals[totals != 0]
     # Sums in another order are rounded in another way.
@@ -131,7 +122,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     values = np.asarray(p_values, np.float64)
     if not np.all((values >= 0) & (values <= 1)):
-        raise InputError(f"each p-value must be in 0..1, got {values.tolist()}")
+        raise InputError(f"p-values {values.tolist()}: each must be in 0..1")
     order = np.argsort(values, kind="stable")
     steps = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
     corrected = np.empty(len(values))
@@ -192,12 +183,7 @@ def check_alike(scores_a: Mapping[str, np.ndarray], scores_b: Mapping[str, np.nd
 
 
 def _pair_rows(
-    a: Mapping[str, np.ndarray],
-    b: Mapping[str, np.ndarray],
-    people: Optional[PairPeople],
-    replicates: int,
-    seed: int,
-    far_targets: Mapping[str, float],
+    a: _Scores, b: _Scores, people: Optional[PairPeople], replicates: int, seed: int, far_targets: Mapping[str, float]
 ) -> Iterator[Difference]:
     first, second, unit = people or (None, None, "people")
     same = np.asarray(a["same"], bool)
@@ -216,12 +202,7 @@ def _pair_rows(
 
 
 def _template_rows(
-    a: Mapping[str, np.ndarray],
-    b: Mapping[str, np.ndarray],
-    people: PairPeople,
-    replicates: int,
-    seed: int,
-    far_targets: Mapping[str, float],
+    a: _Scores, b: _Scores, people: PairPeople, replicates: int, seed: int, far_targets: Mapping[str, float]
 ) -> Iterator[Difference]:
     """Compare two models by the numbers of IJB on pairs of templates, by the bootstrap over people."""
     same = np.asarray(a["same"], bool)
@@ -239,9 +220,7 @@ def _template_rows(
             yield untested(name, value_a, value_b, FEW_FALSE_ACCEPTS)
 
 
-def _probe_rows(
-    a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray], replicates: int, seed: int, ranks: Sequence[int]
-) -> Iterator[Difference]:
+def _probe_rows(a: _Scores, b: _Scores, replicates: int, seed: int, ranks: Sequence[int]) -> Iterator[Difference]:
     condition = np.asarray(a["condition"]) if "condition" in a else np.full(len(a["rank"]), "")
     values = {f"rank-{k}": [(scores["rank"] >= 1) & (scores["rank"] <= k) for scores in (a, b)] for k in ranks}
     if "average_precision" in a:

@@ -25,9 +25,10 @@ _CELLS = 2**23
 class Search:
     """The result of a search of probes in a gallery.
 
-    `mate_ranks` has for each probe the ranks of all its mates among the whole gallery, rising, int from 1.
-    `mate_similarity` and `other_similarity` `[probes]` float64 are of the most similar mate, and of the most similar
-    entry that is no mate; -inf if there is none.
+    Attributes:
+        mate_ranks: for each probe the ranks of all its mates among the whole gallery, rising, int from 1.
+        mate_similarity: `[probes]` float64 of the most similar mate; -inf if there is none.
+        other_similarity: `[probes]` float64 of the most similar entry that is no mate; -inf if there is none.
     """
 
     mate_ranks: list[np.ndarray]
@@ -65,7 +66,11 @@ def search_gallery(
         array([2])
     """
     _check(probes, gallery, probe_people, gallery_people)
-    mates = _find_mates(probe_people, gallery_people)
+    # The positions of each probe's mates in the gallery, rising.
+    order = np.argsort(gallery_people, kind="stable")
+    people = np.asarray(gallery_people)[order]
+    first, end = (np.searchsorted(people, probe_people, side) for side in ("left", "right"))
+    mates = [order[low:high] for low, high in zip(first, end)]
     mate_similarity = np.full(len(probes), -np.inf)
     other_similarity = np.full(len(probes), -np.inf)
     mate_ranks = []
@@ -100,14 +105,6 @@ def _check(probes: np.ndarray, gallery: np.ndarray, probe_people: np.ndarray, ga
             f"probe embeddings of length {probes.shape[1]}, gallery embeddings of length {gallery.shape[1]}: "
             "embed both with one model"
         )
-
-
-def _find_mates(probe_people: np.ndarray, gallery_people: np.ndarray) -> list[np.ndarray]:
-    """The positions of each probe's mates in the gallery, rising."""
-    order = np.argsort(gallery_people, kind="stable")
-    people = np.asarray(gallery_people)[order]
-    first, end = (np.searchsorted(people, probe_people, side) for side in ("left", "right"))
-    return [order[low:high] for low, high in zip(first, end)]
 
 
 def _count_others(
@@ -222,11 +219,11 @@ def tpir_at_fpir(
 
 @dataclasses.dataclass(frozen=True)
 class GalleriesSearch:
-    """The result of a search of probes in galleries; a tie with the mate counts against it; -inf where there is none.
+    """The result of a search of probes in galleries; a tie with the mate counts against it.
 
-    `mate` `[probes]` is the similarity of the mate, `above` `[galleries, probes]` how many others of each gallery are
-    as similar or more, `best_other` `[galleries, probes]` the largest similarity of a template that is not the mate,
-    and `largest_others` the largest of all pairs of a probe and a template that is not its mate, falling.
+    `mate` `[probes]` is the similarity of the mate, -inf if there is none; `above` `[galleries, probes]` how many
+    others of each gallery are as similar or more; `best_other` `[galleries, probes]` the largest similarity of another
+    template, -inf for none; `largest_others` the largest similarities of all probes and templates of others, falling.
     """
 
     mate: np.ndarray
@@ -240,8 +237,8 @@ def search_galleries(
 ) -> GalleriesSearch:
     """Compare every probe `[probes, dim]` with every template of galleries `[templates, dim]` of unit norm, in blocks.
 
-    `mate` `[probes]` int is the position of the mate in the concatenated galleries, -1 if there is none; `keep` is how
-    many of the largest similarities of others are wanted.
+    `mate` `[probes]` int is the position of the mate in the concatenated galleries, -1 if there is none; `keep` says
+    how many of the largest similarities of others are wanted.
     """
     gallery = np.concatenate(galleries)
     bounds = np.cumsum([0, *map(len, galleries)]).tolist()

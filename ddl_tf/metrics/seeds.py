@@ -49,7 +49,7 @@ def compare_seeds(a: Sequence[float], b: Sequence[float]) -> SeedComparison:
     first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if first.shape != second.shape or first.ndim != 1 or len(first) < 2:
         raise InputError(
-            f"{first.size} and {second.size} runs: give one number for each seed, at least two, in each arm"
+            f"{first.size} and {second.size} runs: give one number for each of two or more seeds, in each arm"
         )
     if not np.all(np.isfinite([first, second])):
         raise InputError(f"runs of {first.tolist()} and {second.tolist()}: all must be finite")
@@ -63,14 +63,5 @@ def compare_seeds(a: Sequence[float], b: Sequence[float]) -> SeedComparison:
         )
     test = ttest_rel(first, second)
     interval = test.confidence_interval(CONFIDENCE)
-    signed_rank = wilcoxon(differences)
-    return SeedComparison(
-        len(first),
-        mean_a,
-        mean_b,
-        float(differences.mean()),
-        float(interval.low),
-        float(interval.high),
-        float(test.pvalue),
-        float(signed_rank.pvalue),
-    )
+    numbers = (differences.mean(), interval.low, interval.high, test.pvalue, wilcoxon(differences).pvalue)
+    return SeedComparison(len(first), mean_a, mean_b, *map(float, numbers))

@@ -34,8 +34,7 @@ def replicates_over_people(
 
     A same pair counts as often as its person was drawn, a different one as the product of its two people's numbers.
     Different pairs of two people between the same two points of the ROC are counted together, and many replicates are
-    one product of matrices, so that millions of pairs take a minute. Equal seeds draw equal people, so that two models
-    can be compared on the same replicates. Targets of fewer than three false accepts are left out.
+    one product of matrices. Equal seeds draw equal people. Targets of fewer than three false accepts are left out.
     """
     similarity, same = np.asarray(similarity), np.asarray(same, bool)
     targets = bootstrapped_targets(same, targets)

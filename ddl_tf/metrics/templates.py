@@ -25,20 +25,20 @@ def template_features(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pool the embeddings of images into one feature for each template, as InsightFace's `ijb_11.py` does.
 
-    The embedding of an image is the sum of its two views (`flip`), divided by its norm unless `use_norms`, times its
-    detection score 0..1 (`use_scores`). A media (a still image, or a video) of a template is the mean of its frames, a
-    template the sum of its medias, of unit norm. Images are read in order, a few thousand at a time, so that `views`
-    `[images, views, dim]` may be a memory map; `templates` and `medias` `[images]` are int.
+    `views` are `[images, views, dim]`, as the model gave them; `templates` and `medias` `[images]` int, the template
+    and the still image or video of each; `scores` `[images]`, 0..1. The embedding of an image is the sum of its two
+    views (`flip`), divided by its norm unless `use_norms`, times its detection score (`use_scores`). A media of a
+    template is the mean of its frames, a template the sum of its medias. Images are read in order, a few thousand at a
+    time, so that `views` may be a memory map.
 
-    Returns `[templates, dim]` float64 of unit norm (an all-zero feature stays zero), and their numbers, rising.
+    Gives `[templates, dim]` float64 of unit norm (an all-zero feature stays zero), and the `[templates]` numbers,
+    rising.
     """
     if not len(views) == len(templates) == len(medias) == len(scores):
         counts = f"{len(templates)} templates, {len(medias)} medias and {len(scores)} scores"
         raise InputError(f"{len(views)} embeddings for {counts} of images; embed the images of this very set")
     if flip and views.shape[1] < 2:
-        raise InputError(
-            f"flip adds a second view, got {views.shape[1]} of each image: embed with both, or use no flip"
-        )
+        raise InputError(f"{views.shape[1]} view of each image, where flip adds a second; embed with both, or no flip")
     ids, template = np.unique(templates, return_inverse=True)
     media_numbers, media = np.unique(medias, return_inverse=True)
     _, media_of_template, frames = np.unique(
@@ -67,10 +67,8 @@ def _image_features(views: np.ndarray, start: int, flip: bool, use_norms: bool) 
         rows += views[:, 1]
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
-        raise InputError(
-            f"the model's embedding of image {start + int(np.argmin(finite))} is not finite; use a checkpoint from "
-            "before training diverged"
-        )
+        where = f"the model's embedding of image {start + int(np.argmin(finite))}"
+        raise InputError(f"{where} is not finite; use a checkpoint from before training diverged")
     if not use_norms:
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         rows /= np.where(norms > 0, norms, 1)
@@ -94,7 +92,13 @@ def template_similarities(features: np.ndarray, first: np.ndarray, second: np.nd
     rows, row_of = _distinct(first, len(features))
     columns, column_of = _distinct(second, len(features))
     if len(first) < _DENSE * len(rows) * len(columns):
-        return _gathered(features, first, second)
+        similarity = np.empty(len(first))
+        with Progress("pairs", len(first), unit="pair") as progress:
+            for start in range(0, len(first), _PAIRS):
+                part = slice(start, start + _PAIRS)
+                similarity[part] = np.einsum("ij,ij->i", features[first[part]], features[second[part]])
+                progress.advance(len(similarity[part]))
+        return similarity
     return _from_blocks(features[rows], features[columns], row_of[first], column_of[second])
 
 
@@ -102,16 +106,6 @@ def _distinct(positions: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray
     """The distinct positions, and for each position its place among them."""
     used = np.bincount(positions, minlength=count) > 0
     return np.flatnonzero(used), (np.cumsum(used) - 1).astype(np.int32)
-
-
-def _gathered(features: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    similarity = np.empty(len(first))
-    with Progress("pairs", len(first), unit="pair") as progress:
-        for start in range(0, len(first), _PAIRS):
-            part = slice(start, start + _PAIRS)
-            similarity[part] = np.einsum("ij,ij->i", features[first[part]], features[second[part]])
-            progress.advance(len(similarity[part]))
-    return similarity
 
 
 def _from_blocks(rows: np.ndarray, columns: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:

@@ -14,8 +14,8 @@ from ddl_tf.metrics.templates import NEVER
 class WeightedPairs:
     """The verification numbers of weighted pairs (a pair of weight 2 counts as two); the rest is computed once.
 
-    `similarity` (finite) and `same` are `[pairs]`, with both classes; `fold` `[pairs]` int from 0 without gaps is for
-    the k-fold accuracy; `far_targets` has the false accept rate, 0..1, of each `tar@name`.
+    `similarity`, `same` (both classes) and `fold` (from 0 without gaps, for the k-fold accuracy) are `[pairs]`;
+    `far_targets` are name -> false accept rate, 0..1, of each `tar@name`.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class WeightedPairs:
         if not np.all(np.isfinite(similarity)):
             raise InputError(f"{np.sum(~np.isfinite(similarity))} similarities are not finite; look at the embeddings")
         if not 0 < same.sum() < len(same):
-            raise InputError(f"same and different pairs are needed, got {same.sum()} same of {len(same)}")
+            raise InputError(f"{same.sum()} of {len(same)} pairs are same ones: both classes are needed")
         self.same = same
         self.far_targets = dict(far_targets)
         self._order = np.argsort(-similarity, kind="stable")

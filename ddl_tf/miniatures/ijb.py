@@ -19,10 +19,9 @@ _HEADER = "TEMPLATE_ID,SUBJECT_ID,FILENAME\n"
 
 
 def write_ijb(folder: Path, seed: int = 0, name: str = "ijbc") -> None:
-    """Write a small generated copy of "ijbb" or "ijbc", `meta/` and `loose_crop/`.
+    """Write a small copy of "ijbb" or "ijbc": 40 subjects, half of them in either gallery, with two probes each.
 
-    40 subjects, half of them in either gallery, with a template of five images in it, and two probes each: one image,
-    and a video with an image. Faces are turned and lie at another place in each crop, as detected ones do.
+    Faces are turned and lie at another place in each crop, as detected ones do.
     """
     if name not in GALLERIES:
         raise InputError(f"{name!r}: is no set of IJB; use one of {', '.join(GALLERIES)}")

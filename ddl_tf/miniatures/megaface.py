@@ -34,11 +34,10 @@ def _encode(identity: int, image: int, seed: int, kind: str) -> bytes:
 
 
 def write_megaface(folder: Path, seed: int = 0) -> None:
-    """Write lists, noise lists, images and feature files of 6 people x 5 photos, and of 60 distractors.
+    """Write lists, noise lists, images and feature files (`_pixels.bin`) of 6 people x 5 photos, and of 60 distractors.
 
-    The layout is that of InsightFace's test pack and the devkit; feature files end with `_pixels.bin`. Two probes and
-    two distractors are noisy, and the lists of noises name them; that of FaceScrub also names photos that are not among
-    the probes, as the real one does.
+    Two probes and two distractors are noisy, and the lists of noises name them; that of FaceScrub also names photos
+    that are not among the probes, as the real one does.
     """
     # Identities: the people of the probes, the wrong face of each noisy probe, then the distractors.
     strangers = {wrong: PEOPLE + number for number, wrong in enumerate(_WRONG_PROBES)}
@@ -69,9 +68,8 @@ def write_megaface(folder: Path, seed: int = 0) -> None:
     templates = folder / "templatelists"
     templates.mkdir(exist_ok=True)
     people = [key.split("/")[0] for key in keys["facescrub"]]
-    (templates / "facescrub_features_list.json").write_text(
-        json.dumps({"id": people, "path": keys["facescrub"]}, indent=4)
-    )
+    probes = {"id": people, "path": keys["facescrub"]}
+    (templates / "facescrub_features_list.json").write_text(json.dumps(probes, indent=4))
     # As the devkit's, the short list is a draw of its own.
     for count, chosen in ((10, keys["megaface"][::6]), (DISTRACTORS, keys["megaface"])):
         path = templates / f"megaface_features_list.json_{count}_1"

@@ -17,10 +17,9 @@ _SIZE = 112
 
 
 def write_scface(folder: Path, seed: int = 0) -> None:
-    """Write a small SCface of synthetic faces of 112 pixels.
+    """Write `SCface_database` of synthetic faces of 112 pixels: 12 subjects, the five cameras of visible light.
 
-    `<folder>/SCface_database` has the official folders and names, with 12 subjects and the five cameras of visible
-    light. `<folder>/test_subjects.txt` and `training_subjects.txt` list 8 and 4 of them.
+    `test_subjects.txt` and `training_subjects.txt` beside it list 8 and 4 of them.
     """
     for name, subjects in (("test_subjects.txt", TEST_SUBJECTS), ("training_subjects.txt", TRAINING_SUBJECTS)):
         Path(folder).mkdir(parents=True, exist_ok=True)

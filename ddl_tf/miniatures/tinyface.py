@@ -15,10 +15,9 @@ _GALLERY, _PROBES = (1, 2, 3), (1, 2)
 
 
 def write_tinyface(folder: Path, seed: int = 0) -> None:
-    """Write a small TinyFace of synthetic faces of 16 to 28 pixels.
+    """Write `Testing_Set` of synthetic faces of 16 to 28 pixels, with lists in MATLAB's format.
 
-    `<folder>/Testing_Set` has the official folders, and lists in MATLAB's format: 12 people with 24 images in the
-    gallery and 18 probes, and 40 distractors.
+    12 people have 24 images in the gallery and 18 probes, and there are 40 distractors.
     """
     root = Path(folder) / "Testing_Set"
     random = np.random.RandomState(seed)

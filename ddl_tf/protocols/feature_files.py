@@ -89,10 +89,8 @@ class FeatureFiles:
             content = _feature_or_reason(self._folder / self.name(position))
             if isinstance(content, np.ndarray):
                 return len(content)
-        raise InputError(
-            f"{self._folder / self.name(0)}: of {len(self):,} such feature files none can be read; check the folder of "
-            "features and the suffix"
-        )
+        path, advice = self._folder / self.name(0), "check the folder of features and the suffix"
+        raise InputError(f"{path}: of {len(self):,} such feature files none can be read; {advice}")
 
 
 def _feature_or_reason(path: Path) -> Union[np.ndarray, str, None]:
@@ -133,12 +131,9 @@ class PackedFeatures:
         if len(mapped) < len(files):
             raise InputError(f"{path}: {len(mapped):,} features, where the list has {len(files):,} names; {advice}")
         if same < len(files):
-            raise InputError(
-                f"{list_file}: only {same:,} of the {len(files):,} names are those of the list, in order; {advice}"
-            )
-        self._files = files
-        self._dim = mapped.shape[1]
-        self._offset = mapped.offset
+            reason = f"only {same:,} of the {len(files):,} names are those of the list, in order"
+            raise InputError(f"{list_file}: {reason}; {advice}")
+        self._files, self._dim, self._offset = files, mapped.shape[1], mapped.offset
         # Read and not mapped: the pages of a map would count as memory of the process.
         self._file = path.open("rb")
 
@@ -165,10 +160,10 @@ FeatureSource = Union[FeatureFiles, PackedFeatures]
 
 
 def pack_features(files: FeatureFiles, path: Path) -> PackedFeatures:
-    """Write many feature files, brought to unit norm, into one `.npy`, so that the next run reads them fast.
+    """Write many feature files, brought to unit norm, into one `.npy`, and their names beside it, as `.txt`.
 
-    Files that do not exist become rows of NaN, which count as missing when they are read; corrupt ones are refused. The
-    files' names go beside it, as `.txt`. An interrupted call leaves no `.npy`.
+    Files that do not exist become rows of NaN, which count as missing when they are read; corrupt ones are refused. An
+    interrupted call leaves no `.npy`.
     """
     problems = ProblemList(path.stem)
     header = {"descr": "<f4", "fortran_order": False, "shape": (len(files), files.dim)}

@@ -26,15 +26,9 @@ def check_missing(missing: str) -> None:
 class GallerySet:
     """A set for identification.
 
-    Attributes:
-        name: for reports.
-        images: the encoded images, read when they are asked for.
-        keys: `[images]` the name of each.
-        gallery: `[gallery]` int, positions in `images`; -1 if the image is missing.
-        gallery_people: `[gallery]` int, whom each entry shows.
-        probes: `[probes]` int, positions in `images`; -1 if the image is missing.
-        probe_people: `[probes]` int, whom each probe shows.
-        condition: `[probes]` text, such as "d1"; "" if there is one condition only.
+    `images` are encoded, read when they are asked for, and `keys` `[images]` name each. `gallery` and `probes` are int
+    positions in `images`, -1 if the image is missing; `gallery_people` and `probe_people` int say whom each shows.
+    `condition` is `[probes]` text, such as "d1"; "" if there is one condition only.
     """
 
     name: str

@@ -48,19 +48,11 @@ class TemplateList:
 
 @dataclasses.dataclass(frozen=True)
 class IJB:
-    """IJB-B or IJB-C.
+    """IJB-B or IJB-C: `images` aligned, PNG of 112 px, made when they are asked for, with their file names `keys`.
 
-    Attributes:
-        name: "ijbb" or "ijbc".
-        images: the faces, aligned, PNG of 112 px; made when they are asked for.
-        keys: `[images]` the file name of each.
-        templates: `[images]` int32, the template that an image belongs to.
-        medias: `[images]` int32, the still image or video that it is from.
-        scores: `[images]` float32, the score of the detector.
-        pairs: of verification; None if they are not listed.
-        galleries: two of identification; none if they are not listed.
-        probes: of identification; None likewise.
-        missing_images: listed files that do not exist; only with `missing="count"`.
+    `templates` and `medias` `[images]` int32 are the template, and the still image or video, of each; `scores`
+    `[images]` float32 the detector's. `pairs` (verification), two `galleries` and `probes` (identification) are None or
+    empty if they are not listed. `missing_images` are listed files that do not exist; only with `missing="count"`.
     """
 
     name: str
@@ -134,18 +126,9 @@ def read_ijb(root: str, check_images: bool = True, missing: str = "refuse") -> I
     landmarks = np.column_stack([points[column] for column in _LANDMARKS]).reshape(-1, 5, 2)[kept]
     if check_images:
         _check_landmarks(paths, landmarks, meta / f"{name}_name_5pts_score.txt")
-    return IJB(
-        name,
-        _aligned_images(paths, landmarks),
-        names[kept].tolist(),
-        templates[kept],
-        medias[kept],
-        points["score"][kept],
-        pairs,
-        galleries,
-        probes,
-        names[~exists].tolist(),
-    )
+    images, scores = _aligned_images(paths, landmarks), points["score"][kept]
+    keys, gone = names[kept].tolist(), names[~exists].tolist()
+    return IJB(name, images, keys, templates[kept], medias[kept], scores, pairs, galleries, probes, gone)
 
 
 def _which(root: Path) -> str:
@@ -154,10 +137,8 @@ def _which(root: Path) -> str:
         return names[0]
     if names:
         raise InputError(f"{root / 'meta'}: holds files of {' and '.join(names)}; keep each set in its own folder")
-    raise InputError(
-        f"{root}: neither meta/ijbb_face_tid_mid.txt nor meta/ijbc_face_tid_mid.txt is there; name the folder IJBB or "
-        "IJBC of InsightFace's IJB_release"
-    )
+    missing = "neither meta/ijbb_face_tid_mid.txt nor meta/ijbc_face_tid_mid.txt is there"
+    raise InputError(f"{root}: {missing}; name the folder IJBB or IJBC of InsightFace's IJB_release")
 
 
 def _read_pairs(path: Path, problems: ProblemList) -> Optional[TemplatePairs]:
@@ -233,18 +214,13 @@ def _check_templates(
 ) -> None:
     users = [(part.name, part.templates) for part in [*galleries, *([probes] if probes else [])]]
     if pairs:
-        users += [("pairs", np.union1d(_distinct(pairs.first), _distinct(pairs.second)))]
+        # The numbers of millions of pairs mostly stand in runs.
+        runs = [part[np.append(True, part[1:] != part[:-1])[: len(part)]] for part in (pairs.first, pairs.second)]
+        users += [("pairs", np.union1d(*runs))]
     known = np.unique(enrolled)
     for user, templates in users:
         for template in np.setdiff1d(templates, known).tolist():
             problems.add("template without images", f"template {template}", f"used by the {user}")
-
-
-def _distinct(numbers: np.ndarray) -> np.ndarray:
-    """np.unique of millions of numbers that mostly stand in runs."""
-    if not len(numbers):
-        return numbers
-    return np.unique(numbers[np.concatenate([[True], numbers[1:] != numbers[:-1]])])
 
 
 def _check_subjects(galleries: Sequence[TemplateList], probes: Optional[TemplateList], problems: ProblemList) -> None:

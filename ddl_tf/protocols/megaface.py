@@ -23,15 +23,9 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 @dataclasses.dataclass(frozen=True)
 class MegaFace:
-    """The probes and the distractors that the lists name, the noisy ones marked.
+    """The probes `Person/name.png`, whom each shows (`people`), and the distractors `a1/a2/name.jpg` of the lists.
 
-    Attributes:
-        name: for reports.
-        probes: `[probes]` `Person/name.png`.
-        people: `[probes]` text, whom each shows.
-        noisy_probes: `[probes]` bool, whether it shows somebody else.
-        distractors: `[distractors]` `a1/a2/name.jpg`.
-        noisy_distractors: `[distractors]` bool, whether it shows a probe's person.
+    `noisy_probes` and `noisy_distractors` are bool: whether one shows somebody else, or a probe's person.
     """
 
     name: str
@@ -93,9 +87,8 @@ def read_megaface(
     distractor_paths, _ = _read_list(megaface_list)
     if distractors is not None:
         if not 0 < distractors <= len(distractor_paths):
-            raise InputError(
-                f"{distractors:,} distractors, where {megaface_list} lists {len(distractor_paths):,}: take 1 to as many"
-            )
+            lists = f"{megaface_list} lists {len(distractor_paths):,}"
+            raise InputError(f"{distractors:,} distractors, where {lists}: take 1 to as many")
         distractor_paths = distractor_paths[:distractors]
     probes = _keys(facescrub_list, probe_paths, _PROBE_PARTS, problems)
     distractor_keys = _keys(megaface_list, distractor_paths, _DISTRACTOR_PARTS, problems)
@@ -139,9 +132,8 @@ def _keys(list_file: str, paths: Sequence[str], num_parts: int, problems: Proble
     for number, path in enumerate(paths, 1):
         parts = path.split("/")[-num_parts:]
         if len(parts) < num_parts or not all(parts):
-            problems.add(
-                "bad path", f"{list_file}, image {number}", f"{quoted(path)} has not the {num_parts} parts it needs"
-            )
+            reason = f"{quoted(path)} has not the {num_parts} parts it needs"
+            problems.add("bad path", f"{list_file}, image {number}", reason)
         keys.append("/".join(parts))
     for key, count in Counter(keys).items():
         if count > 1:
@@ -164,9 +156,8 @@ def _read_noises(path: Optional[str]) -> set[str]:
 
 def feature_files(megaface: MegaFace, features: str, suffix: str) -> tuple[FeatureFiles, FeatureFiles]:
     """The features of probes and distractors in `facescrub/` and `megaface/`, in files named as images and a suffix."""
-    root = Path(features)
-    probes = FeatureFiles(root / "facescrub", megaface.probes, suffix)
-    return probes, FeatureFiles(root / "megaface", megaface.distractors, suffix)
+    probes = FeatureFiles(Path(features) / "facescrub", megaface.probes, suffix)
+    return probes, FeatureFiles(Path(features) / "megaface", megaface.distractors, suffix)
 
 
 @dataclasses.dataclass(frozen=True)

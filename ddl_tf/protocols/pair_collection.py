@@ -104,12 +104,11 @@ class PairCollection:
         counts = [np.bincount(fold[same == kind], minlength=NUM_FOLDS).tolist() for kind in (True, False)]
         if len(same) and len(counts[0]) == len(counts[1]) == NUM_FOLDS and len({*counts[0], *counts[1]}) == 1:
             return
-        self.problems.add(
-            "wrong count",
-            self._list,
-            f"{np.sum(same):,} same and {np.sum(~same):,} different pairs, by fold {_short(counts[0])} and "
-            f"{_short(counts[1])}, where ten folds have equally many of both, officially 300",
-        )
+        # How often each count occurs.
+        by_fold = [", ".join(f"{n} x {count}" for count, n in Counter(part).items()) for part in counts]
+        pairs = f"{np.sum(same):,} same and {np.sum(~same):,} different pairs, by fold {' and '.join(by_fold)}"
+        reason = f"{pairs}, where ten folds have equally many of both, officially 300"
+        self.problems.add("wrong count", self._list, reason)
 
     def _check_doubled(self) -> int:
         """Count the pairs that are listed again; one that is said to be both same and different is refused."""
@@ -122,35 +121,23 @@ class PairCollection:
             doubled += 1
             if before.same != pair.same:
                 names = f"{self._images[pair.first].key} and {self._images[pair.second].key}"
-                self.problems.add(
-                    "pair listed as both same and different", pair.place, f"{names}, other than at {before.place}"
-                )
+                reason = f"{names}, other than at {before.place}"
+                self.problems.add("pair listed as both same and different", pair.place, reason)
         return doubled
 
     def _report(self, same: np.ndarray, doubled: int) -> None:
         """Report on stderr what is odd and yet counted as the list says."""
-        if len(same) != OFFICIAL_PAIRS:
-            _print(
-                f"{self._name}: {len(same):,} pairs, not the official {OFFICIAL_PAIRS:,}; not the benchmark's numbers"
-            )
-        if doubled:
-            _print(f"{self._name}: {doubled:,} of the pairs are listed again; each counts as often as it is listed")
-        people = [image.person for image in self._images]
+        people, reports = [image.person for image in self._images], list[str]()
         odd = [pair for pair in self._pairs if pair.same != (people[pair.first] == people[pair.second])]
+        if len(same) != OFFICIAL_PAIRS:
+            reports.append(f"{len(same):,} pairs, not the official {OFFICIAL_PAIRS:,}; not the benchmark's numbers")
+        if doubled:
+            reports.append(f"{doubled:,} of the pairs are listed again; each counts as often as it is listed")
         if odd:
-            _print(
-                f"{self._name}: {len(odd):,} of the pairs are marked other than the names say, as {odd[0].place}; "
-                "the mark counts"
-            )
-
-
-def _short(counts: Sequence[int]) -> str:
-    """Counts by fold: how often each occurs."""
-    return ", ".join(f"{times} x {count}" for count, times in Counter(counts).items())
-
-
-def _print(line: str) -> None:
-    print(line, file=sys.stderr)
+            place = f"as {odd[0].place}; the mark counts"
+            reports.append(f"{len(odd):,} of the pairs are marked other than the names say, {place}")
+        for report in reports:
+            print(f"{self._name}: {report}", file=sys.stderr)
 
 
 def tenths_of_classes(same: np.ndarray) -> np.ndarray:

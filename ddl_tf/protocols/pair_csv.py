@@ -50,14 +50,21 @@ def read_pair_csv(csv: str, root: Optional[str] = None, check_images: bool = Tru
     names, numbers = _number_images(table, problems)
     paths = [base / name for name in names]
     if check_images:
-        _check_files(names, paths, numbers, table, problems)
+        rows = np.tile(np.arange(numbers.shape[1]), 2)[np.unique(numbers.reshape(-1), return_index=True)[1]]
+        for name, file, row in zip(names, paths, rows):
+            # A name that is missing was reported already.
+            if name and not file.is_file():
+                problems.add("missing image", _place(table, problems, row), f"there is no image {file}")
     same = _read_marks(table, problems)
     people = _read_people(table, numbers, same, problems)
     # Contradictions among marks and images that are no pairs would repeat what is said already.
     if not problems.problems:
         _check_contradictions(table, names, numbers, same, problems)
     problems.refuse(f"correct {path.name}")
-    _report_doubled(csv, numbers)
+    doubled = numbers.shape[1] - np.unique(np.sort(numbers, axis=0), axis=1).shape[1]
+    if doubled:
+        report = f"{doubled:,} of the pairs are listed again; each counts as often as it is listed"
+        print(f"{csv}: {report}", file=sys.stderr)
     further = table.cells.drop(columns=[*_IMAGES, "same", "fold", *_PEOPLE], errors="ignore")
     return PairSet(
         path.stem,
@@ -86,15 +93,6 @@ def _number_images(table: Table, problems: ProblemList) -> tuple[list[str], np.n
     for row in np.flatnonzero((numbers[0] == numbers[1]) & (cells[:, 0] != "")):
         problems.add("pair of an image with itself", _place(table, problems, row), str(cells[row, 0]))
     return [str(name) for name in names], numbers
-
-
-def _check_files(names: list[str], paths: list[Path], numbers: np.ndarray, table: Table, problems: ProblemList) -> None:
-    rows = np.tile(np.arange(numbers.shape[1]), 2)
-    first_row = rows[np.unique(numbers.reshape(-1), return_index=True)[1]]
-    for number, path in enumerate(paths):
-        # A name that is missing was reported already.
-        if names[number] and not path.is_file():
-            problems.add("missing image", _place(table, problems, first_row[number]), f"there is no image {path}")
 
 
 def _read_marks(table: Table, problems: ProblemList) -> np.ndarray:
@@ -137,14 +135,6 @@ def _check_contradictions(
     for row in np.flatnonzero(~same & (person[numbers[0]] == person[numbers[1]])):
         reason = f"{names[numbers[0, row]]} and {names[numbers[1, row]]} are different here, the same by other lines"
         problems.add("contradiction", _place(table, problems, row), reason)
-
-
-def _report_doubled(csv: str, numbers: np.ndarray) -> None:
-    doubled = numbers.shape[1] - len(np.unique(np.sort(numbers, axis=0), axis=1).T)
-    if doubled:
-        print(
-            f"{csv}: {doubled:,} of the pairs are listed again; each counts as often as it is listed", file=sys.stderr
-        )
 
 
 def _read_folds(csv: str, table: Table) -> np.ndarray:

@@ -143,9 +143,8 @@ def read_lfw(root: str, pairs: str, check_images: bool = True) -> PairSet:
         raise InputError(f"{pairs}, line 1: {first_line} is not `folds pairs` or `pairs`; is it a list of LFW?")
     num_folds, per_class = (int(number or 0) for number in ([1, *header] if len(header) == 1 else header))
     if len(lines) - 1 != num_folds * 2 * per_class:
-        raise InputError(
-            f"{pairs}: {len(lines) - 1} pairs, where the first line says {num_folds} x 2 x {per_class}; get it anew"
-        )
+        stated = f"{num_folds} x 2 x {per_class}"
+        raise InputError(f"{pairs}: {len(lines) - 1} pairs, where the first line says {stated}; get it anew")
     problems, numbers = ProblemList(pairs), dict[Path, int]()
     rows = []
     for line, text in enumerate(lines[1:], 2):
@@ -157,10 +156,8 @@ def read_lfw(root: str, pairs: str, check_images: bool = True) -> PairSet:
             problems.add("pair of an image with itself", place, quoted(text.strip()))
         if not pair.same and pair.first == pair.second:
             problems.add("different pair of one person", place, quoted(text.strip()))
-        paths = [
-            find_image(Path(root) / name / f"{name}_{number:04d}")
-            for name, number in ((pair.first, pair.first_number), (pair.second, pair.second_number))
-        ]
+        named = ((pair.first, pair.first_number), (pair.second, pair.second_number))
+        paths = [find_image(Path(root) / name / f"{name}_{number:04d}") for name, number in named]
         for path in paths:
             if check_images and path not in numbers and not path.is_file():
                 problems.add("missing image", place, f"there is no image {path}")

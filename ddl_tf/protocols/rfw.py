@@ -44,9 +44,8 @@ def read_rfw(root: str, check_images: bool = True) -> list[PairSet]:
         except ProblemsError as error:
             refused.append(error)
     if refused:
-        raise ProblemsError(
-            "; ".join(str(error) for error in refused), [problem for error in refused for problem in error.problems]
-        )
+        problems = [problem for error in refused for problem in error.problems]
+        raise ProblemsError("; ".join(map(str, refused)), problems)
     return sets
 
 

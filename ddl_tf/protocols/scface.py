@@ -54,13 +54,6 @@ def read_scface(
     probes = [View(subject, camera, far) for far in DISTANCES for subject in subjects for camera in cameras]
     positions = [images.add(view.key, paths.get(view)) for view in probes]
     problems.refuse("complete the folder, choose other subjects, or count missing images as never found")
-    return GallerySet(
-        "scface",
-        images.images(),
-        images.keys,
-        np.array(gallery),
-        np.array(enrolled),
-        np.array(positions),
-        np.array([view.subject for view in probes]),
-        np.array([f"d{view.distance}" for view in probes]),
-    )
+    shown, condition = [view.subject for view in probes], [f"d{view.distance}" for view in probes]
+    columns = map(np.array, (gallery, enrolled, positions, shown, condition))
+    return GallerySet("scface", images.images(), images.keys, *columns)

@@ -53,17 +53,9 @@ def read_tinyface(
         problems.add("probe without mate", f"person {person}", "no image of Gallery_Match shows them")
     distractors = _distractors(lists, pictures, image_list, problems)
     problems.refuse("complete the set, or count missing images")
-    gallery_people = [*people["gallery"], *[DISTRACTOR] * len(distractors)]
-    return GallerySet(
-        "tinyface",
-        image_list.images(),
-        image_list.keys,
-        np.array(positions["gallery"] + distractors),
-        np.array(gallery_people),
-        np.array(positions["probe"]),
-        np.array(people["probe"]),
-        np.full(len(people["probe"]), ""),
-    )
+    gallery, gallery_people = positions["gallery"] + distractors, people["gallery"] + [DISTRACTOR] * len(distractors)
+    columns = map(np.array, (gallery, gallery_people, positions["probe"], people["probe"], [""] * len(people["probe"])))
+    return GallerySet("tinyface", image_list.images(), image_list.keys, *columns)
 
 
 def _find_lists(root: str) -> Path:

@@ -44,14 +44,8 @@ def without_adobe(file):
 
 INK = Image.fromarray(RANDOM.randint(0, 256, [16, 24, 4]).astype(np.uint8), "CMYK")
 TAKEN = {
-    **{
-        f"JPEG {sampling} {quality}{' progressive' * progressive}": encoded(
-            PHOTO, "JPEG", subsampling=sampling, quality=quality, progressive=progressive
-        )
-        for sampling in ("4:4:4", "4:2:2", "4:2:0")
-        for quality in (50, 95)
-        for progressive in (False, True)
-    },
+    **{f"JPEG {sampling}": encoded(PHOTO, "JPEG", subsampling=sampling) for sampling in ("4:4:4", "4:2:2", "4:2:0")},
+    "progressive JPEG": encoded(PHOTO, "JPEG", progressive=True),
     "grey JPEG": encoded(PHOTO.convert("L"), "JPEG"),
     "RGB JPEG": encoded(PHOTO, "JPEG", keep_rgb=True),
     "CMYK JPEG": encoded(INK, "JPEG", quality=98),
@@ -86,7 +80,7 @@ def test_pillow_and_tensorflow_decode_to_the_same_pixels(kind):
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "WEBP", "TIFF"])
-def test_other_formats_are_refused_by_both_decoders(kind):
+def test_other_formats_and_cut_files_are_refused_by_both_decoders(kind):
     file = encoded(PHOTO, kind)
     with pytest.raises(tf.errors.InvalidArgumentError):
         decoding.decode_image(file)
@@ -96,22 +90,17 @@ def test_other_formats_are_refused_by_both_decoders(kind):
     assert isinstance(check_sample(Sample(file, "a", "a.png")), Problem)
     # Made smaller it is encoded anew.
     assert check_sample(Sample(file, "a", "a.png"), 32).size == (32, 28)
-
-
-@pytest.mark.parametrize("kind", ["JPEG 4:2:0 95", "RGB PNG"])
-def test_files_that_are_cut_off_are_refused_by_both_decoders(kind):
-    cut = TAKEN[kind][:-300]
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        decoding.decode_image(cut)
-    with pytest.raises(ValueError, match="truncated"):
-        decode_image(cut)
+    for cut in (TAKEN["JPEG 4:2:0"][:-300], TAKEN["RGB PNG"][:-300]):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            decoding.decode_image(cut)
+        with pytest.raises(ValueError, match="truncated"):
+            decode_image(cut)
 
 
 def test_sixteen_bits_of_grey_are_the_high_eight_everywhere():
     pixels = (np.arange(112 * 112).reshape(112, 112) * 5).astype(np.uint16)
-    file, high = encoded(Image.fromarray(pixels)), (pixels >> 8).astype(np.uint8)
-    np.testing.assert_array_equal(decode_image(file), np.repeat(high[..., None], 3, axis=2))
-    as_eight = encoded(Image.fromarray(high))
+    file, as_eight = encoded(Image.fromarray(pixels)), encoded(Image.fromarray((pixels >> 8).astype(np.uint8)))
+    np.testing.assert_array_equal(decode_image(file), decode_image(as_eight))
     assert measure_quality(file) == measure_quality(as_eight)
     assert shrink_image(load_image(file), 64)[1] == shrink_image(load_image(as_eight), 64)[1]
 
@@ -141,19 +130,13 @@ def test_orientation_is_undone_wherever_an_image_is_read(orientation, form):
     np.testing.assert_array_equal(decode_image(shrunk.encoded), decoding.decode_image(shrunk.encoded))
 
 
-def test_upright_images_keep_their_bytes():
+def test_upright_images_and_those_of_damaged_exif_keep_their_bytes():
     for file in (turned(1, "JPEG"), turned(0, "JPEG"), turned(9, "PNG"), encoded(PHOTO), b"Exif\0\0 in no image", b""):
         assert upright_bytes(file) is file
-    again = upright_bytes(turned(6, "JPEG"))
-    assert upright_bytes(again) is again
-
-
-def test_damaged_exif_leaves_an_image_as_it_is():
     file = turned(6, "JPEG")
-    for damaged in (
-        file.replace(b"MM\0*", b"*\0MM"),
-        file.replace(b"Exif\0\0MM\0*\0\0\0\x08", b"Exif\0\0MM\0*\xff\xff\xff\xff"),
-    ):
-        assert damaged != file
-        assert upright_bytes(damaged) is damaged
+    assert upright_bytes(again := upright_bytes(file)) is again
+    begins = b"Exif\0\0MM\0*\0\0\0\x08"
+    for damage in (b"Exif\0\0*\0MM\0\0\0\x08", b"Exif\0\0MM\0*\xff\xff\xff\xff"):
+        damaged = file.replace(begins, damage)
+        assert upright_bytes(damaged) is damaged != file
         assert decode_image(damaged).shape == PIXELS.shape

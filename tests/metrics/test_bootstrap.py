@@ -4,14 +4,7 @@ from scipy.stats import norm
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.metrics import roc
-from ddl_tf.metrics.bootstrap import (
-    bootstrap_means,
-    bootstrap_pairs,
-    bootstrap_rates,
-    bootstrapped_targets,
-    pair_weights,
-    rate_interval,
-)
+from ddl_tf.metrics.bootstrap import bootstrap_means, bootstrap_pairs, bootstrap_rates, pair_weights, rate_interval
 
 SAME = np.arange(40) < 15
 
@@ -29,20 +22,16 @@ def test_pairs_are_drawn_in_their_class():
     # Drawn n of n times with replacement: the mean is 1, the variance 1 - 1/n.
     np.testing.assert_allclose(weights.mean(axis=0), 1, atol=0.12)
     np.testing.assert_allclose(weights[:, SAME].var(axis=0).mean(), 1 - 1 / 15, atol=0.03)
-    again, another = (np.array(list(pair_weights(SAME, 3, seed))) for seed in (0, 2))
-    np.testing.assert_array_equal(again, list(pair_weights(SAME, 3, 0)))
-    assert (again != another).any()
 
 
 def test_people_are_drawn_with_their_pairs():
-    random = np.random.default_rng(0)
-    first, second = people_of(40, 8, random)
+    first, second = people_of(40, 8, np.random.default_rng(0))
     names = np.array([f"person {number}" for number in range(8)])
     drawn = list(pair_weights(np.arange(40) < 20, 300, 3, names[first], names[second]))
     for weights in drawn:
         # What was drawn can be read from the pairs of one person.
         times = {person: weights[:20][first[:20] == person] for person in range(8)}
-        times = {person: found[0] for person, found in times.items() if len(found)}
+        times = {person: of_person[0] for person, of_person in times.items() if len(of_person)}
         assert weights[:20].tolist() == [times[person] for person in first[:20]]
         for pair in range(20, 40):
             if first[pair] in times and second[pair] in times:
@@ -66,8 +55,7 @@ def test_sets_are_resampled_apart_and_people_together():
     same, part = np.tile(SAME, 2), np.repeat([0, 1], 40)
     for weights in pair_weights(same, 50, 0, part=part):
         assert [weights[(part == number) & same].sum() for number in (0, 1)] == [15, 15]
-    first, second = people_of(40, 8, np.random.default_rng(0))
-    both = (np.tile(side, 2) for side in (first, second))
+    both = (np.tile(side, 2) for side in people_of(40, 8, np.random.default_rng(0)))
     for weights in pair_weights(np.tile(np.arange(40) < 20, 2), 50, 0, *both, part=part):
         np.testing.assert_array_equal(weights[:40], weights[40:])
 
@@ -83,12 +71,6 @@ def test_interval_against_resampled_pairs():
     np.testing.assert_allclose(intervals["auc"], np.percentile(values, [2.5, 97.5]), atol=0.02)
     means = ["mean_same", "mean_different", "expectation_margin", "threshold_accuracy"]
     assert sorted(intervals) == sorted(["auc", "eer", "tar@1e-1", *means])
-
-
-def test_no_interval_for_a_rate_of_fewer_than_three_pairs():
-    for pairs, names in ((3000, ["1e-1", "1e-2", "1e-3"]), (2999, ["1e-1", "1e-2"])):
-        assert list(bootstrapped_targets(np.zeros(pairs, bool))) == names
-    assert bootstrapped_targets(np.array([True]), {"all": 1.0}) == {}
 
 
 def test_means_by_unit():
@@ -109,9 +91,7 @@ def test_intervals_of_rates():
     # Ten probes a person, all right or all wrong, are as good as one: the interval is sqrt(10) as wide.
     clustered = bootstrap_rates(correct, 2000, 0, unit=np.arange(500) // 10)
     assert (clustered[1] - clustered[0]) / (alone[1] - alone[0]) == pytest.approx(np.sqrt(10), rel=0.1)
-
-
-def test_wilson_interval_solves_its_equation():
+    # The ends of Wilson's interval solve its equation.
     for successes, trials in ((0, 20), (7, 20), (1990, 2000)):
         for end in rate_interval(successes, trials):
             if 0 < end < 1:
@@ -123,17 +103,12 @@ def test_wilson_interval_solves_its_equation():
     "call, message",
     [
         (lambda: bootstrap_rates(np.ones(3), 39, 0), "39 replicates: an interval of 95% needs at least 40"),
-        (lambda: bootstrap_rates(np.ones(0), 40, 0), r"not empty, got \(0,\) and \(0,\)"),
-        (lambda: bootstrap_rates(np.ones(3), 40, 0, np.ones(2)), r"must be of one shape .*, got \(3,\) and \(2,\)"),
+        (lambda: bootstrap_rates(np.ones(3), 40, 0, np.ones(2)), r"shape \(3,\), units of \(2,\)"),
         (lambda: bootstrap_rates(np.array([1, np.inf]), 40, 0), "1 of 2 values are not finite"),
-        (lambda: rate_interval(3, 2), "successes must be 0 to trials, .* got 3 of 2"),
-        (lambda: rate_interval(0, 0), "trials at least 1, got 0 of 0"),
-        (lambda: next(pair_weights(np.ones(3, bool), 1, 0)), "got 3 same of 3"),
-        (lambda: next(pair_weights(SAME, 1, 0, np.ones(40))), "give first_person and second_person, or neither"),
-        (
-            lambda: next(pair_weights(SAME, 1, 0, np.ones(40), np.ones(3))),
-            r"each pair must have two people, got 40 \+ 3 for 40",
-        ),
+        (lambda: rate_interval(3, 2), "3 successes of 2 trials"),
+        (lambda: next(pair_weights(np.ones(3, bool), 1, 0)), "3 of 3 pairs are same ones"),
+        (lambda: next(pair_weights(SAME, 1, 0, np.ones(40))), "give both, or none"),
+        (lambda: next(pair_weights(SAME, 1, 0, np.ones(40), np.ones(3))), "40 and 3 people for 40 pairs"),
     ],
 )
 def test_refusals(call, message):

@@ -32,14 +32,15 @@ def _naive(views, templates, medias, scores, flip, use_norms, use_scores):
     return np.array(features)
 
 
-@pytest.mark.parametrize("options", itertools.product([False, True], repeat=3))
-def test_features_are_the_naive_ones(monkeypatch, options):
-    images = _images()
+@pytest.mark.parametrize(("flip", "use_norms", "use_scores"), itertools.product([False, True], repeat=3))
+def test_features_are_the_naive_ones(monkeypatch, flip, use_norms, use_scores):
+    views, templates, medias, scores = _images()
+    expected = _naive(views, templates, medias, scores, flip, use_norms, use_scores)
     for chunk in (7, 8192):
         monkeypatch.setattr(module, "_IMAGES", chunk)
-        features, ids = template_features(*images, *options)
-        assert ids.tolist() == sorted(set(images[1]))
-        np.testing.assert_allclose(features, _naive(*images, *options), atol=1e-12)
+        features, ids = template_features(views, templates, medias, scores, flip, use_norms, use_scores)
+        assert ids.tolist() == sorted(set(templates))
+        np.testing.assert_allclose(features, expected, atol=1e-12)
 
 
 def test_unusable_embeddings():
@@ -51,7 +52,7 @@ def test_unusable_embeddings():
     broken = views.copy()
     broken[150, 0, 3] = np.nan
     for rows, message in (
-        (views[:, :1], "flip adds a second view, got 1 of each image"),
+        (views[:, :1], "1 view of each image, where flip adds a second"),
         (views[1:], "199 embeddings for 200 templates"),
         (broken, "embedding of image 150 is not finite"),
     ):
@@ -59,29 +60,19 @@ def test_unusable_embeddings():
             template_features(rows, templates, medias, scores)
 
 
-def _pairs(seed, pairs, templates=60):
-    random = np.random.RandomState(seed)
-    features = random.normal(size=[templates, 16])
-    features /= np.linalg.norm(features, axis=1, keepdims=True)
-    return features, random.randint(0, 25, pairs), random.randint(20, templates, pairs)
-
-
 def test_similarities_of_dense_and_of_few_pairs(monkeypatch):
-    features, first, second = _pairs(0, 700)
-    expected = [float(np.dot(features[a], features[b])) for a, b in zip(first, second)]
-    for dense in (0, np.inf):
-        for cells in (64, 400, 2**23):
-            monkeypatch.setattr(module, "_DENSE", dense)
-            monkeypatch.setattr(module, "_CELLS", cells)
-            monkeypatch.setattr(module, "_PAIRS", 33)
-            np.testing.assert_allclose(template_similarities(features, first, second), expected, atol=1e-14)
-
-
-def test_templates_without_images():
-    features, first, second = _pairs(1, 300)
-    missing = np.random.RandomState(0).random(300) < 0.2
-    similarity = template_similarities(features, np.where(missing, -1, first), second)
-    assert np.all(similarity[missing] == -2)
-    np.testing.assert_allclose(similarity[~missing], np.sum(features[first] * features[second], axis=1)[~missing])
+    random = np.random.RandomState(0)
+    features = random.normal(size=[60, 16])
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    first, second = random.randint(0, 25, 700), random.randint(20, 60, 700)
+    expected = np.array([float(np.dot(features[a], features[b])) for a, b in zip(first, second)])
+    # Some templates have no image.
+    missing = random.random(700) < 0.2
+    for dense, cells in itertools.product((0, np.inf), (64, 400, 2**23)):
+        monkeypatch.setattr(module, "_DENSE", dense)
+        monkeypatch.setattr(module, "_CELLS", cells)
+        monkeypatch.setattr(module, "_PAIRS", 33)
+        np.testing.assert_allclose(template_similarities(features, first, second), expected, atol=1e-14)
+        similarity = template_similarities(features, np.where(missing, -1, first), second)
+        np.testing.assert_allclose(similarity, np.where(missing, -2, expected), atol=1e-14)
     assert template_similarities(features[:0], np.full(3, -1), np.full(3, -1)).tolist() == [-2, -2, -2]
-    assert len(template_similarities(features, np.zeros(0, int), np.zeros(0, int))) == 0

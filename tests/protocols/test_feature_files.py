@@ -7,14 +7,7 @@ import pytest
 from ddl_tf.common.errors import InputError
 from ddl_tf.importers.problem_list import ProblemList, ProblemsError
 from ddl_tf.protocols import feature_files
-from ddl_tf.protocols.feature_files import (
-    FeatureFiles,
-    PackedFeatures,
-    feature_blocks,
-    pack_features,
-    read_feature,
-    write_feature,
-)
+from ddl_tf.protocols.feature_files import FeatureFiles, PackedFeatures, pack_features, read_feature, write_feature
 
 SUFFIX = "_net.bin"
 KEYS = [f"P{number % 7}/{number}.png" for number in range(100)]
@@ -46,24 +39,19 @@ def test_a_file_is_as_gen_megaface_writes_it(tmp_path):
     np.testing.assert_allclose(_files(tmp_path).read(np.array([0, 1]), ProblemList("x")), 0.5)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
+def test_corrupt_files(tmp_path):
+    path = tmp_path / "a.bin"
+    for content, message in (
         (b"", "the header is of 0 bytes"),
-        (struct.pack("3i", 2, 1, 4), r"the header is \[2, 1, 4\], where"),
         (struct.pack("4i2f", 2, 1, 8, 6, 1, 2), r"the header is \[2, 1, 8, 6\], where \[dim, 1, 4, 5\]"),
         (struct.pack("4i2f", -2, 1, 4, 5, 1, 2), r"the header is \[-2, 1, 4, 5\]"),
         (struct.pack("4i2f", 3, 1, 4, 5, 1, 2), "24 bytes, where its header says 3 values"),
-        (struct.pack("4i2fb", 2, 1, 4, 5, 1, 2, 0), "25 bytes, where its header says 2 values"),
         (struct.pack("4i2f", 2, 1, 4, 5, float("-inf"), float("nan")), "2 values are not finite"),
         (struct.pack("4i2f", 2, 1, 4, 5, 0, 0), "all values are zero"),
-    ],
-)
-def test_corrupt_files(tmp_path, content, message):
-    path = tmp_path / "a.bin"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=f"^{path}: {message}"):
-        read_feature(path)
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=f"^{path}: {message}"):
+            read_feature(path)
 
 
 def test_files_and_packed_ones_are_read_alike(tmp_path, features):
@@ -90,22 +78,17 @@ def test_missing_and_corrupt_ones_are_all_listed(tmp_path, features, monkeypatch
     write_feature(paths[90], np.ones(5))
     files = _files(tmp_path)
     with pytest.raises(ProblemsError, match=r"^megaface: 3 corrupt feature file, 2 missing feature file \(") as raised:
-        next(feature_blocks(files, np.arange(100), "megaface"))
+        next(feature_files.feature_blocks(files, np.arange(100), "megaface"))
     problems = raised.value.problems
     assert [problem.source for problem in problems] == [str(paths[number]) for number in (0, 30, 31, 60, 90)]
-    assert [problems[place].reason for place in (1, 2, 4)] == [
-        "a pipe, device or socket",
-        "Is a directory",
-        "5 values, where the first file has 6",
-    ]
+    reasons = ["a pipe, device or socket", "Is a directory", "5 values, where the first file has 6"]
+    assert [problems[place].reason for place in (1, 2, 4)] == reasons
     # Before the first problem blocks come.
-    blocks = feature_blocks(files, np.arange(1, 100), "megaface")
+    blocks = feature_files.feature_blocks(files, np.arange(1, 100), "megaface")
     for start in (1, 9, 17):
         np.testing.assert_allclose(next(blocks), _unit(features[start : start + 8]), atol=1e-7)
     with pytest.raises(ProblemsError, match="1 missing"):
         next(blocks)
-    with pytest.raises(OSError, match="a pipe, device or socket; give a regular file"):
-        read_feature(paths[30])
 
 
 def test_missing_ones_may_be_allowed(tmp_path, features):
@@ -117,9 +100,7 @@ def test_missing_ones_may_be_allowed(tmp_path, features):
         assert np.isnan(read).all(axis=1).tolist() == [False, True, False]
         assert not problems.problems
         source.read(np.arange(3, 6), problems)
-        (problem,) = problems.problems
-        assert problem.kind == "missing feature file"
-        assert problem.source.endswith(f"{KEYS[4]}{SUFFIX}")
+        assert [problem.kind for problem in problems.problems] == ["missing feature file"]
     with pytest.raises(InputError, match=r"P0/0.png_other.bin: of 100 such feature files none can be read"):
         FeatureFiles(tmp_path / "bins", KEYS, "_other.bin").read(np.array([1]), ProblemList("x"))
 
@@ -148,38 +129,25 @@ def test_an_interrupted_packing_leaves_nothing_to_be_used(tmp_path, features, mo
 def test_packed_features_of_something_else(tmp_path, features):
     path, files = tmp_path / "all.npy", _files(tmp_path)
     pack_features(files, path)
-    content = path.read_bytes()
-    for keys, message in (
-        ([KEYS[1], KEYS[0], *KEYS[2:]], r"all.txt: only 98 of the 100 names are those of the list, in order"),
-        ([*KEYS, "P0/100.png"], r"all.npy: 100 features, where the list has 101 names"),
-    ):
-        with pytest.raises(InputError, match=message):
-            PackedFeatures(path, _files(tmp_path, keys))
+    with pytest.raises(InputError, match=r"all.txt: only 98 of the 100 names are those of the list, in order"):
+        PackedFeatures(path, _files(tmp_path, [KEYS[1], KEYS[0], *KEYS[2:]]))
+    rows, problems = np.load(path), ProblemList("x")
     for array, message in (
         (np.zeros([100, 6]), r"all.npy: float64 of shape \(100, 6\) is not float32"),
         (np.zeros([100, 0], np.float32), r"all.npy: float32 of shape \(100, 0\)"),
-        (np.zeros([99, 6], np.float32), r"all.npy: 99 features, where"),
-        (content[:-1], r"all\.npy: no arrays that NumPy can read"),
+        (np.zeros([99, 6], np.float32), r"all.npy: 99 features, where the list has 100 names"),
         (b"something", r"all\.npy: no arrays that NumPy can read"),
     ):
         path.write_bytes(array) if isinstance(array, bytes) else np.save(path, array)
         with pytest.raises(InputError, match=message):
             PackedFeatures(path, files)
-    path.write_bytes(content)
-    path.with_suffix(".txt").write_bytes(b"\xff\xfe\n" * len(KEYS))
-    with pytest.raises(InputError, match=r"all.txt: only 0 of the"):
-        PackedFeatures(path, files)
-
-
-def test_packed_rows_of_another_that_have_no_direction_are_listed(tmp_path, features):
-    path = tmp_path / "all.npy"
-    pack_features(_files(tmp_path), path)
-    rows = np.load(path)
+    # Rows that have no direction are listed.
     rows[3], rows[5], rows[7, 2], rows[9] = 0, np.inf, np.nan, 40 * rows[9]
     np.save(path, rows)
-    problems = ProblemList("x")
-    PackedFeatures(path, _files(tmp_path)).read(np.arange(20), problems, missing_allowed=True)
+    PackedFeatures(path, files).read(np.arange(20), problems, missing_allowed=True)
     assert [(problem.kind, problem.source) for problem in problems.problems] == [
         ("corrupt feature file", f"{KEYS[number]}{SUFFIX}") for number in (3, 5, 7, 9)
     ]
-    assert problems.problems[0].reason == "its packed row has norm 0, not 1"
+    path.with_suffix(".txt").write_bytes(b"\xff\xfe\n" * len(KEYS))
+    with pytest.raises(InputError, match=r"all.txt: only 0 of the"):
+        PackedFeatures(path, files)

@@ -35,29 +35,15 @@ def test_lists(tmp_path, lists):
     assert not megaface.noisy_probes.any()
     assert not megaface.noisy_distractors.any()
     assert megaface.sizes() == {10: 10, 25: 25}
-    people = ["one", "one", "two"]
-    content = {
-        "probes": json.dumps({"id": people, "path": PROBES}),
-        "others": json.dumps({"path": DISTRACTORS}, indent=4),
-    }
-    megaface = read_megaface(*_write(tmp_path, **content).values())
-    assert (list(megaface.probes), list(megaface.distractors)) == (PROBES, DISTRACTORS)
+    people, others = ["one", "one", "two"], json.dumps({"path": DISTRACTORS}, indent=4)
+    content = _write(tmp_path, probes=json.dumps({"id": people, "path": PROBES}), others=others)
+    megaface = read_megaface(*content.values(), distractors=10)
+    assert (list(megaface.probes), list(megaface.distractors)) == (PROBES, DISTRACTORS[:10])
     assert megaface.people.tolist() == people
-
-
-def test_noises_of_names_without_a_kind_of_image_or_of_another(tmp_path):
-    probes = ["Jr._Smith/Jr._Smith_1", "Jr._Smith/Jr._Smith_2", "Ben/Ben_1", "Ben/Ben_2.JPG", "Ben/Ben_3"]
-    made = _write(
-        tmp_path,
-        facescrub_list=[*probes, "Adam Sandler/Adam Sandler_540.jpg", "Adam Sandler/Adam Sandler_54.jpg"],
-        megaface_list=["a.b/c/1_0", "a.b/c/1_1", "a.b/c/2"],
-        facescrub_noises=["Jr. Smith_2", "Zoe", "Ben_2.png", "Adam_Sandler_540.png"],
-        megaface_noises=["a.b/c/1_1"],
-    )
-    megaface = read_megaface(**made)
-    # One name marks one image, not all whose names have no dot, or one dot in the same place.
-    assert np.flatnonzero(megaface.noisy_probes).tolist() == [1, 3, 5]
-    assert np.flatnonzero(megaface.noisy_distractors).tolist() == [1]
+    probes, distractors = feature_files(megaface, str(tmp_path), "_net.bin")
+    assert (len(distractors), distractors.name(2)) == (10, "534/53415754@N00/2_1.jpg_net.bin")
+    with pytest.raises(InputError, match=rf"^{tmp_path}/facescrub/{PROBES[0]}_net.bin: of 3 such"):
+        assert probes.dim
 
 
 def test_noises(tmp_path, lists):
@@ -71,78 +57,64 @@ def test_noises(tmp_path, lists):
     assert megaface.clean_distractors().tolist() == [*range(3), *range(4, 20), *range(21, 25)]
     # Sizes count noisy ones too, as the devkit does.
     assert megaface.sizes() == {10: 9, 25: 23}
-    counts = {"listed_probes": 3, "noisy_probes": 1, "listed_distractors": 25, "noisy_distractors": 2}
-    assert megaface.counts() == counts
+    assert list(megaface.counts().values()) == [3, 1, 25, 2]
+    # Names without a kind of image, or of another: one name marks one image, not all whose names have no dot, or one
+    # dot in the same place.
+    probes = ["Jr._Smith/Jr._Smith_1", "Jr._Smith/Jr._Smith_2", "Ben/Ben_1", "Ben/Ben_2.JPG", "Ben/Ben_3"]
+    made = _write(
+        tmp_path,
+        facescrub_list=[*probes, "Adam Sandler/Adam Sandler_540.jpg", "Adam Sandler/Adam Sandler_54.jpg"],
+        megaface_list=["a.b/c/1_0", "a.b/c/1_1", "a.b/c/2"],
+        facescrub_noises=["Jr. Smith_2", "Zoe", "Ben_2.png", "Adam_Sandler_540.png"],
+        megaface_noises=["a.b/c/1_1"],
+    )
+    megaface = read_megaface(**made)
+    assert np.flatnonzero(megaface.noisy_probes).tolist() == [1, 3, 5]
+    assert np.flatnonzero(megaface.noisy_distractors).tolist() == [1]
 
 
-def test_first_distractors(lists):
-    assert list(read_megaface(**lists, distractors=10).distractors) == DISTRACTORS[:10]
+def test_no_list(tmp_path, lists):
+    path = tmp_path / "facescrub_list"
     for number in (0, 26):
         with pytest.raises(InputError, match=rf"^{number} distractors, where .*megaface_list lists 25"):
             read_megaface(**lists, distractors=number)
-
-
-def test_all_wrong_lines_are_named(tmp_path, lists):
-    made = _write(tmp_path, facescrub_list=[*PROBES, "alone.png", PROBES[0]], megaface_list=[*DISTRACTORS, "a//b.jpg"])
-    with pytest.raises(ProblemsError, match=r"^megaface: 2 bad path, 1 duplicate image \(") as raised:
-        read_megaface(**made)
-    assert [problem.source for problem in raised.value.problems] == [
-        f"{made['facescrub_list']}, image 4",
-        f"{made['facescrub_list']}, {PROBES[0]}",
-        f"{made['megaface_list']}, image 26",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "there are no images in it"),
-        ('{"path": []}', "there are no images in it"),
-        ('{"path": ["a/b.png"', "not a whole JSON file"),
-        ('{"id": ["a"]}', "not {"),
-        ('{"path": ["a/b.png", 3]}', "not {"),
-        ('{"path": ["a/b.png"], "id": 4}', "not {"),
-        ('{"path": ["a/b.png", "a/c.png"], "id": ["a"]}', "1 ids for 2 paths"),
-        (b"\xff\xfe/b.png", "UTF-16, or no text; save the list as UTF-8"),
-        (b"a/\xe9.png", "is not UTF-8; save the list as UTF-8"),
-    ],
-)
-def test_no_list(tmp_path, lists, content, message):
-    path = tmp_path / "facescrub_list"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(InputError, match=f"^{path}(, line 1)?: .*{message}"):
+    path.write_text("\n".join([*PROBES, "alone.png", PROBES[0]]))
+    with pytest.raises(ProblemsError, match=r"^megaface: 1 bad path, 1 duplicate image \(") as raised:
         read_megaface(**lists)
-
-
-def test_names_of_feature_files(tmp_path, lists):
-    probes, distractors = feature_files(read_megaface(**lists), str(tmp_path), "_net.bin")
-    assert (len(probes), len(distractors)) == (3, 25)
-    assert distractors.name(2) == "534/53415754@N00/2_1.jpg_net.bin"
-    with pytest.raises(InputError, match=rf"^{tmp_path}/facescrub/{PROBES[0]}_net.bin: of 3 such"):
-        assert probes.dim
+    assert [problem.source for problem in raised.value.problems] == [f"{path}, image 4", f"{path}, {PROBES[0]}"]
+    for content, message in (
+        (b"", "there are no images in it"),
+        (b'{"path": ["a/b.png"', "not a whole JSON file"),
+        (b'{"id": ["a"]}', "not {"),
+        (b'{"path": ["a/b.png", 3]}', "not {"),
+        (b'{"path": ["a/b.png"], "id": 4}', "not {"),
+        (b'{"path": ["a/b.png", "a/c.png"], "id": ["a"]}', "1 ids for 2 paths"),
+        (b"a/\xe9.png", "is not UTF-8; save the list as UTF-8"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=f"^{path}(, line 1)?: .*{message}"):
+            read_megaface(**lists)
 
 
 def test_images(tmp_path, lists):
     noises = _write(tmp_path, facescrub_noises=["Adam_Sandler_540.png"], megaface_noises=[DISTRACTORS[3]])
     megaface = read_megaface(**lists, **noises)
     # Those of noisy ones are not there, and not needed.
-    for folder, keys in (("fs", [PROBES[0], PROBES[2]]), ("mf", DISTRACTORS[:3] + DISTRACTORS[4:])):
-        for key in keys:
-            path = tmp_path / folder / key
+    clean = [PROBES[0], PROBES[2]], DISTRACTORS[:3] + DISTRACTORS[4:]
+    for folder, keys in zip(("fs", "mf"), clean):
+        for path in (tmp_path / folder / key for key in keys):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(key.encode())
+            path.write_bytes(path.name.encode())
     folders = str(tmp_path / "fs"), str(tmp_path / "mf")
-    probes, distractors = megaface_images(megaface, *folders)
-    assert (probes.name, distractors.name) == ("megaface_probes", "megaface_distractors")
-    assert list(probes.images) == [PROBES[0].encode(), PROBES[2].encode()]
-    assert (probes.keys, probes.positions.tolist()) == ([PROBES[0], PROBES[2]], [0, 2])
-    assert distractors.positions.tolist() == [*range(3), *range(4, 25)]
-    assert [image.decode() for image in distractors.images] == distractors.keys
+    parts = megaface_images(megaface, *folders)
+    places = [0, 2], [*range(3), *range(4, 25)]
+    for name, part, keys, positions in zip(("probes", "distractors"), parts, clean, places):
+        assert (part.name, part.keys, part.positions.tolist()) == (f"megaface_{name}", keys, positions)
+        assert [image.decode() for image in part.images] == [key.split("/")[-1] for key in keys]
     (tmp_path / "fs" / PROBES[0]).unlink()
     with pytest.raises(ProblemsError, match=r"^megaface: 1 missing image"):
         megaface_images(megaface, *folders)
-    probes, _ = megaface_images(megaface, *folders, missing="count")
-    assert probes.positions.tolist() == [2]
+    assert megaface_images(megaface, *folders, missing="count")[0].positions.tolist() == [2]
     (tmp_path / "mf" / DISTRACTORS[24]).unlink()
     with pytest.raises(ProblemsError, match=r"^megaface: 1 missing image .*24_1.jpg"):
         megaface_images(megaface, *folders, missing="count")

@@ -17,7 +17,6 @@ pytestmark = pytest.mark.usefixtures("matlab_in_process")
 
 READERS = {"calfw": read_calfw, "cplfw": read_cplfw, "agedb": read_agedb, "xqlfw": read_xqlfw}
 LISTS = {"calfw": "pairs_CALFW.txt", "cplfw": "pairs_CPLFW.txt", "agedb": AGEDB_LIST, "xqlfw": "xqlfw_pairs.txt"}
-TEXT = [name for name in READERS if name != "agedb"]
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +30,7 @@ def written(tmp_path_factory):
 @pytest.fixture
 def copied(written, tmp_path):
     """A copy of a miniature, to break: call with its name."""
-
-    def copy(name):
-        return shutil.copytree(written / name, tmp_path / name)
-
-    return copy
-
-
-def edit(path, change):
-    """Change the lines of a text file."""
-    path.write_text("".join(f"{line}\n" for line in change(path.read_text().splitlines())))
+    return lambda name: shutil.copytree(written / name, tmp_path / name)
 
 
 def refused(name, root):
@@ -48,9 +38,19 @@ def refused(name, root):
 
 
 def refused_after(name, root, change):
-    """The problems of a set whose list was changed."""
-    edit(root / LISTS[name], change)
+    """The problems of a set whose list was changed, a list of lines."""
+    path = root / LISTS[name]
+    path.write_text("".join(f"{line}\n" for line in change(path.read_text().splitlines())))
     return refused(name, root)
+
+
+def naive_lfw(path):
+    """As LFW's own evaluation reads View 2."""
+    header, *lines = [line.split("\t") for line in path.read_text().splitlines()]
+    for n, parts in enumerate(lines):
+        images = (parts[:2], parts[2:] if len(parts) == 4 else parts[::2])
+        names = [f"{name}/{name}_{number.zfill(4)}" for name, number in images]
+        yield *names, len(parts) == 3, n // (2 * int(header[1]))
 
 
 def naive_two_lines(path):
@@ -63,28 +63,12 @@ def naive_two_lines(path):
     ]
 
 
-def naive_lfw(path):
-    """As LFW's own evaluation reads View 2."""
-    header, *lines = [line.split("\t") for line in path.read_text().splitlines()]
-    pairs = []
-    for n, parts in enumerate(lines):
-        images = (parts[:2], parts[2:] if len(parts) == 4 else parts[::2])
-        names = [f"{name}/{name}_{number.zfill(4)}" for name, number in images]
-        pairs.append((*names, len(parts) == 3, n // (2 * int(header[1]))))
-    return pairs
-
-
 def naive_agedb(path):
     """The indices of InsightFace's agedb2pack.py for the images, and of FaceX-Zoo's AgeDB_PairsParser for the marks."""
-    splits, pairs = loadmat(str(path))["splits"], []
-    for i in range(splits.shape[0]):
-        images, marks = splits[i][0][0][0][0], splits[i][0][0][0][1][0]
+    for i, split in enumerate(loadmat(str(path))["splits"]):
+        images, marks = split[0][0][0][0], split[0][0][0][1][0]
         for column in range(images.shape[1]):
-            names = [str(images[row][column][0][0][0][0]) for row in (0, 1)]
-            assert (names[0].split("_")[0] == names[1].split("_")[0]) == (marks[column] == 1)
-            assert all(len(name.split("_")) >= 5 for name in names)
-            pairs.append((*names, bool(marks[column] == 1), i))
-    return pairs
+            yield *(str(images[row][column][0][0][0][0]) for row in (0, 1)), bool(marks[column] == 1), i
 
 
 @pytest.mark.parametrize(
@@ -94,7 +78,7 @@ def naive_agedb(path):
 def test_pairs_and_images_are_those_of_the_list_and_of_its_bin(written, tmp_path, name, naive):
     pair_set = READERS[name](str(written / name))
     assert pair_set.name == ("agedb_30" if name == "agedb" else name)
-    assert tuples(pair_set) == naive(written / name / LISTS[name])
+    assert tuples(pair_set) == list(naive(written / name / LISTS[name]))
     for fold in range(10):
         assert sorted(pair_set.same[pair_set.fold == fold].tolist()) == [False, False, True, True]
     people = np.asarray(pair_set.people)
@@ -110,7 +94,7 @@ def test_pairs_and_images_are_those_of_the_list_and_of_its_bin(written, tmp_path
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_where_images_are(copied, name):
+def test_where_images_are(copied, name, tmp_path):
     """Own crops come before the official folder; they may be PNG; and without a folder they are beside the list."""
     root = copied(name)
     (folder,) = [path for path in root.iterdir() if path.is_dir()]
@@ -118,46 +102,31 @@ def test_where_images_are(copied, name):
     for path in (root / "aligned_112").rglob("*.jpg"):
         path.unlink()
         path.with_suffix(".png" if name in ("xqlfw", "agedb") else ".jpg").write_bytes(b"own crop")
-    assert set(READERS[name](str(root)).images) == {b"own crop"}
+    pair_set = READERS[name](str(root))
+    assert set(pair_set.images) == {b"own crop"}
     for path in (root / "aligned_112").iterdir():
         path.rename(root / path.name)
     shutil.rmtree(root / "aligned_112")
     shutil.rmtree(folder)
     assert set(READERS[name](str(root)).images) == {b"own crop"}
-
-
-@pytest.mark.parametrize("name", READERS)
-def test_images_that_need_not_be_there(written, name, tmp_path):
+    # They need not be there.
     with pytest.raises(InputError, match=f"there is no {LISTS[name]} in it; give the folder"):
         READERS[name](str(tmp_path))
-    shutil.copy(written / name / LISTS[name], tmp_path)
-    pair_set = READERS[name](str(tmp_path), check_images=False)
-    assert tuples(pair_set) == tuples(READERS[name](str(written / name)))
+    shutil.copy(root / LISTS[name], tmp_path)
+    assert tuples(READERS[name](str(tmp_path), check_images=False)) == tuples(pair_set)
     problems = refused(name, tmp_path)
-    assert {kind for kind, *_ in problems} == {"missing image"}
-    assert len(problems) == len(set(pair_set.keys))
+    assert [kind for kind, *_ in problems] == ["missing image"] * len(set(pair_set.keys))
     assert all(str(tmp_path / LISTS[name]) in source for _, source, _ in problems)
 
 
-def test_every_problem_is_named_once(copied):
-    root = copied("calfw")
-    gone = sorted(root.rglob("*.jpg"))[:3]
-    for path in gone:
-        path.unlink()
-    problems = refused_after("calfw", root, lambda lines: [*lines[:-4], lines[-1], lines[-1], lines[-1], "x"])
-    kinds = ["malformed line", *["missing image"] * 3, "pair of an image with itself"]
-    assert sorted(kind for kind, *_ in problems) == kinds
-    assert {f"there is no {path}" for path in gone} < {reason for _, _, reason in problems}
-
-
 WRONG_LINES = {
-    "calfw": ["a_1.jpg", "a_1.jpg x", "a_1.jpg -1", "a.jpg 1", "a_1 1", "_1.jpg 1", "b/a_1.jpg 1", ""],
+    "calfw": ["a_1.jpg", "a_1.jpg x", "a_1.jpg -1", "a.jpg 1", "_1.jpg 1", "b/a_1.jpg 1", ""],
     "cplfw": ["what is this, and that", "../Ann_0001.jpg 1"],
-    "xqlfw": ["a 1", "a 1 b", "a 1 b c", "a 1 b 2 3", "../a 1 2", "a 1 .. 1", ""],
+    "xqlfw": ["a 1", "a 1 b c", "a 1 b 2 3", "../a 1 2", ""],
 }
 
 
-@pytest.mark.parametrize("name", TEXT)
+@pytest.mark.parametrize("name", WRONG_LINES)
 def test_malformed_lines(copied, name):
     root = copied(name)
     path = root / LISTS[name]
@@ -166,6 +135,10 @@ def test_malformed_lines(copied, name):
         problems = refused_after(name, root, lambda _, line=line: [*whole[:2], line, *whole[3:8], line, *whole[9:]])
         places = [(kind, source.rsplit(" ", 1)[1]) for kind, source, _ in problems]
         assert places == [("malformed line", "3"), ("malformed line", "9")], line
+    for header in ("", "10", "10 x", "a\t1\t2") if name == "xqlfw" else ():
+        path.write_text("\n".join([header, *whole[1:]]))
+        with pytest.raises(InputError, match=r"line 1: .* is not `folds pairs`"):
+            read_xqlfw(str(root))
     path.write_text("\n".join(whole), encoding="utf-8-sig")
     assert tuples(READERS[name](str(root))) == before
     path.write_bytes("\n".join([*whole[:2], "René 1 2"]).encode("latin-1"))
@@ -190,15 +163,11 @@ def marked_0(*lines):
         ("calfw", lambda x: [x[0], x[0], *x[2:]], ITSELF, "lines 1 and 2", "Synthetic_Person000"),
         ("xqlfw", lambda x: [x[0], x[1].replace("\t3", "\t1"), *x[2:]], ITSELF, "line 2", "Synthetic_Person000"),
         ("xqlfw", lambda x: [x[0], *sorted(x[1:], key=lambda line: line.count("\t"))], COUNT, "", "by fold"),
-        # Cut off, also at the end of a fold, of nine folds, and of the same pairs.
-        *(
-            ("calfw", lambda x, left=left: x[:left], COUNT, "", f"{same} same and {different} different pairs")
-            for left, same, different in ((78, 20, 19), (72, 20, 16), (40, 20, 0), (2, 1, 0), (0, 0, 0))
-        ),
-        *(
-            ("xqlfw", lambda x, left=left: x[:left], COUNT, "", f"{left - 1} pairs, where the first line says 10 x 2")
-            for left in (40, 33, 1)
-        ),
+        # Cut off.
+        ("calfw", lambda x: x[:72], COUNT, "", "20 same and 16 different pairs"),
+        ("calfw", lambda x: x[:2], COUNT, "", "1 same and 0 different pairs"),
+        ("calfw", lambda x: [], COUNT, "", "0 same and 0 different pairs"),
+        ("xqlfw", lambda x: x[:33], COUNT, "", "32 pairs, where the first line says 10 x 2"),
     ],
 )
 def test_wrong_lists(copied, name, change, kind, place, reason):
@@ -208,26 +177,13 @@ def test_wrong_lists(copied, name, change, kind, place, reason):
     assert reason in problem[2]
 
 
-def test_first_line_of_xqlfw(copied):
-    root = copied("xqlfw")
-    for header in ("", "10", "10 x", "a\t1\t2"):
-        edit(root / LISTS["xqlfw"], lambda lines, header=header: [header, *lines[1:]])
-        with pytest.raises(InputError, match=r"line 1: .* is not `folds pairs`"):
-            read_xqlfw(str(root))
-
-
 def test_what_is_reported_and_counts(copied, capsys):
     root = copied("cplfw")
-    marks = {0: "0", 1: "0", 40: "1", 41: "1"}
+    lines = (root / LISTS["cplfw"]).read_text().splitlines()
+    lines[:2], lines[40:42] = marked_0(*lines[:2]), [line.replace(" 0", " 1") for line in lines[40:42]]
     # The third pair is the second, the other way round.
-    edit(
-        root / LISTS["cplfw"],
-        lambda lines: [
-            *(f"{line[:-1]}{marks.get(n, line[-1])}" for n, line in enumerate(lines[:4])),
-            *(lines[3], lines[2]),
-            *(f"{line[:-1]}{marks.get(n, line[-1])}" for n, line in enumerate(lines[6:], 6)),
-        ],
-    )
+    lines[4:6] = lines[3], lines[2]
+    (root / LISTS["cplfw"]).write_text("\n".join(lines))
     pair_set = read_cplfw(str(root))
     assert pair_set.same[[0, 1, 19, 20, 21]].tolist() == [False, True, True, True, False]
     pairs = tuples(pair_set)
@@ -266,20 +222,15 @@ def test_agedb_that_is_no_list(copied):
     places = ("4, pair 3", "6, pair 1", "7")
     assert [problem[:2] for problem in problems] == [("malformed line", f"{path}, split {place}") for place in places]
     assert "marked 7" in problems[0][2]
-    savemat(str(path), {"pairs": np.zeros(3)})
-    with pytest.raises(InputError, match="has no variable splits"):
-        read_agedb(str(root))
     path.write_bytes(b"no MATLAB file")
     with pytest.raises(InputError, match="cannot be read as a MATLAB file"):
         read_agedb(str(root))
 
 
-@pytest.mark.parametrize("count", [0, 7, 10, 23, 6000])
+@pytest.mark.parametrize("count", [0, 7, 23])
 def test_tenths(count):
-    parts = np.array_split(np.arange(count), 10)
     fold = tenths(count)
-    assert len(fold) == count
-    for k, part in enumerate(parts):
+    for k, part in enumerate(np.array_split(np.arange(count), 10)):
         np.testing.assert_array_equal(np.flatnonzero(fold == k), part)
     same = np.random.default_rng(0).random(count) < 0.4
     for kind in (True, False):

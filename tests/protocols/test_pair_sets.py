@@ -32,43 +32,33 @@ def test_bin(tmp_path):
     assert (pair_set.first.tolist(), pair_set.second.tolist()) == ([0, 2, 4], [1, 3, 5])
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
+def test_unusable_bin(tmp_path):
+    path = tmp_path / "tiny.bin"
+    for content, message in (
         ([[picture(0)] * 3, [True]], "3 images for 1 pairs, not two for each"),
         ([[picture(0)] * 2], "holds no pair of lists"),
         ({"bins": []}, "holds no pair of lists"),
         ([[picture(0), b"GIF89a"], [True]], "image 1 is no JPEG or PNG, but 6 bytes that begin b'GIF8'"),
-        ([[picture(0), 5], [True]], "image 1 is no JPEG or PNG, but of int"),
         ([[picture(0), np.zeros(3)], [True]], "image 1 is no JPEG or PNG, but of ndarray"),
         ([[picture(0)] * 2, [2]], "pair 0 is marked 2"),
         ([[picture(0)] * 2, [None]], "pair 0 is marked None"),
-    ],
-)
-def test_unusable_bin(tmp_path, content, message):
-    (tmp_path / "tiny.bin").write_bytes(pickle.dumps(content))
-    with pytest.raises(InputError, match=rf"tiny\.bin: {message}"):
-        read_bin(str(tmp_path / "tiny.bin"))
-
-
-def test_lfw_dev(real_faces):
-    pair_set = read_bin(str(real_faces / "lfw_dev.bin"))
-    assert np.bincount(pair_set.fold).tolist() == [100] * 10
-    with open(real_faces / "lfw_dev.bin", "rb") as file:
-        bins, same = pickle.load(file, encoding="bytes")
-    assert list(pair_set.images) == bins
-    assert pair_set.same.tolist() == same
+    ):
+        path.write_bytes(pickle.dumps(content))
+        with pytest.raises(InputError, match=rf"tiny\.bin: {message}"):
+            read_bin(str(path))
+    # Everything that is wrong is listed.
+    path.write_bytes(pickle.dumps(([picture(0), b"GIF89a", b"", picture(1)], [True, 7])))
+    reasons = ["pair 1 is marked 7", "image 1 is no JPEG or PNG", "image 2 is no JPEG or PNG"]
+    assert [reason.split(",")[0] for _, _, reason in problems_of(read_bin, path)] == reasons
 
 
 @pytest.fixture
 def lfw(tmp_path):
     """Ann has three images, Bob two, Cy one (a PNG)."""
-    number = 0
-    for name, count, suffix in (("Ann_A", 3, "jpg"), ("Bob", 2, "jpg"), ("Cy", 1, "png")):
-        (tmp_path / "lfw" / name).mkdir(parents=True)
-        for n in range(1, count + 1):
-            (tmp_path / "lfw" / name / f"{name}_{n:04d}.{suffix}").write_bytes(picture(number))
-            number += 1
+    names = [*(f"Ann_A/Ann_A_000{n}.jpg" for n in (1, 2, 3)), "Bob/Bob_0001.jpg", "Bob/Bob_0002.jpg", "Cy/Cy_0001.png"]
+    for number, name in enumerate(names):
+        (tmp_path / "lfw" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "lfw" / name).write_bytes(picture(number))
     return tmp_path / "lfw"
 
 
@@ -93,21 +83,13 @@ def test_lfw_views_1_and_2(lfw):
     assert images == [(picture(a), picture(b)) for a, b in [(0, 2), (0, 4), (3, 4), (3, 5)]]
     assert pair_set.same.tolist() == [True, False, True, False]
     assert pair_set.fold.tolist() == [0, 0, 1, 1]
-    assert len(pair_set.images) == 5
-    assert pair_set.images[-1] == picture(5)
-    assert pair_set.images[1:3] == [picture(2), picture(4)]
-    with pytest.raises(IndexError):
-        pair_set.images[5]
-
-
-def test_stored_pairs(lfw, tmp_path):
-    pair_set = read_list(lfw, "2\t1", *FOLDS)
-    source = pair_source(pair_set, "lfw", "pairs.txt")
-    settings = StoreSettings(output=str(tmp_path / "stored"))
-    write_set(source, settings, tables={PAIRS: pairs_table(pair_set)})
-    stored = read_stored(str(tmp_path / "stored"))
-    assert stored.name == "stored"
-    assert list(stored.images) == list(pair_set.images)
+    assert (len(pair_set.images), pair_set.images[-1]) == (5, picture(5))
+    output = str(lfw.with_name("stored"))
+    write_set(
+        pair_source(pair_set, "lfw", "pairs.txt"), StoreSettings(output=output), tables={PAIRS: pairs_table(pair_set)}
+    )
+    stored = read_stored(output)
+    assert (stored.name, list(stored.images)) == ("stored", list(pair_set.images))
     for name in ("first", "second", "same", "fold"):
         np.testing.assert_array_equal(getattr(stored, name), getattr(pair_set, name))
         assert getattr(stored, name).dtype == getattr(pair_set, name).dtype
@@ -131,33 +113,18 @@ def test_unusable_stored_set(tmp_path):
             read_stored(settings.output)
 
 
-def test_everything_that_is_wrong_is_listed(tmp_path, lfw):
-    path = write_bin(tmp_path / "a.bin", [picture(0), b"GIF89a", b"", picture(1)], [True, 7])
-    reasons = ["pair 1 is marked 7", "image 1 is no JPEG or PNG", "image 2 is no JPEG or PNG"]
-    assert [reason.split(",")[0] for _, _, reason in problems_of(read_bin, path)] == reasons
-    path = lfw.with_name("pairs.txt")
-    path.write_text("2\nAnn_A 1 9\nAnn_A x 2\nDee 1 Ann_A 9\nDee 1 Bob 1\n")
-    lines = [(kind, source.rsplit(" ", 1)[1]) for kind, source, _ in problems_of(read_lfw, lfw, path)]
-    assert lines == [("missing image", "2"), ("malformed line", "3"), ("missing image", "4")]
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("Ann_A 1 2", "line 1: 'Ann_A 1 2' is not"),
-        ("\n", "line 1: '' is not"),
         ("0", "there are no pairs"),
         ("\n".join(["2 1", *FOLDS[:3]]), "3 pairs, where the first line says 2 x 2 x 1"),
         ("1\nAnn_A 1 2\nBob x Cy 1", "line 3: 'Bob x Cy 1' is not"),
-        ("1\nAnn_A 1 2\nBob 1", "line 3: 'Bob 1' is not"),
         ("1\nAnn_A 1 2\nBob 1 Dee 1", r"line 3: there is no image .*/lfw/Dee/Dee_0001\.jpg"),
         ("1\nAnn_A 1 2\nAnn_A 1 Bób 1\n".encode("latin-1"), r"line 3: 'Ann_A 1 B\\xf3b 1' is not UTF-8"),
         ("1\nAnn_A 1 2\nAnn_A 1 Bob 1\n".encode("utf-16"), "line 1: .* is UTF-16, or no text; save the list as UTF-8"),
-        (bytes(range(256)), "line 1: .* is UTF-16, or no text"),
-        ("²\nAnn_A 1 2\n", "line 1: '²' is not `folds pairs`"),
         ("1" * 5000, "line 1: '1111.*' is not `folds pairs`"),
         ("1\nAnn_A 1 ²\nAnn_A 1 Bob 1\n", "line 2: 'Ann_A 1 ²' is not `name i j`"),
-        (f"1\nAnn_A 1 {'9' * 5000}\nAnn_A 1 Bob 1\n", "line 2: 'Ann_A 1 9999.*' is not `name i j`"),
         ("1\nAnn_A 1 ../Bob 1\nAnn_A 1 2\n", r"line 2: 'Ann_A 1 ../Bob 1' is not"),
         ("1\nAnn_A 1 1\nAnn_A 1 Bob 1\n", r"1 pair of an image with itself \(.*line 2: 'Ann_A 1 1'\)"),
         ("1\nAnn_A 1 2\nAnn_A 1 Ann_A 3\n", r"1 different pair of one person \(.*line 3: 'Ann_A 1 Ann_A 3'\)"),

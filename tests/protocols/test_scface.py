@@ -1,11 +1,8 @@
-import json
-
 import numpy as np
 import pytest
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.scface import evaluate_scface
-from ddl_tf.images.pillow_images import decode_image
 from ddl_tf.importers.problem_list import ProblemsError
 from ddl_tf.importers.scface import read_subjects
 from ddl_tf.metrics.bootstrap import bootstrap_rates
@@ -20,36 +17,26 @@ def root(tmp_path_factory):
     return folder
 
 
-def embed(scface, noise, seed=0):
+def embed(scface, noise):
     """An embedding for each image, from its name: of its subject, with noise by distance."""
-    random = np.random.RandomState(seed)
+    random = np.random.RandomState(0)
     faces = random.normal(size=[131, 16])
-    rows = []
-    for key in scface.keys:
-        subject, view = key.split("_", 1)
-        rows.append(faces[int(subject)] + noise.get(view[-1], 0.1) * random.normal(size=16))
-    return (np.array(rows) / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    noises = [noise.get(key[-1], 0.1) * random.normal(size=16) for key in scface.keys]
+    rows = faces[[int(key[:3]) for key in scface.keys]] + noises
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def naive_rank(scface, embeddings, probe_key):
+def naive_rank(by_key, probe_key):
     """Where the mugshot of the probe's subject stands in the sorted gallery."""
-    by_key = dict(zip(scface.keys, embeddings))
     gallery = [key for key in by_key if key.endswith("frontal")]
     order = sorted(gallery, key=lambda key: -float(by_key[key] @ by_key[probe_key]))
-    mate = f"{probe_key[:3]}_frontal"
-    return order.index(mate) + 1 if mate in order else 0
-
-
-def test_the_miniature(root):
-    test, training = (read_subjects(str(root / f"{name}_subjects.txt")) for name in ("test", "training"))
-    assert (len(test), len(training), set(test) & set(training)) == (8, 4, set())
-    scface = read_scface(str(root), test)
-    assert (len(scface.gallery), len(scface.probes), len(scface.images)) == (8, 120, 128)
-    assert len(read_scface(str(root), training, cameras=[2]).probes) == 4 * 3
-    assert all(decode_image(image).shape == (112, 112, 3) for image in scface.images)
+    return order.index(f"{probe_key[:3]}_frontal") + 1
 
 
 def test_who_is_who(root):
+    test, training = (read_subjects(str(root / f"{name}_subjects.txt")) for name in ("test", "training"))
+    assert (len(test), len(training), set(test) & set(training)) == (8, 4, set())
+    assert len(read_scface(str(root), training, cameras=[2]).probes) == 4 * 3
     scface = read_scface(str(root), [2, 7])
     assert [scface.keys[i] for i in scface.gallery] == ["002_frontal", "007_frontal"]
     assert scface.gallery_people.tolist() == [2, 7]
@@ -70,12 +57,10 @@ def test_rates_against_naive_ones(root, gallery_subjects):
     scface = read_scface(str(root), range(1, 9), gallery_subjects=gallery_subjects)
     embeddings = embed(scface, {"1": 3.0, "2": 1.2, "3": 0.6})
     result, scores = vars(evaluate_scface(scface, embeddings, 200, seed=4)).values()
-    json.dumps(result, allow_nan=False)
-    assert list(result)[:2] == ["set", "protocol"]
     counts = ("scface", "identification", 8, 8 if gallery_subjects is None else 12, 40, 0, 0)
     assert tuple(result.values())[:7] == counts
     keys = [scface.keys[i] for i in scface.probes]
-    expected = np.array([naive_rank(scface, embeddings, key) for key in keys])
+    expected = np.array([naive_rank(dict(zip(scface.keys, embeddings)), key) for key in keys])
     assert scores["rank"].tolist() == expected.tolist()
     assert scores["condition"].tolist() == [f"d{key[-1]}" for key in keys]
     for k in (1, 5, 10):
@@ -86,8 +71,6 @@ def test_rates_against_naive_ones(root, gallery_subjects):
     assert result["intervals"]["rank1@d1"] == bootstrap_rates(expected[far] == 1, 200, 4, scores["person"][far])
     low, high = result["intervals"]["rank1@average"]
     assert low < result["rank1"]["average"] < high
-    without = evaluate_scface(scface, embeddings, replicates=0).result
-    assert without == {name: value for name, value in result.items() if name != "intervals"}
 
 
 def test_missing_images(root, tmp_path):
@@ -100,13 +83,11 @@ def test_missing_images(root, tmp_path):
     assert {problem.source for problem in error.value.problems} == gone
     scface = read_scface(str(tmp_path), range(1, 9), missing="count")
     assert len(scface.images) == 128 - 3
-    result, scores = (vars(evaluate_scface(scface, embed(scface, {}), 40))[name] for name in ("result", "scores"))
+    result = evaluate_scface(scface, embed(scface, {}), 40).result
     assert (result["missing_probes"], result["missing_gallery"], result["gallery"], result["probes"]) == (2, 1, 8, 40)
     # The five probes of subject 2 at each distance, and the two, are never found; all others are.
     assert result["rank1"] == {"d1": 34 / 40, "d2": 35 / 40, "d3": 34 / 40, "average": pytest.approx(103 / 120)}
     assert result["rank10"] == result["rank1"]
-    assert np.sum(scores["rank"] == 0) == 17
-    assert np.all(scores["rank"][scores["person"] == 2] == 0)
 
 
 def test_unusable_input(root):

@@ -32,7 +32,7 @@ def sharpness(image):
     return (laplacian**2).mean()
 
 
-def test_an_image_does_not_depend_on_what_was_drawn_before():
+def test_an_image_depends_on_its_numbers_and_not_on_what_was_drawn_before():
     numbers = [(identity, image, 5, SIZE, hard) for identity in (3, 11) for image in (0, 1) for hard in (False, True)]
     before = [render(*arguments) for arguments in numbers]
     draw_traits.cache_clear()
@@ -40,22 +40,13 @@ def test_an_image_does_not_depend_on_what_was_drawn_before():
         pixels, columns = render(*arguments)
         np.testing.assert_array_equal(pixels, expected_pixels)
         assert columns == expected_columns
-
-
-def test_seed_identity_image_and_group_all_matter():
-    first, _ = render(1, 2, seed=3, size=SIZE)
     for other in ({"seed": 4}, {"identity": 2}, {"image": 3}, {"hard": True}):
-        pixels, _ = render(**{"identity": 1, "image": 2, "seed": 3, "size": SIZE, **other})
-        assert np.abs(pixels.astype(int) - first).mean() > 3, other
-
-
-def test_an_identity_keeps_its_traits_and_another_seed_gives_another():
-    assert draw_traits(4, 0) == draw_traits(4, 0)
+        pixels, _ = render(**{"identity": 3, "image": 0, "seed": 5, "size": SIZE, **other})
+        assert np.abs(pixels.astype(int) - before[0][0]).mean() > 3, other
     assert draw_traits(4, 0) != draw_traits(4, 1)
     assert len({draw_traits(i) for i in range(300)}) == 300
     # [seed, identity] and [seed, identity, 0] are one seed sequence: traits must not share a stream with image 0.
-    traits = np.random.default_rng([0, 4]).uniform(size=8)
-    image = np.random.default_rng([0, 4, 1, 0]).uniform(size=8)
+    traits, image = (np.random.default_rng(seed).uniform(size=8) for seed in ([0, 4], [0, 4, 1, 0]))
     assert not np.allclose(traits, image)
 
 
@@ -79,7 +70,7 @@ def test_images_of_one_identity_are_nearer_than_those_of_two():
     assert np.diag(distance).mean() < 0.6 * distance[~np.eye(12, dtype=bool)].mean()
 
 
-@pytest.mark.parametrize("style", HAIR_STYLES)
+@pytest.mark.parametrize("style", ["bald", "afro", "long with fringe"])
 def test_yaw_turns_the_features(style):
     # Only the eyes differ between gazes: where the picture changes is where the eyes are.
     traits = dataclasses.replace(draw_traits(2), hair_style=style, hair=HAIR_STYLES[style])
@@ -167,25 +158,14 @@ def test_groups_and_columns():
     assert np.isfinite(table.select_dtypes("number").to_numpy()).all()
     easy, hard = table[table["group"] == 0], table[table["group"] == 1]
     assert easy["yaw"].abs().max() <= 18
-    assert (easy["resolution_px"] == 48).all()
-    assert (easy["occlusion"] == 0).all()
-    assert (easy["light"] > 0.8).all()
-    is_hard = (
-        (hard["yaw"].abs() >= 45)
-        | (hard["resolution_px"] < 17)
-        | (hard["light"] <= 0.8)
-        | (hard["occluder"] != "none")
-        | (hard["blur"] >= 1.5)
-    )
-    assert is_hard.all()
-
-
-def test_a_sample_is_the_rendered_image():
-    (sample,) = synthetic_samples(1, 1, seed=2, size=SIZE, first_identity=8)
-    pixels, columns = render(8, 0, seed=2, size=SIZE)
-    assert sample.columns == columns
-    image = Image.open(io.BytesIO(sample.image))
-    assert (image.format, image.size, image.mode) == ("JPEG", (SIZE, SIZE), "RGB")
+    assert easy["light"].min() > 0.8
+    assert (easy[["resolution_px", "occlusion"]] == [48, 0]).all().all()
+    is_hard = (hard["yaw"].abs() >= 45) | (hard["resolution_px"] < 17) | (hard["light"] <= 0.8)
+    assert (is_hard | (hard["occluder"] != "none") | (hard["blur"] >= 1.5)).all()
+    pixels, columns = render(40, 0, seed=1, size=48)
+    assert samples[0].columns == columns
+    image = Image.open(io.BytesIO(samples[0].image))
+    assert (image.format, image.size, image.mode) == ("JPEG", (48, 48), "RGB")
     assert np.abs(np.asarray(image).astype(int) - pixels).mean() < 4
 
 
@@ -195,8 +175,7 @@ def test_images_of_a_networks_size():
     narrow = synthetic_images(1, (32, 16), seed=4)
     assert narrow.shape == (1, 32, 16, 3)
     # Naively: each pixel for two that lie side by side.
-    halves = square[0].reshape(32, 16, 2, 3).mean(axis=2)
-    assert np.abs(narrow[0] - halves).mean() < 4
+    assert np.abs(narrow[0] - square[0].reshape(32, 16, 2, 3).mean(axis=2)).mean() < 4
 
 
 def test_processes_draw_the_same_in_the_same_order(monkeypatch):

@@ -51,12 +51,9 @@ class PairRules:
 
 
 class MinedPairs(NamedTuple):
-    """The pairs that were kept, and the outliers.
+    """The pairs that were kept, the outliers, and for each group how many of its identities could have and kept none.
 
-    Attributes:
-        kept: a row for each pair: `group`, `identity`, `first`, `second` (positions in the index), `similarity`.
-        dropped: the same of the pairs at or below the threshold.
-        without: group -> how many of its identities could have pairs and kept none.
+    A pair has the columns `group`, `identity`, `first`, `second` (positions in the index) and `similarity`.
     """
 
     kept: pd.DataFrame
@@ -187,10 +184,9 @@ def pairs_table(mined: MinedPairs) -> pd.DataFrame:
         kept = mined.kept[mined.kept["group"] == group]
         row = {"group": str(group), "pairs": len(kept), "identities": kept["identity"].nunique()}
         for share in (0.05, 0.5, 0.95):
-            value = kept["similarity"].quantile(share) if len(kept) else np.nan
-            row[f"similarity {share:.0%}"] = float(value)
-        dropped = int((mined.dropped["group"] == group).sum())
-        rows.append({**row, "identities without": without, "outliers dropped": dropped})
+            row[f"similarity {share:.0%}"] = float(kept["similarity"].quantile(share))
+        row.update({"identities without": without, "outliers dropped": int((mined.dropped["group"] == group).sum())})
+        rows.append(row)
     return pd.DataFrame(rows)
 
 

@@ -61,17 +61,6 @@ class Conditions:
     seed: int = 0
 
 
-def _surroundings(rng: np.random.Generator) -> dict[str, Any]:
-    """Background and clothing: of every image, never of an identity."""
-    # Towards grey: the face is what draws the eye.
-    first, second = (0.55 * rng.uniform(40, 235, 3) + 0.45 * rng.uniform(60, 225) for _ in range(2))
-    return {
-        "background": (clipped_colour(first), clipped_colour(0.6 * first + 0.4 * second)),
-        "clothing": clipped_colour(rng.uniform(25, 230, 3)),
-        "seed": int(rng.integers(2**31)),
-    }
-
-
 def draw_conditions(identity: int, image: int, seed: int = 0, size: int = 112, hard: bool = False) -> Conditions:
     """Draw the conditions of one image of an identity; always the same for the same numbers.
 
@@ -80,8 +69,12 @@ def draw_conditions(identity: int, image: int, seed: int = 0, size: int = 112, h
     """
     # + 1: the seed sequence pads with zeros, and [seed, identity] is the identity's own.
     rng = np.random.default_rng([seed, identity, image + 1, int(hard)])
-    common = {
-        **_surroundings(rng),
+    # Towards grey: the face is what draws the eye.
+    first, second = (0.55 * rng.uniform(40, 235, 3) + 0.45 * rng.uniform(60, 225) for _ in range(2))
+    common: dict[str, Any] = {
+        "background": (clipped_colour(first), clipped_colour(0.6 * first + 0.4 * second)),
+        "clothing": clipped_colour(rng.uniform(25, 230, 3)),
+        "seed": int(rng.integers(2**31)),
         "pitch": float(rng.normal(0, 5)),
         "roll": float(rng.normal(0, 2.5)),
         "scale": float(rng.normal(1, 0.04)),
@@ -99,7 +92,7 @@ def draw_conditions(identity: int, image: int, seed: int = 0, size: int = 112, h
     if rng.uniform() < (0.4 if hard else 0.12):
         common["hair"] = str(rng.choice([style for style in HAIR_STYLES if style != "bald"]))
     warmth, tint = rng.normal(0, 0.07), rng.normal(0, 0.025)
-    easy = {
+    easy: dict[str, Any] = {
         "yaw": float(np.clip(rng.normal(0, 8), -18, 18)),
         "light_azimuth": float(rng.uniform(-40, 40)),
         "light_elevation": float(rng.uniform(0, 50)),
@@ -112,13 +105,10 @@ def draw_conditions(identity: int, image: int, seed: int = 0, size: int = 112, h
         "noise": float(rng.uniform(0, 3)),
     }
     if not hard:
-        return Conditions(**{**common, **easy})
+        return Conditions(**common, **easy)
     count = int(rng.choice([1, 2, 3], p=[0.2, 0.45, 0.35]))
     chosen = rng.choice(5, size=count, replace=False, p=[0.3, 0.26, 0.18, 0.18, 0.08])
-    if 0 in chosen:
-        easy["yaw"] = float(rng.choice([-1, 1]) * rng.uniform(45, 90))
-    else:
-        easy["yaw"] = float(rng.uniform(-35, 35))
+    easy["yaw"] = float(rng.choice([-1, 1]) * rng.uniform(45, 90) if 0 in chosen else rng.uniform(-35, 35))
     if 1 in chosen:
         easy["resolution"] = min(size, int(rng.integers(8, 17)))
     # The light of a hard image is of any colour, or there is little, so that skin and hair colours say little.
@@ -133,11 +123,10 @@ def draw_conditions(identity: int, image: int, seed: int = 0, size: int = 112, h
         easy["light"] = float(rng.uniform(0.65, 1.2))
     if 3 in chosen:
         common["occluder"] = OCCLUDERS[1 + int(rng.integers(len(OCCLUDERS) - 1))]
-        common["occluder_place"] = float(rng.uniform())
-        common["occluder_size"] = float(rng.uniform())
+        common["occluder_place"], common["occluder_size"] = rng.uniform(size=2).tolist()
         common["occluder_colour"] = clipped_colour(rng.uniform(30, 235, 3))
     if 4 in chosen:
         easy["blur"] = float(rng.uniform(1.5, 4))
     easy["noise"] = float(rng.uniform(0, 8))
     common["pitch"] = float(rng.normal(0, 10))
-    return Conditions(**{**common, **easy}, jpeg_quality=int(rng.integers(40, 93)))
+    return Conditions(**common, **easy, jpeg_quality=int(rng.integers(40, 93)))

@@ -71,9 +71,8 @@ def _body(canvas: Canvas) -> None:
     canvas.paint(canvas.solid(neck - np.abs(x)) * (y > 0.35), traits.skin, shade)
     collar = np.float32(0.22) * np.maximum(0, 1 - x * x * np.float32(4))
     clothing = canvas.solid(y - np.float32(1.12) - np.float32(0.35) * x * x - collar)
-    canvas.paint(
-        clothing, canvas.conditions.clothing, np.float32(canvas.conditions.light) * (1 - np.float32(0.2) * np.abs(x))
-    )
+    light = np.float32(canvas.conditions.light) * (1 - np.float32(0.2) * np.abs(x))
+    canvas.paint(clothing, canvas.conditions.clothing, light)
 
 
 def _ears(canvas: Canvas, nearest: bool) -> None:
@@ -104,13 +103,6 @@ def _ear(canvas: Canvas, side: int) -> None:
     canvas.paint(mask, traits.skin, shade, box)
     part = canvas.skin[box]
     np.maximum(part, mask, out=part)
-
-
-def _light_on_strands(canvas: Canvas, shell: Surface, light: np.ndarray) -> np.ndarray:
-    """Strands and curls: the light on the hair."""
-    curl = canvas.traits.hair.curl
-    strands = texture(np.abs(shell.x) - shell.z, shell.y, 2.5 - 0.9 * curl, 0.35 + 1.2 * curl)
-    return light * (np.float32(0.95) + np.float32(0.16 + 0.12 * curl) * strands)
 
 
 def _hair_behind(canvas: Canvas, shell: Surface, light: np.ndarray) -> None:
@@ -146,7 +138,9 @@ def _hair_in_front(canvas: Canvas, shell: Surface, light: np.ndarray) -> None:
     distance = distance + np.float32(rough) * grain
     edge = shell.edge + np.float32(0.06 * hair.curl) * grain
     mask = canvas.solid(distance) * canvas.solid(edge) * np.float32(hair.density)
-    canvas.paint(mask, traits.hair_colour, _light_on_strands(canvas, shell, light))
+    strands = texture(away - z, y, 2.5 - 0.9 * hair.curl, 0.35 + 1.2 * hair.curl)
+    light = light * (np.float32(0.95) + np.float32(0.16 + 0.12 * hair.curl) * strands)
+    canvas.paint(mask, traits.hair_colour, light)
     np.maximum(canvas.skin, mask, out=canvas.person)
     canvas.skin *= 1 - mask
 
@@ -223,10 +217,8 @@ def _mask(canvas: Canvas) -> Mask:
 def _cap(canvas: Canvas, shell: Surface, light: np.ndarray) -> Mask:
     """A knitted cap over hair and forehead, with a band."""
     traits, seen = canvas.traits, canvas.conditions
-    brim = np.float32(traits.eye_y - traits.brow_gap - 0.14 + 0.1 * seen.occluder_size) - np.minimum(
-        0, shell.z * np.float32(0.3)
-    )
-    above = brim - shell.y
+    brim = np.float32(traits.eye_y - traits.brow_gap - 0.14 + 0.1 * seen.occluder_size)
+    above = brim - np.minimum(0, shell.z * np.float32(0.3)) - shell.y
     mask = canvas.solid(above) * canvas.solid(shell.edge + np.float32(0.03))
     knit = np.float32(0.94) + np.float32(0.1) * texture(np.abs(shell.x) - shell.z, shell.y, 3.0, 0.2)
     band = 1 - np.float32(0.2) * (above < np.float32(0.2))
@@ -250,9 +242,9 @@ def _hand(canvas: Canvas) -> Mask:
     for finger, length in zip((-0.24, -0.08, 0.08, 0.24), (0.42, 0.52, 0.5, 0.36)):
         past = y - np.clip(y, np.float32(-length), np.float32(0.3))
         off = x - np.float32(finger)
-        one = np.float32(0.085) - np.sqrt(off * off + past * past)
-        shade = shade * (1 - np.float32(0.25) * canvas.stroke(one, 0.014) * (distance < one + np.float32(0.02)))
-        distance = np.maximum(distance, one)
+        rim = np.float32(0.085) - np.sqrt(off * off + past * past)
+        shade = shade * (1 - np.float32(0.25) * canvas.stroke(rim, 0.014) * (distance < rim + np.float32(0.02)))
+        distance = np.maximum(distance, rim)
     mask = canvas.solid(distance)
     canvas.paint(mask, tinted(traits.skin, 0.96), shade)
     return mask

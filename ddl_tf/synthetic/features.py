@@ -137,9 +137,8 @@ def _beard(canvas: Canvas) -> None:
     x, y = canvas.face_x, canvas.head.y
     away = np.abs(x)
     mouth = np.float32(traits.mouth_y)
-    moustache = np.float32(0.055) * (1 - away * away * np.float32(14)) - np.abs(
-        y - mouth + np.float32(0.085) - np.float32(0.6) * away * away
-    )
+    moustache = np.float32(0.055) * (1 - away * away * np.float32(14))
+    moustache -= np.abs(y - mouth + np.float32(0.085) - np.float32(0.6) * away * away)
     chin = np.float32(0.24) - np.sqrt(x * x + (y - np.float32(0.88)) ** 2 * np.float32(1.1))
     # A full beard runs from the sideburns under the cheeks and leaves the lips free.
     cheeks = y - np.float32(0.62) + np.float32(0.62) * away * away
@@ -170,10 +169,8 @@ def _nose(canvas: Canvas) -> None:
 
     (x0, y0, _), (x1, y1, _) = camera.project(root), camera.project(tip)
     run_x, run_y = x1 - x0, y1 - y0
-    along = ((x - np.float32(x0)) * np.float32(run_x) + (y - np.float32(y0)) * np.float32(run_y)) / np.float32(
-        run_x * run_x + run_y * run_y
-    )
-    along = clip01(along)
+    along = (x - np.float32(x0)) * np.float32(run_x) + (y - np.float32(y0)) * np.float32(run_y)
+    along = clip01(along / np.float32(run_x * run_x + run_y * run_y))
     radius = np.float32(traits.nose_bridge) + along * along * np.float32(traits.nose_tip - traits.nose_bridge)
     off_x = x - np.float32(x0) - along * np.float32(run_x)
     off_y = y - np.float32(y0) - along * np.float32(run_y)

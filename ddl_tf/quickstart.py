@@ -114,8 +114,9 @@ def _run_settings(settings: QuickstartSettings, arm: str, seed: int) -> TrainSet
             warmup_epochs=0.5,
             **shared,
         )
-    # With a gradient of the teacher DDL may also make the easy pairs worse; see docs/results/index.md.
-    ddl = {"embedding_loss": "ddl", "embedding_weight": settings.ddl_weight, "stop_teacher_gradient": True}
+    if arm == DDL:
+        # With a gradient of the teacher DDL may also make the easy pairs worse; see docs/results/index.md.
+        shared.update(embedding_loss="ddl", embedding_weight=settings.ddl_weight, stop_teacher_gradient=True)
     # Both arms have the same rows, steps and rates; the pairs are classified too, so that ArcFace learns from them.
     return TrainSettings(
         init_checkpoint=str(runs / _RUNS[START]),
@@ -128,7 +129,6 @@ def _run_settings(settings: QuickstartSettings, arm: str, seed: int) -> TrainSet
         steps_per_epoch=settings.finetune_steps,
         learning_rate=settings.finetune_learning_rate,
         **shared,
-        **(ddl if arm == DDL else {}),
     )
 
 

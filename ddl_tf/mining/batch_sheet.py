@@ -29,8 +29,7 @@ def _lines(rows: Rows) -> list[tuple[str, list[list[int]]]]:
 def batch_sheet(images: np.ndarray, rows: Rows, most: int = 8) -> Figure:
     """Draw the rows of a batch, group by group: pairs beside each other, then single rows; `most` of each.
 
-    A row that is classified has a frame; one without counts for the distillation only. Images are
-    `[rows, height, width, 3]`, 0..255, as the pipeline gives them. The global state of pyplot is not touched.
+    A row that is classified has a frame. Images are `[rows, height, width, 3]`, 0..255, as the pipeline gives them.
     """
     lines = _lines(rows)
     widest = max(sum(len(tiles) + 0.3 for tiles in sets[:most]) for _, sets in lines)

@@ -80,29 +80,26 @@ def _ears(canvas: Canvas, nearest: bool) -> None:
     hair = canvas.traits.hair
     if hair.length > 0.6 and hair.density == 1:
         return
-    for side in (-1, 1):
-        if (-side * canvas.camera.sin_yaw > 0.12) == nearest:
-            _ear(canvas, side)
-
-
-def _ear(canvas: Canvas, side: int) -> None:
-    """One ear: a flat ellipse at the side of the head, seen broad in profile."""
     traits, camera = canvas.traits, canvas.camera
-    tall = traits.ear_size
-    middle = (side * (0.98 * traits.head_width + 0.3 * traits.ear_protrusion), traits.ear_y, -0.06)
-    across = abs(camera.cos_yaw) * traits.ear_protrusion + abs(camera.sin_yaw) * 0.62 * tall
-    box = camera.box([middle], 1.3 * tall)
-    centre_x, centre_y, _ = camera.project(middle)
-    y = (camera.y[box] - np.float32(centre_y)) / np.float32(tall)
-    # The lobe is narrower than the top.
-    x = (camera.x[box] - np.float32(centre_x)) / np.float32(across) * (1 + np.float32(0.25) * y)
-    radius = np.sqrt(x * x + y * y)
-    mask = canvas.solid((1 - radius) * np.float32(min(across, tall)))
-    shade = canvas.lit(np.full_like(x, 0.7 * side), y * np.float32(0.4), np.full_like(x, 0.6))
-    shade *= np.where(radius < 0.62, np.float32(0.78), np.float32(0.97))
-    canvas.paint(mask, traits.skin, shade, box)
-    part = canvas.skin[box]
-    np.maximum(part, mask, out=part)
+    for side in (-1, 1):
+        if (-side * camera.sin_yaw > 0.12) != nearest:
+            continue
+        # A flat ellipse at the side of the head, seen broad in profile.
+        tall = traits.ear_size
+        middle = (side * (0.98 * traits.head_width + 0.3 * traits.ear_protrusion), traits.ear_y, -0.06)
+        across = abs(camera.cos_yaw) * traits.ear_protrusion + abs(camera.sin_yaw) * 0.62 * tall
+        box = camera.box([middle], 1.3 * tall)
+        centre_x, centre_y, _ = camera.project(middle)
+        y = (camera.y[box] - np.float32(centre_y)) / np.float32(tall)
+        # The lobe is narrower than the top.
+        x = (camera.x[box] - np.float32(centre_x)) / np.float32(across) * (1 + np.float32(0.25) * y)
+        radius = np.sqrt(x * x + y * y)
+        mask = canvas.solid((1 - radius) * np.float32(min(across, tall)))
+        shade = canvas.lit(np.full_like(x, 0.7 * side), y * np.float32(0.4), np.full_like(x, 0.6))
+        shade *= np.where(radius < 0.62, np.float32(0.78), np.float32(0.97))
+        canvas.paint(mask, traits.skin, shade, box)
+        part = canvas.skin[box]
+        np.maximum(part, mask, out=part)
 
 
 def _hair_behind(canvas: Canvas, shell: Surface, light: np.ndarray) -> None:

@@ -92,15 +92,6 @@ def test_yaw_turns_the_features(style):
     assert eyes(85)[1] < 0.5 * both
 
 
-def test_an_image_turned_the_other_way_is_the_mirror_image():
-    traits = dataclasses.replace(draw_traits(5), moles=(), freckles=0.0, hair=HAIR_STYLES["bald"], beard="none")
-    plain = Conditions(resolution=SIZE, background=((90.0,) * 3, (90.0,) * 3), gaze_x=0.0)
-    for yaw in (20.0, 70.0):
-        right, left = (draw_face(traits, dataclasses.replace(plain, yaw=sign * yaw), SIZE)[0] for sign in (1, -1))
-        # The glint in the eye and the bounds of rounding are all that is not symmetric.
-        assert np.abs(right.astype(int) - left[:, ::-1]).mean() < 0.6
-
-
 @pytest.mark.parametrize("occluder", OCCLUDERS[1:])
 @pytest.mark.parametrize("yaw", [0.0, 45.0])
 def test_occlusion_is_the_share_of_the_head_that_changes(occluder, yaw):

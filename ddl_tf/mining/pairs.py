@@ -79,19 +79,6 @@ class _Table:
         return pd.DataFrame({name: np.concatenate(parts).astype(kind) for (name, kind), parts in columns})
 
 
-def _choose(
-    similarity: np.ndarray, rules: PairRules, rng: np.random.Generator, nearest_other: Optional[np.ndarray]
-) -> np.ndarray:
-    """The positions of the chosen pairs: `[pairs]` similarities above the threshold, and those to others."""
-    if rules.choice == "random":
-        return np.sort(rng.choice(len(similarity), min(rules.per_identity, len(similarity)), replace=False))
-    able = np.arange(len(similarity))
-    if rules.choice == "semi_hard":
-        assert nearest_other is not None
-        able = np.flatnonzero(similarity > nearest_other)
-    return able[np.argsort(similarity[able], kind="stable")[: rules.per_identity]]
-
-
 def mine_pairs(
     embeddings: Callable[[np.ndarray], np.ndarray],
     identity: np.ndarray,
@@ -141,10 +128,12 @@ def mine_pairs(
                 outlier = similarity <= rules.threshold
                 dropped.add(number, person, first[outlier], second[outlier], similarity[outlier])
                 first, second, similarity = first[~outlier], second[~outlier], similarity[~outlier]
-                nearest = None
-                if other_similarity is not None:
-                    nearest = np.maximum(other_similarity[first], other_similarity[second])
-                chosen = _choose(similarity, rules, rng, nearest)
+                able = np.arange(len(similarity))
+                if rules.choice == "semi_hard" and other_similarity is not None:
+                    able = np.flatnonzero(similarity > np.maximum(other_similarity[first], other_similarity[second]))
+                chosen = able[np.argsort(similarity[able], kind="stable")[: rules.per_identity]]
+                if rules.choice == "random":
+                    chosen = np.sort(rng.choice(len(able), min(rules.per_identity, len(able)), replace=False))
                 kept.add(number, person, first[chosen], second[chosen], similarity[chosen])
                 lonely += not len(chosen)
         without[number] = lonely

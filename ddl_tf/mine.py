@@ -8,7 +8,6 @@ trained model's own view (`model`), or a degradation that is made (`degrade`). `
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -181,13 +180,12 @@ def _draw(
     print(f"look at {' and '.join(str(folder / name) for name in pictures)}")
 
 
-def _columns_table(index: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+def _columns_table(columns: dict[str, np.ndarray]) -> pd.DataFrame:
     """What a person needs to choose thresholds."""
     shares = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
     rows = []
-    for name in columns:
-        values = index[name].to_numpy(float)
-        numbers = values[~np.isnan(values)]
+    for name, values in columns.items():
+        numbers = values[~np.isnan(values)].astype(float)
         quantiles = [f"{value:.4g}" for value in np.quantile(numbers, shares)] if len(numbers) else [""] * len(shares)
         rows.append([name, len(numbers), *quantiles])
     return pd.DataFrame(rows, columns=["column", "images", *(f"{share:.0%}" for share in shares)])
@@ -200,7 +198,7 @@ def _group(settings: GroupSettings, faces: Faces, columns: dict[str, np.ndarray]
     group = faces.index["group"].to_numpy(np.int64)
     groups = assign_groups(index, rules) if rules else Groups(group, np.zeros(len(index), bool), 0)
     if columns:
-        print(markdown_table(_columns_table(index, list(columns))), end="\n\n")
+        print(markdown_table(_columns_table(columns)), end="\n\n")
     table = groups_table(index, groups.group, groups.noise, rules)
     print(markdown_table(table))
     if groups.several:
@@ -252,36 +250,31 @@ def degrade(settings: DegradeSettings) -> None:
     students = [parse_degradation(text) for text in settings.student]
     faces = Faces(settings.data)
     group = faces.index["group"].to_numpy(np.int64)
+    chosen = group == 0 if np.any(group >= 0) else np.ones(len(faces), bool)
     if settings.easy is not None:
         chosen = Rule(settings.easy).select(faces.index)
-    else:
-        chosen = group == 0 if np.any(group >= 0) else np.ones(len(faces), bool)
     described = write_set(degraded_source(faces, np.flatnonzero(chosen), students, settings.seed), settings)
-    faces_made = Faces([str(settings.output)])
-    group = faces_made.index["group"].to_numpy(np.int64)
-    groups = Groups(group, np.zeros(len(faces_made), bool), 0)
-    print(markdown_table(groups_table(faces_made.index, group, groups.noise)), end="\n\n")
-    varied = [
-        name for name in described["columns"] if name in STRENGTH_COLUMNS and faces_made.index[name].nunique() > 1
-    ]
+    faces = Faces([str(settings.output)])
+    made, group = faces.index, faces.index["group"].to_numpy(np.int64)
+    groups = Groups(group, np.zeros(len(faces), bool), 0)
+    print(markdown_table(groups_table(made, group, groups.noise)), end="\n\n")
+    varied = [name for name in described["columns"] if name in STRENGTH_COLUMNS and made[name].nunique() > 1]
     folder = Path(settings.plots) if settings.plots else Path(str(settings.output)) / "mined"
-    _draw(folder, faces_made, faces_made.index, groups, varied, settings)
+    _draw(folder, faces, made, groups, varied, settings)
     print(f"stored {described['images']:,} images of {described['identities']:,} identities in {settings.output}")
 
 
 def pairs(settings: PairsSettings) -> None:
     """Arrange positive pairs: within the hard images or hard and easy, hardest, random or semi-hard."""
-    chosen = PairRules(
-        settings.across, settings.choice, settings.per_identity, settings.threshold, settings.most_images
-    )
+    names = [field.name for field in dataclasses.fields(PairRules)]
+    chosen = PairRules(**{name: getattr(settings, name) for name in names})
     viewer = Viewer(settings.model, settings.batch_size)
     faces = settings.open()
     folder = Path(settings.embeddings) if settings.embeddings else settings.work / "embeddings"
-    embeddings = viewer.embed(faces, folder)
-    identity = faces.index["identity"].to_numpy(np.int64)
-    group = faces.index["group"].to_numpy(np.int64)
+    identity, group = (faces.index[name].to_numpy(np.int64) for name in ("identity", "group"))
     other_similarity = faces.index["other_similarity"].to_numpy(float) if "other_similarity" in faces.index else None
-    mined = mine_pairs(embeddings.rows, identity, group, chosen, other_similarity, settings.seed)
+    rows = viewer.embed(faces, folder).rows
+    mined = mine_pairs(rows, identity, group, chosen, other_similarity, settings.seed)
     if not len(mined.kept):
         raise InputError(
             "no pair is left: the sets have no groups (make them first), no identity has two images of a group, or "

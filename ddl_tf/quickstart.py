@@ -80,22 +80,15 @@ class QuickstartSettings:
 def _draw_faces(settings: QuickstartSettings) -> None:
     """Draw the faces, unless they are there already; InputError if those are of other settings."""
     folder = settings.folder / "faces"
-    faces = SyntheticSettings(
-        output=str(folder),
-        identities=settings.identities,
-        images_per_identity=settings.images_per_identity,
-        image_size=settings.image_size,
-        seed=settings.seed,
-    )
+    wanted = {name: getattr(settings, name) for name in ("identities", "images_per_identity", "image_size", "seed")}
     if not all((folder / name).exists() for name in ("train", *SETS)):
-        prepare_synthetic(faces)
+        prepare_synthetic(SyntheticSettings(output=str(folder), **wanted))
         return
     made = read_description(folder / "train")["made_by"]["settings"]
-    for name in ("identities", "images_per_identity", "image_size", "seed"):
-        if made.get(name) != getattr(faces, name):
+    for name, value in wanted.items():
+        if made.get(name) != value:
             raise InputError(
-                f"the faces in {folder} were drawn with --{name}={made.get(name)}, not {getattr(faces, name)}: choose "
-                "another --output"
+                f"the faces in {folder} were drawn with --{name}={made.get(name)}, not {value}: choose another --output"
             )
 
 
@@ -121,12 +114,9 @@ def _run_settings(settings: QuickstartSettings, arm: str, seed: int) -> TrainSet
             warmup_epochs=0.5,
             **shared,
         )
-    # With a gradient of the teacher DDL may also make the easy pairs worse; see docs/results/index.md.
-    ddl: dict[str, Any] = {
-        "embedding_loss": "ddl",
-        "embedding_weight": settings.ddl_weight,
-        "stop_teacher_gradient": True,
-    }
+    if arm == DDL:
+        # With a gradient of the teacher DDL may also make the easy pairs worse; see docs/results/index.md.
+        shared.update(embedding_loss="ddl", embedding_weight=settings.ddl_weight, stop_teacher_gradient=True)
     # Both arms have the same rows, steps and rates; the pairs are classified too, so that ArcFace learns from them.
     return TrainSettings(
         init_checkpoint=str(runs / _RUNS[START]),
@@ -139,7 +129,6 @@ def _run_settings(settings: QuickstartSettings, arm: str, seed: int) -> TrainSet
         steps_per_epoch=settings.finetune_steps,
         learning_rate=settings.finetune_learning_rate,
         **shared,
-        **(ddl if arm == DDL else {}),
     )
 
 
@@ -150,11 +139,7 @@ def _train_arm(settings: QuickstartSettings, arm: str, seed: int) -> list[dict[s
 
 
 def _train_seeds(settings: QuickstartSettings, seeds: Sequence[int]) -> list[dict[str, list[dict[str, Any]]]]:
-    """Train the arms of all seeds, several at once: these networks are too small for one to use all cores.
-
-    Returns:
-        For each seed: arm -> results on the easy and the hard pairs.
-    """
+    """Train all seeds, several at once (one network does not use all cores); gives the results of the arms of each."""
     processes = settings.processes or (1 if tf.config.list_physical_devices("GPU") else usable_cores())
     if processes == 1:
         return [{arm: _train_arm(settings, arm, seed) for arm in _RUNS} for seed in seeds]
@@ -182,15 +167,7 @@ def _similarities(settings: QuickstartSettings, run: str) -> tuple[Similarities,
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Average the arms over their seeds, and what DDL adds.
-
-    Args:
-        table: a row for each seed and arm, with the columns `seed`, `arm`, and numbers.
-
-    Returns:
-        A row for each arm, and one for the difference of the arms with and without DDL of a seed: the mean and the
-        standard deviation over the seeds as text.
-    """
+    """Average the numbers of the arms, and of what DDL adds, over the seeds: mean and standard deviation as text."""
     by_arm = {arm: rows.set_index("seed").drop(columns="arm") for arm, rows in table.groupby("arm", sort=False)}
     by_arm[f"{DDL} less {ARCFACE}"] = by_arm[DDL] - by_arm[ARCFACE]
     rows = []

@@ -60,9 +60,8 @@ def test_rules(data, capsys):
     run("rules", data=[data], easy="abs(yaw) < 25", hard=["abs(yaw) > 60", small], noise="light < 0.6")
     assert "| 1 (hard) | abs(yaw) > 60 |" in capsys.readouterr().out
     index = Faces([data]).index
-    noise, easy, side = index["light"] < 0.6, index["yaw"].abs() < 25, index["yaw"].abs() > 60
-    few = index["resolution_px"].between(8, 12)
-    expected = np.select([noise, easy, side, few], [-1, 0, 1, 2], -1)
+    yaw, few = index["yaw"].abs(), index["resolution_px"].between(8, 12)
+    expected = np.select([index["light"] < 0.6, yaw < 25, yaw > 60, few], [-1, 0, 1, 2], -1)
     np.testing.assert_array_equal(index["group"], expected)
     folder = Path(data) / "mined"
     assert is_picture(folder / "contact_sheet.jpg")
@@ -109,9 +108,8 @@ def test_what_a_user_puts_among_the_parts_of_measuring_stays(data, monkeypatch, 
 
 @pytest.mark.parametrize("centers", ["mean", "head"])
 def test_a_model_s_view_groups_with_a_band_of_noise(data, checkpoint, centers):
-    rules = {"easy": "center_margin > quantile(center_margin, 0.6)"}
-    rules["hard"] = ["center_margin < quantile(center_margin, 0.4)"]
-    rules["noise"] = "center_margin < quantile(center_margin, 0.1)"
+    hard, noise = (f"center_margin < quantile(center_margin, {share})" for share in (0.4, 0.1))
+    rules = {"easy": "center_margin > quantile(center_margin, 0.6)", "hard": [hard], "noise": noise}
     run("model", data=[data], model=checkpoint, centers=centers, **rules)
     index = Faces([data]).index
     margin, group = index["center_margin"], index["group"]
@@ -123,10 +121,9 @@ def test_a_model_s_view_groups_with_a_band_of_noise(data, checkpoint, centers):
 
 def test_pairs_are_stored_for_training(data, checkpoint, capsys):
     run("pairs", data=[data], model=checkpoint, across=True, per_identity=3)
-    table = capsys.readouterr().out
     faces = Faces([data])
     pairs = read_pairs(faces)
-    assert f"| 1 | {(pairs.group == 1).sum()} |" in table
+    assert f"| 1 | {(pairs.group == 1).sum()} |" in capsys.readouterr().out
     group, identity = faces.index["group"].to_numpy(), faces.index["identity"].to_numpy()
     np.testing.assert_array_equal(identity[pairs.first], identity[pairs.second])
     assert set(group[pairs.second]) == {0}
@@ -163,15 +160,11 @@ def test_degraded_students(data, tmp_path, capsys):
     ("name", "settings", "message"),
     [
         ("rules", {"easy": "yaw < 3"}, "go together"),
-        ("rules", {"easy": "yaw < 3", "hard": ["yaw >"]}, "cannot be read"),
         ("rules", {}, "--easy and --hard are missing"),
-        ("rules", {"easy": "yaww < 3", "hard": ["yaw > 3"]}, "no column 'yaww'"),
         ("rules", {"easy": "abs(yaw) < 20", "hard": ["yaw > 500"]}, "fits no image; yaw goes from"),
-        ("quality", {"noise": "yaw > 3"}, "go together"),
         ("quality", {"data": []}, "--data is missing"),
         ("model", {}, "--model is missing"),
         ("model", {"model": "nowhere"}, "no model at nowhere"),
-        ("pairs", {"model": "nowhere"}, "no model at nowhere"),
         ("degrade", {}, "--student are missing"),
         ("degrade", {"student": ["fog:3"], "output": "x"}, "fog"),
     ],

@@ -17,7 +17,8 @@ def test_the_table_has_mean_and_deviation_of_each_arm_and_of_what_ddl_adds():
     rows = summary(table)
     assert rows["arm"].tolist() == [START, ARCFACE, DDL, "ArcFace + DDL less ArcFace"]
     # The last is of the differences 0.1, 0.2 and 0.
-    assert rows["hard AUC"].tolist() == ["0.500 ± 0.000", "0.700 ± 0.100", "0.800 ± 0.100", "0.100 ± 0.100"]
+    texts = ["0.500 ± 0.000", "0.700 ± 0.100", f"0.800 ± {np.std([0.7, 0.9, 0.8], ddof=1):.3f}", "0.100 ± 0.100"]
+    assert rows["hard AUC"].tolist() == texts
     assert summary(table[table["seed"] == 0])["hard AUC"].tolist()[-1] == "0.100 ± 0.000"
 
 
@@ -41,20 +42,17 @@ def test_every_seed_has_three_runs_on_the_same_faces(tmp_path, monkeypatch, caps
     names = [f"{folder}{run}" for folder in ("", "seed_5/") for run in ("pretrain", "arcface", "ddl")]
     assert [run.run_dir for run in runs] == [str(tmp_path / name) for name in names]
     assert [run.seed for run in runs] == [4] * 3 + [5] * 3
-    starts = [None, *[str(tmp_path / "pretrain")] * 2, None, *[str(tmp_path / "seed_5/pretrain")] * 2]
+    starts = [start for folder in ("", "seed_5/") for start in (None, *[str(tmp_path / f"{folder}pretrain")] * 2)]
     assert [run.init_checkpoint for run in runs] == starts
     assert [run.embedding_loss for run in runs] == ["none", "none", "ddl"] * 2
     table = pd.read_csv(tmp_path / "comparison.csv")
     assert table["arm"].tolist() == [START, ARCFACE, DDL] * 2
-    assert table["seed"].tolist() == [4] * 3 + [5] * 3
     assert table["hard AUC"].tolist() == [0.51, 0.52, 0.53, 0.54, 0.55, 0.56]
     assert (tmp_path / "comparison.png").stat().st_size > 1000
-    printed = capsys.readouterr().out
-    assert "| ArcFace + DDL less ArcFace |" in printed
-    assert "Mean ± standard deviation over 2 seeds" in printed
+    assert "| ArcFace + DDL less ArcFace |" in capsys.readouterr().out
 
 
-def test_faces_of_other_settings_are_not_taken(tmp_path, monkeypatch):
+def test_faces_of_other_settings_and_bad_settings_are_refused(tmp_path, monkeypatch):
     for name in ("train", "easy", "hard"):
         (tmp_path / "faces" / name).mkdir(parents=True)
     made = {"identities": 48, "images_per_identity": 10, "image_size": 32, "seed": 0}
@@ -62,9 +60,6 @@ def test_faces_of_other_settings_are_not_taken(tmp_path, monkeypatch):
     quickstart._draw_faces(QuickstartSettings(output=str(tmp_path), identities=48))
     with pytest.raises(InputError, match="drawn with --identities=48, not 400: choose another --output"):
         main(QuickstartSettings(output=str(tmp_path)))
-
-
-@pytest.mark.parametrize(("changes", "flag"), [({"output": None}, "--output"), ({"seeds": 0}, "--seeds must be")])
-def test_bad_settings_are_named(changes, flag):
-    with pytest.raises(InputError, match=flag):
-        QuickstartSettings(**changes)
+    for changes, flag in (({"output": None}, "--output"), ({"seeds": 0}, "--seeds must"), ({"processes": 0}, "--proc")):
+        with pytest.raises(InputError, match=flag):
+            QuickstartSettings(**changes)

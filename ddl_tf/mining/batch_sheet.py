@@ -1,7 +1,5 @@
 """A picture of one training batch: which rows each group has, as the network gets them."""
 
-from typing import NamedTuple
-
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -12,15 +10,8 @@ from ddl_tf.data.sampling import Rows
 _TILE, _GAP, _NAMES = 0.62, 0.05, 1.55
 
 
-class _Line(NamedTuple):
-    """A line of tiles: the rows of one stream of one group, those of one identity beside each other."""
-
-    name: str
-    sets: list[list[int]]
-
-
-def _lines(rows: Rows) -> list[_Line]:
-    """Pairs and single rows of each group, and the rows without a group."""
+def _lines(rows: Rows) -> list[tuple[str, list[list[int]]]]:
+    """Pairs and single rows of each group, and the rows without a group: name, and the rows of each identity."""
     lines = []
     for group in sorted(set(rows.group.tolist()), key=lambda group: (group < 0, group)):
         kind = "no group" if group < 0 else f"group {group}, {'hard' if group else 'easy'}"
@@ -31,29 +22,28 @@ def _lines(rows: Rows) -> list[_Line]:
         alone = [[row] for tiles in of_identity.values() if len(tiles) == 1 or group < 0 for row in tiles]
         for name, sets in (("pairs", together), ("single rows", alone)):
             if sets:
-                lines.append(_Line(f"{kind}\n{name}: {len(sets)}", sets))
+                lines.append((f"{kind}\n{name}: {len(sets)}", sets))
     return lines
 
 
 def batch_sheet(images: np.ndarray, rows: Rows, most: int = 8) -> Figure:
     """Draw the rows of a batch, group by group: pairs beside each other, then single rows; `most` of each.
 
-    A row that is classified has a frame; one without counts for the distillation only. Images are
-    `[rows, height, width, 3]`, 0..255, as the pipeline gives them. The global state of pyplot is not touched.
+    A row that is classified has a frame. Images are `[rows, height, width, 3]`, 0..255, as the pipeline gives them.
     """
     lines = _lines(rows)
-    widest = max(sum(len(tiles) for tiles in line.sets[:most]) + 0.3 * len(line.sets[:most]) for line in lines)
+    widest = max(sum(len(tiles) + 0.3 for tiles in sets[:most]) for _, sets in lines)
     width = _NAMES + widest * (_TILE + _GAP)
     height = 0.35 + len(lines) * (_TILE + 2.5 * _GAP)
     figure = Figure(figsize=(width, height), dpi=150)
     FigureCanvasAgg(figure)
     title = f"{len(images)} rows, {int((rows.label >= 0).sum())} of them classified (framed)"
     figure.text(0.5, 1 - 0.17 / height, title, ha="center", va="center", fontsize=9)
-    for number, line in enumerate(lines):
+    for number, (name, sets) in enumerate(lines):
         bottom = height - 0.35 - (number + 1) * (_TILE + 2.5 * _GAP) + _GAP
-        figure.text(0.08 / width, (bottom + _TILE / 2) / height, line.name, va="center", fontsize=8)
+        figure.text(0.08 / width, (bottom + _TILE / 2) / height, name, va="center", fontsize=8)
         left = _NAMES
-        for tiles in line.sets[:most]:
+        for tiles in sets[:most]:
             for row in tiles:
                 axes = figure.add_axes((left / width, bottom / height, _TILE / width, _TILE / height))
                 axes.imshow(np.clip(images[row], 0, 255).astype(np.uint8), interpolation="lanczos")

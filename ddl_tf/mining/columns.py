@@ -35,17 +35,14 @@ def write_columns(faces: Faces, columns: Mapping[str, np.ndarray], made_by: Mapp
     """
     for name, values in columns.items():
         if name in _FIXED:
-            raise InputError(
-                f"the column {name!r} of the index says where an image is and whose: it cannot be replaced"
-            )
+            raise InputError(f"the column {name!r} says where an image is and whose: it cannot be replaced")
         if len(values) != len(faces):
             raise ValueError(f"column {name!r} has {len(values)} values for {len(faces)} images")
     for path, (start, end) in zip(map(Path, faces.paths), faces.spans):
         values_of_set = {name: np.asarray(values[start:end]) for name, values in columns.items()}
         with lock_folder(path, ".lock"):
-            record = {**made_by, "ddl_tf": ddl_tf.__version__, "columns": list(values_of_set)}
             # Recorded first: a reader of the set after a kill in between sees that its groups are mined.
-            _record(path, record)
+            _record(path, {**made_by, "ddl_tf": ddl_tf.__version__, "columns": list(columns)})
             _write_index(path / INDEX, values_of_set)
             _describe(path, values_of_set)
 

@@ -17,9 +17,6 @@ from ddl_tf.images.pillow_images import JPEG_QUALITY, encode_jpeg, load_image, t
 from ddl_tf.importers.source import Problem, Sample, Source, Value
 from ddl_tf.mining import occluders
 
-# The side of an image in which a blur is given.
-_BLUR_SIDE = 112
-
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
@@ -75,11 +72,14 @@ class Degradation:
             >>> face.size, strengths["light"]
             ((8, 8), 0.5)
         """
-        drawn = {name: self._draw(name, rng) for name in KINDS if name in self.ranges}
         longer = max(image.size)
-        strengths = neutral_strengths(longer)
-        strengths["jpeg_quality"] = float(JPEG_QUALITY)
-        strengths.update({KINDS[name].column: value for name, value in drawn.items()})
+        drawn: dict[str, float] = {}
+        strengths = {**neutral_strengths(longer), "jpeg_quality": float(JPEG_QUALITY)}
+        for name, kind in KINDS.items():
+            if name in self.ranges:
+                low, high = self.ranges[name]
+                value = rng.integers(int(low), int(high), endpoint=True) if kind.whole else rng.uniform(low, high)
+                drawn[name] = strengths[kind.column] = float(value)
         image = to_rgb(image)
         pixels, strengths["occlusion"] = _occluded(np.asarray(image, np.float32), drawn, rng)
         pixels = pixels * np.float32(strengths["light"])
@@ -87,7 +87,7 @@ class Degradation:
             pixels = pixels * _side_light(image.height, image.width, strengths["side_light"], rng)
         degraded = _picture(pixels)
         if strengths["blur_px"]:
-            degraded = degraded.filter(ImageFilter.GaussianBlur(strengths["blur_px"] * longer / _BLUR_SIDE))
+            degraded = degraded.filter(ImageFilter.GaussianBlur(strengths["blur_px"] * longer / 112))
         strengths["resolution_px"] = min(strengths["resolution_px"], float(longer))
         scale = strengths["resolution_px"] / longer
         if scale < 1:
@@ -101,10 +101,6 @@ class Degradation:
         if strengths["grey"]:
             degraded = Image.blend(degraded, degraded.convert("L").convert("RGB"), strengths["grey"])
         return degraded, strengths
-
-    def _draw(self, name: str, rng: np.random.Generator) -> float:
-        low, high = self.ranges[name]
-        return float(rng.integers(int(low), int(high), endpoint=True) if KINDS[name].whole else rng.uniform(low, high))
 
 
 def _picture(pixels: np.ndarray) -> Image.Image:
@@ -183,11 +179,7 @@ def _unreadable(text: str, reason: str) -> InputError:
 
 
 def degrade_image(encoded: bytes, degradation: Degradation, rng: np.random.Generator) -> tuple[bytes, dict[str, float]]:
-    """Degrade one encoded image: a JPEG of the drawn quality (95 if none is drawn), and the strengths.
-
-    Raises:
-        ValueError: if it cannot be decoded; the message says why.
-    """
+    """Degrade one encoded image: a JPEG of the drawn quality (95 if none is drawn), and the strengths."""
     image, strengths = degradation.apply(load_image(encoded), rng)
     return encode_jpeg(image, int(strengths["jpeg_quality"])), strengths
 
@@ -214,8 +206,11 @@ def degraded_source(faces: Faces, rows: np.ndarray, students: Sequence[Degradati
         raise InputError(f"{len(rows)} images and {len(students)} degradations: give at least one of each")
     if rows.min() < 0 or rows.max() >= len(faces):
         raise InputError(f"row {rows.min() if rows.min() < 0 else rows.max()}: the set has rows 0 to {len(faces) - 1}")
-    keys, shards = _identity_keys(faces)[rows], faces.index["shard"].to_numpy()[rows]
-    each = 1 + len(students)
+    names, identities = faces.index["identity_key"].astype(str), faces.index["identity"]
+    # With its number where several sets use a key for different people.
+    shared = identities.groupby(names).transform("nunique") > 1
+    keys = names.where(~shared, names + " (identity " + identities.astype(str) + ")").to_numpy()[rows]
+    shards, each = faces.index["shard"].to_numpy()[rows], 1 + len(students)
 
     def sample(item: int) -> Union[Sample, Problem]:
         number, group = divmod(item, each)
@@ -225,9 +220,8 @@ def degraded_source(faces: Faces, rows: np.ndarray, students: Sequence[Degradati
         columns: dict[str, Value] = {"source_row": row, "degradation": students[group - 1].text if group else ""}
         try:
             if group:
-                encoded, strengths = degrade_image(
-                    encoded, students[group - 1], np.random.default_rng([seed, row, group])
-                )
+                rng = np.random.default_rng([seed, row, group])
+                encoded, strengths = degrade_image(encoded, students[group - 1], rng)
             else:
                 strengths = neutral_strengths(max(load_image(encoded).size))
         except ValueError as error:
@@ -241,10 +235,3 @@ def degraded_source(faces: Faces, rows: np.ndarray, students: Sequence[Degradati
     folders = ", ".join(dict.fromkeys(str(Path(shard).parent) for shard in faces.shards))
     name = f"{folders}, {len(rows)} rows ({hashlib.sha256(rows.tobytes()).hexdigest()[:12]})"
     return Source("degraded", name, each * len(rows), read)
-
-
-def _identity_keys(faces: Faces) -> np.ndarray:
-    """The key of each image's identity, with its number where several sets use the key for different people."""
-    keys, identities = faces.index["identity_key"].astype(str), faces.index["identity"]
-    shared = identities.groupby(keys).transform("nunique") > 1
-    return keys.where(~shared, keys + " (identity " + identities.astype(str) + ")").to_numpy()

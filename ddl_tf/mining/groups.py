@@ -59,10 +59,6 @@ class Groups:
 def assign_groups(index: pd.DataFrame, rules: GroupRules) -> Groups:
     """Put every image into the group of the first rule that fits it.
 
-    Args:
-        index: a row for each image, with the columns that the rules name.
-        rules: of the groups.
-
     Raises:
         InputError: if a rule cannot be used, or fits no image that no earlier rule took.
 
@@ -80,12 +76,9 @@ def assign_groups(index: pd.DataFrame, rules: GroupRules) -> Groups:
         fits += chosen
         free = chosen & (fits == 1)
         if not free.any():
-            raise InputError(
-                f"the rule of group {number}, {rule.text!r}, fits no image"
-                + (" that no rule before it took" if chosen.any() else "")
-                + "; "
-                + "; ".join(_describe(index, column) for column in rule.columns)
-            )
+            ranges = "; ".join(_describe(index, column) for column in rule.columns)
+            taken = " that no rule before it took" if chosen.any() else ""
+            raise InputError(f"the rule of group {number}, {rule.text!r}, fits no image{taken}; {ranges}")
         group[free] = number
     return Groups(group, noise, int(np.sum(fits > 1)))
 
@@ -104,12 +97,9 @@ def _describe(index: pd.DataFrame, column: str) -> str:
 def groups_table(
     index: pd.DataFrame, group: np.ndarray, noise: np.ndarray, rules: Optional[GroupRules] = None
 ) -> pd.DataFrame:
-    """Count what each group has, and whether pairs can be drawn from it.
+    """Count what each group, likely noise and the rest have: images, identities, those with pairs within and across.
 
-    The index has `identity` and the columns of the rules; `group` is `[images]` int, `noise` `[images]` bool. The table
-    has a row for each group, for likely noise and for the rest if there is any: images and their share, identities,
-    identities that have a pair within the group, and identities that have a pair across to group 0; with rules also
-    these and the medians of their columns.
+    With rules also these and the medians of their columns. `group` is `[images]` int, `noise` `[images]` bool.
     """
     identity = index["identity"].to_numpy(np.int64)
     teacher = np.unique(identity[group == 0])
@@ -124,10 +114,9 @@ def groups_table(
         row.update({"images": int(chosen.sum()), "share": f"{chosen.mean():.1%}"})
         members = Members(identity, chosen, 1)
         row["identities"] = len(members.identities)
-        in_groups = kind is not None
-        row["with a pair within"] = int(np.sum(members.counts >= 2)) if in_groups else ""
+        row["with a pair within"] = "" if kind is None else int(np.sum(members.counts >= 2))
         across = np.isin(members.identities, teacher, assume_unique=True).sum()
-        row["with a pair across"] = int(across) if in_groups and kind else ""
+        row["with a pair across"] = int(across) if kind else ""
         for column in columns:
             values = index[column].to_numpy(float)[chosen]
             values = values[~np.isnan(values)]

@@ -15,10 +15,7 @@ from ddl_tf.protocols.pair_sets import PairSet
 
 
 def read_columns(paths: Sequence[str]) -> Optional[pd.DataFrame]:
-    """Read columns of images from CSV files, each with a column `key`, the name of an image in its set.
-
-    Gives a row for each key, in the index, and all columns; None without files.
-    """
+    """Read columns of images from CSV files, by their column `key`, an image's name in its set; None without files."""
     tables = []
     for path in paths:
         require_regular_file(path)
@@ -36,11 +33,7 @@ def read_columns(paths: Sequence[str]) -> Optional[pd.DataFrame]:
 
 
 def image_columns(pair_set: PairSet, by_key: Optional[pd.DataFrame], measure: bool) -> Optional[pd.DataFrame]:
-    """Gather the columns of each image of a set: a row for each image; None where there are none.
-
-    They are `person` where the set names it, the set's columns, those given by key as from `read_columns`, and if
-    `measure` is set those of `ddl_tf.mining.measure_quality`.
-    """
+    """Gather a row for each image: `person`, the set's columns, those of `read_columns`, the measured; None if none."""
     count = len(pair_set.images)
     parts = []
     if pair_set.people is not None:
@@ -60,8 +53,8 @@ def image_columns(pair_set: PairSet, by_key: Optional[pd.DataFrame], measure: bo
                 progress.write(f"{pair_set.name}: image {row} is not measured: {reason}")
 
             rows = []
-            for row in measure_many(pair_set.images, report):
-                rows.append(row)
+            for measured in measure_many(pair_set.images, report):
+                rows.append(measured)
                 progress.advance()
         parts.append(pd.DataFrame(rows))
     return pd.concat(parts, axis=1) if parts else None

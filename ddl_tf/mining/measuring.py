@@ -14,11 +14,8 @@ from ddl_tf.mining.embeddings import sets_record
 from ddl_tf.mining.pose import LANDMARK_COLUMNS, eye_distance_px, pose_from_landmarks
 from ddl_tf.mining.quality import QUALITY_COLUMNS, measure_many
 
-# Images that are measured between two points that an interrupted command goes on from.
-PART = 16_384
-# The names of their files.
-PART_NAMES = r"part-\d{5,}\.npy"
-
+# Images that are measured between two points that an interrupted command goes on from, and their files.
+PART, PART_NAMES = 16_384, r"part-\d{5,}\.npy"
 POSE_COLUMNS = ("measured_yaw", "measured_pitch", "measured_roll", "measured_eye_distance_px")
 
 

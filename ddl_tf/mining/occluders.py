@@ -40,15 +40,6 @@ class _Drawing:
         return np.asarray(self._image.resize(self._size, Image.Resampling.BOX), np.float32) / 255
 
 
-def _closed_curve(x: float, y: float, half_x: float, half_y: float, power: float) -> Points:
-    """A superellipse: an ellipse with power 2, nearer to its box with more."""
-    turn = np.linspace(0, 2 * np.pi, 60, endpoint=False)
-    cos, sin = np.cos(turn), np.sin(turn)
-    across = x + half_x * np.sign(cos) * np.abs(cos) ** (2 / power)
-    down = y + half_y * np.sign(sin) * np.abs(sin) ** (2 / power)
-    return list(zip(across.tolist(), down.tolist()))
-
-
 def surgical_mask(height: int, width: int, strength: float) -> tuple[np.ndarray, np.ndarray]:
     """Draw a mask over mouth and chin, with its straps: what it hides, and the light on its pleats (a factor).
 
@@ -80,8 +71,11 @@ def sunglasses(height: int, width: int, strength: float) -> np.ndarray:
     left, right = (float(x) for x in ARCFACE_TEMPLATE[:2, 0])
     level = float(ARCFACE_TEMPLATE[:2, 1].mean()) + 1
     half_x, half_y = 15.2, 11.5
+    turn = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    # A superellipse is nearer to its box than an ellipse.
+    across, down = (np.sign(part) * np.abs(part) ** (2 / 2.8) for part in (np.cos(turn), np.sin(turn)))
     for eye in (left, right):
-        outline = _closed_curve(eye, level, half_x, half_y, 2.8)
+        outline = list(zip((eye + half_x * across).tolist(), (level + half_y * down).tolist()))
         glasses.polygon(outline)
         frame.line([*outline, outline[0]], 2)
     frame.line([(left + half_x - 1, level - 4), ((left + right) / 2, level - 6), (right - half_x + 1, level - 4)], 2.5)
@@ -106,12 +100,9 @@ def patch(height: int, width: int, share: float, rng: np.random.Generator) -> np
     wide = float(np.clip(np.sqrt(share * 2 ** rng.uniform(-1, 1)), share, 1))
     high = share / wide if share else 0.0
     left, top = rng.uniform(0, 1 - wide), rng.uniform(0, 1 - high)
-    across = _overlap(left * width, (left + wide) * width, width)
-    down = _overlap(top * height, (top + high) * height, height)
-    return (down[:, None] * across).astype(np.float32)
 
+    def overlap(start: float, stop: float, pixels: int) -> np.ndarray:
+        begins = np.arange(pixels)
+        return np.clip(np.minimum(begins + 1, stop * pixels) - np.maximum(begins, start * pixels), 0, 1)
 
-def _overlap(start: float, stop: float, pixels: int) -> np.ndarray:
-    """The share of each of a row of pixels that lies between two places."""
-    begins = np.arange(pixels)
-    return np.clip(np.minimum(begins + 1, stop) - np.maximum(begins, start), 0, 1)
+    return (overlap(top, top + high, height)[:, None] * overlap(left, left + wide, width)).astype(np.float32)

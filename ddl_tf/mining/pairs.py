@@ -51,12 +51,9 @@ class PairRules:
 
 
 class MinedPairs(NamedTuple):
-    """The pairs that were kept, and the outliers.
+    """The pairs that were kept, the outliers, and for each group how many of its identities could have and kept none.
 
-    Attributes:
-        kept: a row for each pair: `group`, `identity`, `first`, `second` (positions in the index), `similarity`.
-        dropped: the same of the pairs at or below the threshold.
-        without: group -> how many of its identities could have pairs and kept none.
+    A pair has the columns `group`, `identity`, `first`, `second` (positions in the index) and `similarity`.
     """
 
     kept: pd.DataFrame
@@ -80,19 +77,6 @@ class _Table:
     def frame(self) -> pd.DataFrame:
         columns = zip(_PAIR_TYPES.items(), zip(*self._parts))
         return pd.DataFrame({name: np.concatenate(parts).astype(kind) for (name, kind), parts in columns})
-
-
-def _choose(
-    similarity: np.ndarray, rules: PairRules, rng: np.random.Generator, nearest_other: Optional[np.ndarray]
-) -> np.ndarray:
-    """The positions of the chosen pairs: `[pairs]` similarities above the threshold, and those to others."""
-    if rules.choice == "random":
-        return np.sort(rng.choice(len(similarity), min(rules.per_identity, len(similarity)), replace=False))
-    able = np.arange(len(similarity))
-    if rules.choice == "semi_hard":
-        assert nearest_other is not None
-        able = np.flatnonzero(similarity > nearest_other)
-    return able[np.argsort(similarity[able], kind="stable")[: rules.per_identity]]
 
 
 def mine_pairs(
@@ -144,10 +128,12 @@ def mine_pairs(
                 outlier = similarity <= rules.threshold
                 dropped.add(number, person, first[outlier], second[outlier], similarity[outlier])
                 first, second, similarity = first[~outlier], second[~outlier], similarity[~outlier]
-                nearest = None
-                if other_similarity is not None:
-                    nearest = np.maximum(other_similarity[first], other_similarity[second])
-                chosen = _choose(similarity, rules, rng, nearest)
+                able = np.arange(len(similarity))
+                if rules.choice == "semi_hard" and other_similarity is not None:
+                    able = np.flatnonzero(similarity > np.maximum(other_similarity[first], other_similarity[second]))
+                chosen = able[np.argsort(similarity[able], kind="stable")[: rules.per_identity]]
+                if rules.choice == "random":
+                    chosen = np.sort(rng.choice(len(able), min(rules.per_identity, len(able)), replace=False))
                 kept.add(number, person, first[chosen], second[chosen], similarity[chosen])
                 lonely += not len(chosen)
         without[number] = lonely
@@ -187,10 +173,9 @@ def pairs_table(mined: MinedPairs) -> pd.DataFrame:
         kept = mined.kept[mined.kept["group"] == group]
         row = {"group": str(group), "pairs": len(kept), "identities": kept["identity"].nunique()}
         for share in (0.05, 0.5, 0.95):
-            value = kept["similarity"].quantile(share) if len(kept) else np.nan
-            row[f"similarity {share:.0%}"] = float(value)
-        dropped = int((mined.dropped["group"] == group).sum())
-        rows.append({**row, "identities without": without, "outliers dropped": dropped})
+            row[f"similarity {share:.0%}"] = float(kept["similarity"].quantile(share))
+        row.update({"identities without": without, "outliers dropped": int((mined.dropped["group"] == group).sum())})
+        rows.append(row)
     return pd.DataFrame(rows)
 
 

@@ -59,19 +59,6 @@ def native_resolution(grey: np.ndarray) -> float:
     return max(1.0, float(first - (allowed - lost[first]) / (lost[first - 1] - lost[first])))
 
 
-def _middle(grey: np.ndarray) -> np.ndarray:
-    """The middle of an image."""
-    down, across = (round(side * (1 - _MIDDLE) / 2) for side in grey.shape)
-    return grey[down : grey.shape[0] - down, across : grey.shape[1] - across]
-
-
-def _laplacian_variance(grey: np.ndarray) -> float:
-    """The variance of the Laplacian; the picture goes on as it is at its edges."""
-    padded = np.pad(grey, 1, mode="edge")
-    neighbours = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
-    return float(np.var(neighbours - 4 * grey))
-
-
 def measure_quality(encoded: bytes) -> dict[str, float]:
     """Measure the quality of one encoded image: JPEG, PNG, or whatever else Pillow reads.
 
@@ -93,8 +80,12 @@ def measure_quality(encoded: bytes) -> dict[str, float]:
     if longer != _COMMON_SIZE:
         width, height = (max(1, round(side * _COMMON_SIZE / longer)) for side in image.size)
         common = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), np.float32)
-    face = _middle(common)
-    values = (longer, native_resolution(grey), _laplacian_variance(face), face.mean(), face.std())
+    down, across = (round(side * (1 - _MIDDLE) / 2) for side in common.shape)
+    face = common[down : common.shape[0] - down, across : common.shape[1] - across]
+    # The picture goes on as it is at its edges.
+    padded = np.pad(face, 1, mode="edge")
+    laplacian = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4 * face
+    values = (longer, native_resolution(grey), laplacian.var(), face.mean(), face.std())
     return dict(zip(QUALITY_COLUMNS, map(float, values)))
 
 

@@ -38,29 +38,16 @@ _HELP = (
 )
 
 
-def _text(column: pd.Series) -> np.ndarray:
-    """A column of text as an array of text, "" where there is none."""
-    codes, texts = pd.factorize(column)
-    return np.asarray([*map(str, texts), ""], str)[codes]
-
-
 def _cell_values(column: pd.Series) -> np.ndarray:
     """A column as a plain array of numbers, truth values or text; where a value is missing there is some other."""
     if pd.api.types.infer_dtype(column, skipna=True) == "boolean":
         return column.fillna(False).to_numpy(bool)
     if not pd.api.types.is_numeric_dtype(column):
-        return _text(column)
+        codes, texts = pd.factorize(column)
+        return np.asarray([*map(str, texts), ""], str)[codes]
     if pd.api.types.is_extension_array_dtype(column):
         return column.to_numpy(np.float64, na_value=np.nan)
     return column.to_numpy()
-
-
-def _levels(tree: ast.AST) -> int:
-    """How deep a rule is nested, found without calling itself."""
-    levels, nodes = 0, [tree]
-    while nodes:
-        levels, nodes = levels + 1, [child for node in nodes for child in ast.iter_child_nodes(node)]
-    return levels
 
 
 def _is_number(value: Any) -> bool:
@@ -105,7 +92,11 @@ class Rule:
             raise self._unreadable(getattr(error, "msg", str(error))) from None
         except (RecursionError, MemoryError):
             raise self._unreadable("it is nested too deeply") from None
-        if _levels(self._tree) > _MOST_LEVELS:
+        nodes: list[ast.AST] = [self._tree]
+        levels = 0
+        while nodes:
+            levels, nodes = levels + 1, [child for node in nodes for child in ast.iter_child_nodes(node)]
+        if levels > _MOST_LEVELS:
             raise self._unreadable(f"it is nested more than {_MOST_LEVELS} levels deep")
         functions = {node.func for node in ast.walk(self._tree) if isinstance(node, ast.Call)}
         names = [node for node in ast.walk(self._tree) if isinstance(node, ast.Name) and node not in functions]
@@ -215,7 +206,7 @@ class Rule:
         cells, complete = {}, np.ones(len(index), bool)
         for name in self.columns:
             if name not in index:
-                names = ", ".join(str(column) for column in index)
+                names = ", ".join(map(str, index))
                 raise InputError(f"rule {self.text!r}: the set has no column {name!r}, only {names}")
             complete &= index[name].notna().to_numpy()
             cells[name] = _cell_values(index[name])

@@ -65,16 +65,6 @@ def _short(value: Any) -> str:
     return f"{number:,.0f}" if abs(number) >= 100 or number.is_integer() else f"{number:.3g}"
 
 
-def _draw_tile(axes: Axes, faces: Faces, row: int) -> None:
-    axes.set_axis_off()
-    try:
-        axes.imshow(faces.image(row), interpolation="lanczos")
-    except InputError:
-        # One damaged image among thousands is no reason to see none of the others.
-        words = f"row {row:,}\nis damaged"
-        axes.text(0.5, 0.5, words, ha="center", va="center", fontsize=8, color=HARD, transform=axes.transAxes)
-
-
 def contact_sheet(
     faces: Faces,
     group: np.ndarray,
@@ -127,7 +117,14 @@ def contact_sheet(
         for place, row in enumerate(chosen.tolist()):
             left = _MARGIN + place * pitch[0]
             box = (left / width, 1 - (top + _TILE) / height, _TILE / width, _TILE / height)
-            _draw_tile(figure.add_axes(box), faces, row)
+            axes = figure.add_axes(box)
+            axes.set_axis_off()
+            try:
+                axes.imshow(faces.image(row), interpolation="lanczos")
+            except InputError:
+                # One damaged image among thousands is no reason to see none of the others.
+                words = f"row {row:,}\nis damaged"
+                axes.text(0.5, 0.5, words, ha="center", va="center", fontsize=8, color=HARD, transform=axes.transAxes)
             for line, name in enumerate(names):
                 value = _short(columns[name].iat[row])
                 text(left + _TILE / 2, top + _TILE + _LINE * (line + 0.75), value, fontsize=7, ha="center", va="center")
@@ -145,24 +142,16 @@ def _draw_numbers(axes: Axes, values: np.ndarray, parts: Sequence[_Part], marks:
     low, high = low - room, high + room
     bins = np.linspace(low, high, _BINS + 1)
     for part, sample in zip(parts, samples):
-        filled = part.colour == NONE
-        style: dict[str, Any] = {"histtype": "stepfilled", "alpha": 0.3} if filled else {"histtype": "step"}
+        style: dict[str, Any] = {"histtype": "step", "color": part.colour, "linewidth": 1.5}
+        if part.colour == NONE:
+            style.update(histtype="stepfilled", alpha=0.3)
         if len(sample):
             shares = np.full(len(sample), 1 / len(sample))
-            axes.hist(
-                np.clip(sample, low, high), bins.tolist(), weights=shares, color=part.colour, linewidth=1.5, **style
-            )
+            axes.hist(np.clip(sample, low, high), bins.tolist(), weights=shares, **style)
     for mark in marks:
         axes.axvline(mark, color="black", linestyle="--", linewidth=1)
-        axes.annotate(
-            _short(float(mark)),
-            (mark, 1),
-            (2, -2),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            fontsize=8,
-            va="top",
-        )
+        place: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        axes.annotate(_short(float(mark)), (mark, 1), (2, -2), fontsize=8, va="top", **place)
     beyond = sum(int(np.sum((sample < low) | (sample > high))) for sample in samples)
     if beyond:
         axes.set_xlabel(f"{beyond:,} beyond, in the bins at the ends", fontsize=8, color="#606060")
@@ -177,9 +166,8 @@ def _draw_categories(axes: Axes, values: pd.Series, parts: Sequence[_Part]) -> N
         shares = [float((texts == name).mean()) if len(texts) else 0.0 for name in names]
         places = np.arange(len(names)) + (number - (len(parts) - 1) / 2) * wide
         axes.bar(places, shares, wide, color=part.colour, alpha=0.3 if part.colour == NONE else 0.85)
-    axes.set_xticks(
-        range(len(names)), [figure_text(_short(str(name))) for name in names], rotation=30, ha="right", fontsize=8
-    )
+    labels = [figure_text(_short(str(name))) for name in names]
+    axes.set_xticks(range(len(names)), labels, rotation=30, ha="right", fontsize=8)
 
 
 def distribution_figure(

@@ -34,14 +34,6 @@ def mean_sums(embeddings: Embeddings, identity: np.ndarray, num_identities: int)
     return sums
 
 
-def _similarity_to_rest(rows: np.ndarray, sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The similarity of each image to the mean of the *others* of its identity; NaN where there is none."""
-    rest = sums - rows
-    norms = np.linalg.norm(rest, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(counts > 1, np.sum(rows * rest, axis=1) / norms, np.nan)
-
-
 def measure_view(
     embeddings: Embeddings,
     identity: np.ndarray,
@@ -49,19 +41,11 @@ def measure_view(
     head: Optional[MarginHead] = None,
     other_centers: bool = True,
 ) -> dict[str, np.ndarray]:
-    """Measure how a model sees every image, by its embedding.
+    """Measure how a model sees every image, by its embedding: `VIEW_COLUMNS`, `[images]` float32.
 
-    Class centers are those of the recognizer's margin head, or without one the mean embeddings of the identities,
-    `[images]` int64; then an image is compared with the mean of the other images of its identity.
-
-    Gives columns `[images]` float32:
-
-    - `feature_norm`: the length of the embedding, before normalisation.
-    - `center_similarity`: cosine to the center of its identity; NaN for the only image of an identity without head.
-    - `other_similarity`: cosine to the nearest center of another identity (with `other_centers`, which takes images x
-      identities x dim products).
-    - `center_margin`: the former less the latter: negative where the image is nearer to another identity.
-    - `target_logit`: the head's logit of its identity, under the margin (with a head and `other_centers`).
+    Class centers are the head's, or without one the mean embeddings of the identities: then an image is compared with
+    the mean of the other images of its identity (NaN for the only one). Without `other_centers` the similarity to the
+    nearest center of another identity, the margin to it and the head's logit under its margin are left out.
     """
     counts = np.bincount(identity, minlength=num_identities)
     if head is None:
@@ -81,12 +65,17 @@ def measure_view(
             people, normal = identity[span], unit(rows)
             columns["feature_norm"][span] = np.linalg.norm(rows, axis=1)
             if head is None:
-                near = _similarity_to_rest(normal, sums[people], counts[people])
+                rest = sums[people] - normal
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    near = np.sum(normal * rest, axis=1) / np.linalg.norm(rest, axis=1)
+                near = np.where(counts[people] > 1, near, np.nan)
             else:
                 near = np.sum(normal * centers[people], axis=1)
             columns["center_similarity"][span] = near
             if other_centers:
-                far = _nearest_other(normal, on_device, people)
+                far = np.full(len(rows), np.nan, np.float32)
+                if len(centers) > 1:
+                    far = _similarities_to_others(tf.constant(normal), on_device, tf.constant(people)).numpy()
                 columns["other_similarity"][span] = far
                 columns["center_margin"][span] = near - far
             if other_centers and head is not None:
@@ -107,13 +96,6 @@ def _similarities_to_others(rows: tf.Tensor, centers: tf.Tensor, people: tf.Tens
     positions = tf.stack([tf.range(tf.shape(people)[0], dtype=people.dtype), people], axis=1)
     # -2 is below every cosine.
     return tf.reduce_max(tf.tensor_scatter_nd_update(similarity, positions, tf.fill(tf.shape(people), -2.0)), axis=1)
-
-
-def _nearest_other(rows: np.ndarray, centers: tf.Tensor, people: np.ndarray) -> np.ndarray:
-    """`[n]` the largest similarity to a center of another identity; NaN if there is no other identity."""
-    if centers.shape[0] < 2:
-        return np.full(len(rows), np.nan, np.float32)
-    return _similarities_to_others(tf.constant(rows), centers, tf.constant(people)).numpy()
 
 
 class Viewer:

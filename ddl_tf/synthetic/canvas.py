@@ -6,7 +6,7 @@ from typing import Union
 import numpy as np
 
 from ddl_tf.synthetic.conditions import Conditions
-from ddl_tf.synthetic.surface import Box, Camera, Point, Profile, Surface
+from ddl_tf.synthetic.surface import Box, Camera, Profile, Surface
 from ddl_tf.synthetic.traits import Colour, Traits
 
 Mask = np.ndarray
@@ -76,14 +76,17 @@ class Canvas:
         self.head = self.profile.seen_by(self.camera)
         # Features are on the front only: the same x and y on the back of the head must not match.
         self.face_x = np.where(self.head.z > 0, self.head.x, np.float32(9))
-        self.light = self._light_in_head()
+        azimuth, elevation = math.radians(conditions.light_azimuth), math.radians(conditions.light_elevation)
+        x, y = math.sin(azimuth) * math.cos(elevation), -math.sin(elevation)
+        z, camera = math.cos(azimuth) * math.cos(elevation), self.camera
+        y, z = y * camera.cos_pitch + z * camera.sin_pitch, z * camera.cos_pitch - y * camera.sin_pitch
+        # Towards the light, in head coordinates.
+        self.light = x * camera.cos_yaw - z * camera.sin_yaw, y, x * camera.sin_yaw + z * camera.cos_yaw
         self.shade = self.shade_of(self.head)
         self.cover = self.solid(self.head.edge)
-        self.face = np.empty((3, size, size), np.float32)
-        self.face[:] = _planes(traits.skin)
+        self.face = np.tile(_planes(traits.skin), (1, size, size))
         self.pixels = np.empty((3, size, size), np.float32)
-        self.skin = np.zeros((size, size), np.float32)
-        self.person = np.zeros((size, size), np.float32)
+        self.skin, self.person = np.zeros((2, size, size), np.float32)
 
     def solid(self, distance: np.ndarray) -> Mask:
         """A soft-edged mask of a signed distance in head units, positive inside."""
@@ -112,15 +115,6 @@ class Canvas:
         """Lay a lit colour over the picture."""
         part = self.pixels[:, box[0], box[1]]
         part += mask * (_planes(colour) * shade - part)
-
-    def _light_in_head(self) -> Point:
-        azimuth = math.radians(self.conditions.light_azimuth)
-        elevation = math.radians(self.conditions.light_elevation)
-        x, y = math.sin(azimuth) * math.cos(elevation), -math.sin(elevation)
-        z = math.cos(azimuth) * math.cos(elevation)
-        camera = self.camera
-        y, z = y * camera.cos_pitch + z * camera.sin_pitch, z * camera.cos_pitch - y * camera.sin_pitch
-        return x * camera.cos_yaw - z * camera.sin_yaw, y, x * camera.sin_yaw + z * camera.cos_yaw
 
     def lit(self, normal_x: np.ndarray, normal_y: np.ndarray, normal_z: np.ndarray) -> np.ndarray:
         """Lambert's law, wrapped a little about the edge, with ambient light; normals in head coordinates."""

@@ -55,8 +55,7 @@ def synthetic_samples(
         [0, 1, 0, 1]
     """
     identities = range(first_identity, first_identity + num_identities)
-    for shot in plan_shots(identities, images_per_identity, seed, size, hard_fraction):
-        yield shot.draw()
+    yield from (shot.draw() for shot in plan_shots(identities, images_per_identity, seed, size, hard_fraction))
 
 
 def synthetic_images(count: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
@@ -108,9 +107,7 @@ def prepare_synthetic(settings: SyntheticSettings) -> dict[str, dict[str, Any]]:
         plans.update({"easy": (test, TEST_IMAGES, 0.0), "hard": (test, TEST_IMAGES, 1.0)})
     output = Path(str(settings.output))
     if not settings.overwrite and all((output / name).exists() for name in plans):
-        raise InputError(
-            f"{output} holds these sets already: choose another --output, or replace them with --overwrite"
-        )
+        raise InputError(f"{output} holds these sets already: choose another --output, or replace by --overwrite")
     descriptions = {}
     for name, (identities, images, hard_fraction) in plans.items():
         shots = plan_shots(identities, images, settings.seed, settings.image_size, hard_fraction)
@@ -132,9 +129,8 @@ def prepare_synthetic(settings: SyntheticSettings) -> dict[str, dict[str, Any]]:
 
 def _is_made(settings: SyntheticSettings) -> bool:
     """Whether an earlier, interrupted call stored this set with the same settings."""
-    if not Path(str(settings.output)).exists():
-        return False
-    made = read_description(Path(str(settings.output))).get("made_by", {})
+    folder = Path(str(settings.output))
+    made = read_description(folder).get("made_by", {}) if folder.exists() else {}
     return made.get("ddl_tf") == ddl_tf.__version__ and all(
         made.get("settings", {}).get(name) == value
         for name, value in dataclasses.asdict(settings).items()

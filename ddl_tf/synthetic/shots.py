@@ -84,7 +84,7 @@ class Shot:
 
     def draw(self) -> Sample:
         """Draw it, and encode it as JPEG."""
-        pixels, columns = render(self.identity, self.image, self.seed, self.size, self.hard)
+        pixels, columns = render(*dataclasses.astuple(self))
         return Sample(
             image=encode_jpeg(Image.fromarray(pixels), int(columns["jpeg_quality"])),
             identity=self.identity,
@@ -104,8 +104,7 @@ def draw_shots(shots: Sequence[Shot]) -> Iterator[Sample]:
     """Draw images in order; many are drawn by a process for each core."""
     cores = usable_cores()
     if len(shots) < _WORTH_PROCESSES or cores < 2:
-        for shot in shots:
-            yield shot.draw()
+        yield from (shot.draw() for shot in shots)
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(cores, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
@@ -114,12 +113,10 @@ def draw_shots(shots: Sequence[Shot]) -> Iterator[Sample]:
     with contextlib.ExitStack() as stack:
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
         # No more than a few chunks at a time: who stores them may be slower than those who draw.
-        for chunk in itertools.islice(chunks, 3 * cores):
-            waiting.append(pool.submit(_draw_all, chunk))
+        waiting.extend(pool.submit(_draw_all, chunk) for chunk in itertools.islice(chunks, 3 * cores))
         while waiting:
             yield from waiting.popleft().result()
-            for chunk in itertools.islice(chunks, 1):
-                waiting.append(pool.submit(_draw_all, chunk))
+            waiting.extend(pool.submit(_draw_all, chunk) for chunk in itertools.islice(chunks, 1))
 
 
 def _draw_all(shots: Sequence[Shot]) -> list[Sample]:

@@ -127,9 +127,7 @@ class Profile:
 
     def at(self, x: float, y: float) -> Point:
         """The point on the front of the surface at x and y."""
-        width2, depth, centre = (
-            float(np.interp(y, _HEIGHTS, table)) for table in (self.width2, self.depth, self.centre)
-        )
+        width2, depth, centre = (float(np.interp(y, _HEIGHTS, t)) for t in (self.width2, self.depth, self.centre))
         return x, y, centre + depth * math.sqrt(max(0.0, 1 - x * x / max(width2, 1e-6)))
 
     def seen_by(self, camera: Camera) -> Surface:

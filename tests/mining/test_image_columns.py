@@ -12,21 +12,16 @@ from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.synthetic.faces import synthetic_samples
 
 
-@pytest.fixture(scope="module")
-def pair_set():
+def test_everything_that_is_known(tmp_path):
     images = [sample.image for sample in synthetic_samples(1, 4, size=32)]
     pairs = (np.array([0, 2]), np.array([1, 3]), np.array([True, False]), np.array([0, 1]))
-    return PairSet("tiny", images, *pairs, keys=list("abcd"), people=np.array(list("xxyz")))
-
-
-def test_everything_that_is_known(pair_set, tmp_path):
+    pair_set = PairSet("tiny", images, *pairs, keys=list("abcd"), people=np.array(list("xxyz")))
     (tmp_path / "yaw.csv").write_text("key,yaw\nd,40\na,10\nother,5\n")
     table = image_columns(pair_set, read_columns([str(tmp_path / "yaw.csv")]), measure=True)
     assert list(table.columns) == ["person", "yaw", *QUALITY_COLUMNS]
     assert list(table["person"]) == list("xxyz")
     np.testing.assert_array_equal(table["yaw"], [10, np.nan, np.nan, 40])
-    for image, row in zip(pair_set.images, table.itertuples()):
-        assert row.measured_sharpness == measure_quality(image)["measured_sharpness"]
+    assert list(table["measured_sharpness"]) == [measure_quality(i)["measured_sharpness"] for i in pair_set.images]
     columns = pd.DataFrame({"yaw": [1, 2, 3, 4]}, index=[9, 8, 7, 6])
     without_people = dataclasses.replace(pair_set, people=None, columns=columns)
     assert list(image_columns(without_people, None, measure=False)["yaw"]) == [1, 2, 3, 4]

@@ -3,6 +3,7 @@ import pytest
 from tiny_sets import damage_image
 from tiny_store import stored
 
+from ddl_tf.data.store import Faces
 from ddl_tf.images.template import ARCFACE_TEMPLATE
 from ddl_tf.mining import measuring
 from ddl_tf.mining.columns import write_columns
@@ -37,26 +38,14 @@ def test_parts_are_measured_as_images_alone_and_go_on_after_a_stop(faces, tmp_pa
         np.testing.assert_allclose(columns[name], [values[name] for values in alone], rtol=1e-6)
 
 
-def test_landmarks_give_the_pose(faces, tmp_path):
+def test_landmarks_give_the_pose_and_a_damaged_image_has_no_measures(faces, tmp_path, capsys):
     points = np.tile(ARCFACE_TEMPLATE.ravel(), [30, 1])
     points[3] = np.nan
     write_columns(faces, dict(zip(LANDMARK_COLUMNS, points.T)), {"command": "test"})
-    columns = measure_faces(type(faces)(faces.paths), tmp_path / "parts")
+    damage_image(tmp_path / "set", 4)
+    columns = measure_faces(Faces(faces.paths), tmp_path / "parts")
     assert set(columns) == {*QUALITY_COLUMNS, *POSE_COLUMNS}
     assert np.isnan(columns["measured_yaw"][3])
     assert columns["measured_eye_distance_px"][0] == pytest.approx(35.2, abs=0.1)
-
-
-def test_a_damaged_image_has_no_measures_and_is_reported(faces, tmp_path, capsys):
-    damage_image(tmp_path / "set", 4)
-    columns = measure_faces(type(faces)(faces.paths), tmp_path / "parts")
     assert "image 4 cannot be decoded" in capsys.readouterr().err
     assert np.isnan(columns["measured_sharpness"]).tolist() == [row == 4 for row in range(30)]
-
-
-def test_a_range_of_stored_faces_is_a_sequence(faces):
-    part = faces.images(range(5, 9))
-    assert list(part) == faces.read(np.arange(5, 9))
-    assert len(part) == 4
-    with pytest.raises(IndexError):
-        part[4]

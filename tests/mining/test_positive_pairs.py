@@ -33,10 +33,9 @@ def naive_candidates(vectors, identity, group, number, across):
     ]
 
 
-def mine(faces, **rules):
+def mine(faces, other=None, **rules):
     vectors, identity, group = faces
-    other_similarity = rules.pop("other", None)
-    return mine_pairs(lambda rows: vectors[rows], identity, group, PairRules(**rules), other_similarity)
+    return mine_pairs(lambda rows: vectors[rows], identity, group, PairRules(**rules), other)
 
 
 @pytest.mark.parametrize("across", [False, True])
@@ -63,30 +62,20 @@ def test_equals_the_naive_twin(faces, across, choice):
                 np.testing.assert_allclose(kept["similarity"], [pair[0] for pair in able[:2]], atol=1e-6)
 
 
-def test_random_pairs_follow_from_the_seed(faces):
+def test_seed_threshold_and_sampling(faces):
     mined = mine(faces, choice="random")
     pd.testing.assert_frame_equal(mined.kept, mine(faces, choice="random").kept)
     vectors, identity, group = faces
-    rules = PairRules(choice="random", per_identity=1)
-    assert not mined.kept.equals(mine_pairs(lambda rows: vectors[rows], identity, group, rules, seed=5).kept)
-
-
-def test_the_threshold_moves_what_is_dropped(faces):
+    assert not mined.kept.equals(
+        mine_pairs(lambda rows: vectors[rows], identity, group, PairRules(choice="random"), seed=5).kept
+    )
     low, high = mine(faces, threshold=-1.0), mine(faces, threshold=0.5)
     assert not len(low.dropped)
     assert len(high.dropped) > len(mine(faces).dropped)
-    assert (high.kept["similarity"] > 0.5).all()
-
-
-def test_large_identities_are_sampled():
-    vectors = np.random.default_rng(0).normal(size=[1000, 4])
-    zeros = np.zeros(1000, int)
+    # Of many images of an identity some are drawn.
+    zeros = np.zeros(COUNT, int)
     rules = PairRules(per_identity=10**6, threshold=-1.0, most_images=20)
-    kept = mine_pairs(lambda rows: vectors[rows], zeros, zeros, rules).kept
-    assert len(kept) == 20 * 19 / 2
-
-
-def test_bad_rules_are_named(faces):
+    assert len(mine_pairs(lambda rows: vectors[rows], zeros, zeros, rules).kept) == 20 * 19 / 2
     for name, value in (("choice", "easy"), ("per_identity", 0), ("threshold", 1.0)):
         with pytest.raises(InputError, match=name):
             PairRules(**{name: value})
@@ -113,19 +102,24 @@ def test_pairs_are_stored_beside_their_sets_and_read_from_all(stored):
     mined = mine_random(faces, across=True)
     write_pairs(faces, mined)
     read = read_pairs(faces)
-    expected = mined.kept.sort_values(["first", "second", "group"])
     order = np.lexsort((read.group, read.second, read.first))
-    for column, name in ((read.first, "first"), (read.second, "second"), (read.group, "group")):
-        np.testing.assert_array_equal(column[order], expected[name])
-    alone = read_pairs(Faces(stored[1:]))
-    assert alone.first.max() < 24
+    expected = mined.kept.sort_values(["first", "second", "group"])
+    for name in ("first", "second", "group"):
+        np.testing.assert_array_equal(getattr(read, name)[order], expected[name])
+    assert read_pairs(Faces(stored[1:])).first.max() < 24
     dropped = pd.concat([pd.read_csv(f"{path}/{DROPPED_PAIRS}") for path in stored])
     assert len(dropped) == len(mined.dropped) > 0
     assert (dropped["similarity"] <= 0).all()
+    kept = pd.DataFrame({"group": [0, 0], "identity": [1, 1], "similarity": [0.2, 0.4]})
+    outlier = pd.DataFrame({"group": [1], "identity": [1], "similarity": [-0.1]})
+    table = pairs_table(MinedPairs(kept, outlier, {0: 0, 1: 1}))
+    assert table[["pairs", "outliers dropped", "identities without"]].to_numpy().tolist() == [[2, 0, 0], [0, 1, 1]]
 
 
-def test_a_set_whose_pairs_are_missing_is_named(stored):
+def test_missing_pairs_and_those_of_other_groups_are_refused(stored):
     first, both = Faces(stored[:1]), Faces(stored)
+    with pytest.raises(InputError, match=r"no positive pairs are stored .*mine pairs"):
+        read_pairs(first)
     write_pairs(first, mine_random(first))
     with pytest.raises(InputError, match=r"/b: has groups, but no positive pairs .*--data=.*/a,.*/b"):
         read_pairs(both)
@@ -133,22 +127,6 @@ def test_a_set_whose_pairs_are_missing_is_named(stored):
     none = np.where(np.arange(len(both)) < both.spans[0][1], both.index["group"], -1)
     write_columns(both, {"group": none}, {"command": "rules"})
     assert len(read_pairs(Faces(stored)).first) == len(read_pairs(first).first)
-
-
-def test_pairs_of_other_groups_are_refused(stored):
-    faces = Faces(stored[:1])
-    with pytest.raises(InputError, match=r"no positive pairs are stored .*mine pairs"):
-        read_pairs(faces)
-    write_pairs(faces, mine_random(faces))
-    write_columns(faces, {"group": 1 - faces.index["group"].to_numpy()}, {"command": "rules"})
+    write_columns(first, {"group": 1 - first.index["group"].to_numpy()}, {"command": "rules"})
     with pytest.raises(InputError, match="do not fit the groups"):
         read_pairs(Faces(stored[:1]))
-
-
-def test_table():
-    kept = pd.DataFrame({"group": [0, 0], "identity": [1, 1], "similarity": [0.2, 0.4]})
-    dropped = pd.DataFrame({"group": [1], "identity": [1], "similarity": [-0.1]})
-    table = pairs_table(MinedPairs(kept, dropped, {0: 0, 1: 1}))
-    assert table["pairs"].tolist() == [2, 0]
-    assert table["outliers dropped"].tolist() == [0, 1]
-    assert table["identities without"].tolist() == [0, 1]

@@ -22,20 +22,16 @@ def index():
 @pytest.mark.parametrize(
     ("text", "chosen"),
     [
-        ("yaw > 45", [4]),
         ("abs(yaw) > 45", [0, 4]),
-        ("abs(yaw) <= 30", [1, 2, 3]),
         ("-30 < yaw < 30", [1, 2]),
         ("yaw < -20 or sharpness == 3", [0, 2]),
         ("not abs(yaw) > 45", [1, 2, 3]),
         ("yaw != 0", [0, 1, 3, 4]),
-        ("race == 'Asian'", [1, 2]),
         ("race in ('African', 'Indian') and sharpness > 1", [3, 5]),
         ("race not in ['African']", [1, 2, 3]),
         ("`camera distance` > 4 or `camera distance` == 1.0", [0, 2, 3, 4]),
         ("place == 'b'", [1, 3, 5]),
         ("sharpness > quantile(sharpness, 0.8)", [5]),
-        ("yaw >= quantile(yaw, 0.5)", [2, 3, 4]),
         ("sharpness * 2 + 1 > 10", [4, 5]),
         ("sharpness / 2 - 1 < 0 or sharpness == 6", [0, 5]),
     ],
@@ -44,8 +40,11 @@ def test_select(index, text, chosen):
     assert np.flatnonzero(Rule(text).select(index)).tolist() == chosen
 
 
-def test_columns_in_order():
+def test_columns_and_thresholds(index):
     assert Rule("abs(yaw) > 4 and `a b` < quantile(yaw, .5) or x in (1, 2)").columns == ["yaw", "a b", "x"]
+    rule = Rule("abs(yaw) < 20 and sharpness > quantile(sharpness, 0.5) and 1 < sharpness < 6 and race == 'Asian'")
+    numbers = {column: sorted(values) for column, values in rule.thresholds(index).items()}
+    assert numbers == {"yaw": [-20, 20], "sharpness": [1, 3.5, 6]}
 
 
 @pytest.mark.parametrize(
@@ -54,26 +53,19 @@ def test_columns_in_order():
         ("yaw >", "cannot be read"),
         ("1 < 2", "names no column"),
         ("yaw", "not a comparison"),
-        ("yaw + 1", "not a comparison"),
         ("yaw > 'a'", "number with text"),
-        ("race < 3", "number with text"),
         ("abs(race) > 1", "not a number"),
         ("height > 3", "no column 'height', only yaw"),
         ("max(yaw) > 3", "no function max"),
-        ("yaw.mean() > 3", "no function yaw.mean"),
         ("quantile(yaw) > 3", "takes 2"),
         ("yaw > quantile(yaw, 20)", "from 0 to 1"),
         ("yaw is 3", "not understood"),
         ("[yaw for yaw in yaw] == 3", "not understood"),
-        ("yaw < 3 and sharpness", "sharpness is not a comparison"),
         ("__import__('os') == yaw", "no function __import__"),
         ("yaw < 1/0", "division by zero"),
         ("yaw < (1, 2)", "only follow `in`"),
-        ("abs([1, 2]) < yaw", "only follow `in`"),
-        ("yaw in (1, (2, 3))", "only follow `in`"),
         ("yaw in (1, 'a')", "is no list of numbers"),
         ("yaw in ()", "is no list of numbers"),
-        ("yaw in (1, yaw)", "is no list of numbers"),
         ("yaw < " + "-" * 5000 + "1", "cannot be read"),
         ("yaw < " + "-" * 200 + "1", "nested more than 100 levels deep"),
         ("(" * 5000 + "yaw" + ")" * 5000 + " < 1", "cannot be read"),
@@ -86,14 +78,6 @@ def test_what_is_no_rule_is_refused_in_one_short_line(index, text, why):
     assert "\n" not in str(caught.value)
     if "--" in text:
         assert len(str(caught.value)) < 600
-
-
-def test_thresholds(index):
-    rule = Rule("abs(yaw) < 20 and sharpness > quantile(sharpness, 0.5) and 1 < sharpness < 6 and race == 'Asian'")
-    thresholds = rule.thresholds(index)
-    assert sorted(thresholds["yaw"]) == [-20, 20]
-    assert sorted(thresholds["sharpness"]) == [1, 3.5, 6]
-    assert set(thresholds) == {"yaw", "sharpness"}
 
 
 def test_a_column_divided_by_zero_and_numbers_beyond_64_bits_are_compared_as_floats():

@@ -32,7 +32,7 @@ def sharpness(image):
     return (laplacian**2).mean()
 
 
-def test_an_image_does_not_depend_on_what_was_drawn_before():
+def test_an_image_depends_on_its_numbers_and_not_on_what_was_drawn_before():
     numbers = [(identity, image, 5, SIZE, hard) for identity in (3, 11) for image in (0, 1) for hard in (False, True)]
     before = [render(*arguments) for arguments in numbers]
     draw_traits.cache_clear()
@@ -40,20 +40,13 @@ def test_an_image_does_not_depend_on_what_was_drawn_before():
         pixels, columns = render(*arguments)
         np.testing.assert_array_equal(pixels, expected_pixels)
         assert columns == expected_columns
-
-
-def test_seed_identity_image_and_group_all_matter():
-    first, _ = render(1, 2, seed=3, size=SIZE)
     for other in ({"seed": 4}, {"identity": 2}, {"image": 3}, {"hard": True}):
-        pixels, _ = render(**{"identity": 1, "image": 2, "seed": 3, "size": SIZE, **other})
-        assert np.abs(pixels.astype(int) - first).mean() > 3, other
-
-
-def test_identities_differ():
+        pixels, _ = render(**{"identity": 3, "image": 0, "seed": 5, "size": SIZE, **other})
+        assert np.abs(pixels.astype(int) - before[0][0]).mean() > 3, other
+    assert draw_traits(4, 0) != draw_traits(4, 1)
     assert len({draw_traits(i) for i in range(300)}) == 300
     # [seed, identity] and [seed, identity, 0] are one seed sequence: traits must not share a stream with image 0.
-    traits = np.random.default_rng([0, 4]).uniform(size=8)
-    image = np.random.default_rng([0, 4, 1, 0]).uniform(size=8)
+    traits, image = (np.random.default_rng(seed).uniform(size=8) for seed in ([0, 4], [0, 4, 1, 0]))
     assert not np.allclose(traits, image)
 
 
@@ -77,7 +70,7 @@ def test_images_of_one_identity_are_nearer_than_those_of_two():
     assert np.diag(distance).mean() < 0.6 * distance[~np.eye(12, dtype=bool)].mean()
 
 
-@pytest.mark.parametrize("style", ["bald", "bob with fringe", "afro", "bun"])
+@pytest.mark.parametrize("style", ["bald", "afro", "long with fringe"])
 def test_yaw_turns_the_features(style):
     # Only the eyes differ between gazes: where the picture changes is where the eyes are.
     traits = dataclasses.replace(draw_traits(2), hair_style=style, hair=HAIR_STYLES[style])
@@ -97,15 +90,6 @@ def test_yaw_turns_the_features(style):
     np.testing.assert_allclose(eyes(40)[0], -eyes(-40)[0], atol=1)
     # In profile one of them is hidden.
     assert eyes(85)[1] < 0.5 * both
-
-
-def test_an_image_turned_the_other_way_is_the_mirror_image():
-    traits = dataclasses.replace(draw_traits(5), moles=(), freckles=0.0, hair=HAIR_STYLES["bald"], beard="none")
-    plain = Conditions(resolution=SIZE, background=((90.0,) * 3, (90.0,) * 3), gaze_x=0.0)
-    for yaw in (20.0, 70.0):
-        right, left = (draw_face(traits, dataclasses.replace(plain, yaw=sign * yaw), SIZE)[0] for sign in (1, -1))
-        # The glint in the eye and the bounds of rounding are all that is not symmetric.
-        assert np.abs(right.astype(int) - left[:, ::-1]).mean() < 0.6
 
 
 @pytest.mark.parametrize("occluder", OCCLUDERS[1:])
@@ -165,31 +149,28 @@ def test_groups_and_columns():
     assert np.isfinite(table.select_dtypes("number").to_numpy()).all()
     easy, hard = table[table["group"] == 0], table[table["group"] == 1]
     assert easy["yaw"].abs().max() <= 18
-    assert (easy["resolution_px"] == 48).all()
-    assert (easy["occlusion"] == 0).all()
-    assert (easy["light"] > 0.8).all()
-    hidden, blurred = hard["occluder"] != "none", hard["blur"] >= 1.5
-    assert ((hard["yaw"].abs() >= 45) | (hard["resolution_px"] < 17) | (hard["light"] <= 0.8) | hidden | blurred).all()
-
-
-def test_a_sample_is_the_rendered_image_and_so_are_images_of_a_networks_size():
-    (sample,) = synthetic_samples(1, 1, seed=2, size=SIZE, first_identity=8)
-    pixels, columns = render(8, 0, seed=2, size=SIZE)
-    assert sample.columns == columns
-    image = Image.open(io.BytesIO(sample.image))
-    assert (image.format, image.size, image.mode) == ("JPEG", (SIZE, SIZE), "RGB")
+    assert easy["light"].min() > 0.8
+    assert (easy[["resolution_px", "occlusion"]] == [48, 0]).all().all()
+    is_hard = (hard["yaw"].abs() >= 45) | (hard["resolution_px"] < 17) | (hard["light"] <= 0.8)
+    assert (is_hard | (hard["occluder"] != "none") | (hard["blur"] >= 1.5)).all()
+    pixels, columns = render(40, 0, seed=1, size=48)
+    assert samples[0].columns == columns
+    image = Image.open(io.BytesIO(samples[0].image))
+    assert (image.format, image.size, image.mode) == ("JPEG", (48, 48), "RGB")
     assert np.abs(np.asarray(image).astype(int) - pixels).mean() < 4
+
+
+def test_images_of_a_networks_size():
     square = synthetic_images(3, (32, 32), seed=4)
     np.testing.assert_array_equal(square, [render(identity, 0, 4, 32)[0] for identity in range(3)])
     narrow = synthetic_images(1, (32, 16), seed=4)
     assert narrow.shape == (1, 32, 16, 3)
     # Naively: each pixel for two that lie side by side.
-    halves = square[0].reshape(32, 16, 2, 3).mean(axis=2)
-    assert np.abs(narrow[0] - halves).mean() < 4
+    assert np.abs(narrow[0] - square[0].reshape(32, 16, 2, 3).mean(axis=2)).mean() < 4
 
 
 def test_processes_draw_the_same_in_the_same_order(monkeypatch):
-    shots = plan_shots(range(5), 30, seed=0, size=16, hard_fraction=0.5)
+    shots = plan_shots(range(5), 30, seed=0, size=32, hard_fraction=0.5)
     alone = [shot.draw() for shot in shots]
     monkeypatch.setattr("ddl_tf.synthetic.shots._WORTH_PROCESSES", 10)
     assert list(draw_shots(shots)) == alone
@@ -213,9 +194,7 @@ def test_bad_settings_are_named(tmp_path):
         *(("output", None), ("identities", 1), ("images_per_identity", 0), ("image_size", 4), ("seed", -1)),
         *(("hard_fraction", 1.5), ("test_identities", 5), ("test_pairs", 30), ("test_pairs", 100000)),
     ):
-        with pytest.raises(
-            InputError, match=f"--{name} must be .*, got {value}$" if value is not None else "--output is missing"
-        ):
+        with pytest.raises(InputError, match=f"--{name}={value}" if value is not None else "--output is missing"):
             prepare_synthetic(SyntheticSettings(**{"output": str(tmp_path / "faces"), name: value}))
     assert not list(tmp_path.iterdir())
 

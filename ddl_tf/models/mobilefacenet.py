@@ -22,14 +22,11 @@ def _unit(x: Any, width: int, name: str, kernel_size: int = 1, strides: int = 1)
 
 
 def _depthwise(x: Any, strides: int, name: str) -> Any:
-    x = tf.keras.layers.DepthwiseConv2D(
-        3,
-        strides,
-        padding="same" if strides == 1 else "valid",
-        use_bias=False,
-        depthwise_initializer=_initializer(),
-        name=f"{name}.layers.0",
-    )(pad(x, 3, strides))
+    padding, start = "same" if strides == 1 else "valid", _initializer()
+    layer = tf.keras.layers.DepthwiseConv2D(
+        3, strides, padding, use_bias=False, depthwise_initializer=start, name=f"{name}.layers.0"
+    )
+    x = layer(pad(x, 3, strides))
     return prelu(batch_norm(x, f"{name}.layers.1"), f"{name}.layers.2")
 
 

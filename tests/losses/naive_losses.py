@@ -90,19 +90,12 @@ def similarity_preserving(teacher, student):
     return np.sum((matrices[0] - matrices[1]) ** 2) / n**2
 
 
-def over_students(relation, embeddings, identity, group):
+def sp(embeddings, identity, group, relation=similarity_preserving):
     return sum(relation(*matched(embeddings, identity, group, student)) for student in range(1, group.max() + 1))
 
 
-def rkd(embeddings, identity, group, weights=(25.0, 50.0)):
-    def relation(teacher, student):
-        return weights[0] * rkd_distance(teacher, student) + weights[1] * rkd_angle(teacher, student)
-
-    return over_students(relation, embeddings, identity, group)
-
-
-def sp(embeddings, identity, group):
-    return over_students(similarity_preserving, embeddings, identity, group)
+def rkd(*batch, weights=(25.0, 50.0)):
+    return sum(weight * sp(*batch, relation) for weight, relation in zip(weights, (rkd_distance, rkd_angle)))
 
 
 def cross_entropies(labels, logits, smoothing=0.0):

@@ -82,13 +82,10 @@ def test_every_tensor_is_accounted_for(source, backbone, name, shape, message, t
     "settings, message",
     [
         (WeightsSettings(), "--input is missing"),
-        (WeightsSettings(input="backbone.pth"), "--output is missing"),
-        (WeightsSettings(input="backbone.pth", output="out.h5"), "ends in .keras, got out.h5"),
-        (WeightsSettings(input="missing.pth", output="out.keras"), "no PyTorch checkpoint at missing.pth"),
-        (
-            WeightsSettings("missing.pth", "plain_small", "out.keras"),
-            "no InsightFace network 'plain_small': use one of",
-        ),
+        (WeightsSettings(input="a.pth"), "--output is missing"),
+        (WeightsSettings(input="a.pth", output="out.h5"), "ends in .keras, got out.h5"),
+        (WeightsSettings(input="a.pth", output="out.keras"), "no PyTorch checkpoint at a.pth"),
+        (WeightsSettings("a.pth", "plain_small", "out.keras"), "no InsightFace network 'plain_small': use one of"),
     ],
 )
 def test_bad_settings(settings, message, tmp_path, monkeypatch):

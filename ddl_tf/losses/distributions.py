@@ -158,4 +158,5 @@ def distil(
     differences = means[1][:, tf.newaxis] - means[0][tf.newaxis, :]
     order = tf.reduce_sum(tf.where(has_negatives[:, tf.newaxis] & has_positives[tf.newaxis, :], differences, 0.0))
     loss = weights[0] * divergences[0] + weights[1] * divergences[1] + weights[2] * order
-    return DistributionTerms(*divergences, order, loss, *distributions, *means, *present)
+    terms = [*divergences, order, loss, *distributions, *means, *present]
+    return DistributionTerms(*terms)

@@ -67,8 +67,8 @@ def _of_group(values: tf.Tensor, exists: tf.Tensor, group: int) -> tuple[tf.Tens
 
 def _expectation_margin(terms: DistributionTerms, group: int) -> tuple[tf.Tensor, tf.Tensor]:
     """E[S+] - E[S-] of a group, and whether it has both."""
-    margins = terms.positive_means - terms.negative_means
-    return _of_group(margins, terms.has_positives & terms.has_negatives, group)
+    exists = terms.has_positives & terms.has_negatives
+    return _of_group(terms.positive_means - terms.negative_means, exists, group)
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")

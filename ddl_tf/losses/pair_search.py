@@ -73,10 +73,7 @@ def sort_rows(
 
 
 def hardest_negatives(rows: SortedRows) -> tf.Tensor:
-    """Find the most similar row of another identity in each row's group, or the row itself: `[rows]` int32.
-
-    The similarity matrix is seen tile by tile, and only where its columns are of the rows' groups.
-    """
+    """Find the most similar row of another identity in each row's group, or the row itself: `[rows]` int32."""
     embeddings = tf.stop_gradient(rows.embeddings)
     num_rows = size_of(embeddings)
     if isinstance(num_rows, int) and not num_rows:

@@ -153,14 +153,11 @@ def _copy_head(head: MarginHead, source: MarginHead) -> bool:
     head.assign_centers(centers)
     margins = [part.head if isinstance(part, CompactHead) else part for part in (head, source)]
     if type(margins[0]) is type(margins[1]):
-        for statistic, value in zip(*map(_statistics, margins)):
+        # What it has beside its centers; the head inside of a compact one has no centers.
+        statistics = ([w for w in part.weights if w is not getattr(part, "class_centers", None)] for part in margins)
+        for statistic, value in zip(*statistics):
             statistic.assign(value)
     return True
-
-
-def _statistics(head: MarginHead) -> list[tf.Variable]:
-    """What a head has beside its centers; the head inside of a compact one has no centers."""
-    return [weight for weight in head.weights if weight is not getattr(head, "class_centers", None)]
 
 
 def _variables(layer: tf.keras.layers.Layer) -> list[tf.Variable]:

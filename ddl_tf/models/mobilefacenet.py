@@ -45,10 +45,7 @@ def _residuals(x: Any, blocks: int, expanded: int, name: str) -> Any:
 
 
 def mobilefacenet(image: Any) -> Any:
-    """Build MobileFaceNet up to its feature map; the rest is `DepthwiseNeck`.
-
-    Image `[batch, height, width, 3]` -> `[batch, ceil(height / 16), ceil(width / 16), 512]`.
-    """
+    """Build it without its `DepthwiseNeck`: `[batch, height, width, 3]` -> `[batch, height / 16, width / 16, 512]`."""
     x = _unit(image, 128, "layers.0", kernel_size=3, strides=2)
     x = GroupedConvolution(64, kernel_initializer=_initializer(), name="layers.1.layers.0")(x)
     x = prelu(batch_norm(x, "layers.1.layers.1"), "layers.1.layers.2")

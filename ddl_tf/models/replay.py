@@ -23,10 +23,7 @@ def random_layers(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
 
 
 def random_replay(model: tf.keras.Model) -> Callable[[], None]:
-    """Return a function, after the call of which the model draws the random numbers that it draws after this call.
-
-    Its layers draw from generators with a state (`enable_tf_random_generator`); a ValueError names one that does not.
-    """
+    """Return a function that takes the random numbers back to now; a ValueError names a layer without a generator."""
     states = []
     for layer in random_layers(model):
         generator = getattr(layer._random_generator, "_generator", None)

@@ -3,8 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 from arms import made_sets
-from arms.made_sets import SEED, celeba, cfp_pairs, degraded_pairs, with_students
-from tiny_sets import picture, write_recordio
+from arms.made_sets import SEED, cfp_pairs, degraded_pairs, with_students
 
 from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
@@ -80,13 +79,3 @@ def test_degraded_pairs(tmp_path):
         random = np.random.default_rng([SEED, b])
         assert made.images[second] == degrade_image(pairs.images[b], parse_degradation("resolution:8"), random)[0]
         assert (made.columns.loc[first, "resolution_px"], made.columns.loc[second, "resolution_px"]) == (112, 8)
-
-
-def test_celeba_with_its_table(tmp_path):
-    folder = tmp_path / "data" / "celeba"
-    write_recordio(folder, [(0, picture(1)), (0, b"no image"), (1, picture(2))])
-    (folder / "train.csv").write_text("index,label,eye_distance_px\n1,0,40.0\n2,0,3.0\n3,1,11.0\n")
-    celeba()(tmp_path, tmp_path / "celeba")
-    _, index, images = stored(tmp_path / "celeba")
-    assert images == [picture(1), picture(2)]
-    assert index["eye_distance_px"].tolist() == [40.0, 11.0]

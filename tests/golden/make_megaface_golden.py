@@ -1,8 +1,7 @@
 """What FaceX-Zoo's and InsightFace's own scripts say of some features; see make.py.
 
-FaceX-Zoo's `MegaFaceEvaluator` is "the same as the official implementation" by its docstring; it gives the shares of
-pairs of rank 1, 2, ... InsightFace's `remove_noises.py` is run on feature files with noisy probes and distractors, and
-what it writes is compared by the devkit's score, the negative squared Euclidean distance.
+FaceX-Zoo's `MegaFaceEvaluator` is "the same as the official implementation" by its docstring. What InsightFace's
+`remove_noises.py` writes is compared by the devkit's score, the negative squared Euclidean distance.
 """
 
 import importlib

@@ -30,16 +30,12 @@ def histogram(values, num_bins):
     return sum(np.maximum(0.0, 1 - np.abs(s - nodes) / step) for s in values) / len(values)
 
 
-def probability_of_reverse(positives, negatives, num_bins):
-    positive, negative = histogram(positives, num_bins), histogram(negatives, num_bins)
-    return sum(negative[r] * positive[: r + 1].sum() for r in range(num_bins))
-
-
 def histogram_loss(embeddings, identity, num_bins=201):
     points, positives, negatives = unit(embeddings), [], []
     for i, j in itertools.combinations(range(len(points)), 2):
         (positives if identity[i] == identity[j] else negatives).append(points[i] @ points[j])
-    return probability_of_reverse(positives, negatives, num_bins)
+    positive, negative = histogram(positives, num_bins), histogram(negatives, num_bins)
+    return sum(negative[r] * positive[: r + 1].sum() for r in range(num_bins))
 
 
 def matched(embeddings, identity, group, student):

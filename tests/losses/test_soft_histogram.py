@@ -46,13 +46,6 @@ def test_value_and_gradient_are_those_of_the_formula(values, arguments):
     np.testing.assert_allclose(tape.gradient(mean, variable), right, atol=1e-3 * np.abs(right).max())
 
 
-def test_between_nodes_that_are_many_bandwidths_apart():
-    # 0.55 has the same distance to two nodes, 50 bandwidths; 0.551 is nearer to one of them.
-    np.testing.assert_allclose(
-        similarity_distribution([0.151, 0.149], 10, bandwidth=0.001)[:4], [0, 0.5, 0.5, 0], atol=1e-3
-    )
-
-
 @pytest.mark.parametrize("bandwidth", [0.001, 0.1])
 def test_the_log_factor_keeps_the_largest_exponent_from_underflow(bandwidth):
     values = np.linspace(-1, 1, 41)

@@ -138,9 +138,8 @@ def check_layer(make, inputs, tmp_path, two_replicas, mixed_dtype="float32", tra
         strategies, targets = (tf.distribute.get_strategy(), two_replicas), np.zeros_like(outputs)
         steps = [_check_step(make_model, "mse", inputs, targets, strategy) for strategy in strategies]
         for single, replicated in zip(*steps) if same_on_replicas else ():
-            np.testing.assert_allclose(
-                replicated, single, rtol=1e-4, atol=1e-5 * max(1.0, np.abs(single).max(initial=0))
-            )
+            atol = 1e-5 * max(1.0, np.abs(single).max(initial=0))
+            np.testing.assert_allclose(replicated, single, rtol=1e-4, atol=atol)
 
 
 def check_loss(make, y_true, y_pred, tmp_path):
@@ -176,11 +175,7 @@ def check_metric(make, y_true, y_pred, two_replicas=None):
     assert np.all(np.isfinite(value))
     metric.reset_state()
 
-    @tf.function
-    def update(y_true, y_pred):
-        metric.update_state(y_true, y_pred)
-
-    update(tf.constant(y_true), tf.constant(y_pred))
+    tf.function(lambda *batch: metric.update_state(*batch))(tf.constant(y_true), tf.constant(y_pred))
     np.testing.assert_allclose(metric.result(), value, rtol=1e-5, atol=1e-6)
     metric.reset_state()
     for policy_dtype in (tf.float16, tf.bfloat16):
@@ -192,12 +187,9 @@ def check_metric(make, y_true, y_pred, two_replicas=None):
         metric = make()
     rows = tf.data.Dataset.from_tensor_slices((y_true, y_pred)).batch(len(y_pred))
 
-    @tf.function
-    def update_replicas(batch):
-        two_replicas.run(metric.update_state, args=batch)
-
+    update = tf.function(lambda batch: two_replicas.run(metric.update_state, args=batch))
     for batch in two_replicas.experimental_distribute_dataset(rows):
-        update_replicas(batch)
+        update(batch)
     np.testing.assert_allclose(metric.result(), value, rtol=1e-5, atol=1e-6)
 
 

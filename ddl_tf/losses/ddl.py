@@ -74,12 +74,8 @@ class DDLLoss(EmbeddingLoss):
     ) -> None:
         super().__init__(gather=gather, name=name, **kwargs)
         Binning(num_nodes, similarity_range, bandwidth)
-        check_finite(
-            positive_weight=positive_weight,
-            negative_weight=negative_weight,
-            order_weight=order_weight,
-            positive_threshold=positive_threshold,
-        )
+        check_finite(positive_weight=positive_weight, negative_weight=negative_weight, order_weight=order_weight)
+        check_finite(positive_threshold=positive_threshold)
         if num_groups is not None and not (is_whole(num_groups) and 1 <= num_groups <= MAX_GROUPS):
             raise ValueError(f"num_groups must be 1..{MAX_GROUPS}, or None to find it in the batch, got {num_groups!r}")
         self.positive_weight = positive_weight

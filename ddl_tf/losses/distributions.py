@@ -101,14 +101,6 @@ def similarity_distribution(
     return binning.smooth(group_sums(*_flat([similarities]), binning).bins)[0]
 
 
-def _divergence(distributions: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
-    """Sum over the students of KL(teacher || student); a pair with a missing side counts 0."""
-    teacher, students = distributions[:1], distributions[1:]
-    ratio = tf.math.log(teacher + EPSILON) - tf.math.log(students + EPSILON)
-    kl = tf.reduce_sum((teacher + EPSILON) * ratio, axis=1)
-    return tf.reduce_sum(tf.where(present[:1] & present[1:], kl, 0.0))
-
-
 def distribution_distillation(
     positives: Similarities,
     negatives: Similarities,
@@ -153,29 +145,18 @@ def distil(
     stop_teacher_gradient: bool,
 ) -> DistributionTerms:
     """Compute the terms from the sums of each group; the weights are those of the positive, negative and order term."""
-    distributions = binning.smooth(tf.concat([positives.bins, negatives.bins], 0))
-    positive_distributions, negative_distributions = tf.split(distributions, 2)
-    positive_means, negative_means = (tf.math.divide_no_nan(x.totals, x.counts) for x in (positives, negatives))
-    has_positives, has_negatives = positives.counts > 0, negatives.counts > 0
-
-    def distilled(distributions: tf.Tensor) -> tf.Tensor:
-        if not stop_teacher_gradient:
-            return distributions
-        return tf.concat([tf.stop_gradient(distributions[:1]), distributions[1:]], 0)
-
-    positive_kl = _divergence(distilled(positive_distributions), has_positives)
-    negative_kl = _divergence(distilled(negative_distributions), has_negatives)
-    differences = negative_means[:, tf.newaxis] - positive_means[tf.newaxis, :]
+    distributions = tf.split(binning.smooth(tf.concat([positives.bins, negatives.bins], 0)), 2)
+    means = [tf.math.divide_no_nan(sums.totals, sums.counts) for sums in (positives, negatives)]
+    has_positives, has_negatives = present = positives.counts > 0, negatives.counts > 0
+    divergences = []
+    for distribution, exists in zip(distributions, present):
+        teacher, students = distribution[:1] + EPSILON, distribution[1:] + EPSILON
+        teacher = tf.stop_gradient(teacher) if stop_teacher_gradient else teacher
+        kl = tf.reduce_sum(teacher * (tf.math.log(teacher) - tf.math.log(students)), axis=1)
+        # A pair with a missing side counts 0.
+        divergences.append(tf.reduce_sum(tf.where(exists[:1] & exists[1:], kl, 0.0)))
+    differences = means[1][:, tf.newaxis] - means[0][tf.newaxis, :]
     order = tf.reduce_sum(tf.where(has_negatives[:, tf.newaxis] & has_positives[tf.newaxis, :], differences, 0.0))
-    return DistributionTerms(
-        positive_kl=positive_kl,
-        negative_kl=negative_kl,
-        order=order,
-        loss=weights[0] * positive_kl + weights[1] * negative_kl + weights[2] * order,
-        positive_distributions=positive_distributions,
-        negative_distributions=negative_distributions,
-        positive_means=positive_means,
-        negative_means=negative_means,
-        has_positives=has_positives,
-        has_negatives=has_negatives,
-    )
+    loss = weights[0] * divergences[0] + weights[1] * divergences[1] + weights[2] * order
+    terms = [*divergences, order, loss, *distributions, *means, *present]
+    return DistributionTerms(*terms)

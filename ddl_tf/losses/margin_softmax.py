@@ -137,10 +137,8 @@ class MarginSoftmaxLoss(LabelledRowsLoss):
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing!r}")
         if compact and label_smoothing:
-            raise ValueError(
-                f"label_smoothing must be 0 with a sampled or sharded head, which has no logits of all classes, got "
-                f"{label_smoothing!r}"
-            )
+            reason = "a sampled or sharded head, which has no logits of all classes"
+            raise ValueError(f"label_smoothing must be 0 with {reason}, got {label_smoothing!r}")
         self.label_smoothing = label_smoothing
 
     def row_losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

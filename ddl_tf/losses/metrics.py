@@ -34,6 +34,8 @@ class _DistributionMetric(tf.keras.metrics.Mean):
 
     def __init__(self, name: str, dtype: Any, loss_arguments: dict[str, Any], **settings: Any) -> None:
         super().__init__(name=name, dtype=dtype)
+        if settings.get("student", 1) < 1:
+            raise ValueError(f"student must be 1 or above, got {settings['student']!r}")
         self._terms = _Terms(DDLLoss(**loss_arguments))
         self._arguments = {**loss_arguments, **settings}
 
@@ -65,8 +67,8 @@ def _of_group(values: tf.Tensor, exists: tf.Tensor, group: int) -> tuple[tf.Tens
 
 def _expectation_margin(terms: DistributionTerms, group: int) -> tuple[tf.Tensor, tf.Tensor]:
     """E[S+] - E[S-] of a group, and whether it has both."""
-    margins = terms.positive_means - terms.negative_means
-    return _of_group(margins, terms.has_positives & terms.has_negatives, group)
+    exists = terms.has_positives & terms.has_negatives
+    return _of_group(terms.positive_means - terms.negative_means, exists, group)
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -124,11 +126,6 @@ class ExpectationMargin(_DistributionMetric):
         return _expectation_margin(terms, self.group)
 
 
-def _check_student(student: int) -> None:
-    if student < 1:
-        raise ValueError(f"student must be 1 or above, got {student!r}")
-
-
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
 class MarginGap(_DistributionMetric):
     """The expectation margin of the teacher less that of a student: what the distillation closes.
@@ -142,7 +139,6 @@ class MarginGap(_DistributionMetric):
     """
 
     def __init__(self, student: int = 1, name: Optional[str] = None, dtype: Any = None, **loss_arguments: Any) -> None:
-        _check_student(student)
         super().__init__(name or f"gap_{student}", dtype, loss_arguments, student=student)
         self.student = student
 
@@ -174,7 +170,6 @@ class DistributionOverlap(_DistributionMetric):
     ) -> None:
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-        _check_student(student)
         super().__init__(name or f"{kind}_overlap_{student}", dtype, loss_arguments, student=student, kind=kind)
         self.student, self.kind = student, kind
 

@@ -16,10 +16,7 @@ def negative_sums(rows: SortedRows, binning: Binning) -> GroupSums:
 
 
 def positive_sums(rows: SortedRows, threshold: float, binning: Binning) -> GroupSums:
-    """Add up the similarities of all positive pairs above a threshold, a block of pairs at a time.
-
-    The gradient goes through the blocks once more, so that nothing is kept of a pair.
-    """
+    """Add up the similarities of all positive pairs above a threshold, block by block, in the gradient once more."""
     pairs, num_groups, num_rows = Pairs.of(rows), rows.num_groups, size_of(rows.group)
     step = block_of(num_rows, PAIRS_AT_A_TIME)
 

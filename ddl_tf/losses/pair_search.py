@@ -67,23 +67,13 @@ def sort_rows(
     group_end = tf.gather(tf.cumsum(group_sizes), group)
     group_start = group_end - tf.gather(group_sizes, group)
     group_end = tf.where(takes_part, group_end, group_start)
-    return SortedRows(
-        embeddings=embeddings,
-        group=tf.where(takes_part, group, -1),
-        run=run,
-        group_start=group_start,
-        group_end=group_end,
-        run_end=tf.gather(tf.cumsum(run_sizes), run),
-        has_negative=group_end - group_start > tf.gather(run_sizes, run),
-        num_groups=groups,
-    )
+    run_end, has_negative = tf.gather(tf.cumsum(run_sizes), run), group_end - group_start > tf.gather(run_sizes, run)
+    group = tf.where(takes_part, group, -1)
+    return SortedRows(embeddings, group, run, group_start, group_end, run_end, has_negative, groups)
 
 
 def hardest_negatives(rows: SortedRows) -> tf.Tensor:
-    """Find the most similar row of another identity in each row's group, or the row itself: `[rows]` int32.
-
-    The similarity matrix is seen tile by tile, and only where its columns are of the rows' groups.
-    """
+    """Find the most similar row of another identity in each row's group, or the row itself: `[rows]` int32."""
     embeddings = tf.stop_gradient(rows.embeddings)
     num_rows = size_of(embeddings)
     if isinstance(num_rows, int) and not num_rows:
@@ -149,13 +139,6 @@ def above(similarities: tf.Tensor, threshold: float) -> tf.Tensor:
     return ~(similarities <= threshold)
 
 
-def _by_group(values: tf.Tensor, group: tf.Tensor, num_groups: Number) -> tf.RaggedTensor:
-    """`[count]` values with their groups, in order -> ragged `[num_groups, None]`."""
-    return tf.RaggedTensor.from_value_rowids(
-        values, tf.cast(group, tf.int64), nrows=tf.cast(num_groups, tf.int64), validate=False
-    )
-
-
 def group_similarities(
     embeddings: tf.Tensor,
     identity: tf.Tensor,
@@ -189,9 +172,11 @@ def group_similarities(
     pairs = Pairs.of(rows)
     first, second = pairs.rows(tf.range(pairs.count))
     similarity = pair_similarities(rows.embeddings, first, second)
-    kept = above(similarity, positive_threshold)
-    positives = tf.boolean_mask(similarity, kept), tf.boolean_mask(tf.gather(rows.group, first), kept)
-    every_row = tf.range(size_of(rows.group))
-    hardest = pair_similarities(rows.embeddings, every_row, hardest_negatives(rows))
-    negatives = tf.boolean_mask(hardest, rows.has_negative), tf.boolean_mask(rows.group, rows.has_negative)
-    return _by_group(*positives, rows.num_groups), _by_group(*negatives, rows.num_groups)
+    hardest = pair_similarities(rows.embeddings, tf.range(size_of(rows.group)), hardest_negatives(rows))
+
+    def by_group(values: tf.Tensor, group: tf.Tensor, kept: tf.Tensor) -> tf.RaggedTensor:
+        group, nrows = tf.cast(tf.boolean_mask(group, kept), tf.int64), tf.cast(rows.num_groups, tf.int64)
+        return tf.RaggedTensor.from_value_rowids(tf.boolean_mask(values, kept), group, nrows, validate=False)
+
+    positives = by_group(similarity, tf.gather(rows.group, first), above(similarity, positive_threshold))
+    return positives, by_group(hardest, rows.group, rows.has_negative)

@@ -10,16 +10,16 @@ from ddl_tf.common.unit_rows import unit_rows
 from ddl_tf.losses.embedding_loss import EmbeddingLoss, bounded_groups
 
 
+def _smooth_l1(difference: tf.Tensor, points: tf.Tensor, least: int) -> tf.Tensor:
+    """The mean Huber loss of slope 1; see `_mean_over_points`."""
+    size = tf.abs(difference)
+    return _mean_over_points(tf.where(size < 1.0, 0.5 * tf.square(difference), size - 0.5), points, least)
+
+
 def _mean_over_points(values: tf.Tensor, points: tf.Tensor, least: int) -> tf.Tensor:
     """Mean of `[n, ..., n]` values that relate `[n, dim]` points; 0 if there are fewer points than `least`."""
     mean = tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.size(values), tf.float32))
     return tf.where(tf.shape(points)[0] >= least, mean, 0.0)
-
-
-def _smooth_l1(difference: tf.Tensor) -> tf.Tensor:
-    """The Huber loss of slope 1, element by element."""
-    size = tf.abs(difference)
-    return tf.where(size < 1.0, 0.5 * tf.square(difference), size - 0.5)
 
 
 def _differences(points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -54,7 +54,7 @@ def rkd_distance(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
         mean = tf.math.divide_no_nan(tf.reduce_sum(distances), count)
         return tf.math.divide_no_nan(distances, mean)
 
-    return _mean_over_points(_smooth_l1(relative(student) - relative(teacher)), teacher, least=2)
+    return _smooth_l1(relative(student) - relative(teacher), teacher, least=2)
 
 
 def rkd_angle(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
@@ -80,7 +80,7 @@ def rkd_angle(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
         direction = tf.math.divide_no_nan(difference, distances[:, :, tf.newaxis])
         return tf.matmul(direction, direction, transpose_b=True)
 
-    return _mean_over_points(_smooth_l1(cosines(student) - cosines(teacher)), teacher, least=3)
+    return _smooth_l1(cosines(student) - cosines(teacher), teacher, least=3)
 
 
 def similarity_preserving(teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
@@ -121,11 +121,7 @@ class _RelationalLoss(EmbeddingLoss):
         """Compute the loss of one student: `[n, dim]` matched points of each, n may be 0 -> `[]`."""
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """Return the sum of the students' losses, `[]` float32.
-
-        An identity in group 0 and in a student's group gives one point on each side: the mean of the normalised
-        embeddings of its rows, which averages out the noise of single samples.
-        """
+        """Return the sum of the students' losses, `[]` float32."""
         means, present = identity_means(*self.global_batch(y_true, y_pred))
         teacher = tf.stop_gradient(means[0]) if self.stop_teacher_gradient else means[0]
 
@@ -216,11 +212,7 @@ class SPLoss(_RelationalLoss):
 
 
 def identity_means(embeddings: tf.Tensor, identity: tf.Tensor, group: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Average the normalised embeddings of each identity in each group.
-
-    Returns `[groups, identities, dim]` means, not normalised again, and `[groups, identities]` bool, whether the group
-    has rows of the identity. `groups` is one more than the largest group, and at least 2.
-    """
+    """Means `[groups, identities, dim]` of normalised embeddings, and `[groups, identities]` bool: are there any."""
     group, embeddings = bounded_groups(group), unit_rows(embeddings)
     identities, position = tf.unique(identity)
     num_identities = tf.size(identities)

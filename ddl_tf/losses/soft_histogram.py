@@ -25,10 +25,9 @@ MAX_MATRIX = 2**26
 
 
 def _log_factor(distance: Any, root: Callable[[Any], Any]) -> Any:
-    """The logarithm of the factor taken out of a kernel that is `distance` bandwidths from the nearest node.
+    """Logarithm of the factor taken out of a kernel `distance` bandwidths from the nearest node: smooth, and 0 near it.
 
-    It is next to 0 within 3 bandwidths, all but `LARGEST_EXPONENT` of the exponent far away, and smooth between them,
-    as the interpolation needs it.
+    Far away it is all but `LARGEST_EXPONENT` of the exponent.
     """
     exponent = 0.5 * distance**2
     return exponent / root(root(1.0 + (exponent / LARGEST_EXPONENT) ** 4)) - exponent
@@ -122,10 +121,7 @@ def group_sums(
     binning: Binning,
     log_scale: Optional[tf.Tensor] = None,
 ) -> GroupSums:
-    """Add up the similarities `[count]` of each group `[count]`, -1 = takes no part; it is differentiable in them.
-
-    `log_scale` `[num_groups]` is at least the `log_scales` of these similarities, which are the default.
-    """
+    """Add up similarities `[count]` by group `[count]`, -1 = none; `log_scale` is at least their `log_scales`."""
     if log_scale is None:
         log_scale = log_scales(similarities, group, num_groups, binning)
     bins, shares = binning.shares(similarities)

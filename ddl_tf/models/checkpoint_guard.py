@@ -44,11 +44,7 @@ _PACKAGES = ("ddl_tf.", "keras_cv.")
 
 
 def read_config(archive: zipfile.ZipFile, custom_objects: Mapping[str, type]) -> dict[str, Any]:
-    """Read the configuration of a model in a `.keras` file, and refuse what this package would not have written.
-
-    An InputError names the class that is refused; a damaged file is a zipfile.BadZipFile. `custom_objects` are classes
-    of the caller's, by name, that the file may hold too.
-    """
+    """Read the configuration in a `.keras` file, and refuse (InputError, BadZipFile) what we would not have written."""
     for member in archive.infolist():
         if member.filename not in _MEMBERS:
             raise InputError(f"it holds {member.filename[:60]!r} beside a model's configuration and weights")

@@ -5,7 +5,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 import tensorflow as tf
 
@@ -80,7 +80,8 @@ def load_checkpoint(path: _PathLike, custom_objects: Optional[Mapping[str, type]
     try:
         with zipfile.ZipFile(text) as archive:
             config = read_config(archive, custom_objects or {})
-            if _writer(config) == "tf_keras" != _writer({"module": tf.keras.Model.__module__}):
+            writers = [str(module).split(".")[0] for module in (config["module"], tf.keras.Model.__module__)]
+            if writers[0] == "tf_keras" != writers[1]:
                 raise InputError(
                     f"{text} was written under a later TensorFlow than {tf.__version__}, which cannot read it: use the "
                     "later one (docs/versions.md)"
@@ -105,11 +106,6 @@ def load_checkpoint(path: _PathLike, custom_objects: Optional[Mapping[str, type]
     return model
 
 
-def _writer(config: dict[str, Any]) -> str:
-    """The package that a model's class is of: keras or tf_keras."""
-    return str(config["module"]).split(".")[0]
-
-
 def initialise_from(model: tf.keras.Model, path: _PathLike) -> list[str]:
     """Copy the weights of a checkpoint into a model.
 
@@ -131,7 +127,16 @@ def initialise_from(model: tf.keras.Model, path: _PathLike) -> list[str]:
     pairs: list[tuple[tf.Variable, tf.Variable]] = []
     for part in parts:
         weights, source_weights = _variables(layers[part]), _variables(source_layers[part])
-        _check_same_shapes(part, weights, source_weights, os.fspath(path))
+        for weight, value in zip(weights, source_weights):
+            if weight.shape != value.shape:
+                raise InputError(
+                    f"{os.fspath(path)} does not fit: the {part}'s weight {weight.name} has the shape "
+                    f"{tuple(weight.shape)}, the checkpoint's ({value.name}) {tuple(value.shape)}; use its backbone, "
+                    "image size and embedding size"
+                )
+        if len(weights) != len(source_weights):
+            number = f"the {part} has {len(weights)} weights, the checkpoint's {len(source_weights)}"
+            raise InputError(f"{os.fspath(path)} does not fit: {number}; use its backbone")
         pairs += zip(weights, source_weights)
     for variable, value in pairs:
         variable.assign(value)
@@ -148,14 +153,11 @@ def _copy_head(head: MarginHead, source: MarginHead) -> bool:
     head.assign_centers(centers)
     margins = [part.head if isinstance(part, CompactHead) else part for part in (head, source)]
     if type(margins[0]) is type(margins[1]):
-        for statistic, value in zip(*map(_statistics, margins)):
+        # What it has beside its centers; the head inside of a compact one has no centers.
+        statistics = ([w for w in part.weights if w is not getattr(part, "class_centers", None)] for part in margins)
+        for statistic, value in zip(*statistics):
             statistic.assign(value)
     return True
-
-
-def _statistics(head: MarginHead) -> list[tf.Variable]:
-    """What a head has beside its centers; the head inside of a compact one has no centers."""
-    return [weight for weight in head.weights if weight is not getattr(head, "class_centers", None)]
 
 
 def _variables(layer: tf.keras.layers.Layer) -> list[tf.Variable]:
@@ -167,15 +169,3 @@ def _variables(layer: tf.keras.layers.Layer) -> list[tf.Variable]:
     inner = layer.layers if is_model else [m for m in layer.submodules if isinstance(m, tf.keras.layers.Layer)]
     variables = itertools.chain(*map(_variables, inner), layer.variables)
     return list({variable.ref(): variable for variable in variables}.values())
-
-
-def _check_same_shapes(part: str, weights: list[tf.Variable], source: list[tf.Variable], path: str) -> None:
-    for weight, value in zip(weights, source):
-        if weight.shape != value.shape:
-            raise InputError(
-                f"{path} does not fit: the {part}'s weight {weight.name} has the shape {tuple(weight.shape)}, the "
-                f"checkpoint's ({value.name}) {tuple(value.shape)}; use its backbone, image size and embedding size"
-            )
-    if len(weights) != len(source):
-        number = f"the {part} has {len(weights)} weights, the checkpoint's {len(source)}"
-        raise InputError(f"{path} does not fit: {number}; use its backbone")

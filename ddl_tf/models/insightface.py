@@ -39,12 +39,8 @@ class _Place(NamedTuple):
 def _places(layer: tf.keras.layers.Layer, module: str) -> dict[str, _Place]:
     """The tensors of one PyTorch module."""
     if isinstance(layer, tf.keras.layers.BatchNormalization):
-        variables = {
-            "weight": layer.gamma,
-            "bias": layer.beta,
-            "running_mean": layer.moving_mean,
-            "running_var": layer.moving_variance,
-        }
+        variables = {"weight": layer.gamma, "bias": layer.beta}
+        variables.update({"running_mean": layer.moving_mean, "running_var": layer.moving_variance})
     else:
         variables = {"bias" if "bias" in variable.name else "weight": variable for variable in layer.weights}
     return {f"{module}.{name}": _Place(layer, variable) for name, variable in variables.items()}
@@ -65,14 +61,6 @@ def _converted(tensor: np.ndarray, layer: tf.keras.layers.Layer, shape: tuple[in
         # PyTorch flattens channels before positions, we after: [out, channel * position] -> [position * channel, out]
         return tensor.reshape(len(tensor), channels, -1).transpose(2, 1, 0).reshape(shape)
     return tensor.reshape(shape)
-
-
-def _assign(tensor: np.ndarray, place: _Place, channels: int) -> None:
-    if place.variable is None:
-        if not np.all(tensor == 1):
-            raise ValueError("not all 1, as it is in InsightFace's networks")
-        return
-    place.variable.assign(_converted(tensor, place.layer, tuple(place.variable.shape), channels))
 
 
 def _check_shape(shape: tuple[int, ...], place: _Place, channels: int) -> None:
@@ -136,8 +124,12 @@ def convert_insightface(path: Union[str, "os.PathLike[str]"], backbone: str) -> 
             _check_shape(shape, places[name], channels)
         # Only now is memory spent on them.
         for name, tensor in read_state_dict(path).items():
-            if name in places:
-                _assign(tensor, places[name], channels)
+            if name not in places:
+                continue
+            if (variable := places[name].variable) is not None:
+                variable.assign(_converted(tensor, places[name].layer, tuple(variable.shape), channels))
+            elif not np.all(tensor == 1):
+                raise ValueError("not all 1, as it is in InsightFace's networks")
     except ValueError as error:
         raise error if isinstance(error, InputError) else InputError(f"{wrong}: {name} is {error}") from None
     return model

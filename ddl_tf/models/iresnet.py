@@ -1,4 +1,4 @@
-"""InsightFace's IR networks.
+"""InsightFace's IR networks: Duta et al., "Improved Residual Networks ...", https://arxiv.org/abs/2004.04989.
 
 The layers have the names of the PyTorch modules, so that converted weights find their place by name.
 """
@@ -16,7 +16,6 @@ IRESNETS = {
     "iresnet50": (3, 4, 14, 3),
     "iresnet100": (3, 13, 30, 3),
 }
-_WIDTHS = (64, 128, 256, 512)
 
 
 def _conv(x: Any, width: int, kernel_size: int, strides: int, name: str) -> Any:
@@ -27,8 +26,7 @@ def _conv(x: Any, width: int, kernel_size: int, strides: int, name: str) -> Any:
 def _block(x: Any, width: int, strides: int, name: str) -> Any:
     shortcut = x
     if strides > 1:
-        shortcut = _conv(x, width, 1, strides, f"{name}.downsample.0")
-        shortcut = batch_norm(shortcut, f"{name}.downsample.1")
+        shortcut = batch_norm(_conv(x, width, 1, strides, f"{name}.downsample.0"), f"{name}.downsample.1")
     x = batch_norm(x, f"{name}.bn1")
     x = _conv(x, width, 3, 1, f"{name}.conv1")
     x = prelu(batch_norm(x, f"{name}.bn2"), f"{name}.prelu")
@@ -37,14 +35,10 @@ def _block(x: Any, width: int, strides: int, name: str) -> Any:
 
 
 def iresnet(image: Any, name: str) -> Any:
-    """Build one of `IRESNETS`: `[batch, height, width, 3]` -> `[batch, ceil(height / 16), ceil(width / 16), 512]`.
-
-    References:
-        Duta et al., "Improved Residual Networks for Image and Video Recognition", https://arxiv.org/abs/2004.04989
-    """
-    x = _conv(image, _WIDTHS[0], 3, 1, "conv1")
+    """Build one of `IRESNETS`: `[batch, height, width, 3]` -> `[batch, ceil(height / 16), ceil(width / 16), 512]`."""
+    x = _conv(image, 64, 3, 1, "conv1")
     x = prelu(batch_norm(x, "bn1"), "prelu")
-    for stage, (width, blocks) in enumerate(zip(_WIDTHS, IRESNETS[name]), start=1):
+    for stage, (width, blocks) in enumerate(zip((64, 128, 256, 512), IRESNETS[name]), start=1):
         for block in range(blocks):
             x = _block(x, width, 2 if block == 0 else 1, f"layer{stage}.{block}")
     return x

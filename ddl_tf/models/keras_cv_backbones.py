@@ -75,12 +75,9 @@ def _architectures() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """KerasCV's name of each preset without weights, its class, and the arguments of that class."""
     yield "vgg16", "VGG16Backbone", {"include_top": False}
     for depth, blocks in _RESNETS.items():
-        resnet: dict[str, Any] = {
-            "stackwise_filters": [64, 128, 256, 512],
-            "stackwise_blocks": blocks,
-            "stackwise_strides": [1, 2, 2, 2],
-            "block_type": "basic_block" if depth < 50 else "block",
-        }
+        kind = "basic_block" if depth < 50 else "block"
+        resnet: dict[str, Any] = {"stackwise_filters": [64, 128, 256, 512], "stackwise_strides": [1, 2, 2, 2]}
+        resnet.update(stackwise_blocks=blocks, block_type=kind)
         yield f"resnet{depth}", "ResNetBackbone", resnet
         yield f"resnet{depth}_v2", "ResNetV2Backbone", resnet
     for depth, repeats in _DENSENETS.items():
@@ -122,21 +119,13 @@ def _architectures() -> Iterator[tuple[str, str, dict[str, Any]]]:
 ARCHITECTURES = {name: (class_name, arguments) for name, class_name, arguments in _architectures()}
 
 
-def _key(name: str) -> str:
-    """`ResNet18V2Backbone` and `resnet18_v2` are one."""
-    return name.replace("_", "").lower().removesuffix("backbone")
-
-
 def keras_cv_backbone(name: str, input_shape: tuple[int, int, int]) -> tf.keras.Model:
-    """Build a backbone of KerasCV with random weights, without its rescaling; see `build_backbone`.
-
-    The name is that of a preset or of a class, such as `resnet18_v2` or `ResNet18V2Backbone`. InputError: there is none
-    of that name, it cannot take that shape, or KerasCV makes it of layers of Keras 3, which have no weights in Keras 2.
-    """
-    by_key = {_key(preset): architecture for preset, architecture in ARCHITECTURES.items()}
-    if _key(name) not in by_key:
+    """Build the backbone of a KerasCV preset or class, with random weights and no rescaling; see `build_backbone`."""
+    # `ResNet18V2Backbone` and `resnet18_v2` are one.
+    key, *keys = (text.replace("_", "").lower().removesuffix("backbone") for text in (name, *ARCHITECTURES))
+    if key not in keys:
         raise InputError(f"unknown KerasCV backbone {name!r}: use one of {', '.join(sorted(ARCHITECTURES))}")
-    class_name, arguments = by_key[_key(name)]
+    class_name, arguments = list(ARCHITECTURES.values())[keys.index(key)]
     build = getattr(import_keras_cv().models, class_name)
     try:
         model = build(**arguments, include_rescaling=False, input_shape=tuple(input_shape), name="backbone")

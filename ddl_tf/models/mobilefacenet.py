@@ -22,14 +22,11 @@ def _unit(x: Any, width: int, name: str, kernel_size: int = 1, strides: int = 1)
 
 
 def _depthwise(x: Any, strides: int, name: str) -> Any:
-    x = tf.keras.layers.DepthwiseConv2D(
-        3,
-        strides,
-        padding="same" if strides == 1 else "valid",
-        use_bias=False,
-        depthwise_initializer=_initializer(),
-        name=f"{name}.layers.0",
-    )(pad(x, 3, strides))
+    padding, start = "same" if strides == 1 else "valid", _initializer()
+    layer = tf.keras.layers.DepthwiseConv2D(
+        3, strides, padding, use_bias=False, depthwise_initializer=start, name=f"{name}.layers.0"
+    )
+    x = layer(pad(x, 3, strides))
     return prelu(batch_norm(x, f"{name}.layers.1"), f"{name}.layers.2")
 
 
@@ -48,10 +45,7 @@ def _residuals(x: Any, blocks: int, expanded: int, name: str) -> Any:
 
 
 def mobilefacenet(image: Any) -> Any:
-    """Build MobileFaceNet up to its feature map; the rest is `DepthwiseNeck`.
-
-    Image `[batch, height, width, 3]` -> `[batch, ceil(height / 16), ceil(width / 16), 512]`.
-    """
+    """Build it without its `DepthwiseNeck`: `[batch, height, width, 3]` -> `[batch, height / 16, width / 16, 512]`."""
     x = _unit(image, 128, "layers.0", kernel_size=3, strides=2)
     x = GroupedConvolution(64, kernel_initializer=_initializer(), name="layers.1.layers.0")(x)
     x = prelu(batch_norm(x, "layers.1.layers.1"), "layers.1.layers.2")

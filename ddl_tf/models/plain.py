@@ -15,10 +15,7 @@ def _unit(x: Any, width: int, strides: int = 1) -> Any:
 
 
 def plain_net(image: Any, name: str) -> Any:
-    """Build one of `PLAIN_NETS`: stages of a strided convolution and residual blocks of two convolutions.
-
-    Image `[batch, height, width, 3]` -> `[batch, ceil(height / 16), ceil(width / 16), channels]`.
-    """
+    """Build one of `PLAIN_NETS`: `[batch, height, width, 3]` -> `[batch, height / 16, width / 16, channels]`."""
     x = image
     for width, blocks in PLAIN_NETS[name]:
         x = _unit(x, width, strides=2)

@@ -38,13 +38,6 @@ def _renamed(layer: tf.keras.layers.Layer, name: str) -> tf.keras.layers.Layer:
     return type(layer).from_config({**layer.get_config(), "name": name})
 
 
-def _as_backbone(backbone: Union[str, tf.keras.Model], input_shape: tuple[int, int, int]) -> tf.keras.Model:
-    if isinstance(backbone, str):
-        return build_backbone(backbone, input_shape)
-    image = tf.keras.Input(input_shape, name="image")
-    return tf.keras.Model(image, backbone(image), name="backbone")
-
-
 def _refuse_given(part: str, **arguments: Optional[float]) -> None:
     """Refuse arguments that a part which is there already would not follow."""
     for name, value in arguments.items():
@@ -105,10 +98,11 @@ def build_embedding_model(
         >>> model(tf.zeros([2, 48, 48, 3])).shape
         TensorShape([2, 128])
     """
-    network = _as_backbone(backbone, input_shape)
+    network = whole = build_backbone(backbone, input_shape) if isinstance(backbone, str) else backbone
+    if not isinstance(backbone, str):
+        image = tf.keras.Input(input_shape, name="image")
+        network = tf.keras.Model(image, backbone(image), name="backbone")
     if recompute:
-        # A model of the caller's is a single layer of `network`.
-        whole = network if isinstance(backbone, str) else backbone
         network = RecomputedModel(whole.input, whole.output, name=network.name)
     if neck is None:
         try:

@@ -23,10 +23,7 @@ def random_layers(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
 
 
 def random_replay(model: tf.keras.Model) -> Callable[[], None]:
-    """Return a function, after the call of which the model draws the random numbers that it draws after this call.
-
-    Its layers draw from generators with a state (`enable_tf_random_generator`); a ValueError names one that does not.
-    """
+    """Return a function that takes the random numbers back to now; a ValueError names a layer without a generator."""
     states = []
     for layer in random_layers(model):
         generator = getattr(layer._random_generator, "_generator", None)
@@ -35,7 +32,10 @@ def random_replay(model: tf.keras.Model) -> Callable[[], None]:
                 f"the layer {layer.name} cannot draw the same numbers twice: call "
                 "tf.keras.backend.experimental.enable_tf_random_generator() before the model is built"
             )
-        states.append(_of_this_replica(generator.state))
+        # A mirrored variable may only change as a whole, but each replica draws its own numbers.
+        context = tf.distribute.get_replica_context()
+        number = tf.get_static_value(context.replica_id_in_sync_group)
+        states.append(context.strategy.experimental_local_results(generator.state)[number or 0])
     before = [tf.identity(state) for state in states]
 
     def replay() -> None:
@@ -43,10 +43,3 @@ def random_replay(model: tf.keras.Model) -> Callable[[], None]:
             state.assign(value)
 
     return replay
-
-
-def _of_this_replica(variable: tf.Variable) -> tf.Variable:
-    """A mirrored variable may only change as a whole, but each replica draws its own numbers."""
-    context = tf.distribute.get_replica_context()
-    number = tf.get_static_value(context.replica_id_in_sync_group)
-    return context.strategy.experimental_local_results(variable)[number or 0]

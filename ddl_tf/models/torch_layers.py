@@ -15,15 +15,11 @@ def convolution(
     Keras' own "same" padding with a stride of 2 pads nothing on top and left when the size is even, which shifts
     the picture by half a pixel against PyTorch.
     """
-    return tf.keras.layers.Conv2D(
-        filters,
-        kernel_size,
-        strides,
-        padding="same" if strides == 1 else "valid",
-        use_bias=False,
-        kernel_initializer=initializer,
-        name=name,
-    )(pad(x, kernel_size, strides))
+    padding = "same" if strides == 1 else "valid"
+    layer = tf.keras.layers.Conv2D(
+        filters, kernel_size, strides, padding, use_bias=False, kernel_initializer=initializer, name=name
+    )
+    return layer(pad(x, kernel_size, strides))
 
 
 def pad(x: Any, kernel_size: int, strides: int) -> Any:
@@ -38,6 +34,5 @@ def batch_norm(x: Any, name: Optional[str] = None) -> Any:
 
 def prelu(x: Any, name: Optional[str] = None) -> Any:
     """Apply a ReLU with one learnt negative slope for each channel."""
-    return tf.keras.layers.PReLU(alpha_initializer=tf.keras.initializers.Constant(0.25), shared_axes=[1, 2], name=name)(
-        x
-    )
+    start = tf.keras.initializers.Constant(0.25)
+    return tf.keras.layers.PReLU(alpha_initializer=start, shared_axes=[1, 2], name=name)(x)

@@ -35,6 +35,11 @@ _ITEM_TYPES = {
     "ByteStorage": "u1",
     "BoolStorage": "?",
 }
+# A stranger's pickle can fail in any of these ways.
+_DAMAGE = (
+    *(pickle.UnpicklingError, zipfile.BadZipFile, ArithmeticError, AttributeError, EOFError, ImportError, LookupError),
+    *(MemoryError, RuntimeError, struct.error, TypeError, ValueError),
+)
 # What training scripts call the network's part of a checkpoint.
 _STATE_DICT_KEYS = ("state_dict_backbone", "state_dict", "model_state_dict", "model")
 
@@ -59,7 +64,7 @@ class _Tensor(NamedTuple):
 
 
 def _are_sizes(numbers: Any) -> bool:
-    """Whether all are whole numbers from 0; True is none, and neither is NaN, which would pass any comparison."""
+    """Whether all are whole numbers from 0: True is none, nor NaN, which would pass any comparison."""
     return all(type(number) is int and number >= 0 for number in numbers)
 
 
@@ -134,10 +139,7 @@ def _array(tensor: _Tensor, data: bytes) -> np.ndarray:
         items = (items.astype(np.uint32) << 16).view(np.float32)
     if 0 in tensor.shape:
         return np.empty(tensor.shape, items.dtype)
-    # as_strided checks nothing and reads whatever lies behind the items.
-    last = tensor.offset + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides))
-    if last >= len(items):
-        raise pickle.UnpicklingError(f"a tensor of shape {tensor.shape} is larger than its storage")
+    # as_strided checks nothing; `_RebuildTensor` has checked that it stays inside of the storage.
     strides = [stride * items.itemsize for stride in tensor.strides]
     return np.lib.stride_tricks.as_strided(items[tensor.offset :], tensor.shape, strides).copy()
 
@@ -175,11 +177,9 @@ def _read_legacy(file: io.BytesIO) -> _Content:
     machine = _TensorUnpickler(file).load()
     if not machine["little_endian"]:
         raise pickle.UnpicklingError("its byte order is not little endian; save it again on a common machine")
-    unpickler = _TensorUnpickler(file)
+    unpickler, data = _TensorUnpickler(file), {}
     content = unpickler.load()
-    keys = _TensorUnpickler(file).load()
-    data = {}
-    for key in keys:
+    for key in _TensorUnpickler(file).load():
         (length,) = np.frombuffer(file.read(8), "<i8")
         data[key] = file.read(max(int(length), 0) * unpickler.item_sizes[key])
     return _state_dict(content), data.__getitem__
@@ -237,33 +237,15 @@ def _read(path: Union[str, "os.PathLike[str]"], take: Callable[..., dict[str, An
                 tensors, read = _read_zip(stack.enter_context(zipfile.ZipFile(file)), size)
             else:
                 tensors, read = _read_legacy(io.BytesIO(file.read()))
-            _check_memory(tensors, size)
+            # Many tensors can be of one storage.
+            item_sizes = {name: np.dtype(item_type).itemsize for name, item_type in _ITEM_TYPES.items()}
+            memory = sum(math.prod(tensor.shape) * item_sizes[tensor.storage.type.name] for tensor in tensors.values())
+            if memory > _MOST_GROWTH * size:
+                raise pickle.UnpicklingError(f"its tensors would take {memory:,} bytes, the file has {size:,}")
             return take(tensors, read)
-    except (
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        ArithmeticError,
-        AttributeError,
-        EOFError,
-        ImportError,
-        LookupError,
-        MemoryError,
-        RuntimeError,
-        struct.error,
-        TypeError,
-        ValueError,
-    ) as error:
-        # A stranger's pickle can fail in any of these ways.
+    except _DAMAGE as error:
         reason = str(error).strip() or type(error).__name__
         raise InputError(f"{text} cannot be read as a PyTorch checkpoint: {reason}") from None
-
-
-def _check_memory(tensors: Mapping[str, _Tensor], file_size: int) -> None:
-    """Many tensors can be of one storage."""
-    item_size = {name: np.dtype(item_type).itemsize for name, item_type in _ITEM_TYPES.items()}
-    memory = sum(math.prod(tensor.shape) * item_size[tensor.storage.type.name] for tensor in tensors.values())
-    if memory > _MOST_GROWTH * file_size:
-        raise pickle.UnpicklingError(f"its tensors would take {memory:,} bytes, the file has {file_size:,}")
 
 
 def _arrays(tensors: Mapping[str, _Tensor], read: Callable[[str], bytes]) -> dict[str, np.ndarray]:

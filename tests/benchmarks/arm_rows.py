@@ -36,16 +36,10 @@ def drawn_rows(the_experiment, arms, seeds=range(5), stage="run", value=1.0, see
     for arm in arms:
         for number in seeds:
             job = make_job(the_experiment, stage, arm, number, value, 2)
-            names = [the_experiment.easy, *the_experiment.hard, *the_experiment.generic]
-            results = [
-                evaluated(
-                    name,
-                    auc=random.uniform(0.7, 0.9),
-                    expectation_margin=random.uniform(0.1, 0.4),
-                    tar={"1e-2": random.uniform(0.1, 0.5), "1e-3": 0.1},
-                )
-                for name in names
-            ]
+            results = []
+            for name in (the_experiment.easy, *the_experiment.hard, *the_experiment.generic):
+                auc, margin, tar = random.uniform([0.7, 0.1, 0.1], [0.9, 0.4, 0.5])
+                results.append(evaluated(name, auc=auc, expectation_margin=margin, tar={"1e-2": tar, "1e-3": 0.1}))
             rows += result_rows(job, results, the_experiment.easy, the_experiment.hard, ABOUT)
     table = pd.DataFrame(rows)
     return table.assign(value=pd.to_numeric(table["value"]))

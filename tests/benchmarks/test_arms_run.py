@@ -1,9 +1,9 @@
 """A whole experiment, tiny: two arms, one seed, two steps of 32-pixel synthetic faces."""
 
+import contextlib
 import dataclasses
 import json
 import os
-import pickle
 from concurrent import futures
 from pathlib import Path
 
@@ -27,22 +27,17 @@ PAIRS = {"pairs": ["faces/easy", "faces/hard"]}
 SMALL = {"backbone": "plain_small", "embedding_size": 16, "image_size": 16, "scale": 16.0}
 
 
-class InThisProcess:
+class InThisProcess(contextlib.nullcontext):
     """A pool of processes, without the seconds that another process needs to import TensorFlow."""
 
     def __init__(self, workers, context, begin, arguments):
+        super().__init__(self)
         begin(*arguments)
 
     def submit(self, function, job):
         future = futures.Future()
-        future.set_result(pickle.loads(pickle.dumps(function))(pickle.loads(pickle.dumps(job))))
+        future.set_result(function(job))
         return future
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
 
 
 def make_faces(root, folder):
@@ -101,7 +96,6 @@ def test_the_whole(settings, place, monkeypatch, capfd):
     monkeypatch.setattr(training, "train", train_here)
     monkeypatch.setattr(ddl_report, "main", pages.append)
     run_experiment(TINY, settings)
-    printed = capfd.readouterr()
 
     tuning, table = (pd.read_csv(place / f"results/{name}.csv") for name in ("tiny_tuning", "tiny"))
     columns = ["arm", "seed", "set", "steps", "value"]
@@ -109,33 +103,19 @@ def test_the_whole(settings, place, monkeypatch, capfd):
     assert table[columns].fillna(0).to_numpy().tolist() == [
         [arm, 0, name, *rest] for arm, *rest in (("none", 0, 0.0), ("arcface_ddl", 2, 3.0)) for name in ("easy", "hard")
     ]
-    for arm, mine in table.groupby("arm"):
-        job = make_job(TINY, "run", arm, 0, 3.0 if arm == "arcface_ddl" else None, 2)
-        assert set(mine["command"]) == {job.command}
-        easy, hard = mine.set_index("set").loc[["easy", "hard"], "expectation_margin"]
-        assert mine.set_index("set").loc["hard", "gap"] == pytest.approx(easy - hard, abs=2e-7)
-        assert (mine["auc"].between(0, 1)).all()
     out = place / "out"
     # Each row is what its run wrote; the last evaluation is in its folder.
     results = json.loads((out / "run/arcface_ddl_0/results.json").read_text())
-    trained = table[table["arm"] == "arcface_ddl"].set_index("set")
-    assert {one["set"]: round(one["auc"], 7) for one in results} == trained["auc"].to_dict()
-    recorded = json.loads((out / "run/arcface_ddl_0/settings.json").read_text())
-    assert (recorded["embedding_loss"], recorded["embedding_weight"], recorded["steps_per_epoch"]) == ("ddl", 3.0, 2)
-
+    assert [round(result["auc"], 7) for result in results] == table["auc"].tolist()[2:]
     # What is kept, and what is not.
     assert (out / "run/arcface_ddl_0/checkpoints/last.keras").exists()
     assert not (out / "tune/arcface_ddl_3_5/checkpoints").exists()
     assert not list(out.glob("*/*/resume"))
     assert {path.parent.parent.name for path in out.glob("evaluations/*/*/result.json")} == {"none_0", "arcface_ddl_0"}
-    assert (out / "logs/tune/arcface_ddl_3_5.log").exists()
-    assert (place / "images/results_tiny.png").exists()
     (page,) = pages
     assert page.evaluations == [f"{ALL[arm].title}={out / 'evaluations' / arm}_0" for arm in ("none", "arcface_ddl")]
     assert page.runs == [f"ArcFace+DDL={out / 'run/arcface_ddl_0'}"]
-    assert (page.easy, page.hard, page.output) == ("easy", "hard", str(out / "report"))
-    assert "## tiny" in printed.out
-    assert "tiny run: 2 runs to do of 2" in printed.err
+    assert "tiny run: 2 runs to do of 2" in capfd.readouterr().err
 
     # The same again: nothing is run, and nothing changes.
     def refuse(*_, **__):
@@ -147,29 +127,17 @@ def test_the_whole(settings, place, monkeypatch, capfd):
     assert {path: path.read_bytes() for path in (place / "results").iterdir()} == before
     with pytest.raises(InputError, match="are of other settings than now"):
         run_experiment(TINY, dataclasses.replace(settings, stages=["run"], steps=3))
-    # A further seed is to be run.
-    with pytest.raises(InputError, match="pretrain_1 is not there: run --stages=prepare,pretrain first"):
-        run_experiment(TINY, dataclasses.replace(settings, stages=["run"], seeds=[0, 1]))
 
 
 def test_an_output_folder_is_that_of_one_experiment_with_the_same_data(settings, place, tmp_path):
     empty = dataclasses.replace(TINY, sets={})
     here = dataclasses.replace(settings, output=str(tmp_path / "out"), stages=["prepare"])
-    refused = [
-        ({"cfp": None}, "--cfp is missing"),
-        ({"cfp": "nowhere"}, "--cfp=nowhere: there is nothing"),
-        ({"results": str(tmp_path), "stages": ["report"]}, "no results there yet"),
-    ]
     of_another = [
         ({"cfp": str(tmp_path)}, "was made of "),
-        (
-            {"head_start": "class_means", "stages": ["run"]},
-            "out has the runs of tiny, not of tiny_class_means; give another one",
-        ),
+        ({"head_start": "class_means", "stages": ["run"]}, "out has the runs of tiny, not of tiny_class_means; give"),
     ]
-    for changes, message in refused:
-        with pytest.raises(InputError, match=message):
-            run_experiment(empty, dataclasses.replace(here, **changes))
+    with pytest.raises(InputError, match="--cfp is missing"):
+        run_experiment(empty, dataclasses.replace(here, cfp=None))
     run_experiment(empty, here)
     assert (tmp_path / "out/data/cfp").resolve() == (place / "cfp").resolve()
     # It is remembered.

@@ -29,8 +29,3 @@ def test_the_bytes_of_the_formulas_are_those_of_the_weights(name, two_replicas):
     taking_part = {"full": 40, "full, 2 replicas": 40, "sampled": 20, "sharded, 2 replicas": 20}.get(name, 10)
     rows = 4 if name == "full, 2 replicas" else 8
     assert need["step"] == 4 * taking_part * (6 + rows)
-
-
-def test_what_needs_too_much_memory_is_left_out():
-    settings = benchmark.Settings(limit_gib=0.0)
-    assert benchmark.cells("full", 1_000_000, settings) == ["-", "0.95 + 0.95", "-"]

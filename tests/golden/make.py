@@ -6,8 +6,8 @@ Run by hand, on checkouts of the repositories that the module `make_NAME_golden`
 
 AdaFace is https://github.com/mk-minchul/AdaFace, CurricularFace HuangYG123/CurricularFace, FaceX-Zoo JDAI-CV/FaceX-Zoo,
 HistogramLoss madkn/HistogramLoss, InsightFace deepinsight/insightface, MagFace IrvingMeng/MagFace, RepDistiller
-HobbitLong/RepDistiller, RKD lenscloth/RKD, TFace Tencent/TFace. What a module names in STUBS is imported by their code
-and not used here: a mock stands for it.
+HobbitLong/RepDistiller, RKD lenscloth/RKD. What a module names in STUBS is imported by their code and not used here: a
+mock stands for it. `rfw_golden.json` has what recognition/test/verification_rfw.py of Tencent/TFace printed.
 """
 
 import argparse

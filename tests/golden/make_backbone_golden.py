@@ -1,8 +1,4 @@
-"""Embeddings of InsightFace's PyTorch networks with made-up weights; see make.py. It needs PyTorch.
-
-For each network the file holds the names and shapes of its state dict, from which the test makes the same weights,
-and the embeddings of two fixed images in eval mode.
-"""
+"""Embeddings of InsightFace's PyTorch networks with made-up weights, and their state dicts' names; see make.py."""
 
 import importlib
 import json

@@ -1,8 +1,7 @@
 """The losses that DDL is compared with, from their authors' code, in float64; see make.py. It needs PyTorch.
 
-RKD is relational distillation; RepDistiller has similarity-preserving distillation, "verified by original author", and
-RKD with weights; HistogramLoss is a Caffe layer for Python 2, run here without Caffe. For each case the file holds the
-inputs, the losses, and their gradients with respect to the student's points or to the similarities.
+RepDistiller has similarity-preserving distillation, "verified by original author", and RKD with weights; HistogramLoss
+is a Caffe layer for Python 2, run here without Caffe.
 """
 
 import importlib

@@ -1,8 +1,7 @@
 """What FaceX-Zoo's and InsightFace's own scripts say of some features; see make.py.
 
-FaceX-Zoo's `MegaFaceEvaluator` is "the same as the official implementation" by its docstring; it gives the shares of
-pairs of rank 1, 2, ... InsightFace's `remove_noises.py` is run on feature files with noisy probes and distractors, and
-what it writes is compared by the devkit's score, the negative squared Euclidean distance.
+FaceX-Zoo's `MegaFaceEvaluator` is "the same as the official implementation" by its docstring. What InsightFace's
+`remove_noises.py` writes is compared by the devkit's score, the negative squared Euclidean distance.
 """
 
 import importlib
@@ -44,11 +43,6 @@ def noisy_case():
     return probes, who, distractors
 
 
-def _write(path, write):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write(path)
-
-
 def _rank_rates(evaluator, folder, probes, who, distractors):
     """Share of pairs within each of RANKS, by FaceX-Zoo's script."""
     paths = [f"P{person}/{n}.jpg" for n, person in enumerate(who)], [f"{n}.jpg" for n in range(len(distractors))]
@@ -56,7 +50,8 @@ def _rank_rates(evaluator, folder, probes, who, distractors):
     for name, listed, features in zip(("facescrub", "megaface"), lists, (probes, distractors)):
         (folder / f"{name}.json").write_text(json.dumps(listed))
         for key, feature in zip(listed["path"], features):
-            _write(folder / name / key.replace(".jpg", ".npy"), lambda path, feature=feature: np.save(path, feature))
+            (folder / name / key).parent.mkdir(parents=True, exist_ok=True)
+            np.save(folder / name / key.replace(".jpg", ".npy"), feature)
     files = [str(folder / name) for name in ("facescrub.json", "megaface.json", "facescrub", "megaface")]
     made = evaluator.CommonMegaFaceEvaluator(*files, False)
     return {str(rank): made.get_rankN_accuracy(rank) for rank in RANKS}
@@ -79,8 +74,9 @@ def _cleaned(remove_noises, folder):
             (folder / f"{name}_{kind}").write_text("\n".join(lines))
             arguments.append(f"--{name}-{kind.removesuffix('.txt')}={folder / name}_{kind}")
         for key, feature in zip(keys[name], features):
-            content = struct.pack("4i", len(feature), 1, 4, 5) + feature.astype("<f4").tobytes()
-            _write(folder / "in" / name / f"{key}_a.bin", lambda path, content=content: path.write_bytes(content))
+            file = folder / "in" / name / f"{key}_a.bin"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(struct.pack("4i", len(feature), 1, 4, 5) + feature.astype("<f4").tobytes())
     np.random.seed(0)
     remove_noises.main(remove_noises.parse_arguments(arguments))
     probes, distractors = (

@@ -1,8 +1,7 @@
 """What InsightFace's own verification.py says of some embeddings; see make.py.
 
 Their script interpolates with `scipy.interpolate.interp1d(kind="slinear")` over repeated rates, which SciPy refuses
-today (1.9 does, 1.5.4 did not). Before, it made the linear B-spline on the knots as they are, without a check;
-`interp1d` is replaced by that spline.
+today; `interp1d` is replaced by what it made before, the linear B-spline on the knots as they are.
 """
 
 import importlib

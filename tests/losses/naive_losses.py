@@ -30,16 +30,12 @@ def histogram(values, num_bins):
     return sum(np.maximum(0.0, 1 - np.abs(s - nodes) / step) for s in values) / len(values)
 
 
-def probability_of_reverse(positives, negatives, num_bins):
-    positive, negative = histogram(positives, num_bins), histogram(negatives, num_bins)
-    return sum(negative[r] * positive[: r + 1].sum() for r in range(num_bins))
-
-
 def histogram_loss(embeddings, identity, num_bins=201):
     points, positives, negatives = unit(embeddings), [], []
     for i, j in itertools.combinations(range(len(points)), 2):
         (positives if identity[i] == identity[j] else negatives).append(points[i] @ points[j])
-    return probability_of_reverse(positives, negatives, num_bins)
+    positive, negative = histogram(positives, num_bins), histogram(negatives, num_bins)
+    return sum(negative[r] * positive[: r + 1].sum() for r in range(num_bins))
 
 
 def matched(embeddings, identity, group, student):
@@ -90,19 +86,12 @@ def similarity_preserving(teacher, student):
     return np.sum((matrices[0] - matrices[1]) ** 2) / n**2
 
 
-def over_students(relation, embeddings, identity, group):
+def sp(embeddings, identity, group, relation=similarity_preserving):
     return sum(relation(*matched(embeddings, identity, group, student)) for student in range(1, group.max() + 1))
 
 
-def rkd(embeddings, identity, group, weights=(25.0, 50.0)):
-    def relation(teacher, student):
-        return weights[0] * rkd_distance(teacher, student) + weights[1] * rkd_angle(teacher, student)
-
-    return over_students(relation, embeddings, identity, group)
-
-
-def sp(embeddings, identity, group):
-    return over_students(similarity_preserving, embeddings, identity, group)
+def rkd(*batch, weights=(25.0, 50.0)):
+    return sum(weight * sp(*batch, relation) for weight, relation in zip(weights, (rkd_distance, rkd_angle)))
 
 
 def cross_entropies(labels, logits, smoothing=0.0):

@@ -36,11 +36,9 @@ def test_equals_the_authors_code(case):
 def test_every_argument_counts():
     y_true, y_pred = make_batch()
     similarities = naive_ddl.similarities(y_pred, y_true[:, 0], y_true[:, 1], threshold=0.3)
-    expected, _ = naive_ddl.loss(
-        *similarities, weights=(1.0, 2.0, 3.0), num_nodes=50, low=-1.0, high=1.0, bandwidth=0.05
-    )
-    loss = DDLLoss(1.0, 2.0, 3.0, 50, (-1.0, 1.0), 0.05, 0.3)
-    assert float(loss(y_true, y_pred)) == pytest.approx(expected, rel=1e-4)
+    expected, _ = naive_ddl.loss(*similarities, (1.0, 2.0, 3.0), num_nodes=50, low=-1.0, high=1.0, bandwidth=0.05)
+    value = float(DDLLoss(1.0, 2.0, 3.0, 50, (-1.0, 1.0), 0.05, 0.3)(y_true, y_pred))
+    assert value == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("loss_class, arguments", [(DDLLoss, {"order_weight": 0.0}), (RKDLoss, {}), (SPLoss, {})])

@@ -17,15 +17,9 @@ NAIVE = {
     RKDLoss: naive_losses.rkd,
     SPLoss: naive_losses.sp,
 }
-WITHOUT_PAIRS = ("one identity", "no positive pair", "one row", "no row")
-WITHOUT_STUDENT = ("teacher only", "student only", "one identity", "no positive pair", "nobody takes part", "no row")
-ZERO = {
-    DDLLoss: ("nobody takes part", "one row", "no row"),
-    TripletLoss: WITHOUT_PAIRS,
-    HistogramLoss: WITHOUT_PAIRS,
-    RKDLoss: WITHOUT_STUDENT,
-    SPLoss: WITHOUT_STUDENT,
-}
+PAIRS = dict.fromkeys((TripletLoss, HistogramLoss), ("one identity", "no positive pair", "one row", "no row"))
+STUDENTS = ("teacher only", "student only", "one identity", "no positive pair", "nobody takes part", "no row")
+ZERO = {DDLLoss: ("nobody takes part", "one row", "no row"), **PAIRS, **dict.fromkeys((RKDLoss, SPLoss), STUDENTS)}
 every_loss = pytest.mark.parametrize("loss_class", LOSSES)
 
 
@@ -35,6 +29,9 @@ def test_equals_the_naive_twin(loss_class):
     expected = NAIVE[loss_class](y_pred.astype(np.float64), *y_true.T)
     assert abs(expected) > 1e-3
     assert float(loss_class()(y_true, y_pred)) == pytest.approx(expected, rel=1e-4)
+    if loss_class is TripletLoss:
+        expected = naive_losses.triplet(y_pred.astype(np.float64), y_true[:, 0], margin=1.0)
+        assert float(TripletLoss(1.0)(y_true, y_pred)) == pytest.approx(expected, rel=1e-5)
 
 
 @every_loss

@@ -8,21 +8,6 @@ from keras_case import check_config, check_loss, check_metric
 from needs import needs_tensorflow_addons
 
 from ddl_tf import layers, losses, models
-from ddl_tf.losses import (
-    DDLLoss,
-    DDLTerm,
-    DistributionOverlap,
-    ExpectationMargin,
-    FocalLoss,
-    HistogramLoss,
-    LabelledAccuracy,
-    MarginGap,
-    MarginSoftmaxLoss,
-    OHEMLoss,
-    RKDLoss,
-    SPLoss,
-    TripletLoss,
-)
 
 # Replicas get the halves: they hold different numbers of labelled rows.
 LABELS = np.array([2, 0, 5, 1, -1, -1, 4, -1])
@@ -34,29 +19,30 @@ ROWS = make_batch(identities=3, rows=2)
 @pytest.mark.parametrize(
     "make, batch",
     [
-        (lambda: DDLLoss(1.0, 2.0, 3.0, 10, (-0.5, 0.5), 0.2, 0.1, True, False, num_groups=3, name="x"), ROWS),
-        pytest.param(lambda: TripletLoss(0.3, False, name="x"), ROWS, marks=needs_tensorflow_addons),
-        (lambda: HistogramLoss(51, False, name="x"), ROWS),
-        (lambda: RKDLoss(1.0, 2.0, False, False, name="x"), ROWS),
-        (lambda: SPLoss(False, False, name="x"), ROWS),
-        (lambda: MarginSoftmaxLoss(0.1), (LABELS, LOGITS)),
-        (lambda: FocalLoss(gamma=1.5), (LABELS, LOGITS)),
-        (lambda: OHEMLoss(keep_fraction=0.4), (LABELS, LOGITS)),
+        (lambda: losses.DDLLoss(1.0, 2.0, 3.0, 10, (-0.5, 0.5), 0.2, 0.1, True, False, num_groups=3, name="x"), ROWS),
+        pytest.param(lambda: losses.TripletLoss(0.3, False, name="x"), ROWS, marks=needs_tensorflow_addons),
+        (lambda: losses.HistogramLoss(51, False, name="x"), ROWS),
+        (lambda: losses.RKDLoss(1.0, 2.0, False, False, name="x"), ROWS),
+        (lambda: losses.SPLoss(False, False, name="x"), ROWS),
+        (lambda: losses.MarginSoftmaxLoss(0.1), (LABELS, LOGITS)),
+        (lambda: losses.FocalLoss(gamma=1.5), (LABELS, LOGITS)),
+        (lambda: losses.OHEMLoss(keep_fraction=0.4), (LABELS, LOGITS)),
     ],
-    ids=["ddl", "triplet", "histogram", "rkd", "sp", "margin softmax", "focal", "ohem"],
 )
 def test_losses(make, batch, tmp_path):
     check_loss(make, *batch, tmp_path)
 
 
-def test_labelled_accuracy(two_replicas):
-    check_metric(LabelledAccuracy, LABELS, LOGITS, two_replicas)
-
-
-def test_ddl_metrics():
-    check_metric(lambda: DistributionOverlap(1, "negative", num_nodes=50), *ROWS)
+def test_metrics(two_replicas):
+    check_metric(losses.LabelledAccuracy, LABELS, LOGITS, two_replicas)
+    check_metric(lambda: losses.DistributionOverlap(1, "negative", num_nodes=50), *ROWS)
     # What is left is that of their base.
-    for metric in (DDLTerm("order", bandwidth=0.2), ExpectationMargin(1), MarginGap(1), MarginSoftmaxLoss(0.0, True)):
+    for metric in (
+        losses.DDLTerm("order", bandwidth=0.2),
+        losses.ExpectationMargin(1),
+        losses.MarginGap(1),
+        losses.MarginSoftmaxLoss(0.0, True),
+    ):
         check_config(metric)
 
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from ddl_tf.losses import group_similarities, pair_search
-from ddl_tf.losses.pair_search import Pairs, hardest_negatives, sort_rows
+from ddl_tf.losses.pair_search import hardest_negatives, sort_rows
 
 
 def random_rows(rows, groups, identities, seed):
@@ -19,8 +19,8 @@ def random_rows(rows, groups, identities, seed):
 @pytest.mark.parametrize(
     "rows, groups, identities, tile",
     [
-        *((*rows, (256, 512)) for rows in ((0, 1, 1), (1, 1, 1), (23, 2, 3))),
-        *((40, 4, 50, tile) for tile in ((1, 1), (3, 5), (64, 7))),
+        *((*rows, (256, 512)) for rows in ((0, 1, 1), (1, 1, 1))),
+        *((40, 4, 50, tile) for tile in ((1, 1), (64, 7))),
         (23, 2, 3, (3, 5)),
     ],
 )
@@ -36,27 +36,7 @@ def test_hardest_negatives_are_the_naive_ones(rows, groups, identities, tile, mo
         assert hardest[row] == (others[np.argmax(unit[others] @ unit[row])] if len(others) else row)
 
 
-@pytest.mark.parametrize("rows, groups, identities", [(0, 1, 1), (1, 1, 1), (30, 3, 4), (40, 2, 50)])
-def test_pairs_are_numbered_without_gap(rows, groups, identities):
-    _, identity, group = random_rows(rows, groups, identities, seed=1)
-    # The direction of the embedding tells the identity.
-    angle = np.unique(identity, return_inverse=True)[1]
-    codes = np.stack([np.cos(angle), np.sin(angle)], 1)
-    sorted_rows = sort_rows(codes, identity, group)
-    pairs = Pairs.of(sorted_rows)
-    first, second = (x.numpy() for x in pairs.rows(tf.range(pairs.count)))
-    right = {
-        (i, j)
-        for i in range(rows)
-        for j in range(i + 1, rows)
-        if sorted_rows.group[i] == sorted_rows.group[j] >= 0
-        and np.allclose(sorted_rows.embeddings[i], sorted_rows.embeddings[j])
-    }
-    assert len(first) == len(right)
-    assert set(zip(first, second)) == right
-
-
-def test_rows_of_groups_beyond_take_no_part():
+def test_rows_of_groups_beyond_take_no_part_and_groups_beyond_are_empty():
     embeddings, identity, group = random_rows(40, 4, 5, seed=2)
     group[:20] = np.arange(20) % 4
     for values, expected in zip(
@@ -66,8 +46,5 @@ def test_rows_of_groups_beyond_take_no_part():
         assert values.nrows() == 2
         np.testing.assert_array_equal(values.flat_values, expected.flat_values)
         np.testing.assert_array_equal(values.row_splits, expected.row_splits)
-
-
-def test_more_groups_than_the_batch_has_are_empty():
-    for values in group_similarities(*random_rows(20, 1, 4, seed=3), num_groups=3):
-        assert values.row_lengths().numpy().tolist()[1:] == [0, 0]
+    for values in group_similarities(embeddings, identity, group, num_groups=6):
+        assert values.row_lengths().numpy().tolist()[4:] == [0, 0]

@@ -9,17 +9,10 @@ from batches import make_batch
 from ddl_tf.losses import RKDLoss, SPLoss, rkd_angle, rkd_distance, similarity_preserving
 
 GOLDEN = np.load(Path(__file__).resolve().parents[1] / "golden" / "loss_golden.npz")
-RELATIONS = {
-    "rkd_distance": rkd_distance,
-    "rkd_angle": rkd_angle,
-    "weighted_rkd": RKDLoss().relation,
-    "similarity_preserving": similarity_preserving,
-}
 NAIVE = {
-    rkd_distance: naive_losses.rkd_distance,
-    rkd_angle: naive_losses.rkd_angle,
-    similarity_preserving: naive_losses.similarity_preserving,
+    relation: getattr(naive_losses, relation.__name__) for relation in (rkd_distance, rkd_angle, similarity_preserving)
 }
+RELATIONS = {**{relation.__name__: relation for relation in NAIVE}, "weighted_rkd": RKDLoss().relation}
 every_relation = pytest.mark.parametrize("relation", NAIVE)
 
 
@@ -42,7 +35,7 @@ def test_equals_the_authors_code(case, name):
 
 
 @every_relation
-@pytest.mark.parametrize("points", [0, 1, 2, 3, 6])
+@pytest.mark.parametrize("points", [0, 1, 2, 3])
 def test_equals_the_naive_twin(relation, points):
     rng = np.random.default_rng(points)
     teacher, student = rng.normal(size=(points, 5)), rng.normal(size=(points, 5))
@@ -78,10 +71,6 @@ def test_only_common_identities_count(loss_class, naive):
     commons = [len(naive_losses.matched(y_pred, *y_true.T, student)[0]) for student in (1, 2)]
     assert 1 < min(commons) < len(np.unique(y_true[:, 0]))
     assert float(loss_class()(y_true, y_pred)) == pytest.approx(naive(y_pred.astype(np.float64), *y_true.T), rel=1e-4)
-
-
-def test_weights_count():
-    y_true, y_pred = make_batch(groups=3)
-    for weights in ((3.0, 0.0), (0.0, 2.0)):
-        expected = naive_losses.rkd(y_pred.astype(np.float64), *y_true.T, weights)
-        assert float(RKDLoss(*weights)(y_true, y_pred)) == pytest.approx(expected, rel=1e-4)
+    if loss_class is RKDLoss:
+        expected = naive(y_pred.astype(np.float64), *y_true.T, weights=(3.0, 2.0))
+        assert float(RKDLoss(3.0, 2.0)(y_true, y_pred)) == pytest.approx(expected, rel=1e-4)

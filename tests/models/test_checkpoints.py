@@ -57,9 +57,7 @@ def saved(model, path):
         ),
         ("keras_cv:mobilenet_v3_small", {"head": "arcface"}),
         (None, {"head": "adaface"}),
-        (None, {"head": "magface"}),
-        (None, {"head": "curricularface"}),
-        *((None, {"head": head, "sample_rate": 0.5}) for head in ("curricularface", "magface")),
+        (None, {"head": "curricularface", "sample_rate": 0.5}),
         # A head of one's own.
         (None, {"head": CombinedMargin(5, 1.1, 0.3, 0.1, name="head")}),
     ],
@@ -67,7 +65,6 @@ def saved(model, path):
 def test_round_trip(backbone, arguments, tmp_path, monkeypatch):
     model = recognizer(backbone, **arguments)
     path = saved(model, tmp_path / "new" / "model.keras")
-    assert [file.name for file in path.parent.iterdir()] == ["model.keras"]
     loaded, expected = load_checkpoint(path), model(ROWS)
     assert loaded.get_layer("head").get_config() == model.get_layer("head").get_config()
     for name, output in loaded(ROWS).items():
@@ -81,7 +78,8 @@ def test_round_trip(backbone, arguments, tmp_path, monkeypatch):
 
 
 def test_an_embedding_model(tmp_path):
-    source, model = build_embedding_model(stack(), 16, SHAPE), recognizer(stack())
+    """Sorted, conv2d_10 stands before conv2d_9; these layers have one shape."""
+    source, model = build_embedding_model(stack(12), 16, SHAPE), recognizer(stack(12))
     path = saved(source, tmp_path / "model.keras")
     np.testing.assert_array_equal(load_checkpoint(path)(IMAGES), source(IMAGES))
     assert initialise_from(model, path) == ["backbone", "neck"]
@@ -90,32 +88,17 @@ def test_an_embedding_model(tmp_path):
     assert headless(IMAGES).shape == (2, 16)
 
 
-def test_a_trained_model_is_saved_without_its_optimizer(tmp_path):
-    model = recognizer()
-    save_checkpoint(model, tmp_path / "new.keras")
+def test_a_trained_model_is_saved_without_its_optimizer_whole_or_not(tmp_path, monkeypatch):
+    model, path = recognizer(), tmp_path / "model.keras"
+    with pytest.raises(InputError, match=r"ends in .keras, got .*model.h5"):
+        save_checkpoint(model, path.with_suffix(".h5"))
+    save_checkpoint(model, path)
+    size = path.stat().st_size
     model.compile("adam", loss={"embedding": "mse"})
     model.optimizer.build(model.trainable_variables)
-    save_checkpoint(model, tmp_path / "trained.keras")
-    sizes = [(tmp_path / name).stat().st_size for name in ("new.keras", "trained.keras")]
-    assert sizes[1] < 1.1 * sizes[0]
-    assert not getattr(load_checkpoint(tmp_path / "trained.keras"), "optimizer", None)
-
-
-def test_a_model_on_two_replicas(tmp_path, two_replicas):
-    with two_replicas.scope():
-        model = recognizer()
-    path = saved(model, tmp_path / "model.keras")
-    expected = model(ROWS)["embedding"]
-    np.testing.assert_array_equal(load_checkpoint(path)(ROWS)["embedding"], expected)
-    with two_replicas.scope():
-        again = recognizer()
-    assert initialise_from(again, path) == ALL
-    np.testing.assert_array_equal(embedding_model(again)(IMAGES), expected)
-
-
-def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
-    path = saved(recognizer(), tmp_path / "model.keras")
+    save_checkpoint(model, path)
     before = path.read_bytes()
+    assert len(before) < 1.1 * size
 
     def fail(self, aside, **kwargs):
         aside.write_bytes(b"half")
@@ -140,10 +123,7 @@ def test_mixed_precision_checkpoint_starts_a_float32_model(tmp_path):
 
 
 # 15 identities with one center each are not 5 with three.
-@pytest.mark.parametrize(
-    "theirs, ours",
-    [("arcface 5", "arcface 6"), ("subcenter_arcface 5", "arcface 15"), ("arcface 15", "subcenter_arcface 5")],
-)
+@pytest.mark.parametrize("theirs, ours", [("arcface 5", "arcface 6"), ("subcenter_arcface 5", "arcface 15")])
 def test_initialise_from_leaves_a_head_of_other_identities_or_centers(theirs, ours, tmp_path):
     source, model = (recognizer(head=head, num_classes=int(number)) for head, number in (theirs.split(), ours.split()))
     before = model.get_layer("head").get_weights()
@@ -152,36 +132,23 @@ def test_initialise_from_leaves_a_head_of_other_identities_or_centers(theirs, ou
     assert_weights(model.get_layer("head").weights, before)
 
 
-@pytest.mark.parametrize("rates", [(1.0, 0.5), (0.5, 1.0), (0.5, 0.9)])
+@pytest.mark.parametrize("rates", [(1.0, 0.5), (0.5, 0.9)])
 def test_initialise_from_takes_the_centers_of_full_and_sampled_heads_alike(rates, tmp_path):
     # As many identities as the embedding has numbers: the shape does not tell a class from a dimension.
     source, model = (recognizer(num_classes=16, head="adaface", sample_rate=rate) for rate in rates)
     assert initialise_from(model, saved(source, tmp_path / "model.keras")) == ALL
     heads = [made.get_layer("head") for made in (model, source)]
     np.testing.assert_array_equal(*(head.centers_by_class() for head in heads))
-    statistics = [[weight for weight in head.weights if "norm_" in weight.name] for head in heads]
-    assert len(statistics[0]) == 2
-    assert_weights(*statistics)
+    assert_weights(*([weight for weight in head.weights if "norm_" in weight.name] for head in heads))
 
 
-@pytest.mark.parametrize("head", ["curricularface", "adaface"])
-def test_initialise_from_another_head_leaves_the_statistics(head, tmp_path):
-    source, model, back = (recognizer(head=name) for name in ("arcface", head, "magface"))
+def test_initialise_from_another_head_leaves_the_statistics(tmp_path):
+    source, model = (recognizer(head=name) for name in ("arcface", "curricularface"))
     start = [weight.numpy() for weight in model.get_layer("head").non_trainable_weights]
     assert start
     assert initialise_from(model, saved(source, tmp_path / "arcface.keras")) == ALL
     np.testing.assert_array_equal(model.get_layer("head").class_centers, source.get_layer("head").class_centers)
     assert_weights(model.get_layer("head").non_trainable_weights, start)
-    assert initialise_from(back, saved(model, tmp_path / "model.keras")) == ALL
-    np.testing.assert_array_equal(back.get_layer("head").class_centers, model.get_layer("head").class_centers)
-
-
-def test_initialise_from_does_not_go_by_automatic_names(tmp_path):
-    """Sorted, conv2d_10 stands before conv2d_9; these layers have one shape."""
-    source, model = recognizer(stack(12)), recognizer(stack(12))
-    path = saved(source, tmp_path / "model.keras")
-    initialise_from(model, path)
-    np.testing.assert_array_equal(model(ROWS)["embedding"], source(ROWS)["embedding"])
 
 
 @pytest.mark.parametrize(
@@ -203,48 +170,63 @@ def test_initialise_from_another_network(arguments, message, tmp_path):
     assert_weights(model.weights, before)
 
 
-NONSENSE = '{"class_name": "Functional", "module": "keras", "config": {"layers": 3}}'
+class Doubled(tf.keras.layers.Layer):
+    def call(self, inputs):
+        return inputs * 2
 
 
-def _flipped(content):
-    middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+def test_a_layer_of_ones_own_is_loaded_by_its_class(tmp_path):
+    path = saved(recognizer(tf.keras.Sequential([Doubled(), tf.keras.layers.Conv2D(3, 3)])), tmp_path / "model.keras")
+    with pytest.raises(InputError, match=r"Doubled.*give load_checkpoint its classes as custom_objects"):
+        load_checkpoint(path)
+    assert load_checkpoint(path, {"Doubled": Doubled})(ROWS)["embedding"].shape == (2, 16)
 
 
-def _changed(change):
-    """A checkpoint, its bytes changed."""
-    return lambda path: path.write_bytes(change(saved(recognizer(), path).read_bytes()))
+def _flipped(path):
+    content = bytearray(saved(recognizer(), path).read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
 
 
-def _with_layer(layer):
-    return lambda path: tf.keras.Sequential([tf.keras.Input(SHAPE), layer]).save(path)
-
-
-def _zip(**members):
+def _zip(compression=zipfile.ZIP_STORED, **members):
     def make(path):
-        with zipfile.ZipFile(path, "w") as archive:
+        with zipfile.ZipFile(path, "w", compression) as archive:
             for name, content in members.items():
                 archive.writestr(name, content)
 
     return make
 
 
+def _config(content, compression=zipfile.ZIP_STORED):
+    return _zip(compression, **{"config.json": content, "metadata.json": "{}"})
+
+
+NONSENSE = '{"class_name": "Functional", "module": "keras", "config": {"layers": 3}}'
+NESTED = '{"module": "keras", "a": ' + "[" * 300 + "]" * 300 + "}"
+LAYERS = tf.keras.layers
+
+
 @pytest.mark.parametrize(
     "make, message",
     [
         (lambda path: None, "no checkpoint at "),
-        (lambda path: path.mkdir(), "is not a checkpoint: give a .keras file"),
+        (lambda path: path.mkdir(), "is not a checkpoint: give a .keras file.*ONNX .*TensorFlow Lite .*weights`$"),
         (lambda path: path.write_bytes(b"x" * 1000), "cannot be read as a checkpoint"),
-        (_changed(lambda content: content[:-5000]), "cannot be read as a checkpoint"),
-        (_changed(_flipped), "cannot be read as a checkpoint .* is damaged"),
+        (_flipped, "cannot be read as a checkpoint .* is damaged"),
         (_zip(**{"notes.txt": "hello"}), "is refused: it holds 'notes.txt' beside"),
-        (_zip(**{"config.json": NONSENSE, "metadata.json": "{}"}), "cannot be read as a checkpoint"),
+        (_config(NONSENSE), "cannot be read as a checkpoint"),
+        (_config(NESTED), "is refused: its config.json is nested too deeply"),
+        (_config(NESTED.replace("[" * 300, "[" * 100_000)), "is refused: its config.json is nested too deeply"),
+        (_config(NONSENSE, zipfile.ZIP_DEFLATED), "is refused: its config.json is compressed, which Keras does not do"),
         # A Lambda layer holds Python bytecode, which Keras runs if it is let.
         (
-            _with_layer(tf.keras.layers.Lambda(lambda x: x * 2)),
+            lambda path: tf.keras.Sequential([tf.keras.Input(SHAPE), LAYERS.Lambda(lambda x: x * 2)]).save(path),
             "is refused: .* 'keras.layers.Lambda', which is no layer of",
         ),
-        (_with_layer(tf.keras.layers.Dense(2)), "neither a recognizer nor an embedding model of ddl_tf"),
+        (
+            lambda path: tf.keras.Sequential([tf.keras.Input(SHAPE), LAYERS.Dense(2)]).save(path),
+            "neither a recognizer nor an embedding model of ddl_tf",
+        ),
     ],
 )
 def test_what_is_no_checkpoint_is_refused_in_one_line(make, message, tmp_path):
@@ -259,37 +241,24 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(make, message, tmp_path):
 KERAS = tf.keras.Model.__module__.split(".")[0]
 
 
-def _write_config(path, layer, compression=zipfile.ZIP_STORED):
-    """A model whose only layer is the given one."""
-    config = {"module": f"{KERAS}.models", "class_name": "Functional", "config": {"layers": [layer]}}
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        archive.writestr("config.json", layer if isinstance(layer, str) else json.dumps(config))
-        archive.writestr("metadata.json", "{}")
-
-
 @pytest.mark.parametrize(
     "layer, named",
     [
-        ({"module": "a_module_of_mine", "class_name": "Layer"}, "a_module_of_mine.Layer"),
-        ({"module": "a_module_of_mine", "class_name": "Dense"}, "a_module_of_mine.Dense"),
         ({"module": "a_module_of_mine", "class_name": "Dense", "registered_name": "Dense"}, "a_module_of_mine.Dense"),
         ({"module": "kerasx.layers", "class_name": "Dense"}, "kerasx.layers.Dense"),
-        ({"module": f"{KERAS}.layers", "class_name": "NoSuchLayer"}, f"{KERAS}.layers.NoSuchLayer"),
         ({"module": f"{KERAS}.layers", "class_name": "TFSMLayer"}, f"{KERAS}.layers.TFSMLayer"),
         ({"module": f"{KERAS}.layers", "class_name": "Dense", "registered_name": "mine>Layer"}, "mine>Layer"),
         ({"module": "ddl_tf.layers", "class_name": "X", "registered_name": "ddl_tf>NoSuchLayer"}, "ddl_tf>NoSuchLayer"),
         ({"module": None, "class_name": "Lambda"}, "Lambda"),
-        ({"class_name": "Lambda"}, "Lambda"),
         ({"class_name": "__lambda__", "config": {"value": "x"}}, "__lambda__"),
-        ({"module": "a_module_of_mine", "class_name": "function", "config": "f"}, "a_module_of_mine.function"),
-        ({"module": "builtins", "class_name": "function", "config": "f"}, "builtins.function"),
         ({"class_name": "Dense", "config": {"a": [{"b": {"module": "mine", "class_name": "C"}}]}}, "mine.C"),
     ],
 )
 def test_a_class_of_another_package_is_named_and_not_imported(layer, named, tmp_path, monkeypatch):
     imported = []
     monkeypatch.setattr(importlib, "import_module", lambda name, *_: imported.append(name))
-    _write_config(tmp_path / "model.keras", {"config": {}, **layer})
+    config = {"class_name": "Functional", "config": {"layers": [{"config": {}, **layer}]}}
+    _config(json.dumps({"module": f"{KERAS}.models", **config}))(tmp_path / "model.keras")
     with pytest.raises(InputError, match=f"model.keras is refused: it names .*{re.escape(named)}.* may run") as caught:
         load_checkpoint(tmp_path / "model.keras")
     assert "\n" not in str(caught.value)
@@ -297,64 +266,24 @@ def test_a_class_of_another_package_is_named_and_not_imported(layer, named, tmp_
 
 
 @pytest.mark.parametrize(
-    "content, compression, message",
+    "write, message",
     [
-        *(
-            (f'{{"module": "keras", "a": {"[" * n + "]" * n}}}', zipfile.ZIP_STORED, "is nested too deeply")
-            for n in (300, 100_000)
-        ),
-        ('"' + "a" * 10_000_000 + '"', zipfile.ZIP_DEFLATED, "is compressed, which Keras does not do"),
+        (lambda file: file.update(layer=h5py.ExternalLink("other.h5", "/layer")), "its weights hold a link, 'layer'"),
+        (lambda file: file.create_dataset("layer", [1 << 30], "f4", compression="gzip"), "would take 4,294,967,296 b"),
     ],
-    ids=["deep", "deeper", "compressed"],
 )
-def test_a_configuration_that_would_take_much_is_refused(content, compression, message, tmp_path):
-    _write_config(tmp_path / "model.keras", content, compression)
-    with pytest.raises(InputError, match=f"model.keras is refused: its config.json {message}"):
-        load_checkpoint(tmp_path / "model.keras")
-
-
-@pytest.mark.parametrize("kind", ["link", "large"])
-def test_weights_are_in_the_file_and_of_its_size(kind, tmp_path):
-    content = io.BytesIO()
-    with h5py.File(content, "w") as weights:
-        if kind == "link":
-            weights["layer"] = h5py.ExternalLink("other.h5", "/layer")
-        else:
-            weights.create_dataset("layer", [1 << 30], "f4", compression="gzip")
-    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
-        archive.writestr("model.weights.h5", content.getvalue())
-    message = {"link": "its weights hold a link, 'layer'", "large": "its weights would take 4,294,967,296 bytes"}
-    with zipfile.ZipFile(tmp_path / "model.keras") as archive, pytest.raises(InputError, match=message[kind]):
-        check_weights(archive, (tmp_path / "model.keras").stat().st_size)
-
-
-def test_a_layer_of_ones_own_is_loaded_by_its_class(tmp_path):
-    path = saved(recognizer(tf.keras.Sequential([Doubled(), tf.keras.layers.Conv2D(3, 3)])), tmp_path / "model.keras")
-    with pytest.raises(InputError, match=r"Doubled.*give load_checkpoint its classes as custom_objects"):
-        load_checkpoint(path)
-    assert load_checkpoint(path, {"Doubled": Doubled})(ROWS)["embedding"].shape == (2, 16)
-
-
-class Doubled(tf.keras.layers.Layer):
-    def call(self, inputs):
-        return inputs * 2
+def test_weights_are_in_the_file_and_of_its_size(write, message, tmp_path):
+    content, path = io.BytesIO(), tmp_path / "model.keras"
+    with h5py.File(content, "w") as file:
+        write(file)
+    _zip(**{"model.weights.h5": content.getvalue()})(path)
+    with zipfile.ZipFile(path) as archive, pytest.raises(InputError, match=message):
+        check_weights(archive, path.stat().st_size)
 
 
 @pytest.mark.skipif(SECOND_LANE, reason="tf_keras reads what Keras 2.15 wrote; the first lane is the one that cannot")
 def test_a_checkpoint_of_a_later_tensorflow_is_told(tmp_path):
     path = tmp_path / "model.keras"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("config.json", '{"module": "tf_keras.src.engine.functional"}')
+    _config('{"module": "tf_keras.src.engine.functional"}')(path)
     with pytest.raises(InputError, match=f"written under a later TensorFlow than {tf.__version__}"):
         load_checkpoint(path)
-
-
-def test_names_must_end_in_keras(tmp_path):
-    with pytest.raises(InputError, match=r"ends in .keras, got .*model.h5"):
-        save_checkpoint(recognizer(), tmp_path / "model.h5")
-    for name in ("model.h5", "model.ckpt"):
-        (tmp_path / name).write_bytes(b"weights")
-        with pytest.raises(
-            InputError, match=r"is not a checkpoint: .*ONNX .*TensorFlow Lite .*--embeddings.*weights`$"
-        ):
-            load_checkpoint(tmp_path / name)

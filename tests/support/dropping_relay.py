@@ -19,28 +19,19 @@ class DroppingRelay:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listening.accept()
-            except OSError:
-                return
-            far = socket.create_connection(("127.0.0.1", self._target))
-            with self._lock:
-                self._open += [near, far]
-            for ends in ((near, far), (far, near)):
-                threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        # Until the socket is closed.
         with contextlib.suppress(OSError):
-            while content := source.recv(1 << 16):
-                target.sendall(content)
-        for end in (source, target):
-            _shut(end)
+            while True:
+                near, _ = self._listening.accept()
+                far = socket.create_connection(("127.0.0.1", self._target))
+                with self._lock:
+                    self._open += [near, far]
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=_pass_on, args=ends, daemon=True).start()
 
     def drop(self) -> None:
         with self._lock:
-            for end in self._open:
-                _shut(end)
+            _shut(*self._open)
             self._open.clear()
 
     def close(self) -> None:
@@ -48,7 +39,15 @@ class DroppingRelay:
         self.drop()
 
 
-def _shut(end: socket.socket) -> None:
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        end.shutdown(socket.SHUT_RDWR)
-    end.close()
+        while content := source.recv(1 << 16):
+            target.sendall(content)
+    _shut(source, target)
+
+
+def _shut(*ends: socket.socket) -> None:
+    for end in ends:
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+        end.close()

@@ -15,21 +15,10 @@ class SmallRun:
 
     def __init__(self, faces, folder):
         self.faces, self.folder = faces, Path(folder)
-        self.settings = TrainSettings(
-            run_dir=str(folder),
-            train_data=[str(faces / "train")],
-            pairs=[str(faces / "easy")],
-            backbone="plain_small",
-            embedding_size=16,
-            image_size=32,
-            scale=16.0,
-            dropout=0.3,
-            shuffled_rows=8,
-            epochs=2,
-            steps_per_epoch=3,
-            learning_rate=0.05,
-            checkpoint_steps=1,
-        )
+        network = {"backbone": "plain_small", "embedding_size": 16, "image_size": 32, "scale": 16.0, "dropout": 0.3}
+        steps = {"shuffled_rows": 8, "epochs": 2, "steps_per_epoch": 3, "learning_rate": 0.05, "checkpoint_steps": 1}
+        data = {"train_data": [str(faces / "train")], "pairs": [str(faces / "easy")]}
+        self.settings = TrainSettings(run_dir=str(folder), **data, **network, **steps)
 
     def run(self, **changes):
         tf.keras.backend.clear_session()

@@ -33,18 +33,11 @@ def write_pairs(folder, name, noise, seed=0, columns=True, provenance=None):
     first, second, same = pairs_of_people(seed)
     similarity = np.sum(unit[first].astype(np.float64) * unit[second], axis=1)
     numbers = WeightedPairs(similarity, same).numbers(np.ones(len(same)))
-    result = {
-        "set": name,
-        "protocol": "pairs",
-        "pairs": len(same),
-        "same": int(same.sum()),
-        "accuracy": numbers["threshold_accuracy"],
-        "accuracy_std": 0.01,
-        "auc": numbers["auc"],
-        "tar": {"1e-1": numbers["tar@1e-1"], "1e-4": numbers["tar@1e-4"]},
-        "expectation_margin": numbers["expectation_margin"],
-        "intervals": {"auc": [numbers["auc"] - 0.01, numbers["auc"] + 0.01]},
-    }
+    result = {"set": name, "protocol": "pairs", "pairs": len(same), "same": int(same.sum()), "accuracy_std": 0.01}
+    result.update({measure: numbers[measure] for measure in ("auc", "expectation_margin")})
+    result["accuracy"] = numbers["threshold_accuracy"]
+    result["tar"] = {far: numbers[f"tar@{far}"] for far in ("1e-1", "1e-4")}
+    result["intervals"] = {"auc": [numbers["auc"] - 0.01, numbers["auc"] + 0.01]}
     table = pd.DataFrame({"key": [f"{person}/{place}.jpg" for place, person in enumerate(people)]})
     if columns:
         table = table.assign(person=[f"p{person}" for person in people], yaw=yaw)

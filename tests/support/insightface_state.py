@@ -35,21 +35,17 @@ def literal(value):
     return pickle.dumps(value, protocol=2)[2:-1]
 
 
-def _tensor_opcodes(key, array):
-    strides = tuple(stride // array.itemsize for stride in array.strides)
-    storage = f"ctorch\n{_STORAGES[array.dtype.name]}\n".encode()
-    persistent = b"(" + literal("storage") + storage + literal(key) + literal("cpu") + literal(array.size) + b"tQ"
-    hooks = b"ccollections\nOrderedDict\n)R"
-    arguments = b"(" + persistent + literal(0) + literal(array.shape) + literal(strides) + b"\x89" + hooks + b"t"
-    return b"ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"R"
-
-
 def write_pth(path, state):
     """What `torch.save(state_dict, path)` writes, for contiguous arrays."""
-    tensors = [(name, str(key), np.ascontiguousarray(array)) for key, (name, array) in enumerate(state.items())]
-    items = b"".join(literal(name) + _tensor_opcodes(key, array) for name, key, array in tensors)
+    ordered_dict, content = b"ccollections\nOrderedDict\n)R", b""
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", b"\x80\x02ccollections\nOrderedDict\n)R(" + items + b"u.")
-        archive.writestr("archive/byteorder", "little")
-        for _, key, array in tensors:
+        for key, (name, array) in enumerate(state.items()):
+            array = np.ascontiguousarray(array)
+            strides = tuple(stride // array.itemsize for stride in array.strides)
+            storage = literal("storage") + f"ctorch\n{_STORAGES[array.dtype.name]}\n".encode() + literal(str(key))
+            tensor = b"((" + storage + literal("cpu") + literal(array.size) + b"tQ" + literal(0)
+            tensor += literal(array.shape) + literal(strides) + b"\x89" + ordered_dict + b"tR"
+            content += literal(name) + b"ctorch._utils\n_rebuild_tensor_v2\n" + tensor
             archive.writestr(f"archive/data/{key}", array.tobytes())
+        archive.writestr("archive/data.pkl", b"\x80\x02" + ordered_dict + b"(" + content + b"u.")
+        archive.writestr("archive/byteorder", "little")

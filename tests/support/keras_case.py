@@ -1,10 +1,5 @@
 """What every Keras object of the package must do: the base checks of its tests.
 
-    from keras_case import check_layer, check_loss, check_metric
-
-    def test_keras_contract(tmp_path, two_replicas):
-        check_layer(lambda: ArcFace(10), (embeddings, labels), tmp_path, two_replicas)
-
 Each check takes a function that makes a new object, since most of them need several. `check_layer` and `check_loss`
 train for one step; a layer also on two replicas, where the weights must be the same, but for one that must differ there
 (batch normalisation sees half of the batch) and says `same_on_replicas=False`.
@@ -18,8 +13,6 @@ import numpy as np
 import tensorflow as tf
 
 from ddl_tf.training.objective import make_state
-
-POLICIES = ("mixed_float16", "mixed_bfloat16")
 
 
 @contextlib.contextmanager
@@ -39,9 +32,7 @@ def value_and_gradient(loss, y_true, y_pred):
     with tf.GradientTape() as tape:
         tape.watch(y_pred)
         value = loss(y_true, y_pred)
-    gradient = tape.gradient(value, y_pred)
-    assert gradient is not None, "the loss has no gradient"
-    return value, gradient
+    return value, tape.gradient(value, y_pred)
 
 
 def loss_and_gradient(loss, y_true, y_pred):
@@ -107,8 +98,9 @@ def check_replicated_training(make_model, rows, strategy):
 
 
 def check_config(made):
-    """The configuration is JSON, and gives an equal object by `from_config` and by the registered name."""
-    config = made.get_config()
+    """The configuration is JSON, has all arguments, and gives an equal object by `from_config` and registered name."""
+    config, arguments = made.get_config(), inspect.signature(type(made)).parameters.values()
+    assert {argument.name for argument in arguments if argument.kind is argument.POSITIONAL_OR_KEYWORD} <= config.keys()
     assert json.loads(json.dumps(config)) == json.loads(json.dumps(type(made).from_config(config).get_config()))
     registered = tf.keras.utils.get_registered_name(type(made))
     # Files keep the first name of a class that was renamed.
@@ -125,32 +117,34 @@ def check_layer(make, inputs, tmp_path, two_replicas, mixed_dtype="float32", tra
     `mixed_dtype` is the output's under a mixed precision policy; "compute" stands for the policy's own.
     """
     check_config(make())
-    _check_arguments(make())
-    model = _model(make(), inputs)
-    outputs = model(_model_inputs(inputs)).numpy()
+    inputs = [tf.constant(array) for array in inputs]
+
+    def make_model():
+        placeholders = [tf.keras.Input(array.shape[1:], dtype=array.dtype) for array in inputs]
+        return tf.keras.Model(placeholders, make()(*placeholders))
+
+    model = make_model()
+    outputs = model(inputs).numpy()
     assert outputs.dtype == np.float32
-    np.testing.assert_allclose(tf.function(model)(_model_inputs(inputs)).numpy(), outputs, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(tf.function(model)(inputs), outputs, rtol=1e-4, atol=1e-5)
     model.save(tmp_path / "layer.keras")
-    loaded = tf.keras.models.load_model(tmp_path / "layer.keras")
-    np.testing.assert_array_equal(loaded(_model_inputs(inputs)).numpy(), outputs)
-    for name in POLICIES:
-        _check_mixed_precision(make, inputs, name, mixed_dtype)
+    np.testing.assert_array_equal(tf.keras.models.load_model(tmp_path / "layer.keras")(inputs), outputs)
+    for dtype in ("float16", "bfloat16"):
+        with policy(f"mixed_{dtype}"):
+            mixed = make()(*inputs)
+        assert mixed.dtype == (dtype if mixed_dtype == "compute" else mixed_dtype)
+        assert np.all(np.isfinite(tf.cast(mixed, tf.float32)))
     if trains:
-        targets = np.zeros_like(outputs)
-        steps = [
-            _check_step(lambda: _model(make(), inputs), "mse", _model_inputs(inputs), targets, strategy)
-            for strategy in (tf.distribute.get_strategy(), two_replicas)
-        ]
+        strategies, targets = (tf.distribute.get_strategy(), two_replicas), np.zeros_like(outputs)
+        steps = [_check_step(make_model, "mse", inputs, targets, strategy) for strategy in strategies]
         for single, replicated in zip(*steps) if same_on_replicas else ():
-            np.testing.assert_allclose(
-                replicated, single, rtol=1e-4, atol=1e-5 * max(1.0, np.abs(single).max(initial=0))
-            )
+            atol = 1e-5 * max(1.0, np.abs(single).max(initial=0))
+            np.testing.assert_allclose(replicated, single, rtol=1e-4, atol=atol)
 
 
 def check_loss(make, y_true, y_pred, tmp_path):
     """A loss on `y_true` `[batch, ...]` and `y_pred` `[batch, dim]`, an even batch."""
     check_config(make())
-    _check_arguments(make())
     loss = make()
     value = loss(y_true, y_pred)
     assert value.shape == ()
@@ -175,18 +169,13 @@ def check_loss(make, y_true, y_pred, tmp_path):
 def check_metric(make, y_true, y_pred, two_replicas=None):
     """A metric on arrays `[batch, ...]`, an even batch; with `two_replicas`, each sees half of the rows."""
     check_config(make())
-    _check_arguments(make())
     metric = make()
     metric.update_state(y_true, y_pred)
     value = np.asarray(metric.result())
     assert np.all(np.isfinite(value))
     metric.reset_state()
 
-    @tf.function
-    def update(y_true, y_pred):
-        metric.update_state(y_true, y_pred)
-
-    update(tf.constant(y_true), tf.constant(y_pred))
+    tf.function(lambda *batch: metric.update_state(*batch))(tf.constant(y_true), tf.constant(y_pred))
     np.testing.assert_allclose(metric.result(), value, rtol=1e-5, atol=1e-6)
     metric.reset_state()
     for policy_dtype in (tf.float16, tf.bfloat16):
@@ -198,36 +187,10 @@ def check_metric(make, y_true, y_pred, two_replicas=None):
         metric = make()
     rows = tf.data.Dataset.from_tensor_slices((y_true, y_pred)).batch(len(y_pred))
 
-    @tf.function
-    def update_replicas(batch):
-        two_replicas.run(metric.update_state, args=batch)
-
+    update = tf.function(lambda batch: two_replicas.run(metric.update_state, args=batch))
     for batch in two_replicas.experimental_distribute_dataset(rows):
-        update_replicas(batch)
+        update(batch)
     np.testing.assert_allclose(metric.result(), value, rtol=1e-5, atol=1e-6)
-
-
-def _check_arguments(made):
-    """The configuration has every argument of the constructor."""
-    arguments = inspect.signature(type(made)).parameters.values()
-    named = {argument.name for argument in arguments if argument.kind is argument.POSITIONAL_OR_KEYWORD}
-    assert named <= made.get_config().keys()
-
-
-def _model_inputs(inputs):
-    return [tf.constant(array) for array in inputs]
-
-
-def _model(layer, inputs):
-    placeholders = [tf.keras.Input(array.shape[1:], dtype=array.dtype) for array in inputs]
-    return tf.keras.Model(placeholders, layer(*placeholders))
-
-
-def _check_mixed_precision(make, inputs, name, mixed_dtype):
-    with policy(name):
-        outputs = make()(*_model_inputs(inputs))
-    assert outputs.dtype == (name[len("mixed_") :] if mixed_dtype == "compute" else mixed_dtype)
-    assert np.all(np.isfinite(tf.cast(outputs, tf.float32)))
 
 
 def _check_step(make_model, make_loss, inputs, targets, strategy=None, first_loss=None):
@@ -238,7 +201,9 @@ def _check_step(make_model, make_loss, inputs, targets, strategy=None, first_los
         start = model.get_weights()
         model.compile(tf.keras.optimizers.SGD(0.1), make_loss if isinstance(make_loss, str) else make_loss())
         make_state(model)
-    rows = tf.data.Dataset.from_tensor_slices((_dataset_form(inputs), targets)).batch(len(targets))
+    # tf.data takes a list for one array.
+    inputs = tuple(inputs) if isinstance(inputs, list) else inputs
+    rows = tf.data.Dataset.from_tensor_slices((inputs, targets)).batch(len(targets))
     log = model.fit(rows, epochs=1, verbose=0).history
     if first_loss is not None:
         np.testing.assert_allclose(log["loss"], [first_loss], rtol=1e-5, atol=1e-6)
@@ -247,8 +212,3 @@ def _check_step(make_model, make_loss, inputs, targets, strategy=None, first_los
         assert np.all(np.isfinite(weight.numpy())), f"{weight.name} is not finite"
         assert not weight.trainable or not np.array_equal(weight.numpy(), old), f"{weight.name} was not trained"
     return model.get_weights()
-
-
-def _dataset_form(inputs):
-    # tf.data takes a list for one array.
-    return tuple(inputs) if isinstance(inputs, list) else inputs

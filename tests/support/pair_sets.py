@@ -17,11 +17,8 @@ def tuples(pair_set):
 
 def embed(images, seed=0):
     """Unit rows that follow from the bytes of each image and nothing else."""
-    rows = []
-    for image in images:
-        random = np.random.default_rng([seed, len(image), *image[200:260]])
-        rows.append(random.normal(size=16) + 1.0)
-    rows = np.array(rows, np.float32)
+    generators = (np.random.default_rng([seed, len(image), *image[200:260]]) for image in images)
+    rows = np.array([random.normal(size=16) + 1.0 for random in generators], np.float32)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import os
 import struct
 import tracemalloc
@@ -96,12 +97,8 @@ def pipe(path):
 
 def framed(content):
     """One record; cut wherever the magic number stands at a multiple of 4 bytes, which is left out there."""
-    parts, begin = [], 0
-    for position in range(0, len(content) - 3, 4):
-        if content[position : position + 4] == MAGIC:
-            parts.append(content[begin:position])
-            begin = position + 4
-    parts.append(content[begin:])
+    places = [n for n in range(0, len(content) - 3, 4) if content[n : n + 4] == MAGIC]
+    parts = [content[begin:end] for begin, end in zip([0, *(n + 4 for n in places)], [*places, len(content)])]
     out = b""
     for number, part in enumerate(parts):
         flag = 0 if len(parts) == 1 else 1 if number == 0 else 3 if number == len(parts) - 1 else 2
@@ -112,7 +109,7 @@ def framed(content):
 def header(labels, number=0):
     """The header of an image record; one number is a plain label, a list an array of labels."""
     if isinstance(labels, list):
-        return struct.pack("<IfQQ", len(labels), 0.0, number, 0) + struct.pack(f"<{len(labels)}f", *labels)
+        return struct.pack(f"<IfQQ{len(labels)}f", len(labels), 0.0, number, 0, *labels)
     return struct.pack("<IfQQ", 0, labels, number, 0)
 
 
@@ -126,11 +123,9 @@ def write_recordio(folder, images, record_zero=True, num_identities=None, with_i
         end = len(images) + 1
         contents.insert(0, header([end, end + num_identities]))
         contents += [header([1, 2]) for _ in range(num_identities)]
-    offsets, rec = [], b""
-    for content in contents:
-        offsets.append(len(rec))
-        rec += framed(content)
-    (folder / "train.rec").write_bytes(rec)
+    records = [framed(content) for content in contents]
+    offsets = [0, *itertools.accumulate(map(len, records))][:-1]
+    (folder / "train.rec").write_bytes(b"".join(records))
     (folder / "property").write_text(f"{num_identities},16,16")
     if with_idx:
         (folder / "train.idx").write_text("".join(f"{n}\t{offset}\n" for n, offset in enumerate(offsets)))

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -21,8 +20,9 @@ from tiny_sets import assert_memory, list_source, picture, samples, small_shards
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.data import shards, writer
+from ddl_tf.data.layout import read_table
 from ddl_tf.data.store import Faces
-from ddl_tf.data.writer import StoreSettings, write_set
+from ddl_tf.data.writer import StoreSettings, assemble_index, write_set
 from ddl_tf.images.pillow_images import decode_image
 from ddl_tf.importers.source import Problem, Sample
 
@@ -132,29 +132,26 @@ def test_interrupted_anywhere_gives_the_same_bytes(tmp_path, on_error, capsys):
 
 
 def test_killed(tmp_path):
-    """A real SIGKILL, in another process."""
-    program = f"""
+    """A real SIGKILL, in another process; few items are read ahead of those that are stored."""
+    program = f"""if True:
         import os, signal, sys
         sys.path[:] = {sys.path!r}
+        from tiny_sets import list_source, samples, small_shards
         from ddl_tf.common import parallel
         from ddl_tf.data import writer
-        from ddl_tf.importers.source import Source
-        from tiny_sets import samples, small_shards
-
-        def read(start):
-            yield from samples(20)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-        # Few items are read ahead of those that are stored.
         parallel._CHUNK, parallel.usable_cores, writer.ShardedImport = 1, lambda: 1, small_shards
-        writer.write_set(Source("list", "a list", 22, read), writer.StoreSettings(output="faces"))
+        class Items(list):
+            def __getitem__(self, part):
+                yield from samples(20)
+                os.kill(os.getpid(), signal.SIGKILL)
+        writer.write_set(list_source(Items(range(22))), writer.StoreSettings(output="faces"))
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=tmp_path, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not (tmp_path / "faces").exists()
     assert len(shards.read_parts(tmp_path / "faces.partial")) > 2
-    store(samples(22), tmp_path / "whole/faces")
-    store(samples(22), tmp_path / "faces")
+    for folder in ("whole/faces", "faces"):
+        store(samples(22), tmp_path / folder)
     assert files(tmp_path / "faces") == files(tmp_path / "whole/faces")
 
 
@@ -327,3 +324,57 @@ def test_memory_of_an_opened_set(tmp_path):
     numbers = index.select_dtypes("number").memory_usage(index=False).sum()
     with assert_memory(held=1.3 * numbers, peak=2.5 * numbers):
         Faces([str(tmp_path)])
+
+
+def part(images, shard, **columns):
+    rng = np.random.default_rng(shard)
+    place = {"shard": shard, "offset": 100 * np.arange(images), "length": rng.integers(1, 99, images)}
+    owner = 3 * shard + np.sort(rng.integers(0, 3, images))
+    return pd.DataFrame(
+        {**place, "identity": owner, "group": rng.integers(-1, 2, images), "identity_key": owner.astype(str), **columns}
+    )
+
+
+def write_parts(folder, tables):
+    files = [folder / f"{number}.parquet" for number in range(len(tables))]
+    for file, table in zip(files, tables):
+        table.to_parquet(file, index=False)
+    return files
+
+
+def test_parts_are_put_together_as_pandas_would(tmp_path):
+    none = np.full(30, None, object)
+    tables = [
+        part(20, 0, yaw=np.arange(20), by="a", late=None),
+        part(30, 1, yaw=np.linspace(0, 1, 30), by=none, late=none),
+        part(10, 2, yaw=np.nan, by="b", late="x"),
+    ]
+    groups, identities = assemble_index(write_parts(tmp_path, tables), tmp_path / "index.parquet")
+    whole = pd.concat(tables, ignore_index=True)
+    # Whether a missing text is None or NaN differs between versions of pandas.
+    first, second = (t.astype(object).where(t.notna(), None) for t in (read_table(tmp_path / "index.parquet"), whole))
+    pd.testing.assert_frame_equal(first, second, check_column_type=False)
+    assert list(groups.items()) == sorted(whole["group"].value_counts().items())
+    assert identities == whole["identity"].max() + 1
+    assert read_table(tmp_path / "index.parquet")["yaw"].dtype == np.float64
+
+
+def test_what_is_read_can_be_written_to(tmp_path):
+    """It is no memory of Arrow's."""
+    assemble_index(write_parts(tmp_path, [part(20, 0, by="a")]), tmp_path / "index.parquet")
+    table = read_table(tmp_path / "index.parquet")
+    pd.testing.assert_frame_equal(table, pd.read_parquet(tmp_path / "index.parquet"))
+    table.loc[3, ["group", "by"]] = [5, "c"]
+    assert (table["group"][3], table["by"][3]) == (5, "c")
+
+
+def test_unusable_tables_are_refused(tmp_path):
+    files, index = write_parts(tmp_path, [part(3, 0, light=1), part(3, 1, light="day")]), tmp_path / "index.parquet"
+    with pytest.raises(InputError, match=r"the column 'light' is of the types int64, .*string"):
+        assemble_index(files, index)
+    # Names and texts that are no UTF-8.
+    for text in (b"photo", b"person"):
+        pd.DataFrame({"photo": ["person"]}).to_parquet(index)
+        index.write_bytes(index.read_bytes().replace(text, text[:2] + b"\xe9" + text[3:]))
+        with pytest.raises(InputError, match=r"index.parquet: cannot be read .*; prepare the set again"):
+            read_table(index)

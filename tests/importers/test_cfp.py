@@ -1,6 +1,3 @@
-from collections import Counter
-
-import numpy as np
 import pytest
 from tiny_sets import picture
 
@@ -104,22 +101,3 @@ def test_unusable_input(tmp_path):
         path.write_text(text)
         with pytest.raises(InputError, match=message):
             cfp_source(str(root), [1, 2])
-
-
-def test_the_real_set(real_faces):
-    root = str(real_faces / "cfp")
-    for protocol in ("FF", "FP"):
-        pair_set = read_cfp(root, protocol, [1, 2, 3, 4, 5])
-        counts = Counter(zip(pair_set.fold.tolist(), pair_set.same.tolist()))
-        assert counts == {(fold, same): 350 for fold in range(5) for same in (True, False)}
-    items = list(cfp_source(root, [1, 2, 3]).read(0))
-    assert Counter((item.group, item.columns["view"]) for item in items) == {(0, "frontal"): 1500, (1, "profile"): 600}
-    assert list(Counter(item.identity for item in items).values()) == [14] * 150
-    # A second way to fold 4's first same pair.
-    first, second = map(int, (real_faces / "cfp/protocol/FP/04/same.txt").read_text().split()[0].split(","))
-    paths = [(real_faces / f"cfp/protocol/Pair_list_{view}.txt").read_text().splitlines() for view in "FP"]
-    images = [real_faces / "cfp" / lines[n - 1].split()[1] for lines, n in zip(paths, (first, second))]
-    pair_set = read_cfp(root, "FP", [4, 5])
-    assert np.unique(pair_set.fold).tolist() == [3, 4]
-    read = [pair_set.images[pair_set.first[0]], pair_set.images[pair_set.second[0]]]
-    assert read == [image.read_bytes() for image in images]

@@ -17,15 +17,7 @@ class ProblemsError(InputError):
 
 
 class ProblemList:
-    """Collects what is wrong with the data set of a name.
-
-    Example:
-        >>> problems = ProblemList("scface")
-        >>> problems.add("missing image", "001_frontal.jpg", "named by the protocol")
-        >>> problems.refuse("complete the folder")
-        Traceback (most recent call last):
-        ddl_tf.importers.problem_list.ProblemsError: scface: 1 missing image (001_frontal.jpg: named by ...
-    """
+    """Collects what is wrong with the data set of a name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -35,15 +27,12 @@ class ProblemList:
         """Add a problem of a kind such as "missing image", its file or line, and what is wrong in words."""
         self.problems.append(Problem(kind, str(source), reason))
 
-    def counts(self) -> dict[str, int]:
-        """Count the problems by kind, the most frequent first."""
-        return dict(Counter(problem.kind for problem in self.problems).most_common())
-
     def refuse(self, advice: str) -> None:
         """Raise a `ProblemsError` if there is any problem: the number of each kind, the first few, and the advice."""
         if not self.problems:
             return
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.counts().items())
+        counts = Counter(problem.kind for problem in self.problems).most_common()
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts)
         first = "; ".join(f"{problem.source}: {problem.reason}" for problem in self.problems[:_SHOWN])
         more = ", ..." if len(self.problems) > _SHOWN else ""
         raise ProblemsError(f"{self.name}: {kinds} ({first}{more}); {advice}", self.problems)

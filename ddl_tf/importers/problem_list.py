@@ -27,12 +27,15 @@ class ProblemList:
         """Add a problem of a kind such as "missing image", its file or line, and what is wrong in words."""
         self.problems.append(Problem(kind, str(source), reason))
 
+    def counts(self) -> dict[str, int]:
+        """Count the problems by kind, the most frequent first."""
+        return dict(Counter(problem.kind for problem in self.problems).most_common())
+
     def refuse(self, advice: str) -> None:
         """Raise a `ProblemsError` if there is any problem: the number of each kind, the first few, and the advice."""
         if not self.problems:
             return
-        counts = Counter(problem.kind for problem in self.problems).most_common()
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts)
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.counts().items())
         first = "; ".join(f"{problem.source}: {problem.reason}" for problem in self.problems[:_SHOWN])
         more = ", ..." if len(self.problems) > _SHOWN else ""
         raise ProblemsError(f"{self.name}: {kinds} ({first}{more}); {advice}", self.problems)

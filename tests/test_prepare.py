@@ -17,29 +17,20 @@ from ddl_tf.images.decoding import decode_image
 from ddl_tf.protocols.pair_sets import read_stored
 
 
-@pytest.fixture
-def damaged(tmp_path):
+def test_refused_as_a_user_meets_it_then_skipped_and_verified(tmp_path, monkeypatch, capsys):
     """A RecordIO set whose third image is cut and whose identity 2 has no image."""
+    monkeypatch.chdir(tmp_path)
     images = [(0, picture(0)), (0, picture(1)), (1, picture(2)[:-99]), (1, picture(3))]
     write_recordio(tmp_path, images, num_identities=3)
-    return tmp_path
-
-
-def test_refused_as_a_user_meets_it(damaged):
-    """One line that says what is wrong, where, and what to do; nothing under the output's name."""
     command = [sys.executable, "-m", "ddl_tf.prepare", "recordio", "--rec=train.rec", "--output=faces"]
-    refused = subprocess.run(command, cwd=damaged, capture_output=True, text=True)
+    refused = subprocess.run(command, capture_output=True, text=True)
     assert refused.returncode == 2
-    # On a busy machine the progress is reported before.
+    # One line that says what is wrong, where, and what to do; on a busy machine the progress is reported before.
     *progress, line = own_lines(refused.stderr)
     assert all(before.startswith("import: ") for before in progress)
     assert line.startswith("python -m ddl_tf.prepare: error: train.rec, record 3: corrupt image: ")
     assert line.endswith("--on_error=skip")
-    assert not (damaged / "faces").exists()
-
-
-def test_skipped_then_verified(damaged, monkeypatch, capsys):
-    monkeypatch.chdir(damaged)
+    assert not (tmp_path / "faces").exists()
     prepare.recordio(prepare.RecordIOSettings(rec="train.rec", output="faces", on_error="skip"))
     printed = capsys.readouterr()
     assert printed.out == (
@@ -50,37 +41,33 @@ def test_skipped_then_verified(damaged, monkeypatch, capsys):
         ["skipped", "train.rec, identity 2", "empty identity"],
     ]
     assert prepare.verify(prepare.VerifySettings(input="faces")) == 0
-
-    shard = damaged / "faces/shard-00000.tfrecord"
-    content = shard.read_bytes()
-    shard.write_bytes(content[:200] + bytes([content[200] ^ 1]) + content[201:])
+    shard = tmp_path / "faces/shard-00000.tfrecord"
+    content = bytearray(shard.read_bytes())
+    content[200] ^= 1
+    shard.write_bytes(content)
     assert prepare.verify(prepare.VerifySettings(input="faces")) == 1
     assert "faces/shard-00000.tfrecord: damaged shard: corrupted record at 12; " in capsys.readouterr().err
 
 
-def test_missing_flags():
-    for main, settings_class in [prepare.COMMANDS[name] for name in set(prepare.COMMANDS) - {"synthetic", "weights"}]:
-        with pytest.raises(InputError, match=r"--\w+ is missing"):
-            main(settings_class())
-
-
-def test_importers(tmp_path, capsys):
+def test_importers(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     write_recordio(tmp_path, [(0, picture(0)), (1, picture(1))])
     (tmp_path / "people/ann").mkdir(parents=True)
     (tmp_path / "people/ann/1.jpg").write_bytes(picture(2))
     (tmp_path / "faces.csv").write_text("path,identity,yaw\npeople/ann/1.jpg,ann,3\n")
-    outputs = [str(tmp_path / name) for name in "abc"]
-    prepare.recordio(prepare.RecordIOSettings(output=outputs[0], rec=str(tmp_path / "train.rec")))
-    prepare.folder(prepare.FolderSettings(output=outputs[1], root=str(tmp_path / "people")))
-    prepare.csv(prepare.CSVSettings(output=outputs[2], csv=str(tmp_path / "faces.csv"), image_size=8))
+    prepare.recordio(prepare.RecordIOSettings(output="a", rec="train.rec"))
+    prepare.folder(prepare.FolderSettings(output="b", root="people"))
+    prepare.csv(prepare.CSVSettings(output="c", csv="faces.csv", image_size=8))
     assert len(capsys.readouterr().out.splitlines()) == 3
-    faces = Faces(outputs)
+    faces = Faces(["a", "b", "c"])
     assert faces.read(np.arange(3)) == [picture(0), picture(1), picture(2)]
     assert faces.image(3).shape == (8, 8, 3)
     assert faces.index["identity"].tolist() == [0, 1, 2, 3]
     made_by = json.loads((tmp_path / "c/dataset.json").read_text())["made_by"]
-    assert made_by["settings"] == {"image_size": 8, "shard_mb": 128, "csv": str(tmp_path / "faces.csv"), "root": None}
-    assert prepare.verify(prepare.VerifySettings(input=outputs[2])) == 0
+    assert made_by["settings"] == {"image_size": 8, "shard_mb": 128, "csv": "faces.csv", "root": None}
+    for main, settings_class in [prepare.COMMANDS[name] for name in set(prepare.COMMANDS) - {"synthetic", "weights"}]:
+        with pytest.raises(InputError, match=r"--\w+ is missing"):
+            main(settings_class())
 
 
 def test_cfp(real_faces, tmp_path):
@@ -96,8 +83,7 @@ def test_a_bin_of_photos_of_a_phone(tmp_path):
     """Phones write MPO: a JPEG, with a second one behind it."""
     photos = []
     for colour in range(0, 160, 40):
-        file = io.BytesIO()
-        more = [Image.new("RGB", (8, 8))]
+        file, more = io.BytesIO(), [Image.new("RGB", (8, 8))]
         Image.new("RGB", (16, 12), (colour, 90, 30)).save(file, "MPO", save_all=True, append_images=more)
         photos.append(file.getvalue())
     (tmp_path / "phone.bin").write_bytes(pickle.dumps((photos, [True, False])))

@@ -7,14 +7,9 @@ import tensorflow as tf
 
 
 def require(condition: tf.Tensor, message: str, value: tf.Tensor) -> list[tf.Operation]:
-    """Refuse a value: at once where it is known, in the graph otherwise. XLA leaves the check in the graph out.
+    """Refuse a value: at once by a `ValueError`, in a graph when it runs; XLA leaves that check out.
 
-    Returns:
-        What must run before the value is used, for `tf.control_dependencies`.
-
-    Raises:
-        ValueError: outside of a graph, with the message and the value; tf.errors.InvalidArgumentError when a graph
-            runs.
+    Returns what must run before the value is used, for `tf.control_dependencies`.
     """
     if not tf.executing_eagerly():
         return [tf.debugging.Assert(condition, [message, value], summarize=8)]

@@ -29,12 +29,8 @@ def class_numbers(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Check labels, int `[batch]` or `[batch, 1]` with -1 for none, of the rows `[batch, ...]`.
 
-    Type and shape are checked at once, the range (0 to `num_classes - 1`, or any from 0 on) in the graph. XLA drops the
-    check in the graph: there, and wherever the check comes too late, the second result makes the loss not a number.
-
-    Returns:
-        `[batch]` int32 labels, -1 for none and for those out of range; and `[batch]` float32, NaN for those out of
-        range and 0 for all others, to be added to what is computed of a row.
+    Returns `[batch]` int32 labels, -1 for none and for those out of range; and `[batch]` float32, NaN for those out of
+    range and else 0, to be added to what is computed of a row: XLA drops the check of the range, and the loss shows it.
     """
     labels = flat_labels(labels)
     if not labels.shape.is_compatible_with(per_row.shape[:1]):

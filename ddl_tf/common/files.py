@@ -30,11 +30,10 @@ _NUMPY_ERRORS = (
 
 @contextlib.contextmanager
 def write_aside(path: Path) -> Iterator[Path]:
-    """Write a file aside, to the path that is yielded, and move it to its place when it is complete.
+    """Write a file aside, to the path of the same suffix that is yielded, and move it to its place when it is complete.
 
-    A reader never sees half of it, and a failure leaves what was there before. At the end of the block, content and
-    name are on the disk: a power cut takes neither, as far as the file system and the disk keep their word. The folder
-    is made if it is missing; the suffix stays the same.
+    A failure leaves what was there before. At the end of the block, content and name are on the disk: a power cut
+    takes neither. The folder is made if it is missing.
     """
     path = Path(path)
     # A new folder has a name, too, in the one above it.
@@ -177,10 +176,7 @@ def _folder_key(folder: Path) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def lock_folder(folder: Path, name: str = "lock") -> Iterator[None]:
-    """Keep other processes out of a folder, which is made if missing, until the end of the block or of this process.
-
-    The lock is on the file `name` in it, whose content stays.
-    """
+    """Keep other processes out of a folder, made if missing, by a lock on the file `name`, whose content stays."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -196,9 +192,8 @@ def lock_folder(folder: Path, name: str = "lock") -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(
-                f"{folder}: another process is at work in it; wait for that one, or choose another folder"
-            ) from None
+            advice = "wait for that one, or choose another folder"
+            raise InputError(f"{folder}: another process is at work in it; {advice}") from None
         yield
     finally:
         os.close(lock)
@@ -210,10 +205,7 @@ def _no_lock(path: Path) -> InputError:
 
 @contextlib.contextmanager
 def as_os_errors(folder: Path) -> Iterator[None]:
-    """Make errors of the operating system of what TensorFlow raises while it writes to a file or folder.
-
-    TensorFlow calls a full disk and a full memory both an exhausted resource; the text tells them apart.
-    """
+    """Make errors of the operating system of what TensorFlow raises while it writes to a file or folder."""
     # Commands that only handle files do not wait for its import.
     import tensorflow as tf
 

@@ -21,20 +21,8 @@ def usable_cores() -> int:
 
 
 def map_in_order(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Generator[_Result, None, None]:
-    """Yield what `map` yields, with a thread for each core: for work that frees the interpreter, such as decoding.
-
-    The items are drawn a little ahead. The function must not change what other calls read.
-
-    Example:
-        >>> list(map_in_order(abs, [-1, -2, 3]))
-        [1, 2, 3]
-    """
-
-    def work(chunk: list[_Item]) -> list[_Result]:
-        return [function(item) for item in chunk]
-
-    workers = usable_cores()
-    source = iter(items)
+    """Yield what `map` yields, with a thread for each core; the items are drawn a little ahead."""
+    workers, source = usable_cores(), iter(items)
     pending: deque[Future[list[_Result]]] = deque()
     with contextlib.ExitStack() as stack:
         # When this one is closed early, the one that it draws from is too; only then, not whenever it is collected.
@@ -42,7 +30,7 @@ def map_in_order(function: Callable[[_Item], _Result], items: Iterable[_Item]) -
             stack.callback(source.close)
         pool = stack.enter_context(ThreadPoolExecutor(workers))
         while chunk := list(itertools.islice(source, _CHUNK)):
-            pending.append(pool.submit(work, chunk))
+            pending.append(pool.submit(lambda items: [function(item) for item in items], chunk))
             if len(pending) > 2 * workers:
                 yield from pending.popleft().result()
         while pending:

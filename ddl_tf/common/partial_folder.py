@@ -22,25 +22,29 @@ def partial_path(output: Path) -> Path:
     return output.with_name(output.name + ".partial")
 
 
-def _replaced_path(output: Path) -> Path:
-    return output.with_name(output.name + ".replaced")
-
-
 @contextlib.contextmanager
 def open_partial(partial: Path, record: dict[str, Any], names: str) -> Iterator[None]:
     """Take a partial folder for this process until the end of the block: a new one, or one left with the same record.
 
-    The record is all that its content follows from, as JSON takes it. `names` is a regular expression of the names of
-    the files that the work makes.
-
-    Raises:
-        InputError: if another process has it, it was begun with another record, or something else is in it.
+    The record is all that its content follows from, as JSON takes it; files that match `names` are of the work.
     """
     _refuse_foreign(partial, names)
     with lock_folder(partial, _LOCK):
         file = partial / _RECORD
         if file.exists():
-            _compare(partial, _read_record(file), json.loads(json.dumps(record)))
+            try:
+                before, now = json.loads(file.read_text()), json.loads(json.dumps(record))
+            except (ValueError, RecursionError):
+                before = None
+            if not isinstance(before, dict):
+                raise InputError(f"{file}: not the record of unfinished work; move the folder away")
+            for name in {**before, **now}:
+                if before.get(name) != now.get(name):
+                    raise InputError(
+                        f"{partial} holds unfinished work with {name}={before.get(name)}, this one has "
+                        f"{name}={now.get(name)}: run it with the former to finish it, or remove that folder to begin "
+                        "anew"
+                    )
         else:
             # Without the record, no file is known to be of this work.
             _refuse_foreign(partial, "")
@@ -64,25 +68,6 @@ def _refuse_foreign(partial: Path, names: str) -> None:
             )
 
 
-def _read_record(file: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(file.read_text())
-    except (ValueError, RecursionError):
-        record = None
-    if not isinstance(record, dict):
-        raise InputError(f"{file}: not the record of unfinished work; move the folder away")
-    return record
-
-
-def _compare(partial: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    for name in {**before, **now}:
-        if before.get(name) != now.get(name):
-            raise InputError(
-                f"{partial} holds unfinished work with {name}={before.get(name)}, this one has "
-                f"{name}={now.get(name)}: run it with the former to finish it, or remove that folder to begin anew"
-            )
-
-
 def discard(partial: Path, names: str) -> None:
     """Remove the files of finished work (`names` as for `open_partial`), and their folder if nothing else is in it."""
     for entry in sorted(partial.iterdir()):
@@ -100,7 +85,7 @@ def _remove_empty(folder: Path, owner: str) -> None:
 
 def check_replaceable(output: Path) -> None:
     """Refuse to replace a folder where somebody else's is at the place that it is moved to meanwhile."""
-    replaced = _replaced_path(output)
+    replaced = output.with_name(f"{output.name}.replaced")
     empty = _is_folder(replaced) and not any(replaced.iterdir())
     if os.path.lexists(replaced) and not (_is_replaced(replaced) or empty):
         raise InputError(f"{replaced} is in the way, and no earlier command left it: move it, or choose another output")
@@ -115,10 +100,9 @@ def _is_folder(path: Path) -> bool:
 
 
 def publish(partial: Path, output: Path, keep: Collection[str], names: str, replaced_files: Collection[str]) -> None:
-    """Move a filled folder, which has the files `keep`, to its place; what is there goes when the new one has come.
+    """Move a filled folder to its place, with the files `keep`; others of `names` were for the work only, and go.
 
-    Other files of `names` (see `open_partial`) were for the work only and are removed. Of the folder that is replaced
-    only the `replaced_files` go; whatever else is in it moves to the new one.
+    Of a folder that is replaced only the `replaced_files` go; whatever else is in it moves to the new one.
     """
     # The record goes last: until the folder has its name, an interrupted publishing can be taken up again.
     for file in partial.iterdir():
@@ -126,7 +110,7 @@ def publish(partial: Path, output: Path, keep: Collection[str], names: str, repl
             file.unlink()
     # What is in the folder has its names on the disk before the folder has its own.
     sync_folder(partial)
-    replaced = _replaced_path(output)
+    replaced = output.with_name(f"{output.name}.replaced")
     if output.exists():
         check_replaceable(output)
         _remove_replaced(replaced, output)

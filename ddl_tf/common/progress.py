@@ -31,10 +31,8 @@ class Progress:
             rate = (self._done - self._before) / (now - self._began)
             left = (self._total - self._done) / rate
             pace = f"{rate:,.1f} {self._units}/s" if rate >= 1 else f"{1 / rate:,.1f} s each"
-            self.write(
-                f"{self._name}: {self._done:,} of {self._total:,}, {pace}, {left:,.0f} s left"
-                + (f"; {note}" if note else "")
-            )
+            line = f"{self._name}: {self._done:,} of {self._total:,}, {pace}, {left:,.0f} s left"
+            self.write(f"{line}; {note}" if note else line)
 
     def write(self, line: str) -> None:
         """Print a line on stderr without tearing the bar."""

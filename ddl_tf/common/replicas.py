@@ -10,10 +10,7 @@ def in_several_replicas() -> bool:
 
 
 def gather_rows(*tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Concatenate the rows of all replicas in their order; gradients flow back to the replica that each row came from.
-
-    Each tensor is `[rows, ...]`; within a replica all have the same number of rows, and replicas may have none.
-    """
+    """Concatenate the rows `[rows, ...]` of all replicas, in order; gradients flow back to where they came from."""
     if not in_several_replicas():
         return tensors
     context = tf.distribute.get_replica_context()

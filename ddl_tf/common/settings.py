@@ -17,18 +17,14 @@ from ddl_tf.common.errors import InputError
 flags.disclaim_key_flags()
 
 T = TypeVar("T")
+# What absl calls the flags of one value.
+_SINGLE = {bool: "bool", int: "integer", float: "float", str: "string"}
 
 
 def setting(default: Any, help: str, choices: Optional[Sequence[str]] = None, repeated: bool = False) -> Any:
     """Describe one field of a settings dataclass: default, help text and, for a string, the allowed values.
 
-    A list is copied for each instance. If `repeated`, each item of a list of strings is a flag of its own and may hold
-    commas.
-
-    Example:
-        >>> @dataclasses.dataclass
-        ... class Settings:
-        ...     margin: float = setting(0.5, "The margin, in radians.")
+    If `repeated`, each item of a list of strings is a flag of its own and may hold commas.
     """
     metadata = {"help": help, "choices": tuple(choices) if choices else None, "repeated": repeated}
     if isinstance(default, list):
@@ -53,14 +49,8 @@ def define_flags(settings_class: type) -> None:
             default = field.default_factory()
         if field.metadata["choices"]:
             flags.DEFINE_enum(field.name, default, field.metadata["choices"], text)
-        elif kind is bool:
-            flags.DEFINE_bool(field.name, default, text)
-        elif kind is int:
-            flags.DEFINE_integer(field.name, default, text)
-        elif kind is float:
-            flags.DEFINE_float(field.name, default, text)
-        elif kind is str:
-            flags.DEFINE_string(field.name, default, text)
+        elif kind in _SINGLE:
+            getattr(flags, f"DEFINE_{_SINGLE[kind]}")(field.name, default, text)
         elif field.metadata["repeated"]:
             flags.DEFINE_multi_string(field.name, default, text)
         elif typing.get_origin(kind) is list:
@@ -105,8 +95,7 @@ def from_flags(settings_class: type[T]) -> T:
             try:
                 value = [item_type(item) for item in value]
             except ValueError:
-                raise InputError(
-                    f"--{field.name}={','.join(value)}: every item must be of type {item_type.__name__}"
-                ) from None
+                message = f"--{field.name}={','.join(value)}: every item must be of type {item_type.__name__}"
+                raise InputError(message) from None
         values[field.name] = value
     return settings_class(**values)

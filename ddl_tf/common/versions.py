@@ -15,18 +15,14 @@ _ADVICE = f"set {VARIABLE}=1 in the environment, or unset it and import ddl_tf b
 
 
 def use_keras_2() -> None:
-    """Have TensorFlow take Keras 2 when it is imported.
-
-    Raises:
-        ImportError: if `tf.keras` is Keras 3 already or would be, or tf_keras is missing.
-    """
+    """Have TensorFlow take Keras 2 when it is imported; an `ImportError` if it cannot."""
     if "tensorflow" in sys.modules:
         keras = sys.modules.get("keras")
-        if "tf_keras" not in sys.modules and _is_3(getattr(keras, "__version__", "")):
+        if "tf_keras" not in sys.modules and getattr(keras, "__version__", "").startswith("3."):
             raise ImportError(f"ddl_tf needs Keras 2, but TensorFlow was imported with Keras 3: {_ADVICE}")
         return
     try:
-        if not _is_3(version("keras")):
+        if not version("keras").startswith("3."):
             return
     except PackageNotFoundError:
         return  # As TensorFlow says itself when it is imported.
@@ -38,7 +34,3 @@ def use_keras_2() -> None:
             "ddl_tf needs Keras 2, which from TensorFlow 2.16 on is a package of its own: run `pip install tf_keras`, "
             "of the version that TensorFlow has"
         )
-
-
-def _is_3(keras_version: str) -> bool:
-    return keras_version.startswith("3.")

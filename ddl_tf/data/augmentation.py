@@ -34,9 +34,6 @@ def build_augmentation(settings: AugmentationSettings) -> Augmentation:
     if not settings.flip and not strengths:
         return lambda image, seed, group=-1: image
 
-    def mirror(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return tf.cond(tf.random.stateless_uniform((), seed) < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
-
     def degrade(image: tf.Tensor, seed: tf.Tensor, chosen: Any, name: str) -> tf.Tensor:
         shape, random = image.shape, RowRandom(seed)
         return tf.cond(
@@ -54,7 +51,8 @@ def build_augmentation(settings: AugmentationSettings) -> Augmentation:
         if settings.augment_groups:
             chosen = tf.reduce_any(tf.equal(settings.augment_groups, tf.cast(group, tf.int32)))
         if settings.flip:
-            image = mirror(image, tf.random.experimental.stateless_fold_in(seed, 0))
+            draw = tf.random.stateless_uniform((), tf.random.experimental.stateless_fold_in(seed, 0))
+            image = tf.cond(draw < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
         if strengths:
             image = tf.cast(image, tf.float32)
         for kind, name in enumerate(strength_names(), start=1):

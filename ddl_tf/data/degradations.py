@@ -23,14 +23,10 @@ LARGEST_MAGNITUDE = 0.5
 
 
 class RowRandom:
-    """The random numbers of one row; KerasCV takes it for a `tf.random.Generator`.
-
-    A draw follows from the row's seed, `[2]` int, and the number of the draw.
-    """
+    """The random numbers of one row, from its seed `[2]` int; KerasCV takes it for a `tf.random.Generator`."""
 
     def __init__(self, seed: tf.Tensor) -> None:
-        self._seed = seed
-        self._draws = 0
+        self._seed, self._draws = seed, 0
 
     def uniform(self, shape: Any, minval: Any = 0, maxval: Any = 1, dtype: Any = tf.float32, **_: Any) -> tf.Tensor:
         """Draw as `tf.random.Generator.uniform`."""
@@ -76,22 +72,18 @@ def _row_factor(sampler: Any, random: RowRandom) -> Callable[..., tf.Tensor]:
     core = import_keras_cv().core
     if isinstance(sampler, core.UniformFactorSampler):
         return lambda shape=(), dtype="float32": random.uniform(shape, sampler.lower, sampler.upper, dtype)
-    if isinstance(sampler, core.NormalFactorSampler):
+    if not isinstance(sampler, core.NormalFactorSampler):
+        raise TypeError(f"no random numbers of a row are made for {type(sampler).__name__}")
 
-        def normal(shape: Any = (), dtype: Any = "float32") -> tf.Tensor:
-            drawn = sampler.mean + sampler.stddev * tf.math.ndtri(random.uniform(shape))
-            return tf.cast(tf.clip_by_value(drawn, sampler.min_value, sampler.max_value), dtype)
+    def normal(shape: Any = (), dtype: Any = "float32") -> tf.Tensor:
+        drawn = sampler.mean + sampler.stddev * tf.math.ndtri(random.uniform(shape))
+        return tf.cast(tf.clip_by_value(drawn, sampler.min_value, sampler.max_value), dtype)
 
-        return normal
-    raise TypeError(f"no random numbers of a row are made for {type(sampler).__name__}")
+    return normal
 
 
 def seed_by_row(layer: tf.keras.layers.Layer, random: RowRandom) -> tf.keras.layers.Layer:
-    """Let a layer of KerasCV, and the layers in it, draw from the random numbers of a row.
-
-    They draw from generators with a state and, for factors, from `tf.random`: what a row gets would depend on the rows
-    drawn before and on threads, and a resumed run would not go on as an undisturbed one.
-    """
+    """Let a layer of KerasCV, and those in it, draw from the random numbers of a row, not from those of a state."""
     core = import_keras_cv().core
     for module in (layer, *layer.submodules):
         module._random_generator = random
@@ -158,10 +150,7 @@ def blur(image: tf.Tensor, strength: float, random: RowRandom) -> tf.Tensor:
 
 
 def resolution(image: tf.Tensor, strength: float, random: RowRandom) -> tf.Tensor:
-    """Take an image down to fewer pixels and up again, as a small face in a large photograph is.
-
-    Down with antialiasing, as a camera does, and up bilinearly, as the warp that aligns a small face does.
-    """
+    """Take an image down with antialiasing, as a camera does, and up bilinearly, as the warp of the alignment does."""
     size = tf.shape(image)[:2]
     sides = tf.cast(size, tf.float32) / random.geometric(1.0, LARGEST_REDUCTION**strength)
     smaller = tf.maximum(tf.cast(tf.round(sides), tf.int32), 1)

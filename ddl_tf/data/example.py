@@ -20,20 +20,13 @@ def make_example(image: bytes, identity: int, group: int) -> bytes:
 
 
 def read_example(record: bytes) -> tuple[bytes, int, int]:
-    """Read the encoded image, identity and group that `make_example` wrote.
-
-    Raises:
-        ValueError: if the record is something else.
-    """
+    """Read the encoded image, identity and group that `make_example` wrote; a `ValueError` if it is something else."""
     import tensorflow as tf
 
     try:
         feature = tf.train.Example.FromString(record).features.feature
-        (image,), (identity,), (group,) = (
-            feature["image"].bytes_list.value,
-            feature["identity"].int64_list.value,
-            feature["group"].int64_list.value,
-        )
+        (image,) = feature["image"].bytes_list.value
+        (identity,), (group,) = (feature[name].int64_list.value for name in ("identity", "group"))
     except Exception as error:  # the error's class is protobuf's own, and another one in each of its implementations
         raise ValueError(f"the record is no stored face ({error})") from None
     return image, identity, group

@@ -20,10 +20,9 @@ _RECORDS = 256
 
 
 def find_faults(path: str) -> Iterator[Problem]:
-    """Read a stored set from its first to its last byte, and yield what is wrong.
+    """Read all of a stored set, and yield what is wrong: checksums, index, description, images that another stands for.
 
-    Checks the checksums of the records, that index and description agree with them (but for groups that were mined
-    since), and that every image can be decoded, also one that another stands in for.
+    Groups that were mined since need not be those of the records.
     """
     faces = Faces([path])
     description = read_description(Path(path))
@@ -67,9 +66,8 @@ def _shard_records(shard: str, rows: pd.DataFrame, mined: bool) -> Iterator[Unio
             actual = (place + HEADER_BYTES, len(record), identity, group)
             expected = indexed[count] if count < len(indexed) else "nothing"
             if expected != actual:
-                yield Problem(
-                    "wrong index", source, f"(offset, length, identity, group) is {actual}, indexed is {expected}"
-                )
+                reason = f"(offset, length, identity, group) is {actual}, indexed is {expected}"
+                yield Problem("wrong index", source, reason)
             yield Sample(image, identity, source, group)
         place += HEADER_BYTES + len(record) + FOOTER_BYTES
         count += 1

@@ -35,20 +35,15 @@ def set_files(description: dict[str, Any]) -> set[str]:
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """Read the `dataset.json` of a stored set.
-
-    Raises:
-        InputError: if the folder is no stored set, or one of a later format.
-    """
+    """Read the `dataset.json` of a stored set."""
     file = Path(path) / DESCRIPTION
     try:
         require_regular_file(file)
         description = json.loads(file.read_text())
         version = description["format_version"]
-        missing = {"images", "identities", "shards"} - description.keys() if version == FORMAT_VERSION else ()
-        if missing:
-            raise KeyError(*sorted(missing))
         if version == FORMAT_VERSION:
+            if missing := {"images", "identities", "shards"} - description.keys():
+                raise KeyError(*sorted(missing))
             _check_types(description)
     except OSError as error:
         hint = " (its import is not finished: run it again)" if Path(f"{path}.partial").is_dir() else ""
@@ -59,9 +54,8 @@ def read_description(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{file}: not the description of a stored set ({error!r}); prepare the set again") from None
     if version != FORMAT_VERSION:
-        raise InputError(
-            f"{file}: format version {version}, but this ddl_tf reads version {FORMAT_VERSION}; prepare the set again"
-        )
+        reads = f"this ddl_tf reads version {FORMAT_VERSION}"
+        raise InputError(f"{file}: format version {version}, but {reads}; prepare the set again")
     return description
 
 
@@ -93,18 +87,17 @@ def _are_sizes(value: Any) -> bool:
     return not value or (isinstance(value, dict) and all(_is_size(value.get(name)) for name in ("smallest", "largest")))
 
 
-def _are_steps(value: Any) -> bool:
-    """Of mining: each names the columns that it made."""
-    return isinstance(value, list) and all(isinstance(x, dict) and isinstance(x.get("columns"), list) for x in value)
-
-
 _TYPES: dict[str, Callable[[Any], bool]] = {
     "images": _is_count,
     "identities": _is_count,
     "shards": lambda value: isinstance(value, dict),
     "columns": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
     "image_size": _are_sizes,
-    "mined": _are_steps,
+    # Each step of mining names the columns that it made.
+    "mined": lambda value: (
+        isinstance(value, list)
+        and all(isinstance(step, dict) and isinstance(step.get("columns"), list) for step in value)
+    ),
     "made_by": lambda value: isinstance(value, dict) and isinstance(value.get("settings", {}), dict),
 }
 

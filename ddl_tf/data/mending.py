@@ -52,18 +52,17 @@ def own_places(path: Path, index: pd.DataFrame) -> pd.DataFrame:
 
 def mend_set(path: str) -> pd.DataFrame:
     """Let other images stand in for those that cannot be read; returns what was mended now, as `read_mended`."""
-    with lock_folder(Path(path), LOCK):
+    folder = Path(path)
+    with lock_folder(folder, LOCK):
         faces = Faces([path])
         reasons: dict[int, str] = {}
         with Progress("mend", len(faces)) as progress:
-            for row, reason in enumerate(
-                map_in_order(lambda row: _why_unreadable(faces, row), iter(range(len(faces))))
-            ):
+            for row, reason in enumerate(map_in_order(lambda row: _why_unreadable(faces, row), range(len(faces)))):
                 if reason is not None:
                     reasons[row] = reason
                     progress.write(f"{path}, row {row}: {reason}")
                 progress.advance()
-        before = read_mended(Path(path)).set_index("row")
+        before = read_mended(folder).set_index("row")
         rows: list[dict[str, Any]] = []
         for row, stands_in in _choose(faces, sorted(reasons), path).items():
             # Of a row that was mended before, the index tells the place of its first stand-in.
@@ -72,7 +71,7 @@ def mend_set(path: str) -> pd.DataFrame:
             rows.append({"row": row, **places, "stands_in": stands_in, "reason": reasons[row]})
         mended = pd.DataFrame(rows, columns=["row", *PLACE, "stands_in", "reason"])
         if rows:
-            _write(Path(path), mended, before.reset_index())
+            _write(folder, mended, before.reset_index())
         return mended
 
 
@@ -98,8 +97,7 @@ def _choose(faces: Faces, rows: list[int], path: str) -> dict[int, int]:
                 f"{path}: row {row} cannot be read, and identity {place['identity_key']} has no other image of group "
                 f"{group[row]}: put a copy of {faces.shards[place['shard']]} back, or prepare the set again"
             )
-        later = others[others > row]
-        chosen[row] = int(later[0] if len(later) else others[0])
+        chosen[row] = int([*others[others > row], others[0]][0])
     return chosen
 
 

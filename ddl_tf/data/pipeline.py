@@ -122,10 +122,7 @@ def check_memory(rows: int, image_size: tuple[int, int]) -> None:
 
 
 def check_rows(faces: Faces, rows: np.ndarray) -> None:
-    """Raise an `InputError` that names the first of `[n]` rows whose image cannot be read or decoded.
-
-    The errors of `training_dataset` do not say which image it was.
-    """
+    """Raise an `InputError` that names the first of `[n]` rows whose image cannot be read or decoded."""
     for row in rows.tolist():
         (encoded,) = faces.read(np.array([row]))
         reason = why_undecodable(encoded)
@@ -143,11 +140,7 @@ PREFETCHED = 2
 
 
 def options_without_autotune() -> tf.data.Options:
-    """Turn TensorFlow's tuning (`tf.data.AUTOTUNE`) off: give the numbers of parallel calls and prefetched elements.
-
-    A thread tunes and sleeps for up to a minute at a time, and a pipeline waits for it when it ends: the call that
-    wakes it is lost where it comes before the thread looks. Short epochs and evaluations would take that minute longer.
-    """
+    """Turn TensorFlow's tuning off, whose thread sleeps for up to a minute: short pipelines would wait for it."""
     options = tf.data.Options()
     options.autotune.enabled = False
     return options

@@ -130,8 +130,7 @@ Pairs = Union[PairsWithin, PairsAcross, PairsStored]
 class GroupPools:
     """The images (`members`) and, if a batch has pairs, the positive pairs (`pairs`) of all groups 0..K.
 
-    `stored` pairs are drawn instead of random ones. A made student is one more group, of the teacher's images.
-    `shared_identities` `[n]` (ascending) have a pair in every group.
+    A made student is one more group, of the teacher's images; `shared_identities` `[n]` have a pair in every group.
     """
 
     def __init__(

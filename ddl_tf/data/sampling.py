@@ -19,18 +19,14 @@ _NONE = np.empty(0, np.int64)
 
 
 class Rows(NamedTuple):
-    """The rows of one batch.
+    """The rows of one batch, each `[rows]` int64."""
 
-    Attributes:
-        record: `[rows]` int64, rows of the index of the stored faces.
-        identity: `[rows]` int64.
-        group: `[rows]` int64, the sample set that the row was drawn for; -1 takes no part in the distillation.
-        label: `[rows]` int64, the identity where the row is classified, -1 where not.
-    """
-
+    # Rows of the index of the stored faces.
     record: np.ndarray
     identity: np.ndarray
+    # The sample set that the row was drawn for; -1 takes no part in the distillation.
     group: np.ndarray
+    # The identity where the row is classified, -1 where not.
     label: np.ndarray
 
 
@@ -75,10 +71,8 @@ class StreamSampler:
         if not len(index):
             raise InputError("the training set has no images")
         self._identity = index["identity"].to_numpy(np.int64)
-        self._sizes = sizes
-        self._seed = seed
+        self._sizes, self._seed, self._mined = sizes, seed, mined
         self._neighbours = neighbours if sizes.confusable > 1 else None
-        self._mined = mined
         self._epoch_order: tuple[int, np.ndarray] = (-1, _NONE)
         self._lock = threading.Lock()
         self.groups: list[int] = []
@@ -138,19 +132,6 @@ class StreamSampler:
             self._epoch_order = (epoch, order)
         return order
 
-    def _choose(
-        self,
-        rng: np.random.Generator,
-        identities: np.ndarray,
-        size: int,
-        neighbours: Optional[np.ndarray],
-        taken: np.ndarray = _NONE,
-    ) -> np.ndarray:
-        """`[size]` positions in `identities`."""
-        if neighbours is None:
-            return choose_others(rng, len(identities), size, taken)
-        return choose_confusable(rng, identities, size, neighbours, self._sizes.confusable, taken)
-
     def rows(self, step: int) -> Rows:
         """Draw the `num_rows` rows of a step, in random order, so that every replica gets a share of each stream."""
         rng = np.random.default_rng([self._seed, 1, step])
@@ -166,12 +147,15 @@ class StreamSampler:
             groups.append(np.full(len(stream), group))
             classified.append(np.full(len(stream), classify))
 
+        def draw(identities: np.ndarray, size: int, taken: np.ndarray = _NONE) -> np.ndarray:
+            return choose_confusable(rng, identities, size, neighbours, sizes.confusable, taken)
+
         if sizes.shuffled:
             add(self._shuffled(step), NO_GROUP, True)
         shared = None
         if pools and sizes.pairs_per_group and sizes.shared_identities:
             identities = pools.shared_identities
-            shared = identities[self._choose(rng, identities, sizes.pairs_per_group, neighbours)]
+            shared = identities[draw(identities, sizes.pairs_per_group)]
         for group in self.groups:
             assert pools is not None
             members = pools.members[group]
@@ -179,14 +163,14 @@ class StreamSampler:
             if sizes.pairs_per_group:
                 pool = pools.pairs[group]
                 if shared is None:
-                    chosen = self._choose(rng, pool.identities, sizes.pairs_per_group, neighbours)
+                    chosen = draw(pool.identities, sizes.pairs_per_group)
                 else:
                     chosen = np.searchsorted(pool.identities, shared)
                 taken = np.searchsorted(members.identities, pool.identities[chosen])
                 pairs = pool.draw(chosen, rng.random((2, sizes.pairs_per_group)))
                 add(pairs.ravel(), group, sizes.classify_pairs)
             if sizes.per_group:
-                position = self._choose(rng, members.identities, sizes.per_group, neighbours, taken)
+                position = draw(members.identities, sizes.per_group, taken)
                 add(members.draw(position, rng.random(sizes.per_group)), group, True)
 
         order = rng.permutation(self.num_rows)
@@ -204,10 +188,7 @@ def choose(rng: np.random.Generator, population: int, size: int) -> np.ndarray:
 
 
 def choose_others(rng: np.random.Generator, population: int, size: int, taken: np.ndarray) -> np.ndarray:
-    """Choose as `choose`, but none of the taken positions as long as there are others.
-
-    A group's rows then never hold one image twice, which would be a positive pair of similarity 1.
-    """
+    """Choose as `choose`, but none of the taken positions as long as there are others: no image is in a group twice."""
     candidates = choose(rng, population, size + len(taken))
     return np.concatenate([candidates[~np.isin(candidates, taken)], candidates])[:size]
 
@@ -216,18 +197,17 @@ def choose_confusable(
     rng: np.random.Generator,
     identities: np.ndarray,
     size: int,
-    neighbours: np.ndarray,
+    neighbours: Optional[np.ndarray],
     cluster: int,
-    taken: np.ndarray = _NONE,
+    taken: np.ndarray,
 ) -> np.ndarray:
     """Choose `[size]` positions in `identities` (ascending) in clusters: one at random, and those nearest to it.
 
-    `neighbours` is `[num_identities, k]`, the nearest first. The first identities of the clusters are drawn equally
-    often. Random identities make up for missing neighbours. `taken` positions are chosen only when no others are left.
+    `neighbours` is `[num_identities, k]`, the nearest first; None: all at random. `taken` positions come last.
     """
     order = choose_others(rng, len(identities), size, taken)
-    if len(identities) < size + len(taken):
-        # All of them are needed: there is nothing to choose.
+    if neighbours is None or len(identities) < size + len(taken):
+        # Where all of them are needed, there is nothing to choose.
         return order
     chosen: dict[int, None] = {}
     used = set(taken.tolist())

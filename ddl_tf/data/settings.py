@@ -89,12 +89,10 @@ class StreamSettings:
 
     def check_streams(self) -> None:
         """Refuse settings that would be ignored."""
-        pairs = self.pairs_per_group > 0
-        names = ("pairs_across", "classify_pairs", "mined_pairs", "shared_identities")
+        pairs, names = self.pairs_per_group > 0, ("pairs_across", "classify_pairs", "mined_pairs", "shared_identities")
         refuse_ignored(self, names, pairs, "--pairs_per_group above 0")
-        refuse_ignored(
-            self, ["made_student"], pairs or self.rows_per_group > 0, "--rows_per_group or --pairs_per_group"
-        )
+        rows = pairs or self.rows_per_group > 0
+        refuse_ignored(self, ["made_student"], rows, "--rows_per_group or --pairs_per_group")
 
     def stream_sizes(self, confusable: int = 1) -> StreamSizes:
         """Give the sampler its sizes; raises an `InputError` if a number is negative or a batch would have no rows."""

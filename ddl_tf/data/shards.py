@@ -64,15 +64,13 @@ def check_samples(
 
 @dataclasses.dataclass
 class Part:
-    """What one committed step of an import did.
+    """What one committed step of an import did; `images` and `bytes` are 0 in the part that ends the import."""
 
-    `done` counts the items of the source until then, `images` and `bytes` are the shard's (0 in the part that ends the
-    import), `sizes` its smallest and largest `[height, width]`. Each problem is a kind, a source and a reason.
-    """
-
+    # Items of the source until then.
     done: int
     images: int
     bytes: int
+    # The smallest and the largest `[height, width]`.
     sizes: list[list[int]]
     problems: list[list[str]]
     finished: bool
@@ -154,9 +152,8 @@ class ShardedImport:
         """Import to the end."""
         if self._resume():
             return
-        progress = Progress("import", self._source.count, self._done)
         items = check_samples(self._source.read(self._done), self._image_size)
-        with progress, contextlib.closing(items):
+        with Progress("import", self._source.count, self._done) as progress, contextlib.closing(items):
             for item in items:
                 problem = item if isinstance(item, Problem) else _name_problem(item.sample)
                 if problem:
@@ -206,9 +203,8 @@ class ShardedImport:
         self._check_columns(checked)
         group = checked.sample.group
         if not -1 <= group <= MAX_GROUP:
-            raise InputError(
-                f"{checked.sample.source}: group {group}: use -1 (none), 0 (easy) or 1 to {MAX_GROUP} (hard)"
-            )
+            place = checked.sample.source
+            raise InputError(f"{place}: group {group}: use -1 (none), 0 (easy) or 1 to {MAX_GROUP} (hard)")
         # The record is larger than the image by a few dozen bytes.
         if self._shard and self._shard.bytes + len(checked.encoded) > self._shard_bytes:
             self._commit()

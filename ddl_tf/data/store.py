@@ -126,9 +126,8 @@ class Faces:
             except OSError as error:
                 raise InputError(f"{file}: {error.strerror}, but the index names it; prepare the set again") from None
             if size < end:
-                raise InputError(
-                    f"{file}: truncated, {size:,} bytes where the index needs {end:,}; prepare the set again"
-                )
+                need = f"{size:,} bytes where the index needs {end:,}"
+                raise InputError(f"{file}: truncated, {need}; prepare the set again")
 
     def __len__(self) -> int:
         return len(self.index)
@@ -159,12 +158,7 @@ class Faces:
                 self._stale += [self._files.pop(shard)] if shard in self._files else []
 
     def records(self, rows: np.ndarray) -> list[bytes]:
-        """Read the serialized, upright examples of `[n]` rows of the index.
-
-        Raises:
-            InputError: if a shard has no record where the index has one.
-            OSError: if a shard cannot be read.
-        """
+        """Read the serialized, upright examples of `[n]` rows of the index."""
         records = []
         for shard, offset, length in zip(*(column[rows].tolist() for column in self._places)):
             framed = self._bytes(shard, HEADER_BYTES + length, offset - HEADER_BYTES)
@@ -174,7 +168,7 @@ class Faces:
         return records
 
     def read(self, rows: np.ndarray) -> list[bytes]:
-        """Read the encoded images of `[n]` rows of the index; raises as `records`."""
+        """Read the encoded images of `[n]` rows of the index; an `InputError` where a shard has none of the set."""
         images = []
         for row, record in zip(rows.tolist(), self.records(rows)):
             try:
@@ -201,11 +195,7 @@ class Faces:
         return LazyImages(len(chosen), lambda place: self.read(np.array([chosen[place]]))[0], self.fingerprint)
 
     def image(self, row: int) -> np.ndarray:
-        """Decode one image: uint8 `[height, width, 3]`, RGB.
-
-        Raises:
-            InputError: if the shard does not hold what the index says, or the image cannot be decoded.
-        """
+        """Decode one image: uint8 `[height, width, 3]`, RGB."""
         (encoded,) = self.read(np.array([row]))
         try:
             return decode_image(encoded)

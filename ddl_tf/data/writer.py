@@ -84,9 +84,8 @@ def write_set(
     names = "|".join([*map(re.escape, files), SHARD_NAME, PART_NAME])
     with open_partial(partial, record, names):
         if not (partial / DESCRIPTION).exists():
-            ShardedImport(
-                source, partial, settings.shard_mb * 2**20, settings.image_size, skip=on_error == "skip"
-            ).run()
+            shard_bytes, skip = settings.shard_mb * 2**20, on_error == "skip"
+            ShardedImport(source, partial, shard_bytes, settings.image_size, skip=skip).run()
             for name, table in tables.items():
                 with write_aside(partial / name) as aside:
                     table.to_parquet(aside, index=False)
@@ -135,11 +134,11 @@ def _made_by(source: Source, settings: StoreSettings) -> dict[str, Any]:
 
 
 def assemble_index(parts: Sequence[Path], file: Path) -> tuple[dict[int, int], int]:
-    """Write the rows of all shards into one table, one shard in memory at a time.
-
-    Returns the number of images of each group, ascending, and the number of identities.
-    """
-    schema = _common_schema([pq.read_schema(part) for part in parts])
+    """Write the rows of all shards into one table; returns the images of each group, and the number of identities."""
+    schemas = [pq.read_schema(part) for part in parts]
+    # As wide as all parts need; pandas' own notes on the types of one part are left out.
+    columns = {name: {schema.field(name).type for schema in schemas} for name in schemas[0].names}
+    schema = pa.schema([(name, _common_type(name, types)) for name, types in columns.items()])
     groups: Counter[int] = Counter()
     last_identity = -1
     with pq.ParquetWriter(file, schema) as writer:
@@ -150,13 +149,6 @@ def assemble_index(parts: Sequence[Path], file: Path) -> tuple[dict[int, int], i
             groups.update(dict(zip(values.tolist(), counts.tolist())))
             last_identity = max(last_identity, int(table["identity"].to_numpy().max()))
     return dict(sorted(groups.items())), last_identity + 1
-
-
-def _common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """The columns' types, as wide as all parts need; pandas' own notes on the types of one part are left out."""
-    return pa.schema(
-        [(name, _common_type(name, {schema.field(name).type for schema in schemas})) for name in schemas[0].names]
-    )
 
 
 def _common_type(name: str, types: set[pa.DataType]) -> pa.DataType:

@@ -59,10 +59,8 @@ class CFP:
             first, _, path = text.strip().partition(" ")
             number, parts = whole_number(first), Path(path.strip()).parts
             if number is None or len(parts) < 3 or parts[-2] not in _GROUP_OF_VIEW:
-                raise InputError(
-                    f"{file}, line {line}: {quoted(text)} is not a number and "
-                    ".../<identity>/<frontal or profile>/<image>"
-                )
+                form = ".../<identity>/<frontal or profile>/<image>"
+                raise InputError(f"{file}, line {line}: {quoted(text)} is not a number and {form}")
             # Official lists say ../Data/Images/..., from their own folder.
             base = self._root / self._protocol if parts[0] == ".." else self._root
             images[number] = base.joinpath(*parts)
@@ -88,14 +86,12 @@ class CFP:
                     if not text.strip():
                         continue
                     try:
+                        # What is no number is in no list.
                         left, right = (whole_number(part.strip()) for part in text.split(","))
-                        if left is None or right is None:
-                            raise ValueError(text)
-                        first, second = views[0][left], views[1][right]
+                        first, second = views[0][left], views[1][right]  # type: ignore[index]
                     except (ValueError, KeyError):
-                        raise InputError(
-                            f"{file}, line {line}: {quoted(text)} is not two numbers of images in the lists"
-                        ) from None
+                        what = f"{quoted(text)} is not two numbers of images in the lists"
+                        raise InputError(f"{file}, line {line}: {what}") from None
                     yield Pair(first, second, name == "same", fold)
 
 

@@ -33,8 +33,7 @@ def read_csv(path: Path, required: Sequence[str], text: Sequence[str] = ()) -> T
     """Read a CSV file in UTF-8 with a header line, which must have the required columns.
 
     These, and those of `text`, stay text, so that identity 007 is not identity 7. Another column is of numbers, with
-    NaN for empty cells, if all cells are numbers that are stored as they are: no whole number has more than 64 bits, or
-    more than 15 digits among fractions or empty cells.
+    NaN for empty cells, if all cells are numbers that come back as they are.
     """
     require_regular_file(path)
     try:
@@ -121,8 +120,6 @@ def take_groups(path: Path, table: Table) -> np.ndarray:
     good = (numbers >= -1) & (numbers <= MAX_GROUP) & (numbers == np.floor(numbers))
     if not good.all():
         first = int(np.argmin(good))
-        raise InputError(
-            f"{path}, line {table.lines[first]}: group {column.tolist()[first]!r}: use 0 (teacher, easy), "
-            f"1 to {MAX_GROUP} (students, hard) or -1 (none)"
-        )
+        what = f"line {table.lines[first]}: group {column.tolist()[first]!r}"
+        raise InputError(f"{path}, {what}: use 0 (teacher, easy), 1 to {MAX_GROUP} (students, hard) or -1 (none)")
     return numbers.astype(np.int64)

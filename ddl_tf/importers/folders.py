@@ -32,18 +32,22 @@ def folder_source(root: str) -> Source:
     """
     if not Path(root).is_dir():
         raise InputError(f"{root}: no such folder; give one that holds a folder of images per identity")
+
+    def is_named(path: Path) -> bool:
+        return is_unicode(str(path.relative_to(root)))
+
     entries = sorted(entry for entry in Path(root).iterdir() if not entry.name.startswith("."))
     identities = [entry.name for entry in entries if entry.is_dir()]
     if not identities:
         raise InputError(f"{root}: there are no folders in it; give one that holds a folder of images per identity")
     files = [path for entry in entries for path in (walk_files(entry) if entry.is_dir() else [entry])]
     # A name that cannot be stored is told before the work, not after it.
-    files.sort(key=lambda path: is_unicode(_inside(root, path)))
+    files.sort(key=is_named)
     _warn_of_nested(root, identities, files)
 
     def sample(path: Path) -> Union[Sample, Problem]:
         parts = path.relative_to(root).parts
-        if not is_unicode(_inside(root, path)):
+        if not is_named(path):
             return Problem("file name", visible(str(path)), "it is not UTF-8; rename it")
         if len(parts) == 1:
             return Problem("stray file", str(path), "it is in no identity's folder")
@@ -53,20 +57,13 @@ def folder_source(root: str) -> Source:
     return listed_source("folder", root, files, sample, [name for name in identities if is_unicode(name)])
 
 
-def _inside(root: str, path: Path) -> str:
-    return str(path.relative_to(root))
-
-
 def _warn_of_nested(root: str, identities: list[str], files: list[Path]) -> None:
     """Tell of a root that is probably one level too high: all photos of several people would be one identity's."""
     depths = [len(path.relative_to(root).parts) for path in files]
     if max(depths, default=0) > 2 and (len(identities) == 1 or 2 not in depths):
         what = f"one identity, {visible(identities[0])}" if len(identities) == 1 else f"{len(identities):,} identities"
-        print(
-            f"{visible(root)}: {what}, whose images lie in folders of that folder; if those are the people, give "
-            "the folder that holds them as --root",
-            file=sys.stderr,
-        )
+        advice = "if those are the people, give the folder that holds them as --root"
+        print(f"{visible(root)}: {what}, whose images lie in folders of that folder; {advice}", file=sys.stderr)
 
 
 def csv_source(csv: str, root: Optional[str] = None) -> Source:

@@ -17,12 +17,7 @@ class LFWPair(NamedTuple):
 
 
 def parse_lfw_line(line: str) -> Optional[LFWPair]:
-    """Read a line `name i j` (the same person) or `name1 i name2 j` (different ones); None if it is neither.
-
-    Example:
-        >>> parse_lfw_line("Ann 1 Bob 2")
-        LFWPair(first='Ann', first_number=1, second='Bob', second_number=2, same=False)
-    """
+    """Read a line `name i j` (the same person) or `name1 i name2 j` (different ones); None if it is neither."""
     parts = line.split()
     if len(parts) not in (3, 4):
         return None

@@ -17,15 +17,7 @@ class ProblemsError(InputError):
 
 
 class ProblemList:
-    """Collects what is wrong with the data set of a name.
-
-    Example:
-        >>> problems = ProblemList("scface")
-        >>> problems.add("missing image", "001_frontal.jpg", "named by the protocol")
-        >>> problems.refuse("complete the folder")
-        Traceback (most recent call last):
-        ddl_tf.importers.problem_list.ProblemsError: scface: 1 missing image (001_frontal.jpg: named by ...
-    """
+    """Collects what is wrong with the data set of a name."""
 
     def __init__(self, name: str) -> None:
         self.name = name

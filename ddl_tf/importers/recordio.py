@@ -13,7 +13,7 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Optional, Union
+from typing import BinaryIO, Optional, Union
 
 import numpy as np
 
@@ -27,13 +27,6 @@ from ddl_tf.importers.source import Problem, Sample, Source, Value
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _HEADER = struct.Struct("<IfQQ")
 _SMALL_WINDOW, _WINDOW = 2**12, 2**20
-
-
-class Record(NamedTuple):
-    """A record of an image set: labels `[flag]` float32 (`[1]` if the flag is 0), and the encoded image."""
-
-    labels: np.ndarray
-    content: bytes
 
 
 def _read_part(file: BinaryIO) -> tuple[int, bytes]:
@@ -58,11 +51,7 @@ def _read_part(file: BinaryIO) -> tuple[int, bytes]:
 
 
 def read_record(file: BinaryIO) -> bytes:
-    """Read the content of the record, of one part or several, that begins where the file stands.
-
-    Raises:
-        ValueError: if there is no whole record; the message says why.
-    """
+    """Read the content of the record that begins where the file stands; a `ValueError` says why there is none."""
     part, content = _read_part(file)
     if part == _WHOLE:
         return content
@@ -77,17 +66,17 @@ def read_record(file: BinaryIO) -> bytes:
     return MAGIC_BYTES.join(parts)
 
 
-def unpack_record(content: bytes) -> Record:
-    """Take the header off the content of a record; raises a `ValueError` if it is not whole."""
+def unpack_record(content: bytes) -> tuple[np.ndarray, bytes]:
+    """Take a record apart: labels `[flag]` float32 (`[1]` if the flag is 0), and the encoded image, if it is whole."""
     if len(content) < _HEADER.size:
         raise ValueError(f"its {len(content)} bytes are too few for a header")
     flag, label, _, _ = _HEADER.unpack_from(content)
     if not flag:
-        return Record(np.array([label], np.float32), content[_HEADER.size :])
+        return np.array([label], np.float32), content[_HEADER.size :]
     begin = _HEADER.size + 4 * flag
     if len(content) < begin:
         raise ValueError(f"its header has fewer than the {flag} labels that it tells of")
-    return Record(np.frombuffer(content, np.float32, flag, _HEADER.size), content[begin:])
+    return np.frombuffer(content, np.float32, flag, _HEADER.size), content[begin:]
 
 
 def _find_magic(file: BinaryIO, position: int) -> int:
@@ -149,9 +138,8 @@ class _Set:
                 keys = np.arange(len(offsets))
             if not len(keys):
                 raise InputError(f"{rec}: there are no records in it")
-            self.keys, self.offsets = keys, offsets
+            self.keys, self.offsets, self.all_checked = keys, offsets, False
             self.num_identities: Optional[int] = None
-            self.all_checked = False
             # What tells the number of identities, for messages.
             self.counted_by = f"{rec}, record 0"
             if keys[0] == 0:
@@ -161,10 +149,8 @@ class _Set:
                 self.num_identities, self.counted_by = read_property(properties), str(properties)
             if self.num_identities:
                 if self.num_identities > len(keys):
-                    raise InputError(
-                        f"{self.counted_by} tells of {self.num_identities:,} identities, and {rec} has {len(keys):,} "
-                        f"records; {self.advice}"
-                    )
+                    what = f"{self.num_identities:,} identities, and {rec} has {len(keys):,} records"
+                    raise InputError(f"{self.counted_by} tells of {what}; {self.advice}")
                 self.check_labels(rec, file, spread(len(self.keys)))
 
     @property
@@ -177,16 +163,14 @@ class _Set:
     def _read_record_zero(self, rec: Path, file: BinaryIO) -> None:
         """It tells where the images end and the headers of the identities begin; in old sets it is an image."""
         try:
-            record = unpack_record(read_record(file))
+            labels, image = unpack_record(read_record(file))
         except ValueError as error:
             raise InputError(f"{rec}, record 0: {error}; the file is damaged, get it anew") from None
-        if len(record.labels) == 2 and not record.content:
-            end_of_images, end = record.labels.tolist()
+        if len(labels) == 2 and not image:
+            end_of_images, end = labels.tolist()
             if not (1 < end_of_images <= end < 2**31 and end_of_images.is_integer() and end.is_integer()):
-                raise InputError(
-                    f"{rec}, record 0: images end at {end_of_images:g} and identities at {end:g}, which cannot be; "
-                    "get the set anew"
-                )
+                ends = f"images end at {end_of_images:g} and identities at {end:g}"
+                raise InputError(f"{rec}, record 0: {ends}, which cannot be; get the set anew")
             if end_of_images - 1 > len(self.keys):
                 raise InputError(
                     f"{rec}, record 0 tells of {int(end_of_images) - 1:,} images, and the file has {len(self.keys):,} "
@@ -241,9 +225,8 @@ def _read_rows(path: Path, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, Ca
     known = is_number & (keys[positions] == numbers)
     if not known.all():
         row = int(np.argmin(known))
-        raise InputError(
-            f"{path}, line {table.lines[row]}: the set has no image record {texts[row]!r}; is it this set's CSV?"
-        )
+        what = f"the set has no image record {texts[row]!r}; is it this set's CSV?"
+        raise InputError(f"{path}, line {table.lines[row]}: {what}")
     rows = np.arange(len(numbers))
     row_of = np.full(len(keys), -1, np.int64)
     # Of several rows of one image the first stays.

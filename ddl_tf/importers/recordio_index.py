@@ -63,10 +63,8 @@ def check_offsets(rec: Path, file: BinaryIO, idx: Path, offsets: np.ndarray) -> 
         file.seek(min(offset, size))
         missed += file.read(4) != MAGIC_BYTES
     if missed > max(1, DAMAGED * len(looked_at)):
-        raise InputError(
-            f"{idx} does not fit {rec}: {missed:,} of {len(looked_at):,} offsets hit no record; remove it, then the "
-            "records are found by scanning"
-        )
+        what = f"{missed:,} of {len(looked_at):,} offsets hit no record"
+        raise InputError(f"{idx} does not fit {rec}: {what}; remove it, then the records are found by scanning")
 
 
 def read_property(path: Path) -> int:

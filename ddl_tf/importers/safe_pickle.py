@@ -94,10 +94,6 @@ def _refuse(*_: Any) -> NoReturn:
     raise pickle.UnpicklingError("it makes a NumPy array in a way that NumPy does not")
 
 
-def _array_from_buffer(raw: Any, dtype: _DType, shape: Any, order: Any) -> np.ndarray:
-    return dtype.array(raw, shape, _bytes(order) == b"F")
-
-
 _make_bytes = _Call(lambda value=b"", encoding=None: _bytes(value))
 _GLOBALS: dict[tuple[str, str], _Call] = {
     ("_codecs", "encode"): _Call(_encode),
@@ -109,7 +105,9 @@ _GLOBALS: dict[tuple[str, str], _Call] = {
 for _core in ("numpy.core", "numpy._core"):
     _GLOBALS[f"{_core}.multiarray", "_reconstruct"] = _Call(_Array)
     _GLOBALS[f"{_core}.multiarray", "scalar"] = _Call(lambda dtype, raw: dtype.array(raw, [1])[0])
-    _GLOBALS[f"{_core}.numeric", "_frombuffer"] = _Call(_array_from_buffer)
+    _GLOBALS[f"{_core}.numeric", "_frombuffer"] = _Call(
+        lambda raw, dtype, shape, order: dtype.array(raw, shape, _bytes(order) == b"F")
+    )
 
 
 class _Refused(Exception):
@@ -124,12 +122,8 @@ class _Unpickler(PlainUnpickler):
         return _GLOBALS[module, name]
 
 
-# A verification file is a list of lists: deeper ones, which a few bytes can make endless, are left as they are.
-_LEVELS = 2
-
-
-def _finished(value: Any, levels: int = _LEVELS) -> Any:
-    """Put the arrays in place of what stood for them."""
+def _finished(value: Any, levels: int = 2) -> Any:
+    """Put the arrays in place of what stood for them; deeper lists, which a few bytes can make endless, stay."""
     if isinstance(value, _Array):
         return value.array
     if levels and isinstance(value, (list, tuple)):

@@ -74,13 +74,8 @@ def check_choice(subjects: Sequence[int], cameras: Sequence[int]) -> None:
 def split_subjects(seed: int = 0) -> tuple[list[int], list[int]]:
     """Split SCface's subjects into 50 to train on and 80 to test on, as Lu et al. and the papers after them do.
 
-    Which subjects these papers took is not published. Here the first 50 of
-    `numpy.random.RandomState(seed).permutation(130)`, plus 1, are for training. The numbers of a model depend on the
-    draw: to compare methods, take the mean over several seeds, each with a training run of its own.
-
-    References:
-        Lu, Jiang and Kot, "Deep Coupled ResNet for Low-Resolution Face Recognition", IEEE Signal Processing Letters
-        2018
+    Which ones is not published: here the first 50 of `numpy.random.RandomState(seed).permutation(130)`, plus 1, are for
+    training (Lu, Jiang and Kot, "Deep Coupled ResNet for Low-Resolution Face Recognition", IEEE SPL 2018).
     """
     if seed < 0:
         raise InputError(f"seed {seed} of the split of SCface: must be at least 0")
@@ -98,9 +93,8 @@ def read_subjects(path: str) -> list[int]:
             continue
         subject = whole_number(text.strip())
         if subject is None or not 1 <= subject <= NUM_SUBJECTS:
-            problems.add(
-                "unknown subject", f"line {line}", f"{quoted(text.strip())} is not a number of 1 to {NUM_SUBJECTS}"
-            )
+            reason = f"{quoted(text.strip())} is not a number of 1 to {NUM_SUBJECTS}"
+            problems.add("unknown subject", f"line {line}", reason)
         elif subject in lines:
             problems.add("duplicate line", f"line {line}", f"subject {subject} is in line {lines[subject]} too")
         else:
@@ -137,9 +131,8 @@ def find_views(root: str, mugshots: str = "cropped") -> dict[View, Path]:
                 problems.add("duplicate image", path, f"{views[view]} is the same view")
     problems.refuse("keep one image of each view, under its official name")
     if not views:
-        raise InputError(
-            f"{root}: no image of SCface in it; give the folder that holds 001_frontal.jpg, 001_cam1_1.jpg"
-        )
+        advice = "give the folder that holds 001_frontal.jpg, 001_cam1_1.jpg"
+        raise InputError(f"{root}: no image of SCface in it; {advice}")
     return views
 
 
@@ -161,11 +154,8 @@ def _folders(base: Path, mugshots: str) -> list[Path]:
 
 
 def _view(stem: str) -> Optional[View]:
-    match = _MUGSHOT.fullmatch(stem)
-    if match:
-        return mugshot(int(match[1]))
-    match = _SURVEILLANCE.fullmatch(stem)
-    return View(*map(int, match.groups())) if match else None
+    match = _MUGSHOT.fullmatch(stem) or _SURVEILLANCE.fullmatch(stem)
+    return View(*map(int, [*match.groups(), 0, 0][:3])) if match else None
 
 
 def scface_source(

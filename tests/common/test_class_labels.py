@@ -22,15 +22,9 @@ from ddl_tf.losses import FocalLoss, LabelledAccuracy, MarginSoftmaxLoss, OHEMLo
 from ddl_tf.models import build_recognizer
 
 CLASSES = 10
+PLAIN = [ArcFace, CosFace, CombinedMargin, CurricularFace, AdaFace, MagFace, SubCenterArcFace, MarginHead]
 HEADS = {
-    "arcface": lambda: ArcFace(CLASSES),
-    "cosface": lambda: CosFace(CLASSES),
-    "combined": lambda: CombinedMargin(CLASSES),
-    "curricularface": lambda: CurricularFace(CLASSES),
-    "adaface": lambda: AdaFace(CLASSES),
-    "magface": lambda: MagFace(CLASSES),
-    "subcenter": lambda: SubCenterArcFace(CLASSES),
-    "plain": lambda: MarginHead(CLASSES),
+    **{head.__name__: lambda head=head: head(CLASSES) for head in PLAIN},
     "sampled": lambda: SampledHead(ArcFace(CLASSES), 0.5),
     "sharded": lambda: ShardedHead(ArcFace(CLASSES)),
 }
@@ -62,7 +56,7 @@ def test_heads_refuse_them(name):
             in_a_graph(head, EMBEDDINGS, np.array(labels))
 
 
-@pytest.mark.parametrize("name", ["arcface", "adaface", "subcenter", "sampled", "sharded"])
+@pytest.mark.parametrize("name", ["ArcFace", "AdaFace", "SubCenterArcFace", "sampled", "sharded"])
 def test_under_xla_the_row_is_not_a_number(name):
     head = HEADS[name]()
     compiled = tf.function(head, jit_compile=True)
@@ -72,15 +66,17 @@ def test_under_xla_the_row_is_not_a_number(name):
     assert np.isnan(loss(tf.constant([0, 1, -1, 3]), logits))
 
 
-@pytest.mark.parametrize(
-    "compare",
-    [MarginSoftmaxLoss(), MarginSoftmaxLoss(0.1), FocalLoss(), OHEMLoss(), LabelledAccuracy().update_state],
-    ids=["margin", "smoothed", "focal", "ohem", "accuracy"],
-)
-def test_losses_and_the_accuracy_refuse_them(compare):
-    for labels, message in WRONG.values():
-        with pytest.raises(ValueError, match=message):
-            compare(labels, tf.zeros([4, CLASSES]))
+def test_losses_and_the_accuracy_refuse_them():
+    accuracy, compact = LabelledAccuracy().update_state, LabelledAccuracy(compact=True).update_state
+    for compare in (MarginSoftmaxLoss(), MarginSoftmaxLoss(0.1), FocalLoss(), OHEMLoss(), accuracy):
+        for labels, message in WRONG.values():
+            with pytest.raises(ValueError, match=message):
+                compare(labels, tf.zeros([4, CLASSES]))
+    for compare in (MarginSoftmaxLoss(compact=True), compact):
+        with pytest.raises(ValueError, match=r"compact=True takes \[batch, 3\]"):
+            compare([0, 1], tf.zeros([2, CLASSES]))
+    labels, extra = class_numbers(np.array([[3], [0]], np.uint8), tf.zeros([2, 5]), 4)
+    assert (labels.numpy().tolist(), extra.numpy().tolist()) == ([3, 0], [0.0, 0.0])
 
 
 @pytest.mark.parametrize("make", [MarginSoftmaxLoss, FocalLoss, OHEMLoss])
@@ -92,29 +88,12 @@ def test_under_xla_the_loss_is_not_a_number(make):
     np.testing.assert_allclose(compiled(tf.constant([0, 1, 2, -1]), logits), make()([0, 1, 2, -1], logits), rtol=1e-5)
 
 
-@pytest.mark.parametrize("loss", [MarginSoftmaxLoss(compact=True), LabelledAccuracy(compact=True).update_state])
-def test_compact_logits_have_three_columns(loss):
-    with pytest.raises(ValueError, match=r"compact=True takes \[batch, 3\]"):
-        loss([0, 1], tf.zeros([2, CLASSES]))
-
-
-def test_any_whole_numbers_are_taken():
-    for dtype in (np.int32, np.int64, np.uint8, np.int16):
-        labels, extra = class_numbers(np.array([[3], [0]], dtype), tf.zeros([2, 5]), 4)
-        assert labels.numpy().tolist() == [3, 0]
-        assert extra.numpy().tolist() == [0.0, 0.0]
-
-
 def test_fit_refuses_them():
     model = build_recognizer("plain_small", CLASSES, embedding_size=8, input_shape=(16, 16, 3))
-    for labels, error, message in (
-        (np.eye(CLASSES, dtype=np.int64)[:4], ValueError, r"labels \[.*, 10\]: give class numbers"),
-        (np.array([0, 1, 2, 2**32 + 1]), tf.errors.InvalidArgumentError, "labels must be class numbers 0..9"),
-        (np.array([0, 1, 2, 1.9]), ValueError, "labels of float32: give class numbers"),
-    ):
-        model.compile("sgd", loss={"logits": MarginSoftmaxLoss()})
-        with pytest.raises(error, match=message):
-            model.fit({"image": np.zeros([4, 16, 16, 3]), "label": labels}, {"logits": labels}, verbose=0)
+    labels = np.array([0, 1, 2, 2**32 + 1])
+    model.compile("sgd", loss={"logits": MarginSoftmaxLoss()})
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"labels must be class numbers 0..9"):
+        model.fit({"image": np.zeros([4, 16, 16, 3]), "label": labels}, {"logits": labels}, verbose=0)
     # Before Keras casts it, where it would wrap.
     with pytest.raises(ValueError, match=r"labels must be class numbers 0\.\.9, or -1 for none; got 4294967297"):
         model({"image": tf.zeros([1, 16, 16, 3]), "label": tf.constant([2**32 + 1])})

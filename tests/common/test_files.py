@@ -1,8 +1,9 @@
+import contextlib
 import errno
 import os
-import socket
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -24,34 +25,29 @@ from ddl_tf.common.files import (
 )
 
 
-def test_a_file_comes_whole_with_its_folder_and_the_names_are_on_the_disk_too(tmp_path, monkeypatch):
-    synced = []
-    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}")))
-    path = tmp_path / "new" / "run" / "results.json"
-    with write_aside(path) as aside:
-        assert (aside.parent, aside.suffix) == (path.parent, path.suffix)
-        aside.write_text("{}")
-        assert not path.exists()
+def test_a_file_comes_whole_or_not_at_all(tmp_path, monkeypatch):
+    synced, path = [], tmp_path / "new" / "run" / "results.json"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}")))
+        with write_aside(path) as aside:
+            assert (aside.parent, aside.suffix) == (path.parent, path.suffix)
+            aside.write_text("{}")
+            assert not path.exists()
     assert path.read_text() == "{}"
-    assert list(path.parent.iterdir()) == [path]
+    # The names of the new folders are on the disk too.
     assert synced[0].endswith(".json")
     assert set(synced[1:]) == {str(tmp_path / "new" / "run"), str(tmp_path / "new"), str(tmp_path)}
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_failure_leaves_what_was_there(tmp_path, error):
-    path = tmp_path / "results.json"
-    path.write_text("old")
-
-    def fail():
-        with write_aside(path) as aside:
+    for error in (ValueError, KeyboardInterrupt):
+        with contextlib.suppress(error), write_aside(path) as aside:
             aside.write_text("half")
             raise error
-
-    with pytest.raises(error):
-        fail()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
+        assert path.read_text() == "{}"
+        assert list(path.parent.iterdir()) == [path]
+    for name in (".log.4711.csv", ".log.4711", ".hidden"):
+        (path.parent / name).touch()
+    (path.parent / ".link.4711.csv").symlink_to(path)
+    remove_leftovers(path.parent)
+    assert sorted(os.listdir(path.parent)) == [".hidden", ".link.4711.csv", "results.json"]
 
 
 def test_errors_of_the_system_name_the_file(tmp_path):
@@ -81,50 +77,41 @@ def test_one_process_at_a_time(tmp_path):
     assert subprocess.run(command, capture_output=True, text=True).stdout == "in\n"
 
 
-@pytest.mark.parametrize("kind", ["link", "link to nothing", "folder", "pipe"])
-def test_a_lock_that_is_no_file_is_refused_and_nothing_is_emptied(tmp_path, kind):
+def test_a_lock_that_is_no_file_is_refused_and_nothing_is_emptied(tmp_path):
     thesis, lock = tmp_path / "thesis.txt", tmp_path / "run/lock"
     thesis.write_text("years of work")
     lock.parent.mkdir()
-    {
-        "link": lambda: lock.symlink_to(thesis),
-        "link to nothing": lambda: lock.symlink_to(tmp_path / "nothing"),
-        "folder": lock.mkdir,
-        "pipe": lambda: pipe(lock),
-    }[kind]()
-    with pytest.raises(InputError, match=r"lock: a link, or no regular file, .*; move it away"):
-        lock_folder(lock.parent).__enter__()
+    for number, make in enumerate(
+        (
+            lambda: lock.symlink_to(thesis),
+            lambda: lock.symlink_to(tmp_path / "nothing"),
+            lock.mkdir,
+            lambda: pipe(lock),
+        )
+    ):
+        make()
+        with pytest.raises(InputError, match=r"lock: a link, or no regular file, .*; move it away"):
+            lock_folder(lock.parent).__enter__()
+        lock.rename(tmp_path / str(number))
     assert thesis.read_text() == "years of work"
-    assert sorted(os.listdir(tmp_path)) == ["run", "thesis.txt"]
+    assert not (tmp_path / "nothing").exists()
     (tmp_path / "lock").write_text("what is in a lock stays")
     with lock_folder(tmp_path):
         assert (tmp_path / "lock").read_text() == "what is in a lock stays"
 
 
-def test_leftovers_are_files_not_links_nor_other_hidden_ones(tmp_path):
-    for name in (".log.4711.csv", ".log.4711", ".hidden", ".notes.txt"):
-        (tmp_path / name).touch()
-    (tmp_path / ".link.4711.csv").symlink_to(tmp_path / ".hidden")
-    remove_leftovers(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == [".hidden", ".link.4711.csv", ".notes.txt"]
-
-
 def test_only_regular_files_are_read(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "file")
-    os.mkfifo(tmp_path / "pipe")
-    require_regular_file(tmp_path / "file")
-    require_regular_file(str(tmp_path / "link"))
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(tmp_path / "socket"))
-    for path in (tmp_path / "pipe", tmp_path / "socket", "/dev/zero"):
+    for path in (tmp_path / "file", str(tmp_path / "link")):
+        require_regular_file(path)
+    for path in (pipe(tmp_path / "pipe"), "/dev/zero"):
         with pytest.raises(OSError, match="a pipe, device or socket; give a regular file") as caught:
             require_regular_file(path)
         assert caught.value.filename == str(path)
-    with pytest.raises(FileNotFoundError):
-        require_regular_file(tmp_path / "nothing")
-    with pytest.raises(IsADirectoryError):
-        require_regular_file(tmp_path)
+    for path, error in ((tmp_path / "nothing", FileNotFoundError), (tmp_path, IsADirectoryError)):
+        with pytest.raises(error):
+            require_regular_file(path)
 
 
 def test_a_walk_sees_visible_files_and_each_folder_once_by_its_own_path(tmp_path):
@@ -148,36 +135,26 @@ def test_a_walk_sees_visible_files_and_each_folder_once_by_its_own_path(tmp_path
         walk_files(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EIO])
-def test_a_file_system_that_cannot_sync_folders_is_no_error_and_a_broken_disk_is_one(tmp_path, monkeypatch, number):
-    def refuse(file):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr("ddl_tf.common.files.os.fsync", refuse)
-    if number == errno.EIO:
-        with pytest.raises(OSError, match="Input/output error"):
+def test_a_file_system_that_cannot_sync_folders_is_no_error_and_a_broken_disk_is_one(tmp_path, monkeypatch):
+    for number in (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EIO):
+        refuse = Mock(side_effect=OSError(number, os.strerror(number)))
+        monkeypatch.setattr("ddl_tf.common.files.os.fsync", refuse)
+        with pytest.raises(OSError, match="Input/output") if number == errno.EIO else contextlib.nullcontext():
             sync_folder(tmp_path)
-    else:
-        sync_folder(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00\x10\x00{'descr': 'unclosed", b"\x93NUMPY\x01\x00\x08\x00(((((((("],
-    ids=["empty", "cut archive", "unclosed text", "unclosed brackets"],
-)
-@pytest.mark.parametrize("read", [read_arrays, map_array])
-def test_what_is_no_array_is_refused_in_a_line(tmp_path, read, content):
-    (tmp_path / "a.npy").write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.npy: no arrays that NumPy can read .*; make it anew") as error:
-        read(tmp_path / "a.npy", "make it anew")
-    assert "\n" not in str(error.value)
-
-
-def test_arrays_come_back(tmp_path):
+def test_arrays_come_back_and_what_is_none_is_refused_in_a_line(tmp_path):
     write_arrays(tmp_path / "a.npz", {"a": np.arange(3), "b": np.eye(2)})
     assert read_arrays(tmp_path / "a.npz", "make it anew")["a"].tolist() == [0, 1, 2]
-    np.save(tmp_path / "a.npy", np.eye(2))
-    np.testing.assert_array_equal(map_array(tmp_path / "a.npy", "make it anew"), np.eye(2))
+    file = tmp_path / "a.npy"
+    np.save(file, np.eye(2))
+    np.testing.assert_array_equal(map_array(file, "make it anew"), np.eye(2))
+    unclosed = (b"\x93NUMPY\x01\x00\x10\x00{'descr': 'unclosed", b"\x93NUMPY\x01\x00\x08\x00((((((((")
+    for read in (read_arrays, map_array):
+        for content in (b"", b"PK\x03\x04", *unclosed):
+            file.write_bytes(content)
+            with pytest.raises(InputError, match=r"a\.npy: no arrays that NumPy can read .*; make it anew") as error:
+                read(file, "make it anew")
+            assert "\n" not in str(error.value)
     with pytest.raises(OSError, match="a pipe, device or socket"):
-        map_array(pipe(tmp_path / "a.npy"), "make it anew")
+        map_array(pipe(file), "make it anew")

@@ -43,13 +43,11 @@ def parse(monkeypatch):
     return parsed
 
 
-def test_without_flags_the_defaults_which_are_not_shared(parse):
+def test_every_kind_of_flag(parse):
     assert parse() == Example()
+    # The defaults are not shared.
     Example().folds.append(3)
     assert Example().folds == [1, 2]
-
-
-def test_every_kind_of_flag(parse):
     flags_of_all = ("--seed=3", "--rate=1e-2", "--ddl", "--head=cosface", "--run_dir=runs/a", "--margin=0.4")
     made = parse(*flags_of_all, "--sets=a,b", "--folds=7", "--rules=x in (1, 2)", "--rules=y < 3")
     assert made == Example(3, 0.01, True, "cosface", "runs/a", 0.4, ["a", "b"], [7], ["x in (1, 2)", "y < 3"])
@@ -68,12 +66,6 @@ def test_bad_flags(parse):
     for argument in ("--rate=fast", "--seed=1.5", "--ddl=maybe", "--head=softmax", "--rat=1"):
         with pytest.raises(flags.Error):
             parse(argument)
-
-
-def test_a_type_without_a_flag():
-    @dataclasses.dataclass
-    class Odd:
-        sizes: dict = setting(None, "No flag is like this.")
-
+    odd = dataclasses.make_dataclass("Odd", [("sizes", dict, setting(None, "No flag is like this."))])
     with pytest.raises(TypeError, match=r"Odd.sizes: no flag"):
-        define_flags(Odd)
+        define_flags(odd)

@@ -1,4 +1,4 @@
-"""Which Keras TensorFlow takes, and that setup.cfg and requirements/current.txt agree on the second lane."""
+"""Which Keras TensorFlow takes, and that both files of requirements agree on the second lane."""
 
 import configparser
 import contextlib
@@ -17,24 +17,15 @@ from ddl_tf.common import versions
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def lines(text):
-    return [line for line in text.splitlines() if line and not line.startswith("#")]
-
-
 def test_requirements_of_the_second_lane_are_those_of_python_3_13():
     setup = configparser.ConfigParser(comment_prefixes="#")
     setup.read(ROOT / "setup.cfg")
-    required = [Requirement(line) for line in lines(setup["options"]["install_requires"])]
+    required, pinned = (
+        [Requirement(line) for line in text.splitlines() if line and not line.startswith("#")]
+        for text in (setup["options"]["install_requires"], (ROOT / "requirements" / "current.txt").read_text())
+    )
     required = [item for item in required if item.marker is None or item.marker.evaluate({"python_version": "3.13"})]
-    pinned = [Requirement(line) for line in lines((ROOT / "requirements" / "current.txt").read_text())]
     assert [(item.name, item.specifier) for item in required] == [(item.name, item.specifier) for item in pinned]
-
-
-def run(code, **variables):
-    """Run in a fresh process, without the variable that chooses Keras but where it is among the variables."""
-    environment = {key: value for key, value in os.environ.items() if key != versions.VARIABLE}
-    environment |= {"TF_CPP_MIN_LOG_LEVEL": "3", **variables}
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
 
 
 def test_importing_the_package_first_is_enough():
@@ -48,19 +39,17 @@ def test_importing_the_package_first_is_enough():
     [
         ("import tensorflow, ddl_tf.common.errors", {}, "TensorFlow was imported with Keras 3: set TF_USE"),
         ("import ddl_tf.common.errors", {"TF_USE_LEGACY_KERAS": "0"}, "TF_USE_LEGACY_KERAS=0 asks for Keras 3: set "),
+        ("import tensorflow, ddl_tf.common.errors", {"TF_USE_LEGACY_KERAS": "1"}, None),
     ],
 )
 def test_keras_3_is_refused_in_one_line(code, variables, message):
-    done = run(code, **variables)
-    assert done.returncode
-    assert "ImportError: ddl_tf needs Keras 2" in done.stderr.splitlines()[-1]
-    assert message in done.stderr.splitlines()[-1]
-
-
-@needs_keras_3
-def test_tensorflow_may_come_first_where_the_variable_is_set():
-    done = run("import tensorflow, ddl_tf; print(ddl_tf.__version__)", TF_USE_LEGACY_KERAS="1")
-    assert done.stdout.strip(), done.stderr
+    environment = {key: value for key, value in os.environ.items() if key != versions.VARIABLE}
+    environment |= {"TF_CPP_MIN_LOG_LEVEL": "3", **variables}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert bool(done.returncode) == bool(message), done.stderr
+    if message:
+        assert "ImportError: ddl_tf needs Keras 2" in done.stderr.splitlines()[-1]
+        assert message in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

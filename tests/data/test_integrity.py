@@ -7,6 +7,7 @@ from PIL import Image
 from tiny_sets import picture, samples, store
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.data.example import make_example, read_example
 from ddl_tf.data.integrity import find_faults
 from ddl_tf.data.store import Faces
 from ddl_tf.importers.source import Sample
@@ -63,32 +64,29 @@ def test_an_image_that_cannot_be_decoded(tmp_path, monkeypatch):
     assert faults(tmp_path / "damaged") == [("corrupt image", f"{SHARD}, record 3")]
 
 
-WRONG_VALUES = {
-    "image_size": [
-        *([[]], {"smallest": [16, 16]}, {"smallest": [16], "largest": [16]}),
-        *({"smallest": [16, side], "largest": [16, side]} for side in (1e300, "16")),
-    ],
-    "shards": [[], "shard-00000.tfrecord"],
-    "columns": [0.5, [[]]],
-    "mined": [{}, [None], [{}]],
-    "made_by": [None, {"settings": []}],
-}
-
-
-@pytest.mark.parametrize("name", WRONG_VALUES)
-def test_a_description_with_a_value_of_another_kind(stored, name):
+def test_a_description_with_a_value_of_another_kind_or_without_what_nobody_needs(stored):
     file = stored / "dataset.json"
-    for value in WRONG_VALUES[name]:
-        file.write_text(json.dumps({**json.loads(file.read_text()), name: value}))
-        with pytest.raises(InputError, match=r"not the description of a stored set .*; prepare the set again"):
-            faults(stored)
-
-
-def test_a_description_may_leave_out_what_nobody_needs(stored):
-    file = stored / "dataset.json"
-    description = json.loads(file.read_text())
+    described = json.loads(file.read_text())
+    for name, *values in (
+        ("image_size", [[]], {"smallest": [16, 16]}, {"smallest": [16], "largest": [16]}),
+        ("image_size", *({"smallest": [16, side], "largest": [16, side]} for side in (1e300, "16"))),
+        ("shards", [], "shard-00000.tfrecord"),
+        ("columns", 0.5, [[]]),
+        ("mined", {}, [None], [{}]),
+        ("made_by", None, {"settings": []}),
+    ):
+        for value in values:
+            file.write_text(json.dumps({**described, name: value}))
+            with pytest.raises(InputError, match=r"not the description of a stored set .*; prepare the set again"):
+                faults(stored)
     needed = ("format_version", "images", "identities", "shards")
-    file.write_text(json.dumps({name: description[name] for name in needed}))
+    file.write_text(json.dumps({name: described[name] for name in needed}))
     assert faults(stored) == []
     write_columns(Faces([str(stored)]), {"quality": np.zeros(6)}, {})
-    assert json.loads(file.read_text())["columns"] == [*description["columns"], "quality"]
+    assert json.loads(file.read_text())["columns"] == [*described["columns"], "quality"]
+
+
+def test_what_is_no_stored_face():
+    for record in (b"no example", b"", make_example(b"x", 1, 2)[:-3]):
+        with pytest.raises(ValueError, match="no stored face"):
+            read_example(record)

@@ -8,8 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -20,8 +20,9 @@ from tiny_sets import assert_memory, list_source, picture, samples, small_shards
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.data import shards, writer
+from ddl_tf.data.layout import read_table
 from ddl_tf.data.store import Faces
-from ddl_tf.data.writer import StoreSettings, write_set
+from ddl_tf.data.writer import StoreSettings, assemble_index, write_set
 from ddl_tf.images.pillow_images import decode_image
 from ddl_tf.importers.source import Problem, Sample
 
@@ -72,50 +73,40 @@ def test_what_is_stored(tmp_path):
         "problems": {},
         "made_by": {"command": "list", "ddl_tf": "0.1.0", "source": "a list", "items": 11, "settings": settings},
     }
-    assert not (tmp_path / "faces.partial").exists()
 
 
-def test_reading_at_random_and_by_threads(tmp_path):
-    items = samples(12)
-    faces = stored_faces(items, tmp_path / "faces")
+def test_two_sets_opened_as_one_and_read_at_random_by_threads(tmp_path):
+    first = samples(7)
+    second = [Sample(picture(n, 20), f"person {n // 2}", str(n), 0, {"number": n, "yaw": 0.5}) for n in range(5)]
+    faces = stored_faces(first, tmp_path / "a")
+    assert (len(faces), faces.num_identities, faces.image_size) == (7, 3, (16, 16))
+    store(second, tmp_path / "b")
+    faces = Faces([str(tmp_path / "a"), str(tmp_path / "b")])
+    assert (len(faces), faces.num_identities, faces.image_size) == (12, 6, None)
+    assert faces.index["identity"].tolist() == [0, 0, 0, 1, 1, 1, 2, 3, 3, 4, 4, 5]
+    assert faces.index["yaw"].isna().tolist() == [True] * 7 + [False] * 5
+    assert [faces.shards[shard].split("/")[-2] for shard in faces.index["shard"]] == ["a"] * 7 + ["b"] * 5
     rows = np.random.default_rng(0).integers(0, 12, [50, 8])
     with ThreadPoolExecutor(4) as pool:
         read = list(pool.map(faces.read, rows))
-    assert read == [[items[row].image for row in batch] for batch in rows.tolist()]
-    np.testing.assert_array_equal(faces.image(5), decode_image(items[5].image))
-    assert len(faces) == 12
-    assert faces.num_identities == 4
-
-
-def test_two_sets_opened_as_one(tmp_path):
-    first, second = samples(7), samples(5, images_per_identity=2)
-    second = [Sample(s.image, s.identity, s.source, s.group, {"yaw": 0.5}) for s in second]
-    store(first, tmp_path / "a")
-    store(second, tmp_path / "b")
-    faces = Faces([str(tmp_path / "a"), str(tmp_path / "b")])
-    assert faces.num_identities == 6
-    assert faces.index["identity"].tolist() == [0, 0, 0, 1, 1, 1, 2, 3, 3, 4, 4, 5]
-    assert faces.read(np.arange(12)) == [s.image for s in first + second]
-    assert faces.index["yaw"].isna().tolist() == [True] * 7 + [False] * 5
-    assert [faces.shards[shard].split("/")[-2] for shard in faces.index["shard"]] == ["a"] * 7 + ["b"] * 5
-
-
-class Stopped(Exception):
-    pass
+    assert read == [[(first + second)[row].image for row in batch] for batch in rows.tolist()]
+    np.testing.assert_array_equal(faces.image(5), decode_image(first[5].image))
 
 
 @contextlib.contextmanager
-def stopped_after(count):
-    """Interrupts an import when so many items are done with."""
+def stopped_after(count, function=None):
+    """Interrupts an import when so many items are done with, or at the call of a function."""
 
     def advance(progress):
         progress._done += 1
         if progress._done > count:
-            raise Stopped
+            raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards.Progress, "advance", advance)
-        with pytest.raises(Stopped):
+        if function:
+            patch.setattr(writer, function, lambda *_: advance(SimpleNamespace(_done=count)))
+        with pytest.raises(KeyboardInterrupt):
             yield
 
 
@@ -128,60 +119,39 @@ def test_interrupted_anywhere_gives_the_same_bytes(tmp_path, on_error, capsys):
         items[10] = Problem("missing file", "item 10", "gone too")
         identities.append("person without images")
     store(items, tmp_path / "whole/faces", on_error, identities)
-    expected = files(tmp_path / "whole/faces")
-    for stops in [[4], [9], range(11)]:
+    for stops in ([(4,)], [(9,)], [(99, "_assemble")], [(99, "publish")], [(stop,) for stop in range(11)]):
         for stop in stops:
-            with stopped_after(stop):
+            with stopped_after(*stop):
                 store(items, tmp_path / "faces", on_error, identities)
             assert not (tmp_path / "faces").exists()
         done = shards.read_parts(tmp_path / "faces.partial")[-1].done
         store(items, tmp_path / "faces", on_error, identities)
-        assert f"going on after {done} of 11" in capsys.readouterr().err
-        assert files(tmp_path / "faces") == expected
+        assert "publish" in stops[0] or f"going on after {done} of 11" in capsys.readouterr().err
+        assert files(tmp_path / "faces") == files(tmp_path / "whole/faces")
         shutil.rmtree(tmp_path / "faces")
 
 
-@pytest.mark.parametrize("function", ["_assemble", "publish"])
-def test_interrupted_after_the_last_image(tmp_path, monkeypatch, function):
-    items = samples(6)
-    store(items, tmp_path / "whole/faces")
-
-    def stop(*_):
-        raise Stopped
-
-    with monkeypatch.context() as patch:
-        patch.setattr(f"ddl_tf.data.writer.{function}", stop)
-        with pytest.raises(Stopped):
-            store(items, tmp_path / "faces")
-    assert not (tmp_path / "faces").exists()
-    store(items, tmp_path / "faces")
-    assert files(tmp_path / "faces") == files(tmp_path / "whole/faces")
-
-
 def test_killed(tmp_path):
-    """A real SIGKILL, in another process."""
-    program = f"""
+    """A real SIGKILL, in another process; few items are read ahead of those that are stored."""
+    program = f"""if True:
         import os, signal, sys
         sys.path[:] = {sys.path!r}
+        from tiny_sets import list_source, samples, small_shards
         from ddl_tf.common import parallel
         from ddl_tf.data import writer
-        from ddl_tf.importers.source import Source
-        from tiny_sets import samples, small_shards
-
-        def read(start):
-            yield from samples(20)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-        # Few items are read ahead of those that are stored.
         parallel._CHUNK, parallel.usable_cores, writer.ShardedImport = 1, lambda: 1, small_shards
-        writer.write_set(Source("list", "a list", 22, read), writer.StoreSettings(output="faces"))
+        class Items(list):
+            def __getitem__(self, part):
+                yield from samples(20)
+                os.kill(os.getpid(), signal.SIGKILL)
+        writer.write_set(list_source(Items(range(22))), writer.StoreSettings(output="faces"))
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=tmp_path, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not (tmp_path / "faces").exists()
     assert len(shards.read_parts(tmp_path / "faces.partial")) > 2
-    store(samples(22), tmp_path / "whole/faces")
-    store(samples(22), tmp_path / "faces")
+    for folder in ("whole/faces", "faces"):
+        store(samples(22), tmp_path / folder)
     assert files(tmp_path / "faces") == files(tmp_path / "whole/faces")
 
 
@@ -229,7 +199,6 @@ def test_an_existing_output(tmp_path):
         (b"", "corrupt image", "it is empty"),
         (b"garbage", "corrupt image", "it is no image"),
         (picture(1, size=64)[:-200], "corrupt image", "truncated"),
-        (picture(1, image_format="PNG")[:-30], "corrupt image", ""),
         (picture(1, image_format="BMP"), "image format", "BMP, where only JPEG and PNG are stored"),
     ],
 )
@@ -239,46 +208,46 @@ def test_problems(tmp_path, capsys, item, kind, reason):
     with pytest.raises(InputError, match=f"item 2: {kind}: .*{reason}.*--on_error=skip"):
         store(items, tmp_path / "faces")
     assert not (tmp_path / "faces").exists()
-
-    description = store(items, tmp_path / "faces", "skip")
-    assert (description["problems"], description["images"]) == ({kind: 1}, 5)
+    people = ["person 0", "person 1", "person 2", "nobody"]
+    description = store(items, tmp_path / "faces", "skip", people)
+    assert description["problems"] == {kind: 1, "empty identity": 1}
+    assert (description["images"], description["identities"]) == (5, 3)
     with (tmp_path / "faces/problems.csv").open() as file:
-        head, row = csv.reader(file)
+        head, row, _ = csv.reader(file)
     assert head == ["kind", "source", "reason"]
     assert row[:2] == [kind, "item 2"]
     assert reason in row[2]
     assert f"skipped: item 2: {kind}" in capsys.readouterr().err
-    assert Faces([str(tmp_path / "faces")]).index["number"].tolist() == [0, 1, 3, 4, 5]
-
-
-def test_empty_identities(tmp_path):
-    items = samples(6, images_per_identity=2)
-    items[2:4] = [Sample(b"garbage", "person 1", f"item {n}", 0, {"number": n}) for n in (2, 3)]
-    people = ["person 0", "person 1", "person 2", "nobody"]
-    description = store(items, tmp_path / "faces", "skip", people)
-    assert description["problems"] == {"corrupt image": 2, "empty identity": 2}
-    assert description["identities"] == 2
     index = Faces([str(tmp_path / "faces")]).index
-    assert index["identity"].tolist() == [0, 0, 1, 1]
+    assert index[["number", "identity"]].to_numpy().tolist() == [[0, 0], [1, 0], [3, 1], [4, 2], [5, 2]]
+    # Without any image of person 1, the next one has its number.
+    items[3] = dataclasses.replace(samples(4)[3], image=b"garbage")
+    store(items, tmp_path / "fewer", "skip", people)
+    assert Faces([str(tmp_path / "fewer")]).index["identity"].tolist() == [0, 0, 1, 1]
     with pytest.raises(InputError, match="a list, identity nobody: empty identity"):
         store(samples(6, images_per_identity=2), tmp_path / "other", identities=people)
 
 
-@pytest.mark.parametrize(
-    ("items", "message"),
-    [
+def test_items_and_settings_that_no_set_takes(tmp_path):
+    for items, message in (
         *(([Sample(b"", "a", "item", group)], f"item: group {group}: use -1") for group in (-2, 1001, 10**30)),
         ([Sample(b"", "jos\udce9", "item")], r"item: file name: jos\\xe9 is not UTF-8; rename it"),
         ([Sample(b"", "a", "item", 0, {"by": "jos\udce9"})], r"item: file name: jos\\xe9 is not UTF-8; rename it"),
         ([Sample(b"", "a", "item", 0, {"offset": 1})], "must not be named 'offset'"),
         ([*samples(1), Sample(b"", "a", "item", 0, {"other": 1})], "has the columns"),
         ([], "no image to store"),
-    ],
-)
-def test_items_that_no_set_takes(tmp_path, items, message):
-    items = [dataclasses.replace(item, image=picture(1)) for item in items]
-    with pytest.raises(InputError, match=message):
-        store(items, tmp_path / "faces")
+    ):
+        with pytest.raises(InputError, match=message):
+            store([dataclasses.replace(item, image=picture(1)) for item in items], tmp_path / "faces")
+        shutil.rmtree(tmp_path / "faces.partial")
+    for settings, message in (
+        ({"output": "faces", "image_size": 0}, "--image_size=0: must be at least 1"),
+        ({"output": "faces", "shard_mb": 0}, "--shard_mb=0: must be at least 1"),
+        ({}, "--output is missing"),
+        ({"output": "o\udce9"}, r"--output=o\\xe9: the name is not UTF-8; choose another"),
+    ):
+        with pytest.raises(InputError, match=message):
+            write_set(list_source(samples(1)), StoreSettings(**settings))
 
 
 def test_smaller_images(tmp_path):
@@ -288,22 +257,9 @@ def test_smaller_images(tmp_path):
     faces = Faces([str(tmp_path / "faces")])
     assert [faces.image(n).shape for n in range(4)] == [(16, 16, 3)] * 3 + [(12, 12, 3)]
     assert description["image_size"] == {"smallest": [12, 12], "largest": [16, 16]}
-    stored = faces.read(np.arange(4))
-    assert stored[1] == items[1].image
-    assert stored[3] == items[3].image
+    assert faces.read(np.array([1, 3])) == [items[1].image, items[3].image]
     # The mean colour stays, whatever the way of making it smaller.
-    before, after = decode_image(items[0].image), faces.image(0)
-    np.testing.assert_allclose(after.mean((0, 1)), before.mean((0, 1)), atol=2)
-
-
-@pytest.mark.parametrize("setting", [{"image_size": 0}, {"shard_mb": 0}])
-def test_settings_out_of_range(tmp_path, setting):
-    with pytest.raises(InputError, match=f"--{next(iter(setting))}=0: must be at least 1"):
-        store(samples(1), tmp_path / "faces", **setting)
-    with pytest.raises(InputError, match="--output is missing"):
-        write_set(list_source(samples(1)), StoreSettings())
-    with pytest.raises(InputError, match=r"--output=o\\xe9: the name is not UTF-8; choose another"):
-        store(samples(1), "o\udce9")
+    np.testing.assert_allclose(faces.image(0).mean((0, 1)), decode_image(items[0].image).mean((0, 1)), atol=2)
 
 
 def test_a_full_disk(tmp_path):
@@ -314,17 +270,21 @@ def test_a_full_disk(tmp_path):
     assert caught.value.errno in (errno.EFBIG, errno.ENOSPC)
     assert caught.value.filename == str(tmp_path / "faces.partial/shard-00000.tfrecord")
     assert not (tmp_path / "faces").exists()
-    store(items, tmp_path / "faces")
-    assert Faces([str(tmp_path / "faces")]).read(np.arange(9)) == [item.image for item in items]
+    assert stored_faces(items, tmp_path / "faces").read(np.arange(9)) == [item.image for item in items]
 
 
 def test_unusable_sets(tmp_path):
     folder, shard = tmp_path / "faces", "shard-00001.tfrecord"
     store(samples(9), folder)
-    good = files(folder)
-    row = int(np.argmax(Faces([str(folder)]).index["shard"] == 1))
-    pd.read_parquet(folder / "index.parquet").drop(columns="group").to_parquet(tmp_path / "no_group")
+    good, index = files(folder), pd.read_parquet(folder / "index.parquet")
+    row = int(np.argmax(index["shard"] == 1))
+
+    def changed(name, value):
+        table = index.drop(columns=name) if value == "none" else index.assign(**{name: [value, *index[name][1:]]})
+        return table.to_parquet()
+
     version_2 = good["dataset.json"].replace(b'"format_version": 1', b'"format_version": 2')
+    wrong = [("shard", -3), ("shard", 2**62 + 1), ("offset", 0), ("length", 2.5), ("identity", None), ("group", -2)]
     for name, content, message in (
         (shard, None, r"shard-00001\.tfrecord: No such file"),
         (shard, good[shard][:-1], r"shard-00001\.tfrecord: truncated"),
@@ -334,7 +294,11 @@ def test_unusable_sets(tmp_path):
         ("dataset.json", b"{}", "not the description"),
         ("index.parquet", None, r"index\.parquet: cannot be read"),
         ("index.parquet", b"nonsense", r"index\.parquet: cannot be read"),
-        ("index.parquet", (tmp_path / "no_group").read_bytes(), "the column 'group' is missing"),
+        ("index.parquet", changed("group", "none"), "the column 'group' is missing"),
+        *(
+            ("index.parquet", changed(column, value), f"the column '{column}' has values that no set has; prepare")
+            for column, value in wrong
+        ),
     ):
         for file, whole in {**good, name: content}.items():
             (folder / file).unlink(missing_ok=True)
@@ -346,41 +310,71 @@ def test_unusable_sets(tmp_path):
         Faces([])
 
 
-@pytest.mark.parametrize(
-    "name, value",
-    [
-        ("shard", -3),
-        ("shard", 2**62 + 1),
-        ("offset", 0),
-        ("length", 0),
-        ("length", 2.5),
-        ("identity", None),
-        ("group", -2),
-    ],
-)
-def test_an_index_of_values_that_no_set_has(tmp_path, name, value):
-    store(samples(3), tmp_path / "faces")
-    file = tmp_path / "faces" / "index.parquet"
-    index = pd.read_parquet(file)
-    index[name] = [value, *index[name].tolist()[1:]]
-    index.to_parquet(file)
-    with pytest.raises(InputError, match=f"the column '{name}' has values that no set has; prepare the set again"):
-        Faces([str(tmp_path / "faces")])
-
-
 def test_memory_of_an_opened_set(tmp_path):
     """20,000 images, without their bytes: the file of the shard is a hole."""
-    count, length = 20_000, 100
+    count = 20_000
     described = {"format_version": 1, "images": count, "identities": 200, "shards": {"shard-00000.tfrecord": {}}}
     (tmp_path / "dataset.json").write_text(json.dumps(described))
-    place = {"shard": 0, "offset": 12 + np.arange(count) * (16 + length), "length": length}
     identity = np.arange(count) // 100
-    index = pd.DataFrame({**place, "identity": identity, "group": identity % 2, "identity_key": identity.astype(str)})
-    index["quality"] = np.linspace(0, 1, count)
+    index = pd.DataFrame({"shard": 0, "offset": 12 + np.arange(count) * 116, "length": 100, "identity": identity})
+    index = index.assign(group=identity % 2, identity_key=identity.astype(str), quality=np.linspace(0, 1, count))
     index.to_parquet(tmp_path / "index.parquet", index=False)
     (tmp_path / "shard-00000.tfrecord").touch()
-    os.truncate(tmp_path / "shard-00000.tfrecord", count * (16 + length))
+    os.truncate(tmp_path / "shard-00000.tfrecord", count * 116)
     numbers = index.select_dtypes("number").memory_usage(index=False).sum()
     with assert_memory(held=1.3 * numbers, peak=2.5 * numbers):
-        faces = Faces([str(tmp_path)])
-    pd.testing.assert_frame_equal(faces.index, pd.read_parquet(tmp_path / "index.parquet"))
+        Faces([str(tmp_path)])
+
+
+def part(images, shard, **columns):
+    rng = np.random.default_rng(shard)
+    place = {"shard": shard, "offset": 100 * np.arange(images), "length": rng.integers(1, 99, images)}
+    owner = 3 * shard + np.sort(rng.integers(0, 3, images))
+    return pd.DataFrame(
+        {**place, "identity": owner, "group": rng.integers(-1, 2, images), "identity_key": owner.astype(str), **columns}
+    )
+
+
+def write_parts(folder, tables):
+    files = [folder / f"{number}.parquet" for number in range(len(tables))]
+    for file, table in zip(files, tables):
+        table.to_parquet(file, index=False)
+    return files
+
+
+def test_parts_are_put_together_as_pandas_would(tmp_path):
+    none = np.full(30, None, object)
+    tables = [
+        part(20, 0, yaw=np.arange(20), by="a", late=None),
+        part(30, 1, yaw=np.linspace(0, 1, 30), by=none, late=none),
+        part(10, 2, yaw=np.nan, by="b", late="x"),
+    ]
+    groups, identities = assemble_index(write_parts(tmp_path, tables), tmp_path / "index.parquet")
+    whole = pd.concat(tables, ignore_index=True)
+    # Whether a missing text is None or NaN differs between versions of pandas.
+    first, second = (t.astype(object).where(t.notna(), None) for t in (read_table(tmp_path / "index.parquet"), whole))
+    pd.testing.assert_frame_equal(first, second, check_column_type=False)
+    assert list(groups.items()) == sorted(whole["group"].value_counts().items())
+    assert identities == whole["identity"].max() + 1
+    assert read_table(tmp_path / "index.parquet")["yaw"].dtype == np.float64
+
+
+def test_what_is_read_can_be_written_to(tmp_path):
+    """It is no memory of Arrow's."""
+    assemble_index(write_parts(tmp_path, [part(20, 0, by="a")]), tmp_path / "index.parquet")
+    table = read_table(tmp_path / "index.parquet")
+    pd.testing.assert_frame_equal(table, pd.read_parquet(tmp_path / "index.parquet"))
+    table.loc[3, ["group", "by"]] = [5, "c"]
+    assert (table["group"][3], table["by"][3]) == (5, "c")
+
+
+def test_unusable_tables_are_refused(tmp_path):
+    files, index = write_parts(tmp_path, [part(3, 0, light=1), part(3, 1, light="day")]), tmp_path / "index.parquet"
+    with pytest.raises(InputError, match=r"the column 'light' is of the types int64, .*string"):
+        assemble_index(files, index)
+    # Names and texts that are no UTF-8.
+    for text in (b"photo", b"person"):
+        pd.DataFrame({"photo": ["person"]}).to_parquet(index)
+        index.write_bytes(index.read_bytes().replace(text, text[:2] + b"\xe9" + text[3:]))
+        with pytest.raises(InputError, match=r"index.parquet: cannot be read .*; prepare the set again"):
+            read_table(index)

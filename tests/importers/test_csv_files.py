@@ -40,29 +40,28 @@ def test_it_does_not_matter_where_a_chunk_ends(file):
     assert "group" not in table.cells
 
 
-def test_no_lines_and_no_groups(tmp_path):
-    (tmp_path / "faces.csv").write_text("path\n")
-    assert len(read_csv(tmp_path / "faces.csv", ["path"]).cells) == 0
-    (tmp_path / "faces.csv").write_text("path\na\nb\n")
-    assert take_groups(tmp_path, read_csv(tmp_path / "faces.csv", ["path"])).tolist() == [-1, -1]
-
-
-@pytest.mark.parametrize("cells", [[str(2**63), "1"], [str(-(2**63) - 1)], ["1" + "0" * 400], [str(2**53 + 1), ""]])
-def test_whole_numbers_that_would_not_come_back_stay_text(tmp_path, cells):
-    (tmp_path / "faces.csv").write_text("path,id\n" + "".join(f"a,{cell}\n" for cell in cells))
-    assert read_csv(tmp_path / "faces.csv", ["path"]).cells["id"].tolist() == cells
+def test_whole_numbers_that_would_not_come_back_stay_text(tmp_path):
+    file = tmp_path / "faces.csv"
+    for cells in ([str(2**63), "1"], [str(-(2**63) - 1)], ["1" + "0" * 400], [str(2**53 + 1), ""]):
+        file.write_text("path,id\n" + "".join(f"a,{cell}\n" for cell in cells))
+        assert read_csv(file, ["path"]).cells["id"].tolist() == cells
     # The largest that come back are numbers.
-    (tmp_path / "faces.csv").write_text(f"path,id,value\na,{2**63 - 1},1e30\nb,{-(2**63)},\n")
-    table = read_csv(tmp_path / "faces.csv", ["path"])
+    file.write_text(f"path,id,value\na,{2**63 - 1},1e30\nb,{-(2**63)},\n")
+    table = read_csv(file, ["path"])
     assert table.cells["id"].tolist() == [2**63 - 1, -(2**63)]
     assert table.cells["value"].tolist()[0] == 1e30
 
 
-@pytest.mark.parametrize("group", ["easy", "1.5", "-2", "inf", "", "1e30", str(10**18), "9" * 20])
-def test_the_line_of_a_bad_group_is_named_among_good_ones(tmp_path, group):
-    (tmp_path / "faces.csv").write_text(f"path,group\na,0\nb,{group}\nc,1\n")
-    with pytest.raises(InputError, match=rf"faces.csv, line 3: group '?({re.escape(group)}|nan|1e\+30)(\.0)?'?: use 0"):
-        take_groups(tmp_path / "faces.csv", read_csv(tmp_path / "faces.csv", ["path"]))
+def test_groups(tmp_path):
+    file = tmp_path / "faces.csv"
+    for group in ("easy", "1.5", "-2", "inf", "", "1e30", "9" * 20):
+        file.write_text(f"path,group\na,0\nb,{group}\nc,1\n")
+        message = rf"faces.csv, line 3: group '?({re.escape(group)}|nan|1e\+30)(\.0)?'?: use 0"
+        with pytest.raises(InputError, match=message):
+            take_groups(file, read_csv(file, ["path"]))
+    for lines, groups in (("path\n", []), ("path\na\nb\n", [-1, -1])):
+        file.write_text(lines)
+        assert take_groups(file, read_csv(file, ["path"])).tolist() == groups
 
 
 def test_the_memory_of_a_row_is_small(tmp_path):

@@ -118,9 +118,9 @@ def face_bytes(photo: Photo, size: tuple[int, int]) -> Union[bytes, Problem]:
         with Image.open(io.BytesIO(encoded)) as header:
             pixels, kind = header.width * header.height, header.format
     except Exception as error:  # on damaged files Pillow raises nearly anything
+        reason = str(error)
         try:
             load_image(encoded)
-            reason = str(error)
         except ValueError as better:  # it has words for an empty or a foreign file
             reason = str(better)
         return Problem("corrupt image", photo.path, reason)
@@ -192,11 +192,9 @@ class PhotoEmbedder:
                 with np.errstate(invalid="ignore", over="ignore"):
                     rows = add_views(views)
                 usable = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
-                for photo, fine in zip(good, usable):
-                    if fine:
-                        kept.append(photo)
-                    else:
-                        reason = "the model's embedding is zero or not finite"
-                        problems.append(Problem("no embedding", photo.path, reason))
+                kept += [photo for photo, fine in zip(good, usable) if fine]
+                unusable = [photo.path for photo, fine in zip(good, usable) if not fine]
+                reason = "the model's embedding is zero or not finite"
+                problems += [Problem("no embedding", path, reason) for path in unusable]
                 blocks.append(rows[usable])
         return Embedded(kept, np.concatenate(blocks), problems)

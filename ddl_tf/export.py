@@ -47,10 +47,10 @@ def _threshold(settings: ExportSettings) -> Optional[serving.Threshold]:
     checkpoint = find_checkpoint(settings.model)
     if settings.evaluation is not None:
         serving.check_evaluated(settings.evaluation, checkpoint)
-    if settings.evaluation is not None and settings.threshold_set is not None and settings.far is not None:
-        threshold = serving.choose_threshold(settings.evaluation, settings.threshold_set, settings.far)
-        serving.check_same_model(threshold, checkpoint, settings.flip)
-        return threshold
+        if settings.threshold_set is not None and settings.far is not None:
+            threshold = serving.choose_threshold(settings.evaluation, settings.threshold_set, settings.far)
+            serving.check_same_model(threshold, checkpoint, settings.flip)
+            return threshold
     for name in ("threshold_set", "far"):
         if getattr(settings, name) is not None:
             needs = "a threshold takes --evaluation, --threshold_set and --far"
@@ -69,10 +69,8 @@ def main(settings: ExportSettings) -> None:
     print(path)
     print(*serving.describe_signatures(path), sep="\n")
     size, norms = serving.graph_size(path), serving.read_description(path)["batch_norms"]
-    print(
-        f"{size.bytes / 1e6:,.1f} MB, {size.operations:,} operations; "
-        f"{norms['folded']} batch norms folded, {norms['kept']} kept"
-    )
+    folded = f"{norms['folded']} batch norms folded, {norms['kept']} kept"
+    print(f"{size.bytes / 1e6:,.1f} MB, {size.operations:,} operations; {folded}")
     if threshold:
         print(
             f"verify: same from a similarity of {threshold.value:.4f} on, where {threshold.set} has a false accept "

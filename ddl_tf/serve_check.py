@@ -10,7 +10,7 @@ import dataclasses
 import statistics
 import sys
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import pandas as pd
 
@@ -45,24 +45,14 @@ def _table(results: list[Compared]) -> str:
     rows = []
     for result in results:
         times = [1000 * seconds for seconds in result.seconds] or [float("nan")]
-        rows.append(
-            {
-                "signature": result.signature,
-                "rows": str(result.rows),
-                "difference": f"{result.difference:.1e}",
-                "decisions": str(result.decisions),
-                "median ms": f"{statistics.median(times):.1f}",
-                "longest ms": f"{max(times):.1f}",
-            }
-        )
-    return markdown_table(pd.DataFrame(rows))
+        counts = [str(result.rows), f"{result.difference:.1e}", str(result.decisions)]
+        rows.append([result.signature, *counts, f"{statistics.median(times):.1f}", f"{max(times):.1f}"])
+    heads = ["signature", "rows", "difference", "decisions", "median ms", "longest ms"]
+    return markdown_table(pd.DataFrame(rows, columns=heads))
 
 
 def _reason(results: list[Compared], settings: ServeCheckSettings, version: int) -> str:
-    """The first thing that is wrong, in one line; empty if nothing is."""
-    for result in results:
-        if result.agrees(settings.tolerance):
-            continue
+    for result in (result for result in results if not result.agrees(settings.tolerance)):
         if result.refused:
             return f"{result.signature}: {result.refused}"
         folder = Path(settings.saved_model).name
@@ -82,21 +72,13 @@ def main(settings: ServeCheckSettings) -> int:
         raise InputError(f"--images={settings.images}: must be at least 1")
     if not settings.tolerance >= 0:
         raise InputError(f"--tolerance={settings.tolerance}: must be at least 0")
-    client = Client(
-        settings.url,
-        settings.model,
-        settings.version,
-        timeout=settings.timeout,
-        batch=settings.batch,
-        certificates=settings.certificates,
-    )
+    counts = (settings.images, settings.batch, settings.tolerance)
+    options: dict[str, Any] = {name: getattr(settings, name) for name in ("timeout", "batch", "certificates")}
     try:
-        with client:
+        with Client(settings.url, settings.model, settings.version, **options) as client:
             version = wait_until_available(client, settings.wait)
             print(f"{settings.url} serves {settings.model}, version {version}")
-            results = compare_signatures(
-                client, settings.saved_model, settings.images, settings.batch, settings.tolerance
-            )
+            results = compare_signatures(client, settings.saved_model, *counts)
     except ServingError as error:
         raise InputError(str(error)) from None
     print(_table(results))

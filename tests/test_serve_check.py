@@ -7,26 +7,19 @@ import pytest
 import tensorflow as tf
 from clock import Clock
 from served_faces import exported_faces
-from stand_in_server import Faults, StandIn
+from stand_in_server import Faults, StandIn, last_row_cut, valid_left_out
 
 from ddl_tf.client.answers import ModelMetadata, VersionStatus
 from ddl_tf.client.client import wait_until_available
 from ddl_tf.common.errors import InputError
 from ddl_tf.serve_check import ServeCheckSettings, main
-from ddl_tf.serving import Client, ServingError
+from ddl_tf.serving import ServingError
 from ddl_tf.serving.check import Compared, Reference, _decisions
 
-SIGNATURES = ["search", "serving_bytes", "serving_default", "verify"]
-
 
 @pytest.fixture(scope="module")
-def folder():
-    return exported_faces()
-
-
-@pytest.fixture(scope="module")
-def running(folder):
-    with StandIn({1: folder / "1"}) as server:
+def running():
+    with StandIn({1: exported_faces() / "1"}) as server:
         yield server
 
 
@@ -42,27 +35,25 @@ def server(running, monkeypatch):
 
 
 @pytest.fixture
-def check(folder, server):
+def check(server):
     def check(version=1, kind="grpc", **options):
-        where = {"url": server.urls[kind], "saved_model": str(folder / str(version))}
+        where = {"url": server.urls[kind], "saved_model": str(exported_faces() / str(version))}
         return main(ServeCheckSettings(**{**where, "model": "faces", "images": 6, "batch": 4, **options}))
 
     return check
 
 
 def cells(lines):
-    """Of a Markdown table."""
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 @pytest.mark.parametrize("kind", ["grpc", "rest"])
 def test_its_own_model(server, check, kind, capsys):
     assert check(kind=kind) == 0
-    first, *table, last = capsys.readouterr().out.splitlines()
+    first, _, _, *table, last = capsys.readouterr().out.splitlines()
     assert first == f"{server.urls[kind]} serves faces, version 1"
-    header, _, *lines = cells(table)
-    assert header[:4] == ["signature", "rows", "difference", "decisions"]
-    assert [line[0] for line in lines] == SIGNATURES
+    lines = cells(table)
+    assert [line[0] for line in lines] == ["search", "serving_bytes", "serving_default", "verify"]
     for _, rows, difference, decisions, median, longest in lines:
         assert (rows, decisions) == ("6", "0")
         assert float(difference) < 1e-5
@@ -70,59 +61,44 @@ def test_its_own_model(server, check, kind, capsys):
     assert last.startswith("all within 0.0001 of ")
 
 
-def test_another_model_and_wrong_answers_of_a_signature(server, check, capsys, monkeypatch):
+def with_embedding(change):
+    return lambda outputs: {name: change(rows) if name == "embedding" else rows for name, rows in outputs.items()}
+
+
+def test_another_model_and_wrong_answers_of_a_signature(server, check, capsys):
     assert check(version=2) == 1
     out, err = capsys.readouterr()
     (line,) = [line for line in err.splitlines() if "error" in line]
-    assert "error: grpc://" in line
     assert "search differs from" in line
     assert line.endswith("is it the same export; the server has version 1?")
     assert "all within" not in out
-    server.faults = Faults(other_embeddings=True)
+    server.faults = Faults(spoil=with_embedding(lambda rows: rows[:, ::-1]))
     assert check() == 1
     out, err = capsys.readouterr()
     assert "serving_bytes differs from" in err
     differences = {line[0]: float(line[2]) for line in cells(out.splitlines()[3:])}
-    # Reversed embeddings, of which some faces were compared with the right ones.
     assert differences["serving_default"] > 0.01
     assert differences["search"] < 1e-5
-    for faults, message in (
-        (Faults(cut_rows=True), "search: BAD_ANSWER: output 'index' is [3, 3], not [4, 3]"),
-        (Faults(without="valid"), "search: BAD_ANSWER: output 'valid' is nothing, not [4]"),
+    for spoil, message in (
+        (last_row_cut, "search: BAD_ANSWER: output 'index' is [3, 3], not [4, 3]"),
+        (valid_left_out, "search: BAD_ANSWER: output 'valid' is nothing, not [4]"),
+        (with_embedding(lambda rows: np.full_like(rows, np.nan)), "serving_bytes differs from"),
     ):
-        server.faults = faults
+        server.faults = Faults(spoil=spoil)
         assert check() == 1
         assert message in capsys.readouterr().err
-    server.faults, predict = Faults(), Client.predict
-
-    def not_a_number(self, signature, inputs):
-        answer = predict(self, signature, inputs)
-        if signature == "serving_default":
-            answer["embedding"] = np.full_like(answer["embedding"], np.nan)
-        return answer
-
-    monkeypatch.setattr(Client, "predict", not_a_number)
-    assert check() == 1
-    assert "serving_default differs" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
+def test_what_cannot_be_checked(check):
+    for options, message in (
         ({"url": ""}, "--url is missing"),
-        ({"saved_model": ""}, "--saved_model is missing"),
         ({"saved_model": "nowhere"}, "--saved_model=nowhere: no saved_model.pb there"),
         ({"images": 0}, "--images=0"),
         ({"tolerance": -1.0}, "--tolerance=-1.0"),
         ({"model": "people", "wait": 0.0}, "NOT_FOUND"),
-        ({"url": "grpc://127.0.0.1:1", "wait": 0.0, "timeout": 1.0}, "UNAVAILABLE"),
-    ],
-)
-def test_what_cannot_be_checked(check, options, message):
-    with pytest.raises(InputError) as caught:
-        check(**options)
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+    ):
+        with pytest.raises(InputError, match=f"^.*{message}.*$"):
+            check(**options)
 
 
 class Scripted:
@@ -167,9 +143,9 @@ def test_waiting(capsys):
         wait("UNAUTHENTICATED")
 
 
-def test_differences_that_are_none(folder):
+def test_differences_that_are_none():
     """A tie of neighbours, and a similarity at the threshold, may fall on either side."""
-    reference = Reference(str(folder / "1"))
+    reference = Reference(str(exported_faces() / "1"))
     reference.threshold = 0.5
     similarity = np.array([0.50001, 0.7], np.float32)
     wanted = {"similarity": similarity, "same": np.array([True, True]), "valid": np.array([True, True])}
@@ -190,4 +166,3 @@ def test_differences_that_are_none(folder):
     assert Compared("verify", difference=0.5).agrees(0.5)
     assert not Compared("verify", difference=float("inf")).agrees(1e9)
     assert not Compared("verify", decisions=1).agrees(1.0)
-    assert not Compared("verify", refused="NOT_FOUND").agrees(1.0)

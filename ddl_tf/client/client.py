@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ddl_tf.client.rest import RestTransport
 
 T = TypeVar("T")
+Arrays = Mapping[str, np.ndarray]
 
 IMAGES, BYTES, VERIFY, SEARCH = "serving_default", "serving_bytes", "verify", "search"
 # A server loads a model in seconds to minutes.
@@ -50,9 +51,8 @@ def _connect(url: str, model: str, certificates: Optional[str]) -> "Union[GrpcTr
         from ddl_tf.client.rest import RestTransport
 
         return RestTransport(url, model, certificates)
-    raise InputError(
-        f"url {url!r}: give grpc://host:8500 (grpcs:// with TLS) or, for REST, http://host:8501 (https://)"
-    )
+    advice = "give grpc://host:8500 (grpcs:// with TLS) or, for REST, http://host:8501 (https://)"
+    raise InputError(f"url {url!r}: {advice}")
 
 
 class Client:
@@ -178,9 +178,7 @@ class Client:
         except errors.RequestError as error:
             raise self._explained(error, signature) from error
 
-    def _predict(
-        self, signature: str, inputs: Mapping[str, np.ndarray], version: Optional[int]
-    ) -> dict[str, np.ndarray]:
+    def _predict(self, signature: str, inputs: Arrays, version: Optional[int]) -> dict[str, np.ndarray]:
         return self._send(lambda timeout: self._transport.predict(signature, inputs, version, timeout), signature)
 
     def _explained(self, error: errors.RequestError, signature: str) -> errors.ServingError:
@@ -189,17 +187,14 @@ class Client:
             if errors.lacks_signature(error):
                 signatures = sorted(self._transport.metadata(self.version, self._timeout).signatures)
             elif error.status == errors.NOT_FOUND:
-                states = self._transport.status(None, self._timeout)
-                versions = ", ".join(
-                    f"version {number} {state}" + (f" ({reason})" if reason else "")
-                    for number, state, reason in sorted(states)
-                )
+                states = sorted(self._transport.status(None, self._timeout))
+                reasons = [f" ({reason})" if reason else "" for _, _, reason in states]
+                versions = ", ".join(f"version {each[0]} {each[1]}{why}" for each, why in zip(states, reasons))
         except errors.RequestError as further:
             if further.status != error.status:
                 in_vain = f" (asked what it has, the server said {further.status})"
-        return self._error(
-            error.status, error.message, errors.advise(error, self.model, signature, signatures, versions) + in_vain
-        )
+        advice = errors.advise(error, self.model, signature, signatures, versions)
+        return self._error(error.status, error.message, advice + in_vain)
 
     def _error(self, status: str, message: str, advice: str = "") -> errors.ServingError:
         name = self.model if self.version is None else f"{self.model} version {self.version}"
@@ -207,15 +202,10 @@ class Client:
         return errors.ServingError(self.url, name, status, message, advice)
 
     def _by_batches(
-        self,
-        signature: str,
-        inputs: Mapping[str, np.ndarray],
-        outputs: answers.Outputs,
-        shared: Optional[Mapping[str, np.ndarray]] = None,
+        self, signature: str, inputs: Arrays, outputs: answers.Outputs, shared: Optional[Arrays] = None
     ) -> dict[str, np.ndarray]:
         """Run a signature on any number of rows; `shared` goes with every batch as it is."""
-        rows = len(next(iter(inputs.values())))
-        version = self.version
+        rows, version = len(next(iter(inputs.values()))), self.version
         if rows == 0:
             return self._empty(signature, outputs)
         if rows > self._batch and version is None:
@@ -256,11 +246,7 @@ def wait_until_available(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Wait until a server has loaded the client's model, and return the version that answers.
-
-    What it waits for is printed on stderr when that changes. It raises `ServingError` if the model is not loaded in
-    time.
-    """
+    """Wait until a server has loaded the client's model, and return its version; what it waits for goes to stderr."""
     began, printed = clock(), ""
     while True:
         try:

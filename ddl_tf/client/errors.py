@@ -65,10 +65,7 @@ def lacks_signature(error: RequestError) -> bool:
 def advise(
     error: RequestError, model: str, signature: str, signatures: Optional[Sequence[str]], versions: Optional[str]
 ) -> str:
-    """Say what to do about a failed request.
-
-    `signature` was asked for (or empty); `signatures` and `versions` are those that the server has, where known.
-    """
+    """Say what to do about a failed request; `signatures` and `versions` are those that the server has, where known."""
     status, text = error.status, error.message.lower()
     if error.is_too_large:
         return (
@@ -79,9 +76,9 @@ def advise(
         known = f"it has {', '.join(signatures)}" if signatures else "saved_model_cli shows those that it has"
         threshold = "; verify is only in models exported with a threshold" if signature == "verify" else ""
         return f"the model has no signature {signature!r}, {known}{threshold}: export it again with what is missing"
+    if status == NOT_FOUND and versions:
+        return f"the server has {versions}: ask for one that is AVAILABLE, or wait until it is"
     if status == NOT_FOUND:
-        if versions:
-            return f"the server has {versions}: ask for one that is AVAILABLE, or wait until it is"
         return (
             f"is {model!r} the name in the server's --model_name or models.config, does its folder hold a version "
             "(a number), and did it load? The server's log says so"
@@ -121,9 +118,8 @@ def with_retries(
 ) -> T:
     """Send a request again while the server is unavailable or full; `send` gets the seconds that are left.
 
-    The wait before retry n is drawn between 0 and `FIRST_DELAY * 2 ** (n - 1)` seconds, at most `LONGEST_DELAY`, so
-    that clients of a server that restarts do not come back all at once (Brooker, "Exponential Backoff And Jitter", AWS,
-    2015). The last `RequestError` is raised: at once if it does not pass, or if the wait would end after the deadline.
+    The waits are random, at most `FIRST_DELAY * 2 ** (n - 1)` seconds, so that clients of a server that restarts do not
+    come back all at once (Brooker, "Exponential Backoff And Jitter", AWS, 2015). The last `RequestError` is raised.
     """
     deadline = clock() + timeout
     attempt = 1

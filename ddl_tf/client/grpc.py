@@ -19,14 +19,8 @@ except ImportError:
 
 _NUMBERS = {numpy_name: number for number, (_, numpy_name) in DTYPES.items()}
 # The field of each type that is not sent as tensor_content.
-_FIELDS = {
-    "float32": "float_val",
-    "int32": "int_val",
-    "uint8": "int_val",
-    "string": "string_val",
-    "int64": "int64_val",
-    "bool": "bool_val",
-}
+_FIELDS = {"float32": "float_val", "int32": "int_val", "uint8": "int_val", "string": "string_val"}
+_FIELDS |= {"int64": "int64_val", "bool": "bool_val"}
 _OPTIONS = [
     # gRPC refuses answers of more than 4 MB by default.
     ("grpc.max_receive_message_length", MOST_BYTES),
@@ -106,55 +100,51 @@ class GrpcTransport:
             self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(roots), _OPTIONS)
         else:
             self._channel = grpc.insecure_channel(address, _OPTIONS)
-        self._predict = self._method("PredictionService/Predict", "Predict")
-        self._metadata = self._method("PredictionService/GetModelMetadata", "GetModelMetadata")
-        self._status = self._method("ModelService/GetModelStatus", "GetModelStatus")
+        services = {"Predict": "Prediction", "GetModelMetadata": "Prediction", "GetModelStatus": "Model"}
+        self._methods = {
+            name: self._channel.unary_unary(
+                f"/tensorflow.serving.{service}Service/{name}", None, message(f"{name}Response").FromString
+            )
+            for name, service in services.items()
+        }
 
-    def _method(self, path: str, name: str) -> Any:
-        # Serialised by hand: gRPC says nothing about what a message that cannot be serialised had.
-        return self._channel.unary_unary(f"/tensorflow.serving.{path}", None, message(f"{name}Response").FromString)
-
-    def _call(self, method: Any, request: Any, timeout: float) -> Any:
+    def _call(self, name: str, version: Optional[int], timeout: float, signature: str = "", **fields: Any) -> Any:
+        request = message(f"{name}Request")(**fields)
+        request.model_spec.name, request.model_spec.signature_name = self._model, signature
+        if version is not None:
+            request.model_spec.version.value = version
         try:
+            # By hand: gRPC says nothing about what a message that cannot be serialised had.
             content = request.SerializeToString()
         except Exception as error:  # Of a different class in each implementation of protobuf.
             raise RequestError(RESOURCE_EXHAUSTED, f"{error} (exceeds maximum protobuf size of 2GB)") from None
         try:
-            return method(content, timeout=max(timeout, 0.001))
+            return self._methods[name](content, timeout=max(timeout, 0.001))
         except grpc.RpcError as error:
             raise RequestError(error.code().name, error.details() or "") from None
         except ValueError:
             # gRPC's error of a closed channel.
             raise RequestError("CANCELLED", "this client is closed; make another one") from None
 
-    def _spec(self, version: Optional[int], signature: str = "") -> Any:
-        spec = message("ModelSpec")(name=self._model, signature_name=signature)
-        if version is not None:
-            spec.version.value = version
-        return spec
-
     def predict(
         self, signature: str, inputs: Mapping[str, np.ndarray], version: Optional[int], timeout: float
     ) -> dict[str, np.ndarray]:
         """Run a signature within `timeout` seconds; a failure is a `RequestError`, as of the other methods."""
-        request = message("PredictRequest")(model_spec=self._spec(version, signature))
-        for name, array in inputs.items():
-            request.inputs[name].CopyFrom(to_tensor_proto(array))
-        answer = self._call(self._predict, request, timeout)
+        protos = {name: to_tensor_proto(array) for name, array in inputs.items()}
+        answer = self._call("Predict", version, timeout, signature, inputs=protos)
         return {name: from_tensor_proto(proto) for name, proto in answer.outputs.items()}
 
     def status(self, version: Optional[int], timeout: float) -> list[VersionStatus]:
         """Ask for the states of the model's versions."""
-        answer = self._call(self._status, message("GetModelStatusRequest")(model_spec=self._spec(version)), timeout)
+        versions = self._call("GetModelStatus", version, timeout).model_version_status
         return [
-            VersionStatus(version.version, STATES.get(version.state, "UNKNOWN"), version.status.error_message)
-            for version in answer.model_version_status
+            VersionStatus(each.version, STATES.get(each.state, "UNKNOWN"), each.status.error_message)
+            for each in versions
         ]
 
     def metadata(self, version: Optional[int], timeout: float) -> ModelMetadata:
         """Ask for the model's version and signatures."""
-        request = message("GetModelMetadataRequest")(model_spec=self._spec(version), metadata_field=["signature_def"])
-        answer = self._call(self._metadata, request, timeout)
+        answer = self._call("GetModelMetadata", version, timeout, metadata_field=["signature_def"])
         try:
             definitions = message("SignatureDefMap").FromString(answer.metadata["signature_def"].value).signature_def
         except Exception:  # Of a different class in each implementation of protobuf.

@@ -1,13 +1,9 @@
 """The messages of TensorFlow Serving's gRPC protocol, without TensorFlow.
 
-`tensorflow_serving.apis` imports TensorFlow, which takes seconds to start, for a few protocol buffers. So the fields
-that the client uses are named here by their numbers, which never change; tests/client/test_messages.py compares
-them with that package. The messages live in a pool of their own, so that TensorFlow's, of the same names, can be
-loaded beside them. An enum is an int32 here, and `google.protobuf.Any` and `Int64Value` are written out: on the wire
-they are the same.
-
-References:
-    https://github.com/tensorflow/serving/tree/master/tensorflow_serving/apis
+The fields that the client uses are named here by their numbers, as in
+https://github.com/tensorflow/serving/tree/master/tensorflow_serving/apis. The messages live in a pool of their own, so
+that TensorFlow's, of the same names, can be loaded beside them. An enum is an int32 here, and `google.protobuf.Any` and
+`Int64Value` are written out: on the wire they are the same.
 """
 
 from typing import Any

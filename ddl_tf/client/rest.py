@@ -8,8 +8,10 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional
 from urllib.parse import quote
 
 import numpy as np
@@ -60,12 +62,11 @@ def from_json(value: Any) -> np.ndarray:
         array = np.array(value)
     except ValueError:
         raise RequestError("BAD_ANSWER", "lists of different lengths where an array should be") from None
-    kind = array.dtype.kind
-    if kind not in "fib":
-        raise RequestError("BAD_ANSWER", f"values that are no numbers: {str(value)[:60]}")
-    if kind == "b":
+    if array.dtype.kind == "b":
         return array
-    limits = np.finfo(np.float32) if kind == "f" else np.iinfo(np.int32)
+    if array.dtype.kind not in "fi":
+        raise RequestError("BAD_ANSWER", f"values that are no numbers: {str(value)[:60]}")
+    limits = np.finfo(np.float32) if array.dtype.kind == "f" else np.iinfo(np.int32)
     finite = array[np.isfinite(array)]
     if np.any((finite < limits.min) | (finite > limits.max)):
         raise RequestError("BAD_ANSWER", f"numbers that do not fit {limits.dtype}")
@@ -94,7 +95,6 @@ def _tensors(infos: Mapping[str, Any]) -> dict[str, TensorInfo]:
 
 
 def _error_of(answer: requests.Response) -> RequestError:
-    """The error in an answer; a proxy's body is no JSON."""
     status = _STATUSES.get(answer.status_code, f"HTTP {answer.status_code}")
     try:
         return RequestError(status, str(json.loads(answer.content)["error"]))
@@ -104,21 +104,16 @@ def _error_of(answer: requests.Response) -> RequestError:
 
 
 def _body(raw: Any, deadline: float) -> bytes:
-    """The whole body of an answer, if it comes in time and is not too long."""
     # What has come, however little; before urllib3 2.1 so many bytes, or the end.
     read = getattr(raw, "read1", raw.read)
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        part = read(_CHUNK, decode_content=False)
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
-        size += len(part)
-        if size > MOST_BYTES:
+    content = bytearray()
+    while part := read(_CHUNK, decode_content=False):
+        content += part
+        if len(content) > MOST_BYTES:
             raise RequestError(errors.RESOURCE_EXHAUSTED, f"an answer larger than max {MOST_BYTES:,} bytes")
         if time.monotonic() > deadline:
             raise RequestError(errors.DEADLINE_EXCEEDED, "the answer was not whole in time")
+    return bytes(content)
 
 
 class RestTransport:
@@ -136,22 +131,20 @@ class RestTransport:
 
     def _call(self, path: str, version: Optional[int], timeout: float, body: Optional[bytes] = None) -> Any:
         url = self._base + (f"/versions/{version}" if version is not None else "") + path
-        outcome: queue.SimpleQueue[Union[requests.Response, Exception]] = queue.SimpleQueue()
+        outcome: Future[requests.Response] = Future()
 
         def ask() -> None:
             try:
-                outcome.put(self._ask(url, timeout, body))
+                outcome.set_result(self._ask(url, timeout, body))
             except Exception as error:
-                outcome.put(error)
+                outcome.set_exception(error)
 
         # In a thread, because neither looking up a name nor the lines before an answer have a limit of their own.
         threading.Thread(target=ask, daemon=True).start()
         try:
-            answer = outcome.get(timeout=max(timeout, 0.001))
-        except queue.Empty:
+            answer = outcome.result(timeout=max(timeout, 0.001))
+        except FutureTimeout:
             raise RequestError(errors.DEADLINE_EXCEEDED, f"no whole answer in {timeout:.3g} s") from None
-        if isinstance(answer, Exception):
-            raise answer
         if answer.status_code != 200:
             raise _error_of(answer)
         try:
@@ -164,9 +157,7 @@ class RestTransport:
         """One request and its whole answer."""
         deadline = time.monotonic() + timeout
         # Packed answers could grow without limit.
-        headers = {"Accept-Encoding": "identity"}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
+        headers = {"Accept-Encoding": "identity", **({} if body is None else {"Content-Type": "application/json"})}
         try:
             session = self._free.get_nowait()
         except queue.Empty:
@@ -231,8 +222,8 @@ class RestTransport:
         answer = self._call("", version, timeout)
         with _as_promised():
             return [
-                VersionStatus(int(version["version"]), version["state"], version["status"]["error_message"])
-                for version in answer["model_version_status"]
+                VersionStatus(int(each["version"]), each["state"], each["status"]["error_message"])
+                for each in answer["model_version_status"]
             ]
 
     def metadata(self, version: Optional[int], timeout: float) -> ModelMetadata:

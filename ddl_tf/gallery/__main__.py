@@ -134,7 +134,6 @@ class ConvertSettings(GallerySettings):
 
 
 def _embedder(settings: PhotoSettings, gallery: Optional[Gallery]) -> PhotoEmbedder:
-    """Load the model; refuse another one than that of the gallery."""
     if gallery is None:
         return PhotoEmbedder(settings.model, settings.flip, settings.batch_size)
     record, flip = gallery.model, settings.flip
@@ -153,10 +152,9 @@ def _report(problems: Sequence[Problem], total: int, file: Optional[str]) -> int
             pd.DataFrame(rows, columns=["kind", "source", "reason"]).to_csv(aside, index=False)
     if not problems:
         return 0
-    kinds = ", ".join(
-        f"{count:,} {kind}" for kind, count in Counter(problem.kind for problem in problems).most_common()
-    )
-    print(f"left out {len(problems):,} of {total:,}: {kinds}", file=sys.stderr)
+    kinds = Counter(problem.kind for problem in problems).most_common()
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds)
+    print(f"left out {len(problems):,} of {total:,}: {counts}", file=sys.stderr)
     for problem in problems[:_SHOWN]:
         print(f"  {visible(str(problem))}", file=sys.stderr)
     if len(problems) > _SHOWN:
@@ -175,13 +173,11 @@ def _threshold_text(description: Mapping[str, Any]) -> str:
         return "no threshold: nobody is known or unknown"
     text = f"known from a similarity of {chosen['value']:.4f} on"
     far, people, images = chosen.get("far"), description["people"], description["images"]
-    if far and people:
-        share, how = strangers_known(far, people, images, description["entries"])
-        text += (
-            f" (false accept rate {far:g} on {visible(str(chosen.get('set')))}: a stranger passes for one of "
-            f"{people:,} people {share:.2%} of the time {how})"
-        )
-    return text
+    if not far or not people:
+        return text
+    share, how = strangers_known(far, people, images, description["entries"])
+    rate = f"false accept rate {far:g} on {visible(str(chosen.get('set')))}"
+    return f"{text} ({rate}: a stranger passes for one of {people:,} people {share:.2%} of the time {how})"
 
 
 def enroll(settings: EnrollSettings) -> int:
@@ -198,14 +194,13 @@ def enroll(settings: EnrollSettings) -> int:
         enrolled = gallery.enrolled([photo.person for photo in photos], [photo.path for photo in photos])
         photos, already = [photo for photo, known in zip(photos, enrolled) if not known], int(enrolled.sum())
     embedded = embedder.embed(photos, "enroll")
-    people = [photo.person for photo in embedded.photos]
-    sources = [photo.path for photo in embedded.photos]
+    people, sources = [photo.person for photo in embedded.photos], [photo.path for photo in embedded.photos]
     problems += embedded.problems
     name = visible(settings.gallery)
-    if gallery is None and not people:
-        print(f"{name}: no photo can be used, no gallery was made")
-        return _report(problems, total, settings.problems)
     if gallery is None:
+        if not people:
+            print(f"{name}: no photo can be used, no gallery was made")
+            return _report(problems, total, settings.problems)
         entries, index = settings.entries or ENTRIES[0], settings.index or KINDS[0]
         gallery = Gallery.create(settings.gallery, embedder.record, entries, index)
     # Another process may have enrolled the same people meanwhile; then the threshold stays too.
@@ -259,7 +254,6 @@ def _threshold(settings: EnrollSettings, flip: bool, new: bool) -> Optional[dict
 
 
 def _results(photos: Sequence[Photo], matches: Found) -> pd.DataFrame:
-    """A row for each photo and person."""
     known = np.full(matches.people.shape, None) if matches.known is None else matches.known.astype(object)
     rows = [
         (photo.path, rank + 1, person, float(similarity), known[row, rank])
@@ -271,7 +265,6 @@ def _results(photos: Sequence[Photo], matches: Found) -> pd.DataFrame:
 
 
 def _summary(photos: Sequence[Photo], matches: Found) -> pd.DataFrame:
-    """A row for each photo."""
     rows = []
     for row, photo in enumerate(photos):
         ranked = zip(matches.people[row], matches.similarity[row])
@@ -303,8 +296,7 @@ def search(settings: SearchSettings) -> int:
     print(markdown_table(_summary(shown, matches)))
     if len(shown) < len(embedded.photos):
         print(f"and {len(embedded.photos) - len(shown):,} more in {visible(settings.output or '')}")
-    description = gallery.description
-    threshold = settings.threshold
+    description, threshold = gallery.description, settings.threshold
     text = _threshold_text(description) if threshold is None else f"known from --threshold={threshold} on"
     print(f"\n{_size(description)}; {text}")
     return _report([*problems, *embedded.problems], total, settings.problems)

@@ -9,10 +9,10 @@ import fcntl
 import io
 import json
 import os
-import sqlite3
 import struct
 import warnings
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any, Optional
 
 import numpy as np
@@ -34,18 +34,19 @@ _END = struct.Struct("<8sQ")
 _MAGIC = b"ddl_tfG2"
 
 
-def follow(
-    connection: sqlite3.Connection, gallery: dict[str, Any], before: Optional[Snapshot], folder: Path
-) -> Snapshot:
-    """Bring what is searched up to the present state, within a transaction of `connection`.
+def follow(connection: Connection, gallery: dict[str, Any], before: Optional[Snapshot], folder: Path) -> Snapshot:
+    """Bring what was searched `before`, which stays as it is, up to the present state, within a transaction.
 
-    `gallery` is its description (see `read_gallery`), `before` what was searched before; it stays as it is, for those
-    who search it.
+    `gallery` is its description (see `read_gallery`).
     """
     if before is not None and _is_of(before, connection, gallery):
         return before if before.generation == gallery["generation"] else _advance(connection, gallery, before)
     cached = read_cache(folder, connection, gallery)
-    if cached is None or _changed_since(connection, cached) > _OLD_SHARE * gallery["people"]:
+    count, changed = "SELECT count(*) FROM {} WHERE generation > ?", 0
+    if cached is not None:
+        since = (cached.generation,)
+        changed = sum(connection.execute(count.format(table), since).fetchone()[0] for table in ("person", "removal"))
+    if cached is None or changed > _OLD_SHARE * gallery["people"]:
         snapshot = make_snapshot(connection, gallery)
         if gallery["images"] > _FEW and os.access(folder, os.W_OK):
             try:
@@ -57,37 +58,28 @@ def follow(
     return _advance(connection, gallery, cached)
 
 
-def _is_of(snapshot: Snapshot, connection: sqlite3.Connection, gallery: dict[str, Any]) -> bool:
+def _is_of(snapshot: Snapshot, connection: Connection, gallery: dict[str, Any]) -> bool:
     stamped = _is_stamped(connection, snapshot.generation, snapshot.stamp)
     return stamped and (snapshot.entries, snapshot.parts[0].index.kind) == (gallery["entries"], gallery["index"])
 
 
-def _is_stamped(connection: sqlite3.Connection, generation: int, stamp: int) -> bool:
+def _is_stamped(connection: Connection, generation: int, stamp: int) -> bool:
     return connection.execute("SELECT stamp FROM change WHERE generation = ?", (generation,)).fetchone() == (stamp,)
 
 
-def _changed_since(connection: sqlite3.Connection, snapshot: Snapshot) -> int:
-    count, since = "SELECT count(*) FROM {} WHERE generation > ?", (snapshot.generation,)
-    return sum(connection.execute(count.format(table), since).fetchone()[0] for table in ("person", "removal"))
-
-
-def make_snapshot(connection: sqlite3.Connection, gallery: dict[str, Any]) -> Snapshot:
+def make_snapshot(connection: Connection, gallery: dict[str, Any]) -> Snapshot:
     """Read all that is searched of a gallery."""
     dim = gallery["model"]["dim"]
     index, persons = VectorIndex(dim, gallery["index"]), [np.empty(0, np.int64)]
     for person, vectors in read_entries(connection, dim, gallery["entries"], since=0):
         index.add(vectors)
         persons.append(person)
-    return Snapshot(
-        gallery["generation"],
-        gallery["stamp"],
-        gallery["entries"],
-        (Part(index, np.concatenate(persons)), Part(VectorIndex(dim, "exact"), np.empty(0, np.int64))),
-        dict(connection.execute("SELECT id, name FROM person")),
-    )
+    parts = (Part(index, np.concatenate(persons)), Part(VectorIndex(dim, "exact"), np.empty(0, np.int64)))
+    names = dict(connection.execute("SELECT id, name FROM person"))
+    return Snapshot(gallery["generation"], gallery["stamp"], gallery["entries"], parts, names)
 
 
-def _advance(connection: sqlite3.Connection, gallery: dict[str, Any], before: Snapshot) -> Snapshot:
+def _advance(connection: Connection, gallery: dict[str, Any], before: Snapshot) -> Snapshot:
     """Take the vectors of changed people out of use, and append those that they have now."""
     since, dim = before.generation, gallery["model"]["dim"]
     names = dict(connection.execute("SELECT id, name FROM person WHERE generation > ?", (since,)))
@@ -102,8 +94,9 @@ def _advance(connection: sqlite3.Connection, gallery: dict[str, Any], before: Sn
     last = np.concatenate([before.parts[1].index.vectors(used), *vectors])
     last_person = np.concatenate([recent[used], *persons])
     index = before.parts[0].index
-    if len(last) > _RECENT or np.mean(np.r_[large, 0] == UNUSED) > _UNUSED_SHARE:
-        if np.mean(np.r_[large, 0] == UNUSED) > _UNUSED_SHARE:
+    many_unused = np.mean(np.r_[large, 0] == UNUSED) > _UNUSED_SHARE
+    if len(last) > _RECENT or many_unused:
+        if many_unused:
             kept = np.flatnonzero(large != UNUSED)
             large, smaller = large[kept], VectorIndex(dim, index.kind)
             smaller.add(index.vectors(kept))
@@ -142,7 +135,7 @@ def write_cache(folder: Path, snapshot: Snapshot) -> None:
         os.replace(aside, folder / CACHE)
 
 
-def read_cache(folder: Path, connection: sqlite3.Connection, gallery: dict[str, Any]) -> Optional[Snapshot]:
+def read_cache(folder: Path, connection: Connection, gallery: dict[str, Any]) -> Optional[Snapshot]:
     """Read what `write_cache` kept: a snapshot without names; None if it is missing or of no use for this gallery."""
     path, dim = folder / CACHE, gallery["model"]["dim"]
     if not path.is_file():

@@ -135,11 +135,8 @@ class Gallery:
 
     def people(self) -> pd.DataFrame:
         """Count the images of each person, in order of enrolment: `person`, `images`, `time` of the last."""
-        query = (
-            "SELECT p.name, count(*), max(i.time) FROM image i JOIN person p ON p.id = i.person GROUP BY i.person "
-            "ORDER BY min(i.id)"
-        )
-        return self._table(query, ["person", "images", "time"])
+        query = "SELECT p.name, count(*), max(i.time) FROM image i JOIN person p ON p.id = i.person GROUP BY i.person"
+        return self._table(f"{query} ORDER BY min(i.id)", ["person", "images", "time"])
 
     def _table(self, query: str, columns: list[str]) -> pd.DataFrame:
         with self._reading() as connection:
@@ -181,18 +178,18 @@ class Gallery:
             known = sorted(gallery_rows.numbers_of(connection, people))
         if known:
             names = ", ".join(map(visible, known[:3])) + (", ..." if len(known) > 3 else "")
-            raise InputError(
-                f"{visible(self.folder)}: {len(known)} of the people are enrolled already ({names}): add or replace "
-                "their images with --existing=add or replace"
-            )
+            reason = f"{len(known)} of the people are enrolled already ({names})"
+            advice = "add or replace their images with --existing=add or replace"
+            raise InputError(f"{visible(self.folder)}: {reason}: {advice}")
 
     def enrolled(self, people: Sequence[str], sources: Sequence[str]) -> np.ndarray:
         """Return `[n]` bool: whether an image of this person and source is enrolled."""
         check_names(people, sources)
         with self._reading() as connection:
-            numbers = gallery_rows.numbers_of(connection, people)
-            known = {person: gallery_rows.sources_of(connection, number) for person, number in numbers.items()}
-        return np.array([source in known.get(person, ()) for person, source in zip(people, sources)], bool)
+            query = "SELECT p.name, i.source FROM image i JOIN person p ON p.id = i.person WHERE p.id = ?"
+            numbers = gallery_rows.numbers_of(connection, people).values()
+            known = {row for number in numbers for row in connection.execute(query, (number,))}
+        return np.array([row in known for row in zip(people, sources)], bool)
 
     def enrol(
         self, people: Sequence[str], embeddings: np.ndarray, sources: Sequence[str], existing: str = "refuse"
@@ -275,10 +272,10 @@ def _value(description: Mapping[str, Any]) -> Optional[float]:
 
 def rebuild_index(folder: str, kind: Optional[str] = None) -> None:
     """Make the cache of what is searched anew, with `kind` (`exact`, `approximate`) as an index of that kind."""
-    if kind is not None and kind not in KINDS:
-        raise InputError(f"index {kind!r}: use one of {', '.join(KINDS)}")
     path = Path(folder)
     if kind is not None:
+        if kind not in KINDS:
+            raise InputError(f"index {kind!r}: use one of {', '.join(KINDS)}")
         with changing(path) as connection:
             gallery_rows.update_gallery(connection, index=kind)
     with reading(path) as connection:
@@ -295,8 +292,15 @@ def convert_gallery(old: str, folder: str) -> None:
         facts = json.loads(file.read_text(encoding="utf-8"))
         if facts["format"] != _OLD_FORMAT:
             raise InputError(f"{visible(file)}: format {facts['format']}, where {_OLD_FORMAT} is converted")
-        images, embeddings = _read_old(path / str(facts["generation"]), facts)
-        require_regular_file(path / "reference.npy")
+        current = path / str(facts["generation"])
+        for part in (current / "images.csv", current / "embeddings.npy", path / "reference.npy"):
+            require_regular_file(part)
+        # A lone carriage return in a name was written without quotes, and ends no line.
+        images = pd.read_csv(current / "images.csv", dtype=str, keep_default_na=False, lineterminator="\n")
+        embeddings = np.load(current / "embeddings.npy", mmap_mode="r", allow_pickle=False)
+        shape = (facts["images"], facts["model"]["dim"])
+        if embeddings.shape != shape or len(images) != shape[0] or not np.isfinite(embeddings).all():
+            raise ValueError("its files do not fit together")
         model = ModelRecord(**facts["model"], reference=np.load(path / "reference.npy", allow_pickle=False))
         row = (model, facts["entries"], facts["index"], facts["threshold"], facts["created"])
     except (ValueError, KeyError, TypeError, EOFError, FileNotFoundError) as error:
@@ -309,15 +313,3 @@ def convert_gallery(old: str, folder: str) -> None:
             rows = slice(start, start + _CHUNK)
             people, sources, times = (column[rows] for column in columns)
             gallery_rows.insert_images(connection, people, sources, times, embeddings[rows])
-
-
-def _read_old(folder: Path, description: Mapping[str, Any]) -> tuple[pd.DataFrame, np.ndarray]:
-    for name in ("images.csv", "embeddings.npy"):
-        require_regular_file(folder / name)
-    # A lone carriage return in a name was written without quotes, and ends no line.
-    images = pd.read_csv(folder / "images.csv", dtype=str, keep_default_na=False, lineterminator="\n")
-    embeddings = np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)
-    shape = (description["images"], description["model"]["dim"])
-    if embeddings.shape != shape or len(images) != shape[0] or not np.isfinite(embeddings).all():
-        raise ValueError("its files do not fit together")
-    return images, embeddings

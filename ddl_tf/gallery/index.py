@@ -42,11 +42,9 @@ def _two_bit_index(faiss: Any, dim: int) -> Any:
 class VectorIndex:
     """Unit vectors that can be searched by cosine similarity; they are numbered from 0 in the order they are added.
 
-    `exact` compares with every vector (`IndexFlatIP`). `approximate` first compares two bits of each coordinate, in
-    registers (`IndexPQFastScan`: Andre et al., Quicker ADC, PAMI 43(5), 2021), then the best few hundred vectors
-    exactly (`IndexRefineFlat`): its similarities are exact, but it may miss a vector. Before, vectors are turned at
-    random, after which the coordinates of any unit vector are alike and nearly normal: so the bits need no training,
-    and vectors can be added for ever. No vector can be removed: make a new index.
+    `exact` compares with every vector. `approximate` first compares two bits of each coordinate (`IndexPQFastScan`:
+    Andre et al., Quicker ADC, PAMI 43(5), 2021), then the best few hundred vectors exactly: it may miss a vector.
+    Before, vectors are turned at random, after which their coordinates are nearly normal: the bits need no training.
     """
 
     def __init__(self, dim: int, kind: str) -> None:
@@ -83,10 +81,9 @@ class VectorIndex:
         return whole.reconstruct_batch(np.ascontiguousarray(numbers, np.int64))
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Find the k (1 to the number of vectors) most similar vectors of queries `[n, dim]` of unit norm.
+        """Find the k most similar vectors of queries `[n, dim]` of unit norm.
 
-        Returns similarities `[n, k]` float32, falling, and numbers `[n, k]` int64, -1 where an approximate search has
-        fewer.
+        Returns similarities `[n, k]` float32, falling, and numbers `[n, k]` int64, -1 where there are fewer.
         """
         queries = np.ascontiguousarray(queries, np.float32)
         if self.kind == "exact":

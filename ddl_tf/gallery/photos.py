@@ -40,10 +40,7 @@ _REFERENCE_IMAGES = 4
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """A file with a face; `person` is empty if that is not known.
-
-    `landmarks` are `[5, 2]` x, y in pixels of the upright image; None if the image is an aligned face.
-    """
+    """A file with a face: an aligned one, or with landmarks `[5, 2]` x, y in pixels of the upright image."""
 
     path: str
     person: str = ""
@@ -51,11 +48,7 @@ class Photo:
 
 
 def folder_photos(root: str, of_people: bool) -> list[Union[Photo, Problem]]:
-    """List the photos in a folder: all files but hidden ones.
-
-    With `of_people` it has a folder for each person. A problem stands for what is no file, has a name that is no UTF-8
-    or is in no person's folder.
-    """
+    """List the photos in a folder, with `of_people` of folders of people: all files but hidden ones."""
     folder = Path(root)
     if not folder.is_dir():
         raise InputError(f"{root}: no such folder; give one that holds images{' in folders of people' * of_people}")
@@ -82,11 +75,7 @@ def _bad_name(path: str) -> Problem:
 
 
 def csv_photos(csv: str, of_people: bool) -> list[Union[Photo, Problem]]:
-    """List the photos of a CSV file, in the order of its lines.
-
-    Columns are `path` (relative to the CSV file), with `of_people` `person`, and perhaps the five landmarks `x1`, `y1`,
-    ..., `x5`, `y5` in pixels. A problem stands for a line where something is missing.
-    """
+    """List the photos of a CSV file: column `path`, with `of_people` `person`, perhaps the landmarks `x1` to `y5`."""
     file = Path(csv)
     table = read_csv(file, ["path", "person"] if of_people else ["path"])
     missing = [name for name in LANDMARK_COLUMNS if name not in table.cells]
@@ -95,7 +84,7 @@ def csv_photos(csv: str, of_people: bool) -> list[Union[Photo, Problem]]:
     landmarks: Optional[np.ndarray] = None
     if not missing:
         columns = [pd.to_numeric(table.cells[name], errors="coerce") for name in LANDMARK_COLUMNS]
-        landmarks = np.stack([np.asarray(column, np.float64) for column in columns], axis=1).reshape(-1, 5, 2)
+        landmarks = np.stack(columns, axis=1).astype(np.float64).reshape(-1, 5, 2)
     paths = table.cells["path"].tolist()
     people = table.cells["person"].tolist() if of_people else [""] * len(paths)
 
@@ -115,9 +104,8 @@ def csv_photos(csv: str, of_people: bool) -> list[Union[Photo, Problem]]:
 def face_bytes(photo: Photo, size: tuple[int, int]) -> Union[bytes, Problem]:
     """Read a photo as the encoded image that a network's input of `size` (height, width) is made of.
 
-    With landmarks the face is aligned: at 112 px, as the faces of training sets are, or at the network's size if that
-    is larger. An image that is stored turned (EXIF) is turned upright before: landmarks are those of the image as it is
-    shown. Aligned faces that are JPEG or PNG files stay as they are.
+    With landmarks, of the upright image, the face is aligned: at 112 px, as the faces of training sets are, or at the
+    network's size if that is larger. Aligned faces that are JPEG or PNG files stay as they are, but for EXIF's turn.
     """
     try:
         # Asked first: to open a pipe waits for somebody who writes.
@@ -169,11 +157,7 @@ class Embedded:
 
 
 class PhotoEmbedder:
-    """A model for photos: a `.keras` checkpoint, the folder of a run, or the version folder of an exported model.
-
-    With `flip` the embedding of the mirrored image is added: by default for all but exported models, which do it or not
-    by themselves.
-    """
+    """A checkpoint, run or exported model for photos; `flip` is by default on for all but exported models."""
 
     def __init__(self, model: str, flip: Optional[bool] = None, batch_size: int = 64) -> None:
         if batch_size < 1:
@@ -184,14 +168,12 @@ class PhotoEmbedder:
         flip = not is_exported(file) if flip is None else flip
         self._model, self._batch_size = load_embedding_model(model), batch_size
         self._size = image_size(self._model)
-        dim = int(self._model.output_shape[-1])
-        self.record = ModelRecord(str(file.resolve()), fingerprint(file), dim, flip, self._reference(flip))
-
-    def _reference(self, flip: bool) -> np.ndarray:
         # NumPy promises this generator's numbers to stay as they are.
         noise = np.random.RandomState(0).randint(0, 256, [_REFERENCE_IMAGES, *self._size, 3])
         views = [noise, noise[:, :, ::-1]] if flip else [noise]
-        return add_views(np.stack([self._model(view.astype(np.float32)).numpy() for view in views], axis=1))
+        reference = add_views(np.stack([self._model(view.astype(np.float32)).numpy() for view in views], axis=1))
+        dim = int(self._model.output_shape[-1])
+        self.record = ModelRecord(str(file.resolve()), fingerprint(file), dim, flip, reference)
 
     def embed(self, photos: Sequence[Photo], name: str = "embed") -> Embedded:
         """Embed photos; `name` is for the progress."""
@@ -211,10 +193,8 @@ class PhotoEmbedder:
                     rows = add_views(views)
                 usable = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
                 kept += [photo for photo, fine in zip(good, usable) if fine]
-                problems += [
-                    Problem("no embedding", photo.path, "the model's embedding is zero or not finite")
-                    for photo, fine in zip(good, usable)
-                    if not fine
-                ]
+                unusable = [photo.path for photo, fine in zip(good, usable) if not fine]
+                reason = "the model's embedding is zero or not finite"
+                problems += [Problem("no embedding", path, reason) for path in unusable]
                 blocks.append(rows[usable])
         return Embedded(kept, np.concatenate(blocks), problems)

@@ -3,9 +3,9 @@
 import io
 import json
 import secrets
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Optional
+from collections.abc import Iterator, Sequence
+from sqlite3 import Connection
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +21,7 @@ _CHUNK = 20_000
 
 
 def insert_gallery(
-    connection: sqlite3.Connection,
-    model: ModelRecord,
-    entries: str,
-    index: str,
-    threshold: Optional[Mapping[str, Any]],
-    created: str,
+    connection: Connection, model: ModelRecord, entries: str, index: str, threshold: Any, created: str
 ) -> None:
     """Describe a new gallery; `threshold` as for `Gallery.create`, `created` in ISO 8601."""
     reference = io.BytesIO()
@@ -38,7 +33,7 @@ def insert_gallery(
     connection.execute("INSERT INTO change VALUES (1, ?)", (secrets.randbits(63),))
 
 
-def read_gallery(connection: sqlite3.Connection) -> dict[str, Any]:
+def read_gallery(connection: Connection) -> dict[str, Any]:
     """Read the description of a gallery: its row, and `format` and `stamp` (of the last change)."""
     row = connection.execute(
         "SELECT generation, model, entries, kind, threshold, people, images, created, changed FROM gallery"
@@ -51,13 +46,13 @@ def read_gallery(connection: sqlite3.Connection) -> dict[str, Any]:
     return {**content, **parsed, "format": FORMAT, "stamp": stamp}
 
 
-def read_model(connection: sqlite3.Connection) -> ModelRecord:
+def read_model(connection: Connection) -> ModelRecord:
     """Read whose embeddings a gallery has."""
     model, reference = connection.execute("SELECT model, reference FROM gallery").fetchone()
     return ModelRecord(**json.loads(model), reference=np.load(io.BytesIO(reference), allow_pickle=False))
 
 
-def mark_change(connection: sqlite3.Connection) -> int:
+def mark_change(connection: Connection) -> int:
     """Begin the next generation, and return its number."""
     connection.execute("UPDATE gallery SET generation = generation + 1, changed = ?", (utc_now(),))
     (generation,) = connection.execute("SELECT generation FROM gallery").fetchone()
@@ -65,7 +60,7 @@ def mark_change(connection: sqlite3.Connection) -> int:
     return int(generation)
 
 
-def update_gallery(connection: sqlite3.Connection, **change: Any) -> None:
+def update_gallery(connection: Connection, **change: Any) -> None:
     """Change `threshold` or `index` of a gallery; a generation more."""
     mark_change(connection)
     if "threshold" in change:
@@ -74,49 +69,39 @@ def update_gallery(connection: sqlite3.Connection, **change: Any) -> None:
         connection.execute("UPDATE gallery SET kind = ?", (change["index"],))
 
 
-def numbers_of(connection: sqlite3.Connection, people: Sequence[str]) -> dict[str, int]:
+def numbers_of(connection: Connection, people: Sequence[str]) -> dict[str, int]:
     """Look people up: name -> number of those who are enrolled, in order."""
     query = "SELECT id FROM person WHERE name = ?"
     rows = {person: connection.execute(query, (person,)).fetchone() for person in dict.fromkeys(people)}
     return {person: int(row[0]) for person, row in rows.items() if row is not None}
 
 
-def sources_of(connection: sqlite3.Connection, number: int) -> set[str]:
-    """Read the names of a person's images."""
-    return {source for (source,) in connection.execute("SELECT source FROM image WHERE person = ?", (number,))}
-
-
 def insert_images(
-    connection: sqlite3.Connection,
-    people: Sequence[str],
-    sources: Sequence[str],
-    times: Sequence[str],
-    embeddings: np.ndarray,
+    connection: Connection, people: Sequence[str], sources: Sequence[str], times: Sequence[str], embeddings: np.ndarray
 ) -> None:
     """Add images `[n]` with `[n, dim]` float32 of unit norm, of people who are enrolled or not; a generation more."""
     generation = mark_change(connection)
     numbers = numbers_of(connection, people)
-    connection.executemany(
-        "UPDATE person SET generation = ? WHERE id = ?", ((generation, number) for number in numbers.values())
-    )
-    fresh = [person for person in dict.fromkeys(people) if person not in numbers]
-    for person in fresh:
+    changed = [(generation, number) for number in numbers.values()]
+    connection.executemany("UPDATE person SET generation = ? WHERE id = ?", changed)
+    before = len(numbers)
+    for person in dict.fromkeys(person for person in people if person not in numbers):
         inserted = connection.execute("INSERT INTO person (name, generation) VALUES (?, ?)", (person, generation))
         numbers[person] = int(inserted.lastrowid or 0)
     rows = np.ascontiguousarray(embeddings, "<f4")
     images = zip((numbers[person] for person in people), sources, times, map(np.ndarray.tobytes, rows))
     connection.executemany("INSERT INTO image (person, source, time, embedding) VALUES (?, ?, ?, ?)", images)
-    _count(connection, len(fresh), len(rows))
+    _count(connection, len(numbers) - before, len(rows))
 
 
-def delete_images(connection: sqlite3.Connection, number: int) -> int:
+def delete_images(connection: Connection, number: int) -> int:
     """Delete all images of a person, who stays, and return how many they were."""
     deleted = connection.execute("DELETE FROM image WHERE person = ?", (number,)).rowcount
     _count(connection, 0, -deleted)
     return deleted
 
 
-def delete_people(connection: sqlite3.Connection, numbers: Sequence[int]) -> int:
+def delete_people(connection: Connection, numbers: Sequence[int]) -> int:
     """Delete people, and return how many images they had; a generation more."""
     generation = mark_change(connection)
     images = sum(delete_images(connection, number) for number in numbers)
@@ -127,16 +112,12 @@ def delete_people(connection: sqlite3.Connection, numbers: Sequence[int]) -> int
     return images
 
 
-def _count(connection: sqlite3.Connection, people: int, images: int) -> None:
+def _count(connection: Connection, people: int, images: int) -> None:
     connection.execute("UPDATE gallery SET people = people + ?, images = images + ?", (people, images))
 
 
 def entry_vectors(persons: np.ndarray, embeddings: np.ndarray, entries: str) -> tuple[np.ndarray, np.ndarray]:
-    """Make the vectors of some people: `[vectors]` int64 the person of each, and `[vectors, dim]` float32.
-
-    `persons` `[images]` rise, with all images of each person. A template is the mean of the unit embeddings of a
-    person, scaled to unit norm.
-    """
+    """Make the vectors of people `[images]`, rising: `[vectors]` int64 the person of each, `[vectors, dim]` float32."""
     if entries == "images" or not len(persons):
         return np.asarray(persons, np.int64), np.asarray(embeddings, np.float32)
     first = np.flatnonzero(np.r_[True, persons[1:] != persons[:-1]])
@@ -145,17 +126,11 @@ def entry_vectors(persons: np.ndarray, embeddings: np.ndarray, entries: str) -> 
     return np.asarray(persons[first], np.int64), (sums / np.where(norms > 0, norms, 1)).astype(np.float32)
 
 
-def read_entries(
-    connection: sqlite3.Connection, dim: int, entries: str, since: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def read_entries(connection: Connection, dim: int, entries: str, since: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield `entry_vectors` of the people who changed after the generation `since`, some people at a time."""
-    rows = connection.execute(
-        "SELECT i.person, i.embedding FROM person p JOIN image i ON i.person = p.id WHERE p.generation > ? "
-        "ORDER BY i.person, i.id"
-        if since
-        else "SELECT person, embedding FROM image ORDER BY person, id",
-        (since,) if since else (),
-    )
+    query = "SELECT i.person, i.embedding FROM image i{} ORDER BY i.person, i.id"
+    changed = " JOIN person p ON i.person = p.id WHERE p.generation > ?"
+    rows = connection.execute(query.format(changed), (since,)) if since else connection.execute(query.format(""))
     persons, embeddings = np.empty(0, np.int64), np.empty([0, dim], np.float32)
     while chunk := rows.fetchmany(_CHUNK):
         blobs = b"".join(blob for _, blob in chunk)

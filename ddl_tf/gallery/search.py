@@ -71,10 +71,7 @@ class Snapshot:
 
 
 def search_people(snapshot: Snapshot, queries: np.ndarray, k: int, threshold: Optional[float]) -> Found:
-    """Search the people of a gallery; of several vectors of one person the most similar one counts.
-
-    `queries` are `[n, dim]` float32 of unit norm; the result has `min(k, people)` columns.
-    """
+    """Search the people most similar to `queries` `[n, dim]` float32 of unit norm: `min(k, people)` columns."""
     vectors = snapshot.vectors_of_people
     k = min(k, len(vectors))
     # Where an exact search certainly has k people.
@@ -114,9 +111,8 @@ def _search(snapshot: Snapshot, queries: np.ndarray, enough: int, numbers: np.nd
 def strangers_known(far: float, people: int, images: int, entries: str) -> tuple[float, str]:
     """Return the share of strangers that is taken for someone, and in words what it is.
 
-    A false accept rate is that of two images. Where a stranger's image is compared with all images, the sum of their
-    rates is a bound, however dependent they are. A template of several images has similarities that nobody measured:
-    the sum over people is an estimate, and no bound.
+    The sum of the rates of pairs of images is a bound, however dependent they are. A template of several images has
+    similarities that nobody measured: the sum over people is an estimate.
     """
     if entries == "images" or people == images:
         return min(1.0, far * images), f"at most, by {images:,} images like those of that set"

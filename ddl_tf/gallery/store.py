@@ -84,10 +84,8 @@ class ModelRecord:
         similarity = float(np.sum(self.reference * record.reference, axis=1).min()) if both else 0.0
         if similarity < _SAME_MODEL:
             views = "" if record.flip == self.flip else f", {'with' if self.flip else 'without'} flip"
-            raise InputError(
-                f"{record.path}: another model than that of {where}, {self.path} (sha256 {self.sha256[:12]}{views}); "
-                "use that model, or enrol everybody anew"
-            )
+            that = f"{self.path} (sha256 {self.sha256[:12]}{views}); use that model, or enrol everybody anew"
+            raise InputError(f"{record.path}: another model than that of {where}, {that}")
 
 
 def is_gallery(folder: Path) -> bool:
@@ -110,10 +108,7 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
 
 @contextlib.contextmanager
 def changing(folder: Path) -> Iterator[sqlite3.Connection]:
-    """Change a gallery: all of the block is on the disk at its end or, after an exception, nothing.
-
-    Others that want to change it wait, for a minute at most; those that read it do not.
-    """
+    """Change a gallery, waiting for others: all of the block is on the disk at its end or, after an error, nothing."""
     with _opened_gallery(folder, write=True) as connection, _transaction(connection):
         yield connection
 
@@ -153,10 +148,8 @@ def check_free(folder: Path) -> None:
 def _no_gallery(folder: Path) -> str:
     name = visible(folder)
     if (folder / "gallery.json").is_file():
-        return (
-            f"{name}: a gallery of an older form; copy it into a new folder with `python -m ddl_tf.gallery convert "
-            f"--old={name} --gallery=NEW_FOLDER`, which leaves it as it is"
-        )
+        convert = f"`python -m ddl_tf.gallery convert --old={name} --gallery=NEW_FOLDER`"
+        return f"{name}: a gallery of an older form; copy it into a new folder with {convert}, which leaves it as it is"
     return f"{name}: no gallery there; make one with `python -m ddl_tf.gallery enroll --gallery={name}`"
 
 
@@ -171,12 +164,11 @@ def _refuse_links(folder: Path) -> None:
 
 
 def _is_made(connection: sqlite3.Connection, file: Path) -> bool:
-    (application,), (version,) = (
-        connection.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
-    )
-    if application == _APPLICATION and version == FORMAT:
-        return True
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application == _APPLICATION:
+        if version == FORMAT:
+            return True
         raise InputError(f"{visible(file)}: format {version}, where {FORMAT} is known; use a newer ddl_tf")
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise InputError(f"{visible(file)}: an SQLite file, but no gallery; choose another folder")
@@ -216,24 +208,19 @@ def _opened(folder: Path, write: bool) -> Iterator[sqlite3.Connection]:
         # SQLite cannot make its -shm file there. Without a -wal file nobody writes.
         uri = uri.replace("mode=rw", "mode=ro") + ("" if (folder / f"{DATABASE}-wal").exists() else "&immutable=1")
     try:
-        with contextlib.closing(
-            sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
-        ) as connection:
+        opened = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+        with contextlib.closing(opened) as connection:
             connection.execute("PRAGMA synchronous = FULL")
             # What is removed is overwritten.
             connection.execute("PRAGMA secure_delete = ON")
             yield connection
     except sqlite3.DatabaseError as error:
-        raise _explained(error, file) from error
-
-
-def _explained(error: sqlite3.DatabaseError, file: Path) -> Exception:
-    text = str(error)
-    for words, number in _OS_ERRORS.items():
-        if words in text:
-            return OSError(number, os.strerror(number), os.fspath(file))
-    if "locked" in text:
-        return InputError(
-            f"{visible(file)}: another process has been changing the gallery for {_BUSY_SECONDS:.0f} s; try again"
-        )
-    return InputError(f"{visible(file)}: the gallery is damaged ({text}); restore it from a copy")
+        text = str(error)
+        for words, number in _OS_ERRORS.items():
+            if words in text:
+                raise OSError(number, os.strerror(number), os.fspath(file)) from error
+        if "locked" in text:
+            reason = f"another process has been changing the gallery for {_BUSY_SECONDS:.0f} s; try again"
+        else:
+            reason = f"the gallery is damaged ({text}); restore it from a copy"
+        raise InputError(f"{visible(file)}: {reason}") from error

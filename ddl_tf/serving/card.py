@@ -42,23 +42,16 @@ def _percent(value: Optional[float]) -> str:
 def _read_json(file: Path) -> dict[str, Any]:
     require_regular_file(file)
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        return dict(content)
+        return dict(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise InputError(f"{file}: cannot be read for the model card ({error}); put a copy of it back") from None
 
 
-def run_of(checkpoint: Optional[str]) -> Optional[Path]:
-    """Return the run folder that a checkpoint is in; None if it is in none."""
-    if checkpoint is None:
-        return None
-    folder = Path(checkpoint).parent.parent
-    return folder if Path(checkpoint).parent.name == "checkpoints" and (folder / "settings.json").is_file() else None
-
-
-def _training(run: Optional[Path]) -> Iterator[str]:
+def _training(checkpoint: Optional[str]) -> Iterator[str]:
     yield "## Training data"
-    if run is None:
+    folder = Path(checkpoint or "").parent
+    run = folder.parent
+    if checkpoint is None or folder.name != "checkpoints" or not (run / "settings.json").is_file():
         yield "The checkpoint is in no run folder: nothing is known here of how and on what it was trained."
         return
     settings = _read_json(run / "settings.json")
@@ -71,12 +64,10 @@ def _training(run: Optional[Path]) -> Iterator[str]:
     heads = ["set", "images", "identities", "source"]
     yield _table(heads, rows) if rows else "The settings of the run name no training set."
     yield "## Training"
-    known = [
-        [name.replace("_", " ").capitalize(), settings[name]] for name in SETTINGS if settings.get(name) is not None
-    ]
-    log = run / "log.csv"
-    if log.is_file():
-        known.append(["Epochs in the log", len(pd.read_csv(log))])
+    settled = [name for name in SETTINGS if settings.get(name) is not None]
+    known = [[name.replace("_", " ").capitalize(), settings[name]] for name in settled]
+    if (run / "log.csv").is_file():
+        known.append(["Epochs in the log", len(pd.read_csv(run / "log.csv"))])
     yield _table(["what", "value"], [*known, ["Run folder", f"`{run}`"]])
 
 
@@ -95,10 +86,8 @@ def _results(stored: StoredEvaluation) -> Iterator[str]:
     if pairs:
         numbers = {"accuracy": "accuracy", "tar@1e-2": "TAR at FAR 1e-2", "tar@1e-3": "TAR at FAR 1e-3"}
         numbers["eer"] = "equal error rate"
-        rows = [
-            [name, f"{result['pairs']:,}", *(_rate(result, number) for number in numbers)]
-            for name, result in pairs.items()
-        ]
+        rates = {name: [_rate(result, number) for number in numbers] for name, result in pairs.items()}
+        rows = [[name, f"{result['pairs']:,}", *rates[name]] for name, result in pairs.items()]
         yield _table(["set", "pairs", *numbers.values()], rows)
         yield "In brackets: 95 % intervals, where the evaluation has them."
     for name, result in results.items():
@@ -114,19 +103,13 @@ def _rates(scores: dict[str, np.ndarray], chosen: np.ndarray, threshold: float) 
     accepted = scores["similarity"].astype(np.float32) >= np.float32(threshold)
     cells = []
     for same, wrong in ((False, accepted), (True, ~accepted)):
-        pairs = chosen & (scores["same"].astype(bool) == same)
-        count = int(pairs.sum())
-        few = count < _MIN_PAIRS
-        cells += [f"{count:,}", "too few" if few else _percent(float(wrong[pairs].mean()))]
+        decided = wrong[chosen & (scores["same"].astype(bool) == same)]
+        few = len(decided) < _MIN_PAIRS
+        cells += [f"{len(decided):,}", "too few" if few else _percent(float(decided.mean()))]
     return cells
 
 
 _RATE_HEADS = ["different pairs", "of them accepted", "same pairs", "of them rejected"]
-
-
-def _group_columns(images: pd.DataFrame) -> list[str]:
-    columns = images.drop(columns=["key", "person"], errors="ignore").select_dtypes(exclude="floating")
-    return [str(name) for name in columns if 2 <= columns[name].nunique() <= _MAX_GROUPS]
 
 
 def _groups_of_set(stored: StoredEvaluation, name: str, threshold: Optional[float]) -> Iterator[str]:
@@ -136,8 +119,8 @@ def _groups_of_set(stored: StoredEvaluation, name: str, threshold: Optional[floa
     of_images = result.get("protocol") == "pairs" and {"similarity", "same", "first", "second"} <= scores.keys()
     if value is None or not of_images or not (stored.path / name / IMAGES).is_file():
         return
-    images = stored.images(name)
-    for column in _group_columns(images):
+    images = stored.images(name).drop(columns=["key", "person"], errors="ignore").select_dtypes(exclude="floating")
+    for column in (column for column in images if 2 <= images[column].nunique() <= _MAX_GROUPS):
         groups = images[column].astype(str).to_numpy()
         first, second = groups[scores["first"]], groups[scores["second"]]
         both = {name: (first == name) & (second == name) for name in np.unique(groups)}
@@ -145,15 +128,6 @@ def _groups_of_set(stored: StoredEvaluation, name: str, threshold: Optional[floa
         rows.append(["one of each", *_rates(scores, first != second, value)])
         yield f"### {name}, by {column}, at a similarity of {value:.4f}"
         yield _table([column, *_RATE_HEADS], rows)
-
-
-def _by_group(stored: StoredEvaluation, threshold: Optional[float]) -> Iterator[str]:
-    yield "## By group"
-    parts = [part for name in stored.sets for part in _groups_of_set(stored, name, threshold)]
-    yield from parts or [
-        "The stored evaluation has no groups of images: how the errors differ between groups of people or of "
-        "conditions is not known."
-    ]
 
 
 def _threshold(chosen: Optional[dict[str, Any]], stored: Optional[StoredEvaluation]) -> Iterator[str]:
@@ -197,13 +171,12 @@ def _limits(chosen: Optional[dict[str, Any]], stored: Optional[StoredEvaluation]
     ]
     if stored is None:
         lines.append("No stored evaluation was given: how good the model is, is not known here.")
-    if chosen is not None:
-        different = chosen["evaluation"].get("different")
-        if different:
-            lines.append(
-                f"{chosen['set']} has {different:,} different pairs: it says nothing of false accept rates below "
-                f"{MIN_ACCEPTED / different:.2g}. In a search the chance of a false match grows with the gallery."
-            )
+    different = chosen["evaluation"].get("different") if chosen else None
+    if chosen and different:
+        lines.append(
+            f"{chosen['set']} has {different:,} different pairs: it says nothing of false accept rates below "
+            f"{MIN_ACCEPTED / different:.2g}. In a search the chance of a false match grows with the gallery."
+        )
     yield "\n".join(f"- {line}" for line in lines)
 
 
@@ -245,10 +218,13 @@ def model_card(description: dict[str, Any], evaluation: Optional[str] = None) ->
     parts = [f"# Model card: {description['model']}, version {description['version']}"]
     parts += _made_of(description, stored)
     parts += _use(description)
-    parts += _training(run_of(description["checkpoint"]))
+    parts += _training(description["checkpoint"])
     if stored is not None:
         parts += _results(stored)
-        parts += _by_group(stored, chosen["value"] if chosen else None)
+        value = chosen["value"] if chosen else None
+        groups = [part for name in stored.sets for part in _groups_of_set(stored, name, value)]
+        unknown = "how the errors differ between groups of people or of conditions is not known."
+        parts += ["## By group", *(groups or [f"The stored evaluation has no groups of images: {unknown}"])]
     parts += _threshold(chosen, stored)
     parts += _limits(chosen, stored)
     return "\n\n".join(parts) + "\n"

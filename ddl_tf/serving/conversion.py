@@ -31,11 +31,12 @@ def write_format(
     model: tf.keras.Model, folder: Path, format: str, calibration: Optional[np.ndarray] = None, flip: bool = False
 ) -> Path:
     """Write an embedding model in one of `FORMATS`, see `write_onnx` and `write_tflite`."""
-    precision = format.removeprefix("tflite_")
-    path = folder / ("model.onnx" if format == "onnx" else f"model_{precision}.tflite")
     if format == "onnx":
+        path = folder / "model.onnx"
         write_onnx(model, path, flip)
     else:
+        precision = format.removeprefix("tflite_")
+        path = folder / f"model_{precision}.tflite"
         write_tflite(model, path, precision, calibration, flip)
     return path
 
@@ -60,9 +61,8 @@ def draw_images(path: str, counts: Sequence[int], size: tuple[int, int], seed: i
 class Measured:
     """What a file, or the model itself ("keras"), is worth.
 
-    `size` is in bytes, of the model that of its weights. The distances are 1 - cosine similarity to the model's
-    embedding of the same image. `ms` is the median of one image, embedded alone. `verification` is of
-    `ddl_tf.evaluation.verify`, None without a set of pairs.
+    `size` is in bytes, the distances are 1 - cosine to the model's embedding of the same image, `ms` is the median of
+    one image, embedded alone, `verification` is of `ddl_tf.evaluation.verify`.
     """
 
     format: str
@@ -98,8 +98,7 @@ def measure_file(
     threads: Optional[int] = None,
 ) -> Measured:
     """Measure a converted model; `reference` are the model's unit embeddings `[n, dim]` of the images."""
-    runtime = OnnxEmbedder if format == "onnx" else TfliteEmbedder
-    embedder = runtime(str(path), threads=threads)
+    embedder = (OnnxEmbedder if format == "onnx" else TfliteEmbedder)(str(path), threads=threads)
     rows, ms = _one_by_one(embedder.embed, images)
     # In float64, and by the difference: 1 - cosine in float32 is noise where the two are nearly the same.
     distance = np.sum((unit(rows.astype(np.float64)) - unit(reference.astype(np.float64))) ** 2, axis=1) / 2

@@ -72,12 +72,10 @@ def read_description(path: str) -> dict[str, Any]:
     file = Path(path) / EXTRA / DESCRIPTION
     try:
         require_regular_file(file)
-        content = json.loads(file.read_text(encoding="utf-8"))
-        return dict(content)
+        return dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path}: no description of a model there ({error}); give the version folder of `python -m ddl_tf.export`"
-        ) from None
+        advice = "give the version folder of `python -m ddl_tf.export`"
+        raise InputError(f"{path}: no description of a model there ({error}); {advice}") from None
 
 
 def _write_extra(folder: Path, description: dict[str, Any], evaluation: Optional[str]) -> None:

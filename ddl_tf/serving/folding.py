@@ -61,7 +61,6 @@ def _affine(norm: tf.keras.layers.BatchNormalization) -> tuple[np.ndarray, np.nd
 
 
 def _scaled_kernel(layer: tf.keras.layers.Layer, kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Multiply each output channel of a kernel."""
     if isinstance(layer, tf.keras.layers.DepthwiseConv2D):
         # [height, width, channels, multiplier]
         return kernel * scale.reshape(kernel.shape[2:])
@@ -80,11 +79,6 @@ def _takes_batch_norm(layer: tf.keras.layers.Layer) -> bool:
     return type(layer) in kinds and layer.activation is tf.keras.activations.linear
 
 
-def _is_channel_norm(layer: tf.keras.layers.Layer, rank: int) -> bool:
-    axis = getattr(layer, "axis", None)
-    return isinstance(layer, tf.keras.layers.BatchNormalization) and list(axis or ()) in ([rank - 1], [-1])
-
-
 def _pairs(model: tf.keras.Model) -> dict[str, tf.keras.layers.Layer]:
     """Find the layers that only a batch norm follows: name -> the batch norm."""
     nodes = [node for depth in model._nodes_by_depth.values() for node in depth]
@@ -101,10 +95,12 @@ def _pairs(model: tf.keras.Model) -> dict[str, tf.keras.layers.Layer]:
         if len(next_layers) != 1 or layer.name in outputs or not _takes_batch_norm(layer):
             continue
         (norm,) = next_layers
+        if not isinstance(norm, tf.keras.layers.BatchNormalization):
+            continue
         # Half precision rounds the products otherwise than the separate layers do.
-        exact = layer.compute_dtype == getattr(norm, "compute_dtype", None) == "float32"
+        exact = layer.compute_dtype == norm.compute_dtype == "float32"
         once = calls[layer.name] == calls[norm.name] == 1
-        if exact and once and _is_channel_norm(norm, len(layer.output_shape)):
+        if exact and once and list(norm.axis) in ([len(layer.output_shape) - 1], [-1]):
             pairs[layer.name] = norm
     return pairs
 
@@ -125,12 +121,9 @@ def _fold_network(model: tf.keras.Model) -> tuple[tf.keras.Model, int]:
 
     def clone(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
         nonlocal folded
-        if _is_functional(layer):
-            inner, count = _fold_network(layer)
-            folded += count
-            return inner
-        if type(layer) in _NECKS and layer.compute_dtype == "float32":
-            inner, count = _fold_neck(layer)
+        is_neck = type(layer) in _NECKS and layer.compute_dtype == "float32"
+        if is_neck or _is_functional(layer):
+            inner, count = (_fold_neck if is_neck else _fold_network)(layer)
             folded += count
             return inner
         if any(True for _ in layer._flatten_layers(include_self=False)):

@@ -71,7 +71,7 @@ def _number(digits: tf.Tensor, little: tf.Tensor) -> tf.Tensor:
 
 
 def _is_exif(start: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_all(start[:, :2] == (_MARKER, _APP1), 1) & tf.reduce_all(start[:, 4:] == _JPEG_EXIF, 1)
+    return _starts_with(start, (_MARKER, _APP1)) & _starts_with(start, _JPEG_EXIF, place=4)
 
 
 def _exif_place(heads: tf.Tensor) -> tf.Tensor:
@@ -93,12 +93,8 @@ def _png_exif_place(heads: tf.Tensor) -> tf.Tensor:
         start = _read(heads, place, 8)
         # Of a longer chunk there is nothing behind it in the head.
         length = tf.where(tf.reduce_all(start[:, :2] == 0, 1), 256 * start[:, 2] + start[:, 3], tf.shape(heads)[1])
-        place = place + tf.where(_is_png_exif(start), 0, _CHUNK_FRAME + length)
+        place = place + tf.where(_starts_with(start, _PNG_EXIF, place=4), 0, _CHUNK_FRAME + length)
     return place
-
-
-def _is_png_exif(start: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_all(start[:, 4:8] == _PNG_EXIF, 1)
 
 
 def _in_exif(heads: tf.Tensor, tiff: tf.Tensor) -> tf.Tensor:
@@ -114,11 +110,7 @@ def _in_exif(heads: tf.Tensor, tiff: tf.Tensor) -> tf.Tensor:
 
 
 def orientations(heads: tf.Tensor) -> tf.Tensor:
-    """Read the EXIF orientation of JPEG and PNG images from their first bytes, `[batch, bytes]` int32.
-
-    Returns:
-        `[batch]` int32, 1..8; 1, which is upright, where the first bytes have none, its EXIF is damaged, or it is of
-        another format.
+    """Read the EXIF orientation of images, 1..8, `[batch]`, from their first bytes, `[batch, bytes]` int32.
 
     References:
         CIPA DC-008, "Exchangeable image file format for digital still cameras: Exif", section 4.6.
@@ -126,7 +118,9 @@ def orientations(heads: tf.Tensor) -> tf.Tensor:
     """
     is_png, is_jpeg = _starts_with(heads, _PNG), _starts_with(heads, _JPEG)
     jpeg, png = _exif_place(heads), _png_exif_place(heads)
-    has_exif = tf.where(is_png, _is_png_exif(_read(heads, png, 8)), is_jpeg & _is_exif(_read(heads, jpeg, 10)))
+    has_exif = tf.where(
+        is_png, _starts_with(_read(heads, png, 8), _PNG_EXIF, place=4), is_jpeg & _is_exif(_read(heads, jpeg, 10))
+    )
     # The directory begins behind the marker, the length and the name.
     tiff = tf.where(is_png, png + 8, jpeg + 10)
     ones = tf.ones_like(tiff)
@@ -134,11 +128,7 @@ def orientations(heads: tf.Tensor) -> tf.Tensor:
 
 
 def upright(pixels: tf.Tensor, orientation: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Turn and mirror images to how the camera saw them: `[batch, height, width, 3]`.
-
-    `pixels` are `[batch, height * width * 3]`, row by row as they are stored; those that lie on their side have `width`
-    rows. `orientation` is `[batch]` of EXIF, `size` (height, width) of the upright images.
-    """
+    """Turn stored `pixels` `[batch, height * width * 3]` to how the camera saw them: `[batch, height, width, 3]`."""
     height, width = size
     images = tf.reshape(pixels, [-1, height, width, 3])
 
@@ -158,12 +148,10 @@ def upright(pixels: tf.Tensor, orientation: tf.Tensor, size: tuple[int, int]) ->
 def decode_rows(image_bytes: tf.Tensor, size: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
     """Decode and resize `[batch]` JPEG or PNG strings to `size` (height, width), whatever their aspect ratio.
 
-    Alpha is dropped: a transparent pixel has the colour that the file stores for it. Of 16 bits the high 8 count. An
-    image is turned upright where its EXIF says how. What is cut off, or has more than `MAX_PIXELS`, is not valid. A
-    graph cannot catch an error, but tf.data can leave out the elements that have one.
+    Alpha is dropped, of 16 bits the high 8 count, EXIF's turn is made. What is cut off, or has more than `MAX_PIXELS`,
+    is not valid: a graph cannot catch an error, but tf.data can leave out the elements that have one.
 
-    Returns float32 `[batch, height, width, 3]`, values 0..255, zeros where a row is not valid, and bool `[batch]`,
-    `valid`.
+    Returns float32 `[batch, height, width, 3]`, values 0..255, zeros where a row is not valid, and `valid` `[batch]`.
     """
     rows = tf.size(image_bytes, tf.int64)
     heads = tf.cast(tf.io.decode_raw(image_bytes, tf.uint8, fixed_length=_HEAD_BYTES), tf.int32)

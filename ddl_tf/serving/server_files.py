@@ -61,11 +61,9 @@ def write_own_batching(version: Path) -> None:
 
 
 def _models_text(present: str, names: list[str], server_path: str, file: Path) -> str:
-    """The list with the names that it lacks; what somebody wrote into it stays."""
     listed = set(re.findall(r"\bname\s*:\s*[\"']([^\"']+)[\"']", present))
-    missing = "".join(
-        _MODEL_TEXT.format(name=name, folder=server_path.rstrip("/")) for name in names if name not in listed
-    )
+    folder = server_path.rstrip("/")
+    missing = "".join(_MODEL_TEXT.format(name=name, folder=folder) for name in names if name not in listed)
     if not present.strip():
         return f"model_config_list {{\n{missing}}}\n"
     if not missing:
@@ -94,11 +92,8 @@ def write_server_files(directory: str, server_path: str = "/models") -> list[Pat
     present = models.read_text(encoding="utf-8") if models.exists() else ""
     versions = [file.parent for file in folder.glob("*/*/saved_model.pb")]
     names = sorted({version.parent.name for version in versions if version.name.isdecimal()})
-    texts = {
-        models: _models_text(present, names, server_path, models),
-        folder / BATCHING: _BATCHING_TEXT,
-        folder / MONITORING: _MONITORING_TEXT,
-    }
+    texts = {models: _models_text(present, names, server_path, models)}
+    texts |= {folder / BATCHING: _BATCHING_TEXT, folder / MONITORING: _MONITORING_TEXT}
     for file, text in texts.items():
         if file == models or not file.exists():
             with write_aside(file) as aside:
@@ -125,10 +120,8 @@ def warmup_requests(name: str, signatures: Sequence[str], input_size: Sequence[i
     try:
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
     except ModuleNotFoundError:
-        raise InputError(
-            "the warm-up requests are protocol buffers of TensorFlow Serving, which are not installed: "
-            "pip install tensorflow-serving-api"
-        ) from None
+        what = "the warm-up requests are protocol buffers of TensorFlow Serving"
+        raise InputError(f"{what}, which are not installed: pip install tensorflow-serving-api") from None
     # Those of real people have no place in a model.
     pixels = synthetic_images(_FACES, (input_size[0], input_size[1]))
     files = np.array([encode_jpeg(Image.fromarray(face)) for face in pixels], object)

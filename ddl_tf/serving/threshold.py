@@ -101,10 +101,8 @@ def choose_threshold(folder: str, name: str, far: float) -> Threshold:
 def _check_checkpoint(where: str, source: dict[str, Any], checkpoint: Path) -> None:
     if "model" not in source or not is_fingerprint(source.get("sha256"), checkpoint):
         made_of = source.get("model") or source.get("embeddings") or "unknown embeddings"
-        raise InputError(
-            f"{where} was evaluated with {made_of}, not with {checkpoint}; evaluate that one: numbers of another model "
-            "mean nothing for it"
-        )
+        advice = "evaluate that one: numbers of another model mean nothing for it"
+        raise InputError(f"{where} was evaluated with {made_of}, not with {checkpoint}; {advice}")
 
 
 def check_evaluated(folder: str, checkpoint: Path) -> None:

@@ -5,13 +5,14 @@ from ddl_tf.client.errors import RequestError, with_retries
 
 
 def run(errors, timeout=100.0, retries=10, uniform=lambda low, high: high, cost=0.0):
-    clock, left, errors = Clock(), [], list(errors)
+    """Returns the answer or the error, the waits, and what each attempt may take."""
+    clock, left, errors = Clock(), [], iter(errors)
 
     def send(seconds):
         left.append(seconds)
         clock.now += cost
-        if errors:
-            raise RequestError(*errors.pop(0))
+        for error in errors:
+            raise RequestError(*error)
         return "answer"
 
     try:
@@ -44,8 +45,7 @@ def test_the_end_of_repeating():
     assert waits == pytest.approx([0.1, 0.2])
     assert left == pytest.approx([1.0, 0.6, 0.1])
     # What does not pass is not repeated.
-    too_large = ("RESOURCE_EXHAUSTED", "Received message larger than max (5000000 vs. 4194304)")
-    statuses = ("NOT_FOUND", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "INTERNAL", "HTTP 502")
-    for error in (*((status, "Bad Gateway") for status in statuses), too_large):
-        answer, waits, _ = run([error])
-        assert (answer.status, answer.attempts, waits) == (error[0], 1, [])
+    too_large = "Received message larger than max (5000000 vs. 4194304)"
+    for status, message in (("DEADLINE_EXCEEDED", "late"), ("HTTP 502", "Bad"), ("RESOURCE_EXHAUSTED", too_large)):
+        answer, waits, _ = run([(status, message)])
+        assert (answer.status, answer.attempts, waits) == (status, 1, [])

@@ -18,7 +18,6 @@ from ddl_tf.gallery.index import KINDS
 from ddl_tf.gallery.rows import ENTRIES
 from ddl_tf.gallery.search import strangers_known
 from ddl_tf.gallery.store import making
-from ddl_tf.metrics.templates import template_features
 
 DIM = 16
 MODEL = ModelRecord("faces", "0" * 64, DIM)
@@ -29,14 +28,11 @@ def unit(rows):
 
 
 def embeddings(count, seed=0):
-    """Of any norm."""
     rng = np.random.default_rng(seed)
     return rng.normal(size=[count, DIM]) * rng.uniform(0.5, 9, [count, 1])
 
 
 class Naive:
-    """Dicts and loops."""
-
     def __init__(self, entries):
         self.entries, self.people = entries, {}
 
@@ -91,18 +87,6 @@ def test_enrolled_added_replaced_and_removed_as_in_lists(entries, kind, tmp_path
     assert vectors <= (len(gallery.images) if entries == "images" else len(naive.people)) / 0.75 + 1
 
 
-def test_templates_are_those_of_the_evaluation(tmp_path):
-    rows, template = embeddings(30), np.random.default_rng(1).integers(0, 7, 30)
-    gallery = Gallery.create(str(tmp_path), MODEL)
-    gallery.enrol([str(number) for number in template], rows, [""] * 30, existing="add")
-    features, numbers = template_features(
-        rows[:, np.newaxis], template, np.arange(30), np.ones(30), flip=False, use_norms=False, use_scores=False
-    )
-    matches = gallery.search(features, k=1)
-    assert matches.people[:, 0].tolist() == [str(number) for number in numbers]
-    np.testing.assert_allclose(matches.similarity, 1, atol=1e-6)
-
-
 def test_people_with_many_images_do_not_hide_others_and_many_queries_are_searched_in_parts(tmp_path):
     """The nearest 200 vectors are all of one person."""
     gallery, naive = Gallery.create(str(tmp_path), MODEL, "images"), Naive("images")
@@ -118,79 +102,34 @@ def test_people_with_many_images_do_not_hide_others_and_many_queries_are_searche
     check(gallery, naive, embeddings(1100, 1))
 
 
-def test_known_by_the_threshold(tmp_path):
+def test_names_nobody_and_the_threshold(tmp_path):
     gallery = Gallery.create(str(tmp_path), MODEL)
-    gallery.enrol(["a", "b"], np.eye(2, DIM), ["1", "2"])
-    query = np.zeros([1, DIM])
-    query[0, :2] = 0.8, 0.6
-    assert gallery.search(query).known is None
-    gallery.set_threshold({"value": 0.7, "far": 1e-3, "set": "lfw"})
-    matches = Gallery(str(tmp_path)).search(query)
-    assert (matches.people.tolist(), matches.known.tolist()) == ([["a", "b"]], [[True, False]])
-    assert gallery.search(query, threshold=0.5).known.all()
-    # A similarity that reaches it is enough.
-    assert gallery.search(np.eye(1, DIM), k=1, threshold=1.0).known.all()
-    assert Gallery(str(tmp_path)).description["threshold"]["set"] == "lfw"
-
-
-def test_existing_people(tmp_path):
-    gallery = Gallery.create(str(tmp_path), MODEL)
-    gallery.enrol(["anna", "ben"], embeddings(2), ["a1", "b1"])
-    with pytest.raises(InputError, match=r"1 of the people are enrolled already \(anna\): .*--existing=add or replace"):
-        gallery.enrol(["carl", "anna"], embeddings(2), ["c1", "a2"])
-    assert gallery.description["people"] == 2
-    assert gallery.enrol(["anna", "anna"], embeddings(2), ["a1", "a2"], existing="add") == 1
-    assert gallery.images["source"].tolist() == ["a1", "b1", "a2"]
-    assert gallery.enrol(["anna"], embeddings(1), ["a1"], existing="add") == 0
-    assert gallery.enrol(["anna"], embeddings(1), ["a3"], existing="replace") == 1
-    assert gallery.images["source"].tolist() == ["b1", "a3"]
-
-
-def test_names_are_text(tmp_path):
-    names = ["007", "7", "NA", "null", "1e3", 'Ünal, "Ö"\n2', "True", "cr\rhere", "a\0b", "a", "\u202eright", "'"]
-    names += ["é", "e\u0301"]
-    gallery = Gallery.create(str(tmp_path), MODEL)
+    assert Gallery(str(tmp_path)).search(embeddings(3)).people.shape == (3, 0)
+    names = ["007", "7", "NA", 'Ünal, "Ö"\n2', "cr\rhere", "a\0b", "a", "\u202eright", "é", "e\u0301"]
     gallery.enrol(names, embeddings(len(names)), names)
     again = Gallery(str(tmp_path))
     assert again.people()["person"].tolist() == again.images["source"].tolist() == names
     assert again.search(embeddings(len(names)), k=1).people[:, 0].tolist() == names
-    gallery.remove(["a\0b"])
-    assert Gallery(str(tmp_path)).people()["person"].tolist() == [name for name in names if name != "a\0b"]
+    gallery.remove([name for name in names if name not in ("7", "a")])
+    assert Gallery(str(tmp_path)).people()["person"].tolist() == ["7", "a"]
+    gallery.enrol(["7", "a"], np.eye(2, DIM), ["1", "2"], existing="replace")
+    query = np.zeros([1, DIM])
+    query[0, :2] = 0.8, 0.6
+    assert gallery.search(query).known is None
+    gallery.set_threshold({"value": 0.7})
+    matches = Gallery(str(tmp_path)).search(query)
+    assert (matches.people.tolist(), matches.known.tolist()) == ([["7", "a"]], [[True, False]])
+    # A similarity that reaches it is enough.
+    assert gallery.search(np.eye(1, DIM), k=1, threshold=1.0).known.all()
 
 
-def test_nobody_and_few(tmp_path):
-    gallery = Gallery.create(str(tmp_path), MODEL, threshold={"value": 0.3})
-    empty = Gallery(str(tmp_path)).search(embeddings(3))
-    assert empty.people.shape == empty.similarity.shape == empty.known.shape == (3, 0)
-    gallery.enrol(["a"], embeddings(1), ["1"])
-    assert gallery.search(embeddings(3), k=5).people.tolist() == [["a"]] * 3
-    assert gallery.search(embeddings(0), k=5).people.shape == (0, 1)
-    gallery.remove(["a"])
-    assert Gallery(str(tmp_path)).search(embeddings(3)).people.shape == (3, 0)
+def test_refusals(tmp_path):
+    folder, rows = str(tmp_path / "people"), embeddings(2)
+    half = np.stack([np.ones(DIM), np.full(DIM, np.nan)])
 
+    def enrol(people=("a", "b"), embeddings=rows, sources=("1", "2"), **options):
+        return lambda: Gallery(folder).enrol(people, embeddings, sources, **options)
 
-@pytest.mark.parametrize(
-    "bad, message",
-    [
-        ({"embeddings": np.ones([2, DIM + 1])}, r"shape \[2, 17\]: expected \[n, 16\]"),
-        ({"embeddings": np.zeros([2, DIM])}, r"row 0 is zero or not finite \(2 are\)"),
-        ({"embeddings": np.stack([np.ones(DIM), np.full(DIM, np.nan)])}, r"row 1 is zero or not finite \(1 are\)"),
-        ({"people": ["a"]}, "2 embeddings, 1 people and 2 sources"),
-        ({"people": ["a", ""]}, "no name"),
-        ({"people": ["a", "jos\udce9"]}, r"'jos\\\\xe9': the name is no UTF-8; rename it$"),
-        ({"sources": ["1", "jos\udce9"]}, r"'jos\\\\xe9': the name is no UTF-8; rename it$"),
-        ({"existing": "merge"}, "existing 'merge': use one of refuse, add, replace"),
-    ],
-)
-def test_bad_enrolment(bad, message, tmp_path):
-    gallery = Gallery.create(str(tmp_path), MODEL)
-    with pytest.raises(InputError, match=message):
-        gallery.enrol(**{"people": ["a", "b"], "embeddings": embeddings(2), "sources": ["1", "2"], **bad})
-    assert len(Gallery(str(tmp_path)).images) == 0
-
-
-def test_bad_choices(tmp_path):
-    folder, rows = str(tmp_path), embeddings(1)
     for call, message in (
         (lambda: Gallery.create(folder, MODEL, entries="faces"), "entries 'faces': use one of templates, images"),
         (lambda: Gallery.create(folder, MODEL, index="fast"), "index 'fast'"),
@@ -199,9 +138,18 @@ def test_bad_choices(tmp_path):
         (lambda: Gallery.create(folder, MODEL).search(rows, k=0), "k=0"),
         (lambda: Gallery.create(folder, MODEL), "a gallery already"),
         (lambda: Gallery(folder).remove(["ben"]), "'ben' is not enrolled"),
+        (enrol(embeddings=np.ones([2, DIM + 1])), r"shape \[2, 17\]: expected \[n, 16\]"),
+        (enrol(embeddings=np.zeros([2, DIM])), r"row 0 is zero or not finite \(2 are\)"),
+        (enrol(embeddings=half), r"row 1 is zero or not finite \(1 are\)"),
+        (enrol(people=["a"]), "2 embeddings, 1 people and 2 sources"),
+        (enrol(people=["a", ""]), "no name"),
+        (enrol(people=["a", "jos\udce9"]), r"'jos\\\\xe9': the name is no UTF-8; rename it$"),
+        (enrol(sources=["1", "jos\udce9"]), r"'jos\\\\xe9': the name is no UTF-8; rename it$"),
+        (enrol(existing="merge"), "existing 'merge': use one of refuse, add, replace"),
     ):
         with pytest.raises(InputError, match=message):
             call()
+    assert len(Gallery(folder).images) == 0
 
 
 def test_the_model_is_kept_and_embeddings_of_two_models_do_not_mix(tmp_path):
@@ -225,8 +173,7 @@ def test_the_model_is_kept_and_embeddings_of_two_models_do_not_mix(tmp_path):
 
 @pytest.mark.parametrize(("entries", "kind"), zip(ENTRIES, KINDS[::-1]))
 def test_the_cache_is_a_cache(entries, kind, tmp_path, monkeypatch):
-    """Missing, old, cut off, of another gallery: the answers are the same."""
-    # A cache of small galleries too.
+    """Missing, old, cut off, of another gallery: the answers are the same. Small galleries have one too here."""
     monkeypatch.setattr(cache, "_FEW", 3)
     folder = tmp_path / "people"
     gallery, naive = Gallery.create(str(folder), MODEL, entries, kind), Naive(entries)
@@ -264,14 +211,12 @@ def test_the_cache_is_a_cache(entries, kind, tmp_path, monkeypatch):
 
 
 def test_a_cache_of_a_gallery_that_was_restored_from_a_copy_is_not_used(tmp_path, monkeypatch):
-    # A cache of small galleries too.
     monkeypatch.setattr(cache, "_FEW", 3)
     folder = tmp_path / "people"
     gallery = Gallery.create(str(folder), MODEL)
     gallery.enrol(list("abcdef"), embeddings(6), list("abcdef"))
     copy = (folder / "gallery.db").read_bytes()
     gallery.enrol(["lost"], embeddings(1, 1), ["1"])
-    Gallery(str(folder)).search(embeddings(1))
     gallery.search(embeddings(1))
     (folder / "gallery.db").write_bytes(copy)
     other = Gallery(str(folder))
@@ -308,38 +253,33 @@ def test_damaged_files_are_named(tmp_path):
             call(str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["0001/a.jpg", ".notes.2024", "thesis.txt", "lock", "7/index.faiss"])
+@pytest.mark.parametrize("name", ["0001/a.jpg", ".notes.2024"])
 def test_files_of_others_are_left_alone(name, tmp_path):
-    file = tmp_path / "photos" / name
-    file.parent.mkdir(parents=True)
-    file.write_text("mine")
+    gallery, mine = Gallery.create(str(tmp_path / "people"), MODEL), tmp_path / "people" / name
+    for file in (tmp_path / "photos" / name, mine):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("mine")
     with pytest.raises(InputError, match=f"the folder is not empty .*{name.split('/')[0]}.* choose a new folder"):
         Gallery.create(str(tmp_path / "photos"), MODEL)
-    assert [path for path in (tmp_path / "photos").rglob("*") if path.is_file()] == [file]
-    # They come into a gallery later.
-    gallery = Gallery.create(str(tmp_path / "people"), MODEL)
-    (tmp_path / "people" / name).parent.mkdir(exist_ok=True)
-    moved = file.rename(tmp_path / "people" / name)
+    assert [path for path in (tmp_path / "photos").rglob("*") if path.is_file()] == [tmp_path / "photos" / name]
     gallery.enrol(["a", "b"], embeddings(2), ["1", "2"])
     gallery.remove(["a"])
     rebuild_index(str(tmp_path / "people"), "approximate")
-    assert moved.read_text() == "mine"
+    assert mine.read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["gallery.db", "gallery.db-wal", "index.faiss", "index.faiss.new"])
+@pytest.mark.parametrize("name", ["gallery.db", "index.faiss.new"])
 def test_links_are_refused_and_what_they_lead_to_stays(name, tmp_path):
-    mine = tmp_path / "mine"
+    mine, folder = tmp_path / "mine", str(tmp_path / "people")
     mine.write_text("mine")
-    folder = tmp_path / "people"
-    folder.mkdir()
-    (folder / name).symlink_to(mine)
-    with pytest.raises(InputError, match=f"{name}: it is a link"):
-        Gallery.create(str(folder), MODEL)
-    (folder / name).unlink()
-    gallery = Gallery.create(str(folder), MODEL)
-    (folder / name).unlink(missing_ok=True)
-    (folder / name).symlink_to(mine)
-    for call in (lambda: gallery.enrol(["a"], embeddings(1), ["1"]), lambda: rebuild_index(str(folder))):
+    gallery, link = Gallery.create(folder, MODEL), tmp_path / "people" / name
+    link.unlink(missing_ok=True)
+    link.symlink_to(mine)
+    for call in (
+        lambda: Gallery.create(folder, MODEL),
+        lambda: gallery.enrol(["a"], embeddings(1), ["1"]),
+        lambda: rebuild_index(folder),
+    ):
         with pytest.raises(InputError, match=f"{name}: it is a link"):
             call()
     assert mine.read_text() == "mine"
@@ -388,7 +328,6 @@ def test_searches_follow_the_changes_of_others_and_do_not_wait_for_them(tmp_path
     assert gallery.search(embeddings(1), k=5).people.tolist() == [["b", "a"]]
     other.enrol(["b"], embeddings(1, 3), ["3"], existing="replace")
     np.testing.assert_allclose(gallery.search(embeddings(1, 3), k=1).similarity, 1, atol=1e-6)
-    assert gallery.people()["person"].tolist() == ["a", "b"]
 
 
 def test_killed_and_crowded():
@@ -402,25 +341,19 @@ def test_killed_and_crowded():
     assert "8 threads and 2 processes: exactly the 20 people" in done.stdout
 
 
-@pytest.mark.parametrize("far, size", [(1e-3, 20), (1e-2, 5)])
-def test_strangers_pass_for_somebody_as_rarely_as_is_reported(far, size):
+def test_strangers_pass_for_somebody_as_rarely_as_is_reported():
     """Simulated, with a threshold of that FAR on pairs of images."""
-    rng = np.random.default_rng(0)
-    people = 20
+    rng, people, size, far = np.random.default_rng(0), 20, 20, 1e-3
     for spread in (0.3, 3.0):
         centers = np.repeat(rng.normal(size=[people, 32]), size, axis=0)
         enrolled = unit(centers + spread * rng.normal(size=centers.shape))
-        strangers = unit(rng.normal(size=[10_000, 32]))
-        similarity = strangers @ enrolled.T
-        threshold = np.quantile(similarity, 1 - far)
-        share = np.mean(similarity.max(axis=1) >= threshold)
+        similarity = unit(rng.normal(size=[10_000, 32])) @ enrolled.T
+        share = np.mean(similarity.max(axis=1) >= np.quantile(similarity, 1 - far))
         bound, how = strangers_known(far, people, people * size, "images")
         assert how.startswith("at most")
         assert share <= bound
         if spread == 3.0:
             # The number of people alone is none.
             assert share > 2 * far * people
-    # A template of one image is that image.
-    assert strangers_known(far, people, people, "templates") == strangers_known(far, people, people, "images")
     assert strangers_known(far, people, 3 * people, "templates")[1].startswith("by estimate")
     assert strangers_known(0.5, 9, 9, "images")[0] == 1

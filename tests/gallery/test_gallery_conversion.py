@@ -26,18 +26,10 @@ def old(tmp_path):
     times = [f"2024-01-0{number + 1}T00:00:00+00:00" for number in range(len(PEOPLE))]
     table = pd.DataFrame({"person": PEOPLE, "source": [f"{number}.jpg" for number in range(len(PEOPLE))]})
     table.assign(time=times, entry=0).to_csv(folder / "7" / "images.csv", index=False)
-    description = {
-        "format": 1,
-        "generation": 7,
-        "model": {"path": "faces", "sha256": "0" * 64, "dim": DIM, "flip": True},
-        "entries": "images",
-        "index": "exact",
-        "threshold": {"value": 0.25, "far": 1e-3, "set": "lfw"},
-        "people": 5,
-        "images": len(PEOPLE),
-        "created": "2024-01-01T00:00:00+00:00",
-        "changed": "2024-01-06T00:00:00+00:00",
-    }
+    description = {"format": 1, "generation": 7, "entries": "images", "index": "exact", "people": 5, "images": 6}
+    description["model"] = {"path": "faces", "sha256": "0" * 64, "dim": DIM, "flip": True}
+    description["threshold"] = {"value": 0.25, "far": 1e-3, "set": "lfw"}
+    description |= {"created": times[0], "changed": times[-1]}
     (folder / "gallery.json").write_text(json.dumps(description))
     return folder
 
@@ -53,7 +45,6 @@ def test_everything_comes_along_and_the_old_files_stay(old, tmp_path, capsys):
     assert content(old) == before
     gallery = Gallery(str(tmp_path / "new"))
     assert gallery.images["person"].tolist() == PEOPLE
-    assert gallery.images["time"].tolist() == sorted(gallery.images["time"])
     assert gallery.images["time"][0] == "2024-01-01T00:00:00+00:00"
     rows = np.load(old / "7" / "embeddings.npy")
     matches = gallery.search(rows, k=1)
@@ -72,8 +63,6 @@ def test_bad_conversions(old, tmp_path):
             call(str(old))
     with pytest.raises(InputError, match="no gallery of the older form there"):
         convert_gallery(str(tmp_path), str(tmp_path / "new"))
-    with pytest.raises(InputError, match="older form"):
-        convert_gallery(str(old), str(old))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match="not empty"):

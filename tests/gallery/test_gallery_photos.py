@@ -45,9 +45,10 @@ def test_a_folder_of_people(face, tmp_path):
     assert ({photo.person for photo in photos}, len(photos), problems) == ({""}, 4, [])
 
 
-def test_links_in_a_circle_and_pipes(face, tmp_path):
+def test_links_in_a_circle_pipes_and_names_that_are_no_utf8(face, tmp_path):
     folder = tmp_path / "photos"
     write(folder / "anna" / "1.png", face)
+    write(folder / "jos\udce9" / "1.png", face)
     for name in ("a", "b"):
         (folder / "anna" / name).symlink_to(folder / "anna")
         (folder / "anna" / f"up{name}").symlink_to(folder)
@@ -56,18 +57,11 @@ def test_links_in_a_circle_and_pipes(face, tmp_path):
     os.mkfifo(folder / "anna" / "pipe.png")
     photos, problems = split_problems(folder_photos(str(folder), of_people=True))
     assert [os.path.relpath(photo.path, folder) for photo in photos] == ["anna/1.png", "ben/1.png"]
-    assert [(problem.kind, problem.source) for problem in problems] == [("no file", f"{folder}/anna/pipe.png")]
+    assert [(problem.kind, problem.source) for problem in problems] == [
+        ("no file", f"{folder}/anna/pipe.png"),
+        ("file name", f"{folder}/jos\\xe9/1.png"),
+    ]
     assert face_bytes(Photo(f"{folder}/anna/pipe.png"), (32, 32)).kind == "no file"
-
-
-def test_names_that_are_no_utf8(face, tmp_path):
-    write(tmp_path / "photos" / "jos\udce9" / "1.png", face)
-    write(tmp_path / "photos" / "anna" / "1.png", face)
-    for of_people in (True, False):
-        photos, problems = split_problems(folder_photos(str(tmp_path / "photos"), of_people))
-        assert [photo.path for photo in photos] == [f"{tmp_path}/photos/anna/1.png"]
-        expected = Problem("file name", f"{tmp_path}/photos/jos\\xe9/1.png", "the name is no UTF-8; rename it")
-        assert problems == [expected]
 
 
 def test_a_csv_file_with_landmarks(tmp_path):
@@ -92,8 +86,8 @@ def test_a_csv_file_with_landmarks(tmp_path):
     ]
 
 
-def in_a_scene(face):
-    """A face turned, scaled and shifted into a larger photo, and where its template's points are then."""
+def test_a_photo_is_aligned_by_its_landmarks_also_where_it_is_stored_turned(face, tmp_path):
+    """A face turned, scaled and shifted into a larger photo, whose stored pixels a tag turns into the upright one."""
     angle, scale, shift = 0.4, 1.7, np.array([140.0, 40.0])
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     inverse = np.linalg.inv(turn)
@@ -102,30 +96,19 @@ def in_a_scene(face):
     scene = Image.fromarray(face).transform((400, 340), Image.Transform.AFFINE, data, Image.Resampling.BICUBIC)
     # Pillow counts from the corner of a pixel.
     points = (ARCFACE_TEMPLATE + 0.5) @ turn.T + shift - 0.5
-    return np.asarray(scene), points
-
-
-def test_a_photo_is_aligned_by_its_landmarks(face, tmp_path):
-    scene, points = in_a_scene(face)
-    aligned = pixels_of(face_bytes(Photo(write(tmp_path / "a.png", scene), "", points), (112, 112)))
-    np.testing.assert_array_equal(aligned, align_face(scene, points, 112))
+    scene = np.asarray(scene)
+    expected = align_face(scene, points, 112)
     # The face comes back as it was before it was turned.
-    assert np.abs(aligned.astype(float) - face)[8:-8, 8:-8].mean() < 4
-    assert pixels_of(face_bytes(Photo(str(tmp_path / "a.png"), "", points), (150, 140))).shape == (150, 150, 3)
-
-
-def test_photos_that_are_stored_turned(face, tmp_path):
-    """The stored pixels are those that the tag turns into the upright photo; landmarks are of the upright one."""
-    scene, points = in_a_scene(face)
+    assert np.abs(expected.astype(float) - face)[8:-8, 8:-8].mean() < 4
     turned = [scene, scene[:, ::-1], np.rot90(scene, 2), scene[::-1], scene.swapaxes(0, 1), np.rot90(scene)]
     turned += [np.rot90(scene, 2).swapaxes(0, 1), np.rot90(scene, -1)]
-    expected = align_face(scene, points, 112)
     for orientation, stored in enumerate(turned, 1):
         exif = Image.Exif()
         exif[0x0112] = orientation
         path = write(tmp_path / f"{orientation}.png", np.ascontiguousarray(stored), exif=exif)
         np.testing.assert_array_equal(pixels_of(face_bytes(Photo(path, "", points), (112, 112))), expected)
         np.testing.assert_array_equal(pixels_of(face_bytes(Photo(path), (112, 112))), scene)
+    assert pixels_of(face_bytes(Photo(path, "", points), (150, 140))).shape == (150, 150, 3)
 
 
 def test_aligned_faces_stay_as_they_are_and_other_formats_are_decoded(face, tmp_path):
@@ -145,14 +128,14 @@ def test_folders_without_photos_and_csv_files_without_columns(tmp_path):
     (tmp_path / "empty").mkdir()
     file.parent.mkdir()
     file.write_text("path,x1,y1\na.jpg,1,2\n")
-    for call, of_people, message in (
-        (lambda of_people: folder_photos(str(tmp_path / "empty"), of_people), True, "no files in it"),
-        (lambda of_people: folder_photos(str(tmp_path / "missing"), of_people), True, "no such folder"),
-        (lambda of_people: csv_photos(str(file), of_people), False, "no column 'x2'; give all of"),
-        (lambda of_people: csv_photos(str(file), of_people), True, "no column 'person'"),
+    for read, path, of_people, message in (
+        (folder_photos, tmp_path / "empty", True, "no files in it"),
+        (folder_photos, tmp_path / "missing", True, "no such folder"),
+        (csv_photos, file, False, "no column 'x2'; give all of"),
+        (csv_photos, file, True, "no column 'person'"),
     ):
         with pytest.raises(InputError, match=message):
-            call(of_people)
+            read(str(path), of_people)
     file.write_text("path\na.jpg\n")
     assert csv_photos(str(file), of_people=False) == [Photo(str(file.parent / "a.jpg"))]
 
@@ -163,16 +146,14 @@ def test_bad_photos_are_named(face, tmp_path):
     for name, content, kind, reason in (
         ("empty.jpg", b"", "corrupt image", "it is empty"),
         ("text.jpg", b"no image at all", "corrupt image", "it is no image"),
-        ("half.jpg", whole[: len(whole) // 2], "corrupt image", ""),
+        ("half.jpg", whole[: len(whole) // 2], "corrupt image", " "),
         ("large.png", png(9000, 9000), "too large", "81,000,000 pixels"),
-        ("bomb.png", png(30_000, 30_000), "corrupt image", ""),
+        ("bomb.png", png(30_000, 30_000), "corrupt image", " "),
     ):
         (tmp_path / name).write_bytes(content)
         for landmarks in (None, ARCFACE_TEMPLATE):
             problem = face_bytes(Photo(str(tmp_path / name), "", landmarks), (32, 32))
-            assert isinstance(problem, Problem), name
             assert (problem.kind, problem.source) == (kind, str(tmp_path / name))
-            assert problem.reason
             assert reason in problem.reason
     assert face_bytes(Photo(str(tmp_path / "none.jpg")), (32, 32)).kind == "missing file"
     problem = face_bytes(Photo(str(tmp_path / "a.jpg"), "", np.ones([5, 2])), (32, 32))

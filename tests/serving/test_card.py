@@ -52,17 +52,9 @@ def evaluation(tmp_path):
 
 
 def _description(run, threshold=None):
-    return {
-        "model": "faces",
-        "version": 3,
-        "dim": 64,
-        "input_size": [112, 96],
-        "flip": True,
-        "checkpoint": str(run / "checkpoints" / "best.keras") if run else None,
-        "threshold": threshold,
-        "created": "2026-01-02T03:04:05+00:00",
-        "versions": {"ddl_tf": "0.1.0"},
-    }
+    checkpoint = str(run / "checkpoints" / "best.keras") if run else None
+    facts = {"model": "faces", "version": 3, "dim": 64, "input_size": [112, 96], "flip": True, "checkpoint": checkpoint}
+    return {**facts, "threshold": threshold, "created": "2026-01-02", "versions": {"ddl_tf": "0.1.0"}}
 
 
 def _rows(card, start):
@@ -71,20 +63,19 @@ def _rows(card, start):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_data_and_training_come_from_the_run(run):
-    card = model_card(_description(run))
+def test_facts_come_from_the_run_and_the_evaluation(run, evaluation):
+    card = model_card(_description(run), evaluation)
     data = f"`{run.parent}/faces`"
     assert _rows(card, f"| {data}") == [[data, "4,812", "37", "synthetic faces, train"]]
     assert _rows(card, "| `gone/set`")[0][1] == "not there any more"
-    facts = {row[0]: row[1] for row in _rows(card, "| ") if len(row) == 2}
-    expected = {"Backbone": "iresnet18", "Head": "cosface", "Seed": "5", "Epochs in the log": "13"}
-    expected["Input"] = "112 x 96 pixels, RGB"
-    assert {name: facts[name] for name in expected} == expected
+    expected = [
+        ["Backbone", "iresnet18"],
+        ["Seed", "5"],
+        ["Epochs in the log", "13"],
+        ["Input", "112 x 96 pixels, RGB"],
+    ]
+    assert all(row in _rows(card, "| ") for row in expected)
     assert set(SETTINGS) <= {field.name for field in dataclasses.fields(TrainSettings)}
-
-
-def test_results_come_from_the_evaluation(run, evaluation):
-    card = model_card(_description(run), evaluation)
     row = _rows(card, "| lfw")[0]
     assert row == ["lfw", "4,000", "91.25 % [89.12, 93.45]", "81.23 %", "too few pairs", "8.71 %"]
     assert _rows(card, "| rank_1 far") == [["rank_1 far", "0.4567"]]
@@ -98,15 +89,13 @@ def test_pairs_of_templates_are_not_taken_for_pairs_of_images(run, evaluation):
     write_outcome(folder, Outcome(result, _scores()), {"flip": True})
     table = {"key": range(600), "light": np.where(np.arange(600) < 25, "dark", "bright")}
     pd.DataFrame(table).to_csv(folder / "images.csv", index=False)
-    for chosen in (None, {"value": 0.3, "far": 0.01, "set": "lfw", "evaluation": {}}):
-        card = model_card(_description(run, chosen), evaluation)
-        assert "### lfw, by light" in card
-        assert "### ijbc, by light" not in card
-        assert "### ijbc (templates)" in card
+    card = model_card(_description(run, {"value": 0.3, "far": 0.01, "set": "lfw", "evaluation": {}}), evaluation)
+    assert "### lfw, by light" in card
+    assert "### ijbc, by light" not in card
+    assert "### ijbc (templates)" in card
 
 
 def _wrong(chosen, threshold):
-    """Counts and rates of the wrong decisions about some pairs, in a loop."""
     cells, scores = [], _scores()
     for is_same in (False, True):
         pairs = zip(scores["similarity"], scores["same"], chosen)
@@ -131,9 +120,7 @@ def test_threshold_and_groups(run, evaluation):
     assert f"cosine similarity of {threshold.value:.4f}" in card
     assert "5.00 % of 200 different pairs" in card
     assert "nothing of false accept rates below 0.015" in card
-
-
-def test_small_groups_or_none_have_no_rate(run, evaluation):
+    # Small groups, or none, have no rate.
     table = pd.read_csv(f"{evaluation}/lfw/images.csv")
     table["light"] = np.where(np.arange(60) < 3, "dark", "bright")
     table.to_csv(f"{evaluation}/lfw/images.csv", index=False)
@@ -144,9 +131,8 @@ def test_small_groups_or_none_have_no_rate(run, evaluation):
 
 def test_what_is_not_stored_is_unknown_and_what_is_damaged_is_refused(run):
     card = model_card(_description(None))
-    assert "nothing is known here of how and on what it was trained" in card
-    assert "No stored evaluation was given" in card
-    assert "decides nothing" in card
+    for words in ("nothing is known here of how", "No stored evaluation was given", "decides nothing"):
+        assert words in card
     assert "%" not in card
     (run / "settings.json").write_text("{")
     with pytest.raises(InputError, match=r"settings\.json: cannot be read for the model card"):

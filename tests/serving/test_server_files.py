@@ -48,25 +48,21 @@ def test_models_config_lists_what_was_exported_and_what_somebody_wrote_stays(tmp
     assert file.read_text() == "custom_model_config {}\n"
 
 
-# Of tensorflow_serving/servables/tensorflow/session_bundle_config.proto.
-BATCHING = {"max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads"}
-BATCHING |= {"allowed_batch_sizes", "pad_variable_length_inputs"}
-
-
 def test_batching_and_monitoring(tmp_path):
+    # Of tensorflow_serving/servables/tensorflow/session_bundle_config.proto.
+    known = {"max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads"}
+    known |= {"allowed_batch_sizes", "pad_variable_length_inputs"}
     write_server_files(str(tmp_path))
     write_own_batching(tmp_path)
     for name in ("batching_parameters.txt", "batching_params.pbtxt"):
         text = re.sub("#.*", "", (tmp_path / name).read_text())
         fields = re.findall(r"^(\w+)(?:: (\w+)| \{ value: (\d+) \})$", text, re.M)
         assert len(fields) == len(text.split("\n")) - text.split("\n").count("")
-        assert {field for field, *_ in fields} <= BATCHING
+        assert {field for field, *_ in fields} <= known
         # A server refuses others: rising, and the last is the largest batch.
         sizes = [int(value) for field, value, _ in fields if field == "allowed_batch_sizes"]
         assert sizes == sorted(sizes) == list(BATCH_SIZES)
         assert ("max_batch_size", "", str(BATCH_SIZES[-1])) in fields
         assert ("pad_variable_length_inputs", "false", "") in fields
     text = re.sub("#.*\n", "", (tmp_path / "monitoring.config").read_text())
-    assert text.split() == [
-        *("prometheus_config", "{", "enable:", "true", "path:", '"/monitoring/prometheus/metrics"', "}")
-    ]
+    assert " ".join(text.split()) == 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }'

@@ -10,7 +10,9 @@ import functools
 import json
 import re
 import socket
+import ssl
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -30,27 +32,14 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-HTTP_CODES = {
-    "INVALID_ARGUMENT": 400,
-    "FAILED_PRECONDITION": 400,
-    "NOT_FOUND": 404,
-    "RESOURCE_EXHAUSTED": 429,
-    "INTERNAL": 500,
-    "UNIMPLEMENTED": 501,
-    "UNAVAILABLE": 503,
-    "DEADLINE_EXCEEDED": 504,
-}
+HTTP_CODES = {"INVALID_ARGUMENT": 400, "NOT_FOUND": 404, "RESOURCE_EXHAUSTED": 429, "INTERNAL": 500, "UNAVAILABLE": 503}
 
 # Loading takes most of the time that a server takes to start; nobody changes what is loaded.
 load = functools.cache(tf.saved_model.load)
 
 
 class Refusal(Exception):
-    """A status other than OK."""
-
-    def __init__(self, status: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
+    """A status other than OK, and a message."""
 
 
 @dataclasses.dataclass
@@ -61,68 +50,58 @@ class Faults:
     refuse_with: tuple[str, str] = ("UNAVAILABLE", "the server is starting")
     drop: int = 0
     hang: int = 0
-    cut_rows: bool = False
-    cut_dim_after: Optional[int] = None
-    other_embeddings: bool = False
-    without: Optional[str] = None
+    # Of the outputs: name -> array.
+    spoil: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] = dict
     html: Optional[int] = None
 
 
-class StandIn:
-    """A server of one model; a context manager.
+def last_row_cut(outputs):
+    return {name: array[:-1] for name, array in outputs.items()}
 
-    Args:
-        versions: number -> folder of a SavedModel.
-        model: the name that it is served by.
-        credentials: a PEM key and certificate, for TLS.
-        max_message: the most bytes of a gRPC request.
+
+def valid_left_out(outputs):
+    return {name: array for name, array in outputs.items() if name != "valid"}
+
+
+class StandIn:
+    """A server of the model `faces`; a context manager.
+
+    `versions` are number -> folder of a SavedModel, `credentials` a PEM key and certificate, for TLS, `max_message` the
+    most bytes of a gRPC request.
     """
 
-    def __init__(
-        self,
-        versions: dict[int, Path],
-        model: str = "faces",
-        credentials: Optional[tuple[Path, Path]] = None,
-        max_message: int = -1,
-    ) -> None:
-        self.model, self.faults = model, Faults()
-        self.requests: list[tuple[str, int, Optional[int]]] = []
+    def __init__(self, versions, credentials=None, max_message=-1) -> None:
+        self.faults = Faults()
+        # (signature, rows, version) of each.
+        self.requests = []
         self._lock = threading.Lock()
         self._released = threading.Event()
         self._loaded = {number: load(str(path)) for number, path in versions.items()}
-        self._described = {
-            number: saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
-            .meta_graphs[0]
-            .signature_def
-            for number, path in versions.items()
-        }
-        self._grpc = grpc.server(
-            ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", max_message), ("grpc.so_reuseport", 0)]
-        )
+        self.described = {number: _signature_defs(path) for number, path in versions.items()}
+        options = [("grpc.max_receive_message_length", max_message), ("grpc.so_reuseport", 0)]
+        self._grpc = grpc.server(ThreadPoolExecutor(8), options=options)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Services(self), self._grpc)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Services(self), self._grpc)
         if credentials:
-            key, certificate = (path.read_bytes() for path in credentials)
+            key, certificate = (Path(path).read_bytes() for path in credentials)
             port = self._grpc.add_secure_port("localhost:0", grpc.ssl_server_credentials([(key, certificate)]))
         else:
             port = self._grpc.add_insecure_port("127.0.0.1:0")
-        self._relay = DroppingRelay(port)
+        self.relay = DroppingRelay(port)
         self._http = _http_server(self, credentials)
         host, letter = ("localhost", "s") if credentials else ("127.0.0.1", "")
-        self.urls = {
-            "grpc": f"grpc{letter}://{host}:{self._relay.port}",
-            "rest": f"http{letter}://{host}:{self._http.server_address[1]}",
-        }
+        ports = {"grpc": ("grpc", self.relay.port), "rest": ("http", self._http.server_address[1])}
+        self.urls = {kind: f"{scheme}{letter}://{host}:{port}" for kind, (scheme, port) in ports.items()}
 
     def __enter__(self) -> "StandIn":
         self._grpc.start()
-        self._relay.start()
+        self.relay.start()
         threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._released.set()
-        self._relay.close()
+        self.relay.close()
         self._grpc.stop(0).wait()
         self._http.shutdown()
         self._http.server_close()
@@ -130,39 +109,28 @@ class StandIn:
     def meet_faults(self) -> bool:
         """Hang, refuse, or return whether the connection is to be dropped."""
         with self._lock:
-            for name in ("drop", "hang", "refuse"):
-                count = getattr(self.faults, name)
-                if count:
-                    setattr(self.faults, name, count - 1)
-                    break
-            else:
-                return False
+            name = next((name for name in ("drop", "hang", "refuse") if getattr(self.faults, name)), "")
+            if name:
+                setattr(self.faults, name, getattr(self.faults, name) - 1)
         if name == "hang":
             self._released.wait(60)
         if name == "refuse":
             raise Refusal(*self.faults.refuse_with)
         return name == "drop"
 
-    def drop_grpc(self) -> None:
-        self._relay.drop()
-
     def find(self, model: str, version: Optional[int]) -> int:
-        if model != self.model or (version is not None and version not in self._loaded):
+        if model != "faces" or (version is not None and version not in self._loaded):
             wanted = f"Latest({model})" if version is None else f"Specific({model}, {version})"
             raise Refusal("NOT_FOUND", f"Servable not found for request: {wanted}")
         return max(self._loaded) if version is None else version
 
-    def signature_def(self, version: int, signature: str) -> Any:
-        return self._described[version].get(signature)
-
     def predict(self, version: int, signature: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
-        described = self.signature_def(version, signature)
-        if described is None:
+        if signature not in self.described[version].signature_def:
             raise Refusal("FAILED_PRECONDITION", f'Serving signature key "{signature}" not found.')
-        if set(inputs) != set(described.inputs):
-            raise Refusal(
-                "INVALID_ARGUMENT", f"input size does not match signature: {len(inputs)}!={len(described.inputs)}"
-            )
+        wanted = self.described[version].signature_def[signature].inputs
+        if set(inputs) != set(wanted):
+            counts = f"{len(inputs)}!={len(wanted)}"
+            raise Refusal("INVALID_ARGUMENT", f"input size does not match signature: {counts}")
         try:
             answer = self._loaded[version].signatures[signature](**{k: tf.constant(v) for k, v in inputs.items()})
         except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
@@ -170,40 +138,19 @@ class StandIn:
         with self._lock:
             rows = next(len(inputs[name]) for name in ("image", "image_bytes", "first") if name in inputs)
             self.requests.append((signature, rows, version))
-            count = len(self.requests)
-        return self._spoilt({name: tensor.numpy() for name, tensor in answer.items()}, count)
-
-    def _spoilt(self, outputs: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
-        faults = self.faults
-        if faults.cut_rows:
-            outputs = {name: array[:-1] for name, array in outputs.items()}
-        if faults.cut_dim_after is not None and count > faults.cut_dim_after:
-            outputs["embedding"] = outputs["embedding"][:, :-1]
-        if faults.other_embeddings and "embedding" in outputs:
-            outputs["embedding"] = outputs["embedding"][:, ::-1]
-        outputs.pop(faults.without, None)
-        return outputs
+        return self.faults.spoil({name: tensor.numpy() for name, tensor in answer.items()})
 
     def status(self, model: str, version: Optional[int]) -> get_model_status_pb2.GetModelStatusResponse:
         answer = get_model_status_pb2.GetModelStatusResponse()
-        if model != self.model:
-            raise Refusal("NOT_FOUND", f"Could not find any versions of model {model}")
-        if version is not None and version not in self._loaded:
-            raise Refusal("NOT_FOUND", f"Could not find version {version} of model {model}")
+        self.find(model, version)
         for number in sorted(self._loaded) if version is None else [version]:
             answer.model_version_status.add(version=number, state=30).status.error_code = 0
         return answer
 
-    def metadata(self, model: str, version: Optional[int]) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        number = self.find(model, version)
-        answer = get_model_metadata_pb2.GetModelMetadataResponse()
-        answer.model_spec.name = model
-        answer.model_spec.version.value = number
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        for name, described in self._described[number].items():
-            signatures.signature_def[name].CopyFrom(described)
-        answer.metadata["signature_def"].Pack(signatures)
-        return answer
+
+def _signature_defs(path: Path) -> get_model_metadata_pb2.SignatureDefMap:
+    saved = saved_model_pb2.SavedModel.FromString((Path(path) / "saved_model.pb").read_bytes())
+    return get_model_metadata_pb2.SignatureDefMap(signature_def=dict(saved.meta_graphs[0].signature_def))
 
 
 def _version(spec: Any) -> Optional[int]:
@@ -213,10 +160,10 @@ def _version(spec: Any) -> Optional[int]:
 def _answer_grpc(server: StandIn, context: grpc.ServicerContext, answer: Any) -> Any:
     try:
         if server.meet_faults():
-            server.drop_grpc()
+            server.relay.drop()
         return answer()
     except Refusal as refusal:
-        context.abort(getattr(grpc.StatusCode, refusal.status), refusal.message)
+        context.abort(getattr(grpc.StatusCode, refusal.args[0]), refusal.args[1])
 
 
 class _Services(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_pb2_grpc.ModelServiceServicer):
@@ -237,9 +184,16 @@ class _Services(prediction_service_pb2_grpc.PredictionServiceServicer, model_ser
         return _answer_grpc(self._server, context, answer)
 
     def GetModelMetadata(self, request, context):
+        def answer():
+            spec = request.model_spec
+            version = self._server.find(spec.name, _version(spec))
+            response = get_model_metadata_pb2.GetModelMetadataResponse(model_spec={"name": spec.name})
+            response.model_spec.version.value = version
+            response.metadata["signature_def"].Pack(self._server.described[version])
+            return response
+
         assert list(request.metadata_field) == ["signature_def"]
-        spec = request.model_spec
-        return _answer_grpc(self._server, context, lambda: self._server.metadata(spec.name, _version(spec)))
+        return _answer_grpc(self._server, context, answer)
 
     def GetModelStatus(self, request, context):
         spec = request.model_spec
@@ -250,8 +204,7 @@ def _as_proto_field(array: np.ndarray) -> Any:
     """As TensorFlow Serving answers: values one by one, not `tensor_content`."""
     proto = tf.make_tensor_proto(np.zeros(array.shape, array.dtype))
     proto.ClearField("tensor_content")
-    fields = {"float32": "float_val", "int32": "int_val", "bool": "bool_val", "int64": "int64_val"}
-    field = fields[array.dtype.name]
+    field = {"float32": "float_val", "int32": "int_val", "bool": "bool_val"}[array.dtype.name]
     proto.ClearField(field)
     getattr(proto, field).extend(array.ravel().tolist())
     return proto
@@ -268,16 +221,13 @@ def _to_json(message: Any) -> dict[str, Any]:
 def _from_json(value: Any, dtype: tf.DType) -> np.ndarray:
     if dtype != tf.string:
         return np.array(value, dtype.as_numpy_dtype)
-    array = np.array(value, object)
-    decoded = [base64.b64decode(part["b64"], validate=True) for part in array.ravel()]
-    return np.array(decoded, object).reshape(array.shape)
+    return np.array([base64.b64decode(row["b64"], validate=True) for row in value], object)
 
 
-_PREDICT = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?:predict")
-_STATUS = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata)?")
+_PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata|:predict)?")
 
 
-def _http_server(server: StandIn, credentials: Optional[tuple[Path, Path]]) -> ThreadingHTTPServer:
+def _http_server(server: StandIn, credentials: Any) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -289,7 +239,7 @@ def _http_server(server: StandIn, credentials: Optional[tuple[Path, Path]]) -> T
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            self._answer(lambda: self._predict(body))
+            self._answer(lambda: self._predict(json.loads(body)))
 
         def _answer(self, answer: Any) -> None:
             if server.faults.html:
@@ -300,7 +250,7 @@ def _http_server(server: StandIn, credentials: Optional[tuple[Path, Path]]) -> T
                     return self.connection.shutdown(socket.SHUT_RDWR)
                 code, content = 200, answer()
             except Refusal as refusal:
-                code, content = HTTP_CODES[refusal.status], {"error": refusal.message}
+                code, content = HTTP_CODES[refusal.args[0]], {"error": refusal.args[1]}
             self._send(code, json.dumps(content, indent=1).encode(), "application/json")
 
         def _send(self, code: int, content: bytes, kind: str) -> None:
@@ -314,29 +264,22 @@ def _http_server(server: StandIn, credentials: Optional[tuple[Path, Path]]) -> T
                 self.close_connection = True  # The client did not wait.
 
         def _describe(self) -> Any:
-            match = _STATUS.fullmatch(self.path)
-            if not match:
-                raise Refusal("INVALID_ARGUMENT", f"Malformed request: GET {self.path}")
+            match = _PATH.fullmatch(self.path)
             model, version, metadata = match[1], match[2] and int(match[2]), match[3]
             if not metadata:
                 return _to_json(server.status(model, version))
-            answer = server.metadata(model, version)
-            signatures = get_model_metadata_pb2.SignatureDefMap()
-            answer.metadata["signature_def"].Unpack(signatures)
-            spec = {"name": model, "signature_name": "", "version": str(answer.model_spec.version.value)}
-            return {"model_spec": spec, "metadata": {"signature_def": _to_json(signatures)}}
+            number = server.find(model, version)
+            spec = {"name": model, "signature_name": "", "version": str(number)}
+            return {"model_spec": spec, "metadata": {"signature_def": _to_json(server.described[number])}}
 
-        def _predict(self, body: bytes) -> Any:
-            match = _PREDICT.fullmatch(self.path)
-            if not match:
-                raise Refusal("INVALID_ARGUMENT", f"Malformed request: POST {self.path}")
+        def _predict(self, request: dict[str, Any]) -> Any:
+            match = _PATH.fullmatch(self.path)
             version = server.find(match[1], match[2] and int(match[2]))
-            request = json.loads(body)
             signature = request.get("signature_name", "serving_default")
-            described = server.signature_def(version, signature)
-            if described is None:
+            signatures = server.described[version].signature_def
+            if signature not in signatures:
                 raise Refusal("INVALID_ARGUMENT", f'Serving signature name: "{signature}" not found in signature def')
-            dtypes = {name: tf.as_dtype(info.dtype) for name, info in described.inputs.items()}
+            dtypes = {name: tf.as_dtype(info.dtype) for name, info in signatures[signature].inputs.items()}
             inputs = request["inputs"]
             for name in dtypes:
                 if name not in inputs:
@@ -349,10 +292,7 @@ def _http_server(server: StandIn, credentials: Optional[tuple[Path, Path]]) -> T
     made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     made.daemon_threads = True
     if credentials:
-        import ssl
-
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        key, certificate = credentials
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(credentials[1], credentials[0])
         made.socket = context.wrap_socket(made.socket, server_side=True)
     return made

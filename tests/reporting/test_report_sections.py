@@ -77,7 +77,6 @@ def test_conditions_are_the_bins_of_the_worse_image(models):
     points = figures[0].figure.axes[0].containers[1][0].get_ydata()
     assert points.tolist() == expected["accuracy"].tolist()
     assert [row[5] for row in tables[0].rows] == [f"{value:.3f}" for value in expected["accuracy"]]
-    assert tables[0].folded
     assert set(tables[0].data["model"]) == {"ArcFace", "DDL"}
     images = pd.DataFrame({"key": ["1", "2"], "person": ["7", "8"], "yaw": [1, 2], "same": [3, 3], "text": ["a", "b"]})
     assert sections.columns_of(images, []) == ["yaw"]

@@ -4,8 +4,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.evaluation.embed import unit
-from ddl_tf.reporting.embedding_map import PEOPLE, choose_images, embedding_map_figure, map_embeddings
+from ddl_tf.reporting.embedding_map import PEOPLE, choose_images, embedding_map_figure
 from ddl_tf.reporting.palette import SERIES
 
 
@@ -31,15 +30,6 @@ def test_people_with_easy_and_hard_images_are_chosen_and_those_with_the_most_fir
     for unknown in ([pd.DataFrame({"key": range(30)})] * 2, tables(["a"] * 9, ["b"] * 9)):
         chosen = choose_images(*unknown, 10)
         assert (chosen.people, set(chosen.easy_person)) == (0, {-1})
-
-
-def test_near_embeddings_stay_near():
-    rng = np.random.default_rng(0)
-    label = np.repeat([0, 1, 2], 20)
-    places = map_embeddings(unit(np.eye(3)[label] + 0.05 * rng.normal(size=[60, 3])), seed=0)
-    centers = np.array([places[label == number].mean(axis=0) for number in range(3)])
-    nearest = np.argmin(np.linalg.norm(places[:, np.newaxis] - centers, axis=2), axis=1)
-    assert np.array_equal(nearest, label)
 
 
 def test_the_figure_has_colours_of_people_and_markers_of_sets():

@@ -8,12 +8,13 @@ are from the model's.
 
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
+import contextlib
 import dataclasses
 import json
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import ddl_tf
 from ddl_tf.common.errors import InputError
@@ -24,7 +25,7 @@ from ddl_tf.evaluation.embedding_file import fingerprint
 from ddl_tf.evaluation.model import find_checkpoint, load_checkpoint_embedding
 from ddl_tf.models.image_size import image_size
 from ddl_tf.protocols.pair_sets import read_stored
-from ddl_tf.serving.conversion import FORMATS, Measured, draw_images, measure_file, measure_model, table, write_format
+from ddl_tf.serving.conversion import FORMATS, draw_images, measure_file, measure_model, table, write_format
 from ddl_tf.synthetic.faces import synthetic_images
 
 RECORD = "conversion.json"
@@ -54,7 +55,8 @@ class ConvertSettings:
     seed: int = setting(0, "Seed of the draw of images.")
 
 
-def _check(settings: ConvertSettings) -> None:
+def main(settings: ConvertSettings) -> None:
+    """Convert a model, and measure the files."""
     required(settings, "model", "output", "formats")
     for name in settings.formats:
         if name not in FORMATS:
@@ -65,11 +67,6 @@ def _check(settings: ConvertSettings) -> None:
         value = getattr(settings, name)
         if value is not None and value < 1:
             raise InputError(f"--{name}={value}: must be at least 1")
-
-
-def main(settings: ConvertSettings) -> None:
-    """Convert a model, and measure the files."""
-    _check(settings)
     pairs = read_stored(settings.evaluate_pairs) if settings.evaluate_pairs else None
     model = load_checkpoint_embedding(settings.model)
     size, calibration = image_size(model), None
@@ -86,34 +83,19 @@ def main(settings: ConvertSettings) -> None:
     for name in dict.fromkeys(settings.formats):
         path = write_format(model, folder, name, calibration, settings.flip)
         measured.append(measure_file(path, name, images, reference, pairs, settings.threads))
-        files[name] = {"file": path.name, "sha256": fingerprint(path), **_tensors(name, size, model.output_shape[1])}
+        shape = ["batch", 3, *size] if name == "onnx" else ["batch", *size, 3]
+        files[name] = {
+            "file": path.name,
+            "sha256": fingerprint(path),
+            "input": {"name": "image", "dtype": "float32", "shape": shape, "values": "RGB, 0..255"},
+            "output": {"name": "embedding", "dtype": "float32", "shape": ["batch", model.output_shape[1]], "norm": 1},
+        }
         print(path, file=sys.stderr)
-    with write_aside(folder / RECORD) as aside:
-        content = json.dumps(_record(settings, size, files, measured), indent=2, allow_nan=False)
-        aside.write_text(content + "\n", encoding="utf-8")
-    print(table(measured))
-
-
-def _tensors(name: str, size: tuple[int, int], dim: int) -> dict[str, Any]:
-    """What goes into a file and what comes out."""
-    shape = ["batch", 3, *size] if name == "onnx" else ["batch", *size, 3]
-    return {
-        "input": {"name": "image", "dtype": "float32", "shape": shape, "values": "RGB, 0..255"},
-        "output": {"name": "embedding", "dtype": "float32", "shape": ["batch", dim], "norm": 1},
-    }
-
-
-def _record(
-    settings: ConvertSettings, size: tuple[int, int], files: dict[str, dict[str, Any]], measured: list[Measured]
-) -> dict[str, Any]:
-    checkpoint = find_checkpoint(settings.model)
-    versions = {"ddl_tf": ddl_tf.__version__}
+    checkpoint, versions = find_checkpoint(settings.model), {"ddl_tf": ddl_tf.__version__}
     for package in ("tensorflow", "tf2onnx", "onnx", "onnxruntime"):
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
+    record = {
         "model": str(checkpoint.resolve()),
         "sha256": fingerprint(checkpoint),
         "input_size": list(size),
@@ -126,6 +108,9 @@ def _record(
         "files": files,
         "measured": [dataclasses.asdict(form) for form in measured],
     }
+    with write_aside(folder / RECORD) as aside:
+        aside.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    print(table(measured))
 
 
 if __name__ == "__main__":

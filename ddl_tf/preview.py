@@ -54,12 +54,8 @@ class PreviewSettings(AugmentationSettings):
 
 
 def kind_alone(image: np.ndarray, name: str, seed: int) -> np.ndarray:
-    """Augment an image `[height, width, 3]`, 0..255, by one kind, from weak to strong, with the same random numbers.
-
-    Of several draws it is the one that at full strength changes the image most: `[strengths, height, width, 3]`.
-    """
+    """Augment an image by one kind, from weak to strong, with the draw that changes it most: `[strengths, ...]`."""
     seeds = [tf.constant([seed, number], tf.int64) for number in range(DRAWS)]
-
     alone = [AugmentationSettings(flip=False, augment_probability=1.0) for _ in STRENGTHS]
     for settings, strength in zip(alone, STRENGTHS):
         setattr(settings, name, strength)

@@ -18,10 +18,10 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import setting
 from ddl_tf.metrics.bootstrap import check_replicates
 from ddl_tf.reporting import sections
-from ddl_tf.reporting.comparisons import Difference, compare_models
+from ddl_tf.reporting.comparisons import compare_models
 from ddl_tf.reporting.curves import curves_section, read_runs
 from ddl_tf.reporting.evaluations import EvaluatedModel, check_comparable, named_folders, read_evaluation, set_names
-from ddl_tf.reporting.page import Section, write_report
+from ddl_tf.reporting.page import write_report
 from ddl_tf.reporting.palette import styles_of
 
 
@@ -60,29 +60,6 @@ def _check_sets_and_columns(settings: ReportSettings, models: list[EvaluatedMode
             raise InputError(f"--columns={name}: no set has that column; choose of {', '.join(columns)}")
 
 
-def evaluation_sections(
-    settings: ReportSettings, models: list[EvaluatedModel], differences: list[Difference], styles: sections.Styles
-) -> list[Section]:
-    """Make the sections of evaluations, in the order of the page; some may be empty."""
-    gap, embedding_map = Section("gap", ""), Section("map", "")
-    easy, hard = settings.easy or "", settings.hard or ""
-    both = [model for model in models if easy in model.sets and hard in model.sets]
-    if both:
-        gap = sections.gap(both, easy, hard)
-        embedding_map = sections.embedding_map(both, easy, hard, settings.tsne_images, settings.seed)
-    return [
-        sections.findings(models, differences, settings.replicates),
-        gap,
-        sections.headlines(models, differences),
-        sections.curves_of_errors(models, settings.replicates, settings.seed, styles),
-        sections.distributions(models),
-        sections.identification(models, settings.replicates, settings.seed, styles),
-        sections.races(models, styles),
-        sections.conditions(models, settings.columns, styles),
-        embedding_map,
-    ]
-
-
 def main(settings: ReportSettings) -> None:
     """Write a report."""
     check_replicates(settings.replicates)
@@ -98,11 +75,25 @@ def main(settings: ReportSettings) -> None:
     # A run of the name of a model is drawn as the model is.
     styles = styles_of([model.name for model in models] + [run.name for run in runs])
     differences = compare_models(models, settings.replicates, settings.seed, settings.easy, settings.hard)
-    parts = evaluation_sections(settings, models, differences, styles) if models else []
-    if runs:
-        parts.append(curves_section(runs, styles))
+    parts = [curves_section(runs, styles)] if runs else []
     if models:
-        parts += [sections.everything(models, differences), sections.provenance(models)]
+        easy, hard = settings.easy or "", settings.hard or ""
+        both = [model for model in models if easy in model.sets and hard in model.sets]
+        # Empty sections are left out.
+        parts = [
+            sections.findings(models, differences, settings.replicates),
+            *([sections.gap(both, easy, hard)] if both else []),
+            sections.headlines(models, differences),
+            sections.curves_of_errors(models, settings.replicates, settings.seed, styles),
+            sections.distributions(models),
+            sections.identification(models, settings.replicates, settings.seed, styles),
+            sections.races(models, styles),
+            sections.conditions(models, settings.columns, styles),
+            *([sections.embedding_map(both, easy, hard, settings.tsne_images, settings.seed)] if both else []),
+            *parts,
+            sections.everything(models, differences),
+            sections.provenance(models),
+        ]
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     sets = set_names(models)
     subjects = [f"{', '.join(model.name for model in models)} on {', '.join(sets)}"] if models else []

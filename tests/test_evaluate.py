@@ -52,15 +52,10 @@ def test_command_prints_one_json_object_a_set(checkpoint, bins, tmp_path, capsys
     for result, pair_set in zip(results, load_sets(PairsSettings(bin=bins))):
         expected = evaluate_pairs(load_embedding_model(checkpoint), pair_set)
         assert expected == {name: result[name] for name in expected}
-    # The table and nothing else.
-    header, *rows = printed.err.splitlines()
-    assert header.startswith("set")
-    # So few pairs have no TAR at small rates, and a last line says why.
-    assert [row.split()[0] for row in rows] == ["one", "two", f"{DASH}:"]
+    assert printed.err.startswith("set")
     assert json.loads((tmp_path / "out.json").read_text()) == {"model": checkpoint, "flip": True, "sets": results}
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
     stored = StoredEvaluation(out)
-    assert stored.sets == ["one", "two"]
     scores = stored.scores("two")
     views = stored.embeddings("two").sum(axis=1)
     views /= np.linalg.norm(views, axis=1, keepdims=True)
@@ -68,6 +63,13 @@ def test_command_prints_one_json_object_a_set(checkpoint, bins, tmp_path, capsys
     np.testing.assert_allclose(scores["similarity"], similarity, atol=1e-6)
     assert results[1]["mean_same"] == pytest.approx(similarity[scores["same"]].mean(), abs=1e-6)
     assert stored.result("two") == results[1]
+    # Embeddings made elsewhere give what the model gives.
+    files = [f"{out}/{name}/embeddings.npy" for name in ("one", "two")]
+    pairs(PairsSettings(embeddings=files, bin=bins, replicates=40))
+    assert capsys.readouterr().out == printed.out
+    for given, message in (([*files, files[0]], "no set left"), (files[:1], "none left for the set two")):
+        with pytest.raises(InputError, match=message):
+            pairs(PairsSettings(embeddings=given, bin=bins, replicates=0))
 
 
 def test_the_command_of_flags_says_nothing_but_its_table(two_stored, bins, tmp_path):
@@ -82,21 +84,10 @@ def test_the_command_of_flags_says_nothing_but_its_table(two_stored, bins, tmp_p
     assert stored.provenance("two")["command"].endswith("--replicates=0")
 
 
-def test_embeddings_made_elsewhere_give_what_the_model_gives(checkpoint, bins, tmp_path, capsys):
+def test_without_flip(checkpoint, bins, capsys):
     pairs(PairsSettings(model=checkpoint, bin=bins[:1], flip=False, replicates=0))
     (pair_set,) = load_sets(PairsSettings(bin=bins[:1]))
-    without_flip = evaluate_pairs(load_embedding_model(checkpoint), pair_set, flip=False)
-    assert json.loads(capsys.readouterr().out) == without_flip
-    chosen = {"bin": bins, "replicates": 0}
-    pairs(PairsSettings(model=checkpoint, store=str(tmp_path / "kept"), **chosen))
-    by_model = capsys.readouterr().out
-    files = [str(tmp_path / "kept" / name / "embeddings.npy") for name in ("one", "two")]
-    pairs(PairsSettings(embeddings=files, **chosen))
-    assert capsys.readouterr().out == by_model
-    with pytest.raises(InputError, match="no set left"):
-        pairs(PairsSettings(embeddings=[*files, files[0]], **chosen))
-    with pytest.raises(InputError, match="none left for the set two"):
-        pairs(PairsSettings(embeddings=files[:1], **chosen))
+    assert json.loads(capsys.readouterr().out) == evaluate_pairs(load_embedding_model(checkpoint), pair_set, flip=False)
 
 
 def test_images_are_listed_in_the_order_of_their_embeddings(real_faces, tmp_path, capsys):
@@ -107,8 +98,6 @@ def test_images_are_listed_in_the_order_of_their_embeddings(real_faces, tmp_path
     (pair_set,) = load_sets(PairsSettings(**chosen))
     assert list(listed.columns) == ["key", "person"]
     assert list(listed["key"]) == list(pair_set.keys)
-    for key in listed["key"][:20]:
-        assert (real_faces / "cfp" / "images" / key).is_file()
 
 
 @pytest.mark.parametrize(
@@ -124,16 +113,13 @@ def test_images_are_listed_in_the_order_of_their_embeddings(real_faces, tmp_path
         ({"model": "nowhere.keras"}, r"no model at nowhere\.keras"),
         ({"lfw_root": "nowhere"}, "^--lfw_root=nowhere without --lfw_pairs"),
         ({"lfw_pairs": "nowhere"}, "^--lfw_pairs=nowhere without --lfw_root"),
-        ({"pairs": ["nowhere"]}, "nowhere"),
         # An OSError, which every command prints in one line.
         ({"bin": ["nowhere"]}, "nowhere"),
-        ({"lfw_root": "here", "lfw_pairs": "nowhere"}, "nowhere"),
     ],
 )
 def test_bad_settings(checkpoint, bins, settings, message):
-    with pytest.raises((InputError, OSError), match=message) as error:
+    with pytest.raises((InputError, OSError), match=message):
         pairs(PairsSettings(**{"model": checkpoint, "bin": bins[:1], **settings}))
-    assert "\n" not in str(error.value)
 
 
 @pytest.fixture(scope="module")

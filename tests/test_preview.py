@@ -5,7 +5,7 @@ from PIL import Image
 from ddl_tf import preview
 from ddl_tf.common.errors import InputError
 from ddl_tf.data import Faces, SyntheticSettings, prepare_synthetic
-from ddl_tf.preview import PreviewSettings, kind_alone, main, preview_figure
+from ddl_tf.preview import PreviewSettings, main, preview_figure
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,6 @@ def test_the_sheet(folder, tmp_path, monkeypatch):
     chosen = [preview._choose(faces, 4, seed) for seed in (0, 0, 1)]
     assert chosen[0] == chosen[1] != chosen[2]
     assert len(set(chosen[0])) == 4
-    assert len(preview._choose(faces, 99, 0)) == 12
     # To draw it again would take as long again.
     shown = []
     monkeypatch.setattr(preview, "preview_figure", lambda faces, settings: shown.append(len(faces)) or figure)
@@ -63,14 +62,6 @@ def test_the_sheet(folder, tmp_path, monkeypatch):
     assert shown == [12]
     with Image.open(output) as sheet:
         assert min(sheet.size) > 300
-
-
-def test_a_kind_grows_from_weak_to_strong():
-    noise = np.random.default_rng(0).uniform(0, 255, [24, 24, 3]).astype(np.float32)
-    images = kind_alone(noise, "augment_grey", seed=1)
-    colour = np.ptp(images, axis=-1).mean((1, 2))
-    assert len(images) == len(preview.STRENGTHS)
-    assert np.all(np.diff(colour) < 0)
 
 
 def test_bad_values_are_named():

@@ -37,15 +37,6 @@ class UndecodableError(ValueError):
         self.position, self.size, self.reason = position, size, reason
 
 
-def _raise_for_undecodable(images: Sequence[bytes], start: int) -> None:
-    """Find the image that stopped tf.data, whose errors do not name it."""
-    for position in range(start, len(images)):
-        encoded = images[position]
-        reason = why_undecodable(encoded)
-        if reason is not None:
-            raise UndecodableError(position, len(encoded), reason)
-
-
 def predict_embeddings(
     model: tf.keras.Model, images: Sequence[bytes], flip: bool, batch_size: int, progress: Progress
 ) -> np.ndarray:
@@ -75,7 +66,12 @@ def predict_embeddings(
     try:
         rows = model.predict(dataset, verbose=0, callbacks=[advance])
     except tf.errors.OpError:
-        _raise_for_undecodable(images, start=advance.done)
+        # tf.data's errors do not name the image.
+        for position in range(advance.done, len(images)):
+            encoded = images[position]
+            reason = why_undecodable(encoded)
+            if reason is not None:
+                raise UndecodableError(position, len(encoded), reason) from None
         raise
     return rows.astype(np.float32).reshape(len(images), views_per_image, -1)
 

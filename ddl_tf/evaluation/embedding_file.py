@@ -123,11 +123,9 @@ def embed_to_file(
     batch_size: int,
     name: str = "embed",
 ) -> Embeddings:
-    """Embed images into `embeddings.npy` of a folder, `[images, views, dim]`, or open what is there already.
+    """Embed images into a folder, `[images, views, dim]`, after the last whole chunk that is there of this `record`.
 
-    An interrupted call, made again, goes on after the last whole chunk. Embeddings of another `record` (all that they
-    follow from, as JSON takes it) are replaced. It raises `UndecodableError`, and `InputError` if an embedding is not
-    finite, or another process is at work there.
+    The record is all that embeddings follow from, as JSON takes it.
     """
     shape = (len(images), 2 if flip else 1, int(model.output_shape[-1]))
     wanted = {**json.loads(json.dumps(record)), "shape": list(shape)}
@@ -171,8 +169,7 @@ def stored_views(folder: Path, record: Mapping[str, Any]) -> int:
 
 # Rows that are checked at a time.
 _BLOCK = 16_384
-# Norms of embeddings are 1 to 100. Far beyond these bounds the squares leave the range of float64, and every
-# similarity would be 0.
+# Far beyond these bounds, where no norm is, the squares leave the range of float64, and every similarity would be 0.
 _SMALLEST, _LARGEST = 1e-100, 1e100
 _NAMED = 5
 

@@ -10,11 +10,7 @@ from ddl_tf.protocols.gallery_set import NO_IMAGE, GallerySet
 
 
 class Mates(NamedTuple):
-    """The mates of each probe; an image that is missing is never found.
-
-    `rank` `[probes]` int is that of the best mate, from 1; 0 = never found. `mate_ranks` are for each probe the ranks
-    of the mates that are found, rising; `num_mates` `[probes]` int, how many mates the gallery should have.
-    """
+    """`[probes]` each: the rank of the best mate, from 1, 0 = never found; those of all; how many there should be."""
 
     rank: np.ndarray
     mate_ranks: list[np.ndarray]

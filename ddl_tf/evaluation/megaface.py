@@ -20,9 +20,7 @@ _BLOCK = 4096
 def replace_by_center(probes: np.ndarray, people: np.ndarray, replaced: np.ndarray) -> np.ndarray:
     """Replace noisy probes by the center of their person's others, as published numbers (`remove_noises.py`) do.
 
-    That script also adds noise of up to 0.001, which is left out here. It flatters: the center of a person's photos is
-    more similar to them than any photo is, and the noisy photos of one person become equal. `probes` `[probes, dim]`
-    are of unit norm, or NaN without an image; `people` and `replaced` (bool) are `[probes]`.
+    It flatters. `probes` `[probes, dim]` are of unit norm, or NaN without an image; `people` and `replaced` `[probes]`.
     """
     result = probes.astype(np.float32)
     usable = ~replaced & ~np.isnan(probes).any(axis=1)
@@ -36,11 +34,7 @@ def replace_by_center(probes: np.ndarray, people: np.ndarray, replaced: np.ndarr
 
 
 class _Pairs(NamedTuple):
-    """All ordered pairs of two photos of one person, in the order of the probes, then of the mates.
-
-    `mate` and `probe` `[pairs]` are positions of photos, `person` `[pairs]` counts from 0 without gaps, and `complete`
-    `[pairs]` says whether neither photo is missing.
-    """
+    """All ordered pairs of two photos of one person, `[pairs]` each; `complete`: neither photo is missing."""
 
     mate: np.ndarray
     probe: np.ndarray
@@ -179,7 +173,7 @@ def evaluate_megaface(
         "distractors": num_distractors,
         "pairs": len(rank),
         "ties": ranks.ties(),
-        **{f"rank{limit}": float(np.mean(_within(rank, limit))) for limit in RANKS},
+        **{f"rank{limit}": float(np.mean((rank >= 1) & (rank <= limit))) for limit in RANKS},
         "rank1_by_distractors": {str(label): rank1[number] for label, number in sizes.items()},
         "genuine_pairs": num_genuine,
         "impostor_pairs": impostors,
@@ -200,10 +194,6 @@ def evaluate_megaface(
     return Outcome(result, scores)
 
 
-def _within(rank: np.ndarray, limit: int) -> np.ndarray:
-    return (rank >= 1) & (rank <= limit)
-
-
 def _intervals(
     pairs: _Pairs,
     rank: np.ndarray,
@@ -213,10 +203,7 @@ def _intervals(
     replicates: int,
     seed: int,
 ) -> dict[str, list[float]]:
-    """Draw people with replacement, with their photos; each replicate finds its own thresholds.
-
-    The thresholds are those of the grid, not below the lowest at which false accepts are counted.
-    """
+    """Draw people with replacement, with their photos; each replicate finds its own thresholds on the grid."""
     num_people = int(pairs.person.max()) + 1
     random = np.random.default_rng(seed)
     # How often each person was drawn, `[replicates, people]`; exact in float64, whose products are fast.
@@ -228,7 +215,7 @@ def _intervals(
     num_pairs = total(np.bincount(pairs.person, minlength=num_people))
     values = {}
     for limit in RANKS:
-        hits = np.bincount(pairs.person, _within(rank, limit), minlength=num_people)
+        hits = np.bincount(pairs.person, (rank >= 1) & (rank <= limit), minlength=num_people)
         values[f"rank{limit}"] = total(hits) / num_pairs
     photos = np.bincount(accepts.person, minlength=num_people)
     false_accepts = total(accepts.counts_by_person())

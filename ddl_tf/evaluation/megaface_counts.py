@@ -21,10 +21,7 @@ def reaching(thresholds: np.ndarray, similarity: np.ndarray) -> np.ndarray:
 
 
 class MateRanks:
-    """Counts for each pair of a probe and its mate the distractors that are more, not just as, similar.
-
-    `probe` is `[pairs]` int, `similarity` `[pairs]` float32.
-    """
+    """Counts for each of `[pairs]` of a probe and its mate the distractors that are more, not just as, similar."""
 
     def __init__(self, probe: np.ndarray, similarity: np.ndarray, num_probes: int) -> None:
         self._order = np.lexsort([similarity, probe])
@@ -61,9 +58,8 @@ class FalseAccepts:
     These are all thresholds that the TAR at a FAR can have, so the ROC is exact. At a low threshold that has more false
     accepts than any of the targets allows, with a margin, they are not counted any more.
 
-    `genuine` are `[pairs]` float32 similarities, `person` `[probes]` int whom each probe shows, from 0; `impostors`
-    pairs will be added in all. `thresholds` are the distinct similarities of genuine pairs, rising; at those of `grid`
-    false accepts are counted by person too.
+    `genuine` are `[pairs]` float32 similarities, `person` `[probes]` int, from 0; `impostors` pairs will be added in
+    all. At the `thresholds` of `grid` false accepts are counted by person too.
     """
 
     def __init__(

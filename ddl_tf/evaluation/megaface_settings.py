@@ -12,13 +12,7 @@ from ddl_tf.common.settings import required, setting
 from ddl_tf.evaluation.megaface import evaluate_megaface, replace_by_center
 from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.importers.problem_list import ProblemList
-from ddl_tf.protocols.feature_files import (
-    FeatureFiles,
-    FeatureSource,
-    PackedFeatures,
-    feature_blocks,
-    pack_features,
-)
+from ddl_tf.protocols.feature_files import FeatureFiles, FeatureSource, PackedFeatures, feature_blocks, pack_features
 from ddl_tf.protocols.gallery_set import MISSING
 from ddl_tf.protocols.megaface import FaceImages, MegaFace, feature_files, megaface_images, read_megaface
 
@@ -61,13 +55,8 @@ class MegaFaceSettings:
 def read_lists(settings: MegaFaceSettings) -> MegaFace:
     """Read the lists that settings name, as `read_megaface`."""
     required(settings, "facescrub_list", "megaface_list")
-    return read_megaface(
-        settings.facescrub_list,
-        settings.megaface_list,
-        settings.facescrub_noises,
-        settings.megaface_noises,
-        settings.distractors,
-    )
+    names = ("facescrub_list", "megaface_list", "facescrub_noises", "megaface_noises", "distractors")
+    return read_megaface(*(getattr(settings, name) for name in names))
 
 
 def face_images(settings: MegaFaceSettings, check_images: bool = True) -> tuple[FaceImages, FaceImages]:
@@ -87,11 +76,7 @@ def megaface_outcome(
     replicates: int = 1000,
     seed: int = 0,
 ) -> Outcome:
-    """Read the lists and the features, or call `embed` on the images, and evaluate.
-
-    The result is that of `evaluate_megaface` with the counts of the lists; `first` and `second` are positions in the
-    list of probes.
-    """
+    """Evaluate from the lists and the features, or `embed` of the images; `first`, `second` are places in the list."""
     if settings.packed and not settings.features:
         raise InputError("--packed is given without --features: name the folder that is, or shall be, packed")
     megaface = read_lists(settings)

@@ -43,8 +43,7 @@ def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed:
 def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed: int = 0) -> Outcome:
     """Evaluate the embeddings of a verification set as `verify`, with all that reports and comparisons of models need.
 
-    The scores are `similarity`, `same`, `fold` (as of `usable_folds`), `first`, `second` `[pairs]` (of equal images the
-    first); if the set has them, `people` `[images]`, text, and `pair_NAME` `[pairs]` for each further column.
+    Of equal images the scores name the first; they have `pair_NAME` `[pairs]` for each further column of the set.
     """
     same, first, second = np.asarray(pair_set.same, bool), pair_set.first, pair_set.second
     try:
@@ -65,12 +64,32 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
     distance = np.sum((wide[first] - wide[second]) ** 2, axis=1)
     # Else two such images would be the same person: their distance is 0.
     distance[failed] = 2
+    accuracy = k_fold_accuracy(distance, same, fold)
+    tar, far = k_fold_tar(distance, same, fold)
+    threshold, threshold_accuracy = best_threshold(distance, same)
+    curve = roc.roc_curve(similarity, same)
+    # None if one or two pairs would decide it.
+    tars: dict[str, Optional[float]] = dict.fromkeys(FAR_TARGETS)
+    tars.update((name, roc.tar_at_far(*curve, target)) for name, target in bootstrapped_targets(same).items())
+    mean_same, mean_different = float(similarity[same].mean()), float(similarity[~same].mean())
     result = {
         "set": pair_set.name,
         "protocol": "pairs",
         "pairs": len(same),
         "same": int(same.sum()),
-        **_numbers(similarity, distance, same, fold),
+        "folds": len(accuracy),
+        "accuracy": float(accuracy.mean()),
+        "accuracy_std": float(accuracy.std()),
+        "auc": roc.auc(*curve),
+        "eer": roc.eer(*curve),
+        "tar": tars,
+        "expectation_margin": mean_same - mean_different,
+        "mean_same": mean_same,
+        "mean_different": mean_different,
+        "threshold": threshold,
+        "threshold_accuracy": threshold_accuracy,
+        # None if no fold has both classes.
+        "val": {"tar": float(tar.mean()), "tar_std": float(tar.std()), "far": float(far.mean())} if len(tar) else None,
         **({"failed_pairs": int(failed.sum())} if failed.any() else {}),
         **intervals,
     }
@@ -85,32 +104,6 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
             text = column.dtype.kind not in "biuf"
             scores[f"pair_{name}"] = column.to_numpy(str if text else None)
     return Outcome(result, scores)
-
-
-def _numbers(similarity: np.ndarray, distance: np.ndarray, same: np.ndarray, fold: np.ndarray) -> dict[str, Any]:
-    accuracy = k_fold_accuracy(distance, same, fold)
-    tar, far = k_fold_tar(distance, same, fold)
-    threshold, threshold_accuracy = best_threshold(distance, same)
-    curve = roc.roc_curve(similarity, same)
-    # None if one or two pairs would decide it.
-    tars: dict[str, Optional[float]] = dict.fromkeys(FAR_TARGETS)
-    tars.update((name, roc.tar_at_far(*curve, target)) for name, target in bootstrapped_targets(same).items())
-    mean_same, mean_different = float(similarity[same].mean()), float(similarity[~same].mean())
-    return {
-        "folds": len(accuracy),
-        "accuracy": float(accuracy.mean()),
-        "accuracy_std": float(accuracy.std()),
-        "auc": roc.auc(*curve),
-        "eer": roc.eer(*curve),
-        "tar": tars,
-        "expectation_margin": mean_same - mean_different,
-        "mean_same": mean_same,
-        "mean_different": mean_different,
-        "threshold": threshold,
-        "threshold_accuracy": threshold_accuracy,
-        # None if no fold has both classes.
-        "val": {"tar": float(tar.mean()), "tar_std": float(tar.std()), "far": float(far.mean())} if len(tar) else None,
-    }
 
 
 def evaluate_pairs(model: tf.keras.Model, pair_set: PairSet, flip: bool = True, batch_size: int = 64) -> dict[str, Any]:

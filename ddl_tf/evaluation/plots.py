@@ -62,17 +62,6 @@ def check_format(path: str) -> None:
         )
 
 
-def _draw_roc(axes: Axes, pairs: Similarities) -> None:
-    far, tar = roc_curve(pairs.similarity, pairs.same)
-    lowest = 0.5 / np.sum(~pairs.same)
-    axes.step(np.maximum(far, lowest), tar, where="post", color="#2f4b8f")
-    rate = eer(far, tar)
-    axes.plot([rate], [1 - rate], "o", color="#2f4b8f", label=f"EER {rate:.2%}")
-    axes.set(xscale="log", xlim=(lowest, 1), ylim=(0, 1.02))
-    axes.set(xlabel="false accept rate", ylabel="true accept rate", title=f"{figure_text(pairs.name)}: ROC")
-    axes.legend(loc="lower right")
-
-
 def draw_distributions(axes: Axes, pairs: Similarities) -> None:
     """Draw the distributions of a set's same and different similarities, and their means; of the compared pairs."""
     left_out, pairs = pairs.left_out, pairs.compared
@@ -109,7 +98,13 @@ def verification_figure(sets: Sequence[Similarities]) -> Figure:
     figure = Figure(figsize=(11, 3.8 * len(sets)), layout="constrained")
     FigureCanvasAgg(figure)
     for row, pairs in zip(figure.subplots(len(sets), 2, squeeze=False), sets):
-        _draw_roc(row[0], pairs)
+        far, tar = roc_curve(pairs.similarity, pairs.same)
+        lowest, rate = 0.5 / np.sum(~pairs.same), eer(far, tar)
+        row[0].step(np.maximum(far, lowest), tar, where="post", color="#2f4b8f")
+        row[0].plot([rate], [1 - rate], "o", color="#2f4b8f", label=f"EER {rate:.2%}")
+        row[0].set(xscale="log", xlim=(lowest, 1), ylim=(0, 1.02))
+        row[0].set(xlabel="false accept rate", ylabel="true accept rate", title=f"{figure_text(pairs.name)}: ROC")
+        row[0].legend(loc="lower right")
         draw_distributions(row[1], pairs)
         for axes in row:
             axes.grid(alpha=0.3)
@@ -117,10 +112,7 @@ def verification_figure(sets: Sequence[Similarities]) -> Figure:
 
 
 def comparison_table(arms: Mapping[str, Sequence[Mapping[str, Any]]], easy: str, hard: str) -> pd.DataFrame:
-    """Lay the results of `evaluate_pairs` of several arms side by side, one row an arm.
-
-    The row has for each set accuracy, AUC, TAR at FAR 1e-2 and the expectation margin, and the gap between the margins.
-    """
+    """Lay the results of `evaluate_pairs` of several arms side by side, one row an arm, with the gap of the margins."""
     rows = []
     for arm, results in arms.items():
         row: dict[str, Any] = {"arm": arm}
@@ -153,9 +145,7 @@ def _draw_arm(axes: Axes, arm: str, easy: Similarities, hard: Similarities, bins
 def comparison_figure(arms: Mapping[str, tuple[Similarities, Similarities]]) -> Figure:
     """Draw the similarity distributions of each arm's easy and hard pairs, as Huang et al., ECCV 2020, figure 1.
 
-    The vertical lines are the means; the margin of a set is the distance between that of its same pairs and that of its
-    different ones, and the gap is the difference between the margins of easy and hard. Pairs that were not compared are
-    left out, and the global state of pyplot is not touched.
+    The vertical lines are the means; the gap is the difference between the margins of easy and hard.
     """
     arms = {arm: (easy.compared, hard.compared) for arm, (easy, hard) in arms.items()}
     everything = np.concatenate([pairs.similarity for pair in arms.values() for pairs in pair])

@@ -15,10 +15,7 @@ def json_line(result: dict[str, Any]) -> str:
 
 
 def pairs_table(results: Sequence[dict[str, Any]]) -> str:
-    """Lay out results of `evaluate_pairs` for a terminal, in percent; the expectation margin as it is.
-
-    "accuracy" is by k-fold cross-validation, "best" at the best threshold for all pairs.
-    """
+    """Lay out results of `evaluate_pairs` for a terminal, in percent; the expectation margin as it is."""
     header = ["set", "pairs", "accuracy", "best", "AUC", "EER", *(f"TAR@{name}" for name in FAR_TARGETS), "margin"]
     rows = []
     for result in results:

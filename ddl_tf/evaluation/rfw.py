@@ -12,9 +12,8 @@ from ddl_tf.protocols.rfw import RACES, rfw_name
 def summarise_rfw(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Summarise the verification results of the four races, each once and in any order.
 
-    `std` is that of a sample (n - 1), as in the papers and in TFace's `verification_rfw.py`. The `skewed_error_ratio`
-    is the largest of the four error rates over the smallest: 1 is fair; None if a race has no error (Wang and Deng,
-    "Mitigating Bias in Face Recognition using Skewness-Aware Reinforcement Learning", CVPR 2020).
+    `std` is that of a sample (n - 1), as TFace's; the `skewed_error_ratio` (Wang and Deng, CVPR 2020) is the largest
+    error rate over the smallest: 1 is fair; None if a race has no error.
     """
     names = [str(result["set"]) for result in results]
     wanted = [rfw_name(race) for race in RACES]

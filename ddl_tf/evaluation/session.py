@@ -74,8 +74,7 @@ class EvaluationSettings:
     replicates: int = setting(1000, "Bootstrap replicates of the 95% intervals; 0 for no intervals.")
     seed: int = setting(0, "Seed of the bootstrap.")
     store: Optional[str] = setting(
-        None,
-        "Keep embeddings, scores and results in this folder, a folder a set; embeddings that are there are used.",
+        None, "Keep embeddings, scores and results in this folder, a folder a set; embeddings that are there are used."
     )
     output: Optional[str] = setting(None, "Also write the results to this JSON file.")
     problems: Optional[str] = setting(None, "If a set is refused, list all that is wrong with it in this CSV file.")
@@ -94,14 +93,8 @@ class Session:
         if len(chosen) > 1:
             raise InputError(f"--{' and --'.join(chosen)} together: give one of them")
         if not settings.model:
-            unused = {
-                "backbone": settings.backbone,
-                "input_mean": settings.input_mean is not None,
-                "input_scale": settings.input_scale is not None,
-                "input_order": settings.input_order != "rgb",
-            }
-            for flag, is_given in unused.items():
-                if is_given:
+            for flag in ("backbone", "input_mean", "input_scale", "input_order"):
+                if getattr(settings, flag) != getattr(EvaluationSettings, flag):
                     raise InputError(f"--{flag} with --{chosen[0]}: it is for --model; leave it out")
         if settings.batch_size < 1:
             raise InputError(f"--batch_size={settings.batch_size}: must be at least 1")

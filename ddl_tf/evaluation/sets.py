@@ -33,8 +33,7 @@ class VerificationSets:
     )
     rfw_bins: list[str] = setting([], "RFW as four .bin files, comma-separated: African_test.bin and so on.")
     pairs_csv: list[str] = setting(
-        [],
-        "Lists of pairs of your own, comma-separated: CSV files with the columns first, second, same.",
+        [], "Lists of pairs of your own, comma-separated: CSV files with the columns first, second, same."
     )
     pairs_root: Optional[str] = setting(
         None, "The folder that the paths of --pairs_csv begin at; default: that of each file."

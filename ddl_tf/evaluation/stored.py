@@ -1,12 +1,4 @@
-"""Evaluations on disk: of each set the embeddings, the scores and the result, for reports and paired tests.
-
-A stored evaluation is the folder of one model, with a folder for each set:
-
-- `embeddings.npy`: `[images, views, dim]` float32, as the model gives them (views: the image, and its mirror image);
-- `images.csv`: a row for each image with `key`, where known `person`, and further columns;
-- `scores.npz`: see `Outcome`;
-- `result.json`: `result`, and `provenance`: what it was made of and with.
-"""
+"""Evaluations on disk: a folder of a model, with one of each set: embeddings, images, scores and result."""
 
 import dataclasses
 import json

@@ -19,9 +19,8 @@ OFFICIAL_COUNTS = {"gallery": 4443, "distractors": 153428, "probes": 3728}
 def evaluate_tinyface(tinyface: GallerySet, embeddings: np.ndarray, replicates: int = 1000, seed: int = 0) -> Outcome:
     """Identify tiny faces among tiny faces and distractors; a tie counts against the probe.
 
-    `embeddings` are `[images, dim]` of unit norm. The result has counts, and whether they are the official ones;
-    `rank1` to `rank50`, `map` (the mean of `average_precisions`); and `intervals` of these over people, if there are
-    `replicates`. The scores are `rank`, `condition`, `average_precision`, and `person` `[probes]`.
+    `embeddings` are `[images, dim]` of unit norm. `map` is the mean of `average_precisions`; `intervals` are over
+    people, if there are `replicates`.
     """
     rank, mate_ranks, num_mates = find_mates(tinyface, embeddings)
     precision = average_precisions(mate_ranks, num_mates)
@@ -53,6 +52,5 @@ def evaluate_tinyface(tinyface: GallerySet, embeddings: np.ndarray, replicates: 
             name: bootstrap_rates(column, replicates, seed, people) for name, column in values.items()
         }
     return Outcome(
-        result,
-        {"rank": rank, "condition": tinyface.condition, "average_precision": precision, "person": people},
+        result, {"rank": rank, "condition": tinyface.condition, "average_precision": precision, "person": people}
     )

@@ -31,10 +31,7 @@ def more_is_harder(column: str) -> bool:
 
 
 def pair_values(values: np.ndarray, first: np.ndarray, second: np.ndarray, column: str) -> np.ndarray:
-    """Return the value of the worse of a pair's two images, `[pairs]`; NaN where an image has no value.
-
-    `values` are `[images]`, `first` and `second` `[pairs]` positions of images; `column` says which value is worse.
-    """
+    """From the values `[images]` that of the worse of each pair's images, `[pairs]`; NaN where an image has none."""
     values = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
     if more_is_harder(column):
         return np.maximum(np.abs(values[first]), np.abs(values[second]))
@@ -42,11 +39,7 @@ def pair_values(values: np.ndarray, first: np.ndarray, second: np.ndarray, colum
 
 
 def bin_edges(values: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Cut values into at most so many bins of about equal counts; equal values stay together.
-
-    The edges `[bins + 1]` rise; a bin holds its lower edge, and the last one its upper edge too. Without any finite
-    value there are none.
-    """
+    """Give the rising edges `[<= bins + 1]` of bins of about equal counts; equal values stay together."""
     values = values[np.isfinite(values)]
     if not len(values):
         return np.empty(0)
@@ -62,24 +55,13 @@ def threshold_at_far(similarity: np.ndarray, same: np.ndarray, far: float = BIN_
     return float(thresholds[np.searchsorted(rates, far, side="right") - 1])
 
 
-def _share(hits: np.ndarray, among: np.ndarray) -> tuple[float, float, float]:
-    """The rate of hits among some pairs, and Wilson's interval; NaN among none."""
-    if not among.any():
-        return float("nan"), float("nan"), float("nan")
-    count, total = int((hits & among).sum()), int(among.sum())
-    low, high = rate_interval(count, total)
-    return count / total, low, high
-
-
 def bin_table(
     similarity: np.ndarray, same: np.ndarray, values: np.ndarray, threshold: float, edges: np.ndarray
 ) -> pd.DataFrame:
     """Count, bin by bin, how a model does at thresholds that were chosen on all pairs.
 
-    Above `threshold` a pair is accepted for the accuracy; the TAR is at FAR 1e-2. `similarity`, `same` and `values` (of
-    `pair_values`) are `[pairs]`. Returns a row for each bin: `low`, `high` (its edges), `pairs`, `same` (counts),
-    `accuracy` and `tar` with `accuracy_low`, `accuracy_high`, `tar_low`, `tar_high` (Wilson's 95%), 0..1, NaN where
-    there is no pair for it.
+    Above `threshold` a pair is accepted for the accuracy; the TAR is at FAR 1e-2. `similarity`, `same` and `values` are
+    `[pairs]`. Rates have Wilson's 95% intervals, and are NaN where there is no pair for them.
     """
     at_far = similarity >= threshold_at_far(similarity, same)
     correct = (similarity > threshold) == same
@@ -91,13 +73,11 @@ def bin_table(
         row: dict[str, Any] = {"low": edges[number], "high": edges[number + 1]}
         row.update(pairs=int(inside.sum()), same=int((inside & same).sum()))
         for name, hits, among in (("accuracy", correct, inside), ("tar", at_far, inside & same)):
-            row[name], row[f"{name}_low"], row[f"{name}_high"] = _share(hits, among)
+            count, total = int((hits & among).sum()), int(among.sum())
+            row[name] = count / total if total else np.nan
+            row[f"{name}_low"], row[f"{name}_high"] = rate_interval(count, total) if total else (np.nan, np.nan)
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 or float(value).is_integer() else f"{value:.2g}"
 
 
 def draw_shares(
@@ -116,9 +96,13 @@ def draw_shares(
 
 def bin_labels(table: pd.DataFrame) -> list[str]:
     """Name the bins of `bin_table`, with their counts."""
+
+    def number(value: float) -> str:
+        return f"{value:,.0f}" if abs(value) >= 100 or float(value).is_integer() else f"{value:.2g}"
+
     columns = (table[name] for name in ("low", "high", "pairs", "same"))
     labels = [
-        f"[{_number(low)}, {_number(high)})\n{pairs:,} pairs\n{same:,} same" for low, high, pairs, same in zip(*columns)
+        f"[{number(low)}, {number(high)})\n{pairs:,} pairs\n{same:,} same" for low, high, pairs, same in zip(*columns)
     ]
     return [*labels[:-1], labels[-1].replace(")", "]")]
 
@@ -151,8 +135,7 @@ def rank1_table(
 ) -> pd.DataFrame:
     """Compute the rank-1 rate of each condition, 0..1, with its 95% interval, in rows sorted by condition.
 
-    `rank` is `[probes]` int, from 1, of the mate; 0 = never found. `condition` is `[probes]` text, `person` `[probes]`
-    whom each shows. The interval is by the bootstrap over people where they are known, else Wilson's.
+    All arrays are `[probes]`. The interval is by the bootstrap over people where they are known, else Wilson's.
     """
     rows = []
     for name in np.unique(condition):

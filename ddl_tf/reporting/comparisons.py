@@ -18,6 +18,8 @@ from ddl_tf.reporting.evaluations import EvaluatedModel, EvaluatedSet, set_names
 from ddl_tf.reporting.layout_table import Strong, TextTable
 
 ALPHA = 0.05
+# What papers quote.
+_QUOTED = (*numbers.PARTS, "accuracy", "auc", "rank1", "tar", "tpir", "map", "mean")
 _MANY_PAIRS, _LEAST_REPLICATES = 200_000, 200
 
 
@@ -25,9 +27,8 @@ _MANY_PAIRS, _LEAST_REPLICATES = 200_000, 200
 class Difference:
     """A number of a model (as in `numbers_of`, or "gap") against that of the baseline.
 
-    `low` and `high` are the ends of the 95% interval of the difference; they and `p` are None where there is no valid
-    test. `p_corrected` is by Holm, over the tests of this number on all sets and models. `least_p` is the least
-    corrected p-value that the replicates could show; None without a test by replicates.
+    The 95% interval and `p` are None where there is no valid test. `p_corrected` is by Holm, over all sets and models;
+    `least_p` is the least one that the replicates could show.
     """
 
     set_name: str
@@ -55,20 +56,14 @@ class Difference:
 
 
 def affordable_replicates(pairs: int, replicates: int) -> int:
-    """Lower the number of replicates for very many pairs, of which each replicate takes seconds.
-
-    Up to 200,000 pairs it stays; beyond, it falls in proportion, but not below 200.
-    """
+    """Lower the number of replicates in proportion to very many pairs, of which each takes seconds; not below 200."""
     return max(min(replicates, _LEAST_REPLICATES), min(replicates, replicates * _MANY_PAIRS // max(1, pairs)))
 
 
 def compare_models(
     models: Sequence[EvaluatedModel], replicates: int, seed: int, easy: Optional[str] = None, hard: Optional[str] = None
 ) -> list[Difference]:
-    """Compare each model with the first one, on every set that both have, and the gaps of `easy` and `hard`.
-
-    The p-values of a number are corrected for all sets and models.
-    """
+    """Compare each model with the first one, on every set that both have, and the gaps of `easy` and `hard`."""
     if not models:
         return []
     baseline, rows = models[0], []
@@ -144,10 +139,7 @@ def _corrected(rows: Sequence[tuple[str, str, dict[str, Any]]]) -> list[Differen
 
 
 def replicates_needed(differences: Sequence[Difference], replicates: int) -> Optional[int]:
-    """Return how many replicates the tests by the bootstrap take to come out; None if they are enough.
-
-    The smallest p-value of a bootstrap is 2 / (replicates + 1).
-    """
+    """Return how many replicates the tests by the bootstrap take to come out; None if they are enough."""
     counts = Counter(_family(test.number) for test in differences if test.p is not None and "bootstrap" in test.test)
     needed = int(np.ceil(2 * max(counts.values(), default=0) / ALPHA))
     # Fewer may have been drawn of very many pairs.
@@ -191,19 +183,10 @@ def _strong(name: str, number: str, values: Mapping[str, float], tests: Tests, b
     return best if rival_tests and all(test is not None and test.significant for test in rival_tests) else ""
 
 
-def _is_headline(number: str) -> bool:
-    words = number.split("@")
-    quoted = (*numbers.PARTS, "accuracy", "auc", "rank1", "tar", "tpir", "map", "mean")
-    return words[0] in quoted and "galleries" not in words
-
-
 def comparison_table(
     models: Sequence[EvaluatedModel], differences: Sequence[Difference], headlines: bool = False
 ) -> TextTable:
-    """Lay the numbers of all models on all sets side by side; with `headlines` those that papers quote.
-
-    The CSV has a line for each set, number and model, at full precision.
-    """
+    """Lay the numbers of all models on all sets side by side; with `headlines` those that papers quote."""
     rows, lines, shown = [], [], []
     tests = {(test.set_name, test.number, test.model): test for test in differences}
     for name in set_names(models):
@@ -219,8 +202,9 @@ def comparison_table(
                     key = f"difference_{column}" if column in ("low", "high") else column
                     line[key] = getattr(test, column) if test else None
                 lines.append({**line, "few_false_accepts": not numbers.is_countable(results[model], number)})
-            quoted = not headlines or _is_headline(number)
-            if not quoted or not all(numbers.is_countable(results[model], number) for model in values):
+            words = number.split("@")
+            quoted = words[0] in _QUOTED and "galleries" not in words
+            if (headlines and not quoted) or not all(numbers.is_countable(results[model], number) for model in values):
                 continue
             strong = _strong(name, number, values, tests, models[0].name)
             cells = dict.fromkeys((model.name for model in models), DASH)

@@ -54,16 +54,6 @@ def curves_figure(logs: Mapping[str, pd.DataFrame], styles: Mapping[str, Style])
     return figure
 
 
-def groups_figure(similarities: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
-    """Draw the similarities of the teacher's and the students' rows, a panel for each run."""
-    figure = Figure(figsize=(max(6.0, 5.5 * len(similarities)), 4), layout="constrained")
-    panels = figure.subplots(1, len(similarities), squeeze=False)[0]
-    for axes, (run, groups) in zip(panels, similarities.items()):
-        draw_distributions(axes, groups)
-        axes.set_title(f"{figure_text(run)}\n{axes.get_title()}", fontsize=9)
-    return figure
-
-
 @dataclasses.dataclass(frozen=True)
 class LoggedRun:
     """What a training run left: its log, and the similarities of its groups at the end, if it had groups."""
@@ -101,5 +91,9 @@ def curves_section(runs: Sequence[LoggedRun], styles: Mapping[str, Style]) -> Se
             "the margin."
         )
         alternative = f"Distributions of the similarities of teacher and student rows, for {', '.join(groups)}."
-        parts.append(Picture("groups", groups_figure(groups), alternative, caption))
+        figure = Figure(figsize=(max(6.0, 5.5 * len(groups)), 4), layout="constrained")
+        for axes, (name, arrays) in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups.items()):
+            draw_distributions(axes, arrays)
+            axes.set_title(f"{figure_text(name)}\n{axes.get_title()}", fontsize=9)
+        parts.append(Picture("groups", figure, alternative, caption))
     return Section("training", "Training", parts=parts)

@@ -21,10 +21,7 @@ _EXACT = 1000
 
 @dataclasses.dataclass(frozen=True)
 class ChosenImages:
-    """The images of a map: rows of the easy and of the hard set, and the number of the person of each.
-
-    Numbers are -1, and `people` is 0, where the sets do not say who is who.
-    """
+    """The images of a map: rows of both sets, and the number of the person of each, -1 where that is not known."""
 
     easy: np.ndarray
     hard: np.ndarray
@@ -34,11 +31,7 @@ class ChosenImages:
 
 
 def choose_images(easy: pd.DataFrame, hard: pd.DataFrame, count: int, seed: int = 0) -> ChosenImages:
-    """Choose the images of a map, at most `count`, the same for each model.
-
-    Of the people who have easy and hard images, those with the most images, at most `PEOPLE`; where the sets do not
-    say whom an image shows, any images. Half of the images are easy, half hard, as far as there are so many.
-    """
+    """Choose at most `count` images, half easy, half hard, of the people who have both and the most; else any."""
     if count < 4:
         raise InputError(f"--tsne_images={count}: a map needs at least 4")
     tables = easy, hard

@@ -22,8 +22,7 @@ _COMMON = ("same", "first", "second", "fold", "template", "template_person", "pe
 class EvaluatedSet:
     """What one model did on one set: numbers, and scores of pairs or probes (see `ddl_tf.evaluation.stored`).
 
-    `images` has a row for each image, none for a summary of other sets: `key`, and `person` and further columns where
-    they are known. `embeddings` are `[images, views, dim]`, in a memory map; None if they were not kept.
+    A summary of other sets has no `images`; `embeddings` are `[images, views, dim]`, None if they were not kept.
     """
 
     name: str

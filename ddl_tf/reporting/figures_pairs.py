@@ -43,8 +43,7 @@ def distributions_figure(models: Mapping[str, Similarities]) -> Figure:
 class RocBand:
     """The ROC of a model, `[points]` each: `far` rises from the smallest that the set can tell from none, to 1.
 
-    `tar` is at the largest FAR that is not above it, `low` and `high` are the ends of its 95% interval by the
-    bootstrap; NaN at fewer than three false accepts, where it would not be valid.
+    `tar` is at the largest FAR that is not above it; its 95% interval is NaN at fewer than three false accepts.
     """
 
     far: np.ndarray
@@ -61,11 +60,7 @@ def roc_band(
     first_person: Optional[np.ndarray] = None,
     second_person: Optional[np.ndarray] = None,
 ) -> RocBand:
-    """Compute a ROC with a pointwise interval of 95% by the bootstrap, at least 40 replicates.
-
-    `similarity` and `same` (bool) are `[pairs]`, with both classes present; so are `first_person` and `second_person`,
-    whom the images show; where they are None, pairs are resampled, not people.
-    """
+    """Compute a ROC of `[pairs]` with a pointwise interval of 95% by the bootstrap: of people, where they are known."""
     check_replicates(replicates)
     pairs = WeightedPairs(similarity, same)
     # From one pair of all on.

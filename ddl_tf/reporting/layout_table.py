@@ -41,8 +41,7 @@ def markdown_escape(text: str) -> str:
 class TextTable:
     """A table: the first `heads` cells of a row say what it is of, in words; the others hold numbers.
 
-    `name` is that of its files and its anchor. The page shows a `folded` table only when it is asked for. `data` are
-    the numbers at full precision, for the CSV file; the cells if None.
+    The page shows a `folded` table only when it is asked for. `data` are the numbers of the CSV file, if not the cells.
     """
 
     name: str

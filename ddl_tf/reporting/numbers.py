@@ -36,10 +36,7 @@ def numbers_of(result: Mapping[str, Any]) -> dict[str, float]:
 
 
 def interval_of(result: Mapping[str, Any], number: str) -> Optional[tuple[float, float]]:
-    """Read the 95% interval (low, high) of a number of `numbers_of`; None if the result has none.
-
-    `intervals` name a nested number `rank1@d1` or `rank1.d1`, with or without the part of the result that it is in.
-    """
+    """Read the 95% interval (low, high) of a number, by its name, also with "." for "@" and without its first part."""
     intervals = result.get("intervals", {})
     for name in (number, number.split("@", 1)[-1]):
         for spelled in (name, name.replace("@", ".")):

@@ -23,10 +23,7 @@ _LONG = re.compile(r"-?\d+\.\d{3,}")
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A figure of the page, and what it shows in words for those who do not see it (`alternative`).
-
-    `name` is that of its files and its anchor: letters, digits, `-`, `_` and `.`; unique in the report.
-    """
+    """A figure of the page, and what it shows in words (`alternative`); `name`, of files and anchor, is unique."""
 
     name: str
     figure: Figure
@@ -56,10 +53,7 @@ def _hundredths(number: re.Match[str]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of the page: heading, paragraphs, then pictures and tables.
-
-    `name` is its anchor; pictures and tables may have the same name, theirs begins with `part-`.
-    """
+    """A part of the page: its anchor (those of pictures and tables begin with `part-`), heading and content."""
 
     name: str
     title: str

@@ -56,7 +56,10 @@ def findings(models: Sequence[EvaluatedModel], differences: Sequence[Difference]
     for name in sorted(names, key=lambda name: name in set_names(models)):
         for model in models[1:]:
             tests = {test.number: test for test in differences if (test.set_name, test.model) == (name, model.name)}
-            sentences += [_finding(tests[number], models[0].name) for number in _main_numbers(list(tests))]
+            # One number of its pairs, and rank-1 in each condition.
+            main = [number for number in _MAIN if number in tests][:1]
+            main += [number for number in tests if number.split("@")[0] == "rank1" or number == "identification@rank@1"]
+            sentences += [_finding(tests[number], models[0].name) for number in main or list(tests)[:1]]
     needed = comparisons.replicates_needed(differences, replicates)
     if needed:
         sentences.append(
@@ -64,12 +67,6 @@ def findings(models: Sequence[EvaluatedModel], differences: Sequence[Difference]
             f"the correction: make the report with at least {needed:,}."
         )
     return Section("findings", "Findings", [*sentences, *missing_sets(models)])
-
-
-def _main_numbers(tested: list[str]) -> list[str]:
-    """The numbers that a set is summed up by: one of its pairs, and rank-1 in each condition."""
-    ranks = [number for number in tested if number.split("@")[0] == "rank1" or number == "identification@rank@1"]
-    return [number for number in _MAIN if number in tested][:1] + ranks or tested[:1]
 
 
 def _finding(test: Difference, baseline: str) -> str:

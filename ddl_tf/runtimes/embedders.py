@@ -30,10 +30,7 @@ _SHIFTS, _SCALES, _PASSES = ("Sub", "Add"), ("Mul", "Div"), ("Transpose", "Cast"
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Keep everything off stderr, that of other threads too, until the end of the block.
-
-    TensorFlow Lite's C++ reports its work there whatever the log level; its errors are exceptions as well.
-    """
+    """Keep everything off stderr, where TensorFlow Lite's C++ reports its work; its errors are exceptions as well."""
     sys.stderr.flush()
     before = os.dup(2)
     with tempfile.TemporaryFile() as elsewhere:
@@ -49,9 +46,8 @@ def quiet_stderr() -> Iterator[None]:
 class Embedder(abc.ABC):
     """A network in a file, from images to embeddings. One thread at a time may use it.
 
-    `image_size` is (height, width) in pixels, `dim` the length of the embedding, `batch_size` the number of images that
-    the runtime gets at a time, at most, so that memory is bounded. For the arguments see `OnnxEmbedder`; `usual` are
-    mean and scale where they are None, and why it is these, in words.
+    `image_size` is (height, width), `dim` the length of the embedding, `batch_size` how many images the runtime gets at
+    a time. `usual` are mean and scale where they are None, and why it is these, in words.
     """
 
     image_size: tuple[int, int]
@@ -183,14 +179,9 @@ class OnnxEmbedder(Embedder):
 
 
 def scales_itself(path: str) -> bool:
-    """Return whether an ONNX network scales its input itself, by the rule of InsightFace's `ArcFaceONNX`.
+    """Whether an ONNX network scales its input itself: by the names of its first nodes, as InsightFace's `ArcFaceONNX`.
 
-    Among its first eight nodes are a subtraction and a multiplication, with the names that MXNet and tf2onnx give. If
-    an exporter gives other names, the operations on the input itself count: a subtraction (or addition) and a
-    multiplication (or division) one after the other.
-
-    References:
-        https://github.com/deepinsight/insightface, python-package/insightface/model_zoo/arcface_onnx.py
+    Where an exporter gives other names, a shift and a scaling of the input itself count.
     """
     try:
         import onnx

@@ -8,11 +8,9 @@ from ddl_tf.models.image_size import image_size
 
 
 def unit_embedding(model: tf.keras.Model, flip: bool = False) -> Any:
-    """Trace the inference of an embedding model, which must outlive the function.
+    """Trace the inference of a model, which must outlive it: `image` -> `embedding` `[batch, dim]` of unit norm.
 
-    Returns:
-        The concrete function: float32 `image` `[batch, height, width, 3]`, values 0..255 RGB -> `embedding`
-        `[batch, dim]` of unit norm, for any batch but an empty one; with `flip` that of the mirrored image is added.
+    With `flip` the embedding of the mirrored image is added.
     """
     height, width = image_size(model)
 
@@ -28,10 +26,7 @@ def unit_embedding(model: tf.keras.Model, flip: bool = False) -> Any:
 
 
 def in_float32(model: tf.keras.Model) -> tf.keras.Model:
-    """Copy a model that was trained in half precision, whose operations other runtimes lack, to compute in float32.
-
-    A model that computes in float32 is returned as it is.
-    """
+    """Copy a model that was trained in half precision, whose operations other runtimes lack, to compute in float32."""
     if all(layer.compute_dtype in ("float32", None) for layer in model._flatten_layers()):
         return model
 

@@ -12,7 +12,6 @@ from ddl_tf.evaluation.model import load_embedding_model
 SIDE, DIM = 6, 4
 WEIGHTS = np.random.RandomState(0).normal(size=[3 * SIDE * SIDE, DIM]).astype(np.float32)
 
-
 NODES = (
     helper.make_node("Flatten", ["image"], ["flat"], axis=1),
     helper.make_node("MatMul", ["flat", "weights"], ["embedding"]),
@@ -53,45 +52,34 @@ def _write_scaled(path, names, operations):
     return _write(path, nodes=nodes, shift=shift, factor=factor)
 
 
-@pytest.mark.parametrize("batch", ["n", 1])
-@pytest.mark.parametrize("channels_first", [True, False])
-def test_gives_what_the_network_gives(tmp_path, channels_first, batch):
-    shape = [batch, 3, SIDE, SIDE] if channels_first else [batch, SIDE, SIDE, 3]
+@pytest.mark.parametrize("shape", [["n", 3, SIDE, SIDE], [1, SIDE, SIDE, 3]])
+def test_gives_what_the_network_gives(tmp_path, shape):
     model = load_embedding_model(_write(tmp_path / "net.onnx", shape), mean=100.0, scale=50.0)
-    assert model.input_shape == (None, SIDE, SIDE, 3)
-    assert model.output_shape == (None, DIM)
-    np.testing.assert_allclose(model(PHOTOS), _of(PHOTOS, 100.0, 50.0, channels_first), rtol=1e-4, atol=1e-4)
+    assert (model.input_shape, model.output_shape) == ((None, SIDE, SIDE, 3), (None, DIM))
+    np.testing.assert_allclose(model(PHOTOS), _of(PHOTOS, 100.0, 50.0, shape[1] == 3), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "shape, message",
-    [
+def test_damaged_and_other_networks_are_refused(tmp_path, monkeypatch):
+    identity, path = [helper.make_node("Identity", ["image"], ["embedding"])], tmp_path / "net.onnx"
+    for shape, message in (
         (["n", 3, "h", "w"], "of fixed size is expected"),
         (["n", 3 * SIDE * SIDE], "of fixed size is expected"),
         (["n", 3, SIDE, SIDE], r"its first output is \['n', 3, 6, 6\]"),
-    ],
-)
-def test_other_networks_are_refused(tmp_path, shape, message):
-    identity = [helper.make_node("Identity", ["image"], ["embedding"])]
-    with pytest.raises(InputError, match=message) as error:
-        load_embedding_model(_write(tmp_path / "net.onnx", shape, shape, identity))
-    assert "\n" not in str(error.value)
-
-
-def test_damaged_file(tmp_path, monkeypatch):
-    (tmp_path / "net.onnx").write_bytes(b"no network")
+    ):
+        with pytest.raises(InputError, match=message):
+            load_embedding_model(_write(path, shape, shape, identity))
+    path.write_bytes(b"no network")
     with pytest.raises(InputError, match="onnxruntime cannot load it"):
-        load_embedding_model(str(tmp_path / "net.onnx"))
+        load_embedding_model(str(path))
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match="pip install onnxruntime"):
-        load_embedding_model(_write(tmp_path / "net.onnx"))
+        load_embedding_model(str(path))
 
 
 @pytest.mark.parametrize(
     "names, operations",
     [
         (("_minusscalar0", "_mulscalar0"), ("Sub", "Mul")),
-        (("Sub1", "Mul_2"), ("Sub", "Mul")),
         (("", ""), ("Sub", "Div")),
         (("/norm/a", "/norm/b"), ("Add", "Mul")),
     ],
@@ -115,21 +103,18 @@ def test_other_onnx_networks_are_given_what_insightface_s_take(tmp_path, capsys)
         load_embedding_model(path, order="gbr")
 
 
-@pytest.mark.parametrize(
-    "arguments, flag, paths",
-    [
-        ({"mean": 0.0}, "--input_mean", ["", "a.keras", "a.pth"]),
-        ({"scale": 1.0}, "--input_scale", ["", "a.keras", "a.pth"]),
-        ({"order": "bgr"}, "--input_order", ["", "a.keras"]),
-        ({"backbone": "iresnet50"}, "--backbone", ["", "a.keras", "a.onnx", "a.tflite"]),
-    ],
-)
-def test_what_a_model_does_not_use_is_refused(tmp_path, arguments, flag, paths):
-    for name in ("saved_model.pb", "a.keras", "a.onnx", "a.tflite", "a.pth"):
+def test_what_a_model_does_not_use_is_refused(tmp_path):
+    for name in ("saved_model.pb", "a.keras", "a.onnx", "a.pth"):
         (tmp_path / name).write_bytes(b"")
-    for path in paths:
-        with pytest.raises(InputError, match=f"which does not use {flag}; leave it out"):
-            load_embedding_model(str(tmp_path / path), **arguments)
+    for arguments, flag, paths in (
+        ({"mean": 0.0}, "--input_mean", ["", "a.keras", "a.pth"]),
+        ({"scale": 1.0}, "--input_scale", ["a.keras", "a.pth"]),
+        ({"order": "bgr"}, "--input_order", ["a.keras"]),
+        ({"backbone": "iresnet50"}, "--backbone", ["a.keras", "a.onnx"]),
+    ):
+        for path in paths:
+            with pytest.raises(InputError, match=f"which does not use {flag}; leave it out"):
+                load_embedding_model(str(tmp_path / path), **arguments)
 
 
 def test_channels_of_a_state_dict_of_bgr(tmp_path, monkeypatch):

@@ -9,8 +9,6 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation import megaface, megaface_counts
 from ddl_tf.evaluation.megaface import evaluate_megaface, replace_by_center
 from ddl_tf.evaluation.megaface_counts import FalseAccepts
-from ddl_tf.evaluation.reports import results_text
-from ddl_tf.metrics.roc import roc_curve, tar_at_far
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MAKER = runpy.run_path(str(GOLDEN / "make_megaface_golden.py"))
@@ -45,7 +43,6 @@ def _naive_ranks(probes, people, distractors):
 
 def _ranks(outcome):
     scores = outcome.scores
-    assert len(set(map(len, scores.values()))) == 1
     return dict(zip(zip(scores["first"].tolist(), scores["second"].tolist()), scores["rank"].tolist()))
 
 
@@ -54,8 +51,7 @@ def _naive_tar(genuine, impostor, target):
     return np.mean(genuine >= min(thresholds)) if thresholds else 0.0
 
 
-@pytest.mark.parametrize("noise", [0.3, 1.4, 5.0])
-@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("noise, missing", [(0.3, True), (1.4, False), (1.4, True)])
 def test_against_the_full_matrix(noise, missing):
     (probes, distractors), people = _made(noise=noise)
     if missing:
@@ -69,36 +65,26 @@ def test_against_the_full_matrix(noise, missing):
     each = np.array(list(ranks.values()))
     for limit in (1, 10, 100):
         assert result[f"rank{limit}"] == pytest.approx(np.mean((each > 0) & (each <= limit)))
-    # A pair that is not there is less similar than all others.
-    finite = np.where(np.isfinite(genuine), genuine, -2)
-    curve = roc_curve(np.r_[finite, impostor], np.arange(len(genuine) + len(impostor)) < len(genuine))
     for name, target in {"1e-4": 1e-4, "1e-5": 1e-5, "1e-6": 1e-6}.items():
         assert result["tar"][name] == pytest.approx(_naive_tar(genuine, impostor, target), abs=1e-12)
-        assert result["tar"][name] == pytest.approx(tar_at_far(*curve, target), abs=1e-12)
     assert (result["people"], result["probes"], result["pairs"]) == (5, 24, len(ranks))
     assert (result["genuine_pairs"], result["impostor_pairs"]) == (len(genuine), len(impostor))
     assert result["missing_probes"] == np.isnan(probes[:, 0]).sum() >= 3 * missing
-    assert outcome.scores["rank"].dtype == np.int32
-    assert set(outcome.scores["condition"]) == {""}
     assert json.loads(json.dumps(result, allow_nan=False)) == result
 
 
-@pytest.mark.parametrize("name", WRITTEN["rank_rates"])
-def test_golden_numbers_of_facex_zoo(name):
-    probes, people, distractors = MAKER["cases"]()[name]
-    outcome = evaluate_megaface(probes, people, [distractors], len(distractors), replicates=0)
-    for limit, rate in WRITTEN["rank_rates"][name].items():
-        assert np.mean(outcome.scores["rank"] <= int(limit)) == pytest.approx(rate, abs=1e-12)
-
-
-def test_leaving_noisy_distractors_out_gives_the_ranks_of_remove_noises():
+def test_golden_numbers_of_facex_zoo():
+    for name, rates in WRITTEN["rank_rates"].items():
+        probes, people, distractors = MAKER["cases"]()[name]
+        outcome = evaluate_megaface(probes, people, [distractors], len(distractors), replicates=0)
+        for limit, rate in rates.items():
+            assert np.mean(outcome.scores["rank"] <= int(limit)) == pytest.approx(rate, abs=1e-12)
+    # Leaving noisy distractors out gives the ranks of remove_noises.
     probes, people, distractors = MAKER["noisy_case"]()
     clean = np.setdiff1d(np.arange(len(people)), MAKER["NOISY_PROBES"])
     kept = np.delete(distractors, MAKER["NOISY_DISTRACTORS"], axis=0)
-    expected = WRITTEN["remove_noises"]["ranks_of_clean_pairs"]
-    for rows, equal in ((kept, True), (distractors, False)):
-        outcome = evaluate_megaface(probes[clean], people[clean], [rows], len(rows), replicates=0)
-        assert (outcome.scores["rank"].tolist() == expected) == equal
+    outcome = evaluate_megaface(probes[clean], people[clean], [kept], len(kept), replicates=0)
+    assert outcome.scores["rank"].tolist() == WRITTEN["remove_noises"]["ranks_of_clean_pairs"]
 
 
 def test_centers_are_those_of_remove_noises_but_for_its_jitter():
@@ -132,17 +118,19 @@ def test_blocks_of_any_sizes_give_the_same(monkeypatch):
     np.testing.assert_array_equal(parts.scores["rank"], whole.scores["rank"])
 
 
-def test_rank1_by_distractors_is_that_of_the_first_ones():
-    (probes, distractors), people = _made()
+def test_rank1_by_distractors_is_that_of_the_first_ones_and_people_with_one_photo_take_no_part():
+    (probes, distractors), people = _made(photos=(5, 1, 4, 1))
 
-    def result(count, *sizes):
-        return evaluate_megaface(probes, people, [distractors[:count]], count, *sizes, replicates=0).result
+    def result(count, sizes=None, part=slice(None)):
+        rows = probes[part], people[part], [distractors[:count]], count
+        return evaluate_megaface(*rows, sizes, replicates=0).result
 
-    by_distractors = result(3000)["rank1_by_distractors"]
-    assert list(by_distractors) == ["10", "100", "1000", "3000"]
-    assert all(rate == result(int(count))["rank1"] for count, rate in by_distractors.items())
+    whole = result(3000)
+    assert list(whole["rank1_by_distractors"]) == ["10", "100", "1000", "3000"]
+    assert all(rate == result(int(count))["rank1"] for count, rate in whole["rank1_by_distractors"].items())
     named = result(3000, {5: 0, 1000: 997})["rank1_by_distractors"]
     assert named == {"5": 1.0, "1000": result(997)["rank1"]}
+    assert whole == {**result(3000, part=np.isin(people, (0, 2))), "people_without_pairs": 2}
 
 
 def test_a_tie_counts_for_the_mate_and_is_counted():
@@ -152,17 +140,6 @@ def test_a_tie_counts_for_the_mate_and_is_counted():
     for distractors, ties, tar in ((same, 6, 0.0), (-same, 0, 1.0)):
         result = evaluate_megaface(same, np.arange(6) // 2, [distractors], 6, replicates=0).result
         assert (result["rank1"], result["ties"], result["pairs"], result["tar"]["1e-6"]) == (1.0, ties, 6, tar)
-
-
-def test_people_with_one_photo_take_no_part():
-    (probes, distractors), people = _made(photos=(5, 1, 4, 1))
-    kept = np.isin(people, (0, 2))
-    outcome, alone = (
-        evaluate_megaface(probes[part], people[part], [distractors], 3000, replicates=100)
-        for part in (np.ones(len(people), bool), kept)
-    )
-    assert outcome.result == {**alone.result, "people_without_pairs": 2}
-    np.testing.assert_array_equal(np.flatnonzero(kept)[alone.scores["second"]], outcome.scores["second"])
 
 
 def _naive_replicates(probes, people, distractors, targets, replicates, seed):
@@ -180,8 +157,7 @@ def _naive_replicates(probes, people, distractors, targets, replicates, seed):
         }
 
 
-@pytest.mark.parametrize("targets", [("1e-1", "2e-2"), ("1e-3", "5e-4")])
-@pytest.mark.parametrize("missing", [[], [3, 9]])
+@pytest.mark.parametrize("missing, targets", [([3, 9], ("1e-1", "2e-2")), ([], ("1e-3", "5e-4"))])
 def test_intervals_are_those_of_repeated_people(missing, targets, monkeypatch):
     monkeypatch.setattr(megaface, "FAR_TARGETS", {name: float(name) for name in targets})
     (probes, distractors), people = _made(photos=(4, 3, 9, 3, 3), distractors=400, noise=0.9)
@@ -205,9 +181,6 @@ def test_a_tar_at_fewer_than_three_false_accepts_has_no_interval(monkeypatch):
     assert list(result["intervals"]) == ["rank1", "rank10", "rank100", "tar@2e-3"]
     assert result["few_false_accepts"] == ["tar@1.9e-3", "tar@1e-6"]
     assert list(result["tar"]) == ["2e-3", "1.9e-3", "1e-6"]
-    lines = results_text([result]).splitlines()
-    assert [line.split()[0] for line in lines if line.endswith("*")] == result["few_false_accepts"]
-    assert lines[-1] == "*: fewer than 3 false accepts, not measured reliably"
 
 
 def test_a_far_that_is_just_the_target_is_taken(monkeypatch):
@@ -221,30 +194,13 @@ def test_a_far_that_is_just_the_target_is_taken(monkeypatch):
         assert [result["tar"][name] for name in ("2e-2", "1e-2")] == expected
 
 
-def test_false_accepts_by_person_on_a_coarse_grid(monkeypatch):
-    monkeypatch.setattr(megaface_counts, "_GRID", 7)
-    random = np.random.RandomState(0)
-    genuine, between = random.randint(0, 64, 30) / 64, random.randint(0, 64, [12, 500]) / 64
-    person = np.arange(12) % 5
-    accepts = FalseAccepts(genuine.astype(np.float32), person, num_people=5, impostors=6000, largest_far=1.0)
-    accepts.add(between.astype(np.float32))
-    grid = accepts.thresholds[accepts.grid]
-    assert 4 <= len(grid) <= 7
-    for number in range(5):
-        naive = [np.sum(between[person == number] >= threshold) for threshold in grid]
-        assert accepts.counts_by_person()[number].tolist() == naive
-    assert accepts.counts().tolist() == [np.sum(between >= threshold) for threshold in np.unique(genuine)]
-
-
 def test_false_accepts_are_not_counted_where_no_target_can_be():
     genuine, between = np.array([-0.5, 0.5], np.float32), np.tile(np.array([-0.2, 0.6], np.float32), [2, 500])
-    # Ten times the FAR of 1e-2 would be 1500 pairs, which those above -0.5 exceed at once, the others not.
+    # Ten times the FAR of 1e-2 is 1500 pairs, which those above -0.5 exceed at once, the others in the second block.
     accepts = FalseAccepts(genuine, np.zeros(2, np.int64), num_people=1, impostors=15_000, largest_far=1e-2)
-    counts = []
-    for _ in range(3):
+    for expected in ([2000, 1000], [3000, 2000], [3000, 2000]):
         accepts.add(between)
-        counts.append(accepts.counts().tolist())
-    assert counts == [[2000, 1000], [3000, 2000], [3000, 2000]]
+        assert accepts.counts().tolist() == expected
     assert accepts.first_on_grid == 2
 
 

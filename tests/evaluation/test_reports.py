@@ -1,5 +1,3 @@
-import json
-
 import pytest
 
 from ddl_tf.evaluation.reports import json_line, pairs_table
@@ -22,11 +20,5 @@ def test_table_is_aligned_and_a_tar_that_cannot_be_measured_is_a_dash():
     assert third.split()[-3:-1] == ["\N{EN DASH}", "\N{EN DASH}"]
     assert note == "\N{EN DASH}: not measurable, FAR x different pairs is less than 3"
     assert len(pairs_table([_result()]).splitlines()) == 2
-
-
-def test_json_is_one_line_without_nan():
-    line = json_line(_result())
-    assert "\n" not in line
-    assert json.loads(line) == _result()
     with pytest.raises(ValueError, match="not JSON compliant"):
         json_line(_result(auc=float("nan")))

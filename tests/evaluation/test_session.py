@@ -57,15 +57,22 @@ def _given(folder, array, **settings):
 
 def test_stored_embeddings_are_taken_up(checkpoint, files, tmp_path, predicted):
     chosen = {"model": checkpoint, "store": str(tmp_path / "kept")}
+    # Of photos on their side, too.
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(files[0]) as image:
+        image.transpose(Image.Transpose.ROTATE_270).save(files[1])
+        image.save(files[0], exif=exif)
     images = image_files(files)
     without = Session(EvaluationSettings(model=checkpoint)).views("a", images)
+    np.testing.assert_allclose(without[0], without[1], rtol=1e-5)
     first = Session(EvaluationSettings(**chosen)).views("a", images)
     assert first.shape == (10, 2, 16)
     np.testing.assert_allclose(first, without, rtol=1e-5)
     assert predicted == [10]
     # One view of two is there, too; and a copy of another name is the same model.
     shutil.copy(checkpoint, tmp_path / "copy.keras")
-    for change, views in (({}, first), ({"flip": False}, first[:, :1]), ({"model": f"{tmp_path}/copy.keras"}, first)):
+    for change, views in (({"flip": False}, first[:, :1]), ({"model": f"{tmp_path}/copy.keras"}, first)):
         again = Session(EvaluationSettings(**{**chosen, **change})).views("a", images)
         np.testing.assert_array_equal(again, views)
     # A record of old has the name in its fingerprint.
@@ -80,17 +87,11 @@ def test_stored_embeddings_are_taken_up(checkpoint, files, tmp_path, predicted):
     changed = Session(EvaluationSettings(**chosen)).views("a", image_files(files))
     assert predicted == [10, 10]
     np.testing.assert_allclose(changed[3], changed[4], rtol=1e-5)
-
-
-def test_unit_is_the_normalised_sum_of_the_views(tmp_path):
-    views = np.random.RandomState(0).normal(size=[7, 2, 5]).astype(np.float32)
-    views[2] = 0
-    unit = _given(tmp_path, views).unit("a", [b""] * 7)
-    for row, (image, mirrored) in zip(unit, views):
-        total = image + mirrored
-        np.testing.assert_allclose(row, total / (np.linalg.norm(total) or 1), atol=1e-6)
-    alone = _given(tmp_path, views, flip=False).unit("a", [b""] * 7)
-    np.testing.assert_allclose(alone[0], views[0, 0] / np.linalg.norm(views[0, 0]), atol=1e-6)
+    files[4].write_bytes(b"no image")
+    for settings in ({}, chosen):
+        session = Session(EvaluationSettings(**{"model": checkpoint, **settings}))
+        with pytest.raises(InputError, match=r"a: 4\.png: image 4 \(8 bytes\) cannot be decoded"):
+            session.views("a", image_files(files), keys=[path.name for path in files])
 
 
 def test_a_result_never_stands_beside_scores_or_embeddings_of_another(checkpoint, files, tmp_path, monkeypatch):
@@ -139,7 +140,7 @@ def _rows(values):
 
 # The contents of a file, or an array; then the reason.
 UNFIT = [
-    *((content, r"e\.npy: no arrays that NumPy can read") for content in (b"", b"\x93NUMPY", b"no array")),
+    (b"no array", r"e\.npy: no arrays that NumPy can read"),
     (np.zeros([6, 4], np.float32), "6 embeddings, but a has 7 images"),
     (np.zeros([7, 3, 4], np.float32), "3 views of an image"),
     (np.zeros([7, 4], np.int64), r"int64 \[7, 4\]"),
@@ -150,9 +151,7 @@ UNFIT = [
     (np.stack([_rows({}), _rows({3: -np.inf})], axis=1), r"1 of 7 rows are not finite .*: row 3 \("),
     (np.zeros([7, 4]), "a: all 7 embeddings are zero"),
     (np.zeros([7, 2, 0], np.float32), r"shape \[7, 2, 0\] holds no embedding"),
-    (np.zeros([0, 4]), "no embedding"),
     (np.array([[1.0], [1.0, 2.0]], object), "np.save as one array of float32"),
-    (np.ones([7, 4], complex), "holds complex128"),
     (np.ones(7), r"holds float64 \[7\]"),
 ]
 
@@ -172,14 +171,11 @@ def test_embeddings_that_do_not_fit(tmp_path):
 def test_failed_detections_are_counted_and_reported(tmp_path, capsys):
     session = _given(tmp_path, _rows({2: 0, 5: 0}))
     session.unit("a", [b""] * 7)
-    assert capsys.readouterr().err.startswith(
-        "a: 2 of 7 embeddings are all zero, as where no face was found: rows 2, 5 (counted from 0)."
-    )
-    for name in ("a", "b"):
-        session.add(Outcome({"set": name, "protocol": "identification"}, {}))
+    session.add(Outcome({"set": "a", "protocol": "identification"}, {}))
     session.close()
-    first, second = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (first["failed_images"], second.get("failed_images")) == (2, None)
+    printed = capsys.readouterr()
+    assert printed.err.startswith("a: 2 of 7 embeddings are all zero, as where no face was found: rows 2, 5 (counted")
+    assert json.loads(printed.out)["failed_images"] == 2
     # An image has failed where the views that count are zero.
     views = np.random.RandomState(0).normal(size=[4, 2, 3])
     views[1, 0] = 0
@@ -189,37 +185,32 @@ def test_failed_detections_are_counted_and_reported(tmp_path, capsys):
 
 
 def test_problems_are_listed(tmp_path):
-    def refuse(**settings):
-        problems = ProblemList("scface")
-        for number in range(5):
-            problems.add("missing image", f"{number}.jpg", "named by the list")
-        problems.add("duplicate line", "list.txt, line 7", "as line 2")
-        with Session(EvaluationSettings(model="m.keras", **settings)).listing_problems():
+    problems, path = ProblemList("scface"), tmp_path / "problems.csv"
+    problems.add("missing image", "1.jpg", "named by the list")
+    problems.add("duplicate line", "list.txt, line 7", "as line 2")
+    for settings, message in (
+        ({}, r"1 missing image, 1 duplicate line .*complete the folder \(--problems="),
+        ({"problems": str(path)}, "all are listed in"),
+    ):
+        session = Session(EvaluationSettings(model="m.keras", **settings))
+        with pytest.raises(InputError, match=message), session.listing_problems():
             problems.refuse("complete the folder")
-
-    message = r"5 missing image, 1 duplicate line .*complete the folder \(--problems="
-    with pytest.raises(InputError, match=message) as error:
-        refuse()
-    assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match="all are listed in"):
-        refuse(problems=str(tmp_path / "problems.csv"))
-    lines = (tmp_path / "problems.csv").read_text().splitlines()
-    assert (lines[0], len(lines)) == ("kind,source,reason", 7)
-    assert lines[6] == 'duplicate line,"list.txt, line 7",as line 2'
+    lines = [
+        "kind,source,reason",
+        "missing image,1.jpg,named by the list",
+        'duplicate line,"list.txt, line 7",as line 2',
+    ]
+    assert path.read_text().splitlines() == lines
 
 
 def test_results_are_printed_and_kept(tmp_path, capsys):
-    files = {"store": str(tmp_path / "kept"), "output": str(tmp_path / "o.json")}
-    session = _given(tmp_path, np.eye(3, dtype=np.float32), **files)
+    session = _given(tmp_path, np.eye(3, dtype=np.float32), store=str(tmp_path / "kept"))
     session.unit("scface", [b""] * 3, keys=["a", "b", "c"])
     result = {"set": "scface", "protocol": "identification", "rank1": {"d1": 0.5}}
     result["intervals"] = {"rank1@d1": [0.25, 1.0]}
     session.add(Outcome(result, {"rank": np.array([1, 3])}))
     session.close()
-    printed = capsys.readouterr()
-    assert json.loads(printed.out) == result
-    assert "rank1@d1  0.5000 [0.2500, 1.0000]" in printed.err
-    assert json.loads((tmp_path / "o.json").read_text())["sets"] == [result]
+    assert "rank1@d1  0.5000 [0.2500, 1.0000]" in capsys.readouterr().err
     stored = StoredEvaluation(str(tmp_path / "kept"))
     assert stored.result("scface") == result
     np.testing.assert_array_equal(stored.scores("scface")["rank"], [1, 3])
@@ -236,12 +227,12 @@ def test_damaged_result(tmp_path):
         StoredEvaluation(str(tmp_path))
     (tmp_path / "lfw").mkdir()
     (tmp_path / "lfw" / "result.json").write_bytes(b"{}")
-    paths = [json.dumps({"result": {}, "provenance": {"embeddings": path}}) for path in (3, ["e.npy"], {}, True)]
+    path = json.dumps({"result": {}, "provenance": {"embeddings": ["e.npy"]}}).encode()
     for part, name, contents, message in (
         ("result", "result.json", [b"{}"], "no stored result"),
         ("scores", "scores.npz", [b"PK"], r"scores\.npz: no arrays that NumPy can read"),
         ("images", "images.csv", [b"", b"\xff\xfek\0e\0y\0", b'key\n"a', b"yaw\n1\n"], r"images\.csv: .*evaluate the"),
-        ("embeddings", "result.json", map(str.encode, paths), "lfw: its embeddings are .*, no path; evaluate the set"),
+        ("embeddings", "result.json", [path], "lfw: its embeddings are .*, no path; evaluate the set"),
     ):
         for content in contents:
             (tmp_path / "lfw" / name).write_bytes(content)
@@ -263,18 +254,3 @@ def test_stored_embeddings_of_another_preprocessing_are_made_anew(files, tmp_pat
         fresh = Session(EvaluationSettings(model=shared["model"], **flags)).views("a", image_files(files))
         np.testing.assert_allclose(views, fresh, rtol=1e-5)
     assert predicted == [10, 10, 10]
-
-
-def test_images_are_embedded_upright_and_an_undecodable_one_is_named(checkpoint, files, tmp_path):
-    image = Image.fromarray(np.random.RandomState(0).randint(0, 256, [16, 16, 3]).astype(np.uint8))
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    image.save(files[0], exif=exif)
-    image.transpose(Image.Transpose.ROTATE_270).save(files[1])
-    views = Session(EvaluationSettings(model=checkpoint)).views("a", image_files(files))
-    np.testing.assert_allclose(views[0], views[1], rtol=1e-5)
-    files[4].write_bytes(b"no image")
-    for settings in ({}, {"store": str(tmp_path / "kept")}):
-        session = Session(EvaluationSettings(model=checkpoint, **settings))
-        with pytest.raises(InputError, match=r"a: 4\.png: image 4 \(8 bytes\) cannot be decoded"):
-            session.views("a", image_files(files), keys=[path.name for path in files])

@@ -1,6 +1,4 @@
-import base64
 import re
-import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 
 import matplotlib
@@ -72,34 +70,16 @@ def test_nothing_is_loaded_from_elsewhere_and_text_of_files_is_escaped(page):
             assert attributes.get(name, "#").startswith("data:" if tag == "img" and name == "src" else "#")
     assert not [text for text in ("http:", "https:", "url(", "<script") if text in page]
     assert sum(NASTY in text for text in parsed.text) >= 8
-    alternatives = [attributes["alt"] for tag, attributes in parsed.elements if tag == "img"]
-    assert alternatives == [f"alternative {NASTY}", "alternative words"]
-
-
-def test_light_dark_and_print(page):
-    style = page[page.index("<style>") : page.index("</style>")]
-    root, dark = re.findall(r":root \{([^}]*)\}", style)
-    assert "@media screen and (prefers-color-scheme: dark)" in style
-    assert "@media print" in style
-    names, dark_names = (set(re.findall(r"(--[\w-]+):", text)) for text in (root, dark))
-    # Every colour has both tones, and every colour that is used has a name.
-    assert names == dark_names
-    assert set(re.findall(r"var\((--[\w-]+)\)", page)) <= names
-
-
-def test_a_picture_is_the_figure_on_white_in_shapes(page):
-    source = next(attributes["src"] for tag, attributes in outline(page).elements if tag == "img")
-    drawn = base64.b64decode(source.removeprefix("data:image/svg+xml;base64,")).decode()
-    assert drawn == picture("fig-a").svg
-    assert ElementTree.fromstring(drawn).get("viewBox") == "0 0 216 144"
-    assert "fill: #ffffff" in drawn
-    assert not [tag for tag in ("<text", "<script") if tag in drawn]
+    source, alternative = next((each["src"], each["alt"]) for tag, each in parsed.elements if tag == "img")
+    assert (source, alternative) == (picture("fig-a").source, f"alternative {NASTY}")
 
 
 def test_equal_figures_give_equal_text_with_coordinates_to_a_hundredth_and_settings_stay():
     before = dict(matplotlib.rcParams)
     made = picture("a")
     assert made.svg == picture("b").svg
+    assert "fill: #ffffff" in made.svg
+    assert not [tag for tag in ("<text", "<script") if tag in made.svg]
     assert dict(matplotlib.rcParams) == before
     pixels = made.figure.axes[0].transData.transform([[0, 1], [1, 0]])
     points = pixels * 72 / made.figure.dpi * [1, -1] + [0, 144]
@@ -111,19 +91,14 @@ def test_contents_figures_and_tables_have_ids_and_words(page):
     elements = outline(page).elements
     ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
     assert len(ids) == len(set(ids))
-    links = [attributes["href"][1:] for tag, attributes in elements if tag == "a"]
-    assert links == ["one", "one", "two"]
-    assert set(links) <= set(ids)
+    assert [attributes["href"][1:] for tag, attributes in elements if tag == "a"] == ["one", "one", "two"]
     assert "Nothing" not in page
     assert [tag for tag, _ in elements if tag in ("figcaption", "img")] == ["img", "figcaption"] * 2
-    assert sum(tag == "caption" for tag, _ in elements) == sum(tag == "table" for tag, _ in elements) == 2
     assert [attributes["scope"] for tag, attributes in elements if tag == "th"] == ["col", "col", "row", "col", "row"]
     assert [tag for tag, _ in elements if re.fullmatch("h[1-6]", tag)] == ["h1", "h2", "h2", "h2"]
-    assert ("html", {"lang": "en"}) in elements
     inside = page[page.index("<details>") : page.index("</details>")]
     assert "<summary>more</summary>" in inside
     assert '<table id="part-folded">' in inside
-    assert page.count("<details>") == 1
 
 
 def test_files_beside_the_page_which_goes_first_when_it_is_made_again(tmp_path, monkeypatch):

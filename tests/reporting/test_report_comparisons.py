@@ -102,7 +102,6 @@ def test_the_table_has_a_dash_an_asterisk_and_bold(models, differences):
     rows = cells(table)
     texts, strong = rows["easy_set", "AUC"]
     auc = [model.sets["easy_set"].result["auc"] for model in models]
-    assert [float(text.split()[0]) for text in texts] == [round(value, 3) for value in auc]
     assert texts[0].endswith(f"[{auc[0] - 0.01:.3f}, {auc[0] + 0.01:.3f}]")
     assert texts[1].endswith("]*")
     assert not texts[2].endswith("*")
@@ -111,31 +110,19 @@ def test_the_table_has_a_dash_an_asterisk_and_bold(models, differences):
     # 120 different pairs: no TAR at 1e-4.
     assert ("easy_set", "TAR@1e-1") in rows
     assert ("easy_set", "TAR@1e-4") not in rows
-    assert table.header == ["set", "number", "base", "better", "much the same"]
-    assert "differs from base" in table.caption
+    data = pd.read_csv(io.StringIO(table.csv()), float_precision="round_trip")
+    lines = data[(data["set"] == "easy_set") & (data["number"] == "auc")].set_index("model")
+    assert lines["value"].to_dict() == {model.name: model.sets["easy_set"].result["auc"] for model in models}
+    assert lines.loc["better", "p"] == named(differences, "easy_set", "auc").p
+    assert np.isnan(lines.loc["base", "p"])
+    assert "tar@1e-4" in set(data["number"])
+    for row, test in zip(differences_table(differences, "base").rows, differences):
+        assert isinstance(row[3], Strong) == test.significant
+        assert row[4] == (DASH if test.p is None else f"{test.p:.2g}")
     headlines = cells(comparison_table(models, differences, True))
     assert headlines.items() < rows.items()
     assert ("easy_set", "expectation margin") not in headlines
-    # One model has no tests.
     assert compare_models(models[:1], 200, 0) == []
-    table = comparison_table(models[:1], [])
-    assert "asterisk" not in table.caption
-    assert not any(isinstance(cell, Strong) for row in table.rows for cell in row)
-
-
-def test_the_csv_and_the_table_of_tests_have_everything(models, differences):
-    data = pd.read_csv(io.StringIO(comparison_table(models, differences).csv()), float_precision="round_trip")
-    rows = data[(data["set"] == "easy_set") & (data["number"] == "auc")].set_index("model")
-    assert rows["value"].to_dict() == {model.name: model.sets["easy_set"].result["auc"] for model in models}
-    assert rows.loc["better", "p"] == named(differences, "easy_set", "auc").p
-    assert np.isnan(rows.loc["base", "p"])
-    assert "tar@1e-4" in set(data["number"])
-    table = differences_table(differences, "base")
-    assert "base" in table.caption
-    assert len(table.rows) == len(differences)
-    for row, test in zip(table.rows, differences):
-        assert isinstance(row[3], Strong) == test.significant
-        assert row[4] == (DASH if test.p is None else f"{test.p:.2g}")
 
 
 def test_the_baseline_is_bold_only_if_all_others_are_worse_for_sure(tmp_path):
@@ -147,18 +134,6 @@ def test_the_baseline_is_bold_only_if_all_others_are_worse_for_sure(tmp_path):
         assert cells(comparison_table(models, tests))["lfw", "AUC"][1] == [strong, False, False]
 
 
-def test_many_tests_need_many_replicates_and_very_many_pairs_get_fewer():
-    tests = [made(set_name=str(place), test="paired bootstrap of people") for place in range(30)]
-    assert replicates_needed(tests, 1000) == 1200
-    assert replicates_needed(tests, 1200) is None
-    # With 1199 replicates the smallest corrected p-value is 30 * 2 / 1200 = 0.05, which is not below it.
-    assert holm([2 / 1201] * 30)[0] < 0.05 <= holm([2 / 1200] * 30)[0] + 1e-12
-    assert replicates_needed([made(set_name=str(place)) for place in range(30)], 100) is None
-    affordable = [(7000, 1000, 1000), (500_000, 1000, 400), (15_658_489, 1000, 200), (15_658_489, 60, 60)]
-    for pairs, replicates, expected in affordable:
-        assert affordable_replicates(pairs, replicates) == expected
-
-
 def test_the_least_p_is_named_where_no_test_can_come_out(models):
     few, enough = (compare_models(models[:2], replicates, 0) for replicates in (40, 200))
     bootstrapped = [test for test in few if test.p is not None and "bootstrap" in test.test]
@@ -168,8 +143,12 @@ def test_the_least_p_is_named_where_no_test_can_come_out(models):
         assert test.least_p == pytest.approx(min(1, family * 2 / 41))
         assert ("no corrected p below" in test.test) == (test.least_p >= 0.05)
         assert test.p_corrected >= test.least_p
-    assert any("show no corrected p below 0.098" in test.test for test in bootstrapped)
     assert not any("no corrected p below" in test.test for test in enough)
+    tests = [made(set_name=str(place), test="paired bootstrap of people") for place in range(30)]
+    # With 1199 replicates the smallest corrected p-value is 30 * 2 / 1200 = 0.05, which is not below it.
+    assert (replicates_needed(tests, 1199), replicates_needed(tests, 1200)) == (1200, None)
+    for pairs, replicates, affordable in ((7000, 1000, 1000), (500_000, 1000, 400), (15_658_489, 60, 60)):
+        assert affordable_replicates(pairs, replicates) == affordable
     # Fewer replicates were drawn than were asked for, as of very many pairs.
     lacking = [dataclasses.replace(bootstrapped[0], least_p=0.098)]
     assert replicates_needed(lacking, 1000) == 1961
@@ -201,7 +180,7 @@ def write_ijb(folder, noise, known=True):
 
 
 def test_ijb_is_tested_over_people_and_differs_as_its_headlines_do(tmp_path):
-    models = [write_ijb(tmp_path / "base", 0.5), write_ijb(tmp_path / "better", 0.3)]
+    models = [write_ijb(tmp_path / name, noise) for name, noise in (("base", 0.5), ("better", 0.3))]
     rows = {test.number: test for test in compare_models(models, 200, 0)}
     assert list(rows) == [f"verification@{name}" for name in ("auc", "tar@1e-1", "tar@2e-1", "tar@1e-2")]
     headlines = [numbers_of(model.sets["ijbc"].result) for model in models]
@@ -213,10 +192,7 @@ def test_ijb_is_tested_over_people_and_differs_as_its_headlines_do(tmp_path):
     by_name = {row["number"]: row for row in tests}
     for name in ("auc", "tar@1e-2"):
         assert by_name[name]["a"] == pytest.approx(headlines[1][f"verification@{name}"], abs=1e-12)
-
-
-def test_an_evaluation_without_whom_templates_show_is_refused(tmp_path):
-    models = [write_ijb(tmp_path / name, 0.5, known=name != "old") for name in ("base", "old")]
-    for order in (models, models[::-1]):
+    old = write_ijb(tmp_path / "old", 0.5, known=False)
+    for order in ([models[0], old], [old, models[0]]):
         with pytest.raises(InputError, match=r"old/ijbc: stored without whom its templates show.*evaluate the set"):
             compare_models(order, 200, 0)

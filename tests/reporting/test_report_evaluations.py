@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from generated_evaluations import RACES, write_evaluation, write_pairs, write_ranks
+from generated_evaluations import write_pairs, write_ranks
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.reporting.evaluations import check_comparable, missing_sets, named_folders, read_evaluation, set_names
@@ -16,18 +16,6 @@ def test_names_of_folders(tmp_path):
     for items, message in ((["A=x", "A=y"], "two are named 'A', x and y"), (["=x"], "--runs==x")):
         with pytest.raises(InputError, match=message):
             named_folders(items, "runs")
-
-
-def test_what_a_model_did(tmp_path):
-    model = read_evaluation("DDL", str(write_evaluation(tmp_path / "ddl", 0.5, races=True)))
-    assert set(model.sets) == {"easy_set", "hard_set", "scface", "rfw", *(f"rfw_{r}" for r in RACES)}
-    easy, scface = model.sets["easy_set"], model.sets["scface"]
-    # A summary has neither.
-    kinds = [(each.has_pairs, each.has_ranks) for each in (easy, scface, model.sets["rfw"])]
-    assert kinds == [(True, False), (False, True), (False, False)]
-    first, second = easy.people
-    assert np.array_equal(first == second, easy.scores["same"])
-    assert easy.embeddings.shape == (48, 1, 6)
 
 
 def test_without_the_column_the_same_pairs_tell_the_people(tmp_path):
@@ -78,9 +66,12 @@ def test_other_pairs_probes_or_images_are_refused(model, name, change, message):
         check_comparable([model, dataclasses.replace(model, name="B", sets={name: changed})])
 
 
-def test_scores_and_embeddings_that_do_not_fit(tmp_path):
-    for name in "AB":
-        write_pairs(tmp_path / name, "lfw", 0.5)
+def test_missing_sets_are_named_and_scores_and_embeddings_that_do_not_fit_refused(tmp_path):
+    for model, name in (("A", "lfw"), ("B", "lfw"), ("B", "agedb")):
+        write_pairs(tmp_path / model, name, 0.5)
+    models = [read_evaluation(name, str(tmp_path / name)) for name in "AB"]
+    assert set_names(models) == ["lfw", "agedb"]
+    assert missing_sets(models) == ["A was not evaluated on agedb; a dash stands in its place."]
     np.savez(tmp_path / "A" / "lfw" / "scores.npz", similarity=np.zeros(3), same=np.zeros(4, bool))
     np.save(tmp_path / "B" / "lfw" / "embeddings.npy", np.zeros([5, 1, 3], np.float32))
     for name, message in (
@@ -89,14 +80,3 @@ def test_scores_and_embeddings_that_do_not_fit(tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             read_evaluation(name, str(tmp_path / name))
-
-
-def test_missing_sets_are_named(tmp_path):
-    with pytest.raises(InputError, match="no stored evaluation there"):
-        read_evaluation("A", str(tmp_path))
-    write_pairs(tmp_path / "A", "lfw", 0.5)
-    for name in ("lfw", "agedb"):
-        write_pairs(tmp_path / "B", name, 0.5)
-    models = [read_evaluation(name, str(tmp_path / name)) for name in "AB"]
-    assert set_names(models) == ["lfw", "agedb"]
-    assert missing_sets(models) == ["A was not evaluated on agedb; a dash stands in its place."]

@@ -1,4 +1,4 @@
-"""Networks that are made once for all tests of runtimes, which do not change them."""
+"""A network that is made once for all tests of runtimes, which do not change it."""
 
 import pytest
 from tiny_embedding import tiny_embedding
@@ -7,8 +7,3 @@ from tiny_embedding import tiny_embedding
 @pytest.fixture(scope="session")
 def model():
     return tiny_embedding()
-
-
-@pytest.fixture(scope="session")
-def flatten_model():
-    return tiny_embedding("flatten")

@@ -22,15 +22,13 @@ def files(model, tmp_path_factory):
 
 
 def test_float32_equals_the_model(model, files):
+    embedder = TfliteEmbedder(str(files["float32"]), threads=1)
     # 20 is more than the embedder gives the interpreter at a time; after it a smaller batch again.
-    for batches in ((1,), (3, 0, 20, 1)):
-        embedder = TfliteEmbedder(str(files["float32"]), threads=1)
-        for batch in batches:
-            images = some_images(batch or 1)[:batch]
-            rows = embedder.embed(images)
-            assert rows.dtype == np.float32
-            assert rows.shape == (batch, DIM)
-            np.testing.assert_allclose(rows, unit_embeddings(model, images, flip=True), atol=1e-5)
+    for batch in (3, 0, 20, 1):
+        images = some_images(batch or 1)[:batch]
+        rows = embedder.embed(images)
+        assert (rows.dtype, rows.shape) == (np.float32, (batch, DIM))
+        np.testing.assert_allclose(rows, unit_embeddings(model, images, flip=True), atol=1e-5)
 
 
 @pytest.mark.parametrize("precision", list(LARGEST_DISTANCE))
@@ -44,39 +42,25 @@ def test_smaller_ones_are_close(model, files, precision):
     assert distance > 1e-9
     assert files[precision].stat().st_size < files["float32"].stat().st_size
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), np.ones(16), atol=1e-5)
-    # One by one as all at once.
-    single = TfliteEmbedder(str(files[precision]))
-    np.testing.assert_allclose(np.concatenate([single.run(images[n : n + 1]) for n in range(4)]), rows[:4], atol=1e-5)
 
 
-@pytest.fixture(scope="module")
-def dark(model, tmp_path_factory):
-    """Calibrated on dark images."""
-    path = tmp_path_factory.mktemp("dark") / "dark.tflite"
+def test_int8_takes_pixels_as_they_are_and_normalises_in_float32(model, files, tmp_path):
+    path = tmp_path / "dark.tflite"
     write_tflite(model, path, "int8", some_images(24, seed=1) // 64)
-    return path
-
-
-def test_int8_takes_pixels_as_they_are_and_normalises_in_float32(dark):
-    interpreter = tf.lite.Interpreter(str(dark))
+    interpreter = tf.lite.Interpreter(str(path))
     interpreter.allocate_tensors()
     (image,) = interpreter.get_input_details()
-    assert image["dtype"] == np.float32
-    assert image["shape_signature"].tolist() == [-1, SIDE, SIDE, 3]
+    assert (image["dtype"], image["shape_signature"].tolist()) == (np.float32, [-1, SIDE, SIDE, 3])
     quantised = [tensor for tensor in interpreter.get_tensor_details() if tensor["dtype"] == np.int8]
     pixels = [tensor for tensor in quantised if tensor["shape"].tolist() == [1, SIDE, SIDE, 3]]
     # The other one is after the scaling to [-1, 1].
     assert pixels[0]["quantization"] == (1.0, -128)
     # Before the float32 embedding of unit norm there is the same in int8, with a scale of its own.
     assert any(tensor["shape"].tolist() == [1, DIM] for tensor in quantised)
-
-
-def test_calibration_images_set_the_ranges(model, files, dark):
+    # Calibration images set the ranges.
     images = some_images(16, seed=2)
-    expected = unit_embeddings(model, images)
-    of_dark, of_all = (
-        largest_distance(TfliteEmbedder(str(path)).embed(images), expected) for path in (dark, files["int8"])
-    )
+    rows = [TfliteEmbedder(str(file)).embed(images) for file in (path, files["int8"])]
+    of_dark, of_all = (largest_distance(each, unit_embeddings(model, images)) for each in rows)
     assert of_dark > 2 * of_all
 
 

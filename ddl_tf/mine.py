@@ -18,7 +18,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.markdown import markdown_table
 from ddl_tf.common.partial_folder import discard
-from ddl_tf.common.settings import refuse_ignored, setting
+from ddl_tf.common.settings import refuse_ignored, required, setting
 from ddl_tf.data.sampling import StreamSampler
 from ddl_tf.data.settings import AugmentationSettings, StreamSettings
 from ddl_tf.data.store import Faces
@@ -235,6 +235,7 @@ def quality(settings: GroupSettings) -> None:
 def model(settings: ModelSettings) -> None:
     """Measure how a trained model sees every image; make groups by it if rules are given."""
     settings.rules()
+    required(settings, "model")
     viewer = Viewer(settings.model, settings.batch_size)
     faces = settings.open()
     head = viewer.head(faces) if settings.centers == "head" else None
@@ -268,6 +269,7 @@ def pairs(settings: PairsSettings) -> None:
     """Arrange positive pairs: within the hard images or hard and easy, hardest, random or semi-hard."""
     names = [field.name for field in dataclasses.fields(PairRules)]
     chosen = PairRules(**{name: getattr(settings, name) for name in names})
+    required(settings, "model")
     viewer = Viewer(settings.model, settings.batch_size)
     faces = settings.open()
     folder = Path(settings.embeddings) if settings.embeddings else settings.work / "embeddings"

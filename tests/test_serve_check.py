@@ -92,7 +92,7 @@ def test_another_model_and_wrong_answers_of_a_signature(server, check, capsys):
 def test_what_cannot_be_checked(check):
     for options, message in (
         ({"url": ""}, "--url is missing"),
-        ({"saved_model": "nowhere"}, "--saved_model=nowhere: no saved_model.pb there"),
+        ({"saved_model": "nowhere"}, "nowhere: no saved_model.pb there"),
         ({"images": 0}, "--images=0"),
         ({"tolerance": -1.0}, "--tolerance=-1.0"),
         ({"model": "people", "wait": 0.0}, "NOT_FOUND"),

@@ -124,7 +124,7 @@ class Client:
     def verify(self, first: Sequence[bytes], second: Sequence[bytes]) -> answers.Verified:
         """Compare pairs of encoded images `[pairs]`, at the threshold that is stored in the model."""
         if len(first) != len(second):
-            raise InputError(f"{len(first)} first and {len(second)} second images: give as many, one pair a row")
+            raise InputError(f"{len(first)} first and {len(second)} second images: give a second image for each first")
         inputs = {"first": _strings(first, "first"), "second": _strings(second, "second")}
         outputs = {"similarity": (np.float32, ()), "same": (np.bool_, ()), "valid": (np.bool_, ())}
         return answers.Verified(**self._by_batches(VERIFY, inputs, outputs))

@@ -176,7 +176,10 @@ class GroupPools:
                     "groups were made"
                 )
             wanted = "images in it and in group 0" if sizes.pairs_across and number else "two images in it"
-            raise InputError(f"group {number} has no positive pair: none of its identities has {wanted}")
+            raise InputError(
+                f"group {number} has no positive pair: none of its identities has {wanted}; loosen the rule of the "
+                "group, or see --pairs_across"
+            )
         if sizes.shared_identities and not len(self.shared_identities):
             raise InputError(
                 "no identity has positive pairs in every group, which shared identities need: draw the pairs of each "

@@ -85,7 +85,7 @@ class Faces:
 
     def __init__(self, paths: Sequence[str]) -> None:
         if not paths:
-            raise InputError("no stored set is given: make one with `python -m ddl_tf.prepare`")
+            raise InputError("no stored set is given: name its folder, or make one with `python -m ddl_tf.prepare`")
         self.paths = list(paths)
         self.spans: list[tuple[int, int]] = []
         self.shards: list[str] = []

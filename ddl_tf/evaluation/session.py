@@ -95,7 +95,7 @@ class Session:
         if not settings.model:
             for flag in ("backbone", "input_mean", "input_scale", "input_order"):
                 if getattr(settings, flag) != getattr(EvaluationSettings, flag):
-                    raise InputError(f"--{flag} with --{chosen[0]}: it is for --model; leave it out")
+                    raise InputError(f"--{flag} is for --model, and has no use with --{chosen[0]}; leave --{flag} out")
         if settings.batch_size < 1:
             raise InputError(f"--batch_size={settings.batch_size}: must be at least 1")
         if settings.replicates:

@@ -35,7 +35,9 @@ def unit_rows(embeddings: np.ndarray, dim: int, what: str) -> np.ndarray:
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     bad = ~(np.isfinite(norms) & (norms > 0)).ravel()
     if bad.any():
-        raise InputError(f"{what}: row {np.argmax(bad)} is zero or not finite ({bad.sum()} are); leave it out")
+        raise InputError(
+            f"{what}: row {np.argmax(bad)} is zero or not finite, as {bad.sum()} of {len(bad)} rows are; leave them out"
+        )
     return (rows / norms).astype(np.float32)
 
 
@@ -213,7 +215,10 @@ class Gallery:
         rows = unit_rows(embeddings, self._dim, "embeddings to enrol")
         people, sources = list(people), list(sources)
         if not len(rows) == len(people) == len(sources):
-            raise InputError(f"{len(rows)} embeddings, {len(people)} people and {len(sources)} sources: give as many")
+            raise InputError(
+                f"{len(rows)} embeddings, {len(people)} people and {len(sources)} sources: give a person and a source "
+                "for each embedding"
+            )
         check_names(people, sources)
         with self._changing() as connection:
             self.check_new(people, existing)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.provenance import utc_now
+from ddl_tf.common.text import visible
 from ddl_tf.gallery.store import FORMAT, ModelRecord
 
 _COLUMNS = ("generation", "model", "entries", "index", "threshold", "people", "images", "created", "changed")
@@ -33,13 +34,18 @@ def insert_gallery(
     connection.execute("INSERT INTO change VALUES (1, ?)", (secrets.randbits(63),))
 
 
+def _damage(connection: Connection, reason: str) -> InputError:
+    _, _, file = connection.execute("PRAGMA database_list").fetchone()
+    return InputError(f"{visible(file)}: the gallery is damaged ({reason}); restore it from a copy")
+
+
 def read_gallery(connection: Connection) -> dict[str, Any]:
     """Read the description of a gallery: its row, and `format` and `stamp` (of the last change)."""
     row = connection.execute(
         "SELECT generation, model, entries, kind, threshold, people, images, created, changed FROM gallery"
     ).fetchone()
     if row is None:
-        raise InputError("the gallery is damaged (it is not described); restore it from a copy")
+        raise _damage(connection, "it is not described")
     content = dict(zip(_COLUMNS, row))
     (stamp,) = connection.execute("SELECT stamp FROM change WHERE generation = ?", row[:1]).fetchone()
     parsed = {name: json.loads(content[name]) for name in ("model", "threshold")}
@@ -135,7 +141,7 @@ def read_entries(connection: Connection, dim: int, entries: str, since: int) -> 
     while chunk := rows.fetchmany(_CHUNK):
         blobs = b"".join(blob for _, blob in chunk)
         if len(blobs) != len(chunk) * dim * 4:
-            raise InputError("the gallery is damaged (an embedding has another length); restore it from a copy")
+            raise _damage(connection, f"{len(blobs):,} bytes of {len(chunk)} embeddings of {dim} numbers")
         persons = np.concatenate([persons, np.array([person for person, _ in chunk], np.int64)])
         embeddings = np.concatenate([embeddings, np.frombuffer(blobs, "<f4").reshape(-1, dim)])
         # The last person may go on in the next rows.

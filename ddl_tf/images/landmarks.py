@@ -97,7 +97,10 @@ def list_problem(items: Iterable[tuple[np.ndarray, tuple[int, int]]]) -> Optiona
         bad += [problem] if problem else []
     if len(bad) <= _BAD_SHARE * len(faces):
         return None
-    return f"the landmarks of {len(bad):,} of {len(faces):,} faces that were checked are bad; the first: {bad[0]}"
+    return (
+        f"the landmarks of {len(bad):,} of {len(faces):,} faces that were checked are bad: look whether the list is of "
+        f"these images; the first: {bad[0]}"
+    )
 
 
 def checked_lines(count: int) -> np.ndarray:

@@ -85,6 +85,8 @@ class ArcFace(CombinedMargin):
     _arguments: tuple[str, ...] = ("num_classes", "margin", "scale")
 
     def __init__(self, num_classes: int, margin: float = 0.5, scale: float = 64.0, **kwargs: Any) -> None:
+        if not 0 <= margin < math.pi:
+            raise ValueError(f"margin must be an angle in [0, pi), got {margin!r}")
         super().__init__(num_classes, m2=margin, scale=scale, **kwargs)
         self.margin = self.m2
 

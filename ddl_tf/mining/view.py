@@ -111,9 +111,9 @@ class Viewer:
 
     def __init__(self, path: Optional[str], batch_size: int = 256) -> None:
         if not path:
-            raise InputError("--model is missing: give a .keras checkpoint or the folder of a training run")
+            raise InputError("no model is given: name a .keras checkpoint or the folder of a training run")
         if batch_size < 1:
-            raise InputError(f"--batch_size={batch_size}: must be at least 1")
+            raise InputError(f"the batch size must be at least 1, got {batch_size}")
         self._path, self._batch_size = path, batch_size
         self._file = Path(path) if is_exported(Path(path)) else find_checkpoint(path)
         exported = is_exported(self._file)

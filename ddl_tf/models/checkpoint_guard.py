@@ -88,7 +88,7 @@ def _objects(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _check_object(item: dict[str, Any], custom_objects: Mapping[str, type]) -> None:
     class_name, registered_name, module = (item.get(key) for key in ("class_name", "registered_name", "module"))
     if not isinstance(class_name, str):
-        raise InputError("its config.json has an object without the name of its class")
+        raise InputError("its config.json has an object without the name of its class; save the model again")
     if class_name in _VALUES:
         return
     # Keras looks for the registered name first, and imports the module only if there is none.

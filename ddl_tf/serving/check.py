@@ -45,15 +45,15 @@ class Reference:
 
     def __init__(self, path: str) -> None:
         if not (Path(path) / "saved_model.pb").is_file():
-            raise InputError(f"--saved_model={path}: no saved_model.pb there; give a version folder")
+            raise InputError(f"{path}: no saved_model.pb there; give a version folder")
         try:
             self.saved = tf.saved_model.load(path)
         except (OSError, ValueError, tf.errors.OpError) as error:
-            raise InputError(f"--saved_model={path}: cannot be loaded ({error}); export it again") from None
+            raise InputError(f"{path}: cannot be loaded ({error}); export it again") from None
         self.signatures: list[str] = sorted(self.saved.signatures)
         if not {IMAGES, BYTES} <= set(self.signatures):
             names = ", ".join(self.signatures)
-            raise InputError(f"--saved_model={path} has the signatures {names}: give one of `python -m ddl_tf.export`")
+            raise InputError(f"{path} has the signatures {names}: give one of `python -m ddl_tf.export`")
         threshold = read_description(path)["threshold"]
         self.threshold: Optional[float] = threshold and threshold["value"]
 
@@ -118,7 +118,7 @@ def compare_signatures(client: Client, path: str, images: int, batch: int, toler
     (embedding,) = reference.run(BYTES, {"image_bytes": np.array(faces[:1], object)})["embedding"]
     if not np.isclose(np.linalg.norm(embedding), 1, atol=1e-3):
         # Otherwise nothing would be compared with nothing.
-        raise InputError(f"--saved_model={path} gives no embedding of unit norm for a face: export it again")
+        raise InputError(f"{path} gives no embedding of unit norm for a face: export it again")
     results = [Compared(signature) for signature in reference.signatures]
     with Progress("compare", total=len(results) * len(faces)) as progress:
         for result in results:

@@ -164,7 +164,7 @@ def test_embeddings_that_do_not_fit(tmp_path):
             Session(EvaluationSettings(embeddings=[str(file)])).views("a", [b""] * 7)
         assert "\n" not in str(refused.value)
     for flags in ({"backbone": "iresnet50"}, {"input_mean": 0.0}, {"input_order": "bgr"}):
-        with pytest.raises(InputError, match=f"--{next(iter(flags))} with --embeddings: it is for --model"):
+        with pytest.raises(InputError, match=f"--{next(iter(flags))} is for --model, and has no use with --embeddings"):
             Session(EvaluationSettings(embeddings=["a.npy"], **flags))
 
 

@@ -13,7 +13,7 @@ REFUSED = [
     *(("MarginHead", (3,), {"scale": x}, f"scale must be above 0 and finite, got {x}") for x in (-1.0, INF, NAN)),
     *(("CombinedMargin", (3,), {"m1": x}, f"m1 must be above 0 and finite, got {x}") for x in (0.0, INF)),
     *(("CombinedMargin", (3,), {"m3": x}, rf"m3 must be in \[0, 2\), got {x}") for x in (-0.1, INF)),
-    *(("ArcFace", (3,), {"margin": x}, rf"m2 must be an angle in \[0, pi\), got {x}") for x in (3.2, NAN)),
+    *(("ArcFace", (3,), {"margin": x}, rf"margin must be an angle in \[0, pi\), got {x}") for x in (3.2, NAN)),
     *(("CosFace", (3,), {"margin": x}, rf"margin must be in \[0, 2\), got {x}") for x in (-0.35, 10.0, INF)),
     *(("CurricularFace", (3,), {"momentum": x}, rf"momentum must be in \[0, 1\), got {x}") for x in (1.0, -0.1)),
     *(("AdaFace", (3,), {"margin": x}, rf"margin must be in \[0, pi\), got {x}") for x in (3.2, NAN)),

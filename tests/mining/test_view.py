@@ -140,7 +140,7 @@ def test_viewer_and_heads_that_do_not_fit(faces, model, tmp_path):
         Viewer(str(tmp_path / "larger.keras")).head(faces)
     with pytest.raises(InputError, match="has no head"):
         Viewer(str(tmp_path / "no_head.keras")).head(faces)
-    with pytest.raises(InputError, match="--model is missing"):
+    with pytest.raises(InputError, match="no model is given"):
         Viewer(None)
 
 

@@ -81,7 +81,7 @@ def test_own_backbone_neck_and_head():
         ({"head": ArcFace(6)}, "the head has 6 classes, but num_classes is 5"),
         ({"head": ArcFace(5), "margin": 0.1}, "margin=0.1 would be ignored: give it to the ArcFace that is the head"),
         ({"neck": PoolNeck(6), "embedding_size": 32}, "embedding_size=32 would be .* PoolNeck that is the neck"),
-        ({"margin": 4.0}, "head arcface: m2 must be an angle in .*, got 4.0"),
+        ({"margin": 4.0}, "head arcface: margin must be an angle in .*, got 4.0"),
         ({"dropout": 1.5}, "dropout must be in .*, got 1.5"),
         ({"embedding_size": 0}, "embedding_size must be a whole number, at least 1, got 0"),
         ({"backbone": convolution(), "dropout": 0.4}, "the neck of a Keras model has no dropout: .*, got 0.4"),

@@ -194,7 +194,9 @@ def test_bad_settings_are_named(tmp_path):
         *(("output", None), ("identities", 1), ("images_per_identity", 0), ("image_size", 4), ("seed", -1)),
         *(("hard_fraction", 1.5), ("test_identities", 5), ("test_pairs", 30), ("test_pairs", 100000)),
     ):
-        with pytest.raises(InputError, match=rf"--{name} must .*got {value}$" if value is not None else "--output is missing"):
+        with pytest.raises(
+            InputError, match=rf"--{name} must .*got {value}$" if value is not None else "--output is missing"
+        ):
             prepare_synthetic(SyntheticSettings(**{"output": str(tmp_path / "faces"), name: value}))
     assert not list(tmp_path.iterdir())
 

@@ -66,40 +66,18 @@ class LaunchSettings:
 
 
 def tf_config(addresses: Sequence[str], index: int) -> str:
-    """Write the TF_CONFIG (JSON) of worker `index`, where `addresses` are host:port of each worker.
-
-    Example:
-        >>> tf_config(["10.0.0.1:4000"], 0)
-        '{"cluster": {"worker": ["10.0.0.1:4000"]}, "task": {"type": "worker", "index": 0}}'
-    """
+    """Write the TF_CONFIG (JSON) of worker `index`, where `addresses` are host:port of each worker."""
     return json.dumps({"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": index}})
 
 
-def free_ports(count: int) -> list[int]:
-    """Find `count` ports of this machine's loopback that nobody listens at."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for listener in sockets:
-            listener.bind(("127.0.0.1", 0))
-        return [listener.getsockname()[1] for listener in sockets]
-    finally:
-        for listener in sockets:
-            listener.close()
-
-
 def _stop_with_the_launcher() -> None:
-    """In a new worker: when the launcher is killed, write a checkpoint and stop, since nobody would start it again."""
+    """In a new worker: when the launcher is killed, stop, since nobody would start it again."""
     if _LIBC:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Group:
-    """The worker processes of this machine, from their start to their end.
-
-    Args:
-        program: the command of a worker.
-        configs: number of a worker -> its TF_CONFIG.
-    """
+    """The worker processes of this machine, from their start to their end; `configs`: number -> TF_CONFIG."""
 
     def __init__(self, program: Sequence[str], configs: dict[int, str]) -> None:
         self._ends: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -134,9 +112,7 @@ class Group:
     def wait(self) -> dict[int, int]:
         """Wait until all have ended; when one fails, the others have a while to end by themselves.
 
-        Returns:
-            Number -> exit code, 128 + the signal that it died of, of each worker that ended by itself; that which
-            failed first comes first.
+        Returns number -> exit code (128 + the signal) of each worker that ended by itself, the first to fail first.
         """
         codes: dict[int, int] = {}
         while len(codes) < len(self._processes):
@@ -160,19 +136,9 @@ def launch(settings: LaunchSettings, program: Sequence[str]) -> int:
     """Start the workers of this machine, start them again when one dies, and pass signals on to them.
 
     It must run in the main thread, since it listens for SIGINT and SIGTERM; a second one, some seconds later, kills the
-    workers.
-
-    Args:
-        settings: which workers.
-        program: the command of a worker, which reads its TF_CONFIG from its environment. Exit code 2 refuses for
-            good, 128 + SIGINT or SIGTERM says that it was stopped: after neither it is started again.
-
-    Returns:
-        The exit code: 0, or that of the first worker that failed.
-
-    Example:
-        >>> launch(LaunchSettings(workers=2), ["true"])
-        0
+    workers. `program` is the command of a worker, which reads its TF_CONFIG from its environment. Exit code 2 refuses
+    for good, 128 + SIGINT or SIGTERM says that it was stopped: after neither it is started again. Returns the exit
+    code: 0, or that of the first worker that failed.
     """
     stop = threading.Event()
     running: list[Group] = []
@@ -207,7 +173,8 @@ def launch(settings: LaunchSettings, program: Sequence[str]) -> int:
                 return (final or list(failed.values()))[0]
             index, code = next(iter(failed.items()))
             again = f"all start again ({attempt + 1} of {settings.max_restarts})"
-            _say(f"worker {index} ended with exit code {code}; {again}")
+            line = f"python -m ddl_tf.launch: worker {index} ended with exit code {code}; {again}"
+            print(line, file=sys.stderr, flush=True)
             if settings.hosts and stop.wait(OTHER_MACHINES):
                 return 128 + stopped_by[-1]
     finally:
@@ -221,12 +188,12 @@ def launch(settings: LaunchSettings, program: Sequence[str]) -> int:
 def _configs(settings: LaunchSettings) -> dict[int, str]:
     if settings.index is not None and settings.hosts:
         return {settings.index: tf_config(settings.hosts, settings.index)}
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(settings.workers or 1)]
+    # Ports of the loopback that nobody listens at.
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(settings.workers or 1)]
+    addresses = [f"127.0.0.1:{listener.getsockname()[1]}" for listener in sockets]
+    for listener in sockets:
+        listener.close()
     return {index: tf_config(addresses, index) for index in range(len(addresses))}
-
-
-def _say(text: str) -> None:
-    print(f"python -m ddl_tf.launch: {text}", file=sys.stderr, flush=True)
 
 
 def main() -> None:

@@ -37,8 +37,6 @@ settings = launch.LaunchSettings(**eval(sys.argv[1]))
 sys.exit(launch.launch(settings, [sys.executable, *sys.argv[2:]]))
 """
 WAIT = "time.sleep(600)"
-# What a training does by SIGTERM.
-ORDERLY = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)); print('ready', flush=True); time.sleep(600)"
 
 
 @pytest.fixture
@@ -79,39 +77,31 @@ def test_workers_know_of_each_other_and_their_output_is_told_apart(start, tmp_pa
 
 def test_all_start_again_when_one_is_killed(start, tmp_path):
     killed = "os.kill(os.getpid(), signal.SIGKILL)"
-    code, _, err = result(start({(1, 0): killed, (0, 0): WAIT, (1, 1): "sys.exit(75)", (0, 1): WAIT}, workers=2))
-    assert code == 0
-    assert "worker 1 ended with exit code 137; all start again (1 of 3)" in err
-    assert "worker 1 ended with exit code 75; all start again (2 of 3)" in err
+    plans = {(1, 0): killed, (0, 0): WAIT, (1, 1): "sys.exit(75)", (0, 1): WAIT, (1, 2): "sys.exit(7)"}
+    code, _, err = result(start(plans, workers=2, max_restarts=2))
+    # It gives up after so many restarts.
+    assert code == 7
+    assert "worker 1 ended with exit code 137; all start again (1 of 2)" in err
+    assert "worker 1 ended with exit code 75; all start again (2 of 2)" in err
     assert (starts(tmp_path, 0), starts(tmp_path, 1)) == (3, 3)
 
 
-def test_it_gives_up_after_so_many_restarts(start, tmp_path):
-    code, _, _ = result(start({(0, 0): "sys.exit(1)", (0, 1): "sys.exit(7)"}, workers=2, max_restarts=1))
-    assert code == 7
-    assert starts(tmp_path, 1) == 2
-
-
-@pytest.mark.parametrize("refused", [0, 1])
-def test_a_mistake_of_the_user_is_not_tried_again(start, tmp_path, refused):
+@pytest.mark.parametrize("codes", [(2, 75), (75, 2), (143, 143)])
+def test_a_mistake_of_the_user_or_a_signal_to_one_worker_is_no_crash(start, tmp_path, codes):
     """The other, whose peer is gone, may end first."""
-    plans = {(refused, 0): "time.sleep(0.3); sys.exit(2)", (1 - refused, 0): "sys.exit(75)"}
-    code, _, _ = result(start(plans, workers=2))
-    assert code == 2
+    code, _, _ = result(start({(k, 0): f"sys.exit({codes[k]})" for k in (0, 1)}, workers=2))
+    assert code == min(codes[0], codes[1], 143)
     assert starts(tmp_path, 0) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_passed_on(start, tmp_path, number):
-    plan = ORDERLY.replace("SIGTERM", number.name).replace("143", str(128 + number))
-    process = start({(0, 0): plan, (1, 0): plan}, workers=2)
+def test_a_signal_is_passed_on(start, tmp_path):
+    orderly = "signal.signal(signal.SIGINT, lambda *_: sys.exit(130)); print('ready', flush=True); time.sleep(600)"
+    process = start({(0, 0): orderly, (1, 0): orderly}, workers=2)
     # Worker 1 prints on stderr, worker 0 on stdout; then both listen.
     for stream, ready in ((process.stdout, "ready\n"), (process.stderr, "worker 1: ready\n")):
         assert ready in (stream.readline(), stream.readline())
-    process.send_signal(number)
-    code, _, err = result(process)
-    assert code == 128 + number
-    assert "again" not in err
+    process.send_signal(signal.SIGINT)
+    assert result(process)[0] == 130
     assert starts(tmp_path, 0) == 1
 
 
@@ -137,12 +127,6 @@ def test_workers_stop_when_the_launcher_is_killed(start, tmp_path):
     assert (tmp_path / "stopped").exists()
 
 
-def test_a_signal_to_one_worker_is_no_crash(start, tmp_path):
-    code, _, _ = result(start({(0, 0): "sys.exit(143)", (1, 0): "sys.exit(143)"}, workers=2))
-    assert code == 143
-    assert starts(tmp_path, 0) == 1
-
-
 def test_one_worker_of_several_machines(start, tmp_path):
     hosts = ["10.0.0.1:4000", "10.0.0.2:4000"]
     code, out, _ = result(start({(1, 0): "sys.exit(75)"}, hosts=hosts, index=1))
@@ -164,24 +148,19 @@ def test_one_worker_of_several_machines(start, tmp_path):
         ({"hosts": ["a:1", "b:1"], "index": 2}, "--index=2: give the position of this machine in the 2 --hosts"),
         ({"workers": 2, "index": 0}, "--index=0 goes with --hosts"),
         ({"workers": 2, "max_restarts": -1}, "--max_restarts must not be negative, got -1"),
+        ({"workers": 2}, "TF_CONFIG is set: with it run `python -m ddl_tf.train` itself"),
     ],
 )
-def test_bad_settings_are_named(settings, message):
+def test_bad_settings_are_named(settings, message, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "{}")
     with pytest.raises(InputError, match=message):
         launch.LaunchSettings(**settings)
-
-
-def test_a_cluster_that_is_there_already_is_not_replaced(monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", "{}")
-    with pytest.raises(InputError, match=r"run `python -m ddl_tf.train` itself"):
-        launch.LaunchSettings(workers=2)
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (["--workers=2", "--"], "nothing to train: give the flags of ddl_tf.train after --; see --help"),
-        (["--workers=x", "--", "--epochs=1"], "flag --workers=x: invalid literal"),
         (["--epochs=1"], "Unknown command line flag 'epochs'"),
     ],
 )

@@ -56,17 +56,11 @@ class Targets:
         return global_sum(tf.stop_gradient(tf.reduce_sum(tf.where(self.labelled, values, 0.0))))
 
 
-def cosines_between(embeddings: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
-    """The cosines `[batch, centers]` of embeddings `[batch, dim]` to centers `[dim, centers]`, in [-1, 1]."""
-    cosines = tf.matmul(unit_rows(embeddings), tf.math.l2_normalize(centers, axis=0))
+def cosines_between(embeddings: tf.Tensor, centers: tf.Tensor, by_class: bool = False) -> tf.Tensor:
+    """The cosines `[batch, centers]` of embeddings `[batch, dim]` to centers `[dim, centers]`, by class transposed."""
+    units = unit_rows(embeddings), tf.math.l2_normalize(centers, axis=1 if by_class else 0)
     # Rounding can carry a product of unit vectors past 1.
-    return tf.clip_by_value(cosines, -1.0, 1.0)
-
-
-def cosines_to_rows(embeddings: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
-    """The cosines `[batch, centers]` of embeddings `[batch, dim]` to centers `[centers, dim]`, in [-1, 1]."""
-    units = unit_rows(embeddings), tf.math.l2_normalize(centers, axis=1)
-    return tf.clip_by_value(tf.matmul(*units, transpose_b=True), -1.0, 1.0)
+    return tf.clip_by_value(tf.matmul(*units, transpose_b=by_class), -1.0, 1.0)
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")

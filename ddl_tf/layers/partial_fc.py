@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from ddl_tf.common.replicas import gather_rows
 from ddl_tf.layers.compact_head import CompactHead, compact_logits
-from ddl_tf.layers.margin import MarginHead, Targets, cosines_to_rows
+from ddl_tf.layers.margin import MarginHead, Targets, cosines_between
 from ddl_tf.layers.subcenter import SubCenterArcFace
 
 
@@ -88,15 +88,12 @@ class PartialFC(CompactHead):
 
     def cosines(self, embeddings: tf.Tensor) -> tf.Tensor:
         """Return the cosines to every class, `[batch, num_classes]`."""
-        return cosines_to_rows(embeddings, self.class_centers)
+        return cosines_between(embeddings, self.class_centers, by_class=True)
 
     def draw(
         self, labels: tf.Tensor, num_classes: int, shard: tf.Tensor = 0, real: Optional[tf.Tensor] = None
     ) -> tf.Tensor:
-        """Draw the next sample of classes, int32 `[sample]`, ascending, for the labels of the global batch.
-
-        It is the same on all replicas for the same shard; each shard of a sharded head has samples of its own.
-        """
+        """Draw the next sample of classes, int32 `[sample]`, ascending; the same on all replicas for the same shard."""
         # Never fewer than the batch has rows, each of which may bring a class.
         size = tf.maximum(max(round(self.sample_rate * num_classes), 1), tf.size(labels))
         # A seed has two numbers: the shard stands in the upper half of the first.
@@ -109,7 +106,7 @@ class PartialFC(CompactHead):
         if training and self.sample_rate < 1:
             (all_labels,) = gather_rows(labels)
             classes = self.draw(all_labels, self.num_classes)
-            cosines = cosines_to_rows(embeddings, tf.gather(self.class_centers, classes))
+            cosines = cosines_between(embeddings, tf.gather(self.class_centers, classes), by_class=True)
             labels = tf.where(labels >= 0, tf.searchsorted(classes, labels), -1)
         else:
             cosines = self.cosines(embeddings)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from ddl_tf.common.replicas import gather_rows, in_several_replicas
 from ddl_tf.layers.compact_head import NO_LOGIT, combine_compact, compact_logits
 from ddl_tf.layers.curricularface import CurricularFace
-from ddl_tf.layers.margin import CENTERS_STDDEV, MarginHead, Targets, cosines_to_rows
+from ddl_tf.layers.margin import CENTERS_STDDEV, MarginHead, Targets, cosines_between
 from ddl_tf.layers.partial_fc import PartialFC
 
 SHARD_NAME = "class_shard"
@@ -26,19 +26,8 @@ def copies_of(variable: tf.Variable) -> tuple[tf.Variable, ...]:
 
 
 def assembled(variable: tf.Variable, num_classes: int) -> tf.Tensor:
-    """Put shards together: `[num_classes, dim]`.
-
-    The variable is the class centers of a sharded head, or what an optimizer keeps of them, such as their momentum.
-    """
+    """Put the shards of class centers, or of what an optimizer keeps of them, together: `[num_classes, dim]`."""
     return tf.concat([tf.convert_to_tensor(copy) for copy in copies_of(variable)], axis=0)[:num_classes]
-
-
-def assign_shards(variable: tf.Variable, matrix: Any) -> None:
-    """Give every replica its shard of a matrix `[num_classes, dim]`; `variable` is as for `assembled`."""
-    rows, dim = variable.shape
-    for k, copy in enumerate(copies_of(variable)):
-        shard = matrix[k * rows : (k + 1) * rows]
-        copy.assign(tf.concat([shard, tf.zeros([rows - len(shard), dim], variable.dtype)], axis=0))
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -105,11 +94,14 @@ class ShardedHead(PartialFC):
 
     def assign_centers(self, centers: tf.Tensor) -> None:
         """Split class centers `[num_classes, dim]` into shards."""
-        assign_shards(self.class_shard, centers)
+        rows, dim = self.class_shard.shape
+        for k, copy in enumerate(copies_of(self.class_shard)):
+            shard = centers[k * rows : (k + 1) * rows]
+            copy.assign(tf.concat([shard, tf.zeros([rows - len(shard), dim])], axis=0))
 
     def cosines(self, embeddings: tf.Tensor) -> tf.Tensor:
         """Return the cosines to every class, `[batch, num_classes]`; this puts the shards together."""
-        return cosines_to_rows(embeddings, self.centers_by_class())
+        return cosines_between(embeddings, self.centers_by_class(), by_class=True)
 
     def _compact_logits(self, embeddings: tf.Tensor, labels: tf.Tensor, training: Optional[bool]) -> tf.Tensor:
         if not in_several_replicas():
@@ -139,7 +131,7 @@ class ShardedHead(PartialFC):
         else:
             classes = tf.range(self._shard_rows)
         targets = Targets(labels)
-        cosines = cosines_to_rows(embeddings, shard)
+        cosines = cosines_between(embeddings, shard, by_class=True)
         logits = self.scale * self.head.with_margin(cosines, targets, embeddings, training)
         if self._shard_rows * self._num_shards > self.num_classes:
             logits = tf.where(classes < real, logits, NO_LOGIT)

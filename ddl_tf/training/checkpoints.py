@@ -57,24 +57,17 @@ class ResumePoint:
         names = [re.fullmatch(rf"ckpt-(\d+){suffix}", file.name) for file in self._directory.glob("ckpt-*")]
         return sorted({int(match.group(1)) for match in names if match})
 
-    def _path(self, number: int) -> str:
-        return str(self._directory / f"ckpt-{number}")
-
     def restore(self) -> int:
         """Load the newest checkpoint that can be read and fits the model; name the others on stderr, and leave them.
 
-        Returns:
-            The number of steps that it has seen; 0 if there is no checkpoint.
-
-        Raises:
-            InputError: if there are checkpoints, but none can be read and fits the model.
+        Returns the number of steps that it has seen, 0 if there is no checkpoint; InputError if none can be read.
         """
         for number in () if self._scratch else self._numbers("_temp"):
             # A process was killed while it wrote.
-            shutil.rmtree(f"{self._path(number)}_temp")
+            shutil.rmtree(self._directory / f"ckpt-{number}_temp")
         reason = ""
         for number in reversed(self._numbers(r"\.index")):
-            path = self._path(number)
+            path = str(self._directory / f"ckpt-{number}")
             try:
                 status = self._checkpoint.restore(path)
                 status.assert_existing_objects_matched()
@@ -109,22 +102,19 @@ class ResumePoint:
         last = f"the last good checkpoint is {self.latest}" if self.latest else "there is no checkpoint yet"
         return f"{last}; lower --learning_rate, set --clip_norm, or look at the data of that step"
 
-    def save(self, step: int) -> str:
+    def save(self, step: int) -> None:
         """Write a checkpoint of a step, and only then remove older ones.
 
-        Raises:
-            NotFiniteError: if a weight is not finite; nothing is written then.
-            OSError: if it cannot be written; what was there before is still there.
+        What was there before stays with NotFiniteError, for a weight, and with OSError, if it cannot be written.
         """
         self.check(step)
         self.step.assign(step)
-        path = self._path(step)
+        path = str(self._directory / f"ckpt-{step}")
         if self._scratch:
             self._checkpoint.write(str(self._scratch / "ckpt"))
         else:
             self._write(path, step)
         self.latest = path
-        return path
 
     def _write(self, path: str, step: int) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -156,7 +146,6 @@ class SaveForResume(tf.keras.callbacks.Callback):
     A context manager around training. After SIGINT (Ctrl-C) or SIGTERM the running step finishes, a checkpoint is
     written and `StoppedBySignal` is raised. At the end of an epoch its evaluation and mining come first. A second
     signal, some seconds later, ends the process at once, as it would without this callback.
-
     `before` is called before a checkpoint is written, so that the files it needs are whole by then. `agree` gives the
     signal by which all workers stop, from the one that reached this worker; 0 for none.
     """
@@ -200,9 +189,8 @@ class SaveForResume(tf.keras.callbacks.Callback):
             signal.raise_signal(number)
 
     def _restore_handlers(self) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers = {}
+        while self._handlers:
+            signal.signal(*self._handlers.popitem())
 
     def on_train_batch_end(self, batch: int, logs: Optional[dict[str, Any]] = None) -> None:
         """Check the losses, and write a checkpoint if it is time."""
@@ -231,9 +219,8 @@ class SaveForResume(tf.keras.callbacks.Callback):
         """Keras' logs are means since the epoch began: the first that is not finite is of this very step."""
         losses = {key: float(np.asarray(value)) for key, value in logs.items() if key.endswith("loss")}
         broken = [key for key, value in losses.items() if not np.isfinite(value)]
-        if not broken:
-            return
-        # The terms say more than their sum, which is named only if it stands alone.
-        terms = [key for key in broken if key != "loss"] or broken
-        named = " and ".join(f"{key} is {losses[key]}" for key in terms)
-        raise NotFiniteError(f"{named} at step {self.step}; {self._point.advice()}")
+        if broken:
+            # The terms say more than their sum, which is named only if it stands alone.
+            terms = [key for key in broken if key != "loss"] or broken
+            named = " and ".join(f"{key} is {losses[key]}" for key in terms)
+            raise NotFiniteError(f"{named} at step {self.step}; {self._point.advice()}")

@@ -11,18 +11,12 @@ from ddl_tf.evaluation.embed import UndecodableError, predict_embeddings, unit
 from ddl_tf.layers import MarginHead, SubCenterArcFace
 from ddl_tf.models import embedding_model
 
-BATCH = 256
 # More images of an identity hardly move its mean.
-IMAGES = 8
+BATCH, IMAGES = 256, 8
 
 
 def rows_per_identity(identity: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Choose up to `count` random rows of each identity, in ascending order.
-
-    Example:
-        >>> rows_per_identity(np.array([7, 7, 5]), 1, seed=0).size
-        2
-    """
+    """Choose up to `count` random rows of each identity, in ascending order."""
     order = np.random.default_rng([seed, 2]).permutation(len(identity))
     ranked = order[np.argsort(identity[order], kind="stable")]
     people = identity[ranked]
@@ -31,21 +25,12 @@ def rows_per_identity(identity: np.ndarray, count: int, seed: int) -> np.ndarray
     return np.sort(ranked[place < count])
 
 
-def mean_directions(embeddings: np.ndarray, identity: np.ndarray, num_identities: int) -> np.ndarray:
-    """Average the directions of each identity's embeddings `[rows, dim]`: `[num_identities, dim]` of unit norm."""
-    order = np.argsort(identity, kind="stable")
-    begins = np.searchsorted(identity[order], np.arange(num_identities))
-    return unit(np.add.reduceat(unit(embeddings)[order], begins, axis=0))
-
-
 def start_at_class_means(model: tf.keras.Model, faces: Faces, seed: int) -> None:
     """Let each class center of a recognizer point to the mean embedding of its identity (of up to `IMAGES` images).
 
     With random centers the margin softmax of new people begins far from converged, and pulls at the embeddings for
     many steps before it tells them apart. The centers get the length of random ones, since shorter ones learn faster.
-
-    Raises:
-        InputError: if the head has several centers a class, or an image cannot be decoded.
+    InputError if the head has several centers a class, or an image cannot be decoded.
 
     References:
         Qi et al., "Low-Shot Learning with Imprinted Weights", CVPR 2018, https://arxiv.org/abs/1712.07136
@@ -61,4 +46,6 @@ def start_at_class_means(model: tf.keras.Model, faces: Faces, seed: int) -> None
     except UndecodableError as error:
         check_rows(faces, rows[[error.position]])
         raise
-    head.start_at(mean_directions(views[:, 0], identity[rows], faces.num_identities))
+    order = np.argsort(identity[rows], kind="stable")
+    begins = np.searchsorted(identity[rows][order], np.arange(faces.num_identities))
+    head.start_at(unit(np.add.reduceat(unit(views[:, 0])[order], begins, axis=0)))

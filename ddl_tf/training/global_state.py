@@ -19,15 +19,10 @@ def global_state_of_run(seed: int, precision: str) -> Iterator[None]:
 
     Python's and NumPy's random numbers go on as if there had been no run. TensorFlow's global seed is set again, which
     begins its sequence anew.
-
-    Example:
-        >>> with global_state_of_run(0, "mixed_bfloat16"):
-        ...     tf.keras.mixed_precision.global_policy().name
-        'mixed_bfloat16'
     """
     policy = tf.keras.mixed_precision.global_policy()
     draws_by_generator = _drawing.is_tf_random_generator_enabled()
-    states = random.getstate(), np.random.get_state()
+    of_python, of_numpy = random.getstate(), np.random.get_state()
     global_seed, _ = tf.compat.v1.random.get_seed(1)
     try:
         tf.keras.utils.set_random_seed(seed)
@@ -39,6 +34,6 @@ def global_state_of_run(seed: int, precision: str) -> Iterator[None]:
         tf.keras.mixed_precision.set_global_policy(policy)
         if not draws_by_generator:
             _drawing.disable_tf_random_generator()
-        random.setstate(states[0])
-        np.random.set_state(states[1])
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
         tf.random.set_seed(None if global_seed == _NO_SEED else global_seed)

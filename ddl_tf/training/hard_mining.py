@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.data.pools import StoredPairs
-from ddl_tf.data.sampling import Mined, StreamSampler
+from ddl_tf.data.sampling import StreamSampler
 from ddl_tf.data.store import Faces
 from ddl_tf.evaluation.embedding_file import Embeddings
 from ddl_tf.mining.embeddings import embed_faces
@@ -46,11 +46,8 @@ class RefreshNeighbours(tf.keras.callbacks.Callback):
         self._error: Optional[Exception] = None
         neighbours.restore(first_step)
         if not first_step:
-            self._find(0, self._centers())
+            self._find(0, self._head.normalized_centers().numpy())
             self.finish()
-
-    def _centers(self) -> np.ndarray:
-        return self._head.normalized_centers().numpy()
 
     def _find(self, number: int, centers: np.ndarray) -> None:
         try:
@@ -73,9 +70,8 @@ class RefreshNeighbours(tf.keras.callbacks.Callback):
         if self._step % self._neighbours.every == 0:
             self.finish()
             # Not a daemon: a run that ends waits for it, and nothing is half written.
-            self._thread = threading.Thread(
-                target=self._find, args=(self._step // self._neighbours.every, self._centers())
-            )
+            arguments = self._step // self._neighbours.every, self._head.normalized_centers().numpy()
+            self._thread = threading.Thread(target=self._find, args=arguments)
             self._thread.start()
 
     def on_train_end(self, logs: Optional[dict[str, Any]] = None) -> None:
@@ -132,7 +128,7 @@ class Remine(tf.keras.callbacks.Callback):
         embeddings = embed_faces(self._embedder, self._faces, self._folder, record)
         try:
             arrays = self._mine(embeddings)
-            self._sampler.make_pools(arrays["group"], _pairs(arrays))
+            self._sampler.make_pools(arrays["group"], stored_pairs(arrays))
         except InputError as error:
             print(f"re-mining after epoch {epoch + 1} changes nothing: {error}", file=sys.stderr)
             _, arrays = self._mined.of_step(step - 1)
@@ -160,11 +156,6 @@ class Remine(tf.keras.callbacks.Callback):
         return arrays
 
 
-def _pairs(arrays: dict[str, np.ndarray]) -> Optional[StoredPairs]:
+def stored_pairs(arrays: dict[str, np.ndarray]) -> Optional[StoredPairs]:
+    """The pairs among what was mined, if there are any."""
     return StoredPairs(arrays["pair_group"], arrays["first"], arrays["second"]) if "first" in arrays else None
-
-
-def mined_of_step(mined: PeriodicArrays, step: int) -> Optional[Mined]:
-    """Read what `Remine` mined for a step (from 0); None for what the index has."""
-    number, arrays = mined.of_step(step)
-    return Mined(number, arrays["group"], _pairs(arrays)) if arrays else None

@@ -9,23 +9,10 @@ from ddl_tf.models.replay import keep_statistics, random_replay
 
 
 def in_micro_batches(recognizer: tf.keras.Model, micro_batches: int) -> tf.keras.Model:
-    """Let a recognizer's training step take its rows through the network in parts.
+    """Let a recognizer's training step take its rows through the network in `micro_batches` parts, at least 1.
 
-    Args:
-        recognizer: as `build_recognizer` gives it.
-        micro_batches: number of parts; each replica cuts its own rows.
-
-    Returns:
-        A model with the same inputs, outputs, layers and weights, to be compiled and fitted as ever.
-
-    Raises:
-        ValueError: if `micro_batches` is below 1.
-
-    Example:
-        >>> from ddl_tf.models import build_recognizer
-        >>> model = build_recognizer("plain_small", 10, embedding_size=8, input_shape=(16, 16, 3))
-        >>> in_micro_batches(model, 4).micro_batches
-        4
+    Each replica cuts its own rows. The model that is returned has the same inputs, outputs, layers and weights, and is
+    compiled and fitted as ever.
 
     References:
         Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup",
@@ -86,7 +73,9 @@ class _MicroBatchModel(tf.keras.Model):
                 with tf.GradientTape() as tape:
                     again = network(_after(part, done), training=True)
                 more = tape.gradient(again, self.trainable_variables, output_gradients=part_gradient)
-                gradients = [_sum(*pair) for pair in zip(gradients, more)]
+                # Either of two may be None.
+                both = zip(gradients, more)
+                gradients = [new if old is None else old if new is None else old + new for old, new in both]
         if self._scales_loss():
             gradients = self.optimizer.get_unscaled_gradients(gradients)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
@@ -100,10 +89,3 @@ def _after(rows: tf.Tensor, inputs: list[tf.Tensor]) -> tf.Tensor:
     """The rows, once others are computed: parts that ran side by side would need memory side by side."""
     with tf.control_dependencies(inputs):
         return tf.identity(rows)
-
-
-def _sum(first: Any, second: Any) -> Any:
-    """Of gradients, either of which may be None."""
-    if first is None or second is None:
-        return first if second is None else second
-    return first + second

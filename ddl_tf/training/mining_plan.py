@@ -13,7 +13,7 @@ from ddl_tf.mining.groups import GroupRules
 from ddl_tf.mining.pairs import PairRules
 from ddl_tf.mining.rules import Rule
 from ddl_tf.mining.view import VIEW_COLUMNS
-from ddl_tf.training.hard_mining import SPARE_NEIGHBOURS, RefreshNeighbours, Remine, RemineRules, mined_of_step
+from ddl_tf.training.hard_mining import SPARE_NEIGHBOURS, RefreshNeighbours, Remine, RemineRules, stored_pairs
 from ddl_tf.training.periodic import PeriodicArrays
 from ddl_tf.training.setting_parts import MiningSettings
 from ddl_tf.training.steps import Steps
@@ -66,7 +66,8 @@ class MiningPlan:
 
     def mined(self, step: int) -> Optional[Mined]:
         """Give the sampler the groups and pairs that a step is drawn from; None for those of the index."""
-        return mined_of_step(self._mined, step) if self._mined else None
+        number, arrays = self._mined.of_step(step) if self._mined else (0, {})
+        return Mined(number, arrays["group"], stored_pairs(arrays)) if arrays else None
 
     def begin(
         self, folder: Path, model: tf.keras.Model, sampler: StreamSampler, steps: Steps

@@ -50,11 +50,10 @@ class Verification(tf.keras.callbacks.Callback):
         super().set_model(model)
         self._embedder = ChiefEmbedder(model, self._workers)
 
-    def evaluate(self) -> list[dict[str, Any]]:
-        """Evaluate the model as it stands: the results of each set, as `evaluate_pairs` gives them."""
+    def evaluate(self) -> None:
+        """Evaluate the model as it stands: the `results` of each set, as `evaluate_pairs` gives them."""
         results = self._embedder.run(lambda model: [evaluate_pairs(model, pair_set) for pair_set in self._sets])
         self.results = results or []
-        return self.results
 
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
         """Evaluate, if it is time, and write the checkpoints."""
@@ -67,14 +66,13 @@ class Verification(tf.keras.callbacks.Callback):
         save_checkpoint(self.model, last)
         if not due:
             return
-        score = math.inf
-        results = self.evaluate() if self._sets else []
+        if self._sets:
+            self.evaluate()
         if not self._workers.is_chief:
             return
-        if self._sets:
-            for result in results:
-                logs.update({f"{result['set']}/{measure}": result[measure] for measure in self.measures})
-            score = float(np.mean([result[self._best_by] for result in self.results]))
+        for result in self.results:
+            logs.update({f"{result['set']}/{measure}": result[measure] for measure in self.measures})
+        score = float(np.mean([result[self._best_by] for result in self.results])) if self._sets else math.inf
         if score >= self._best:
             self._best = score
             with write_aside(self._directory / "best.keras") as aside:
@@ -82,10 +80,7 @@ class Verification(tf.keras.callbacks.Callback):
 
 
 class SimilarityMonitor(tf.keras.callbacks.Callback):
-    """Follow the similarity distributions of every group on the same rows, epoch by epoch.
-
-    They go to TensorBoard as histograms, and the last ones to `similarities.npz` for the plot of the run.
-    """
+    """Follow the similarity distributions of every group on the same rows: for TensorBoard, and the plot of the run."""
 
     def __init__(
         self, probe: tf.data.Dataset, workers: Workers, directory: Path, writer: tf.summary.SummaryWriter

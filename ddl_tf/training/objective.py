@@ -18,7 +18,7 @@ from ddl_tf.losses import (
     ddl_metrics,
 )
 from ddl_tf.training.optimizers import build_optimizer, build_schedule
-from ddl_tf.training.setting_parts import LossSettings, OptimizerSettings
+from ddl_tf.training.setting_parts import LossSettings
 from ddl_tf.training.settings import TrainSettings
 
 # These compare a student with the teacher; the others take the rows of all groups alike.
@@ -41,12 +41,11 @@ def _ddl_arguments(settings: LossSettings, num_students: int) -> dict[str, Any]:
 
 def build_logits_loss(settings: LossSettings, label_smoothing: float, compact: bool) -> tf.keras.losses.Loss:
     """Make the loss on the logits (compact ones of a sampled head); ValueError for an argument out of its range."""
-    losses: dict[str, Callable[[], tf.keras.losses.Loss]] = {
-        "softmax": lambda: MarginSoftmaxLoss(label_smoothing, compact),
-        "focal": lambda: FocalLoss(settings.focal_gamma, compact),
-        "ohem": lambda: OHEMLoss(settings.ohem_keep, compact),
-    }
-    return losses[settings.logits_loss]()
+    if settings.logits_loss == "focal":
+        return FocalLoss(settings.focal_gamma, compact)
+    if settings.logits_loss == "ohem":
+        return OHEMLoss(settings.ohem_keep, compact)
+    return MarginSoftmaxLoss(label_smoothing, compact)
 
 
 def build_embedding_loss(settings: LossSettings, num_students: int) -> Optional[tf.keras.losses.Loss]:
@@ -61,7 +60,11 @@ def build_embedding_loss(settings: LossSettings, num_students: int) -> Optional[
     return losses[settings.embedding_loss]() if settings.embedding_loss != "none" else None
 
 
-def _optimizer_of(settings: OptimizerSettings, steps_per_epoch: int) -> tf.keras.optimizers.Optimizer:
+def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per_epoch: int, num_students: int) -> None:
+    """Give a recognizer its losses, metrics and optimizer; `num_students` is 0 if the batches have no groups.
+
+    ValueError if an argument of a loss or metric is out of its range.
+    """
     schedule = build_schedule(
         settings.schedule,
         settings.learning_rate,
@@ -72,16 +75,9 @@ def _optimizer_of(settings: OptimizerSettings, steps_per_epoch: int) -> tf.keras
         [round(epoch * steps_per_epoch) for epoch in settings.decay_epochs],
         settings.decay_factor,
     )
-    return build_optimizer(settings.optimizer, schedule, settings.momentum, settings.weight_decay, settings.clip_norm)
-
-
-def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per_epoch: int, num_students: int) -> None:
-    """Give a recognizer its losses, metrics and optimizer; `num_students` is 0 if the batches have no groups.
-
-    Raises:
-        ValueError: if an argument of a loss or metric is out of its range.
-    """
-    optimizer = _optimizer_of(settings, steps_per_epoch)
+    optimizer = build_optimizer(
+        settings.optimizer, schedule, settings.momentum, settings.weight_decay, settings.clip_norm
+    )
     compact = model.get_layer("head").compact
     losses: dict[str, tf.keras.losses.Loss] = {"logits": build_logits_loss(settings, settings.label_smoothing, compact)}
     loss_weights = {"logits": 1.0}

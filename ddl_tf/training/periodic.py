@@ -21,14 +21,6 @@ class PeriodicArrays:
     Those of number n are made after step `n * every`, for the steps from `(n + delay) * every` on. With a delay of 0
     the pipeline stands still while they are made; with 1 there is a whole period to make them in. Number 0 serves from
     the first step on. Files are kept for `kept_steps` back, for a run that is resumed.
-
-    Example:
-        >>> import tempfile
-        >>> folder = tempfile.TemporaryDirectory()
-        >>> neighbours = PeriodicArrays(Path(folder.name), every=100, delay=1, kept_steps=1000)
-        >>> neighbours.publish(0, {"nearest": np.zeros([5, 2])})
-        >>> neighbours.of_step(150)[0]
-        0
     """
 
     def __init__(self, folder: Path, every: int, delay: int, kept_steps: int) -> None:

@@ -18,34 +18,26 @@ STUDENT_COLOURS = ("#d1495b", "#edae49", "#66a182", "#8d5a97", "#5c4742")
 LOW, HIGH, NODES = -0.5, 1.0, 300
 
 
-def group_name(group: int) -> str:
-    """Name a group (0 = teacher, 1..K = students) for a person."""
-    return "teacher (easy)" if group == 0 else f"student {group} (hard)"
-
-
-def group_colour(group: int) -> str:
-    """Choose the colour of a group, the same in all plots."""
-    return TEACHER_COLOUR if group == 0 else STUDENT_COLOURS[(group - 1) % len(STUDENT_COLOURS)]
-
-
 def draw_distributions(axes: Axes, similarities: Mapping[str, np.ndarray]) -> None:
     """Draw the distributions of `positive_0`, `negative_0`, `positive_1`, ... -> `[count]`, with their expectations."""
     t = LOW + np.arange(NODES) * (HIGH - LOW) / NODES
     margins = {}
     for group in sorted({int(key.rsplit("_", 1)[1]) for key in similarities}):
+        name = f"student {group} (hard)" if group else "teacher (easy)"
+        colour = STUDENT_COLOURS[(group - 1) % len(STUDENT_COLOURS)] if group else TEACHER_COLOUR
         means = {}
         for kind, style in (("positive", "-"), ("negative", "--")):
             values = similarities.get(f"{kind}_{group}", np.empty(0))
             if not len(values):
                 continue
             density = similarity_distribution(values, NODES, (LOW, HIGH), 0.03).numpy() * NODES / (HIGH - LOW)
-            label = f"{group_name(group)}, {kind if kind == 'positive' else 'hardest negative'}s"
-            axes.plot(t, density, style, color=group_colour(group), label=label)
-            axes.axvline(float(np.mean(values)), color=group_colour(group), linestyle=":", linewidth=0.8)
+            label = f"{name}, {kind if kind == 'positive' else 'hardest negative'}s"
+            axes.plot(t, density, style, color=colour, label=label)
+            axes.axvline(float(np.mean(values)), color=colour, linestyle=":", linewidth=0.8)
             means[kind] = float(np.mean(values))
         if len(means) == 2:
-            margins[group] = means["positive"] - means["negative"]
-    title = ", ".join(f"{group_name(group)} {margin:.2f}" for group, margin in margins.items())
+            margins[name] = means["positive"] - means["negative"]
+    title = ", ".join(f"{name} {margin:.2f}" for name, margin in margins.items())
     axes.set_title(f"expectation margin E[S+] - E[S-]: {title}", fontsize=9)
     axes.set_xlabel("cosine similarity")
     axes.set_ylabel("density")
@@ -72,12 +64,8 @@ def _curves(log: pd.DataFrame) -> Figure:
         axes = figure.add_subplot(rows, 2, position + 1)
         for column in names:
             values = log[column].dropna()
-            axes.plot(
-                log.loc[values.index, "epoch"],
-                values,
-                marker="." if len(values) < 30 else "",
-                label=figure_text(column),
-            )
+            marker = "." if len(values) < 30 else ""
+            axes.plot(log.loc[values.index, "epoch"], values, marker=marker, label=figure_text(column))
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)

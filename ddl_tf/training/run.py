@@ -46,10 +46,7 @@ PROBE_PAIRS, PROBE_BATCHES = 32, 8
 
 @dataclasses.dataclass(frozen=True)
 class RunContext:
-    """What the steps of `train` share.
-
-    In `scratch` a worker that is not the chief writes what only the chief keeps; it is None for the chief.
-    """
+    """What the steps of `train` share; in `scratch` workers write what the chief alone keeps (None for the chief)."""
 
     settings: TrainSettings
     folder: RunFolder
@@ -198,16 +195,34 @@ def recognizer_of(settings: TrainSettings, num_identities: int) -> tf.keras.Mode
 def _train(context: RunContext, strategy: tf.distribute.Strategy) -> list[dict[str, Any]]:
     settings, workers = context.settings, context.workers
     replicas = strategy.num_replicas_in_sync
-    _check_shares(context.sampler.num_rows, replicas, settings.micro_batches)
+    rows = context.sampler.num_rows
+    if rows % replicas:
+        raise InputError(
+            f"the batch of {rows} rows cannot be split evenly among {replicas} replicas: change --shuffled_rows, "
+            "--rows_per_group or --pairs_per_group"
+        )
+    if rows // replicas % settings.micro_batches:
+        raise InputError(
+            f"--micro_batches={settings.micro_batches} does not divide the {rows // replicas} rows of each device"
+        )
     with strategy.scope():
         model, point, steps = _build_model(context)
     workers.check_alike("the checkpoint that they found: --run_dir must be one folder that all share", str(steps.first))
     context.say(
         f"{len(context.faces)} images of {context.faces.num_identities} identities; batches of "
-        f"{context.sampler.num_rows} rows on {replicas} device(s); {steps.epochs} epochs of {steps.per_epoch} steps"
+        f"{rows} rows on {replicas} device(s); {steps.epochs} epochs of {steps.per_epoch} steps"
         + (f"; resumed at step {steps.first}" if steps.first else "")
     )
-    verification = _verification(context, steps)
+    best = context.folder.best(settings.best_by) if steps.first and workers.is_chief else None
+    verification = Verification(
+        context.sets,
+        workers,
+        context.scratch or context.folder.checkpoints,
+        settings.evaluate_every,
+        settings.epochs,
+        settings.best_by,
+        -math.inf if best is None else best,
+    )
     if steps.segments():
         _fit(context, model, point, steps, verification)
     else:
@@ -220,16 +235,6 @@ def _train(context: RunContext, strategy: tf.distribute.Strategy) -> list[dict[s
     with write_aside(context.folder.results) as aside:
         aside.write_text(json.dumps(verification.results, indent=2) + "\n")
     return verification.results
-
-
-def _check_shares(rows: int, replicas: int, micro_batches: int) -> None:
-    if rows % replicas:
-        raise InputError(
-            f"the batch of {rows} rows cannot be split evenly among {replicas} replicas: change --shuffled_rows, "
-            "--rows_per_group or --pairs_per_group"
-        )
-    if rows // replicas % micro_batches:
-        raise InputError(f"--micro_batches={micro_batches} does not divide the {rows // replicas} rows of each device")
 
 
 def _build_model(context: RunContext) -> tuple[tf.keras.Model, ResumePoint, Steps]:
@@ -252,20 +257,6 @@ def _build_model(context: RunContext) -> tuple[tf.keras.Model, ResumePoint, Step
     return model, point, context.steps(first)
 
 
-def _verification(context: RunContext, steps: Steps) -> Verification:
-    settings, folder, workers = context.settings, context.folder, context.workers
-    best = folder.best(settings.best_by) if steps.first and workers.is_chief else None
-    return Verification(
-        context.sets,
-        workers,
-        context.scratch or folder.checkpoints,
-        settings.evaluate_every,
-        settings.epochs,
-        settings.best_by,
-        -math.inf if best is None else best,
-    )
-
-
 def _similarity_monitor(context: RunContext) -> SimilarityMonitor:
     """Follow rows that are drawn as the run draws those of its groups; a made student's are augmented, no others."""
     settings, folder = context.settings, context.folder
@@ -283,10 +274,8 @@ def _similarity_monitor(context: RunContext) -> SimilarityMonitor:
     image_size = (settings.image_size, settings.image_size)
     augment = build_augmentation(augmentation)
     probe = training_dataset(context.faces, sampler, augment, image_size, 0, PROBE_BATCHES, settings.seed)
-    if context.workers.is_chief:
-        writer = tf.summary.create_file_writer(str(folder.tensorboard / "similarities"))
-    else:
-        writer = tf.summary.create_noop_writer()
+    is_chief, events = context.workers.is_chief, str(folder.tensorboard / "similarities")
+    writer = tf.summary.create_file_writer(events) if is_chief else tf.summary.create_noop_writer()
     return SimilarityMonitor(probe.cache(), context.workers, folder.path, writer)
 
 

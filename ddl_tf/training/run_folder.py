@@ -33,11 +33,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def read_json(path: Path, kind: type) -> Any:
-    """Read a JSON file of a run, that holds a `kind` (dict or list).
-
-    Raises:
-        InputError: if it is damaged.
-    """
+    """Read a JSON file of a run, that holds a `kind` (dict or list); InputError if it is damaged."""
     require_regular_file(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -49,11 +45,7 @@ def read_json(path: Path, kind: type) -> Any:
 
 
 def read_log(path: Path) -> pd.DataFrame:
-    """Read `log.csv` of a run: a row for each epoch.
-
-    Raises:
-        InputError: if it is damaged.
-    """
+    """Read `log.csv` of a run, a row for each epoch; InputError if it is damaged."""
     require_regular_file(path)
     try:
         log = pd.read_csv(path)
@@ -82,8 +74,7 @@ class RunFolder:
     def open(self, settings: TrainSettings) -> Iterator[None]:
         """Begin a run, or go on with one that had the same settings; the folder is locked meanwhile.
 
-        Raises:
-            InputError: if the folder holds a run with other settings, or something else, or another process has it.
+        InputError if the folder holds a run with other settings, or something else, or another process has it.
         """
         if self.path.exists() and not self.settings_file.exists() and any(self.path.glob("[!.]*")):
             raise InputError(f"--run_dir={self.path} is not empty and holds no run: choose another folder")
@@ -103,17 +94,16 @@ class RunFolder:
         settings_now = json.loads(json.dumps(dataclasses.asdict(settings)))
         if self.settings_file.exists():
             stored = read_json(self.settings_file, dict)
-            different = sorted(key for key in {*stored, *settings_now} if stored.get(key) != settings_now.get(key))
+            keys = sorted({*stored, *settings_now})
+            pairs = {key: (stored.get(key), settings_now.get(key)) for key in keys}
+            changes = [f"--{key} was {before} and is {now}" for key, (before, now) in pairs.items() if before != now]
             # What was stopped before its first checkpoint, perhaps by a bad setting, has nothing to lose.
-            if different and self.resume.exists():
-                changes = ", ".join(
-                    f"--{key} was {stored.get(key)} and is {settings_now.get(key)}" for key in different
-                )
+            if changes and self.resume.exists():
                 raise InputError(
-                    f"{self.path} holds a run with other settings ({changes}): choose another --run_dir, or give the "
-                    "same command to resume it"
+                    f"{self.path} holds a run with other settings ({', '.join(changes)}): choose another --run_dir, or "
+                    "give the same command to resume it"
                 )
-            if not different:
+            if not changes:
                 return
         for path, content in (
             (self.path / "versions.json", {**installed_versions(), "command": sys.argv}),
@@ -129,10 +119,7 @@ class RunFolder:
         if not self.log.exists():
             return None
         log = read_log(self.log)
-        columns = [column for column in log if str(column).endswith(f"/{measure}")]
-        if not columns:
-            return None
-        best = log[columns].mean(axis=1, skipna=False).max()
+        best = log[[column for column in log if str(column).endswith(f"/{measure}")]].mean(axis=1, skipna=False).max()
         return None if pd.isna(best) else float(best)
 
 
@@ -140,12 +127,10 @@ def _flag_lines(settings: dict[str, Any]) -> list[str]:
     """Settings as lines of a flagfile; what is not set has no line."""
     lines = []
     for key, value in settings.items():
-        if value is None:
-            continue
         if isinstance(value, bool):
             lines.append(f"--{'' if value else 'no'}{key}")
         elif key in _REPEATED:
             lines += [f"--{key}={item}" for item in value]
-        else:
+        elif value is not None:
             lines.append(f"--{key}={','.join(map(str, value)) if isinstance(value, list) else value}")
     return lines

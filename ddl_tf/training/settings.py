@@ -112,14 +112,7 @@ class TrainSettings(
         )
 
     def refuse_ignored_by_groups(self, groups: Sequence[int]) -> None:
-        """Refuse settings that the groups of the training set make useless.
-
-        Args:
-            groups: of which a batch has rows; with `made_student` the last of them is the made one.
-
-        Raises:
-            InputError: naming the setting and its value.
-        """
+        """Refuse settings that the groups which a batch has rows of make useless; a made student's is the last."""
         self.check_augmented_groups([*([-1] if self.shuffled_rows else []), *groups])
         augmented = self.augment_groups
         if self.made_student and augmented and groups[-1] not in augmented:

@@ -30,11 +30,7 @@ class Cluster:
 
 
 def cluster_of(tf_config: Optional[str]) -> Cluster:
-    """Read a TF_CONFIG, the text of the environment variable (None or "" if it is not set).
-
-    Raises:
-        InputError: if it cannot be read, names no worker, or does not say which of them this process is.
-    """
+    """Read a TF_CONFIG, the text of the environment variable, None or "" if not set; InputError if it is wrong."""
     try:
         config = json.loads(tf_config or "{}")
     except ValueError as error:
@@ -85,10 +81,8 @@ def build_strategy(cpu_replicas: Optional[int] = None) -> tf.distribute.Strategy
 
     With a TF_CONFIG of several workers these are the GPUs of all of them, or the CPU of each; all other work of
     TensorFlow must come after this call, which returns when all workers are there. Otherwise these are the GPUs of
-    this machine, or `cpu_replicas` logical devices of its CPU, or its CPU.
-
-    Raises:
-        InputError: if TF_CONFIG is wrong, or names several workers beside `cpu_replicas`.
+    this machine, or `cpu_replicas` logical devices of its CPU, or its CPU. InputError if TF_CONFIG is wrong, or names
+    several workers beside `cpu_replicas`.
     """
     cluster = cluster_of(os.environ.get("TF_CONFIG"))
     if cluster.count > 1:

@@ -15,16 +15,7 @@ T = TypeVar("T")
 
 
 class Workers:
-    """The processes of a distribution strategy; one alone, unless it is a MultiWorkerMirroredStrategy of several.
-
-    Attributes:
-        index: which worker this process is, from 0.
-        count: how many there are.
-
-    Example:
-        >>> Workers(tf.distribute.get_strategy()).exchange(7)
-        [7]
-    """
+    """The `count` processes of a MultiWorkerMirroredStrategy, of which this is `index`; of any other strategy, one."""
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
         self._strategy = strategy
@@ -49,10 +40,7 @@ class Workers:
         return self.index == 0
 
     def exchange(self, number: int) -> list[int]:
-        """Give a number of at most 62 bits to all workers, and return those of all, in their order.
-
-        All of them must call this at the same place.
-        """
+        """Give a number of at most 62 bits to all workers, which call this at the same place; returns those of all."""
         if self.count == 1:
             return [number]
         numbers = [number if index == self.index else 0 for index in range(self.count)]
@@ -62,11 +50,7 @@ class Workers:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Get through a block with all workers, or with none.
-
-        Raises:
-            InputError: if this or another worker cannot go on; that of this one first.
-        """
+        """Get through a block with all workers, or with none: InputError if this or another worker cannot go on."""
         try:
             yield
         except (InputError, OSError):

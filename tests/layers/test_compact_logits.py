@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from keras_case import loss_and_gradient
 
-from ddl_tf.layers import Targets, combine_compact, compact_logits
+from ddl_tf.layers import Targets, compact_logits
 from ddl_tf.losses import FocalLoss, LabelledAccuracy, MarginSoftmaxLoss, OHEMLoss
 
 LABELS = np.array([0, 3, -1, 6, 6, 2, -1, 1])
@@ -45,25 +45,3 @@ def test_accuracy_of_compact_logits_is_that_of_all_logits(logits):
     compact.update_state(labels, compact_logits(tf.constant(logits), Targets(labels)))
     assert 0 < float(plain.result()) < 1
     assert float(compact.result()) == float(plain.result())
-
-
-def test_parts_are_combined(logits):
-    parts = []
-    for start, end in ((0, 3), (3, 6), (6, 7)):
-        inside = np.isin(LABELS, range(start, end))
-        labels = np.where(inside, LABELS - start, -1)
-        parts.append(compact_logits(tf.constant(logits[:, start:end]), Targets(labels)))
-    expected = compact_logits(tf.constant(logits), Targets(LABELS))
-    np.testing.assert_allclose(combine_compact(tf.stack(parts)), expected, rtol=1e-5)
-
-
-def test_a_single_class_has_no_others():
-    loss = MarginSoftmaxLoss(compact=True)
-    value, gradient = loss_and_gradient(lambda y, x: loss(y, compact_logits(x, Targets(y))), [0], [[3.0]])
-    assert (value, gradient.tolist()) == (0.0, [[0.0]])
-
-
-@pytest.mark.parametrize("make", [MarginSoftmaxLoss, FocalLoss, OHEMLoss, LabelledAccuracy])
-def test_the_form_of_the_logits_is_serialised(make):
-    again = tf.keras.saving.deserialize_keras_object(tf.keras.saving.serialize_keras_object(make(compact=True)))
-    assert again.compact is True

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras_case import assert_weights, check_layer, check_replicated_training, policy
-from naive_heads import naive_cosine
 
 from ddl_tf.layers import (
     AdaFace,
@@ -30,6 +29,12 @@ HEADS = {
 }
 LABELS = np.array([0, 3, -1, 6, 6, -1])
 all_heads = pytest.mark.parametrize("make", HEADS.values(), ids=HEADS)
+
+
+def naive_cosine(embedding, center):
+    embedding, center = embedding.astype(np.float64), center.astype(np.float64)
+    cosine = embedding @ center / np.sqrt(embedding @ embedding) / np.sqrt(center @ center)
+    return min(max(cosine, -1.0), 1.0)
 
 
 @pytest.fixture
@@ -70,14 +75,6 @@ def test_gradients_are_finite_at_the_ends_and_for_zero_embeddings(make):
 
 
 @all_heads
-def test_labels_of_any_int_type_and_both_shapes(embeddings, make):
-    head = make()
-    expected = head(embeddings, LABELS.astype(np.int32))
-    for labels in (LABELS.astype(np.int8), LABELS[:, None].astype(np.int8), LABELS, LABELS[:, None]):
-        np.testing.assert_array_equal(head(embeddings, labels), expected)
-
-
-@all_heads
 def test_half_precision_embeddings_lose_only_their_own_digits(embeddings, make):
     half, full = embeddings.astype(np.float16), make()
     with policy("mixed_float16"):
@@ -90,18 +87,7 @@ def test_half_precision_embeddings_lose_only_their_own_digits(embeddings, make):
 
 
 @all_heads
-def test_a_batch_without_targets_teaches_nothing(embeddings, make):
-    head = make()
-    head(embeddings, LABELS, training=True)
-    before = head.get_weights()
-    for labels in (LABELS[:0], np.full(6, -1)):
-        assert head(embeddings[: len(labels)], labels, training=True).shape == (len(labels), 7)
-        assert float(tf.add_n([0.0, *head.losses])) == 0.0
-        assert_weights(head.weights, before)
-
-
-@all_heads
-def test_statistics_learn_in_training_only(embeddings, make):
+def test_statistics_learn_in_training_only_and_from_targets(embeddings, make):
     head = make()
     logits = head(embeddings, LABELS)
     before = [weight.numpy() for weight in head.non_trainable_weights]
@@ -111,9 +97,14 @@ def test_statistics_learn_in_training_only(embeddings, make):
     head(embeddings, LABELS, training=True)
     for weight, old in zip(head.non_trainable_weights, before):
         assert not np.array_equal(weight, old), weight.name
+    before = head.get_weights()
+    for labels in (LABELS[:0], np.full(6, -1)):
+        assert head(embeddings[: len(labels)], labels, training=True).shape == (len(labels), 7)
+        assert float(tf.add_n([0.0, *head.losses])) == 0.0
+        assert_weights(head.weights, before)
 
 
-@pytest.mark.parametrize("name", sorted(HEADS.keys() - {"none", "arcface", "cosface"}))
+@pytest.mark.parametrize("name", ["adaface", "magface", "subcenter"])
 def test_compiles_with_xla(embeddings, name):
     head, again = HEADS[name](), HEADS[name]()
     again.build([None, 5])
@@ -137,13 +128,12 @@ def test_normalized_centers_are_where_an_embedding_is_nearest(make):
 
 @all_heads
 def test_keras_contract(embeddings, make, tmp_path, two_replicas):
-    # Those that learn more than centers are trained on replicas below, the others are special cases of this one.
+    # The others are special cases of this one, or are trained on replicas below and in test_replica_equality.py.
     trains = make is HEADS["combined"]
     check_layer(lambda: make(scale=8.0), (embeddings, LABELS.astype(np.int32)), tmp_path, two_replicas, trains=trains)
 
 
-@pytest.mark.parametrize("name", ["curricularface", "adaface", "magface", "subcenter"])
-def test_two_replicas_train_as_one_device(name, two_replicas):
+def test_two_replicas_train_sub_centers_as_one_device(two_replicas):
     """Two steps with all that a head adds; the replicas have three labelled rows and one, then two and none."""
     features = np.random.default_rng(1).normal(size=[12, 4]).astype(np.float32)
     labels = np.array([0, 3, 5, -1, 6, -1, 1, 4, -1, -1, -1, -1])
@@ -151,7 +141,7 @@ def test_two_replicas_train_as_one_device(name, two_replicas):
     def make_model():
         inputs = [tf.keras.Input([4]), tf.keras.Input([], dtype=tf.int32)]
         embeddings = tf.keras.layers.Dense(5, name="dense")(inputs[0])
-        model = tf.keras.Model(inputs, HEADS[name](scale=8.0)(embeddings, inputs[1]))
+        model = tf.keras.Model(inputs, HEADS["subcenter"](scale=8.0)(embeddings, inputs[1]))
         model.compile(tf.keras.optimizers.SGD(0.1), MarginSoftmaxLoss())
         return model
 

@@ -1,17 +1,12 @@
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras_case import policy
-from naive_heads import naive_cosine
 from sharded_twins import CLASSES, DIM, HEADS, check_twins, make_model, make_rows, slots_of, trained_twins
+from test_margin import naive_cosine
 from tiny_network import tiny_network  # noqa: F401
 
 from ddl_tf.layers import ArcFace, CosFace, PartialFC, ShardedHead
-from ddl_tf.layers.sharded import assembled, assign_shards, copies_of, is_shard
+from ddl_tf.layers.sharded import copies_of, is_shard
 from ddl_tf.models import build_recognizer, initialise_from, save_checkpoint
 
 LABELS = np.array([0, 12, -1, 6, 6, 7])
@@ -22,20 +17,10 @@ def embeddings():
     return np.random.default_rng(0).normal(size=[6, DIM]).astype(np.float32)
 
 
-def strategy_of(replicas, two_replicas):
-    return two_replicas if replicas == 2 else tf.distribute.get_strategy()
-
-
-# The norm that is clipped is that of all shards.
-CLIPPED = {"optimizer": "adamw", "clip_norm": 0.3}
-
-
-@pytest.mark.parametrize(
-    "name, replicas, arguments",
-    [("adaface", 1, {}), ("cosface", 2, {}), ("adaface", 2, {}), ("magface", 2, {}), ("arcface", 2, CLIPPED)],
-)
-def test_training_equals_that_of_the_full_head(name, replicas, arguments, two_replicas):
-    check_twins(*trained_twins(HEADS[name], strategy_of(replicas, two_replicas), make_rows(3), **arguments))
+@pytest.mark.parametrize("name, arguments", [("adaface", {}), ("arcface", {"optimizer": "adamw", "clip_norm": 0.3})])
+def test_training_equals_that_of_the_full_head(name, arguments, two_replicas):
+    """The norm that is clipped is that of all shards."""
+    check_twins(*trained_twins(HEADS[name], two_replicas, make_rows(3), **arguments))
 
 
 def test_a_replica_without_rows_and_no_device_with_the_class_matrix(two_replicas):
@@ -52,27 +37,22 @@ def test_a_replica_without_rows_and_no_device_with_the_class_matrix(two_replicas
     assert not np.any(shard.values[1][-1])
 
 
-def test_four_replicas():
-    script = Path(__file__).with_name("sharded_twins.py")
-    done = subprocess.run([sys.executable, script, "4"], capture_output=True, text=True)
-    assert done.stdout == "4 replicas agree\n", done.stderr[-2000:]
-
-
 def test_the_first_centers_do_not_depend_on_the_number_of_shards(two_replicas):
     centers = []
-    for strategy in (two_replicas, tf.distribute.get_strategy()):
-        tf.keras.utils.set_random_seed(3)
+    for strategy, seed in ((two_replicas, 3), (tf.distribute.get_strategy(), 3), (two_replicas, 4)):
+        tf.random.set_seed(seed)
         with strategy.scope():
             head = ShardedHead(ArcFace(CLASSES))
             head.build([None, DIM])
         centers.append(head.centers_by_class().numpy())
-    np.testing.assert_array_equal(*centers)
+    np.testing.assert_array_equal(*centers[:2])
+    assert not np.array_equal(*centers[1:])
     assert np.std(centers[0]) == pytest.approx(0.01, rel=0.2)
 
 
-@pytest.mark.parametrize("replicas", [(2, 1), (1, 2), (2, 2)])
+@pytest.mark.parametrize("replicas", [1, 2])
 def test_a_file_has_all_centers_for_any_number_of_replicas(replicas, two_replicas, embeddings, tmp_path):
-    first, second = (strategy_of(number, two_replicas) for number in replicas)
+    first, second = (two_replicas, tf.distribute.get_strategy())[:: 1 if replicas == 1 else -1]
     with first.scope():
         model = make_model(ShardedHead(ArcFace(CLASSES)))
     model.get_layer("head").assign_centers(np.random.default_rng(1).normal(size=[CLASSES, DIM]).astype(np.float32))
@@ -80,7 +60,7 @@ def test_a_file_has_all_centers_for_any_number_of_replicas(replicas, two_replica
     with second.scope():
         loaded = tf.keras.models.load_model(tmp_path / "model.keras", compile=False)
     head, again = (each.get_layer("head") for each in (model, loaded))
-    assert len(copies_of(again.class_shard)) == replicas[1]
+    assert len(copies_of(again.class_shard)) == replicas
     np.testing.assert_array_equal(again.centers_by_class(), head.centers_by_class())
     np.testing.assert_array_equal(again.normalized_centers(), head.normalized_centers())
     np.testing.assert_allclose(again(embeddings, LABELS), head(embeddings, LABELS), rtol=1e-5)
@@ -116,16 +96,6 @@ def test_centers_start_where_those_of_the_full_head_do(wrapper):
     np.testing.assert_allclose(heads[0].class_centers[0, 0], 0.01 * DIM**0.5, rtol=1e-6)
 
 
-def test_shards_are_assigned_and_assembled(two_replicas):
-    matrix = np.arange(10.0, dtype=np.float32).reshape(5, 2)
-    with two_replicas.scope():
-        shards = tf.Variable(np.ones([3, 2], np.float32))
-    assign_shards(shards, matrix)
-    np.testing.assert_array_equal(shards.values[0], matrix[:3])
-    np.testing.assert_array_equal(shards.values[1], [*matrix[3:], [0, 0]])
-    np.testing.assert_array_equal(assembled(shards, 5), matrix)
-
-
 def test_each_shard_draws_a_sample(two_replicas):
     """Only the rows that were drawn change, and the softmax is over them."""
     with two_replicas.scope():
@@ -149,52 +119,8 @@ def test_each_shard_draws_a_sample(two_replicas):
     assert history["loss"][0] == pytest.approx(np.mean(losses), rel=1e-5)
 
 
-def test_with_all_classes_drawn_it_is_the_full_head(two_replicas):
-    full = make_model(HEADS["arcface"]())
-    full.run_eagerly = True
-    with two_replicas.scope():
-        sampled = make_model(ShardedHead(HEADS["arcface"](), sample_rate=0.99))
-        sampled.get_layer("dense").set_weights(full.get_layer("dense").get_weights())
-        sampled.get_layer("head").assign_centers(full.get_layer("head").centers_by_class())
-    expected = full.evaluate(make_rows(1), verbose=0)
-    history = sampled.fit(make_rows(1), verbose=0).history
-    np.testing.assert_allclose(np.ravel(list(history.values())), expected, rtol=1e-5)
-
-
-def test_a_shard_that_overflows_skips_the_step_on_all_replicas(two_replicas):
-    with policy("mixed_float16"), two_replicas.scope():
-        model = make_model(ShardedHead(ArcFace(CLASSES)), clip_norm=1.0)
-    model.fit(make_rows(2), verbose=0)
-    assert np.all(np.isfinite(model.get_layer("head").centers_by_class()))
-    scale = float(model.optimizer.loss_scale)
-    shard = model.get_layer("head").class_shard
-    before = [weight.numpy() for weight in copies_of(shard)]
-    # Of the second replica alone.
-    shard.values[1].assign(np.full(shard.shape, np.nan))
-    kernel = model.get_layer("dense").kernel
-    kept = kernel.numpy()
-    model.fit(make_rows(1), verbose=0)
-    assert float(model.optimizer.loss_scale) == scale / 2
-    np.testing.assert_array_equal(shard.values[0], before[0])
-    for copy in kernel.values:
-        np.testing.assert_array_equal(copy, kept)
-
-
 def test_a_norm_of_each_weight_cannot_clip_shards():
     model = make_model(ShardedHead(ArcFace(CLASSES)))
     model.optimizer.clipnorm, model.run_eagerly = 1.0, True
     with pytest.raises(ValueError, match=r"clipnorm=1\.0 cannot clip the shards"):
         model.fit(make_rows(1), verbose=0)
-
-
-def test_the_centers_follow_tensorflows_seed_and_leave_numpys_numbers_alone():
-    def centers(seed):
-        tf.random.set_seed(seed)
-        head = ShardedHead(ArcFace(CLASSES))
-        head.build([None, 4])
-        return head.centers_by_class().numpy()
-
-    before = np.random.get_state()[1].copy()
-    np.testing.assert_array_equal(centers(1), centers(1))
-    assert np.abs(centers(1) - centers(2)).max() > 0
-    np.testing.assert_array_equal(np.random.get_state()[1], before)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ddl_tf.layers import FlattenNeck, is_synchronized, synchronize_batch_norm
+from ddl_tf.layers import is_synchronized, synchronize_batch_norm
 from ddl_tf.models import build_recognizer, load_checkpoint, save_checkpoint
 
 BatchNorm = tf.keras.layers.BatchNormalization
@@ -45,23 +45,14 @@ def test_frozen_it_is_inference_on_replicas_too(two_replicas):
     np.testing.assert_array_equal(variance, np.ones(5))
 
 
-@pytest.mark.parametrize("backbone", ["plain_small", "keras_cv:mobilenet_v3_small"])
-def test_all_batch_norm_of_a_recognizer_and_of_a_loaded_one(backbone, tmp_path):
-    model = build_recognizer(backbone, 5, embedding_size=8, input_shape=(32, 32, 3))
-    shapes = [weight.shape for weight in model.weights]
+def test_all_batch_norm_of_a_recognizer_and_of_a_loaded_one(tmp_path):
+    """That of its neck too, in whose configuration it is."""
+    model = build_recognizer("plain_small", 5, embedding_size=8, input_shape=(32, 32, 3))
     assert (kinds(model), is_synchronized(model)) == ({False}, False)
     synchronize_batch_norm(model)
     assert (kinds(model), is_synchronized(model)) == ({True}, True)
-    assert [weight.shape for weight in model.weights] == shapes
     save_checkpoint(model, tmp_path / "sync.keras")
     assert kinds(load_checkpoint(tmp_path / "sync.keras")) == {True}
-
-
-def test_a_neck_keeps_it_in_its_configuration():
-    neck = FlattenNeck(8)
-    assert "synchronized_norms" not in neck.get_config()
-    synchronize_batch_norm(tf.keras.Sequential([tf.keras.Input([2, 2, 3]), neck]))
-    assert kinds(FlattenNeck.from_config(neck.get_config())) == {True}
 
 
 def test_files_that_name_the_old_layer_can_be_read():
@@ -77,9 +68,3 @@ def test_files_that_name_the_old_layer_can_be_read():
     )
     assert type(layer) is BatchNorm
     assert (layer.synchronized, layer.momentum, layer.name) == (True, 0.9, "norm")
-
-
-def test_other_layers_stay():
-    model = tf.keras.Sequential([tf.keras.layers.LayerNormalization(input_shape=(3,)), BatchNorm()])
-    synchronize_batch_norm(model)
-    assert [type(layer) for layer in model.layers] == [tf.keras.layers.LayerNormalization, BatchNorm]

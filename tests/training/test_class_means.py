@@ -4,7 +4,7 @@ from tiny_store import stored
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.models import build_recognizer, embedding_model
-from ddl_tf.training.class_means import mean_directions, rows_per_identity, start_at_class_means
+from ddl_tf.training.class_means import rows_per_identity, start_at_class_means
 
 
 def test_rows_are_few_of_each_identity_and_random():
@@ -14,12 +14,6 @@ def test_rows_are_few_of_each_identity_and_random():
     np.testing.assert_array_equal(rows, np.unique(rows))
     assert any(rows_per_identity(identity, 2, seed).tolist() != rows.tolist() for seed in range(1, 9))
     np.testing.assert_array_equal(rows_per_identity(identity, 9, seed=0), np.arange(7))
-
-
-def test_directions_are_means_of_unit_embeddings():
-    embeddings = np.array([[3.0, 0.0], [0.0, 1.0], [0.0, 5.0]], np.float32)
-    means = mean_directions(embeddings, np.array([1, 0, 1]), 2)
-    np.testing.assert_allclose(means, [[0.0, 1.0], [0.5**0.5, 0.5**0.5]], atol=1e-6)
 
 
 def test_centers_point_to_their_people(tmp_path, monkeypatch):

@@ -1,15 +1,12 @@
 """Training data that goes bad while a run is on: it stops, says which file, and goes on when that is put back."""
 
 import dataclasses
-import errno
 import os
-import re
 import shutil
 
 import pytest
 from fault_runs import SmallRun
 
-from ddl_tf.common import command
 from ddl_tf.common.errors import InputError
 from ddl_tf.data import store
 from ddl_tf.data.layout import HEADER_BYTES
@@ -20,7 +17,7 @@ from ddl_tf.data.store import Faces
 SHARD = r"train/shard-00000.tfrecord"
 
 
-def test_a_shard_that_is_cut_short_or_lost_mid_run(small_run, undisturbed_outcome, monkeypatch, capfd):
+def test_a_shard_that_is_cut_short_mid_run(small_run, undisturbed_outcome, monkeypatch, capfd):
     pread = os.pread
     monkeypatch.setattr(store, "RETRY_SECONDS", (0.0,))
     faces = Faces(small_run.settings.train_data)
@@ -28,16 +25,9 @@ def test_a_shard_that_is_cut_short_or_lost_mid_run(small_run, undisturbed_outcom
     rows = StreamSampler(faces.index, StreamSizes(shuffled=8), small_run.settings.seed).rows(3).record
     bad = set((faces.index["offset"].to_numpy()[rows] - HEADER_BYTES).tolist())
 
-    def of_training(shard):
-        return os.readlink(f"/proc/self/fd/{shard}").endswith(SHARD)
-
     def cut_short(shard, length, place):
-        return b"" if of_training(shard) and place in bad else pread(shard, length, place)
-
-    def lost(shard, length, place):
-        if of_training(shard):
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return pread(shard, length, place)
+        of_training = os.readlink(f"/proc/self/fd/{shard}").endswith(SHARD)
+        return b"" if of_training and place in bad else pread(shard, length, place)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "pread", cut_short)
@@ -46,12 +36,6 @@ def test_a_shard_that_is_cut_short_or_lost_mid_run(small_run, undisturbed_outcom
     line = f"step 4 failed; when mended, the same command goes on from {small_run.folder}/resume/ckpt-3\n"
     assert line in capfd.readouterr().err
     # A step that failed is in no checkpoint.
-    assert small_run.checkpoints()[-1] == 3
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "pread", lost)
-        with pytest.raises(OSError, match="Input/output error") as caught:
-            small_run.run()
-    assert re.search(SHARD + ": Input/output error; see to the disk or the network", command._explain(caught.value))
     assert small_run.checkpoints()[-1] == 3
     small_run.run()
     assert small_run.outcome() == undisturbed_outcome

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import shutil
 import signal
 
@@ -65,66 +64,41 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, name, capfd
     assert "Exception ignored" not in capfd.readouterr().err
 
 
-def test_no_room_for_a_checkpoint_then_the_network_then_events(small_run, undisturbed_outcome, monkeypatch):
-    check = SaveForResume._check
-
-    def limited_from(step, size):
-        def checked(self, logs):
-            check(self, logs)
-            if self.step == step:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-
-        monkeypatch.setattr(SaveForResume, "_check", checked)
-        # The limit is put back when the error is there.
-        with files_limited_to(resource.RLIM_INFINITY), pytest.raises(OSError, match="File too large") as caught:
-            small_run.run()
-        monkeypatch.setattr(SaveForResume, "_check", check)
-        return caught.value.filename
-
-    assert limited_from(2, 40_000) == str(small_run.folder / "resume")
-    assert small_run.checkpoints() == [1]
-    assert limited_from(3, 20_000) == str(small_run.folder / "checkpoints/last.keras")
-    assert small_run.checkpoints() == [1, 2]
-    on_epoch_end = tf.keras.callbacks.TensorBoard.on_epoch_end
-
-    def no_room_for_events(self, epoch, logs=None):
-        with files_limited_to(100):
-            on_epoch_end(self, epoch, logs)
-            self._train_writer.flush()
-
-    with monkeypatch.context() as patch:
-        patch.setattr(tf.keras.callbacks.TensorBoard, "on_epoch_end", no_room_for_events)
-        with pytest.raises(OSError, match="File too large") as caught:
-            small_run.run()
-    assert caught.value.filename == str(small_run.folder)
-    assert small_run.checkpoints() == [1, 2]
-    small_run.run()
-    assert small_run.outcome() == undisturbed_outcome
-    assert not [name for name in small_run.files() if "_temp" in name or name.startswith("checkpoints/.")]
-
-
 @pytest.mark.parametrize(
     "number, kind",
     [
         (errno.ENOSPC, tf.errors.ResourceExhaustedError),
-        (errno.EACCES, tf.errors.PermissionDeniedError),
         (errno.EROFS, tf.errors.PermissionDeniedError),
         (errno.EIO, tf.errors.UnknownError),
-        (errno.ESTALE, tf.errors.UnknownError),
     ],
 )
-def test_what_tensorflow_calls_errors_of_the_system(tmp_path, number, kind):
+def test_errors_of_the_system_that_tensorflow_wraps_and_no_others(tmp_path, number, kind):
     message = "{{function_node __wrapped__SaveV2}} /x/ckpt-1_temp/part-00000; " + os.strerror(number) + " [Op:SaveV2]"
     with pytest.raises(OSError) as caught, as_os_errors(tmp_path):
         raise kind(None, None, message)
     assert (caught.value.errno, caught.value.filename) == (number, str(tmp_path))
     # Each says what to do.
     assert "; " in command._explain(caught.value)
-
-
-def test_other_errors_of_tensorflow_stay_what_they_are(tmp_path):
     with pytest.raises(tf.errors.ResourceExhaustedError), as_os_errors(tmp_path):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[8192,112]")
+
+
+def test_no_room_for_events(small_run, undisturbed_outcome, monkeypatch):
+    on_epoch_end = tf.keras.callbacks.TensorBoard.on_epoch_end
+
+    def no_room(self, epoch, logs=None):
+        with files_limited_to(100):
+            on_epoch_end(self, epoch, logs)
+            self._train_writer.flush()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.keras.callbacks.TensorBoard, "on_epoch_end", no_room)
+        with pytest.raises(OSError, match="File too large") as caught:
+            small_run.run()
+    assert caught.value.filename == str(small_run.folder)
+    assert small_run.checkpoints() == [1, 2]
+    small_run.run()
+    assert small_run.outcome() == undisturbed_outcome
 
 
 def test_a_run_folder_that_is_removed_is_written_anew(small_run, undisturbed_outcome, monkeypatch, capfd):
@@ -154,14 +128,6 @@ def test_a_run_folder_below_a_file(small_run, tmp_path):
     with pytest.raises(NotADirectoryError) as caught:
         small_run.run(run_dir=str(tmp_path / "file/run"))
     assert command._explain(caught.value) == f"{tmp_path}/file/run: Not a directory; check the path"
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
-def test_a_read_only_folder(small_run, tmp_path):
-    (tmp_path / "closed").mkdir(mode=0o500)
-    with pytest.raises(PermissionError) as caught:
-        small_run.run(run_dir=str(tmp_path / "closed/run"))
-    assert command._explain(caught.value).endswith("check the permissions, or choose another place")
 
 
 def test_leftovers_of_killed_processes_go_and_nothing_else(small_run, tmp_path):

@@ -1,6 +1,5 @@
 """`kill -9` of real training processes: at steps, while checkpoints and other files are written."""
 
-import random
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from ddl_tf.training.run_folder import RunFolder, read_json
 # `python -m ddl_tf.train` again and again in one folder, each killed at another moment. They are forks of a process
 # that has imported TensorFlow and started nothing of it: imports are most of what a start costs.
 KILLED = '''
-import os, resource, signal, sys, threading
+import os, resource, signal, sys
 from ddl_tf import train
 from ddl_tf.common import command
 from ddl_tf.common import files
@@ -26,9 +25,7 @@ run.plot_run = lambda folder: None
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
-check, replace, sync, write = (
-    checkpoints.SaveForResume._check, os.replace, checkpoints.sync_file, checkpoints.ResumePoint._write
-)
+replace, sync, write = os.replace, checkpoints.sync_file, checkpoints.ResumePoint._write
 
 def within_the_data(self, path, step):
     """The kernel kills by a signal when a file grows over the limit: so many bytes of the checkpoint are there."""
@@ -37,11 +34,6 @@ def within_the_data(self, path, step):
         resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     write(self, path, step)
-
-def at_some_time_after_step_2(self, logs):
-    check(self, logs)
-    if self.step == 2:
-        threading.Timer(moment, die).start()
 
 def before_the_log_has_its_name(source, target):
     if str(target).endswith("log.csv"):
@@ -57,16 +49,13 @@ def kill_1():
     checkpoints.ResumePoint._write = within_the_data
 
 def kill_2():
-    checkpoints.SaveForResume._check = at_some_time_after_step_2
-
-def kill_3():
     os.replace = before_the_log_has_its_name
 
-def kill_4():
+def kill_3():
     checkpoints.sync_file = when_the_checkpoint_is_written
 
-folder, moment, undisturbed = sys.argv[1], float(sys.argv[2]), sys.argv[3]
-for kill, run_dir in [(kill, folder) for kill in (kill_1, kill_2, kill_3, kill_4, None)] + [(None, undisturbed)]:
+folder, undisturbed = sys.argv[1:]
+for kill, run_dir in [(kill, folder) for kill in (kill_1, kill_2, kill_3, None)] + [(None, undisturbed)]:
     child = os.fork()
     if not child:
         if kill:
@@ -84,21 +73,20 @@ def test_killed_again_and_again(small_run, tmp_path):
     with RunFolder(small_run.folder).open(small_run.settings):
         settings = read_json(small_run.folder / "settings.json", dict)
     whole = SmallRun(small_run.faces, tmp_path / "undisturbed")
-    moment = random.Random(6).uniform(0.0, 0.3)
-    command = [sys.executable, "-c", KILLED, str(small_run.folder), str(moment), str(whole.folder)]
+    command = [sys.executable, "-c", KILLED, str(small_run.folder), str(whole.folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert read_json(small_run.folder / "settings.json", dict) == settings
     left = [line[len("left: ") :] for line in done.stdout.splitlines() if line.startswith("left:")]
     first = "ckpt-1.data-00000-of-00001 ckpt-1.index"
     assert left[0] == f"{signal.SIGXFSZ:d} {first} ckpt-2_temp"
-    assert left[1].startswith(f"{signal.SIGKILL:d} ckpt-")
     # A file that has not its name yet.
-    assert left[2].startswith(f"{signal.SIGKILL:d} ckpt-")
-    assert ".log." in left[2]
+    assert left[1].startswith(f"{signal.SIGKILL:d} ckpt-")
+    assert ".log." in left[1]
     # Nothing was removed before the new checkpoint was on the disk.
-    assert [f"ckpt-{step}.index" in left[3] for step in (3, 4, 5)] == [True] * 3
-    assert [line.split()[0] for line in left[4:]] == ["0", "0"], done.stderr
+    assert "ckpt-4.index" in left[2]
+    assert "ckpt-5.index" in left[2]
+    assert [line.split()[0] for line in left[3:]] == ["0", "0"], done.stderr
     assert small_run.outcome() == whole.outcome()
     assert small_run.checkpoints() == [5, 6]
     assert not [name for name in small_run.files() if ".log." in name or "_temp" in name]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_case import policy
 
 from ddl_tf.common.errors import NotFiniteError
 from ddl_tf.losses import MarginSoftmaxLoss
@@ -35,36 +36,24 @@ def test_a_gradient_at_the_end_of_an_epoch_spoils_no_file(small_run, undisturbed
 
 
 def test_a_step_that_loss_scaling_skips_is_no_fault(tmp_path):
-    before = tf.keras.mixed_precision.global_policy()
-    tf.keras.mixed_precision.set_global_policy("mixed_float16")
-    try:
+    with policy("mixed_float16"):
         model = build_recognizer("plain_small", 5, embedding_size=4, input_shape=(16, 16, 3))
         model.compile(build_optimizer("sgd", 0.05), loss={"logits": MarginSoftmaxLoss()})
-    finally:
-        tf.keras.mixed_precision.set_global_policy(before)
     # The gradients of the half-precision layers overflow at first; each such step halves the scale.
-    model.optimizer._loss_scale._current_loss_scale.assign(2.0**40)
+    scale = model.optimizer._loss_scale._current_loss_scale
+    scale.assign(2.0**40)
     model.run_eagerly = True
-    point = ResumePoint(tmp_path, model)
-    saver = SaveForResume(point, 0, 1, 100, lambda: None, lambda number: number)
+    saver = SaveForResume(ResumePoint(tmp_path, model), 0, 1, 100, lambda: None, lambda number: number)
     start = [weight.numpy() for weight in model.trainable_weights]
-    random = np.random.default_rng(0)
-    label = random.integers(0, 5, 8)
-    images = random.integers(0, 256, [8, 16, 16, 3]).astype(np.float32)
-
-    def fit(steps):
-        rows = tf.data.Dataset.from_tensors(({"image": images, "label": label}, {"logits": label})).repeat(steps)
-        return model.fit(rows, callbacks=[saver], verbose=0).history["loss"]
-
-    assert np.isfinite(fit(2)).all()
-    assert model.optimizer.loss_scale.numpy() == 2.0**38
+    label = np.arange(8) % 5
+    images = np.random.default_rng(0).integers(0, 256, [8, 16, 16, 3]).astype(np.float32)
+    rows = tf.data.Dataset.from_tensors(({"image": images, "label": label}, {"logits": label})).repeat(2)
+    history = model.fit(rows, callbacks=[saver], verbose=0).history
+    assert np.isfinite(history["loss"]).all()
     for weight, old in zip(model.trainable_weights, start):
         np.testing.assert_array_equal(weight.numpy(), old)
     # The steps count for the data, and the checkpoint keeps the scale.
     assert saver.step == 2
-    model.optimizer._loss_scale._current_loss_scale.assign(2.0**10)
+    scale.assign(2.0**10)
     assert ResumePoint(tmp_path, model).restore() == 2
-    assert model.optimizer.loss_scale.numpy() == 2.0**38
-    model.optimizer._loss_scale._current_loss_scale.assign(2.0**10)
-    fit(1)
-    assert not np.array_equal(model.trainable_weights[0].numpy(), start[0])
+    assert scale.numpy() == 2.0**38

@@ -72,27 +72,20 @@ def test_whenever_it_comes_nothing_is_lost(small_run, undisturbed_outcome, monke
     assert small_run.outcome() == undisturbed_outcome
 
 
-def saver():
-    return SaveForResume(None, 0, 1, 1, lambda: None, lambda number: number)
-
-
-def test_after_the_last_step_the_signal_is_passed_on():
-    with pytest.raises(Terminated), saver():
+def test_the_handlers_of_before_come_back(monkeypatch):
+    """Also with an error; they get a signal after the last step, and a second one, some seconds later."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    saver = SaveForResume(None, 0, 1, 1, lambda: None, lambda number: number)
+    with pytest.raises(KeyError), saver:
+        raise KeyError
+    with pytest.raises(Terminated), saver:
         signal.raise_signal(signal.SIGTERM)
-
-
-def test_a_second_signal_later_ends_it_at_once(monkeypatch):
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    saver._signalled = None
     monkeypatch.setattr(stops, "SAME_STOP_SECONDS", -1.0)
-    with saver() as listening:
+    with saver:
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(Terminated):
             signal.raise_signal(signal.SIGTERM)
         # What the first one asked for is done.
-        listening._signalled = None
-
-
-def test_an_error_leaves_the_handlers_as_they_were():
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(KeyError), saver():
-        raise KeyError
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+        saver._signalled = None

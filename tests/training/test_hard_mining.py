@@ -5,7 +5,6 @@ import signal
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import tensorflow as tf
 
@@ -13,13 +12,11 @@ from ddl_tf.common.errors import InputError, TrainingStopped
 from ddl_tf.data.sampling import StreamSampler, StreamSizes
 from ddl_tf.data.store import Faces
 from ddl_tf.evaluation.embedding_file import Embeddings
-from ddl_tf.mining.neighbours import nearest_identities
 from ddl_tf.models import build_recognizer, load_checkpoint
 from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 from ddl_tf.training import TrainSettings, train
 from ddl_tf.training import run as run_module
 from ddl_tf.training.checkpoints import SaveForResume
-from ddl_tf.training.hard_mining import Remine
 from ddl_tf.training.mining_plan import MiningPlan
 from ddl_tf.training.monitoring import Verification
 from ddl_tf.training.steps import Steps
@@ -120,37 +117,6 @@ def test_mining_changes_the_rows_and_a_resumed_run_draws_the_same(settings, tmp_
         np.testing.assert_array_equal(ours, theirs)
 
 
-def mean_hardest_negative(vectors, sampler, steps):
-    """The mean over rows of groups of the largest similarity to a row of the group of another identity, naively."""
-    hardest = []
-    for step in steps:
-        rows = sampler.rows(step)
-        for row in range(len(rows.record)):
-            others = (rows.group == rows.group[row]) & (rows.identity != rows.identity[row])
-            hardest.append((vectors[rows.record[others]] @ vectors[rows.record[row]]).max())
-    return np.mean(hardest)
-
-
-def test_confusable_identities_raise_the_hardest_negatives():
-    rng = np.random.default_rng(0)
-    centers = rng.normal(size=[200, 16])
-    centers /= np.linalg.norm(centers, axis=1, keepdims=True)
-    index = pd.DataFrame({"identity": np.repeat(np.arange(200), 6), "group": np.tile([0, 1, 0, 1, 0, 1], 200)})
-    vectors = centers[index["identity"]] + 0.1 * rng.normal(size=[1200, 16])
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    nearest = nearest_identities(centers.astype(np.float32), 12)
-    sizes = {"per_group": 16, "pairs_per_group": 8}
-    means = [
-        mean_hardest_negative(
-            vectors,
-            StreamSampler(index, StreamSizes(**sizes, confusable=cluster), neighbours=lambda step: nearest),
-            range(20),
-        )
-        for cluster in (1, 4)
-    ]
-    assert means[1] > means[0] + 0.1
-
-
 def small_model():
     return build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
 
@@ -167,18 +133,16 @@ def begin_remining(settings, model, **changes):
     return sampler, remine
 
 
-def test_re_mining_raises_the_hardest_negatives(settings, tmp_path, monkeypatch):
-    """By the current weights, the hard group gets the images that are near to other identities."""
+def test_re_mining_is_by_the_current_weights(settings, tmp_path, monkeypatch):
+    """The hard group gets the images that are near to other identities."""
     stored = Faces(settings.train_data)
-    rng = np.random.default_rng(1)
     identity = stored.index["identity"].to_numpy()
     centers = np.eye(12, 16, dtype=np.float32)
     # Half of the images of every identity lie between it and the next one.
-    between = rng.random(len(stored)) < 0.5
+    between = (stored.index.groupby("identity").cumcount() % 4 < 2).to_numpy()
     vectors = centers[identity] + between[:, np.newaxis] * 0.9 * centers[(identity + 1) % 12]
-    vectors += 0.05 * rng.normal(size=vectors.shape)
-    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    np.save(tmp_path / "vectors.npy", vectors)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.save(tmp_path / "vectors.npy", vectors.astype(np.float32))
 
     def embed(model, faces, folder, record, batch_size=256):
         folder.mkdir(parents=True, exist_ok=True)
@@ -187,24 +151,15 @@ def test_re_mining_raises_the_hardest_negatives(settings, tmp_path, monkeypatch)
     monkeypatch.setattr("ddl_tf.training.hard_mining.embed_faces", embed)
     model = small_model()
     model.get_layer("head").class_centers.assign(centers.T)
-    sampler, callback = begin_remining(settings, model)
-    assert isinstance(callback, Remine)
-
-    class HardOnly:
-        """The rows of group 1."""
-
-        def rows(self, step):
-            rows = sampler.rows(step)
-            hard = rows.group == 1
-            return type(rows)(*(column[hard] for column in rows))
-
-    before = mean_hardest_negative(vectors, HardOnly(), range(6))
-    callback.on_epoch_end(0)
-    callback.on_epoch_end(1)
-    after = mean_hardest_negative(vectors, HardOnly(), range(6, 12))
-    assert after > before + 0.05
+    sampler, remine = begin_remining(settings, model)
+    before = sampler.rows(5)
+    remine.on_epoch_end(0)
+    remine.on_epoch_end(1)
+    after = sampler.rows(6)
+    np.testing.assert_array_equal(between[after.record], after.group == 1)
     # The steps before the mining are still drawn as they were.
-    assert mean_hardest_negative(vectors, HardOnly(), range(6)) == before
+    np.testing.assert_array_equal(sampler.rows(5).record, before.record)
+    assert not np.array_equal(between[before.record], before.group == 1)
 
 
 def test_groups_that_cannot_be_drawn_from_leave_those_before(settings, capsys):
@@ -213,6 +168,10 @@ def test_groups_that_cannot_be_drawn_from_leave_those_before(settings, capsys):
     callback.on_epoch_end(1)
     assert "re-mining after epoch 2 changes nothing: the rule of group 1" in capsys.readouterr().err
     np.testing.assert_array_equal(sampler.rows(6).record, expected.record)
+    row = np.arange(len(Faces(settings.train_data)))
+    for group, groups in ((0 * row, 1), (row % 3, 3)):
+        with pytest.raises(InputError, match=f"there are now {groups} groups, but a batch has rows of 2"):
+            sampler.make_pools(group, None)
 
 
 def test_what_stops_the_search_is_raised_in_training(settings, tmp_path, monkeypatch):
@@ -242,55 +201,34 @@ def test_what_stops_the_search_is_raised_in_training(settings, tmp_path, monkeyp
         ({"mined_pairs": True, "remine_pairs": "none"}, "do not fit groups that are mined anew"),
         ({"mined_pairs": True, "pairs_per_group": 0}, "mined_pairs needs"),
         ({"neighbours_every": 0}, "neighbours_every must be at least 1"),
+        ({"remine_easy": "yaww < 3"}, "names the column 'yaww'"),
+        ({"remine_easy": "yaw <"}, "cannot be read"),
+        ({"remine_hard": ["yaw > 9"] * 3}, "but the training set has 2: give a rule for each"),
     ],
 )
 def test_settings_that_do_not_fit(settings, changes, message):
     with pytest.raises(InputError, match=message):
-        dataclasses.replace(settings, **changes)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [({"remine_easy": "yaww < 3"}, "names the column 'yaww'"), ({"remine_easy": "yaw <"}, "cannot be read")],
-)
-def test_rules_are_checked_before_training(settings, changes, message):
-    with pytest.raises(InputError, match=message):
         run(dataclasses.replace(settings, **changes))
 
 
-@pytest.mark.parametrize("head", [{"sample_rate": 0.5}, {"sharded_head": True, "sample_rate": 0.5}])
-def test_sampled_and_sharded_heads_mine_by_their_logits(settings, two_replicas, head):
+def test_a_sharded_head_mines_by_its_logits(settings, two_replicas):
     changed = dataclasses.replace(
         settings,
+        sharded_head=True,
+        sample_rate=0.5,
         epochs=2,
         steps_per_epoch=2,
         remine_every=1,
         remine_easy="target_logit > quantile(target_logit, 0.5)",
         remine_hard=["target_logit <= quantile(target_logit, 0.5)"],
-        **head,
     )
-    run(changed, two_replicas if "sharded_head" in head else None)
+    run(changed, two_replicas)
     mined = Path(changed.run_dir) / "mined"
     names = ["000000.npz", "000000.npz", "000001.npz", "000001.npz", "000002.npz"]
     assert sorted(file.name for file in mined.rglob("*.npz")) == names
     with np.load(mined / "groups/000001.npz") as groups:
         assert np.bincount(groups["group"]).tolist() == [48, 48]
     assert all(np.isfinite(weight).all() for weight in weights(changed))
-
-
-class Killed(BaseException):
-    """As if the process were gone."""
-
-
-def kill_in(monkeypatch, owner, name, when):
-    original = getattr(owner, name)
-
-    def call(*arguments, **more):
-        if when(*arguments):
-            raise Killed
-        return original(*arguments, **more)
-
-    monkeypatch.setattr(owner, name, call)
 
 
 def test_a_run_that_is_stopped_after_its_last_step_is_finished_by_the_same_command(settings, faces, monkeypatch):
@@ -309,14 +247,11 @@ def test_a_run_that_is_stopped_after_its_last_step_is_finished_by_the_same_comma
             run(short)
     assert stopped.value.exit_code == 128 + signal.SIGTERM
     results = Path(short.run_dir) / "results.json"
-    for owner, name, when in (
-        (Verification, "evaluate", lambda *_: True),
-        (run_module, "plot_run", lambda *_: True),
-        (run_module, "write_aside", lambda path: path == results),
-    ):
+    for owner, name in ((Verification, "evaluate"), (run_module, "write_aside")):
         with monkeypatch.context() as patch:
-            kill_in(patch, owner, name, when)
-            with pytest.raises(Killed):
+            # No such call returns, as if the process were gone.
+            patch.setattr(owner, name, None)
+            with pytest.raises(TypeError):
                 run(short)
         assert not results.exists()
     run(short)
@@ -330,21 +265,6 @@ def test_embeddings_of_a_run_that_had_no_checkpoint_yet_are_not_taken_up(setting
     (left / "part-00000.npy").write_text("")
     begin_remining(settings, small_model())
     assert not left.exists()
-
-
-@pytest.mark.parametrize("hard", [["center_margin <= 0", "center_margin > 5"], ["yaw > 9"] * 3])
-def test_there_is_a_rule_for_each_hard_group_of_the_training_set(settings, hard):
-    with pytest.raises(InputError, match="but the training set has 2: give a rule for each"):
-        run(dataclasses.replace(settings, remine_hard=hard))
-
-
-def test_a_sampler_takes_no_other_number_of_groups(settings):
-    index = Faces(settings.train_data).index
-    sampler = StreamSampler(index, StreamSizes(per_group=2))
-    with pytest.raises(InputError, match="there are now 1 groups, but a batch has rows of 2"):
-        sampler.make_pools(np.zeros(len(index), int), None)
-    with pytest.raises(InputError, match="there are now 3 groups, but a batch has rows of 2"):
-        sampler.make_pools(np.arange(len(index)) % 3, None)
 
 
 def test_statistics_of_replicas_are_averaged_before_mining(settings, two_replicas):

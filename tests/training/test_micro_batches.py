@@ -5,9 +5,8 @@ from keras_case import assert_weights, policy
 
 from ddl_tf.layers import PoolNeck
 from ddl_tf.losses import DDLLoss, LabelledAccuracy, MarginSoftmaxLoss, ddl_metrics
-from ddl_tf.models import build_recognizer, load_checkpoint, save_checkpoint
+from ddl_tf.models import build_recognizer
 from ddl_tf.training import build_optimizer
-from ddl_tf.training.checkpoints import ResumePoint
 from ddl_tf.training.micro_batches import in_micro_batches
 from ddl_tf.training.objective import make_state
 
@@ -74,7 +73,7 @@ def fit(model, epochs=2):
     return model.fit(inputs, targets, batch_size=ROWS, shuffle=False, epochs=epochs, verbose=0).history
 
 
-@pytest.mark.parametrize("head", ["curricularface", "adaface", "magface"])
+@pytest.mark.parametrize("head", ["curricularface", "magface"])
 def test_the_step_is_that_of_the_whole_batch(head):
     """Weights, the head's running statistics and all that is logged; 5 parts do not divide the 12 rows."""
     whole, parts = recognizer(0, head), recognizer(5, head)
@@ -87,24 +86,6 @@ def test_the_step_is_that_of_the_whole_batch(head):
         np.testing.assert_allclose(logged[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
     for weight, old in zip(parts.weights, start):
         assert not np.array_equal(weight.numpy(), old), weight.name
-
-
-def test_the_gradient_is_not_the_mean_of_the_parts():
-    """What ordinary accumulation would do: DDL of each part alone."""
-    inputs, targets = rows()
-    ordinary, whole, parts = (recognizer(micro, optimizer=tf.keras.optimizers.SGD(1.0)) for micro in (0, 0, 2))
-    start = ordinary.get_weights()
-    changes = []
-    for half in (slice(0, 6), slice(6, 12)):
-        ordinary.set_weights(start)
-        ordinary.train_on_batch(*({key: value[half] for key, value in each.items()} for each in (inputs, targets)))
-        changes.append(ordinary.trainable_weights[0].numpy() - start[0])
-    for model in (whole, parts):
-        model.run_eagerly = True
-        model.train_on_batch(inputs, targets)
-    change = whole.trainable_weights[0].numpy() - start[0]
-    np.testing.assert_allclose(parts.trainable_weights[0].numpy() - start[0], change, atol=1e-6)
-    assert np.abs(np.mean(changes, 0) - change).max() > 1e-3
 
 
 def test_batch_norm_sees_each_part_once():
@@ -136,34 +117,14 @@ def test_dropout_has_the_same_masks_in_both_passes():
         tf.keras.backend.experimental.disable_tf_random_generator()
     with pytest.raises(ValueError, match="cannot draw the same numbers twice"):
         fit(recognizer(2, neck=DropoutNeck(0.5)))
+    with pytest.raises(ValueError, match="micro_batches must be at least 1, got 0"):
+        in_micro_batches(whole, 0)
 
 
-@pytest.mark.parametrize(("name", "tolerance"), [("mixed_float16", 1e-4), ("mixed_bfloat16", 1e-3)])
-def test_mixed_precision(name, tolerance):
-    with policy(name):
+def test_mixed_precision():
+    with policy("mixed_float16"):
         whole, parts = recognizer(0), recognizer(3)
         start = whole.get_weights()
         fit(parts, 1), fit(whole, 1)
-    assert_weights(parts.weights, whole.weights, atol=tolerance)
+    assert_weights(parts.weights, whole.weights, atol=1e-4)
     assert not np.array_equal(start[0], parts.get_weights()[0])
-
-
-def test_checkpoints_are_those_of_the_plain_recognizer(tmp_path):
-    parts = recognizer(2, neck=PoolNeck(DIM), batch_norm=True)
-    fit(parts)
-    save_checkpoint(parts, tmp_path / "parts.keras")
-    loaded = load_checkpoint(tmp_path / "parts.keras")
-    assert type(loaded) is type(build_recognizer(backbone(), CLASSES, input_shape=SHAPE))
-    np.testing.assert_array_equal(loaded(rows()[0])["logits"], parts(rows()[0])["logits"])
-    point = ResumePoint(tmp_path / "resume", parts)
-    point.save(2)
-    expected = fit(parts, 1)
-    resumed = recognizer(2, neck=PoolNeck(DIM), batch_norm=True)
-    assert ResumePoint(tmp_path / "resume", resumed).restore() == 2
-    assert fit(resumed, 1) == expected
-    assert_weights(resumed.weights, parts.weights, rtol=0)
-
-
-def test_bad_number():
-    with pytest.raises(ValueError, match="micro_batches must be at least 1, got 0"):
-        in_micro_batches(build_recognizer(backbone(), CLASSES, input_shape=SHAPE), 0)

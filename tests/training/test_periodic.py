@@ -24,37 +24,27 @@ def test_number_of_a_step(tmp_path, delay, numbers):
     assert {step: arrays.number(step) for step in numbers} == numbers
 
 
-def test_a_step_waits_for_its_value(tmp_path):
+def test_a_step_waits_for_its_value_until_training_ends(tmp_path):
     arrays = make(tmp_path)
     arrays.publish(0, value(0))
     got = []
-    thread = threading.Thread(target=lambda: got.append(arrays.of_step(20)))
+
+    def wait():
+        got.append(arrays.of_step(20))
+        with pytest.raises(RuntimeError, match="training ended"):
+            arrays.of_step(30)
+        got.append("ended")
+
+    thread = threading.Thread(target=wait)
     thread.start()
     time.sleep(0.05)
     assert not got
     arrays.publish(1, value(1))
-    thread.join(5)
-    assert got[0][0] == 1
-    assert got[0][1]["x"] == 1
-    # The steps before keep theirs.
-    assert arrays.of_step(19)[1]["x"] == 0
-
-
-def test_at_the_end_nobody_waits(tmp_path):
-    arrays = make(tmp_path)
-    errors = []
-
-    def wait():
-        try:
-            arrays.of_step(0)
-        except RuntimeError as error:
-            errors.append(str(error))
-
-    thread = threading.Thread(target=wait)
-    thread.start()
     arrays.close()
-    thread.join(5)
-    assert "training ended" in errors[0]
+    thread.join(60)
+    assert got == [(1, value(1)), "ended"]
+    # The steps before keep theirs.
+    assert arrays.of_step(19) == (0, value(0))
 
 
 def test_a_resumed_run_takes_the_same_values_and_none_from_its_future(tmp_path):
@@ -66,18 +56,12 @@ def test_a_resumed_run_takes_the_same_values_and_none_from_its_future(tmp_path):
     assert resumed.of_step(34)[0] == 2
     assert resumed.of_step(40)[1]["x"] == 3
     assert not (tmp_path / "000004.npz").exists()
+    (tmp_path / "000002.npz").write_bytes(b"no")
+    with pytest.raises(InputError, match=r"000002\.npz: no arrays that NumPy can read"):
+        make(tmp_path).restore(34)
     started = make(tmp_path)
     started.restore(0)
     assert not list(tmp_path.glob("*.npz"))
-
-
-def test_a_missing_or_damaged_value_is_named(tmp_path):
-    arrays = make(tmp_path)
-    for number in range(3):
-        arrays.publish(number, value(number))
-    (tmp_path / "000001.npz").write_bytes(b"no")
-    with pytest.raises(InputError, match=r"000001\.npz: no arrays that NumPy can read"):
-        make(tmp_path).restore(20)
 
 
 def test_old_values_are_removed_but_for_those_that_an_older_checkpoint_needs(tmp_path):

@@ -1,7 +1,6 @@
 import dataclasses
 import json
 import random
-import re
 import shutil
 import signal
 from pathlib import Path
@@ -20,12 +19,7 @@ from ddl_tf.training import run as run_module
 from ddl_tf.training.checkpoints import SaveForResume
 
 EPOCHS, STEPS = 2, 3
-
-
-@pytest.fixture(scope="module")
-def faces(small_faces):
-    """No test changes it."""
-    return small_faces
+ROWS = ("rows_per_group", "pairs_per_group", "shuffled_rows")
 
 
 def settings_of(faces, folder):
@@ -56,8 +50,8 @@ def settings_of(faces, folder):
 
 
 @pytest.fixture
-def settings(faces, tmp_path):
-    return settings_of(faces, tmp_path / "run")
+def settings(small_faces, tmp_path):
+    return settings_of(small_faces, tmp_path / "run")
 
 
 def run(settings, strategy=None):
@@ -75,30 +69,17 @@ def weights(settings):
     return load_checkpoint(f"{settings.run_dir}/checkpoints/last.keras").get_weights()
 
 
-def raise_signal_at(monkeypatch, step, number=signal.SIGINT):
-    """Let a signal arrive while a step runs, as Ctrl-C does."""
-    check = SaveForResume._check
-
-    def interrupted(self, logs):
-        if self.step == step:
-            signal.raise_signal(number)
-        check(self, logs)
-
-    monkeypatch.setattr(SaveForResume, "_check", interrupted)
-
-
 @pytest.fixture(scope="module")
-def undisturbed(faces, tmp_path_factory):
+def undisturbed(small_faces, tmp_path_factory):
     """A whole run: its folder and results."""
-    settings = settings_of(faces, tmp_path_factory.mktemp("runs") / "run")
+    settings = settings_of(small_faces, tmp_path_factory.mktemp("runs") / "run")
     return Path(settings.run_dir), run(settings)
 
 
 def test_a_run_leaves_everything_in_its_folder(undisturbed):
     folder, results = undisturbed
-    for name in ("settings.json", "flags.cfg", "versions.json", "log.csv", "results.json", "curves.png"):
-        assert (folder / name).stat().st_size > 0, name
-    for name in ("checkpoints/best.keras", "checkpoints/last.keras", "similarities.png", "similarities.npz"):
+    of_folder = ("settings.json", "flags.cfg", "versions.json", "log.csv", "results.json", "curves.png")
+    for name in (*of_folder, "checkpoints/best.keras", "checkpoints/last.keras", "similarities.png"):
         assert (folder / name).stat().st_size > 0, name
     assert list((folder / "tensorboard").rglob("events*"))
     assert json.loads((folder / "results.json").read_text()) == results
@@ -111,22 +92,6 @@ def test_a_run_leaves_everything_in_its_folder(undisturbed):
         assert np.isfinite(log[column]).all(), column
     similarities = np.load(folder / "similarities.npz")
     assert set(similarities) == {"positive_0", "negative_0", "positive_1", "negative_1"}
-
-
-def test_an_interrupted_run_resumes_to_the_same_result(settings, undisturbed, monkeypatch):
-    folder, results = undisturbed
-    with monkeypatch.context() as patch:
-        raise_signal_at(patch, 2, signal.SIGTERM)
-        with pytest.raises(TrainingStopped) as stop:
-            run(settings)
-    assert stop.value.exit_code == 128 + signal.SIGTERM
-    assert run(settings) == results
-    expected = load_checkpoint(folder / "checkpoints/last.keras").get_weights()
-    for resumed, undisturbed_weight in zip(weights(settings), expected):
-        np.testing.assert_array_equal(resumed, undisturbed_weight)
-    logs = [pd.read_csv(path / "log.csv") for path in (folder, Path(settings.run_dir))]
-    for column in ("epoch", "easy/auc"):
-        assert logs[0][column].tolist() == logs[1][column].tolist()
 
 
 def global_state():
@@ -152,8 +117,15 @@ def test_replicas_resume_bit_for_bit(settings, two_replicas, monkeypatch, capsys
     whole = dataclasses.replace(saving, run_dir=f"{saving.run_dir}_undisturbed")
     results = run(whole, two_replicas)
     assert global_state() == before
+    check = SaveForResume._check
+
+    def interrupted(self, logs):
+        if self.step == 1:
+            signal.raise_signal(signal.SIGINT)
+        check(self, logs)
+
     with monkeypatch.context() as patch:
-        raise_signal_at(patch, 1)
+        patch.setattr(SaveForResume, "_check", interrupted)
         with pytest.raises(TrainingStopped, match="stopped by SIGINT after step 1"):
             run(saving, two_replicas)
     assert global_state() == before
@@ -161,30 +133,6 @@ def test_replicas_resume_bit_for_bit(settings, two_replicas, monkeypatch, capsys
     assert "on 2 device(s); 1 epochs of 2 steps; resumed at step 1" in capsys.readouterr().err
     for resumed, expected in zip(weights(saving), weights(whole)):
         np.testing.assert_array_equal(resumed, expected)
-
-
-def test_micro_batches_divide_the_rows_of_a_device(settings, two_replicas):
-    with pytest.raises(InputError, match="--micro_batches=4 does not divide the 10 rows of each device"):
-        run(dataclasses.replace(settings, micro_batches=4), two_replicas)
-
-
-def test_an_image_that_cannot_be_decoded_is_named(settings, faces, tmp_path):
-    shutil.copytree(faces / "train", tmp_path / "damaged")
-    (shard,) = (tmp_path / "damaged").glob("*.tfrecord")
-    content = bytearray(shard.read_bytes())
-    for place in [match.start() for match in re.finditer(b"\xff\xd8\xff", bytes(content))]:
-        content[place : place + 3] = b"???"
-    shard.write_bytes(content)
-    with pytest.raises(InputError, match=r"shard-00000.tfrecord: the image at byte .* cannot be decoded"):
-        run(plain(settings, train_data=[str(tmp_path / "damaged")]))
-
-
-def test_distillation_needs_a_student(settings, faces, tmp_path):
-    shutil.copytree(faces / "train", tmp_path / "easy")
-    index = pd.read_parquet(tmp_path / "easy/index.parquet")
-    index.assign(group=0).to_parquet(tmp_path / "easy/index.parquet")
-    with pytest.raises(InputError, match="the training set has no other"):
-        run(dataclasses.replace(settings, train_data=[str(tmp_path / "easy")]))
 
 
 def test_a_complete_run_is_not_run_again_nor_with_other_settings(settings, undisturbed, capsys):
@@ -196,13 +144,9 @@ def test_a_complete_run_is_not_run_again_nor_with_other_settings(settings, undis
         run(dataclasses.replace(complete, learning_rate=0.1))
 
 
-def test_a_folder_with_something_else_is_refused(settings, tmp_path):
-    (tmp_path / "thesis.txt").write_text("")
-    with pytest.raises(InputError, match="not empty"):
-        run(dataclasses.replace(settings, run_dir=str(tmp_path)))
-
-
-def test_fine_tuning_starts_from_the_checkpoint(settings, undisturbed, capsys):
+def test_fine_tuning_starts_from_the_checkpoint_and_new_people_at_their_means(
+    settings, undisturbed, capsys, monkeypatch
+):
     start = undisturbed[0] / "checkpoints/last.keras"
     tiny = plain(settings, init_checkpoint=str(start), learning_rate=1e-12, weight_decay=0.0, steps_per_epoch=1)
     run(tiny)
@@ -211,8 +155,6 @@ def test_fine_tuning_starts_from_the_checkpoint(settings, undisturbed, capsys):
         if tuned.ndim > 1:
             np.testing.assert_allclose(tuned, started, atol=1e-6)
 
-
-def test_new_people_start_at_their_means(settings, undisturbed, monkeypatch):
     class Reached(Exception):
         pass
 
@@ -222,12 +164,7 @@ def test_new_people_start_at_their_means(settings, undisturbed, monkeypatch):
     monkeypatch.setattr(run_module, "initialise_from", lambda model, path: ["backbone", "neck"])
     monkeypatch.setattr(run_module, "start_at_class_means", reached)
     with pytest.raises(Reached, match=str(settings.seed)):
-        run(plain(settings, init_checkpoint=str(undisturbed[0]), head_start="class_means"))
-
-
-def test_means_need_a_network(settings):
-    with pytest.raises(InputError, match="class_means needs --init_checkpoint"):
-        dataclasses.replace(settings, head_start="class_means")
+        run(dataclasses.replace(tiny, run_dir=f"{tiny.run_dir}_means", head_start="class_means"))
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_term_and_checkpoint(settings, monkeypatch):
@@ -244,9 +181,6 @@ def test_a_loss_that_is_not_finite_stops_with_step_term_and_checkpoint(settings,
 
 
 def test_margin_training_alone_needs_no_groups(settings):
-    """In a folder where a bad argument of the loss was refused."""
-    with pytest.raises(InputError, match=r"bandwidth must be above 0 and finite, got 0.0"):
-        run(dataclasses.replace(settings, bandwidth=0.0))
     margin_alone = plain(settings, head="magface", steps_per_epoch=1)
     (result,) = run(margin_alone)
     assert np.isfinite(result["auc"])
@@ -270,6 +204,7 @@ def test_margin_training_alone_needs_no_groups(settings):
         ({"sample_rate": 0.1, "optimizer": "adamw"}, "--sample_rate=0.1 needs --optimizer=sgd.*got --optimizer=adamw"),
         ({"schedule": "step"}, "--decay_epochs"),
         ({"rows_per_group": 0, "pairs_per_group": 0, "shuffled_rows": 4}, "--pairs_per_group"),
+        ({"head_start": "class_means"}, "class_means needs --init_checkpoint"),
     ],
 )
 def test_bad_settings_are_named(settings, change, message):
@@ -277,10 +212,30 @@ def test_bad_settings_are_named(settings, change, message):
         dataclasses.replace(settings, **change)
 
 
-def test_missing_data_is_named(settings, tmp_path):
-    with pytest.raises(InputError, match="nowhere"):
-        run(dataclasses.replace(settings, train_data=[str(tmp_path / "nowhere")]))
-    assert not (tmp_path / "run").exists()
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        *(({rows: 10**9}, "images of 32 x 32 pixels takes .* but the memory is") for rows in ROWS),
+        ({"train_data": ["nowhere"]}, "nowhere"),
+        ({"train_data": ["one_identity"]}, "has 1 identity, but training needs at least 2"),
+        ({"train_data": ["one_group"]}, "the training set has no other"),
+        ({"run_dir": "one_group"}, "not empty"),
+        ({"cpu_replicas": 2}, "--cpu_replicas=2 has no effect beside a strategy"),
+        ({"micro_batches": 3}, "--micro_batches=3 does not divide the 20 rows of each device"),
+        ({"dropout": 1.5}, "dropout must be"),
+        ({"head": "magface", "margin": 0.5}, "margin"),
+        ({"bandwidth": 0.0}, "bandwidth must be above 0 and finite, got 0.0"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_in_one_line(settings, tmp_path, monkeypatch, change, message):
+    monkeypatch.chdir(tmp_path)
+    stored(tmp_path / "one_identity", count=2)
+    shutil.copytree(settings.train_data[0], "one_group")
+    index = pd.read_parquet("one_group/index.parquet")
+    index.assign(group=0).to_parquet("one_group/index.parquet")
+    with pytest.raises(InputError, match=message) as error:
+        run(dataclasses.replace(settings, **change))
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -288,10 +243,9 @@ def test_missing_data_is_named(settings, tmp_path):
     [{"pairs_across": True, "pairs_per_group": 2}, {"pairs_per_group": 0, "embedding_loss": "triplet"}],
     ids=["pairs_across", "rows_only"],
 )
-def test_the_monitor_draws_as_the_run_does(settings, faces, tmp_path, rows):
+def test_the_monitor_draws_as_the_run_does(settings, small_faces, tmp_path, rows):
     """A hard group with one image a person has no pair within it, which neither run needs."""
-
-    shutil.copytree(faces / "train", tmp_path / "set")
+    shutil.copytree(small_faces / "train", tmp_path / "set")
     index = pd.read_parquet(tmp_path / "set/index.parquet")
     one_hard_image = np.where(index.groupby("identity").cumcount() == 0, 1, 0)
     index.assign(group=one_hard_image).to_parquet(tmp_path / "set/index.parquet")
@@ -300,27 +254,3 @@ def test_the_monitor_draws_as_the_run_does(settings, faces, tmp_path, rows):
     similarities = np.load(f"{settings.run_dir}/similarities.npz")
     assert len(similarities["negative_1"])
     assert bool(len(similarities["positive_1"])) == ("pairs_across" in rows)
-
-
-def test_one_identity_is_refused_in_one_line(settings, tmp_path):
-    stored(tmp_path / "set", count=2)
-    with pytest.raises(InputError, match="has 1 identity, but training needs at least 2"):
-        run(plain(settings, train_data=[str(tmp_path / "set")]))
-    assert not Path(settings.run_dir).exists()
-
-
-@pytest.mark.parametrize("rows", [{"rows_per_group": 10**9}, {"pairs_per_group": 10**9}, {"shuffled_rows": 10**9}])
-def test_a_batch_beyond_the_memory_is_refused_before_anything_is_made(settings, rows):
-    with pytest.raises(InputError, match=r"a batch of .* images of 32 x 32 pixels takes .* but the memory is"):
-        run(dataclasses.replace(settings, **rows))
-
-
-@pytest.mark.parametrize("change", [{"dropout": 1.5}, {"head": "magface", "margin": 0.5}])
-def test_what_the_layers_refuse_is_one_line(settings, change):
-    with pytest.raises(InputError):
-        run(plain(settings, **change))
-
-
-def test_logical_devices_beside_a_strategy_are_refused(settings):
-    with pytest.raises(InputError, match="--cpu_replicas=2 has no effect beside a strategy"):
-        run(plain(settings, cpu_replicas=2))

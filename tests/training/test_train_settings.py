@@ -16,9 +16,6 @@ MINED = dataclasses.replace(PAIRS, rows_per_group=2, remine_every=1, remine_pair
 @pytest.mark.parametrize(
     ("settings", "name", "value"),
     [
-        (PLAIN, "pairs_across", True),
-        (PLAIN, "classify_pairs", True),
-        (PLAIN, "shared_identities", True),
         (PLAIN, "mined_pairs", True),
         (PLAIN, "made_student", True),
         (PAIRS, "made_student", True),
@@ -35,30 +32,15 @@ MINED = dataclasses.replace(PAIRS, rows_per_group=2, remine_every=1, remine_pair
         (PLAIN, "focal_gamma", 1.0),
         (PLAIN, "ohem_keep", 0.1),
         (dataclasses.replace(PLAIN, logits_loss="focal"), "label_smoothing", 0.1),
-        (dataclasses.replace(PLAIN, logits_loss="ohem"), "label_smoothing", 0.1),
-        (dataclasses.replace(PLAIN, logits_loss="ohem"), "focal_gamma", 1.0),
         (PLAIN, "embedding_weight", 2.0),
-        (PAIRS, "positive_weight", 0.2),
-        (PAIRS, "negative_weight", 0.2),
-        (PAIRS, "order_weight", 0.2),
-        (PAIRS, "stop_teacher_gradient", True),
         (PLAIN, "num_nodes", 50),
-        (PLAIN, "similarity_low", -1.0),
-        (PLAIN, "similarity_high", 0.9),
-        (PLAIN, "bandwidth", 0.2),
-        (PLAIN, "positive_threshold", 0.2),
         (dataclasses.replace(PAIRS, embedding_loss="ddl"), "triplet_margin", 0.5),
-        (dataclasses.replace(PAIRS, embedding_loss="ddl"), "histogram_bins", 11),
-        (dataclasses.replace(PAIRS, embedding_loss="ddl"), "rkd_distance_weight", 1.0),
-        (dataclasses.replace(PAIRS, embedding_loss="triplet"), "rkd_angle_weight", 1.0),
         (dataclasses.replace(PAIRS, embedding_loss="triplet"), "order_weight", 1.0),
         (dataclasses.replace(PLAIN, optimizer="adamw"), "momentum", 0.5),
         (PLAIN, "decay_epochs", [3.0]),
-        (PLAIN, "decay_factor", 0.5),
         (PLAIN, "polynomial_power", 1.0),
         (dataclasses.replace(PLAIN, schedule="constant"), "end_learning_rate", 0.01),
         (PLAIN, "cfp_protocols", ["FP"]),
-        (PLAIN, "cfp_folds", [1]),
         (PLAIN, "best_by", "accuracy"),
     ],
 )
@@ -69,26 +51,21 @@ def test_what_changes_nothing_is_refused(settings, name, value):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"made_student": True, "augment_blur": 0.5, "rows_per_group": 2},
+def test_what_is_used_is_taken():
+    for changes in (
+        {"made_student": True, "augment_blur": 0.5, "rows_per_group": 2, "num_nodes": 50},
         {"remine_every": 1, "remine_pairs": "hardest", "mined_pairs": True, "pairs_per_group": 2, "pairs_across": True},
-        {"num_nodes": 50, "rows_per_group": 2},
         {"schedule": "step", "decay_epochs": [30.0], "decay_factor": 0.5},
         {"schedule": "polynomial", "end_learning_rate": 0.01, "polynomial_power": 1.0},
         {"cfp_root": "cfp", "cfp_folds": [1], "best_by": "accuracy"},
-    ],
-)
-def test_what_is_used_is_taken(changes):
-    dataclasses.replace(PLAIN, **changes)
+    ):
+        dataclasses.replace(PLAIN, **changes)
 
 
 @pytest.mark.parametrize(
     ("changes", "groups", "message"),
     [
         ({"augment_blur": 0.5, "augment_groups": [9]}, [0, 1], "--augment_groups=9: no row is of this group, only of"),
-        ({"augment_blur": 0.5, "augment_groups": [-1], "shuffled_rows": 0}, [0, 1], "--augment_groups=-1"),
         ({"augment_blur": 0.5, "augment_groups": [1], "made_student": True}, [0, 1, 2], "add its group, 2"),
         ({"pairs_across": True}, [0], "--pairs_across=True would be ignored"),
         ({"pairs_across": True, "made_student": True, "augment_blur": 0.5}, [0, 1], "--pairs_across=True would be"),
@@ -110,18 +87,16 @@ def test_a_batch_that_is_drawn_refuses_the_same():
             BatchSettings(data=["set"], **changes)
 
 
-@pytest.mark.parametrize("loss", ["rkd", "sp"])
-def test_losses_that_xla_cannot_compile_are_refused_with_it(loss):
-    with pytest.raises(InputError, match=f"--embedding_loss={loss} cannot be compiled"):
-        dataclasses.replace(PAIRS, embedding_loss=loss, shared_identities=True, jit_compile=True)
+def test_losses_that_xla_cannot_compile_are_refused_with_it():
+    for loss in ("rkd", "sp"):
+        with pytest.raises(InputError, match=f"--embedding_loss={loss} cannot be compiled"):
+            dataclasses.replace(PAIRS, embedding_loss=loss, shared_identities=True, jit_compile=True)
 
 
 @pytest.mark.parametrize(
     ("part", "changes", "message"),
     [
         ("NetworkSettings", {"scale": 0.0}, "--scale must be above 0, got 0.0"),
-        ("MiningSettings", {"remine_every": 1}, "--remine_every=1 goes with what to mine anew"),
-        ("LossSettings", {"rkd_angle_weight": 1.0}, "--rkd_angle_weight=1.0 would be ignored"),
         ("OptimizerSettings", {"warmup_epochs": 30.0}, "--warmup_epochs=30.0 is longer than --epochs=20"),
         ("DeviceSettings", {"micro_batches": 0}, "--micro_batches must be at least 1, got 0"),
         ("CheckpointSettings", {"evaluate_every": 0}, "--evaluate_every must be at least 1, got 0"),

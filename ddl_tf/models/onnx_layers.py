@@ -1,0 +1,410 @@
+"""The Keras layer, or few layers, of each operation of an ONNX network."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Optional, Union
+
+import numpy as np
+import tensorflow as tf
+
+from ddl_tf.layers import GroupedConvolution
+from ddl_tf.models.onnx_node import Image, Node, Norm, UnsupportedError, Value, Vector
+
+# Where the axes of an ONNX image are in Keras.
+_KERAS_AXES = (0, 3, 1, 2)
+_L = tf.keras.layers
+
+
+def _weighted(layer: tf.keras.layers.Layer, tensor: Any, *weights: np.ndarray) -> Any:
+    """Apply a new layer that has these weights, in the order of `layer.weights`."""
+    output = layer(tensor)
+    layer.set_weights([np.asarray(weight, np.float32) for weight in weights])
+    return output
+
+
+def _plain(value: Union[Image, Vector]) -> Any:
+    """The tensor of a value with ONNX's axes, but for those of a feature map of one position."""
+    if isinstance(value, Vector) or value.tensor.shape[1:3] == (1, 1):
+        return value.tensor
+    return _L.Permute((3, 1, 2))(value.tensor)
+
+
+def _padded(node: Node, image: Image, size: Sequence[int], value: Optional[str] = None) -> tuple[Any, str]:
+    """Pad an image as a window of that size wants it: the tensor, and the padding that is left to the layer.
+
+    `value` names what the padding must be, if not 0.
+    """
+    auto_pad = node.attributes.get("auto_pad", "NOTSET")
+    if auto_pad == "SAME_UPPER":
+        return image.tensor, "same"
+    top, left, bottom, right = node.attributes.get("pads", [0, 0, 0, 0]) if auto_pad == "NOTSET" else [0, 0, 0, 0]
+    if auto_pad not in ("NOTSET", "VALID"):
+        raise UnsupportedError(f"auto_pad is {auto_pad}")
+    if node.attributes.get("ceil_mode"):
+        raise UnsupportedError("ceil_mode is set")
+    if not any((top, left, bottom, right)):
+        return image.tensor, "valid"
+    if value:
+        raise UnsupportedError(f"it pads with {value}")
+    return _L.ZeroPadding2D(((top, bottom), (left, right)), name=f"{node.name}_padding")(image.tensor), "valid"
+
+
+def _convolution(node: Node) -> Value:
+    image, kernel, bias = node.image(), node.constant(1), node.constant(2)
+    if kernel is None or kernel.ndim != 4:
+        raise UnsupportedError("its kernel is not of two dimensions")
+    outputs, inputs, *size = kernel.shape
+    groups = node.attributes.get("group", 1)
+    strides = node.attributes.get("strides", [1, 1])
+    dilations = node.attributes.get("dilations", [1, 1])
+    weights = [] if bias is None else [bias]
+    channels = image.tensor.shape[-1]
+    if groups == channels and groups > 1:
+        tensor, padding = _padded(node, image, size)
+        if strides[0] != strides[1]:
+            raise UnsupportedError(f"a depthwise convolution with the strides {strides}")
+        layer = _L.DepthwiseConv2D(
+            size,
+            strides,
+            padding,
+            depth_multiplier=outputs // groups,
+            dilation_rate=dilations,
+            use_bias=bool(weights),
+            name=node.name,
+        )
+        by_channel = kernel.reshape(groups, outputs // groups, *size).transpose(2, 3, 0, 1)
+        return Image(_weighted(layer, tensor, by_channel, *weights))
+    if groups > 1:
+        same = [(side - 1) // 2 for side in size]
+        if strides != [1, 1] or dilations != [1, 1] or size[0] != size[1] or weights or size[0] % 2 == 0:
+            raise UnsupportedError("a grouped convolution with a stride, a dilation or a bias")
+        if list(node.attributes.get("pads", [0] * 4)) != [*same, *same]:
+            raise UnsupportedError("a grouped convolution that changes the size")
+        # [group * out, in, height, width] -> [height, width, group * in, out]
+        by_group = kernel.reshape(groups, outputs // groups, inputs, *size).transpose(3, 4, 0, 2, 1)
+        if outputs != channels:
+            raise UnsupportedError("a grouped convolution that changes the number of channels")
+        layer = GroupedConvolution(groups, size[0], name=node.name)
+        return Image(_weighted(layer, image.tensor, by_group.reshape(*size, channels, outputs // groups)))
+    tensor, padding = _padded(node, image, size)
+    layer = _L.Conv2D(outputs, size, strides, padding, dilation_rate=dilations, use_bias=bool(weights), name=node.name)
+    return Image(_weighted(layer, tensor, kernel.transpose(2, 3, 1, 0), *weights))
+
+
+def _batch_normalization(node: Node) -> Value:
+    scale, offset, mean, variance = (node.constant(position) for position in (1, 2, 3, 4))
+    node.require(training_mode=0)
+    layer = _L.BatchNormalization(
+        epsilon=node.attributes.get("epsilon", 1e-5), momentum=node.attributes.get("momentum", 0.9), name=node.name
+    )
+    value = node.tensor()
+    if isinstance(value, Image):
+        return Image(_weighted(layer, value.tensor, scale, offset, mean, variance))
+    tensor = _plain(value)
+    if len(tensor.shape) != 2:
+        raise UnsupportedError(f"batch normalisation of a tensor of {len(tensor.shape)} axes")
+    return Vector(_weighted(layer, tensor, scale, offset, mean, variance))
+
+
+def _dense(node: Node, kernel: Optional[np.ndarray], bias: Optional[np.ndarray]) -> Value:
+    if kernel is None or kernel.ndim != 2:
+        raise UnsupportedError("it multiplies by no matrix of weights")
+    layer = _L.Dense(kernel.shape[1], use_bias=bias is not None, name=node.name)
+    weights = [] if bias is None else [np.broadcast_to(bias.reshape(-1), [kernel.shape[1]])]
+    return Vector(_weighted(layer, _plain(node.tensor()), kernel, *weights))
+
+
+def _gemm(node: Node) -> Value:
+    node.require(transA=0)
+    kernel, bias = node.constant(1), node.constant(2)
+    if kernel is not None:
+        kernel = (kernel.T if node.attributes.get("transB") else kernel) * node.attributes.get("alpha", 1.0)
+    return _dense(node, kernel, None if bias is None else bias * node.attributes.get("beta", 1.0))
+
+
+def _same_kind(value: Union[Image, Vector], tensor: Any) -> Value:
+    return Image(tensor) if isinstance(value, Image) else Vector(tensor)
+
+
+def _layer_of(make: Callable[[Node], tf.keras.layers.Layer]) -> Callable[[Node], Value]:
+    """An operation that is one layer, whatever the axes."""
+
+    def apply(node: Node) -> Value:
+        value = node.tensor()
+        return _same_kind(value, make(node)(value.tensor))
+
+    return apply
+
+
+def _prelu(node: Node) -> Value:
+    slope, value = node.constant(1), node.tensor()
+    channels = value.tensor.shape[-1]
+    if slope is None or slope.size not in (1, channels):
+        raise UnsupportedError(f"{np.size(slope)} slopes for {channels} channels")
+    shared = [1, 2] if isinstance(value, Image) else None
+    layer = _L.PReLU(shared_axes=shared, name=node.name)
+    shape = (1, 1, channels) if shared else (channels,)
+    return _same_kind(
+        value, _weighted(layer, value.tensor, np.broadcast_to(slope.reshape(-1), channels).reshape(shape))
+    )
+
+
+def _clip(node: Node) -> tf.keras.layers.Layer:
+    low, high = node.constant(1, "min"), node.constant(2, "max")
+    if low is None or float(low) != 0:
+        raise UnsupportedError(f"its lower bound is {low}, where 0 is supported")
+    return _L.ReLU(None if high is None else float(high), name=node.name)
+
+
+def _clipped_line(tensor: Any, alpha: float, beta: float, name: str) -> Any:
+    return _L.ReLU(1.0, name=name)(_L.Rescaling(alpha, beta, name=f"{name}_line")(tensor))
+
+
+def _hard_sigmoid(node: Node) -> Value:
+    alpha, beta = node.attributes.get("alpha", 0.2), node.attributes.get("beta", 0.5)
+    return _same_kind(node.tensor(), _clipped_line(node.tensor().tensor, alpha, beta, node.name))
+
+
+def _hard_swish(node: Node) -> Value:
+    tensor = node.tensor().tensor
+    gate = _clipped_line(tensor, 1 / 6, 0.5, f"{node.name}_gate")
+    return _same_kind(node.tensor(), _L.Multiply(name=node.name)([tensor, gate]))
+
+
+def _affine(value: Union[Image, Vector], scale: np.ndarray, offset: np.ndarray, name: str) -> Value:
+    """`value * scale + offset`: fixed where it scales the image, weights where it has a number for each channel."""
+    tensor = value.tensor
+    channels = tensor.shape[-1]
+    # How many axes of ONNX follow that of the channels.
+    after = 2 if isinstance(value, Image) else 0
+    for numbers in (scale, offset):
+        if numbers.size > 1 and (numbers.size != channels or numbers.shape[numbers.ndim - after - 1] != channels):
+            raise UnsupportedError(f"numbers of shape {list(numbers.shape)} for {channels} channels")
+    if scale.size == offset.size == 1:
+        return _same_kind(value, _L.Rescaling(scale.item(), offset.item(), name=name)(tensor))
+    scales, offsets = (np.broadcast_to(numbers.reshape(-1), channels) for numbers in (scale, offset))
+    if isinstance(value, Vector) or isinstance(tensor.node.layer, (_L.InputLayer, _L.Rescaling)):
+        return _same_kind(value, _L.Rescaling(scales.tolist(), offsets.tolist(), name=name)(tensor))
+    return Image(_weighted(_L.DepthwiseConv2D(1, name=name), tensor, scales.reshape(1, 1, -1, 1), offsets))
+
+
+def _arithmetic(node: Node) -> Value:
+    first, second = node.inputs[0], node.inputs[1]
+    if isinstance(first, (np.ndarray, Norm)) and node.type in ("Add", "Mul"):
+        first, second = second, first
+    if isinstance(second, Norm):
+        return _division_by_norm(node, first, second)
+    if isinstance(second, np.ndarray) and isinstance(first, (Image, Vector)):
+        number, one, zero = second.astype(np.float64), np.ones(1), np.zeros(1)
+        if node.type in ("Add", "Sub"):
+            return _affine(first, one, number if node.type == "Add" else -number, node.name)
+        return _affine(first, number if node.type == "Mul" else 1 / number, zero, node.name)
+    if node.type == "Mul" and isinstance(first, Vector) and first is second:
+        return Norm(first, 2, False)
+    layers = {"Add": _L.Add, "Sub": _L.Subtract, "Mul": _L.Multiply}
+    if node.type not in layers or not isinstance(first, (Image, Vector)) or type(first) is not type(second):
+        raise UnsupportedError("of these two inputs")
+    return _same_kind(first, layers[node.type](name=node.name)([first.tensor, second.tensor]))
+
+
+def _division_by_norm(node: Node, first: Optional[Value], norm: Norm) -> Value:
+    if node.type == "Add" and isinstance(first, np.ndarray):
+        # A small number that keeps the norm from 0.
+        return norm
+    if node.type == "Div" and isinstance(first, np.ndarray) and first.size == 1 and first.item() == 1:
+        return norm._replace(power=-norm.power)
+    if first is norm.vector and norm.is_sum and (node.type, norm.power) in (("Div", 1), ("Mul", -1)):
+        return Vector(_L.UnitNormalization(name=node.name)(norm.vector.tensor))
+    raise UnsupportedError("of a norm and something else than its vector")
+
+
+def _pool(node: Node) -> Value:
+    image, size = node.image(), node.attributes["kernel_shape"]
+    strides = node.attributes.get("strides", [1] * len(size))
+    node.require(dilations=[1] * len(size))
+    if node.type == "MaxPool":
+        tensor, padding = _padded(node, image, size, "the smallest number" if not _is_positive(image.tensor) else None)
+        return Image(_L.MaxPooling2D(size, strides, padding, name=node.name)(tensor))
+    excludes = None if node.attributes.get("count_include_pad") else "what no mean counts"
+    tensor, padding = _padded(node, image, size, excludes)
+    return Image(_L.AveragePooling2D(size, strides, padding, name=node.name)(tensor))
+
+
+def _is_positive(tensor: Any) -> bool:
+    """Whether no value is below 0, so that 0 is as good a padding for a maximum as the smallest number."""
+    return isinstance(tensor.node.layer, _L.ReLU)
+
+
+def _mean_of_image(node: Node, keeps: bool) -> Value:
+    tensor = _L.GlobalAveragePooling2D(keepdims=keeps, name=node.name)(node.tensor().tensor)
+    return _same_kind(node.tensor(), tensor) if keeps else Vector(tensor)
+
+
+def _reduce_mean(node: Node) -> Value:
+    axes, value = node.constant(1, "axes"), node.tensor()
+    positions = [2, 3] if isinstance(value, Image) else [1, 2]
+    if axes is None or sorted(axis % 4 for axis in axes.reshape(-1).tolist()) != positions:
+        raise UnsupportedError("a mean over other axes than height and width")
+    return _mean_of_image(node, bool(node.attributes.get("keepdims", 1)))
+
+
+def _norm(node: Node) -> Value:
+    axes, value = node.constant(1, "axes"), node.inputs[0]
+    vector = value.vector if isinstance(value, Norm) else node.tensor()
+    squares = isinstance(value, Norm) and not value.is_sum
+    if isinstance(vector, Image) or len(vector.tensor.shape) != 2 or squares != (node.type == "ReduceSum"):
+        raise UnsupportedError("of anything but a vector")
+    if axes is None or axes.reshape(-1).tolist() not in ([1], [-1]):
+        raise UnsupportedError("of other axes than the last")
+    return Norm(vector, 2 if squares else 1, True)
+
+
+def _power_of_norm(node: Node) -> Value:
+    norm = node.inputs[0]
+    if not isinstance(norm, Norm) or not norm.is_sum:
+        raise UnsupportedError("of anything but the norm of a vector")
+    return norm._replace(power=norm.power * {"Sqrt": 0.5, "Reciprocal": -1}[node.type])
+
+
+def _unit_norm(node: Node) -> Value:
+    node.require(p=2)
+    vector = _plain(node.tensor())
+    if len(vector.shape) != 2:
+        raise UnsupportedError("a norm of other axes than the last")
+    return Vector(_L.UnitNormalization(name=node.name)(vector))
+
+
+def _flatten(node: Node) -> Value:
+    node.require(axis=1)
+    return Vector(_L.Flatten(name=node.name)(_plain(node.inputs[0])))  # type: ignore[arg-type]
+
+
+def _reshape(node: Node) -> Value:
+    shape, value = node.constant(1, "shape"), node.tensor()
+    if shape is None:
+        raise UnsupportedError("it has no shape")
+    tensor = _plain(value)
+    known = [0, *tensor.shape[1:]]
+    if isinstance(value, Image) and value.tensor.shape[1:3] == (1, 1):
+        known = [0, value.tensor.shape[-1], 1, 1]
+    wanted = [known[axis] if side == 0 and axis else int(side) for axis, side in enumerate(shape.reshape(-1))]
+    items = int(np.prod(known[1:]))
+    if wanted[0] not in (0, -1, 1):
+        raise UnsupportedError(f"it makes a batch of {wanted[0]}")
+    if -1 in wanted[1:]:
+        wanted[wanted.index(-1, 1)] = -items // int(np.prod(wanted[1:]))
+    if int(np.prod(wanted[1:])) != items:
+        raise UnsupportedError(f"it mixes images: {known[1:]} becomes {wanted[1:]}")
+    if len(wanted) == 2:
+        return Vector(_L.Flatten(name=node.name)(tensor))
+    if len(wanted) == 4 and wanted[2:] == [1, 1]:
+        return Image(_L.Reshape((1, 1, items), name=node.name)(tensor))
+    raise UnsupportedError(f"it gives the shape {wanted[1:]}")
+
+
+def _squeeze(node: Node) -> Value:
+    tensor = node.image().tensor
+    axes = node.constant(1, "axes")
+    if tensor.shape[1:3] != (1, 1) or (axes is not None and sorted(a % 4 for a in axes.reshape(-1).tolist()) != [2, 3]):
+        raise UnsupportedError("of other axes than a height and width of 1")
+    return Vector(_L.Flatten(name=node.name)(tensor))
+
+
+def _unsqueeze(node: Node) -> Value:
+    axes = node.constant(1, "axes")
+    if isinstance(node.inputs[0], Norm):
+        return node.inputs[0]
+    tensor = _plain(node.tensor())
+    if axes is None or len(tensor.shape) != 2 or sorted(axis % 4 for axis in axes.reshape(-1).tolist()) != [2, 3]:
+        raise UnsupportedError("to other axes than a height and width")
+    return Image(_L.Reshape((1, 1, tensor.shape[1]), name=node.name)(tensor))
+
+
+def _transpose(node: Node) -> Value:
+    order = node.attributes.get("perm")
+    value = node.inputs[0]
+    if isinstance(value, Vector) and len(value.tensor.shape) == 4 and order == [0, 3, 1, 2]:
+        return Image(value.tensor)
+    if isinstance(value, Image) and order == [0, 2, 3, 1]:
+        return Vector(value.tensor)
+    raise UnsupportedError(f"the order {order}")
+
+
+def _concat(node: Node) -> Value:
+    if not all(isinstance(value, Image) for value in node.inputs) or node.attributes["axis"] % 4 != 1:
+        raise UnsupportedError("of anything but channels")
+    layer = _L.Concatenate(name=node.name)
+    return Image(layer([value.tensor for value in node.inputs]))  # type: ignore[union-attr]
+
+
+def _pad(node: Node) -> Value:
+    pads, number = node.constant(1, "pads"), node.constant(2, "value")
+    mode = node.attributes.get("mode", "constant")
+    value = node.tensor()
+    channels_last = isinstance(value, Vector) and len(value.tensor.shape) == 4
+    if pads is not None and channels_last:
+        pads = pads[[0, 3, 1, 2, 4, 7, 5, 6]]
+    if pads is None or len(pads) != 8 or any(pads[[0, 1, 4, 5]]) or mode != "constant" or (number or 0) != 0:
+        raise UnsupportedError("with anything but zeros around the image")
+    _, _, top, left, _, _, bottom, right = pads.tolist()
+    padding = _L.ZeroPadding2D(((top, bottom), (left, right)), name=node.name)
+    return _same_kind(value, padding(value.tensor))
+
+
+def _pass(node: Node) -> Value:
+    node.require(to=1)
+    return node.tensor()
+
+
+def _pass_norm(node: Node) -> Value:
+    """What keeps a norm from 0, or gives it the shape of the vector."""
+    if not isinstance(node.inputs[0], Norm):
+        raise UnsupportedError("of anything but a norm")
+    return node.inputs[0]
+
+
+def _shape(node: Node) -> Value:
+    """The shape; 0 stands for the batch, as it does in a `Reshape`."""
+    value = node.tensor()
+    sides = value.tensor.shape
+    ordered = [sides[axis] for axis in _KERAS_AXES] if isinstance(value, Image) else list(sides)
+    return np.array([0, *ordered[1:]], np.int64)
+
+
+def _clip_or_norm(node: Node) -> Value:
+    return node.inputs[0] if isinstance(node.inputs[0], Norm) else _layer_of(_clip)(node)
+
+
+OPERATIONS: dict[str, Callable[[Node], Value]] = {
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _arithmetic),
+    **dict.fromkeys(("AveragePool", "MaxPool"), _pool),
+    **dict.fromkeys(("Cast", "Dropout", "Identity"), _pass),
+    **dict.fromkeys(("Expand", "Max"), _pass_norm),
+    "BatchNormalization": _batch_normalization,
+    "Clip": _clip_or_norm,
+    "Concat": _concat,
+    "Conv": _convolution,
+    "Elu": _layer_of(lambda node: _L.ELU(node.attributes.get("alpha", 1.0), name=node.name)),
+    "Flatten": _flatten,
+    "Gemm": _gemm,
+    "GlobalAveragePool": lambda node: _mean_of_image(node, True),
+    "GlobalMaxPool": lambda node: Image(_L.GlobalMaxPooling2D(keepdims=True, name=node.name)(node.image().tensor)),
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _hard_swish,
+    "LeakyRelu": _layer_of(lambda node: _L.LeakyReLU(node.attributes.get("alpha", 0.01), name=node.name)),
+    "LpNormalization": _unit_norm,
+    "MatMul": lambda node: _dense(node, node.constant(1), None),
+    "Neg": _layer_of(lambda node: _L.Rescaling(-1.0, name=node.name)),
+    "PRelu": _prelu,
+    "Pad": _pad,
+    **dict.fromkeys(("ReduceL2", "ReduceSum"), _norm),
+    **dict.fromkeys(("Reciprocal", "Sqrt"), _power_of_norm),
+    "ReduceMean": _reduce_mean,
+    "Relu": _layer_of(lambda node: _L.ReLU(name=node.name)),
+    "Reshape": _reshape,
+    "Shape": _shape,
+    "Sigmoid": _layer_of(lambda node: _L.Activation("sigmoid", name=node.name)),
+    "Squeeze": _squeeze,
+    "Tanh": _layer_of(lambda node: _L.Activation("tanh", name=node.name)),
+    "Transpose": _transpose,
+    "Unsqueeze": _unsqueeze,
+}

@@ -58,8 +58,8 @@ def _convolution(node: Node) -> Value:
     dilations = node.attributes.get("dilations", [1, 1])
     weights = [] if bias is None else [bias]
     channels = image.tensor.shape[-1]
+    tensor, padding = _padded(node, image, size)
     if groups == channels and groups > 1:
-        tensor, padding = _padded(node, image, size)
         if strides[0] != strides[1]:
             raise UnsupportedError(f"a depthwise convolution with the strides {strides}")
         layer = _L.DepthwiseConv2D(
@@ -74,18 +74,20 @@ def _convolution(node: Node) -> Value:
         by_channel = kernel.reshape(groups, outputs // groups, *size).transpose(2, 3, 0, 1)
         return Image(_weighted(layer, tensor, by_channel, *weights))
     if groups > 1:
-        same = [(side - 1) // 2 for side in size]
-        if strides != [1, 1] or dilations != [1, 1] or size[0] != size[1] or weights or size[0] % 2 == 0:
-            raise UnsupportedError("a grouped convolution with a stride, a dilation or a bias")
-        if list(node.attributes.get("pads", [0] * 4)) != [*same, *same]:
-            raise UnsupportedError("a grouped convolution that changes the size")
+        if strides[0] != strides[1] or size[0] != size[1] or dilations != [1, 1]:
+            raise UnsupportedError("a grouped convolution that is not square, or dilated")
+        layer = GroupedConvolution(
+            groups,
+            size[0],
+            filters=outputs,
+            strides=strides[0],
+            padding=padding,
+            use_bias=bool(weights),
+            name=node.name,
+        )
         # [group * out, in, height, width] -> [height, width, group * in, out]
         by_group = kernel.reshape(groups, outputs // groups, inputs, *size).transpose(3, 4, 0, 2, 1)
-        if outputs != channels:
-            raise UnsupportedError("a grouped convolution that changes the number of channels")
-        layer = GroupedConvolution(groups, size[0], name=node.name)
-        return Image(_weighted(layer, image.tensor, by_group.reshape(*size, channels, outputs // groups)))
-    tensor, padding = _padded(node, image, size)
+        return Image(_weighted(layer, tensor, by_group.reshape(*size, channels, outputs // groups), *weights))
     layer = _L.Conv2D(outputs, size, strides, padding, dilation_rate=dilations, use_bias=bool(weights), name=node.name)
     return Image(_weighted(layer, tensor, kernel.transpose(2, 3, 1, 0), *weights))
 
@@ -224,8 +226,13 @@ def _pool(node: Node) -> Value:
     if node.type == "MaxPool":
         tensor, padding = _padded(node, image, size, "the smallest number" if not _is_positive(image.tensor) else None)
         return Image(_L.MaxPooling2D(size, strides, padding, name=node.name)(tensor))
-    excludes = None if node.attributes.get("count_include_pad") else "what no mean counts"
-    tensor, padding = _padded(node, image, size, excludes)
+    if node.attributes.get("count_include_pad"):
+        tensor, padding = _padded(node, image, size)
+    elif strides == [1, 1] and node.attributes.get("pads") == [side // 2 for side in (*size, *size)]:
+        # Keras's mean over a window that is padded like this leaves the padding out too.
+        tensor, padding = image.tensor, "same"
+    else:
+        tensor, padding = _padded(node, image, size, "what no mean counts")
     return Image(_L.AveragePooling2D(size, strides, padding, name=node.name)(tensor))
 
 

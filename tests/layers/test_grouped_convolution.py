@@ -45,7 +45,7 @@ def test_filters_strides_padding_and_bias(images):
     ]
     assert out.shape == (2, 2, 1, 12)
     np.testing.assert_allclose(layer(images), tf.concat(by_group, -1) + np.arange(12.0), rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="groups must divide .* 3 groups, 6 channels, 8 filters"):
+    with pytest.raises(ValueError, match=r"groups must divide .* 3 groups, 6 channels, 8 filters"):
         GroupedConvolution(3, filters=8)(images)
 
 

@@ -187,7 +187,7 @@ def test_a_unit_embedding(tmp_path, kind):
         total = network.add("ReduceSum", squares, network.weight(values=np.array([-1])), keepdims=1)
         norm = network.add("Sqrt", network.add("Max" if kind == "rsqrt" else "Add", total, small))
         operation = "Mul" if kind == "rsqrt" else "Div"
-        output = network.add(operation, vector, network.add("Reciprocal", norm) if kind == "rsqrt" else norm)
+        network.add(operation, vector, network.add("Reciprocal", norm) if kind == "rsqrt" else norm)
     network.nodes[-1].output[0] = "embedding"
     model = check(network.write(tmp_path / "net.onnx", "embedding"))
     assert isinstance(model.layers[-1], tf.keras.layers.UnitNormalization)

@@ -136,3 +136,47 @@ def _outputs(onnx: Any, node: Node, proto: Any, opset: int) -> list[Value]:
         return [OPERATIONS[proto.op_type](node)]
     except (KeyError, IndexError, TypeError) as error:
         raise UnsupportedError(f"it is described wrongly ({error!r})") from None
+
+
+def convert_onnx(
+    path: Union[str, "os.PathLike[str]"],
+    mean: float = 127.5,
+    scale: float = 127.5,
+    order: str = "rgb",
+    image_size: int = 112,
+) -> tf.keras.Model:
+    """Turn a trained ONNX network into an embedding model, to evaluate, export or fine-tune.
+
+    Args:
+        path: as for `read_onnx_network`, like `image_size`.
+        mean: the network's input is (value - mean) / scale, of values 0..255; see `OnnxEmbedder`.
+        scale: see `mean`; not 0.
+        order: of the channels that the network takes, "rgb" or "bgr".
+        image_size: height and width in pixels, where the file leaves them open.
+
+    Returns:
+        image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`, the network's own output. Its
+        layers "backbone" and "neck" are the parts; the neck does nothing, as the embedding is finished.
+
+    Raises:
+        InputError: as `read_onnx_network`, or for an order or a scale that there is not.
+
+    Example:
+        >>> convert_onnx("w600k_r50.onnx")  # doctest: +SKIP
+        <keras.src.engine.functional.Functional object>
+    """
+    if order not in ("rgb", "bgr") or not scale or not np.isfinite([mean, scale]).all():
+        raise InputError(f"order {order!r}, mean {mean}, scale {scale}: give rgb or bgr, numbers, and a scale not 0")
+    network = read_onnx_network(path, image_size)
+    image = tf.keras.Input(network.input_shape[1:], name="image")
+    if order == "rgb":
+        scaled = tf.keras.layers.Rescaling(1 / scale, -mean / scale, dtype="float32", name="scaling")(image)
+    else:
+        # A convolution that turns the channels round; no layer of Keras does.
+        turned = np.eye(3, dtype=np.float32)[None, None, ::-1] / scale
+        layer = tf.keras.layers.Conv2D(3, 1, dtype="float32", name="scaling", trainable=False)
+        scaled = layer(image)
+        layer.set_weights([turned, np.full(3, -mean / scale, np.float32)])
+    neck = tf.keras.layers.Activation("linear", name="neck")(network(scaled))
+    embedding = tf.keras.layers.Activation("linear", dtype="float32", name="embedding")(neck)
+    return tf.keras.Model(image, embedding, name="embedding_model")

@@ -7,7 +7,8 @@ import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.models.onnx_network import read_onnx_network
+from ddl_tf.models import load_checkpoint, save_checkpoint
+from ddl_tf.models.onnx_network import convert_onnx, read_onnx_network
 
 SIDE = 9
 FLAT = ("batch", "dim", 1, 1)
@@ -245,3 +246,18 @@ def test_an_open_size(tmp_path):
         tmp_path / "net.onnx", network.add("GlobalAveragePool", network.conv("image", 3, 4)), output_shape=FLAT
     )
     assert read_onnx_network(path, image_size=32).input_shape == (None, 32, 32, 3)
+
+
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_an_embedding_model_of_it(tmp_path, order):
+    """It takes pixels, and its checkpoint has layers alone that the guard of checkpoints lets through."""
+    network = Network()
+    output = network.add("GlobalAveragePool", network.conv("image", 3, 4))
+    path = network.write(tmp_path / "net.onnx", output, output_shape=FLAT)
+    model = convert_onnx(path, 100.0, 64.0, order)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3)).astype(np.float32)
+    scaled = (pixels - 100.0) / 64.0
+    expected = read_onnx_network(path)(scaled if order == "rgb" else scaled[..., ::-1])
+    np.testing.assert_allclose(model(pixels), expected, rtol=1e-5, atol=1e-5)
+    save_checkpoint(model, tmp_path / "net.keras")
+    np.testing.assert_array_equal(load_checkpoint(tmp_path / "net.keras")(pixels), model(pixels))

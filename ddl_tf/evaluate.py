@@ -70,10 +70,10 @@ def pairs(settings: PairsSettings) -> None:
         raise InputError(
             "no verification set: name one with --bin, --cfp_root, --lfw_root and --lfw_pairs, --pairs_csv, or --pairs"
         )
-    given = read_columns(settings.columns)
+    further = read_columns(settings.columns)
     similarities, results = [], []
     for pair_set in sets:
-        columns = image_columns(pair_set, given, settings.measure)
+        columns = image_columns(pair_set, further, settings.measure)
         described: dict[str, Any] = {"keys": pair_set.keys, "columns": columns}
         if session.lists_only:
             session.list_images(pair_set.name, pair_set.images, **described)
@@ -226,9 +226,9 @@ def compare(settings: CompareSettings) -> None:
     required(settings, "baseline", "candidate")
     models = [read_evaluation(name, getattr(settings, name)) for name in ("baseline", "candidate")]
     check_comparable(models)
-    for name in filter(None, (settings.easy, settings.hard)):
-        if any(name not in model.sets or not model.sets[name].has_pairs for model in models):
-            raise InputError(f"the gap is between two sets of pairs that both models have, which {name} is not")
+    for flag, name in (("easy", settings.easy), ("hard", settings.hard)):
+        if name and any(name not in model.sets or not model.sets[name].has_pairs for model in models):
+            raise InputError(f"--{flag}={name}: not both models have a set of pairs of that name; choose another set")
     differences = compare_models(models, settings.replicates, settings.seed, settings.easy, settings.hard)
     if not differences:
         raise InputError(f"{settings.baseline} and {settings.candidate} share no set with scores; see --store")

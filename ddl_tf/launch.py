@@ -178,8 +178,8 @@ def launch(settings: LaunchSettings, program: Sequence[str]) -> int:
     running: list[Group] = []
 
     def pass_on(number: int, frame: Optional[FrameType]) -> None:
-        insists = stops.insists()
-        if stopped_by and not insists:
+        second = stops.is_second()
+        if stopped_by and not second:
             return
         stopped_by.append(number)
         stop.set()

@@ -8,7 +8,7 @@ trained model's own view (`model`), or a degradation that is made (`degrade`). `
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -311,14 +311,7 @@ def batch(settings: BatchSettings) -> None:
     print(f"look at {settings.output}: {sampler.num_rows} rows")
 
 
-COMMANDS: dict[str, tuple[Callable[[Any], Any], type]] = {
-    "rules": (rules, GroupSettings),
-    "quality": (quality, GroupSettings),
-    "model": (model, ModelSettings),
-    "degrade": (degrade, DegradeSettings),
-    "pairs": (pairs, PairsSettings),
-    "batch": (batch, BatchSettings),
-}
+COMMANDS = command.by_name(rules, quality, model, degrade, pairs, batch)
 
 if __name__ == "__main__":
     command.run_subcommands(COMMANDS)

@@ -3,8 +3,7 @@
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Optional
+from typing import Optional
 
 from ddl_tf.common.settings import required, setting
 from ddl_tf.data.layout import PAIRS
@@ -249,21 +248,9 @@ def mend(settings: VerifySettings) -> None:
     print(f"{settings.input}: {f'{len(mended):,} images mended' if len(mended) else 'every image can be read'}")
 
 
-COMMANDS: dict[str, tuple[Callable[[Any], Any], type]] = {
-    "recordio": (recordio, RecordIOSettings),
-    "folder": (folder, FolderSettings),
-    "csv": (csv, CSVSettings),
-    "cfp": (cfp, CFPSettings),
-    "scface": (scface, SCfaceSettings),
-    "bin": (bin, BinSettings),
-    "lfw": (lfw, LFWSettings),
-    "cfp_pairs": (cfp_pairs, CFPPairsSettings),
-    "pairs": (pairs, PairCSVSettings),
-    "synthetic": (synthetic, SyntheticSettings),
-    "weights": (weights, WeightsSettings),
-    "verify": (verify, VerifySettings),
-    "mend": (mend, VerifySettings),
-}
+COMMANDS = command.by_name(
+    recordio, folder, csv, cfp, scface, bin, lfw, cfp_pairs, pairs, synthetic, weights, verify, mend
+)
 
 if __name__ == "__main__":
     command.run_subcommands(COMMANDS)

@@ -54,15 +54,9 @@ class PreviewSettings(AugmentationSettings):
 
 
 def kind_alone(image: np.ndarray, name: str, seed: int) -> np.ndarray:
-    """Augment an image by one kind, from weak to strong, with the same random numbers.
+    """Augment an image `[height, width, 3]`, 0..255, by one kind, from weak to strong, with the same random numbers.
 
-    Args:
-        image: `[height, width, 3]` float32 in 0..255.
-        name: a strength of `AugmentationSettings`.
-        seed: of the augmentation.
-
-    Returns:
-        `[strengths, height, width, 3]`: of several draws the one that at full strength changes the image most.
+    Of several draws it is the one that at full strength changes the image most: `[strengths, height, width, 3]`.
     """
     seeds = [tf.constant([seed, number], tf.int64) for number in range(DRAWS)]
 
@@ -93,11 +87,7 @@ def _show(grid: np.ndarray, rows: Sequence[tuple[str, list[np.ndarray]]], titles
 
 
 def preview_figure(faces: Faces, settings: PreviewSettings) -> Figure:
-    """Draw faces as they are stored and as they are augmented, and each kind of augmentation alone.
-
-    Raises:
-        InputError: if an image cannot be read.
-    """
+    """Draw faces as they are stored and as they are augmented, and each kind of augmentation alone."""
     augment = build_augmentation(settings)
     drawn: list[tuple[str, list[np.ndarray]]] = []
     for row in _choose(faces, settings.rows, settings.seed):

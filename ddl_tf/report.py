@@ -53,11 +53,11 @@ def _check_sets_and_columns(settings: ReportSettings, models: list[EvaluatedMode
         if name and name not in names:
             raise InputError(f"--{flag}={name}: no model was evaluated on it, but on {', '.join(names) or 'nothing'}")
         if name and not any(model.sets[name].has_pairs for model in models if name in model.sets):
-            raise InputError(f"--{flag}={name}: has no pairs; name a set of pairs")
+            raise InputError(f"--{flag}={name}: the set has no pairs; name a set of pairs")
     columns = sorted({str(name) for model in models for stored in model.sets.values() for name in stored.images})
     for name in settings.columns:
         if name not in columns:
-            raise InputError(f"--columns={name}: no set has it, but {', '.join(columns)}")
+            raise InputError(f"--columns={name}: no set has that column; choose of {', '.join(columns)}")
 
 
 def evaluation_sections(

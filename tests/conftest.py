@@ -31,6 +31,16 @@ def two_replicas():
 
 
 @pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """The file of a tiny network; what it is made of is in tests/support."""
+    from tiny_checkpoint import write_checkpoint
+
+    path = tmp_path_factory.mktemp("run") / "tiny.keras"
+    write_checkpoint(path)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
 def real_faces():
     """The real faces that lie beside the project's checkout; a user's machine has none."""
     if not (SHARED / "data").is_dir():

@@ -1,12 +1,9 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from own_lines import own_lines
+from tiny_checkpoint import DIM, SIDE
 from tiny_store import stored
 
 from ddl_tf.common.errors import InputError
@@ -15,19 +12,8 @@ from ddl_tf.data.layout import PAIRS
 from ddl_tf.evaluation import evaluate_pairs
 from ddl_tf.evaluation.model import load_checkpoint_embedding, load_embedding_model
 from ddl_tf.images.decoding import decode_image
-from ddl_tf.models import build_recognizer
 from ddl_tf.protocols.pair_sets import read_stored
 from ddl_tf.serving.conversion import draw_images, measure_file
-
-SIDE = 24
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    tf.keras.utils.set_random_seed(0)
-    path = str(tmp_path_factory.mktemp("run") / "tiny.keras")
-    build_recognizer("plain_small", 10, embedding_size=32, input_shape=(SIDE, SIDE, 3)).save(path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -44,18 +30,11 @@ def faces(tmp_path_factory):
     return str(folder)
 
 
-@pytest.fixture(scope="module")
-def converted(checkpoint, faces, tmp_path_factory):
-    """The folder, and what the command said."""
-    folder = tmp_path_factory.mktemp("converted") / "faces"
-    flags = [f"--model={checkpoint}", f"--output={folder}", "--formats=tflite_int8", f"--calibration={faces}"]
-    flags += ["--calibration_images=12", "--compared_images=8", f"--evaluate_pairs={faces}", "--threads=1"]
-    done = subprocess.run([sys.executable, "-m", "ddl_tf.convert", *flags], capture_output=True, text=True, check=True)
-    return folder, done
-
-
-def test_what_is_written(converted, checkpoint, faces):
-    folder, done = converted
+def test_what_is_written_and_measured(checkpoint, faces, tmp_path, capfd):
+    folder = tmp_path / "converted" / "faces"
+    chosen = {"formats": ["tflite_int8"], "calibration": faces, "evaluate_pairs": faces, "threads": 1}
+    main(ConvertSettings(checkpoint, str(folder), calibration_images=12, compared_images=8, **chosen))
+    printed = capfd.readouterr()
     assert sorted(file.name for file in folder.iterdir()) == ["conversion.json", "model_int8.tflite"]
     record = json.loads((folder / "conversion.json").read_text())
     assert record["model"] == checkpoint
@@ -63,21 +42,13 @@ def test_what_is_written(converted, checkpoint, faces):
     assert record["settings"]["calibration_images"] == 12
     file = record["files"]["tflite_int8"]
     assert file["file"] == "model_int8.tflite"
-    assert file["input"] == {
-        "name": "image",
-        "dtype": "float32",
-        "shape": ["batch", SIDE, SIDE, 3],
-        "values": "RGB, 0..255",
-    }
-    assert file["output"]["shape"] == ["batch", 32]
-    assert done.stdout.splitlines()[0].startswith("| format | size, MB | largest distance | mean distance |")
-    assert [line.split("|")[1].strip() for line in done.stdout.splitlines()[2:]] == ["keras", "tflite_int8"]
-    assert own_lines(done.stderr) == [str(folder / "model_int8.tflite")]
-
-
-def test_what_is_measured(converted, checkpoint, faces):
-    folder, _ = converted
-    own, int8 = json.loads((folder / "conversion.json").read_text())["measured"]
+    shape = ["batch", SIDE, SIDE, 3]
+    assert file["input"] == {"name": "image", "dtype": "float32", "shape": shape, "values": "RGB, 0..255"}
+    assert file["output"]["shape"] == ["batch", DIM]
+    assert printed.out.splitlines()[0].startswith("| format | size, MB | largest distance | mean distance |")
+    assert [line.split("|")[1].strip() for line in printed.out.splitlines()[2:]] == ["keras", "tflite_int8"]
+    assert printed.err.splitlines() == [str(folder / "model_int8.tflite")]
+    whole, int8 = record["measured"]
     assert int8["size"] == (folder / "model_int8.tflite").stat().st_size
     keras, small = (load_embedding_model(str(path)) for path in (checkpoint, folder / "model_int8.tflite"))
     _, images = draw_images(faces, (12, 8), (SIDE, SIDE))
@@ -86,8 +57,8 @@ def test_what_is_measured(converted, checkpoint, faces):
     distance = 1 - np.sum(first * second, axis=1)
     assert int8["largest_distance"] == pytest.approx(distance.max(), rel=1e-3)
     assert int8["mean_distance"] == pytest.approx(distance.mean(), rel=1e-3)
-    assert (own["largest_distance"], own["mean_distance"]) == (0, 0)
-    for measured, model in ((own, keras), (int8, small)):
+    assert (whole["largest_distance"], whole["mean_distance"]) == (0, 0)
+    for measured, model in ((whole, keras), (int8, small)):
         expected = evaluate_pairs(model, read_stored(faces), flip=False)
         assert measured["verification"]["auc"] == pytest.approx(expected["auc"], abs=1e-6)
         assert measured["verification"]["tar"] == pytest.approx(expected["tar"], abs=1e-6)
@@ -104,9 +75,20 @@ def test_drawn_images_are_of_the_set_and_none_is_drawn_twice(faces):
         draw_images(faces, (20, 5), (SIDE, SIDE))
 
 
-def test_without_calibration_and_with_flip(checkpoint, tmp_path, capsys):
+def test_without_calibration_and_with_flip(checkpoint, tmp_path, capsys, monkeypatch):
     pytest.importorskip("tf2onnx")
     settings = ConvertSettings(checkpoint, str(tmp_path), formats=["onnx"], compared_images=3, flip=True)
+    # The record of an earlier conversion goes before the first file is written.
+    (tmp_path / "conversion.json").write_text("{}")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ddl_tf.convert.write_format", stop)
+        with pytest.raises(KeyboardInterrupt):
+            main(settings)
+    assert not (tmp_path / "conversion.json").exists()
     main(settings)
     record = json.loads((tmp_path / "conversion.json").read_text())
     assert record["compared_on"] == "synthetic faces"
@@ -138,16 +120,3 @@ def test_bad_settings(checkpoint, tmp_path, settings, message):
     with pytest.raises(InputError, match=message):
         main(ConvertSettings(**{"model": checkpoint, "output": str(tmp_path / "out"), **settings}))
     assert not Path(tmp_path / "out").exists()
-
-
-def test_a_killed_second_conversion_leaves_no_record_of_the_first(checkpoint, tmp_path, monkeypatch):
-    (tmp_path / "conversion.json").write_text("{}")
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("ddl_tf.convert.write_format", stop)
-    settings = ConvertSettings(model=checkpoint, output=str(tmp_path), formats=["tflite_float16"], compared_images=1)
-    with pytest.raises(KeyboardInterrupt):
-        main(settings)
-    assert not (tmp_path / "conversion.json").exists()

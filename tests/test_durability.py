@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from ddl_tf.common.partial_folder import claim, publish
+from ddl_tf.common.partial_folder import open_partial, publish
 from ddl_tf.miniature import MiniatureSettings
 from ddl_tf.miniature import main as write_miniature
 from ddl_tf.models import build_recognizer, embedding_model
@@ -47,7 +47,7 @@ def check_folder(events, folder):
 
 def test_a_published_set(tmp_path, events):
     partial, output = tmp_path / "faces.partial", tmp_path / "faces"
-    with claim(partial, {"made": 1}, "data"):
+    with open_partial(partial, {"made": 1}, "data"):
         publish(partial, output, [], "data", [])
     moved = events.index(("rename", str(partial), str(output)))
     assert ("sync", str(partial)) in events[:moved]

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -57,13 +55,10 @@ def is_picture(path):
         return min(picture.size) > 100
 
 
-def test_rules_as_a_user_meets_them(data, tmp_path):
-    command = [sys.executable, "-m", "ddl_tf.mine", "rules", f"--data={data}", "--easy=abs(yaw) < 25"]
+def test_rules(data, capsys):
     small = "resolution_px in (8, 9, 10, 11, 12) and yaw < 1000"
-    command += ["--hard=abs(yaw) > 60", f"--hard={small}", "--noise=light < 0.6"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "| 1 (hard) | abs(yaw) > 60 |" in done.stdout
+    run("rules", data=[data], easy="abs(yaw) < 25", hard=["abs(yaw) > 60", small], noise="light < 0.6")
+    assert "| 1 (hard) | abs(yaw) > 60 |" in capsys.readouterr().out
     index = Faces([data]).index
     noise, easy, side = index["light"] < 0.6, index["yaw"].abs() < 25, index["yaw"].abs() > 60
     few = index["resolution_px"].between(8, 12)
@@ -112,35 +107,14 @@ def test_what_a_user_puts_among_the_parts_of_measuring_stays(data, monkeypatch, 
         run("quality", data=[data])
 
 
-def test_the_pose_is_measured_where_there_are_landmarks(data):
-    from ddl_tf.mining.columns import write_columns
-    from ddl_tf.mining.pose import ARCFACE_TEMPLATE, LANDMARK_COLUMNS
-
-    faces = Faces([data])
-    points = np.tile(ARCFACE_TEMPLATE.ravel(), [len(faces), 1])
-    # The nose goes to the image's right.
-    points[::2, 4] += 12
-    write_columns(faces, dict(zip(LANDMARK_COLUMNS, points.T)), {"command": "test"})
-    run("quality", data=[data])
-    yaw = Faces([data]).index["measured_yaw"].to_numpy()
-    assert (yaw[::2] > 15).all()
-    assert (abs(yaw[1::2]) < 3).all()
-
-
 @pytest.mark.parametrize("centers", ["mean", "head"])
 def test_a_model_s_view_groups_with_a_band_of_noise(data, checkpoint, centers):
-    run(
-        "model",
-        data=[data],
-        model=checkpoint,
-        centers=centers,
-        easy="center_margin > quantile(center_margin, 0.6)",
-        hard=["center_margin < quantile(center_margin, 0.4)"],
-        noise="center_margin < quantile(center_margin, 0.1)",
-    )
+    rules = {"easy": "center_margin > quantile(center_margin, 0.6)"}
+    rules["hard"] = ["center_margin < quantile(center_margin, 0.4)"]
+    rules["noise"] = "center_margin < quantile(center_margin, 0.1)"
+    run("model", data=[data], model=checkpoint, centers=centers, **rules)
     index = Faces([data]).index
-    margin = index["center_margin"]
-    group = index["group"]
+    margin, group = index["center_margin"], index["group"]
     assert (margin[group == 0] > margin.quantile(0.6)).all()
     assert (margin[margin < margin.quantile(0.1)].index.map(group) == -1).all()
     assert set(group) == {-1, 0, 1}
@@ -161,17 +135,9 @@ def test_pairs_are_stored_for_training(data, checkpoint, capsys):
 
 
 def test_a_batch_is_drawn(data, tmp_path):
-    run(
-        "batch",
-        data=[data],
-        rows_per_group=3,
-        pairs_per_group=2,
-        pairs_across=True,
-        image_size=32,
-        augment_blur=1.0,
-        augment_groups=[1],
-        output=str(tmp_path / "batch.jpg"),
-    )
+    streams = {"rows_per_group": 3, "pairs_per_group": 2, "pairs_across": True}
+    blurred = {"augment_blur": 1.0, "augment_groups": [1]}
+    run("batch", data=[data], **streams, **blurred, image_size=32, output=str(tmp_path / "batch.jpg"))
     assert is_picture(tmp_path / "batch.jpg")
     with pytest.raises(InputError, match="no positive pairs are stored"):
         run("batch", data=[data], pairs_per_group=2, mined_pairs=True)
@@ -200,7 +166,9 @@ def test_degraded_students(data, tmp_path, capsys):
         ("rules", {"easy": "yaw < 3", "hard": ["yaw >"]}, "cannot be read"),
         ("rules", {}, "--easy and --hard are missing"),
         ("rules", {"easy": "yaww < 3", "hard": ["yaw > 3"]}, "no column 'yaww'"),
+        ("rules", {"easy": "abs(yaw) < 20", "hard": ["yaw > 500"]}, "fits no image; yaw goes from"),
         ("quality", {"noise": "yaw > 3"}, "go together"),
+        ("quality", {"data": []}, "--data is missing"),
         ("model", {}, "--model is missing"),
         ("model", {"model": "nowhere"}, "no model at nowhere"),
         ("pairs", {"model": "nowhere"}, "no model at nowhere"),
@@ -208,18 +176,8 @@ def test_degraded_students(data, tmp_path, capsys):
         ("degrade", {"student": ["fog:3"], "output": "x"}, "fog"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_is_done(drawn, name, settings, message):
+def test_what_is_wrong_is_refused_before_anything_is_done(drawn, name, settings, message):
+    before = group_of(drawn)
     with pytest.raises(InputError, match=message):
-        run(name, data=[drawn], **settings)
-
-
-def test_no_set():
-    with pytest.raises(InputError, match="--data is missing"):
-        run("quality")
-
-
-def test_nothing_is_written_when_a_group_would_be_empty(drawn):
-    data, before = drawn, group_of(drawn)
-    with pytest.raises(InputError, match="fits no image; yaw goes from"):
-        run("rules", data=[data], easy="abs(yaw) < 20", hard=["yaw > 500"])
-    np.testing.assert_array_equal(group_of(data), before)
+        run(name, **{"data": [drawn], **settings})
+    np.testing.assert_array_equal(group_of(drawn), before)

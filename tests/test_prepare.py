@@ -1,4 +1,3 @@
-import dataclasses
 import io
 import json
 import pickle
@@ -15,7 +14,7 @@ from ddl_tf import prepare
 from ddl_tf.common.errors import InputError
 from ddl_tf.data.store import Faces
 from ddl_tf.images.decoding import decode_image
-from ddl_tf.protocols.pair_sets import read_bin, read_stored
+from ddl_tf.protocols.pair_sets import read_stored
 
 
 @pytest.fixture
@@ -42,11 +41,11 @@ def test_refused_as_a_user_meets_it(damaged):
 def test_skipped_then_verified(damaged, monkeypatch, capsys):
     monkeypatch.chdir(damaged)
     prepare.recordio(prepare.RecordIOSettings(rec="train.rec", output="faces", on_error="skip"))
-    told = capsys.readouterr()
-    assert told.out == (
+    printed = capsys.readouterr()
+    assert printed.out == (
         "stored 3 images of 2 identities in faces (0.0 MB); left out: 1 corrupt image, 1 empty identity\n"
     )
-    assert [line.split(": ")[:3] for line in told.err.splitlines()] == [
+    assert [line.split(": ")[:3] for line in printed.err.splitlines()] == [
         ["skipped", "train.rec, record 3", "corrupt image"],
         ["skipped", "train.rec, identity 2", "empty identity"],
     ]
@@ -59,17 +58,10 @@ def test_skipped_then_verified(damaged, monkeypatch, capsys):
     assert "faces/shard-00000.tfrecord: damaged shard: corrupted record at 12; " in capsys.readouterr().err
 
 
-def test_every_command_has_a_help_text_and_flags():
-    for main, settings_class in prepare.COMMANDS.values():
-        assert main.__doc__
-        assert all(field.metadata["help"] for field in dataclasses.fields(settings_class))
-
-
-@pytest.mark.parametrize("name", sorted(set(prepare.COMMANDS) - {"synthetic", "weights"}))
-def test_a_missing_flag(name):
-    main, settings_class = prepare.COMMANDS[name]
-    with pytest.raises(InputError, match=r"--\w+ is missing"):
-        main(settings_class())
+def test_missing_flags():
+    for main, settings_class in [prepare.COMMANDS[name] for name in set(prepare.COMMANDS) - {"synthetic", "weights"}]:
+        with pytest.raises(InputError, match=r"--\w+ is missing"):
+            main(settings_class())
 
 
 def test_importers(tmp_path, capsys):
@@ -91,14 +83,6 @@ def test_importers(tmp_path, capsys):
     assert prepare.verify(prepare.VerifySettings(input=outputs[2])) == 0
 
 
-def test_lfw_dev(real_faces, tmp_path):
-    settings = prepare.BinSettings(output=str(tmp_path / "lfw_dev"), bin=str(real_faces / "lfw_dev.bin"))
-    prepare.bin(settings)
-    stored, read = read_stored(str(settings.output)), read_bin(str(settings.bin))
-    assert list(stored.images) == list(read.images)
-    assert (len(stored.same), stored.same.sum()) == (1000, 500)
-
-
 def test_cfp(real_faces, tmp_path):
     root = str(real_faces / "cfp")
     prepare.cfp(prepare.CFPSettings(output=str(tmp_path / "train"), root=root, folds=[1]))
@@ -113,13 +97,12 @@ def test_a_bin_of_photos_of_a_phone(tmp_path):
     photos = []
     for colour in range(0, 160, 40):
         file = io.BytesIO()
-        image = Image.new("RGB", (16, 12), (colour, 90, 30))
-        image.save(file, "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))])
+        more = [Image.new("RGB", (8, 8))]
+        Image.new("RGB", (16, 12), (colour, 90, 30)).save(file, "MPO", save_all=True, append_images=more)
         photos.append(file.getvalue())
     (tmp_path / "phone.bin").write_bytes(pickle.dumps((photos, [True, False])))
-    settings = prepare.BinSettings(output=str(tmp_path / "phone"), bin=str(tmp_path / "phone.bin"))
-    prepare.bin(settings)
-    stored = read_stored(str(settings.output))
+    prepare.bin(prepare.BinSettings(output=str(tmp_path / "phone"), bin=str(tmp_path / "phone.bin")))
+    stored = read_stored(str(tmp_path / "phone"))
     assert sorted(stored.images) == sorted(photos)
     assert stored.same.tolist() == [True, False]
     assert decode_image(stored.images[0]).shape[:2] == (12, 16)

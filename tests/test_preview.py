@@ -5,29 +5,22 @@ from PIL import Image
 from ddl_tf import preview
 from ddl_tf.common.errors import InputError
 from ddl_tf.data import Faces, SyntheticSettings, prepare_synthetic
-from ddl_tf.data.settings import strength_names
 from ddl_tf.preview import PreviewSettings, kind_alone, main, preview_figure
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("faces")
-    prepare_synthetic(
-        SyntheticSettings(
-            output=str(path), overwrite=True, identities=3, images_per_identity=4, test_identities=0, image_size=24
-        )
-    )
+    counts = {"identities": 3, "images_per_identity": 4, "test_identities": 0, "image_size": 24}
+    prepare_synthetic(SyntheticSettings(output=str(path), overwrite=True, **counts))
     return str(path / "train")
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    """Two strengths in place of six: every one is traced anew."""
-    monkeypatch.setattr(preview, "STRENGTHS", (0.3, 1.0))
-
-
-@pytest.mark.usefixtures("quick")
 def test_the_sheet(folder, tmp_path, monkeypatch):
+    # Of six strengths and all kinds: every one is traced anew.
+    kinds = ("augment_grey", "augment_blur", "augment_resolution")
+    monkeypatch.setattr(preview, "STRENGTHS", (0.3, 1.0))
+    monkeypatch.setattr(preview, "strength_names", lambda: kinds)
     settings = PreviewSettings(
         train_data=[folder], image_size=16, rows=3, augment_grey=1.0, augment_probability=1.0, augment_groups=[1]
     )
@@ -37,7 +30,7 @@ def test_the_sheet(folder, tmp_path, monkeypatch):
         if axes.images:
             lines.setdefault(axes.get_subplotspec().rowspan.start, []).append(axes)
     labels = [line[0].get_ylabel() for line in lines.values()]
-    assert labels[3:] == [f"--{name}" for name in strength_names()]
+    assert labels[3:] == [f"--{name}" for name in kinds]
     assert [label.splitlines()[1] for label in labels[:3]] == ["group 0", "group 1", "group 0"]
     assert [axes.get_title() for axes in list(lines.values())[3]] == ["stored", "0.3", "1"]
     assert any("--augment_grey=1 --augment_probability=1" in text.get_text() for text in figure.texts)
@@ -56,6 +49,12 @@ def test_the_sheet(folder, tmp_path, monkeypatch):
         else:
             assert np.abs(drawn[1] - stored).mean() > 0
 
+    # Another seed shows other images.
+    faces = Faces([folder])
+    chosen = [preview._choose(faces, 4, seed) for seed in (0, 0, 1)]
+    assert chosen[0] == chosen[1] != chosen[2]
+    assert len(set(chosen[0])) == 4
+    assert len(preview._choose(faces, 99, 0)) == 12
     # To draw it again would take as long again.
     shown = []
     monkeypatch.setattr(preview, "preview_figure", lambda faces, settings: shown.append(len(faces)) or figure)
@@ -74,32 +73,15 @@ def test_a_kind_grows_from_weak_to_strong():
     assert np.all(np.diff(colour) < 0)
 
 
-@pytest.mark.usefixtures("quick")
-def test_another_seed_shows_others(folder):
-    def chosen(seed):
-        return preview._choose(Faces([folder]), 4, seed)
-
-    assert chosen(0) == chosen(0)
-    assert chosen(0) != chosen(1)
-    assert len(set(chosen(0))) == 4
-    assert len(preview._choose(Faces([folder]), 99, 0)) == 12
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
+def test_bad_values_are_named():
+    for changes, message in (
         ({"rows": 0}, "--rows must be at least 1, got 0"),
         ({"image_size": 0}, "--image_size must be at least 1"),
         ({"seed": -1}, "--seed must be from 0"),
         ({"output": "sheet.txt"}, "sheet.txt"),
         ({"augment_blur": 2.0}, "--augment_blur must be from 0 to 1, got 2.0"),
-    ],
-)
-def test_bad_values_are_named(changes, message):
-    with pytest.raises(InputError, match=message):
-        PreviewSettings(train_data=["x"], **changes)
-
-
-def test_a_set_is_needed():
+    ):
+        with pytest.raises(InputError, match=message):
+            PreviewSettings(train_data=["x"], **changes)
     with pytest.raises(InputError, match=r"^no set: name stored sets with --train_data"):
         main(PreviewSettings(augment_blur=0.5))

@@ -187,13 +187,15 @@ def test_estimate():
     """Parts of the estimate, by hand, for a small network."""
     path = ROOT / "recipes" / "ddl_rfw_r100.cfg"
     settings = checker.read_recipe(path, "--backbone=plain_small", "--image_size=32")
-    found = checker.estimate(settings, checker.read_comments(path))
-    assert found["identities"] == 28_000
-    assert (found["rows"], found["devices"]) == (4 * (32 + 64), 4)
-    assert found["center weights"] == 28_000 * 512
-    assert found["centers"] == pytest.approx(5 * 28_000 * 512 * 4 / 1e9)
-    assert found["logits"] == pytest.approx(96 * 28_000 * 6 * 4 / 1e9)
-    assert found["sum"] == pytest.approx(sum(found[name] for name in ("network", "centers", "activations", "logits")))
+    estimate = checker.estimate(settings, checker.read_comments(path))
+    assert estimate["identities"] == 28_000
+    assert (estimate["rows"], estimate["devices"]) == (4 * (32 + 64), 4)
+    assert estimate["center weights"] == 28_000 * 512
+    assert estimate["centers"] == pytest.approx(5 * 28_000 * 512 * 4 / 1e9)
+    assert estimate["logits"] == pytest.approx(96 * 28_000 * 6 * 4 / 1e9)
+    assert estimate["sum"] == pytest.approx(
+        sum(estimate[name] for name in ("network", "centers", "activations", "logits"))
+    )
 
 
 def test_random_batch_has_the_streams_of_a_recipe():
@@ -231,8 +233,9 @@ def tiny(faces, run_dir, *more):
     )
 
 
-def test_one_step_of_each_family(faces, tmp_path):
+def test_one_step_of_each_family(faces, tmp_path, monkeypatch):
     """Margin training, and DDL from its checkpoint: schedules, losses and streams are the recipes' own."""
+    monkeypatch.setattr("ddl_tf.training.run.plot_run", lambda folder: None)
     start = f"--init_checkpoint={tmp_path / 'ms1mv3_r50_arcface' / 'checkpoints' / 'last.keras'}"
     families = {
         "ms1mv3_r50_arcface": ("two", "--shuffled_rows=8"),

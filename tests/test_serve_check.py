@@ -107,7 +107,7 @@ def test_another_model_and_wrong_answers_of_a_signature(server, check, capsys, m
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"url": ""}, "--url is missing"),
         ({"saved_model": ""}, "--saved_model is missing"),
@@ -118,10 +118,10 @@ def test_another_model_and_wrong_answers_of_a_signature(server, check, capsys, m
         ({"url": "grpc://127.0.0.1:1", "wait": 0.0, "timeout": 1.0}, "UNAVAILABLE"),
     ],
 )
-def test_what_cannot_be_checked(check, options, told):
+def test_what_cannot_be_checked(check, options, message):
     with pytest.raises(InputError) as caught:
         check(**options)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -137,7 +137,7 @@ class Scripted:
         answer = self.answers.pop(0)
         if isinstance(answer, str):
             raise ServingError(self.url, self.model, answer, "no", "wait")
-        return [VersionStatus(*one) for one in answer]
+        return [VersionStatus(*status) for status in answer]
 
     def metadata(self):
         return ModelMetadata("faces", 3, {})
@@ -173,10 +173,10 @@ def test_differences_that_are_none(folder):
     reference.threshold = 0.5
     similarity = np.array([0.50001, 0.7], np.float32)
     wanted = {"similarity": similarity, "same": np.array([True, True]), "valid": np.array([True, True])}
-    given = {**wanted, "same": np.array([False, True])}
-    assert _decisions(reference, {}, given, wanted, 1e-4) == 0
-    assert _decisions(reference, {}, given, wanted, 1e-6) == 1
-    assert _decisions(reference, {}, {**given, "valid": ~wanted["valid"]}, wanted, 1e-4) == 2
+    answer = {**wanted, "same": np.array([False, True])}
+    assert _decisions(reference, {}, answer, wanted, 1e-4) == 0
+    assert _decisions(reference, {}, answer, wanted, 1e-6) == 1
+    assert _decisions(reference, {}, {**answer, "valid": ~wanted["valid"]}, wanted, 1e-4) == 2
 
     pixels = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)
     photo = np.array([tf.io.encode_png(pixels).numpy()], object)

@@ -93,12 +93,7 @@ Outputs = Mapping[str, tuple[Any, tuple[int, ...]]]
 
 
 def misfit(answer: Mapping[str, np.ndarray], outputs: Outputs, rows: int) -> str:
-    """Return what in an answer is not as its signature promises; empty if nothing is.
-
-    Example:
-        >>> misfit({"valid": np.zeros(3, bool)}, {"valid": (np.bool_, ())}, rows=4)
-        "output 'valid' is bool [3], not bool [4]"
-    """
+    """Return what in an answer is not as its signature promises; empty if nothing is."""
     for name, (dtype, shape) in outputs.items():
         if name not in answer:
             return f"no output {name!r}, only {', '.join(sorted(answer))}"

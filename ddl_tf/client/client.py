@@ -258,10 +258,8 @@ def wait_until_available(
 ) -> int:
     """Wait until a server has loaded the client's model, and return the version that answers.
 
-    What it waits for is printed on stderr when that changes.
-
-    Raises:
-        ServingError: if the model could not be loaded, or is not there after `seconds`.
+    What it waits for is printed on stderr when that changes. It raises `ServingError` if the model is not loaded in
+    time.
     """
     began, printed = clock(), ""
     while True:

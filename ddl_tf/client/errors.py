@@ -122,15 +122,8 @@ def with_retries(
     """Send a request again while the server is unavailable or full; `send` gets the seconds that are left.
 
     The wait before retry n is drawn between 0 and `FIRST_DELAY * 2 ** (n - 1)` seconds, at most `LONGEST_DELAY`, so
-    that many clients of a server that restarts do not come back all at once. The last `RequestError` is raised, with
-    the number of attempts: at once if it does not pass, or if the wait would end after the deadline.
-
-    Example:
-        >>> with_retries(lambda seconds: 5, timeout=1.0, retries=2)
-        5
-
-    References:
-        Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015
+    that clients of a server that restarts do not come back all at once (Brooker, "Exponential Backoff And Jitter", AWS,
+    2015). The last `RequestError` is raised: at once if it does not pass, or if the wait would end after the deadline.
     """
     deadline = clock() + timeout
     attempt = 1

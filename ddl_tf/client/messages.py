@@ -84,10 +84,5 @@ _POOL.Add(_describe())
 
 
 def message(name: str) -> Any:
-    r"""Return the class of a message of `FIELDS`, as `protoc` would make it.
-
-    Example:
-        >>> message("ModelSpec")(name="faces").SerializeToString()
-        b'\n\x05faces'
-    """
+    """Return the class of a message of `FIELDS`, as `protoc` would make it."""
     return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"{PACKAGE}.{name}"))

@@ -12,15 +12,7 @@ from ddl_tf.common.checks import require
 
 
 def flat_labels(labels: tf.Tensor) -> tf.Tensor:
-    """Check the type and the shape of labels, int `[batch]` or `[batch, 1]`; returns `[batch]` int64.
-
-    Raises:
-        ValueError: for labels that are not whole numbers, or have another shape.
-
-    Example:
-        >>> flat_labels(tf.constant([[1], [2]])).numpy().tolist()
-        [1, 2]
-    """
+    """Check the type and the shape of labels, int `[batch]` or `[batch, 1]`; returns `[batch]` int64."""
     labels = tf.convert_to_tensor(labels)
     # A cast to int64 would wrap what only uint64 holds.
     if not labels.dtype.is_integer or labels.dtype == tf.uint64:
@@ -43,10 +35,6 @@ def class_numbers(
     Returns:
         `[batch]` int32 labels, -1 for none and for those out of range; and `[batch]` float32, NaN for those out of
         range and 0 for all others, to be added to what is computed of a row.
-
-    Raises:
-        ValueError: for labels that are not whole numbers, or have another shape or number than the rows, and, in a
-            graph as tf.errors.InvalidArgumentError, for a label out of range.
     """
     labels = flat_labels(labels)
     if not labels.shape.is_compatible_with(per_row.shape[:1]):

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import typing
 import warnings
 from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
@@ -146,10 +147,7 @@ def run(main: Callable[[Any], Any], settings_class: type) -> None:
         # absl's `app.run` turns on the INFO messages of TensorFlow's own modules.
         absl_logging.set_verbosity(absl_logging.WARNING)
         if len(arguments) > 1:
-            _fail(
-                f"unexpected argument {arguments[1]!r}: everything is given as --flag=value; see --help",
-                BAD_INPUT,
-            )
+            _fail(f"unexpected argument {arguments[1]!r}: everything is given as --flag=value; see --help", BAD_INPUT)
         _call(main, settings_class)
 
     try:
@@ -158,6 +156,11 @@ def run(main: Callable[[Any], Any], settings_class: type) -> None:
         # Whoever reads the output, such as `head`, has enough; Python would complain once more at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+
+
+def by_name(*mains: Callable[[Any], Any]) -> dict[str, tuple[Callable[[Any], Any], type]]:
+    """The subcommands that functions of one settings dataclass each are, for `run_subcommands`, by their names."""
+    return {main.__name__: (main, typing.get_type_hints(main)["settings"]) for main in mains}
 
 
 def run_subcommands(

@@ -100,12 +100,7 @@ def _as_input_error(path: Path, advice: str, error: Exception) -> InputError:
 
 
 def read_arrays(path: Path, advice: str) -> dict[str, np.ndarray]:
-    """Read the arrays of a `.npz` file, by name; no code in it is run.
-
-    Raises:
-        InputError: if it cannot be read, or is no such file; the message ends with the advice.
-        OSError: if there is none.
-    """
+    """Read the arrays of a `.npz` file, by name; no code in it is run. An `InputError` ends with the advice."""
     require_regular_file(path)
     try:
         with np.load(path, allow_pickle=False) as stored:
@@ -139,11 +134,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def require_regular_file(path: Union[str, Path]) -> None:
-    """Refuse a missing file, a folder, and a pipe, device or socket, which would be waited for or read for ever.
-
-    Raises:
-        OSError: for those; a link to a file is a file.
-    """
+    """Refuse, by an OSError, a missing file, a folder, and a pipe, device or socket, which would be waited for."""
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
@@ -155,9 +146,6 @@ def walk_files(root: Union[str, Path]) -> list[Path]:
     """List the files in a folder and in its folders, sorted by path, hidden ones left out.
 
     Links to folders are followed, each real folder once. The files need not be readable, nor regular.
-
-    Raises:
-        OSError: if a folder cannot be read.
     """
     files = []
     real = Path(os.path.realpath(root))
@@ -192,9 +180,6 @@ def lock_folder(folder: Path, name: str = "lock") -> Iterator[None]:
     """Keep other processes out of a folder, which is made if missing, until the end of the block or of this process.
 
     The lock is on the file `name` in it, whose content stays.
-
-    Raises:
-        InputError: if another process has it, or there is something of this name that is no file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
@@ -228,9 +213,6 @@ def as_os_errors(folder: Path) -> Iterator[None]:
     """Make errors of the operating system of what TensorFlow raises while it writes to a file or folder.
 
     TensorFlow calls a full disk and a full memory both an exhausted resource; the text tells them apart.
-
-    Raises:
-        OSError: if there is no space left, no permission, and so on.
     """
     # Commands that only handle files do not wait for its import.
     import tensorflow as tf

@@ -27,7 +27,7 @@ def _replaced_path(output: Path) -> Path:
 
 
 @contextlib.contextmanager
-def claim(partial: Path, record: dict[str, Any], names: str) -> Iterator[None]:
+def open_partial(partial: Path, record: dict[str, Any], names: str) -> Iterator[None]:
     """Take a partial folder for this process until the end of the block: a new one, or one left with the same record.
 
     The record is all that its content follows from, as JSON takes it. `names` is a regular expression of the names of
@@ -49,11 +49,15 @@ def claim(partial: Path, record: dict[str, Any], names: str) -> Iterator[None]:
         yield
 
 
+def _is_of_work(entry: Path, names: str) -> bool:
+    known = entry.name in (_LOCK, _RECORD) or is_leftover(entry.name) or re.fullmatch(names, entry.name)
+    return bool(known) and entry.is_file() and not entry.is_symlink()
+
+
 def _refuse_foreign(partial: Path, names: str) -> None:
     """Refuse a folder with anything in it that this work would not have made, such as links to other places."""
     for entry in partial.iterdir() if partial.is_dir() else ():
-        ours = entry.name in (_LOCK, _RECORD) or is_leftover(entry.name) or re.fullmatch(names, entry.name)
-        if not ours or entry.is_symlink() or not entry.is_file():
+        if not _is_of_work(entry, names):
             raise InputError(
                 f"{partial} is needed for unfinished work, and holds {entry.name!r}, which is not of it: "
                 "move that folder away, or choose another output"
@@ -80,26 +84,25 @@ def _compare(partial: Path, before: dict[str, Any], now: dict[str, Any]) -> None
 
 
 def discard(partial: Path, names: str) -> None:
-    """Remove the files of finished work, and their folder if nothing else is in it.
-
-    Args:
-        partial: the folder that was claimed.
-        names: as for `claim`.
-    """
+    """Remove the files of finished work (`names` as for `open_partial`), and their folder if nothing else is in it."""
     for entry in sorted(partial.iterdir()):
-        ours = entry.name in (_LOCK, _RECORD) or is_leftover(entry.name) or re.fullmatch(names, entry.name)
-        if ours and entry.is_file() and not entry.is_symlink():
+        if _is_of_work(entry, names):
             entry.unlink()
+    _remove_empty(partial, "work")
+
+
+def _remove_empty(folder: Path, owner: str) -> None:
     try:
-        partial.rmdir()
+        folder.rmdir()
     except OSError:
-        print(f"{partial}: kept, it holds what was not of the work", file=sys.stderr)
+        print(f"{folder}: kept, it holds what was not of the {owner}", file=sys.stderr)
 
 
 def check_replaceable(output: Path) -> None:
     """Refuse to replace a folder where somebody else's is at the place that it is moved to meanwhile."""
     replaced = _replaced_path(output)
-    if os.path.lexists(replaced) and not (_is_replaced(replaced) or _is_empty(replaced)):
+    empty = _is_folder(replaced) and not any(replaced.iterdir())
+    if os.path.lexists(replaced) and not (_is_replaced(replaced) or empty):
         raise InputError(f"{replaced} is in the way, and no earlier command left it: move it, or choose another output")
 
 
@@ -111,15 +114,11 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def _is_empty(folder: Path) -> bool:
-    return _is_folder(folder) and not any(folder.iterdir())
-
-
 def publish(partial: Path, output: Path, keep: Collection[str], names: str, replaced_files: Collection[str]) -> None:
     """Move a filled folder, which has the files `keep`, to its place; what is there goes when the new one has come.
 
-    Other files of `names` (see `claim`) were for the work only and are removed. Of the folder that is replaced only the
-    `replaced_files` go; whatever else is in it moves to the new one.
+    Other files of `names` (see `open_partial`) were for the work only and are removed. Of the folder that is replaced
+    only the `replaced_files` go; whatever else is in it moves to the new one.
     """
     # The record goes last: until the folder has its name, an interrupted publishing can be taken up again.
     for file in partial.iterdir():
@@ -153,7 +152,4 @@ def _remove_replaced(replaced: Path, output: Path) -> None:
         elif entry != mark and not os.path.lexists(output / entry.name):
             os.rename(entry, output / entry.name)
     mark.unlink()
-    try:
-        replaced.rmdir()
-    except OSError:
-        print(f"{replaced}: kept, it holds what was not of the set", file=sys.stderr)
+    _remove_empty(replaced, "set")

@@ -10,14 +10,9 @@ def in_several_replicas() -> bool:
 
 
 def gather_rows(*tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Concatenate the rows of all replicas; gradients flow back to the replica that each row came from.
+    """Concatenate the rows of all replicas in their order; gradients flow back to the replica that each row came from.
 
-    Args:
-        tensors: each `[rows, ...]`, all with the same number of rows within a replica; replicas may differ, and have
-            none.
-
-    Returns:
-        Each tensor as `[global_rows, ...]`, in the order of the replicas; as it is where there is one replica.
+    Each tensor is `[rows, ...]`; within a replica all have the same number of rows, and replicas may have none.
     """
     if not in_several_replicas():
         return tensors
@@ -39,18 +34,11 @@ def num_replicas() -> int:
 
 
 def mean_of_rows(values: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
-    """Give the loss that is a mean over rows of the global batch.
+    """Give the loss that is a mean of `[rows]` float32 over the `counted` rows of the global batch; 0 if none counts.
 
     Its value is that of the global batch in every replica, also in one without rows: Keras weights the replicas by
     their rows when it logs a loss. Its gradient is that of the replica's own rows, divided by the replicas' even share
     of the counted rows: Keras averages the losses of the replicas, so the gradients add up to those of one device.
-
-    Args:
-        values: `[rows]` float32.
-        counted: bool `[rows]`, which rows count.
-
-    Returns:
-        `[]` float32; 0 if no row counts.
     """
     total = tf.reduce_sum(tf.where(counted, values, 0.0))
     number = tf.reduce_sum(tf.cast(counted, tf.float32))

@@ -92,11 +92,7 @@ def refuse_ignored(settings: Any, names: Sequence[str], used: bool, needs: str) 
 
 
 def from_flags(settings_class: type[T]) -> T:
-    """Make an instance of a settings dataclass from the parsed flags.
-
-    Raises:
-        InputError: if an item of a list flag is not of the list's type.
-    """
+    """Make an instance of a settings dataclass from the parsed flags."""
     values: dict[str, Any] = {}
     hints = typing.get_type_hints(settings_class)
     for field in dataclasses.fields(settings_class):  # type: ignore[arg-type]

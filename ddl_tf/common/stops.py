@@ -1,4 +1,4 @@
-"""When a signal to stop is a second one, and when the first is only heard twice."""
+"""Whether a signal to stop is a second one, or the first one delivered twice."""
 
 import time
 from typing import Optional
@@ -13,8 +13,8 @@ class Stops:
     def __init__(self) -> None:
         self._first: Optional[float] = None
 
-    def insists(self) -> bool:
-        """Note a signal; returns whether it comes so long after the first that somebody does not want to wait."""
+    def is_second(self) -> bool:
+        """Note a signal; returns whether it comes so long after the first that it is another request to stop."""
         now = time.monotonic()
         if self._first is None:
             self._first = now

@@ -23,12 +23,7 @@ def _escape(letter: str) -> str:
 def visible(name: Union[str, "os.PathLike[str]"]) -> str:
     r"""Show what nobody sees in a name, such as line breaks and marks of the direction of reading, as escapes.
 
-    Args:
-        name: of a person or a file, or any other text.
-
-    Returns:
-        It on one line, with escapes as Python writes them, and of bytes that are no UTF-8 `\xe9` and so on; every
-        encoding of Unicode takes it.
+    It is one line. Bytes that are no UTF-8 become `\xe9` and so on; every encoding of Unicode takes the result.
 
     Example:
         >>> print(visible("anna\r\u202eben"))
@@ -38,52 +33,19 @@ def visible(name: Union[str, "os.PathLike[str]"]) -> str:
 
 
 def figure_text(name: str) -> str:
-    r"""Write a name so that Matplotlib draws it as it is: no formula, and in the legend whatever it begins with.
-
-    Args:
-        name: any.
-
-    Returns:
-        The text for a title, a legend, a label or a tick.
-
-    Example:
-        >>> print(figure_text(r"$\alpha$"))
-        \$\alpha\$
-    """
+    """Write a name so that Matplotlib draws it as it is: no formula, and in the legend whatever it begins with."""
     text = visible(name).replace("$", r"\$")
     # Matplotlib keeps a label that begins with "_" out of the legend; a space without width is there and not seen.
     return f"\N{ZERO WIDTH SPACE}{text}" if text.startswith("_") else text
 
 
 def csv_cell(name: str) -> str:
-    """Make a name a cell of a CSV file that a spreadsheet may open.
-
-    Args:
-        name: of a person or a file.
-
-    Returns:
-        It as `visible` shows it, after an apostrophe if it begins with `=`, `+`, `-` or `@`.
-
-    Example:
-        >>> csv_cell("=1+1")
-        "'=1+1"
-    """
+    """Make a name a cell that no spreadsheet takes for a formula: `visible`, after an apostrophe where it needs one."""
     return "'" * name.startswith(_FORMULA) + visible(name)
 
 
 def is_unicode(name: str) -> bool:
-    r"""Tell whether a name is text: one whose bytes on the disk are no UTF-8 is not.
-
-    Args:
-        name: of a person or a file.
-
-    Returns:
-        Whether UTF-8 can be made of it.
-
-    Example:
-        >>> is_unicode("jos\udce9")
-        False
-    """
+    """Tell whether UTF-8 can be made of a name: not where its bytes on the disk are none."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -92,16 +54,5 @@ def is_unicode(name: str) -> bool:
 
 
 def visible_if_needed(name: str) -> str:
-    r"""Give a name as it is where a file can hold it, and else as `visible` shows it.
-
-    Args:
-        name: of a person or a file.
-
-    Returns:
-        A text of which UTF-8 can be made.
-
-    Example:
-        >>> visible_if_needed("jos\udce9")
-        'jos\\xe9'
-    """
+    """Give a name as it is where a file can hold it, and else as `visible` shows it."""
     return name if is_unicode(name) else visible(name)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.common.files import require_regular_file
+from ddl_tf.common.files import require_regular_file, write_aside
 
 FORMAT_VERSION = 1
 DESCRIPTION, INDEX, PROBLEMS, PAIRS = "dataset.json", "index.parquet", "problems.csv", "pairs.parquet"
@@ -64,34 +65,48 @@ def read_description(path: Path) -> dict[str, Any]:
     return description
 
 
+def write_description(path: Path, description: dict[str, Any]) -> None:
+    """Write the `dataset.json` of a stored set."""
+    with write_aside(path / DESCRIPTION) as aside:
+        aside.write_text(json.dumps(description, indent=2) + "\n")
+
+
 def _check_types(description: dict[str, Any]) -> None:
-    for name in ("images", "identities"):
-        if type(description[name]) is not int or description[name] < 0:
+    for name, is_right in _TYPES.items():
+        if name in description and not is_right(description[name]):
             raise ValueError(f"{name} is {description[name]!r}")
-    made_by, mined = description.get("made_by", {}), description.get("mined", [])
-    parts = {"shards": (description["shards"], dict), "made_by": (made_by, dict), "mined": (mined, list)}
-    parts["columns"] = (description.get("columns", []), list)
-    for name, (value, kind) in parts.items():
-        if not isinstance(value, kind):
-            raise ValueError(f"{name} is {value!r}")
     for name in description["shards"]:
         # A name that leads elsewhere would have files removed or read there.
         if not re.fullmatch(SHARD_NAME, name):
             raise ValueError(f"{name!r} is no name of a shard")
-    size = description.get("image_size") or {}
-    if size and not (isinstance(size, dict) and all(_is_size(size.get(name)) for name in ("smallest", "largest"))):
-        raise ValueError(f"image_size is {size!r}")
-    for step in mined:
-        if not isinstance(step, dict) or not isinstance(step.get("columns"), list):
-            raise ValueError(f"{step!r} is in mined")
-    if not all(isinstance(name, str) for name in description.get("columns", [])):
-        raise ValueError(f"columns is {description['columns']!r}")
-    if not isinstance(made_by.get("settings", {}), dict):
-        raise ValueError(f"made_by is {made_by!r}")
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
 
 
 def _is_size(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)
+
+
+def _are_sizes(value: Any) -> bool:
+    return not value or (isinstance(value, dict) and all(_is_size(value.get(name)) for name in ("smallest", "largest")))
+
+
+def _are_steps(value: Any) -> bool:
+    """Of mining: each names the columns that it made."""
+    return isinstance(value, list) and all(isinstance(x, dict) and isinstance(x.get("columns"), list) for x in value)
+
+
+_TYPES: dict[str, Callable[[Any], bool]] = {
+    "images": _is_count,
+    "identities": _is_count,
+    "shards": lambda value: isinstance(value, dict),
+    "columns": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+    "image_size": _are_sizes,
+    "mined": _are_steps,
+    "made_by": lambda value: isinstance(value, dict) and isinstance(value.get("settings", {}), dict),
+}
 
 
 def group_is_mined(description: dict[str, Any]) -> bool:

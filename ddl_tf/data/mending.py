@@ -51,11 +51,7 @@ def own_places(path: Path, index: pd.DataFrame) -> pd.DataFrame:
 
 
 def mend_set(path: str) -> pd.DataFrame:
-    """Let other images stand in for those that cannot be read; returns what was mended now, as `read_mended`.
-
-    Raises:
-        InputError: if there is no other image of the same identity and group, or the set cannot be opened.
-    """
+    """Let other images stand in for those that cannot be read; returns what was mended now, as `read_mended`."""
     with lock_folder(Path(path), LOCK):
         faces = Faces([path])
         reasons: dict[int, str] = {}

@@ -98,7 +98,7 @@ def training_dataset(
     dataset = dataset.map(draw, num_parallel_calls=READERS, deterministic=True)
     dataset = dataset.map(to_batch, num_parallel_calls=usable_cores(), deterministic=True)
     dataset = dataset.prefetch(PREFETCHED)
-    options = untuned_options()
+    options = options_without_autotune()
     # A sampler may wait for what training computes: its threads must not be those that training needs, and one must be
     # left to finish the steps before.
     options.threading.private_threadpool_size = READERS + usable_cores()
@@ -142,7 +142,7 @@ def check_rows(faces: Faces, rows: np.ndarray) -> None:
 PREFETCHED = 2
 
 
-def untuned_options() -> tf.data.Options:
+def options_without_autotune() -> tf.data.Options:
     """Turn TensorFlow's tuning (`tf.data.AUTOTUNE`) off: give the numbers of parallel calls and prefetched elements.
 
     A thread tunes and sleeps for up to a minute at a time, and a pipeline waits for it when it ends: the call that

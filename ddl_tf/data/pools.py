@@ -78,13 +78,6 @@ class Members:
         """One record of each identity: `[n]` positions in `identities` -> `[n]` records."""
         return self.records[self.starts[position] + (uniform * self.counts[position]).astype(np.int64)]
 
-    def draw_two(self, position: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-        """Two different records of each identity: `[n]`, and uniform `[2, n]` -> `[2, n]` records."""
-        count = self.counts[position]
-        first = (uniform[0] * count).astype(np.int64)
-        second = (first + 1 + (uniform[1] * (count - 1)).astype(np.int64)) % count
-        return self.records[self.starts[position] + np.stack([first, second])]
-
 
 class PairsWithin:
     """Pairs of two images of a group, drawn at random; `identities` `[n]` (ascending) have a pair, as in all pools."""
@@ -96,7 +89,11 @@ class PairsWithin:
 
     def draw(self, position: np.ndarray, uniform: np.ndarray) -> np.ndarray:
         """A pair of each identity: `[n]` positions in `identities`, uniform `[2, n]` -> `[2, n]` records."""
-        return self._members.draw_two(self._positions[position], uniform)
+        members, position = self._members, self._positions[position]
+        count = members.counts[position]
+        first = (uniform[0] * count).astype(np.int64)
+        second = (first + 1 + (uniform[1] * (count - 1)).astype(np.int64)) % count
+        return members.records[members.starts[position] + np.stack([first, second])]
 
 
 class PairsAcross:
@@ -118,17 +115,13 @@ class PairsStored:
     """Pairs that were arranged beforehand; an identity is drawn first, then one of its pairs."""
 
     def __init__(self, pairs: StoredPairs, number: int, identity: np.ndarray) -> None:
-        chosen = np.flatnonzero(pairs.group == number)
-        identities = identity[pairs.first[chosen]]
-        order = np.argsort(identities, kind="stable")
-        self._records = np.stack([pairs.first[chosen[order]], pairs.second[chosen[order]]])
-        self.identities, self._starts, self._counts = np.unique(
-            identities[order], return_index=True, return_counts=True
-        )
+        self._pairs, self._members = pairs, Members(identity[pairs.first], pairs.group, number)
+        self.identities = self._members.identities
 
     def draw(self, position: np.ndarray, uniform: np.ndarray) -> np.ndarray:
         """As `PairsWithin.draw`."""
-        return self._records[:, self._starts[position] + (uniform[0] * self._counts[position]).astype(np.int64)]
+        chosen = self._members.draw(position, uniform[0])
+        return np.stack([self._pairs.first[chosen], self._pairs.second[chosen]])
 
 
 Pairs = Union[PairsWithin, PairsAcross, PairsStored]
@@ -139,17 +132,10 @@ class GroupPools:
 
     `stored` pairs are drawn instead of random ones. A made student is one more group, of the teacher's images.
     `shared_identities` `[n]` (ascending) have a pair in every group.
-
-    Raises:
-        InputError: if the groups are not 0 to K, or a group has no pair.
     """
 
     def __init__(
-        self,
-        identity: np.ndarray,
-        group: np.ndarray,
-        sizes: StreamSizes,
-        stored: Optional[StoredPairs] = None,
+        self, identity: np.ndarray, group: np.ndarray, sizes: StreamSizes, stored: Optional[StoredPairs] = None
     ) -> None:
         present = np.unique(group)
         self.groups = present[present > NO_GROUP].tolist()

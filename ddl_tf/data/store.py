@@ -28,6 +28,7 @@ from ddl_tf.data.layout import (
     shard_name,
 )
 from ddl_tf.images.pillow_images import decode_image
+from ddl_tf.importers.image_files import LazyImages
 
 # What a network file system may get over, and how long to wait before each further try.
 _TRANSIENT = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN)
@@ -92,7 +93,7 @@ class Faces:
         sizes: set[Optional[tuple[int, int]]] = set()
         tables = []
         for number, path in enumerate(map(Path, paths)):
-            if path.resolve() in [Path(other).resolve() for other in paths[:number]]:
+            if path.resolve() in [Path(earlier).resolve() for earlier in paths[:number]]:
                 raise InputError(f"{path}: the set is given twice; its identities would count as different people")
             description = read_description(path)
             index = _read_index(path)
@@ -193,6 +194,11 @@ class Faces:
         """Identify the images by a SHA-256 of the places, sizes and times of change of their shards."""
         states = [(shard, state.st_size, state.st_mtime_ns) for shard in self.shards for state in [os.stat(shard)]]
         return hashlib.sha256(repr(states).encode()).hexdigest()
+
+    def images(self, rows: Optional[Sequence[int]] = None) -> LazyImages:
+        """The encoded images of some rows of the index (None: of all), read one by one when they are asked for."""
+        chosen = range(len(self)) if rows is None else rows
+        return LazyImages(len(chosen), lambda place: self.read(np.array([chosen[place]]))[0], self.fingerprint)
 
     def image(self, row: int) -> np.ndarray:
         """Decode one image: uint8 `[height, width, 3]`, RGB.

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import json
 import os
 import re
 from collections import Counter
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 import ddl_tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
-from ddl_tf.common.partial_folder import check_replaceable, claim, partial_path, publish
+from ddl_tf.common.partial_folder import check_replaceable, open_partial, partial_path, publish
 from ddl_tf.common.settings import setting
 from ddl_tf.common.text import is_unicode, visible, visible_if_needed
 from ddl_tf.data.layout import (
@@ -30,6 +29,7 @@ from ddl_tf.data.layout import (
     read_description,
     set_files,
     shard_name,
+    write_description,
 )
 from ddl_tf.data.shards import PART_NAME, ShardedImport, part_path, read_parts
 from ddl_tf.importers.source import Source
@@ -82,7 +82,7 @@ def write_set(
     tables = tables or {}
     files = [DESCRIPTION, INDEX, PROBLEMS, *tables]
     names = "|".join([*map(re.escape, files), SHARD_NAME, PART_NAME])
-    with claim(partial, record, names):
+    with open_partial(partial, record, names):
         if not (partial / DESCRIPTION).exists():
             ShardedImport(
                 source, partial, settings.shard_mb * 2**20, settings.image_size, skip=on_error == "skip"
@@ -191,5 +191,4 @@ def _assemble(partial: Path, name: str, made_by: dict[str, Any]) -> None:
         "problems": dict(sorted(Counter(kind for kind, *_ in problems).items())),
         "made_by": made_by,
     }
-    with write_aside(partial / DESCRIPTION) as aside:
-        aside.write_text(json.dumps(description, indent=2) + "\n")
+    write_description(partial, description)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.parallel import usable_cores
 from ddl_tf.common.progress import Progress
-from ddl_tf.data.pipeline import PREFETCHED, untuned_options
+from ddl_tf.data.pipeline import PREFETCHED, options_without_autotune
 from ddl_tf.images.decoding import decode_image, resize_images, why_undecodable
 from ddl_tf.images.pillow_images import upright_bytes
 from ddl_tf.models.image_size import image_size
@@ -69,7 +69,7 @@ def predict_embeddings(
         .batch(batch_size)
         .map(lambda batch: tf.reshape(batch, [-1, *size, 3]))
         .prefetch(PREFETCHED)
-        .with_options(untuned_options())
+        .with_options(options_without_autotune())
     )
     advance = _Advance(progress, len(images), batch_size)
     try:
@@ -127,7 +127,7 @@ def embed_images(
         https://github.com/deepinsight/insightface, recognition/arcface_torch/eval/verification.py
     """
     if batch_size < 1:
-        raise InputError(f"batch size {batch_size}: must be at least 1")
+        raise InputError(f"batch_size={batch_size}: must be at least 1")
     with Progress(name, len(images)) as progress:
         try:
             views = predict_embeddings(model, images, flip, batch_size, progress)

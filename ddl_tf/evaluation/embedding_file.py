@@ -126,11 +126,8 @@ def embed_to_file(
     """Embed images into `embeddings.npy` of a folder, `[images, views, dim]`, or open what is there already.
 
     An interrupted call, made again, goes on after the last whole chunk. Embeddings of another `record` (all that they
-    follow from, as JSON takes it) are replaced. `name` is for the progress.
-
-    Raises:
-        UndecodableError: if an image cannot be decoded.
-        InputError: if an embedding is not finite, or another process is at work there.
+    follow from, as JSON takes it) are replaced. It raises `UndecodableError`, and `InputError` if an embedding is not
+    finite, or another process is at work there.
     """
     shape = (len(images), 2 if flip else 1, int(model.output_shape[-1]))
     wanted = {**json.loads(json.dumps(record)), "shape": list(shape)}
@@ -181,12 +178,7 @@ _NAMED = 5
 
 
 def row_list(rows: np.ndarray) -> str:
-    """Name `[n]` rows for a message, the first ones by number.
-
-    Example:
-        >>> row_list(np.arange(7))
-        'rows 0, 1, 2, 3, 4 and 2 more (counted from 0)'
-    """
+    """Name `[n]` rows for a message: "rows 0, 1, 2, 3, 4 and 2 more (counted from 0)"."""
     more = f" and {len(rows) - _NAMED:,} more" if len(rows) > _NAMED else ""
     return f"row{'s' * (len(rows) > 1)} {', '.join(map(str, rows[:_NAMED].tolist()))}{more} (counted from 0)"
 

@@ -12,10 +12,8 @@ from ddl_tf.protocols.gallery_set import NO_IMAGE, GallerySet
 class Mates(NamedTuple):
     """The mates of each probe; an image that is missing is never found.
 
-    Attributes:
-        rank: `[probes]` int, of the best mate, from 1; 0 = never found.
-        mate_ranks: for each probe the ranks of the mates that are found, rising.
-        num_mates: `[probes]` int, how many mates the gallery should have.
+    `rank` `[probes]` int is that of the best mate, from 1; 0 = never found. `mate_ranks` are for each probe the ranks
+    of the mates that are found, rising; `num_mates` `[probes]` int, how many mates the gallery should have.
     """
 
     rank: np.ndarray

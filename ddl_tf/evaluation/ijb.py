@@ -29,39 +29,23 @@ def evaluate_ijb(
     replicates: int = 1000,
     seed: int = 0,
 ) -> Outcome:
-    """Evaluate the embeddings of all images of IJB-B or IJB-C.
+    """Evaluate the embeddings of all images of IJB-B or IJB-C, `[images, views, dim]` as the model gave them.
 
-    Args:
-        ijb: the set.
-        views: `[images, views, dim]`, as the model gave them, in the order of the set's images; a memory map will do.
-        flip: whether to add the second view, that of the mirror image.
-        use_norms: whether an image counts in its template by the norm of its embedding.
-        use_scores: whether an image counts in its template by its detection score.
-        replicates: of the bootstrap over people that gives the intervals; 0 gives none.
-        seed: of the bootstrap.
+    In its template an image counts by the norm of its embedding (`use_norms`) and its detection score (`use_scores`).
+    The `result` has rates 0..1:
 
-    Returns:
-        Its `result`, rates 0..1:
+    - `verification`: `tar` by FAR as `ijb_11.py`, see `nearest_tar`, `auc`, `eer`; None without a list of pairs;
+      `missing_pairs` are those without an image, which are never accepted.
+    - `identification`, as `ijb_1n.py`: `rank` and `tpir` in both galleries together, see `pooled_tpir`; None without
+      lists.
+    - `open_set`: for each of the `galleries` the `rank` of mated probes and `tpir`, see `tpir_at_fpir`, and their means
+      over the galleries; None if a gallery has no mated, or no non-mated probes.
+    - In each of these `few_false_accepts`: the names of the rates, such as "tar@1e-6", that fewer than three false
+      accepts decide: not reliable, but comparable with those of the scripts.
+    - `intervals`, by `replicates` of the bootstrap over people.
 
-        - `set`, `protocol` ("templates"), `images`, `templates`, `missing_images`; `flip`, `norms`, `detection_scores`.
-        - `verification`: `pairs`, `same`, `missing_pairs` (never accepted, a template has no image), `tar` by FAR as
-          `ijb_11.py`, see `nearest_tar`, `auc`, `eer`; None without a list of pairs.
-        - `identification`: `gallery`, `probes`, `missing_gallery` and `missing_probes` (without images, never found),
-          and as `ijb_1n.py`, in both galleries together: `rank` and `tpir`, see `pooled_tpir`; None without lists.
-        - `open_set`: for each of the `galleries` its number of templates, of `mated` and `non_mated` probes, `rank`
-          (share of mated probes whose mate is at rank 1, 5, 10) and `tpir`, see `tpir_at_fpir`; `rank` and `tpir` are
-          the means over the galleries. None if a gallery has no mated, or no non-mated probes.
-        - In each of these `few_false_accepts`: the names of the rates, such as "tar@1e-6", that fewer than three false
-          accepts decide: not reliable, but comparable with those of the scripts.
-        - `intervals`: of `verification@auc`, `@eer` and `@tar@...` and `identification@rank@...`.
-
-        Its `scores`: of pairs `similarity` float32 (-2 if a template has no image), `same`, and `first`, `second`, the
-        numbers of the templates; `template` `[templates]`, their numbers, and `template_person`, whom each shows (a
-        number), by the lists of identification, or else as the same pairs link them; of probes `rank` in both galleries
-        together (0 = never found), `condition` ("") and `person`.
-
-    Raises:
-        InputError: if the embeddings are not those of the set, or all pairs are same or none is.
+    The `scores` are those of `Outcome`; the similarity of a pair without an image is -2, and `template_person` is whom
+    each template shows by the lists of identification, or else as the same pairs link them.
     """
     features, ids = template_features(views, ijb.templates, ijb.medias, ijb.scores, flip, use_norms, use_scores)
     known = pd.Index(ids)
@@ -82,7 +66,7 @@ def evaluate_ijb(
     scores: dict[str, np.ndarray] = {}
     if ijb.pairs is not None:
         pairs = ijb.pairs
-        similarity = _pair_similarities(features, known, pairs)
+        similarity = template_similarities(features, _places(known, pairs.first), _places(known, pairs.second))
         result["verification"] = _verify(ijb.name, similarity, pairs)
         scores = {
             "similarity": similarity.astype(np.float32),
@@ -111,10 +95,6 @@ def evaluate_ijb(
 def _places(known: pd.Index, templates: np.ndarray) -> np.ndarray:
     """Positions of templates among the features; -1 of those without images."""
     return known.get_indexer(pd.Index(templates)).astype(np.int32)
-
-
-def _pair_similarities(features: np.ndarray, known: pd.Index, pairs: TemplatePairs) -> np.ndarray:
-    return template_similarities(features, _places(known, pairs.first), _places(known, pairs.second))
 
 
 def _verify(name: str, similarity: np.ndarray, pairs: TemplatePairs) -> dict[str, Any]:

@@ -18,13 +18,11 @@ _BLOCK = 4096
 
 
 def replace_by_center(probes: np.ndarray, people: np.ndarray, replaced: np.ndarray) -> np.ndarray:
-    """Replace noisy probes by the center of their person's others, as InsightFace's `remove_noises.py` does.
+    """Replace noisy probes by the center of their person's others, as published numbers (`remove_noises.py`) do.
 
-    That script also adds noise of up to 0.001 to each value of the sum; it is left out here. Published numbers are made
-    in this way. It flatters: the center of a person's photos is more similar to them than any photo is, and the noisy
-    photos of one person become equal; so the pairs that replace a failure are the easiest of all.
-
-    `probes` `[probes, dim]` are of unit norm, or NaN without an image; `people` and `replaced` (bool) are `[probes]`.
+    That script also adds noise of up to 0.001, which is left out here. It flatters: the center of a person's photos is
+    more similar to them than any photo is, and the noisy photos of one person become equal. `probes` `[probes, dim]`
+    are of unit norm, or NaN without an image; `people` and `replaced` (bool) are `[probes]`.
     """
     result = probes.astype(np.float32)
     usable = ~replaced & ~np.isnan(probes).any(axis=1)
@@ -84,13 +82,15 @@ def _stream(blocks: Iterable[np.ndarray], dim: int, total: int, stops: Iterable[
         if not np.isfinite(block).all():
             raise InputError(f"distractors {done:,} to {done + len(block):,}: values that are not finite; embed anew")
         if done + len(block) > total:
-            raise InputError(f"more than the {total:,} distractors that were announced; give their number")
+            raise InputError(
+                f"distractor_blocks has more distractors than num_distractors={total:,}; give their number"
+            )
         while len(block):
             size = min(len(block), _BLOCK, next(end for end in ends if end > done) - done)
             yield block[:size]
             block, done = block[size:], done + size
     if done != total:
-        raise InputError(f"{done:,} distractors, where {total:,} were announced; give them all")
+        raise InputError(f"distractor_blocks has {done:,} distractors, num_distractors is {total:,}; give their number")
 
 
 def evaluate_megaface(
@@ -103,7 +103,7 @@ def evaluate_megaface(
     replicates: int = 1000,
     seed: int = 0,
 ) -> Outcome:
-    """Evaluate MegaFace challenge 1, with as many distractors as there are.
+    """Evaluate MegaFace challenge 1; memory does not depend on the number of distractors, and time is linear in it.
 
     Identification: of each ordered pair of two photos of one person, one (the mate) is put among the distractors, and
     the other (the probe) is searched for. The rank is 1 plus the number of distractors that are more similar to the
@@ -112,36 +112,14 @@ def evaluate_megaface(
     Verification: the genuine pairs are those of two photos of one person, the impostors those of a photo and a
     distractor. The TAR is that of the largest FAR not above the target, without interpolation.
 
-    A photo that is missing is never found, and finds nothing: its pairs have rank 0, and are genuine pairs that are not
-    accepted; it is in no pair of impostors. People with a single photo take no part.
+    A photo that is missing (a row with NaN) is never found, and finds nothing: its pairs have rank 0, and are genuine
+    pairs that are not accepted; it is in no pair of impostors. People with a single photo take no part.
 
-    Memory does not depend on the number of distractors, and time is linear in it.
-
-    Args:
-        probes: `[probes, dim]` float32 of unit norm; a row with NaN is missing.
-        people: `[probes]` whom each shows, any values.
-        distractor_blocks: `[n, dim]` float32 of unit norm each, of any sizes.
-        num_distractors: of all blocks together.
-        sizes: name -> number of distractors, for `rank1_by_distractors`; default: 10, 100, ... and all.
-        name: of the set.
-        replicates: how many times people are resampled for the intervals; 0 for no intervals.
-        seed: of the resampling.
-
-    Returns:
-        The result; its intervals come from resampling people with all of their photos, and are left out for a TAR at
-        fewer than three false accepts, which `few_false_accepts` names. The scores are `rank` `[pairs]` int32,
-        `condition` (empty text), `person`, and the positions of mate and probe, `first` and `second` `[pairs]` int. The
-        order of the pairs follows from `people` alone.
-
-    Raises:
-        InputError: if the arrays do not fit, values are not finite, nobody has two photos, or another number of
-            distractors comes.
-
-    Example:
-        >>> probes, people = np.eye(4, dtype=np.float32), np.array([0, 0, 1, 1])
-        >>> outcome = evaluate_megaface(probes, people, [np.eye(4, dtype=np.float32)], num_distractors=4, replicates=0)
-        >>> outcome.result["rank1"], outcome.scores["rank"]
-        (0.0, array([2, 2, 2, 2], dtype=int32))
+    `probes` are `[probes, dim]` float32 of unit norm, `people` `[probes]` whom each shows, `distractor_blocks` `[n,
+    dim]` each, `num_distractors` in all. `sizes`: name -> number of distractors, for `rank1_by_distractors`. Intervals
+    come from resampling people with all of their photos `replicates` times; a TAR at fewer than three false accepts has
+    none, and is in `few_false_accepts`. The scores are `rank` `[pairs]`, `condition` (empty), `person`, and the
+    positions of mate and probe, `first` and `second`. The order of the pairs follows from `people` alone.
 
     References:
         Kemelmacher-Shlizerman et al., "The MegaFace Benchmark: 1 Million Faces for Recognition at Scale", CVPR 2016.
@@ -151,7 +129,15 @@ def evaluate_megaface(
     if sizes is None:
         powers = [10**power for power in range(1, 10) if 10**power < num_distractors]
         sizes = {number: number for number in [*powers, num_distractors]}
-    _check(probes, people, num_distractors, sizes, replicates)
+    if probes.ndim != 2 or people.shape != (len(probes),):
+        raise InputError(f"probes of shape {probes.shape} for people of shape {people.shape}: give one row for each")
+    if num_distractors < 1:
+        raise InputError("there are no distractors; name a list that has some")
+    wrong = [number for number in sizes.values() if not 0 <= number <= num_distractors]
+    if wrong:
+        raise InputError(f"sizes has {wrong[0]:,}: choose numbers of distractors from 0 to {num_distractors:,}")
+    if replicates:
+        check_replicates(replicates)
     pairs = _pair(probes, people, name)
     similarity = _similarities(probes, pairs)
     if not np.isfinite(similarity).all():
@@ -212,22 +198,6 @@ def evaluate_megaface(
         "person": pairs.person,
     }
     return Outcome(result, scores)
-
-
-def _check(
-    probes: np.ndarray, people: np.ndarray, num_distractors: int, sizes: Mapping[int, int], replicates: int
-) -> None:
-    if probes.ndim != 2 or people.shape != (len(probes),):
-        raise InputError(f"probes of shape {probes.shape} for people of shape {people.shape}: give one row for each")
-    if num_distractors < 1:
-        raise InputError("there are no distractors; name a list that has some")
-    wrong = [number for number in sizes.values() if not 0 <= number <= num_distractors]
-    if wrong:
-        raise InputError(
-            f"a size of {wrong[0]:,}, where there are {num_distractors:,} distractors; choose 0 to {num_distractors:,}"
-        )
-    if replicates:
-        check_replicates(replicates)
 
 
 def _within(rank: np.ndarray, limit: int) -> np.ndarray:

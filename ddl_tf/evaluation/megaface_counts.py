@@ -24,12 +24,6 @@ class MateRanks:
     """Counts for each pair of a probe and its mate the distractors that are more, not just as, similar.
 
     `probe` is `[pairs]` int, `similarity` `[pairs]` float32.
-
-    Example:
-        >>> ranks = MateRanks(np.array([0]), np.array([0.5], np.float32), num_probes=1)
-        >>> ranks.add(np.array([[0.9, 0.5, 0.4]], np.float32))
-        >>> ranks.ranks()
-        array([2], dtype=int32)
     """
 
     def __init__(self, probe: np.ndarray, similarity: np.ndarray, num_probes: int) -> None:
@@ -67,15 +61,9 @@ class FalseAccepts:
     These are all thresholds that the TAR at a FAR can have, so the ROC is exact. At a low threshold that has more false
     accepts than any of the targets allows, with a margin, they are not counted any more.
 
-    Args:
-        genuine: `[pairs]` float32, similarities of the genuine pairs.
-        person: `[probes]` int, whom each probe shows, from 0.
-        num_people: the number of people.
-        impostors: the number of pairs of a probe and a distractor that will be added in all.
-        largest_far: the largest target, 0..1.
-
-    Attributes `thresholds` `[thresholds]`: the distinct similarities of genuine pairs, rising; `grid` `[grid]`: the
-    thresholds at which false accepts are counted by person too.
+    `genuine` are `[pairs]` float32 similarities, `person` `[probes]` int whom each probe shows, from 0; `impostors`
+    pairs will be added in all. `thresholds` are the distinct similarities of genuine pairs, rising; at those of `grid`
+    false accepts are counted by person too.
     """
 
     def __init__(

@@ -29,12 +29,6 @@ class _Served(tf.keras.layers.Layer):
         return self._exported(images)
 
 
-def _of_bgr(model: tf.keras.Model) -> tf.keras.Model:
-    """A model of RGB images from one of BGR images."""
-    image = tf.keras.Input(model.input_shape[1:])
-    return tf.keras.Model(image, model(tf.reverse(image, [3])), name=model.name)
-
-
 def is_exported(path: Path) -> bool:
     """Whether a path is the version folder of an exported model."""
     return (path / "saved_model.pb").is_file()
@@ -42,18 +36,18 @@ def is_exported(path: Path) -> bool:
 
 def find_checkpoint(path: str) -> Path:
     """Find the `.keras` file of a path: itself, or of a training run the best checkpoint, else the last one."""
-    given = Path(path)
-    if given.is_file():
-        return given
-    if not given.exists():
+    place = Path(path)
+    if place.is_file():
+        return place
+    if not place.exists():
         raise InputError(f"no model at {path}: give a .keras checkpoint or the folder of a training run")
-    if is_exported(given):
+    if is_exported(place):
         raise InputError(
             f"{path} is an exported model, not a checkpoint: give the .keras file or run folder it came from"
         )
     for name in ("best.keras", "last.keras"):
-        if (given / "checkpoints" / name).is_file():
-            return given / "checkpoints" / name
+        if (place / "checkpoints" / name).is_file():
+            return place / "checkpoints" / name
     raise InputError(
         f"no checkpoint in {path}: a training run has checkpoints/best.keras or checkpoints/last.keras, "
         f"an exported model saved_model.pb (give its version folder){OTHER_NETWORKS}"
@@ -70,8 +64,8 @@ def load_checkpoint_embedding(path: str) -> tf.keras.Model:
     return embedding_model(load_checkpoint(str(find_checkpoint(path))))
 
 
-def _refuse_unused(path: str, kind: str, **given: bool) -> None:
-    unused = [f"--{name}" for name, is_given in given.items() if is_given]
+def _refuse_unused(path: str, kind: str, **flags: bool) -> None:
+    unused = [f"--{name}" for name, is_given in flags.items() if is_given]
     if unused:
         raise InputError(f"{path} is {kind}, which does not use {' and '.join(unused)}; leave it out")
 
@@ -120,7 +114,10 @@ def load_embedding_model(
                 f"{path} is a PyTorch state dict: say what it is of, such as --backbone=iresnet50{OTHER_NETWORKS}"
             )
         model = convert_insightface(path, backbone)
-        return model if order == "rgb" else _of_bgr(model)
+        if order == "rgb":
+            return model
+        image = tf.keras.Input(model.input_shape[1:])
+        return tf.keras.Model(image, model(tf.reverse(image, [3])), name=model.name)
     kind = "an exported model" if is_exported(Path(path)) else "a checkpoint"
     _refuse_unused(
         path, f"{kind}, of RGB values 0..255", backbone=bool(backbone), **scaling, input_order=order != "rgb"

@@ -21,12 +21,6 @@ def pair_similarities(pair_set: PairSet, embeddings: np.ndarray) -> np.ndarray:
     return np.sum(embeddings[pair_set.first] * embeddings[pair_set.second], axis=1)
 
 
-def failed_pairs(pair_set: PairSet, embeddings: np.ndarray) -> np.ndarray:
-    """Find the pairs of which an image has no embedding (a row of zeros): `[pairs]` bool; their similarity is 0."""
-    failed = ~embeddings.any(axis=1)
-    return failed[pair_set.first] | failed[pair_set.second]
-
-
 def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed: int = 0) -> dict[str, Any]:
     """Compute the verification results of a set from the embeddings of its images.
 
@@ -50,14 +44,7 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
     """Evaluate the embeddings of a verification set as `verify`, with all that reports and comparisons of models need.
 
     The scores are `similarity`, `same`, `fold` (as of `usable_folds`), `first`, `second` `[pairs]` (of equal images the
-    first); if the set has them, `people` `[images]`, text, and `pair_NAME` `[pairs]` for each further column of its
-    pairs.
-
-    Example:
-        >>> first, pair = np.arange(0, 8, 2), np.arange(4)
-        >>> pairs = PairSet("tiny", [b""] * 8, first, first + 1, pair < 2, pair % 2)
-        >>> evaluate_pair_set(pairs, np.eye(8)).scores["similarity"]
-        array([0., 0., 0., 0.])
+    first); if the set has them, `people` `[images]`, text, and `pair_NAME` `[pairs]` for each further column.
     """
     same, first, second = np.asarray(pair_set.same, bool), pair_set.first, pair_set.second
     try:
@@ -70,13 +57,20 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
             intervals["resampled"] = "pairs" if pair_set.people is None else "people"
     except InputError as error:
         raise InputError(f"verification set {pair_set.name}: {error}") from None
-    failed = failed_pairs(pair_set, embeddings)
+    # An image in which no face was found has an embedding of zeros; the similarity of its pairs is 0.
+    empty = ~embeddings.any(axis=1)
+    failed = empty[first] | empty[second]
+    wide = embeddings.astype(np.float64)
+    # Not 2 - 2 * similarity: the k-fold numbers are InsightFace's to the last digit.
+    distance = np.sum((wide[first] - wide[second]) ** 2, axis=1)
+    # Else two such images would be the same person: their distance is 0.
+    distance[failed] = 2
     result = {
         "set": pair_set.name,
         "protocol": "pairs",
         "pairs": len(same),
         "same": int(same.sum()),
-        **_numbers(similarity, _distances(pair_set, embeddings, failed), same, fold),
+        **_numbers(similarity, distance, same, fold),
         **({"failed_pairs": int(failed.sum())} if failed.any() else {}),
         **intervals,
     }
@@ -91,15 +85,6 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
             text = column.dtype.kind not in "biuf"
             scores[f"pair_{name}"] = column.to_numpy(str if text else None)
     return Outcome(result, scores)
-
-
-def _distances(pair_set: PairSet, embeddings: np.ndarray, failed: np.ndarray) -> np.ndarray:
-    wide = embeddings.astype(np.float64)
-    # Not 2 - 2 * similarity: the k-fold numbers are InsightFace's to the last digit.
-    distance = np.sum((wide[pair_set.first] - wide[pair_set.second]) ** 2, axis=1)
-    # Else two images in which no face was found would be the same person: their distance is 0.
-    distance[failed] = 2
-    return distance
 
 
 def _numbers(similarity: np.ndarray, distance: np.ndarray, same: np.ndarray, fold: np.ndarray) -> dict[str, Any]:

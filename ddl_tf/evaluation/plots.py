@@ -120,12 +120,6 @@ def comparison_table(arms: Mapping[str, Sequence[Mapping[str, Any]]], easy: str,
     """Lay the results of `evaluate_pairs` of several arms side by side, one row an arm.
 
     The row has for each set accuracy, AUC, TAR at FAR 1e-2 and the expectation margin, and the gap between the margins.
-
-    Example:
-        >>> result = {"accuracy": 0.9, "auc": 0.95, "tar": {"1e-2": 0.5}, "expectation_margin": 0.4}
-        >>> arms = {"ArcFace": [{"set": "easy", **result}, {"set": "hard", **result}]}
-        >>> float(comparison_table(arms, "easy", "hard")["gap"].iloc[0])
-        0.0
     """
     rows = []
     for arm, results in arms.items():

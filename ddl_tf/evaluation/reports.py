@@ -37,12 +37,7 @@ def pairs_table(results: Sequence[dict[str, Any]]) -> str:
 
 
 def flat_numbers(result: dict[str, Any]) -> dict[str, Any]:
-    """Name every number of a result, nested ones by the path to them, in its order; without the intervals.
-
-    Example:
-        >>> flat_numbers({"set": "scface", "rank1": {"d1": 0.9}, "intervals": {"rank1@d1": [0.8, 1.0]}})
-        {'rank1@d1': 0.9}
-    """
+    """Name every number of a result, nested ones by the path to them, as `rank1@d1`; without intervals."""
     numbers: dict[str, Any] = {}
     for name, value in result.items():
         if isinstance(value, dict) and name != "intervals":
@@ -53,12 +48,7 @@ def flat_numbers(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def unreliable_numbers(result: Mapping[str, Any]) -> list[str]:
-    """Name the rates of a result that fewer than three false accepts decide, as `flat_numbers` names them.
-
-    Example:
-        >>> unreliable_numbers({"verification": {"tar": {"1e-6": 0.5}, "few_false_accepts": ["tar@1e-6"]}})
-        ['verification@tar@1e-6']
-    """
+    """Name the rates of a result that fewer than three false accepts decide, as `flat_numbers` names them."""
     names = list(result.get("few_false_accepts", []))
     for part, content in result.items():
         if isinstance(content, Mapping):

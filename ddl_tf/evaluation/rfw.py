@@ -12,22 +12,9 @@ from ddl_tf.protocols.rfw import RACES, rfw_name
 def summarise_rfw(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Summarise the verification results of the four races, each once and in any order.
 
-    The standard deviation is that of a sample (n - 1), as in the papers and in TFace's `verification_rfw.py`. The
-    skewed error ratio is the largest of the four error rates over the smallest: 1 is fair; None if a race has no error.
-
-    Returns:
-        `set` and `protocol` ("rfw"), `pairs` (of all four), `accuracy` by race, `mean`, `std`, `skewed_error_ratio`,
-        `worst` (the race of the lowest accuracy, the first of equals).
-
-    Example:
-        >>> accuracies = {"african": 0.90, "asian": 0.91, "caucasian": 0.95, "indian": 0.92}
-        >>> results = [{"set": f"rfw_{race}", "pairs": 6000, "accuracy": value} for race, value in accuracies.items()]
-        >>> summarise_rfw(results)["worst"]
-        'african'
-
-    References:
-        Wang and Deng, "Mitigating Bias in Face Recognition using Skewness-Aware Reinforcement Learning", CVPR 2020
-        https://github.com/Tencent/TFace, recognition/test/verification_rfw.py
+    `std` is that of a sample (n - 1), as in the papers and in TFace's `verification_rfw.py`. The `skewed_error_ratio`
+    is the largest of the four error rates over the smallest: 1 is fair; None if a race has no error (Wang and Deng,
+    "Mitigating Bias in Face Recognition using Skewness-Aware Reinforcement Learning", CVPR 2020).
     """
     names = [str(result["set"]) for result in results]
     wanted = [rfw_name(race) for race in RACES]

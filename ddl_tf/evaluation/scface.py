@@ -17,19 +17,10 @@ RANKS = (1, 5, 10)
 def evaluate_scface(scface: GallerySet, embeddings: np.ndarray, replicates: int = 1000, seed: int = 0) -> Outcome:
     """Identify the faces of surveillance cameras among mugshots; a tie counts against the probe.
 
-    Args:
-        scface: the set, of `read_scface`.
-        embeddings: `[images, dim]` of unit norm, in the order of the set's images.
-        replicates: of the bootstrap over subjects that gives the intervals; 0 gives none.
-        seed: of the bootstrap.
-
-    Returns:
-        The result: `subjects`, `gallery`, `probes` (of each distance), `missing_probes`, `missing_gallery`; `rank1`,
-        `rank5` and `rank10`, each with `d1`, `d2`, `d3` and `average`, the mean of the three as in the papers;
-        `intervals` of these, such as `rank1@d1`. The scores: `rank`, `condition`, and `person` `[probes]`.
-
-    Raises:
-        InputError: if there is not one finite embedding for each image, or there are between 1 and 39 replicates.
+    `embeddings` are `[images, dim]` of unit norm, in the order of the set's images. The result has counts, `rank1`,
+    `rank5` and `rank10`, each with `d1`, `d2`, `d3` and `average`, the mean of the three as in the papers, and, with
+    `replicates` of the bootstrap over subjects, `intervals`. The scores are `rank`, `condition`, and `person`
+    `[probes]`.
     """
     rank = find_mates(scface, embeddings).rank
     chosen = {f"d{distance}": scface.condition == f"d{distance}" for distance in DISTANCES}

@@ -85,22 +85,14 @@ class EvaluationSettings:
 
 
 class Session:
-    """One call of an evaluating command.
-
-    Args:
-        settings: of the command.
-        sources: the settings that name sources of embeddings, of which one is given.
-
-    Raises:
-        InputError: if the settings are incomplete or contradict each other.
-    """
+    """One call of an evaluating command; `sources` are the settings of which one names the embeddings."""
 
     def __init__(self, settings: EvaluationSettings, sources: Sequence[str] = SOURCES) -> None:
-        given = [name for name in sources if getattr(settings, name)]
-        if not given:
+        chosen = [name for name in sources if getattr(settings, name)]
+        if not chosen:
             raise InputError(f"--model is missing; give one of --{', --'.join(sources)}; see --help")
-        if len(given) > 1:
-            raise InputError(f"--{' and --'.join(given)} together: give one of them")
+        if len(chosen) > 1:
+            raise InputError(f"--{' and --'.join(chosen)} together: give one of them")
         if not settings.model:
             unused = {
                 "backbone": settings.backbone,
@@ -110,7 +102,7 @@ class Session:
             }
             for flag, is_given in unused.items():
                 if is_given:
-                    raise InputError(f"--{flag} with --{given[0]}: it is for --model; leave it out")
+                    raise InputError(f"--{flag} with --{chosen[0]}: it is for --model; leave it out")
         if settings.batch_size < 1:
             raise InputError(f"--batch_size={settings.batch_size}: must be at least 1")
         if settings.replicates:
@@ -176,19 +168,10 @@ class Session:
         keys: Optional[Sequence[str]] = None,
         columns: Optional[pd.DataFrame] = None,
     ) -> np.ndarray:
-        """Give the embeddings of a set: from --embeddings, from what --store keeps, or from the model.
+        """Give the embeddings of a set, `[images, views, dim]`: from --embeddings, from --store, or from the model.
 
-        Args:
-            name: of the set.
-            images: its encoded images.
-            keys: `[images]` the name of each; their numbers if None.
-            columns: one row for each image, further columns to store with them.
-
-        Returns:
-            `[images, views, dim]`, as the model gives them; two views with --flip, if there are two.
-
-        Raises:
-            InputError: if an image cannot be decoded, an embedding is not finite, or the given embeddings do not fit.
+        `images` are encoded; `keys` are their names (their numbers if None), `columns` are further ones to store with
+        them, a row for each image. There are two views with --flip, if the source has two.
         """
         table = _table(images, keys, columns)
         try:
@@ -285,7 +268,7 @@ class Session:
     def close(self) -> None:
         """Write and print the results: a table on stderr, a line of JSON for each set on stdout."""
         if self._given:
-            raise InputError(f"--embeddings={self._given[0]}: there is no set left that it could be of")
+            raise InputError(f"--embeddings={self._given[0]}: there is no set left for it; give one file for each set")
         if self._settings.output:
             report = {"model": self._settings.model, "flip": self._settings.flip, "sets": self._results}
             with write_aside(Path(self._settings.output)) as aside:

@@ -111,11 +111,11 @@ class StoredEvaluation:
 
     def embeddings(self, name: str) -> Optional[np.ndarray]:
         """Map the embeddings of a set `[images, views, dim]`, kept here or in the given file; None if it is gone."""
-        given = self.provenance(name).get("embeddings")
+        recorded = self.provenance(name).get("embeddings")
         # What a model left there before is not what the result was made of.
-        if given is not None and not isinstance(given, str):
-            raise InputError(f"{self.path / name}: its embeddings are {given!r}, no path; evaluate the set again")
-        file = Path(given) if given else self._file(name, EMBEDDINGS)
+        if recorded is not None and not isinstance(recorded, str):
+            raise InputError(f"{self.path / name}: its embeddings are {recorded!r}, no path; evaluate the set again")
+        file = Path(recorded) if recorded else self._file(name, EMBEDDINGS)
         return read_embeddings(str(file)) if file.is_file() else None
 
     def images(self, name: str) -> pd.DataFrame:

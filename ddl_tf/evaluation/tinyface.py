@@ -19,14 +19,9 @@ OFFICIAL_COUNTS = {"gallery": 4443, "distractors": 153428, "probes": 3728}
 def evaluate_tinyface(tinyface: GallerySet, embeddings: np.ndarray, replicates: int = 1000, seed: int = 0) -> Outcome:
     """Identify tiny faces among tiny faces and distractors; a tie counts against the probe.
 
-    Returns:
-        The result: `people`, `gallery` (without distractors), `distractors`, `probes`, whether these are
-        `official_counts`; `missing_probes`, `missing_gallery` (with mates), `missing_distractors`; `rank1`, `rank5`,
-        `rank10`, `rank20`, `rank50`, `map` (the mean of `average_precisions`); and `intervals` of these over people,
-        if there are `replicates`. The scores: `rank`, `condition`, `average_precision`, and `person` `[probes]`.
-
-    Raises:
-        InputError: if there is not one finite embedding for each image, or there are between 1 and 39 replicates.
+    `embeddings` are `[images, dim]` of unit norm. The result has counts, and whether they are the official ones;
+    `rank1` to `rank50`, `map` (the mean of `average_precisions`); and `intervals` of these over people, if there are
+    `replicates`. The scores are `rank`, `condition`, `average_precision`, and `person` `[probes]`.
     """
     rank, mate_ranks, num_mates = find_mates(tinyface, embeddings)
     precision = average_precisions(mate_ranks, num_mates)

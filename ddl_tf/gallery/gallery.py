@@ -95,17 +95,11 @@ class Gallery:
         index: str = "exact",
         threshold: Optional[Mapping[str, Any]] = None,
     ) -> "Gallery":
-        """Make a new gallery, with nobody in it.
+        """Make a new gallery, with nobody in it, in a missing or empty folder.
 
-        Args:
-            folder: missing or empty.
-            model: whose embeddings it will have.
-            entries: what is searched: a template for each person, or all images, of which the most similar counts.
-            index: `exact` or `approximate`.
-            threshold: None, or `value` (the similarity from which a person is known) and its source, for JSON.
-
-        Raises:
-            InputError: if something is in the folder, or there is no such choice.
+        `model` is whose embeddings it will have. `entries` are what is searched: `templates` of the people, or all
+        `images`, of which the most similar counts; `index` is `exact` or `approximate`. `threshold` has `value`, the
+        similarity from which a person is known, and its source, as JSON takes it.
         """
         for name, choice, choices in (("entries", entries, gallery_rows.ENTRIES), ("index", index, KINDS)):
             if choice not in choices:
@@ -140,11 +134,7 @@ class Gallery:
         return self._table(query, ["person", "source", "time"])
 
     def people(self) -> pd.DataFrame:
-        """Count the images of each person.
-
-        Returns:
-            A row for each person in order of enrolment: `person`, `images`, `time` of the last image.
-        """
+        """Count the images of each person, in order of enrolment: `person`, `images`, `time` of the last."""
         query = (
             "SELECT p.name, count(*), max(i.time) FROM image i JOIN person p ON p.id = i.person GROUP BY i.person "
             "ORDER BY min(i.id)"

@@ -43,21 +43,10 @@ class VectorIndex:
     """Unit vectors that can be searched by cosine similarity; they are numbered from 0 in the order they are added.
 
     `exact` compares with every vector (`IndexFlatIP`). `approximate` first compares two bits of each coordinate, in
-    registers (`IndexPQFastScan`), then the best few hundred vectors exactly (`IndexRefineFlat`): the similarities that
-    it gives are exact, but it may miss a vector. Before, vectors are turned at random, after which the coordinates of
-    any unit vector are alike and nearly normal: so the bits need no training, and vectors can be added for ever.
-    No vector can be removed: make a new index.
-
-    Example:
-        >>> index = VectorIndex(2, "exact")
-        >>> index.add(np.eye(2, dtype=np.float32))
-        >>> index.search(np.array([[0.6, 0.8]], np.float32), 1)[1]
-        array([[1]])
-
-    References:
-        Max, Quantizing for minimum distortion, IRE Transactions on Information Theory 6(1), 1960.
-        Andre, Kermarrec and Le Scouarnec, Quicker ADC: unlocking the hidden potential of product quantization with
-        SIMD, PAMI 43(5), 2021. https://github.com/facebookresearch/faiss
+    registers (`IndexPQFastScan`: Andre et al., Quicker ADC, PAMI 43(5), 2021), then the best few hundred vectors
+    exactly (`IndexRefineFlat`): its similarities are exact, but it may miss a vector. Before, vectors are turned at
+    random, after which the coordinates of any unit vector are alike and nearly normal: so the bits need no training,
+    and vectors can be added for ever. No vector can be removed: make a new index.
     """
 
     def __init__(self, dim: int, kind: str) -> None:
@@ -94,11 +83,10 @@ class VectorIndex:
         return whole.reconstruct_batch(np.ascontiguousarray(numbers, np.int64))
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Find the k most similar vectors of queries `[n, dim]` of unit norm; k is 1 to the number of vectors.
+        """Find the k (1 to the number of vectors) most similar vectors of queries `[n, dim]` of unit norm.
 
-        Returns:
-            Similarities `[n, k]` float32, falling, and numbers `[n, k]` int64, -1 where an approximate search found
-            fewer.
+        Returns similarities `[n, k]` float32, falling, and numbers `[n, k]` int64, -1 where an approximate search has
+        fewer.
         """
         queries = np.ascontiguousarray(queries, np.float32)
         if self.kind == "exact":

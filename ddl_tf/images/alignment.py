@@ -20,25 +20,14 @@ def align_face(image: Union[np.ndarray, Image.Image], landmarks: np.ndarray, siz
     200 synthetic faces it differs from OpenCV 4.11, which rounds positions to 1/32 pixel, by 0.06 grey levels on
     average and by 4 at most; from OpenCV 5.0 by 0.0005 and by 1.
 
-    Args:
-        image: uint8 `[height, width, 3]` RGB, or a Pillow image of any mode.
-        landmarks: `[5, 2]` x, y in pixels, (0, 0) the centre of the first pixel: both eyes, nose, both corners of the
-            mouth, that on the left of the image first.
-        size: side of the aligned face in pixels.
-
-    Returns:
-        uint8 `[size, size, 3]` RGB.
-
-    Raises:
-        InputError: as `similarity_transform`, and if the points can be none of a face in this image: see
-            `landmark_problem`.
+    The image is uint8 `[height, width, 3]` RGB, or Pillow's in any mode. Landmarks are `[5, 2]` x, y in pixels, (0, 0)
+    the centre of the first pixel: both eyes, nose, both corners of the mouth, that on the left of the image first. The
+    face is uint8 `[size, size, 3]` RGB. Raises an `InputError` for points that can be none of a face: see
+    `landmark_problem`.
 
     Example:
         >>> align_face(Image.new("RGB", (112, 112), "grey"), ARCFACE_TEMPLATE)[56, 56].tolist()
         [128, 128, 128]
-
-    References:
-        https://github.com/deepinsight/insightface, recognition/arcface_mxnet/common/face_align.py
     """
     if isinstance(image, np.ndarray):
         image = Image.fromarray(image)

@@ -15,9 +15,6 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     JPEG is decoded by the accurate transform (`dct_method="INTEGER_ACCURATE"`), as Pillow and OpenCV do; TensorFlow's
     default is a faster one, off by 1 to 2 grey levels on average. EXIF turns nothing here: the store and evaluation
     give upright images (`upright_bytes`), and the served graph turns its batch.
-
-    Raises:
-        tf.errors.InvalidArgumentError: if it is not an image, or one of another format.
     """
     # The operation takes JPEG, PNG and GIF of one picture, whose transparent pixels no two decoders agree about.
     is_gif = tf.strings.substr(encoded, 0, 3) == b"GIF"

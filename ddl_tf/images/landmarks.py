@@ -18,21 +18,23 @@ _MIRRORED = 0.6
 # skewed. Of 2,000 simulated faces at each of 0, 45, 75 and 90 degrees 0.2% at most are refused; see
 # docs/serving_gallery.md.
 _MISFIT, _SKEW, _LEAST_SKEW = 0.18, 0.4, 0.6
-# How far the nose and the corners of the mouth lie before the eyes, in eye distances.
+# How far the nose and the corners of the mouth lie before the eyes, in eye distances: between those of the models
+# that `ddl_tf.mining.pose` refers to.
 _DEPTHS = (0.0, 0.0, 0.55, 0.07, 0.07)
 # Of a long list as many lines are checked; beyond this share of bad ones it is the list that is wrong, not a face.
 _CHECKED_LINES, _BAD_SHARE = 1000, 1 / 3
 
 
 def _generic_face() -> np.ndarray:
-    """The points in space, `[5, 4]`: x, y, z in eye distances, and 1."""
+    """The points in space, `[5, 3]` (right, down, to the viewer), in distances between the eyes, from between them."""
     flat = ARCFACE_TEMPLATE - ARCFACE_TEMPLATE[:2].mean(0)
     # The template is of no face quite: both halves alike.
     flat = (flat + flat[[1, 0, 2, 4, 3]] * [-1, 1]) / 2
-    return np.column_stack([flat / np.ptp(flat[:2, 0]), _DEPTHS, np.ones(5)])
+    return np.column_stack([flat / np.ptp(flat[:2, 0]), _DEPTHS])
 
 
-_FACE = _generic_face()
+GENERIC_FACE = _generic_face()
+_FACE = np.column_stack([GENERIC_FACE, np.ones(5)])
 
 
 def _template_misfit(points: np.ndarray) -> float:
@@ -54,10 +56,7 @@ def landmark_problem(landmarks: np.ndarray, size: tuple[int, int]) -> Optional[s
     """What is wrong with landmarks, `[5, 2]` x, y in pixels of an image of (width, height); None if nothing is.
 
     Faces of any roll, and of a yaw up to 90 degrees, are taken. A face upside down looks the same as one with eyes and
-    mouth exchanged, and is taken.
-
-    Raises:
-        InputError: if they are not finite, or all one point.
+    mouth exchanged, and is taken. Landmarks that are not finite, or all one point, raise an `InputError`.
 
     Example:
         >>> landmark_problem(ARCFACE_TEMPLATE / 112, (112, 112))

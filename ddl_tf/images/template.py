@@ -16,11 +16,7 @@ ARCFACE_TEMPLATE = np.array(
 def similarity_transform(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Fit rotation, scale and translation from `source` to `target` points, both `[points, 2]` x, y, by least squares.
 
-    Returns:
-        `[2, 3]`: a point p is brought to `matrix[:, :2] @ p + matrix[:, 2]`.
-
-    Raises:
-        InputError: if all source points are one, or a value is not finite.
+    Gives `[2, 3]`: a point p is brought to `matrix[:, :2] @ p + matrix[:, 2]`.
 
     References:
         Umeyama, Least-squares estimation of transformation parameters between two point patterns, PAMI 13(4), 1991.

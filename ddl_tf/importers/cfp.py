@@ -13,7 +13,7 @@ from typing import NamedTuple, Union
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.importers.image_files import read_image_file
-from ddl_tf.importers.source import Problem, Sample, Source, Value
+from ddl_tf.importers.source import Problem, Sample, Source, Value, listed_source
 from ddl_tf.importers.text_list import quoted, read_text_list, whole_number
 
 PROTOCOLS = ("FF", "FP")
@@ -69,11 +69,7 @@ class CFP:
         return images
 
     def pairs(self, protocol: str, folds: Sequence[int]) -> Iterator[Pair]:
-        """Yield the pairs of "FF" or "FP" (frontal-profile) of some folds (from 1), in each fold the same ones first.
-
-        Raises:
-            InputError: if there is no such fold, or its lists cannot be read.
-        """
+        """Yield the pairs of "FF" or "FP" of some folds (from 1), in each fold the same ones first."""
         if protocol not in PROTOCOLS:
             raise InputError(f"CFP protocol {protocol!r}: use {' or '.join(PROTOCOLS)}")
         if not folds:
@@ -127,14 +123,12 @@ def cfp_source(root: str, folds: Sequence[int]) -> Source:
     paths = {path for images in lists.images.values() for path in images.values()}
     chosen = sorted(path for path in paths if identity_and_view(path)[0] in fold_of)
 
-    def read(start: int) -> Iterator[Union[Sample, Problem]]:
-        for path in chosen[start:]:
-            identity, view = identity_and_view(path)
-            image = read_image_file(path, str(path))
-            if isinstance(image, Problem):
-                yield image
-                continue
-            columns: dict[str, Value] = {"view": view, "fold": fold_of[identity]}
-            yield Sample(image, identity, str(path), _GROUP_OF_VIEW[view], columns)
+    def sample(path: Path) -> Union[Sample, Problem]:
+        identity, view = identity_and_view(path)
+        image = read_image_file(path, str(path))
+        if isinstance(image, Problem):
+            return image
+        columns: dict[str, Value] = {"view": view, "fold": fold_of[identity]}
+        return Sample(image, identity, str(path), _GROUP_OF_VIEW[view], columns)
 
-    return Source("cfp", f"{root}, folds {','.join(map(str, folds))}", len(chosen), read, sorted(fold_of))
+    return listed_source("cfp", f"{root}, folds {','.join(map(str, folds))}", chosen, sample, sorted(fold_of))

@@ -35,9 +35,6 @@ def read_csv(path: Path, required: Sequence[str], text: Sequence[str] = ()) -> T
     These, and those of `text`, stay text, so that identity 007 is not identity 7. Another column is of numbers, with
     NaN for empty cells, if all cells are numbers that are stored as they are: no whole number has more than 64 bits, or
     more than 15 digits among fractions or empty cells.
-
-    Raises:
-        InputError: if it cannot be read, a column is missing, or a line has too few or too many cells.
     """
     require_regular_file(path)
     try:
@@ -116,11 +113,7 @@ def rows_of(table: Table) -> Callable[[int], dict[str, Value]]:
 
 
 def take_groups(path: Path, table: Table) -> np.ndarray:
-    """Take the column `group` out of the table of a file: `[rows]` int64, -1 where there is no such column.
-
-    Raises:
-        InputError: if a group is not a whole number from -1 to `MAX_GROUP`.
-    """
+    """Take the column `group` out of the table of a file: `[rows]` int64, -1 where there is no such column."""
     if "group" not in table.cells:
         return np.full(len(table.cells), -1)
     column = table.cells.pop("group").to_numpy()

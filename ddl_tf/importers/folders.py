@@ -1,7 +1,6 @@
 """Images in files: a folder per identity, or listed in a CSV file."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional, Union
 
@@ -13,7 +12,7 @@ from ddl_tf.common.files import walk_files
 from ddl_tf.common.text import is_unicode, visible
 from ddl_tf.importers.csv_files import read_csv, rows_of, take_groups
 from ddl_tf.importers.image_files import read_image_file
-from ddl_tf.importers.source import Problem, Sample, Source
+from ddl_tf.importers.source import Problem, Sample, Source, listed_source
 
 
 def folder_source(root: str) -> Source:
@@ -51,10 +50,7 @@ def folder_source(root: str) -> Source:
         image = read_image_file(path, str(path))
         return image if isinstance(image, Problem) else Sample(image, parts[0], str(path))
 
-    def read(start: int) -> Iterator[Union[Sample, Problem]]:
-        return map(sample, files[start:])
-
-    return Source("folder", root, len(files), read, [name for name in identities if is_unicode(name)])
+    return listed_source("folder", root, files, sample, [name for name in identities if is_unicode(name)])
 
 
 def _inside(root: str, path: Path) -> str:
@@ -108,7 +104,4 @@ def csv_source(csv: str, root: Optional[str] = None) -> Source:
             return image
         return Sample(image, identity, f"{place} ({path})", int(groups[row]), columns(row))
 
-    def read(start: int) -> Iterator[Union[Sample, Problem]]:
-        return map(sample, range(start, len(paths)))
-
-    return Source("csv", csv, len(paths), read, [key for key in pd.unique(identities) if key])
+    return listed_source("csv", csv, range(len(paths)), sample, [key for key in pd.unique(identities) if key])

@@ -43,6 +43,12 @@ def read_image_file(path: Path, place: str) -> Union[bytes, Problem]:
         return Problem(kind, place, f"{path}: {error.strerror}")
 
 
+def images_below(folder: Path) -> list[Path]:
+    """List the image files of a folder, at any depth, by their endings; hidden ones are none."""
+    files = sorted(folder.rglob("*"))
+    return [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")]
+
+
 def find_image(name: Path) -> Path:
     """Find the file of an image that a list names without `.jpg`, `.png` or `.jpeg` in any case; else the `.jpg`."""
     for suffix in IMAGE_SUFFIXES:
@@ -53,21 +59,23 @@ def find_image(name: Path) -> Path:
     return Path(f"{name}{IMAGE_SUFFIXES[0]}")
 
 
-def image_files(paths: Sequence[Path]) -> LazyImages:
-    """Make the images of some files; their fingerprint follows from names, sizes and times of change."""
+def fingerprint_files(paths: Sequence[Union[str, Path]], more: bytes = b"") -> str:
+    """Identify files by a SHA-256 of their names, sizes and times of change, and of `more`."""
+    digest = hashlib.sha256(more)
+    for path in paths:
+        state = os.stat(path)
+        digest.update(f"{os.path.basename(path)} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
-    def fingerprint() -> str:
-        digest = hashlib.sha256()
-        for path in paths:
-            state = os.stat(path)
-            digest.update(f"{path.name} {state.st_size} {state.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+
+def image_files(paths: Sequence[Path]) -> LazyImages:
+    """Make the images of some files; their fingerprint is `fingerprint_files`."""
 
     def read(index: int) -> bytes:
         require_regular_file(paths[index])
         return paths[index].read_bytes()
 
-    return LazyImages(len(paths), read, fingerprint)
+    return LazyImages(len(paths), read, lambda: fingerprint_files(paths))
 
 
 def fingerprint_images(images: Sequence[bytes]) -> str:

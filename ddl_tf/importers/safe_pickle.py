@@ -141,10 +141,6 @@ def load_pickle(path: Union[str, Path]) -> Any:
     """Read a pickle of lists, bytes, numbers, booleans and plain NumPy arrays, of Python 2 or 3 and any protocol.
 
     Text of Python 2 comes as bytes. In the outer two levels of lists, tuples come as lists, and arrays are read.
-
-    Raises:
-        InputError: if it is no pickle, is damaged, or names anything else; nothing of that is imported or called.
-        OSError: if it cannot be read, or is no regular file.
     """
     require_regular_file(path)
     content = io.BytesIO(Path(path).read_bytes())

@@ -12,16 +12,16 @@ References:
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
 import numpy as np
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.importers.image_files import read_image_file
+from ddl_tf.importers.image_files import images_below, read_image_file
 from ddl_tf.importers.problem_list import ProblemList
-from ddl_tf.importers.source import Problem, Sample, Source, Value
+from ddl_tf.importers.source import Problem, Sample, Source, Value, listed_source
 from ddl_tf.importers.text_list import quoted, read_text_list, whole_number
 
 NUM_SUBJECTS = 130
@@ -33,7 +33,6 @@ DISTANCES = (1, 2, 3)
 MUGSHOTS = ("cropped", "original")
 NUM_TRAINING = 50
 
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 _MUGSHOT = re.compile(r"(\d{3})_frontal", re.IGNORECASE)
 _SURVEILLANCE = re.compile(r"(\d{3})_cam([1-7])_([1-3])", re.IGNORECASE)
 # Mugshots in the infrared, and from the sides.
@@ -79,15 +78,9 @@ def split_subjects(seed: int = 0) -> tuple[list[int], list[int]]:
     `numpy.random.RandomState(seed).permutation(130)`, plus 1, are for training. The numbers of a model depend on the
     draw: to compare methods, take the mean over several seeds, each with a training run of its own.
 
-    Args:
-        seed: of the draw.
-
-    Returns:
-        The numbers of the training subjects and of the test subjects, each rising.
-
     References:
         Lu, Jiang and Kot, "Deep Coupled ResNet for Low-Resolution Face Recognition", IEEE Signal Processing Letters
-        2018.
+        2018
     """
     if seed < 0:
         raise InputError(f"seed {seed} of the split of SCface: must be at least 0")
@@ -97,11 +90,7 @@ def split_subjects(seed: int = 0) -> tuple[list[int], list[int]]:
 
 
 def read_subjects(path: str) -> list[int]:
-    """Read a list of subjects, a number a line, `7` or `007`; empty lines are left out.
-
-    Raises:
-        InputError: if a line is no number of a subject, or a subject is there twice.
-    """
+    """Read a list of subjects, a number a line, `7` or `007`; empty lines are left out."""
     problems = ProblemList(path)
     lines: dict[int, int] = {}
     for line, text in enumerate(read_text_list(path), 1):
@@ -123,15 +112,10 @@ def read_subjects(path: str) -> list[int]:
 
 
 def find_views(root: str, mugshots: str = "cropped") -> dict[View, Path]:
-    """Find the images of SCface in a folder, at any depth, by their official names.
+    """Find the images of SCface in a folder, at any depth, by their official names, ending in .jpg, .jpeg or .png.
 
     `root` is the official `SCface_database`, the folder that holds it, or a folder with all images. `mugshots` is the
-    official folder, "cropped" or "original", to take where there are both. The files end in `.jpg`, `.jpeg` or `.png`
-    in any case.
-
-    Raises:
-        InputError: if there is no such folder or nothing in it, an image has another name than SCface's, or two files
-            have one name.
+    official folder, "cropped" or "original", to take where there are both. Other and doubled names are an `InputError`.
     """
     if mugshots not in MUGSHOTS:
         raise InputError(f"mugshots {mugshots!r} of SCface: use {' or '.join(MUGSHOTS)}")
@@ -142,9 +126,7 @@ def find_views(root: str, mugshots: str = "cropped") -> dict[View, Path]:
     problems = ProblemList(root)
     views: dict[View, Path] = {}
     for folder in _folders(base, mugshots):
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() not in _SUFFIXES or path.name.startswith("."):
-                continue
+        for path in images_below(folder):
             view = _view(path.stem)
             if view is None:
                 if not _OTHER.fullmatch(path.stem):
@@ -228,8 +210,5 @@ def scface_source(
         group = 0 if view.camera == 0 or view.distance in easy_distances else 1
         return Sample(image, f"{view.subject:03d}", str(paths[view]), group, columns)
 
-    def read(start: int) -> Iterator[Union[Sample, Problem]]:
-        return map(sample, views[start:])
-
     name = f"{root}, subjects {','.join(map(str, subjects))}"
-    return Source("scface", name, len(views), read, [f"{subject:03d}" for subject in subjects])
+    return listed_source("scface", name, views, sample, [f"{subject:03d}" for subject in subjects])

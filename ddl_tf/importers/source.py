@@ -1,10 +1,11 @@
 """What an importer gives to the writer: a sequence of samples that can be read from any position on."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Callable, Optional, Union
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Callable, Optional, TypeVar, Union
 
 Value = Union[int, float, str]
+_Item = TypeVar("_Item")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +66,17 @@ class Source:
     read: Callable[[int], Iterator[Union[Sample, Problem]]]
     identities: Optional[Iterable[Union[int, str]]] = None
     skippable: bool = True
+
+
+def listed_source(
+    kind: str,
+    name: str,
+    items: Sequence[_Item],
+    sample: Callable[[_Item], Union[Sample, Problem]],
+    identities: Optional[Iterable[Union[int, str]]] = None,
+) -> Source:
+    """Make the source whose items are those of a list, each read by `sample` when it is asked for."""
+    return Source(kind, name, len(items), lambda start: map(sample, items[start:]), identities)
 
 
 # Losses and samplers keep something for each group up to the largest.

@@ -15,12 +15,7 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_text_list(path: Union[str, Path]) -> list[str]:
-    """Read the lines of a text file in UTF-8, with or without the mark at its beginning.
-
-    Raises:
-        InputError: if it is no text in UTF-8: with the line, and what is there.
-        OSError: if it cannot be read, or is no regular file.
-    """
+    """Read the lines of a text file in UTF-8, with or without the mark at its beginning."""
     require_regular_file(path)
     file = Path(path)
     if file.stat().st_size > _MOST_BYTES:

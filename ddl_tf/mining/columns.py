@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import ddl_tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import lock_folder, write_aside
-from ddl_tf.data.layout import DESCRIPTION, INDEX, INDEX_COLUMNS, read_description
+from ddl_tf.data.layout import INDEX, INDEX_COLUMNS, read_description, write_description
 from ddl_tf.data.store import Faces
 
 # What a command may replace: the group is mined, the others say where an image is and whose.
@@ -68,7 +68,7 @@ def _record(path: Path, record: dict[str, Any]) -> None:
     # The same command again after a kill is one mining.
     if not mined or mined[-1] != json.loads(json.dumps(record)):
         mined.append(record)
-        _write_description(path, description)
+        write_description(path, description)
 
 
 def _describe(path: Path, columns: Mapping[str, np.ndarray]) -> None:
@@ -78,9 +78,4 @@ def _describe(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     if "group" in columns:
         numbers, counts = np.unique(columns["group"], return_counts=True)
         description["groups"] = {str(number): int(count) for number, count in zip(numbers, counts)}
-    _write_description(path, description)
-
-
-def _write_description(path: Path, description: dict[str, Any]) -> None:
-    with write_aside(path / DESCRIPTION) as aside:
-        aside.write_text(json.dumps(description, indent=2) + "\n")
+    write_description(path, description)

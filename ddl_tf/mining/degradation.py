@@ -23,15 +23,7 @@ _BLUR_SIDE = 112
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A kind of degradation.
-
-    Attributes:
-        low: the least number that may be given.
-        high: the greatest one.
-        whole: whether it is a whole number.
-        column: the column that records the drawn strength.
-        help: what the number is.
-    """
+    """A kind of degradation: the least and the greatest number that may be given, and the column that records it."""
 
     low: float
     high: float
@@ -64,33 +56,18 @@ def neutral_strengths(side: int) -> dict[str, float]:
 
 @dataclasses.dataclass(frozen=True)
 class Degradation:
-    """What makes an image hard; see `parse_degradation`.
-
-    Attributes:
-        text: as the user wrote it.
-        ranges: kind -> the least and the greatest strength.
-    """
+    """What makes an image hard: the user's `text`, and the least and greatest strength of each kind in it."""
 
     text: str
     ranges: dict[str, tuple[float, float]]
 
     def apply(self, image: Image.Image, rng: np.random.Generator) -> tuple[Image.Image, dict[str, float]]:
-        """Degrade one image, with strengths drawn uniformly.
+        """Degrade one image, with strengths drawn uniformly: an RGB image of the same size, and its `STRENGTH_COLUMNS`.
 
         The order of the kinds in the text does not matter: occluders and light are in the scene, blur, resolution and
         noise in the camera. Noise is that of the camera's pixels, before they are scaled up again. A JPEG quality is
-        only drawn: `degrade_image` encodes with it.
-
-        Args:
-            image: it stays as it is.
-            rng: the source of random numbers.
-
-        Returns:
-            The degraded image, RGB and of the same size, and its strengths by the names of `STRENGTH_COLUMNS`:
-            `mask` (how high it is worn; 0 is none), `sunglasses` (how dark they are; 0 is none), `occlusion` (hidden
-            share of the area), `light` (gain), `side_light` (light that is missing on the dark side), `blur_px` (sigma
-            at a side of 112 px), `resolution_px` (pixels of the longer side), `noise` (sigma in grey levels), `grey`
-            (share of the colour that is gone), `jpeg_quality` (100: not encoded anew).
+        only drawn: `degrade_image` encodes with it. `KINDS` says what the strengths are; at `neutral_strengths` nothing
+        is changed.
 
         Example:
             >>> image = Image.new("RGB", (8, 8))

@@ -1,6 +1,6 @@
 """The embeddings of stored faces: made once, used by every command that mines with one model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional
 
@@ -13,22 +13,6 @@ from ddl_tf.evaluation.embed import UndecodableError
 from ddl_tf.evaluation.embedding_file import Embeddings, embed_to_file
 
 
-class StoredFaces(Sequence[bytes]):
-    """Encoded images of some rows of stored faces, read one by one when they are asked for."""
-
-    def __init__(self, faces: Faces, rows: Sequence[int]) -> None:
-        self._faces, self._rows = faces, rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, position: Any) -> Any:
-        if not 0 <= position < len(self):
-            # By which iterating over a sequence ends.
-            raise IndexError(f"image {position} of {len(self)}")
-        return self._faces.read(np.array([self._rows[position]]))[0]
-
-
 def embed_faces(
     model: tf.keras.Model, faces: Faces, folder: Path, record: Mapping[str, Any], batch_size: int = 256
 ) -> Embeddings:
@@ -36,12 +20,9 @@ def embed_faces(
 
     An interrupted call, made again, goes on after the last whole chunk. Embeddings of another record (all that they
     follow from, as JSON takes it) are replaced.
-
-    Raises:
-        InputError: if an image cannot be decoded, an embedding is not finite, or another process is at work there.
     """
     try:
-        return embed_to_file(model, StoredFaces(faces, range(len(faces))), False, folder, record, batch_size)
+        return embed_to_file(model, faces.images(), False, folder, record, batch_size)
     except UndecodableError as error:
         check_rows(faces, np.array([error.position]))
         raise

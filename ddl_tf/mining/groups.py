@@ -49,13 +49,7 @@ class GroupRules:
 
 @dataclasses.dataclass(frozen=True)
 class Groups:
-    """What the rules made of a set.
-
-    Attributes:
-        group: `[images]` int64: 0 = easy, 1..K = hard, -1 = none.
-        noise: `[images]` bool, likely label noise; their group is -1.
-        several: the number of images that more than one rule fits.
-    """
+    """What the rules made of a set: `group` `[images]` int64, `noise` bool, and how many images `several` rules fit."""
 
     group: np.ndarray
     noise: np.ndarray

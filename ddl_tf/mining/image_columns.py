@@ -17,12 +17,7 @@ from ddl_tf.protocols.pair_sets import PairSet
 def read_columns(paths: Sequence[str]) -> Optional[pd.DataFrame]:
     """Read columns of images from CSV files, each with a column `key`, the name of an image in its set.
 
-    Returns:
-        A row for each key, in the index, and all columns; None without files.
-
-    Raises:
-        InputError: if a file is no table, has no `key`, or a key is there twice.
-        OSError: if one cannot be read, or is no regular file.
+    Gives a row for each key, in the index, and all columns; None without files.
     """
     tables = []
     for path in paths:
@@ -40,7 +35,7 @@ def read_columns(paths: Sequence[str]) -> Optional[pd.DataFrame]:
     return pd.concat(tables, axis=1) if tables else None
 
 
-def image_columns(pair_set: PairSet, given: Optional[pd.DataFrame], measure: bool) -> Optional[pd.DataFrame]:
+def image_columns(pair_set: PairSet, by_key: Optional[pd.DataFrame], measure: bool) -> Optional[pd.DataFrame]:
     """Gather the columns of each image of a set: a row for each image; None where there are none.
 
     They are `person` where the set names it, the set's columns, those given by key as from `read_columns`, and if
@@ -52,9 +47,9 @@ def image_columns(pair_set: PairSet, given: Optional[pd.DataFrame], measure: boo
         parts.append(pd.DataFrame({"person": pair_set.people}))
     if pair_set.columns is not None:
         parts.append(pair_set.columns.reset_index(drop=True))
-    if given is not None:
+    if by_key is not None:
         keys = pair_set.keys if pair_set.keys is not None else [str(number) for number in range(count)]
-        columns = given.reindex(np.asarray(keys))
+        columns = by_key.reindex(np.asarray(keys))
         known = int(columns.notna().any(axis=1).sum())
         print(f"{pair_set.name}: columns are given for {known:,} of {count:,} images", file=sys.stderr)
         parts.append(columns.reset_index(drop=True))

@@ -7,10 +7,10 @@ import numpy as np
 
 import ddl_tf
 from ddl_tf.common.files import write_aside
-from ddl_tf.common.partial_folder import claim
+from ddl_tf.common.partial_folder import open_partial
 from ddl_tf.common.progress import Progress
 from ddl_tf.data.store import Faces
-from ddl_tf.mining.embeddings import StoredFaces, sets_record
+from ddl_tf.mining.embeddings import sets_record
 from ddl_tf.mining.pose import LANDMARK_COLUMNS, eye_distance_px, pose_from_landmarks
 from ddl_tf.mining.quality import QUALITY_COLUMNS, measure_many
 
@@ -38,7 +38,7 @@ def measure_faces(faces: Faces, folder: Path) -> dict[str, np.ndarray]:
     """
     starts = range(0, len(faces), PART)
     record = {"measure": "quality", "ddl_tf": ddl_tf.__version__, "sets": sets_record(faces)}
-    with claim(folder, record, PART_NAMES):
+    with open_partial(folder, record, PART_NAMES):
         files = [folder / f"part-{number:05d}.npy" for number in range(len(starts))]
         done = sum(min(PART, len(faces) - start) for file, start in zip(files, starts) if file.exists())
         with Progress("measure", len(faces), done) as progress:
@@ -64,7 +64,7 @@ def _measure_part(faces: Faces, start: int, end: int, progress: Progress) -> np.
         print(f"image {start + position} cannot be decoded ({reason}): it has no measures", file=sys.stderr)
 
     part = np.empty([end - start, len(QUALITY_COLUMNS)], np.float32)
-    for position, measured in enumerate(measure_many(iter(StoredFaces(faces, range(start, end))), report)):
+    for position, measured in enumerate(measure_many(iter(faces.images(range(start, end))), report)):
         part[position] = [measured[name] for name in QUALITY_COLUMNS]
         progress.advance()
     return part

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ddl_tf.mining.pose import ARCFACE_TEMPLATE
+from ddl_tf.images.template import ARCFACE_TEMPLATE
 
 # Shapes are drawn so much larger and scaled down, for soft edges.
 _FINE = 4

@@ -64,13 +64,7 @@ class MinedPairs(NamedTuple):
     without: dict[int, int]
 
 
-_PAIR_TYPES = {
-    "group": np.int16,
-    "identity": np.int64,
-    "first": np.int64,
-    "second": np.int64,
-    "similarity": np.float32,
-}
+_PAIR_TYPES = {"group": np.int16, "identity": np.int64, "first": np.int64, "second": np.int64, "similarity": np.float32}
 
 
 class _Table:

@@ -4,41 +4,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-# The points in their order, as detectors of five points give them; left is the image's left.
-LANDMARK_COLUMNS = (
-    "left_eye_x",
-    "left_eye_y",
-    "right_eye_x",
-    "right_eye_y",
-    "nose_x",
-    "nose_y",
-    "left_mouth_x",
-    "left_mouth_y",
-    "right_mouth_x",
-    "right_mouth_y",
-)
+from ddl_tf.images.landmarks import GENERIC_FACE
+from ddl_tf.images.template import ARCFACE_TEMPLATE
 
-# Where InsightFace's alignment puts the five points in an image of 112 x 112 pixels.
-ARCFACE_TEMPLATE = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+# The points in their order, as detectors of five points give them; left is the image's left.
+LANDMARK_COLUMNS = tuple(
+    f"{point}_{axis}" for point in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth") for axis in "xy"
 )
 
 # Points on one line, or in one place, have no pose.
 _DEGENERATE = 1e-4
-
-
-def _generic_face() -> np.ndarray:
-    """The five points, [5, 3] (right, down, to the viewer) in distances between the eyes, from between the eyes."""
-    mirrored = ARCFACE_TEMPLATE[[1, 0, 2, 4, 3]]
-    half = (ARCFACE_TEMPLATE[:, 0] - mirrored[:, 0]) / 2
-    down = (ARCFACE_TEMPLATE[:, 1] + mirrored[:, 1]) / 2
-    # The template has no depth; these values lie between those of the models in the references.
-    depth = np.array([0, 0, 0.55, 0.07, 0.07])
-    eyes = half[1] - half[0]
-    return np.stack([half / eyes, (down - down[0]) / eyes, depth], axis=1)
-
-
-GENERIC_FACE = _generic_face()
 
 
 class Pose(NamedTuple):

@@ -108,14 +108,9 @@ def _measure_or_reason(encoded: bytes) -> Union[dict[str, float], str]:
 def measure_many(
     images: Iterable[bytes], report: Callable[[int, str], None]
 ) -> Generator[dict[str, float], None, None]:
-    """Measure the quality of many images, by several threads.
+    """Measure the quality of many encoded images, by several threads: in order, what `measure_quality` gives.
 
-    Args:
-        images: encoded images; they are drawn a little ahead of what was yielded.
-        report: called for each image that cannot be decoded, with its position and the reason.
-
-    Yields:
-        For each image, in order, what `measure_quality` gives; NaN for all columns if it cannot be decoded.
+    For an image that cannot be decoded `report` gets its position and the reason, and all columns are NaN.
     """
     for position, measured in enumerate(map_in_order(_measure_or_reason, images)):
         if isinstance(measured, str):

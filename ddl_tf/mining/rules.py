@@ -222,26 +222,14 @@ class Rule:
         return cells, complete
 
     def select(self, index: pd.DataFrame) -> np.ndarray:
-        """Find the images that fulfil the rule: `[images]` bool.
-
-        Args:
-            index: a row for each image, with the columns that the rule names.
-
-        Raises:
-            InputError: if there is no such column, or the rule does not fit its type.
-        """
+        """Find the images that fulfil the rule, `[images]` bool; the index has the rule's columns."""
         cells, complete = self._cells(index)
         # `!=` and `not` would choose a missing value.
         with np.errstate(all="ignore"):
             return self._condition(self._tree, cells) & complete
 
     def thresholds(self, index: pd.DataFrame) -> dict[str, list[float]]:
-        """Find the numbers that columns are compared with, for a plot.
-
-        Returns:
-            Column -> the numbers, where a bare column (or its absolute value, which gives both signs) is compared with
-            a number or a quantile.
-        """
+        """Find the numbers that a bare column, or its absolute value (both signs), is compared with, for a plot."""
         cells, _ = self._cells(index)
         numbers: dict[str, list[float]] = {}
         for node in ast.walk(self._tree):

@@ -49,26 +49,19 @@ def measure_view(
     head: Optional[MarginHead] = None,
     other_centers: bool = True,
 ) -> dict[str, np.ndarray]:
-    """Measure how a model sees every image.
+    """Measure how a model sees every image, by its embedding.
 
-    Class centers are those of the head, or without one the mean embeddings of the identities; then an image is
-    compared with the mean of the other images of its identity.
+    Class centers are those of the recognizer's margin head, or without one the mean embeddings of the identities,
+    `[images]` int64; then an image is compared with the mean of the other images of its identity.
 
-    Args:
-        embeddings: of all images, as the model gives them.
-        identity: `[images]` int64.
-        num_identities: how many there are.
-        head: the recognizer's margin head, with one class for each identity.
-        other_centers: whether to compare with all other centers too: images x identities x dim products.
+    Gives columns `[images]` float32:
 
-    Returns:
-        Columns `[images]` float32:
-
-        - `feature_norm`: the length of the embedding, before normalisation.
-        - `center_similarity`: cosine to the center of its identity; NaN for the only image of an identity without head.
-        - `other_similarity`: cosine to the nearest center of another identity (with `other_centers`).
-        - `center_margin`: the former less the latter: negative where the image is nearer to another identity.
-        - `target_logit`: the head's logit of its identity, under the margin (with a head and `other_centers`).
+    - `feature_norm`: the length of the embedding, before normalisation.
+    - `center_similarity`: cosine to the center of its identity; NaN for the only image of an identity without head.
+    - `other_similarity`: cosine to the nearest center of another identity (with `other_centers`, which takes images x
+      identities x dim products).
+    - `center_margin`: the former less the latter: negative where the image is nearer to another identity.
+    - `target_logit`: the head's logit of its identity, under the margin (with a head and `other_centers`).
     """
     counts = np.bincount(identity, minlength=num_identities)
     if head is None:

@@ -33,12 +33,7 @@ def write_feature(path: Path, feature: np.ndarray) -> None:
 
 
 def read_feature(path: Path) -> np.ndarray:
-    """Read a feature file, four int32 (dim, 1, 4, 5) and dim float32, and check all of it: `[dim]` float32, as stored.
-
-    Raises:
-        InputError: if the header, the size or the values are wrong.
-        OSError: if there is no such file, or it is no regular one.
-    """
+    """Read a feature file, four int32 (dim, 1, 4, 5) and dim float32, and check all of it: `[dim]` float32."""
     require_regular_file(path)
     data = path.read_bytes()
     header = np.frombuffer(data[: len(data[:_HEADER]) // 4 * 4], "<i4")
@@ -123,10 +118,7 @@ def _unit(features: np.ndarray) -> np.ndarray:
 class PackedFeatures:
     """Features in one `.npy` file, as `pack_features` writes them, of which only what is asked for is in memory.
 
-    The list of names is beside it, as `.txt`; `files` is what was packed, or the first part of it.
-
-    Raises:
-        InputError: if it is no such file, or other files were packed.
+    The list of names is beside it, as `.txt`; `files` is what was packed, or the first part of it, else an InputError.
     """
 
     def __init__(self, path: Path, files: FeatureFiles) -> None:
@@ -173,13 +165,10 @@ FeatureSource = Union[FeatureFiles, PackedFeatures]
 
 
 def pack_features(files: FeatureFiles, path: Path) -> PackedFeatures:
-    """Write many feature files into one `.npy`, so that the next run reads them fast.
+    """Write many feature files, brought to unit norm, into one `.npy`, so that the next run reads them fast.
 
-    Features are brought to unit norm; files that do not exist become rows of NaN, which count as missing when they are
-    read. An interrupted call leaves no `.npy`. The files' names go beside it, as `.txt`.
-
-    Raises:
-        ProblemsError: if feature files are corrupt, all of them listed.
+    Files that do not exist become rows of NaN, which count as missing when they are read; corrupt ones are refused. The
+    files' names go beside it, as `.txt`. An interrupted call leaves no `.npy`.
     """
     problems = ProblemList(path.stem)
     header = {"descr": "<f4", "fortran_order": False, "shape": (len(files), files.dim)}
@@ -202,10 +191,7 @@ def pack_features(files: FeatureFiles, path: Path) -> PackedFeatures:
 def feature_blocks(source: FeatureSource, positions: np.ndarray, name: str) -> Iterator[np.ndarray]:
     """Read the features at `[n]` positions, `[<= BLOCK, dim]` float32 of unit norm at a time; all of them must exist.
 
-    After a first problem nothing more is given: the rest is only checked.
-
-    Raises:
-        ProblemsError: at the end, if features are missing or corrupt, all of them listed.
+    After a first problem nothing more is given; at the end all problems are raised.
     """
     problems = ProblemList(name)
     for start in range(0, len(positions), BLOCK):

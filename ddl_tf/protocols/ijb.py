@@ -1,8 +1,6 @@
 """IJB-B and IJB-C, as InsightFace distributes them: loose crops, landmarks, templates, pairs and galleries."""
 
 import dataclasses
-import hashlib
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -17,8 +15,8 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import require_regular_file
 from ddl_tf.images.alignment import cut_face
 from ddl_tf.images.landmarks import checked_lines, list_problem
-from ddl_tf.images.pillow_images import load_image
-from ddl_tf.importers.image_files import LazyImages
+from ddl_tf.images.pillow_images import encode_png, load_image
+from ddl_tf.importers.image_files import LazyImages, fingerprint_files
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.protocols.gallery_set import check_missing
 from ddl_tf.protocols.number_table import read_number_table
@@ -298,15 +296,7 @@ def _aligned_images(paths: Sequence[str], landmarks: np.ndarray) -> LazyImages:
             face = cut_face(_load(paths[index]), landmarks[index])
         except ValueError as error:  # an InputError of bad landmarks is one too
             raise InputError(f"{paths[index]}: cannot be aligned ({error}); get it anew") from None
-        encoded = io.BytesIO()
-        Image.fromarray(face).save(encoded, "PNG", compress_level=1)
-        return encoded.getvalue()
+        return encode_png(Image.fromarray(face))
 
-    def fingerprint() -> str:
-        digest = hashlib.sha256(np.ascontiguousarray(landmarks).tobytes())
-        for path in paths:
-            state = os.stat(path)
-            digest.update(f"{os.path.basename(path)} {state.st_size} {state.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
-
-    return LazyImages(len(paths), read, fingerprint)
+    points = np.ascontiguousarray(landmarks).tobytes()
+    return LazyImages(len(paths), read, lambda: fingerprint_files(paths, points))

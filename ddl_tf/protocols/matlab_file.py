@@ -23,12 +23,8 @@ _PROGRAM = Path(__file__).with_name("matlab_child.py")
 def read_matlab(path: Path, names: Sequence[str]) -> dict[str, Any]:
     """Read variables of a MATLAB file of version 4 to 7; nothing in it can crash the process, fill its memory or run.
 
-    Returns:
-        The variables by name, as nested lists of their rows: of numbers; of texts (a matrix of letters is a list of its
-        rows); of cells, each again such a list; of structures, each a dictionary of such lists.
-
-    Raises:
-        InputError: if it is no such file, is damaged or much too large, or a variable is missing.
+    Gives the variables as nested lists of their rows: of numbers, of texts, of cells (each again such a list), of
+    structures (each a dictionary of such lists). Raises an `InputError` if it is damaged, much too large, or lacks one.
     """
     require_regular_file(path)
     with open(path, "rb") as file:

@@ -73,19 +73,16 @@ def read_megaface(
 ) -> MegaFace:
     """Read the lists of MegaFace challenge 1: images, noisy ones (None: none is), all or the first `distractors`.
 
-    A list of images is a text file with a relative path on each line, as InsightFace's test pack has (`facescrub_lst`,
-    `megaface_lst`), or a JSON file of the devkit's `templatelists` (`{"path": [...]}`, of probes with `"id": [...]`,
-    whom they show; else their folder says so).
-    The devkit's lists of 10, 100, ... distractors are draws of their own, not the first of the longest list: name one
-    of them to evaluate on it. The last two parts of a path name a probe, the last three a distractor.
+    A list of images has a relative path on each line, as InsightFace's test pack (`facescrub_lst`, `megaface_lst`), or
+    is a JSON file of the devkit's `templatelists`: `{"path": [...]}`, of probes with `"id": [...]`, whom they show
+    (else their folder says so). The last two parts of a path name a probe, the last three a distractor. The devkit's
+    lists of 10, 100, ... distractors are draws of their own: name one of them to evaluate on it.
 
     A list of noises is InsightFace's: lines that begin with `#` are left out, the others are `Person_123.png` of
     probes, and `a1/a2/name.jpg` (or that after a tab) of distractors. The ending (`.png`) and spaces for underscores
     make no difference.
 
-    Raises:
-        ProblemsError: if lines are no such paths, or images are listed twice.
-        InputError: if a file is no such list, or holds too few distractors.
+    Raises an `InputError` for a file that is no such list, holds wrong or doubled paths, or too few distractors.
 
     References:
         Kemelmacher-Shlizerman et al., "The MegaFace Benchmark: 1 Million Faces for Recognition at Scale", CVPR 2016.
@@ -183,24 +180,12 @@ class FaceImages:
 
 
 def megaface_images(
-    megaface: MegaFace,
-    facescrub_images: str,
-    megaface_images: str,
-    missing: str = "refuse",
-    check_images: bool = True,
+    megaface: MegaFace, facescrub_images: str, megaface_images: str, missing: str = "refuse", check_images: bool = True
 ) -> tuple[FaceImages, FaceImages]:
-    """Find the aligned images of the probes and of the distractors; those of noisy ones are not needed.
+    """Find the aligned images of the probes and of the distractors, all but noisy ones, in the folders of both.
 
-    Args:
-        megaface: the lists.
-        facescrub_images: folder with `Person/name.png`.
-        megaface_images: folder with `a1/a2/name.jpg`.
-        missing: what to do about a probe without an image: "refuse", or "count" it as never found (it is left out
-            here). A distractor without an image is always refused: it would make the task easier.
-        check_images: whether the images must exist.
-
-    Raises:
-        ProblemsError: if images are missing, all of them listed.
+    A probe without an image is refused, or with `missing="count"` never found (it is left out here). A distractor
+    without an image is always refused, with a ProblemsError: it would make the task easier.
     """
     problems = ProblemList(megaface.name)
     images = []

@@ -22,23 +22,13 @@ _HEADER = "the first line of a list of pairs names its columns: first,second,sam
 
 
 def read_pair_csv(csv: str, root: Optional[str] = None, check_images: bool = True) -> PairSet:
-    r"""Read pairs of image files from a CSV file with the columns `first`, `second` and `same`.
+    r"""Read pairs of image files from a CSV file with the columns `first`, `second` and `same` in UTF-8.
 
+    `first` and `second` are paths below `root` (the file's folder), `same` is 1, true or yes, or 0, false or no.
     Optional columns are `fold` (contiguous tenths without it), and `first_person` and `second_person`, whom the images
-    show, so that intervals are over people. Further columns stay with the pairs.
-
-    Args:
-        csv: the file, UTF-8. `first` and `second` are paths; `same` is 1, true or yes, or 0, false or no.
-        root: the folder that the paths begin at; by default that of the CSV file.
-        check_images: whether the images must exist; not for embeddings that were made elsewhere.
-
-    Returns:
-        The set, named after the file; its keys are the paths as listed, its folds are numbered from 0.
-
-    Raises:
-        InputError: if the file cannot be read, or with everything that is wrong with the pairs: an image that does not
-            exist, a pair of an image with itself, another mark, a pair that is both same and different, or a different
-            pair of images that other pairs call the same person.
+    show, so that intervals are over people. Further columns stay with the pairs. The set is named after the file, its
+    keys are the paths as listed. Without `check_images` no image need exist. Everything that is wrong with the pairs is
+    raised as one `InputError`.
 
     Example:
         >>> import tempfile
@@ -117,11 +107,11 @@ def _read_marks(table: Table, problems: ProblemList) -> np.ndarray:
 
 def _read_people(table: Table, numbers: np.ndarray, same: np.ndarray, problems: ProblemList) -> Optional[np.ndarray]:
     """Whom each image shows, `[images]` text; all rows must agree."""
-    given = [name for name in _PEOPLE if name in table.cells]
-    if not given:
+    named = [name for name in _PEOPLE if name in table.cells]
+    if not named:
         return None
-    if len(given) == 1:
-        raise InputError(f"{problems.name}: a column {given[0]} alone: give first_person and second_person, or neither")
+    if len(named) == 1:
+        raise InputError(f"{problems.name}: a column {named[0]} alone: give first_person and second_person, or neither")
     people = np.stack([table.cells[name].to_numpy(object) for name in _PEOPLE])
     of_image = np.full(numbers.max() + 1, "", object)
     # The first row that shows an image says whom it shows.

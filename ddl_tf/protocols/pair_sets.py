@@ -13,7 +13,7 @@ import pandas as pd
 from ddl_tf.common.errors import InputError
 from ddl_tf.data.layout import INDEX_COLUMNS, PAIRS, read_table
 from ddl_tf.importers.cfp import CFP, identity_and_view
-from ddl_tf.importers.image_files import LazyImages, find_image, image_files
+from ddl_tf.importers.image_files import find_image, image_files
 from ddl_tf.importers.lfw_line import malformed, parse_lfw_line
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.importers.safe_pickle import load_pickle
@@ -85,20 +85,16 @@ def read_bin(path: str) -> PairSet:
     if len(bins) != 2 * len(issame):
         raise InputError(f"{path}: {len(bins)} images for {len(issame)} pairs, not two for each; get it anew")
     problems = ProblemList(path)
-    marks, images = [_as_bool(value) for value in issame], [_as_image(value) for value in bins]
-    for pair, mark in enumerate(marks):
-        if mark is None:
-            problems.add(
-                "wrong mark", path, f"pair {pair} is marked {_mark(issame[pair])}, where True or False is expected"
-            )
+    for pair, mark in enumerate(issame):
+        if not (isinstance(mark, (bool, int, np.bool_, np.integer)) and mark in (0, 1)):
+            problems.add("wrong mark", path, f"pair {pair} is marked {_mark(mark)}, where True or False is expected")
+    images = [value.tobytes() if isinstance(value, np.ndarray) and value.itemsize == 1 else value for value in bins]
     for index, image in enumerate(images):
-        if image is None:
-            problems.add("wrong image", path, f"image {index} is no JPEG or PNG, but {_what(bins[index])}")
+        if not (isinstance(image, bytes) and image.startswith(_SIGNATURES)):
+            problems.add("wrong image", path, f"image {index} is no JPEG or PNG, but {_what(image)}")
     problems.refuse("get the file anew")
-    same = np.array(marks, bool)
-    first = np.arange(0, len(images), 2)
-    whole = [image for image in images if image]
-    return PairSet(Path(path).stem, whole, first, first + 1, same, tenths(len(same)), copy_of=_first_copies(whole))
+    same, first = np.array(issame, bool), np.arange(0, len(images), 2)
+    return PairSet(Path(path).stem, images, first, first + 1, same, tenths(len(same)), copy_of=_first_copies(images))
 
 
 def _first_copies(images: Sequence[bytes]) -> np.ndarray:
@@ -106,17 +102,6 @@ def _first_copies(images: Sequence[bytes]) -> np.ndarray:
     positions: dict[bytes, int] = {}
     digests = (hashlib.sha256(image).digest() for image in images)
     return np.array([positions.setdefault(digest, place) for place, digest in enumerate(digests)], np.int64)
-
-
-def _as_bool(value: Any) -> Optional[bool]:
-    good = isinstance(value, (bool, int, np.bool_, np.integer)) and value in (0, 1)
-    return bool(value) if good else None
-
-
-def _as_image(value: Any) -> Optional[bytes]:
-    if isinstance(value, np.ndarray) and value.dtype.itemsize == 1:
-        value = value.tobytes()
-    return bytes(value) if isinstance(value, bytes) and value.startswith(_SIGNATURES) else None
 
 
 def _what(value: Any) -> str:
@@ -281,11 +266,10 @@ def read_stored(path: str) -> PairSet:
         raise InputError(f"{folder / PAIRS}: the column {error} is missing; prepare the set again") from None
     if len(first) and not 0 <= min(first.min(), second.min()) <= max(first.max(), second.max()) < len(faces):
         raise InputError(f"{folder / PAIRS}: names images that the set does not have; prepare the set again")
-    images = LazyImages(len(faces), lambda index: faces.read(np.array([index]))[0], faces.fingerprint)
     index = faces.index
     return PairSet(
         os.path.basename(os.path.abspath(path)),
-        images,
+        faces.images(),
         first,
         second,
         same,

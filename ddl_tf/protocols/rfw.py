@@ -21,12 +21,11 @@ def rfw_name(race: str) -> str:
 def read_rfw(root: str, check_images: bool = True) -> list[PairSet]:
     """Read Racial Faces in-the-Wild by its official lists, with the checks of `ddl_tf.protocols.pair_lists`.
 
-    A few identities are in two races, and that is so. `root` has `test/txts/<Race>/<Race>_pairs.txt`, of LFW's form
-    without a first line, and `test/data/<Race>/<id>/<id>_0001.jpg`; or it is the folder `test` itself, or one made like
-    it of aligned faces (the official images are not aligned; the official `.bin` files are, see `read_rfw_bins`).
-
-    Returns:
-        The sets `rfw_african`, `rfw_asian`, `rfw_caucasian` and `rfw_indian`; a fold is the k-th tenth of a list.
+    `root` has `test/txts/<Race>/<Race>_pairs.txt`, of LFW's form without a first line, and
+    `test/data/<Race>/<id>/<id>_0001.jpg`; or it is the folder `test` itself, or one made like it of aligned faces (the
+    official images are not aligned; the official `.bin` files are, see `read_rfw_bins`). The sets are `rfw_african`,
+    `rfw_asian`, `rfw_caucasian` and `rfw_indian`; a fold is the k-th tenth of a list. A few identities are in two
+    races.
 
     References:
         Wang et al., "Racial Faces in the Wild", ICCV 2019, http://whdeng.cn/RFW
@@ -46,8 +45,7 @@ def read_rfw(root: str, check_images: bool = True) -> list[PairSet]:
             refused.append(error)
     if refused:
         raise ProblemsError(
-            "; ".join(str(error) for error in refused),
-            [problem for error in refused for problem in error.problems],
+            "; ".join(str(error) for error in refused), [problem for error in refused for problem in error.problems]
         )
     return sets
 
@@ -56,9 +54,6 @@ def read_rfw_bins(paths: Sequence[str]) -> list[PairSet]:
     """Read Racial Faces in-the-Wild by the four `.bin` files: the sets of `read_rfw`, without keys and people.
 
     The files may be in any order; the name of each holds its race as a word, such as `African_test.bin`.
-
-    Raises:
-        InputError: if a name has no race or several, a race is missing or named twice, or a file cannot be read.
     """
     files: dict[str, str] = {}
     for path in paths:

@@ -51,7 +51,7 @@ def read_scface(
         problems.add("probe without mate", f"subject {subject}", "it is not in the gallery")
     paths = find_views(root, mugshots) if check_images else {}
     gallery = [images.add(mugshot(subject).key, paths.get(mugshot(subject))) for subject in enrolled]
-    probes = [View(*view) for view in _product(subjects, cameras)]
+    probes = [View(subject, camera, far) for far in DISTANCES for subject in subjects for camera in cameras]
     positions = [images.add(view.key, paths.get(view)) for view in probes]
     problems.refuse("complete the folder, choose other subjects, or count missing images as never found")
     return GallerySet(
@@ -64,7 +64,3 @@ def read_scface(
         np.array([view.subject for view in probes]),
         np.array([f"d{view.distance}" for view in probes]),
     )
-
-
-def _product(subjects: Sequence[int], cameras: Sequence[int]) -> list[tuple[int, int, int]]:
-    return [(subject, camera, distance) for distance in DISTANCES for subject in subjects for camera in cameras]

@@ -6,6 +6,7 @@ from typing import Optional
 import numpy as np
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.importers.image_files import images_below
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.protocols.gallery_set import GallerySet, ImageList
 from ddl_tf.protocols.matlab_file import read_matlab
@@ -16,7 +17,6 @@ DISTRACTOR = -100
 _LISTS = {"gallery": "gallery_match_img_ID_pairs.mat", "probe": "probe_img_ID_pairs.mat"}
 _FOLDERS = {"gallery": "Gallery_Match", "probe": "Probe"}
 _DISTRACTORS = "Gallery_Distractor"
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def read_tinyface(
@@ -24,16 +24,12 @@ def read_tinyface(
 ) -> GallerySet:
     """Read TinyFace's identification protocol; people are the official numbers, -100 for distractors.
 
-    Images are found by their names without the ending, as aligned ones are often PNG.
-
-    Args:
-        root: the folder with the official lists `gallery_match_img_ID_pairs.mat` and `probe_img_ID_pairs.mat`, which is
-            `Testing_Set`; or one that holds `Testing_Set` or `tinyface/Testing_Set`.
-        images: a folder with other images, aligned ones, in `Gallery_Match`, `Probe` and `Gallery_Distractor`; None:
-            the official ones, beside the lists.
-        missing: what to do about missing images: "refuse" the set, or "count" them: such a probe is never found, such a
-            mate never finds anyone, and such a distractor (known by its image beside the lists) misleads nobody.
-        check_images: whether the images must exist; else only the folder of distractors must, as no list names them.
+    `root` has the official lists `gallery_match_img_ID_pairs.mat` and `probe_img_ID_pairs.mat`, or is one or two levels
+    above them. `images` is a folder of other images, aligned ones, in `Gallery_Match`, `Probe` and
+    `Gallery_Distractor`; they are found by their names without the ending. Missing images are refused, or
+    `missing="count"`: such a probe is never found, such a mate never finds anyone, and such a distractor (known by its
+    image beside the lists) misleads nobody. Without `check_images` only the folder of distractors must be there, as no
+    list names them.
 
     References:
         Cheng, Zhu and Gong, "Low-Resolution Face Recognition", ACCV 2018, https://qmul-tinyface.github.io
@@ -102,9 +98,7 @@ def _read_list(path: Path, kind: str, problems: ProblemList) -> tuple[list[str],
 def _images(folder: Path, problems: ProblemList) -> dict[str, Path]:
     """Find the images of a folder, at any depth, by name without ending."""
     paths: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in _SUFFIXES or path.name.startswith("."):
-            continue
+    for path in images_below(folder):
         if paths.setdefault(path.stem, path) != path:
             problems.add("duplicate image", path, f"{paths[path.stem]} has the same name")
     return paths

@@ -15,7 +15,7 @@ from ddl_tf.metrics.ranks import cmc_curve
 from ddl_tf.metrics.roc import roc_curve
 from ddl_tf.reporting.evaluations import EvaluatedModel
 from ddl_tf.reporting.numbers import interval_of
-from ddl_tf.reporting.palette import Style, styles_of
+from ddl_tf.reporting.palette import Style
 
 # Words of columns of which more is harder, either sign alike; of all others, such as a resolution, less is harder.
 MORE_IS_HARDER = ("yaw", "pitch", "roll", "angle", "blur", "noise", "occlusion", "distance", "age", "compression")
@@ -101,14 +101,9 @@ def _number(value: float) -> str:
 
 
 def draw_shares(
-    axes: Axes,
-    rates: Mapping[str, np.ndarray],
-    labels: list[str],
-    ylabel: str,
-    styles: Optional[Mapping[str, Style]] = None,
+    axes: Axes, rates: Mapping[str, np.ndarray], labels: list[str], ylabel: str, styles: Mapping[str, Style]
 ) -> None:
     """Draw rates (model -> `[conditions, 3]` rate, low, high), a point with its interval for each condition."""
-    styles = styles or styles_of(rates)
     look: dict[str, Any] = {"linestyle": "none", "capsize": 3, "markersize": 5}
     for position, (model, (rate, low, high)) in enumerate((model, values.T) for model, values in rates.items()):
         places = np.arange(len(labels)) + (position - (len(rates) - 1) / 2) * 0.6 / len(rates)
@@ -128,9 +123,7 @@ def bin_labels(table: pd.DataFrame) -> list[str]:
     return [*labels[:-1], labels[-1].replace(")", "]")]
 
 
-def bins_figure(
-    column: str, tables: Mapping[str, pd.DataFrame], title: str = "", styles: Optional[Mapping[str, Style]] = None
-) -> Figure:
+def bins_figure(column: str, tables: Mapping[str, pd.DataFrame], title: str, styles: Mapping[str, Style]) -> Figure:
     """Draw accuracy and TAR by bins of a column; `tables` are of `bin_table`, for each model, over the same edges."""
     first = next(iter(tables.values()))
     if not len(first):
@@ -174,13 +167,9 @@ def rank1_table(
 
 
 def identification_figure(
-    name: str,
-    ranks: Mapping[str, np.ndarray],
-    tables: Mapping[str, pd.DataFrame],
-    styles: Optional[Mapping[str, Style]] = None,
+    name: str, ranks: Mapping[str, np.ndarray], tables: Mapping[str, pd.DataFrame], styles: Mapping[str, Style]
 ) -> Figure:
     """Draw the CMC of ranks (see `rank1_table`), and the rank-1 rate of each condition where there are several."""
-    styles = styles or styles_of(ranks)
     first = next(iter(tables.values()))
     several = len(first) > 1
     figure = Figure(figsize=(11, 4) if several else (6.5, 4), layout="constrained")
@@ -202,7 +191,7 @@ def identification_figure(
     return figure
 
 
-def race_figure(models: Sequence[EvaluatedModel], styles: Optional[Mapping[str, Style]] = None) -> Figure:
+def race_figure(models: Sequence[EvaluatedModel], styles: Mapping[str, Style]) -> Figure:
     """Draw the accuracy on the four sets of RFW, a point for each model."""
     figure = Figure(figsize=(7.5, 3.8), layout="constrained")
     axes = figure.subplots()

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.markdown import DASH
 from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 from ddl_tf.metrics.gaps import compare_gaps
 from ddl_tf.metrics.paired_tests import compare_scores, holm
 from ddl_tf.reporting import numbers
 from ddl_tf.reporting.evaluations import EvaluatedModel, EvaluatedSet, set_names
-from ddl_tf.reporting.layout_table import DASH, Strong, TextTable
+from ddl_tf.reporting.layout_table import Strong, TextTable
 
 ALPHA = 0.05
 _MANY_PAIRS, _LEAST_REPLICATES = 200_000, 200
@@ -161,11 +162,6 @@ def signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
-def p_text(p: float) -> str:
-    """Write a p-value: `p = 0.012`, or `p < 0.001`, so that no line breaks in it."""
-    return ("p < 0.001" if p < 0.001 else f"p = {p:.3f}").replace(" ", "\N{NO-BREAK SPACE}")
-
-
 def interval_text(test: Difference) -> str:
     """Write a difference with its interval, if it has one."""
     if test.low is None or test.high is None:
@@ -175,7 +171,11 @@ def interval_text(test: Difference) -> str:
 
 def difference_text(test: Difference) -> str:
     """Write a difference as `AUC +0.012 [+0.004, +0.020], p = 0.003`; the p-value is the corrected one."""
-    p = "no valid test" if test.p_corrected is None else p_text(test.p_corrected)
+    value = test.p_corrected
+    p = "no valid test" if value is None else "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+    if value is not None:
+        # No line breaks in it.
+        p = p.replace(" ", "\N{NO-BREAK SPACE}")
     return f"{numbers.title_of(test.number)} {interval_text(test)}, {p}"
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import read_arrays
 from ddl_tf.common.text import figure_text
 from ddl_tf.reporting.page import Picture, Section
-from ddl_tf.reporting.palette import Style, styles_of
+from ddl_tf.reporting.palette import Style
 from ddl_tf.training.plots import draw_distributions
 from ddl_tf.training.run_folder import RunFolder, read_log
 
@@ -28,9 +27,8 @@ def curve_columns(logs: Mapping[str, pd.DataFrame]) -> list[str]:
     return [name for name in dict.fromkeys(names) if name != "epoch"]
 
 
-def curves_figure(logs: Mapping[str, pd.DataFrame], styles: Optional[Mapping[str, Style]] = None) -> Figure:
+def curves_figure(logs: Mapping[str, pd.DataFrame], styles: Mapping[str, Style]) -> Figure:
     """Draw every column of the logs over `epoch`, a panel for each column, a line for each run that has it."""
-    styles = styles or styles_of(logs)
     columns = curve_columns(logs)
     rows = max(1, -(-len(columns) // _ACROSS))
     figure = Figure(figsize=(11, 2.5 * rows + 0.4), layout="constrained")

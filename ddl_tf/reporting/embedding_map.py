@@ -57,11 +57,7 @@ def choose_images(easy: pd.DataFrame, hard: pd.DataFrame, count: int, seed: int 
 
 
 def map_embeddings(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Lay embeddings, `[images, dim]` of unit norm, out on a plane, `[images, 2]`, so that near ones stay near.
-
-    References:
-        van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 2008.
-    """
+    """Lay embeddings `[images, dim]` of unit norm out on a plane, `[images, 2]`, by t-SNE."""
     start = "pca" if embeddings.shape[1] > 1 else "random"
     # Exact: the approximation for many points gives another map with another number of threads.
     method = "exact" if len(embeddings) <= _EXACT else "barnes_hut"

@@ -71,12 +71,7 @@ class EvaluatedModel:
 
 
 def named_folders(items: Sequence[str], flag: str) -> dict[str, str]:
-    """Read a list of folders, each `name=folder` or a folder, whose name is then its last part.
-
-    Example:
-        >>> named_folders(["DDL=evaluations/ddl", "evaluations/arcface"], "evaluations")
-        {'DDL': 'evaluations/ddl', 'arcface': 'evaluations/arcface'}
-    """
+    """Read a list of folders, each `name=folder` or a folder, whose name is then its last part: name -> folder."""
     folders: dict[str, str] = {}
     for item in items:
         # A folder may have an equals sign in its name.
@@ -86,7 +81,9 @@ def named_folders(items: Sequence[str], flag: str) -> dict[str, str]:
         if not name or not folder.strip():
             raise InputError(f"--{flag}={item}: give name=folder, or a folder")
         if name in folders:
-            raise InputError(f"--{flag}: two are named {name!r}, {folders[name]} and {folder}; name one otherwise")
+            raise InputError(
+                f"--{flag}: two are named {name!r}, {folders[name]} and {folder}; write name=folder for one"
+            )
         folders[name] = folder
     return folders
 

@@ -14,7 +14,7 @@ from ddl_tf.common.text import figure_text
 from ddl_tf.evaluation.plots import Similarities, draw_distributions
 from ddl_tf.metrics.bootstrap import CONFIDENCE, MIN_FALSE_ACCEPTS, check_replicates, pair_weights
 from ddl_tf.metrics.weighted import WeightedPairs
-from ddl_tf.reporting.palette import Style, styles_of
+from ddl_tf.reporting.palette import Style
 
 _POINTS = 120
 _ACROSS = 3
@@ -96,21 +96,15 @@ def _probit_axis(axes: Axes, which: Literal["x", "y"], low: float, high: float) 
     getattr(axes, f"set_{which}ticks")([], minor=True)
 
 
-def roc_det_figure(
-    name: str, bands: Mapping[str, RocBand], num_same: int, styles: Optional[Mapping[str, Style]] = None
-) -> Figure:
-    """Draw ROC (left) and DET (right) of one set, a curve with its band (`roc_band`) for each model.
+def roc_det_figure(name: str, bands: Mapping[str, RocBand], num_same: int, styles: Mapping[str, Style]) -> Figure:
+    """Draw ROC (left) and DET (right; Martin et al. 1997) of one set, a curve with its `roc_band` for each model.
 
     Of `num_same` same pairs, a missed match rate of 0 is drawn as half of one pair.
-
-    References:
-        Martin et al., "The DET curve in assessment of detection task performance", Eurospeech 1997.
     """
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     roc, det = figure.subplots(1, 2)
     least = 0.5 / num_same
     lowest = min(float(band.far[0]) for band in bands.values())
-    styles = styles or styles_of(bands)
     for model, band in bands.items():
         line, colour = styles[model].line, styles[model].colour
         roc.step(band.far, band.tar, where="post", label=figure_text(model), **line)

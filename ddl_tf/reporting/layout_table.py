@@ -7,9 +7,8 @@ from typing import Optional
 
 import pandas as pd
 
+from ddl_tf.common.markdown import DASH
 from ddl_tf.common.text import visible
-
-DASH = "\N{EN DASH}"
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -18,7 +17,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    "\N{EN DASH}": "--",
+    DASH: "--",
     "\N{MINUS SIGN}": "$-$",
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
 }

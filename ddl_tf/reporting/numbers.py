@@ -27,12 +27,7 @@ _MEANINGS = {
 
 
 def numbers_of(result: Mapping[str, Any]) -> dict[str, float]:
-    """List the numbers of a result that say how good a model is, without counts, deviations and thresholds.
-
-    Example:
-        >>> numbers_of({"set": "lfw", "pairs": 10, "auc": 0.9, "tar": {"1e-2": 0.5}, "accuracy_std": 0.1})
-        {'auc': 0.9, 'tar@1e-2': 0.5}
-    """
+    """List the numbers of a result that say how good a model is, without counts, deviations and thresholds."""
     return {
         name: number
         for name, number in flat_numbers(dict(result)).items()

@@ -9,6 +9,7 @@ from typing import Any, Union
 import numpy as np
 import pandas as pd
 
+from ddl_tf.common.markdown import DASH
 from ddl_tf.evaluation.embed import add_views
 from ddl_tf.evaluation.plots import Similarities, comparison_figure
 from ddl_tf.metrics.k_fold import best_threshold
@@ -17,7 +18,7 @@ from ddl_tf.reporting.comparisons import Difference
 from ddl_tf.reporting.embedding_map import choose_images, embedding_map_figure, map_embeddings
 from ddl_tf.reporting.evaluations import EvaluatedModel, EvaluatedSet, missing_sets, set_names
 from ddl_tf.reporting.figures_pairs import distributions_figure, roc_band, roc_det_figure
-from ddl_tf.reporting.layout_table import DASH, TextTable
+from ddl_tf.reporting.layout_table import TextTable
 from ddl_tf.reporting.page import Picture, Section
 from ddl_tf.reporting.palette import Style
 
@@ -119,9 +120,8 @@ def gap(models: Sequence[EvaluatedModel], easy: str, hard: str) -> Section:
 
 
 def _left_out(drawn: Sequence[Similarities]) -> str:
-    counts = sorted({one.left_out for one in drawn} - {0})
-    said = " or ".join(f"{count:,}" for count in counts)
-    return f" Left out: {said} pairs of which a side has no image." if counts else ""
+    counts = " or ".join(f"{count:,}" for count in sorted({pairs.left_out for pairs in drawn} - {0}))
+    return f" Left out: {counts} pairs of which a side has no image." if counts else ""
 
 
 def distributions(models: Sequence[EvaluatedModel]) -> Section:

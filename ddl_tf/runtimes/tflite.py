@@ -53,7 +53,10 @@ def write_tflite(
         raise InputError(f"unknown precision {precision!r}: use one of {', '.join(PRECISIONS)}")
     model = in_float32(model)
     function = unit_embedding(model, flip)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], model)
+    # The weights without the layers, each of which the converter would trace and save.
+    variables = tf.Module()
+    variables.weights = model.weights
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], variables)
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
@@ -62,7 +65,13 @@ def write_tflite(
         converter.representative_dataset = _calibration(calibration, function.inputs[0].shape)
     try:
         with quiet_stderr():
-            content = _quantized(converter) if precision == "int8" else converter.convert()
+            if precision == "int8":
+                # The converter itself has no setting for operations that stay in float.
+                options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=_KEPT_IN_FLOAT)
+                debugger = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_options=options)
+                content = debugger.get_nondebug_quantized_model()
+            else:
+                content = converter.convert()
     except Exception as error:  # whatever the part of the converter raises that meets what it does not know
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = next((line for line in lines if "error:" in line), lines[0])
@@ -86,10 +95,3 @@ def _calibration(images: Optional[np.ndarray], shape: tf.TensorShape) -> Any:
             yield [image[np.newaxis].astype(np.float32)]
 
     return dataset
-
-
-def _quantized(converter: Any) -> bytes:
-    """Quantize all but some operations, which the converter itself has no setting for."""
-    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=_KEPT_IN_FLOAT)
-    debugger = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_options=options)
-    return debugger.get_nondebug_quantized_model()

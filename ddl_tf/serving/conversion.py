@@ -31,8 +31,6 @@ def write_format(
     model: tf.keras.Model, folder: Path, format: str, calibration: Optional[np.ndarray] = None, flip: bool = False
 ) -> Path:
     """Write an embedding model in one of `FORMATS`, see `write_onnx` and `write_tflite`."""
-    if format not in FORMATS:
-        raise InputError(f"unknown format {format!r}: use some of {', '.join(FORMATS)}")
     precision = format.removeprefix("tflite_")
     path = folder / ("model.onnx" if format == "onnx" else f"model_{precision}.tflite")
     if format == "onnx":

@@ -19,7 +19,7 @@ from ddl_tf.models.image_size import image_size
 from ddl_tf.serving.card import CARD, model_card
 from ddl_tf.serving.folding import fold_batch_norm
 from ddl_tf.serving.served import serving_module
-from ddl_tf.serving.server_files import write_own_batching, write_warmup
+from ddl_tf.serving.server_files import WARMUP, warmup_requests, write_own_batching
 from ddl_tf.serving.threshold import Threshold
 
 # TensorFlow Serving reads its warm-up from here and leaves the rest alone.
@@ -87,7 +87,10 @@ def _write_extra(folder: Path, description: dict[str, Any], evaluation: Optional
     text = json.dumps(description, indent=2, allow_nan=False) + "\n"
     (extra / DESCRIPTION).write_text(text, encoding="utf-8")
     (extra / CARD).write_text(model_card(description, evaluation), encoding="utf-8")
-    write_warmup(extra, description)
+    served = [description[key] for key in ("model", "signatures", "input_size", "dim")]
+    with tf.io.TFRecordWriter(str(extra / WARMUP)) as writer:
+        for request in warmup_requests(*served):
+            writer.write(request.SerializeToString())
     if "search" not in description["signatures"]:
         write_own_batching(folder)
 

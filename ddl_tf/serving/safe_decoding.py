@@ -156,18 +156,14 @@ def upright(pixels: tf.Tensor, orientation: tf.Tensor, size: tuple[int, int]) ->
 
 
 def decode_rows(image_bytes: tf.Tensor, size: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decode the images of a batch, `[batch]` string, to `size` (height, width), whatever their aspect ratio.
+    """Decode and resize `[batch]` JPEG or PNG strings to `size` (height, width), whatever their aspect ratio.
 
-    JPEG (grey, colour, CMYK; baseline or progressive) and PNG (grey, colour, palette, with or without alpha, 1 to 16
-    bits). Alpha is dropped: a transparent pixel has the colour that the file stores for it. Of 16 bits the high 8
-    count. An image is turned upright where its EXIF says how.
+    Alpha is dropped: a transparent pixel has the colour that the file stores for it. Of 16 bits the high 8 count. An
+    image is turned upright where its EXIF says how. What is cut off, or has more than `MAX_PIXELS`, is not valid. A
+    graph cannot catch an error, but tf.data can leave out the elements that have one.
 
-    An image with more than `MAX_PIXELS` is not decoded. One that is cut off is not valid, even if it could be shown in
-    part. A graph cannot catch an error, but tf.data can leave out the elements that have one.
-
-    Returns:
-        float32 `[batch, height, width, 3]`, values 0..255, zeros where a row is not valid, and bool `[batch]`, which
-        rows are valid.
+    Returns float32 `[batch, height, width, 3]`, values 0..255, zeros where a row is not valid, and bool `[batch]`,
+    `valid`.
     """
     rows = tf.size(image_bytes, tf.int64)
     heads = tf.cast(tf.io.decode_raw(image_bytes, tf.uint8, fixed_length=_HEAD_BYTES), tf.int32)

@@ -147,13 +147,3 @@ def warmup_requests(name: str, signatures: Sequence[str], input_size: Sequence[i
             for key, value in inputs.items():
                 request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
             yield prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
-
-
-def write_warmup(extra: Path, description: dict[str, Any]) -> None:
-    """Write the warm-up of an exported model into its folder `assets.extra`."""
-    requests = warmup_requests(
-        description["model"], description["signatures"], description["input_size"], description["dim"]
-    )
-    with tf.io.TFRecordWriter(str(extra / WARMUP)) as writer:
-        for request in requests:
-            writer.write(request.SerializeToString())

@@ -82,7 +82,7 @@ def choose_threshold(folder: str, name: str, far: float) -> Threshold:
     needed = int(np.ceil(MIN_ACCEPTED / far * (1 - 1e-9)))
     if different < needed:
         raise InputError(
-            f"{folder}: {name} has {different:,} different pairs, too few to tell a false accept rate of {far:g}, "
+            f"{folder}: {name} has {different:,} different pairs, too few to measure a false accept rate of {far:g}, "
             f"which takes {needed:,}; use a larger set, or a higher rate"
         )
     value = threshold_at_far(similarity, same, far)

@@ -106,10 +106,8 @@ class ResumePoint:
 
     def advice(self) -> str:
         """Say what to do about a number that is not finite."""
-        return (
-            f"the last good checkpoint is {self.latest or 'none: the run had not reached its first'}; lower "
-            "--learning_rate, set --clip_norm, or look at the data of that step"
-        )
+        last = f"the last good checkpoint is {self.latest}" if self.latest else "there is no checkpoint yet"
+        return f"{last}; lower --learning_rate, set --clip_norm, or look at the data of that step"
 
     def save(self, step: int) -> str:
         """Write a checkpoint of a step, and only then remove older ones.
@@ -192,12 +190,12 @@ class SaveForResume(tf.keras.callbacks.Callback):
             signal.raise_signal(self._signalled)
 
     def _stop(self, number: int, frame: Optional[FrameType]) -> None:
-        insists = self._stops.insists()
+        second = self._stops.is_second()
         if self._signalled is None:
             self._signalled = signal.Signals(number)
             # Not by `print`, which the signal may have interrupted.
             os.write(2, f"{self._signalled.name}: stopping when this step, or this epoch's end, is done\n".encode())
-        elif insists:
+        elif second:
             self._restore_handlers()
             signal.raise_signal(number)
 

@@ -9,7 +9,6 @@ from ddl_tf.data.pipeline import check_rows
 from ddl_tf.data.store import Faces
 from ddl_tf.evaluation.embed import UndecodableError, predict_embeddings, unit
 from ddl_tf.layers import MarginHead, SubCenterArcFace
-from ddl_tf.mining.embeddings import StoredFaces
 from ddl_tf.models import embedding_model
 
 BATCH = 256
@@ -58,9 +57,7 @@ def start_at_class_means(model: tf.keras.Model, faces: Faces, seed: int) -> None
     rows = rows_per_identity(identity, IMAGES, seed)
     try:
         with Progress("class means", len(rows), unit="image") as progress:
-            views = predict_embeddings(
-                embedding_model(model), StoredFaces(faces, rows.tolist()), False, BATCH, progress
-            )
+            views = predict_embeddings(embedding_model(model), faces.images(rows.tolist()), False, BATCH, progress)
     except UndecodableError as error:
         check_rows(faces, rows[[error.position]])
         raise

@@ -94,3 +94,12 @@ def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per
         # Whatever is minimised: they show what it does to the distributions.
         metrics["embedding"] = ddl_metrics(num_students, **_ddl_arguments(settings, num_students))
     model.compile(optimizer, loss=losses, loss_weights=loss_weights, metrics=metrics, jit_compile=settings.jit_compile)
+    make_state(model)
+
+
+def make_state(model: tf.keras.Model) -> None:
+    """Make what a compiled model's optimizer and metrics keep; else its first step does, and is traced twice for it."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    optimizer.build(model.trainable_variables)
+    model.compiled_loss.build(model.output)
+    model.compiled_metrics.build(model.output, model.output)

@@ -108,7 +108,7 @@ def train(settings: TrainSettings, strategy: Optional[tf.distribute.Strategy] = 
         if workers.count == 1:
             raise
         reason = next((line for line in error.message.splitlines() if "aborted" in line), error.message)
-        message = f"worker {workers.index}: another is gone ({reason}); start all again to go on"
+        message = f"worker {workers.index}: another worker is gone ({reason}); start all workers again to go on"
         print(message, file=sys.stderr)
         raise TrainingStopped(message, WORKER_LOST) from None
 

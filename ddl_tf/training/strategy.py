@@ -77,7 +77,7 @@ def _addresses(cluster: dict[str, Any], kind: str) -> list[str]:
 
 
 def _bad(what: str) -> InputError:
-    return InputError(f"TF_CONFIG {what}; it is to be as in docs/scaling.md, or unset to train on this machine alone")
+    return InputError(f"TF_CONFIG {what}: write it as docs/scaling.md says, or unset it to train on this machine alone")
 
 
 def build_strategy(cpu_replicas: Optional[int] = None) -> tf.distribute.Strategy:

@@ -54,29 +54,25 @@ def test_a_failure_leaves_what_was_there(tmp_path, error):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_is_named_by_the_file(tmp_path):
+def test_errors_of_the_system_name_the_file(tmp_path):
     with pytest.raises(OSError) as caught, write_aside(tmp_path / "results.json"):
         # As `write` raises it: without a name.
         raise OSError(errno.ENOSPC, "No space left on device")
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "results.json"))
-
-
-def test_a_folder_in_the_way_is_named(tmp_path):
+    with pytest.raises(OSError) as caught, as_os_errors(tmp_path):
+        raise tf.errors.ResourceExhaustedError(None, None, "part-00000.data; No space left on device")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path))
     with pytest.raises(IsADirectoryError) as caught, write_aside(tmp_path) as aside:
         aside.write_text("{}")
     assert caught.value.filename == str(tmp_path)
 
 
-def test_tensorflows_full_disk_is_an_os_error(tmp_path):
-    with pytest.raises(OSError) as caught, as_os_errors(tmp_path):
-        raise tf.errors.ResourceExhaustedError(None, None, "part-00000.data; No space left on device")
-    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path))
-
-
 def test_one_process_at_a_time(tmp_path):
     folder = tmp_path / "run"
-    other = "import sys; from ddl_tf.common import files\nwith files.lock_folder(files.Path(sys.argv[1])): print('in')"
-    command = [sys.executable, "-c", other, str(folder)]
+    program = (
+        "import sys; from ddl_tf.common import files\nwith files.lock_folder(files.Path(sys.argv[1])): print('in')"
+    )
+    command = [sys.executable, "-c", program, str(folder)]
     with lock_folder(folder):
         with pytest.raises(InputError, match="another process is at work in it"), lock_folder(folder):
             pass
@@ -131,46 +127,25 @@ def test_only_regular_files_are_read(tmp_path):
         require_regular_file(tmp_path)
 
 
-def make_files(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-
-
-def walked(root):
-    return [file.relative_to(root).as_posix() for file in walk_files(root)]
-
-
-def test_a_walk_lists_visible_files_by_path(tmp_path):
-    make_files(tmp_path, "b/2", "b/10", "a/z/1", "a.jpg", ".hidden/1", "b/.hidden")
-    assert walked(tmp_path) == ["a/z/1", "a.jpg", "b/10", "b/2"]
-
-
-def test_a_walk_sees_each_folder_once_by_its_own_path(tmp_path):
+def test_a_walk_sees_visible_files_and_each_folder_once_by_its_own_path(tmp_path):
     root = tmp_path / "photos"
-    make_files(root, "z/1", "z/deep/2", "bob/3")
-    make_files(tmp_path, "elsewhere/4", "elsewhere/deep/5")
-    links = {
-        "z/self": "z",
-        "z/self2": "z",
-        "z/up": ".",
-        "z/above": "..",
-        "z/deep/up": "z",
-        "a_link": "z",
-        "more": "../elsewhere",
-    }
-    for name, target in links.items():
+    files = ("z/1", "z/deep/2", "z/10", "z.jpg", "bob/3", "bob/.hidden", ".hidden/1", "../elsewhere/4")
+    for path in (root / name for name in (*files, "../elsewhere/deep/5")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    links = {"z/self": "z", "z/self2": "z", "z/up": ".", "z/above": "..", "z/deep/up": "z", "a_link": "z"}
+    for name, target in {**links, "more": "../elsewhere", "../elsewhere/back": "."}.items():
         (root / name).symlink_to(root / target)
-    (tmp_path / "elsewhere/back").symlink_to(root)
     (root / "nothing").symlink_to(tmp_path / "nowhere")
-    assert walked(root) == ["bob/3", "more/4", "more/deep/5", "nothing", "z/1", "z/deep/2"]
+
+    def walked(folder):
+        return [file.relative_to(folder).as_posix() for file in walk_files(folder)]
+
+    assert walked(root) == ["bob/3", "more/4", "more/deep/5", "nothing", "z/1", "z/10", "z/deep/2", "z.jpg"]
     # From a folder further down a link upwards does not bring in the files of others.
-    assert walked(root / "z") == ["1", "deep/2"]
-
-
-def test_a_folder_that_cannot_be_read_is_told(tmp_path):
+    assert walked(root / "z") == ["1", "10", "deep/2"]
     with pytest.raises(FileNotFoundError):
-        walk_files(tmp_path / "nothing")
+        walk_files(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EIO])
@@ -186,14 +161,6 @@ def test_a_file_system_that_cannot_sync_folders_is_no_error_and_a_broken_disk_is
         sync_folder(tmp_path)
 
 
-def test_arrays_come_back(tmp_path):
-    write_arrays(tmp_path / "a.npz", {"a": np.arange(3), "b": np.eye(2)})
-    stored = read_arrays(tmp_path / "a.npz", "make it anew")
-    assert stored["a"].tolist() == [0, 1, 2]
-    np.save(tmp_path / "a.npy", np.eye(2))
-    np.testing.assert_array_equal(map_array(tmp_path / "a.npy", "make it anew"), np.eye(2))
-
-
 @pytest.mark.parametrize(
     "content",
     [b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00\x10\x00{'descr': 'unclosed", b"\x93NUMPY\x01\x00\x08\x00(((((((("],
@@ -207,6 +174,10 @@ def test_what_is_no_array_is_refused_in_a_line(tmp_path, read, content):
     assert "\n" not in str(error.value)
 
 
-def test_a_pipe_for_an_array_does_not_wait(tmp_path):
+def test_arrays_come_back(tmp_path):
+    write_arrays(tmp_path / "a.npz", {"a": np.arange(3), "b": np.eye(2)})
+    assert read_arrays(tmp_path / "a.npz", "make it anew")["a"].tolist() == [0, 1, 2]
+    np.save(tmp_path / "a.npy", np.eye(2))
+    np.testing.assert_array_equal(map_array(tmp_path / "a.npy", "make it anew"), np.eye(2))
     with pytest.raises(OSError, match="a pipe, device or socket"):
         map_array(pipe(tmp_path / "a.npy"), "make it anew")

@@ -11,9 +11,6 @@ def test_numbers_have_three_digits_and_no_text_begins_a_cell():
         r"| a\|b | 0.500 | 3 |",
         "| c | 0.123 | 4 |",
     ]
-
-
-def test_a_table_without_rows():
     assert markdown_table(pd.DataFrame(columns=["set"])) == "| set |\n| --- |"
 
 

@@ -20,12 +20,14 @@ def test_lines_now_and_then_where_there_is_no_terminal(capsys, monkeypatch):
     ]
 
 
-def test_fast_work_is_told_by_its_rate(capsys, monkeypatch):
-    clock = iter(range(0, 1000, 11))
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    with progress.Progress("import", total=200) as shown:
-        shown.advance(22)
-    assert capsys.readouterr().err == "import: 22 of 200, 2.0 images/s, 89 s left\n"
+def test_fast_work_has_a_rate_and_nothing_done_none(capsys, monkeypatch):
+    for steps, line in (((22,), "2.0 images/s, 89 s left"), ((0, 22), "1.0 images/s, 178 s left")):
+        clock = iter(range(0, 1000, 11))
+        monkeypatch.setattr(progress.time, "monotonic", lambda clock=clock: next(clock))
+        with progress.Progress("import", total=200) as shown:
+            for step in steps:
+                shown.advance(step)
+        assert capsys.readouterr().err == f"import: 22 of 200, {line}\n"
 
 
 def test_a_bar_in_a_terminal(capsys, monkeypatch):
@@ -34,12 +36,3 @@ def test_a_bar_in_a_terminal(capsys, monkeypatch):
         for _ in range(3):
             shown.advance()
     assert re.search(r"import: 100%.* 4\.00/4\.00 .*image/s", capsys.readouterr().err)
-
-
-def test_nothing_done_has_no_pace(capsys, monkeypatch):
-    clock = iter(range(0, 1000, 11))
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    with progress.Progress("import", total=200) as shown:
-        shown.advance(0)
-        shown.advance(22)
-    assert capsys.readouterr().err == "import: 22 of 200, 1.0 images/s, 178 s left\n"

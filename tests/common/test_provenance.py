@@ -12,6 +12,6 @@ def test_the_command_line_can_be_pasted(monkeypatch):
 
 
 def test_the_time_is_that_of_now_in_utc():
-    told = datetime.datetime.fromisoformat(utc_now())
-    assert told.utcoffset() == datetime.timedelta(0)
-    assert abs((datetime.datetime.now(datetime.timezone.utc) - told).total_seconds()) < 60
+    now = datetime.datetime.fromisoformat(utc_now())
+    assert now.utcoffset() == datetime.timedelta(0)
+    assert abs((datetime.datetime.now(datetime.timezone.utc) - now).total_seconds()) < 60

@@ -23,6 +23,7 @@ class Example(Common):
     margin: Optional[float] = setting(None, "Perhaps a number.")
     sets: list[str] = setting([], "Texts.")
     folds: list[int] = setting([1, 2], "Whole numbers.")
+    rules: list[str] = setting([], "Texts that may hold commas.", repeated=True)
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def parse(monkeypatch):
     """Arguments -> settings, by flags of their own."""
     values = flags.FlagValues()
     monkeypatch.setattr(flags, "FLAGS", values)
-    for kind in ("enum", "bool", "integer", "float", "string", "list"):
+    for kind in ("enum", "bool", "integer", "float", "string", "list", "multi_string"):
         define = functools.partial(getattr(flags, f"DEFINE_{kind}"), flag_values=values)
         monkeypatch.setattr(flags, f"DEFINE_{kind}", define)
     define_flags(Example)
@@ -50,28 +51,23 @@ def test_without_flags_the_defaults_which_are_not_shared(parse):
 
 def test_every_kind_of_flag(parse):
     flags_of_all = ("--seed=3", "--rate=1e-2", "--ddl", "--head=cosface", "--run_dir=runs/a", "--margin=0.4")
-    made = parse(*flags_of_all, "--sets=a,b", "--folds=7")
-    assert made == Example(3, 0.01, True, "cosface", "runs/a", 0.4, ["a", "b"], [7])
+    made = parse(*flags_of_all, "--sets=a,b", "--folds=7", "--rules=x in (1, 2)", "--rules=y < 3")
+    assert made == Example(3, 0.01, True, "cosface", "runs/a", 0.4, ["a", "b"], [7], ["x in (1, 2)", "y < 3"])
     assert parse("--folds=").folds == []
 
 
-@pytest.mark.parametrize(
-    "argument, message",
-    [
-        ("--folds=1,x", "--folds=1,x: every item must be of type int"),
-        ("--folds=1,,2", "--folds=1,,2: an item is empty"),
-        ("--sets=a,", "--sets=a,: an item is empty"),
-    ],
-)
-def test_a_bad_item_of_a_list(parse, argument, message):
-    with pytest.raises(InputError, match=message):
-        parse(argument)
-
-
-@pytest.mark.parametrize("argument", ["--rate=fast", "--seed=1.5", "--ddl=maybe", "--head=softmax", "--rat=1"])
-def test_a_bad_flag_is_absl_s(parse, argument):
-    with pytest.raises(flags.Error):
-        parse(argument)
+def test_bad_flags(parse):
+    for argument, message in (
+        ("--folds=1,x", "every item must be of type int"),
+        ("--folds=1,,2", "an item is empty"),
+        ("--sets=a,", "an item is empty"),
+    ):
+        with pytest.raises(InputError, match=f"{argument}: {message}"):
+            parse(argument)
+    # Absl's own.
+    for argument in ("--rate=fast", "--seed=1.5", "--ddl=maybe", "--head=softmax", "--rat=1"):
+        with pytest.raises(flags.Error):
+            parse(argument)
 
 
 def test_a_type_without_a_flag():

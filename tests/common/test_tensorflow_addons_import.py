@@ -24,7 +24,7 @@ def test_where_it_is_missing_one_line_says_what_to_do(monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-def test_a_failure_inside_of_it_is_told_too(monkeypatch, tmp_path):
+def test_a_failure_inside_of_it_is_named(monkeypatch, tmp_path):
     """On TensorFlow 2.16 it is found, but fails on a module of Keras that is no longer there."""
     (tmp_path / "tensorflow_addons.py").write_text("import keras.src.engine.of_keras_2\n")
     monkeypatch.syspath_prepend(tmp_path)

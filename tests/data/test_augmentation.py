@@ -8,7 +8,6 @@ from scipy import ndimage, optimize
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.data import build_augmentation, render
-from ddl_tf.data.degradations import DEGRADATIONS
 from ddl_tf.data.settings import AugmentationSettings, strength_names
 
 SIZE = 48
@@ -48,25 +47,16 @@ def test_flip_mirrors_half_of_the_images_and_nothing_else(image):
     assert 60 < mirrored.sum() < 140
 
 
-def test_a_row_follows_from_its_seed_in_any_order_and_number_of_threads_and_precision(image):
-    settings = {"flip": True, "augment_probability": 0.7, **dict.fromkeys(strength_names(), 0.5)}
-    augment = build(**settings)
-    rows = list(range(30))
+def test_a_row_follows_from_its_seed_in_any_order_and_number_of_threads(image):
+    # RandAugment, which takes long to trace, has its turn below.
+    kinds = [name for name in strength_names() if name != "augment_randaugment"]
+    augment, rows = build(flip=True, augment_probability=0.7, **dict.fromkeys(kinds, 0.5)), list(range(30))
     images = augmented(augment, image, rows, 1)
     np.testing.assert_array_equal(images, augmented(augment, image, rows[::-1], 4)[::-1])
     assert len({picture.tobytes() for picture in images}) == len(rows)
     assert images.shape == (30, SIZE, SIZE, 3)
-    assert images.dtype == np.float32
-    # The precision of a run is not that of the images.
-    tf.keras.mixed_precision.set_global_policy("mixed_float16")
-    try:
-        np.testing.assert_array_equal(augmented(build(**settings), image, rows[:4]), images[:4])
-        assert tf.keras.mixed_precision.global_policy().name == "mixed_float16"
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
 
 
-# What each kind does to images, measured; the sign says whether it grows or falls with the strength.
 def detail(images, image):
     return np.mean(np.diff(images, 2, axis=1) ** 2) + np.mean(np.diff(images, 2, axis=2) ** 2)
 
@@ -87,6 +77,7 @@ def shade(images, image):
     return np.abs(images.mean((1, 2)) - image.mean((0, 1))).mean()
 
 
+# What grows (1) or falls (-1) with the strength of each kind.
 MEASURES = {
     "crop": (error, 1),
     "randaugment": (error, 1),
@@ -99,30 +90,26 @@ MEASURES = {
 }
 
 
-def test_every_kind_is_measured():
-    assert [f"augment_{kind}" for kind in MEASURES] == strength_names() == list(DEGRADATIONS)
-
-
-@pytest.mark.parametrize("kind", MEASURES)
-def test_the_change_grows_with_the_strength(image, kind):
+@pytest.mark.parametrize("kind", [name[len("augment_") :] for name in strength_names()])
+def test_the_change_grows_with_the_strength_in_the_range_and_any_precision(image, kind):
     measure, sign = MEASURES[kind]
-    results = [alone(kind, image, strength) for strength in (0.2, 1.0)]
-    weak, strong = (sign * measure(images, image) for images in results)
-    assert sign * measure(image[np.newaxis], image) <= weak < strong
-    for images in results:
-        assert images.dtype == np.float32
-        assert images.shape[1:] == image.shape
+    augment = build(**{f"augment_{kind}": 1.0})
+    weak, strong = alone(kind, image, 0.2), augmented(augment, image, range(24))
+    assert sign * measure(image[np.newaxis], image) <= sign * measure(weak, image) < sign * measure(strong, image)
+    assert strong.dtype == np.float32
     # Each image has an amount of its own, as far as there are as many pixels or qualities.
-    assert len({picture.tobytes() for picture in results[-1]}) > 12
-
-
-@pytest.mark.parametrize("kind", MEASURES)
-def test_the_range_is_kept(kind):
+    assert len({picture.tobytes() for picture in strong}) > 12
     noise = np.random.default_rng(0).uniform(0, 255, [SIZE, SIZE, 3])
-    images = alone(kind, (255 * (noise > 128)).astype(np.float32), rows=8)
-    assert np.all(np.isfinite(images))
-    assert images.min() >= 0
-    assert images.max() <= 255
+    images = augmented(augment, (255 * (noise > 128)).astype(np.float32), range(8))
+    assert np.all((images >= 0) & (images <= 255))
+    # The precision of a run is not that of the images.
+    tf.keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        again = augmented(build(**{f"augment_{kind}": 1.0}), image, range(24)[::-1])[::-1]
+        assert tf.keras.mixed_precision.global_policy().name == "mixed_float16"
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    np.testing.assert_array_equal(again, strong)
 
 
 def test_grey_blends_with_the_luma(image):
@@ -255,15 +242,6 @@ def test_each_kind_touches_its_share(image):
     touched = np.any(images != image, axis=(1, 2, 3))
     assert 60 < (np.abs(both_channels) > 0.01).sum() < 120
     assert 120 < touched.sum() < 185
-
-
-@pytest.mark.parametrize(("groups", "degraded"), [([], {-1, 0, 1, 2}), ([1], {1}), ([-1, 2], {-1, 2})])
-def test_groups(image, groups, degraded):
-    augment = build(True, augment_grey=1.0, augment_groups=groups)
-    flipped = augmented(build(flip=True), image, range(12))
-    for group in (-1, 0, 1, 2):
-        changed = np.any(augmented(augment, image, range(12), group=group) != flipped, axis=(1, 2, 3))
-        np.testing.assert_array_equal(changed, group in degraded)
 
 
 def test_a_bad_setting_is_named():

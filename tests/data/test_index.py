@@ -9,10 +9,10 @@ from ddl_tf.data.writer import assemble_index
 
 def part(images, shard, **columns):
     rng = np.random.default_rng(shard)
-    own = {"shard": shard, "offset": 100 * np.arange(images), "length": rng.integers(1, 99, images)}
+    place = {"shard": shard, "offset": 100 * np.arange(images), "length": rng.integers(1, 99, images)}
     owner = 3 * shard + np.sort(rng.integers(0, 3, images))
     return pd.DataFrame(
-        {**own, "identity": owner, "group": rng.integers(-1, 2, images), "identity_key": owner.astype(str), **columns}
+        {**place, "identity": owner, "group": rng.integers(-1, 2, images), "identity_key": owner.astype(str), **columns}
     )
 
 

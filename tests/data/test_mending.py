@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_sets import picture, samples, store
+from tiny_sets import damage_image, picture, samples, store
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.data.integrity import find_faults
@@ -21,15 +21,6 @@ def stored(tmp_path):
     return tmp_path / "faces"
 
 
-def damage(folder, row):
-    """Make an image of a row one that cannot be decoded; the framing of its record stays."""
-    place = pd.read_parquet(folder / "index.parquet")["offset"][row]
-    content = bytearray((folder / SHARD).read_bytes())
-    start = content.index(b"\xff\xd8\xff", place)
-    content[start : start + 3] = b"???"
-    (folder / SHARD).write_bytes(content)
-
-
 def test_a_whole_set_stays_as_it_is(stored):
     before = {file.name: file.read_bytes() for file in stored.iterdir()}
     assert mend_set(str(stored)).empty
@@ -40,7 +31,7 @@ def test_the_next_image_of_the_same_person_stands_for_a_lost_one(stored, capsys)
     images = Faces([str(stored)]).read(np.arange(6))
     types = pd.read_parquet(stored / "index.parquet").dtypes
     for row in (0, 2):
-        damage(stored, row)
+        damage_image(stored, row)
     mended = mend_set(str(stored))
     assert mended[["row", "stands_in"]].to_numpy().tolist() == [[0, 1], [2, 1]]
     assert f"{stored}, row 2: " in capsys.readouterr().err
@@ -55,7 +46,7 @@ def test_the_next_image_of_the_same_person_stands_for_a_lost_one(stored, capsys)
 
 def test_verify_tells_of_the_lost_image_and_finds_the_index_right(stored):
     content = (stored / SHARD).read_bytes()
-    damage(stored, 1)
+    damage_image(stored, 1)
     before = list(find_faults(str(stored)))
     mend_set(str(stored))
     assert list(find_faults(str(stored))) == before
@@ -67,9 +58,9 @@ def test_verify_tells_of_the_lost_image_and_finds_the_index_right(stored):
 
 def test_a_stand_in_that_is_lost_too(stored):
     places = pd.read_parquet(stored / "index.parquet")["offset"].tolist()
-    damage(stored, 0)
+    damage_image(stored, 0)
     mend_set(str(stored))
-    damage(stored, 1)
+    damage_image(stored, 1)
     assert mend_set(str(stored))["row"].tolist() == [0, 1]
     mended = read_mended(stored)
     assert mended[["row", "stands_in"]].to_numpy().tolist() == [[0, 2], [1, 2]]
@@ -79,7 +70,7 @@ def test_a_stand_in_that_is_lost_too(stored):
 def test_nobody_to_stand_in(tmp_path):
     # Of each person two images, one of group 0 and one of group 1.
     store(samples(4, images_per_identity=2), tmp_path / "faces")
-    damage(tmp_path / "faces", 3)
+    damage_image(tmp_path / "faces", 3)
     before = (tmp_path / "faces/index.parquet").read_bytes()
     with pytest.raises(InputError, match=r"row 3 cannot be read, and identity .* has no other image of group 1: put a"):
         mend_set(str(tmp_path / "faces"))
@@ -87,8 +78,7 @@ def test_nobody_to_stand_in(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"row\n1\n", b"row,shard,offset,length,stands_in,reason\nx,0,0,0,0,y\n", b"\xff\xfe\x00"],
+    "content", [b"", b"row\n1\n", b"row,shard,offset,length,stands_in,reason\nx,0,0,0,0,y\n", b"\xff\xfe\x00"]
 )
 def test_a_damaged_table_of_what_was_mended_is_one_line(tmp_path, content):
     (tmp_path / "mended.csv").write_bytes(content)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from tiny_sets import picture, store, stored_faces
+from tiny_sets import damage_image, picture, store, stored_faces
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.data.augmentation import build_augmentation
@@ -87,28 +87,17 @@ def shard_batches(faces, sampler, shard, last):
     return list(training_dataset(faces, sampler, augment, (SIZE, SIZE), 0, last, 5, shard).as_numpy_iterator())
 
 
-def test_the_workers_together_have_the_rows_of_one_process(faces, sampler):
-    count = 3
+def test_the_workers_together_read_and_have_the_rows_of_one_process(faces, sampler, monkeypatch):
+    count, read, records = 3, [], faces.records
     whole = shard_batches(faces, sampler, (0, 1), 3)
+    monkeypatch.setattr(faces, "records", lambda rows: read.extend(rows) or records(rows))
     parts = [shard_batches(faces, sampler, (index, count), 3) for index in range(count)]
+    assert sorted(read) == sorted(np.concatenate([sampler.rows(step).record for step in range(3)]))
     for step, batch in enumerate(whole):
         # 15 rows; their augmentation goes by their number in the whole batch.
         assert [len(part[step][0]["label"]) for part in parts] == [15 // count] * count
         for expected, *columns in zip(flat(batch), *(flat(part[step]) for part in parts)):
             np.testing.assert_array_equal(np.concatenate(columns), expected)
-
-
-def test_an_epoch_of_several_workers_has_every_row_once(faces, monkeypatch):
-    sampler = StreamSampler(faces.index, StreamSizes(shuffled=6), seed=3)
-    read, records = [], faces.records
-    monkeypatch.setattr(faces, "records", lambda rows: read.append(rows.copy()) or records(rows))
-    for index in range(2):
-        shard_batches(faces, sampler, (index, 2), sampler.steps_per_epoch)
-        assert sum(map(len, read)) == (index + 1) * 12
-    assert sorted(np.concatenate(read)) == list(range(24))
-
-
-def test_workers_with_unequal_shares_are_refused(faces, sampler):
     with pytest.raises(InputError, match="the batch of 15 rows cannot be split evenly among 2 workers"):
         shard_batches(faces, sampler, (0, 2), 1)
 
@@ -125,11 +114,13 @@ def test_a_batch_follows_from_its_step_alone(faces, sampler):
 
 
 def test_only_the_chosen_groups_are_degraded(faces, sampler):
-    augment = build_augmentation(AugmentationSettings(False, augment_grey=1, augment_probability=1, augment_groups=[1]))
-    for (mine, targets), (plain, _) in zip(batches(faces, sampler, 0, 3, augment), batches(faces, sampler, 0, 3)):
-        group, same = targets["embedding"][:, 1], np.all(mine["image"] == plain["image"], axis=(1, 2, 3))
-        assert set(group) == {-1, 0, 1}
-        np.testing.assert_array_equal(same, group != 1)
+    for chosen in ([1], [-1, 0]):
+        settings = AugmentationSettings(False, augment_grey=1, augment_probability=1, augment_groups=chosen)
+        degraded = batches(faces, sampler, 0, 3, build_augmentation(settings))
+        for (mine, targets), (plain, _) in zip(degraded, batches(faces, sampler, 0, 3)):
+            group, same = targets["embedding"][:, 1], np.all(mine["image"] == plain["image"], axis=(1, 2, 3))
+            assert set(group) == {-1, 0, 1}
+            np.testing.assert_array_equal(same, ~np.isin(group, chosen))
 
 
 def encoded(number, shape, image_format, **options):
@@ -162,12 +153,18 @@ ALIKE, MIXED = (
 )
 
 
-@pytest.mark.parametrize("shapes, size", [(ALIKE, SIZE), (ALIKE, 8), (MIXED, SIZE)], ids=["alike", "smaller", "mixed"])
-def test_a_batch_is_what_one_gets_image_by_image(image_set, shapes, size):
+STRONG = {"augment_colour": 0.7, "augment_resolution": 0.7, "augment_probability": 0.6, "augment_groups": [-1]}
+
+
+@pytest.mark.parametrize(
+    "shapes, size, each",
+    [(ALIKE, SIZE, [{"flip": True}, STRONG]), (ALIKE, 8, [{"flip": False}, STRONG]), (MIXED, SIZE, [{"flip": True}])],
+    ids=["alike", "smaller", "mixed"],
+)
+def test_a_batch_is_what_its_images_are_one_by_one(image_set, shapes, size, each):
     faces = Faces([image_set(*shapes)])
     sampler = StreamSampler(faces.index, StreamSizes(shuffled=10), seed=3)
-    strong = {"augment_colour": 0.7, "augment_resolution": 0.7, "augment_probability": 0.6, "augment_groups": [-1]}
-    for settings in ({"flip": False}, {"flip": True}, strong):
+    for settings in each:
         augment = build_augmentation(AugmentationSettings(**settings))
         for step, (inputs, _) in enumerate(batches(faces, sampler, 0, 2, augment, size)):
             assert inputs["image"].dtype == np.float32
@@ -178,7 +175,7 @@ def test_a_batch_is_what_one_gets_image_by_image(image_set, shapes, size):
                     pixels = tf.image.resize(pixels, (size, size), antialias=True)
                 expected.append(augment(pixels, tf.constant([5, step * 10 + n], tf.int64)))
             # In a larger graph the last bits of a degraded image differ.
-            np.testing.assert_allclose(inputs["image"], expected, rtol=0, atol=1e-3 if settings == strong else 0)
+            np.testing.assert_allclose(inputs["image"], expected, rtol=0, atol=1e-3 if settings == STRONG else 0)
 
 
 def test_image_size_is_that_of_all_images(image_set):
@@ -200,13 +197,9 @@ def test_no_thread_tunes_it_and_a_waiting_sampler_leaves_threads_to_the_steps_be
 
 def test_the_image_that_stopped_it_is_named(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "faces")
-    offset = Faces([str(folder)]).index["offset"][20]
-    shard = tmp_path / "faces/shard-00000.tfrecord"
-    content = bytearray(shard.read_bytes())
-    place = content.index(b"\x89PNG", offset)
-    content[place : place + 8] = b"no image"
-    shard.write_bytes(content)
+    damage_image(tmp_path / "faces", 20)
     faces = Faces([str(tmp_path / "faces")])
+    offset = faces.index["offset"][20]
     sampler = StreamSampler(faces.index, StreamSizes(shuffled=24))
     with pytest.raises(tf.errors.InvalidArgumentError):
         batches(faces, sampler, 0, 1)

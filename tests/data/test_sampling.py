@@ -13,12 +13,8 @@ from ddl_tf.data.sampling import Mined, StreamSampler, StreamSizes
 def make_index(identities=30, images=8, students=1, seed=0):
     """Every identity has images in every group, in random order."""
     rng = np.random.default_rng(seed)
-    index = pd.DataFrame(
-        {
-            "identity": np.repeat(np.arange(identities), images),
-            "group": np.tile(np.arange(images) % (students + 1), identities),
-        }
-    )
+    group = np.tile(np.arange(images) % (students + 1), identities)
+    index = pd.DataFrame({"identity": np.repeat(np.arange(identities), images), "group": group})
     return index.iloc[rng.permutation(len(index))].reset_index(drop=True)
 
 
@@ -30,20 +26,17 @@ def index():
 PAPER = StreamSizes(per_group=8, pairs_per_group=6)
 
 
-def test_rows_are_of_their_identity_and_group(index):
-    sampler = StreamSampler(index, PAPER)
-    rows = sampler.rows(3)
-    assert all(len(column) == sampler.num_rows == 2 * (8 + 12) for column in rows)
-    np.testing.assert_array_equal(index["identity"].to_numpy()[rows.record], rows.identity)
-    np.testing.assert_array_equal(index["group"].to_numpy()[rows.record], rows.group)
-
-
 @pytest.mark.parametrize("students", [1, 3])
 def test_streams_have_their_sizes_and_different_identities(students):
-    sampler = StreamSampler(make_index(students=students), PAPER)
+    index = make_index(students=students)
+    sampler = StreamSampler(index, PAPER)
     assert sampler.groups == list(range(students + 1))
     for step in range(20):
         rows = sampler.rows(step)
+        assert all(len(column) == sampler.num_rows == (students + 1) * (8 + 12) for column in rows)
+        assert len(set(rows.record)) == len(rows.record)
+        for name in ("identity", "group"):
+            np.testing.assert_array_equal(index[name].to_numpy()[rows.record], getattr(rows, name))
         for group in sampler.groups:
             mine = rows.group == group
             classified = rows.identity[mine & (rows.label >= 0)]
@@ -56,29 +49,18 @@ def test_streams_have_their_sizes_and_different_identities(students):
             assert not set(identities) & set(classified)
 
 
-def test_the_two_images_of_a_pair_differ(index):
-    sampler = StreamSampler(index, StreamSizes(pairs_per_group=10))
-    for step in range(50):
-        records = sampler.rows(step).record
-        assert len(set(records)) == len(records)
-
-
 def test_pairs_across_hold_one_image_of_either_group(index):
-    sampler = StreamSampler(index, StreamSizes(pairs_per_group=10, pairs_across=True))
+    sampler = StreamSampler(index, StreamSizes(pairs_per_group=10, pairs_across=True, classify_pairs=True))
     own_group = index["group"].to_numpy()
     for step in range(10):
         rows = sampler.rows(step)
+        np.testing.assert_array_equal(rows.label, rows.identity)
         hard = rows.group == 1
         assert hard.sum() == 20
         for identity in np.unique(rows.identity[hard]):
             of_pair = own_group[rows.record[hard & (rows.identity == identity)]]
             assert sorted(of_pair) == [0, 1]
         assert set(own_group[rows.record[~hard]]) == {0}
-
-
-def test_pairs_can_be_classified(index):
-    rows = StreamSampler(index, StreamSizes(pairs_per_group=4, classify_pairs=True)).rows(0)
-    np.testing.assert_array_equal(rows.label, rows.identity)
 
 
 def test_identities_of_a_group_are_drawn_equally_often():
@@ -109,7 +91,7 @@ def test_steps_across_the_end_of_an_epoch_lose_and_repeat_nothing(index, size):
 
 
 def test_a_step_depends_on_the_seed_and_itself_alone(index):
-    sizes = StreamSizes(shuffled=5, per_group=3, pairs_per_group=2)
+    sizes = StreamSizes(shuffled=8, per_group=6, pairs_per_group=4)
     forwards, backwards = StreamSampler(index, sizes, seed=4), StreamSampler(index, sizes, seed=4)
     steps = range(60)
     ahead = [forwards.rows(step) for step in steps]
@@ -117,16 +99,14 @@ def test_a_step_depends_on_the_seed_and_itself_alone(index):
     for a, b in zip(ahead, behind):
         for x, y in zip(a, b):
             np.testing.assert_array_equal(x, y)
+    # Every half of a batch, as a replica gets it, has rows of every group.
+    half = len(ahead[0].group) // 2
+    assert set(ahead[0].group[:half]) == set(ahead[0].group[half:]) == {-1, 0, 1}
     assert not np.array_equal(ahead[0].record, ahead[1].record)
     assert not np.array_equal(ahead[0].record, StreamSampler(index, sizes, seed=5).rows(0).record)
 
 
-def test_streams_are_mixed_so_that_replicas_share_them(index):
-    group = StreamSampler(index, PAPER).rows(0).group
-    assert set(group[: len(group) // 2]) == set(group[len(group) // 2 :]) == {0, 1}
-
-
-def test_few_identities_are_repeated_evenly_rather_than_rows_left_out():
+def test_few_identities_are_repeated_evenly():
     rows = StreamSampler(make_index(6, 4), StreamSizes(per_group=4, pairs_per_group=5)).rows(0)
     assert [(rows.group == group).sum() for group in (0, 1)] == [14, 14]
     rows = StreamSampler(make_index(5, 4), StreamSizes(per_group=12)).rows(0)
@@ -134,12 +114,9 @@ def test_few_identities_are_repeated_evenly_rather_than_rows_left_out():
         assert set(np.bincount(rows.identity[rows.group == group], minlength=5)) == {2, 3}
 
 
-@pytest.mark.parametrize(
-    ("sizes", "steps"),
-    [(StreamSizes(shuffled=50), 5), (StreamSizes(per_group=24), 5), (StreamSizes(pairs_per_group=12), 5)],
-)
-def test_steps_per_epoch(index, sizes, steps):
-    assert StreamSampler(index, sizes).steps_per_epoch == steps
+def test_steps_per_epoch(index):
+    for sizes in (StreamSizes(shuffled=50), StreamSizes(per_group=24), StreamSizes(pairs_per_group=12)):
+        assert StreamSampler(index, sizes).steps_per_epoch == 5
 
 
 ACROSS = StreamSizes(pairs_per_group=1, pairs_across=True)
@@ -157,22 +134,19 @@ SHARED = StreamSizes(pairs_per_group=2, shared_identities=True)
         (make_index().eval("group = identity % 2"), SHARED, "no identity has positive pairs in every group"),
     ],
 )
-def test_what_cannot_be_drawn_is_said(index, sizes, message):
+def test_what_cannot_be_drawn(index, sizes, message):
     with pytest.raises(InputError, match=message):
         StreamSampler(index, sizes)
 
 
-@pytest.mark.parametrize(
-    ("sizes", "message"),
-    [
+def test_bad_sizes():
+    for sizes, message in (
         ({"per_group": -1}, r"per_group.*-1"),
         ({}, "must have rows"),
         ({"per_group": 1, "confusable": 0}, "confusable must be at least 1"),
-    ],
-)
-def test_bad_sizes_are_named(sizes, message):
-    with pytest.raises(InputError, match=message):
-        StreamSizes(**sizes)
+    ):
+        with pytest.raises(InputError, match=message):
+            StreamSizes(**sizes)
 
 
 def stored_pairs(index, rng, per_identity=3):
@@ -186,21 +160,17 @@ def stored_pairs(index, rng, per_identity=3):
 
 def test_stored_pairs_are_drawn_instead_of_random_ones(index):
     pairs = stored_pairs(index, np.random.default_rng(0))
-    there = {(group, *sorted(pair)) for group, *pair in zip(*(column.tolist() for column in pairs))}
+    stored = {(group, *sorted(pair)) for group, *pair in zip(*(column.tolist() for column in pairs))}
     sampler = StreamSampler(index, PAPER, pairs=pairs)
     drawn = set()
     for step in range(60):
         rows = sampler.rows(step)
         for group in (0, 1):
-            own = (rows.group == group) & (rows.label < 0)
-            for identity in set(rows.identity[own]):
-                drawn.add((group, *sorted(rows.record[own & (rows.identity == identity)].tolist())))
-    assert drawn <= there
-    assert len(drawn) > 0.8 * len(there)
-
-
-def test_a_group_without_stored_pairs_is_said(index):
-    pairs = stored_pairs(index, np.random.default_rng(0))
+            paired = (rows.group == group) & (rows.label < 0)
+            for identity in set(rows.identity[paired]):
+                drawn.add((group, *sorted(rows.record[paired & (rows.identity == identity)].tolist())))
+    assert drawn <= stored
+    assert len(drawn) > 0.8 * len(stored)
     with pytest.raises(InputError, match="group 1 has no stored positive pair"):
         StreamSampler(index, PAPER, pairs=StoredPairs(*(column[pairs.group == 0] for column in pairs)))
 
@@ -263,21 +233,15 @@ def test_confusable_identities_are_drawn_as_often_as_others():
 
 
 def test_what_training_mined_is_drawn_from_its_step_on(index):
-    other = 1 - index["group"].to_numpy()
-    mined = [
-        None,
-        Mined(1, other, None),
-        Mined(2, index["group"].to_numpy(), stored_pairs(index, np.random.default_rng(1))),
-    ]
-    sampler = StreamSampler(index, PAPER, mined=lambda step: mined[step // 10])
     group = index["group"].to_numpy()
+    mined = [None, Mined(1, 1 - group, None), Mined(2, group, stored_pairs(index, np.random.default_rng(1)))]
+    sampler = StreamSampler(index, PAPER, mined=lambda step: mined[step // 10])
     # Threads may ask for the steps of two periods in turn.
     for step in (0, 10, 9, 19, 20, 12, 29):
         rows = sampler.rows(step)
-        expected = other if step // 10 == 1 else group
+        expected = 1 - group if step // 10 == 1 else group
         np.testing.assert_array_equal(expected[rows.record], rows.group)
-    plain = StreamSampler(index, PAPER)
-    np.testing.assert_array_equal(sampler.rows(5).record, plain.rows(5).record)
+    np.testing.assert_array_equal(sampler.rows(5).record, StreamSampler(index, PAPER).rows(5).record)
 
 
 @pytest.fixture(scope="module")

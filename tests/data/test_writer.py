@@ -16,14 +16,14 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from limited_files import files_limited_to
-from tiny_sets import assert_memory, list_source, picture, samples, small_shards, store
+from tiny_sets import assert_memory, list_source, picture, samples, small_shards, store, stored_faces
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.data import shards, writer
 from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.images.pillow_images import decode_image
-from ddl_tf.importers.source import Problem, Sample, Source
+from ddl_tf.importers.source import Problem, Sample
 
 
 @pytest.fixture(autouse=True)
@@ -36,14 +36,13 @@ def files(folder):
 
 
 def test_what_is_stored(tmp_path):
-    items = samples(10)
-    description = store(items, tmp_path / "faces")
+    items = [*samples(10), Sample(picture(9, size=20), "person 9", "last", -1, {"number": 10})]
+    assert len(store(items, tmp_path / "faces")["shards"]) > 2
     index = pd.read_parquet(tmp_path / "faces/index.parquet")
-    assert len(description["shards"]) > 2
-    assert index["identity"].tolist() == [n // 3 for n in range(10)]
+    assert index["identity"].tolist() == [*(n // 3 for n in range(10)), 4]
     assert index["identity_key"].tolist() == [item.identity for item in items]
-    assert index["group"].tolist() == [n % 2 for n in range(10)]
-    assert index["number"].tolist() == list(range(10))
+    assert index["group"].tolist() == [item.group for item in items]
+    assert index["number"].tolist() == list(range(11))
     # The second way: TensorFlow's own reader of the shards, and the raw bytes at the offsets.
     row = 0
     for shard in sorted(tmp_path.glob("faces/*.tfrecord")):
@@ -56,34 +55,29 @@ def test_what_is_stored(tmp_path):
             assert shard.read_bytes()[offset : offset + length] == record
             assert shard.name == f"shard-{index['shard'][row]:05d}.tfrecord"
             row += 1
-    assert row == 10
-
-
-def test_the_description(tmp_path):
-    store([*samples(4), Sample(picture(9, size=20), "person 9", "last", -1, {"number": 9})], tmp_path / "faces")
+    assert row == 11
     description = json.loads((tmp_path / "faces/dataset.json").read_text())
-    shards_described = description.pop("shards")
-    assert sum(shard["images"] for shard in shards_described.values()) == 5
-    assert all((tmp_path / "faces" / name).stat().st_size == s["bytes"] for name, s in shards_described.items())
+    parts = description.pop("shards")
+    assert sum(part["images"] for part in parts.values()) == 11
+    assert all((tmp_path / "faces" / name).stat().st_size == part["bytes"] for name, part in parts.items())
     settings = {"image_size": None, "shard_mb": 128}
     assert description == {
         "format_version": 1,
         "name": "faces",
-        "images": 5,
-        "identities": 3,
-        "groups": {"-1": 1, "0": 2, "1": 2},
+        "images": 11,
+        "identities": 5,
+        "groups": {"-1": 1, "0": 5, "1": 5},
         "image_size": {"smallest": [16, 16], "largest": [20, 20]},
         "columns": ["shard", "offset", "length", "identity", "group", "identity_key", "number"],
         "problems": {},
-        "made_by": {"command": "list", "ddl_tf": "0.1.0", "source": "a list", "items": 5, "settings": settings},
+        "made_by": {"command": "list", "ddl_tf": "0.1.0", "source": "a list", "items": 11, "settings": settings},
     }
     assert not (tmp_path / "faces.partial").exists()
 
 
 def test_reading_at_random_and_by_threads(tmp_path):
     items = samples(12)
-    store(items, tmp_path / "faces")
-    faces = Faces([str(tmp_path / "faces")])
+    faces = stored_faces(items, tmp_path / "faces")
     rows = np.random.default_rng(0).integers(0, 12, [50, 8])
     with ThreadPoolExecutor(4) as pool:
         read = list(pool.map(faces.read, rows))
@@ -126,7 +120,7 @@ def stopped_after(count):
 
 
 @pytest.mark.parametrize("on_error", ["refuse", "skip"])
-def test_interrupted_anywhere_gives_the_same_bytes(tmp_path, on_error):
+def test_interrupted_anywhere_gives_the_same_bytes(tmp_path, on_error, capsys):
     items, identities = samples(11), [f"person {n}" for n in range(4)]
     if on_error == "skip":
         items[0] = Problem("missing file", "item 0", "gone")
@@ -140,21 +134,11 @@ def test_interrupted_anywhere_gives_the_same_bytes(tmp_path, on_error):
             with stopped_after(stop):
                 store(items, tmp_path / "faces", on_error, identities)
             assert not (tmp_path / "faces").exists()
+        done = shards.read_parts(tmp_path / "faces.partial")[-1].done
         store(items, tmp_path / "faces", on_error, identities)
+        assert f"going on after {done} of 11" in capsys.readouterr().err
         assert files(tmp_path / "faces") == expected
         shutil.rmtree(tmp_path / "faces")
-
-
-def test_what_was_stored_is_not_read_again(tmp_path, capsys):
-    starts = []
-    with stopped_after(9):
-        store(samples(11), tmp_path / "faces")
-    parts = shards.read_parts(tmp_path / "faces.partial")
-    source = Source("list", "a list", 11, lambda start: starts.append(start) or iter(samples(11)[start:]))
-    write_set(source, StoreSettings(output=str(tmp_path / "faces")))
-    assert starts == [parts[-1].done]
-    assert 0 < parts[-1].done <= 9
-    assert f"going on after {parts[-1].done} of 11" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("function", ["_assemble", "publish"])
@@ -209,26 +193,15 @@ def test_other_settings_are_refused(tmp_path):
         store(items, tmp_path / "faces")
     with pytest.raises(InputError, match="items=11, this one has items=10"):
         store(items[:10], tmp_path / "faces", image_size=12)
-    # How errors are met is no property of the set: a refused import may go on with skipping.
+    with pytest.raises(InputError, match="its import is not finished"):
+        Faces([str(tmp_path / "faces")])
+    # How errors are met is no property of the set: a refused import may go on with skipping, not the other way.
     store(items, tmp_path / "faces", "skip", image_size=12)
-
-
-def test_skipped_problems_are_refused_when_going_on_with_refuse(tmp_path):
-    items = samples(11)
     items[0] = Problem("missing file", "item 0", "gone")
     with stopped_after(9):
-        store(items, tmp_path / "faces", "skip")
+        store(items, tmp_path / "skipped", "skip")
     with pytest.raises(InputError, match="item 0: missing file: gone"):
-        store(items, tmp_path / "faces")
-
-
-def test_one_process_at_a_time(tmp_path):
-    def read(start):
-        with pytest.raises(InputError, match="another process is at work in it"):
-            store(samples(3), tmp_path / "faces")
-        return iter(samples(3))
-
-    write_set(Source("list", "a list", 3, read), StoreSettings(output=str(tmp_path / "faces")))
+        store(items, tmp_path / "skipped")
 
 
 def test_an_existing_output(tmp_path):
@@ -392,13 +365,6 @@ def test_an_index_of_values_that_no_set_has(tmp_path, name, value):
     index[name] = [value, *index[name].tolist()[1:]]
     index.to_parquet(file)
     with pytest.raises(InputError, match=f"the column '{name}' has values that no set has; prepare the set again"):
-        Faces([str(tmp_path / "faces")])
-
-
-def test_an_unfinished_set_is_not_opened(tmp_path):
-    with stopped_after(8):
-        store(samples(9), tmp_path / "faces")
-    with pytest.raises(InputError, match="its import is not finished"):
         Faces([str(tmp_path / "faces")])
 
 

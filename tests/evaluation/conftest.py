@@ -20,4 +20,4 @@ def tiny_model():
 def pictures():
     """21 encoded PNG images of the tiny model's size, and their pixels."""
     pixels = np.random.RandomState(0).randint(0, 256, [21, 16, 16, 3]).astype(np.uint8)
-    return [tf.io.encode_png(one).numpy() for one in pixels], pixels
+    return [tf.io.encode_png(image).numpy() for image in pixels], pixels

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.embed import embed_images
-from ddl_tf.images.decoding import decode_image, resize_images
+from ddl_tf.images.decoding import resize_images
 from ddl_tf.models.image_size import image_size
 
 
@@ -12,63 +12,54 @@ def _unit(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("batch_size", [4, 64])
-def test_sum_of_the_image_and_its_mirror_image(tiny_model, pictures, batch_size):
+def test_sum_of_the_image_and_its_mirror_image(tiny_model, pictures, two_replicas):
     encoded, pixels = pictures
     plain = tiny_model(pixels.astype(np.float32), training=False).numpy()
     mirrored = tiny_model(pixels[:, :, ::-1].astype(np.float32), training=False).numpy()
-    flipped = embed_images(tiny_model, encoded, batch_size=batch_size)
-    np.testing.assert_allclose(flipped, _unit(plain + mirrored), atol=1e-5)
-    alone = embed_images(tiny_model, encoded, flip=False, batch_size=batch_size)
-    np.testing.assert_allclose(alone, _unit(plain), atol=1e-5)
-    assert np.abs(alone - flipped).max() > 0.01
-
-
-def test_on_two_replicas(two_replicas, tiny_model, pictures):
+    for batch_size in (4, 64):
+        flipped = embed_images(tiny_model, encoded, batch_size=batch_size)
+        np.testing.assert_allclose(flipped, _unit(plain + mirrored), atol=1e-5)
+        alone = embed_images(tiny_model, encoded, flip=False, batch_size=batch_size)
+        np.testing.assert_allclose(alone, _unit(plain), atol=1e-5)
+        assert np.abs(alone - flipped).max() > 0.01
     with two_replicas.scope():
         replicated = tf.keras.models.clone_model(tiny_model)
     replicated.set_weights(tiny_model.get_weights())
-    expected = embed_images(tiny_model, pictures[0])
-    np.testing.assert_allclose(embed_images(replicated, pictures[0], batch_size=4), expected, atol=1e-5)
+    np.testing.assert_allclose(embed_images(replicated, encoded, batch_size=4), flipped, atol=1e-5)
 
 
-def test_images_are_read_one_after_the_other(tiny_model, pictures):
-    indices = []
+class Images(list):
+    """Counts what is read; one image is missing."""
 
-    class Lazy(list):
-        def __getitem__(self, index):
-            indices.append(index)
-            return super().__getitem__(index)
+    def __init__(self, images, missing=None):
+        super().__init__(images)
+        self.missing, self.read = missing, []
 
-    np.testing.assert_array_equal(embed_images(tiny_model, Lazy(pictures[0])), embed_images(tiny_model, pictures[0]))
-    assert indices == list(range(len(pictures[0])))
+    def __getitem__(self, index):
+        if index == self.missing:
+            raise FileNotFoundError(2, "No such file", f"face{index}.jpg")
+        self.read.append(index)
+        return super().__getitem__(index)
 
 
-def test_it_ends_without_waiting_for_a_thread_that_tunes_it(tiny_model, pictures, monkeypatch):
-    predict, options = tiny_model.predict, []
+def test_reading(tiny_model, pictures, monkeypatch):
+    """One image after the other; without a thread that tunes the data set, for which its end would wait."""
+    predict, options, images = tiny_model.predict, [], Images(pictures[0])
     monkeypatch.setattr(tiny_model, "predict", lambda x, **how: options.append(x.options()) or predict(x, **how))
-    embed_images(tiny_model, pictures[0])
+    embed_images(tiny_model, images)
+    assert images.read == list(range(len(images)))
     assert options[0].autotune.enabled is False
-
-
-@pytest.mark.parametrize("index, broken", [(0, b""), (13, b"\xff\xd8\xff\xe0 a JPEG's first bytes")])
-def test_undecodable_image_is_named(tiny_model, pictures, broken, index):
-    encoded = list(pictures[0])
-    encoded[index] = broken
-    with pytest.raises(InputError, match=f"^verification set lfw: image {index} .*{len(broken)} bytes") as error:
-        embed_images(tiny_model, encoded, "lfw", batch_size=4)
-    assert "\n" not in str(error.value)
-
-
-def test_unreadable_image_keeps_its_own_error(tiny_model, pictures):
-    class Missing(list):
-        def __getitem__(self, index):
-            if index == 9:
-                raise FileNotFoundError(2, "No such file", "face9.jpg")
-            return super().__getitem__(index)
-
     with pytest.raises(FileNotFoundError, match=r"face9\.jpg"):
-        embed_images(tiny_model, Missing(pictures[0]), batch_size=4)
+        embed_images(tiny_model, Images(pictures[0], missing=9), batch_size=4)
+
+
+def test_undecodable_image_is_named(tiny_model, pictures):
+    for index, broken in ((0, b""), (13, b"\xff\xd8\xff\xe0 a JPEG's first bytes")):
+        encoded = list(pictures[0])
+        encoded[index] = broken
+        with pytest.raises(InputError, match=f"^verification set lfw: image {index} .*{len(broken)} bytes") as error:
+            embed_images(tiny_model, encoded, "lfw", batch_size=4)
+        assert "\n" not in str(error.value)
 
 
 def test_not_finite_and_zero_embeddings(tiny_model, pictures):
@@ -79,7 +70,7 @@ def test_not_finite_and_zero_embeddings(tiny_model, pictures):
     broken.set_weights([np.zeros_like(weights) for weights in tiny_model.get_weights()])
     np.testing.assert_array_equal(embed_images(broken, pictures[0]), np.zeros([21, 8]))
     assert embed_images(tiny_model, []).shape == (0, 8)
-    with pytest.raises(InputError, match="batch size 0"):
+    with pytest.raises(InputError, match="batch_size=0"):
         embed_images(tiny_model, pictures[0], batch_size=0)
 
 
@@ -88,14 +79,6 @@ def test_image_size(tiny_model):
     any_size = tf.keras.Sequential([tf.keras.Input([None, None, 3]), tf.keras.layers.GlobalAveragePooling2D()])
     with pytest.raises(InputError, match=r"\(None, None, None, 3\): expected .* fixed size"):
         image_size(any_size)
-
-
-def test_formats_decode_to_rgb():
-    pixels = np.random.RandomState(1).randint(0, 256, [5, 7, 3]).astype(np.uint8)
-    np.testing.assert_array_equal(decode_image(tf.io.encode_png(pixels)), pixels)
-    assert decode_image(tf.io.encode_jpeg(pixels)).shape == (5, 7, 3)
-    grey = decode_image(tf.io.encode_png(pixels[:, :, :1]))
-    np.testing.assert_array_equal(grey, np.repeat(pixels[:, :, :1], 3, axis=2))
 
 
 def test_resize_leaves_the_size_alone_and_averages_otherwise(tiny_model):

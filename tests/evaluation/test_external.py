@@ -7,7 +7,6 @@ import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.evaluation import embed_images
 from ddl_tf.evaluation.model import load_embedding_model
 
 SIDE, DIM = 6, 4
@@ -64,13 +63,6 @@ def test_gives_what_the_network_gives(tmp_path, channels_first, batch):
     np.testing.assert_allclose(model(PHOTOS), _of(PHOTOS, 100.0, 50.0, channels_first), rtol=1e-4, atol=1e-4)
 
 
-def test_embeds_images_like_any_model(tmp_path):
-    model = load_embedding_model(_write(tmp_path / "net.onnx"))
-    (unit,) = embed_images(model, [tf.io.encode_png(PHOTOS[0].astype(np.uint8)).numpy()])
-    (both,) = _of(PHOTOS[:1]) + _of(PHOTOS[:1, :, ::-1])
-    np.testing.assert_allclose(unit, both / np.linalg.norm(both), atol=1e-5)
-
-
 @pytest.mark.parametrize(
     "shape, message",
     [
@@ -93,14 +85,6 @@ def test_damaged_file(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match="pip install onnxruntime"):
         load_embedding_model(_write(tmp_path / "net.onnx"))
-
-
-def test_state_dict_needs_its_backbone(tmp_path):
-    with pytest.raises(InputError, match="no model at"):
-        load_embedding_model(str(tmp_path / "backbone.pth"))
-    (tmp_path / "backbone.pth").write_bytes(b"")
-    with pytest.raises(InputError, match="--backbone=iresnet50"):
-        load_embedding_model(str(tmp_path / "backbone.pth"))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +116,7 @@ def test_other_onnx_networks_are_given_what_insightface_s_take(tmp_path, capsys)
 
 
 @pytest.mark.parametrize(
-    "given, flag, paths",
+    "arguments, flag, paths",
     [
         ({"mean": 0.0}, "--input_mean", ["", "a.keras", "a.pth"]),
         ({"scale": 1.0}, "--input_scale", ["", "a.keras", "a.pth"]),
@@ -140,19 +124,23 @@ def test_other_onnx_networks_are_given_what_insightface_s_take(tmp_path, capsys)
         ({"backbone": "iresnet50"}, "--backbone", ["", "a.keras", "a.onnx", "a.tflite"]),
     ],
 )
-def test_what_a_model_does_not_use_is_refused(tmp_path, given, flag, paths):
+def test_what_a_model_does_not_use_is_refused(tmp_path, arguments, flag, paths):
     for name in ("saved_model.pb", "a.keras", "a.onnx", "a.tflite", "a.pth"):
         (tmp_path / name).write_bytes(b"")
     for path in paths:
         with pytest.raises(InputError, match=f"which does not use {flag}; leave it out"):
-            load_embedding_model(str(tmp_path / path), **given)
+            load_embedding_model(str(tmp_path / path), **arguments)
 
 
 def test_channels_of_a_state_dict_of_bgr(tmp_path, monkeypatch):
     image = tf.keras.Input([SIDE, SIDE, 3])
     network = tf.keras.Model(image, tf.keras.layers.Flatten()(image))
     monkeypatch.setattr("ddl_tf.evaluation.model.convert_insightface", lambda path, backbone: network)
+    with pytest.raises(InputError, match="no model at"):
+        load_embedding_model(str(tmp_path / "net.pth"))
     (tmp_path / "net.pth").write_bytes(b"")
+    with pytest.raises(InputError, match="--backbone=iresnet50"):
+        load_embedding_model(str(tmp_path / "net.pth"))
     for order, photos in (("rgb", PHOTOS), ("bgr", PHOTOS[..., ::-1])):
         model = load_embedding_model(str(tmp_path / "net.pth"), "iresnet50", order=order)
         np.testing.assert_array_equal(model(PHOTOS), photos.reshape(len(PHOTOS), -1))

@@ -21,12 +21,10 @@ IJB, VIEWS = MAKER["case"]()
 @pytest.fixture(scope="module")
 def golden():
     with np.load(GOLDEN / "ijb_golden.npz") as stored:
-        return dict(stored)
-
-
-def test_the_embeddings_are_those_of_the_golden_numbers(golden):
+        numbers = dict(stored)
     # Versions of NumPy round float32 differently.
-    assert VIEWS.sum(dtype=np.float64) == pytest.approx(float(golden["views_sum"]), rel=1e-7)
+    assert VIEWS.sum(dtype=np.float64) == pytest.approx(float(numbers["views_sum"]), rel=1e-7)
+    return numbers
 
 
 @pytest.mark.parametrize(("flip", "norms", "scores"), MAKER["OPTIONS"])
@@ -43,9 +41,9 @@ def test_equals_insightface(golden, monkeypatch, flip, norms, scores, dense):
     np.testing.assert_allclose(list(identification["tpir"].values()), golden[f"{key}/tpir"], rtol=0, atol=1e-9)
 
 
-def _similarity(features, known, one, other):
-    places = [np.searchsorted(known, templates) for templates in (one, other)]
-    return features[places[0]] @ features[places[1]].T
+def _similarity(features, known, *sides):
+    first, second = (features[np.searchsorted(known, templates)] for templates in sides)
+    return first @ second.T
 
 
 def test_open_set_and_ranks_are_the_naive_ones():
@@ -55,25 +53,25 @@ def test_open_set_and_ranks_are_the_naive_ones():
     rates, shares = [], []
     for gallery in IJB.galleries:
         similarity = _similarity(features, known, IJB.probes.templates, gallery.templates)
-        own, others = [], []
+        mates, others = [], []
         for row, subject in zip(similarity, IJB.probes.subjects):
             if subject in gallery.subjects:
                 value = row[list(gallery.subjects).index(subject)]
-                own.append(value if value == row.max() else -np.inf)
+                mates.append(value if value == row.max() else -np.inf)
             else:
                 others.append(row.max())
         numbers = open_set["galleries"][gallery.name]
         counts = (numbers["gallery"], numbers["mated"], numbers["non_mated"])
-        assert counts == (len(gallery.subjects), len(own), len(others))
-        shares.append(np.mean(np.isfinite(own)))
+        assert counts == (len(gallery.subjects), len(mates), len(others))
+        shares.append(np.mean(np.isfinite(mates)))
         assert numbers["rank"]["1"] == pytest.approx(shares[-1])
         for name, rate in (("1e-2", 0.01), ("1e-1", 0.1)):
             threshold = sorted(others, reverse=True)[int(rate * len(others))]
-            assert numbers["tpir"][name] == pytest.approx(np.mean(np.array(own) > threshold))
+            assert numbers["tpir"][name] == pytest.approx(np.mean(np.array(mates) > threshold))
         rates.append(numbers["tpir"]["1e-1"])
     assert (open_set["rank"]["1"], open_set["tpir"]["1e-1"]) == pytest.approx((np.mean(shares), np.mean(rates)))
     everybody, subjects = (
-        np.concatenate([getattr(one, name) for one in IJB.galleries]) for name in ("templates", "subjects")
+        np.concatenate([getattr(gallery, name) for gallery in IJB.galleries]) for name in ("templates", "subjects")
     )
     similarity = _similarity(features, known, IJB.probes.templates, everybody)
     ranking = subjects[np.argsort(-similarity, axis=1)] == np.reshape(IJB.probes.subjects, [-1, 1])
@@ -101,20 +99,20 @@ def test_the_result_is_json_and_has_intervals():
 def test_whom_templates_show_is_stored_by_the_lists_or_else_the_same_pairs():
     whole = evaluate_ijb(IJB, VIEWS, replicates=0).scores
     known, person, same = whole["template"], whole["template_person"], IJB.pairs.same
-    subject = dict(pair for one in [*IJB.galleries, IJB.probes] for pair in zip(one.templates, one.subjects))
+    subject = dict(pair for part in [*IJB.galleries, IJB.probes] for pair in zip(part.templates, part.subjects))
     assert set(known) == {*IJB.pairs.first, *IJB.pairs.second}
     # Numbered otherwise, but the same people.
     assert len({(p, subject[t]) for t, p in zip(known, person)}) == len({subject[t] for t in known}) == len(set(person))
     pairs_only = dataclasses.replace(IJB, galleries=[], probes=None)
     # A gallery template without subject: the lists do not say whom all pairs show.
-    fewer = [dataclasses.replace(one, templates=one.templates[1:], subjects=one.subjects[1:]) for one in IJB.galleries]
+    fewer = [dataclasses.replace(g, templates=g.templates[1:], subjects=g.subjects[1:]) for g in IJB.galleries]
     for ijb in (pairs_only, dataclasses.replace(IJB, galleries=fewer)):
         scores = evaluate_ijb(ijb, VIEWS, replicates=0).scores
         assert ("rank" in scores) == (ijb is not pairs_only)
         np.testing.assert_array_equal(scores["template"], known)
         linked = scores["template_person"]
         # Nobody is taken for somebody else; a template without any same pair is a person of its own.
-        assert all(len(set(person[linked == one])) == 1 for one in set(linked.tolist()))
+        assert all(len(set(person[linked == number])) == 1 for number in set(linked.tolist()))
         in_same = np.isin(known, np.r_[IJB.pairs.first[same], IJB.pairs.second[same]])
         assert len(set(linked[in_same].tolist())) == len(set(person[in_same].tolist()))
 
@@ -123,7 +121,7 @@ def _without(templates_left_out):
     """The set and the embeddings, all images of some templates missing."""
     kept = ~np.isin(IJB.templates, templates_left_out)
     columns = {name: getattr(IJB, name)[kept] for name in ("templates", "medias", "scores")}
-    missing = [key for key, there in zip(IJB.keys, kept) if not there]
+    missing = [key for key, present in zip(IJB.keys, kept) if not present]
     return dataclasses.replace(IJB, missing_images=missing, **columns), VIEWS[kept]
 
 
@@ -148,7 +146,7 @@ def test_templates_without_images_are_counted():
     assert np.all(rank[~lost] <= whole.scores["rank"][~lost])
     assert identification["rank"]["10"] == np.mean((rank > 0) & (rank <= 10))
     galleries = outcome.result["open_set"]["galleries"]
-    assert all(one["mated"] + one["non_mated"] == 160 for one in galleries.values())
+    assert all(gallery["mated"] + gallery["non_mated"] == 160 for gallery in galleries.values())
     # Nobody has an image.
     nothing = evaluate_ijb(*_without(np.unique(IJB.templates)), replicates=0).result
     json.dumps(nothing, allow_nan=False)
@@ -159,8 +157,8 @@ def test_templates_without_images_are_counted():
 def test_a_gallery_that_everybody_is_in():
     everybody = dataclasses.replace(
         IJB.galleries[0],
-        templates=np.concatenate([one.templates for one in IJB.galleries]),
-        subjects=np.concatenate([one.subjects for one in IJB.galleries]),
+        templates=np.concatenate([gallery.templates for gallery in IJB.galleries]),
+        subjects=np.concatenate([gallery.subjects for gallery in IJB.galleries]),
     )
     nobody = dataclasses.replace(IJB.galleries[1], templates=np.zeros(0, np.int32), subjects=np.zeros(0, np.int32))
     outcome = evaluate_ijb(dataclasses.replace(IJB, galleries=[everybody, nobody]), VIEWS, replicates=0)

@@ -54,13 +54,3 @@ def test_ranks_of_few_people_with_many_probes_are_tested_by_sign_flips():
         alarms["bootstrap"] += bootstrap_p(bootstrap_means(difference, 100, seed, person)) < 0.05
     # 5% is right: 15 of 300, and 26 with three standard errors.
     assert alarms["flips"] <= 26 < alarms["bootstrap"]
-
-
-def test_images_in_several_pairs_are_no_independent_pairs():
-    models, tests = list(equal_models(0)), []
-    once = (np.arange(len(SAME)), np.arange(len(SAME)) + len(SAME))
-    for first, second in ((FIRST, SECOND), once):
-        scores = [{"similarity": one, "same": SAME, "first": first, "second": second} for one in models]
-        tests.append({row["test"] for row in compare_scores(*scores, replicates=40)})
-    assert tests[0] <= {"paired bootstrap of people by same pairs", "none: fewer than 3 false accepts"}
-    assert "DeLong" in tests[1]

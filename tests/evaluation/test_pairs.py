@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.evaluation.embed import embed_images
-from ddl_tf.evaluation.pairs import evaluate_pair_set, evaluate_pairs, pair_similarities, verify
+from ddl_tf.evaluation.pairs import evaluate_pair_set, pair_similarities, verify
 from ddl_tf.metrics.bootstrap import bootstrap_pairs
 from ddl_tf.metrics.k_fold import usable_folds
 from ddl_tf.metrics.paired_tests import compare_scores
@@ -49,13 +48,14 @@ def test_numbers_against_naive_ones(embeddings):
     assert result["tar"]["1e-2"] is result["tar"]["1e-3"] is result["tar"]["1e-4"] is None
     threshold = np.sort(similarity[~pairs.same])[::-1][20]
     assert result["tar"]["1e-1"] == np.mean(similarity[pairs.same] > threshold)
-
-
-def test_evaluate_is_embed_then_verify(tiny_model, pictures):
-    pairs = _set(pictures[0], 60)
-    for flip in (False, True):
-        result = evaluate_pairs(tiny_model, pairs, flip=flip, batch_size=16)
-        assert result == verify(pairs, embed_images(tiny_model, pictures[0], flip=flip, batch_size=16))
+    # A set of one fold is cut into ten.
+    pairs = _set([b""] * 50, 400, fold=np.full(400, 7))
+    outcome = evaluate_pair_set(pairs, embeddings)
+    assert outcome.result["folds"] == 10
+    assert list(outcome.scores) == ["similarity", "same", "fold", "first", "second"]
+    np.testing.assert_array_equal(outcome.scores["similarity"], pair_similarities(pairs, embeddings))
+    np.testing.assert_array_equal(outcome.scores["fold"], usable_folds(pairs.same, pairs.fold))
+    np.testing.assert_array_equal(outcome.scores["second"], pairs.second)
 
 
 @pytest.mark.parametrize("rows", [np.zeros([50, 8]), np.ones([50, 8]) / np.sqrt(8)])
@@ -97,28 +97,17 @@ def test_people_are_resampled_where_they_are_known(embeddings):
     # Five images each of ten people; even pairs are of one person.
     random, same = np.random.RandomState(1), np.arange(400) % 2 == 0
     first = random.randint(0, 50, 400)
-    other = np.where(same, first - first % 5 + random.randint(0, 5, 400), (first + random.randint(5, 46, 400)) % 50)
+    second = np.where(same, first - first % 5 + random.randint(0, 5, 400), (first + random.randint(5, 46, 400)) % 50)
     people = np.array([f"person {image // 5}" for image in range(50)], object)
-    pairs = _set([b""] * 50, 400, first=first, second=other, people=people)
+    pairs = _set([b""] * 50, 400, first=first, second=second, people=people)
     result, scores = vars(evaluate_pair_set(pairs, embeddings, replicates=40)).values()
     assert result["resampled"] == "people"
     similarity = pair_similarities(pairs, embeddings)
-    expected = bootstrap_pairs(similarity, same, 40, 0, people[first], people[other], pairs.fold)
+    expected = bootstrap_pairs(similarity, same, 40, 0, people[first], people[second], pairs.fold)
     assert result["intervals"] == expected
     # Of text of fixed width, which is stored without pickle.
     assert scores["people"].dtype.kind == "U"
     assert scores["people"].tolist() == people.tolist()
-
-
-def test_scores_of_an_outcome(embeddings):
-    pairs = _set([b""] * 50, 400, fold=np.full(400, 7))
-    outcome = evaluate_pair_set(pairs, embeddings)
-    assert outcome.result == verify(pairs, embeddings)
-    assert outcome.result["folds"] == 10
-    assert list(outcome.scores) == ["similarity", "same", "fold", "first", "second"]
-    np.testing.assert_array_equal(outcome.scores["similarity"], pair_similarities(pairs, embeddings))
-    np.testing.assert_array_equal(outcome.scores["fold"], usable_folds(pairs.same, pairs.fold))
-    np.testing.assert_array_equal(outcome.scores["second"], pairs.second)
 
 
 def test_pairs_of_failed_detections_are_counted_and_never_the_same_person(embeddings):

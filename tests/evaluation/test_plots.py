@@ -61,14 +61,13 @@ def test_pairs_without_an_image_are_not_drawn_but_counted():
     assert arms[0].get_title() == arms[1].get_title()
 
 
-def results(*margins):
-    return [
-        {"set": name, "accuracy": 0.9, "auc": 0.95, "tar": {"1e-2": 0.5}, "expectation_margin": margin}
-        for name, margin in zip(("easy", "hard"), margins)
-    ]
-
-
 def test_the_gap_is_the_difference_of_the_margins():
+    def results(*margins):
+        numbers = {"accuracy": 0.9, "auc": 0.95, "tar": {"1e-2": 0.5}}
+        return [
+            {"set": name, **numbers, "expectation_margin": margin} for name, margin in zip(("easy", "hard"), margins)
+        ]
+
     table = comparison_table({"ArcFace": results(0.5, 0.2), "DDL": results(0.45, 0.4)}, "easy", "hard")
     assert list(table["arm"]) == ["ArcFace", "DDL"]
     assert list(table["gap"]) == pytest.approx([0.3, 0.05])
@@ -86,7 +85,7 @@ def test_the_figure_shows_each_arm_with_its_gap():
     figure = comparison_figure(arms)
     assert len(figure.axes) == 2
     for axes, (arm, sets) in zip(figure.axes, arms.items()):
-        means = [one.similarity[same == kind].mean() for one in sets for kind in (True, False)]
+        means = [pairs.similarity[same == kind].mean() for pairs in sets for kind in (True, False)]
         assert axes.get_title().startswith(arm)
         assert axes.get_title().endswith(f"gap {means[0] - means[1] - means[2] + means[3]:.2f}")
         assert [line.get_xdata()[0] for line in axes.lines] == pytest.approx(means)

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation import embedding_file, load_embedding_model
@@ -16,17 +17,8 @@ from ddl_tf.evaluation.session import EvaluationSettings, Session
 from ddl_tf.evaluation.stored import Outcome, StoredEvaluation
 from ddl_tf.importers.image_files import image_files
 from ddl_tf.importers.problem_list import ProblemList
-from ddl_tf.models import build_recognizer
 
 LOAD = functools.lru_cache(maxsize=None)(load_embedding_model)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    tf.keras.utils.set_random_seed(0)
-    path = str(tmp_path_factory.mktemp("run") / "tiny.keras")
-    build_recognizer("plain_small", 10, embedding_size=16, input_shape=(16, 16, 3)).save(path)
-    return path
 
 
 @pytest.fixture(autouse=True)
@@ -48,11 +40,12 @@ def files(tmp_path):
 def predicted(monkeypatch):
     """How many images each call has embedded."""
     counts, predict = [], embedding_file.predict_embeddings
-    monkeypatch.setattr(
-        embedding_file,
-        "predict_embeddings",
-        lambda model, images, *rest: counts.append(len(images)) or predict(model, images, *rest),
-    )
+
+    def count(model, images, *rest):
+        counts.append(len(images))
+        return predict(model, images, *rest)
+
+    monkeypatch.setattr(embedding_file, "predict_embeddings", count)
     return counts
 
 
@@ -144,39 +137,39 @@ def _rows(values):
     return rows
 
 
-@pytest.mark.parametrize(
-    "array, message",
-    [
-        (np.zeros([6, 4], np.float32), "6 embeddings, but a has 7 images"),
-        (np.zeros([7, 3, 4], np.float32), "3 views of an image"),
-        (np.zeros([7, 4], np.int64), r"int64 \[7, 4\]"),
-        (_rows({0: np.nan}), r"1 of 7 rows are not finite .*: row 0 \(counted from 0\); make these"),
-        (np.full([7, 4], np.nan), r"7 of 7 rows are not finite .*: rows 0, 1, 2, 3, 4 and 2 more \("),
-        (_rows({2: 1e300, 6: -1e300}), r"2 of 7 rows have values such as 1e\+300, .*: rows 2, 6 \("),
-        (_rows({2: 1e-300}), r"1 of 7 rows have values such as 1e-300, .*: row 2 \("),
-        (np.stack([_rows({}), _rows({3: -np.inf})], axis=1), r"1 of 7 rows are not finite .*: row 3 \("),
-        (np.zeros([7, 4]), "a: all 7 embeddings are zero"),
-        (np.zeros([7, 2, 0], np.float32), r"shape \[7, 2, 0\] holds no embedding"),
-        (np.zeros([0, 4]), "no embedding"),
-        (np.array([[1.0], [1.0, 2.0]], object), "np.save as one array of float32"),
-        (np.ones([7, 4], complex), "holds complex128"),
-        (np.ones(7), r"holds float64 \[7\]"),
-    ],
-)
-def test_embeddings_that_do_not_fit(tmp_path, array, message):
-    with pytest.raises(InputError, match=message):
-        _given(tmp_path, array).views("a", [b""] * 7)
+# The contents of a file, or an array; then the reason.
+UNFIT = [
+    *((content, r"e\.npy: no arrays that NumPy can read") for content in (b"", b"\x93NUMPY", b"no array")),
+    (np.zeros([6, 4], np.float32), "6 embeddings, but a has 7 images"),
+    (np.zeros([7, 3, 4], np.float32), "3 views of an image"),
+    (np.zeros([7, 4], np.int64), r"int64 \[7, 4\]"),
+    (_rows({0: np.nan}), r"1 of 7 rows are not finite .*: row 0 \(counted from 0\); make these"),
+    (np.full([7, 4], np.nan), r"7 of 7 rows are not finite .*: rows 0, 1, 2, 3, 4 and 2 more \("),
+    (_rows({2: 1e300, 6: -1e300}), r"2 of 7 rows have values such as 1e\+300, .*: rows 2, 6 \("),
+    (_rows({2: 1e-300}), r"1 of 7 rows have values such as 1e-300, .*: row 2 \("),
+    (np.stack([_rows({}), _rows({3: -np.inf})], axis=1), r"1 of 7 rows are not finite .*: row 3 \("),
+    (np.zeros([7, 4]), "a: all 7 embeddings are zero"),
+    (np.zeros([7, 2, 0], np.float32), r"shape \[7, 2, 0\] holds no embedding"),
+    (np.zeros([0, 4]), "no embedding"),
+    (np.array([[1.0], [1.0, 2.0]], object), "np.save as one array of float32"),
+    (np.ones([7, 4], complex), "holds complex128"),
+    (np.ones(7), r"holds float64 \[7\]"),
+]
 
 
-@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"no array"])
-def test_files_that_are_no_array_are_refused_in_a_line(tmp_path, content):
-    (tmp_path / "e.npy").write_bytes(content)
-    with pytest.raises(InputError, match=r"e\.npy: no arrays that NumPy can read") as refused:
-        Session(EvaluationSettings(embeddings=[str(tmp_path / "e.npy")])).views("a", [b""] * 7)
-    assert "\n" not in str(refused.value)
+def test_embeddings_that_do_not_fit(tmp_path):
+    for content, message in UNFIT:
+        file = tmp_path / "e.npy"
+        file.write_bytes(content) if isinstance(content, bytes) else np.save(file, content)
+        with pytest.raises(InputError, match=message) as refused:
+            Session(EvaluationSettings(embeddings=[str(file)])).views("a", [b""] * 7)
+        assert "\n" not in str(refused.value)
+    for flags in ({"backbone": "iresnet50"}, {"input_mean": 0.0}, {"input_order": "bgr"}):
+        with pytest.raises(InputError, match=f"--{next(iter(flags))} with --embeddings: it is for --model"):
+            Session(EvaluationSettings(embeddings=["a.npy"], **flags))
 
 
-def test_failed_detections_are_counted_and_said(tmp_path, capsys):
+def test_failed_detections_are_counted_and_reported(tmp_path, capsys):
     session = _given(tmp_path, _rows({2: 0, 5: 0}))
     session.unit("a", [b""] * 7)
     assert capsys.readouterr().err.startswith(
@@ -193,14 +186,6 @@ def test_failed_detections_are_counted_and_said(tmp_path, capsys):
     for flip in (True, False):
         _given(tmp_path, views, flip=flip).views("a", [b""] * 4)
         assert ("1 of 4 embeddings are all zero" in capsys.readouterr().err) is not flip
-
-
-def test_undecodable_image_is_named(checkpoint, files, tmp_path):
-    files[4].write_bytes(b"no image")
-    for settings in ({}, {"store": str(tmp_path / "kept")}):
-        session = Session(EvaluationSettings(model=checkpoint, **settings))
-        with pytest.raises(InputError, match=r"a: 4\.png: image 4 \(8 bytes\) cannot be decoded"):
-            session.views("a", image_files(files), keys=[path.name for path in files])
 
 
 def test_problems_are_listed(tmp_path):
@@ -224,9 +209,8 @@ def test_problems_are_listed(tmp_path):
 
 
 def test_results_are_printed_and_kept(tmp_path, capsys):
-    session = _given(
-        tmp_path, np.eye(3, dtype=np.float32), store=str(tmp_path / "kept"), output=str(tmp_path / "o.json")
-    )
+    files = {"store": str(tmp_path / "kept"), "output": str(tmp_path / "o.json")}
+    session = _given(tmp_path, np.eye(3, dtype=np.float32), **files)
     session.unit("scface", [b""] * 3, keys=["a", "b", "c"])
     result = {"set": "scface", "protocol": "identification", "rank1": {"d1": 0.5}}
     result["intervals"] = {"rank1@d1": [0.25, 1.0]}
@@ -251,18 +235,19 @@ def test_damaged_result(tmp_path):
     with pytest.raises(InputError, match="no stored evaluation there"):
         StoredEvaluation(str(tmp_path))
     (tmp_path / "lfw").mkdir()
-    for name, content, message in (
-        ("result.json", b"{}", "no stored result"),
-        ("scores.npz", b"PK", r"scores\.npz: no arrays that NumPy can read"),
-        *(
-            ("images.csv", content, r"images\.csv: .*evaluate the set again")
-            for content in (b"", b"\xff\xfek\0e\0y\0", b'key\n"a', b"yaw\n1\n")
-        ),
+    (tmp_path / "lfw" / "result.json").write_bytes(b"{}")
+    paths = [json.dumps({"result": {}, "provenance": {"embeddings": path}}) for path in (3, ["e.npy"], {}, True)]
+    for part, name, contents, message in (
+        ("result", "result.json", [b"{}"], "no stored result"),
+        ("scores", "scores.npz", [b"PK"], r"scores\.npz: no arrays that NumPy can read"),
+        ("images", "images.csv", [b"", b"\xff\xfek\0e\0y\0", b'key\n"a', b"yaw\n1\n"], r"images\.csv: .*evaluate the"),
+        ("embeddings", "result.json", map(str.encode, paths), "lfw: its embeddings are .*, no path; evaluate the set"),
     ):
-        (tmp_path / "lfw" / name).write_bytes(content)
-        with pytest.raises(InputError, match=message) as error:
-            getattr(StoredEvaluation(str(tmp_path)), name.split(".")[0])("lfw")
-        assert "\n" not in str(error.value)
+        for content in contents:
+            (tmp_path / "lfw" / name).write_bytes(content)
+            with pytest.raises(InputError, match=message) as error:
+                getattr(StoredEvaluation(str(tmp_path)), part)("lfw")
+            assert "\n" not in str(error.value)
 
 
 def test_stored_embeddings_of_another_preprocessing_are_made_anew(files, tmp_path, predicted):
@@ -273,38 +258,23 @@ def test_stored_embeddings_of_another_preprocessing_are_made_anew(files, tmp_pat
     )
     (tmp_path / "net.tflite").write_bytes(converter.convert())
     shared = {"model": str(tmp_path / "net.tflite"), "store": str(tmp_path / "kept")}
-    for given in ({}, {"input_mean": 127.5, "input_scale": 127.5}, {"input_order": "bgr"}):
-        views = Session(EvaluationSettings(**shared, **given)).views("a", image_files(files))
-        fresh = Session(EvaluationSettings(model=shared["model"], **given)).views("a", image_files(files))
+    for flags in ({}, {"input_mean": 127.5, "input_scale": 127.5}, {"input_order": "bgr"}):
+        views = Session(EvaluationSettings(**shared, **flags)).views("a", image_files(files))
+        fresh = Session(EvaluationSettings(model=shared["model"], **flags)).views("a", image_files(files))
         np.testing.assert_allclose(views, fresh, rtol=1e-5)
     assert predicted == [10, 10, 10]
 
 
-@pytest.mark.parametrize("given", [{"backbone": "iresnet50"}, {"input_mean": 0.0}, {"input_order": "bgr"}])
-def test_flags_of_a_model_without_one_are_refused(given):
-    with pytest.raises(InputError, match=f"--{next(iter(given))} with --embeddings: it is for --model"):
-        Session(EvaluationSettings(embeddings=["a.npy"], **given))
-
-
-def test_images_are_embedded_upright(checkpoint, tmp_path):
-    from PIL import Image
-
+def test_images_are_embedded_upright_and_an_undecodable_one_is_named(checkpoint, files, tmp_path):
     image = Image.fromarray(np.random.RandomState(0).randint(0, 256, [16, 16, 3]).astype(np.uint8))
     exif = Image.Exif()
     exif[0x0112] = 6
-    image.save(tmp_path / "turned.png", exif=exif)
-    image.transpose(Image.Transpose.ROTATE_270).save(tmp_path / "upright.png")
-    views = Session(EvaluationSettings(model=checkpoint)).views(
-        "a", image_files([tmp_path / "turned.png", tmp_path / "upright.png"])
-    )
+    image.save(files[0], exif=exif)
+    image.transpose(Image.Transpose.ROTATE_270).save(files[1])
+    views = Session(EvaluationSettings(model=checkpoint)).views("a", image_files(files))
     np.testing.assert_allclose(views[0], views[1], rtol=1e-5)
-
-
-@pytest.mark.parametrize("path", [3, ["e.npy"], {"path": "e.npy"}, True])
-def test_a_stored_result_whose_embeddings_are_no_path(path, tmp_path):
-    (tmp_path / "lfw").mkdir()
-    content = {"result": {}, "provenance": {"embeddings": path}}
-    (tmp_path / "lfw/result.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"lfw: its embeddings are .*, no path; evaluate the set again") as error:
-        StoredEvaluation(str(tmp_path)).embeddings("lfw")
-    assert "\n" not in str(error.value)
+    files[4].write_bytes(b"no image")
+    for settings in ({}, {"store": str(tmp_path / "kept")}):
+        session = Session(EvaluationSettings(model=checkpoint, **settings))
+        with pytest.raises(InputError, match=r"a: 4\.png: image 4 \(8 bytes\) cannot be decoded"):
+            session.views("a", image_files(files), keys=[path.name for path in files])

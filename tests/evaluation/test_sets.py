@@ -62,9 +62,9 @@ def test_official_lists_in_order(miniatures, lfw_bin):
     sets = load_sets(settings)
     rfw = ["rfw_african", "rfw_asian", "rfw_caucasian", "rfw_indian"]
     names = ["a", "cfp_ff", "cfp_fp", "lfw_pairs", "calfw", "cplfw", "agedb_30", "xqlfw", *rfw]
-    assert [one.name for one in sets] == names
-    for one in sets[1:]:
-        assert np.bincount(one.fold).tolist() == [4] * 10
+    assert [pair_set.name for pair_set in sets] == names
+    for pair_set in sets[1:]:
+        assert np.bincount(pair_set.fold).tolist() == [4] * 10
 
 
 def test_rfw_bins(miniatures):

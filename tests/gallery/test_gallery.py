@@ -55,15 +55,14 @@ class Naive:
 
 
 def check(gallery, naive, queries, k=4):
-    found = gallery.search(queries, k)
-    for query, people, similarity in zip(queries, found.people, found.similarity):
+    matches = gallery.search(queries, k)
+    for query, people, similarity in zip(queries, matches.people, matches.similarity):
         expected = naive.search(query, k)
         assert list(people) == [person for _, person in expected]
         np.testing.assert_allclose(similarity, [value for value, _ in expected], atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("entries", ENTRIES)
+@pytest.mark.parametrize(("entries", "kind"), zip(ENTRIES, KINDS))
 def test_enrolled_added_replaced_and_removed_as_in_lists(entries, kind, tmp_path):
     """So few people that the approximate search compares all of them exactly."""
     gallery, naive = Gallery.create(str(tmp_path), MODEL, entries, kind), Naive(entries)
@@ -79,8 +78,8 @@ def test_enrolled_added_replaced_and_removed_as_in_lists(entries, kind, tmp_path
         naive.add(people, rows)
         check(gallery, naive, queries)
         if step % 4 == 3:
-            gone = list(naive.people)[:2]
-            assert gallery.remove(gone) == sum(len(naive.people.pop(person)) for person in gone)
+            removed = list(naive.people)[:2]
+            assert gallery.remove(removed) == sum(len(naive.people.pop(person)) for person in removed)
             check(gallery, naive, queries)
             check(Gallery(str(tmp_path)), naive, queries)
     table = Gallery(str(tmp_path)).people()
@@ -99,9 +98,9 @@ def test_templates_are_those_of_the_evaluation(tmp_path):
     features, numbers = template_features(
         rows[:, np.newaxis], template, np.arange(30), np.ones(30), flip=False, use_norms=False, use_scores=False
     )
-    found = gallery.search(features, k=1)
-    assert found.people[:, 0].tolist() == [str(number) for number in numbers]
-    np.testing.assert_allclose(found.similarity, 1, atol=1e-6)
+    matches = gallery.search(features, k=1)
+    assert matches.people[:, 0].tolist() == [str(number) for number in numbers]
+    np.testing.assert_allclose(matches.similarity, 1, atol=1e-6)
 
 
 def test_people_with_many_images_do_not_hide_others_and_many_queries_are_searched_in_parts(tmp_path):
@@ -126,8 +125,8 @@ def test_known_by_the_threshold(tmp_path):
     query[0, :2] = 0.8, 0.6
     assert gallery.search(query).known is None
     gallery.set_threshold({"value": 0.7, "far": 1e-3, "set": "lfw"})
-    found = Gallery(str(tmp_path)).search(query)
-    assert (found.people.tolist(), found.known.tolist()) == ([["a", "b"]], [[True, False]])
+    matches = Gallery(str(tmp_path)).search(query)
+    assert (matches.people.tolist(), matches.known.tolist()) == ([["a", "b"]], [[True, False]])
     assert gallery.search(query, threshold=0.5).known.all()
     # A similarity that reaches it is enough.
     assert gallery.search(np.eye(1, DIM), k=1, threshold=1.0).known.all()
@@ -191,15 +190,15 @@ def test_bad_enrolment(bad, message, tmp_path):
 
 
 def test_bad_choices(tmp_path):
-    where, rows = str(tmp_path), embeddings(1)
+    folder, rows = str(tmp_path), embeddings(1)
     for call, message in (
-        (lambda: Gallery.create(where, MODEL, entries="faces"), "entries 'faces': use one of templates, images"),
-        (lambda: Gallery.create(where, MODEL, index="fast"), "index 'fast'"),
-        (lambda: Gallery.create(where, MODEL, threshold={"value": 1.5}), "threshold 1.5"),
-        (lambda: Gallery(where), "no gallery there"),
-        (lambda: Gallery.create(where, MODEL).search(rows, k=0), "k=0"),
-        (lambda: Gallery.create(where, MODEL), "a gallery already"),
-        (lambda: Gallery(where).remove(["ben"]), "'ben' is not enrolled"),
+        (lambda: Gallery.create(folder, MODEL, entries="faces"), "entries 'faces': use one of templates, images"),
+        (lambda: Gallery.create(folder, MODEL, index="fast"), "index 'fast'"),
+        (lambda: Gallery.create(folder, MODEL, threshold={"value": 1.5}), "threshold 1.5"),
+        (lambda: Gallery(folder), "no gallery there"),
+        (lambda: Gallery.create(folder, MODEL).search(rows, k=0), "k=0"),
+        (lambda: Gallery.create(folder, MODEL), "a gallery already"),
+        (lambda: Gallery(folder).remove(["ben"]), "'ben' is not enrolled"),
     ):
         with pytest.raises(InputError, match=message):
             call()
@@ -224,8 +223,7 @@ def test_the_model_is_kept_and_embeddings_of_two_models_do_not_mix(tmp_path):
             kept.check_same(dataclasses.replace(model, **change), "people")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("entries", ENTRIES)
+@pytest.mark.parametrize(("entries", "kind"), zip(ENTRIES, KINDS[::-1]))
 def test_the_cache_is_a_cache(entries, kind, tmp_path, monkeypatch):
     """Missing, old, cut off, of another gallery: the answers are the same."""
     # A cache of small galleries too.
@@ -254,9 +252,9 @@ def test_the_cache_is_a_cache(entries, kind, tmp_path, monkeypatch):
     file.write_bytes(written[: len(written) // 2])
     with pytest.warns(UserWarning, match="a cache that cannot be read"):
         check(Gallery(str(folder)), naive, queries)
-    other = Gallery.create(str(tmp_path / "other"), MODEL, entries, kind)
-    other.enrol(people, embeddings(30, 9), people)
-    other.search(queries)
+    stranger = Gallery.create(str(tmp_path / "other"), MODEL, entries, kind)
+    stranger.enrol(people, embeddings(30, 9), people)
+    stranger.search(queries)
     file.write_bytes((tmp_path / "other" / "index.faiss").read_bytes())
     check(Gallery(str(folder)), naive, queries)
     rebuild_index(str(folder), "approximate")
@@ -347,21 +345,17 @@ def test_links_are_refused_and_what_they_lead_to_stays(name, tmp_path):
     assert mine.read_text() == "mine"
 
 
-def test_a_gallery_whose_making_failed_is_none(tmp_path):
-    with pytest.raises(RuntimeError), making(tmp_path):
-        raise RuntimeError
-    with pytest.raises(InputError, match="no gallery there"):
-        Gallery(str(tmp_path))
-    Gallery.create(str(tmp_path), MODEL).enrol(["a"], embeddings(1), ["1"])
-    assert Gallery(str(tmp_path)).people()["person"].tolist() == ["a"]
-
-
 def test_a_failed_change_leaves_what_was_there(tmp_path, monkeypatch):
     def enrol_with_threshold(person):
         with gallery.working():
             gallery.set_threshold({"value": 0.9})
             gallery.enrol([person], embeddings(1, 1), ["2"])
 
+    # Nothing was there.
+    with pytest.raises(RuntimeError), making(tmp_path):
+        raise RuntimeError
+    with pytest.raises(InputError, match="no gallery there"):
+        Gallery(str(tmp_path))
     gallery = Gallery.create(str(tmp_path), MODEL, threshold={"value": 0.1})
     gallery.enrol(["old"], embeddings(1), ["1"])
     before = gallery.description
@@ -400,16 +394,16 @@ def test_searches_follow_the_changes_of_others_and_do_not_wait_for_them(tmp_path
 def test_killed_and_crowded():
     """Whoever was reported as enrolled is there, after `kill -9` and with many threads and processes at once."""
     benchmark = Path(__file__).parents[2] / "benchmarks" / "gallery_changes.py"
-    flags = ["--people=200", "--dim=16", "--kills=5", "--each=2"]
+    flags = ["--people=200", "--dim=16", "--kills=3", "--each=2"]
     environment = {**os.environ, "PYTHONPATH": str(benchmark.parents[1])}
     done = subprocess.run([sys.executable, benchmark, *flags], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    assert "killed 5 times: nothing of " in done.stdout
+    assert "killed 3 times: nothing of " in done.stdout
     assert "8 threads and 2 processes: exactly the 20 people" in done.stdout
 
 
 @pytest.mark.parametrize("far, size", [(1e-3, 20), (1e-2, 5)])
-def test_strangers_pass_for_somebody_as_rarely_as_is_told(far, size):
+def test_strangers_pass_for_somebody_as_rarely_as_is_reported(far, size):
     """Simulated, with a threshold of that FAR on pairs of images."""
     rng = np.random.default_rng(0)
     people = 20

@@ -56,9 +56,9 @@ def test_everything_comes_along_and_the_old_files_stay(old, tmp_path, capsys):
     assert gallery.images["time"].tolist() == sorted(gallery.images["time"])
     assert gallery.images["time"][0] == "2024-01-01T00:00:00+00:00"
     rows = np.load(old / "7" / "embeddings.npy")
-    found = gallery.search(rows, k=1)
-    assert found.people[:, 0].tolist() == PEOPLE
-    np.testing.assert_allclose(found.similarity, 1, atol=1e-6)
+    matches = gallery.search(rows, k=1)
+    assert matches.people[:, 0].tolist() == PEOPLE
+    np.testing.assert_allclose(matches.similarity, 1, atol=1e-6)
     described = gallery.description
     assert (described["entries"], described["threshold"]["set"]) == ("images", "lfw")
     assert described["created"] == "2024-01-01T00:00:00+00:00"

@@ -85,7 +85,7 @@ def test_a_csv_file_with_landmarks(tmp_path):
     (photo,) = photos
     assert (photo.person, photo.path) == ("007", str(tmp_path / "photos" / "a.jpg"))
     np.testing.assert_array_equal(photo.landmarks, points.reshape(5, 2))
-    assert [(one.kind, one.source, one.reason) for one in problems] == [
+    assert [(problem.kind, problem.source, problem.reason) for problem in problems] == [
         ("missing value", f"{file}, line 3", "no path"),
         ("missing value", f"{file}, line 4", "no person"),
         ("no landmarks", f"{file}, line 5 (c.jpg)", "one of x1 to y5 is no number"),
@@ -157,8 +157,9 @@ def test_folders_without_photos_and_csv_files_without_columns(tmp_path):
     assert csv_photos(str(file), of_people=False) == [Photo(str(file.parent / "a.jpg"))]
 
 
-def test_bad_photos_are_told(face, tmp_path):
-    whole = (tmp_path / "a.jpg", write(tmp_path / "a.jpg", face))[0].read_bytes()
+def test_bad_photos_are_named(face, tmp_path):
+    write(tmp_path / "a.jpg", face)
+    whole = (tmp_path / "a.jpg").read_bytes()
     for name, content, kind, reason in (
         ("empty.jpg", b"", "corrupt image", "it is empty"),
         ("text.jpg", b"no image at all", "corrupt image", "it is no image"),
@@ -171,9 +172,9 @@ def test_bad_photos_are_told(face, tmp_path):
             problem = face_bytes(Photo(str(tmp_path / name), "", landmarks), (32, 32))
             assert isinstance(problem, Problem), name
             assert (problem.kind, problem.source) == (kind, str(tmp_path / name))
-            assert reason in problem.reason
             assert problem.reason
+            assert reason in problem.reason
     assert face_bytes(Photo(str(tmp_path / "none.jpg")), (32, 32)).kind == "missing file"
-    one_point = face_bytes(Photo(str(tmp_path / "a.jpg"), "", np.ones([5, 2])), (32, 32))
-    assert one_point.kind == "bad landmarks"
-    assert "not all one point" in one_point.reason
+    problem = face_bytes(Photo(str(tmp_path / "a.jpg"), "", np.ones([5, 2])), (32, 32))
+    assert problem.kind == "bad landmarks"
+    assert "not all one point" in problem.reason

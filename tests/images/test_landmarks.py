@@ -6,9 +6,8 @@ from PIL import Image
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.images.alignment import align_face
-from ddl_tf.images.landmarks import checked_lines, landmark_problem, list_problem
+from ddl_tf.images.landmarks import GENERIC_FACE, checked_lines, landmark_problem, list_problem
 from ddl_tf.images.template import ARCFACE_TEMPLATE
-from ddl_tf.mining.pose import GENERIC_FACE
 
 GOOD = ARCFACE_TEMPLATE * 3 + 20
 SIZE = (400, 400)
@@ -35,7 +34,8 @@ def test_landmarks_in_another_order_scale_or_axis_are_told():
             align_face(Image.new("RGB", SIZE), points)
 
 
-def test_faces_of_any_roll_and_size_are_taken():
+def test_faces_of_any_roll_and_size_and_a_little_outside_of_the_image_are_taken():
+    assert landmark_problem(GOOD - [GOOD[:, 0].min() + 20, 0], SIZE) is None
     for turn in np.radians(range(0, 360, 30)):
         rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
         for size in (0.2, 1.0):
@@ -62,7 +62,7 @@ def profile(yaw, pitch, rng):
 @pytest.mark.parametrize("yaw", [0, 45, 75, 90])
 def test_profile_faces_are_taken(yaw):
     # docs/serving_gallery.md says: 0.2% at most.
-    assert sum(landmark_problem(face, SIZE) is not None for face in profiles(yaw, 1000)) <= 2
+    assert sum(landmark_problem(face, SIZE) is not None for face in profiles(yaw, 500)) <= 1
 
 
 @pytest.mark.parametrize("yaw", [0, 15, 30])
@@ -80,11 +80,7 @@ def test_profile_faces_are_taken(yaw):
 )
 def test_most_wrong_orders_are_found_up_to_a_yaw_of_30_degrees(yaw, wrong, least):
     # docs/serving_gallery.md says: so many or more.
-    assert np.mean([landmark_problem(wrong(face), SIZE) is not None for face in profiles(yaw, 500)]) >= least
-
-
-def test_landmarks_a_little_outside_of_the_image_are_taken():
-    assert landmark_problem(GOOD - [GOOD[:, 0].min() + 20, 0], SIZE) is None
+    assert np.mean([landmark_problem(wrong(face), SIZE) is not None for face in profiles(yaw, 200)]) >= least
 
 
 def test_a_list_is_refused_as_a_whole_and_not_for_a_single_face():

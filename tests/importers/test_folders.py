@@ -4,7 +4,6 @@ import pytest
 from tiny_sets import picture, pipe, store_source
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.data.store import Faces
 from ddl_tf.importers.folders import csv_source, folder_source
 
 
@@ -17,7 +16,7 @@ def write(path, number):
 @pytest.fixture
 def people(tmp_path):
     """bob has three images, one of them further down; ann has one; a hidden file is none."""
-    for number, name in enumerate(["bob/2.jpg", "bob/1.jpg", "bob/old/0.png", "ann/9.jpeg", "bob/.DS_Store"]):
+    for number, name in enumerate(["bob/2.jpg", "bob/1.jpg", "bob/old/0.png", "ann/9.JPEG", "bob/.DS_Store"]):
         write(tmp_path / "people" / name, number)
     return tmp_path / "people"
 
@@ -26,7 +25,7 @@ def test_folder_per_identity(people):
     source = folder_source(str(people))
     items = list(source.read(0))
     assert [item.source for item in items] == [
-        str(people / name) for name in ("ann/9.jpeg", "bob/1.jpg", "bob/2.jpg", "bob/old/0.png")
+        str(people / name) for name in ("ann/9.JPEG", "bob/1.jpg", "bob/2.jpg", "bob/old/0.png")
     ]
     assert [item.identity for item in items] == ["ann", "bob", "bob", "bob"]
     assert [item.image for item in items] == [picture(n) for n in (3, 1, 0, 2)]
@@ -86,13 +85,8 @@ def test_a_pipe_among_photos_is_a_problem(people):
     assert len(others) == 4
 
 
-def test_a_suffix_in_any_case(people):
-    (people / "ann/9.jpeg").rename(people / "ann/9.JPEG")
-    assert next(folder_source(str(people)).read(0)).source == str(people / "ann/9.JPEG")
-
-
 @pytest.mark.parametrize("folders", [["a"], ["a", "b"]])
-def test_a_root_one_level_too_high_is_told(people, tmp_path, capsys, folders):
+def test_a_root_one_level_too_high(people, tmp_path, capsys, folders):
     folder_source(str(people))
     assert capsys.readouterr().err == ""
     for name in folders:
@@ -123,7 +117,7 @@ def test_csv(people):
         "007,bob/1.jpg,0,0.5,day,1",
         '"Bob, jr",bob/2.jpg,1,,night,2',
         "",
-        "NA,ann/9.jpeg,-1,3,day,3",
+        "NA,ann/9.JPEG,-1,3,day,3",
     )
     source = csv_source(listed)
     items = list(source.read(0))
@@ -133,16 +127,11 @@ def test_csv(people):
     assert [item.columns["light"] for item in items] == ["day", "night", "day"]
     assert [item.columns["007"] for item in items] == [1, 2, 3]
     assert [str(item.columns["yaw"]) for item in items] == ["0.5", "nan", "3.0"]
-    assert items[2].source == f"{listed}, line 5 (ann/9.jpeg)"
+    assert items[2].source == f"{listed}, line 5 (ann/9.JPEG)"
     assert [item.identity for item in source.read(1)] == ["Bob, jr", "NA"]
     assert list(source.identities) == ["007", "Bob, jr", "NA"]
-
-
-def test_csv_with_another_root(people, tmp_path):
-    listed = write_csv(tmp_path / "faces.csv", "path,identity", "1.jpg,bob")
-    (item,) = csv_source(listed, str(people / "bob")).read(0)
-    assert item.image == picture(1)
-    assert (item.group, dict(item.columns)) == (-1, {})
+    (item,) = csv_source(write_csv(people / "faces.csv", "path,identity", "1.jpg,bob"), str(people / "bob")).read(0)
+    assert (item.image, item.group, dict(item.columns)) == (picture(1), -1, {})
 
 
 def test_problems_of_a_csv(people):
@@ -165,10 +154,6 @@ def test_problems_of_a_csv(people):
         (b"path,who\na,b\n", "no column 'identity', the first line names path, who"),
         (b"path,identity\na\n", "line 2: 1 cells under 2"),
         (b"path,identity,group\na,b,1.5\n", "line 2: group 1.5"),
-        (b"path,identity,group\na,b,\n", "line 2: group nan"),
-        (b"path,identity,group\na,b,1e30\n", r"line 2: group 1e\+30: use 0 \(teacher, easy\), 1 to 1000"),
-        (b"path,identity,group\na,b,1000000000000000000\n", "line 2: group 1000000000000000000"),
-        (b"path,identity,group\na,b,99999999999999999999\n", "line 2: group '99999999999999999999'"),
         (b"path,identity\n\xff\xff,a\n", "not a CSV file in UTF-8"),
         (b"path,identity,path\na,b,c\n", "two columns have one name"),
     ],
@@ -177,14 +162,5 @@ def test_unusable_csv(tmp_path, content, message):
     (tmp_path / "faces.csv").write_bytes(content)
     with pytest.raises(InputError, match=message):
         csv_source(str(tmp_path / "faces.csv"))
-
-
-def test_a_csv_that_is_a_pipe_is_refused_and_not_waited_for(tmp_path):
     with pytest.raises(OSError, match="a pipe, device or socket"):
         csv_source(str(pipe(tmp_path / "faces.csv")))
-
-
-def test_numbers_beyond_64_bits_are_stored_as_they_are(people, tmp_path):
-    listed = write_csv(people / "faces.csv", "path,identity,id", f"bob/1.jpg,bob,{2**64 + 1}", "ann/9.jpeg,ann,5")
-    store_source(csv_source(listed), tmp_path / "faces")
-    assert Faces([str(tmp_path / "faces")]).index["id"].tolist() == [str(2**64 + 1), "5"]

@@ -39,45 +39,37 @@ def test_records_of_one_and_of_several_parts(content):
     assert read_record(file) == b"the next"
 
 
-def test_parts_out_of_order_are_refused():
-    middle = MAGIC + struct.pack("<I", 2 << 29)
-    begin = MAGIC + struct.pack("<I", 1 << 29)
-    with pytest.raises(ValueError, match="later part"):
-        read_record(io.BytesIO(middle))
-    with pytest.raises(ValueError, match="last part is missing"):
-        read_record(io.BytesIO(begin + framed(b"whole")))
-
-
-def test_labels_of_a_record():
-    record = unpack_record(header([3, 7.5]) + b"image")
-    np.testing.assert_array_equal(record.labels, [3, 7.5])
-    assert record.content == b"image"
-    assert unpack_record(header(4) + b"x").labels.tolist() == [4]
-    with pytest.raises(ValueError, match="too few"):
-        unpack_record(b"short")
-    with pytest.raises(ValueError, match="fewer than the 2 labels"):
-        unpack_record(header([1, 2])[:-1])
+def test_damaged_records():
+    middle, first = (MAGIC + struct.pack("<I", flag << 29) for flag in (2, 1))
+    for content, message in ((middle, "later part"), (first + framed(b"whole"), "last part is missing")):
+        with pytest.raises(ValueError, match=message):
+            read_record(io.BytesIO(content))
+    for content, message in ((b"short", "too few"), (header([1, 2])[:-1], "fewer than the 2 labels")):
+        with pytest.raises(ValueError, match=message):
+            unpack_record(content)
 
 
 @pytest.mark.parametrize("record_zero", [True, False])
 @pytest.mark.parametrize("with_idx", [True, False])
 def test_images_and_labels(tmp_path, record_zero, with_idx):
-    items = read_all(write_recordio(tmp_path, IMAGES, record_zero, with_idx=with_idx))
+    rec = write_recordio(tmp_path, IMAGES, record_zero, with_idx=with_idx)
+    items = read_all(rec)
+    assert all(list(recordio_source(str(rec)).read(start)) == items[start:] for start in range(5))
     assert [(item.identity, item.image) for item in items] == IMAGES
     first = 1 if record_zero else 0
     assert [item.source for item in items] == [f"{tmp_path}/train.rec, record {first + n}" for n in range(4)]
 
 
-def test_array_labels_and_an_image_with_the_magic_number(tmp_path):
+def test_array_labels_the_magic_number_in_an_image_and_byte_order_marks(tmp_path):
     awkward = b"\xff\xd8\xff\xe0" + MAGIC * 2 + b"tail"
-    items = read_all(write_recordio(tmp_path, [([1, 0], awkward), (0, picture(0))]))
+    rec = write_recordio(tmp_path, [([1, 0], awkward), (0, picture(0))], num_identities=5)
+    for file in (rec.with_suffix(".idx"), tmp_path / "property"):
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert list(recordio_source(str(rec)).identities) == [0, 1, 2, 3, 4]
+    (tmp_path / "property").unlink()
+    assert list(recordio_source(str(rec)).identities) == [0, 1, 2, 3, 4]
+    items = read_all(rec)
     assert [(item.identity, item.image) for item in items] == [(1, awkward), (0, picture(0))]
-
-
-def test_reading_goes_on_anywhere(tmp_path):
-    source = recordio_source(str(write_recordio(tmp_path, IMAGES)))
-    everything = list(source.read(0))
-    assert all(list(source.read(start)) == everything[start:] for start in range(5))
 
 
 def test_labels_out_of_range(tmp_path):
@@ -113,7 +105,7 @@ def test_scanning_goes_on_after_a_damaged_record(tmp_path, record_zero, place):
     assert [item.kind for item in items if isinstance(item, Problem)] == ([] if place == 4 else ["truncated record"])
     read = [(item.identity, item.image) for item in items if isinstance(item, Sample)]
     damaged = 1 if record_zero else 2
-    assert [one for one in read if one in IMAGES] == IMAGES[:damaged] + IMAGES[damaged + 1 :]
+    assert [image for image in read if image in IMAGES] == IMAGES[:damaged] + IMAGES[damaged + 1 :]
 
 
 @pytest.mark.parametrize("tail", [MAGIC, MAGIC + b"ab", MAGIC + b"abc", b"ab"])
@@ -192,16 +184,8 @@ def test_the_idx_of_another_rec_is_refused_and_not_skipped(tmp_path):
     assert read_all(rec) == right
 
 
-def test_an_idx_with_a_byte_order_mark_is_read(tmp_path):
-    rec = write_recordio(tmp_path, IMAGES)
-    right = read_all(rec)
-    for file in (rec.with_suffix(".idx"), tmp_path / "property"):
-        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
-    assert read_all(rec) == right
-
-
 @pytest.mark.parametrize(("has_property", "examined"), [(True, 2), (False, 4096)])
-def test_labels_from_1_are_told_before_the_last_person_is_left_out(tmp_path, monkeypatch, has_property, examined):
+def test_labels_from_1_are_refused_before_the_last_person_is_left_out(tmp_path, monkeypatch, has_property, examined):
     monkeypatch.setattr(recordio_index, "_LOOKED_AT", examined)
     rec = write_recordio(tmp_path, [(n, picture(n)) for n in (3, 1, 4, 2)], num_identities=4)
     if not has_property:
@@ -231,13 +215,13 @@ def test_unusable_property(tmp_path, text, message):
     assert len(str(caught.value)) < 500
 
 
-@pytest.mark.parametrize("name", ["train.rec", "train.idx", "property"])
-def test_a_pipe_is_refused_and_not_waited_for(tmp_path, name):
+def test_pipes_are_not_waited_for(tmp_path):
     rec = write_recordio(tmp_path, IMAGES)
-    pipe(tmp_path / name)
-    with pytest.raises(OSError, match="a pipe, device or socket") as caught:
-        recordio_source(str(rec))
-    assert caught.value.filename == str(tmp_path / name)
+    for name in ("property", "train.idx", "train.rec"):
+        pipe(tmp_path / name)
+        with pytest.raises(OSError, match="a pipe, device or socket") as caught:
+            recordio_source(str(rec))
+        assert caught.value.filename == str(tmp_path / name)
 
 
 def test_lengths_that_lie_do_not_have_the_rest_of_the_file_read_each_time():
@@ -258,13 +242,6 @@ def test_lengths_that_lie_do_not_have_the_rest_of_the_file_read_each_time():
             read_record(file)
     # All of the rest each time would be 40 kB on average.
     assert sum(sizes) < 5000 * count
-
-
-def test_identities_come_from_the_property_file_or_record_zero(tmp_path):
-    rec = write_recordio(tmp_path, IMAGES, num_identities=5)
-    assert list(recordio_source(str(rec)).identities) == [0, 1, 2, 3, 4]
-    (tmp_path / "property").unlink()
-    assert list(recordio_source(str(rec)).identities) == [0, 1, 2, 3, 4]
 
 
 def test_csv_is_merged(tmp_path):
@@ -293,8 +270,6 @@ def test_csv_is_merged(tmp_path):
         ("index,yaw\n2,2\n1,2\n\n1,2\n", "line 5: record 1 comes twice"),
         ("index,yaw\n1,2,3\n", "line 2: 3 cells under 2"),
         ("index,group\n1,0\n2,-2\n", "line 3: group -2"),
-        ("index,group\n1,easy\n", "line 2: group 'easy'"),
-        ("index,a,a\n1,2,3\n", "two columns"),
     ],
 )
 def test_unusable_csv(tmp_path, text, message):

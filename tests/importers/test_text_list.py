@@ -28,14 +28,12 @@ def test_the_line_that_is_not_utf_8_is_named_and_shown(tmp_path, mark):
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-def test_utf_16_is_told(tmp_path, encoding):
+def test_utf_16_is_named(tmp_path, encoding):
     path = write(tmp_path / "list", "\n".join(LINES).encode(encoding))
     with pytest.raises(InputError, match=r"list, line 1: .* is UTF-16, or no text; save the list as UTF-8") as error:
         read_text_list(path)
     assert str(error.value).isprintable()
-
-
-def test_a_long_line_is_told_shortly(tmp_path):
+    # A long line is cut in the message.
     path = write(tmp_path / "list", b"\xff" * 100_000)
     with pytest.raises(InputError, match="line 1: ") as error:
         read_text_list(path)

@@ -16,6 +16,7 @@ from ddl_tf.layers import AdaFace, ArcFace, CosFace, MagFace, ShardedHead
 from ddl_tf.layers.sharded import assembled
 from ddl_tf.losses import LabelledAccuracy, MarginSoftmaxLoss
 from ddl_tf.training import build_optimizer
+from ddl_tf.training.objective import make_state
 
 # Neither 2 nor 4 shards come out even, and of 4 the last has one class.
 CLASSES, DIM = 13, 6
@@ -36,6 +37,7 @@ def make_model(head, optimizer="sgd", clip_norm=None):
     rate = 0.1 if optimizer == "sgd" else 0.01
     made = build_optimizer(optimizer, rate, momentum=0.9, weight_decay=0.01, clip_norm=clip_norm)
     model.compile(made, MarginSoftmaxLoss(compact=head.compact), [LabelledAccuracy(compact=head.compact)])
+    make_state(model)
     return model
 
 
@@ -53,12 +55,9 @@ def trained_twins(make_head, strategy, rows, **arguments):
     full = make_model(make_head(), **arguments)
     with strategy.scope():
         sharded = make_model(ShardedHead(make_head()), **arguments)
-        for name in ("dense", "head"):
-            mine, other = sharded.get_layer(name), full.get_layer(name)
-            if name == "dense":
-                mine.set_weights(other.get_weights())
-            else:
-                mine.assign_centers(other.centers_by_class())
+        sharded.get_layer("dense").set_weights(full.get_layer("dense").get_weights())
+        sharded.get_layer("head").assign_centers(full.get_layer("head").centers_by_class())
+    full.run_eagerly = True
     histories = [model.fit(rows, epochs=2, verbose=0).history for model in (full, sharded)]
     return full, sharded, *histories
 
@@ -67,23 +66,22 @@ def check_twins(full, sharded, history, other_history):
     assert history.keys() == other_history.keys()
     for key, values in history.items():
         np.testing.assert_allclose(other_history[key], values, rtol=1e-5, err_msg=key)
-    for one, other in zip(full.get_layer("dense").weights, sharded.get_layer("dense").weights):
-        np.testing.assert_allclose(other.numpy(), one.numpy(), rtol=1e-5, atol=1e-5)
-        for copy in getattr(other, "values", [other]):
-            np.testing.assert_array_equal(copy.numpy(), other.numpy())
-    one, other = full.get_layer("head"), sharded.get_layer("head")
-    np.testing.assert_allclose(other.centers_by_class(), one.centers_by_class(), rtol=1e-5, atol=1e-5)
-    for weight, again in zip(one.non_trainable_weights, other.head.non_trainable_weights):
-        np.testing.assert_allclose(again.numpy(), weight.numpy(), rtol=1e-5, err_msg=weight.name)
-    slots = zip(of_centers(full, one.class_centers), of_centers(sharded, other.class_shard))
-    for slot, shards in slots:
+    for expected, weight in zip(full.get_layer("dense").weights, sharded.get_layer("dense").weights):
+        np.testing.assert_allclose(weight.numpy(), expected.numpy(), rtol=1e-5, atol=1e-5)
+        for copy in getattr(weight, "values", [weight]):
+            np.testing.assert_array_equal(copy.numpy(), weight.numpy())
+    full_head, head = full.get_layer("head"), sharded.get_layer("head")
+    np.testing.assert_allclose(head.centers_by_class(), full_head.centers_by_class(), rtol=1e-5, atol=1e-5)
+    for expected, weight in zip(full_head.non_trainable_weights, head.head.non_trainable_weights):
+        np.testing.assert_allclose(weight.numpy(), expected.numpy(), rtol=1e-5, err_msg=expected.name)
+    for slot, shards in zip(slots_of(full, full_head.class_centers), slots_of(sharded, head.class_shard)):
         np.testing.assert_allclose(assembled(shards, CLASSES), tf.transpose(slot), rtol=1e-4, atol=1e-5)
 
 
-def of_centers(model, weight):
-    found = [variable for variable in model.optimizer.variables if variable.shape == weight.shape]
-    assert found
-    return found
+def slots_of(model, weight):
+    slots = [variable for variable in model.optimizer.variables if variable.shape == weight.shape]
+    assert slots
+    return slots
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from ddl_tf.layers import ArcFace, CosFace, PartialFC, SampledHead, ShardedHead
 from ddl_tf.layers.partial_fc import sample_classes
 from ddl_tf.losses import LabelledAccuracy, MarginSoftmaxLoss
 from ddl_tf.training import build_optimizer
+from ddl_tf.training.objective import make_state
 
 CLASSES, DIM = 40, 5
 LABELS = np.array([0, 33, -1, 6, 6, -1])
@@ -79,10 +80,10 @@ def test_with_all_classes_it_is_the_full_head(name, wrap, embeddings):
         head.build([None, DIM])
     wrapped.assign_centers(full.centers_by_class())
     loss, to_embeddings, to_centers = loss_and_gradients(full, embeddings, labels)
-    found, found_embeddings, found_centers = loss_and_gradients(wrapped, embeddings, labels)
-    assert float(found) == pytest.approx(float(loss), rel=1e-5)
-    np.testing.assert_allclose(found_embeddings, to_embeddings, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(tf.convert_to_tensor(found_centers), tf.transpose(to_centers), rtol=1e-4, atol=1e-4)
+    wrapped_loss, wrapped_embeddings, wrapped_centers = loss_and_gradients(wrapped, embeddings, labels)
+    assert float(wrapped_loss) == pytest.approx(float(loss), rel=1e-5)
+    np.testing.assert_allclose(wrapped_embeddings, to_embeddings, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(tf.convert_to_tensor(wrapped_centers), tf.transpose(to_centers), rtol=1e-4, atol=1e-4)
     assert_weights(wrapped.head.non_trainable_weights, full.non_trainable_weights, rtol=1e-5)
 
 
@@ -119,8 +120,8 @@ def test_outside_of_training_all_classes_take_part(embeddings):
 def test_compiles_with_xla(embeddings):
     head = PartialFC(ArcFace(CLASSES), sample_rate=0.2)
     head.build([None, DIM])
-    found = tf.function(head, jit_compile=True)(tf.constant(embeddings), tf.constant(LABELS), training=True)
-    assert found.shape == (6, 3)
+    logits = tf.function(head, jit_compile=True)(tf.constant(embeddings), tf.constant(LABELS), training=True)
+    assert logits.shape == (6, 3)
     assert int(head.drawn) == 1
 
 
@@ -136,6 +137,7 @@ def make_model(clip_norm=None):
     model = tf.keras.Model(inputs, logits)
     optimizer = build_optimizer("sgd", 0.1, momentum=0.9, weight_decay=0.01, clip_norm=clip_norm)
     model.compile(optimizer, MarginSoftmaxLoss(compact=True), [LabelledAccuracy(compact=True)])
+    make_state(model)
     return model
 
 

@@ -39,7 +39,4 @@ def test_pairs_stand_beside_each_other_and_classified_rows_are_framed():
         "group 1, hard\nsingle rows: 2",
         "no group\nsingle rows: 2",
     ]
-
-
-def test_no_more_than_wanted():
     assert [len(line) for line in shown(batch_sheet(IMAGES, ROWS, most=1))] == [2, 1, 2, 1, 1]

@@ -1,8 +1,9 @@
-import os
+import dataclasses
 
 import numpy as np
 import pandas as pd
 import pytest
+from tiny_sets import pipe
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.mining.image_columns import image_columns, read_columns
@@ -26,31 +27,21 @@ def test_everything_that_is_known(pair_set, tmp_path):
     np.testing.assert_array_equal(table["yaw"], [10, np.nan, np.nan, 40])
     for image, row in zip(pair_set.images, table.itertuples()):
         assert row.measured_sharpness == measure_quality(image)["measured_sharpness"]
-
-
-def test_its_own_columns(pair_set):
-    own = PairSet(
-        **{**vars(pair_set), "people": None, "columns": pd.DataFrame({"yaw": [1, 2, 3, 4]}, index=[9, 8, 7, 6])}
-    )
-    assert list(image_columns(own, None, measure=False)["yaw"]) == [1, 2, 3, 4]
-
-
-def test_nothing_is_known():
+    columns = pd.DataFrame({"yaw": [1, 2, 3, 4]}, index=[9, 8, 7, 6])
+    without_people = dataclasses.replace(pair_set, people=None, columns=columns)
+    assert list(image_columns(without_people, None, measure=False)["yaw"]) == [1, 2, 3, 4]
     nothing = PairSet("tiny", [b""], *[np.zeros([0], int)] * 4)
     assert image_columns(nothing, read_columns([]), measure=False) is None
 
 
-def test_a_pipe_is_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "yaw.csv")
+def test_bad_tables(tmp_path):
+    file = tmp_path / "yaw.csv"
+    for content, message in (
+        ("name,yaw\na,1\n", "no column `key`, but name, yaw"),
+        ("key,yaw\na,1\na,2\n", "the key 'a' is there 2 times"),
+    ):
+        file.write_text(content)
+        with pytest.raises(InputError, match=message):
+            read_columns([str(file)])
     with pytest.raises(OSError, match="a pipe, device or socket; give a regular file"):
-        read_columns([str(tmp_path / "yaw.csv")])
-
-
-@pytest.mark.parametrize(
-    "content, message",
-    [("name,yaw\na,1\n", "no column `key`, but name, yaw"), ("key,yaw\na,1\na,2\n", "the key 'a' is there 2 times")],
-)
-def test_bad_tables(tmp_path, content, message):
-    (tmp_path / "yaw.csv").write_text(content)
-    with pytest.raises(InputError, match=message):
-        read_columns([str(tmp_path / "yaw.csv")])
+        read_columns([str(pipe(file))])

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
+from tiny_sets import damage_image
 from tiny_store import stored
 
-from ddl_tf.data.layout import shard_name
+from ddl_tf.images.template import ARCFACE_TEMPLATE
 from ddl_tf.mining import measuring
 from ddl_tf.mining.columns import write_columns
-from ddl_tf.mining.embeddings import StoredFaces
 from ddl_tf.mining.measuring import POSE_COLUMNS, measure_faces
-from ddl_tf.mining.pose import ARCFACE_TEMPLATE, LANDMARK_COLUMNS
+from ddl_tf.mining.pose import LANDMARK_COLUMNS
 from ddl_tf.mining.quality import QUALITY_COLUMNS, measure_quality
 
 
@@ -16,18 +16,9 @@ def faces(tmp_path):
     return stored(tmp_path / "set", count=30)
 
 
-def test_every_image_is_measured_as_it_is_alone_in_parts_of_any_size(faces, tmp_path, monkeypatch):
+def test_parts_are_measured_as_images_alone_and_go_on_after_a_stop(faces, tmp_path, monkeypatch):
     monkeypatch.setattr(measuring, "PART", 7)
-    columns = measure_faces(faces, tmp_path / "parts")
-    assert set(columns) == set(QUALITY_COLUMNS)
-    for row, encoded in enumerate(faces.read(np.arange(30))):
-        for name, value in measure_quality(encoded).items():
-            assert columns[name][row] == pytest.approx(value, rel=1e-6)
-
-
-def test_an_interrupted_command_goes_on_after_the_last_part(faces, tmp_path, monkeypatch):
-    monkeypatch.setattr(measuring, "PART", 7)
-    whole = measure_faces(faces, tmp_path / "whole")
+    alone = [measure_quality(encoded) for encoded in faces.read(np.arange(30))]
     measure_part, measured = measuring._measure_part, []
 
     def stop_in_the_third(faces, start, end, progress):
@@ -39,38 +30,32 @@ def test_an_interrupted_command_goes_on_after_the_last_part(faces, tmp_path, mon
     monkeypatch.setattr(measuring, "_measure_part", stop_in_the_third)
     with pytest.raises(KeyboardInterrupt):
         measure_faces(faces, tmp_path / "parts")
-    again = measure_faces(faces, tmp_path / "parts")
+    columns = measure_faces(faces, tmp_path / "parts")
     assert measured == [0, 7, 14, 14, 21, 28]
-    for name in whole:
-        np.testing.assert_array_equal(again[name], whole[name])
+    assert set(columns) == set(QUALITY_COLUMNS)
+    for name in columns:
+        np.testing.assert_allclose(columns[name], [values[name] for values in alone], rtol=1e-6)
 
 
 def test_landmarks_give_the_pose(faces, tmp_path):
     points = np.tile(ARCFACE_TEMPLATE.ravel(), [30, 1])
     points[3] = np.nan
     write_columns(faces, dict(zip(LANDMARK_COLUMNS, points.T)), {"command": "test"})
-    again = type(faces)(faces.paths)
-    columns = measure_faces(again, tmp_path / "parts")
+    columns = measure_faces(type(faces)(faces.paths), tmp_path / "parts")
     assert set(columns) == {*QUALITY_COLUMNS, *POSE_COLUMNS}
     assert np.isnan(columns["measured_yaw"][3])
     assert columns["measured_eye_distance_px"][0] == pytest.approx(35.2, abs=0.1)
 
 
-def test_a_damaged_image_has_no_measures_and_is_told(faces, tmp_path, capsys):
-    shard = tmp_path / "set" / shard_name(0)
-    content = bytearray(shard.read_bytes())
-    place = faces.index.iloc[4]
-    encoded = faces.read(np.array([4]))[0]
-    begin = content.index(encoded[:60], int(place["offset"]))
-    content[begin : begin + 60] = bytes(60)
-    shard.write_bytes(content)
+def test_a_damaged_image_has_no_measures_and_is_reported(faces, tmp_path, capsys):
+    damage_image(tmp_path / "set", 4)
     columns = measure_faces(type(faces)(faces.paths), tmp_path / "parts")
     assert "image 4 cannot be decoded" in capsys.readouterr().err
     assert np.isnan(columns["measured_sharpness"]).tolist() == [row == 4 for row in range(30)]
 
 
 def test_a_range_of_stored_faces_is_a_sequence(faces):
-    part = StoredFaces(faces, range(5, 9))
+    part = faces.images(range(5, 9))
     assert list(part) == faces.read(np.arange(5, 9))
     assert len(part) == 4
     with pytest.raises(IndexError):

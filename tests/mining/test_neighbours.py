@@ -12,23 +12,17 @@ def centers():
 
 
 def naive(centers, count, among):
-    found = np.repeat(np.arange(len(centers))[:, None], count, axis=1)
-    for one in among:
-        others = [other for other in among if other != one]
-        found[one] = sorted(others, key=lambda other: -float(centers[one] @ centers[other]))[:count]
-    return found
+    nearest = np.repeat(np.arange(len(centers))[:, None], count, axis=1)
+    for row in among:
+        others = [column for column in among if column != row]
+        nearest[row] = sorted(others, key=lambda column: -float(centers[row] @ centers[column]))[:count]
+    return nearest
 
 
 def test_equals_the_naive_twin_in_blocks(centers, monkeypatch):
     monkeypatch.setattr(neighbours, "_BLOCK_ELEMENTS", 120)
     np.testing.assert_array_equal(nearest_identities(centers, 6), naive(centers, 6, range(50)))
-
-
-def test_among_some_identities_only(centers):
     among = np.array([3, 7, 8, 20, 41, 44, 49])
     np.testing.assert_array_equal(nearest_identities(centers, 3, among), naive(centers, 3, among.tolist()))
-
-
-def test_no_more_than_there_are(centers):
     assert nearest_identities(centers[:3], 10).shape == (3, 2)
     assert nearest_identities(centers[:1], 10).shape == (1, 0)

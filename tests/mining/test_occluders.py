@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from ddl_tf.images.template import ARCFACE_TEMPLATE
 from ddl_tf.mining import occluders
-from ddl_tf.mining.pose import ARCFACE_TEMPLATE
 
 LEFT_EYE, RIGHT_EYE, NOSE, LEFT_MOUTH, RIGHT_MOUTH = ARCFACE_TEMPLATE.round().astype(int)
 

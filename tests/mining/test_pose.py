@@ -3,7 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from ddl_tf.mining.pose import ARCFACE_TEMPLATE, GENERIC_FACE, LANDMARK_COLUMNS, eye_distance_px, pose_from_landmarks
+from ddl_tf.images.landmarks import GENERIC_FACE
+from ddl_tf.images.template import ARCFACE_TEMPLATE
+from ddl_tf.mining.pose import eye_distance_px, pose_from_landmarks
 from ddl_tf.synthetic.conditions import Conditions
 from ddl_tf.synthetic.surface import Camera
 
@@ -41,9 +43,10 @@ def test_the_generic_face_is_the_template_from_the_front():
 
 
 def test_known_angles_are_recovered(angles):
-    pose = pose_from_landmarks(np.stack([project(*one) for one in angles]))
-    np.testing.assert_allclose(np.stack([pose.yaw, pose.pitch, pose.roll], axis=1), angles, atol=1e-6)
-    np.testing.assert_allclose(pose.residual, 0, atol=1e-9)
+    for scale, shift in ((35.0, (50.0, 60.0)), (88.0, (400.0, -30.0))):
+        pose = pose_from_landmarks(np.stack([project(*angle, scale, shift) for angle in angles]))
+        np.testing.assert_allclose(np.stack([pose.yaw, pose.pitch, pose.roll], axis=1), angles, atol=1e-6)
+        np.testing.assert_allclose(pose.residual, 0, atol=1e-9)
 
 
 def test_the_signs_are_those_of_the_synthetic_faces(angles):
@@ -55,31 +58,11 @@ def test_the_signs_are_those_of_the_synthetic_faces(angles):
         np.testing.assert_allclose(angles_of(np.stack([x, y], axis=-1)[None])[0], [yaw, pitch, roll], atol=1e-6)
 
 
-def test_a_nose_to_the_right_is_a_positive_yaw():
-    landmarks = ARCFACE_TEMPLATE.copy()
-    landmarks[2, 0] += 8
-    pose = pose_from_landmarks(landmarks[None])
-    assert 10 < pose.yaw[0] < 60
-
-
-def test_a_similarity_of_the_image_changes_the_roll_alone(angles):
-    faces = np.stack([project(*one) for one in angles])
-    turn = math.radians(35)
-    matrix = 2.5 * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-    one, other = pose_from_landmarks(faces), pose_from_landmarks(faces @ matrix.T + [400, -30])
-    np.testing.assert_allclose(other.yaw, one.yaw, atol=1e-6)
-    np.testing.assert_allclose(other.pitch, one.pitch, atol=1e-6)
-    np.testing.assert_allclose((other.roll - one.roll) % 360, 35, atol=1e-6)
-
-
 def test_mirrored_landmarks_flip_yaw_and_roll(angles):
     rng = np.random.default_rng(1)
-    faces = np.stack([project(*one) for one in angles]) + rng.normal(0, 1, (300, 5, 2))
-    one, other = pose_from_landmarks(faces), pose_from_landmarks(mirrored(faces))
-    np.testing.assert_allclose(other.yaw, -one.yaw, atol=1e-6)
-    np.testing.assert_allclose(other.pitch, one.pitch, atol=1e-6)
-    np.testing.assert_allclose(other.roll, -one.roll, atol=1e-6)
-    np.testing.assert_allclose(other.residual, one.residual, atol=1e-9)
+    faces = np.stack([project(*angle) for angle in angles]) + rng.normal(0, 1, (300, 5, 2))
+    for sign, values, flipped in zip((-1, 1, -1, 1), pose_from_landmarks(faces), pose_from_landmarks(mirrored(faces))):
+        np.testing.assert_allclose(flipped, sign * values, atol=1e-6)
 
 
 def test_exchanged_left_and_right_show_in_the_yaw():
@@ -88,22 +71,10 @@ def test_exchanged_left_and_right_show_in_the_yaw():
     assert (np.abs(pose_from_landmarks(faces).yaw) > 90).all()
 
 
-def test_noise_moves_the_yaw_by_a_few_degrees():
-    yaw = np.random.default_rng(2).uniform(-60, 60, 500)
-    faces = np.stack([project(one, 0, 0) for one in yaw])
-    noisy = faces + np.random.default_rng(3).normal(0, 1, faces.shape)
-    pose = pose_from_landmarks(noisy)
-    error = np.abs(pose.yaw - yaw)
-    # A pixel at an eye distance of 35: measured 2.1 and 5.0 degrees.
-    assert 0.5 < np.median(error) < 4
-    assert np.quantile(error, 0.9) < 10
-    assert 0.005 < np.median(pose.residual) < 0.05
-
-
 def test_it_is_the_affine_camera_and_its_nearest_scaled_rotation(angles):
     face = GENERIC_FACE - GENERIC_FACE.mean(0)
     rng = np.random.default_rng(4)
-    faces = np.stack([project(*one) for one in angles[:8]]) + rng.normal(0, 2, (8, 5, 2))
+    faces = np.stack([project(*angle) for angle in angles[:8]]) + rng.normal(0, 2, (8, 5, 2))
     pose = pose_from_landmarks(faces)
     for points, yaw, pitch, roll, residual in zip(faces, pose.yaw, pose.pitch, pose.roll, pose.residual):
         camera = np.linalg.lstsq(face, points - points.mean(0), rcond=None)[0].T
@@ -137,11 +108,6 @@ def test_no_faces_and_wrong_shapes():
     assert all(values.shape == (0,) for values in pose_from_landmarks(np.zeros((0, 5, 2))))
     with pytest.raises(ValueError, match=r"\[3, 10\]: give \[n, 5, 2\]"):
         pose_from_landmarks(np.zeros((3, 10)))
-
-
-def test_the_columns_are_in_the_order_of_the_points():
-    assert len(LANDMARK_COLUMNS) == 10
-    assert [name[-1] for name in LANDMARK_COLUMNS] == ["x", "y"] * 5
 
 
 def test_eye_distance():

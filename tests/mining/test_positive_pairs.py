@@ -3,20 +3,12 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from tiny_sets import samples, store
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.data.store import Faces
 from ddl_tf.mining.columns import write_columns
-from ddl_tf.mining.pairs import (
-    DROPPED_PAIRS,
-    MinedPairs,
-    PairRules,
-    mine_pairs,
-    pairs_table,
-    read_pairs,
-    write_pairs,
-)
-from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
+from ddl_tf.mining.pairs import DROPPED_PAIRS, MinedPairs, PairRules, mine_pairs, pairs_table, read_pairs, write_pairs
 
 COUNT = 120
 
@@ -33,40 +25,36 @@ def faces():
 def naive_candidates(vectors, identity, group, number, across):
     """Similarity and images of every possible pair of a group, naively."""
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    found = []
-    for one, other in itertools.product(range(len(vectors)), repeat=2):
-        if identity[one] != identity[other] or group[one] != number:
-            continue
-        if across and number:
-            if group[other] == 0:
-                found.append((float(unit[one] @ unit[other]), one, other))
-        elif group[other] == number and one < other:
-            found.append((float(unit[one] @ unit[other]), one, other))
-    return found
+    return [
+        (float(unit[first] @ unit[second]), first, second)
+        for first, second in itertools.product(range(len(vectors)), repeat=2)
+        if identity[first] == identity[second] and group[first] == number
+        if (group[second] == 0 if across and number else group[second] == number and first < second)
+    ]
 
 
 def mine(faces, **rules):
     vectors, identity, group = faces
-    other = rules.pop("other", None)
-    return mine_pairs(lambda rows: vectors[rows], identity, group, PairRules(**rules), other)
+    other_similarity = rules.pop("other", None)
+    return mine_pairs(lambda rows: vectors[rows], identity, group, PairRules(**rules), other_similarity)
 
 
 @pytest.mark.parametrize("across", [False, True])
 @pytest.mark.parametrize("choice", ["hardest", "semi_hard", "random"])
 def test_equals_the_naive_twin(faces, across, choice):
     vectors, identity, group = faces
-    other = np.random.default_rng(0).uniform(-0.2, 0.5, COUNT)
-    mined = mine(faces, across=across, choice=choice, per_identity=2, other=other)
+    nearest = np.random.default_rng(0).uniform(-0.2, 0.5, COUNT)
+    mined = mine(faces, across=across, choice=choice, per_identity=2, other=nearest)
     for number in (0, 1, 2):
         pairs = naive_candidates(vectors, identity, group, number, across)
-        dropped = {(one, two) for similarity, one, two in pairs if similarity <= 0}
+        dropped = {(first, second) for similarity, first, second in pairs if similarity <= 0}
         of_group = mined.dropped[mined.dropped["group"] == number]
         assert set(zip(of_group["first"], of_group["second"])) == dropped
-        for own in range(8):
-            kept = mined.kept[(mined.kept["group"] == number) & (mined.kept["identity"] == own)]
-            able = sorted(pair for pair in pairs if identity[pair[1]] == own and pair[0] > 0)
+        for person in range(8):
+            kept = mined.kept[(mined.kept["group"] == number) & (mined.kept["identity"] == person)]
+            able = sorted(pair for pair in pairs if identity[pair[1]] == person and pair[0] > 0)
             if choice == "semi_hard":
-                able = [pair for pair in able if pair[0] > max(other[pair[1]], other[pair[2]])]
+                able = [pair for pair in able if pair[0] > max(nearest[pair[1]], nearest[pair[2]])]
             if choice == "random":
                 assert len(kept) == min(2, len(able))
                 assert set(zip(kept["first"], kept["second"])) <= {pair[1:] for pair in able}
@@ -76,11 +64,11 @@ def test_equals_the_naive_twin(faces, across, choice):
 
 
 def test_random_pairs_follow_from_the_seed(faces):
-    one, again = mine(faces, choice="random"), mine(faces, choice="random")
-    pd.testing.assert_frame_equal(one.kept, again.kept)
+    mined = mine(faces, choice="random")
+    pd.testing.assert_frame_equal(mined.kept, mine(faces, choice="random").kept)
     vectors, identity, group = faces
-    other = mine_pairs(lambda rows: vectors[rows], identity, group, PairRules(choice="random", per_identity=1), seed=5)
-    assert not one.kept.equals(other.kept)
+    rules = PairRules(choice="random", per_identity=1)
+    assert not mined.kept.equals(mine_pairs(lambda rows: vectors[rows], identity, group, rules, seed=5).kept)
 
 
 def test_the_threshold_moves_what_is_dropped(faces):
@@ -98,41 +86,31 @@ def test_large_identities_are_sampled():
     assert len(kept) == 20 * 19 / 2
 
 
-def test_semi_hard_needs_the_model_s_view(faces):
+def test_bad_rules_are_named(faces):
+    for name, value in (("choice", "easy"), ("per_identity", 0), ("threshold", 1.0)):
+        with pytest.raises(InputError, match=name):
+            PairRules(**{name: value})
     with pytest.raises(InputError, match=r"other_similarity: run .*mine model"):
         mine(faces, choice="semi_hard")
 
 
-@pytest.mark.parametrize(
-    ("rules", "message"),
-    [({"choice": "easy"}, "choice"), ({"per_identity": 0}, "per_identity"), ({"threshold": 1.0}, "threshold")],
-)
-def test_bad_rules_are_named(rules, message):
-    with pytest.raises(InputError, match=message):
-        PairRules(**rules)
-
-
 @pytest.fixture
 def stored(tmp_path):
-    for name, seed in (("a", 0), ("b", 1)):
-        prepare_synthetic(
-            SyntheticSettings(
-                output=str(tmp_path / name),
-                identities=4,
-                images_per_identity=6,
-                test_identities=0,
-                image_size=16,
-                seed=seed,
-            )
-        )
-    return [str(tmp_path / name / "train") for name in ("a", "b")]
+    for name in ("a", "b"):
+        store(samples(24, images_per_identity=6), tmp_path / name)
+    return [str(tmp_path / name) for name in ("a", "b")]
+
+
+def mine_random(faces, **rules):
+    """Pairs by random embeddings."""
+    vectors = np.random.default_rng(0).normal(size=[len(faces), 5])
+    identity, group = (faces.index[name].to_numpy() for name in ("identity", "group"))
+    return mine_pairs(lambda rows: vectors[rows], identity, group, PairRules(**rules))
 
 
 def test_pairs_are_stored_beside_their_sets_and_read_from_all(stored):
     faces = Faces(stored)
-    vectors = np.random.default_rng(0).normal(size=[len(faces), 5])
-    identity, group = (faces.index[name].to_numpy() for name in ("identity", "group"))
-    mined = mine_pairs(lambda rows: vectors[rows], identity, group, PairRules(across=True))
+    mined = mine_random(faces, across=True)
     write_pairs(faces, mined)
     read = read_pairs(faces)
     expected = mined.kept.sort_values(["first", "second", "group"])
@@ -147,27 +125,22 @@ def test_pairs_are_stored_beside_their_sets_and_read_from_all(stored):
 
 
 def test_a_set_whose_pairs_are_missing_is_named(stored):
-    one = Faces(stored[:1])
-    vectors = np.random.default_rng(0).normal(size=[len(one), 5])
-    identity, group = (one.index[name].to_numpy() for name in ("identity", "group"))
-    write_pairs(one, mine_pairs(lambda rows: vectors[rows], identity, group, PairRules()))
-    both = Faces(stored)
-    with pytest.raises(InputError, match=r"/b/train: has groups, but no positive pairs .*--data=.*/a/train,.*/b/train"):
+    first, both = Faces(stored[:1]), Faces(stored)
+    write_pairs(first, mine_random(first))
+    with pytest.raises(InputError, match=r"/b: has groups, but no positive pairs .*--data=.*/a,.*/b"):
         read_pairs(both)
     # A set without groups needs none.
     none = np.where(np.arange(len(both)) < both.spans[0][1], both.index["group"], -1)
     write_columns(both, {"group": none}, {"command": "rules"})
-    assert len(read_pairs(Faces(stored)).first) == len(read_pairs(one).first)
+    assert len(read_pairs(Faces(stored)).first) == len(read_pairs(first).first)
 
 
 def test_pairs_of_other_groups_are_refused(stored):
     faces = Faces(stored[:1])
     with pytest.raises(InputError, match=r"no positive pairs are stored .*mine pairs"):
         read_pairs(faces)
-    vectors = np.random.default_rng(0).normal(size=[len(faces), 5])
-    identity, group = (faces.index[name].to_numpy() for name in ("identity", "group"))
-    write_pairs(faces, mine_pairs(lambda rows: vectors[rows], identity, group, PairRules()))
-    write_columns(faces, {"group": 1 - group}, {"command": "rules"})
+    write_pairs(faces, mine_random(faces))
+    write_columns(faces, {"group": 1 - faces.index["group"].to_numpy()}, {"command": "rules"})
     with pytest.raises(InputError, match="do not fit the groups"):
         read_pairs(Faces(stored[:1]))
 

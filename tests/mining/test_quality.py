@@ -8,7 +8,6 @@ import pytest
 from PIL import Image, ImageFilter
 from scipy.stats import spearmanr
 
-from ddl_tf.images.pillow_images import encode_jpeg
 from ddl_tf.importers.recordio import recordio_source
 from ddl_tf.mining.degradation import degrade_image, parse_degradation
 from ddl_tf.mining.quality import QUALITY_COLUMNS, measure_many, measure_quality, native_resolution
@@ -86,22 +85,6 @@ def test_measured_resolution_follows_the_true_one(faces, condition):
     assert 0.9 < np.median(measured / true) < 1.25
 
 
-def test_blur_and_light_of_the_synthetic_faces_are_found():
-    samples = [shot.draw() for shot in plan_shots(range(100, 118), 8, 0, 112, 0.5)]
-    truth = pd.DataFrame([sample.columns for sample in samples])
-    measured = pd.DataFrame(measure_many([sample.image for sample in samples], refuse))
-    low = (truth["resolution_px"] < 112).to_numpy()
-    blurred = ~low & (truth["blur"] > 1).to_numpy()
-    assert min(low.sum(), blurred.sum()) > 5
-    sharp = ~low & ~blurred
-    resolution, sharpness = (measured[f"measured_{name}"].to_numpy() for name in ("resolution_px", "sharpness"))
-    # Over 2,000 images 0.985 and 0.995.
-    assert np.mean(resolution[low][:, None] < resolution[sharp]) > 0.95
-    assert np.mean(sharpness[blurred][:, None] < sharpness[sharp]) > 0.95
-    # Over 2,000 images 0.56: faces and backgrounds are light or dark themselves.
-    assert spearmanr(measured["measured_brightness"], truth["light"]).statistic > 0.4
-
-
 def test_measures_agree_with_those_beside_celeba(real_faces):
     source = recordio_source(str(real_faces / "celeba" / "train.rec"), str(real_faces / "celeba" / "train.csv"))
     samples = list(itertools.islice(source.read(0), 0, None, 60))
@@ -135,20 +118,12 @@ def test_sharpness_brightness_and_contrast_are_those_of_the_naive_twin():
 def test_sharpness_is_measured_at_a_common_size():
     face = Image.fromarray(render(2, 0, size=224)[0])
     small = face.resize((112, 112), Image.Resampling.BICUBIC)
-    one, other = (measure_quality(encoded(image)) for image in (face, small))
-    assert one["measured_sharpness"] == pytest.approx(other["measured_sharpness"], rel=0.02)
-    assert (one["measured_image_px"], other["measured_image_px"]) == (224, 112)
+    large, half = (measure_quality(encoded(image)) for image in (face, small))
+    assert large["measured_sharpness"] == pytest.approx(half["measured_sharpness"], rel=0.02)
+    assert (large["measured_image_px"], half["measured_image_px"]) == (224, 112)
     blurred = measure_quality(encoded(face.filter(ImageFilter.GaussianBlur(4))))
-    assert blurred["measured_sharpness"] < 0.1 * one["measured_sharpness"]
-    assert blurred["measured_resolution_px"] < 0.5 * one["measured_resolution_px"]
-
-
-def test_an_enlarged_image_keeps_the_resolution_that_it_has():
-    face = Image.fromarray(render(4, 0)[0])
-    small = face.resize((32, 32), Image.Resampling.LANCZOS)
-    for size in (112, 160, 300):
-        measured = measure_quality(encode_jpeg(small.resize((size, size), Image.Resampling.BICUBIC)))
-        assert 24 < measured["measured_resolution_px"] < 44, size
+    assert blurred["measured_sharpness"] < 0.1 * large["measured_sharpness"]
+    assert blurred["measured_resolution_px"] < 0.5 * large["measured_resolution_px"]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (2, 3), (112, 80), (5, 5, 3), (20, 10, 4)])
@@ -166,10 +141,10 @@ def test_an_image_of_one_colour_has_no_content():
 
 
 def test_undecodable_images_are_nan_and_reported(faces):
-    told = []
+    reported = []
     images = [faces[0], b"no image", faces[1], b"", *faces]
-    measured = pd.DataFrame(measure_many(iter(images), lambda position, reason: told.append((position, reason))))
-    assert told == [(1, "it is no image"), (3, "it is empty")]
+    measured = pd.DataFrame(measure_many(iter(images), lambda position, reason: reported.append((position, reason))))
+    assert reported == [(1, "it is no image"), (3, "it is empty")]
     assert list(np.flatnonzero(measured.isna().all(axis=1))) == [1, 3]
     assert list(measured.columns) == list(QUALITY_COLUMNS)
     pd.testing.assert_frame_equal(

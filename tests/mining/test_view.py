@@ -4,9 +4,9 @@ import subprocess
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_store import stored
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.data.store import Faces
 from ddl_tf.evaluation import embedding_file as stored_embeddings
 from ddl_tf.evaluation.embedding_file import Embeddings, fingerprint, is_fingerprint
 from ddl_tf.layers import ArcFace, SampledHead
@@ -15,20 +15,13 @@ from ddl_tf.mining import view
 from ddl_tf.mining.embeddings import embed_faces
 from ddl_tf.mining.view import VIEW_COLUMNS, Viewer, measure_view
 from ddl_tf.models import build_embedding_model, build_recognizer, save_checkpoint
-from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 
 IDENTITIES = 5
 
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("faces")
-    prepare_synthetic(
-        SyntheticSettings(
-            output=str(folder), identities=IDENTITIES, images_per_identity=6, test_identities=0, image_size=32
-        )
-    )
-    return Faces([str(folder / "train")])
+    return stored(tmp_path_factory.mktemp("faces") / "set", count=2 * IDENTITIES, size=32)
 
 
 @pytest.fixture(scope="module")
@@ -37,22 +30,22 @@ def model():
 
 
 @pytest.fixture
-def given(tmp_path):
+def known(tmp_path):
     """Embeddings of known values, and their identities; the last identity has one image."""
     rng = np.random.default_rng(0)
     identity = np.append(rng.integers(0, IDENTITIES - 1, 40), IDENTITIES - 1)
     vectors = (rng.normal(size=[IDENTITIES, 8])[identity] + 0.7 * rng.normal(size=[41, 8])).astype(np.float32)
-    np.save(tmp_path / "given.npy", vectors)
-    return Embeddings(tmp_path / "given.npy"), vectors, identity
+    np.save(tmp_path / "known.npy", vectors)
+    return Embeddings(tmp_path / "known.npy"), vectors, identity
 
 
-def cosine(one, other):
-    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+def cosine(a, b):
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
-def test_mean_centers_equal_the_naive_twin_in_blocks(given, monkeypatch, capsys):
+def test_mean_centers_equal_the_naive_twin_in_blocks(known, monkeypatch, capsys):
     monkeypatch.setattr(view, "_BLOCK_ELEMENTS", 50)
-    embeddings, vectors, identity = given
+    embeddings, vectors, identity = known
     columns = measure_view(embeddings, identity, IDENTITIES)
     assert "1 images are the only one" in capsys.readouterr().err
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -60,15 +53,15 @@ def test_mean_centers_equal_the_naive_twin_in_blocks(given, monkeypatch, capsys)
         mine = (identity == identity[row]) & (np.arange(len(vectors)) != row)
         near = cosine(unit[row], unit[mine].mean(0)) if mine.any() else np.nan
         far = max(cosine(unit[row], unit[identity == o].mean(0)) for o in range(IDENTITIES) if o != identity[row])
-        found = {name: values[row] for name, values in columns.items()}
-        assert found["feature_norm"] == pytest.approx(np.linalg.norm(vectors[row]), rel=1e-5)
-        assert found["center_similarity"] == pytest.approx(near, abs=1e-5, nan_ok=True)
-        assert found["other_similarity"] == pytest.approx(far, abs=1e-5)
-        assert found["center_margin"] == pytest.approx(near - far, abs=1e-5, nan_ok=True)
+        view_of = {name: values[row] for name, values in columns.items()}
+        assert view_of["feature_norm"] == pytest.approx(np.linalg.norm(vectors[row]), rel=1e-5)
+        assert view_of["center_similarity"] == pytest.approx(near, abs=1e-5, nan_ok=True)
+        assert view_of["other_similarity"] == pytest.approx(far, abs=1e-5)
+        assert view_of["center_margin"] == pytest.approx(near - far, abs=1e-5, nan_ok=True)
 
 
-def test_the_head_s_centers_and_logits(given):
-    embeddings, vectors, identity = given
+def test_the_head_s_centers_and_logits(known):
+    embeddings, vectors, identity = known
     head = ArcFace(IDENTITIES, margin=0.3, scale=10.0)
     head.build([None, 8])
     columns = measure_view(embeddings, identity, IDENTITIES, head)
@@ -76,22 +69,22 @@ def test_the_head_s_centers_and_logits(given):
     centers = head.class_centers.numpy().T
     for row in range(len(vectors)):
         similarities = [cosine(vectors[row], center) for center in centers]
-        own = similarities.pop(identity[row])
-        assert columns["center_similarity"][row] == pytest.approx(own, abs=1e-5)
+        nearest = similarities.pop(identity[row])
+        assert columns["center_similarity"][row] == pytest.approx(nearest, abs=1e-5)
         assert columns["other_similarity"][row] == pytest.approx(max(similarities), abs=1e-5)
-        assert columns["target_logit"][row] == pytest.approx(10 * np.cos(np.arccos(own) + 0.3), abs=1e-3)
+        assert columns["target_logit"][row] == pytest.approx(10 * np.cos(np.arccos(nearest) + 0.3), abs=1e-3)
 
 
-def test_without_other_centers_only_the_own_one_is_looked_at(given):
-    embeddings, _, identity = given
+def test_without_other_centers_only_the_own_one_is_looked_at(known):
+    embeddings, _, identity = known
     all_columns = measure_view(embeddings, identity, IDENTITIES)
     columns = measure_view(embeddings, identity, IDENTITIES, other_centers=False)
     assert set(columns) == {"feature_norm", "center_similarity"}
     np.testing.assert_allclose(columns["center_similarity"], all_columns["center_similarity"], rtol=1e-6)
 
 
-def test_rows_in_any_order(given):
-    embeddings, vectors, _ = given
+def test_rows_in_any_order(known):
+    embeddings, vectors, _ = known
     for positions in ([3, 4, 5, 1, 0, 40], [], [7], list(range(41)), [5, 5, 6]):
         np.testing.assert_array_equal(embeddings.rows(np.array(positions, int)), vectors[positions])
     np.testing.assert_array_equal(np.concatenate([rows for _, rows in embeddings.chunks(7)]), vectors)
@@ -128,7 +121,7 @@ def test_faces_are_embedded_as_the_model_does_and_taken_up_again(faces, model, t
     assert len(calls) > count
 
 
-def test_embeddings_that_are_not_finite_are_told(faces, tmp_path):
+def test_embeddings_that_are_not_finite_are_refused(faces, tmp_path):
     model = build_embedding_model("plain_small", 8, (32, 32, 3))
     model.get_layer("neck").set_weights([weight * np.nan for weight in model.get_layer("neck").get_weights()])
     with pytest.raises(InputError, match="embedding of image 0 is not finite"):
@@ -144,10 +137,10 @@ def test_viewer(faces, model, tmp_path):
 
 
 def test_a_head_that_does_not_fit(faces, tmp_path):
-    other = build_recognizer("plain_small", IDENTITIES + 1, embedding_size=8, input_shape=(32, 32, 3))
-    save_checkpoint(other, tmp_path / "other.keras")
+    larger = build_recognizer("plain_small", IDENTITIES + 1, embedding_size=8, input_shape=(32, 32, 3))
+    save_checkpoint(larger, tmp_path / "larger.keras")
     with pytest.raises(InputError, match=r"6 identities, the sets 5: .*--centers=mean"):
-        Viewer(str(tmp_path / "other.keras")).head(faces)
+        Viewer(str(tmp_path / "larger.keras")).head(faces)
     save_checkpoint(build_embedding_model("plain_small", 8, (32, 32, 3)), tmp_path / "no_head.keras")
     with pytest.raises(InputError, match="has no head"):
         Viewer(str(tmp_path / "no_head.keras")).head(faces)
@@ -159,11 +152,10 @@ def test_a_fingerprint_is_what_sha256sum_says(tmp_path):
     (tmp_path / "a" / "variables").mkdir(parents=True)
     (tmp_path / "a" / "saved_model.pb").write_bytes(b"one")
     (tmp_path / "a" / "variables" / "index").write_bytes(b"two")
-    said = subprocess.run(["sha256sum", tmp_path / "a" / "saved_model.pb"], capture_output=True, text=True, check=True)
-    assert said.stdout.split()[0] == fingerprint(tmp_path / "a" / "saved_model.pb")
-    line = "find -L . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum"
-    said = subprocess.run(line, shell=True, cwd=tmp_path / "a", capture_output=True, text=True, check=True)
-    assert said.stdout.split()[0] == fingerprint(tmp_path / "a")
+    of_folder = "find -L . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum"
+    for line, path in (("sha256sum saved_model.pb", "a/saved_model.pb"), (of_folder, "a")):
+        printed = subprocess.run(line, shell=True, cwd=tmp_path / "a", capture_output=True, text=True, check=True)
+        assert printed.stdout.split()[0] == fingerprint(tmp_path / path)
 
 
 def test_records_of_old_name_a_model_by_its_file_name_too(tmp_path):
@@ -177,14 +169,14 @@ def test_records_of_old_name_a_model_by_its_file_name_too(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [SampledHead, ShardedHead])
-def test_heads_of_compact_logits_give_the_target_logits_of_the_head_that_they_wrap(given, kind):
-    embeddings, _, identity = given
+def test_heads_of_compact_logits_give_the_target_logits_of_the_head_that_they_wrap(known, kind):
+    embeddings, _, identity = known
     plain = ArcFace(IDENTITIES, margin=0.3, scale=10.0)
     plain.build([None, 8])
     compact = kind(ArcFace(IDENTITIES, margin=0.3, scale=10.0), sample_rate=0.5)
     compact.build([None, 8])
     compact.assign_centers(tf.transpose(plain.class_centers))
     expected = measure_view(embeddings, identity, IDENTITIES, plain)
-    found = measure_view(embeddings, identity, IDENTITIES, compact)
+    measured = measure_view(embeddings, identity, IDENTITIES, compact)
     for name in VIEW_COLUMNS:
-        np.testing.assert_allclose(found[name], expected[name], atol=1e-4)
+        np.testing.assert_allclose(measured[name], expected[name], atol=1e-4)

@@ -4,13 +4,14 @@ import functools
 import io
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from refusals import problems_of
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.importers.problem_list import ProblemsError
 from ddl_tf.miniatures import ijb as miniature_ijb
 from ddl_tf.miniatures.ijb import SUBJECTS, write_ijb
 from ddl_tf.protocols.ijb import read_ijb
@@ -40,22 +41,19 @@ def _edit(path, change):
 
 
 def _problems(root, **options):
-    with pytest.raises(ProblemsError) as caught:
-        read_ijb(str(root), **options)
-    assert "\n" not in str(caught.value)
-    return [(problem.kind, problem.source.rpartition("/")[2], problem.reason) for problem in caught.value.problems]
+    return [(kind, Path(source).name, reason) for kind, source, reason in problems_of(read_ijb, root, **options)]
 
 
 def test_the_miniature(written):
     ijb = read_ijb(str(written))
     assert ijb.name == "ijbc"
     assert len(ijb.images) == len(ijb.keys) == len(ijb.templates) == len(ijb.scores) == 10 * SUBJECTS
-    assert [(one.name, len(one.templates)) for one in ijb.galleries] == [("G1", 20), ("G2", 20)]
+    assert [(gallery.name, len(gallery.templates)) for gallery in ijb.galleries] == [("G1", 20), ("G2", 20)]
     assert len(ijb.probes.templates) == 2 * SUBJECTS
     assert len(ijb.pairs.same) == 2 * SUBJECTS**2
     assert ijb.pairs.same.sum() == 2 * SUBJECTS
-    subject = {t: s for one in [*ijb.galleries, ijb.probes] for t, s in zip(one.templates, one.subjects)}
-    truth = [subject[one] == subject[other] for one, other in zip(ijb.pairs.first, ijb.pairs.second)]
+    subject = {t: s for part in [*ijb.galleries, ijb.probes] for t, s in zip(part.templates, part.subjects)}
+    truth = [subject[first] == subject[second] for first, second in zip(ijb.pairs.first, ijb.pairs.second)]
     np.testing.assert_array_equal(ijb.pairs.same, truth)
     # Stills and videos.
     assert set(np.unique(ijb.medias, return_counts=True)[1]) == {1, 3}
@@ -71,16 +69,6 @@ def test_images_are_aligned(written):
     inside = np.s_[20:-20, 20:-20]
     assert min(np.abs(aligned[inside].astype(int) - face[inside]).mean() for face in drawn) < 4
     assert np.abs(crop[inside].astype(int) - drawn[0][inside]).mean() > 8
-
-
-def test_the_other_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(miniature_ijb, "SUBJECTS", 4)
-    write_ijb(tmp_path, seed=1, name="ijbb")
-    ijb = read_ijb(str(tmp_path))
-    assert ijb.name == "ijbb"
-    assert [one.name for one in ijb.galleries] == ["S1", "S2"]
-    with pytest.raises(InputError, match="'ijba': is no set of IJB; use one of ijbb, ijbc"):
-        write_ijb(tmp_path, name="ijba")
 
 
 def test_the_fingerprint_follows_the_landmarks_and_the_files(root):
@@ -207,18 +195,25 @@ G1, G2, PROBES = "1N_gallery_G1.csv", "1N_gallery_G2.csv", "1N_probe_mixed.csv"
 def test_problems_of_the_lists(root, changes, problems):
     for name, change in changes.items():
         _edit(root / "meta" / f"ijbc_{name}", change)
-    found = sorted(f"{source}: {kind}: {reason}" for kind, source, reason in _problems(root))
+    reported = sorted(f"{source}: {kind}: {reason}" for kind, source, reason in _problems(root))
     expected = [line.strip() for line in problems.splitlines()]
-    assert [line[: len(start)] for line, start in zip(found, expected)] == expected
-    assert len(found) == len(expected)
+    assert [line[: len(start)] for line, start in zip(reported, expected)] == expected
+    assert len(reported) == len(expected)
 
 
-def test_what_may_be_counted_and_what_not(root):
+def test_the_other_name_and_what_may_be_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(miniature_ijb, "SUBJECTS", 4)
+    write_ijb(tmp_path, seed=1, name="ijbb")
+    ijb = read_ijb(str(tmp_path))
+    assert ijb.name == "ijbb"
+    assert [gallery.name for gallery in ijb.galleries] == ["S1", "S2"]
+    with pytest.raises(InputError, match="'ijba': is no set of IJB; use one of ijbb, ijbc"):
+        write_ijb(tmp_path, name="ijba")
     for name in (FACES, POINTS):
-        _edit(root / "meta" / f"ijbc_{name}", _left_out)
-    assert len(read_ijb(str(root), missing="count").images) == 394
-    _edit(root / f"meta/ijbc_{G1}", _more("1"))
-    assert [problem[0] for problem in _problems(root, missing="count")] == ["malformed line"]
+        _edit(tmp_path / "meta" / f"ijbb_{name}", lambda lines: [*lines[:5], *lines[10:]])
+    assert len(read_ijb(str(tmp_path), missing="count").images) == len(ijb.images) - 5
+    _edit(tmp_path / "meta/ijbb_1N_gallery_S1.csv", _more("1"))
+    assert [problem[0] for problem in _problems(tmp_path, missing="count")] == ["malformed line"]
 
 
 def test_an_image_that_is_none(root):

@@ -107,7 +107,7 @@ def test_a_small_file_that_unpacks_to_much(path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("program", "told"),
+    ("program", "message"),
     [
         ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "SciPy crashed: Segmentation fault"),
         ("import sys\nprint('[' * 100000)", "exit code 0: no message"),
@@ -115,12 +115,12 @@ def test_a_small_file_that_unpacks_to_much(path, monkeypatch):
         ("import time\ntime.sleep(60)", "SciPy is still at work after 1 s"),
     ],
 )
-def test_a_process_that_fails(path, monkeypatch, tmp_path, program, told):
+def test_a_process_that_fails(path, monkeypatch, tmp_path, program, message):
     (tmp_path / "program.py").write_text(program)
     monkeypatch.setattr(matlab_file, "_PROGRAM", tmp_path / "program.py")
     if "sleep" in program:
         monkeypatch.setattr(matlab_file, "_SECONDS", 1)
-    assert told in reason(path)
+    assert message in reason(path)
 
 
 def test_the_program_imports_no_tensorflow():

@@ -24,7 +24,7 @@ def lists(tmp_path):
     return _write(tmp_path, facescrub_list=PROBES, megaface_list=DISTRACTORS)
 
 
-def test_text_lists(tmp_path, lists):
+def test_lists(tmp_path, lists):
     deep = _write(tmp_path, probes=[f"images/x/{key}" for key in PROBES], others=[f"a/{key}" for key in DISTRACTORS])
     marked = _write(tmp_path, marked="\ufeff" + "\n".join(PROBES))["marked"]
     # The last parts of a path count, and UTF-8 may have its mark.
@@ -35,16 +35,12 @@ def test_text_lists(tmp_path, lists):
     assert not megaface.noisy_probes.any()
     assert not megaface.noisy_distractors.any()
     assert megaface.sizes() == {10: 10, 25: 25}
-
-
-def test_json_lists(tmp_path, lists):
     people = ["one", "one", "two"]
-    made = _write(
-        tmp_path,
-        probes=json.dumps({"id": people, "path": PROBES}),
-        distractors=json.dumps({"path": DISTRACTORS}, indent=4),
-    )
-    megaface = read_megaface(made["probes"], made["distractors"])
+    content = {
+        "probes": json.dumps({"id": people, "path": PROBES}),
+        "others": json.dumps({"path": DISTRACTORS}, indent=4),
+    }
+    megaface = read_megaface(*_write(tmp_path, **content).values())
     assert (list(megaface.probes), list(megaface.distractors)) == (PROBES, DISTRACTORS)
     assert megaface.people.tolist() == people
 
@@ -86,11 +82,11 @@ def test_first_distractors(lists):
             read_megaface(**lists, distractors=number)
 
 
-def test_all_wrong_lines_are_told(tmp_path, lists):
+def test_all_wrong_lines_are_named(tmp_path, lists):
     made = _write(tmp_path, facescrub_list=[*PROBES, "alone.png", PROBES[0]], megaface_list=[*DISTRACTORS, "a//b.jpg"])
     with pytest.raises(ProblemsError, match=r"^megaface: 2 bad path, 1 duplicate image \(") as raised:
         read_megaface(**made)
-    assert [one.source for one in raised.value.problems] == [
+    assert [problem.source for problem in raised.value.problems] == [
         f"{made['facescrub_list']}, image 4",
         f"{made['facescrub_list']}, {PROBES[0]}",
         f"{made['megaface_list']}, image 26",
@@ -141,7 +137,7 @@ def test_images(tmp_path, lists):
     assert list(probes.images) == [PROBES[0].encode(), PROBES[2].encode()]
     assert (probes.keys, probes.positions.tolist()) == ([PROBES[0], PROBES[2]], [0, 2])
     assert distractors.positions.tolist() == [*range(3), *range(4, 25)]
-    assert [one.decode() for one in distractors.images] == distractors.keys
+    assert [image.decode() for image in distractors.images] == distractors.keys
     (tmp_path / "fs" / PROBES[0]).unlink()
     with pytest.raises(ProblemsError, match=r"^megaface: 1 missing image"):
         megaface_images(megaface, *folders)

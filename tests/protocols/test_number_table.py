@@ -1,7 +1,6 @@
-import os
-
 import numpy as np
 import pytest
+from tiny_sets import pipe
 
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.protocols.number_table import read_number_table
@@ -12,10 +11,10 @@ PAIR = {"first": "int", "second": "int"}
 @pytest.fixture
 def read(tmp_path):
     def run(text, kinds, **options):
-        found = ProblemList("table")
+        problem_list = ProblemList("table")
         (tmp_path / "table.txt").write_text(text)
-        table = read_number_table(tmp_path / "table.txt", kinds, found, **options)
-        return table, [str(problem).split("table.txt, ")[1] for problem in found.problems]
+        table = read_number_table(tmp_path / "table.txt", kinds, problem_list, **options)
+        return table, [str(problem).split("table.txt, ")[1] for problem in problem_list.problems]
 
     return run
 
@@ -79,16 +78,12 @@ def test_another_kind_of_file(read):
     assert problems[-1] == "line 1001: malformed line: and the lines after it are not listed"
 
 
-def test_a_line_that_is_not_utf_8_is_named(tmp_path):
-    path, found = tmp_path / "table.txt", ProblemList("table")
+def test_a_line_that_is_not_utf_8_is_named_and_a_pipe_not_waited_for(tmp_path):
+    path, problem_list = tmp_path / "table.txt", ProblemList("table")
     path.write_bytes(b"Ann.jpg 1\nRen\xe9.jpg 2\n")
-    assert read_number_table(path, {"image": "str", "template": "int"}, found) is None
-    (problem,) = found.problems
+    assert read_number_table(path, {"image": "str", "template": "int"}, problem_list) is None
+    (problem,) = problem_list.problems
     assert problem.source == f"{path}, line 2"
     assert "Ren" in problem.reason
-
-
-def test_a_pipe_is_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "table.txt")
     with pytest.raises(OSError, match="a pipe, device or socket; give a regular file"):
-        read_number_table(tmp_path / "table.txt", PAIR, ProblemList("table"))
+        read_number_table(pipe(path), PAIR, problem_list)

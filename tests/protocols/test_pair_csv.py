@@ -1,12 +1,11 @@
 """Pairs of one's own: what a list may say, what is refused, and that it is evaluated as the official sets are."""
 
-import io
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from tiny_sets import picture
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluate import PairsSettings, pairs
@@ -20,17 +19,10 @@ from ddl_tf.protocols.pair_sets import read_stored
 NAMES = ("ann 1.jpg", "ann 2.JPG", "bob 1.jpeg", "bob 2.PNG", "cy.jpg")
 
 
-def picture(number, image_format):
-    colours = np.random.default_rng(number).integers(0, 255, (16, 16, 3), np.uint8)
-    content = io.BytesIO()
-    Image.fromarray(colours).save(content, image_format)
-    return content.getvalue()
-
-
 @pytest.fixture
 def folder(tmp_path):
     for number, name in enumerate(NAMES):
-        (tmp_path / name).write_bytes(picture(number, "PNG" if name.endswith("PNG") else "JPEG"))
+        (tmp_path / name).write_bytes(picture(number, image_format="PNG" if name.endswith("PNG") else "JPEG"))
     return tmp_path
 
 
@@ -41,15 +33,7 @@ def write(folder, *lines):
 
 
 HEADER = "first,second,same"
-
-
-GOOD = (
-    "first,second,same",
-    "ann 1.jpg,ann 2.JPG,1",
-    "bob 1.jpeg,bob 2.PNG,TRUE",
-    "ann 1.jpg,bob 1.jpeg,0",
-    "cy.jpg,bob 2.PNG,no",
-)
+GOOD = (HEADER, "ann 1.jpg,ann 2.JPG,1", "bob 1.jpeg,bob 2.PNG,TRUE", "ann 1.jpg,bob 1.jpeg,0", "cy.jpg,bob 2.PNG,no")
 
 
 def test_a_list(folder):
@@ -68,8 +52,7 @@ def test_a_list(folder):
 
 
 @pytest.mark.parametrize(
-    ("folds", "expected"),
-    [("10 2 2 1", [2, 1, 1, 0]), ("b a a c", [1, 0, 0, 2]), ("001 1 2 2", [0, 0, 1, 1])],
+    ("folds", "expected"), [("10 2 2 1", [2, 1, 1, 0]), ("b a a c", [1, 0, 0, 2]), ("001 1 2 2", [0, 0, 1, 1])]
 )
 def test_folds_are_numbered_in_order(folder, folds, expected):
     lines = ["first,second,same,fold", *(f"{line},{fold}" for line, fold in zip(GOOD[1:], folds.split()))]

@@ -3,11 +3,11 @@ import shutil
 import numpy as np
 import pytest
 from pair_sets import as_bin, assert_same_numbers, embed, tuples
+from refusals import problems_of
 from scipy.io import loadmat, savemat
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.pairs import verify
-from ddl_tf.importers.problem_list import ProblemsError
 from ddl_tf.miniatures import pairs as miniature_pairs
 from ddl_tf.protocols.pair_collection import tenths_of_classes
 from ddl_tf.protocols.pair_lists import AGEDB_LIST, read_agedb, read_calfw, read_cplfw, read_xqlfw
@@ -44,11 +44,7 @@ def edit(path, change):
 
 
 def refused(name, root):
-    """The problems that a set is refused for, as (kind, source, reason)."""
-    with pytest.raises(ProblemsError) as caught:
-        READERS[name](str(root))
-    assert "\n" not in str(caught.value)
-    return [(problem.kind, problem.source, problem.reason) for problem in caught.value.problems]
+    return problems_of(READERS[name], root)
 
 
 def refused_after(name, root, change):
@@ -60,20 +56,21 @@ def refused_after(name, root, change):
 def naive_two_lines(path):
     """As FaceX-Zoo reads CALFW and CPLFW: two lines a pair; fold k is the k-th tenth of both halves."""
     lines = [line.split(" ") for line in path.read_text().splitlines()]
-    pairs = [(one[0], other[0], int(one[1]) != 0) for one, other in zip(lines[::2], lines[1::2])]
-    half = len(pairs) // 2
-    return [(*pair, n % half * 10 // half) for n, pair in enumerate(pairs)]
+    half = len(lines) // 4
+    return [
+        (first, second, int(mark) != 0, n % half * 10 // half)
+        for n, ((first, mark), (second, _)) in enumerate(zip(lines[::2], lines[1::2]))
+    ]
 
 
 def naive_lfw(path):
     """As LFW's own evaluation reads View 2."""
     header, *lines = [line.split("\t") for line in path.read_text().splitlines()]
-    block = 2 * int(header[1])
     pairs = []
     for n, parts in enumerate(lines):
-        one, other = (parts[:2], parts[2:]) if len(parts) == 4 else (parts[:2], [parts[0], parts[2]])
-        names = [f"{name}/{name}_{number.zfill(4)}" for name, number in (one, other)]
-        pairs.append((*names, len(parts) == 3, n // block))
+        images = (parts[:2], parts[2:] if len(parts) == 4 else parts[::2])
+        names = [f"{name}/{name}_{number.zfill(4)}" for name, number in images]
+        pairs.append((*names, len(parts) == 3, n // (2 * int(header[1]))))
     return pairs
 
 
@@ -107,9 +104,26 @@ def test_pairs_and_images_are_those_of_the_list_and_of_its_bin(written, tmp_path
     if name == "agedb":
         assert pair_set.columns["age"].tolist() == [float(key.split("_")[3]) for key in pair_set.keys]
     binned = as_bin(pair_set, tmp_path / f"{name}.bin")
-    results = [verify(one, embed(one.images)) for one in (pair_set, binned)]
+    results = [verify(part, embed(part.images)) for part in (pair_set, binned)]
     assert_same_numbers(*results)
     assert 0 < results[0]["accuracy"] < 1
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_where_images_are(copied, name):
+    """Own crops come before the official folder; they may be PNG; and without a folder they are beside the list."""
+    root = copied(name)
+    (folder,) = [path for path in root.iterdir() if path.is_dir()]
+    shutil.copytree(folder, root / "aligned_112")
+    for path in (root / "aligned_112").rglob("*.jpg"):
+        path.unlink()
+        path.with_suffix(".png" if name in ("xqlfw", "agedb") else ".jpg").write_bytes(b"own crop")
+    assert set(READERS[name](str(root)).images) == {b"own crop"}
+    for path in (root / "aligned_112").iterdir():
+        path.rename(root / path.name)
+    shutil.rmtree(root / "aligned_112")
+    shutil.rmtree(folder)
+    assert set(READERS[name](str(root)).images) == {b"own crop"}
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -125,26 +139,6 @@ def test_images_that_need_not_be_there(written, name, tmp_path):
     assert all(str(tmp_path / LISTS[name]) in source for _, source, _ in problems)
 
 
-@pytest.mark.parametrize("name", READERS)
-def test_own_crops_are_preferred(copied, name):
-    root = copied(name)
-    (folder,) = [path for path in root.iterdir() if path.is_dir()]
-    shutil.copytree(folder, root / "aligned_112")
-    for path in (root / "aligned_112").rglob("*.jpg"):
-        path.write_bytes(b"own crop")
-    assert set(READERS[name](str(root)).images) == {b"own crop"}
-
-
-def test_images_beside_the_list_and_png(copied):
-    root = copied("xqlfw")
-    for path in (root / "xqlfw_aligned_112").iterdir():
-        path.rename(root / path.name)
-    (root / "xqlfw_aligned_112").rmdir()
-    for path in root.rglob("*.jpg"):
-        path.rename(path.with_suffix(".png"))
-    assert len(read_xqlfw(str(root)).images[0]) > 1000
-
-
 def test_every_problem_is_named_once(copied):
     root = copied("calfw")
     gone = sorted(root.rglob("*.jpg"))[:3]
@@ -156,70 +150,62 @@ def test_every_problem_is_named_once(copied):
     assert {f"there is no {path}" for path in gone} < {reason for _, _, reason in problems}
 
 
+WRONG_LINES = {
+    "calfw": ["a_1.jpg", "a_1.jpg x", "a_1.jpg -1", "a.jpg 1", "a_1 1", "_1.jpg 1", "b/a_1.jpg 1", ""],
+    "cplfw": ["what is this, and that", "../Ann_0001.jpg 1"],
+    "xqlfw": ["a 1", "a 1 b", "a 1 b c", "a 1 b 2 3", "../a 1 2", "a 1 .. 1", ""],
+}
+
+
 @pytest.mark.parametrize("name", TEXT)
-def test_malformed_lines_are_all_named(copied, name):
-    bad = {2: "what is this, and that", 8: "../Ann_0001.jpg 1"}
-    problems = refused_after(name, copied(name), lambda lines: [bad.get(n, line) for n, line in enumerate(lines)])
-    assert [(kind, source.rsplit(" ", 1)[1]) for kind, source, _ in problems] == [
-        ("malformed line", "3"),
-        ("malformed line", "9"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "lines"),
-    [
-        ("calfw", ["a_1.jpg", "a_1.jpg x", "a_1.jpg -1", "a.jpg 1", "a_1 1", "_1.jpg 1", "b/a_1.jpg 1", ""]),
-        ("xqlfw", ["a 1", "a 1 b", "a 1 b c", "a 1 b 2 3", "../a 1 2", "a 1 .. 1", ""]),
-    ],
-)
-def test_malformed_line(copied, name, lines):
+def test_malformed_lines(copied, name):
     root = copied(name)
-    whole = (root / LISTS[name]).read_text().splitlines()
-    for line in lines:
-        problems = refused_after(name, root, lambda _, line=line: [*whole[:2], line, *whole[3:]])
-        assert [kind for kind, *_ in problems] == ["malformed line"], line
+    path = root / LISTS[name]
+    before, whole = tuples(READERS[name](str(root))), path.read_text().splitlines()
+    for line in WRONG_LINES[name]:
+        problems = refused_after(name, root, lambda _, line=line: [*whole[:2], line, *whole[3:8], line, *whole[9:]])
+        places = [(kind, source.rsplit(" ", 1)[1]) for kind, source, _ in problems]
+        assert places == [("malformed line", "3"), ("malformed line", "9")], line
+    path.write_text("\n".join(whole), encoding="utf-8-sig")
+    assert tuples(READERS[name](str(root))) == before
+    path.write_bytes("\n".join([*whole[:2], "René 1 2"]).encode("latin-1"))
+    with pytest.raises(InputError, match=r"line 3: 'Ren\\xe9 1 2' is not UTF-8; save the list as UTF-8"):
+        READERS[name](str(root))
+
+
+ITSELF, MALFORMED, COUNT = "pair of an image with itself", "malformed line", "wrong count"
+BOTH = "pair listed as both same and different"
+
+
+def marked_0(*lines):
+    return [line.replace(" 1", " 0") for line in lines]
 
 
 @pytest.mark.parametrize(
-    ("change", "place", "reason"),
+    ("name", "change", "kind", "place", "reason"),
     [
-        (
-            lambda lines: [lines[0], lines[1].replace(" 1", " 0"), *lines[2:]],
-            "lines 1 and 2",
-            "the two lines of a pair are marked 1 and 0",
+        ("cplfw", lambda x: x[:-1], MALFORMED, "line 79", "a pair has two lines, this has one"),
+        ("cplfw", lambda x: [x[0], *marked_0(x[1]), *x[2:]], MALFORMED, "lines 1 and 2", "are marked 1 and 0"),
+        ("cplfw", lambda x: [*x[:40], *marked_0(*x[:2]), *x[42:]], BOTH, "lines 41 and 42", "lines 1 and 2"),
+        ("calfw", lambda x: [x[0], x[0], *x[2:]], ITSELF, "lines 1 and 2", "Synthetic_Person000"),
+        ("xqlfw", lambda x: [x[0], x[1].replace("\t3", "\t1"), *x[2:]], ITSELF, "line 2", "Synthetic_Person000"),
+        ("xqlfw", lambda x: [x[0], *sorted(x[1:], key=lambda line: line.count("\t"))], COUNT, "", "by fold"),
+        # Cut off, also at the end of a fold, of nine folds, and of the same pairs.
+        *(
+            ("calfw", lambda x, left=left: x[:left], COUNT, "", f"{same} same and {different} different pairs")
+            for left, same, different in ((78, 20, 19), (72, 20, 16), (40, 20, 0), (2, 1, 0), (0, 0, 0))
         ),
-        (lambda lines: lines[:-1], "line 79", "a pair has two lines, this has one"),
+        *(
+            ("xqlfw", lambda x, left=left: x[:left], COUNT, "", f"{left - 1} pairs, where the first line says 10 x 2")
+            for left in (40, 33, 1)
+        ),
     ],
 )
-def test_two_lines_that_are_no_pair(copied, change, place, reason):
-    root = copied("cplfw")
-    assert refused_after("cplfw", root, change) == [("malformed line", f"{root}/pairs_CPLFW.txt, {place}", reason)]
-
-
-# Also at the end of a fold, of nine folds, and of the same pairs.
-# Also at the end of a fold, of nine folds, and of the same pairs.
-@pytest.mark.parametrize("lines_left", [78, 72, 40, 2, 0])
-def test_a_list_that_was_cut_off(copied, lines_left):
-    root = copied("calfw")
-    ((kind, source, reason),) = refused_after("calfw", root, lambda lines: lines[:lines_left])
-    assert (kind, source) == ("wrong count", f"{root}/pairs_CALFW.txt")
-    assert f"{min(20, lines_left // 2)} same and {max(0, lines_left // 2 - 20)} different pairs" in reason
-
-
-@pytest.mark.parametrize("lines_left", [40, 33, 1])
-def test_a_list_shorter_than_its_first_line_says(copied, lines_left):
-    root = copied("xqlfw")
-    reason = f"{lines_left - 1} pairs, where the first line says 10 x 2 x 2"
-    problems = refused_after("xqlfw", root, lambda lines: lines[:lines_left])
-    assert problems[0] == ("wrong count", f"{root}/xqlfw_pairs.txt", reason)
-
-
-def test_classes_out_of_their_folds(copied):
-    problems = refused_after(
-        "xqlfw", copied("xqlfw"), lambda lines: [lines[0], *sorted(lines[1:], key=lambda line: line.count("\t"))]
-    )
-    assert [kind for kind, *_ in problems] == ["wrong count"]
+def test_wrong_lists(copied, name, change, kind, place, reason):
+    root = copied(name)
+    problem = refused_after(name, root, change)[0]
+    assert problem[:2] == (kind, f"{root}/{LISTS[name]}{', ' * bool(place)}{place}")
+    assert reason in problem[2]
 
 
 def test_first_line_of_xqlfw(copied):
@@ -230,47 +216,25 @@ def test_first_line_of_xqlfw(copied):
             read_xqlfw(str(root))
 
 
-@pytest.mark.parametrize("name", TEXT)
-def test_an_image_with_itself(copied, name):
-    root = copied(name)
-
-    def change(lines):
-        return [lines[0], lines[1].replace("\t3", "\t1") if name == "xqlfw" else lines[0], *lines[2:]]
-
-    ((kind, source, reason),) = refused_after(name, root, change)
-    assert kind == "pair of an image with itself"
-    assert "Synthetic_Person000" in reason
-    assert str(root / LISTS[name]) in source
-
-
-def test_pairs_listed_again_count_and_are_reported(copied, capsys):
-    root = copied("calfw")
-    # The second pair is the first, the other way round.
-    edit(root / LISTS["calfw"], lambda lines: [*lines[:2], lines[1], lines[0], *lines[4:]])
-    pairs = tuples(read_calfw(str(root)))
-    assert (len(pairs), pairs[0][:2]) == (40, pairs[1][1::-1])
-    assert "calfw: 1 of the pairs are listed again; each counts as often as it is listed" in capsys.readouterr().err
-
-
-def test_a_pair_that_is_both_same_and_different(copied):
-    def change(lines):
-        return [*lines[:40], *(line.replace(" 1", " 0") for line in lines[:2]), *lines[42:]]
-
-    ((kind, source, reason),) = refused_after("cplfw", copied("cplfw"), change)
-    assert kind == "pair listed as both same and different"
-    assert source.endswith("lines 41 and 42")
-    assert reason.endswith("lines 1 and 2")
-
-
-def test_marks_other_than_the_names_are_reported(copied, capsys):
+def test_what_is_reported_and_counts(copied, capsys):
     root = copied("cplfw")
     marks = {0: "0", 1: "0", 40: "1", 41: "1"}
+    # The third pair is the second, the other way round.
     edit(
         root / LISTS["cplfw"],
-        lambda lines: [f"{line[:-1]}{marks[n]}" if n in marks else line for n, line in enumerate(lines)],
+        lambda lines: [
+            *(f"{line[:-1]}{marks.get(n, line[-1])}" for n, line in enumerate(lines[:4])),
+            *(lines[3], lines[2]),
+            *(f"{line[:-1]}{marks.get(n, line[-1])}" for n, line in enumerate(lines[6:], 6)),
+        ],
     )
-    assert read_cplfw(str(root)).same[[0, 1, 19, 20, 21]].tolist() == [False, True, True, True, False]
-    assert "cplfw: 2 of the pairs are marked other than the names say, as " in capsys.readouterr().err
+    pair_set = read_cplfw(str(root))
+    assert pair_set.same[[0, 1, 19, 20, 21]].tolist() == [False, True, True, True, False]
+    pairs = tuples(pair_set)
+    assert (len(pairs), pairs[1][:2]) == (40, pairs[2][1::-1])
+    reported = capsys.readouterr().err
+    assert "cplfw: 1 of the pairs are listed again; each counts as often as it is listed" in reported
+    assert "cplfw: 2 of the pairs are marked other than the names say, as " in reported
 
 
 def test_official_size(written, tmp_path, capsys):
@@ -287,41 +251,27 @@ def test_official_size(written, tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-def refused_agedb(root, change):
-    """The problems of AgeDB after a change of its splits."""
-    savemat(str(root / AGEDB_LIST), {"splits": change(loadmat(str(root / AGEDB_LIST))["splits"])})
-    return refused("agedb", root)
-
-
-@pytest.mark.parametrize("change", [lambda splits: splits[:9], lambda splits: np.r_[splits, splits[:1]]])
-def test_agedb_of_nine_or_eleven_folds(copied, change):
-    assert [kind for kind, *_ in refused_agedb(copied("agedb"), change)] == ["wrong count"]
-
-
-def test_agedb_with_a_mark_that_is_none(copied):
+def test_agedb_that_is_no_list(copied):
     root = copied("agedb")
-
-    def change(splits):
-        splits[3, 0][0, 0][1][0, 2] = 7
-        splits[5, 0][0, 0][0][1, 0][0, 0][1] = "old"
-        splits[6, 0][0, 0][1] = splits[6, 0][0, 0][1][:, :3]
-        return splits
-
-    problems = refused_agedb(root, change)
+    path = root / AGEDB_LIST
+    splits = loadmat(str(path))["splits"]
+    for few_or_many in (splits[:9], np.r_[splits, splits[:1]]):
+        savemat(str(path), {"splits": few_or_many})
+        assert [kind for kind, *_ in refused("agedb", root)] == ["wrong count"]
+    splits[3, 0][0, 0][1][0, 2] = 7
+    splits[5, 0][0, 0][0][1, 0][0, 0][1] = "old"
+    splits[6, 0][0, 0][1] = splits[6, 0][0, 0][1][:, :3]
+    savemat(str(path), {"splits": splits})
+    problems = refused("agedb", root)
     places = ("4, pair 3", "6, pair 1", "7")
-    assert [problem[:2] for problem in problems] == [
-        ("malformed line", f"{root / AGEDB_LIST}, split {place}") for place in places
-    ]
+    assert [problem[:2] for problem in problems] == [("malformed line", f"{path}, split {place}") for place in places]
     assert "marked 7" in problems[0][2]
-
-
-def test_agedb_that_is_no_list(tmp_path):
-    (tmp_path / AGEDB_LIST).write_bytes(b"no MATLAB file")
-    with pytest.raises(InputError, match="cannot be read as a MATLAB file"):
-        read_agedb(str(tmp_path))
-    savemat(str(tmp_path / AGEDB_LIST), {"pairs": np.zeros(3)})
+    savemat(str(path), {"pairs": np.zeros(3)})
     with pytest.raises(InputError, match="has no variable splits"):
-        read_agedb(str(tmp_path))
+        read_agedb(str(root))
+    path.write_bytes(b"no MATLAB file")
+    with pytest.raises(InputError, match="cannot be read as a MATLAB file"):
+        read_agedb(str(root))
 
 
 @pytest.mark.parametrize("count", [0, 7, 10, 23, 6000])
@@ -334,16 +284,3 @@ def test_tenths(count):
     same = np.random.default_rng(0).random(count) < 0.4
     for kind in (True, False):
         np.testing.assert_array_equal(tenths_of_classes(same)[same == kind], tenths(int(np.sum(same == kind))))
-
-
-@pytest.mark.parametrize("name", TEXT)
-def test_utf_8_with_its_mark_and_what_is_none(copied, name):
-    root = copied(name)
-    path = root / LISTS[name]
-    before = tuples(READERS[name](str(root)))
-    path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
-    assert tuples(READERS[name](str(root))) == before
-    lines = path.read_bytes().splitlines()
-    path.write_bytes(b"\n".join([*lines[:2], b"Ren\xe9 1 2", *lines[3:]]))
-    with pytest.raises(InputError, match=r"line 3: 'Ren\\xe9 1 2' is not UTF-8; save the list as UTF-8"):
-        READERS[name](str(root))

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import problems_of
 from scipy.io import loadmat, savemat
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.tinyface import evaluate_tinyface
 from ddl_tf.images.pillow_images import decode_image
-from ddl_tf.importers.problem_list import ProblemsError
 from ddl_tf.metrics.bootstrap import bootstrap_rates
 from ddl_tf.miniatures.tinyface import write_tinyface
 from ddl_tf.protocols.tinyface import read_tinyface
@@ -39,10 +39,8 @@ def embed(tinyface):
     return np.array([EMBEDDING(Path(key).stem) for key in tinyface.keys])
 
 
-def problems_of(root, **arguments):
-    with pytest.raises(ProblemsError) as error:
-        read_tinyface(str(root), **arguments)
-    return [(one.kind, Path(one.source).name) for one in error.value.problems]
+def refused(root, **arguments):
+    return [(kind, Path(source).name) for kind, source, _ in problems_of(read_tinyface, root, **arguments)]
 
 
 def change_list(root, **columns):
@@ -96,25 +94,20 @@ def test_aligned_images(made, tmp_path):
     tinyface, official = read_tinyface(str(made), images=str(tmp_path)), read_tinyface(str(made))
     assert all(image.startswith(b"aligned") for image in tinyface.images)
     assert np.array_equal(tinyface.gallery, official.gallery)
-    results = [evaluate_tinyface(one, embed(one), replicates=0).result for one in (tinyface, official)]
+    results = [evaluate_tinyface(part, embed(part), replicates=0).result for part in (tinyface, official)]
     assert results[0] == results[1]
 
 
 def test_missing_images(root):
     # Person 1 has two in the gallery, person 3 one.
     distractor = "Gallery_Distractor/7_1_ph_1_1_face1.jpg"
-    gone = [
-        "Gallery_Match/1_1.jpg",
-        "Gallery_Match/3_1.jpg",
-        "Probe/5_4.jpg",
-        distractor,
-    ]
+    gone = ["Gallery_Match/1_1.jpg", "Gallery_Match/3_1.jpg", "Probe/5_4.jpg", distractor]
     aligned = shutil.copytree(root / "Testing_Set", root / "aligned")
     for name in gone:
         (aligned / name).unlink()
     # Distractors are in no list: they are known without an ending.
-    refused = {("missing image", Path(name).name.replace("face1.jpg", "face1")) for name in gone}
-    assert set(problems_of(root, images=str(aligned))) == refused
+    lost_images = {("missing image", Path(name).name.replace("face1.jpg", "face1")) for name in gone}
+    assert set(refused(root, images=str(aligned))) == lost_images
     tinyface = read_tinyface(str(root), images=str(aligned), missing="count")
     embeddings = np.eye(13)[[int(Path(k).stem.split("_")[0]) if "face" not in k else 0 for k in tinyface.keys]]
     result, scores = vars(evaluate_tinyface(tinyface, embeddings, replicates=40)).values()
@@ -142,11 +135,11 @@ def test_problems_of_the_images(root):
     folder = root / "Testing_Set"
     aligned = str(shutil.copytree(folder, root / "aligned"))
     (root / "aligned/Gallery_Distractor/new_face1.jpg").write_bytes(b"")
-    assert problems_of(root, images=aligned) == [("unlisted image", "new_face1.jpg")]
+    assert refused(root, images=aligned) == [("unlisted image", "new_face1.jpg")]
     (folder / "Probe/1_3.jpg").unlink()
     (folder / "Probe/stranger.jpg").write_bytes(b"")
     (folder / "Gallery_Match/1_1.png").write_bytes(b"")
-    assert set(problems_of(root)) == {
+    assert set(refused(root)) == {
         ("unlisted image", "stranger.jpg"),
         ("duplicate image", "1_1.png"),
         ("missing image", "1_3.jpg"),
@@ -157,7 +150,7 @@ def test_problems_of_the_images(root):
     # Without the official ones, those that are there are taken.
     assert len(read_tinyface(str(root), images=aligned).gallery) == 24 + 41
     (folder / "Gallery_Distractor").mkdir()
-    assert ("missing image", "Gallery_Distractor") in problems_of(root, missing="count")
+    assert ("missing image", "Gallery_Distractor") in refused(root, missing="count")
     with pytest.raises(InputError, match="missing='skip'"):
         read_tinyface(str(root), missing="skip")
 
@@ -169,10 +162,7 @@ def test_problems_of_the_lists(root):
     twice[1] = twice[0]
     whole_numbers = "probe_ids are not whole numbers from 0"
     for columns, message in (
-        (
-            {"ids": np.where(ids == 1, 77, ids).astype(float)},
-            r"1 probe without mate \(person 77: no image of Gall",
-        ),
+        ({"ids": np.where(ids == 1, 77, ids).astype(float)}, r"1 probe without mate \(person 77: no image of Gall"),
         ({"ids": ids, "set": twice}, r"1 duplicate line, 1 unlisted image .*probe_img_ID_pairs\.mat, row 2"),
         ({"ids": ids[1:]}, "18 names and 17 numbers of people"),
         ({"ids": ids + 0.5}, whole_numbers),

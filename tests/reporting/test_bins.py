@@ -4,6 +4,7 @@ import pytest
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.reporting import bins
+from ddl_tf.reporting.palette import styles_of
 
 VALUES = np.array([5.0, -40.0, 20.0, np.nan])
 FIRST, SECOND = np.array([0, 1, 2, 3]), np.array([1, 2, 0, 0])
@@ -23,15 +24,9 @@ def test_bins_hold_equal_counts_and_do_not_cut_equal_values_apart():
     edges = bins.bin_edges(values)
     assert len(edges) == 6
     assert np.histogram(values, edges)[0].tolist() == pytest.approx([20] * 5, abs=1)
-    edges = bins.bin_edges(np.array([1.0] * 90 + [2.0] * 10))
-    assert edges.tolist() == [1, 2]
-    assert bins.bin_edges(np.array([3.0, 3.0, np.nan])).tolist() == [3, 3]
-    assert len(bins.bin_edges(np.array([np.nan]))) == 0
-
-
-def test_threshold_at_far():
-    similarity = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
-    same = np.array([True, False, True, False, True, False])
+    for values, edges in (([1.0] * 90 + [2.0] * 10, [1, 2]), ([3.0, 3.0, np.nan], [3, 3]), ([np.nan], [])):
+        assert bins.bin_edges(np.array(values)).tolist() == edges
+    similarity, same = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4]), np.arange(6) % 2 == 0
     # At 0.7 one of three different pairs is accepted; a third is allowed.
     assert bins.threshold_at_far(similarity, same, 0.34) == 0.7
     assert bins.threshold_at_far(similarity, same, 0.3) == 0.9
@@ -58,12 +53,12 @@ def test_the_table_is_the_count():
         last = place == len(table) - 1
         inside = (values >= row["low"]) & ((values <= row["high"]) if last else (values < row["high"]))
         right = np.sum(((similarity > 0.5) == same)[inside])
-        found = np.sum((similarity >= threshold)[inside & same])
+        accepted = np.sum((similarity >= threshold)[inside & same])
         assert row["same"] == np.sum(inside & same)
         assert row["accuracy"] == right / inside.sum()
-        assert row["tar"] == found / np.sum(inside & same)
+        assert row["tar"] == accepted / np.sum(inside & same)
         assert (row["accuracy_low"], row["accuracy_high"]) == pytest.approx(naive_wilson(right, inside.sum()))
-        assert (row["tar_low"], row["tar_high"]) == pytest.approx(naive_wilson(found, np.sum(inside & same)))
+        assert (row["tar_low"], row["tar_high"]) == pytest.approx(naive_wilson(accepted, np.sum(inside & same)))
 
 
 def test_bins_without_same_pairs_or_values():
@@ -74,7 +69,7 @@ def test_bins_without_same_pairs_or_values():
     assert table["accuracy"].tolist() == [1, 1]
     empty = bins.bin_table(np.array([1.0, 0.0]), np.array([True, False]), np.array([np.nan] * 2), 0.5, np.empty(0))
     with pytest.raises(InputError, match="yaw: no pair has a value"):
-        bins.bins_figure("yaw", {"A": empty})
+        bins.bins_figure("yaw", {"A": empty}, "", styles_of("A"))
 
 
 def test_the_figure_shows_the_table():
@@ -85,7 +80,7 @@ def test_the_figure_shows_the_table():
             table[name] = [0.9, 0.8 - 0.1 * number]
             table[f"{name}_low"], table[f"{name}_high"] = table[name] - 0.1, table[name] + 0.05
         tables[model] = table
-    figure = bins.bins_figure("yaw", tables)
+    figure = bins.bins_figure("yaw", tables, "", styles_of(tables))
     labels = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
     assert labels == ["[0, 10)\n30 pairs\n10 same", "[10, 1,200]\n31 pairs\n9 same"]
     for axes, name in zip(figure.axes, ("accuracy", "tar")):

@@ -9,25 +9,20 @@ from ddl_tf.reporting.page import Picture
 from ddl_tf.reporting.palette import styles_of
 
 
-@pytest.fixture
-def logs():
-    return {
+def test_a_panel_for_each_column_and_a_line_for_each_run_that_has_it():
+    logs = {
         "A": pd.DataFrame({"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "lfw/auc": [np.nan, 0.9, np.nan]}),
         "B": pd.DataFrame({"epoch": [1, 2], "loss": [4.0, 3.5], "gap": [0.3, 0.2], "never": [np.nan, np.nan]}),
     }
-
-
-def test_a_panel_for_each_column_and_a_line_for_each_run_that_has_it(logs):
-    figure = curves_figure(logs)
-    panels = {axes.get_title(): axes for axes in figure.axes if axes.get_visible()}
+    figure = curves_figure(logs, styles_of(logs))
+    panels = {axes.get_title(): axes.lines for axes in figure.axes if axes.get_visible()}
     assert list(panels) == ["loss", "lfw/auc", "gap"]
-    assert [line.get_ydata().tolist() for line in panels["loss"].lines] == [[3, 2, 1], [4, 3.5]]
-    assert [(line.get_xdata().tolist(), line.get_ydata().tolist()) for line in panels["lfw/auc"].lines] == [
-        ([2], [0.9])
-    ]
-    assert [line.get_label() for line in panels["gap"].lines] == ["B"]
-    colour = {line.get_label(): line.get_color() for line in panels["loss"].lines}
-    assert panels["gap"].lines[0].get_color() == colour["B"]
+    assert [line.get_ydata().tolist() for line in panels["loss"]] == [[3, 2, 1], [4, 3.5]]
+    (line,) = panels["lfw/auc"]
+    assert (line.get_xdata().tolist(), line.get_ydata().tolist()) == ([2], [0.9])
+    (line,) = panels["gap"]
+    colours = {line.get_label(): line.get_color() for line in panels["loss"]}
+    assert (line.get_label(), line.get_color()) == ("B", colours["B"])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["A", "B"]
 
 

@@ -49,7 +49,7 @@ def test_near_embeddings_stay_near():
     rng = np.random.default_rng(0)
     label = np.repeat([0, 1, 2], 20)
     places = map_embeddings(unit(np.eye(3)[label] + 0.05 * rng.normal(size=[60, 3])), seed=0)
-    centers = np.array([places[label == one].mean(axis=0) for one in range(3)])
+    centers = np.array([places[label == number].mean(axis=0) for number in range(3)])
     nearest = np.argmin(np.linalg.norm(places[:, np.newaxis] - centers, axis=2), axis=1)
     assert np.array_equal(nearest, label)
 

@@ -6,7 +6,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.plots import Similarities
 from ddl_tf.metrics.bootstrap import pair_weights
 from ddl_tf.reporting.figures_pairs import RocBand, distributions_figure, roc_band, roc_det_figure
-from ddl_tf.reporting.palette import style
+from ddl_tf.reporting.palette import style, styles_of
 
 
 def scores(seed, shift=1.5, count=240):
@@ -62,7 +62,7 @@ def test_roc_and_det_show_the_band_of_each_model():
     far = np.geomspace(1 / 1000, 1, 120)
     tar = np.linspace(0.2, 1, len(far))
     bands = {"A": RocBand(far, tar, tar - 0.1, tar), "B": RocBand(far, tar**2, tar**2 - 0.1, tar**2)}
-    roc, det = roc_det_figure("lfw", bands, num_same=500).axes
+    roc, det = roc_det_figure("lfw", bands, 500, styles_of(bands)).axes
     assert [text.get_text() for text in roc.get_legend().get_texts()] == ["A", "B"]
     for place, band in enumerate(bands.values()):
         lines = roc.lines[place], det.lines[place]

@@ -1,7 +1,9 @@
 import csv
 import io
+import re
 
-from ddl_tf.reporting.layout_table import DASH, Strong, TextTable, latex_escape, markdown_escape
+from ddl_tf.common.markdown import DASH
+from ddl_tf.reporting.layout_table import Strong, TextTable, latex_escape, markdown_escape
 
 ROWS = [["cfp_fp", Strong("0.97 [0.96, 0.98]*"), DASH], ["a|b & 5% \\ {x} #1 $ ~ ^ <b>", "1", "\N{MINUS SIGN}2"]]
 TABLE = TextTable("scores", "Some_numbers, 95%", ["set", "A & B_1", "C"], ROWS)
@@ -9,20 +11,9 @@ TABLE = TextTable("scores", "Some_numbers, 95%", ["set", "A & B_1", "C"], ROWS)
 
 def markdown_cells(text):
     """The cells of a Markdown table, as a reader of it sees them."""
-    rows = []
-    for line in text.splitlines():
-        if not line.startswith("| "):
-            break
-        cells, cell, place = [], "", 2
-        while place < len(line):
-            if line[place] == "\\":
-                cell, place = cell + line[place + 1], place + 2
-            elif line[place] == "|":
-                cells, cell, place = [*cells, cell.strip()], "", place + 1
-            else:
-                cell, place = cell + line[place], place + 1
-        rows.append(cells)
-    return rows
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    cells = [re.findall(r"((?:\\.|[^\\|])*)\|", row[1:]) for row in rows]
+    return [[re.sub(r"\\(.)", r"\1", cell.strip()) for cell in row] for row in cells]
 
 
 def test_csv_and_markdown_round_trip():

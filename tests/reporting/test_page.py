@@ -1,5 +1,4 @@
 import base64
-import html
 import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
@@ -65,24 +64,16 @@ def page():
     return render_page(f"Title {NASTY}", f"Summary {NASTY}", sections())
 
 
-def test_nothing_is_loaded_from_elsewhere(page):
-    elements = outline(page).elements
-    assert not {tag for tag, _ in elements} & {"script", "link", "iframe", "object", "embed", "base", "form"}
-    for tag, attributes in elements:
+def test_nothing_is_loaded_from_elsewhere_and_text_of_files_is_escaped(page):
+    parsed = outline(page)
+    assert not {tag for tag, _ in parsed.elements} & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    for tag, attributes in parsed.elements:
         for name in ("src", "href", "srcset", "data", "action", "poster"):
             assert attributes.get(name, "#").startswith("data:" if tag == "img" and name == "src" else "#")
-    assert "http:" not in page
-    assert "https:" not in page
-    assert "url(" not in page
-
-
-def test_text_of_files_is_escaped(page):
-    assert "<script" not in page
-    parsed = outline(page)
+    assert not [text for text in ("http:", "https:", "url(", "<script") if text in page]
     assert sum(NASTY in text for text in parsed.text) >= 8
     alternatives = [attributes["alt"] for tag, attributes in parsed.elements if tag == "img"]
     assert alternatives == [f"alternative {NASTY}", "alternative words"]
-    assert html.escape(f"Title {NASTY}", quote=False).split("(")[0] in page
 
 
 def test_light_dark_and_print(page):
@@ -90,21 +81,19 @@ def test_light_dark_and_print(page):
     root, dark = re.findall(r":root \{([^}]*)\}", style)
     assert "@media screen and (prefers-color-scheme: dark)" in style
     assert "@media print" in style
-    names = [set(re.findall(r"(--[\w-]+):", text)) for text in (root, dark)]
-    # Every colour has both tones, and every colour that is used is one of them.
-    assert names[0] == names[1]
-    assert set(re.findall(r"var\((--[\w-]+)\)", page)) <= names[0]
+    names, dark_names = (set(re.findall(r"(--[\w-]+):", text)) for text in (root, dark))
+    # Every colour has both tones, and every colour that is used has a name.
+    assert names == dark_names
+    assert set(re.findall(r"var\((--[\w-]+)\)", page)) <= names
 
 
 def test_a_picture_is_the_figure_on_white_in_shapes(page):
     source = next(attributes["src"] for tag, attributes in outline(page).elements if tag == "img")
     drawn = base64.b64decode(source.removeprefix("data:image/svg+xml;base64,")).decode()
     assert drawn == picture("fig-a").svg
-    root = ElementTree.fromstring(drawn)
-    assert root.get("viewBox") == "0 0 216 144"
+    assert ElementTree.fromstring(drawn).get("viewBox") == "0 0 216 144"
     assert "fill: #ffffff" in drawn
-    assert "<text" not in drawn
-    assert "<script" not in drawn
+    assert not [tag for tag in ("<text", "<script") if tag in drawn]
 
 
 def test_equal_figures_give_equal_text_with_coordinates_to_a_hundredth_and_settings_stay():
@@ -126,7 +115,6 @@ def test_contents_figures_and_tables_have_ids_and_words(page):
     assert links == ["one", "one", "two"]
     assert set(links) <= set(ids)
     assert "Nothing" not in page
-    elements = outline(page).elements
     assert [tag for tag, _ in elements if tag in ("figcaption", "img")] == ["img", "figcaption"] * 2
     assert sum(tag == "caption" for tag, _ in elements) == sum(tag == "table" for tag, _ in elements) == 2
     assert [attributes["scope"] for tag, attributes in elements if tag == "th"] == ["col", "col", "row", "col", "row"]

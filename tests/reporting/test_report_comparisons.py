@@ -7,6 +7,7 @@ import pytest
 from generated_evaluations import write_evaluation, write_pairs
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.markdown import DASH
 from ddl_tf.evaluation.stored import Outcome, write_outcome
 from ddl_tf.metrics.gaps import compare_gaps
 from ddl_tf.metrics.paired_tests import compare_scores, holm
@@ -22,7 +23,7 @@ from ddl_tf.reporting.comparisons import (
     signed,
 )
 from ddl_tf.reporting.evaluations import read_evaluation
-from ddl_tf.reporting.layout_table import DASH, Strong
+from ddl_tf.reporting.layout_table import Strong
 from ddl_tf.reporting.numbers import numbers_of
 
 
@@ -47,38 +48,39 @@ def differences(models):
     return compare_models(models, 200, 0, "easy_set", "hard_set")
 
 
+def named(differences, set_name, number, model="better"):
+    (test,) = (test for test in differences if (test.set_name, test.number, test.model) == (set_name, number, model))
+    return test
+
+
 def test_differences_are_those_of_the_paired_tests(models, differences):
     base, better = models[0].sets["easy_set"], models[1].sets["easy_set"]
     rows = {row["number"]: row for row in compare_scores(better.scores, base.scores, replicates=200, seed=0)}
-    (auc,) = (d for d in differences if (d.set_name, d.number, d.model) == ("easy_set", "auc", "better"))
-    assert (auc.value, auc.baseline) == (better.result["auc"], base.result["auc"])
-    assert auc.difference == auc.value - auc.baseline > 0
-    assert (auc.low, auc.high, auc.p) == (rows["auc"]["low"], rows["auc"]["high"], rows["auc"]["p"])
-    assert auc.better
-
-
-def test_the_gap_is_compared_where_both_sets_are(models, differences):
-    gaps = [one for one in differences if one.number == "gap"]
-    assert [one.model for one in gaps] == ["better"]
+    test = named(differences, "easy_set", "auc")
+    assert (test.value, test.baseline) == (better.result["auc"], base.result["auc"])
+    assert test.difference == test.value - test.baseline > 0
+    assert (test.low, test.high, test.p) == (rows["auc"]["low"], rows["auc"]["high"], rows["auc"]["p"])
+    assert test.better
+    # The gap is compared where both sets are.
+    (gap,) = (test for test in differences if test.number == "gap")
+    assert gap.model == "better"
     sides = [[model.sets[name].scores for name in ("easy_set", "hard_set")] for model in models[:2]]
     expected = compare_gaps(*sides[1], *sides[0], replicates=200, seed=0)
-    assert (gaps[0].difference, gaps[0].p) == (expected.difference, expected.p)
-
-
-def test_the_numbers_of_the_result_are_compared_where_a_model_has_the_set(differences):
-    assert {one.set_name for one in differences if one.model == "much the same"} == {"easy_set", "scface"}
+    assert (gap.difference, gap.p) == (expected.difference, expected.p)
+    # The other numbers are compared where a model has the set.
+    assert {test.set_name for test in differences if test.model == "much the same"} == {"easy_set", "scface"}
     ranks = {"rank1@d1", "rank1@d2", "rank1@d3"}
-    assert {one.number for one in differences if one.set_name == "scface"} == ranks
+    assert {test.number for test in differences if test.set_name == "scface"} == ranks
     numbers = {"auc", "tar@1e-1", "tar@1e-4", "expectation_margin", "gap"} | ranks
-    assert {one.number for one in differences} == numbers
+    assert {test.number for test in differences} == numbers
     # P-values are corrected for each number over sets and models.
     for family in ({"auc"}, ranks):
-        tests = [one for one in differences if one.number in family]
+        tests = [test for test in differences if test.number in family]
         assert len(tests) > 2
-        assert [one.p_corrected for one in tests] == holm([one.p for one in tests])
-    untested = [one for one in differences if one.number == "tar@1e-4"]
+        assert [test.p_corrected for test in tests] == holm([test.p for test in tests])
+    untested = [test for test in differences if test.number == "tar@1e-4"]
     assert untested
-    assert all(one.p is None and one.p_corrected is None and not one.significant for one in untested)
+    assert all(test.p is None and test.p_corrected is None and not test.significant for test in untested)
     assert "no valid test" in difference_text(untested[0])
 
 
@@ -123,28 +125,26 @@ def test_the_table_has_a_dash_an_asterisk_and_bold(models, differences):
 
 def test_the_csv_and_the_table_of_tests_have_everything(models, differences):
     data = pd.read_csv(io.StringIO(comparison_table(models, differences).csv()), float_precision="round_trip")
-    own = data[(data["set"] == "easy_set") & (data["number"] == "auc")].set_index("model")
-    assert own["value"].to_dict() == {model.name: model.sets["easy_set"].result["auc"] for model in models}
-    (test,) = (d for d in differences if (d.set_name, d.number, d.model) == ("easy_set", "auc", "better"))
-    assert own.loc["better", "p"] == test.p
-    assert np.isnan(own.loc["base", "p"])
+    rows = data[(data["set"] == "easy_set") & (data["number"] == "auc")].set_index("model")
+    assert rows["value"].to_dict() == {model.name: model.sets["easy_set"].result["auc"] for model in models}
+    assert rows.loc["better", "p"] == named(differences, "easy_set", "auc").p
+    assert np.isnan(rows.loc["base", "p"])
     assert "tar@1e-4" in set(data["number"])
     table = differences_table(differences, "base")
     assert "base" in table.caption
     assert len(table.rows) == len(differences)
-    for row, one in zip(table.rows, differences):
-        assert isinstance(row[3], Strong) == one.significant
-        assert row[4] == (DASH if one.p is None else f"{one.p:.2g}")
+    for row, test in zip(table.rows, differences):
+        assert isinstance(row[3], Strong) == test.significant
+        assert row[4] == (DASH if test.p is None else f"{test.p:.2g}")
 
 
 def test_the_baseline_is_bold_only_if_all_others_are_worse_for_sure(tmp_path):
     for name, noise in (("A", 0.2), ("B", 0.9), ("C", 0.9)):
         write_pairs(tmp_path / name, "lfw", noise)
     models = [read_evaluation(name, str(tmp_path / name)) for name in "ABC"]
-    one, two = made(model="B", corrected=0.01), made(model="C", corrected=0.2)
-    assert cells(comparison_table(models, [one, two]))["lfw", "AUC"][1] == [False, False, False]
-    sure = made(model="C", corrected=0.02)
-    assert cells(comparison_table(models, [one, sure]))["lfw", "AUC"][1] == [True, False, False]
+    for corrected, strong in ((0.2, False), (0.02, True)):
+        tests = [made(model="B", corrected=0.01), made(model="C", corrected=corrected)]
+        assert cells(comparison_table(models, tests))["lfw", "AUC"][1] == [strong, False, False]
 
 
 def test_many_tests_need_many_replicates_and_very_many_pairs_get_fewer():
@@ -159,18 +159,17 @@ def test_many_tests_need_many_replicates_and_very_many_pairs_get_fewer():
         assert affordable_replicates(pairs, replicates) == expected
 
 
-def test_the_least_p_is_said_where_no_test_can_come_out(models):
-    few, enough = ([one for one in compare_models(models[:2], times, 0) if one.p is not None] for times in (40, 200))
-    bootstrapped = [one for one in few if "bootstrap" in one.test]
+def test_the_least_p_is_named_where_no_test_can_come_out(models):
+    few, enough = (compare_models(models[:2], replicates, 0) for replicates in (40, 200))
+    bootstrapped = [test for test in few if test.p is not None and "bootstrap" in test.test]
     assert len(bootstrapped) > 4
-    for one in bootstrapped:
-        tests = sum(other.number == one.number for other in bootstrapped)
-        assert one.least_p == pytest.approx(min(1, tests * 2 / 41))
-        said = "no corrected p below" in one.test
-        assert said == (one.least_p >= 0.05)
-        assert one.p_corrected >= one.least_p
-    assert any("show no corrected p below 0.098" in one.test for one in bootstrapped)
-    assert not any("no corrected p below" in one.test for one in enough)
+    for test in bootstrapped:
+        family = sum(other.number == test.number for other in bootstrapped)
+        assert test.least_p == pytest.approx(min(1, family * 2 / 41))
+        assert ("no corrected p below" in test.test) == (test.least_p >= 0.05)
+        assert test.p_corrected >= test.least_p
+    assert any("show no corrected p below 0.098" in test.test for test in bootstrapped)
+    assert not any("no corrected p below" in test.test for test in enough)
     # Fewer replicates were drawn than were asked for, as of very many pairs.
     lacking = [dataclasses.replace(bootstrapped[0], least_p=0.098)]
     assert replicates_needed(lacking, 1000) == 1961
@@ -203,7 +202,7 @@ def write_ijb(folder, noise, known=True):
 
 def test_ijb_is_tested_over_people_and_differs_as_its_headlines_do(tmp_path):
     models = [write_ijb(tmp_path / "base", 0.5), write_ijb(tmp_path / "better", 0.3)]
-    rows = {one.number: one for one in compare_models(models, 200, 0)}
+    rows = {test.number: test for test in compare_models(models, 200, 0)}
     assert list(rows) == [f"verification@{name}" for name in ("auc", "tar@1e-1", "tar@2e-1", "tar@1e-2")]
     headlines = [numbers_of(model.sets["ijbc"].result) for model in models]
     for number, row in rows.items():
@@ -219,7 +218,5 @@ def test_ijb_is_tested_over_people_and_differs_as_its_headlines_do(tmp_path):
 def test_an_evaluation_without_whom_templates_show_is_refused(tmp_path):
     models = [write_ijb(tmp_path / name, 0.5, known=name != "old") for name in ("base", "old")]
     for order in (models, models[::-1]):
-        with pytest.raises(
-            InputError, match=r"old/ijbc: stored without whom its templates show.*evaluate the set again"
-        ):
+        with pytest.raises(InputError, match=r"old/ijbc: stored without whom its templates show.*evaluate the set"):
             compare_models(order, 200, 0)

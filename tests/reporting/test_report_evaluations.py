@@ -32,18 +32,18 @@ def test_what_a_model_did(tmp_path):
 
 def test_without_the_column_the_same_pairs_tell_the_people(tmp_path):
     write_pairs(tmp_path / "a", "lfw", 0.5, columns=False)
-    one = read_evaluation("A", str(tmp_path / "a")).sets["lfw"]
-    first, second = one.people
+    evaluated = read_evaluation("A", str(tmp_path / "a")).sets["lfw"]
+    first, second = evaluated.people
     # Images are in several pairs; no two people are taken for one.
     person = np.repeat(np.arange(12), 4)
-    shown = np.concatenate([person[one.scores["first"]], person[one.scores["second"]]])
+    shown = np.concatenate([person[evaluated.scores["first"]], person[evaluated.scores["second"]]])
     linked = np.concatenate([first, second])
     assert all(len(set(shown[linked == number])) == 1 for number in set(linked))
-    assert np.array_equal(first == second, one.scores["same"])
+    assert np.array_equal(first == second, evaluated.scores["same"])
     # As far as is known, nobody is in two pairs.
-    one.scores.update(first=np.arange(0, 480, 2), second=np.arange(1, 480, 2))
-    assert one.people == (None, None)
-    assert "people" not in one.scores
+    evaluated.scores.update(first=np.arange(0, 480, 2), second=np.arange(1, 480, 2))
+    assert evaluated.people == (None, None)
+    assert "people" not in evaluated.scores
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +70,12 @@ def model(tmp_path_factory):
 def test_other_pairs_probes_or_images_are_refused(model, name, change, message):
     evaluated = model.sets[name]
     if "images" in message:
-        other = dataclasses.replace(evaluated, images=change(evaluated.images))
+        changed = dataclasses.replace(evaluated, images=change(evaluated.images))
     else:
-        other = dataclasses.replace(evaluated, scores={**evaluated.scores, **change(evaluated.scores)})
+        changed = dataclasses.replace(evaluated, scores={**evaluated.scores, **change(evaluated.scores)})
     check_comparable([model, dataclasses.replace(model, name="B")])
     with pytest.raises(InputError, match=f"set {name}: A and B were not evaluated on the same, {message}"):
-        check_comparable([model, dataclasses.replace(model, name="B", sets={name: other})])
+        check_comparable([model, dataclasses.replace(model, name="B", sets={name: changed})])
 
 
 def test_scores_and_embeddings_that_do_not_fit(tmp_path):
@@ -91,7 +91,7 @@ def test_scores_and_embeddings_that_do_not_fit(tmp_path):
             read_evaluation(name, str(tmp_path / name))
 
 
-def test_missing_sets_are_told(tmp_path):
+def test_missing_sets_are_named(tmp_path):
     with pytest.raises(InputError, match="no stored evaluation there"):
         read_evaluation("A", str(tmp_path))
     write_pairs(tmp_path / "A", "lfw", 0.5)

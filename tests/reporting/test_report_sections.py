@@ -1,3 +1,5 @@
+import dataclasses
+
 import pandas as pd
 import pytest
 from generated_evaluations import RACES, write_evaluation
@@ -23,31 +25,28 @@ def models(tmp_path_factory):
     ]
 
 
-def test_findings_say_the_differences_in_words(models):
+def test_findings_and_gap_in_words(models):
     differences = compare_models(models, 200, 0, "easy_set", "hard_set")
     sentences = sections.findings(models, differences, 200).sentences
-    gap = next(one for one in differences if one.number == "gap")
+    gap = next(test for test in differences if test.number == "gap")
     assert sentences[0].startswith("DDL against ArcFace between easy_set and hard_set: gap ")
     assert f"from {gap.baseline:.3f} to {gap.value:.3f}: " in sentences[0]
-    auc = next(one for one in differences if (one.set_name, one.number) == ("hard_set", "auc"))
-    (sentence,) = (one for one in sentences if "on hard_set" in one)
+    auc = next(test for test in differences if (test.set_name, test.number) == ("hard_set", "auc"))
+    (sentence,) = (text for text in sentences if "on hard_set" in text)
     assert f"AUC +{auc.difference:.3f} [+{auc.low:.3f}, +{auc.high:.3f}]" in sentence
     assert sentence.endswith("better, and more than chance.")
-    assert sum("on scface: rank-1, d" in one for one in sentences) == 3
+    assert sum("on scface: rank-1, d" in text for text in sentences) == 3
     assert sentences[-1].startswith("DDL was not evaluated on rfw, rfw_african")
-    test = Difference("s", "auc", "DDL", 0.9, 0.8, 0.1, 0.0, 0.2, 0.01, 0.1, "paired bootstrap of pairs")
-    for replicates, too_few in ((100, True), (120, False)):
-        sentences = sections.findings(models, [test] * 3, replicates).sentences
-        assert any("at least 120" in one for one in sentences) == too_few
-
-
-def test_the_gap_in_words(models):
-    section = sections.gap(models, "easy_set", "hard_set")
-    for model, sentence in zip(models, section.sentences):
+    gap = sections.gap(models, "easy_set", "hard_set")
+    for model, sentence in zip(models, gap.sentences):
         easy, hard = (model.sets[name].result["expectation_margin"] for name in ("easy_set", "hard_set"))
         assert sentence.startswith(f"{model.name}: expectation margin {easy:.3f} on easy_set, {hard:.3f} on hard_set")
         assert sentence.endswith(f"is {easy - hard:.3f}.")
-    assert len(section.parts[0].figure.axes) == 2
+    assert len(gap.parts[0].figure.axes) == 2
+    test = Difference("s", "auc", "DDL", 0.9, 0.8, 0.1, 0.0, 0.2, 0.01, 0.1, "paired bootstrap of pairs")
+    for replicates, too_few in ((100, True), (120, False)):
+        sentences = sections.findings(models, [test] * 3, replicates).sentences
+        assert any("at least 120" in text for text in sentences) == too_few
 
 
 def test_roc_and_similarities_of_each_set_of_pairs(models):
@@ -67,9 +66,9 @@ def test_conditions_are_the_bins_of_the_worse_image(models):
     figures = [part for part in section.parts if isinstance(part, Picture)]
     tables = [part for part in section.parts if isinstance(part, TextTable)]
     assert [part.name for part in figures][:2] == ["bins-easy_set-yaw", "bins-hard_set-yaw"]
-    one = models[1].sets["easy_set"]
-    values = pair_values(one.images["yaw"].to_numpy(), one.scores["first"], one.scores["second"], "yaw")
-    similarity, same = one.scores["similarity"], one.scores["same"]
+    images, scores = models[1].sets["easy_set"].images, models[1].sets["easy_set"].scores
+    values = pair_values(images["yaw"].to_numpy(), scores["first"], scores["second"], "yaw")
+    similarity, same = scores["similarity"], scores["same"]
     threshold, _ = best_threshold(2 - 2 * similarity, same)
     expected = bin_table(similarity, same, values, threshold, bin_edges(values))
     points = figures[0].figure.axes[0].containers[1][0].get_ydata()
@@ -97,14 +96,13 @@ def test_the_map_needs_embeddings(models):
     section = sections.embedding_map(models, "easy_set", "hard_set", 40, 0)
     assert "10 people" in section.parts[0].caption
     assert len(section.parts[0].figure.axes) == 2
-    bare = [type(one)(one.name, one.folder, {n: with_nothing(s) for n, s in one.sets.items()}) for one in models]
+    bare = [
+        dataclasses.replace(model, sets={n: dataclasses.replace(s, embeddings=None) for n, s in model.sets.items()})
+        for model in models
+    ]
     section = sections.embedding_map(bare, "easy_set", "hard_set", 40, 0)
     assert section.parts == ()
     assert section.sentences == ["No model has kept its embeddings of easy_set and hard_set: there is no map."]
-
-
-def with_nothing(one):
-    return type(one)(one.name, one.result, one.scores, one.images, None, one.provenance)
 
 
 def test_provenance_says_what_is_shared_once(models):
@@ -116,22 +114,10 @@ def test_provenance_says_what_is_shared_once(models):
 
 def test_anchors():
     assert sections.anchor("roc", "Weird set/\xe9_1") == "roc-Weird.20.set.2f..e9._1"
-    words = [
-        ("roc", "my set"),
-        ("roc", "my-20-set"),
-        ("roc", "my.20.set"),
-        ("roc", "my", "set"),
-        ("roc", "my", "20", "set"),
-        ("bins", "a-b", "c"),
-        ("bins", "a", "b-c"),
-        ("bins", "a", "b", "table"),
-        ("bins", "a", "b-table"),
-        ("a b",),
-        ("a/b",),
-        # A name of a file may have 255 bytes.
-        ("roc", "\u5f20" * 80),
-        ("roc", "\u5f20" * 80 + "a"),
-    ]
+    words = [("roc", "my set"), ("roc", "my-20-set"), ("roc", "my.20.set"), ("roc", "my", "set")]
+    words += [("roc", "my", "20", "set"), ("bins", "a-b", "c"), ("bins", "a", "b-c"), ("bins", "a", "b", "table")]
+    # A name of a file may have 255 bytes.
+    words += [("bins", "a", "b-table"), ("a b",), ("a/b",), ("roc", "\u5f20" * 80), ("roc", "\u5f20" * 80 + "a")]
     names = [sections.anchor(*each) for each in words]
     assert len(set(names)) == len(words)
     assert all(len(f".{name}.1234567.png".encode()) < 255 for name in names)

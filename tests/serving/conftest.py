@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_network import TINY
 
 from ddl_tf.models import build_embedding_model
+from ddl_tf.models.plain import PLAIN_NETS
 from ddl_tf.serving import Threshold, export_model
 
 SIDE, DIM = 16, 16
@@ -14,7 +16,9 @@ SIDE, DIM = 16, 16
 def embedder():
     """Its batch norms have statistics as after training, so that embeddings of different images differ."""
     tf.keras.utils.set_random_seed(0)
-    model = build_embedding_model("plain_small", DIM, (SIDE, SIDE, 3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PLAIN_NETS, "plain_small", TINY)
+        model = build_embedding_model("plain_small", DIM, (SIDE, SIDE, 3))
     for layer in model._flatten_layers():
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             layer.moving_mean.assign(tf.random.normal(layer.moving_mean.shape, stddev=0.1))

@@ -6,6 +6,7 @@ import tensorflow as tf
 from tiny_sets import picture
 
 from ddl_tf.serving import read_description, serving_module
+from ddl_tf.serving.served import _verify
 
 PHOTOS = [picture(seed, 40, "JPEG" if seed % 2 else "PNG") for seed in range(6)]
 
@@ -24,9 +25,9 @@ def test_verify(ask, embeddings):
     second = [PHOTOS[0], PHOTOS[2], b"no image", PHOTOS[3]]
     first = [PHOTOS[0], PHOTOS[1], PHOTOS[2], b""]
     answer = ask("verify", first=tf.constant(first), second=tf.constant(second))
-    other = float(np.dot(embeddings[1], embeddings[2]))
-    assert other < 0.9
-    np.testing.assert_allclose(answer["similarity"], [1, other, 0, 0], atol=1e-5)
+    cosine = float(np.dot(embeddings[1], embeddings[2]))
+    assert cosine < 0.9
+    np.testing.assert_allclose(answer["similarity"], [1, cosine, 0, 0], atol=1e-5)
     assert answer["same"].tolist() == [True, False, False, False]
     assert answer["valid"].tolist() == [True, True, False, False]
     empty = tf.constant([], tf.string)
@@ -35,10 +36,35 @@ def test_verify(ask, embeddings):
 
 def test_verify_decides_at_the_threshold(embedder):
     pair = tf.constant(PHOTOS[:1]), tf.constant(PHOTOS[1:2])
-    similarity = float(serving_module(embedder, threshold=0.5).verify(*pair)["similarity"][0])
-    above = float(np.nextafter(np.float32(similarity), np.float32(2)))
-    same = [bool(serving_module(embedder, threshold=value).verify(*pair)["same"][0]) for value in (similarity, above)]
+    module = serving_module(embedder, threshold=0.5)
+    similarity = module.verify(*pair)["similarity"].numpy()[0]
+    above = np.nextafter(similarity, np.float32(2))
+    same = [bool(_verify(module, float(value))(*pair)["same"][0]) for value in (similarity, above)]
     assert same == [True, False]
+
+
+def test_wrong_values_are_named(served):
+    """Rows of the gallery that are not finite, k out of range, sides of different lengths."""
+    probe, search, refused = tf.constant(PHOTOS[:1]), served.signatures["search"], tf.errors.InvalidArgumentError
+    for row, value in ((0, np.nan), (49, np.inf), (7, -np.inf)):
+        gallery = np.random.RandomState(0).normal(size=[50, 16]).astype(np.float32)
+        gallery[row, 3] = value
+        with pytest.raises(refused, match=rf"not finite in row\] \[{row}\]"):
+            search(image_bytes=probe, gallery=tf.constant(gallery), k=tf.constant(1))
+    for k in (0, -1, 51, 2**31 - 1):
+        with pytest.raises(refused, match=rf"k is\] \[{k}\].*rows of the gallery:\] \[50\]"):
+            search(image_bytes=probe, gallery=tf.zeros([50, 16]), k=tf.constant(k))
+    with pytest.raises(refused, match=r"first and second differ in rows:\] \[2\] \[1\]"):
+        served.signatures["verify"](first=tf.constant(PHOTOS[:2]), second=probe)
+
+
+def test_images_of_wrong_types_and_shapes(served):
+    signature = served.signatures["serving_default"]
+    shapes = ([1, 9, 5, 1], [1, 9, 5, 4], [9, 5, 3], [], [2, 0, 5, 3], [2, 5, 0, 3])
+    for image in (np.zeros([1, 9, 5, 3], np.float32), *(np.zeros(shape, np.uint8) for shape in shapes)):
+        with pytest.raises((TypeError, ValueError, tf.errors.InvalidArgumentError)):
+            signature(image=tf.constant(image))
+    assert signature(image=tf.zeros([2, 9, 5, 3], tf.uint8))["embedding"].shape == (2, 16)
 
 
 def test_search(ask, embeddings):
@@ -64,13 +90,7 @@ def test_the_description(exported):
     facts = read_description(str(exported))
     source = {"folder": "evaluations/ddl", "far": 0.0099}
     assert facts["threshold"] == {"value": 0.9, "far": 0.01, "set": "lfw", "protocol": "pairs", "evaluation": source}
-    expected = {
-        "model": "faces",
-        "version": 1,
-        "dim": 16,
-        "input_size": [16, 16],
-        "flip": False,
-        "checkpoint": "a.keras",
-    }
+    expected = {"model": "faces", "version": 1, "dim": 16, "input_size": [16, 16]}
+    expected.update(flip=False, checkpoint="a.keras")
     assert {key: facts[key] for key in expected} == expected
     assert facts["signatures"] == ["search", "serving_bytes", "serving_default", "verify"]

@@ -35,38 +35,38 @@ def evaluation(tmp_path, checkpoint):
     return str(folder)
 
 
-@pytest.mark.parametrize("far", [0.5, 0.1, 0.01, 0.003])
-def test_the_false_accept_rate_is_kept_and_none_lower_would_do(far):
+def test_the_false_accept_rate_is_kept_and_none_lower_would_do():
     similarity, same = _pairs()
-    value = threshold_at_far(similarity, same, far)
     rounded = similarity.astype(np.float32)
-    accepted = lambda threshold: sum(s >= threshold for s in rounded[~same].tolist())  # noqa: E731
-    assert accepted(value) == round(far * 1000)
-    below = max(s for s in rounded[~same].tolist() if s < value)
-    assert accepted(below) == round(far * 1000) + 1
-    # The evaluation's own rate of the same pairs.
-    tar = np.mean([s >= value for s in rounded[same].tolist()])
-    assert tar == pytest.approx(tar_at_far(*roc_curve(similarity, same), far), abs=1e-9)
+    for far in (0.5, 0.1, 0.01, 0.003):
+        value = threshold_at_far(similarity, same, far)
+        different = sorted(rounded[~same].tolist(), reverse=True)
+        accepted = round(far * 1000)
+        assert different[accepted - 1] >= value > different[accepted]
+        # The evaluation's own rate of the same pairs.
+        tar = np.mean([similarity >= value for similarity in rounded[same].tolist()])
+        assert tar == pytest.approx(tar_at_far(*roc_curve(similarity, same), far), abs=1e-9)
+    # Equal ones are all rejected.
+    similarity, same = np.array([0.9, 0.5, 0.5, 0.5, 0.1, 0.8]), np.arange(6) == 5
+    assert 0.5 < threshold_at_far(similarity, same, 0.4) < 0.5001
 
 
-def test_equal_similarities_are_all_rejected():
-    similarity = np.array([0.9, 0.5, 0.5, 0.5, 0.1, 0.8])
-    same = np.array([False, False, False, False, False, True])
-    value = threshold_at_far(similarity, same, 0.4)
-    assert 0.5 < value < 0.5001
-
-
-def test_chosen_threshold_tells_where_it_comes_from(evaluation, checkpoint):
+def test_a_chosen_threshold_has_its_source(evaluation, checkpoint):
     threshold = choose_threshold(evaluation, "lfw", 0.01)
     similarity, same = _pairs()
     assert threshold.value == threshold_at_far(similarity, same, 0.01)
     assert (threshold.far, threshold.set, threshold.protocol) == (0.01, "lfw", "pairs")
-    told = threshold.evaluation
-    assert (told["different"], told["same"], told["far"]) == (1000, 500, 0.01)
-    assert told["tar"] == pytest.approx(np.mean(similarity[same] > threshold.value))
-    assert told["folder"] == str(Path(evaluation).resolve())
-    assert told["date"] == "2026-01-01"
+    source = threshold.evaluation
+    assert (source["different"], source["same"], source["far"]) == (1000, 500, 0.01)
+    assert source["tar"] == pytest.approx(np.mean(similarity[same] > threshold.value))
+    assert source["folder"] == str(Path(evaluation).resolve())
+    assert source["date"] == "2026-01-01"
     check_same_model(threshold, checkpoint, flip=False)
+    with pytest.raises(InputError, match="evaluated with --noflip, the export is with --flip"):
+        check_same_model(threshold, checkpoint, flip=True)
+    checkpoint.write_bytes(b"another network")
+    with pytest.raises(InputError, match=r"not with .*best\.keras"):
+        check_same_model(threshold, checkpoint, flip=False)
     # Three accepted pairs are enough.
     assert choose_threshold(evaluation, "lfw", 3e-3).evaluation["far"] == 3e-3
 
@@ -74,7 +74,11 @@ def test_chosen_threshold_tells_where_it_comes_from(evaluation, checkpoint):
 @pytest.mark.parametrize(
     "name, far, message",
     [
-        ("lfw", 1e-3, "lfw has 1,000 different pairs, too few to tell a false accept rate of 0.001, which takes 3,000"),
+        (
+            "lfw",
+            1e-3,
+            "lfw has 1,000 different pairs, too few to measure a false accept rate of 0.001, which takes 3,000",
+        ),
         ("cfp", 1e-2, r"has no set 'cfp', but lfw, scface"),
         ("scface", 1e-2, r"the set scface \(identification\) has no pairs"),
         ("lfw", 0.0, r"false accept rate 0: must be above 0"),
@@ -84,12 +88,3 @@ def test_chosen_threshold_tells_where_it_comes_from(evaluation, checkpoint):
 def test_refused(evaluation, name, far, message):
     with pytest.raises(InputError, match=message):
         choose_threshold(evaluation, name, far)
-
-
-def test_another_model_or_form_is_refused(evaluation, checkpoint):
-    threshold = choose_threshold(evaluation, "lfw", 0.01)
-    with pytest.raises(InputError, match="evaluated with --noflip, the export is with --flip"):
-        check_same_model(threshold, checkpoint, flip=True)
-    checkpoint.write_bytes(b"another network")
-    with pytest.raises(InputError, match=r"not with .*best\.keras"):
-        check_same_model(threshold, checkpoint, flip=False)

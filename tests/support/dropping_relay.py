@@ -6,7 +6,7 @@ import threading
 
 
 class DroppingRelay:
-    """Passes bytes to a port and back, until told to drop all connections."""
+    """Passes bytes to a port and back, until all connections are to be dropped."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -27,19 +27,19 @@ class DroppingRelay:
             far = socket.create_connection(("127.0.0.1", self._target))
             with self._lock:
                 self._open += [near, far]
-            for one, other in ((near, far), (far, near)):
-                threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+            for source, target in ((near, far), (far, near)):
+                threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
 
-    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         try:
             while True:
-                content = one.recv(1 << 16)
+                content = source.recv(1 << 16)
                 if not content:
                     break
-                other.sendall(content)
+                target.sendall(content)
         except OSError:
             pass
-        for end in (one, other):
+        for end in (source, target):
             _shut(end)
 
     def drop(self) -> None:

@@ -15,10 +15,9 @@ def pairs_of_people(seed, count=240):
     rng = np.random.default_rng(seed)
     first, second = np.empty(count, int), np.empty(count, int)
     for pair in range(count):
-        one, other = rng.choice(PEOPLE, 2, replace=False)
-        two = rng.choice(IMAGES_EACH, 2, replace=False)
-        first[pair] = one * IMAGES_EACH + two[0]
-        second[pair] = (one if pair % 2 == 0 else other) * IMAGES_EACH + two[1]
+        people = rng.choice(PEOPLE, 2, replace=False)
+        images = rng.choice(IMAGES_EACH, 2, replace=False)
+        first[pair], second[pair] = people[[0, pair % 2]] * IMAGES_EACH + images
     return first, second, np.arange(count) % 2 == 0
 
 
@@ -66,7 +65,7 @@ def write_ranks(folder, name, seed, worst=4):
         "set": name,
         "protocol": "identification",
         "probes": len(rank),
-        "rank1": {one: float(np.mean(rank[condition == one] == 1)) for one in ("d1", "d2", "d3")},
+        "rank1": {name: float(np.mean(rank[condition == name] == 1)) for name in ("d1", "d2", "d3")},
         "intervals": {"rank1@d1": [0.1, 0.4]},
     }
     (folder / name).mkdir(parents=True)
@@ -82,7 +81,7 @@ def write_evaluation(folder, noise, races=False):
     write_ranks(folder, "scface", seed=int(100 * noise))
     if races:
         results = [write_pairs(folder, f"rfw_{race}", noise, seed=place)[0] for place, race in enumerate(RACES, 10)]
-        summary = {"set": "rfw", "protocol": "rfw", "mean": float(np.mean([one["accuracy"] for one in results]))}
+        summary = {"set": "rfw", "protocol": "rfw", "mean": float(np.mean([result["accuracy"] for result in results]))}
         write_outcome(folder / "rfw", Outcome(summary, {}), {"model": str(folder)})
     return folder
 

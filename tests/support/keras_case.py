@@ -17,6 +17,8 @@ import json
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.training.objective import make_state
+
 POLICIES = ("mixed_float16", "mixed_bfloat16")
 
 
@@ -92,6 +94,8 @@ def check_replicated_training(make_model, rows, strategy):
     with strategy.scope():
         replicated = make_model()
         replicated.set_weights(start)
+        make_state(replicated)
+    single.run_eagerly = True
     logs, replicated_logs = (model.fit(rows, epochs=2, verbose=0).history for model in (single, replicated))
     assert logs.keys() == replicated_logs.keys()
     for key, values in logs.items():
@@ -235,6 +239,7 @@ def _check_step(make_model, make_loss, inputs, targets, strategy=None):
         model = make_model()
         start = model.get_weights()
         model.compile(tf.keras.optimizers.SGD(0.1), make_loss if isinstance(make_loss, str) else make_loss())
+        make_state(model)
     rows = tf.data.Dataset.from_tensor_slices((_dataset_form(inputs), targets)).batch(len(targets))
     model.fit(rows, epochs=1, verbose=0)
     assert model.trainable_weights, "nothing to train"

@@ -1,4 +1,4 @@
-"""A server that speaks TensorFlow Serving's gRPC and REST protocols on this machine, and fails as it is told.
+"""A server that speaks TensorFlow Serving's gRPC and REST protocols on this machine, and fails on demand.
 
 It answers from SavedModels with the stubs and messages of tensorflow-serving-api, and with the statuses and words of
 tensorflow_serving (servables/tensorflow/predict_util.cc, model_servers/http_rest_api_handler.cc, util/json_tensor.cc).
@@ -61,7 +61,6 @@ class Faults:
     refuse_with: tuple[str, str] = ("UNAVAILABLE", "the server is starting")
     drop: int = 0
     hang: int = 0
-    loading: int = 0
     cut_rows: bool = False
     cut_dim_after: Optional[int] = None
     other_embeddings: bool = False
@@ -124,7 +123,7 @@ class StandIn:
         self._http.server_close()
 
     def meet_faults(self) -> bool:
-        """Hang, refuse, or tell that the connection is to be dropped."""
+        """Hang, refuse, or return whether the connection is to be dropped."""
         with self._lock:
             for name in ("drop", "hang", "refuse"):
                 count = getattr(self.faults, name)
@@ -186,21 +185,17 @@ class StandIn:
             raise Refusal("NOT_FOUND", f"Could not find any versions of model {model}")
         if version is not None and version not in self._loaded:
             raise Refusal("NOT_FOUND", f"Could not find version {version} of model {model}")
-        with self._lock:
-            loading = self.faults.loading
-            self.faults.loading = max(0, loading - 1)
         for number in sorted(self._loaded) if version is None else [version]:
-            one = answer.model_version_status.add(version=number, state=20 if loading else 30)
-            one.status.error_code = 0
+            answer.model_version_status.add(version=number, state=30).status.error_code = 0
         return answer
 
     def metadata(self, model: str, version: Optional[int]) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        found = self.find(model, version)
+        number = self.find(model, version)
         answer = get_model_metadata_pb2.GetModelMetadataResponse()
         answer.model_spec.name = model
-        answer.model_spec.version.value = found
+        answer.model_spec.version.value = number
         signatures = get_model_metadata_pb2.SignatureDefMap()
-        for name, described in self._described[found].items():
+        for name, described in self._described[number].items():
             signatures.signature_def[name].CopyFrom(described)
         answer.metadata["signature_def"].Pack(signatures)
         return answer
@@ -275,32 +270,12 @@ def _to_json(message: Any) -> dict[str, Any]:
     return json_format.MessageToDict(message, preserving_proto_field_name=True, **options)
 
 
-def _level(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list):
-        return ()
-    return (len(value), *(_level(value[0]) if value else ()))
-
-
 def _from_json(value: Any, dtype: tf.DType) -> np.ndarray:
-    shape, flat = _level(value), []
-
-    def fill(part: Any, level: int) -> None:
-        if not isinstance(part, list):
-            if isinstance(part, dict):
-                if dtype != tf.string or list(part) != ["b64"]:
-                    raise Refusal("INVALID_ARGUMENT", f"JSON Value: {part} Type: Object is not of expected type")
-                part = base64.b64decode(part["b64"], validate=True)
-            flat.append(part)
-            return
-        if level >= len(shape) or len(part) != shape[level]:
-            raise Refusal("INVALID_ARGUMENT", f"Encountered list at unexpected size: {len(part)} at level: {level}")
-        for item in part:
-            fill(item, level + 1)
-
-    fill(value, 0)
-    array = np.empty(len(flat), object if dtype == tf.string else dtype.as_numpy_dtype)
-    array[:] = flat
-    return array.reshape(shape)
+    if dtype != tf.string:
+        return np.array(value, dtype.as_numpy_dtype)
+    array = np.array(value, object)
+    decoded = [base64.b64decode(part["b64"], validate=True) for part in array.ravel()]
+    return np.array(decoded, object).reshape(array.shape)
 
 
 _PREDICT = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?:predict")
@@ -367,20 +342,14 @@ def _http_server(server: StandIn, credentials: Optional[tuple[Path, Path]]) -> T
             if described is None:
                 raise Refusal("INVALID_ARGUMENT", f'Serving signature name: "{signature}" not found in signature def')
             dtypes = {name: tf.as_dtype(info.dtype) for name, info in described.inputs.items()}
-            columns = "inputs" in request
-            given = request["inputs"] if columns else _columns(request["instances"], list(dtypes))
+            inputs = request["inputs"]
             for name in dtypes:
-                if name not in given:
+                if name not in inputs:
                     raise Refusal("INVALID_ARGUMENT", f"Missing named input: {name} in 'inputs' object.")
-            outputs = server.predict(
-                version, signature, {name: _from_json(given[name], dtypes[name]) for name in dtypes}
-            )
-            if columns:
-                # The name of an only output is left out.
-                lists = {name: array.tolist() for name, array in outputs.items()}
-                return {"outputs": lists if len(lists) > 1 else next(iter(lists.values()))}
-            rows = [dict(zip(outputs, row)) for row in zip(*(array.tolist() for array in outputs.values()))]
-            return {"predictions": rows if len(outputs) > 1 else [next(iter(row.values())) for row in rows]}
+            arrays = {name: _from_json(inputs[name], dtype) for name, dtype in dtypes.items()}
+            lists = {name: array.tolist() for name, array in server.predict(version, signature, arrays).items()}
+            # The name of an only output is left out.
+            return {"outputs": lists if len(lists) > 1 else next(iter(lists.values()))}
 
     made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     made.daemon_threads = True
@@ -392,9 +361,3 @@ def _http_server(server: StandIn, credentials: Optional[tuple[Path, Path]]) -> T
         context.load_cert_chain(certificate, key)
         made.socket = context.wrap_socket(made.socket, server_side=True)
     return made
-
-
-def _columns(instances: list[Any], names: list[str]) -> dict[str, Any]:
-    if isinstance(instances[0], dict) and "b64" not in instances[0]:
-        return {name: [instance[name] for instance in instances] for name in names}
-    return {names[0]: instances}

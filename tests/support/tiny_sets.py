@@ -7,6 +7,7 @@ import struct
 import tracemalloc
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from ddl_tf.data.shards import ShardedImport
@@ -23,6 +24,12 @@ def picture(number, size=16, image_format="JPEG"):
     encoded = io.BytesIO()
     Image.fromarray(pixels).resize((size, size)).save(encoded, image_format, quality=90)
     return encoded.getvalue()
+
+
+def noise_face(identity, image, seed=0, size=112, hard=False):
+    """In the place of `ddl_tf.synthetic.render`, which takes long."""
+    coarse = np.random.default_rng([identity, image, seed, hard]).integers(0, 256, [4, 4, 3]).astype(np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((size, size))), {}
 
 
 def list_source(items, identities=None, name="a list"):
@@ -50,6 +57,16 @@ def stored_faces(items, output):
     """Store a list of samples, and open the set."""
     store(items, output)
     return Faces([str(output)])
+
+
+def damage_image(folder, row):
+    """Make an image of a stored set of one shard one that cannot be decoded; the framing of its record stays."""
+    (shard,) = folder.glob("*.tfrecord")
+    content = bytearray(shard.read_bytes())
+    offset = pd.read_parquet(folder / "index.parquet")["offset"][row]
+    start = min(place for mark in (b"\xff\xd8\xff", b"\x89PNG") if (place := content.find(mark, offset)) >= 0)
+    content[start : start + 8] = b"no image"
+    shard.write_bytes(content)
 
 
 def small_shards(source, folder, _, *rest, **more):

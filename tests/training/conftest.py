@@ -20,9 +20,14 @@ def small_faces(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def small_run(small_faces, tmp_path, monkeypatch):
+@pytest.fixture(autouse=True)
+def _no_plots(monkeypatch):
+    """Fixtures of modules and the session come before it."""
     monkeypatch.setattr(run, "plot_run", lambda folder: None)
+
+
+@pytest.fixture
+def small_run(small_faces, tmp_path):
     return SmallRun(small_faces, tmp_path / "run")
 
 
@@ -31,5 +36,6 @@ def undisturbed_outcome(small_faces, tmp_path_factory):
     whole = SmallRun(small_faces, tmp_path_factory.mktemp("undisturbed") / "run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PLAIN_NETS, "plain_small", TINY)
+        patch.setattr(run, "plot_run", lambda folder: None)
         whole.run()
     return whole.outcome()

@@ -18,8 +18,8 @@ def test_rows_are_few_of_each_identity_and_random():
 
 def test_directions_are_means_of_unit_embeddings():
     embeddings = np.array([[3.0, 0.0], [0.0, 1.0], [0.0, 5.0]], np.float32)
-    found = mean_directions(embeddings, np.array([1, 0, 1]), 2)
-    np.testing.assert_allclose(found, [[0.0, 1.0], [0.5**0.5, 0.5**0.5]], atol=1e-6)
+    means = mean_directions(embeddings, np.array([1, 0, 1]), 2)
+    np.testing.assert_allclose(means, [[0.0, 1.0], [0.5**0.5, 0.5**0.5]], atol=1e-6)
 
 
 def test_centers_point_to_their_people(tmp_path, monkeypatch):
@@ -37,8 +37,8 @@ def test_centers_point_to_their_people(tmp_path, monkeypatch):
     identity = faces.index["identity"].to_numpy()
     centers = head.class_centers.numpy().T
     for number in range(faces.num_identities):
-        mine = embeddings[identity == number]
-        mean = (mine / np.linalg.norm(mine, axis=1, keepdims=True)).mean(0)
+        rows = embeddings[identity == number]
+        mean = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).mean(0)
         np.testing.assert_allclose(
             centers[number] / np.linalg.norm(centers[number]), mean / np.linalg.norm(mean), atol=1e-5
         )

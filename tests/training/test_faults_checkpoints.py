@@ -81,8 +81,8 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_is_used(written, mod
     point = ResumePoint(written, model)
     assert point.restore() == 1
     assert values(model) == {1.0}
-    (told,) = capfd.readouterr().err.splitlines()
-    assert told.startswith(f"the checkpoint {written}/ckpt-2 cannot be resumed (")
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"the checkpoint {written}/ckpt-2 cannot be resumed (")
     # Not the damaged one is kept beside the new one.
     point.save(3)
     assert ResumePoint(written, model).restore() == 3

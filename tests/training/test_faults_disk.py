@@ -141,8 +141,8 @@ def test_a_run_folder_that_is_removed_is_written_anew(small_run, undisturbed_out
         patch.setattr(SaveForResume, "_check", disturbed)
         with pytest.raises(TrainingStopped):
             small_run.run()
-    told = f"{small_run.folder} was removed or emptied while the run goes on; it is written anew\n"
-    assert capfd.readouterr().err.count(told) == 1
+    line = f"{small_run.folder} was removed or emptied while the run goes on; it is written anew\n"
+    assert capfd.readouterr().err.count(line) == 1
     assert small_run.checkpoints() == [4, 5]
     small_run.run()
     assert small_run.outcome() == undisturbed_outcome

@@ -44,6 +44,7 @@ def test_a_step_that_loss_scaling_skips_is_no_fault(tmp_path):
         tf.keras.mixed_precision.set_global_policy(before)
     # The gradients of the half-precision layers overflow at first; each such step halves the scale.
     model.optimizer._loss_scale._current_loss_scale.assign(2.0**40)
+    model.run_eagerly = True
     point = ResumePoint(tmp_path, model)
     saver = SaveForResume(point, 0, 1, 100, lambda: None, lambda number: number)
     start = [weight.numpy() for weight in model.trainable_weights]

@@ -21,6 +21,14 @@ def changed(**changes):
     return dataclasses.replace(SETTINGS, **changes)
 
 
+def recognizer(settings, num_students, classes=6, **arguments):
+    """Compiled; without a graph, which takes longer than a step."""
+    model = build_recognizer("plain_small", classes, embedding_size=8, input_shape=(16, 16, 3), scale=16.0, **arguments)
+    compile_recognizer(model, settings, 1, num_students)
+    model.run_eagerly = True
+    return model
+
+
 @pytest.mark.parametrize(
     ("changes", "kind", "config"),
     [
@@ -39,9 +47,7 @@ def test_logits_loss(changes, kind, config):
 @pytest.mark.parametrize("logits_loss", ["softmax", "focal", "ohem"])
 def test_a_sampled_head_is_trained_by_its_own_losses(logits_loss):
     settings = changed(logits_loss=logits_loss, sample_rate=0.5)
-    arguments = {"embedding_size": 8, "input_shape": (16, 16, 3), "scale": 16.0, "sample_rate": settings.sample_rate}
-    model = build_recognizer("plain_small", 20, **arguments)
-    compile_recognizer(model, settings, 1, 0)
+    model = recognizer(settings, 0, 20, sample_rate=settings.sample_rate)
     head = model.get_layer("head")
     before = head.class_centers.numpy()
     labels = np.array([3, -1, 5, 19])
@@ -74,8 +80,7 @@ def test_embedding_loss_is_minimised_beside_the_softmax(changes, kind, config):
     made = build_embedding_loss(settings, num_students=1)
     assert type(made) is kind
     assert config.items() <= made.get_config().items()
-    model = build_recognizer("plain_small", 6, embedding_size=8, input_shape=(16, 16, 3), scale=16.0)
-    compile_recognizer(model, settings, 1, 1)
+    model = recognizer(settings, 1)
     rng = np.random.default_rng(0)
     identity, group = np.repeat(np.tile([0, 1, 2, 3], 2), 2), np.repeat([0, 1], 8)
     label = np.where(np.arange(16) % 3 == 0, -1, identity)
@@ -97,8 +102,7 @@ def test_no_embedding_loss():
 
 @pytest.mark.parametrize("head", sorted(HEADS))
 def test_every_head_trains(head):
-    model = build_recognizer("plain_small", 6, head=head, embedding_size=8, input_shape=(16, 16, 3), scale=16.0)
-    compile_recognizer(model, changed(embedding_loss="ddl"), 1, 1)
+    model = recognizer(changed(embedding_loss="ddl"), 1, head=head)
     inputs = {"image": tf.random.uniform([8, 16, 16, 3], 0, 255), "label": tf.constant([0, 1, -1, 2, 3, 4, -1, 5])}
     rows = np.stack([np.repeat([0, 1, 2, 3], 2), np.repeat([0, 1], 4)], 1)
     logs = model.train_on_batch(inputs, {"embedding": rows, "logits": inputs["label"]}, return_dict=True)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras_case import check_config
+from keras_case import assert_weights, check_config
 
 from ddl_tf.training.optimizers import L2SGD, WarmUp, build_optimizer, build_schedule
 
@@ -65,8 +65,8 @@ def test_sgd_equals_the_naive_twin():
     for _ in range(5):
         optimizer.apply_gradients(zip(map(tf.constant, gradients), model.trainable_variables))
     expected = naive_sgd(before, gradients, names, 5, 0.05, 0.9, 0.3)
-    for name, variable, wanted in zip(names, model.trainable_variables, expected):
-        np.testing.assert_allclose(variable, wanted, rtol=1e-4, atol=1e-5, err_msg=name)
+    for name, variable, value in zip(names, model.trainable_variables, expected):
+        np.testing.assert_allclose(variable, value, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def naive_row_steps(weight, steps, rate, momentum, decay, clip_norm, nesterov):
@@ -174,8 +174,7 @@ def test_l2_sgd_is_a_keras_object_and_is_saved_with_its_model(rate, tmp_path):
     assert (loaded.optimizer.l2, loaded.optimizer.momentum, loaded.optimizer.global_clipnorm) == (5e-4, 0.9, 3.0)
     for each in (model, loaded):
         each.fit(np.ones([4, 3]), np.ones([4, 2]), verbose=0)
-    for one, other in zip(model.get_weights(), loaded.get_weights()):
-        np.testing.assert_array_equal(one, other)
+    assert_weights(loaded.weights, model.weights)
 
 
 @pytest.mark.parametrize("sparse", [False, True])

@@ -84,7 +84,7 @@ def test_old_values_are_removed_but_for_those_that_an_older_checkpoint_needs(tmp
     arrays = make(tmp_path)
     for number in range(12):
         arrays.publish(number, value(number))
-    there = sorted(int(file.stem) for file in tmp_path.glob("*.npz"))
-    assert there == list(range(6, 12))
+    numbers = sorted(int(file.stem) for file in tmp_path.glob("*.npz"))
+    assert numbers == list(range(6, 12))
     # 20 steps before the latest value was made.
     make(tmp_path).restore(110 - 20)

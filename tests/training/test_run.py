@@ -13,8 +13,10 @@ import tensorflow as tf
 from tiny_store import stored
 
 from ddl_tf.common.errors import InputError, NotFiniteError, TrainingStopped
+from ddl_tf.losses import MarginSoftmaxLoss
 from ddl_tf.models import load_checkpoint
 from ddl_tf.training import TrainSettings, train
+from ddl_tf.training import run as run_module
 from ddl_tf.training.checkpoints import SaveForResume
 
 EPOCHS, STEPS = 2, 3
@@ -26,11 +28,10 @@ def faces(small_faces):
     return small_faces
 
 
-@pytest.fixture
-def settings(faces, tmp_path):
+def settings_of(faces, folder):
     """Fine-tuning with DDL, with all that has a state: momentum, batch norm, dropout, a schedule, augmentation."""
     return TrainSettings(
-        run_dir=str(tmp_path / "run"),
+        run_dir=str(folder),
         train_data=[str(faces / "train")],
         pairs=[str(faces / "easy")],
         backbone="plain_small",
@@ -52,6 +53,11 @@ def settings(faces, tmp_path):
         warmup_epochs=0.5,
         checkpoint_steps=1,
     )
+
+
+@pytest.fixture
+def settings(faces, tmp_path):
+    return settings_of(faces, tmp_path / "run")
 
 
 def run(settings, strategy=None):
@@ -83,34 +89,23 @@ def raise_signal_at(monkeypatch, step, number=signal.SIGINT):
 
 @pytest.fixture(scope="module")
 def undisturbed(faces, tmp_path_factory):
-    """The weights of an undisturbed run, made once."""
-    cache = {}
-
-    def of(settings):
-        if not cache:
-            undisturbed_settings = dataclasses.replace(settings, run_dir=str(tmp_path_factory.mktemp("runs") / "run"))
-            cache["results"] = run(undisturbed_settings)
-            cache["weights"] = weights(undisturbed_settings)
-            cache["log"] = pd.read_csv(f"{undisturbed_settings.run_dir}/log.csv")
-            cache["folder"] = undisturbed_settings.run_dir
-        return cache
-
-    return of
+    """A whole run: its folder and results."""
+    settings = settings_of(faces, tmp_path_factory.mktemp("runs") / "run")
+    return Path(settings.run_dir), run(settings)
 
 
-def test_a_run_leaves_everything_in_its_folder(settings, undisturbed, tmp_path):
-    made = undisturbed(settings)
-    folder = tmp_path.__class__(made["folder"])
+def test_a_run_leaves_everything_in_its_folder(undisturbed):
+    folder, results = undisturbed
     for name in ("settings.json", "flags.cfg", "versions.json", "log.csv", "results.json", "curves.png"):
         assert (folder / name).stat().st_size > 0, name
     for name in ("checkpoints/best.keras", "checkpoints/last.keras", "similarities.png", "similarities.npz"):
         assert (folder / name).stat().st_size > 0, name
     assert list((folder / "tensorboard").rglob("events*"))
-    assert json.loads((folder / "results.json").read_text()) == made["results"]
-    (result,) = made["results"]
+    assert json.loads((folder / "results.json").read_text()) == results
+    (result,) = results
     assert result["set"] == "easy"
     assert 0.5 <= result["accuracy"] <= 1.0
-    log = made["log"]
+    log = pd.read_csv(folder / "log.csv")
     assert list(log["epoch"]) == [1, 2]
     for column in ("embedding_loss", "logits_loss", "embedding_positive_kl", "embedding_gap_1", "easy/auc"):
         assert np.isfinite(log[column]).all(), column
@@ -119,20 +114,19 @@ def test_a_run_leaves_everything_in_its_folder(settings, undisturbed, tmp_path):
 
 
 def test_an_interrupted_run_resumes_to_the_same_result(settings, undisturbed, monkeypatch):
-    expected = undisturbed(settings)
-    for step, number in ((2, signal.SIGTERM), (STEPS, signal.SIGINT)):
-        with monkeypatch.context() as patch:
-            raise_signal_at(patch, step, number)
-            with pytest.raises(TrainingStopped) as stop:
-                run(settings)
-        assert stop.value.exit_code == 128 + number
-    results = run(settings)
-    for mine, wanted in zip(weights(settings), expected["weights"]):
-        np.testing.assert_array_equal(mine, wanted)
-    assert results == expected["results"]
-    log = pd.read_csv(f"{settings.run_dir}/log.csv")
-    assert list(log["epoch"]) == [1, 2]
-    assert list(log["easy/auc"]) == list(expected["log"]["easy/auc"])
+    folder, results = undisturbed
+    with monkeypatch.context() as patch:
+        raise_signal_at(patch, 2, signal.SIGTERM)
+        with pytest.raises(TrainingStopped) as stop:
+            run(settings)
+    assert stop.value.exit_code == 128 + signal.SIGTERM
+    assert run(settings) == results
+    expected = load_checkpoint(folder / "checkpoints/last.keras").get_weights()
+    for resumed, undisturbed_weight in zip(weights(settings), expected):
+        np.testing.assert_array_equal(resumed, undisturbed_weight)
+    logs = [pd.read_csv(path / "log.csv") for path in (folder, Path(settings.run_dir))]
+    for column in ("epoch", "easy/auc"):
+        assert logs[0][column].tolist() == logs[1][column].tolist()
 
 
 def global_state():
@@ -146,22 +140,15 @@ def global_state():
     )
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"micro_batches": 2, "sync_batch_norm": True, "precision": "mixed_bfloat16"},
-        {"sharded_head": True, "sample_rate": 0.5, "sync_batch_norm": True},
-    ],
-    ids=["micro_batches", "sharded_head"],
-)
-def test_replicas_resume_bit_for_bit(changes, settings, two_replicas, monkeypatch, capsys):
+def test_replicas_resume_bit_for_bit(settings, two_replicas, monkeypatch, capsys):
     """With dropout, whose masks the second pass of a part repeats; with each shard's centers, momentum and samples.
 
     The process is afterwards as it was before.
     """
     tf.random.set_seed(7)
     before = global_state()
-    saving = plain(settings, clip_norm=5.0, steps_per_epoch=2, **changes)
+    changes = {"micro_batches": 2, "sharded_head": True, "sample_rate": 0.5, "precision": "mixed_bfloat16"}
+    saving = plain(settings, clip_norm=5.0, steps_per_epoch=2, sync_batch_norm=True, **changes)
     whole = dataclasses.replace(saving, run_dir=f"{saving.run_dir}_undisturbed")
     results = run(whole, two_replicas)
     assert global_state() == before
@@ -172,8 +159,8 @@ def test_replicas_resume_bit_for_bit(changes, settings, two_replicas, monkeypatc
     assert global_state() == before
     assert run(saving, two_replicas) == results
     assert "on 2 device(s); 1 epochs of 2 steps; resumed at step 1" in capsys.readouterr().err
-    for mine, wanted in zip(weights(saving), weights(whole)):
-        np.testing.assert_array_equal(mine, wanted)
+    for resumed, expected in zip(weights(saving), weights(whole)):
+        np.testing.assert_array_equal(resumed, expected)
 
 
 def test_micro_batches_divide_the_rows_of_a_device(settings, two_replicas):
@@ -185,11 +172,11 @@ def test_an_image_that_cannot_be_decoded_is_named(settings, faces, tmp_path):
     shutil.copytree(faces / "train", tmp_path / "damaged")
     (shard,) = (tmp_path / "damaged").glob("*.tfrecord")
     content = bytearray(shard.read_bytes())
-    for place in [found.start() for found in re.finditer(b"\xff\xd8\xff", bytes(content))]:
+    for place in [match.start() for match in re.finditer(b"\xff\xd8\xff", bytes(content))]:
         content[place : place + 3] = b"???"
     shard.write_bytes(content)
     with pytest.raises(InputError, match=r"shard-00000.tfrecord: the image at byte .* cannot be decoded"):
-        run(dataclasses.replace(settings, train_data=[str(tmp_path / "damaged")]))
+        run(plain(settings, train_data=[str(tmp_path / "damaged")]))
 
 
 def test_distillation_needs_a_student(settings, faces, tmp_path):
@@ -200,17 +187,13 @@ def test_distillation_needs_a_student(settings, faces, tmp_path):
         run(dataclasses.replace(settings, train_data=[str(tmp_path / "easy")]))
 
 
-def test_a_complete_run_is_not_run_again(settings, undisturbed, capsys):
-    made = undisturbed(settings)
-    results = run(dataclasses.replace(settings, run_dir=made["folder"]))
-    assert results == made["results"]
+def test_a_complete_run_is_not_run_again_nor_with_other_settings(settings, undisturbed, capsys):
+    folder, results = undisturbed
+    complete = dataclasses.replace(settings, run_dir=str(folder))
+    assert run(complete) == results
     assert "complete" in capsys.readouterr().err
-
-
-def test_another_command_does_not_go_on_with_the_run(settings, undisturbed):
-    folder = undisturbed(settings)["folder"]
     with pytest.raises(InputError, match=r"--learning_rate was 0.05 and is 0.1"):
-        run(dataclasses.replace(settings, run_dir=folder, learning_rate=0.1))
+        run(dataclasses.replace(complete, learning_rate=0.1))
 
 
 def test_a_folder_with_something_else_is_refused(settings, tmp_path):
@@ -220,32 +203,26 @@ def test_a_folder_with_something_else_is_refused(settings, tmp_path):
 
 
 def test_fine_tuning_starts_from_the_checkpoint(settings, undisturbed, capsys):
-    start = undisturbed(settings)
-    tiny = dataclasses.replace(
-        settings,
-        init_checkpoint=f"{start['folder']}/checkpoints/last.keras",
-        learning_rate=1e-12,
-        weight_decay=0.0,
-        epochs=1,
-        steps_per_epoch=1,
-    )
+    start = undisturbed[0] / "checkpoints/last.keras"
+    tiny = plain(settings, init_checkpoint=str(start), learning_rate=1e-12, weight_decay=0.0, steps_per_epoch=1)
     run(tiny)
     assert "backbone, neck, head" in capsys.readouterr().err
-    for mine, other in zip(weights(tiny), start["weights"]):
-        if mine.ndim > 1:
-            np.testing.assert_allclose(mine, other, atol=1e-6)
+    for tuned, started in zip(weights(tiny), load_checkpoint(start).get_weights()):
+        if tuned.ndim > 1:
+            np.testing.assert_allclose(tuned, started, atol=1e-6)
 
 
 def test_new_people_start_at_their_means(settings, undisturbed, monkeypatch):
-    from ddl_tf.training import run as module
+    class Reached(Exception):
+        pass
 
-    started = []
-    monkeypatch.setattr(module, "initialise_from", lambda model, path: ["backbone", "neck"])
-    monkeypatch.setattr(module, "start_at_class_means", lambda model, faces, seed: started.append((len(faces), seed)))
-    folder = undisturbed(settings)["folder"]
-    run(dataclasses.replace(settings, init_checkpoint=folder, head_start="class_means", epochs=1, steps_per_epoch=1))
-    assert len(started) == 1
-    assert started[0][1] == settings.seed
+    def reached(model, faces, seed):
+        raise Reached(seed)
+
+    monkeypatch.setattr(run_module, "initialise_from", lambda model, path: ["backbone", "neck"])
+    monkeypatch.setattr(run_module, "start_at_class_means", reached)
+    with pytest.raises(Reached, match=str(settings.seed)):
+        run(plain(settings, init_checkpoint=str(undisturbed[0]), head_start="class_means"))
 
 
 def test_means_need_a_network(settings):
@@ -254,19 +231,16 @@ def test_means_need_a_network(settings):
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_term_and_checkpoint(settings, monkeypatch):
-    from ddl_tf.losses import DDLLoss
+    call, steps = MarginSoftmaxLoss.__call__, tf.Variable(0)
 
-    call = DDLLoss.call
-
-    def poisoned(self, y_true, y_pred):
+    def poisoned(self, y_true, y_pred, sample_weight=None):
         # Not finite from the second step on.
         steps.assign_add(1)
-        return call(self, y_true, y_pred) + tf.where(steps > 1, np.nan, 0.0)
+        return call(self, y_true, y_pred, sample_weight) + tf.where(steps > 1, np.nan, 0.0)
 
-    steps = tf.Variable(0)
-    monkeypatch.setattr(DDLLoss, "call", poisoned)
-    with pytest.raises(NotFiniteError, match=r"embedding_loss is nan at step 2; .*ckpt-1"):
-        run(settings)
+    monkeypatch.setattr(MarginSoftmaxLoss, "__call__", poisoned)
+    with pytest.raises(NotFiniteError, match=r"logits_loss is nan at step 2; .*ckpt-1"):
+        run(plain(settings))
 
 
 def test_margin_training_alone_needs_no_groups(settings):
@@ -309,14 +283,6 @@ def test_missing_data_is_named(settings, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def with_index(faces, folder, change):
-    """A copy of the training set with another index."""
-    shutil.copytree(faces / "train", folder)
-    index = pd.read_parquet(folder / "index.parquet")
-    change(index).to_parquet(folder / "index.parquet")
-    return [str(folder)]
-
-
 @pytest.mark.parametrize(
     "rows",
     [{"pairs_across": True, "pairs_per_group": 2}, {"pairs_per_group": 0, "embedding_loss": "triplet"}],
@@ -325,10 +291,11 @@ def with_index(faces, folder, change):
 def test_the_monitor_draws_as_the_run_does(settings, faces, tmp_path, rows):
     """A hard group with one image a person has no pair within it, which neither run needs."""
 
-    def one_hard_image(index):
-        return index.assign(group=np.where(index.groupby("identity").cumcount() == 0, 1, 0))
-
-    changed = {"train_data": with_index(faces, tmp_path / "set", one_hard_image), "epochs": 1, "steps_per_epoch": 1}
+    shutil.copytree(faces / "train", tmp_path / "set")
+    index = pd.read_parquet(tmp_path / "set/index.parquet")
+    one_hard_image = np.where(index.groupby("identity").cumcount() == 0, 1, 0)
+    index.assign(group=one_hard_image).to_parquet(tmp_path / "set/index.parquet")
+    changed = {"train_data": [str(tmp_path / "set")], "epochs": 1, "steps_per_epoch": 1}
     run(dataclasses.replace(settings, **changed, **rows))
     similarities = np.load(f"{settings.run_dir}/similarities.npz")
     assert len(similarities["negative_1"])

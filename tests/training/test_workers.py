@@ -21,7 +21,7 @@ from tiny_network import TINY
 from ddl_tf.evaluation import evaluate_pairs
 from ddl_tf.models import embedding_model, load_checkpoint
 from ddl_tf.protocols.pair_sets import read_stored
-from ddl_tf.training import TrainSettings, train
+from ddl_tf.training import TrainSettings, run, train
 
 # One worker of pytest-xdist trains for all of them.
 pytestmark = pytest.mark.xdist_group("workers")
@@ -34,12 +34,14 @@ import json, os, signal, sys
 from pathlib import Path
 signal.alarm({SECONDS})
 from ddl_tf.common import command
+from ddl_tf.training import run
 from ddl_tf.models.plain import PLAIN_NETS
 from ddl_tf.train import main
 from ddl_tf.training import TrainSettings
 from ddl_tf.training.checkpoints import SaveForResume
 
 PLAIN_NETS["plain_small"] = {TINY}
+run.plot_run = lambda folder: None
 check, index = SaveForResume._check, json.loads(os.environ["TF_CONFIG"])["task"]["index"]
 
 def check_or_fail(self, logs):
@@ -60,9 +62,10 @@ sys.exit(launch.launch(launch.LaunchSettings(workers=2), [sys.executable, *sys.a
 
 
 def flags(settings):
-    given = {k: v for k, v in dataclasses.asdict(settings).items() if v != getattr(TrainSettings, k, [])}
-    given = {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in given.items()}
-    return [f"--{key}={value}" for key, value in given.items()]
+    changed = {k: v for k, v in dataclasses.asdict(settings).items() if v != getattr(TrainSettings, k, [])}
+    return [
+        f"--{key}={','.join(map(str, value)) if isinstance(value, list) else value}" for key, value in changed.items()
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +102,11 @@ def clusters(settings, tmp_path_factory):
     (folder / "worker.py").write_text(WORKER)
     (folder / "launcher.py").write_text(LAUNCHER)
     started = {}
+    margin_alone = {"rows_per_group": 0, "pairs_per_group": 0, "shuffled_rows": 8, "embedding_loss": "none"}
     for name, (faults, changes) in {
         "undisturbed": ((), {}),
         "disturbed": (("2-SIGKILL", "5-SIGTERM"), {}),
-        "overflowing": ((), {"learning_rate": 1e30}),
+        "overflowing": ((), {**margin_alone, "learning_rate": 1e30}),
     }.items():
         (folder / f"{name}_faults").mkdir()
         for fault in faults:
@@ -132,15 +136,19 @@ def clusters(settings, tmp_path_factory):
 @pytest.fixture(scope="module")
 def one_process(settings, two_replicas):
     tf.keras.backend.clear_session()
-    return train(settings, strategy=two_replicas), Path(settings.run_dir)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "plot_run", lambda folder: None)
+        return train(settings, strategy=two_replicas), Path(settings.run_dir)
 
 
 def test_two_workers_train_as_one_process_with_two_replicas(clusters, one_process):
     code, out, err, run_dir = clusters["undisturbed"]
     assert code == 0, err
-    wanted, expected_dir = one_process
-    mine, theirs = (load_checkpoint(folder / "checkpoints/last.keras").weights for folder in (run_dir, expected_dir))
-    for weight, expected in zip(mine, theirs):
+    expected_results, expected_dir = one_process
+    weights, expected_weights = (
+        load_checkpoint(folder / "checkpoints/last.keras").weights for folder in (run_dir, expected_dir)
+    )
+    for weight, expected in zip(weights, expected_weights):
         # Statistics of batch normalisation have values of up to some hundreds.
         tolerance = 1e-5 * max(1.0, np.abs(expected).max())
         np.testing.assert_allclose(weight, expected, rtol=0, atol=tolerance, err_msg=weight.name)
@@ -149,19 +157,19 @@ def test_two_workers_train_as_one_process_with_two_replicas(clusters, one_proces
     np.testing.assert_allclose(log[losses], expected_log[losses], rtol=1e-4)
     (result,) = map(json.loads, out.splitlines())
     assert result == json.loads((run_dir / "results.json").read_text())[0]
-    assert result["mean_same"] == pytest.approx(wanted[0]["mean_same"], rel=1e-3)
-    assert result["expectation_margin"] == pytest.approx(wanted[0]["expectation_margin"], rel=1e-2)
+    assert result["mean_same"] == pytest.approx(expected_results[0]["mean_same"], rel=1e-3)
+    assert result["expectation_margin"] == pytest.approx(expected_results[0]["expectation_margin"], rel=1e-2)
 
 
 @pytest.mark.parametrize("which", ["undisturbed", "one_process"])
 def test_the_results_are_those_of_the_checkpoint(clusters, one_process, settings, which):
     """Whose statistics of batch normalisation are averaged over the replicas, each of which has its own."""
     folder = one_process[1] if which == "one_process" else clusters[which][3]
-    (told,) = json.loads((folder / "results.json").read_text())
+    (stored,) = json.loads((folder / "results.json").read_text())
     model = embedding_model(load_checkpoint(folder / "checkpoints/last.keras"))
     result = evaluate_pairs(model, read_stored(settings.pairs[0]))
     for measure in ("mean_same", "mean_different", "expectation_margin"):
-        assert told[measure] == pytest.approx(result[measure], rel=1e-4)
+        assert stored[measure] == pytest.approx(result[measure], rel=1e-4)
 
 
 def test_only_the_chief_writes(clusters, one_process):
@@ -196,13 +204,13 @@ def test_a_loss_that_is_not_finite_stops_all_workers_for_good(clusters):
 
 
 def test_what_was_disturbed_ends_where_the_undisturbed_is(clusters):
-    mine, wanted = (
+    disturbed, undisturbed = (
         tf.train.load_checkpoint(str(clusters[name][3] / "resume/ckpt-5")) for name in ("disturbed", "undisturbed")
     )
-    assert mine.get_variable_to_shape_map() == wanted.get_variable_to_shape_map()
+    assert disturbed.get_variable_to_shape_map() == undisturbed.get_variable_to_shape_map()
     compared = 0
-    for name in wanted.get_variable_to_shape_map():
-        value, expected = mine.get_tensor(name), wanted.get_tensor(name)
+    for name in undisturbed.get_variable_to_shape_map():
+        value, expected = disturbed.get_tensor(name), undisturbed.get_tensor(name)
         if "moving_" in name:
             # Averaged over the workers when it was read back, and again at the end.
             np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6, err_msg=name)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from tiny_network import tiny_network  # noqa: F401
 
 from ddl_tf.common.partial_folder import open_partial, publish
 from ddl_tf.miniature import MiniatureSettings
@@ -39,7 +40,6 @@ def check_folder(events, folder):
     source = events[moved][1]
     before, after = ({event[1] for event in part if event[0] == "sync"} for part in (events[:moved], events[moved:]))
     inside = [path for path in folder.rglob("*") if path.is_file() or any(path.iterdir())]
-    assert inside
     assert {os.path.join(source, path.relative_to(folder)) for path in inside} <= before
     assert source in before
     assert str(folder.parent) in after
@@ -49,9 +49,7 @@ def test_a_published_set(tmp_path, events):
     partial, output = tmp_path / "faces.partial", tmp_path / "faces"
     with open_partial(partial, {"made": 1}, "data"):
         publish(partial, output, [], "data", [])
-    moved = events.index(("rename", str(partial), str(output)))
-    assert ("sync", str(partial)) in events[:moved]
-    assert ("sync", str(tmp_path)) in events[moved:]
+    check_folder(events, output)
 
 
 def test_a_miniature(tmp_path, monkeypatch, events):

@@ -11,8 +11,6 @@ from ddl_tf.images.template import ARCFACE_TEMPLATE, similarity_transform
 from ddl_tf.layers import ArcFace, CosFace
 from ddl_tf.losses import DDLLoss, similarity_distribution
 from ddl_tf.metrics import roc
-from ddl_tf.metrics.k_fold import k_fold_accuracy, usable_folds
-from ddl_tf.metrics.paired_tests import holm
 from ddl_tf.metrics.ranks import ranks
 
 SETTINGS = settings(
@@ -43,24 +41,6 @@ def test_roc(pairs):
     # What counts is the order of the scores, and which class is called same.
     assert roc.auc(*roc.roc_curve(similarity * 3 - 1, same)) == pytest.approx(roc.auc(*curve), abs=1e-12)
     assert roc.auc(*roc.roc_curve(-similarity, ~same)) == pytest.approx(roc.auc(*curve), abs=1e-12)
-
-
-@SETTINGS
-@given(PAIRS, st.integers(1, 6))
-def test_k_fold(pairs, num_folds):
-    similarity, same = split(pairs)
-    fold = usable_folds(same, np.arange(len(same)) % num_folds)
-    accuracy = k_fold_accuracy(2 - 2 * similarity, same, fold)
-    assert ((accuracy >= 0) & (accuracy <= 1)).all()
-
-
-@SETTINGS
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
-def test_holm(p_values):
-    corrected = np.array(holm(p_values))
-    order = np.argsort(p_values, kind="stable")
-    naive = np.maximum.accumulate(np.array(p_values)[order] * (len(p_values) - np.arange(len(p_values))))
-    np.testing.assert_allclose(corrected[order], np.minimum(naive, 1))
 
 
 @SETTINGS

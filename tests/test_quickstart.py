@@ -14,16 +14,10 @@ def test_the_table_has_mean_and_deviation_of_each_arm_and_of_what_ddl_adds():
     table = pd.DataFrame(
         {"arm": [START, ARCFACE, DDL] * 3, "hard AUC": [0.5, 0.6, 0.7, 0.5, 0.7, 0.9, 0.5, 0.8, 0.8]}
     ).assign(seed=np.repeat([0, 1, 2], 3))
-    found = summary(table)
-    assert found["arm"].tolist() == [START, ARCFACE, DDL, "ArcFace + DDL less ArcFace"]
-    deviation = np.std([0.7, 0.9, 0.8], ddof=1)
-    assert found["hard AUC"].tolist() == [
-        "0.500 ± 0.000",
-        "0.700 ± 0.100",
-        f"0.800 ± {deviation:.3f}",
-        # Of the differences 0.1, 0.2 and 0.
-        "0.100 ± 0.100",
-    ]
+    rows = summary(table)
+    assert rows["arm"].tolist() == [START, ARCFACE, DDL, "ArcFace + DDL less ArcFace"]
+    # The last is of the differences 0.1, 0.2 and 0.
+    assert rows["hard AUC"].tolist() == ["0.500 ± 0.000", "0.700 ± 0.100", "0.800 ± 0.100", "0.100 ± 0.100"]
     assert summary(table[table["seed"] == 0])["hard AUC"].tolist()[-1] == "0.100 ± 0.000"
 
 
@@ -33,16 +27,8 @@ def test_every_seed_has_three_runs_on_the_same_faces(tmp_path, monkeypatch, caps
 
     def train(settings, strategy):
         runs.append(settings)
-        return [
-            {
-                "set": name,
-                "accuracy": 0.5,
-                "auc": 0.5 + len(runs) / 100,
-                "tar": {"1e-2": 0.1},
-                "expectation_margin": 0.2,
-            }
-            for name in ("easy", "hard")
-        ]
+        result = {"accuracy": 0.5, "auc": 0.5 + len(runs) / 100, "tar": {"1e-2": 0.1}, "expectation_margin": 0.2}
+        return [{"set": name, **result} for name in ("easy", "hard")]
 
     def similarities(settings, run):
         assert run in ("arcface", "ddl")

@@ -2,7 +2,7 @@
 
 from ddl_tf.layers.adaface import AdaFace
 from ddl_tf.layers.arcface import ArcFace, CombinedMargin, CosFace
-from ddl_tf.layers.compact_logits import CompactHead, combine_compact, compact_logits
+from ddl_tf.layers.compact_head import CompactHead, combine_compact, compact_logits
 from ddl_tf.layers.curricularface import CurricularFace
 from ddl_tf.layers.grouped_convolution import GroupedConvolution
 from ddl_tf.layers.magface import MagFace

@@ -5,7 +5,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.common.replicas import gather_rows
-from ddl_tf.layers.compact_logits import CompactHead, compact_logits
+from ddl_tf.layers.compact_head import CompactHead, compact_logits
 from ddl_tf.layers.margin import MarginHead, Targets, cosines_to_rows
 from ddl_tf.layers.subcenter import SubCenterArcFace
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from ddl_tf.common.replicas import gather_rows, in_several_replicas
-from ddl_tf.layers.compact_logits import NO_LOGIT, combine_compact, compact_logits
+from ddl_tf.layers.compact_head import NO_LOGIT, combine_compact, compact_logits
 from ddl_tf.layers.curricularface import CurricularFace
 from ddl_tf.layers.margin import CENTERS_STDDEV, MarginHead, Targets, cosines_to_rows
 from ddl_tf.layers.partial_fc import PartialFC

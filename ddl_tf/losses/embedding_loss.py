@@ -19,20 +19,18 @@ def checked_rows(y_true: tf.Tensor, y_pred: tf.Tensor) -> tuple[tf.Tensor, tf.Te
     """
     rows, embeddings = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
     if not rows.dtype.is_integer or rows.dtype == tf.uint64:
-        raise ValueError(f"rows of {rows.dtype.name}: give identity and group as int32 or int64")
+        raise ValueError(f"identity and group of the rows must be int32 or int64, got {rows.dtype.name}")
     if not rows.shape.is_compatible_with([None, 2]):
-        raise ValueError(f"rows {rows.shape}: give [batch, 2], identity and group of each row")
+        raise ValueError(f"rows must be of shape [batch, 2], identity and group of each, got {rows.shape}")
     if not embeddings.shape.is_compatible_with([None, None]):
-        raise ValueError(f"embeddings {embeddings.shape}: give [batch, dim]")
+        raise ValueError(f"embeddings must be of shape [batch, dim], got {embeddings.shape}")
     if not rows.shape[:1].is_compatible_with(embeddings.shape[:1]):
-        raise ValueError(
-            f"{rows.shape[0]} rows with {embeddings.shape[0]} embeddings: give identity and group of each embedding"
-        )
+        raise ValueError(f"each embedding must have identity and group, got {rows.shape[0]} for {embeddings.shape[0]}")
     rows, embeddings = tf.cast(rows, tf.int64), tf.cast(embeddings, tf.float32)
     if not (rows.shape.is_fully_defined() and embeddings.shape[:1].is_fully_defined()):
         rows = tf.ensure_shape(rows, [None, 2])
         sizes = tf.stack([tf.shape(rows)[0], tf.shape(embeddings)[0]])
-        message = "give identity and group of each embedding; rows and embeddings:"
+        message = "each embedding must have identity and group; numbers of rows and of embeddings:"
         with tf.control_dependencies(require(sizes[0] == sizes[1], message, sizes)):
             # XLA drops the check, but then the reshape fails.
             rows = tf.reshape(rows, [sizes[1], 2])

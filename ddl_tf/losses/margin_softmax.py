@@ -13,7 +13,7 @@ def check_logits(logits: tf.Tensor, compact: bool) -> Optional[int]:
     """Check the shape of logits (ValueError); return the number of classes, None for compact ones."""
     if not logits.shape.is_compatible_with([None, 3 if compact else None]):
         wanted = "[batch, 3], those of a sampled or sharded head" if compact else "[batch, num_classes]"
-        raise ValueError(f"logits {logits.shape}: compact={compact} takes {wanted}")
+        raise ValueError(f"compact={compact} takes {wanted}, got logits of the shape {logits.shape}")
     return None if compact or logits.shape.rank is None else logits.shape[1]
 
 
@@ -24,7 +24,7 @@ def row_weights(sample_weight: tf.Tensor, losses: tf.Tensor) -> tf.Tensor:
         return tf.fill(tf.shape(losses), weights)
     column = tf.TensorShape([losses.shape[0], 1])
     if not (weights.shape.is_compatible_with(losses.shape) or weights.shape.is_compatible_with(column)):
-        raise ValueError(f"sample_weight {weights.shape}: give one weight for each row")
+        raise ValueError(f"sample_weight must be one weight for each row, got the shape {weights.shape}")
     # A reshape of itself fails for another number of rows.
     return tf.reshape(weights, tf.shape(losses))
 

@@ -2,7 +2,7 @@
 
 import abc
 import math
-from typing import Any, Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -121,8 +121,20 @@ class _RelationalLoss(EmbeddingLoss):
         """Compute the loss of one student: `[n, dim]` matched points of each, n may be 0 -> `[]`."""
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """Return the sum of the students' losses, `[]` float32."""
-        return sum_over_students(self.relation, *self.global_batch(y_true, y_pred), self.stop_teacher_gradient)
+        """Return the sum of the students' losses, `[]` float32.
+
+        An identity in group 0 and in a student's group gives one point on each side: the mean of the normalised
+        embeddings of its rows, which averages out the noise of single samples.
+        """
+        means, present = identity_means(*self.global_batch(y_true, y_pred))
+        teacher = tf.stop_gradient(means[0]) if self.stop_teacher_gradient else means[0]
+
+        def of_student(student: tf.Tensor) -> tf.Tensor:
+            common = present[0] & present[student]
+            return self.relation(tf.boolean_mask(teacher, common), tf.boolean_mask(means[student], common))
+
+        students = tf.range(1, tf.shape(means)[0])
+        return tf.reduce_sum(tf.map_fn(of_student, students, fn_output_signature=tf.TensorSpec([], tf.float32)))
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -221,26 +233,3 @@ def identity_means(embeddings: tf.Tensor, identity: tf.Tensor, group: tf.Tensor)
     means = tf.math.divide_no_nan(totals, counts[:, tf.newaxis])
     means = tf.reshape(means, [num_groups, num_identities, tf.shape(embeddings)[1]])
     return means, tf.reshape(counts > 0, [num_groups, num_identities])
-
-
-def sum_over_students(
-    loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
-    embeddings: tf.Tensor,
-    identity: tf.Tensor,
-    group: tf.Tensor,
-    stop_teacher_gradient: bool,
-) -> tf.Tensor:
-    """Add up a loss on matched points `[n, dim]` of teacher and student over the students; n may be 0.
-
-    An identity in group 0 and in a student's group gives one point on each side: the mean of the normalised embeddings
-    of its rows. The mean depends on neither number nor order of the rows, and averages out the noise of single samples.
-    """
-    means, present = identity_means(embeddings, identity, group)
-    teacher = tf.stop_gradient(means[0]) if stop_teacher_gradient else means[0]
-
-    def of_student(student: tf.Tensor) -> tf.Tensor:
-        common = present[0] & present[student]
-        return loss(tf.boolean_mask(teacher, common), tf.boolean_mask(means[student], common))
-
-    students = tf.range(1, tf.shape(means)[0])
-    return tf.reduce_sum(tf.map_fn(of_student, students, fn_output_signature=tf.TensorSpec([], tf.float32)))

@@ -34,12 +34,7 @@ def percentile_interval(values: Union[Sequence[float], np.ndarray]) -> list[floa
 
 
 def bootstrapped_targets(same: np.ndarray, far_targets: Mapping[str, float] = FAR_TARGETS) -> dict[str, float]:
-    """Choose the false accept rates at which the bootstrap of the TAR is valid: three false accepts or more.
-
-    Example:
-        >>> bootstrapped_targets(np.zeros(3000, bool))
-        {'1e-1': 0.1, '1e-2': 0.01, '1e-3': 0.001}
-    """
+    """Choose the false accept rates at which the bootstrap of the TAR is valid: three false accepts or more."""
     few = few_false_accepts("tar", far_targets, int(np.sum(~np.asarray(same, bool))))
     return {name: far for name, far in far_targets.items() if f"tar@{name}" not in few}
 
@@ -47,10 +42,7 @@ def bootstrapped_targets(same: np.ndarray, far_targets: Mapping[str, float] = FA
 def few_false_accepts(number: str, targets: Mapping[str, float], trials: int) -> list[str]:
     """Name the rates that fewer than three false accepts decide: a result keeps them, and names them.
 
-    Args:
-        number: "tar" or "tpir".
-        targets: name -> false accept rate, 0..1.
-        trials: pairs of different people, or probes without a mate.
+    `number` is "tar" or "tpir"; `trials` are pairs of different people, or probes without a mate.
 
     Example:
         >>> few_false_accepts("tar", {"1e-2": 1e-2, "1e-3": 1e-3}, 300)
@@ -75,14 +67,11 @@ def pair_weights(
 ) -> Iterator[np.ndarray]:
     """Resample pairs: how often each counts in each replicate, `[pairs]` int64, some in each class of each set.
 
-    Without people, same and different pairs are drawn with replacement, each class for itself. This is honest if a
-    person is in one pair only; else intervals are too narrow, because a person who is hard to recognise is so in all
-    pairs.
-
-    With people (`[pairs]`, whom each image shows), people are drawn with replacement, and their pairs with them: a pair
-    of one person counts as often as the person was drawn, a pair of two people as the product of their numbers,
-    whatever the label says. This is honest for people in many pairs. Intervals of numbers that follow from different
-    pairs are too wide, by at most sqrt(3), if hardly anyone is in two different pairs.
+    Without people, same and different pairs are drawn with replacement, each class for itself: intervals are too narrow
+    if a person is in several pairs. With people (`[pairs]`, whom each image shows), people are drawn with replacement:
+    a pair of one person counts as often as the person was drawn, a pair of two people as the product of their numbers,
+    whatever the label says. Intervals of numbers that follow from different pairs are too wide then, by at most
+    sqrt(3), if hardly anyone is in two different pairs.
 
     Equal arguments give equal weights, so that two models can be compared on the same replicates. `part` `[pairs]`
     numbers the set of each pair: pairs are drawn within a set, people from all together.
@@ -97,9 +86,9 @@ def pair_weights(
         np.flatnonzero((part == number) & (same == kind)) for number in np.unique(part) for kind in (True, False)
     ]
     if len(same) == 0 or not all(map(len, classes)):
-        raise InputError(f"{same.sum()} of {len(same)} pairs are same ones: resampling needs both classes of each set")
+        raise InputError(f"resampling needs same and different pairs in each set, got {same.sum()} same of {len(same)}")
     if (first_person is None) != (second_person is None):
-        raise InputError("people are given for one image of the pairs only: give both, or none")
+        raise InputError("people of one side of the pairs only: give first_person and second_person, or neither")
     random = np.random.default_rng(seed)
     if first_person is None or second_person is None:
         for _ in range(replicates):
@@ -110,7 +99,9 @@ def pair_weights(
         return
     people, codes = np.unique(np.concatenate([first_person, second_person]), return_inverse=True)
     if codes.shape != (2 * len(same),):
-        raise InputError(f"{len(first_person)} and {len(second_person)} people for {len(same)} pairs: give two a pair")
+        raise InputError(
+            f"each pair must have two people, got {len(first_person)} + {len(second_person)} for {len(same)}"
+        )
     first, second = codes[: len(same)], codes[len(same) :]
     one_person = first == second
     for _ in range(replicates):
@@ -182,9 +173,7 @@ def bootstrap_means(values: np.ndarray, replicates: int, seed: int, unit: Option
     values = np.asarray(values, np.float64)
     unit = np.arange(len(values)) if unit is None else np.asarray(unit)
     if values.ndim != 1 or len(values) == 0 or unit.shape != values.shape:
-        raise InputError(
-            f"values are of shape {values.shape}, units of {unit.shape}: give at least one, and one unit each"
-        )
+        raise InputError(f"values and units must be of one shape [n], not empty, got {values.shape} and {unit.shape}")
     if not np.all(np.isfinite(values)):
         raise InputError(f"{np.sum(~np.isfinite(values))} of {len(values)} values are not finite")
     codes = np.unique(unit, return_inverse=True)[1]
@@ -232,6 +221,6 @@ def rate_interval(successes: int, trials: int) -> list[float]:
         Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
     """
     if not 0 <= successes <= trials or trials == 0:
-        raise InputError(f"{successes} successes of {trials} trials: give at least one trial, and no more successes")
+        raise InputError(f"successes must be 0 to trials, and trials at least 1, got {successes} of {trials}")
     interval = binomtest(int(successes), int(trials)).proportion_ci(CONFIDENCE, method="wilson")
     return [float(interval.low), float(interval.high)]

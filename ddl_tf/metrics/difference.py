@@ -15,11 +15,8 @@ FEW_FALSE_ACCEPTS = f"none: fewer than {MIN_FALSE_ACCEPTS} false accepts"
 class Difference(NamedTuple):
     """The difference a - b of one number, such as "auc", between two models.
 
-    Attributes:
-        low: the lower end of its interval of 95%; None if there is no valid test.
-        high: the upper end.
-        p: how often chance alone would make so large a difference, of either sign, 0..1.
-        test: the name of the test.
+    `low` and `high` are its interval of 95%, None if there is no valid test; `p` is how often chance alone would make
+    so large a difference, of either sign, 0..1; `test` is the name of the test.
     """
 
     number: str
@@ -41,10 +38,6 @@ def bootstrap_p(differences: Union[Sequence[float], np.ndarray]) -> float:
     """Compute the two-sided p-value of bootstrapped differences: twice the smaller share on one side of 0.
 
     It is 2 min(1 + #(difference <= 0), 1 + #(difference >= 0)) / (1 + replicates), at most 1, and never 0.
-
-    Example:
-        >>> bootstrap_p([0.1] * 999), bootstrap_p([0.1, -0.1, 0.0])
-        (0.002, 1.0)
     """
     values = np.asarray(differences, np.float64)
     tail = min(int(np.sum(values <= 0)), int(np.sum(values >= 0)))

@@ -25,10 +25,6 @@ def linked_people(first: np.ndarray, second: np.ndarray, same: np.ndarray) -> tu
     """Number people by the same pairs: images or templates that a chain of same pairs links show one person.
 
     Returns the images or templates of the pairs, sorted, and the number of each one's person.
-
-    Example:
-        >>> linked_people(np.array([4, 4, 7]), np.array([5, 7, 9]), np.array([True, False, True]))
-        (array([4, 5, 7, 9]), array([0, 0, 1, 1], dtype=int32))
     """
     known = np.unique(np.concatenate([first, second]))
     ends = np.searchsorted(known, first[same]), np.searchsorted(known, second[same])

@@ -59,9 +59,9 @@ def delong_test(similarity_a: np.ndarray, similarity_b: np.ndarray, same: np.nda
     same = np.asarray(same, bool)
     models = [np.asarray(similarity, np.float64) for similarity in (similarity_a, similarity_b)]
     if any(similarity.shape != same.shape or not np.all(np.isfinite(similarity)) for similarity in models):
-        raise InputError(f"give each model a finite similarity for each of the {len(same)} pairs")
+        raise InputError(f"each model must have a finite similarity for each of the {len(same)} pairs")
     if not 2 <= same.sum() <= len(same) - 2:
-        raise InputError(f"{same.sum()} of {len(same)} pairs are same ones: DeLong's test needs two of each class")
+        raise InputError(f"DeLong's test needs two same and two different pairs, got {same.sum()} same of {len(same)}")
     (same_a, different_a), (same_b, different_b) = (_placements(similarity, same) for similarity in models)
     auc_a, auc_b = float(same_a.mean()), float(same_b.mean())
     variance = sum(np.var(d, ddof=1) / len(d) for d in (same_a - same_b, different_a - different_b))
@@ -79,16 +79,12 @@ def delong_test(similarity_a: np.ndarray, similarity_b: np.ndarray, same: np.nda
 def mcnemar_test(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
     """Test whether two models are right equally often on `[n]` decisions, by McNemar's exact two-sided test.
 
-    Example:
-        >>> mcnemar_test(np.array([True] * 6), np.array([True] + [False] * 5))
-        0.0625
-
     References:
         McNemar, Psychometrika 12, 1947.
     """
     correct_a, correct_b = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
     if correct_a.shape != correct_b.shape:
-        raise InputError(f"decisions of shapes {correct_a.shape} and {correct_b.shape}: give both models' on the same")
+        raise InputError(f"both models must decide on the same pairs, got {correct_a.shape} and {correct_b.shape}")
     only_a, only_b = int(np.sum(correct_a & ~correct_b)), int(np.sum(~correct_a & correct_b))
     return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
@@ -106,7 +102,7 @@ def sign_flip_test(difference: np.ndarray, person: np.ndarray, seed: int) -> flo
     """
     difference, person = np.asarray(difference, np.float64), np.asarray(person)
     if difference.ndim != 1 or difference.shape != person.shape:
-        raise InputError(f"differences of shape {difference.shape} for people of {person.shape}: give a person each")
+        raise InputError(f"each difference must have a person, got shapes {difference.shape} and {person.shape}")
     totals = np.bincount(np.unique(person, return_inverse=True)[1], difference)
     totals = totals[totals != 0]
     # Sums in another order are rounded in another way.
@@ -135,7 +131,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     values = np.asarray(p_values, np.float64)
     if not np.all((values >= 0) & (values <= 1)):
-        raise InputError(f"p-values {values.tolist()}: each must be in 0..1")
+        raise InputError(f"each p-value must be in 0..1, got {values.tolist()}")
     order = np.argsort(values, kind="stable")
     steps = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
     corrected = np.empty(len(values))

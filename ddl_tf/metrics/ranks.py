@@ -25,10 +25,9 @@ _CELLS = 2**23
 class Search:
     """The result of a search of probes in a gallery.
 
-    Attributes:
-        mate_ranks: for each probe the ranks of all its mates among the whole gallery, rising, int from 1.
-        mate_similarity: `[probes]` float64 of the most similar mate; -inf if there is none.
-        other_similarity: `[probes]` float64 of the most similar entry that is no mate; -inf if there is none.
+    `mate_ranks` has for each probe the ranks of all its mates among the whole gallery, rising, int from 1.
+    `mate_similarity` and `other_similarity` `[probes]` float64 are of the most similar mate, and of the most similar
+    entry that is no mate; -inf if there is none.
     """
 
     mate_ranks: list[np.ndarray]
@@ -223,13 +222,11 @@ def tpir_at_fpir(
 
 @dataclasses.dataclass(frozen=True)
 class GalleriesSearch:
-    """The result of a search of probes in galleries; a tie with the mate counts against it.
+    """The result of a search of probes in galleries; a tie with the mate counts against it; -inf where there is none.
 
-    Attributes:
-        mate: `[probes]` the similarity of the mate; -inf if there is none.
-        above: `[galleries, probes]` how many others of each gallery are as similar as the mate or more.
-        best_other: `[galleries, probes]` the largest similarity of a template that is not the mate; -inf for none.
-        largest_others: the largest similarities of all pairs of a probe and a template that is not its mate, falling.
+    `mate` `[probes]` is the similarity of the mate, `above` `[galleries, probes]` how many others of each gallery are
+    as similar or more, `best_other` `[galleries, probes]` the largest similarity of a template that is not the mate,
+    and `largest_others` the largest of all pairs of a probe and a template that is not its mate, falling.
     """
 
     mate: np.ndarray
@@ -243,11 +240,8 @@ def search_galleries(
 ) -> GalleriesSearch:
     """Compare every probe `[probes, dim]` with every template of galleries `[templates, dim]` of unit norm, in blocks.
 
-    Args:
-        probes: the probes.
-        galleries: one array each.
-        mate: `[probes]` int, the position of the mate in the concatenated galleries; -1 if there is none.
-        keep: how many of the largest similarities of others are wanted.
+    `mate` `[probes]` int is the position of the mate in the concatenated galleries, -1 if there is none; `keep` is how
+    many of the largest similarities of others are wanted.
     """
     gallery = np.concatenate(galleries)
     bounds = np.cumsum([0, *map(len, galleries)]).tolist()

@@ -7,11 +7,7 @@ FAR_TARGETS = {"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3, "1e-4": 1e-4}
 
 
 def roc_curve(similarity: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the full ROC, with a point for every distinct similarity.
-
-    Args:
-        similarity: `[pairs]`.
-        same: `[pairs]` bool, with both classes.
+    """Compute the full ROC of `[pairs]`, both classes among them, with a point for every distinct similarity.
 
     Returns:
         False accept rates and true accept rates, each `[points]`, rising from 0 to 1.
@@ -34,12 +30,8 @@ def eer(far: np.ndarray, tar: np.ndarray) -> float:
 def tar_at_far(far: np.ndarray, tar: np.ndarray, far_target: float) -> float:
     """Compute the true accept rate at the largest false accept rate that is not above a target, without interpolation.
 
-    With fewer than `1 / far_target` different pairs it is the rate at FAR 0.
-
-    Args:
-        far: `[points]` false accept rates of `roc_curve`.
-        tar: `[points]` true accept rates of `roc_curve`.
-        far_target: 0..1.
+    `far` and `tar` `[points]` are those of `roc_curve`. With fewer than `1 / far_target` different pairs it is the rate
+    at FAR 0.
 
     Example:
         >>> far, tar = roc_curve(np.array([0.9, 0.8, 0.7, 0.1]), np.array([True, False, True, False]))
@@ -53,12 +45,6 @@ def corner_roc(similarity: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np
     """Count the false and true accepts at the corners of the ROC: `[points]` int64 each, rising from 0.
 
     The points are those of `sklearn.metrics.roc_curve` as it is by default, in a fraction of its time on many pairs.
-
-    Example:
-        >>> similarity = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
-        >>> far, tar = corner_roc(similarity, np.array([True, True, True, False, False]))
-        >>> far.tolist(), tar.tolist()
-        ([0, 0, 0, 2], [0, 1, 3, 3])
     """
     ascending = np.sort(similarity)
     starts = np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]]))
@@ -78,9 +64,5 @@ def nearest_tar(far: np.ndarray, tar: np.ndarray, far_target: float) -> float:
 
     The rule of InsightFace's `ijb_11.py`: of points with one FAR the highest, of two equally near ones that of the
     larger FAR. The nearest point may have a FAR above the target.
-
-    Example:
-        >>> nearest_tar(np.array([0.0, 0.0, 0.2, 1.0]), np.array([0.0, 0.5, 0.5, 1.0]), 0.01)
-        0.5
     """
     return float(tar[len(far) - 1 - np.argmin(np.abs(far[::-1] - far_target))])

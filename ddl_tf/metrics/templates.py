@@ -26,26 +26,19 @@ def template_features(
     """Pool the embeddings of images into one feature for each template, as InsightFace's `ijb_11.py` does.
 
     The embedding of an image is the sum of its two views (`flip`), divided by its norm unless `use_norms`, times its
-    detection score (`use_scores`). A media of a template is the mean of its frames, a template the sum of its medias,
-    of unit norm. Images are read in order, a few thousand at a time, so that `views` may be a memory map.
+    detection score 0..1 (`use_scores`). A media (a still image, or a video) of a template is the mean of its frames, a
+    template the sum of its medias, of unit norm. Images are read in order, a few thousand at a time, so that `views`
+    `[images, views, dim]` may be a memory map; `templates` and `medias` `[images]` are int.
 
-    Args:
-        views: `[images, views, dim]`, as the model gave them.
-        templates: `[images]` int, the template of each image.
-        medias: `[images]` int, the media (a still image, or a video) of each image.
-        scores: `[images]` detection scores, 0..1.
-        flip: whether to add the second view, that of the mirror image.
-        use_norms: whether an image counts by the norm of its embedding.
-        use_scores: whether an image counts by its detection score.
-
-    Returns:
-        `[templates, dim]` float64 of unit norm (an all-zero feature stays zero), and the `[templates]` numbers, rising.
+    Returns `[templates, dim]` float64 of unit norm (an all-zero feature stays zero), and their numbers, rising.
     """
     if not len(views) == len(templates) == len(medias) == len(scores):
         counts = f"{len(templates)} templates, {len(medias)} medias and {len(scores)} scores"
         raise InputError(f"{len(views)} embeddings for {counts} of images; embed the images of this very set")
     if flip and views.shape[1] < 2:
-        raise InputError(f"{views.shape[1]} view of each image, where flip adds a second; embed with both, or no flip")
+        raise InputError(
+            f"flip adds a second view, got {views.shape[1]} of each image: embed with both, or use no flip"
+        )
     ids, template = np.unique(templates, return_inverse=True)
     media_numbers, media = np.unique(medias, return_inverse=True)
     _, media_of_template, frames = np.unique(
@@ -90,10 +83,6 @@ def template_similarities(features: np.ndarray, first: np.ndarray, second: np.nd
     `first` and `second` are positions in `features` `[templates, dim]` of unit norm, -1 without images. If the pairs
     fill a good part of (first templates) x (second templates), as in IJB, they are taken from blocks of that product;
     else the features of each pair are gathered.
-
-    Example:
-        >>> template_similarities(np.eye(2), np.array([0, 0, 1]), np.array([0, 1, -1])).tolist()
-        [1.0, 0.0, -2.0]
     """
     if not len(first):
         return np.empty(0)

@@ -14,16 +14,8 @@ from ddl_tf.metrics.templates import NEVER
 class WeightedPairs:
     """The verification numbers of weighted pairs (a pair of weight 2 counts as two); the rest is computed once.
 
-    Args:
-        similarity: `[pairs]` finite.
-        same: `[pairs]` bool, with both classes.
-        fold: `[pairs]` int from 0 without gaps, for the k-fold accuracy; None: without it.
-        far_targets: name -> false accept rate, 0..1, of each `tar@name`.
-
-    Example:
-        >>> pairs = WeightedPairs(np.array([0.9, 0.2, 0.5, 0.1]), np.array([True, True, False, False]))
-        >>> pairs.numbers(np.ones(4))["auc"], pairs.numbers(np.array([3, 1, 2, 2]))["auc"]
-        (0.75, 0.875)
+    `similarity` (finite) and `same` are `[pairs]`, with both classes; `fold` `[pairs]` int from 0 without gaps is for
+    the k-fold accuracy; `far_targets` has the false accept rate, 0..1, of each `tar@name`.
     """
 
     def __init__(
@@ -40,7 +32,7 @@ class WeightedPairs:
         if not np.all(np.isfinite(similarity)):
             raise InputError(f"{np.sum(~np.isfinite(similarity))} similarities are not finite; look at the embeddings")
         if not 0 < same.sum() < len(same):
-            raise InputError(f"{same.sum()} of {len(same)} pairs are same ones: both classes are needed")
+            raise InputError(f"same and different pairs are needed, got {same.sum()} same of {len(same)}")
         self.same = same
         self.far_targets = dict(far_targets)
         self._order = np.argsort(-similarity, kind="stable")
@@ -68,9 +60,8 @@ class WeightedPairs:
     def numbers(self, weights: np.ndarray) -> dict[str, float]:
         """Compute the numbers as of a set in which each pair is repeated as often as its weight says.
 
-        Returns:
-            `auc`, `eer`, `tar@<name>`, `mean_same`, `mean_different`, `expectation_margin`, `threshold_accuracy`; with
-            folds `accuracy`, the mean over the folds that have any weight. They mean what they do in `evaluate_pairs`.
+        They are `auc`, `eer`, `tar@<name>`, `mean_same`, `mean_different`, `expectation_margin`, `threshold_accuracy`;
+        with folds `accuracy`, the mean over the folds that have any weight. They mean what they do in `evaluate_pairs`.
         """
         weights = np.asarray(weights, np.float64)
         far, tar = self.roc_curve(weights)

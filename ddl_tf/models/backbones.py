@@ -43,7 +43,7 @@ def build_backbone(name: str, input_shape: tuple[int, int, int] = (112, 112, 3))
         (None, 3, 3, 192)
     """
     if len(input_shape) != 3 or any(not isinstance(size, int) or size < 1 for size in input_shape):
-        raise InputError(f"the input shape of a backbone is (height, width, channels), got {input_shape!r}")
+        raise InputError(f"input_shape must be (height, width, channels), got {input_shape!r}")
     if name.startswith(KERAS_CV):
         return keras_cv_backbone(name[len(KERAS_CV) :], input_shape)
     if name not in BACKBONES:

@@ -13,17 +13,19 @@ def _blocks(model: tf.keras.Model) -> list[tf.keras.Model]:
     """The parts between the sums that end residual blocks."""
     if random_layers(model):
         raise InputError(
-            f"the backbone {model.name} draws random numbers in {random_layers(model)[0].name}, which would differ the "
-            "second time: use a backbone without dropout, or compute nothing again"
+            f"{model.name} cannot be recomputed, because {random_layers(model)[0].name} draws other random numbers the "
+            "second time: use a backbone without dropout, or no recompute"
         )
     ends = [layer.output for layer in model.layers if isinstance(layer, tf.keras.layers.Add)]
     if not ends:
-        raise InputError(f"the backbone {model.name} has no residual blocks that could be computed again")
+        raise InputError(f"{model.name} cannot be recomputed, because it has no residual blocks: use no recompute")
     bounds = [model.input, *ends, *([] if ends[-1] is model.output else [model.output])]
     try:
         return [tf.keras.Model(start, end) for start, end in zip(bounds, bounds[1:])]
     except ValueError:
-        raise InputError(f"the backbone {model.name} is no chain of residual blocks: it cannot be cut there") from None
+        raise InputError(
+            f"{model.name} cannot be recomputed, because it is no chain of residual blocks: use no recompute"
+        ) from None
 
 
 def _recomputed(block: tf.keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -31,8 +31,8 @@ _NOISE = _noise_tile(20200208)
 def texture(x: np.ndarray, y: np.ndarray, per_x: float, per_y: float) -> np.ndarray:
     """Smooth noise in -1..1 at head coordinates, with so many tiles a head unit."""
     side = len(_NOISE)
-    rows = (y * np.float32(per_y * side)).astype(np.intp) & (side - 1)
-    columns = (x * np.float32(per_x * side)).astype(np.intp) & (side - 1)
+    rows = (y * (per_y * side)).astype(np.intp) & (side - 1)
+    columns = (x * (per_x * side)).astype(np.intp) & (side - 1)
     return _NOISE[rows, columns]
 
 
@@ -43,7 +43,7 @@ def clip01(values: np.ndarray) -> Mask:
 
 def bump(x: np.ndarray, y: np.ndarray, width: float, height: float) -> Mask:
     """A soft spot: 1 in the middle, 0 outside of an ellipse."""
-    across, down = x * np.float32(1 / width), y * np.float32(1 / height)
+    across, down = x * (1 / width), y * (1 / height)
     inside = np.maximum(0, 1 - across * across - down * down)
     return inside * inside
 
@@ -60,16 +60,11 @@ def _planes(colour: Colour) -> np.ndarray:
 class Canvas:
     """The picture while it is drawn; arrays are `[size, size]`.
 
-    Attributes:
-        pixel: side of a pixel in head units; `per_pixel` is its inverse.
-        head: what the pixels see of the head, whose shape is `profile`.
-        face_x: head x of the pixels that see the front of the head; far away (9) for the others.
-        face: planar RGB of the skin and what is painted on it, not lit, `[3, size, size]`.
-        shade: light on the head.
-        cover: share of each pixel that the head covers.
-        skin: share of each pixel that shows face or ears.
-        person: the same, with the hair before the face.
-        pixels: planar RGB of the picture, `[3, size, size]`.
+    `pixel` is the side of a pixel in head units, `per_pixel` its inverse. `head` is what the pixels see of the head,
+    whose shape is `profile`; `face_x` the head x of pixels that see its front, far away (9) for the others. `face` is
+    planar RGB `[3, size, size]` of the skin and what is painted on it, not lit, `shade` the light on the head. `cover`
+    is the share of each pixel that the head covers, `skin` that which shows face or ears, `person` the same with the
+    hair before the face. `pixels` is planar RGB of the picture, `[3, size, size]`.
     """
 
     def __init__(self, traits: Traits, conditions: Conditions, size: int) -> None:
@@ -92,17 +87,17 @@ class Canvas:
 
     def solid(self, distance: np.ndarray) -> Mask:
         """A soft-edged mask of a signed distance in head units, positive inside."""
-        return clip01(distance * self.per_pixel + np.float32(0.5))
+        return clip01(distance * self.per_pixel + 0.5)
 
     def stroke(self, distance: np.ndarray, half_width: float) -> Mask:
         """A soft-edged line about distance 0; one thinner than a pixel is fainter."""
         share = min(1.0, 2 * half_width / float(self.pixel))
-        return self.solid(np.float32(half_width) - np.abs(distance)) * np.float32(share)
+        return self.solid(half_width - np.abs(distance)) * share
 
     def near(self, x: float, y: float, radius: float) -> tuple[Box, np.ndarray, np.ndarray]:
         """The box of pixels about a point of the face, and the face coordinates in it, from that point."""
         box = self.camera.box([self.profile.at(x, y)], radius)
-        return box, self.face_x[box] - np.float32(x), self.head.y[box] - np.float32(y)
+        return box, self.face_x[box] - x, self.head.y[box] - y
 
     def paint_face(self, box: Box, mask: Mask, colour: Colour) -> None:
         """Lay a colour on the skin, to be lit with it."""
@@ -113,9 +108,7 @@ class Canvas:
         """Shadows and folds: less light on a box of the skin."""
         self.shade[box] *= factor
 
-    def paint(
-        self, mask: Mask, colour: Colour, shade: Union[np.ndarray, np.float32], box: Box = (slice(None), slice(None))
-    ) -> None:
+    def paint(self, mask: Mask, colour: Colour, shade: Union[np.ndarray, np.float32], box: Box = EVERYWHERE) -> None:
         """Lay a lit colour over the picture."""
         part = self.pixels[:, box[0], box[1]]
         part += mask * (_planes(colour) * shade - part)
@@ -132,15 +125,13 @@ class Canvas:
     def lit(self, normal_x: np.ndarray, normal_y: np.ndarray, normal_z: np.ndarray) -> np.ndarray:
         """Lambert's law, wrapped a little about the edge, with ambient light; normals in head coordinates."""
         x, y, z = (np.float32(v) for v in self.light)
-        length = np.sqrt(normal_x * normal_x + normal_y * normal_y + normal_z * normal_z) + np.float32(1e-6)
+        length = np.sqrt(normal_x * normal_x + normal_y * normal_y + normal_z * normal_z) + 1e-6
         facing = (normal_x * x + normal_y * y + normal_z * z) / length
-        wrapped = np.maximum(0, facing + np.float32(0.3)) / np.float32(1.3)
+        wrapped = np.maximum(0, facing + 0.3) / 1.3
         contrast, light = self.conditions.contrast, self.conditions.light
-        return np.float32(light) * (np.float32(1.12 - contrast) + np.float32(contrast) * wrapped)
+        return light * ((1.12 - contrast) + contrast * wrapped)
 
     def shade_of(self, surface: Surface) -> np.ndarray:
         """The light on the head or the hair, as on an ellipsoid."""
         width, depth = self.traits.head_width, self.traits.head_depth
-        return self.lit(
-            surface.x * np.float32(1 / width**2), surface.y * np.float32(0.75), surface.z * np.float32(1 / depth**2)
-        )
+        return self.lit(surface.x * (1 / width**2), surface.y * 0.75, surface.z * (1 / depth**2))

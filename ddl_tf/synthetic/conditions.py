@@ -61,17 +61,6 @@ class Conditions:
     seed: int = 0
 
 
-def _surroundings(rng: np.random.Generator) -> dict[str, Any]:
-    """Background and clothing: of every image, never of an identity."""
-    # Towards grey: the face is what draws the eye.
-    first, second = (0.55 * rng.uniform(40, 235, 3) + 0.45 * rng.uniform(60, 225) for _ in range(2))
-    return {
-        "background": (clipped_colour(first), clipped_colour(0.6 * first + 0.4 * second)),
-        "clothing": clipped_colour(rng.uniform(25, 230, 3)),
-        "seed": int(rng.integers(2**31)),
-    }
-
-
 def draw_conditions(identity: int, image: int, seed: int = 0, size: int = 112, hard: bool = False) -> Conditions:
     """Draw the conditions of one image of an identity; always the same for the same numbers.
 
@@ -80,19 +69,23 @@ def draw_conditions(identity: int, image: int, seed: int = 0, size: int = 112, h
     """
     # + 1: the seed sequence pads with zeros, and [seed, identity] is the identity's own.
     rng = np.random.default_rng([seed, identity, image + 1, int(hard)])
-    common = {
-        **_surroundings(rng),
-        "pitch": float(rng.normal(0, 5)),
-        "roll": float(rng.normal(0, 2.5)),
-        "scale": float(rng.normal(1, 0.04)),
-        "shift_x": float(rng.normal(0, 0.04)),
-        "shift_y": float(rng.normal(0, 0.04)),
-        "smile": float(rng.uniform(-0.35, 1)),
+    # Background and clothing: of every image, never of an identity. Towards grey: the face is what draws the eye.
+    first, second = (0.55 * rng.uniform(40, 235, 3) + 0.45 * rng.uniform(60, 225) for _ in range(2))
+    common: dict[str, Any] = {
+        "background": (clipped_colour(first), clipped_colour(0.6 * first + 0.4 * second)),
+        "clothing": clipped_colour(rng.uniform(25, 230, 3)),
+        "seed": int(rng.integers(2**31)),
+        "pitch": rng.normal(0, 5),
+        "roll": rng.normal(0, 2.5),
+        "scale": rng.normal(1, 0.04),
+        "shift_x": rng.normal(0, 0.04),
+        "shift_y": rng.normal(0, 0.04),
+        "smile": rng.uniform(-0.35, 1),
         "mouth_open": float(max(0, rng.uniform(-0.8, 0.7))),
-        "brow_raise": float(rng.uniform(-0.6, 0.8)),
-        "eye_open": float(rng.uniform(0.7, 1.05)),
-        "gaze_x": float(rng.uniform(-0.6, 0.6)),
-        "gaze_y": float(rng.uniform(-0.35, 0.35)),
+        "brow_raise": rng.uniform(-0.6, 0.8),
+        "eye_open": rng.uniform(0.7, 1.05),
+        "gaze_x": rng.uniform(-0.6, 0.6),
+        "gaze_y": rng.uniform(-0.35, 0.35),
         "wears_glasses": bool(rng.uniform() < 0.75),
     }
     # People change their hair; who goes by the hair alone is often wrong in hard images.
@@ -101,43 +94,40 @@ def draw_conditions(identity: int, image: int, seed: int = 0, size: int = 112, h
     warmth, tint = rng.normal(0, 0.07), rng.normal(0, 0.025)
     easy = {
         "yaw": float(np.clip(rng.normal(0, 8), -18, 18)),
-        "light_azimuth": float(rng.uniform(-40, 40)),
-        "light_elevation": float(rng.uniform(0, 50)),
-        "light": float(rng.uniform(0.82, 1.15)),
-        "contrast": float(rng.uniform(0.3, 0.5)),
+        "light_azimuth": rng.uniform(-40, 40),
+        "light_elevation": rng.uniform(0, 50),
+        "light": rng.uniform(0.82, 1.15),
+        "contrast": rng.uniform(0.3, 0.5),
         "light_colour": (1 + warmth, 1 + tint, 1 - warmth),
-        "saturation": float(rng.uniform(0.75, 1.15)),
+        "saturation": rng.uniform(0.75, 1.15),
         "resolution": size,
-        "blur": float(rng.uniform(0, 0.4)),
-        "noise": float(rng.uniform(0, 3)),
+        "blur": rng.uniform(0, 0.4),
+        "noise": rng.uniform(0, 3),
     }
     if not hard:
         return Conditions(**{**common, **easy})
     count = int(rng.choice([1, 2, 3], p=[0.2, 0.45, 0.35]))
     chosen = rng.choice(5, size=count, replace=False, p=[0.3, 0.26, 0.18, 0.18, 0.08])
-    if 0 in chosen:
-        easy["yaw"] = float(rng.choice([-1, 1]) * rng.uniform(45, 90))
-    else:
-        easy["yaw"] = float(rng.uniform(-35, 35))
+    easy["yaw"] = float(rng.choice([-1, 1]) * rng.uniform(45, 90)) if 0 in chosen else rng.uniform(-35, 35)
     if 1 in chosen:
         easy["resolution"] = min(size, int(rng.integers(8, 17)))
     # The light of a hard image is of any colour, or there is little, so that skin and hair colours say little.
-    easy["saturation"] = float(rng.uniform(0, 1))
+    easy["saturation"] = rng.uniform(0, 1)
     warmth, tint = rng.normal(0, 0.2), rng.normal(0, 0.08)
     easy["light_colour"] = (1 + warmth, 1 + tint, 1 - warmth)
     if 2 in chosen:
-        easy["light"] = float(rng.uniform(0.5, 0.8))
-        easy["contrast"] = float(rng.uniform(0.6, 0.85))
+        easy["light"] = rng.uniform(0.5, 0.8)
+        easy["contrast"] = rng.uniform(0.6, 0.85)
         easy["light_azimuth"] = float(rng.choice([-1, 1]) * rng.uniform(50, 120))
     else:
-        easy["light"] = float(rng.uniform(0.65, 1.2))
+        easy["light"] = rng.uniform(0.65, 1.2)
     if 3 in chosen:
         common["occluder"] = OCCLUDERS[1 + int(rng.integers(len(OCCLUDERS) - 1))]
-        common["occluder_place"] = float(rng.uniform())
-        common["occluder_size"] = float(rng.uniform())
+        common["occluder_place"] = rng.uniform()
+        common["occluder_size"] = rng.uniform()
         common["occluder_colour"] = clipped_colour(rng.uniform(30, 235, 3))
     if 4 in chosen:
-        easy["blur"] = float(rng.uniform(1.5, 4))
-    easy["noise"] = float(rng.uniform(0, 8))
-    common["pitch"] = float(rng.normal(0, 10))
+        easy["blur"] = rng.uniform(1.5, 4)
+    easy["noise"] = rng.uniform(0, 8)
+    common["pitch"] = rng.normal(0, 10)
     return Conditions(**{**common, **easy}, jpeg_quality=int(rng.integers(40, 93)))

@@ -147,21 +147,22 @@ def _check(settings: SyntheticSettings) -> None:
         raise InputError("--output is missing: name the folder to store the sets in")
     for name, low in (("identities", 2), ("images_per_identity", 2), ("image_size", 16), ("seed", 0)):
         if getattr(settings, name) < low:
-            raise InputError(f"--{name}={getattr(settings, name)}: must be at least {low}")
+            raise InputError(f"--{name} must be at least {low}, got {getattr(settings, name)}")
     if not 0 <= settings.hard_fraction <= 1:
-        raise InputError(f"--hard_fraction={settings.hard_fraction}: must be between 0 and 1")
+        raise InputError(f"--hard_fraction must be between 0 and 1, got {settings.hard_fraction}")
     if settings.test_identities == 0:
         return
     if settings.test_identities < 2 * NUM_FOLDS:
         raise InputError(
-            f"--test_identities={settings.test_identities}: must be 0, or at least {2 * NUM_FOLDS}, two for each fold"
+            f"--test_identities must be 0, or at least {2 * NUM_FOLDS} (two for each fold), got "
+            f"{settings.test_identities}"
         )
     per_identity = TEST_IMAGES * (TEST_IMAGES - 1) // 2
     most = 2 * NUM_FOLDS * (settings.test_identities // NUM_FOLDS) * per_identity
     if settings.test_pairs % (2 * NUM_FOLDS) or not 0 < settings.test_pairs <= most:
         raise InputError(
-            f"--test_pairs={settings.test_pairs}: must be a multiple of {2 * NUM_FOLDS}, at most {most} with "
-            f"--test_identities={settings.test_identities}"
+            f"--test_pairs must be a multiple of {2 * NUM_FOLDS}, at most {most} with "
+            f"--test_identities={settings.test_identities}, got {settings.test_pairs}"
         )
 
 

@@ -39,8 +39,8 @@ class Camera:
         steps = (np.arange(size) + 0.5 - size / 2) * self.pixel
         across = (steps - self._shift[0]).astype(np.float32)[None, :]
         down = (steps - self._shift[1]).astype(np.float32)[:, None]
-        self.x = across * np.float32(self.cos_roll) + down * np.float32(self.sin_roll)
-        self.y = down * np.float32(self.cos_roll) - across * np.float32(self.sin_roll)
+        self.x = across * self.cos_roll + down * self.sin_roll
+        self.y = down * self.cos_roll - across * self.sin_roll
 
     def project(self, point: Point) -> Point:
         """Head coordinates -> camera x, y and depth (larger is nearer)."""
@@ -149,25 +149,25 @@ class Profile:
             self.centre * cos,
         ]
         edge2, slope, half, middle, tilt, bulge, ahead = (table.astype(np.float32) for table in tables)
-        y = camera.y / np.float32(camera.cos_pitch)
+        y = camera.y / camera.cos_pitch
         per_step = np.float32((_STEPS - 1) / (_HIGH - _LOW))
         # The height seen depends on the depth, and the depth on the height: a second look settles it for a small pitch.
         # The silhouette is that of the first: an ellipsoid's hardly changes when it nods.
         for look in range(2):
-            index = ((y - np.float32(_LOW)) * per_step + np.float32(0.5)).astype(np.int32)
+            index = ((y - _LOW) * per_step + 0.5).astype(np.int32)
             index = np.minimum(np.maximum(index, 0), _STEPS - 1)
             across = camera.x - middle[index]
             if look == 0:
                 grade = slope[index]
-                steepness = np.sqrt(4 * across * across + grade * grade) + np.float32(1e-3)
+                steepness = np.sqrt(4 * across * across + grade * grade) + 1e-3
                 edge = (edge2[index] - across * across) / steepness
             limit = half[index]
             inside = np.minimum(np.maximum(across, -limit), limit)
             near = tilt[index] * inside + bulge[index] * np.sqrt(limit * limit - inside * inside)
-            y = (camera.y + (near + ahead[index]) * np.float32(camera.sin_pitch)) / np.float32(camera.cos_pitch)
+            y = (camera.y + (near + ahead[index]) * camera.sin_pitch) / camera.cos_pitch
         return Surface(
-            x=inside * np.float32(cos) - near * np.float32(sin),
+            x=inside * cos - near * sin,
             y=y,
-            z=inside * np.float32(sin) + near * np.float32(cos),
+            z=inside * sin + near * cos,
             edge=edge,
         )

@@ -164,7 +164,7 @@ def draw_traits(identity: int, seed: int = 0) -> Traits:
         # Cut at two deviations: nobody is a caricature.
         return float(mean + deviation * np.clip(rng.normal(), -2, 2))
 
-    depth = float(rng.uniform(0, 1))
+    depth = rng.uniform(0, 1)
     place = depth * (len(SKIN_TONES) - 1)
     below = min(int(place), len(SKIN_TONES) - 2)
     skin = SKIN_TONES[below] + (place - below) * (SKIN_TONES[below + 1] - SKIN_TONES[below])
@@ -176,8 +176,8 @@ def draw_traits(identity: int, seed: int = 0) -> Traits:
     lips = skin * normal(0.62, 0.1) + rose * 0.3
 
     # One latent number makes features that often go together go together.
-    build = float(rng.uniform(0, 1))
-    age = float(rng.uniform(0, 1))
+    build = rng.uniform(0, 1)
+    age = rng.uniform(0, 1)
     style = _pick(
         rng,
         list(HAIR_STYLES),
@@ -220,7 +220,7 @@ def draw_traits(identity: int, seed: int = 0) -> Traits:
         eye_tilt=normal(0.07, 0.09),
         eye_corner=normal(0.0, 0.35),
         eye_iris=normal(0.072, 0.005),
-        eye_crease=float(rng.uniform(0, 1)),
+        eye_crease=rng.uniform(0, 1),
         lash=normal(0.55, 0.2) - 0.25 * build,
         brow_gap=normal(0.19, 0.03),
         brow_thickness=normal(0.032, 0.008) + 0.014 * build,
@@ -243,14 +243,14 @@ def draw_traits(identity: int, seed: int = 0) -> Traits:
         ear_protrusion=max(0.02, normal(0.075, 0.025)),
         ear_y=normal(0.08, 0.04),
         neck=normal(0.42, 0.04) + 0.08 * build,
-        blush=float(rng.uniform(0, 0.5)),
+        blush=rng.uniform(0, 0.5),
         age=age,
         beard=beard,
-        beard_length=float(rng.uniform(0.02, 0.12)),
+        beard_length=rng.uniform(0.02, 0.12),
         glasses=_pick(rng, GLASSES, [0.76, 0.12, 0.12]),
         glasses_size=normal(0.22, 0.02),
         glasses_colour=clipped_colour(FRAMES[rng.integers(len(FRAMES))]),
-        freckles=float(rng.uniform(0.4, 1)) if rng.uniform() < 0.18 else 0.0,
-        freckle_place=float(rng.uniform(0, 1)),
+        freckles=rng.uniform(0.4, 1) if rng.uniform() < 0.18 else 0.0,
+        freckle_place=rng.uniform(0, 1),
         moles=_moles(rng),
     )

@@ -30,7 +30,7 @@ def parse(settings_class, arguments, monkeypatch):
     return from_flags(settings_class)
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda one: one.name)
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
 @pytest.mark.parametrize("stage", ["tune", "run"])
 def test_jobs_are_valid_settings(experiment, stage):
     for name, arm in ALL.items():
@@ -69,7 +69,7 @@ def test_where_an_experiment_starts():
     assert started_from(pose.POSE, "random", "plain") == pose.POSE
     other = started_from(pose.POSE, "class_means", "augmented")
     assert other.name == "pose_class_means_augmented"
-    plain, augmented = (make_job(one, "run", "arcface", 2, 0.5, 120).settings for one in (pose.POSE, other))
+    plain, augmented = (make_job(start, "run", "arcface", 2, 0.5, 120).settings for start in (pose.POSE, other))
     assert augmented["init_checkpoint"] == "pretrain_augmented_2/checkpoints/last.keras"
     assert augmented["head_start"] == "class_means"
     changed = {name for name, value in augmented.items() if plain.get(name) != value}
@@ -90,24 +90,24 @@ def test_fewer_people_to_learn_pose_from():
         assert fewer.test == dataclasses.replace(pose.POSE.test, train_data=["celeba", folder])
         assert folder in fewer.sets
         # What is tuned is not tuned again.
-        given, mine = (make_job(one, "tune", "arcface", 5, 0.5, 60) for one in (pose.POSE, pose.pose_of(folds)))
-        assert given == mine
+        jobs = [make_job(poses, "tune", "arcface", 5, 0.5, 60) for poses in (pose.POSE, pose.pose_of(folds))]
+        assert jobs[0] == jobs[1]
     with pytest.raises(InputError, match="--folds must be 1, 2 or 3, got 4: folds 4 and 5 are judged on"):
         pose.Settings(folds=4)
 
 
 def test_an_augmented_network_goes_on_as_its_recipe_trained_it(monkeypatch):
     # All but where the data is.
-    found = {}
+    flags_of = {}
     for name, pretraining in PRETRAININGS.items():
         recipe = ROOT / "recipes" / f"{pretraining.recipe}.cfg"
-        found[name] = dataclasses.asdict(parse(TrainSettings, [f"--flagfile={recipe}"], monkeypatch))
-        assert {flag: found[name][flag] for flag in pretraining.shared} == pretraining.shared
-    differ = {flag for flag, value in found["plain"].items() if found["augmented"][flag] != value}
+        flags_of[name] = dataclasses.asdict(parse(TrainSettings, [f"--flagfile={recipe}"], monkeypatch))
+        assert {flag: flags_of[name][flag] for flag in pretraining.shared} == pretraining.shared
+    differ = {flag for flag, value in flags_of["plain"].items() if flags_of["augmented"][flag] != value}
     assert differ == {"run_dir", "epochs", "evaluate_every", *PRETRAININGS["augmented"].shared}
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda one: one.name)
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
 def test_tuning_and_test_share_no_folds(experiment):
     tuning, test = experiment.tuning, experiment.test
     assert not set(tuning.evaluation["cfp_folds"]) & set(test.evaluation["cfp_folds"])

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -10,7 +11,8 @@ from tiny_sets import picture, write_recordio
 from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.images.pillow_images import load_image
-from ddl_tf.importers.source import Sample, Source
+from ddl_tf.importers.source import Source
+from ddl_tf.miniatures.pairs import write_cfp
 from ddl_tf.mining.degradation import degrade_image, parse_degradation
 from ddl_tf.protocols.pair_sets import read_stored
 from ddl_tf.synthetic.faces import synthetic_samples
@@ -22,8 +24,8 @@ STUDENTS = ["resolution:8", "mask:0.5-1"]
 def faces(tmp_path):
     """Twelve faces of three people, of which the column `size` is 0 to 11."""
     drawn = [
-        Sample(one.image, one.identity, one.source, one.group, {"size": float(number)})
-        for number, one in enumerate(synthetic_samples(3, 4, size=32))
+        dataclasses.replace(sample, columns={"size": float(number)})
+        for number, sample in enumerate(synthetic_samples(3, 4, size=32))
     ]
     source = Source("list", "faces", len(drawn), lambda start: iter(drawn[start:]))
     write_set(source, StoreSettings(output=str(tmp_path / "faces")))
@@ -60,17 +62,21 @@ def test_students(faces, tmp_path):
     assert 0.5 <= index.loc[2, "mask"] <= 1
 
 
-def test_without_rules_the_easy_group(faces, tmp_path):
-    with_students("faces", STUDENTS[:1])(tmp_path, tmp_path / "students")
+@pytest.mark.parametrize(
+    "rules, expected",
+    [
+        ({}, [(row, group) for row in range(0, 12, 2) for group in (0, 1)]),
+        # An easy image is not hard too.
+        (
+            {"easy": "size >= 8", "hard": "size >= 7"},
+            [(row, group) for row in range(8, 12) for group in (0, 1)] + [(7, 1)],
+        ),
+    ],
+)
+def test_who_has_students(rules, expected, faces, tmp_path):
+    with_students("faces", STUDENTS[:1], **rules)(tmp_path, tmp_path / "students")
     _, index, _ = stored(tmp_path / "students")
-    easy = np.flatnonzero(faces.index["group"] == 0).tolist()
-    assert list(zip(index["source_row"], index["group"])) == [(row, group) for row in easy for group in (0, 1)]
-
-
-def test_an_easy_image_is_not_hard_too(faces, tmp_path):
-    with_students("faces", STUDENTS[:1], easy="size >= 8", hard="size >= 7")(tmp_path, tmp_path / "students")
-    _, index, _ = stored(tmp_path / "students")
-    assert index["source_row"].tolist() == [8, 8, 9, 9, 10, 10, 11, 11, 7]
+    assert list(zip(index["source_row"], index["group"])) == expected
 
 
 def test_an_interrupted_making_goes_on(faces, tmp_path, monkeypatch):
@@ -83,38 +89,14 @@ def test_an_interrupted_making_goes_on(faces, tmp_path, monkeypatch):
         assert list(sources[0].read(start)) == whole[start:]
 
 
-def write_cfp(root):
-    """Two folds of two people each: frontal image 1 with image 2 of the same person, and with one of the other."""
-    people, drawn = range(4), iter(synthetic_samples(4, 4, size=32, hard_fraction=0))
-    (root / "protocol").mkdir(parents=True)
-    lists = {"F": [], "P": []}
-    for person in people:
-        for view, kind in (("frontal", "F"), ("profile", "P")):
-            folder = root / "images" / f"{person + 1:03}" / view
-            folder.mkdir(parents=True)
-            for number in (1, 2):
-                (folder / f"{number:02}.jpg").write_bytes(next(drawn).image)
-                lists[kind].append(f"images/{person + 1:03}/{view}/{number:02}.jpg")
-    for kind, paths in lists.items():
-        text = "".join(f"{number} {path}\n" for number, path in enumerate(paths, 1))
-        (root / "protocol" / f"Pair_list_{kind}.txt").write_text(text)
-    for protocol in ("FF", "FP"):
-        for fold in (1, 2):
-            a, b = 4 * fold - 3, 4 * fold - 1
-            folder = root / "protocol" / protocol / f"{fold:02}"
-            folder.mkdir(parents=True)
-            (folder / "same.txt").write_text(f"{a},{a + 1}\n{b},{b + 1}\n")
-            (folder / "diff.txt").write_text(f"{a},{b}\n{b},{a}\n")
-
-
 def test_degraded_pairs(tmp_path):
     write_cfp(tmp_path / "data" / "cfp")
     read, folder = cfp_pairs(2), tmp_path / "test" / "cfp_ff_8px"
     degraded_pairs(read, "resolution:8")(tmp_path, folder)
     pairs, made = read(tmp_path), read_stored(str(folder))
     assert made.name == "cfp_ff_8px"
-    assert made.same.tolist() == pairs.same.tolist() == [True, True, False, False]
-    assert made.fold.tolist() == pairs.fold.tolist() == [1] * 4
+    assert made.same.tolist() == pairs.same.tolist()
+    assert made.fold.tolist() == pairs.fold.tolist()
     assert not set(made.first.tolist()) & set(made.second.tolist())
     for first, second, a, b in zip(made.first, made.second, pairs.first, pairs.second):
         assert made.images[first] == pairs.images[a]

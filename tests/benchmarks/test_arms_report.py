@@ -29,8 +29,8 @@ def test_means_against_loops():
         mine = table[table["arm"] == arm]
         aucs = [mine[mine["set"].isin(TINY.hard) & (mine["seed"] == seed)]["auc"].mean() for seed in range(3)]
         assert row["hard AUC"] == f"{np.mean(aucs):.4f} ± {np.std(aucs, ddof=1):.4f}"
-    one = means_table(numbers(table[table["seed"] == 0], TINY), MAIN, {})
-    assert all(re.fullmatch(r"-?0\.\d{4}", text) for text in one["gap"])
+    single = means_table(numbers(table[table["seed"] == 0], TINY), MAIN, {})
+    assert all(re.fullmatch(r"-?0\.\d{4}", text) for text in single["gap"])
 
 
 def test_tuning_table_marks_the_chosen_value():
@@ -63,8 +63,8 @@ def test_report_prints_and_draws(tmp_path, capsys):
     ]
     differences = re.findall(r"^\| (hard auc) \| (.+?) - (.+?) \| 5 \| ([+-][\d.]+) \|", text, re.MULTILINE)
     assert len(differences) == 2 + 2 + 3
-    found = numbers(table, TINY)["hard auc"]
-    by_title = {ALL[arm].title: found.loc[arm].mean() for arm in ARMS}
+    by_run = numbers(table, TINY)
+    by_title = {ALL[arm].title: by_run["hard auc"].loc[arm].mean() for arm in ARMS}
     for _, a, b, apart in differences:
         assert float(apart) == pytest.approx(by_title[a] - by_title[b], abs=6e-5)
     assert "| ArcFace-FT | `--margin` | **0.1: 0.8000**" in text
@@ -73,13 +73,9 @@ def test_report_prints_and_draws(tmp_path, capsys):
     assert imread(plot).shape[2] == 4
     # No evaluation was kept: no page.
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plots"]
-
-
-def test_the_figure_shows_the_numbers():
-    found = numbers(drawn_rows(TINY, ARMS), TINY)
-    panels = results_figure(found, TINY.hard, TINY.easy).axes
+    panels = results_figure(by_run, TINY.hard, TINY.easy).axes
     for panel, number in zip(panels, ("hard auc", "hard tar@1e-2", "gap")):
         for arm, dots in zip(ARMS, panel.collections[::2]):
-            assert sorted(dots.get_offsets()[:, 0]) == pytest.approx(sorted(found.loc[arm, number]))
+            assert sorted(dots.get_offsets()[:, 0]) == pytest.approx(sorted(by_run.loc[arm, number]))
     assert [text.get_text() for text in panels[0].get_yticklabels()] == [ALL[arm].title for arm in ARMS]
     assert [text.get_text() for text in panels[3].get_legend().get_texts()] == [ALL[arm].title for arm in ARMS]

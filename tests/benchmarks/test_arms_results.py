@@ -1,7 +1,6 @@
 import os
 import threading
 
-import numpy as np
 import pandas as pd
 import pytest
 from arm_rows import ABOUT, evaluated, experiment
@@ -16,8 +15,12 @@ SETS = ["easy", "dark", "small"]
 
 
 def rows(job, aucs=(0.9, 0.8, 0.7), margins=(0.5, 0.375, 0.25)):
-    results = [evaluated(*one[:1], auc=one[1], expectation_margin=one[2]) for one in zip(SETS, aucs, margins)]
+    results = [evaluated(name, auc=auc, expectation_margin=m) for name, auc, m in zip(SETS, aucs, margins)]
     return result_rows(job, results, TINY.easy, TINY.hard, ABOUT)
+
+
+def diverged(job):
+    return result_rows(job, [], TINY.easy, TINY.hard, ABOUT)
 
 
 def test_rows_of_a_run():
@@ -30,12 +33,9 @@ def test_rows_of_a_run():
     assert [row["auc"] for row in made] == [0.9, 0.8, 0.7]
     assert {(row["tar@1e-2"], row["tar@1e-3"], row["command"]) for row in made} == {(0.25, 0.125, job.command)}
     assert set().union(*made) <= set(COLUMNS)
-
-
-def test_a_run_that_diverged_has_one_row_without_a_set():
+    # Of training that diverged.
     job = make_job(TINY, "run", "rkd", 0, 0.1, 60)
-    (row,) = result_rows(job, [], TINY.easy, TINY.hard, ABOUT)
-    assert row == {"arm": "rkd", "seed": 0, "value": "0.1", "command": job.command, **ABOUT}
+    assert diverged(job) == [{"arm": "rkd", "seed": 0, "value": "0.1", "command": job.command, **ABOUT}]
 
 
 def test_what_was_written_stays_as_it_was(tmp_path):
@@ -91,36 +91,31 @@ def test_resume(tmp_path):
     assert file.unfinished(jobs) == jobs
     file.append(rows(jobs[2]))
     # One that diverged is finished too.
-    file.append(result_rows(jobs[4], [], TINY.easy, TINY.hard, ABOUT))
+    file.append(diverged(jobs[4]))
     assert file.unfinished(jobs) == [jobs[0], jobs[1], jobs[3], jobs[5]]
     assert file.unfinished([]) == []
 
 
-@pytest.mark.parametrize("other", [{"value": 3.0}, {"steps": 30}])
-def test_results_of_other_settings_are_refused(tmp_path, other):
+@pytest.mark.parametrize(
+    "changed, flag, before, now", [("value", "--embedding_weight", 1.0, 3.0), ("steps", "--steps_per_epoch", 60, 30)]
+)
+def test_results_of_other_settings_are_refused(tmp_path, changed, flag, before, now):
     file = ResultsFile(tmp_path / "tiny.csv")
-    one = {"stage": "run", "arm": "arcface_ddl", "seed": 1, "value": 1.0, "steps": 60}
-    file.append(rows(make_job(TINY, **one)))
-    with pytest.raises(InputError) as caught:
-        file.unfinished([make_job(TINY, **{**one, **other})])
-    flag = {"value": "--embedding_weight", "steps": "--steps_per_epoch"}[next(iter(other))]
-    assert "1 runs in it are of other settings than now (of arcface_ddl, seed 1: " in str(caught.value)
-    was, now = one[next(iter(other))], next(iter(other.values()))
-    assert f"seed 1: {flag}={was} instead of {flag}={now})" in str(caught.value)
-
-
-def test_other_columns(tmp_path):
-    path = tmp_path / "tiny.csv"
-    path.write_text("arm,auc\narcface,0.5\n")
+    job = {"stage": "run", "arm": "arcface_ddl", "seed": 1, "value": 1.0, "steps": 60}
+    file.append(rows(make_job(TINY, **job)))
+    message = rf"1 runs in it are of other settings .*of arcface_ddl, seed 1: {flag}={before} instead of {flag}={now}\)"
+    with pytest.raises(InputError, match=message):
+        file.unfinished([make_job(TINY, **{**job, changed: now})])
+    file.path.write_text("arm,auc\narcface,0.5\n")
     with pytest.raises(InputError, match="has other columns than arm, seed, set"):
-        ResultsFile(path).unfinished([])
+        file.unfinished([])
 
 
 def tuning(aucs_by_value):
     made = []
     for value, aucs in aucs_by_value.items():
         job = make_job(TINY, "tune", "triplet", 5, value, 60)
-        made += rows(job, (0.99, *aucs)) if aucs else result_rows(job, [], TINY.easy, TINY.hard, ABOUT)
+        made += rows(job, (0.99, *aucs)) if aucs else diverged(job)
     # Of another arm, and better.
     made += rows(make_job(TINY, "tune", "arcface", 5, 0.3, 60), (1.0, 1.0, 1.0))
     return pd.DataFrame(made).assign(value=lambda table: pd.to_numeric(table["value"]))
@@ -137,10 +132,7 @@ def tuning(aucs_by_value):
     ids=["mean of the hard sets", "the first of equals", "the first as they are listed", "not the diverged"],
 )
 def test_tuned_value(aucs, best):
-    values = (1.0, 3.0, 10.0)
-    assert tuned_value(tuning(aucs), "triplet", values, TINY.hard) == best
-    means = {value: np.mean(aucs[value]) for value in values if aucs[value]}
-    assert best == next(value for value in values if value in means and means[value] == max(means.values()))
+    assert tuned_value(tuning(aucs), "triplet", (1.0, 3.0, 10.0), TINY.hard) == best
 
 
 def test_not_tuned():

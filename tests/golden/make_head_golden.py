@@ -1,29 +1,23 @@
-"""Make head_golden.npz: what the authors' margin heads say of two made-up batches.
+"""What the authors' margin heads say of two made-up batches; see make.py.
 
-Run by hand, with PyTorch, on checkouts of https://github.com/HuangYG123/CurricularFace,
-https://github.com/mk-minchul/AdaFace and https://github.com/IrvingMeng/MagFace, and pytorch-metric-learning 2.9.0:
-
-    python tests/golden/make_head_golden.py --curricularface=PATH --adaface=PATH --magface=PATH
-
-Sub-center ArcFace was published for MXNet without the code of its head; pytorch-metric-learning's stands for it.
-MagFace's code is asked for without its `easy_margin` (see docs/heads.md), and its `termcolor`, which only colours
-the log, is replaced by an empty module.
+It needs PyTorch, and pytorch-metric-learning 2.9.0, whose sub-center ArcFace stands for the published one (for MXNet,
+without the code of its head). MagFace's code is asked for without its `easy_margin` (see docs/heads.md).
 
 The embeddings and centers of the two batches are the same for all heads (sub-center: its own centers). For each head
 there are the logits of both batches, the gradients of the second batch's mean cross-entropy (MagFace: with
 lambda_g times its regulariser) with respect to embeddings and centers, and the statistics after both batches.
 """
 
-import argparse
 import importlib
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import torch
 
-GOLDEN = Path(__file__).with_name("head_golden.npz")
+CHECKOUTS = {"curricularface": "", "adaface": "", "magface": ""}
+# It only colours the log.
+STUBS = ("termcolor",)
 CLASSES, DIM, ROWS, SUB_CENTERS = 6, 8, 10, 3
 
 
@@ -42,15 +36,13 @@ def batches():
     return embeddings.astype(np.float32), centers.astype(np.float32), labels
 
 
-def run(logits_of, weight, embeddings, labels, extra=None):
+def run(logits_of, weight, embeddings, labels, regulariser=lambda batch: 0.0):
     """Both batches through a head: logits of both, gradients of the second."""
     made = []
     for batch, label in zip(torch.from_numpy(embeddings), torch.from_numpy(labels)):
         batch.requires_grad_()
         made.append(logits_of(batch, label))
-    loss = torch.nn.functional.cross_entropy(made[1], label)
-    if extra is not None:
-        loss = loss + extra(batch)
+    loss = torch.nn.functional.cross_entropy(made[1], label) + regulariser(batch)
     to_embeddings, to_centers = torch.autograd.grad(loss, [batch, weight])
     return {
         "logits": np.stack([logits.detach().numpy() for logits in made]),
@@ -61,12 +53,11 @@ def run(logits_of, weight, embeddings, labels, extra=None):
 
 
 def imported(folder, module):
-    """A module of a checkout."""
+    """A module of a checkout; two of them have a package `head`."""
+    for name in [name for name in sys.modules if name.split(".")[0] == module.split(".")[0]]:
+        del sys.modules[name]
     sys.path.insert(0, str(folder))
-    try:
-        return importlib.import_module(module)
-    finally:
-        sys.path.pop(0)
+    return importlib.import_module(module)
 
 
 def curricularface(folder, embeddings, centers, labels):
@@ -79,9 +70,6 @@ def curricularface(folder, embeddings, centers, labels):
 
 def adaface(folder, embeddings, centers, labels, t_alpha):
     """The t_alpha of their training script is 0.01, that of their class 1."""
-    # Both checkouts have a `head`.
-    for name in [name for name in sys.modules if name.split(".")[0] == "head"]:
-        del sys.modules[name]
     head = imported(folder, "head").AdaFace(DIM, CLASSES, t_alpha=t_alpha)
     head.kernel.data = torch.from_numpy(centers)
 
@@ -95,8 +83,6 @@ def adaface(folder, embeddings, centers, labels, t_alpha):
 
 def magface(folder, embeddings, centers, labels):
     """The parts of their `SoftmaxBuilder` that come after the network."""
-    sys.modules["termcolor"] = types.ModuleType("termcolor")
-    sys.modules["termcolor"].cprint = print
     module = imported(folder, "models.magface")
     bounds = types.SimpleNamespace(l_a=10.0, u_a=110.0, l_margin=0.45, u_margin=0.8)
     linear = module.MagLinear(DIM, CLASSES, easy_margin=False)
@@ -108,13 +94,9 @@ def magface(folder, embeddings, centers, labels):
 
     def logits_of(batch, label):
         (cosines, margined), _ = parts(batch)
-        one_hot = torch.nn.functional.one_hot(label, CLASSES)
-        return torch.where(one_hot == 1, margined, cosines)
+        return torch.where(torch.nn.functional.one_hot(label, CLASSES) == 1, margined, cosines)
 
-    def regulariser(batch):
-        return 35.0 * loss.calc_loss_G(parts(batch)[1])
-
-    made = run(logits_of, linear.weight, embeddings, labels, regulariser)
+    made = run(logits_of, linear.weight, embeddings, labels, lambda batch: 35.0 * loss.calc_loss_G(parts(batch)[1]))
     second = parts(torch.from_numpy(embeddings[1]))
     cross_entropy, g, _ = loss(second[0], torch.from_numpy(labels[1]), second[1])
     np.testing.assert_allclose(made["loss"], cross_entropy.item() + 35.0 * g.item(), rtol=1e-6)
@@ -140,25 +122,14 @@ def subcenter(embeddings, labels):
     return {**made, "to_centers": made["to_centers"].reshape(centers.shape), "centers": centers}
 
 
-def main():
-    """Write the golden file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("curricularface", "adaface", "magface"):
-        parser.add_argument(f"--{name}", required=True, type=Path, help="folder of the checkout")
-    arguments = parser.parse_args()
-    embeddings, centers, labels = batches()
+def make(**folders):
+    embeddings, centers, labels = batch = batches()
     heads = {
-        "curricularface": curricularface(arguments.curricularface, embeddings, centers, labels),
-        "adaface": adaface(arguments.adaface, embeddings, centers, labels, 0.01),
-        "adaface_of_the_batch": adaface(arguments.adaface, embeddings, centers, labels, 1.0),
-        "magface": magface(arguments.magface, embeddings, centers, labels),
+        "curricularface": curricularface(folders["curricularface"], *batch),
+        "adaface": adaface(folders["adaface"], *batch, 0.01),
+        "adaface_of_the_batch": adaface(folders["adaface"], *batch, 1.0),
+        "magface": magface(folders["magface"], *batch),
         "subcenter_arcface": subcenter(embeddings, labels),
     }
-    golden = {"embeddings": embeddings, "centers": centers, "labels": labels}
-    for head, values in heads.items():
-        golden.update({f"{head}/{name}": np.asarray(value) for name, value in values.items()})
-    np.savez_compressed(GOLDEN, **golden)
-
-
-if __name__ == "__main__":
-    main()
+    golden = {f"{head}/{name}": np.asarray(value) for head, values in heads.items() for name, value in values.items()}
+    return {"embeddings": embeddings, "centers": centers, "labels": labels, **golden}

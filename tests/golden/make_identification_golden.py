@@ -1,18 +1,12 @@
-"""Make identification_golden.json: what the field's own scripts say of some searches.
+"""What the field's own scripts say of some searches; see make.py.
 
-Run by hand, on a checkout of https://github.com/mk-minchul/AdaFace, and with `compute_AP.py`, the Python port of
-TinyFace's official `compute_AP.m` (that file comes with the data set, https://qmul-tinyface.github.io), in a folder:
-
-    python tests/golden/make_identification_golden.py --adaface=PATH --compute_ap=FOLDER
-
-AdaFace's script uses names that NumPy 1.24 took away, `np.bool` and `np.object`; they are given back to it here.
+`--compute_ap` is a folder with `compute_AP.py`, the Python port of TinyFace's official `compute_AP.m`; that file comes
+with the data set, https://qmul-tinyface.github.io. AdaFace's script uses names that NumPy 1.24 took away, `np.bool` and
+`np.object`; they are given back to it here.
 """
 
-import argparse
 import importlib
-import json
 import shutil
-import sys
 import tempfile
 import zlib
 from pathlib import Path
@@ -20,9 +14,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.preprocessing import normalize
 
-from ddl_tf.miniatures.tinyface import write_tinyface
-
-GOLDEN = Path(__file__).with_name("identification_golden.json")
+CHECKOUTS = {"adaface": "validation_lq", "compute_ap": ""}
 ADAFACE_RANKS, OFFICIAL_RANKS = [1, 5, 20], [1, 5, 10, 20, 50]
 
 
@@ -32,9 +24,9 @@ def _search(seed, people, mates, probes, strangers, noise, dim=32):
     gallery_people = np.concatenate([np.repeat(np.arange(people), mates), np.full(strangers, -100)])
     shown = np.concatenate([np.repeat(np.arange(people), mates), np.arange(people, people + strangers)])
     probe_people = np.repeat(np.arange(people), probes)
-    noisy = [faces[one] + noise * random.normal(size=[len(one), dim]) for one in (probe_people, shown)]
+    noisy = [faces[rows] + noise * random.normal(size=[len(rows), dim]) for rows in (probe_people, shown)]
     # As a model gives them.
-    probe, gallery = (normalize(one).astype(np.float32) for one in noisy)
+    probe, gallery = (normalize(rows).astype(np.float32) for rows in noisy)
     return probe, gallery, probe_people, gallery_people
 
 
@@ -56,8 +48,10 @@ def embedding(stem, dim=24):
     return normalize([person + 1.3 * noise])[0].astype(np.float32)
 
 
-def adaface_on_miniature(helper):
+def _adaface_on_miniature(helper):
     """Run the whole of AdaFace's TinyFaceTest."""
+    from ddl_tf.miniatures.tinyface import write_tinyface
+
     with tempfile.TemporaryDirectory() as folder:
         write_tinyface(Path(folder) / "tinyface")
         shutil.copytree(Path(folder) / "tinyface/Testing_Set", Path(folder) / "aligned")
@@ -66,7 +60,7 @@ def adaface_on_miniature(helper):
         return test.test_identification(features, ADAFACE_RANKS).tolist()
 
 
-def official(compute_ap, probes, gallery, probe_people, gallery_people):
+def _official(compute_ap, probes, gallery, probe_people, gallery_people):
     """The loop of TinyFace's official script around `compute_AP`."""
     rates, precisions = [], []
     for probe, person in zip(probes, probe_people):
@@ -77,26 +71,12 @@ def official(compute_ap, probes, gallery, probe_people, gallery_people):
     return {"map": float(np.mean(precisions)), "rates": np.mean(rates, axis=0).tolist()}
 
 
-def main():
-    """Write the golden file."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--adaface", required=True, help="folder of the checkout")
-    parser.add_argument("--compute_ap", required=True, help="folder with compute_AP.py")
-    arguments = parser.parse_args()
-    sys.path[:0] = [str(Path(arguments.adaface) / "validation_lq"), arguments.compute_ap]
+def make(adaface, compute_ap):
     np.bool, np.object = bool, object
-    helper = importlib.import_module("tinyface_helper")
-    compute_ap = importlib.import_module("compute_AP").compute_AP
-    golden = {"miniature tinyface": {"adaface": adaface_on_miniature(helper)}}
-    for name, (probes, gallery, probe_people, gallery_people) in cases().items():
-        score, mate = probes @ gallery.T, probe_people[:, np.newaxis] == gallery_people
-        rates, _, _ = helper.DIR_FAR(score, mate, ADAFACE_RANKS)
-        golden[name] = {
-            "adaface": rates.tolist(),
-            "official": official(compute_ap, probes, gallery, probe_people, gallery_people),
-        }
-    GOLDEN.write_text(json.dumps(golden, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    helper, official = (importlib.import_module(name) for name in ("tinyface_helper", "compute_AP"))
+    golden = {"miniature tinyface": {"adaface": _adaface_on_miniature(helper)}}
+    for name, search in cases().items():
+        probes, gallery, probe_people, gallery_people = search
+        rates, _, _ = helper.DIR_FAR(probes @ gallery.T, probe_people[:, np.newaxis] == gallery_people, ADAFACE_RANKS)
+        golden[name] = {"adaface": rates.tolist(), "official": _official(official.compute_AP, *search)}
+    return golden

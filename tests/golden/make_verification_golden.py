@@ -1,25 +1,19 @@
-"""Make verification_golden.json: what InsightFace's own verification.py says of some embeddings.
+"""What InsightFace's own verification.py says of some embeddings; see make.py.
 
-Run by hand, on a checkout of https://github.com/deepinsight/insightface:
-
-    python tests/golden/make_verification_golden.py --insightface=PATH
-
-Their script imports MXNet for reading images only; it is replaced by an empty module here. It also interpolates with
-`scipy.interpolate.interp1d(kind="slinear")` over repeated rates, which SciPy refuses today (1.9 does, 1.5.4 did not).
-Before, it made the linear B-spline on the knots as they are, without a check; `interp1d` is replaced by that spline.
+Their script interpolates with `scipy.interpolate.interp1d(kind="slinear")` over repeated rates, which SciPy refuses
+today (1.9 does, 1.5.4 did not). Before, it made the linear B-spline on the knots as they are, without a check;
+`interp1d` is replaced by that spline.
 """
 
-import argparse
 import importlib
-import json
-import sys
 import types
-from pathlib import Path
 
 import numpy as np
+from scipy.interpolate import BSpline
 from sklearn.preprocessing import normalize
 
-GOLDEN = Path(__file__).with_name("verification_golden.json")
+CHECKOUTS = {"insightface": "recognition/arcface_torch/eval"}
+STUBS = ("mxnet", "mxnet.ndarray", "torch")
 
 
 def _pairs(seed, pairs, noise, dim=32):
@@ -34,14 +28,11 @@ def _pairs(seed, pairs, noise, dim=32):
 
 def cases():
     """Name -> unit embeddings [2 * pairs, dim] (first, second, first, ...) and same [pairs]."""
-    made = {
-        "easy": _pairs(1, 1000, 0.3),
-        "hard": _pairs(2, 1000, 1.2),
-        "chance": _pairs(3, 600, 30.0),
-        "uneven": _pairs(4, 1237, 0.9),
-        "few": _pairs(5, 73, 0.9),
-        "medium": _pairs(6, 1000, 0.9),
-    }
+    sizes = {"easy": (1, 1000, 0.3), "hard": (2, 1000, 1.2), "chance": (3, 600, 30.0), "uneven": (4, 1237, 0.9)}
+    sizes.update({"few": (5, 73, 0.9), "medium": (6, 1000, 0.9), "inverted": (7, 500, 0.5)})
+    made = {name: _pairs(*size) for name, size in sizes.items()}
+    # Similarities the wrong way round.
+    made["inverted"] = made["inverted"][0], ~made["inverted"][1]
     embeddings, same = made["medium"]
     # Different pairs farther apart than any threshold: no threshold has the FAR that is asked for.
     opposite = np.repeat(embeddings[::2], 2, axis=0)
@@ -52,42 +43,22 @@ def cases():
     made["sorted"] = embeddings.reshape(len(same), 2, -1)[order].reshape(embeddings.shape), same[order]
     # A network that gives one embedding for everything.
     made["collapsed"] = np.ones_like(embeddings) / np.sqrt(embeddings.shape[1]), same
-    # Similarities the wrong way round.
-    made["inverted"] = _pairs(7, 500, 0.5)[0], ~_pairs(7, 500, 0.5)[1]
     return made
 
 
-class _LinearSpline:
-    def __init__(self, x, y, kind):
-        assert kind == "slinear"
-        from scipy.interpolate import BSpline
-
-        self._spline = BSpline.construct_fast(np.r_[x[0], x, x[-1]], np.ascontiguousarray(y), 1)
-
-    def __call__(self, x):
-        return self._spline(x)
+def _linear_spline(x, y, kind):
+    return BSpline.construct_fast(np.r_[x[0], x, x[-1]], np.ascontiguousarray(y), 1)
 
 
-def main():
-    """Write the golden file."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--insightface", required=True, help="folder of the checkout")
-    folder = Path(parser.parse_args().insightface) / "recognition" / "arcface_torch" / "eval"
-    sys.modules["mxnet"] = types.ModuleType("mxnet")
-    sys.modules["mxnet"].ndarray = types.ModuleType("mxnet.ndarray")
-    sys.path.insert(0, str(folder))
+def make(insightface):
     verification = importlib.import_module("verification")
-    verification.interpolate = types.SimpleNamespace(interp1d=_LinearSpline)
+    verification.interpolate = types.SimpleNamespace(interp1d=_linear_spline)
     golden = {}
     for name, (embeddings, same) in cases().items():
         if name == "sorted":
             _, _, accuracy = verification.calculate_roc(np.arange(0, 4, 0.01), embeddings[::2], embeddings[1::2], same)
             golden[name] = {"accuracy": accuracy.tolist()}
-            continue
-        _, _, accuracy, val, val_std, far = verification.evaluate(embeddings, same)
-        golden[name] = {"accuracy": accuracy.tolist(), "val": val, "val_std": val_std, "far": far}
-    GOLDEN.write_text(json.dumps(golden, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+        else:
+            _, _, accuracy, val, val_std, far = verification.evaluate(embeddings, same)
+            golden[name] = {"accuracy": accuracy.tolist(), "val": val, "val_std": val_std, "far": far}
+    return golden

@@ -105,10 +105,14 @@ def sp(embeddings, identity, group):
     return over_students(similarity_preserving, embeddings, identity, group)
 
 
-def cross_entropies(labels, logits):
+def cross_entropies(labels, logits, smoothing=0.0):
     """Those of the labelled rows."""
-    logits = logits.astype(np.float64)
-    return [np.log(np.sum(np.exp(row - row[label]))) for label, row in zip(labels, logits) if label >= 0]
+    losses = []
+    for label, row in zip(labels, logits.astype(np.float64)):
+        if label >= 0:
+            to_each = [np.log(np.sum(np.exp(row - logit))) for logit in row]
+            losses.append((1 - smoothing) * to_each[label] + smoothing * np.mean(to_each))
+    return losses
 
 
 def focal(labels, logits, gamma=2.0):

@@ -1,18 +1,16 @@
 import naive_ddl
 import numpy as np
 import pytest
-from test_ddl import make_batch
+import tensorflow as tf
+from batches import make_batch
 
 from ddl_tf.losses import DDLTerm, ddl_metrics
 
-
-@pytest.fixture
-def batch():
-    return make_batch(groups=3)
+Y_TRUE, Y_PRED = make_batch(groups=3)
 
 
-def expected_values(y_true, y_pred):
-    positives, negatives = naive_ddl.similarities(y_pred, y_true[:, 0], y_true[:, 1])
+def expected_values():
+    positives, negatives = naive_ddl.similarities(Y_PRED, *Y_TRUE.T)
     loss, terms = naive_ddl.loss(positives, negatives)
     p, q = ([naive_ddl.histogram(s) for s in kind] for kind in (positives, negatives))
     margins = [np.mean(s) - np.mean(n) for s, n in zip(positives, negatives)]
@@ -25,26 +23,29 @@ def expected_values(y_true, y_pred):
     return values
 
 
-def test_equal_the_naive_twin(batch):
-    expected = expected_values(*batch)
+def test_a_metric_is_the_mean_over_the_batches_that_have_its_groups():
     metrics = [*ddl_metrics(num_students=2), DDLTerm("loss")]
-    assert {metric.name for metric in metrics} == set(expected)
-    for metric in metrics:
-        metric.update_state(*batch)
-        assert float(metric.result()) == pytest.approx(expected[metric.name], rel=1e-3, abs=1e-5), metric.name
+    metrics[-1]._terms = metrics[0]._terms  # Traced once.
 
-
-def test_a_metric_is_the_mean_over_the_batches_that_have_its_groups(batch):
-    y_true, y_pred = batch
-    expected = expected_values(*batch)
-    # No student, and no two rows of a person, hence no positives.
-    no_students = np.where(y_true > [y_true.max(), 0], -1, y_true)
-    no_positives = y_true * [0, 1] + np.arange(len(y_true))[:, None] * [1, 0]
-    for metric in ddl_metrics(num_students=2):
-        if metric.name != "margin_0":
-            lacking = no_positives if metric.name == "order" else no_students
-            metric.update_state(lacking, y_pred)
-            assert float(metric.result()) == 0.0
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.int64), tf.TensorSpec([None, 16])])
+    def update(y_true, y_pred):
+        for metric in metrics:
             metric.update_state(y_true, y_pred)
-            metric.update_state(lacking, y_pred)
-            assert float(metric.result()) == pytest.approx(expected[metric.name], rel=1e-3), metric.name
+
+    def values_of(*batches):
+        for metric in metrics:
+            metric.reset_state()
+        for y_true in batches:
+            update(y_true, Y_PRED)
+        return {metric.name: float(metric.result()) for metric in metrics}
+
+    expected = expected_values()
+    no_students = np.where(Y_TRUE[:, 1:] > 0, -1, Y_TRUE)
+    no_positives = Y_TRUE * [0, 1] + np.arange(len(Y_TRUE))[:, None] * [1, 0]
+    assert values_of(Y_TRUE) == pytest.approx(expected, rel=1e-3, abs=1e-5)
+    of_negatives = {name for name in expected if "negative" in name}
+    for lacking, present in ((no_students, {"order", "loss", "margin_0"}), (no_positives, {"loss", *of_negatives})):
+        absent = {name: value for name, value in expected.items() if name not in present}
+        alone, both = values_of(lacking), values_of(lacking, Y_TRUE, lacking)
+        assert {name: alone[name] for name in absent} == dict.fromkeys(absent, 0.0)
+        assert {name: both[name] for name in absent} == pytest.approx(absent, rel=1e-3, abs=1e-5)

@@ -4,33 +4,32 @@ import naive_losses
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_ddl import make_batch
+from batches import make_batch
 
 from ddl_tf.losses import HistogramLoss, probability_of_reverse
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "loss_golden.npz"
+GOLDEN = np.load(Path(__file__).resolve().parents[1] / "golden" / "loss_golden.npz")
 
 
 @pytest.mark.parametrize("case", ["fine", "coarse", "one positive"])
 def test_equals_the_authors_code(case):
-    golden = np.load(GOLDEN)
-    similarities, same, num_bins, loss, gradient = (
-        golden[f"histogram/{case}/{key}"] for key in ("similarities", "same", "num_bins", "loss", "gradient")
+    similarities, same, num_bins, loss, expected = (
+        GOLDEN[f"histogram/{case}/{key}"] for key in ("similarities", "same", "num_bins", "loss", "gradient")
     )
     variables = [tf.Variable(similarities[mask].astype(np.float32)) for mask in (same, ~same)]
     with tf.GradientTape() as tape:
         value = probability_of_reverse(*variables, num_bins=int(num_bins))
     np.testing.assert_allclose(value, loss, rtol=1e-5)
-    found = np.concatenate([part.numpy() for part in tape.gradient(value, variables)])
-    np.testing.assert_allclose(found, gradient, atol=1e-5 * np.abs(gradient).max())
+    gradient = np.concatenate([part.numpy() for part in tape.gradient(value, variables)])
+    np.testing.assert_allclose(gradient, expected, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("num_bins", [2, 3, 50, 201])
+@pytest.mark.parametrize("num_bins", [2, 3, 50])
 def test_equals_the_naive_twin(num_bins):
     rng = np.random.default_rng(0)
-    positives, negatives = rng.uniform(-1, 1, 20), rng.uniform(-1, 1, 30)
-    found = float(probability_of_reverse(positives, negatives, num_bins))
-    assert found == pytest.approx(naive_losses.probability_of_reverse(positives, negatives, num_bins), rel=1e-4)
+    similarities = rng.uniform(-1, 1, 20), rng.uniform(-1, 1, 30)
+    expected = naive_losses.probability_of_reverse(*similarities, num_bins)
+    assert float(probability_of_reverse(*similarities, num_bins)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_cosine_just_above_one_counts_as_one():
@@ -45,8 +44,8 @@ def test_nothing_to_compare_is_zero():
     assert float(probability_of_reverse([], [0.5])) == float(probability_of_reverse([0.5], [])) == 0.0
 
 
-def test_number_of_bins_and_identities_count_as_the_twin_says():
+def test_the_number_of_bins_counts_and_groups_do_not():
     y_true, y_pred = make_batch(groups=3)
     expected = naive_losses.histogram_loss(y_pred.astype(np.float64), y_true[:, 0], num_bins=7)
-    assert float(HistogramLoss(num_bins=7)(y_true, y_pred)) == pytest.approx(expected, rel=1e-5)
-    assert float(HistogramLoss(num_bins=7)(y_true * [1, 0], y_pred)) == pytest.approx(expected, rel=1e-5)
+    for rows in (y_true, y_true * [1, 0]):
+        assert float(HistogramLoss(num_bins=7)(rows, y_pred)) == pytest.approx(expected, rel=1e-5)

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ddl_tf.losses import group_similarities
-from ddl_tf.losses import pair_search as similarities
+from ddl_tf.losses import group_similarities, pair_search
 from ddl_tf.losses.pair_search import Pairs, hardest_negatives, sort_rows
 
 
@@ -17,22 +16,24 @@ def random_rows(rows, groups, identities, seed):
     return embeddings, identity, random.integers(-1, groups, rows)
 
 
-@pytest.fixture(params=[(1, 1), (3, 5), (64, 7), (256, 512)], ids=lambda tile: f"tiles of {tile[0]} x {tile[1]}")
-def tiles(request, monkeypatch):
-    monkeypatch.setattr(similarities, "TILE_ROWS", request.param[0])
-    monkeypatch.setattr(similarities, "TILE_COLUMNS", request.param[1])
-
-
-@pytest.mark.parametrize("rows, groups, identities", [(0, 1, 1), (1, 1, 1), (23, 2, 3), (40, 4, 50)])
-def test_hardest_negatives_are_the_naive_ones(rows, groups, identities, tiles):
+@pytest.mark.parametrize(
+    "rows, groups, identities, tile",
+    [
+        *((*rows, (256, 512)) for rows in ((0, 1, 1), (1, 1, 1), (23, 2, 3))),
+        *((40, 4, 50, tile) for tile in ((1, 1), (3, 5), (64, 7))),
+        (23, 2, 3, (3, 5)),
+    ],
+)
+def test_hardest_negatives_are_the_naive_ones(rows, groups, identities, tile, monkeypatch):
+    monkeypatch.setattr(pair_search, "TILE_ROWS", tile[0])
+    monkeypatch.setattr(pair_search, "TILE_COLUMNS", tile[1])
     sorted_rows = sort_rows(*random_rows(rows, groups, identities, seed=rows))
     unit, group, run = (x.numpy() for x in (sorted_rows.embeddings, sorted_rows.group, sorted_rows.run))
-    found = tf.function(lambda: hardest_negatives(sorted_rows))().numpy()
+    hardest = tf.function(lambda: hardest_negatives(sorted_rows))().numpy()
     for row in range(rows):
         others = np.flatnonzero((group == group[row]) & (run != run[row])) if group[row] >= 0 else []
         assert sorted_rows.has_negative[row] == (len(others) > 0)
-        right = others[np.argmax(unit[others] @ unit[row])] if len(others) else row
-        assert found[row] == right
+        assert hardest[row] == (others[np.argmax(unit[others] @ unit[row])] if len(others) else row)
 
 
 @pytest.mark.parametrize("rows, groups, identities", [(0, 1, 1), (1, 1, 1), (30, 3, 4), (40, 2, 50)])
@@ -58,15 +59,15 @@ def test_pairs_are_numbered_without_gap(rows, groups, identities):
 def test_rows_of_groups_beyond_take_no_part():
     embeddings, identity, group = random_rows(40, 4, 5, seed=2)
     group[:20] = np.arange(20) % 4
-    for found, wanted in zip(
+    for values, expected in zip(
         group_similarities(embeddings, identity, group, num_groups=2),
         group_similarities(embeddings, identity, np.where(group < 2, group, -1)),
     ):
-        assert found.nrows() == 2
-        np.testing.assert_array_equal(found.flat_values, wanted.flat_values)
-        np.testing.assert_array_equal(found.row_splits, wanted.row_splits)
+        assert values.nrows() == 2
+        np.testing.assert_array_equal(values.flat_values, expected.flat_values)
+        np.testing.assert_array_equal(values.row_splits, expected.row_splits)
 
 
 def test_more_groups_than_the_batch_has_are_empty():
-    positives, negatives = group_similarities(*random_rows(20, 1, 4, seed=3), num_groups=3)
-    assert positives.row_lengths().numpy().tolist()[1:] == negatives.row_lengths().numpy().tolist()[1:] == [0, 0]
+    for values in group_similarities(*random_rows(20, 1, 4, seed=3), num_groups=3):
+        assert values.row_lengths().numpy().tolist()[1:] == [0, 0]

@@ -65,9 +65,9 @@ def test_a_pair_is_drawn_by_whom_it_shows_not_by_its_label():
 def test_sets_are_resampled_apart_and_people_together():
     same, part = np.tile(SAME, 2), np.repeat([0, 1], 40)
     for weights in pair_weights(same, 50, 0, part=part):
-        assert [weights[(part == one) & SAME.tolist() * 2].sum() for one in (0, 1)] == [15, 15]
+        assert [weights[(part == number) & same].sum() for number in (0, 1)] == [15, 15]
     first, second = people_of(40, 8, np.random.default_rng(0))
-    both = (np.tile(one, 2) for one in (first, second))
+    both = (np.tile(side, 2) for side in (first, second))
     for weights in pair_weights(np.tile(np.arange(40) < 20, 2), 50, 0, *both, part=part):
         np.testing.assert_array_equal(weights[:40], weights[40:])
 
@@ -123,14 +123,17 @@ def test_wilson_interval_solves_its_equation():
     "call, message",
     [
         (lambda: bootstrap_rates(np.ones(3), 39, 0), "39 replicates: an interval of 95% needs at least 40"),
-        (lambda: bootstrap_rates(np.ones(0), 40, 0), "give at least one"),
-        (lambda: bootstrap_rates(np.ones(3), 40, 0, np.ones(2)), r"shape \(3,\), units of \(2,\)"),
+        (lambda: bootstrap_rates(np.ones(0), 40, 0), r"not empty, got \(0,\) and \(0,\)"),
+        (lambda: bootstrap_rates(np.ones(3), 40, 0, np.ones(2)), r"must be of one shape .*, got \(3,\) and \(2,\)"),
         (lambda: bootstrap_rates(np.array([1, np.inf]), 40, 0), "1 of 2 values are not finite"),
-        (lambda: rate_interval(3, 2), "3 successes of 2 trials"),
-        (lambda: rate_interval(0, 0), "0 successes of 0 trials"),
-        (lambda: next(pair_weights(np.ones(3, bool), 1, 0)), "3 of 3 pairs are same ones"),
-        (lambda: next(pair_weights(SAME, 1, 0, np.ones(40))), "give both, or none"),
-        (lambda: next(pair_weights(SAME, 1, 0, np.ones(40), np.ones(3))), "40 and 3 people for 40 pairs"),
+        (lambda: rate_interval(3, 2), "successes must be 0 to trials, .* got 3 of 2"),
+        (lambda: rate_interval(0, 0), "trials at least 1, got 0 of 0"),
+        (lambda: next(pair_weights(np.ones(3, bool), 1, 0)), "got 3 same of 3"),
+        (lambda: next(pair_weights(SAME, 1, 0, np.ones(40))), "give first_person and second_person, or neither"),
+        (
+            lambda: next(pair_weights(SAME, 1, 0, np.ones(40), np.ones(3))),
+            r"each pair must have two people, got 40 \+ 3 for 40",
+        ),
     ],
 )
 def test_refusals(call, message):

@@ -61,8 +61,8 @@ def test_the_null_and_the_same_people_in_both_sets():
     where = {"first": first, "second": second, "people": people}
     effect = 0.3 * np.random.default_rng(0).normal(size=40)[first]
     easy, hard = scored(1, 0.8, noise=0.02, **where), scored(2, 0.5, noise=0.02, **where)
-    for one in (easy, hard):
-        one["similarity"] += effect * one["same"]
+    for scores in (easy, hard):
+        scores["similarity"] += effect * scores["same"]
     together = gap_interval(easy, hard, 300)
     strangers = gap_interval(easy, {**hard, "people": np.array([f"other {name}" for name in people])}, 300)
     assert together[1] - together[0] < 0.3 * (strangers[1] - strangers[0])

@@ -1,11 +1,11 @@
 import json
 import math
 import runpy
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_sets import assert_memory
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.metrics import ranks as identification
@@ -48,11 +48,11 @@ def naive_mate_ranks(probe, gallery, person, gallery_people):
     return [rank for rank, i in enumerate(order, 1) if gallery_people[i] == person]
 
 
-def naive_average_precision(found, num_mates, size):
+def naive_average_precision(places, num_mates, size):
     """The area under precision and recall by trapezoids, a point at each rank."""
     area, recall, precision = 0.0, 0.0, 1.0
     for rank in range(1, size + 1):
-        hits = sum(one <= rank for one in found)
+        hits = sum(place <= rank for place in places)
         area += (hits / num_mates - recall) * (precision + hits / rank) / 2
         recall, precision = hits / num_mates, hits / rank
     return area
@@ -67,52 +67,43 @@ def naive_tpir(rank, mate_similarity, nonmated, target):
     return best
 
 
-def test_search_against_a_naive_one(search):
+@pytest.mark.parametrize("block", [(7, 11), (512, 8192)])
+def test_search_against_a_naive_one(search, block, monkeypatch):
+    monkeypatch.setattr(identification, "PROBES_AT_A_TIME", block[0])
+    monkeypatch.setattr(identification, "GALLERY_AT_A_TIME", block[1])
     probes, gallery, probe_people, gallery_people = search
-    found = search_gallery(*search)
+    result = search_gallery(*search)
     expected = [naive_mate_ranks(p, gallery, person, gallery_people) for p, person in zip(probes, probe_people)]
-    assert [one.tolist() for one in found.mate_ranks] == expected
-    assert found.rank.tolist() == ranks(*search).tolist() == [one[0] if one else 0 for one in expected]
-    assert min(found.rank) == 0
+    assert [places.tolist() for places in result.mate_ranks] == expected
+    assert result.rank.tolist() == ranks(*search).tolist() == [places[0] if places else 0 for places in expected]
+    assert min(result.rank) == 0
     assert max(map(len, expected)) > 2
     similarity = probes.astype(float) @ gallery.T.astype(float)
     mate = probe_people[:, np.newaxis] == gallery_people
-    np.testing.assert_allclose(found.mate_similarity, np.where(mate, similarity, -np.inf).max(axis=1), atol=1e-12)
-    np.testing.assert_allclose(found.other_similarity, np.where(mate, -np.inf, similarity).max(axis=1), atol=1e-12)
+    np.testing.assert_allclose(result.mate_similarity, np.where(mate, similarity, -np.inf).max(axis=1), atol=1e-12)
+    np.testing.assert_allclose(result.other_similarity, np.where(mate, -np.inf, similarity).max(axis=1), atol=1e-12)
     # People may be names.
-    assert ranks(probes, gallery, probe_people.astype(str), gallery_people.astype(str)).tolist() == found.rank.tolist()
-
-
-def test_blocks_do_not_change_the_search(search, monkeypatch):
-    whole = search_gallery(*search)
-    monkeypatch.setattr(identification, "PROBES_AT_A_TIME", 7)
-    monkeypatch.setattr(identification, "GALLERY_AT_A_TIME", 11)
-    blocks = search_gallery(*search)
-    assert [one.tolist() for one in blocks.mate_ranks] == [one.tolist() for one in whole.mate_ranks]
-    np.testing.assert_allclose(blocks.other_similarity, whole.other_similarity, rtol=0, atol=1e-15)
+    assert ranks(probes, gallery, probe_people.astype(str), gallery_people.astype(str)).tolist() == result.rank.tolist()
 
 
 def test_memory_does_not_grow_with_the_product():
     """1,000 x 20,000 similarities in float64 would be 153 MiB."""
     random = np.random.RandomState(0)
     probes, gallery = (unit(random.normal(size=[count, 4])) for count in (1000, 20000))
-    tracemalloc.start()
-    search_gallery(probes, gallery, np.arange(1000), np.arange(20000))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 100 * 2**20
+    with assert_memory(100 * 2**20):
+        search_gallery(probes, gallery, np.arange(1000), np.arange(20000))
 
 
 @pytest.mark.parametrize("mate_at", [0, 4, 9])
 def test_a_tie_counts_against_the_probe(mate_at):
     """A network that gives one embedding for everything finds nobody, wherever the mate stands."""
     gallery_people = np.arange(10)
-    one = unit(np.random.RandomState(0).normal(size=[1, 512]))
-    assert ranks(one, np.repeat(one, 10, axis=0), np.array([mate_at]), gallery_people).tolist() == [10]
+    probe = unit(np.random.RandomState(0).normal(size=[1, 512]))
+    assert ranks(probe, np.repeat(probe, 10, axis=0), np.array([mate_at]), gallery_people).tolist() == [10]
     # Two mates do not stand before each other.
     gallery_people[(mate_at + 1) % 10] = mate_at
-    found = search_gallery(one, np.repeat(one, 10, axis=0), np.array([mate_at]), gallery_people)
-    assert found.mate_ranks[0].tolist() == [9, 10]
+    result = search_gallery(probe, np.repeat(probe, 10, axis=0), np.array([mate_at]), gallery_people)
+    assert result.mate_ranks[0].tolist() == [9, 10]
 
 
 def test_unusable_embeddings(search):
@@ -137,9 +128,7 @@ def test_unusable_embeddings(search):
 
 def test_rates_and_curve():
     rank = np.array([1, 2, 0, 5, 1, 17])
-    assert rank_rates(rank, [1, 5, 20]).tolist() == [2 / 6, 4 / 6, 5 / 6]
-    naive = [np.mean([0 < one <= k for one in rank]) for k in range(1, 21)]
-    assert cmc_curve(rank, 20).tolist() == naive
+    assert cmc_curve(rank, 20).tolist() == [np.mean((rank > 0) & (rank <= k)) for k in range(1, 21)]
     assert rank_rates(np.zeros(3, int), [1]).tolist() == [0]
 
 
@@ -158,10 +147,12 @@ def test_open_set():
     mates, others = np.round(random.normal(0.6, 0.2, 60), 2), np.round(random.normal(0.4, 0.2, 40), 2)
     targets = [0.0, 0.01, 0.025, 0.1, 0.3, 0.5, 0.999, 1.0]
     tpir, thresholds = tpir_at_fpir(rank, mates, others, targets)
-    np.testing.assert_allclose(tpir, [naive_tpir(rank, mates, others, one) for one in targets], rtol=0, atol=1e-12)
-    for target, one, threshold in zip(targets, tpir, thresholds):
+    np.testing.assert_allclose(
+        tpir, [naive_tpir(rank, mates, others, target) for target in targets], rtol=0, atol=1e-12
+    )
+    for target, rate, threshold in zip(targets, tpir, thresholds):
         assert np.mean(others >= threshold) <= target
-        assert np.mean((rank == 1) & (mates >= threshold)) == one
+        assert np.mean((rank == 1) & (mates >= threshold)) == rate
     assert thresholds[-1] == -np.inf
     # A share that is whole: 0.29 of 100 non-mated probes are 29, although 0.29 * 100 is less in floating point.
     assert 0.29 * 100 < 29
@@ -173,13 +164,13 @@ def test_open_set():
 def test_the_field_s_own_scripts_agree(name):
     _, _, probe_people, gallery_people = CASES[name]
     golden = json.loads((GOLDEN / "identification_golden.json").read_text())[name]
-    found = search_gallery(*CASES[name])
+    result = search_gallery(*CASES[name])
     # AdaFace's are float32.
-    np.testing.assert_allclose(rank_rates(found.rank, [1, 5, 20]), golden["adaface"], rtol=0, atol=1e-6)
-    rates = rank_rates(found.rank, [1, 5, 10, 20, 50])
+    np.testing.assert_allclose(rank_rates(result.rank, [1, 5, 20]), golden["adaface"], rtol=0, atol=1e-6)
+    rates = rank_rates(result.rank, [1, 5, 10, 20, 50])
     np.testing.assert_allclose(rates, golden["official"]["rates"], rtol=0, atol=1e-12)
     num_mates = np.array([np.sum(gallery_people == person) for person in probe_people])
-    precision = average_precisions(found.mate_ranks, num_mates).mean()
+    precision = average_precisions(result.mate_ranks, num_mates).mean()
     assert precision == pytest.approx(golden["official"]["map"], rel=0, abs=1e-12)
 
 
@@ -196,27 +187,27 @@ def galleries_of_templates(seed=0):
 def test_a_search_of_galleries_is_the_naive_one(monkeypatch, cells):
     monkeypatch.setattr(identification, "_CELLS", cells)
     probes, first, second, mate = galleries_of_templates()
-    found = search_galleries(probes, [first, second], mate, keep=40)
+    result = search_galleries(probes, [first, second], mate, keep=40)
     everybody, others = np.concatenate([first, second]), []
     for number, probe in enumerate(probes):
-        similarity = [float(np.dot(probe, one)) for one in everybody]
+        similarity = [float(np.dot(probe, template)) for template in everybody]
         own = similarity[mate[number]] if mate[number] >= 0 else -np.inf
-        assert found.mate[number] == pytest.approx(own)
+        assert result.mate[number] == pytest.approx(own)
         for gallery, members in enumerate([range(9), range(9, 23)]):
-            rest = [similarity[one] for one in members if one != mate[number]]
-            assert found.best_other[gallery, number] == pytest.approx(max(rest))
-            assert found.above[gallery, number] == sum(one >= own for one in rest) or mate[number] < 0
+            rest = [similarity[place] for place in members if place != mate[number]]
+            assert result.best_other[gallery, number] == pytest.approx(max(rest))
+            assert result.above[gallery, number] == sum(np.array(rest) >= own) or mate[number] < 0
             others += rest
-    np.testing.assert_allclose(found.largest_others, sorted(others, reverse=True)[:40])
+    np.testing.assert_allclose(result.largest_others, sorted(others, reverse=True)[:40])
 
 
 def test_fewer_others_than_are_kept():
     probes, first, second, mate = galleries_of_templates()
     others = search_galleries(probes, [first, second], mate, keep=5000).largest_others
     assert len(others) == 50 * 23 - np.sum(mate >= 0)
-    found = search_galleries(probes, [first, second[:0]], np.full(50, -1), keep=3)
-    assert np.all(found.best_other[1] == -np.inf)
-    assert np.all(found.mate == -np.inf)
+    result = search_galleries(probes, [first, second[:0]], np.full(50, -1), keep=3)
+    assert np.all(result.best_other[1] == -np.inf)
+    assert np.all(result.mate == -np.inf)
     # A tie counts against the mate.
     gallery = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     assert search_galleries(np.array([[1.0, 0.0]]), [gallery], np.array([1]), keep=2).above.tolist() == [[1]]
@@ -226,11 +217,11 @@ def test_fewer_others_than_are_kept():
 def test_pooled_tpir_is_the_naive_one(rate):
     probes, first, second, mate = galleries_of_templates()
     mate = np.abs(mate)
-    found = search_galleries(probes, [first, second], mate, keep=25)
+    result = search_galleries(probes, [first, second], mate, keep=25)
     similarity = probes @ np.concatenate([first, second]).T
     own = similarity[np.arange(50), mate].copy()
     similarity[np.arange(50), mate] = -2
     threshold = sorted(similarity.ravel(), reverse=True)[math.ceil(50 * rate) - 1]
-    assert pooled_tpir(found, 50, rate) == pytest.approx(np.mean(own > threshold), abs=1e-12)
+    assert pooled_tpir(result, 50, rate) == pytest.approx(np.mean(own > threshold), abs=1e-12)
     # Two more probes have no image.
-    assert pooled_tpir(found, 52, 0.01) == pytest.approx(pooled_tpir(found, 50, 0.01) * 50 / 52)
+    assert pooled_tpir(result, 52, 0.01) == pytest.approx(pooled_tpir(result, 50, 0.01) * 50 / 52)

@@ -22,7 +22,7 @@ def test_weights_are_repetitions(pairs):
     weights = np.random.default_rng(0).poisson(1, 300)
     numbers = WeightedPairs(similarity, same, fold).numbers(weights)
     # The second way: the pairs are repeated, and the numbers are those of evaluation itself.
-    similarity, same, fold = (np.repeat(one, weights) for one in pairs)
+    similarity, same, fold = (np.repeat(column, weights) for column in pairs)
     curve = roc.roc_curve(similarity, same)
     expected = {
         "auc": roc.auc(*curve),
@@ -64,7 +64,7 @@ def test_a_pair_without_an_image_is_in_no_mean(pairs):
         ([0.1, 0.2], [True, False, True], None, r"shapes \[\(2,\), \(3,\)\]"),
         ([0.1, 0.2], [True, False], [0], r"shapes \[\(2,\), \(2,\), \(1,\)\]"),
         ([0.1, np.nan], [True, False], None, "1 similarities are not finite"),
-        ([0.1, 0.2], [True, True], None, "2 of 2 pairs are same ones"),
+        ([0.1, 0.2], [True, True], None, "same and different pairs are needed, got 2 same of 2"),
     ],
 )
 def test_refusals(similarity, same, fold, message):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras_case import assert_weights, policy
+from tiny_network import tiny_network  # noqa: F401
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.models import (
@@ -23,10 +24,9 @@ def images():
     return tf.random.stateless_uniform([4, *SHAPE], [0, 0], 0.0, 255.0)
 
 
-def pair(backbone="plain_small"):
+def pair():
     """The same embedding model without and with recomputation."""
-    plain = build_embedding_model(backbone, 8, SHAPE)
-    recomputed = build_embedding_model(backbone, 8, SHAPE, recompute=True)
+    plain, recomputed = (build_embedding_model("plain_small", 8, SHAPE, recompute=value) for value in (False, True))
     recomputed.set_weights(plain.get_weights())
     assert isinstance(recomputed.get_layer("backbone"), RecomputedModel)
     return plain, recomputed
@@ -39,12 +39,7 @@ def gradients(model, images):
 
 
 @pytest.mark.parametrize(
-    "run, name, tolerance",
-    [
-        (gradients, "float32", 1e-5),
-        (tf.function(gradients), "float32", 1e-5),
-        (tf.function(gradients), "mixed_float16", 0.03),
-    ],
+    "run, name, tolerance", [(gradients, "float32", 1e-5), (tf.function(gradients), "mixed_float16", 0.03)]
 )
 def test_gradients_and_statistics_are_the_same(run, name, tolerance, images):
     with policy(name):
@@ -83,15 +78,14 @@ def test_checkpoints_serve_both_kinds(kind, images, tmp_path):
         build_recognizer("plain_small", 5, embedding_size=8, input_shape=SHAPE, **{kind: value})
         for value in (False, True)
     )
-    save_checkpoint(recomputed, tmp_path / "recomputed.keras")
-    save_checkpoint(plain, tmp_path / "plain.keras")
     rows = {"image": images, "label": tf.constant([0, 1, 2, -1])}
-    expected = recomputed(rows)["embedding"]
-    np.testing.assert_array_equal(load_checkpoint(tmp_path / "recomputed.keras")(rows)["embedding"], expected)
-    initialise_from(recomputed, tmp_path / "plain.keras")
-    np.testing.assert_array_equal(recomputed(rows)["embedding"], plain(rows)["embedding"])
-    initialise_from(plain, tmp_path / "recomputed.keras")
-    np.testing.assert_array_equal(plain(rows)["embedding"], expected)
+    expected = recomputed(rows)["embedding"], plain(rows)["embedding"]
+    for name, model in (("recomputed", recomputed), ("plain", plain)):
+        save_checkpoint(model, tmp_path / f"{name}.keras")
+    np.testing.assert_array_equal(load_checkpoint(tmp_path / "recomputed.keras")(rows)["embedding"], expected[0])
+    for model, name, embedding in zip((plain, recomputed), ("recomputed", "plain"), expected):
+        initialise_from(model, tmp_path / f"{name}.keras")
+        np.testing.assert_array_equal(model(rows)["embedding"], embedding)
 
 
 @pytest.mark.parametrize(("name", "blocks"), [("iresnet18", 8), ("mobilefacenet", 12), ("keras_cv:resnet18", 8)])
@@ -105,13 +99,12 @@ def test_every_block_is_a_part(name, blocks):
 def test_backbones_that_cannot():
     image = tf.keras.Input(SHAPE)
     conv = tf.keras.layers.Conv2D(3, 3, padding="same")
-    add = tf.keras.layers.Add()
-    with pytest.raises(InputError, match="has no residual blocks"):
-        RecomputedModel(image, conv(image))
-    one = add([conv(image), image])
-    with pytest.raises(InputError, match="is no chain of residual blocks"):
-        RecomputedModel(image, tf.keras.layers.Concatenate()([one, image]))
-    dropped = tf.keras.layers.Dropout(0.5, name="drop")(one)
-    with pytest.raises(InputError, match="draws random numbers in drop"):
-        RecomputedModel(image, dropped)
-    assert not random_layers(tf.keras.Model(image, tf.keras.layers.Dropout(0.0)(one)))
+    block = tf.keras.layers.Add()([conv(image), image])
+    for output, message in (
+        (conv(image), "because it has no residual blocks"),
+        (tf.keras.layers.Concatenate()([block, image]), "because it is no chain of residual blocks"),
+        (tf.keras.layers.Dropout(0.5, name="drop")(block), "because drop draws other random numbers"),
+    ):
+        with pytest.raises(InputError, match=message):
+            RecomputedModel(image, output)
+    assert not random_layers(tf.keras.Model(image, tf.keras.layers.Dropout(0.0)(block)))

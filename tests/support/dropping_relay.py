@@ -27,18 +27,13 @@ class DroppingRelay:
             far = socket.create_connection(("127.0.0.1", self._target))
             with self._lock:
                 self._open += [near, far]
-            for source, target in ((near, far), (far, near)):
-                threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
+            for ends in ((near, far), (far, near)):
+                threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
 
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
-        try:
-            while True:
-                content = source.recv(1 << 16)
-                if not content:
-                    break
+        with contextlib.suppress(OSError):
+            while content := source.recv(1 << 16):
                 target.sendall(content)
-        except OSError:
-            pass
         for end in (source, target):
             _shut(end)
 

@@ -152,16 +152,13 @@ def check_loss(make, y_true, y_pred, tmp_path):
     check_config(make())
     _check_arguments(make())
     loss = make()
-    value, gradient = value_and_gradient(loss, y_true, y_pred)
+    value = loss(y_true, y_pred)
     assert value.shape == ()
-    graph_value, graph_gradient = tf.function(value_and_gradient)(loss, y_true, tf.constant(y_pred))
-    np.testing.assert_allclose(graph_value, value, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(graph_gradient, gradient, rtol=1e-4, atol=1e-6)
-    for dtype in (tf.float16, tf.bfloat16):
-        half, half_gradient = value_and_gradient(loss, y_true, tf.cast(y_pred, dtype))
-        assert half.dtype == tf.float32
-        assert np.all(np.isfinite(half))
-        assert np.all(np.isfinite(tf.cast(half_gradient, tf.float32)))
+    for dtype in (tf.float16, tf.bfloat16, tf.float64):
+        other, gradient = value_and_gradient(loss, y_true, tf.cast(y_pred, dtype))
+        assert other.dtype == tf.float32
+        np.testing.assert_allclose(other, value, rtol=0.02, atol=1e-3)
+        assert np.all(np.isfinite(tf.cast(gradient, tf.float32)))
 
     def make_model():
         inputs = tf.keras.Input(y_pred.shape[1:])
@@ -171,7 +168,8 @@ def check_loss(make, y_true, y_pred, tmp_path):
     model.compile("sgd", make())
     model.save(tmp_path / "loss.keras")
     assert tf.keras.models.load_model(tmp_path / "loss.keras").loss.get_config() == loss.get_config()
-    _check_step(make_model, make, y_pred, y_true)
+    # An identity, so that the first step in a graph has the loss of the predictions.
+    _check_step(make_model, make, y_pred, y_true, first_loss=value)
 
 
 def check_metric(make, y_true, y_pred, two_replicas=None):
@@ -232,7 +230,7 @@ def _check_mixed_precision(make, inputs, name, mixed_dtype):
     assert np.all(np.isfinite(tf.cast(outputs, tf.float32)))
 
 
-def _check_step(make_model, make_loss, inputs, targets, strategy=None):
+def _check_step(make_model, make_loss, inputs, targets, strategy=None, first_loss=None):
     """One step changes every trainable weight, to finite values; returns the weights."""
     tf.keras.utils.set_random_seed(0)
     with (strategy or tf.distribute.get_strategy()).scope():
@@ -241,7 +239,9 @@ def _check_step(make_model, make_loss, inputs, targets, strategy=None):
         model.compile(tf.keras.optimizers.SGD(0.1), make_loss if isinstance(make_loss, str) else make_loss())
         make_state(model)
     rows = tf.data.Dataset.from_tensor_slices((_dataset_form(inputs), targets)).batch(len(targets))
-    model.fit(rows, epochs=1, verbose=0)
+    log = model.fit(rows, epochs=1, verbose=0).history
+    if first_loss is not None:
+        np.testing.assert_allclose(log["loss"], [first_loss], rtol=1e-5, atol=1e-6)
     assert model.trainable_weights, "nothing to train"
     for weight, old in zip(model.weights, start):
         assert np.all(np.isfinite(weight.numpy())), f"{weight.name} is not finite"

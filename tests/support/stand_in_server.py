@@ -90,12 +90,17 @@ class StandIn:
         self._lock = threading.Lock()
         self._released = threading.Event()
         self._loaded = {number: load(str(path)) for number, path in versions.items()}
-        self._described = {number: _signature_defs(path) for number, path in versions.items()}
+        self._described = {
+            number: saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+            .meta_graphs[0]
+            .signature_def
+            for number, path in versions.items()
+        }
         self._grpc = grpc.server(
             ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", max_message), ("grpc.so_reuseport", 0)]
         )
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(self), self._grpc)
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(self), self._grpc)
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Services(self), self._grpc)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Services(self), self._grpc)
         if credentials:
             key, certificate = (path.read_bytes() for path in credentials)
             port = self._grpc.add_secure_port("localhost:0", grpc.ssl_server_credentials([(key, certificate)]))
@@ -201,11 +206,6 @@ class StandIn:
         return answer
 
 
-def _signature_defs(path: Path) -> dict[str, Any]:
-    saved = saved_model_pb2.SavedModel.FromString((Path(path) / "saved_model.pb").read_bytes())
-    return dict(saved.meta_graphs[0].signature_def)
-
-
 def _version(spec: Any) -> Optional[int]:
     return spec.version.value if spec.HasField("version") else None
 
@@ -219,7 +219,7 @@ def _answer_grpc(server: StandIn, context: grpc.ServicerContext, answer: Any) ->
         context.abort(getattr(grpc.StatusCode, refusal.status), refusal.message)
 
 
-class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
+class _Services(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_pb2_grpc.ModelServiceServicer):
     def __init__(self, server: StandIn) -> None:
         self._server = server
 
@@ -240,11 +240,6 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         assert list(request.metadata_field) == ["signature_def"]
         spec = request.model_spec
         return _answer_grpc(self._server, context, lambda: self._server.metadata(spec.name, _version(spec)))
-
-
-class _Models(model_service_pb2_grpc.ModelServiceServicer):
-    def __init__(self, server: StandIn) -> None:
-        self._server = server
 
     def GetModelStatus(self, request, context):
         spec = request.model_spec

@@ -15,7 +15,7 @@ def stored(folder, count=12, size=24, **columns):
     items = []
     for n in range(count):
         image = Image.fromarray(rng.integers(0, 256, (size, size, 3), np.uint8))
-        own = {name: values[n] for name, values in columns.items()}
-        items.append(Sample(encode_jpeg(image), f"person {n // 2}", f"item {n}", n % 2, own))
+        values = {name: column[n] for name, column in columns.items()}
+        items.append(Sample(encode_jpeg(image), f"person {n // 2}", f"item {n}", n % 2, values))
     write_set(Source("list", "a list", count, lambda start: iter(items[start:])), StoreSettings(output=str(folder)))
     return Faces([str(folder)])

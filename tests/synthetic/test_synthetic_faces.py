@@ -49,9 +49,7 @@ def test_seed_identity_image_and_group_all_matter():
         assert np.abs(pixels.astype(int) - first).mean() > 3, other
 
 
-def test_an_identity_keeps_its_traits_and_another_seed_gives_another():
-    assert draw_traits(4, 0) == draw_traits(4, 0)
-    assert draw_traits(4, 0) != draw_traits(4, 1)
+def test_identities_differ():
     assert len({draw_traits(i) for i in range(300)}) == 300
     # [seed, identity] and [seed, identity, 0] are one seed sequence: traits must not share a stream with image 0.
     traits = np.random.default_rng([0, 4]).uniform(size=8)
@@ -79,7 +77,7 @@ def test_images_of_one_identity_are_nearer_than_those_of_two():
     assert np.diag(distance).mean() < 0.6 * distance[~np.eye(12, dtype=bool)].mean()
 
 
-@pytest.mark.parametrize("style", HAIR_STYLES)
+@pytest.mark.parametrize("style", ["bald", "bob with fringe", "afro", "bun"])
 def test_yaw_turns_the_features(style):
     # Only the eyes differ between gazes: where the picture changes is where the eyes are.
     traits = dataclasses.replace(draw_traits(2), hair_style=style, hair=HAIR_STYLES[style])
@@ -170,26 +168,17 @@ def test_groups_and_columns():
     assert (easy["resolution_px"] == 48).all()
     assert (easy["occlusion"] == 0).all()
     assert (easy["light"] > 0.8).all()
-    is_hard = (
-        (hard["yaw"].abs() >= 45)
-        | (hard["resolution_px"] < 17)
-        | (hard["light"] <= 0.8)
-        | (hard["occluder"] != "none")
-        | (hard["blur"] >= 1.5)
-    )
-    assert is_hard.all()
+    hidden, blurred = hard["occluder"] != "none", hard["blur"] >= 1.5
+    assert ((hard["yaw"].abs() >= 45) | (hard["resolution_px"] < 17) | (hard["light"] <= 0.8) | hidden | blurred).all()
 
 
-def test_a_sample_is_the_rendered_image():
+def test_a_sample_is_the_rendered_image_and_so_are_images_of_a_networks_size():
     (sample,) = synthetic_samples(1, 1, seed=2, size=SIZE, first_identity=8)
     pixels, columns = render(8, 0, seed=2, size=SIZE)
     assert sample.columns == columns
     image = Image.open(io.BytesIO(sample.image))
     assert (image.format, image.size, image.mode) == ("JPEG", (SIZE, SIZE), "RGB")
     assert np.abs(np.asarray(image).astype(int) - pixels).mean() < 4
-
-
-def test_images_of_a_networks_size():
     square = synthetic_images(3, (32, 32), seed=4)
     np.testing.assert_array_equal(square, [render(identity, 0, 4, 32)[0] for identity in range(3)])
     narrow = synthetic_images(1, (32, 16), seed=4)
@@ -200,7 +189,7 @@ def test_images_of_a_networks_size():
 
 
 def test_processes_draw_the_same_in_the_same_order(monkeypatch):
-    shots = plan_shots(range(5), 30, seed=0, size=32, hard_fraction=0.5)
+    shots = plan_shots(range(5), 30, seed=0, size=16, hard_fraction=0.5)
     alone = [shot.draw() for shot in shots]
     monkeypatch.setattr("ddl_tf.synthetic.shots._WORTH_PROCESSES", 10)
     assert list(draw_shots(shots)) == alone
@@ -224,7 +213,9 @@ def test_bad_settings_are_named(tmp_path):
         *(("output", None), ("identities", 1), ("images_per_identity", 0), ("image_size", 4), ("seed", -1)),
         *(("hard_fraction", 1.5), ("test_identities", 5), ("test_pairs", 30), ("test_pairs", 100000)),
     ):
-        with pytest.raises(InputError, match=f"--{name}={value}" if value is not None else "--output is missing"):
+        with pytest.raises(
+            InputError, match=f"--{name} must be .*, got {value}$" if value is not None else "--output is missing"
+        ):
             prepare_synthetic(SyntheticSettings(**{"output": str(tmp_path / "faces"), name: value}))
     assert not list(tmp_path.iterdir())
 

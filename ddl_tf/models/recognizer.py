@@ -71,6 +71,10 @@ def _as_head(
         raise InputError(f"head {head}: {error}") from None
 
 
+def _has_parts(model: tf.keras.Model) -> bool:
+    return {"backbone", "neck", "embedding"} <= {layer.name for layer in model.layers}
+
+
 def build_embedding_model(
     backbone: Union[str, tf.keras.Model],
     embedding_size: Optional[int] = None,
@@ -83,7 +87,8 @@ def build_embedding_model(
     """Build a network from images to embeddings, without a head.
 
     Args:
-        backbone: a name, as for `build_backbone`, or a Keras model from an image in [-1, 1] to a feature map.
+        backbone: a name, as for `build_backbone`; a Keras model from an image in [-1, 1] to a feature map, or to an
+            embedding, which is taken as it is; or an embedding model of this function's form, of a checkpoint say.
         embedding_size: length of the embedding, for the default neck; 512 if not given.
         input_shape: `(height, width, channels)` of the images.
         neck: layer from feature map to embedding, of which a copy is used; by default the one that the backbone is
@@ -105,6 +110,21 @@ def build_embedding_model(
         >>> model(tf.zeros([2, 48, 48, 3])).shape
         TensorShape([2, 128])
     """
+    finished = not isinstance(backbone, str) and len(embedding_model(backbone).output_shape) == 2
+    if finished:
+        _refuse_given("network, whose embedding is finished", embedding_size=embedding_size, dropout=dropout)
+        if neck is not None:
+            raise InputError("a neck would come behind a finished embedding: leave it out")
+        neck = tf.keras.layers.Activation("linear", name="neck")
+    if finished and _has_parts(backbone):
+        model = embedding_model(backbone)
+        if recompute:
+            raise InputError("recompute=True needs a backbone that is built here, not the network of a checkpoint")
+        if tuple(model.input_shape[1:]) != tuple(input_shape):
+            raise InputError(f"the network takes images {model.input_shape[1:]}, but input_shape is {input_shape}")
+        if sync_batch_norm:
+            synchronize_batch_norm(model)
+        return model
     network = _as_backbone(backbone, input_shape)
     if recompute:
         # A model of the caller's is a single layer of `network`.
@@ -116,7 +136,7 @@ def build_embedding_model(
             neck = default_neck(backbone if isinstance(backbone, str) else "a Keras model", size, dropout or 0.0)
         except ValueError as error:
             raise InputError(str(error)) from None
-    else:
+    elif not finished:
         _refuse_given(f"{type(neck).__name__} that is the neck", embedding_size=embedding_size, dropout=dropout)
         neck = _renamed(neck, "neck")
     image = tf.keras.Input(input_shape, name="image")
@@ -149,7 +169,7 @@ def build_recognizer(
     """Build a recognizer with random weights.
 
     Args:
-        backbone: a name, as for `build_backbone`, or a Keras model from an image in [-1, 1] to a feature map.
+        backbone: as for `build_embedding_model`.
         num_classes: number of identities.
         head: a name of `HEADS`, or a `MarginHead`, of which a copy is used.
         embedding_size: as for `build_embedding_model`, like all that follow without an explanation.

@@ -22,7 +22,7 @@ from ddl_tf.data.store import Faces
 from ddl_tf.evaluation.model import find_checkpoint
 from ddl_tf.evaluation.sets import load_sets
 from ddl_tf.mining.pairs import read_pairs
-from ddl_tf.models import build_recognizer, initialise_from
+from ddl_tf.models import build_recognizer, initialise_from, load_checkpoint
 from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, StoppedBySignal
 from ddl_tf.training.class_means import start_at_class_means
@@ -178,13 +178,14 @@ def _open_data(settings: TrainSettings, folder: RunFolder, workers: Workers, scr
 
 def recognizer_of(settings: TrainSettings, num_identities: int) -> tf.keras.Model:
     """Build the recognizer of a run, with new weights: as `build_recognizer`, or `in_micro_batches`."""
+    of_checkpoint = settings.backbone == "checkpoint"
     model = build_recognizer(
-        settings.backbone,
+        load_checkpoint(find_checkpoint(settings.init_checkpoint or "")) if of_checkpoint else settings.backbone,
         num_identities,
         head=settings.head,
-        embedding_size=settings.embedding_size,
+        embedding_size=None if of_checkpoint else settings.embedding_size,
         input_shape=(settings.image_size, settings.image_size, 3),
-        dropout=settings.dropout,
+        dropout=None if of_checkpoint else settings.dropout,
         margin=settings.margin,
         scale=settings.scale,
         sample_rate=settings.sample_rate,

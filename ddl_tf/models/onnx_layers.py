@@ -7,10 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from ddl_tf.layers import GroupedConvolution
-from ddl_tf.models.onnx_node import Image, Node, Norm, UnsupportedError, Value, Vector
+from ddl_tf.models.onnx_node import Image, Node, Norm, UnsupportedError, Value, Vector, plain, same_kind
+from ddl_tf.models.onnx_shapes import SHAPE_OPERATIONS
 
-# Where the axes of an ONNX image are in Keras.
-_KERAS_AXES = (0, 3, 1, 2)
 _L = tf.keras.layers
 
 
@@ -19,13 +18,6 @@ def _weighted(layer: tf.keras.layers.Layer, tensor: Any, *weights: np.ndarray) -
     output = layer(tensor)
     layer.set_weights([np.asarray(weight, np.float32) for weight in weights])
     return output
-
-
-def _plain(value: Union[Image, Vector]) -> Any:
-    """The tensor of a value with ONNX's axes, but for those of a feature map of one position."""
-    if isinstance(value, Vector) or value.tensor.shape[1:3] == (1, 1):
-        return value.tensor
-    return _L.Permute((3, 1, 2))(value.tensor)
 
 
 def _padded(node: Node, image: Image, size: Sequence[int], value: Optional[str] = None) -> tuple[Any, str]:
@@ -101,7 +93,7 @@ def _batch_normalization(node: Node) -> Value:
     value = node.tensor()
     if isinstance(value, Image):
         return Image(_weighted(layer, value.tensor, scale, offset, mean, variance))
-    tensor = _plain(value)
+    tensor = plain(value)
     if len(tensor.shape) != 2:
         raise UnsupportedError(f"batch normalisation of a tensor of {len(tensor.shape)} axes")
     return Vector(_weighted(layer, tensor, scale, offset, mean, variance))
@@ -112,7 +104,7 @@ def _dense(node: Node, kernel: Optional[np.ndarray], bias: Optional[np.ndarray])
         raise UnsupportedError("it multiplies by no matrix of weights")
     layer = _L.Dense(kernel.shape[1], use_bias=bias is not None, name=node.name)
     weights = [] if bias is None else [np.broadcast_to(bias.reshape(-1), [kernel.shape[1]])]
-    return Vector(_weighted(layer, _plain(node.tensor()), kernel, *weights))
+    return Vector(_weighted(layer, plain(node.tensor()), kernel, *weights))
 
 
 def _gemm(node: Node) -> Value:
@@ -123,16 +115,12 @@ def _gemm(node: Node) -> Value:
     return _dense(node, kernel, None if bias is None else bias * node.attributes.get("beta", 1.0))
 
 
-def _same_kind(value: Union[Image, Vector], tensor: Any) -> Value:
-    return Image(tensor) if isinstance(value, Image) else Vector(tensor)
-
-
 def _layer_of(make: Callable[[Node], tf.keras.layers.Layer]) -> Callable[[Node], Value]:
     """An operation that is one layer, whatever the axes."""
 
     def apply(node: Node) -> Value:
         value = node.tensor()
-        return _same_kind(value, make(node)(value.tensor))
+        return same_kind(value, make(node)(value.tensor))
 
     return apply
 
@@ -145,9 +133,7 @@ def _prelu(node: Node) -> Value:
     shared = [1, 2] if isinstance(value, Image) else None
     layer = _L.PReLU(shared_axes=shared, name=node.name)
     shape = (1, 1, channels) if shared else (channels,)
-    return _same_kind(
-        value, _weighted(layer, value.tensor, np.broadcast_to(slope.reshape(-1), channels).reshape(shape))
-    )
+    return same_kind(value, _weighted(layer, value.tensor, np.broadcast_to(slope.reshape(-1), channels).reshape(shape)))
 
 
 def _clip(node: Node) -> tf.keras.layers.Layer:
@@ -163,13 +149,13 @@ def _clipped_line(tensor: Any, alpha: float, beta: float, name: str) -> Any:
 
 def _hard_sigmoid(node: Node) -> Value:
     alpha, beta = node.attributes.get("alpha", 0.2), node.attributes.get("beta", 0.5)
-    return _same_kind(node.tensor(), _clipped_line(node.tensor().tensor, alpha, beta, node.name))
+    return same_kind(node.tensor(), _clipped_line(node.tensor().tensor, alpha, beta, node.name))
 
 
 def _hard_swish(node: Node) -> Value:
     tensor = node.tensor().tensor
     gate = _clipped_line(tensor, 1 / 6, 0.5, f"{node.name}_gate")
-    return _same_kind(node.tensor(), _L.Multiply(name=node.name)([tensor, gate]))
+    return same_kind(node.tensor(), _L.Multiply(name=node.name)([tensor, gate]))
 
 
 def _affine(value: Union[Image, Vector], scale: np.ndarray, offset: np.ndarray, name: str) -> Value:
@@ -182,10 +168,10 @@ def _affine(value: Union[Image, Vector], scale: np.ndarray, offset: np.ndarray, 
         if numbers.size > 1 and (numbers.size != channels or numbers.shape[numbers.ndim - after - 1] != channels):
             raise UnsupportedError(f"numbers of shape {list(numbers.shape)} for {channels} channels")
     if scale.size == offset.size == 1:
-        return _same_kind(value, _L.Rescaling(scale.item(), offset.item(), name=name)(tensor))
+        return same_kind(value, _L.Rescaling(scale.item(), offset.item(), name=name)(tensor))
     scales, offsets = (np.broadcast_to(numbers.reshape(-1), channels) for numbers in (scale, offset))
     if isinstance(value, Vector) or isinstance(tensor.node.layer, (_L.InputLayer, _L.Rescaling)):
-        return _same_kind(value, _L.Rescaling(scales.tolist(), offsets.tolist(), name=name)(tensor))
+        return same_kind(value, _L.Rescaling(scales.tolist(), offsets.tolist(), name=name)(tensor))
     return Image(_weighted(_L.DepthwiseConv2D(1, name=name), tensor, scales.reshape(1, 1, -1, 1), offsets))
 
 
@@ -205,7 +191,7 @@ def _arithmetic(node: Node) -> Value:
     layers = {"Add": _L.Add, "Sub": _L.Subtract, "Mul": _L.Multiply}
     if node.type not in layers or not isinstance(first, (Image, Vector)) or type(first) is not type(second):
         raise UnsupportedError("of these two inputs")
-    return _same_kind(first, layers[node.type](name=node.name)([first.tensor, second.tensor]))
+    return same_kind(first, layers[node.type](name=node.name)([first.tensor, second.tensor]))
 
 
 def _division_by_norm(node: Node, first: Optional[Value], norm: Norm) -> Value:
@@ -243,7 +229,7 @@ def _is_positive(tensor: Any) -> bool:
 
 def _mean_of_image(node: Node, keeps: bool) -> Value:
     tensor = _L.GlobalAveragePooling2D(keepdims=keeps, name=node.name)(node.tensor().tensor)
-    return _same_kind(node.tensor(), tensor) if keeps else Vector(tensor)
+    return same_kind(node.tensor(), tensor) if keeps else Vector(tensor)
 
 
 def _reduce_mean(node: Node) -> Value:
@@ -274,107 +260,10 @@ def _power_of_norm(node: Node) -> Value:
 
 def _unit_norm(node: Node) -> Value:
     node.require(p=2)
-    vector = _plain(node.tensor())
+    vector = plain(node.tensor())
     if len(vector.shape) != 2:
         raise UnsupportedError("a norm of other axes than the last")
     return Vector(_L.UnitNormalization(name=node.name)(vector))
-
-
-def _flatten(node: Node) -> Value:
-    node.require(axis=1)
-    return Vector(_L.Flatten(name=node.name)(_plain(node.inputs[0])))  # type: ignore[arg-type]
-
-
-def _reshape(node: Node) -> Value:
-    shape, value = node.constant(1, "shape"), node.tensor()
-    if shape is None:
-        raise UnsupportedError("it has no shape")
-    tensor = _plain(value)
-    known = [0, *tensor.shape[1:]]
-    if isinstance(value, Image) and value.tensor.shape[1:3] == (1, 1):
-        known = [0, value.tensor.shape[-1], 1, 1]
-    wanted = [known[axis] if side == 0 and axis else int(side) for axis, side in enumerate(shape.reshape(-1))]
-    items = int(np.prod(known[1:]))
-    if wanted[0] not in (0, -1, 1):
-        raise UnsupportedError(f"it makes a batch of {wanted[0]}")
-    if -1 in wanted[1:]:
-        wanted[wanted.index(-1, 1)] = -items // int(np.prod(wanted[1:]))
-    if int(np.prod(wanted[1:])) != items:
-        raise UnsupportedError(f"it mixes images: {known[1:]} becomes {wanted[1:]}")
-    if len(wanted) == 2:
-        return Vector(_L.Flatten(name=node.name)(tensor))
-    if len(wanted) == 4 and wanted[2:] == [1, 1]:
-        return Image(_L.Reshape((1, 1, items), name=node.name)(tensor))
-    raise UnsupportedError(f"it gives the shape {wanted[1:]}")
-
-
-def _squeeze(node: Node) -> Value:
-    tensor = node.image().tensor
-    axes = node.constant(1, "axes")
-    if tensor.shape[1:3] != (1, 1) or (axes is not None and sorted(a % 4 for a in axes.reshape(-1).tolist()) != [2, 3]):
-        raise UnsupportedError("of other axes than a height and width of 1")
-    return Vector(_L.Flatten(name=node.name)(tensor))
-
-
-def _unsqueeze(node: Node) -> Value:
-    axes = node.constant(1, "axes")
-    if isinstance(node.inputs[0], Norm):
-        return node.inputs[0]
-    tensor = _plain(node.tensor())
-    if axes is None or len(tensor.shape) != 2 or sorted(axis % 4 for axis in axes.reshape(-1).tolist()) != [2, 3]:
-        raise UnsupportedError("to other axes than a height and width")
-    return Image(_L.Reshape((1, 1, tensor.shape[1]), name=node.name)(tensor))
-
-
-def _transpose(node: Node) -> Value:
-    order = node.attributes.get("perm")
-    value = node.inputs[0]
-    if isinstance(value, Vector) and len(value.tensor.shape) == 4 and order == [0, 3, 1, 2]:
-        return Image(value.tensor)
-    if isinstance(value, Image) and order == [0, 2, 3, 1]:
-        return Vector(value.tensor)
-    raise UnsupportedError(f"the order {order}")
-
-
-def _concat(node: Node) -> Value:
-    if not all(isinstance(value, Image) for value in node.inputs) or node.attributes["axis"] % 4 != 1:
-        raise UnsupportedError("of anything but channels")
-    layer = _L.Concatenate(name=node.name)
-    return Image(layer([value.tensor for value in node.inputs]))  # type: ignore[union-attr]
-
-
-def _pad(node: Node) -> Value:
-    pads, number = node.constant(1, "pads"), node.constant(2, "value")
-    mode = node.attributes.get("mode", "constant")
-    value = node.tensor()
-    channels_last = isinstance(value, Vector) and len(value.tensor.shape) == 4
-    if pads is not None and channels_last:
-        pads = pads[[0, 3, 1, 2, 4, 7, 5, 6]]
-    if pads is None or len(pads) != 8 or any(pads[[0, 1, 4, 5]]) or mode != "constant" or (number or 0) != 0:
-        raise UnsupportedError("with anything but zeros around the image")
-    _, _, top, left, _, _, bottom, right = pads.tolist()
-    padding = _L.ZeroPadding2D(((top, bottom), (left, right)), name=node.name)
-    return _same_kind(value, padding(value.tensor))
-
-
-def _pass(node: Node) -> Value:
-    node.require(to=1)
-    return node.tensor()
-
-
-def _pass_norm(node: Node) -> Value:
-    """What keeps a norm from 0, or gives it the shape of the vector."""
-    if not isinstance(node.inputs[0], Norm):
-        raise UnsupportedError("of anything but a norm")
-    return node.inputs[0]
-
-
-def _shape(node: Node) -> Value:
-    """The shape; 0 stands for the batch, as it does in a `Reshape`."""
-    value = node.tensor()
-    sides = value.tensor.shape
-    ordered = [sides[axis] for axis in _KERAS_AXES] if isinstance(value, Image) else list(sides)
-    return np.array([0, *ordered[1:]], np.int64)
 
 
 def _clip_or_norm(node: Node) -> Value:
@@ -382,16 +271,13 @@ def _clip_or_norm(node: Node) -> Value:
 
 
 OPERATIONS: dict[str, Callable[[Node], Value]] = {
+    **SHAPE_OPERATIONS,
     **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _arithmetic),
     **dict.fromkeys(("AveragePool", "MaxPool"), _pool),
-    **dict.fromkeys(("Cast", "Dropout", "Identity"), _pass),
-    **dict.fromkeys(("Expand", "Max"), _pass_norm),
     "BatchNormalization": _batch_normalization,
     "Clip": _clip_or_norm,
-    "Concat": _concat,
     "Conv": _convolution,
     "Elu": _layer_of(lambda node: _L.ELU(node.attributes.get("alpha", 1.0), name=node.name)),
-    "Flatten": _flatten,
     "Gemm": _gemm,
     "GlobalAveragePool": lambda node: _mean_of_image(node, True),
     "GlobalMaxPool": lambda node: Image(_L.GlobalMaxPooling2D(keepdims=True, name=node.name)(node.image().tensor)),
@@ -402,16 +288,10 @@ OPERATIONS: dict[str, Callable[[Node], Value]] = {
     "MatMul": lambda node: _dense(node, node.constant(1), None),
     "Neg": _layer_of(lambda node: _L.Rescaling(-1.0, name=node.name)),
     "PRelu": _prelu,
-    "Pad": _pad,
     **dict.fromkeys(("ReduceL2", "ReduceSum"), _norm),
     **dict.fromkeys(("Reciprocal", "Sqrt"), _power_of_norm),
     "ReduceMean": _reduce_mean,
     "Relu": _layer_of(lambda node: _L.ReLU(name=node.name)),
-    "Reshape": _reshape,
-    "Shape": _shape,
     "Sigmoid": _layer_of(lambda node: _L.Activation("sigmoid", name=node.name)),
-    "Squeeze": _squeeze,
     "Tanh": _layer_of(lambda node: _L.Activation("tanh", name=node.name)),
-    "Transpose": _transpose,
-    "Unsqueeze": _unsqueeze,
 }

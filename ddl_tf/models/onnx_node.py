@@ -7,6 +7,7 @@ for the former and holds the latter.
 from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
+import tensorflow as tf
 
 
 class Image(NamedTuple):
@@ -76,3 +77,15 @@ class Node(NamedTuple):
         for name, value in expected.items():
             if self.attributes.get(name, value) != value:
                 raise UnsupportedError(f"{name} is {self.attributes[name]}, where {value} is supported")
+
+
+def plain(value: Union[Image, Vector]) -> Any:
+    """Return the tensor of a value with ONNX's axes, but for those of a feature map of one position."""
+    if isinstance(value, Vector) or value.tensor.shape[1:3] == (1, 1):
+        return value.tensor
+    return tf.keras.layers.Permute((3, 1, 2))(value.tensor)
+
+
+def same_kind(value: Union[Image, Vector], tensor: Any) -> Value:
+    """Return a tensor as a value with the axes of another."""
+    return Image(tensor) if isinstance(value, Image) else Vector(tensor)

@@ -4,50 +4,13 @@ import numpy as np
 import onnxruntime
 import pytest
 import tensorflow as tf
-from onnx import TensorProto, helper, numpy_helper
+from onnx_builder import SIDE, Network, end
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.models import load_checkpoint, save_checkpoint
 from ddl_tf.models.onnx_network import convert_onnx, read_onnx_network
 
-SIDE = 9
 FLAT = ("batch", "dim", 1, 1)
-
-
-class Network:
-    """An ONNX file of the nodes that are added; `add` returns the name of a node's output."""
-
-    def __init__(self, input_shape=("batch", 3, SIDE, SIDE)):
-        self.nodes, self.weights = [], []
-        self.random = np.random.default_rng(0)
-        self.input_shape = input_shape
-
-    def weight(self, *shape, values=None):
-        values = self.random.normal(0, 0.5, shape) if values is None else values
-        tensor = np.asarray(values, np.int64 if np.asarray(values).dtype.kind == "i" else np.float32)
-        self.weights.append(numpy_helper.from_array(tensor, f"weight_{len(self.weights)}"))
-        return self.weights[-1].name
-
-    def add(self, operation, *inputs, **attributes):
-        output = f"{operation}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operation, list(inputs), [output], name=f"/layer/{output}", **attributes))
-        return output
-
-    def conv(self, image, inputs, outputs, size=3, group=1, bias=True, **attributes):
-        weights = [self.weight(outputs, inputs // group, size, size), *([self.weight(outputs)] if bias else [])]
-        return self.add("Conv", image, *weights, group=group, kernel_shape=[size, size], **attributes)
-
-    def write(self, path, output, opset=13, output_shape=("batch", "dim")):
-        graph = helper.make_graph(
-            self.nodes,
-            "network",
-            [helper.make_tensor_value_info("image", TensorProto.FLOAT, self.input_shape)],
-            [helper.make_tensor_value_info(output, TensorProto.FLOAT, output_shape)],
-            self.weights,
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-        path.write_bytes(model.SerializeToString())
-        return path
 
 
 def check(path, channels_last=False, batch=3):
@@ -60,13 +23,6 @@ def check(path, channels_last=False, batch=3):
     assert embeddings.shape == (batch, np.prod(expected.shape[1:]))
     np.testing.assert_allclose(embeddings, expected.reshape(embeddings.shape), rtol=1e-5, atol=1e-5)
     return model
-
-
-def end(network, image, channels, side, **attributes):
-    """A fully connected layer on a feature map, as ArcFace's networks end."""
-    flat = network.add("Flatten", image)
-    kernel = network.weight(5, channels * side * side)
-    return network.add("Gemm", flat, kernel, network.weight(5), transB=1, **attributes)
 
 
 def test_a_residual_network(tmp_path):
@@ -178,11 +134,11 @@ def test_a_unit_embedding(tmp_path, kind):
     vector = end(network, "image", 3, SIDE)
     small = network.weight(values=np.float32([1e-12]))
     if kind == "LpNormalization":
-        output = network.add(kind, vector, axis=1, p=2)
+        network.add(kind, vector, axis=1, p=2)
     elif kind == "ReduceL2":
         norm = network.add("Clip", network.add(kind, vector, axes=[1], keepdims=1), small)
         shape = network.add("Shape", vector)
-        output = network.add("Div", vector, network.add("Expand", norm, shape))
+        network.add("Div", vector, network.add("Expand", norm, shape))
     else:
         squares = network.add("Mul", vector, vector)
         total = network.add("ReduceSum", squares, network.weight(values=np.array([-1])), keepdims=1)

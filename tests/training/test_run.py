@@ -14,7 +14,7 @@ from tiny_store import stored
 
 from ddl_tf.common.errors import InputError, NotFiniteError, TrainingStopped
 from ddl_tf.losses import MarginSoftmaxLoss
-from ddl_tf.models import load_checkpoint
+from ddl_tf.models import build_embedding_model, load_checkpoint, save_checkpoint
 from ddl_tf.training import TrainSettings, train
 from ddl_tf.training import run as run_module
 from ddl_tf.training.checkpoints import SaveForResume
@@ -210,6 +210,36 @@ def test_fine_tuning_starts_from_the_checkpoint(settings, undisturbed, capsys):
     for tuned, started in zip(weights(tiny), load_checkpoint(start).get_weights()):
         if tuned.ndim > 1:
             np.testing.assert_allclose(tuned, started, atol=1e-6)
+
+
+def test_a_network_of_others_is_trained_as_it_is(settings, tmp_path):
+    """Without a second neck behind its embedding."""
+    image = tf.keras.Input([settings.image_size, settings.image_size, 3])
+    embedding = tf.keras.layers.Dense(6)(tf.keras.layers.Flatten()(tf.keras.layers.AveragePooling2D(8)(image)))
+    network = build_embedding_model(tf.keras.Model(image, embedding), input_shape=image.shape[1:])
+    save_checkpoint(network, tmp_path / "start.keras")
+    tuned = plain(
+        settings,
+        run_dir=str(tmp_path / "run"),
+        backbone="checkpoint",
+        embedding_size=512,
+        dropout=0.0,
+        init_checkpoint=str(tmp_path / "start.keras"),
+        learning_rate=1e-3,
+        steps_per_epoch=1,
+    )
+    run(tuned)
+    model = load_checkpoint(tmp_path / "run/checkpoints/last.keras")
+    kernel = network.get_layer("backbone").get_weights()[0]
+    trained = model.get_layer("backbone").get_weights()[0]
+    assert trained.shape == kernel.shape
+    assert 0 < np.abs(trained - kernel).max() < 0.1
+    for changes, message in (
+        ({"init_checkpoint": None}, "--backbone=checkpoint needs --init_checkpoint"),
+        ({"embedding_size": 64}, "--embedding_size=64 would be ignored"),
+    ):
+        with pytest.raises(InputError, match=message):
+            dataclasses.replace(tuned, **changes)
 
 
 def test_new_people_start_at_their_means(settings, undisturbed, monkeypatch):

@@ -122,7 +122,11 @@ def _run_settings(settings: QuickstartSettings, arm: str, seed: int) -> TrainSet
             **shared,
         )
     # With a gradient of the teacher DDL may also make the easy pairs worse; see docs/results/index.md.
-    ddl: dict[str, Any] = {"embedding_loss": "ddl", "embedding_weight": settings.ddl_weight, "stop_teacher_gradient": True}
+    ddl: dict[str, Any] = {
+        "embedding_loss": "ddl",
+        "embedding_weight": settings.ddl_weight,
+        "stop_teacher_gradient": True,
+    }
     # Both arms have the same rows, steps and rates; the pairs are classified too, so that ArcFace learns from them.
     return TrainSettings(
         init_checkpoint=str(runs / _RUNS[START]),

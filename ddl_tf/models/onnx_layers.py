@@ -41,8 +41,8 @@ def _padded(node: Node, image: Image, size: Sequence[int], value: Optional[str] 
 
 
 def _convolution(node: Node) -> Value:
-    image, kernel, bias = node.image(), node.constant(1), node.constant(2)
-    if kernel is None or kernel.ndim != 4:
+    image, kernel, bias = node.image(), node.weight(1), node.constant(2)
+    if kernel.ndim != 4:
         raise UnsupportedError("its kernel is not of two dimensions")
     outputs, inputs, *size = kernel.shape
     groups = node.attributes.get("group", 1)
@@ -85,7 +85,7 @@ def _convolution(node: Node) -> Value:
 
 
 def _batch_normalization(node: Node) -> Value:
-    scale, offset, mean, variance = (node.constant(position) for position in (1, 2, 3, 4))
+    scale, offset, mean, variance = (node.weight(position) for position in (1, 2, 3, 4))
     node.require(training_mode=0)
     layer = _L.BatchNormalization(
         epsilon=node.attributes.get("epsilon", 1e-5), momentum=node.attributes.get("momentum", 0.9), name=node.name
@@ -126,10 +126,10 @@ def _layer_of(make: Callable[[Node], tf.keras.layers.Layer]) -> Callable[[Node],
 
 
 def _prelu(node: Node) -> Value:
-    slope, value = node.constant(1), node.tensor()
+    slope, value = node.weight(1), node.tensor()
     channels = value.tensor.shape[-1]
-    if slope is None or slope.size not in (1, channels):
-        raise UnsupportedError(f"{np.size(slope)} slopes for {channels} channels")
+    if slope.size not in (1, channels):
+        raise UnsupportedError(f"{slope.size} slopes for {channels} channels")
     shared = [1, 2] if isinstance(value, Image) else None
     layer = _L.PReLU(shared_axes=shared, name=node.name)
     shape = (1, 1, channels) if shared else (channels,)

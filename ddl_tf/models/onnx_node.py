@@ -58,6 +58,13 @@ class Node(NamedTuple):
             raise UnsupportedError(f"input {position} is computed from the image")
         return value
 
+    def weight(self, position: int) -> np.ndarray:
+        """Return an input that must be there, and known."""
+        value = self.constant(position)
+        if value is None:
+            raise UnsupportedError(f"input {position} is missing")
+        return value
+
     def tensor(self, position: int = 0) -> Union[Image, Vector]:
         """Return an input that is computed from the image."""
         value = self.value(position)

@@ -19,6 +19,7 @@ from ddl_tf.layers import (
     synchronize_batch_norm,
 )
 from ddl_tf.models.backbones import build_backbone, default_neck
+from ddl_tf.models.checkpoints import has_parts
 from ddl_tf.models.gradient_checkpointing import RecomputedModel
 
 EMBEDDING_SIZE = 512
@@ -71,10 +72,6 @@ def _as_head(
         raise InputError(f"head {head}: {error}") from None
 
 
-def _has_parts(model: tf.keras.Model) -> bool:
-    return {"backbone", "neck", "embedding"} <= {layer.name for layer in model.layers}
-
-
 def build_embedding_model(
     backbone: Union[str, tf.keras.Model],
     embedding_size: Optional[int] = None,
@@ -110,22 +107,21 @@ def build_embedding_model(
         >>> model(tf.zeros([2, 48, 48, 3])).shape
         TensorShape([2, 128])
     """
-    finished = not isinstance(backbone, str) and len(embedding_model(backbone).output_shape) == 2
-    if finished:
+    is_whole = not isinstance(backbone, str) and has_parts(backbone)
+    network = embedding_model(backbone) if is_whole else _as_backbone(backbone, input_shape)
+    if not isinstance(backbone, str) and len(network.output_shape) == 2:
         _refuse_given("network, whose embedding is finished", embedding_size=embedding_size, dropout=dropout)
         if neck is not None:
-            raise InputError("a neck would come behind a finished embedding: leave it out")
-        neck = tf.keras.layers.Activation("linear", name="neck")
-    if finished and _has_parts(backbone):
-        model = embedding_model(backbone)
+            raise InputError(f"{type(neck).__name__} would be a neck behind a finished embedding: leave the neck out")
+        neck = tf.keras.layers.Activation("linear")
+    if is_whole:
         if recompute:
             raise InputError("recompute=True needs a backbone that is built here, not the network of a checkpoint")
-        if tuple(model.input_shape[1:]) != tuple(input_shape):
-            raise InputError(f"the network takes images {model.input_shape[1:]}, but input_shape is {input_shape}")
+        if tuple(network.input_shape[1:]) != tuple(input_shape):
+            raise InputError(f"the network takes images {network.input_shape[1:]}, but input_shape is {input_shape}")
         if sync_batch_norm:
-            synchronize_batch_norm(model)
-        return model
-    network = _as_backbone(backbone, input_shape)
+            synchronize_batch_norm(network)
+        return network
     if recompute:
         # A model of the caller's is a single layer of `network`.
         whole = network if isinstance(backbone, str) else backbone
@@ -136,7 +132,7 @@ def build_embedding_model(
             neck = default_neck(backbone if isinstance(backbone, str) else "a Keras model", size, dropout or 0.0)
         except ValueError as error:
             raise InputError(str(error)) from None
-    elif not finished:
+    else:
         _refuse_given(f"{type(neck).__name__} that is the neck", embedding_size=embedding_size, dropout=dropout)
         neck = _renamed(neck, "neck")
     image = tf.keras.Input(input_shape, name="image")

@@ -212,27 +212,34 @@ def test_fine_tuning_starts_from_the_checkpoint(settings, undisturbed, capsys):
             np.testing.assert_allclose(tuned, started, atol=1e-6)
 
 
-def test_a_network_of_others_is_trained_as_it_is(settings, tmp_path):
-    """Without a second neck behind its embedding."""
+@pytest.mark.parametrize("is_plain", [False, True])
+def test_a_network_of_others_is_trained_as_it_is(settings, tmp_path, is_plain, capsys):
+    """Without a second neck behind its embedding; a plain Keras model may be compiled."""
     image = tf.keras.Input([settings.image_size, settings.image_size, 3])
-    embedding = tf.keras.layers.Dense(6)(tf.keras.layers.Flatten()(tf.keras.layers.AveragePooling2D(8)(image)))
-    network = build_embedding_model(tf.keras.Model(image, embedding), input_shape=image.shape[1:])
-    save_checkpoint(network, tmp_path / "start.keras")
+    dense = tf.keras.layers.Dense(6, name="dense")
+    network = tf.keras.Model(image, dense(tf.keras.layers.Flatten()(tf.keras.layers.AveragePooling2D(8)(image))))
+    start = tmp_path / "start.keras"
+    if is_plain:
+        network.compile("adam", "mse")
+        network.save(start)
+    else:
+        save_checkpoint(build_embedding_model(network, input_shape=image.shape[1:]), start)
     tuned = plain(
         settings,
         run_dir=str(tmp_path / "run"),
         backbone="checkpoint",
         embedding_size=512,
         dropout=0.0,
-        init_checkpoint=str(tmp_path / "start.keras"),
+        init_checkpoint=str(start),
         learning_rate=1e-3,
         steps_per_epoch=1,
     )
     run(tuned)
+    assert f"from {start}: {'network' if is_plain else 'backbone, neck'}" in capsys.readouterr().err
     model = load_checkpoint(tmp_path / "run/checkpoints/last.keras")
-    kernel = network.get_layer("backbone").get_weights()[0]
-    trained = model.get_layer("backbone").get_weights()[0]
-    assert trained.shape == kernel.shape
+    assert model.output["embedding"].shape[1] == 6
+    kernel = dense.kernel.numpy()
+    (trained,) = (weight for weight in model.get_layer("backbone").get_weights() if weight.shape == kernel.shape)
     assert 0 < np.abs(trained - kernel).max() < 0.1
     for changes, message in (
         ({"init_checkpoint": None}, "--backbone=checkpoint needs --init_checkpoint"),

@@ -3,9 +3,10 @@
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
+from pathlib import Path
 from typing import Optional
 
-from ddl_tf.common.settings import required, setting
+from ddl_tf.common.settings import refuse_ignored, required, setting
 from ddl_tf.data.layout import PAIRS
 from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.importers.cfp import PROTOCOLS, cfp_source
@@ -118,9 +119,19 @@ class PairCSVSettings(StoreSettings):
 class WeightsSettings:
     """Flags of `weights`."""
 
-    input: Optional[str] = setting(None, "InsightFace's PyTorch state dict, such as backbone.pth; required.")
-    backbone: str = setting("iresnet50", "The network that it is of: iresnet18|34|50|100 or mobilefacenet.")
+    input: Optional[str] = setting(
+        None,
+        "InsightFace's PyTorch state dict, such as backbone.pth, or an ONNX network (.onnx) of anybody's; required.",
+    )
+    backbone: str = setting("iresnet50", "The network of a state dict: iresnet18|34|50|100 or mobilefacenet.")
     output: Optional[str] = setting(None, "The checkpoint to write, ending in .keras; required.")
+    input_mean: Optional[float] = setting(
+        None,
+        "The input of an ONNX network is (value - input_mean) / input_scale; default: what its file or its first nodes "
+        "say, and 127.5 if they say nothing.",
+    )
+    input_scale: Optional[float] = setting(None, "See --input_mean.")
+    input_order: str = setting("rgb", "The order of the channels that an ONNX network takes.", choices=("rgb", "bgr"))
 
 
 @dataclasses.dataclass
@@ -214,18 +225,28 @@ def synthetic(settings: SyntheticSettings) -> None:
 
 
 def weights(settings: WeightsSettings) -> None:
-    """Turn an InsightFace PyTorch state dict into a checkpoint to evaluate, export or start training from."""
+    """Turn a network of others into a checkpoint to evaluate, export or start training from."""
     # TensorFlow takes seconds to import, and no other command needs it from the start.
     from ddl_tf.models.checkpoints import check_checkpoint_path, save_checkpoint
     from ddl_tf.models.insightface import convert_insightface
+    from ddl_tf.runtimes.onnx_conversion import convert_and_compare
 
     required(settings, "input", "output")
     check_checkpoint_path(str(settings.output))
-    model = convert_insightface(str(settings.input), settings.backbone)
+    is_onnx = Path(str(settings.input)).suffix.lower() == ".onnx"
+    refuse_ignored(settings, ["backbone"], not is_onnx, "a state dict as --input")
+    refuse_ignored(settings, ["input_mean", "input_scale", "input_order"], is_onnx, "an ONNX network as --input")
+    if is_onnx:
+        model, difference = convert_and_compare(
+            str(settings.input), settings.input_mean, settings.input_scale, settings.input_order
+        )
+        name = f"an ONNX network, whose embeddings it has to {difference:.0e},"
+    else:
+        model, name = convert_insightface(str(settings.input), settings.backbone), settings.backbone
     save_checkpoint(model, str(settings.output))
     print(
-        f"{settings.output}: {settings.backbone} with {model.count_params():,} weights from {settings.input}, "
-        f"embeddings of length {model.output_shape[-1]}"
+        f"{settings.output}: {name} with {model.count_params():,} weights from {settings.input}, embeddings of length "
+        f"{model.output_shape[-1]}"
     )
 
 

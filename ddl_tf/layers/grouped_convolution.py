@@ -1,13 +1,13 @@
 """Grouped convolution that trains on a CPU too."""
 
-from typing import Any
+from typing import Any, Optional
 
 import tensorflow as tf
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
 class GroupedConvolution(tf.keras.layers.Layer):
-    """Convolve each of several groups of channels for itself, without bias, with a stride of 1.
+    """Convolve each of several groups of channels for itself.
 
     TensorFlow has no gradient of grouped convolutions on the CPU. A grouped one is a depthwise one that gives every
     input channel all outputs of its group, followed by a sum over the inputs of the group. Input and output are
@@ -17,44 +17,68 @@ class GroupedConvolution(tf.keras.layers.Layer):
         groups: number of groups, at least 1; it must divide the number of channels (ValueError).
         kernel_size: height and width of the kernel, at least 1.
         kernel_initializer: of the kernel.
+        filters: number of output channels, which `groups` divides (ValueError); as many as come in if not given.
+        strides: step between positions in height and width, at least 1.
+        padding: "same" or "valid".
+        use_bias: whether a number is added to each output channel.
 
     Example:
         >>> GroupedConvolution(groups=4)(tf.random.normal([2, 5, 5, 8])).shape
         TensorShape([2, 5, 5, 8])
     """
 
-    def __init__(self, groups: int, kernel_size: int = 3, kernel_initializer: Any = "he_normal", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        groups: int,
+        kernel_size: int = 3,
+        kernel_initializer: Any = "he_normal",
+        filters: Optional[int] = None,
+        strides: int = 1,
+        padding: str = "same",
+        use_bias: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        if int(groups) < 1:
-            raise ValueError(f"groups must be at least 1, got {groups!r}")
-        if int(kernel_size) < 1:
-            raise ValueError(f"kernel_size must be at least 1, got {kernel_size!r}")
+        for name, value in (("groups", groups), ("kernel_size", kernel_size), ("strides", strides)):
+            if int(value) < 1:
+                raise ValueError(f"{name} must be at least 1, got {value!r}")
+        if padding not in ("same", "valid"):
+            raise ValueError(f'padding must be "same" or "valid", got {padding!r}')
         self.groups = int(groups)
         self.kernel_size = int(kernel_size)
         self.kernel_initializer = tf.keras.initializers.get(kernel_initializer)
+        self.filters = None if filters is None else int(filters)
+        self.strides = int(strides)
+        self.padding = padding
+        self.use_bias = bool(use_bias)
 
     def build(self, input_shape: Any) -> None:
         """Make the kernel."""
         channels = int(input_shape[-1])
-        if channels % self.groups:
+        filters = channels if self.filters is None else self.filters
+        if channels % self.groups or filters % self.groups or filters < 1:
             raise ValueError(
-                f"groups must divide the number of channels, got {self.groups} groups, {channels} channels"
+                f"groups must divide the number of channels, got {self.groups} groups, {channels} channels, {filters} "
+                "filters"
             )
         self.kernel = self.add_weight(
             name="kernel",
-            shape=(self.kernel_size, self.kernel_size, channels, channels // self.groups),
+            shape=(self.kernel_size, self.kernel_size, channels, filters // self.groups),
             initializer=self.kernel_initializer,
         )
+        self.bias = self.add_weight(name="bias", shape=(filters,), initializer="zeros") if self.use_bias else None
         super().build(input_shape)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Convolve."""
-        per_group = self.kernel.shape[-1]
-        x = tf.nn.depthwise_conv2d(x, self.kernel, strides=[1, 1, 1, 1], padding="SAME")
+        inputs, outputs = self.kernel.shape[-2] // self.groups, self.kernel.shape[-1]
+        strides = [1, self.strides, self.strides, 1]
+        x = tf.nn.depthwise_conv2d(x, self.kernel, strides, self.padding.upper())
         # What is known of the shape goes in: TensorFlow Lite cannot say again what a reshape has forgotten.
         sides = [-1, *(known or tf.shape(x)[axis] for axis, known in enumerate(x.shape[1:3], start=1))]
-        by_group = tf.reshape(x, [*sides, self.groups, per_group, per_group])
-        return tf.reshape(tf.reduce_sum(by_group, axis=4), [*sides, self.groups * per_group])
+        by_group = tf.reshape(x, [*sides, self.groups, inputs, outputs])
+        x = tf.reshape(tf.reduce_sum(by_group, axis=4), [*sides, self.groups * outputs])
+        return x if self.bias is None else tf.nn.bias_add(x, self.bias)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -63,4 +87,8 @@ class GroupedConvolution(tf.keras.layers.Layer):
             "groups": self.groups,
             "kernel_size": self.kernel_size,
             "kernel_initializer": tf.keras.initializers.serialize(self.kernel_initializer),
+            "filters": self.filters,
+            "strides": self.strides,
+            "padding": self.padding,
+            "use_bias": self.use_bias,
         }

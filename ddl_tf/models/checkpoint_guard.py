@@ -61,7 +61,8 @@ def read_config(archive: zipfile.ZipFile, custom_objects: Mapping[str, type]) ->
         raise InputError("its config.json is nested too deeply") from None
     if not isinstance(config, dict):
         raise InputError("its config.json is no model's")
-    objects = list(_objects(config))
+    # The model is loaded without its optimizer and losses, so that Keras does not read them.
+    objects = list(_objects({name: value for name, value in config.items() if name != "compile_config"}))
     if any(str(item.get(key)).startswith("keras_cv") for item in objects for key in ("module", "registered_name")):
         import_keras_cv()
     for item in objects:

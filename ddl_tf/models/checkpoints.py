@@ -56,21 +56,42 @@ def save_checkpoint(model: tf.keras.Model, path: _PathLike) -> None:
 
 
 def load_checkpoint(path: _PathLike, custom_objects: Optional[Mapping[str, type]] = None) -> tf.keras.Model:
-    """Load a checkpoint.
-
-    Keras would import any module that the file names, so only what a face network is made of is let through: classes of
-    this package, of KerasCV, and most layers of Keras.
+    """Load a checkpoint of ddl_tf.
 
     Args:
         path: a file that `save_checkpoint` wrote.
-        custom_objects: name -> class, for a backbone of layers of your own.
+        custom_objects: as for `load_network`.
 
     Returns:
         The recognizer or embedding model, not compiled.
 
     Raises:
-        InputError: if the file is missing, damaged, not a checkpoint of this package, names another class, or is of a
-            later lane of versions.
+        InputError: as `load_network`, or if the model is another one.
+    """
+    model = load_network(path, custom_objects)
+    if not has_parts(model):
+        raise InputError(
+            f"{os.fspath(path)} is a Keras model, but neither a recognizer nor an embedding model of ddl_tf"
+            f"{OTHER_NETWORKS}; to train from it, give it as --init_checkpoint with --backbone=checkpoint"
+        )
+    return model
+
+
+def load_network(path: _PathLike, custom_objects: Optional[Mapping[str, type]] = None) -> tf.keras.Model:
+    """Load any Keras model from a `.keras` file.
+
+    Keras would import any module that the file names, so only what a face network is made of is let through: classes of
+    this package, of KerasCV, and most layers of Keras.
+
+    Args:
+        path: the file.
+        custom_objects: name -> class, for layers of your own.
+
+    Returns:
+        The model, not compiled.
+
+    Raises:
+        InputError: if the file is missing or damaged, names another class, or is of a later lane of versions.
     """
     text = os.fspath(path)
     if not os.path.exists(text):
@@ -98,12 +119,12 @@ def load_checkpoint(path: _PathLike, custom_objects: Optional[Mapping[str, type]
     except _DAMAGE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{text} cannot be read as a checkpoint ({reason}): is it whole, and a .keras file?") from None
-    names = {layer.name for layer in getattr(model, "layers", ())}
-    if not {"backbone", "neck", "embedding"} <= names:
-        raise InputError(
-            f"{text} is a Keras model, but neither a recognizer nor an embedding model of ddl_tf{OTHER_NETWORKS}"
-        )
     return model
+
+
+def has_parts(model: tf.keras.Model) -> bool:
+    """Return whether a model is a recognizer or an embedding model of ddl_tf."""
+    return {"backbone", "neck", "embedding"} <= {layer.name for layer in getattr(model, "layers", ())}
 
 
 def initialise_from(model: tf.keras.Model, path: _PathLike) -> list[str]:

@@ -19,6 +19,7 @@ from ddl_tf.layers import (
     synchronize_batch_norm,
 )
 from ddl_tf.models.backbones import build_backbone, default_neck
+from ddl_tf.models.checkpoints import has_parts
 from ddl_tf.models.gradient_checkpointing import RecomputedModel
 
 EMBEDDING_SIZE = 512
@@ -76,7 +77,8 @@ def build_embedding_model(
     """Build a network from images to embeddings, without a head.
 
     Args:
-        backbone: a name, as for `build_backbone`, or a Keras model from an image in [-1, 1] to a feature map.
+        backbone: a name, as for `build_backbone`; a Keras model from an image in [-1, 1] to a feature map, or to an
+            embedding, which is taken as it is; or an embedding model of this function's form, of a checkpoint say.
         embedding_size: length of the embedding, for the default neck; 512 if not given.
         input_shape: `(height, width, channels)` of the images.
         neck: layer from feature map to embedding, of which a copy is used; by default the one that the backbone is
@@ -98,10 +100,28 @@ def build_embedding_model(
         >>> model(tf.zeros([2, 48, 48, 3])).shape
         TensorShape([2, 128])
     """
-    network = whole = build_backbone(backbone, input_shape) if isinstance(backbone, str) else backbone
-    if not isinstance(backbone, str):
+    is_whole = not isinstance(backbone, str) and has_parts(backbone)
+    whole = build_backbone(backbone, input_shape) if isinstance(backbone, str) else backbone
+    if is_whole:
+        network = embedding_model(backbone)
+    elif isinstance(backbone, str):
+        network = whole
+    else:
         image = tf.keras.Input(input_shape, name="image")
         network = tf.keras.Model(image, backbone(image), name="backbone")
+    if not isinstance(backbone, str) and len(network.output_shape) == 2:
+        _refuse_given("network, whose embedding is finished", embedding_size=embedding_size, dropout=dropout)
+        if neck is not None:
+            raise InputError(f"{type(neck).__name__} would be a neck behind a finished embedding: leave the neck out")
+        neck = tf.keras.layers.Activation("linear")
+    if is_whole:
+        if recompute:
+            raise InputError("recompute=True needs a backbone that is built here, not the network of a checkpoint")
+        if tuple(network.input_shape[1:]) != tuple(input_shape):
+            raise InputError(f"the network takes images {network.input_shape[1:]}, but input_shape is {input_shape}")
+        if sync_batch_norm:
+            synchronize_batch_norm(network)
+        return network
     if recompute:
         network = RecomputedModel(whole.input, whole.output, name=network.name)
     if neck is None:
@@ -143,7 +163,7 @@ def build_recognizer(
     """Build a recognizer with random weights.
 
     Args:
-        backbone: a name, as for `build_backbone`, or a Keras model from an image in [-1, 1] to a feature map.
+        backbone: as for `build_embedding_model`.
         num_classes: number of identities.
         head: a name of `HEADS`, or a `MarginHead`, of which a copy is used.
         embedding_size: as for `build_embedding_model`, like all that follow without an explanation.

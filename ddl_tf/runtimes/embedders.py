@@ -47,7 +47,8 @@ class Embedder(abc.ABC):
     """A network in a file, from images to embeddings. One thread at a time may use it.
 
     `image_size` is (height, width), `dim` the length of the embedding, `batch_size` how many images the runtime gets at
-    a time. `usual` are mean and scale where they are None, and why it is these, in words.
+    a time; the network gets (value - `mean`) / `scale`, with the channels in the `order`. `usual` are mean and scale
+    where they are None, and why it is these, in words.
     """
 
     image_size: tuple[int, int]
@@ -63,13 +64,14 @@ class Embedder(abc.ABC):
             raise InputError(f"input mean {mean}, input scale {scale}: give numbers, and a scale that is not 0")
         if order not in ORDERS:
             raise InputError(f"input order {order!r}: use one of {', '.join(ORDERS)}")
-        self._mean, self._scale, self._order = np.float32(mean), np.float32(scale), order
+        self.mean, self.scale, self.order = float(mean), float(scale), order
         self.input_text = f"(value - {mean:g}) / {scale:g}, {order.upper()} ({why})"
 
     def _input(self, images: np.ndarray) -> np.ndarray:
         # Not in place: it may be the caller's array.
-        scaled = images if (self._mean, self._scale) == (0, 1) else (images - self._mean) / self._scale
-        return scaled if self._order == "rgb" else np.ascontiguousarray(scaled[..., ::-1])
+        mean, scale = np.float32(self.mean), np.float32(self.scale)
+        scaled = images if (mean, scale) == (0, 1) else (images - mean) / scale
+        return scaled if self.order == "rgb" else np.ascontiguousarray(scaled[..., ::-1])
 
     @abc.abstractmethod
     def _run(self, images: np.ndarray) -> np.ndarray:

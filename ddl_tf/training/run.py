@@ -23,6 +23,7 @@ from ddl_tf.evaluation.model import find_checkpoint
 from ddl_tf.evaluation.sets import load_sets
 from ddl_tf.mining.pairs import read_pairs
 from ddl_tf.models import build_recognizer, initialise_from
+from ddl_tf.models.checkpoints import has_parts, load_network
 from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, StoppedBySignal
 from ddl_tf.training.class_means import start_at_class_means
@@ -175,13 +176,14 @@ def _open_data(settings: TrainSettings, folder: RunFolder, workers: Workers, scr
 
 def recognizer_of(settings: TrainSettings, num_identities: int) -> tf.keras.Model:
     """Build the recognizer of a run, with new weights: as `build_recognizer`, or `in_micro_batches`."""
+    of_checkpoint = settings.backbone == "checkpoint"
     model = build_recognizer(
-        settings.backbone,
+        load_network(find_checkpoint(settings.init_checkpoint or "")) if of_checkpoint else settings.backbone,
         num_identities,
         head=settings.head,
-        embedding_size=settings.embedding_size,
+        embedding_size=None if of_checkpoint else settings.embedding_size,
         input_shape=(settings.image_size, settings.image_size, 3),
-        dropout=settings.dropout,
+        dropout=None if of_checkpoint else settings.dropout,
         margin=settings.margin,
         scale=settings.scale,
         sample_rate=settings.sample_rate,
@@ -250,7 +252,9 @@ def _build_model(context: RunContext) -> tuple[tf.keras.Model, ResumePoint, Step
     first = point.restore()
     if not first and settings.init_checkpoint:
         checkpoint = find_checkpoint(settings.init_checkpoint)
-        parts = initialise_from(model, checkpoint)
+        # A plain Keras model is in the recognizer as it was loaded.
+        is_plain = settings.backbone == "checkpoint" and not has_parts(load_network(checkpoint))
+        parts = ["network"] if is_plain else initialise_from(model, checkpoint)
         context.say(f"from {checkpoint}: {', '.join(parts)}")
         if settings.head_start == "class_means" and "head" not in parts:
             start_at_class_means(model, faces, settings.seed)

@@ -66,7 +66,9 @@ class NetworkSettings:
     """The recognizer, and what its weights start from."""
 
     backbone: str = setting(
-        "iresnet50", "Name of the backbone: iresnet18|34|50|100, mobilefacenet, plain_small, keras_cv:NAME."
+        "iresnet50",
+        "Name of the backbone: iresnet18|34|50|100, mobilefacenet, plain_small, keras_cv:NAME; checkpoint: the whole "
+        "network of --init_checkpoint, of whatever kind.",
     )
     embedding_size: int = setting(512, "Length of the embedding.")
     image_size: int = setting(112, "Height and width of the training images, in pixels.")
@@ -92,6 +94,10 @@ class NetworkSettings:
         _above_zero(self, "scale")
         if not 0 < self.sample_rate <= 1:
             raise InputError(f"--sample_rate must be above 0 and at most 1, got {self.sample_rate}")
+        if self.backbone == "checkpoint":
+            if not self.init_checkpoint:
+                raise InputError("--backbone=checkpoint needs --init_checkpoint, whose network it is")
+            refuse_ignored(self, ["embedding_size", "dropout"], False, "a --backbone that is built anew")
         if self.head_start == "class_means" and not self.init_checkpoint:
             raise InputError("--head_start=class_means needs --init_checkpoint, the network that embeds the images")
 

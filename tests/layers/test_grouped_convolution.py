@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras_case import check_layer
 
 from ddl_tf.layers import GroupedConvolution
@@ -33,5 +34,26 @@ def test_equals_the_naive_twin(images, groups):
     np.testing.assert_allclose(out, naive_convolution(images, layer.kernel.numpy(), groups), rtol=1e-4, atol=1e-5)
 
 
+def test_filters_strides_padding_and_bias(images):
+    """A convolution of each group's channels, by Keras's own layer."""
+    layer = GroupedConvolution(3, filters=12, strides=2, padding="valid", use_bias=True)
+    out = layer(images)
+    layer.bias.assign(np.arange(12))
+    by_group = [
+        tf.nn.conv2d(images[..., 2 * group : 2 * group + 2], layer.kernel[:, :, 2 * group : 2 * group + 2], 2, "VALID")
+        for group in range(3)
+    ]
+    assert out.shape == (2, 2, 1, 12)
+    np.testing.assert_allclose(layer(images), tf.concat(by_group, -1) + np.arange(12.0), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"groups must divide .* 3 groups, 6 channels, 8 filters"):
+        GroupedConvolution(3, filters=8)(images)
+
+
 def test_keras_contract(images, tmp_path, two_replicas):
-    check_layer(lambda: GroupedConvolution(3), (images,), tmp_path, two_replicas, mixed_dtype="compute")
+    check_layer(
+        lambda: GroupedConvolution(3, filters=12, strides=2, padding="valid", use_bias=True),
+        (images,),
+        tmp_path,
+        two_replicas,
+        mixed_dtype="compute",
+    )

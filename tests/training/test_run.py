@@ -13,7 +13,7 @@ from tiny_store import stored
 
 from ddl_tf.common.errors import InputError, NotFiniteError, TrainingStopped
 from ddl_tf.losses import MarginSoftmaxLoss
-from ddl_tf.models import load_checkpoint
+from ddl_tf.models import build_embedding_model, load_checkpoint, save_checkpoint
 from ddl_tf.training import TrainSettings, train
 from ddl_tf.training import run as run_module
 from ddl_tf.training.checkpoints import SaveForResume
@@ -165,6 +165,43 @@ def test_fine_tuning_starts_from_the_checkpoint_and_new_people_at_their_means(
     monkeypatch.setattr(run_module, "start_at_class_means", reached)
     with pytest.raises(Reached, match=str(settings.seed)):
         run(dataclasses.replace(tiny, run_dir=f"{tiny.run_dir}_means", head_start="class_means"))
+
+
+@pytest.mark.parametrize("is_plain", [False, True])
+def test_a_network_of_others_is_trained_as_it_is(settings, tmp_path, is_plain, capsys):
+    """Without a second neck behind its embedding; a plain Keras model may be compiled."""
+    image = tf.keras.Input([settings.image_size, settings.image_size, 3])
+    dense = tf.keras.layers.Dense(6, name="dense")
+    network = tf.keras.Model(image, dense(tf.keras.layers.Flatten()(tf.keras.layers.AveragePooling2D(8)(image))))
+    start = tmp_path / "start.keras"
+    if is_plain:
+        network.compile("adam", "mse")
+        network.save(start)
+    else:
+        save_checkpoint(build_embedding_model(network, input_shape=image.shape[1:]), start)
+    tuned = plain(
+        settings,
+        run_dir=str(tmp_path / "run"),
+        backbone="checkpoint",
+        embedding_size=512,
+        dropout=0.0,
+        init_checkpoint=str(start),
+        learning_rate=1e-3,
+        steps_per_epoch=1,
+    )
+    run(tuned)
+    assert f"from {start}: {'network' if is_plain else 'backbone, neck'}" in capsys.readouterr().err
+    model = load_checkpoint(tmp_path / "run/checkpoints/last.keras")
+    assert model.output["embedding"].shape[1] == 6
+    kernel = dense.kernel.numpy()
+    (trained,) = (weight for weight in model.get_layer("backbone").get_weights() if weight.shape == kernel.shape)
+    assert 0 < np.abs(trained - kernel).max() < 0.1
+    for changes, message in (
+        ({"init_checkpoint": None}, "--backbone=checkpoint needs --init_checkpoint"),
+        ({"embedding_size": 64}, "--embedding_size=64 would be ignored"),
+    ):
+        with pytest.raises(InputError, match=message):
+            dataclasses.replace(tuned, **changes)
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_term_and_checkpoint(settings, monkeypatch):

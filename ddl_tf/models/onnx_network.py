@@ -1,0 +1,182 @@
+"""Networks in ONNX files as Keras models whose weights train."""
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Any, Optional, Union
+
+import numpy as np
+import tensorflow as tf
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import require_regular_file
+from ddl_tf.models.onnx_layers import OPERATIONS
+from ddl_tf.models.onnx_node import Image, Node, UnsupportedError, Value, Vector
+
+# Of one face; larger ones are no face network's.
+_MOST_PIXELS = 2048
+# The opset of which a node is evaluated alone.
+_OPSET = 17
+
+
+def _import_onnx() -> Any:
+    try:
+        import onnx
+        import onnx.reference
+    except ImportError:
+        raise InputError("ONNX networks are converted with the package onnx: pip install onnx") from None
+    return onnx
+
+
+def _layer_name(node: Any, number: int, taken: set[str]) -> str:
+    """Name a layer as the node is named; exporters write the path of the module there."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", ".", node.name).strip("._-") or f"{node.op_type.lower()}_{number}"
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
+def _evaluated(onnx: Any, node: Any, inputs: Sequence[Optional[np.ndarray]], opset: int) -> list[np.ndarray]:
+    """Compute a node that depends on constants alone."""
+    given = {name: value for name, value in zip(node.input, inputs) if value is not None}
+    tensors = [onnx.helper.make_tensor_value_info(name, 0, None) for name in given]
+    outputs = [onnx.helper.make_tensor_value_info(name, 0, None) for name in node.output]
+    graph = onnx.helper.make_graph([node], "constant", tensors, outputs)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
+    return onnx.reference.ReferenceEvaluator(model).run(None, given)
+
+
+def _input_shape(path: str, shape: Sequence[Any], image_size: int) -> tuple[tuple[int, int, int], bool]:
+    """`(height, width, channels)`, and whether the channels come first in the file."""
+    sides = [side.dim_value if side.HasField("dim_value") and side.dim_value > 0 else None for side in shape]
+    channel_axes = [axis for axis in (1, 3) if len(sides) == 4 and sides[axis] == 3]
+    if len(channel_axes) != 1:
+        raise InputError(
+            f"{path}: takes a tensor of shape {sides}, where [batch, 3, height, width] or [batch, height, width, 3] is "
+            "expected"
+        )
+    first = channel_axes == [1]
+    height, width = (side or image_size for side in (sides[2:] if first else sides[1:3]))
+    if max(height, width) > _MOST_PIXELS:
+        raise InputError(f"{path}: takes images of {height} x {width} pixels, where {_MOST_PIXELS} is the most")
+    return (height, width, 3), first
+
+
+def _attributes(onnx: Any, node: Any) -> dict[str, Any]:
+    attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in attributes.items()}
+
+
+def read_onnx_network(path: Union[str, "os.PathLike[str]"], image_size: int = 112) -> tf.keras.Model:
+    """Turn an ONNX network into a Keras model.
+
+    Each operation becomes one or few layers of Keras, named as the node is. Weights can be trained, and batch
+    normalisation is a layer as long as the exporter did not fold it into the convolutions.
+
+    Args:
+        path: the `.onnx` file, with its weights inside. Its input is `[batch, 3, height, width]` or `[batch, height,
+            width, 3]`; of several outputs the first counts.
+        image_size: height and width in pixels, where the file leaves them open.
+
+    Returns:
+        image `[batch, height, width, 3]`, scaled as the network wants it -> its output, `[batch, dim]`.
+
+    Raises:
+        InputError: if the file cannot be read, or has an operation that no layer stands for.
+    """
+    onnx = _import_onnx()
+    text = os.fspath(path)
+    require_regular_file(text)
+    try:
+        model = onnx.load(text, load_external_data=False)
+        onnx.checker.check_model(model)
+    except Exception as error:  # onnx has many kinds of its own, without a common one
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{text}: cannot be read as an ONNX network ({reason}); export the network again") from None
+    graph = model.graph
+    values: dict[str, Value] = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    inputs = [tensor for tensor in graph.input if tensor.name not in values]
+    if len(inputs) != 1:
+        raise InputError(f"{text}: has the inputs {[tensor.name for tensor in inputs]}, where one image is expected")
+    shape, channels_first = _input_shape(text, inputs[0].type.tensor_type.shape.dim, image_size)
+    image = tf.keras.Input(shape, name="image")
+    values[inputs[0].name] = Image(image) if channels_first else Vector(image)
+    opsets = [imported.version for imported in model.opset_import if imported.domain in ("", "ai.onnx")]
+    names: set[str] = {"image"}
+    for number, proto in enumerate(graph.node):
+        node = Node(
+            proto.op_type,
+            _layer_name(proto, number, names),
+            [values.get(name) if name else None for name in proto.input],
+            _attributes(onnx, proto),
+        )
+        try:
+            outputs = _outputs(onnx, node, proto, max(opsets, default=_OPSET))
+        except UnsupportedError as error:
+            raise InputError(
+                f"{text}: the operation {proto.op_type} ({proto.name or proto.output[0]}) has no layer of Keras here: "
+                f"{error}"
+            ) from None
+        values.update(zip(proto.output, outputs))
+    output = values.get(graph.output[0].name)
+    if not isinstance(output, (Image, Vector)) or output.tensor.shape[1:-1] not in ((), (1, 1)):
+        raise InputError(f"{text}: its first output is no embedding, [batch, dim]")
+    tensor = output.tensor if isinstance(output, Vector) else tf.keras.layers.Flatten()(output.tensor)
+    return tf.keras.Model(image, tensor, name="backbone")
+
+
+def _outputs(onnx: Any, node: Node, proto: Any, opset: int) -> list[Value]:
+    arrays = [value for value in node.inputs if isinstance(value, np.ndarray)]
+    if len(arrays) == sum(value is not None for value in node.inputs):
+        return list(_evaluated(onnx, proto, node.inputs, opset))  # type: ignore[arg-type]
+    if proto.op_type not in OPERATIONS or proto.domain not in ("", "ai.onnx"):
+        raise UnsupportedError(f"the usual ones are {', '.join(sorted(OPERATIONS))}")
+    try:
+        return [OPERATIONS[proto.op_type](node)]
+    except (KeyError, IndexError, TypeError) as error:
+        raise UnsupportedError(f"it is described wrongly ({error!r})") from None
+
+
+def convert_onnx(
+    path: Union[str, "os.PathLike[str]"],
+    mean: float = 127.5,
+    scale: float = 127.5,
+    order: str = "rgb",
+    image_size: int = 112,
+) -> tf.keras.Model:
+    """Turn a trained ONNX network into an embedding model, to evaluate, export or fine-tune.
+
+    Args:
+        path: as for `read_onnx_network`, like `image_size`.
+        mean: the network's input is (value - mean) / scale, of values 0..255; see `OnnxEmbedder`.
+        scale: see `mean`; not 0.
+        order: of the channels that the network takes, "rgb" or "bgr".
+        image_size: height and width in pixels, where the file leaves them open.
+
+    Returns:
+        image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`, the network's own output. Its
+        layers "backbone" and "neck" are the parts; the neck does nothing, as the embedding is finished.
+
+    Raises:
+        InputError: as `read_onnx_network`, or for an order or a scale that there is not.
+
+    Example:
+        >>> convert_onnx("w600k_r50.onnx")  # doctest: +SKIP
+        <keras.src.engine.functional.Functional object>
+    """
+    if order not in ("rgb", "bgr") or not scale or not np.isfinite([mean, scale]).all():
+        raise InputError(f"order {order!r}, mean {mean}, scale {scale}: give rgb or bgr, numbers, and a scale not 0")
+    network = read_onnx_network(path, image_size)
+    image = tf.keras.Input(network.input_shape[1:], name="image")
+    if order == "rgb":
+        scaled = tf.keras.layers.Rescaling(1 / scale, -mean / scale, dtype="float32", name="scaling")(image)
+    else:
+        # A convolution that turns the channels round; no layer of Keras does.
+        turned = np.eye(3, dtype=np.float32)[None, None, ::-1] / scale
+        layer = tf.keras.layers.Conv2D(3, 1, dtype="float32", name="scaling", trainable=False)
+        scaled = layer(image)
+        layer.set_weights([turned, np.full(3, -mean / scale, np.float32)])
+    neck = tf.keras.layers.Activation("linear", name="neck")(network(scaled))
+    embedding = tf.keras.layers.Activation("linear", dtype="float32", name="embedding")(neck)
+    return tf.keras.Model(image, embedding, name="embedding_model")

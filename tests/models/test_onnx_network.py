@@ -1,0 +1,219 @@
+"""ONNX networks as Keras models: onnxruntime says what they compute."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import tensorflow as tf
+from onnx_builder import SIDE, Network, end
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.models import load_checkpoint, save_checkpoint
+from ddl_tf.models.onnx_network import convert_onnx, read_onnx_network
+
+FLAT = ("batch", "dim", 1, 1)
+
+
+def check(path, channels_last=False, batch=3):
+    """Convert, and compare with onnxruntime on the same images."""
+    model = read_onnx_network(path)
+    images = np.random.default_rng(1).normal(0, 1, (batch, *model.input_shape[1:])).astype(np.float32)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {"image": images if channels_last else images.transpose(0, 3, 1, 2)})
+    embeddings = model(images).numpy()
+    assert embeddings.shape == (batch, np.prod(expected.shape[1:]))
+    np.testing.assert_allclose(embeddings, expected.reshape(embeddings.shape), rtol=1e-5, atol=1e-5)
+    return model
+
+
+def test_a_residual_network(tmp_path):
+    """Padding, strides, batch norm, PReLU, an addition, and the order in which a feature map is flattened."""
+    network = Network()
+    image = network.conv("image", 3, 8, pads=[1, 1, 1, 1], strides=[2, 2], bias=False)
+    statistics = [network.weight(8) for _ in range(3)] + [network.weight(values=np.linspace(0.5, 2, 8))]
+    image = network.add("BatchNormalization", image, *statistics, epsilon=1e-3)
+    image = network.add("PRelu", image, network.weight(8, 1, 1))
+    branch = network.conv(image, 8, 8, pads=[1, 1, 1, 1], group=8)
+    branch = network.add("Dropout", network.conv(branch, 8, 8, size=1))
+    image = network.add("Add", image, branch)
+    model = check(network.write(tmp_path / "net.onnx", end(network, image, 8, 5, alpha=0.5, beta=2.0)))
+    assert {layer.name for layer in model.layers} >= {"layer.Conv_0", "layer.BatchNormalization_1", "layer.PRelu_2"}
+    # Its weights train: kernels, gamma and beta, slopes, the matrix.
+    assert len(model.trainable_weights) == 1 + 2 + 1 + 2 + 2 + 2
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(tf.ones([2, SIDE, SIDE, 3]), training=True) ** 2)
+    assert all(gradient is not None for gradient in tape.gradient(loss, model.trainable_weights))
+
+
+ACTIVATIONS = {
+    "Relu": {},
+    "LeakyRelu": {"alpha": 0.2},
+    "Elu": {"alpha": 0.7},
+    "Sigmoid": {},
+    "Tanh": {},
+    "HardSigmoid": {"alpha": 0.3, "beta": 0.4},
+    "HardSwish": {},
+    "Neg": {},
+    "Identity": {},
+}
+
+
+@pytest.mark.parametrize("operation", ACTIVATIONS)
+def test_an_activation(tmp_path, operation):
+    network = Network()
+    image = network.add(operation, "image", **ACTIVATIONS[operation])
+    check(network.write(tmp_path / "net.onnx", end(network, image, 3, SIDE), opset=14))
+
+
+def test_a_clip(tmp_path):
+    network = Network()
+    image = network.add("Clip", "image", network.weight(values=0.0), network.weight(values=0.6))
+    check(network.write(tmp_path / "net.onnx", end(network, image, 3, SIDE)))
+
+
+@pytest.mark.parametrize(
+    "operation, attributes, side",
+    [
+        ("MaxPool", {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}, 5),
+        ("AveragePool", {"kernel_shape": [2, 2], "strides": [2, 2]}, 4),
+        ("AveragePool", {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}, SIDE),
+        ("AveragePool", {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}, SIDE),
+        ("MaxPool", {"kernel_shape": [2, 2], "strides": [2, 2], "auto_pad": "SAME_UPPER"}, 5),
+        ("GlobalMaxPool", {}, 1),
+    ],
+)
+def test_a_pool(tmp_path, operation, attributes, side):
+    network = Network()
+    image = network.add(operation, network.add("Relu", "image"), **attributes)
+    check(network.write(tmp_path / "net.onnx", end(network, image, 3, side)))
+
+
+def test_a_gate_on_channels_and_a_concatenation(tmp_path):
+    network = Network()
+    mean = network.add("GlobalAveragePool", "image")
+    gate = network.add("Sigmoid", network.conv(mean, 3, 3, size=1))
+    gated = network.add("Mul", "image", gate)
+    image = network.add("Concat", gated, "image", axis=1)
+    check(network.write(tmp_path / "net.onnx", network.add("ReduceMean", image, axes=[2, 3], keepdims=0)))
+
+
+@pytest.mark.parametrize("group, strides, bias", [(2, [1, 1], False), (2, [2, 2], True), (6, [1, 1], True)])
+def test_a_grouped_convolution(tmp_path, group, strides, bias):
+    network = Network()
+    image = network.conv("image", 3, 6, size=1)
+    image = network.conv(image, 6, 12, group=group, pads=[1, 1, 1, 1], strides=strides, bias=bias)
+    model = check(network.write(tmp_path / "net.onnx", network.add("GlobalAveragePool", image), output_shape=FLAT))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(tf.ones([2, SIDE, SIDE, 3])) ** 2)
+    assert all(gradient is not None for gradient in tape.gradient(loss, model.trainable_weights))
+
+
+def test_scaling_by_the_network_itself_stays_as_it_is(tmp_path):
+    """Numbers at the image are not trained, those of each channel further on are."""
+    network = Network()
+    image = network.add("Mul", network.add("Sub", "image", network.weight(values=127.5)), network.weight(values=0.0078))
+    image = network.add("Div", image, network.weight(values=np.float32([[[0.2]], [[0.3]], [[0.4]]])))
+    image = network.conv(image, 3, 4)
+    image = network.add("Add", network.add("Mul", network.weight(4, 1, 1), image), network.weight(1, 4, 1, 1))
+    model = check(network.write(tmp_path / "net.onnx", network.add("GlobalAveragePool", image), output_shape=FLAT))
+    assert len(model.trainable_weights) == 2 + 4
+
+
+def test_channels_last(tmp_path):
+    """As networks of TensorFlow come."""
+    network = Network(("batch", SIDE, SIDE, 3))
+    image = network.add("Transpose", "image", perm=[0, 3, 1, 2])
+    image = network.conv(image, 3, 4, auto_pad="SAME_UPPER", strides=[2, 2])
+    image = network.add("Transpose", image, perm=[0, 2, 3, 1])
+    image = network.add("Pad", image, network.weight(values=np.array([0, 1, 0, 0, 0, 0, 2, 0])))
+    check(network.write(tmp_path / "net.onnx", network.add("ReduceMean", image, axes=[1, 2], keepdims=0)), True)
+
+
+@pytest.mark.parametrize("kind", ["ReduceL2", "LpNormalization", "squares", "rsqrt"])
+def test_a_unit_embedding(tmp_path, kind):
+    network = Network()
+    vector = end(network, "image", 3, SIDE)
+    small = network.weight(values=np.float32([1e-12]))
+    if kind == "LpNormalization":
+        network.add(kind, vector, axis=1, p=2)
+    elif kind == "ReduceL2":
+        norm = network.add("Clip", network.add(kind, vector, axes=[1], keepdims=1), small)
+        shape = network.add("Shape", vector)
+        network.add("Div", vector, network.add("Expand", norm, shape))
+    else:
+        squares = network.add("Mul", vector, vector)
+        total = network.add("ReduceSum", squares, network.weight(values=np.array([-1])), keepdims=1)
+        norm = network.add("Sqrt", network.add("Max" if kind == "rsqrt" else "Add", total, small))
+        operation = "Mul" if kind == "rsqrt" else "Div"
+        network.add(operation, vector, network.add("Reciprocal", norm) if kind == "rsqrt" else norm)
+    network.nodes[-1].output[0] = "embedding"
+    model = check(network.write(tmp_path / "net.onnx", "embedding"))
+    assert isinstance(model.layers[-1], tf.keras.layers.UnitNormalization)
+
+
+def test_a_shape_that_is_computed_and_a_vector_as_an_image(tmp_path):
+    """As PyTorch exports `x.view(x.size(0), -1)`, and a squeeze and excitation of vectors."""
+    network = Network()
+    mean = network.add("GlobalAveragePool", "image")
+    batch = network.add("Gather", network.add("Shape", mean), network.weight(values=np.int64(0)), axis=0)
+    batch = network.add("Unsqueeze", batch, network.weight(values=np.array([0])))
+    shape = network.add("Concat", batch, network.weight(values=np.array([-1])), axis=0)
+    vector = network.add("MatMul", network.add("Reshape", mean, shape), network.weight(3, 3))
+    gate = network.add("Reshape", vector, network.weight(values=np.array([0, 3, 1, 1])))
+    image = network.add(
+        "Mul",
+        "image",
+        network.add(
+            "Unsqueeze",
+            network.add("Squeeze", gate, network.weight(values=np.array([2, 3]))),
+            network.weight(values=np.array([2, 3])),
+        ),
+    )
+    check(network.write(tmp_path / "net.onnx", end(network, image, 3, SIDE)))
+
+
+def test_what_is_refused(tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"no network")
+    with pytest.raises(InputError, match="cannot be read as an ONNX network"):
+        read_onnx_network(path)
+    network = Network()
+    network.write(path, network.add("Sin", "image"))
+    with pytest.raises(
+        InputError, match=r"net.onnx: the operation Sin \(/layer/Sin_0\) has no layer of Keras here: the"
+    ):
+        read_onnx_network(path)
+    network = Network()
+    network.write(path, network.add("MaxPool", "image", kernel_shape=[3, 3], pads=[1, 1, 1, 1]))
+    with pytest.raises(InputError, match="it pads with the smallest number"):
+        read_onnx_network(path)
+    network = Network(("batch", 1, SIDE, SIDE))
+    network.write(path, network.add("Relu", "image"))
+    with pytest.raises(InputError, match=r"takes a tensor of shape \[None, 1, 9, 9\], where"):
+        read_onnx_network(path)
+    network = Network()
+    network.write(path, network.add("Relu", "image"))
+    with pytest.raises(InputError, match="its first output is no embedding"):
+        read_onnx_network(path)
+
+
+def test_an_open_size(tmp_path):
+    network = Network(("batch", 3, "height", "width"))
+    path = network.write(
+        tmp_path / "net.onnx", network.add("GlobalAveragePool", network.conv("image", 3, 4)), output_shape=FLAT
+    )
+    assert read_onnx_network(path, image_size=32).input_shape == (None, 32, 32, 3)
+
+
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_an_embedding_model_of_it(tmp_path, order):
+    """It takes pixels, and its checkpoint has layers alone that the guard of checkpoints lets through."""
+    network = Network()
+    output = network.add("GlobalAveragePool", network.conv("image", 3, 4))
+    path = network.write(tmp_path / "net.onnx", output, output_shape=FLAT)
+    model = convert_onnx(path, 100.0, 64.0, order)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3)).astype(np.float32)
+    scaled = (pixels - 100.0) / 64.0
+    expected = read_onnx_network(path)(scaled if order == "rgb" else scaled[..., ::-1])
+    np.testing.assert_allclose(model(pixels), expected, rtol=1e-5, atol=1e-5)
+    save_checkpoint(model, tmp_path / "net.keras")
+    np.testing.assert_array_equal(load_checkpoint(tmp_path / "net.keras")(pixels), model(pixels))

@@ -37,7 +37,7 @@ def start_at_class_means(model: tf.keras.Model, faces: Faces, seed: int) -> None
     """
     head: MarginHead = model.get_layer("head")
     if isinstance(head, SubCenterArcFace):
-        raise InputError("--head_start=class_means is for heads of one center a class; subcenter_arcface has more")
+        raise InputError("class means start heads of one center a class, and this head has several: start it at random")
     identity = faces.index["identity"].to_numpy()
     rows = rows_per_identity(identity, IMAGES, seed)
     try:

@@ -337,7 +337,7 @@ def _fit(
     except tf.errors.ResourceExhaustedError as error:
         raise InputError(
             f"the memory does not suffice for step {saver.step} of {sampler.num_rows} images "
-            f"({error.message.splitlines()[0]}): make the batch or the network smaller"
+            f"({error.message.splitlines()[0]}): split the batch (--micro_batches), or make it or the network smaller"
         ) from None
     except tf.errors.OpError:
         # No checkpoint is written from here: of a step that failed, a part may have been done.

@@ -201,5 +201,5 @@ def test_bad_images_and_landmarks(root):
     prints.append(read_ijb(str(root), check_images=False).images.fingerprint())
     assert prints[0] == prints[1]
     assert len(set(prints)) == 3
-    with pytest.raises(InputError, match=r"the landmarks of [0-9]+ of [0-9]+ faces .* are bad; the first: mirrored"):
+    with pytest.raises(InputError, match=r"the landmarks of [0-9]+ of [0-9]+ faces .* are bad: .* the first: mirrored"):
         read_ijb(str(root))

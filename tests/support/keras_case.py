@@ -175,7 +175,11 @@ def check_metric(make, y_true, y_pred, two_replicas=None):
     assert np.all(np.isfinite(value))
     metric.reset_state()
 
-    tf.function(lambda *batch: metric.update_state(*batch))(tf.constant(y_true), tf.constant(y_pred))
+    @tf.function
+    def update(*batch):
+        metric.update_state(*batch)
+
+    update(tf.constant(y_true), tf.constant(y_pred))
     np.testing.assert_allclose(metric.result(), value, rtol=1e-5, atol=1e-6)
     metric.reset_state()
     for policy_dtype in (tf.float16, tf.bfloat16):
@@ -187,9 +191,12 @@ def check_metric(make, y_true, y_pred, two_replicas=None):
         metric = make()
     rows = tf.data.Dataset.from_tensor_slices((y_true, y_pred)).batch(len(y_pred))
 
-    update = tf.function(lambda batch: two_replicas.run(metric.update_state, args=batch))
+    @tf.function
+    def update_replicas(batch):
+        two_replicas.run(metric.update_state, args=batch)
+
     for batch in two_replicas.experimental_distribute_dataset(rows):
-        update(batch)
+        update_replicas(batch)
     np.testing.assert_allclose(metric.result(), value, rtol=1e-5, atol=1e-6)
 
 

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,24 @@ def test_every_seed_has_three_runs_on_the_same_faces(tmp_path, monkeypatch, caps
     assert table["hard AUC"].tolist() == [0.51, 0.52, 0.53, 0.54, 0.55, 0.56]
     assert (tmp_path / "comparison.png").stat().st_size > 1000
     assert "| ArcFace + DDL less ArcFace |" in capsys.readouterr().out
+
+
+def test_runs_side_by_side_wait_for_their_start(tmp_path, monkeypatch):
+    """Threads stand in for the processes; the runs of a seed begin when its checkpoint is there."""
+    trained = []
+
+    def train_arm(settings, arm, seed):
+        assert arm == START or (START, seed) in trained
+        trained.append((arm, seed))
+        return [{"arm": arm, "seed": seed}]
+
+    monkeypatch.setattr(quickstart, "_train_arm", train_arm)
+    monkeypatch.setattr(quickstart, "ProcessPoolExecutor", lambda processes, context: ThreadPoolExecutor(processes))
+    settings = QuickstartSettings(output=str(tmp_path), processes=2)
+    results = quickstart._train_seeds(settings, [4, 5, 6])
+    arms = (START, ARCFACE, DDL)
+    assert results == [{arm: [{"arm": arm, "seed": seed}] for arm in arms} for seed in (4, 5, 6)]
+    assert sorted(trained) == sorted((arm, seed) for arm in arms for seed in (4, 5, 6))
 
 
 def test_faces_of_other_settings_and_bad_settings_are_refused(tmp_path, monkeypatch):

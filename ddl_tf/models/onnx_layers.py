@@ -165,7 +165,8 @@ def _affine(value: Union[Image, Vector], scale: np.ndarray, offset: np.ndarray, 
     # How many axes of ONNX follow that of the channels.
     after = 2 if isinstance(value, Image) else 0
     for numbers in (scale, offset):
-        if numbers.size > 1 and (numbers.size != channels or numbers.shape[numbers.ndim - after - 1] != channels):
+        sides = (1,) * after + numbers.shape
+        if numbers.size > 1 and (numbers.size != channels or sides[len(sides) - after - 1] != channels):
             raise UnsupportedError(f"numbers of shape {list(numbers.shape)} for {channels} channels")
     if scale.size == offset.size == 1:
         return same_kind(value, _L.Rescaling(scale.item(), offset.item(), name=name)(tensor))
@@ -214,7 +215,11 @@ def _pool(node: Node) -> Value:
         return Image(_L.MaxPooling2D(size, strides, padding, name=node.name)(tensor))
     if node.attributes.get("count_include_pad"):
         tensor, padding = _padded(node, image, size)
-    elif strides == [1, 1] and node.attributes.get("pads") == [side // 2 for side in (*size, *size)]:
+    elif (
+        strides == [1, 1]
+        and all(side % 2 for side in size)
+        and node.attributes.get("pads") == [side // 2 for side in (*size, *size)]
+    ):
         # Keras's mean over a window that is padded like this leaves the padding out too.
         tensor, padding = image.tensor, "same"
     else:

@@ -134,7 +134,9 @@ def _outputs(onnx: Any, node: Node, proto: Any, opset: int) -> list[Value]:
         raise UnsupportedError(f"the usual ones are {', '.join(sorted(OPERATIONS))}")
     try:
         return [OPERATIONS[proto.op_type](node)]
-    except (KeyError, IndexError, TypeError) as error:
+    except UnsupportedError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise UnsupportedError(f"it is described wrongly ({error!r})") from None
 
 

@@ -176,24 +176,59 @@ def test_what_is_refused(tmp_path):
     path.write_bytes(b"no network")
     with pytest.raises(InputError, match="cannot be read as an ONNX network"):
         read_onnx_network(path)
-    network = Network()
-    network.write(path, network.add("Sin", "image"))
-    with pytest.raises(
-        InputError, match=r"net.onnx: the operation Sin \(/layer/Sin_0\) has no layer of Keras here: the"
+    for shape, message in (
+        (("batch", 1, SIDE, SIDE), r"takes a tensor of shape \[None, 1, 9, 9\], where"),
+        (("batch", 3, 5000, 5000), "takes images of 5000 x 5000 pixels, where 2048 is the most"),
     ):
-        read_onnx_network(path)
+        network = Network(shape)
+        network.write(path, network.add("Relu", "image"))
+        with pytest.raises(InputError, match=message):
+            read_onnx_network(path)
+    with pytest.raises(InputError, match=r"order 'gbr', mean 0.0, scale 0.0: give rgb or bgr"):
+        convert_onnx(path, 0.0, 0.0, "gbr")
+
+
+def vector(network):
+    return network.add("Flatten", network.add("GlobalAveragePool", "image"))
+
+
+REFUSED = {
+    "Sin": (lambda n: n.add("Sin", "image"), r"operation Sin \(/layer/Sin_0\) has no layer of Keras here: the usual"),
+    "padded": (lambda n: n.add("MaxPool", "image", kernel_shape=[3, 3], pads=[1] * 4), "pads with the smallest number"),
+    "mean": (lambda n: n.add("AveragePool", "image", kernel_shape=[2, 2], pads=[1] * 4), "pads with what no mean"),
+    "ceil": (lambda n: n.add("MaxPool", "image", kernel_shape=[2, 2], ceil_mode=1), "ceil_mode is set"),
+    "lower": (lambda n: n.conv("image", 3, 4, auto_pad="SAME_LOWER"), "auto_pad is SAME_LOWER"),
+    "feature map": (lambda n: n.add("Relu", "image"), "its first output is no embedding"),
+    "no map": (lambda n: n.add("GlobalAveragePool", vector(n)), "it is described wrongly .* is incompatible"),
+    "depthwise": (lambda n: n.conv("image", 3, 3, group=3, strides=[1, 2]), r"with the strides \[1, 2\]"),
+    "dilated": (lambda n: n.conv(n.conv("image", 3, 4), 4, 4, group=2, dilations=[2, 2]), "not square, or dilated"),
+    "clip": (lambda n: n.add("Clip", "image", n.weight(values=-1.0)), "its lower bound is -1.0"),
+    "numbers": (lambda n: n.add("Add", "image", n.weight(3)), r"numbers of shape \[3\] for 3 channels"),
+    "slopes": (lambda n: n.add("PRelu", "image", n.weight(5, 1, 1)), "5 slopes for 3 channels"),
+    "divided": (lambda n: n.add("Div", "image", n.add("Relu", "image")), "of these two inputs"),
+    "axes": (lambda n: n.add("ReduceMean", "image", axes=[1]), "other axes than height and width"),
+    "norm of a map": (lambda n: n.add("ReduceL2", "image", axes=[1]), "of anything but a vector"),
+    "root": (lambda n: n.add("Sqrt", "image"), "of anything but the norm of a vector"),
+    "larger": (lambda n: n.add("Max", "image", n.weight(values=0.0)), "of anything but a norm"),
+    "product": (lambda n: n.add("MatMul", vector(n), n.weight(3, 3, 3)), "it multiplies by no matrix of weights"),
+    "shape": (lambda n: n.add("Reshape", "image", n.weight(values=np.array([0, 9, 27]))), r"gives the shape \[9, 27\]"),
+    "mixed": (lambda n: n.add("Reshape", "image", n.weight(values=np.array([0, 9]))), "it mixes images"),
+    "batch": (lambda n: n.add("Reshape", "image", n.weight(values=np.array([9, -1]))), "it makes a batch of 9"),
+    "squeeze": (lambda n: n.add("Squeeze", "image", n.weight(values=np.array([2, 3]))), "than a height and width of 1"),
+    "order": (lambda n: n.add("Transpose", "image", perm=[0, 3, 2, 1]), r"the order \[0, 3, 2, 1\]"),
+    "concat": (lambda n: n.add("Concat", "image", "image", axis=2), "of anything but channels"),
+    "pad": (lambda n: n.add("Pad", "image", n.weight(values=np.array([0, 1, 0, 0, 0, 0, 0, 0]))), "but zeros around"),
+    "attribute": (lambda n: n.add("Flatten", "image", axis=2), "axis is 2, where 1 is supported"),
+    "described": (lambda n: n.add("Concat", "image", "image"), "it is described wrongly|cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_operation_that_has_no_layer(tmp_path, name):
+    make, message = REFUSED[name]
     network = Network()
-    network.write(path, network.add("MaxPool", "image", kernel_shape=[3, 3], pads=[1, 1, 1, 1]))
-    with pytest.raises(InputError, match="it pads with the smallest number"):
-        read_onnx_network(path)
-    network = Network(("batch", 1, SIDE, SIDE))
-    network.write(path, network.add("Relu", "image"))
-    with pytest.raises(InputError, match=r"takes a tensor of shape \[None, 1, 9, 9\], where"):
-        read_onnx_network(path)
-    network = Network()
-    network.write(path, network.add("Relu", "image"))
-    with pytest.raises(InputError, match="its first output is no embedding"):
-        read_onnx_network(path)
+    with pytest.raises(InputError, match=message):
+        read_onnx_network(network.write(tmp_path / "net.onnx", make(network)))
 
 
 def test_an_open_size(tmp_path):

@@ -16,6 +16,7 @@ from ddl_tf.importers.scface import MUGSHOTS, VISIBLE_CAMERAS, read_subjects, sc
 from ddl_tf.importers.source import Source
 from ddl_tf.protocols.pair_csv import read_pair_csv
 from ddl_tf.protocols.pair_sets import PairSet, pair_source, pairs_table, read_bin, read_cfp, read_lfw
+from ddl_tf.runtimes.embedders import MEAN_HELP, ORDER_HELP, ORDERS
 from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 
 
@@ -125,13 +126,9 @@ class WeightsSettings:
     )
     backbone: str = setting("iresnet50", "The network of a state dict: iresnet18|34|50|100 or mobilefacenet.")
     output: Optional[str] = setting(None, "The checkpoint to write, ending in .keras; required.")
-    input_mean: Optional[float] = setting(
-        None,
-        "The input of an ONNX network is (value - input_mean) / input_scale; default: what its file or its first nodes "
-        "say, and 127.5 if they say nothing.",
-    )
+    input_mean: Optional[float] = setting(None, MEAN_HELP)
     input_scale: Optional[float] = setting(None, "See --input_mean.")
-    input_order: str = setting("rgb", "The order of the channels that an ONNX network takes.", choices=("rgb", "bgr"))
+    input_order: str = setting("rgb", ORDER_HELP, choices=ORDERS)
 
 
 @dataclasses.dataclass

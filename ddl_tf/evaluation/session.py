@@ -36,7 +36,7 @@ from ddl_tf.evaluation.stored import IMAGES, Outcome, forget_result, read_embedd
 from ddl_tf.importers.image_files import fingerprint_images
 from ddl_tf.importers.problem_list import ProblemsError
 from ddl_tf.metrics.bootstrap import check_replicates
-from ddl_tf.runtimes.embedders import ORDERS
+from ddl_tf.runtimes.embedders import MEAN_HELP, ORDER_HELP, ORDERS
 
 # The settings that say where embeddings come from; --list_images wants none.
 SOURCES = ("model", "embeddings", "list_images")
@@ -57,13 +57,9 @@ class EvaluationSettings:
         "--backbone).",
     )
     backbone: Optional[str] = setting(None, "What a PyTorch state dict is of: iresnet18|34|50|100 or mobilefacenet.")
-    input_mean: Optional[float] = setting(
-        None,
-        "The input of an ONNX or TensorFlow Lite network is (value - input_mean) / input_scale; default: what an ONNX "
-        "file or its first nodes say, and 127.5 if they say nothing; 0 and 1 for TensorFlow Lite.",
-    )
+    input_mean: Optional[float] = setting(None, MEAN_HELP)
     input_scale: Optional[float] = setting(None, "See --input_mean.")
-    input_order: str = setting("rgb", "The order of the channels that a network of others takes.", choices=ORDERS)
+    input_order: str = setting("rgb", ORDER_HELP, choices=ORDERS)
     embeddings: list[str] = setting(
         [],
         "Embeddings made elsewhere instead of --model: for each set in order a .npy file, [images, dim] or "

@@ -22,6 +22,12 @@ INPUT_MEAN, INPUT_SCALE = 127.5, 127.5
 # The names under which an ONNX file may say that it takes something else.
 MEAN_KEY, SCALE_KEY = "ddl_tf.input_mean", "ddl_tf.input_scale"
 ORDERS = ("rgb", "bgr")
+# What flags say of them.
+MEAN_HELP = (
+    "The input of an ONNX or TensorFlow Lite network is (value - input_mean) / input_scale; default: what an ONNX file "
+    "or its first nodes say, and 127.5 if they say nothing; 0 and 1 for TensorFlow Lite."
+)
+ORDER_HELP = "The order of the channels that a network of others takes."
 # How exporters begin the names of nodes that scale values, which operations those are, and which leave values alone.
 _FIRST_NODES = 8
 _SUB_NAMES, _MUL_NAMES = ("Sub", "_minus"), ("Mul", "_mul")

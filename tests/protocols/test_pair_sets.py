@@ -124,6 +124,8 @@ def test_unusable_stored_set(tmp_path):
         ("1\nAnn_A 1 2\nAnn_A 1 Bób 1\n".encode("latin-1"), r"line 3: 'Ann_A 1 B\\xf3b 1' is not UTF-8"),
         ("1\nAnn_A 1 2\nAnn_A 1 Bob 1\n".encode("utf-16"), "line 1: .* is UTF-16, or no text; save the list as UTF-8"),
         ("1" * 5000, "line 1: '1111.*' is not `folds pairs`"),
+        ("²\nAnn_A 1 2\n", "line 1: '²' is not `folds pairs`"),
+        (f"1\nAnn_A 1 {'9' * 5000}\nAnn_A 1 Bob 1\n", "line 2: 'Ann_A 1 9999.*' is not `name i j`"),
         ("1\nAnn_A 1 ²\nAnn_A 1 Bob 1\n", "line 2: 'Ann_A 1 ²' is not `name i j`"),
         ("1\nAnn_A 1 ../Bob 1\nAnn_A 1 2\n", r"line 2: 'Ann_A 1 ../Bob 1' is not"),
         ("1\nAnn_A 1 1\nAnn_A 1 Bob 1\n", r"1 pair of an image with itself \(.*line 2: 'Ann_A 1 1'\)"),

@@ -90,10 +90,13 @@ def test_under_xla_the_loss_is_not_a_number(make):
 
 def test_fit_refuses_them():
     model = build_recognizer("plain_small", CLASSES, embedding_size=8, input_shape=(16, 16, 3))
-    labels = np.array([0, 1, 2, 2**32 + 1])
-    model.compile("sgd", loss={"logits": MarginSoftmaxLoss()})
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"labels must be class numbers 0..9"):
-        model.fit({"image": np.zeros([4, 16, 16, 3]), "label": labels}, {"logits": labels}, verbose=0)
+    for labels, error, message in (
+        (np.eye(CLASSES, dtype=np.int64)[:4], ValueError, r"labels \[.*, 10\]: give class numbers"),
+        (np.array([0, 1, 2, 2**32 + 1]), tf.errors.InvalidArgumentError, "labels must be class numbers 0..9"),
+    ):
+        model.compile("sgd", loss={"logits": MarginSoftmaxLoss()})
+        with pytest.raises(error, match=message):
+            model.fit({"image": np.zeros([4, 16, 16, 3]), "label": labels}, {"logits": labels}, verbose=0)
     # Before Keras casts it, where it would wrap.
     with pytest.raises(ValueError, match=r"labels must be class numbers 0\.\.9, or -1 for none; got 4294967297"):
         model({"image": tf.zeros([1, 16, 16, 3]), "label": tf.constant([2**32 + 1])})

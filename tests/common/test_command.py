@@ -1,6 +1,7 @@
 """What a command does with errors, signals and its output; `probe` is a command that does what its flag says."""
 
 import errno
+import functools
 import os
 import signal
 import subprocess
@@ -52,7 +53,9 @@ def probe(tmp_path_factory):
 
     def started(*arguments):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen([sys.executable, str(path), *arguments], cwd=path.parent, **pipes)
+        # A shell's background job, which the tests may be, ignores Ctrl-C, and so would its children.
+        listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        return subprocess.Popen([sys.executable, str(path), *arguments], cwd=path.parent, preexec_fn=listen, **pipes)
 
     return started
 

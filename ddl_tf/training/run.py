@@ -342,7 +342,7 @@ def _fit(
     except tf.errors.OpError:
         # No checkpoint is written from here: of a step that failed, a part may have been done.
         checkpoint = point.latest or "the start"
-        context.say(f"step {saver.step + 1} failed; when mended, the same command goes on from {checkpoint}")
+        context.say(f"step {saver.step + 1} failed; once its cause is gone, the same command goes on from {checkpoint}")
         check_rows(context.faces, sampler.rows(saver.step).record)
         raise
     except StoppedBySignal as stop:

@@ -33,7 +33,7 @@ def test_a_shard_that_is_cut_short_mid_run(small_run, undisturbed_outcome, monke
         patch.setattr(os, "pread", cut_short)
         with pytest.raises(InputError, match=rf"{SHARD}: no record of the set at byte [\d,]+, where the index has one"):
             small_run.run()
-    line = f"step 4 failed; when mended, the same command goes on from {small_run.folder}/resume/ckpt-3\n"
+    line = f"step 4 failed; once its cause is gone, the same command goes on from {small_run.folder}/resume/ckpt-3\n"
     assert line in capfd.readouterr().err
     # A step that failed is in no checkpoint.
     assert small_run.checkpoints()[-1] == 3

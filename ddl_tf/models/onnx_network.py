@@ -1,5 +1,6 @@
 """Networks in ONNX files as Keras models whose weights train."""
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -17,6 +18,21 @@ from ddl_tf.models.onnx_node import Image, Node, UnsupportedError, Value, Vector
 _MOST_PIXELS = 2048
 # The opset of which a node is evaluated alone.
 _OPSET = 17
+# What may be computed from constants alone: a stranger's file could fill the memory with others.
+_ARRANGING = (
+    "Cast",
+    "Concat",
+    "Constant",
+    "Identity",
+    "Neg",
+    "Reshape",
+    "Slice",
+    "Sqrt",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+)
+_BROADCASTING = ("Add", "Div", "Mul", "Pow", "Sub")
 
 
 def _import_onnx() -> Any:
@@ -38,13 +54,27 @@ def _layer_name(node: Any, number: int, taken: set[str]) -> str:
 
 
 def _evaluated(onnx: Any, node: Any, inputs: Sequence[Optional[np.ndarray]], opset: int) -> list[np.ndarray]:
-    """Compute a node that depends on constants alone."""
+    """Compute a node that depends on constants alone, and gives no more numbers than it gets."""
+    arrays = [value for value in inputs if value is not None]
+    if node.op_type in _BROADCASTING:
+        items = math.prod(np.broadcast_shapes(*(array.shape for array in arrays)))
+    elif node.op_type == "Gather":
+        items = arrays[1].size * max(arrays[0].shape, default=1) ** (arrays[0].ndim - 1)
+    elif node.op_type in _ARRANGING:
+        items = 0
+    else:
+        raise UnsupportedError("of constants alone")
+    if items > sum(array.size for array in arrays):
+        raise UnsupportedError(f"of constants alone, {items:,} numbers from few")
     given = {name: value for name, value in zip(node.input, inputs) if value is not None}
     tensors = [onnx.helper.make_tensor_value_info(name, 0, None) for name in given]
     outputs = [onnx.helper.make_tensor_value_info(name, 0, None) for name in node.output]
     graph = onnx.helper.make_graph([node], "constant", tensors, outputs)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
-    return onnx.reference.ReferenceEvaluator(model).run(None, given)
+    try:
+        return onnx.reference.ReferenceEvaluator(model).run(None, given)
+    except Exception as error:  # of whatever kind the evaluator of the operation raises
+        raise UnsupportedError(f"of constants alone, which cannot be computed ({error})") from None
 
 
 def _input_shape(path: str, shape: Sequence[Any], image_size: int) -> tuple[tuple[int, int, int], bool]:
@@ -91,11 +121,11 @@ def read_onnx_network(path: Union[str, "os.PathLike[str]"], image_size: int = 11
     try:
         model = onnx.load(text, load_external_data=False)
         onnx.checker.check_model(model)
+        graph = model.graph
+        values: dict[str, Value] = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     except Exception as error:  # onnx has many kinds of its own, without a common one
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{text}: cannot be read as an ONNX network ({reason}); export the network again") from None
-    graph = model.graph
-    values: dict[str, Value] = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     inputs = [tensor for tensor in graph.input if tensor.name not in values]
     if len(inputs) != 1:
         raise InputError(f"{text}: has the inputs {[tensor.name for tensor in inputs]}, where one image is expected")

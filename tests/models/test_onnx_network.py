@@ -1,6 +1,7 @@
 """ONNX networks as Keras models: onnxruntime says what they compute."""
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import tensorflow as tf
@@ -193,6 +194,14 @@ def vector(network):
 
 
 REFUSED = {
+    "grows": (
+        lambda n: n.add("Add", n.weight(300, 1), n.weight(1, 300)),
+        "of constants alone, 90,000 numbers from few",
+    ),
+    "fills": (
+        lambda n: n.add("ConstantOfShape", n.weight(values=np.array([9, 9]))),
+        r"ConstantOfShape .*: of constants alone$",
+    ),
     "Sin": (lambda n: n.add("Sin", "image"), r"operation Sin \(/layer/Sin_0\) has no layer of Keras here: the usual"),
     "padded": (lambda n: n.add("MaxPool", "image", kernel_shape=[3, 3], pads=[1] * 4), "pads with the smallest number"),
     "mean": (lambda n: n.add("AveragePool", "image", kernel_shape=[2, 2], pads=[1] * 4), "pads with what no mean"),
@@ -229,6 +238,14 @@ def test_an_operation_that_has_no_layer(tmp_path, name):
     network = Network()
     with pytest.raises(InputError, match=message):
         read_onnx_network(network.write(tmp_path / "net.onnx", make(network)))
+
+
+def test_weights_in_another_file(tmp_path):
+    network = Network()
+    path = network.write(tmp_path / "net.onnx", network.add("GlobalAveragePool", network.conv("image", 3, 4)))
+    onnx.save_model(onnx.load(path), path, save_as_external_data=True, location="weights", size_threshold=0)
+    with pytest.raises(InputError, match=r"net.onnx: cannot be read as an ONNX network"):
+        read_onnx_network(path)
 
 
 def test_an_open_size(tmp_path):

@@ -122,6 +122,9 @@ def read_onnx_network(path: Union[str, "os.PathLike[str]"], image_size: int = 11
         model = onnx.load(text, load_external_data=False)
         onnx.checker.check_model(model)
         graph = model.graph
+        names_in_file = [name for node in graph.node for name in (node.name, node.op_type, *node.input, *node.output)]
+        if not all(isinstance(name, str) for name in names_in_file) or not graph.output:
+            raise ValueError("a name is no UTF-8, or there is no output")
         values: dict[str, Value] = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     except Exception as error:  # onnx has many kinds of its own, without a common one
         reason = " ".join(str(error).split())[:200]

@@ -240,6 +240,18 @@ def test_an_operation_that_has_no_layer(tmp_path, name):
         read_onnx_network(network.write(tmp_path / "net.onnx", make(network)))
 
 
+def test_names_that_are_no_utf8_and_no_output(tmp_path):
+    network = Network()
+    path = network.write(tmp_path / "net.onnx", network.add("GlobalAveragePool", "image"))
+    model = onnx.load(path)
+    content = path.read_bytes().replace(b"/layer/Global", b"/lay\xe9r/Global")
+    del model.graph.output[:]
+    for damaged in (content, model.SerializeToString()):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="a name is no UTF-8, or there is no output"):
+            read_onnx_network(path)
+
+
 def test_weights_in_another_file(tmp_path):
     network = Network()
     path = network.write(tmp_path / "net.onnx", network.add("GlobalAveragePool", network.conv("image", 3, 4)))

@@ -5,6 +5,13 @@ from ddl_tf.layers.arcface import ArcFace, CombinedMargin, CosFace
 from ddl_tf.layers.compact_head import CompactHead, combine_compact, compact_logits
 from ddl_tf.layers.curricularface import CurricularFace
 from ddl_tf.layers.grouped_convolution import GroupedConvolution
+from ddl_tf.layers.low_rank import (
+    LowRankConv2D,
+    LowRankDense,
+    LowRankEinsumDense,
+    LowRankLayer,
+    LowRankMultiHeadAttention,
+)
 from ddl_tf.layers.magface import MagFace
 from ddl_tf.layers.margin import MarginHead, Targets
 from ddl_tf.layers.neck import BATCH_NORM, DepthwiseNeck, FlattenNeck, PoolNeck
@@ -24,6 +31,11 @@ __all__ = [
     "DepthwiseNeck",
     "FlattenNeck",
     "GroupedConvolution",
+    "LowRankConv2D",
+    "LowRankDense",
+    "LowRankEinsumDense",
+    "LowRankLayer",
+    "LowRankMultiHeadAttention",
     "MagFace",
     "MarginHead",
     "PartialFC",

@@ -20,7 +20,7 @@ from ddl_tf.synthetic.drawing import draw_face
 from ddl_tf.synthetic.traits import draw_traits
 
 # Starting further processes takes about as long as drawing this many images.
-_CHUNK, _WORTH_PROCESSES = 64, 4000
+_CHUNK, _WORTH_PROCESSES = 64, 1500
 
 EASY, HARD = 0, 1
 

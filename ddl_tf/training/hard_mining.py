@@ -15,11 +15,10 @@ from ddl_tf.data.pools import StoredPairs
 from ddl_tf.data.sampling import StreamSampler
 from ddl_tf.data.store import Faces
 from ddl_tf.evaluation.embedding_file import Embeddings
-from ddl_tf.mining.embeddings import embed_faces
 from ddl_tf.mining.groups import GroupRules, assign_groups
 from ddl_tf.mining.neighbours import nearest_identities
 from ddl_tf.mining.pairs import PairRules, mine_pairs
-from ddl_tf.mining.view import measure_view
+from ddl_tf.mining.view import embed_faces, measure_view
 from ddl_tf.models import embedding_model
 from ddl_tf.training.periodic import PeriodicArrays
 from ddl_tf.training.steps import Steps

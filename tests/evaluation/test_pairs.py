@@ -1,12 +1,13 @@
 import dataclasses
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.evaluation.pairs import evaluate_pair_set, pair_similarities, verify
+from ddl_tf.evaluation.pairs import evaluate_pair_set, pair_similarities, summarise_rfw, verify
 from ddl_tf.metrics.bootstrap import bootstrap_pairs
 from ddl_tf.metrics.k_fold import usable_folds
 from ddl_tf.metrics.paired_tests import compare_scores
@@ -122,3 +123,28 @@ def test_a_photo_in_several_pairs_of_a_bin_makes_them_no_independent_pairs(tmp_p
     tests = {row["number"]: row["test"] for row in compare_scores(*scores, replicates=40)}
     assert tests["auc"] == tests["accuracy"] == "paired bootstrap of people by same pairs"
     assert (scores[0]["first"][:2].tolist(), scores[0]["second"][:2].tolist()) == ([0, 0], [1, 3])
+
+
+RACES = ["african", "asian", "caucasian", "indian"]
+
+
+def of_races(accuracies, names=RACES):
+    return [{"set": f"rfw_{race}", "pairs": 6000, "accuracy": value} for race, value in zip(names, accuracies)]
+
+
+def test_summary_of_rfw_has_golden_and_naive_numbers():
+    for golden in json.loads((Path(__file__).parents[1] / "golden/rfw_golden.json").read_text()):
+        summary = summarise_rfw(of_races(golden["accuracies"]))
+        assert summary["mean"] == pytest.approx(golden["mean"], rel=1e-14)
+        assert 100 * summary["std"] == pytest.approx(golden["std_percent"], rel=1e-12)
+    values = [0.7, 0.95, 0.61, 0.8]
+    summary = summarise_rfw(of_races(values[::-1], RACES[::-1]))
+    assert json.loads(json.dumps(summary)) == summary
+    assert list(summary["accuracy"].items()) == list(zip(RACES, values))
+    assert summary["skewed_error_ratio"] == pytest.approx(0.39 / 0.05)
+    assert (summary["pairs"], summary["worst"]) == (24000, "caucasian")
+    # No ratio without an error, and nothing but the four.
+    assert summarise_rfw(of_races([0.9, 0.95, 1.0, 0.9]))["skewed_error_ratio"] is None
+    for names in (RACES[:3], [*RACES, "asian"], ["african", "asian", "caucasian", "other"], []):
+        with pytest.raises(InputError, match="RFW is rfw_african, rfw_asian, rfw_caucasian, rfw_indian, each once"):
+            summarise_rfw(of_races([0.9] * 5, names))

@@ -135,24 +135,18 @@ class Session:
         if self._settings.store:
             _write_table(Path(self._settings.store) / name / IMAGES, table)
         used = views if self._settings.flip else views[:, :1]
-        self._count_failed(name, used)
-        return used
-
-    def _count_failed(self, name: str, views: np.ndarray) -> None:
-        """Report which embeddings are all zero: they match nobody, and a number must not hide them."""
-        rows = embedding_file.zero_rows(views)
-        if not len(rows):
-            return
-        if len(rows) == len(views):
-            raise InputError(
-                f"{name}: all {len(rows):,} embeddings are zero, so nothing can be compared; make them again"
+        zeros = embedding_file.zero_rows(used)
+        if len(zeros) == len(used) > 0:
+            raise InputError(f"{name}: all {len(used):,} embeddings are zero, so none can be compared; make them again")
+        if len(zeros):
+            # They match nobody, and a number must not hide them.
+            self._failed[name] = len(zeros)
+            print(
+                f"{name}: {len(zeros):,} of {len(used):,} embeddings are all zero, as where no face was found: "
+                f"{embedding_file.row_list(zeros)}. They are like nobody; the results count them as failed_images.",
+                file=sys.stderr,
             )
-        self._failed[name] = len(rows)
-        print(
-            f"{name}: {len(rows):,} of {len(views):,} embeddings are all zero, as where no face was found: "
-            f"{embedding_file.row_list(rows)}. They are like nobody; the results count them as failed_images.",
-            file=sys.stderr,
-        )
+        return used
 
     def unit(self, name: str, images: Sequence[bytes], *described: Any) -> np.ndarray:
         """Give the embeddings of a set as `views`, added up and scaled to unit norm: `[images, dim]` float32."""

@@ -41,11 +41,9 @@ def _outcome(folder, **changes):
 
 
 def _all_features(folder):
-    def read(name):
-        keys = (folder / f"{name}_lst").read_text().split()
-        return np.stack([read_feature(folder / "features" / name / f"{key}{SUFFIX}") for key in keys])
-
-    return [read("facescrub"), read("megaface")]
+    lists = {name: (folder / f"{name}_lst").read_text().split() for name in ("facescrub", "megaface")}
+    files = ([folder / "features" / name / f"{key}{SUFFIX}" for key in keys] for name, keys in lists.items())
+    return [np.stack([read_feature(file) for file in part]) for part in files]
 
 
 def _embed(name, images, keys):
@@ -91,8 +89,8 @@ def test_packed_features_give_the_same(folder, tmp_path):
 def test_embeddings_that_are_there_need_no_images_and_zeros_are_a_missing_photo(written):
     probes, distractors = _all_features(written)
     rows = {
-        "megaface_probes": np.delete(probes, [4, 17], axis=0),
-        "megaface_distractors": np.delete(distractors, [7, 40], axis=0),
+        "megaface_probes": np.delete(probes, [4, 17], 0),
+        "megaface_distractors": np.delete(distractors, [7, 40], 0),
     }
     # As similar to the mate as to every distractor, and a tie counts for the mate.
     rows["megaface_probes"][[0, 3]] = 0

@@ -137,26 +137,23 @@ def _rows(values):
     return rows
 
 
-# The contents of a file, or an array; then the reason.
-UNFIT = [
-    (b"no array", r"e\.npy: no arrays that NumPy can read"),
-    (np.zeros([6, 4], np.float32), "6 embeddings, but a has 7 images"),
-    (np.zeros([7, 3, 4], np.float32), "3 views of an image"),
-    (np.zeros([7, 4], np.int64), r"int64 \[7, 4\]"),
-    (_rows({0: np.nan}), r"1 of 7 rows are not finite .*: row 0 \(counted from 0\); make these"),
-    (np.full([7, 4], np.nan), r"7 of 7 rows are not finite .*: rows 0, 1, 2, 3, 4 and 2 more \("),
-    (_rows({2: 1e300, 6: -1e300}), r"2 of 7 rows have values such as 1e\+300, .*: rows 2, 6 \("),
-    (_rows({2: 1e-300}), r"1 of 7 rows have values such as 1e-300, .*: row 2 \("),
-    (np.stack([_rows({}), _rows({3: -np.inf})], axis=1), r"1 of 7 rows are not finite .*: row 3 \("),
-    (np.zeros([7, 4]), "a: all 7 embeddings are zero"),
-    (np.zeros([7, 2, 0], np.float32), r"shape \[7, 2, 0\] holds no embedding"),
-    (np.array([[1.0], [1.0, 2.0]], object), "np.save as one array of float32"),
-    (np.ones(7), r"holds float64 \[7\]"),
-]
-
-
 def test_embeddings_that_do_not_fit(tmp_path):
-    for content, message in UNFIT:
+    # The contents of a file, or an array; then the reason.
+    for content, message in (
+        (b"no array", r"e\.npy: no arrays that NumPy can read"),
+        (np.zeros([6, 4], np.float32), "6 embeddings, but a has 7 images"),
+        (np.zeros([7, 3, 4], np.float32), "3 views of an image"),
+        (np.zeros([7, 4], np.int64), r"int64 \[7, 4\]"),
+        (_rows({0: np.nan}), r"1 of 7 rows are not finite .*: row 0 \(counted from 0\); make these"),
+        (np.full([7, 4], np.nan), r"7 of 7 rows are not finite .*: rows 0, 1, 2, 3, 4 and 2 more \("),
+        (_rows({2: 1e300, 6: -1e300}), r"2 of 7 rows have values such as 1e\+300, .*: rows 2, 6 \("),
+        (_rows({2: 1e-300}), r"1 of 7 rows have values such as 1e-300, .*: row 2 \("),
+        (np.stack([_rows({}), _rows({3: -np.inf})], axis=1), r"1 of 7 rows are not finite .*: row 3 \("),
+        (np.zeros([7, 4]), "a: all 7 embeddings are zero"),
+        (np.zeros([7, 2, 0], np.float32), r"shape \[7, 2, 0\] holds no embedding"),
+        (np.array([[1.0], [1.0, 2.0]], object), "np.save as one array of float32"),
+        (np.ones(7), r"holds float64 \[7\]"),
+    ):
         file = tmp_path / "e.npy"
         file.write_bytes(content) if isinstance(content, bytes) else np.save(file, content)
         with pytest.raises(InputError, match=message) as refused:

@@ -97,7 +97,7 @@ def load_embedding_model(
         raise InputError(f"input order {order!r}: use one of {', '.join(ORDERS)}")
     suffix = Path(path).suffix.lower()
     if suffix in (".onnx", ".tflite", ".pth", ".pt") and not Path(path).is_file():
-        raise InputError(f"no model at {path}: no such file; give the path of a .onnx, .tflite, .pth or .pt file")
+        raise InputError(f"no model at {path}: there is no such file; give a .onnx, .tflite, .pth or .pt file")
     if suffix in (".onnx", ".tflite"):
         kind, runtime = _RUNTIMES[suffix]
         _refuse_unused(path, kind, backbone=bool(backbone))

@@ -67,7 +67,8 @@ def read_pair_csv(csv: str, root: Optional[str] = None, check_images: bool = Tru
         print(f"{csv}: {report}", file=sys.stderr)
     cells = table.cells.drop(columns=[*_IMAGES, "same", "fold", *_PEOPLE], errors="ignore")
     further, fold = cells if len(cells.columns) else None, _read_folds(csv, table)
-    return PairSet(path.stem, image_files(paths), *numbers, same, fold, names, people, pair_columns=further)
+    first, second = numbers
+    return PairSet(path.stem, image_files(paths), first, second, same, fold, names, people, pair_columns=further)
 
 
 def _place(table: Table, problems: ProblemList, row: int) -> str:

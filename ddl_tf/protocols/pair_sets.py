@@ -196,10 +196,11 @@ def read_cfp(root: str, protocol: str, folds: Sequence[int], check_images: bool 
                 problems.add("missing image", path, "there is no such image, CFP's lists name it")
             numbers.setdefault(path, len(numbers))
     problems.refuse("check the folder")
-    first, second = ([numbers[pair[side]] for pair in pairs] for side in (0, 1))
-    columns = map(np.array, (first, second, [pair.same for pair in pairs], [pair.fold - 1 for pair in pairs]))
+    first, second = (np.array([numbers[getattr(pair, side)] for pair in pairs]) for side in ("first", "second"))
+    same, fold = np.array([pair.same for pair in pairs]), np.array([pair.fold - 1 for pair in pairs])
     keys, people = ["/".join(path.parts[-3:]) for path in numbers], [identity_and_view(path)[0] for path in numbers]
-    return PairSet(f"cfp_{protocol.lower()}", image_files(list(numbers)), *columns, keys, np.array(people))
+    images = image_files(list(numbers))
+    return PairSet(f"cfp_{protocol.lower()}", images, first, second, same, fold, keys, np.array(people))
 
 
 def pairs_table(pair_set: PairSet) -> pd.DataFrame:

@@ -37,7 +37,7 @@ class Search:
 def search_gallery(
     probes: np.ndarray, gallery: np.ndarray, probe_people: np.ndarray, gallery_people: np.ndarray
 ) -> Search:
-    """Search every probe in a gallery, both `[rows, dim]` of unit norm, in memory not of their product.
+    """Search every probe in a gallery, both `[rows, dim]` of unit norm, without the matrix of all similarities.
 
     People may be anything that NumPy sorts. The rank of a mate is 1 more than the number of entries before it. An entry
     of another person that is *as similar* as the mate stands before it: a network that gives one embedding for

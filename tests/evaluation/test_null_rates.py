@@ -3,8 +3,7 @@
 import numpy as np
 
 from ddl_tf.metrics.bootstrap import bootstrap_means
-from ddl_tf.metrics.difference import bootstrap_p
-from ddl_tf.metrics.paired_tests import compare_scores, delong_test
+from ddl_tf.metrics.paired_tests import bootstrap_p, compare_scores, delong_test
 
 PEOPLE, EACH = 40, 4
 PERSON = np.repeat(np.arange(PEOPLE), EACH)

@@ -82,12 +82,7 @@ def test_a_lock_that_is_no_file_is_refused_and_nothing_is_emptied(tmp_path):
     thesis.write_text("years of work")
     lock.parent.mkdir()
     for number, make in enumerate(
-        (
-            lambda: lock.symlink_to(thesis),
-            lambda: lock.symlink_to(tmp_path / "nothing"),
-            lock.mkdir,
-            lambda: pipe(lock),
-        )
+        (lambda: lock.symlink_to(thesis), lambda: lock.symlink_to(tmp_path / "nothing"), lock.mkdir, lambda: pipe(lock))
     ):
         make()
         with pytest.raises(InputError, match=r"lock: a link, or no regular file, .*; move it away"):

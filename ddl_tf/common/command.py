@@ -168,8 +168,9 @@ def run_subcommands(subcommands: Mapping[str, _Subcommand], default: Optional[st
     if name in ("-h", "--help", "--helpfull", "--helpshort"):
         width = max(map(len, subcommands))
         lines = [f"  {key:<{width}}  {str(main.__doc__).splitlines()[0]}" for key, (main, _) in subcommands.items()]
-        lines[:0] = [f"without COMMAND it is {default}"] if default else []
-        print(f"usage: {_program()} COMMAND --flag=value ...   (COMMAND --help lists the flags)", *lines, sep="\n")
+        usage = [f"usage: {_program()} COMMAND --flag=value ...   (COMMAND --help lists the flags)"]
+        usage += [f"without COMMAND it is {default}"] if default else []
+        print(*usage, *lines, sep="\n")
         sys.exit(0)
     if default and name.startswith("-"):
         sys.argv.insert(1, default)

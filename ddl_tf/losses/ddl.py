@@ -7,7 +7,8 @@ import tensorflow as tf
 from ddl_tf.common.checks import is_whole
 from ddl_tf.losses.distributions import DistributionTerms, check_finite, distil
 from ddl_tf.losses.embedding_loss import MAX_GROUPS, EmbeddingLoss
-from ddl_tf.losses.pair_search import negative_sums, positive_sums, sort_rows
+from ddl_tf.losses.pair_histograms import negative_sums, positive_sums
+from ddl_tf.losses.pair_search import sort_rows
 from ddl_tf.losses.soft_histogram import Binning
 
 

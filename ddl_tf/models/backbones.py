@@ -8,8 +8,10 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.layers import DepthwiseNeck, FlattenNeck, PoolNeck
+from ddl_tf.models.iresnet import IRESNETS, iresnet
 from ddl_tf.models.keras_cv_backbones import keras_cv_backbone
-from ddl_tf.models.networks import IRESNETS, PLAIN_NETS, iresnet, mobilefacenet, plain_net
+from ddl_tf.models.mobilefacenet import mobilefacenet
+from ddl_tf.models.plain import PLAIN_NETS, plain_net
 
 KERAS_CV = "keras_cv:"
 

@@ -1,4 +1,5 @@
 from .embedders import OnnxEmbedder, TfliteEmbedder
-from .writers import write_onnx, write_tflite
+from .onnx import write_onnx
+from .tflite import write_tflite
 
 __all__ = ["OnnxEmbedder", "TfliteEmbedder", "write_onnx", "write_tflite"]

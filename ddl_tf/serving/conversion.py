@@ -19,7 +19,8 @@ from ddl_tf.evaluation.pairs import verify
 from ddl_tf.images.decoding import decode_image, resize_images, why_undecodable
 from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.runtimes.embedders import OnnxEmbedder, TfliteEmbedder
-from ddl_tf.runtimes.writers import PRECISIONS, write_onnx, write_tflite
+from ddl_tf.runtimes.onnx import write_onnx
+from ddl_tf.runtimes.tflite import PRECISIONS, write_tflite
 
 FORMATS = ("onnx", *(f"tflite_{precision}" for precision in PRECISIONS))
 

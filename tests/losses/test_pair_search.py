@@ -6,7 +6,7 @@ import tensorflow as tf
 from batches import make_batch
 from keras_case import loss_and_gradient, value_and_gradient
 
-from ddl_tf.losses import DDLLoss, distribution_distillation, group_similarities, pair_search
+from ddl_tf.losses import DDLLoss, distribution_distillation, group_similarities, pair_histograms
 from ddl_tf.losses.pair_search import Pairs, hardest_negatives, pair_similarities, sort_rows
 from ddl_tf.losses.soft_histogram import Binning, group_sums
 
@@ -55,7 +55,7 @@ def test_rows_of_groups_beyond_take_no_part_and_groups_beyond_are_empty():
 
 @pytest.mark.parametrize("bandwidth, step", [(0.1, 7), (0.02, 1), (0.02, 4096)])
 def test_positives_some_at_a_time_as_all_at_once(bandwidth, step, monkeypatch):
-    monkeypatch.setattr(pair_search, "PAIRS_AT_A_TIME", step)
+    monkeypatch.setattr(pair_histograms, "PAIRS_AT_A_TIME", step)
     # With the narrow kernel most similarities lie many bandwidths from the nodes, and the scale rises on the way.
     y_true, y_pred = (tf.constant(x) for x in make_batch(groups=3, identities=3, noise=3.0))
     binning, threshold = Binning(100, (0.9, 1.0), bandwidth), -0.6
@@ -74,7 +74,7 @@ def test_positives_some_at_a_time_as_all_at_once(bandwidth, step, monkeypatch):
             value = tf.reduce_sum(binning.smooth(sums.bins) * nodes) + tf.reduce_sum(sums.totals)
         return value, sums.counts, sums.totals, sums.log_scale, tape.gradient(value, y_pred)
 
-    expected, values = parts(all_at_once), tf.function(parts)(pair_search.positive_sums)
+    expected, values = parts(all_at_once), tf.function(parts)(pair_histograms.positive_sums)
     for value, right in zip(values, expected):
         np.testing.assert_allclose(value, right, rtol=1e-4, atol=1e-5 * np.abs(right).max())
     assert np.abs(expected[-1]).max() > 0

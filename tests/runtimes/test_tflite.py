@@ -4,7 +4,7 @@ import tensorflow as tf
 from tiny_embedding import DIM, SIDE, largest_distance, some_images, unit_embeddings
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.runtimes.writers import PRECISIONS
+from ddl_tf.runtimes.tflite import PRECISIONS
 from ddl_tf.serving import TfliteEmbedder, write_tflite
 
 # Measured: 5e-7, 4e-4 and 7e-3 in this order.

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tiny_network import TINY
 
 from ddl_tf.models import build_embedding_model
-from ddl_tf.models.networks import PLAIN_NETS
+from ddl_tf.models.plain import PLAIN_NETS
 from ddl_tf.serving import Threshold, export_model
 
 DIM, THRESHOLD = 16, 0.6

@@ -5,7 +5,7 @@ import tensorflow as tf
 from tiny_network import TINY
 
 from ddl_tf.models import build_recognizer, embedding_model, save_checkpoint
-from ddl_tf.models.networks import PLAIN_NETS
+from ddl_tf.models.plain import PLAIN_NETS
 
 SIDE, DIM = 24, 16
 

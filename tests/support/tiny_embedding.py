@@ -5,7 +5,8 @@ import tensorflow as tf
 
 from ddl_tf.layers import DepthwiseNeck, FlattenNeck, GroupedConvolution
 from ddl_tf.models import build_embedding_model
-from ddl_tf.models.networks import batch_norm, convolution, ir_block, prelu
+from ddl_tf.models.iresnet import ir_block
+from ddl_tf.models.torch_layers import batch_norm, convolution, prelu
 
 SIDE, DIM = 24, 32
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ddl_tf.models.networks import PLAIN_NETS
+from ddl_tf.models.plain import PLAIN_NETS
 
 TINY = ((8, 0), (8, 1))
 

@@ -4,7 +4,7 @@ import pytest
 from fault_runs import SmallRun
 from tiny_network import TINY, tiny_network  # noqa: F401
 
-from ddl_tf.models.networks import PLAIN_NETS
+from ddl_tf.models.plain import PLAIN_NETS
 from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 from ddl_tf.training import run
 

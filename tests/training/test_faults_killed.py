@@ -16,7 +16,7 @@ import os, resource, signal, sys
 from ddl_tf import train
 from ddl_tf.common import command
 from ddl_tf.common import files
-from ddl_tf.models.networks import PLAIN_NETS
+from ddl_tf.models.plain import PLAIN_NETS
 from ddl_tf.training import TrainSettings, checkpoints, run
 
 PLAIN_NETS["plain_small"] = TINY

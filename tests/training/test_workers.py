@@ -35,7 +35,7 @@ from pathlib import Path
 signal.alarm({SECONDS})
 from ddl_tf.common import command
 from ddl_tf.training import run
-from ddl_tf.models.networks import PLAIN_NETS
+from ddl_tf.models.plain import PLAIN_NETS
 from ddl_tf.train import main
 from ddl_tf.training import TrainSettings
 from ddl_tf.training.checkpoints import SaveForResume

@@ -56,7 +56,7 @@ class ResumePoint:
         optimizer.build(model.trainable_variables)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         # Keras leaves the random state of its layers (dropout) out of a model's checkpoint.
-        sources = (getattr(layer, "_random_generator", None) for layer in model.submodules)
+        sources: list[Any] = [getattr(layer, "_random_generator", None) for layer in model.submodules]
         generators = [source._generator for source in sources if getattr(source, "_generator", None) is not None]
         # A checkpoint has the first copy of a variable alone, and restores all others from it.
         variables = [*model.variables, *optimizer.variables]

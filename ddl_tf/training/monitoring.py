@@ -1,7 +1,7 @@
 """What is watched while training: verification sets, similarity distributions, the log of the run, progress."""
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -108,7 +108,7 @@ class RunLog(tf.keras.callbacks.Callback):
         super().__init__()
         self._path = path
         log = read_log(path)[:first_epoch] if path.exists() else pd.DataFrame()
-        self._rows: list[dict[Hashable, Any]] = log.to_dict("records")
+        self._rows: list[dict[Any, Any]] = log.to_dict("records")
 
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
         """Add the epoch."""

@@ -6,7 +6,7 @@ import tensorflow as tf
 from batches import make_batch
 from keras_case import loss_and_gradient, value_and_gradient
 
-from ddl_tf.losses import DDLLoss, distribution_distillation, group_similarities, pair_histograms
+from ddl_tf.losses import DDLLoss, distribution_distillation, group_similarities, pair_histograms, pair_search
 from ddl_tf.losses.pair_search import Pairs, hardest_negatives, pair_similarities, sort_rows
 from ddl_tf.losses.soft_histogram import Binning, group_sums
 

@@ -24,7 +24,7 @@ from ddl_tf.mining.view import VIEW_COLUMNS, embed_faces, measure_view
 from ddl_tf.models import embedding_model
 from ddl_tf.training.checkpoints import Steps
 from ddl_tf.training.periodic import Arrays, PeriodicArrays
-from ddl_tf.training.settings import TrainSettings
+from ddl_tf.training.setting_parts import MiningSettings
 from ddl_tf.training.workers import average_statistics
 
 
@@ -126,7 +126,7 @@ def stored_pairs(arrays: Arrays) -> Optional[StoredPairs]:
     return StoredPairs(arrays["pair_group"], arrays["first"], arrays["second"]) if "first" in arrays else None
 
 
-def _group_rules(settings: TrainSettings, faces: Faces) -> Optional[GroupRules]:
+def _group_rules(settings: MiningSettings, faces: Faces) -> Optional[GroupRules]:
     if settings.remine_easy is None:
         return None
     in_index, mined = int(faces.index["group"].max()) + 1, 1 + len(settings.remine_hard)
@@ -150,18 +150,19 @@ class MiningPlan:
     """Connects the sampler, which is made first, with the callbacks, which need the model.
 
     It is closed after training, before an error of training is handled, which releases the input pipeline and waits for
-    its threads. InputError if a rule cannot be read, or names an unknown column.
+    its threads. InputError if a rule cannot be read, or names an unknown column. `across` and `threshold` are those of
+    the pairs that are mined anew.
     """
 
-    def __init__(self, settings: TrainSettings, faces: Faces) -> None:
-        self._settings, self._faces = settings, faces
+    def __init__(self, settings: MiningSettings, faces: Faces, across: bool, threshold: float, seed: int) -> None:
+        self._settings, self._faces, self._seed = settings, faces, seed
         self._neighbours: Optional[PeriodicArrays] = None
         self._mined: Optional[PeriodicArrays] = None
         self._refresh: Optional[RefreshNeighbours] = None
         self._group_rules, self._pair_rules = _group_rules(settings, faces), None
         if settings.remine_pairs != "none":
             choice, most = settings.remine_pairs, settings.remine_pairs_per_identity
-            self._pair_rules = PairRules(settings.pairs_across, choice, most, settings.positive_threshold)
+            self._pair_rules = PairRules(across, choice, most, threshold)
 
     def neighbours(self, step: int) -> np.ndarray:
         """Give the sampler `[num_identities, k]`, the nearest identities that a step is drawn with."""
@@ -202,7 +203,7 @@ class MiningPlan:
             group = assign_groups(index.assign(**view), self._group_rules).group
         arrays = {"group": group.astype(np.int16)}
         if rules:
-            seed, similarity = self._settings.seed, view["other_similarity"]
+            seed, similarity = self._seed, view["other_similarity"]
             kept = mine_pairs(embeddings.rows, identity, group, rules, similarity, seed).kept
             for name, column in (("first", "first"), ("second", "second"), ("pair_group", "group")):
                 arrays[name] = kept[column].to_numpy(np.int64)

@@ -16,7 +16,7 @@ from ddl_tf.losses import group_similarities
 from ddl_tf.models import save_checkpoint
 from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.training.run_folder import read_log
-from ddl_tf.training.settings import TrainSettings
+from ddl_tf.training.setting_parts import CheckpointSettings
 from ddl_tf.training.workers import ChiefEmbedder
 
 
@@ -31,11 +31,17 @@ class Verification(tf.keras.callbacks.Callback):
     measures = ("accuracy", "auc", "eer", "expectation_margin")
 
     def __init__(
-        self, sets: Sequence[PairSet], embedder: ChiefEmbedder, directory: Path, settings: TrainSettings, best: float
+        self,
+        sets: Sequence[PairSet],
+        embedder: ChiefEmbedder,
+        directory: Path,
+        settings: CheckpointSettings,
+        epochs: int,
+        best: float,
     ) -> None:
         super().__init__()
         self._sets, self.embedder, self._directory = sets, embedder, directory
-        self._settings, self._best = settings, best
+        self._settings, self._epochs, self._best = settings, epochs, best
         self.results: list[dict[str, Any]] = []
 
     def evaluate(self) -> None:
@@ -46,7 +52,7 @@ class Verification(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
         """Evaluate, if it is time, and write the checkpoints."""
         logs = logs if logs is not None else {}
-        due = (epoch + 1) % self._settings.evaluate_every == 0 or epoch + 1 == self._settings.epochs
+        due = (epoch + 1) % self._settings.evaluate_every == 0 or epoch + 1 == self._epochs
         for pair_set in self._sets:
             logs.update({f"{pair_set.name}/{measure}": math.nan for measure in self.measures})
         last = self._directory / "last.keras"

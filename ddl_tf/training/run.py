@@ -187,7 +187,7 @@ def _open_data(settings: TrainSettings, folder: RunFolder, workers: Workers, scr
             "needs at least 2: was it prepared with --root one folder too high?"
         )
     sets = load_sets(settings)
-    plan = MiningPlan(settings, faces)
+    plan = MiningPlan(settings, faces, settings.pairs_across, settings.positive_threshold, settings.seed)
     pairs = read_pairs(faces) if settings.mined_pairs else None
     mined = plan.mined if settings.remine_every else None
     sizes = settings.stream_sizes(settings.confusable)
@@ -245,7 +245,9 @@ def _train(context: RunContext, strategy: tf.distribute.Strategy) -> list[dict[s
         + (f"; resumed at step {steps.first}" if steps.first else "")
     )
     best = context.folder.best(settings.best_by) if steps.first and workers.is_chief else -math.inf
-    verification = Verification(context.sets, embedder, context.scratch or context.folder.checkpoints, settings, best)
+    verification = Verification(
+        context.sets, embedder, context.scratch or context.folder.checkpoints, settings, steps.epochs, best
+    )
     if steps.segments():
         _fit(context, model, point, steps, verification)
     else:

@@ -92,7 +92,9 @@ def small_model():
 def begin_remining(settings, model, **changes):
     """The sampler and the callback of a run that re-mines alone, before its first step."""
     stored = Faces(settings.train_data)
-    plan = MiningPlan(dataclasses.replace(settings, confusable=1, neighbours_every=500, **changes), stored)
+    plan = MiningPlan(
+        dataclasses.replace(settings, confusable=1, neighbours_every=500, **changes), stored, False, 0.0, settings.seed
+    )
     sampler = StreamSampler(stored.index, SIZES, mined=plan.mined)
     (remine,) = plan.begin(Path(settings.run_dir) / "mined", model, sampler, Steps(0, STEPS, EPOCHS))
     return sampler, remine
@@ -141,7 +143,7 @@ def test_groups_that_cannot_be_drawn_from_leave_those_before(settings, capsys):
 
 def test_what_stops_the_search_is_raised_in_training(settings, tmp_path, monkeypatch):
     stored = Faces(settings.train_data)
-    plan = MiningPlan(settings, stored)
+    plan = MiningPlan(settings, stored, False, 0.0, settings.seed)
     sampler = StreamSampler(stored.index, StreamSizes(per_group=2, confusable=3), neighbours=plan.neighbours)
     refresh, _ = plan.begin(tmp_path / "mined", small_model(), sampler, Steps(0, STEPS, EPOCHS))
 

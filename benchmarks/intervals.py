@@ -19,8 +19,7 @@ from scipy.stats import norm
 
 from ddl_tf.common.settings import setting
 from ddl_tf.metrics.bootstrap import pair_weights, percentile_interval
-from ddl_tf.metrics.difference import bootstrap_p
-from ddl_tf.metrics.paired_tests import delong_test
+from ddl_tf.metrics.paired_tests import bootstrap_p, delong_test
 from ddl_tf.metrics.weighted import WeightedPairs
 
 # Cosines: the mean of same pairs (different ones have 0), and the noise of a pair.

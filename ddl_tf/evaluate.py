@@ -9,7 +9,7 @@ from ddl_tf.common import command  # isort: skip  (before anything that may impo
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Optional
 
@@ -21,10 +21,9 @@ from ddl_tf.common.files import write_aside
 from ddl_tf.common.settings import required, setting
 from ddl_tf.evaluation.ijb import evaluate_ijb
 from ddl_tf.evaluation.megaface_settings import MegaFaceSettings, face_images, megaface_outcome
-from ddl_tf.evaluation.pairs import evaluate_pair_set
+from ddl_tf.evaluation.pairs import evaluate_pair_set, summarise_rfw
 from ddl_tf.evaluation.plots import Similarities, check_format, verification_figure
 from ddl_tf.evaluation.reports import json_line
-from ddl_tf.evaluation.rfw import summarise_rfw
 from ddl_tf.evaluation.scface import evaluate_scface
 from ddl_tf.evaluation.session import SOURCES, EvaluationSettings, Session
 from ddl_tf.evaluation.sets import VerificationSets, load_sets
@@ -34,7 +33,6 @@ from ddl_tf.importers.scface import MUGSHOTS, NUM_SUBJECTS, VISIBLE_CAMERAS, rea
 from ddl_tf.mining.image_columns import image_columns, read_columns
 from ddl_tf.protocols.gallery_set import MISSING, GallerySet
 from ddl_tf.protocols.ijb import read_ijb
-from ddl_tf.protocols.megaface import FaceImages
 from ddl_tf.protocols.rfw import RACES, rfw_name
 from ddl_tf.protocols.scface import read_scface
 from ddl_tf.protocols.tinyface import read_tinyface
@@ -59,7 +57,6 @@ class PairsSettings(VerificationSets, EvaluationSettings):
 def pairs(settings: PairsSettings) -> None:
     """Verification of pairs: LFW, CFP, AgeDB-30, CALFW, CPLFW, XQLFW, RFW, any .bin, and stored sets."""
     session = Session(settings)
-    # Before the work, not after it.
     if settings.plot:
         check_format(settings.plot)
     with session.listing_problems():
@@ -74,12 +71,11 @@ def pairs(settings: PairsSettings) -> None:
     similarities, results = [], []
     for pair_set in sets:
         columns = image_columns(pair_set, further, settings.measure)
-        described: dict[str, Any] = {"keys": pair_set.keys, "columns": columns}
-        if session.lists_only:
-            session.list_images(pair_set.name, pair_set.images, **described)
+        described = pair_set.name, pair_set.images, pair_set.keys, columns
+        if settings.list_images:
+            session.list_images(*described)
             continue
-        embeddings = session.unit(pair_set.name, pair_set.images, **described)
-        outcome = evaluate_pair_set(pair_set, embeddings, settings.replicates, settings.seed)
+        outcome = evaluate_pair_set(pair_set, session.unit(*described), settings.replicates, settings.seed)
         session.add(outcome)
         similarities.append(Similarities(pair_set.name, outcome.scores["similarity"], np.asarray(pair_set.same)))
         results.append(outcome.result)
@@ -111,35 +107,27 @@ def ijb(settings: IJBSettings) -> None:
     with session.listing_problems():
         check_images = session.needs_images or settings.missing == "count"
         faces = read_ijb(settings.root, check_images, settings.missing)
-    if session.lists_only:
-        session.list_images(faces.name, faces.images, faces.keys)
+    described = faces.name, faces.images, faces.keys
+    if settings.list_images:
+        session.list_images(*described)
     else:
-        views = session.views(faces.name, faces.images, faces.keys)
+        views = session.views(*described)
         flip = settings.flip and views.shape[1] > 1
         weights = settings.norms, settings.detection_scores
         session.add(evaluate_ijb(faces, views, flip, *weights, settings.replicates, settings.seed))
     session.close()
 
 
-@dataclasses.dataclass
-class MegaFaceFlags(MegaFaceSettings, EvaluationSettings):
-    """Flags of `megaface`."""
-
-
-def megaface(settings: MegaFaceFlags) -> None:
+def megaface(settings: MegaFaceSettings) -> None:
     """MegaFace with FaceScrub's probes: rank-1 and TAR among up to a million distractors."""
     session = Session(settings, sources=("features", *SOURCES))
-
-    def embed(faces: FaceImages) -> Iterator[np.ndarray]:
-        return session.unit_blocks(faces.name, faces.images, keys=faces.keys)
-
     with session.listing_problems():
-        if session.lists_only:
+        if settings.list_images:
             for faces in face_images(settings, check_images=False):
                 session.list_images(faces.name, faces.images, faces.keys)
         else:
             check_images = session.needs_images or settings.missing == "count"
-            session.add(megaface_outcome(settings, embed, check_images, settings.replicates, settings.seed))
+            session.add(megaface_outcome(settings, session.unit_blocks, check_images))
     session.close()
 
 
@@ -198,13 +186,13 @@ def tinyface(settings: TinyFaceSettings) -> None:
 
 
 def _identify(
-    session: Session, gallery_set: GallerySet, evaluate: Callable[..., Outcome], settings: EvaluationSettings
+    session: Session, faces: GallerySet, evaluate: Callable[..., Outcome], settings: EvaluationSettings
 ) -> None:
-    described = gallery_set.name, gallery_set.images, gallery_set.keys
-    if session.lists_only:
+    described = faces.name, faces.images, faces.keys
+    if settings.list_images:
         session.list_images(*described)
     else:
-        session.add(evaluate(gallery_set, session.unit(*described), settings.replicates, settings.seed))
+        session.add(evaluate(faces, session.unit(*described), settings.replicates, settings.seed))
     session.close()
 
 
@@ -244,7 +232,7 @@ def compare(settings: CompareSettings) -> None:
 COMMANDS: dict[str, tuple[Callable[[Any], None], type]] = {
     "pairs": (pairs, PairsSettings),
     "ijb": (ijb, IJBSettings),
-    "megaface": (megaface, MegaFaceFlags),
+    "megaface": (megaface, MegaFaceSettings),
     "scface": (scface, SCfaceSettings),
     "tinyface": (tinyface, TinyFaceSettings),
     "compare": (compare, CompareSettings),

@@ -11,6 +11,7 @@ it has `verify` too, which decides whether two images show one person, at the th
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Optional
 
 from ddl_tf import serving
@@ -43,31 +44,28 @@ class ExportSettings:
     server_path: str = setting("/models", "Where the server sees --output, for models.config.")
 
 
-def _threshold(settings: ExportSettings) -> Optional[serving.Threshold]:
-    checkpoint = find_checkpoint(settings.model)
+def _threshold(settings: ExportSettings, checkpoint: Path) -> Optional[serving.Threshold]:
     if settings.evaluation is not None:
         serving.check_evaluated(settings.evaluation, checkpoint)
         if settings.threshold_set is not None and settings.far is not None:
             threshold = serving.choose_threshold(settings.evaluation, settings.threshold_set, settings.far)
             serving.check_same_model(threshold, checkpoint, settings.flip)
             return threshold
-    for name in ("threshold_set", "far"):
-        if getattr(settings, name) is not None:
-            needs = "a threshold takes --evaluation, --threshold_set and --far"
-            raise InputError(f"--{name}={getattr(settings, name)}: {needs}")
+    for name, value in (("threshold_set", settings.threshold_set), ("far", settings.far)):
+        if value is not None:
+            raise InputError(f"--{name}={value}: a threshold takes --evaluation, --threshold_set and --far")
     return None
 
 
 def main(settings: ExportSettings) -> None:
     """Export a model."""
     required(settings, "model", "name")
-    threshold = _threshold(settings)
     checkpoint = find_checkpoint(settings.model)
+    threshold = _threshold(settings, checkpoint)
     model = load_checkpoint_embedding(settings.model)
     served = (settings.name, settings.output, settings.flip, threshold, settings.search)
     path = str(serving.export_model(model, *served, str(checkpoint.resolve()), settings.evaluation))
-    print(path)
-    print(*serving.describe_signatures(path), sep="\n")
+    print(path, *serving.describe_signatures(path), sep="\n")
     size, norms = serving.graph_size(path), serving.read_description(path)["batch_norms"]
     folded = f"{norms['folded']} batch norms folded, {norms['kept']} kept"
     print(f"{size.bytes / 1e6:,.1f} MB, {size.operations:,} operations; {folded}")

@@ -6,8 +6,10 @@ ended, and all start again from the last checkpoint. The output of worker 0 is t
 come on stderr with their number before them.
 """
 
+import contextlib
 import ctypes
 import dataclasses
+import functools
 import json
 import os
 import queue
@@ -23,16 +25,20 @@ from typing import Optional
 from ddl_tf.common import command
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import setting
-from ddl_tf.common.stops import Stops
+from ddl_tf.common.stops import Stops, listening
 
 TRAIN = (sys.executable, "-m", "ddl_tf.train")
-STOPS = {128 + signal.SIGINT, 128 + signal.SIGTERM}
+# Exit codes after which nothing is started again.
+FINAL = {command.BAD_INPUT, 128 + signal.SIGINT, 128 + signal.SIGTERM}
 # When one worker ends, the others end by themselves within so many seconds, or wait for it for ever.
 GRACE = 10.0
 # The workers of other machines first have to notice that one is gone, else the new one would meet the old ones.
 OTHER_MACHINES = 30.0
-# Linux ends a process with its parent if it is asked to: prctl(PR_SET_PDEATHSIG, signal).
-_LIBC, _PR_SET_PDEATHSIG = (ctypes.CDLL(None) if sys.platform == "linux" else None), 1
+# When the launcher is killed nobody would start a worker again. Linux stops it if the new worker calls this.
+_PR_SET_PDEATHSIG, _IS_LINUX = 1, sys.platform == "linux"
+_STOP_WITH_LAUNCHER = (
+    functools.partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGTERM) if _IS_LINUX else None
+)
 
 
 @dataclasses.dataclass
@@ -70,12 +76,6 @@ def tf_config(addresses: Sequence[str], index: int) -> str:
     return json.dumps({"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": index}})
 
 
-def _stop_with_the_launcher() -> None:
-    """In a new worker: when the launcher is killed, stop, since nobody would start it again."""
-    if _LIBC:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 class Group:
     """The worker processes of this machine, from their start to their end; `configs`: number -> TF_CONFIG."""
 
@@ -93,7 +93,7 @@ class Group:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
-                preexec_fn=_stop_with_the_launcher,
+                preexec_fn=_STOP_WITH_LAUNCHER,
             )
             threading.Thread(target=self._follow, args=(index,), daemon=True).start()
 
@@ -140,7 +140,8 @@ def launch(settings: LaunchSettings, program: Sequence[str]) -> int:
     for good, 128 + SIGINT or SIGTERM says that it was stopped: after neither it is started again. Returns the exit
     code: 0, or that of the first worker that failed.
     """
-    stop = threading.Event()
+    stop, stops = threading.Event(), Stops()
+    stopped_by: list[int] = []
     running: list[Group] = []
 
     def pass_on(number: int, frame: Optional[FrameType]) -> None:
@@ -152,12 +153,10 @@ def launch(settings: LaunchSettings, program: Sequence[str]) -> int:
         for group in running:
             group.send(number if len(stopped_by) == 1 else signal.SIGKILL)
 
-    stopped_by: list[int] = []
-    stops = Stops()
-    handlers = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with listening(pass_on), contextlib.ExitStack() as at_end:
         for attempt in range(settings.max_restarts + 1):
             group = Group(program, _configs(settings))
+            at_end.callback(group.kill)
             running[:] = [group]
             # What came while they were started.
             if stopped_by:
@@ -166,22 +165,16 @@ def launch(settings: LaunchSettings, program: Sequence[str]) -> int:
             failed = {index: code for index, code in codes.items() if code}
             if not failed:
                 return 0
-            final = [code for code in failed.values() if code == command.BAD_INPUT or code in STOPS]
+            final = [code for code in failed.values() if code in FINAL]
             if len(stopped_by) > 1:
                 return 128 + stopped_by[-1]
             if final or stopped_by or attempt == settings.max_restarts:
                 return (final or list(failed.values()))[0]
             index, code = next(iter(failed.items()))
-            again = f"all start again ({attempt + 1} of {settings.max_restarts})"
-            line = f"python -m ddl_tf.launch: worker {index} ended with exit code {code}; {again}"
-            print(line, file=sys.stderr, flush=True)
+            line = f"python -m ddl_tf.launch: worker {index} ended with exit code {code}; all start again"
+            print(f"{line} ({attempt + 1} of {settings.max_restarts})", file=sys.stderr, flush=True)
             if settings.hosts and stop.wait(OTHER_MACHINES):
                 return 128 + stopped_by[-1]
-    finally:
-        for group in running:
-            group.kill()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
     raise AssertionError("the last attempt returns")
 
 

@@ -19,28 +19,16 @@ from ddl_tf.common.files import write_aside
 from ddl_tf.common.markdown import markdown_table
 from ddl_tf.common.partial_folder import discard
 from ddl_tf.common.settings import refuse_ignored, required, setting
-from ddl_tf.data.sampling import StreamSampler
-from ddl_tf.data.settings import AugmentationSettings, StreamSettings
-from ddl_tf.data.store import Faces
-from ddl_tf.data.writer import StoreSettings, write_set
+from ddl_tf.data import AugmentationSettings, Faces, StoreSettings, StreamSampler, write_set
+from ddl_tf.data.settings import StreamSettings
 from ddl_tf.evaluation.plots import check_format
-from ddl_tf.mining.batch_sheet import batch_sheet
+from ddl_tf.mining import PairRules, Rule, contact_sheet, distribution_figure, mine_pairs, read_pairs, write_pairs
 from ddl_tf.mining.columns import write_columns
 from ddl_tf.mining.degradation import STRENGTH_COLUMNS, degraded_source, parse_degradation
 from ddl_tf.mining.groups import GroupRules, Groups, assign_groups, groups_table
 from ddl_tf.mining.measuring import PART_NAMES, measure_faces
-from ddl_tf.mining.pairs import (
-    CHOICES,
-    DROPPED_PAIRS,
-    POSITIVE_PAIRS,
-    PairRules,
-    mine_pairs,
-    pairs_table,
-    read_pairs,
-    write_pairs,
-)
-from ddl_tf.mining.rules import Rule
-from ddl_tf.mining.sheets import contact_sheet, distribution_figure
+from ddl_tf.mining.pairs import CHOICES, DROPPED_PAIRS, POSITIVE_PAIRS, pairs_table
+from ddl_tf.mining.sheets import batch_sheet
 from ddl_tf.mining.view import Viewer
 
 
@@ -81,9 +69,8 @@ class GroupSettings(SetSettings):
             return None
         if self.easy is None or not self.hard:
             raise InputError("--easy and --hard go together (--noise is optional): give a rule for each")
-        return GroupRules(
-            Rule(self.easy), [Rule(text) for text in self.hard], None if self.noise is None else Rule(self.noise)
-        )
+        noise = None if self.noise is None else Rule(self.noise)
+        return GroupRules(Rule(self.easy), [Rule(text) for text in self.hard], noise)
 
 
 @dataclasses.dataclass
@@ -146,7 +133,6 @@ class BatchSettings(StreamSettings, AugmentationSettings, SetSettings):
     output: str = setting("batch.png", "Draw to this file (.png, .jpg, .pdf or .svg).")
 
     def __post_init__(self) -> None:
-        """Check what can be checked without the data."""
         super().__post_init__()
         for name, least in (("step", 0), ("image_size", 1), ("most", 1)):
             if getattr(self, name) < least:
@@ -267,8 +253,7 @@ def degrade(settings: DegradeSettings) -> None:
 
 def pairs(settings: PairsSettings) -> None:
     """Arrange positive pairs: within the hard images or hard and easy, hardest, random or semi-hard."""
-    names = [field.name for field in dataclasses.fields(PairRules)]
-    chosen = PairRules(**{name: getattr(settings, name) for name in names})
+    chosen = PairRules(**{field.name: getattr(settings, field.name) for field in dataclasses.fields(PairRules)})
     required(settings, "model")
     viewer = Viewer(settings.model, settings.batch_size)
     faces = settings.open()

@@ -16,32 +16,28 @@ from typing import Optional
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import sync_folder, sync_tree
 from ddl_tf.common.settings import required, setting
-from ddl_tf.miniatures import ijb as miniature_ijb
-from ddl_tf.miniatures import megaface as miniature_megaface
-from ddl_tf.miniatures import pairs as miniature_pairs
-from ddl_tf.miniatures import scface as miniature_scface
-from ddl_tf.miniatures import tinyface as miniature_tinyface
+from ddl_tf.miniatures import ijb, megaface, pairs, scface, tinyface
 
 # layout -> what writes it, and the command that evaluates it.
 LAYOUTS: dict[str, tuple[Callable[[Path, int], None], str]] = {
-    "bin": (miniature_pairs.write_bin, "pairs --bin={root}/lfw.bin"),
-    "lfw": (miniature_pairs.write_lfw, "pairs --lfw_root={root}/lfw --lfw_pairs={root}/pairs.txt"),
-    "cfp": (miniature_pairs.write_cfp, "pairs --cfp_root={root}"),
-    "calfw": (miniature_pairs.write_calfw, "pairs --calfw_root={root}"),
-    "cplfw": (miniature_pairs.write_cplfw, "pairs --cplfw_root={root}"),
-    "agedb": (miniature_pairs.write_agedb, "pairs --agedb_root={root}"),
-    "xqlfw": (miniature_pairs.write_xqlfw, "pairs --xqlfw_root={root}"),
-    "ijbb": (functools.partial(miniature_ijb.write_ijb, name="ijbb"), "ijb --root={root}"),
-    "ijbc": (functools.partial(miniature_ijb.write_ijb, name="ijbc"), "ijb --root={root}"),
+    "bin": (pairs.write_bin, "pairs --bin={root}/lfw.bin"),
+    "lfw": (pairs.write_lfw, "pairs --lfw_root={root}/lfw --lfw_pairs={root}/pairs.txt"),
+    "cfp": (pairs.write_cfp, "pairs --cfp_root={root}"),
+    "calfw": (pairs.write_calfw, "pairs --calfw_root={root}"),
+    "cplfw": (pairs.write_cplfw, "pairs --cplfw_root={root}"),
+    "agedb": (pairs.write_agedb, "pairs --agedb_root={root}"),
+    "xqlfw": (pairs.write_xqlfw, "pairs --xqlfw_root={root}"),
+    "ijbb": (functools.partial(ijb.write_ijb, name="ijbb"), "ijb --root={root}"),
+    "ijbc": (functools.partial(ijb.write_ijb, name="ijbc"), "ijb --root={root}"),
     "megaface": (
-        miniature_megaface.write_megaface,
+        megaface.write_megaface,
         "megaface --facescrub_list={root}/facescrub_lst --megaface_list={root}/megaface_lst "
         "--facescrub_noises={root}/facescrub_noises.txt --megaface_noises={root}/megaface_noises.txt "
         "--facescrub_images={root}/facescrub_images --megaface_images={root}/megaface_images",
     ),
-    "scface": (miniature_scface.write_scface, "scface --root={root} --test_subjects={root}/test_subjects.txt"),
-    "tinyface": (miniature_tinyface.write_tinyface, "tinyface --root={root}"),
-    "rfw": (miniature_pairs.write_rfw, "pairs --rfw_root={root}"),
+    "scface": (scface.write_scface, "scface --root={root} --test_subjects={root}/test_subjects.txt"),
+    "tinyface": (tinyface.write_tinyface, "tinyface --root={root}"),
+    "rfw": (pairs.write_rfw, "pairs --rfw_root={root}"),
 }
 
 # Files or folders that are alike are shown if they are no more.
@@ -60,16 +56,10 @@ class MiniatureSettings:
 def _show(folder: Path) -> None:
     """Print a folder: what is in it, and of many files that are alike the first two."""
     print(f"{folder}/")
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    by_suffix: dict[str, list[Path]] = {}
-    for path in files:
-        by_suffix.setdefault(path.suffix, []).append(path)
-    for alike in by_suffix.values():
-        shown = alike if len(alike) <= _FEW else alike[:2]
-        print(*(f"  {path.name}" for path in shown), sep="\n")
-        if len(alike) > len(shown):
-            print(f"  ... {len(alike)} files")
-    folders = sorted(path for path in folder.iterdir() if path.is_dir())
+    files, folders = ([path for path in sorted(folder.iterdir()) if path.is_dir() == kind] for kind in (False, True))
+    for suffix in dict.fromkeys(path.suffix for path in files):
+        alike = [f"  {path.name}" for path in files if path.suffix == suffix]
+        print(*(alike if len(alike) <= _FEW else [*alike[:2], f"  ... {len(alike)} files"]), sep="\n")
     for path in folders[:_FEW]:
         _show(path)
     if len(folders) > _FEW:

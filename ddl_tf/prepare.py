@@ -9,11 +9,9 @@ from typing import Optional
 from ddl_tf.common.settings import refuse_ignored, required, setting
 from ddl_tf.data.layout import PAIRS
 from ddl_tf.data.writer import StoreSettings, write_set
+from ddl_tf.importers import Source, csv_source, folder_source, recordio_source
 from ddl_tf.importers.cfp import PROTOCOLS, cfp_source
-from ddl_tf.importers.folders import csv_source, folder_source
-from ddl_tf.importers.recordio import recordio_source
 from ddl_tf.importers.scface import MUGSHOTS, VISIBLE_CAMERAS, read_subjects, scface_source, split_subjects
-from ddl_tf.importers.source import Source
 from ddl_tf.protocols.pair_csv import read_pair_csv
 from ddl_tf.protocols.pair_sets import PairSet, pair_source, pairs_table, read_bin, read_cfp, read_lfw
 from ddl_tf.runtimes.embedders import MEAN_HELP, ORDER_HELP, ORDERS
@@ -140,17 +138,14 @@ class VerifySettings:
 
 def _import(source: Source, settings: ImportSettings) -> None:
     described = write_set(source, settings, settings.on_error)
-    size = sum(shard["bytes"] for shard in described["shards"].values())
+    size = sum(shard["bytes"] for shard in described["shards"].values()) / 2**20
     skipped = ", ".join(f"{count:,} {kind}" for kind, count in described["problems"].items()) or "nothing"
-    print(
-        f"stored {described['images']:,} images of {described['identities']:,} identities in {settings.output} "
-        f"({size / 2**20:,.1f} MB); left out: {skipped}"
-    )
+    what = f"{described['images']:,} images of {described['identities']:,} identities"
+    print(f"stored {what} in {settings.output} ({size:,.1f} MB); left out: {skipped}")
 
 
 def _import_pairs(pair_set: PairSet, kind: str, name: str, settings: StoreSettings) -> None:
-    tables = {PAIRS: pairs_table(pair_set)}
-    described = write_set(pair_source(pair_set, kind, name), settings, tables=tables)
+    described = write_set(pair_source(pair_set, kind, name), settings, tables={PAIRS: pairs_table(pair_set)})
     pairs = f"{len(pair_set.same):,} pairs, {int(pair_set.same.sum()):,} of the same person"
     print(f"stored {described['images']:,} images and {pairs}, in {settings.output}")
 
@@ -182,10 +177,8 @@ def cfp(settings: CFPSettings) -> None:
 def scface(settings: SCfaceSettings) -> None:
     """Import subjects of SCface for training: group 0 mugshots and near, group 1 far from the camera."""
     required(settings, "root")
-    if settings.training_subjects:
-        subjects = read_subjects(settings.training_subjects)
-    else:
-        subjects, _ = split_subjects(settings.split_seed)
+    chosen = settings.training_subjects
+    subjects = read_subjects(chosen) if chosen else split_subjects(settings.split_seed)[0]
     source = scface_source(str(settings.root), subjects, settings.cameras, settings.easy_distances, settings.mugshots)
     _import(source, settings)
 
@@ -205,8 +198,8 @@ def lfw(settings: LFWSettings) -> None:
 def cfp_pairs(settings: CFPPairsSettings) -> None:
     """Import the pairs of a protocol of CFP."""
     required(settings, "root")
-    pair_set = read_cfp(str(settings.root), settings.protocol, settings.folds)
-    _import_pairs(pair_set, "cfp_pairs", str(settings.root), settings)
+    root = str(settings.root)
+    _import_pairs(read_cfp(root, settings.protocol, settings.folds), "cfp_pairs", root, settings)
 
 
 def pairs(settings: PairCSVSettings) -> None:
@@ -234,17 +227,14 @@ def weights(settings: WeightsSettings) -> None:
     refuse_ignored(settings, ["backbone"], not is_onnx, "a state dict as --input")
     refuse_ignored(settings, ["input_mean", "input_scale", "input_order"], is_onnx, "an ONNX network as --input")
     if is_onnx:
-        model, difference = convert_and_compare(
-            str(settings.input), settings.input_mean, settings.input_scale, settings.input_order
-        )
+        scaling = settings.input_mean, settings.input_scale, settings.input_order
+        model, difference = convert_and_compare(str(settings.input), *scaling)
         name = f"an ONNX network, whose embeddings it has to {difference:.0e},"
     else:
         model, name = convert_insightface(str(settings.input), settings.backbone), settings.backbone
     save_checkpoint(model, str(settings.output))
-    print(
-        f"{settings.output}: {name} with {model.count_params():,} weights from {settings.input}, embeddings of length "
-        f"{model.output_shape[-1]}"
-    )
+    what = f"{name} with {model.count_params():,} weights from {settings.input}"
+    print(f"{settings.output}: {what}, embeddings of length {model.output_shape[-1]}")
 
 
 def verify(settings: VerifySettings) -> int:
@@ -266,9 +256,8 @@ def mend(settings: VerifySettings) -> None:
     print(f"{settings.input}: {f'{len(mended):,} images mended' if len(mended) else 'every image can be read'}")
 
 
-COMMANDS = command.by_name(
-    recordio, folder, csv, cfp, scface, bin, lfw, cfp_pairs, pairs, synthetic, weights, verify, mend
-)
+_IMPORTS = (recordio, folder, csv, cfp, scface, bin, lfw, cfp_pairs, pairs)
+COMMANDS = command.by_name(*_IMPORTS, synthetic, weights, verify, mend)
 
 if __name__ == "__main__":
     command.run_subcommands(COMMANDS)

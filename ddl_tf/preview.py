@@ -43,7 +43,6 @@ class PreviewSettings(AugmentationSettings):
     seed: int = setting(0, "Seed of the choice of faces and of the augmentation; another one shows others.")
 
     def __post_init__(self) -> None:
-        """Check what can be checked without the data."""
         super().__post_init__()
         for name in ("image_size", "rows"):
             if getattr(self, name) < 1:
@@ -103,8 +102,7 @@ def preview_figure(faces: Faces, settings: PreviewSettings) -> Figure:
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
         axes.set_axis_off()
-    on = [name for name in strength_names() if getattr(settings, name)]
-    flags = [f"--{name}={getattr(settings, name):g}" for name in [*on, "augment_probability"]]
+    flags = [f"--{name}={getattr(settings, name):g}" for name in [*settings.strengths, "augment_probability"]]
     figure.suptitle("Training images with " + textwrap.fill(" ".join(flags), 90))
     _show(grid[:between], drawn, ["stored", *(f"draw {number}" for number in range(1, 1 + len(STRENGTHS)))])
     _show(grid[between + 1 :], alone, ["stored", *(f"{strength:g}" for strength in STRENGTHS)])

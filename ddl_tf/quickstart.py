@@ -5,33 +5,29 @@ ArcFace and DDL, on the same rows. It compares the two on people whom neither ha
 deviations over the seeds, and a plot of the similarity distributions of the first seed.
 """
 
-from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
-
+# TensorFlow is imported by the processes that train: those that draw faces start this module too, and sooner without.
 import dataclasses
 import multiprocessing
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import pandas as pd
-import tensorflow as tf
 
+from ddl_tf.common import command
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.markdown import markdown_table
 from ddl_tf.common.parallel import usable_cores
 from ddl_tf.common.settings import setting
 from ddl_tf.data.layout import read_description
-from ddl_tf.evaluation.embed import embed_images
-from ddl_tf.evaluation.model import load_checkpoint_embedding
-from ddl_tf.evaluation.pairs import pair_similarities
-from ddl_tf.evaluation.plots import Similarities, comparison_figure, comparison_table
-from ddl_tf.protocols.pair_sets import read_stored
 from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
-from ddl_tf.training import TrainSettings, train
+
+if TYPE_CHECKING:
+    from ddl_tf.training import TrainSettings
 
 SETS = ("easy", "hard")
 START, ARCFACE, DDL = "before fine-tuning", "ArcFace", "ArcFace + DDL"
@@ -92,7 +88,9 @@ def _draw_faces(settings: QuickstartSettings) -> None:
             )
 
 
-def _run_settings(settings: QuickstartSettings, arm: str, seed: int) -> TrainSettings:
+def _run_settings(settings: QuickstartSettings, arm: str, seed: int) -> "TrainSettings":
+    from ddl_tf.training import TrainSettings
+
     runs = settings.runs(seed)
     shared: dict[str, Any] = {
         "run_dir": str(runs / _RUNS[arm]),
@@ -132,38 +130,67 @@ def _run_settings(settings: QuickstartSettings, arm: str, seed: int) -> TrainSet
     )
 
 
-def _train_arm(settings: QuickstartSettings, arm: str, seed: int) -> list[dict[str, Any]]:
-    """Train one arm of a seed; returns the results on the easy and the hard pairs."""
+def _begin(processes: int) -> None:
+    """Prepare a process that trains beside others: its share of the cores computes a step."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(max(usable_cores() // processes, 1))
+
+
+def _train_arm(settings: QuickstartSettings, arm: str, seed: int) -> pd.DataFrame:
+    """Train one arm of a seed; returns its row of the table."""
+    import tensorflow as tf
+
+    from ddl_tf.evaluation.plots import comparison_table
+    from ddl_tf.training import train
+
     tf.keras.backend.clear_session()
-    return train(_run_settings(settings, arm, seed), tf.distribute.MirroredStrategy())
+    results = train(_run_settings(settings, arm, seed), tf.distribute.MirroredStrategy())
+    return comparison_table({arm: results}, *SETS).assign(seed=seed)
 
 
-def _train_seeds(settings: QuickstartSettings, seeds: Sequence[int]) -> list[dict[str, list[dict[str, Any]]]]:
-    """Train all seeds, several at once (one network does not use all cores); gives the results of the arms of each."""
-    processes = settings.processes or (1 if tf.config.list_physical_devices("GPU") else usable_cores())
-    if processes == 1:
-        return [{arm: _train_arm(settings, arm, seed) for arm in _RUNS} for seed in seeds]
-    # TensorFlow's threads do not outlive a fork.
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        starts = [pool.submit(_train_arm, settings, START, seed) for seed in seeds]
-        arms: list[dict[str, Future[list[dict[str, Any]]]]] = []
-        for seed, start in zip(seeds, starts):
-            # The fine-tunings begin with its checkpoint.
-            start.result()
-            tuned = {arm: pool.submit(_train_arm, settings, arm, seed) for arm in (ARCFACE, DDL)}
-            arms.append({START: start, **tuned})
-        return [{arm: run.result() for arm, run in of_seed.items()} for of_seed in arms]
+def _draw_comparison(settings: QuickstartSettings) -> None:
+    """Draw the similarities of the easy and the hard pairs by the last checkpoints of the first seed's arms."""
+    from ddl_tf.evaluation.embed import embed_images
+    from ddl_tf.evaluation.model import load_checkpoint_embedding
+    from ddl_tf.evaluation.pairs import pair_similarities
+    from ddl_tf.evaluation.plots import Similarities, comparison_figure
+    from ddl_tf.protocols.pair_sets import read_stored
+
+    def similarities(run: str) -> tuple[Similarities, Similarities]:
+        model = load_checkpoint_embedding(str(settings.folder / run / "checkpoints/last.keras"))
+        pair_sets = [read_stored(str(settings.folder / "faces" / name)) for name in SETS]
+        embeddings = [embed_images(model, pair_set.images, pair_set.name) for pair_set in pair_sets]
+        easy, hard = (
+            Similarities(name, pair_similarities(pair_set, unit), pair_set.same)
+            for name, pair_set, unit in zip(SETS, pair_sets, embeddings)
+        )
+        return easy, hard
+
+    figure = comparison_figure({arm: similarities(_RUNS[arm]) for arm in (ARCFACE, DDL)})
+    with write_aside(settings.folder / "comparison.png") as aside:
+        figure.savefig(aside, dpi=110)
 
 
-def _similarities(settings: QuickstartSettings, run: str) -> tuple[Similarities, Similarities]:
-    """Measure the similarities of the easy and the hard pairs by a run's last checkpoint."""
-    model = load_checkpoint_embedding(str(settings.folder / run / "checkpoints/last.keras"))
-    similarities = []
-    for name in SETS:
-        pair_set = read_stored(str(settings.folder / "faces" / name))
-        embeddings = embed_images(model, pair_set.images, name)
-        similarities.append(Similarities(name, pair_similarities(pair_set, embeddings), pair_set.same))
-    return similarities[0], similarities[1]
+def _has_gpu() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _train_seeds(settings: QuickstartSettings, seeds: Sequence[int], pool: Executor) -> pd.DataFrame:
+    """Train all seeds, and draw the similarities of the first one's arms; returns a row for each arm of each seed."""
+    starts = [pool.submit(_train_arm, settings, START, seed) for seed in seeds]
+    runs: list[Future[pd.DataFrame]] = []
+    for seed, start in zip(seeds, starts):
+        # The fine-tunings begin with its checkpoint.
+        start.result()
+        runs += [start, *(pool.submit(_train_arm, settings, arm, seed) for arm in (ARCFACE, DDL))]
+    rows = [run.result() for run in runs[: len(_RUNS)]]
+    drawn = pool.submit(_draw_comparison, settings)
+    rows += [run.result() for run in runs[len(_RUNS) :]]
+    drawn.result()
+    return pd.concat(rows, ignore_index=True)
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -186,18 +213,22 @@ def main(settings: QuickstartSettings) -> None:
     def say(text: str) -> None:
         print(f"[{time.monotonic() - began:4.0f} s] {text}", file=sys.stderr, flush=True)
 
-    say("drawing faces")
-    _draw_faces(settings)
     seeds = range(settings.seed, settings.seed + settings.seeds)
-    say(f"{len(seeds)} seeds: training with ArcFace, fine-tuning with ArcFace, and with ArcFace and DDL")
-    results = _train_seeds(settings, seeds)
-    tables = [comparison_table(result, *SETS).assign(seed=seed) for seed, result in zip(seeds, results)]
-    table = pd.concat(tables, ignore_index=True)
+    processes = settings.processes or usable_cores()
+    # TensorFlow's threads do not outlive a fork.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn, _begin, (processes,)) as pool:
+        on_gpu = pool.submit(_has_gpu)
+        say("drawing faces")
+        _draw_faces(settings)
+        say(f"{len(seeds)} seeds: training with ArcFace, fine-tuning with ArcFace, and with ArcFace and DDL")
+        if settings.processes is None and on_gpu.result():
+            with ProcessPoolExecutor(1, spawn) as single:
+                table = _train_seeds(settings, seeds, single)
+        else:
+            table = _train_seeds(settings, seeds, pool)
     with write_aside(folder / "comparison.csv") as aside:
         table.to_csv(aside, index=False)
-    figure = comparison_figure({arm: _similarities(settings, _RUNS[arm]) for arm in (ARCFACE, DDL)})
-    with write_aside(folder / "comparison.png") as aside:
-        figure.savefig(aside, dpi=110)
     say("done")
     print(markdown_table(summary(table)))
     print(

@@ -22,8 +22,6 @@ from ddl_tf.common.markdown import markdown_table
 from ddl_tf.common.settings import required, setting
 from ddl_tf.serving.check import Compared, compare_signatures
 
-DIFFERENT = 1
-
 
 @dataclasses.dataclass
 class ServeCheckSettings:
@@ -41,14 +39,11 @@ class ServeCheckSettings:
     certificates: Optional[str] = setting(None, "For TLS: a PEM file of root certificates to trust.")
 
 
-def _table(results: list[Compared]) -> str:
-    rows = []
-    for result in results:
-        times = [1000 * seconds for seconds in result.seconds] or [float("nan")]
-        counts = [str(result.rows), f"{result.difference:.1e}", str(result.decisions)]
-        rows.append([result.signature, *counts, f"{statistics.median(times):.1f}", f"{max(times):.1f}"])
-    heads = ["signature", "rows", "difference", "decisions", "median ms", "longest ms"]
-    return markdown_table(pd.DataFrame(rows, columns=heads))
+def _row(result: Compared) -> dict[str, str]:
+    times = [1000 * seconds for seconds in result.seconds] or [float("nan")]
+    cells = {"signature": result.signature, "rows": str(result.rows), "difference": f"{result.difference:.1e}"}
+    cells |= {"decisions": str(result.decisions), "median ms": f"{statistics.median(times):.1f}"}
+    return {**cells, "longest ms": f"{max(times):.1f}"}
 
 
 def _reason(results: list[Compared], settings: ServeCheckSettings, version: int) -> str:
@@ -81,12 +76,12 @@ def main(settings: ServeCheckSettings) -> int:
             results = compare_signatures(client, settings.saved_model, *counts)
     except ServingError as error:
         raise InputError(str(error)) from None
-    print(_table(results))
+    print(markdown_table(pd.DataFrame(map(_row, results))))
     reason = _reason(results, settings, version)
     if reason:
         sys.stdout.flush()
         print(f"python -m ddl_tf.serve_check: error: {reason}", file=sys.stderr)
-        return DIFFERENT
+        return 1
     print(f"all within {settings.tolerance:g} of {settings.saved_model}")
     return 0
 

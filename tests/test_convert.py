@@ -1,7 +1,9 @@
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
+import pandas as pd
 import pytest
 from tiny_checkpoint import DIM, SIDE
 from tiny_store import stored
@@ -18,8 +20,6 @@ from ddl_tf.serving.conversion import draw_images, measure_file
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
     """24 images of noise, of which 20 are 10 same and 10 different pairs too."""
-    import pandas as pd
-
     folder = tmp_path_factory.mktemp("sets") / "faces"
     stored(folder, count=24, size=SIDE)
     first = np.arange(20)
@@ -70,12 +70,8 @@ def test_without_calibration_and_with_flip(checkpoint, tmp_path, monkeypatch):
     settings = ConvertSettings(checkpoint, str(tmp_path), formats=["onnx"], compared_images=3, flip=True)
     # The record of an earlier conversion goes before the first file is written.
     (tmp_path / "conversion.json").write_text("{}")
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patched:
-        patched.setattr("ddl_tf.convert.write_format", stop)
+        patched.setattr("ddl_tf.convert.write_format", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             main(settings)
     assert not (tmp_path / "conversion.json").exists()

@@ -18,8 +18,7 @@ from ddl_tf.training.checkpoints import ResumePoint
 @pytest.fixture
 def events(monkeypatch):
     """("sync", path) and ("rename", from, to) in their order."""
-    happened = []
-    fsync, rename = os.fsync, os.rename
+    happened, fsync, rename = [], os.fsync, os.rename
 
     def record_sync(number):
         happened.append(("sync", os.readlink(f"/proc/self/fd/{number}")))

@@ -132,10 +132,8 @@ def test_one_worker_of_several_machines(start, tmp_path):
     code, out, _ = result(start({(1, 0): "sys.exit(75)"}, hosts=hosts, index=1))
     assert (code, out) == (0, "hello\nhello\n")
     assert (starts(tmp_path, 0), starts(tmp_path, 1)) == (0, 2)
-    assert json.loads((tmp_path / "1.started.0").read_text()) == {
-        "cluster": {"worker": hosts},
-        "task": {"type": "worker", "index": 1},
-    }
+    config = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": 1}}
+    assert json.loads((tmp_path / "1.started.0").read_text()) == config
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,8 @@ from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 def drawn(tmp_path_factory):
     """Six people, whom no test changes."""
     folder = tmp_path_factory.mktemp("faces")
-    prepare_synthetic(
-        SyntheticSettings(output=str(folder), identities=6, images_per_identity=8, test_identities=0, image_size=32)
-    )
+    counts = {"identities": 6, "images_per_identity": 8, "test_identities": 0}
+    prepare_synthetic(SyntheticSettings(output=str(folder), image_size=32, **counts))
     return str(folder / "train")
 
 
@@ -136,10 +135,12 @@ def test_a_batch_is_drawn(data, tmp_path):
     blurred = {"augment_blur": 1.0, "augment_groups": [1]}
     run("batch", data=[data], **streams, **blurred, image_size=32, output=str(tmp_path / "batch.jpg"))
     assert is_picture(tmp_path / "batch.jpg")
-    with pytest.raises(InputError, match="no positive pairs are stored"):
-        run("batch", data=[data], pairs_per_group=2, mined_pairs=True)
-    with pytest.raises(InputError, match="--step must be at least 0"):
-        run("batch", data=[data], pairs_per_group=2, step=-1)
+    for wrong, message in (
+        ({"mined_pairs": True}, "no positive pairs are stored"),
+        ({"step": -1}, "--step must be at"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run("batch", data=[data], pairs_per_group=2, **wrong)
 
 
 def test_degraded_students(data, tmp_path, capsys):

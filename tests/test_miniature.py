@@ -22,11 +22,9 @@ def test_every_layout_is_evaluated_by_the_command_that_it_names(layout, checkpoi
     assert printed[0] == f"{folder}/"
     name, *flags = printed[-1].split("ddl_tf.evaluate ")[1].split()
     run, settings_class = evaluate.COMMANDS[name]
-    values = dict(flag.lstrip("-").split("=") for flag in flags)
-    fields = settings_class.__dataclass_fields__
-    values = {flag: value.split(",") if fields[flag].type == list[str] else value for flag, value in values.items()}
-    if values.get("model") == "MODEL":
-        values["model"] = checkpoint
+    fields, values = settings_class.__dataclass_fields__, {}
+    for flag, value in (flag.lstrip("-").replace("=MODEL", f"={checkpoint}").split("=") for flag in flags):
+        values[flag] = value.split(",") if fields[flag].type == list[str] else value
     run(settings_class(**values, replicates=0, store=str(tmp_path / "store")))
     for line in capsys.readouterr().out.splitlines():
         result = json.loads(line)

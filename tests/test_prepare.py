@@ -33,9 +33,8 @@ def test_refused_as_a_user_meets_it_then_skipped_and_verified(tmp_path, monkeypa
     assert not (tmp_path / "faces").exists()
     prepare.recordio(prepare.RecordIOSettings(rec="train.rec", output="faces", on_error="skip"))
     printed = capsys.readouterr()
-    assert printed.out == (
-        "stored 3 images of 2 identities in faces (0.0 MB); left out: 1 corrupt image, 1 empty identity\n"
-    )
+    stored = "stored 3 images of 2 identities in faces (0.0 MB)"
+    assert printed.out == f"{stored}; left out: 1 corrupt image, 1 empty identity\n"
     assert [line.split(": ")[:3] for line in printed.err.splitlines()] == [
         ["skipped", "train.rec, record 3", "corrupt image"],
         ["skipped", "train.rec, identity 2", "empty identity"],

@@ -21,9 +21,8 @@ def test_the_sheet(folder, tmp_path, monkeypatch):
     kinds = ("augment_grey", "augment_blur", "augment_resolution")
     monkeypatch.setattr(preview, "STRENGTHS", (0.3, 1.0))
     monkeypatch.setattr(preview, "strength_names", lambda: kinds)
-    settings = PreviewSettings(
-        train_data=[folder], image_size=16, rows=3, augment_grey=1.0, augment_probability=1.0, augment_groups=[1]
-    )
+    grey = {"augment_grey": 1.0, "augment_probability": 1.0, "augment_groups": [1]}
+    settings = PreviewSettings(train_data=[folder], image_size=16, rows=3, **grey)
     figure = preview_figure(Faces([folder]), settings)
     lines = {}
     for axes in figure.axes:

@@ -27,7 +27,6 @@ from ddl_tf.training import train
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = {"prepare": prepare.COMMANDS, "mine": mine.COMMANDS, "evaluate": evaluate.COMMANDS}
 
-
 spec = importlib.util.spec_from_file_location("benchmarks_recipes", ROOT / "benchmarks" / "recipes.py")
 checker = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(checker)
@@ -79,11 +78,11 @@ def test_parses_and_names_its_run(path):
 
 
 @each_recipe
-def test_tells_data_import_hardware_and_aims(path):
-    comments = checker.read_comments(path)
+def test_tells_data_import_hardware_and_aims_and_its_commands_are_commands(path):
+    """Imports make what training reads, rules can be read, evaluations take the run's model."""
+    comments, settings = checker.read_comments(path), checker.read_recipe(path)
     assert {"title", "data", "import", "hardware", "aims", "evaluate"} <= set(comments)
     assert checker.told_number(comments, "data", "identities") >= 50
-    settings = checker.read_recipe(path)
     devices = checker.told_number(comments, "hardware", "GPU")
     rows = checker.told_number(comments, "hardware", "images each") or checker.told_number(comments, "hardware", "rows")
     groups = checker.told_number(comments, "data", "groups") or 0
@@ -94,12 +93,6 @@ def test_tells_data_import_hardware_and_aims(path):
     # Published numbers, or why there are none.
     aims = " ".join(comments["aims"])
     assert re.search(r"\d\d\.\d", aims) or "not at hand" in aims or "no published number" in aims
-
-
-@each_recipe
-def test_its_commands_are_commands(path):
-    """Imports make what training reads, rules can be read, evaluations take the run's model."""
-    comments, settings = checker.read_comments(path), checker.read_recipe(path)
     imported = list(commands(comments, "import"))
     assert [made.output for module, _, made in imported if module == "prepare"] == settings.train_data
     for module, _, mined in imported:
@@ -114,7 +107,7 @@ def test_its_commands_are_commands(path):
             assert evaluation.model == f"{settings.run_dir}/checkpoints/last.keras"
 
 
-def test_what_ddl_starts_from_is_a_recipe_with_the_same_network():
+def test_ddl_starts_from_a_recipe_with_the_same_network_and_has_the_authors_numbers():
     starts = {path.stem: checker.read_recipe(path) for path in RECIPES}
     for name, settings in starts.items():
         if settings.embedding_loss == "none":
@@ -125,16 +118,11 @@ def test_what_ddl_starts_from_is_a_recipe_with_the_same_network():
         assert (base.backbone, base.head) == (settings.backbone, settings.head)
         # The head is taken over by the number of its identities: other people must not have the same number by chance.
         assert "scface" in name or base.train_data == settings.train_data
-
-
-def test_ddl_has_the_authors_numbers():
-    for path in RECIPES:
-        settings = checker.read_recipe(path)
-        if settings.embedding_loss == "ddl":
-            assert (settings.positive_weight, settings.negative_weight, settings.order_weight) == (0.1, 0.02, 0.5)
-            assert (settings.epochs, settings.learning_rate, settings.decay_epochs) == (2, 0.001, [1.0])
-            assert (settings.rows_per_group, settings.pairs_per_group, settings.shuffled_rows) == (32, 32, 0)
-            assert (settings.weight_decay, settings.precision) == (5e-4, "float32")
+        # The authors' numbers.
+        assert (settings.positive_weight, settings.negative_weight, settings.order_weight) == (0.1, 0.02, 0.5)
+        assert (settings.epochs, settings.learning_rate, settings.decay_epochs) == (2, 0.001, [1.0])
+        assert (settings.rows_per_group, settings.pairs_per_group, settings.shuffled_rows) == (32, 32, 0)
+        assert (settings.weight_decay, settings.precision) == (5e-4, "float32")
 
 
 def test_estimate():
@@ -147,9 +135,8 @@ def test_estimate():
     assert estimate["center weights"] == 28_000 * 512
     assert estimate["centers"] == pytest.approx(5 * 28_000 * 512 * 4 / 1e9)
     assert estimate["logits"] == pytest.approx(96 * 28_000 * 6 * 4 / 1e9)
-    assert estimate["sum"] == pytest.approx(
-        sum(estimate[name] for name in ("network", "centers", "activations", "logits"))
-    )
+    parts = sum(estimate[name] for name in ("network", "centers", "activations", "logits"))
+    assert estimate["sum"] == pytest.approx(parts)
 
 
 def test_random_batch_has_the_streams_of_a_recipe():
@@ -167,9 +154,8 @@ def test_random_batch_has_the_streams_of_a_recipe():
 def faces(tmp_path_factory):
     """Four groups by a race that is made up."""
     folder = tmp_path_factory.mktemp("faces")
-    prepare_synthetic(
-        SyntheticSettings(output=str(folder), identities=16, images_per_identity=4, test_identities=0, image_size=32)
-    )
+    counts = {"identities": 16, "images_per_identity": 4, "test_identities": 0}
+    prepare_synthetic(SyntheticSettings(output=str(folder), image_size=32, **counts))
     four = Faces([str(folder / "train")])
     write_columns(four, {"group": four.index["identity"].to_numpy(np.int64) % 4}, {"command": "test"})
     return str(folder / "train")

@@ -19,12 +19,8 @@ def results(tmp_path_factory):
     """In a process of its own, for it has its own devices."""
     output = tmp_path_factory.mktemp("replicas") / "results.npz"
     path = os.pathsep.join([str(SCRIPT.parents[2]), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(output)],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-    )
+    command, environment = [sys.executable, str(SCRIPT), str(output)], {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return dict(np.load(output))
 

@@ -119,12 +119,11 @@ class Scripted:
         return ModelMetadata("faces", 3, {})
 
 
-def wait(*answers, seconds=60.0):
-    clock = Clock()
-    return wait_until_available(Scripted(*answers), seconds, clock=clock, sleep=clock.sleep)
+def test_waiting(capsys, monkeypatch):
+    def wait(*answers, seconds=60.0):
+        monkeypatch.setattr("ddl_tf.client.client.time", Clock())
+        return wait_until_available(Scripted(*answers), seconds)
 
-
-def test_waiting(capsys):
     loading, ready = [(3, "LOADING", "")], [(3, "AVAILABLE", ""), (2, "UNLOADING", "")]
     assert wait("UNAVAILABLE", "UNAVAILABLE", "NOT_FOUND", loading, ready) == 3
     assert [line.split("faces: ")[1] for line in capsys.readouterr().err.splitlines()] == [

@@ -60,7 +60,6 @@ class Client:
 
     Requests are repeated while the server is unavailable (starting, restarting, no connection) or full, and only then.
     A call with more rows than `batch` becomes several requests, all of them to one version of the model.
-
     TensorFlow is not needed, and not imported.
 
     Args:
@@ -239,15 +238,9 @@ class Client:
         return empty
 
 
-def wait_until_available(
-    client: Client,
-    seconds: float,
-    *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> int:
+def wait_until_available(client: Client, seconds: float) -> int:
     """Wait until a server has loaded the client's model, and return its version; what it waits for goes to stderr."""
-    began, printed = clock(), ""
+    began, printed = time.monotonic(), ""
     while True:
         try:
             versions = client.status()
@@ -262,10 +255,10 @@ def wait_until_available(
             if refused.status not in (errors.UNAVAILABLE, errors.NOT_FOUND):
                 raise
             error, failed, state = refused, [], refused.status
-        elapsed = clock() - began
+        elapsed = time.monotonic() - began
         if failed or elapsed + _SECONDS_BETWEEN > seconds:
             raise error
         if state != printed:
             print(f"{client.url}, model {client.model}: {state}; waiting, {elapsed:.0f} s so far", file=sys.stderr)
             printed = state
-        sleep(_SECONDS_BETWEEN)
+        time.sleep(_SECONDS_BETWEEN)

@@ -9,10 +9,8 @@ from ddl_tf.common.errors import InputError
 
 T = TypeVar("T")
 
-UNAVAILABLE = "UNAVAILABLE"
-DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
-NOT_FOUND = "NOT_FOUND"
-RESOURCE_EXHAUSTED = "RESOURCE_EXHAUSTED"
+UNAVAILABLE, RESOURCE_EXHAUSTED = "UNAVAILABLE", "RESOURCE_EXHAUSTED"
+DEADLINE_EXCEEDED, NOT_FOUND = "DEADLINE_EXCEEDED", "NOT_FOUND"
 # Of an answer: embeddings of 100,000 images. Whoever answers more is no server of such a model.
 MOST_BYTES = 256 << 20
 # The server is starting, restarting or full: the same request can succeed a moment later.
@@ -26,14 +24,13 @@ class RequestError(Exception):
 
     def __init__(self, status: str, message: str) -> None:
         super().__init__(f"{status}: {message}")
-        self.status, self.message = status, message
-        self.attempts = 1
+        self.status, self.message, self.attempts = status, message, 1
 
     @property
     def is_too_large(self) -> bool:
         """Whether the message was refused for its size."""
-        text = self.message.lower()
-        return "larger than max" in text or "http 413" in text or "exceeds maximum protobuf size" in text
+        words = ("larger than max", "http 413", "exceeds maximum protobuf size")
+        return any(part in self.message.lower() for part in words)
 
     @property
     def can_pass(self) -> bool:
@@ -96,8 +93,7 @@ def advise(
     return {
         DEADLINE_EXCEEDED: "raise the timeout, or use a smaller batch",
         "INVALID_ARGUMENT": "the model refused the input: check images, shapes and types",
-        "UNAUTHENTICATED": "a proxy before the server wants credentials",
-        "PERMISSION_DENIED": "a proxy before the server wants credentials",
+        **dict.fromkeys(("UNAUTHENTICATED", "PERMISSION_DENIED"), "a proxy before the server wants credentials"),
         "UNIMPLEMENTED": "this is no TensorFlow Serving, or its other port (8500 is gRPC, 8501 REST)",
     }.get(status, "see the server's log")
 
@@ -107,31 +103,20 @@ def missing_package(package: str) -> InputError:
     return InputError(f"the client of model servers needs {package}, which is not installed: pip install {package}")
 
 
-def with_retries(
-    send: Callable[[float], T],
-    timeout: float,
-    retries: int,
-    *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-    uniform: Callable[[float, float], float] = random.uniform,
-) -> T:
+def with_retries(send: Callable[[float], T], timeout: float, retries: int) -> T:
     """Send a request again while the server is unavailable or full; `send` gets the seconds that are left.
 
     The waits are random, at most `FIRST_DELAY * 2 ** (n - 1)` seconds, so that clients of a server that restarts do not
     come back all at once (Brooker, "Exponential Backoff And Jitter", AWS, 2015). The last `RequestError` is raised.
     """
-    deadline = clock() + timeout
-    attempt = 1
+    deadline, attempt = time.monotonic() + timeout, 1
     while True:
         try:
-            return send(deadline - clock())
+            return send(deadline - time.monotonic())
         except RequestError as error:
             error.attempts = attempt
-            if attempt > retries or not error.can_pass:
+            delay = random.uniform(0.0, min(FIRST_DELAY * 2 ** (attempt - 1), LONGEST_DELAY))
+            if attempt > retries or not error.can_pass or time.monotonic() + delay >= deadline:
                 raise
-            delay = uniform(0.0, min(FIRST_DELAY * 2 ** (attempt - 1), LONGEST_DELAY))
-            if clock() + delay >= deadline:
-                raise
-        sleep(delay)
+        time.sleep(delay)
         attempt += 1

@@ -78,13 +78,11 @@ def from_tensor_proto(proto: Any) -> np.ndarray:
 
 
 def _tensors(infos: Any) -> dict[str, TensorInfo]:
-    return {
-        name: TensorInfo(
-            DTYPES[info.dtype][1] if info.dtype in DTYPES else f"type {info.dtype}",
-            None if info.tensor_shape.unknown_rank else tuple(dim.size for dim in info.tensor_shape.dim),
-        )
-        for name, info in infos.items()
-    }
+    tensors = {}
+    for name, info in infos.items():
+        sizes = None if info.tensor_shape.unknown_rank else tuple(dim.size for dim in info.tensor_shape.dim)
+        tensors[name] = TensorInfo(DTYPES[info.dtype][1] if info.dtype in DTYPES else f"type {info.dtype}", sizes)
+    return tensors
 
 
 class GrpcTransport:

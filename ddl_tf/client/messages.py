@@ -1,9 +1,8 @@
-"""The messages of TensorFlow Serving's gRPC protocol, without TensorFlow.
+"""The messages of TensorFlow Serving's gRPC protocol, without TensorFlow: the fields that the client uses.
 
-The fields that the client uses are named here by their numbers, as in
-https://github.com/tensorflow/serving/tree/master/tensorflow_serving/apis. The messages live in a pool of their own, so
-that TensorFlow's, of the same names, can be loaded beside them. An enum is an int32 here, and `google.protobuf.Any` and
-`Int64Value` are written out: on the wire they are the same.
+They are those of https://github.com/tensorflow/serving/tree/master/tensorflow_serving/apis, in a pool of their own, so
+that TensorFlow's can be loaded beside them. Enums are int32 here, and `google.protobuf.Any` and `Int64Value` are
+written out: on the wire they are the same.
 """
 
 from typing import Any

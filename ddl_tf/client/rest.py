@@ -8,8 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent import futures
 from pathlib import Path
 from typing import Any, Optional
 from urllib.parse import quote
@@ -28,20 +27,9 @@ except ImportError:
     raise missing_package("requests") from None
 
 # As TensorFlow Serving answers, and proxies before it.
-_STATUSES = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: errors.NOT_FOUND,
-    408: errors.DEADLINE_EXCEEDED,
-    409: "ABORTED",
-    429: "RESOURCE_EXHAUSTED",
-    499: "CANCELLED",
-    500: "INTERNAL",
-    501: "UNIMPLEMENTED",
-    503: errors.UNAVAILABLE,
-    504: errors.DEADLINE_EXCEEDED,
-}
+_STATUSES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: errors.NOT_FOUND}
+_STATUSES |= {408: errors.DEADLINE_EXCEEDED, 409: "ABORTED", 429: errors.RESOURCE_EXHAUSTED, 499: "CANCELLED"}
+_STATUSES |= {500: "INTERNAL", 501: "UNIMPLEMENTED", 503: errors.UNAVAILABLE, 504: errors.DEADLINE_EXCEEDED}
 _CHUNK = 1 << 16
 _NAMES = dict(DTYPES.values())
 
@@ -50,10 +38,8 @@ def to_json(array: np.ndarray) -> Any:
     """Write an array as nested lists, with bytes in base64: `{"b64": ...}`."""
     if array.dtype != object:
         return array.tolist()
-    encoded = np.empty_like(array)
-    for index, value in np.ndenumerate(array):
-        encoded[index] = {"b64": base64.b64encode(value).decode("ascii")}
-    return encoded.tolist()
+    encode = np.vectorize(lambda value: {"b64": base64.b64encode(value).decode("ascii")}, otypes=[object])
+    return encode(array).tolist()
 
 
 def from_json(value: Any) -> np.ndarray:
@@ -83,15 +69,12 @@ def _as_promised() -> Iterator[None]:
 
 
 def _tensors(infos: Mapping[str, Any]) -> dict[str, TensorInfo]:
-    return {
-        name: TensorInfo(
-            _NAMES.get(info["dtype"], info["dtype"]),
-            None
-            if info["tensor_shape"].get("unknown_rank")
-            else tuple(int(dim["size"]) for dim in info["tensor_shape"].get("dim", [])),
-        )
-        for name, info in infos.items()
-    }
+    tensors = {}
+    for name, info in infos.items():
+        shape = info["tensor_shape"]
+        sizes = None if shape.get("unknown_rank") else tuple(int(dim["size"]) for dim in shape.get("dim", []))
+        tensors[name] = TensorInfo(_NAMES.get(info["dtype"], info["dtype"]), sizes)
+    return tensors
 
 
 def _error_of(answer: requests.Response) -> RequestError:
@@ -131,7 +114,7 @@ class RestTransport:
 
     def _call(self, path: str, version: Optional[int], timeout: float, body: Optional[bytes] = None) -> Any:
         url = self._base + (f"/versions/{version}" if version is not None else "") + path
-        outcome: Future[requests.Response] = Future()
+        outcome: futures.Future[requests.Response] = futures.Future()
 
         def ask() -> None:
             try:
@@ -143,7 +126,7 @@ class RestTransport:
         threading.Thread(target=ask, daemon=True).start()
         try:
             answer = outcome.result(timeout=max(timeout, 0.001))
-        except FutureTimeout:
+        except futures.TimeoutError:
             raise RequestError(errors.DEADLINE_EXCEEDED, f"no whole answer in {timeout:.3g} s") from None
         if answer.status_code != 200:
             raise _error_of(answer)

@@ -1,7 +1,6 @@
 """The labels that heads, losses and metrics take: class numbers, checked where they come in.
 
-TensorFlow itself is silent about most wrong labels: a cast cuts 1.9 to 1 and wraps 2^32 + 1 to 1, and on a GPU a label
-beyond the classes reads as a row of zeros.
+TensorFlow is silent of wrong ones: a cast makes 1 of 1.9 and 2^32 + 1; beyond the classes a GPU reads a row of zeros.
 """
 
 from typing import Optional

@@ -1,7 +1,6 @@
 """What all commands share: quiet start-up, flags from settings, and errors in one line.
 
-A command imports this module before anything that imports TensorFlow, because TensorFlow reads the level of its
-start-up messages when it is loaded.
+A command imports this first: TensorFlow reads the level of its start-up messages when it is loaded.
 """
 
 import errno
@@ -33,12 +32,12 @@ from ddl_tf.common.text import visible  # noqa: E402
 
 flags.disclaim_key_flags()
 
-# Of what a signal ends, the exit code is 128 + its number, as in shells.
+# A `main`, and the dataclass of its settings.
+_Subcommand = tuple[Callable[[Any], Any], type]
+# An exit code; of what a signal ends it is 128 + its number, as in shells.
 BAD_INPUT = 2
-
 # Characters of a message.
 _LONGEST = 2000
-
 # What to do about an error of the operating system.
 _ADVICE = {
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR), "check the path"),
@@ -158,28 +157,20 @@ def run(main: Callable[[Any], Any], settings_class: type) -> None:
         sys.exit(128 + signal.SIGPIPE)
 
 
-def by_name(*mains: Callable[[Any], Any]) -> dict[str, tuple[Callable[[Any], Any], type]]:
+def by_name(*mains: Callable[[Any], Any]) -> dict[str, _Subcommand]:
     """The subcommands that functions of one settings dataclass each are, for `run_subcommands`, by their names."""
     return {main.__name__: (main, typing.get_type_hints(main)["settings"]) for main in mains}
 
 
-def run_subcommands(
-    subcommands: Mapping[str, tuple[Callable[[Any], Any], type]], default: Optional[str] = None
-) -> None:
-    """Run the subcommand that the first argument names, each with flags of its own, or `default` before a flag.
-
-    The docstring of each `main` is its help text.
-    """
+def run_subcommands(subcommands: Mapping[str, _Subcommand], default: Optional[str] = None) -> None:
+    """Run the subcommand that the first argument names, or `default` before a flag; `main`'s docstring is its help."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name in ("-h", "--help", "--helpfull", "--helpshort"):
         width = max(map(len, subcommands))
-        lines = [
-            f"  {key:<{width}}  {(main.__doc__ or '').strip().splitlines()[0]}"
-            for key, (main, _) in subcommands.items()
-        ]
-        usage = f"usage: {_program()} COMMAND --flag=value ...   (COMMAND --help lists the flags)"
-        usage += f"\nwithout COMMAND it is {default}" if default else ""
-        print(usage, *lines, sep="\n")
+        lines = [f"  {key:<{width}}  {str(main.__doc__).splitlines()[0]}" for key, (main, _) in subcommands.items()]
+        usage = [f"usage: {_program()} COMMAND --flag=value ...   (COMMAND --help lists the flags)"]
+        usage += [f"without COMMAND it is {default}"] if default else []
+        print(*usage, *lines, sep="\n")
         sys.exit(0)
     if default and name.startswith("-"):
         sys.argv.insert(1, default)

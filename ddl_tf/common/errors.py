@@ -2,10 +2,9 @@
 
 
 class InputError(ValueError):
-    """Something that the user gave cannot be used.
+    """Something that the user gave cannot be used: one line that says what was wrong, the value, and what to do.
 
-    The message is one line for a person: what was wrong, the value, and what to do. The commands print it
-    without a traceback and exit with a non-zero status; in Python it is an ordinary `ValueError`.
+    The commands print it without a traceback and exit with a non-zero status.
     """
 
 

@@ -78,10 +78,7 @@ def sync_folder(folder: Path) -> None:
 def sync_tree(folder: Path) -> None:
     """Wait until a folder and all that is in it is on the disk, before it gets the name that says that it is whole."""
     for path in [*folder.rglob("*"), folder]:
-        if path.is_dir():
-            sync_folder(path)
-        else:
-            sync_file(path)
+        (sync_folder if path.is_dir() else sync_file)(path)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -132,13 +129,14 @@ def remove_leftovers(folder: Path) -> None:
             file.unlink()
 
 
-def require_regular_file(path: Union[str, Path]) -> None:
+def require_regular_file(path: Union[str, Path]) -> Path:
     """Refuse, by an OSError, a missing file, a folder, and a pipe, device or socket, which would be waited for."""
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "a pipe, device or socket; give a regular file", os.fspath(path))
+    return Path(path)
 
 
 def walk_files(root: Union[str, Path]) -> list[Path]:
@@ -147,8 +145,7 @@ def walk_files(root: Union[str, Path]) -> list[Path]:
     Links to folders are followed, each real folder once. The files need not be readable, nor regular.
     """
     files = []
-    real = Path(os.path.realpath(root))
-    seen = {_folder_key(parent) for parent in real.parents}
+    seen = {_folder_key(parent) for parent in Path(os.path.realpath(root)).parents}
     waiting = deque([Path(root)])
     while waiting:
         folder = waiting.popleft()
@@ -179,9 +176,8 @@ def lock_folder(folder: Path, name: str = "lock") -> Iterator[None]:
     """Keep other processes out of a folder, made if missing, by a lock on the file `name`, whose content stays."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        lock = os.open(path, flags, 0o666)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     except OSError:
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise _no_lock(path) from None

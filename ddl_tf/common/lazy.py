@@ -7,9 +7,7 @@ from typing import Any
 import lazy_loader
 
 
-def lazy_names(
-    package: str, file: str, moved: Mapping[str, str]
-) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+def lazy_names(package: str, file: str, moved: Mapping[str, str]) -> tuple[Callable[[str], Any], Any, list[str]]:
     """Make a package's `__getattr__`, `__dir__` and `__all__` from the stub `__init__.pyi` beside it.
 
     Names that `moved` (name -> package that has it now) are still found for one release, and not listed.
@@ -17,8 +15,6 @@ def lazy_names(
     get_listed, list_names, listed = lazy_loader.attach_stub(package, file)
 
     def get(name: str) -> Any:
-        if name in moved:
-            return getattr(importlib.import_module(moved[name]), name)
-        return get_listed(name)
+        return getattr(importlib.import_module(moved[name]), name) if name in moved else get_listed(name)
 
     return get, list_names, listed

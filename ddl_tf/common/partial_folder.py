@@ -40,11 +40,9 @@ def open_partial(partial: Path, record: dict[str, Any], names: str) -> Iterator[
                 raise InputError(f"{file}: not the record of unfinished work; move the folder away")
             for name in {**before, **now}:
                 if before.get(name) != now.get(name):
-                    raise InputError(
-                        f"{partial} holds unfinished work with {name}={before.get(name)}, this one has "
-                        f"{name}={now.get(name)}: run it with the former to finish it, or remove that folder to begin "
-                        "anew"
-                    )
+                    differs = f"with {name}={before.get(name)}, this one has {name}={now.get(name)}"
+                    advice = "run it with the former to finish it, or remove that folder to begin anew"
+                    raise InputError(f"{partial} holds unfinished work {differs}: {advice}")
         else:
             # Without the record, no file is known to be of this work.
             _refuse_foreign(partial, "")
@@ -62,10 +60,8 @@ def _refuse_foreign(partial: Path, names: str) -> None:
     """Refuse a folder with anything in it that this work would not have made, such as links to other places."""
     for entry in partial.iterdir() if partial.is_dir() else ():
         if not _is_of_work(entry, names):
-            raise InputError(
-                f"{partial} is needed for unfinished work, and holds {entry.name!r}, which is not of it: "
-                "move that folder away, or choose another output"
-            )
+            what = f"is needed for unfinished work, and holds {entry.name!r}, which is not of it"
+            raise InputError(f"{partial} {what}: move that folder away, or choose another output")
 
 
 def discard(partial: Path, names: str) -> None:
@@ -108,7 +104,7 @@ def publish(partial: Path, output: Path, keep: Collection[str], names: str, repl
     for file in partial.iterdir():
         if file.name not in keep and (re.fullmatch(names, file.name) or is_leftover(file.name)):
             file.unlink()
-    # What is in the folder has its names on the disk before the folder has its own.
+    # Its names are on the disk before it has its own.
     sync_folder(partial)
     replaced = output.with_name(f"{output.name}.replaced")
     if output.exists():

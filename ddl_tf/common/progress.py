@@ -29,10 +29,9 @@ class Progress:
         if now - self._told >= _SECONDS_BETWEEN_LINES and self._done > self._before:
             self._told = now
             rate = (self._done - self._before) / (now - self._began)
-            left = (self._total - self._done) / rate
             pace = f"{rate:,.1f} {self._units}/s" if rate >= 1 else f"{1 / rate:,.1f} s each"
-            line = f"{self._name}: {self._done:,} of {self._total:,}, {pace}, {left:,.0f} s left"
-            self.write(f"{line}; {note}" if note else line)
+            left = f"{(self._total - self._done) / rate:,.0f} s left" + (f"; {note}" if note else "")
+            self.write(f"{self._name}: {self._done:,} of {self._total:,}, {pace}, {left}")
 
     def write(self, line: str) -> None:
         """Print a line on stderr without tearing the bar."""

@@ -1,8 +1,4 @@
-"""Settings as dataclasses, and command-line flags made from them.
-
-Everything below the commands takes a plain dataclass; only the commands know that its fields are flags. One
-definition therefore serves the Python user, the flag, its help text and the record in the run folder.
-"""
+"""Settings as dataclasses, and flags made from them: one definition serves Python, the flag, its help and records."""
 
 import dataclasses
 import typing
@@ -26,7 +22,7 @@ def setting(default: Any, help: str, choices: Optional[Sequence[str]] = None, re
 
     If `repeated`, each item of a list of strings is a flag of its own and may hold commas.
     """
-    metadata = {"help": help, "choices": tuple(choices) if choices else None, "repeated": repeated}
+    metadata = {"help": help, "default": default, "choices": choices, "repeated": repeated}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -43,10 +39,7 @@ def define_flags(settings_class: type) -> None:
     """Define one absl flag for each field, made with `setting`, of a settings dataclass."""
     hints = typing.get_type_hints(settings_class)
     for field in dataclasses.fields(settings_class):
-        kind, text = _value_type(hints[field.name]), field.metadata["help"]
-        default: Any = field.default
-        if field.default_factory is not dataclasses.MISSING:
-            default = field.default_factory()
+        kind, text, default = _value_type(hints[field.name]), field.metadata["help"], field.metadata["default"]
         if field.metadata["choices"]:
             flags.DEFINE_enum(field.name, default, field.metadata["choices"], text)
         elif kind in _SINGLE:
@@ -70,10 +63,7 @@ def refuse_ignored(settings: Any, names: Sequence[str], used: bool, needs: str) 
     """Refuse settings whose fields `names` are not their defaults, but ignored unless `used`; `needs` is the remedy."""
     if used:
         return
-    unset = {
-        field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        for field in dataclasses.fields(settings)
-    }
+    unset = {field.name: field.metadata["default"] for field in dataclasses.fields(settings) if field.name in names}
     for name in names:
         value = getattr(settings, name)
         if value != unset[name]:

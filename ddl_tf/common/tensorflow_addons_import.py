@@ -13,8 +13,7 @@ def import_tensorflow_addons() -> ModuleType:
             warnings.simplefilter("ignore")
             import tensorflow_addons
     except ImportError as error:
-        raise InputError(
-            f"TensorFlow Addons cannot be imported ({error}), and the triplet loss is taken from it: run "
-            "`pip install tensorflow-addons==0.23.0` with TensorFlow 2.15 (it fails from 2.16 on), or use another loss"
-        ) from error
+        what = f"TensorFlow Addons cannot be imported ({error}), and the triplet loss is taken from it"
+        install = "run `pip install tensorflow-addons==0.23.0` with TensorFlow 2.15 (it fails from 2.16 on)"
+        raise InputError(f"{what}: {install}, or use another loss") from error
     return tensorflow_addons

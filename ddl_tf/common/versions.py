@@ -30,7 +30,5 @@ def use_keras_2() -> None:
     if value not in ("1", "true", "True"):
         raise ImportError(f"ddl_tf needs Keras 2, but {VARIABLE}={value} asks for Keras 3: {_ADVICE}")
     if find_spec("tf_keras") is None:
-        raise ImportError(
-            "ddl_tf needs Keras 2, which from TensorFlow 2.16 on is a package of its own: run `pip install tf_keras`, "
-            "of the version that TensorFlow has"
-        )
+        install = "run `pip install tf_keras`, of the version that TensorFlow has"
+        raise ImportError(f"ddl_tf needs Keras 2, which from TensorFlow 2.16 on is a package of its own: {install}")

@@ -4,9 +4,8 @@ Strength 1 is the worst that is still a face: 8 px of 112, a JPEG quality of 10,
 gets an amount of its own between nothing and the strength. Blur is Gaussian alone, without motion.
 """
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -14,12 +13,9 @@ import tensorflow as tf
 from ddl_tf.common.keras_cv_import import import_keras_cv
 
 # At strength 1. The magnitude is the default of KerasCV; at 1 RandAugment makes an image black.
-LARGEST_REDUCTION = 14.0
-LOWEST_QUALITY = 10.0
-LARGEST_DEVIATION = 0.03
-LARGEST_RECTANGLE = 0.7
+LARGEST_REDUCTION, LOWEST_QUALITY = 14.0, 10.0
+LARGEST_DEVIATION, LARGEST_RECTANGLE, LARGEST_MAGNITUDE = 0.03, 0.7, 0.5
 SMALLEST_AREA, LARGEST_MARGIN, LARGEST_ASPECT = 0.5, 0.1, 0.2
-LARGEST_MAGNITUDE = 0.5
 
 
 class RowRandom:
@@ -55,18 +51,6 @@ def crop(image: tf.Tensor, strength: float, random: RowRandom) -> tf.Tensor:
     return tf.image.crop_and_resize(padded[tf.newaxis], boxes, [0], [height, width])[0]
 
 
-@contextlib.contextmanager
-def _making_layers() -> Iterator[None]:
-    """Layers belong to no graph, and work in float32, also where the network does not."""
-    policy = tf.keras.mixed_precision.global_policy()
-    tf.keras.mixed_precision.set_global_policy("float32")
-    try:
-        with tf.init_scope():
-            yield
-    finally:
-        tf.keras.mixed_precision.set_global_policy(policy)
-
-
 def _row_factor(sampler: Any, random: RowRandom) -> Callable[..., tf.Tensor]:
     """Draw what a sampler of KerasCV draws from the random numbers of a row."""
     core = import_keras_cv().core
@@ -95,16 +79,18 @@ def seed_by_row(layer: tf.keras.layers.Layer, random: RowRandom) -> tf.keras.lay
 
 def randaugment(image: tf.Tensor, strength: float, random: RowRandom) -> tf.Tensor:
     """Apply two operations of KerasCV's RandAugment."""
-    with _making_layers():
-        layer = import_keras_cv().layers.RandAugment(
-            (0, 255),
-            augmentations_per_image=2,
-            magnitude=LARGEST_MAGNITUDE * strength,
-            magnitude_stddev=0.3 * LARGEST_MAGNITUDE * strength,
-            # They would shear an aligned face by half of the image, and shift it by as much.
-            geometric=False,
-        )
-        layer = seed_by_row(layer, random)
+    # The layer belongs to no graph, and works in float32, also where the network does not.
+    policy = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy("float32")
+    magnitudes = {"magnitude": LARGEST_MAGNITUDE * strength, "magnitude_stddev": 0.3 * LARGEST_MAGNITUDE * strength}
+    try:
+        with tf.init_scope():
+            # Geometric ones would shear an aligned face by half of the image, and shift it by as much.
+            kinds = import_keras_cv().layers
+            layer = kinds.RandAugment((0, 255), augmentations_per_image=2, geometric=False, **magnitudes)
+            layer = seed_by_row(layer, random)
+    finally:
+        tf.keras.mixed_precision.set_global_policy(policy)
     return layer(image)
 
 

@@ -29,11 +29,6 @@ def shard_name(number: int) -> str:
     return f"shard-{number:05d}.tfrecord"
 
 
-def set_files(description: dict[str, Any]) -> set[str]:
-    """Name the files that commands of ddl_tf write into a stored set of this description."""
-    return {DESCRIPTION, INDEX, PROBLEMS, PAIRS, MENDED, LOCK, *description["shards"]}
-
-
 def read_description(path: Path) -> dict[str, Any]:
     """Read the `dataset.json` of a stored set."""
     file = Path(path) / DESCRIPTION
@@ -44,7 +39,13 @@ def read_description(path: Path) -> dict[str, Any]:
         if version == FORMAT_VERSION:
             if missing := {"images", "identities", "shards"} - description.keys():
                 raise KeyError(*sorted(missing))
-            _check_types(description)
+            for name, is_right in _TYPES.items():
+                if name in description and not is_right(description[name]):
+                    raise ValueError(f"{name} is {description[name]!r}")
+            for name in description["shards"]:
+                # A name that leads elsewhere would have files removed or read there.
+                if not re.fullmatch(SHARD_NAME, name):
+                    raise ValueError(f"{name!r} is no name of a shard")
     except OSError as error:
         hint = " (its import is not finished: run it again)" if Path(f"{path}.partial").is_dir() else ""
         raise InputError(
@@ -65,31 +66,14 @@ def write_description(path: Path, description: dict[str, Any]) -> None:
         aside.write_text(json.dumps(description, indent=2) + "\n")
 
 
-def _check_types(description: dict[str, Any]) -> None:
-    for name, is_right in _TYPES.items():
-        if name in description and not is_right(description[name]):
-            raise ValueError(f"{name} is {description[name]!r}")
-    for name in description["shards"]:
-        # A name that leads elsewhere would have files removed or read there.
-        if not re.fullmatch(SHARD_NAME, name):
-            raise ValueError(f"{name!r} is no name of a shard")
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)
-
-
 def _are_sizes(value: Any) -> bool:
-    return not value or (isinstance(value, dict) and all(_is_size(value.get(name)) for name in ("smallest", "largest")))
+    sizes: list[Any] = [value.get("smallest"), value.get("largest")] if isinstance(value, dict) else [None]
+    are_lists = all(isinstance(size, list) and len(size) == 2 for size in sizes)
+    return not value or (are_lists and all(type(side) is int and side > 0 for size in sizes for side in size))
 
 
 _TYPES: dict[str, Callable[[Any], bool]] = {
-    "images": _is_count,
-    "identities": _is_count,
+    **dict.fromkeys(("images", "identities"), lambda value: type(value) is int and value >= 0),
     "shards": lambda value: isinstance(value, dict),
     "columns": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
     "image_size": _are_sizes,
@@ -100,11 +84,6 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     ),
     "made_by": lambda value: isinstance(value, dict) and isinstance(value.get("settings", {}), dict),
 }
-
-
-def group_is_mined(description: dict[str, Any]) -> bool:
-    """Whether the groups of a set were made after its import, so that its records have others than its index."""
-    return any("group" in step["columns"] for step in description.get("mined", []))
 
 
 def read_table(file: Path) -> pd.DataFrame:

@@ -63,15 +63,35 @@ def mend_set(path: str) -> pd.DataFrame:
                     progress.write(f"{path}, row {row}: {reason}")
                 progress.advance()
         before = read_mended(folder).set_index("row")
+        identity, group = (faces.index[name].to_numpy() for name in ("identity", "group"))
+        good = ~np.isin(np.arange(len(faces)), list(reasons))
         rows: list[dict[str, Any]] = []
-        for row, stands_in in _choose(faces, sorted(reasons), path).items():
+        for row, reason in reasons.items():
+            others = np.flatnonzero(good & (identity == identity[row]) & (group == group[row]))
+            if not len(others):
+                place = faces.index.iloc[row]
+                raise InputError(
+                    f"{path}: row {row} cannot be read, and identity {place['identity_key']} has no other image of "
+                    f"group {group[row]}: put a copy of {faces.shards[place['shard']]} back, or prepare the set again"
+                )
+            # The next one, from the first on after the last.
+            stands_in = int([*others[others > row], others[0]][0])
             # Of a row that was mended before, the index tells the place of its first stand-in.
             place = before.loc[row] if row in before.index else faces.index.iloc[row]
             places = {name: int(place[name]) for name in PLACE}
-            rows.append({"row": row, **places, "stands_in": stands_in, "reason": reasons[row]})
+            rows.append({"row": row, **places, "stands_in": stands_in, "reason": reason})
         mended = pd.DataFrame(rows, columns=["row", *PLACE, "stands_in", "reason"])
-        if rows:
-            _write(folder, mended, before.reset_index())
+        if not rows:
+            return mended
+        table = pq.read_table(folder / INDEX)
+        order = np.arange(len(table))
+        order[mended["row"].to_numpy(np.int64)] = mended["stands_in"].to_numpy(np.int64)
+        # The places first: as long as the index is the old one, they are what it says itself.
+        with write_aside(folder / MENDED) as aside:
+            kept = before.drop(mended["row"], errors="ignore").reset_index()
+            pd.concat([kept, mended] if len(kept) else [mended]).sort_values("row").to_csv(aside, index=False)
+        with write_aside(folder / INDEX) as aside:
+            pq.write_table(table.take(order), aside)
         return mended
 
 
@@ -81,33 +101,3 @@ def _why_unreadable(faces: Faces, row: int) -> Optional[str]:
     except InputError:
         return "no record there"
     return why_undecodable(encoded)
-
-
-def _choose(faces: Faces, rows: list[int], path: str) -> dict[int, int]:
-    """The next good row of the same identity and group, from the first on after the last."""
-    identity, group = (faces.index[name].to_numpy() for name in ("identity", "group"))
-    good = np.ones(len(faces), bool)
-    good[rows] = False
-    chosen = {}
-    for row in rows:
-        others = np.flatnonzero(good & (identity == identity[row]) & (group == group[row]))
-        if not len(others):
-            place = faces.index.iloc[row]
-            raise InputError(
-                f"{path}: row {row} cannot be read, and identity {place['identity_key']} has no other image of group "
-                f"{group[row]}: put a copy of {faces.shards[place['shard']]} back, or prepare the set again"
-            )
-        chosen[row] = int([*others[others > row], others[0]][0])
-    return chosen
-
-
-def _write(path: Path, mended: pd.DataFrame, before: pd.DataFrame) -> None:
-    table = pq.read_table(path / INDEX)
-    order = np.arange(len(table))
-    order[mended["row"].to_numpy(np.int64)] = mended["stands_in"].to_numpy(np.int64)
-    # The places first: as long as the index is the old one, they are what it says itself.
-    with write_aside(path / MENDED) as aside:
-        kept = before[~before["row"].isin(mended["row"])]
-        pd.concat([kept, mended] if len(kept) else [mended]).sort_values("row").to_csv(aside, index=False)
-    with write_aside(path / INDEX) as aside:
-        pq.write_table(table.take(order), aside)

@@ -94,10 +94,8 @@ def training_dataset(
         inputs = {"image": tf.cast(images, tf.float32), "label": label}
         return inputs, {"embedding": tf.stack([identity, group], axis=1), "logits": label}
 
-    dataset = tf.data.Dataset.range(first_step, last_step)
-    dataset = dataset.map(draw, num_parallel_calls=READERS, deterministic=True)
-    dataset = dataset.map(to_batch, num_parallel_calls=usable_cores(), deterministic=True)
-    dataset = dataset.prefetch(PREFETCHED)
+    dataset = tf.data.Dataset.range(first_step, last_step).map(draw, num_parallel_calls=READERS, deterministic=True)
+    dataset = dataset.map(to_batch, num_parallel_calls=usable_cores(), deterministic=True).prefetch(PREFETCHED)
     options = options_without_autotune()
     # A sampler may wait for what training computes: its threads must not be those that training needs, and one must be
     # left to finish the steps before.
@@ -125,8 +123,7 @@ def check_rows(faces: Faces, rows: np.ndarray) -> None:
     """Raise an `InputError` that names the first of `[n]` rows whose image cannot be read or decoded."""
     for row in rows.tolist():
         (encoded,) = faces.read(np.array([row]))
-        reason = why_undecodable(encoded)
-        if reason is not None:
+        if (reason := why_undecodable(encoded)) is not None:
             place = faces.index.iloc[row]
             raise InputError(
                 f"{faces.shards[place['shard']]}: the image at byte {place['offset']:,} (row {row}, identity "

@@ -1,6 +1,7 @@
 """What the rows of a group are drawn from: its images by identity, and its positive pairs."""
 
 import dataclasses
+import functools
 from typing import NamedTuple, Optional, Union
 
 import numpy as np
@@ -79,7 +80,7 @@ class Members:
         return self.records[self.starts[position] + (uniform * self.counts[position]).astype(np.int64)]
 
 
-class PairsWithin:
+class _PairsWithin:
     """Pairs of two images of a group, drawn at random; `identities` `[n]` (ascending) have a pair, as in all pools."""
 
     def __init__(self, members: Members) -> None:
@@ -96,8 +97,8 @@ class PairsWithin:
         return members.records[members.starts[position] + np.stack([first, second])]
 
 
-class PairsAcross:
-    """Pairs of an image of a group and one of the teacher's, drawn at random."""
+class _PairsAcross:
+    """Pairs of an image of a group and, second, one of the teacher's, drawn at random."""
 
     def __init__(self, members: Members, teacher: Members) -> None:
         self._members, self._teacher = members, teacher
@@ -106,12 +107,11 @@ class PairsAcross:
         )
 
     def draw(self, position: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-        """As `PairsWithin.draw`; the image of the group comes first."""
         first = self._members.draw(self._positions[position], uniform[0])
         return np.stack([first, self._teacher.draw(self._teacher_positions[position], uniform[1])])
 
 
-class PairsStored:
+class _PairsStored:
     """Pairs that were arranged beforehand; an identity is drawn first, then one of its pairs."""
 
     def __init__(self, pairs: StoredPairs, number: int, identity: np.ndarray) -> None:
@@ -119,12 +119,11 @@ class PairsStored:
         self.identities = self._members.identities
 
     def draw(self, position: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-        """As `PairsWithin.draw`."""
         chosen = self._members.draw(position, uniform[0])
         return np.stack([self._pairs.first[chosen], self._pairs.second[chosen]])
 
 
-Pairs = Union[PairsWithin, PairsAcross, PairsStored]
+_Pairs = Union[_PairsWithin, _PairsAcross, _PairsStored]
 
 
 class GroupPools:
@@ -148,40 +147,32 @@ class GroupPools:
         if sizes.made_student:
             self.groups.append(len(self.groups))
             self.members.append(self.members[0])
-        self.pairs: list[Pairs] = []
+        self.pairs: list[_Pairs] = []
         self.shared_identities = np.empty(0, np.int64)
         if sizes.pairs_per_group:
             self.pairs = [self._pool(number, identity, sizes, stored) for number in self.groups]
-            self.shared_identities = self.pairs[0].identities
-            for pool in self.pairs[1:]:
-                self.shared_identities = np.intersect1d(self.shared_identities, pool.identities, assume_unique=True)
-            self._check_pairs(stored is not None, sizes)
-
-    def _pool(self, number: int, identity: np.ndarray, sizes: StreamSizes, stored: Optional[StoredPairs]) -> Pairs:
-        # The pairs of a student that is made of the teacher's images are the teacher's.
-        of_teacher = self.members[number] is self.members[0]
-        if stored is not None:
-            return PairsStored(stored, 0 if of_teacher else number, identity)
-        if sizes.pairs_across and not of_teacher:
-            return PairsAcross(self.members[number], self.members[0])
-        return PairsWithin(self.members[number])
-
-    def _check_pairs(self, stored: bool, sizes: StreamSizes) -> None:
+            self.shared_identities = functools.reduce(np.intersect1d, [pool.identities for pool in self.pairs])
         for number, pool in enumerate(self.pairs):
             if len(pool.identities):
                 continue
-            if stored:
-                raise InputError(
-                    f"group {number} has no stored positive pair: run `python -m ddl_tf.mine pairs` again, after the "
-                    "groups were made"
-                )
             wanted = "images in it and in group 0" if sizes.pairs_across and number else "two images in it"
-            raise InputError(
-                f"group {number} has no positive pair: none of its identities has {wanted}; loosen the rule of the "
-                "group, or see --pairs_across"
-            )
-        if sizes.shared_identities and not len(self.shared_identities):
+            if stored is not None:
+                why = "no stored positive pair: run `python -m ddl_tf.mine pairs` again, after the groups were made"
+            else:
+                remedy = "loosen the rule of the group, or see --pairs_across"
+                why = f"no positive pair: none of its identities has {wanted}; {remedy}"
+            raise InputError(f"group {number} has {why}")
+        if sizes.pairs_per_group and sizes.shared_identities and not len(self.shared_identities):
             raise InputError(
                 "no identity has positive pairs in every group, which shared identities need: draw the pairs of each "
                 "group for itself"
             )
+
+    def _pool(self, number: int, identity: np.ndarray, sizes: StreamSizes, stored: Optional[StoredPairs]) -> _Pairs:
+        # The pairs of a student that is made of the teacher's images are the teacher's.
+        of_teacher = self.members[number] is self.members[0]
+        if stored is not None:
+            return _PairsStored(stored, 0 if of_teacher else number, identity)
+        if sizes.pairs_across and not of_teacher:
+            return _PairsAcross(self.members[number], self.members[0])
+        return _PairsWithin(self.members[number])

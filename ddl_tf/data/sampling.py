@@ -120,17 +120,14 @@ class StreamSampler:
         positions = np.arange(step * size, (step + 1) * size)
         records = np.empty(size, np.int64)
         for epoch in range(positions[0] // total, positions[-1] // total + 1):
+            cached_epoch, order = self._epoch_order
+            if cached_epoch != epoch:
+                order = np.random.default_rng([self._seed, 0, epoch]).permutation(total)
+                # One assignment of both, for threads that draw steps of two epochs at a time.
+                self._epoch_order = (epoch, order)
             here = positions // total == epoch
-            records[here] = self._order(epoch)[positions[here] % total]
+            records[here] = order[positions[here] % total]
         return records
-
-    def _order(self, epoch: int) -> np.ndarray:
-        cached_epoch, order = self._epoch_order
-        if cached_epoch != epoch:
-            order = np.random.default_rng([self._seed, 0, epoch]).permutation(len(self._identity))
-            # One assignment of both, for threads that draw steps of two epochs at a time.
-            self._epoch_order = (epoch, order)
-        return order
 
     def rows(self, step: int) -> Rows:
         """Draw the `num_rows` rows of a step, in random order, so that every replica gets a share of each stream."""
@@ -138,59 +135,38 @@ class StreamSampler:
         sizes = self._sizes
         neighbours = self._neighbours(step) if self._neighbours else None
         pools = self._pools(step) if self.groups else None
-        records: list[np.ndarray] = []
-        groups: list[np.ndarray] = []
-        classified: list[np.ndarray] = []
-
-        def add(stream: np.ndarray, group: int, classify: bool) -> None:
-            records.append(stream)
-            groups.append(np.full(len(stream), group))
-            classified.append(np.full(len(stream), classify))
+        # Records, group, and whether they are classified.
+        streams: list[tuple[np.ndarray, int, bool]] = []
 
         def draw(identities: np.ndarray, size: int, taken: np.ndarray = _NONE) -> np.ndarray:
             return choose_confusable(rng, identities, size, neighbours, sizes.confusable, taken)
 
         if sizes.shuffled:
-            add(self._shuffled(step), NO_GROUP, True)
-        shared = None
-        if pools and sizes.pairs_per_group and sizes.shared_identities:
-            identities = pools.shared_identities
-            shared = identities[draw(identities, sizes.pairs_per_group)]
+            streams.append((self._shuffled(step), NO_GROUP, True))
+        count, shared = sizes.pairs_per_group, None
+        if pools and count and sizes.shared_identities:
+            shared = pools.shared_identities[draw(pools.shared_identities, count)]
         for group in self.groups:
             assert pools is not None
             members = pools.members[group]
             taken = _NONE
-            if sizes.pairs_per_group:
+            if count:
                 pool = pools.pairs[group]
-                if shared is None:
-                    chosen = draw(pool.identities, sizes.pairs_per_group)
-                else:
-                    chosen = np.searchsorted(pool.identities, shared)
+                chosen = draw(pool.identities, count) if shared is None else np.searchsorted(pool.identities, shared)
                 taken = np.searchsorted(members.identities, pool.identities[chosen])
-                pairs = pool.draw(chosen, rng.random((2, sizes.pairs_per_group)))
-                add(pairs.ravel(), group, sizes.classify_pairs)
+                pairs = pool.draw(chosen, rng.random((2, count)))
+                streams.append((pairs.ravel(), group, sizes.classify_pairs))
             if sizes.per_group:
                 position = draw(members.identities, sizes.per_group, taken)
-                add(members.draw(position, rng.random(sizes.per_group)), group, True)
+                streams.append((members.draw(position, rng.random(sizes.per_group)), group, True))
 
         order = rng.permutation(self.num_rows)
+        records, groups, classified = zip(*streams)
+        lengths = [len(stream) for stream in records]
         record = np.concatenate(records)[order]
         identity = self._identity[record]
-        label = np.where(np.concatenate(classified)[order], identity, NO_LABEL)
-        return Rows(record, identity, np.concatenate(groups)[order].astype(np.int64), label)
-
-
-def choose(rng: np.random.Generator, population: int, size: int) -> np.ndarray:
-    """Choose `[size]` of `population` positions, different ones as far as they last; the cost follows from the size."""
-    whole, rest = divmod(size, population)
-    chosen = [rng.permutation(population) for _ in range(whole)]
-    return np.concatenate([*chosen, rng.choice(population, rest, replace=False)])
-
-
-def choose_others(rng: np.random.Generator, population: int, size: int, taken: np.ndarray) -> np.ndarray:
-    """Choose as `choose`, but none of the taken positions as long as there are others: no image is in a group twice."""
-    candidates = choose(rng, population, size + len(taken))
-    return np.concatenate([candidates[~np.isin(candidates, taken)], candidates])[:size]
+        label = np.where(np.repeat(classified, lengths)[order], identity, NO_LABEL)
+        return Rows(record, identity, np.repeat(groups, lengths)[order].astype(np.int64), label)
 
 
 def choose_confusable(
@@ -203,9 +179,14 @@ def choose_confusable(
 ) -> np.ndarray:
     """Choose `[size]` positions in `identities` (ascending) in clusters: one at random, and those nearest to it.
 
-    `neighbours` is `[num_identities, k]`, the nearest first; None: all at random. `taken` positions come last.
+    `neighbours` is `[num_identities, k]`, the nearest first; None: all at random. Positions are different ones as far
+    as they last, and `taken` ones come last: no image is in a group twice.
     """
-    order = choose_others(rng, len(identities), size, taken)
+    # The cost follows from the size, not from the number of identities.
+    whole, rest = divmod(size + len(taken), len(identities))
+    shuffled = [rng.permutation(len(identities)) for _ in range(whole)]
+    candidates = np.concatenate([*shuffled, rng.choice(len(identities), rest, replace=False)])
+    order = np.concatenate([candidates[~np.isin(candidates, taken)], candidates])[:size]
     if neighbours is None or len(identities) < size + len(taken):
         # Where all of them are needed, there is nothing to choose.
         return order

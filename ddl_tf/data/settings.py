@@ -39,9 +39,8 @@ class AugmentationSettings:
         for name in (*strength_names(), "augment_probability"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"--{name} must be from 0 to 1, got {getattr(self, name)}")
-        for group in self.augment_groups:
-            if group < -1:
-                raise InputError(f"--augment_groups: there is no group {group}; groups are numbered from 0, -1 is none")
+        if (group := min(self.augment_groups, default=-1)) < -1:
+            raise InputError(f"--augment_groups: there is no group {group}; groups are numbered from 0, -1 is none")
 
     @property
     def strengths(self) -> dict[str, float]:
@@ -96,13 +95,6 @@ class StreamSettings:
 
     def stream_sizes(self, confusable: int = 1) -> StreamSizes:
         """Give the sampler its sizes; raises an `InputError` if a number is negative or a batch would have no rows."""
-        return StreamSizes(
-            self.shuffled_rows,
-            self.rows_per_group,
-            self.pairs_per_group,
-            self.pairs_across,
-            self.classify_pairs,
-            confusable,
-            self.shared_identities,
-            self.made_student,
-        )
+        alike = ("pairs_per_group", "pairs_across", "classify_pairs", "shared_identities", "made_student")
+        values = {name: getattr(self, name) for name in alike}
+        return StreamSizes(self.shuffled_rows, self.rows_per_group, confusable=confusable, **values)

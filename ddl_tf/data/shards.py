@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 import pandas as pd
@@ -30,8 +30,7 @@ from ddl_tf.importers.source import MAX_GROUP, Problem, Sample, Source
 PART_NAME = r"part-\d{5,}\.(json|parquet)"
 
 
-@dataclasses.dataclass(frozen=True)
-class Checked:
+class Checked(NamedTuple):
     """A sample whose image was decoded: the upright encoded image to store, and its `(height, width)`."""
 
     sample: Sample
@@ -200,7 +199,13 @@ class ShardedImport:
         self._problems.append(shown)
 
     def _store(self, checked: Checked) -> None:
-        self._check_columns(checked)
+        columns = list(checked.sample.columns)
+        if self._columns is None:
+            if taken := [name for name in columns if name in INDEX_COLUMNS]:
+                raise InputError(f"{checked.sample.source}: a column must not be named {taken[0]!r}; rename it")
+            self._columns = columns
+        elif columns != self._columns:
+            raise InputError(f"{checked.sample.source}: has the columns {columns}, others have {self._columns}")
         group = checked.sample.group
         if not -1 <= group <= MAX_GROUP:
             place = checked.sample.source
@@ -212,16 +217,6 @@ class ShardedImport:
             self._shard = _Shard(self._folder / shard_name(self._parts), self._parts)
         key = str(checked.sample.identity)
         self._shard.write(checked, self._identities.setdefault(key, len(self._identities)))
-
-    def _check_columns(self, checked: Checked) -> None:
-        columns = list(checked.sample.columns)
-        if self._columns is None:
-            taken = [name for name in columns if name in INDEX_COLUMNS]
-            if taken:
-                raise InputError(f"{checked.sample.source}: a column must not be named {taken[0]!r}; rename it")
-            self._columns = columns
-        elif columns != self._columns:
-            raise InputError(f"{checked.sample.source}: has the columns {columns}, others have {self._columns}")
 
     def _commit(self, finished: bool = False) -> None:
         part = Part(self._done, 0, 0, [], [list(dataclasses.astuple(problem)) for problem in self._problems], finished)

@@ -9,24 +9,16 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_integer_dtype
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.data import layout
 from ddl_tf.data.example import read_example, upright_record
-from ddl_tf.data.layout import (
-    DESCRIPTION,
-    FOOTER_BYTES,
-    HEADER_BYTES,
-    INDEX,
-    INDEX_COLUMNS,
-    read_description,
-    read_table,
-    shard_name,
-)
+from ddl_tf.data.layout import FOOTER_BYTES, HEADER_BYTES, INDEX, shard_name
 from ddl_tf.images.pillow_images import decode_image
 from ddl_tf.importers.image_files import LazyImages
 
@@ -40,10 +32,10 @@ _LARGEST = 2**62
 
 
 def _read_index(path: Path) -> pd.DataFrame:
-    index = read_table(path / INDEX)
-    missing = [name for name in INDEX_COLUMNS if name not in index]
-    if missing:
-        raise InputError(f"{path / INDEX}: the column {missing[0]!r} is missing; prepare the set again")
+    index = layout.read_table(path / INDEX)
+    for name in layout.INDEX_COLUMNS:
+        if name not in index:
+            raise InputError(f"{path / INDEX}: the column {name!r} is missing; prepare the set again")
     if not len(index):
         raise InputError(f"{path / INDEX}: the set has no images; prepare the set again")
     for name, smallest in _SMALLEST.items():
@@ -51,15 +43,6 @@ def _read_index(path: Path) -> pd.DataFrame:
         if not is_integer_dtype(column) or column.min() < smallest or column.max() > _LARGEST:
             raise InputError(f"{path / INDEX}: the column {name!r} has values that no set has; prepare the set again")
     return index
-
-
-def _common_size(description: dict[str, Any]) -> Optional[tuple[int, int]]:
-    """`(height, width)` of all images of a set, None if they differ or its description does not say."""
-    size = description.get("image_size", {})
-    if not size or size["smallest"] != size["largest"]:
-        return None
-    height, width = size["largest"]
-    return int(height), int(width)
 
 
 class Faces:
@@ -95,7 +78,7 @@ class Faces:
         for number, path in enumerate(map(Path, paths)):
             if path.resolve() in [Path(earlier).resolve() for earlier in paths[:number]]:
                 raise InputError(f"{path}: the set is given twice; its identities would count as different people")
-            description = read_description(path)
+            description = layout.read_description(path)
             index = _read_index(path)
             self._check_shards(path, index)
             index["identity"] = index["identity"].astype(np.int64) + self.num_identities
@@ -103,11 +86,12 @@ class Faces:
             self.num_identities += int(description["identities"])
             self.shards += [str(path / shard_name(number)) for number in range(len(description["shards"]))]
             if index["identity"].max() >= self.num_identities or index["shard"].max() >= len(self.shards):
-                raise InputError(f"{path / INDEX}: does not fit {DESCRIPTION} beside it; prepare the set again")
+                raise InputError(f"{path / INDEX}: does not fit {layout.DESCRIPTION} beside it; prepare the set again")
             start = self.spans[-1][1] if self.spans else 0
             self.spans.append((start, start + len(index)))
             tables.append(index)
-            sizes.add(_common_size(description))
+            size = description.get("image_size")
+            sizes.add(tuple(size["largest"]) if size and size["smallest"] == size["largest"] else None)
         self.image_size = sizes.pop() if len(sizes) == 1 else None
         # `concat` would copy even a single table.
         self.index = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
@@ -126,8 +110,7 @@ class Faces:
             except OSError as error:
                 raise InputError(f"{file}: {error.strerror}, but the index names it; prepare the set again") from None
             if size < end:
-                need = f"{size:,} bytes where the index needs {end:,}"
-                raise InputError(f"{file}: truncated, {need}; prepare the set again")
+                raise InputError(f"{file}: truncated, {size:,} bytes, the index needs {end:,}; prepare the set again")
 
     def __len__(self) -> int:
         return len(self.index)

@@ -20,22 +20,10 @@ from ddl_tf.common.files import write_aside
 from ddl_tf.common.partial_folder import check_replaceable, open_partial, partial_path, publish
 from ddl_tf.common.settings import setting
 from ddl_tf.common.text import is_unicode, visible, visible_if_needed
-from ddl_tf.data.layout import (
-    DESCRIPTION,
-    FORMAT_VERSION,
-    INDEX,
-    PROBLEMS,
-    SHARD_NAME,
-    read_description,
-    set_files,
-    shard_name,
-    write_description,
-)
+from ddl_tf.data import layout
+from ddl_tf.data.layout import DESCRIPTION, INDEX, PROBLEMS, read_description
 from ddl_tf.data.shards import PART_NAME, ShardedImport, part_path, read_parts
 from ddl_tf.importers.source import Source
-
-# These settings say where a set goes and what may stop it, not what is in it.
-_NOT_CONTENT = ("output", "overwrite", "on_error")
 
 
 @dataclasses.dataclass
@@ -81,17 +69,18 @@ def write_set(
     partial = partial_path(output)
     tables = tables or {}
     files = [DESCRIPTION, INDEX, PROBLEMS, *tables]
-    names = "|".join([*map(re.escape, files), SHARD_NAME, PART_NAME])
+    names = "|".join([*map(re.escape, files), layout.SHARD_NAME, PART_NAME])
     with open_partial(partial, record, names):
         if not (partial / DESCRIPTION).exists():
-            shard_bytes, skip = settings.shard_mb * 2**20, on_error == "skip"
-            ShardedImport(source, partial, shard_bytes, settings.image_size, skip=skip).run()
+            skip = on_error == "skip"
+            ShardedImport(source, partial, settings.shard_mb * 2**20, settings.image_size, skip=skip).run()
             for name, table in tables.items():
                 with write_aside(partial / name) as aside:
                     table.to_parquet(aside, index=False)
             _assemble(partial, output.name, made_by)
         description = read_description(partial)
-        replaced = set_files(read_description(output)) if output.exists() else ()
+        replaced = [DESCRIPTION, INDEX, PROBLEMS, layout.PAIRS, layout.MENDED, layout.LOCK]
+        replaced += read_description(output)["shards"] if output.exists() else ()
         publish(partial, output, {*files, *description["shards"]}, names, replaced)
     return description
 
@@ -122,7 +111,8 @@ def _made_by(source: Source, settings: StoreSettings) -> dict[str, Any]:
     values = {
         name: visible_if_needed(value) if isinstance(value, str) else value
         for name, value in dataclasses.asdict(settings).items()
-        if name not in _NOT_CONTENT
+        # They say where a set goes and what may stop it, not what is in it.
+        if name not in ("output", "overwrite", "on_error")
     }
     return {
         "command": source.kind,
@@ -172,15 +162,15 @@ def _assemble(partial: Path, name: str, made_by: dict[str, Any]) -> None:
     smallest = [min(sides) for sides in zip(*(part.sizes[0] for _, part in shards))]
     largest = [max(sides) for sides in zip(*(part.sizes[1] for _, part in shards))]
     description = {
-        "format_version": FORMAT_VERSION,
+        "format_version": layout.FORMAT_VERSION,
         "name": name,
         "images": sum(part.images for _, part in shards),
         "identities": identities,
         "groups": {str(group): count for group, count in groups.items()},
         "image_size": {"smallest": smallest, "largest": largest},
         "columns": pq.read_schema(partial / INDEX).names,
-        "shards": {shard_name(number): {"images": part.images, "bytes": part.bytes} for number, part in shards},
+        "shards": {layout.shard_name(number): {"images": part.images, "bytes": part.bytes} for number, part in shards},
         "problems": dict(sorted(Counter(kind for kind, *_ in problems).items())),
         "made_by": made_by,
     }
-    write_description(partial, description)
+    layout.write_description(partial, description)

@@ -38,17 +38,21 @@ class UndecodableError(ValueError):
 
 
 def predict_embeddings(
-    model: tf.keras.Model, images: Sequence[bytes], flip: bool, batch_size: int, progress: Progress
+    model: tf.keras.Model,
+    images: Sequence[bytes],
+    flip: bool,
+    batch_size: int,
+    progress: Progress,
+    places: Optional[range] = None,
 ) -> np.ndarray:
-    """Embed encoded images, their views apart as the model gives them: `[images, views, dim]` float32."""
-    size = image_size(model)
-    views_per_image = 2 if flip else 1
-    if len(images) == 0:
+    """Embed encoded images, or those at some places, views apart as the model gives them: `[images, views, dim]`."""
+    size, views_per_image = image_size(model), 2 if flip else 1
+    places = range(len(images)) if places is None else places
+    if not places:
         return np.zeros([0, views_per_image, model.output_shape[-1]], np.float32)
 
     def read() -> Iterator[bytes]:
-        for index in range(len(images)):
-            yield upright_bytes(images[index])
+        yield from (upright_bytes(images[place]) for place in places)
 
     def views(encoded: tf.Tensor) -> tf.Tensor:
         image = resize_images(decode_image(encoded), size)
@@ -62,18 +66,18 @@ def predict_embeddings(
         .prefetch(PREFETCHED)
         .with_options(options_without_autotune())
     )
-    advance = _Advance(progress, len(images), batch_size)
+    advance = _Advance(progress, len(places), batch_size)
     try:
         rows = model.predict(dataset, verbose=0, callbacks=[advance])
     except tf.errors.OpError:
         # tf.data's errors do not name the image.
-        for position in range(advance.done, len(images)):
-            encoded = images[position]
+        for place in places[advance.done :]:
+            encoded = images[place]
             reason = why_undecodable(encoded)
             if reason is not None:
-                raise UndecodableError(position, len(encoded), reason) from None
+                raise UndecodableError(place, len(encoded), reason) from None
         raise
-    return rows.astype(np.float32).reshape(len(images), views_per_image, -1)
+    return rows.astype(np.float32).reshape(len(places), views_per_image, -1)
 
 
 def unit(embeddings: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +13,12 @@ import tensorflow as tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import lock_folder, write_aside
 from ddl_tf.common.progress import Progress
-from ddl_tf.evaluation.embed import UndecodableError, check_finite, predict_embeddings
+from ddl_tf.evaluation.embed import check_finite, predict_embeddings
+from ddl_tf.protocols.feature_files import Embeddings
 
-# Images that are embedded between two points that an interrupted command goes on from.
+# Rows that are checked at a time, and embedded between two points that an interrupted command goes on from.
 CHUNK = 16_384
 EMBEDDINGS, _RECORD = "embeddings.npy", "embeddings.json"
-
-
-class Embeddings:
-    """Embeddings in a `.npy` file `[images, views, dim]` float32, read in parts; `shape` is (images, views x dim)."""
-
-    def __init__(self, file: Path) -> None:
-        mapped = np.load(file, mmap_mode="r")
-        self.shape = (mapped.shape[0], int(np.prod(mapped.shape[1:])))
-        self._offset = mapped.offset
-        self._row_bytes = 4 * self.shape[1]
-        # Reads, not the memory map: pages of a map count as the process's memory.
-        self._file = file.open("rb")
-
-    def _run(self, start: int, count: int) -> np.ndarray:
-        data = os.pread(self._file.fileno(), count * self._row_bytes, self._offset + start * self._row_bytes)
-        return np.frombuffer(data, np.float32).reshape(count, -1)
-
-    def rows(self, positions: np.ndarray) -> np.ndarray:
-        """Read the embeddings at `[n]` positions: `[n, views x dim]` float32, as the model gave them."""
-        if not len(positions):
-            return np.empty([0, self.shape[1]], np.float32)
-        # Neighbours on disk are read at once.
-        breaks = np.flatnonzero(np.diff(positions) != 1) + 1
-        runs = zip(np.r_[0, breaks].tolist(), np.r_[breaks, len(positions)].tolist())
-        return np.concatenate([self._run(int(positions[start]), end - start) for start, end in runs])
-
-    def chunks(self, size: int = CHUNK) -> Iterator[tuple[int, np.ndarray]]:
-        """Read all embeddings in order: the position of the first row, and `[<= size, views x dim]` float32."""
-        for start in range(0, self.shape[0], size):
-            yield start, self._run(start, min(size, self.shape[0] - start))
 
 
 def fingerprint(path: Path) -> str:
@@ -101,19 +72,6 @@ def _add_content(digest: Any, file: Path) -> None:
             digest.update(block)
 
 
-class _Range(Sequence[bytes]):
-    """A range of images, read one by one as they are asked for."""
-
-    def __init__(self, images: Sequence[bytes], start: int, end: int) -> None:
-        self._images, self._start, self._end = images, start, end
-
-    def __len__(self) -> int:
-        return self._end - self._start
-
-    def __getitem__(self, position: Any) -> Any:
-        return self._images[self._start + position]
-
-
 def embed_to_file(
     model: tf.keras.Model,
     images: Sequence[bytes],
@@ -141,34 +99,26 @@ def embed_to_file(
         if done < len(images):
             with Progress(name, len(images), done) as progress, file.open("r+b") as out:
                 for start in range(done, len(images), CHUNK):
-                    end = min(start + CHUNK, len(images))
-                    try:
-                        part = _Range(images, start, end)
-                        rows = predict_embeddings(model, part, flip, batch_size, progress)
-                    except UndecodableError as error:
-                        raise UndecodableError(start + error.position, error.size, error.reason) from None
+                    places = range(start, min(start + CHUNK, len(images)))
+                    rows = predict_embeddings(model, images, flip, batch_size, progress, places)
                     check_finite(rows, name, start)
                     out.seek(offset + start * shape[1] * shape[2] * 4)
                     out.write(np.ascontiguousarray(rows, "<f4").tobytes())
                     out.flush()
                     os.fsync(out.fileno())
                     with write_aside(done_file) as aside:
-                        aside.write_text(json.dumps({"done": end, "of": wanted}))
+                        aside.write_text(json.dumps({"done": places.stop, "of": wanted}))
     return Embeddings(file)
 
 
 def stored_views(folder: Path, record: Mapping[str, Any]) -> int:
     """How many views of each image a folder has embeddings of: 1 or 2; 0 if there are none of this record."""
-    _, stored = _read_record(folder)
+    stored = _read_record(folder)[1]
     shape = stored.pop("shape", None)
-    for num_views in (1, 2):
-        if isinstance(shape, list) and shape[1:2] == [num_views] and stored == json.loads(json.dumps(record)):
-            return num_views
-    return 0
+    fits = isinstance(shape, list) and shape[1:2] in ([1], [2]) and stored == json.loads(json.dumps(record))
+    return shape[1] if fits else 0
 
 
-# Rows that are checked at a time.
-_BLOCK = 16_384
 # Far beyond these bounds, where no norm is, the squares leave the range of float64, and every similarity would be 0.
 _SMALLEST, _LARGEST = 1e-100, 1e100
 _NAMED = 5
@@ -183,8 +133,8 @@ def row_list(rows: np.ndarray) -> str:
 def check_given(views: np.ndarray, path: str) -> None:
     """Refuse embeddings `[images, views, dim]` of a file that cannot be brought to unit norm; zero rows are right."""
     not_finite, out_of_range, worst = [], [], 0.0
-    for start in range(0, len(views), _BLOCK):
-        block = np.asarray(views[start : start + _BLOCK], np.float64)
+    for start in range(0, len(views), CHUNK):
+        block = np.asarray(views[start : start + CHUNK], np.float64)
         finite = np.isfinite(block).all(axis=(1, 2))
         not_finite += (start + np.flatnonzero(~finite)).tolist()
         # The largest value and not the norm, which may overflow.
@@ -207,7 +157,7 @@ def check_given(views: np.ndarray, path: str) -> None:
 def zero_rows(views: np.ndarray) -> np.ndarray:
     """Find the images `[images, views, dim]` whose embedding is zero: by convention, no face was found in them."""
     rows = [
-        start + np.flatnonzero(~np.asarray(views[start : start + _BLOCK]).sum(axis=1, dtype=np.float64).any(axis=1))
-        for start in range(0, len(views), _BLOCK)
+        start + np.flatnonzero(~np.asarray(views[start : start + CHUNK]).sum(axis=1, dtype=np.float64).any(axis=1))
+        for start in range(0, len(views), CHUNK)
     ]
     return np.concatenate([np.empty(0, np.int64), *rows])

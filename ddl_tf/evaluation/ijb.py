@@ -32,20 +32,10 @@ def evaluate_ijb(
     """Evaluate the embeddings of all images of IJB-B or IJB-C, `[images, views, dim]` as the model gave them.
 
     In its template an image counts by the norm of its embedding (`use_norms`) and its detection score (`use_scores`).
-    The `result` has rates 0..1:
-
-    - `verification`: `tar` by FAR as `ijb_11.py`, see `nearest_tar`, `auc`, `eer`; None without a list of pairs;
-      `missing_pairs` are those without an image, which are never accepted.
-    - `identification`, as `ijb_1n.py`: `rank` and `tpir` in both galleries together, see `pooled_tpir`; None without
-      lists.
-    - `open_set`: for each of the `galleries` the `rank` of mated probes and `tpir`, see `tpir_at_fpir`, and their means
-      over the galleries; None if a gallery has no mated, or no non-mated probes.
-    - In each of these `few_false_accepts`: the names of the rates, such as "tar@1e-6", that fewer than three false
-      accepts decide: not reliable, but comparable with those of the scripts.
-    - `intervals`, by `replicates` of the bootstrap over people.
-
-    The `scores` are those of `Outcome`; the similarity of a pair without an image is -2, and `template_person` is whom
-    each template shows by the lists of identification, or else as the same pairs link them.
+    docs/ijb.md has the fields of the result: `verification` is None without a list of pairs, `identification` and
+    `open_set` are without lists, means of `open_set` if a gallery has no mated, or no non-mated probes. The similarity
+    of a pair without an image is -2, and `template_person` is whom each template shows by the lists of identification,
+    or else as the same pairs link them.
     """
     features, ids = template_features(views, ijb.templates, ijb.medias, ijb.scores, flip, use_norms, use_scores)
     known = pd.Index(ids)
@@ -68,12 +58,7 @@ def evaluate_ijb(
         pairs = ijb.pairs
         similarity = template_similarities(features, _places(known, pairs.first), _places(known, pairs.second))
         result["verification"] = _verify(ijb.name, similarity, pairs)
-        scores = {
-            "similarity": similarity.astype(np.float32),
-            "same": pairs.same,
-            "first": pairs.first,
-            "second": pairs.second,
-        }
+        scores = {"similarity": similarity.astype(np.float32), **vars(pairs)}
         scores["template"], scores["template_person"] = _people_of_templates(ijb, pairs)
         people = people_of_pairs(scores)
         if replicates and people:

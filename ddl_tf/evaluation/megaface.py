@@ -99,25 +99,19 @@ def evaluate_megaface(
 ) -> Outcome:
     """Evaluate MegaFace challenge 1; memory does not depend on the number of distractors, and time is linear in it.
 
-    Identification: of each ordered pair of two photos of one person, one (the mate) is put among the distractors, and
-    the other (the probe) is searched for. The rank is 1 plus the number of distractors that are more similar to the
-    probe than the mate is. A tie counts for the mate; `ties` counts the pairs that have rank 1 by one.
-
-    Verification: the genuine pairs are those of two photos of one person, the impostors those of a photo and a
-    distractor. The TAR is that of the largest FAR not above the target, without interpolation.
+    Of each ordered pair of two photos of one person, one (the mate) is put among the distractors, and the other (the
+    probe) is searched for. The rank is 1 plus the number of distractors that are more similar to the probe than the
+    mate is, as in FaceX-Zoo's `megaface_evaluator.py`. The TAR is that of the largest FAR not above the target, the
+    impostors being all pairs of a photo and a distractor.
 
     A photo that is missing (a row with NaN) is never found, and finds nothing: its pairs have rank 0, and are genuine
     pairs that are not accepted; it is in no pair of impostors. People with a single photo take no part.
 
     `probes` are `[probes, dim]` float32 of unit norm, `people` `[probes]` whom each shows, `distractor_blocks` `[n,
     dim]` each, `num_distractors` in all. `sizes`: name -> number of distractors, for `rank1_by_distractors`. Intervals
-    come from resampling people with all of their photos `replicates` times; a TAR at fewer than three false accepts has
-    none, and is in `few_false_accepts`. The scores are `rank` `[pairs]`, `condition` (empty), `person`, and the
-    positions of mate and probe, `first` and `second`. The order of the pairs follows from `people` alone.
-
-    References:
-        Kemelmacher-Shlizerman et al., "The MegaFace Benchmark: 1 Million Faces for Recognition at Scale", CVPR 2016.
-        https://github.com/JDAI-CV/FaceX-Zoo, test_protocol/megaface/megaface_evaluator.py, has the same ranks.
+    come from resampling people with all of their photos. docs/megaface.md has the fields of the result; the scores are
+    of pairs, whose order follows from `people` alone: `rank`, `person`, and the positions of mate and probe, `first`
+    and `second`.
     """
     probes, people = np.asarray(probes, np.float32), np.asarray(people)
     if sizes is None:
@@ -182,7 +176,7 @@ def evaluate_megaface(
         "few_false_accepts": few_false_accepts("tar", FAR_TARGETS, impostors),
     }
     if replicates:
-        result["intervals"] = _intervals(pairs, rank, similarity, accepts, num_distractors, replicates, seed)
+        result["intervals"] = _intervals(pairs, rank, similarity, accepts, replicates, seed)
     scores = {
         "rank": rank,
         "condition": np.full(len(rank), ""),
@@ -195,16 +189,10 @@ def evaluate_megaface(
 
 
 def _intervals(
-    pairs: _Pairs,
-    rank: np.ndarray,
-    similarity: np.ndarray,
-    accepts: FalseAccepts,
-    num_distractors: int,
-    replicates: int,
-    seed: int,
+    pairs: _Pairs, rank: np.ndarray, similarity: np.ndarray, accepts: FalseAccepts, replicates: int, seed: int
 ) -> dict[str, list[float]]:
     """Draw people with replacement, with their photos; each replicate finds its own thresholds on the grid."""
-    num_people = int(pairs.person.max()) + 1
+    num_people, num_distractors = int(pairs.person.max()) + 1, accepts.impostors // len(accepts.person)
     random = np.random.default_rng(seed)
     # How often each person was drawn, `[replicates, people]`; exact in float64, whose products are fast.
     times = random.multinomial(num_people, np.full(num_people, 1 / num_people), replicates).astype(np.float64)

@@ -65,7 +65,7 @@ class FalseAccepts:
     def __init__(
         self, genuine: np.ndarray, person: np.ndarray, num_people: int, impostors: int, largest_far: float
     ) -> None:
-        self.person = person
+        self.person, self.impostors = person, impostors
         self.thresholds = np.unique(genuine)
         self._grid_step = -(-len(self.thresholds) // _GRID)
         self.grid = np.arange(0, len(self.thresholds), self._grid_step)

@@ -1,7 +1,7 @@
 """MegaFace challenge 1 from settings: lists and features, or images and a model, to the outcome."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -10,19 +10,20 @@ import numpy as np
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import required, setting
 from ddl_tf.evaluation.megaface import evaluate_megaface, replace_by_center
+from ddl_tf.evaluation.session import EvaluationSettings
 from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.protocols.feature_files import FeatureFiles, FeatureSource, PackedFeatures, feature_blocks, pack_features
 from ddl_tf.protocols.gallery_set import MISSING
 from ddl_tf.protocols.megaface import FaceImages, MegaFace, feature_files, megaface_images, read_megaface
 
-# Images -> blocks of their embeddings `[n, dim]` of unit norm, in order.
-Embed = Callable[[FaceImages], Iterable[np.ndarray]]
+# Name, images and keys -> blocks of the embeddings `[n, dim]` of unit norm, in order.
+Embed = Callable[[str, Sequence[bytes], Sequence[str]], Iterable[np.ndarray]]
 
 
 @dataclasses.dataclass
-class MegaFaceSettings:
-    """The lists, the noises, and where the features or the images are."""
+class MegaFaceSettings(EvaluationSettings):
+    """Flags of `megaface`."""
 
     facescrub_list: str = setting("", "List of the probes: facescrub_lst, or facescrub_features_list.json.")
     megaface_list: str = setting("", "List of the distractors: megaface_lst, or megaface_features_list.json_1000000_1.")
@@ -69,27 +70,25 @@ def face_images(settings: MegaFaceSettings, check_images: bool = True) -> tuple[
     )
 
 
-def megaface_outcome(
-    settings: MegaFaceSettings,
-    embed: Optional[Embed] = None,
-    check_images: bool = True,
-    replicates: int = 1000,
-    seed: int = 0,
-) -> Outcome:
+def megaface_outcome(settings: MegaFaceSettings, embed: Optional[Embed] = None, check_images: bool = True) -> Outcome:
     """Evaluate from the lists and the features, or `embed` of the images; `first`, `second` are places in the list."""
     if settings.packed and not settings.features:
         raise InputError("--packed is given without --features: name the folder that is, or shall be, packed")
     megaface = read_lists(settings)
+    used = positions = megaface.clean_probes()
     blocks: Iterable[np.ndarray]
     if settings.features:
         rows, blocks = _from_features(megaface, settings)
     elif embed is None:
         raise InputError("there are neither features nor a model: name one of them")
     else:
-        rows, blocks = _from_images(megaface, face_images(settings, check_images), embed)
-    used = megaface.clean_probes()
+        faces, distractors = face_images(settings, check_images)
+        positions, rows = faces.positions, np.concatenate(list(embed(faces.name, faces.images, faces.keys)))
+        # An embedding of zeros must not tie with the mate, which a tie counts for.
+        rows = np.where(rows.any(axis=1, keepdims=True), rows, np.nan)
+        blocks = embed(distractors.name, distractors.images, distractors.keys)
     probes = np.full([len(megaface.probes), rows.shape[1]], np.nan, np.float32)
-    probes[used] = rows
+    probes[positions] = rows
     if settings.noisy_probes == "center":
         used = np.arange(len(probes))
         probes = replace_by_center(probes, megaface.people, megaface.noisy_probes)
@@ -100,15 +99,15 @@ def megaface_outcome(
         len(megaface.clean_distractors()),
         megaface.sizes(),
         megaface.name,
-        replicates,
-        seed,
+        settings.replicates,
+        settings.seed,
     )
-    positions = {name: used[outcome.scores[name]] for name in ("first", "second")}
+    places = {name: used[outcome.scores[name]] for name in ("first", "second")}
     counts = {**megaface.counts(), "noisy_probes_are": settings.noisy_probes}
-    return Outcome({**outcome.result, **counts}, {**outcome.scores, **positions})
+    return Outcome({**outcome.result, **counts}, {**outcome.scores, **places})
 
 
-def _from_features(megaface: MegaFace, settings: MegaFaceSettings) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+def _from_features(megaface: MegaFace, settings: MegaFaceSettings) -> tuple[np.ndarray, Iterable[np.ndarray]]:
     """The clean probes' features, NaN where there is none, and the blocks of the clean distractors."""
     files = feature_files(megaface, str(settings.features), settings.suffix)
     probes, distractors = (_source(part, settings.packed, name) for part, name in zip(files, ("facescrub", "megaface")))
@@ -123,15 +122,3 @@ def _source(files: FeatureFiles, packed: Optional[str], name: str) -> FeatureSou
         return files
     path = Path(packed) / f"{name}.npy"
     return PackedFeatures(path, files) if path.exists() else pack_features(files, path)
-
-
-def _from_images(
-    megaface: MegaFace, images: tuple[FaceImages, FaceImages], embed: Embed
-) -> tuple[np.ndarray, Iterable[np.ndarray]]:
-    """The clean probes' embeddings, NaN where there is no image, and the blocks of the clean distractors."""
-    faces, distractors = images
-    embeddings = np.concatenate(list(embed(faces)))
-    rows = np.full([len(megaface.probes), embeddings.shape[1]], np.nan, np.float32)
-    # An embedding of zeros must not tie with the mate, which a tie counts for.
-    rows[faces.positions] = np.where(embeddings.any(axis=1, keepdims=True), embeddings, np.nan)
-    return rows[megaface.clean_probes()], embed(distractors)

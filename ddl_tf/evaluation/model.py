@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import tensorflow as tf
 
@@ -18,15 +18,15 @@ _RUNTIMES: dict[str, tuple[str, Callable[..., Embedder]]] = {
 }
 
 
-class _Served(tf.keras.layers.Layer):
-    """An exported model as a layer."""
+class _Network(tf.keras.layers.Layer):
+    """What embeds a batch of images, as a layer: an exported model, or a network of others."""
 
-    def __init__(self, exported: Any) -> None:
+    def __init__(self, embed: Callable[[tf.Tensor], tf.Tensor]) -> None:
         super().__init__(trainable=False)
-        self._exported = exported
+        self._embed = embed
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
-        return self._exported(images)
+        return self._embed(images)
 
 
 def is_exported(path: Path) -> bool:
@@ -42,12 +42,10 @@ def find_checkpoint(path: str) -> Path:
     if not place.exists():
         raise InputError(f"no model at {path}: give a .keras checkpoint or the folder of a training run")
     if is_exported(place):
-        raise InputError(
-            f"{path} is an exported model, not a checkpoint: give the .keras file or run folder it came from"
-        )
-    for name in ("best.keras", "last.keras"):
-        if (place / "checkpoints" / name).is_file():
-            return place / "checkpoints" / name
+        raise InputError(f"{path} is an exported model, not a checkpoint: give the .keras file or run it came from")
+    for checkpoint in (place / "checkpoints/best.keras", place / "checkpoints/last.keras"):
+        if checkpoint.is_file():
+            return checkpoint
     raise InputError(
         f"no checkpoint in {path}: a training run has checkpoints/best.keras or checkpoints/last.keras, "
         f"an exported model saved_model.pb (give its version folder){OTHER_NETWORKS}"
@@ -99,9 +97,7 @@ def load_embedding_model(
         raise InputError(f"input order {order!r}: use one of {', '.join(ORDERS)}")
     suffix = Path(path).suffix.lower()
     if suffix in (".onnx", ".tflite", ".pth", ".pt") and not Path(path).is_file():
-        raise InputError(
-            f"no model at {path}: there is no such file; give the path of a .onnx, .tflite, .pth or .pt file"
-        )
+        raise InputError(f"no model at {path}: there is no such file; give a .onnx, .tflite, .pth or .pt file")
     if suffix in (".onnx", ".tflite"):
         kind, runtime = _RUNTIMES[suffix]
         _refuse_unused(path, kind, backbone=bool(backbone))
@@ -136,25 +132,14 @@ def load_embedding_model(
             "export it again"
         ) from None
     image = tf.keras.Input(shape[1:])
-    return tf.keras.Model(image, _Served(exported)(image))
-
-
-class _Network(tf.keras.layers.Layer):
-    """An embedder as a layer: images of values 0..255 RGB -> embeddings."""
-
-    def __init__(self, embedder: Embedder) -> None:
-        super().__init__(trainable=False)
-        self._embedder = embedder
-
-    def call(self, images: tf.Tensor) -> tf.Tensor:
-        embedding = tf.numpy_function(self._embedder.run, [images], tf.float32)
-        return tf.ensure_shape(embedding, [None, self._embedder.dim])
-
-    def compute_output_shape(self, input_shape: Any) -> tf.TensorShape:
-        return tf.TensorShape([input_shape[0], self._embedder.dim])
+    return tf.keras.Model(image, _Network(exported)(image))
 
 
 def as_embedding_model(embedder: Embedder, name: str) -> tf.keras.Model:
     """Make an embedding model of an embedder: images `[batch, height, width, 3]` of 0..255 RGB -> `[batch, dim]`."""
+
+    def embed(images: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(tf.numpy_function(embedder.run, [images], tf.float32), [None, embedder.dim])
+
     image = tf.keras.Input([*embedder.image_size, 3])
-    return tf.keras.Model(image, _Network(embedder)(image), name=name)
+    return tf.keras.Model(image, _Network(embed)(image), name=name)

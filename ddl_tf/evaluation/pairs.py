@@ -1,5 +1,6 @@
 """The verification protocol: are the two images of a pair the same person?"""
 
+from collections.abc import Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -13,6 +14,7 @@ from ddl_tf.metrics.bootstrap import bootstrap_pairs, bootstrapped_targets
 from ddl_tf.metrics.k_fold import best_threshold, k_fold_accuracy, k_fold_tar, usable_folds
 from ddl_tf.metrics.roc import FAR_TARGETS
 from ddl_tf.protocols.pair_sets import PairSet
+from ddl_tf.protocols.rfw import RACES, rfw_name
 
 
 def pair_similarities(pair_set: PairSet, embeddings: np.ndarray) -> np.ndarray:
@@ -132,3 +134,28 @@ def evaluate_pairs(model: tf.keras.Model, pair_set: PairSet, flip: bool = True, 
             different pairs.
     """
     return verify(pair_set, embed_images(model, pair_set.images, pair_set.name, flip, batch_size))
+
+
+def summarise_rfw(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Summarise the verification results of the four races, each once and in any order.
+
+    `std` is that of a sample (n - 1), as TFace's; the `skewed_error_ratio` (Wang and Deng, CVPR 2020) is the largest
+    error rate over the smallest: 1 is fair; None if a race has no error.
+    """
+    names = [str(result["set"]) for result in results]
+    wanted = [rfw_name(race) for race in RACES]
+    if sorted(names) != wanted:
+        raise InputError(f"results of {', '.join(names) or 'nothing'}: RFW is {', '.join(wanted)}, each once")
+    by_name = {str(result["set"]): result for result in results}
+    accuracy = np.array([by_name[name]["accuracy"] for name in wanted])
+    error = 1 - accuracy
+    return {
+        "set": "rfw",
+        "protocol": "rfw",
+        "pairs": sum(int(result["pairs"]) for result in results),
+        "accuracy": {race.lower(): float(value) for race, value in zip(RACES, accuracy)},
+        "mean": float(accuracy.mean()),
+        "std": float(accuracy.std(ddof=1)),
+        "skewed_error_ratio": float(error.max() / error.min()) if error.min() > 0 else None,
+        "worst": RACES[int(np.argmin(accuracy))].lower(),
+    }

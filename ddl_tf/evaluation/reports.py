@@ -46,11 +46,9 @@ def flat_numbers(result: dict[str, Any]) -> dict[str, Any]:
 
 def unreliable_numbers(result: Mapping[str, Any]) -> list[str]:
     """Name the rates of a result that fewer than three false accepts decide, as `flat_numbers` names them."""
-    names = list(result.get("few_false_accepts", []))
-    for part, content in result.items():
-        if isinstance(content, Mapping):
-            names += [f"{part}@{name}" for name in unreliable_numbers(content)]
-    return names
+    parts = [(part, content) for part, content in result.items() if isinstance(content, Mapping)]
+    inner = [f"{part}@{name}" for part, content in parts for name in unreliable_numbers(content)]
+    return [*result.get("few_false_accepts", []), *inner]
 
 
 def _numbers_text(result: dict[str, Any]) -> str:

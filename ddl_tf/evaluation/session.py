@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,17 +20,8 @@ from ddl_tf.common.files import write_aside
 from ddl_tf.common.progress import Progress
 from ddl_tf.common.provenance import command_line, utc_now
 from ddl_tf.common.settings import setting
+from ddl_tf.evaluation import embedding_file
 from ddl_tf.evaluation.embed import UndecodableError, add_views, check_finite, predict_embeddings
-from ddl_tf.evaluation.embedding_file import (
-    EMBEDDINGS,
-    check_given,
-    embed_to_file,
-    fingerprint,
-    recorded_fingerprint,
-    row_list,
-    stored_views,
-    zero_rows,
-)
 from ddl_tf.evaluation.model import load_embedding_model, model_file
 from ddl_tf.evaluation.reports import json_line, results_text
 from ddl_tf.evaluation.stored import IMAGES, Outcome, forget_result, read_embeddings, write_outcome
@@ -42,8 +34,6 @@ from ddl_tf.runtimes.embedders import MEAN_HELP, ORDER_HELP, ORDERS
 SOURCES = ("model", "embeddings", "list_images")
 # Part of what stored embeddings follow from: those of another decoder are made anew.
 DECODER = "INTEGER_ACCURATE, upright"
-# Rows that are checked or added up at a time.
-_BLOCK = 16_384
 
 
 @dataclasses.dataclass
@@ -101,20 +91,11 @@ class Session:
                 raise InputError(f"--embeddings={path}: the name must end in .npy")
         self._settings = settings
         self._given = list(settings.embeddings)
-        self._model: Optional[tf.keras.Model] = None
+        # Whether the images are read; with --embeddings only their names count.
+        self.needs_images = bool(settings.model)
         self._sources: dict[str, dict[str, Any]] = {}
         self._failed: dict[str, int] = {}
         self._results: list[dict[str, Any]] = []
-
-    @property
-    def needs_images(self) -> bool:
-        """Whether the images are read; with --embeddings only their names count."""
-        return bool(self._settings.model)
-
-    @property
-    def lists_only(self) -> bool:
-        """Whether the images are to be listed and nothing else."""
-        return bool(self._settings.list_images)
 
     @contextmanager
     def listing_problems(self) -> Iterator[None]:
@@ -130,75 +111,52 @@ class Session:
                 table.writerows([problem.kind, problem.source, problem.reason] for problem in error.problems)
             raise InputError(f"{error} (all are listed in {self._settings.problems})") from None
 
-    def load_model(self) -> tf.keras.Model:
-        """Give the model, loaded at the first call."""
-        if self._model is None:
-            settings = self._settings
-            self._model = load_embedding_model(
-                settings.model, settings.backbone, settings.input_mean, settings.input_scale, settings.input_order
-            )
-        return self._model
+    @functools.cached_property
+    def _model(self) -> tf.keras.Model:
+        """The model, loaded when it is first needed."""
+        path, names = self._settings.model, ("backbone", "input_mean", "input_scale", "input_order")
+        return load_embedding_model(path, *(getattr(self._settings, name) for name in names))
 
-    def list_images(
-        self,
-        name: str,
-        images: Sequence[bytes],
-        keys: Optional[Sequence[str]] = None,
-        columns: Optional[pd.DataFrame] = None,
-    ) -> None:
+    def list_images(self, name: str, images: Sequence[bytes], *described: Any) -> None:
         """Write the images of a set, described as for `views`, in the folder of --list_images."""
-        assert self._settings.list_images is not None
-        _write_table(Path(self._settings.list_images) / f"{name}.csv", _table(images, keys, columns))
+        _write_table(Path(str(self._settings.list_images)) / f"{name}.csv", _table(images, *described))
 
-    def views(
-        self,
-        name: str,
-        images: Sequence[bytes],
-        keys: Optional[Sequence[str]] = None,
-        columns: Optional[pd.DataFrame] = None,
-    ) -> np.ndarray:
+    def views(self, name: str, images: Sequence[bytes], *described: Any) -> np.ndarray:
         """Give the embeddings of a set, `[images, views, dim]`: from --embeddings, from --store, or from the model.
 
-        `images` are encoded; `keys` are their names (their numbers if None), `columns` are further ones to store with
-        them, a row for each image. There are two views with --flip, if the source has two.
+        Encoded `images` are described by their names (or None: by numbers), and by further columns to store with them,
+        a row for each image. There are two views with --flip, if the source has two.
         """
-        table = _table(images, keys, columns)
+        table = _table(images, *described)
         try:
-            embed = self._given_views if self._settings.embeddings else self._model_views
-            views = embed(name, images)
+            views = (self._given_views if self._settings.embeddings else self._model_views)(name, images)
         except UndecodableError as error:
             raise InputError(f"{name}: {table['key'][error.position]}: {error}; replace it or remove it") from None
         if self._settings.store:
             _write_table(Path(self._settings.store) / name / IMAGES, table)
         used = views if self._settings.flip else views[:, :1]
-        self._count_failed(name, used)
+        zeros = embedding_file.zero_rows(used)
+        if len(zeros) == len(used) > 0:
+            raise InputError(f"{name}: all {len(used):,} embeddings are zero, so none can be compared; make them again")
+        if len(zeros):
+            # They match nobody, and a number must not hide them.
+            self._failed[name] = len(zeros)
+            print(
+                f"{name}: {len(zeros):,} of {len(used):,} embeddings are all zero, as where no face was found: "
+                f"{embedding_file.row_list(zeros)}. They are like nobody; the results count them as failed_images.",
+                file=sys.stderr,
+            )
         return used
 
-    def _count_failed(self, name: str, views: np.ndarray) -> None:
-        """Report which embeddings are all zero: they match nobody, and a number must not hide them."""
-        rows = zero_rows(views)
-        if not len(rows):
-            return
-        if len(rows) == len(views):
-            raise InputError(
-                f"{name}: all {len(rows):,} embeddings are zero, so nothing can be compared; make them again"
-            )
-        self._failed[name] = len(rows)
-        print(
-            f"{name}: {len(rows):,} of {len(views):,} embeddings are all zero, as where no face was found: "
-            f"{row_list(rows)}. They are like nobody; the results count them as failed_images.",
-            file=sys.stderr,
-        )
-
-    def unit(self, name: str, images: Sequence[bytes], *described: Any, **named: Any) -> np.ndarray:
+    def unit(self, name: str, images: Sequence[bytes], *described: Any) -> np.ndarray:
         """Give the embeddings of a set as `views`, added up and scaled to unit norm: `[images, dim]` float32."""
-        return np.concatenate(list(self.unit_blocks(name, images, *described, **named)))
+        return np.concatenate(list(self.unit_blocks(name, images, *described)))
 
-    def unit_blocks(self, name: str, images: Sequence[bytes], *described: Any, **named: Any) -> Iterator[np.ndarray]:
+    def unit_blocks(self, name: str, images: Sequence[bytes], *described: Any) -> Iterator[np.ndarray]:
         """Give the embeddings of a set as `unit`, a block of rows at a time; at least one block, also of no images."""
-        views = self.views(name, images, *described, **named)
-        for start in range(0, max(len(views), 1), _BLOCK):
-            yield add_views(views[start : start + _BLOCK])
+        views = self.views(name, images, *described)
+        for start in range(0, max(len(views), 1), embedding_file.CHUNK):
+            yield add_views(views[start : start + embedding_file.CHUNK])
 
     def _given_views(self, name: str, images: Sequence[bytes]) -> np.ndarray:
         if not self._given:
@@ -207,14 +165,15 @@ class Session:
         views = read_embeddings(path)
         if len(views) != count:
             raise InputError(f"{path}: {len(views):,} embeddings, but {name} has {count:,} images; see --list_images")
-        check_given(views, path)
-        self._sources[name] = {"embeddings": str(Path(path).resolve()), "sha256": fingerprint(Path(path))}
+        embedding_file.check_given(views, path)
+        digest = embedding_file.fingerprint(Path(path))
+        self._sources[name] = {"embeddings": str(Path(path).resolve()), "sha256": digest}
         return views
 
     def _model_views(self, name: str, images: Sequence[bytes]) -> np.ndarray:
-        model, settings = self.load_model(), self._settings
+        model, settings = self._model, self._settings
         file = model_file(settings.model)
-        self._sources[name] = {"model": str(file.resolve()), "sha256": fingerprint(file)}
+        self._sources[name] = {"model": str(file.resolve()), "sha256": embedding_file.fingerprint(file)}
         if not settings.store:
             with Progress(name, len(images)) as progress:
                 views = predict_embeddings(model, images, settings.flip, settings.batch_size, progress)
@@ -224,16 +183,17 @@ class Session:
         # What is not given follows from the model's file, whatever that says.
         preprocessing = [settings.backbone, settings.input_mean, settings.input_scale, settings.input_order, DECODER]
         record = {
-            "model": recorded_fingerprint(folder, file),
+            "model": embedding_file.recorded_fingerprint(folder, file),
             "preprocessing": preprocessing,
             "images": fingerprint_images(images),
         }
-        num_views = stored_views(folder, record)
+        num_views = embedding_file.stored_views(folder, record)
         if not num_views:
             forget_result(folder)
         # Without --flip the first of two stored views is what is needed.
-        embed_to_file(model, images, settings.flip or num_views == 2, folder, record, settings.batch_size, name)
-        return read_embeddings(str(folder / EMBEDDINGS))
+        flip = settings.flip or num_views == 2
+        embedding_file.embed_to_file(model, images, flip, folder, record, settings.batch_size, name)
+        return read_embeddings(str(folder / embedding_file.EMBEDDINGS))
 
     def add(self, outcome: Outcome) -> None:
         """Take the outcome of a set, and store it with --store."""
@@ -267,7 +227,9 @@ class Session:
             print(*map(json_line, self._results), sep="\n")
 
 
-def _table(images: Sequence[bytes], keys: Optional[Sequence[str]], columns: Optional[pd.DataFrame]) -> pd.DataFrame:
+def _table(
+    images: Sequence[bytes], keys: Optional[Sequence[str]] = None, columns: Optional[pd.DataFrame] = None
+) -> pd.DataFrame:
     table = pd.DataFrame({"key": keys if keys is not None else [str(number) for number in range(len(images))]})
     return table if columns is None else pd.concat([table, columns.reset_index(drop=True)], axis=1)
 

@@ -58,20 +58,13 @@ def load_sets(settings: VerificationSets, check_images: bool = True) -> list[Pai
         if getattr(settings, flag) and not getattr(settings, other):
             raise InputError(f"--{flag}={getattr(settings, flag)} without --{other}: LFW needs both")
     sets = [read_bin(path) for path in settings.bin]
-    if settings.cfp_root:
-        sets += [
-            read_cfp(settings.cfp_root, protocol, settings.cfp_folds, check_images)
-            for protocol in settings.cfp_protocols
-        ]
+    for protocol in settings.cfp_protocols if settings.cfp_root else ():
+        sets.append(read_cfp(str(settings.cfp_root), protocol, settings.cfp_folds, check_images))
     if settings.lfw_root and settings.lfw_pairs:
         sets.append(read_lfw(settings.lfw_root, settings.lfw_pairs, check_images))
-    readers = (
-        (settings.calfw_root, read_calfw),
-        (settings.cplfw_root, read_cplfw),
-        (settings.agedb_root, read_agedb),
-        (settings.xqlfw_root, read_xqlfw),
-    )
-    sets += [read(root, check_images) for root, read in readers if root]
+    readers = {"calfw": read_calfw, "cplfw": read_cplfw, "agedb": read_agedb, "xqlfw": read_xqlfw}
+    roots = {name: getattr(settings, f"{name}_root") for name in readers}
+    sets += [read(roots[name], check_images) for name, read in readers.items() if roots[name]]
     if settings.rfw_root:
         sets += read_rfw(settings.rfw_root, check_images)
     if settings.rfw_bins:

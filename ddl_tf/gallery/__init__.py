@@ -1,7 +1,4 @@
-"""People who are enrolled and searched. As a command: `python -m ddl_tf.gallery`.
-
-The modules are imported when their names are first used.
-"""
+"""People who are enrolled and searched. As a command: `python -m ddl_tf.gallery`."""
 
 import lazy_loader
 

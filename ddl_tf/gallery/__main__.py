@@ -11,7 +11,7 @@ from ddl_tf.common import command  # isort: skip  (before anything that may impo
 import dataclasses
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -168,15 +168,14 @@ def _size(description: Mapping[str, Any]) -> str:
 
 
 def _threshold_text(description: Mapping[str, Any]) -> str:
-    chosen = description["threshold"]
+    chosen, people = description["threshold"], description["people"]
     if chosen is None:
         return "no threshold: nobody is known or unknown"
     text = f"known from a similarity of {chosen['value']:.4f} on"
-    far, people, images = chosen.get("far"), description["people"], description["images"]
-    if not far or not people:
+    if not chosen.get("far") or not people:
         return text
-    share, how = strangers_known(far, people, images, description["entries"])
-    rate = f"false accept rate {far:g} on {visible(str(chosen.get('set')))}"
+    share, how = strangers_known(chosen["far"], people, description["images"], description["entries"])
+    rate = f"false accept rate {chosen['far']:g} on {visible(str(chosen.get('set')))}"
     return f"{text} ({rate}: a stranger passes for one of {people:,} people {share:.2%} of the time {how})"
 
 
@@ -193,9 +192,9 @@ def enroll(settings: EnrollSettings) -> int:
     if gallery is not None and settings.existing == "add":
         enrolled = gallery.enrolled([photo.person for photo in photos], [photo.path for photo in photos])
         photos, already = [photo for photo, known in zip(photos, enrolled) if not known], int(enrolled.sum())
-    embedded = embedder.embed(photos, "enroll")
-    people, sources = [photo.person for photo in embedded.photos], [photo.path for photo in embedded.photos]
-    problems += embedded.problems
+    photos, embeddings, further = embedder.embed(photos, "enroll")
+    people, sources = [photo.person for photo in photos], [photo.path for photo in photos]
+    problems += further
     name = visible(settings.gallery)
     if gallery is None:
         if not people:
@@ -206,7 +205,7 @@ def enroll(settings: EnrollSettings) -> int:
     # Another process may have enrolled the same people meanwhile; then the threshold stays too.
     with gallery.working():
         gallery.model.check_same(embedder.record, name)
-        count = gallery.enrol(people, embedded.embeddings, sources, settings.existing)
+        count = gallery.enrol(people, embeddings, sources, settings.existing)
         if threshold is not None:
             gallery.set_threshold(threshold)
         description = gallery.description
@@ -235,10 +234,9 @@ def _check_threshold_flags(settings: EnrollSettings) -> None:
     flags = [name for name in ("evaluation", "threshold_set", "far") if getattr(settings, name) is not None]
     if 0 < len(flags) < 3:
         raise InputError(f"--{flags[0]}: a threshold takes --evaluation, --threshold_set and --far")
-    if settings.threshold is not None:
-        check_threshold(settings.threshold)
-        if flags:
-            raise InputError(f"--threshold and --{flags[0]} together: give a threshold or how to choose it")
+    check_threshold(settings.threshold)
+    if settings.threshold is not None and flags:
+        raise InputError(f"--threshold and --{flags[0]} together: give a threshold or how to choose it")
 
 
 def _threshold(settings: EnrollSettings, flip: bool, new: bool) -> Optional[dict[str, Any]]:
@@ -256,7 +254,7 @@ def _threshold(settings: EnrollSettings, flip: bool, new: bool) -> Optional[dict
 def _results(photos: Sequence[Photo], matches: Found) -> pd.DataFrame:
     known = np.full(matches.people.shape, None) if matches.known is None else matches.known.astype(object)
     rows = [
-        (photo.path, rank + 1, person, float(similarity), known[row, rank])
+        (csv_cell(photo.path), rank + 1, csv_cell(person), float(similarity), known[row, rank])
         for row, photo in enumerate(photos)
         for rank, (person, similarity) in enumerate(zip(matches.people[row], matches.similarity[row]))
         if person is not None
@@ -280,26 +278,23 @@ def search(settings: SearchSettings) -> int:
     required(settings, "gallery", "model")
     if settings.k < 1:
         raise InputError(f"--k={settings.k}: must be at least 1")
-    if settings.threshold is not None:
-        check_threshold(settings.threshold)
+    check_threshold(settings.threshold)
     photos, problems = settings.photos(of_people=False)
     total = len(photos) + len(problems)
     gallery = Gallery(settings.gallery)
-    embedded = _embedder(settings, gallery).embed(photos, "search")
-    matches = gallery.search(embedded.embeddings, settings.k, settings.threshold)
+    photos, embeddings, further = _embedder(settings, gallery).embed(photos, "search")
+    matches = gallery.search(embeddings, settings.k, settings.threshold)
     if settings.output:
-        results = _results(embedded.photos, matches)
         with write_aside(Path(settings.output)) as aside:
-            cells = {name: results[name].map(csv_cell) for name in ("image", "person")}
-            results.assign(**cells).to_csv(aside, index=False)
-    shown = embedded.photos[:_SHOWN] if settings.output else embedded.photos
+            _results(photos, matches).to_csv(aside, index=False)
+    shown = photos[:_SHOWN] if settings.output else photos
     print(markdown_table(_summary(shown, matches)))
-    if len(shown) < len(embedded.photos):
-        print(f"and {len(embedded.photos) - len(shown):,} more in {visible(settings.output or '')}")
-    description, threshold = gallery.description, settings.threshold
-    text = _threshold_text(description) if threshold is None else f"known from --threshold={threshold} on"
-    print(f"\n{_size(description)}; {text}")
-    return _report([*problems, *embedded.problems], total, settings.problems)
+    if len(shown) < len(photos):
+        print(f"and {len(photos) - len(shown):,} more in {visible(settings.output or '')}")
+    facts, threshold = gallery.description, settings.threshold
+    text = _threshold_text(facts) if threshold is None else f"known from --threshold={threshold} on"
+    print(f"\n{_size(facts)}; {text}")
+    return _report([*problems, *further], total, settings.problems)
 
 
 def remove(settings: RemoveSettings) -> None:
@@ -314,8 +309,7 @@ def list_people(settings: GallerySettings) -> None:
     """Print what a gallery is, and who is in it."""
     required(settings, "gallery")
     gallery = Gallery(settings.gallery)
-    facts, model = gallery.description, gallery.model
-    people = gallery.people()
+    facts, model, people = gallery.description, gallery.model, gallery.people()
     print(markdown_table(people.assign(person=people["person"].map(visible))))
     print(f"\n{_size(facts)}; searched: {facts['entries']}, {facts['index']}; {_threshold_text(facts)}")
     print(f"model {visible(model.path)}, sha256 {model.sha256[:12]}, {model.dim} values")
@@ -336,13 +330,10 @@ def convert(settings: ConvertSettings) -> None:
     print(f"{visible(settings.gallery)}: {_size(Gallery(settings.gallery).description)}; {visible(settings.old)} stays")
 
 
-COMMANDS: dict[str, tuple[Callable[[Any], Any], type]] = {
-    "enroll": (enroll, EnrollSettings),
-    "search": (search, SearchSettings),
-    "remove": (remove, RemoveSettings),
+COMMANDS = {
+    **command.by_name(enroll, search, remove),
     "list": (list_people, GallerySettings),
-    "reindex": (reindex, ReindexSettings),
-    "convert": (convert, ConvertSettings),
+    **command.by_name(reindex, convert),
 }
 
 if __name__ == "__main__":

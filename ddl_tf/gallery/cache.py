@@ -1,8 +1,7 @@
 """What is searched of a gallery, in memory: it follows the changes of all processes, and is kept in a cache file.
 
 The cache, index.faiss, is faiss's file with whom each vector stands for, of which state, and where that begins, at its
-end. It is only read if it is of this gallery; what changed since is read from the gallery. So a cache that is missing,
-old or cut off costs time, and nothing else.
+end. What changed since is read from the gallery: a cache that is missing, old or cut off costs time, and nothing else.
 """
 
 import fcntl
@@ -35,10 +34,7 @@ _MAGIC = b"ddl_tfG2"
 
 
 def follow(connection: Connection, gallery: dict[str, Any], before: Optional[Snapshot], folder: Path) -> Snapshot:
-    """Bring what was searched `before`, which stays as it is, up to the present state, within a transaction.
-
-    `gallery` is its description (see `read_gallery`).
-    """
+    """Bring what was searched `before`, which stays as it is, to the state that `read_gallery` described."""
     if before is not None and _is_of(before, connection, gallery):
         return before if before.generation == gallery["generation"] else _advance(connection, gallery, before)
     cached = read_cache(folder, connection, gallery)

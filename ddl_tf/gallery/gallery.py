@@ -22,7 +22,6 @@ from ddl_tf.gallery.search import Found, Snapshot, search_people
 from ddl_tf.gallery.store import ModelRecord, changing, making, reading
 
 EXISTING = ("refuse", "add", "replace")
-_OLD_FORMAT = 1
 # Images of a gallery of the older form that are copied at a time.
 _CHUNK = 50_000
 
@@ -35,15 +34,14 @@ def unit_rows(embeddings: np.ndarray, dim: int, what: str) -> np.ndarray:
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     bad = ~(np.isfinite(norms) & (norms > 0)).ravel()
     if bad.any():
-        raise InputError(
-            f"{what}: row {np.argmax(bad)} is zero or not finite, as {bad.sum()} of {len(bad)} rows are; leave them out"
-        )
+        rows_like_it = f"as {bad.sum()} of {len(bad)} rows are; leave them out"
+        raise InputError(f"{what}: row {np.argmax(bad)} is zero or not finite, {rows_like_it}")
     return (rows / norms).astype(np.float32)
 
 
-def check_threshold(value: float) -> None:
-    """Refuse a threshold that is not in -1..1."""
-    if not -1 <= value <= 1:
+def check_threshold(value: Optional[float]) -> None:
+    """Refuse a threshold that is not in -1..1; None is none."""
+    if value is not None and not -1 <= value <= 1:
         raise InputError(f"threshold {value}: a cosine similarity of -1 to 1 is expected")
 
 
@@ -106,8 +104,7 @@ class Gallery:
         for name, choice, choices in (("entries", entries, gallery_rows.ENTRIES), ("index", index, KINDS)):
             if choice not in choices:
                 raise InputError(f"{name} {choice!r}: use one of {', '.join(choices)}")
-        if threshold is not None:
-            check_threshold(threshold["value"])
+        check_threshold(None if threshold is None else threshold["value"])
         with making(Path(folder)) as connection:
             gallery_rows.insert_gallery(connection, model, entries, index, threshold, utc_now())
         return cls(folder)
@@ -127,7 +124,8 @@ class Gallery:
     @property
     def threshold(self) -> Optional[float]:
         """The similarity from which a person counts as known, -1..1; None if none was chosen."""
-        return _value(self.description)
+        chosen = self.description["threshold"]
+        return None if chosen is None else float(chosen["value"])
 
     @property
     def images(self) -> pd.DataFrame:
@@ -145,16 +143,11 @@ class Gallery:
             return pd.DataFrame(connection.execute(query).fetchall(), columns=columns)
 
     @contextlib.contextmanager
-    def working(self) -> Iterator[None]:
+    def working(self) -> Iterator[sqlite3.Connection]:
         """Join several changes: all calls of this thread in the block are on the disk at its end, or none is.
 
         It is for a threshold and the people whom it is for. Other changes wait meanwhile: embed images before.
         """
-        with self._changing():
-            yield
-
-    @contextlib.contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
         if getattr(self._thread, "change", None) is not None:
             yield self._thread.change
             return
@@ -180,9 +173,8 @@ class Gallery:
             known = sorted(gallery_rows.numbers_of(connection, people))
         if known:
             names = ", ".join(map(visible, known[:3])) + (", ..." if len(known) > 3 else "")
-            reason = f"{len(known)} of the people are enrolled already ({names})"
-            advice = "add or replace their images with --existing=add or replace"
-            raise InputError(f"{visible(self.folder)}: {reason}: {advice}")
+            reason = f"{len(known)} of the people are enrolled already ({names}): add or replace their images"
+            raise InputError(f"{visible(self.folder)}: {reason} with --existing=add or replace")
 
     def enrolled(self, people: Sequence[str], sources: Sequence[str]) -> np.ndarray:
         """Return `[n]` bool: whether an image of this person and source is enrolled."""
@@ -215,12 +207,10 @@ class Gallery:
         rows = unit_rows(embeddings, self._dim, "embeddings to enrol")
         people, sources = list(people), list(sources)
         if not len(rows) == len(people) == len(sources):
-            raise InputError(
-                f"{len(rows)} embeddings, {len(people)} people and {len(sources)} sources: give a person and a source "
-                "for each embedding"
-            )
+            counts = f"{len(rows)} embeddings, {len(people)} people and {len(sources)} sources"
+            raise InputError(f"{counts}: give a person and a source for each embedding")
         check_names(people, sources)
-        with self._changing() as connection:
+        with self.working() as connection:
             self.check_new(people, existing)
             fresh = np.flatnonzero(~self.enrolled(people, sources)) if existing == "add" else np.arange(len(rows))
             if not len(fresh):
@@ -234,7 +224,7 @@ class Gallery:
 
     def remove(self, people: Sequence[str]) -> int:
         """Remove people, and return how many images they had; nobody is removed if one is not enrolled."""
-        with self._changing() as connection:
+        with self.working() as connection:
             check_names(people, ())
             numbers = gallery_rows.numbers_of(connection, people)
             unknown = [person for person in people if person not in numbers]
@@ -244,10 +234,10 @@ class Gallery:
 
     def set_threshold(self, threshold: Optional[Mapping[str, Any]]) -> None:
         """Choose the similarity from which a person is known; `threshold` as for `create`."""
-        if threshold is not None:
-            check_threshold(threshold["value"])
-        with self._changing() as connection:
-            gallery_rows.update_gallery(connection, threshold=threshold and dict(threshold))
+        check_threshold(None if threshold is None else threshold["value"])
+        with self.working() as connection:
+            chosen = json.dumps(threshold and dict(threshold), allow_nan=False)
+            gallery_rows.update_gallery(connection, "threshold", chosen)
 
     def search(self, embeddings: np.ndarray, k: int = 5, threshold: Optional[float] = None) -> Found:
         """Find the most similar people.
@@ -267,12 +257,8 @@ class Gallery:
         with self._following, reading(self.folder) as connection:
             description = gallery_rows.read_gallery(connection)
             snapshot = self._snapshot = follow(connection, description, self._snapshot, self.folder)
-        return search_people(snapshot, queries, k, _value(description) if threshold is None else threshold)
-
-
-def _value(description: Mapping[str, Any]) -> Optional[float]:
-    chosen = description["threshold"]
-    return None if chosen is None else float(chosen["value"])
+        chosen = description["threshold"] if threshold is None else {"value": threshold}
+        return search_people(snapshot, queries, k, None if chosen is None else chosen["value"])
 
 
 def rebuild_index(folder: str, kind: Optional[str] = None) -> None:
@@ -282,7 +268,7 @@ def rebuild_index(folder: str, kind: Optional[str] = None) -> None:
         if kind not in KINDS:
             raise InputError(f"index {kind!r}: use one of {', '.join(KINDS)}")
         with changing(path) as connection:
-            gallery_rows.update_gallery(connection, index=kind)
+            gallery_rows.update_gallery(connection, "kind", kind)
     with reading(path) as connection:
         write_cache(path, make_snapshot(connection, gallery_rows.read_gallery(connection)))
 
@@ -295,8 +281,8 @@ def convert_gallery(old: str, folder: str) -> None:
         raise InputError(f"{visible(path)}: no gallery of the older form there (it has a gallery.json)")
     try:
         facts = json.loads(file.read_text(encoding="utf-8"))
-        if facts["format"] != _OLD_FORMAT:
-            raise InputError(f"{visible(file)}: format {facts['format']}, where {_OLD_FORMAT} is converted")
+        if facts["format"] != 1:
+            raise InputError(f"{visible(file)}: format {facts['format']}, where 1 is converted")
         current = path / str(facts["generation"])
         for part in (current / "images.csv", current / "embeddings.npy", path / "reference.npy"):
             require_regular_file(part)

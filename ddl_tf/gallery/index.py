@@ -16,7 +16,6 @@ _LEVELS = np.array([-1.510, -0.4528, 0.4528, 1.510])
 # So many candidates at least, and for each vector that is wanted, are compared exactly: by their codes alone the order
 # of vectors nearly as similar is chance.
 _CANDIDATES, _CANDIDATES_EACH = 256, 10
-_ROTATION_SEED = 1
 
 
 def _faiss() -> Any:
@@ -27,10 +26,10 @@ def _faiss() -> Any:
     return faiss
 
 
-def _two_bit_index(faiss: Any, dim: int) -> Any:
-    even = dim + dim % 2
+def _two_bit_index(dim: int) -> Any:
+    faiss, even = _faiss(), dim + dim % 2
     rotation = faiss.RandomRotationMatrix(dim, even)
-    rotation.init(_ROTATION_SEED)
+    rotation.init(1)
     # Two coordinates share a code of four bits, one of the 16 pairs of levels.
     codes = faiss.IndexPQFastScan(even, even // 2, 4, faiss.METRIC_INNER_PRODUCT)
     pairs = np.stack(np.meshgrid(_LEVELS, _LEVELS), axis=-1).reshape(16, 2) / np.sqrt(even)
@@ -48,13 +47,9 @@ class VectorIndex:
     """
 
     def __init__(self, dim: int, kind: str) -> None:
-        faiss = _faiss()
-        if kind == "exact":
-            self._index = faiss.IndexFlatIP(dim)
-        elif kind == "approximate":
-            self._index = _two_bit_index(faiss, dim)
-        else:
+        if kind not in KINDS:
             raise InputError(f"index {kind!r}: use one of {', '.join(KINDS)}")
+        self._index = _faiss().IndexFlatIP(dim) if kind == "exact" else _two_bit_index(dim)
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
@@ -81,10 +76,7 @@ class VectorIndex:
         return whole.reconstruct_batch(np.ascontiguousarray(numbers, np.int64))
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Find the k most similar vectors of queries `[n, dim]` of unit norm.
-
-        Returns similarities `[n, k]` float32, falling, and numbers `[n, k]` int64, -1 where there are fewer.
-        """
+        """Find the k most similar vectors: cosines `[n, k]` float32, falling, and numbers, -1 where there are fewer."""
         queries = np.ascontiguousarray(queries, np.float32)
         if self.kind == "exact":
             return self._index.search(queries, k)
@@ -112,11 +104,9 @@ class VectorIndex:
     @classmethod
     def read(cls, path: Path) -> "VectorIndex":
         """Read an index from a file."""
-        faiss = _faiss()
-
+        faiss, index = _faiss(), cls.__new__(cls)
         # faiss says of a missing file what it says of a damaged one.
         path.open("rb").close()
-        index = cls.__new__(cls)
         try:
             index._index = faiss.read_index(str(path))
             if not isinstance(index._index, (faiss.IndexFlatIP, faiss.IndexRefineFlat)):

@@ -32,10 +32,8 @@ from ddl_tf.serving.safe_decoding import MAX_PIXELS
 
 # Both eyes, nose, both corners of the mouth; that on the left of the image first.
 LANDMARK_COLUMNS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
-_DECODED_IN_GRAPH = ("JPEG", "MPO", "PNG")
 # Encoded photos that are in memory at a time.
 _CHUNK = 512
-_REFERENCE_IMAGES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +124,7 @@ def face_bytes(photo: Photo, size: tuple[int, int]) -> Union[bytes, Problem]:
         return Problem("corrupt image", photo.path, reason)
     if pixels > MAX_PIXELS:
         return Problem("too large", photo.path, f"{pixels:,} pixels, where {MAX_PIXELS:,} are read; make it smaller")
-    if photo.landmarks is None and kind in _DECODED_IN_GRAPH:
+    if photo.landmarks is None and kind in ("JPEG", "MPO", "PNG"):
         damage = why_undecodable(encoded)
         return upright_bytes(encoded) if damage is None else Problem("corrupt image", photo.path, damage)
     try:
@@ -147,15 +145,6 @@ def split_problems(items: Sequence[Union[Photo, Problem]]) -> tuple[list[Photo],
     return photos, [item for item in items if isinstance(item, Problem)]
 
 
-@dataclasses.dataclass(frozen=True)
-class Embedded:
-    """The photos that could be embedded, `[photos, dim]` float32 of unit norm, and the problems of the others."""
-
-    photos: list[Photo]
-    embeddings: np.ndarray
-    problems: list[Problem]
-
-
 class PhotoEmbedder:
     """A checkpoint, run or exported model for photos; `flip` is by default on for all but exported models."""
 
@@ -169,14 +158,14 @@ class PhotoEmbedder:
         self._model, self._batch_size = load_embedding_model(model), batch_size
         self._size = image_size(self._model)
         # NumPy promises this generator's numbers to stay as they are.
-        noise = np.random.RandomState(0).randint(0, 256, [_REFERENCE_IMAGES, *self._size, 3])
+        noise = np.random.RandomState(0).randint(0, 256, [4, *self._size, 3])
         views = [noise, noise[:, :, ::-1]] if flip else [noise]
         reference = add_views(np.stack([self._model(view.astype(np.float32)).numpy() for view in views], axis=1))
         dim = int(self._model.output_shape[-1])
         self.record = ModelRecord(str(file.resolve()), fingerprint(file), dim, flip, reference)
 
-    def embed(self, photos: Sequence[Photo], name: str = "embed") -> Embedded:
-        """Embed photos; `name` is for the progress."""
+    def embed(self, photos: Sequence[Photo], name: str) -> tuple[list[Photo], np.ndarray, list[Problem]]:
+        """Embed photos: those that could be, `[photos, dim]` float32 of unit norm, and the problems of the others."""
         kept: list[Photo] = []
         blocks = [np.empty([0, self.record.dim], np.float32)]
         problems: list[Problem] = []
@@ -197,4 +186,4 @@ class PhotoEmbedder:
                 reason = "the model's embedding is zero or not finite"
                 problems += [Problem("no embedding", path, reason) for path in unusable]
                 blocks.append(rows[usable])
-        return Embedded(kept, np.concatenate(blocks), problems)
+        return kept, np.concatenate(blocks), problems

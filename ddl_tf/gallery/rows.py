@@ -14,7 +14,7 @@ from ddl_tf.common.provenance import utc_now
 from ddl_tf.common.text import visible
 from ddl_tf.gallery.store import FORMAT, ModelRecord
 
-_COLUMNS = ("generation", "model", "entries", "index", "threshold", "people", "images", "created", "changed")
+_COLUMNS = 'generation, model, entries, kind AS "index", threshold, people, images, created, changed'
 # What an index holds of a person: a template, or all images.
 ENTRIES = ("templates", "images")
 # Embeddings in memory at a time, beside the vectors.
@@ -41,12 +41,11 @@ def _damage(connection: Connection, reason: str) -> InputError:
 
 def read_gallery(connection: Connection) -> dict[str, Any]:
     """Read the description of a gallery: its row, and `format` and `stamp` (of the last change)."""
-    row = connection.execute(
-        "SELECT generation, model, entries, kind, threshold, people, images, created, changed FROM gallery"
-    ).fetchone()
+    cursor = connection.execute(f"SELECT {_COLUMNS} FROM gallery")
+    row = cursor.fetchone()
     if row is None:
         raise _damage(connection, "it is not described")
-    content = dict(zip(_COLUMNS, row))
+    content = dict(zip((name for name, *_ in cursor.description), row))
     (stamp,) = connection.execute("SELECT stamp FROM change WHERE generation = ?", row[:1]).fetchone()
     parsed = {name: json.loads(content[name]) for name in ("model", "threshold")}
     return {**content, **parsed, "format": FORMAT, "stamp": stamp}
@@ -66,13 +65,10 @@ def mark_change(connection: Connection) -> int:
     return int(generation)
 
 
-def update_gallery(connection: Connection, **change: Any) -> None:
-    """Change `threshold` or `index` of a gallery; a generation more."""
+def update_gallery(connection: Connection, column: str, value: str) -> None:
+    """Change the `threshold`, in JSON, or the `kind` of the index of a gallery; a generation more."""
     mark_change(connection)
-    if "threshold" in change:
-        connection.execute("UPDATE gallery SET threshold = ?", (json.dumps(change["threshold"], allow_nan=False),))
-    if "index" in change:
-        connection.execute("UPDATE gallery SET kind = ?", (change["index"],))
+    connection.execute(f"UPDATE gallery SET {column} = ?", (value,))
 
 
 def numbers_of(connection: Connection, people: Sequence[str]) -> dict[str, int]:
@@ -88,9 +84,8 @@ def insert_images(
     """Add images `[n]` with `[n, dim]` float32 of unit norm, of people who are enrolled or not; a generation more."""
     generation = mark_change(connection)
     numbers = numbers_of(connection, people)
-    changed = [(generation, number) for number in numbers.values()]
+    changed, before = [(generation, number) for number in numbers.values()], len(numbers)
     connection.executemany("UPDATE person SET generation = ? WHERE id = ?", changed)
-    before = len(numbers)
     for person in dict.fromkeys(person for person in people if person not in numbers):
         inserted = connection.execute("INSERT INTO person (name, generation) VALUES (?, ?)", (person, generation))
         numbers[person] = int(inserted.lastrowid or 0)

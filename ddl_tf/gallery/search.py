@@ -16,12 +16,9 @@ UNUSED = -1
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """The result of a search.
+    """People, text, their cosine similarities, float32, and whether they are known, bool, each `[queries, k]`.
 
-    Attributes:
-        people: `[queries, k]` text, the most similar person first; None where an approximate search found no more.
-        similarity: `[queries, k]` float32, cosine, -1..1; -inf where there is no person.
-        known: `[queries, k]` bool, whether the similarity is at least the threshold; None if no threshold was chosen.
+    The most similar is first. Where an approximate search found no more: None, -inf. `known` is None without threshold.
     """
 
     people: np.ndarray
@@ -41,8 +38,7 @@ class Part:
 class Snapshot:
     """What is searched of one state of a gallery; any number of threads may do it at once.
 
-    `stamp` is a random number, which a state of the same number in a copy does not have. Nearly all vectors are in
-    the first part, those of the last changes in the second. `names` are those of the people, by number.
+    Nearly all vectors are in the first part, those of the last changes in the second; `names` are by number.
     """
 
     generation: int
@@ -109,11 +105,8 @@ def _search(snapshot: Snapshot, queries: np.ndarray, enough: int, numbers: np.nd
 
 
 def strangers_known(far: float, people: int, images: int, entries: str) -> tuple[float, str]:
-    """Return the share of strangers that is taken for someone, and in words what it is.
-
-    The sum of the rates of pairs of images is a bound, however dependent they are. A template of several images has
-    similarities that nobody measured: the sum over people is an estimate.
-    """
+    """Return the share of strangers that is taken for someone, and in words what it is."""
+    # A sum of rates of pairs of images is a bound, however dependent they are; of templates nobody measured the rates.
     if entries == "images" or people == images:
         return min(1.0, far * images), f"at most, by {images:,} images like those of that set"
     return min(1.0, far * people), "by estimate, if templates are as similar as images"

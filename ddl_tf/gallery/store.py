@@ -27,10 +27,6 @@ _APPLICATION = 0x64646C67
 _BUSY_SECONDS = 60.0
 # Words of SQLite's errors.
 _OS_ERRORS = {"is full": errno.ENOSPC, "readonly": errno.EACCES, "unable to open": errno.EACCES, "disk I/O": errno.EIO}
-# A page holds seven embeddings of 512; pages of 4096 bytes would hold one.
-_PAGE_BYTES = 16384
-# Exports and conversions of a model differ from it by rounding, two models by far more.
-_SAME_MODEL = 0.9999
 
 # The stamp of a change is a random number: a cache, or a search that goes on, of a gallery that was since restored from
 # a copy has the number of a generation, but not its stamp.
@@ -82,7 +78,8 @@ class ModelRecord:
             return
         both = len(self.reference) and self.reference.shape == record.reference.shape
         similarity = float(np.sum(self.reference * record.reference, axis=1).min()) if both else 0.0
-        if similarity < _SAME_MODEL:
+        # Exports and conversions of a model differ from it by rounding, two models by far more.
+        if similarity < 0.9999:
             views = "" if record.flip == self.flip else f", {'with' if self.flip else 'without'} flip"
             that = f"{self.path} (sha256 {self.sha256[:12]}{views}); use that model, or enrol everybody anew"
             raise InputError(f"{record.path}: another model than that of {where}, {that}")
@@ -119,7 +116,8 @@ def making(folder: Path) -> Iterator[sqlite3.Connection]:
     check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _opened(folder, write=True) as connection:
-        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+        # A page holds seven embeddings of 512; pages of 4096 bytes would hold one.
+        connection.execute("PRAGMA page_size = 16384")
         connection.execute("PRAGMA journal_mode = WAL")
         with _transaction(connection):
             if _is_made(connection, folder / DATABASE):
@@ -166,13 +164,11 @@ def _refuse_links(folder: Path) -> None:
 def _is_made(connection: sqlite3.Connection, file: Path) -> bool:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application == _APPLICATION:
-        if version == FORMAT:
-            return True
+    if application == _APPLICATION and version != FORMAT:
         raise InputError(f"{visible(file)}: format {version}, where {FORMAT} is known; use a newer ddl_tf")
-    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    if application != _APPLICATION and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise InputError(f"{visible(file)}: an SQLite file, but no gallery; choose another folder")
-    return False
+    return bool(application == _APPLICATION)
 
 
 @contextlib.contextmanager
@@ -189,11 +185,10 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _opened_gallery(folder: Path, write: bool) -> Iterator[sqlite3.Connection]:
-    file = folder / DATABASE
-    if not file.is_file():
+    if not (folder / DATABASE).is_file():
         raise InputError(_no_gallery(folder))
     with _opened(folder, write) as connection:
-        if not _is_made(connection, file):
+        if not _is_made(connection, folder / DATABASE):
             raise InputError(_no_gallery(folder))
         yield connection
 
@@ -219,8 +214,6 @@ def _opened(folder: Path, write: bool) -> Iterator[sqlite3.Connection]:
         for words, number in _OS_ERRORS.items():
             if words in text:
                 raise OSError(number, os.strerror(number), os.fspath(file)) from error
-        if "locked" in text:
-            reason = f"another process has been changing the gallery for {_BUSY_SECONDS:.0f} s; try again"
-        else:
-            reason = f"the gallery is damaged ({text}); restore it from a copy"
+        locked = f"another process has been changing the gallery for {_BUSY_SECONDS:.0f} s; try again"
+        reason = locked if "locked" in text else f"the gallery is damaged ({text}); restore it from a copy"
         raise InputError(f"{visible(file)}: {reason}") from error

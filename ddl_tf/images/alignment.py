@@ -31,8 +31,7 @@ def align_face(image: Union[np.ndarray, Image.Image], landmarks: np.ndarray, siz
     """
     if isinstance(image, np.ndarray):
         image = Image.fromarray(image)
-    problem = landmark_problem(landmarks, image.size)
-    if problem:
+    if problem := landmark_problem(landmarks, image.size):
         raise InputError(f"landmarks {np.round(landmarks, 2).tolist()}: {problem}")
     return cut_face(image, landmarks, size)
 

@@ -18,22 +18,16 @@ _MIRRORED = 0.6
 # skewed. Of 2,000 simulated faces at each of 0, 45, 75 and 90 degrees 0.2% at most are refused; see
 # docs/serving_gallery.md.
 _MISFIT, _SKEW, _LEAST_SKEW = 0.18, 0.4, 0.6
-# How far the nose and the corners of the mouth lie before the eyes, in eye distances: between those of the models
-# that `ddl_tf.mining.pose` refers to.
-_DEPTHS = (0.0, 0.0, 0.55, 0.07, 0.07)
 # Of a long list as many lines are checked; beyond this share of bad ones it is the list that is wrong, not a face.
 _CHECKED_LINES, _BAD_SHARE = 1000, 1 / 3
 
 
-def _generic_face() -> np.ndarray:
-    """The points in space, `[5, 3]` (right, down, to the viewer), in distances between the eyes, from between them."""
-    flat = ARCFACE_TEMPLATE - ARCFACE_TEMPLATE[:2].mean(0)
-    # The template is of no face quite: both halves alike.
-    flat = (flat + flat[[1, 0, 2, 4, 3]] * [-1, 1]) / 2
-    return np.column_stack([flat / np.ptp(flat[:2, 0]), _DEPTHS])
-
-
-GENERIC_FACE = _generic_face()
+# The template is of no face quite: both halves alike.
+_flat = ARCFACE_TEMPLATE - ARCFACE_TEMPLATE[:2].mean(0)
+_flat = (_flat + _flat[[1, 0, 2, 4, 3]] * [-1, 1]) / 2
+# The points in space, `[5, 3]` (right, down, to the viewer), in distances between the eyes, from between them. How far
+# nose and mouth lie before the eyes is between the models that `ddl_tf.mining.pose` refers to.
+GENERIC_FACE = np.column_stack([_flat / np.ptp(_flat[:2, 0]), (0.0, 0.0, 0.55, 0.07, 0.07)])
 _FACE = np.column_stack([GENERIC_FACE, np.ones(5)])
 
 

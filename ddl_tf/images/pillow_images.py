@@ -12,9 +12,7 @@ from PIL import Image
 # What the input pipeline decodes.
 STORED_FORMATS = ("JPEG", "PNG")
 JPEG_QUALITY = 95
-# Where EXIF begins, in JPEG and in PNG.
-_EXIF_MARKS = (b"Exif\0\0", b"eXIf")
-_ORIENTATION = 0x0112
+# By the orientation in EXIF, its field 0x0112.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -35,7 +33,7 @@ def _turn(image: Image.Image) -> Optional[Image.Transpose]:
     exif = Image.Exif()
     try:
         exif.load(encoded)
-        return _TURNS.get(exif.get(_ORIENTATION, 1))
+        return _TURNS.get(exif.get(0x0112, 1))
     except Exception:  # on damaged EXIF Pillow raises nearly anything, and the pixels may be whole
         return None
 
@@ -91,8 +89,8 @@ def decode_image(encoded: bytes) -> np.ndarray:
 
 
 def may_be_turned(encoded: bytes) -> bool:
-    """Whether there may be EXIF in an image or record; a search, which costs next to nothing."""
-    return any(mark in encoded for mark in _EXIF_MARKS)
+    """Whether there may be EXIF in an image or record: a search for its marks in JPEG and PNG, which costs little."""
+    return b"Exif\0\0" in encoded or b"eXIf" in encoded
 
 
 def upright_bytes(encoded: bytes) -> bytes:
@@ -109,8 +107,7 @@ def upright_bytes(encoded: bytes) -> bytes:
 
 def shrink_image(image: Image.Image, size: int) -> tuple[Image.Image, bytes]:
     """Shrink an image so that its longer side has `size` pixels, and encode it as JPEG of high quality."""
-    scale = size / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
+    width, height = (max(1, round(side * (size / max(image.size)))) for side in image.size)
     image = to_rgb(image).resize((width, height), Image.Resampling.LANCZOS)
     return image, encode_jpeg(image)
 

@@ -1,7 +1,4 @@
-"""What reads faces in the formats of others: folders, CSV files, RecordIO, CFP, SCface.
-
-The modules are imported when their names are first used: importing faces needs no TensorFlow.
-"""
+"""What reads faces in the formats of others: folders, CSV files, RecordIO, CFP, SCface."""
 
 import lazy_loader
 

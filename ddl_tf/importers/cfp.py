@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple, Union
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.importers.image_files import read_image_file
-from ddl_tf.importers.source import Problem, Sample, Source, Value, listed_source
-from ddl_tf.importers.text_list import quoted, read_text_list, whole_number
+from ddl_tf.importers.image_files import read_sample
+from ddl_tf.importers.source import Problem, Sample, Source, listed_source
+from ddl_tf.importers.text_list import numbered_lines, quoted, whole_number
 
 PROTOCOLS = ("FF", "FP")
 _LISTS = {"F": "Pair_list_F.txt", "P": "Pair_list_P.txt"}
@@ -53,14 +53,12 @@ class CFP:
 
     def _read_list(self, file: Path) -> dict[int, Path]:
         images = {}
-        for line, text in enumerate(read_text_list(file), 1):
-            if not text.strip():
-                continue
-            first, _, path = text.strip().partition(" ")
+        for line, text in numbered_lines(file):
+            first, _, path = text.partition(" ")
             number, parts = whole_number(first), Path(path.strip()).parts
             if number is None or len(parts) < 3 or parts[-2] not in _GROUP_OF_VIEW:
-                form = ".../<identity>/<frontal or profile>/<image>"
-                raise InputError(f"{file}, line {line}: {quoted(text)} is not a number and {form}")
+                what = f"{quoted(text)} is not a number and .../<identity>/<frontal or profile>/<image>"
+                raise InputError(f"{file}, line {line}: {what}")
             # Official lists say ../Data/Images/..., from their own folder.
             base = self._root / self._protocol if parts[0] == ".." else self._root
             images[number] = base.joinpath(*parts)
@@ -82,9 +80,7 @@ class CFP:
                 raise InputError(f"{self._root}: CFP has no fold {fold} of {protocol} there; choose of {present}")
             for name in ("same", "diff"):
                 file = folder / f"{name}.txt"
-                for line, text in enumerate(read_text_list(file), 1):
-                    if not text.strip():
-                        continue
+                for line, text in numbered_lines(file):
                     try:
                         # What is no number is in no list.
                         left, right = (whole_number(part.strip()) for part in text.split(","))
@@ -100,20 +96,17 @@ def cfp_source(root: str, folds: Sequence[int]) -> Source:
 
     Args:
         root: folder of CFP.
-        folds: CFP's numbers of the folds, from 1; a fold's identities are those in its pairs.
+        folds: CFP's numbers of the folds, from 1; a fold's identities are those in its pairs, and in no other's.
 
     Returns:
         The samples by identity, group 0 (frontal) before group 1 (profile), with the columns `view` and `fold`.
-
-    Raises:
-        InputError: if the lists cannot be read, or an identity is in two of the folds.
     """
     lists = CFP(root)
     fold_of: dict[str, int] = {}
     for protocol in PROTOCOLS:
         for pair in lists.pairs(protocol, folds):
             for path in (pair.first, pair.second):
-                identity, _ = identity_and_view(path)
+                identity = identity_and_view(path)[0]
                 if fold_of.setdefault(identity, pair.fold) != pair.fold:
                     raise InputError(f"{root}: identity {identity} is in the folds {fold_of[identity]} and {pair.fold}")
     paths = {path for images in lists.images.values() for path in images.values()}
@@ -121,10 +114,7 @@ def cfp_source(root: str, folds: Sequence[int]) -> Source:
 
     def sample(path: Path) -> Union[Sample, Problem]:
         identity, view = identity_and_view(path)
-        image = read_image_file(path, str(path))
-        if isinstance(image, Problem):
-            return image
-        columns: dict[str, Value] = {"view": view, "fold": fold_of[identity]}
-        return Sample(image, identity, str(path), _GROUP_OF_VIEW[view], columns)
+        columns = {"view": view, "fold": fold_of[identity]}
+        return read_sample(path, str(path), identity, str(path), _GROUP_OF_VIEW[view], columns)
 
     return listed_source("cfp", f"{root}, folds {','.join(map(str, folds))}", chosen, sample, sorted(fold_of))

@@ -40,7 +40,12 @@ def read_csv(path: Path, required: Sequence[str], text: Sequence[str] = ()) -> T
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             header = next(reader, [])
-            _check_header(path, header, required)
+            named = f"the first line names {', '.join(header) or 'none'}"
+            for name in required:
+                if name not in header:
+                    raise InputError(f"{path}: there is no column {name!r}, {named}")
+            if len(set(header)) < len(header):
+                raise InputError(f"{path}: two columns have one name, {named}")
             header_lines = reader.line_num
             # Arrow does not number the lines.
             lines = np.fromiter(_line_numbers(path, reader, len(header)), np.int64)
@@ -61,15 +66,6 @@ def read_csv(path: Path, required: Sequence[str], text: Sequence[str] = ()) -> T
         numbers = None if name in required or name in text else _as_numbers(column)
         cells[name] = pd.arrays.ArrowStringArray(column) if numbers is None else numbers
     return Table(pd.DataFrame(cells), lines)
-
-
-def _check_header(path: Path, header: list[str], required: Sequence[str]) -> None:
-    named = f"the first line names {', '.join(header) or 'none'}"
-    for name in required:
-        if name not in header:
-            raise InputError(f"{path}: there is no column {name!r}, {named}")
-    if len(set(header)) < len(header):
-        raise InputError(f"{path}: two columns have one name, {named}")
 
 
 def _line_numbers(path: Path, reader: Any, width: int) -> Iterator[int]:

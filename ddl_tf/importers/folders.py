@@ -11,12 +11,12 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import walk_files
 from ddl_tf.common.text import is_unicode, visible
 from ddl_tf.importers.csv_files import read_csv, rows_of, take_groups
-from ddl_tf.importers.image_files import read_image_file
+from ddl_tf.importers.image_files import read_sample
 from ddl_tf.importers.source import Problem, Sample, Source, listed_source
 
 
 def folder_source(root: str) -> Source:
-    """Open a folder of images per identity, such as LFW.
+    """Open a folder of images per identity, such as LFW; an `InputError` if there is none, or no folder in it.
 
     Every file in an identity's folder, and in folders in it, is taken for an image; hidden ones are left out. Links to
     folders are followed, each folder once. Names that are not UTF-8 come first, as problems.
@@ -26,9 +26,6 @@ def folder_source(root: str) -> Source:
 
     Returns:
         The samples, by name of the folder and path of the file.
-
-    Raises:
-        InputError: if there is no such folder, or no folder in it.
     """
     if not Path(root).is_dir():
         raise InputError(f"{root}: no such folder; give one that holds a folder of images per identity")
@@ -51,8 +48,7 @@ def folder_source(root: str) -> Source:
             return Problem("file name", visible(str(path)), "it is not UTF-8; rename it")
         if len(parts) == 1:
             return Problem("stray file", str(path), "it is in no identity's folder")
-        image = read_image_file(path, str(path))
-        return image if isinstance(image, Problem) else Sample(image, parts[0], str(path))
+        return read_sample(path, str(path), parts[0], str(path))
 
     return listed_source("folder", root, files, sample, [name for name in identities if is_unicode(name)])
 
@@ -62,23 +58,19 @@ def _warn_of_nested(root: str, identities: list[str], files: list[Path]) -> None
     depths = [len(path.relative_to(root).parts) for path in files]
     if max(depths, default=0) > 2 and (len(identities) == 1 or 2 not in depths):
         what = f"one identity, {visible(identities[0])}" if len(identities) == 1 else f"{len(identities):,} identities"
-        advice = "if those are the people, give the folder that holds them as --root"
-        print(f"{visible(root)}: {what}, whose images lie in folders of that folder; {advice}", file=sys.stderr)
+        what += ", whose images lie in folders of that folder; if those are the people, give the folder that holds them"
+        print(f"{visible(root)}: {what} as --root", file=sys.stderr)
 
 
 def csv_source(csv: str, root: Optional[str] = None) -> Source:
-    """Open images that a CSV file lists.
+    """Open images that a CSV file lists; an `InputError` if it cannot be read, or a group is no group.
 
     Args:
-        csv: the file, with the columns `path` and `identity`, perhaps `group`, and further columns for the stored
-            index.
+        csv: the file: columns `path` and `identity`, perhaps `group`, and further ones for the stored index.
         root: the folder that the paths begin at; by default that of the CSV file.
 
     Returns:
         The samples, in the order of the lines.
-
-    Raises:
-        InputError: if the CSV file cannot be read, or a group is no group.
     """
     file = Path(csv)
     base = Path(root) if root else file.parent
@@ -96,9 +88,6 @@ def csv_source(csv: str, root: Optional[str] = None) -> Source:
             return Problem("missing value", place, f"no {'identity' if path else 'path'}")
         if first_line[row] != line:
             return Problem("duplicate", place, f"{path} is in line {first_line[row]} too")
-        image = read_image_file(base / path, place)
-        if isinstance(image, Problem):
-            return image
-        return Sample(image, identity, f"{place} ({path})", int(groups[row]), columns(row))
+        return read_sample(base / path, place, identity, f"{place} ({path})", int(groups[row]), columns(row))
 
     return listed_source("csv", csv, range(len(paths)), sample, [key for key in pd.unique(identities) if key])

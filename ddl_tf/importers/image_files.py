@@ -9,7 +9,7 @@ from typing import Any, Callable, Union
 
 from ddl_tf.common.files import require_regular_file
 from ddl_tf.common.text import visible
-from ddl_tf.importers.source import Problem
+from ddl_tf.importers.source import Problem, Sample
 
 IMAGE_SUFFIXES = (".jpg", ".png", ".jpeg")
 
@@ -31,13 +31,12 @@ class LazyImages(Sequence[bytes]):
         return self._read(index % self._count)
 
 
-def read_image_file(path: Path, place: str) -> Union[bytes, Problem]:
-    """Read an image file: its content, or why it cannot be read, with the place that names it."""
+def read_sample(path: Path, place: str, *known: Any) -> Union[Sample, Problem]:
+    """Read an image file: a `Sample` with what is `known` of it, or why it cannot be read, with the place to name."""
     if "\0" in str(path):
         return Problem("file name", place, f"{visible(str(path))} holds the character 0, which no file's name may")
     try:
-        require_regular_file(path)
-        return path.read_bytes()
+        return Sample(require_regular_file(path).read_bytes(), *known)
     except OSError as error:
         kind = "no file" if error.errno == errno.EINVAL else "missing file"
         return Problem(kind, place, f"{path}: {error.strerror}")
@@ -51,12 +50,9 @@ def images_below(folder: Path) -> list[Path]:
 
 def find_image(name: Path) -> Path:
     """Find the file of an image that a list names without `.jpg`, `.png` or `.jpeg` in any case; else the `.jpg`."""
-    for suffix in IMAGE_SUFFIXES:
-        for spelling in (suffix, suffix.upper(), suffix.title()):
-            path = Path(f"{name}{spelling}")
-            if path.is_file():
-                return path
-    return Path(f"{name}{IMAGE_SUFFIXES[0]}")
+    spellings = [spelling for suffix in IMAGE_SUFFIXES for spelling in (suffix, suffix.upper(), suffix.title())]
+    paths = (Path(f"{name}{spelling}") for spelling in spellings)
+    return next((path for path in paths if path.is_file()), Path(f"{name}{spellings[0]}"))
 
 
 def fingerprint_files(paths: Sequence[Union[str, Path]], more: bytes = b"") -> str:
@@ -70,12 +66,9 @@ def fingerprint_files(paths: Sequence[Union[str, Path]], more: bytes = b"") -> s
 
 def image_files(paths: Sequence[Path]) -> LazyImages:
     """Make the images of some files; their fingerprint is `fingerprint_files`."""
-
-    def read(index: int) -> bytes:
-        require_regular_file(paths[index])
-        return paths[index].read_bytes()
-
-    return LazyImages(len(paths), read, lambda: fingerprint_files(paths))
+    return LazyImages(
+        len(paths), lambda n: require_regular_file(paths[n]).read_bytes(), lambda: fingerprint_files(paths)
+    )
 
 
 def fingerprint_images(images: Sequence[bytes]) -> str:

@@ -128,8 +128,7 @@ class _Set:
 
     def __init__(self, rec: Path) -> None:
         idx, properties = rec.with_suffix(".idx"), rec.with_name("property")
-        require_regular_file(rec)
-        with rec.open("rb") as file:
+        with require_regular_file(rec).open("rb") as file:
             if idx.exists():
                 keys, offsets = read_offsets(idx)
                 check_offsets(rec, file, idx, offsets)
@@ -239,7 +238,7 @@ def _read_rows(path: Path, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, Ca
 
 
 def recordio_source(rec: str, csv: Optional[str] = None) -> Source:
-    """Open a RecordIO set.
+    """Open a RecordIO set; an `InputError` if its files cannot be read or do not fit each other.
 
     Args:
         rec: the `.rec` file. The files `.idx` (without it the records are found by scanning) and `property` (number of
@@ -249,9 +248,6 @@ def recordio_source(rec: str, csv: Optional[str] = None) -> Source:
 
     Returns:
         The samples, by number of the record.
-
-    Raises:
-        InputError: if the files cannot be read or do not fit each other.
     """
     path = Path(rec)
     opened = _Set(path)
@@ -276,10 +272,8 @@ def recordio_source(rec: str, csv: Optional[str] = None) -> Source:
         if not (label.is_integer() and 0 <= label < (count or np.inf)):
             allowed = f"0 to {count - 1}" if count else "0 and above"
             return Problem("label out of range", place, f"label {label:g}, where the set has {allowed}")
-        if csv:
-            row = row_of[position]
-            return Sample(image, int(label), place, int(groups[row]), columns(row))
-        return Sample(image, int(label), place)
+        known = (int(groups[row_of[position]]), columns(row_of[position])) if csv else ()
+        return Sample(image, int(label), place, *known)
 
     def read(start: int) -> Iterator[Union[Sample, Problem]]:
         with path.open("rb") as file:

@@ -25,8 +25,7 @@ DAMAGED = 0.1
 def read_offsets(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read an `.idx` file: `[records]` int64 numbers of the records, ascending, and their offsets in bytes."""
     advice = "without the file, the records are found by scanning"
-    require_regular_file(path)
-    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    content = require_regular_file(path).read_bytes().removeprefix(codecs.BOM_UTF8)
     if not content.strip():
         raise InputError(f"{path}: it is empty; {advice}")
     foreign = content.translate(None, b"0123456789 \t\r\n")
@@ -69,8 +68,7 @@ def check_offsets(rec: Path, file: BinaryIO, idx: Path, offsets: np.ndarray) -> 
 
 def read_property(path: Path) -> int:
     """Read the number of identities from the file `property`."""
-    require_regular_file(path)
-    with path.open("rb") as file:
+    with require_regular_file(path).open("rb") as file:
         text = file.read(1000).removeprefix(codecs.BOM_UTF8).split(b",")[0].strip()
     if not re.fullmatch(rb"[0-9]{1,18}", text) or not int(text):
         shown = visible(text[:30].decode("utf-8", "surrogateescape"))

@@ -17,8 +17,6 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import require_regular_file
 from ddl_tf.importers.plain_unpickler import PlainUnpickler
 
-_PLAIN_KINDS = "buifS"  # booleans, integers, floats, bytes: nothing that holds Python objects
-
 _BYTE_ORDERS: dict[str, Literal["<", ">", "="]] = {"<": "<", ">": ">", "|": "="}
 
 
@@ -53,7 +51,8 @@ class _DType:
 
     def __init__(self, code: Any, *_: Any) -> None:
         self._dtype = np.dtype(_bytes(code).decode("latin-1"))
-        if self._dtype.kind not in _PLAIN_KINDS:
+        # Booleans, integers, floats, bytes: nothing that holds Python objects.
+        if self._dtype.kind not in "buifS":
             raise pickle.UnpicklingError(f"a NumPy array of {self._dtype}")
 
     def __setstate__(self, state: Any) -> None:
@@ -136,8 +135,7 @@ def load_pickle(path: Union[str, Path]) -> Any:
 
     Text of Python 2 comes as bytes. In the outer two levels of lists, tuples come as lists, and arrays are read.
     """
-    require_regular_file(path)
-    content = io.BytesIO(Path(path).read_bytes())
+    content = io.BytesIO(require_regular_file(path).read_bytes())
     try:
         return _finished(_Unpickler(content, encoding="bytes").load())
     except _Refused as refused:

@@ -14,27 +14,24 @@ import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Union
 
 import numpy as np
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.importers.image_files import images_below, read_image_file
+from ddl_tf.importers.image_files import images_below, read_sample
 from ddl_tf.importers.problem_list import ProblemList
-from ddl_tf.importers.source import Problem, Sample, Source, Value, listed_source
-from ddl_tf.importers.text_list import quoted, read_text_list, whole_number
+from ddl_tf.importers.source import Problem, Sample, Source, listed_source
+from ddl_tf.importers.text_list import numbered_lines, quoted, whole_number
 
 NUM_SUBJECTS = 130
 # Cameras 6 and 7 are 1 and 5 in their infrared night mode.
-VISIBLE_CAMERAS = (1, 2, 3, 4, 5)
-CAMERAS = (*VISIBLE_CAMERAS, 6, 7)
+VISIBLE_CAMERAS, NUM_CAMERAS = (1, 2, 3, 4, 5), 7
 # 4.20 m, 2.60 m, 1.00 m.
 DISTANCES = (1, 2, 3)
 MUGSHOTS = ("cropped", "original")
 NUM_TRAINING = 50
-
-_MUGSHOT = re.compile(r"(\d{3})_frontal", re.IGNORECASE)
-_SURVEILLANCE = re.compile(r"(\d{3})_cam([1-7])_([1-3])", re.IGNORECASE)
+_VIEW = re.compile(r"(\d{3})_(?:frontal|cam([1-7])_([1-3]))", re.IGNORECASE)
 # Mugshots in the infrared, and from the sides.
 _OTHER = re.compile(r"\d{3}_(cam8|[lr]\d)", re.IGNORECASE)
 
@@ -49,8 +46,7 @@ class View(NamedTuple):
     @property
     def key(self) -> str:
         """The official name without its ending, `001_frontal` or `001_cam1_1`."""
-        what = f"cam{self.camera}_{self.distance}" if self.camera else "frontal"
-        return f"{self.subject:03d}_{what}"
+        return f"{self.subject:03d}_" + (f"cam{self.camera}_{self.distance}" if self.camera else "frontal")
 
 
 def mugshot(subject: int) -> View:
@@ -60,7 +56,7 @@ def mugshot(subject: int) -> View:
 
 def check_choice(subjects: Sequence[int], cameras: Sequence[int]) -> None:
     """Refuse subjects and cameras (from 1) that SCface does not have, that are given twice, or none at all."""
-    for what, chosen, last in (("subject", subjects, NUM_SUBJECTS), ("camera", cameras, CAMERAS[-1])):
+    for what, chosen, last in (("subject", subjects, NUM_SUBJECTS), ("camera", cameras, NUM_CAMERAS)):
         if not chosen:
             raise InputError(f"no {what} of SCface is chosen: give some of 1 to {last}")
         for number in chosen:
@@ -88,13 +84,10 @@ def read_subjects(path: str) -> list[int]:
     """Read a list of subjects, a number a line, `7` or `007`; empty lines are left out."""
     problems = ProblemList(path)
     lines: dict[int, int] = {}
-    for line, text in enumerate(read_text_list(path), 1):
-        if not text.strip():
-            continue
-        subject = whole_number(text.strip())
+    for line, text in numbered_lines(path):
+        subject = whole_number(text)
         if subject is None or not 1 <= subject <= NUM_SUBJECTS:
-            reason = f"{quoted(text.strip())} is not a number of 1 to {NUM_SUBJECTS}"
-            problems.add("unknown subject", f"line {line}", reason)
+            problems.add("unknown subject", f"line {line}", f"{quoted(text)} is not a number of 1 to {NUM_SUBJECTS}")
         elif subject in lines:
             problems.add("duplicate line", f"line {line}", f"subject {subject} is in line {lines[subject]} too")
         else:
@@ -121,7 +114,8 @@ def find_views(root: str, mugshots: str = "cropped") -> dict[View, Path]:
     views: dict[View, Path] = {}
     for folder in _folders(base, mugshots):
         for path in images_below(folder):
-            view = _view(path.stem)
+            match = _VIEW.fullmatch(path.stem)
+            view = View(*(int(number or 0) for number in match.groups())) if match else None
             if view is None:
                 if not _OTHER.fullmatch(path.stem):
                     problems.add("stray image", path, "it is not named like 001_frontal.jpg or 001_cam1_2.jpg")
@@ -131,8 +125,9 @@ def find_views(root: str, mugshots: str = "cropped") -> dict[View, Path]:
                 problems.add("duplicate image", path, f"{views[view]} is the same view")
     problems.refuse("keep one image of each view, under its official name")
     if not views:
-        advice = "give the folder that holds 001_frontal.jpg, 001_cam1_1.jpg"
-        raise InputError(f"{root}: no image of SCface in it; {advice}")
+        raise InputError(
+            f"{root}: no image of SCface in it; give the folder that holds 001_frontal.jpg, 001_cam1_1.jpg"
+        )
     return views
 
 
@@ -153,11 +148,6 @@ def _folders(base: Path, mugshots: str) -> list[Path]:
     return [frontal[mugshots], *surveillance]
 
 
-def _view(stem: str) -> Optional[View]:
-    match = _MUGSHOT.fullmatch(stem) or _SURVEILLANCE.fullmatch(stem)
-    return View(*map(int, [*match.groups(), 0, 0][:3])) if match else None
-
-
 def scface_source(
     root: str,
     subjects: Sequence[int],
@@ -165,7 +155,7 @@ def scface_source(
     easy_distances: Sequence[int] = (3,),
     mugshots: str = "cropped",
 ) -> Source:
-    """Make a training set of some subjects of SCface.
+    """Make a training set of some subjects of SCface; an `InputError` if one, a camera or a distance does not exist.
 
     Args:
         root: as for `find_views`.
@@ -177,28 +167,21 @@ def scface_source(
     Returns:
         The samples by subject (the identity is `001`), the mugshot before the cameras, with the columns `camera` and
         `distance` (1 = 4.20 m, 2 = 2.60 m, 3 = 1.00 m); both are 0 for the mugshot.
-
-    Raises:
-        InputError: as `find_views`, or if there is no such subject, camera, or distance.
     """
     check_choice(subjects, cameras)
     for distance in easy_distances:
         if distance not in DISTANCES:
             raise InputError(f"SCface has no distance {distance}: give some of 1 to {len(DISTANCES)}")
     paths = find_views(root, mugshots)
-    # The mugshot is camera 0 at distance 0.
     places = [(0, 0), *itertools.product(cameras, DISTANCES)]
     views = [View(subject, *place) for subject in subjects for place in places]
 
     def sample(view: View) -> Union[Sample, Problem]:
         if view not in paths:
             return Problem("missing file", f"{root}, {view.key}", "there is no image of this name")
-        image = read_image_file(paths[view], str(paths[view]))
-        if isinstance(image, Problem):
-            return image
-        columns: dict[str, Value] = {"camera": view.camera, "distance": view.distance}
+        columns = {"camera": view.camera, "distance": view.distance}
         group = 0 if view.camera == 0 or view.distance in easy_distances else 1
-        return Sample(image, f"{view.subject:03d}", str(paths[view]), group, columns)
+        return read_sample(paths[view], str(paths[view]), f"{view.subject:03d}", str(paths[view]), group, columns)
 
     name = f"{root}, subjects {','.join(map(str, subjects))}"
     return listed_source("scface", name, views, sample, [f"{subject:03d}" for subject in subjects])

@@ -53,10 +53,8 @@ class Source:
         kind: what it is: "recordio", "folder", ...
         name: where it is, for messages and the description of the stored set.
         count: the number of items that `read(0)` gives.
-        read: position -> the items from there on, always the same ones in the same order, so that an interrupted import
-            goes on after the last item that it stored.
-        identities: the keys of the identities that the set should hold, if known; one without a stored image is
-            reported.
+        read: position -> the items from there on, always in the same order: an interrupted import goes on with it.
+        identities: the keys of all identities of the set, if known; one without a stored image is reported.
         skippable: whether the set is still of use with an item missing.
     """
 
@@ -69,14 +67,10 @@ class Source:
 
 
 def listed_source(
-    kind: str,
-    name: str,
-    items: Sequence[_Item],
-    sample: Callable[[_Item], Union[Sample, Problem]],
-    identities: Optional[Iterable[Union[int, str]]] = None,
+    kind: str, name: str, items: Sequence[_Item], sample: Callable[[_Item], Union[Sample, Problem]], keys: list[str]
 ) -> Source:
     """Make the source whose items are those of a list, each read by `sample` when it is asked for."""
-    return Source(kind, name, len(items), lambda start: map(sample, items[start:]), identities)
+    return Source(kind, name, len(items), lambda start: map(sample, items[start:]), keys)
 
 
 # Losses and samplers keep something for each group up to the largest.

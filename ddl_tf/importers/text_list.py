@@ -1,6 +1,7 @@
 """Text files that list something, from anybody: UTF-8 with or without its mark, else one line that says where not."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional, Union
 
@@ -16,34 +17,32 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 def read_text_list(path: Union[str, Path]) -> list[str]:
     """Read the lines of a text file in UTF-8, with or without the mark at its beginning."""
-    require_regular_file(path)
-    file = Path(path)
+    file = require_regular_file(path)
     if file.stat().st_size > _MOST_BYTES:
         raise InputError(f"{path}: {file.stat().st_size:,} bytes, where a list has less than {_MOST_BYTES:,}")
     data = file.read_bytes()
     if data.startswith(_UTF_16) or b"\0" in data:
-        number, line = _line_at(data, max(data.find(b"\0"), 0))
-        raise InputError(f"{path}, line {number}: {_shown(line)} is UTF-16, or no text; save the list as UTF-8")
+        raise _no_text(path, data, max(data.find(b"\0"), 0), "UTF-16, or no text")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         # Without the mark the error counts from behind it.
-        data = data[len(data) - len(error.object) :]
-        number, line = _line_at(data, error.start)
-        raise InputError(f"{path}, line {number}: {_shown(line)} is not UTF-8; save the list as UTF-8") from None
+        raise _no_text(path, data[len(data) - len(error.object) :], error.start, "not UTF-8") from None
     lines = re.split("\r\n|\r|\n", text)
     return lines if lines[-1] else lines[:-1]
 
 
-def _line_at(data: bytes, position: int) -> tuple[int, bytes]:
+def numbered_lines(path: Union[str, Path]) -> Iterator[tuple[int, str]]:
+    """Read the lines of a list with their numbers, from 1, without space at their ends; empty ones are left out."""
+    return ((number, line.strip()) for number, line in enumerate(read_text_list(path), 1) if line.strip())
+
+
+def _no_text(path: Union[str, Path], data: bytes, position: int, what: str) -> InputError:
     lines = re.split(b"\r\n|\r|\n", data[:position])
-    rest = re.split(b"[\r\n]", data[position : position + _SHOWN + 1], maxsplit=1)[0]
-    return len(lines), lines[-1][-_SHOWN:] + rest
-
-
-def _shown(line: bytes) -> str:
-    """The bytes of a line as they are written in Python: nothing in them can upset a terminal."""
-    return repr(line if len(line) <= _SHOWN else line[: _SHOWN - 3] + b"...")[1:]
+    line = lines[-1][-_SHOWN:] + re.split(b"[\r\n]", data[position : position + _SHOWN + 1], maxsplit=1)[0]
+    # As it is written in Python: nothing in it can upset a terminal.
+    shown = repr(line if len(line) <= _SHOWN else line[: _SHOWN - 3] + b"...")[1:]
+    return InputError(f"{path}, line {len(lines)}: {shown} is {what}; save the list as UTF-8")
 
 
 def quoted(line: str) -> str:

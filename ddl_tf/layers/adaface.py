@@ -6,7 +6,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.layers.arcface import angular_margin
-from ddl_tf.layers.margin import MarginHead, Targets
+from ddl_tf.layers.margin import MarginHead, Targets, check_argument
 
 # As in the authors' code.
 _NORM_RANGE = (0.001, 100.0)
@@ -50,12 +50,9 @@ class AdaFace(MarginHead):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, scale, **kwargs)
-        if not 0 <= margin < math.pi:
-            raise ValueError(f"margin must be in [0, pi), got {margin!r}")
-        if not 0 <= h < math.inf:
-            raise ValueError(f"h must not be negative, and finite, got {h!r}")
-        if not 0 < t_alpha <= 1:
-            raise ValueError(f"t_alpha must be in (0, 1], got {t_alpha!r}")
+        check_argument(0 <= margin < math.pi, f"margin must be in [0, pi), got {margin!r}")
+        check_argument(0 <= h < math.inf, f"h must not be negative, and finite, got {h!r}")
+        check_argument(0 < t_alpha <= 1, f"t_alpha must be in (0, 1], got {t_alpha!r}")
         self.margin, self.h, self.t_alpha = float(margin), float(h), float(t_alpha)
 
     def build_statistics(self) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Union
 
 import tensorflow as tf
 
-from ddl_tf.layers.margin import MarginHead
+from ddl_tf.layers.margin import MarginHead, check_argument
 
 # float32 knows no cosine between this and 1; beyond it the slope of the arc cosine is infinite.
 _LARGEST_COSINE = 1.0 - 1e-7
@@ -51,12 +51,9 @@ class CombinedMargin(MarginHead):
         self, num_classes: int, m1: float = 1.0, m2: float = 0.5, m3: float = 0.0, scale: float = 64.0, **kwargs: Any
     ) -> None:
         super().__init__(num_classes, scale, **kwargs)
-        if not 0 < m1 < math.inf:
-            raise ValueError(f"m1 must be above 0 and finite, got {m1!r}")
-        if not 0 <= m2 < math.pi:
-            raise ValueError(f"m2 must be an angle in [0, pi), got {m2!r}")
-        if not 0 <= m3 < _COSINES:
-            raise ValueError(f"m3 must be in [0, 2), got {m3!r}")
+        check_argument(0 < m1 < math.inf, f"m1 must be above 0 and finite, got {m1!r}")
+        check_argument(0 <= m2 < math.pi, f"m2 must be an angle in [0, pi), got {m2!r}")
+        check_argument(0 <= m3 < _COSINES, f"m3 must be in [0, 2), got {m3!r}")
         self.m1, self.m2, self.m3 = float(m1), float(m2), float(m3)
 
     def apply_margin(self, cosine: tf.Tensor) -> tf.Tensor:
@@ -78,15 +75,13 @@ class ArcFace(CombinedMargin):
         TensorShape([4, 10])
 
     References:
-        Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition",
-        https://arxiv.org/abs/1801.07698
+        Deng et al., "ArcFace: Additive Angular Margin Loss ...", https://arxiv.org/abs/1801.07698
     """
 
     _arguments: tuple[str, ...] = ("num_classes", "margin", "scale")
 
     def __init__(self, num_classes: int, margin: float = 0.5, scale: float = 64.0, **kwargs: Any) -> None:
-        if not 0 <= margin < math.pi:
-            raise ValueError(f"margin must be an angle in [0, pi), got {margin!r}")
+        check_argument(0 <= margin < math.pi, f"margin must be an angle in [0, pi), got {margin!r}")
         super().__init__(num_classes, m2=margin, scale=scale, **kwargs)
         self.margin = self.m2
 
@@ -112,8 +107,7 @@ class CosFace(MarginHead):
 
     def __init__(self, num_classes: int, margin: float = 0.35, scale: float = 64.0, **kwargs: Any) -> None:
         super().__init__(num_classes, scale, **kwargs)
-        if not 0 <= margin < _COSINES:
-            raise ValueError(f"margin must be in [0, 2), got {margin!r}")
+        check_argument(0 <= margin < _COSINES, f"margin must be in [0, 2), got {margin!r}")
         self.margin = float(margin)
 
     def apply_margin(self, cosine: tf.Tensor) -> tf.Tensor:

@@ -5,7 +5,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.layers.arcface import ArcFace
-from ddl_tf.layers.margin import Targets
+from ddl_tf.layers.margin import Targets, check_argument
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -27,8 +27,7 @@ class CurricularFace(ArcFace):
         TensorShape([4, 10])
 
     References:
-        Huang et al., "CurricularFace: Adaptive Curriculum Learning Loss for Deep Face Recognition",
-        https://arxiv.org/abs/2004.00288
+        Huang et al., "CurricularFace: Adaptive Curriculum Learning Loss ...", https://arxiv.org/abs/2004.00288
     """
 
     _arguments = ("num_classes", "margin", "scale", "momentum")
@@ -37,8 +36,7 @@ class CurricularFace(ArcFace):
         self, num_classes: int, margin: float = 0.5, scale: float = 64.0, momentum: float = 0.99, **kwargs: Any
     ) -> None:
         super().__init__(num_classes, margin, scale, **kwargs)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), got {momentum!r}")
+        check_argument(0 <= momentum < 1, f"momentum must be in [0, 1), got {momentum!r}")
         self.momentum = float(momentum)
 
     def build_statistics(self) -> None:

@@ -4,6 +4,8 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
+from ddl_tf.layers.margin import check_argument
+
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
 class GroupedConvolution(tf.keras.layers.Layer):
@@ -40,40 +42,29 @@ class GroupedConvolution(tf.keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         for name, value in (("groups", groups), ("kernel_size", kernel_size), ("strides", strides)):
-            if int(value) < 1:
-                raise ValueError(f"{name} must be at least 1, got {value!r}")
-        if padding not in ("same", "valid"):
-            raise ValueError(f'padding must be "same" or "valid", got {padding!r}')
-        self.groups = int(groups)
-        self.kernel_size = int(kernel_size)
+            check_argument(int(value) >= 1, f"{name} must be at least 1, got {value!r}")
+        check_argument(padding in ("same", "valid"), f'padding must be "same" or "valid", got {padding!r}')
+        self.groups, self.kernel_size, self.strides = int(groups), int(kernel_size), int(strides)
         self.kernel_initializer = tf.keras.initializers.get(kernel_initializer)
         self.filters = None if filters is None else int(filters)
-        self.strides = int(strides)
-        self.padding = padding
-        self.use_bias = bool(use_bias)
+        self.padding, self.use_bias = padding, bool(use_bias)
 
     def build(self, input_shape: Any) -> None:
         """Make the kernel."""
         channels = int(input_shape[-1])
         filters = channels if self.filters is None else self.filters
-        if channels % self.groups or filters % self.groups or filters < 1:
-            raise ValueError(
-                f"groups must divide the number of channels, got {self.groups} groups, {channels} channels, {filters} "
-                "filters"
-            )
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(self.kernel_size, self.kernel_size, channels, filters // self.groups),
-            initializer=self.kernel_initializer,
-        )
+        numbers = f"{self.groups} groups, {channels} channels, {filters} filters"
+        divides = filters > 0 and not channels % self.groups and not filters % self.groups
+        check_argument(divides, f"groups must divide the number of channels, got {numbers}")
+        shape = (self.kernel_size, self.kernel_size, channels, filters // self.groups)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=self.kernel_initializer)
         self.bias = self.add_weight(name="bias", shape=(filters,), initializer="zeros") if self.use_bias else None
         super().build(input_shape)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Convolve."""
         inputs, outputs = self.kernel.shape[-2] // self.groups, self.kernel.shape[-1]
-        strides = [1, self.strides, self.strides, 1]
-        x = tf.nn.depthwise_conv2d(x, self.kernel, strides, self.padding.upper())
+        x = tf.nn.depthwise_conv2d(x, self.kernel, [1, self.strides, self.strides, 1], self.padding.upper())
         # What is known of the shape goes in: TensorFlow Lite cannot say again what a reshape has forgotten.
         sides = [-1, *(known or tf.shape(x)[axis] for axis, known in enumerate(x.shape[1:3], start=1))]
         by_group = tf.reshape(x, [*sides, self.groups, inputs, outputs])
@@ -82,13 +73,6 @@ class GroupedConvolution(tf.keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "groups": self.groups,
-            "kernel_size": self.kernel_size,
-            "kernel_initializer": tf.keras.initializers.serialize(self.kernel_initializer),
-            "filters": self.filters,
-            "strides": self.strides,
-            "padding": self.padding,
-            "use_bias": self.use_bias,
-        }
+        names = ("groups", "kernel_size", "filters", "strides", "padding", "use_bias")
+        config = {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        return {**config, "kernel_initializer": tf.keras.initializers.serialize(self.kernel_initializer)}

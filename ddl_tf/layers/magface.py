@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from ddl_tf.common.replicas import mean_of_rows
 from ddl_tf.layers.arcface import angular_margin
-from ddl_tf.layers.margin import MarginHead, Targets
+from ddl_tf.layers.margin import MarginHead, Targets, check_argument
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -33,8 +33,7 @@ class MagFace(MarginHead):
         TensorShape([4, 10])
 
     References:
-        Meng et al., "MagFace: A Universal Representation for Face Recognition and Quality Assessment",
-        https://arxiv.org/abs/2103.06627
+        Meng et al., "MagFace: A Universal Representation for Face Recognition ...", https://arxiv.org/abs/2103.06627
     """
 
     _arguments = ("num_classes", "scale", "l_a", "u_a", "l_margin", "u_margin", "lambda_g")
@@ -51,17 +50,16 @@ class MagFace(MarginHead):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, scale, **kwargs)
-        if not 0 < l_a < u_a < math.inf:
-            raise ValueError(f"the norms must be 0 < l_a < u_a, both finite, got l_a {l_a!r}, u_a {u_a!r}")
-        if not 0 <= l_margin <= u_margin < math.pi:
-            raise ValueError(
-                f"the margins must be 0 <= l_margin <= u_margin < pi, got l_margin {l_margin!r}, u_margin {u_margin!r}"
-            )
-        if not 0 <= lambda_g < math.inf:
-            raise ValueError(f"lambda_g must not be negative, and finite, got {lambda_g!r}")
-        self.l_a, self.u_a = float(l_a), float(u_a)
+        check_argument(
+            0 < l_a < u_a < math.inf, f"the norms must be 0 < l_a < u_a, both finite, got l_a {l_a!r}, u_a {u_a!r}"
+        )
+        margins = f"got l_margin {l_margin!r}, u_margin {u_margin!r}"
+        check_argument(
+            0 <= l_margin <= u_margin < math.pi, f"the margins must be 0 <= l_margin <= u_margin < pi, {margins}"
+        )
+        check_argument(0 <= lambda_g < math.inf, f"lambda_g must not be negative, and finite, got {lambda_g!r}")
+        self.l_a, self.u_a, self.lambda_g = float(l_a), float(u_a), float(lambda_g)
         self.l_margin, self.u_margin = float(l_margin), float(u_margin)
-        self.lambda_g = float(lambda_g)
         self.magnitude_loss = tf.keras.metrics.Mean(name="magnitude_loss")
 
     def with_margin(

@@ -13,6 +13,12 @@ from ddl_tf.common.unit_rows import unit_rows
 CENTERS_STDDEV = 0.01
 
 
+def check_argument(good: bool, message: str) -> None:
+    """Refuse an argument of a layer."""
+    if not good:
+        raise ValueError(message)
+
+
 class Targets:
     """Read and change one column of each row, and count over the rows that have a target.
 
@@ -97,12 +103,12 @@ class MarginHead(tf.keras.layers.Layer):
 
     def __init__(self, num_classes: int, scale: float = 64.0, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
-        if not is_whole(num_classes) or num_classes < 1:
-            raise ValueError(f"num_classes must be a whole number, at least 1, got {num_classes!r}")
-        if not 0 < scale < math.inf:
-            raise ValueError(f"scale must be above 0 and finite, got {scale!r}")
-        self.num_classes = int(num_classes)
-        self.scale = float(scale)
+        check_argument(
+            is_whole(num_classes) and num_classes >= 1,
+            f"num_classes must be a whole number, at least 1, got {num_classes!r}",
+        )
+        check_argument(0 < scale < math.inf, f"scale must be above 0 and finite, got {scale!r}")
+        self.num_classes, self.scale = int(num_classes), float(scale)
 
     def build(self, input_shape: Any) -> None:
         """Make the class centers, and the running statistics of the heads that have some."""

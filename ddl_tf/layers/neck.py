@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from ddl_tf.common.checks import is_whole
+from ddl_tf.layers.margin import check_argument
 
 # PyTorch's momentum of 0.1 is the share of the new value; Keras counts the share of the old one.
 BATCH_NORM = {"epsilon": 1e-5, "momentum": 0.9}
@@ -19,8 +20,10 @@ class _Neck(tf.keras.layers.Layer):
     def __init__(self, embedding_size: int = 512, synchronized_norms: bool = False, **kwargs: Any) -> None:
         # As in InsightFace, the last layers are float32 under any precision policy.
         super().__init__(**{**kwargs, "dtype": "float32"})
-        if not is_whole(embedding_size) or embedding_size < 1:
-            raise ValueError(f"embedding_size must be a whole number, at least 1, got {embedding_size!r}")
+        check_argument(
+            is_whole(embedding_size) and embedding_size >= 1,
+            f"embedding_size must be a whole number, at least 1, got {embedding_size!r}",
+        )
         self.embedding_size = int(embedding_size)
         # In the configuration, so that a saved neck comes back as it was.
         self.synchronized_norms = bool(synchronized_norms)
@@ -57,8 +60,7 @@ class FlattenNeck(_Neck):
 
     def __init__(self, embedding_size: int = 512, dropout: float = 0.0, **kwargs: Any) -> None:
         super().__init__(embedding_size, **kwargs)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {dropout!r}")
+        check_argument(0 <= dropout < 1, f"dropout must be in [0, 1), got {dropout!r}")
         self.dropout = tf.keras.layers.Dropout(dropout, dtype="float32")
         self.feature_norm = self._batch_norm("feature_norm")
         self.flatten = tf.keras.layers.Flatten(dtype="float32")
@@ -89,8 +91,7 @@ class DepthwiseNeck(_Neck):
         TensorShape([2, 128])
 
     References:
-        Chen et al., "MobileFaceNets: Efficient CNNs for Accurate Real-Time Face Verification on Mobile Devices",
-        https://arxiv.org/abs/1804.07573
+        Chen et al., "MobileFaceNets: Efficient CNNs ...", https://arxiv.org/abs/1804.07573
     """
 
     def __init__(self, embedding_size: int = 512, **kwargs: Any) -> None:

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from ddl_tf.common.replicas import gather_rows
 from ddl_tf.layers.compact_head import CompactHead, compact_logits
-from ddl_tf.layers.margin import MarginHead, Targets, cosines_between
+from ddl_tf.layers.margin import MarginHead, Targets, check_argument, cosines_between
 from ddl_tf.layers.subcenter import SubCenterArcFace
 
 
@@ -55,8 +55,7 @@ class PartialFC(CompactHead):
         TensorShape([4, 3])
 
     References:
-        An et al., "Killing Two Birds with One Stone: Efficient and Robust Training of Face Recognition CNNs by Partial
-        FC", CVPR 2022, https://arxiv.org/abs/2203.15565
+        An et al., "Killing Two Birds with One Stone ... by Partial FC", CVPR 2022, https://arxiv.org/abs/2203.15565
     """
 
     _arguments = ("sample_rate", "seed")
@@ -65,8 +64,7 @@ class PartialFC(CompactHead):
         super().__init__(head, **kwargs)
         if isinstance(head, SubCenterArcFace):
             raise ValueError(f"{type(head).__name__} cannot be sampled: it has several centers for a class")
-        if not 0 < sample_rate <= 1:
-            raise ValueError(f"sample_rate must be above 0 and at most 1, got {sample_rate!r}")
+        check_argument(0 < sample_rate <= 1, f"sample_rate must be above 0 and at most 1, got {sample_rate!r}")
         self.sample_rate, self.seed = float(sample_rate), int(seed)
 
     def build_statistics(self) -> None:
@@ -97,8 +95,7 @@ class PartialFC(CompactHead):
         # Never fewer than the batch has rows, each of which may bring a class.
         size = tf.maximum(max(round(self.sample_rate * num_classes), 1), tf.size(labels))
         # A seed has two numbers: the shard stands in the upper half of the first.
-        first = tf.cast(shard, tf.int64) * 2**32 + self.seed
-        seed = tf.stack([first, tf.convert_to_tensor(self.drawn)])
+        seed = tf.stack([tf.cast(shard, tf.int64) * 2**32 + self.seed, tf.convert_to_tensor(self.drawn)])
         self.drawn.assign_add(1)
         return sample_classes(num_classes, tf.minimum(size, num_classes), labels, seed, real)
 

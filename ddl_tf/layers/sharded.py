@@ -59,8 +59,7 @@ class ShardedHead(PartialFC):
         TensorShape([4, 3])
 
     References:
-        An et al., "Partial FC: Training 10 Million Identities on a Single Machine", ICCVW 2021,
-        https://arxiv.org/abs/2010.05222
+        An et al., "Partial FC: Training 10 Million Identities ...", ICCVW 2021, https://arxiv.org/abs/2010.05222
     """
 
     def __init__(self, head: MarginHead, sample_rate: float = 1.0, seed: int = 0, **kwargs: Any) -> None:

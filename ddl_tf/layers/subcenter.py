@@ -7,7 +7,7 @@ import tensorflow as tf
 from ddl_tf.common.checks import is_whole
 from ddl_tf.common.replicas import global_sum
 from ddl_tf.layers.arcface import ArcFace
-from ddl_tf.layers.margin import Targets, cosines_between
+from ddl_tf.layers.margin import Targets, check_argument, cosines_between
 
 # What a row counts in `chosen`, once the next row of its class has come.
 _MEMORY = 0.99
@@ -40,8 +40,10 @@ class SubCenterArcFace(ArcFace):
         self, num_classes: int, margin: float = 0.5, scale: float = 64.0, sub_centers: int = 3, **kwargs: Any
     ) -> None:
         super().__init__(num_classes, margin, scale, **kwargs)
-        if not is_whole(sub_centers) or sub_centers < 1:
-            raise ValueError(f"sub_centers must be a whole number, at least 1, got {sub_centers!r}")
+        check_argument(
+            is_whole(sub_centers) and sub_centers >= 1,
+            f"sub_centers must be a whole number, at least 1, got {sub_centers!r}",
+        )
         self.sub_centers = int(sub_centers)
 
     def build_statistics(self) -> None:

@@ -34,8 +34,7 @@ class DDLLoss(EmbeddingLoss):
         positive_threshold: positive pairs with a similarity at or below it are outliers, and dropped.
         stop_teacher_gradient: whether the KL terms leave the teacher alone (in the paper they do not).
         gather: whether replicas pool their rows before the distributions are estimated.
-        num_groups: teacher and students; rows of other groups take no part. XLA (`jit_compile`) needs it. None: as many
-            as the batch has.
+        num_groups: teacher and students, others take no part; None: those of the batch. XLA (`jit_compile`) needs it.
 
     Raises:
         ValueError: for a `num_nodes` below 1, `num_groups` outside of 1..1024, an empty `similarity_range`, a
@@ -78,15 +77,10 @@ class DDLLoss(EmbeddingLoss):
         check_finite(positive_threshold=positive_threshold)
         if num_groups is not None and not (is_whole(num_groups) and 1 <= num_groups <= MAX_GROUPS):
             raise ValueError(f"num_groups must be 1..{MAX_GROUPS}, or None to find it in the batch, got {num_groups!r}")
-        self.positive_weight = positive_weight
-        self.negative_weight = negative_weight
-        self.order_weight = order_weight
-        self.num_nodes = num_nodes
+        self.positive_weight, self.negative_weight, self.order_weight = positive_weight, negative_weight, order_weight
+        self.num_nodes, self.bandwidth, self.num_groups = num_nodes, bandwidth, num_groups
         self.similarity_range = (similarity_range[0], similarity_range[1])
-        self.bandwidth = bandwidth
-        self.positive_threshold = positive_threshold
-        self.stop_teacher_gradient = stop_teacher_gradient
-        self.num_groups = num_groups
+        self.positive_threshold, self.stop_teacher_gradient = positive_threshold, stop_teacher_gradient
 
     def terms(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> DistributionTerms:
         """Return the terms of the loss and the distributions behind them; arguments as for `call`."""

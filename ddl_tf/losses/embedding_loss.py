@@ -13,10 +13,7 @@ MAX_GROUPS = 1024
 
 
 def checked_rows(y_true: tf.Tensor, y_pred: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Check that rows and embeddings belong together; return them as `[batch, 2]` int64 and `[batch, dim]` float32.
-
-    Another type, shape or number of rows is a ValueError; tf.errors.InvalidArgumentError where the graph alone knows.
-    """
+    """Return rows as int64 and embeddings as float32 if they fit, else ValueError; in a graph InvalidArgumentError."""
     rows, embeddings = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
     if not rows.dtype.is_integer or rows.dtype == tf.uint64:
         raise ValueError(f"identity and group of the rows must be int32 or int64, got {rows.dtype.name}")
@@ -63,7 +60,6 @@ class EmbeddingLoss(tf.keras.losses.Loss):
     _arguments: tuple[str, ...] = ("gather",)
 
     def __init__(self, gather: bool = True, name: Optional[str] = None, **kwargs: Any) -> None:
-        # The loss is one number for the whole batch: there is nothing left to reduce.
         super().__init__(name=name, **kwargs)
         self.gather = gather
 

@@ -39,8 +39,7 @@ class LabelledRowsLoss(tf.keras.losses.Loss):
     where the graph drops the check (XLA) the row's loss is not a number.
 
     Args:
-        compact: whether the logits are those of a sampled or sharded head, `ddl_tf.layers.compact_logits`: the
-            target's, the log-sum-exp of all others, and the largest other.
+        compact: whether the logits are those of a sampled or sharded head, as `ddl_tf.layers.compact_logits` gives.
 
     Raises:
         ValueError: if an argument, of this class or a subclass, is out of its range.
@@ -54,10 +53,7 @@ class LabelledRowsLoss(tf.keras.losses.Loss):
         self.compact = compact
 
     def row_losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """Return the loss of each row of `[batch]` int32 labels, 0 or above, and logits `[batch, num_classes]`.
-
-        What a row without a label gets is ignored.
-        """
+        """Return the loss of each row, of labels from 0 and logits; what a row without a label gets is ignored."""
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
     def counted(self, losses: tf.Tensor, labelled: tf.Tensor) -> tf.Tensor:
@@ -95,12 +91,9 @@ class LabelledRowsLoss(tf.keras.losses.Loss):
         """The loss of each row, and which rows count."""
         logits = tf.cast(y_pred, tf.float32)
         labels, out_of_range = class_numbers(y_true, logits, check_logits(logits, self.compact))
-        if self.compact:
-            # The softmax over two columns, of which one holds the mass of all others, has the cross-entropy of all.
-            losses = self.row_losses(tf.zeros_like(labels), logits[:, :2])
-        else:
-            losses = self.row_losses(tf.maximum(labels, 0), logits)
-        losses += out_of_range
+        # The softmax over two columns, of which one holds the mass of all others, has the cross-entropy of all.
+        rows = (tf.zeros_like(labels), logits[:, :2]) if self.compact else (tf.maximum(labels, 0), logits)
+        losses = self.row_losses(*rows) + out_of_range
         return losses, self.counted(losses, (labels >= 0) | tf.math.is_nan(out_of_range))
 
     def get_config(self) -> dict[str, Any]:
@@ -116,11 +109,8 @@ class MarginSoftmaxLoss(LabelledRowsLoss):
     rows of the global batch.
 
     Args:
-        label_smoothing: the share of the target that is spread evenly over all classes, in [0, 1).
+        label_smoothing: the share of the target that is spread evenly over all classes: in [0, 1), 0 if compact.
         compact: whether the logits are those of a sampled or sharded head.
-
-    Raises:
-        ValueError: for a `label_smoothing` outside of [0, 1), or above 0 with compact logits.
 
     Example:
         >>> loss = MarginSoftmaxLoss()(tf.constant([1, -1]), tf.constant([[0.0, 9.0], [5.0, 5.0]]))
@@ -195,8 +185,7 @@ class OHEMLoss(LabelledRowsLoss):
     than the share). A `sample_weight` weights the chosen rows, and has no part in the choice.
 
     Args:
-        keep_fraction: the share of the labelled rows that counts, in (0, 1]; the number is rounded, halves up, and at
-            least 1.
+        keep_fraction: the share of the labelled rows that counts, in (0, 1]; rounded, halves up, at least one row.
         compact: whether the logits are those of a sampled or sharded head.
 
     Example:

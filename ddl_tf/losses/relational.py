@@ -172,8 +172,7 @@ class RKDLoss(_RelationalLoss):
         for argument, value in (("distance_weight", distance_weight), ("angle_weight", angle_weight)):
             if not 0 <= value < math.inf:
                 raise ValueError(f"{argument} must be at least 0 and finite, got {value!r}")
-        self.distance_weight = distance_weight
-        self.angle_weight = angle_weight
+        self.distance_weight, self.angle_weight = distance_weight, angle_weight
 
     def relation(self, teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
         """Return the weighted loss of one student, `[]`."""

@@ -25,10 +25,7 @@ MAX_MATRIX = 2**26
 
 
 def _log_factor(distance: Any, root: Callable[[Any], Any]) -> Any:
-    """Logarithm of the factor taken out of a kernel `distance` bandwidths from the nearest node: smooth, and 0 near it.
-
-    Far away it is all but `LARGEST_EXPONENT` of the exponent.
-    """
+    """The log of the factor taken out of a kernel `distance` bandwidths off: 0 near, far all but `LARGEST_EXPONENT`."""
     exponent = 0.5 * distance**2
     return exponent / root(root(1.0 + (exponent / LARGEST_EXPONENT) ** 4)) - exponent
 

@@ -1,7 +1,4 @@
-"""Intervals of 95% of the numbers of an evaluation, by the percentile bootstrap: how far chance could move them.
-
-docs/statistics.md says what they mean, and what they do not contain: how training turns out with another seed.
-"""
+"""Intervals of 95% of the numbers of an evaluation, by the percentile bootstrap; see docs/statistics.md."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Optional, Union
@@ -34,22 +31,13 @@ def percentile_interval(values: Union[Sequence[float], np.ndarray]) -> list[floa
 
 
 def bootstrapped_targets(same: np.ndarray, far_targets: Mapping[str, float] = FAR_TARGETS) -> dict[str, float]:
-    """Choose the false accept rates at which the bootstrap of the TAR is valid: three false accepts or more.
-
-    Example:
-        >>> bootstrapped_targets(np.zeros(3000, bool))
-        {'1e-1': 0.1, '1e-2': 0.01, '1e-3': 0.001}
-    """
+    """Choose the false accept rates at which the bootstrap of the TAR is valid: three false accepts or more."""
     few = few_false_accepts("tar", far_targets, int(np.sum(~np.asarray(same, bool))))
     return {name: far for name, far in far_targets.items() if f"tar@{name}" not in few}
 
 
 def few_false_accepts(number: str, targets: Mapping[str, float], trials: int) -> list[str]:
-    """Name the rates that fewer than three false accepts decide: a result keeps them, and names them.
-
-    `number` is "tar" or "tpir", `targets` name -> false accept rate, 0..1, and `trials` how many pairs of different
-    people, or probes without a mate.
-    """
+    """Name the rates, as `number@name` of "tar" or "tpir", that fewer than three of `trials` false accepts decide."""
     # The product of 1e-3 and 3000 may be rounded to less than 3.
     return [f"{number}@{name}" for name, rate in targets.items() if round(rate * trials, 6) < MIN_FALSE_ACCEPTS]
 
@@ -73,14 +61,10 @@ def pair_weights(
     a person is in several pairs. With people (`[pairs]`, whom each image shows), people are drawn, and their pairs with
     them: a pair of one person counts as often as the person was drawn, a pair of two people as the product of their
     numbers, whatever the label says. Intervals of numbers that follow from different pairs are too wide, by at most
-    sqrt(3), if hardly anyone is in two different pairs.
+    sqrt(3), if hardly anyone is in two different pairs (docs/statistics.md).
 
     Equal arguments give equal weights, so that two models can be compared on the same replicates. `part` `[pairs]`
     numbers the set of each pair: pairs are drawn within a set, people from all together.
-
-    References:
-        Bolle, Ratha and Pankanti, "Error analysis of pattern recognition systems: the subsets bootstrap", CVIU 2004.
-        Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 2007: the bound on what is too wide.
     """
     same = np.asarray(same, bool)
     part = np.zeros(len(same), np.int64) if part is None else np.asarray(part)
@@ -125,27 +109,10 @@ def bootstrap_pairs(
     fold: Optional[np.ndarray] = None,
     far_targets: Mapping[str, float] = FAR_TARGETS,
 ) -> dict[str, list[float]]:
-    """Compute the confidence intervals of the verification numbers of pairs; each replicate finds its own thresholds.
+    """Compute the 95% intervals of the verification numbers of `[pairs]`; each replicate finds its own thresholds.
 
-    Args:
-        similarity: `[pairs]`.
-        same: `[pairs]` bool, with both classes.
-        replicates: how many times to resample, 1000 usually.
-        seed: of the draws.
-        first_person: `[pairs]` as for `pair_weights`.
-        second_person: `[pairs]` as for `pair_weights`.
-        fold: `[pairs]` int from 0 without gaps, for the k-fold accuracy; None: without it.
-        far_targets: name -> false accept rate, 0..1, of each `tar@name`.
-
-    Returns:
-        name -> [low, high], for the names of `WeightedPairs.numbers`; no `tar@name` at fewer than three false accepts.
-
-    Example:
-        >>> random = np.random.default_rng(0)
-        >>> same = np.arange(400) < 200
-        >>> low, high = bootstrap_pairs(random.normal(size=400) + 2 * same, same, 100, seed=0)["auc"]
-        >>> bool(0.88 < low < 0.92 < high < 0.96)
-        True
+    People are those of `pair_weights`, `fold` (from 0 without gaps) is for the k-fold accuracy, `far_targets` names the
+    rate of each `tar@name`. Gives name -> [low, high], without the TAR at fewer than three false accepts.
     """
     check_replicates(replicates)
     # Sorted pairs lie in memory as the curve visits them.
@@ -176,36 +143,21 @@ def bootstrap_means(values: np.ndarray, replicates: int, seed: int, unit: Option
     codes = np.unique(unit, return_inverse=True)[1]
     totals, counts = np.bincount(codes, values), np.bincount(codes)
     random = np.random.default_rng(seed)
-    means = np.empty(replicates)
-    for replicate in range(replicates):
-        drawn = random.integers(0, len(counts), len(counts))
-        means[replicate] = totals[drawn].sum() / counts[drawn].sum()
-    return means
+    draws = (random.integers(0, len(counts), len(counts)) for _ in range(replicates))
+    return np.array([totals[drawn].sum() / counts[drawn].sum() for drawn in draws])
 
 
 def bootstrap_rates(correct: np.ndarray, replicates: int, seed: int, unit: Optional[np.ndarray] = None) -> list[float]:
     """Compute the interval [low, high] of 95% of a rate of probes, such as rank-1, by resampling people.
 
-    Args:
-        correct: `[probes]` bool, or any number for each.
-        replicates: how many times to resample, 1000 usually.
-        seed: of the draws.
-        unit: `[probes]` whom each probe shows: a person is drawn with all probes. None: probes are drawn, which is
-            honest if each person has one; `rate_interval` is better then.
+    `unit` is whom each probe shows: a person is drawn with all probes. None: probes are drawn, which is honest if each
+    person has one; `rate_interval` is better then.
     """
     return percentile_interval(bootstrap_means(correct, replicates, seed, unit))
 
 
 def rate_interval(successes: int, trials: int) -> list[float]:
-    """Compute the Wilson interval of a rate of trials, each of another person: [low, high] of 95%, also near 0 and 1.
-
-    Example:
-        >>> [round(end, 3) for end in rate_interval(100, 100)]
-        [0.963, 1.0]
-
-    References:
-        Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
-    """
+    """Compute Wilson's interval [low, high] of 95% of a rate of trials, each of another person; also near 0 and 1."""
     if not 0 <= successes <= trials or trials == 0:
         raise InputError(f"{successes} successes of {trials} trials: give at least one trial, and no more successes")
     interval = binomtest(int(successes), int(trials)).proportion_ci(CONFIDENCE, method="wilson")

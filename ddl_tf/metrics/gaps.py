@@ -1,8 +1,4 @@
-"""The gap between an easy and a hard set of pairs: its interval, and whether it differs between two models.
-
-The expectation margin of a set is the mean similarity of its same pairs less that of its different ones; the gap is the
-easy margin less the hard one. A smaller gap is better only if the hard margin is not smaller too.
-"""
+"""The gap: the expectation margin (mean of same less mean of different pairs) of an easy less that of a hard set."""
 
 from collections.abc import Iterator, Mapping
 from typing import Optional
@@ -10,9 +6,8 @@ from typing import Optional
 import numpy as np
 
 from ddl_tf.metrics.bootstrap import check_replicates, pair_weights, percentile_interval
-from ddl_tf.metrics.difference import Difference, bootstrap_difference
-from ddl_tf.metrics.pair_people import people_of_pairs
-from ddl_tf.metrics.paired_tests import check_alike
+from ddl_tf.metrics.pair_people import PairPeople, people_of_pairs
+from ddl_tf.metrics.paired_tests import Difference, bootstrap_difference, check_alike
 from ddl_tf.metrics.templates import NEVER
 
 Scores = Mapping[str, np.ndarray]
@@ -24,31 +19,11 @@ def expectation_gap(easy: Scores, hard: Scores) -> float:
 
 
 def gap_interval(easy: Scores, hard: Scores, replicates: int = 1000, seed: int = 0) -> list[float]:
-    """Compute the confidence interval of a model's gap.
+    """Compute the 95% interval [low, high] of a model's gap, from the `Outcome.scores` of the easy and the hard set.
 
     If the scores of both sets hold `people`, people are resampled, and one who is in both sets in both alike; if it is
     known in other ways (`people_of_pairs`) whom pairs show, people of each set for itself. Else pairs of each set are
     resampled.
-
-    Args:
-        easy: `Outcome.scores` of the easy set: `similarity`, `same`; `first`, `second`, `people` where known.
-        hard: of the hard set.
-        replicates: how many times to resample.
-        seed: of the draws.
-
-    Returns:
-        [low, high] of 95%.
-
-    Raises:
-        InputError: as `pair_weights`, or if there are fewer than 40 replicates.
-
-    Example:
-        >>> random = np.random.default_rng(0)
-        >>> same = np.arange(400) < 200
-        >>> sets = [{"similarity": 0.1 * random.normal(size=400) + shift * same, "same": same} for shift in (0.7, 0.4)]
-        >>> low, high = gap_interval(*sets)
-        >>> bool(0.25 < low < 0.3 < high < 0.35)
-        True
     """
     check_replicates(replicates)
     return percentile_interval([_gap(easy, hard, weights) for weights in _weights(easy, hard, replicates, seed)])
@@ -57,16 +32,7 @@ def gap_interval(easy: Scores, hard: Scores, replicates: int = 1000, seed: int =
 def compare_gaps(
     easy_a: Scores, hard_a: Scores, easy_b: Scores, hard_b: Scores, replicates: int = 1000, seed: int = 0
 ) -> Difference:
-    """Test whether the gaps of two models, a and b, differ, by the paired bootstrap: both on the same replicates.
-
-    The scores are those of `gap_interval`, of each model on the easy and on the hard set.
-
-    Returns:
-        The row "gap": that of the first model, of the second, and a - b with interval and p-value.
-
-    Raises:
-        InputError: if the models' scores are not of the same pairs, or as `gap_interval`.
-    """
+    """Test whether the gaps of two models, a and b, differ, by the paired bootstrap: both on the same replicates."""
     check_replicates(replicates)
     check_alike(easy_a, easy_b)
     check_alike(hard_a, hard_b)
@@ -76,7 +42,7 @@ def compare_gaps(
     ]
     people = _people(easy_a, hard_a)
     gaps = expectation_gap(easy_a, hard_a), expectation_gap(easy_b, hard_b)
-    return bootstrap_difference("gap", *gaps, differences, "pairs" if people is None else people[2])
+    return bootstrap_difference("gap", *gaps, differences, people.unit if people else "pairs")
 
 
 def _margin(scores: Scores, weights: np.ndarray) -> float:
@@ -92,23 +58,22 @@ def _gap(easy: Scores, hard: Scores, weights: np.ndarray) -> float:
     return _margin(easy, weights[: len(easy["same"])]) - _margin(hard, weights[len(easy["same"]) :])
 
 
-def _people(easy: Scores, hard: Scores) -> Optional[tuple[np.ndarray, np.ndarray, str]]:
-    """The people of the first and of the second images, of the easy pairs, then of the hard ones; what they are."""
+def _people(easy: Scores, hard: Scores) -> Optional[PairPeople]:
+    """The people of the easy pairs, then of the hard ones."""
     known = [people_of_pairs(scores) for scores in (easy, hard)]
     if known == [None, None]:
         return None
     named = "people" in easy and "people" in hard
-    first: list[np.ndarray] = []
-    second: list[np.ndarray] = []
+    sides: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for name, scores, people in zip(("easy", "hard"), (easy, hard), known):
         # Pairs that say nothing of people are of a person each.
         alone = np.arange(len(scores["same"]))
-        for side, codes in ((first, people.first if people else alone), (second, people.second if people else alone)):
+        for side, codes in zip(sides, people[:2] if people else (alone, alone)):
             text = np.asarray(codes).astype(str)
             # Only names say who is in both sets.
             side.append(text if named else np.char.add(name, text))
     unit = "people" if all(people and people.unit == "people" for people in known) else "people by same pairs"
-    return np.concatenate(first), np.concatenate(second), unit
+    return PairPeople(np.concatenate(sides[0]), np.concatenate(sides[1]), unit)
 
 
 def _weights(easy: Scores, hard: Scores, replicates: int, seed: int) -> Iterator[np.ndarray]:

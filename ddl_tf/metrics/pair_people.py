@@ -22,10 +22,7 @@ class PairPeople(NamedTuple):
 
 
 def linked_people(first: np.ndarray, second: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Number people by the same pairs: images or templates that a chain of same pairs links show one person.
-
-    Returns the images or templates of the pairs, sorted, and the number of each one's person.
-    """
+    """Number people by chains of same pairs: the sorted images or templates of the pairs, and each one's person."""
     known = np.unique(np.concatenate([first, second]))
     ends = np.searchsorted(known, first[same]), np.searchsorted(known, second[same])
     links = coo_matrix((np.ones(len(ends[0]), bool), ends), shape=(len(known), len(known)))

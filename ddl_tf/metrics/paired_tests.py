@@ -1,19 +1,15 @@
-"""Is one model better than another? Tests of two models on the same pairs or probes.
-
-Two models err on much the same faces, so that their difference is known better than either number: these tests look at
-what differs on each pair. They know nothing of training with another seed, see `ddl_tf.metrics.seeds`.
-"""
+"""Is one model better than another? Tests of two models on the same pairs or probes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Optional, Union
+from typing import NamedTuple, Optional, Union
 
 import numpy as np
 from scipy.stats import binomtest, norm, rankdata
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.progress import Progress
-from ddl_tf.metrics.bootstrap import CONFIDENCE, bootstrap_means, bootstrapped_targets, check_replicates, pair_weights
-from ddl_tf.metrics.difference import FEW_FALSE_ACCEPTS, NO_VARIANCE, Difference, bootstrap_difference, untested
+from ddl_tf.metrics import bootstrap
+from ddl_tf.metrics.bootstrap import bootstrap_means, check_replicates, few_false_accepts, pair_weights
 from ddl_tf.metrics.k_fold import k_fold_correct, usable_folds
 from ddl_tf.metrics.pair_people import PairPeople, people_of_pairs
 from ddl_tf.metrics.roc import FAR_TARGETS, corner_roc
@@ -24,11 +20,57 @@ _Scores = Mapping[str, np.ndarray]
 # The names of the tests of probes: nobody asks how another gallery would turn out.
 SIGN_FLIPS = "sign flips of people, gallery as given"
 PROBES_ALONE = "McNemar, exact; each probe taken as another person's, for nobody is named"
+# Instead of the name of a test, where there is none.
+NO_VARIANCE = "none: the difference does not vary"
+FEW_FALSE_ACCEPTS = f"none: fewer than {bootstrap.MIN_FALSE_ACCEPTS} false accepts"
 # What must be equal in the scores of two models.
-_EQUAL = ("same", "first", "second", "fold", "template", "template_person", "condition", "person", "people")
+ALIKE = ("same", "first", "second", "fold", "template", "template_person", "condition", "person", "people")
 _OF_THE_MODEL = ("similarity", "rank", "average_precision")
 # Of the sign flip test; its least p-value is one in so many. Drawn so many at a time.
 _FLIPS, _TOGETHER = 9_999, 1_000
+
+
+class Difference(NamedTuple):
+    """The difference a - b of one number, such as "auc", between two models.
+
+    `low` and `high` are its interval of 95%, None if there is no valid test; `p` says how often chance alone would make
+    so large a difference, of either sign, 0..1; `test` names the test.
+    """
+
+    number: str
+    a: float
+    b: float
+    difference: float
+    low: Optional[float]
+    high: Optional[float]
+    p: Optional[float]
+    test: str
+
+
+def untested(number: str, a: float, b: float, reason: str) -> Difference:
+    """Make a row without interval and p-value, for a reason."""
+    return Difference(number, a, b, a - b, None, None, None, reason)
+
+
+def bootstrap_p(differences: Union[Sequence[float], np.ndarray]) -> float:
+    """Compute a two-sided p: 2 min(1 + #(difference <= 0), 1 + #(difference >= 0)) / (1 + replicates), at most 1."""
+    values = np.asarray(differences, np.float64)
+    tail = min(int(np.sum(values <= 0)), int(np.sum(values >= 0)))
+    return min(1.0, 2 * (1 + tail) / (1 + len(values)))
+
+
+def bootstrap_difference(
+    number: str, a: float, b: float, differences: Union[Sequence[float], np.ndarray], unit: str
+) -> Difference:
+    """Make a row of a number of two models, their differences in each replicate, and what was drawn, such as "people".
+
+    There is no interval and no p-value if every replicate has one difference that is not 0: nothing says how it varies.
+    """
+    # Up to rounding: one difference, averaged over people of other sizes, is not quite the same number.
+    if a != b and np.ptp(np.asarray(differences, np.float64)) <= 1e-12:
+        return untested(number, a, b, NO_VARIANCE)
+    low, high = bootstrap.percentile_interval(differences)
+    return Difference(number, a, b, a - b, low, high, bootstrap_p(differences), f"paired bootstrap of {unit}")
 
 
 def _placements(similarity: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,11 +87,8 @@ def delong_test(similarity_a: np.ndarray, similarity_b: np.ndarray, same: np.nda
 
     With d the difference of the models' placements of a pair (the share of the other class that it is rightly ordered
     with), the variance of the difference is var(d of same) / #same + var(d of different) / #different. There is no
-    p-value if placements differ by as much for every pair: nothing says how the difference varies.
-
-    References:
-        DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988.
-        Sun and Xu, "Fast implementation of DeLong's algorithm", IEEE Signal Processing Letters 21, 2014: by midranks.
+    p-value if placements differ by as much for every pair: nothing says how the difference varies. Placements are by
+    midranks, as in Sun and Xu, "Fast implementation of DeLong's algorithm", IEEE Signal Processing Letters 21, 2014.
     """
     same = np.asarray(same, bool)
     models = [np.asarray(similarity, np.float64) for similarity in (similarity_a, similarity_b)]
@@ -61,7 +100,7 @@ def delong_test(similarity_a: np.ndarray, similarity_b: np.ndarray, same: np.nda
     auc_a, auc_b = float(same_a.mean()), float(same_b.mean())
     variance = sum(np.var(d, ddof=1) / len(d) for d in (same_a - same_b, different_a - different_b))
     error = float(np.sqrt(variance))
-    margin = float(norm.ppf((1 + CONFIDENCE) / 2)) * error
+    margin = float(norm.ppf((1 + bootstrap.CONFIDENCE) / 2)) * error
     difference = auc_a - auc_b
     # Up to rounding: placements are multiples of half of a pair.
     if difference and error <= 1e-12:
@@ -86,10 +125,8 @@ def sign_flip_test(difference: np.ndarray, person: np.ndarray, seed: int) -> flo
     If neither model is better, what one has more of on a person's probes it could as well have less. The sign of each
     person's sum of `difference` `[probes]` is drawn, and the total compared with that of the models. This holds for few
     people too, and for a person with many probes, where the bootstrap is somewhat too bold. The two-sided p-value is
-    the share of draws whose total is as far from 0; 1/10,000 at least.
-
-    References:
-        Good, "Permutation, Parametric, and Bootstrap Tests of Hypotheses", 2005, chapter 3.
+    the share of draws whose total is as far from 0; 1/10,000 at least. (Good, "Permutation, Parametric, and Bootstrap
+    Tests of Hypotheses", 2005, chapter 3.)
     """
     difference, person = np.asarray(difference, np.float64), np.asarray(person)
     if difference.ndim != 1 or difference.shape != person.shape:
@@ -106,19 +143,9 @@ def sign_flip_test(difference: np.ndarray, person: np.ndarray, seed: int) -> flo
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct the p-values of several comparisons, in their order, for the number of comparisons.
+    """Correct the p-values of several comparisons, in their order, for their number (Holm, Scand. J. Statistics 1979).
 
     If no comparison has a real difference, one of them is below 0.05 in at most 5% of all cases.
-
-    Raises:
-        InputError: if one is not in 0..1.
-
-    Example:
-        >>> holm([0.01, 0.04, 0.03])
-        [0.03, 0.06, 0.06]
-
-    References:
-        Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979.
     """
     values = np.asarray(p_values, np.float64)
     if not np.all((values >= 0) & (values <= 1)):
@@ -157,20 +184,20 @@ def bootstrap_pair_tests(
             for name, values in differences.items():
                 values.append(replicate_a[name] - replicate_b[name])
             progress.advance()
-    valid, rows = bootstrapped_targets(same, far_targets), []
-    for name, values in differences.items():
-        a, b = numbers_a[name], numbers_b[name]
-        if name.startswith("tar@") and name[len("tar@") :] not in valid:
-            rows.append(untested(name, a, b, FEW_FALSE_ACCEPTS))
-        else:
-            rows.append(bootstrap_difference(name, a, b, values, "pairs" if first_person is None else unit))
-    return rows
+    drawn = "pairs" if first_person is None else unit
+    rows = {
+        name: bootstrap_difference(name, numbers_a[name], numbers_b[name], values, drawn)
+        for name, values in differences.items()
+    }
+    for name in few_false_accepts("tar", far_targets, int(np.sum(~np.asarray(same, bool)))):
+        rows[name] = untested(name, numbers_a[name], numbers_b[name], FEW_FALSE_ACCEPTS)
+    return list(rows.values())
 
 
 def check_alike(scores_a: Mapping[str, np.ndarray], scores_b: Mapping[str, np.ndarray]) -> None:
     """Refuse scores of two models that differ in names, shapes, labels, images, folds, people or conditions."""
     advice = "evaluate both models on the same set, with the same options"
-    for name in (*_EQUAL, *_OF_THE_MODEL):
+    for name in (*ALIKE, *_OF_THE_MODEL):
         if (name in scores_a) != (name in scores_b):
             raise InputError(f"only one model's scores hold {name!r}: {advice}")
         if name not in scores_a:
@@ -250,38 +277,17 @@ def compare_scores(
     ranks: Sequence[int] = (1,),
     far_targets: Mapping[str, float] = FAR_TARGETS,
 ) -> list[dict[str, Union[str, float, None]]]:
-    """Compare two models by every number of their scores on one set.
+    """Compare two models by every number of their `Outcome.scores` on one set: the fields of `Difference` of each.
 
     If people are known, they are resampled for every number; if an image is in several pairs, people as
     `people_of_pairs` finds them. Numbers of probes are tested by `sign_flip_test`. Else pairs or probes are taken as
     independent: the AUC is tested by DeLong's test, the k-fold accuracy and ranks by McNemar's exact one, the rest by
     the paired bootstrap. Intervals are the bootstrap's, or DeLong's. Pairs of templates have AUC, EER, and the TAR of
-    `nearest_tar`, as IJB.
+    `nearest_tar`, as IJB. The p-values are not corrected for their number, see `holm`.
 
-    Args:
-        scores_a: `Outcome.scores` of the first model: of pairs `similarity`, `same`, and where known `first`, `second`,
-            `fold`, `people`, or `template`, `template_person`; of probes `rank`, and where known `condition`,
-            `average_precision`, and `person`.
-        scores_b: of the second model.
-        people: `[images or templates]` whom those of the pairs show, any values; None: `people` of the scores.
-        replicates: how many times to resample.
-        seed: of the draws.
-        ranks: up to which rank a mate counts as found, a row for each in each condition.
-        far_targets: name -> false accept rate, 0..1, of each `tar@name`.
-
-    Returns:
-        The fields of `Difference` for each number. The p-values are not corrected for their number, see `holm`.
-
-    Raises:
-        InputError: if the scores are not of the same pairs or probes, hold neither, or cannot be resampled.
-
-    Example:
-        >>> random = np.random.default_rng(0)
-        >>> same = np.arange(400) < 200
-        >>> good, bad = ({"similarity": random.normal(size=400) + shift * same, "same": same} for shift in (3, 1))
-        >>> row = compare_scores(good, bad, replicates=40)[0]
-        >>> row["number"], row["p"] < 0.001, row["test"]
-        ('auc', True, 'DeLong')
+    Scores of pairs are `similarity`, `same`, and where known `first`, `second`, `fold`, `people` (if not given apart),
+    `template`, `template_person`; of probes `rank`, and where known `condition`, `average_precision`, `person`. Each of
+    `ranks` has a row in each condition, each of `far_targets` is a `tar@name`.
     """
     check_replicates(replicates)
     check_alike(scores_a, scores_b)

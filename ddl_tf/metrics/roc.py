@@ -42,10 +42,7 @@ def tar_at_far(far: np.ndarray, tar: np.ndarray, far_target: float) -> float:
 
 
 def corner_roc(similarity: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Count the false and true accepts at the corners of the ROC: `[points]` int64 each, rising from 0.
-
-    The points are those of `sklearn.metrics.roc_curve` as it is by default, in a fraction of its time on many pairs.
-    """
+    """Count the false and true accepts at the corners of scikit-learn's `roc_curve`: `[points]` int64, from 0."""
     ascending = np.sort(similarity)
     starts = np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]]))
     # Few pairs are same: the places of their values are looked up, instead of sorting all labels along.
@@ -60,9 +57,5 @@ def corner_roc(similarity: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np
 
 
 def nearest_tar(far: np.ndarray, tar: np.ndarray, far_target: float) -> float:
-    """Read the true accept rate at the point of the ROC `[points]` whose false accept rate is nearest to a target.
-
-    The rule of InsightFace's `ijb_11.py`: of points with one FAR the highest, of two equally near ones that of the
-    larger FAR. The nearest point may have a FAR above the target.
-    """
+    """Read the TAR at the FAR nearest to a target, as InsightFace's `ijb_11.py`: of ties the larger FAR, then TAR."""
     return float(tar[len(far) - 1 - np.argmin(np.abs(far[::-1] - far_target))])

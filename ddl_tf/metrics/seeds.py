@@ -11,11 +11,10 @@ from ddl_tf.metrics.bootstrap import CONFIDENCE
 
 
 class SeedComparison(NamedTuple):
-    """The means of two arms over `seeds` pairs of runs, and their difference a - b.
+    """The means of two arms over `seeds` pairs of runs, and their difference a - b with its interval of 95%.
 
-    `low` and `high` are its interval of 95% by Student's t, `p` is that of the paired t-test, and `wilcoxon_p` that of
-    Wilcoxon's signed-rank test, which supposes no normal distribution, but cannot be below 0.05 with fewer than six
-    seeds.
+    The interval is by Student's t, `p` of the paired t-test, and `wilcoxon_p` of Wilcoxon's signed-rank test, which
+    supposes no normal distribution, but cannot be below 0.05 with fewer than six seeds.
     """
 
     seeds: int
@@ -29,22 +28,10 @@ class SeedComparison(NamedTuple):
 
 
 def compare_seeds(a: Sequence[float], b: Sequence[float]) -> SeedComparison:
-    """Compare one number of two arms over runs with the same seeds.
+    """Compare one number of two arms over two or more runs with the same seeds, in the same order.
 
-    Args:
-        a: `[seeds]` of the first arm, at least two.
-        b: `[seeds]` of the second arm, in the same order.
-
-    Returns:
-        Means, difference, interval and p-values. Equal arms have the difference 0, an interval without width, and p 1.
-
-    Raises:
-        InputError: if the arms do not fit, are fewer than two, not finite, or differ by the same number for every seed.
-
-    Example:
-        >>> comparison = compare_seeds([0.91, 0.93, 0.92], [0.90, 0.90, 0.90])
-        >>> round(comparison.difference, 3), round(comparison.p, 3)
-        (0.02, 0.074)
+    Equal arms have the difference 0, an interval without width, and p 1. Arms that differ by the same number for every
+    seed are refused, as nothing says how the difference varies.
     """
     first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if first.shape != second.shape or first.ndim != 1 or len(first) < 2:

@@ -9,13 +9,14 @@ from PIL import Image
 from ddl_tf.common.errors import InputError
 from ddl_tf.images.pillow_images import encode_jpeg
 from ddl_tf.images.template import ARCFACE_TEMPLATE, TEMPLATE_SIZE
+from ddl_tf.miniatures import write_file, write_lines
 from ddl_tf.protocols.ijb import GALLERIES
 from ddl_tf.synthetic.shots import render
 
 SUBJECTS, CROP = 40, (140, 160)
 # Frames of each media of a template: of the gallery, and of both probes of a subject. A media of one is a still image.
 _GALLERY, _PROBES = (1, 1, 3), ((1,), (3, 1))
-_HEADER = "TEMPLATE_ID,SUBJECT_ID,FILENAME\n"
+_HEADER = "TEMPLATE_ID,SUBJECT_ID,FILENAME"
 
 
 def write_ijb(folder: Path, seed: int = 0, name: str = "ijbc") -> None:
@@ -26,11 +27,7 @@ def write_ijb(folder: Path, seed: int = 0, name: str = "ijbc") -> None:
     if name not in GALLERIES:
         raise InputError(f"{name!r}: is no set of IJB; use one of {', '.join(GALLERIES)}")
     rng = np.random.default_rng([seed, 0])
-    meta, crops = folder / "meta", folder / "loose_crop"
-    for made in (meta, crops):
-        made.mkdir(parents=True, exist_ok=True)
-    faces: list[str] = []
-    points: list[str] = []
+    meta, faces, points = folder / "meta", list[str](), list[str]()
     lists: dict[str, list[str]] = {gallery: [] for gallery in (*GALLERIES[name], "probes")}
     subjects: dict[str, list[tuple[int, int]]] = {"gallery": [], "probes": []}
     media = 0
@@ -40,22 +37,22 @@ def write_ijb(folder: Path, seed: int = 0, name: str = "ijbc") -> None:
             for _ in range(frames):
                 image = f"{len(faces) + 1}.jpg"
                 crop, landmarks = _loose_crop(subject, len(faces), seed, rng)
-                (crops / image).write_bytes(crop)
-                faces.append(f"{image} {template} {media}\n")
+                write_file(folder / "loose_crop" / image, crop)
+                faces.append(f"{image} {template} {media}")
                 numbers = " ".join(f"{number:.3f}" for number in landmarks.ravel())
-                points.append(f"{image} {numbers} {rng.uniform(0.6, 1):.3f}\n")
-                lists[place].append(f"{template},{subject},img/{image}\n")
+                points.append(f"{image} {numbers} {rng.uniform(0.6, 1):.3f}")
+                lists[place].append(f"{template},{subject},img/{image}")
         subjects["probes" if place == "probes" else "gallery"].append((template, subject))
     pairs = [
-        f"{first} {second} {int(subject == mate)}\n"
+        f"{first} {second} {int(subject == mate)}"
         for first, subject in subjects["gallery"]
         for second, mate in subjects["probes"]
     ]
     for ending, lines in (("face_tid_mid", faces), ("name_5pts_score", points), ("template_pair_label", pairs)):
-        (meta / f"{name}_{ending}.txt").write_text("".join(lines))
+        write_lines(meta / f"{name}_{ending}.txt", lines)
     for place, lines in lists.items():
         ending = "probe_mixed" if place == "probes" else f"gallery_{place}"
-        (meta / f"{name}_1N_{ending}.csv").write_text(_HEADER + "".join(lines))
+        write_lines(meta / f"{name}_1N_{ending}.csv", [_HEADER, *lines])
 
 
 def _templates(name: str) -> Iterator[tuple[int, int, str, tuple[int, ...]]]:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ddl_tf.miniatures import write_file, write_lines
 from ddl_tf.protocols.feature_files import write_feature
 from ddl_tf.synthetic.faces import render
 
 PEOPLE, PHOTOS, DISTRACTORS = 6, 5, 60
 SUFFIX = "_pixels.bin"
-_SIDE = 112
 # Probes that show somebody else, (person, photo), and distractors that show a probe's person.
 _WRONG_PROBES = ((0, 4), (3, 2))
 _WRONG_DISTRACTORS = {7: 1, 40: 5}
@@ -27,9 +27,8 @@ def pixel_feature(image: bytes, side: int = 8) -> np.ndarray:
 
 
 def _encode(identity: int, image: int, seed: int, kind: str) -> bytes:
-    pixels, _ = render(identity, image, seed, _SIDE, image % 2 == 1)
     encoded = io.BytesIO()
-    Image.fromarray(pixels).save(encoded, kind)
+    Image.fromarray(render(identity, image, seed, 112, image % 2 == 1)[0]).save(encoded, kind)
     return encoded.getvalue()
 
 
@@ -53,24 +52,21 @@ def write_megaface(folder: Path, seed: int = 0) -> None:
     keys = {name: list(faces) for name, faces in images.items()}
     for name, faces in images.items():
         for key, image in faces.items():
-            path = folder / f"{name}_images" / key
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(image)
+            write_file(folder / f"{name}_images" / key, image)
             write_feature(folder / "features" / name / f"{key}{SUFFIX}", pixel_feature(image))
-        (folder / f"{name}_lst").write_text("".join(f"{key}\n" for key in faces))
+        write_lines(folder / f"{name}_lst", faces)
     noisy_probes = [keys["facescrub"][person * PHOTOS + photo].split("/")[1] for person, photo in _WRONG_PROBES]
     noises = {
         "facescrub": [*noisy_probes, "Person_9_901.png", "Person_9_902.png"],
         "megaface": [keys["megaface"][number] for number in _WRONG_DISTRACTORS],
     }
     for name, lines in noises.items():
-        (folder / f"{name}_noises.txt").write_text("# a comment\n" + "".join(f"{line}\n" for line in lines))
-    templates = folder / "templatelists"
-    templates.mkdir(exist_ok=True)
+        write_lines(folder / f"{name}_noises.txt", ["# a comment", *lines])
     people = [key.split("/")[0] for key in keys["facescrub"]]
-    probes = {"id": people, "path": keys["facescrub"]}
-    (templates / "facescrub_features_list.json").write_text(json.dumps(probes, indent=4))
     # As the devkit's, the short list is a draw of its own.
-    for count, chosen in ((10, keys["megaface"][::6]), (DISTRACTORS, keys["megaface"])):
-        path = templates / f"megaface_features_list.json_{count}_1"
-        path.write_text(json.dumps({"path": chosen}, indent=4))
+    for name, content in (
+        ("facescrub_features_list.json", {"id": people, "path": keys["facescrub"]}),
+        ("megaface_features_list.json_10_1", {"path": keys["megaface"][::6]}),
+        (f"megaface_features_list.json_{DISTRACTORS}_1", {"path": keys["megaface"]}),
+    ):
+        write_file(folder / "templatelists" / name, json.dumps(content, indent=4).encode())

@@ -1,8 +1,4 @@
-"""Miniatures of the pair-verification sets: their official folders, names and lists, with a few synthetic faces.
-
-They show what the readers expect, and let a whole command be tried. Each has ten folds of two same and two different
-pairs; a fold has two identities of its own.
-"""
+"""Miniatures of the sets of pairs: ten folds of two same and two different pairs, of two identities of its own each."""
 
 import functools
 import pickle
@@ -15,6 +11,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from ddl_tf.images.pillow_images import encode_jpeg
+from ddl_tf.miniatures import write_file, write_lines
 from ddl_tf.protocols.pair_lists import AGEDB_IMAGES, AGEDB_LIST, XQLFW_IMAGES
 from ddl_tf.protocols.pair_sets import NUM_FOLDS
 from ddl_tf.protocols.rfw import RACES
@@ -35,9 +32,6 @@ class _Face(NamedTuple):
     def person(self) -> str:
         return f"Synthetic_Person{self.identity:03d}"
 
-    def encoded(self, seed: int) -> bytes:
-        return _draw(self.identity, self.image, seed)
-
 
 class _Pair(NamedTuple):
     first: _Face
@@ -49,8 +43,8 @@ class _Pair(NamedTuple):
 
 
 @functools.lru_cache(maxsize=1000)
-def _draw(identity: int, image: int, seed: int) -> bytes:
-    return encode_jpeg(Image.fromarray(render(identity, image, seed, 112, hard=image >= 2)[0]), 90)
+def _draw(face: _Face, seed: int) -> bytes:
+    return encode_jpeg(Image.fromarray(render(*face, seed, 112, hard=face.image >= 2)[0]), 90)
 
 
 def _folds(first_identity: int = 0, second_image: int = 1) -> list[list[_Pair]]:
@@ -63,15 +57,6 @@ def _folds(first_identity: int = 0, second_image: int = 1) -> list[list[_Pair]]:
     return made
 
 
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-
-
-def _write_lines(path: Path, lines: Sequence[str]) -> None:
-    _write(path, "".join(f"{line}\n" for line in lines).encode())
-
-
 def _faces(folds: Sequence[Sequence[_Pair]]) -> list[_Face]:
     return sorted({face for fold in folds for pair in fold for face in pair})
 
@@ -81,9 +66,9 @@ def _write_lfw_like(list_file: Path, images: Path, folds: list[list[_Pair]], hea
     for pair in (pair for fold in folds for pair in fold):
         (name, number), (other, second) = ((face.person, face.image + 1) for face in pair)
         lines.append(f"{name}\t{number}\t{second}" if pair.same else f"{name}\t{number}\t{other}\t{second}")
-    _write_lines(list_file, lines)
+    write_lines(list_file, lines)
     for face in _faces(folds):
-        _write(images / face.person / f"{face.person}_{face.image + 1:04d}.jpg", face.encoded(seed))
+        write_file(images / face.person / f"{face.person}_{face.image + 1:04d}.jpg", _draw(face, seed))
 
 
 def write_lfw(folder: Path, seed: int = 0) -> None:
@@ -126,9 +111,9 @@ def _write_two_lines(folder: Path, list_name: str, digits: int, marks: Sequence[
         for fold, mark in zip(folds, marks):
             for pair in (pair for pair in fold if pair.same == same):
                 lines += [f"{name(face)} {mark if same else 0}" for face in pair]
-    _write_lines(folder / list_name, lines)
+    write_lines(folder / list_name, lines)
     for face in _faces(folds):
-        _write(folder / "aligned images" / name(face), face.encoded(seed))
+        write_file(folder / "aligned images" / name(face), _draw(face, seed))
 
 
 def write_agedb(folder: Path, seed: int = 0) -> None:
@@ -152,7 +137,7 @@ def write_agedb(folder: Path, seed: int = 0) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     savemat(str(folder / AGEDB_LIST), {"splits": splits})
     for face in _faces(folds):
-        _write(folder / AGEDB_IMAGES / f"{name(face)}.jpg", face.encoded(seed))
+        write_file(folder / AGEDB_IMAGES / f"{name(face)}.jpg", _draw(face, seed))
 
 
 def _matlab_structure(**fields: Any) -> np.ndarray:
@@ -176,19 +161,19 @@ def write_cfp(folder: Path, seed: int = 0) -> None:
             face, path = _Face(identity, image), f"Data/Images/{identity + 1:03d}/{view}/{number:02d}.jpg"
             numbers[face] = len(lists[letter]) + 1
             lists[letter].append(f"{numbers[face]} ../{path}")
-            _write(folder / path, face.encoded(seed))
+            write_file(folder / path, _draw(face, seed))
     for letter, lines in lists.items():
-        _write_lines(folder / "Protocol" / f"Pair_list_{letter}.txt", lines)
+        write_lines(folder / "Protocol" / f"Pair_list_{letter}.txt", lines)
     for protocol, second_image in (("FF", 1), ("FP", 2)):
         for number, fold in enumerate(_folds(second_image=second_image), 1):
             split = folder / "Protocol" / "Split" / protocol / f"{number:02d}"
             for name, same in (("same", True), ("diff", False)):
                 pairs = [pair for pair in fold if pair.same == same]
-                _write_lines(split / f"{name}.txt", [f"{numbers[first]},{numbers[second]}" for first, second in pairs])
+                write_lines(split / f"{name}.txt", [f"{numbers[first]},{numbers[second]}" for first, second in pairs])
 
 
 def write_bin(folder: Path, seed: int = 0, name: str = "lfw.bin", first_identity: int = 0) -> None:
     """Write a miniature of InsightFace's `lfw.bin`: the pairs of `write_lfw`."""
     pairs = [pair for fold in _folds(first_identity) for pair in fold]
-    images = [face.encoded(seed) for pair in pairs for face in pair]
-    _write(folder / name, pickle.dumps((images, [pair.same for pair in pairs]), protocol=2))
+    images = [_draw(face, seed) for pair in pairs for face in pair]
+    write_file(folder / name, pickle.dumps((images, [pair.same for pair in pairs]), protocol=2))

@@ -7,6 +7,7 @@ from PIL import Image
 
 from ddl_tf.images.pillow_images import encode_jpeg
 from ddl_tf.importers.scface import DISTANCES, VISIBLE_CAMERAS, View, mugshot
+from ddl_tf.miniatures import write_file, write_lines
 from ddl_tf.synthetic.faces import render
 
 TEST_SUBJECTS, TRAINING_SUBJECTS = range(1, 9), range(9, 13)
@@ -22,15 +23,15 @@ def write_scface(folder: Path, seed: int = 0) -> None:
     `test_subjects.txt` and `training_subjects.txt` beside it list 8 and 4 of them.
     """
     for name, subjects in (("test_subjects.txt", TEST_SUBJECTS), ("training_subjects.txt", TRAINING_SUBJECTS)):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        (Path(folder) / name).write_text("".join(f"{subject:03d}\n" for subject in subjects))
-    root = Path(folder) / "SCface_database"
+        write_lines(folder / name, (f"{subject:03d}" for subject in subjects))
+    root = folder / "SCface_database"
     for subject in [*TEST_SUBJECTS, *TRAINING_SUBJECTS]:
-        _write(root / "mugshot_frontal_cropped_all" / f"{mugshot(subject).key}.JPG", _face(subject, 0, seed))
+        path = root / "mugshot_frontal_cropped_all" / f"{mugshot(subject).key}.JPG"
+        write_file(path, encode_jpeg(_face(subject, 0, seed)))
         for number, (distance, camera) in enumerate(((d, c) for d in DISTANCES for c in VISIBLE_CAMERAS), 1):
             seen = _from_afar(_face(subject, number, seed), distance)
             place = root / f"surveillance_cameras_distance_{distance}" / f"cam_{camera}"
-            _write(place / f"{View(subject, camera, distance).key}.jpg", seen)
+            write_file(place / f"{View(subject, camera, distance).key}.jpg", encode_jpeg(seen))
 
 
 def _face(subject: int, image: int, seed: int) -> Image.Image:
@@ -42,8 +43,3 @@ def _from_afar(face: Image.Image, distance: int) -> Image.Image:
     small = face.resize((_RESOLUTION[distance],) * 2, Image.Resampling.BOX)
     stored = Image.open(io.BytesIO(encode_jpeg(small, _QUALITY[distance])))
     return stored.resize((_SIZE, _SIZE), Image.Resampling.BICUBIC)
-
-
-def _write(path: Path, image: Image.Image) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode_jpeg(image))

@@ -7,6 +7,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from ddl_tf.images.pillow_images import encode_jpeg
+from ddl_tf.miniatures import write_file
 from ddl_tf.synthetic.faces import render
 
 PEOPLE, DISTRACTORS = 12, 40
@@ -19,7 +20,7 @@ def write_tinyface(folder: Path, seed: int = 0) -> None:
 
     12 people have 24 images in the gallery and 18 probes, and there are 40 distractors.
     """
-    root = Path(folder) / "Testing_Set"
+    root = folder / "Testing_Set"
     random = np.random.RandomState(seed)
     lists: dict[str, list[tuple[str, int]]] = {"gallery": [], "probe": []}
     for person in range(1, PEOPLE + 1):
@@ -39,7 +40,5 @@ def write_tinyface(folder: Path, seed: int = 0) -> None:
 
 
 def _write(path: Path, identity: int, image: int, seed: int, random: np.random.RandomState) -> None:
-    face = Image.fromarray(render(identity, image, seed, size=112)[0])
-    size = random.randint(16, 29)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode_jpeg(face.resize((size, size), Image.Resampling.BOX), quality=85))
+    face, size = Image.fromarray(render(identity, image, seed, size=112)[0]), random.randint(16, 29)
+    write_file(path, encode_jpeg(face.resize((size, size), Image.Resampling.BOX), quality=85))

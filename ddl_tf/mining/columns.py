@@ -12,11 +12,8 @@ import pyarrow.parquet as pq
 import ddl_tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import lock_folder, write_aside
-from ddl_tf.data.layout import INDEX, INDEX_COLUMNS, read_description, write_description
+from ddl_tf.data.layout import INDEX, INDEX_COLUMNS, LOCK, read_description, write_description
 from ddl_tf.data.store import Faces
-
-# What a command may replace: the group is mined, the others say where an image is and whose.
-_FIXED = tuple(name for name in INDEX_COLUMNS if name != "group")
 
 
 def write_columns(faces: Faces, columns: Mapping[str, np.ndarray], made_by: Mapping[str, Any]) -> None:
@@ -34,17 +31,27 @@ def write_columns(faces: Faces, columns: Mapping[str, np.ndarray], made_by: Mapp
         ValueError: if a column has not one value for each image.
     """
     for name, values in columns.items():
-        if name in _FIXED:
+        if name in INDEX_COLUMNS and name != "group":
             raise InputError(f"the column {name!r} says where an image is and whose: it cannot be replaced")
         if len(values) != len(faces):
             raise ValueError(f"column {name!r} has {len(values)} values for {len(faces)} images")
+    record = {**made_by, "ddl_tf": ddl_tf.__version__, "columns": list(columns)}
     for path, (start, end) in zip(map(Path, faces.paths), faces.spans):
-        values_of_set = {name: np.asarray(values[start:end]) for name, values in columns.items()}
-        with lock_folder(path, ".lock"):
-            # Recorded first: a reader of the set after a kill in between sees that its groups are mined.
-            _record(path, {**made_by, "ddl_tf": ddl_tf.__version__, "columns": list(columns)})
-            _write_index(path / INDEX, values_of_set)
-            _describe(path, values_of_set)
+        with lock_folder(path, LOCK):
+            description = read_description(path)
+            mined = description.setdefault("mined", [])
+            # The same command again after a kill is one mining.
+            if not mined or mined[-1] != json.loads(json.dumps(record)):
+                mined.append(record)
+                # Recorded first: a reader of the set after a kill in between sees that its groups are mined.
+                write_description(path, description)
+            _write_index(path / INDEX, {name: np.asarray(values[start:end]) for name, values in columns.items()})
+            before = description.get("columns", pq.read_schema(path / INDEX).names)
+            description["columns"] = list(dict.fromkeys([*before, *columns]))
+            if "group" in columns:
+                numbers, counts = np.unique(columns["group"][start:end], return_counts=True)
+                description["groups"] = {str(number): int(count) for number, count in zip(numbers, counts)}
+            write_description(path, description)
 
 
 def _write_index(file: Path, columns: Mapping[str, np.ndarray]) -> None:
@@ -57,22 +64,3 @@ def _write_index(file: Path, columns: Mapping[str, np.ndarray]) -> None:
         table = table.append_column(name, column) if position < 0 else table.set_column(position, name, column)
     with write_aside(file) as aside:
         pq.write_table(table.replace_schema_metadata(None), aside)
-
-
-def _record(path: Path, record: dict[str, Any]) -> None:
-    description = read_description(path)
-    mined = description.setdefault("mined", [])
-    # The same command again after a kill is one mining.
-    if not mined or mined[-1] != json.loads(json.dumps(record)):
-        mined.append(record)
-        write_description(path, description)
-
-
-def _describe(path: Path, columns: Mapping[str, np.ndarray]) -> None:
-    description = read_description(path)
-    before = description.get("columns", pq.read_schema(path / INDEX).names)
-    description["columns"] = list(dict.fromkeys([*before, *columns]))
-    if "group" in columns:
-        numbers, counts = np.unique(columns["group"], return_counts=True)
-        description["groups"] = {str(number): int(count) for number, count in zip(numbers, counts)}
-    write_description(path, description)

@@ -5,7 +5,7 @@ import hashlib
 import re
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Union
+from typing import NamedTuple, Union
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -18,8 +18,7 @@ from ddl_tf.importers.source import Problem, Sample, Source, Value
 from ddl_tf.mining import occluders
 
 
-@dataclasses.dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """A kind of degradation: the least and the greatest number that may be given, and the column that records it."""
 
     low: float

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import pandas as pd
@@ -47,8 +47,7 @@ class GroupRules:
         return numbers
 
 
-@dataclasses.dataclass(frozen=True)
-class Groups:
+class Groups(NamedTuple):
     """What the rules made of a set: `group` `[images]` int64, `noise` bool, and how many images `several` rules fit."""
 
     group: np.ndarray
@@ -108,14 +107,11 @@ def groups_table(
     rows: list[dict[str, Any]] = []
 
     def add(name: str, rule: str, chosen: np.ndarray, kind: Optional[int]) -> None:
-        row: dict[str, Any] = {"group": name}
-        if rules:
-            row["rule"] = rule
-        row.update({"images": int(chosen.sum()), "share": f"{chosen.mean():.1%}"})
         members = Members(identity, chosen, 1)
-        row["identities"] = len(members.identities)
-        row["with a pair within"] = "" if kind is None else int(np.sum(members.counts >= 2))
         across = np.isin(members.identities, teacher, assume_unique=True).sum()
+        row: dict[str, Any] = {"group": name, **({"rule": rule} if rules else {}), "images": int(chosen.sum())}
+        row.update({"share": f"{chosen.mean():.1%}", "identities": len(members.identities)})
+        row["with a pair within"] = "" if kind is None else int(np.sum(members.counts >= 2))
         row["with a pair across"] = int(across) if kind else ""
         for column in columns:
             values = index[column].to_numpy(float)[chosen]

@@ -47,13 +47,11 @@ def image_columns(pair_set: PairSet, by_key: Optional[pd.DataFrame], measure: bo
         print(f"{pair_set.name}: columns are given for {known:,} of {count:,} images", file=sys.stderr)
         parts.append(columns.reset_index(drop=True))
     if measure:
+        rows = []
         with Progress(f"measure {pair_set.name}", count) as progress:
-
-            def report(row: int, reason: str) -> None:
-                progress.write(f"{pair_set.name}: image {row} is not measured: {reason}")
-
-            rows = []
-            for measured in measure_many(pair_set.images, report):
+            for measured in measure_many(
+                pair_set.images, lambda row, why: progress.write(f"{pair_set.name}: image {row} is not measured: {why}")
+            ):
                 rows.append(measured)
                 progress.advance()
         parts.append(pd.DataFrame(rows))

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ddl_tf.images.template import ARCFACE_TEMPLATE
+from ddl_tf.images.template import ARCFACE_TEMPLATE, TEMPLATE_SIZE
 
 # Shapes are drawn so much larger and scaled down, for soft edges.
 _FINE = 4
-_TEMPLATE_SIZE = 112
 
 Points = Sequence[tuple[float, float]]
 
@@ -23,7 +22,7 @@ class _Drawing:
 
     def __init__(self, height: int, width: int) -> None:
         self._size = width, height
-        self._scale = _FINE * np.array([width, height]) / _TEMPLATE_SIZE
+        self._scale = _FINE * np.array([width, height]) / TEMPLATE_SIZE
         self._image = Image.new("L", (_FINE * width, _FINE * height))
         self._draw = ImageDraw.Draw(self._image)
 
@@ -79,7 +78,7 @@ def sunglasses(height: int, width: int, strength: float) -> np.ndarray:
         glasses.polygon(outline)
         frame.line([*outline, outline[0]], 2)
     frame.line([(left + half_x - 1, level - 4), ((left + right) / 2, level - 6), (right - half_x + 1, level - 4)], 2.5)
-    for hinge, edge in ((left - half_x, 0), (right + half_x, _TEMPLATE_SIZE)):
+    for hinge, edge in ((left - half_x, 0), (right + half_x, TEMPLATE_SIZE)):
         frame.line([(hinge, level - 4), (edge, level - 7)], 2.5)
     return np.maximum(np.float32(strength) * glasses.hidden(), frame.hidden())
 

@@ -212,8 +212,7 @@ def read_pairs(faces: Faces) -> StoredPairs:
         pairs = StoredPairs(*(table[name].to_numpy(np.int64) for name in ("group", "first", "second")))
         first, second = pairs.first + start, pairs.second + start
         fits = np.all((pairs.first < end - start) & (pairs.second < end - start))
-        if fits:
-            fits = np.all(identity[first] == identity[second]) and np.all(group[first] == pairs.group)
+        fits = fits and np.all(identity[first] == identity[second]) and np.all(group[first] == pairs.group)
         if not fits or not np.all((group[second] == pairs.group) | (group[second] == 0)):
             raise InputError(
                 f"{file}: the pairs do not fit the groups of the set, which were made anew since; run "

@@ -78,10 +78,8 @@ def pose_from_landmarks(landmarks: np.ndarray) -> Pose:
     roll = np.arctan2(-rotation[:, 0, 1], rotation[:, 1, 1])
     misfit = points / scale[:, None, None] - np.einsum("nid,pd->npi", rotation, face)
     residual = np.sqrt(np.square(misfit).sum(2).mean(1))
-    yaw, pitch, roll, residual = (
-        np.where(whole, values, np.nan) for values in (np.degrees(yaw), np.degrees(pitch), np.degrees(roll), residual)
-    )
-    return Pose(yaw, pitch, roll, residual)
+    measured = (*np.degrees([yaw, pitch, roll]), residual)
+    return Pose(*(np.where(whole, values, np.nan) for values in measured))
 
 
 def eye_distance_px(landmarks: np.ndarray) -> np.ndarray:

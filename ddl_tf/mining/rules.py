@@ -26,10 +26,7 @@ _ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
     ast.Mult: lambda a, b: a * b,
     ast.Div: lambda a, b: a / b,
 }
-_FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
-    "abs": (1, np.abs),
-    "quantile": (2, lambda values, share: np.nanquantile(values, share)),
-}
+_FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {"abs": (1, np.abs), "quantile": (2, np.nanquantile)}
 # A rule is read and computed by functions that call themselves for each level; a person's rule has a few.
 _MOST_LEVELS = 100
 _HELP = (
@@ -63,10 +60,9 @@ class Rule:
     lacks a value of a column that the rule names is not chosen.
 
     Args:
-        text: the rule.
+        text: the rule, an attribute too.
 
     Attributes:
-        text: the rule.
         columns: the columns that it names, in order of appearance.
 
     Raises:
@@ -80,11 +76,11 @@ class Rule:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        quoted: dict[str, str] = {}
+        self._quoted: dict[str, str] = {}
 
         def name(match: "re.Match[str]") -> str:
-            quoted[f"_quoted_{len(quoted)}"] = match[1]
-            return f"_quoted_{len(quoted) - 1}"
+            self._quoted[f"_quoted_{len(self._quoted)}"] = match[1]
+            return f"_quoted_{len(self._quoted) - 1}"
 
         try:
             self._tree = ast.parse(re.sub(r"`([^`]+)`", name, text).strip(), mode="eval").body
@@ -101,8 +97,7 @@ class Rule:
         functions = {node.func for node in ast.walk(self._tree) if isinstance(node, ast.Call)}
         names = [node for node in ast.walk(self._tree) if isinstance(node, ast.Name) and node not in functions]
         names.sort(key=lambda node: node.col_offset)
-        self._quoted = quoted
-        self.columns = list(dict.fromkeys(quoted.get(node.id, node.id) for node in names))
+        self.columns = list(dict.fromkeys(self._quoted.get(node.id, node.id) for node in names))
         if not self.columns:
             raise InputError(f"rule {text!r} names no column: {_HELP}")
 

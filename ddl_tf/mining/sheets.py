@@ -1,4 +1,4 @@
-"""Pictures to check groups by: random images of each, and how the values of columns are distributed in them."""
+"""Pictures: random images of each group, how the values of columns are distributed in them, and a training batch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional
@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.text import figure_text
+from ddl_tf.data.sampling import Rows
 from ddl_tf.data.store import Faces
 from ddl_tf.evaluation.plots import EASY, HARD
 
@@ -116,8 +117,7 @@ def contact_sheet(
         chosen = np.sort(rng.permutation(part.rows)[:per_group])
         for place, row in enumerate(chosen.tolist()):
             left = _MARGIN + place * pitch[0]
-            box = (left / width, 1 - (top + _TILE) / height, _TILE / width, _TILE / height)
-            axes = figure.add_axes(box)
+            axes = figure.add_axes((left / width, 1 - (top + _TILE) / height, _TILE / width, _TILE / height))
             axes.set_axis_off()
             try:
                 axes.imshow(faces.image(row), interpolation="lanczos")
@@ -229,4 +229,46 @@ def distribution_figure(
         axes.set_ylabel("share of the group")
     handles = [Patch(color=part.colour, label=f"{part.name}, {part.images}") for part in parts[::-1]]
     figure.legend(handles=handles, loc="outside upper center", ncols=min(3, len(parts)), frameon=False)
+    return figure
+
+
+def batch_sheet(images: np.ndarray, rows: Rows, most: int = 8) -> Figure:
+    """Draw the rows of a batch, group by group: pairs beside each other, then single rows; `most` of each.
+
+    A row that is classified has a frame. Images are `[rows, height, width, 3]`, 0..255, as the pipeline gives them.
+    """
+    # Of each line its name, and the rows of each identity.
+    lines = []
+    for group in sorted(set(rows.group.tolist()), key=lambda group: (group < 0, group)):
+        kind = "no group" if group < 0 else f"group {group}, {'hard' if group else 'easy'}"
+        of_identity: dict[int, list[int]] = {}
+        for row in np.flatnonzero(rows.group == group).tolist():
+            of_identity.setdefault(int(rows.identity[row]), []).append(row)
+        together = [tiles for tiles in of_identity.values() if len(tiles) > 1 and group >= 0]
+        alone = [[row] for tiles in of_identity.values() if len(tiles) == 1 or group < 0 for row in tiles]
+        for name, sets in (("pairs", together), ("single rows", alone)):
+            if sets:
+                lines.append((f"{kind}\n{name}: {len(sets)}", sets))
+    # Inches: of a tile, between tiles, and for the names at the left.
+    tile, gap, margin = 0.62, 0.05, 1.55
+    widest = max(sum(len(tiles) + 0.3 for tiles in sets[:most]) for _, sets in lines)
+    width = margin + widest * (tile + gap)
+    height = 0.35 + len(lines) * (tile + 2.5 * gap)
+    figure = Figure(figsize=(width, height), dpi=150)
+    FigureCanvasAgg(figure)
+    title = f"{len(images)} rows, {int((rows.label >= 0).sum())} of them classified (framed)"
+    figure.text(0.5, 1 - 0.17 / height, title, ha="center", va="center", fontsize=9)
+    for number, (name, sets) in enumerate(lines):
+        bottom = height - 0.35 - (number + 1) * (tile + 2.5 * gap) + gap
+        figure.text(0.08 / width, (bottom + tile / 2) / height, name, va="center", fontsize=8)
+        left = margin
+        for tiles in sets[:most]:
+            for row in tiles:
+                axes = figure.add_axes((left / width, bottom / height, tile / width, tile / height))
+                axes.imshow(np.clip(images[row], 0, 255).astype(np.uint8), interpolation="lanczos")
+                axes.set(xticks=[], yticks=[])
+                for spine in axes.spines.values():
+                    spine.set(visible=bool(rows.label[row] >= 0), color="#1b6ca8", linewidth=1.6)
+                left += tile + gap / 3
+            left += 0.3 * (tile + gap)
     return figure

@@ -1,20 +1,21 @@
 """A trained model's own view of every image: how near it is to its class center, and to others."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.progress import Progress
+from ddl_tf.data.pipeline import check_rows
 from ddl_tf.data.store import Faces
-from ddl_tf.evaluation.embed import unit
-from ddl_tf.evaluation.embedding_file import Embeddings, recorded_fingerprint
+from ddl_tf.evaluation.embed import UndecodableError, unit
+from ddl_tf.evaluation.embedding_file import Embeddings, embed_to_file, recorded_fingerprint
 from ddl_tf.evaluation.model import find_checkpoint, is_exported, load_embedding_model
 from ddl_tf.layers import MarginHead
-from ddl_tf.mining.embeddings import embed_faces, sets_record
 from ddl_tf.models import embedding_model, load_checkpoint
 
 VIEW_COLUMNS = ("feature_norm", "center_similarity", "other_similarity", "center_margin", "target_logit")
@@ -72,10 +73,8 @@ def measure_view(
             else:
                 near = np.sum(normal * centers[people], axis=1)
             columns["center_similarity"][span] = near
-            if other_centers:
-                far = np.full(len(rows), np.nan, np.float32)
-                if len(centers) > 1:
-                    far = _similarities_to_others(tf.constant(normal), on_device, tf.constant(people)).numpy()
+            if other_centers and len(centers) > 1:
+                far = _similarities_to_others(tf.constant(normal), on_device, tf.constant(people)).numpy()
                 columns["other_similarity"][span] = far
                 columns["center_margin"][span] = near - far
             if other_centers and head is not None:
@@ -84,8 +83,7 @@ def measure_view(
                 target = logits[:, 0] if head.compact else tf.gather(logits, people, batch_dims=1)
                 columns["target_logit"][span] = target.numpy()
             progress.advance(len(rows))
-    lonely = int(np.isnan(columns["center_similarity"]).sum())
-    if lonely:
+    if lonely := int(np.isnan(columns["center_similarity"]).sum()):
         print(f"{lonely:,} images are the only one of their identity: no center to compare with", file=sys.stderr)
     return columns
 
@@ -96,6 +94,30 @@ def _similarities_to_others(rows: tf.Tensor, centers: tf.Tensor, people: tf.Tens
     positions = tf.stack([tf.range(tf.shape(people)[0], dtype=people.dtype), people], axis=1)
     # -2 is below every cosine.
     return tf.reduce_max(tf.tensor_scatter_nd_update(similarity, positions, tf.fill(tf.shape(people), -2.0)), axis=1)
+
+
+def embed_faces(
+    model: tf.keras.Model, faces: Faces, folder: Path, record: Mapping[str, Any], batch_size: int = 256
+) -> Embeddings:
+    """Embed stored faces into `folder/embeddings.npy`, or take up what is there already.
+
+    An interrupted call, made again, goes on after the last whole chunk. Embeddings of another record (all that they
+    follow from, as JSON takes it) are replaced.
+    """
+    try:
+        return embed_to_file(model, faces.images(), False, folder, record, batch_size)
+    except UndecodableError as error:
+        check_rows(faces, np.array([error.position]))
+        raise
+
+
+def sets_record(faces: Faces) -> list[dict[str, Optional[Any]]]:
+    """Describe stored faces for the record of what was made of them: folder, number of images and bytes of each set."""
+    length = faces.index["length"].to_numpy(np.int64)
+    return [
+        {"set": str(Path(path).resolve()), "images": end - start, "bytes": int(length[start:end].sum())}
+        for path, (start, end) in zip(faces.paths, faces.spans)
+    ]
 
 
 class Viewer:
@@ -121,11 +143,7 @@ class Viewer:
         self._embedder = embedding_model(self._model)
 
     def head(self, faces: Faces) -> MarginHead:
-        """Return the margin head, if it fits the faces.
-
-        Raises:
-            InputError: if there is none, or it has another number of identities.
-        """
+        """Return the margin head; an `InputError` if there is none, or it has another number of identities."""
         heads = [layer for layer in self._model.layers if isinstance(layer, MarginHead)]
         if not heads:
             raise InputError(f"{self._file} has no head: use --centers=mean")

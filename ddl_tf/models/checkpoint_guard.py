@@ -16,7 +16,6 @@ import tensorflow as tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.keras_cv_import import import_keras_cv
 
-_MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 _MOST_CONFIG_BYTES = 64 << 20
 # Models in models nest about twelve dicts and lists.
 _MOST_LEVELS = 200
@@ -39,14 +38,12 @@ _NAMES = """
     DTypePolicy
 """
 _KERAS_CLASSES = frozenset(_NAMES.split())
-_VALUES = frozenset({"__tensor__", "__numpy__", "__bytes__"})
-_PACKAGES = ("ddl_tf.", "keras_cv.")
 
 
 def read_config(archive: zipfile.ZipFile, custom_objects: Mapping[str, type]) -> dict[str, Any]:
     """Read the configuration in a `.keras` file, and refuse (InputError, BadZipFile) what we would not have written."""
     for member in archive.infolist():
-        if member.filename not in _MEMBERS:
+        if member.filename not in ("metadata.json", "config.json", "model.weights.h5"):
             raise InputError(f"it holds {member.filename[:60]!r} beside a model's configuration and weights")
         if member.compress_type != zipfile.ZIP_STORED:
             raise InputError(f"its {member.filename} is compressed, which Keras does not do")
@@ -90,26 +87,24 @@ def _check_object(item: dict[str, Any], custom_objects: Mapping[str, type]) -> N
     class_name, registered_name, module = (item.get(key) for key in ("class_name", "registered_name", "module"))
     if not isinstance(class_name, str):
         raise InputError("its config.json has an object without the name of its class; save the model again")
-    if class_name in _VALUES:
+    if class_name in ("__tensor__", "__numpy__", "__bytes__"):
         return
     # Keras looks for the registered name first, and imports the module only if there is none.
     looked_up = item.get("registered_name", class_name)
-    if isinstance(looked_up, str) and (looked_up in custom_objects or _is_of_packages(looked_up)):
-        return
+    if isinstance(looked_up, str):
+        registered = tf.keras.utils.get_registered_object(looked_up)
+        of_packages = isinstance(registered, type) and registered.__module__.split(".")[0] in ("ddl_tf", "keras_cv")
+        if of_packages or looked_up in custom_objects:
+            return
     of_keras = module is None or (isinstance(module, str) and _KERAS.fullmatch(module))
     if of_keras and class_name in _KERAS_CLASSES and registered_name in (None, class_name):
         return
     shown = ".".join(str(part)[:60] for part in (module, class_name) if part)
-    registered = f" (registered as {str(registered_name)[:60]})" if registered_name not in (None, class_name) else ""
+    alias = f" (registered as {str(registered_name)[:60]})" if registered_name not in (None, class_name) else ""
     raise InputError(
-        f"it names {shown!r}{registered}, which is no layer of ddl_tf, KerasCV or Keras that a face network is made "
+        f"it names {shown!r}{alias}, which is no layer of ddl_tf, KerasCV or Keras that a face network is made "
         "of, and may run anything; of a network of your own give load_checkpoint its classes as custom_objects"
     )
-
-
-def _is_of_packages(registered_name: str) -> bool:
-    registered = tf.keras.utils.get_registered_object(registered_name)
-    return isinstance(registered, type) and f"{registered.__module__}.".startswith(_PACKAGES)
 
 
 def check_weights(archive: zipfile.ZipFile, file_size: int) -> None:

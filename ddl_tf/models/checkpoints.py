@@ -58,15 +58,19 @@ def save_checkpoint(model: tf.keras.Model, path: _PathLike) -> None:
 def load_checkpoint(path: _PathLike, custom_objects: Optional[Mapping[str, type]] = None) -> tf.keras.Model:
     """Load a checkpoint of ddl_tf.
 
+    Keras would import any module that the file names, so only what a face network is made of is let through: classes of
+    this package, of KerasCV, and most layers of Keras.
+
     Args:
         path: a file that `save_checkpoint` wrote.
-        custom_objects: as for `load_network`.
+        custom_objects: name -> class, for layers of your own.
 
     Returns:
         The recognizer or embedding model, not compiled.
 
     Raises:
-        InputError: as `load_network`, or if the model is another one.
+        InputError: if the file is missing or damaged, names another class, is of a later lane of versions, or holds
+            another model.
     """
     model = load_network(path, custom_objects)
     if not has_parts(model):
@@ -78,21 +82,7 @@ def load_checkpoint(path: _PathLike, custom_objects: Optional[Mapping[str, type]
 
 
 def load_network(path: _PathLike, custom_objects: Optional[Mapping[str, type]] = None) -> tf.keras.Model:
-    """Load any Keras model from a `.keras` file.
-
-    Keras would import any module that the file names, so only what a face network is made of is let through: classes of
-    this package, of KerasCV, and most layers of Keras.
-
-    Args:
-        path: the file.
-        custom_objects: name -> class, for layers of your own.
-
-    Returns:
-        The model, not compiled.
-
-    Raises:
-        InputError: if the file is missing or damaged, names another class, or is of a later lane of versions.
-    """
+    """Load any Keras model from a `.keras` file, as `load_checkpoint` one of ddl_tf."""
     text = os.fspath(path)
     if not os.path.exists(text):
         raise InputError(f"no checkpoint at {text}")
@@ -156,8 +146,8 @@ def initialise_from(model: tf.keras.Model, path: _PathLike) -> list[str]:
                     "image size and embedding size"
                 )
         if len(weights) != len(source_weights):
-            number = f"the {part} has {len(weights)} weights, the checkpoint's {len(source_weights)}"
-            raise InputError(f"{os.fspath(path)} does not fit: {number}; use its backbone")
+            numbers = f"the {part} has {len(weights)} weights, the checkpoint's {len(source_weights)}"
+            raise InputError(f"{os.fspath(path)} does not fit: {numbers}; use its backbone")
         pairs += zip(weights, source_weights)
     for variable, value in pairs:
         variable.assign(value)

@@ -11,21 +11,20 @@ from ddl_tf.models.replay import keep_statistics, random_layers
 
 def _blocks(model: tf.keras.Model) -> list[tf.keras.Model]:
     """The parts between the sums that end residual blocks."""
+    why = f"{model.name} cannot be recomputed, because"
     if random_layers(model):
         raise InputError(
-            f"{model.name} cannot be recomputed, because {random_layers(model)[0].name} draws other random numbers the "
-            "second time: use a backbone without dropout, or no recompute"
+            f"{why} {random_layers(model)[0].name} draws other random numbers the second time: use a backbone without "
+            "dropout, or no recompute"
         )
     ends = [layer.output for layer in model.layers if isinstance(layer, tf.keras.layers.Add)]
     if not ends:
-        raise InputError(f"{model.name} cannot be recomputed, because it has no residual blocks: use no recompute")
+        raise InputError(f"{why} it has no residual blocks: use no recompute")
     bounds = [model.input, *ends, *([] if ends[-1] is model.output else [model.output])]
     try:
         return [tf.keras.Model(start, end) for start, end in zip(bounds, bounds[1:])]
     except ValueError:
-        raise InputError(
-            f"{model.name} cannot be recomputed, because it is no chain of residual blocks: use no recompute"
-        ) from None
+        raise InputError(f"{why} it is no chain of residual blocks: use no recompute") from None
 
 
 def _recomputed(block: tf.keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:

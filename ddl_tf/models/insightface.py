@@ -1,7 +1,7 @@
 """Weights of InsightFace's PyTorch networks in ours."""
 
 import os
-from typing import NamedTuple, Optional, Union
+from typing import Optional, Union
 
 import numpy as np
 import tensorflow as tf
@@ -13,8 +13,6 @@ from ddl_tf.models.iresnet import IRESNETS
 from ddl_tf.models.recognizer import build_embedding_model
 from ddl_tf.models.torch_weights import read_shapes, read_state_dict
 
-# InsightFace's networks know this size alone.
-INPUT_SHAPE = (112, 112, 3)
 # Of an embedding. A network is built before its weights are read, and a file may name any size.
 _MOST_DIMENSIONS = 4096
 
@@ -29,11 +27,8 @@ _MOBILEFACENET_NECK = {
 _NECKS = {**dict.fromkeys(IRESNETS, _IRESNET_NECK), "mobilefacenet": _MOBILEFACENET_NECK}
 
 
-class _Place(NamedTuple):
-    """Where a tensor goes; without a variable it must be all 1."""
-
-    layer: tf.keras.layers.Layer
-    variable: Optional[tf.Variable]
+# Where a tensor goes, a layer and its variable; without a variable it must be all 1.
+_Place = tuple[tf.keras.layers.Layer, Optional[tf.Variable]]
 
 
 def _places(layer: tf.keras.layers.Layer, module: str) -> dict[str, _Place]:
@@ -43,7 +38,7 @@ def _places(layer: tf.keras.layers.Layer, module: str) -> dict[str, _Place]:
         variables.update({"running_mean": layer.moving_mean, "running_var": layer.moving_variance})
     else:
         variables = {"bias" if "bias" in variable.name else "weight": variable for variable in layer.weights}
-    return {f"{module}.{name}": _Place(layer, variable) for name, variable in variables.items()}
+    return {f"{module}.{name}": (layer, variable) for name, variable in variables.items()}
 
 
 def _converted(tensor: np.ndarray, layer: tf.keras.layers.Layer, shape: tuple[int, ...], channels: int) -> np.ndarray:
@@ -63,18 +58,13 @@ def _converted(tensor: np.ndarray, layer: tf.keras.layers.Layer, shape: tuple[in
     return tensor.reshape(shape)
 
 
-def _check_shape(shape: tuple[int, ...], place: _Place, channels: int) -> None:
-    """Compare the shape of a tensor that is not read yet with that of the variable that it goes to."""
-    if place.variable is None:
-        return
-    wanted = tuple(place.variable.shape)
+def _fits(shape: tuple[int, ...], layer: tf.keras.layers.Layer, wanted: tuple[int, ...], channels: int) -> bool:
+    """Whether a tensor that is not read yet will have the shape of the variable that it goes to."""
     try:
         # A tensor of this shape that takes one byte.
-        converted = _converted(np.broadcast_to(np.int8(0), shape), place.layer, wanted, channels).shape
+        return _converted(np.broadcast_to(np.int8(0), shape), layer, wanted, channels).shape == wanted
     except ValueError:
-        converted = None
-    if converted != wanted:
-        raise ValueError(f"of shape {shape}, which does not give {wanted}")
+        return False
 
 
 def _listed(names: set[str]) -> str:
@@ -105,30 +95,30 @@ def convert_insightface(path: Union[str, "os.PathLike[str]"], backbone: str) -> 
             f"{os.fspath(path)} holds a network with embeddings of {embedding_size:,} numbers, where this package "
             f"takes 1 to {_MOST_DIMENSIONS:,} (InsightFace's have 512); is it the backbone's state dict?"
         )
-    model = build_embedding_model(backbone, embedding_size, INPUT_SHAPE)
+    # InsightFace's networks know this size alone.
+    model = build_embedding_model(backbone, embedding_size, (112, 112, 3))
     neck = model.get_layer("neck")
-    places: dict[str, _Place] = {}
-    for layer in model.get_layer("backbone").layers:
-        places.update(_places(layer, layer.name))
-    for name, module in _NECKS[backbone].items():
-        places.update(_places(getattr(neck, name), module))
+    modules = [(layer, layer.name) for layer in model.get_layer("backbone").layers]
+    modules += [(getattr(neck, name), module) for name, module in _NECKS[backbone].items()]
+    places = {name: place for layer, module in modules for name, place in _places(layer, module).items()}
     wrong = f"{os.fspath(path)} does not hold a {backbone}"
     advice = f"name the backbone it was trained with{OTHER_NETWORKS}"
-    if places.keys() - shapes.keys():
-        raise InputError(f"{wrong}: it lacks {_listed(places.keys() - shapes.keys())}; {advice}")
-    if shapes.keys() - places.keys():
-        raise InputError(f"{wrong}: it has {_listed(shapes.keys() - places.keys())} too; {advice}")
+    missing, more = places.keys() - shapes.keys(), shapes.keys() - places.keys()
+    if missing or more:
+        difference = f"it lacks {_listed(missing)}" if missing else f"it has {_listed(more)} too"
+        raise InputError(f"{wrong}: {difference}; {advice}")
     channels = neck.feature_norm.gamma.shape[0]
     try:
         for name, shape in shapes.items():
-            _check_shape(shape, places[name], channels)
+            layer, variable = places[name]
+            if variable is not None and not _fits(shape, layer, tuple(variable.shape), channels):
+                raise ValueError(f"of shape {shape}, which does not give {tuple(variable.shape)}")
         # Only now is memory spent on them.
         for name, tensor in read_state_dict(path).items():
-            if name not in places:
-                continue
-            if (variable := places[name].variable) is not None:
-                variable.assign(_converted(tensor, places[name].layer, tuple(variable.shape), channels))
-            elif not np.all(tensor == 1):
+            layer, variable = places.get(name, (None, None))
+            if variable is not None:
+                variable.assign(_converted(tensor, layer, tuple(variable.shape), channels))
+            elif name in places and not np.all(tensor == 1):
                 raise ValueError("not all 1, as it is in InsightFace's networks")
     except ValueError as error:
         raise error if isinstance(error, InputError) else InputError(f"{wrong}: {name} is {error}") from None

@@ -23,7 +23,8 @@ def _conv(x: Any, width: int, kernel_size: int, strides: int, name: str) -> Any:
     return convolution(x, width, kernel_size, strides, name, tf.keras.initializers.RandomNormal(stddev=0.1))
 
 
-def _block(x: Any, width: int, strides: int, name: str) -> Any:
+def ir_block(x: Any, width: int, strides: int, name: str) -> Any:
+    """One residual block of an IR network."""
     shortcut = x
     if strides > 1:
         shortcut = batch_norm(_conv(x, width, 1, strides, f"{name}.downsample.0"), f"{name}.downsample.1")
@@ -40,5 +41,5 @@ def iresnet(image: Any, name: str) -> Any:
     x = prelu(batch_norm(x, "bn1"), "prelu")
     for stage, (width, blocks) in enumerate(zip((64, 128, 256, 512), IRESNETS[name]), start=1):
         for block in range(blocks):
-            x = _block(x, width, 2 if block == 0 else 1, f"layer{stage}.{block}")
+            x = ir_block(x, width, 2 if block == 0 else 1, f"layer{stage}.{block}")
     return x

@@ -14,7 +14,7 @@ from ddl_tf.common.keras_cv_import import import_keras_cv
 
 _RESNETS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 3], 152: [3, 8, 36, 3]}
 _DENSENETS = {121: [6, 12, 24, 16], 169: [6, 12, 32, 32], 201: [6, 12, 48, 32]}
-# Channels of the stages -> their depths.
+# Channels of the stages, and their depths.
 _CSP_DARKNETS = {
     "tiny": ([48, 96, 192, 384], [1, 3, 3, 1]),
     "s": ([64, 128, 256, 512], [1, 3, 3, 1]),
@@ -43,10 +43,7 @@ _EFFICIENTNET_STAGES: dict[str, Any] = {
 _V2_BASE = ([1, 2, 2, 3, 5, 8], [32, 16, 32, 48, 96, 112, 192])
 # Number of blocks of the stages; filters of the stem and the stages; coefficients of width and depth.
 _EFFICIENTNETS_V2: dict[str, tuple[list[int], list[int], float, float]] = {
-    "b0": (*_V2_BASE, 1.0, 1.0),
-    "b1": (*_V2_BASE, 1.0, 1.1),
-    "b2": (*_V2_BASE, 1.1, 1.2),
-    "b3": (*_V2_BASE, 1.2, 1.4),
+    **{f"b{number}": (*_V2_BASE, *coefficients) for number, coefficients in enumerate(_EFFICIENTNETS[:4])},
     "s": ([2, 4, 4, 6, 9, 15], [24, 24, 48, 64, 128, 160, 256], 1.0, 1.0),
     "m": ([3, 5, 5, 7, 14, 18, 5], [24, 24, 48, 80, 160, 176, 304, 512], 1.0, 1.0),
     "l": ([4, 7, 7, 10, 19, 25, 7], [32, 32, 64, 96, 192, 224, 384, 640], 1.0, 1.0),

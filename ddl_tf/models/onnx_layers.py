@@ -7,8 +7,17 @@ import numpy as np
 import tensorflow as tf
 
 from ddl_tf.layers import GroupedConvolution
-from ddl_tf.models.onnx_node import Image, Node, Norm, UnsupportedError, Value, Vector, plain, same_kind
-from ddl_tf.models.onnx_shapes import SHAPE_OPERATIONS
+from ddl_tf.models.onnx_node import (
+    SHAPE_OPERATIONS,
+    Image,
+    Node,
+    Norm,
+    UnsupportedError,
+    Value,
+    Vector,
+    plain,
+    same_kind,
+)
 
 _L = tf.keras.layers
 
@@ -45,58 +54,41 @@ def _convolution(node: Node) -> Value:
     if kernel.ndim != 4:
         raise UnsupportedError("its kernel is not of two dimensions")
     outputs, inputs, *size = kernel.shape
-    groups = node.attributes.get("group", 1)
-    strides = node.attributes.get("strides", [1, 1])
-    dilations = node.attributes.get("dilations", [1, 1])
+    groups, channels = node.attributes.get("group", 1), image.tensor.shape[-1]
+    strides, dilations = (node.attributes.get(name, [1, 1]) for name in ("strides", "dilations"))
     weights = [] if bias is None else [bias]
-    channels = image.tensor.shape[-1]
+    common: dict[str, Any] = {"use_bias": bool(weights), "name": node.name}
     tensor, padding = _padded(node, image, size)
     if groups == channels and groups > 1:
         if strides[0] != strides[1]:
             raise UnsupportedError(f"a depthwise convolution with the strides {strides}")
-        layer = _L.DepthwiseConv2D(
-            size,
-            strides,
-            padding,
-            depth_multiplier=outputs // groups,
-            dilation_rate=dilations,
-            use_bias=bool(weights),
-            name=node.name,
-        )
+        layer = _L.DepthwiseConv2D(size, strides, padding, outputs // groups, dilation_rate=dilations, **common)
         by_channel = kernel.reshape(groups, outputs // groups, *size).transpose(2, 3, 0, 1)
         return Image(_weighted(layer, tensor, by_channel, *weights))
     if groups > 1:
         if strides[0] != strides[1] or size[0] != size[1] or dilations != [1, 1]:
             raise UnsupportedError("a grouped convolution that is not square, or dilated")
-        layer = GroupedConvolution(
-            groups,
-            size[0],
-            filters=outputs,
-            strides=strides[0],
-            padding=padding,
-            use_bias=bool(weights),
-            name=node.name,
-        )
+        layer = GroupedConvolution(groups, size[0], filters=outputs, strides=strides[0], padding=padding, **common)
         # [group * out, in, height, width] -> [height, width, group * in, out]
         by_group = kernel.reshape(groups, outputs // groups, inputs, *size).transpose(3, 4, 0, 2, 1)
         return Image(_weighted(layer, tensor, by_group.reshape(*size, channels, outputs // groups), *weights))
-    layer = _L.Conv2D(outputs, size, strides, padding, dilation_rate=dilations, use_bias=bool(weights), name=node.name)
+    layer = _L.Conv2D(outputs, size, strides, padding, dilation_rate=dilations, **common)
     return Image(_weighted(layer, tensor, kernel.transpose(2, 3, 1, 0), *weights))
 
 
 def _batch_normalization(node: Node) -> Value:
-    scale, offset, mean, variance = (node.weight(position) for position in (1, 2, 3, 4))
+    statistics = [node.weight(position) for position in (1, 2, 3, 4)]
     node.require(training_mode=0)
     layer = _L.BatchNormalization(
         epsilon=node.attributes.get("epsilon", 1e-5), momentum=node.attributes.get("momentum", 0.9), name=node.name
     )
     value = node.tensor()
     if isinstance(value, Image):
-        return Image(_weighted(layer, value.tensor, scale, offset, mean, variance))
+        return Image(_weighted(layer, value.tensor, *statistics))
     tensor = plain(value)
     if len(tensor.shape) != 2:
         raise UnsupportedError(f"batch normalisation of a tensor of {len(tensor.shape)} axes")
-    return Vector(_weighted(layer, tensor, scale, offset, mean, variance))
+    return Vector(_weighted(layer, tensor, *statistics))
 
 
 def _dense(node: Node, kernel: Optional[np.ndarray], bias: Optional[np.ndarray]) -> Value:
@@ -136,11 +128,14 @@ def _prelu(node: Node) -> Value:
     return same_kind(value, _weighted(layer, value.tensor, np.broadcast_to(slope.reshape(-1), channels).reshape(shape)))
 
 
-def _clip(node: Node) -> tf.keras.layers.Layer:
+def _clip(node: Node) -> Value:
+    if isinstance(node.inputs[0], Norm):
+        return node.inputs[0]
     low, high = node.constant(1, "min"), node.constant(2, "max")
     if low is None or float(low) != 0:
         raise UnsupportedError(f"its lower bound is {low}, where 0 is supported")
-    return _L.ReLU(None if high is None else float(high), name=node.name)
+    layer = _L.ReLU(None if high is None else float(high), name=node.name)
+    return same_kind(node.tensor(), layer(node.tensor().tensor))
 
 
 def _clipped_line(tensor: Any, alpha: float, beta: float, name: str) -> Any:
@@ -148,8 +143,8 @@ def _clipped_line(tensor: Any, alpha: float, beta: float, name: str) -> Any:
 
 
 def _hard_sigmoid(node: Node) -> Value:
-    alpha, beta = node.attributes.get("alpha", 0.2), node.attributes.get("beta", 0.5)
-    return same_kind(node.tensor(), _clipped_line(node.tensor().tensor, alpha, beta, node.name))
+    value, alpha, beta = node.tensor(), node.attributes.get("alpha", 0.2), node.attributes.get("beta", 0.5)
+    return same_kind(value, _clipped_line(value.tensor, alpha, beta, node.name))
 
 
 def _hard_swish(node: Node) -> Value:
@@ -160,8 +155,7 @@ def _hard_swish(node: Node) -> Value:
 
 def _affine(value: Union[Image, Vector], scale: np.ndarray, offset: np.ndarray, name: str) -> Value:
     """`value * scale + offset`: fixed where it scales the image, weights where it has a number for each channel."""
-    tensor = value.tensor
-    channels = tensor.shape[-1]
+    tensor, channels = value.tensor, value.tensor.shape[-1]
     # How many axes of ONNX follow that of the channels.
     after = 2 if isinstance(value, Image) else 0
     for numbers in (scale, offset):
@@ -211,25 +205,19 @@ def _pool(node: Node) -> Value:
     strides = node.attributes.get("strides", [1] * len(size))
     node.require(dilations=[1] * len(size))
     if node.type == "MaxPool":
-        tensor, padding = _padded(node, image, size, "the smallest number" if not _is_positive(image.tensor) else None)
+        # Where no value is below 0, it is as good a padding as the smallest number.
+        is_positive = isinstance(image.tensor.node.layer, _L.ReLU)
+        tensor, padding = _padded(node, image, size, None if is_positive else "the smallest number")
         return Image(_L.MaxPooling2D(size, strides, padding, name=node.name)(tensor))
+    halves = [side // 2 for side in (*size, *size)]
     if node.attributes.get("count_include_pad"):
         tensor, padding = _padded(node, image, size)
-    elif (
-        strides == [1, 1]
-        and all(side % 2 for side in size)
-        and node.attributes.get("pads") == [side // 2 for side in (*size, *size)]
-    ):
+    elif strides == [1, 1] and all(side % 2 for side in size) and node.attributes.get("pads") == halves:
         # Keras's mean over a window that is padded like this leaves the padding out too.
         tensor, padding = image.tensor, "same"
     else:
         tensor, padding = _padded(node, image, size, "what no mean counts")
     return Image(_L.AveragePooling2D(size, strides, padding, name=node.name)(tensor))
-
-
-def _is_positive(tensor: Any) -> bool:
-    """Whether no value is below 0, so that 0 is as good a padding for a maximum as the smallest number."""
-    return isinstance(tensor.node.layer, _L.ReLU)
 
 
 def _mean_of_image(node: Node, keeps: bool) -> Value:
@@ -271,16 +259,12 @@ def _unit_norm(node: Node) -> Value:
     return Vector(_L.UnitNormalization(name=node.name)(vector))
 
 
-def _clip_or_norm(node: Node) -> Value:
-    return node.inputs[0] if isinstance(node.inputs[0], Norm) else _layer_of(_clip)(node)
-
-
 OPERATIONS: dict[str, Callable[[Node], Value]] = {
     **SHAPE_OPERATIONS,
     **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _arithmetic),
     **dict.fromkeys(("AveragePool", "MaxPool"), _pool),
     "BatchNormalization": _batch_normalization,
-    "Clip": _clip_or_norm,
+    "Clip": _clip,
     "Conv": _convolution,
     "Elu": _layer_of(lambda node: _L.ELU(node.attributes.get("alpha", 1.0), name=node.name)),
     "Gemm": _gemm,

@@ -20,28 +20,9 @@ _MOST_PIXELS = 2048
 _OPSET = 17
 # What may be computed from constants alone: a stranger's file could fill the memory with others.
 _ARRANGING = (
-    "Cast",
-    "Concat",
-    "Constant",
-    "Identity",
-    "Neg",
-    "Reshape",
-    "Slice",
-    "Sqrt",
-    "Squeeze",
-    "Transpose",
-    "Unsqueeze",
+    *("Cast", "Concat", "Constant", "Identity", "Neg", "Reshape", "Slice"),
+    *("Sqrt", "Squeeze", "Transpose", "Unsqueeze"),
 )
-_BROADCASTING = ("Add", "Div", "Mul", "Pow", "Sub")
-
-
-def _import_onnx() -> Any:
-    try:
-        import onnx
-        import onnx.reference
-    except ImportError:
-        raise InputError("ONNX networks are converted with the package onnx: pip install onnx") from None
-    return onnx
 
 
 def _layer_name(node: Any, number: int, taken: set[str]) -> str:
@@ -56,7 +37,7 @@ def _layer_name(node: Any, number: int, taken: set[str]) -> str:
 def _evaluated(onnx: Any, node: Any, inputs: Sequence[Optional[np.ndarray]], opset: int) -> list[np.ndarray]:
     """Compute a node that depends on constants alone, and gives no more numbers than it gets."""
     arrays = [value for value in inputs if value is not None]
-    if node.op_type in _BROADCASTING:
+    if node.op_type in ("Add", "Div", "Mul", "Pow", "Sub"):
         items = math.prod(np.broadcast_shapes(*(array.shape for array in arrays)))
     elif node.op_type == "Gather":
         items = arrays[1].size * max(arrays[0].shape, default=1) ** (arrays[0].ndim - 1)
@@ -67,9 +48,8 @@ def _evaluated(onnx: Any, node: Any, inputs: Sequence[Optional[np.ndarray]], ops
     if items > sum(array.size for array in arrays):
         raise UnsupportedError(f"of constants alone, {items:,} numbers from few")
     given = {name: value for name, value in zip(node.input, inputs) if value is not None}
-    tensors = [onnx.helper.make_tensor_value_info(name, 0, None) for name in given]
-    outputs = [onnx.helper.make_tensor_value_info(name, 0, None) for name in node.output]
-    graph = onnx.helper.make_graph([node], "constant", tensors, outputs)
+    ends = ([onnx.helper.make_tensor_value_info(name, 0, None) for name in names] for names in (given, node.output))
+    graph = onnx.helper.make_graph([node], "constant", *ends)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
     try:
         return onnx.reference.ReferenceEvaluator(model).run(None, given)
@@ -82,10 +62,8 @@ def _input_shape(path: str, shape: Sequence[Any], image_size: int) -> tuple[tupl
     sides = [side.dim_value if side.HasField("dim_value") and side.dim_value > 0 else None for side in shape]
     channel_axes = [axis for axis in (1, 3) if len(sides) == 4 and sides[axis] == 3]
     if len(channel_axes) != 1:
-        raise InputError(
-            f"{path}: takes a tensor of shape {sides}, where [batch, 3, height, width] or [batch, height, width, 3] is "
-            "expected"
-        )
+        expected = "[batch, 3, height, width] or [batch, height, width, 3]"
+        raise InputError(f"{path}: takes a tensor of shape {sides}, where {expected} is expected")
     first = channel_axes == [1]
     height, width = (side or image_size for side in (sides[2:] if first else sides[1:3]))
     if max(height, width) > _MOST_PIXELS:
@@ -93,29 +71,16 @@ def _input_shape(path: str, shape: Sequence[Any], image_size: int) -> tuple[tupl
     return (height, width, 3), first
 
 
-def _attributes(onnx: Any, node: Any) -> dict[str, Any]:
-    attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
-    return {name: value.decode() if isinstance(value, bytes) else value for name, value in attributes.items()}
-
-
 def read_onnx_network(path: Union[str, "os.PathLike[str]"], image_size: int = 112) -> tf.keras.Model:
     """Turn an ONNX network into a Keras model.
 
-    Each operation becomes one or few layers of Keras, named as the node is. Weights can be trained, and batch
-    normalisation is a layer as long as the exporter did not fold it into the convolutions.
-
-    Args:
-        path: the `.onnx` file, with its weights inside. Its input is `[batch, 3, height, width]` or `[batch, height,
-            width, 3]`; of several outputs the first counts.
-        image_size: height and width in pixels, where the file leaves them open.
-
-    Returns:
-        image `[batch, height, width, 3]`, scaled as the network wants it -> its output, `[batch, dim]`.
-
-    Raises:
-        InputError: if the file cannot be read, or has an operation that no layer stands for.
+    It takes images `[batch, height, width, 3]`, scaled as the network wants them; see `convert_onnx` for the rest.
     """
-    onnx = _import_onnx()
+    try:
+        import onnx
+        import onnx.reference
+    except ImportError:
+        raise InputError("ONNX networks are converted with the package onnx: pip install onnx") from None
     text = os.fspath(path)
     require_regular_file(text)
     try:
@@ -138,19 +103,15 @@ def read_onnx_network(path: Union[str, "os.PathLike[str]"], image_size: int = 11
     opsets = [imported.version for imported in model.opset_import if imported.domain in ("", "ai.onnx")]
     names: set[str] = {"image"}
     for number, proto in enumerate(graph.node):
-        node = Node(
-            proto.op_type,
-            _layer_name(proto, number, names),
-            [values.get(name) if name else None for name in proto.input],
-            _attributes(onnx, proto),
-        )
+        attributes = {item.name: onnx.helper.get_attribute_value(item) for item in proto.attribute}
+        attributes = {name: value.decode() if isinstance(value, bytes) else value for name, value in attributes.items()}
+        operands = [values.get(name) if name else None for name in proto.input]
+        node = Node(proto.op_type, _layer_name(proto, number, names), operands, attributes)
         try:
             outputs = _outputs(onnx, node, proto, max(opsets, default=_OPSET))
         except UnsupportedError as error:
-            raise InputError(
-                f"{text}: the operation {proto.op_type} ({proto.name or proto.output[0]}) has no layer of Keras here: "
-                f"{error}"
-            ) from None
+            operation = f"{proto.op_type} ({proto.name or proto.output[0]})"
+            raise InputError(f"{text}: the operation {operation} has no layer of Keras here: {error}") from None
         values.update(zip(proto.output, outputs))
     output = values.get(graph.output[0].name)
     if not isinstance(output, (Image, Vector)) or output.tensor.shape[1:-1] not in ((), (1, 1)):
@@ -160,8 +121,7 @@ def read_onnx_network(path: Union[str, "os.PathLike[str]"], image_size: int = 11
 
 
 def _outputs(onnx: Any, node: Node, proto: Any, opset: int) -> list[Value]:
-    arrays = [value for value in node.inputs if isinstance(value, np.ndarray)]
-    if len(arrays) == sum(value is not None for value in node.inputs):
+    if all(value is None or isinstance(value, np.ndarray) for value in node.inputs):
         return list(_evaluated(onnx, proto, node.inputs, opset))  # type: ignore[arg-type]
     if proto.op_type not in OPERATIONS or proto.domain not in ("", "ai.onnx"):
         raise UnsupportedError(f"the usual ones are {', '.join(sorted(OPERATIONS))}")
@@ -182,8 +142,12 @@ def convert_onnx(
 ) -> tf.keras.Model:
     """Turn a trained ONNX network into an embedding model, to evaluate, export or fine-tune.
 
+    Each operation becomes one or few layers of Keras, named as the node is. Weights can be trained, and batch
+    normalisation is a layer as long as the exporter did not fold it into the convolutions.
+
     Args:
-        path: as for `read_onnx_network`, like `image_size`.
+        path: the `.onnx` file, with its weights inside. Its input is `[batch, 3, height, width]` or `[batch, height,
+            width, 3]`; of several outputs the first counts.
         mean: the network's input is (value - mean) / scale, of values 0..255; see `OnnxEmbedder`.
         scale: see `mean`; not 0.
         order: of the channels that the network takes, "rgb" or "bgr".
@@ -194,7 +158,8 @@ def convert_onnx(
         layers "backbone" and "neck" are the parts; the neck does nothing, as the embedding is finished.
 
     Raises:
-        InputError: as `read_onnx_network`, or for an order or a scale that there is not.
+        InputError: if the file cannot be read, has an operation that no layer stands for, or there is no such order or
+            scale.
 
     Example:
         >>> convert_onnx("w600k_r50.onnx")  # doctest: +SKIP
@@ -208,10 +173,11 @@ def convert_onnx(
         scaled = tf.keras.layers.Rescaling(1 / scale, -mean / scale, dtype="float32", name="scaling")(image)
     else:
         # A convolution that turns the channels round; no layer of Keras does.
-        turned = np.eye(3, dtype=np.float32)[None, None, ::-1] / scale
         layer = tf.keras.layers.Conv2D(3, 1, dtype="float32", name="scaling", trainable=False)
         scaled = layer(image)
-        layer.set_weights([turned, np.full(3, -mean / scale, np.float32)])
+        layer.set_weights(
+            [np.eye(3, dtype=np.float32)[None, None, ::-1] / scale, np.full(3, -mean / scale, np.float32)]
+        )
     neck = tf.keras.layers.Activation("linear", name="neck")(network(scaled))
     embedding = tf.keras.layers.Activation("linear", dtype="float32", name="embedding")(neck)
     return tf.keras.Model(image, embedding, name="embedding_model")

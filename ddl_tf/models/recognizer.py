@@ -22,8 +22,6 @@ from ddl_tf.models.backbones import build_backbone, default_neck
 from ddl_tf.models.checkpoints import has_parts
 from ddl_tf.models.gradient_checkpointing import RecomputedModel
 
-EMBEDDING_SIZE = 512
-SCALE = 64.0
 HEADS: dict[str, type[MarginHead]] = {
     "arcface": ArcFace,
     "cosface": CosFace,
@@ -60,7 +58,7 @@ def _as_head(
         raise InputError(f"the head {head} has no single margin, got {margin}: leave the margin out")
     margins = {} if margin is None else {"margin": margin}
     try:
-        return HEADS[head](num_classes, scale=SCALE if scale is None else scale, name="head", **margins)
+        return HEADS[head](num_classes, scale=64.0 if scale is None else scale, name="head", **margins)
     except ValueError as error:
         raise InputError(f"head {head}: {error}") from None
 
@@ -126,7 +124,7 @@ def build_embedding_model(
         network = RecomputedModel(whole.input, whole.output, name=network.name)
     if neck is None:
         try:
-            size = EMBEDDING_SIZE if embedding_size is None else embedding_size
+            size = 512 if embedding_size is None else embedding_size
             neck = default_neck(backbone if isinstance(backbone, str) else "a Keras model", size, dropout or 0.0)
         except ValueError as error:
             raise InputError(str(error)) from None

@@ -23,16 +23,9 @@ _MOST_GROWTH = 4
 # NumPy's, and far more than a layer has.
 _MOST_AXES = 32
 _ITEM_TYPES = {
-    "DoubleStorage": "<f8",
-    "FloatStorage": "<f4",
-    "HalfStorage": "<f2",
     # NumPy has no bfloat16: its bits are the upper half of a float32.
-    "BFloat16Storage": "<u2",
-    "LongStorage": "<i8",
-    "IntStorage": "<i4",
-    "ShortStorage": "<i2",
-    "CharStorage": "i1",
-    "ByteStorage": "u1",
+    **{"DoubleStorage": "<f8", "FloatStorage": "<f4", "HalfStorage": "<f2", "BFloat16Storage": "<u2"},
+    **{"LongStorage": "<i8", "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "i1", "ByteStorage": "u1"},
     "BoolStorage": "?",
 }
 # A stranger's pickle can fail in any of these ways.

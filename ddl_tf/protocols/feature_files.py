@@ -113,6 +113,36 @@ def _unit(features: np.ndarray) -> np.ndarray:
     return (wide / np.sqrt(np.einsum("ij,ij->i", wide, wide))[:, np.newaxis]).astype(np.float32)
 
 
+class Embeddings:
+    """Embeddings in a `.npy` file `[images, views, dim]` float32, read in parts; `shape` is (images, views x dim)."""
+
+    def __init__(self, file: Path) -> None:
+        mapped = np.load(file, mmap_mode="r")
+        self.shape = (mapped.shape[0], int(np.prod(mapped.shape[1:])))
+        self._offset = mapped.offset
+        self._row_bytes = 4 * self.shape[1]
+        # Reads, not the memory map: pages of a map count as the process's memory.
+        self._file = file.open("rb")
+
+    def _run(self, start: int, count: int) -> np.ndarray:
+        data = os.pread(self._file.fileno(), count * self._row_bytes, self._offset + start * self._row_bytes)
+        return np.frombuffer(data, np.float32).reshape(count, -1)
+
+    def rows(self, positions: np.ndarray) -> np.ndarray:
+        """Read the embeddings at `[n]` positions: `[n, views x dim]` float32, as the model gave them."""
+        if not len(positions):
+            return np.empty([0, self.shape[1]], np.float32)
+        # Neighbours on disk are read at once.
+        breaks = np.flatnonzero(np.diff(positions) != 1) + 1
+        runs = zip(np.r_[0, breaks].tolist(), np.r_[breaks, len(positions)].tolist())
+        return np.concatenate([self._run(int(positions[start]), end - start) for start, end in runs])
+
+    def chunks(self, size: int = 16_384) -> Iterator[tuple[int, np.ndarray]]:
+        """Read all embeddings in order: the position of the first row, and `[<= size, views x dim]` float32."""
+        for start in range(0, self.shape[0], size):
+            yield start, self._run(start, min(size, self.shape[0] - start))
+
+
 class PackedFeatures:
     """Features in one `.npy` file, as `pack_features` writes them, of which only what is asked for is in memory.
 
@@ -133,18 +163,11 @@ class PackedFeatures:
         if same < len(files):
             reason = f"only {same:,} of the {len(files):,} names are those of the list, in order"
             raise InputError(f"{list_file}: {reason}; {advice}")
-        self._files, self._dim, self._offset = files, mapped.shape[1], mapped.offset
-        # Read and not mapped: the pages of a map would count as memory of the process.
-        self._file = path.open("rb")
+        self._files, self._packed = files, Embeddings(path)
 
     def read(self, positions: np.ndarray, problems: ProblemList, missing_allowed: bool = False) -> np.ndarray:
         """Read some features, as `FeatureFiles.read`."""
-        if not len(positions):
-            return np.empty([0, self._dim], np.float32)
-        first, end = int(positions.min()), int(positions.max()) + 1
-        row_bytes = 4 * self._dim
-        data = os.pread(self._file.fileno(), (end - first) * row_bytes, self._offset + first * row_bytes)
-        features = np.frombuffer(data, np.float32).reshape(end - first, self._dim)[positions - first]
+        features = self._packed.rows(positions)
         missing = np.isnan(features).all(axis=1)
         if not missing_allowed:
             for row in np.flatnonzero(missing):

@@ -23,6 +23,9 @@ from ddl_tf.protocols.number_table import read_number_table
 
 GALLERIES = {"ijbb": ("S1", "S2"), "ijbc": ("G1", "G2")}
 _LANDMARKS = [f"{axis}{point}" for point in range(1, 6) for axis in "xy"]
+# The columns of the lists of faces, and of their landmarks.
+_FACE = {"image": "str", "template": "int", "media": "int"}
+_POINTS = {"image": "str", **dict.fromkeys([*_LANDMARKS, "score"], "float")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,39 +71,20 @@ class IJB:
 
 
 def read_ijb(root: str, check_images: bool = True, missing: str = "refuse") -> IJB:
-    """Read IJB-B or IJB-C in the layout of InsightFace; the files say which of both.
+    """Read IJB-B or IJB-C in the layout of InsightFace (recognition/_evaluation_/ijb); docs/ijb.md has its files.
 
-    In `meta/`: `ijbc_face_tid_mid.txt` (image, template, media), `ijbc_name_5pts_score.txt` (image, landmarks,
-    detection score), `ijbc_template_pair_label.txt` (verification), `ijbc_1N_gallery_G1.csv`, `_G2.csv` and
-    `ijbc_1N_probe_mixed.csv` (identification); for IJB-B `ijbb`, `S1` and `S2`. The images are in `loose_crop/`.
-    Verification or identification may be absent, which is reported on stderr.
-
-    Args:
-        root: the folder.
-        check_images: whether every image must exist.
-        missing: what to do with images that do not exist, and with templates that have no image. "refuse" the set; or
-            "count" them: such images are left out of `images`, and a pair or probe of such a template is never accepted
-            or found, as NIST counts a failure to enrol.
-
-    Raises:
-        ProblemsError: with all that is wrong: malformed lines, files of different length or order, a face twice in a
-            template, a template without images or with two subjects, a subject twice in the galleries, a probe whose
-            subject is in no gallery, missing images.
-        InputError: if there is no such set, or, with `check_images`, more than a third of the landmarks cannot be those
-            of a face: their order, scale or axes are others.
-
-    References:
-        https://github.com/deepinsight/insightface, recognition/_evaluation_/ijb
+    The files say which of both it is. Verification or identification may be absent, which is reported on stderr.
+    Images that do not exist (they must, with `check_images`) and templates without an image are refused; or with
+    `missing="count"` such images are left out of `images`, and a pair or probe of such a template is never accepted or
+    found, as NIST counts a failure to enrol. With `check_images` landmarks are refused too of which more than a third
+    cannot be those of a face: their order, scale or axes are others.
     """
     check_missing(missing)
     name = _which(Path(root))
     problems = ProblemList(name)
     meta = Path(root) / "meta"
-    faces = read_number_table(
-        meta / f"{name}_face_tid_mid.txt", {"image": "str", "template": "int", "media": "int"}, problems
-    )
-    columns = {"image": "str", **dict.fromkeys([*_LANDMARKS, "score"], "float")}
-    points = read_number_table(meta / f"{name}_name_5pts_score.txt", columns, problems)
+    faces = read_number_table(meta / f"{name}_face_tid_mid.txt", _FACE, problems)
+    points = read_number_table(meta / f"{name}_name_5pts_score.txt", _POINTS, problems)
     pairs = _read_pairs(meta / f"{name}_template_pair_label.txt", problems)
     galleries, probes = _read_identification(meta, name, problems)
     if pairs is None and probes is None and not problems.problems:
@@ -117,11 +101,8 @@ def read_ijb(root: str, check_images: bool = True, missing: str = "refuse") -> I
             problems.add("missing image", image, f"not in {Path(root) / 'loose_crop'}")
         _check_templates(templates, pairs, galleries, probes, problems)
     _check_subjects(galleries, probes, problems)
-    problems.refuse(
-        "get the files anew"
-        if missing == "count"
-        else 'complete the folder, or count missing images and templates as failures to enrol (missing "count")'
-    )
+    complete = 'complete the folder, or count missing images and templates as failures to enrol (missing "count")'
+    problems.refuse("get the files anew" if missing == "count" else complete)
     kept, paths = np.flatnonzero(exists), paths[exists]
     landmarks = np.column_stack([points[column] for column in _LANDMARKS]).reshape(-1, 5, 2)[kept]
     if check_images:

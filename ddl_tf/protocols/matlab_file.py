@@ -33,7 +33,7 @@ def read_matlab(path: Path, names: Sequence[str]) -> dict[str, Any]:
         raise InputError(f"{path}: more than {_MOST_BYTES:,} bytes; is it the official list? get it anew")
     try:
         variables = _read_apart(content, names)
-    except _Unreadable as error:
+    except ValueError as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: cannot be read as a MATLAB file ({reason}); get it anew") from None
     for name in names:
@@ -42,11 +42,8 @@ def read_matlab(path: Path, names: Sequence[str]) -> dict[str, Any]:
     return variables
 
 
-class _Unreadable(Exception):
-    """Why a file cannot be read."""
-
-
 def _read_apart(content: bytes, names: Sequence[str]) -> dict[str, Any]:
+    """Read in a process of its own; a ValueError says why a file cannot be read."""
     # The process finds the NumPy and SciPy of this one, and nothing else of the environment counts.
     task: dict[str, Any] = {"path": [os.fspath(folder) for folder in sys.path], "names": list(names)}
     task |= {"memory": _MOST_MEMORY, "most_text": _MOST_TEXT}
@@ -56,14 +53,14 @@ def _read_apart(content: bytes, names: Sequence[str]) -> dict[str, Any]:
     try:
         process = subprocess.run(command, input=content, capture_output=True, timeout=_SECONDS, env=environment)
     except subprocess.TimeoutExpired:
-        raise _Unreadable(f"SciPy is still at work after {_SECONDS} s") from None
+        raise ValueError(f"SciPy is still at work after {_SECONDS} s") from None
     if process.returncode < 0:
-        raise _Unreadable(f"SciPy crashed: {signal.strsignal(-process.returncode)}")
+        raise ValueError(f"SciPy crashed: {signal.strsignal(-process.returncode)}")
     try:
         answer = json.loads(process.stdout)
     except (ValueError, RecursionError):
         last = process.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise _Unreadable(f"SciPy ended with exit code {process.returncode}: {last or 'no message'}") from None
+        raise ValueError(f"SciPy ended with exit code {process.returncode}: {last or 'no message'}") from None
     if "reason" in answer:
-        raise _Unreadable(answer["reason"])
+        raise ValueError(answer["reason"])
     return answer["variables"]

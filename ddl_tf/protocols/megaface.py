@@ -16,8 +16,6 @@ from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.importers.text_list import quoted, read_text_list
 from ddl_tf.protocols.feature_files import FeatureFiles
 
-# Of a path in a list so many parts name the image: `Person/name.png` and `a1/a2/name.jpg`.
-_PROBE_PARTS, _DISTRACTOR_PARTS = 2, 3
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
@@ -67,31 +65,22 @@ def read_megaface(
 ) -> MegaFace:
     """Read the lists of MegaFace challenge 1: images, noisy ones (None: none is), all or the first `distractors`.
 
-    A list of images has a relative path on each line, as InsightFace's test pack (`facescrub_lst`, `megaface_lst`), or
-    is a JSON file of the devkit's `templatelists`: `{"path": [...]}`, of probes with `"id": [...]`, whom they show
-    (else their folder says so). The last two parts of a path name a probe, the last three a distractor. The devkit's
-    lists of 10, 100, ... distractors are draws of their own: name one of them to evaluate on it.
+    A list of images has a relative path on each line, as InsightFace's test pack, or is a JSON file of the devkit's
+    `templatelists`: `{"path": [...]}`, of probes with `"id": [...]`, whom they show (else their folder says so). The
+    last two parts of a path name a probe, the last three a distractor.
 
-    A list of noises is InsightFace's: lines that begin with `#` are left out, the others are `Person_123.png` of
-    probes, and `a1/a2/name.jpg` (or that after a tab) of distractors. The ending (`.png`) and spaces for underscores
-    make no difference.
-
-    Raises an `InputError` for a file that is no such list, holds wrong or doubled paths, or too few distractors.
-
-    References:
-        Kemelmacher-Shlizerman et al., "The MegaFace Benchmark: 1 Million Faces for Recognition at Scale", CVPR 2016.
-        https://github.com/deepinsight/insightface, recognition/_evaluation_/megaface/remove_noises.py
+    A list of noises is that of InsightFace's `remove_noises.py`: lines that begin with `#` are left out, the others are
+    `Person_123.png` of probes, and `a1/a2/name.jpg` (or that after a tab) of distractors. The ending (`.png`) and
+    spaces for underscores make no difference.
     """
     problems = ProblemList("megaface")
     probe_paths, people = _read_list(facescrub_list)
     distractor_paths, _ = _read_list(megaface_list)
-    if distractors is not None:
-        if not 0 < distractors <= len(distractor_paths):
-            lists = f"{megaface_list} lists {len(distractor_paths):,}"
-            raise InputError(f"{distractors:,} distractors, where {lists}: take 1 to as many")
-        distractor_paths = distractor_paths[:distractors]
-    probes = _keys(facescrub_list, probe_paths, _PROBE_PARTS, problems)
-    distractor_keys = _keys(megaface_list, distractor_paths, _DISTRACTOR_PARTS, problems)
+    if distractors is not None and not 0 < distractors <= len(distractor_paths):
+        lists = f"{megaface_list} lists {len(distractor_paths):,}"
+        raise InputError(f"{distractors:,} distractors, where {lists}: take 1 to as many")
+    probes = _keys(facescrub_list, probe_paths, 2, problems)
+    distractor_keys = _keys(megaface_list, distractor_paths[:distractors], 3, problems)
     problems.refuse("get the list anew, or correct it")
     noisy_names, noisy_keys = _read_noises(facescrub_noises), _read_noises(megaface_noises)
     return MegaFace(
@@ -150,8 +139,8 @@ def _noise_name(name: str) -> str:
 def _read_noises(path: Optional[str]) -> set[str]:
     if path is None:
         return set()
-    lines = [line for line in read_text_list(path) if line.strip() and not line.startswith("#")]
-    return {_noise_name(line.strip().split("\t")[1 if "\t" in line.strip() else 0]) for line in lines}
+    lines = [line.strip() for line in read_text_list(path) if line.strip() and not line.startswith("#")]
+    return {_noise_name(line.split("\t")[1 if "\t" in line else 0]) for line in lines}
 
 
 def feature_files(megaface: MegaFace, features: str, suffix: str) -> tuple[FeatureFiles, FeatureFiles]:

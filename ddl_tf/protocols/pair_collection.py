@@ -86,18 +86,11 @@ class PairCollection:
         doubled = self._check_doubled()
         self.problems.refuse(advice)
         self._report(same, doubled)
-        ages = [image.age for image in self._images]
-        return PairSet(
-            self._name,
-            image_files(self._paths),
-            np.array([pair.first for pair in self._pairs]),
-            np.array([pair.second for pair in self._pairs]),
-            same,
-            fold,
-            keys=[image.key for image in self._images],
-            people=np.array([image.person for image in self._images]),
-            columns=None if None in ages else pd.DataFrame({"age": ages}),
-        )
+        first, second = (np.array([getattr(pair, side) for pair in self._pairs]) for side in ("first", "second"))
+        keys, people, ages = map(list, zip(*map(dataclasses.astuple, self._images)))
+        columns = None if None in ages else pd.DataFrame({"age": ages})
+        images = image_files(self._paths)
+        return PairSet(self._name, images, first, second, same, fold, keys, np.array(people), columns)
 
     def _check_counts(self, same: np.ndarray, fold: np.ndarray) -> None:
         """Ten folds, each with as many same pairs as different ones: a list that was cut off does not have them."""

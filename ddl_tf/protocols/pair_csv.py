@@ -65,18 +65,10 @@ def read_pair_csv(csv: str, root: Optional[str] = None, check_images: bool = Tru
     if doubled:
         report = f"{doubled:,} of the pairs are listed again; each counts as often as it is listed"
         print(f"{csv}: {report}", file=sys.stderr)
-    further = table.cells.drop(columns=[*_IMAGES, "same", "fold", *_PEOPLE], errors="ignore")
-    return PairSet(
-        path.stem,
-        image_files(paths),
-        numbers[0],
-        numbers[1],
-        same,
-        _read_folds(csv, table),
-        keys=names,
-        people=people,
-        pair_columns=further if len(further.columns) else None,
-    )
+    cells = table.cells.drop(columns=[*_IMAGES, "same", "fold", *_PEOPLE], errors="ignore")
+    further, fold = cells if len(cells.columns) else None, _read_folds(csv, table)
+    first, second = numbers
+    return PairSet(path.stem, image_files(paths), first, second, same, fold, names, people, pair_columns=further)
 
 
 def _place(table: Table, problems: ProblemList, row: int) -> str:

@@ -1,14 +1,7 @@
 """Verification sets from their official lists and a folder of images: CALFW, CPLFW, AgeDB-30, XQLFW.
 
-Each has 6,000 pairs in ten folds of 300 same and 300 different pairs, as LFW's View 2. The faces must be aligned as the
-model was trained: nothing here finds or aligns a face. The images are in `aligned_112`, which is for crops of one's own
-(published numbers need them if the official images are not aligned as ArcFace's), in the official folder, or beside the
-list. Without `check_images` no image need exist, as for embeddings that were made elsewhere.
-
-Refused, as an InputError with everything that is wrong, are: an image that does not exist, a malformed line, folds that
-are not ten alike (a list that was cut off has no such folds), a pair of an image with itself, a pair that is listed
-both as same and as different. Reported on stderr and counted as the list says are: a list of another number than 6,000
-pairs, a pair that is listed again, and a pair whose mark is other than the names of its images.
+Each has 6,000 pairs in ten folds of 300 same and 300 different pairs, as LFW's View 2. The images are in `aligned_112`,
+for crops of one's own, in the official folder, or beside the list. Without `check_images` no image need exist.
 """
 
 from pathlib import Path
@@ -46,18 +39,13 @@ def read_calfw(root: str, check_images: bool = True) -> PairSet:
     in `aligned images` or `images`.
 
     References:
-        Zheng et al., "Cross-Age LFW", 2017, http://whdeng.cn/CALFW
-        The folds: https://github.com/JDAI-CV/FaceX-Zoo, test_protocol/utils, CALFW_PairsParser
+        http://whdeng.cn/CALFW; the folds: FaceX-Zoo, test_protocol/utils, CALFW_PairsParser
     """
     return _read_two_lines("calfw", Path(root), "pairs_CALFW.txt", check_images)
 
 
 def read_cplfw(root: str, check_images: bool = True) -> PairSet:
-    """Read Cross-Pose LFW, as `cplfw`: `pairs_CPLFW.txt`, of the form of `read_calfw`.
-
-    References:
-        Zheng and Deng, "Cross-Pose LFW", 2018, http://whdeng.cn/CPLFW
-    """
+    """Read Cross-Pose LFW (http://whdeng.cn/CPLFW), as `cplfw`: `pairs_CPLFW.txt`, of the form of `read_calfw`."""
     return _read_two_lines("cplfw", Path(root), "pairs_CPLFW.txt", check_images)
 
 
@@ -90,14 +78,7 @@ def _marked_image(collection: PairCollection, line: str, place: str) -> Optional
 
 
 def read_xqlfw(root: str, check_images: bool = True) -> PairSet:
-    """Read Cross-Quality LFW, as `xqlfw`.
-
-    `xqlfw_pairs.txt` is of LFW's form. A folder of images for each person is in `xqlfw_aligned_112` or
-    `lfw_original_imgs_min_qual0.85variant11`, as the official archives unpack.
-
-    References:
-        Knoche et al., "Cross-Quality LFW", 2021, https://martlgap.github.io/xqlfw
-    """
+    """Read Cross-Quality LFW (https://martlgap.github.io/xqlfw), as `xqlfw`: `xqlfw_pairs.txt`, of LFW's form."""
     path = Path(root) / "xqlfw_pairs.txt"
     lines = read_lines(path)
     header = lines[0].split() if lines else []
@@ -116,13 +97,11 @@ def read_xqlfw(root: str, check_images: bool = True) -> PairSet:
 def read_agedb(root: str, check_images: bool = True) -> PairSet:
     """Read AgeDB-30: pairs of AgeDB whose ages differ by 30 years; as `agedb_30`, with the column `age`, in years.
 
-    The official list `04_FINAL_protocol_30_years.mat` is a MATLAB file: `splits`, a cell for each of ten folds, holds a
-    structure of two: a 2 x 600 cell of the images (structures of name and age) and 600 marks, 1 for the same person and
-    -1 for different ones. The name of an image begins with its person, up to the first `_`. The images are in
-    `03_Protocol_Images`.
+    The official list is a MATLAB file: `splits`, a cell for each of ten folds, holds a structure of two: a 2 x 600 cell
+    of the images (structures of name and age) and 600 marks, 1 for the same person and -1 for different ones. The name
+    of an image begins with its person, up to the first `_`.
 
     References:
-        Moschoglou et al., "AgeDB: the first manually collected, in-the-wild age database", CVPRW 2017
         How InsightFace read it: https://github.com/deepinsight/insightface, src/data/agedb2pack.py (2018)
     """
     path = Path(root) / AGEDB_LIST

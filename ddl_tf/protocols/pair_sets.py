@@ -167,16 +167,10 @@ def read_lfw(root: str, pairs: str, check_images: bool = True) -> PairSet:
     if not rows:
         raise InputError(f"{pairs}: there are no pairs in it")
     first, second, same, fold = map(np.array, zip(*rows))
-    return PairSet(
-        f"lfw_{Path(pairs).stem}",
-        image_files(list(numbers)),
-        first,
-        second,
-        same,
-        tenths(len(rows)) if num_folds == 1 else fold,
-        keys=[f"{path.parent.name}/{path.name}" for path in numbers],
-        people=np.array([path.parent.name for path in numbers]),
-    )
+    fold = tenths(len(rows)) if num_folds == 1 else fold
+    keys, people = [f"{path.parent.name}/{path.name}" for path in numbers], [path.parent.name for path in numbers]
+    images = image_files(list(numbers))
+    return PairSet(f"lfw_{Path(pairs).stem}", images, first, second, same, fold, keys, np.array(people))
 
 
 def read_cfp(root: str, protocol: str, folds: Sequence[int], check_images: bool = True) -> PairSet:
@@ -202,16 +196,11 @@ def read_cfp(root: str, protocol: str, folds: Sequence[int], check_images: bool 
                 problems.add("missing image", path, "there is no such image, CFP's lists name it")
             numbers.setdefault(path, len(numbers))
     problems.refuse("check the folder")
-    return PairSet(
-        f"cfp_{protocol.lower()}",
-        image_files(list(numbers)),
-        np.array([numbers[pair.first] for pair in pairs]),
-        np.array([numbers[pair.second] for pair in pairs]),
-        np.array([pair.same for pair in pairs]),
-        np.array([pair.fold - 1 for pair in pairs]),
-        keys=["/".join(path.parts[-3:]) for path in numbers],
-        people=np.array([identity_and_view(path)[0] for path in numbers]),
-    )
+    first, second = (np.array([numbers[getattr(pair, side)] for pair in pairs]) for side in ("first", "second"))
+    same, fold = np.array([pair.same for pair in pairs]), np.array([pair.fold - 1 for pair in pairs])
+    keys, people = ["/".join(path.parts[-3:]) for path in numbers], [identity_and_view(path)[0] for path in numbers]
+    images = image_files(list(numbers))
+    return PairSet(f"cfp_{protocol.lower()}", images, first, second, same, fold, keys, np.array(people))
 
 
 def pairs_table(pair_set: PairSet) -> pd.DataFrame:
@@ -263,16 +252,9 @@ def read_stored(path: str) -> PairSet:
         raise InputError(f"{folder / PAIRS}: the column {error} is missing; prepare the set again") from None
     if len(first) and not 0 <= min(first.min(), second.min()) <= max(first.max(), second.max()) < len(faces):
         raise InputError(f"{folder / PAIRS}: names images that the set does not have; prepare the set again")
-    index = faces.index
-    return PairSet(
-        os.path.basename(os.path.abspath(path)),
-        faces.images(),
-        first,
-        second,
-        same,
-        fold,
-        keys=index["key"].tolist() if "key" in index else None,
-        people=index["person"].to_numpy(object) if "person" in index else None,
-        columns=index.drop(columns=list(INDEX_COLUMNS)).select_dtypes("number"),
-        pair_columns=table if len(table.columns) else None,
-    )
+    name, index = os.path.basename(os.path.abspath(path)), faces.index
+    keys = index["key"].tolist() if "key" in index else None
+    people = index["person"].to_numpy(object) if "person" in index else None
+    columns = index.drop(columns=list(INDEX_COLUMNS)).select_dtypes("number")
+    further = table if len(table.columns) else None
+    return PairSet(name, faces.images(), first, second, same, fold, keys, people, columns, further)

@@ -19,16 +19,11 @@ def rfw_name(race: str) -> str:
 
 
 def read_rfw(root: str, check_images: bool = True) -> list[PairSet]:
-    """Read Racial Faces in-the-Wild by its official lists, with the checks of `ddl_tf.protocols.pair_lists`.
+    """Read RFW (Wang et al., ICCV 2019) by its official lists, with the checks of `ddl_tf.protocols.pair_lists`.
 
     `root` has `test/txts/<Race>/<Race>_pairs.txt`, of LFW's form without a first line, and
     `test/data/<Race>/<id>/<id>_0001.jpg`; or it is the folder `test` itself, or one made like it of aligned faces (the
-    official images are not aligned; the official `.bin` files are, see `read_rfw_bins`). The sets are `rfw_african`,
-    `rfw_asian`, `rfw_caucasian` and `rfw_indian`; a fold is the k-th tenth of a list. A few identities are in two
-    races.
-
-    References:
-        Wang et al., "Racial Faces in the Wild", ICCV 2019, http://whdeng.cn/RFW
+    official images are not; those of the official `.bin` files are, see `read_rfw_bins`). A fold is a tenth of a list.
     """
     test = first_folder(Path(root), ("test",))
     lists = {race: test / "txts" / race / f"{race}_pairs.txt" for race in RACES}

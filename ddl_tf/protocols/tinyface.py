@@ -22,17 +22,12 @@ _DISTRACTORS = "Gallery_Distractor"
 def read_tinyface(
     root: str, images: Optional[str] = None, missing: str = "refuse", check_images: bool = True
 ) -> GallerySet:
-    """Read TinyFace's identification protocol; people are the official numbers, -100 for distractors.
+    """Read TinyFace's identification protocol (Cheng, Zhu and Gong, ACCV 2018); docs/identification.md has its files.
 
-    `root` has the official lists `gallery_match_img_ID_pairs.mat` and `probe_img_ID_pairs.mat`, or is one or two levels
-    above them. `images` is a folder of other images, aligned ones, in `Gallery_Match`, `Probe` and
-    `Gallery_Distractor`; they are found by their names without the ending. Missing images are refused, or
-    `missing="count"`: such a probe is never found, such a mate never finds anyone, and such a distractor (known by its
-    image beside the lists) misleads nobody. Without `check_images` only the folder of distractors must be there, as no
-    list names them.
-
-    References:
-        Cheng, Zhu and Gong, "Low-Resolution Face Recognition", ACCV 2018, https://qmul-tinyface.github.io
+    `root` has the lists, or is one or two levels above them. `images` is a folder of other, aligned images; they are
+    found by their names without the ending. Missing images are refused, or with `missing="count"` such a probe is never
+    found, such a mate never finds anyone, and such a distractor (known by its image beside the lists) misleads nobody.
+    Without `check_images` only the folder of distractors must be there, as no list names them.
     """
     lists = _find_lists(root)
     pictures = Path(images) if images is not None else lists

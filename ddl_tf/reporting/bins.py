@@ -68,10 +68,9 @@ def bin_table(
     # As np.histogram: the last bin holds its upper edge too.
     place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
     rows = []
-    for number in range(len(edges) - 1):
+    for number, (low, high) in enumerate(zip(edges, edges[1:])):
         inside = (place == number) & np.isfinite(values)
-        row: dict[str, Any] = {"low": edges[number], "high": edges[number + 1]}
-        row.update(pairs=int(inside.sum()), same=int((inside & same).sum()))
+        row: dict[str, Any] = {"low": low, "high": high, "pairs": inside.sum(), "same": (inside & same).sum()}
         for name, hits, among in (("accuracy", correct, inside), ("tar", at_far, inside & same)):
             count, total = int((hits & among).sum()), int(among.sum())
             row[name] = count / total if total else np.nan
@@ -112,17 +111,14 @@ def bins_figure(column: str, tables: Mapping[str, pd.DataFrame], title: str, sty
     first = next(iter(tables.values()))
     if not len(first):
         raise InputError(f"column {column}: no pair has a value; choose others with --columns")
-    names = bin_labels(first)
     figure = Figure(figsize=(11, 3.9), layout="constrained")
     shown = figure_text(column)
     rule = f"larger |{shown}| of the two" if more_is_harder(column) else f"smaller {shown} of the two"
     panels = figure.subplots(1, 2)
-    for axes, name, text in zip(
-        panels, ("accuracy", "tar"), ("accuracy at the best threshold", f"TAR at FAR {BIN_FAR:g}")
-    ):
-        columns = [name, f"{name}_low", f"{name}_high"]
-        rates = {model: table[columns].to_numpy() for model, table in tables.items()}
-        draw_shares(axes, rates, names, text, styles)
+    texts = {"accuracy": "accuracy at the best threshold", "tar": f"TAR at FAR {BIN_FAR:g}"}
+    for axes, (name, text) in zip(panels, texts.items()):
+        rates = {model: table[[name, f"{name}_low", f"{name}_high"]].to_numpy() for model, table in tables.items()}
+        draw_shares(axes, rates, bin_labels(first), text, styles)
         axes.set_title(figure_text(title), fontsize=10)
         axes.set_xlabel(rule)
     handles, labels = panels[0].get_legend_handles_labels()
@@ -140,13 +136,11 @@ def rank1_table(
     rows = []
     for name in np.unique(condition):
         inside = condition == name
-        hits, probes = int(np.sum(rank[inside] == 1)), int(inside.sum())
-        if person is None:
-            low, high = rate_interval(hits, probes)
-        else:
-            low, high = bootstrap_rates(rank[inside] == 1, replicates, seed, person[inside])
-        rows.append({"condition": str(name), "probes": probes, "rank1": hits / probes, "low": low, "high": high})
-    return pd.DataFrame(rows)
+        found, people = rank[inside] == 1, None if person is None else person[inside]
+        hits, probes = int(found.sum()), len(found)
+        ends = rate_interval(hits, probes) if people is None else bootstrap_rates(found, replicates, seed, people)
+        rows.append([str(name), probes, hits / probes, *ends])
+    return pd.DataFrame(rows, columns=["condition", "probes", "rank1", "low", "high"])
 
 
 def identification_figure(

@@ -12,10 +12,10 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.plots import Similarities
 from ddl_tf.evaluation.stored import IMAGES, StoredEvaluation
 from ddl_tf.metrics.pair_people import people_of_pairs
+from ddl_tf.metrics.paired_tests import ALIKE
 
-# What two models must have in common to be compared on a set.
+# Scores of which two models must have equally many, and of what they are.
 _UNITS = {"similarity": "pairs", "rank": "probes"}
-_COMMON = ("same", "first", "second", "fold", "template", "template_person", "people", "condition", "person")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _difference(first: EvaluatedSet, second: EvaluatedSet) -> Optional[str]:
     scores = first.scores, second.scores
     counts = {unit: [len(side.get(kind, ())) for side in scores] for kind, unit in _UNITS.items()}
     counts["images"] = [len(first.images), len(second.images)]
-    shared = [name for name in _COMMON if all(name in side for side in scores)]
+    shared = [name for name in ALIKE if all(name in side for side in scores)]
     counts.update({repr(name): [len(side[name]) for side in scores] for name in shared})
     for unit, (before, now) in counts.items():
         if before != now:
@@ -162,9 +162,7 @@ def set_names(models: Sequence[EvaluatedModel]) -> list[str]:
 def missing_sets(models: Sequence[EvaluatedModel]) -> list[str]:
     """Say, in sentences, which model lacks which set that another one has."""
     names = set_names(models)
-    sentences = []
-    for model in models:
-        missing = [name for name in names if name not in model.sets]
-        if missing:
-            sentences.append(f"{model.name} was not evaluated on {', '.join(missing)}; a dash stands in its place.")
-    return sentences
+    missing = {model.name: ", ".join(name for name in names if name not in model.sets) for model in models}
+    return [
+        f"{model} was not evaluated on {sets}; a dash stands in its place." for model, sets in missing.items() if sets
+    ]

@@ -1,7 +1,4 @@
-"""Embedding without TensorFlow's graphs: ONNX networks by onnxruntime, TensorFlow Lite models by its interpreter.
-
-Both take the files of `python -m ddl_tf.convert`, and those of others.
-"""
+"""Embedding without TensorFlow's graphs: ONNX networks by onnxruntime, TensorFlow Lite models by its interpreter."""
 
 import abc
 import contextlib
@@ -17,8 +14,6 @@ import numpy as np
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.parallel import usable_cores
 
-# What InsightFace's ArcFace networks take: (value - 127.5) / 127.5.
-INPUT_MEAN, INPUT_SCALE = 127.5, 127.5
 # The names under which an ONNX file may say that it takes something else.
 MEAN_KEY, SCALE_KEY = "ddl_tf.input_mean", "ddl_tf.input_scale"
 ORDERS = ("rgb", "bgr")
@@ -28,10 +23,8 @@ MEAN_HELP = (
     "or its first nodes say, and 127.5 if they say nothing; 0 and 1 for TensorFlow Lite."
 )
 ORDER_HELP = "The order of the channels that a network of others takes."
-# How exporters begin the names of nodes that scale values, which operations those are, and which leave values alone.
+# Among so many nodes are those that scale values.
 _FIRST_NODES = 8
-_SUB_NAMES, _MUL_NAMES = ("Sub", "_minus"), ("Mul", "_mul")
-_SHIFTS, _SCALES, _PASSES = ("Sub", "Add"), ("Mul", "Div"), ("Transpose", "Cast", "Identity")
 
 
 @contextlib.contextmanager
@@ -84,26 +77,16 @@ class Embedder(abc.ABC):
         """One batch, float32 and scaled, through the runtime."""
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        """Embed images `[n, height, width, 3]`, values 0..255 RGB, of the network's size.
-
-        Returns:
-            `[n, dim]` float32, not always of unit norm.
-        """
+        """Embed images `[n, height, width, 3]`, values 0..255 RGB: `[n, dim]` float32, not always of unit norm."""
         if images.shape[1:] != (*self.image_size, 3):
             height, width = self.image_size
             raise InputError(f"images of shape {list(images.shape)}: the network takes [n, {height}, {width}, 3]")
-        rows = [
-            self._run(self._input(images[start : start + self.batch_size].astype(np.float32)))
-            for start in range(0, len(images), self.batch_size)
-        ]
+        batches = (images[start : start + self.batch_size] for start in range(0, len(images), self.batch_size))
+        rows = [self._run(self._input(batch.astype(np.float32))) for batch in batches]
         return np.concatenate([np.zeros([0, self.dim], np.float32), *rows]).astype(np.float32, copy=False)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        """Embed images, uint8 `[n, height, width, 3]` RGB, of the network's size.
-
-        Returns:
-            `[n, dim]` float32 of unit norm (an all-zero embedding stays zero).
-        """
+        """Embed images, uint8 `[n, height, width, 3]` RGB: `[n, dim]` float32 of unit norm, but zeros stay zeros."""
         if images.dtype != np.uint8:
             raise InputError(f"images of type {images.dtype}: pixels are uint8, 0..255; see `run` for others")
         embeddings = self.run(images)
@@ -172,7 +155,7 @@ class OnnxEmbedder(Embedder):
         elif scales_itself(path):
             usual = 0, 1, "its first nodes scale values themselves"
         else:
-            usual = INPUT_MEAN, INPUT_SCALE, "as InsightFace's networks take it"
+            usual = 127.5, 127.5, "as InsightFace's networks take it"
         super().__init__(mean, scale, order, usual)
         self._input_name, self._output, self._channels_first = inputs[0].name, output.name, channel_axes == [1]
         self.image_size = tuple(shape[2:] if self._channels_first else shape[1:3])
@@ -197,26 +180,25 @@ def scales_itself(path: str) -> bool:
         advice = "pip install onnx, or give the input mean and scale"
         raise InputError(f"{path}: to see whether the network scales values itself takes onnx; {advice}") from None
     graph = onnx.load(path, load_external_data=False).graph
-    names = [node.name for node in graph.node[:_FIRST_NODES]]
-    if any(name.startswith(_SUB_NAMES) for name in names) and any(name.startswith(_MUL_NAMES) for name in names):
+    nodes = graph.node[:_FIRST_NODES]
+    if all(any(node.name.startswith(names) for node in nodes) for names in (("Sub", "_minus"), ("Mul", "_mul"))):
         return True
     weights = {tensor.name for tensor in graph.initializer}
     (tensor,) = [node.name for node in graph.input if node.name not in weights]
     operations = set()
-    for node in graph.node[:_FIRST_NODES]:
+    for node in nodes:
         if tensor in node.input:
-            if node.op_type not in (*_SHIFTS, *_SCALES, *_PASSES):
+            if node.op_type not in ("Sub", "Add", "Mul", "Div", "Transpose", "Cast", "Identity"):
                 break
             operations.add(node.op_type)
             tensor = node.output[0]
-    return bool(operations & set(_SHIFTS)) and bool(operations & set(_SCALES))
+    return bool(operations & {"Sub", "Add"}) and bool(operations & {"Mul", "Div"})
 
 
 class TfliteEmbedder(Embedder):
     """A TensorFlow Lite model on the CPU: float32 in, float32 embedding out.
 
-    Args are those of `OnnxEmbedder`; mean and scale are 0 and 1 by default, as files of `python -m ddl_tf.convert` take
-    it.
+    Args are those of `OnnxEmbedder`; mean and scale are 0 and 1 by default, as for files of `python -m ddl_tf.convert`.
 
     Raises:
         InputError: if the file is missing, or holds no model from images of one size to embeddings.
@@ -251,11 +233,9 @@ class TfliteEmbedder(Embedder):
         if len(output) != 2 or outputs[0]["dtype"] != np.float32 or output[1] < 1:
             raise InputError(f"{path}: its first output is {output}, where float32 [batch, dim] is expected")
         self._input_index, self._output = inputs[0]["index"], outputs[0]["index"]
-        self.image_size = (shape[1], shape[2])
-        self.dim = output[1]
+        self.image_size, self.dim, self._rows = (shape[1], shape[2]), output[1], 0
         if shape[0] > 0:
             self.batch_size = shape[0]
-        self._rows = 0
 
     def _run(self, images: np.ndarray) -> np.ndarray:
         if len(images) != self._rows:

@@ -68,15 +68,8 @@ def _tell_insightface(graph: Any) -> None:
     from onnx import helper, numpy_helper
 
     for node in graph.node:
-        for position, name in enumerate(node.input):
-            if name == "image":
-                node.input[position] = "pixels"
-    nodes = [
-        helper.make_node("Sub", ["image", "zero"], ["image_minus_zero"], name="Sub"),
-        helper.make_node("Mul", ["image_minus_zero", "one"], ["pixels"], name="Mul"),
-        *graph.node,
-    ]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    values = {"zero": np.float32(0), "one": np.float32(1)}
-    graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in values.items())
+        node.input[:] = ["pixels" if name == "image" else name for name in node.input]
+    graph.node.insert(0, helper.make_node("Sub", ["image", "zero"], ["image_minus_zero"], name="Sub"))
+    graph.node.insert(1, helper.make_node("Mul", ["image_minus_zero", "one"], ["pixels"], name="Mul"))
+    for name, value in (("zero", 0), ("one", 1)):
+        graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))

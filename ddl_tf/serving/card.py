@@ -1,8 +1,4 @@
-"""A model card: what a served model is made of, what was measured of it, and what it is not for.
-
-Every number comes from the run folder or from a stored evaluation, or is counted from the scores in it. What they do
-not say, the card says is not known.
-"""
+"""A model card: what a run folder and a stored evaluation say of a served model, and what is not known of it."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -216,15 +212,11 @@ def model_card(description: dict[str, Any], evaluation: Optional[str] = None) ->
     stored = StoredEvaluation(evaluation) if evaluation else None
     chosen = description["threshold"]
     parts = [f"# Model card: {description['model']}, version {description['version']}"]
-    parts += _made_of(description, stored)
-    parts += _use(description)
-    parts += _training(description["checkpoint"])
+    parts += [*_made_of(description, stored), *_use(description), *_training(description["checkpoint"])]
     if stored is not None:
         parts += _results(stored)
-        value = chosen["value"] if chosen else None
+        value = chosen and chosen["value"]
         groups = [part for name in stored.sets for part in _groups_of_set(stored, name, value)]
         unknown = "how the errors differ between groups of people or of conditions is not known."
         parts += ["## By group", *(groups or [f"The stored evaluation has no groups of images: {unknown}"])]
-    parts += _threshold(chosen, stored)
-    parts += _limits(chosen, stored)
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, *_threshold(chosen, stored), *_limits(chosen, stored)]) + "\n"

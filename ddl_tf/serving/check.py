@@ -18,8 +18,6 @@ from ddl_tf.serving.export import read_description
 from ddl_tf.synthetic.faces import synthetic_samples
 
 IMAGES_PER_IDENTITY = 4
-NEAREST = 3
-NO_IMAGE = b"not an image"
 
 Arrays = dict[str, np.ndarray]
 
@@ -70,12 +68,12 @@ def _inputs(reference: Reference, signature: str, faces: list[bytes]) -> tuple[A
         return {"image": pixels}, {}
     # One row that cannot be decoded, among others that can; signatures of old exports have no `valid`.
     has_valid = "valid" in reference.saved.signatures[signature].structured_outputs
-    encoded = np.array([*faces[:-1], NO_IMAGE] if has_valid else faces, object)
+    encoded = np.array([*faces[:-1], b"not an image"] if has_valid else faces, object)
     if signature == VERIFY:
         return {"first": encoded, "second": np.roll(encoded, 1)}, {}
     if signature == SEARCH:
         gallery = reference.run(IMAGES, {"image": pixels})["embedding"]
-        return {"image_bytes": encoded}, {"gallery": gallery, "k": np.array(min(NEAREST, len(faces)), np.int32)}
+        return {"image_bytes": encoded}, {"gallery": gallery, "k": np.array(min(3, len(faces)), np.int32)}
     return {"image_bytes": encoded}, {}
 
 

@@ -23,20 +23,17 @@ from ddl_tf.runtimes.onnx import write_onnx
 from ddl_tf.runtimes.tflite import PRECISIONS, write_tflite
 
 FORMATS = ("onnx", *(f"tflite_{precision}" for precision in PRECISIONS))
-# Single images whose time is not counted: the first ones wait for memory.
-_WARM_UP = 3
 
 
 def write_format(
     model: tf.keras.Model, folder: Path, format: str, calibration: Optional[np.ndarray] = None, flip: bool = False
 ) -> Path:
     """Write an embedding model in one of `FORMATS`, see `write_onnx` and `write_tflite`."""
+    precision = format.removeprefix("tflite_")
+    path = folder / ("model.onnx" if format == "onnx" else f"model_{precision}.tflite")
     if format == "onnx":
-        path = folder / "model.onnx"
         write_onnx(model, path, flip)
     else:
-        precision = format.removeprefix("tflite_")
-        path = folder / f"model_{precision}.tflite"
         write_tflite(model, path, precision, calibration, flip)
     return path
 
@@ -59,10 +56,9 @@ def draw_images(path: str, counts: Sequence[int], size: tuple[int, int], seed: i
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What a file, or the model itself ("keras"), is worth.
+    """What a file, or the model itself ("keras"), is worth; `size` is in bytes, `verification` is of `verify`.
 
-    `size` is in bytes, the distances are 1 - cosine to the model's embedding of the same image, `ms` is the median of
-    one image, embedded alone, `verification` is of `ddl_tf.evaluation.verify`.
+    The distances are 1 - cosine to the model's embedding of an image; `ms` is the median of images embedded alone.
     """
 
     format: str
@@ -111,12 +107,12 @@ def measure_file(
 
 
 def _one_by_one(embed: Any, images: np.ndarray) -> tuple[np.ndarray, float]:
-    for _ in range(_WARM_UP):
+    for _ in range(3):  # the first ones wait for memory
         embed(images[:1])
     rows, seconds = [], []
-    for number in range(len(images)):
+    for image in images:
         began = time.perf_counter()
-        rows.append(embed(images[number : number + 1]))
+        rows.append(embed(image[np.newaxis]))
         seconds.append(time.perf_counter() - began)
     return np.concatenate(rows), 1e3 * float(np.median(seconds))
 
@@ -125,13 +121,9 @@ def table(measured: Sequence[Measured]) -> str:
     """Write what files are worth as a Markdown table; accuracy and so on only where a set was verified."""
     rows = []
     for form in measured:
-        row = {
-            "format": form.format,
-            "size, MB": f"{form.size / 1e6:.2f}",
-            "largest distance": f"{form.largest_distance:.1e}",
-            "mean distance": f"{form.mean_distance:.1e}",
-            "ms per image": f"{form.ms:.1f}",
-        }
+        row = {"format": form.format, "size, MB": f"{form.size / 1e6:.2f}"}
+        row |= {"largest distance": f"{form.largest_distance:.1e}", "mean distance": f"{form.mean_distance:.1e}"}
+        row |= {"ms per image": f"{form.ms:.1f}"}
         if form.verification:
             rates = {"accuracy": form.verification["accuracy"], "AUC": form.verification["auc"]}
             rates.update({f"TAR at {far}": rate for far, rate in form.verification["tar"].items()})

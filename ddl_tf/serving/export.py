@@ -19,7 +19,7 @@ from ddl_tf.models.image_size import image_size
 from ddl_tf.serving.card import CARD, model_card
 from ddl_tf.serving.folding import fold_batch_norm
 from ddl_tf.serving.served import serving_module
-from ddl_tf.serving.server_files import WARMUP, warmup_requests, write_own_batching
+from ddl_tf.serving.server_files import BATCHING, WARMUP, warmup_requests
 from ddl_tf.serving.threshold import Threshold
 
 # TensorFlow Serving reads its warm-up from here and leaves the rest alone.
@@ -82,15 +82,15 @@ def _write_extra(folder: Path, description: dict[str, Any], evaluation: Optional
     """Write what is beside the graph: description, model card, warm-up, and whether a server may batch it."""
     extra = folder / EXTRA
     extra.mkdir(exist_ok=True)
-    text = json.dumps(description, indent=2, allow_nan=False) + "\n"
-    (extra / DESCRIPTION).write_text(text, encoding="utf-8")
+    (extra / DESCRIPTION).write_text(json.dumps(description, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     (extra / CARD).write_text(model_card(description, evaluation), encoding="utf-8")
     served = [description[key] for key in ("model", "signatures", "input_size", "dim")]
     with tf.io.TFRecordWriter(str(extra / WARMUP)) as writer:
         for request in warmup_requests(*served):
             writer.write(request.SerializeToString())
     if "search" not in description["signatures"]:
-        write_own_batching(folder)
+        # What a server with --enable_per_model_batching_params reads.
+        (folder / "batching_params.pbtxt").write_text(BATCHING, encoding="utf-8")
 
 
 def export_model(
@@ -142,14 +142,11 @@ def export_model(
     """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
         raise InputError(f"model name {name!r}: use letters, digits, '_', '-' and '.', the first no '.' or '-'")
-    size = image_size(model)
-    folded = fold_batch_norm(model)
+    size, folded = image_size(model), fold_batch_norm(model)
     module = serving_module(folded.model, flip, threshold.value if threshold else None)
     signatures = {"serving_default": module.from_images, "serving_bytes": module.from_bytes}
-    if search:
-        signatures["search"] = module.search
-    if threshold:
-        signatures["verify"] = module.verify
+    signatures |= {"search": module.search} if search else {}
+    signatures |= {"verify": module.verify} if threshold else {}
     folder = Path(directory) / name
     folder.mkdir(parents=True, exist_ok=True)
     description = {

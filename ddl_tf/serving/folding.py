@@ -5,7 +5,7 @@ layer takes the first, a bias the second. Where a batch norm comes first it stay
 that the batch norm has not seen.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,20 +82,16 @@ def _takes_batch_norm(layer: tf.keras.layers.Layer) -> bool:
 def _pairs(model: tf.keras.Model) -> dict[str, tf.keras.layers.Layer]:
     """Find the layers that only a batch norm follows: name -> the batch norm."""
     nodes = [node for depth in model._nodes_by_depth.values() for node in depth]
+    calls = Counter(node.layer.name for node in nodes)
     followers: dict[str, list[tf.keras.layers.Layer]] = defaultdict(list)
-    calls: dict[str, int] = defaultdict(int)
     for node in nodes:
-        calls[node.layer.name] += 1
         for parent in node.parent_nodes:
             followers[parent.layer.name].append(node.layer)
-    outputs = set(model.output_names)
     pairs = {}
     for layer in model.layers:
-        next_layers = followers[layer.name]
-        if len(next_layers) != 1 or layer.name in outputs or not _takes_batch_norm(layer):
-            continue
-        (norm,) = next_layers
-        if not isinstance(norm, tf.keras.layers.BatchNormalization):
+        norm, *others = followers[layer.name] or [None]
+        is_norm = isinstance(norm, tf.keras.layers.BatchNormalization)
+        if others or not is_norm or layer.name in model.output_names or not _takes_batch_norm(layer):
             continue
         # Half precision rounds the products otherwise than the separate layers do.
         exact = layer.compute_dtype == norm.compute_dtype == "float32"
@@ -188,8 +184,6 @@ def fold_batch_norm(model: tf.keras.Model) -> Folded:
         Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
         section 3.2, https://arxiv.org/abs/1712.05877
     """
-    folded = 0
-    if _is_functional(model):
-        model, folded = _fold_network(model)
+    model, folded = _fold_network(model) if _is_functional(model) else (model, 0)
     kept = sum(isinstance(layer, tf.keras.layers.BatchNormalization) for layer in model.submodules)
     return Folded(model, folded, kept)

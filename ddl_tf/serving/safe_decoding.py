@@ -1,7 +1,4 @@
-"""Decoding inside of a served graph, where a bad image must neither fail its batch nor fill the memory.
-
-Images are turned upright by the orientation that a camera writes into its files (EXIF).
-"""
+"""Decoding inside of a served graph, where a bad image must neither fail its batch nor fill the memory."""
 
 import tensorflow as tf
 
@@ -118,9 +115,8 @@ def orientations(heads: tf.Tensor) -> tf.Tensor:
     """
     is_png, is_jpeg = _starts_with(heads, _PNG), _starts_with(heads, _JPEG)
     jpeg, png = _exif_place(heads), _png_exif_place(heads)
-    has_exif = tf.where(
-        is_png, _starts_with(_read(heads, png, 8), _PNG_EXIF, place=4), is_jpeg & _is_exif(_read(heads, jpeg, 10))
-    )
+    png_has_exif = _starts_with(_read(heads, png, 8), _PNG_EXIF, place=4)
+    has_exif = tf.where(is_png, png_has_exif, is_jpeg & _is_exif(_read(heads, jpeg, 10)))
     # The directory begins behind the marker, the length and the name.
     tiff = tf.where(is_png, png + 8, jpeg + 10)
     ones = tf.ones_like(tiff)

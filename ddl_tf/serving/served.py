@@ -25,8 +25,8 @@ def serving_module(model: tf.keras.Model, flip: bool = False, threshold: Optiona
         `verify` take strings `[batch]`, JPEG or PNG, and give `valid` bool `[batch]` too; see `decode_rows`. Rows that
         are not valid have zeros, are the same as nobody, and have the index -1.
     """
-    height, width = image_size(model)
-    dim = model.output_shape[-1]
+    (height, width), dim = image_size(model), model.output_shape[-1]
+    gallery_spec, k_spec = tf.TensorSpec([None, dim], tf.float32, "gallery"), tf.TensorSpec([], tf.int32, "k")
 
     class Served(tf.Module):
         """What is exported."""
@@ -58,13 +58,7 @@ def serving_module(model: tf.keras.Model, flip: bool = False, threshold: Optiona
             # The embedding of a black image is not zero.
             return {"embedding": tf.where(valid[:, tf.newaxis], self(images), 0.0), "valid": valid}
 
-        @tf.function(
-            input_signature=[
-                _strings("image_bytes"),
-                tf.TensorSpec([None, dim], tf.float32, "gallery"),
-                tf.TensorSpec([], tf.int32, "k"),
-            ]
-        )
+        @tf.function(input_signature=[_strings("image_bytes"), gallery_spec, k_spec])
         def search(self, image_bytes: tf.Tensor, gallery: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
             with tf.control_dependencies(_gallery_checks(gallery, k)):
                 probes = self.from_bytes(image_bytes)
@@ -82,10 +76,9 @@ def serving_module(model: tf.keras.Model, flip: bool = False, threshold: Optiona
 def _gallery_checks(gallery: tf.Tensor, k: tf.Tensor) -> list[tf.Operation]:
     rows = tf.shape(gallery)[0]
     bad = tf.where(~tf.reduce_all(tf.math.is_finite(gallery), axis=1))[:, 0]
+    fits = (k >= 1) & (k <= rows)
     return [
-        tf.debugging.Assert(
-            (k >= 1) & (k <= rows), ["k is", k, "but must be from 1 to the rows of the gallery:", rows]
-        ),
+        tf.debugging.Assert(fits, ["k is", k, "but must be from 1 to the rows of the gallery:", rows]),
         tf.debugging.Assert(tf.size(bad) == 0, ["the gallery has a value that is not finite in row", bad], summarize=5),
     ]
 

@@ -1,7 +1,4 @@
-"""Files for TensorFlow Serving: its configuration, and requests that it runs when it loads a model.
-
-So the first user does not wait for the set-up of the model.
-"""
+"""Files for TensorFlow Serving: its configuration, and requests that set a model up before the first user comes."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -22,12 +19,8 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 WARMUP = "tf_serving_warmup_requests"
 _FACES, _GALLERY_ROWS = 4, 1024
 
-MODELS, BATCHING, MONITORING = "models.config", "batching_parameters.txt", "monitoring.config"
-# A server reads it from the folder of a version.
-OWN_BATCHING = "batching_params.pbtxt"
-
 _SIZES = "".join(f"allowed_batch_sizes: {size}\n" for size in BATCH_SIZES)
-_BATCHING_TEXT = f"""\
+BATCHING = f"""\
 # How the server puts requests together: --enable_batching --batching_parameters_file=...
 # Models exported with `search` cannot be batched; add --enable_per_model_batching_params to leave them out.
 max_batch_size {{ value: {BATCH_SIZES[-1]} }}
@@ -46,18 +39,13 @@ _MODEL_TEXT = """\
     model_platform: "tensorflow"
   }}
 """
-_MONITORING_TEXT = """\
+_MONITORING = """\
 # Metrics for Prometheus, on the port of REST: --monitoring_config_file=...
 prometheus_config {
   enable: true
   path: "/monitoring/prometheus/metrics"
 }
 """
-
-
-def write_own_batching(version: Path) -> None:
-    """Let a server with `--enable_per_model_batching_params` batch a model, in the folder of its version."""
-    (version / OWN_BATCHING).write_text(_BATCHING_TEXT, encoding="utf-8")
 
 
 def _models_text(present: str, names: list[str], server_path: str, file: Path) -> str:
@@ -88,12 +76,12 @@ def write_server_files(directory: str, server_path: str = "/models") -> list[Pat
         InputError: if the existing `models.config` has no list of models.
     """
     folder = Path(directory)
-    models = folder / MODELS
+    models = folder / "models.config"
     present = models.read_text(encoding="utf-8") if models.exists() else ""
     versions = [file.parent for file in folder.glob("*/*/saved_model.pb")]
     names = sorted({version.parent.name for version in versions if version.name.isdecimal()})
     texts = {models: _models_text(present, names, server_path, models)}
-    texts |= {folder / BATCHING: _BATCHING_TEXT, folder / MONITORING: _MONITORING_TEXT}
+    texts |= {folder / "batching_parameters.txt": BATCHING, folder / "monitoring.config": _MONITORING}
     for file, text in texts.items():
         if file == models or not file.exists():
             with write_aside(file) as aside:

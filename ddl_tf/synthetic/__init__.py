@@ -1,7 +1,4 @@
-"""The faces that the package draws.
-
-The modules are imported when their names are first used: drawing faces needs no TensorFlow.
-"""
+"""The faces that the package draws."""
 
 import lazy_loader
 

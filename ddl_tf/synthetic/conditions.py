@@ -1,7 +1,4 @@
-"""How a drawn face is seen in one image: the nuisances, each with its true strength.
-
-Background and clothing are conditions, so that no network can tell identities by them.
-"""
+"""How a drawn face is seen in one image; background and clothing too, so that no network tells identities by them."""
 
 import dataclasses
 from typing import Any, Optional
@@ -20,12 +17,10 @@ class Conditions:
     Angles are in degrees: a positive yaw turns the nose to the image's right, a positive pitch looks up, a positive
     roll turns the head clockwise; the light's azimuth counts from the camera to the image's right. Shifts are in head
     units. The scale, `light` and `light_colour` (RGB) are about 1; `contrast` is the share of the light that has a
-    direction. Saturation 0 is black and white. Smile and brow are -1 (down, frown) to 1, the gaze -1 to 1 to the right
-    and down, mouth and eyes 0 (shut) to 1. Colours are RGB in 0..255.
-
-    `hair` is the style here (None: the identity's own), `occluder_place` where a hand or bar lies (0 to 1). The image
-    is sampled down to `resolution` pixels a side and up again; `blur` is a standard deviation in percent of the side,
-    `noise` one in grey levels. The seed is of the noise and of the background's pattern.
+    direction. Smile and brow are -1 (down, frown) to 1, the gaze -1 to 1 to the right and down, mouth and eyes 0 (shut)
+    to 1. `hair` is the style here (None: the identity's own), `occluder_place` where a hand or bar lies (0 to 1). The
+    image is sampled down to `resolution` pixels a side and up again; `blur` is a standard deviation in percent of the
+    side, `noise` one in grey levels; the seed is of the noise and of the background's pattern.
     """
 
     yaw: float = 0.0

@@ -14,11 +14,7 @@ from ddl_tf.synthetic.traits import HAIR_STYLES, Traits
 
 
 def draw_face(traits: Traits, conditions: Conditions, size: int = 112) -> tuple[np.ndarray, float]:
-    """Draw one image of a face.
-
-    Returns:
-        The image, uint8 `[size, size, 3]`, and the share of the visible head, face and hair, that the occluder hides.
-    """
+    """Draw a face: uint8 `[size, size, 3]`, and the share of the visible head, hair too, that the occluder hides."""
     if conditions.hair is not None:
         traits = dataclasses.replace(traits, hair_style=conditions.hair, hair=HAIR_STYLES[conditions.hair])
     canvas = Canvas(traits, conditions, size)
@@ -47,15 +43,13 @@ def draw_face(traits: Traits, conditions: Conditions, size: int = 112) -> tuple[
 
 
 def _background(canvas: Canvas) -> None:
-    first, second = canvas.conditions.background
     rng = np.random.default_rng(canvas.conditions.seed)
     turn, offset = rng.uniform(-1, 1, 2), rng.uniform(0, 1, 2)
     x, y = canvas.camera.x, canvas.camera.y
     place = clip01(x * np.float32(turn[0]) + y * np.float32(turn[1]) + np.float32(0.5))
     scale = float(rng.uniform(0.08, 0.3))
     place = place + np.float32(0.35) * texture(x + np.float32(offset[0]), y + np.float32(offset[1]), scale, scale)
-    for channel in range(3):
-        low, high = np.float32(first[channel]), np.float32(second[channel])
+    for channel, (low, high) in enumerate(zip(*np.array(canvas.conditions.background, np.float32))):
         canvas.pixels[channel] = low + place * (high - low)
 
 
@@ -130,9 +124,8 @@ def _hair_in_front(canvas: Canvas, shell: Surface, light: np.ndarray) -> None:
     back = (np.float32(hair.opening) - z / np.float32(traits.head_depth)) * np.float32(0.8)
     below = np.float32(hair.length) + np.clip(-z, 0, np.float32(0.4)) - y
     distance = np.minimum(np.maximum(above, back), below)
-    rough = 0.012 + 0.05 * hair.curl
     grain = texture(away - z, y, 2.0, 0.6 + hair.curl)
-    distance = distance + np.float32(rough) * grain
+    distance = distance + np.float32(0.012 + 0.05 * hair.curl) * grain
     edge = shell.edge + np.float32(0.06 * hair.curl) * grain
     mask = canvas.solid(distance) * canvas.solid(edge) * np.float32(hair.density)
     strands = texture(away - z, y, 2.5 - 0.9 * hair.curl, 0.35 + 1.2 * hair.curl)
@@ -169,11 +162,9 @@ def _glasses(canvas: Canvas, dark: bool) -> Mask:
         end = camera.project((side * (traits.head_width + 0.03), traits.ear_y - 0.12, -0.05))
         run_x, run_y = end[0] - hinge[0], end[1] - hinge[1]
         length2 = run_x * run_x + run_y * run_y + 1e-6
-        along = (camera.x - np.float32(hinge[0])) * np.float32(run_x / length2)
-        along += (camera.y - np.float32(hinge[1])) * np.float32(run_y / length2)
-        along = clip01(along)
-        off_x = camera.x - np.float32(hinge[0]) - along * np.float32(run_x)
-        off_y = camera.y - np.float32(hinge[1]) - along * np.float32(run_y)
+        from_x, from_y = camera.x - np.float32(hinge[0]), camera.y - np.float32(hinge[1])
+        along = clip01(from_x * np.float32(run_x / length2) + from_y * np.float32(run_y / length2))
+        off_x, off_y = from_x - along * np.float32(run_x), from_y - along * np.float32(run_y)
         mask = np.maximum(mask, canvas.stroke(np.sqrt(off_x * off_x + off_y * off_y), 0.018))
     light = np.float32(canvas.conditions.light)
     if dark:
@@ -229,9 +220,9 @@ def _hand(canvas: Canvas) -> Mask:
     side = 1 if seen.occluder_place < 0.5 else -1
     lean = side * (0.25 + 0.5 * abs(seen.occluder_place - 0.5))
     cos, sin = math.cos(lean), math.sin(lean)
-    middle_x, middle_y = side * 0.42, 0.72 - 0.25 * seen.occluder_size
-    x = (camera.x - np.float32(middle_x)) * np.float32(cos) + (camera.y - np.float32(middle_y)) * np.float32(sin)
-    y = (camera.y - np.float32(middle_y)) * np.float32(cos) - (camera.x - np.float32(middle_x)) * np.float32(sin)
+    across, down = camera.x - np.float32(side * 0.42), camera.y - np.float32(0.72 - 0.25 * seen.occluder_size)
+    x = across * np.float32(cos) + down * np.float32(sin)
+    y = down * np.float32(cos) - across * np.float32(sin)
     palm_x = np.maximum(0, np.abs(x) - np.float32(0.2))
     palm_y = np.maximum(0, np.abs(y - np.float32(0.45)) - np.float32(0.4))
     distance = np.float32(0.12) - np.sqrt(palm_x * palm_x + palm_y * palm_y)
@@ -276,8 +267,7 @@ def _photograph(canvas: Canvas) -> np.ndarray:
     if seen.noise:
         rng = np.random.default_rng([seen.seed, 1])
         grain = rng.standard_normal((picture.height, picture.width, 3), np.float32) * np.float32(seen.noise)
-        noisy = np.clip(np.asarray(picture) + grain + np.float32(0.5), 0, 255)
-        picture = Image.fromarray(noisy.astype(np.uint8))
+        picture = Image.fromarray(np.clip(np.asarray(picture) + grain + np.float32(0.5), 0, 255).astype(np.uint8))
     if seen.resolution < size:
         picture = picture.resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(picture)

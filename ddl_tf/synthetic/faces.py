@@ -1,10 +1,7 @@
-"""Synthetic faces: drawn, not photographed; as many identities as wanted, by seed.
-
-No person has these faces, and they need no download: they are for learning, for tests and for a first run. The true
-strength of every variation is known, so that easy and hard groups are given and not guessed.
-"""
+"""Synthetic faces: drawn, not photographed, of nobody; the true strength of every variation is known."""
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,9 +21,8 @@ from ddl_tf.synthetic.shots import draw_shots, plan_shots, render
 
 __all__ = ["SyntheticSettings", "prepare_synthetic", "render", "synthetic_images", "synthetic_samples"]
 
-NUM_FOLDS = 10
-# Images of an identity in a verification set.
-TEST_IMAGES = 8
+# Of a verification set: its folds, and the images of an identity.
+NUM_FOLDS, TEST_IMAGES = 10, 8
 
 
 def synthetic_samples(
@@ -81,23 +77,18 @@ class SyntheticSettings(StoreSettings):
 
 
 def prepare_synthetic(settings: SyntheticSettings) -> dict[str, dict[str, Any]]:
-    """Draw synthetic faces and store them.
+    """Draw synthetic faces and store them; an `InputError` if a setting is out of its range, or the sets are there.
 
     `<output>/train` is the training set, with easy (group 0) and hard (group 1) images. `<output>/easy` and
     `<output>/hard` are verification sets of other identities, with easy or hard images alone. Their ten folds share no
-    identities.
-
-    An interrupted call, made again, goes on where it stopped. Many images are drawn in several processes, so that a
-    script calls this below `if __name__ == "__main__":`.
+    identities. An interrupted call, made again, goes on where it stopped. Many images are drawn in several processes,
+    so that a script calls this below `if __name__ == "__main__":`.
 
     Args:
         settings: what to make.
 
     Returns:
         The description of each set, by its name.
-
-    Raises:
-        InputError: if a setting is out of its range, or a set is there already.
     """
     _check(settings)
     train = range(settings.identities)
@@ -111,12 +102,7 @@ def prepare_synthetic(settings: SyntheticSettings) -> dict[str, dict[str, Any]]:
     descriptions = {}
     for name, (identities, images, hard_fraction) in plans.items():
         shots = plan_shots(identities, images, settings.seed, settings.image_size, hard_fraction)
-        source = Source(
-            kind="synthetic",
-            name=f"synthetic faces, {name}",
-            count=len(shots),
-            read=lambda start, shots=shots: draw_shots(shots[start:]),  # type: ignore[misc]
-        )
+        source = Source("synthetic", f"synthetic faces, {name}", len(shots), functools.partial(draw_shots, shots))
         set_settings = dataclasses.replace(settings, output=str(output / name))
         if not settings.overwrite and _is_made(set_settings):
             print(f"{set_settings.output} is there already, made with these settings", file=sys.stderr)
@@ -146,20 +132,15 @@ def _check(settings: SyntheticSettings) -> None:
             raise InputError(f"--{name} must be at least {low}, got {getattr(settings, name)}")
     if not 0 <= settings.hard_fraction <= 1:
         raise InputError(f"--hard_fraction must be between 0 and 1, got {settings.hard_fraction}")
-    if settings.test_identities == 0:
+    people, pairs, step = settings.test_identities, settings.test_pairs, 2 * NUM_FOLDS
+    if people == 0:
         return
-    if settings.test_identities < 2 * NUM_FOLDS:
-        raise InputError(
-            f"--test_identities must be 0, or at least {2 * NUM_FOLDS} (two for each fold), got "
-            f"{settings.test_identities}"
-        )
-    per_identity = TEST_IMAGES * (TEST_IMAGES - 1) // 2
-    most = 2 * NUM_FOLDS * (settings.test_identities // NUM_FOLDS) * per_identity
-    if settings.test_pairs % (2 * NUM_FOLDS) or not 0 < settings.test_pairs <= most:
-        raise InputError(
-            f"--test_pairs must be a multiple of {2 * NUM_FOLDS}, at most {most} with "
-            f"--test_identities={settings.test_identities}, got {settings.test_pairs}"
-        )
+    if people < step:
+        raise InputError(f"--test_identities must be 0, or at least {step} (two for each fold), got {people}")
+    most = step * (people // NUM_FOLDS) * (TEST_IMAGES * (TEST_IMAGES - 1) // 2)
+    if pairs % step or not 0 < pairs <= most:
+        limits = f"a multiple of {step}, at most {most} with --test_identities={people}"
+        raise InputError(f"--test_pairs must be {limits}, got {pairs}")
 
 
 def draw_pairs(num_identities: int, num_pairs: int, seed: int) -> pd.DataFrame:

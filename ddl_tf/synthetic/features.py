@@ -4,11 +4,6 @@ import numpy as np
 
 from ddl_tf.synthetic.canvas import EVERYWHERE, Canvas, bump, clip01, texture, tinted
 
-_SCLERA = (230.0, 226.0, 220.0)
-_LASHES = (34.0, 26.0, 26.0)
-_TEETH = (240.0, 236.0, 226.0)
-_MOUTH = (70.0, 24.0, 28.0)
-
 
 def draw_features(canvas: Canvas) -> None:
     """Paint all features on the canvas' face, those beneath first."""
@@ -66,7 +61,7 @@ def _eye(canvas: Canvas, side: int) -> None:
     lower = arc * np.float32(height * (0.62 - 0.12 * max(0.0, seen.smile)))
     within = (np.abs(out) < 1).astype(np.float32)
     ball = canvas.solid(np.minimum(level - upper, lower - level)) * within
-    canvas.paint_face(box, ball, _SCLERA)
+    canvas.paint_face(box, ball, (230.0, 226.0, 220.0))
     gaze_x, gaze_y = 0.05 * seen.gaze_x, 0.03 * seen.gaze_y - 0.008
     across, down = x - np.float32(gaze_x), y - np.float32(gaze_y)
     from_iris = np.sqrt(across * across + down * down)
@@ -78,10 +73,9 @@ def _eye(canvas: Canvas, side: int) -> None:
     canvas.paint_face(box, ball * np.minimum(1, 1.6 * glint), (255.0, 255.0, 255.0))
     # The upper lid throws a shadow on the ball.
     canvas.darken_face(box, 1 - np.float32(0.25) * ball * clip01(1 - (level - upper) / np.float32(0.05)))
-    reach = (np.abs(out) < 1.08).astype(np.float32)
     thick = np.float32(0.014 + 0.014 * traits.lash) * (1 + np.float32(0.35) * out)
-    lashes = canvas.solid(thick - np.abs(level - upper)) * reach
-    canvas.paint_face(box, lashes * np.float32(0.92), _LASHES)
+    lashes = canvas.solid(thick - np.abs(level - upper)) * (np.abs(out) < 1.08).astype(np.float32)
+    canvas.paint_face(box, lashes * np.float32(0.92), (34.0, 26.0, 26.0))
     canvas.paint_face(box, canvas.stroke(level - lower, 0.007) * within * np.float32(0.5), tinted(traits.skin, 0.5))
     crease = canvas.stroke(level - upper + np.float32(0.042), 0.009) * (np.abs(out) < 0.95)
     canvas.paint_face(box, crease * np.float32(0.75 * traits.eye_crease), tinted(traits.skin, 0.55))
@@ -97,10 +91,9 @@ def _brow(canvas: Canvas, side: int) -> None:
     tilt = np.float32(traits.brow_tilt * traits.brow_length + frown) * out
     # Thick at the nose, thin at the temple.
     thick = np.float32(traits.brow_thickness) * (1 - np.float32(0.45) * np.maximum(0, out)) * (np.abs(out) < 1)
-    edge = clip01((1 - np.abs(out)) * np.float32(5))
-    distance = thick - np.abs(y + arch + tilt)
+    brow = canvas.solid(thick - np.abs(y + arch + tilt)) * clip01((1 - np.abs(out)) * np.float32(5))
     hairs = np.float32(0.85) + np.float32(0.15) * texture(x, y, 4.0, 1.0)
-    canvas.paint_face(box, canvas.solid(distance) * edge * hairs, traits.brow_colour)
+    canvas.paint_face(box, brow * hairs, traits.brow_colour)
 
 
 def _mouth(canvas: Canvas) -> None:
@@ -123,8 +116,9 @@ def _mouth(canvas: Canvas) -> None:
     if opening > 0.012:
         gap_top, gap_bottom = level + np.float32(opening * 0.45) * inside, np.float32(opening) * inside - level
         gap = canvas.solid(np.minimum(gap_top, gap_bottom)) * (np.abs(out) < 0.92)
-        canvas.paint_face(box, gap, _MOUTH)
-        canvas.paint_face(box, gap * canvas.solid(np.float32(0.35 * opening) - level) * inside, _TEETH)
+        canvas.paint_face(box, gap, (70.0, 24.0, 28.0))
+        teeth = gap * canvas.solid(np.float32(0.35 * opening) - level) * inside
+        canvas.paint_face(box, teeth, (240.0, 236.0, 226.0))
     else:
         line = canvas.stroke(level - np.float32(0.004), 0.009) * (np.abs(out) < 1.03)
         canvas.paint_face(box, line * np.float32(0.85), tinted(traits.lip_colour, 0.45))
@@ -142,12 +136,7 @@ def _beard(canvas: Canvas) -> None:
     chin = np.float32(0.24) - np.sqrt(x * x + (y - np.float32(0.88)) ** 2 * np.float32(1.1))
     # A full beard runs from the sideburns under the cheeks and leaves the lips free.
     cheeks = y - np.float32(0.62) + np.float32(0.62) * away * away
-    if traits.beard == "moustache":
-        distance = moustache
-    elif traits.beard == "goatee":
-        distance = np.maximum(moustache, chin)
-    else:
-        distance = np.maximum(cheeks, moustache)
+    distance = np.maximum({"moustache": moustache, "goatee": chin}.get(traits.beard, cheeks), moustache)
     strength = 0.34 if traits.beard == "stubble" else 0.9
     grain = texture(x, y, 3.0, 2.0)
     mask = clip01((distance + np.float32(0.02) * grain) / np.float32(0.06) + np.float32(0.5))
@@ -159,21 +148,21 @@ def _nose(canvas: Canvas) -> None:
     """The nose stands out of the face: a tapered ridge to a ball with two wings, seen with the head's turn."""
     traits, camera = canvas.traits, canvas.camera
     tip_y = traits.eye_y + traits.nose_length
-    root = canvas.profile.at(0.0, traits.eye_y - 0.04)
-    front = canvas.profile.at(0.0, tip_y)
-    root = (0.0, root[1], root[2] - 0.5 * traits.nose_bridge)
-    tip = (0.0, tip_y - traits.nose_upturn, front[2] + traits.nose_projection - traits.nose_tip)
-    wings = [(side * traits.nose_width * 0.72, tip_y + 0.015, front[2] + 0.01) for side in (-1, 1)]
+    _, root_y, root_z = canvas.profile.at(0.0, traits.eye_y - 0.04)
+    front = canvas.profile.at(0.0, tip_y)[2]
+    root = (0.0, root_y, root_z - 0.5 * traits.nose_bridge)
+    tip = (0.0, tip_y - traits.nose_upturn, front + traits.nose_projection - traits.nose_tip)
+    wings = [(side * traits.nose_width * 0.72, tip_y + 0.015, front + 0.01) for side in (-1, 1)]
     box = camera.box([root, tip, *wings], 0.12)
     x, y = camera.x[box], camera.y[box]
 
     (x0, y0, _), (x1, y1, _) = camera.project(root), camera.project(tip)
     run_x, run_y = x1 - x0, y1 - y0
-    along = (x - np.float32(x0)) * np.float32(run_x) + (y - np.float32(y0)) * np.float32(run_y)
+    from_x, from_y = x - np.float32(x0), y - np.float32(y0)
+    along = from_x * np.float32(run_x) + from_y * np.float32(run_y)
     along = clip01(along / np.float32(run_x * run_x + run_y * run_y))
     radius = np.float32(traits.nose_bridge) + along * along * np.float32(traits.nose_tip - traits.nose_bridge)
-    off_x = x - np.float32(x0) - along * np.float32(run_x)
-    off_y = y - np.float32(y0) - along * np.float32(run_y)
+    off_x, off_y = from_x - along * np.float32(run_x), from_y - along * np.float32(run_y)
     distance = radius - np.sqrt(off_x * off_x + off_y * off_y)
     wing_radius = np.float32(0.48 * traits.nose_width)
     wing_line = np.zeros_like(x)
@@ -182,8 +171,8 @@ def _nose(canvas: Canvas) -> None:
         from_wing = wing_radius - np.sqrt(across * across + down * down)
         rim = canvas.stroke(from_wing, 0.012) * clip01(across * np.float32(side * 18) + np.float32(0.1))
         # The far wing hides behind the ridge.
-        wing_line = np.maximum(wing_line, rim * np.float32(1.0 if side * camera.sin_yaw < 0.35 else 0.0))
         if side * camera.sin_yaw < 0.35:
+            wing_line = np.maximum(wing_line, rim)
             distance = np.maximum(distance, from_wing)
     mask = canvas.solid(distance)
 
@@ -204,7 +193,7 @@ def _nose(canvas: Canvas) -> None:
     for side in (-1, 1):
         if side * camera.sin_yaw > 0.3:
             continue
-        middle = (side * 0.45 * traits.nose_width, tip_y + 0.05 - 0.5 * traits.nose_upturn, front[2] + 0.07)
+        middle = (side * 0.45 * traits.nose_width, tip_y + 0.05 - 0.5 * traits.nose_upturn, front + 0.07)
         hole_x, hole_y, _ = camera.project(middle)
         hole = bump(x - np.float32(hole_x), y - np.float32(hole_y), 0.055, 0.03)
         canvas.paint_face(box, np.minimum(1, hole * np.float32(1.5)) * np.float32(0.6), tinted(traits.skin, 0.35))

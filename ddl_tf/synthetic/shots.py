@@ -20,9 +20,7 @@ from ddl_tf.synthetic.drawing import draw_face
 from ddl_tf.synthetic.traits import draw_traits
 
 # Starting further processes takes about as long as drawing this many images.
-_CHUNK, _WORTH_PROCESSES = 64, 4000
-
-EASY, HARD = 0, 1
+_CHUNK, _WORTH_PROCESSES = 64, 1500
 
 
 def render(
@@ -74,7 +72,7 @@ def render(
 
 @dataclasses.dataclass(frozen=True)
 class Shot:
-    """One image to draw; the fields are the arguments of `render`."""
+    """One image to draw; the fields are the arguments of `render`. The hard ones are group 1."""
 
     identity: int
     image: int
@@ -85,13 +83,9 @@ class Shot:
     def draw(self) -> Sample:
         """Draw it, and encode it as JPEG."""
         pixels, columns = render(*dataclasses.astuple(self))
-        return Sample(
-            image=encode_jpeg(Image.fromarray(pixels), int(columns["jpeg_quality"])),
-            identity=self.identity,
-            source=f"synthetic seed {self.seed}, identity {self.identity}, image {self.image}",
-            group=HARD if self.hard else EASY,
-            columns=columns,
-        )
+        image = encode_jpeg(Image.fromarray(pixels), int(columns["jpeg_quality"]))
+        source = f"synthetic seed {self.seed}, identity {self.identity}, image {self.image}"
+        return Sample(image, self.identity, source, int(self.hard), columns)
 
 
 def plan_shots(identities: range, images: int, seed: int, size: int, hard_fraction: float) -> list[Shot]:
@@ -100,16 +94,16 @@ def plan_shots(identities: range, images: int, seed: int, size: int, hard_fracti
     return [Shot(identity, k, seed, size, hard[k]) for identity in identities for k in range(images)]
 
 
-def draw_shots(shots: Sequence[Shot]) -> Iterator[Sample]:
-    """Draw images in order; many are drawn by a process for each core."""
-    cores = usable_cores()
+def draw_shots(shots: Sequence[Shot], start: int = 0) -> Iterator[Sample]:
+    """Draw images in order, from one on; many are drawn by a process for each core."""
+    shots, cores = shots[start:], usable_cores()
     if len(shots) < _WORTH_PROCESSES or cores < 2:
-        yield from (shot.draw() for shot in shots)
+        yield from map(Shot.draw, shots)
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(cores, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
     waiting: collections.deque[Future[list[Sample]]] = collections.deque()
-    chunks = (shots[start : start + _CHUNK] for start in range(0, len(shots), _CHUNK))
+    chunks = (shots[place : place + _CHUNK] for place in range(0, len(shots), _CHUNK))
     with contextlib.ExitStack() as stack:
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
         # No more than a few chunks at a time: who stores them may be slower than those who draw.

@@ -15,9 +15,7 @@ from ddl_tf.synthetic.conditions import Conditions
 from ddl_tf.synthetic.traits import Traits
 
 # Half of the image's side, and the height at its centre, in head units.
-VIEW = 1.2
-CENTRE_Y = 0.04
-
+VIEW, CENTRE_Y = 1.2, 0.04
 _LOW, _HIGH, _STEPS = -1.8, 2.2, 1000
 _HEIGHTS = np.linspace(_LOW, _HIGH, _STEPS)
 
@@ -45,20 +43,14 @@ class Camera:
     def project(self, point: Point) -> Point:
         """Head coordinates -> camera x, y and depth (larger is nearer)."""
         x, y, z = point
-        depth = z * self.cos_yaw - x * self.sin_yaw
-        return (
-            x * self.cos_yaw + z * self.sin_yaw,
-            y * self.cos_pitch - depth * self.sin_pitch,
-            depth * self.cos_pitch + y * self.sin_pitch,
-        )
+        depth, sin, cos = z * self.cos_yaw - x * self.sin_yaw, self.sin_pitch, self.cos_pitch
+        return x * self.cos_yaw + z * self.sin_yaw, y * cos - depth * sin, depth * cos + y * sin
 
     def box(self, points: list[Point], radius: float) -> Box:
         """The pixels within `radius` (head units) of the box around some points in head coordinates."""
-        columns, rows = [], []
-        for point in points:
-            x, y, _ = self.project(point)
-            columns.append((x * self.cos_roll - y * self.sin_roll + self._shift[0]) / self.pixel)
-            rows.append((x * self.sin_roll + y * self.cos_roll + self._shift[1]) / self.pixel)
+        places = [self.project(point) for point in points]
+        columns = [(x * self.cos_roll - y * self.sin_roll + self._shift[0]) / self.pixel for x, y, _ in places]
+        rows = [(x * self.sin_roll + y * self.cos_roll + self._shift[1]) / self.pixel for x, y, _ in places]
         reach, half = radius / self.pixel + 2, self.size / 2
 
         def cut(values: list[float]) -> slice:
@@ -70,10 +62,9 @@ class Camera:
 
 @dataclass(frozen=True)
 class Surface:
-    """What the pixels see of a surface, `[size, size]`: head x, y, z (beside it, of its nearest edge).
+    """What the pixels see of a surface, `[size, size]`: head x, y, z (beside it, of its nearest edge; z from the axis).
 
-    z counts from the axis of the cross-section and is negative on the back of the head. `edge` is the signed distance
-    to the silhouette in head units, positive inside.
+    `edge` is the signed distance to the silhouette in head units, positive inside.
     """
 
     x: np.ndarray
@@ -137,13 +128,14 @@ class Profile:
         shown2 = width2 * cos * cos + depth2 * sin * sin
         # Outside of the surface the width is negative and goes on smoothly, for the soft edge.
         edge2 = np.where(self.width2 > 0, shown2, self.width2)
+        tilt, bulge = -sin * cos * (width2 - depth2) / shown2, np.sqrt(width2 * depth2) / shown2
         tables = [
             edge2,
             np.gradient(edge2, _HEIGHTS),
             np.sqrt(shown2),
             self.centre * sin,
-            -sin * cos * (width2 - depth2) / shown2,
-            np.sqrt(width2 * depth2) / shown2,
+            tilt,
+            bulge,
             self.centre * cos,
         ]
         edge2, slope, half, middle, tilt, bulge, ahead = (table.astype(np.float32) for table in tables)
@@ -152,20 +144,13 @@ class Profile:
         # The height seen depends on the depth, and the depth on the height: a second look settles it for a small pitch.
         # The silhouette is that of the first: an ellipsoid's hardly changes when it nods.
         for look in range(2):
-            index = ((y - _LOW) * per_step + 0.5).astype(np.int32)
-            index = np.minimum(np.maximum(index, 0), _STEPS - 1)
+            index = np.minimum(np.maximum(((y - _LOW) * per_step + 0.5).astype(np.int32), 0), _STEPS - 1)
             across = camera.x - middle[index]
             if look == 0:
                 grade = slope[index]
-                steepness = np.sqrt(4 * across * across + grade * grade) + 1e-3
-                edge = (edge2[index] - across * across) / steepness
+                edge = (edge2[index] - across * across) / (np.sqrt(4 * across * across + grade * grade) + 1e-3)
             limit = half[index]
             inside = np.minimum(np.maximum(across, -limit), limit)
             near = tilt[index] * inside + bulge[index] * np.sqrt(limit * limit - inside * inside)
             y = (camera.y + (near + ahead[index]) * camera.sin_pitch) / camera.cos_pitch
-        return Surface(
-            x=inside * cos - near * sin,
-            y=y,
-            z=inside * sin + near * cos,
-            edge=edge,
-        )
+        return Surface(inside * cos - near * sin, y, inside * sin + near * cos, edge)

@@ -1,9 +1,6 @@
-"""What makes a drawn face who it is: the traits of an identity, which never change.
+"""What makes a drawn face who it is: the traits of an identity; shapes do not depend on the colour of skin or hair.
 
-Shapes do not depend on the colour of skin or hair.
-
-Lengths are in head units: the head reaches from y = -1 (crown) to y = 1 (chin); x points to the image's right and z
-to the viewer.
+In head units the head reaches from y = -1 (crown) to y = 1 (chin); x points to the image's right, z to the viewer.
 """
 
 import dataclasses
@@ -24,10 +21,7 @@ SKIN_TONES = _colours("faddc8 f0c8a8 e2b28a cb956c aa7350 86563c 6a4432 56382c")
 HAIR_COLOURS = _colours("1e1a1c 3a2820 5c3c28 805432 7a3420 b25c30 cea462 a09c9a e0deda")
 # How often each hair colour goes with the lightest and with the deepest skin.
 HAIR_SHARES = np.array(
-    [
-        (0.08, 0.18, 0.2, 0.14, 0.08, 0.08, 0.14, 0.06, 0.04),
-        (0.55, 0.2, 0.06, 0.02, 0.02, 0.01, 0.02, 0.08, 0.04),
-    ]
+    [(0.08, 0.18, 0.2, 0.14, 0.08, 0.08, 0.14, 0.06, 0.04), (0.55, 0.2, 0.06, 0.02, 0.02, 0.01, 0.02, 0.08, 0.04)]
 )
 EYE_COLOURS = _colours("302018 543622 78562e 687a46 4e789c 70808c")
 EYE_SHARES = np.array([(0.12, 0.24, 0.14, 0.16, 0.22, 0.12), (0.62, 0.28, 0.06, 0.02, 0.01, 0.01)])
@@ -37,10 +31,9 @@ EYE_SHARES = np.array([(0.12, 0.24, 0.14, 0.16, 0.22, 0.12), (0.62, 0.28, 0.06, 
 class Hair:
     """A hair style: a shell around the head and where it ends.
 
-    `top` and `side` are the thickness above the crown and at the sides. `length` is the y down to which the sides reach
-    (1 is the chin), `fringe` how far the hair hangs below the hairline, `sweep` the slant of the fringe. `opening` is
-    how far back the sides begin, as the cosine of the angle from the nose. `curl` is from 0 (straight) to 1, `bun` a
-    radius (0: none), and `density` the opacity.
+    `top` and `side` are the thickness above the crown and at the sides, `length` the y down to which the sides reach,
+    `fringe` how far the hair hangs below the hairline, `sweep` its slant, `opening` the cosine of the angle from the
+    nose where the sides begin. `curl` is from 0 (straight) to 1, `bun` a radius (0: none), `density` the opacity.
     """
 
     top: float = 0.1
@@ -151,8 +144,7 @@ def _pick(rng: np.random.Generator, names: Sequence[str], shares: Sequence[float
 def _moles(rng: np.random.Generator) -> tuple[tuple[float, float, float], ...]:
     """Moles on the cheeks, nose and forehead: (x, y, radius) of each."""
     count = int(rng.choice(4, p=[0.5, 0.3, 0.15, 0.05]))
-    spots = rng.uniform((-0.5, -0.1, 0.016), (0.5, 0.75, 0.03), (count, 3))
-    return tuple((x, y, radius) for x, y, radius in spots.tolist())
+    return tuple(map(tuple, rng.uniform((-0.5, -0.1, 0.016), (0.5, 0.75, 0.03), (count, 3)).tolist()))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -176,13 +168,9 @@ def draw_traits(identity: int, seed: int = 0) -> Traits:
     lips = skin * normal(0.62, 0.1) + rose * 0.3
 
     # One latent number makes features that often go together go together.
-    build = rng.uniform(0, 1)
-    age = rng.uniform(0, 1)
-    style = _pick(
-        rng,
-        list(HAIR_STYLES),
-        [0.3 + 0.9 * build * age, 1, 1.2, 1.2, 0.9, 0.8, 1, 0.9, 1.1, 0.8, 1.1, 1.1, 0.8, 1.1],
-    )
+    build, age = rng.uniform(0, 1), rng.uniform(0, 1)
+    shares = [0.3 + 0.9 * build * age, 1, 1.2, 1.2, 0.9, 0.8, 1, 0.9, 1.1, 0.8, 1.1, 1.1, 0.8, 1.1]
+    style = _pick(rng, list(HAIR_STYLES), shares)
     base = HAIR_STYLES[style]
     side = -1.0 if rng.uniform() < 0.5 else 1.0
     shell = dataclasses.replace(

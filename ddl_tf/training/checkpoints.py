@@ -1,5 +1,7 @@
 """Checkpoints to resume from, stops that lose nothing, and losses that are not finite."""
 
+import contextlib
+import dataclasses
 import os
 import re
 import shutil
@@ -15,11 +17,28 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError, NotFiniteError, TrainingStopped
 from ddl_tf.common.files import as_os_errors, sync_file, sync_folder
-from ddl_tf.common.stops import Stops
+from ddl_tf.common.stops import Stops, listening
 from ddl_tf.layers.sharded import copies_of, is_shard
 
-# Checkpoints that are kept: the newest, and one that serves if that is damaged.
-KEPT = 2
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """How many steps and epochs a run has; `first` steps are done already, where this process begins."""
+
+    first: int
+    per_epoch: int
+    epochs: int
+    checkpoint_every: int = 1
+
+    @property
+    def total(self) -> int:
+        """The steps of the whole run."""
+        return self.epochs * self.per_epoch
+
+    def segments(self) -> list[tuple[int, int]]:
+        """List (start, end) of the steps to do, such that Keras fits each with whole epochs or a part of one."""
+        boundary = min(-(-self.first // self.per_epoch) * self.per_epoch, self.total)
+        return [(start, end) for start, end in ((self.first, boundary), (boundary, self.total)) if start < end]
 
 
 class ResumePoint:
@@ -37,9 +56,8 @@ class ResumePoint:
         optimizer.build(model.trainable_variables)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         # Keras leaves the random state of its layers (dropout) out of a model's checkpoint.
-        sources = [getattr(layer, "_random_generator", None) for layer in model.submodules]
-        generators = [getattr(source, "_generator", None) for source in sources]
-        generators = [generator for generator in generators if generator is not None]
+        sources: list[Any] = [getattr(layer, "_random_generator", None) for layer in model.submodules]
+        generators = [source._generator for source in sources if getattr(source, "_generator", None) is not None]
         # A checkpoint has the first copy of a variable alone, and restores all others from it.
         variables = [*model.variables, *optimizer.variables]
         self._shards = [copy for variable in variables if is_shard(variable) for copy in copies_of(variable)]
@@ -124,7 +142,8 @@ class ResumePoint:
         for file in self._directory.glob(f"ckpt-{step}.*"):
             sync_file(file)
         sync_folder(self._directory)
-        self._kept = [*(number for number in self._kept if number != step), step][-KEPT:]
+        # Two are kept: the newest, and one that serves if that is damaged.
+        self._kept = [*(number for number in self._kept if number != step), step][-2:]
         for number in self._numbers(r"\..*"):
             if number < self._kept[0]:
                 # The index first: without it the data is no checkpoint.
@@ -153,27 +172,22 @@ class SaveForResume(tf.keras.callbacks.Callback):
     def __init__(
         self,
         point: ResumePoint,
-        first_step: int,
-        every: int,
-        steps_per_epoch: int,
+        steps: Steps,
         before: Callable[[], None],
         agree: Callable[[int], int],
     ) -> None:
         super().__init__()
-        self._point, self._before, self._agree = point, before, agree
-        self.step = first_step
-        self._every, self._steps_per_epoch = every, steps_per_epoch
-        self._handlers: dict[signal.Signals, Any] = {}
+        self._point, self._steps, self._before, self._agree = point, steps, before, agree
+        self.step = steps.first
         self._signalled: Optional[signal.Signals] = None
-        self._stops = Stops()
+        self._stops, self._listening = Stops(), contextlib.ExitStack()
 
     def __enter__(self) -> "SaveForResume":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._handlers[number] = signal.signal(number, self._stop)
+        self._listening.enter_context(listening(self._stop))
         return self
 
     def __exit__(self, kind: Optional[type[BaseException]], *_: object) -> None:
-        self._restore_handlers()
+        self._listening.close()
         if kind is None and self._signalled is not None:
             # It came after the last step: the handlers of before decide.
             signal.raise_signal(self._signalled)
@@ -185,24 +199,20 @@ class SaveForResume(tf.keras.callbacks.Callback):
             # Not by `print`, which the signal may have interrupted.
             os.write(2, f"{self._signalled.name}: stopping when this step, or this epoch's end, is done\n".encode())
         elif second:
-            self._restore_handlers()
+            self._listening.close()
             signal.raise_signal(number)
-
-    def _restore_handlers(self) -> None:
-        while self._handlers:
-            signal.signal(*self._handlers.popitem())
 
     def on_train_batch_end(self, batch: int, logs: Optional[dict[str, Any]] = None) -> None:
         """Check the losses, and write a checkpoint if it is time."""
         self.step += 1
         self._check(logs or {})
-        if self.step % self._steps_per_epoch == 0:
+        if self.step % self._steps.per_epoch == 0:
             # The epoch's results come before its checkpoint: `on_epoch_end` is called next. They are files too, which
             # weights that are not finite must not replace.
             self._point.check(self.step)
             return
         number = self._agree(self._signalled or 0)
-        if number or self.step % self._every == 0:
+        if number or self.step % self._steps.checkpoint_every == 0:
             self._save(number)
 
     def _save(self, stopped_by: int) -> None:

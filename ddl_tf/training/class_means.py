@@ -1,6 +1,7 @@
 """Class centers that begin where their people are: fine-tuning then starts from a head that knows them."""
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
@@ -18,11 +19,8 @@ BATCH, IMAGES = 256, 8
 def rows_per_identity(identity: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Choose up to `count` random rows of each identity, in ascending order."""
     order = np.random.default_rng([seed, 2]).permutation(len(identity))
-    ranked = order[np.argsort(identity[order], kind="stable")]
-    people = identity[ranked]
-    begins = np.flatnonzero(np.r_[True, people[1:] != people[:-1]]) if len(people) else np.zeros(0, np.int64)
-    place = np.arange(len(people)) - np.repeat(begins, np.diff(np.r_[begins, len(people)]))
-    return np.sort(ranked[place < count])
+    people = pd.Series(identity[order])
+    return np.sort(order[people.groupby(people).cumcount() < count])
 
 
 def start_at_class_means(model: tf.keras.Model, faces: Faces, seed: int) -> None:

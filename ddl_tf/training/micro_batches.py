@@ -34,10 +34,8 @@ class _MicroBatchModel(tf.keras.Model):
         super().__init__(recognizer.input, recognizer.output, name=recognizer.name)
         self.micro_batches = micro_batches
         network = embedding_model(recognizer)
-        head = tf.keras.Model(
-            {"embedding": recognizer.output["embedding"], "label": recognizer.input["label"]},
-            recognizer.output["logits"],
-        )
+        inputs = {"embedding": recognizer.output["embedding"], "label": recognizer.input["label"]}
+        head = tf.keras.Model(inputs, recognizer.output["logits"])
         # Models in attributes would be among the layers of this one.
         self._parts = lambda: (network, head)
 
@@ -50,6 +48,7 @@ class _MicroBatchModel(tf.keras.Model):
         """Do one step of training."""
         inputs, targets, weights = tf.keras.utils.unpack_x_y_sample_weight(data)
         network, head = self._parts()
+        scales_loss = isinstance(self.optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
         images = self._split(inputs["image"])
         replay = random_replay(network)
         embeddings: list[tf.Tensor] = []
@@ -58,12 +57,10 @@ class _MicroBatchModel(tf.keras.Model):
         embedding = tf.concat(embeddings, 0)
         with tf.GradientTape() as tape:
             tape.watch(embedding)
-            outputs = {
-                "embedding": embedding,
-                "logits": head({"embedding": embedding, "label": inputs["label"]}, training=True),
-            }
+            logits = head({"embedding": embedding, "label": inputs["label"]}, training=True)
+            outputs = {"embedding": embedding, "logits": logits}
             loss = self.compute_loss(inputs, targets, outputs, weights)
-            if self._scales_loss():
+            if scales_loss:
                 loss = self.optimizer.get_scaled_loss(loss)
         embedding_gradient, *gradients = tape.gradient(loss, [embedding, *self.trainable_variables])
         replay()
@@ -76,13 +73,10 @@ class _MicroBatchModel(tf.keras.Model):
                 # Either of two may be None.
                 both = zip(gradients, more)
                 gradients = [new if old is None else old if new is None else old + new for old, new in both]
-        if self._scales_loss():
+        if scales_loss:
             gradients = self.optimizer.get_unscaled_gradients(gradients)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
         return self.compute_metrics(inputs, targets, outputs, weights)
-
-    def _scales_loss(self) -> bool:
-        return isinstance(self.optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
 
 
 def _after(rows: tf.Tensor, inputs: list[tf.Tensor]) -> tf.Tensor:

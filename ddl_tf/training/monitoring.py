@@ -16,15 +16,16 @@ from ddl_tf.losses import group_similarities
 from ddl_tf.models import save_checkpoint
 from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.training.run_folder import read_log
-from ddl_tf.training.workers import ChiefEmbedder, Workers
+from ddl_tf.training.setting_parts import CheckpointSettings
+from ddl_tf.training.workers import ChiefEmbedder
 
 
 class Verification(tf.keras.callbacks.Callback):
     """Evaluate on verification sets every few epochs and after the last, and keep the best and the last checkpoint.
 
     Its results go into the epoch's logs, `SET/accuracy` and so on, NaN in epochs without an evaluation. The best
-    checkpoint has the largest mean of the measure `best_by` over the sets; without sets every epoch's is the best. Of
-    several workers the chief evaluates; the directory of the others is a throw-away place.
+    checkpoint has the largest mean of the measure `--best_by` over the sets (`best` so far); without sets every epoch's
+    is the best. Of several workers the chief evaluates; the directory of the others is a throw-away place.
     """
 
     measures = ("accuracy", "auc", "eer", "expectation_margin")
@@ -32,33 +33,26 @@ class Verification(tf.keras.callbacks.Callback):
     def __init__(
         self,
         sets: Sequence[PairSet],
-        workers: Workers,
+        embedder: ChiefEmbedder,
         directory: Path,
-        every: int,
+        settings: CheckpointSettings,
         epochs: int,
-        best_by: str = "auc",
-        best: float = -math.inf,
+        best: float,
     ) -> None:
         super().__init__()
-        self._sets, self._workers, self._directory = sets, workers, directory
-        self._every, self._epochs = every, epochs
-        self._best_by, self._best = best_by, best
+        self._sets, self.embedder, self._directory = sets, embedder, directory
+        self._settings, self._epochs, self._best = settings, epochs, best
         self.results: list[dict[str, Any]] = []
-
-    def set_model(self, model: tf.keras.Model) -> None:
-        """Take the model; its embedding part is traced once for all evaluations."""
-        super().set_model(model)
-        self._embedder = ChiefEmbedder(model, self._workers)
 
     def evaluate(self) -> None:
         """Evaluate the model as it stands: the `results` of each set, as `evaluate_pairs` gives them."""
-        results = self._embedder.run(lambda model: [evaluate_pairs(model, pair_set) for pair_set in self._sets])
+        results = self.embedder.run(lambda model: [evaluate_pairs(model, pair_set) for pair_set in self._sets])
         self.results = results or []
 
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
         """Evaluate, if it is time, and write the checkpoints."""
         logs = logs if logs is not None else {}
-        due = (epoch + 1) % self._every == 0 or epoch + 1 == self._epochs
+        due = (epoch + 1) % self._settings.evaluate_every == 0 or epoch + 1 == self._epochs
         for pair_set in self._sets:
             logs.update({f"{pair_set.name}/{measure}": math.nan for measure in self.measures})
         last = self._directory / "last.keras"
@@ -68,11 +62,12 @@ class Verification(tf.keras.callbacks.Callback):
             return
         if self._sets:
             self.evaluate()
-        if not self._workers.is_chief:
+        if not self.embedder.workers.is_chief:
             return
         for result in self.results:
             logs.update({f"{result['set']}/{measure}": result[measure] for measure in self.measures})
-        score = float(np.mean([result[self._best_by] for result in self.results])) if self._sets else math.inf
+        best_by = self._settings.best_by
+        score = float(np.mean([result[best_by] for result in self.results])) if self._sets else math.inf
         if score >= self._best:
             self._best = score
             with write_aside(self._directory / "best.keras") as aside:
@@ -83,15 +78,10 @@ class SimilarityMonitor(tf.keras.callbacks.Callback):
     """Follow the similarity distributions of every group on the same rows: for TensorBoard, and the plot of the run."""
 
     def __init__(
-        self, probe: tf.data.Dataset, workers: Workers, directory: Path, writer: tf.summary.SummaryWriter
+        self, probe: tf.data.Dataset, embedder: ChiefEmbedder, directory: Path, writer: tf.summary.SummaryWriter
     ) -> None:
         super().__init__()
-        self._probe, self._workers, self._directory, self._writer = probe, workers, directory, writer
-
-    def set_model(self, model: tf.keras.Model) -> None:
-        """Take the model; its embedding part is traced once."""
-        super().set_model(model)
-        self._embedder = ChiefEmbedder(model, self._workers)
+        self._probe, self._embedder, self._directory, self._writer = probe, embedder, directory, writer
 
     def _measure(self, model: tf.keras.Model) -> dict[str, np.ndarray]:
         parts: dict[str, list[np.ndarray]] = {}
@@ -123,21 +113,17 @@ class RunLog(tf.keras.callbacks.Callback):
     def __init__(self, path: Path, first_epoch: int) -> None:
         super().__init__()
         self._path = path
-        self._rows: list[dict[str, Any]] = []
-        if path.exists():
-            log = read_log(path)
-            self._rows = [{str(k): v for k, v in row.items()} for row in log.to_dict("records")][:first_epoch]
+        log = read_log(path)[:first_epoch] if path.exists() else pd.DataFrame()
+        self._rows: list[dict[Any, Any]] = log.to_dict("records")
 
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
         """Add the epoch."""
         values = {key: float(np.asarray(value)) for key, value in (logs or {}).items()}
-        self._rows.append({"epoch": epoch + 1, "learning_rate": self._learning_rate(), **values})
+        # Keras keeps what the schedule gave for the step that was just done.
+        rate = float(tf.keras.backend.get_value(self.model.optimizer.learning_rate))
+        self._rows.append({"epoch": epoch + 1, "learning_rate": rate, **values})
         with write_aside(self._path) as aside:
             pd.DataFrame(self._rows).to_csv(aside, index=False)
-
-    def _learning_rate(self) -> float:
-        """Of the step that was just done: Keras keeps what the schedule gave."""
-        return float(tf.keras.backend.get_value(self.model.optimizer.learning_rate))
 
 
 class TrainingProgress(tf.keras.callbacks.Callback):

@@ -5,18 +5,7 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from ddl_tf.losses import (
-    DDLLoss,
-    FocalLoss,
-    HistogramLoss,
-    LabelledAccuracy,
-    MarginSoftmaxLoss,
-    OHEMLoss,
-    RKDLoss,
-    SPLoss,
-    TripletLoss,
-    ddl_metrics,
-)
+import ddl_tf.losses as losses
 from ddl_tf.training.optimizers import build_optimizer, build_schedule
 from ddl_tf.training.setting_parts import LossSettings
 from ddl_tf.training.settings import TrainSettings
@@ -26,38 +15,33 @@ DISTILLATIONS = ("ddl", "rkd", "sp")
 
 
 def _ddl_arguments(settings: LossSettings, num_students: int) -> dict[str, Any]:
-    return {
-        "positive_weight": settings.positive_weight,
-        "negative_weight": settings.negative_weight,
-        "order_weight": settings.order_weight,
-        "num_nodes": settings.num_nodes,
-        "similarity_range": (settings.similarity_low, settings.similarity_high),
-        "bandwidth": settings.bandwidth,
-        "positive_threshold": settings.positive_threshold,
-        "stop_teacher_gradient": settings.stop_teacher_gradient,
-        "num_groups": num_students + 1,
-    }
+    weights = ("positive_weight", "negative_weight", "order_weight")
+    names = (*weights, "num_nodes", "bandwidth", "positive_threshold", "stop_teacher_gradient")
+    arguments = {name: getattr(settings, name) for name in names}
+    similarity_range = settings.similarity_low, settings.similarity_high
+    return {**arguments, "similarity_range": similarity_range, "num_groups": num_students + 1}
 
 
 def build_logits_loss(settings: LossSettings, label_smoothing: float, compact: bool) -> tf.keras.losses.Loss:
     """Make the loss on the logits (compact ones of a sampled head); ValueError for an argument out of its range."""
     if settings.logits_loss == "focal":
-        return FocalLoss(settings.focal_gamma, compact)
+        return losses.FocalLoss(settings.focal_gamma, compact)
     if settings.logits_loss == "ohem":
-        return OHEMLoss(settings.ohem_keep, compact)
-    return MarginSoftmaxLoss(label_smoothing, compact)
+        return losses.OHEMLoss(settings.ohem_keep, compact)
+    return losses.MarginSoftmaxLoss(label_smoothing, compact)
 
 
 def build_embedding_loss(settings: LossSettings, num_students: int) -> Optional[tf.keras.losses.Loss]:
     """Make the loss on the embeddings, None for none; ValueError if one of its arguments is out of its range."""
-    losses: dict[str, Callable[[], tf.keras.losses.Loss]] = {
-        "ddl": lambda: DDLLoss(**_ddl_arguments(settings, num_students)),
-        "triplet": lambda: TripletLoss(settings.triplet_margin),
-        "histogram": lambda: HistogramLoss(settings.histogram_bins),
-        "rkd": lambda: RKDLoss(settings.rkd_distance_weight, settings.rkd_angle_weight),
-        "sp": lambda: SPLoss(),
+    makers: dict[str, Callable[[], Optional[tf.keras.losses.Loss]]] = {
+        "none": lambda: None,
+        "ddl": lambda: losses.DDLLoss(**_ddl_arguments(settings, num_students)),
+        "triplet": lambda: losses.TripletLoss(settings.triplet_margin),
+        "histogram": lambda: losses.HistogramLoss(settings.histogram_bins),
+        "rkd": lambda: losses.RKDLoss(settings.rkd_distance_weight, settings.rkd_angle_weight),
+        "sp": losses.SPLoss,
     }
-    return losses[settings.embedding_loss]() if settings.embedding_loss != "none" else None
+    return makers[settings.embedding_loss]()
 
 
 def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per_epoch: int, num_students: int) -> None:
@@ -79,17 +63,15 @@ def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per
         settings.optimizer, schedule, settings.momentum, settings.weight_decay, settings.clip_norm
     )
     compact = model.get_layer("head").compact
-    losses: dict[str, tf.keras.losses.Loss] = {"logits": build_logits_loss(settings, settings.label_smoothing, compact)}
-    loss_weights = {"logits": 1.0}
-    metrics: dict[str, list[tf.keras.metrics.Metric]] = {"logits": [LabelledAccuracy(compact=compact)]}
+    minimised, weights = {"logits": build_logits_loss(settings, settings.label_smoothing, compact)}, {"logits": 1.0}
     embedding_loss = build_embedding_loss(settings, num_students)
     if embedding_loss:
-        losses["embedding"] = embedding_loss
-        loss_weights["embedding"] = settings.embedding_weight
+        minimised["embedding"], weights["embedding"] = embedding_loss, settings.embedding_weight
+    metrics: dict[str, list[tf.keras.metrics.Metric]] = {"logits": [losses.LabelledAccuracy(compact=compact)]}
     if num_students:
         # Whatever is minimised: they show what it does to the distributions.
-        metrics["embedding"] = ddl_metrics(num_students, **_ddl_arguments(settings, num_students))
-    model.compile(optimizer, loss=losses, loss_weights=loss_weights, metrics=metrics, jit_compile=settings.jit_compile)
+        metrics["embedding"] = losses.ddl_metrics(num_students, **_ddl_arguments(settings, num_students))
+    model.compile(optimizer, loss=minimised, loss_weights=weights, metrics=metrics, jit_compile=settings.jit_compile)
     make_state(model)
 
 

@@ -30,8 +30,7 @@ class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, after: tf.keras.optimizers.schedules.LearningRateSchedule, warmup_steps: int) -> None:
         super().__init__()
-        self.after = after
-        self.warmup_steps = warmup_steps
+        self.after, self.warmup_steps = after, warmup_steps
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """Compute the learning rate of a step."""
@@ -41,8 +40,7 @@ class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments."""
-        after = tf.keras.optimizers.schedules.serialize(self.after)
-        return {"after": after, "warmup_steps": self.warmup_steps}
+        return {"after": tf.keras.optimizers.schedules.serialize(self.after), "warmup_steps": self.warmup_steps}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "WarmUp":
@@ -87,9 +85,8 @@ def build_schedule(
     elif name == "step":
         # Keras changes the rate after its boundary, so that the last step at the old rate is the one before.
         boundaries = [float(step - warmup_steps - 1) for step in sorted(decay_steps)]
-        after = schedules.PiecewiseConstantDecay(
-            boundaries, [learning_rate * decay_factor**k for k in range(len(boundaries) + 1)]
-        )
+        rates = [learning_rate * decay_factor**k for k in range(len(boundaries) + 1)]
+        after = schedules.PiecewiseConstantDecay(boundaries, rates)
     else:
         raise ValueError(f"schedule must be constant, cosine, step or polynomial, got {name!r}")
     return WarmUp(after, warmup_steps)
@@ -100,9 +97,9 @@ def _values(gradient: Any) -> tf.Tensor:
 
 
 def _plus(gradient: Any, number: tf.Tensor) -> Any:
-    if isinstance(gradient, tf.IndexedSlices):
-        return tf.IndexedSlices(gradient.values + number, gradient.indices, gradient.dense_shape)
-    return gradient + number
+    values = _values(gradient) + number
+    is_sparse = isinstance(gradient, tf.IndexedSlices)
+    return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape) if is_sparse else values
 
 
 class RowAndShardGradients(tf.keras.optimizers.Optimizer):
@@ -175,25 +172,22 @@ class L2SGD(RowAndShardGradients, tf.keras.optimizers.SGD):
         super().__init__(learning_rate=learning_rate, momentum=momentum, **kwargs)
         self.l2 = l2
 
-    def _update_rows(self, gradient: tf.IndexedSlices, variable: tf.Variable) -> None:
-        """Update the rows that the gradient has: the others keep their momentum, and do not decay."""
-        rows, values = gradient.indices, gradient.values
+    def update_step(self, gradient: Any, variable: tf.Variable) -> None:
+        """Update one weight, or the rows of it that the gradient has."""
+        is_sparse = isinstance(gradient, tf.IndexedSlices)
+        values = tf.convert_to_tensor(_values(gradient))
         if self.l2 and not re.search(NO_DECAY, variable.name):
-            values += tf.cast(self.l2, variable.dtype) * tf.gather(variable, rows)
+            decaying = tf.gather(variable, gradient.indices) if is_sparse else variable
+            values += tf.cast(self.l2, variable.dtype) * decaying
+        if not is_sparse:
+            super().update_step(values, variable)
+            return
+        rows = gradient.indices
         rate, factor = (tf.cast(number, variable.dtype) for number in (self.learning_rate, self.momentum))
         momentum = self.momentums[self._index_dict[self._var_key(variable)]]
         moved = factor * tf.gather(momentum, rows) - rate * values
         momentum.scatter_update(tf.IndexedSlices(moved, rows))
         variable.scatter_add(tf.IndexedSlices(factor * moved - rate * values if self.nesterov else moved, rows))
-
-    def update_step(self, gradient: Any, variable: tf.Variable) -> None:
-        """Update one weight."""
-        if isinstance(gradient, tf.IndexedSlices):
-            self._update_rows(gradient, variable)
-            return
-        if self.l2 and not re.search(NO_DECAY, variable.name):
-            gradient = tf.convert_to_tensor(gradient) + tf.cast(self.l2, variable.dtype) * variable
-        super().update_step(gradient, variable)
 
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments."""

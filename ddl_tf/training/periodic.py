@@ -1,9 +1,4 @@
-"""Arrays that training makes again and again, and that the input pipeline waits for.
-
-The rows of a step may follow from the weights of an earlier step, while the pipeline works ahead of training. So a step
-takes the arrays of one certain earlier step, and waits for them. They are stored in the run folder, so that a resumed
-run draws the same rows.
-"""
+"""Arrays that training makes again and again, and that the input pipeline, which works ahead of it, waits for."""
 
 import threading
 from pathlib import Path
@@ -16,7 +11,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class PeriodicArrays:
-    """A dict of arrays for every period of training.
+    """A dict of arrays for every period of training, stored so that a resumed run draws the same rows.
 
     Those of number n are made after step `n * every`, for the steps from `(n + delay) * every` on. With a delay of 0
     the pipeline stands still while they are made; with 1 there is a whole period to make them in. Number 0 serves from

@@ -39,9 +39,7 @@ def draw_distributions(axes: Axes, similarities: Mapping[str, np.ndarray]) -> No
             margins[name] = means["positive"] - means["negative"]
     title = ", ".join(f"{name} {margin:.2f}" for name, margin in margins.items())
     axes.set_title(f"expectation margin E[S+] - E[S-]: {title}", fontsize=9)
-    axes.set_xlabel("cosine similarity")
-    axes.set_ylabel("density")
-    axes.set_xlim(LOW, HIGH)
+    axes.set(xlabel="cosine similarity", ylabel="density", xlim=(LOW, HIGH))
     axes.legend(fontsize=8)
 
 

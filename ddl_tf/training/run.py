@@ -2,14 +2,17 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
+import random
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
+import numpy as np
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError, TrainingStopped
@@ -25,24 +28,49 @@ from ddl_tf.mining.pairs import read_pairs
 from ddl_tf.models import build_recognizer, initialise_from
 from ddl_tf.models.checkpoints import has_parts, load_network
 from ddl_tf.protocols.pair_sets import PairSet
-from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, StoppedBySignal
+from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, Steps, StoppedBySignal
 from ddl_tf.training.class_means import start_at_class_means
-from ddl_tf.training.global_state import global_state_of_run
+from ddl_tf.training.hard_mining import MiningPlan
 from ddl_tf.training.micro_batches import in_micro_batches
-from ddl_tf.training.mining_plan import MiningPlan
 from ddl_tf.training.monitoring import RunLog, SimilarityMonitor, TrainingProgress, Verification
 from ddl_tf.training.objective import DISTILLATIONS, compile_recognizer
 from ddl_tf.training.plots import plot_run
 from ddl_tf.training.run_folder import RunFolder, read_json
 from ddl_tf.training.settings import TrainSettings
-from ddl_tf.training.steps import Steps
 from ddl_tf.training.strategy import build_strategy
-from ddl_tf.training.workers import Workers
+from ddl_tf.training.workers import ChiefEmbedder, Workers
 
 # Exit code of a worker that cannot go on alone: "try again" in sysexits.h.
 WORKER_LOST = 75
 # Pairs of each group that the similarity monitor follows, and batches that they come in.
 PROBE_PAIRS, PROBE_BATCHES = 32, 8
+
+
+@contextlib.contextmanager
+def global_state_of_run(seed: int, precision: str) -> Iterator[None]:
+    """Seed all random numbers and set Keras's precision policy, and leave them as they were before.
+
+    Python's and NumPy's random numbers go on as if there had been no run. TensorFlow's global seed is set again, which
+    begins its sequence anew.
+    """
+    policy, drawing = tf.keras.mixed_precision.global_policy(), tf.keras.backend.experimental
+    draws_by_generator = drawing.is_tf_random_generator_enabled()
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    global_seed, _ = tf.compat.v1.random.get_seed(1)
+    try:
+        tf.keras.utils.set_random_seed(seed)
+        # Dropout then keeps its random state in a variable, which the run's checkpoints hold.
+        drawing.enable_tf_random_generator()
+        tf.keras.mixed_precision.set_global_policy(precision)
+        yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(policy)
+        if not draws_by_generator:
+            drawing.disable_tf_random_generator()
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
+        # What `get_seed` gives where no global seed was set.
+        tf.random.set_seed(None if global_seed == 87654321 else global_seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,27 +237,21 @@ def _train(context: RunContext, strategy: tf.distribute.Strategy) -> list[dict[s
         )
     with strategy.scope():
         model, point, steps = _build_model(context)
+        embedder = ChiefEmbedder(model, workers)
     workers.check_alike("the checkpoint that they found: --run_dir must be one folder that all share", str(steps.first))
     context.say(
         f"{len(context.faces)} images of {context.faces.num_identities} identities; batches of "
         f"{rows} rows on {replicas} device(s); {steps.epochs} epochs of {steps.per_epoch} steps"
         + (f"; resumed at step {steps.first}" if steps.first else "")
     )
-    best = context.folder.best(settings.best_by) if steps.first and workers.is_chief else None
+    best = context.folder.best(settings.best_by) if steps.first and workers.is_chief else -math.inf
     verification = Verification(
-        context.sets,
-        workers,
-        context.scratch or context.folder.checkpoints,
-        settings.evaluate_every,
-        settings.epochs,
-        settings.best_by,
-        -math.inf if best is None else best,
+        context.sets, embedder, context.scratch or context.folder.checkpoints, settings, steps.epochs, best
     )
     if steps.segments():
         _fit(context, model, point, steps, verification)
     else:
         # The run was killed between its last checkpoint and its results.
-        verification.set_model(model)
         verification.evaluate()
     if not workers.is_chief:
         return []
@@ -261,7 +283,7 @@ def _build_model(context: RunContext) -> tuple[tf.keras.Model, ResumePoint, Step
     return model, point, context.steps(first)
 
 
-def _similarity_monitor(context: RunContext) -> SimilarityMonitor:
+def _similarity_monitor(context: RunContext, embedder: ChiefEmbedder) -> SimilarityMonitor:
     """Follow rows that are drawn as the run draws those of its groups; a made student's are augmented, no others."""
     settings, folder = context.settings, context.folder
     sizes = dataclasses.replace(
@@ -280,31 +302,14 @@ def _similarity_monitor(context: RunContext) -> SimilarityMonitor:
     probe = training_dataset(context.faces, sampler, augment, image_size, 0, PROBE_BATCHES, settings.seed)
     is_chief, events = context.workers.is_chief, str(folder.tensorboard / "similarities")
     writer = tf.summary.create_file_writer(events) if is_chief else tf.summary.create_noop_writer()
-    return SimilarityMonitor(probe.cache(), context.workers, folder.path, writer)
-
-
-def _callbacks(
-    context: RunContext, model: tf.keras.Model, steps: Steps, verification: Verification, saver: SaveForResume
-) -> list[tf.keras.callbacks.Callback]:
-    """All callbacks, in an order that matters: a checkpoint comes when all of the epoch's results are on disk."""
-    folder, sampler = context.folder, context.sampler
-    callbacks: list[tf.keras.callbacks.Callback] = [verification]
-    if context.workers.is_chief:
-        callbacks += [
-            TrainingProgress(steps.total, steps.first, sampler.num_rows),
-            RunLog(folder.log, steps.first // steps.per_epoch),
-            tf.keras.callbacks.TensorBoard(str(folder.tensorboard), write_graph=False),
-        ]
-    if context.num_students:
-        callbacks.append(_similarity_monitor(context))
-    return [*callbacks, *context.plan.begin(folder.mined, model, sampler, steps), saver]
+    return SimilarityMonitor(probe.cache(), embedder, folder.path, writer)
 
 
 def _fit(
     context: RunContext, model: tf.keras.Model, point: ResumePoint, steps: Steps, verification: Verification
 ) -> None:
     settings, folder, workers = context.settings, context.folder, context.workers
-    sampler, image_size = context.sampler, (settings.image_size, settings.image_size)
+    faces, sampler, image_size = context.faces, context.sampler, (settings.image_size, settings.image_size)
     augment = build_augmentation(settings)
 
     def before_checkpoint() -> None:
@@ -312,22 +317,28 @@ def _fit(
         if workers.is_chief:
             folder.keep(settings)
 
-    def batches(start: int, end: int) -> tf.data.Dataset:
-        def share(shard: tuple[int, int]) -> tf.data.Dataset:
-            return training_dataset(context.faces, sampler, augment, image_size, start, end, settings.seed, shard)
-
-        return workers.distribute(share, sampler.num_rows)
-
-    saver = SaveForResume(
-        point, steps.first, steps.checkpoint_every, steps.per_epoch, before_checkpoint, workers.signal
-    )
-    callbacks = _callbacks(context, model, steps, verification, saver)
+    # By the largest signal of all workers they all stop: SIGTERM is above SIGINT.
+    saver = SaveForResume(point, steps, before_checkpoint, lambda number: max(workers.exchange(number)))
+    # Their order matters: a checkpoint comes when all of the epoch's results are on disk.
+    callbacks: list[tf.keras.callbacks.Callback] = [verification]
+    if workers.is_chief:
+        callbacks += [
+            TrainingProgress(steps.total, steps.first, sampler.num_rows),
+            RunLog(folder.log, steps.first // steps.per_epoch),
+            tf.keras.callbacks.TensorBoard(str(folder.tensorboard), write_graph=False),
+        ]
+    if context.num_students:
+        callbacks.append(_similarity_monitor(context, verification.embedder))
+    callbacks += [*context.plan.begin(folder.mined, model, sampler, steps), saver]
     try:
         # Events for TensorBoard are written from within too.
-        with context.plan, saver, as_os_errors(folder.path):
+        with contextlib.closing(context.plan), saver, as_os_errors(folder.path):
             for start, end in steps.segments():
+                share = functools.partial(
+                    training_dataset, faces, sampler, augment, image_size, start, end, settings.seed
+                )
                 model.fit(
-                    batches(start, end),
+                    workers.distribute(share, sampler.num_rows),
                     initial_epoch=start // steps.per_epoch,
                     epochs=end // steps.per_epoch,
                     steps_per_epoch=min(steps.per_epoch, end - start),
@@ -343,7 +354,7 @@ def _fit(
         # No checkpoint is written from here: of a step that failed, a part may have been done.
         checkpoint = point.latest or "the start"
         context.say(f"step {saver.step + 1} failed; once its cause is gone, the same command goes on from {checkpoint}")
-        check_rows(context.faces, sampler.rows(saver.step).record)
+        check_rows(faces, sampler.rows(saver.step).record)
         raise
     except StoppedBySignal as stop:
         workers.exchange(0)

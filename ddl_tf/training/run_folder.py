@@ -3,12 +3,13 @@
 import contextlib
 import dataclasses
 import json
+import math
 import platform
 import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pandas as pd
 
@@ -18,46 +19,42 @@ from ddl_tf.training.settings import TrainSettings
 
 RECORDED_PACKAGES = ("ddl_tf", "tensorflow", "tensorflow-cpu", "keras", "tf_keras", "keras-cv", "numpy", "pandas")
 
-_REPEATED = {field.name for field in dataclasses.fields(TrainSettings) if field.metadata["repeated"]}
-
 
 def installed_versions() -> dict[str, str]:
     """List the versions that a result depends on: package or program -> version, of what is installed."""
     versions = {"python": platform.python_version(), "platform": platform.platform()}
     for package in RECORDED_PACKAGES:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return versions
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    require_regular_file(path)
+    try:
+        yield
+    except ValueError as error:
+        advice = "put a copy of it back, or begin anew in another --run_dir"
+        raise InputError(f"{path} is damaged ({error}): {advice}") from None
 
 
 def read_json(path: Path, kind: type) -> Any:
     """Read a JSON file of a run, that holds a `kind` (dict or list); InputError if it is damaged."""
-    require_regular_file(path)
-    try:
+    with _reading(path):
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, kind):
             raise ValueError(f"it holds no {kind.__name__}")
-    except ValueError as error:
-        raise _damaged(path, error) from None
     return content
 
 
 def read_log(path: Path) -> pd.DataFrame:
     """Read `log.csv` of a run, a row for each epoch; InputError if it is damaged."""
-    require_regular_file(path)
-    try:
+    with _reading(path):
         log = pd.read_csv(path)
         if "epoch" not in log:
             raise ValueError("it has no column epoch")
-    except ValueError as error:
-        raise _damaged(path, error) from None
     return log
-
-
-def _damaged(path: Path, error: ValueError) -> InputError:
-    return InputError(f"{path} is damaged ({error}): put a copy of it back, or begin anew in another --run_dir")
 
 
 class RunFolder:
@@ -105,31 +102,28 @@ class RunFolder:
                 )
             if not changes:
                 return
-        for path, content in (
-            (self.path / "versions.json", {**installed_versions(), "command": sys.argv}),
-            (self.settings_file, settings_now),
-        ):
+        versions = {**installed_versions(), "command": sys.argv}
+        for path, content in ((self.path / "versions.json", versions), (self.settings_file, settings_now)):
             with write_aside(path) as aside:
                 aside.write_text(json.dumps(content, indent=2) + "\n")
         with write_aside(self.path / "flags.cfg") as aside:
             aside.write_text("".join(f"{line}\n" for line in _flag_lines(settings_now)))
 
-    def best(self, measure: str) -> Optional[float]:
-        """Read the largest `measure` (as `--best_by`), averaged over the sets, off the log; None without one."""
-        if not self.log.exists():
-            return None
-        log = read_log(self.log)
+    def best(self, measure: str) -> float:
+        """Read the largest `measure` (as `--best_by`), averaged over the sets, off the log; -inf without one."""
+        log = read_log(self.log) if self.log.exists() else pd.DataFrame()
         best = log[[column for column in log if str(column).endswith(f"/{measure}")]].mean(axis=1, skipna=False).max()
-        return None if pd.isna(best) else float(best)
+        return -math.inf if pd.isna(best) else float(best)
 
 
 def _flag_lines(settings: dict[str, Any]) -> list[str]:
     """Settings as lines of a flagfile; what is not set has no line."""
+    repeated = {field.name for field in dataclasses.fields(TrainSettings) if field.metadata["repeated"]}
     lines = []
     for key, value in settings.items():
         if isinstance(value, bool):
             lines.append(f"--{'' if value else 'no'}{key}")
-        elif key in _REPEATED:
+        elif key in repeated:
             lines += [f"--{key}={item}" for item in value]
         elif value is not None:
             lines.append(f"--{key}={','.join(map(str, value)) if isinstance(value, list) else value}")

@@ -1,6 +1,8 @@
 """The settings of a run by concern: each part checks itself, and a function takes the part that it needs."""
 
 import dataclasses
+import operator
+from collections.abc import Callable
 from typing import Any, Optional
 
 from ddl_tf.common.errors import InputError
@@ -8,11 +10,7 @@ from ddl_tf.common.settings import refuse_ignored, setting
 from ddl_tf.mining.pairs import CHOICES
 from ddl_tf.models import HEADS
 
-SCHEDULES = ("constant", "cosine", "step", "polynomial")
-OPTIMIZERS = ("sgd", "adamw")
 HEAD_STARTS = ("random", "class_means")
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
-
 # How DDL sees distributions, and so do the metrics that watch it.
 DDL_HISTOGRAMS = ("num_nodes", "similarity_low", "similarity_high", "bandwidth", "positive_threshold")
 # Settings that one loss on the embeddings alone takes.
@@ -23,25 +21,18 @@ _OF_LOSS = {
     "rkd": ("rkd_distance_weight", "rkd_angle_weight"),
 }
 
-
-def _at_least_one(settings: Any, *names: str) -> None:
-    for name in names:
-        if getattr(settings, name) < 1:
-            raise InputError(f"--{name} must be at least 1, got {getattr(settings, name)}")
+# Rules of numbers: their text, and what they compare with.
+_AT_LEAST_ONE, _ABOVE_ZERO = ("be at least 1", operator.ge, 1), ("be above 0", operator.gt, 0)
+_NOT_NEGATIVE = ("not be negative", operator.ge, 0)
 
 
-def _above_zero(settings: Any, *names: str) -> None:
-    """Check numbers that may be None."""
+def _check(settings: Any, rule: tuple[str, Callable[[float, float], bool], int], *names: str) -> None:
+    """Check numbers by a rule; they may be None."""
+    text, fits, bound = rule
     for name in names:
         value = getattr(settings, name)
-        if value is not None and value <= 0:
-            raise InputError(f"--{name} must be above 0, got {value}")
-
-
-def _not_negative(settings: Any, *names: str) -> None:
-    for name in names:
-        if getattr(settings, name) < 0:
-            raise InputError(f"--{name} must not be negative, got {getattr(settings, name)}")
+        if value is not None and not fits(value, bound):
+            raise InputError(f"--{name} must {text}, got {value}")
 
 
 @dataclasses.dataclass
@@ -90,8 +81,8 @@ class NetworkSettings:
     )
 
     def __post_init__(self) -> None:
-        _at_least_one(self, "image_size", "embedding_size")
-        _above_zero(self, "scale")
+        _check(self, _AT_LEAST_ONE, "image_size", "embedding_size")
+        _check(self, _ABOVE_ZERO, "scale")
         if not 0 < self.sample_rate <= 1:
             raise InputError(f"--sample_rate must be above 0 and at most 1, got {self.sample_rate}")
         if self.backbone == "checkpoint":
@@ -120,8 +111,8 @@ class MiningSettings:
     remine_pairs_per_identity: int = setting(10, "How many of these pairs of each identity and group.")
 
     def __post_init__(self) -> None:
-        _at_least_one(self, "neighbours_every")
-        _not_negative(self, "remine_every")
+        _check(self, _AT_LEAST_ONE, "neighbours_every")
+        _check(self, _NOT_NEGATIVE, "remine_every")
         if (self.remine_easy is None) != (not self.remine_hard):
             raise InputError("--remine_easy and --remine_hard go together: groups are mined by rules for all of them")
         mines = self.remine_easy is not None or self.remine_pairs != "none"
@@ -180,14 +171,16 @@ class OptimizerSettings:
         "Steps of an epoch; by default until each image was drawn once (--shuffled_rows), or until as many rows were "
         "drawn as the groups have images.",
     )
-    optimizer: str = setting("sgd", "Optimizer.", choices=OPTIMIZERS)
+    optimizer: str = setting("sgd", "Optimizer.", choices=("sgd", "adamw"))
     learning_rate: float = setting(0.1, "Learning rate after the warm-up.")
     momentum: float = setting(0.9, "Momentum of SGD.")
     weight_decay: float = setting(
         5e-4,
         "Weight decay, not on batch norm and biases: L2 in the gradient for sgd (as PyTorch), decoupled for adamw.",
     )
-    schedule: str = setting("cosine", "How the learning rate falls after the warm-up.", choices=SCHEDULES)
+    schedule: str = setting(
+        "cosine", "How the learning rate falls after the warm-up.", choices=("constant", "cosine", "step", "polynomial")
+    )
     warmup_epochs: float = setting(0.0, "Epochs over which the learning rate rises linearly.")
     decay_epochs: list[float] = setting([], "Epochs after which the step schedule multiplies the rate by decay_factor.")
     decay_factor: float = setting(0.1, "Factor of the step schedule.")
@@ -197,9 +190,9 @@ class OptimizerSettings:
     clip_norm: Optional[float] = setting(None, "Largest norm of the gradient of all weights; not clipped if not given.")
 
     def __post_init__(self) -> None:
-        _at_least_one(self, "epochs")
-        _above_zero(self, "steps_per_epoch", "learning_rate", "clip_norm", "decay_factor")
-        _not_negative(self, "weight_decay", "warmup_epochs", "momentum", "end_learning_rate")
+        _check(self, _AT_LEAST_ONE, "epochs")
+        _check(self, _ABOVE_ZERO, "steps_per_epoch", "learning_rate", "clip_norm", "decay_factor")
+        _check(self, _NOT_NEGATIVE, "weight_decay", "warmup_epochs", "momentum", "end_learning_rate")
         if self.warmup_epochs > self.epochs:
             raise InputError(f"--warmup_epochs={self.warmup_epochs} is longer than --epochs={self.epochs}")
         if self.schedule == "step" and not self.decay_epochs:
@@ -220,7 +213,7 @@ class DeviceSettings:
     cpu_replicas: Optional[int] = setting(
         None, "Logical devices of the CPU to train on, to try replicas without GPUs; by default all GPUs, or the CPU."
     )
-    precision: str = setting("float32", "Precision policy.", choices=PRECISIONS)
+    precision: str = setting("float32", "Precision policy.", choices=("float32", "mixed_float16", "mixed_bfloat16"))
     jit_compile: bool = setting(False, "Whether XLA compiles the training step.")
     micro_batches: int = setting(
         1, "Parts in which the rows of a step go through the network; the losses are those of all rows together."
@@ -233,8 +226,8 @@ class DeviceSettings:
     )
 
     def __post_init__(self) -> None:
-        _above_zero(self, "cpu_replicas")
-        _at_least_one(self, "micro_batches")
+        _check(self, _ABOVE_ZERO, "cpu_replicas")
+        _check(self, _AT_LEAST_ONE, "micro_batches")
 
 
 @dataclasses.dataclass
@@ -248,4 +241,4 @@ class CheckpointSettings:
     checkpoint_steps: int = setting(500, "Steps between checkpoints for resuming; each epoch's end is one too.")
 
     def __post_init__(self) -> None:
-        _at_least_one(self, "evaluate_every", "checkpoint_steps")
+        _check(self, _AT_LEAST_ONE, "evaluate_every", "checkpoint_steps")

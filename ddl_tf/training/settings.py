@@ -8,30 +8,19 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import refuse_ignored
 from ddl_tf.data.settings import AugmentationSettings, StreamSettings
 from ddl_tf.evaluation.sets import VerificationSets
-from ddl_tf.training.setting_parts import (
-    DDL_HISTOGRAMS,
-    CheckpointSettings,
-    DeviceSettings,
-    LossSettings,
-    MiningSettings,
-    NetworkSettings,
-    OptimizerSettings,
-    RunSettings,
-)
-
-_GROUPED = "--rows_per_group or --pairs_per_group above 0"
+from ddl_tf.training import setting_parts as parts
 
 
 # The fields of the last base come first.
 @dataclasses.dataclass
 class TrainSettings(
-    CheckpointSettings,
-    DeviceSettings,
-    OptimizerSettings,
-    LossSettings,
-    MiningSettings,
-    NetworkSettings,
-    RunSettings,
+    parts.CheckpointSettings,
+    parts.DeviceSettings,
+    parts.OptimizerSettings,
+    parts.LossSettings,
+    parts.MiningSettings,
+    parts.NetworkSettings,
+    parts.RunSettings,
     StreamSettings,
     AugmentationSettings,
     VerificationSets,
@@ -79,37 +68,31 @@ class TrainSettings(
                 raise InputError(f"--{name} needs --pairs_per_group above 0")
         if self.mined_pairs and self.remine_easy and self.remine_pairs == "none":
             raise InputError("--mined_pairs do not fit groups that are mined anew: set --remine_pairs too")
-        loss = self.embedding_loss
-        if loss in ("rkd", "sp") and not self.shared_identities:
+        loss, by_identity = f"--embedding_loss={self.embedding_loss}", self.embedding_loss in ("rkd", "sp")
+        if by_identity and not self.shared_identities:
+            raise InputError(f"{loss} compares the groups identity by identity: set --shared_identities")
+        if self.embedding_loss != "none" and not self._has_groups:
+            raise InputError(f"{loss} needs rows with groups: set --pairs_per_group (and --rows_per_group) above 0")
+        if by_identity and self.jit_compile:
             raise InputError(
-                f"--embedding_loss={loss} compares the groups identity by identity: set --shared_identities"
-            )
-        if loss != "none" and not self._has_groups:
-            raise InputError(
-                f"--embedding_loss={loss} needs rows with groups: set --pairs_per_group (and --rows_per_group) above 0"
-            )
-        if loss in ("rkd", "sp") and self.jit_compile:
-            raise InputError(
-                f"--embedding_loss={loss} cannot be compiled: how many identities the groups share is known in the "
-                "step only; leave out --jit_compile"
+                f"{loss} cannot be compiled: how many identities the groups share is known in the step only; leave out "
+                "--jit_compile"
             )
 
     def _refuse_ignored(self) -> None:
         """Refuse what another part makes useless."""
-        strengths = bool(self.strengths)
-        refuse_ignored(
-            self, ["made_student"], strengths, "a kind of augmentation, such as --augment_resolution, above 0"
-        )
+        kind = "a kind of augmentation, such as --augment_resolution, above 0"
+        refuse_ignored(self, ["made_student"], bool(self.strengths), kind)
+        rows = "--rows_per_group or --pairs_per_group above 0"
         refuse_ignored(self, ["pairs_across"], not self.mined_pairs or self.remine_pairs != "none", "--nomined_pairs")
-        refuse_ignored(self, ["confusable", *DDL_HISTOGRAMS], self._has_groups, _GROUPED)
+        refuse_ignored(self, ["confusable", *parts.DDL_HISTOGRAMS], self._has_groups, rows)
         refuse_ignored(self, ["remine_pairs"], self.pairs_per_group > 0, "--pairs_per_group above 0")
         refuse_ignored(self, ["remine_every"], self.remine_every < self.epochs, "more --epochs than that")
         refuse_ignored(self, ["label_smoothing"], self.logits_loss == "softmax", "--logits_loss=softmax")
         refuse_ignored(self, ("cfp_protocols", "cfp_folds"), self.cfp_root is not None, "--cfp_root")
         sets = {field.name for field in dataclasses.fields(VerificationSets)} - {"cfp_protocols", "cfp_folds"}
-        refuse_ignored(
-            self, ["best_by"], any(getattr(self, name) for name in sets), "a verification set, such as --pairs"
-        )
+        has_sets = any(getattr(self, name) for name in sets)
+        refuse_ignored(self, ["best_by"], has_sets, "a verification set, such as --pairs")
 
     def refuse_ignored_by_groups(self, groups: Sequence[int]) -> None:
         """Refuse settings that the groups which a batch has rows of make useless; a made student's is the last."""
@@ -123,5 +106,5 @@ class TrainSettings(
         stored = len(groups) - self.made_student
         refuse_ignored(self, ["pairs_across"], stored > 1, "a training set with a hard group (python -m ddl_tf.mine)")
         ddl_terms = self.embedding_loss == "ddl" or len(groups) > 1
-        names = [name for name in DDL_HISTOGRAMS if name != "positive_threshold" or self.remine_pairs == "none"]
+        names = [name for name in parts.DDL_HISTOGRAMS if name != "positive_threshold" or self.remine_pairs == "none"]
         refuse_ignored(self, names, ddl_terms, "--embedding_loss=ddl, or a hard group whose distributions are watched")

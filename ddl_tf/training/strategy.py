@@ -1,19 +1,18 @@
 """On which devices a run trains: the GPUs of this machine, those of several machines, or logical CPU devices."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import re
 import signal
 import threading
-from collections.abc import Iterator
 from typing import Any, Optional
 
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.parallel import usable_cores
+from ddl_tf.common.stops import listening
 from ddl_tf.training.workers import Workers
 
 # A collective waits in a thread for those of the other replicas: with too few threads all wait for ever. What is more
@@ -21,16 +20,11 @@ from ddl_tf.training.workers import Workers
 SPARE_THREADS = 8
 
 
-@dataclasses.dataclass(frozen=True)
-class Cluster:
-    """Which of `count` workers this process is: `index`, from 0, the chief."""
+def workers_of(tf_config: Optional[str]) -> int:
+    """Count the workers of a TF_CONFIG, the text of the environment variable, None or "" if not set: 1 if it has none.
 
-    index: int
-    count: int
-
-
-def cluster_of(tf_config: Optional[str]) -> Cluster:
-    """Read a TF_CONFIG, the text of the environment variable, None or "" if not set; InputError if it is wrong."""
+    InputError if it is wrong, or does not say which of them this process is.
+    """
     try:
         config = json.loads(tf_config or "{}")
     except ValueError as error:
@@ -39,7 +33,7 @@ def cluster_of(tf_config: Optional[str]) -> Cluster:
         raise _bad("is no JSON object with a cluster in it")
     cluster = config.get("cluster", {})
     if not cluster:
-        return Cluster(0, 1)
+        return 1
     unknown = sorted(set(cluster) - {"chief", "worker"})
     if unknown:
         raise _bad(f"names tasks of type {unknown[0]}, but all machines are alike here: name them all as workers")
@@ -55,10 +49,10 @@ def cluster_of(tf_config: Optional[str]) -> Cluster:
     # Some schedulers write the index as text.
     if not isinstance(text, (int, str)) or not re.fullmatch("[0-9]{1,9}", str(text)):
         raise _bad(f"names the task index {text!r}, which is no number from 0 on")
-    index, size = int(text), len(cluster.get(kind, []))
-    if index >= size:
-        raise _bad(f"makes this process {kind} {index}, but its cluster has {size} of them, from 0")
-    return Cluster(index + (len(chiefs) if kind == "worker" else 0), len(addresses))
+    size = len(cluster.get(kind, []))
+    if int(text) >= size:
+        raise _bad(f"makes this process {kind} {int(text)}, but its cluster has {size} of them, from 0")
+    return len(addresses)
 
 
 def _addresses(cluster: dict[str, Any], kind: str) -> list[str]:
@@ -84,12 +78,13 @@ def build_strategy(cpu_replicas: Optional[int] = None) -> tf.distribute.Strategy
     this machine, or `cpu_replicas` logical devices of its CPU, or its CPU. InputError if TF_CONFIG is wrong, or names
     several workers beside `cpu_replicas`.
     """
-    cluster = cluster_of(os.environ.get("TF_CONFIG"))
-    if cluster.count > 1:
+    if workers_of(os.environ.get("TF_CONFIG")) > 1:
         if cpu_replicas:
             raise InputError(f"--cpu_replicas={cpu_replicas} is for one process, but TF_CONFIG names several workers")
         _spare_threads(1 + len(tf.config.list_physical_devices("GPU")))
-        with _signals_end_the_process():
+        # The wait for the other workers is outside of Python: handlers are not called there.
+        in_main = threading.current_thread() is threading.main_thread()
+        with listening(signal.SIG_DFL) if in_main else contextlib.nullcontext():
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
             Workers(strategy).exchange(0)
         return strategy
@@ -105,17 +100,3 @@ def build_strategy(cpu_replicas: Optional[int] = None) -> tf.distribute.Strategy
 def _spare_threads(replicas: int) -> None:
     if not tf.config.threading.get_inter_op_parallelism_threads():
         tf.config.threading.set_inter_op_parallelism_threads(max(usable_cores(), replicas + SPARE_THREADS))
-
-
-@contextlib.contextmanager
-def _signals_end_the_process() -> Iterator[None]:
-    """For the wait for the other workers, which is outside of Python: its handlers are not called there."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)

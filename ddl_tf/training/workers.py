@@ -67,10 +67,6 @@ class Workers:
         if different:
             raise InputError(f"worker {self.index} and worker {different[0]} differ in {what}")
 
-    def signal(self, number: int) -> int:
-        """Agree on a signal by which all stop: the largest number of all workers (SIGTERM is above SIGINT)."""
-        return max(self.exchange(number))
-
     def distribute(self, make: Callable[[tuple[int, int]], tf.data.Dataset], rows: int) -> tf.data.Dataset:
         """Give every worker, and each of its replicas, its share of the rows of every step, as `fit` takes it.
 
@@ -106,17 +102,16 @@ class ChiefEmbedder:
     """
 
     def __init__(self, model: tf.keras.Model, workers: Workers) -> None:
-        self._model = embedding_model(model)
-        self._workers = workers
+        self._model, self.workers = embedding_model(model), workers
         self._copy: Optional[tf.keras.Model] = None
 
     def run(self, work: Callable[[tf.keras.Model], T]) -> Optional[T]:
         """Call `work` with the embedding model as it stands, on the chief; all workers call this at the same place."""
-        if self._workers.count == 1:
+        if self.workers.count == 1:
             average_statistics(self._model)
             return work(self._model)
         weights = self._model.get_weights()
-        if not self._workers.is_chief:
+        if not self.workers.is_chief:
             return None
         # Keras calls back within the strategy's scope, which is that of a thread.
         with concurrent.futures.ThreadPoolExecutor(1) as thread:

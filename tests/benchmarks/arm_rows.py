@@ -25,9 +25,7 @@ def experiment(sets=None, **shared):
 
 def evaluated(name, **measured):
     """The result of a verification set, as `evaluate_pairs` gives it, of what the benchmarks look at."""
-    result = {"set": name, **dict.fromkeys(MEASURES, 0.5), "tar": {"1e-2": 0.25, "1e-3": 0.125}}
-    result.update(measured)
-    return result
+    return {"set": name, **dict.fromkeys(MEASURES, 0.5), "tar": {"1e-2": 0.25, "1e-3": 0.125}, **measured}
 
 
 def drawn_rows(the_experiment, arms, seeds=range(5), stage="run", value=1.0, seed=0):

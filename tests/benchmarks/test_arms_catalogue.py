@@ -70,7 +70,6 @@ def test_where_an_experiment_starts():
     # The margin that is not tuned is that of the head alone.
     margins = {arm: make_job(other, "run", arm, 2, 0.25, 120).settings["margin"] for arm in ARMS if arm != "none"}
     assert [margins[arm] for arm in ("arcface", "cosface", "cosface_ddl", "arcface_ddl")] == [0.25, 0.25, 0.3, 0.5]
-
     # Fewer people to learn pose from: what is tuned is not tuned again.
     fewer = started_from(pose.pose_of(2), "class_means", "augmented")
     assert (fewer.name, fewer.tuned_as) == ("pose_100_people_class_means_augmented", other.name)

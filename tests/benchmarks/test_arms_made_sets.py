@@ -34,10 +34,8 @@ def stored(path):
 
 
 def test_students(faces, tmp_path, monkeypatch):
-    sources = []
-    monkeypatch.setattr(
-        made_sets, "write_set", lambda source, *rest: sources.append(source) or write_set(source, *rest)
-    )
+    made = []
+    monkeypatch.setattr(made_sets, "write_set", lambda source, *rest: made.append(source) or write_set(source, *rest))
     make = with_students("faces", STUDENTS, easy="size >= 8", hard="size < 3", rest=True)
     make(tmp_path, tmp_path / "students")
     _, index, images = stored(tmp_path / "students")
@@ -57,9 +55,9 @@ def test_students(faces, tmp_path, monkeypatch):
             assert image == again
             assert {name: record[name] for name in strengths} == pytest.approx(strengths)
     # An interrupted making goes on; an easy image is not hard too.
-    whole = list(sources[0].read(0))
-    for start in range(sources[0].count + 1):
-        assert list(sources[0].read(start)) == whole[start:]
+    whole = list(made[0].read(0))
+    for start in range(made[0].count + 1):
+        assert list(made[0].read(start)) == whole[start:]
     with_students("faces", STUDENTS[:1], easy="size >= 8", hard="size >= 7")(tmp_path, tmp_path / "other")
     index = stored(tmp_path / "other")[1]
     assert list(zip(index["source_row"], index["group"])) == [(n, g) for n in range(8, 12) for g in (0, 1)] + [(7, 1)]

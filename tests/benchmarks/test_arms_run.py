@@ -96,7 +96,6 @@ def test_the_whole(settings, place, monkeypatch, capfd):
     monkeypatch.setattr(training, "train", train_here)
     monkeypatch.setattr(ddl_report, "main", pages.append)
     run_experiment(TINY, settings)
-
     tuning, table = (pd.read_csv(place / f"results/{name}.csv") for name in ("tiny_tuning", "tiny"))
     columns = ["arm", "seed", "set", "steps", "value"]
     assert tuning[columns].to_numpy().tolist() == [["arcface_ddl", 5, name, 2, 3.0] for name in ("easy", "hard")]
@@ -116,12 +115,8 @@ def test_the_whole(settings, place, monkeypatch, capfd):
     assert page.evaluations == [f"{ALL[arm].title}={out / 'evaluations' / arm}_0" for arm in ("none", "arcface_ddl")]
     assert page.runs == [f"ArcFace+DDL={out / 'run/arcface_ddl_0'}"]
     assert "tiny run: 2 runs to do of 2" in capfd.readouterr().err
-
     # The same again: nothing is run, and nothing changes.
-    def refuse(*_, **__):
-        raise AssertionError("there is nothing to run")
-
-    monkeypatch.setattr(futures, "ProcessPoolExecutor", refuse)
+    monkeypatch.setattr(futures, "ProcessPoolExecutor", None)
     before = {path: path.read_bytes() for path in (place / "results").iterdir()}
     run_experiment(TINY, dataclasses.replace(settings, stages=["prepare", "pretrain", "tune", "run"]))
     assert {path: path.read_bytes() for path in (place / "results").iterdir()} == before
@@ -132,17 +127,16 @@ def test_the_whole(settings, place, monkeypatch, capfd):
 def test_an_output_folder_is_that_of_one_experiment_with_the_same_data(settings, place, tmp_path):
     empty = dataclasses.replace(TINY, sets={})
     here = dataclasses.replace(settings, output=str(tmp_path / "out"), stages=["prepare"])
-    of_another = [
-        ({"cfp": str(tmp_path)}, "was made of "),
-        ({"head_start": "class_means", "stages": ["run"]}, "out has the runs of tiny, not of tiny_class_means; give"),
-    ]
     with pytest.raises(InputError, match="--cfp is missing"):
         run_experiment(empty, dataclasses.replace(here, cfp=None))
     run_experiment(empty, here)
     assert (tmp_path / "out/data/cfp").resolve() == (place / "cfp").resolve()
     # It is remembered.
     run_experiment(empty, dataclasses.replace(here, celeba=None, cfp=None, lfw_bin=None))
-    for changes, message in of_another:
+    for changes, message in (
+        ({"cfp": str(tmp_path)}, "was made of "),
+        ({"head_start": "class_means", "stages": ["run"]}, "out has the runs of tiny, not of tiny_class_means; give"),
+    ):
         with pytest.raises(InputError, match=message):
             run_experiment(empty, dataclasses.replace(here, **changes))
 

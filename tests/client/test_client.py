@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -66,18 +67,15 @@ def test_answers(connect):
     embedding = client.embed(IMAGES)
     assert embedding.dtype == np.float32
     np.testing.assert_allclose(embedding, expected, **close)
-
     embedding, valid = client.embed_bytes([*PHOTOS[:2], b"no image\0", *PHOTOS[2:]])
     assert valid.tolist() == [True, True, False, True, True, True]
     np.testing.assert_allclose(embedding, np.insert(expected, 2, 0, axis=0), **close)
-
     first, second = [PHOTOS[0], PHOTOS[1], PHOTOS[2], b""], [PHOTOS[0], PHOTOS[2], PHOTOS[4], PHOTOS[0]]
     verified = client.verify(first, second)
     cosines = [expected[0] @ expected[0], expected[1] @ expected[2], expected[2] @ expected[4], 0]
     np.testing.assert_allclose(verified.similarity, cosines, **close)
     assert verified.same.tolist() == [cosine >= THRESHOLD for cosine in cosines]
     assert verified.valid.tolist() == [True, True, True, False]
-
     gallery = np.random.RandomState(1).randn(20, DIM).astype(np.float32)
     gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
     similarity = expected @ gallery.T
@@ -87,7 +85,6 @@ def test_answers(connect):
     np.testing.assert_array_equal(matches.index[:5], nearest)
     np.testing.assert_allclose(matches.similarity[:5], np.take_along_axis(similarity, nearest, axis=1), **close)
     assert matches.valid.tolist() == [True] * 5 + [False]
-
     described = client.metadata()
     assert (described.name, described.version) == ("faces", 2)
     assert sorted(described.signatures) == ["search", "serving_bytes", "serving_default", "verify"]
@@ -96,14 +93,13 @@ def test_answers(connect):
     assert described.signatures["serving_bytes"].outputs == outputs
     assert described.signatures["search"].inputs["k"] == ("int32", ())
     assert client.status() == [(2, "AVAILABLE", ""), (1, "AVAILABLE", "")]
-
     older = connect(version=1)
     np.testing.assert_allclose(older.embed(IMAGES), embeddings(1), **close)
     assert older.metadata().version == 1
     assert [status.version for status in older.status()] == [1]
 
 
-def test_a_long_call_is_split_into_batches_of_one_version(server, connect, monkeypatch):
+def test_a_long_call_is_split_into_batches_of_one_version_and_many_threads_share_a_client(server, connect, monkeypatch):
     client = connect(batch=2)
     client.embed(IMAGES)
     assert server.requests == [("serving_default", rows, 2) for rows in (2, 2, 1)]
@@ -120,10 +116,6 @@ def test_a_long_call_is_split_into_batches_of_one_version(server, connect, monke
     assert client.verify([], []).same.shape == (0,)
     assert client.search([], np.zeros([4, DIM], np.float32), 3).index.shape == (0, 3)
     assert server.requests == []
-
-
-def test_one_client_for_many_threads(connect):
-    client = connect(batch=2)
     images = np.random.RandomState(2).randint(0, 256, [10, 3, 16, 16, 3]).astype(np.uint8)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(client.embed, images))
@@ -175,11 +167,7 @@ def test_no_such_model_or_version(connect):
     error = failure(lambda: client.embed(IMAGES))
     assert error.model == "faces version 7"
     assert "the server has version 1 AVAILABLE, version 2 AVAILABLE: ask for one" in str(error)
-
-    def unavailable(*_):
-        raise RequestError("UNAVAILABLE", "it stops")
-
-    client._transport.status = unavailable
+    client._transport.status = Mock(side_effect=RequestError("UNAVAILABLE", "it stops"))
     error = failure(lambda: client.embed(IMAGES))
     assert error.status == "NOT_FOUND"
     assert "(asked what it has, the server said UNAVAILABLE)" in str(error)

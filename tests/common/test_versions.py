@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import tensorflow as tf
@@ -64,20 +65,14 @@ def test_keras_3_is_refused_in_one_line(code, variables, message):
     ],
 )
 def test_what_is_installed_decides(monkeypatch, keras, value, tf_keras, message, value_after):
-    def installed(name):
-        if keras is None:
-            raise versions.PackageNotFoundError(name)
-        return keras
-
+    installed = Mock(return_value=keras, side_effect=None if keras else versions.PackageNotFoundError)
     monkeypatch.delitem(sys.modules, "tensorflow")
     monkeypatch.setattr(versions, "version", installed)
     monkeypatch.setattr(versions, "find_spec", lambda name: name if tf_keras else None)
-    # First, so that it is put back whatever the function does.
-    monkeypatch.setenv(versions.VARIABLE, "")
+    # It is put back whatever the function does.
+    monkeypatch.setenv(versions.VARIABLE, value or "")
     if value is None:
         monkeypatch.delenv(versions.VARIABLE)
-    else:
-        monkeypatch.setenv(versions.VARIABLE, value)
     with pytest.raises(ImportError, match=message) if message else contextlib.nullcontext():
         versions.use_keras_2()
     assert os.environ.get(versions.VARIABLE) == value_after

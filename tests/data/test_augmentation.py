@@ -168,17 +168,15 @@ def test_crop_scales_and_shifts(image):
     assert 10 < edges < 60
 
 
-def test_off_gives_the_image_itself(image):
-    tensor = tf.constant(image)
-    assert build()(tensor, tf.constant([0, 0])) is tensor
-
-
 def test_flip_mirrors_half_of_the_images_and_a_kind_draws_the_same_beside_it(image):
     grey = alone("grey", image)
     both = augmented(build(flip=True, augment_grey=1.0), image, range(24))
     mirrored = np.array([not np.allclose(a, b, atol=0.01) for a, b in zip(both, grey)])
     assert 4 < mirrored.sum() < 20
     np.testing.assert_allclose(both[mirrored], grey[mirrored][:, :, ::-1], atol=0.01)
+    # Without any, it is the image itself.
+    tensor = tf.constant(image)
+    assert build()(tensor, tf.constant([0, 0])) is tensor
 
 
 def test_each_kind_touches_its_share(image):

@@ -39,8 +39,8 @@ def sampler(faces):
     return StreamSampler(faces.index, SIZES, seed=3)
 
 
-def batches(faces, sampler, first, last, augment=PLAIN, size=SIZE, threads=None):
-    dataset = training_dataset(faces, sampler, augment, (size, size), first, last, seed=5)
+def batches(faces, sampler, first, last, augment=PLAIN, size=SIZE, threads=None, shard=(0, 1)):
+    dataset = training_dataset(faces, sampler, augment, (size, size), first, last, 5, shard)
     if threads:
         options = tf.data.Options()
         options.threading.private_threadpool_size = threads
@@ -62,23 +62,19 @@ def test_a_batch_has_the_labels_of_the_rows_of_its_step(faces, sampler):
         np.testing.assert_array_equal(rows.label[rows.label >= 0], identity[rows.label >= 0])
 
 
-def shard_batches(faces, sampler, shard, last):
-    augment = build_augmentation(AugmentationSettings(augment_probability=1.0, augment_crop=0.5, augment_colour=0.5))
-    return list(training_dataset(faces, sampler, augment, (SIZE, SIZE), 0, last, 5, shard).as_numpy_iterator())
-
-
 def test_the_workers_together_read_and_have_the_rows_of_one_process(faces, sampler, monkeypatch):
     count, read, records = 3, [], faces.records
-    whole = shard_batches(faces, sampler, (0, 1), 3)
+    augment = build_augmentation(AugmentationSettings(augment_probability=1.0, augment_crop=0.5, augment_colour=0.5))
+    whole = batches(faces, sampler, 0, 3, augment)
     monkeypatch.setattr(faces, "records", lambda rows: read.extend(rows) or records(rows))
-    parts = [shard_batches(faces, sampler, (index, count), 3) for index in range(count)]
+    parts = [batches(faces, sampler, 0, 3, augment, shard=(index, count)) for index in range(count)]
     assert sorted(read) == sorted(np.concatenate([sampler.rows(step).record for step in range(3)]))
     for batch, *parts_of_step in zip(whole, *parts):
         # 15 rows; their augmentation goes by their number in the whole batch.
         assert [len(inputs["label"]) for inputs, _ in parts_of_step] == [15 // count] * count
         np.testing.assert_equal(tf.nest.map_structure(lambda *rows: np.concatenate(rows), *parts_of_step), batch)
     with pytest.raises(InputError, match="the batch of 15 rows cannot be split evenly among 2 workers"):
-        shard_batches(faces, sampler, (0, 2), 1)
+        batches(faces, sampler, 0, 1, shard=(0, 2))
 
 
 def test_a_batch_follows_from_its_step_alone(faces, sampler):
@@ -107,12 +103,8 @@ def encoded(number, shape, image_format, **options):
     return file.getvalue()
 
 
-ALIKE, MIXED = (
-    ((SIZE, SIZE, 3), (SIZE, SIZE, 3), (SIZE, SIZE, 3), (SIZE, SIZE)),
-    ((SIZE, SIZE, 3), (SIZE, SIZE), (40, 25, 3), (9, 12), (30, 16, 3)),
-)
-
-
+ALIKE = ((SIZE, SIZE, 3), (SIZE, SIZE, 3), (SIZE, SIZE, 3), (SIZE, SIZE))
+MIXED = ((SIZE, SIZE, 3), (SIZE, SIZE), (40, 25, 3), (9, 12), (30, 16, 3))
 STRONG = {"augment_colour": 0.7, "augment_resolution": 0.7, "augment_probability": 0.6, "augment_groups": [-1]}
 
 

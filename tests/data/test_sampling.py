@@ -37,9 +37,8 @@ def test_streams_have_their_sizes_and_different_identities(students):
         for name in ("identity", "group"):
             np.testing.assert_array_equal(index[name].to_numpy()[rows.record], getattr(rows, name))
         for group in range(students + 1):
-            classified, pairs = (
-                rows.identity[(rows.group == group) & kind] for kind in (rows.label >= 0, rows.label < 0)
-            )
+            identity, label = rows.identity[rows.group == group], rows.label[rows.group == group]
+            classified, pairs = identity[label >= 0], identity[label < 0]
             identities, counts = np.unique(pairs, return_counts=True)
             assert len(classified) == len(set(classified)) == 8
             assert counts.tolist() == [2] * 6
@@ -90,18 +89,19 @@ def test_few_identities_are_repeated_evenly(index):
         assert StreamSampler(index, sizes).steps_per_epoch == 5
 
 
-ACROSS = StreamSizes(pairs_per_group=1, pairs_across=True)
-SHARED = StreamSizes(pairs_per_group=2, shared_identities=True)
-
-
 def test_what_cannot_be_drawn():
+    shared = StreamSizes(pairs_per_group=2, shared_identities=True)
     for table, sizes, message in (
         (make_index(0, 0), PAPER, "no images"),
         (make_index().assign(group=-1), PAPER, "groups \\[\\]"),
         (make_index().assign(group=2), PAPER, "groups \\[2\\]"),
         (make_index(5, 2), PAPER, "group 0 has no positive pair"),
-        (make_index(5, 1).assign(group=[0, 0, 0, 1, 1]), ACROSS, "no positive"),
-        (make_index().eval("group = identity % 2"), SHARED, "no identity has positive pairs in every group"),
+        (
+            make_index(5, 1).assign(group=[0, 0, 0, 1, 1]),
+            StreamSizes(pairs_per_group=1, pairs_across=True),
+            "no positive",
+        ),
+        (make_index().eval("group = identity % 2"), shared, "no identity has positive pairs in every group"),
     ):
         with pytest.raises(InputError, match=message):
             StreamSampler(table, sizes)
@@ -203,8 +203,8 @@ def test_draws_of_a_seed_stay_the_same_and_memory_is_a_fraction_of_that_of_the_i
     """A run that an earlier version began goes on with the same batches."""
     rng = np.random.default_rng(0)
     # Sorted by identity as RecordIO sets are.
-    by_identity = {"identity": np.sort(rng.integers(0, 3000, 200_000)), "group": rng.integers(-1, 2, 200_000)}
-    ordered = pd.DataFrame(by_identity)
+    identity, group = np.sort(rng.integers(0, 3000, 200_000)), rng.integers(-1, 2, 200_000)
+    ordered = pd.DataFrame({"identity": identity, "group": group})
     mixed = ordered.sample(frac=1, random_state=1).reset_index(drop=True)
     across = StreamSizes(per_group=16, pairs_per_group=16, pairs_across=True, classify_pairs=True)
     for sizes, index, checksum in (

@@ -330,9 +330,8 @@ def part(images, shard, **columns):
     rng = np.random.default_rng(shard)
     place = {"shard": shard, "offset": 100 * np.arange(images), "length": rng.integers(1, 99, images)}
     owner = 3 * shard + np.sort(rng.integers(0, 3, images))
-    return pd.DataFrame(
-        {**place, "identity": owner, "group": rng.integers(-1, 2, images), "identity_key": owner.astype(str), **columns}
-    )
+    owner_and_group = {"identity": owner, "group": rng.integers(-1, 2, images), "identity_key": owner.astype(str)}
+    return pd.DataFrame({**place, **owner_and_group, **columns})
 
 
 def write_parts(folder, tables):
@@ -342,7 +341,7 @@ def write_parts(folder, tables):
     return files
 
 
-def test_parts_are_put_together_as_pandas_would(tmp_path):
+def test_parts_are_put_together_as_pandas_would_and_can_be_written_to(tmp_path):
     none = np.full(30, None, object)
     tables = [
         part(20, 0, yaw=np.arange(20), by="a", late=None),
@@ -356,14 +355,10 @@ def test_parts_are_put_together_as_pandas_would(tmp_path):
     pd.testing.assert_frame_equal(first, second, check_column_type=False)
     assert list(groups.items()) == sorted(whole["group"].value_counts().items())
     assert identities == whole["identity"].max() + 1
-    assert read_table(tmp_path / "index.parquet")["yaw"].dtype == np.float64
-
-
-def test_what_is_read_can_be_written_to(tmp_path):
-    """It is no memory of Arrow's."""
-    assemble_index(write_parts(tmp_path, [part(20, 0, by="a")]), tmp_path / "index.parquet")
     table = read_table(tmp_path / "index.parquet")
+    assert table["yaw"].dtype == np.float64
     pd.testing.assert_frame_equal(table, pd.read_parquet(tmp_path / "index.parquet"))
+    # It is no memory of Arrow's.
     table.loc[3, ["group", "by"]] = [5, "c"]
     assert (table["group"][3], table["by"][3]) == (5, "c")
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -5,6 +7,7 @@ import tensorflow as tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.embed import embed_images
 from ddl_tf.images.decoding import resize_images
+from ddl_tf.importers.image_files import LazyImages
 
 
 def _unit(rows):
@@ -36,13 +39,6 @@ def test_resizing_averages(tiny_model):
     np.testing.assert_allclose(rows, _unit(tiny_model(resized, training=False).numpy()), atol=1e-5)
 
 
-class MissingNine(list):
-    def __getitem__(self, index):
-        if index == 9:
-            raise FileNotFoundError(2, "No such file", "face9.jpg")
-        return super().__getitem__(index)
-
-
 def test_undecodable_and_unreadable_images_are_named(tiny_model, pictures):
     for index, broken in ((0, b""), (13, b"\xff\xd8\xff\xe0 a JPEG's first bytes")):
         encoded = list(pictures[0])
@@ -50,8 +46,9 @@ def test_undecodable_and_unreadable_images_are_named(tiny_model, pictures):
         with pytest.raises(InputError, match=f"^verification set lfw: image {index} .*{len(broken)} bytes") as error:
             embed_images(tiny_model, encoded, "lfw", batch_size=4)
         assert "\n" not in str(error.value)
+    missing = LazyImages(21, lambda n: Path("face9.jpg").read_bytes() if n == 9 else pictures[0][n], str)
     with pytest.raises(FileNotFoundError, match=r"face9\.jpg"):
-        embed_images(tiny_model, MissingNine(pictures[0]), batch_size=4)
+        embed_images(tiny_model, missing, batch_size=4)
 
 
 def test_not_finite_and_zero_embeddings(tiny_model, pictures):

@@ -16,6 +16,8 @@ from ddl_tf.metrics import templates
 GOLDEN = Path(__file__).parents[1] / "golden"
 MAKER = runpy.run_path(str(GOLDEN / "make_ijb_golden.py"))
 IJB, VIEWS = MAKER["case"]()
+# Both galleries as one.
+MERGED = {name: np.concatenate([getattr(g, name) for g in IJB.galleries]) for name in ("templates", "subjects")}
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +68,8 @@ def test_open_set_and_ranks_are_the_naive_ones():
             assert numbers["tpir"][name] == pytest.approx(np.mean(np.array(mates) > threshold))
         rates.append(numbers["tpir"]["1e-1"])
     assert (open_set["rank"]["1"], open_set["tpir"]["1e-1"]) == pytest.approx((np.mean(shares), np.mean(rates)))
-    everybody, subjects = (
-        np.concatenate([getattr(gallery, name) for gallery in IJB.galleries]) for name in ("templates", "subjects")
-    )
-    similarity = probes @ features[np.searchsorted(known, everybody)].T
-    ranking = subjects[np.argsort(-similarity, axis=1)] == np.reshape(IJB.probes.subjects, [-1, 1])
+    similarity = probes @ features[np.searchsorted(known, MERGED["templates"])].T
+    ranking = MERGED["subjects"][np.argsort(-similarity, axis=1)] == np.reshape(IJB.probes.subjects, [-1, 1])
     np.testing.assert_array_equal(outcome.scores["rank"], 1 + ranking.argmax(axis=1))
 
 
@@ -80,10 +79,8 @@ def test_the_result_is_json_has_intervals_and_names_rates_that_few_false_accepts
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     numbers = flat_numbers(result)
     # 2850 different pairs have no three false accepts at 1e-3.
-    assert list(result["intervals"]) == [
-        *(f"verification@{name}" for name in ("auc", "eer", "tar@1e-2", "tar@1e-1")),
-        *(f"identification@rank@{most}" for most in (1, 5, 10)),
-    ]
+    names = [f"verification@{name}" for name in ("auc", "eer", "tar@1e-2", "tar@1e-1")]
+    assert list(result["intervals"]) == [*names, *(f"identification@rank@{most}" for most in (1, 5, 10))]
     for name, (low, high) in result["intervals"].items():
         assert low < numbers[name] < high
     assert result["verification"]["few_false_accepts"] == ["tar@1e-6", "tar@1e-5", "tar@1e-4", "tar@1e-3"]
@@ -102,8 +99,7 @@ def test_the_result_is_json_has_intervals_and_names_rates_that_few_false_accepts
 
 
 def test_a_gallery_that_everybody_is_in():
-    merged = {name: np.concatenate([getattr(g, name) for g in IJB.galleries]) for name in ("templates", "subjects")}
-    everybody = dataclasses.replace(IJB.galleries[0], **merged)
+    everybody = dataclasses.replace(IJB.galleries[0], **MERGED)
     nobody = dataclasses.replace(IJB.galleries[1], templates=np.zeros(0, np.int32), subjects=np.zeros(0, np.int32))
     result = evaluate_ijb(dataclasses.replace(IJB, galleries=[everybody, nobody]), VIEWS, replicates=0).result
     json.dumps(result, allow_nan=False)

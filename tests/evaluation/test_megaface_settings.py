@@ -27,7 +27,8 @@ def _settings(folder, **changes):
     sets = ("facescrub", "megaface")
     files = {f"{name}_list": str(folder / f"{name}_lst") for name in sets}
     files.update((f"{name}_noises", str(folder / f"{name}_noises.txt")) for name in sets)
-    return MegaFaceSettings(**{**files, "features": str(folder / "features"), "suffix": SUFFIX, **changes})
+    files["features"] = str(folder / "features")
+    return MegaFaceSettings(**{**files, "suffix": SUFFIX, "replicates": 100, **changes})
 
 
 def _image_settings(folder, **changes):
@@ -36,20 +37,18 @@ def _image_settings(folder, **changes):
 
 
 def _outcome(folder, **changes):
-    return megaface_outcome(_settings(folder, **changes), replicates=100)
+    return megaface_outcome(_settings(folder, **changes))
 
 
 def _all_features(folder):
-    def read(name):
-        keys = (folder / f"{name}_lst").read_text().split()
-        return np.stack([read_feature(folder / "features" / name / f"{key}{SUFFIX}") for key in keys])
-
-    return [read("facescrub"), read("megaface")]
+    lists = {name: (folder / f"{name}_lst").read_text().split() for name in ("facescrub", "megaface")}
+    files = ([folder / "features" / name / f"{key}{SUFFIX}" for key in keys] for name, keys in lists.items())
+    return [np.stack([read_feature(file) for file in part]) for part in files]
 
 
-def _embed(faces):
-    for start in range(0, len(faces.images), 17):
-        yield np.stack([pixel_feature(image) for image in faces.images[start : start + 17]])
+def _embed(name, images, keys):
+    for start in range(0, len(images), 17):
+        yield np.stack([pixel_feature(image) for image in images[start : start + 17]])
 
 
 @pytest.mark.parametrize("noisy_probes", ["exclude", "center"])
@@ -58,18 +57,17 @@ def test_features_or_images_and_lists_to_the_outcome(written, noisy_probes):
     probes, distractors = _all_features(written)
     noisy, noisy_distractors = np.isin(np.arange(30), [4, 17]), np.isin(np.arange(60), [7, 40])
     people = np.repeat(np.arange(PEOPLE), PHOTOS)
-    kept = np.full(30, True) if noisy_probes == "center" else ~noisy
+    kept = ~noisy
     if noisy_probes == "center":
-        probes = replace_by_center(probes, people, noisy)
-    expected = evaluate_megaface(
-        probes[kept], people[kept], [distractors[~noisy_distractors]], 58, {10: 9, 60: 58}, replicates=100
-    )
+        kept, probes = np.full(30, True), replace_by_center(probes, people, noisy)
+    blocks = [distractors[~noisy_distractors]]
+    expected = evaluate_megaface(probes[kept], people[kept], blocks, 58, {10: 9, 60: 58}, replicates=100)
     counts = {"listed_probes": 30, "noisy_probes": 2, "listed_distractors": 60, "noisy_distractors": 2}
     assert outcome.result == {**expected.result, **counts, "noisy_probes_are": noisy_probes}
     np.testing.assert_array_equal(outcome.scores["rank"], expected.scores["rank"])
     for name in ("first", "second"):
         np.testing.assert_array_equal(outcome.scores[name], np.flatnonzero(kept)[expected.scores[name]])
-    embedded = megaface_outcome(_image_settings(written, noisy_probes=noisy_probes), _embed, replicates=100)
+    embedded = megaface_outcome(_image_settings(written, noisy_probes=noisy_probes), _embed)
     assert embedded.result == outcome.result
     np.testing.assert_array_equal(embedded.scores["rank"], outcome.scores["rank"])
 
@@ -91,13 +89,13 @@ def test_packed_features_give_the_same(folder, tmp_path):
 def test_embeddings_that_are_there_need_no_images_and_zeros_are_a_missing_photo(written):
     probes, distractors = _all_features(written)
     rows = {
-        "megaface_probes": np.delete(probes, [4, 17], axis=0),
-        "megaface_distractors": np.delete(distractors, [7, 40], axis=0),
+        "megaface_probes": np.delete(probes, [4, 17], 0),
+        "megaface_distractors": np.delete(distractors, [7, 40], 0),
     }
     # As similar to the mate as to every distractor, and a tie counts for the mate.
     rows["megaface_probes"][[0, 3]] = 0
     settings = _settings(written, features=None)
-    outcome = megaface_outcome(settings, lambda faces: [rows[faces.name]], check_images=False, replicates=100)
+    outcome = megaface_outcome(settings, lambda name, images, keys: [rows[name]], check_images=False)
     missing = np.isin(outcome.scores["second"], [0, 3]) | np.isin(outcome.scores["first"], [0, 3])
     assert missing.any()
     np.testing.assert_array_equal(outcome.scores["rank"] == 0, missing)
@@ -121,10 +119,8 @@ def test_missing_images(folder, tmp_path):
     assert outcome.result["missing_probes"] == 2
     lost = np.isin(outcome.scores["first"], [5, 6]) | np.isin(outcome.scores["second"], [5, 6])
     np.testing.assert_array_equal(outcome.scores["rank"] == 0, lost)
-    images = _image_settings(folder, missing="count")
-    assert megaface_outcome(images, _embed, replicates=100).result == outcome.result
-    packed = _outcome(folder, missing="count", packed=str(tmp_path / "packed"))
-    assert packed.result == outcome.result
+    assert megaface_outcome(_image_settings(folder, missing="count"), _embed).result == outcome.result
+    assert _outcome(folder, missing="count", packed=str(tmp_path / "packed")).result == outcome.result
     # A distractor must not be missing.
     key = (folder / "megaface_lst").read_text().split()[20]
     (folder / "features" / "megaface" / f"{key}{SUFFIX}").unlink()

@@ -1,12 +1,14 @@
 import dataclasses
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.evaluation.pairs import evaluate_pair_set, pair_similarities, verify
+from ddl_tf.evaluation.pairs import evaluate_pair_set, pair_similarities, summarise_rfw, verify
+from ddl_tf.evaluation.reports import json_line, pairs_table
 from ddl_tf.metrics.bootstrap import bootstrap_pairs
 from ddl_tf.metrics.k_fold import usable_folds
 from ddl_tf.metrics.paired_tests import compare_scores
@@ -15,8 +17,7 @@ from ddl_tf.protocols.pair_sets import PairSet, read_bin
 
 def _set(pairs, **changes):
     """Of 50 images."""
-    random = np.random.RandomState(0)
-    first, second = random.randint(0, 50, [2, pairs])
+    first, second = np.random.RandomState(0).randint(0, 50, [2, pairs])
     same, fold = np.arange(pairs) % 2 == 0, np.arange(pairs) * 10 // pairs
     values = {"name": "tiny", "images": [b""] * 50, "first": first, "second": second, "same": same, "fold": fold}
     return PairSet(**{**values, **changes})
@@ -59,17 +60,14 @@ def test_collapsed_embeddings_give_json_without_nan(rows):
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert (result["auc"], result["eer"], result["expectation_margin"]) == (0.5, 0.5, 0.0)
     same = np.arange(40) < 20
-    result = verify(_set(40, same=same, fold=(~same).astype(int)), rows)
     # No fold has both classes.
+    result = verify(_set(40, same=same, fold=(~same).astype(int)), rows)
     assert (result["val"], result["folds"]) == (None, 2)
-    json.dumps(result, allow_nan=False)
 
 
 def test_refusals_name_the_set(embeddings):
-    for pairs, replicates, message in (
-        (_set(40, same=np.ones(40, bool)), 0, "40 same and 0 different pairs"),
-        (_set(40), 10, "10 replicates"),
-    ):
+    alike = _set(40, same=np.ones(40, bool))
+    for pairs, replicates, message in ((alike, 0, "40 same and 0 different pairs"), (_set(40), 10, "10 replicates")):
         with pytest.raises(InputError, match=f"^verification set tiny: {message}"):
             verify(pairs, embeddings, replicates)
 
@@ -122,3 +120,49 @@ def test_a_photo_in_several_pairs_of_a_bin_makes_them_no_independent_pairs(tmp_p
     tests = {row["number"]: row["test"] for row in compare_scores(*scores, replicates=40)}
     assert tests["auc"] == tests["accuracy"] == "paired bootstrap of people by same pairs"
     assert (scores[0]["first"][:2].tolist(), scores[0]["second"][:2].tolist()) == ([0, 0], [1, 3])
+
+
+RACES = ["african", "asian", "caucasian", "indian"]
+
+
+def of_races(accuracies, names=RACES):
+    return [{"set": f"rfw_{race}", "pairs": 6000, "accuracy": value} for race, value in zip(names, accuracies)]
+
+
+def test_summary_of_rfw_has_golden_and_naive_numbers():
+    for golden in json.loads((Path(__file__).parents[1] / "golden/rfw_golden.json").read_text()):
+        summary = summarise_rfw(of_races(golden["accuracies"]))
+        assert summary["mean"] == pytest.approx(golden["mean"], rel=1e-14)
+        assert 100 * summary["std"] == pytest.approx(golden["std_percent"], rel=1e-12)
+    values = [0.7, 0.95, 0.61, 0.8]
+    summary = summarise_rfw(of_races(values[::-1], RACES[::-1]))
+    assert json.loads(json.dumps(summary)) == summary
+    assert list(summary["accuracy"].items()) == list(zip(RACES, values))
+    assert summary["skewed_error_ratio"] == pytest.approx(0.39 / 0.05)
+    assert (summary["pairs"], summary["worst"]) == (24000, "caucasian")
+    # No ratio without an error, and nothing but the four.
+    assert summarise_rfw(of_races([0.9, 0.95, 1.0, 0.9]))["skewed_error_ratio"] is None
+    for names in (RACES[:3], [*RACES, "asian"], ["african", "asian", "caucasian", "other"], []):
+        with pytest.raises(InputError, match="RFW is rfw_african, rfw_asian, rfw_caucasian, rfw_indian, each once"):
+            summarise_rfw(of_races([0.9] * 5, names))
+
+
+def _result_of(**changes):
+    numbers = {"accuracy": 0.99625, "accuracy_std": 0.00291, "threshold_accuracy": 0.997, "auc": 0.9991, "eer": 0.0042}
+    rates = {"1e-1": 0.9998, "1e-2": 0.9961, "1e-3": 0.9912, "1e-4": 0.9}
+    return {"set": "lfw", "pairs": 6000, **numbers, "tar": rates, "expectation_margin": 0.61834, **changes}
+
+
+def test_table_is_aligned_and_a_tar_that_cannot_be_measured_is_a_dash():
+    rates = {"1e-1": 0.9998, "1e-2": 0.9961, "1e-3": None, "1e-4": None}
+    sets = [_result_of(), _result_of(set="cfp_fp", accuracy=1.0), _result_of(tar=rates)]
+    header, first, second, third, note = pairs_table(sets).splitlines()
+    assert header.split()[0] == "set"
+    assert len(header) == len(first) == len(second) == len(third)
+    assert "99.62 +- 0.29" in first
+    assert (second.split()[0], second.split()[-1]) == ("cfp_fp", "0.618")
+    assert third.split()[-3:-1] == ["\N{EN DASH}", "\N{EN DASH}"]
+    assert note == "\N{EN DASH}: not measurable, FAR x different pairs is less than 3"
+    assert len(pairs_table([_result_of()]).splitlines()) == 2
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        json_line(_result_of(auc=float("nan")))

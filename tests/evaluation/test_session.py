@@ -27,12 +27,11 @@ def _each_model_is_loaded_once(monkeypatch):
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path, pictures):
     """Ten images of noise in files."""
-    random = np.random.RandomState(0)
     paths = [tmp_path / f"{number}.png" for number in range(10)]
-    for path in paths:
-        path.write_bytes(tf.io.encode_png(random.randint(0, 256, [16, 16, 3]).astype(np.uint8)).numpy())
+    for path, image in zip(paths, pictures[0]):
+        path.write_bytes(image)
     return paths
 
 
@@ -41,9 +40,9 @@ def predicted(monkeypatch):
     """How many images each call has embedded."""
     counts, predict = [], embedding_file.predict_embeddings
 
-    def count(model, images, *rest):
-        counts.append(len(images))
-        return predict(model, images, *rest)
+    def count(*arguments):
+        counts.append(len(arguments[-1]))
+        return predict(*arguments)
 
     monkeypatch.setattr(embedding_file, "predict_embeddings", count)
     return counts
@@ -91,7 +90,7 @@ def test_stored_embeddings_are_taken_up(checkpoint, files, tmp_path, predicted):
     for settings in ({}, chosen):
         session = Session(EvaluationSettings(**{"model": checkpoint, **settings}))
         with pytest.raises(InputError, match=r"a: 4\.png: image 4 \(8 bytes\) cannot be decoded"):
-            session.views("a", image_files(files), keys=[path.name for path in files])
+            session.views("a", image_files(files), [path.name for path in files])
 
 
 def test_a_result_never_stands_beside_scores_or_embeddings_of_another(checkpoint, files, tmp_path, monkeypatch):
@@ -138,26 +137,23 @@ def _rows(values):
     return rows
 
 
-# The contents of a file, or an array; then the reason.
-UNFIT = [
-    (b"no array", r"e\.npy: no arrays that NumPy can read"),
-    (np.zeros([6, 4], np.float32), "6 embeddings, but a has 7 images"),
-    (np.zeros([7, 3, 4], np.float32), "3 views of an image"),
-    (np.zeros([7, 4], np.int64), r"int64 \[7, 4\]"),
-    (_rows({0: np.nan}), r"1 of 7 rows are not finite .*: row 0 \(counted from 0\); make these"),
-    (np.full([7, 4], np.nan), r"7 of 7 rows are not finite .*: rows 0, 1, 2, 3, 4 and 2 more \("),
-    (_rows({2: 1e300, 6: -1e300}), r"2 of 7 rows have values such as 1e\+300, .*: rows 2, 6 \("),
-    (_rows({2: 1e-300}), r"1 of 7 rows have values such as 1e-300, .*: row 2 \("),
-    (np.stack([_rows({}), _rows({3: -np.inf})], axis=1), r"1 of 7 rows are not finite .*: row 3 \("),
-    (np.zeros([7, 4]), "a: all 7 embeddings are zero"),
-    (np.zeros([7, 2, 0], np.float32), r"shape \[7, 2, 0\] holds no embedding"),
-    (np.array([[1.0], [1.0, 2.0]], object), "np.save as one array of float32"),
-    (np.ones(7), r"holds float64 \[7\]"),
-]
-
-
 def test_embeddings_that_do_not_fit(tmp_path):
-    for content, message in UNFIT:
+    # The contents of a file, or an array; then the reason.
+    for content, message in (
+        (b"no array", r"e\.npy: no arrays that NumPy can read"),
+        (np.zeros([6, 4], np.float32), "6 embeddings, but a has 7 images"),
+        (np.zeros([7, 3, 4], np.float32), "3 views of an image"),
+        (np.zeros([7, 4], np.int64), r"int64 \[7, 4\]"),
+        (_rows({0: np.nan}), r"1 of 7 rows are not finite .*: row 0 \(counted from 0\); make these"),
+        (np.full([7, 4], np.nan), r"7 of 7 rows are not finite .*: rows 0, 1, 2, 3, 4 and 2 more \("),
+        (_rows({2: 1e300, 6: -1e300}), r"2 of 7 rows have values such as 1e\+300, .*: rows 2, 6 \("),
+        (_rows({2: 1e-300}), r"1 of 7 rows have values such as 1e-300, .*: row 2 \("),
+        (np.stack([_rows({}), _rows({3: -np.inf})], axis=1), r"1 of 7 rows are not finite .*: row 3 \("),
+        (np.zeros([7, 4]), "a: all 7 embeddings are zero"),
+        (np.zeros([7, 2, 0], np.float32), r"shape \[7, 2, 0\] holds no embedding"),
+        (np.array([[1.0], [1.0, 2.0]], object), "np.save as one array of float32"),
+        (np.ones(7), r"holds float64 \[7\]"),
+    ):
         file = tmp_path / "e.npy"
         file.write_bytes(content) if isinstance(content, bytes) else np.save(file, content)
         with pytest.raises(InputError, match=message) as refused:
@@ -195,19 +191,14 @@ def test_problems_are_listed(tmp_path):
         session = Session(EvaluationSettings(model="m.keras", **settings))
         with pytest.raises(InputError, match=message), session.listing_problems():
             problems.refuse("complete the folder")
-    lines = [
-        "kind,source,reason",
-        "missing image,1.jpg,named by the list",
-        'duplicate line,"list.txt, line 7",as line 2',
-    ]
-    assert path.read_text().splitlines() == lines
+    lines = ["missing image,1.jpg,named by the list", 'duplicate line,"list.txt, line 7",as line 2']
+    assert path.read_text().splitlines() == ["kind,source,reason", *lines]
 
 
 def test_results_are_printed_and_kept(tmp_path, capsys):
     session = _given(tmp_path, np.eye(3, dtype=np.float32), store=str(tmp_path / "kept"))
-    session.unit("scface", [b""] * 3, keys=["a", "b", "c"])
-    result = {"set": "scface", "protocol": "identification", "rank1": {"d1": 0.5}}
-    result["intervals"] = {"rank1@d1": [0.25, 1.0]}
+    session.unit("scface", [b""] * 3, ["a", "b", "c"])
+    result = {"set": "scface", "protocol": "identification", "rank1": {"d1": 0.5}, "intervals": {"rank1@d1": [0.25, 1]}}
     session.add(Outcome(result, {"rank": np.array([1, 3])}))
     session.close()
     assert "rank1@d1  0.5000 [0.2500, 1.0000]" in capsys.readouterr().err
@@ -243,10 +234,8 @@ def test_damaged_result(tmp_path):
 
 def test_stored_embeddings_of_another_preprocessing_are_made_anew(files, tmp_path, predicted):
     """A flag that is not given is what the file says, and not InsightFace's 127.5."""
-    spec = tf.TensorSpec([1, 16, 16, 3], tf.float32)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [tf.function(lambda x: tf.reduce_mean(x, [1, 2]), input_signature=[spec]).get_concrete_function()]
-    )
+    mean = tf.function(lambda x: tf.reduce_mean(x, [1, 2]), [tf.TensorSpec([1, 16, 16, 3], tf.float32)])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([mean.get_concrete_function()])
     (tmp_path / "net.tflite").write_bytes(converter.convert())
     shared = {"model": str(tmp_path / "net.tflite"), "store": str(tmp_path / "kept")}
     for flags in ({}, {"input_mean": 127.5, "input_scale": 127.5}, {"input_order": "bgr"}):

@@ -98,9 +98,19 @@ def test_enrol_search_list_and_remove(models, faces, tmp_path, capsys):
     assert "1 people, 3 images; searched: templates, exact; known from" in capsys.readouterr().out
 
 
-def test_existing_people(models, faces, tmp_path, capsys):
+def test_existing_people_and_other_models(models, faces, tmp_path, capsys):
     shared = {"gallery": str(tmp_path / "gallery"), "model": models["one"]}
     run("enroll", **shared, images=str(faces / "people"))
+    where = {"gallery": shared["gallery"], "images": str(faces / "people")}
+    for model in (models["other"], models[False]):
+        with pytest.raises(InputError, match="another model than that of"):
+            run("search", **where, model=model)
+    # An exported one adds the mirrored image by itself, as is done for the checkpoint.
+    assert run("search", **where, model=models[True], output=str(tmp_path / "found.csv"), k=1) == 0
+    run("search", **where, model=models["one"], output=str(tmp_path / "again.csv"), k=1)
+    pd.testing.assert_frame_equal(*(pd.read_csv(tmp_path / name) for name in ("found.csv", "again.csv")), atol=1e-5)
+    with pytest.raises(InputError, match="by itself; leave out --flip"):
+        run("search", **where, model=models[True], flip=True)
     run("enroll", **shared, images=str(faces / "people"), existing="add")
     printed = capsys.readouterr().out
     assert "enrolled 0 images of 0 people, 9 were there already; it has 3 people, 9 images now" in printed
@@ -116,20 +126,6 @@ def test_existing_people(models, faces, tmp_path, capsys):
         assert Gallery(shared["gallery"]).people()["images"].tolist() == counts
     run("reindex", gallery=shared["gallery"], index="approximate")
     assert Gallery(shared["gallery"]).description["index"] == "approximate"
-
-
-def test_another_model_is_refused_and_an_exported_one_is_the_same(models, faces, tmp_path):
-    where = {"gallery": str(tmp_path / "gallery"), "images": str(faces / "people")}
-    run("enroll", **where, model=models["one"])
-    for model in (models["other"], models[False]):
-        with pytest.raises(InputError, match="another model than that of"):
-            run("search", **where, model=model)
-    # It adds the mirrored image by itself, as is done for the checkpoint.
-    assert run("search", **where, model=models[True], output=str(tmp_path / "found.csv"), k=1) == 0
-    run("search", **where, model=models["one"], output=str(tmp_path / "again.csv"), k=1)
-    pd.testing.assert_frame_equal(*(pd.read_csv(tmp_path / name) for name in ("found.csv", "again.csv")), atol=1e-5)
-    with pytest.raises(InputError, match="by itself; leave out --flip"):
-        run("search", **where, model=models[True], flip=True)
 
 
 def test_names_that_cannot_be_shown_or_are_no_utf8(models, faces, tmp_path, capsys):
@@ -175,19 +171,12 @@ def test_bad_settings(models, faces, tmp_path, capsys):
     assert not folder.exists()
 
 
-def evaluated(folder, model, flip):
-    """A stored evaluation of pairs of that model."""
-    rng = np.random.default_rng(0)
-    same = np.arange(4000) % 2 == 0
-    scores = {"similarity": np.where(same, 0.6, 0.0) + 0.15 * rng.normal(size=4000), "same": same}
-    provenance = {"model": model, "sha256": fingerprint(model_file(model)), "flip": flip}
-    write_outcome(folder / "lfw", Outcome({"set": "lfw", "protocol": "pairs"}, scores), provenance)
-    return scores
-
-
 def test_the_threshold_comes_from_the_evaluation(models, faces, tmp_path, capsys):
     shared = {"gallery": str(tmp_path / "gallery"), "model": models["one"], "images": str(faces / "people")}
-    scores = evaluated(tmp_path / "evaluation", models["one"], flip=True)
+    same = np.arange(4000) % 2 == 0
+    scores = {"similarity": 0.6 * same + 0.15 * np.random.default_rng(0).normal(size=4000), "same": same}
+    provenance = {"model": models["one"], "sha256": fingerprint(model_file(models["one"])), "flip": True}
+    write_outcome(tmp_path / "evaluation/lfw", Outcome({"set": "lfw", "protocol": "pairs"}, scores), provenance)
     chosen = {"evaluation": str(tmp_path / "evaluation"), "threshold_set": "lfw", "far": 0.01}
     for settings, message in (
         ({"model": models["other"], **chosen}, r"was evaluated with .*one\.keras, not with .*other\.keras"),

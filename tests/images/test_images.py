@@ -33,10 +33,6 @@ def raw_png(depth, colour, rows):
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(content)) + chunk(b"IEND", b"")
 
 
-def bits16(channels):
-    return RANDOM.randint(0, 2**16, [6, 8 * channels]).astype(">u2")
-
-
 def without_adobe(file):
     place = file.index(b"\xff\xee")
     return file[:place] + file[place + 2 + struct.unpack(">H", file[place + 2 : place + 4])[0] :]
@@ -60,10 +56,10 @@ TAKEN = {
     "PNG with a transparent colour": encoded(PHOTO, transparency=(1, 2, 3)),
     "animated PNG": encoded(PHOTO, save_all=True, append_images=[Image.new("RGB", PHOTO.size)]),
     **{f"PNG of {d} bits": raw_png(d, 0, RANDOM.randint(0, 256, [6, d]).astype(np.uint8)) for d in (1, 2, 4)},
-    "grey PNG of 16 bits": raw_png(16, 0, bits16(1)),
-    "RGB PNG of 16 bits": raw_png(16, 2, bits16(3)),
-    "LA PNG of 16 bits": raw_png(16, 4, bits16(2)),
-    "RGBA PNG of 16 bits": raw_png(16, 6, bits16(4)),
+    **{
+        f"{mode} PNG of 16 bits": raw_png(16, colour, RANDOM.randint(0, 2**16, [6, 8 * channels]).astype(">u2"))
+        for mode, colour, channels in (("grey", 0, 1), ("RGB", 2, 3), ("LA", 4, 2), ("RGBA", 6, 4))
+    },
 }
 
 

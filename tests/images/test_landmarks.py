@@ -18,10 +18,7 @@ WRONG = {
     "of a photo twice as large": (GOOD * 2 + 500, "outside of the image"),
     "negative": (GOOD - 600, "outside of the image"),
     "eyes exchanged": (GOOD[[1, 0, 2, 3, 4]], "a poor fit"),
-    "corners of the mouth exchanged": (GOOD[[0, 1, 2, 4, 3]], "a poor fit"),
     "the nose first, as mtcnn's dictionary": (GOOD[[2, 0, 1, 3, 4]], "a poor fit"),
-    "the nose last": (GOOD[[0, 1, 3, 4, 2]], "a poor fit"),
-    "five x and then five y, as mtcnn's rows": (GOOD.T.reshape(5, 2), "a poor fit"),
 }
 
 
@@ -75,10 +72,8 @@ def test_a_list_is_refused_as_a_whole_and_not_for_a_single_face():
     good, bad = (GOOD, SIZE), (GOOD[[1, 0, 2, 4, 3]], SIZE)
     assert list_problem([good] * 9 + [bad]) is None
     assert list_problem([]) is None
-    assert (
-        "5 of 10 faces that were checked are bad: look whether the list is of these images; the first: mirrored"
-        in list_problem([good, bad] * 5)
-    )
+    problem = "5 of 10 faces that were checked are bad: look whether the list is of these images; the first: mirrored"
+    assert problem in list_problem([good, bad] * 5)
     assert "must be finite" in list_problem([(GOOD * np.nan, SIZE)])
     lines = checked_lines(469_375)
     assert (len(lines), lines[0], lines[-1], *checked_lines(3)) == (1000, 0, 469_374, 0, 1, 2)

@@ -43,7 +43,7 @@ def cfp(request, tmp_path):
     return write_cfp(tmp_path / "cfp", request.param)
 
 
-def test_training_set(cfp):
+def test_the_training_set_the_pairs_and_a_missing_image(cfp):
     source = cfp_source(str(cfp), [2])
     items = list(source.read(0))
     assert [item.identity for item in items] == ["003"] * 3 + ["004"] * 3
@@ -53,9 +53,6 @@ def test_training_set(cfp):
     assert [item.image for item in items] == [picture(n) for n in range(6, 12)]
     assert source.identities == ["003", "004"]
     assert list(source.read(4)) == items[4:]
-
-
-def test_pairs(cfp):
     pair_set = read_cfp(str(cfp), "FP", [1, 2])
     assert pair_set.name == "cfp_fp"
     assert pair_set.same.tolist() == [True, True, False, False] * 2
@@ -64,11 +61,7 @@ def test_pairs(cfp):
     expected = [(0, 2), (4, 5), (0, 5), (3, 2), (6, 8), (10, 11), (6, 11), (9, 8)]
     assert images == [(picture(a), picture(b)) for a, b in expected]
     assert read_cfp(str(cfp), "FF", [2]).fold.tolist() == [1] * 4
-
-
-def test_a_missing_image(cfp):
-    image = next(cfp.glob("**/003/profile/01.jpg"))
-    image.unlink()
+    next(cfp.glob("**/003/profile/01.jpg")).unlink()
     with pytest.raises(InputError, match=r"003/profile/01\.jpg: there is no such image"):
         read_cfp(str(cfp), "FP", [1, 2])
     problem = list(cfp_source(str(cfp), [2]).read(0))[2]

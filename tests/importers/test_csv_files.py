@@ -20,13 +20,9 @@ c.jpg,-1,3,7,3,
 """
 
 
-@pytest.fixture
-def file(tmp_path):
-    (tmp_path / "faces.csv").write_text(LINES, encoding="utf-8")
-    return tmp_path / "faces.csv"
-
-
-def test_it_does_not_matter_where_a_chunk_ends(file):
+def test_rows_are_those_of_a_naive_reader(tmp_path):
+    file = tmp_path / "faces.csv"
+    file.write_text(LINES, encoding="utf-8")
     table = read_csv(file, ["path"])
     with file.open(newline="", encoding="utf-8") as content:
         naive = list(csv.DictReader(content))

@@ -75,6 +75,8 @@ def test_code_is_named_and_not_run(tmp_path):
 
 
 def test_what_is_no_pickle_of_images(tmp_path):
+    damaged = [b"", b"PK\x03\x04 a zip file", b"hello", pickle.dumps((BINS, SAME), protocol=2)[:-9]]
+    damaged += [b"\x80\x09.", b"Ppersistent\n.", b"\x82\x01.", b"r\xff\xff\xff\x7f."]
     # The hash of a tuple is that of all in it, each time anew.
     parts = [b"(" + (b")" if not n else b"h" + bytes([n - 1])) * 10 + b"tq" + bytes([n]) + b"0" for n in range(30)]
     for content, message in (
@@ -85,16 +87,10 @@ def test_what_is_no_pickle_of_images(tmp_path):
         (b"c__builtin__\nbytearray\n(I9999999999\ntR.", "bytes expected, found int"),
         (b"".join(parts) + b"}h\x1dNs.", "a dict with a key of type tuple"),
         (b"".join(parts) + b"\x8f(h\x1d\x90.", "a set"),
-        *((content, r"set\.bin: not a pickle of images, or damaged") for content in NO_PICKLES),
+        *((content, r"set\.bin: not a pickle of images, or damaged") for content in damaged),
     ):
         with pytest.raises(InputError, match=message):
             load(tmp_path, content)
-
-
-NO_PICKLES = (
-    *(b"", b"PK\x03\x04 a zip file", b"hello", pickle.dumps((BINS, SAME), protocol=2)[:-9]),
-    *(b"\x80\x09.", b"Ppersistent\n.", b"\x82\x01.", b"r\xff\xff\xff\x7f."),
-)
 
 
 def test_a_pickle_cannot_change_the_reader(tmp_path):

@@ -62,9 +62,8 @@ def test_layouts(tmp_path, layout):
     write_subject(base, 1, flat=layout == "flat")
     if layout == "all":
         for distance in (1, 2, 3):
-            shutil.move(
-                base / f"surveillance_cameras_distance_{distance}", base / f"surveillance_cameras_all/{distance}"
-            )
+            name = f"surveillance_cameras_distance_{distance}"
+            shutil.move(base / name, base / f"surveillance_cameras_all/{distance}")
     if layout == "flat":
         # Hidden, or of another kind.
         for name in ("._001_frontal.jpg", "001_cam8.jpg", "001_R4.jpg", "features.txt", "a/b/002_Cam5_3.Jpeg"):
@@ -81,11 +80,8 @@ def test_views_that_the_release_has_twice(tmp_path):
     """The official release has every view two or three times; it is taken from one place."""
     write_subject(tmp_path, 1)
     original = write(tmp_path, "mugshot_frontal_original_all/001_frontal.jpg", 7)
-    for name in (
-        "mugshot_rotation_all/001_frontal",
-        "mugshot_rotation_all/001_L1",
-        "surveillance_cameras_all/001_cam1_1",
-    ):
+    rotated = ("mugshot_rotation_all/001_frontal", "mugshot_rotation_all/001_L1")
+    for name in (*rotated, "surveillance_cameras_all/001_cam1_1"):
         write(tmp_path, f"{name}.jpg", 8)
     cropped, originals = find_views(str(tmp_path)), find_views(str(tmp_path), "original")
     assert cropped[mugshot(1)].read_bytes() == picture(100)
@@ -112,11 +108,8 @@ def test_unusable_folders(tmp_path):
         with pytest.raises(InputError, match=f"the folder {missing} is missing"):
             find_views(str(tmp_path))
         shutil.rmtree(path.parent)
-    wrong = {
-        "b/001_frontal.png": "duplicate image",
-        "001_cam9_1.jpg": "stray image",
-        "131_frontal.jpg": "unknown subject",
-    }
+    wrong = {"b/001_frontal.png": "duplicate image", "001_cam9_1.jpg": "stray image"}
+    wrong["131_frontal.jpg"] = "unknown subject"
     for name in ("a/001_frontal.jpg", *wrong):
         write(tmp_path, name)
     problems = {problem[:2] for problem in problems_of(find_views, tmp_path)}

@@ -26,9 +26,7 @@ def test_the_line_that_is_not_utf_8_is_named_and_shown(listed):
         with pytest.raises(InputError, match=r"list, line 3: 'Ren\\xe9 1 Bob 2' is not UTF-8; save the list as UTF-8"):
             listed(mark + b"1\r\nAnn 1 2\r\nRen\xe9 1 Bob 2\r\nCy 1 2\r\n")
     for encoding in ("utf-16", "utf-16-le", "utf-16-be", "utf-32"):
-        with pytest.raises(
-            InputError, match=r"list, line 1: .* is UTF-16, or no text; save the list as UTF-8"
-        ) as error:
+        with pytest.raises(InputError, match=r"line 1: .* is UTF-16, or no text; save the list as UTF-8") as error:
             listed("\n".join(LINES).encode(encoding))
         assert str(error.value).isprintable()
     # A long line is cut in the message.

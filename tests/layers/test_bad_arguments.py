@@ -20,10 +20,7 @@ REFUSED = [
     *(("AdaFace", (3,), {"t_alpha": x}, rf"t_alpha must be in \(0, 1\], got {x}") for x in (0.0, 1.5)),
     *(("MagFace", (3,), {"l_a": x}, f"0 < l_a < u_a, both finite, got l_a {x}, u_a 110.0") for x in (0.0, 120.0)),
     ("MagFace", (3,), {"u_a": INF}, "both finite, got l_a 10.0, u_a inf"),
-    *(
-        ("MagFace", (3,), {"l_margin": x}, f"0 <= l_margin <= u_margin < pi, got l_margin {x}, u_margin 0.8")
-        for x in (-0.1, 0.9)
-    ),
+    *(("MagFace", (3,), {"l_margin": x}, f"l_margin <= u_margin < pi, got l_margin {x}, u_m") for x in (-0.1, 0.9)),
     ("MagFace", (3,), {"u_margin": 3.2}, "got l_margin 0.45, u_margin 3.2"),
     *(("MagFace", (3,), {"lambda_g": x}, f"lambda_g must not be negative, and finite, got {x}") for x in (-1.0, NAN)),
     *(("SubCenterArcFace", (3,), {"sub_centers": x}, f"sub_centers must be a whole .*got {x}") for x in (0, 1.5)),
@@ -33,17 +30,11 @@ REFUSED = [
     ("GroupedConvolution", (0,), {}, "groups must be at least 1, got 0"),
     ("GroupedConvolution", (4,), {}, "got 4 groups, 6 channels"),
     ("GroupedConvolution", (2, -1), {}, "kernel_size must be at least 1, got -1"),
-    *(
-        ("PartialFC", (layers.ArcFace(3), rate), {}, f"sample_rate must be above 0 and at most 1, got {rate}")
-        for rate in (0.0, 1.5)
-    ),
+    *(("PartialFC", (layers.ArcFace(3), x), {}, f"sample_rate must be .* at most 1, got {x}") for x in (0.0, 1.5)),
     ("PartialFC", (layers.SubCenterArcFace(3),), {}, "SubCenterArcFace cannot be sampled: it has several centers"),
     ("ShardedHead", (layers.SubCenterArcFace(3),), {}, "SubCenterArcFace cannot be sampled"),
     ("ShardedHead", (layers.CurricularFace(3),), {}, "CurricularFace cannot be sharded: a shard lacks the targets"),
-    *(
-        (name, (layers.PartialFC(layers.ArcFace(3)),), {}, f"{name} takes a plain margin head, got PartialFC")
-        for name in ("PartialFC", "ShardedHead")
-    ),
+    *((x, (layers.PartialFC(layers.ArcFace(3)),), {}, f"{x} takes a plain .*") for x in ("PartialFC", "ShardedHead")),
 ]
 
 

@@ -39,10 +39,8 @@ def test_filters_strides_padding_and_bias(images):
     layer = GroupedConvolution(3, filters=12, strides=2, padding="valid", use_bias=True)
     out = layer(images)
     layer.bias.assign(np.arange(12))
-    by_group = [
-        tf.nn.conv2d(images[..., 2 * group : 2 * group + 2], layer.kernel[:, :, 2 * group : 2 * group + 2], 2, "VALID")
-        for group in range(3)
-    ]
+    groups = [slice(first, first + 2) for first in (0, 2, 4)]
+    by_group = [tf.nn.conv2d(images[..., group], layer.kernel[:, :, group], 2, "VALID") for group in groups]
     assert out.shape == (2, 2, 1, 12)
     np.testing.assert_allclose(layer(images), tf.concat(by_group, -1) + np.arange(12.0), rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match=r"groups must divide .* 3 groups, 6 channels, 8 filters"):
@@ -50,10 +48,5 @@ def test_filters_strides_padding_and_bias(images):
 
 
 def test_keras_contract(images, tmp_path, two_replicas):
-    check_layer(
-        lambda: GroupedConvolution(3, filters=12, strides=2, padding="valid", use_bias=True),
-        (images,),
-        tmp_path,
-        two_replicas,
-        mixed_dtype="compute",
-    )
+    arguments = {"filters": 12, "strides": 2, "padding": "valid", "use_bias": True}
+    check_layer(lambda: GroupedConvolution(3, **arguments), (images,), tmp_path, two_replicas, mixed_dtype="compute")

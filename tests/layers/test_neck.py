@@ -12,21 +12,9 @@ def features():
     return np.random.default_rng(0).normal(size=[8, 3, 2, 4]).astype(np.float32)
 
 
-def randomised(neck, features):
-    """Weights that no initializer gives, so that a forgotten one shows."""
-    neck(features)
-    random = np.random.default_rng(1)
-    for weight in neck.weights:
-        low, high = (0.5, 2.0) if "variance" in weight.name else (-1.0, 1.0)
-        weight.assign(random.uniform(low, high, weight.shape))
-    return neck
-
-
 def naive_norm(x, layer):
     gamma = 1.0 if layer.gamma is None else layer.gamma.numpy()
-    mean, variance, beta = (
-        w.numpy().astype(np.float64) for w in (layer.moving_mean, layer.moving_variance, layer.beta)
-    )
+    mean, variance, beta = (np.float64(w) for w in (layer.moving_mean, layer.moving_variance, layer.beta))
     return (x - mean) / np.sqrt(variance + 1e-5) * gamma + beta
 
 
@@ -45,7 +33,11 @@ def naive_embedding(neck, features):
 
 @pytest.mark.parametrize("neck_class", NECKS.values(), ids=NECKS)
 def test_equals_the_naive_twin(neck_class, features):
-    neck = randomised(neck_class(5), features)
+    neck, random = neck_class(5), np.random.default_rng(1)
+    neck(features)
+    # Weights that no initializer gives, so that a forgotten one shows.
+    for weight in neck.weights:
+        weight.assign(random.uniform(*((0.5, 2.0) if "variance" in weight.name else (-1.0, 1.0)), weight.shape))
     np.testing.assert_allclose(neck(features), naive_embedding(neck, features), rtol=1e-4, atol=1e-4)
     if neck_class is FlattenNeck:
         # PyTorch's momentum, with dropout behind it, only while training.

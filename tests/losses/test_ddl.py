@@ -7,7 +7,8 @@ import tensorflow as tf
 from batches import edge_cases, make_batch
 from keras_case import loss_and_gradient
 
-from ddl_tf.losses import DDLLoss, RKDLoss, SPLoss, distribution_distillation, similarity_distribution
+from ddl_tf import losses
+from ddl_tf.losses import DDLLoss, distribution_distillation
 
 GOLDEN = np.load(Path(__file__).resolve().parents[1] / "golden" / "ddl_golden.npz")
 
@@ -41,7 +42,9 @@ def test_every_argument_counts():
     assert value == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("loss_class, arguments", [(DDLLoss, {"order_weight": 0.0}), (RKDLoss, {}), (SPLoss, {})])
+@pytest.mark.parametrize(
+    "loss_class, arguments", [(DDLLoss, {"order_weight": 0.0}), (losses.RKDLoss, {}), (losses.SPLoss, {})]
+)
 def test_teacher_gradient_can_be_stopped(loss_class, arguments):
     y_true, y_pred = make_batch()
     for stop in (True, False):
@@ -51,7 +54,7 @@ def test_teacher_gradient_can_be_stopped(loss_class, arguments):
 
 
 def test_missing_terms_are_zero():
-    assert not similarity_distribution(tf.zeros([0])).numpy().any()
+    assert not losses.similarity_distribution(tf.zeros([0])).numpy().any()
     cases = edge_cases()
     terms = {name: DDLLoss().terms(*cases[name]) for name in ("teacher only", "one identity", "no positive pair")}
     zero = {
@@ -66,3 +69,41 @@ def test_missing_terms_are_zero():
     positives, negatives = naive_ddl.similarities(cases["teacher only"][1], *cases["teacher only"][0].T)
     expected = np.mean(negatives[0]) - np.mean(positives[0])
     assert float(terms["teacher only"].order) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_metric_is_the_mean_over_the_batches_that_have_its_groups():
+    rows, embeddings = make_batch(groups=3)
+    positives, negatives = naive_ddl.similarities(embeddings, *rows.T)
+    loss, terms = naive_ddl.loss(positives, negatives)
+    p, q = ([naive_ddl.histogram(s) for s in kind] for kind in (positives, negatives))
+    margins = [np.mean(s) - np.mean(n) for s, n in zip(positives, negatives)]
+    expected = dict(zip(("positive_kl", "negative_kl", "order"), terms))
+    expected.update({"loss": loss, **{f"margin_{g}": margin for g, margin in enumerate(margins)}})
+    for k in (1, 2):
+        expected[f"gap_{k}"] = margins[0] - margins[k]
+        expected[f"positive_overlap_{k}"] = np.minimum(p[0], p[k]).sum()
+        expected[f"negative_overlap_{k}"] = np.minimum(q[0], q[k]).sum()
+    metrics = [*losses.ddl_metrics(num_students=2), losses.DDLTerm("loss")]
+    metrics[-1]._terms = metrics[0]._terms  # Traced once.
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.int64), tf.TensorSpec([None, 16])])
+    def update(y_true, y_pred):
+        for metric in metrics:
+            metric.update_state(y_true, y_pred)
+
+    def values_of(*batches):
+        for metric in metrics:
+            metric.reset_state()
+        for y_true in batches:
+            update(y_true, embeddings)
+        return {metric.name: float(metric.result()) for metric in metrics}
+
+    no_students = np.where(rows[:, 1:] > 0, -1, rows)
+    no_positives = rows * [0, 1] + np.arange(len(rows))[:, None] * [1, 0]
+    assert values_of(rows) == pytest.approx(expected, rel=1e-3, abs=1e-5)
+    of_negatives = {name for name in expected if "negative" in name}
+    for lacking, present in ((no_students, {"order", "loss", "margin_0"}), (no_positives, {"loss", *of_negatives})):
+        absent = {name: value for name, value in expected.items() if name not in present}
+        alone, both = values_of(lacking), values_of(lacking, rows, lacking)
+        assert {name: alone[name] for name in absent} == dict.fromkeys(absent, 0.0)
+        assert {name: both[name] for name in absent} == pytest.approx(absent, rel=1e-3, abs=1e-5)

@@ -1,5 +1,7 @@
 """What every loss on the embedding output must do: any batch, any type, any number of replicas, a right gradient."""
 
+from pathlib import Path
+
 import naive_ddl
 import naive_losses
 import numpy as np
@@ -7,9 +9,12 @@ import pytest
 import tensorflow as tf
 from batches import LOSSES, edge_cases, make_batch
 from keras_case import check_replicated_loss, loss_and_gradient, on_replicas, value_and_gradient
+from needs import needs_tensorflow_addons
 
-from ddl_tf.losses import DDLLoss, HistogramLoss, RKDLoss, SPLoss, TripletLoss
+from ddl_tf.common.tensorflow_addons_import import import_tensorflow_addons
+from ddl_tf.losses import DDLLoss, HistogramLoss, RKDLoss, SPLoss, TripletLoss, probability_of_reverse
 
+GOLDEN = np.load(Path(__file__).resolve().parents[1] / "golden" / "loss_golden.npz")
 NAIVE = {
     DDLLoss: lambda embeddings, *rows: naive_ddl.loss(*naive_ddl.similarities(embeddings, *rows))[0],
     TripletLoss: lambda embeddings, identity, group: naive_losses.triplet(embeddings, identity),
@@ -85,3 +90,44 @@ def test_gather_can_be_switched_off(two_replicas, loss_class):
     loss, parts = loss_class(gather=False, reduction="sum"), [slice(0, None, 2), slice(1, None, 2)]
     for value, part in zip(on_replicas(two_replicas, loss, parts, y_true, y_pred), parts):
         assert float(value) == pytest.approx(float(loss(y_true[part], y_pred[part])), rel=1e-5)
+
+
+@needs_tensorflow_addons
+def test_no_triplets_where_tensorflow_addons_would_give_no_zero():
+    """One identity: a pull without a push. No positive pair: NaN. Here both are 0."""
+    semihard = import_tensorflow_addons().losses.triplet_semihard_loss
+    points = tf.constant([[1.0, 0.0], [0.0, 1.0]])
+    for identity, expected in (([5, 5], 2.2), ([5, 6], np.nan)):
+        theirs = semihard(tf.constant(identity), points, margin=0.2, distance_metric="squared-L2")
+        np.testing.assert_allclose(theirs, expected, rtol=1e-6)
+        value, gradient = loss_and_gradient(TripletLoss(), np.array([[i, 0] for i in identity]), points)
+        assert value == 0.0
+        assert not gradient.any()
+
+
+@pytest.mark.parametrize("case", ["fine", "coarse", "one positive"])
+def test_histogram_equals_the_authors_code(case):
+    similarities, same, num_bins, loss, expected = (
+        GOLDEN[f"histogram/{case}/{key}"] for key in ("similarities", "same", "num_bins", "loss", "gradient")
+    )
+    variables = [tf.Variable(similarities[mask].astype(np.float32)) for mask in (same, ~same)]
+    with tf.GradientTape() as tape:
+        value = probability_of_reverse(*variables, num_bins=int(num_bins))
+    np.testing.assert_allclose(value, loss, rtol=1e-5)
+    gradient = np.concatenate([part.numpy() for part in tape.gradient(value, variables)])
+    np.testing.assert_allclose(gradient, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_cosine_just_above_one_counts_as_one():
+    value, gradient = loss_and_gradient(
+        lambda ones, above: probability_of_reverse(above, ones, 11), [1.0], [1.0000001, 1.0]
+    )
+    assert value == pytest.approx(1.0, abs=1e-5)
+    np.testing.assert_allclose(*gradient)
+
+
+def test_the_number_of_bins_of_the_histogram_counts_and_groups_do_not():
+    y_true, y_pred = make_batch(groups=3)
+    expected = naive_losses.histogram_loss(y_pred.astype(np.float64), y_true[:, 0], num_bins=7)
+    for rows in (y_true, y_true * [1, 0]):
+        assert float(HistogramLoss(num_bins=7)(rows, y_pred)) == pytest.approx(expected, rel=1e-5)

@@ -37,13 +37,9 @@ def test_metrics(two_replicas):
     check_metric(losses.LabelledAccuracy, LABELS, LOGITS, two_replicas)
     check_metric(lambda: losses.DistributionOverlap(1, "negative", num_nodes=50), *ROWS)
     # What is left is that of their base.
-    for metric in (
-        losses.DDLTerm("order", bandwidth=0.2),
-        losses.ExpectationMargin(1),
-        losses.MarginGap(1),
-        losses.MarginSoftmaxLoss(0.0, True),
-    ):
-        check_config(metric)
+    groups = losses.ExpectationMargin(1), losses.MarginGap(1)
+    for made in (losses.DDLTerm("order", bandwidth=0.2), *groups, losses.MarginSoftmaxLoss(0.0, True)):
+        check_config(made)
 
 
 @pytest.mark.parametrize("package", [losses, layers, models], ids=lambda package: package.__name__)

@@ -3,8 +3,8 @@ from pathlib import Path
 import naive_losses
 import numpy as np
 import pytest
-import tensorflow as tf
 from batches import make_batch
+from keras_case import loss_and_gradient
 
 from ddl_tf.losses import RKDLoss, SPLoss, rkd_angle, rkd_distance, similarity_preserving
 
@@ -16,20 +16,13 @@ RELATIONS = {**{relation.__name__: relation for relation in NAIVE}, "weighted_rk
 every_relation = pytest.mark.parametrize("relation", NAIVE)
 
 
-def of_student(relation, teacher, student):
-    student = tf.Variable(student, dtype=tf.float32)
-    with tf.GradientTape() as tape:
-        value = relation(tf.constant(teacher, tf.float32), student)
-    return float(value), tape.gradient(value, student).numpy()
-
-
 @pytest.mark.parametrize("name", RELATIONS)
 @pytest.mark.parametrize("case", ["few", "some", "wider"])
 def test_equals_the_authors_code(case, name):
     teacher, student, expected, expected_gradient = (
         GOLDEN[f"relational/{case}/{key}"] for key in ("teacher", "student", name, f"{name}_gradient")
     )
-    value, gradient = of_student(RELATIONS[name], teacher, student)
+    value, gradient = loss_and_gradient(RELATIONS[name], teacher, student)
     assert value == pytest.approx(expected, rel=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-5 * np.abs(expected_gradient).max())
 
@@ -39,7 +32,7 @@ def test_equals_the_authors_code(case, name):
 def test_equals_the_naive_twin(relation, points):
     rng = np.random.default_rng(points)
     teacher, student = rng.normal(size=(points, 5)), rng.normal(size=(points, 5))
-    value, gradient = of_student(relation, teacher, student)
+    value, gradient = loss_and_gradient(relation, teacher, student)
     assert value == pytest.approx(NAIVE[relation](teacher, student), rel=1e-5)
     # Two points have one distance, which is its own mean, and no angle.
     assert gradient.any() == (points >= (2 if relation is similarity_preserving else 3))
@@ -53,7 +46,7 @@ def test_points_that_coincide(relation):
     for count in (3, 6):
         for pair in ((teacher, np.repeat(student[:1], 6, 0)), (np.repeat(teacher[:1], 6, 0), student)):
             points = [np.concatenate([p[:count], q[count:]]) for p, q in zip(pair, (teacher, student))]
-            value, gradient = of_student(relation, *points)
+            value, gradient = loss_and_gradient(relation, *points)
             if count < 6:
                 assert value == pytest.approx(NAIVE[relation](*points), rel=1e-4)
             assert np.isfinite(value)

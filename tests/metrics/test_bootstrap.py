@@ -5,6 +5,9 @@ from scipy.stats import norm
 from ddl_tf.common.errors import InputError
 from ddl_tf.metrics import roc
 from ddl_tf.metrics.bootstrap import bootstrap_means, bootstrap_pairs, bootstrap_rates, pair_weights, rate_interval
+from ddl_tf.metrics.k_fold import best_threshold, k_fold_accuracy
+from ddl_tf.metrics.templates import NEVER
+from ddl_tf.metrics.weighted import WeightedPairs
 
 SAME = np.arange(40) < 15
 
@@ -99,6 +102,39 @@ def test_intervals_of_rates():
                 assert abs(successes / trials - end) / error == pytest.approx(norm.ppf(0.975), abs=1e-6)
 
 
+def test_weights_are_repetitions():
+    random = np.random.default_rng(0)
+    labels = random.random(300) < 0.4
+    # Rounded, so that there are ties within and between the classes.
+    pairs = np.round(0.3 * random.normal(size=300) + 0.3 * labels, 2), labels, random.integers(0, 5, 300)
+    weights = random.poisson(1, 300)
+    # A fold without weight does not count.
+    for weight in (weights, weights * (pairs[2] != 4)):
+        numbers = WeightedPairs(*pairs).numbers(weight)
+        # The second way: the pairs are repeated, and the numbers are those of evaluation itself.
+        similarity, same, fold = (np.repeat(column, weight) for column in pairs)
+        curve = roc.roc_curve(similarity, same)
+        expected = {
+            "auc": roc.auc(*curve),
+            "eer": roc.eer(*curve),
+            **{f"tar@{name}": roc.tar_at_far(*curve, far) for name, far in roc.FAR_TARGETS.items()},
+            "mean_same": similarity[same].mean(),
+            "mean_different": similarity[~same].mean(),
+            "expectation_margin": similarity[same].mean() - similarity[~same].mean(),
+            "threshold_accuracy": best_threshold(2 - 2 * similarity, same)[1],
+            "accuracy": k_fold_accuracy(2 - 2 * similarity, same, fold).mean(),
+        }
+        assert numbers == pytest.approx(expected, abs=1e-12)
+    # A pair without an image is in no mean, and never accepted.
+    lost = np.arange(300) % 7 == 0
+    similarity = np.where(lost, NEVER, pairs[0])
+    numbers = WeightedPairs(similarity, labels, far_targets={"half": 0.5}).numbers(np.ones(300))
+    means = similarity[labels & ~lost].mean(), similarity[~labels & ~lost].mean()
+    assert (numbers["mean_same"], numbers["mean_different"]) == pytest.approx(means, abs=1e-12)
+    assert numbers["tar@half"] == roc.tar_at_far(*roc.roc_curve(similarity, labels), 0.5)
+    assert not {"accuracy", "tar@1e-1"} & set(numbers)
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -108,6 +144,9 @@ def test_intervals_of_rates():
         (lambda: rate_interval(3, 2), "3 successes of 2 trials"),
         (lambda: next(pair_weights(np.ones(3, bool), 1, 0)), "3 of 3 pairs are same ones"),
         (lambda: next(pair_weights(SAME, 1, 0, np.ones(40))), "give both, or none"),
+        (lambda: WeightedPairs(np.ones(2), SAME[:3], np.ones(2)), r"shapes \[\(2,\), \(3,\), \(2,\)\]"),
+        (lambda: WeightedPairs(np.array([0.1, np.nan]), SAME[14:16]), "1 similarities are not finite"),
+        (lambda: WeightedPairs(np.ones(2), SAME[:2]), "2 of 2 pairs are same ones"),
         (lambda: next(pair_weights(SAME, 1, 0, np.ones(40), np.ones(3))), "40 and 3 people for 40 pairs"),
     ],
 )

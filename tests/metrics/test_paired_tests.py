@@ -10,9 +10,9 @@ from sklearn.metrics import roc_auc_score
 from ddl_tf.common.errors import InputError
 from ddl_tf.metrics import paired_tests
 from ddl_tf.metrics.bootstrap import pair_weights
-from ddl_tf.metrics.difference import bootstrap_difference, bootstrap_p
 from ddl_tf.metrics.k_fold import k_fold_accuracy
 from ddl_tf.metrics.paired_tests import bootstrap_pair_tests, compare_scores, delong_test, mcnemar_test, sign_flip_test
+from ddl_tf.metrics.seeds import compare_seeds
 from ddl_tf.metrics.weighted import WeightedPairs
 
 
@@ -76,7 +76,7 @@ def test_both_models_are_resampled_alike():
             values.append(numbers[0][name] - numbers[1][name])
     for row in rows:
         assert (row.low, row.high) == pytest.approx(tuple(np.quantile(differences[row.number], [0.025, 0.975])))
-        assert row.p == bootstrap_p(differences[row.number])
+        assert row.p == paired_tests.bootstrap_p(differences[row.number])
         assert row.difference == row.a - row.b
 
 
@@ -126,10 +126,7 @@ def test_probes_of_one_person_are_one_person():
     assert alone["p"] < 1e-5
     a, b = ({"rank": rank, "person": person, "average_precision": rank / 1.0} for rank in (rank_a, rank_b))
     rows = compare_scores(a, b)
-    assert [(row["number"], row["test"]) for row in rows] == [
-        ("rank-1", paired_tests.SIGN_FLIPS),
-        ("map", paired_tests.SIGN_FLIPS),
-    ]
+    assert {row["number"]: row["test"] for row in rows} == dict.fromkeys(("rank-1", "map"), paired_tests.SIGN_FLIPS)
     # Two people differ: both signs are alike in half of the flips.
     assert [row["p"] for row in rows] == pytest.approx([0.5, 0.5], abs=0.02)
     assert rows[0]["difference"] == pytest.approx(1 / 3)
@@ -143,9 +140,14 @@ def test_a_difference_that_is_the_same_in_every_replicate_has_no_p():
     row = compare_scores(a, b, replicates=100)[1]
     assert (row["low"], row["high"], row["p"]) == (None, None, None)
     assert row["test"] == "none: the difference does not vary"
-    assert bootstrap_difference("auc", 0.9, 0.8, [0.1] * 40, "people")[4:] == (None, None, None, row["test"])
+    assert paired_tests.bootstrap_difference("auc", 0.9, 0.8, [0.1] * 40, "people")[4:] == (
+        None,
+        None,
+        None,
+        row["test"],
+    )
     # Equal models differ by nothing, which is no question of variance.
-    assert bootstrap_difference("auc", 0.9, 0.9, [0.0] * 40, "people").p == 1.0
+    assert paired_tests.bootstrap_difference("auc", 0.9, 0.9, [0.0] * 40, "people").p == 1.0
 
 
 def test_sign_flips_are_those_of_all_signs():
@@ -157,6 +159,27 @@ def test_sign_flips_are_those_of_all_signs():
         exact = np.mean(np.abs(sums) >= abs(sum(totals)) - 1e-9)
         assert sign_flip_test(values, person, seed=0) == pytest.approx(exact, abs=0.02)
     assert sign_flip_test(np.zeros(4), np.arange(4), seed=0) == 1.0
+
+
+def test_seeds_against_the_formulas():
+    a, b = [0.91, 0.95, 0.92, 0.94, 0.93, 0.96], [0.90, 0.92, 0.93, 0.90, 0.91, 0.92]
+    compared = compare_seeds(a, b)
+    mean, error = np.subtract(a, b).mean(), np.subtract(a, b).std(ddof=1) / np.sqrt(6)
+    # 2.570582 is the quantile of Student's t with five degrees of freedom.
+    assert (compared.low, compared.high) == pytest.approx((mean - 2.570582 * error, mean + 2.570582 * error), abs=1e-8)
+    expected = (6, pytest.approx(np.mean(a)), pytest.approx(np.mean(b)), pytest.approx(mean))
+    assert (compared.seeds, compared.a, compared.b, compared.difference) == expected
+    assert compared.p < 0.05
+
+
+def test_wilcoxon_against_all_signs():
+    a, b = np.array([0.1, 0.2, 0.35, 0.5, 0.7, -0.15]), np.zeros(6)
+    ranks = np.argsort(np.argsort(abs(a))) + 1
+    observed = ranks[a > 0].sum()
+    sums = np.array([np.dot(ranks, signs) for signs in itertools.product([0, 1], repeat=6)])
+    naive = 2 * min(np.mean(sums >= observed), np.mean(sums <= observed))
+    assert compare_seeds(a, b).wilcoxon_p == pytest.approx(naive)
+    assert compare_seeds([1.0, 0.9], [1.0, 0.9])[3:] == (0.0, 0.0, 0.0, 1.0, 1.0)
 
 
 A, B, LABELS = two_models(0, pairs=20)
@@ -184,6 +207,9 @@ SCORES = scores_of(A, LABELS)
         (lambda: mcnemar_test(LABELS, LABELS[:3]), "both models' on the same"),
         (lambda: paired_tests.holm([0.5, np.nan]), r"each must be in 0\.\.1"),
         (lambda: sign_flip_test(np.zeros(4), np.arange(3), seed=0), "give a person each"),
+        (lambda: compare_seeds([0.9, 0.8], [0.8]), "2 and 1 runs"),
+        (lambda: compare_seeds([0.9, np.nan], [0.8, 0.8]), "all must be finite"),
+        (lambda: compare_seeds([0.9, 0.8], [0.8, 0.7]), "differ by 0.1 for every seed"),
     ],
 )
 def test_refusals(call, message):

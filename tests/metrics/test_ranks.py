@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.preprocessing import normalize
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.metrics import ranks as identification
@@ -13,10 +14,6 @@ from ddl_tf.metrics.ranks import pooled_tpir, rank_rates, ranks, search_gallerie
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = runpy.run_path(str(GOLDEN / "make_identification_golden.py"))["cases"]()
-
-
-def unit(rows):
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def naive_mate_ranks(probe, gallery, person, gallery_people):
@@ -31,8 +28,8 @@ def test_search_against_a_naive_one(monkeypatch):
     random = np.random.RandomState(0)
     faces = random.normal(size=[12, 6])
     gallery_people, probe_people = random.randint(0, 9, 70), random.randint(0, 12, 40)
-    gallery = unit(faces[gallery_people] + 1.5 * random.normal(size=[70, 6]))
-    probes = unit(faces[probe_people] + 1.5 * random.normal(size=[40, 6]))
+    gallery = normalize(faces[gallery_people] + 1.5 * random.normal(size=[70, 6]))
+    probes = normalize(faces[probe_people] + 1.5 * random.normal(size=[40, 6]))
     gallery[30], gallery_people[30] = gallery[60], gallery_people[60] + 1
     expected = [naive_mate_ranks(p, gallery, person, gallery_people) for p, person in zip(probes, probe_people)]
     assert max(map(len, expected)) > 2
@@ -63,7 +60,7 @@ def test_search_against_a_naive_one(monkeypatch):
 def test_memory_does_not_grow_with_the_product():
     """1,000 x 20,000 similarities in float64 would be 153 MiB."""
     random = np.random.RandomState(0)
-    probes, gallery = (unit(random.normal(size=[count, 4])) for count in (1000, 20000))
+    probes, gallery = (normalize(random.normal(size=[count, 4])) for count in (1000, 20000))
     tracemalloc.start()
     search_gallery(probes, gallery, np.arange(1000), np.arange(20000))
     peak = tracemalloc.get_traced_memory()[1]
@@ -74,7 +71,7 @@ def test_memory_does_not_grow_with_the_product():
 @pytest.mark.parametrize("mate_at", [0, 9])
 def test_a_tie_counts_against_the_probe(mate_at):
     """A network that gives one embedding for everything finds nobody, wherever the mate stands."""
-    people, probe = np.arange(10), unit(np.random.RandomState(0).normal(size=[1, 512]))
+    people, probe = np.arange(10), normalize(np.random.RandomState(0).normal(size=[1, 512]))
     assert ranks(probe, np.repeat(probe, 10, axis=0), np.array([mate_at]), people).tolist() == [10]
     # Two mates do not stand before each other.
     people[(mate_at + 1) % 10] = mate_at
@@ -121,7 +118,7 @@ def galleries_of_templates():
     galleries, mate = [random.normal(size=[n, 6]) for n in (9, 14)], random.randint(-1, 23, 50)
     probes = random.normal(size=[50, 6])
     probes[mate >= 0] += np.concatenate(galleries)[mate[mate >= 0]]
-    return *map(unit, (probes, *galleries)), mate
+    return *map(normalize, (probes, *galleries)), mate
 
 
 @pytest.mark.parametrize("cells", [1, 100, 2**23])

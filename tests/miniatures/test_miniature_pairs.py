@@ -27,7 +27,6 @@ def test_same_seed_same_files(tmp_path, monkeypatch, layout):
         listed = read_lfw(str(tmp_path / "c/lfw"), str(tmp_path / "c/pairs.txt"))
         binned = read_bin(str(tmp_path / "lfw.bin"))
         for side in ("first", "second"):
-            assert [listed.images[k] for k in getattr(listed, side)] == [
-                binned.images[k] for k in getattr(binned, side)
-            ]
+            photos = [[part.images[k] for k in getattr(part, side)] for part in (listed, binned)]
+            assert photos[0] == photos[1]
         np.testing.assert_array_equal(listed.same, binned.same)

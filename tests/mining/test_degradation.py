@@ -10,14 +10,8 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.data.store import Faces
 from ddl_tf.images.pillow_images import encode_jpeg
 from ddl_tf.importers.source import Problem, Sample
-from ddl_tf.mining.degradation import (
-    KINDS,
-    STRENGTH_COLUMNS,
-    degrade_image,
-    degraded_source,
-    neutral_strengths,
-    parse_degradation,
-)
+from ddl_tf.mining import degraded_source, parse_degradation
+from ddl_tf.mining.degradation import KINDS, STRENGTH_COLUMNS, degrade_image, neutral_strengths
 from ddl_tf.synthetic.faces import render
 
 # What each kind changes in the strengths; the JPEG quality is 95 for all that is encoded anew.
@@ -114,17 +108,15 @@ def test_the_hidden_share_is_that_which_was_drawn():
             hidden = (pixels_of(image) != (0, 255, 0)).any(2).mean()
             assert hidden == pytest.approx(strengths["occlusion"], abs=0.03)
     # Where several overlap, they count once.
-    both, mask, glasses = (
-        apply(text)[1]["occlusion"] for text in ("mask:1+sunglasses:1+bar:0.3", "mask:1", "sunglasses:1")
-    )
+    texts = ("mask:1+sunglasses:1+bar:0.3", "mask:1", "sunglasses:1")
+    both, mask, glasses = (apply(text)[1]["occlusion"] for text in texts)
     assert max(0.3, mask + glasses) < both < mask + glasses + 0.3
 
 
 def test_strengths_are_uniform_with_both_ends_and_the_order_in_the_text_does_not_matter():
     small = face(16)
-    counts = pd.Series(
-        [apply("resolution:8-10", small, seed)[1]["resolution_px"] for seed in range(300)]
-    ).value_counts()
+    drawn = [apply("resolution:8-10", small, seed)[1]["resolution_px"] for seed in range(300)]
+    counts = pd.Series(drawn).value_counts()
     assert sorted(counts.index) == [8, 9, 10]
     assert counts.min() > 70
     image, first = apply("noise:8+blur:1+mask:0.5+light:0.5-0.9")

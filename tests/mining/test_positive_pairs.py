@@ -3,7 +3,6 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_sets import samples, store
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.data.store import Faces
@@ -66,9 +65,8 @@ def test_seed_threshold_and_sampling(faces):
     mined = mine(faces, choice="random")
     pd.testing.assert_frame_equal(mined.kept, mine(faces, choice="random").kept)
     vectors, identity, group = faces
-    assert not mined.kept.equals(
-        mine_pairs(lambda rows: vectors[rows], identity, group, PairRules(choice="random"), seed=5).kept
-    )
+    other = mine_pairs(lambda rows: vectors[rows], identity, group, PairRules(choice="random"), seed=5)
+    assert not mined.kept.equals(other.kept)
     low, high = mine(faces, threshold=-1.0), mine(faces, threshold=0.5)
     assert not len(low.dropped)
     assert len(high.dropped) > len(mine(faces).dropped)
@@ -83,13 +81,6 @@ def test_seed_threshold_and_sampling(faces):
         mine(faces, choice="semi_hard")
 
 
-@pytest.fixture
-def stored(tmp_path):
-    for name in ("a", "b"):
-        store(samples(24, images_per_identity=6), tmp_path / name)
-    return [str(tmp_path / name) for name in ("a", "b")]
-
-
 def mine_random(faces, **rules):
     """Pairs by random embeddings."""
     vectors = np.random.default_rng(0).normal(size=[len(faces), 5])
@@ -97,8 +88,8 @@ def mine_random(faces, **rules):
     return mine_pairs(lambda rows: vectors[rows], identity, group, PairRules(**rules))
 
 
-def test_pairs_are_stored_beside_their_sets_and_read_from_all(stored):
-    faces = Faces(stored)
+def test_pairs_are_stored_beside_their_sets_and_read_from_all(two_sets):
+    faces = Faces(two_sets)
     mined = mine_random(faces, across=True)
     write_pairs(faces, mined)
     read = read_pairs(faces)
@@ -106,8 +97,8 @@ def test_pairs_are_stored_beside_their_sets_and_read_from_all(stored):
     expected = mined.kept.sort_values(["first", "second", "group"])
     for name in ("first", "second", "group"):
         np.testing.assert_array_equal(getattr(read, name)[order], expected[name])
-    assert read_pairs(Faces(stored[1:])).first.max() < 24
-    dropped = pd.concat([pd.read_csv(f"{path}/{DROPPED_PAIRS}") for path in stored])
+    assert read_pairs(Faces(two_sets[1:])).first.max() < 24
+    dropped = pd.concat([pd.read_csv(f"{path}/{DROPPED_PAIRS}") for path in two_sets])
     assert len(dropped) == len(mined.dropped) > 0
     assert (dropped["similarity"] <= 0).all()
     kept = pd.DataFrame({"group": [0, 0], "identity": [1, 1], "similarity": [0.2, 0.4]})
@@ -116,8 +107,8 @@ def test_pairs_are_stored_beside_their_sets_and_read_from_all(stored):
     assert table[["pairs", "outliers dropped", "identities without"]].to_numpy().tolist() == [[2, 0, 0], [0, 1, 1]]
 
 
-def test_missing_pairs_and_those_of_other_groups_are_refused(stored):
-    first, both = Faces(stored[:1]), Faces(stored)
+def test_missing_pairs_and_those_of_other_groups_are_refused(two_sets):
+    first, both = Faces(two_sets[:1]), Faces(two_sets)
     with pytest.raises(InputError, match=r"no positive pairs are stored .*mine pairs"):
         read_pairs(first)
     write_pairs(first, mine_random(first))
@@ -126,7 +117,7 @@ def test_missing_pairs_and_those_of_other_groups_are_refused(stored):
     # A set without groups needs none.
     none = np.where(np.arange(len(both)) < both.spans[0][1], both.index["group"], -1)
     write_columns(both, {"group": none}, {"command": "rules"})
-    assert len(read_pairs(Faces(stored)).first) == len(read_pairs(first).first)
+    assert len(read_pairs(Faces(two_sets)).first) == len(read_pairs(first).first)
     write_columns(first, {"group": 1 - first.index["group"].to_numpy()}, {"command": "rules"})
     with pytest.raises(InputError, match="do not fit the groups"):
-        read_pairs(Faces(stored[:1]))
+        read_pairs(Faces(two_sets[:1]))

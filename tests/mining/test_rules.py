@@ -8,15 +8,10 @@ from ddl_tf.mining.rules import Rule
 
 @pytest.fixture
 def index():
-    return pd.DataFrame(
-        {
-            "yaw": [-60.0, -20.0, 0.0, 30.0, 70.0, np.nan],
-            "sharpness": [1, 2, 3, 4, 5, 6],
-            "race": ["African", "Asian", "Asian", "Indian", None, "African"],
-            "camera distance": [1.0, 2.6, 4.2, 4.2, 1.0, 2.6],
-            "place": pd.Categorical(["a", "b", "a", "b", "a", "b"]),
-        }
-    )
+    columns = {"yaw": [-60.0, -20.0, 0.0, 30.0, 70.0, np.nan], "sharpness": [1, 2, 3, 4, 5, 6]}
+    index = pd.DataFrame({**columns, "race": ["African", "Asian", "Asian", "Indian", None, "African"]})
+    index["camera distance"] = [1.0, 2.6, 4.2, 4.2, 1.0, 2.6]
+    return index.assign(place=pd.Categorical(["a", "b", "a", "b", "a", "b"]))
 
 
 @pytest.mark.parametrize(

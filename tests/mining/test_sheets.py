@@ -4,8 +4,9 @@ import pytest
 from matplotlib.colors import to_rgba
 from tiny_store import stored
 
+from ddl_tf.data.sampling import Rows
 from ddl_tf.evaluation.plots import EASY, HARD
-from ddl_tf.mining.sheets import contact_sheet, distribution_figure
+from ddl_tf.mining.sheets import batch_sheet, contact_sheet, distribution_figure
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +121,37 @@ def test_odd_columns_can_be_drawn(tmp_path):
     assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == ["none", "mask", "cap"]
     heights = np.array([bar.get_height() for bar in figure.axes[-1].patches]).reshape(3, 3)
     np.testing.assert_allclose(heights, [[1, 0, 0], [0, 0.75, 0.25], [1, 0, 0]])
+
+
+ROWS = Rows(
+    record=np.arange(9),
+    identity=np.array([5, 1, 5, 2, 7, 7, 3, 8, 8]),
+    group=np.array([0, 0, 0, 1, 1, 1, 1, -1, -1]),
+    label=np.array([-1, 1, -1, 2, -1, -1, 3, 8, 8]),
+)
+IMAGES = np.arange(9)[:, None, None, None] * np.ones([9, 8, 8, 3])
+
+
+def shown(figure):
+    """The rows of each line from the top, with whether each is framed."""
+    lines = {}
+    for axes in figure.axes:
+        row = int(axes.images[0].get_array()[0, 0, 0])
+        lines.setdefault(-round(axes.get_position().y0, 4), []).append((row, axes.spines["left"].get_visible()))
+    return [lines[top] for top in sorted(lines)]
+
+
+def test_pairs_stand_beside_each_other_and_classified_rows_are_framed():
+    figure = batch_sheet(IMAGES, ROWS)
+    assert [[row for row, _ in line] for line in shown(figure)] == [[0, 2], [1], [4, 5], [3, 6], [7, 8]]
+    framed = [{framed for _, framed in line} for line in shown(figure)]
+    assert framed == [{False}, {True}, {False}, {True}, {True}]
+    assert texts(figure) == [
+        "9 rows, 5 of them classified (framed)",
+        "group 0, easy\npairs: 1",
+        "group 0, easy\nsingle rows: 1",
+        "group 1, hard\npairs: 1",
+        "group 1, hard\nsingle rows: 2",
+        "no group\nsingle rows: 2",
+    ]
+    assert [len(line) for line in shown(batch_sheet(IMAGES, ROWS, most=1))] == [2, 1, 2, 1, 1]

@@ -14,21 +14,28 @@ from ddl_tf.models.onnx_network import convert_onnx, read_onnx_network
 FLAT = ("batch", "dim", 1, 1)
 
 
-def check(path, channels_last=False, batch=3):
-    """Convert, and compare with onnxruntime on the same images."""
+@pytest.fixture
+def network():
+    return Network()
+
+
+def check(path, channels_last=False):
+    """Convert, and compare with onnxruntime on the same images; all weights that train have a gradient."""
     model = read_onnx_network(path)
-    images = np.random.default_rng(1).normal(0, 1, (batch, *model.input_shape[1:])).astype(np.float32)
+    images = np.random.default_rng(1).normal(0, 1, (3, *model.input_shape[1:])).astype(np.float32)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (expected,) = session.run(None, {"image": images if channels_last else images.transpose(0, 3, 1, 2)})
     embeddings = model(images).numpy()
-    assert embeddings.shape == (batch, np.prod(expected.shape[1:]))
+    assert embeddings.shape == (3, np.prod(expected.shape[1:]))
     np.testing.assert_allclose(embeddings, expected.reshape(embeddings.shape), rtol=1e-5, atol=1e-5)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(images, training=True) ** 2)
+    assert all(gradient is not None for gradient in tape.gradient(loss, model.trainable_weights))
     return model
 
 
-def test_a_residual_network(tmp_path):
+def test_a_residual_network(network, tmp_path):
     """Padding, strides, batch norm, PReLU, an addition, and the order in which a feature map is flattened."""
-    network = Network()
     image = network.conv("image", 3, 8, pads=[1, 1, 1, 1], strides=[2, 2], bias=False)
     statistics = [network.weight(8) for _ in range(3)] + [network.weight(values=np.linspace(0.5, 2, 8))]
     image = network.add("BatchNormalization", image, *statistics, epsilon=1e-3)
@@ -40,35 +47,19 @@ def test_a_residual_network(tmp_path):
     assert {layer.name for layer in model.layers} >= {"layer.Conv_0", "layer.BatchNormalization_1", "layer.PRelu_2"}
     # Its weights train: kernels, gamma and beta, slopes, the matrix.
     assert len(model.trainable_weights) == 1 + 2 + 1 + 2 + 2 + 2
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(model(tf.ones([2, SIDE, SIDE, 3]), training=True) ** 2)
-    assert all(gradient is not None for gradient in tape.gradient(loss, model.trainable_weights))
 
 
 ACTIVATIONS = {
-    "Relu": {},
-    "LeakyRelu": {"alpha": 0.2},
-    "Elu": {"alpha": 0.7},
-    "Sigmoid": {},
-    "Tanh": {},
-    "HardSigmoid": {"alpha": 0.3, "beta": 0.4},
-    "HardSwish": {},
-    "Neg": {},
-    "Identity": {},
+    **{name: {} for name in ("Clip", "Relu", "Sigmoid", "Tanh", "HardSwish", "Neg", "Identity")},
+    **{"LeakyRelu": {"alpha": 0.2}, "Elu": {"alpha": 0.7}, "HardSigmoid": {"alpha": 0.3, "beta": 0.4}},
 }
 
 
 @pytest.mark.parametrize("operation", ACTIVATIONS)
-def test_an_activation(tmp_path, operation):
-    network = Network()
-    image = network.add(operation, "image", **ACTIVATIONS[operation])
+def test_an_activation(network, tmp_path, operation):
+    bounds = [network.weight(values=value) for value in (0.0, 0.6)] if operation == "Clip" else []
+    image = network.add(operation, "image", *bounds, **ACTIVATIONS[operation])
     check(network.write(tmp_path / "net.onnx", end(network, image, 3, SIDE), opset=14))
-
-
-def test_a_clip(tmp_path):
-    network = Network()
-    image = network.add("Clip", "image", network.weight(values=0.0), network.weight(values=0.6))
-    check(network.write(tmp_path / "net.onnx", end(network, image, 3, SIDE)))
 
 
 @pytest.mark.parametrize(
@@ -82,14 +73,12 @@ def test_a_clip(tmp_path):
         ("GlobalMaxPool", {}, 1),
     ],
 )
-def test_a_pool(tmp_path, operation, attributes, side):
-    network = Network()
+def test_a_pool(network, tmp_path, operation, attributes, side):
     image = network.add(operation, network.add("Relu", "image"), **attributes)
     check(network.write(tmp_path / "net.onnx", end(network, image, 3, side)))
 
 
-def test_a_gate_on_channels_and_a_concatenation(tmp_path):
-    network = Network()
+def test_a_gate_on_channels_and_a_concatenation(network, tmp_path):
     mean = network.add("GlobalAveragePool", "image")
     gate = network.add("Sigmoid", network.conv(mean, 3, 3, size=1))
     gated = network.add("Mul", "image", gate)
@@ -98,19 +87,14 @@ def test_a_gate_on_channels_and_a_concatenation(tmp_path):
 
 
 @pytest.mark.parametrize("group, strides, bias", [(2, [1, 1], False), (2, [2, 2], True), (6, [1, 1], True)])
-def test_a_grouped_convolution(tmp_path, group, strides, bias):
-    network = Network()
+def test_a_grouped_convolution(network, tmp_path, group, strides, bias):
     image = network.conv("image", 3, 6, size=1)
     image = network.conv(image, 6, 12, group=group, pads=[1, 1, 1, 1], strides=strides, bias=bias)
-    model = check(network.write(tmp_path / "net.onnx", network.add("GlobalAveragePool", image), output_shape=FLAT))
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(model(tf.ones([2, SIDE, SIDE, 3])) ** 2)
-    assert all(gradient is not None for gradient in tape.gradient(loss, model.trainable_weights))
+    check(network.write(tmp_path / "net.onnx", network.add("GlobalAveragePool", image), output_shape=FLAT))
 
 
-def test_scaling_by_the_network_itself_stays_as_it_is(tmp_path):
+def test_scaling_by_the_network_itself_stays_as_it_is(network, tmp_path):
     """Numbers at the image are not trained, those of each channel further on are."""
-    network = Network()
     image = network.add("Mul", network.add("Sub", "image", network.weight(values=127.5)), network.weight(values=0.0078))
     image = network.add("Div", image, network.weight(values=np.float32([[[0.2]], [[0.3]], [[0.4]]])))
     image = network.conv(image, 3, 4)
@@ -130,8 +114,7 @@ def test_channels_last(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["ReduceL2", "LpNormalization", "squares", "rsqrt"])
-def test_a_unit_embedding(tmp_path, kind):
-    network = Network()
+def test_a_unit_embedding(network, tmp_path, kind):
     vector = end(network, "image", 3, SIDE)
     small = network.weight(values=np.float32([1e-12]))
     if kind == "LpNormalization":
@@ -151,24 +134,17 @@ def test_a_unit_embedding(tmp_path, kind):
     assert isinstance(model.layers[-1], tf.keras.layers.UnitNormalization)
 
 
-def test_a_shape_that_is_computed_and_a_vector_as_an_image(tmp_path):
+def test_a_shape_that_is_computed_and_a_vector_as_an_image(network, tmp_path):
     """As PyTorch exports `x.view(x.size(0), -1)`, and a squeeze and excitation of vectors."""
-    network = Network()
     mean = network.add("GlobalAveragePool", "image")
     batch = network.add("Gather", network.add("Shape", mean), network.weight(values=np.int64(0)), axis=0)
     batch = network.add("Unsqueeze", batch, network.weight(values=np.array([0])))
     shape = network.add("Concat", batch, network.weight(values=np.array([-1])), axis=0)
     vector = network.add("MatMul", network.add("Reshape", mean, shape), network.weight(3, 3))
     gate = network.add("Reshape", vector, network.weight(values=np.array([0, 3, 1, 1])))
-    image = network.add(
-        "Mul",
-        "image",
-        network.add(
-            "Unsqueeze",
-            network.add("Squeeze", gate, network.weight(values=np.array([2, 3]))),
-            network.weight(values=np.array([2, 3])),
-        ),
-    )
+    for operation in ("Squeeze", "Unsqueeze"):
+        gate = network.add(operation, gate, network.weight(values=np.array([2, 3])))
+    image = network.add("Mul", "image", gate)
     check(network.write(tmp_path / "net.onnx", end(network, image, 3, SIDE)))
 
 
@@ -194,14 +170,8 @@ def vector(network):
 
 
 REFUSED = {
-    "grows": (
-        lambda n: n.add("Add", n.weight(300, 1), n.weight(1, 300)),
-        "of constants alone, 90,000 numbers from few",
-    ),
-    "fills": (
-        lambda n: n.add("ConstantOfShape", n.weight(values=np.array([9, 9]))),
-        r"ConstantOfShape .*: of constants alone$",
-    ),
+    "grows": (lambda n: n.add("Add", n.weight(300, 1), n.weight(1, 300)), "constants alone, 90,000 numbers from few"),
+    "fills": (lambda n: n.add("ConstantOfShape", n.weight(values=np.array([9]))), r"fShape .*: of constants alone$"),
     "Sin": (lambda n: n.add("Sin", "image"), r"operation Sin \(/layer/Sin_0\) has no layer of Keras here: the usual"),
     "padded": (lambda n: n.add("MaxPool", "image", kernel_shape=[3, 3], pads=[1] * 4), "pads with the smallest number"),
     "mean": (lambda n: n.add("AveragePool", "image", kernel_shape=[2, 2], pads=[1] * 4), "pads with what no mean"),
@@ -233,15 +203,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_an_operation_that_has_no_layer(tmp_path, name):
+def test_an_operation_that_has_no_layer(network, tmp_path, name):
     make, message = REFUSED[name]
-    network = Network()
     with pytest.raises(InputError, match=message):
         read_onnx_network(network.write(tmp_path / "net.onnx", make(network)))
 
 
-def test_names_that_are_no_utf8_and_no_output(tmp_path):
-    network = Network()
+def test_names_that_are_no_utf8_and_no_output(network, tmp_path):
     path = network.write(tmp_path / "net.onnx", network.add("GlobalAveragePool", "image"))
     model = onnx.load(path)
     content = path.read_bytes().replace(b"/layer/Global", b"/lay\xe9r/Global")
@@ -252,8 +220,7 @@ def test_names_that_are_no_utf8_and_no_output(tmp_path):
             read_onnx_network(path)
 
 
-def test_weights_in_another_file(tmp_path):
-    network = Network()
+def test_weights_in_another_file(network, tmp_path):
     path = network.write(tmp_path / "net.onnx", network.add("GlobalAveragePool", network.conv("image", 3, 4)))
     onnx.save_model(onnx.load(path), path, save_as_external_data=True, location="weights", size_threshold=0)
     with pytest.raises(InputError, match=r"net.onnx: cannot be read as an ONNX network"):
@@ -262,16 +229,14 @@ def test_weights_in_another_file(tmp_path):
 
 def test_an_open_size(tmp_path):
     network = Network(("batch", 3, "height", "width"))
-    path = network.write(
-        tmp_path / "net.onnx", network.add("GlobalAveragePool", network.conv("image", 3, 4)), output_shape=FLAT
-    )
+    output = network.add("GlobalAveragePool", network.conv("image", 3, 4))
+    path = network.write(tmp_path / "net.onnx", output, output_shape=FLAT)
     assert read_onnx_network(path, image_size=32).input_shape == (None, 32, 32, 3)
 
 
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
-def test_an_embedding_model_of_it(tmp_path, order):
+def test_an_embedding_model_of_it(network, tmp_path, order):
     """It takes pixels, and its checkpoint has layers alone that the guard of checkpoints lets through."""
-    network = Network()
     output = network.add("GlobalAveragePool", network.conv("image", 3, 4))
     path = network.write(tmp_path / "net.onnx", output, output_shape=FLAT)
     model = convert_onnx(path, 100.0, 64.0, order)

@@ -13,6 +13,6 @@ def matlab_in_process(monkeypatch):
         try:
             return json.loads(json.dumps(matlab_child.read(content, list(names))))
         except Exception as error:
-            raise matlab_file._Unreadable(f"{type(error).__name__}: {error}") from None
+            raise ValueError(f"{type(error).__name__}: {error}") from None
 
     monkeypatch.setattr(matlab_file, "_read_apart", read)

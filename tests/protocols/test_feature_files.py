@@ -145,9 +145,8 @@ def test_packed_features_of_something_else(tmp_path, features):
     rows[3], rows[5], rows[7, 2], rows[9] = 0, np.inf, np.nan, 40 * rows[9]
     np.save(path, rows)
     PackedFeatures(path, files).read(np.arange(20), problems, missing_allowed=True)
-    assert [(problem.kind, problem.source) for problem in problems.problems] == [
-        ("corrupt feature file", f"{KEYS[number]}{SUFFIX}") for number in (3, 5, 7, 9)
-    ]
+    corrupt = [("corrupt feature file", f"{KEYS[number]}{SUFFIX}") for number in (3, 5, 7, 9)]
+    assert [(problem.kind, problem.source) for problem in problems.problems] == corrupt
     path.with_suffix(".txt").write_bytes(b"\xff\xfe\n" * len(KEYS))
     with pytest.raises(InputError, match=r"all.txt: only 0 of the"):
         PackedFeatures(path, files)

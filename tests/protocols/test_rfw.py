@@ -43,10 +43,8 @@ def test_lists(written, tmp_path):
 
 def test_lists_and_bins_give_the_same_results(written, bins):
     paths = sorted((str(path) for path in bins.iterdir()), reverse=True)
-    results = [
-        [verify(pair_set, embed(pair_set.images)) for pair_set in sets]
-        for sets in (read_rfw(str(written)), read_rfw_bins(paths))
-    ]
+    readings = read_rfw(str(written)), read_rfw_bins(paths)
+    results = [[verify(pair_set, embed(pair_set.images)) for pair_set in sets] for sets in readings]
     assert [result["set"] for result in results[1]] == NAMES
     for listed, binned in zip(*results):
         assert_same_numbers(listed, binned)

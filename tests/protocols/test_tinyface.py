@@ -31,8 +31,7 @@ def made(tmp_path_factory):
 @pytest.fixture
 def root(made, tmp_path):
     """A copy to damage."""
-    shutil.copytree(made, tmp_path / "tinyface")
-    return tmp_path / "tinyface"
+    return shutil.copytree(made, tmp_path / "tinyface")
 
 
 def embed(tinyface):
@@ -114,11 +113,8 @@ def test_problems_of_the_images(root):
     (folder / "Probe/1_3.jpg").unlink()
     (folder / "Probe/stranger.jpg").write_bytes(b"")
     (folder / "Gallery_Match/1_1.png").write_bytes(b"")
-    assert set(refused(root)) == {
-        ("unlisted image", "stranger.jpg"),
-        ("duplicate image", "1_1.png"),
-        ("missing image", "1_3.jpg"),
-    }
+    problems = {"unlisted image": "stranger.jpg", "duplicate image": "1_1.png", "missing image": "1_3.jpg"}
+    assert set(refused(root)) == set(problems.items())
     shutil.rmtree(folder / "Gallery_Distractor")
     with pytest.raises(InputError, match="there is no folder Gallery_Distractor; give one with Gallery_Match, Probe"):
         read_tinyface(str(root))

@@ -5,6 +5,8 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.reporting import bins
 from ddl_tf.reporting.palette import styles_of
 
+RANK = np.array([1, 1, 2, 0, 1, 7, 1, 3])
+CONDITION = np.array(["d1", "d1", "d1", "d1", "d2", "d2", "d2", "d2"])
 VALUES = np.array([5.0, -40.0, 20.0, np.nan])
 FIRST, SECOND = np.array([0, 1, 2, 3]), np.array([1, 2, 0, 0])
 
@@ -79,3 +81,30 @@ def test_the_figure_shows_the_table():
     empty = bins.bin_table(similarity, same, np.full(4, np.nan), 0.5, np.empty(0))
     with pytest.raises(InputError, match="yaw: no pair has a value"):
         bins.bins_figure("yaw", {"A": empty}, "", styles_of("A"))
+
+
+def test_rank1_by_condition():
+    table = bins.rank1_table(RANK, CONDITION)
+    assert table["condition"].tolist() == ["d1", "d2"]
+    assert table["probes"].tolist() == [4, 4]
+    assert table["rank1"].tolist() == [0.5, 0.5]
+    # Wilson's interval of 2 out of 4.
+    assert table[["low", "high"]].to_numpy()[0] == pytest.approx([0.15004, 0.84996], abs=1e-4)
+    # A person is drawn with all probes, and both draws may be of the same person.
+    half = np.repeat([1, 2], 20)
+    table = bins.rank1_table(half, np.full(40, ""), person=half, replicates=200)
+    assert table[["low", "high"]].to_numpy()[0].tolist() == [0, 1]
+
+
+def test_the_figure_of_ranks_shows_curve_and_conditions():
+    ranks = {"A": RANK, "B": np.ones(8, int)}
+    tables = {name: bins.rank1_table(rank, CONDITION) for name, rank in ranks.items()}
+    curve, conditions = bins.identification_figure("scface", ranks, tables, styles_of(ranks)).axes
+    for line, rank in zip(curve.lines, ranks.values()):
+        assert line.get_xdata().tolist() == list(range(1, 8))
+        assert line.get_ydata().tolist() == [np.mean([0 < place <= k for place in rank]) for k in range(1, 8)]
+    assert [container[0].get_ydata().tolist() for container in conditions.containers] == [[0.5, 0.5], [1, 1]]
+    assert [tick.get_text() for tick in conditions.get_xticklabels()] == ["d1\n4 probes", "d2\n4 probes"]
+    # One condition alone has no panel.
+    tables = {"A": bins.rank1_table(RANK, np.full(8, ""))}
+    assert len(bins.identification_figure("tinyface", {"A": RANK}, tables, styles_of("A")).axes) == 1

@@ -12,15 +12,13 @@ from ddl_tf.evaluation.stored import Outcome, write_outcome
 from ddl_tf.metrics.gaps import compare_gaps
 from ddl_tf.metrics.paired_tests import compare_scores, holm
 from ddl_tf.metrics.roc import auc, corner_roc, nearest_tar
+from ddl_tf.reporting import comparisons
 from ddl_tf.reporting.comparisons import (
     Difference,
-    affordable_replicates,
     compare_models,
     comparison_table,
     difference_text,
-    differences_table,
     replicates_needed,
-    signed,
 )
 from ddl_tf.reporting.evaluations import read_evaluation
 from ddl_tf.reporting.layout_table import Strong
@@ -85,7 +83,7 @@ def test_differences_are_those_of_the_paired_tests(models, differences):
 
 
 def test_texts_and_which_differences_are_better():
-    assert signed(-0.0123) == "\N{MINUS SIGN}0.012"
+    assert comparisons.signed(-0.0123) == "\N{MINUS SIGN}0.012"
     assert difference_text(made()) == "AUC +0.100 [+0.050, +0.150], p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.020"
     assert "p\N{NO-BREAK SPACE}<\N{NO-BREAK SPACE}0.001" in difference_text(made(corrected=1e-5))
     changes = [{"difference": 0.1}, {"number": "eer", "difference": -0.1}, {"difference": -0.1}, {"difference": 0.0}]
@@ -116,7 +114,7 @@ def test_the_table_has_a_dash_an_asterisk_and_bold(models, differences):
     assert lines.loc["better", "p"] == named(differences, "easy_set", "auc").p
     assert np.isnan(lines.loc["base", "p"])
     assert "tar@1e-4" in set(data["number"])
-    for row, test in zip(differences_table(differences, "base").rows, differences):
+    for row, test in zip(comparisons.differences_table(differences, "base").rows, differences):
         assert isinstance(row[3], Strong) == test.significant
         assert row[4] == (DASH if test.p is None else f"{test.p:.2g}")
     headlines = cells(comparison_table(models, differences, True))
@@ -148,7 +146,7 @@ def test_the_least_p_is_named_where_no_test_can_come_out(models):
     # With 1199 replicates the smallest corrected p-value is 30 * 2 / 1200 = 0.05, which is not below it.
     assert (replicates_needed(tests, 1199), replicates_needed(tests, 1200)) == (1200, None)
     for pairs, replicates, affordable in ((7000, 1000, 1000), (500_000, 1000, 400), (15_658_489, 60, 60)):
-        assert affordable_replicates(pairs, replicates) == affordable
+        assert comparisons.affordable_replicates(pairs, replicates) == affordable
     # Fewer replicates were drawn than were asked for, as of very many pairs.
     lacking = [dataclasses.replace(bootstrapped[0], least_p=0.098)]
     assert replicates_needed(lacking, 1000) == 1961

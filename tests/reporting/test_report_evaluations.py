@@ -74,9 +74,7 @@ def test_missing_sets_are_named_and_scores_and_embeddings_that_do_not_fit_refuse
     assert missing_sets(models) == ["A was not evaluated on agedb; a dash stands in its place."]
     np.savez(tmp_path / "A" / "lfw" / "scores.npz", similarity=np.zeros(3), same=np.zeros(4, bool))
     np.save(tmp_path / "B" / "lfw" / "embeddings.npy", np.zeros([5, 1, 3], np.float32))
-    for name, message in (
-        ("A", r"A/lfw: the scores of pairs do not fit \(3 similarity, 4 same\)"),
-        ("B", "5 embeddings of 48 images"),
-    ):
+    unfit = r"A/lfw: the scores of pairs do not fit \(3 similarity, 4 same\)"
+    for name, message in (("A", unfit), ("B", "5 embeddings of 48 images")):
         with pytest.raises(InputError, match=message):
             read_evaluation(name, str(tmp_path / name))

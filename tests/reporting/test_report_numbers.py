@@ -2,16 +2,9 @@ from ddl_tf.reporting import numbers
 from ddl_tf.reporting.numbers import interval_of, is_countable, number_of_test, numbers_of
 
 RESULT = {
-    "set": "lfw",
-    "pairs": 600,
-    "same": 300,
-    "accuracy": 0.9,
-    "accuracy_std": 0.01,
-    "threshold": 0.3,
-    "auc": 0.95,
+    **{"set": "lfw", "pairs": 600, "same": 300, "mean_same": 0.5, "threshold": 0.3},
+    **{"accuracy": 0.9, "accuracy_std": 0.01, "auc": 0.95, "tar": {"1e-2": 0.6, "1e-3": 0.5}},
     "val": {"tar": 0.5, "tar_std": 0.1, "far": 0.001},
-    "tar": {"1e-2": 0.6, "1e-3": 0.5},
-    "mean_same": 0.5,
     "intervals": {"auc": [0.9, 0.99], "tar@1e-2": [0.5, 0.7]},
 }
 IJB = {

@@ -51,14 +51,11 @@ def test_findings_and_gap_in_words(models):
 
 def test_roc_and_similarities_of_each_set_of_pairs(models):
     expected = ["easy_set", "hard_set", *(f"rfw_{race}" for race in RACES)]
-    for section, first in (
-        (sections.curves_of_errors(models, 40, 0, STYLES), "roc"),
-        (sections.distributions(models), "similarities"),
-    ):
-        assert [part.name for part in section.parts] == [f"{first}-{name}" for name in sorted(expected)]
-    roc = sections.curves_of_errors(models, 40, 0, STYLES).parts[0]
-    assert "resampling people, 40 times" in roc.caption
-    assert "DDL: TAR " in roc.alternative
+    curves, similarities = sections.curves_of_errors(models, 40, 0, STYLES).parts, sections.distributions(models).parts
+    for parts, first in ((curves, "roc"), (similarities, "similarities")):
+        assert [part.name for part in parts] == [f"{first}-{name}" for name in sorted(expected)]
+    assert "resampling people, 40 times" in curves[0].caption
+    assert "DDL: TAR " in curves[0].alternative
     # A model looks the same where the first one is missing.
     roc = sections.curves_of_errors(models[1:], 40, 0, STYLES).parts[0].figure.axes[0]
     assert roc.lines[0].get_color() == style(1).colour

@@ -11,15 +11,12 @@ def _random_norms(model, images):
     """Batch norms of a trained network: statistics of what they see, and a learnt scale and shift."""
     random = np.random.RandomState(0)
     norms = [layer for layer in model.submodules if isinstance(layer, tf.keras.layers.BatchNormalization)]
-    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
         if norm.gamma is not None:
             norm.gamma.assign(random.uniform(0.5, 1.5, norm.gamma.shape))
         norm.beta.assign(random.normal(0, 0.3, norm.beta.shape))
     model(images, training=True)
-    for norm, momentum in zip(norms, momenta):
-        norm.momentum = momentum
     return len(norms)
 
 

@@ -8,7 +8,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.serving import write_server_files
-from ddl_tf.serving.server_files import BATCH_SIZES, write_own_batching
+from ddl_tf.serving.server_files import BATCH_SIZES
 
 
 def _export(folder, name, *versions):
@@ -22,7 +22,7 @@ def _models(folder):
     return {model.name: (model.base_path, model.model_platform) for model in config.model_config_list.config}
 
 
-def test_models_config_lists_what_was_exported_and_what_somebody_wrote_stays(tmp_path):
+def test_the_files_say_what_was_exported_and_what_somebody_wrote_stays(tmp_path):
     _export(tmp_path, "faces", "1", "2")
     _export(tmp_path, "other-faces", "7")
     _export(tmp_path, "notes", "draft")
@@ -30,6 +30,20 @@ def test_models_config_lists_what_was_exported_and_what_somebody_wrote_stays(tmp
     write_server_files(str(tmp_path), "/srv/models/")
     names = ("faces", "other-faces")
     assert _models(tmp_path) == {name: (f"/srv/models/{name}", "tensorflow") for name in names}
+    # Of tensorflow_serving/servables/tensorflow/session_bundle_config.proto.
+    known = {"max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads"}
+    known |= {"allowed_batch_sizes", "pad_variable_length_inputs"}
+    text = re.sub("#.*", "", (tmp_path / "batching_parameters.txt").read_text())
+    fields = re.findall(r"^(\w+)(?:: (\w+)| \{ value: (\d+) \})$", text, re.M)
+    assert len(fields) == len(text.split("\n")) - text.split("\n").count("")
+    assert {field for field, *_ in fields} <= known
+    # A server refuses others: rising, and the last is the largest batch.
+    sizes = [int(value) for field, value, _ in fields if field == "allowed_batch_sizes"]
+    assert sizes == sorted(sizes) == list(BATCH_SIZES)
+    assert ("max_batch_size", "", str(BATCH_SIZES[-1])) in fields
+    assert ("pad_variable_length_inputs", "false", "") in fields
+    text = re.sub("#.*\n", "", (tmp_path / "monitoring.config").read_text())
+    assert " ".join(text.split()) == 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }'
     file, path = tmp_path / "models.config", 'base_path: "/elsewhere"\n    version_labels { key: "stable" value: 1 }'
     edited = "# of mine\n" + file.read_text().replace('base_path: "/srv/models/faces"', path)
     file.write_text(edited)
@@ -46,23 +60,3 @@ def test_models_config_lists_what_was_exported_and_what_somebody_wrote_stays(tmp
     with pytest.raises(InputError, match=r"models\.config: no list of models"):
         write_server_files(str(tmp_path))
     assert file.read_text() == "custom_model_config {}\n"
-
-
-def test_batching_and_monitoring(tmp_path):
-    # Of tensorflow_serving/servables/tensorflow/session_bundle_config.proto.
-    known = {"max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads"}
-    known |= {"allowed_batch_sizes", "pad_variable_length_inputs"}
-    write_server_files(str(tmp_path))
-    write_own_batching(tmp_path)
-    for name in ("batching_parameters.txt", "batching_params.pbtxt"):
-        text = re.sub("#.*", "", (tmp_path / name).read_text())
-        fields = re.findall(r"^(\w+)(?:: (\w+)| \{ value: (\d+) \})$", text, re.M)
-        assert len(fields) == len(text.split("\n")) - text.split("\n").count("")
-        assert {field for field, *_ in fields} <= known
-        # A server refuses others: rising, and the last is the largest batch.
-        sizes = [int(value) for field, value, _ in fields if field == "allowed_batch_sizes"]
-        assert sizes == sorted(sizes) == list(BATCH_SIZES)
-        assert ("max_batch_size", "", str(BATCH_SIZES[-1])) in fields
-        assert ("pad_variable_length_inputs", "false", "") in fields
-    text = re.sub("#.*\n", "", (tmp_path / "monitoring.config").read_text())
-    assert " ".join(text.split()) == 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }'

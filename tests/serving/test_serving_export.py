@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
-from tiny_embedding import DIM, SIDE, some_images
+from tiny_embedding import DIM, SIDE, some_images, unit_embeddings
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.serving import export_model
@@ -13,7 +13,6 @@ from ddl_tf.serving import export_model
 # As TensorFlow Serving runs it, which makes no functions of the graph.
 RELOAD = """
 import sys
-
 # What is None here cannot be imported.
 sys.modules.update(dict.fromkeys(("ddl_tf", "tensorflow_addons", "keras_cv")))
 import numpy as np
@@ -30,10 +29,6 @@ np.savez(sys.argv[3], **rows)
 """
 
 
-def _unit(rows):
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
 def _embed(served, signature, **inputs):
     return served.signatures[signature](**inputs)["embedding"].numpy()
 
@@ -43,7 +38,7 @@ def test_a_session_of_a_process_without_ddl_tf(embedder, exported, tmp_path):
     np.save(tmp_path / "images.npy", images)
     paths = [str(exported), str(tmp_path / "images.npy"), str(tmp_path / "out.npz")]
     subprocess.run([sys.executable, "-c", RELOAD, *paths], check=True)
-    expected = _unit(embedder(images.astype(np.float32), training=False).numpy())
+    expected = unit_embeddings(embedder, images)
     with np.load(tmp_path / "out.npz") as out:
         for signature in ("serving_default", "serving_bytes"):
             np.testing.assert_allclose(out[signature], expected, atol=1e-5)
@@ -53,7 +48,7 @@ def test_sizes_of_batches_and_images(served, embedder):
     random = np.random.RandomState(0)
     images = [random.randint(0, 256, [*size, 3]).astype(np.uint8) for size in ((64, 64), (30, 50), (SIDE, SIDE))]
     resized = tf.stack([tf.image.resize(image, [SIDE, SIDE], antialias=True) for image in images])
-    expected = _unit(embedder(resized).numpy())
+    expected = unit_embeddings(embedder, resized.numpy())
     for image, row in zip(images, expected):
         np.testing.assert_allclose(_embed(served, "serving_default", image=tf.constant(image[None]))[0], row, atol=1e-5)
     # Encoded images of one batch may have different sizes.

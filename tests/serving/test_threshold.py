@@ -46,7 +46,7 @@ def test_the_false_accept_rate_is_kept_and_none_lower_would_do():
     assert 0.5 < threshold_at_far(similarity, same, 0.4) < 0.5001
 
 
-def test_a_chosen_threshold_has_its_source(evaluation, tmp_path):
+def test_a_chosen_threshold_has_its_source_and_bad_choices_are_refused(evaluation, tmp_path):
     checkpoint = tmp_path / "best.keras"
     threshold = choose_threshold(evaluation, "lfw", 0.01)
     similarity, same = _pairs()
@@ -65,9 +65,6 @@ def test_a_chosen_threshold_has_its_source(evaluation, tmp_path):
         check_same_model(threshold, checkpoint, flip=False)
     # Three accepted pairs are enough.
     assert choose_threshold(evaluation, "lfw", 3e-3).evaluation["far"] == 3e-3
-
-
-def test_refused(evaluation):
     few = "lfw has 1,000 different pairs, too few to measure a false accept rate of 0.001, which takes 3,000"
     for name, far, message in (
         ("lfw", 1e-3, few),

@@ -5,7 +5,7 @@ class Clock:
     def __init__(self):
         self.now, self.waits = 0.0, []
 
-    def __call__(self):
+    def monotonic(self):
         return self.now
 
     def sleep(self, seconds):

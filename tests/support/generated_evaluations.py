@@ -54,13 +54,8 @@ def write_ranks(folder, name, seed, worst=4):
     rng = np.random.default_rng(seed)
     condition = np.repeat(["d1", "d2", "d3"], 20)
     rank = rng.integers(0, np.repeat([worst + 3, worst + 1, worst], 20))
-    result = {
-        "set": name,
-        "protocol": "identification",
-        "probes": len(rank),
-        "rank1": {name: float(np.mean(rank[condition == name] == 1)) for name in ("d1", "d2", "d3")},
-        "intervals": {"rank1@d1": [0.1, 0.4]},
-    }
+    result = {"set": name, "protocol": "identification", "probes": len(rank), "intervals": {"rank1@d1": [0.1, 0.4]}}
+    result["rank1"] = {d: float(np.mean(rank[condition == d] == 1)) for d in ("d1", "d2", "d3")}
     (folder / name).mkdir(parents=True)
     pd.DataFrame({"key": range(60)}).to_csv(folder / name / "images.csv", index=False)
     write_outcome(folder / name, Outcome(result, {"rank": rank, "condition": condition}), {"model": str(folder)})

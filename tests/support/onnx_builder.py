@@ -30,13 +30,9 @@ class Network:
         return self.add("Conv", image, *weights, group=group, kernel_shape=[size, size], **attributes)
 
     def write(self, path, output, opset=13, output_shape=("batch", "dim")):
-        graph = helper.make_graph(
-            self.nodes,
-            "network",
-            [helper.make_tensor_value_info("image", TensorProto.FLOAT, self.input_shape)],
-            [helper.make_tensor_value_info(output, TensorProto.FLOAT, output_shape)],
-            self.weights,
-        )
+        shapes = {"image": self.input_shape, output: output_shape}
+        ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+        graph = helper.make_graph(self.nodes, "network", ends[:1], ends[1:], self.weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
         path.write_bytes(model.SerializeToString())
         return path

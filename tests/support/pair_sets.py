@@ -9,10 +9,8 @@ from ddl_tf.protocols.pair_sets import read_bin
 
 def tuples(pair_set):
     """(first key, second key, same, fold) of each pair."""
-    return [
-        (pair_set.keys[first], pair_set.keys[second], bool(same), int(fold))
-        for first, second, same, fold in zip(pair_set.first, pair_set.second, pair_set.same, pair_set.fold)
-    ]
+    rows = zip(pair_set.first, pair_set.second, pair_set.same, pair_set.fold)
+    return [(pair_set.keys[a], pair_set.keys[b], bool(same), int(fold)) for a, b, same, fold in rows]
 
 
 def embed(images, seed=0):

@@ -26,8 +26,7 @@ from ddl_tf.training.micro_batches import in_micro_batches
 from ddl_tf.training.objective import make_state
 
 CLASSES, SIZE, DIM = 6, 8, 8
-REPLICAS = 2
-BATCH, ROWS = 16, 17
+REPLICAS, BATCH, ROWS = 2, 16, 17
 # Batch normalisation takes rows on every replica: the last batch has 8.
 NORM_ROWS = 24
 DDL = {"num_nodes": 50}
@@ -54,12 +53,10 @@ def branches():
         logits = HEADS[head](CLASSES, scale=8.0)(embedding, label)
         outputs[name] = tf.keras.layers.Activation("linear", name=name)(logits)
     model = tf.keras.Model({"image": image, "label": label}, outputs)
-    softmax = {name: MarginSoftmaxLoss() for name in ("statistics", "regulariser")}
-    model.compile(
-        build_optimizer("sgd", 0.05),
-        loss={"embedding": DDLLoss(**DDL), **softmax, "hardest": OHEMLoss()},
-        metrics={"embedding": ddl_metrics(1, **DDL), "statistics": LabelledAccuracy()},
-    )
+    losses = {name: MarginSoftmaxLoss() for name in ("statistics", "regulariser")}
+    losses |= {"embedding": DDLLoss(**DDL), "hardest": OHEMLoss()}
+    metrics = {"embedding": ddl_metrics(1, **DDL), "statistics": LabelledAccuracy()}
+    model.compile(build_optimizer("sgd", 0.05), losses, metrics)
     make_state(model)
     return model
 
@@ -87,54 +84,32 @@ class LinearNeck(tf.keras.layers.Layer):
 def recognizer(micro_batches=1, batch_norm=True, sync_batch_norm=True, recompute=False):
     """A small convolution with CurricularFace (and DDL, if there is no batch norm), a clipped gradient, momentum."""
     neck = PoolNeck(DIM) if batch_norm else LinearNeck()
-    model = build_recognizer(
-        backbone(batch_norm),
-        CLASSES,
-        head="curricularface",
-        input_shape=(SIZE, SIZE, 3),
-        scale=8.0,
-        neck=neck,
-        sync_batch_norm=sync_batch_norm,
-        recompute=recompute,
-    )
+    options = {"head": "curricularface", "scale": 8.0, "sync_batch_norm": sync_batch_norm, "recompute": recompute}
+    model = build_recognizer(backbone(batch_norm), CLASSES, input_shape=(SIZE, SIZE, 3), neck=neck, **options)
     if micro_batches > 1:
         model = in_micro_batches(model, micro_batches)
-    model.compile(
-        build_optimizer("sgd", 0.05, clip_norm=1.0),
-        loss={"logits": MarginSoftmaxLoss(), **({} if batch_norm else {"embedding": DDLLoss(**DDL)})},
-    )
+    losses = {"logits": MarginSoftmaxLoss(), **({} if batch_norm else {"embedding": DDLLoss(**DDL)})}
+    model.compile(build_optimizer("sgd", 0.05, clip_norm=1.0), losses)
     make_state(model)
     return model
-
-
-def has_batch_norm(model):
-    return any(isinstance(layer, tf.keras.layers.BatchNormalization) for layer in model.submodules)
 
 
 class LossScaleComesDown(tf.keras.callbacks.Callback):
     """The first step's scale overflows by far, the others' by far not: no rounding decides which steps are left out."""
 
     def on_train_begin(self, logs=None):
-        self.set_scale(2.0**60)
+        self.model.optimizer._loss_scale._current_loss_scale.assign(2.0**60)
 
     def on_train_batch_end(self, batch, logs=None):
-        self.set_scale(2.0**8)
-
-    def set_scale(self, value):
-        self.model.optimizer._loss_scale._current_loss_scale.assign(value)
+        self.model.optimizer._loss_scale._current_loss_scale.assign(2.0**8)
 
 
 def fit(model, epochs=1, callbacks=()):
-    images, labels, groups = make_rows(NORM_ROWS if has_batch_norm(model) else ROWS)
+    has_batch_norm = any(isinstance(layer, tf.keras.layers.BatchNormalization) for layer in model.submodules)
+    images, labels, groups = make_rows(NORM_ROWS if has_batch_norm else ROWS)
     targets = {name: groups if name == "embedding" else labels for name in model.output_names}
     rows = tf.data.Dataset.from_tensor_slices(({"image": images, "label": labels}, targets)).batch(BATCH)
     return model.fit(rows, epochs=epochs, callbacks=list(callbacks), verbose=0).history
-
-
-def rows_of_replicas(strategy):
-    """How many rows each replica has in each batch, `[batches, replicas]`."""
-    batches = strategy.experimental_distribute_dataset(tf.data.Dataset.range(ROWS).batch(BATCH))
-    return [[len(part) for part in strategy.experimental_local_results(batch)] for batch in batches]
 
 
 def resumed_difference(model, make):
@@ -169,7 +144,10 @@ def main(output):
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     tf.keras.backend.experimental.enable_tf_random_generator()
     replicas = tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(REPLICAS)])
-    results = {"rows": np.array(rows_of_replicas(replicas))}
+    # How many rows each replica has in each batch, `[batches, replicas]`.
+    batches = replicas.experimental_distribute_dataset(tf.data.Dataset.range(ROWS).batch(BATCH))
+    rows = [[len(part) for part in replicas.experimental_local_results(batch)] for batch in batches]
+    results = {"rows": np.array(rows)}
     for name, makes in CASES.items():
         tf.keras.mixed_precision.set_global_policy("mixed_float16" if name in MIXED else "float32")
         for strategy, make in zip((tf.distribute.get_strategy(), replicas), makes):

@@ -279,12 +279,11 @@ def _http_server(server: StandIn, credentials: Any) -> ThreadingHTTPServer:
             signatures = server.described[version].signature_def
             if signature not in signatures:
                 raise Refusal("INVALID_ARGUMENT", f'Serving signature name: "{signature}" not found in signature def')
-            dtypes = {name: tf.as_dtype(info.dtype) for name, info in signatures[signature].inputs.items()}
-            inputs = request["inputs"]
-            for name in dtypes:
+            inputs, arrays = request["inputs"], {}
+            for name, info in signatures[signature].inputs.items():
                 if name not in inputs:
                     raise Refusal("INVALID_ARGUMENT", f"Missing named input: {name} in 'inputs' object.")
-            arrays = {name: _from_json(inputs[name], dtype) for name, dtype in dtypes.items()}
+                arrays[name] = _from_json(inputs[name], tf.as_dtype(info.dtype))
             lists = {name: array.tolist() for name, array in server.predict(version, signature, arrays).items()}
             # The name of an only output is left out.
             return {"outputs": lists if len(lists) > 1 else next(iter(lists.values()))}

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from ddl_tf.layers import DepthwiseNeck, FlattenNeck, GroupedConvolution
 from ddl_tf.models import build_embedding_model
-from ddl_tf.models.iresnet import _block
+from ddl_tf.models.iresnet import ir_block
 from ddl_tf.models.torch_layers import batch_norm, convolution, prelu
 
 SIDE, DIM = 24, 32
@@ -18,7 +18,7 @@ def tiny_embedding(neck="depthwise"):
     x = prelu(batch_norm(convolution(image, 8, 3, 2)))
     x = prelu(batch_norm(GroupedConvolution(4)(x)))
     x = tf.keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
-    x = _block(x, 16, 2, "block")
+    x = ir_block(x, 16, 2, "block")
     necks = {"depthwise": DepthwiseNeck(DIM, name="neck"), "flatten": FlattenNeck(DIM, dropout=0.5, name="neck")}
     model = build_embedding_model(tf.keras.Model(image, x), input_shape=(SIDE, SIDE, 3), neck=necks[neck])
     random = np.random.default_rng(0)

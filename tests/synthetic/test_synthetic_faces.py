@@ -11,18 +11,12 @@ from ddl_tf.data.store import Faces
 from ddl_tf.protocols.pair_sets import read_stored
 from ddl_tf.synthetic.conditions import OCCLUDERS, Conditions, draw_conditions
 from ddl_tf.synthetic.drawing import draw_face
-from ddl_tf.synthetic.faces import (
-    SyntheticSettings,
-    draw_pairs,
-    prepare_synthetic,
-    render,
-    synthetic_images,
-    synthetic_samples,
-)
-from ddl_tf.synthetic.shots import draw_shots, plan_shots
+from ddl_tf.synthetic.faces import SyntheticSettings, draw_pairs, prepare_synthetic, synthetic_images, synthetic_samples
+from ddl_tf.synthetic.shots import draw_shots, plan_shots, render
 from ddl_tf.synthetic.traits import HAIR_STYLES, draw_traits
 
 SIZE = 64
+SMALL = {"identities": 2, "images_per_identity": 2, "test_identities": 20, "test_pairs": 20, "image_size": 16}
 
 
 def sharpness(image):
@@ -76,10 +70,8 @@ def test_yaw_turns_the_features(style):
     traits = dataclasses.replace(draw_traits(2), hair_style=style, hair=HAIR_STYLES[style])
 
     def eyes(yaw):
-        open_, shut = (
-            draw_face(traits, Conditions(yaw=yaw, eye_open=value, resolution=112), 112)[0].astype(int)
-            for value in (1.0, 0.4)
-        )
+        views = [Conditions(yaw=yaw, eye_open=value, resolution=112) for value in (1.0, 0.4)]
+        open_, shut = (draw_face(traits, view, 112)[0].astype(int) for view in views)
         weight = np.abs(open_ - shut).sum(2)
         return (weight.sum(0) * (np.arange(112) + 0.5 - 56)).sum() / weight.sum(), weight.sum()
 
@@ -194,14 +186,10 @@ def test_bad_settings_are_named(tmp_path):
         *(("output", None), ("identities", 1), ("images_per_identity", 0), ("image_size", 4), ("seed", -1)),
         *(("hard_fraction", 1.5), ("test_identities", 5), ("test_pairs", 30), ("test_pairs", 100000)),
     ):
-        with pytest.raises(
-            InputError, match=rf"--{name} must .*got {value}$" if value is not None else "--output is missing"
-        ):
+        message = "--output is missing" if value is None else rf"--{name} must .*got {value}$"
+        with pytest.raises(InputError, match=message):
             prepare_synthetic(SyntheticSettings(**{"output": str(tmp_path / "faces"), name: value}))
     assert not list(tmp_path.iterdir())
-
-
-SMALL = {"identities": 2, "images_per_identity": 2, "test_identities": 20, "test_pairs": 20, "image_size": 16}
 
 
 def test_prepare_stores_train_and_verification_sets(tmp_path):

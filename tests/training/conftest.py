@@ -12,11 +12,8 @@ from ddl_tf.training import run
 @pytest.fixture(scope="session")
 def small_faces(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small_faces")
-    prepare_synthetic(
-        SyntheticSettings(
-            output=str(folder), identities=8, images_per_identity=6, test_identities=20, test_pairs=40, image_size=32
-        )
-    )
+    counts = {"identities": 8, "images_per_identity": 6, "test_identities": 20, "test_pairs": 40}
+    prepare_synthetic(SyntheticSettings(output=str(folder), image_size=32, **counts))
     return folder
 
 

@@ -3,7 +3,9 @@ import pytest
 from tiny_store import stored
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.images.decoding import decode_image, resize_images
 from ddl_tf.models import build_recognizer, embedding_model
+from ddl_tf.training import class_means
 from ddl_tf.training.class_means import rows_per_identity, start_at_class_means
 
 
@@ -17,9 +19,6 @@ def test_rows_are_few_of_each_identity_and_random():
 
 
 def test_centers_point_to_their_people(tmp_path, monkeypatch):
-    from ddl_tf.images.decoding import decode_image, resize_images
-    from ddl_tf.training import class_means
-
     faces = stored(tmp_path / "set", count=30)
     model = build_recognizer("plain_small", faces.num_identities, embedding_size=16, input_shape=(32, 32, 3))
     head = model.get_layer("head")
@@ -33,17 +32,15 @@ def test_centers_point_to_their_people(tmp_path, monkeypatch):
     for number in range(faces.num_identities):
         rows = embeddings[identity == number]
         mean = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).mean(0)
-        np.testing.assert_allclose(
-            centers[number] / np.linalg.norm(centers[number]), mean / np.linalg.norm(mean), atol=1e-5
-        )
+        center = centers[number] / np.linalg.norm(centers[number])
+        np.testing.assert_allclose(center, mean / np.linalg.norm(mean), atol=1e-5)
     # As long as random ones, within what is random in their lengths.
     np.testing.assert_allclose(np.linalg.norm(centers, axis=1), length, rtol=0.3)
 
 
 def test_several_centers_a_class_are_refused(tmp_path):
     faces = stored(tmp_path / "set", count=10)
-    model = build_recognizer(
-        "plain_small", faces.num_identities, head="subcenter_arcface", embedding_size=16, input_shape=(32, 32, 3)
-    )
+    shapes = {"embedding_size": 16, "input_shape": (32, 32, 3)}
+    model = build_recognizer("plain_small", faces.num_identities, head="subcenter_arcface", **shapes)
     with pytest.raises(InputError, match="this head has several: start it at random"):
         start_at_class_means(model, faces, seed=0)

@@ -9,7 +9,7 @@ from ddl_tf.common.errors import NotFiniteError
 from ddl_tf.losses import MarginSoftmaxLoss
 from ddl_tf.models import build_recognizer
 from ddl_tf.training import build_optimizer
-from ddl_tf.training.checkpoints import ResumePoint, SaveForResume
+from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, Steps
 
 
 def test_a_gradient_at_the_end_of_an_epoch_spoils_no_file(small_run, undisturbed_outcome, monkeypatch):
@@ -43,7 +43,7 @@ def test_a_step_that_loss_scaling_skips_is_no_fault(tmp_path):
     scale = model.optimizer._loss_scale._current_loss_scale
     scale.assign(2.0**40)
     model.run_eagerly = True
-    saver = SaveForResume(ResumePoint(tmp_path, model), 0, 1, 100, lambda: None, lambda number: number)
+    saver = SaveForResume(ResumePoint(tmp_path, model), Steps(0, 100, 1), lambda: None, lambda number: number)
     start = [weight.numpy() for weight in model.trainable_weights]
     label = np.arange(8) % 5
     images = np.random.default_rng(0).integers(0, 256, [8, 16, 16, 3]).astype(np.float32)

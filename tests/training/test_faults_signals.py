@@ -9,7 +9,7 @@ from ddl_tf.common import stops
 from ddl_tf.common.errors import TrainingStopped
 from ddl_tf.data.store import Faces
 from ddl_tf.training import run as run_module
-from ddl_tf.training.checkpoints import SaveForResume
+from ddl_tf.training.checkpoints import SaveForResume, Steps
 from ddl_tf.training.monitoring import TrainingProgress, Verification
 
 
@@ -27,12 +27,12 @@ def _outside():
     signal.signal(signal.SIGTERM, before)
 
 
-def signalled_in(monkeypatch, owner, name, when=lambda *_: True):
-    """Let SIGTERM come twice, to the process and to its group, in the first call that `when` says."""
+def signalled_in(monkeypatch, owner, name):
+    """Let SIGTERM come twice, to the process and to its group, in the first call."""
     original, sent = getattr(owner, name), []
 
     def call(*arguments, **more):
-        if not sent and when(*arguments):
+        if not sent:
             sent.append(True)
             for _ in range(2):
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -51,17 +51,12 @@ def test_whenever_it_comes_nothing_is_lost(small_run, undisturbed_outcome, monke
         assert err.count("SIGTERM: stopping when this step, or this epoch's end, is done\n") == 1
         assert err.endswith(f"stopped by SIGTERM after step {step}; the same command goes on from there\n")
 
-    with monkeypatch.context() as patch:
-        # In a thread of the pipeline, while training waits for the first batch.
-        signalled_in(patch, Faces, "records")
-        stopped_at(1)
-    with monkeypatch.context() as patch:
-        # The rest of epoch 1 is a fit of its own.
-        signalled_in(patch, TrainingProgress, "on_train_end")
-        stopped_at(4)
-    with monkeypatch.context() as patch:
-        signalled_in(patch, Verification, "evaluate")
-        stopped_at(6)
+    # In a thread of the pipeline, while training waits for the first batch; the rest of epoch 1 is a fit of its own.
+    places = ((Faces, "records", 1), (TrainingProgress, "on_train_end", 4), (Verification, "evaluate", 6))
+    for owner, name, step in places:
+        with monkeypatch.context() as patch:
+            signalled_in(patch, owner, name)
+            stopped_at(step)
     assert not (small_run.folder / "results.json").exists()
     with monkeypatch.context() as patch:
         # Training listens no longer: whoever listened before decides.
@@ -75,7 +70,7 @@ def test_whenever_it_comes_nothing_is_lost(small_run, undisturbed_outcome, monke
 def test_the_handlers_of_before_come_back(monkeypatch):
     """Also with an error; they get a signal after the last step, and a second one, some seconds later."""
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    saver = SaveForResume(None, 0, 1, 1, lambda: None, lambda number: number)
+    saver = SaveForResume(None, Steps(0, 1, 1), lambda: None, lambda number: number)
     with pytest.raises(KeyError), saver:
         raise KeyError
     with pytest.raises(Terminated), saver:

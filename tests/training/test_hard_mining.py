@@ -7,86 +7,54 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from fault_runs import last_weights, run, small_settings
 
 from ddl_tf.common.errors import InputError, TrainingStopped
 from ddl_tf.data.sampling import StreamSampler, StreamSizes
 from ddl_tf.data.store import Faces
 from ddl_tf.evaluation.embedding_file import Embeddings
-from ddl_tf.models import build_recognizer, load_checkpoint
+from ddl_tf.models import build_recognizer
 from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
-from ddl_tf.training import TrainSettings, train
 from ddl_tf.training import run as run_module
-from ddl_tf.training.checkpoints import SaveForResume
-from ddl_tf.training.mining_plan import MiningPlan
+from ddl_tf.training.checkpoints import SaveForResume, Steps
+from ddl_tf.training.hard_mining import MiningPlan
 from ddl_tf.training.monitoring import Verification
-from ddl_tf.training.steps import Steps
 
 EPOCHS, STEPS = 3, 3
+SIZES = StreamSizes(per_group=6, pairs_per_group=3)
 
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
     folder = tmp_path_factory.mktemp("faces")
-    prepare_synthetic(
-        SyntheticSettings(output=str(folder), identities=12, images_per_identity=8, test_identities=0, image_size=32)
-    )
+    counts = {"identities": 12, "images_per_identity": 8, "test_identities": 0}
+    prepare_synthetic(SyntheticSettings(output=str(folder), image_size=32, **counts))
     return folder
 
 
 @pytest.fixture
 def settings(faces, tmp_path):
     """Both kinds of mining, several times a run."""
-    return TrainSettings(
-        run_dir=str(tmp_path / "run"),
-        train_data=[str(faces / "train")],
-        backbone="plain_small",
-        embedding_size=16,
-        image_size=32,
-        scale=16.0,
-        rows_per_group=4,
-        pairs_per_group=3,
-        confusable=3,
-        neighbours_every=2,
-        remine_every=2,
-        remine_easy="center_margin > quantile(center_margin, 0.5)",
-        remine_hard=["center_margin <= quantile(center_margin, 0.5)"],
-        remine_pairs="hardest",
-        epochs=EPOCHS,
-        steps_per_epoch=STEPS,
-        learning_rate=0.05,
-        checkpoint_steps=1,
-    )
+    rule = "center_margin {} quantile(center_margin, 0.5)"
+    rules = {"remine_easy": rule.format(">"), "remine_hard": [rule.format("<=")], "remine_pairs": "hardest"}
+    mining = {"confusable": 3, "neighbours_every": 2, "remine_every": 2, **rules}
+    rows = {"pairs": [], "dropout": 0.0, "rows_per_group": 4, "pairs_per_group": 3, "epochs": EPOCHS}
+    return small_settings(faces, tmp_path / "run", steps_per_epoch=STEPS, **rows, **mining)
 
 
-def run(settings, strategy=None):
-    tf.keras.backend.clear_session()
-    return train(settings, strategy=strategy or tf.distribute.get_strategy())
-
-
-def weights(settings):
-    return load_checkpoint(f"{settings.run_dir}/checkpoints/last.keras").get_weights()
-
-
-def recorded_rows(monkeypatch):
-    """The rows of every step that a run draws."""
-    drawn = {}
-    rows = StreamSampler.rows
+def test_mining_changes_the_rows_and_a_resumed_run_draws_the_same(settings, tmp_path, monkeypatch, capfd):
+    drawn, draw = {}, StreamSampler.rows
 
     def record(self, step):
         # The run's own sampler; the monitor's has pairs only.
-        batch = rows(self, step)
+        batch = draw(self, step)
         if self._sizes.per_group:
             drawn[step] = batch
         return batch
 
     monkeypatch.setattr(StreamSampler, "rows", record)
-    return drawn
-
-
-def test_mining_changes_the_rows_and_a_resumed_run_draws_the_same(settings, tmp_path, monkeypatch, capfd):
-    drawn = recorded_rows(monkeypatch)
     run(settings)
-    undisturbed, expected = dict(drawn), weights(settings)
+    undisturbed, expected = dict(drawn), last_weights(settings.run_dir)
     assert "re-mined after epoch 2: 48 of group 0, 48 of group 1; " in capfd.readouterr().err
     off = StreamSampler(Faces(settings.train_data).index, StreamSizes(per_group=4, pairs_per_group=3), settings.seed)
     assert any(not np.array_equal(off.rows(step).record, rows.record) for step, rows in undisturbed.items())
@@ -113,7 +81,7 @@ def test_mining_changes_the_rows_and_a_resumed_run_draws_the_same(settings, tmp_
     for step, rows in drawn.items():
         np.testing.assert_array_equal(rows.record, undisturbed[step].record)
         np.testing.assert_array_equal(rows.group, undisturbed[step].group)
-    for ours, theirs in zip(weights(resumed), expected):
+    for ours, theirs in zip(last_weights(resumed.run_dir), expected):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -121,13 +89,12 @@ def small_model():
     return build_recognizer("plain_small", 12, embedding_size=16, input_shape=(32, 32, 3))
 
 
-SIZES = StreamSizes(per_group=6, pairs_per_group=3)
-
-
 def begin_remining(settings, model, **changes):
     """The sampler and the callback of a run that re-mines alone, before its first step."""
     stored = Faces(settings.train_data)
-    plan = MiningPlan(dataclasses.replace(settings, confusable=1, neighbours_every=500, **changes), stored)
+    plan = MiningPlan(
+        dataclasses.replace(settings, confusable=1, neighbours_every=500, **changes), stored, False, 0.0, settings.seed
+    )
     sampler = StreamSampler(stored.index, SIZES, mined=plan.mined)
     (remine,) = plan.begin(Path(settings.run_dir) / "mined", model, sampler, Steps(0, STEPS, EPOCHS))
     return sampler, remine
@@ -164,11 +131,11 @@ def test_re_mining_is_by_the_current_weights(settings, tmp_path, monkeypatch):
 
 def test_groups_that_cannot_be_drawn_from_leave_those_before(settings, capsys):
     sampler, callback = begin_remining(settings, small_model(), remine_hard=["center_margin > 5"])
-    expected = StreamSampler(Faces(settings.train_data).index, SIZES).rows(6)
+    stored = Faces(settings.train_data)
     callback.on_epoch_end(1)
     assert "re-mining after epoch 2 changes nothing: the rule of group 1" in capsys.readouterr().err
-    np.testing.assert_array_equal(sampler.rows(6).record, expected.record)
-    row = np.arange(len(Faces(settings.train_data)))
+    np.testing.assert_array_equal(sampler.rows(6).record, StreamSampler(stored.index, SIZES).rows(6).record)
+    row = np.arange(len(stored))
     for group, groups in ((0 * row, 1), (row % 3, 3)):
         with pytest.raises(InputError, match=f"there are now {groups} groups, but a batch has rows of 2"):
             sampler.make_pools(group, None)
@@ -176,7 +143,7 @@ def test_groups_that_cannot_be_drawn_from_leave_those_before(settings, capsys):
 
 def test_what_stops_the_search_is_raised_in_training(settings, tmp_path, monkeypatch):
     stored = Faces(settings.train_data)
-    plan = MiningPlan(settings, stored)
+    plan = MiningPlan(settings, stored, False, 0.0, settings.seed)
     sampler = StreamSampler(stored.index, StreamSizes(per_group=2, confusable=3), neighbours=plan.neighbours)
     refresh, _ = plan.begin(tmp_path / "mined", small_model(), sampler, Steps(0, STEPS, EPOCHS))
 
@@ -193,7 +160,7 @@ def test_what_stops_the_search_is_raised_in_training(settings, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"remine_every": -1}, "remine_every must not be negative"),
+        ({"remine_every": -1}, "remine_every must not be negative, got -1"),
         ({"remine_every": 0}, "remine_every=0 goes with"),
         ({"remine_hard": []}, "go together"),
         ({"remine_easy": None, "remine_hard": [], "remine_pairs": "none"}, "goes with what to mine"),
@@ -212,26 +179,20 @@ def test_settings_that_do_not_fit(settings, changes, message):
 
 
 def test_a_sharded_head_mines_by_its_logits(settings, two_replicas):
-    changed = dataclasses.replace(
-        settings,
-        sharded_head=True,
-        sample_rate=0.5,
-        epochs=2,
-        steps_per_epoch=2,
-        remine_every=1,
-        remine_easy="target_logit > quantile(target_logit, 0.5)",
-        remine_hard=["target_logit <= quantile(target_logit, 0.5)"],
-    )
+    rule = "target_logit {} quantile(target_logit, 0.5)"
+    rules = {"remine_easy": rule.format(">"), "remine_hard": [rule.format("<=")], "remine_every": 1}
+    shards = {"sharded_head": True, "sample_rate": 0.5, "epochs": 2, "steps_per_epoch": 2}
+    changed = dataclasses.replace(settings, **rules, **shards)
     run(changed, two_replicas)
     mined = Path(changed.run_dir) / "mined"
     names = ["000000.npz", "000000.npz", "000001.npz", "000001.npz", "000002.npz"]
     assert sorted(file.name for file in mined.rglob("*.npz")) == names
     with np.load(mined / "groups/000001.npz") as groups:
         assert np.bincount(groups["group"]).tolist() == [48, 48]
-    assert all(np.isfinite(weight).all() for weight in weights(changed))
+    assert all(np.isfinite(weight).all() for weight in last_weights(changed.run_dir))
 
 
-def test_a_run_that_is_stopped_after_its_last_step_is_finished_by_the_same_command(settings, faces, monkeypatch):
+def test_a_run_that_is_stopped_after_its_last_step_is_finished_by_the_same_command(settings, monkeypatch):
     """Its last epoch is one of mining."""
     short = dataclasses.replace(settings, epochs=2, steps_per_epoch=2, remine_every=1, neighbours_every=2)
     evaluate = Verification.on_epoch_end
@@ -258,23 +219,21 @@ def test_a_run_that_is_stopped_after_its_last_step_is_finished_by_the_same_comma
     assert results.exists()
 
 
-def test_embeddings_of_a_run_that_had_no_checkpoint_yet_are_not_taken_up(settings):
-    """It may have had other settings, and so other weights."""
+def test_statistics_of_replicas_are_averaged_before_mining(settings, two_replicas):
+    """Without a verification set or a monitor, nothing else would.
+
+    Embeddings of a run that had no checkpoint yet are removed: it may have had other settings, and so other weights.
+    """
     left = Path(settings.run_dir) / "mined/embeddings"
     left.mkdir(parents=True)
     (left / "part-00000.npy").write_text("")
-    begin_remining(settings, small_model())
-    assert not left.exists()
-
-
-def test_statistics_of_replicas_are_averaged_before_mining(settings, two_replicas):
-    """Without a verification set or a monitor, nothing else would."""
     with two_replicas.scope():
         model = small_model()
         mean = next(weight for weight in model.non_trainable_variables if "moving_mean" in weight.name)
     for number, copy in enumerate(mean.values):
         copy.assign(tf.fill(copy.shape, float(number)))
     _, remine = begin_remining(settings, model)
+    assert not left.exists()
     with two_replicas.scope():
         remine.on_epoch_end(1)
     for copy in mean.values:

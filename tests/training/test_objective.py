@@ -16,6 +16,8 @@ from ddl_tf.training.objective import build_embedding_loss, build_logits_loss, c
 
 SETTINGS = TrainSettings(run_dir="run", train_data=["set"], pairs_per_group=2, learning_rate=0.05, epochs=1, scale=16.0)
 
+TRIPLET = {"embedding_loss": "triplet", "triplet_margin": 0.4}, losses.TripletLoss, {"margin": 0.4}
+
 
 def changed(**changes):
     return dataclasses.replace(SETTINGS, **changes)
@@ -28,12 +30,7 @@ def changed(**changes):
         ({"logits_loss": "focal", "focal_gamma": 1.5}, losses.FocalLoss, {"gamma": 1.5}),
         ({"logits_loss": "ohem", "ohem_keep": 0.25}, losses.OHEMLoss, {"keep_fraction": 0.25}),
         ({"embedding_loss": "ddl", "bandwidth": 0.2}, losses.DDLLoss, {"bandwidth": 0.2}),
-        pytest.param(
-            {"embedding_loss": "triplet", "triplet_margin": 0.4},
-            losses.TripletLoss,
-            {"margin": 0.4},
-            marks=needs_tensorflow_addons,
-        ),
+        pytest.param(*TRIPLET, marks=needs_tensorflow_addons),
         ({"embedding_loss": "histogram", "histogram_bins": 51}, losses.HistogramLoss, {"num_bins": 51}),
         ({"embedding_loss": "rkd", "rkd_angle_weight": 3.0}, losses.RKDLoss, {"angle_weight": 3.0}),
         ({"embedding_loss": "sp"}, losses.SPLoss, {}),

@@ -29,15 +29,9 @@ def test_schedules_equal_the_naive_twin(name):
 
 
 def make_model():
-    return tf.keras.Sequential(
-        [
-            tf.keras.Input([6]),
-            tf.keras.layers.Dense(4),
-            tf.keras.layers.BatchNormalization(),
-            tf.keras.layers.PReLU(),
-            tf.keras.layers.Dense(3),
-        ]
-    )
+    layers = tf.keras.layers
+    normalised = layers.BatchNormalization(), layers.PReLU()
+    return tf.keras.Sequential([tf.keras.Input([6]), layers.Dense(4), *normalised, layers.Dense(3)])
 
 
 def naive_sgd(weights, gradients, names, steps, rate, momentum, decay):

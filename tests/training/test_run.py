@@ -9,44 +9,24 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from fault_runs import last_weights, run, small_settings
 from tiny_store import stored
 
 from ddl_tf.common.errors import InputError, NotFiniteError, TrainingStopped
 from ddl_tf.losses import MarginSoftmaxLoss
 from ddl_tf.models import build_embedding_model, load_checkpoint, save_checkpoint
-from ddl_tf.training import TrainSettings, train
 from ddl_tf.training import run as run_module
 from ddl_tf.training.checkpoints import SaveForResume
 
-EPOCHS, STEPS = 2, 3
 ROWS = ("rows_per_group", "pairs_per_group", "shuffled_rows")
 
 
 def settings_of(faces, folder):
     """Fine-tuning with DDL, with all that has a state: momentum, batch norm, dropout, a schedule, augmentation."""
-    return TrainSettings(
-        run_dir=str(folder),
-        train_data=[str(faces / "train")],
-        pairs=[str(faces / "easy")],
-        backbone="plain_small",
-        embedding_size=16,
-        image_size=32,
-        scale=16.0,
-        dropout=0.3,
-        rows_per_group=4,
-        pairs_per_group=3,
-        augment_probability=0.5,
-        augment_colour=0.3,
-        augment_resolution=0.3,
-        augment_compression=0.3,
-        augment_groups=[1],
-        embedding_loss="ddl",
-        epochs=EPOCHS,
-        steps_per_epoch=STEPS,
-        learning_rate=0.05,
-        warmup_epochs=0.5,
-        checkpoint_steps=1,
-    )
+    strengths = {f"augment_{kind}": 0.3 for kind in ("colour", "resolution", "compression")}
+    augmentation = {"augment_probability": 0.5, "augment_groups": [1], **strengths}
+    rows = {"rows_per_group": 4, "pairs_per_group": 3, "embedding_loss": "ddl"}
+    return small_settings(faces, folder, warmup_epochs=0.5, **rows, **augmentation)
 
 
 @pytest.fixture
@@ -54,19 +34,10 @@ def settings(small_faces, tmp_path):
     return settings_of(small_faces, tmp_path / "run")
 
 
-def run(settings, strategy=None):
-    tf.keras.backend.clear_session()
-    return train(settings, strategy=strategy or tf.distribute.get_strategy())
-
-
 def plain(settings, **changes):
     """Margin training alone, for one epoch: what is quickest."""
     rows = {"rows_per_group": 0, "pairs_per_group": 0, "shuffled_rows": 8, "augment_groups": []}
     return dataclasses.replace(settings, **{**rows, "embedding_loss": "none", "epochs": 1, **changes})
-
-
-def weights(settings):
-    return load_checkpoint(f"{settings.run_dir}/checkpoints/last.keras").get_weights()
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +102,7 @@ def test_replicas_resume_bit_for_bit(settings, two_replicas, monkeypatch, capsys
     assert global_state() == before
     assert run(saving, two_replicas) == results
     assert "on 2 device(s); 1 epochs of 2 steps; resumed at step 1" in capsys.readouterr().err
-    for resumed, expected in zip(weights(saving), weights(whole)):
+    for resumed, expected in zip(last_weights(saving.run_dir), last_weights(whole.run_dir)):
         np.testing.assert_array_equal(resumed, expected)
 
 
@@ -151,19 +122,16 @@ def test_fine_tuning_starts_from_the_checkpoint_and_new_people_at_their_means(
     tiny = plain(settings, init_checkpoint=str(start), learning_rate=1e-12, weight_decay=0.0, steps_per_epoch=1)
     run(tiny)
     assert "backbone, neck, head" in capsys.readouterr().err
-    for tuned, started in zip(weights(tiny), load_checkpoint(start).get_weights()):
+    for tuned, started in zip(last_weights(tiny.run_dir), last_weights(undisturbed[0])):
         if tuned.ndim > 1:
             np.testing.assert_allclose(tuned, started, atol=1e-6)
 
-    class Reached(Exception):
-        pass
-
     def reached(model, faces, seed):
-        raise Reached(seed)
+        raise LookupError(f"seed {seed}")
 
     monkeypatch.setattr(run_module, "initialise_from", lambda model, path: ["backbone", "neck"])
     monkeypatch.setattr(run_module, "start_at_class_means", reached)
-    with pytest.raises(Reached, match=str(settings.seed)):
+    with pytest.raises(LookupError, match=f"seed {settings.seed}"):
         run(dataclasses.replace(tiny, run_dir=f"{tiny.run_dir}_means", head_start="class_means"))
 
 
@@ -179,16 +147,8 @@ def test_a_network_of_others_is_trained_as_it_is(settings, tmp_path, is_plain, c
         network.save(start)
     else:
         save_checkpoint(build_embedding_model(network, input_shape=image.shape[1:]), start)
-    tuned = plain(
-        settings,
-        run_dir=str(tmp_path / "run"),
-        backbone="checkpoint",
-        embedding_size=512,
-        dropout=0.0,
-        init_checkpoint=str(start),
-        learning_rate=1e-3,
-        steps_per_epoch=1,
-    )
+    of_others = {"backbone": "checkpoint", "embedding_size": 512, "dropout": 0.0, "init_checkpoint": str(start)}
+    tuned = plain(settings, learning_rate=1e-3, steps_per_epoch=1, **of_others)
     run(tuned)
     assert f"from {start}: {'network' if is_plain else 'backbone, neck'}" in capsys.readouterr().err
     model = load_checkpoint(tmp_path / "run/checkpoints/last.keras")

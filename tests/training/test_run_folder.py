@@ -1,4 +1,6 @@
 import dataclasses
+import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -20,9 +22,8 @@ def folder(tmp_path):
 
 @pytest.fixture
 def settings(folder):
-    return TrainSettings(
-        run_dir=str(folder.path), train_data=["faces"], flip=False, schedule="step", decay_epochs=[2.0, 3.0]
-    )
+    changes = {"flip": False, "schedule": "step", "decay_epochs": [2.0, 3.0]}
+    return TrainSettings(run_dir=str(folder.path), train_data=["faces"], **changes)
 
 
 def test_records_settings_versions_and_a_flagfile(folder, settings):
@@ -64,19 +65,19 @@ def test_damaged_files(folder, settings):
 
 
 def test_the_best_of_the_log_is_over_the_mean_of_the_sets(folder):
-    assert folder.best("auc") is None
+    assert folder.best("auc") == -math.inf
     folder.path.mkdir()
     log = pd.DataFrame({"epoch": [1, 2, 3, 4], "a/auc": [0.9, 0.6, np.nan, 0.7], "b/auc": [0.2, 0.8, 0.99, 0.6]})
     log.to_csv(folder.log, index=False)
     assert folder.best("auc") == pytest.approx(0.7)
-    assert folder.best("accuracy") is None
+    assert folder.best("accuracy") == -math.inf
 
 
 def test_the_log_goes_on_from_its_epoch(folder):
     folder.path.mkdir()
     pd.DataFrame({"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.0]}).to_csv(folder.log, index=False)
     log = RunLog(folder.log, first_epoch=2)
-    log._learning_rate = lambda: 0.1
+    log.model = SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.1))
     log.on_epoch_end(2, {"loss": np.float32(0.5)})
     written = pd.read_csv(folder.log)
     assert list(written["epoch"]) == [1, 2, 3]
@@ -89,13 +90,10 @@ def test_a_run_without_groups_has_curves_alone_others_their_margins(folder):
     plot_run(folder)
     assert sorted(path.name for path in folder.path.iterdir()) == ["curves.png", "log.csv"]
     rng = np.random.default_rng(0)
-    similarities = {
-        "positive_0": rng.normal(0.7, 0.1, 200),
-        "negative_0": rng.normal(0.1, 0.1, 200),
-        "positive_1": rng.normal(0.5, 0.1, 200),
-        # A group without negatives is drawn, without a margin.
-        "negative_1": np.empty(0),
-    }
+    means = {"positive_0": 0.7, "negative_0": 0.1, "positive_1": 0.5}
+    similarities = {name: rng.normal(mean, 0.1, 200) for name, mean in means.items()}
+    # A group without negatives is drawn, without a margin.
+    similarities["negative_1"] = np.empty(0)
     axes = Figure().add_subplot()
     draw_distributions(axes, similarities)
     margin = similarities["positive_0"].mean() - similarities["negative_0"].mean()

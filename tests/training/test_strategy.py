@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
@@ -7,7 +8,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.launch import tf_config
 from ddl_tf.training import TrainSettings
 from ddl_tf.training.run import _check_several as check_several
-from ddl_tf.training.strategy import Cluster, build_strategy, cluster_of
+from ddl_tf.training.strategy import build_strategy, workers_of
 from ddl_tf.training.workers import Workers
 
 TWO = ["a:1", "b:2"]
@@ -21,22 +22,24 @@ def config(cluster, task):
     ("text", "index", "count"),
     [
         (None, 0, 1),
-        ("{}", 0, 1),
         (tf_config(["a:1"], 0), 0, 1),
         (tf_config(TWO, 1), 1, 2),
         (config({"chief": ["c:3"], "worker": TWO}, {"type": "chief", "index": 0}), 0, 3),
         (config({"chief": ["c:3"], "worker": TWO}, {"type": "worker", "index": "1"}), 2, 3),
     ],
 )
-def test_which_worker_a_config_makes_of_a_process(text, index, count):
-    assert cluster_of(text) == Cluster(index, count)
+def test_which_worker_a_config_makes_of_a_process(text, index, count, monkeypatch):
+    assert workers_of(text) == count
+    monkeypatch.setenv("TF_CONFIG", text or "{}")
+    strategy = SimpleNamespace(cluster_resolver=tf.distribute.cluster_resolver.TFConfigClusterResolver())
+    workers = Workers(strategy)
+    assert (workers.index, workers.count) == (index, count)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("worker", "is not JSON"),
-        ("[]", "is no JSON object"),
         ('{"cluster": ["a:1"]}', "is no JSON object with a cluster"),
         (config({"chief": ["a:1", "b:2"]}, {"type": "chief", "index": 0}), "names 2 chiefs and 0 workers"),
         (config({"ps": ["a:1"], "worker": TWO}, {"type": "ps", "index": 0}), "tasks of type ps"),
@@ -47,7 +50,6 @@ def test_which_worker_a_config_makes_of_a_process(text, index, count):
         (tf_config(TWO, -1), "index -1, which is no number"),
         (tf_config(TWO, "²"), "index .²., which is no number"),
         (config({"worker": TWO}, {"type": "chief", "index": 0}), "chief 0, but its cluster has 0"),
-        (config({"worker": TWO}, {}), "index None"),
         (json.dumps({"cluster": {"worker": TWO}}), "index None"),
         (tf_config(TWO, 0), "--cpu_replicas=2 is for one process"),
     ],

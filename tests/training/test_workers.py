@@ -15,18 +15,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from fault_runs import run as run_alone
+from fault_runs import small_settings
 from own_lines import own_lines
 from tiny_network import TINY
 
 from ddl_tf.evaluation import evaluate_pairs
 from ddl_tf.models import embedding_model, load_checkpoint
 from ddl_tf.protocols.pair_sets import read_stored
-from ddl_tf.training import TrainSettings, run, train
+from ddl_tf.training import TrainSettings, run
 
 # One worker of pytest-xdist trains for all of them.
 pytestmark = pytest.mark.xdist_group("workers")
 
-EPOCHS, STEPS, SECONDS = 2, 3, 400
+SECONDS = 400
 
 # `python -m ddl_tf.train`, whose worker 1 raises a signal in itself after a step, once, and its launcher.
 WORKER = f"""
@@ -71,25 +73,9 @@ def flags(settings):
 @pytest.fixture(scope="module")
 def settings(small_faces, tmp_path_factory):
     """DDL beside a margin head, with all that has a state; a small rate, so that roundings do not grow."""
-    return TrainSettings(
-        run_dir=str(tmp_path_factory.mktemp("runs") / "one_process"),
-        train_data=[str(small_faces / "train")],
-        pairs=[str(small_faces / "easy")],
-        backbone="plain_small",
-        embedding_size=16,
-        image_size=32,
-        scale=16.0,
-        dropout=0.3,
-        rows_per_group=2,
-        pairs_per_group=2,
-        augment_probability=0.5,
-        augment_colour=0.3,
-        embedding_loss="ddl",
-        epochs=EPOCHS,
-        steps_per_epoch=STEPS,
-        learning_rate=0.002,
-        checkpoint_steps=1,
-    )
+    rows = {"rows_per_group": 2, "pairs_per_group": 2, "augment_probability": 0.5, "augment_colour": 0.3}
+    folder = tmp_path_factory.mktemp("runs") / "one_process"
+    return small_settings(small_faces, folder, embedding_loss="ddl", learning_rate=0.002, **rows)
 
 
 @pytest.fixture(scope="module")
@@ -101,44 +87,33 @@ def clusters(settings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("clusters")
     (folder / "worker.py").write_text(WORKER)
     (folder / "launcher.py").write_text(LAUNCHER)
-    started = {}
+    started, pipes = {}, {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     margin_alone = {"rows_per_group": 0, "pairs_per_group": 0, "shuffled_rows": 8, "embedding_loss": "none"}
     for name, (faults, changes) in {
         "undisturbed": ((), {}),
         "disturbed": (("2-SIGKILL", "5-SIGTERM"), {}),
         "overflowing": ((), {**margin_alone, "learning_rate": 1e30}),
     }.items():
-        (folder / f"{name}_faults").mkdir()
+        faults_folder = folder / f"{name}_faults"
+        faults_folder.mkdir()
         for fault in faults:
-            (folder / f"{name}_faults" / fault).touch()
-        run_dir = folder / name
-        started[name] = (
-            run_dir,
-            subprocess.Popen(
-                [
-                    sys.executable,
-                    *(str(folder / script) for script in ("launcher.py", "worker.py")),
-                    *flags(dataclasses.replace(settings, run_dir=str(run_dir), **changes)),
-                ],
-                env={**os.environ, "FAULTS": str(folder / f"{name}_faults"), "PYTHONPATH": os.pathsep.join(sys.path)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            ),
-        )
+            (faults_folder / fault).touch()
+        command = [sys.executable, str(folder / "launcher.py"), str(folder / "worker.py")]
+        command += flags(dataclasses.replace(settings, run_dir=str(folder / name), **changes))
+        environment = {**os.environ, "FAULTS": str(faults_folder), "PYTHONPATH": os.pathsep.join(sys.path)}
+        started[name] = subprocess.Popen(command, env=environment, **pipes)
     made = {}
-    for name, (run_dir, process) in started.items():
+    for name, process in started.items():
         out, err = process.communicate(timeout=SECONDS + 60)
-        made[name] = process.returncode, out, err, run_dir
+        made[name] = process.returncode, out, err, folder / name
     return made
 
 
 @pytest.fixture(scope="module")
 def one_process(settings, two_replicas):
-    tf.keras.backend.clear_session()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "plot_run", lambda folder: None)
-        return train(settings, strategy=two_replicas), Path(settings.run_dir)
+        return run_alone(settings, two_replicas), Path(settings.run_dir)
 
 
 def test_two_workers_train_as_one_process_with_two_replicas(clusters, one_process, settings):
@@ -172,10 +147,11 @@ def test_only_the_chief_writes(clusters, one_process):
     # Two processes, each of which made its own, would leave more of them.
     for folder in ("tensorboard/train", "tensorboard/similarities"):
         assert len(list((run_dir / folder).glob("events*"))) == 1
-    names = {path.relative_to(run_dir) for path in run_dir.rglob("*") if "events" not in path.name}
-    assert names == {
-        path.relative_to(one_process[1]) for path in one_process[1].rglob("*") if "events" not in path.name
-    }
+    names, expected = (
+        {path.relative_to(folder) for path in folder.rglob("*") if "events" not in path.name}
+        for folder in (run_dir, one_process[1])
+    )
+    assert names == expected
 
 
 def test_a_killed_worker_is_started_again_and_a_signal_to_one_stops_all(clusters):

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
-
-_FUNCTIONAL = type(tf.keras.Sequential()).__mro__[1]
+from ddl_tf.models.low_rank import is_functional
 
 
 class LayerCall(NamedTuple):
@@ -25,11 +24,6 @@ class LayerCall(NamedTuple):
             waiting.setdefault(name, []).append(tensors[number])
         arguments, keywords = self.node.map_arguments(waiting)
         tensors.update(zip(self.outputs, tf.nest.flatten(self.layer(*arguments, **keywords))))
-
-
-def is_functional(layer: tf.keras.layers.Layer) -> bool:
-    """Whether a layer is a functional model of one input and one output, that runs as Keras runs it."""
-    return isinstance(layer, _FUNCTIONAL) and type(layer).call is _FUNCTIONAL.call and len(layer.inputs) == 1
 
 
 class NetworkGraph:
@@ -54,7 +48,7 @@ class NetworkGraph:
                     continue
                 inputs = tuple(number[int(name)] for name in node.flat_input_ids)
                 outputs = tf.nest.flatten(node.outputs)
-                if is_functional(node.layer):
+                if is_functional(node.layer) and len(node.layer.inputs) == len(node.layer.outputs) == 1:
                     number[id(outputs[0])] = self._open(node.layer, inputs[0])
                     continue
                 numbers = tuple(range(self._count, self._count + len(outputs)))

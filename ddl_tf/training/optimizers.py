@@ -102,7 +102,69 @@ def _plus(gradient: Any, number: tf.Tensor) -> Any:
     return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape) if is_sparse else values
 
 
-class RowAndShardGradients(tf.keras.optimizers.Optimizer):
+class WeightRules(tf.keras.optimizers.Optimizer):
+    """Weights that learn more slowly than others, or are pulled to where they started; a base beside a Keras optimizer.
+
+    Both are for fine-tuning, and are named once the optimizer knows the weights.
+
+    References:
+        Li et al., "Explicit Inductive Bias for Transfer Learning with Convolutional Networks", ICML 2018,
+        https://arxiv.org/abs/1802.01483 (L2-SP: the pull)
+    """
+
+    # Of the weight that is being updated.
+    _factor = 1.0
+
+    def slow_down(self, variables: Sequence[tf.Variable], factor: float) -> None:
+        """Multiply the learning rate of weights, and with it a decoupled weight decay, by a factor of 0 or more."""
+        self._factors = {self._var_key(variable): factor for variable in variables}
+
+    def pull(self, variables: Sequence[tf.Variable], strength: float) -> None:
+        """Add strength * (weight - its value now) to the gradient of weights; `restart_pull` takes other values."""
+        self._pulled, self._pull_strength = list(variables), strength
+        # Among what the optimizer keeps, so that a resumed run pulls to where the first one started.
+        self._starts = [tf.Variable(variable, trainable=False, name="start") for variable in variables]
+        self._start_of = {self._var_key(variable): place for place, variable in enumerate(variables)}
+
+    def restart_pull(self) -> None:
+        """Pull to where the weights are now."""
+        for start, variable in zip(getattr(self, "_starts", []), getattr(self, "_pulled", [])):
+            start.assign(variable)
+
+    @property
+    def learning_rate(self) -> Any:
+        """That of the weight which is being updated; the optimizer's own otherwise."""
+        rate = super().learning_rate
+        return rate if self._factor == 1 else rate * self._factor
+
+    @learning_rate.setter
+    def learning_rate(self, rate: Any) -> None:
+        tf.keras.optimizers.Optimizer.learning_rate.fset(self, rate)
+
+    def _factor_of(self, variable: tf.Variable) -> float:
+        return getattr(self, "_factors", {}).get(self._var_key(variable), 1.0)
+
+    def update_step(self, gradient: Any, variable: tf.Variable) -> None:
+        """Update one weight."""
+        place = getattr(self, "_start_of", {}).get(self._var_key(variable))
+        if place is not None:
+            away = tf.convert_to_tensor(variable) - tf.convert_to_tensor(self._starts[place])
+            gradient += tf.cast(self._pull_strength, variable.dtype) * away
+        self._factor = self._factor_of(variable)
+        try:
+            super().update_step(gradient, variable)
+        finally:
+            self._factor = 1.0
+
+    def _apply_weight_decay(self, variables: Any) -> None:
+        try:
+            for self._factor in sorted({self._factor_of(variable) for variable in variables}):
+                super()._apply_weight_decay([v for v in variables if self._factor_of(v) == self._factor])
+        finally:
+            self._factor = 1.0
+
+
+class RowAndShardGradients(WeightRules):
     """What optimizers do to gradients before they apply them; a base beside a Keras optimizer.
 
     The gradient of a shard is that of the global batch already, and stays on its replica; all others are summed over

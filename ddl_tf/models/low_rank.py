@@ -7,7 +7,6 @@ from typing import Any
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.finetuning.network_graph import is_functional
 from ddl_tf.layers import (
     LowRankConv2D,
     LowRankDense,
@@ -16,6 +15,7 @@ from ddl_tf.layers import (
     LowRankMultiHeadAttention,
 )
 
+_FUNCTIONAL = type(tf.keras.Sequential()).__mro__[1]
 _LOW_RANK: dict[type, type] = {
     tf.keras.layers.Dense: LowRankDense,
     tf.keras.layers.Conv2D: LowRankConv2D,
@@ -23,6 +23,11 @@ _LOW_RANK: dict[type, type] = {
     tf.keras.layers.MultiHeadAttention: LowRankMultiHeadAttention,
 }
 _PLAIN = {low_rank: plain for plain, low_rank in _LOW_RANK.items()}
+
+
+def is_functional(layer: tf.keras.layers.Layer) -> bool:
+    """Whether a layer is a functional model that runs as Keras runs it."""
+    return isinstance(layer, _FUNCTIONAL) and type(layer).call is _FUNCTIONAL.call
 
 
 def add_low_rank(network: tf.keras.Model, rank: int, alpha: float, pattern: str = ".*") -> tf.keras.Model:

@@ -45,12 +45,12 @@ class QuickstartSettings:
     processes: Optional[int] = setting(
         None, "Runs that are trained at once, each in a process; by default one for each core, and one alone on a GPU."
     )
-    identities: int = setting(400, "Identities to train on.")
+    identities: int = setting(330, "Identities to train on.")
     images_per_identity: int = setting(10, "Images of each, half easy and half hard.")
     image_size: int = setting(32, "Side of the images in pixels.")
     backbone: str = setting("plain_small", "Name of the backbone.")
-    pretrain_epochs: int = setting(8, "Epochs of margin training.")
-    finetune_steps: int = setting(60, "Steps of each fine-tuning.")
+    pretrain_epochs: int = setting(7, "Epochs of margin training.")
+    finetune_steps: int = setting(45, "Steps of each fine-tuning.")
     learning_rate: float = setting(0.1, "Learning rate of the margin training.")
     finetune_learning_rate: float = setting(0.05, "Learning rate of the fine-tuning.")
     ddl_weight: float = setting(10.0, "Weight of DDL beside the margin softmax.")

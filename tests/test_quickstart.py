@@ -103,7 +103,7 @@ def test_faces_of_other_settings_and_bad_settings_are_refused(tmp_path, monkeypa
     made = {"identities": 48, "images_per_identity": 10, "image_size": 32, "seed": 0}
     monkeypatch.setattr(quickstart, "read_description", lambda folder: {"made_by": {"settings": made}})
     quickstart._draw_faces(QuickstartSettings(output=str(tmp_path), identities=48))
-    with pytest.raises(InputError, match="drawn with --identities=48, not 400: choose another --output"):
+    with pytest.raises(InputError, match="drawn with --identities=48, not 330: choose another --output"):
         main(QuickstartSettings(output=str(tmp_path)))
     for changes, flag in (({"output": None}, "--output"), ({"seeds": 0}, "--seeds must"), ({"processes": 0}, "--proc")):
         with pytest.raises(InputError, match=flag):

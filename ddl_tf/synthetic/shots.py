@@ -20,7 +20,7 @@ from ddl_tf.synthetic.drawing import draw_face
 from ddl_tf.synthetic.traits import draw_traits
 
 # Starting further processes takes about as long as drawing this many images.
-_CHUNK, _WORTH_PROCESSES = 64, 1500
+_CHUNK, _WORTH_PROCESSES = 64, 600
 
 
 def render(

@@ -11,6 +11,11 @@ from ddl_tf.data.settings import AugmentationSettings, strength_names
 Augmentation = Callable[..., tf.Tensor]
 
 
+def is_mirrored(seed: tf.Tensor) -> tf.Tensor:
+    """Whether the image of a row's seed `[2]` is mirrored, where --flip mirrors half of them: `[]` bool."""
+    return tf.random.stateless_uniform((), tf.random.experimental.stateless_fold_in(seed, 0)) < 0.5
+
+
 def build_augmentation(settings: AugmentationSettings) -> Augmentation:
     """Make the augmentation of training images.
 
@@ -51,8 +56,7 @@ def build_augmentation(settings: AugmentationSettings) -> Augmentation:
         if settings.augment_groups:
             chosen = tf.reduce_any(tf.equal(settings.augment_groups, tf.cast(group, tf.int32)))
         if settings.flip:
-            draw = tf.random.stateless_uniform((), tf.random.experimental.stateless_fold_in(seed, 0))
-            image = tf.cond(draw < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
+            image = tf.cond(is_mirrored(seed), lambda: tf.reverse(image, [1]), lambda: image)
         if strengths:
             image = tf.cast(image, tf.float32)
         for kind, name in enumerate(strength_names(), start=1):

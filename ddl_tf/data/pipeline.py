@@ -87,8 +87,7 @@ def training_dataset(
     def to_batch(
         step: tf.Tensor, records: tf.Tensor, identity: tf.Tensor, group: tf.Tensor, label: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        numbers = step * sampler.num_rows + first_row + tf.range(rows, dtype=tf.int64)
-        seeds = tf.stack([tf.fill([rows], tf.constant(seed, tf.int64)), numbers], axis=1)
+        seeds = row_seeds(seed, step, sampler.num_rows, first_row, rows)
         encoded = tf.io.parse_example(records, {"image": tf.io.FixedLenFeature([], tf.string)})["image"]
         images = tf.map_fn(lambda row: to_image(*row), (encoded, seeds, group), fn_output_signature=row_image)
         inputs = {"image": tf.cast(images, tf.float32), "label": label}
@@ -103,6 +102,12 @@ def training_dataset(
     # The rows of a step are split among the replicas; files are not what is sharded.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return dataset.with_options(options)
+
+
+def row_seeds(seed: int, step: tf.Tensor, num_rows: int, first_row: int, rows: int) -> tf.Tensor:
+    """The seeds `[rows, 2]` of the rows of a step of `num_rows`, from the first one on that a worker takes."""
+    numbers = step * num_rows + first_row + tf.range(rows, dtype=tf.int64)
+    return tf.stack([tf.fill([rows], tf.constant(seed, tf.int64)), numbers], axis=1)
 
 
 def check_memory(rows: int, image_size: tuple[int, int]) -> None:

@@ -16,8 +16,9 @@ from ddl_tf.common.progress import Progress
 from ddl_tf.evaluation.embed import check_finite, predict_embeddings
 from ddl_tf.protocols.feature_files import Embeddings
 
-# Rows that are checked at a time, and embedded between two points that an interrupted command goes on from.
-CHUNK = 16_384
+# Rows that are checked at a time, and embedded between two points that an interrupted command goes on from; of long
+# ones fewer, so that those of a chunk fit into the memory.
+CHUNK, _CHUNK_BYTES = 16_384, 2**28
 EMBEDDINGS, _RECORD = "embeddings.npy", "embeddings.json"
 
 
@@ -98,8 +99,9 @@ def embed_to_file(
         offset = np.load(file, mmap_mode="r").offset
         if done < len(images):
             with Progress(name, len(images), done) as progress, file.open("r+b") as out:
-                for start in range(done, len(images), CHUNK):
-                    places = range(start, min(start + CHUNK, len(images)))
+                chunk = min(CHUNK, max(1, _CHUNK_BYTES // (shape[1] * shape[2] * 4)))
+                for start in range(done, len(images), chunk):
+                    places = range(start, min(start + chunk, len(images)))
                     rows = predict_embeddings(model, images, flip, batch_size, progress, places)
                     check_finite(rows, name, start)
                     out.seek(offset + start * shape[1] * shape[2] * 4)

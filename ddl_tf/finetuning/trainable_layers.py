@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.finetuning.network_graph import NetworkGraph, check_network, weighted_layers
+from ddl_tf.layers import LowRankLayer, LowRankMultiHeadAttention
 
 
 def train_only(
@@ -17,6 +18,8 @@ def train_only(
     freeze_batch_norm: bool = False,
 ) -> list[str]:
     """Let some layers of a network train, and freeze all others.
+
+    Low-rank layers (LoRA) train in any case: where a network has some, no other layer does unless it is chosen.
 
     A block ends where branches have come together into one tensor: behind the sum of a residual block, the
     concatenation of a dense or inception block. What follows the last one, with the embedding, is a block too. A frozen
@@ -37,13 +40,15 @@ def train_only(
 
     Example:
         >>> from ddl_tf.models import build_embedding_model
-        >>> train_only(build_embedding_model("plain_small", 64, (32, 32, 3)), last_blocks=1)
-        ['prelu_6', 'conv2d_6', 'batch_normalization_6', 'prelu_7', 'neck']
+        >>> network = build_embedding_model("iresnet18", 64, (32, 32, 3))
+        >>> train_only(network, last_blocks=1, patterns=["layer4.1.conv."])
+        ['layer4.1.conv1', 'layer4.1.conv2', 'neck']
     """
     check_network(network)
     graph = NetworkGraph(network)
     layers = weighted_layers(graph.calls)
-    chosen = layers if last_blocks is None and not patterns else []
+    low_rank = [layer for layer in layers if _is_low_rank(layer)]
+    chosen = low_rank or (layers if last_blocks is None and not patterns else [])
     if last_blocks is not None:
         starts = graph.block_starts()
         if not 1 <= last_blocks <= len(starts):
@@ -51,7 +56,7 @@ def train_only(
                 f"--train_blocks={last_blocks}: the network has {len(starts)} blocks (of {', '.join(_sizes(graph))} "
                 "layers); give a number from 1 on that is not above, or name layers with --train_layers"
             )
-        chosen = weighted_layers(graph.calls[starts[-last_blocks] :])
+        chosen = [*chosen, *weighted_layers(graph.calls[starts[-last_blocks] :])]
     for pattern in patterns:
         matching = [layer for layer in layers if _matches(pattern, layer.name)]
         if not matching:
@@ -65,8 +70,14 @@ def train_only(
             layer.trainable = False
     names = [layer.name for layer in layers if layer.trainable_weights]
     if not names:
-        raise InputError("nothing of the network is left to train: choose other layers (--train_blocks, --train_layers)")
+        raise InputError(
+            "nothing of the network is left to train: choose other layers (--train_blocks, --train_layers)"
+        )
     return names
+
+
+def _is_low_rank(layer: tf.keras.layers.Layer) -> bool:
+    return any(isinstance(part, (LowRankLayer, LowRankMultiHeadAttention)) for part in (layer, *layer.submodules))
 
 
 def _matches(pattern: str, name: str) -> bool:

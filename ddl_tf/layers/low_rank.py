@@ -136,7 +136,9 @@ class LowRankMultiHeadAttention(tf.keras.layers.MultiHeadAttention):
         super()._build_from_signature(*args, **kwargs)
         for name in self.projections:
             config = getattr(self, name).get_config()
-            setattr(self, name, LowRankEinsumDense.from_config({**config, "low_rank": self.low_rank, "alpha": self.alpha}))
+            setattr(
+                self, name, LowRankEinsumDense.from_config({**config, "low_rank": self.low_rank, "alpha": self.alpha})
+            )
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

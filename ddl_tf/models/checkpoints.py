@@ -13,6 +13,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.layers import CompactHead, MarginHead, is_synchronized, synchronize_batch_norm
 from ddl_tf.models.checkpoint_guard import check_weights, read_config
+from ddl_tf.models.low_rank import merge_low_rank
 
 _PathLike = Union[str, "os.PathLike[str]"]
 _DAMAGE = (zipfile.BadZipFile, OSError, ImportError, AttributeError, KeyError, ValueError, TypeError, RecursionError)
@@ -50,7 +51,7 @@ def save_checkpoint(model: tf.keras.Model, path: _PathLike) -> None:
         'recognizer'
     """
     check_checkpoint_path(path)
-    uncompiled = tf.keras.Model(model.input, model.output, name=model.name)
+    uncompiled = merge_low_rank(tf.keras.Model(model.input, model.output, name=model.name))
     with write_aside(Path(path)) as aside:
         uncompiled.save(aside, save_format="keras")
 
@@ -178,5 +179,7 @@ def _variables(layer: tf.keras.layers.Layer) -> list[tf.Variable]:
     """
     is_model = isinstance(layer, tf.keras.Model)
     inner = layer.layers if is_model else [m for m in layer.submodules if isinstance(m, tf.keras.layers.Layer)]
-    variables = itertools.chain(*map(_variables, inner), layer.variables)
+    # What a low-rank layer adds to the one that it stands for is in no checkpoint.
+    own = [variable for variable in layer.variables if "/low_rank_" not in variable.name]
+    variables = itertools.chain(*map(_variables, inner), own)
     return list({variable.ref(): variable for variable in variables}.values())

@@ -19,6 +19,7 @@ from ddl_tf.common.errors import InputError, NotFiniteError, TrainingStopped
 from ddl_tf.common.files import as_os_errors, sync_file, sync_folder
 from ddl_tf.common.stops import Stops, listening
 from ddl_tf.layers.sharded import copies_of, is_shard
+from ddl_tf.training.optimizers import base_optimizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ class ResumePoint:
     def __init__(self, directory: Path, model: tf.keras.Model, scratch: Optional[Path] = None) -> None:
         self._model, self._directory, self._scratch = model, directory, scratch
         # The optimizer makes its slots when it is first used, which is too late to restore them all at once.
-        optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+        optimizer = base_optimizer(model)
         optimizer.build(model.trainable_variables)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         # Keras leaves the random state of its layers (dropout) out of a model's checkpoint.

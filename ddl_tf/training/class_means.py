@@ -1,5 +1,7 @@
 """Class centers that begin where their people are: fine-tuning then starts from a head that knows them."""
 
+from typing import Optional
+
 import numpy as np
 import pandas as pd
 import tensorflow as tf
@@ -9,6 +11,7 @@ from ddl_tf.common.progress import Progress
 from ddl_tf.data.pipeline import check_rows
 from ddl_tf.data.store import Faces
 from ddl_tf.evaluation.embed import UndecodableError, predict_embeddings, unit
+from ddl_tf.finetuning import FeatureCache
 from ddl_tf.layers import MarginHead, SubCenterArcFace
 from ddl_tf.models import embedding_model
 
@@ -23,12 +26,13 @@ def rows_per_identity(identity: np.ndarray, count: int, seed: int) -> np.ndarray
     return np.sort(order[people.groupby(people).cumcount() < count])
 
 
-def start_at_class_means(model: tf.keras.Model, faces: Faces, seed: int) -> None:
+def start_at_class_means(model: tf.keras.Model, faces: Faces, seed: int, cache: Optional[FeatureCache] = None) -> None:
     """Let each class center of a recognizer point to the mean embedding of its identity (of up to `IMAGES` images).
 
     With random centers the margin softmax of new people begins far from converged, and pulls at the embeddings for
     many steps before it tells them apart. The centers get the length of random ones, since shorter ones learn faster.
-    InputError if the head has several centers a class, or an image cannot be decoded.
+    With a cache the embeddings are made from its activations. InputError if the head has several centers a class, or an
+    image cannot be decoded.
 
     References:
         Qi et al., "Low-Shot Learning with Imprinted Weights", CVPR 2018, https://arxiv.org/abs/1712.07136
@@ -38,12 +42,20 @@ def start_at_class_means(model: tf.keras.Model, faces: Faces, seed: int) -> None
         raise InputError("class means start heads of one center a class, and this head has several: start it at random")
     identity = faces.index["identity"].to_numpy()
     rows = rows_per_identity(identity, IMAGES, seed)
-    try:
-        with Progress("class means", len(rows), unit="image") as progress:
-            views = predict_embeddings(embedding_model(model), faces.images(rows.tolist()), False, BATCH, progress)
-    except UndecodableError as error:
-        check_rows(faces, rows[[error.position]])
-        raise
+    if cache:
+        features = cache.features(faces.images(), "train")
+        views = cache.upper.predict(features[rows, 0], BATCH, verbose=0)[:, np.newaxis]
+    else:
+        views = _embed(model, faces, rows)
     order = np.argsort(identity[rows], kind="stable")
     begins = np.searchsorted(identity[rows][order], np.arange(faces.num_identities))
     head.start_at(unit(np.add.reduceat(unit(views[:, 0])[order], begins, axis=0)))
+
+
+def _embed(model: tf.keras.Model, faces: Faces, rows: np.ndarray) -> np.ndarray:
+    try:
+        with Progress("class means", len(rows), unit="image") as progress:
+            return predict_embeddings(embedding_model(model), faces.images(rows.tolist()), False, BATCH, progress)
+    except UndecodableError as error:
+        check_rows(faces, rows[[error.position]])
+        raise

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from ddl_tf.common.files import write_arrays, write_aside
 from ddl_tf.common.progress import Progress
-from ddl_tf.evaluation import evaluate_pairs
+from ddl_tf.evaluation import evaluate_pairs, verify
+from ddl_tf.finetuning import FeatureCache
 from ddl_tf.losses import group_similarities
 from ddl_tf.models import save_checkpoint
 from ddl_tf.protocols.pair_sets import PairSet
@@ -25,7 +26,8 @@ class Verification(tf.keras.callbacks.Callback):
 
     Its results go into the epoch's logs, `SET/accuracy` and so on, NaN in epochs without an evaluation. The best
     checkpoint has the largest mean of the measure `--best_by` over the sets (`best` so far); without sets every epoch's
-    is the best. Of several workers the chief evaluates; the directory of the others is a throw-away place.
+    is the best. Of several workers the chief evaluates; the directory of the others is a throw-away place. With a cache
+    the embeddings are made from its activations.
     """
 
     measures = ("accuracy", "auc", "eer", "expectation_margin")
@@ -38,16 +40,22 @@ class Verification(tf.keras.callbacks.Callback):
         settings: CheckpointSettings,
         epochs: int,
         best: float,
+        cache: Optional[FeatureCache] = None,
     ) -> None:
         super().__init__()
         self._sets, self.embedder, self._directory = sets, embedder, directory
-        self._settings, self._epochs, self._best = settings, epochs, best
+        self._settings, self._epochs, self._best, self._cache = settings, epochs, best, cache
         self.results: list[dict[str, Any]] = []
 
     def evaluate(self) -> None:
         """Evaluate the model as it stands: the `results` of each set, as `evaluate_pairs` gives them."""
-        results = self.embedder.run(lambda model: [evaluate_pairs(model, pair_set) for pair_set in self._sets])
+        results = self.embedder.run(lambda model: [self._results(model, pair_set) for pair_set in self._sets])
         self.results = results or []
+
+    def _results(self, model: tf.keras.Model, pair_set: PairSet) -> dict[str, Any]:
+        if self._cache:
+            return verify(pair_set, self._cache.embed(pair_set.images, pair_set.name))
+        return evaluate_pairs(model, pair_set)
 
     def on_epoch_end(self, epoch: int, logs: Optional[dict[str, Any]] = None) -> None:
         """Evaluate, if it is time, and write the checkpoints."""

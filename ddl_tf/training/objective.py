@@ -6,7 +6,8 @@ from typing import Any, Optional
 import tensorflow as tf
 
 import ddl_tf.losses as losses
-from ddl_tf.training.optimizers import build_optimizer, build_schedule
+from ddl_tf.models import embedding_model
+from ddl_tf.training.optimizers import base_optimizer, build_optimizer, build_schedule
 from ddl_tf.training.setting_parts import LossSettings
 from ddl_tf.training.settings import TrainSettings
 
@@ -72,12 +73,16 @@ def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per
         # Whatever is minimised: they show what it does to the distributions.
         metrics["embedding"] = losses.ddl_metrics(num_students, **_ddl_arguments(settings, num_students))
     model.compile(optimizer, loss=minimised, loss_weights=weights, metrics=metrics, jit_compile=settings.jit_compile)
+    network = embedding_model(model).trainable_variables
+    if settings.network_rate != 1:
+        base_optimizer(model).slow_down(network, settings.network_rate)
+    if settings.start_pull:
+        base_optimizer(model).pull(network, settings.start_pull)
     make_state(model)
 
 
 def make_state(model: tf.keras.Model) -> None:
     """Make what a compiled model's optimizer and metrics keep; else its first step does, and is traced twice for it."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    optimizer.build(model.trainable_variables)
+    base_optimizer(model).build(model.trainable_variables)
     model.compiled_loss.build(model.output)
     model.compiled_metrics.build(model.output, model.output)

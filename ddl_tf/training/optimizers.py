@@ -265,6 +265,11 @@ class AdamW(RowAndShardGradients, tf.keras.optimizers.AdamW):
     """
 
 
+def base_optimizer(model: tf.keras.Model) -> tf.keras.optimizers.Optimizer:
+    """The optimizer of a compiled model, without the one that scales its loss."""
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
+
+
 def build_optimizer(
     name: str,
     learning_rate: Any,

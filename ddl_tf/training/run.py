@@ -8,7 +8,7 @@ import math
 import random
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -18,15 +18,18 @@ import tensorflow as tf
 from ddl_tf.common.errors import InputError, TrainingStopped
 from ddl_tf.common.files import as_os_errors, write_aside
 from ddl_tf.data.augmentation import build_augmentation
+from ddl_tf.data.features import feature_dataset
 from ddl_tf.data.pipeline import check_memory, check_rows, training_dataset
 from ddl_tf.data.sampling import StreamSampler
 from ddl_tf.data.settings import AugmentationSettings
 from ddl_tf.data.store import Faces
 from ddl_tf.evaluation.model import find_checkpoint
 from ddl_tf.evaluation.sets import load_sets
+from ddl_tf.finetuning import FeatureCache, train_only
 from ddl_tf.mining.pairs import read_pairs
-from ddl_tf.models import build_recognizer, initialise_from
+from ddl_tf.models import build_recognizer, embedding_model, initialise_from
 from ddl_tf.models.checkpoints import has_parts, load_network
+from ddl_tf.models.low_rank import add_low_rank
 from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, Steps, StoppedBySignal
 from ddl_tf.training.class_means import start_at_class_means
@@ -34,6 +37,7 @@ from ddl_tf.training.hard_mining import MiningPlan
 from ddl_tf.training.micro_batches import in_micro_batches
 from ddl_tf.training.monitoring import RunLog, SimilarityMonitor, TrainingProgress, Verification
 from ddl_tf.training.objective import DISTILLATIONS, compile_recognizer
+from ddl_tf.training.optimizers import base_optimizer
 from ddl_tf.training.plots import plot_run
 from ddl_tf.training.run_folder import RunFolder, read_json
 from ddl_tf.training.settings import TrainSettings
@@ -96,6 +100,16 @@ class RunContext:
         settings = self.settings
         per_epoch = settings.steps_per_epoch or self.sampler.steps_per_epoch
         return Steps(first, per_epoch, settings.epochs, settings.checkpoint_steps)
+
+    def batches(
+        self, sampler: StreamSampler, augmentation: AugmentationSettings, cache: Optional[FeatureCache]
+    ) -> Callable[..., tf.data.Dataset]:
+        """A function of first and last step, seed and shard: batches of images, or of the activations of a cache."""
+        if cache:
+            features = cache.features(self.faces.images(), "train")
+            return functools.partial(feature_dataset, features, sampler, augmentation.flip)
+        image_size = (self.settings.image_size, self.settings.image_size)
+        return functools.partial(training_dataset, self.faces, sampler, build_augmentation(augmentation), image_size)
 
     def say(self, text: str) -> None:
         """Print a line on stderr, if this is the chief."""
@@ -171,6 +185,7 @@ def _check_several(settings: TrainSettings, workers: Workers) -> None:
         "remine_every": settings.remine_every > 0,
         "head_start": settings.head_start == "class_means",
         "sharded_head": settings.sharded_head,
+        "feature_cache": settings.feature_cache is not None,
     }
     for flag in (flag for flag, is_set in alone.items() if is_set):
         raise InputError(
@@ -203,7 +218,7 @@ def _open_data(settings: TrainSettings, folder: RunFolder, workers: Workers, scr
 
 
 def recognizer_of(settings: TrainSettings, num_identities: int) -> tf.keras.Model:
-    """Build the recognizer of a run, with new weights: as `build_recognizer`, or `in_micro_batches`."""
+    """Build the recognizer of a run, with new weights; what of it is not to train is frozen."""
     of_checkpoint = settings.backbone == "checkpoint"
     model = build_recognizer(
         load_network(find_checkpoint(settings.init_checkpoint or "")) if of_checkpoint else settings.backbone,
@@ -219,7 +234,11 @@ def recognizer_of(settings: TrainSettings, num_identities: int) -> tf.keras.Mode
         sync_batch_norm=settings.sync_batch_norm,
         recompute=settings.recompute,
     )
-    return in_micro_batches(model, settings.micro_batches) if settings.micro_batches > 1 else model
+    if settings.lora_rank:
+        alpha = settings.lora_rank if settings.lora_alpha is None else settings.lora_alpha
+        model = add_low_rank(model, settings.lora_rank, alpha, settings.lora_layers)
+    train_only(embedding_model(model), settings.train_blocks, settings.train_layers, settings.freeze_batch_norm)
+    return model
 
 
 def _train(context: RunContext, strategy: tf.distribute.Strategy) -> list[dict[str, Any]]:
@@ -236,8 +255,8 @@ def _train(context: RunContext, strategy: tf.distribute.Strategy) -> list[dict[s
             f"--micro_batches={settings.micro_batches} does not divide the {rows // replicas} rows of each device"
         )
     with strategy.scope():
-        model, point, steps = _build_model(context)
-        embedder = ChiefEmbedder(model, workers)
+        model, cache, point, steps = _build_model(context)
+        embedder = ChiefEmbedder(cache.upper if cache else model, workers)
     workers.check_alike("the checkpoint that they found: --run_dir must be one folder that all share", str(steps.first))
     context.say(
         f"{len(context.faces)} images of {context.faces.num_identities} identities; batches of "
@@ -246,10 +265,10 @@ def _train(context: RunContext, strategy: tf.distribute.Strategy) -> list[dict[s
     )
     best = context.folder.best(settings.best_by) if steps.first and workers.is_chief else -math.inf
     verification = Verification(
-        context.sets, embedder, context.scratch or context.folder.checkpoints, settings, steps.epochs, best
+        context.sets, embedder, context.scratch or context.folder.checkpoints, settings, steps.epochs, best, cache
     )
     if steps.segments():
-        _fit(context, model, point, steps, verification)
+        _fit(context, model, cache, point, steps, verification)
     else:
         # The run was killed between its last checkpoint and its results.
         verification.evaluate()
@@ -261,11 +280,17 @@ def _train(context: RunContext, strategy: tf.distribute.Strategy) -> list[dict[s
     return verification.results
 
 
-def _build_model(context: RunContext) -> tuple[tf.keras.Model, ResumePoint, Steps]:
+def _build_model(context: RunContext) -> tuple[tf.keras.Model, Optional[FeatureCache], ResumePoint, Steps]:
     """Make the compiled model with the weights that this process begins with."""
     settings, faces = context.settings, context.faces
     try:
         model = recognizer_of(settings, faces.num_identities)
+        cache = None
+        if settings.feature_cache:
+            cache = FeatureCache(embedding_model(model), Path(settings.feature_cache))
+            model = cache.recognizer(model)
+        elif settings.micro_batches > 1:
+            model = in_micro_batches(model, settings.micro_batches)
         compile_recognizer(model, settings, context.steps(0).per_epoch, context.num_students)
     except ValueError as error:
         # The arguments of layers, losses and metrics are settings here.
@@ -279,11 +304,14 @@ def _build_model(context: RunContext) -> tuple[tf.keras.Model, ResumePoint, Step
         parts = ["network"] if is_plain else initialise_from(model, checkpoint)
         context.say(f"from {checkpoint}: {', '.join(parts)}")
         if settings.head_start == "class_means" and "head" not in parts:
-            start_at_class_means(model, faces, settings.seed)
-    return model, point, context.steps(first)
+            start_at_class_means(model, faces, settings.seed, cache)
+        base_optimizer(model).restart_pull()
+    return model, cache, point, context.steps(first)
 
 
-def _similarity_monitor(context: RunContext, embedder: ChiefEmbedder) -> SimilarityMonitor:
+def _similarity_monitor(
+    context: RunContext, embedder: ChiefEmbedder, cache: Optional[FeatureCache]
+) -> SimilarityMonitor:
     """Follow rows that are drawn as the run draws those of its groups; a made student's are augmented, no others."""
     settings, folder = context.settings, context.folder
     sizes = dataclasses.replace(
@@ -297,20 +325,23 @@ def _similarity_monitor(context: RunContext, embedder: ChiefEmbedder) -> Similar
     augmentation = AugmentationSettings(flip=False)
     if settings.made_student:
         augmentation = dataclasses.replace(settings, flip=False, augment_groups=[context.num_students])
-    image_size = (settings.image_size, settings.image_size)
-    augment = build_augmentation(augmentation)
-    probe = training_dataset(context.faces, sampler, augment, image_size, 0, PROBE_BATCHES, settings.seed)
+    probe = context.batches(sampler, augmentation, cache)(0, PROBE_BATCHES, settings.seed)
     is_chief, events = context.workers.is_chief, str(folder.tensorboard / "similarities")
     writer = tf.summary.create_file_writer(events) if is_chief else tf.summary.create_noop_writer()
     return SimilarityMonitor(probe.cache(), embedder, folder.path, writer)
 
 
 def _fit(
-    context: RunContext, model: tf.keras.Model, point: ResumePoint, steps: Steps, verification: Verification
+    context: RunContext,
+    model: tf.keras.Model,
+    cache: Optional[FeatureCache],
+    point: ResumePoint,
+    steps: Steps,
+    verification: Verification,
 ) -> None:
     settings, folder, workers = context.settings, context.folder, context.workers
-    faces, sampler, image_size = context.faces, context.sampler, (settings.image_size, settings.image_size)
-    augment = build_augmentation(settings)
+    faces, sampler = context.faces, context.sampler
+    make_batches = context.batches(sampler, settings, cache)
 
     def before_checkpoint() -> None:
         context.plan.finish()
@@ -328,17 +359,14 @@ def _fit(
             tf.keras.callbacks.TensorBoard(str(folder.tensorboard), write_graph=False),
         ]
     if context.num_students:
-        callbacks.append(_similarity_monitor(context, verification.embedder))
+        callbacks.append(_similarity_monitor(context, verification.embedder, cache))
     callbacks += [*context.plan.begin(folder.mined, model, sampler, steps), saver]
     try:
         # Events for TensorBoard are written from within too.
         with contextlib.closing(context.plan), saver, as_os_errors(folder.path):
             for start, end in steps.segments():
-                share = functools.partial(
-                    training_dataset, faces, sampler, augment, image_size, start, end, settings.seed
-                )
                 model.fit(
-                    workers.distribute(share, sampler.num_rows),
+                    workers.distribute(functools.partial(make_batches, start, end, settings.seed), sampler.num_rows),
                     initial_epoch=start // steps.per_epoch,
                     epochs=end // steps.per_epoch,
                     steps_per_epoch=min(steps.per_epoch, end - start),

@@ -94,6 +94,43 @@ class NetworkSettings:
 
 
 @dataclasses.dataclass
+class FinetuningSettings:
+    """What of a network that is good already trains, how fast, and what keeps it near to what it was."""
+
+    train_blocks: Optional[int] = setting(
+        None, "Blocks of the network, counted from the end, that train; without it and --train_layers all do."
+    )
+    train_layers: list[str] = setting(
+        [], "Regular expressions: layers of the network that train are those whose whole name one matches."
+    )
+    freeze_batch_norm: bool = setting(
+        False, "Whether batch normalisation stays as it is, statistics, scales and offsets, in all layers."
+    )
+    network_rate: float = setting(
+        1.0, "Factor of the learning rate for the weights of the network, which is all but the head."
+    )
+    lora_rank: int = setting(
+        0,
+        "Rank of the changes of LoRA to dense, 1 x 1 convolution and attention layers, which are merged into "
+        "checkpoints; 0 is without LoRA.",
+    )
+    lora_alpha: Optional[float] = setting(None, "Strength of LoRA's changes; by default their rank.")
+    lora_layers: str = setting(".*", "Regular expression: the layers that LoRA changes, by their whole name.")
+    start_pull: float = setting(
+        0.0, "Strength of the pull of the network's weights to those of --init_checkpoint (L2-SP)."
+    )
+    feature_cache: Optional[str] = setting(
+        None, "Folder for the activations of the first layers, where these do not train: each is computed once."
+    )
+
+    def __post_init__(self) -> None:
+        _check(self, _AT_LEAST_ONE, "train_blocks")
+        _check(self, _NOT_NEGATIVE, "network_rate", "lora_rank", "start_pull")
+        _check(self, _ABOVE_ZERO, "lora_alpha")
+        refuse_ignored(self, ["lora_alpha", "lora_layers"], self.lora_rank > 0, "--lora_rank above 0")
+
+
+@dataclasses.dataclass
 class MiningSettings:
     """What is mined while training."""
 

@@ -19,6 +19,7 @@ class TrainSettings(
     parts.OptimizerSettings,
     parts.LossSettings,
     parts.MiningSettings,
+    parts.FinetuningSettings,
     parts.NetworkSettings,
     parts.RunSettings,
     StreamSettings,
@@ -50,6 +51,7 @@ class TrainSettings(
                 f"alone, got --optimizer={self.optimizer}"
             )
         self._check_groups()
+        self._check_feature_cache()
         self.check_streams()
         self.check_augmentation()
         self._refuse_ignored()
@@ -79,6 +81,16 @@ class TrainSettings(
                 "--jit_compile"
             )
 
+    def _check_feature_cache(self) -> None:
+        """Refuse what activations that are computed once cannot follow."""
+        changing = {
+            "image augmentation": bool(self.strengths),
+            "--recompute": self.recompute,
+            "--micro_batches": self.micro_batches > 1,
+        }
+        for name in (name for name, is_set in changing.items() if is_set and self.feature_cache):
+            raise InputError(f"--feature_cache computes activations once, which {name} does not allow: leave one out")
+
     def _refuse_ignored(self) -> None:
         """Refuse what another part makes useless."""
         kind = "a kind of augmentation, such as --augment_resolution, above 0"
@@ -87,6 +99,7 @@ class TrainSettings(
         refuse_ignored(self, ["pairs_across"], not self.mined_pairs or self.remine_pairs != "none", "--nomined_pairs")
         refuse_ignored(self, ["confusable", *parts.DDL_HISTOGRAMS], self._has_groups, rows)
         refuse_ignored(self, ["remine_pairs"], self.pairs_per_group > 0, "--pairs_per_group above 0")
+        refuse_ignored(self, ["start_pull"], self.init_checkpoint is not None, "--init_checkpoint, to pull to")
         refuse_ignored(self, ["remine_every"], self.remine_every < self.epochs, "more --epochs than that")
         refuse_ignored(self, ["label_smoothing"], self.logits_loss == "softmax", "--logits_loss=softmax")
         refuse_ignored(self, ("cfp_protocols", "cfp_folds"), self.cfp_root is not None, "--cfp_root")

@@ -109,10 +109,27 @@ def bootstrap_pairs(
     fold: Optional[np.ndarray] = None,
     far_targets: Mapping[str, float] = FAR_TARGETS,
 ) -> dict[str, list[float]]:
-    """Compute the 95% intervals of the verification numbers of `[pairs]`; each replicate finds its own thresholds.
+    """Compute the confidence intervals of the verification numbers of pairs; each replicate finds its own thresholds.
 
-    People are those of `pair_weights`, `fold` (from 0 without gaps) is for the k-fold accuracy, `far_targets` names the
-    rate of each `tar@name`. Gives name -> [low, high], without the TAR at fewer than three false accepts.
+    Args:
+        similarity: `[pairs]`.
+        same: `[pairs]` bool, with both classes.
+        replicates: how many times to resample, 1000 usually.
+        seed: of the draws.
+        first_person: `[pairs]` as for `pair_weights`.
+        second_person: `[pairs]` as for `pair_weights`.
+        fold: `[pairs]` int from 0 without gaps, for the k-fold accuracy; None: without it.
+        far_targets: name -> false accept rate, 0..1, of each `tar@name`.
+
+    Returns:
+        name -> [low, high], for the names of `WeightedPairs.numbers`; no `tar@name` at fewer than three false accepts.
+
+    Example:
+        >>> random = np.random.default_rng(0)
+        >>> same = np.arange(400) < 200
+        >>> low, high = bootstrap_pairs(random.normal(size=400) + 2 * same, same, 100, seed=0)["auc"]
+        >>> bool(0.88 < low < 0.92 < high < 0.96)
+        True
     """
     check_replicates(replicates)
     # Sorted pairs lie in memory as the curve visits them.
@@ -150,8 +167,12 @@ def bootstrap_means(values: np.ndarray, replicates: int, seed: int, unit: Option
 def bootstrap_rates(correct: np.ndarray, replicates: int, seed: int, unit: Optional[np.ndarray] = None) -> list[float]:
     """Compute the interval [low, high] of 95% of a rate of probes, such as rank-1, by resampling people.
 
-    `unit` is whom each probe shows: a person is drawn with all probes. None: probes are drawn, which is honest if each
-    person has one; `rate_interval` is better then.
+    Args:
+        correct: `[probes]` bool, or any number for each.
+        replicates: how many times to resample, 1000 usually.
+        seed: of the draws.
+        unit: `[probes]` whom each probe shows: a person is drawn with all probes. None: probes are drawn, which is
+            honest if each person has one; `rate_interval` is better then.
     """
     return percentile_interval(bootstrap_means(correct, replicates, seed, unit))
 

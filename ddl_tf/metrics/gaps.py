@@ -19,11 +19,31 @@ def expectation_gap(easy: Scores, hard: Scores) -> float:
 
 
 def gap_interval(easy: Scores, hard: Scores, replicates: int = 1000, seed: int = 0) -> list[float]:
-    """Compute the 95% interval [low, high] of a model's gap, from the `Outcome.scores` of the easy and the hard set.
+    """Compute the confidence interval of a model's gap.
 
     If the scores of both sets hold `people`, people are resampled, and one who is in both sets in both alike; if it is
     known in other ways (`people_of_pairs`) whom pairs show, people of each set for itself. Else pairs of each set are
     resampled.
+
+    Args:
+        easy: `Outcome.scores` of the easy set: `similarity`, `same`; `first`, `second`, `people` where known.
+        hard: of the hard set.
+        replicates: how many times to resample.
+        seed: of the draws.
+
+    Returns:
+        [low, high] of 95%.
+
+    Raises:
+        InputError: as `pair_weights`, or if there are fewer than 40 replicates.
+
+    Example:
+        >>> random = np.random.default_rng(0)
+        >>> same = np.arange(400) < 200
+        >>> sets = [{"similarity": 0.1 * random.normal(size=400) + shift * same, "same": same} for shift in (0.7, 0.4)]
+        >>> low, high = gap_interval(*sets)
+        >>> bool(0.25 < low < 0.3 < high < 0.35)
+        True
     """
     check_replicates(replicates)
     return percentile_interval([_gap(easy, hard, weights) for weights in _weights(easy, hard, replicates, seed)])

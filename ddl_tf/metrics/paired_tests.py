@@ -277,17 +277,38 @@ def compare_scores(
     ranks: Sequence[int] = (1,),
     far_targets: Mapping[str, float] = FAR_TARGETS,
 ) -> list[dict[str, Union[str, float, None]]]:
-    """Compare two models by every number of their `Outcome.scores` on one set: the fields of `Difference` of each.
+    """Compare two models by every number of their scores on one set.
 
     If people are known, they are resampled for every number; if an image is in several pairs, people as
     `people_of_pairs` finds them. Numbers of probes are tested by `sign_flip_test`. Else pairs or probes are taken as
     independent: the AUC is tested by DeLong's test, the k-fold accuracy and ranks by McNemar's exact one, the rest by
     the paired bootstrap. Intervals are the bootstrap's, or DeLong's. Pairs of templates have AUC, EER, and the TAR of
-    `nearest_tar`, as IJB. The p-values are not corrected for their number, see `holm`.
+    `nearest_tar`, as IJB.
 
-    Scores of pairs are `similarity`, `same`, and where known `first`, `second`, `fold`, `people` (if not given apart),
-    `template`, `template_person`; of probes `rank`, and where known `condition`, `average_precision`, `person`. Each of
-    `ranks` has a row in each condition, each of `far_targets` is a `tar@name`.
+    Args:
+        scores_a: `Outcome.scores` of the first model: of pairs `similarity`, `same`, and where known `first`, `second`,
+            `fold`, `people`, or `template`, `template_person`; of probes `rank`, and where known `condition`,
+            `average_precision`, and `person`.
+        scores_b: of the second model.
+        people: `[images or templates]` whom those of the pairs show, any values; None: `people` of the scores.
+        replicates: how many times to resample.
+        seed: of the draws.
+        ranks: up to which rank a mate counts as found, a row for each in each condition.
+        far_targets: name -> false accept rate, 0..1, of each `tar@name`.
+
+    Returns:
+        The fields of `Difference` for each number. The p-values are not corrected for their number, see `holm`.
+
+    Raises:
+        InputError: if the scores are not of the same pairs or probes, hold neither, or cannot be resampled.
+
+    Example:
+        >>> random = np.random.default_rng(0)
+        >>> same = np.arange(400) < 200
+        >>> good, bad = ({"similarity": random.normal(size=400) + shift * same, "same": same} for shift in (3, 1))
+        >>> row = compare_scores(good, bad, replicates=40)[0]
+        >>> row["number"], row["p"] < 0.001, row["test"]
+        ('auc', True, 'DeLong')
     """
     check_replicates(replicates)
     check_alike(scores_a, scores_b)

@@ -37,12 +37,26 @@ class Search:
 def search_gallery(
     probes: np.ndarray, gallery: np.ndarray, probe_people: np.ndarray, gallery_people: np.ndarray
 ) -> Search:
-    """Search every probe in a gallery, both `[rows, dim]` of unit norm, without the matrix of all similarities.
+    """Search every probe in a gallery, in memory that does not grow with the product of their numbers.
 
-    People may be anything that NumPy sorts. The rank of a mate is 1 more than the number of entries before it. An entry
-    of another person that is *as similar* as the mate stands before it: a network that gives one embedding for
-    everything finds nobody. (The field's scripts sort with `argsort`, so that a tie falls to whichever stands first or
-    last in the gallery.) The similarities are summed in float64; those closer than 1e-12 are equal.
+    The rank of a mate is 1 more than the number of entries before it. An entry of another person that is *as similar*
+    as the mate stands before it: a network that gives one embedding for everything finds nobody. (The field's scripts
+    sort with `argsort`, so that a tie falls to whichever stands first or last in the gallery.) The similarities are
+    summed in float64; those closer than 1e-12 are equal.
+
+    Args:
+        probes: `[probes, dim]` of unit norm.
+        gallery: `[gallery, dim]` of unit norm.
+        probe_people: `[probes]`, whom each probe shows.
+        gallery_people: `[gallery]`, whom each entry of the gallery shows.
+
+    Raises:
+        InputError: if the sizes do not fit, or an embedding is not finite.
+
+    Example:
+        >>> faces = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+        >>> search_gallery(faces[:1], faces[1:], np.array([7]), np.array([5, 7])).rank
+        array([2])
     """
     _check(probes, gallery, probe_people, gallery_people)
     # The positions of each probe's mates in the gallery, rising.
@@ -112,7 +126,19 @@ def ranks(probes: np.ndarray, gallery: np.ndarray, probe_people: np.ndarray, gal
 
 
 def rank_rates(rank: np.ndarray, ks: Sequence[int]) -> np.ndarray:
-    """Compute the share of the probes whose rank, from 1, is at most k, for each of `ks`; the rank 0 is never found."""
+    """Compute the share of the probes whose best mate is among the k most similar entries.
+
+    Args:
+        rank: `[probes]` int, at least one, from 1; 0 = never found.
+        ks: the k of rank-k.
+
+    Returns:
+        `[len(ks)]`, each 0..1.
+
+    Example:
+        >>> rank_rates(np.array([1, 3, 0, 1]), [1, 5])
+        array([0.5 , 0.75])
+    """
     return np.searchsorted(np.sort(rank[rank > 0]), np.asarray(ks), side="right") / len(rank)
 
 
@@ -126,8 +152,21 @@ def average_precisions(mate_ranks: Sequence[np.ndarray], num_mates: np.ndarray) 
 
     That rule integrates precision over recall by trapezoids: each mate contributes the mean of the precision at its
     rank and of that at the rank before (1 before the first rank). It gives somewhat less than scikit-learn's
-    `average_precision_score`, which takes the precision at the mate's rank alone. `num_mates` `[probes]`, at least 1,
-    counts those too that cannot be found and have none of `mate_ranks`: they contribute 0. The mean is the mAP.
+    `average_precision_score`, which takes the precision at the mate's rank alone. The mean over the probes is the mAP.
+
+    Args:
+        mate_ranks: for each probe the ranks of the mates that can be found, rising, from 1.
+        num_mates: `[probes]` int, at least 1, with those that cannot be found, which contribute 0.
+
+    Returns:
+        `[probes]`, each 0..1.
+
+    Example:
+        >>> average_precisions([np.array([1, 4])], np.array([2]))  # (1 + 1) / 2 and (1/3 + 2/4) / 2, halved
+        array([0.70833333])
+
+    References:
+        https://qmul-tinyface.github.io, compute_AP.m of the evaluation code
     """
     precisions = np.zeros(len(mate_ranks))
     for probe, rank in enumerate(mate_ranks):
@@ -143,10 +182,25 @@ def tpir_at_fpir(
     """Compute the true positive identification rate at some false positive identification rates (open-set search).
 
     FPIR is the share of the non-mated probes whose most similar entry reaches the threshold. TPIR is the share of the
-    mated probes whose mate reaches it and is at rank 1; a mate at rank 0 was never found. The threshold, which a
-    similarity reaches when it is at least as high, is the lowest one whose FPIR is not above the target; nothing is
-    interpolated, so with fewer than `1 / target` non-mated probes it is that of FPIR 0. (Grother, Ngan and Hanaoka,
-    Face Recognition Vendor Test part 2: Identification, NISTIR 8271, section 3.) Gives the TPIR and the thresholds.
+    mated probes whose mate reaches it and is at rank 1. The threshold is the lowest one whose FPIR is not above the
+    target; nothing is interpolated, so with fewer than `1 / target` non-mated probes it is that of FPIR 0.
+
+    Args:
+        rank: `[mated probes]` int, at least one, from 1; 0 = never found.
+        mate_similarity: `[mated probes]`, of the best mate.
+        nonmated_similarity: `[non-mated probes]`, at least one, of the most similar entry; -inf without images.
+        fpir_targets: each 0..1.
+
+    Returns:
+        `[targets]` TPIR, and `[targets]` thresholds, which a similarity reaches when it is at least as high.
+
+    Example:
+        >>> tpir, _ = tpir_at_fpir(np.array([1, 1]), np.array([0.9, 0.5]), np.array([0.6, 0.2]), [0.0, 0.5])
+        >>> tpir
+        array([0.5, 1. ])
+
+    References:
+        Grother, Ngan and Hanaoka, Face Recognition Vendor Test part 2: Identification, NISTIR 8271, section 3.
     """
     top = np.append(np.sort(nonmated_similarity)[::-1], -np.inf)
     # The product of a rate and a count that should be whole may fall just below it.

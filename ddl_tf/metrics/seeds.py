@@ -28,10 +28,22 @@ class SeedComparison(NamedTuple):
 
 
 def compare_seeds(a: Sequence[float], b: Sequence[float]) -> SeedComparison:
-    """Compare one number of two arms over two or more runs with the same seeds, in the same order.
+    """Compare one number of two arms over runs with the same seeds.
 
-    Equal arms have the difference 0, an interval without width, and p 1. Arms that differ by the same number for every
-    seed are refused, as nothing says how the difference varies.
+    Args:
+        a: `[seeds]` of the first arm, at least two.
+        b: `[seeds]` of the second arm, in the same order.
+
+    Returns:
+        Means, difference, interval and p-values. Equal arms have the difference 0, an interval without width, and p 1.
+
+    Raises:
+        InputError: if the arms do not fit, are fewer than two, not finite, or differ by the same number for every seed.
+
+    Example:
+        >>> comparison = compare_seeds([0.91, 0.93, 0.92], [0.90, 0.90, 0.90])
+        >>> round(comparison.difference, 3), round(comparison.p, 3)
+        (0.02, 0.074)
     """
     first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if first.shape != second.shape or first.ndim != 1 or len(first) < 2:

@@ -83,7 +83,21 @@ def load_checkpoint(path: _PathLike, custom_objects: Optional[Mapping[str, type]
 
 
 def load_network(path: _PathLike, custom_objects: Optional[Mapping[str, type]] = None) -> tf.keras.Model:
-    """Load any Keras model from a `.keras` file, as `load_checkpoint` one of ddl_tf."""
+    """Load any Keras model from a `.keras` file.
+
+    Keras would import any module that the file names, so only what a face network is made of is let through: classes of
+    this package, of KerasCV, and most layers of Keras.
+
+    Args:
+        path: the file.
+        custom_objects: name -> class, for layers of your own.
+
+    Returns:
+        The model, not compiled.
+
+    Raises:
+        InputError: if the file is missing or damaged, names another class, or is of a later lane of versions.
+    """
     text = os.fspath(path)
     if not os.path.exists(text):
         raise InputError(f"no checkpoint at {text}")

@@ -74,7 +74,19 @@ def _input_shape(path: str, shape: Sequence[Any], image_size: int) -> tuple[tupl
 def read_onnx_network(path: Union[str, "os.PathLike[str]"], image_size: int = 112) -> tf.keras.Model:
     """Turn an ONNX network into a Keras model.
 
-    It takes images `[batch, height, width, 3]`, scaled as the network wants them; see `convert_onnx` for the rest.
+    Each operation becomes one or few layers of Keras, named as the node is. Weights can be trained, and batch
+    normalisation is a layer as long as the exporter did not fold it into the convolutions.
+
+    Args:
+        path: the `.onnx` file, with its weights inside. Its input is `[batch, 3, height, width]` or `[batch, height,
+            width, 3]`; of several outputs the first counts.
+        image_size: height and width in pixels, where the file leaves them open.
+
+    Returns:
+        image `[batch, height, width, 3]`, scaled as the network wants it -> its output, `[batch, dim]`.
+
+    Raises:
+        InputError: if the file cannot be read, or has an operation that no layer stands for.
     """
     try:
         import onnx

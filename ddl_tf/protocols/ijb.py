@@ -71,13 +71,29 @@ class IJB:
 
 
 def read_ijb(root: str, check_images: bool = True, missing: str = "refuse") -> IJB:
-    """Read IJB-B or IJB-C in the layout of InsightFace (recognition/_evaluation_/ijb); docs/ijb.md has its files.
+    """Read IJB-B or IJB-C in the layout of InsightFace; the files say which of both.
 
-    The files say which of both it is. Verification or identification may be absent, which is reported on stderr.
-    Images that do not exist (they must, with `check_images`) and templates without an image are refused; or with
-    `missing="count"` such images are left out of `images`, and a pair or probe of such a template is never accepted or
-    found, as NIST counts a failure to enrol. With `check_images` landmarks are refused too of which more than a third
-    cannot be those of a face: their order, scale or axes are others.
+    In `meta/`: `ijbc_face_tid_mid.txt` (image, template, media), `ijbc_name_5pts_score.txt` (image, landmarks,
+    detection score), `ijbc_template_pair_label.txt` (verification), `ijbc_1N_gallery_G1.csv`, `_G2.csv` and
+    `ijbc_1N_probe_mixed.csv` (identification); for IJB-B `ijbb`, `S1` and `S2`. The images are in `loose_crop/`.
+    Verification or identification may be absent, which is reported on stderr.
+
+    Args:
+        root: the folder.
+        check_images: whether every image must exist.
+        missing: what to do with images that do not exist, and with templates that have no image. "refuse" the set; or
+            "count" them: such images are left out of `images`, and a pair or probe of such a template is never accepted
+            or found, as NIST counts a failure to enrol.
+
+    Raises:
+        ProblemsError: with all that is wrong: malformed lines, files of different length or order, a face twice in a
+            template, a template without images or with two subjects, a subject twice in the galleries, a probe whose
+            subject is in no gallery, missing images.
+        InputError: if there is no such set, or, with `check_images`, more than a third of the landmarks cannot be those
+            of a face: their order, scale or axes are others.
+
+    References:
+        https://github.com/deepinsight/insightface, recognition/_evaluation_/ijb
     """
     check_missing(missing)
     name = _which(Path(root))

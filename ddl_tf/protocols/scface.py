@@ -19,13 +19,28 @@ def read_scface(
     missing: str = "refuse",
     check_images: bool = True,
 ) -> GallerySet:
-    """Read SCface for identification, as Lu, Jiang and Kot, 2018, and Huang et al., ECCV 2020, table 1, do.
+    """Read SCface for identification.
 
-    `subjects` are searched for, such as the 80 of the test half of `split_subjects`, with the images of `cameras`; 6
-    and 7 are infrared. The gallery are their mugshots, or those of `gallery_subjects`, they among them; "cropped" or
-    "original" ones. The conditions are "d1" (4.20 m), "d2" (2.60 m) and "d3" (1.00 m). Missing images are refused, or
-    with `missing="count"` the probe, or all probes of a subject without a mugshot, are never found. Without
-    `check_images` nothing is looked for in `root`; what that may be `ddl_tf.importers.scface` says.
+    Args:
+        root: the official `SCface_database`, the folder that holds it, or a folder with all images in it; see
+            `ddl_tf.importers.scface`.
+        subjects: whom to search, such as the 80 of the test half of `split_subjects`.
+        cameras: whose images to search with; 1 to 5 are those of the papers, 6 and 7 are infrared.
+        gallery_subjects: whose mugshots are the gallery, the `subjects` among them; None: those of `subjects`.
+        mugshots: "cropped" or "original": which of the official folders of mugshots to take.
+        missing: what to do about missing images: "refuse" the set, or "count" the probe, or all probes of a subject
+            without a mugshot, as never found.
+        check_images: whether the images must exist; else nothing is looked for in `root`.
+
+    Returns:
+        The set, named `scface`, with the conditions "d1" (4.20 m), "d2" (2.60 m) and "d3" (1.00 m).
+
+    Raises:
+        InputError: if there is no such subject or camera, or an image is missing, found twice, or of another name.
+
+    References:
+        Lu, Jiang and Kot, "Deep Coupled ResNet for Low-Resolution Face Recognition", IEEE Signal Processing Letters
+        2018; Huang et al., ECCV 2020, table 1.
     """
     enrolled = list(subjects if gallery_subjects is None else gallery_subjects)
     check_choice(subjects, cameras)

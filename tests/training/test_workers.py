@@ -26,7 +26,7 @@ from ddl_tf.protocols.pair_sets import read_stored
 from ddl_tf.training import TrainSettings, run
 
 # One worker of pytest-xdist trains for all of them.
-pytestmark = pytest.mark.xdist_group("workers")
+pytestmark = [pytest.mark.xdist_group("workers"), pytest.mark.heavy]
 
 SECONDS = 400
 

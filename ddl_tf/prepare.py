@@ -3,6 +3,7 @@
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
+import tempfile
 from pathlib import Path
 from typing import Optional
 
@@ -120,7 +121,8 @@ class WeightsSettings:
 
     input: Optional[str] = setting(
         None,
-        "InsightFace's PyTorch state dict, such as backbone.pth, or an ONNX network (.onnx) of anybody's; required.",
+        "InsightFace's PyTorch state dict, such as backbone.pth, an ONNX network (.onnx) of anybody's, or the model.json "
+        "of a TensorFlow.js graph model; required.",
     )
     backbone: str = setting("iresnet50", "The network of a state dict: iresnet18|34|50|100 or mobilefacenet.")
     output: Optional[str] = setting(None, "The checkpoint to write, ending in .keras; required.")
@@ -220,16 +222,23 @@ def weights(settings: WeightsSettings) -> None:
     from ddl_tf.models.checkpoints import check_checkpoint_path, save_checkpoint
     from ddl_tf.models.insightface import convert_insightface
     from ddl_tf.runtimes.onnx_conversion import convert_and_compare
+    from ddl_tf.runtimes.tfjs_conversion import write_tfjs_as_onnx
 
     required(settings, "input", "output")
     check_checkpoint_path(str(settings.output))
-    is_onnx = Path(str(settings.input)).suffix.lower() == ".onnx"
-    refuse_ignored(settings, ["backbone"], not is_onnx, "a state dict as --input")
-    refuse_ignored(settings, ["input_mean", "input_scale", "input_order"], is_onnx, "an ONNX network as --input")
-    if is_onnx:
-        scaling = settings.input_mean, settings.input_scale, settings.input_order
-        model, difference = convert_and_compare(str(settings.input), *scaling)
-        name = f"an ONNX network, whose embeddings it has to {difference:.0e},"
+    suffix = Path(str(settings.input)).suffix.lower()
+    is_graph, inputs = suffix in (".onnx", ".json"), ["input_mean", "input_scale", "input_order"]
+    refuse_ignored(settings, ["backbone"], not is_graph, "a state dict as --input")
+    refuse_ignored(settings, inputs, is_graph, "an ONNX network or a graph model as --input")
+    if is_graph:
+        with tempfile.TemporaryDirectory() as folder:
+            network = Path(str(settings.input))
+            if suffix == ".json":
+                network = Path(folder) / "network.onnx"
+                write_tfjs_as_onnx(Path(str(settings.input)), network)
+            scaling = settings.input_mean, settings.input_scale, settings.input_order
+            model, difference = convert_and_compare(str(network), *scaling)
+        name = f"a network whose embeddings it has to {difference:.0e},"
     else:
         model, name = convert_insightface(str(settings.input), settings.backbone), settings.backbone
     save_checkpoint(model, str(settings.output))

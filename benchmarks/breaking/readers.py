@@ -26,6 +26,7 @@ from ddl_tf.miniatures import scface as miniature_scface
 from ddl_tf.miniatures import tinyface as miniature_tinyface
 from ddl_tf.mining.image_columns import read_columns
 from ddl_tf.models.checkpoints import load_checkpoint, save_checkpoint
+from ddl_tf.models.onnx_network import convert_onnx
 from ddl_tf.models.recognizer import build_recognizer
 from ddl_tf.models.torch_weights import read_state_dict
 from ddl_tf.protocols.feature_files import read_feature, write_feature
@@ -41,6 +42,7 @@ from ddl_tf.reporting.evaluations import read_evaluation
 # The tests' writers of the formats of MXNet and PyTorch, which need neither.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tests" / "support"))
 from insightface_state import write_pth
+from onnx_builder import Network, end
 from tiny_sets import picture, write_recordio
 
 _PEOPLE = ("ann", "bob", "cy d")
@@ -107,6 +109,12 @@ def _write_network(folder: Path) -> None:
     random = np.random.default_rng(0)
     state = {"conv.weight": random.normal(size=[4, 3, 2, 2]).astype(np.float32), "bn.count": np.array(12, np.int64)}
     write_pth(folder / "x.pth", state)
+
+
+def _write_onnx(folder: Path) -> None:
+    network = Network()
+    image = network.add("Relu", network.conv("image", 3, 4, strides=[2, 2], pads=[1, 1, 1, 1]))
+    network.write(folder / "x.onnx", end(network, image, 4, 5))
 
 
 def _write_checkpoint(folder: Path) -> None:
@@ -202,6 +210,7 @@ def targets() -> Iterator[Target]:
     people = lambda at, _: _drain(scface_source(str(at), read_subjects(str(at / "test_subjects.txt"))))  # noqa: E731
     yield Target("prepare scface", miniature_scface.write_scface, ("test_subjects.txt",), people)
     yield Target("prepare weights", _write_network, ("x.pth",), lambda at, _: read_state_dict(at / "x.pth"))
+    yield Target("ONNX", _write_onnx, ("x.onnx",), lambda at, _: convert_onnx(str(at / "x.onnx"), 127.5, 127.5))
     yield Target("prepare verify", _write_stored, ("set/*",), lambda at, _: list(find_faults(str(at / "set"))))
     yield Target("stored set", _write_stored, ("set/*",), _read_faces)
     yield Target("stored pairs", _write_stored, ("set/*",), lambda at, _: _read_images([read_stored(str(at / "set"))]))

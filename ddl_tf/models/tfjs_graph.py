@@ -73,7 +73,9 @@ def _read_weights(path: Path, groups: list[dict[str, Any]]) -> dict[str, np.ndar
         for weight in group["weights"]:
             name, shape, quantized = weight["name"], [int(size) for size in weight["shape"]], weight.get("quantization")
             stored = str(quantized["dtype"] if quantized else weight["dtype"])
-            kind = {**_TYPES, "uint8": np.dtype("u1"), "uint16": np.dtype("<u2"), "float16": np.dtype("<f2")}.get(stored)
+            kind = {**_TYPES, "uint8": np.dtype("u1"), "uint16": np.dtype("<u2"), "float16": np.dtype("<f2")}.get(
+                stored
+            )
             count = math.prod(shape)
             if kind is None or weight["dtype"] not in _TYPES or not 0 <= count < _LARGEST:
                 raise InputError(f"{path}: the weight {name} is of {stored} {shape}, which no network here has")

@@ -53,7 +53,11 @@ def test_activations_that_are_kept_change_nothing(settings, small_faces, start, 
     weights = last_weights(settings.run_dir)
     for name in ("first", "second"):
         cached = dataclasses.replace(
-            settings, train_blocks=1, head_start="class_means", run_dir=f"{tmp_path}/{name}", feature_cache=f"{tmp_path}/c"
+            settings,
+            train_blocks=1,
+            head_start="class_means",
+            run_dir=f"{tmp_path}/{name}",
+            feature_cache=f"{tmp_path}/c",
         )
         results = run(cached)
         for ours, theirs in zip(last_weights(cached.run_dir), weights):

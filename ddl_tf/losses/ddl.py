@@ -35,6 +35,9 @@ class DDLLoss(EmbeddingLoss):
         stop_teacher_gradient: whether the KL terms leave the teacher alone (in the paper they do not).
         gather: whether replicas pool their rows before the distributions are estimated.
         num_groups: teacher and students, others take no part; None: those of the batch. XLA (`jit_compile`) needs it.
+        overlap_weight: weight of the overlap of each group's own distributions: the probability that a negative is at
+            least as similar as a positive (that of the histogram loss, of the hardest negatives). Not the paper's, which
+            promises a smaller overlap, but has no term for it.
 
     Raises:
         ValueError: for a `num_nodes` below 1, `num_groups` outside of 1..1024, an empty `similarity_range`, a
@@ -53,7 +56,7 @@ class DDLLoss(EmbeddingLoss):
 
     _arguments = (
         *("positive_weight", "negative_weight", "order_weight", "num_nodes", "similarity_range", "bandwidth"),
-        *("positive_threshold", "stop_teacher_gradient", "gather", "num_groups"),
+        *("positive_threshold", "stop_teacher_gradient", "gather", "num_groups", "overlap_weight"),
     )
 
     def __init__(
@@ -68,16 +71,18 @@ class DDLLoss(EmbeddingLoss):
         stop_teacher_gradient: bool = False,
         gather: bool = True,
         num_groups: Optional[int] = None,
+        overlap_weight: float = 0.0,
         name: str = "ddl",
         **kwargs: Any,
     ) -> None:
         super().__init__(gather=gather, name=name, **kwargs)
         Binning(num_nodes, similarity_range, bandwidth)
         check_finite(positive_weight=positive_weight, negative_weight=negative_weight, order_weight=order_weight)
-        check_finite(positive_threshold=positive_threshold)
+        check_finite(positive_threshold=positive_threshold, overlap_weight=overlap_weight)
         if num_groups is not None and not (is_whole(num_groups) and 1 <= num_groups <= MAX_GROUPS):
             raise ValueError(f"num_groups must be 1..{MAX_GROUPS}, or None to find it in the batch, got {num_groups!r}")
         self.positive_weight, self.negative_weight, self.order_weight = positive_weight, negative_weight, order_weight
+        self.overlap_weight = overlap_weight
         self.num_nodes, self.bandwidth, self.num_groups = num_nodes, bandwidth, num_groups
         self.similarity_range = (similarity_range[0], similarity_range[1])
         self.positive_threshold, self.stop_teacher_gradient = positive_threshold, stop_teacher_gradient
@@ -87,7 +92,7 @@ class DDLLoss(EmbeddingLoss):
         binning = Binning(self.num_nodes, self.similarity_range, self.bandwidth)
         rows = sort_rows(*self.global_batch(y_true, y_pred), self.num_groups)
         sums = positive_sums(rows, self.positive_threshold, binning), negative_sums(rows, binning)
-        weights = self.positive_weight, self.negative_weight, self.order_weight
+        weights = self.positive_weight, self.negative_weight, self.order_weight, self.overlap_weight
         return distil(*sums, binning, weights, self.stop_teacher_gradient)
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:

@@ -23,7 +23,8 @@ class DistributionTerms:
     Attributes:
         positive_kl, negative_kl: `[]`, sums over students of KL(teacher || student) of the distributions.
         order: `[]`, sum over all ordered pairs of groups of E[S-_i] - E[S+_j].
-        loss: `[]`, the weighted sum of the three.
+        overlap: `[]`, sum over groups of the probability that a negative is at least as similar as a positive.
+        loss: `[]`, the weighted sum of the four.
         positive_distributions, negative_distributions: `[groups, num_nodes]`, each of sum 1, or 0 without similarities.
         positive_means, negative_means: `[groups]`, E[S+] and E[S-] of each group; 0 without similarities.
         has_positives, has_negatives: `[groups]` bool.
@@ -32,6 +33,7 @@ class DistributionTerms:
     positive_kl: tf.Tensor
     negative_kl: tf.Tensor
     order: tf.Tensor
+    overlap: tf.Tensor
     loss: tf.Tensor
     positive_distributions: tf.Tensor
     negative_distributions: tf.Tensor
@@ -111,11 +113,13 @@ def distribution_distillation(
     similarity_range: tuple[float, float] = (0.0, 1.0),
     bandwidth: float = 0.1,
     stop_teacher_gradient: bool = False,
+    overlap_weight: float = 0.0,
 ) -> DistributionTerms:
     """Distil the similarity distributions of the teacher group into those of the students: section 3.3 of DDL's paper.
 
     The Kullback-Leibler terms pull each student's positive and negative distributions to the teacher's; the order
-    term keeps every group's positives above every group's negatives, so that the teacher is not pulled down.
+    term keeps every group's positives above every group's negatives, so that the teacher is not pulled down. The overlap
+    term, which is not the paper's, pulls a group's own positive and negative distributions apart where they overlap.
 
     `positives` and `negatives` are a `[count]` tensor of similarities for each group, teacher first: a list, or a
     ragged tensor `[groups, None]`. The other arguments, and which are refused, are those of `DDLLoss`.
@@ -133,18 +137,20 @@ def distribution_distillation(
     """
     binning = Binning(num_nodes, similarity_range, bandwidth)
     check_finite(positive_weight=positive_weight, negative_weight=negative_weight, order_weight=order_weight)
+    check_finite(overlap_weight=overlap_weight)
     sums = group_sums(*_flat(positives), binning), group_sums(*_flat(negatives), binning)
-    return distil(*sums, binning, (positive_weight, negative_weight, order_weight), stop_teacher_gradient)
+    weights = positive_weight, negative_weight, order_weight, overlap_weight
+    return distil(*sums, binning, weights, stop_teacher_gradient)
 
 
 def distil(
     positives: GroupSums,
     negatives: GroupSums,
     binning: Binning,
-    weights: tuple[float, float, float],
+    weights: tuple[float, float, float, float],
     stop_teacher_gradient: bool,
 ) -> DistributionTerms:
-    """Compute the terms from the sums of each group; the weights are those of the positive, negative and order term."""
+    """Compute the terms from the sums of each group; the weights are those of the positive, negative, order and overlap term."""
     distributions = tf.split(binning.smooth(tf.concat([positives.bins, negatives.bins], 0)), 2)
     means = [tf.math.divide_no_nan(sums.totals, sums.counts) for sums in (positives, negatives)]
     has_positives, has_negatives = present = positives.counts > 0, negatives.counts > 0
@@ -157,6 +163,9 @@ def distil(
         divergences.append(tf.reduce_sum(tf.where(exists[:1] & exists[1:], kl, 0.0)))
     differences = means[1][:, tf.newaxis] - means[0][tf.newaxis, :]
     order = tf.reduce_sum(tf.where(has_negatives[:, tf.newaxis] & has_positives[tf.newaxis, :], differences, 0.0))
+    # A group without a side has an empty distribution, and counts 0.
+    overlap = tf.reduce_sum(distributions[1] * tf.cumsum(distributions[0], axis=1))
     loss = weights[0] * divergences[0] + weights[1] * divergences[1] + weights[2] * order
-    terms = [*divergences, order, loss, *distributions, *means, *present]
+    loss = loss + weights[3] * overlap if weights[3] else loss
+    terms = [*divergences, order, overlap, loss, *distributions, *means, *present]
     return DistributionTerms(*terms)

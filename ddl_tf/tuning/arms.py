@@ -1,0 +1,55 @@
+"""The ways of fine-tuning that `python -m ddl_tf.tune` compares: what each adds to the settings that all share."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+from ddl_tf.common.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One way of fine-tuning.
+
+    Attributes:
+        title: for tables and sentences.
+        flags: fields of `TrainSettings` that it sets beside the shared ones.
+        tuned: the field of which several values are tried; None where there is nothing to choose.
+        values: those that are tried.
+    """
+
+    title: str
+    flags: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    tuned: Optional[str] = None
+    values: Sequence[float] = ()
+
+
+START, MARGIN = "none", "margin"
+_WEIGHTS = (1.0, 3.0, 10.0, 30.0, 100.0)
+
+
+def _embedding_loss(title: str, loss: str, **flags: Any) -> Arm:
+    return Arm(title, {"embedding_loss": loss, **flags}, "embedding_weight", _WEIGHTS)
+
+
+ARMS: dict[str, Arm] = {
+    START: Arm("no fine-tuning"),
+    MARGIN: Arm("margin softmax alone"),
+    "ohem": Arm("OHEM", {"logits_loss": "ohem"}, "ohem_keep", (0.25, 0.5, 0.7, 0.9, 0.95)),
+    "focal": Arm("focal", {"logits_loss": "focal"}, "focal_gamma", (0.5, 1.0, 2.0, 4.0, 8.0)),
+    "triplet": _embedding_loss("triplet", "triplet"),
+    "histogram": _embedding_loss("histogram", "histogram"),
+    "ddl": _embedding_loss("DDL", "ddl"),
+    # Not the paper's: the KL terms leave the teacher where it is.
+    "ddl_detached": _embedding_loss("DDL, teacher detached", "ddl", stop_teacher_gradient=True),
+    # Not the paper's: the overlap of each group's own distributions.
+    "ddl_overlap": Arm("DDL with overlap", {"embedding_loss": "ddl"}, "overlap_weight", (3.0, 10.0, 30.0, 100.0, 300.0)),
+}
+
+
+def chosen_arms(names: Sequence[str]) -> list[str]:
+    """Check names of arms, in the order of `ARMS`; none stands for all. What others are compared with is among them."""
+    for name in names:
+        if name not in ARMS:
+            raise InputError(f"--arms={','.join(names)}: there is no arm {name!r}; use {', '.join(ARMS)}")
+    return [name for name in ARMS if not names or name in names or name in (START, MARGIN)]

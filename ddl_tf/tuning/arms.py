@@ -33,7 +33,11 @@ def _embedding_loss(title: str, loss: str, **flags: Any) -> Arm:
 
 
 ARMS: dict[str, Arm] = {
-    START: Arm("no fine-tuning"),
+    # The head alone trains for a step, so that the network stays as it is.
+    START: Arm(
+        "no fine-tuning",
+        {"network_rate": 0.0, "freeze_batch_norm": True, "start_pull": 0.0, "epochs": 1, "steps_per_epoch": 1},
+    ),
     MARGIN: Arm("margin softmax alone"),
     "ohem": Arm("OHEM", {"logits_loss": "ohem"}, "ohem_keep", (0.25, 0.5, 0.7, 0.9, 0.95)),
     "focal": Arm("focal", {"logits_loss": "focal"}, "focal_gamma", (0.5, 1.0, 2.0, 4.0, 8.0)),

@@ -17,9 +17,7 @@ from ddl_tf.common.errors import InputError, NotFiniteError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.parallel import usable_cores
 from ddl_tf.common.progress import Progress
-from ddl_tf.evaluation import evaluate_pairs, load_sets
 from ddl_tf.training import TrainSettings, train
-from ddl_tf.tuning.arms import ARMS, START
 
 RESULTS = "results.csv"
 NUMBERS = ("auc", "accuracy", "eer", "expectation_margin")

@@ -47,7 +47,9 @@ ARMS: dict[str, Arm] = {
     # Not the paper's: the KL terms leave the teacher where it is.
     "ddl_detached": _embedding_loss("DDL, teacher detached", "ddl", stop_teacher_gradient=True),
     # Not the paper's: the overlap of each group's own distributions.
-    "ddl_overlap": Arm("DDL with overlap", {"embedding_loss": "ddl"}, "overlap_weight", (3.0, 10.0, 30.0, 100.0, 300.0)),
+    "ddl_overlap": Arm(
+        "DDL with overlap", {"embedding_loss": "ddl"}, "overlap_weight", (3.0, 10.0, 30.0, 100.0, 300.0)
+    ),
 }
 
 

@@ -89,7 +89,9 @@ def compare_arms(numbers: pd.DataFrame, other: str) -> list[Comparison]:
     for arm in [name for name in ARMS if name in by_arm and name != other]:
         both = by_arm[arm].join(by_arm[other], how="inner", rsuffix=" of other")
         if len(both) > 1:
-            hard, easy = (compare_seeds(both[name].tolist(), both[f"{name} of other"].tolist()) for name in ("hard", "easy"))
+            hard, easy = (
+                compare_seeds(both[name].tolist(), both[f"{name} of other"].tolist()) for name in ("hard", "easy")
+            )
             made.append((arm, hard, easy))
     corrected = holm([hard.p for _, hard, _ in made])
     return [Comparison(arm, other, hard, easy, p) for (arm, hard, easy), p in zip(made, corrected)]

@@ -48,7 +48,9 @@ def tune(settings: TuneSettings) -> str:
             print(f"{ARMS[arm].title} is out: its easy pairs fell too far, or it diverged", file=sys.stderr)
     seeds = range(settings.seed + 1, settings.seed + 1 + settings.seeds)
     # All arms of a seed, then the next seed: what is compared is complete early.
-    compared_runs = [_run(settings, "compare", arm, chosen[arm], seed) for seed in seeds for arm in arms if arm in chosen]
+    compared_runs = [
+        _run(settings, "compare", arm, chosen[arm], seed) for seed in seeds for arm in arms if arm in chosen
+    ]
     do_runs(results, compared_runs, settings.processes)
     compared = _numbers(results, compared_runs, str(settings.easy), hard, settings.choose_by)
     comparisons = compare_arms(compared, MARGIN)
@@ -84,7 +86,9 @@ def _hard_sets(settings: TuneSettings) -> list[str]:
     for flag, wanted in (("easy", [settings.easy]), ("hard", hard)):
         for name in wanted:
             if name not in names:
-                raise InputError(f"--{flag}={name}: there is no such verification set, but {', '.join(names) or 'none'}")
+                raise InputError(
+                    f"--{flag}={name}: there is no such verification set, but {', '.join(names) or 'none'}"
+                )
     if not hard or settings.easy in hard:
         raise InputError(f"--easy={settings.easy} needs another verification set beside it, for the hard pairs")
     tests = [pair_set.name for pair_set in load_sets(VerificationSets(pairs=settings.test_pairs))]

@@ -44,7 +44,9 @@ def write_page(
         The page.
     """
     people = "on the people of --test_pairs" if on_test else "on the people by whom the values were chosen"
-    note = "" if on_test else " Such numbers are better than those of new people; give --test_pairs to compare on others."
+    note = (
+        "" if on_test else " Such numbers are better than those of new people; give --test_pairs to compare on others."
+    )
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     sections = [
         Section("findings", "Is it worth it?", [sentence + note], [_differences(comparisons, measure)]),
@@ -91,7 +93,9 @@ def _tried(tried: pd.DataFrame, chosen: Mapping[str, Optional[float]], measure: 
         if ARMS[arm].tuned:
             text = "diverged" if np.isnan(hard) else f"{hard:.4f}"
             cell = Strong(text) if chosen.get(arm) == value else text
-            rows.append([ARMS[arm].title, f"{ARMS[arm].tuned} {value:g}", cell, "" if np.isnan(easy) else f"{easy:.4f}"])
+            rows.append(
+                [ARMS[arm].title, f"{ARMS[arm].tuned} {value:g}", cell, "" if np.isnan(easy) else f"{easy:.4f}"]
+            )
     caption = f"{measure} of every value, one seed each; the chosen one is bold."
     return TextTable("tried", caption, ["arm", "value", "hard pairs", "easy pairs"], rows, heads=2, folded=True)
 

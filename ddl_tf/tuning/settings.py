@@ -22,7 +22,8 @@ class TuneSettings(TrainSettings):
     hard: list[str] = setting([], "Names of the sets of hard pairs; by default all but the easy one.")
     choose_by: str = setting("tar@1e-2", "Measure of the hard sets, averaged, that chooses.", choices=MEASURES)
     easy_floor: float = setting(
-        0.01, "How far the measure of the easy pairs may fall below that without fine-tuning; what falls further is out."
+        0.01,
+        "How far the measure of the easy pairs may fall below that without fine-tuning; what falls further is out.",
     )
     test_pairs: list[str] = setting(
         [], "Stored verification sets of other people, with the names of the others, to compare the chosen on."

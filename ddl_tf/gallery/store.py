@@ -3,6 +3,8 @@
 gallery.db              the gallery; what is in it when a call returns is on the disk
 gallery.db-wal, -shm    SQLite's, while the gallery is in use
 index.faiss             a cache of what is searched (see `ddl_tf.gallery.cache`)
+
+Here are its tables and transactions; `ddl_tf.gallery.rows` writes people and images into them.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""What a training run is: the settings that become the flags of `python -m ddl_tf.train`."""
+"""The flags of `python -m ddl_tf.train`, joined: the fields of each concern are in `setting_parts.py`."""
 
 import dataclasses
 import math

@@ -53,6 +53,7 @@ class FeatureCache:
         self._lower = tf.keras.Model(lower.input, tf.keras.layers.Flatten()(lower.output))
         self.shape = tuple(lower.output_shape[1:])
         self._folder = folder
+        self._stored: dict[str, np.ndarray] = {}
 
     def _digest(self) -> str:
         """Identify the lower layers: what they are and their weights, whatever their names."""
@@ -69,8 +70,13 @@ class FeatureCache:
 
         Args:
             images: encoded JPEG or PNG.
-            name: of the images, for the progress.
+            name: of the images, for the progress; another for other images.
         """
+        if name not in self._stored:
+            self._stored[name] = self._make(images, name)
+        return self._stored[name]
+
+    def _make(self, images: Sequence[bytes], name: str) -> np.ndarray:
         digest = hashlib.sha256()
         for image in images:
             digest.update(hashlib.sha256(image).digest())

@@ -15,7 +15,8 @@ from ddl_tf.layers import (
     LowRankMultiHeadAttention,
 )
 
-_FUNCTIONAL = type(tf.keras.Sequential()).__mro__[1]
+_FUNCTIONAL = tf.keras.Sequential.__mro__[1]
+_CALLS = (_FUNCTIONAL.call, tf.keras.Sequential.call)
 _LOW_RANK: dict[type, type] = {
     tf.keras.layers.Dense: LowRankDense,
     tf.keras.layers.Conv2D: LowRankConv2D,
@@ -26,8 +27,8 @@ _PLAIN = {low_rank: plain for plain, low_rank in _LOW_RANK.items()}
 
 
 def is_functional(layer: tf.keras.layers.Layer) -> bool:
-    """Whether a layer is a functional model that runs as Keras runs it."""
-    return isinstance(layer, _FUNCTIONAL) and type(layer).call is _FUNCTIONAL.call
+    """Whether a layer is a functional or sequential model that runs as Keras runs it."""
+    return isinstance(layer, _FUNCTIONAL) and type(layer).call in _CALLS and layer.built
 
 
 def add_low_rank(network: tf.keras.Model, rank: int, alpha: float, pattern: str = ".*") -> tf.keras.Model:

@@ -43,7 +43,7 @@ def start_at_class_means(model: tf.keras.Model, faces: Faces, seed: int, cache: 
     identity = faces.index["identity"].to_numpy()
     rows = rows_per_identity(identity, IMAGES, seed)
     if cache:
-        features = cache.features(faces.images(), "train")
+        features = cache.features(faces.images(), "training set")
         views = cache.upper.predict(features[rows, 0], BATCH, verbose=0)[:, np.newaxis]
     else:
         views = _embed(model, faces, rows)

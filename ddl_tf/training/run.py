@@ -106,7 +106,7 @@ class RunContext:
     ) -> Callable[..., tf.data.Dataset]:
         """A function of first and last step, seed and shard: batches of images, or of the activations of a cache."""
         if cache:
-            features = cache.features(self.faces.images(), "train")
+            features = cache.features(self.faces.images(), "training set")
             return functools.partial(feature_dataset, features, sampler, augmentation.flip)
         image_size = (self.settings.image_size, self.settings.image_size)
         return functools.partial(training_dataset, self.faces, sampler, build_augmentation(augmentation), image_size)

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -194,6 +195,6 @@ def _variables(layer: tf.keras.layers.Layer) -> list[tf.Variable]:
     is_model = isinstance(layer, tf.keras.Model)
     inner = layer.layers if is_model else [m for m in layer.submodules if isinstance(m, tf.keras.layers.Layer)]
     # What a low-rank layer adds to the one that it stands for is in no checkpoint.
-    own = [variable for variable in layer.variables if "/low_rank_" not in variable.name]
+    own = [variable for variable in layer.variables if not re.search(r"(^|/)low_rank_[ab]:", variable.name)]
     variables = itertools.chain(*map(_variables, inner), own)
     return list({variable.ref(): variable for variable in variables}.values())

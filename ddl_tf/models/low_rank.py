@@ -62,6 +62,8 @@ def add_low_rank(network: tf.keras.Model, rank: int, alpha: float, pattern: str 
         return _converted(layer, _LOW_RANK[type(layer)], low_rank=rank, alpha=alpha)
 
     try:
+        # Keras would hide what is wrong with an argument in what it says of the layer.
+        LowRankLayer(low_rank=rank, alpha=alpha)
         network = replace_layers(network, changed)
     except (ValueError, re.error) as error:
         raise InputError(f"LoRA of rank {rank}, alpha {alpha}, layers {pattern}: {error}") from None

@@ -61,7 +61,7 @@ def test_positives_some_at_a_time_as_all_at_once(bandwidth, step, monkeypatch):
     binning, threshold = Binning(100, (0.9, 1.0), bandwidth), -0.6
 
     def all_at_once(rows, *_):
-        first, second = (pairs := Pairs.of(rows)).rows(tf.range(pairs.count))
+        first, second = (pairs := Pairs.positive(rows)).rows(tf.range(pairs.count))
         similarities = pair_similarities(rows.embeddings, first, second)
         group = tf.where(similarities > threshold, tf.gather(rows.group, first), -1)
         return group_sums(similarities, group, rows.num_groups, binning)

@@ -98,14 +98,14 @@ def timed(search: Search, probes: np.ndarray) -> tuple[np.ndarray, float, float]
     """What is found, and the milliseconds of a probe at once and alone."""
     search(probes[:1])
     start = time.perf_counter()
-    found = search(probes)
+    people = search(probes)
     at_once = (time.perf_counter() - start) / len(probes)
     alone = []
     for probe in probes[:_ALONE]:
         start = time.perf_counter()
         search(probe[np.newaxis])
         alone.append(time.perf_counter() - start)
-    return found, 1e3 * at_once, 1e3 * float(np.median(alone))
+    return people, 1e3 * at_once, 1e3 * float(np.median(alone))
 
 
 def candidates(rows: np.ndarray, settings: Settings) -> Iterator[tuple[str, Callable[[], tuple[Search, float]]]]:
@@ -141,11 +141,11 @@ def main(settings: Settings) -> None:
             start = time.perf_counter()
             search, megabytes = make()
             made = time.perf_counter() - start
-            found, at_once, alone = timed(search, probes)
+            people, at_once, alone = timed(search, probes)
             del search
-            truth = found if truth is None else truth
-            recall = np.mean([len(set(row) & set(best)) / settings.k for row, best in zip(found, truth)])
-            first = np.mean(found[:, 0] == mates)
+            truth = people if truth is None else truth
+            recall = np.mean([len(set(row) & set(best)) / settings.k for row, best in zip(people, truth)])
+            first = np.mean(people[:, 0] == mates)
             print(
                 f"| {size:,} | {name} | {made:.1f} | {megabytes:,.0f} | {at_once:.2f} | {alone:.2f} | {first:.1%} | "
                 f"{recall:.1%} |",

@@ -86,8 +86,8 @@ def enrolment_cost(folder: str, settings: Settings) -> None:
             for order in ("first search, which makes the cache", "search after it"):
                 print(f"{order}: {search_time(gallery, row):.2f} s", flush=True)
     print(f"search after {_ENROLLED_ALONE} more were enrolled: {search_time(gallery, row):.2f} s")
-    found = gallery.search(row, 1).people[0, 0]
-    assert found == name, found
+    answer = gallery.search(row, 1).people[0, 0]
+    assert answer == name, answer
     del gallery
     print(f"first search of another process, by the cache: {search_time(Gallery(folder), row):.2f} s", flush=True)
 
@@ -129,8 +129,10 @@ def kills(folder: str, settings: Settings) -> None:
         lost = set(reported) - set(table["person"])
         assert not lost, f"lost: {sorted(lost)[:5]}"
         assert set(table["images"]) <= {1, _IMAGES}, "somebody is half there"
-    there = check(folder, settings)
-    print(f"killed {settings.kills} times: nothing of {len(reported)} who were reported is lost; {there} are enrolled")
+    enrolled = check(folder, settings)
+    print(
+        f"killed {settings.kills} times: nothing of {len(reported)} who were reported is lost; {enrolled} are enrolled"
+    )
 
 
 def crowd(folder: str, settings: Settings) -> None:
@@ -174,8 +176,8 @@ def enroll_and_search(gallery: Gallery, name: str, settings: Settings) -> None:
         gallery.enrol([person] * _IMAGES, rows, ["a", "b"])
         gallery.enrol([f"{person}, gone"], rows[:1], ["a"])
         gallery.remove([f"{person}, gone"])
-        found = gallery.search(template(person, settings.dim, _IMAGES)[np.newaxis], 2)
-        assert found.people[0, 0] == person, found
+        answer = gallery.search(template(person, settings.dim, _IMAGES)[np.newaxis], 2)
+        assert answer.people[0, 0] == person, answer
 
 
 def check(folder: str, settings: Settings) -> int:
@@ -185,9 +187,9 @@ def check(folder: str, settings: Settings) -> int:
     people = table["person"].tolist()
     if people:
         queries = np.stack([template(name, settings.dim, count) for name, count in zip(people, table["images"])])
-        found = gallery.search(queries, 1)
-        assert found.people[:, 0].tolist() == people
-        np.testing.assert_allclose(found.similarity, 1, atol=1e-5)
+        answer = gallery.search(queries, 1)
+        assert answer.people[:, 0].tolist() == people
+        np.testing.assert_allclose(answer.similarity, 1, atol=1e-5)
     assert gallery.description["people"] == len(people)
     return len(people)
 

@@ -65,7 +65,7 @@ def measure(model: tf.keras.Model, settings: TrainSettings, batches: tf.data.Dat
     body = tf.keras.Model(model.input["image"], model.output["embedding"])
     head = model.get_layer("head")
     softmax, terms = MarginSoftmaxLoss(), _losses(settings)
-    found: dict[str, list[float]] = {}
+    norms_by_term: dict[str, list[float]] = {}
     for inputs, targets in batches:
         embedding = body(inputs["image"], training=True)
         with tf.GradientTape(persistent=True) as tape:
@@ -75,8 +75,8 @@ def measure(model: tf.keras.Model, settings: TrainSettings, batches: tf.data.Dat
         # By unit embeddings: what turns them is the gradient times their length.
         length = tf.norm(embedding, axis=1, keepdims=True)
         for term, value in values.items():
-            found.setdefault(term, []).append(float(tf.norm(tape.gradient(value, embedding) * length)))
-    row: dict[str, Any] = {"network": name, **{term: float(np.mean(norms)) for term, norms in found.items()}}
+            norms_by_term.setdefault(term, []).append(float(tf.norm(tape.gradient(value, embedding) * length)))
+    row: dict[str, Any] = {"network": name, **{term: float(np.mean(norms)) for term, norms in norms_by_term.items()}}
     return {**row, "softmax / DDL": row["margin softmax"] / row["DDL"]}
 
 

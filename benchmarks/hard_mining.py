@@ -43,7 +43,7 @@ class Settings:
 
 def _look(name: str, sampler: StreamSampler, vectors: np.ndarray, batches: int) -> dict[str, object]:
     """One line of the table: the mean similarities of each group in some batches."""
-    found: dict[str, list[float]] = {}
+    by_group: dict[str, list[float]] = {}
     seconds = 0.0
     for step in range(batches):
         began = time.perf_counter()
@@ -52,10 +52,10 @@ def _look(name: str, sampler: StreamSampler, vectors: np.ndarray, batches: int) 
         kinds = group_similarities(vectors[rows.record], rows.identity, rows.group, positive_threshold=-2.0)
         for kind, groups in zip(("positive", "hardest negative"), kinds):
             for group, values in zip(("easy", *(f"hard {number}" for number in sampler.groups[1:])), groups):
-                found.setdefault(f"{group}, {kind}", []).append(float(np.mean(values)))
+                by_group.setdefault(f"{group}, {kind}", []).append(float(np.mean(values)))
     return {
         "batches": name,
-        **{key: float(np.mean(v)) for key, v in found.items()},
+        **{key: float(np.mean(v)) for key, v in by_group.items()},
         "ms a batch": 1e3 * seconds / batches,
     }
 
@@ -91,7 +91,7 @@ def main(settings: Settings) -> None:
         "--mined_pairs, the hardest of each identity": sampler(1, hardest),
         "both, --confusable=4": sampler(4, hardest),
     }
-    table = pd.DataFrame([_look(name, one, vectors, settings.batches) for name, one in lines.items()])
+    table = pd.DataFrame([_look(name, line, vectors, settings.batches) for name, line in lines.items()])
     print(markdown_table(table))
     print(f"\nthe search for the nearest of {len(np.unique(identity[group >= 0])):,} centers took {search:.2f} s")
 

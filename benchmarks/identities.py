@@ -132,8 +132,8 @@ def cells(name: str, identities: int, settings: Settings) -> list[str]:
     if replicas * (need["kept"] + 7 * need["step"]) > settings.limit_gib * GIB:
         return ["-", shown, "-"]
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        found = pool.apply(measure, (name, identities, settings))
-    return [f"{1e3 * found['seconds']:,.0f}", shown, f"{found['peak'] / GIB:.2f}"]
+        measured = pool.apply(measure, (name, identities, settings))
+    return [f"{1e3 * measured['seconds']:,.0f}", shown, f"{measured['peak'] / GIB:.2f}"]
 
 
 def main(settings: Settings) -> None:

@@ -69,8 +69,8 @@ def write_lists(ijb: IJB, meta: Path) -> None:
     assert ijb.probes is not None
     columns = [ijb.pairs.first, ijb.pairs.second, ijb.pairs.same.astype(int)]
     _write_columns(meta / "ijbc_template_pair_label.txt", columns)
-    for name, one in [*((f"gallery_{one.name}", one) for one in ijb.galleries), ("probe_mixed", ijb.probes)]:
-        _write_columns(meta / f"ijbc_1N_{name}.csv", [one.templates, one.subjects], ",", header=True)
+    for name, faces in [*((f"gallery_{faces.name}", faces) for faces in ijb.galleries), ("probe_mixed", ijb.probes)]:
+        _write_columns(meta / f"ijbc_1N_{name}.csv", [faces.templates, faces.subjects], ",", header=True)
 
 
 def generate(root: Path, part: float, dim: int, seed: int) -> dict[str, Any]:
@@ -205,30 +205,30 @@ def main(settings: Settings) -> None:
         settings: the flags.
     """
     folders = [Path(settings.insightface) / part for part in ("", "recognition/_evaluation_/ijb")]
-    found = [one for one in folders if all((one / script).is_file() for script in SCRIPTS)]
-    if not settings.insightface or not found:
+    clones = [folder for folder in folders if all((folder / script).is_file() for script in SCRIPTS)]
+    if not settings.insightface or not clones:
         raise InputError(f"--insightface={settings.insightface}: {' and '.join(SCRIPTS)} are not there; check the path")
     root = Path(settings.output)
     _in_process(generate, root, settings.part, settings.dim, settings.seed)
     mine = _in_process(ours, root, settings.replicates)
-    pairs = _in_process(theirs_11, root, str(found[0]))
-    search = _in_process(theirs_1n, root, str(found[0]))
-    own, verified, identified = mine["stages"], pairs["stages"], search["stages"]
-    intervals = own["intervals"]
+    pairs = _in_process(theirs_11, root, str(clones[0]))
+    search = _in_process(theirs_1n, root, str(clones[0]))
+    spent, verified, identified = mine["stages"], pairs["stages"], search["stages"]
+    intervals = spent["intervals"]
     rows = [
-        ("reading the lists, s", own["lists"], verified["lists"] + identified["lists"]),
-        ("templates, s", own["templates"], verified["templates"] + identified["templates"]),
-        ("pair similarities, s", own["pair similarities"], verified["pair similarities"]),
-        ("ROC and TAR, s", own["ROC and TAR"], verified["ROC and TAR"]),
-        ("1:N, s", own["1:N"], identified["1:N"]),
+        ("reading the lists, s", spent["lists"], verified["lists"] + identified["lists"]),
+        ("templates, s", spent["templates"], verified["templates"] + identified["templates"]),
+        ("pair similarities, s", spent["pair similarities"], verified["pair similarities"]),
+        ("ROC and TAR, s", spent["ROC and TAR"], verified["ROC and TAR"]),
+        ("1:N, s", spent["1:N"], identified["1:N"]),
     ]
     rows.append(("all of these, s", *(sum(row[side] for row in rows) for side in (1, 2))))
     rows.append(("peak memory, GiB", mine["peak"], max(pairs["peak"], search["peak"])))
     print("| | ddl_tf | ijb_11.py and ijb_1n.py | ratio |\n| --- | --- | --- | --- |")
-    for name, one, other in rows:
-        print(f"| {name} | {one:.1f} | {other:.1f} | {other / one:.1f} |")
+    for name, seconds, other in rows:
+        print(f"| {name} | {seconds:.1f} | {other:.1f} | {other / seconds:.1f} |")
     print(
-        f"\nintervals, {settings.replicates} replicates: {intervals:.1f} s; evaluate_ijb: {own['evaluate_ijb']:.1f} s"
+        f"\nintervals, {settings.replicates} replicates: {intervals:.1f} s; evaluate_ijb: {spent['evaluate_ijb']:.1f} s"
     )
     differences = compare(root, mine, pairs, search)
     print("largest differences:", ", ".join(f"{name} {value:.1e}" for name, value in differences.items()))

@@ -61,9 +61,11 @@ def write_files(faces: Faces, root: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{row}.{'jpg' if encoded.startswith(bytes([0xFF, 0xD8])) else 'png'}").write_bytes(encoded)
         partial.rename(root)
-    found = sum(1 for _ in root.glob("*/*"))
-    if found != len(faces):
-        raise InputError(f"{root}: {found:,} files, but the stored set has {len(faces):,} images; remove the folder")
+    num_files = sum(1 for _ in root.glob("*/*"))
+    if num_files != len(faces):
+        raise InputError(
+            f"{root}: {num_files:,} files, but the stored set has {len(faces):,} images; remove the folder"
+        )
 
 
 def _measure(python: str, script: str, work: Path, **settings: object) -> dict[str, float]:
@@ -151,8 +153,10 @@ def main(settings: Settings) -> None:
         write_files(faces, images_root)
     rows = []
     for number in range(settings.rounds):
-        for name, (python, script, own) in pipelines.items():
-            rows.append({"round": number, "pipeline": name, **_measure(python, script, work, **{**common, **own})})
+        for name, (python, script, arguments) in pipelines.items():
+            rows.append(
+                {"round": number, "pipeline": name, **_measure(python, script, work, **{**common, **arguments})}
+            )
             pd.DataFrame(rows).to_csv(work / "input_pipeline.csv", index=False)
     results = pd.DataFrame(rows)
     print(

@@ -85,15 +85,15 @@ def truth(case: Case, targets: Mapping[str, float]) -> dict[str, float]:
 def draw_people(case: Case, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draw who is in the same pairs, then in the different ones: `[pairs]` first and second, people equally often."""
     if case.people == 3 * case.pairs:
-        own, first, second = random.permutation(case.people).reshape(3, case.pairs)
-        return np.concatenate([own, first]), np.concatenate([own, second])
-    own = np.resize(random.permutation(case.people), case.pairs)
+        shared, first, second = random.permutation(case.people).reshape(3, case.pairs)
+        return np.concatenate([shared, first]), np.concatenate([shared, second])
+    shared = np.resize(random.permutation(case.people), case.pairs)
     if case.pairs == case.people * (case.people - 1) // 2:
         first, second = np.triu_indices(case.people, 1)
     else:
         first = np.resize(random.permutation(case.people)[::-1], case.pairs)
         second = (first + random.integers(1, case.people, case.pairs)) % case.people
-    return np.concatenate([own, first]), np.concatenate([own, second])
+    return np.concatenate([shared, first]), np.concatenate([shared, second])
 
 
 def draw_similarity(case: Case, first: np.ndarray, second: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -114,9 +114,9 @@ def coverage(case: Case, settings: Settings, targets: Mapping[str, float]) -> di
         pairs = WeightedPairs(similarity, same, random.integers(0, 10, len(same)), targets)
         for unit, people in {"pairs": (None, None), "people": (first, second)}.items():
             weights = pair_weights(same, settings.replicates, simulation, *people)
-            values = [pairs.numbers(one) for one in weights]
+            values = [pairs.numbers(weight) for weight in weights]
             for name, value in true.items():
-                low, high = percentile_interval([one[name] for one in values])
+                low, high = percentile_interval([numbers[name] for numbers in values])
                 held[unit][name] += (low <= value <= high) / settings.simulations
     return held
 
@@ -128,13 +128,13 @@ def false_alarms(case: Case, settings: Settings) -> dict[str, float]:
         random = np.random.default_rng([settings.seed, simulation])
         first, second = draw_people(case, random)
         same = np.arange(2 * case.pairs) < case.pairs
-        common, *own = (draw_similarity(case, first, second, random) for _ in range(3))
-        models = [(common + one) / 2 for one in own]
+        common, *separate = (draw_similarity(case, first, second, random) for _ in range(3))
+        models = [(common + noise) / 2 for noise in separate]
         p = {"DeLong": delong_test(models[0], models[1], same).p or 0.0}
-        weighted = [WeightedPairs(one, same) for one in models]
+        weighted = [WeightedPairs(similarity, same) for similarity in models]
         for unit, people in {"pairs": (None, None), "people": (first, second)}.items():
             weights = pair_weights(same, settings.replicates, simulation, *people)
-            values = ([model.numbers(one)["auc"] for model in weighted] for one in weights)
+            values = ([model.numbers(weight)["auc"] for model in weighted] for weight in weights)
             p[f"bootstrap of {unit}"] = bootstrap_p([a - b for a, b in values])
         for name, value in p.items():
             alarms[name] += (value < 0.05) / settings.simulations
@@ -148,9 +148,9 @@ def _seconds(pairs: int, replicates: int, people: int) -> float:
     similarity, same = draw_similarity(case, first, second, random), np.arange(pairs) < pairs // 2
     order = np.argsort(-similarity)
     started = time.perf_counter()
-    one = WeightedPairs(similarity[order], same[order], random.integers(0, 10, pairs))
+    weighted = WeightedPairs(similarity[order], same[order], random.integers(0, 10, pairs))
     for weights in pair_weights(same[order], replicates, 0, first[order], second[order]):
-        one.numbers(weights)
+        weighted.numbers(weights)
     return time.perf_counter() - started
 
 

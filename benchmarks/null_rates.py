@@ -58,9 +58,9 @@ def two_models(person: np.ndarray, random: np.random.Generator, noise: float) ->
     for _ in range(2):
         # What one model makes of a person, and of an image.
         own_centers = centers + 0.5 * random.normal(size=centers.shape)
-        own = 0.7 * (common + random.normal(size=common.shape))
+        deviations = 0.7 * (common + random.normal(size=common.shape))
         strength = noise * np.exp(0.7 * (hardness + random.normal(0, 0.3, num_people)))
-        rows = own_centers[person] + strength[person, np.newaxis] * own
+        rows = own_centers[person] + strength[person, np.newaxis] * deviations
         yield (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -102,7 +102,7 @@ def scface(random: np.random.Generator) -> Outcomes:
     person = np.repeat(np.arange(80), 16)
     place = np.arange(len(person)) % 16
     gallery, probes = np.flatnonzero(place == 0), np.flatnonzero(place > 0)
-    condition = np.array([f"d{DISTANCES[(one - 1) // 5]}" for one in place[probes]])
+    condition = np.array([f"d{DISTANCES[(image - 1) // 5]}" for image in place[probes]])
     made = GallerySet("scface", [b""] * len(person), [], gallery, person[gallery], probes, person[probes], condition)
     for embeddings in two_models(person, random, 1.5):
         yield evaluate_scface(made, embeddings, 0)
@@ -129,8 +129,8 @@ def ijb(random: np.random.Generator, pairs: int = 12_000) -> Outcomes:
     if not pairs:
         made = dataclasses.replace(made, pairs=None)
     lists = [*made.galleries, *([made.probes] if made.probes else [])]
-    templates = np.concatenate([one.templates for one in lists])
-    subjects = np.concatenate([one.subjects for one in lists])
+    templates = np.concatenate([faces.templates for faces in lists])
+    subjects = np.concatenate([faces.subjects for faces in lists])
     order = np.argsort(templates)
     person = subjects[order][np.searchsorted(templates[order], made.templates)]
     for embeddings in two_models(person, random, 1.8):

@@ -244,14 +244,14 @@ def main(settings: Settings) -> None:
     print("|", " | ".join(header), "|")
     print("|" + " --- |" * len(header), flush=True)
     for path in [Path(name) for name in settings.recipes] or full_size_recipes():
-        found = estimate(read_recipe(path), read_comments(path))
+        estimated = estimate(read_recipe(path), read_comments(path))
         cells = [
             f"`{path.stem}`",
-            f"{found['identities']:,}",
-            f"{found['network weights'] / 1e6:.1f} + {found['center weights'] / 1e6:.1f}",
-            "" if np.isnan(found["steps"]) else f"{found['steps']:,.0f}",
-            f"{found['rows']:,} on {found['devices']}",
-            *(f"{found[name]:.1f}" for name in ("network", "centers", "activations", "logits", "sum")),
+            f"{estimated['identities']:,}",
+            f"{estimated['network weights'] / 1e6:.1f} + {estimated['center weights'] / 1e6:.1f}",
+            "" if np.isnan(estimated["steps"]) else f"{estimated['steps']:,.0f}",
+            f"{estimated['rows']:,} on {estimated['devices']}",
+            *(f"{estimated[name]:.1f}" for name in ("network", "centers", "activations", "logits", "sum")),
         ]
         for rows in settings.step_rows:
             done = _fresh(path, rows)

@@ -93,8 +93,8 @@ def measure(forms: dict[str, Callable[[Any], Any]], inputs: Sequence[Any], secon
         turn += 1
     size = len(inputs[0])
     return {
-        name: Timed(size * len(one) / sum(one), tuple(1e3 * np.percentile(one, [50, 95, 99])), len(one))
-        for name, one in taken.items()
+        name: Timed(size * len(seconds) / sum(seconds), tuple(1e3 * np.percentile(seconds, [50, 95, 99])), len(seconds))
+        for name, seconds in taken.items()
     }
 
 
@@ -182,13 +182,13 @@ def bytes_forms(served: Any, onnx: OnnxEmbedder, peer: Any) -> dict[str, Any]:
     import cv2
 
     def by_opencv(encoded: Sequence[bytes]) -> np.ndarray:
-        return peer.get_feat([cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR) for one in encoded])
+        return peer.get_feat([cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR) for image in encoded])
 
     return {
         "SavedModel serving_bytes": lambda encoded: served.signatures["serving_bytes"](
             image_bytes=tf.constant(encoded)
         )["embedding"].numpy(),
-        "Pillow + ONNX": lambda encoded: onnx.embed(np.stack([decode_image(one) for one in encoded])),
+        "Pillow + ONNX": lambda encoded: onnx.embed(np.stack([decode_image(image) for image in encoded])),
         f"{PEER}, cv2.imdecode": by_opencv,
     }
 

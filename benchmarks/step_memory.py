@@ -95,10 +95,10 @@ def main(settings: Settings) -> None:
         run = subprocess.run(
             [sys.executable, __file__, *flags, f"--row={row}"], check=True, capture_output=True, text=True
         )
-        found = json.loads(run.stdout.splitlines()[-1])
-        plain = plain or found["megabytes"]
+        step = json.loads(run.stdout.splitlines()[-1])
+        plain = plain or step["megabytes"]
         name = f"{row}={settings.micro_batches}" if row == "--micro_batches" else row
-        print(f"| {name} | {found['seconds']:.1f} | {found['megabytes']:.0f} | {found['megabytes'] / plain:.2f} |")
+        print(f"| {name} | {step['seconds']:.1f} | {step['megabytes']:.0f} | {step['megabytes'] / plain:.2f} |")
 
 
 if __name__ == "__main__":

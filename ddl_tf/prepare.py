@@ -261,8 +261,8 @@ def mend(settings: VerifySettings) -> None:
     from ddl_tf.data.mending import mend_set
 
     required(settings, "input")
-    mended = mend_set(str(settings.input))
-    print(f"{settings.input}: {f'{len(mended):,} images mended' if len(mended) else 'every image can be read'}")
+    stand_ins = mend_set(str(settings.input))
+    print(f"{settings.input}: {f'{len(stand_ins):,} images mended' if len(stand_ins) else 'every image can be read'}")
 
 
 _IMPORTS = (recordio, folder, csv, cfp, scface, bin, lfw, cfp_pairs, pairs)

@@ -57,8 +57,8 @@ def numbers(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     if not rows:
         raise InputError(f"no run has results of all the sets {', '.join(wanted)}")
     order = {arm: number for number, arm in enumerate(ALL)}
-    found = pd.DataFrame(rows)
-    return found.sort_values(["arm", "seed"], key=lambda c: c.map(order) if c.name == "arm" else c).set_index(
+    by_run = pd.DataFrame(rows)
+    return by_run.sort_values(["arm", "seed"], key=lambda c: c.map(order) if c.name == "arm" else c).set_index(
         ["arm", "seed"]
     )
 
@@ -107,11 +107,11 @@ def mean_of(values: Sequence[float]) -> Mean:
     return Mean(float(values.mean()), deviation, quantile * deviation / np.sqrt(len(values)))
 
 
-def difference(found: pd.DataFrame, a: str, b: str, number: str) -> Optional[SeedComparison]:
+def difference(by_run: pd.DataFrame, a: str, b: str, number: str) -> Optional[SeedComparison]:
     """Compare one number of two arms over the seeds that both have.
 
     Args:
-        found: of `numbers`.
+        by_run: of `numbers`.
         a: the first arm.
         b: the second arm.
         number: the column.
@@ -120,7 +120,7 @@ def difference(found: pd.DataFrame, a: str, b: str, number: str) -> Optional[See
         The comparison; None with fewer than two common seeds, and where the difference is the same for each seed but
         not 0, so that it has no estimate of chance.
     """
-    both = pd.concat([found.loc[a, number], found.loc[b, number]], axis=1, join="inner", keys=["a", "b"])
+    both = pd.concat([by_run.loc[a, number], by_run.loc[b, number]], axis=1, join="inner", keys=["a", "b"])
     apart = (both["a"] - both["b"]).to_numpy()
     if len(both) < 2 or (apart.any() and np.ptp(apart) <= 1e-9 * np.abs(apart).max()):
         return None
@@ -145,26 +145,26 @@ class Compared(NamedTuple):
     holm_p: float
 
 
-def compare_all(found: pd.DataFrame, pairs: Sequence[tuple[str, str]], columns: Sequence[str]) -> list[Compared]:
+def compare_all(by_run: pd.DataFrame, pairs: Sequence[tuple[str, str]], columns: Sequence[str]) -> list[Compared]:
     """Compare arms, and correct the p-values for there being several comparisons.
 
     Args:
-        found: of `numbers`.
+        by_run: of `numbers`.
         pairs: of arms; those without results are left out.
         columns: the numbers to compare.
 
     Returns:
         A comparison for each number and pair that can be compared.
     """
-    there = set(found.index.get_level_values("arm"))
+    present = set(by_run.index.get_level_values("arm"))
     made = [
         (number, a, b, result)
         for number in columns
         for a, b in pairs
-        if {a, b} <= there and (result := difference(found, a, b, number)) is not None
+        if {a, b} <= present and (result := difference(by_run, a, b, number)) is not None
     ]
     corrected = holm([result.p for *_, result in made])
-    return [Compared(*one, p) for one, p in zip(made, corrected)]
+    return [Compared(*comparison, p) for comparison, p in zip(made, corrected)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,37 +182,39 @@ class Goal:
     evidence: str
 
 
-def goals(found: pd.DataFrame, experiment: Experiment, ours: str = OURS) -> list[Goal]:
+def goals(by_run: pd.DataFrame, experiment: Experiment, ours: str = OURS) -> list[Goal]:
     """Check the goals of the comparison.
 
     Args:
-        found: of `numbers`.
+        by_run: of `numbers`.
         experiment: which sets are easy, hard and generic.
         ours: the arm that is to reach them.
 
     Returns:
         It against every other arm on the hard sets; its gap; that the easy and generic sets do not fall.
     """
-    there = list(dict.fromkeys(found.index.get_level_values("arm")))
-    if ours not in there or BASELINE not in there:
+    present = list(dict.fromkeys(by_run.index.get_level_values("arm")))
+    if ours not in present or BASELINE not in present:
         return [Goal("all", None, f"no results of {BASELINE} and {ours} yet")]
-    checked = [_above_all(found, ours, f"hard {measure}") for measure in ("auc", TAR)]
-    gap, base = (found.loc[arm, "gap"].mean() for arm in (ours, BASELINE))
+    checked = [_above_all(by_run, ours, f"hard {measure}") for measure in ("auc", TAR)]
+    gap, base = (by_run.loc[arm, "gap"].mean() for arm in (ours, BASELINE))
     text = f"{ALL[ours].title}'s gap of expectation margins at most one third of {ALL[BASELINE].title}'s"
     share = gap / base if base else np.nan
     checked.append(Goal(text, bool(gap <= base / 3), f"{gap:.4f} against {base:.4f}: {share:.0%}"))
     checked += [
-        _not_lower(found, ours, f"{name} {measure}")
+        _not_lower(by_run, ours, f"{name} {measure}")
         for name in (experiment.easy, *experiment.generic)
         for measure in ("auc", TAR)
     ]
     return checked
 
 
-def _above_all(found: pd.DataFrame, ours: str, number: str) -> Goal:
+def _above_all(by_run: pd.DataFrame, ours: str, number: str) -> Goal:
     others = WITHOUT_DDL
     text = f"{ALL[ours].title} above every arm without DDL in {number}, the interval of 95% excluding 0"
-    compared = {one.b: one.result for one in compare_all(found, [(ours, arm) for arm in others], [number])}
+    compared = {
+        comparison.b: comparison.result for comparison in compare_all(by_run, [(ours, arm) for arm in others], [number])
+    }
     not_above = [
         f"{ALL[arm].title} {result.difference:+.4f} [{result.low:+.4f}, {result.high:+.4f}]"
         for arm, result in compared.items()
@@ -225,9 +227,9 @@ def _above_all(found: pd.DataFrame, ours: str, number: str) -> Goal:
     return Goal(text, False if not_above else None if missing else True, evidence)
 
 
-def _not_lower(found: pd.DataFrame, ours: str, number: str) -> Goal:
+def _not_lower(by_run: pd.DataFrame, ours: str, number: str) -> Goal:
     text = f"{ALL[ours].title} not lower than {ALL[BASELINE].title} in {number} by more than the latter's seed noise"
-    mine, base = (mean_of(found.loc[arm, number].tolist()) for arm in (ours, BASELINE))
+    mine, base = (mean_of(by_run.loc[arm, number].tolist()) for arm in (ours, BASELINE))
     noise = f"its standard deviation over seeds {base.deviation:.4f}"
     met = None if np.isnan(base.deviation) else bool(mine.mean >= base.mean - base.deviation)
     return Goal(text, met, f"{mine.mean:.4f} against {base.mean:.4f}, {noise}")

@@ -84,10 +84,12 @@ def generate_views(ijb: IJB, dim: int, seed: int = 0, out: Optional[np.ndarray] 
     rng = np.random.default_rng([seed, 2])
     lists = [*ijb.galleries, *([ijb.probes] if ijb.probes else [])]
     subject_of = {
-        template: subject for one in lists for template, subject in zip(one.templates.tolist(), one.subjects.tolist())
+        template: subject
+        for faces in lists
+        for template, subject in zip(faces.templates.tolist(), faces.subjects.tolist())
     }
     ids, template = np.unique(ijb.templates, return_inverse=True)
-    subject = np.array([subject_of[one] for one in ids.tolist()])
+    subject = np.array([subject_of[template] for template in ids.tolist()])
     scale = 1 / np.sqrt(dim)
     centres = rng.normal(0, scale, [subject.max() + 1, dim]).astype(np.float32)[subject]
     centres += rng.uniform(0.3, 2.5, [len(ids), 1]) * rng.normal(0, scale, centres.shape)

@@ -17,8 +17,8 @@ from ddl_tf.common.text import figure_text
 from ddl_tf.reporting.palette import GREY, Style, style
 
 
-def _present(found: pd.DataFrame) -> list[str]:
-    return list(dict.fromkeys(found.index.get_level_values("arm")))
+def _present(by_run: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(by_run.index.get_level_values("arm")))
 
 
 def _look(arm: str) -> Style:
@@ -27,18 +27,18 @@ def _look(arm: str) -> Style:
     return style(numbered.index(arm)) if ALL[arm].trained else dataclasses.replace(style(0), colour=GREY)
 
 
-def draw_by_arm(axes: Axes, found: pd.DataFrame, number: str, title: str) -> None:
+def draw_by_arm(axes: Axes, by_run: pd.DataFrame, number: str, title: str) -> None:
     """Draw a number of every arm: a dot a seed, the mean and its interval.
 
     Args:
         axes: where.
-        found: of `analysis.numbers`.
+        by_run: of `analysis.numbers`.
         number: its column.
         title: of the panel.
     """
-    arms = _present(found)
+    arms = _present(by_run)
     for place, arm in enumerate(arms):
-        values = found.loc[arm, number].to_numpy(float)
+        values = by_run.loc[arm, number].to_numpy(float)
         look, summary = _look(arm), mean_of(values)
         axes.scatter(values, place + np.linspace(-0.18, 0.18, len(values)), s=14, color=look.colour, alpha=0.5)
         error = None if np.isnan(summary.half) else summary.half
@@ -49,16 +49,16 @@ def draw_by_arm(axes: Axes, found: pd.DataFrame, number: str, title: str) -> Non
     axes.grid(alpha=0.3, axis="x")
 
 
-def draw_trade_off(axes: Axes, found: pd.DataFrame) -> None:
+def draw_trade_off(axes: Axes, by_run: pd.DataFrame) -> None:
     """Draw hard against easy: up is better on hard faces, right on easy ones.
 
     Args:
         axes: where.
-        found: of `analysis.numbers`.
+        by_run: of `analysis.numbers`.
     """
-    for arm in _present(found):
+    for arm in _present(by_run):
         look = _look(arm)
-        easy, hard = (found.loc[arm, f"{kind} auc"].to_numpy(float) for kind in ("easy", "hard"))
+        easy, hard = (by_run.loc[arm, f"{kind} auc"].to_numpy(float) for kind in ("easy", "hard"))
         axes.scatter(easy, hard, s=14, color=look.colour, marker=look.marker, alpha=0.35)
         axes.scatter(easy.mean(), hard.mean(), s=70, color=look.colour, marker=look.marker, label=ALL[arm].title)
     axes.set_xlabel("AUC, easy")
@@ -68,11 +68,11 @@ def draw_trade_off(axes: Axes, found: pd.DataFrame) -> None:
     axes.legend(fontsize=7, frameon=False)
 
 
-def results_figure(found: pd.DataFrame, hard: Sequence[str], easy: str) -> Figure:
+def results_figure(by_run: pd.DataFrame, hard: Sequence[str], easy: str) -> Figure:
     """Draw the results of an experiment.
 
     Args:
-        found: of `analysis.numbers`.
+        by_run: of `analysis.numbers`.
         hard: the names of the hard sets.
         easy: that of the easy set.
 
@@ -83,11 +83,11 @@ def results_figure(found: pd.DataFrame, hard: Sequence[str], easy: str) -> Figur
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 2)
     sets = figure_text(hard[0]) if len(hard) == 1 else f"hard sets (mean of {len(hard)})"
-    draw_by_arm(axes[0, 0], found, "hard auc", f"AUC on {sets}")
-    draw_by_arm(axes[0, 1], found, f"hard {TAR}", f"TAR at FAR 1e-2 on {sets}")
-    draw_by_arm(axes[1, 0], found, "gap", f"gap of expectation margins, {figure_text(easy)} less {sets}")
+    draw_by_arm(axes[0, 0], by_run, "hard auc", f"AUC on {sets}")
+    draw_by_arm(axes[0, 1], by_run, f"hard {TAR}", f"TAR at FAR 1e-2 on {sets}")
+    draw_by_arm(axes[1, 0], by_run, "gap", f"gap of expectation margins, {figure_text(easy)} less {sets}")
     axes[1, 0].axvline(0, color=GREY, linewidth=1)
-    draw_trade_off(axes[1, 1], found)
+    draw_trade_off(axes[1, 1], by_run)
     for panel in (axes[0, 1],):
         panel.set_yticklabels([])
     figure.supxlabel("dots: seeds; large: mean, with the interval of 95% of the mean", fontsize=9, color=GREY)

@@ -19,11 +19,11 @@ from ddl_tf.common.markdown import markdown_table
 MAIN = {"hard auc": "hard AUC", f"hard {TAR}": "hard TAR@1e-2", "hard margin": "hard margin", "gap": "gap"}
 
 
-def means_table(found: pd.DataFrame, columns: dict[str, str], values: dict[str, str]) -> pd.DataFrame:
+def means_table(by_run: pd.DataFrame, columns: dict[str, str], values: dict[str, str]) -> pd.DataFrame:
     """Put means and standard deviations over seeds into a table.
 
     Args:
-        found: of `analysis.numbers`.
+        by_run: of `analysis.numbers`.
         columns: number -> heading.
         values: arm -> its tuned value.
 
@@ -31,8 +31,8 @@ def means_table(found: pd.DataFrame, columns: dict[str, str], values: dict[str, 
         A row for each arm.
     """
     rows = []
-    for arm in dict.fromkeys(found.index.get_level_values("arm")):
-        mine = found.loc[arm]
+    for arm in dict.fromkeys(by_run.index.get_level_values("arm")):
+        mine = by_run.loc[arm]
         row = {"arm": ALL[arm].title, "tuned": values.get(arm, ""), "seeds": len(mine)}
         for number, heading in columns.items():
             summary = mean_of(mine[number].tolist())
@@ -47,15 +47,15 @@ def differences_table(compared: Sequence[Compared]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "number": one.number,
-                "arms": f"{ALL[one.a].title} - {ALL[one.b].title}",
-                "seeds": one.result.seeds,
-                "difference": f"{one.result.difference:+.4f}",
-                "95% interval": f"[{one.result.low:+.4f}, {one.result.high:+.4f}]",
-                "p": f"{one.result.p:.3g}",
-                "p (Holm)": f"{one.holm_p:.3g}",
+                "number": comparison.number,
+                "arms": f"{ALL[comparison.a].title} - {ALL[comparison.b].title}",
+                "seeds": comparison.result.seeds,
+                "difference": f"{comparison.result.difference:+.4f}",
+                "95% interval": f"[{comparison.result.low:+.4f}, {comparison.result.high:+.4f}]",
+                "p": f"{comparison.result.p:.3g}",
+                "p (Holm)": f"{comparison.holm_p:.3g}",
             }
-            for one in compared
+            for comparison in compared
         ]
     )
 
@@ -94,32 +94,32 @@ def report(
         output: folder of the experiment.
         stored_seeds: the page is made of the first one.
     """
-    found = numbers(table, experiment)
-    arms = list(dict.fromkeys(found.index.get_level_values("arm")))
+    by_run = numbers(table, experiment)
+    arms = list(dict.fromkeys(by_run.index.get_level_values("arm")))
     values = table.dropna(subset=["value"]).groupby("arm")["value"].unique()
     tuned = {arm: ", ".join(f"{ALL[arm].tuned} {value:g}" for value in values[arm]) for arm in values.index}
     sets = [*experiment.hard, experiment.easy, *experiment.generic]
     print(f"## {experiment.name}\n\nhard: {', '.join(experiment.hard)}; easy: {experiment.easy}\n")
-    print(markdown_table(means_table(found, MAIN, tuned)), end="\n\n")
+    print(markdown_table(means_table(by_run, MAIN, tuned)), end="\n\n")
     for measure in ("auc", TAR):
         print(f"{measure} of each set:\n")
-        print(markdown_table(means_table(found, {f"{name} {measure}": name for name in sets}, tuned)), end="\n\n")
-    against = [(one, [(one, arm) for arm in WITHOUT_DDL]) for one in (OURS, DETACHED) if one in arms]
+        print(markdown_table(means_table(by_run, {f"{name} {measure}": name for name in sets}, tuned)), end="\n\n")
+    against = [(ours, [(ours, arm) for arm in WITHOUT_DDL]) for ours in (OURS, DETACHED) if ours in arms]
     for first, others in (*against, (BASELINE, [(arm, BASELINE) for arm in arms])):
         pairs = [(a, b) for a, b in others if a != b]
         generic = [f"{name} {measure}" for name in (experiment.easy, *experiment.generic) for measure in ("auc", TAR)]
         columns = ["hard auc", f"hard {TAR}", *(["gap", *generic] if first == BASELINE else [])]
-        compared = compare_all(found, pairs, columns)
+        compared = compare_all(by_run, pairs, columns)
         if compared:
             print(f"{ALL[first].title} and others, paired by seed:\n")
             print(markdown_table(differences_table(compared)), end="\n\n")
     if tuning is not None:
         print("Tuning:\n")
         print(markdown_table(tuning_table(tuning, experiment)), end="\n\n")
-    for goal in [goal for ours in (OURS, DETACHED) if ours in arms for goal in goals(found, experiment, ours)]:
+    for goal in [goal for ours in (OURS, DETACHED) if ours in arms for goal in goals(by_run, experiment, ours)]:
         met = "not known" if goal.met is None else "met" if goal.met else "NOT met"
         print(f"- {met}: {goal.text} ({goal.evidence})")
-    plots.save(plots.results_figure(found, experiment.hard, experiment.easy), plot)
+    plots.save(plots.results_figure(by_run, experiment.hard, experiment.easy), plot)
     print(f"\nplot: {plot}")
     _page(experiment, arms, output, stored_seeds)
 
@@ -129,16 +129,16 @@ def _page(experiment: Experiment, arms: Sequence[str], output: Path, stored_seed
     if not stored_seeds:
         return
     folders = {arm: output / "evaluations" / f"{arm}_{stored_seeds[0]}" for arm in arms}
-    there = [arm for arm in sorted(arms, key=lambda arm: arm != BASELINE) if any(folders[arm].glob("*/result.json"))]
-    if not there:
+    stored = [arm for arm in sorted(arms, key=lambda arm: arm != BASELINE) if any(folders[arm].glob("*/result.json"))]
+    if not stored:
         return
     from ddl_tf.report import ReportSettings, main
 
     print(f"{experiment.name}: drawing the page", file=sys.stderr)
     main(
         ReportSettings(
-            evaluations=[f"{ALL[arm].title}={folders[arm]}" for arm in there],
-            runs=[f"{ALL[arm].title}={output / 'run' / folders[arm].name}" for arm in there if ALL[arm].trained],
+            evaluations=[f"{ALL[arm].title}={folders[arm]}" for arm in stored],
+            runs=[f"{ALL[arm].title}={output / 'run' / folders[arm].name}" for arm in stored if ALL[arm].trained],
             easy=experiment.easy,
             hard=experiment.hard[0],
             output=str(output / "report"),

@@ -155,7 +155,7 @@ def tuned_value(table: pd.DataFrame, arm: str, values: Sequence[float], hard: Se
             f"{arm} is not tuned: {', '.join(f'{value:g}' for value in missing)} missing; run --stages=tune"
         )
     means = mine[mine["set"].isin(hard)].groupby("value")["auc"].mean()
-    found = means.reindex(list(values)).dropna()
-    if found.empty:
+    measured = means.reindex(list(values)).dropna()
+    if measured.empty:
         raise InputError(f"{arm}: training diverged with every value; choose others in benchmarks/arms/catalogue.py")
-    return float(found.idxmax())
+    return float(measured.idxmax())

@@ -157,8 +157,8 @@ class Stages:
             command = [sys.executable, "-m", "ddl_tf.train", f"--flagfile={recipe}", *flags, "--evaluate_every=20"]
             log = self._output / "logs" / f"{folder.name}.log"
             log.parent.mkdir(exist_ok=True)
-            with log.open("a") as told:
-                code = subprocess.run(command, cwd=self._output, stdout=told, stderr=told).returncode
+            with log.open("a") as printed:
+                code = subprocess.run(command, cwd=self._output, stdout=printed, stderr=printed).returncode
             if code:
                 raise InputError(f"the pre-training of seed {seed} ended with code {code}: see {log}")
 

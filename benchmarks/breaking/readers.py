@@ -240,6 +240,6 @@ def targets() -> Iterator[Target]:
     )
     listed = functools.partial(_read_photos, lambda at: csv_photos(str(at / "photos.csv"), True))
     yield Target("gallery's CSV", _write_csv, ("photos.csv",), listed)
-    found = functools.partial(_read_photos, lambda at: folder_photos(str(at / "people"), True))
-    yield Target("gallery's photos", _write_people, ("people/*/*",), found)
+    of_folder = functools.partial(_read_photos, lambda at: folder_photos(str(at / "people"), True))
+    yield Target("gallery's photos", _write_people, ("people/*/*",), of_folder)
     yield Target("server's JSON", _write_answer, ("answer.json",), _read_answer)

@@ -181,10 +181,10 @@ def identification(
     with _timed(stages, "1:N"):
         copies = ("gallery_ids = ", "gallery_feats = ", "probe_ids = ", "probe_feats = ", "mask = ", "evaluation(")
         script.run(lambda text, node: text.startswith(copies))
-    found = re.findall(r"^top\d+ = (\S+)", script.printed, re.MULTILINE)
+    rates = re.findall(r"^top\d+ = (\S+)", script.printed, re.MULTILINE)
     tpir = re.findall(r"^far = \S+ pr = (\S+)", script.printed, re.MULTILINE)
     return {
-        "rank": [float(value) for value in found],
+        "rank": [float(value) for value in rates],
         "tpir": [float(value) for value in tpir],
         "stages": stages,
         "printed": script.printed,

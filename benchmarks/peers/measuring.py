@@ -10,15 +10,15 @@ from pathlib import Path
 def _session() -> list[Path]:
     """The processes of this session: this one and its workers."""
     mine = os.getsid(0)
-    found = []
+    processes = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             try:
                 if os.getsid(int(process.name)) == mine:
-                    found.append(process)
+                    processes.append(process)
             except ProcessLookupError:
                 continue
-    return found
+    return processes
 
 
 def _cpu_seconds() -> float:

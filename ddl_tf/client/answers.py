@@ -7,33 +7,43 @@ import numpy as np
 
 
 class Embedded(NamedTuple):
-    """Unit embeddings float32 `[rows, dim]`, zeros where the image could not be decoded; bool `[rows]`: could it."""
+    """Embeddings of encoded images."""
 
     embedding: np.ndarray
+    """float32 `[rows, dim]` of unit norm; zeros where the image could not be decoded."""
     valid: np.ndarray
+    """bool `[rows]`: whether the image could be decoded."""
 
 
 class Verified(NamedTuple):
-    """Of pairs `[pairs]`: cosine float32; bool: is it at least the model's threshold; bool: could both be decoded."""
+    """Pairs of images, compared."""
 
     similarity: np.ndarray
+    """float32 `[pairs]`, cosine."""
     same: np.ndarray
+    """bool `[pairs]`: whether it is at least the model's threshold."""
     valid: np.ndarray
+    """bool `[pairs]`: whether both images could be decoded."""
 
 
 class Found(NamedTuple):
-    """The nearest rows of a gallery int32 `[rows, k]`; their cosines float32; bool `[rows]`: could it be decoded."""
+    """The nearest rows of a gallery, the nearest first."""
 
     index: np.ndarray  # type: ignore[assignment]
+    """int32 `[rows, k]`, rows of the gallery."""
     similarity: np.ndarray
+    """float32 `[rows, k]`, cosine."""
     valid: np.ndarray
+    """bool `[rows]`: whether the image could be decoded."""
 
 
 class TensorInfo(NamedTuple):
-    """Of a signature: NumPy's name of a type, `string`, or TensorFlow's; -1 for any size, None for any shape."""
+    """An input or output of a signature."""
 
     dtype: str
+    """`uint8`, `float32`, `int32`, `int64`, `bool` or `string`; other types as TensorFlow's `DT_` names."""
     shape: Optional[tuple[int, ...]]
+    """-1 for any size; None for any shape."""
 
 
 class Signature(NamedTuple):
@@ -52,11 +62,13 @@ class ModelMetadata(NamedTuple):
 
 
 class VersionStatus(NamedTuple):
-    """A version of a model of a server: one of `STATES` in `ddl_tf.client.messages`, and why it could not be loaded."""
+    """A version of a model of a server."""
 
     version: int
     state: str
+    """`START`, `LOADING`, `AVAILABLE`, `UNLOADING`, `END`, or `UNKNOWN`."""
     error: str
+    """Why it could not be loaded; empty if there is no error."""
 
 
 AVAILABLE = "AVAILABLE"
@@ -64,8 +76,14 @@ AVAILABLE = "AVAILABLE"
 INTERNAL = "__"
 
 # TensorFlow's number and name of each type that the signatures use, and what NumPy calls it.
-DTYPES = {1: ("DT_FLOAT", "float32"), 3: ("DT_INT32", "int32"), 4: ("DT_UINT8", "uint8")}
-DTYPES |= {7: ("DT_STRING", "string"), 9: ("DT_INT64", "int64"), 10: ("DT_BOOL", "bool")}
+DTYPES = {
+    1: ("DT_FLOAT", "float32"),
+    3: ("DT_INT32", "int32"),
+    4: ("DT_UINT8", "uint8"),
+    7: ("DT_STRING", "string"),
+    9: ("DT_INT64", "int64"),
+    10: ("DT_BOOL", "bool"),
+}
 
 # Stands for the model's dimension in the shape of an output.
 DIM = -1

@@ -27,9 +27,20 @@ except ImportError:
     raise missing_package("requests") from None
 
 # As TensorFlow Serving answers, and proxies before it.
-_STATUSES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: errors.NOT_FOUND}
-_STATUSES |= {408: errors.DEADLINE_EXCEEDED, 409: "ABORTED", 429: errors.RESOURCE_EXHAUSTED, 499: "CANCELLED"}
-_STATUSES |= {500: "INTERNAL", 501: "UNIMPLEMENTED", 503: errors.UNAVAILABLE, 504: errors.DEADLINE_EXCEEDED}
+_STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: errors.NOT_FOUND,
+    408: errors.DEADLINE_EXCEEDED,
+    409: "ABORTED",
+    429: errors.RESOURCE_EXHAUSTED,
+    499: "CANCELLED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: errors.UNAVAILABLE,
+    504: errors.DEADLINE_EXCEEDED,
+}
 _CHUNK = 1 << 16
 _NAMES = dict(DTYPES.values())
 

@@ -25,7 +25,7 @@ def visible(name: Union[str, "os.PathLike[str]"]) -> str:
 
     It is one line. Bytes that are no UTF-8 become `\xe9` and so on; every encoding of Unicode takes the result.
     """
-    return _UNSEEN.sub(lambda found: _escape(found[0]), os.fspath(name))
+    return _UNSEEN.sub(lambda match: _escape(match[0]), os.fspath(name))
 
 
 def figure_text(name: str) -> str:

@@ -30,10 +30,10 @@ def read_mended(path: Path) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     require_regular_file(file)
     try:
-        mended = pd.read_csv(file)
+        stand_ins = pd.read_csv(file)
         # What was lost, by number; a cell that is none raises.
-        mended[columns[:-1]] = mended[columns[:-1]].astype(np.int64)
-        return mended[columns]
+        stand_ins[columns[:-1]] = stand_ins[columns[:-1]].astype(np.int64)
+        return stand_ins[columns]
     except (ValueError, KeyError, OverflowError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{file}: not what `prepare mend` wrote ({reason}); put a copy back") from None
@@ -41,12 +41,12 @@ def read_mended(path: Path) -> pd.DataFrame:
 
 def own_places(path: Path, index: pd.DataFrame) -> pd.DataFrame:
     """Copy the index with every row at its first place in the shards, as before any mending."""
-    mended = read_mended(path)
-    if not mended["row"].between(0, len(index) - 1).all():
+    stand_ins = read_mended(path)
+    if not stand_ins["row"].between(0, len(index) - 1).all():
         raise InputError(f"{path / MENDED}: names rows that the set does not have; put a copy back")
     index = index.copy()
     for name in PLACE:
-        index.loc[mended["row"].to_numpy(np.int64), name] = mended[name].to_numpy(np.int64)
+        index.loc[stand_ins["row"].to_numpy(np.int64), name] = stand_ins[name].to_numpy(np.int64)
     return index
 
 
@@ -80,19 +80,19 @@ def mend_set(path: str) -> pd.DataFrame:
             place = before.loc[row] if row in before.index else faces.index.iloc[row]
             places = {name: int(place[name]) for name in PLACE}
             rows.append({"row": row, **places, "stands_in": stands_in, "reason": reason})
-        mended = pd.DataFrame(rows, columns=["row", *PLACE, "stands_in", "reason"])
+        stand_ins = pd.DataFrame(rows, columns=["row", *PLACE, "stands_in", "reason"])
         if not rows:
-            return mended
+            return stand_ins
         table = pq.read_table(folder / INDEX)
         order = np.arange(len(table))
-        order[mended["row"].to_numpy(np.int64)] = mended["stands_in"].to_numpy(np.int64)
+        order[stand_ins["row"].to_numpy(np.int64)] = stand_ins["stands_in"].to_numpy(np.int64)
         # The places first: as long as the index is the old one, they are what it says itself.
         with write_aside(folder / MENDED) as aside:
-            kept = before.drop(mended["row"], errors="ignore").reset_index()
-            pd.concat([kept, mended] if len(kept) else [mended]).sort_values("row").to_csv(aside, index=False)
+            kept = before.drop(stand_ins["row"], errors="ignore").reset_index()
+            pd.concat([kept, stand_ins] if len(kept) else [stand_ins]).sort_values("row").to_csv(aside, index=False)
         with write_aside(folder / INDEX) as aside:
             pq.write_table(table.take(order), aside)
-        return mended
+        return stand_ins
 
 
 def _why_unreadable(faces: Faces, row: int) -> Optional[str]:

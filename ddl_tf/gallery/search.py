@@ -16,9 +16,12 @@ UNUSED = -1
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """People, text, their cosine similarities, float32, and whether they are known, bool, each `[queries, k]`.
+    """The result of a search.
 
-    The most similar is first. Where an approximate search found no more: None, -inf. `known` is None without threshold.
+    Attributes:
+        people: `[queries, k]` text, the most similar person first; None where an approximate search found no more.
+        similarity: `[queries, k]` float32, cosine, -1..1; -inf where there is no person.
+        known: `[queries, k]` bool, whether the similarity is at least the threshold; None if no threshold was chosen.
     """
 
     people: np.ndarray
@@ -105,8 +108,11 @@ def _search(snapshot: Snapshot, queries: np.ndarray, enough: int, numbers: np.nd
 
 
 def strangers_known(far: float, people: int, images: int, entries: str) -> tuple[float, str]:
-    """Return the share of strangers that is taken for someone, and in words what it is."""
-    # A sum of rates of pairs of images is a bound, however dependent they are; of templates nobody measured the rates.
+    """Return the share of strangers that is taken for someone, and in words what it is.
+
+    The sum of the rates of pairs of images is a bound, however dependent they are. A template of several images has
+    similarities that nobody measured: the sum over people is an estimate.
+    """
     if entries == "images" or people == images:
         return min(1.0, far * images), f"at most, by {images:,} images like those of that set"
     return min(1.0, far * people), "by estimate, if templates are as similar as images"

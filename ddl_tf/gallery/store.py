@@ -83,8 +83,8 @@ class ModelRecord:
         # Exports and conversions of a model differ from it by rounding, two models by far more.
         if similarity < 0.9999:
             views = "" if record.flip == self.flip else f", {'with' if self.flip else 'without'} flip"
-            that = f"{self.path} (sha256 {self.sha256[:12]}{views}); use that model, or enrol everybody anew"
-            raise InputError(f"{record.path}: another model than that of {where}, {that}")
+            remedy = f"{self.path} (sha256 {self.sha256[:12]}{views}); use that model, or enrol everybody anew"
+            raise InputError(f"{record.path}: another model than that of {where}, {remedy}")
 
 
 def is_gallery(folder: Path) -> bool:

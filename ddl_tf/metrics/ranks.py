@@ -206,8 +206,8 @@ def tpir_at_fpir(
     # The product of a rate and a count that should be whole may fall just below it.
     allowed = np.floor(np.asarray(fpir_targets, float) * len(nonmated_similarity) + 1e-9).astype(int)
     thresholds = np.where(np.isfinite(top[allowed]), np.nextafter(top[allowed], np.inf), -np.inf)
-    found = mate_similarity[rank == 1]
-    return np.array([np.count_nonzero(found >= threshold) for threshold in thresholds]) / len(rank), thresholds
+    first_ranked = mate_similarity[rank == 1]
+    return np.array([np.count_nonzero(first_ranked >= threshold) for threshold in thresholds]) / len(rank), thresholds
 
 
 @dataclasses.dataclass(frozen=True)

@@ -177,10 +177,10 @@ def _arithmetic(node: Node) -> Value:
     if isinstance(second, Norm):
         return _division_by_norm(node, first, second)
     if isinstance(second, np.ndarray) and isinstance(first, (Image, Vector)):
-        number, one, zero = second.astype(np.float64), np.ones(1), np.zeros(1)
+        number, ones, zeros = second.astype(np.float64), np.ones(1), np.zeros(1)
         if node.type in ("Add", "Sub"):
-            return _affine(first, one, number if node.type == "Add" else -number, node.name)
-        return _affine(first, number if node.type == "Mul" else 1 / number, zero, node.name)
+            return _affine(first, ones, number if node.type == "Add" else -number, node.name)
+        return _affine(first, number if node.type == "Mul" else 1 / number, zeros, node.name)
     if node.type == "Mul" and isinstance(first, Vector) and first is second:
         return Norm(first, 2, False)
     layers = {"Add": _L.Add, "Sub": _L.Subtract, "Mul": _L.Multiply}

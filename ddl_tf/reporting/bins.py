@@ -136,9 +136,9 @@ def rank1_table(
     rows = []
     for name in np.unique(condition):
         inside = condition == name
-        found, people = rank[inside] == 1, None if person is None else person[inside]
-        hits, probes = int(found.sum()), len(found)
-        ends = rate_interval(hits, probes) if people is None else bootstrap_rates(found, replicates, seed, people)
+        recognised, people = rank[inside] == 1, None if person is None else person[inside]
+        hits, probes = int(recognised.sum()), len(recognised)
+        ends = rate_interval(hits, probes) if people is None else bootstrap_rates(recognised, replicates, seed, people)
         rows.append([str(name), probes, hits / probes, *ends])
     return pd.DataFrame(rows, columns=["condition", "probes", "rank1", "low", "high"])
 

@@ -183,9 +183,9 @@ def _nose(canvas: Canvas) -> None:
     cover, shade = canvas.cover[box], canvas.shade[box]
     canvas.paint_face(box, mask * clip01(along * np.float32(4)), traits.skin)
     # Inside the face the nose's own light fades in from its flanks; outside of the silhouette it is all there is.
-    own = clip01(distance / np.float32(0.05)) * clip01(along * np.float32(1.6)) * np.float32(0.8)
-    own = np.maximum(own, mask * (1 - cover))
-    shade += own * (lit * np.float32(1.03) - shade)
+    light = clip01(distance / np.float32(0.05)) * clip01(along * np.float32(1.6)) * np.float32(0.8)
+    light = np.maximum(light, mask * (1 - cover))
+    shade += light * (lit * np.float32(1.03) - shade)
     shade *= 1 - np.float32(0.2) * wing_line
     np.maximum(cover, mask, out=cover)
     canvas.cover[box] = cover

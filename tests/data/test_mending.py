@@ -28,9 +28,9 @@ def test_the_next_image_of_the_same_person_stands_for_a_lost_one(stored, capsys)
         damage_image(stored, row)
     faults = list(find_faults(str(stored)))
     assert faults
-    mended = mend_set(str(stored))
+    stand_ins = mend_set(str(stored))
     assert list(find_faults(str(stored))) == faults
-    assert mended[["row", "stands_in"]].to_numpy().tolist() == [[0, 1], [2, 1]]
+    assert stand_ins[["row", "stands_in"]].to_numpy().tolist() == [[0, 1], [2, 1]]
     assert f"{stored}, row 2: " in capsys.readouterr().err
     faces = Faces([str(stored)])
     assert faces.read(np.arange(6)) == [images[n] for n in (1, 1, 1, 3, 4, 5)]
@@ -44,9 +44,9 @@ def test_the_next_image_of_the_same_person_stands_for_a_lost_one(stored, capsys)
     mend_set(str(stored))
     damage_image(stored, 5)
     assert mend_set(str(stored))["row"].tolist() == [4, 5]
-    mended = read_mended(stored)
-    assert mended[["row", "stands_in"]].to_numpy().tolist() == [[0, 1], [2, 1], [4, 3], [5, 3]]
-    assert mended["offset"].tolist() == table["offset"][[0, 2, 4, 5]].tolist()
+    stand_ins = read_mended(stored)
+    assert stand_ins[["row", "stands_in"]].to_numpy().tolist() == [[0, 1], [2, 1], [4, 3], [5, 3]]
+    assert stand_ins["offset"].tolist() == table["offset"][[0, 2, 4, 5]].tolist()
 
 
 def test_nobody_to_stand_in(tmp_path):

@@ -82,8 +82,8 @@ def test_means_by_unit():
     means = bootstrap_means(values, 4000, 0, unit)
     # Drawing a k times of 3: 3k of 3k + (3 - k) values are 1.
     possible = {0.0: 8, 3 / 5: 12, 6 / 7: 6, 1.0: 1}
-    found, counts = np.unique(means.round(9), return_counts=True)
-    np.testing.assert_allclose(found, sorted(possible), atol=1e-8)
+    means_seen, counts = np.unique(means.round(9), return_counts=True)
+    np.testing.assert_allclose(means_seen, sorted(possible), atol=1e-8)
     np.testing.assert_allclose(counts / 4000, [possible[key] / 27 for key in sorted(possible)], atol=0.025)
 
 

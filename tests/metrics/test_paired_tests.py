@@ -16,12 +16,12 @@ from ddl_tf.metrics.seeds import compare_seeds
 from ddl_tf.metrics.weighted import WeightedPairs
 
 
-def two_models(seed, pairs=400, shift_b=1.0, own=0.7):
+def two_models(seed, pairs=400, shift_b=1.0, share=0.7):
     """Similarities of two models which err partly on the same pairs; with shift_b=1 they are equally good."""
     random = np.random.default_rng(seed)
     same = np.arange(pairs) % 2 == 0
     common, a, b = random.normal(size=[3, pairs])
-    return 0.2 * (common + own * a + 1.5 * same), 0.2 * (common + own * b + 1.5 * shift_b * same), same
+    return 0.2 * (common + share * a + 1.5 * same), 0.2 * (common + share * b + 1.5 * shift_b * same), same
 
 
 def scores_of(similarity, same, **further):
@@ -102,7 +102,7 @@ def test_people_are_resampled_for_every_number():
     people = np.concatenate([first, np.where(same, first, (first + random.integers(1, 30, 200)) % 30)]).astype(str)
     given = compare_scores(scores_of(a, same), scores_of(b, same), people, replicates=40)
     assert {row["test"] for row in given if row["p"] is not None} == {"paired bootstrap of people"}
-    of_scores = [scores_of(one, same, people=people) for one in (a, b)]
+    of_scores = [scores_of(model, same, people=people) for model in (a, b)]
     assert compare_scores(*of_scores, replicates=40) == given
 
 

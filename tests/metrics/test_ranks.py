@@ -129,12 +129,12 @@ def test_a_search_of_galleries_is_the_naive_one(monkeypatch, cells):
     everybody, others = np.concatenate([first, second]), []
     for number, probe in enumerate(probes):
         similarity = [float(np.dot(probe, template)) for template in everybody]
-        own = similarity[mate[number]] if mate[number] >= 0 else -np.inf
-        assert result.mate[number] == pytest.approx(own)
+        of_mate = similarity[mate[number]] if mate[number] >= 0 else -np.inf
+        assert result.mate[number] == pytest.approx(of_mate)
         for gallery, members in enumerate([range(9), range(9, 23)]):
             rest = [similarity[member] for member in members if member != mate[number]]
             assert result.best_other[gallery, number] == pytest.approx(max(rest))
-            assert result.above[gallery, number] == sum(other >= own for other in rest) or mate[number] < 0
+            assert result.above[gallery, number] == sum(other >= of_mate for other in rest) or mate[number] < 0
             others += rest
     np.testing.assert_allclose(result.largest_others, sorted(others, reverse=True)[:40])
     # There may be fewer others than are kept, and empty galleries.
@@ -149,10 +149,10 @@ def test_pooled_tpir_is_the_naive_one():
     mate = np.abs(mate)
     search = search_galleries(probes, [first, second], mate, keep=25)
     similarity = probes @ np.concatenate([first, second]).T
-    own = similarity[np.arange(50), mate].copy()
+    of_mate = similarity[np.arange(50), mate].copy()
     similarity[np.arange(50), mate] = -2
     for rate in (0.01, 0.1, 0.5):
         threshold = sorted(similarity.ravel(), reverse=True)[math.ceil(50 * rate) - 1]
-        assert pooled_tpir(search, 50, rate) == pytest.approx(np.mean(own > threshold), abs=1e-12)
+        assert pooled_tpir(search, 50, rate) == pytest.approx(np.mean(of_mate > threshold), abs=1e-12)
     # Two more probes have no image.
     assert pooled_tpir(search, 52, 0.01) == pytest.approx(pooled_tpir(search, 50, 0.01) * 50 / 52)

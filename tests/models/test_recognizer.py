@@ -5,7 +5,7 @@ from keras_case import policy
 from tiny_network import tiny_network  # noqa: F401
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.layers import ArcFace, CombinedMargin, CosFace, PoolNeck
+from ddl_tf.layers import ArcFace, CombinedMargin, CosFace, PoolNeck, is_synchronized
 from ddl_tf.losses import MarginSoftmaxLoss
 from ddl_tf.models import HEADS, build_embedding_model, build_recognizer, embedding_model
 
@@ -93,3 +93,20 @@ def test_own_backbone_neck_and_head():
 def test_bad_arguments(arguments, message):
     with pytest.raises(InputError, match=message):
         small_recognizer(**arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"neck": PoolNeck(6)}, "PoolNeck would be a neck behind a finished embedding: leave the neck out"),
+        ({"dropout": 0.1}, "dropout=0.1 would be ignored: give it to the network, whose embedding is finished"),
+        ({"recompute": True}, "recompute=True needs a backbone that is built here, not the network of a checkpoint"),
+        ({"input_shape": (48, 48, 3)}, r"the network takes images \(16, 16, 3\), but input_shape is \(48, 48, 3\)"),
+    ],
+)
+def test_a_network_of_a_checkpoint_is_taken_as_it_is(arguments, message):
+    network = build_embedding_model("plain_small", 6, SHAPE)
+    assert build_embedding_model(network, input_shape=SHAPE, sync_batch_norm=True) is network
+    assert is_synchronized(network)
+    with pytest.raises(InputError, match=message):
+        build_embedding_model(network, **{"input_shape": SHAPE, **arguments})

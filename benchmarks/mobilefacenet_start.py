@@ -44,27 +44,29 @@ def repair(path: Path, folder: Path) -> Path:
     model = json.loads(path.read_text(encoding="utf-8"))
     nodes: list[dict[str, Any]] = model["modelTopology"]["node"]
     by_name = {node["name"]: node for node in nodes}
-    negated = set()
+    slopes, gone = set(), set()
     for node in list(nodes):
         if node["op"] != "Abs":
             continue
         x = node["input"][0]
         (difference,) = (other for other in nodes if other.get("input") == [x, node["name"]] and other["op"] == "Sub")
         (product,) = (other for other in nodes if difference["name"] in other.get("input", ()))
-        negated.add(next(name for name in product["input"] if name != difference["name"]))
+        (total,) = (other for other in nodes if other["op"] == "Add" and product["name"] in other["input"])
+        (constant,) = (name for name in product["input"] if name != difference["name"])
+        slopes.add(constant)
+        gone |= {node["name"], difference["name"], product["name"], *total["input"]} - {x}
+        total.update(op="Prelu", input=[x, constant])
         fused = by_name[x].get("attr", {}).get("fused_ops", {}).get("list", {}).get("s", [])
         if _RELU in fused:
             fused.remove(_RELU)
-            (total,) = (other for other in nodes if other["op"] == "Add" and product["name"] in other["input"])
-            total["input"] = [f"{x}/positive" if name == x else name for name in total["input"]]
-            nodes.append({"name": f"{x}/positive", "op": "Relu", "input": [x], "attr": {"T": {"type": "DT_FLOAT"}}})
+    nodes[:] = [node for node in nodes if node["name"] not in gone]
     (group,) = model["weightsManifest"]
     content = bytearray(b"".join((path.parent / name).read_bytes() for name in group["paths"]))
     start = 0
     for weight in group["weights"]:
         end = start + 4 * int(np.prod(weight["shape"], dtype=int))
-        if weight["name"] in negated:
-            content[start:end] = (-np.frombuffer(content[start:end], "<f4")).tobytes()
+        if weight["name"] in slopes:
+            content[start:end] = (-2 * np.frombuffer(content[start:end], "<f4")).tobytes()
         start = end
     group["paths"] = ["weights.bin"]
     (folder / "weights.bin").write_bytes(content)

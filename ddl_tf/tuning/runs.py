@@ -106,7 +106,7 @@ def train_run(run: Run) -> list[dict[str, Any]]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file, contextlib.redirect_stderr(file):
         try:
-            return train(run.settings, tf.distribute.MirroredStrategy())
+            return train(run.settings)
         except NotFiniteError as error:
             print(error, file=sys.stderr)
             return []

@@ -121,8 +121,8 @@ class WeightsSettings:
 
     input: Optional[str] = setting(
         None,
-        "InsightFace's PyTorch state dict, such as backbone.pth, an ONNX network (.onnx) of anybody's, or the model.json "
-        "of a TensorFlow.js graph model; required.",
+        "InsightFace's PyTorch state dict, such as backbone.pth, an ONNX network (.onnx) of anybody's, or the "
+        "model.json of a TensorFlow.js graph model; required.",
     )
     backbone: str = setting("iresnet50", "The network of a state dict: iresnet18|34|50|100 or mobilefacenet.")
     output: Optional[str] = setting(None, "The checkpoint to write, ending in .keras; required.")

@@ -21,6 +21,7 @@ from ddl_tf.quickstart import QuickstartSettings
 from ddl_tf.report import ReportSettings
 from ddl_tf.serve_check import ServeCheckSettings
 from ddl_tf.training import TrainSettings
+from ddl_tf.tuning import TuneSettings
 
 PAGE = Path(__file__).parent / "flags.md"
 # The docs import it for its quiet start-up alone.
@@ -35,6 +36,7 @@ def _of_subcommands(name: str, commands: "dict[str, tuple[Any, type]]") -> dict[
 SETTINGS: dict[str, type] = {
     "train": TrainSettings,
     "launch": LaunchSettings,
+    "tune": TuneSettings,
     "quickstart": QuickstartSettings,
     **_of_subcommands("prepare", PREPARE_COMMANDS),
     **_of_subcommands("mine", MINE_COMMANDS),

@@ -60,8 +60,8 @@ def train_only(
     for pattern in patterns:
         matching = [layer for layer in layers if _matches(pattern, layer.name)]
         if not matching:
-            names = ", ".join(layer.name for layer in layers)
-            raise InputError(f"--train_layers={pattern}: no layer with weights has such a name; there are {names}")
+            known = ", ".join(layer.name for layer in layers)
+            raise InputError(f"--train_layers={pattern}: no layer with weights has such a name; there are {known}")
         chosen = [*chosen, *matching]
     for layer in layers:
         layer.trainable = any(layer is other for other in chosen)

@@ -11,9 +11,9 @@ from ddl_tf.common.checks import is_whole
 class LowRankLayer(tf.keras.layers.Layer):
     """What the layers of a low-rank change share; a base beside the Keras layer that is changed.
 
-    The kernel of `[inputs, outputs]` (all dimensions over which the layer sums, and all others) is W + (alpha / low_rank)
-    A B, with W as it was, A of `[inputs, low_rank]` random and B of `[low_rank, outputs]` zero at the start: at first the layer
-    computes what it computed. Only A and B train.
+    The kernel of `[inputs, outputs]` (all dimensions over which the layer sums, and all others) is
+    W + (alpha / low_rank) A B, with W as it was, A of `[inputs, low_rank]` random and B of `[low_rank, outputs]` zero
+    at the start: at first the layer computes what it computed. Only A and B train.
 
     Args:
         low_rank: rank of the product, at least 1 (ValueError).

@@ -92,7 +92,7 @@ def merge_low_rank(network: tf.keras.Model) -> tf.keras.Model:
     return replace_layers(network, merged)
 
 
-def _converted(layer: tf.keras.layers.Layer, kind: type, **arguments: Any) -> tf.keras.layers.Layer:
+def _converted(layer: tf.keras.layers.Layer, kind: Any, **arguments: Any) -> tf.keras.layers.Layer:
     """A layer of another kind with the kernel and the bias of one that is built."""
     config = {name: value for name, value in layer.get_config().items() if name not in ("low_rank", "alpha")}
     other = kind.from_config({**config, **arguments})

@@ -55,7 +55,8 @@ def read_tfjs_graph(path: Path) -> tuple[Any, str, str]:
     outputs = [node.name for node in graph.node if node.name not in used and node.op != "Placeholder"]
     if len(inputs) != 1 or len(outputs) != 1:
         raise InputError(
-            f"{path} has the inputs {', '.join(inputs)} and the outputs {', '.join(outputs)}; a face network has one each"
+            f"{path} has the inputs {', '.join(inputs)} and the outputs {', '.join(outputs)}; a face network has one "
+            "each"
         )
     return graph, inputs[0], outputs[0]
 
@@ -82,7 +83,7 @@ def _read_weights(path: Path, groups: list[dict[str, Any]]) -> dict[str, np.ndar
             end = start + count * kind.itemsize
             if end > len(content):
                 raise InputError(f"{path}: {', '.join(names)} has {len(content):,} bytes, but {name} ends at {end:,}")
-            value = np.frombuffer(content, kind, count, start).reshape(shape)
+            value: np.ndarray = np.frombuffer(content, kind, count, start).reshape(shape)
             if quantized and "scale" in quantized:
                 value = value * np.float32(quantized["scale"]) + np.float32(quantized["min"])
             values[name], start = value.astype(_TYPES[weight["dtype"]]), end
@@ -120,7 +121,7 @@ def _unfused(node: dict[str, Any], values: dict[str, np.ndarray]) -> list[dict[s
 
 
 def _prelu(name: str, x: str, alpha: str) -> list[dict[str, Any]]:
-    """x where it is positive, alpha x elsewhere: relu(x) - alpha relu(-x)."""
+    """PReLU: x where it is positive, alpha x elsewhere, which is relu(x) - alpha relu(-x)."""
     kind = {"T": {"type": "DT_FLOAT"}}
     steps = [("positive", "Relu", [x]), ("minus", "Neg", [x]), ("negative", "Relu", [f"{name}/minus"])]
     steps += [("scaled", "Mul", [f"{name}/negative", alpha])]

@@ -49,7 +49,7 @@ def test_frozen_layers_stay_as_they_were(settings, start):
 
 
 def test_activations_that_are_kept_change_nothing(settings, small_faces, start, tmp_path, capsys):
-    expected_names, expected = changed(settings, start, train_blocks=1, head_start="class_means")
+    _, expected = changed(settings, start, train_blocks=1, head_start="class_means")
     weights = last_weights(settings.run_dir)
     for name in ("first", "second"):
         cached = dataclasses.replace(
@@ -83,7 +83,10 @@ def test_lora_changes_kernels_alone_and_is_merged(settings, tmp_path):
     lora = {"backbone": "checkpoint", "embedding_size": 512, "init_checkpoint": f"{tmp_path}/start.keras"}
     run(dataclasses.replace(settings, **lora, lora_rank=2, lora_layers="mix|embed"))
     trained = embedding_model(load_checkpoint(f"{settings.run_dir}/checkpoints/last.keras"))
-    after, before = ({w.name.split("/")[-2:][0] + w.name[-8:]: w.numpy() for w in m.weights} for m in (trained, network))
+    after, before = (
+        {"".join(weight.name.rsplit("/", 2)[-2:]): weight.numpy() for weight in model.weights}
+        for model in (trained, network)
+    )
     assert set(after) == set(before)
     assert {name for name in after if np.any(after[name] != before[name])} == {"mixkernel:0", "embedkernel:0"}
     # A change of rank 2.
@@ -107,6 +110,16 @@ def test_refused(settings, changes, words):
         run(dataclasses.replace(settings, **changes))
 
 
+def moved_by_a_step(replicas, optimizer, fast, slow):
+    @tf.function
+    def step():
+        replicas.run(lambda: optimizer.apply_gradients([(tf.ones(2), fast), (tf.zeros(2), slow)]))
+
+    before = fast.numpy(), slow.numpy()
+    step()
+    return fast.numpy() - before[0], slow.numpy() - before[1]
+
+
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_a_slow_weight_moves_by_the_factor_and_a_pulled_one_back(name, two_replicas):
     moved = {}
@@ -120,14 +133,7 @@ def test_a_slow_weight_moves_by_the_factor_and_a_pulled_one_back(name, two_repli
             if mode == "pulled":
                 optimizer.pull([slow], 3.0)
                 slow.assign([3.5, 4.0])
-
-        @tf.function
-        def step():
-            two_replicas.run(lambda: optimizer.apply_gradients([(tf.ones(2), fast), (tf.zeros(2), slow)]))
-
-        before = fast.numpy(), slow.numpy()
-        step()
-        moved[mode] = fast.numpy() - before[0], slow.numpy() - before[1]
+        moved[mode] = moved_by_a_step(two_replicas, optimizer, fast, slow)
     for mode in ("slow", "pulled"):
         np.testing.assert_allclose(moved[mode][0], moved["plain"][0], rtol=1e-6)
     np.testing.assert_allclose(moved["slow"][1], 0.1 * moved["plain"][1], rtol=1e-5)

@@ -25,7 +25,8 @@ class Arm:
 
 
 START, MARGIN = "none", "margin"
-_WEIGHTS = (1.0, 3.0, 10.0, 30.0, 100.0)
+_WEIGHTS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+_MARGINS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
 
 
 def _embedding_loss(title: str, loss: str, **flags: Any) -> Arm:
@@ -39,8 +40,10 @@ ARMS: dict[str, Arm] = {
         {"network_rate": 0.0, "freeze_batch_norm": True, "start_pull": 0.0, "epochs": 1, "steps_per_epoch": 1},
     ),
     MARGIN: Arm("margin softmax alone"),
-    "ohem": Arm("OHEM", {"logits_loss": "ohem"}, "ohem_keep", (0.25, 0.5, 0.7, 0.9, 0.95)),
-    "focal": Arm("focal", {"logits_loss": "focal"}, "focal_gamma", (0.5, 1.0, 2.0, 4.0, 8.0)),
+    "arcface": Arm("ArcFace-FT", {"head": "arcface"}, "margin", _MARGINS),
+    "cosface": Arm("CosFace-FT", {"head": "cosface"}, "margin", _MARGINS),
+    "ohem": Arm("OHEM", {"logits_loss": "ohem"}, "ohem_keep", (0.25, 0.5, 0.7, 0.8, 0.9, 0.95)),
+    "focal": Arm("focal", {"logits_loss": "focal"}, "focal_gamma", (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)),
     "triplet": _embedding_loss("triplet", "triplet"),
     "histogram": _embedding_loss("histogram", "histogram"),
     "ddl": _embedding_loss("DDL", "ddl"),
@@ -48,7 +51,7 @@ ARMS: dict[str, Arm] = {
     "ddl_detached": _embedding_loss("DDL, teacher detached", "ddl", stop_teacher_gradient=True),
     # Not the paper's: the overlap of each group's own distributions.
     "ddl_overlap": Arm(
-        "DDL with overlap", {"embedding_loss": "ddl"}, "overlap_weight", (3.0, 10.0, 30.0, 100.0, 300.0)
+        "DDL with overlap", {"embedding_loss": "ddl"}, "overlap_weight", (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
     ),
 }
 

@@ -1,6 +1,7 @@
 """Which value of each arm is taken, and whether an arm is worth it."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Optional
 
@@ -68,7 +69,10 @@ def choose_values(numbers: pd.DataFrame, easy_floor: float) -> dict[str, Optiona
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """An arm against another over the same seeds: the hard and the easy number; `p` is Holm's, of the hard one."""
+    """An arm against another over the same seeds: the hard and the easy number; `p` is Holm's, of the hard one.
+
+    Where both differ by the same number for every seed there is nothing to test: interval and `p` are NaN.
+    """
 
     arm: str
     other: str
@@ -82,33 +86,66 @@ class Comparison:
         return self.hard.low > 0 and self.p < 0.05
 
 
+def _compared(first: Sequence[float], second: Sequence[float]) -> SeedComparison:
+    """Compare two arms, without interval and p if they differ by the same number for every seed."""
+    try:
+        return compare_seeds(first, second)
+    except InputError:
+        mean_a, mean_b = float(np.mean(first)), float(np.mean(second))
+        return SeedComparison(len(first), mean_a, mean_b, mean_a - mean_b, *[math.nan] * 4)
+
+
+def difference_text(numbers: SeedComparison) -> str:
+    """A difference with its interval, if there is one, as text."""
+    if math.isnan(numbers.low):
+        return f"{numbers.difference:+.4f} (for every seed)"
+    return f"{numbers.difference:+.4f} [{numbers.low:+.4f}, {numbers.high:+.4f}]"
+
+
 def compare_arms(numbers: pd.DataFrame, other: str) -> list[Comparison]:
-    """Compare every arm with another one, over the seeds that both have."""
+    """Compare every arm with another one, over the seeds that both have.
+
+    Args:
+        numbers: of `run_numbers`, several seeds of each arm.
+        other: the arm that all others are compared with.
+
+    Returns:
+        The comparisons, in the order of `ARMS`; an arm without two seeds in common with the other is not there.
+    """
     by_arm = {str(arm): rows.set_index("seed")[["hard", "easy"]].dropna() for arm, rows in numbers.groupby("arm")}
     made = []
     for arm in [name for name in ARMS if name in by_arm and name != other]:
         both = by_arm[arm].join(by_arm[other], how="inner", rsuffix=" of other")
         if len(both) > 1:
             hard, easy = (
-                compare_seeds(both[name].tolist(), both[f"{name} of other"].tolist()) for name in ("hard", "easy")
+                _compared(both[name].tolist(), both[f"{name} of other"].tolist()) for name in ("hard", "easy")
             )
             made.append((arm, hard, easy))
-    corrected = holm([hard.p for _, hard, _ in made])
-    return [Comparison(arm, other, hard, easy, p) for (arm, hard, easy), p in zip(made, corrected)]
+    tested = [arm for arm, hard, _ in made if not math.isnan(hard.p)]
+    corrected = dict(zip(tested, holm([hard.p for arm, hard, _ in made if arm in tested])))
+    return [Comparison(arm, other, hard, easy, corrected.get(arm, math.nan)) for arm, hard, easy in made]
 
 
 def verdict(comparisons: Sequence[Comparison], measure: str) -> str:
-    """Say in a sentence or two whether a loss beside the margin softmax is worth it."""
+    """Say in a sentence or two whether another loss or margin is worth it.
+
+    Args:
+        comparisons: of `compare_arms`, with `MARGIN`.
+        measure: of the numbers.
+
+    Returns:
+        What is best, by how much, and whether this is more than chance.
+    """
     added = [comparison for comparison in comparisons if comparison.arm not in (START, MARGIN)]
     if not added:
-        return "No loss beside the margin softmax was compared."
+        return "Nothing was compared with the margin softmax alone."
     best = max(added, key=lambda comparison: comparison.hard.difference)
-    hard, easy = best.hard, best.easy
+    title, tests = ARMS[best.arm].title, sum(not math.isnan(comparison.p) for comparison in comparisons)
+    p = "not tested" if math.isnan(best.p) else f"p = {best.p:.2g} corrected for {tests} comparisons"
     numbers = (
-        f"{ARMS[best.arm].title} against {ARMS[best.other].title}, {hard.seeds} seeds: {measure} of the hard pairs "
-        f"{hard.difference:+.4f} [{hard.low:+.4f}, {hard.high:+.4f}], p = {best.p:.2g} corrected for {len(comparisons)} "
-        f"comparisons; of the easy pairs {easy.difference:+.4f} [{easy.low:+.4f}, {easy.high:+.4f}]."
+        f"{title} against {ARMS[best.other].title}, {best.hard.seeds} seeds: {measure} of the hard pairs "
+        f"{difference_text(best.hard)}, {p}; of the easy pairs {difference_text(best.easy)}."
     )
     if best.is_better:
-        return f"An added loss is worth it: {numbers}"
-    return f"No added loss is shown to be worth it; the best is no more than chance could make it. {numbers}"
+        return f"{title} is worth it. {numbers}"
+    return f"Nothing is shown to be worth it; the best is no more than chance could make it. {numbers}"

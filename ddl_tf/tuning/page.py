@@ -1,6 +1,7 @@
 """The page of a comparison of fine-tunings: what is worth it, the arms side by side, what was tried."""
 
 import datetime
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Optional
@@ -15,7 +16,7 @@ from ddl_tf.reporting.layout_table import Strong, TextTable
 from ddl_tf.reporting.page import Picture, Section, write_report
 from ddl_tf.reporting.palette import GREY, style
 from ddl_tf.tuning.arms import ARMS
-from ddl_tf.tuning.choice import Comparison
+from ddl_tf.tuning.choice import Comparison, difference_text
 
 
 def write_page(
@@ -61,13 +62,13 @@ def _differences(comparisons: Sequence[Comparison], measure: str) -> TextTable:
     rows = []
     for comparison in comparisons:
         hard, easy = comparison.hard, comparison.easy
-        text = f"{hard.difference:+.4f} [{hard.low:+.4f}, {hard.high:+.4f}]"
+        text = difference_text(hard)
         rows.append(
             [
                 ARMS[comparison.arm].title,
                 Strong(text) if comparison.is_better else text,
-                f"{comparison.p:.2g}",
-                f"{easy.difference:+.4f} [{easy.low:+.4f}, {easy.high:+.4f}]",
+                "" if math.isnan(comparison.p) else f"{comparison.p:.2g}",
+                difference_text(easy),
                 str(hard.seeds),
             ]
         )

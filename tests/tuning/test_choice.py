@@ -5,7 +5,7 @@ from scipy.stats import ttest_rel
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.tuning.arms import ARMS, MARGIN, START, chosen_arms
-from ddl_tf.tuning.choice import choose_values, compare_arms, run_numbers, verdict
+from ddl_tf.tuning.choice import choose_values, compare_arms, difference_text, run_numbers, verdict
 
 NAN = np.nan
 
@@ -61,11 +61,39 @@ def test_arms_are_compared_seed_by_seed_and_the_verdict_says_how_sure_it_is():
     # Holm: the smaller p of two, doubled.
     assert ours.p == pytest.approx(2 * ttest_rel(ddl, margin).pvalue)
     assert [comparison.is_better for comparison in comparisons] == [False, True]
-    assert verdict(comparisons, "auc").startswith(
-        "An added loss is worth it: DDL against margin softmax alone, 4 seeds"
-    )
-    assert verdict(comparisons[:1], "auc").startswith("No added loss is shown to be worth it")
-    assert verdict([], "auc") == "No loss beside the margin softmax was compared."
+    assert verdict(comparisons, "auc").startswith("DDL is worth it. DDL against margin softmax alone, 4 seeds")
+    assert verdict(comparisons[:1], "auc").startswith("Nothing is shown to be worth it")
+    assert verdict([], "auc") == "Nothing was compared with the margin softmax alone."
+
+
+def test_arms_that_differ_by_the_same_for_every_seed_are_shown_but_not_tested():
+    margin, ddl = [0.60, 0.62, 0.61, 0.63], [0.65, 0.66, 0.67, 0.68]
+    rows = [("margin", NAN, seed, value, 0.9) for seed, value in enumerate(margin)]
+    rows += [("ddl", 3.0, seed, value, 0.8) for seed, value in enumerate(ddl)]
+    rows += [(START, NAN, seed, value - 0.25, 0.95) for seed, value in enumerate(margin)]
+    start, ours = compare_arms(numbers(*rows), MARGIN)
+    assert (start.arm, start.is_better, difference_text(start.hard)) == (START, False, "-0.2500 (for every seed)")
+    assert np.isnan([start.p, start.hard.low, start.hard.high]).all()
+    # One test alone is left to correct for.
+    assert ours.p == pytest.approx(ttest_rel(ddl, margin).pvalue)
+    text = verdict([start, ours], "auc")
+    assert "corrected for 1 comparisons; of the easy pairs -0.1000 (for every seed)." in text
+    # What is the same for every seed has not been shown to be better, whatever its size.
+    constant = numbers(*rows[:4], *(("ddl", 3.0, seed, value + 0.125, 0.9) for seed, value in enumerate(margin)))
+    text = verdict(compare_arms(constant, MARGIN), "auc")
+    assert text.startswith("Nothing is shown to be worth it")
+    assert "+0.1250 (for every seed), not tested; of the easy pairs +0.0000 [+0.0000, +0.0000]" in text
+
+
+def test_every_arm_but_the_two_others_are_compared_with_tries_six_values():
+    assert {name: len(arm.values) for name, arm in ARMS.items()} == {
+        name: 0 if name in (START, MARGIN) else 6 for name in ARMS
+    }
+    assert all(sorted(arm.values) == list(arm.values) for arm in ARMS.values())
+    assert {name: (ARMS[name].title, ARMS[name].flags["head"]) for name in ("arcface", "cosface")} == {
+        "arcface": ("ArcFace-FT", "arcface"),
+        "cosface": ("CosFace-FT", "cosface"),
+    }
 
 
 def test_what_others_are_compared_with_takes_part_always():

@@ -14,7 +14,7 @@ from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.importers.cfp import cfp_source
 from ddl_tf.importers.recordio import recordio_source
-from ddl_tf.importers.source import Problem, Sample, Source
+from ddl_tf.importers.source import Problem, Sample, Source, listed_source
 from ddl_tf.mining.degradation import degrade_image, degraded_source, neutral_strengths, parse_degradation
 from ddl_tf.protocols.pair_sets import read_bin
 
@@ -74,11 +74,24 @@ def with_students(name: str, students: Sequence[str], least_images: int = 1) -> 
         group, identity = (faces.index[column].to_numpy() for column in ("group", "identity"))
         chosen = group == 0 if np.any(group >= 0) else np.ones(len(faces), bool)
         chosen &= np.bincount(identity)[identity] >= least_images
+        rows = np.flatnonzero(chosen)
         degradations = [parse_degradation(text) for text in students]
-        source = degraded_source(faces, np.flatnonzero(chosen), degradations, SEED)
+        source = degraded_source(faces, rows, degradations, SEED) if students else _easy_source(faces, rows)
         write_set(source, StoreSettings(output=str(folder)))
 
     return make
+
+
+def _easy_source(faces: Faces, rows: np.ndarray) -> Source:
+    """Make a set of some images of another one, as they are in group 0."""
+    keys = faces.index["identity_key"].astype(str).to_numpy()
+
+    def sample(row: int) -> Sample:
+        (encoded,) = faces.read(np.array([row]))
+        return Sample(encoded, keys[row], f"{faces.paths[0]}, row {row}", 0, {"source_row": row})
+
+    name = f"{faces.paths[0]}, {len(rows)} images"
+    return listed_source("easy", name, rows.tolist(), sample, list(dict.fromkeys(keys[rows])))
 
 
 def all_pairs(folds: Sequence[int], degradation: Optional[str] = None, profiles: bool = False) -> Maker:

@@ -1,31 +1,43 @@
-import dataclasses
-
 import numpy as np
+import pandas as pd
 import pytest
-from arms import made_sets
-from arms.made_sets import SEED, cfp_pairs, degraded_pairs, with_students
+from hard_faces import made_sets
+from hard_faces.made_sets import (
+    NO_NUMBER,
+    SEED,
+    Places,
+    all_pairs,
+    celeba,
+    cfp,
+    distractors,
+    pairs_of_folds,
+    with_students,
+)
+from tiny_sets import picture, write_recordio
 
 from ddl_tf.data.store import Faces
-from ddl_tf.data.writer import StoreSettings, write_set
-from ddl_tf.importers.source import Source
-from ddl_tf.miniatures.pairs import write_cfp
+from ddl_tf.data.writer import write_set
+from ddl_tf.miniatures.pairs import write_bin, write_cfp
 from ddl_tf.mining.degradation import degrade_image, parse_degradation
-from ddl_tf.protocols.pair_sets import read_stored
-from ddl_tf.synthetic.faces import synthetic_samples
+from ddl_tf.protocols.pair_sets import read_bin, read_stored
 
 STUDENTS = ["resolution:8", "mask:0.5-1"]
+# Of each image of the small CelebA.
+LABELS = [0, 1, 1, 1, 2, 3, 3]
 
 
-@pytest.fixture
-def faces(tmp_path):
-    """Twelve faces of three people, of which the column `size` is 0 to 11."""
-    drawn = [
-        dataclasses.replace(sample, columns={"size": float(number)})
-        for number, sample in enumerate(synthetic_samples(3, 4, size=32))
-    ]
-    source = Source("list", "faces", len(drawn), lambda start: iter(drawn[start:]))
-    write_set(source, StoreSettings(output=str(tmp_path / "faces")))
-    return Faces([str(tmp_path / "faces")])
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    root = tmp_path_factory.mktemp("places")
+    for name in ("celeba", "sets"):
+        (root / name).mkdir()
+    write_recordio(root / "celeba", [(label, picture(place, 32)) for place, label in enumerate(LABELS)])
+    write_cfp(root / "cfp")
+    write_bin(root)
+    places = Places(root / "celeba", root / "cfp", root / "lfw.bin", root / "sets")
+    celeba()(places, root / "sets/celeba")
+    cfp(1, 2)(places, root / "sets/cfp")
+    return places
 
 
 def stored(path):
@@ -33,47 +45,83 @@ def stored(path):
     return faces, faces.index, faces.read(np.arange(len(faces)))
 
 
-def test_students(faces, tmp_path, monkeypatch):
-    made = []
-    monkeypatch.setattr(made_sets, "write_set", lambda source, *rest: made.append(source) or write_set(source, *rest))
-    make = with_students("faces", STUDENTS, easy="size >= 8", hard="size < 3", rest=True)
-    make(tmp_path, tmp_path / "students")
-    _, index, images = stored(tmp_path / "students")
-    originals = faces.read(np.arange(12))
-    expected = [(row, group) for row in range(8, 12) for group in (0, 1, 2)]
-    expected += [(row, 1) for row in range(3)] + [(row, -1) for row in range(3, 8)]
-    assert list(zip(index["source_row"], index["group"])) == expected
-    assert index["identity_key"].tolist() == [faces.index["identity_key"][row] for row, _ in expected]
-    for image, (row, group), (_, record) in zip(images, expected, index.iterrows()):
-        if not record["degradation"]:
+@pytest.mark.parametrize("name, least, rows", [("celeba", 2, [1, 2, 3, 5, 6]), ("cfp", 1, None)])
+def test_students(places, tmp_path, name, least, rows):
+    _, index, originals = stored(places.sets / name)
+    rows = np.flatnonzero(index["group"] == 0).tolist() if rows is None else rows
+    with_students(name, STUDENTS, least)(places, tmp_path / "students")
+    _, made, images = stored(tmp_path / "students")
+    expected = [(row, group) for row in rows for group in (0, 1, 2)]
+    assert list(zip(made["source_row"], made["group"])) == expected
+    assert made["identity_key"].tolist() == [index["identity_key"][row] for row, _ in expected]
+    for image, (row, group), (_, record) in zip(images, expected, made.iterrows()):
+        if group == 0:
             assert image == originals[row]
-            assert (record["resolution_px"], record["mask"], record["occlusion"]) == (32, 0, 0)
         else:
-            assert record["degradation"] == STUDENTS[group - 1]
             random = np.random.default_rng([SEED, row, group])
             again, strengths = degrade_image(originals[row], parse_degradation(STUDENTS[group - 1]), random)
             assert image == again
-            assert {name: record[name] for name in strengths} == pytest.approx(strengths)
-    # An interrupted making goes on; an easy image is not hard too.
-    whole = list(made[0].read(0))
-    for start in range(made[0].count + 1):
-        assert list(made[0].read(start)) == whole[start:]
-    with_students("faces", STUDENTS[:1], easy="size >= 8", hard="size >= 7")(tmp_path, tmp_path / "other")
-    index = stored(tmp_path / "other")[1]
-    assert list(zip(index["source_row"], index["group"])) == [(n, g) for n in range(8, 12) for g in (0, 1)] + [(7, 1)]
+            assert {column: record[column] for column in strengths} == pytest.approx(strengths)
+    with_students(name, [], least)(places, tmp_path / "alone")
+    _, made, images = stored(tmp_path / "alone")
+    assert made["group"].tolist() == [0] * len(rows)
+    assert images == [originals[row] for row in rows]
 
 
-def test_degraded_pairs(tmp_path):
-    write_cfp(tmp_path / "data" / "cfp")
-    read, folder = cfp_pairs(2), tmp_path / "test" / "cfp_ff_8px"
-    degraded_pairs(read, "resolution:8")(tmp_path, folder)
-    pairs, made = read(tmp_path), read_stored(str(folder))
-    assert made.name == "cfp_ff_8px"
-    assert made.same.tolist() == pairs.same.tolist()
-    assert made.fold.tolist() == pairs.fold.tolist()
-    assert not set(made.first.tolist()) & set(made.second.tolist())
-    for first, second, a, b in zip(made.first, made.second, pairs.first, pairs.second):
-        assert made.images[first] == pairs.images[a]
-        random = np.random.default_rng([SEED, b])
-        assert made.images[second] == degrade_image(pairs.images[b], parse_degradation("resolution:8"), random)[0]
-        assert (made.columns.loc[first, "resolution_px"], made.columns.loc[second, "resolution_px"]) == (112, 8)
+@pytest.mark.parametrize("degradation, profiles", [(None, False), ("resolution:8-16", False), (None, True)])
+def test_all_pairs_against_loops(places, tmp_path, monkeypatch, degradation, profiles):
+    sources = []
+    monkeypatch.setattr(
+        made_sets, "write_set", lambda source, *rest, **more: sources.append(source) or write_set(source, *rest, **more)
+    )
+    folds = (2, 4)
+    all_pairs(folds, degradation, profiles)(places, tmp_path / "8px")
+    made = read_stored(str(tmp_path / "8px"))
+    index = Faces([str(tmp_path / "8px")]).index
+    files = []
+    # Two people of each fold, in the order of their names.
+    for person in (2, 3, 6, 7):
+        for view in ("frontal", "profile"):
+            for number in range(2):
+                path = places.cfp / f"Data/Images/{person + 1:03d}/{view}/{number + 1:02d}.jpg"
+                files.append((person // 2 + 1, f"{person + 1:03d}", view, number, path.read_bytes()))
+    sharp = [file for file in files if file[2] == "frontal"]
+    probes = [file for file in files if file[2] == "profile"] if profiles else sharp if degradation else []
+    expected = [(who, number, int(not probes), image) for _, who, _, number, image in sharp]
+    for place, (_, who, _, number, image) in enumerate(probes):
+        if degradation:
+            image, strengths = degrade_image(
+                image, parse_degradation(degradation), np.random.default_rng([SEED, place])
+            )
+            assert index["resolution_px"][len(sharp) + place] == strengths["resolution_px"]
+        expected.append((who, NO_NUMBER if profiles else number, 1, image))
+    assert list(zip(made.people, index["number"], index["probe"], made.images)) == expected
+    pairs = []
+    for a, (fold, who, *_) in enumerate(sharp):
+        for b, (other_fold, other, *_) in enumerate(probes or sharp):
+            apart = a != b if degradation else True if profiles else a < b
+            if fold == other_fold and apart:
+                pairs.append((a, b + (len(sharp) if probes else 0), who == other, fold - 1))
+    assert list(zip(made.first, made.second, made.same, made.fold)) == pairs
+    # An interrupted making goes on.
+    (source,) = sources
+    whole = list(source.read(0))
+    assert [list(source.read(start)) for start in (0, 5, len(whole))] == [whole, whole[5:], []]
+
+
+def test_pairs_of_a_fold_of_cfp_are_as_many_as_they_should_be():
+    people = pd.DataFrame({"person": np.repeat(np.arange(50).astype(str), 10), "fold": 3})
+    assert len(pairs_of_folds(people, None, False)) == 500 * 499 // 2
+    copies = pairs_of_folds(people, people, True)
+    assert (len(copies), copies["same"].sum()) == (500 * 499, 50 * 90)
+
+
+def test_distractors(places, tmp_path):
+    distractors()(places, tmp_path / "distractors")
+    _, index, images = stored(tmp_path / "distractors")
+    # The people of CelebA who have one image.
+    assert images[:2] == [picture(place, 32) for place in (0, 4)]
+    lfw = read_bin(str(places.lfw_bin))
+    assert len(images) == 2 + len(set(lfw.images))
+    assert set(images[2:]) == set(lfw.images)
+    assert index["identity"].tolist() == list(range(len(images)))

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from arms.generated_ijb import IJBSize, generate_ijb, generate_views
+from generated_ijb import IJBSize, generate_ijb, generate_views
 from pyarrow import csv
 
 from ddl_tf.common.errors import InputError

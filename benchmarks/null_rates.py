@@ -14,7 +14,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-from arms.generated_ijb import IJBSize, generate_ijb
+from generated_ijb import IJBSize, generate_ijb
 
 from ddl_tf.common.progress import Progress
 from ddl_tf.common.settings import setting

@@ -1,36 +1,23 @@
-"""Resolution: sharp faces easy, copies of 16, 12 and 8 pixels a side hard: all arms compared.
+r"""Resolution: sharp faces easy, copies of 16, 12 and 8 pixels a side hard; ways of fine-tuning compared.
 
-It is for docs/results/made_hard.md:
+    python benchmarks/resolution.py --start=start.keras --celeba=DIR --cfp=DIR --lfw_bin=FILE \
+        --run_dir=runs/resolution --processes=2
 
-    python benchmarks/resolution.py --celeba=DIR --cfp=DIR --lfw_bin=FILE --workers=2
-
-trains on CelebA, then fine-tunes every arm on CelebA and CFP's frontal faces of folds 1 to 3 and judges it on CFP-FF,
-folds 4 and 5, whose second images are scaled down to 16, 12 and 8 px, on CFP-FF as it is, and on LFW. Each arm's one
-value is chosen on fold 3, trained on folds 1 and 2. Finished runs are added to docs/results/resolution.csv at once; the
-same command goes on where it stopped.
+fine-tunes the network on CelebA and CFP's frontal faces of folds 1 and 2 and copies of them, by each arm of
+`ddl_tf.tune`. Each arm's value is chosen on fold 3; the arms are compared on folds 4 and 5, in verification of all
+pairs of a sharp and a small face and in identification among distractors. 8 px is measured only: nothing is chosen by
+it. The same command goes on where it stopped.
 """
 
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
-import dataclasses
+from hard_faces.experiment import Experiment, Settings, run_experiment
 
-from arms.stages import ArmsSettings, run_experiment
-from arms.students import students_experiment
-
-# An aligned face of 112 px has its eyes 35 px apart. From 20 on an image had 64 px or more, so that it lacks nothing at
-# the 48 px that the networks see; below 12 it had fewer than 38, which is few images: those of CelebA are hardly ever
-# as small as the copies.
-RESOLUTION = students_experiment(
+RESOLUTION = Experiment(
     "resolution",
     {"16px": "resolution:16", "12px": "resolution:12", "8px": "resolution:8"},
-    easy="eye_distance_px >= 20",
-    hard="eye_distance_px < 12",
+    measured_only=("8px",),
 )
-
-
-@dataclasses.dataclass
-class Settings(ArmsSettings):
-    """Where the data is, and what to run."""
 
 
 def main(settings: Settings) -> None:

@@ -172,8 +172,11 @@ def _folder_key(folder: Path) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path, name: str = "lock") -> Iterator[None]:
-    """Keep other processes out of a folder, made if missing, by a lock on the file `name`, whose content stays."""
+def lock_folder(folder: Path, name: str = "lock", wait: bool = False) -> Iterator[None]:
+    """Keep other processes out of a folder, made if missing, by a lock on the file `name`, whose content stays.
+
+    Where another process is in it already, this one waits for it, or is refused.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
     try:
@@ -186,7 +189,7 @@ def lock_folder(folder: Path, name: str = "lock") -> Iterator[None]:
         if not stat.S_ISREG(os.fstat(lock).st_mode):
             raise _no_lock(path)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             advice = "wait for that one, or choose another folder"
             raise InputError(f"{folder}: another process is at work in it; {advice}") from None

@@ -1,6 +1,6 @@
 """The verification protocol: are the two images of a pair the same person?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -16,11 +16,24 @@ from ddl_tf.metrics.roc import FAR_TARGETS
 from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.protocols.rfw import RACES, rfw_name
 
+# Of a set of all pairs of some thousand images the embeddings of all pairs would take many GB.
+_PAIRS_AT_A_TIME = 16_384
+
+
+def _by_pair(
+    pair_set: PairSet, embeddings: np.ndarray, compare: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Sum what `compare` makes of the two embeddings `[pairs, dim]` of each pair: `[pairs]` float64."""
+    wide, parts = embeddings.astype(np.float64), [np.empty(0)]
+    for start in range(0, len(pair_set.first), _PAIRS_AT_A_TIME):
+        pairs = slice(start, start + _PAIRS_AT_A_TIME)
+        parts.append(np.sum(compare(wide[pair_set.first[pairs]], wide[pair_set.second[pairs]]), axis=1))
+    return np.concatenate(parts)
+
 
 def pair_similarities(pair_set: PairSet, embeddings: np.ndarray) -> np.ndarray:
     """Compute the cosine similarity of each pair from embeddings `[images, dim]` of unit norm: `[pairs]` float64."""
-    embeddings = embeddings.astype(np.float64)
-    return np.sum(embeddings[pair_set.first] * embeddings[pair_set.second], axis=1)
+    return _by_pair(pair_set, embeddings, np.multiply)
 
 
 def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed: int = 0) -> dict[str, Any]:
@@ -61,9 +74,8 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
     # An image in which no face was found has an embedding of zeros; the similarity of its pairs is 0.
     empty = ~embeddings.any(axis=1)
     failed = empty[first] | empty[second]
-    wide = embeddings.astype(np.float64)
     # Not 2 - 2 * similarity: the k-fold numbers are InsightFace's to the last digit.
-    distance = np.sum((wide[first] - wide[second]) ** 2, axis=1)
+    distance = _by_pair(pair_set, embeddings, lambda a, b: (a - b) ** 2)
     # Else two such images would be the same person: their distance is 0.
     distance[failed] = 2
     accuracy = k_fold_accuracy(distance, same, fold)

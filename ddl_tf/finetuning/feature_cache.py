@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.common.files import map_array
+from ddl_tf.common.files import lock_folder, map_array
 from ddl_tf.evaluation.embed import add_views, check_finite
 from ddl_tf.evaluation.embedding_file import EMBEDDINGS, embed_to_file
 from ddl_tf.finetuning.network_graph import NetworkGraph, check_network
@@ -20,6 +20,7 @@ from ddl_tf.models.replay import random_layers
 
 BATCH = 64
 GIB = 2**30
+_WAITING = ".waiting"
 
 
 class FeatureCache:
@@ -83,17 +84,18 @@ class FeatureCache:
         record = {"layers": self._digest(), "images": digest.hexdigest()}
         folder = self._folder / hashlib.sha256(json.dumps(record).encode()).hexdigest()[:16]
         size = len(images) * 2 * int(np.prod(self.shape)) * 4
-        if not (folder / EMBEDDINGS).exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            text = f"{name}: features of {len(images):,} images and their mirror images take {size / GIB:.2f} GiB"
-            free = shutil.disk_usage(folder).free
-            if free < size:
-                raise InputError(
-                    f"{text}, and {folder} has {free / GIB:.2f}: give another --feature_cache, or train more blocks, "
-                    "which are smaller further up"
-                )
-            print(f"{text} in {folder}", file=sys.stderr, flush=True)
-        embed_to_file(self._lower, images, True, folder, record, BATCH, f"{name}: features")
+        # Runs side by side need the same activations at the same time.
+        with lock_folder(folder, _WAITING, wait=True):
+            if not (folder / EMBEDDINGS).exists():
+                text = f"{name}: features of {len(images):,} images and their mirror images take {size / GIB:.2f} GiB"
+                free = shutil.disk_usage(folder).free
+                if free < size:
+                    raise InputError(
+                        f"{text}, and {folder} has {free / GIB:.2f}: give another --feature_cache, or train more "
+                        "blocks, which are smaller further up"
+                    )
+                print(f"{text} in {folder}", file=sys.stderr, flush=True)
+            embed_to_file(self._lower, images, True, folder, record, BATCH, f"{name}: features")
         stored = map_array(folder / EMBEDDINGS, "delete it, to make it again")
         return stored.reshape(len(images), 2, *self.shape)
 

@@ -61,6 +61,11 @@ def test_one_process_at_a_time(tmp_path):
             pass
         refused = subprocess.run(command, capture_output=True, text=True)
         assert refused.stderr.splitlines()[-1].startswith(f"ddl_tf.common.errors.InputError: {folder}: another process")
+        waiting = program.replace(")):", "), wait=True):")
+        waits = subprocess.Popen([sys.executable, "-c", waiting], stdout=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            waits.wait(1)
+    assert waits.communicate()[0] == "in\n"
     assert subprocess.run(command, capture_output=True, text=True).stdout == "in\n"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-from arms.generated_ijb import IJBSize, generate_ijb, generate_views
+from generated_ijb import IJBSize, generate_ijb, generate_views
 
 CHECKOUTS = {"insightface": "recognition/_evaluation_/ijb"}
 SIZE, SEED, DIM = IJBSize(images=1500, gallery=40, probes=160, genuine=150, impostors=2850), 3, 32

@@ -1,1 +1,0 @@
-"""The comparison of fine-tuning arms that `benchmarks/pose.py`, `resolution.py` and `occlusion.py` share."""

@@ -77,7 +77,7 @@ class Settings:
     arms: list[str] = setting([], f"Ways of fine-tuning, of {', '.join(ARMS)}; by default all.")
     seeds: int = setting(5, "Runs of each arm with its chosen value, each with another seed.")
     processes: int = setting(1, "Runs side by side, each in a process.")
-    least_images: int = setting(2, "Images that a person of CelebA must have to be trained on.")
+    least_images: int = setting(10, "Images that a person of CelebA must have to be trained on.")
     train_folds: list[int] = setting([1, 2], "CFP's folds to train on.")
     choose_folds: list[int] = setting([3], "CFP's folds by which each arm's value is chosen.")
     test_folds: list[int] = setting([4, 5], "CFP's folds to compare on.")

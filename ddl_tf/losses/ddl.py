@@ -7,8 +7,8 @@ import tensorflow as tf
 from ddl_tf.common.checks import is_whole
 from ddl_tf.losses.distributions import DistributionTerms, check_finite, distil
 from ddl_tf.losses.embedding_loss import MAX_GROUPS, EmbeddingLoss
-from ddl_tf.losses.pair_histograms import hardest_negative_sums, pair_sums
-from ddl_tf.losses.pair_search import Pairs, sort_rows
+from ddl_tf.losses.pair_histograms import negative_sums, positive_sums
+from ddl_tf.losses.pair_search import sort_rows
 from ddl_tf.losses.soft_histogram import Binning
 
 
@@ -35,10 +35,8 @@ class DDLLoss(EmbeddingLoss):
         stop_teacher_gradient: whether the KL terms leave the teacher alone (in the paper they do not).
         gather: whether replicas pool their rows before the distributions are estimated.
         num_groups: teacher and students, others take no part; None: those of the batch. XLA (`jit_compile`) needs it.
-        overlap_weight: weight of the overlap of each group's own distributions: the probability that a negative is at
-            least as similar as a positive. Not the paper's, which
-            promises a smaller overlap, but has no term for it.
-        overlap_negatives: which of a group's negative pairs overlap: "all", or "hardest", those of the other terms.
+        overlap_weight: weight of the overlap of each group's own distributions, the probability that its negatives are
+            at least as similar as its positives. The paper promises a smaller overlap, but has no term for it.
 
     Raises:
         ValueError: for a `num_nodes` below 1, `num_groups` outside of 1..1024, an empty `similarity_range`, a
@@ -57,7 +55,7 @@ class DDLLoss(EmbeddingLoss):
 
     _arguments = (
         *("positive_weight", "negative_weight", "order_weight", "num_nodes", "similarity_range", "bandwidth"),
-        *("positive_threshold", "stop_teacher_gradient", "gather", "num_groups", "overlap_weight", "overlap_negatives"),
+        *("positive_threshold", "stop_teacher_gradient", "gather", "num_groups", "overlap_weight"),
     )
 
     def __init__(
@@ -73,7 +71,6 @@ class DDLLoss(EmbeddingLoss):
         gather: bool = True,
         num_groups: Optional[int] = None,
         overlap_weight: float = 0.0,
-        overlap_negatives: str = "all",
         name: str = "ddl",
         **kwargs: Any,
     ) -> None:
@@ -84,9 +81,7 @@ class DDLLoss(EmbeddingLoss):
         if num_groups is not None and not (is_whole(num_groups) and 1 <= num_groups <= MAX_GROUPS):
             raise ValueError(f"num_groups must be 1..{MAX_GROUPS}, or None to find it in the batch, got {num_groups!r}")
         self.positive_weight, self.negative_weight, self.order_weight = positive_weight, negative_weight, order_weight
-        if overlap_negatives not in ("all", "hardest"):
-            raise ValueError(f'overlap_negatives must be "all" or "hardest", got {overlap_negatives!r}')
-        self.overlap_weight, self.overlap_negatives = overlap_weight, overlap_negatives
+        self.overlap_weight = overlap_weight
         self.num_nodes, self.bandwidth, self.num_groups = num_nodes, bandwidth, num_groups
         self.similarity_range = (similarity_range[0], similarity_range[1])
         self.positive_threshold, self.stop_teacher_gradient = positive_threshold, stop_teacher_gradient
@@ -95,14 +90,9 @@ class DDLLoss(EmbeddingLoss):
         """Return the terms of the loss and the distributions behind them; arguments as for `call`."""
         binning = Binning(self.num_nodes, self.similarity_range, self.bandwidth)
         rows = sort_rows(*self.global_batch(y_true, y_pred), self.num_groups)
-        positives = pair_sums(rows, Pairs.positive(rows), self.positive_threshold, binning)
-        hardest = hardest_negative_sums(rows, binning)
-        all_negatives = None
-        if self.overlap_weight and self.overlap_negatives == "all":
-            # No similarity is below -1.
-            all_negatives = pair_sums(rows, Pairs.negative(rows), -2.0, binning)
+        sums = positive_sums(rows, self.positive_threshold, binning), negative_sums(rows, binning)
         weights = self.positive_weight, self.negative_weight, self.order_weight, self.overlap_weight
-        return distil(positives, hardest, binning, weights, self.stop_teacher_gradient, all_negatives)
+        return distil(*sums, binning, weights, self.stop_teacher_gradient)
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Return the weighted sum of the terms, `[]` float32."""

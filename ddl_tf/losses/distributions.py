@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Optional, Union
+from typing import Union
 
 import tensorflow as tf
 
@@ -118,8 +118,8 @@ def distribution_distillation(
     """Distil the similarity distributions of the teacher group into those of the students: section 3.3 of DDL's paper.
 
     The Kullback-Leibler terms pull each student's positive and negative distributions to the teacher's; the order
-    term keeps every group's positives above every group's negatives, so that the teacher is not pulled down. The overlap
-    term, which is not the paper's, pulls a group's own positive and negative distributions apart where they overlap.
+    term keeps every group's positives above every group's negatives, so that the teacher is not pulled down. The
+    overlap term, which is not the paper's, pulls a group's positives and negatives apart where they overlap.
 
     `positives` and `negatives` are a `[count]` tensor of similarities for each group, teacher first: a list, or a
     ragged tensor `[groups, None]`. The other arguments, and which are refused, are those of `DDLLoss`.
@@ -149,9 +149,8 @@ def distil(
     binning: Binning,
     weights: tuple[float, float, float, float],
     stop_teacher_gradient: bool,
-    overlapping: Optional[GroupSums] = None,
 ) -> DistributionTerms:
-    """Compute the terms from the sums of each group, those of the negatives that overlap (None: `negatives`); the weights are those of the positive, negative, order and overlap term."""
+    """Compute the terms from the sums of each group; weights: of the positive, negative, order and overlap term."""
     distributions = tf.split(binning.smooth(tf.concat([positives.bins, negatives.bins], 0)), 2)
     means = [tf.math.divide_no_nan(sums.totals, sums.counts) for sums in (positives, negatives)]
     has_positives, has_negatives = present = positives.counts > 0, negatives.counts > 0
@@ -165,9 +164,7 @@ def distil(
     differences = means[1][:, tf.newaxis] - means[0][tf.newaxis, :]
     order = tf.reduce_sum(tf.where(has_negatives[:, tf.newaxis] & has_positives[tf.newaxis, :], differences, 0.0))
     # A group without a side has an empty distribution, and counts 0.
-    own_negatives = distributions[1] if overlapping is None else binning.smooth(overlapping.bins)
-    overlap = tf.reduce_sum(own_negatives * tf.cumsum(distributions[0], axis=1))
-    loss = weights[0] * divergences[0] + weights[1] * divergences[1] + weights[2] * order
-    loss = loss + weights[3] * overlap if weights[3] else loss
+    overlap = tf.reduce_sum(distributions[1] * tf.cumsum(distributions[0], axis=1))
+    loss = weights[0] * divergences[0] + weights[1] * divergences[1] + weights[2] * order + weights[3] * overlap
     terms = [*divergences, order, overlap, loss, *distributions, *means, *present]
     return DistributionTerms(*terms)

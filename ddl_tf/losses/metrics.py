@@ -8,7 +8,7 @@ import tensorflow as tf
 from ddl_tf.losses.ddl import DDLLoss
 from ddl_tf.losses.distributions import DistributionTerms
 
-TERMS = ("positive_kl", "negative_kl", "order", "loss")
+TERMS = ("positive_kl", "negative_kl", "order", "overlap", "loss")
 KINDS = ("positive", "negative")
 
 
@@ -76,7 +76,7 @@ class DDLTerm(_DistributionMetric):
     """One term of the Distribution Distillation Loss, before its weight.
 
     Args:
-        term: "positive_kl", "negative_kl", "order", or "loss" (the weighted sum).
+        term: "positive_kl", "negative_kl", "order", "overlap", or "loss" (the weighted sum).
         name: the term by default.
         **loss_arguments: the arguments of the `DDLLoss` that is watched.
 
@@ -100,6 +100,7 @@ class DDLTerm(_DistributionMetric):
             "positive_kl": terms.has_positives[0] & tf.reduce_any(terms.has_positives[1:]),
             "negative_kl": terms.has_negatives[0] & tf.reduce_any(terms.has_negatives[1:]),
             "order": tf.reduce_any(terms.has_positives) & tf.reduce_any(terms.has_negatives),
+            "overlap": tf.reduce_any(terms.has_positives & terms.has_negatives),
         }
         exists["loss"] = exists["positive_kl"] | exists["negative_kl"] | exists["order"]
         return getattr(terms, self.term), exists[self.term]
@@ -196,7 +197,7 @@ def ddl_metrics(num_students: int = 1, **loss_arguments: Any) -> list[tf.keras.m
         >>> [metric.name for metric in ddl_metrics()][:3]
         ['positive_kl', 'negative_kl', 'order']
     """
-    metrics: list[tf.keras.metrics.Metric] = [DDLTerm(term, **loss_arguments) for term in TERMS[:3]]
+    metrics: list[tf.keras.metrics.Metric] = [DDLTerm(term, **loss_arguments) for term in TERMS if term != "loss"]
     metrics += [ExpectationMargin(group, **loss_arguments) for group in range(num_students + 1)]
     for student in range(1, num_students + 1):
         metrics.append(MarginGap(student, **loss_arguments))

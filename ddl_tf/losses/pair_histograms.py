@@ -9,16 +9,16 @@ from ddl_tf.losses.soft_histogram import Binning, GroupSums, group_sums, log_sca
 PAIRS_AT_A_TIME = 4096
 
 
-def hardest_negative_sums(rows: SortedRows, binning: Binning) -> GroupSums:
+def negative_sums(rows: SortedRows, binning: Binning) -> GroupSums:
     """Add up the hardest negative similarity of every row that has one."""
     similarities = pair_similarities(rows.embeddings, tf.range(size_of(rows.group)), hardest_negatives(rows))
     return group_sums(similarities, tf.where(rows.has_negative, rows.group, -1), rows.num_groups, binning)
 
 
-def pair_sums(rows: SortedRows, pairs: Pairs, threshold: float, binning: Binning) -> GroupSums:
-    """Add up the similarities of all pairs above a threshold, block by block, in the gradient once more."""
-    num_groups, num_rows = rows.num_groups, size_of(rows.group)
-    step = block_of(16 * num_rows, PAIRS_AT_A_TIME)
+def positive_sums(rows: SortedRows, threshold: float, binning: Binning) -> GroupSums:
+    """Add up the similarities of all positive pairs above a threshold, block by block, in the gradient once more."""
+    pairs, num_groups, num_rows = Pairs.of(rows), rows.num_groups, size_of(rows.group)
+    step = block_of(num_rows, PAIRS_AT_A_TIME)
 
     def block(embeddings: tf.Tensor, begin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """First rows, second rows, similarities and groups of a block's pairs; the group -1 is that of no pair."""

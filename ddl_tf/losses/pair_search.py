@@ -109,33 +109,24 @@ def hardest_negatives(rows: SortedRows) -> tf.Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """Pairs of rows of one group, `count` in all, numbered: each row with so many `partners` from row `begin` on."""
+    """The positive pairs of sorted rows, `count` in all: all pairs of one group and identity, numbered."""
 
-    _begin: tf.Tensor
-    _partners: tf.Tensor
     _ends: tf.Tensor
+    _partners: tf.Tensor
     count: tf.Tensor
 
     @classmethod
-    def _of(cls, begin: tf.Tensor, partners: tf.Tensor) -> "Pairs":
-        return cls(begin, partners, tf.cumsum(partners), tf.reduce_sum(partners))
-
-    @classmethod
-    def positive(cls, rows: SortedRows) -> "Pairs":
-        """All pairs of one group and identity."""
-        begin = tf.range(size_of(rows.group)) + 1
-        return cls._of(begin, tf.where(rows.group >= 0, rows.run_end - begin, 0))
-
-    @classmethod
-    def negative(cls, rows: SortedRows) -> "Pairs":
-        """All pairs of one group and two identities."""
-        return cls._of(rows.run_end, tf.where(rows.group >= 0, rows.group_end - rows.run_end, 0))
+    def of(cls, rows: SortedRows) -> "Pairs":
+        """Count the pairs of sorted rows."""
+        after = rows.run_end - tf.range(size_of(rows.group)) - 1
+        partners = tf.where(rows.group >= 0, after, 0)
+        return cls(tf.cumsum(partners), partners, tf.reduce_sum(partners))
 
     def rows(self, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The first and the second row of the pairs `number` `[pairs]`, `[pairs]` int32 each."""
         first = tf.searchsorted(self._ends, number, side="right")
-        before = tf.gather(self._ends, first) - tf.gather(self._partners, first)
-        return first, tf.gather(self._begin, first) + number - before
+        second = first + 1 + number - (tf.gather(self._ends, first) - tf.gather(self._partners, first))
+        return first, second
 
 
 def pair_similarities(embeddings: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
@@ -178,7 +169,7 @@ def group_similarities(
     both = tf.stack([tf.cast(identity, tf.int64), tf.cast(group, tf.int64)], axis=1)
     both, embeddings = checked_rows(both, embeddings)
     rows = sort_rows(embeddings, both[:, 0], both[:, 1], num_groups)
-    pairs = Pairs.positive(rows)
+    pairs = Pairs.of(rows)
     first, second = pairs.rows(tf.range(pairs.count))
     similarity = pair_similarities(rows.embeddings, first, second)
     hardest = pair_similarities(rows.embeddings, tf.range(size_of(rows.group)), hardest_negatives(rows))

@@ -16,7 +16,7 @@ DISTILLATIONS = ("ddl", "rkd", "sp")
 
 
 def _ddl_arguments(settings: LossSettings, num_students: int) -> dict[str, Any]:
-    weights = ("positive_weight", "negative_weight", "order_weight", "overlap_weight", "overlap_negatives")
+    weights = ("positive_weight", "negative_weight", "order_weight", "overlap_weight")
     names = (*weights, "num_nodes", "bandwidth", "positive_threshold", "stop_teacher_gradient")
     arguments = {name: getattr(settings, name) for name in names}
     similarity_range = settings.similarity_low, settings.similarity_high

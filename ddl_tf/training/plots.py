@@ -48,9 +48,9 @@ def _curves(log: pd.DataFrame) -> Figure:
     columns = [str(column) for column in log]
     panels = {
         "loss": [c for c in columns if c == "loss" or c.endswith("_loss")],
-        "DDL terms": [c for c in columns if c.endswith(("positive_kl", "negative_kl", "_order"))],
+        "DDL terms": [c for c in columns if c.endswith(("positive_kl", "negative_kl", "_order", "_overlap"))],
         "expectation margin": [c for c in columns if "margin_" in c or "gap_" in c],
-        "overlap with the teacher": [c for c in columns if "overlap" in c],
+        "overlap with the teacher": [c for c in columns if "_overlap_" in c],
         "verification accuracy": [c for c in columns if c.endswith("/accuracy")],
         "verification AUC": [c for c in columns if c.endswith("/auc")],
         "learning rate": ["learning_rate"],

@@ -20,7 +20,6 @@ _OF_LOSS = {
         "negative_weight",
         "order_weight",
         "overlap_weight",
-        "overlap_negatives",
         "stop_teacher_gradient",
     ),
     "triplet": ("triplet_margin",),
@@ -191,9 +190,6 @@ class LossSettings:
     negative_weight: float = setting(0.02, "Weight of DDL's negative KL term.")
     order_weight: float = setting(0.5, "Weight of DDL's order term.")
     overlap_weight: float = setting(0.0, "Weight of the overlap of each group's own distributions, beside DDL's terms.")
-    overlap_negatives: str = setting(
-        "all", "Which negative pairs of a group overlap with its positive ones.", choices=("all", "hardest")
-    )
     num_nodes: int = setting(1000, "Nodes of DDL's histograms.")
     similarity_low: float = setting(0.0, "Lower end of DDL's nodes.")
     similarity_high: float = setting(1.0, "Upper end of DDL's nodes.")

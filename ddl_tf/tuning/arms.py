@@ -58,7 +58,6 @@ ARMS: dict[str, Arm] = {
         negative_weight=0.1,
         order_weight=0.0,
         overlap_weight=0.3,
-        overlap_negatives="hardest",
         stop_teacher_gradient=True,
     ),
 }

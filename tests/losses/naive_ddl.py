@@ -34,12 +34,14 @@ def kl(teacher, student):
     return float(np.sum((teacher + 1e-9) * (np.log(teacher + 1e-9) - np.log(student + 1e-9))))
 
 
-def loss(positives, negatives, weights=(0.1, 0.02, 0.5), **histogram_arguments):
-    """The loss of groups that all have similarities, and its three terms."""
+def loss(positives, negatives, weights=(0.1, 0.02, 0.5, 0.0), **histogram_arguments):
+    """The loss of groups that all have similarities, and its four terms."""
     p = [histogram(s, **histogram_arguments) for s in positives]
     q = [histogram(s, **histogram_arguments) for s in negatives]
     positive_kl = sum(kl(p[0], x) for x in p[1:])
     negative_kl = sum(kl(q[0], x) for x in q[1:])
     order = sum(np.mean(n) - np.mean(s) for n in negatives for s in positives)
-    terms = (positive_kl, negative_kl, order)
+    # A group's negative at least as similar as its positive, every pair of nodes looked at.
+    overlap = sum(np.triu(np.outer(x, y)).sum() for x, y in zip(p, q))
+    terms = (positive_kl, negative_kl, order, overlap)
     return float(np.dot(weights, terms)), terms

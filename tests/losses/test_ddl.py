@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from batches import edge_cases, make_batch
 from keras_case import loss_and_gradient
+from scipy.stats import norm
 
 from ddl_tf import losses
 from ddl_tf.losses import DDLLoss, distribution_distillation
@@ -37,9 +38,28 @@ def test_equals_the_authors_code(case):
 def test_every_argument_counts():
     y_true, y_pred = make_batch()
     similarities = naive_ddl.similarities(y_pred, y_true[:, 0], y_true[:, 1], threshold=0.3)
-    expected, _ = naive_ddl.loss(*similarities, (1.0, 2.0, 3.0), num_nodes=50, low=-1.0, high=1.0, bandwidth=0.05)
-    value = float(DDLLoss(1.0, 2.0, 3.0, 50, (-1.0, 1.0), 0.05, 0.3)(y_true, y_pred))
+    expected, _ = naive_ddl.loss(*similarities, (1.0, 2.0, 3.0, 4.0), num_nodes=50, low=-1.0, high=1.0, bandwidth=0.05)
+    value = float(DDLLoss(1.0, 2.0, 3.0, 50, (-1.0, 1.0), 0.05, 0.3, overlap_weight=4.0)(y_true, y_pred))
     assert value == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("positive, negative, bandwidth", [(0.5, 0.3, 0.1), (0.3, 0.5, 0.1), (0.4, 0.4, 0.05), (0.6, 0.2, 0.02)])
+def test_overlap_of_two_similarities_is_that_of_two_normal_distributions(positive, negative, bandwidth):
+    """The probability that one normal draw exceeds another; half of those that share a node are counted too much."""
+    terms = distribution_distillation([[positive]], [[negative]], bandwidth=bandwidth, similarity_range=(-1.0, 1.5))
+    p, q = terms.positive_distributions[0].numpy(), terms.negative_distributions[0].numpy()
+    expected = norm.cdf((negative - positive) / (bandwidth * np.sqrt(2)))
+    assert float(terms.overlap) - 0.5 * np.dot(p, q) == pytest.approx(expected, abs=1e-5)
+
+
+def test_overlap_pulls_a_groups_own_distributions_apart():
+    y_true, y_pred = make_batch()
+    loss = DDLLoss(0.0, 0.0, 0.0, overlap_weight=1.0)
+    before, gradient = loss_and_gradient(loss, y_true, y_pred)
+    after = float(loss(y_true, y_pred - 0.1 * gradient / np.abs(gradient).max()))
+    assert after < before
+    # The teacher's own distributions too.
+    assert np.any(gradient[y_true[:, 1] == 0] != 0)
 
 
 @pytest.mark.parametrize(
@@ -58,13 +78,13 @@ def test_missing_terms_are_zero():
     cases = edge_cases()
     terms = {name: DDLLoss().terms(*cases[name]) for name in ("teacher only", "one identity", "no positive pair")}
     zero = {
-        name: {key for key in ("positive_kl", "negative_kl", "order") if float(getattr(part, key)) == 0.0}
+        name: {key for key in ("positive_kl", "negative_kl", "order", "overlap") if float(getattr(part, key)) == 0.0}
         for name, part in terms.items()
     }
     assert zero == {
         "teacher only": {"positive_kl", "negative_kl"},
-        "one identity": {"negative_kl", "order"},
-        "no positive pair": {"positive_kl", "order"},
+        "one identity": {"negative_kl", "order", "overlap"},
+        "no positive pair": {"positive_kl", "order", "overlap"},
     }
     positives, negatives = naive_ddl.similarities(cases["teacher only"][1], *cases["teacher only"][0].T)
     expected = np.mean(negatives[0]) - np.mean(positives[0])
@@ -77,7 +97,7 @@ def test_a_metric_is_the_mean_over_the_batches_that_have_its_groups():
     loss, terms = naive_ddl.loss(positives, negatives)
     p, q = ([naive_ddl.histogram(s) for s in kind] for kind in (positives, negatives))
     margins = [np.mean(s) - np.mean(n) for s, n in zip(positives, negatives)]
-    expected = dict(zip(("positive_kl", "negative_kl", "order"), terms))
+    expected = dict(zip(("positive_kl", "negative_kl", "order", "overlap"), terms))
     expected.update({"loss": loss, **{f"margin_{g}": margin for g, margin in enumerate(margins)}})
     for k in (1, 2):
         expected[f"gap_{k}"] = margins[0] - margins[k]
@@ -102,7 +122,7 @@ def test_a_metric_is_the_mean_over_the_batches_that_have_its_groups():
     no_positives = rows * [0, 1] + np.arange(len(rows))[:, None] * [1, 0]
     assert values_of(rows) == pytest.approx(expected, rel=1e-3, abs=1e-5)
     of_negatives = {name for name in expected if "negative" in name}
-    for lacking, present in ((no_students, {"order", "loss", "margin_0"}), (no_positives, {"loss", *of_negatives})):
+    for lacking, present in ((no_students, {"order", "overlap", "loss", "margin_0"}), (no_positives, {"loss", *of_negatives})):
         absent = {name: value for name, value in expected.items() if name not in present}
         alone, both = values_of(lacking), values_of(lacking, rows, lacking)
         assert {name: alone[name] for name in absent} == dict.fromkeys(absent, 0.0)

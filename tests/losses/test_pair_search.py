@@ -53,30 +53,28 @@ def test_rows_of_groups_beyond_take_no_part_and_groups_beyond_are_empty():
         assert values.row_lengths().numpy().tolist()[4:] == [0, 0]
 
 
-@pytest.mark.parametrize("kind", ["positive", "negative"])
 @pytest.mark.parametrize("bandwidth, step", [(0.1, 7), (0.02, 1), (0.02, 4096)])
-def test_pairs_some_at_a_time_as_all_at_once(bandwidth, step, kind, monkeypatch):
+def test_positives_some_at_a_time_as_all_at_once(bandwidth, step, monkeypatch):
     monkeypatch.setattr(pair_histograms, "PAIRS_AT_A_TIME", step)
     # With the narrow kernel most similarities lie many bandwidths from the nodes, and the scale rises on the way.
     y_true, y_pred = (tf.constant(x) for x in make_batch(groups=3, identities=3, noise=3.0))
     binning, threshold = Binning(100, (0.9, 1.0), bandwidth), -0.6
 
-    def all_at_once(rows, pairs, *_):
-        first, second = pairs.rows(tf.range(pairs.count))
+    def all_at_once(rows, *_):
+        first, second = (pairs := Pairs.of(rows)).rows(tf.range(pairs.count))
         similarities = pair_similarities(rows.embeddings, first, second)
         group = tf.where(similarities > threshold, tf.gather(rows.group, first), -1)
         return group_sums(similarities, group, rows.num_groups, binning)
 
-    def parts(sums_of):
+    def parts(positive_sums):
         with tf.GradientTape() as tape:
             tape.watch(y_pred)
-            rows = sort_rows(y_pred, y_true[:, 0], y_true[:, 1])
-            sums = sums_of(rows, getattr(Pairs, kind)(rows), threshold, binning)
+            sums = positive_sums(sort_rows(y_pred, y_true[:, 0], y_true[:, 1]), threshold, binning)
             nodes = tf.range(100.0) * tf.range(1.0, 4.0)[:, tf.newaxis]
             value = tf.reduce_sum(binning.smooth(sums.bins) * nodes) + tf.reduce_sum(sums.totals)
         return value, sums.counts, sums.totals, sums.log_scale, tape.gradient(value, y_pred)
 
-    expected, values = parts(all_at_once), tf.function(parts)(pair_histograms.pair_sums)
+    expected, values = parts(all_at_once), tf.function(parts)(pair_histograms.positive_sums)
     for value, right in zip(values, expected):
         np.testing.assert_allclose(value, right, rtol=1e-4, atol=1e-5 * np.abs(right).max())
     assert np.abs(expected[-1]).max() > 0

@@ -69,7 +69,7 @@ def test_large_rows_keep_their_direction(make):
     [
         *[
             (lambda name=name: losses.DDLLoss(**{name: NAN}), f"{name} must be finite, got nan")
-            for name in ("positive_weight", "negative_weight", "order_weight", "positive_threshold")
+            for name in ("positive_weight", "negative_weight", "order_weight", "overlap_weight", "positive_threshold")
         ],
         *[
             (lambda ends=ends: losses.DDLLoss(similarity_range=ends), "similarity_range must be .* both finite")

@@ -3,7 +3,7 @@
     python benchmarks/gradients.py --run=runs/pose/run/arcface_ddl_0
 
 builds the batches of a finished run anew, looks at them with the network that it started from and with its last
-checkpoint, and prints the table of docs/results/pose.md.
+checkpoint, and prints the table of docs/results/small_networks.md.
 """
 
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)

@@ -1,9 +1,11 @@
 """Networks in ONNX files as Keras models whose weights train."""
 
+import itertools
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional, Union
 
 import numpy as np
@@ -114,7 +116,7 @@ def read_onnx_network(path: Union[str, "os.PathLike[str]"], image_size: int = 11
     values[inputs[0].name] = Image(image) if channels_first else Vector(image)
     opsets = [imported.version for imported in model.opset_import if imported.domain in ("", "ai.onnx")]
     names: set[str] = {"image"}
-    for number, proto in enumerate(graph.node):
+    for number, proto in enumerate(_with_prelus(onnx, graph, values)):
         attributes = {item.name: onnx.helper.get_attribute_value(item) for item in proto.attribute}
         attributes = {name: value.decode() if isinstance(value, bytes) else value for name, value in attributes.items()}
         operands = [values.get(name) if name else None for name in proto.input]
@@ -130,6 +132,35 @@ def read_onnx_network(path: Union[str, "os.PathLike[str]"], image_size: int = 11
         raise InputError(f"{text}: its first output is no embedding, [batch, dim]")
     tensor = output.tensor if isinstance(output, Vector) else tf.keras.layers.Flatten()(output.tensor)
     return tf.keras.Model(image, tensor, name="backbone")
+
+
+def _with_prelus(onnx: Any, graph: Any, constants: Mapping[str, np.ndarray]) -> list[Any]:
+    """Put one PRelu in the place of relu(x) - slope relu(-x), as tf2onnx writes Keras's."""
+    makers = {name: node for node in graph.node for name in node.output}
+    uses = Counter(name for node in graph.node for name in node.input) + Counter(value.name for value in graph.output)
+
+    def operands(name: str, kind: str) -> Sequence[str]:
+        """The inputs of what makes a value, where that is of the kind, and the value goes nowhere else."""
+        node = makers.get(name)
+        return node.input if node is not None and node.op_type == kind and uses[name] == 1 else ()
+
+    changed, gone = {}, set()
+    for node in graph.node:
+        for positive, scaled in itertools.permutations(node.input, 2) if node.op_type in ("Add", "Sub") else ():
+            for negative, slope in itertools.permutations(operands(scaled, "Mul"), 2):
+                minus = operands(negative, "Relu")
+                x = operands(minus[0], "Neg") if minus else ()
+                value = constants.get(slope, np.zeros([0]))
+                is_of_channels = value.size == 1 or (value.ndim > 2 and value.shape[-2:] == (1, 1))
+                is_scaled_last = node.op_type == "Add" or scaled == node.input[1]
+                if x and list(x) == list(operands(positive, "Relu")) and is_of_channels and is_scaled_last:
+                    slopes = onnx.numpy_helper.from_array(value if node.op_type == "Sub" else -value)
+                    constant = onnx.helper.make_node("Constant", [], [f"{node.output[0]}/slope"], value=slopes)
+                    prelu = onnx.helper.make_node("PRelu", [x[0], constant.output[0]], node.output, node.name)
+                    changed[node.output[0]] = [constant, prelu]
+                    gone |= {positive, scaled, negative, minus[0]}
+    parts = [changed.get(node.output[0], [node]) for node in graph.node if not gone.intersection(node.output)]
+    return [node for part in parts for node in part]
 
 
 def _outputs(onnx: Any, node: Node, proto: Any, opset: int) -> list[Value]:

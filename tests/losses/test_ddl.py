@@ -43,7 +43,9 @@ def test_every_argument_counts():
     assert value == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("positive, negative, bandwidth", [(0.5, 0.3, 0.1), (0.3, 0.5, 0.1), (0.4, 0.4, 0.05), (0.6, 0.2, 0.02)])
+@pytest.mark.parametrize(
+    "positive, negative, bandwidth", [(0.5, 0.3, 0.1), (0.3, 0.5, 0.1), (0.4, 0.4, 0.05), (0.6, 0.2, 0.02)]
+)
 def test_overlap_of_two_similarities_is_that_of_two_normal_distributions(positive, negative, bandwidth):
     """The probability that one normal draw exceeds another; half of those that share a node are counted too much."""
     terms = distribution_distillation([[positive]], [[negative]], bandwidth=bandwidth, similarity_range=(-1.0, 1.5))
@@ -122,7 +124,10 @@ def test_a_metric_is_the_mean_over_the_batches_that_have_its_groups():
     no_positives = rows * [0, 1] + np.arange(len(rows))[:, None] * [1, 0]
     assert values_of(rows) == pytest.approx(expected, rel=1e-3, abs=1e-5)
     of_negatives = {name for name in expected if "negative" in name}
-    for lacking, present in ((no_students, {"order", "overlap", "loss", "margin_0"}), (no_positives, {"loss", *of_negatives})):
+    for lacking, present in (
+        (no_students, {"order", "overlap", "loss", "margin_0"}),
+        (no_positives, {"loss", *of_negatives}),
+    ):
         absent = {name: value for name, value in expected.items() if name not in present}
         alone, both = values_of(lacking), values_of(lacking, rows, lacking)
         assert {name: alone[name] for name in absent} == dict.fromkeys(absent, 0.0)

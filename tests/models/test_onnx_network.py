@@ -49,6 +49,20 @@ def test_a_residual_network(network, tmp_path):
     assert len(model.trainable_weights) == 1 + 2 + 1 + 2 + 2 + 2
 
 
+@pytest.mark.parametrize("operation, shape", [("Add", (8, 1, 1)), ("Sub", (1, 8, 1, 1)), ("Sub", ())])
+@pytest.mark.parametrize("use", ["alone", "twice"])
+def test_a_prelu_that_is_spelled_out(network, tmp_path, operation, shape, use):
+    """As tf2onnx writes it; where a part of it goes elsewhere too, the parts stay."""
+    image = network.conv("image", 3, 8)
+    negative = network.add("Relu", network.add("Neg", image))
+    scaled = network.add("Mul", network.weight(*shape), negative)
+    total = network.add(operation, network.add("Relu", image), scaled)
+    total = network.add("Add", total, negative) if use == "twice" else total
+    model = check(network.write(tmp_path / "net.onnx", end(network, total, 8, SIDE - 2)))
+    prelus = [layer for layer in model.layers if isinstance(layer, tf.keras.layers.PReLU)]
+    assert len(prelus) == (1 if use == "alone" else 0)
+
+
 ACTIVATIONS = {
     **{name: {} for name in ("Clip", "Relu", "Sigmoid", "Tanh", "HardSwish", "Neg", "Identity")},
     **{"LeakyRelu": {"alpha": 0.2}, "Elu": {"alpha": 0.7}, "HardSigmoid": {"alpha": 0.3, "beta": 0.4}},

@@ -50,13 +50,7 @@ def train_only(
     low_rank = [layer for layer in layers if _is_low_rank(layer)]
     chosen = low_rank or (layers if last_blocks is None and not patterns else [])
     if last_blocks is not None:
-        starts = graph.block_starts()
-        if not 1 <= last_blocks <= len(starts):
-            raise InputError(
-                f"--train_blocks={last_blocks}: the network has {len(starts)} blocks (of {', '.join(_sizes(graph))} "
-                "layers); give a number from 1 on that is not above, or name layers with --train_layers"
-            )
-        chosen = [*chosen, *weighted_layers(graph.calls[starts[-last_blocks] :])]
+        chosen = [*chosen, *_of_last_blocks(graph, last_blocks)]
     for pattern in patterns:
         matching = [layer for layer in layers if _matches(pattern, layer.name)]
         if not matching:
@@ -74,6 +68,23 @@ def train_only(
             "nothing of the network is left to train: choose other layers (--train_blocks, --train_layers)"
         )
     return names
+
+
+def _of_last_blocks(graph: NetworkGraph, last_blocks: int) -> list[tf.keras.layers.Layer]:
+    """The layers with weights of the last blocks; InputError if there are not so many."""
+    starts = graph.block_starts()
+    if not 1 <= last_blocks <= len(starts):
+        raise InputError(
+            f"--train_blocks={last_blocks}: the network has {len(starts)} blocks (of {', '.join(_sizes(graph))} "
+            "layers); give a number from 1 on that is not above, or name layers with --train_layers"
+        )
+    return weighted_layers(graph.calls[starts[-last_blocks] :])
+
+
+def layers_of_last_blocks(network: tf.keras.Model, last_blocks: int) -> list[str]:
+    """List the names of the layers with weights of a network's last blocks; see `train_only`."""
+    check_network(network)
+    return [layer.name for layer in _of_last_blocks(NetworkGraph(network), last_blocks)]
 
 
 def _is_low_rank(layer: tf.keras.layers.Layer) -> bool:

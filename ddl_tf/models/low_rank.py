@@ -1,8 +1,8 @@
 """LoRA in a network: low-rank layers in the places of others, and back."""
 
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, Optional
 
 import tensorflow as tf
 
@@ -31,7 +31,9 @@ def is_functional(layer: tf.keras.layers.Layer) -> bool:
     return isinstance(layer, _FUNCTIONAL) and type(layer).call in _CALLS and layer.built
 
 
-def add_low_rank(network: tf.keras.Model, rank: int, alpha: float, pattern: str = ".*") -> tf.keras.Model:
+def add_low_rank(
+    network: tf.keras.Model, rank: int, alpha: float, pattern: str = ".*", among: Optional[Collection[str]] = None
+) -> tf.keras.Model:
     """Freeze a network's dense and 1 x 1 convolution layers, and give each a low-rank change that trains.
 
     Args:
@@ -39,6 +41,7 @@ def add_low_rank(network: tf.keras.Model, rank: int, alpha: float, pattern: str 
         rank: of the changes.
         alpha: their strength; see `LowRankLayer`.
         pattern: regular expression; only layers whose whole name it matches are changed.
+        among: the names of the layers that may be changed; None: all.
 
     Returns:
         The network with the changed layers; it shares all others with the one that is given, and computes the same.
@@ -56,7 +59,8 @@ def add_low_rank(network: tf.keras.Model, rank: int, alpha: float, pattern: str 
 
     def changed(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
         one_by_one = getattr(layer, "kernel_size", (1, 1)) == (1, 1) and getattr(layer, "groups", 1) == 1
-        if type(layer) not in _LOW_RANK or not one_by_one or not re.fullmatch(pattern, layer.name):
+        is_chosen = re.fullmatch(pattern, layer.name) and (among is None or layer.name in among)
+        if type(layer) not in _LOW_RANK or not one_by_one or not is_chosen:
             return layer
         added.append(layer.name)
         return _converted(layer, _LOW_RANK[type(layer)], low_rank=rank, alpha=alpha)
@@ -68,7 +72,8 @@ def add_low_rank(network: tf.keras.Model, rank: int, alpha: float, pattern: str 
     except (ValueError, re.error) as error:
         raise InputError(f"LoRA of rank {rank}, alpha {alpha}, layers {pattern}: {error}") from None
     if not added:
-        raise InputError(f"LoRA: no dense or 1 x 1 convolution layer of the network has a name that {pattern} matches")
+        where = "network" if among is None else "blocks that train"
+        raise InputError(f"LoRA: no dense or 1 x 1 convolution layer of the {where} has a name that {pattern} matches")
     return network
 
 

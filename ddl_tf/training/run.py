@@ -25,7 +25,7 @@ from ddl_tf.data.settings import AugmentationSettings
 from ddl_tf.data.store import Faces
 from ddl_tf.evaluation.model import find_checkpoint
 from ddl_tf.evaluation.sets import load_sets
-from ddl_tf.finetuning import FeatureCache, train_only
+from ddl_tf.finetuning import FeatureCache, layers_of_last_blocks, train_only
 from ddl_tf.mining.pairs import read_pairs
 from ddl_tf.models import build_recognizer, embedding_model, initialise_from
 from ddl_tf.models.checkpoints import has_parts, load_network
@@ -236,8 +236,12 @@ def recognizer_of(settings: TrainSettings, num_identities: int) -> tf.keras.Mode
     )
     if settings.lora_rank:
         alpha = settings.lora_rank if settings.lora_alpha is None else settings.lora_alpha
-        model = add_low_rank(model, settings.lora_rank, alpha, settings.lora_layers)
-    train_only(embedding_model(model), settings.train_blocks, settings.train_layers, settings.freeze_batch_norm)
+        blocks = settings.train_blocks
+        among = None if blocks is None else layers_of_last_blocks(embedding_model(model), blocks)
+        model = add_low_rank(model, settings.lora_rank, alpha, settings.lora_layers, among)
+    # With LoRA the blocks say where its layers are.
+    last_blocks = None if settings.lora_rank else settings.train_blocks
+    train_only(embedding_model(model), last_blocks, settings.train_layers, settings.freeze_batch_norm)
     return model
 
 

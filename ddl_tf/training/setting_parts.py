@@ -117,8 +117,8 @@ class FinetuningSettings:
     )
     lora_rank: int = setting(
         0,
-        "Rank of the changes of LoRA to dense, 1 x 1 convolution and attention layers, which are merged into "
-        "checkpoints; 0 is without LoRA.",
+        "Rank of the changes of LoRA to dense, 1 x 1 convolution and attention layers (those of --train_blocks, if "
+        "given), which train alone, and are merged into checkpoints; 0 is without LoRA.",
     )
     lora_alpha: Optional[float] = setting(None, "Strength of LoRA's changes; by default their rank.")
     lora_layers: str = setting(".*", "Regular expression: the layers that LoRA changes, by their whole name.")

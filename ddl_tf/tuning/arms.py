@@ -60,6 +60,10 @@ ARMS: dict[str, Arm] = {
         overlap_weight=0.3,
         stop_teacher_gradient=True,
     ),
+    # These have no other loss, but let the network move less: where they are worth it, there is something to forget.
+    "lora": Arm("LoRA", {}, "lora_rank", (2, 4, 8, 16, 32, 64)),
+    "slow_network": Arm("slower network", {}, "network_rate", (0.03, 0.1, 0.2, 0.3, 0.5, 0.7)),
+    "start_pull": Arm("pull to the start", {}, "start_pull", (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)),
 }
 
 

@@ -104,7 +104,7 @@ def train_run(run: Run) -> list[dict[str, Any]]:
     tf.keras.backend.clear_session()
     log = Path(str(run.settings.run_dir) + ".log")
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as file, contextlib.redirect_stderr(file):
+    with log.open("a", buffering=1) as file, contextlib.redirect_stderr(file):
         try:
             return train(run.settings)
         except NotFiniteError as error:

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.finetuning import train_only
+from ddl_tf.finetuning import layers_of_last_blocks, train_only
 from ddl_tf.finetuning.network_graph import NetworkGraph
 from ddl_tf.models import build_embedding_model
 from ddl_tf.models.low_rank import add_low_rank
@@ -87,3 +87,12 @@ def test_low_rank_layers_train_alone_unless_others_are_chosen(network):
 def test_refused(network, arguments, words):
     with pytest.raises(InputError, match=words):
         train_only(network, **arguments)
+
+
+def test_low_rank_layers_of_the_last_blocks(network):
+    names = layers_of_last_blocks(network, 4)
+    assert [name for name in names if "downsample" in name] == ["layer4.0.downsample.0", "layer4.0.downsample.1"]
+    changed = add_low_rank(network, 2, 2.0, among=names)
+    assert train_only(changed) == ["layer4.0.downsample.0"]
+    with pytest.raises(InputError, match="no dense or 1 x 1 convolution layer of the blocks that train has a name"):
+        add_low_rank(network, 2, 2.0, among=["neck"])

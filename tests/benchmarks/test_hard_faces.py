@@ -34,7 +34,7 @@ def settings(tmp_path):
     write_bin(tmp_path)
     names = {"celeba": "celeba", "cfp": "cfp", "lfw_bin": "lfw.bin", "start": "start.keras", "run_dir": "run"}
     paths = {**names, "results": "results", "images": "images"}
-    return Settings(**{name: str(tmp_path / path) for name, path in paths.items()}, seeds=3)
+    return Settings(**{name: str(tmp_path / path) for name, path in paths.items()}, seeds=3, least_images=2)
 
 
 @pytest.fixture

@@ -15,22 +15,24 @@ from ddl_tf.finetuning import FeatureCache
 from ddl_tf.layers import MarginHead, SubCenterArcFace
 from ddl_tf.models import embedding_model
 
-# More images of an identity hardly move its mean.
+# More images of an identity in a group hardly move its mean: from a converged network, with sharp and three groups of
+# small faces, TAR@1e-3 at 16 px was .310 after fine-tuning with 8 images in all, .346 with 8 a group, .347 with all.
 BATCH, IMAGES = 256, 8
 
 
-def rows_per_identity(identity: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Choose up to `count` random rows of each identity, in ascending order."""
-    order = np.random.default_rng([seed, 2]).permutation(len(identity))
-    people = pd.Series(identity[order])
-    return np.sort(order[people.groupby(people).cumcount() < count])
+def rows_per_identity(index: pd.DataFrame, count: int, seed: int) -> np.ndarray:
+    """Choose up to `count` random rows of each identity in each group, in ascending order."""
+    order = np.random.default_rng([seed, 2]).permutation(len(index))
+    shuffled = index[["identity", "group"]].iloc[order]
+    return np.sort(order[shuffled.groupby(["identity", "group"]).cumcount() < count])
 
 
 def start_at_class_means(model: tf.keras.Model, faces: Faces, seed: int, cache: Optional[FeatureCache] = None) -> None:
-    """Let each class center of a recognizer point to the mean embedding of its identity (of up to `IMAGES` images).
+    """Let each class center of a recognizer point to the mean embedding of its identity.
 
-    With random centers the margin softmax of new people begins far from converged, and pulls at the embeddings for
-    many steps before it tells them apart. The centers get the length of random ones, since shorter ones learn faster.
+    The mean is of up to `IMAGES` images of each group, so that no group is left to chance. With random centers the
+    margin softmax of new people begins far from converged, and pulls at the embeddings for many steps before it tells
+    them apart. The centers get the length of random ones, since shorter ones learn faster.
     With a cache the embeddings are made from its activations. InputError if the head has several centers a class, or an
     image cannot be decoded.
 
@@ -41,7 +43,7 @@ def start_at_class_means(model: tf.keras.Model, faces: Faces, seed: int, cache: 
     if isinstance(head, SubCenterArcFace):
         raise InputError("class means start heads of one center a class, and this head has several: start it at random")
     identity = faces.index["identity"].to_numpy()
-    rows = rows_per_identity(identity, IMAGES, seed)
+    rows = rows_per_identity(faces.index, IMAGES, seed)
     if cache:
         features = cache.features(faces.images(), "training set")
         views = cache.upper.predict(features[rows, 0], BATCH, verbose=0)[:, np.newaxis]

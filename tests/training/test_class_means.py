@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from tiny_store import stored
 
@@ -9,13 +10,14 @@ from ddl_tf.training import class_means
 from ddl_tf.training.class_means import rows_per_identity, start_at_class_means
 
 
-def test_rows_are_few_of_each_identity_and_random():
-    identity = np.array([3, 1, 3, 3, 1, 2, 3])
-    rows = rows_per_identity(identity, 2, seed=0)
-    assert np.unique(identity[rows], return_counts=True)[1].tolist() == [2, 1, 2]
+def test_rows_are_few_of_each_identity_in_each_group_and_random():
+    index = pd.DataFrame({"identity": [3, 1, 3, 3, 1, 2, 3, 3], "group": [0, 0, 0, 0, 0, 0, 1, 1]})
+    rows = rows_per_identity(index, 2, seed=0)
+    counts = index.iloc[rows].value_counts().to_dict()
+    assert counts == {(1, 0): 2, (2, 0): 1, (3, 0): 2, (3, 1): 2}
     np.testing.assert_array_equal(rows, np.unique(rows))
-    assert any(rows_per_identity(identity, 2, seed).tolist() != rows.tolist() for seed in range(1, 9))
-    np.testing.assert_array_equal(rows_per_identity(identity, 9, seed=0), np.arange(7))
+    assert any(rows_per_identity(index, 2, seed).tolist() != rows.tolist() for seed in range(1, 9))
+    np.testing.assert_array_equal(rows_per_identity(index, 9, seed=0), np.arange(8))
 
 
 def test_centers_point_to_their_people(tmp_path, monkeypatch):

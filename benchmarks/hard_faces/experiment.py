@@ -147,8 +147,7 @@ def prepare(experiment: Experiment, settings: Settings, root: Path) -> None:
         settings: where the data is.
         root: the folder of the sets.
     """
-    data = (Path(str(getattr(settings, name))) for name in ("celeba", "cfp", "lfw_bin"))
-    places = Places(*data, sets=root)
+    places = Places(Path(str(settings.celeba)), Path(str(settings.cfp)), Path(str(settings.lfw_bin)), root)
     for name, make in sets_of(experiment, settings).items():
         if not (root / name).exists():
             print(f"{experiment.name}: making {root / name}", file=sys.stderr, flush=True)

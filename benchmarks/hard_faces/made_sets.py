@@ -14,7 +14,7 @@ from ddl_tf.data.store import Faces
 from ddl_tf.data.writer import StoreSettings, write_set
 from ddl_tf.importers.cfp import cfp_source
 from ddl_tf.importers.recordio import recordio_source
-from ddl_tf.importers.source import Problem, Sample, Source, listed_source
+from ddl_tf.importers.source import Problem, Sample, Source, Value, listed_source
 from ddl_tf.mining.degradation import degrade_image, degraded_source, neutral_strengths, parse_degradation
 from ddl_tf.protocols.pair_sets import read_bin
 
@@ -183,7 +183,7 @@ def _pair_images(name: str, wanted: Sequence[tuple[Sample, dict[str, int]]], sha
             strengths = neutral_strengths(112)
             if degradation and place >= sharp:
                 encoded, strengths = degrade_image(encoded, degradation, np.random.default_rng([SEED, place - sharp]))
-            known = {"person": str(sample.identity), **columns, **strengths}
+            known: dict[str, Value] = {"person": str(sample.identity), **columns, **strengths}
             yield Sample(encoded, place, sample.source, columns=known)
 
     return Source("all_pairs", f"{name}, probes {text or 'as they are'}", len(wanted), read, skippable=False)
@@ -198,7 +198,7 @@ def distractors() -> Maker:
         alone = np.flatnonzero(np.bincount(identity)[identity] == 1)
         lfw = read_bin(str(places.lfw_bin))
         # The file repeats an image in each of its pairs.
-        lfw_images = [lfw.images[place] for place in np.unique(lfw.copy_of)]
+        lfw_images = [lfw.images[place] for place in np.unique(np.asarray(lfw.copy_of))]
 
         def read(start: int) -> Iterator[Union[Sample, Problem]]:
             for place in range(start, len(alone) + len(lfw_images)):

@@ -104,11 +104,12 @@ def read_onnx_network(path: Union[str, "os.PathLike[str]"], image_size: int = 11
         names_in_file = [name for node in graph.node for name in (node.name, node.op_type, *node.input, *node.output)]
         if not all(isinstance(name, str) for name in names_in_file) or not graph.output:
             raise ValueError("a name is no UTF-8, or there is no output")
-        values: dict[str, Value] = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     except Exception as error:  # onnx has many kinds of its own, without a common one
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{text}: cannot be read as an ONNX network ({reason}); export the network again") from None
-    inputs = [tensor for tensor in graph.input if tensor.name not in values]
+    values: dict[str, Value] = dict(constants)
+    inputs = [tensor for tensor in graph.input if tensor.name not in constants]
     if len(inputs) != 1:
         raise InputError(f"{text}: has the inputs {[tensor.name for tensor in inputs]}, where one image is expected")
     shape, channels_first = _input_shape(text, inputs[0].type.tensor_type.shape.dim, image_size)
@@ -116,7 +117,7 @@ def read_onnx_network(path: Union[str, "os.PathLike[str]"], image_size: int = 11
     values[inputs[0].name] = Image(image) if channels_first else Vector(image)
     opsets = [imported.version for imported in model.opset_import if imported.domain in ("", "ai.onnx")]
     names: set[str] = {"image"}
-    for number, proto in enumerate(_with_prelus(onnx, graph, values)):
+    for number, proto in enumerate(_with_prelus(onnx, graph, constants)):
         attributes = {item.name: onnx.helper.get_attribute_value(item) for item in proto.attribute}
         attributes = {name: value.decode() if isinstance(value, bytes) else value for name, value in attributes.items()}
         operands = [values.get(name) if name else None for name in proto.input]

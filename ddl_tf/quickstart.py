@@ -7,11 +7,10 @@ deviations over the seeds, and a plot of the similarity distributions of the fir
 
 # TensorFlow is imported by the processes that train: those that draw faces start this module too, and sooner without.
 import dataclasses
-import multiprocessing
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -21,7 +20,7 @@ from ddl_tf.common import command
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.markdown import markdown_table
-from ddl_tf.common.parallel import usable_cores
+from ddl_tf.common.parallel import share_cores, spawned_processes, usable_cores
 from ddl_tf.common.settings import setting
 from ddl_tf.data.layout import read_description
 from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
@@ -130,13 +129,6 @@ def _run_settings(settings: QuickstartSettings, arm: str, seed: int) -> "TrainSe
     )
 
 
-def _begin(processes: int) -> None:
-    """Prepare a process that trains beside others: its share of the cores computes a step."""
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(max(usable_cores() // processes, 1))
-
-
 def _train_arm(settings: QuickstartSettings, arm: str, seed: int) -> pd.DataFrame:
     """Train one arm of a seed; returns its row of the table."""
     import tensorflow as tf
@@ -215,15 +207,13 @@ def main(settings: QuickstartSettings) -> None:
 
     seeds = range(settings.seed, settings.seed + settings.seeds)
     processes = settings.processes or usable_cores()
-    # TensorFlow's threads do not outlive a fork.
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, spawn, _begin, (processes,)) as pool:
+    with spawned_processes(processes, share_cores, processes) as pool:
         on_gpu = pool.submit(_has_gpu)
         say("drawing faces")
         _draw_faces(settings)
         say(f"{len(seeds)} seeds: training with ArcFace, fine-tuning with ArcFace, and with ArcFace and DDL")
         if settings.processes is None and on_gpu.result():
-            with ProcessPoolExecutor(1, spawn) as single:
+            with spawned_processes(1, share_cores, 1) as single:
                 table = _train_seeds(settings, seeds, single)
         else:
             table = _train_seeds(settings, seeds, pool)

@@ -48,7 +48,7 @@ def test_the_runs_of_a_seed_begin_when_its_checkpoint_is_there(tmp_path, monkeyp
         assert {(arm, 4) for arm in ARMS} <= set(trained)
         (tmp_path / "comparison.png").touch()
 
-    for name, stand_in in (("_train_arm", train_arm), ("_draw_comparison", draw), ("ProcessPoolExecutor", Threads)):
+    for name, stand_in in (("_train_arm", train_arm), ("_draw_comparison", draw), ("spawned_processes", Threads)):
         monkeypatch.setattr(quickstart, name, stand_in)
     monkeypatch.setattr(quickstart, "prepare_synthetic", lambda settings: Path(settings.output).mkdir(exist_ok=True))
     main(QuickstartSettings(output=str(tmp_path), seed=4, seeds=3, processes=2))

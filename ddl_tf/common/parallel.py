@@ -1,12 +1,14 @@
-"""Many items through one function, by several threads, in order."""
+"""Many items through one function by several threads, in order; and pools of processes that end with this one."""
 
 import contextlib
 import itertools
+import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Callable, TypeVar
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any, Callable, TypeVar
 
 # A future for every image would cost as much as decoding it.
 _CHUNK = 32
@@ -35,3 +37,34 @@ def map_in_order(function: Callable[[_Item], _Result], items: Iterable[_Item]) -
                 yield from pending.popleft().result()
         while pending:
             yield from pending.popleft().result()
+
+
+def spawned_processes(count: int, begin: Callable[..., object], *arguments: Any) -> ProcessPoolExecutor:
+    """Make a pool of new processes (TensorFlow's threads do not outlive a fork), which end when this process does.
+
+    Args:
+        count: of the processes.
+        begin: called in each before it works.
+        *arguments: of `begin`.
+    """
+    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin, (begin, arguments))
+
+
+def share_cores(processes: int) -> None:
+    """Let a step of TensorFlow take the share of the cores of one of several processes that train side by side."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(max(usable_cores() // processes, 1))
+
+
+def _begin(begin: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    begin(*arguments)
+
+
+def _end_with_parent() -> None:
+    """A pool's process would wait for its next task for ever if the one that started it was killed."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)

@@ -4,15 +4,14 @@ import collections
 import contextlib
 import dataclasses
 import itertools
-import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 
 import numpy as np
 from PIL import Image
 
-from ddl_tf.common.parallel import usable_cores
+from ddl_tf.common.parallel import spawned_processes, usable_cores
 from ddl_tf.images.pillow_images import encode_jpeg
 from ddl_tf.importers.source import Sample, Value
 from ddl_tf.synthetic.conditions import draw_conditions
@@ -100,8 +99,7 @@ def draw_shots(shots: Sequence[Shot], start: int = 0) -> Iterator[Sample]:
     if len(shots) < _WORTH_PROCESSES or cores < 2:
         yield from map(Shot.draw, shots)
         return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(cores, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+    pool = spawned_processes(cores, signal.signal, signal.SIGINT, signal.SIG_IGN)
     waiting: collections.deque[Future[list[Sample]]] = collections.deque()
     chunks = (shots[place : place + _CHUNK] for place in range(0, len(shots), _CHUNK))
     with contextlib.ExitStack() as stack:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import multiprocessing
 import sys
 from collections.abc import Sequence
 from concurrent import futures
@@ -15,7 +14,7 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError, NotFiniteError
 from ddl_tf.common.files import write_aside
-from ddl_tf.common.parallel import usable_cores
+from ddl_tf.common.parallel import share_cores, spawned_processes
 from ddl_tf.common.progress import Progress
 from ddl_tf.training import TrainSettings, train
 
@@ -94,11 +93,6 @@ def _flags(run: Run) -> str:
     return json.dumps({name: str(value) for name, value in settings.items()}, sort_keys=True)
 
 
-def _begin(processes: int) -> None:
-    """Prepare a process that trains beside others."""
-    tf.config.threading.set_intra_op_parallelism_threads(max(usable_cores() // processes, 1))
-
-
 def train_run(run: Run) -> list[dict[str, Any]]:
     """Train and evaluate; the results on the verification sets, none if training diverged."""
     tf.keras.backend.clear_session()
@@ -118,8 +112,7 @@ def do_runs(results: Results, runs: Sequence[Run], processes: int) -> None:
     if not waiting:
         return
     left = iter(waiting)
-    # TensorFlow's threads do not outlive a fork.
-    pool = futures.ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, (processes,))
+    pool = spawned_processes(processes, share_cores, processes)
     running: dict[futures.Future[list[dict[str, Any]]], Run] = {}
 
     def submit(count: int) -> None:

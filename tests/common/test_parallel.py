@@ -1,5 +1,9 @@
 import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
@@ -42,3 +46,35 @@ def test_few_items_are_drawn_ahead_and_the_source_is_closed():
 def test_usable_cores_are_those_of_the_process(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3})
     assert usable_cores() == 1
+
+
+def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path):
+    script = tmp_path / "pool.py"
+    script.write_text(
+        """
+import os, time
+from ddl_tf.common.parallel import spawned_processes
+
+if __name__ == "__main__":
+    with spawned_processes(1, int) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        time.sleep(600)
+"""
+    )
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    end = time.monotonic() + 60
+    while is_running(child) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not is_running(child)
+
+
+def is_running(process):
+    """Whether a process works still; one that has ended may wait for someone to ask how."""
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -66,7 +66,7 @@ def trained(monkeypatch):
         return [{"set": "easy", "auc": easy, **same}, {"set": "hard", "auc": hard + noise, **same}]
 
     monkeypatch.setattr(runs, "train_run", train_run)
-    monkeypatch.setattr(runs.futures, "ProcessPoolExecutor", ThisProcess)
+    monkeypatch.setattr(runs, "spawned_processes", ThisProcess)
     return done
 
 
@@ -130,7 +130,7 @@ def test_test_pairs_must_have_the_sets_by_which_is_chosen(faces, tmp_path):
 
 def test_it_trains(faces, tmp_path, monkeypatch):
     monkeypatch.setitem(ARMS, "ddl", dataclasses.replace(ARMS["ddl"], values=(10.0,)))
-    monkeypatch.setattr(runs.futures, "ProcessPoolExecutor", ThisProcess)
+    monkeypatch.setattr(runs, "spawned_processes", ThisProcess)
     # The tests' process has two devices.
     monkeypatch.setattr(runs, "train", functools.partial(train, strategy=tf.distribute.get_strategy()))
     start = settings_of(faces, tmp_path / "start").run(

@@ -172,8 +172,14 @@ def _folder_key(folder: Path) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path, name: str = "lock") -> Iterator[None]:
-    """Keep other processes out of a folder, made if missing, by a lock on the file `name`, whose content stays."""
+def lock_folder(folder: Path, name: str = "lock", wait: bool = False) -> Iterator[None]:
+    """Keep other processes out of a folder, made if missing, by a lock on the file `name`, whose content stays.
+
+    Args:
+        folder: the folder.
+        name: of the file in it.
+        wait: whether to wait for another process that has the lock; otherwise it is an InputError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
     try:
@@ -186,7 +192,7 @@ def lock_folder(folder: Path, name: str = "lock") -> Iterator[None]:
         if not stat.S_ISREG(os.fstat(lock).st_mode):
             raise _no_lock(path)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             advice = "wait for that one, or choose another folder"
             raise InputError(f"{folder}: another process is at work in it; {advice}") from None

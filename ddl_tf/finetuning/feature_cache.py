@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.common.files import map_array
+from ddl_tf.common.files import lock_folder, map_array
 from ddl_tf.evaluation.embed import add_views, check_finite
 from ddl_tf.evaluation.embedding_file import EMBEDDINGS, embed_to_file
 from ddl_tf.finetuning.network_graph import NetworkGraph, check_network
@@ -82,9 +82,16 @@ class FeatureCache:
             digest.update(hashlib.sha256(image).digest())
         record = {"layers": self._digest(), "images": digest.hexdigest()}
         folder = self._folder / hashlib.sha256(json.dumps(record).encode()).hexdigest()[:16]
+        # Runs side by side want the same: one makes it, the others wait.
+        with lock_folder(folder, ".waiting", wait=True):
+            self._fill(folder, record, images, name)
+        stored = map_array(folder / EMBEDDINGS, "delete it, to make it again")
+        return stored.reshape(len(images), 2, *self.shape)
+
+    def _fill(self, folder: Path, record: dict[str, str], images: Sequence[bytes], name: str) -> None:
+        """Make the activations of a folder, as far as it lacks them; InputError if its disk has no room for them."""
         size = len(images) * 2 * int(np.prod(self.shape)) * 4
         if not (folder / EMBEDDINGS).exists():
-            folder.mkdir(parents=True, exist_ok=True)
             text = f"{name}: features of {len(images):,} images and their mirror images take {size / GIB:.2f} GiB"
             free = shutil.disk_usage(folder).free
             if free < size:
@@ -94,8 +101,6 @@ class FeatureCache:
                 )
             print(f"{text} in {folder}", file=sys.stderr, flush=True)
         embed_to_file(self._lower, images, True, folder, record, BATCH, f"{name}: features")
-        stored = map_array(folder / EMBEDDINGS, "delete it, to make it again")
-        return stored.reshape(len(images), 2, *self.shape)
 
     def embed(self, images: Sequence[bytes], name: str) -> np.ndarray:
         """Embed images by the network as it stands, as `embed_images` does: `[images, dim]` of unit norm."""

@@ -4,7 +4,10 @@ import contextlib
 import dataclasses
 import json
 import multiprocessing
+import multiprocessing.process
+import os
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent import futures
 from pathlib import Path
@@ -94,8 +97,15 @@ def _flags(run: Run) -> str:
     return json.dumps({name: str(value) for name, value in settings.items()}, sort_keys=True)
 
 
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    """End this process when its parent is gone: nobody takes its results, and it would stand in the way of a resume."""
+    parent.join()
+    os._exit(1)
+
+
 def _begin(processes: int) -> None:
     """Prepare a process that trains beside others."""
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     tf.config.threading.set_intra_op_parallelism_threads(max(usable_cores() // processes, 1))
 
 
@@ -117,6 +127,9 @@ def do_runs(results: Results, runs: Sequence[Run], processes: int) -> None:
     waiting = results.unfinished(runs)
     if not waiting:
         return
+    logs = results.path.parent / waiting[0].stage
+    text = f"{len(waiting)} of {len(runs)} runs to {waiting[0].stage} are to do, {processes} side by side"
+    print(f"{text}; {logs}/*.log say how each goes on", file=sys.stderr, flush=True)
     left = iter(waiting)
     # TensorFlow's threads do not outlive a fork.
     pool = futures.ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, (processes,))

@@ -1,4 +1,4 @@
-"""Which fine-tuning helps your hard faces? `python -m ddl_tf.tune --flagfile=recipes/tune.cfg`.
+"""Which fine-tuning helps your hard faces? `python -m ddl_tf.tune --flagfile=recipes/tune_synthetic.cfg`.
 
 Several losses and weights start from one network and train on the same rows. Each arm's value is chosen on validation
 people by a number of the hard pairs, under a floor for the easy ones; the chosen ones are compared over several seeds.

@@ -175,7 +175,10 @@ def _folder_key(folder: Path) -> tuple[int, int]:
 def lock_folder(folder: Path, name: str = "lock", wait: bool = False) -> Iterator[None]:
     """Keep other processes out of a folder, made if missing, by a lock on the file `name`, whose content stays.
 
-    Where another process is in it already, this one waits for it, or is refused.
+    Args:
+        folder: the folder.
+        name: of the file in it.
+        wait: whether to wait for another process that has the lock; otherwise it is an InputError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name

@@ -83,21 +83,25 @@ class FeatureCache:
             digest.update(hashlib.sha256(image).digest())
         record = {"layers": self._digest(), "images": digest.hexdigest()}
         folder = self._folder / hashlib.sha256(json.dumps(record).encode()).hexdigest()[:16]
-        size = len(images) * 2 * int(np.prod(self.shape)) * 4
-        # Runs side by side need the same activations at the same time.
+        # Runs side by side want the same: one makes it, the others wait.
         with lock_folder(folder, _WAITING, wait=True):
-            if not (folder / EMBEDDINGS).exists():
-                text = f"{name}: features of {len(images):,} images and their mirror images take {size / GIB:.2f} GiB"
-                free = shutil.disk_usage(folder).free
-                if free < size:
-                    raise InputError(
-                        f"{text}, and {folder} has {free / GIB:.2f}: give another --feature_cache, or train more "
-                        "blocks, which are smaller further up"
-                    )
-                print(f"{text} in {folder}", file=sys.stderr, flush=True)
-            embed_to_file(self._lower, images, True, folder, record, BATCH, f"{name}: features")
+            self._fill(folder, record, images, name)
         stored = map_array(folder / EMBEDDINGS, "delete it, to make it again")
         return stored.reshape(len(images), 2, *self.shape)
+
+    def _fill(self, folder: Path, record: dict[str, str], images: Sequence[bytes], name: str) -> None:
+        """Make the activations of a folder, as far as it lacks them; InputError if its disk has no room for them."""
+        size = len(images) * 2 * int(np.prod(self.shape)) * 4
+        if not (folder / EMBEDDINGS).exists():
+            text = f"{name}: features of {len(images):,} images and their mirror images take {size / GIB:.2f} GiB"
+            free = shutil.disk_usage(folder).free
+            if free < size:
+                raise InputError(
+                    f"{text}, and {folder} has {free / GIB:.2f}: give another --feature_cache, or train more blocks, "
+                    "which are smaller further up"
+                )
+            print(f"{text} in {folder}", file=sys.stderr, flush=True)
+        embed_to_file(self._lower, images, True, folder, record, BATCH, f"{name}: features")
 
     def embed(self, images: Sequence[bytes], name: str) -> np.ndarray:
         """Embed images by the network as it stands, as `embed_images` does: `[images, dim]` of unit norm."""

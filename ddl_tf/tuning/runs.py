@@ -111,6 +111,9 @@ def do_runs(results: Results, runs: Sequence[Run], processes: int) -> None:
     waiting = results.unfinished(runs)
     if not waiting:
         return
+    logs = results.path.parent / waiting[0].stage
+    text = f"{len(waiting)} of {len(runs)} runs to {waiting[0].stage} are to do, {processes} side by side"
+    print(f"{text}; {logs}/*.log say how each goes on", file=sys.stderr, flush=True)
     left = iter(waiting)
     pool = spawned_processes(processes, share_cores, processes)
     running: dict[futures.Future[list[dict[str, Any]]], Run] = {}

@@ -1,6 +1,7 @@
 """Runs that fine-tune: what trains, how fast, what pulls back, and activations that are kept."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor, TimeoutError
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ from fault_runs import last_weights, run, small_settings
 from tiny_network import tiny_network  # noqa: F401
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.models import embedding_model, load_checkpoint
+from ddl_tf.common.files import lock_folder
+from ddl_tf.data import Faces
+from ddl_tf.finetuning import FeatureCache, train_only
+from ddl_tf.models import build_embedding_model, embedding_model, load_checkpoint
 from ddl_tf.training.optimizers import build_optimizer
 
 
@@ -67,6 +71,20 @@ def test_activations_that_are_kept_change_nothing(settings, small_faces, start, 
     # They are made once, of the training set and of the verification set.
     assert capsys.readouterr().err.count("and their mirror images take") == 2
     assert len(list((tmp_path / "c").iterdir())) == 2
+
+
+def test_who_wants_activations_that_another_makes_waits(small_faces, tmp_path):
+    network = build_embedding_model("plain_small", 16, (32, 32, 3))
+    train_only(network, last_blocks=1)
+    images = Faces([str(small_faces / "train")]).images()
+    made = FeatureCache(network, tmp_path).features(images, "some")
+    (folder,) = tmp_path.iterdir()
+    with ThreadPoolExecutor(1) as pool:
+        with lock_folder(folder, ".waiting"):
+            waiting = pool.submit(FeatureCache(network, tmp_path).features, images, "some")
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=3)
+        np.testing.assert_array_equal(waiting.result(), made)
 
 
 def test_the_network_learns_more_slowly_or_not_at_all(settings, start):

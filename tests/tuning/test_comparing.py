@@ -2,6 +2,12 @@
 
 import dataclasses
 import functools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from concurrent.futures import Executor, Future
 from pathlib import Path
 
@@ -96,10 +102,19 @@ def test_values_are_chosen_by_one_seed_and_arms_compared_by_others(faces, tmp_pa
     table = pd.read_csv(tmp_path / "tuned/results.csv")
     # Two sets of each run, and one row of that which diverged.
     assert len(table) == 2 * (7 + 12) + 1
+    lines = capsys.readouterr().err
+    for words in ("8 of 8 runs to choose are to do, 1 side by side", "12 of 12 runs to compare", "/choose/*.log say"):
+        assert words in lines
     # The same again does nothing again, and says the same.
     trained.clear()
     assert tune(settings) == text
     assert not trained
+    # What was lost is done again, and nothing else.
+    table[(table["arm"] != "ddl") | (table["seed"] != 2)].to_csv(tmp_path / "tuned/results.csv", index=False)
+    shutil.rmtree(tmp_path / "tuned/compare/ddl_10_2")
+    assert tune(settings) == text
+    assert trained == [("compare", "ddl", 10.0, 2)]
+    assert "1 of 12 runs to compare are to do" in capsys.readouterr().err
     with pytest.raises(
         InputError, match=r"results of none_0 are of other settings than now \(learning_rate\); give another"
     ):
@@ -149,3 +164,31 @@ def test_it_trains(faces, tmp_path, monkeypatch):
     # The head alone trained, and its embeddings are those of the start.
     assert started.groupby("set")["auc"].nunique().tolist() == [1, 1]
     assert isinstance(settings_of(faces, tmp_path).run(), TrainSettings)
+
+
+@pytest.mark.heavy
+def test_the_recipe_goes_on_after_a_kill(faces, tmp_path):
+    """Two processes share one cache of activations; what is killed with them is not left to run."""
+    start = settings_of(faces, tmp_path / "start").run(
+        init_checkpoint=None, rows_per_group=0, pairs_per_group=0, shuffled_rows=8
+    )
+    train(start, tf.distribute.get_strategy())
+    root, folder = Path(__file__).resolve().parents[2], tmp_path / "tuned"
+    command = [sys.executable, "-m", "ddl_tf.tune", f"--flagfile={root / 'recipes/tune_synthetic.cfg'}"]
+    command += [f"--run_dir={folder}", f"--feature_cache={tmp_path / 'features'}", f"--init_checkpoint={start.run_dir}"]
+    command += [f"--train_data={faces / 'train'}", f"--pairs={faces / 'easy'},{faces / 'hard'}", "--train_blocks=1"]
+    command += ["--arms=ddl_detached", "--rows_per_group=2", "--pairs_per_group=2", "--steps_per_epoch=1", "--seeds=2"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": str(root)})
+        while process.poll() is None and not (folder / "results.csv").exists():
+            time.sleep(0.1)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        first = pd.read_csv(folder / "results.csv")
+        subprocess.run(command, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": str(root)}, check=True)
+    table = pd.read_csv(folder / "results.csv")
+    # Two sets of 2 + 6 runs to choose and 2 x 3 to compare, each once; those before the kill are kept.
+    assert len(table) == len(table.drop_duplicates(["stage", "arm", "value", "seed", "set"])) == 2 * (8 + 6)
+    pd.testing.assert_frame_equal(table.head(len(first)), first)
+    assert (folder / "best.keras").exists()
+    assert "of 8 runs to choose are to do, 2 side by side" in (tmp_path / "log").read_text()

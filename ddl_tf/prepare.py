@@ -238,7 +238,8 @@ def weights(settings: WeightsSettings) -> None:
                 write_tfjs_as_onnx(Path(str(settings.input)), network)
             scaling = settings.input_mean, settings.input_scale, settings.input_order
             model, difference = convert_and_compare(str(network), *scaling)
-        name = f"a network whose embeddings it has to {difference:.0e},"
+        kind = "an ONNX network" if suffix == ".onnx" else "a graph model of TensorFlow.js"
+        name = f"{kind}, whose embeddings it has to {difference:.0e},"
     else:
         model, name = convert_insightface(str(settings.input), settings.backbone), settings.backbone
     save_checkpoint(model, str(settings.output))

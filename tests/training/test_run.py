@@ -126,7 +126,7 @@ def test_fine_tuning_starts_from_the_checkpoint_and_new_people_at_their_means(
         if tuned.ndim > 1:
             np.testing.assert_allclose(tuned, started, atol=1e-6)
 
-    def reached(model, faces, seed):
+    def reached(model, faces, seed, cache):
         raise LookupError(f"seed {seed}")
 
     monkeypatch.setattr(run_module, "initialise_from", lambda model, path: ["backbone", "neck"])

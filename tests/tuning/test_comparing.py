@@ -178,6 +178,7 @@ def test_the_recipe_goes_on_after_a_kill(faces, tmp_path):
     command += [f"--run_dir={folder}", f"--feature_cache={tmp_path / 'features'}", f"--init_checkpoint={start.run_dir}"]
     command += [f"--train_data={faces / 'train'}", f"--pairs={faces / 'easy'},{faces / 'hard'}", "--train_blocks=1"]
     command += ["--arms=ddl_detached", "--rows_per_group=2", "--pairs_per_group=2", "--steps_per_epoch=1", "--seeds=2"]
+    command += ["--easy_floor=1"]
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": str(root)})
         while process.poll() is None and not (folder / "results.csv").exists():

@@ -177,8 +177,7 @@ def test_the_recipe_goes_on_after_a_kill(faces, tmp_path):
     command = [sys.executable, "-m", "ddl_tf.tune", f"--flagfile={root / 'recipes/tune_synthetic.cfg'}"]
     command += [f"--run_dir={folder}", f"--feature_cache={tmp_path / 'features'}", f"--init_checkpoint={start.run_dir}"]
     command += [f"--train_data={faces / 'train'}", f"--pairs={faces / 'easy'},{faces / 'hard'}", "--train_blocks=1"]
-    command += ["--arms=ddl_detached", "--rows_per_group=2", "--pairs_per_group=2", "--steps_per_epoch=1", "--seeds=2"]
-    command += ["--easy_floor=1"]
+    command += ["--arms=margin", "--rows_per_group=2", "--pairs_per_group=2", "--steps_per_epoch=1", "--seeds=2"]
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": str(root)})
         while process.poll() is None and not (folder / "results.csv").exists():
@@ -188,8 +187,8 @@ def test_the_recipe_goes_on_after_a_kill(faces, tmp_path):
         first = pd.read_csv(folder / "results.csv")
         subprocess.run(command, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": str(root)}, check=True)
     table = pd.read_csv(folder / "results.csv")
-    # Two sets of 2 + 6 runs to choose and 2 x 3 to compare, each once; those before the kill are kept.
-    assert len(table) == len(table.drop_duplicates(["stage", "arm", "value", "seed", "set"])) == 2 * (8 + 6)
+    # Two sets of 2 runs to choose and 2 x 2 to compare, each once; those before the kill are kept.
+    assert len(table) == len(table.drop_duplicates(["stage", "arm", "value", "seed", "set"])) == 2 * (2 + 4)
     pd.testing.assert_frame_equal(table.head(len(first)), first)
     assert (folder / "best.keras").exists()
-    assert "of 8 runs to choose are to do, 2 side by side" in (tmp_path / "log").read_text()
+    assert "of 2 runs to choose are to do, 2 side by side" in (tmp_path / "log").read_text()

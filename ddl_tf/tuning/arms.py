@@ -49,8 +49,8 @@ ARMS: dict[str, Arm] = {
     "ddl": _embedding_loss("DDL", "ddl"),
     # Not the paper's: the KL terms leave the teacher where it is.
     "ddl_detached": _embedding_loss("DDL, teacher detached", "ddl", stop_teacher_gradient=True),
-    # Not the paper's: no positive KL term, which pulls the teacher's positives down or the students' up beyond what
-    # carries over to other people; the overlap with the hardest negatives in the place of the order term.
+    # Not the paper's: no positive KL term, which from a converged network cost TAR at low FAR; the overlap in the place
+    # of the order term (docs/results/finetuning.md).
     "ddl_overlap": _embedding_loss(
         "DDL, overlap for order",
         "ddl",

@@ -20,7 +20,7 @@ from tiny_network import tiny_network  # noqa: F401
 from ddl_tf.common.errors import InputError
 from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 from ddl_tf.training import TrainSettings, train
-from ddl_tf.tuning import TuneSettings, runs, tune
+from ddl_tf.tuning import TuneSettings, comparing, runs, tune
 from ddl_tf.tuning.arms import ARMS
 
 
@@ -164,6 +164,16 @@ def test_it_trains(faces, tmp_path, monkeypatch):
     # The head alone trained, and its embeddings are those of the start.
     assert started.groupby("set")["auc"].nunique().tolist() == [1, 1]
     assert isinstance(settings_of(faces, tmp_path).run(), TrainSettings)
+
+
+@pytest.mark.parametrize("arm", [arm for arm in ARMS if ARMS[arm].tuned])
+def test_every_arm_sets_what_it_tunes_as_the_flag_would(faces, tmp_path, arm):
+    """A rank stays a whole number, as LoRA's layers ask for."""
+    settings, name = settings_of(faces, tmp_path / "tuned", arms=[arm]), ARMS[arm].tuned
+    for value in ARMS[arm].values:
+        tuned = getattr(comparing._run(settings, "choose", arm, float(value), 0).settings, name)
+        assert tuned == value
+        assert isinstance(tuned, int if name == "lora_rank" else float)
 
 
 @pytest.mark.heavy

@@ -50,7 +50,10 @@ _ADVICE = {
 
 
 def _program() -> str:
-    return "python -m ddl_tf." + os.path.splitext(os.path.basename(sys.argv[0]))[0]
+    folder, file = os.path.split(sys.argv[0])
+    if os.path.basename(folder) == "ddl_tf":
+        return f"python -m ddl_tf.{os.path.splitext(file)[0]}"
+    return f"python {sys.argv[0]}"
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -134,7 +134,7 @@ def test_subcommands(monkeypatch, capsys):
         """Grow it."""
 
     for arguments, code in ((["--help"], 0), ([], 2), (["grwo"], 2)):
-        monkeypatch.setattr(sys, "argv", ["/x/prepare.py", *arguments])
+        monkeypatch.setattr(sys, "argv", ["/x/ddl_tf/prepare.py", *arguments])
         with pytest.raises(SystemExit) as stop:
             command.run_subcommands({"grow": (grow, object)})
         assert stop.value.code == code
@@ -144,6 +144,13 @@ def test_subcommands(monkeypatch, capsys):
         "python -m ddl_tf.prepare: error: no command: use one of grow; see --help",
         "python -m ddl_tf.prepare: error: unknown command 'grwo': use one of grow; see --help",
     ]
+
+
+def test_errors_name_a_script_that_is_no_module_of_the_package(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmarks/pose.py"])
+    with pytest.raises(SystemExit):
+        command.run_subcommands({})
+    assert capsys.readouterr().err.startswith("python benchmarks/pose.py: error: no command")
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ ARMS: dict[str, Arm] = {
         negative_weight=0.1,
         order_weight=0.0,
         overlap_weight=0.3,
+        bandwidth=0.15,
         stop_teacher_gradient=True,
     ),
     # These have no other loss, but let the network move less: where they are worth it, there is something to forget.

@@ -15,6 +15,10 @@ class TrainingStopped(RuntimeError):
         super().__init__(message)
         self.exit_code = exit_code
 
+    def __reduce__(self) -> tuple[type, tuple[str, int]]:
+        """Reach another process as it is; pickle knows the message alone."""
+        return TrainingStopped, (str(self), self.exit_code)
+
 
 class NotFiniteError(RuntimeError):
     """Training met a loss that is not finite; the message names the step, the term and the last good checkpoint."""

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any, Callable, TypeVar
 
@@ -39,15 +39,27 @@ def map_in_order(function: Callable[[_Item], _Result], items: Iterable[_Item]) -
             yield from pending.popleft().result()
 
 
-def spawned_processes(count: int, begin: Callable[..., object], *arguments: Any) -> ProcessPoolExecutor:
-    """Make a pool of new processes (TensorFlow's threads do not outlive a fork), which end when this process does.
+@contextlib.contextmanager
+def spawned_processes(count: int, begin: Callable[..., object], *arguments: Any) -> Iterator[ProcessPoolExecutor]:
+    """Open a pool of new processes (TensorFlow's threads do not outlive a fork), which end when this process does.
+
+    When this process is stopped by a signal, so are they; what no process has begun is not done any more.
 
     Args:
         count: of the processes.
         begin: called in each before it works.
         *arguments: of `begin`.
     """
-    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin, (begin, arguments))
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin, (begin, arguments))
+    try:
+        yield pool
+    except KeyboardInterrupt:
+        # Ctrl-C reaches them, too, but SIGTERM only the process that it is sent to.
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def share_cores(processes: int) -> None:

@@ -1,7 +1,6 @@
 """Single images of synthetic faces, numbered, and many of them drawn at a time."""
 
 import collections
-import contextlib
 import dataclasses
 import itertools
 import signal
@@ -99,11 +98,9 @@ def draw_shots(shots: Sequence[Shot], start: int = 0) -> Iterator[Sample]:
     if len(shots) < _WORTH_PROCESSES or cores < 2:
         yield from map(Shot.draw, shots)
         return
-    pool = spawned_processes(cores, signal.signal, signal.SIGINT, signal.SIG_IGN)
     waiting: collections.deque[Future[list[Sample]]] = collections.deque()
     chunks = (shots[place : place + _CHUNK] for place in range(0, len(shots), _CHUNK))
-    with contextlib.ExitStack() as stack:
-        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+    with spawned_processes(cores, signal.signal, signal.SIGINT, signal.SIG_IGN) as pool:
         # No more than a few chunks at a time: who stores them may be slower than those who draw.
         waiting.extend(pool.submit(_draw_all, chunk) for chunk in itertools.islice(chunks, 3 * cores))
         while waiting:

@@ -115,7 +115,6 @@ def do_runs(results: Results, runs: Sequence[Run], processes: int) -> None:
     text = f"{len(waiting)} of {len(runs)} runs to {waiting[0].stage} are to do, {processes} side by side"
     print(f"{text}; {logs}/*.log say how each goes on", file=sys.stderr, flush=True)
     left = iter(waiting)
-    pool = spawned_processes(processes, share_cores, processes)
     running: dict[futures.Future[list[dict[str, Any]]], Run] = {}
 
     def submit(count: int) -> None:
@@ -123,7 +122,8 @@ def do_runs(results: Results, runs: Sequence[Run], processes: int) -> None:
         running.update((pool.submit(train_run, run), run) for _, run in zip(range(count), left))
 
     name = f"runs to {waiting[0].stage}"
-    with pool, Progress(name, len(runs), len(runs) - len(waiting), "run") as progress:
+    progress = Progress(name, len(runs), len(runs) - len(waiting), "run")
+    with progress, spawned_processes(processes, share_cores, processes) as pool:
         submit(processes)
         while running:
             done, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)

@@ -1,4 +1,5 @@
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -7,7 +8,9 @@ import time
 
 import pytest
 
+from ddl_tf.common.errors import TrainingStopped
 from ddl_tf.common.parallel import map_in_order, usable_cores
+from ddl_tf.training.checkpoints import StoppedBySignal
 
 
 def test_order_stays_when_later_items_are_ready_first():
@@ -53,6 +56,7 @@ def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path):
     script.write_text(
         """
 import os, time
+from ddl_tf.common.errors import TrainingStopped
 from ddl_tf.common.parallel import spawned_processes
 
 if __name__ == "__main__":
@@ -69,6 +73,40 @@ if __name__ == "__main__":
     while is_running(child) and time.monotonic() < end:
         time.sleep(0.05)
     assert not is_running(child)
+
+
+def test_processes_are_stopped_with_the_one_that_a_signal_reaches(tmp_path):
+    """What they do would else be waited for, however long it takes."""
+    script = tmp_path / "pool.py"
+    script.write_text(
+        """
+import os, signal, time
+from ddl_tf.common.errors import TrainingStopped
+from ddl_tf.common.parallel import spawned_processes
+
+def stop(number, frame):
+    raise KeyboardInterrupt
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)
+    with spawned_processes(1, int) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 3600).result()
+"""
+    )
+    parent = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    child = int(parent.stdout.readline())
+    parent.send_signal(signal.SIGTERM)
+    assert parent.wait(120) != 0
+    assert not is_running(child)
+
+
+def test_what_is_raised_in_a_process_arrives_as_it_was():
+    stopped = pickle.loads(pickle.dumps(StoppedBySignal(signal.SIGTERM, 7)))
+    assert isinstance(stopped, TrainingStopped)
+    assert (str(stopped), stopped.exit_code) == ("stopped by SIGTERM after step 7", 128 + signal.SIGTERM)
 
 
 def is_running(process):

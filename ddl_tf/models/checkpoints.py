@@ -133,12 +133,12 @@ def has_parts(model: tf.keras.Model) -> bool:
     return {"backbone", "neck", "embedding"} <= {layer.name for layer in getattr(model, "layers", ())}
 
 
-def initialise_from(model: tf.keras.Model, path: _PathLike) -> list[str]:
+def initialise_from(model: tf.keras.Model, checkpoint: Union[_PathLike, tf.keras.Model]) -> list[str]:
     """Copy the weights of a checkpoint into a model.
 
     Args:
         model: the recognizer or embedding model to start.
-        path: a file that `save_checkpoint` wrote.
+        checkpoint: a file that `save_checkpoint` wrote, or what `load_checkpoint` made of it.
 
     Returns:
         The parts that were copied: "backbone", "neck", and "head" where the class centers have the same shape (the same
@@ -148,7 +148,8 @@ def initialise_from(model: tf.keras.Model, path: _PathLike) -> list[str]:
     Raises:
         InputError: if the checkpoint cannot be loaded, or its backbone or neck has other weights.
     """
-    source = load_checkpoint(path)
+    is_loaded = isinstance(checkpoint, tf.keras.Model)
+    source, name = (checkpoint, "the checkpoint") if is_loaded else (load_checkpoint(checkpoint), os.fspath(checkpoint))
     layers, source_layers = ({layer.name: layer for layer in network.layers} for network in (model, source))
     parts = ["backbone", "neck"]
     pairs: list[tuple[tf.Variable, tf.Variable]] = []
@@ -157,13 +158,13 @@ def initialise_from(model: tf.keras.Model, path: _PathLike) -> list[str]:
         for weight, value in zip(weights, source_weights):
             if weight.shape != value.shape:
                 raise InputError(
-                    f"{os.fspath(path)} does not fit: the {part}'s weight {weight.name} has the shape "
+                    f"{name} does not fit: the {part}'s weight {weight.name} has the shape "
                     f"{tuple(weight.shape)}, the checkpoint's ({value.name}) {tuple(value.shape)}; use its backbone, "
                     "image size and embedding size"
                 )
         if len(weights) != len(source_weights):
             numbers = f"the {part} has {len(weights)} weights, the checkpoint's {len(source_weights)}"
-            raise InputError(f"{os.fspath(path)} does not fit: {numbers}; use its backbone")
+            raise InputError(f"{name} does not fit: {numbers}; use its backbone")
         pairs += zip(weights, source_weights)
     for variable, value in pairs:
         variable.assign(value)

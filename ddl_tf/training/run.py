@@ -217,16 +217,15 @@ def _open_data(settings: TrainSettings, folder: RunFolder, workers: Workers, scr
     return RunContext(settings, folder, workers, scratch, faces, sets, plan, sampler)
 
 
-def recognizer_of(settings: TrainSettings, num_identities: int) -> tf.keras.Model:
-    """Build the recognizer of a run, with new weights; what of it is not to train is frozen."""
-    of_checkpoint = settings.backbone == "checkpoint"
+def recognizer_of(settings: TrainSettings, num_identities: int, network: Optional[tf.keras.Model]) -> tf.keras.Model:
+    """Build the recognizer of a run, of a network or with a new one; what of it is not to train is frozen."""
     model = build_recognizer(
-        load_network(find_checkpoint(settings.init_checkpoint or "")) if of_checkpoint else settings.backbone,
+        network or settings.backbone,
         num_identities,
         head=settings.head,
-        embedding_size=None if of_checkpoint else settings.embedding_size,
+        embedding_size=None if network else settings.embedding_size,
         input_shape=(settings.image_size, settings.image_size, 3),
-        dropout=None if of_checkpoint else settings.dropout,
+        dropout=None if network else settings.dropout,
         margin=settings.margin,
         scale=settings.scale,
         sample_rate=settings.sample_rate,
@@ -287,8 +286,10 @@ def _train(context: RunContext, strategy: tf.distribute.Strategy) -> list[dict[s
 def _build_model(context: RunContext) -> tuple[tf.keras.Model, Optional[FeatureCache], ResumePoint, Steps]:
     """Make the compiled model with the weights that this process begins with."""
     settings, faces = context.settings, context.faces
+    of_checkpoint = settings.backbone == "checkpoint"
+    network = load_network(find_checkpoint(settings.init_checkpoint or "")) if of_checkpoint else None
     try:
-        model = recognizer_of(settings, faces.num_identities)
+        model = recognizer_of(settings, faces.num_identities, network)
         cache = None
         if settings.feature_cache:
             cache = FeatureCache(embedding_model(model), Path(settings.feature_cache))
@@ -304,8 +305,8 @@ def _build_model(context: RunContext) -> tuple[tf.keras.Model, Optional[FeatureC
     if not first and settings.init_checkpoint:
         checkpoint = find_checkpoint(settings.init_checkpoint)
         # A plain Keras model is in the recognizer as it was loaded.
-        is_plain = settings.backbone == "checkpoint" and not has_parts(load_network(checkpoint))
-        parts = ["network"] if is_plain else initialise_from(model, checkpoint)
+        is_plain = network is not None and not has_parts(network)
+        parts = ["network"] if is_plain else initialise_from(model, network or checkpoint)
         context.say(f"from {checkpoint}: {', '.join(parts)}")
         if settings.head_start == "class_means" and "head" not in parts:
             start_at_class_means(model, faces, settings.seed, cache)

@@ -148,8 +148,10 @@ def initialise_from(model: tf.keras.Model, checkpoint: Union[_PathLike, tf.keras
     Raises:
         InputError: if the checkpoint cannot be loaded, or its backbone or neck has other weights.
     """
-    is_loaded = isinstance(checkpoint, tf.keras.Model)
-    source, name = (checkpoint, "the checkpoint") if is_loaded else (load_checkpoint(checkpoint), os.fspath(checkpoint))
+    if isinstance(checkpoint, tf.keras.Model):
+        source, name = checkpoint, "the checkpoint"
+    else:
+        source, name = load_checkpoint(checkpoint), os.fspath(checkpoint)
     layers, source_layers = ({layer.name: layer for layer in network.layers} for network in (model, source))
     parts = ["backbone", "neck"]
     pairs: list[tuple[tf.Variable, tf.Variable]] = []

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import all_layers
 import numpy as np
 import occlusion
 import pandas as pd
@@ -122,6 +123,24 @@ def test_experiments(experiment, tmp_path):
     assert given.test_pairs == [str(tmp_path / f"sets/pairs_6_7/{name}") for name in ("sharp", *experiment.students)]
     assert (given.steps_per_epoch, given.choose_by, given.arms) == (3, "tar@1e-3", ["ddl"])
     assert set(given.hard) == set(experiment.students) - {"8px"}
+
+
+def test_all_layers_train_with_the_values_that_were_chosen(tmp_path):
+    rows = [("margin", np.nan, "sharp"), ("triplet", 0.3, "sharp"), ("triplet", 0.3, "8px")]
+    table = pd.DataFrame(rows, columns=["arm", "value", "set"]).assign(stage="compare", seed=1)
+    table.to_csv(tmp_path / "results.csv", index=False)
+    settings = all_layers.AllLayersSettings(
+        start="start.keras", run_dir=str(tmp_path), arms=["triplet", "margin"], seeds=2
+    )
+    runs = all_layers.runs_of(settings)
+    assert [run.name for run in runs] == ["triplet_0.3_1", "margin_1", "triplet_0.3_2", "margin_2"]
+    for run in runs:
+        assert run.settings.run_dir == str(tmp_path / "all_layers/compare" / run.name)
+        assert (run.settings.train_blocks, run.settings.feature_cache, run.settings.pairs_per_group) == (None, None, 12)
+        assert [Path(path).parent.name for path in run.settings.pairs] == ["pairs_4_5"] * 4
+    assert [run.settings.embedding_weight for run in runs] == [0.3, 1.0, 0.3, 1.0]
+    with pytest.raises(InputError, match=r"--arms=ddl: .* has compared margin, triplet"):
+        all_layers.runs_of(dataclasses.replace(settings, arms=["ddl"]))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The report of an experiment: Markdown tables on stdout, the numbers of all runs as CSV, and the figure."""
+"""The report of an experiment: Markdown tables on stdout, the numbers of all runs as CSV, and two figures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -142,13 +142,42 @@ def _draw(axes: Axes, table: pd.DataFrame, arms: Sequence[str], measure: str) ->
     axes.grid(alpha=0.3, axis="x")
 
 
+def tradeoff_figure(table: pd.DataFrame, easy: str, hard: Sequence[str]) -> Figure:
+    """Draw what every arm is worth on hard faces against what it keeps on easy ones, in TAR@1e-3.
+
+    Args:
+        table: of `numbers`.
+        easy: the set of easy faces.
+        hard: the sets of hard faces, each a panel.
+
+    Returns:
+        The figure, with `savefig`. Crosses are standard deviations over seeds.
+    """
+    figure = Figure(figsize=(3 + 4.2 * len(hard), 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(hard), squeeze=False)[0]
+    by_run = table.pivot(index=["arm", "seed"], columns="set", values=TAR)
+    for panel, name in zip(panels, hard):
+        for arm in dict.fromkeys(table["arm"]):
+            runs, look = by_run.loc[arm, [easy, name]], _look(arm)
+            (x, y), (width, height) = runs.mean(), runs.std()
+            drawn = panel.errorbar(x, y, height, width, look.marker, color=look.colour, markersize=8, elinewidth=0.8)
+            drawn.set_label(ARMS[arm].title)
+        panel.set_title(f"{figure_text(name)} faces", fontsize=11)
+        panel.set_xlabel(f"TAR@1e-3, {figure_text(easy)} faces")
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("TAR@1e-3, hard faces")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=9)
+    return figure
+
+
 def _look(arm: str) -> Style:
     """The same for an arm in all figures; grey for what is not trained."""
     return Style(GREY, "-", "o") if arm == START else style([name for name in ARMS if name != START].index(arm))
 
 
 def report(name: str, run_dir: Path, sets: Sequence[str], hard: Sequence[str], results: str, images: str) -> None:
-    """Print the tables, write the numbers of all runs, and draw the figure.
+    """Print the tables, write the numbers of all runs, and draw the figures.
 
     Args:
         name: of the experiment.
@@ -156,7 +185,7 @@ def report(name: str, run_dir: Path, sets: Sequence[str], hard: Sequence[str], r
         sets: all sets, in the order of the tables.
         hard: those by which values were chosen.
         results: folder of the CSV file.
-        images: folder of the figure.
+        images: folder of the figures.
     """
     table = numbers(run_dir)
     print(f"## {name}\n")
@@ -167,10 +196,15 @@ def report(name: str, run_dir: Path, sets: Sequence[str], hard: Sequence[str], r
     for measure in (TAR, RANK) if best else ():
         print(f"{MEASURES[measure]} of {ARMS[str(best)].title}, with the interval of 95% over seeds:\n")
         print(markdown_table(differences_table(table, str(best), sets, measure)), end="\n\n")
-    path, plot = Path(results) / f"{name}.csv", Path(images) / f"results_{name}.png"
+    path = Path(results) / f"{name}.csv"
     with write_aside(path) as aside:
         table.round(6).to_csv(aside, index=False)
-    with write_aside(plot) as aside:
-        # Its bytes follow from what is drawn.
-        results_figure(table, sets).savefig(aside, dpi=110, metadata={"Software": None})
-    print(f"numbers: {path}\nfigure: {plot}")
+    print(f"numbers: {path}")
+    easy, *_ = sets
+    figures = {"results": results_figure(table, sets), "tradeoff": tradeoff_figure(table, easy, hard)}
+    for kind, figure in figures.items():
+        plot = Path(images) / f"{kind}_{name}.png"
+        with write_aside(plot) as aside:
+            # Its bytes follow from what is drawn.
+            figure.savefig(aside, dpi=110, metadata={"Software": None})
+        print(f"figure: {plot}")

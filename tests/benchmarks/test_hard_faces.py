@@ -83,7 +83,12 @@ def test_the_whole(settings, tuned, tmp_path, capsys):
     assert table.columns.tolist() == report.COLUMNS
     assert len(table) == len(ARM_VALUES) * 3 * 3
     assert table.notna().drop(columns="value").all(axis=None)
-    assert (tmp_path / "images/results_tiny.png").stat().st_size > 10_000
+    for kind in ("results", "tradeoff"):
+        assert (tmp_path / f"images/{kind}_tiny.png").stat().st_size > 10_000
+    (panel,) = report.tradeoff_figure(report.numbers(tmp_path / "run"), "sharp", ["16px"]).axes
+    means = table[table["arm"] == "ddl"].groupby("set")["tar@1e-3"].mean()
+    points = [tuple(container[0].get_xydata()[0]) for container in panel.containers]
+    assert points[list(ARM_VALUES).index("ddl")] == pytest.approx((means["sharp"], means["16px"]), abs=1e-5)
     out = capsys.readouterr().out
     measured = table[(table["arm"] == "ddl") & (table["set"] == "8px")]
     for column in ("tar@1e-3", "auc", "rank1"):

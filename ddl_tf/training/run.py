@@ -218,7 +218,7 @@ def _open_data(settings: TrainSettings, folder: RunFolder, workers: Workers, scr
 
 
 def recognizer_of(settings: TrainSettings, num_identities: int, network: Optional[tf.keras.Model]) -> tf.keras.Model:
-    """Build the recognizer of a run, of a network or with a new one; what of it is not to train is frozen."""
+    """Build the recognizer of a run, of a network that is there or a new one; what is not to train is frozen."""
     model = build_recognizer(
         network or settings.backbone,
         num_identities,

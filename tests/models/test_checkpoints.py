@@ -73,8 +73,10 @@ def test_round_trip(backbone, arguments, tmp_path, monkeypatch):
     before = model.get_weights()
     model.set_weights([weight + 1 if weight.dtype == np.float32 else weight for weight in before])
     monkeypatch.setattr(checkpoints, "load_checkpoint", {path: loaded}.get)
-    assert initialise_from(model, path) == ALL
-    assert_weights(model.weights, before)
+    for checkpoint in (path, loaded):
+        assert initialise_from(model, checkpoint) == ALL
+        assert_weights(model.weights, before)
+        model.set_weights([np.zeros_like(weight) for weight in before])
 
 
 def test_an_embedding_model(tmp_path):

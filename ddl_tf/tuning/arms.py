@@ -66,6 +66,8 @@ ARMS: dict[str, Arm] = {
     "lora": Arm("LoRA", {}, "lora_rank", (2, 4, 8, 16, 32, 64)),
     "slow_network": Arm("slower network", {}, "network_rate", (0.03, 0.1, 0.2, 0.3, 0.5, 0.7)),
     "start_pull": Arm("pull to the start", {}, "start_pull", (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)),
+    "one_block": Arm("last block alone", {"train_blocks": 1}),
+    "frozen_batch_norm": Arm("batch norm frozen", {"freeze_batch_norm": True}),
 }
 
 

@@ -217,7 +217,9 @@ def _open_data(settings: TrainSettings, folder: RunFolder, workers: Workers, scr
     return RunContext(settings, folder, workers, scratch, faces, sets, plan, sampler)
 
 
-def recognizer_of(settings: TrainSettings, num_identities: int, network: Optional[tf.keras.Model]) -> tf.keras.Model:
+def recognizer_of(
+    settings: TrainSettings, num_identities: int, network: Optional[tf.keras.Model] = None
+) -> tf.keras.Model:
     """Build the recognizer of a run, of a network that is there or a new one; what is not to train is frozen."""
     model = build_recognizer(
         network or settings.backbone,

@@ -21,7 +21,7 @@ from resolution import RESOLUTION
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.markdown import markdown_table
 from ddl_tf.common.settings import required, setting
-from ddl_tf.tuning.arms import ARMS
+from ddl_tf.tuning.arms import flags_of
 from ddl_tf.tuning.runs import Results, Run, do_runs
 
 
@@ -55,9 +55,9 @@ def runs_of(settings: AllLayersSettings) -> list[Run]:
             if arm not in chosen:
                 raise InputError(f"--arms={arm}: {run_dir} has compared {', '.join(chosen)}; compare it there first")
             value = float(chosen[arm]) if chosen[arm] else None
-            flags = {**ARMS[arm].flags, **({str(ARMS[arm].tuned): value} if value is not None else {})}
-            flags.update(train_blocks=None, feature_cache=None, pairs_per_group=settings.pairs_per_group, seed=seed)
-            run = Run("compare", arm, value, tuned.run(pairs=tuned.test_pairs, **flags))
+            flags = {**flags_of(arm, value), "train_blocks": None, "feature_cache": None, "seed": seed}
+            of_run = tuned.run(pairs=tuned.test_pairs, pairs_per_group=settings.pairs_per_group, **flags)
+            run = Run("compare", arm, value, of_run)
             place = str(run_dir / "all_layers/compare" / run.name)
             runs.append(dataclasses.replace(run, settings=dataclasses.replace(run.settings, run_dir=place)))
     return runs

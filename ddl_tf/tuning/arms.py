@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.training import TrainSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +70,16 @@ ARMS: dict[str, Arm] = {
     "one_block": Arm("last block alone", {"train_blocks": 1}),
     "frozen_batch_norm": Arm("batch norm frozen", {"freeze_batch_norm": True}),
 }
+
+
+def flags_of(arm: str, value: Optional[float]) -> dict[str, Any]:
+    """List what an arm sets, with the value of the field that it tunes; None where it tunes none."""
+    flags, tuned = dict(ARMS[arm].flags), ARMS[arm].tuned
+    if tuned is not None and value is not None:
+        # A rank is a whole number, as its default is.
+        is_whole = type(TrainSettings.__dataclass_fields__[tuned].metadata["default"]) is int
+        flags[tuned] = int(value) if is_whole else value
+    return flags
 
 
 def chosen_arms(names: Sequence[str]) -> list[str]:

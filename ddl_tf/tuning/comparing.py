@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import pandas as pd
 
@@ -11,8 +11,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.evaluation import load_sets
 from ddl_tf.evaluation.sets import VerificationSets
-from ddl_tf.training import TrainSettings
-from ddl_tf.tuning.arms import ARMS, MARGIN, START, chosen_arms
+from ddl_tf.tuning.arms import ARMS, MARGIN, START, chosen_arms, flags_of
 from ddl_tf.tuning.choice import Comparison, choose_values, compare_arms, run_numbers, verdict
 from ddl_tf.tuning.page import write_page
 from ddl_tf.tuning.runs import Results, Run, do_runs
@@ -69,12 +68,7 @@ def _values(arm: str) -> Sequence[Optional[float]]:
 
 
 def _run(settings: TuneSettings, stage: str, arm: str, value: Optional[float], seed: int) -> Run:
-    changes: dict[str, Any] = dict(ARMS[arm].flags)
-    if value is not None:
-        # A rank is a whole number, as its default is.
-        name = str(ARMS[arm].tuned)
-        kind = type(TrainSettings.__dataclass_fields__[name].metadata["default"])
-        changes[name] = int(value) if kind is int else value
+    changes = flags_of(arm, value)
     if stage == "compare" and settings.test_pairs:
         unset = {name: field.metadata["default"] for name, field in VerificationSets.__dataclass_fields__.items()}
         changes.update({**unset, "pairs": settings.test_pairs})

@@ -144,6 +144,11 @@ def test_all_layers_train_with_the_values_that_were_chosen(tmp_path):
         assert (run.settings.train_blocks, run.settings.feature_cache, run.settings.pairs_per_group) == (None, None, 12)
         assert [Path(path).parent.name for path in run.settings.pairs] == ["pairs_4_5"] * 4
     assert [run.settings.embedding_weight for run in runs] == [0.3, 1.0, 0.3, 1.0]
+    table.assign(arm="lora", value=8.0).to_csv(tmp_path / "results.csv", index=False)
+    (run, _) = all_layers.runs_of(dataclasses.replace(settings, arms=["lora"]))
+    assert run.settings.lora_rank == 8
+    assert isinstance(run.settings.lora_rank, int)
+    table.to_csv(tmp_path / "results.csv", index=False)
     with pytest.raises(InputError, match=r"--arms=ddl: .* has compared margin, triplet"):
         all_layers.runs_of(dataclasses.replace(settings, arms=["ddl"]))
 

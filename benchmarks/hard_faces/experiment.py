@@ -47,11 +47,13 @@ class Experiment:
         name: of the results, `NAME.csv` and `results_NAME.png`.
         students: the hard set of each group 1, 2, ... -> the degradation of its images; None: they are CFP's profiles.
         measured_only: hard sets that nothing is chosen by.
+        network_rate: factor of the learning rate for the network, for all arms that set none of their own.
     """
 
     name: str
     students: Mapping[str, Optional[str]]
     measured_only: Sequence[str] = ()
+    network_rate: float = 1.0
 
     @property
     def hard(self) -> list[str]:
@@ -179,6 +181,7 @@ def tune_settings(experiment: Experiment, settings: Settings, run_dir: Path) -> 
         train_blocks=settings.train_blocks,
         steps_per_epoch=settings.steps,
         learning_rate=settings.learning_rate,
+        network_rate=experiment.network_rate,
         arms=settings.arms,
         seeds=settings.seeds,
         processes=settings.processes,

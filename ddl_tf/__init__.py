@@ -14,10 +14,6 @@ References:
 
 import lazy_loader
 
-from ddl_tf.common.versions import use_keras_2
-
 __version__ = "0.1.0"
-
-use_keras_2()
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

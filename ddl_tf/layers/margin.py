@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from ddl_tf.common.checks import is_whole
 from ddl_tf.common.class_labels import class_numbers, flat_labels
+from ddl_tf.common.keras_version import add_replica_statistic
 from ddl_tf.common.replicas import global_sum
 from ddl_tf.common.unit_rows import unit_rows
 
@@ -134,15 +135,7 @@ class MarginHead(tf.keras.layers.Layer):
 
         Every replica has its own copy, which needs no exchange: all assign the same, that of the global batch.
         """
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            dtype=dtype,
-            initializer=tf.keras.initializers.Constant(start),
-            trainable=False,
-            synchronization=tf.VariableSynchronization.ON_READ,
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        )
+        return add_replica_statistic(self, name, start, shape, dtype)
 
     def apply_margin(self, cosine: tf.Tensor) -> tf.Tensor:
         """Turn the target's cosines `[rows]` into their margin version, which falls strictly with the angle."""

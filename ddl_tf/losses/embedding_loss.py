@@ -5,6 +5,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.common.checks import require
+from ddl_tf.common.keras_version import IS_KERAS_3, share_of_replica
 from ddl_tf.common.replicas import gather_rows
 
 # The most groups. They are a teacher and a few students; the loss's memory grows with their number (histograms) and
@@ -70,7 +71,11 @@ class EmbeddingLoss(tf.keras.losses.Loss):
                 f"{type(self).__name__} takes no sample_weight: there is no loss per row; leave rows out of the batch, "
                 'or out of the distillation by the group -1; weights of the labels alone are {"logits": weights}'
             )
-        return super().__call__(y_true, y_pred)
+        if not IS_KERAS_3:
+            return super().__call__(y_true, y_pred)
+        # Keras 3 would round identities to float32, and give each replica the whole of a loss that is one number.
+        with tf.name_scope(self.name):
+            return share_of_replica(self.call(y_true, y_pred), self.reduction)
 
     def global_batch(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return embeddings `[rows, dim]`, identities and groups `[rows]` int64, of all replicas if `gather` is set."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
+from ddl_tf.common.keras_version import all_layers
 from ddl_tf.layers import CompactHead, MarginHead, is_synchronized, synchronize_batch_norm
 from ddl_tf.models.checkpoint_guard import check_weights, read_config
 from ddl_tf.models.low_rank import merge_low_rank
@@ -196,7 +197,7 @@ def _variables(layer: tf.keras.layers.Layer) -> list[tf.Variable]:
     A layer made of layers lists first what it trains, so the innermost layers are asked first.
     """
     is_model = isinstance(layer, tf.keras.Model)
-    inner = layer.layers if is_model else [m for m in layer.submodules if isinstance(m, tf.keras.layers.Layer)]
+    inner = layer.layers if is_model else all_layers(layer)
     # What a low-rank layer adds to the one that it stands for is in no checkpoint.
     own = [variable for variable in layer.variables if not re.search(r"(^|/)low_rank_[ab]:", variable.name)]
     variables = itertools.chain(*map(_variables, inner), own)

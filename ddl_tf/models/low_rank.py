@@ -7,6 +7,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.keras_version import all_layers
 from ddl_tf.layers import (
     LowRankConv2D,
     LowRankDense,
@@ -88,7 +89,7 @@ def merge_low_rank(network: tf.keras.Model) -> tf.keras.Model:
         >>> merge_low_rank(add_low_rank(network, 2, 2.0)).get_layer("mix").weights[0].shape
         TensorShape([1, 1, 3, 16])
     """
-    if not any(isinstance(layer, LowRankLayer) for layer in network.submodules):
+    if not any(isinstance(layer, LowRankLayer) for layer in all_layers(network)):
         return network
 
     def merged(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
+from ddl_tf.common.keras_version import all_layers
+
 
 @contextlib.contextmanager
 def keep_statistics(layer: tf.keras.layers.Layer) -> Iterator[None]:
@@ -18,7 +20,7 @@ def keep_statistics(layer: tf.keras.layers.Layer) -> Iterator[None]:
 
 def random_layers(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
     """Return the layers that draw random numbers while training, such as dropout with a rate that is not 0."""
-    layers = [layer for layer in model.submodules if hasattr(layer, "_random_generator")]
+    layers = [layer for layer in all_layers(model) if hasattr(layer, "_random_generator")]
     return [layer for layer in layers if getattr(layer, "rate", None) != 0.0]
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.common.keras_version import all_layers
 from ddl_tf.layers import DepthwiseNeck, FlattenNeck, GroupedConvolution, PoolNeck
 
 _NECKS = (FlattenNeck, DepthwiseNeck, PoolNeck)
@@ -185,5 +186,5 @@ def fold_batch_norm(model: tf.keras.Model) -> Folded:
         section 3.2, https://arxiv.org/abs/1712.05877
     """
     model, folded = _fold_network(model) if _is_functional(model) else (model, 0)
-    kept = sum(isinstance(layer, tf.keras.layers.BatchNormalization) for layer in model.submodules)
+    kept = sum(isinstance(layer, tf.keras.layers.BatchNormalization) for layer in all_layers(model))
     return Folded(model, folded, kept)

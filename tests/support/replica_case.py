@@ -17,6 +17,7 @@ import ddl_tf  # noqa: F401 # isort: skip  (before TensorFlow, so that it takes 
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.common.keras_version import all_layers
 from ddl_tf.layers import PoolNeck
 from ddl_tf.losses import DDLLoss, LabelledAccuracy, MarginSoftmaxLoss, OHEMLoss, ddl_metrics
 from ddl_tf.models import HEADS, build_recognizer
@@ -105,7 +106,7 @@ class LossScaleComesDown(tf.keras.callbacks.Callback):
 
 
 def fit(model, epochs=1, callbacks=()):
-    has_batch_norm = any(isinstance(layer, tf.keras.layers.BatchNormalization) for layer in model.submodules)
+    has_batch_norm = any(isinstance(layer, tf.keras.layers.BatchNormalization) for layer in all_layers(model))
     images, labels, groups = make_rows(NORM_ROWS if has_batch_norm else ROWS)
     targets = {name: groups if name == "embedding" else labels for name in model.output_names}
     rows = tf.data.Dataset.from_tensor_slices(({"image": images, "label": labels}, targets)).batch(BATCH)

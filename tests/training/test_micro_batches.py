@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 from keras_case import assert_weights, policy
 
+from ddl_tf.common.keras_version import all_layers
 from ddl_tf.layers import PoolNeck
 from ddl_tf.losses import DDLLoss, LabelledAccuracy, MarginSoftmaxLoss, ddl_metrics
 from ddl_tf.models import build_recognizer
@@ -88,9 +89,9 @@ def test_the_step_is_that_of_the_whole_batch(head):
 
 def test_batch_norm_sees_each_part_once():
     parts = recognizer(3, neck=PoolNeck(DIM), batch_norm=True)
-    norm = parts.get_layer("backbone").submodules
+    norm = all_layers(parts.get_layer("backbone"))
     (norm,) = [layer for layer in norm if isinstance(layer, tf.keras.layers.BatchNormalization)]
-    conv = next(layer for layer in parts.submodules if isinstance(layer, tf.keras.layers.Conv2D))
+    conv = next(layer for layer in all_layers(parts) if isinstance(layer, tf.keras.layers.Conv2D))
     images = rows()[0]["image"]
     mean = np.zeros(6)
     for part in np.split(images, 3):

@@ -6,6 +6,7 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.common.keras_version import tf_variable
 from ddl_tf.common.replicas import gather_rows, in_several_replicas
 from ddl_tf.layers.compact_head import NO_LOGIT, combine_compact, compact_logits
 from ddl_tf.layers.curricularface import CurricularFace
@@ -22,6 +23,7 @@ def is_shard(variable: tf.Variable) -> bool:
 
 def copies_of(variable: tf.Variable) -> tuple[tf.Variable, ...]:
     """Return the variables, one for each replica, that a variable of any strategy consists of."""
+    variable = tf_variable(variable)
     return variable.values if isinstance(variable, tf.distribute.DistributedValues) else (variable,)
 
 

@@ -41,4 +41,5 @@ class _OldSyncBatchNorm(tf.keras.layers.BatchNormalization):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> tf.keras.layers.Layer:
         """Make Keras' layer of an old one's configuration."""
-        return tf.keras.layers.BatchNormalization(**{**config, "synchronized": True})
+        (axis,) = config["axis"] if isinstance(config["axis"], list) else [config["axis"]]
+        return tf.keras.layers.BatchNormalization(**{**config, "axis": axis, "synchronized": True})

@@ -201,4 +201,4 @@ def _variables(layer: tf.keras.layers.Layer) -> list[tf.Variable]:
     # What a low-rank layer adds to the one that it stands for is in no checkpoint.
     own = [variable for variable in layer.variables if not re.search(r"(^|/)low_rank_[ab]:", variable.name)]
     variables = itertools.chain(*map(_variables, inner), own)
-    return list({variable.ref(): variable for variable in variables}.values())
+    return list({id(variable): variable for variable in variables}.values())

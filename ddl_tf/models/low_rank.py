@@ -7,7 +7,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.common.keras_version import all_layers
+from ddl_tf.common.keras_version import all_layers, functional_part
 from ddl_tf.layers import (
     LowRankConv2D,
     LowRankDense,
@@ -16,8 +16,6 @@ from ddl_tf.layers import (
     LowRankMultiHeadAttention,
 )
 
-_FUNCTIONAL = tf.keras.Sequential.__mro__[1]
-_CALLS = (_FUNCTIONAL.call, tf.keras.Sequential.call)
 _LOW_RANK: dict[type, type] = {
     tf.keras.layers.Dense: LowRankDense,
     tf.keras.layers.Conv2D: LowRankConv2D,
@@ -25,11 +23,6 @@ _LOW_RANK: dict[type, type] = {
     tf.keras.layers.MultiHeadAttention: LowRankMultiHeadAttention,
 }
 _PLAIN = {low_rank: plain for plain, low_rank in _LOW_RANK.items()}
-
-
-def is_functional(layer: tf.keras.layers.Layer) -> bool:
-    """Whether a layer is a functional or sequential model that runs as Keras runs it."""
-    return isinstance(layer, _FUNCTIONAL) and type(layer).call in _CALLS and layer.built
 
 
 def add_low_rank(
@@ -126,6 +119,11 @@ def replace_layers(
     """Build a functional network again with other layers in the places of some; models in it are opened."""
 
     def clone(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-        return replace_layers(layer, replace) if is_functional(layer) else replace(layer)
+        # Keras 3 asks for a layer again wherever it is called.
+        if id(layer) not in clones:
+            is_model = functional_part(layer) is not None
+            clones[id(layer)] = replace_layers(layer, replace) if is_model else replace(layer)
+        return clones[id(layer)]
 
+    clones: dict[int, tf.keras.layers.Layer] = {}
     return tf.keras.models.clone_model(network, clone_function=clone)

@@ -83,7 +83,7 @@ def test_half_precision_embeddings_lose_only_their_own_digits(embeddings, make):
         logits = head(half, LABELS, training=True)
     full.build([None, 5])
     full.class_centers.assign(head.class_centers)
-    assert {weight.dtype for weight in head.weights} == {tf.float32}
+    assert {tf.as_dtype(weight.dtype) for weight in head.weights} == {tf.float32}
     np.testing.assert_allclose(logits, full(half.astype(np.float32), LABELS, training=True), rtol=1e-5, atol=1e-5)
 
 

@@ -121,7 +121,7 @@ def make_model(clip_norm=None):
     logits = PartialFC(ArcFace(CLASSES, scale=8.0), 0.25, name="head")(embeddings, inputs[1])
     model = tf.keras.Model(inputs, logits)
     optimizer = build_optimizer("sgd", 0.1, momentum=0.9, weight_decay=0.01, clip_norm=clip_norm)
-    model.compile(optimizer, MarginSoftmaxLoss(compact=True), [LabelledAccuracy(compact=True)])
+    model.compile(optimizer, MarginSoftmaxLoss(compact=True), metrics=[LabelledAccuracy(compact=True)])
     make_state(model)
     return model
 

@@ -57,7 +57,7 @@ def branches():
     losses = {name: MarginSoftmaxLoss() for name in ("statistics", "regulariser")}
     losses |= {"embedding": DDLLoss(**DDL), "hardest": OHEMLoss()}
     metrics = {"embedding": ddl_metrics(1, **DDL), "statistics": LabelledAccuracy()}
-    model.compile(build_optimizer("sgd", 0.05), losses, metrics)
+    model.compile(build_optimizer("sgd", 0.05), losses, metrics=metrics)
     make_state(model)
     return model
 

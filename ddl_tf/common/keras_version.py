@@ -4,7 +4,8 @@ TensorFlow 2.15 has Keras 2; later ones have Keras 3, or the package tf_keras, w
 `TF_USE_LEGACY_KERAS=1` was in the environment when TensorFlow was imported.
 """
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -22,6 +23,37 @@ def all_layers(layer: tf.keras.layers.Layer) -> Iterator[tf.keras.layers.Layer]:
     if IS_KERAS_3:
         return layer._flatten_layers(include_self=False)
     return (part for part in layer.submodules if isinstance(part, tf.keras.layers.Layer))
+
+
+def has_random_state(layer: tf.keras.layers.Layer) -> bool:
+    """Whether a layer itself draws random numbers."""
+    return bool(layer._seed_generators) if IS_KERAS_3 else hasattr(layer, "_random_generator")
+
+
+@contextlib.contextmanager
+def random_state_in_variables() -> Iterator[None]:
+    """Let dropout keep its random state in a variable, which checkpoints hold; in Keras 3 it does always."""
+    if IS_KERAS_3:
+        yield
+        return
+    drawing = tf.keras.backend.experimental
+    was_enabled = drawing.is_tf_random_generator_enabled()
+    drawing.enable_tf_random_generator()
+    try:
+        yield
+    finally:
+        if not was_enabled:
+            drawing.disable_tf_random_generator()
+
+
+def build_for_fit(model: tf.keras.Model, targets: Mapping[str, tf.TensorSpec]) -> None:
+    """Make what the losses and metrics of a compiled Keras 3 model keep, in the scope of its strategy.
+
+    `fit` would begin the data a second time for it, and wait for the end of the first, which may wait for `fit`.
+    """
+    inputs = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in model.input.items()}
+    model._symbolic_build(data_batch=(inputs, dict(targets)))
+    model._maybe_symbolic_build = lambda *_, **__: None
 
 
 def build_inside(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
@@ -77,6 +109,11 @@ def layer_of(tensor: Any) -> tf.keras.layers.Layer:
     return tensor._keras_history.operation if IS_KERAS_3 else tensor.node.layer
 
 
+def variable_path(variable: Any) -> str:
+    """Return the name of a variable with the names of the layers that hold it."""
+    return variable.path if IS_KERAS_3 and hasattr(variable, "path") else variable.name
+
+
 def add_replica_statistic(
     layer: tf.keras.layers.Layer, name: str, start: float, shape: tuple[int, ...], dtype: tf.DType
 ) -> Any:
@@ -105,6 +142,20 @@ def add_replica_statistic(
         synchronization="on_read",
         name=name,
     )
+
+
+def whole_numbers(values: tf.Tensor) -> tf.Tensor:
+    """Return targets as they are, but int64 where Keras 3 has made float64 of them.
+
+    Before its first step under a strategy, Keras 3's `fit` calls losses and metrics on the mean of the replicas'
+    targets, to see what they make. Nothing is computed there.
+    """
+    values = tf.convert_to_tensor(values)
+    if IS_KERAS_3 and values.dtype == tf.float64:
+        from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+
+        return tf.cast(values, tf.int64) if in_symbolic_scope() else values
+    return values
 
 
 def share_of_replica(loss: tf.Tensor, reduction: Any) -> tf.Tensor:

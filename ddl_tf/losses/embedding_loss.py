@@ -5,7 +5,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.common.checks import require
-from ddl_tf.common.keras_version import IS_KERAS_3, share_of_replica
+from ddl_tf.common.keras_version import IS_KERAS_3, share_of_replica, whole_numbers
 from ddl_tf.common.replicas import gather_rows
 
 # The most groups. They are a teacher and a few students; the loss's memory grows with their number (histograms) and
@@ -15,7 +15,7 @@ MAX_GROUPS = 1024
 
 def checked_rows(y_true: tf.Tensor, y_pred: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return rows as int64 and embeddings as float32 if they fit, else ValueError; in a graph InvalidArgumentError."""
-    rows, embeddings = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
+    rows, embeddings = whole_numbers(y_true), tf.convert_to_tensor(y_pred)
     if not rows.dtype.is_integer or rows.dtype == tf.uint64:
         raise ValueError(f"identity and group of the rows must be int32 or int64, got {rows.dtype.name}")
     if not rows.shape.is_compatible_with([None, 2]):

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
-from ddl_tf.common.keras_version import all_layers
+from ddl_tf.common.keras_version import all_layers, variable_path
 from ddl_tf.layers import CompactHead, MarginHead, is_synchronized, synchronize_batch_norm
 from ddl_tf.models.checkpoint_guard import check_weights, read_config
 from ddl_tf.models.low_rank import merge_low_rank
@@ -55,7 +55,7 @@ def save_checkpoint(model: tf.keras.Model, path: _PathLike) -> None:
     check_checkpoint_path(path)
     uncompiled = merge_low_rank(tf.keras.Model(model.input, model.output, name=model.name))
     with write_aside(Path(path)) as aside:
-        uncompiled.save(aside, save_format="keras")
+        uncompiled.save(aside)
 
 
 def load_checkpoint(path: _PathLike, custom_objects: Optional[Mapping[str, type]] = None) -> tf.keras.Model:
@@ -160,10 +160,10 @@ def initialise_from(model: tf.keras.Model, checkpoint: Union[_PathLike, tf.keras
         weights, source_weights = _variables(layers[part]), _variables(source_layers[part])
         for weight, value in zip(weights, source_weights):
             if weight.shape != value.shape:
+                paths = variable_path(weight), variable_path(value)
                 raise InputError(
-                    f"{name} does not fit: the {part}'s weight {weight.name} has the shape "
-                    f"{tuple(weight.shape)}, the checkpoint's ({value.name}) {tuple(value.shape)}; use its backbone, "
-                    "image size and embedding size"
+                    f"{name} does not fit: the {part}'s weight {paths[0]} has the shape {tuple(weight.shape)}, the "
+                    f"checkpoint's ({paths[1]}) {tuple(value.shape)}; use its backbone, image size and embedding size"
                 )
         if len(weights) != len(source_weights):
             numbers = f"the {part} has {len(weights)} weights, the checkpoint's {len(source_weights)}"
@@ -199,6 +199,6 @@ def _variables(layer: tf.keras.layers.Layer) -> list[tf.Variable]:
     is_model = isinstance(layer, tf.keras.Model)
     inner = layer.layers if is_model else all_layers(layer)
     # What a low-rank layer adds to the one that it stands for is in no checkpoint.
-    own = [variable for variable in layer.variables if not re.search(r"(^|/)low_rank_[ab]:", variable.name)]
+    own = [variable for variable in layer.variables if not re.search(r"(^|/)low_rank_[ab](:|$)", variable.name)]
     variables = itertools.chain(*map(_variables, inner), own)
     return list({id(variable): variable for variable in variables}.values())

@@ -7,7 +7,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.common.keras_version import all_layers, functional_part
+from ddl_tf.common.keras_version import IS_KERAS_3, all_layers, functional_part
 from ddl_tf.layers import (
     LowRankConv2D,
     LowRankDense,
@@ -96,6 +96,8 @@ def _converted(layer: tf.keras.layers.Layer, kind: Any, **arguments: Any) -> tf.
     config = {name: value for name, value in layer.get_config().items() if name not in ("low_rank", "alpha")}
     other = kind.from_config({**config, **arguments})
     if isinstance(layer, tf.keras.layers.MultiHeadAttention):
+        if IS_KERAS_3:
+            other.build_from_config(layer.get_build_config())
         for name in LowRankMultiHeadAttention.projections:
             _copy(getattr(layer, name), getattr(other, name))
     else:
@@ -104,9 +106,10 @@ def _converted(layer: tf.keras.layers.Layer, kind: Any, **arguments: Any) -> tf.
 
 
 def _copy(layer: tf.keras.layers.Layer, other: tf.keras.layers.Layer) -> None:
-    """Give a layer that is not built the kernel and the bias of one that is."""
-    other.build(layer.get_build_config()["input_shape"])
-    other.built = True
+    """Give a layer the kernel and the bias of one that is."""
+    if not other.built:
+        other.build(layer.get_build_config()["input_shape"])
+        other.built = True
     kernel = other.frozen_kernel if isinstance(other, LowRankLayer) else other.kernel
     for variable, value in zip((kernel, other.bias), (layer.kernel, layer.bias)):
         if variable is not None:
@@ -119,11 +122,6 @@ def replace_layers(
     """Build a functional network again with other layers in the places of some; models in it are opened."""
 
     def clone(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-        # Keras 3 asks for a layer again wherever it is called.
-        if id(layer) not in clones:
-            is_model = functional_part(layer) is not None
-            clones[id(layer)] = replace_layers(layer, replace) if is_model else replace(layer)
-        return clones[id(layer)]
+        return replace(layer) if functional_part(layer) is None else replace_layers(layer, replace)
 
-    clones: dict[int, tf.keras.layers.Layer] = {}
     return tf.keras.models.clone_model(network, clone_function=clone)

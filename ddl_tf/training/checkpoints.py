@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError, NotFiniteError, TrainingStopped
 from ddl_tf.common.files import as_os_errors, sync_file, sync_folder
+from ddl_tf.common.keras_version import all_layers, variable_path
 from ddl_tf.common.stops import Stops, listening
 from ddl_tf.layers.sharded import copies_of, is_shard
 from ddl_tf.training.optimizers import base_optimizer
@@ -56,8 +57,8 @@ class ResumePoint:
         optimizer = base_optimizer(model)
         optimizer.build(model.trainable_variables)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        # Keras leaves the random state of its layers (dropout) out of a model's checkpoint.
-        sources: list[Any] = [getattr(layer, "_random_generator", None) for layer in model.submodules]
+        # Keras 2 leaves the random state of its layers (dropout) out of a model's checkpoint.
+        sources: list[Any] = [getattr(layer, "_random_generator", None) for layer in all_layers(model)]
         generators = [source._generator for source in sources if getattr(source, "_generator", None) is not None]
         # A checkpoint has the first copy of a variable alone, and restores all others from it.
         variables = [*model.variables, *optimizer.variables]
@@ -113,8 +114,10 @@ class ResumePoint:
         """Raise NotFiniteError if a weight is not finite after `step` steps."""
         for variable in self._model.variables:
             parts = copies_of(variable) if is_shard(variable) else (variable,)
-            if variable.dtype.is_floating and not all(np.all(np.isfinite(part.numpy())) for part in parts):
-                raise NotFiniteError(f"weight {variable.name} is not finite after step {step}; {self.advice()}")
+            if tf.as_dtype(variable.dtype).is_floating and not all(np.all(np.isfinite(part.numpy())) for part in parts):
+                raise NotFiniteError(
+                    f"weight {variable_path(variable)} is not finite after step {step}; {self.advice()}"
+                )
 
     def advice(self) -> str:
         """Say what to do about a number that is not finite."""

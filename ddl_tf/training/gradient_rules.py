@@ -113,7 +113,9 @@ class RowAndShardGradients(WeightRules):
         pairs = list(grads_and_vars)
         summed = iter(of_replicas([pair for pair in pairs if not is_shard(pair[1])]))
         pairs = [pair if is_shard(pair[1]) else next(summed) for pair in pairs]
-        shards = [gradient_values(gradient) for gradient, variable in pairs if gradient is not None and is_shard(variable)]
+        shards = [
+            gradient_values(gradient) for gradient, variable in pairs if gradient is not None and is_shard(variable)
+        ]
         if shards:
             # 0, or not a number. (As 0 * the sum, TensorFlow's optimizer of graphs would take it for 0 in any case.)
             finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(values)) for values in shards])
@@ -152,7 +154,7 @@ class RowAndShardGradients(WeightRules):
         if not (self.global_clipnorm and (IS_KERAS_3 or self._shard_positions)):
             return super()._clip_gradients(grads)
         squares = [tf.reduce_sum(gradient_values(gradient) ** 2) for gradient in grads]
-        of_shards = tf.add_n([squares[k] for k in self._shard_positions])
+        of_shards = tf.add_n([0.0, *(squares[k] for k in self._shard_positions)])
         of_others = tf.add_n([0.0, *(square for k, square in enumerate(squares) if k not in self._shard_positions)])
         norm = tf.sqrt(of_others + global_sum(of_shards))
         return tf.clip_by_global_norm(grads, self.global_clipnorm, use_norm=norm)[0]

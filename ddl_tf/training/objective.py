@@ -6,7 +6,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 import ddl_tf.losses as losses
-from ddl_tf.common.keras_version import IS_KERAS_3
+from ddl_tf.common.keras_version import IS_KERAS_3, build_for_fit
 from ddl_tf.models import embedding_model
 from ddl_tf.training.optimizers import base_optimizer, build_optimizer, build_schedule
 from ddl_tf.training.setting_parts import LossSettings
@@ -80,6 +80,9 @@ def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per
     if settings.start_pull:
         base_optimizer(model).pull(network, settings.start_pull)
     make_state(model)
+    if IS_KERAS_3:
+        rows = tf.TensorSpec([None, 2], tf.int64), tf.TensorSpec([None], tf.int64)
+        build_for_fit(model, dict(zip(("embedding", "logits"), rows)))
 
 
 def make_state(model: tf.keras.Model) -> None:

@@ -17,7 +17,7 @@ import ddl_tf  # noqa: F401 # isort: skip  (before TensorFlow, so that it takes 
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf.common.keras_version import all_layers
+from ddl_tf.common.keras_version import IS_KERAS_3, all_layers
 from ddl_tf.layers import PoolNeck
 from ddl_tf.losses import DDLLoss, LabelledAccuracy, MarginSoftmaxLoss, OHEMLoss, ddl_metrics
 from ddl_tf.models import HEADS, build_recognizer
@@ -143,7 +143,8 @@ def main(output):
     )
     # Optimising the graphs takes longer than running them.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    tf.keras.backend.experimental.enable_tf_random_generator()
+    if not IS_KERAS_3:
+        tf.keras.backend.experimental.enable_tf_random_generator()
     replicas = tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(REPLICAS)])
     # How many rows each replica has in each batch, `[batches, replicas]`.
     batches = replicas.experimental_distribute_dataset(tf.data.Dataset.range(ROWS).batch(BATCH))

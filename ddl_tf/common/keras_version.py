@@ -11,6 +11,8 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.common.replicas import num_replicas
+
 IS_KERAS_3 = int(tf.keras.__version__.split(".")[0]) >= 3
 # What its classes' modules begin with: "keras" or "tf_keras".
 PACKAGE = tf.keras.Model.__module__.split(".")[0]
@@ -28,6 +30,14 @@ def all_layers(layer: tf.keras.layers.Layer) -> Iterator[tf.keras.layers.Layer]:
 def has_random_state(layer: tf.keras.layers.Layer) -> bool:
     """Whether a layer itself draws random numbers."""
     return bool(layer._seed_generators) if IS_KERAS_3 else hasattr(layer, "_random_generator")
+
+
+def random_states(layer: tf.keras.layers.Layer) -> list[Any]:
+    """List what a layer keeps its random state in, for a checkpoint; nothing of one that draws anew each time."""
+    if IS_KERAS_3:
+        return [tf_variable(generator.state) for generator in layer._seed_generators]
+    generator = getattr(getattr(layer, "_random_generator", None), "_generator", None)
+    return [] if generator is None else [generator]
 
 
 @contextlib.contextmanager
@@ -54,6 +64,25 @@ def build_for_fit(model: tf.keras.Model, targets: Mapping[str, tf.TensorSpec]) -
     inputs = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in model.input.items()}
     model._symbolic_build(data_batch=(inputs, dict(targets)))
     model._maybe_symbolic_build = lambda *_, **__: None
+
+
+def loss_to_differentiate(model: tf.keras.Model, loss: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Note the loss of a replica's rows in an own training step, and return it times the scale of half precision."""
+    if IS_KERAS_3:
+        model._loss_tracker.update_state(loss * num_replicas(), sample_weight=rows)
+        return model.optimizer.scale_loss(loss)
+    return model.optimizer.get_scaled_loss(loss) if _scales_loss(model.optimizer) else loss
+
+
+def apply_gradients(model: tf.keras.Model, gradients: Sequence[Any]) -> None:
+    """Apply the gradients of what `loss_to_differentiate` returned."""
+    if _scales_loss(model.optimizer) and not IS_KERAS_3:
+        gradients = model.optimizer.get_unscaled_gradients(gradients)
+    model.optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+
+
+def _scales_loss(optimizer: tf.keras.optimizers.Optimizer) -> bool:
+    return isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
 
 
 def build_inside(layer: tf.keras.layers.Layer, input_shape: Any) -> None:

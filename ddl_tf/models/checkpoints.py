@@ -13,6 +13,7 @@ import tensorflow as tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.keras_version import all_layers, variable_path
+from ddl_tf.common.replicas import average_statistics
 from ddl_tf.layers import CompactHead, MarginHead, is_synchronized, synchronize_batch_norm
 from ddl_tf.models.checkpoint_guard import check_weights, read_config
 from ddl_tf.models.low_rank import merge_low_rank
@@ -53,6 +54,7 @@ def save_checkpoint(model: tf.keras.Model, path: _PathLike) -> None:
         'recognizer'
     """
     check_checkpoint_path(path)
+    average_statistics(model)
     uncompiled = merge_low_rank(tf.keras.Model(model.input, model.output, name=model.name))
     with write_aside(Path(path)) as aside:
         uncompiled.save(aside)

@@ -97,7 +97,7 @@ def _converted(layer: tf.keras.layers.Layer, kind: Any, **arguments: Any) -> tf.
     other = kind.from_config({**config, **arguments})
     if isinstance(layer, tf.keras.layers.MultiHeadAttention):
         if IS_KERAS_3:
-            other.build_from_config(layer.get_build_config())
+            other.build(**layer.get_build_config()["shapes_dict"])
         for name in LowRankMultiHeadAttention.projections:
             _copy(getattr(layer, name), getattr(other, name))
     else:

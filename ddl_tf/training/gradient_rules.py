@@ -1,6 +1,6 @@
 """What optimizers do with gradients before Keras's rule: rates of their own, a pull, rows, shards, clipping."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -107,9 +107,7 @@ class RowAndShardGradients(WeightRules):
 
     def aggregate_gradients(self, grads_and_vars: Any) -> list[tuple[Any, tf.Variable]]:
         """Sum the gradients of all replicas, but for shards."""
-        return self._summed(grads_and_vars, super().aggregate_gradients)
-
-    def _summed(self, grads_and_vars: Any, of_replicas: Callable[[Any], Any]) -> list[tuple[Any, tf.Variable]]:
+        of_replicas = super()._all_reduce_sum_gradients if IS_KERAS_3 else super().aggregate_gradients
         pairs = list(grads_and_vars)
         summed = iter(of_replicas([pair for pair in pairs if not is_shard(pair[1])]))
         pairs = [pair if is_shard(pair[1]) else next(summed) for pair in pairs]
@@ -129,7 +127,7 @@ class RowAndShardGradients(WeightRules):
         variables = list(self._trainable_variables if trainable_variables is None else trainable_variables)
         if not self.built:
             self.build(variables)
-        pairs = self._summed(zip(grads, variables), super()._all_reduce_sum_gradients)
+        pairs = self.aggregate_gradients(zip(grads, variables))
         self._note_shards(pairs)
         super().apply([gradient for gradient, _ in pairs], variables)
 

@@ -172,9 +172,9 @@ class LowRankMultiHeadAttention(tf.keras.layers.MultiHeadAttention):
 
     if IS_KERAS_3:
 
-        def build(self, *args: Any, **kwargs: Any) -> None:
+        def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
             """Make the projections."""
-            super().build(*args, **kwargs)
+            super().build(query_shape, value_shape, key_shape)
             for name in self.projections:
                 shape = getattr(self, name).get_build_config()["input_shape"]
                 self._change(name)

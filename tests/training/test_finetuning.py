@@ -41,7 +41,8 @@ def changed(settings, start, **changes):
     """The weights that differ after a run from those that it started from."""
     settings = dataclasses.replace(settings, **changes)
     results = run(settings)
-    pairs = zip(last_weights(settings.run_dir), last_weights(start), by_name(settings.run_dir))
+    first = load_checkpoint(f"{start}/checkpoints/best.keras").get_weights()
+    pairs = zip(last_weights(settings.run_dir), first, by_name(settings.run_dir))
     return {name for after, before, name in pairs if np.any(after != before)}, results
 
 

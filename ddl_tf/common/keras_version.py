@@ -4,7 +4,7 @@ TensorFlow 2.15 has Keras 2; later ones have Keras 3, or the package tf_keras, w
 `TF_USE_LEGACY_KERAS=1` was in the environment when TensorFlow was imported.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,20 @@ import tensorflow as tf
 IS_KERAS_3 = int(tf.keras.__version__.split(".")[0]) >= 3
 # What its classes' modules begin with: "keras" or "tf_keras".
 PACKAGE = tf.keras.Model.__module__.split(".")[0]
+# "tensorflow", which Keras 2 always is; Keras 3 may have "jax" or "torch" by `KERAS_BACKEND`.
+BACKEND = tf.keras.backend.backend()
+
+
+def refuse_names(package: str, names: Collection[str]) -> Callable[[str], Any]:
+    """Make the `__getattr__` of a package whose `names` need TensorFlow as Keras' backend, where that is another."""
+
+    def get(name: str) -> Any:
+        if name in names:
+            advice = "set KERAS_BACKEND=tensorflow before Keras is imported"
+            raise ImportError(f"{package}.{name} needs Keras on TensorFlow, and Keras runs on {BACKEND}: {advice}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return get
 
 
 def all_layers(layer: tf.keras.layers.Layer) -> Iterator[tf.keras.layers.Layer]:

@@ -16,8 +16,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKENDS = ["jax", "torch"]
-# What `fit` learns: features [16, 2, 2, 3], identity and group, labels.
-EPOCHS = 8
+# Of JAX: two devices, and a compiler that takes a third of the time.
+XLA_FLAGS = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+FIT = {"batch_size": 16, "epochs": 8, "shuffle": False, "verbose": 0}
 
 
 def computed(backend, cases, folder):
@@ -28,8 +29,7 @@ def computed(backend, cases, folder):
         pytest.skip(f"keras {version('keras')} has no backend but TensorFlow")
     (folder / "cases.pickle").write_bytes(pickle.dumps(cases))
     environment = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
-    # Two devices, for JAX.
-    environment.update(KERAS_BACKEND=backend, PYTHONPATH=str(ROOT), XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    environment.update(KERAS_BACKEND=backend, PYTHONPATH=str(ROOT), XLA_FLAGS=XLA_FLAGS)
     command = [sys.executable, __file__, "cases.pickle", "results.pickle"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -45,7 +45,8 @@ def values_and_gradients(function, arrays):
     if keras.backend.backend() == "jax":
         import jax
 
-        value, gradients = jax.jit(jax.value_and_grad(function, argnums=tuple(range(len(arrays)))))(*tensors)
+        both = jax.value_and_grad(function, argnums=tuple(range(len(arrays))))
+        value, gradients = jax.jit(both)(*tensors)
     else:
         tensors = [tensor.detach().clone().requires_grad_() for tensor in tensors]
         value = function(*tensors)
@@ -62,7 +63,9 @@ def of_loss(case):
 
     loss, y_true = getattr(losses, case["name"])(**case["arguments"]), ops.convert_to_tensor(case["y_true"])
     y_pred = ops.cast(ops.convert_to_tensor(case["y_pred"]), case.get("dtype", "float32"))
-    value, (gradient,) = values_and_gradients(lambda x: loss(y_true, x, *case.get("weights", ())), [y_pred])
+    value, (gradient,) = values_and_gradients(
+        lambda x: loss(y_true, x, *case.get("weights", ())), [y_pred], case.get("jit")
+    )
     return value, gradient
 
 
@@ -74,13 +77,13 @@ def of_head(case):
 
     head = getattr(layers, case["name"])(**case["arguments"])
     head.build(case["embeddings"].shape)
-    labels = ops.convert_to_tensor(case["labels"])
+    labels, cotangent = ops.convert_to_tensor(case["labels"]), ops.convert_to_tensor(case["cotangent"])
 
     def logits(embeddings, centers):
         return head.stateless_call([centers], [], embeddings, labels)[0]
 
     def product(*arguments):
-        return ops.sum(logits(*arguments) * case["cotangent"])
+        return ops.sum(logits(*arguments) * cotangent)
 
     arrays = case["embeddings"], case["centers"]
     values = ops.convert_to_numpy(logits(*map(ops.convert_to_tensor, arrays)))
@@ -133,30 +136,33 @@ def make_model():
 
 
 def of_fit(case):
-    """The history of `fit` on one device and, on JAX, on two; what the saved model and the loaded one predict."""
+    """The history of `fit` on one device and, on JAX, on two; what the saved model and the loaded one predict.
+
+    `case["file"]` is the model that a process on TensorFlow has saved, if it has Keras 3.
+    """
     import keras
 
-    def fit():
-        model = make_model()
-        inputs = {"features": case["features"], "labels": case["labels"]}
-        targets = {"embedding": case["rows"], "logits": case["labels"]}
-        return model, model.fit(inputs, targets, batch_size=16, epochs=EPOCHS, shuffle=False, verbose=0).history
-
-    model, history = fit()
-    model.save("other.keras")
     inputs = {"features": case["features"], "labels": case["labels"]}
-    predicted, loaded = model.predict(inputs, verbose=0), keras.saving.load_model("other.keras")
-    result = {"history": history, "predicted": predicted, "loaded": loaded.predict(inputs, verbose=0)}
-    result["losses"] = {name: loss.get_config() for name, loss in loaded.loss.items()}
-    result["jit"] = model.jit_compile
-    if case.get("file"):
-        result["of_tensorflow"] = keras.saving.load_model(case["file"]).predict(inputs, verbose=0)
+    targets = {"embedding": case["rows"], "logits": case["labels"]}
+
+    def start():
+        model = keras.saving.load_model(case["file"]) if case["file"] else make_model()
+        # The file says False, which TensorFlow made of "auto".
+        model.jit_compile = keras.backend.backend() == "jax"
+        return model
+
+    model = start()
+    result = {"before": model.predict(inputs, verbose=0), "history": model.fit(inputs, targets, **FIT).history}
+    model.save("other.keras")
+    loaded = keras.saving.load_model("other.keras")
+    result.update(after=model.predict(inputs, verbose=0), loaded=loaded.predict(inputs, verbose=0))
+    result.update(loss=loaded.loss["embedding"].get_config())
     if keras.backend.backend() == "jax":
         import jax
 
-        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=jax.devices()))
         assert len(jax.devices()) == 2
-        result["two_devices"] = fit()[1]
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=jax.devices()))
+        result["two_devices"] = start().fit(inputs, targets, **FIT).history
     return result
 
 

@@ -1,0 +1,141 @@
+"""The heads in `keras.ops`, computed by a process on JAX or PyTorch: equal to TensorFlow's, in this one."""
+
+import numpy as np
+import other_backend
+import pytest
+import tensorflow as tf
+
+from ddl_tf import layers, losses
+from ddl_tf.common.keras_version import IS_KERAS_3
+
+HEADS = {
+    "none": ("MarginHead", {}),
+    "arcface": ("ArcFace", {"margin": 0.5}),
+    "arcface, past pi": ("ArcFace", {"margin": 2.5, "scale": 30.0}),
+    "cosface": ("CosFace", {"margin": 0.2}),
+    "combined": ("CombinedMargin", {"m1": 1.2, "m2": 0.3, "m3": 0.1}),
+}
+LABELS = np.array([0, 3, -1, 6, 6, -1, 2, 7, -2])
+ERRORS = {
+    "layers.ArcFace(7, margin=4.0)": r"margin must be an angle in \[0, pi\), got 4.0",
+    "layers.ArcFace(7)(np.ones([2, 3]), np.array([0.0, 1.0]))": "labels must be int32 or int64, got float32",
+    "layers.ArcFace(7)(np.ones([2, 3]), np.array([0, 1, 2]))": r"labels \[3\] with 2 rows",
+    "layers.PartialFC": r"ImportError: ddl_tf.layers.PartialFC needs Keras on TensorFlow, and .* KERAS_BACKEND",
+    "from ddl_tf.layers import Nothing": "ImportError: cannot import name 'Nothing'",
+}
+
+
+def head_cases():
+    rng = np.random.default_rng(0)
+    batch = {
+        "embeddings": rng.normal(size=[9, 5]).astype(np.float32),
+        "centers": rng.normal(size=[5, 7]).astype(np.float32),
+        "cotangent": rng.normal(size=[9, 7]).astype(np.float32),
+    }
+    # Towards a center, and away from it.
+    batch["embeddings"][:2] = np.stack([2 * batch["centers"][:, 0], -batch["centers"][:, 3]])
+    return {
+        name: {"kind": "head", "name": head, "arguments": {"num_classes": 7, **arguments}, "labels": labels, **batch}
+        for labels_name, labels in (("", LABELS.clip(-1, 6)), ("; a column", LABELS.clip(-1, 6)[:, None]))
+        for name, (head, arguments) in ((name + labels_name, head) for name, head in HEADS.items())
+    }
+
+
+def fit_case(folder):
+    rng = np.random.default_rng(0)
+    labels = np.tile(np.arange(4), 8).astype(np.int32)
+    features = rng.normal(size=[4, 2, 2, 3])[labels] + 0.7 * rng.normal(size=[32, 2, 2, 3])
+    groups = np.tile(np.repeat([0, 0, 1, 1], 4), 2)
+    rows = np.stack([labels, groups], 1)
+    labels[5] = rows[9, 1] = -1
+    file = "tensorflow.keras" if IS_KERAS_3 else ""
+    if file:
+        other_backend.make_model().save(folder / file)
+    return {"kind": "fit", "features": features.astype(np.float32), "labels": labels, "rows": rows, "file": file}
+
+
+CASES = head_cases()
+
+
+@pytest.fixture(scope="module", params=other_backend.BACKENDS)
+def results(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    out_of_range = {**CASES["arcface"], "labels": LABELS}
+    asked = {**CASES, "fit": fit_case(folder), "out of range": out_of_range}
+    asked["examples"] = {"kind": "examples", "modules": ["ddl_tf.layers.ops_margin"]}
+    asked.update({statement: {"kind": "error", "statement": statement} for statement in ERRORS})
+    values = other_backend.computed(request.param, list(asked.values()), folder)
+    return {**dict(zip(asked, values)), "asked": asked, "folder": folder, "backend": request.param}
+
+
+def head_of(case):
+    head = getattr(layers, case["name"])(**case["arguments"])
+    head.build(case["embeddings"].shape)
+    head.class_centers.assign(case["centers"])
+    return head
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_equals_the_head_of_tensorflow(results, name):
+    case, (logits, value, gradients) = CASES[name], results[name]
+    head = head_of(case)
+    np.testing.assert_allclose(logits, head(case["embeddings"], case["labels"]), rtol=1e-5, atol=1e-5 * head.scale)
+    embeddings = tf.constant(case["embeddings"])
+    with tf.GradientTape() as tape:
+        tape.watch(embeddings)
+        expected = tf.reduce_sum(head(embeddings, case["labels"]) * case["cotangent"])
+    assert value == pytest.approx(float(expected), rel=1e-5)
+    slopes = tape.gradient(expected, [embeddings, head.trainable_variables[0]])
+    for gradient, slope in zip(gradients, slopes):
+        # The row at its center has the slope of the arc cosine near 1, thousands of times that of the others.
+        others = np.arange(1, len(slope)) if len(slope) == len(LABELS) else slice(None)
+        print(
+            np.abs(gradient - slope).max(), np.abs(slope).max(), np.abs(gradient[others] - slope.numpy()[others]).max()
+        )
+        np.testing.assert_allclose(gradient, slope, rtol=1e-5, atol=1e-5 * np.abs(slope).max())
+
+
+def test_labels_out_of_range_give_what_is_no_number(results):
+    logits, value, _ = results["out of range"]
+    assert np.isnan(value)
+    np.testing.assert_array_equal(np.isnan(logits).all(1), (LABELS < -1) | (LABELS >= 7))
+    assert np.isfinite(logits[(LABELS >= -1) & (LABELS < 7)]).all()
+
+
+def test_what_it_refuses(results):
+    for statement, message in ERRORS.items():
+        with pytest.raises(AssertionError, match=message):
+            assert not results[statement], results[statement]
+
+
+def test_examples(results):
+    assert results["examples"] == 0
+
+
+def test_fit_save_and_load(results):
+    made = results["fit"]
+    history = made["history"]
+    assert history["loss"][-1] < 0.9 * history["loss"][0]
+    assert history["embedding_loss"][-1] < history["embedding_loss"][0]
+    for name, values in made.get("two_devices", {}).items():
+        np.testing.assert_allclose(values, history[name], rtol=1e-5, err_msg=name)
+    for name, values in made["after"].items():
+        np.testing.assert_array_equal(made["loaded"][name], values)
+    assert made["loss"] == losses.DDLLoss(num_groups=2).get_config()
+
+
+def test_files_and_training_are_those_of_tensorflow(results):
+    made, case = results["fit"], results["asked"]["fit"]
+    if not case["file"]:
+        pytest.skip("Keras 2 reads no file of Keras 3")
+    inputs = {name: case[name] for name in ("features", "labels")}
+    for file, expected in ((case["file"], made["before"]), ("other.keras", made["after"])):
+        model = tf.keras.models.load_model(results["folder"] / file)
+        assert type(model.get_layer("logits")) is layers.ArcFace
+        assert type(model.loss["embedding"]) is losses.DDLLoss
+        for name, values in model.predict(inputs, verbose=0).items():
+            np.testing.assert_allclose(values, expected[name], rtol=1e-5, atol=1e-5)
+    model = tf.keras.models.load_model(results["folder"] / case["file"])
+    history = model.fit(inputs, {"embedding": case["rows"], "logits": case["labels"]}, **other_backend.FIT).history
+    for name, values in history.items():
+        np.testing.assert_allclose(made["history"][name], values, rtol=1e-4, err_msg=name)

@@ -20,9 +20,13 @@ class DDLLoss(ddl.DDLLoss):
 
     This is `ddl_tf.losses.ddl.DDLLoss` for Keras on JAX or PyTorch: the same arguments, terms, numbers and saved
     configuration. `num_groups` must be given, since the shapes of a compiled step are fixed.
-    All similarities of a batch are in memory at once: M * batch^2 * 4 bytes, gradient included.
-    Identities are int32 on JAX, unless it runs with `JAX_ENABLE_X64=1`. Larger ones are refused where they come as
-    arrays of NumPy; `fit` cuts them off before the loss sees them, so number identities from 0 on.
+
+    Memory is quadratic in the rows, whatever the number of nodes: under jit 64 * batch^2 bytes, gradient included, which
+    is 17 MB for 512 rows and 65 MB for 1,024.
+
+    On JAX identities are int32, unless it runs with `JAX_ENABLE_X64=1`. Larger ones are refused where they come as
+    arrays of NumPy; in `fit` JAX cuts them off before the loss sees them, so number identities from 0 on. On several
+    devices the distributions are those of the global batch.
 
     Example:
         >>> rng = np.random.default_rng(0)

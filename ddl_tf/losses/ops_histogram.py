@@ -36,7 +36,7 @@ class Binning(soft_histogram.Binning):
 def group_sums(similarities: Tensor, group: Tensor, num_groups: int, binning: Binning) -> GroupSums:
     """Add up similarities `[count]` by group `[count]` int32, of which `num_groups` is that of none.
 
-    Memory is some 20 numbers for each similarity, gradient included.
+    Under jit memory is some 16 numbers for each similarity, gradient included.
     """
     counted = group < num_groups
     # Those of no group have a sum of their own, and no part in any gradient, whatever they are.

@@ -63,9 +63,8 @@ def of_loss(case):
 
     loss, y_true = getattr(losses, case["name"])(**case["arguments"]), ops.convert_to_tensor(case["y_true"])
     y_pred = ops.cast(ops.convert_to_tensor(case["y_pred"]), case.get("dtype", "float32"))
-    value, (gradient,) = values_and_gradients(
-        lambda x: loss(y_true, x, *case.get("weights", ())), [y_pred], case.get("jit")
-    )
+    weights = case.get("weights", ())
+    value, (gradient,) = values_and_gradients(lambda x: loss(y_true, x, *weights), [y_pred])
     return value, gradient
 
 

@@ -56,8 +56,8 @@ class MarginHead(margin.MarginHead):
     """Scaled cosines between embeddings and class centers; the target's is made harder to raise.
 
     This is `ddl_tf.layers.margin.MarginHead` for Keras on JAX or PyTorch: the same arguments, weights, numbers and
-    saved configuration. The logits of a row whose label is out of range are NaN. Memory is some 4 numbers for each
-    row and class, gradient included.
+    saved configuration. The logits of a row whose label is out of range are NaN. Under jit memory is some 3 numbers
+    for each row and class beside the centers, gradient included.
 
     Example:
         >>> class Half(MarginHead):

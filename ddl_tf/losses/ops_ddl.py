@@ -21,8 +21,8 @@ class DDLLoss(ddl.DDLLoss):
     This is `ddl_tf.losses.ddl.DDLLoss` for Keras on JAX or PyTorch: the same arguments, terms, numbers and saved
     configuration. `num_groups` must be given, since the shapes of a compiled step are fixed.
 
-    Memory is quadratic in the rows, whatever the number of nodes: under jit 64 * batch^2 bytes, gradient included, which
-    is 17 MB for 512 rows and 65 MB for 1,024.
+    Memory is quadratic in the rows, whatever the number of nodes. With the gradient it is 64 * batch^2 bytes under jit
+    (65 MB for 1,024 rows), and some 200 * batch^2 on PyTorch without compilation.
 
     On JAX identities are int32, unless it runs with `JAX_ENABLE_X64=1`. Larger ones are refused where they come as
     arrays of NumPy; in `fit` JAX cuts them off before the loss sees them, so number identities from 0 on. On several

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-IS_KERAS_3 = int(tf.keras.__version__.split(".")[0]) >= 3
+# That of TensorFlow 2.15 has no `__version__`.
+IS_KERAS_3 = getattr(tf.keras, "__version__", "2").startswith("3.")
 # What its classes' modules begin with: "keras" or "tf_keras".
 PACKAGE = tf.keras.Model.__module__.split(".")[0]
 # "tensorflow", which Keras 2 always is; Keras 3 may have "jax" or "torch" by `KERAS_BACKEND`.

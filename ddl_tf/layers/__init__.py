@@ -59,6 +59,7 @@ else:
     # that are made of Keras' own.
     from ddl_tf.layers.neck import BATCH_NORM, DepthwiseNeck, FlattenNeck
     from ddl_tf.layers.ops_margin import ArcFace, CombinedMargin, CosFace, MarginHead, Targets
+    from ddl_tf.layers.ops_statistics import AdaFace, CurricularFace, MagFace, SubCenterArcFace
     from ddl_tf.layers.sync_batch_norm import is_synchronized, synchronize_batch_norm
 
     __getattr__ = refuse_names(__name__, set(__all__))

@@ -1,4 +1,4 @@
-"""The margin heads without running statistics in `keras.ops`, for Keras on JAX or PyTorch."""
+"""The base of margin heads, and those that need no running statistics, in `keras.ops`, for Keras on JAX or PyTorch."""
 
 import math
 from typing import Any, Optional, Union
@@ -42,6 +42,20 @@ class Targets:
         places = self.labelled[:, None] & (ops.arange(matrix.shape[1])[None, :] == self.classes[:, None])
         return ops.where(places, values[:, None], matrix)
 
+    def count(self) -> Tensor:
+        """Count the rows of the batch that have a target, `[]` float32."""
+        return ops.sum(ops.cast(self.labelled, "float32"))
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum `[batch]` values over the rows of the batch that have a target, without gradient: `[]` float32."""
+        return ops.stop_gradient(ops.sum(ops.where(self.labelled, values, 0.0)))
+
+
+def cosines_between(embeddings: Tensor, centers: Tensor) -> Tensor:
+    """The cosines `[batch, centers]` of embeddings `[batch, dim]` to centers `[dim, centers]`."""
+    # Rounding can carry a product of unit vectors past 1.
+    return ops.clip(ops.matmul(unit_rows(embeddings), l2_normalize(centers, axis=0)), -1.0, 1.0)
+
 
 def angular_margin(cosine: Tensor, margin: Union[float, Tensor], factor: float = 1.0) -> Tensor:
     """Turn cos(theta) `[rows]` into cos(factor * theta + margin): `ddl_tf.layers.arcface.angular_margin`."""
@@ -70,22 +84,26 @@ class MarginHead(margin.MarginHead):
         Wang et al., "NormFace: L2 Hypersphere Embedding for Face Verification", https://arxiv.org/abs/1704.06369
     """
 
+    def add_statistic(self, name: str, start: float, shape: tuple[int, ...] = (), dtype: Any = tf.float32) -> Any:
+        """Make a running statistic: a weight that is saved with the head, but not trained."""
+        initializer = tf.keras.initializers.Constant(start)
+        return self.add_weight(name=name, shape=shape, dtype=dtype.name, initializer=initializer, trainable=False)
+
     def with_margin(self, cosines: Tensor, targets: Any, embeddings: Tensor, training: Optional[bool]) -> Tensor:
         """Turn all cosines `[batch, num_classes]` into their margin version; this base changes the target's."""
         return targets.put(cosines, self.apply_margin(targets.take(cosines)))
 
     def cosines(self, embeddings: Tensor) -> Tensor:
         """Return the cosines of embeddings `[batch, dim]`, of any length, to every class: `[batch, num_classes]`."""
-        # Rounding can carry a product of unit vectors past 1.
-        return ops.clip(ops.matmul(unit_rows(embeddings), l2_normalize(self.class_centers, axis=0)), -1.0, 1.0)
+        return cosines_between(embeddings, self.class_centers)
 
     def centers_by_class(self) -> Tensor:
-        """Return the class centers as `[num_classes, dim]`."""
-        return ops.transpose(self.class_centers)
+        """Return the class centers as `[num_classes, dim]`, or `[num_classes, sub_centers, dim]`."""
+        return ops.moveaxis(ops.convert_to_tensor(self.class_centers), 0, -1)
 
     def assign_centers(self, centers: Any) -> None:
-        """Set the class centers, `[num_classes, dim]`."""
-        self.class_centers.assign(ops.transpose(ops.convert_to_tensor(centers)))
+        """Set the class centers, in the layout of `centers_by_class`."""
+        self.class_centers.assign(ops.moveaxis(ops.convert_to_tensor(centers), -1, 0))
 
     def normalized_centers(self) -> Tensor:
         """Return the direction of every class, `[num_classes, dim]` float32 of unit norm."""

@@ -14,7 +14,12 @@ HEADS = {
     "arcface, past pi": ("ArcFace", {"margin": 2.5, "scale": 30.0}),
     "cosface": ("CosFace", {"margin": 0.2}),
     "combined": ("CombinedMargin", {"m1": 1.2, "m2": 0.3, "m3": 0.1}),
+    "curricularface": ("CurricularFace", {"momentum": 0.5}),
+    "adaface": ("AdaFace", {"t_alpha": 0.5}),
+    "magface": ("MagFace", {"l_a": 0.5, "u_a": 4.0, "lambda_g": 2.0}),
+    "subcenter": ("SubCenterArcFace", {"sub_centers": 3}),
 }
+STATISTICS = {"CurricularFace": ["t"], "AdaFace": ["norm_mean", "norm_std"], "SubCenterArcFace": ["chosen"]}
 LABELS = np.array([0, 3, -1, 6, 6, -1, 2, 7, -2])
 ERRORS = {
     "layers.ArcFace(7, margin=4.0)": r"margin must be an angle in \[0, pi\), got 4.0",
@@ -27,18 +32,19 @@ ERRORS = {
 
 def head_cases():
     rng = np.random.default_rng(0)
-    batch = {
-        "embeddings": rng.normal(size=[9, 5]).astype(np.float32),
-        "centers": rng.normal(size=[5, 7]).astype(np.float32),
-        "cotangent": rng.normal(size=[9, 7]).astype(np.float32),
-    }
+    embeddings, centers = rng.normal(size=[9, 5]).astype(np.float32), rng.normal(size=[5, 7]).astype(np.float32)
     # Towards a center, and away from it.
-    batch["embeddings"][:2] = np.stack([2 * batch["centers"][:, 0], -batch["centers"][:, 3]])
-    return {
-        name: {"kind": "head", "name": head, "arguments": {"num_classes": 7, **arguments}, "labels": labels, **batch}
-        for labels_name, labels in (("", LABELS.clip(-1, 6)), ("; a column", LABELS.clip(-1, 6)[:, None]))
-        for name, (head, arguments) in ((name + labels_name, head) for name, head in HEADS.items())
-    }
+    embeddings[:2] = np.stack([2 * centers[:, 0], -centers[:, 3]])
+    batch = {"embeddings": embeddings, "labels": LABELS.clip(-1, 6)}
+    batch["cotangent"] = rng.normal(size=[9, 7]).astype(np.float32)
+
+    cases = {}
+    for name, (head, arguments) in HEADS.items():
+        case = {"kind": "head", "name": head, "arguments": {"num_classes": 7, **arguments}, **batch}
+        shape = [5, 7, *([arguments["sub_centers"]] if "sub_centers" in arguments else [])]
+        centers = rng.normal(size=shape).astype(np.float32) if len(shape) == 3 else centers
+        cases[name] = {**case, "centers": centers, "statistics": STATISTICS.get(head, [])}
+    return {**cases, "a column of labels": {**cases["arcface"], "labels": LABELS.clip(-1, 6)[:, None]}}
 
 
 def fit_case(folder):
@@ -62,7 +68,7 @@ def results(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     out_of_range = {**CASES["arcface"], "labels": LABELS}
     asked = {**CASES, "fit": fit_case(folder), "out of range": out_of_range}
-    asked["examples"] = {"kind": "examples", "modules": ["ddl_tf.layers.ops_margin"]}
+    asked["examples"] = {"kind": "examples", "modules": ["ddl_tf.layers.ops_margin", "ddl_tf.layers.ops_statistics"]}
     asked.update({statement: {"kind": "error", "statement": statement} for statement in ERRORS})
     values = other_backend.computed(request.param, list(asked.values()), folder)
     return {**dict(zip(asked, values)), "asked": asked, "folder": folder, "backend": request.param}
@@ -77,26 +83,24 @@ def head_of(case):
 
 @pytest.mark.parametrize("name", CASES)
 def test_equals_the_head_of_tensorflow(results, name):
-    case, (logits, value, gradients) = CASES[name], results[name]
+    case, ((logits, *others), value, gradients) = CASES[name], results[name]
     head = head_of(case)
-    np.testing.assert_allclose(logits, head(case["embeddings"], case["labels"]), rtol=1e-5, atol=1e-5 * head.scale)
     embeddings = tf.constant(case["embeddings"])
     with tf.GradientTape() as tape:
         tape.watch(embeddings)
-        expected = tf.reduce_sum(head(embeddings, case["labels"]) * case["cotangent"])
-    assert value == pytest.approx(float(expected), rel=1e-5)
-    slopes = tape.gradient(expected, [embeddings, head.trainable_variables[0]])
-    for gradient, slope in zip(gradients, slopes):
-        # The row at its center has the slope of the arc cosine near 1, thousands of times that of the others.
-        others = np.arange(1, len(slope)) if len(slope) == len(LABELS) else slice(None)
-        print(
-            np.abs(gradient - slope).max(), np.abs(slope).max(), np.abs(gradient[others] - slope.numpy()[others]).max()
-        )
-        np.testing.assert_allclose(gradient, slope, rtol=1e-5, atol=1e-5 * np.abs(slope).max())
+        expected = head(embeddings, case["labels"], training=True)
+        total = tf.reduce_sum(expected * case["cotangent"]) + sum(head.losses)
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5 * head.scale)
+    assert value == pytest.approx(float(total), rel=1e-5)
+    expected = [head.normalized_centers(), *(getattr(head, name) for name in case["statistics"])]
+    slopes = tape.gradient(total, [embeddings, head.trainable_variables[0]])
+    for array, right in zip([*others, *gradients], [*expected, *slopes]):
+        right = np.array(right)
+        np.testing.assert_allclose(array, right, rtol=1e-5, atol=1e-5 * np.abs(right).max())
 
 
 def test_labels_out_of_range_give_what_is_no_number(results):
-    logits, value, _ = results["out of range"]
+    (logits, *_), value, _ = results["out of range"]
     assert np.isnan(value)
     np.testing.assert_array_equal(np.isnan(logits).all(1), (LABELS < -1) | (LABELS >= 7))
     assert np.isfinite(logits[(LABELS >= -1) & (LABELS < 7)]).all()

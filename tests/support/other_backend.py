@@ -69,24 +69,35 @@ def of_loss(case):
 
 
 def of_head(case):
-    """Logits of a head, value and gradients of their product with a constant."""
+    """Logits of a head that trains, its statistics and directions after it, value and gradients of what it adds up to.
+
+    That is the product of the logits with a constant, and the losses of the head.
+    """
     from keras import ops
 
     from ddl_tf import layers
 
     head = getattr(layers, case["name"])(**case["arguments"])
     head.build(case["embeddings"].shape)
+    head.class_centers.assign(case["centers"])
     labels, cotangent = ops.convert_to_tensor(case["labels"]), ops.convert_to_tensor(case["cotangent"])
+    # PyTorch would share the memory of the weights.
+    state = [ops.copy(ops.convert_to_tensor(weight)) for weight in head.non_trainable_variables]
 
-    def logits(embeddings, centers):
-        return head.stateless_call([centers], [], embeddings, labels)[0]
+    def call(embeddings, centers):
+        return head.stateless_call([centers], state, embeddings, labels, training=True, return_losses=True)
 
-    def product(*arguments):
-        return ops.sum(logits(*arguments) * cotangent)
+    def total(*arguments):
+        logits, _, added = call(*arguments)
+        return ops.sum(logits * cotangent) + sum(added)
 
     arrays = case["embeddings"], case["centers"]
-    values = ops.convert_to_numpy(logits(*map(ops.convert_to_tensor, arrays)))
-    return values, *values_and_gradients(product, arrays)
+    logits, after, _ = call(*map(ops.convert_to_tensor, arrays))
+    for weight, value in zip(head.non_trainable_variables, after):
+        weight.assign(value)
+    values = [head.normalized_centers(), *(getattr(head, name) for name in case["statistics"])]
+    values = [ops.convert_to_numpy(value) for value in (logits, *values)]
+    return values, *values_and_gradients(total, arrays)
 
 
 def of_error(case):

@@ -8,6 +8,7 @@ from typing import Any, Optional
 import tensorflow as tf
 from keras import ops
 
+from ddl_tf.common.keras_version import BACKEND
 from ddl_tf.layers import adaface, curricularface, magface, subcenter
 from ddl_tf.layers.ops_margin import ArcFace, MarginHead, angular_margin, cosines_between
 from ddl_tf.losses.ops_rows import Tensor, l2_normalize
@@ -79,6 +80,9 @@ class AdaFace(MarginHead, adaface.AdaFace):
 class MagFace(MarginHead, magface.MagFace):
     """The margin grows with the norm of the embedding: `ddl_tf.layers.magface.MagFace`.
 
+    On JAX the regulariser is in the loss as elsewhere, but the metric `magnitude_loss` stays 0: there a step of `fit`
+    has no metrics inside of layers.
+
     Example:
         >>> tuple(MagFace(num_classes=10)(np.ones([4, 512]), np.array([0, 1, 2, -1])).shape)
         (4, 10)
@@ -94,7 +98,8 @@ class MagFace(MarginHead, magface.MagFace):
         of_rows = ops.where(targets.labelled, 1.0 / norms + norms / self.u_a**2, 0.0)
         magnitude_loss = self.lambda_g * ops.divide_no_nan(ops.sum(of_rows), targets.count())
         self.add_loss(magnitude_loss)
-        self.magnitude_loss.update_state(magnitude_loss)
+        if BACKEND != "jax":
+            self.magnitude_loss.update_state(magnitude_loss)
         margins = self.l_margin + (self.u_margin - self.l_margin) / (self.u_a - self.l_a) * (norms - self.l_a)
         return targets.put(cosines, angular_margin(targets.take(cosines), margins))
 

@@ -128,17 +128,17 @@ def of_examples(case):
     return failures
 
 
-def make_model():
+def make_model(head="ArcFace", **arguments):
     """Features to an embedding and logits, with both losses."""
     import keras
 
-    from ddl_tf.layers import ArcFace, FlattenNeck
+    from ddl_tf import layers
     from ddl_tf.losses import DDLLoss, MarginSoftmaxLoss
 
     keras.utils.set_random_seed(0)
     features, labels = keras.Input([2, 2, 3], name="features"), keras.Input([], dtype="int32", name="labels")
-    embedding = FlattenNeck(8, name="embedding")(features)
-    logits = ArcFace(4, scale=16.0, name="logits")(embedding, labels)
+    embedding = layers.FlattenNeck(8, name="embedding")(features)
+    logits = getattr(layers, head)(4, scale=16.0, name="logits", **arguments)(embedding, labels)
     model = keras.Model({"features": features, "labels": labels}, {"embedding": embedding, "logits": logits})
     losses = {"embedding": DDLLoss(num_groups=2), "logits": MarginSoftmaxLoss()}
     model.compile(keras.optimizers.SGD(0.05), losses, loss_weights={"embedding": 0.5, "logits": 1.0})
@@ -167,6 +167,8 @@ def of_fit(case):
     loaded = keras.saving.load_model("other.keras")
     result.update(after=model.predict(inputs, verbose=0), loaded=loaded.predict(inputs, verbose=0))
     result.update(loss=loaded.loss["embedding"].get_config())
+    # It adds a loss of its own.
+    result["magface"] = make_model("MagFace", l_a=0.5, u_a=4.0).fit(inputs, targets, **FIT).history
     if keras.backend.backend() == "jax":
         import jax
 

@@ -5,7 +5,7 @@ TensorFlow 2.15 has Keras 2; later ones have Keras 3, or the package tf_keras, w
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -13,11 +13,29 @@ import tensorflow as tf
 
 from ddl_tf.common.replicas import num_replicas
 
-IS_KERAS_3 = int(tf.keras.__version__.split(".")[0]) >= 3
+# That of TensorFlow 2.15 has no `__version__`.
+IS_KERAS_3 = getattr(tf.keras, "__version__", "2").startswith("3.")
 # What its classes' modules begin with: "keras" or "tf_keras".
 PACKAGE = tf.keras.Model.__module__.split(".")[0]
-_FUNCTIONAL = type(tf.keras.Model(*[tf.keras.Input([1])] * 2))
-_GRAPH_CALLS = (_FUNCTIONAL.call, tf.keras.Sequential.call)
+# "tensorflow", which Keras 2 always is; Keras 3 may have "jax" or "torch" by `KERAS_BACKEND`.
+BACKEND = tf.keras.backend.backend()
+if IS_KERAS_3:
+    from keras.src.models.functional import Functional as _Functional
+else:
+    _Functional = tf.keras.Sequential.__mro__[1]
+_GRAPH_CALLS = (_Functional.call, tf.keras.Sequential.call)
+
+
+def refuse_names(package: str, names: Collection[str]) -> Callable[[str], Any]:
+    """Make the `__getattr__` of a package whose `names` need TensorFlow as Keras' backend, where that is another."""
+
+    def get(name: str) -> Any:
+        if name in names:
+            advice = "set KERAS_BACKEND=tensorflow before Keras is imported"
+            raise ImportError(f"{package}.{name} needs Keras on TensorFlow, and Keras runs on {BACKEND}: {advice}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return get
 
 
 def all_layers(layer: tf.keras.layers.Layer) -> Iterator[tf.keras.layers.Layer]:

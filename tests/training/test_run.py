@@ -70,7 +70,7 @@ def global_state():
     """What a run sets for the whole process."""
     return (
         tf.keras.mixed_precision.global_policy().name,
-        tf.keras.backend.experimental.is_tf_random_generator_enabled(),
+        IS_KERAS_3 or tf.keras.backend.experimental.is_tf_random_generator_enabled(),
         tf.compat.v1.random.get_seed(1),
         random.getstate(),
         np.random.get_state()[1].tolist(),

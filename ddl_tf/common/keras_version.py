@@ -5,8 +5,9 @@ TensorFlow 2.15 has Keras 2; later ones have Keras 3, or the package tf_keras, w
 """
 
 import contextlib
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,11 +20,9 @@ IS_KERAS_3 = getattr(tf.keras, "__version__", "2").startswith("3.")
 PACKAGE = tf.keras.Model.__module__.split(".")[0]
 # "tensorflow", which Keras 2 always is; Keras 3 may have "jax" or "torch" by `KERAS_BACKEND`.
 BACKEND = tf.keras.backend.backend()
-if IS_KERAS_3:
-    from keras.src.models.functional import Functional as _Functional
-else:
-    _Functional = tf.keras.Sequential.__mro__[1]
-_GRAPH_CALLS = (_Functional.call, tf.keras.Sequential.call)
+_OTHER = "keras" if PACKAGE == "tf_keras" else "tf_keras"
+# Keras's own calls of a layer or loss are not deeper.
+_MOST_FRAMES = 40
 
 
 def refuse_names(package: str, names: Collection[str]) -> Callable[[str], Any]:
@@ -36,6 +35,51 @@ def refuse_names(package: str, names: Collection[str]) -> Callable[[str], Any]:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return get
+
+
+def _name_of(package: str) -> str:
+    return f"{package} {getattr(sys.modules.get(package), '__version__', '')}".strip()
+
+
+def _mixed(what: str, where: str) -> TypeError:
+    ours, other = _name_of(PACKAGE), _name_of(_OTHER)
+    return TypeError(
+        f"{what} is of {ours}, but {where} of {other}: ddl_tf follows tf.keras, which is {ours} in this process; make "
+        "all of it with tf.keras (docs/versions.md says how to choose which Keras that is)"
+    )
+
+
+def _is_of_other(value: Any) -> bool:
+    return any(kind.__module__.split(".")[0] == _OTHER for kind in type(value).__mro__)
+
+
+def refuse_other(value: Any, what: str) -> None:
+    """Refuse (TypeError) a model, layer or loss of the other Keras, `what` it is to be said."""
+    if _OTHER in sys.modules and _is_of_other(value):
+        ours, other = _name_of(PACKAGE), _name_of(_OTHER)
+        raise TypeError(
+            f"{what} {getattr(value, 'name', type(value).__name__)} is of {other}, but ddl_tf follows tf.keras, which "
+            f"is {ours} in this process: make it with tf.keras (docs/versions.md says how to choose which that is)"
+        )
+
+
+def refuse_call_by_other(what: str, *arguments: Any) -> None:
+    """Refuse (TypeError) to be called by the other Keras, or on its tensors; what it would make would not train."""
+    if _OTHER not in sys.modules:
+        return
+    for argument in tf.nest.flatten(arguments):
+        if _is_of_other(argument):
+            raise _mixed(what, "it is called on a tensor")
+    frame: Any = sys._getframe(2)
+    for _ in range(_MOST_FRAMES):
+        if frame is None:
+            return
+        package = frame.f_globals.get("__name__", "").split(".")[0]
+        if package == _OTHER:
+            raise _mixed(what, "the model that it is in is")
+        if package == PACKAGE:
+            return
+        frame = frame.f_back
 
 
 def all_layers(layer: tf.keras.layers.Layer) -> Iterator[tf.keras.layers.Layer]:
@@ -113,47 +157,6 @@ def build_inside(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
 def tf_variable(variable: Any) -> tf.Variable:
     """Return the variable of TensorFlow, which one of Keras 3 holds; one of TensorFlow comes back as it is."""
     return variable if isinstance(variable, (tf.Variable, tf.distribute.DistributedValues)) else variable.value
-
-
-def functional_part(layer: tf.keras.layers.Layer) -> Optional[tf.keras.Model]:
-    """Return the graph of a functional or sequential model that runs as Keras runs it; None for any other layer."""
-    if type(layer).call not in _GRAPH_CALLS or not layer.built:
-        return None
-    # In Keras 3 a sequential model holds a functional one.
-    return getattr(layer, "_functional", None) or layer
-
-
-def graph_calls(model: tf.keras.Model) -> list[Any]:
-    """List Keras's nodes, the calls of layers in a functional model, in an order in which they can run."""
-    depths = model._nodes_by_depth
-    return [node for depth in sorted(depths, reverse=True) for node in depths[depth] if not node.is_input]
-
-
-def called_layer(node: Any) -> tf.keras.layers.Layer:
-    """Return the layer that a node calls."""
-    return node.operation if IS_KERAS_3 else node.layer
-
-
-def called_inputs(node: Any) -> list[int]:
-    """List the ids of the tensors that a node's layer is called on."""
-    return list(map(id, node.input_tensors)) if IS_KERAS_3 else list(map(int, node.flat_input_ids))
-
-
-def call_again(node: Any, tensors: Sequence[Any]) -> list[Any]:
-    """Call a node's layer as it was called, on other tensors in the order of `called_inputs`."""
-    if IS_KERAS_3:
-        arguments, keywords = node.arguments.fill_in(dict(zip(called_inputs(node), tensors)))
-    else:
-        waiting: dict[str, list[Any]] = {}
-        for name, tensor in zip(node.flat_input_ids, tensors):
-            waiting.setdefault(name, []).append(tensor)
-        arguments, keywords = node.map_arguments(waiting)
-    return tf.nest.flatten(called_layer(node)(*arguments, **keywords))
-
-
-def layer_of(tensor: Any) -> tf.keras.layers.Layer:
-    """Return the layer whose call a symbolic tensor comes from."""
-    return tensor._keras_history.operation if IS_KERAS_3 else tensor.node.layer
 
 
 def variable_path(variable: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.common.keras_version import call_again, called_inputs, called_layer, functional_part, graph_calls
+from ddl_tf.layers.layer_calls import call_again, called_inputs, called_layer, functional_part, graph_calls
 
 
 class LayerCall(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.common.checks import require
-from ddl_tf.common.keras_version import IS_KERAS_3, share_of_replica, whole_numbers
+from ddl_tf.common.keras_version import IS_KERAS_3, refuse_call_by_other, share_of_replica, whole_numbers
 from ddl_tf.common.replicas import gather_rows
 
 # The most groups. They are a teacher and a few students; the loss's memory grows with their number (histograms) and
@@ -66,6 +66,7 @@ class EmbeddingLoss(tf.keras.losses.Loss):
 
     def __call__(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Optional[tf.Tensor] = None) -> tf.Tensor:
         """Return the loss, `[]` float32; a `sample_weight` is refused (ValueError)."""
+        refuse_call_by_other(type(self).__name__)
         if sample_weight is not None:
             raise ValueError(
                 f"{type(self).__name__} takes no sample_weight: there is no loss per row; leave rows out of the batch, "

@@ -6,7 +6,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.common.class_labels import class_numbers
-from ddl_tf.common.keras_version import IS_KERAS_3, share_of_replica
+from ddl_tf.common.keras_version import IS_KERAS_3, refuse_call_by_other, share_of_replica
 from ddl_tf.common.replicas import gather_rows, mean_of_rows
 
 
@@ -79,6 +79,7 @@ class LabelledRowsLoss(tf.keras.losses.Loss):
         Returns:
             `[]` float32; 0 if no row counts. With the reduction "none" `[batch]`, weight * loss of each row.
         """
+        refuse_call_by_other(type(self).__name__)
         with tf.name_scope(self.name if IS_KERAS_3 else self._name_scope):
             losses, counted = self._rows(y_true, y_pred)
             if sample_weight is not None:

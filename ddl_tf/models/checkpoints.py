@@ -1,21 +1,24 @@
 """Checkpoints: one `.keras` file with the configuration and the weights of a model."""
 
 import itertools
+import json
 import os
 import re
+import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
-from ddl_tf.common.keras_version import all_layers, variable_path
+from ddl_tf.common.keras_version import IS_KERAS_3, PACKAGE, all_layers, refuse_other, variable_path
 from ddl_tf.common.replicas import average_statistics
 from ddl_tf.layers import CompactHead, MarginHead, is_synchronized, synchronize_batch_norm
 from ddl_tf.models.checkpoint_guard import check_weights, read_config
+from ddl_tf.models.keras_2_files import copy_for_keras_3
 from ddl_tf.models.low_rank import merge_low_rank
 
 _PathLike = Union[str, "os.PathLike[str]"]
@@ -54,6 +57,7 @@ def save_checkpoint(model: tf.keras.Model, path: _PathLike) -> None:
         'recognizer'
     """
     check_checkpoint_path(path)
+    refuse_other(model, "the model")
     average_statistics(model)
     uncompiled = merge_low_rank(tf.keras.Model(model.input, model.output, name=model.name))
     with write_aside(Path(path)) as aside:
@@ -74,8 +78,8 @@ def load_checkpoint(path: _PathLike, custom_objects: Optional[Mapping[str, type]
         The recognizer or embedding model, not compiled.
 
     Raises:
-        InputError: if the file is missing or damaged, names another class, is of a later lane of versions, or holds
-            another model.
+        InputError: if the file is missing or damaged, names another class, is of a Keras that is not read here, or
+            holds another model.
     """
     model = load_network(path, custom_objects)
     if not has_parts(model):
@@ -100,7 +104,7 @@ def load_network(path: _PathLike, custom_objects: Optional[Mapping[str, type]] =
         The model, not compiled.
 
     Raises:
-        InputError: if the file is missing or damaged, names another class, or is of a later lane of versions.
+        InputError: if the file is missing or damaged, names another class, or is of a Keras that is not read here.
     """
     text = os.fspath(path)
     if not os.path.exists(text):
@@ -110,14 +114,8 @@ def load_network(path: _PathLike, custom_objects: Optional[Mapping[str, type]] =
     try:
         with zipfile.ZipFile(text) as archive:
             config = read_config(archive, custom_objects or {})
-            writers = [str(module).split(".")[0] for module in (config["module"], tf.keras.Model.__module__)]
-            if writers[0] == "tf_keras" != writers[1]:
-                raise InputError(
-                    f"{text} was written under a later TensorFlow than {tf.__version__}, which cannot read it: use the "
-                    "later one (docs/versions.md)"
-                )
             check_weights(archive, os.path.getsize(text))
-        model = tf.keras.models.load_model(text, dict(custom_objects or {}), compile=False)
+            model = _read(archive, text, config, dict(custom_objects or {}))
         # What KerasCV's layers build inside of themselves comes back plain.
         if is_synchronized(model):
             synchronize_batch_norm(model)
@@ -129,6 +127,28 @@ def load_network(path: _PathLike, custom_objects: Optional[Mapping[str, type]] =
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{text} cannot be read as a checkpoint ({reason}): is it whole, and a .keras file?") from None
     return model
+
+
+def _read(
+    archive: zipfile.ZipFile, path: str, config: Mapping[str, Any], custom_objects: dict[str, type]
+) -> tf.keras.Model:
+    is_of_keras_3 = str(json.loads(archive.read("metadata.json")).get("keras_version")).startswith("3.")
+    if is_of_keras_3 and not IS_KERAS_3:
+        raise InputError(
+            f"{path} was written by Keras 3, and Keras is {tf.keras.__version__ if PACKAGE == 'tf_keras' else 2} here: "
+            "read it with the Keras that wrote it (docs/versions.md)"
+        )
+    if PACKAGE == "keras" and not IS_KERAS_3 and str(config["module"]).startswith("tf_keras"):
+        raise InputError(
+            f"{path} was written under a later TensorFlow than {tf.__version__}, which cannot read it: use the "
+            "later one (docs/versions.md)"
+        )
+    if is_of_keras_3 == IS_KERAS_3:
+        return tf.keras.models.load_model(path, custom_objects, compile=False)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "model.keras"
+        copy_for_keras_3(archive, copy)
+        return tf.keras.models.load_model(copy, custom_objects, compile=False)
 
 
 def has_parts(model: tf.keras.Model) -> bool:

@@ -73,7 +73,7 @@ class RecomputedModel(tf.keras.Model):
 
     else:
 
-        def __init__(
+        def __init__(  # type: ignore[misc]
             self, inputs: Any, outputs: Any, name: Optional[str] = None, trainable: bool = True, **kwargs: Any
         ) -> None:
             super().__init__(inputs, outputs, name=name, trainable=trainable, **kwargs)

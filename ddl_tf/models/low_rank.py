@@ -7,7 +7,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.common.keras_version import IS_KERAS_3, all_layers, functional_part
+from ddl_tf.common.keras_version import IS_KERAS_3, all_layers
 from ddl_tf.layers import (
     LowRankConv2D,
     LowRankDense,
@@ -15,6 +15,7 @@ from ddl_tf.layers import (
     LowRankLayer,
     LowRankMultiHeadAttention,
 )
+from ddl_tf.layers.layer_calls import functional_part
 
 _LOW_RANK: dict[type, type] = {
     tf.keras.layers.Dense: LowRankDense,

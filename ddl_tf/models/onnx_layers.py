@@ -6,8 +6,8 @@ from typing import Any, Optional, Union
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf.common.keras_version import layer_of
 from ddl_tf.layers import GroupedConvolution
+from ddl_tf.layers.layer_calls import layer_of
 from ddl_tf.models.onnx_node import (
     SHAPE_OPERATIONS,
     Image,

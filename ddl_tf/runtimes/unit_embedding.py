@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ddl_tf.models.image_size import image_size
+from ddl_tf.models.recognizer import image_size
 
 
 def unit_embedding(model: tf.keras.Model, flip: bool = False) -> Any:

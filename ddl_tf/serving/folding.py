@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf.common.keras_version import all_layers, called_layer, graph_calls
+from ddl_tf.common.keras_version import all_layers
 from ddl_tf.layers import DepthwiseNeck, FlattenNeck, GroupedConvolution, PoolNeck
+from ddl_tf.layers.layer_calls import called_layer, graph_calls
 
 _NECKS = (FlattenNeck, DepthwiseNeck, PoolNeck)
 

@@ -5,7 +5,7 @@ from typing import Optional
 import tensorflow as tf
 
 from ddl_tf.images.decoding import resize_images
-from ddl_tf.models.image_size import image_size
+from ddl_tf.models.recognizer import image_size
 from ddl_tf.serving.safe_decoding import decode_rows
 
 

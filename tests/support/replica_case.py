@@ -13,7 +13,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # oneDNN's convolution gives a batch without rows the shape of its input.
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 
-import ddl_tf  # noqa: F401 # isort: skip  (before TensorFlow, so that it takes Keras 2)
 import numpy as np
 import tensorflow as tf
 

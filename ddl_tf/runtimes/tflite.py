@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
+from ddl_tf.common.keras_version import tf_variable
 from ddl_tf.runtimes.embedders import quiet_stderr
 from ddl_tf.runtimes.unit_embedding import in_float32, unit_embedding
 
@@ -55,7 +56,7 @@ def write_tflite(
     function = unit_embedding(model, flip)
     # The weights without the layers, each of which the converter would trace and save.
     variables = tf.Module()
-    variables.weights = model.weights
+    variables.weights = [tf_variable(weight) for weight in model.weights]
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], variables)
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -32,7 +32,7 @@ def in_float32(model: tf.keras.Model) -> tf.keras.Model:
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
-            if value.get("class_name") == "Policy":
+            if value.get("class_name") in ("Policy", "DTypePolicy"):
                 return "float32"
             return {key: plain(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):

@@ -33,7 +33,9 @@ class _Bias(tf.keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=[int(input_shape[-1])], initializer="zeros")
         super().build(input_shape)
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
+    def call(self, x: tf.Tensor, mask: Any = None) -> tf.Tensor:
+        # A batch norm that it replaces was called with one.
+        del mask
         return tf.nn.bias_add(x, self.bias)
 
 
@@ -110,7 +112,7 @@ def _axis(norm: tf.keras.layers.BatchNormalization) -> int:
 def _is_functional(layer: tf.keras.layers.Layer) -> bool:
     # A Sequential has a graph too; but one without an input layer counts its calls otherwise than a functional model.
     is_model = isinstance(layer, tf.keras.Model) and not isinstance(layer, tf.keras.Sequential)
-    return is_model and getattr(layer, "_is_graph_network", False)
+    return is_model and hasattr(layer, "_nodes_by_depth")
 
 
 def _fold_network(model: tf.keras.Model) -> tuple[tf.keras.Model, int]:

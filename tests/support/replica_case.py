@@ -97,11 +97,15 @@ def recognizer(micro_batches=1, batch_norm=True, sync_batch_norm=True, recompute
 class LossScaleComesDown(tf.keras.callbacks.Callback):
     """The first step's scale overflows by far, the others' by far not: no rounding decides which steps are left out."""
 
+    def _scale(self):
+        optimizer = self.model.optimizer
+        return optimizer.dynamic_scale if IS_KERAS_3 else optimizer._loss_scale._current_loss_scale
+
     def on_train_begin(self, logs=None):
-        self.model.optimizer._loss_scale._current_loss_scale.assign(2.0**60)
+        self._scale().assign(2.0**60)
 
     def on_train_batch_end(self, batch, logs=None):
-        self.model.optimizer._loss_scale._current_loss_scale.assign(2.0**8)
+        self._scale().assign(2.0**8)
 
 
 def fit(model, epochs=1, callbacks=()):

@@ -240,7 +240,7 @@ def test_what_cannot_be_trained_is_refused_in_one_line(settings, tmp_path, monke
 
 @pytest.mark.parametrize(
     "rows",
-    [{"pairs_across": True, "pairs_per_group": 2}, {"pairs_per_group": 0, "embedding_loss": "triplet"}],
+    [{"pairs_across": True, "pairs_per_group": 2}, {"pairs_per_group": 0, "embedding_loss": "histogram"}],
     ids=["pairs_across", "rows_only"],
 )
 def test_the_monitor_draws_as_the_run_does(settings, small_faces, tmp_path, rows):

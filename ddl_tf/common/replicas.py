@@ -30,6 +30,13 @@ def num_replicas() -> int:
     return tf.distribute.get_replica_context().num_replicas_in_sync if in_several_replicas() else 1
 
 
+def replica_number() -> int:
+    """Which of the replicas the caller runs in, from 0; 0 outside of a strategy."""
+    if not in_several_replicas():
+        return 0
+    return int(tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group))
+
+
 def mean_of_rows(values: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
     """Give the loss that is a mean of `[rows]` float32 over the `counted` rows of the global batch; 0 if none counts.
 

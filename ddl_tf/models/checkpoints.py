@@ -114,8 +114,9 @@ def load_network(path: _PathLike, custom_objects: Optional[Mapping[str, type]] =
     try:
         with zipfile.ZipFile(text) as archive:
             config = read_config(archive, custom_objects or {})
+            is_of_keras_3 = _written_by_keras_3(archive, text, config)
             check_weights(archive, os.path.getsize(text))
-            model = _read(archive, text, config, dict(custom_objects or {}))
+            model = _read(archive, text, is_of_keras_3, dict(custom_objects or {}))
         # What KerasCV's layers build inside of themselves comes back plain.
         if is_synchronized(model):
             synchronize_batch_norm(model)
@@ -129,20 +130,23 @@ def load_network(path: _PathLike, custom_objects: Optional[Mapping[str, type]] =
     return model
 
 
-def _read(
-    archive: zipfile.ZipFile, path: str, config: Mapping[str, Any], custom_objects: dict[str, type]
-) -> tf.keras.Model:
+def _written_by_keras_3(archive: zipfile.ZipFile, path: str, config: Mapping[str, Any]) -> bool:
+    """Whether Keras 3 wrote a file; InputError if the Keras of this process does not read what did."""
     is_of_keras_3 = str(json.loads(archive.read("metadata.json")).get("keras_version")).startswith("3.")
     if is_of_keras_3 and not IS_KERAS_3:
         raise InputError(
-            f"{path} was written by Keras 3, and Keras is {tf.keras.__version__ if PACKAGE == 'tf_keras' else 2} here: "
-            "read it with the Keras that wrote it (docs/versions.md)"
+            f"{path} was written by Keras 3, and Keras is 2 here: read it with the Keras that wrote it "
+            "(docs/versions.md)"
         )
     if PACKAGE == "keras" and not IS_KERAS_3 and str(config["module"]).startswith("tf_keras"):
         raise InputError(
             f"{path} was written under a later TensorFlow than {tf.__version__}, which cannot read it: use the "
             "later one (docs/versions.md)"
         )
+    return is_of_keras_3
+
+
+def _read(archive: zipfile.ZipFile, path: str, is_of_keras_3: bool, custom_objects: dict[str, type]) -> tf.keras.Model:
     if is_of_keras_3 == IS_KERAS_3:
         return tf.keras.models.load_model(path, custom_objects, compile=False)
     with tempfile.TemporaryDirectory() as folder:

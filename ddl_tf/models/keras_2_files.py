@@ -46,8 +46,9 @@ def _translated(value: Any) -> Any:
     if isinstance(config, dict) and "output_layers" in config:
         _name_calls(config)
     if value["class_name"].startswith(("DepthwiseConv", "SeparableConv")):
-        # Keras 2 writes the 1 that is never anything else.
-        config.pop("groups", None)
+        # What Keras 2 writes of them, though they have none of it.
+        for name in ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"):
+            config.pop(name, None)
     if value["class_name"] == "BatchNormalization" and isinstance(config["axis"], list):
         (config["axis"],) = config["axis"]
     return value

@@ -144,7 +144,7 @@ def estimate(settings: TrainSettings, comments: dict[str, list[str]]) -> dict[st
     centers = sum(int(np.prod(weight.shape)) for weight in model.get_layer("head").weights)
     network = model.count_params() - centers
     layers = model.get_layer("backbone").layers
-    outputs = sum(int(np.prod(layer.output_shape[1:])) for layer in layers if layer.weights or "add" in layer.name)
+    outputs = sum(int(np.prod(layer.output.shape[1:])) for layer in layers if layer.weights or "add" in layer.name)
     half = settings.precision != "float32"
     images = told_number(comments, "data", "images")
     per_epoch = settings.steps_per_epoch or (images and settings.shuffled_rows and -(-images // rows))

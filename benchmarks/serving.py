@@ -28,7 +28,7 @@ from ddl_tf.common.settings import required, setting
 from ddl_tf.evaluation.model import load_checkpoint_embedding
 from ddl_tf.images.pillow_images import decode_image, encode_jpeg
 from ddl_tf.models import build_embedding_model
-from ddl_tf.models.image_size import image_size
+from ddl_tf.models.recognizer import image_size
 from ddl_tf.serving import OnnxEmbedder, TfliteEmbedder, export_model, write_onnx, write_tflite
 from ddl_tf.synthetic.faces import synthetic_images
 

@@ -1,7 +1,7 @@
 """Face recognition that is good on its hard samples, by Distribution Distillation Loss.
 
-The sub-packages are imported when they are first used, so that `import ddl_tf` costs and prints nothing. On TensorFlow
-2.16 and later it has TensorFlow take Keras 2 (see ddl_tf/common/versions.py).
+The sub-packages are imported when they are first used, so that `import ddl_tf` costs and prints nothing. It follows
+`tf.keras`, Keras 2 or Keras 3 (docs/versions.md).
 
 Example:
     >>> import ddl_tf
@@ -14,10 +14,6 @@ References:
 
 import lazy_loader
 
-from ddl_tf.common.versions import use_keras_2
-
 __version__ = "0.1.0"
-
-use_keras_2()
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

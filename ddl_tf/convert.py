@@ -23,7 +23,7 @@ from ddl_tf.common.provenance import command_line, utc_now
 from ddl_tf.common.settings import required, setting
 from ddl_tf.evaluation.embedding_file import fingerprint
 from ddl_tf.evaluation.model import find_checkpoint, load_checkpoint_embedding
-from ddl_tf.models.image_size import image_size
+from ddl_tf.models.recognizer import image_size
 from ddl_tf.protocols.pair_sets import read_stored
 from ddl_tf.serving.conversion import FORMATS, draw_images, measure_file, measure_model, table, write_format
 from ddl_tf.synthetic.faces import synthetic_images

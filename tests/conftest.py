@@ -7,7 +7,6 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import ddl_tf  # noqa: F401 # isort: skip  (before TensorFlow, so that it takes Keras 2)
 import tensorflow as tf
 
 # More replicas than inter-op threads deadlock in the collectives.

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ddl_tf"
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))}
 # What losses and layers may take of common/: tensors, nothing of flags, files or data.
-OF_TENSORS = {"checks", "class_labels", "replicas", "tensorflow_addons_import", "unit_rows"}
+OF_TENSORS = {"checks", "class_labels", "keras_version", "replicas", "tensorflow_addons_import", "unit_rows"}
 
 
 def order():

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ddl_tf.common.keras_version import IS_KERAS_3
+
 # One worker of pytest-xdist trains for all of them.
 pytestmark = pytest.mark.xdist_group("replica_equality")
 
@@ -34,6 +36,9 @@ def assert_close(results, case, tolerance):
     assert single.keys() == replicated.keys()
     assert len(single) > 5
     for name, value in single.items():
+        if IS_KERAS_3 and name.endswith("_loss"):
+            # The terms, of which Keras 3 logs each replica's part.
+            continue
         np.testing.assert_allclose(replicated[name], value, rtol=tolerance, atol=tolerance, err_msg=name)
 
 

@@ -8,11 +8,12 @@ from typing import Optional
 import tensorflow as tf
 
 from ddl_tf.common.checks import require
+from ddl_tf.common.keras_version import whole_numbers
 
 
 def flat_labels(labels: tf.Tensor) -> tf.Tensor:
     """Check the type and the shape of labels, int `[batch]` or `[batch, 1]`; returns `[batch]` int64."""
-    labels = tf.convert_to_tensor(labels)
+    labels = whole_numbers(labels)
     # A cast to int64 would wrap what only uint64 holds.
     if not labels.dtype.is_integer or labels.dtype == tf.uint64:
         raise ValueError(f"labels of {labels.dtype.name}: give class numbers as int32 or int64, and -1 for no label")

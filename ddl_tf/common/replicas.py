@@ -30,6 +30,13 @@ def num_replicas() -> int:
     return tf.distribute.get_replica_context().num_replicas_in_sync if in_several_replicas() else 1
 
 
+def replica_number() -> int:
+    """Which of the replicas the caller runs in, from 0; 0 outside of a strategy."""
+    if not in_several_replicas():
+        return 0
+    return int(tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group))
+
+
 def mean_of_rows(values: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
     """Give the loss that is a mean of `[rows]` float32 over the `counted` rows of the global batch; 0 if none counts.
 
@@ -45,3 +52,22 @@ def mean_of_rows(values: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
     mean = tf.math.divide_no_nan(global_total, global_number)
     part = tf.math.divide_no_nan(total * num_replicas(), global_number)
     return part + tf.stop_gradient(mean - part)
+
+
+def average_statistics(model: tf.keras.Model) -> None:
+    """Give all replicas of this process the same statistics of batch normalisation, those that a file is to have.
+
+    Each replica has its own. Keras 2 averages them when they are read from outside, Keras 3 reads the first one's; and
+    a model that embeds within a replica would use those of that one. For training they do not matter.
+    """
+    for variable in model.non_trainable_variables:
+        # A variable of Keras 3 holds one of TensorFlow.
+        copies = variable.value if hasattr(variable, "path") else variable
+        if not isinstance(copies, tf.distribute.DistributedValues):
+            continue
+        if copies.synchronization == tf.VariableSynchronization.ON_READ:
+            copies.assign(copies.read_value())
+        elif copies.aggregation == tf.VariableAggregation.NONE and copies.dtype.is_floating:
+            mean = tf.add_n([tf.convert_to_tensor(copy) for copy in copies.values]) / len(copies.values)
+            for copy in copies.values:
+                copy.assign(mean)

@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from ddl_tf.common.keras_cv_import import import_keras_cv
+from ddl_tf.common.keras_version import all_layers
 
 # At strength 1. The magnitude is the default of KerasCV; at 1 RandAugment makes an image black.
 LARGEST_REDUCTION, LOWEST_QUALITY = 14.0, 10.0
@@ -69,7 +70,7 @@ def _row_factor(sampler: Any, random: RowRandom) -> Callable[..., tf.Tensor]:
 def seed_by_row(layer: tf.keras.layers.Layer, random: RowRandom) -> tf.keras.layers.Layer:
     """Let a layer of KerasCV, and those in it, draw from the random numbers of a row, not from those of a state."""
     core = import_keras_cv().core
-    for module in (layer, *layer.submodules):
+    for module in (layer, *all_layers(layer)):
         module._random_generator = random
         for name, value in list(vars(module).items()):
             if isinstance(value, core.FactorSampler) and not isinstance(value, core.ConstantFactorSampler):

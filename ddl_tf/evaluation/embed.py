@@ -12,7 +12,7 @@ from ddl_tf.common.progress import Progress
 from ddl_tf.data.pipeline import PREFETCHED, options_without_autotune
 from ddl_tf.images.decoding import decode_image, resize_images, why_undecodable
 from ddl_tf.images.pillow_images import upright_bytes
-from ddl_tf.models.image_size import image_size
+from ddl_tf.models.recognizer import image_size
 
 
 class _Advance(tf.keras.callbacks.Callback):

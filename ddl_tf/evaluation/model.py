@@ -115,7 +115,7 @@ def load_embedding_model(
         if order == "rgb":
             return model
         image = tf.keras.Input(model.input_shape[1:])
-        return tf.keras.Model(image, model(tf.reverse(image, [3])), name=model.name)
+        return tf.keras.Model(image, model(image[..., ::-1]), name=model.name)
     kind = "an exported model" if is_exported(Path(path)) else "a checkpoint"
     _refuse_unused(
         path, f"{kind}, of RGB values 0..255", backbone=bool(backbone), **scaling, input_order=order != "rgb"

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import lock_folder, map_array
+from ddl_tf.common.keras_version import apply_gradients, loss_to_differentiate
 from ddl_tf.evaluation.embed import add_views, check_finite
 from ddl_tf.evaluation.embedding_file import EMBEDDINGS, embed_to_file
 from ddl_tf.finetuning.network_graph import NetworkGraph, check_network
@@ -146,5 +147,6 @@ class _FeatureModel(tf.keras.Model):
             logits = head({"embedding": embedding, "label": inputs["label"]}, training=True)
             outputs = {"embedding": embedding, "logits": logits}
             loss = self.compute_loss(inputs, targets, outputs, weights)
-        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+            loss = loss_to_differentiate(self, loss, tf.shape(embedding)[0])
+        apply_gradients(self, tape.gradient(loss, self.trainable_variables))
         return self.compute_metrics(inputs, targets, outputs, weights)

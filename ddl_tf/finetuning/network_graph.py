@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.models.low_rank import is_functional
+from ddl_tf.layers.layer_calls import call_again, called_inputs, called_layer, functional_part, graph_calls
 
 
 class LayerCall(NamedTuple):
@@ -19,11 +19,7 @@ class LayerCall(NamedTuple):
 
     def again(self, tensors: dict[int, Any]) -> None:
         """Call the layer on other tensors, by number, and add what comes out."""
-        waiting: dict[str, list[Any]] = {}
-        for name, number in zip(self.node.flat_input_ids, self.inputs):
-            waiting.setdefault(name, []).append(tensors[number])
-        arguments, keywords = self.node.map_arguments(waiting)
-        tensors.update(zip(self.outputs, tf.nest.flatten(self.layer(*arguments, **keywords))))
+        tensors.update(zip(self.outputs, call_again(self.node, [tensors[number] for number in self.inputs])))
 
 
 class NetworkGraph:
@@ -37,24 +33,23 @@ class NetworkGraph:
         self._network = network
         self._count = 1
         self.calls: list[LayerCall] = []
-        self._output = self._open(network, 0)
+        self._output = self._open(functional_part(network) or network, 0)
 
     def _open(self, model: tf.keras.Model, start: int) -> int:
         """Add the calls of a model whose input has the number `start`; returns that of its output."""
         number = {id(model.inputs[0]): start}
-        for depth in sorted(model._nodes_by_depth, reverse=True):
-            for node in model._nodes_by_depth[depth]:
-                if node.is_input:
-                    continue
-                inputs = tuple(number[int(name)] for name in node.flat_input_ids)
-                outputs = tf.nest.flatten(node.outputs)
-                if is_functional(node.layer) and len(node.layer.inputs) == len(node.layer.outputs) == 1:
-                    number[id(outputs[0])] = self._open(node.layer, inputs[0])
-                    continue
-                numbers = tuple(range(self._count, self._count + len(outputs)))
-                self._count += len(outputs)
-                number.update(zip(map(id, outputs), numbers))
-                self.calls.append(LayerCall(node.layer, node, inputs, numbers))
+        for node in graph_calls(model):
+            layer = called_layer(node)
+            inputs = tuple(number[name] for name in called_inputs(node))
+            outputs = tf.nest.flatten(node.outputs)
+            inner = functional_part(layer)
+            if inner is not None and len(inner.inputs) == len(inner.outputs) == 1:
+                number[id(outputs[0])] = self._open(inner, inputs[0])
+                continue
+            numbers = tuple(range(self._count, self._count + len(outputs)))
+            self._count += len(outputs)
+            number.update(zip(map(id, outputs), numbers))
+            self.calls.append(LayerCall(layer, node, inputs, numbers))
         return number[id(model.outputs[0])]
 
     def cuts(self) -> dict[int, int]:
@@ -98,7 +93,7 @@ class NetworkGraph:
 
 def check_network(network: tf.keras.Model) -> None:
     """Refuse (InputError) a network that is no functional Keras model of one image."""
-    if not is_functional(network):
+    if functional_part(network) is None:
         raise InputError(f"the layers of {network.name} cannot be told apart: it is no functional Keras model")
 
 

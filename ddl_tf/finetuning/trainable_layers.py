@@ -7,6 +7,7 @@ from typing import Optional
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.keras_version import all_layers
 from ddl_tf.finetuning.network_graph import NetworkGraph, check_network, weighted_layers
 from ddl_tf.layers import LowRankLayer, LowRankMultiHeadAttention
 
@@ -59,7 +60,7 @@ def train_only(
         chosen = [*chosen, *matching]
     for layer in layers:
         layer.trainable = any(layer is other for other in chosen)
-    for layer in network.submodules:
+    for layer in all_layers(network):
         if isinstance(layer, tf.keras.layers.BatchNormalization) and freeze_batch_norm:
             layer.trainable = False
     names = [layer.name for layer in layers if layer.trainable_weights]
@@ -88,7 +89,7 @@ def layers_of_last_blocks(network: tf.keras.Model, last_blocks: int) -> list[str
 
 
 def _is_low_rank(layer: tf.keras.layers.Layer) -> bool:
-    return any(isinstance(part, (LowRankLayer, LowRankMultiHeadAttention)) for part in (layer, *layer.submodules))
+    return any(isinstance(part, (LowRankLayer, LowRankMultiHeadAttention)) for part in (layer, *all_layers(layer)))
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -27,7 +27,7 @@ from ddl_tf.images.pillow_images import encode_png, load_image, to_rgb, upright_
 from ddl_tf.images.template import TEMPLATE_SIZE
 from ddl_tf.importers.csv_files import read_csv
 from ddl_tf.importers.source import Problem
-from ddl_tf.models.image_size import image_size
+from ddl_tf.models.recognizer import image_size
 from ddl_tf.serving.safe_decoding import MAX_PIXELS
 
 # Both eyes, nose, both corners of the mouth; that on the left of the image first.

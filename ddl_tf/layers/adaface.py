@@ -9,8 +9,8 @@ from ddl_tf.layers.arcface import angular_margin
 from ddl_tf.layers.margin import MarginHead, Targets, check_argument
 
 # As in the authors' code.
-_NORM_RANGE = (0.001, 100.0)
-_EPSILON = 1e-3
+NORM_RANGE = (0.001, 100.0)
+EPSILON = 1e-3
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -65,9 +65,9 @@ class AdaFace(MarginHead):
         self, cosines: tf.Tensor, targets: Targets, embeddings: tf.Tensor, training: Optional[bool]
     ) -> tf.Tensor:
         """Return the cosines `[batch, num_classes]` with the margin, in rows that have a target."""
-        norms = tf.clip_by_value(tf.norm(tf.stop_gradient(embeddings), axis=1), *_NORM_RANGE)
+        norms = tf.clip_by_value(tf.norm(tf.stop_gradient(embeddings), axis=1), *NORM_RANGE)
         mean, std = self._statistics(norms, targets, training)
-        quality = tf.clip_by_value(self.h * (norms - mean) / (std + _EPSILON), -1.0, 1.0)
+        quality = tf.clip_by_value(self.h * (norms - mean) / (std + EPSILON), -1.0, 1.0)
         shift = self.margin * quality
         return targets.put(cosines, angular_margin(targets.take(cosines), -shift) - self.margin - shift)
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from ddl_tf.layers.margin import MarginHead, check_argument
 
 # float32 knows no cosine between this and 1; beyond it the slope of the arc cosine is infinite.
-_LARGEST_COSINE = 1.0 - 1e-7
+LARGEST_COSINE = 1.0 - 1e-7
 # How far cosines lie apart at most. With a margin of as much no row could be right.
 _COSINES = 2.0
 
@@ -19,7 +19,7 @@ def angular_margin(cosine: tf.Tensor, margin: Union[float, tf.Tensor], factor: f
     `margin` is an angle in (-pi, pi), one for all rows or `[rows]`. Below 0 (with a negative margin) the cosine would
     fall towards theta = 0; there it is 1.
     """
-    theta = tf.acos(tf.clip_by_value(cosine, -_LARGEST_COSINE, _LARGEST_COSINE))
+    theta = tf.acos(tf.clip_by_value(cosine, -LARGEST_COSINE, LARGEST_COSINE))
     last_theta = (math.pi - margin) / factor
     drop = tf.maximum(margin * tf.sin(margin), 1.0 + tf.cos(last_theta))
     return tf.where(theta <= last_theta, tf.cos(tf.maximum(factor * theta + margin, 0.0)), cosine - drop)

@@ -91,9 +91,9 @@ class CompactHead(MarginHead):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {**super().get_config(), "head": tf.keras.saving.serialize_keras_object(self.head)}
+        return {**super().get_config(), "head": tf.keras.utils.serialize_keras_object(self.head)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "CompactHead":
         """Make the head, with the one inside of it."""
-        return cls(**{**config, "head": tf.keras.saving.deserialize_keras_object(config["head"])})
+        return cls(**{**config, "head": tf.keras.utils.deserialize_keras_object(config["head"])})

@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from ddl_tf.common.checks import is_whole
+from ddl_tf.common.keras_version import IS_KERAS_3
 
 
 class LowRankLayer(tf.keras.layers.Layer):
@@ -39,7 +40,13 @@ class LowRankLayer(tf.keras.layers.Layer):
 
     @kernel.setter
     def kernel(self, kernel: tf.Variable) -> None:
-        self.frozen_kernel = kernel
+        # Keras 3 sets it itself, by this name.
+        self._kernel = kernel
+
+    @property
+    def frozen_kernel(self) -> tf.Variable:
+        """The kernel as it was."""
+        return self._kernel
 
     def _num_input_axes(self) -> int:
         """The kernel's leading axes over which the layer sums."""
@@ -55,18 +62,49 @@ class LowRankLayer(tf.keras.layers.Layer):
         normal = tf.keras.initializers.RandomNormal(stddev=1 / math.sqrt(inputs))
         self.low_rank_a = self.add_weight(name="low_rank_a", shape=(inputs, self.low_rank), initializer=normal)
         self.low_rank_b = self.add_weight(name="low_rank_b", shape=(self.low_rank, outputs), initializer="zeros")
+        if IS_KERAS_3:
+            self._freeze()
 
-    @property
-    def trainable_weights(self) -> list[tf.Variable]:
-        """The two matrices."""
-        return [self.low_rank_a, self.low_rank_b] if self.built and self.trainable else []
+    if IS_KERAS_3:
+        # It asks the variables whether they train.
 
-    @property
-    def non_trainable_weights(self) -> list[tf.Variable]:
-        """All others."""
-        trainable = {id(weight) for weight in self.trainable_weights}
-        weights = [*self._trainable_weights, *self._non_trainable_weights]
-        return [weight for weight in weights if id(weight) not in trainable]
+        def _freeze(self) -> None:
+            for weight in self.weights:
+                if weight is not self.low_rank_a and weight is not self.low_rank_b:
+                    weight.trainable = False
+
+        @property
+        def trainable(self) -> bool:
+            """Whether the two matrices train."""
+            return super().trainable
+
+        @trainable.setter
+        def trainable(self, value: bool) -> None:
+            tf.keras.layers.Layer.trainable.fset(self, value)
+            if self.built:
+                self._freeze()
+
+        def save_own_variables(self, store: Any) -> None:
+            """Write the kernel and the two matrices; Keras's own would write one kernel."""
+            tf.keras.layers.Layer.save_own_variables(self, store)
+
+        def load_own_variables(self, store: Any) -> None:
+            """Read what `save_own_variables` wrote."""
+            tf.keras.layers.Layer.load_own_variables(self, store)
+
+    else:
+
+        @property
+        def trainable_weights(self) -> list[tf.Variable]:
+            """The two matrices."""
+            return [self.low_rank_a, self.low_rank_b] if self.built and self.trainable else []
+
+        @property
+        def non_trainable_weights(self) -> list[tf.Variable]:
+            """All others."""
+            trainable = {id(weight) for weight in self.trainable_weights}
+            weights = [*self._trainable_weights, *self._non_trainable_weights]
+            return [weight for weight in weights if id(weight) not in trainable]
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -132,13 +170,29 @@ class LowRankMultiHeadAttention(tf.keras.layers.MultiHeadAttention):
         super().__init__(*args, **kwargs)
         self.low_rank, self.alpha = low_rank, alpha
 
-    def _build_from_signature(self, *args: Any, **kwargs: Any) -> None:
-        super()._build_from_signature(*args, **kwargs)
-        for name in self.projections:
-            config = getattr(self, name).get_config()
-            setattr(
-                self, name, LowRankEinsumDense.from_config({**config, "low_rank": self.low_rank, "alpha": self.alpha})
-            )
+    if IS_KERAS_3:
+
+        def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
+            """Make the projections."""
+            super().build(query_shape, value_shape, key_shape)
+            for name in self.projections:
+                shape = getattr(self, name).get_build_config()["input_shape"]
+                self._change(name)
+                getattr(self, name).build(shape)
+
+    else:
+
+        def _build_from_signature(self, *args: Any, **kwargs: Any) -> None:
+            super()._build_from_signature(*args, **kwargs)
+            for name in self.projections:
+                self._change(name)
+
+    def _change(self, name: str) -> None:
+        config = getattr(self, name).get_config()
+        if IS_KERAS_3:
+            # Another layer in its attribute does not take it off the list.
+            self._tracker.untrack(getattr(self, name))
+        setattr(self, name, LowRankEinsumDense.from_config({**config, "low_rank": self.low_rank, "alpha": self.alpha}))
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -5,7 +5,8 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from ddl_tf.common.replicas import mean_of_rows
+from ddl_tf.common.keras_version import IS_KERAS_3
+from ddl_tf.common.replicas import mean_of_rows, replica_number
 from ddl_tf.layers.arcface import angular_margin
 from ddl_tf.layers.margin import MarginHead, Targets, check_argument
 
@@ -61,6 +62,8 @@ class MagFace(MarginHead):
         self.l_a, self.u_a, self.lambda_g = float(l_a), float(u_a), float(lambda_g)
         self.l_margin, self.u_margin = float(l_margin), float(u_margin)
         self.magnitude_loss = tf.keras.metrics.Mean(name="magnitude_loss")
+        if IS_KERAS_3:
+            self._replica_of: dict[int, int] = {}
 
     def with_margin(
         self, cosines: tf.Tensor, targets: Targets, embeddings: tf.Tensor, training: Optional[bool]
@@ -71,8 +74,17 @@ class MagFace(MarginHead):
         norms = tf.sqrt(tf.clip_by_value(squares, self.l_a**2, self.u_a**2))
         magnitude_loss = self.lambda_g * mean_of_rows(1.0 / norms + norms / self.u_a**2, targets.labelled)
         self.add_loss(magnitude_loss)
+        if IS_KERAS_3:
+            self._replica_of[id(magnitude_loss)] = replica_number()
         # A metric has no state to change while a model is built in the scope of a strategy.
         if not tf.distribute.in_cross_replica_context():
             self.magnitude_loss.update_state(magnitude_loss)
         margins = self.l_margin + (self.u_margin - self.l_margin) / (self.u_a - self.l_a) * (norms - self.l_a)
         return targets.put(cosines, angular_margin(targets.take(cosines), margins))
+
+    if IS_KERAS_3:
+
+        def _get_own_losses(self) -> list[tf.Tensor]:
+            # Keras 3 has one list for all replicas, and gives each of them the losses of those that came before it.
+            losses, number = super()._get_own_losses(), replica_number()
+            return [loss for loss in losses if self._replica_of.get(id(loss), number) == number]

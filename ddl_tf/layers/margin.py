@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from ddl_tf.common.checks import is_whole
 from ddl_tf.common.class_labels import class_numbers, flat_labels
+from ddl_tf.common.keras_version import add_replica_statistic, refuse_call_by_other
 from ddl_tf.common.replicas import global_sum
 from ddl_tf.common.unit_rows import unit_rows
 
@@ -110,6 +111,11 @@ class MarginHead(tf.keras.layers.Layer):
         check_argument(0 < scale < math.inf, f"scale must be above 0 and finite, got {scale!r}")
         self.num_classes, self.scale = int(num_classes), float(scale)
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the head; a TypeError in a model of the other Keras."""
+        refuse_call_by_other(type(self).__name__, args, kwargs)
+        return super().__call__(*args, **kwargs)
+
     def build(self, input_shape: Any) -> None:
         """Make the class centers, and the running statistics of the heads that have some."""
         self.build_statistics()
@@ -134,15 +140,7 @@ class MarginHead(tf.keras.layers.Layer):
 
         Every replica has its own copy, which needs no exchange: all assign the same, that of the global batch.
         """
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            dtype=dtype,
-            initializer=tf.keras.initializers.Constant(start),
-            trainable=False,
-            synchronization=tf.VariableSynchronization.ON_READ,
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        )
+        return add_replica_statistic(self, name, start, shape, dtype)
 
     def apply_margin(self, cosine: tf.Tensor) -> tf.Tensor:
         """Turn the target's cosines `[rows]` into their margin version, which falls strictly with the angle."""

@@ -3,11 +3,13 @@
 Each ends with a batch normalisation. They keep PyTorch's epsilon and momentum, so that InsightFace's weights fit.
 """
 
+import math
 from typing import Any
 
 import tensorflow as tf
 
 from ddl_tf.common.checks import is_whole
+from ddl_tf.common.keras_version import build_inside, refuse_call_by_other
 from ddl_tf.layers.margin import check_argument
 
 # PyTorch's momentum of 0.1 is the share of the new value; Keras counts the share of the old one.
@@ -27,6 +29,11 @@ class _Neck(tf.keras.layers.Layer):
         self.embedding_size = int(embedding_size)
         # In the configuration, so that a saved neck comes back as it was.
         self.synchronized_norms = bool(synchronized_norms)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the neck; a TypeError in a model of the other Keras."""
+        refuse_call_by_other(type(self).__name__, args, kwargs)
+        return super().__call__(*args, **kwargs)
 
     def _batch_norm(self, name: str, scale: bool = True) -> tf.keras.layers.Layer:
         return tf.keras.layers.BatchNormalization(
@@ -67,6 +74,13 @@ class FlattenNeck(_Neck):
         self.dense = self._dense("dense", use_bias=True)
         self.embedding_norm = self._batch_norm("embedding_norm", scale=False)
 
+    def build(self, input_shape: Any) -> None:
+        """Make the weights."""
+        build_inside(self.feature_norm, input_shape)
+        build_inside(self.dense, (None, math.prod(input_shape[1:])))
+        build_inside(self.embedding_norm, (None, self.embedding_size))
+        super().build(input_shape)
+
     def call(self, features: tf.Tensor, training: Any = None) -> tf.Tensor:
         """Return the embeddings, `[batch, embedding_size]` float32."""
         features = self.flatten(self.feature_norm(features, training=training))
@@ -102,10 +116,14 @@ class DepthwiseNeck(_Neck):
         self.embedding_norm = self._batch_norm("embedding_norm")
 
     def build(self, input_shape: Any) -> None:
-        """Make the convolution, as large as the feature map."""
+        """Make the weights; the convolution is as large as the feature map."""
         self.depthwise = tf.keras.layers.DepthwiseConv2D(
             (int(input_shape[1]), int(input_shape[2])), use_bias=False, name="depthwise", dtype="float32"
         )
+        build_inside(self.depthwise, input_shape)
+        build_inside(self.feature_norm, (None, 1, 1, input_shape[-1]))
+        build_inside(self.dense, (None, input_shape[-1]))
+        build_inside(self.embedding_norm, (None, self.embedding_size))
         super().build(input_shape)
 
     def call(self, features: tf.Tensor, training: Any = None) -> tf.Tensor:
@@ -130,6 +148,12 @@ class PoolNeck(_Neck):
         super().__init__(embedding_size, **kwargs)
         self.dense = self._dense("dense", use_bias=False)
         self.embedding_norm = self._batch_norm("embedding_norm", scale=False)
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights."""
+        build_inside(self.dense, (None, input_shape[-1]))
+        build_inside(self.embedding_norm, (None, self.embedding_size))
+        super().build(input_shape)
 
     def call(self, features: tf.Tensor, training: Any = None) -> tf.Tensor:
         """Return the embeddings, `[batch, embedding_size]` float32."""

@@ -6,6 +6,7 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.common.keras_version import tf_variable
 from ddl_tf.common.replicas import gather_rows, in_several_replicas
 from ddl_tf.layers.compact_head import NO_LOGIT, combine_compact, compact_logits
 from ddl_tf.layers.curricularface import CurricularFace
@@ -17,11 +18,13 @@ SHARD_NAME = "class_shard"
 
 def is_shard(variable: tf.Variable) -> bool:
     """Whether the copies of a variable on the replicas are shards of one matrix, as those of a `ShardedHead` are."""
-    return re.search(rf"(^|/){SHARD_NAME}(/replica_\d+)?(:0)?$", variable.name) is not None
+    # Keras 3 calls an optimizer's momentum of it "head_class_shard_momentum".
+    return re.search(rf"(^|/|_){SHARD_NAME}(_[a-z]+)?(/replica_\d+)?(:0)?$", variable.name) is not None
 
 
 def copies_of(variable: tf.Variable) -> tuple[tf.Variable, ...]:
     """Return the variables, one for each replica, that a variable of any strategy consists of."""
+    variable = tf_variable(variable)
     return variable.values if isinstance(variable, tf.distribute.DistributedValues) else (variable,)
 
 
@@ -77,6 +80,12 @@ class ShardedHead(PartialFC):
         self._shard_rows = -(-self.num_classes // self._num_shards)
         dim = int(input_shape[-1])
         self.class_shard = self.add_weight(name=SHARD_NAME, shape=(self._shard_rows, dim), initializer="zeros")
+        # Keras 3 may build it in the graph of a function.
+        with tf.init_scope():
+            self._begin(dim)
+        tf.keras.layers.Layer.build(self, input_shape)
+
+    def _begin(self, dim: int) -> None:
         # Shard by shard out of one stream of numbers: the same centers for any number of shards, never all at once.
         # Its seed is TensorFlow's, as that of every other weight.
         random = np.random.default_rng(int(tf.random.uniform([], maxval=2**31 - 1, dtype=tf.int32)))
@@ -85,7 +94,6 @@ class ShardedHead(PartialFC):
             values = np.zeros([self._shard_rows, dim], np.float32)
             values[:real] = CENTERS_STDDEV * random.standard_normal([real, dim], np.float32)
             copy.assign(values)
-        tf.keras.layers.Layer.build(self, input_shape)
 
     def centers_by_class(self) -> tf.Tensor:
         """Put the shards together: `[num_classes, dim]`."""

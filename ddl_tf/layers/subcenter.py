@@ -10,7 +10,7 @@ from ddl_tf.layers.arcface import ArcFace
 from ddl_tf.layers.margin import Targets, check_argument, cosines_between
 
 # What a row counts in `chosen`, once the next row of its class has come.
-_MEMORY = 0.99
+MEMORY = 0.99
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -70,7 +70,7 @@ class SubCenterArcFace(ArcFace):
             ones = tf.cast(targets.labelled, tf.float32)
             counts = global_sum(tf.scatter_nd(places, ones, [self.num_classes, self.sub_centers]))
             rows = tf.reduce_sum(counts, axis=1, keepdims=True)
-            self.chosen.assign(self.chosen * _MEMORY**rows + counts)
+            self.chosen.assign(self.chosen * MEMORY**rows + counts)
         return super().with_margin(cosines, targets, embeddings, training)
 
     def normalized_centers(self) -> tf.Tensor:

@@ -4,8 +4,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from ddl_tf.common.keras_version import all_layers
 
-def synchronize_batch_norm(model: tf.Module) -> None:
+
+def synchronize_batch_norm(model: tf.keras.layers.Layer) -> None:
     """Let all batch normalisation of a model be synchronised, that inside of its layers included.
 
     Each replica then normalises by the rows of all, as `tf.keras.layers.BatchNormalization(synchronized=True)` does;
@@ -18,7 +20,7 @@ def synchronize_batch_norm(model: tf.Module) -> None:
         >>> is_synchronized(model)
         True
     """
-    for layer in model.submodules:
+    for layer in all_layers(model):
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             # Layers of layers (KerasCV's, say) hold it in attributes of any name: nothing else reaches all of them.
             # The fused kernel is by the rows of one replica.
@@ -27,9 +29,9 @@ def synchronize_batch_norm(model: tf.Module) -> None:
             layer.synchronized_norms = True
 
 
-def is_synchronized(model: tf.Module) -> bool:
+def is_synchronized(model: tf.keras.layers.Layer) -> bool:
     """Whether any batch normalisation of a Keras model or layer is synchronised."""
-    return any(getattr(layer, "synchronized", False) is True for layer in model.submodules)
+    return any(getattr(layer, "synchronized", False) is True for layer in all_layers(model))
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf", name="SyncBatchNorm")
@@ -39,4 +41,5 @@ class _OldSyncBatchNorm(tf.keras.layers.BatchNormalization):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> tf.keras.layers.Layer:
         """Make Keras' layer of an old one's configuration."""
-        return tf.keras.layers.BatchNormalization(**{**config, "synchronized": True})
+        (axis,) = config["axis"] if isinstance(config["axis"], list) else [config["axis"]]
+        return tf.keras.layers.BatchNormalization(**{**config, "axis": axis, "synchronized": True})

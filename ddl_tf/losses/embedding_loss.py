@@ -5,6 +5,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.common.checks import require
+from ddl_tf.common.keras_version import IS_KERAS_3, refuse_call_by_other, share_of_replica, whole_numbers
 from ddl_tf.common.replicas import gather_rows
 
 # The most groups. They are a teacher and a few students; the loss's memory grows with their number (histograms) and
@@ -14,7 +15,7 @@ MAX_GROUPS = 1024
 
 def checked_rows(y_true: tf.Tensor, y_pred: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return rows as int64 and embeddings as float32 if they fit, else ValueError; in a graph InvalidArgumentError."""
-    rows, embeddings = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
+    rows, embeddings = whole_numbers(y_true), tf.convert_to_tensor(y_pred)
     if not rows.dtype.is_integer or rows.dtype == tf.uint64:
         raise ValueError(f"identity and group of the rows must be int32 or int64, got {rows.dtype.name}")
     if not rows.shape.is_compatible_with([None, 2]):
@@ -65,12 +66,17 @@ class EmbeddingLoss(tf.keras.losses.Loss):
 
     def __call__(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Optional[tf.Tensor] = None) -> tf.Tensor:
         """Return the loss, `[]` float32; a `sample_weight` is refused (ValueError)."""
+        refuse_call_by_other(type(self).__name__)
         if sample_weight is not None:
             raise ValueError(
                 f"{type(self).__name__} takes no sample_weight: there is no loss per row; leave rows out of the batch, "
                 'or out of the distillation by the group -1; weights of the labels alone are {"logits": weights}'
             )
-        return super().__call__(y_true, y_pred)
+        if not IS_KERAS_3:
+            return super().__call__(y_true, y_pred)
+        # Keras 3 would round identities to float32, and give each replica the whole of a loss that is one number.
+        with tf.name_scope(self.name):
+            return share_of_replica(self.call(y_true, y_pred), self.reduction)
 
     def global_batch(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return embeddings `[rows, dim]`, identities and groups `[rows]` int64, of all replicas if `gather` is set."""

@@ -6,6 +6,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.common.class_labels import class_numbers
+from ddl_tf.common.keras_version import IS_KERAS_3, refuse_call_by_other, share_of_replica
 from ddl_tf.common.replicas import gather_rows, mean_of_rows
 
 
@@ -78,14 +79,15 @@ class LabelledRowsLoss(tf.keras.losses.Loss):
         Returns:
             `[]` float32; 0 if no row counts. With the reduction "none" `[batch]`, weight * loss of each row.
         """
-        with tf.name_scope(self._name_scope):
+        refuse_call_by_other(type(self).__name__)
+        with tf.name_scope(self.name if IS_KERAS_3 else self._name_scope):
             losses, counted = self._rows(y_true, y_pred)
             if sample_weight is not None:
                 losses = losses * row_weights(sample_weight, losses)
-            if self.reduction == tf.keras.losses.Reduction.NONE:
+            if self.reduction in (None, "none"):
                 return tf.where(counted, losses, 0.0)
             # Also for "sum", which own training loops under a strategy give, where Keras refuses its default.
-            return mean_of_rows(losses, counted)
+            return share_of_replica(mean_of_rows(losses, counted), self.reduction)
 
     def _rows(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The loss of each row, and which rows count."""

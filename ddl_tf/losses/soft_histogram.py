@@ -24,7 +24,7 @@ LARGEST_EXPONENT = 12.5
 MAX_MATRIX = 2**26
 
 
-def _log_factor(distance: Any, root: Callable[[Any], Any]) -> Any:
+def log_factor_at(distance: Any, root: Callable[[Any], Any]) -> Any:
     """The log of the factor taken out of a kernel `distance` bandwidths off: 0 near, far all but `LARGEST_EXPONENT`."""
     exponent = 0.5 * distance**2
     return exponent / root(root(1.0 + (exponent / LARGEST_EXPONENT) ** 4)) - exponent
@@ -35,7 +35,7 @@ def _smoothing(num_cells: int, num_nodes: int, low: float, high: float, bandwidt
     """`[num_cells + 3, num_nodes]` float32: what a bin adds to each node, its factor taken out."""
     bins = (-1.0 + np.arange(-1, num_cells + 2) * (2.0 / num_cells))[:, np.newaxis]
     distance = np.abs(bins - (low + np.arange(num_nodes) * ((high - low) / num_nodes))) / bandwidth
-    log_factor = _log_factor(distance.min(axis=1, keepdims=True), np.sqrt)
+    log_factor = log_factor_at(distance.min(axis=1, keepdims=True), np.sqrt)
     return np.exp(-0.5 * distance**2 - log_factor).astype(np.float32)
 
 
@@ -71,12 +71,17 @@ class Binning:
         """Number of bins: the edges of the cells, and one beyond either end."""
         return self.num_cells + 3
 
+    @property
+    def kernel(self) -> np.ndarray:
+        """What each bin adds to each node, its factor taken out: `[num_bins, num_nodes]` float32."""
+        return _smoothing(self.num_cells, self.num_nodes, *self.similarity_range, self.bandwidth)
+
     def log_factor(self, similarities: tf.Tensor) -> tf.Tensor:
         """The logarithm of the factor taken out of the kernels of `[count]` similarities, so that none vanishes."""
         low, high = self.similarity_range
         step = (high - low) / self.num_nodes
         nearest = tf.clip_by_value(tf.round((tf.stop_gradient(similarities) - low) / step), 0.0, self.num_nodes - 1.0)
-        return _log_factor((similarities - (low + nearest * step)) / self.bandwidth, tf.sqrt)
+        return log_factor_at((similarities - (low + nearest * step)) / self.bandwidth, tf.sqrt)
 
     def shares(self, similarities: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Share `[count]` similarities between bins: `[4, count]` int32 bins, and their shares, of sum 1."""
@@ -91,8 +96,7 @@ class Binning:
 
     def smooth(self, bins: tf.Tensor) -> tf.Tensor:
         """Make distributions `[groups, num_nodes]` of bins `[groups, num_bins]`: of sum 1, or 0 if empty."""
-        kernel = _smoothing(self.num_cells, self.num_nodes, *self.similarity_range, self.bandwidth)
-        histograms = tf.matmul(bins, kernel)
+        histograms = tf.matmul(bins, self.kernel)
         return tf.math.divide_no_nan(histograms, tf.reduce_sum(histograms, axis=1, keepdims=True))
 
 

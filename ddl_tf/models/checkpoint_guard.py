@@ -87,7 +87,7 @@ def _check_object(item: dict[str, Any], custom_objects: Mapping[str, type]) -> N
     class_name, registered_name, module = (item.get(key) for key in ("class_name", "registered_name", "module"))
     if not isinstance(class_name, str):
         raise InputError("its config.json has an object without the name of its class; save the model again")
-    if class_name in ("__tensor__", "__numpy__", "__bytes__"):
+    if class_name in ("__tensor__", "__keras_tensor__", "__numpy__", "__bytes__"):
         return
     # Keras looks for the registered name first, and imports the module only if there is none.
     looked_up = item.get("registered_name", class_name)

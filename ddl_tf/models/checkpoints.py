@@ -1,19 +1,24 @@
 """Checkpoints: one `.keras` file with the configuration and the weights of a model."""
 
 import itertools
+import json
 import os
 import re
+import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
+from ddl_tf.common.keras_version import IS_KERAS_3, PACKAGE, all_layers, refuse_other, variable_path
+from ddl_tf.common.replicas import average_statistics
 from ddl_tf.layers import CompactHead, MarginHead, is_synchronized, synchronize_batch_norm
 from ddl_tf.models.checkpoint_guard import check_weights, read_config
+from ddl_tf.models.keras_2_files import copy_for_keras_3
 from ddl_tf.models.low_rank import merge_low_rank
 
 _PathLike = Union[str, "os.PathLike[str]"]
@@ -52,9 +57,11 @@ def save_checkpoint(model: tf.keras.Model, path: _PathLike) -> None:
         'recognizer'
     """
     check_checkpoint_path(path)
+    refuse_other(model, "the model")
+    average_statistics(model)
     uncompiled = merge_low_rank(tf.keras.Model(model.input, model.output, name=model.name))
     with write_aside(Path(path)) as aside:
-        uncompiled.save(aside, save_format="keras")
+        uncompiled.save(aside)
 
 
 def load_checkpoint(path: _PathLike, custom_objects: Optional[Mapping[str, type]] = None) -> tf.keras.Model:
@@ -71,8 +78,8 @@ def load_checkpoint(path: _PathLike, custom_objects: Optional[Mapping[str, type]
         The recognizer or embedding model, not compiled.
 
     Raises:
-        InputError: if the file is missing or damaged, names another class, is of a later lane of versions, or holds
-            another model.
+        InputError: if the file is missing or damaged, names another class, is of a Keras that is not read here, or
+            holds another model.
     """
     model = load_network(path, custom_objects)
     if not has_parts(model):
@@ -97,7 +104,7 @@ def load_network(path: _PathLike, custom_objects: Optional[Mapping[str, type]] =
         The model, not compiled.
 
     Raises:
-        InputError: if the file is missing or damaged, names another class, or is of a later lane of versions.
+        InputError: if the file is missing or damaged, names another class, or is of a Keras that is not read here.
     """
     text = os.fspath(path)
     if not os.path.exists(text):
@@ -107,14 +114,9 @@ def load_network(path: _PathLike, custom_objects: Optional[Mapping[str, type]] =
     try:
         with zipfile.ZipFile(text) as archive:
             config = read_config(archive, custom_objects or {})
-            writers = [str(module).split(".")[0] for module in (config["module"], tf.keras.Model.__module__)]
-            if writers[0] == "tf_keras" != writers[1]:
-                raise InputError(
-                    f"{text} was written under a later TensorFlow than {tf.__version__}, which cannot read it: use the "
-                    "later one (docs/versions.md)"
-                )
+            is_of_keras_3 = _written_by_keras_3(archive, text, config)
             check_weights(archive, os.path.getsize(text))
-        model = tf.keras.models.load_model(text, dict(custom_objects or {}), compile=False)
+            model = _read(archive, text, is_of_keras_3, dict(custom_objects or {}))
         # What KerasCV's layers build inside of themselves comes back plain.
         if is_synchronized(model):
             synchronize_batch_norm(model)
@@ -126,6 +128,31 @@ def load_network(path: _PathLike, custom_objects: Optional[Mapping[str, type]] =
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{text} cannot be read as a checkpoint ({reason}): is it whole, and a .keras file?") from None
     return model
+
+
+def _written_by_keras_3(archive: zipfile.ZipFile, path: str, config: Mapping[str, Any]) -> bool:
+    """Whether Keras 3 wrote a file; InputError if the Keras of this process does not read what did."""
+    is_of_keras_3 = str(json.loads(archive.read("metadata.json")).get("keras_version")).startswith("3.")
+    if is_of_keras_3 and not IS_KERAS_3:
+        raise InputError(
+            f"{path} was written by Keras 3, and Keras is 2 here: read it with the Keras that wrote it "
+            "(docs/versions.md)"
+        )
+    if PACKAGE == "keras" and not IS_KERAS_3 and str(config["module"]).startswith("tf_keras"):
+        raise InputError(
+            f"{path} was written under a later TensorFlow than {tf.__version__}, which cannot read it: use the "
+            "later one (docs/versions.md)"
+        )
+    return is_of_keras_3
+
+
+def _read(archive: zipfile.ZipFile, path: str, is_of_keras_3: bool, custom_objects: dict[str, type]) -> tf.keras.Model:
+    if is_of_keras_3 == IS_KERAS_3:
+        return tf.keras.models.load_model(path, custom_objects, compile=False)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "model.keras"
+        copy_for_keras_3(archive, copy)
+        return tf.keras.models.load_model(copy, custom_objects, compile=False)
 
 
 def has_parts(model: tf.keras.Model) -> bool:
@@ -159,10 +186,10 @@ def initialise_from(model: tf.keras.Model, checkpoint: Union[_PathLike, tf.keras
         weights, source_weights = _variables(layers[part]), _variables(source_layers[part])
         for weight, value in zip(weights, source_weights):
             if weight.shape != value.shape:
+                paths = variable_path(weight), variable_path(value)
                 raise InputError(
-                    f"{name} does not fit: the {part}'s weight {weight.name} has the shape "
-                    f"{tuple(weight.shape)}, the checkpoint's ({value.name}) {tuple(value.shape)}; use its backbone, "
-                    "image size and embedding size"
+                    f"{name} does not fit: the {part}'s weight {paths[0]} has the shape {tuple(weight.shape)}, the "
+                    f"checkpoint's ({paths[1]}) {tuple(value.shape)}; use its backbone, image size and embedding size"
                 )
         if len(weights) != len(source_weights):
             numbers = f"the {part} has {len(weights)} weights, the checkpoint's {len(source_weights)}"
@@ -196,8 +223,8 @@ def _variables(layer: tf.keras.layers.Layer) -> list[tf.Variable]:
     A layer made of layers lists first what it trains, so the innermost layers are asked first.
     """
     is_model = isinstance(layer, tf.keras.Model)
-    inner = layer.layers if is_model else [m for m in layer.submodules if isinstance(m, tf.keras.layers.Layer)]
+    inner = layer.layers if is_model else all_layers(layer)
     # What a low-rank layer adds to the one that it stands for is in no checkpoint.
-    own = [variable for variable in layer.variables if not re.search(r"(^|/)low_rank_[ab]:", variable.name)]
+    own = [variable for variable in layer.variables if not re.search(r"(^|/)low_rank_[ab](:|$)", variable.name)]
     variables = itertools.chain(*map(_variables, inner), own)
-    return list({variable.ref(): variable for variable in variables}.values())
+    return list({id(variable): variable for variable in variables}.values())

@@ -6,6 +6,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.keras_version import IS_KERAS_3
 from ddl_tf.models.replay import keep_statistics, random_layers
 
 
@@ -64,10 +65,21 @@ class RecomputedModel(tf.keras.Model):
     """
 
     # Keras saves the layers of functional models only, which it knows by these arguments.
-    def __init__(
-        self, inputs: Any, outputs: Any, name: Optional[str] = None, trainable: bool = True, **kwargs: Any
-    ) -> None:
-        super().__init__(inputs, outputs, name=name, trainable=trainable, **kwargs)
+    if IS_KERAS_3:
+
+        def __init__(self, inputs: Any, outputs: Any, name: Optional[str] = None, **kwargs: Any) -> None:
+            super().__init__(inputs, outputs, name=name, **kwargs)
+            self._cut()
+
+    else:
+
+        def __init__(  # type: ignore[misc]
+            self, inputs: Any, outputs: Any, name: Optional[str] = None, trainable: bool = True, **kwargs: Any
+        ) -> None:
+            super().__init__(inputs, outputs, name=name, trainable=trainable, **kwargs)
+            self._cut()
+
+    def _cut(self) -> None:
         blocks = _blocks(self)
         # A list of models would be among the layers of this one.
         self._blocks = lambda: blocks

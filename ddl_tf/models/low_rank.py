@@ -7,6 +7,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.keras_version import IS_KERAS_3, all_layers
 from ddl_tf.layers import (
     LowRankConv2D,
     LowRankDense,
@@ -14,9 +15,8 @@ from ddl_tf.layers import (
     LowRankLayer,
     LowRankMultiHeadAttention,
 )
+from ddl_tf.layers.layer_calls import functional_part
 
-_FUNCTIONAL = tf.keras.Sequential.__mro__[1]
-_CALLS = (_FUNCTIONAL.call, tf.keras.Sequential.call)
 _LOW_RANK: dict[type, type] = {
     tf.keras.layers.Dense: LowRankDense,
     tf.keras.layers.Conv2D: LowRankConv2D,
@@ -24,11 +24,6 @@ _LOW_RANK: dict[type, type] = {
     tf.keras.layers.MultiHeadAttention: LowRankMultiHeadAttention,
 }
 _PLAIN = {low_rank: plain for plain, low_rank in _LOW_RANK.items()}
-
-
-def is_functional(layer: tf.keras.layers.Layer) -> bool:
-    """Whether a layer is a functional or sequential model that runs as Keras runs it."""
-    return isinstance(layer, _FUNCTIONAL) and type(layer).call in _CALLS and layer.built
 
 
 def add_low_rank(
@@ -88,7 +83,7 @@ def merge_low_rank(network: tf.keras.Model) -> tf.keras.Model:
         >>> merge_low_rank(add_low_rank(network, 2, 2.0)).get_layer("mix").weights[0].shape
         TensorShape([1, 1, 3, 16])
     """
-    if not any(isinstance(layer, LowRankLayer) for layer in network.submodules):
+    if not any(isinstance(layer, LowRankLayer) for layer in all_layers(network)):
         return network
 
     def merged(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
@@ -102,6 +97,8 @@ def _converted(layer: tf.keras.layers.Layer, kind: Any, **arguments: Any) -> tf.
     config = {name: value for name, value in layer.get_config().items() if name not in ("low_rank", "alpha")}
     other = kind.from_config({**config, **arguments})
     if isinstance(layer, tf.keras.layers.MultiHeadAttention):
+        if IS_KERAS_3:
+            other.build(**layer.get_build_config()["shapes_dict"])
         for name in LowRankMultiHeadAttention.projections:
             _copy(getattr(layer, name), getattr(other, name))
     else:
@@ -110,9 +107,10 @@ def _converted(layer: tf.keras.layers.Layer, kind: Any, **arguments: Any) -> tf.
 
 
 def _copy(layer: tf.keras.layers.Layer, other: tf.keras.layers.Layer) -> None:
-    """Give a layer that is not built the kernel and the bias of one that is."""
-    other.build(layer.get_build_config()["input_shape"])
-    other.built = True
+    """Give a layer the kernel and the bias of one that is."""
+    if not other.built:
+        other.build(layer.get_build_config()["input_shape"])
+        other.built = True
     kernel = other.frozen_kernel if isinstance(other, LowRankLayer) else other.kernel
     for variable, value in zip((kernel, other.bias), (layer.kernel, layer.bias)):
         if variable is not None:
@@ -125,6 +123,6 @@ def replace_layers(
     """Build a functional network again with other layers in the places of some; models in it are opened."""
 
     def clone(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-        return replace_layers(layer, replace) if is_functional(layer) else replace(layer)
+        return replace(layer) if functional_part(layer) is None else replace_layers(layer, replace)
 
     return tf.keras.models.clone_model(network, clone_function=clone)

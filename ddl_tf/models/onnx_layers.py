@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from ddl_tf.layers import GroupedConvolution
+from ddl_tf.layers.layer_calls import layer_of
 from ddl_tf.models.onnx_node import (
     SHAPE_OPERATIONS,
     Image,
@@ -165,7 +166,7 @@ def _affine(value: Union[Image, Vector], scale: np.ndarray, offset: np.ndarray, 
     if scale.size == offset.size == 1:
         return same_kind(value, _L.Rescaling(scale.item(), offset.item(), name=name)(tensor))
     scales, offsets = (np.broadcast_to(numbers.reshape(-1), channels) for numbers in (scale, offset))
-    if isinstance(value, Vector) or isinstance(tensor.node.layer, (_L.InputLayer, _L.Rescaling)):
+    if isinstance(value, Vector) or isinstance(layer_of(tensor), (_L.InputLayer, _L.Rescaling)):
         return same_kind(value, _L.Rescaling(scales.tolist(), offsets.tolist(), name=name)(tensor))
     return Image(_weighted(_L.DepthwiseConv2D(1, name=name), tensor, scales.reshape(1, 1, -1, 1), offsets))
 
@@ -206,7 +207,7 @@ def _pool(node: Node) -> Value:
     node.require(dilations=[1] * len(size))
     if node.type == "MaxPool":
         # Where no value is below 0, it is as good a padding as the smallest number.
-        is_positive = isinstance(image.tensor.node.layer, _L.ReLU)
+        is_positive = isinstance(layer_of(image.tensor), _L.ReLU)
         tensor, padding = _padded(node, image, size, None if is_positive else "the smallest number")
         return Image(_L.MaxPooling2D(size, strides, padding, name=node.name)(tensor))
     halves = [side // 2 for side in (*size, *size)]

@@ -6,6 +6,7 @@ from typing import Optional, Union
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.keras_version import refuse_other
 from ddl_tf.layers import (
     AdaFace,
     ArcFace,
@@ -98,6 +99,8 @@ def build_embedding_model(
         >>> model(tf.zeros([2, 48, 48, 3])).shape
         TensorShape([2, 128])
     """
+    for part, name in ((backbone, "the backbone"), (neck, "the neck")):
+        refuse_other(part, name)
     is_whole = not isinstance(backbone, str) and has_parts(backbone)
     whole = build_backbone(backbone, input_shape) if isinstance(backbone, str) else backbone
     if is_whole:
@@ -216,6 +219,15 @@ def embedding_model(model: tf.keras.Model) -> tf.keras.Model:
     Returns:
         image `[batch, height, width, channels]`, values 0..255 RGB -> embedding `[batch, dim]`, sharing the weights.
     """
+    refuse_other(model, "the model")
     if not isinstance(model.input, dict):
         return model
     return tf.keras.Model(model.input["image"], model.output["embedding"], name="embedding_model")
+
+
+def image_size(model: tf.keras.Model) -> tuple[int, int]:
+    """Return the (height, width) in pixels that an embedding model takes; refuse (InputError) one of no fixed size."""
+    shape = model.input_shape
+    if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] != 3 or None in shape[1:3]:
+        raise InputError(f"the model takes input of shape {shape}: expected [batch, height, width, 3] of fixed size")
+    return shape[1], shape[2]

@@ -2,14 +2,18 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import tensorflow as tf
+
+from ddl_tf.common.keras_version import IS_KERAS_3, all_layers, has_random_state, tf_variable
 
 
 @contextlib.contextmanager
 def keep_statistics(layer: tf.keras.layers.Layer) -> Iterator[None]:
     """Undo what the running statistics of a layer or model learn inside of the `with`."""
-    variables = layer.non_trainable_variables
+    # Not `non_trainable_variables`, which in Keras 3 has the random state too.
+    variables = layer.non_trainable_weights
     before = [tf.identity(variable) for variable in variables]
     yield
     for variable, value in zip(variables, before):
@@ -18,14 +22,18 @@ def keep_statistics(layer: tf.keras.layers.Layer) -> Iterator[None]:
 
 def random_layers(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
     """Return the layers that draw random numbers while training, such as dropout with a rate that is not 0."""
-    layers = [layer for layer in model.submodules if hasattr(layer, "_random_generator")]
+    layers = [layer for layer in all_layers(model) if has_random_state(layer)]
     return [layer for layer in layers if getattr(layer, "rate", None) != 0.0]
 
 
 def random_replay(model: tf.keras.Model) -> Callable[[], None]:
     """Return a function that takes the random numbers back to now; a ValueError names a layer without a generator."""
-    states = []
+    states: list[Any] = []
     for layer in random_layers(model):
+        if IS_KERAS_3:
+            # In each replica its own copy.
+            states += [tf_variable(generator.state) for generator in layer._seed_generators]
+            continue
         generator = getattr(layer._random_generator, "_generator", None)
         if generator is None:
             raise ValueError(

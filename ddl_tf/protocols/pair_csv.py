@@ -92,7 +92,7 @@ def _read_marks(table: Table, problems: ProblemList) -> np.ndarray:
     for row in np.flatnonzero(marks.isna()):
         value = table.cells["same"].iloc[row]
         problems.add("wrong mark", _place(table, problems, row), f"same is {value!r}: use 1 (one person) or 0 (two)")
-    return marks.eq(True).to_numpy(bool)
+    return marks.eq(True).fillna(False).to_numpy(bool)
 
 
 def _read_people(table: Table, numbers: np.ndarray, same: np.ndarray, problems: ProblemList) -> Optional[np.ndarray]:

@@ -195,6 +195,21 @@ def scales_itself(path: str) -> bool:
     return bool(operations & {"Sub", "Add"}) and bool(operations & {"Mul", "Div"})
 
 
+def _interpreter(path: str, threads: int) -> Any:
+    """TensorFlow Lite's interpreter, or that of LiteRT, which takes its place where TensorFlow has none any more."""
+    import tensorflow as tf
+
+    if hasattr(tf, "lite"):
+        return tf.lite.Interpreter(path, num_threads=threads)
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        raise InputError(
+            f"{path}: TensorFlow {tf.__version__} has no interpreter: pip install ai-edge-litert"
+        ) from None
+    return Interpreter(path, num_threads=threads)
+
+
 class TfliteEmbedder(Embedder):
     """A TensorFlow Lite model on the CPU: float32 in, float32 embedding out.
 
@@ -212,14 +227,12 @@ class TfliteEmbedder(Embedder):
         scale: Optional[float] = None,
         order: str = "rgb",
     ) -> None:
-        import tensorflow as tf
-
         super().__init__(mean, scale, order, (0, 1, "as files of ddl_tf.convert take it"))
         if not Path(path).is_file():
             raise InputError(f"no model at {path}: there is no such file")
         try:
             with quiet_stderr():
-                self._interpreter: Any = tf.lite.Interpreter(path, num_threads=threads or usable_cores())
+                self._interpreter = _interpreter(path, threads or usable_cores())
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
+from ddl_tf.common.keras_version import tf_variable
 from ddl_tf.runtimes.embedders import quiet_stderr
 from ddl_tf.runtimes.unit_embedding import in_float32, unit_embedding
 
@@ -43,19 +44,21 @@ def write_tflite(
         flip: whether to add the embedding of the mirrored image, at twice the cost.
 
     Raises:
-        InputError: if there is no such precision, calibration images are missing or do not fit, or the converter cannot
-            convert the model.
+        InputError: if there is no such precision, calibration images are missing or do not fit, TensorFlow has no
+            converter, or it cannot convert the model.
 
     References:
         https://ai.google.dev/edge/litert/models/post_training_quantization
     """
     if precision not in PRECISIONS:
         raise InputError(f"unknown precision {precision!r}: use one of {', '.join(PRECISIONS)}")
+    if not hasattr(tf, "lite"):
+        raise InputError(f"{path}: TensorFlow {tf.__version__} has no converter to TensorFlow Lite: use 2.21")
     model = in_float32(model)
     function = unit_embedding(model, flip)
     # The weights without the layers, each of which the converter would trace and save.
     variables = tf.Module()
-    variables.weights = model.weights
+    variables.weights = [tf_variable(weight) for weight in model.weights]
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], variables)
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]

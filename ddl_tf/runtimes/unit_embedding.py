@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ddl_tf.models.image_size import image_size
+from ddl_tf.models.recognizer import image_size
 
 
 def unit_embedding(model: tf.keras.Model, flip: bool = False) -> Any:
@@ -32,7 +32,7 @@ def in_float32(model: tf.keras.Model) -> tf.keras.Model:
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
-            if value.get("class_name") == "Policy":
+            if value.get("class_name") in ("Policy", "DTypePolicy"):
                 return "float32"
             return {key: plain(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):

@@ -81,7 +81,7 @@ def measure_model(
 
     rows, ms = _one_by_one(embed, images)
     verification = verify(pairs, embed_images(model, pairs.images, pairs.name, flip)) if pairs else None
-    size = sum(int(np.prod(weight.shape)) * weight.dtype.size for weight in model.weights)
+    size = sum(int(np.prod(weight.shape)) * tf.as_dtype(weight.dtype).size for weight in model.weights)
     return Measured("keras", size, 0.0, 0.0, ms, verification), rows
 
 

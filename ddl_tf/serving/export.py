@@ -15,7 +15,7 @@ import ddl_tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import as_os_errors, require_regular_file, sync_folder, sync_tree
 from ddl_tf.common.provenance import utc_now
-from ddl_tf.models.image_size import image_size
+from ddl_tf.models.recognizer import image_size
 from ddl_tf.serving.card import CARD, model_card
 from ddl_tf.serving.folding import fold_batch_norm
 from ddl_tf.serving.served import serving_module

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.common.keras_version import all_layers
 from ddl_tf.layers import DepthwiseNeck, FlattenNeck, GroupedConvolution, PoolNeck
+from ddl_tf.layers.layer_calls import called_layer, graph_calls
 
 _NECKS = (FlattenNeck, DepthwiseNeck, PoolNeck)
 
@@ -31,7 +33,9 @@ class _Bias(tf.keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=[int(input_shape[-1])], initializer="zeros")
         super().build(input_shape)
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
+    def call(self, x: tf.Tensor, mask: Any = None) -> tf.Tensor:
+        # A batch norm that it replaces was called with one.
+        del mask
         return tf.nn.bias_add(x, self.bias)
 
 
@@ -81,12 +85,12 @@ def _takes_batch_norm(layer: tf.keras.layers.Layer) -> bool:
 
 def _pairs(model: tf.keras.Model) -> dict[str, tf.keras.layers.Layer]:
     """Find the layers that only a batch norm follows: name -> the batch norm."""
-    nodes = [node for depth in model._nodes_by_depth.values() for node in depth]
-    calls = Counter(node.layer.name for node in nodes)
+    nodes = graph_calls(model)
+    calls = Counter(called_layer(node).name for node in nodes)
     followers: dict[str, list[tf.keras.layers.Layer]] = defaultdict(list)
     for node in nodes:
         for parent in node.parent_nodes:
-            followers[parent.layer.name].append(node.layer)
+            followers[called_layer(parent).name].append(called_layer(node))
     pairs = {}
     for layer in model.layers:
         norm, *others = followers[layer.name] or [None]
@@ -96,15 +100,19 @@ def _pairs(model: tf.keras.Model) -> dict[str, tf.keras.layers.Layer]:
         # Half precision rounds the products otherwise than the separate layers do.
         exact = layer.compute_dtype == norm.compute_dtype == "float32"
         once = calls[layer.name] == calls[norm.name] == 1
-        if exact and once and list(norm.axis) in ([len(layer.output_shape) - 1], [-1]):
+        if exact and once and _axis(norm) in (len(norm.input.shape) - 1, -1):
             pairs[layer.name] = norm
     return pairs
+
+
+def _axis(norm: tf.keras.layers.BatchNormalization) -> int:
+    return norm.axis if isinstance(norm.axis, int) else norm.axis[0]
 
 
 def _is_functional(layer: tf.keras.layers.Layer) -> bool:
     # A Sequential has a graph too; but one without an input layer counts its calls otherwise than a functional model.
     is_model = isinstance(layer, tf.keras.Model) and not isinstance(layer, tf.keras.Sequential)
-    return is_model and getattr(layer, "_is_graph_network", False)
+    return is_model and hasattr(layer, "_nodes_by_depth")
 
 
 def _fold_network(model: tf.keras.Model) -> tuple[tf.keras.Model, int]:
@@ -156,7 +164,7 @@ def _fold_neck(neck: tf.keras.layers.Layer) -> tuple[_FoldedNeck, int]:
     if isinstance(neck, DepthwiseNeck):
         spatial.insert(0, type(neck.depthwise).from_config(neck.depthwise.get_config()))
     folded = _FoldedNeck(spatial, tf.keras.layers.Dense(neck.embedding_size), neck.name)
-    folded(tf.zeros([1, *neck.input_shape[1:]]))
+    folded(tf.zeros([1, *neck.input.shape[1:]]))
     if isinstance(neck, DepthwiseNeck):
         spatial[0].set_weights(neck.depthwise.get_weights())
     folded.dense.set_weights([kernel * after_scale, bias * after_scale + after_shift])
@@ -185,5 +193,5 @@ def fold_batch_norm(model: tf.keras.Model) -> Folded:
         section 3.2, https://arxiv.org/abs/1712.05877
     """
     model, folded = _fold_network(model) if _is_functional(model) else (model, 0)
-    kept = sum(isinstance(layer, tf.keras.layers.BatchNormalization) for layer in model.submodules)
+    kept = sum(isinstance(layer, tf.keras.layers.BatchNormalization) for layer in all_layers(model))
     return Folded(model, folded, kept)

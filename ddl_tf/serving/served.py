@@ -4,8 +4,9 @@ from typing import Optional
 
 import tensorflow as tf
 
+from ddl_tf.common.keras_version import tf_variable
 from ddl_tf.images.decoding import resize_images
-from ddl_tf.models.image_size import image_size
+from ddl_tf.models.recognizer import image_size
 from ddl_tf.serving.safe_decoding import decode_rows
 
 
@@ -34,7 +35,7 @@ def serving_module(model: tf.keras.Model, flip: bool = False, threshold: Optiona
         def __init__(self) -> None:
             super().__init__()
             # The weights without the model, whose layers would be saved too, each with its training variant.
-            self.weights = list(model.weights)
+            self.weights = [tf_variable(weight) for weight in model.weights]
 
         @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32, "image")])
         def __call__(self, image: tf.Tensor) -> tf.Tensor:

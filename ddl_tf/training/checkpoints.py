@@ -17,6 +17,8 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError, NotFiniteError, TrainingStopped
 from ddl_tf.common.files import as_os_errors, sync_file, sync_folder
+from ddl_tf.common.keras_version import all_layers, random_states, variable_path
+from ddl_tf.common.replicas import average_statistics
 from ddl_tf.common.stops import Stops, listening
 from ddl_tf.layers.sharded import copies_of, is_shard
 from ddl_tf.training.optimizers import base_optimizer
@@ -57,8 +59,7 @@ class ResumePoint:
         optimizer.build(model.trainable_variables)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         # Keras leaves the random state of its layers (dropout) out of a model's checkpoint.
-        sources: list[Any] = [getattr(layer, "_random_generator", None) for layer in model.submodules]
-        generators = [source._generator for source in sources if getattr(source, "_generator", None) is not None]
+        generators = [state for layer in all_layers(model) for state in random_states(layer)]
         # A checkpoint has the first copy of a variable alone, and restores all others from it.
         variables = [*model.variables, *optimizer.variables]
         self._shards = [copy for variable in variables if is_shard(variable) for copy in copies_of(variable)]
@@ -113,8 +114,10 @@ class ResumePoint:
         """Raise NotFiniteError if a weight is not finite after `step` steps."""
         for variable in self._model.variables:
             parts = copies_of(variable) if is_shard(variable) else (variable,)
-            if variable.dtype.is_floating and not all(np.all(np.isfinite(part.numpy())) for part in parts):
-                raise NotFiniteError(f"weight {variable.name} is not finite after step {step}; {self.advice()}")
+            if tf.as_dtype(variable.dtype).is_floating and not all(np.all(np.isfinite(part.numpy())) for part in parts):
+                raise NotFiniteError(
+                    f"weight {variable_path(variable)} is not finite after step {step}; {self.advice()}"
+                )
 
     def advice(self) -> str:
         """Say what to do about a number that is not finite."""
@@ -127,6 +130,7 @@ class ResumePoint:
         What was there before stays with NotFiniteError, for a weight, and with OSError, if it cannot be written.
         """
         self.check(step)
+        average_statistics(self._model)
         self.step.assign(step)
         path = str(self._directory / f"ckpt-{step}")
         if self._scratch:

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.replicas import average_statistics
 from ddl_tf.data.pools import StoredPairs
 from ddl_tf.data.sampling import Mined, StreamSampler
 from ddl_tf.data.store import Faces
@@ -25,7 +26,6 @@ from ddl_tf.models import embedding_model
 from ddl_tf.training.checkpoints import Steps
 from ddl_tf.training.periodic import Arrays, PeriodicArrays
 from ddl_tf.training.setting_parts import MiningSettings
-from ddl_tf.training.workers import average_statistics
 
 
 class RefreshNeighbours(tf.keras.callbacks.Callback):

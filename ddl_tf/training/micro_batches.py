@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from ddl_tf.common.keras_version import apply_gradients, loss_to_differentiate
 from ddl_tf.models import embedding_model
 from ddl_tf.models.replay import keep_statistics, random_replay
 
@@ -48,7 +49,6 @@ class _MicroBatchModel(tf.keras.Model):
         """Do one step of training."""
         inputs, targets, weights = tf.keras.utils.unpack_x_y_sample_weight(data)
         network, head = self._parts()
-        scales_loss = isinstance(self.optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
         images = self._split(inputs["image"])
         replay = random_replay(network)
         embeddings: list[tf.Tensor] = []
@@ -60,8 +60,7 @@ class _MicroBatchModel(tf.keras.Model):
             logits = head({"embedding": embedding, "label": inputs["label"]}, training=True)
             outputs = {"embedding": embedding, "logits": logits}
             loss = self.compute_loss(inputs, targets, outputs, weights)
-            if scales_loss:
-                loss = self.optimizer.get_scaled_loss(loss)
+            loss = loss_to_differentiate(self, loss, tf.shape(embedding)[0])
         embedding_gradient, *gradients = tape.gradient(loss, [embedding, *self.trainable_variables])
         replay()
         with keep_statistics(network):
@@ -73,9 +72,7 @@ class _MicroBatchModel(tf.keras.Model):
                 # Either of two may be None.
                 both = zip(gradients, more)
                 gradients = [new if old is None else old if new is None else old + new for old, new in both]
-        if scales_loss:
-            gradients = self.optimizer.get_unscaled_gradients(gradients)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
+        apply_gradients(self, gradients)
         return self.compute_metrics(inputs, targets, outputs, weights)
 
 

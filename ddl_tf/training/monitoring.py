@@ -95,7 +95,8 @@ class SimilarityMonitor(tf.keras.callbacks.Callback):
         parts: dict[str, list[np.ndarray]] = {}
         for inputs, targets in self._probe:
             rows = targets["embedding"]
-            embeddings = model.predict_on_batch(inputs["image"])
+            # Keras 3's `predict_on_batch` gives the rows once for each replica.
+            embeddings = model.predict(inputs["image"], batch_size=len(rows), verbose=0)
             # Batch by batch, as the loss sees them. Outliers are part of the picture, so nothing is dropped.
             similarities = group_similarities(embeddings, rows[:, 0], rows[:, 1], positive_threshold=-2.0)
             for kind, groups in zip(("positive", "negative"), similarities):

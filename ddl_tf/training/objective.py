@@ -6,6 +6,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 import ddl_tf.losses as losses
+from ddl_tf.common.keras_version import IS_KERAS_3, build_for_fit
 from ddl_tf.models import embedding_model
 from ddl_tf.training.optimizers import base_optimizer, build_optimizer, build_schedule
 from ddl_tf.training.setting_parts import LossSettings
@@ -79,10 +80,17 @@ def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per
     if settings.start_pull:
         base_optimizer(model).pull(network, settings.start_pull)
     make_state(model)
+    if IS_KERAS_3:
+        rows = tf.TensorSpec([None, 2], tf.int64), tf.TensorSpec([None], tf.int64)
+        build_for_fit(model, dict(zip(("embedding", "logits"), rows)))
 
 
 def make_state(model: tf.keras.Model) -> None:
     """Make what a compiled model's optimizer and metrics keep; else its first step does, and is traced twice for it."""
+    if IS_KERAS_3:
+        # `fit` makes the rest itself, before its first step.
+        model.optimizer.build(model.trainable_variables)
+        return
     base_optimizer(model).build(model.trainable_variables)
     model.compiled_loss.build(model.output)
     model.compiled_metrics.build(model.output, model.output)

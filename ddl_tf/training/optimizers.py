@@ -4,14 +4,13 @@ import re
 from collections.abc import Sequence
 from typing import Any, Optional
 
-import numpy as np
 import tensorflow as tf
 
-from ddl_tf.common.replicas import global_sum
-from ddl_tf.layers.sharded import is_shard
+from ddl_tf.common.keras_version import IS_KERAS_3, tf_variable
+from ddl_tf.training.gradient_rules import RowAndShardGradients, gradient_values
 
-# The second replica's copy of a weight is called "bn/gamma/replica_1:0".
-NO_DECAY = r"/(gamma|beta|bias)(/replica_\d+)?(:0)?$"
+# The second replica's copy of a weight is called "bn/gamma/replica_1:0"; in Keras 3 "gamma/replica_1:0".
+NO_DECAY = r"(^|/)(gamma|beta|bias)(/replica_\d+)?(:0)?$"
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -92,125 +91,6 @@ def build_schedule(
     return WarmUp(after, warmup_steps)
 
 
-def _values(gradient: Any) -> tf.Tensor:
-    return gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
-
-
-def _plus(gradient: Any, number: tf.Tensor) -> Any:
-    values = _values(gradient) + number
-    is_sparse = isinstance(gradient, tf.IndexedSlices)
-    return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape) if is_sparse else values
-
-
-class WeightRules(tf.keras.optimizers.Optimizer):
-    """Weights that learn more slowly than others, or are pulled to where they started; a base beside a Keras optimizer.
-
-    Both are for fine-tuning, and are named once the optimizer knows the weights.
-
-    References:
-        Li et al., "Explicit Inductive Bias for Transfer Learning with Convolutional Networks", ICML 2018,
-        https://arxiv.org/abs/1802.01483 (L2-SP: the pull)
-    """
-
-    # Of the weight that is being updated.
-    _factor = 1.0
-
-    def slow_down(self, variables: Sequence[tf.Variable], factor: float) -> None:
-        """Multiply the learning rate of weights, and with it a decoupled weight decay, by a factor of 0 or more."""
-        self._factors = {self._var_key(variable): factor for variable in variables}
-
-    def pull(self, variables: Sequence[tf.Variable], strength: float) -> None:
-        """Add strength * (weight - its value now) to the gradient of weights; `restart_pull` takes other values."""
-        self._pulled, self._pull_strength = list(variables), strength
-        # Among what the optimizer keeps, so that a resumed run pulls to where the first one started.
-        self._starts = [tf.Variable(variable, trainable=False, name="start") for variable in variables]
-        self._start_of = {self._var_key(variable): place for place, variable in enumerate(variables)}
-
-    def restart_pull(self) -> None:
-        """Pull to where the weights are now."""
-        for start, variable in zip(getattr(self, "_starts", []), getattr(self, "_pulled", [])):
-            start.assign(variable)
-
-    @property
-    def learning_rate(self) -> Any:
-        """That of the weight which is being updated; the optimizer's own otherwise."""
-        rate = super().learning_rate
-        return rate if self._factor == 1 else rate * self._factor
-
-    @learning_rate.setter
-    def learning_rate(self, rate: Any) -> None:
-        tf.keras.optimizers.Optimizer.learning_rate.fset(self, rate)
-
-    def _factor_of(self, variable: tf.Variable) -> float:
-        return getattr(self, "_factors", {}).get(self._var_key(variable), 1.0)
-
-    def update_step(self, gradient: Any, variable: tf.Variable) -> None:
-        """Update one weight."""
-        place = getattr(self, "_start_of", {}).get(self._var_key(variable))
-        if place is not None:
-            away = tf.convert_to_tensor(variable) - tf.convert_to_tensor(self._starts[place])
-            gradient += tf.cast(self._pull_strength, variable.dtype) * away
-        self._factor = self._factor_of(variable)
-        try:
-            super().update_step(gradient, variable)
-        finally:
-            self._factor = 1.0
-
-    def _apply_weight_decay(self, variables: Any) -> None:
-        try:
-            for self._factor in sorted({self._factor_of(variable) for variable in variables}):
-                super()._apply_weight_decay([v for v in variables if self._factor_of(v) == self._factor])
-        finally:
-            self._factor = 1.0
-
-
-class RowAndShardGradients(WeightRules):
-    """What optimizers do to gradients before they apply them; a base beside a Keras optimizer.
-
-    The gradient of a shard is that of the global batch already, and stays on its replica; all others are summed over
-    the replicas. Where a gradient has some rows only (`tf.IndexedSlices`), rows that come from several replicas are
-    added up. `global_clipnorm` is of the norm over all weights and all shards, the same on all replicas; `clipnorm`, a
-    norm for each weight, raises ValueError with shards. A value that is not finite in one replica's shard makes all
-    shards not finite, so that a loss scale skips the step on all of them alike.
-    """
-
-    # The positions of shards among the gradients that are being applied.
-    _shard_positions: frozenset[int] = frozenset()
-
-    def aggregate_gradients(self, grads_and_vars: Any) -> list[tuple[Any, tf.Variable]]:
-        """Sum the gradients of all replicas, but for shards."""
-        pairs = list(grads_and_vars)
-        summed = iter(super().aggregate_gradients([pair for pair in pairs if not is_shard(pair[1])]))
-        pairs = [pair if is_shard(pair[1]) else next(summed) for pair in pairs]
-        shards = [_values(gradient) for gradient, variable in pairs if gradient is not None and is_shard(variable)]
-        if shards:
-            # 0, or not a number. (As 0 * the sum, TensorFlow's optimizer of graphs would take it for 0 in any case.)
-            finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(values)) for values in shards])
-            broken = global_sum(tf.where(finite, 0.0, np.nan))
-            pairs = [(_plus(g, tf.cast(broken, g.dtype)) if g is not None and is_shard(v) else g, v) for g, v in pairs]
-        # Keras does so too, but after it has clipped, when the norm of a row that comes twice is not that of its sum.
-        gradients = self._deduplicate_sparse_grad([gradient for gradient, _ in pairs])
-        return [(gradient, variable) for gradient, (_, variable) in zip(gradients, pairs)]
-
-    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
-        """Apply gradients as Keras does."""
-        pairs = list(grads_and_vars)
-        kept = [variable for gradient, variable in pairs if gradient is not None]
-        self._shard_positions = frozenset(k for k, variable in enumerate(kept) if is_shard(variable))
-        if self._shard_positions and self.clipnorm:
-            raise ValueError(f"clipnorm={self.clipnorm} cannot clip the shards of a sharded head: use global_clipnorm")
-        return super().apply_gradients(pairs, *args, **kwargs)
-
-    def _clip_gradients(self, grads: Any) -> Any:
-        if not (self._shard_positions and self.global_clipnorm):
-            return super()._clip_gradients(grads)
-        squares = [tf.reduce_sum(_values(gradient) ** 2) for gradient in grads]
-        of_shards = tf.add_n([squares[k] for k in self._shard_positions])
-        of_others = tf.add_n([0.0, *(square for k, square in enumerate(squares) if k not in self._shard_positions)])
-        norm = tf.sqrt(of_others + global_sum(of_shards))
-        return tf.clip_by_global_norm(grads, self.global_clipnorm, use_norm=norm)[0]
-
-
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
 class L2SGD(RowAndShardGradients, tf.keras.optimizers.SGD):
     """SGD with the weight decay in the gradient, where momentum accumulates it, as PyTorch and MXNet do.
@@ -234,19 +114,20 @@ class L2SGD(RowAndShardGradients, tf.keras.optimizers.SGD):
         super().__init__(learning_rate=learning_rate, momentum=momentum, **kwargs)
         self.l2 = l2
 
-    def update_step(self, gradient: Any, variable: tf.Variable) -> None:
+    def update_step(self, gradient: Any, variable: tf.Variable, *learning_rate: tf.Tensor) -> None:
         """Update one weight, or the rows of it that the gradient has."""
         is_sparse = isinstance(gradient, tf.IndexedSlices)
-        values = tf.convert_to_tensor(_values(gradient))
+        values = tf.convert_to_tensor(gradient_values(gradient))
         if self.l2 and not re.search(NO_DECAY, variable.name):
             decaying = tf.gather(variable, gradient.indices) if is_sparse else variable
             values += tf.cast(self.l2, variable.dtype) * decaying
         if not is_sparse:
-            super().update_step(values, variable)
+            super().update_step(values, variable, *learning_rate)
             return
         rows = gradient.indices
         rate, factor = (tf.cast(number, variable.dtype) for number in (self.learning_rate, self.momentum))
-        momentum = self.momentums[self._index_dict[self._var_key(variable)]]
+        places = self._trainable_variables_indices if IS_KERAS_3 else self._index_dict
+        momentum = tf_variable(self.momentums[places[self._var_key(variable)]])
         moved = factor * tf.gather(momentum, rows) - rate * values
         momentum.scatter_update(tf.IndexedSlices(moved, rows))
         variable.scatter_add(tf.IndexedSlices(factor * moved - rate * values if self.nesterov else moved, rows))

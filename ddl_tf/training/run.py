@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError, TrainingStopped
 from ddl_tf.common.files import as_os_errors, write_aside
+from ddl_tf.common.keras_version import random_state_in_variables
 from ddl_tf.data.augmentation import build_augmentation
 from ddl_tf.data.features import feature_dataset
 from ddl_tf.data.pipeline import check_memory, check_rows, training_dataset
@@ -57,20 +58,16 @@ def global_state_of_run(seed: int, precision: str) -> Iterator[None]:
     Python's and NumPy's random numbers go on as if there had been no run. TensorFlow's global seed is set again, which
     begins its sequence anew.
     """
-    policy, drawing = tf.keras.mixed_precision.global_policy(), tf.keras.backend.experimental
-    draws_by_generator = drawing.is_tf_random_generator_enabled()
+    policy = tf.keras.mixed_precision.global_policy()
     of_python, of_numpy = random.getstate(), np.random.get_state()
     global_seed, _ = tf.compat.v1.random.get_seed(1)
     try:
         tf.keras.utils.set_random_seed(seed)
-        # Dropout then keeps its random state in a variable, which the run's checkpoints hold.
-        drawing.enable_tf_random_generator()
         tf.keras.mixed_precision.set_global_policy(precision)
-        yield
+        with random_state_in_variables():
+            yield
     finally:
         tf.keras.mixed_precision.set_global_policy(policy)
-        if not draws_by_generator:
-            drawing.disable_tf_random_generator()
         random.setstate(of_python)
         np.random.set_state(of_numpy)
         # What `get_seed` gives where no global seed was set.

@@ -11,6 +11,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.keras_version import IS_KERAS_3
 from ddl_tf.common.parallel import usable_cores
 from ddl_tf.common.stops import listening
 from ddl_tf.training.workers import Workers
@@ -76,9 +77,14 @@ def build_strategy(cpu_replicas: Optional[int] = None) -> tf.distribute.Strategy
     With a TF_CONFIG of several workers these are the GPUs of all of them, or the CPU of each; all other work of
     TensorFlow must come after this call, which returns when all workers are there. Otherwise these are the GPUs of
     this machine, or `cpu_replicas` logical devices of its CPU, or its CPU. InputError if TF_CONFIG is wrong, or names
-    several workers beside `cpu_replicas`.
+    several workers beside `cpu_replicas`, or under Keras 3.
     """
     if workers_of(os.environ.get("TF_CONFIG")) > 1:
+        if IS_KERAS_3:
+            raise InputError(
+                "TF_CONFIG names several workers, which Keras 3 cannot train on: set TF_USE_LEGACY_KERAS=1 for Keras 2 "
+                "(the package tf_keras; docs/versions.md)"
+            )
         if cpu_replicas:
             raise InputError(f"--cpu_replicas={cpu_replicas} is for one process, but TF_CONFIG names several workers")
         _spare_threads(1 + len(tf.config.list_physical_devices("GPU")))

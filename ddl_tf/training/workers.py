@@ -9,6 +9,7 @@ from typing import Optional, TypeVar
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.replicas import average_statistics
 from ddl_tf.models import embedding_model
 
 T = TypeVar("T")
@@ -82,17 +83,6 @@ class Workers:
             return batches.prefetch(self._strategy.num_replicas_in_sync // self.count)
 
         return self._strategy.distribute_datasets_from_function(share)
-
-
-def average_statistics(model: tf.keras.Model) -> None:
-    """Give all replicas of this process the same statistics of batch normalisation, as checkpoints have them.
-
-    Each replica has its own, which are averaged when they are read from outside; a model that embeds within a replica
-    would use those of that one. For training they do not matter.
-    """
-    for variable in model.non_trainable_variables:
-        if variable.synchronization == tf.VariableSynchronization.ON_READ:
-            variable.assign(variable.read_value())
 
 
 class ChiefEmbedder:

@@ -8,6 +8,7 @@ from scipy import ndimage, optimize, stats
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.keras_cv_import import import_keras_cv
+from ddl_tf.common.keras_version import all_layers
 from ddl_tf.data import build_augmentation, render
 from ddl_tf.data.degradations import RowRandom, resolution, seed_by_row
 from ddl_tf.data.settings import AugmentationSettings, strength_names
@@ -235,7 +236,7 @@ def test_layers_in_layers_draw_from_the_row_too():
     np.testing.assert_array_equal(*results)
     assert not np.allclose(results[0][0], results[0][1])
     layer = make(0)
-    for module in (layer, *layer.submodules):
+    for module in (layer, *all_layers(layer)):
         assert isinstance(module._random_generator, RowRandom)
         samplers = [value for value in vars(module).values() if isinstance(value, core.FactorSampler)]
         assert all(isinstance(sampler, core.ConstantFactorSampler) for sampler in samplers)

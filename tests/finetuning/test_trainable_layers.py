@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.keras_version import variable_path
 from ddl_tf.finetuning import layers_of_last_blocks, train_only
 from ddl_tf.finetuning.network_graph import NetworkGraph
 from ddl_tf.models import build_embedding_model
@@ -41,7 +42,7 @@ def test_a_branch_is_not_cut():
 
 
 def trained(network):
-    return {weight.name.split("/")[0] for weight in network.trainable_weights}
+    return {variable_path(weight).split("/")[0] for weight in network.trainable_weights}
 
 
 def test_the_last_blocks_or_named_layers_train(network):

@@ -25,7 +25,7 @@ def make_model(head, optimizer="sgd", clip_norm=None):
     # AdamW makes of every gradient a step of one length, also of what is zero but for rounding.
     rate = 0.1 if optimizer == "sgd" else 0.01
     made = build_optimizer(optimizer, rate, momentum=0.9, weight_decay=0.01, clip_norm=clip_norm)
-    model.compile(made, MarginSoftmaxLoss(compact=head.compact), [LabelledAccuracy(compact=head.compact)])
+    model.compile(made, MarginSoftmaxLoss(compact=head.compact), metrics=[LabelledAccuracy(compact=head.compact)])
     make_state(model)
     return model
 

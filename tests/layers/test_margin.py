@@ -83,7 +83,7 @@ def test_half_precision_embeddings_lose_only_their_own_digits(embeddings, make):
         logits = head(half, LABELS, training=True)
     full.build([None, 5])
     full.class_centers.assign(head.class_centers)
-    assert {weight.dtype for weight in head.weights} == {tf.float32}
+    assert {tf.as_dtype(weight.dtype) for weight in head.weights} == {tf.float32}
     np.testing.assert_allclose(logits, full(half.astype(np.float32), LABELS, training=True), rtol=1e-5, atol=1e-5)
 
 
@@ -134,7 +134,12 @@ def test_keras_contract(embeddings, make, tmp_path, two_replicas):
     check_layer(lambda: make(scale=8.0), (embeddings, LABELS.astype(np.int32)), tmp_path, two_replicas, trains=trains)
 
 
-def test_two_replicas_train_sub_centers_as_one_device(two_replicas):
+@pytest.mark.parametrize(
+    "make",
+    [lambda: HEADS["subcenter"](scale=8.0), lambda: HEADS["magface"](scale=8.0)],
+    ids=["subcenter", "magface"],
+)
+def test_two_replicas_train_as_one_device(make, two_replicas):
     """Two steps with all that a head adds; the replicas have three labelled rows and one, then two and none."""
     features = np.random.default_rng(1).normal(size=[12, 4]).astype(np.float32)
     labels = np.array([0, 3, 5, -1, 6, -1, 1, 4, -1, -1, -1, -1])
@@ -142,7 +147,7 @@ def test_two_replicas_train_sub_centers_as_one_device(two_replicas):
     def make_model():
         inputs = [tf.keras.Input([4]), tf.keras.Input([], dtype=tf.int32)]
         embeddings = tf.keras.layers.Dense(5, name="dense")(inputs[0])
-        model = tf.keras.Model(inputs, HEADS["subcenter"](scale=8.0)(embeddings, inputs[1]))
+        model = tf.keras.Model(inputs, make()(embeddings, inputs[1]))
         model.compile(tf.keras.optimizers.SGD(0.1), MarginSoftmaxLoss())
         return model
 

@@ -25,7 +25,7 @@ def naive_embedding(neck, features):
     if isinstance(neck, FlattenNeck):
         x = naive_norm(x, neck.feature_norm).reshape(len(x), -1)
     elif isinstance(neck, DepthwiseNeck):
-        x = naive_norm(np.einsum("bhwc,hwc->bc", x, neck.depthwise.depthwise_kernel.numpy()[..., 0]), neck.feature_norm)
+        x = naive_norm(np.einsum("bhwc,hwc->bc", x, neck.depthwise.weights[0].numpy()[..., 0]), neck.feature_norm)
     else:
         x = x.mean(axis=(1, 2))
     return naive_norm(x @ dense + bias, neck.embedding_norm)

@@ -26,10 +26,10 @@ def test_a_replica_without_rows_and_no_device_with_the_class_matrix(two_replicas
     check_twins(full, sharded, {}, {})
     (shard,) = (weight for weight in sharded.trainable_weights if is_shard(weight))
     for variable in (shard, *slots_of(sharded, shard)):
-        assert [copy.shape for copy in variable.values] == [(7, DIM), (7, DIM)]
-        assert not np.array_equal(*variable.values)
+        assert [copy.shape for copy in copies_of(variable)] == [(7, DIM), (7, DIM)]
+        assert not np.array_equal(*copies_of(variable))
     # The padding of the last shard learns nothing.
-    assert not np.any(shard.values[1][-1])
+    assert not np.any(copies_of(shard)[1][-1])
 
 
 def test_the_first_centers_do_not_depend_on_the_number_of_shards(two_replicas):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ddl_tf.common.keras_version import all_layers
 from ddl_tf.layers import is_synchronized, synchronize_batch_norm
 from ddl_tf.models import build_recognizer, load_checkpoint, save_checkpoint
 
@@ -10,7 +11,7 @@ BatchNorm = tf.keras.layers.BatchNormalization
 
 def kinds(model):
     """Whether each batch normalisation of a model is synchronised, those inside of layers included."""
-    return {layer.synchronized for layer in model.submodules if isinstance(layer, BatchNorm)}
+    return {layer.synchronized for layer in all_layers(model) if isinstance(layer, BatchNorm)}
 
 
 def training_step(strategy, x, trainable=True):
@@ -57,7 +58,7 @@ def test_all_batch_norm_of_a_recognizer_and_of_a_loaded_one(tmp_path):
 
 def test_files_that_name_the_old_layer_can_be_read():
     config = {"name": "norm", "axis": [1], "momentum": 0.9, "epsilon": 1e-5, "trainable": True, "dtype": "float32"}
-    layer = tf.keras.saving.deserialize_keras_object(
+    layer = tf.keras.utils.deserialize_keras_object(
         {
             "module": "ddl_tf.layers.sync_batch_norm",
             "class_name": "SyncBatchNorm",

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from needs import SECOND_LANE, needs_keras_3
+from needs import LATER_LANES, needs_tf_keras
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.keras_cv_import import import_keras_cv
+from ddl_tf.common.keras_version import IS_KERAS_3
 from ddl_tf.models import build_backbone
 from ddl_tf.models.keras_cv_backbones import ARCHITECTURES
 
@@ -39,7 +40,7 @@ def test_feature_map_is_a_sixteenth_of_any_image_and_no_two_layers_begin_alike(n
     assert len({kernel.tobytes() for kernel in kernels}) == len(kernels)
 
 
-@needs_keras_3
+@needs_tf_keras
 def test_layers_of_keras_3_are_refused():
     with pytest.raises(InputError, match="KerasCV's vgg16 is made of layers of Keras 3"):
         build_backbone("keras_cv:vgg16", (64, 64, 3))
@@ -50,7 +51,7 @@ def test_layers_of_keras_3_are_refused():
     [
         pytest.param(name, marks=pytest.mark.heavy if name in DEEP else ())
         for name in KERAS_CV_COUNTS
-        if not (SECOND_LANE and name == "vgg16")
+        if not (LATER_LANES and not IS_KERAS_3 and name == "vgg16")
     ],
 )
 def test_keras_cv_architecture(name):

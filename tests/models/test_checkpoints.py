@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras_case import assert_weights, policy
-from needs import SECOND_LANE
+from needs import LATER_LANES
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.layers import CombinedMargin, DepthwiseNeck, GroupedConvolution
@@ -283,7 +283,7 @@ def test_weights_are_in_the_file_and_of_its_size(write, message, tmp_path):
         check_weights(archive, path.stat().st_size)
 
 
-@pytest.mark.skipif(SECOND_LANE, reason="tf_keras reads what Keras 2.15 wrote; the first lane is the one that cannot")
+@pytest.mark.skipif(LATER_LANES, reason="these read what Keras 2.15 wrote; it is the one that cannot")
 def test_a_checkpoint_of_a_later_tensorflow_is_told(tmp_path):
     path = tmp_path / "model.keras"
     _config('{"module": "tf_keras.src.engine.functional"}')(path)

@@ -66,7 +66,7 @@ def test_checkpoints_serve_both_kinds(kind, tmp_path):
         build_recognizer("plain_small", 5, embedding_size=8, input_shape=SHAPE, **{kind: value})
         for value in (False, True)
     )
-    rows = {"image": IMAGES, "label": tf.constant([0, 1, 2, -1])}
+    rows = {"image": tf.constant(IMAGES), "label": tf.constant([0, 1, 2, -1])}
     expected = recomputed(rows)["embedding"], plain(rows)["embedding"]
     for name, model in (("recomputed", recomputed), ("plain", plain)):
         save_checkpoint(model, tmp_path / f"{name}.keras")

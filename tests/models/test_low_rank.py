@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.keras_version import all_layers
 from ddl_tf.layers import LowRankConv2D, LowRankDense, LowRankEinsumDense, LowRankLayer
 from ddl_tf.models import build_recognizer, initialise_from, load_checkpoint, save_checkpoint
 from ddl_tf.models.low_rank import add_low_rank, merge_low_rank
@@ -20,7 +21,7 @@ def attention_network():
 
 def randomise(network):
     """Give the changes a value, which begin at zero."""
-    for layer in network.submodules:
+    for layer in all_layers(network):
         if isinstance(layer, LowRankLayer):
             layer.low_rank_b.assign(tf.random.stateless_normal(layer.low_rank_b.shape, [0, 1]))
 
@@ -37,7 +38,7 @@ def test_it_computes_the_same_at_first_and_when_it_is_merged(tmp_path):
     merged = merge_low_rank(changed)
     np.testing.assert_allclose(merged(image), changed(image), rtol=1e-5, atol=1e-5)
     assert [weight.shape for weight in merged.weights] == [weight.shape for weight in network.weights]
-    assert not [layer for layer in merged.submodules if isinstance(layer, LowRankLayer)]
+    assert not [layer for layer in all_layers(merged) if isinstance(layer, LowRankLayer)]
     changed.save(tmp_path / "changed.keras")
     np.testing.assert_array_equal(tf.keras.models.load_model(tmp_path / "changed.keras")(image), changed(image))
 

@@ -1,9 +1,13 @@
+import sys
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.model import load_embedding_model
+from ddl_tf.runtimes.tflite import write_tflite
 from ddl_tf.serving import TfliteEmbedder
 
 
@@ -62,3 +66,18 @@ def test_scaling_and_order_apply_to_tflite(means, capsys):
     np.testing.assert_allclose(model.predict(images, verbose=0), (colour[:, ::-1] - 127.5) / 128, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(load_embedding_model(means).predict(images, verbose=0), colour, rtol=1e-5)
     assert "input (value - 0) / 1, RGB" in capsys.readouterr().err
+
+
+def test_without_tensorflow_lite_it_is_litert(means, monkeypatch, tmp_path):
+    """As in TensorFlow's coming releases."""
+    images = np.random.default_rng(0).integers(0, 256, [2, 4, 6, 3]).astype(np.uint8)
+    expected = TfliteEmbedder(means).run(images)
+    monkeypatch.delattr(tf, "lite")
+    with pytest.raises(InputError, match="has no converter to TensorFlow Lite: use"):
+        write_tflite(None, tmp_path / "a.tflite")
+    if find_spec("ai_edge_litert"):
+        np.testing.assert_array_equal(TfliteEmbedder(means).run(images), expected)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+        with pytest.raises(InputError, match="has no interpreter: pip install ai-edge-litert"):
+            TfliteEmbedder(means)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ddl_tf.common.keras_version import all_layers
 from ddl_tf.layers import GroupedConvolution
 from ddl_tf.models import BACKBONES, build_embedding_model
 from ddl_tf.serving import fold_batch_norm
@@ -10,7 +11,7 @@ from ddl_tf.serving import fold_batch_norm
 def _random_norms(model, images):
     """Batch norms of a trained network: statistics of what they see, and a learnt scale and shift."""
     random = np.random.RandomState(0)
-    norms = [layer for layer in model.submodules if isinstance(layer, tf.keras.layers.BatchNormalization)]
+    norms = [layer for layer in all_layers(model) if isinstance(layer, tf.keras.layers.BatchNormalization)]
     for norm in norms:
         norm.momentum = 0.0
         if norm.gamma is not None:

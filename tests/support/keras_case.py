@@ -106,7 +106,7 @@ def check_config(made):
     # Files keep the first name of a class that was renamed.
     first_names = {"PartialFC": "SampledHead"}
     assert registered == f"ddl_tf>{first_names.get(type(made).__name__, type(made).__name__)}"
-    again = tf.keras.saving.deserialize_keras_object(tf.keras.saving.serialize_keras_object(made))
+    again = tf.keras.utils.deserialize_keras_object(tf.keras.utils.serialize_keras_object(made))
     assert type(again) is type(made)
     assert again.get_config() == config
 

@@ -5,11 +5,14 @@ from importlib.util import find_spec
 
 import pytest
 
-SECOND_LANE = version("keras").startswith("3.")
+from ddl_tf.common.keras_version import IS_KERAS_3
+
+# TensorFlow after 2.15, with tf_keras or with Keras 3.
+LATER_LANES = version("keras").startswith("3.")
 
 HAS_TENSORFLOW_ADDONS = find_spec("tensorflow_addons") is not None
 
 needs_tensorflow_addons = pytest.mark.skipif(
-    not HAS_TENSORFLOW_ADDONS, reason="TensorFlow Addons is not installed: the second lane of versions"
+    not HAS_TENSORFLOW_ADDONS, reason="TensorFlow Addons is not installed: a lane of later versions"
 )
-needs_keras_3 = pytest.mark.skipif(not SECOND_LANE, reason="Keras 3 is not installed: the first lane of versions")
+needs_tf_keras = pytest.mark.skipif(not LATER_LANES or IS_KERAS_3, reason="a lane without the package tf_keras")

@@ -13,10 +13,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # oneDNN's convolution gives a batch without rows the shape of its input.
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 
-import ddl_tf  # noqa: F401 # isort: skip  (before TensorFlow, so that it takes Keras 2)
 import numpy as np
 import tensorflow as tf
 
+from ddl_tf.common.keras_version import IS_KERAS_3, all_layers
 from ddl_tf.layers import PoolNeck
 from ddl_tf.losses import DDLLoss, LabelledAccuracy, MarginSoftmaxLoss, OHEMLoss, ddl_metrics
 from ddl_tf.models import HEADS, build_recognizer
@@ -56,7 +56,7 @@ def branches():
     losses = {name: MarginSoftmaxLoss() for name in ("statistics", "regulariser")}
     losses |= {"embedding": DDLLoss(**DDL), "hardest": OHEMLoss()}
     metrics = {"embedding": ddl_metrics(1, **DDL), "statistics": LabelledAccuracy()}
-    model.compile(build_optimizer("sgd", 0.05), losses, metrics)
+    model.compile(build_optimizer("sgd", 0.05), losses, metrics=metrics)
     make_state(model)
     return model
 
@@ -97,15 +97,19 @@ def recognizer(micro_batches=1, batch_norm=True, sync_batch_norm=True, recompute
 class LossScaleComesDown(tf.keras.callbacks.Callback):
     """The first step's scale overflows by far, the others' by far not: no rounding decides which steps are left out."""
 
+    def _scale(self):
+        optimizer = self.model.optimizer
+        return optimizer.dynamic_scale if IS_KERAS_3 else optimizer._loss_scale._current_loss_scale
+
     def on_train_begin(self, logs=None):
-        self.model.optimizer._loss_scale._current_loss_scale.assign(2.0**60)
+        self._scale().assign(2.0**60)
 
     def on_train_batch_end(self, batch, logs=None):
-        self.model.optimizer._loss_scale._current_loss_scale.assign(2.0**8)
+        self._scale().assign(2.0**8)
 
 
 def fit(model, epochs=1, callbacks=()):
-    has_batch_norm = any(isinstance(layer, tf.keras.layers.BatchNormalization) for layer in model.submodules)
+    has_batch_norm = any(isinstance(layer, tf.keras.layers.BatchNormalization) for layer in all_layers(model))
     images, labels, groups = make_rows(NORM_ROWS if has_batch_norm else ROWS)
     targets = {name: groups if name == "embedding" else labels for name in model.output_names}
     rows = tf.data.Dataset.from_tensor_slices(({"image": images, "label": labels}, targets)).batch(BATCH)
@@ -142,7 +146,8 @@ def main(output):
     )
     # Optimising the graphs takes longer than running them.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    tf.keras.backend.experimental.enable_tf_random_generator()
+    if not IS_KERAS_3:
+        tf.keras.backend.experimental.enable_tf_random_generator()
     replicas = tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(REPLICAS)])
     # How many rows each replica has in each batch, `[batches, replicas]`.
     batches = replicas.experimental_distribute_dataset(tf.data.Dataset.range(ROWS).batch(BATCH))

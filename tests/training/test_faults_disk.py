@@ -28,7 +28,7 @@ ARRAYS = {"similarity": np.zeros(1000)}
 
 def log(path):
     written = RunLog(path, 0)
-    written.model = SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.1))
+    written.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.1)))
     written.on_epoch_end(0, {f"set_{n}/auc": 0.5 for n in range(200)})
 
 

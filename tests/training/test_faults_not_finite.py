@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras_case import policy
 
 from ddl_tf.common.errors import NotFiniteError
+from ddl_tf.common.keras_version import IS_KERAS_3
 from ddl_tf.losses import MarginSoftmaxLoss
 from ddl_tf.models import build_recognizer
 from ddl_tf.training import build_optimizer
@@ -40,7 +41,9 @@ def test_a_step_that_loss_scaling_skips_is_no_fault(tmp_path):
         model = build_recognizer("plain_small", 5, embedding_size=4, input_shape=(16, 16, 3))
         model.compile(build_optimizer("sgd", 0.05), loss={"logits": MarginSoftmaxLoss()})
     # The gradients of the half-precision layers overflow at first; each such step halves the scale.
-    scale = model.optimizer._loss_scale._current_loss_scale
+    if IS_KERAS_3:
+        model.optimizer.build(model.trainable_variables)
+    scale = model.optimizer.dynamic_scale if IS_KERAS_3 else model.optimizer._loss_scale._current_loss_scale
     scale.assign(2.0**40)
     model.run_eagerly = True
     saver = SaveForResume(ResumePoint(tmp_path, model), Steps(0, 100, 1), lambda: None, lambda number: number)

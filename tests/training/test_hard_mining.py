@@ -13,6 +13,7 @@ from ddl_tf.common.errors import InputError, TrainingStopped
 from ddl_tf.data.sampling import StreamSampler, StreamSizes
 from ddl_tf.data.store import Faces
 from ddl_tf.evaluation.embedding_file import Embeddings
+from ddl_tf.layers.sharded import copies_of
 from ddl_tf.models import build_recognizer
 from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 from ddl_tf.training import run as run_module
@@ -230,11 +231,11 @@ def test_statistics_of_replicas_are_averaged_before_mining(settings, two_replica
     with two_replicas.scope():
         model = small_model()
         mean = next(weight for weight in model.non_trainable_variables if "moving_mean" in weight.name)
-    for number, copy in enumerate(mean.values):
+    for number, copy in enumerate(copies_of(mean)):
         copy.assign(tf.fill(copy.shape, float(number)))
     _, remine = begin_remining(settings, model)
     assert not left.exists()
     with two_replicas.scope():
         remine.on_epoch_end(1)
-    for copy in mean.values:
+    for copy in copies_of(mean):
         np.testing.assert_allclose(copy.numpy(), 0.5)

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 from keras_case import assert_weights, check_config
 
+from ddl_tf.layers.sharded import copies_of
 from ddl_tf.training.optimizers import L2SGD, build_optimizer, build_schedule
 
 BASE, TOTAL, WARM = 0.4, 100, 10
@@ -112,7 +113,7 @@ def test_weight_decay_spares_them_on_every_replica(name, two_replicas):
     rows = tf.data.Dataset.from_tensor_slices((features, np.ones([8, 2]))).batch(8)
     model.fit(rows, epochs=2, verbose=0)
     for weight in model.trainable_weights:
-        first, second = weight.values
+        first, second = copies_of(weight)
         np.testing.assert_array_equal(first, second, err_msg=weight.name)
 
 

@@ -77,7 +77,7 @@ def test_the_log_goes_on_from_its_epoch(folder):
     folder.path.mkdir()
     pd.DataFrame({"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.0]}).to_csv(folder.log, index=False)
     log = RunLog(folder.log, first_epoch=2)
-    log.model = SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.1))
+    log.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.1)))
     log.on_epoch_end(2, {"loss": np.float32(0.5)})
     written = pd.read_csv(folder.log)
     assert list(written["epoch"]) == [1, 2, 3]

@@ -80,13 +80,13 @@ def build_strategy(cpu_replicas: Optional[int] = None) -> tf.distribute.Strategy
     several workers beside `cpu_replicas`, or under Keras 3.
     """
     if workers_of(os.environ.get("TF_CONFIG")) > 1:
+        if cpu_replicas:
+            raise InputError(f"--cpu_replicas={cpu_replicas} is for one process, but TF_CONFIG names several workers")
         if IS_KERAS_3:
             raise InputError(
                 "TF_CONFIG names several workers, which Keras 3 cannot train on: set TF_USE_LEGACY_KERAS=1 for Keras 2 "
                 "(the package tf_keras; docs/versions.md)"
             )
-        if cpu_replicas:
-            raise InputError(f"--cpu_replicas={cpu_replicas} is for one process, but TF_CONFIG names several workers")
         _spare_threads(1 + len(tf.config.list_physical_devices("GPU")))
         # The wait for the other workers is outside of Python: handlers are not called there.
         in_main = threading.current_thread() is threading.main_thread()

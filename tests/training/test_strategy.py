@@ -73,3 +73,10 @@ def test_what_needs_one_process_is_refused_to_several(change):
     workers.count = 2
     with pytest.raises(InputError, match=f"--{flag}={value} .* but there are 2 workers: leave it out"):
         check_several(settings, workers)
+
+
+def test_keras_3_names_the_lane_that_has_several_machines(monkeypatch):
+    monkeypatch.setattr("ddl_tf.training.strategy.IS_KERAS_3", True)
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 0}}')
+    with pytest.raises(InputError, match="which Keras 3 cannot train on: set TF_USE_LEGACY_KERAS=1"):
+        build_strategy()

@@ -37,7 +37,7 @@ def assert_close(results, case, tolerance):
     assert len(single) > 5
     for name, value in single.items():
         if IS_KERAS_3 and name.endswith("_loss"):
-            # The terms, of which Keras 3 logs each replica's part.
+            # The terms, in whose log a smaller last batch counts as much as the others.
             continue
         np.testing.assert_allclose(replicated[name], value, rtol=tolerance, atol=tolerance, err_msg=name)
 

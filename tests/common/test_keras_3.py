@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from ddl_tf.common.keras_version import IS_KERAS_3, tf_variable
+from ddl_tf.common.replicas import gather_rows
 from ddl_tf.layers.sharded import copies_of
 from ddl_tf.losses import DDLLoss, MarginSoftmaxLoss
 from ddl_tf.models import build_recognizer, load_checkpoint, save_checkpoint
@@ -161,3 +162,48 @@ def test_weights_of_rows_are_given_for_all_outputs():
     model.compile("sgd", {"logits": MarginSoftmaxLoss()})
     assert set(model.fit(rows, {"logits": label}, verbose=0).history) == {"loss"}
     assert not hasattr(model, "submodules")
+
+
+@needs_keras_3
+def test_a_first_batch_that_does_not_divide_stops_fit(two_replicas):
+    with two_replicas.scope():
+        model = dense_model("mse")
+    rows = tf.data.Dataset.from_tensor_slices((FEATURES[:5], np.zeros([5, 3])))
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        model.fit(rows.batch(5), verbose=0)
+    assert np.isfinite(model.fit(rows.batch(4), verbose=0).history["loss"][0])
+
+
+@needs_keras_3
+def test_a_smaller_last_batch_counts_as_much_in_the_log_of_the_terms_of_a_loss():
+    inputs = tf.keras.Input([4])
+    dense = [tf.keras.layers.Dense(1, kernel_initializer="ones", name=name)(inputs) for name in ("a", "b")]
+    model = tf.keras.Model(inputs, dict(zip(("a", "b"), dense)))
+    model.compile(tf.keras.optimizers.SGD(0.0), {"a": "mse", "b": "mse"})
+    targets = {"a": np.zeros([8, 1]), "b": np.zeros([8, 1])}
+    rows = tf.data.Dataset.from_tensor_slices((FEATURES, targets)).batch(6)
+    log = {key: values[0] for key, values in model.fit(rows, verbose=0).history.items()}
+    first, last = (np.mean(FEATURES[rows].sum(axis=1) ** 2) for rows in (slice(6), slice(6, 8)))
+    assert log["a_loss"] == pytest.approx((first + last) / 2, rel=1e-5)
+    assert log["loss"] == pytest.approx(2 * (6 * first + 2 * last) / 8, rel=1e-5)
+
+
+@needs_keras_3
+def test_losses_that_layers_add_are_those_of_other_replicas_too(two_replicas):
+    """The layer waits for the other replica before it adds its own."""
+
+    class Adds(tf.keras.layers.Layer):
+        def call(self, x):
+            self.add_loss(tf.cast(tf.size(gather_rows(x)[0]), tf.float32))
+            return x
+
+    logs = []
+    for strategy in (tf.distribute.get_strategy(), two_replicas):
+        with strategy.scope():
+            inputs = tf.keras.Input([4])
+            model = tf.keras.Model(inputs, tf.keras.layers.Dense(3, kernel_initializer="ones")(Adds()(inputs)))
+            model.compile(tf.keras.optimizers.SGD(0.0), Spy())
+        rows = tf.data.Dataset.from_tensor_slices((FEATURES, np.zeros([8], np.int64))).batch(8)
+        logs.append(model.fit(rows, verbose=0).history["loss"][0])
+    # One replica has its own, the other both.
+    assert logs[1] == pytest.approx(logs[0] + 16, abs=2)

@@ -12,6 +12,9 @@ from ddl_tf.training.optimizers import base_optimizer, build_optimizer, build_sc
 from ddl_tf.training.setting_parts import LossSettings
 from ddl_tf.training.settings import TrainSettings
 
+if IS_KERAS_3:
+    from ddl_tf.training.optimizers import LossScale
+
 # These compare a student with the teacher; the others take the rows of all groups alike.
 DISTILLATIONS = ("ddl", "rkd", "sp")
 
@@ -64,6 +67,9 @@ def compile_recognizer(model: tf.keras.Model, settings: TrainSettings, steps_per
     optimizer = build_optimizer(
         settings.optimizer, schedule, settings.momentum, settings.weight_decay, settings.clip_norm
     )
+    if IS_KERAS_3 and tf.keras.mixed_precision.global_policy().name == "mixed_float16":
+        # Else `compile` takes Keras's own.
+        optimizer = LossScale(optimizer)
     compact = model.get_layer("head").compact
     minimised, weights = {"logits": build_logits_loss(settings, settings.label_smoothing, compact)}, {"logits": 1.0}
     embedding_loss = build_embedding_loss(settings, num_students)

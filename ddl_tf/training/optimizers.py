@@ -7,6 +7,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from ddl_tf.common.keras_version import IS_KERAS_3, tf_variable
+from ddl_tf.common.replicas import global_sum
 from ddl_tf.training.gradient_rules import RowAndShardGradients, gradient_values
 
 # The second replica's copy of a weight is called "bn/gamma/replica_1:0"; in Keras 3 "gamma/replica_1:0".
@@ -144,6 +145,22 @@ class AdamW(RowAndShardGradients, tf.keras.optimizers.AdamW):
     Example:
         >>> optimizer = AdamW(learning_rate=0.001, weight_decay=0.05)
     """
+
+
+if IS_KERAS_3:
+
+    @tf.keras.utils.register_keras_serializable(package="ddl_tf")
+    class LossScale(tf.keras.mixed_precision.LossScaleOptimizer):
+        """The scale of half precision, which leaves a step out if any replica's gradient overflows.
+
+        Keras's own looks at the first replica's alone, and lets what is not finite of the others into the weights.
+        """
+
+        def check_finite(self, grads: Any) -> tf.Tensor:
+            """Return whether the gradients of all replicas are finite."""
+            values = [gradient_values(gradient) for gradient in grads if gradient is not None]
+            finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values])
+            return global_sum(tf.cast(~finite, tf.float32)) == 0
 
 
 def base_optimizer(model: tf.keras.Model) -> tf.keras.optimizers.Optimizer:

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras_case import assert_weights, check_config
+from keras_case import assert_weights, check_config, policy
 
+from ddl_tf.common.keras_version import IS_KERAS_3
 from ddl_tf.layers.sharded import copies_of
 from ddl_tf.training.optimizers import L2SGD, build_optimizer, build_schedule
 
@@ -167,3 +168,23 @@ def aggregated(strategy, sparse, values):
     results = strategy.run(tf.function(step), (of_replica,))
     names = (weight.name.split(":")[0] for weight in weights)
     return {name: np.stack(strategy.experimental_local_results(result)) for name, result in zip(names, results)}
+
+
+@pytest.mark.skipif(not IS_KERAS_3, reason="Keras 2 looks at the sum of the replicas' gradients")
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_step_is_left_out_if_any_replica_overflows(ours, two_replicas):
+    """The second replica's rows are too large for float16; Keras's own scale sees the first's alone."""
+    from ddl_tf.training.optimizers import LossScale
+
+    scale = LossScale if ours else tf.keras.mixed_precision.LossScaleOptimizer
+    with two_replicas.scope(), policy("mixed_float16"):
+        inputs = tf.keras.Input([2])
+        model = tf.keras.Model(inputs, tf.keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")(inputs))
+        model.compile(scale(build_optimizer("sgd", 0.1, momentum=0.0, weight_decay=0.0)), "mse")
+    features = np.array([[1e-4, 1e-4], [6e4, 6e4]], np.float32)
+    model.fit(tf.data.Dataset.from_tensor_slices((features, np.zeros([2, 1], np.float32))).batch(2), verbose=0)
+    kernel, dynamic_scale = model.weights[0].numpy(), float(model.optimizer.dynamic_scale.numpy())
+    assert np.all(np.isfinite(kernel)) == ours
+    if ours:
+        np.testing.assert_array_equal(kernel, np.ones([2, 1]))
+        assert dynamic_scale == 2.0**14

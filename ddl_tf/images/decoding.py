@@ -16,9 +16,10 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     default is a faster one, off by 1 to 2 grey levels on average. EXIF turns nothing here: the store and evaluation
     give upright images (`upright_bytes`), and the served graph turns its batch.
     """
-    # The operation takes JPEG, PNG and GIF of one picture, whose transparent pixels no two decoders agree about.
-    is_gif = tf.strings.substr(encoded, 0, 3) == b"GIF"
-    encoded = tf.where(is_gif, b"", encoded)
+    # The operation takes JPEG, PNG and GIF of one picture, whose transparent pixels no two decoders agree about, and in
+    # later versions of TensorFlow WebP.
+    is_other = (tf.strings.substr(encoded, 0, 3) == b"GIF") | (tf.strings.substr(encoded, 0, 4) == b"RIFF")
+    encoded = tf.where(is_other, b"", encoded)
     return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
 

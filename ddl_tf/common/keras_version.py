@@ -82,6 +82,15 @@ def refuse_call_by_other(what: str, *arguments: Any) -> None:
         frame = frame.f_back
 
 
+class OfThisKeras:
+    """A base beside a Keras layer, which is not called by the other Keras, or on its tensors (TypeError)."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the layer."""
+        refuse_call_by_other(type(self).__name__, args, kwargs)
+        return super().__call__(*args, **kwargs)  # type: ignore[misc]
+
+
 def all_layers(layer: tf.keras.layers.Layer) -> Iterator[tf.keras.layers.Layer]:
     """List the layers inside of a layer or model, and those inside of them."""
     if IS_KERAS_3:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.keras_version import refuse_other
 from ddl_tf.layers.layer_calls import call_again, called_inputs, called_layer, functional_part, graph_calls
 
 
@@ -93,6 +94,7 @@ class NetworkGraph:
 
 def check_network(network: tf.keras.Model) -> None:
     """Refuse (InputError) a network that is no functional Keras model of one image."""
+    refuse_other(network, "the network")
     if functional_part(network) is None:
         raise InputError(f"the layers of {network.name} cannot be told apart: it is no functional Keras model")
 

@@ -4,11 +4,12 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
+from ddl_tf.common.keras_version import OfThisKeras
 from ddl_tf.layers.margin import check_argument
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
-class GroupedConvolution(tf.keras.layers.Layer):
+class GroupedConvolution(OfThisKeras, tf.keras.layers.Layer):
     """Convolve each of several groups of channels for itself.
 
     TensorFlow has no gradient of grouped convolutions on the CPU. A grouped one is a depthwise one that gives every

@@ -6,10 +6,10 @@ from typing import Any
 import tensorflow as tf
 
 from ddl_tf.common.checks import is_whole
-from ddl_tf.common.keras_version import IS_KERAS_3
+from ddl_tf.common.keras_version import IS_KERAS_3, OfThisKeras
 
 
-class LowRankLayer(tf.keras.layers.Layer):
+class LowRankLayer(OfThisKeras, tf.keras.layers.Layer):
     """What the layers of a low-rank change share; a base beside the Keras layer that is changed.
 
     The kernel of `[inputs, outputs]` (all dimensions over which the layer sums, and all others) is
@@ -152,7 +152,7 @@ class LowRankEinsumDense(LowRankLayer, tf.keras.layers.EinsumDense):
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
-class LowRankMultiHeadAttention(tf.keras.layers.MultiHeadAttention):
+class LowRankMultiHeadAttention(OfThisKeras, tf.keras.layers.MultiHeadAttention):
     """An attention layer of whose four projections low-rank changes train; else as of Keras's `MultiHeadAttention`.
 
     Args:

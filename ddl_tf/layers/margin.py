@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from ddl_tf.common.checks import is_whole
 from ddl_tf.common.class_labels import class_numbers, flat_labels
-from ddl_tf.common.keras_version import add_replica_statistic, refuse_call_by_other
+from ddl_tf.common.keras_version import OfThisKeras, add_replica_statistic
 from ddl_tf.common.replicas import global_sum
 from ddl_tf.common.unit_rows import unit_rows
 
@@ -71,7 +71,7 @@ def cosines_between(embeddings: tf.Tensor, centers: tf.Tensor, by_class: bool = 
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
-class MarginHead(tf.keras.layers.Layer):
+class MarginHead(OfThisKeras, tf.keras.layers.Layer):
     """Scaled cosines between embeddings and class centers; the target's is made harder to raise.
 
     This base has no margin (it is the normalised softmax). A margin is a subclass with one method: `apply_margin`
@@ -110,11 +110,6 @@ class MarginHead(tf.keras.layers.Layer):
         )
         check_argument(0 < scale < math.inf, f"scale must be above 0 and finite, got {scale!r}")
         self.num_classes, self.scale = int(num_classes), float(scale)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the head; a TypeError in a model of the other Keras."""
-        refuse_call_by_other(type(self).__name__, args, kwargs)
-        return super().__call__(*args, **kwargs)
 
     def build(self, input_shape: Any) -> None:
         """Make the class centers, and the running statistics of the heads that have some."""

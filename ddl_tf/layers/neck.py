@@ -9,14 +9,14 @@ from typing import Any
 import tensorflow as tf
 
 from ddl_tf.common.checks import is_whole
-from ddl_tf.common.keras_version import build_inside, refuse_call_by_other
+from ddl_tf.common.keras_version import OfThisKeras, build_inside
 from ddl_tf.layers.margin import check_argument
 
 # PyTorch's momentum of 0.1 is the share of the new value; Keras counts the share of the old one.
 BATCH_NORM = {"epsilon": 1e-5, "momentum": 0.9}
 
 
-class _Neck(tf.keras.layers.Layer):
+class _Neck(OfThisKeras, tf.keras.layers.Layer):
     """What all necks share: float32, the size of the embedding, the dense and normalisation layers that make it."""
 
     def __init__(self, embedding_size: int = 512, synchronized_norms: bool = False, **kwargs: Any) -> None:
@@ -29,11 +29,6 @@ class _Neck(tf.keras.layers.Layer):
         self.embedding_size = int(embedding_size)
         # In the configuration, so that a saved neck comes back as it was.
         self.synchronized_norms = bool(synchronized_norms)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the neck; a TypeError in a model of the other Keras."""
-        refuse_call_by_other(type(self).__name__, args, kwargs)
-        return super().__call__(*args, **kwargs)
 
     def _batch_norm(self, name: str, scale: bool = True) -> tf.keras.layers.Layer:
         return tf.keras.layers.BatchNormalization(

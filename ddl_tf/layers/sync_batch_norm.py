@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ddl_tf.common.keras_version import all_layers
+from ddl_tf.common.keras_version import all_layers, refuse_other
 
 
 def synchronize_batch_norm(model: tf.keras.layers.Layer) -> None:
@@ -20,6 +20,7 @@ def synchronize_batch_norm(model: tf.keras.layers.Layer) -> None:
         >>> is_synchronized(model)
         True
     """
+    refuse_other(model, "the model")
     for layer in all_layers(model):
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             # Layers of layers (KerasCV's, say) hold it in attributes of any name: nothing else reaches all of them.

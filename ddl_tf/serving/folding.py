@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf.common.keras_version import all_layers
+from ddl_tf.common.keras_version import all_layers, refuse_other
 from ddl_tf.layers import DepthwiseNeck, FlattenNeck, GroupedConvolution, PoolNeck
 from ddl_tf.layers.layer_calls import called_layer, graph_calls
 
@@ -192,6 +192,7 @@ def fold_batch_norm(model: tf.keras.Model) -> Folded:
         Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
         section 3.2, https://arxiv.org/abs/1712.05877
     """
+    refuse_other(model, "the model")
     model, folded = _fold_network(model) if _is_functional(model) else (model, 0)
     kept = sum(isinstance(layer, tf.keras.layers.BatchNormalization) for layer in all_layers(model))
     return Folded(model, folded, kept)

@@ -53,9 +53,11 @@ def test_any_order_of_imports(imports, legacy):
 
 MODELS = """
 import keras, tf_keras, numpy as np, tensorflow as tf
-from ddl_tf.layers import ArcFace, FlattenNeck
+from ddl_tf.finetuning import train_only
+from ddl_tf.layers import ArcFace, FlattenNeck, GroupedConvolution, LowRankDense, synchronize_batch_norm
 from ddl_tf.losses import DDLLoss, MarginSoftmaxLoss
 from ddl_tf.models import build_recognizer, embedding_model, save_checkpoint
+from ddl_tf.serving.folding import fold_batch_norm
 other = keras if tf.keras.Model.__module__.startswith("tf_keras") else tf_keras
 image = other.Input([8, 8, 3])
 backbone = other.Model(image, other.layers.Conv2D(4, 3)(image))
@@ -92,6 +94,11 @@ def test_the_other_keras_is_refused_by_name(legacy):
         "embedding_model(backbone)",
         "ArcFace(5)(other.Input([4]))",
         "FlattenNeck(4)(image)",
+        "GroupedConvolution(3)(image)",
+        "LowRankDense(4)(other.Input([4]))",
+        "synchronize_batch_norm(backbone)",
+        "train_only(backbone, 1)",
+        "fold_batch_norm(backbone)",
         "Mine()(tf.zeros([2, 4]))",
         "fit(DDLLoss(), np.zeros([2, 2], 'int64'))",
         "fit(MarginSoftmaxLoss(), np.zeros([2], 'int64'))",

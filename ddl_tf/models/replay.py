@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ddl_tf.common.keras_version import IS_KERAS_3, all_layers, has_random_state, tf_variable
+from ddl_tf.common.keras_version import IS_KERAS_3, all_layers, has_random_state, random_states
 
 
 @contextlib.contextmanager
@@ -32,7 +32,7 @@ def random_replay(model: tf.keras.Model) -> Callable[[], None]:
     for layer in random_layers(model):
         if IS_KERAS_3:
             # In each replica its own copy.
-            states += [tf_variable(generator.state) for generator in layer._seed_generators]
+            states += random_states(layer)
             continue
         generator = getattr(layer._random_generator, "_generator", None)
         if generator is None:

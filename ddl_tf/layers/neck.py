@@ -71,8 +71,11 @@ class FlattenNeck(_Neck):
 
     def build(self, input_shape: Any) -> None:
         """Make the weights."""
+        # In the order of the calls, in which seeds are drawn.
+        flat_shape = (None, math.prod(input_shape[1:]))
         build_inside(self.feature_norm, input_shape)
-        build_inside(self.dense, (None, math.prod(input_shape[1:])))
+        build_inside(self.dropout, flat_shape)
+        build_inside(self.dense, flat_shape)
         build_inside(self.embedding_norm, (None, self.embedding_size))
         super().build(input_shape)
 

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras_case import check_layer
+from needs import LATER_LANES
 
+from ddl_tf.common.keras_version import random_state_in_variables
 from ddl_tf.layers import DepthwiseNeck, FlattenNeck, PoolNeck
 
 NECKS = {"flatten": FlattenNeck, "depthwise": DepthwiseNeck, "pool": PoolNeck}
@@ -53,3 +56,13 @@ def test_equals_the_naive_twin(neck_class, features):
 def test_keras_contract(neck_class, features, tmp_path, two_replicas):
     # Each replica normalises by its own half of the batch.
     check_layer(lambda: neck_class(5), (features,), tmp_path, two_replicas, same_on_replicas=False)
+
+
+@pytest.mark.skipif(LATER_LANES, reason="other versions draw other numbers")
+def test_a_seed_gives_the_weights_that_it_gave_before_necks_were_built_at_once():
+    """Dropout draws its seed before the kernel does."""
+    with random_state_in_variables():
+        tf.keras.utils.set_random_seed(1)
+        neck = FlattenNeck(4)
+        neck(tf.zeros([1, 2, 2, 3]))
+    np.testing.assert_allclose(neck.dense.kernel[0], [0.11177135, -0.11962488, 0.3809393, 0.07768607], rtol=1e-6)

@@ -20,10 +20,10 @@ from scipy.stats import spearmanr
 
 from ddl_tf.common import command
 from ddl_tf.common.settings import setting
+from ddl_tf.images.pose import pose_from_landmarks
 from ddl_tf.importers.recordio import recordio_source
 from ddl_tf.importers.source import Sample
 from ddl_tf.mining.degradation import degrade_image, parse_degradation
-from ddl_tf.mining.pose import pose_from_landmarks
 from ddl_tf.mining.quality import measure_many
 from ddl_tf.synthetic.conditions import draw_conditions
 from ddl_tf.synthetic.shots import Shot, plan_shots

@@ -26,7 +26,7 @@ _CHECKED_LINES, _BAD_SHARE = 1000, 1 / 3
 _flat = ARCFACE_TEMPLATE - ARCFACE_TEMPLATE[:2].mean(0)
 _flat = (_flat + _flat[[1, 0, 2, 4, 3]] * [-1, 1]) / 2
 # The points in space, `[5, 3]` (right, down, to the viewer), in distances between the eyes, from between them. How far
-# nose and mouth lie before the eyes is between the models that `ddl_tf.mining.pose` refers to.
+# nose and mouth lie before the eyes is between the models that `ddl_tf.images.pose` refers to.
 GENERIC_FACE = np.column_stack([_flat / np.ptp(_flat[:2, 0]), (0.0, 0.0, 0.55, 0.07, 0.07)])
 _FACE = np.column_stack([GENERIC_FACE, np.ones(5)])
 

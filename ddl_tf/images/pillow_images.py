@@ -50,17 +50,28 @@ def load_image(encoded: bytes) -> Image.Image:
         image: Image.Image = Image.open(io.BytesIO(encoded))
         # MPO is a JPEG with further pictures behind it.
         kind = "JPEG" if image.format == "MPO" else image.format
-        turn = _turn(image)
-        image.load()
-        if turn is not None:
-            image = image.transpose(turn)
-            # Some versions of Pillow would write it into a PNG file, and the image be turned twice.
-            del image.info["exif"]
+        image = load_upright(image)
     except Exception as error:  # on damaged files Pillow raises nearly anything
-        reason = str(error).split(" <_io")[0].replace("cannot identify image file", "it is no image")
-        raise ValueError(reason or type(error).__name__) from None
+        raise ValueError(decoding_problem(error)) from None
     image.format = kind
     return image
+
+
+def load_upright(image: Image.Image) -> Image.Image:
+    """Load the pixels of an opened image, and turn them as its EXIF says."""
+    turn = _turn(image)
+    image.load()
+    if turn is not None:
+        image = image.transpose(turn)
+        # Some versions of Pillow would write it into a PNG file, and the image be turned twice.
+        del image.info["exif"]
+    return image
+
+
+def decoding_problem(error: Exception) -> str:
+    """What Pillow's error says is wrong with a file."""
+    reason = str(error).split(" <_io")[0].replace("cannot identify image file", "it is no image")
+    return reason or type(error).__name__
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -10,7 +10,7 @@ from ddl_tf.common.files import write_aside
 from ddl_tf.common.partial_folder import open_partial
 from ddl_tf.common.progress import Progress
 from ddl_tf.data.store import Faces
-from ddl_tf.mining.pose import LANDMARK_COLUMNS, eye_distance_px, pose_from_landmarks
+from ddl_tf.images.pose import LANDMARK_COLUMNS, eye_distance_px, pose_from_landmarks
 from ddl_tf.mining.quality import QUALITY_COLUMNS, measure_many
 from ddl_tf.mining.view import sets_record
 

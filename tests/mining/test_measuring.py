@@ -4,11 +4,11 @@ from tiny_sets import damage_image
 from tiny_store import stored
 
 from ddl_tf.data.store import Faces
+from ddl_tf.images.pose import LANDMARK_COLUMNS
 from ddl_tf.images.template import ARCFACE_TEMPLATE
 from ddl_tf.mining import measuring
 from ddl_tf.mining.columns import write_columns
 from ddl_tf.mining.measuring import POSE_COLUMNS, measure_faces
-from ddl_tf.mining.pose import LANDMARK_COLUMNS
 from ddl_tf.mining.quality import QUALITY_COLUMNS, measure_quality
 
 

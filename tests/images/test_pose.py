@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ddl_tf.images.landmarks import GENERIC_FACE
+from ddl_tf.images.pose import eye_distance_px, pose_from_landmarks
 from ddl_tf.images.template import ARCFACE_TEMPLATE
-from ddl_tf.mining.pose import eye_distance_px, pose_from_landmarks
 from ddl_tf.synthetic.conditions import Conditions
 from ddl_tf.synthetic.surface import Camera
 

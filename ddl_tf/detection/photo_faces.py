@@ -1,0 +1,174 @@
+"""The faces of a photo: found, judged, and cut out aligned, at the best resolution that the photo has."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.detection.detector import Detector, FoundFaces
+from ddl_tf.detection.photo import Photo, decode_photo
+from ddl_tf.images.alignment import cut_face
+from ddl_tf.images.landmarks import landmark_problem
+from ddl_tf.images.pose import eye_distance_px, pose_from_landmarks
+from ddl_tf.images.template import ARCFACE_TEMPLATE, TEMPLATE_SIZE, similarity_transform
+
+
+@dataclasses.dataclass(frozen=True)
+class FaceRules:
+    """Which faces of a photo are usable.
+
+    Attributes:
+        least_score: how sure the detector must be, 0 to 1.
+        least_side: the shorter side of the box in pixels of the photo, below which a face is too small.
+        photo_side: faces are searched in the photo with this many pixels on its longer side, if it has more.
+    """
+
+    least_score: float = 0.9
+    least_side: float = 32
+    photo_side: int = 1600
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.least_score <= 1:
+            raise InputError(f"the least score of a face must be between 0 and 1, got {self.least_score}")
+        if not self.least_side >= 0:
+            raise InputError(f"the least side of a face must be 0 pixels or more, got {self.least_side}")
+        if self.photo_side < TEMPLATE_SIZE:
+            raise InputError(f"photos are searched at {TEMPLATE_SIZE} pixels or more, got {self.photo_side}")
+
+
+@dataclasses.dataclass(frozen=True)
+class PhotoFace:
+    """A face of a photo.
+
+    Attributes:
+        box: `[4]` left, top, right, bottom, in pixels of the upright photo.
+        landmarks: `[5, 2]` x, y, in the same; the order is that of `FoundFaces`.
+        score: how sure the detector is, 0 to 1.
+        crop: uint8 `[112, 112, 3]`, the face aligned to ArcFace's template.
+        refused: why it is not usable; "" if it is.
+        central: how far the middle of the box is from that of the photo, in shares of the photo's diagonal.
+    """
+
+    box: np.ndarray
+    landmarks: np.ndarray
+    score: float
+    crop: np.ndarray
+    refused: str
+    central: float
+
+    @property
+    def side(self) -> float:
+        """The shorter side of the box in pixels of the photo."""
+        return float(np.min(self.box[2:] - self.box[:2]))
+
+    @property
+    def eye_distance_px(self) -> float:
+        """The distance between the eyes in pixels of the photo: the native resolution of the face."""
+        return float(eye_distance_px(self.landmarks[None])[0])
+
+    @property
+    def pose(self) -> tuple[float, float, float]:
+        """Yaw, pitch and roll in degrees; see `ddl_tf.images.pose`."""
+        pose = pose_from_landmarks(self.landmarks[None])
+        return float(pose.yaw[0]), float(pose.pitch[0]), float(pose.roll[0])
+
+
+def photo_faces(encoded: bytes, detector: Detector, rules: FaceRules = FaceRules()) -> list[PhotoFace]:
+    """Find the faces of an encoded photo, and cut each out aligned.
+
+    The photo is decoded at the size that the search needs, and once more, larger, where a face has more pixels than
+    that shows. The landmarks and boxes are those of the upright photo at its own size.
+
+    Args:
+        encoded: the file: JPEG (a phone's MPO too), PNG, or whatever else Pillow reads.
+        detector: finds the faces.
+        rules: which of them are usable.
+
+    Returns:
+        All faces, the surest first; those that the rules leave out say why in `refused`.
+
+    Raises:
+        ValueError: if the photo cannot be decoded; the message says why.
+
+    Example:
+        >>> faces = photo_faces(encoded, MTCNNDetector())  # doctest: +SKIP
+        >>> [face.crop for face in faces if not face.refused]  # doctest: +SKIP
+    """
+    photo = decode_photo(encoded, rules.photo_side)
+    searched = _shrunk(photo, rules.photo_side)
+    found = detector.find(np.asarray(searched.image))
+    _check(found, detector.name)
+    boxes, landmarks = found.boxes * searched.scale, found.landmarks * searched.scale
+    size = photo.image.width * photo.scale, photo.image.height * photo.scale
+    views = [_template_scale(points / photo.scale) for points in landmarks]
+    # A face that alignment would enlarge may have more pixels in the file.
+    if photo.scale > 1 and max(views, default=0) > 1:
+        photo = decode_photo(encoded, math.ceil(max(views) * max(photo.image.size)))
+    return list(_faces(photo, FoundFaces(boxes, landmarks, found.scores), size, rules))
+
+
+def _template_scale(points: np.ndarray) -> float:
+    """How many pixels of an aligned face a pixel at the points becomes; 0 where they are no face's."""
+    if not np.isfinite(points).all() or not np.ptp(points, axis=0).any():
+        return 0.0
+    return float(np.linalg.norm(similarity_transform(points, ARCFACE_TEMPLATE)[:, 0]))
+
+
+def _shrunk(photo: Photo, side: int) -> Photo:
+    """The photo with no more than `side` pixels on its longer side."""
+    width, height = photo.image.size
+    share = side / max(width, height)
+    if share >= 1:
+        return photo
+    size = max(1, round(width * share)), max(1, round(height * share))
+    return Photo(photo.image.resize(size, Image.Resampling.BOX), photo.scale * width / size[0])
+
+
+def _check(found: FoundFaces, name: str) -> None:
+    """Refuse what no detector of five points gives: a detector of the user's own may have another form."""
+    count = len(found.scores)
+    if np.shape(found.boxes) != (count, 4) or np.shape(found.landmarks) != (count, 5, 2):
+        raise InputError(
+            f"the detector {name!r} gave boxes {list(np.shape(found.boxes))} and landmarks "
+            f"{list(np.shape(found.landmarks))} for {count} scores: give [n, 4], [n, 5, 2] and [n]"
+        )
+
+
+def _faces(photo: Photo, found: FoundFaces, size: tuple[float, float], rules: FaceRules) -> Iterator[PhotoFace]:
+    for box, points, score in zip(found.boxes, found.landmarks, found.scores.tolist()):
+        away = np.linalg.norm((box[:2] + box[2:]) / 2 - np.asarray(size) / 2) / np.linalg.norm(size)
+        refused = _why_refused(box, points, score, (round(size[0]), round(size[1])), rules)
+        yield PhotoFace(box, points, score, _crop(photo, points), refused, float(away))
+
+
+def _why_refused(box: np.ndarray, points: np.ndarray, score: float, size: tuple[int, int], rules: FaceRules) -> str:
+    side = float(np.min(box[2:] - box[:2]))
+    if not score >= rules.least_score:
+        return f"unsure: score {score:.2f}, where {rules.least_score:g} is needed"
+    if not side >= rules.least_side:
+        return f"too small: {side:.0f} px, where {rules.least_side:g} are needed"
+    try:
+        return landmark_problem(points, size) or ""
+    except InputError as error:
+        return str(error)
+
+
+def _crop(photo: Photo, points: np.ndarray) -> np.ndarray:
+    """The aligned face; a large one is averaged to less than twice the size first, as alignment takes single pixels."""
+    image, points = photo.image, points / photo.scale
+    scale = _template_scale(points)
+    # All that the aligned face shows; black where that is none of the photo.
+    reach = 2 * np.ptp(points, axis=0).max() if scale else np.nan
+    left, top = np.maximum(np.floor(points.min(0) - reach), 0)
+    right, bottom = np.minimum(np.ceil(points.max(0) + reach) + 1, image.size)
+    if not (left < right and top < bottom):
+        return np.zeros([TEMPLATE_SIZE, TEMPLATE_SIZE, 3], np.uint8)
+    image, points = image.crop((int(left), int(top), int(right), int(bottom))), points - [left, top]
+    if (factor := int(1 / scale)) > 1:
+        image = image.reduce(factor)
+        # Points count from the centre of the first pixel.
+        points = (points + 0.5) / factor - 0.5
+    return cut_face(image, points)

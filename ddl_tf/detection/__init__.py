@@ -5,6 +5,6 @@
 
 from ddl_tf.detection.detector import Detector, FoundFaces
 from ddl_tf.detection.mtcnn import MTCNNDetector
-from ddl_tf.detection.photo_faces import FaceRules, PhotoFace, photo_faces
+from ddl_tf.detection.photo_faces import FaceRules, PhotoFace, landmark_face, photo_faces
 
-__all__ = ["Detector", "FaceRules", "FoundFaces", "MTCNNDetector", "PhotoFace", "photo_faces"]
+__all__ = ["Detector", "FaceRules", "FoundFaces", "MTCNNDetector", "PhotoFace", "landmark_face", "photo_faces"]

@@ -12,6 +12,8 @@ from ddl_tf.images.pillow_images import decoding_problem, load_upright, to_rgb
 # A JPEG decoder gives 1/2, 1/4 or 1/8 of the sides for less than the whole; the largest photos of phones have 200
 # million pixels. Other files are decoded whole, at 3 to 4 bytes a pixel.
 MOST_JPEG_PIXELS, MOST_PIXELS = 256_000_000, 64_000_000
+# How such files go on after their first four bytes.
+_HEIF = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif"))
 
 
 class Photo(NamedTuple):
@@ -34,6 +36,8 @@ def decode_photo(encoded: bytes, least_side: int) -> Photo:
     """
     if not encoded:
         raise ValueError("it is empty")
+    if encoded[4:12] in _HEIF:
+        raise ValueError("HEIC or AVIF, as phones save photos; convert it to JPEG")
     try:
         is_jpeg = encoded.startswith(b"\xff\xd8\xff")
         # Pillow's own opener refuses 179 million pixels, and takes MPO's further pictures for frames.

@@ -101,13 +101,34 @@ def photo_faces(encoded: bytes, detector: Detector, rules: FaceRules = FaceRules
     searched = _shrunk(photo, rules.photo_side)
     found = detector.find(np.asarray(searched.image))
     _check(found, detector.name)
-    boxes, landmarks = found.boxes * searched.scale, found.landmarks * searched.scale
+    scaled = FoundFaces(found.boxes * searched.scale, found.landmarks * searched.scale, found.scores)
+    return _cut_faces(encoded, photo, scaled, rules)
+
+
+def landmark_face(encoded: bytes, landmarks: np.ndarray, rules: FaceRules = FaceRules()) -> PhotoFace:
+    """Cut the face out of an encoded photo that landmarks `[5, 2]` of the upright photo tell; see `photo_faces`.
+
+    Its box is the square around what the aligned face shows, and its score NaN. A ValueError says why the photo cannot
+    be decoded.
+    """
+    photo = decode_photo(encoded, rules.photo_side)
+    scale = _template_scale(landmarks)
+    box = np.full(4, np.nan)
+    if scale:
+        inverse = np.linalg.inv(np.vstack([similarity_transform(landmarks, ARCFACE_TEMPLATE), [0, 0, 1]]))
+        middle, half = (inverse @ [TEMPLATE_SIZE / 2, TEMPLATE_SIZE / 2, 1])[:2], TEMPLATE_SIZE / 2 / scale
+        box = np.concatenate([middle - half, middle + half])
+    return _cut_faces(encoded, photo, FoundFaces(box[None], np.asarray(landmarks)[None], np.array([np.nan])), rules)[0]
+
+
+def _cut_faces(encoded: bytes, photo: Photo, found: FoundFaces, rules: FaceRules) -> list[PhotoFace]:
+    """Judge and cut out the faces that were found in the pixels of the file."""
     size = photo.image.width * photo.scale, photo.image.height * photo.scale
-    views = [_template_scale(points / photo.scale) for points in landmarks]
+    needed = max((_template_scale(points / photo.scale) for points in found.landmarks), default=0)
     # A face that alignment would enlarge may have more pixels in the file.
-    if photo.scale > 1 and max(views, default=0) > 1:
-        photo = decode_photo(encoded, math.ceil(max(views) * max(photo.image.size)))
-    return list(_faces(photo, FoundFaces(boxes, landmarks, found.scores), size, rules))
+    if photo.scale > 1 and needed > 1:
+        photo = decode_photo(encoded, math.ceil(needed * max(photo.image.size)))
+    return list(_faces(photo, found, size, rules))
 
 
 def _template_scale(points: np.ndarray) -> float:
@@ -146,7 +167,8 @@ def _faces(photo: Photo, found: FoundFaces, size: tuple[float, float], rules: Fa
 
 def _why_refused(box: np.ndarray, points: np.ndarray, score: float, size: tuple[int, int], rules: FaceRules) -> str:
     side = float(np.min(box[2:] - box[:2]))
-    if not score >= rules.least_score:
+    # A face that somebody else found has no score.
+    if score < rules.least_score:
         return f"unsure: score {score:.2f}, where {rules.least_score:g} is needed"
     if not side >= rules.least_side:
         return f"too small: {side:.0f} px, where {rules.least_side:g} are needed"

@@ -3,16 +3,19 @@
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
+import functools
 import tempfile
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from ddl_tf.common.settings import refuse_ignored, required, setting
 from ddl_tf.data.layout import PAIRS
 from ddl_tf.data.writer import StoreSettings, write_set
+from ddl_tf.detection.choice import AGREED
 from ddl_tf.importers import Source, csv_source, folder_source, recordio_source
 from ddl_tf.importers.cfp import PROTOCOLS, cfp_source
 from ddl_tf.importers.scface import MUGSHOTS, VISIBLE_CAMERAS, read_subjects, scface_source, split_subjects
+from ddl_tf.photos.preparing import SHEETS, PhotoStoreSettings, prepare_photos
 from ddl_tf.protocols.pair_csv import read_pair_csv
 from ddl_tf.protocols.pair_sets import PairSet, pair_source, pairs_table, read_bin, read_cfp, read_lfw
 from ddl_tf.runtimes.embedders import MEAN_HELP, ORDER_HELP, ORDERS
@@ -27,6 +30,15 @@ class ImportSettings(StoreSettings):
         "refuse",
         "What to do about what cannot be stored: stop at the first problem, or leave it out, tell it and count it.",
         choices=("refuse", "skip"),
+    )
+
+
+@dataclasses.dataclass
+class PhotosSettings(PhotoStoreSettings):
+    """Flags of `photos`."""
+
+    model: Optional[str] = setting(
+        None, "With --face=agreed: a .keras checkpoint, run folder or exported model that compares faces."
     )
 
 
@@ -139,11 +151,14 @@ class VerifySettings:
 
 
 def _import(source: Source, settings: ImportSettings) -> None:
-    described = write_set(source, settings, settings.on_error)
+    _print_stored(write_set(source, settings, settings.on_error), str(settings.output))
+
+
+def _print_stored(described: dict[str, Any], output: str) -> None:
     size = sum(shard["bytes"] for shard in described["shards"].values()) / 2**20
     skipped = ", ".join(f"{count:,} {kind}" for kind, count in described["problems"].items()) or "nothing"
     what = f"{described['images']:,} images of {described['identities']:,} identities"
-    print(f"stored {what} in {settings.output} ({size:,.1f} MB); left out: {skipped}")
+    print(f"stored {what} in {output} ({size:,.1f} MB); left out: {skipped}")
 
 
 def _import_pairs(pair_set: PairSet, kind: str, name: str, settings: StoreSettings) -> None:
@@ -218,7 +233,6 @@ def synthetic(settings: SyntheticSettings) -> None:
 
 def weights(settings: WeightsSettings) -> None:
     """Turn a network of others into a checkpoint to evaluate, export or start training from."""
-    # TensorFlow takes seconds to import, and no other command needs it from the start.
     from ddl_tf.models.checkpoints import check_checkpoint_path, save_checkpoint
     from ddl_tf.models.insightface import convert_insightface
     from ddl_tf.runtimes.onnx_conversion import convert_and_compare
@@ -266,7 +280,22 @@ def mend(settings: VerifySettings) -> None:
     print(f"{settings.input}: {f'{len(stand_ins):,} images mended' if len(stand_ins) else 'every image can be read'}")
 
 
-_IMPORTS = (recordio, folder, csv, cfp, scface, bin, lfw, cfp_pairs, pairs)
+def photos(settings: PhotosSettings) -> None:
+    """Find the faces of a folder of photos, align them, and store them for training, a gallery or a benchmark."""
+    embed = None
+    if settings.model:
+        refuse_ignored(settings, ["model"], settings.face == AGREED, f"--face={AGREED}")
+        # TensorFlow takes seconds to import, and no other command needs it from the start.
+        from ddl_tf.evaluation.embed import embed_images
+        from ddl_tf.evaluation.model import load_embedding_model
+
+        embed = functools.partial(embed_images, load_embedding_model(settings.model), name="faces")
+    _print_stored(prepare_photos(settings, embed=embed), str(settings.output))
+    sheets = [Path(str(settings.output)) / "mined" / name for name in SHEETS]
+    print(f"look at {' and '.join(str(sheet) for sheet in sheets if sheet.is_file())}")
+
+
+_IMPORTS = (photos, recordio, folder, csv, cfp, scface, bin, lfw, cfp_pairs, pairs)
 COMMANDS = command.by_name(*_IMPORTS, synthetic, weights, verify, mend)
 
 if __name__ == "__main__":

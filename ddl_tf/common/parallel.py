@@ -22,8 +22,10 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_in_order(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Generator[_Result, None, None]:
-    """Yield what `map` yields, with a thread for each core; the items are drawn a little ahead."""
+def map_in_order(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], chunk_items: int = _CHUNK
+) -> Generator[_Result, None, None]:
+    """Yield what `map` yields, with a thread for each core; a few times `chunk_items` for each are drawn ahead."""
     workers, source = usable_cores(), iter(items)
     pending: deque[Future[list[_Result]]] = deque()
     with contextlib.ExitStack() as stack:
@@ -31,7 +33,7 @@ def map_in_order(function: Callable[[_Item], _Result], items: Iterable[_Item]) -
         if isinstance(source, Generator):
             stack.callback(source.close)
         pool = stack.enter_context(ThreadPoolExecutor(workers))
-        while chunk := list(itertools.islice(source, _CHUNK)):
+        while chunk := list(itertools.islice(source, chunk_items)):
             pending.append(pool.submit(lambda items: [function(item) for item in items], chunk))
             if len(pending) > 2 * workers:
                 yield from pending.popleft().result()

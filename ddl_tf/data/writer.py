@@ -62,7 +62,7 @@ def write_set(
     Raises:
         InputError: if something is wrong with the settings, the output or, with "refuse", the samples.
     """
-    output = _check_settings(settings)
+    output = check_output(settings)
     made_by = _made_by(source, settings)
     record = {name: value for name, value in made_by.items() if name != "settings"}
     record.update({f"--{name}": value for name, value in made_by["settings"].items()})
@@ -85,7 +85,8 @@ def write_set(
     return description
 
 
-def _check_settings(settings: StoreSettings) -> Path:
+def check_output(settings: StoreSettings) -> Path:
+    """Refuse settings that `write_set` would refuse, before hours of other work; returns the folder to store in."""
     if not settings.output:
         raise InputError("--output is missing: name the folder to store the set in")
     if not is_unicode(settings.output):

@@ -12,8 +12,8 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.detection.detector import FoundFaces
 
 VERSION = "1.0.0"
-# The side of the proposal network's view, and the ratio of two levels of the pyramid, both in pixels of the package.
-_VIEW_PX, _LEVEL_RATIO = 12, 0.709
+# The sides of the networks' views, and the ratio of two levels of the pyramid, as the package has them.
+_VIEW_PX, _REFINED_PX, _OUTPUT_PX, _LEVEL_RATIO = 12, 24, 48, 0.709
 # By network: the least score, and the overlap (of the union, or of the smaller box) of which the lower score goes.
 _PROPOSAL, _REFINED, _OUTPUT = 0.6, 0.7, 0.8
 _LEVEL_OVERLAP, _OVERLAP = 0.5, 0.7
@@ -57,6 +57,13 @@ def _flatten(values: tf.Tensor, weights: Sequence[np.ndarray]) -> tf.Tensor:
     return _prelu(_dense(tf.reshape(values, [-1, weights[0].shape[0]]), weights[:2]), weights[2])
 
 
+def _views(pixels: tf.Tensor, boxes: np.ndarray, side: int) -> tf.Tensor:
+    """Cut boxes out of an image, each scaled to `side` pixels."""
+    _, height, width, _ = pixels.shape
+    relative = (boxes[:, [2, 1, 4, 3]] / [height, width, height, width]).astype(np.float32)
+    return tf.image.crop_and_resize(pixels, relative, np.zeros(len(boxes), np.int32), [side, side])
+
+
 class MTCNNDetector:
     """Find faces by MTCNN, without a download: the weights come with the PyPI package `mtcnn` 1.0.0.
 
@@ -89,23 +96,23 @@ class MTCNNDetector:
         self._proposal_weights, self._refine_weights, self._output_weights = weights
         # A graph for images of any size.
         image = tf.TensorSpec([1, None, None, 3], tf.float32)
-        boxes = tf.TensorSpec([None, 4], tf.float32)
+        refined, output = (tf.TensorSpec([None, side, side, 3], tf.float32) for side in (_REFINED_PX, _OUTPUT_PX))
         self._propose = tf.function(self._propose_faces, [image, tf.TensorSpec([2], tf.int32)])
-        self._refine = tf.function(self._refine_boxes, [image, boxes])
-        self._output = tf.function(self._output_faces, [image, boxes])
+        self._refine = tf.function(self._refine_boxes, [refined])
+        self._output = tf.function(self._output_faces, [output])
 
     def find(self, image: np.ndarray) -> FoundFaces:
         """Find the faces of a uint8 `[height, width, 3]` RGB image; see `Detector`."""
         pixels = (tf.cast(image, tf.float32)[tf.newaxis] - 127.5) / 128
         boxes = self._proposals(pixels, image.shape[:2])
         if len(boxes):
-            offsets, scores = (result.numpy() for result in self._refine(pixels, self._relative(boxes, image.shape)))
+            offsets, scores = (result.numpy() for result in self._refine(_views(pixels, boxes, _REFINED_PX)))
             boxes = self._boxes.adjust_bboxes(self._boxes.replace_confidence(boxes, scores), offsets)
             boxes = self._suppress(boxes[boxes[:, 5] > _REFINED], _OVERLAP)
             boxes = self._boxes.resize_to_square(boxes)
         if not len(boxes):
             return FoundFaces(np.empty([0, 4]), np.empty([0, 5, 2]), np.empty(0))
-        offsets, points, scores = self._output(pixels, self._relative(boxes, image.shape))
+        offsets, points, scores = self._output(_views(pixels, boxes, _OUTPUT_PX))
         points = self._landmarks.adjust_landmarks(points, boxes)
         boxes = self._boxes.adjust_bboxes(self._boxes.replace_confidence(boxes, scores.numpy()), offsets.numpy())
         faces = np.concatenate([boxes, points], axis=1)
@@ -134,12 +141,6 @@ class MTCNNDetector:
         """Leave out boxes that a higher score covers."""
         return self._boxes.smart_nms_from_bboxes(boxes, overlap, method=method) if len(boxes) else boxes
 
-    @staticmethod
-    def _relative(boxes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-        """Boxes as `crop_and_resize` takes them: top, left, bottom, right, in shares of the image."""
-        height, width = shape[:2]
-        return (boxes[:, [2, 1, 4, 3]] / [height, width, height, width]).astype(np.float32)
-
     def _propose_faces(self, pixels: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         weights = self._proposal_weights
         values = tf.image.resize(pixels, size, tf.image.ResizeMethod.AREA)
@@ -154,19 +155,16 @@ class MTCNNDetector:
         offsets = tf.gather_nd(_convolve(values, weights[9:11])[0], places)
         return places, offsets, tf.gather_nd(scores, places)
 
-    def _views(self, pixels: tf.Tensor, boxes: tf.Tensor, side: int) -> tf.Tensor:
-        return tf.image.crop_and_resize(pixels, boxes, tf.zeros([tf.shape(boxes)[0]], tf.int32), [side, side])
-
-    def _refine_boxes(self, pixels: tf.Tensor, boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _refine_boxes(self, views: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         weights = self._refine_weights
-        values = tf.nn.max_pool2d(_convolve(self._views(pixels, boxes, 24), weights[:3]), 3, 2, "SAME")
+        values = tf.nn.max_pool2d(_convolve(views, weights[:3]), 3, 2, "SAME")
         values = tf.nn.max_pool2d(_convolve(values, weights[3:6]), 3, 2, "VALID")
         values = _flatten(_convolve(values, weights[6:9]), weights[9:12])
         return _dense(values, weights[12:14]), tf.nn.softmax(_dense(values, weights[14:16]))
 
-    def _output_faces(self, pixels: tf.Tensor, boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _output_faces(self, views: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         weights = self._output_weights
-        values = tf.nn.max_pool2d(_convolve(self._views(pixels, boxes, 48), weights[:3]), 3, 2, "SAME")
+        values = tf.nn.max_pool2d(_convolve(views, weights[:3]), 3, 2, "SAME")
         values = tf.nn.max_pool2d(_convolve(values, weights[3:6]), 3, 2, "VALID")
         values = tf.nn.max_pool2d(_convolve(values, weights[6:9]), 2, 2, "SAME")
         values = _flatten(_convolve(values, weights[9:12]), weights[12:15])

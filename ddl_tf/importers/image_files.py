@@ -1,5 +1,6 @@
 """Encoded images that are read when they are asked for."""
 
+import dataclasses
 import errno
 import hashlib
 import os
@@ -36,7 +37,8 @@ def read_sample(path: Path, place: str, *known: Any) -> Union[Sample, Problem]:
     if "\0" in str(path):
         return Problem("file name", place, f"{visible(str(path))} holds the character 0, which no file's name may")
     try:
-        return Sample(require_regular_file(path).read_bytes(), *known)
+        sample = Sample(require_regular_file(path).read_bytes(), *known)
+        return dataclasses.replace(sample, file=str(path))
     except OSError as error:
         kind = "no file" if error.errno == errno.EINVAL else "missing file"
         return Problem(kind, place, f"{path}: {error.strerror}")

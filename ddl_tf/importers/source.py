@@ -18,6 +18,7 @@ class Sample:
         source: where it came from, for messages: a file, with the record or line number if it holds many.
         group: 0 = teacher (easy), 1..K = students (hard; at most `MAX_GROUP`), -1 = takes no part in the distillation.
         columns: further columns of the index (yaw, fold, ...); every sample of a set has the same ones.
+        file: the file that the image is, if it is one.
     """
 
     image: bytes
@@ -25,6 +26,7 @@ class Sample:
     source: str
     group: int = -1
     columns: Mapping[str, Value] = dataclasses.field(default_factory=dict)
+    file: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

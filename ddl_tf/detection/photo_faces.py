@@ -101,7 +101,9 @@ def photo_faces(encoded: bytes, detector: Detector, rules: FaceRules = FaceRules
     searched = _shrunk(photo, rules.photo_side)
     found = detector.find(np.asarray(searched.image))
     _check(found, detector.name)
-    scaled = FoundFaces(found.boxes * searched.scale, found.landmarks * searched.scale, found.scores)
+    order = np.argsort(-np.asarray(found.scores), kind="stable")
+    boxes, landmarks = (np.asarray(values)[order] * searched.scale for values in found[:2])
+    scaled = FoundFaces(boxes, landmarks, np.asarray(found.scores)[order])
     return _cut_faces(encoded, photo, scaled, rules)
 
 

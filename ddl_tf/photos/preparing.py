@@ -79,7 +79,9 @@ def prepare_photos(
     if settings.face == AGREED and embed is None:
         raise InputError(f"--face={AGREED} needs a model that compares faces: give --model")
     output, source = check_output(settings), _photo_source(settings)
-    if detector is None and not _has_landmarks(source):
+    if _has_landmarks(source):
+        detector = None
+    elif detector is None:
         detector = settings.detector()
     parts = output.with_name(f"{output.name}.faces")
     photos = find_faces(source, parts, detector, settings.rules())

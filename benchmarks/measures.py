@@ -26,8 +26,8 @@ from ddl_tf.importers.source import Sample
 from ddl_tf.mining.degradation import degrade_image, parse_degradation
 from ddl_tf.mining.quality import measure_many
 from ddl_tf.synthetic.conditions import draw_conditions
+from ddl_tf.synthetic.landmarks import face_landmarks
 from ddl_tf.synthetic.shots import Shot, plan_shots
-from ddl_tf.synthetic.surface import Camera, Profile
 from ddl_tf.synthetic.traits import draw_traits
 
 # The eyes of an aligned face of 112 px are so many pixels apart.
@@ -57,20 +57,8 @@ def measure(images: Sequence[bytes]) -> pd.DataFrame:
 
 def synthetic_landmarks(shot: Shot) -> np.ndarray:
     """Where a drawn face has its eyes, nose and corners of the mouth, `[5, 2]` in pixels."""
-    traits = draw_traits(shot.identity, shot.seed)
-    camera = Camera(draw_conditions(shot.identity, shot.image, shot.seed, shot.size, shot.hard), shot.size)
-    head = Profile.head(traits)
-    nose = head.at(0.0, traits.eye_y + traits.nose_length)
-    points = [
-        head.at(-traits.eye_spacing, traits.eye_y),
-        head.at(traits.eye_spacing, traits.eye_y),
-        (0.0, nose[1] - traits.nose_upturn, nose[2] + traits.nose_projection),
-        head.at(-traits.mouth_width, traits.mouth_y),
-        head.at(traits.mouth_width, traits.mouth_y),
-    ]
-    seen = np.array([camera.project(point)[:2] for point in points])
-    turn = np.array([[camera.cos_roll, camera.sin_roll], [-camera.sin_roll, camera.cos_roll]])
-    return seen @ turn / camera.pixel + shot.size / 2
+    seen = draw_conditions(shot.identity, shot.image, shot.seed, shot.size, shot.hard)
+    return face_landmarks(draw_traits(shot.identity, shot.seed), seen, shot.size)
 
 
 def show(table: pd.DataFrame) -> None:

@@ -46,6 +46,11 @@ class Camera:
         depth, sin, cos = z * self.cos_yaw - x * self.sin_yaw, self.sin_pitch, self.cos_pitch
         return x * self.cos_yaw + z * self.sin_yaw, y * cos - depth * sin, depth * cos + y * sin
 
+    def to_pixels(self, points: np.ndarray) -> np.ndarray:
+        """Camera coordinates `[n, 2]` -> x, y in pixels of the image; (0, 0) is the centre of the first pixel."""
+        turn = np.array([[self.cos_roll, self.sin_roll], [-self.sin_roll, self.cos_roll]])
+        return (points @ turn + self._shift) / self.pixel + (self.size - 1) / 2
+
     def box(self, points: list[Point], radius: float) -> Box:
         """The pixels within `radius` (head units) of the box around some points in head coordinates."""
         places = [self.project(point) for point in points]

@@ -73,6 +73,9 @@ class SyntheticSettings(StoreSettings):
     test_identities: int = setting(100, "Further identities, for the verification sets; 0 makes no verification sets.")
     test_pairs: int = setting(1000, "Pairs of each verification set, half of them of one identity; a multiple of 20.")
     image_size: int = setting(112, "Side of the images in pixels.")
+    aligned: bool = setting(
+        False, "Whether the faces are brought to ArcFace's template, as those that `prepare photos` finds."
+    )
     seed: int = setting(0, "Seed of the faces: another seed gives other people.")
 
 
@@ -101,7 +104,7 @@ def prepare_synthetic(settings: SyntheticSettings) -> dict[str, dict[str, Any]]:
         raise InputError(f"{output} holds these sets already: choose another --output, or replace by --overwrite")
     descriptions = {}
     for name, (identities, images, hard_fraction) in plans.items():
-        shots = plan_shots(identities, images, settings.seed, settings.image_size, hard_fraction)
+        shots = plan_shots(identities, images, settings.seed, settings.image_size, hard_fraction, settings.aligned)
         source = Source("synthetic", f"synthetic faces, {name}", len(shots), functools.partial(draw_shots, shots))
         set_settings = dataclasses.replace(settings, output=str(output / name))
         if not settings.overwrite and _is_made(set_settings):

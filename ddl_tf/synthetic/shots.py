@@ -11,10 +11,12 @@ import numpy as np
 from PIL import Image
 
 from ddl_tf.common.parallel import spawned_processes, usable_cores
+from ddl_tf.images.alignment import cut_face
 from ddl_tf.images.pillow_images import encode_jpeg
 from ddl_tf.importers.source import Sample, Value
 from ddl_tf.synthetic.conditions import draw_conditions
 from ddl_tf.synthetic.drawing import draw_face
+from ddl_tf.synthetic.landmarks import face_landmarks
 from ddl_tf.synthetic.traits import draw_traits
 
 # Starting further processes takes about as long as drawing this many images.
@@ -22,7 +24,7 @@ _CHUNK, _WORTH_PROCESSES = 64, 600
 
 
 def render(
-    identity: int, image: int, seed: int = 0, size: int = 112, hard: bool = False
+    identity: int, image: int, seed: int = 0, size: int = 112, hard: bool = False, aligned: bool = False
 ) -> tuple[np.ndarray, dict[str, Value]]:
     """Draw one image of an identity; the same for the same numbers, in whatever order they are drawn.
 
@@ -32,6 +34,8 @@ def render(
         seed: seed of the whole population.
         size: side of the image in pixels.
         hard: whether the image is hard (large yaw, low resolution, bad light, an occluder, blur) or easy.
+        aligned: whether the face is brought to ArcFace's template by its true landmarks, as `prepare photos` does it
+            by those that it finds.
 
     Returns:
         The image, uint8 `[size, size, 3]` RGB, and the true strength of each variation: `yaw`, `pitch`, `roll` and
@@ -46,7 +50,10 @@ def render(
         (64, 64, 3)
     """
     seen = draw_conditions(identity, image, seed, size, hard)
-    pixels, occlusion = draw_face(draw_traits(identity, seed), seen, size)
+    traits = draw_traits(identity, seed)
+    pixels, occlusion = draw_face(traits, seen, size)
+    if aligned:
+        pixels = cut_face(Image.fromarray(pixels), face_landmarks(traits, seen, size), size)
     columns: dict[str, Value] = {
         "yaw": seen.yaw,
         "pitch": seen.pitch,
@@ -77,6 +84,7 @@ class Shot:
     seed: int
     size: int
     hard: bool
+    aligned: bool = False
 
     def draw(self) -> Sample:
         """Draw it, and encode it as JPEG."""
@@ -86,10 +94,12 @@ class Shot:
         return Sample(image, self.identity, source, int(self.hard), columns)
 
 
-def plan_shots(identities: range, images: int, seed: int, size: int, hard_fraction: float) -> list[Shot]:
+def plan_shots(
+    identities: range, images: int, seed: int, size: int, hard_fraction: float, aligned: bool = False
+) -> list[Shot]:
     """All images of a set in their order; an identity's hard ones are spread evenly among its images."""
     hard = [int((k + 1) * hard_fraction + 1e-9) > int(k * hard_fraction + 1e-9) for k in range(images)]
-    return [Shot(identity, k, seed, size, hard[k]) for identity in identities for k in range(images)]
+    return [Shot(identity, k, seed, size, hard[k], aligned) for identity in identities for k in range(images)]
 
 
 def draw_shots(shots: Sequence[Shot], start: int = 0) -> Iterator[Sample]:

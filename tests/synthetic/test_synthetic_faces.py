@@ -8,10 +8,13 @@ from PIL import Image
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.data.store import Faces
+from ddl_tf.images.alignment import align_face
+from ddl_tf.images.template import ARCFACE_TEMPLATE, similarity_transform
 from ddl_tf.protocols.pair_sets import read_stored
 from ddl_tf.synthetic.conditions import OCCLUDERS, Conditions, draw_conditions
 from ddl_tf.synthetic.drawing import draw_face
 from ddl_tf.synthetic.faces import SyntheticSettings, draw_pairs, prepare_synthetic, synthetic_images, synthetic_samples
+from ddl_tf.synthetic.landmarks import face_landmarks
 from ddl_tf.synthetic.shots import draw_shots, plan_shots, render
 from ddl_tf.synthetic.traits import HAIR_STYLES, draw_traits
 
@@ -226,3 +229,16 @@ def test_prepare_goes_on_after_the_sets_that_are_there(tmp_path, monkeypatch, ca
     assert "there already" in capsys.readouterr().err
     assert (tmp_path / "train" / "index.parquet").stat().st_mtime_ns == before
     assert Faces([str(tmp_path / "hard")]).num_identities == 20
+
+
+def test_an_aligned_face_has_its_landmarks_on_the_template():
+    """By the true landmarks; a detector's are near them."""
+    traits, seen = draw_traits(3, 1), draw_conditions(3, 0, 1, 112, False)
+    landmarks = face_landmarks(traits, seen, 112)
+    aligned, columns = render(3, 0, seed=1, aligned=True)
+    plain, plain_columns = render(3, 0, seed=1)
+    np.testing.assert_array_equal(aligned, align_face(plain, landmarks))
+    assert columns == plain_columns
+    matrix = similarity_transform(landmarks, ARCFACE_TEMPLATE)
+    # Drawn faces differ from the template's by a few pixels, each in its own way.
+    assert np.abs(landmarks @ matrix[:, :2].T + matrix[:, 2] - ARCFACE_TEMPLATE).max() < 8

@@ -15,6 +15,7 @@ from ddl_tf.detection.choice import AGREED
 from ddl_tf.importers import Source, csv_source, folder_source, recordio_source
 from ddl_tf.importers.cfp import PROTOCOLS, cfp_source
 from ddl_tf.importers.scface import MUGSHOTS, VISIBLE_CAMERAS, read_subjects, scface_source, split_subjects
+from ddl_tf.photos.aligning import AlignSettings, align_folder
 from ddl_tf.photos.preparing import SHEETS, PhotoStoreSettings, prepare_photos
 from ddl_tf.protocols.pair_csv import read_pair_csv
 from ddl_tf.protocols.pair_sets import PairSet, pair_source, pairs_table, read_bin, read_cfp, read_lfw
@@ -295,7 +296,15 @@ def photos(settings: PhotosSettings) -> None:
     print(f"look at {' and '.join(str(sheet) for sheet in sheets if sheet.is_file())}")
 
 
-_IMPORTS = (photos, recordio, folder, csv, cfp, scface, bin, lfw, cfp_pairs, pairs)
+def align(settings: AlignSettings) -> None:
+    """Find and align the faces of all images below a folder, and write them under the same names."""
+    counts = align_folder(settings)
+    written = counts.pop("written")
+    left_out = ", ".join(f"{count:,} {kind}" for kind, count in counts.items()) or "nothing"
+    print(f"{written:,} aligned faces in {settings.output}; left out: {left_out}")
+
+
+_IMPORTS = (photos, align, recordio, folder, csv, cfp, scface, bin, lfw, cfp_pairs, pairs)
 COMMANDS = command.by_name(*_IMPORTS, synthetic, weights, verify, mend)
 
 if __name__ == "__main__":

@@ -1,2 +1,4 @@
+from .aligning import AlignSettings as AlignSettings
+from .aligning import align_folder as align_folder
 from .preparing import PhotoStoreSettings as PhotoStoreSettings
 from .preparing import prepare_photos as prepare_photos

@@ -47,7 +47,7 @@ class PhotoFace:
         box: `[4]` left, top, right, bottom, in pixels of the upright photo.
         landmarks: `[5, 2]` x, y, in the same; the order is that of `FoundFaces`.
         score: how sure the detector is, 0 to 1.
-        crop: uint8 `[112, 112, 3]`, the face aligned to ArcFace's template.
+        crop: uint8 `[112, 112, 3]`, or of the side that was asked for: the face aligned to ArcFace's template.
         refused: why it is not usable; "" if it is.
         central: how far the middle of the box is from that of the photo, in shares of the photo's diagonal.
     """
@@ -76,7 +76,9 @@ class PhotoFace:
         return float(pose.yaw[0]), float(pose.pitch[0]), float(pose.roll[0])
 
 
-def photo_faces(encoded: bytes, detector: Detector, rules: FaceRules = FaceRules()) -> list[PhotoFace]:
+def photo_faces(
+    encoded: bytes, detector: Detector, rules: FaceRules = FaceRules(), size: int = TEMPLATE_SIZE
+) -> list[PhotoFace]:
     """Find the faces of an encoded photo, and cut each out aligned.
 
     The photo is decoded at the size that the search needs, and once more, larger, where a face has more pixels than
@@ -86,6 +88,7 @@ def photo_faces(encoded: bytes, detector: Detector, rules: FaceRules = FaceRules
         encoded: the file: JPEG (a phone's MPO too), PNG, or whatever else Pillow reads.
         detector: finds the faces.
         rules: which of them are usable.
+        size: the side of the crops in pixels.
 
     Returns:
         All faces, the surest first; those that the rules leave out say why in `refused`.
@@ -104,7 +107,7 @@ def photo_faces(encoded: bytes, detector: Detector, rules: FaceRules = FaceRules
     order = np.argsort(-np.asarray(found.scores), kind="stable")
     boxes, landmarks = (np.asarray(values)[order] * searched.scale for values in found[:2])
     scaled = FoundFaces(boxes, landmarks, np.asarray(found.scores)[order])
-    return _cut_faces(encoded, photo, scaled, rules)
+    return _cut_faces(encoded, photo, scaled, rules, size)
 
 
 def landmark_face(encoded: bytes, landmarks: np.ndarray, rules: FaceRules = FaceRules()) -> PhotoFace:
@@ -120,24 +123,25 @@ def landmark_face(encoded: bytes, landmarks: np.ndarray, rules: FaceRules = Face
         inverse = np.linalg.inv(np.vstack([similarity_transform(landmarks, ARCFACE_TEMPLATE), [0, 0, 1]]))
         middle, half = (inverse @ [TEMPLATE_SIZE / 2, TEMPLATE_SIZE / 2, 1])[:2], TEMPLATE_SIZE / 2 / scale
         box = np.concatenate([middle - half, middle + half])
-    return _cut_faces(encoded, photo, FoundFaces(box[None], np.asarray(landmarks)[None], np.array([np.nan])), rules)[0]
+    found = FoundFaces(box[None], np.asarray(landmarks)[None], np.array([np.nan]))
+    return _cut_faces(encoded, photo, found, rules, TEMPLATE_SIZE)[0]
 
 
-def _cut_faces(encoded: bytes, photo: Photo, found: FoundFaces, rules: FaceRules) -> list[PhotoFace]:
+def _cut_faces(encoded: bytes, photo: Photo, found: FoundFaces, rules: FaceRules, side: int) -> list[PhotoFace]:
     """Judge and cut out the faces that were found in the pixels of the file."""
     size = photo.image.width * photo.scale, photo.image.height * photo.scale
-    needed = max((_template_scale(points / photo.scale) for points in found.landmarks), default=0)
+    needed = max((_template_scale(points / photo.scale, side) for points in found.landmarks), default=0)
     # A face that alignment would enlarge may have more pixels in the file.
     if photo.scale > 1 and needed > 1:
         photo = decode_photo(encoded, math.ceil(needed * max(photo.image.size)))
-    return list(_faces(photo, found, size, rules))
+    return list(_faces(photo, found, size, rules, side))
 
 
-def _template_scale(points: np.ndarray) -> float:
+def _template_scale(points: np.ndarray, side: int = TEMPLATE_SIZE) -> float:
     """How many pixels of an aligned face a pixel at the points becomes; 0 where they are no face's."""
     if not np.isfinite(points).all() or not np.ptp(points, axis=0).any():
         return 0.0
-    return float(np.linalg.norm(similarity_transform(points, ARCFACE_TEMPLATE)[:, 0]))
+    return float(np.linalg.norm(similarity_transform(points, ARCFACE_TEMPLATE)[:, 0])) * (side / TEMPLATE_SIZE)
 
 
 def _shrunk(photo: Photo, side: int) -> Photo:
@@ -160,11 +164,13 @@ def _check(found: FoundFaces, name: str) -> None:
         )
 
 
-def _faces(photo: Photo, found: FoundFaces, size: tuple[float, float], rules: FaceRules) -> Iterator[PhotoFace]:
+def _faces(
+    photo: Photo, found: FoundFaces, size: tuple[float, float], rules: FaceRules, side: int
+) -> Iterator[PhotoFace]:
     for box, points, score in zip(found.boxes, found.landmarks, found.scores.tolist()):
         away = np.linalg.norm((box[:2] + box[2:]) / 2 - np.asarray(size) / 2) / np.linalg.norm(size)
         refused = _why_refused(box, points, score, (round(size[0]), round(size[1])), rules)
-        yield PhotoFace(box, points, score, _crop(photo, points), refused, float(away))
+        yield PhotoFace(box, points, score, _crop(photo, points, side), refused, float(away))
 
 
 def _why_refused(box: np.ndarray, points: np.ndarray, score: float, size: tuple[int, int], rules: FaceRules) -> str:
@@ -180,19 +186,19 @@ def _why_refused(box: np.ndarray, points: np.ndarray, score: float, size: tuple[
         return str(error)
 
 
-def _crop(photo: Photo, points: np.ndarray) -> np.ndarray:
+def _crop(photo: Photo, points: np.ndarray, side: int) -> np.ndarray:
     """The aligned face; a large one is averaged to less than twice the size first, as alignment takes single pixels."""
     image, points = photo.image, points / photo.scale
-    scale = _template_scale(points)
+    scale = _template_scale(points, side)
     # All that the aligned face shows; black where that is none of the photo.
     reach = 2 * np.ptp(points, axis=0).max() if scale else np.nan
     left, top = np.maximum(np.floor(points.min(0) - reach), 0)
     right, bottom = np.minimum(np.ceil(points.max(0) + reach) + 1, image.size)
     if not (left < right and top < bottom):
-        return np.zeros([TEMPLATE_SIZE, TEMPLATE_SIZE, 3], np.uint8)
+        return np.zeros([side, side, 3], np.uint8)
     image, points = image.crop((int(left), int(top), int(right), int(bottom))), points - [left, top]
     if (factor := int(1 / scale)) > 1:
         image = image.reduce(factor)
         # Points count from the centre of the first pixel.
         points = (points + 0.5) / factor - 0.5
-    return cut_face(image, points)
+    return cut_face(image, points, side)

@@ -18,14 +18,15 @@ from ddl_tf.models.recognizer import image_size
 class _Advance(tf.keras.callbacks.Callback):
     """Advances a progress by each batch that is done."""
 
-    def __init__(self, progress: Progress, num_images: int, batch_size: int) -> None:
+    def __init__(self, progress: Optional[Progress], num_images: int, batch_size: int) -> None:
         super().__init__()
         self.done = 0
         self._progress, self._num_images, self._batch_size = progress, num_images, batch_size
 
     def on_predict_batch_end(self, batch: int, logs: Optional[dict[str, Any]] = None) -> None:
         done = min((batch + 1) * self._batch_size, self._num_images)
-        self._progress.advance(done - self.done)
+        if self._progress is not None:
+            self._progress.advance(done - self.done)
         self.done = done
 
 
@@ -42,7 +43,7 @@ def predict_embeddings(
     images: Sequence[bytes],
     flip: bool,
     batch_size: int,
-    progress: Progress,
+    progress: Optional[Progress] = None,
     places: Optional[range] = None,
 ) -> np.ndarray:
     """Embed encoded images, or those at some places, views apart as the model gives them: `[images, views, dim]`."""

@@ -3,12 +3,14 @@
     python -m ddl_tf.gallery enroll --gallery=people --model=saved_models/faces/1 --images=photos
     python -m ddl_tf.gallery search --gallery=people --model=saved_models/faces/1 --images=new --output=results.csv
 
+The photos show aligned faces; of any others --detect finds the faces.
 Photos that cannot be used are left out and listed at the end; the exit code is then 1.
 """
 
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
 import dataclasses
+import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,116 +23,35 @@ import pandas as pd
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.markdown import markdown_table
-from ddl_tf.common.settings import required, setting
+from ddl_tf.common.settings import required
 from ddl_tf.common.text import csv_cell, visible
+from ddl_tf.detection.choice import AGREED
 from ddl_tf.evaluation.model import is_exported, model_file
-from ddl_tf.gallery.gallery import EXISTING, Gallery, check_threshold, convert_gallery, rebuild_index
+from ddl_tf.gallery.embedder import PhotoEmbedder
+from ddl_tf.gallery.faces import FaceFinder, agreed_rows, shared_faces
+from ddl_tf.gallery.gallery import Gallery, check_threshold, convert_gallery, rebuild_index
 from ddl_tf.gallery.index import KINDS
-from ddl_tf.gallery.photos import Photo, PhotoEmbedder, csv_photos, folder_photos, split_problems
+from ddl_tf.gallery.marking import check_marked, face_marks, write_marked
+from ddl_tf.gallery.photos import Photo
 from ddl_tf.gallery.rows import ENTRIES
-from ddl_tf.gallery.search import Found, strangers_known
+from ddl_tf.gallery.search import strangers_known
+from ddl_tf.gallery.settings import (
+    ConvertSettings,
+    EnrollSettings,
+    GallerySettings,
+    PhotoSettings,
+    ReindexSettings,
+    RemoveSettings,
+    SearchSettings,
+)
 from ddl_tf.gallery.store import check_free, is_gallery
+from ddl_tf.gallery.tables import result_table, summary_table
 from ddl_tf.importers.source import Problem
 from ddl_tf.serving.export import DESCRIPTION, EXTRA, read_description
 from ddl_tf.serving.threshold import check_same_model, choose_threshold
 
 # Problems, and searched photos of those that a file lists too, which are shown.
 _SHOWN = 20
-
-
-@dataclasses.dataclass
-class GallerySettings:
-    """What all commands share."""
-
-    gallery: str = setting("", "The folder of the gallery; required.")
-
-
-@dataclasses.dataclass
-class PhotoSettings(GallerySettings):
-    """Which photos, and the model."""
-
-    model: str = setting(
-        "", "A .keras checkpoint, the folder of a training run, or of an exported model's version; required."
-    )
-    images: str = setting("", "A folder of aligned faces; one of --images and --images_csv is required.")
-    images_csv: str = setting(
-        "",
-        "A CSV file of photos: column path, to enrol also person, and x1, y1, ..., x5, y5 where the faces are to be "
-        "aligned: both eyes, nose, both corners of the mouth, that on the left of the image first, in pixels.",
-    )
-    flip: Optional[bool] = setting(
-        None,
-        "Whether to add the embedding of the mirrored image. Default: as the gallery was made; in a new one on, but "
-        "off for an exported model, which does it or not by itself.",
-    )
-    batch_size: int = setting(64, "Images a step.")
-    problems: Optional[str] = setting(None, "List all photos that were left out in this CSV file.")
-
-    def photos(self, of_people: bool) -> tuple[list[Photo], list[Problem]]:
-        """List the photos, and what is wrong with some of them."""
-        if bool(self.images) == bool(self.images_csv):
-            raise InputError("give one of --images (a folder) and --images_csv")
-        listed = csv_photos(self.images_csv, of_people) if self.images_csv else folder_photos(self.images, of_people)
-        return split_problems(listed)
-
-
-@dataclasses.dataclass
-class EnrollSettings(PhotoSettings):
-    """Flags of `enroll`."""
-
-    existing: str = setting(
-        "refuse",
-        "People who are enrolled already: refuse them, add the images that are not there yet, or replace all "
-        "of theirs.",
-        choices=EXISTING,
-    )
-    entries: Optional[str] = setting(
-        None,
-        "Of a new gallery, what is searched: a template of each person (default), or all images, of which the most "
-        "similar counts.",
-        choices=ENTRIES,
-    )
-    index: Optional[str] = setting(None, "Of a new gallery, how it is searched; default: exact.", choices=KINDS)
-    evaluation: Optional[str] = setting(
-        None,
-        "A stored evaluation of this model (`python -m ddl_tf.evaluate ... --store`) to choose the threshold by, from "
-        "which a person is known. Default: as it is; in a new gallery that of an exported model, if it has one.",
-    )
-    threshold_set: Optional[str] = setting(None, "The set of pairs in --evaluation to choose the threshold on.")
-    far: Optional[float] = setting(
-        None, "The false accept rate that the threshold may have there: that of one comparison, such as 1e-5."
-    )
-    threshold: Optional[float] = setting(None, "Instead of --evaluation: a threshold chosen elsewhere.")
-
-
-@dataclasses.dataclass
-class SearchSettings(PhotoSettings):
-    """Flags of `search`."""
-
-    k: int = setting(5, "People to find for each photo.")
-    threshold: Optional[float] = setting(None, "Another similarity from which a person is known than the gallery's.")
-    output: Optional[str] = setting(None, "Write what was found to this CSV file, a line for each photo and person.")
-
-
-@dataclasses.dataclass
-class RemoveSettings(GallerySettings):
-    """Flags of `remove`."""
-
-    person: list[str] = setting([], "Whom to remove; required.", repeated=True)
-
-
-@dataclasses.dataclass
-class ReindexSettings(GallerySettings):
-    """Flags of `reindex`."""
-
-    index: Optional[str] = setting(None, "How the gallery shall be searched; default: as it is.", choices=KINDS)
-
-
-@dataclasses.dataclass
-class ConvertSettings(GallerySettings):
-    """Flags of `convert`."""
-
-    old: str = setting("", "The folder of the gallery of the older form; nothing in it is changed; required.")
 
 
 def _embedder(settings: PhotoSettings, gallery: Optional[Gallery]) -> PhotoEmbedder:
@@ -192,7 +113,7 @@ def enroll(settings: EnrollSettings) -> int:
     if gallery is not None and settings.existing == "add":
         enrolled = gallery.enrolled([photo.person for photo in photos], [photo.path for photo in photos])
         photos, already = [photo for photo, known in zip(photos, enrolled) if not known], int(enrolled.sum())
-    photos, embeddings, further = embedder.embed(photos, "enroll")
+    photos, embeddings, further = _embed(settings, embedder, photos)
     people, sources = [photo.person for photo in photos], [photo.path for photo in photos]
     problems += further
     name = visible(settings.gallery)
@@ -213,6 +134,22 @@ def enroll(settings: EnrollSettings) -> int:
     print(f"{name}: enrolled {count:,} images of {len(set(people)):,} people{more}; it has {_size(description)} now")
     print(_threshold_text(description))
     return _report(problems, total, settings.problems)
+
+
+def _embed(
+    settings: EnrollSettings, embedder: PhotoEmbedder, photos: Sequence[Photo]
+) -> tuple[list[Photo], np.ndarray, list[Problem]]:
+    """Embed the faces of people, one of each photo; see `PhotoEmbedder.embed`."""
+    if not settings.detect:
+        return embedder.embed(photos, "enroll")
+    choice = None if settings.face == AGREED else settings.face
+    finder = FaceFinder(settings.detector(), settings.rules(), choice)
+    faces, embeddings, problems = embedder.embed(photos, "enroll", finder)
+    rows = list(range(len(faces))) if choice else agreed_rows(faces, embeddings)
+    unclear = shared_faces([faces[row] for row in rows])
+    names = {problem.source for problem in unclear}
+    rows = [row for row in rows if faces[row].name not in names]
+    return [faces[row] for row in rows], embeddings[rows], [*problems, *unclear]
 
 
 def _gallery_to_enroll(settings: EnrollSettings, photos: Sequence[Photo]) -> Optional[Gallery]:
@@ -251,28 +188,6 @@ def _threshold(settings: EnrollSettings, flip: bool, new: bool) -> Optional[dict
     return read_description(settings.model)["threshold"] if described else None
 
 
-def _results(photos: Sequence[Photo], matches: Found) -> pd.DataFrame:
-    known = np.full(matches.people.shape, None) if matches.known is None else matches.known.astype(object)
-    rows = [
-        (csv_cell(photo.path), rank + 1, csv_cell(person), float(similarity), known[row, rank])
-        for row, photo in enumerate(photos)
-        for rank, (person, similarity) in enumerate(zip(matches.people[row], matches.similarity[row]))
-        if person is not None
-    ]
-    return pd.DataFrame(rows, columns=["image", "rank", "person", "similarity", "known"])
-
-
-def _summary(photos: Sequence[Photo], matches: Found) -> pd.DataFrame:
-    rows = []
-    for row, photo in enumerate(photos):
-        ranked = zip(matches.people[row], matches.similarity[row])
-        texts = [(visible(person), f"{value:.3f}") for person, value in ranked if person is not None]
-        first, *others = texts or [("-", "-")]
-        known = "-" if matches.known is None or first[0] == "-" else "yes" if matches.known[row, 0] else "no"
-        rows.append([visible(photo.path), *first, known, ", ".join(map(" ".join, others))])
-    return pd.DataFrame(rows, columns=["image", "person", "similarity", "known", "next"])
-
-
 def search(settings: SearchSettings) -> int:
     """Find the most similar people of a gallery for each photo."""
     required(settings, "gallery", "model")
@@ -282,18 +197,26 @@ def search(settings: SearchSettings) -> int:
     photos, problems = settings.photos(of_people=False)
     total = len(photos) + len(problems)
     gallery = Gallery(settings.gallery)
-    photos, embeddings, further = _embedder(settings, gallery).embed(photos, "search")
+    if settings.marked:
+        check_marked(Path(settings.marked), settings.images)
+    finder = FaceFinder(settings.detector(), settings.rules()) if settings.detect else None
+    photos, embeddings, further = _embedder(settings, gallery).embed(photos, "search", finder)
     matches = gallery.search(embeddings, settings.k, settings.threshold)
     if settings.output:
         with write_aside(Path(settings.output)) as aside:
-            _results(photos, matches).to_csv(aside, index=False)
+            result_table(photos, matches, settings.detect).to_csv(aside, index=False)
     shown = photos[:_SHOWN] if settings.output else photos
-    print(markdown_table(_summary(shown, matches)))
+    print(markdown_table(summary_table(shown, matches)))
     if len(shown) < len(photos):
         print(f"and {len(photos) - len(shown):,} more in {visible(settings.output or '')}")
     facts, threshold = gallery.description, settings.threshold
     text = _threshold_text(facts) if threshold is None else f"known from --threshold={threshold} on"
     print(f"\n{_size(facts)}; {text}")
+    if settings.detect:
+        print(f"{len(photos):,} faces in {len({photo.path for photo in photos}):,} photos")
+    if settings.marked:
+        root = settings.images or os.path.dirname(settings.images_csv)
+        further += write_marked(Path(settings.marked), root, face_marks(photos, matches))
     return _report([*problems, *further], total, settings.problems)
 
 

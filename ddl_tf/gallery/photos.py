@@ -1,4 +1,4 @@
-"""Photos of faces in folders or listed in a CSV file, brought to the form that a network takes, and embedded."""
+"""Photos of faces in folders or listed in a CSV file, and what a network takes of them."""
 
 import dataclasses
 import io
@@ -14,35 +14,49 @@ from PIL import Image
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import walk_files
-from ddl_tf.common.parallel import map_in_order
-from ddl_tf.common.progress import Progress
 from ddl_tf.common.text import is_unicode, visible
-from ddl_tf.evaluation.embed import add_views, predict_embeddings
-from ddl_tf.evaluation.embedding_file import fingerprint
-from ddl_tf.evaluation.model import is_exported, load_embedding_model, model_file
-from ddl_tf.gallery.store import ModelRecord
 from ddl_tf.images.alignment import align_face
 from ddl_tf.images.decoding import why_undecodable
 from ddl_tf.images.pillow_images import encode_png, load_image, to_rgb, upright_bytes
 from ddl_tf.images.template import TEMPLATE_SIZE
 from ddl_tf.importers.csv_files import read_csv
 from ddl_tf.importers.source import Problem
-from ddl_tf.models.recognizer import image_size
 from ddl_tf.serving.safe_decoding import MAX_PIXELS
 
 # Both eyes, nose, both corners of the mouth; that on the left of the image first.
 LANDMARK_COLUMNS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
-# Encoded photos that are in memory at a time.
-_CHUNK = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class FaceBox:
+    """Where a face was found: its number in the photo, its box in pixels of the upright photo, the detector's score."""
+
+    number: int
+    left: float
+    top: float
+    right: float
+    bottom: float
+    score: float
+
+    @property
+    def side(self) -> float:
+        """The shorter side in pixels."""
+        return min(self.right - self.left, self.bottom - self.top)
 
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """A file with a face: an aligned one, or with landmarks `[5, 2]` x, y in pixels of the upright image."""
+    """A file with a face: an aligned one, one with landmarks `[5, 2]` x, y of the upright image, or one found in it."""
 
     path: str
     person: str = ""
     landmarks: Optional[np.ndarray] = None
+    box: Optional[FaceBox] = None
+
+    @property
+    def name(self) -> str:
+        """What it is called where people read it: the path, and the number of the face if it was found."""
+        return self.path if self.box is None else f"{self.path} #{self.box.number}"
 
 
 def folder_photos(root: str, of_people: bool) -> list[Union[Photo, Problem]]:
@@ -99,19 +113,26 @@ def csv_photos(csv: str, of_people: bool) -> list[Union[Photo, Problem]]:
     return [photo(row) for row in range(len(paths))]
 
 
+def read_photo(path: str) -> Union[bytes, Problem]:
+    """Read a file, or say why it cannot be read."""
+    try:
+        # Asked first: to open a pipe waits for somebody who writes.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return Problem("no file", path, "it is a folder, a pipe, a socket or a device")
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: of a path with NUL
+        return Problem("missing file", path, getattr(error, "strerror", None) or str(error))
+
+
 def face_bytes(photo: Photo, size: tuple[int, int]) -> Union[bytes, Problem]:
     """Read a photo as the encoded image that a network's input of `size` (height, width) is made of.
 
     With landmarks, of the upright image, the face is aligned: at 112 px, as the faces of training sets are, or at the
     network's size if that is larger. Aligned faces that are JPEG or PNG files stay as they are, but for EXIF's turn.
     """
-    try:
-        # Asked first: to open a pipe waits for somebody who writes.
-        if not stat.S_ISREG(os.stat(photo.path).st_mode):
-            return Problem("no file", photo.path, "it is a folder, a pipe, a socket or a device")
-        encoded = Path(photo.path).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: of a path with NUL
-        return Problem("missing file", photo.path, getattr(error, "strerror", None) or str(error))
+    encoded = read_photo(photo.path)
+    if isinstance(encoded, Problem):
+        return encoded
     try:
         with Image.open(io.BytesIO(encoded)) as header:
             pixels, kind = header.width * header.height, header.format
@@ -143,47 +164,3 @@ def split_problems(items: Sequence[Union[Photo, Problem]]) -> tuple[list[Photo],
     """Split a list into photos and problems, each in order."""
     photos = [item for item in items if isinstance(item, Photo)]
     return photos, [item for item in items if isinstance(item, Problem)]
-
-
-class PhotoEmbedder:
-    """A checkpoint, run or exported model for photos; `flip` is by default on for all but exported models."""
-
-    def __init__(self, model: str, flip: Optional[bool] = None, batch_size: int = 64) -> None:
-        if batch_size < 1:
-            raise InputError(f"--batch_size={batch_size}: must be at least 1")
-        file = model_file(model)
-        if is_exported(file) and flip:
-            raise InputError(f"{model}: an exported model adds the mirrored image or not by itself; leave out --flip")
-        flip = not is_exported(file) if flip is None else flip
-        self._model, self._batch_size = load_embedding_model(model), batch_size
-        self._size = image_size(self._model)
-        # NumPy promises this generator's numbers to stay as they are.
-        noise = np.random.RandomState(0).randint(0, 256, [4, *self._size, 3])
-        views = [noise, noise[:, :, ::-1]] if flip else [noise]
-        reference = add_views(np.stack([self._model(view.astype(np.float32)).numpy() for view in views], axis=1))
-        dim = int(self._model.output_shape[-1])
-        self.record = ModelRecord(str(file.resolve()), fingerprint(file), dim, flip, reference)
-
-    def embed(self, photos: Sequence[Photo], name: str) -> tuple[list[Photo], np.ndarray, list[Problem]]:
-        """Embed photos: those that could be, `[photos, dim]` float32 of unit norm, and the problems of the others."""
-        kept: list[Photo] = []
-        blocks = [np.empty([0, self.record.dim], np.float32)]
-        problems: list[Problem] = []
-        with Progress(name, len(photos)) as progress:
-            for start in range(0, len(photos), _CHUNK):
-                chunk = photos[start : start + _CHUNK]
-                contents = list(map_in_order(lambda photo: face_bytes(photo, self._size), chunk))
-                good = [photo for photo, content in zip(chunk, contents) if isinstance(content, bytes)]
-                encoded = [content for content in contents if isinstance(content, bytes)]
-                problems += [content for content in contents if isinstance(content, Problem)]
-                progress.advance(len(chunk) - len(good))
-                views = predict_embeddings(self._model, encoded, self.record.flip, self._batch_size, progress)
-                with np.errstate(invalid="ignore", over="ignore"):
-                    rows = add_views(views)
-                usable = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
-                kept += [photo for photo, fine in zip(good, usable) if fine]
-                unusable = [photo.path for photo, fine in zip(good, usable) if not fine]
-                reason = "the model's embedding is zero or not finite"
-                problems += [Problem("no embedding", path, reason) for path in unusable]
-                blocks.append(rows[usable])
-        return kept, np.concatenate(blocks), problems

@@ -22,12 +22,14 @@ def test_the_detector_of_the_settings():
     assert DetectionSettings(smallest_face=30).detector().name == "mtcnn 1.0.0, smallest face 30 px"
 
 
-def test_tensorflow_comes_with_mtcnn_alone():
+def test_tensorflow_comes_with_mtcnn_alone_and_flags_with_settings():
     """Also the function's name is the function, whatever was imported before: its module has the same name."""
     lines = [
-        "import sys, ddl_tf.detection.settings, ddl_tf.detection.photo_faces",
+        "import sys, ddl_tf.detection.photo_faces",
         "from ddl_tf.detection import photo_faces",
-        "assert callable(photo_faces) and 'tensorflow' not in sys.modules",
+        "assert callable(photo_faces) and not {'tensorflow', 'absl'} & set(sys.modules)",
+        "from ddl_tf.detection import DetectionSettings",
+        "assert 'tensorflow' not in sys.modules",
         "from ddl_tf.detection import MTCNNDetector",
         "assert 'tensorflow' in sys.modules",
     ]

@@ -55,7 +55,7 @@ LOADED = functools.lru_cache(load_embedding_model)
 
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch):
-    monkeypatch.setattr("ddl_tf.gallery.photos.load_embedding_model", LOADED)
+    monkeypatch.setattr("ddl_tf.gallery.embedder.load_embedding_model", LOADED)
 
 
 def run(name, **settings):

@@ -1,9 +1,12 @@
 """What a client gets back: answers, and what each signature promises; what a server reports of a model."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ddl_tf.detection import PhotoFace
 
 
 class Embedded(NamedTuple):
@@ -13,6 +16,17 @@ class Embedded(NamedTuple):
     """float32 `[rows, dim]` of unit norm; zeros where the image could not be decoded."""
     valid: np.ndarray
     """bool `[rows]`: whether the image could be decoded."""
+
+
+class EmbeddedPhoto(NamedTuple):
+    """The faces of a photo."""
+
+    faces: "list[PhotoFace]"
+    """The usable faces, from left to right; see `ddl_tf.detection.PhotoFace`."""
+    embedding: np.ndarray
+    """float32 `[faces, dim]` of unit norm."""
+    problem: str
+    """Why there is no face; empty if there is one."""
 
 
 class Verified(NamedTuple):

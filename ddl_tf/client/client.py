@@ -1,5 +1,6 @@
 """The client of a model server: faces there, embeddings back."""
 
+import functools
 import re
 import sys
 import time
@@ -13,8 +14,11 @@ from ddl_tf.client import answers, errors
 from ddl_tf.common.errors import InputError
 
 if TYPE_CHECKING:
+    import os
+
     from ddl_tf.client.grpc import GrpcTransport
     from ddl_tf.client.rest import RestTransport
+    from ddl_tf.detection import Detector, FaceRules
 
 T = TypeVar("T")
 Arrays = Mapping[str, np.ndarray]
@@ -60,7 +64,7 @@ class Client:
 
     Requests are repeated while the server is unavailable (starting, restarting, no connection) or full, and only then.
     A call with more rows than `batch` becomes several requests, all of them to one version of the model.
-    TensorFlow is not needed, and not imported.
+    TensorFlow is not needed, and not imported, but by `embed_photos` for a detector.
 
     Args:
         url: `grpc://host:8500`, `grpcs://host:port` (TLS), `http://host:8501` or `https://host`.
@@ -119,6 +123,54 @@ class Client:
         """Embed encoded images, `[rows]` contents of JPEG or PNG files, each of its own size."""
         outputs = {"embedding": (np.float32, (answers.DIM,)), "valid": (np.bool_, ())}
         return answers.Embedded(**self._by_batches(BYTES, {"image_bytes": _strings(images, "images")}, outputs))
+
+    def embed_photos(
+        self,
+        photos: "Sequence[Union[bytes, str, os.PathLike[str]]]",
+        detector: "Optional[Detector]" = None,
+        rules: "Optional[FaceRules]" = None,
+        size: int = 112,
+    ) -> list[answers.EmbeddedPhoto]:
+        """Find the faces of photos here, align them, and let the server embed them.
+
+        The photos stay here: only aligned faces are sent, as PNG. All of them are in memory; give some hundred photos
+        at a time.
+
+        Args:
+            photos: contents of files, or their paths; JPEG, PNG, or whatever else Pillow reads.
+            detector: finds the faces; `MTCNNDetector` if None, which needs TensorFlow and the extra `[photos]`.
+            rules: which faces are usable; `FaceRules()` if None.
+            size: the side of an aligned face in pixels: 112, or that of the model's input if that is larger.
+
+        Returns:
+            For each photo its faces with their embeddings. A photo that cannot be read or has no usable face has none,
+            and says why.
+
+        Raises:
+            InputError: if an argument is out of its range, or the detector is not as `Detector` says.
+
+        Example:
+            >>> with Client("grpc://localhost:8500", "faces") as client:  # doctest: +SKIP
+            ...     (photo,) = client.embed_photos(["group.jpg"])
+            ...     [face.box for face in photo.faces], photo.embedding
+        """
+        # They need Pillow, which a client of aligned faces does not.
+        from ddl_tf.client.photos import find_faces
+        from ddl_tf.detection import FaceRules
+
+        found = find_faces(photos, detector or self._mtcnn, rules or FaceRules(), size)
+        embedding, valid = self.embed_bytes([face for photo in found for face in photo.encoded])
+        if not valid.all():
+            raise self._error("BAD_ANSWER", f"{np.sum(~valid)} of {len(valid)} aligned faces were not decoded")
+        ends = np.cumsum([len(photo.faces) for photo in found], dtype=int)
+        rows = np.split(embedding, ends[:-1])
+        return [answers.EmbeddedPhoto(photo.faces, part, photo.problem) for photo, part in zip(found, rows)]
+
+    @functools.cached_property
+    def _mtcnn(self) -> "Detector":
+        from ddl_tf.detection import MTCNNDetector
+
+        return MTCNNDetector()
 
     def verify(self, first: Sequence[bytes], second: Sequence[bytes]) -> answers.Verified:
         """Compare pairs of encoded images `[pairs]`, at the threshold that is stored in the model."""

@@ -7,9 +7,9 @@ from typing import Optional, Union
 import numpy as np
 from PIL import Image
 
-from ddl_tf.common.errors import InputError
-from ddl_tf.detection import Detector, FaceRules, PhotoFace, photo_faces
+from ddl_tf.detection import Detector, FaceRules, PhotoFace
 from ddl_tf.detection.choice import agreed_faces, choose_face
+from ddl_tf.detection.usable import usable_faces
 from ddl_tf.gallery.photos import FaceBox, Photo, read_photo
 from ddl_tf.images.pillow_images import encode_png
 from ddl_tf.images.template import TEMPLATE_SIZE
@@ -41,17 +41,9 @@ class FaceFinder:
         encoded = read_photo(photo.path)
         if isinstance(encoded, Problem):
             return encoded
-        try:
-            found = photo_faces(encoded, self.detector, self.rules, max(TEMPLATE_SIZE, *size))
-        except ValueError as error:
-            if isinstance(error, InputError):
-                raise
-            return Problem("corrupt image", photo.path, str(error))
-        if not found:
-            return Problem("no face", photo.path, "no face was found in it")
-        usable = sorted((face for face in found if not face.refused), key=lambda face: face.box[0] + face.box[2])
+        usable, kind, reason = usable_faces(encoded, self.detector, self.rules, max(TEMPLATE_SIZE, *size))
         if not usable:
-            return Problem("no usable face", photo.path, f"the surest is {found[0].refused}")
+            return Problem(kind, photo.path, reason)
         chosen = None if self.choice is None else choose_face(usable, self.choice)
         return [
             (dataclasses.replace(photo, box=_face_box(number, face)), encode_png(Image.fromarray(face.crop)))

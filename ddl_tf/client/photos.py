@@ -40,7 +40,7 @@ def find_faces(photos: Sequence[Photo], detector: Detector, rules: FaceRules, si
             encoded = photo if isinstance(photo, bytes) else require_regular_file(os.fspath(photo)).read_bytes()
         except (OSError, ValueError) as error:  # ValueError: of a path with NUL
             return SentFaces([], [], f"missing file: {getattr(error, 'strerror', None) or error}")
-        faces, kind, reason = usable_faces(encoded, detector, rules, size)
+        faces, _, kind, reason = usable_faces(encoded, detector, rules, size)
         problem = "" if faces else f"{kind}: {reason}"
         return SentFaces(faces, [encode_png(Image.fromarray(face.crop)) for face in faces], problem)
 

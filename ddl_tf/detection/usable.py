@@ -8,9 +8,10 @@ from ddl_tf.detection.photo_faces import FaceRules, PhotoFace, photo_faces
 
 
 class UsableFaces(NamedTuple):
-    """The usable faces of a photo, from left to right; without one, the kind of the problem and the reason."""
+    """The usable faces of a photo, left to right, and the others; if there is none, the kind of problem and why."""
 
     faces: list[PhotoFace]
+    refused: list[PhotoFace]
     kind: str = ""
     reason: str = ""
 
@@ -23,10 +24,11 @@ def usable_faces(encoded: bytes, detector: Detector, rules: FaceRules, size: int
         # What is wrong with a detector is wrong with all photos.
         if isinstance(error, InputError):
             raise
-        return UsableFaces([], "corrupt image", str(error))
+        return UsableFaces([], [], "corrupt image", str(error))
     if not found:
-        return UsableFaces([], "no face", "no face was found in it")
+        return UsableFaces([], [], "no face", "no face was found in it")
     usable = sorted((face for face in found if not face.refused), key=lambda face: face.box[0] + face.box[2])
+    refused = [face for face in found if face.refused]
     if not usable:
-        return UsableFaces([], "no usable face", f"the surest is {found[0].refused}")
-    return UsableFaces(usable)
+        return UsableFaces([], refused, "no usable face", f"the surest is {refused[0].refused}")
+    return UsableFaces(usable, refused)

@@ -113,7 +113,7 @@ def enroll(settings: EnrollSettings) -> int:
     if gallery is not None and settings.existing == "add":
         enrolled = gallery.enrolled([photo.person for photo in photos], [photo.path for photo in photos])
         photos, already = [photo for photo, known in zip(photos, enrolled) if not known], int(enrolled.sum())
-    photos, embeddings, further = _embed(settings, embedder, photos)
+    photos, embeddings, further = _embed_people(settings, embedder, photos)
     people, sources = [photo.person for photo in photos], [photo.path for photo in photos]
     problems += further
     name = visible(settings.gallery)
@@ -136,15 +136,15 @@ def enroll(settings: EnrollSettings) -> int:
     return _report(problems, total, settings.problems)
 
 
-def _embed(
+def _embed_people(
     settings: EnrollSettings, embedder: PhotoEmbedder, photos: Sequence[Photo]
 ) -> tuple[list[Photo], np.ndarray, list[Problem]]:
-    """Embed the faces of people, one of each photo; see `PhotoEmbedder.embed`."""
+    """Embed the faces of people, one of each photo: photos, embeddings and problems as of `PhotoEmbedder.embed`."""
     if not settings.detect:
-        return embedder.embed(photos, "enroll")
+        return embedder.embed(photos, "enroll")[:3]
     choice = None if settings.face == AGREED else settings.face
     finder = FaceFinder(settings.detector(), settings.rules(), choice)
-    faces, embeddings, problems = embedder.embed(photos, "enroll", finder)
+    faces, embeddings, problems, _ = embedder.embed(photos, "enroll", finder)
     rows = list(range(len(faces))) if choice else agreed_rows(faces, embeddings)
     unclear = shared_faces([faces[row] for row in rows])
     names = {problem.source for problem in unclear}
@@ -200,7 +200,7 @@ def search(settings: SearchSettings) -> int:
     if settings.marked:
         check_marked(Path(settings.marked), settings.images)
     finder = FaceFinder(settings.detector(), settings.rules()) if settings.detect else None
-    photos, embeddings, further = _embedder(settings, gallery).embed(photos, "search", finder)
+    photos, embeddings, further, refused = _embedder(settings, gallery).embed(photos, "search", finder)
     matches = gallery.search(embeddings, settings.k, settings.threshold)
     if settings.output:
         with write_aside(Path(settings.output)) as aside:
@@ -213,10 +213,11 @@ def search(settings: SearchSettings) -> int:
     text = _threshold_text(facts) if threshold is None else f"known from --threshold={threshold} on"
     print(f"\n{_size(facts)}; {text}")
     if settings.detect:
-        print(f"{len(photos):,} faces in {len({photo.path for photo in photos}):,} photos")
+        rest = f"; {len(refused):,} others there are unsure, too small or misshapen" if refused else ""
+        print(f"{len(photos):,} faces in {len({photo.path for photo in photos}):,} photos{rest}")
     if settings.marked:
         root = settings.images or os.path.dirname(settings.images_csv)
-        further += write_marked(Path(settings.marked), root, face_marks(photos, matches))
+        further += write_marked(Path(settings.marked), root, face_marks(photos, matches, refused))
     return _report([*problems, *further], total, settings.problems)
 
 

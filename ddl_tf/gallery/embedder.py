@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import numpy as np
 
@@ -20,6 +20,22 @@ from ddl_tf.models.recognizer import image_size
 
 # Encoded photos that are in memory at a time; of photos that are searched, their faces.
 _CHUNK, _SEARCHED_CHUNK = 512, 64
+
+
+class Embedded(NamedTuple):
+    """What became of photos.
+
+    Attributes:
+        photos: those that could be embedded; of photos in which faces were looked for one for each face.
+        embeddings: `[photos, dim]` float32 of unit norm.
+        problems: those of the others.
+        refused: faces that are not usable, beside usable ones.
+    """
+
+    photos: list[Photo]
+    embeddings: np.ndarray
+    problems: list[Problem]
+    refused: list[Photo]
 
 
 class PhotoEmbedder:
@@ -41,28 +57,25 @@ class PhotoEmbedder:
         dim = int(self._model.output_shape[-1])
         self.record = ModelRecord(str(file.resolve()), fingerprint(file), dim, flip, reference)
 
-    def embed(
-        self, photos: Sequence[Photo], name: str, finder: Optional[FaceFinder] = None
-    ) -> tuple[list[Photo], np.ndarray, list[Problem]]:
+    def embed(self, photos: Sequence[Photo], name: str, finder: Optional[FaceFinder] = None) -> Embedded:
         """Embed photos, or the faces that a finder finds in them.
 
         Args:
             photos: of aligned faces, or with landmarks; with a finder plain ones.
             name: of the work, for its progress.
             finder: finds the faces.
-
-        Returns:
-            The photos that could be embedded, with a finder one for each face; `[photos, dim]` float32 of unit norm;
-            and the problems of the others.
         """
         kept: list[Photo] = []
+        refused: list[Photo] = []
         blocks = [np.empty([0, self.record.dim], np.float32)]
         problems: list[Problem] = []
         with Progress(name, len(photos), unit="photo" if finder else "image") as progress:
             for cuts in self._chunks(photos, finder, progress):
                 problems += [cut for cut in cuts if isinstance(cut, Problem)]
                 faces = [face for cut in cuts if not isinstance(cut, Problem) for face in cut]
-                good, encoded = [photo for photo, _ in faces], [content for _, content in faces]
+                good = [photo for photo, content in faces if content is not None]
+                encoded = [content for _, content in faces if content is not None]
+                refused += [photo for photo, content in faces if content is None]
                 if finder is None:
                     progress.advance(len(cuts) - len(good))
                 counted = progress if finder is None else None
@@ -75,7 +88,7 @@ class PhotoEmbedder:
                 reason = "the model's embedding is zero or not finite"
                 problems += [Problem("no embedding", face, reason) for face in unusable]
                 blocks.append(rows[usable])
-        return kept, np.concatenate(blocks), problems
+        return Embedded(kept, np.concatenate(blocks), problems, refused)
 
     def _chunks(self, photos: Sequence[Photo], finder: Optional[FaceFinder], progress: Progress) -> Iterator[list[Cut]]:
         """Yield what is cut out of some photos at a time; with a finder, finding is the work that is counted."""

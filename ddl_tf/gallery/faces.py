@@ -15,8 +15,8 @@ from ddl_tf.images.pillow_images import encode_png
 from ddl_tf.images.template import TEMPLATE_SIZE
 from ddl_tf.importers.source import Problem
 
-# The faces of a photo, each encoded, or why there is none.
-Cut = Union[list[tuple[Photo, bytes]], Problem]
+# The faces of a photo, each encoded (not those that are not usable), or why there is none.
+Cut = Union[list[tuple[Photo, Optional[bytes]]], Problem]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,27 +34,28 @@ class FaceFinder:
     choice: Optional[str] = None
 
     def cut(self, photo: Photo, size: tuple[int, int]) -> Cut:
-        """Find the usable faces of a photo, and cut each out as a network's input of `size` (height, width) takes it.
+        """Find the faces of a photo, and cut the usable ones out for a network's input of `size` (height, width).
 
-        They are numbered from 1 on, from left to right.
+        Those are numbered from 1 on, from left to right; the others have the number 0 and no content.
         """
         encoded = read_photo(photo.path)
         if isinstance(encoded, Problem):
             return encoded
-        usable, kind, reason = usable_faces(encoded, self.detector, self.rules, max(TEMPLATE_SIZE, *size))
+        usable, refused, kind, reason = usable_faces(encoded, self.detector, self.rules, max(TEMPLATE_SIZE, *size))
         if not usable:
             return Problem(kind, photo.path, reason)
         chosen = None if self.choice is None else choose_face(usable, self.choice)
-        return [
-            (dataclasses.replace(photo, box=_face_box(number, face)), encode_png(Image.fromarray(face.crop)))
+        faces: list[tuple[Photo, Optional[bytes]]] = [
+            (_with_box(photo, number, face), encode_png(Image.fromarray(face.crop)))
             for number, face in enumerate(usable, 1)
             if chosen in (None, number - 1)
         ]
+        return [*faces, *((_with_box(photo, 0, face), None) for face in refused)]
 
 
-def _face_box(number: int, face: PhotoFace) -> FaceBox:
+def _with_box(photo: Photo, number: int, face: PhotoFace) -> Photo:
     left, top, right, bottom = face.box.tolist()
-    return FaceBox(number, left, top, right, bottom, face.score)
+    return dataclasses.replace(photo, box=FaceBox(number, left, top, right, bottom, face.score))
 
 
 def agreed_rows(faces: Sequence[Photo], embeddings: np.ndarray) -> list[int]:

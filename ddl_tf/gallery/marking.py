@@ -19,6 +19,7 @@ from ddl_tf.gallery.photos import FaceBox, Photo, read_photo
 from ddl_tf.gallery.search import Found
 from ddl_tf.images.pillow_images import encode_jpeg
 from ddl_tf.importers.source import Problem
+from ddl_tf.reporting.palette import GREY
 
 # A copy has no more than twice as many pixels on its longer side.
 _SIDE, _QUALITY = 4096, 90
@@ -34,8 +35,8 @@ class Mark(NamedTuple):
     colour: str
 
 
-def face_marks(faces: Sequence[Photo], matches: Found) -> dict[str, list[Mark]]:
-    """Say how the searched faces are marked, by the path of the photo.
+def face_marks(faces: Sequence[Photo], matches: Found, refused: Sequence[Photo] = ()) -> dict[str, list[Mark]]:
+    """Say how the searched faces, and without words the `refused` ones, are marked, by the path of the photo.
 
     Whoever is known is named with the similarity, and so is the most similar person where there is no threshold; an
     unknown face has a question mark. The number is that of the face in the tables.
@@ -48,6 +49,10 @@ def face_marks(faces: Sequence[Photo], matches: Found) -> dict[str, list[Mark]]:
         name = "?" if person is None or known is False else f"{visible(person)} {matches.similarity[row, 0]:.2f}"
         colour = HARD if name == "?" else EASY if known is None else SAME
         marks.setdefault(face.path, []).append(Mark(face.box, f"#{face.box.number} {name}", colour))
+    for face in refused:
+        # Of the usable faces of a photo none may have an embedding.
+        if face.box is not None and face.path in marks:
+            marks[face.path].append(Mark(face.box, "", GREY))
     return marks
 
 
@@ -110,6 +115,8 @@ def draw_marks(image: Image.Image, scale: float, marks: Sequence[Mark]) -> Image
         box = mark.box
         left, top, right, bottom = (side / scale for side in (box.left, box.top, box.right, box.bottom))
         draw.rectangle((left, top, right, bottom), outline=mark.colour, width=line)
+        if not mark.words:
+            continue
         letter = min(max(box.side / scale * _SHARE_OF_BOX, least), most)
         font, margin = ImageFont.truetype(findfont("DejaVu Sans"), round(letter)), round(letter / 4)
         width, height = round(draw.textlength(mark.words, font)) + 2 * margin, round(letter * 1.4)

@@ -43,7 +43,7 @@ def group(tmp_path, monkeypatch):
             stranger = [(9, image, 10, 10)] if image == 2 else []
             photos.write(f"people/{person}/{image}.png", (number, image, 140, 90), *stranger)
     photos.write("new/party/1.png", (2, 3, 280, 5), (0, 3, 10, 5), (1, 3, 140, 100))
-    photos.write("new/2.jpg", (1, 4, 20, 20), quality=98)
+    photos.write("new/2.jpg", (1, 4, 200, 20), (8, 0, 20, 20), quality=98, scores=[0.99, 0.6])
     photos.write("new/sky.png")
     return photos
 
@@ -71,7 +71,7 @@ def test_photos_give_what_their_aligned_faces_give(model, group, tmp_path, capsy
     assert run("search", **shared, **found) == 1
     out, err = capsys.readouterr()
     assert f"| {tmp_path}/new/party/1.png #3 | " in out
-    assert "4 faces in 2 photos" in out
+    assert "4 faces in 2 photos; 1 others there are unsure, too small or misshapen" in out
     assert f"{tmp_path}/new/sky.png: no face: no face was found in it" in err
     # The second way: the faces that are in the photos, as aligned images.
     faces = [(f"{who}/{image}.png", number, image) for number, who in enumerate(PEOPLE) for image in range(3)]

@@ -60,10 +60,11 @@ def test_photos_without_a_face_that_can_be_used(group, tmp_path):
     ):
         assert FaceFinder(group).cut(Photo(path), (24, 24)) == Problem(problem[0], path, problem[1])
     assert FaceFinder(group).cut(Photo(str(tmp_path / "text.jpg")), (24, 24)).kind == "corrupt image"
-    # An unsure face beside a sure one is left out in silence.
+    # An unsure face beside a sure one has no number and no content.
     path = group.write("both.png", (1, 0, 0, 0), (2, 0, 200, 0), scores=[0.5])
-    ((face, _),) = FaceFinder(group).cut(Photo(path), (24, 24))
+    (face, _), (refused, content) = FaceFinder(group).cut(Photo(path), (24, 24))
     assert (face.box.number, face.box.left) == (1, 220)
+    assert (refused.box.number, refused.box.left, content) == (0, 20, None)
 
 
 def test_a_detector_that_is_none_is_no_problem_of_a_photo(group):

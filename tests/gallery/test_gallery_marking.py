@@ -9,6 +9,7 @@ from ddl_tf.evaluation.plots import EASY, HARD, SAME
 from ddl_tf.gallery.marking import Mark, check_marked, draw_marks, face_marks, write_marked
 from ddl_tf.gallery.photos import FaceBox, Photo
 from ddl_tf.gallery.search import Found
+from ddl_tf.reporting.palette import GREY
 
 BOX = FaceBox(1, 100, 120, 180, 220, 0.99)
 
@@ -32,6 +33,11 @@ def test_known_unknown_and_without_a_threshold():
     assert marks["b"] == [Mark(BOX, "#1 ?", HARD)]
     marks = face_marks(faces, Found(people, similarity, None))
     assert [(mark.words, mark.colour) for mark in marks["a"]] == [("#1 anna 0.71", EASY), ("#2 be\\nn 0.30", EASY)]
+    # Faces that are not usable are marked where a face is named.
+    others = [Photo(path, box=FaceBox(0, 1, 1, 5, 5, 0.5)) for path in ("b", "c")]
+    marks = face_marks(faces, Found(people, similarity, None), others)
+    assert marks["b"][1:] == [Mark(others[0].box, "", GREY)]
+    assert set(marks) == {"a", "b"}
     # Of an empty gallery.
     nobody = Found(np.empty([3, 0], object), np.empty([3, 0]), None)
     assert face_marks(faces, nobody)["b"] == [Mark(BOX, "#1 ?", HARD)]
@@ -42,6 +48,8 @@ def test_the_box_is_drawn_where_the_face_is_and_the_words_above_it(scale):
     image = draw_marks(Image.new("RGB", (400, 300), "black"), scale, [Mark(BOX, "#1 ?", SAME)])
     left, top, right, bottom = bounds(is_of(image, SAME))
     assert (left, right, bottom) == pytest.approx((100 / scale, 180 / scale, 220 / scale), abs=1)
+    plain = draw_marks(Image.new("RGB", (400, 300), "black"), scale, [Mark(BOX, "", SAME)])
+    assert bounds(is_of(plain, SAME)) == pytest.approx((100 / scale, 120 / scale, 180 / scale, 220 / scale), abs=1)
     # Words of 12 px or more, in white, on a ground of the colour.
     assert 15 <= 120 / scale - top <= 30
     words = bounds(is_of(image, "white"))

@@ -213,7 +213,7 @@ def search(settings: SearchSettings) -> int:
     text = _threshold_text(facts) if threshold is None else f"known from --threshold={threshold} on"
     print(f"\n{_size(facts)}; {text}")
     if settings.detect:
-        rest = f"; {len(refused):,} others there are unsure, too small or misshapen" if refused else ""
+        rest = f"; not usable (unsure, too small or misshapen): {len(refused):,}" if refused else ""
         print(f"{len(photos):,} faces in {len({photo.path for photo in photos}):,} photos{rest}")
     if settings.marked:
         root = settings.images or os.path.dirname(settings.images_csv)

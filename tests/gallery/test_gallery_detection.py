@@ -71,7 +71,7 @@ def test_photos_give_what_their_aligned_faces_give(model, group, tmp_path, capsy
     assert run("search", **shared, **found) == 1
     out, err = capsys.readouterr()
     assert f"| {tmp_path}/new/party/1.png #3 | " in out
-    assert "4 faces in 2 photos; 1 others there are unsure, too small or misshapen" in out
+    assert "4 faces in 2 photos; not usable (unsure, too small or misshapen): 1" in out
     assert f"{tmp_path}/new/sky.png: no face: no face was found in it" in err
     # The second way: the faces that are in the photos, as aligned images.
     faces = [(f"{who}/{image}.png", number, image) for number, who in enumerate(PEOPLE) for image in range(3)]

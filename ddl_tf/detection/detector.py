@@ -24,6 +24,7 @@ class Detector(Protocol):
     """A detector of faces: that of this package, or an SCRFD, YuNet or RetinaFace of your own.
 
     Example:
+        >>> from ddl_tf.images.template import ARCFACE_TEMPLATE
         >>> class OneFace:
         ...     name = "the whole image"
         ...     def find(self, image):

@@ -9,7 +9,6 @@ import numpy as np
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import setting
 from ddl_tf.evaluation.pairs import pair_similarities
-from ddl_tf.evaluation.people_groups import Comparisons, Groups, group_images, group_rates
 from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.metrics import roc
 from ddl_tf.metrics.bootstrap import (
@@ -20,10 +19,11 @@ from ddl_tf.metrics.bootstrap import (
     few_false_accepts,
     rate_interval,
 )
-from ddl_tf.metrics.people_rates import pair_rates
+from ddl_tf.metrics.people_rates import Comparisons, group_rates, pair_rates
 from ddl_tf.metrics.ranks import search_gallery, tpir_at_fpir
 from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.protocols.people import Split, open_set_splits, people_pairs
+from ddl_tf.protocols.people_groups import Groups, group_images
 from ddl_tf.protocols.people_set import PeopleSet
 
 RANKS = (1, 5, 10)
@@ -132,6 +132,7 @@ def evaluate_people(benchmark: Benchmark, embeddings: np.ndarray, replicates: in
         "protocol": "people",
         "people": count,
         "images": len(people),
+        "left_out": faces.left_out,
         "split_seed": benchmark.protocol.split_seed,
         "verification": verification,
         "identification": identification,
@@ -227,7 +228,7 @@ def _by_group(
     result = {}
     for column, groups in benchmark.groups.items():
         result[column], of_groups = group_rates(
-            groups, people, comparisons, targets, measuring.replicates, measuring.seed
+            *groups, people, comparisons, targets, measuring.replicates, measuring.seed
         )
         measuring.intervals.update({f"groups@{column}@{name}": interval for name, interval in of_groups.items()})
     return result

@@ -1,7 +1,11 @@
-"""A set of people from settings: stored sets, or a folder of faces, with columns of CSV files."""
+"""A set of people from settings: stored sets, a folder of faces or of photos, with columns of CSV files."""
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -9,19 +13,39 @@ import numpy as np
 import pandas as pd
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.common.settings import setting
-from ddl_tf.evaluation.people import Benchmark, PeopleProtocol, make_benchmark
+from ddl_tf.common.files import walk_files, write_aside
+from ddl_tf.common.settings import refuse_ignored, setting
+from ddl_tf.detection import DetectionSettings
+from ddl_tf.detection.choice import CHOICES
+from ddl_tf.evaluation.people import PeopleProtocol
 from ddl_tf.evaluation.session import EvaluationSettings
 from ddl_tf.importers.csv_files import read_csv
+from ddl_tf.importers.image_files import fingerprint_files
+from ddl_tf.photos.preparing import PhotoStoreSettings, prepare_photos
 from ddl_tf.protocols.people_set import PeopleSet, folder_people, stored_people
+
+# In the folder of a set of --store: the faces that were found, and what they follow from.
+FACES, FOUND_IN = "faces", "faces.json"
 
 
 @dataclasses.dataclass
-class PeopleSettings(PeopleProtocol, EvaluationSettings):
+class PeopleSettings(PeopleProtocol, DetectionSettings, EvaluationSettings):
     """Flags of `people`."""
 
     data: list[str] = setting([], "Stored sets of `python -m ddl_tf.prepare`, comma-separated; or --root.")
-    root: Optional[str] = setting(None, "A folder that holds a folder of aligned faces for each person; or --data.")
+    root: Optional[str] = setting(
+        None, "A folder that holds a folder of aligned faces for each person, or with --detect of photos; or --data."
+    )
+    detect: bool = setting(
+        False,
+        "Find and align the faces of the photos in --root. With --store they are kept, and used again; for several "
+        "models run `prepare photos` once, and give --data.",
+    )
+    face: str = setting(
+        "largest",
+        "With --detect: which face of several is the person; `prepare photos` has a further choice.",
+        choices=CHOICES,
+    )
     columns: list[str] = setting(
         [],
         "CSV files with further columns for --by, of people (column `person`) or of images (column `key`, as "
@@ -29,15 +53,54 @@ class PeopleSettings(PeopleProtocol, EvaluationSettings):
     )
 
 
-def read_benchmark(settings: PeopleSettings) -> Benchmark:
-    """Open the set of people that settings name, and draw its pairs and splits."""
+@contextlib.contextmanager
+def open_people(settings: PeopleSettings) -> Iterator[PeopleSet]:
+    """Open the set of people that settings name; its images can be read as long as the block lasts."""
     if bool(settings.data) == bool(settings.root):
         given = (
             f"--data={','.join(settings.data)} and --root={settings.root} together" if settings.root else "no people"
         )
-        raise InputError(f"{given}: give --data (stored sets), or --root (a folder of aligned faces for each person)")
-    faces = folder_people(settings.root) if settings.root else stored_people(settings.data)
-    return make_benchmark(add_columns(faces, settings.columns), settings)
+        raise InputError(
+            f"{given}: give --data (stored sets), or --root (a folder of faces for each person; of photos: --detect)"
+        )
+    if settings.detect and not settings.root:
+        raise InputError("--detect finds faces in the photos of --root; the faces of --data are found already")
+    found = [field.name for field in dataclasses.fields(DetectionSettings)]
+    refuse_ignored(settings, [*found, "face"], settings.detect, "--detect")
+    with contextlib.ExitStack() as stack:
+        if not settings.root:
+            faces = stored_people(settings.data)
+        elif not settings.detect:
+            faces = folder_people(settings.root)
+        elif settings.store:
+            faces = _detected_people(settings, Path(settings.store) / _name(settings.root))
+        else:
+            faces = _detected_people(settings, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        yield add_columns(faces, settings.columns)
+
+
+def _name(root: str) -> str:
+    return os.path.basename(os.path.abspath(root))
+
+
+def _detected_people(settings: PeopleSettings, folder: Path) -> PeopleSet:
+    """Find the faces of photos, store them in a folder, and open that set; faces of the same photos are used again."""
+    root, output = str(settings.root), folder / FACES
+    store = PhotoStoreSettings(root=root, output=str(output), face=settings.face, overwrite=True)
+    for field in dataclasses.fields(DetectionSettings):
+        setattr(store, field.name, getattr(settings, field.name))
+    files = walk_files(root) if Path(root).is_dir() else []
+    names = json.dumps([os.fspath(file) for file in files])
+    record = {**dataclasses.asdict(store), "output": "", "photos": fingerprint_files(files, names.encode())}
+    try:
+        known = json.loads((folder / FOUND_IN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = None
+    if known != record:
+        prepare_photos(store)
+        with write_aside(folder / FOUND_IN) as aside:
+            aside.write_text(json.dumps(record), encoding="utf-8")
+    return dataclasses.replace(stored_people([str(output)]), name=_name(root))
 
 
 def add_columns(faces: PeopleSet, paths: Sequence[str]) -> PeopleSet:

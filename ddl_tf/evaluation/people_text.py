@@ -70,8 +70,10 @@ def people_text(result: Mapping[str, Any]) -> str:
     """Lay out the result of `evaluate_people` for a terminal: tables, what was not measured, and the sentences."""
     verification, search, identification = (result[name] for name in ("verification", "open_set", "identification"))
     different = verification["pairs"] - verification["same"]
+    left_out = ", ".join(f"{count:,} {kind}" for kind, count in result["left_out"].items())
     lines = [
-        f"{result['set']}: {result['people']:,} people, {result['images']:,} images",
+        f"{result['set']}: {result['people']:,} people, {result['images']:,} images"
+        + (f"; left out when they were stored: {left_out}" if left_out else ""),
         f"1:1, {verification['same']:,} pairs of one person, {different:,} of two: "
         f"AUC {_rate_at(result, 'verification', 'auc')}, EER {_rate_at(result, 'verification', 'eer')}",
         *_threshold_lines(result, "verification", "fmr", "fnmr"),

@@ -1,10 +1,20 @@
 """Rates of pairs of images at thresholds that are given, and how certain they are: a bootstrap over people."""
 
-from typing import NamedTuple, Optional
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
-from ddl_tf.metrics.bootstrap import check_replicates, draw_counts, percentile_interval, rate_interval
+from ddl_tf.metrics.bootstrap import (
+    MIN_FALSE_ACCEPTS,
+    check_replicates,
+    draw_counts,
+    percentile_interval,
+    rate_interval,
+)
+
+# The name of the pairs of which the two images are in two groups.
+ACROSS = "two groups"
 
 
 class Rate(NamedTuple):
@@ -62,3 +72,63 @@ def pair_rates(
         Rate(rate, percentile_interval(column) if 0 < rate < 1 else rate_interval(round(rate * len(keys)), len(keys)))
         for rate, column in zip(rates, drawn.T)
     ]
+
+
+class Comparisons(NamedTuple):
+    """Pairs of images: positions of the two, whether they show one person, and whether accepted `[pairs, rates]`."""
+
+    first: np.ndarray
+    second: np.ndarray
+    same: np.ndarray
+    accepted: np.ndarray
+
+
+def group_rates(
+    names: Sequence[str],
+    group: np.ndarray,
+    people: np.ndarray,
+    pairs: Comparisons,
+    targets: Mapping[str, float],
+    replicates: int,
+    seed: int,
+) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """Compute the false match and non-match rates of each group, both of whose images are in it, and of two groups.
+
+    Args:
+        names: of the groups.
+        group: `[images]` int, the group of each image; -1: none.
+        people: `[images]`, whom each image shows.
+        pairs: the pairs, and which are accepted at the threshold of each target.
+        targets: name of a false match rate -> the rate, 0..1.
+        replicates: of the bootstrap over the people of the group; 0: no intervals.
+        seed: of the bootstrap.
+
+    Returns:
+        Group -> `people`, `images`, `same` and `different`, the numbers of pairs, and by name of the target `fmr` and
+        `fnmr`: None in a group of one person; the first also if fewer than three pairs are accepted or expected to be,
+        the second if fewer than two people have a pair. And the intervals, by the path to each number.
+    """
+    of_pair = np.where(group[pairs.first] == group[pairs.second], group[pairs.first], -2)
+    of_pair[(group[pairs.first] < 0) | (group[pairs.second] < 0)] = -1
+    rates: dict[str, Any] = {}
+    intervals: dict[str, list[float]] = {}
+    for number, name in [*enumerate(names), (-2, ACROSS)]:
+        inside = of_pair == number
+        images = group == number if number >= 0 else group >= 0
+        same, different = np.flatnonzero(inside & pairs.same), np.flatnonzero(inside & ~pairs.same)
+        counts = {"people": len(np.unique(people[images])), "images": int(images.sum())}
+        rates[name] = {**counts, "same": len(same), "different": len(different)}
+        for kind, rows, wrong in (("fmr", different, pairs.accepted), ("fnmr", same, ~pairs.accepted)):
+            sides = people[pairs.first[rows]], people[pairs.second[rows]]
+            measured: dict[str, Optional[float]] = dict.fromkeys(targets)
+            if counts["people"] > 1 and len(np.unique(sides)) > 1:
+                errors = wrong[rows]
+                values = pair_rates(errors, *sides, replicates, seed)
+                for place, (target, rate) in enumerate(targets.items()):
+                    seen = max(errors[:, place].sum(), round(rate * len(rows), 6))
+                    if kind == "fnmr" or seen >= MIN_FALSE_ACCEPTS:
+                        measured[target], interval = values[place]
+                        if interval:
+                            intervals[f"{name}@{kind}@{target}"] = interval
+            rates[name][kind] = measured
+    return rates, intervals

@@ -1,8 +1,8 @@
 """Faces of people, an identity or a folder each, as the set that a benchmark is made of."""
 
+import collections
 import dataclasses
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +15,14 @@ from PIL import Image
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import walk_files
 from ddl_tf.common.text import is_unicode, visible
-from ddl_tf.data.layout import INDEX_COLUMNS, PAIRS
+from ddl_tf.data.layout import INDEX_COLUMNS, PAIRS, read_description
+from ddl_tf.images.pose import LANDMARK_COLUMNS
 from ddl_tf.importers.image_files import IMAGE_SUFFIXES, image_files
+from ddl_tf.photos.finding import BOX_COLUMNS
 from ddl_tf.protocols.people import check_people
 
-# Where the five points and the face lie in a photo says nothing of how hard the face is.
-_PLACE = re.compile(r"[xy][1-5]|box_\w+")
+# Where the face and its points lie in a photo says nothing of how hard it is.
+_PLACES = {*BOX_COLUMNS, *LANDMARK_COLUMNS}
 # Files whose headers are looked at.
 _LOOKED_AT = 50
 
@@ -36,6 +38,7 @@ class PeopleSet:
         people: `[images]` text, whom each shows.
         columns: a row for each image: what else is known of it, numbers or text.
         source: where the images are: `data`, paths of stored sets, or `root`, a folder that the keys begin at.
+        left_out: what was left out when the sets were stored, such as photos without a face: kind -> count.
     """
 
     name: str
@@ -44,6 +47,7 @@ class PeopleSet:
     people: np.ndarray
     columns: pd.DataFrame
     source: dict[str, Any]
+    left_out: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def table(self) -> pd.DataFrame:
         """The columns that are stored with the images: `person`, and the others."""
@@ -72,12 +76,14 @@ def stored_people(paths: Sequence[str]) -> PeopleSet:
     keys = [f"{person}, row {row}" for row, person in enumerate(people.tolist())]
     if "photo" in index and index["photo"].is_unique:
         keys = [str(photo) for photo in index["photo"]]
-    left_out = {*INDEX_COLUMNS, "key", "person", *(name for name in index if _PLACE.fullmatch(str(name)))}
-    left_out -= {"group"} if (index["group"] >= 0).any() else set()
-    columns = index.drop(columns=list(left_out & set(index)))
+    hidden = {*INDEX_COLUMNS, *_PLACES, "key", "person"} - ({"group"} if (index["group"] >= 0).any() else set())
+    columns = index.drop(columns=list(hidden & set(index)))
     source = {"data": [os.path.abspath(path) for path in paths]}
     check_people(people, ",".join(paths))
-    return PeopleSet("_".join(names), faces.images(), keys, people, columns, source)
+    left_out = collections.Counter[str]()
+    for path in paths:
+        left_out.update(read_description(Path(path)).get("problems", {}))
+    return PeopleSet("_".join(names), faces.images(), keys, people, columns, source, dict(left_out))
 
 
 def folder_people(root: str) -> PeopleSet:

@@ -94,7 +94,7 @@ def _group_parts(
             model: np.array([_with_interval(evaluated.result, column, group, kind, target) for group in groups])
             for model, evaluated in sets.items()
         }
-        draw_shares(axes, rates, [figure_text(group) for group in groups], title, styles)
+        draw_shares(axes, rates, [figure_text(group).replace(" to ", "\nto ") for group in groups], title, styles)
         axes.set_xlabel(figure_text(column))
         axes.tick_params(axis="x", labelrotation=30 if len(groups) > 5 else 0)
     handles, labels = figure.axes[0].get_legend_handles_labels()

@@ -1,16 +1,13 @@
-"""Groups of images by a column, and the error rates of each group at thresholds of all."""
+"""Groups of images by a column: texts, numbers, or bins of numbers."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Optional
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
-from ddl_tf.metrics.people_rates import pair_rates
 
-ACROSS = "two groups"
 _MOST_GROUPS = 30
 
 
@@ -92,62 +89,13 @@ def _bins(column: pd.Series, edges: Sequence[float], bins: int) -> Groups:
         limits[-1] = np.nextafter(limits[-1], np.inf)
     group = np.searchsorted(limits, numbers, side="right") - 1
     group[~np.isfinite(numbers) | (numbers >= limits[-1])] = -1
-    return Groups([f"{low:.4g} to {high:.4g}" for low, high in zip(limits, limits[1:])], group)
+    return Groups(_names(limits), group)
 
 
-class Comparisons(NamedTuple):
-    """Pairs of images: positions of the two, whether they show one person, and whether accepted `[pairs, rates]`."""
-
-    first: np.ndarray
-    second: np.ndarray
-    same: np.ndarray
-    accepted: np.ndarray
-
-
-def group_rates(
-    groups: Groups,
-    people: np.ndarray,
-    pairs: Comparisons,
-    targets: Mapping[str, float],
-    replicates: int,
-    seed: int,
-) -> tuple[dict[str, Any], dict[str, list[float]]]:
-    """Compute the false match and non-match rates of each group, both of whose images are in it, and of two groups.
-
-    Args:
-        groups: of the images.
-        people: `[images]`, whom each image shows.
-        pairs: the pairs, and which are accepted at the threshold of each target.
-        targets: name of a false match rate -> the rate, 0..1.
-        replicates: of the bootstrap over the people of the group; 0: no intervals.
-        seed: of the bootstrap.
-
-    Returns:
-        Group -> `people`, `images`, `same` and `different`, the numbers of pairs, and by name of the target `fmr` and
-        `fnmr`: None in a group of one person; the first also if fewer than three pairs are accepted or expected to be,
-        the second if fewer than two people have a pair. And the intervals, by the path to each number.
-    """
-    of_pair = np.where(groups.group[pairs.first] == groups.group[pairs.second], groups.group[pairs.first], -2)
-    of_pair[(groups.group[pairs.first] < 0) | (groups.group[pairs.second] < 0)] = -1
-    rates: dict[str, Any] = {}
-    intervals: dict[str, list[float]] = {}
-    for number, name in [*enumerate(groups.names), (-2, ACROSS)]:
-        inside = of_pair == number
-        images = groups.group == number if number >= 0 else groups.group >= 0
-        same, different = np.flatnonzero(inside & pairs.same), np.flatnonzero(inside & ~pairs.same)
-        counts = {"people": len(np.unique(people[images])), "images": int(images.sum())}
-        rates[name] = {**counts, "same": len(same), "different": len(different)}
-        for kind, rows, wrong in (("fmr", different, pairs.accepted), ("fnmr", same, ~pairs.accepted)):
-            sides = people[pairs.first[rows]], people[pairs.second[rows]]
-            measured: dict[str, Optional[float]] = dict.fromkeys(targets)
-            if counts["people"] > 1 and len(np.unique(sides)) > 1:
-                errors = wrong[rows]
-                values = pair_rates(errors, *sides, replicates, seed)
-                for place, (target, rate) in enumerate(targets.items()):
-                    seen = max(errors[:, place].sum(), round(rate * len(rows), 6))
-                    if kind == "fnmr" or seen >= MIN_FALSE_ACCEPTS:
-                        measured[target], interval = values[place]
-                        if interval:
-                            intervals[f"{name}@{kind}@{target}"] = interval
-            rates[name][kind] = measured
-    return rates, intervals
+def _names(limits: np.ndarray) -> list[str]:
+    """Names of bins, with as few digits as tell their edges apart."""
+    for digits in range(3, 18):
+        texts = [f"{limit:.{digits}g}" for limit in limits]
+        if len(set(texts)) == len(texts):
+            break
+    return [f"{low} to {high}" for low, high in zip(texts, texts[1:])]

@@ -20,7 +20,7 @@ from ddl_tf.metrics.bootstrap import (
     rate_interval,
 )
 from ddl_tf.metrics.people_rates import Comparisons, group_rates, pair_rates
-from ddl_tf.metrics.ranks import search_gallery, tpir_at_fpir
+from ddl_tf.metrics.ranks import search_gallery
 from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.protocols.people import Split, open_set_splits, people_pairs
 from ddl_tf.protocols.people_groups import Groups, group_images
@@ -259,9 +259,10 @@ def _search_splits(embeddings: np.ndarray, people: np.ndarray, splits: Sequence[
             (
                 people[split.mated],
                 found.rank[:mated],
-                found.mate_similarity[:mated],
+                # As thresholds are: what is equal in two splits stays equal.
+                found.mate_similarity[:mated].astype(np.float32),
                 people[split.strangers],
-                found.other_similarity[mated:],
+                found.other_similarity[mated:].astype(np.float32),
             )
         )
     return _Probes(*map(np.concatenate, zip(*parts)))
@@ -294,17 +295,17 @@ def _search(
     # The same image in several splits is one trial.
     trials = len(np.unique(np.concatenate([split.strangers for split in splits])))
     few = {name.removeprefix("tpir@") for name in few_false_accepts("tpir", targets, trials)}
-    _, thresholds = tpir_at_fpir(probes.rank, probes.mate, probes.best, list(targets.values()))
     values: dict[str, dict[str, Optional[float]]] = {
         name: dict.fromkeys(targets) for name in ("threshold", "fpir", "fnir")
     }
-    for (name, rate), threshold in zip(targets.items(), thresholds.tolist()):
+    for name, rate in targets.items():
         if name in few:
             measuring.notes.append(
                 f"FPIR {name} is not measured: it takes {_needed(rate):,} images of strangers, and there are "
-                f"{trials:,}; add people or images, or raise --strangers or --splits."
+                f"{trials:,}; {'raise --splits' if len(people) >= _needed(rate) else 'add people or images'}."
             )
             continue
+        threshold = roc.threshold_at_far(probes.best, np.zeros(len(probes.best), bool), rate)
         errors = {"fpir": probes.best >= threshold, "fnir": (probes.rank != 1) | (probes.mate < threshold)}
         values["threshold"][name] = threshold
         for kind, person in (("fpir", probes.stranger), ("fnir", probes.person)):
@@ -320,8 +321,8 @@ def _search(
     scores = {
         "rank": probes.rank,
         "person": names[probes.person],
-        "mate_similarity": probes.mate.astype(np.float32),
-        "stranger_similarity": probes.best.astype(np.float32),
+        "mate_similarity": probes.mate,
+        "stranger_similarity": probes.best,
         "stranger_person": names[probes.stranger],
     }
     return identification, open_set, scores

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -86,20 +87,27 @@ def _name(root: str) -> str:
 def _detected_people(settings: PeopleSettings, folder: Path) -> PeopleSet:
     """Find the faces of photos, store them in a folder, and open that set; faces of the same photos are used again."""
     root, output = str(settings.root), folder / FACES
-    store = PhotoStoreSettings(root=root, output=str(output), face=settings.face, overwrite=True)
+    store = PhotoStoreSettings(root=root, output=str(output), face=settings.face)
     for field in dataclasses.fields(DetectionSettings):
         setattr(store, field.name, getattr(settings, field.name))
     files = walk_files(root) if Path(root).is_dir() else []
     names = json.dumps([os.fspath(file) for file in files])
     record = {**dataclasses.asdict(store), "output": "", "photos": fingerprint_files(files, names.encode())}
+    found_in = folder / FOUND_IN
     try:
-        known = json.loads((folder / FOUND_IN).read_text(encoding="utf-8"))
+        known = json.loads(found_in.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = None
     if known != record:
-        prepare_photos(store)
-        with write_aside(folder / FOUND_IN) as aside:
+        # Faces of other photos, or found otherwise, be it that an interrupted command left them.
+        for place in (output, *(output.with_name(f"{FACES}.{part}") for part in ("faces", "partial"))):
+            if place.exists() and not found_in.is_file():
+                raise InputError(f"{place} is in the way, and not of this command; move it, or choose another --store")
+            shutil.rmtree(place, ignore_errors=not place.exists())
+        with write_aside(found_in) as aside:
             aside.write_text(json.dumps(record), encoding="utf-8")
+    if not output.exists():
+        prepare_photos(store)
     return dataclasses.replace(stored_people([str(output)]), name=_name(root))
 
 

@@ -128,7 +128,8 @@ def open_set_splits(people: np.ndarray, strangers: float, enrolled: int, count: 
 
     `strangers` of the people are not enrolled, and all of their images are searched. Of each other one `enrolled`
     images are enrolled and the rest are searched; of a person with no more images than that, all are enrolled. Those
-    who have images to search and those who have not are shared out alike.
+    who have images to search and those who have not are shared out alike, and everybody is a stranger as often as
+    another of the kind, or once more.
 
     Args:
         people: `[images]`, whom each image shows.
@@ -159,14 +160,19 @@ def open_set_splits(people: np.ndarray, strangers: float, enrolled: int, count: 
         )
     others = np.flatnonzero(sizes <= enrolled)
     random = np.random.default_rng([seed, _SPLITS])
-    splits = []
+    # Somebody who is searched must be enrolled, and somebody must not be.
+    most = len(searched) - 1
+    shares = (
+        (searched, min(most, max(1, round(strangers * len(searched))))),
+        (others, max(int(most == 0), round(strangers * len(others)))),
+    )
+    times, splits = np.zeros(len(members), np.int64), []
     for _ in range(count):
-        # Somebody who is searched must be enrolled, and somebody must not be.
-        most = len(searched) - 1
-        left_out = random.permutation(searched)[: min(most, max(min(1, most), round(strangers * len(searched))))]
-        others_out = random.permutation(others)[: max(int(most == 0), round(strangers * len(others)))]
         is_stranger = np.zeros(len(members), bool)
-        is_stranger[left_out] = is_stranger[others_out] = True
+        for kind, number in shares:
+            # Those who were it least often, in an order by chance.
+            is_stranger[kind[np.lexsort((random.random(len(kind)), times[kind]))[:number]]] = True
+        times += is_stranger
         shuffled = [random.permutation(images) for images in members]
         known = [images for images, out in zip(shuffled, is_stranger) if not out]
         splits.append(

@@ -3,7 +3,7 @@ import pytest
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.metrics.bootstrap import percentile_interval, rate_interval
-from ddl_tf.metrics.people_rates import pair_rates
+from ddl_tf.metrics.people_rates import ACROSS, Comparisons, group_rates, pair_rates
 
 PEOPLE = np.array(["e", "b", "a", "d", "c"])
 
@@ -52,3 +52,45 @@ def test_without_replicates_there_is_no_interval_and_few_are_refused():
     # Two people of whom both are drawn in half of the replicates only.
     (rate,) = pair_rates(np.array([[True], [False]]), np.array([0, 0]), np.array([1, 1]), 40, seed=0)
     assert rate == (0.5, [0.5, 0.5])
+
+
+def test_rates_of_groups_are_those_of_the_pairs_in_them():
+    random = np.random.default_rng(0)
+    people, group = np.repeat(np.arange(12), 5), random.integers(-1, 3, 60)
+    # Nobody else has the last group.
+    group[group == 2] = 1
+    group[:3] = 2
+    first, second = np.triu_indices(60, 1)
+    same, accepted = people[first] == people[second], random.random([len(first), 2]) < [0.05, 0.002]
+    pairs = Comparisons(first, second, same, accepted)
+    targets = {"5e-2": 0.05, "2e-3": 0.002}
+    rates, intervals = group_rates(["a", "b", "alone"], group, people, pairs, targets, 40, seed=1)
+    assert list(rates) == ["a", "b", "alone", ACROSS]
+    kept = group >= 0
+    for number, name in enumerate(rates):
+        if name == ACROSS:
+            inside = (group[first] != group[second]) & kept[first] & kept[second]
+            images = kept
+        else:
+            inside = (group[first] == number) & (group[second] == number)
+            images = group == number
+        counts = (len(set(people[images])), images.sum(), (inside & same).sum(), (inside & ~same).sum())
+        assert tuple(rates[name][count] for count in ("people", "images", "same", "different")) == counts
+        for place, (target, rate) in enumerate(targets.items()):
+            fnmr, fmr = ((inside & same & ~accepted[:, place]).sum(), (inside & ~same & accepted[:, place]).sum())
+            if name == "alone":
+                assert rates[name]["fnmr"][target] is None
+                assert rates[name]["fmr"][target] is None
+                continue
+            assert rates[name]["fnmr"][target] == pytest.approx(fnmr / counts[2])
+            if max(fmr, rate * counts[3]) >= 3:
+                assert rates[name]["fmr"][target] == pytest.approx(fmr / counts[3])
+                low, high = intervals[f"{name}@fmr@{target}"]
+                assert low <= fmr / counts[3] <= high
+            else:
+                assert rates[name]["fmr"][target] is None
+                assert f"{name}@fmr@{target}" not in intervals
+    assert {len(rates[name]["fmr"]) for name in rates} == {2}
+    # Of the groups, some rate is too rare to be measured.
+    assert None in [rates[name]["fmr"]["2e-3"] for name in ("a", "b")]
+    assert group_rates(["a", "b", "alone"], group, people, pairs, targets, 0, seed=1) == (rates, {})

@@ -82,6 +82,9 @@ def test_splits(share, enrolled):
     assert len({split.strangers.tobytes() for split in splits}) > 1
     with_probes = [name for name, size in SIZES.items() if size > enrolled]
     others = [name for name, size in SIZES.items() if size <= enrolled]
+    times = collections.Counter(name for split in splits for name in set(PEOPLE[split.strangers].tolist()))
+    for kind in (with_probes, others):
+        assert len(kind) < 2 or max(times[name] for name in kind) - min(times[name] for name in kind) <= 1
     for split in splits:
         # Each image has one part.
         assert sorted(np.concatenate(split).tolist()) == list(range(26))

@@ -101,9 +101,12 @@ def _detected_people(settings: PeopleSettings, folder: Path) -> PeopleSet:
     if known != record:
         # Faces of other photos, or found otherwise, be it that an interrupted command left them.
         for place in (output, *(output.with_name(f"{FACES}.{part}") for part in ("faces", "partial"))):
-            if place.exists() and not found_in.is_file():
-                raise InputError(f"{place} is in the way, and not of this command; move it, or choose another --store")
-            shutil.rmtree(place, ignore_errors=not place.exists())
+            if place.exists():
+                if not found_in.is_file():
+                    raise InputError(
+                        f"{place} is in the way, and not of this command; move it, or choose another --store"
+                    )
+                shutil.rmtree(place)
         with write_aside(found_in) as aside:
             aside.write_text(json.dumps(record), encoding="utf-8")
     if not output.exists():

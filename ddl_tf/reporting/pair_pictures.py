@@ -40,25 +40,39 @@ def worst_pairs(scores: Mapping[str, np.ndarray], count: int) -> tuple[np.ndarra
 def image_reader(source: Mapping[str, Any], images: pd.DataFrame) -> Callable[[int], np.ndarray]:
     """Give what reads an image of an evaluated set by its position, uint8 `[height, width, 3]`.
 
-    That raises an OSError or a ValueError if the image is no longer there, or damaged.
+    That raises an InputError, with the image's name, if it is no longer there, or damaged.
 
     Args:
         source: where the images were (`source` of the result of `evaluate_people`).
         images: the stored table of the images.
 
     Raises:
-        InputError: if the stored sets are gone, or have other images now.
+        InputError: if the stored sets or the folder are gone, or the sets have other images now.
     """
     keys = images["key"].tolist()
+    encoded = _encoded_images(source, keys)
+
+    def read(place: int) -> np.ndarray:
+        try:
+            return decode_image(encoded(place))
+        except OSError as error:
+            raise InputError(f"{keys[place]}: {error.strerror}") from None
+        except ValueError as error:
+            raise InputError(f"{keys[place]}: {error}") from None
+
+    return read
+
+
+def _encoded_images(source: Mapping[str, Any], keys: Sequence[str]) -> Callable[[int], bytes]:
     if "data" in source:
         faces = stored_people(source["data"])
-        if list(faces.keys) != keys:
+        if list(faces.keys) != list(keys):
             raise InputError(f"{','.join(source['data'])}: has other images now; evaluate it again")
-        return lambda place: decode_image(faces.images[place])
+        return lambda place: faces.images[place]
     root = Path(source["root"])
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; put it back, or evaluate the set where it is now")
-    return lambda place: decode_image(require_regular_file(root / keys[place]).read_bytes())
+    return lambda place: require_regular_file(root / keys[place]).read_bytes()
 
 
 def pairs_figure(
@@ -85,7 +99,7 @@ def pairs_figure(
         axes.set_axis_off()
         try:
             axes.imshow(read(place), interpolation="lanczos")
-        except (OSError, ValueError) as error:
+        except InputError as error:
             # One image that is gone is no reason to see none of the others.
             missing.append(str(error))
             axes.text(0.5, 0.5, "no image", ha="center", va="center", fontsize=8, color=HARD, transform=axes.transAxes)

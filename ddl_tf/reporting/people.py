@@ -143,7 +143,7 @@ def worst(models: Sequence[EvaluatedModel], count: int) -> Section:
             same, different = worst_pairs(scores, count)
             try:
                 read = image_reader(evaluated.result["source"], evaluated.images)
-            except (InputError, OSError) as error:
+            except InputError as error:
                 words.append(f"There are no pictures of {name}: {error}.")
             else:
                 rows = [
@@ -152,7 +152,7 @@ def worst(models: Sequence[EvaluatedModel], count: int) -> Section:
                 ]
                 figure, missing = pairs_figure(read, rows, scores)
                 if missing:
-                    words.append(f"{len(missing):,} pictures of {name} are missing, such as {missing[0]}.")
+                    words.append(f"{len(missing):,} of the pictures of {name} cannot be shown, such as {missing[0]}.")
                 caption = (
                     f"{model} on {name}. Above: pairs of two people that look most alike to the model, one of each two "
                     "people. Below: pairs of one person that look least alike to it, one of each person. Under a pair: "

@@ -235,12 +235,16 @@ def _by_group(
 
 
 class _Probes(NamedTuple):
-    """The probes of all splits: of mated ones person, rank, and similarity of the mate; of strangers the best one."""
+    """The probes of all splits: of mated ones person, rank and similarity of the mate; of strangers whom they are like.
+
+    `found` is the person who is most similar to a stranger, and `best` how similar.
+    """
 
     person: np.ndarray
     rank: np.ndarray
     mate: np.ndarray
     stranger: np.ndarray
+    found: np.ndarray
     best: np.ndarray
 
 
@@ -262,6 +266,7 @@ def _search_splits(embeddings: np.ndarray, people: np.ndarray, splits: Sequence[
                 # As thresholds are: what is equal in two splits stays equal.
                 found.mate_similarity[:mated].astype(np.float32),
                 people[split.strangers],
+                enrolled[found.other[mated:]],
                 found.other_similarity[mated:].astype(np.float32),
             )
         )
@@ -306,10 +311,15 @@ def _search(
             )
             continue
         threshold = roc.threshold_at_far(probes.best, np.zeros(len(probes.best), bool), rate)
-        errors = {"fpir": probes.best >= threshold, "fnir": (probes.rank != 1) | (probes.mate < threshold)}
         values["threshold"][name] = threshold
-        for kind, person in (("fpir", probes.stranger), ("fnir", probes.person)):
-            values[kind][name] = measuring.add_rate(f"open_set@{kind}@{name}", errors[kind], person)
+        missed = (probes.rank != 1) | (probes.mate < threshold)
+        values["fnir"][name] = measuring.add_rate(f"open_set@fnir@{name}", missed, probes.person)
+        # Who is enrolled decides too, so that both people of a false alarm are drawn.
+        passed = (probes.best >= threshold)[:, np.newaxis]
+        (rate_there,) = pair_rates(passed, probes.stranger, probes.found, measuring.replicates, measuring.seed)
+        values["fpir"][name] = rate_there.value
+        if rate_there.interval:
+            measuring.intervals[f"open_set@fpir@{name}"] = rate_there.interval
     open_set = {
         "splits": len(splits),
         "strangers": len(np.unique(people[splits[0].strangers])),

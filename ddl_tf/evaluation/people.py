@@ -27,8 +27,8 @@ from ddl_tf.protocols.people_groups import Groups, group_images
 from ddl_tf.protocols.people_set import PeopleSet
 
 RANKS = (1, 5, 10)
-# With fewer people a bootstrap over them is too bold (docs/statistics.md).
-_FEW_PEOPLE = 20
+# With fewer people a bootstrap over them is too bold (docs/results/intervals.md).
+_FEW_PEOPLE = 10
 
 
 @dataclasses.dataclass
@@ -195,13 +195,18 @@ def _verify(
     possible = (len(people) ** 2 - int(np.sum(sizes**2))) // 2
     for name, rate in targets.items():
         if name not in measured:
-            needed = _needed(rate)
-            advice = f"raise --impostor_pairs, of {possible:,}" if possible >= needed else "add people or images"
-            measuring.notes.append(
-                f"FMR {name} is not measured: it takes {needed:,} comparisons of strangers, and there are "
-                f"{different:,}; {advice}."
-            )
+            more = f"raise --impostor_pairs, of {possible:,}" if possible >= _needed(rate) else "add people or images"
+            measuring.notes.append(_too_few(f"FMR {name}", rate, "comparisons of strangers", different, more))
     return result
+
+
+def _too_few(what: str, rate: float, trials: str, count: int, more: str) -> str:
+    """Say why a rate is not measured, and which is the least that could be, rounded up to one digit."""
+    least, exponent = f"{MIN_FALSE_ACCEPTS / count:e}".split("e")
+    instead = (
+        f", or ask for {rate_name(np.ceil(float(least)) * 10.0 ** int(exponent))}" if count > MIN_FALSE_ACCEPTS else ""
+    )
+    return f"{what} is not measured: it takes {_needed(rate):,} {trials}, and there are {count:,}; {more}{instead}."
 
 
 def _needed(rate: float) -> int:
@@ -305,10 +310,8 @@ def _search(
     }
     for name, rate in targets.items():
         if name in few:
-            measuring.notes.append(
-                f"FPIR {name} is not measured: it takes {_needed(rate):,} images of strangers, and there are "
-                f"{trials:,}; {'raise --splits' if len(people) >= _needed(rate) else 'add people or images'}."
-            )
+            more = "raise --splits" if len(people) >= _needed(rate) else "add people or images"
+            measuring.notes.append(_too_few(f"FPIR {name}", rate, "images of strangers", trials, more))
             continue
         threshold = roc.threshold_at_far(probes.best, np.zeros(len(probes.best), bool), rate)
         values["threshold"][name] = threshold

@@ -39,7 +39,7 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
     lines += [
         f"With {result['identification']['gallery']:,} people enrolled, at a threshold of {value:.3f}, "
         f"{_one_in(float(name))} searches with a stranger's image finds somebody, and "
-        f"{_rate_at(result, 'open_set', 'fnir', name)} of the searches with an enrolled person's fail."
+        f"{_rate_at(result, 'open_set', 'fnir', name)} of those with an enrolled person's image fail."
         for name, value in (search["threshold"].items() if search else ())
         if value is not None
     ]

@@ -30,7 +30,8 @@ def check_people(people: np.ndarray, name: str) -> None:
     """Refuse a set that cannot say anything: of one person, or without two images of anybody."""
     names, counts = np.unique(people, return_counts=True)
     if len(people) < 2:
-        raise InputError(f"{name}: {len(people)} images; give at least two people, and two images of one of them")
+        found = f"{len(people)} image{'s' * (len(people) != 1)}"
+        raise InputError(f"{name}: {found}; give at least two people, and two images of one of them")
     if len(names) < 2:
         raise InputError(
             f"{name}: all {len(people):,} images show one person, {names[0]}; add other people, to compare with"

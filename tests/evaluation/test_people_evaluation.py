@@ -75,7 +75,9 @@ def test_verification_against_naive_counts():
         assert result[part]["1e-4"] is None
     assert not [name for name in intervals if name.endswith("1e-4")]
     assert outcome.result["notes"] == [
-        "FMR 1e-4 is not measured: it takes 30,000 comparisons of strangers, and there are 4,000; add people or images."
+        "FMR 1e-4 is not measured: it takes 30,000 comparisons of strangers, and there are 4,000; add people or "
+        "images, "
+        "or ask for 8e-4."
     ]
     assert outcome.result["identification"] is outcome.result["open_set"] is None
     assert "rank" not in scores
@@ -138,7 +140,8 @@ def test_search_against_loops():
     images = len(np.unique(np.concatenate([split.strangers for split in benchmark.splits])))
     assert result["threshold"]["1e-3"] is result["fnir"]["1e-3"] is None
     assert outcome.result["notes"][-1] == (
-        f"FPIR 1e-3 is not measured: it takes 3,000 images of strangers, and there are {images}; add people or images."
+        f"FPIR 1e-3 is not measured: it takes 3,000 images of strangers, and there are {images}; add people or images, "
+        f"or ask for {rate_name(np.ceil(300 / images) / 100)}."
     )
 
 
@@ -214,8 +217,14 @@ def test_what_the_notes_advise():
     benchmark = make_benchmark(few, protocol)
     outcome = evaluate_people(benchmark, unit(np.repeat(np.arange(4), 10), 0.5), 40)
     notes = "\n".join(outcome.result["notes"])
-    assert "it takes 300 comparisons of strangers, and there are 200; raise --impostor_pairs, of 600." in notes
-    assert "FPIR 1e-1 is not measured: it takes 30 images of strangers, and there are 20; raise --splits." in notes
+    assert (
+        "it takes 300 comparisons of strangers, and there are 200; raise --impostor_pairs, of 600, or ask for 2e-2."
+        in notes
+    )
+    assert (
+        "FPIR 1e-1 is not measured: it takes 30 images of strangers, and there are 20; raise --splits, or ask for 2e-1."
+        in notes
+    )
     assert "Intervals over 4 people are too narrow" in notes
     left_out = dataclasses.replace(few, left_out={"no face": 12})
     outcome = evaluate_people(make_benchmark(left_out, protocol), unit(np.repeat(np.arange(4), 10), 0.5), 0)

@@ -102,7 +102,7 @@ def test_splits(share, enrolled):
 def test_what_no_benchmark_can_be_made_of():
     for people, message in (
         ([], "0 images; give at least two people"),
-        (["a"], "1 images; give at least two people"),
+        (["a"], "1 image; give at least two people"),
         (["ann"] * 3, "all 3 images show one person, ann; add other people"),
         (["a", "b", "c"], "3 people with one image each; add a second image"),
     ):

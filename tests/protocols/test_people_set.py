@@ -91,7 +91,7 @@ def test_plain_photos_are_noticed(tmp_path, capsys):
     ("names", "message"),
     [
         ([], "0 images; give at least two people"),
-        (["ann/1.jpg"], "1 images; give at least two people"),
+        (["ann/1.jpg"], "1 image; give at least two people"),
         (["ann/1.jpg", "ann/2.jpg"], "all 2 images show one person, ann"),
         (["ann/1.jpg", "bob/2.jpg"], "2 people with one image each"),
         (["1.jpg", "2.jpg", "3.jpg"], "0 images"),

@@ -22,6 +22,8 @@ from ddl_tf.common.settings import required, setting
 from ddl_tf.evaluation.ijb import evaluate_ijb
 from ddl_tf.evaluation.megaface_settings import MegaFaceSettings, face_images, megaface_outcome
 from ddl_tf.evaluation.pairs import evaluate_pair_set, summarise_rfw
+from ddl_tf.evaluation.people import evaluate_people, make_benchmark
+from ddl_tf.evaluation.people_settings import PeopleSettings, open_people
 from ddl_tf.evaluation.plots import Similarities, check_format, verification_figure
 from ddl_tf.evaluation.reports import json_line
 from ddl_tf.evaluation.scface import evaluate_scface
@@ -185,6 +187,19 @@ def tinyface(settings: TinyFaceSettings) -> None:
     _identify(session, gallery_set, evaluate_tinyface, settings)
 
 
+def people(settings: PeopleSettings) -> None:
+    """People of your own: 1:1 and search with strangers, thresholds for wanted error rates, and rates by group."""
+    session = Session(settings)
+    with open_people(settings) as faces:
+        described = faces.name, faces.images, faces.keys, faces.table()
+        if settings.list_images:
+            session.list_images(*described)
+        else:
+            benchmark = make_benchmark(faces, settings)
+            session.add(evaluate_people(benchmark, session.unit(*described), settings.replicates, settings.seed))
+    session.close()
+
+
 def _identify(
     session: Session, faces: GallerySet, evaluate: Callable[..., Outcome], settings: EvaluationSettings
 ) -> None:
@@ -235,6 +250,7 @@ COMMANDS: dict[str, tuple[Callable[[Any], None], type]] = {
     "megaface": (megaface, MegaFaceSettings),
     "scface": (scface, SCfaceSettings),
     "tinyface": (tinyface, TinyFaceSettings),
+    "people": (people, PeopleSettings),
     "compare": (compare, CompareSettings),
 }
 

@@ -17,7 +17,7 @@ import ddl_tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import setting
 from ddl_tf.metrics.bootstrap import check_replicates
-from ddl_tf.reporting import sections
+from ddl_tf.reporting import people, sections
 from ddl_tf.reporting.comparisons import compare_models
 from ddl_tf.reporting.curves import curves_section, read_runs
 from ddl_tf.reporting.evaluations import EvaluatedModel, check_comparable, named_folders, read_evaluation, set_names
@@ -42,6 +42,9 @@ class ReportSettings:
     title: str = setting("Face recognition, compared", "Title of the page.")
     replicates: int = setting(1000, "Bootstrap replicates of bands and tests, at least 40.")
     seed: int = setting(0, "Seed of the bootstrap, and of the map.")
+    worst_pairs: int = setting(
+        8, "Pairs of each kind to show as pictures, of sets of `evaluate people`; 0: no faces on the page."
+    )
     tsne_images: int = setting(400, "Images of the map of embeddings, half easy, half hard.")
 
 
@@ -67,6 +70,8 @@ def main(settings: ReportSettings) -> None:
         raise InputError("--output is missing: name the folder for the page")
     if not settings.evaluations and not settings.runs:
         raise InputError("nothing to report on: name --evaluations, or --runs; see --help")
+    if settings.worst_pairs < 0:
+        raise InputError(f"--worst_pairs={settings.worst_pairs}: must be at least 1, or 0 for no pictures")
     folders = named_folders(settings.evaluations, "evaluations")
     models = [read_evaluation(name, folder) for name, folder in folders.items()]
     check_comparable(models)
@@ -87,6 +92,8 @@ def main(settings: ReportSettings) -> None:
             sections.curves_of_errors(models, settings.replicates, settings.seed, styles),
             sections.distributions(models),
             sections.identification(models, settings.replicates, settings.seed, styles),
+            people.people(models, styles),
+            people.worst(models, settings.worst_pairs),
             sections.races(models, styles),
             sections.conditions(models, settings.columns, styles),
             *([sections.embedding_map(both, easy, hard, settings.tsne_images, settings.seed)] if both else []),

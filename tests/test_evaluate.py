@@ -9,13 +9,15 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from own_lines import own_lines
+from tiny_sets import picture
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.markdown import DASH
-from ddl_tf.evaluate import CompareSettings, PairsSettings, compare, pairs
+from ddl_tf.evaluate import CompareSettings, PairsSettings, compare, pairs, people
 from ddl_tf.evaluation import evaluate_pairs, load_sets
 from ddl_tf.evaluation import load_embedding_model as load_anew
 from ddl_tf.evaluation import session as session_module
+from ddl_tf.evaluation.people_settings import PeopleSettings
 from ddl_tf.evaluation.stored import StoredEvaluation
 
 load_embedding_model = functools.lru_cache(maxsize=None)(load_anew)
@@ -163,3 +165,46 @@ def test_compare_finds_the_better_model(two_stored, tmp_path, capsys):
     ):
         with pytest.raises(InputError, match=message):
             compare(CompareSettings(**{**paths, **settings}))
+
+
+def test_people_of_a_folder(checkpoint, tmp_path, capsys):
+    for person in range(8):
+        for number in range(4):
+            file = tmp_path / "faces" / f"p{person}" / f"{number}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(picture(4 * person + number, 24))
+    (tmp_path / "hair.csv").write_text("person,hair\np0,long\np1,long\np2,short\np3,short\n")
+    chosen = {"root": str(tmp_path / "faces"), "columns": [str(tmp_path / "hair.csv")]}
+    settings = PeopleSettings(model=checkpoint, store=str(tmp_path / "out"), by=["hair"], fmr=[0.1], **chosen)
+    people(settings)
+    printed = capsys.readouterr()
+    result = json.loads(printed.out)
+    assert (result["set"], result["people"], result["images"]) == ("faces", 8, 32)
+    assert (result["verification"]["pairs"], result["verification"]["same"]) == (32 * 31 / 2, 8 * 6)
+    assert list(result["groups"]["hair"]) == ["long", "short", "two groups"]
+    assert "At a threshold of " in own_lines(printed.err)[-2]
+    stored = StoredEvaluation(str(tmp_path / "out"))
+    assert stored.result("faces") == result
+    images = stored.images("faces")
+    assert images["key"].tolist()[:5] == ["p0/0.jpg", "p0/1.jpg", "p0/2.jpg", "p0/3.jpg", "p1/0.jpg"]
+    assert images["hair"].fillna("").tolist()[::4] == ["long", "long", "short", "short", *4 * [""]]
+    # Its embeddings, made elsewhere, give the same, without the images.
+    embeddings = [str(tmp_path / "out" / "faces" / "embeddings.npy")]
+    people(PeopleSettings(embeddings=embeddings, by=["hair"], fmr=[0.1], **chosen))
+    assert json.loads(capsys.readouterr().out) == result
+    people(PeopleSettings(list_images=str(tmp_path / "lists"), **chosen))
+    assert pd.read_csv(tmp_path / "lists" / "faces.csv")["key"].tolist() == images["key"].tolist()
+    # Two models on the same people.
+    noise = np.random.default_rng(0).normal(size=[32, 8]).astype(np.float32)
+    np.save(tmp_path / "noise.npy", noise)
+    people(PeopleSettings(embeddings=[str(tmp_path / "noise.npy")], fmr=[0.1], store=str(tmp_path / "other"), **chosen))
+    capsys.readouterr()
+    compare(CompareSettings(baseline=str(tmp_path / "out"), candidate=str(tmp_path / "other"), replicates=40))
+    rows = {row["number"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert {"verification@auc", "verification@tar@1e-1", "identification@rank@1"} <= set(rows)
+    assert rows["verification@auc"]["baseline"] == result["verification"]["auc"]
+    assert rows["verification@auc"]["test"] == "paired bootstrap of people"
+    # A damaged image is named.
+    (tmp_path / "faces" / "p3" / "2.jpg").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"^faces: p3/2\.jpg: .*; replace it or remove it"):
+        people(PeopleSettings(model=checkpoint, **chosen))

@@ -6,6 +6,7 @@ from typing import Any
 
 from ddl_tf.common.markdown import DASH
 from ddl_tf.evaluation.pairs import FAR_TARGETS
+from ddl_tf.evaluation.people_text import people_text
 from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 
 
@@ -71,4 +72,5 @@ def results_text(results: Sequence[dict[str, Any]]) -> str:
     """Lay out results of any protocols for a terminal: one table of the pairs, a list of numbers for each other set."""
     pairs = [result for result in results if result.get("protocol", "pairs") == "pairs"]
     others = [result for result in results if result.get("protocol", "pairs") != "pairs"]
-    return "\n".join(([pairs_table(pairs)] if pairs else []) + [_numbers_text(result) for result in others])
+    texts = [people_text(result) if result["protocol"] == "people" else _numbers_text(result) for result in others]
+    return "\n".join(([pairs_table(pairs)] if pairs else []) + texts)

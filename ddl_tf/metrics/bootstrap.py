@@ -42,7 +42,7 @@ def few_false_accepts(number: str, targets: Mapping[str, float], trials: int) ->
     return [f"{number}@{name}" for name, rate in targets.items() if round(rate * trials, 6) < MIN_FALSE_ACCEPTS]
 
 
-def _draw(random: np.random.Generator, count: int) -> np.ndarray:
+def draw_counts(random: np.random.Generator, count: int) -> np.ndarray:
     """Draw `count` of `count` things with replacement, and count how often each came: `[count]`."""
     return np.bincount(random.integers(0, count, count), minlength=count)
 
@@ -80,7 +80,7 @@ def pair_weights(
         for _ in range(replicates):
             weights = np.empty(len(same), np.int64)
             for members in classes:
-                weights[members] = _draw(random, len(members))
+                weights[members] = draw_counts(random, len(members))
             yield weights
         return
     people, codes = np.unique(np.concatenate([first_person, second_person]), return_inverse=True)
@@ -90,7 +90,7 @@ def pair_weights(
     one_person = first == second
     for _ in range(replicates):
         for _ in range(_MAX_DRAWS):
-            times = _draw(random, len(people))
+            times = draw_counts(random, len(people))
             weights = np.where(one_person, times[first], times[first] * times[second])
             if all(weights[members].any() for members in classes):
                 break

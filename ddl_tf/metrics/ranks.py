@@ -22,11 +22,13 @@ class Search:
     """The ranks of all mates of each probe among the whole gallery, rising, int from 1; and the largest similarities.
 
     Those of the best mate, and of the best entry that is no mate, are `[probes]` float64; -inf if there is none.
+    `other` `[probes]` int is the position of that entry in the gallery, the first of equal ones; -1 if there is none.
     """
 
     mate_ranks: list[np.ndarray]
     mate_similarity: np.ndarray
     other_similarity: np.ndarray
+    other: np.ndarray
 
     @property
     def rank(self) -> np.ndarray:
@@ -65,19 +67,19 @@ def search_gallery(
     first, end = (np.searchsorted(people, probe_people, side) for side in ("left", "right"))
     mates = [order[low:high] for low, high in zip(first, end)]
     mate_similarity = np.full(len(probes), -np.inf)
-    other_similarity = np.full(len(probes), -np.inf)
+    other_similarity, other = np.full(len(probes), -np.inf), np.full(len(probes), -1)
     mate_ranks = []
     with Progress("search", len(probes), unit="probe") as progress:
         for start in range(0, len(probes), PROBES_AT_A_TIME):
             rows = slice(start, start + PROBES_AT_A_TIME)
             block = probes[rows].astype(np.float64)
             similarities = [np.sort(gallery[entries] @ probe)[::-1] for entries, probe in zip(mates[rows], block)]
-            others, other_similarity[rows] = _count_others(block, gallery, mates[rows], similarities)
+            others, other_similarity[rows], other[rows] = _count_others(block, gallery, mates[rows], similarities)
             # The k-th best mate has the better mates before it as well.
             mate_ranks += [1 + counts + np.arange(len(counts)) for counts in others]
             mate_similarity[rows] = [values[0] if len(values) else -np.inf for values in similarities]
             progress.advance(len(block))
-    return Search(mate_ranks, mate_similarity, other_similarity)
+    return Search(mate_ranks, mate_similarity, other_similarity, other)
 
 
 def _check(probes: np.ndarray, gallery: np.ndarray, probe_people: np.ndarray, gallery_people: np.ndarray) -> None:
@@ -102,10 +104,10 @@ def _check(probes: np.ndarray, gallery: np.ndarray, probe_people: np.ndarray, ga
 
 def _count_others(
     probes: np.ndarray, gallery: np.ndarray, mates: list[np.ndarray], similarities: list[np.ndarray]
-) -> tuple[list[np.ndarray], np.ndarray]:
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """Count for each mate of each probe the entries of others that are at least as similar; and find the top one."""
     others = [np.zeros(len(values), np.int64) for values in similarities]
-    top = np.full(len(probes), -np.inf)
+    top, place = np.full(len(probes), -np.inf), np.full(len(probes), -1)
     rows = np.repeat(np.arange(len(probes)), [len(entries) for entries in mates])
     positions = np.concatenate(mates)
     for start in range(0, len(gallery), GALLERY_AT_A_TIME):
@@ -113,11 +115,14 @@ def _count_others(
         similarity = probes @ block.T
         inside = (positions >= start) & (positions < start + len(block))
         similarity[rows[inside], positions[inside] - start] = -np.inf
-        np.maximum(top, similarity.max(axis=1), out=top)
+        best = similarity.argmax(axis=1)
+        values = similarity[np.arange(len(probes)), best]
+        higher = values > top
+        top[higher], place[higher] = values[higher], start + best[higher]
         for row, (thresholds, counts) in enumerate(zip(similarities, others)):
             for mate, threshold in enumerate(thresholds):
                 counts[mate] += np.count_nonzero(similarity[row] >= threshold - _TIE)
-    return others, top
+    return others, top, place
 
 
 def ranks(probes: np.ndarray, gallery: np.ndarray, probe_people: np.ndarray, gallery_people: np.ndarray) -> np.ndarray:

@@ -41,6 +41,28 @@ def tar_at_far(far: np.ndarray, tar: np.ndarray, far_target: float) -> float:
     return float(tar[np.searchsorted(far, far_target, side="right") - 1])
 
 
+def threshold_at_far(similarity: np.ndarray, same: np.ndarray, far: float) -> float:
+    """Find the lowest threshold whose false accept rate is not above `far`, which is above 0 and below 1.
+
+    Args:
+        similarity: `[pairs]` cosine similarities.
+        same: `[pairs]` bool, whether a pair shows one person.
+        far: the false accept rate.
+
+    Returns:
+        A number of float32, as the served model compares: pairs of that similarity or above are accepted.
+
+    Example:
+        >>> round(threshold_at_far(np.array([0.9, 0.5, 0.4, 0.3, 0.2]), np.array([True] + 4 * [False]), 0.25), 3)
+        0.4
+    """
+    different = np.sort(similarity[~same].astype(np.float32))[::-1]
+    # As a product of floats, 0.01 of 300 may come out below 3.
+    allowed = int(np.floor(far * len(different) * (1 + 1e-9)))
+    # The first that must be rejected, with all that equal it.
+    return float(np.nextafter(different[allowed], np.float32(np.inf)))
+
+
 def corner_roc(similarity: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Count the false and true accepts at the corners of scikit-learn's `roc_curve`: `[points]` int64, from 0."""
     ascending = np.sort(similarity)

@@ -1,7 +1,7 @@
 """The stored evaluations that a report compares: read once, and refused if they are not of the same pairs."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -46,6 +46,11 @@ class EvaluatedSet:
     def pairs_of_images(self) -> bool:
         """Whether the pairs are known, and of images, not of templates."""
         return self.has_pairs and "first" in self.scores and self.result.get("protocol", "pairs") != "templates"
+
+    @property
+    def of_people(self) -> bool:
+        """Whether it is a set of `evaluate people`."""
+        return self.result.get("protocol") == "people"
 
     @property
     def similarities(self) -> Similarities:
@@ -166,3 +171,12 @@ def missing_sets(models: Sequence[EvaluatedModel]) -> list[str]:
     return [
         f"{model} was not evaluated on {sets}; a dash stands in its place." for model, sets in missing.items() if sets
     ]
+
+
+def sets_of_kind(models: Sequence[EvaluatedModel], kind: str) -> Iterator[tuple[str, dict[str, EvaluatedSet]]]:
+    """Each set of a kind (`has_pairs`, `has_ranks`, `pairs_of_images`, `of_people`), and what each model did on it."""
+    for name in set_names(models):
+        sets = {model.name: model.sets[name] for model in models if name in model.sets}
+        sets = {model: evaluated for model, evaluated in sets.items() if getattr(evaluated, kind)}
+        if sets:
+            yield name, sets

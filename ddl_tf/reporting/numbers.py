@@ -22,6 +22,9 @@ _MEANINGS = {
     "expectation_margin": "expectation margin: mean similarity of same pairs less that of different ones",
     "rank": "rank-k: share of probes whose mate is among the k most similar of the gallery",
     "tpir": "TPIR@FPIR: share of probes identified at rank 1 above the threshold of that false positive rate",
+    "fnir": "FNIR@FPIR: share of probes not identified at rank 1 at the threshold of that false positive rate",
+    "fnmr": "FNMR@FMR: share of pairs of one person that are rejected at the threshold of that false match rate",
+    "fmr": "FMR, FPIR: what these rates are at the threshold, with its interval",
     "map": "mAP: mean average precision over the probes",
 }
 
@@ -69,7 +72,8 @@ def far_targets(result: Mapping[str, Any]) -> dict[str, float]:
 
 def lower_is_better(number: str) -> bool:
     """Return whether a number is an error."""
-    return any(word in number.lower() for word in ("eer", "error", "fnir", "fnmr", "missed", "gap", "std"))
+    errors = ("eer", "error", "fnir", "fpir", "fnmr", "fmr", "missed", "gap", "std")
+    return any(word in number.lower() for word in errors)
 
 
 def title_of(number: str) -> str:
@@ -77,9 +81,11 @@ def title_of(number: str) -> str:
     first, *rest = number.split("@")
     if first in PARTS and rest[:1] == ["galleries"] and len(rest) > 2:
         return f"{PARTS[first]}, {rest[1]}: {title_of('@'.join(rest[2:]))}"
+    if first == "groups" and len(rest) > 2:
+        return f"{rest[0]} {'@'.join(rest[1:-2])}: {title_of('@'.join(rest[-2:]))}"
     if first in PARTS and rest:
         return f"{PARTS[first]}: {title_of('@'.join(rest))}"
-    if first in ("tar", "tpir", "fnir") and rest:
+    if first in ("tar", "tpir", "fnir", "fnmr", "fmr", "fpir") and rest:
         return "@".join([first.upper(), *rest])
     if first == "rank" and len(rest) == 1:
         first, rest = f"rank{rest[0]}", []

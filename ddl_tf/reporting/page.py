@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import functools
+import hashlib
 import io
 import re
 from collections.abc import Sequence
@@ -19,6 +20,18 @@ from ddl_tf.reporting.layout_table import Strong, TextTable
 _DPI = 150
 _COORDINATES = re.compile(r' (d|x|y)="([^"]*)"')
 _LONG = re.compile(r"-?\d+\.\d{3,}")
+
+# File systems take names of 255 bytes, with an ending and what writing aside puts before it.
+_LONGEST = 150
+
+
+def anchor(*words: str) -> str:
+    """Make a name for files and anchors of any words, `roc-my.20.set`; other words make another name."""
+    # What stands between the words and around a number is in none of them.
+    name = "-".join(re.sub("[^A-Za-z0-9_]", lambda match: f".{ord(match[0]):x}.", word) for word in words)
+    if len(name) <= _LONGEST:
+        return name
+    return f"{name[:_LONGEST]}..{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 @dataclasses.dataclass(frozen=True)

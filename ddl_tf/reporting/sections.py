@@ -1,9 +1,7 @@
 """The sections of a report on evaluations: which figures and tables there are, and what they say in words."""
 
-import hashlib
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Union
 
 import numpy as np
@@ -16,36 +14,16 @@ from ddl_tf.metrics.k_fold import best_threshold
 from ddl_tf.reporting import bins, comparisons
 from ddl_tf.reporting.comparisons import Difference
 from ddl_tf.reporting.embedding_map import choose_images, embedding_map_figure, map_embeddings
-from ddl_tf.reporting.evaluations import EvaluatedModel, EvaluatedSet, missing_sets, set_names
+from ddl_tf.reporting.evaluations import EvaluatedModel, missing_sets, set_names, sets_of_kind
 from ddl_tf.reporting.figures_pairs import distributions_figure, roc_band, roc_det_figure
 from ddl_tf.reporting.layout_table import TextTable
-from ddl_tf.reporting.page import Picture, Section
+from ddl_tf.reporting.page import Picture, Section, anchor
 from ddl_tf.reporting.palette import Style
 
 # name of a model -> how it is drawn.
 Styles = Mapping[str, Style]
-# File systems take names of 255 bytes, with an ending and what writing aside puts before it.
-_LONGEST = 150
 # The number that a set is summed up by: the first of these that was tested.
 _MAIN = ("auc", "verification@auc", "gap")
-
-
-def anchor(*words: str) -> str:
-    """Make a name for files and anchors of any words, `roc-my.20.set`; other words make another name."""
-    # What stands between the words and around a number is in none of them.
-    name = "-".join(re.sub("[^A-Za-z0-9_]", lambda match: f".{ord(match[0]):x}.", word) for word in words)
-    if len(name) <= _LONGEST:
-        return name
-    return f"{name[:_LONGEST]}..{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-
-
-def _evaluated(models: Sequence[EvaluatedModel], kind: str) -> Iterator[tuple[str, dict[str, EvaluatedSet]]]:
-    """Each set of a kind (`has_pairs`, `has_ranks`, `pairs_of_images`), and what the models did on it, by name."""
-    for name in set_names(models):
-        sets = {model.name: model.sets[name] for model in models if name in model.sets}
-        sets = {model: evaluated for model, evaluated in sets.items() if getattr(evaluated, kind)}
-        if sets:
-            yield name, sets
 
 
 def findings(models: Sequence[EvaluatedModel], differences: Sequence[Difference], replicates: int) -> Section:
@@ -124,7 +102,7 @@ def _left_out(drawn: Sequence[Similarities]) -> str:
 def distributions(models: Sequence[EvaluatedModel]) -> Section:
     """Draw the similarities of every set of pairs."""
     pictures = []
-    for name, sets in _evaluated(models, "has_pairs"):
+    for name, sets in sets_of_kind(models, "has_pairs"):
         similarities = {model: evaluated.similarities for model, evaluated in sets.items()}
         means = "; ".join(
             f"{model}: mean {pairs.similarity[pairs.same].mean():.3f} of same, "
@@ -143,7 +121,7 @@ def distributions(models: Sequence[EvaluatedModel]) -> Section:
 def curves_of_errors(models: Sequence[EvaluatedModel], replicates: int, seed: int, styles: Styles) -> Section:
     """Draw ROC and DET of every set of pairs."""
     pictures = []
-    for name, sets in _evaluated(models, "has_pairs"):
+    for name, sets in sets_of_kind(models, "has_pairs"):
         first = next(iter(sets.values()))
         times = comparisons.affordable_replicates(len(first.scores["same"]), replicates)
         bands = {
@@ -177,7 +155,7 @@ def columns_of(images: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
 def conditions(models: Sequence[EvaluatedModel], wanted: Sequence[str], styles: Styles) -> Section:
     """Draw accuracy and TAR by bins of the images' columns."""
     parts: list[Union[Picture, TextTable]] = []
-    for name, sets in _evaluated(models, "pairs_of_images"):
+    for name, sets in sets_of_kind(models, "pairs_of_images"):
         images, scores = next((evaluated.images, evaluated.scores) for evaluated in sets.values())
         for column in columns_of(images, wanted):
             values = bins.pair_values(images[column].to_numpy(np.float64), scores["first"], scores["second"], column)
@@ -237,7 +215,7 @@ def _bin_parts(
 def identification(models: Sequence[EvaluatedModel], replicates: int, seed: int, styles: Styles) -> Section:
     """Draw CMC and rank-1 by condition of every set of ranks."""
     pictures = []
-    for name, sets in _evaluated(models, "has_ranks"):
+    for name, sets in sets_of_kind(models, "has_ranks"):
         ranks = {model: np.asarray(evaluated.scores["rank"]) for model, evaluated in sets.items()}
         scores = next(iter(sets.values())).scores
         condition = np.asarray(scores.get("condition", np.full(len(scores["rank"]), "")))

@@ -3,7 +3,7 @@ from .export import GraphSize, describe_signatures, export_model, graph_size, re
 from .folding import Folded, fold_batch_norm
 from .served import serving_module
 from .server_files import warmup_requests, write_server_files
-from .threshold import Threshold, check_evaluated, check_same_model, choose_threshold, threshold_at_far
+from .threshold import Threshold, check_evaluated, check_same_model, choose_threshold
 
 __all__ = [
     "Folded",
@@ -19,7 +19,6 @@ __all__ = [
     "model_card",
     "read_description",
     "serving_module",
-    "threshold_at_far",
     "warmup_requests",
     "write_server_files",
 ]

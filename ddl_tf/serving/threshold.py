@@ -9,6 +9,7 @@ import numpy as np
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.embedding_file import is_fingerprint
 from ddl_tf.evaluation.stored import StoredEvaluation
+from ddl_tf.metrics.roc import threshold_at_far
 
 # With fewer the measured rate says little of the true one: of 3 the interval of 95% is from 0.2 to 2.9 times the rate.
 MIN_ACCEPTED = 3
@@ -32,28 +33,6 @@ class Threshold:
     set: str
     protocol: str
     evaluation: dict[str, Any]
-
-
-def threshold_at_far(similarity: np.ndarray, same: np.ndarray, far: float) -> float:
-    """Find the lowest threshold whose false accept rate is not above `far`, which is above 0 and below 1.
-
-    Args:
-        similarity: `[pairs]` cosine similarities.
-        same: `[pairs]` bool, whether a pair shows one person.
-        far: the false accept rate.
-
-    Returns:
-        A number of float32, as the served model compares: pairs of that similarity or above are accepted.
-
-    Example:
-        >>> round(threshold_at_far(np.array([0.9, 0.5, 0.4, 0.3, 0.2]), np.array([True] + 4 * [False]), 0.25), 3)
-        0.4
-    """
-    different = np.sort(similarity[~same].astype(np.float32))[::-1]
-    # As a product of floats, 0.01 of 300 may come out below 3.
-    allowed = int(np.floor(far * len(different) * (1 + 1e-9)))
-    # The first that must be rejected, with all that equal it.
-    return float(np.nextafter(different[allowed], np.float32(np.inf)))
 
 
 def choose_threshold(folder: str, name: str, far: float) -> Threshold:

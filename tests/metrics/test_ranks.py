@@ -45,6 +45,8 @@ def test_search_against_a_naive_one(monkeypatch):
         assert [places.tolist() for places in result.mate_ranks] == expected
         top = np.where(mate, similarity, -np.inf).max(axis=1), np.where(mate, -np.inf, similarity).max(axis=1)
         np.testing.assert_allclose([result.mate_similarity, result.other_similarity], top, atol=1e-12)
+        np.testing.assert_array_equal(result.other, np.where(mate, -np.inf, similarity).argmax(axis=1))
+    assert search_gallery(probes[:1], gallery[:1], np.array([4]), np.array([4])).other.tolist() == [-1]
     broken = gallery.copy()
     broken[3, 2] = np.nan
     for arrays, message in (

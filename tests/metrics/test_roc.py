@@ -42,3 +42,21 @@ def test_corners_and_nearest_point_against_scikit_learn_and_insightface(digits):
         for target in (1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 0.5):
             _, place = min((abs(value - target), place) for place, value in enumerate(flipped))
             assert roc.nearest_tar(far, tar, target) == list(tar)[::-1][place]
+
+
+def test_the_false_accept_rate_is_kept_and_none_lower_would_do():
+    random = np.random.RandomState(0)
+    similarity = np.concatenate([random.normal(0.1, 0.15, 1000), random.normal(0.6, 0.15, 500)])
+    same = np.arange(1500) >= 1000
+    rounded = similarity.astype(np.float32)
+    for far in (0.5, 0.1, 0.01, 0.003):
+        value = roc.threshold_at_far(similarity, same, far)
+        different = sorted(rounded[~same].tolist(), reverse=True)
+        accepted = round(far * 1000)
+        assert different[accepted - 1] >= value > different[accepted]
+        # The evaluation's own rate of the same pairs.
+        tar = np.mean([similarity >= value for similarity in rounded[same].tolist()])
+        assert tar == pytest.approx(roc.tar_at_far(*roc.roc_curve(similarity, same), far), abs=1e-9)
+    # Equal ones are all rejected.
+    similarity, same = np.array([0.9, 0.5, 0.5, 0.5, 0.1, 0.8]), np.arange(6) == 5
+    assert 0.5 < roc.threshold_at_far(similarity, same, 0.4) < 0.5001

@@ -1,0 +1,112 @@
+"""What a model does on a set of people, as tables and plain sentences."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Optional
+
+from ddl_tf.common.markdown import DASH
+from ddl_tf.common.text import visible
+
+
+def rate_text(value: Optional[float], interval: Optional[Sequence[float]] = None) -> str:
+    """Write a rate 0..1 in percent, with three digits and its interval: "3.21% [2.1, 4.5]"; a dash for None."""
+    if value is None:
+        return DASH
+    ends = f" [{100 * interval[0]:.3g}, {100 * interval[1]:.3g}]" if interval else ""
+    return f"{100 * value:.3g}%{ends}"
+
+
+def _rate_at(result: Mapping[str, Any], *path: str) -> str:
+    """The rate at a path of a result, with its interval."""
+    value: Any = result
+    for name in path:
+        value = value[name]
+    return rate_text(value, result.get("intervals", {}).get("@".join(path)))
+
+
+def _one_in(rate: float) -> str:
+    return f"one in {round(1 / rate):,}"
+
+
+def sentences(result: Mapping[str, Any]) -> list[str]:
+    """Say what the measured thresholds do, in the words of somebody who has to choose one."""
+    verification, search = result["verification"], result["open_set"]
+    lines = [
+        f"At a threshold of {value:.3f}, {_one_in(float(name))} comparisons of strangers passes, and "
+        f"{_rate_at(result, 'verification', 'fnmr', name)} of the comparisons of one person fail."
+        for name, value in verification["threshold"].items()
+        if value is not None
+    ]
+    lines += [
+        f"With {result['identification']['gallery']:,} people enrolled, at a threshold of {value:.3f}, "
+        f"{_one_in(float(name))} searches with a stranger's image finds somebody, and "
+        f"{_rate_at(result, 'open_set', 'fnir', name)} of those with an enrolled person's image fail."
+        for name, value in (search["threshold"].items() if search else ())
+        if value is not None
+    ]
+    return lines
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(header, *rows)]
+    for row in (header, *rows):
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))]
+        yield f"  {'  '.join(cells)}".rstrip()
+
+
+def _threshold_lines(result: Mapping[str, Any], part: str, asked: str, missed: str) -> Iterator[str]:
+    """A row for each rate that was asked for: its threshold, and both rates there."""
+    rows = [
+        [
+            name,
+            DASH if value is None else f"{value:.3f}",
+            *(_rate_at(result, part, kind, name) for kind in (missed, asked)),
+        ]
+        for name, value in result[part]["threshold"].items()
+    ]
+    yield from _table([asked.upper(), "threshold", f"{missed.upper()} there", f"{asked.upper()} there"], rows)
+
+
+def people_text(result: Mapping[str, Any]) -> str:
+    """Lay out the result of `evaluate_people` for a terminal: tables, what was not measured, and the sentences."""
+    verification, search, identification = (result[name] for name in ("verification", "open_set", "identification"))
+    different = verification["pairs"] - verification["same"]
+    left_out = ", ".join(f"{count:,} {kind}" for kind, count in result["left_out"].items())
+    lines = [
+        f"{result['set']}: {result['people']:,} people, {result['images']:,} images"
+        + (f"; left out when they were stored: {left_out}" if left_out else ""),
+        f"1:1, {verification['same']:,} pairs of one person, {different:,} of two: "
+        f"AUC {_rate_at(result, 'verification', 'auc')}, EER {_rate_at(result, 'verification', 'eer')}",
+        *_threshold_lines(result, "verification", "fmr", "fnmr"),
+    ]
+    if search:
+        enrolled = identification["enrolled"]
+        lines += [
+            f"1:N, {identification['gallery']:,} people enrolled with {enrolled} image{'s' * (enrolled > 1)} each, "
+            f"{search['strangers']:,} strangers, drawn {search['splits']} times: "
+            f"rank-1 {_rate_at(result, 'identification', 'rank', '1')}",
+            *_threshold_lines(result, "open_set", "fpir", "fnir"),
+        ]
+    for column in result["groups"]:
+        lines += _group_lines(result, column)
+    return "\n".join([*lines, *result["notes"], *sentences(result)])
+
+
+def _group_lines(result: Mapping[str, Any], column: str) -> Iterator[str]:
+    """A table of the groups for each threshold."""
+    groups = result["groups"][column]
+    for target, threshold in result["verification"]["threshold"].items():
+        if threshold is None:
+            continue
+        yield f"by {visible(column)}, at the threshold {threshold:.3f} of FMR {target}:"
+        rows = [
+            [
+                visible(name),
+                *(f"{group[count]:,}" for count in ("people", "same", "different")),
+                *(_rate_at(result, "groups", column, name, kind, target) for kind in ("fnmr", "fmr")),
+            ]
+            for name, group in groups.items()
+        ]
+        yield from _table(["group", "people", "same pairs", "different", "FNMR", "FMR"], rows)
+    alone = [visible(name) for name, group in groups.items() if group["people"] == 1]
+    if alone:
+        yield f"  {', '.join(alone)}: one person, who says nothing of a group"

@@ -53,7 +53,11 @@ def find_copies(digests: np.ndarray, thumbnails: np.ndarray, least: float) -> Co
     sample = _unit(thumbnails[images[:: len(images) // _SAMPLE + 1]])
     components = np.linalg.eigh(sample.T @ sample)[1][:, -_COMPONENTS:]
     blocks = [images[start : start + _BLOCK] for start in range(0, len(images), _BLOCK)]
-    tree = cKDTree(np.concatenate([np.empty([0, components.shape[1]]), *(_unit(thumbnails[block]) @ components for block in blocks)]))
+    tree = cKDTree(
+        np.concatenate(
+            [np.empty([0, components.shape[1]]), *(_unit(thumbnails[block]) @ components for block in blocks)]
+        )
+    )
     radius = np.sqrt(2 - 2 * least) + 1e-6
     columns: dict[str, list[np.ndarray]] = {"first": [], "second": [], "similarity": [], "mirrored": []}
     with Progress("compare", 2 * len(images)) as progress:

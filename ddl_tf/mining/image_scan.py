@@ -15,8 +15,8 @@ from ddl_tf.common.partial_folder import open_partial
 from ddl_tf.common.progress import Progress
 from ddl_tf.data.store import Faces
 from ddl_tf.detection.detector import Detector
+from ddl_tf.detection.face_check import check_face
 from ddl_tf.images.pillow_images import decode_image
-from ddl_tf.mining.face_check import check_face
 from ddl_tf.mining.view import sets_record
 
 # Images between two points that an interrupted command goes on from, and the files of these parts.

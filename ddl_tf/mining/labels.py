@@ -179,9 +179,7 @@ def _sums(embeddings: Embeddings, identity: np.ndarray, num_identities: int, cho
     return mean_sums(embeddings, np.where(chosen, identity, num_identities), num_identities + 1)[:-1]
 
 
-def _own_similarity(
-    embeddings: Embeddings, identity: np.ndarray, num_identities: int, core: np.ndarray
-) -> np.ndarray:
+def _own_similarity(embeddings: Embeddings, identity: np.ndarray, num_identities: int, core: np.ndarray) -> np.ndarray:
     sums = _sums(embeddings, identity, num_identities, core)
     others = np.bincount(identity[core], minlength=num_identities)[identity] - core
     own = np.full(len(identity), np.nan, np.float32)

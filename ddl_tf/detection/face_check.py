@@ -42,9 +42,9 @@ def check_face(image: np.ndarray, detector: Detector) -> tuple[float, float]:
         pixels = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC))
         pixels = np.pad(pixels[:, ::-1] if mirrored else pixels, ((border, border), (border, border), (0, 0)), "edge")
         faces = detector.find(np.ascontiguousarray(pixels))
-        points = faces.landmarks - border
+        points = faces.landmarks - float(border)
         if mirrored:
-            points = points[:, _MIRRORED_ORDER] * [-1, 1] + [side - 1, 0]
+            points = points[:, _MIRRORED_ORDER] * [-1.0, 1.0] + [side - 1.0, 0.0]
         # From the middle of the first pixel, which is at 0.
         points = (points + 0.5) / scale - 0.5
         misfits = [template_misfit(face) for face in points]

@@ -15,6 +15,8 @@ _BLOCK, _CANDIDATES = 8192, 2**16
 # A thumbnail with a smaller deviation, in grey levels, is of one colour: whatever it correlates with is chance.
 _LEAST_DEVIATION = 2.0
 
+_PAIR_TYPES = {"first": np.int64, "second": np.int64, "similarity": np.float32, "mirrored": bool}
+
 
 class Copies(NamedTuple):
     """Which images show one picture.
@@ -48,19 +50,16 @@ def find_copies(digests: np.ndarray, thumbnails: np.ndarray, least: float) -> Co
     """
     _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
     images = np.sort(first)
-    flat = thumbnails.reshape(len(thumbnails), -1)
-    images = images[flat[images].std(axis=1) >= _LEAST_DEVIATION]
+    images = images[thumbnails[images].std(axis=(1, 2)) >= _LEAST_DEVIATION]
+    if not len(images):
+        return Copies(first[inverse], pd.DataFrame(columns=list(_PAIR_TYPES)).astype(_PAIR_TYPES))
     sample = _unit(thumbnails[images[:: len(images) // _SAMPLE + 1]])
     components = np.linalg.eigh(sample.T @ sample)[1][:, -_COMPONENTS:]
     blocks = [images[start : start + _BLOCK] for start in range(0, len(images), _BLOCK)]
-    tree = cKDTree(
-        np.concatenate(
-            [np.empty([0, components.shape[1]]), *(_unit(thumbnails[block]) @ components for block in blocks)]
-        )
-    )
+    tree = cKDTree(np.concatenate([_unit(thumbnails[block]) @ components for block in blocks]))
     radius = np.sqrt(2 - 2 * least) + 1e-6
-    columns: dict[str, list[np.ndarray]] = {"first": [], "second": [], "similarity": [], "mirrored": []}
-    with Progress("compare", 2 * len(images)) as progress:
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in _PAIR_TYPES}
+    with Progress("compare thumbnails", 2 * len(images)) as progress:
         for mirrored in (False, True):
             for block in blocks:
                 unit = _unit(thumbnails[block][:, :, ::-1] if mirrored else thumbnails[block])
@@ -77,8 +76,7 @@ def find_copies(digests: np.ndarray, thumbnails: np.ndarray, least: float) -> Co
                     for values, new in zip(columns.values(), pairs):
                         values.append(new[alike])
                 progress.advance(len(block))
-    kinds = {"first": np.int64, "second": np.int64, "similarity": np.float32, "mirrored": bool}
-    near = pd.DataFrame({n: np.concatenate([np.empty(0), *v]).astype(kinds[n]) for n, v in columns.items()})
+    near = pd.DataFrame({name: np.concatenate(values) for name, values in columns.items()}).astype(_PAIR_TYPES)
     # Of a symmetric picture both ways are alike.
     near = near.sort_values("similarity", ascending=False).drop_duplicates(["first", "second"])
     return Copies(first[inverse], near.sort_values(["first", "second"], ignore_index=True))

@@ -69,7 +69,7 @@ def scan_faces(faces: Faces, folder: Path, detector: Optional[Detector]) -> np.n
     with open_partial(folder, {"scan": "clean", **by, "sets": sets_record(faces)}, PART_NAMES):
         files = [folder / f"part-{number:05d}.npy" for number in range(len(starts))]
         done = sum(min(PART, len(faces) - start) for file, start in zip(files, starts) if file.exists())
-        with Progress("look", len(faces), done) as progress:
+        with Progress("look at images", len(faces), done) as progress:
             for file, start in zip(files, starts):
                 if not file.exists():
                     part = _scan_part(faces, range(start, min(start + PART, len(faces))), detector, progress)

@@ -76,8 +76,8 @@ def judge_labels(
 ) -> Labels:
     """Judge every label by the similarity of the image to its own and to other identities.
 
-    An identity is seen by its core, the nearer half of its images (`find_core`), so that wrong labels do not move it.
-    All is done twice: the second time without the images whose label the first has found to be wrong.
+    An identity is first seen by its core, the nearer half of its images (`find_core`), so that wrong labels do not move
+    it; then by all of its images that were neither wrong nor outliers so.
 
     Args:
         embeddings: of the images.
@@ -89,36 +89,45 @@ def judge_labels(
     Raises:
         InputError: if fewer than two identities have a usable image.
     """
-    first = _judge(embeddings, identity, num_identities, usable, rules)
-    return _judge(embeddings, identity, num_identities, usable & ~first.wrong, rules)
+    core = find_core(embeddings, identity, num_identities, usable)
+    first = _judge(embeddings, identity, num_identities, core, usable, rules)
+    good = usable & ~first.wrong & ~first.outlier
+    # Where nothing is good, such as of two images of two people, it cannot be told which is wrong.
+    good |= core & ~first.wrong & (np.bincount(identity[good], minlength=num_identities)[identity] == 0)
+    return _judge(embeddings, identity, num_identities, good, usable, rules)
 
 
 def _judge(
-    embeddings: Embeddings, identity: np.ndarray, num_identities: int, usable: np.ndarray, rules: LabelRules
+    embeddings: Embeddings,
+    identity: np.ndarray,
+    num_identities: int,
+    core: np.ndarray,
+    usable: np.ndarray,
+    rules: LabelRules,
 ) -> Labels:
-    core, own = find_core(embeddings, identity, num_identities, usable)
+    """Judge by the means of what is `[images]` in the core; the limits are of all that is usable."""
     present = np.unique(identity[core])
     if len(present) < 2:
         raise InputError(f"{len(present)} identity has usable images: labels are judged by comparing at least two")
+    own = own_similarity(embeddings, identity, num_identities, core)
+    limits = {"outlier": robust_limit(own[usable], -rules.deviations)}
     centers = unit(_sums(embeddings, identity, num_identities, core)[present])
-    nearest, limit = np.full(len(present), -2.0), rules.same_similarity
-    for start, block in _similarities(centers):
-        nearest[start : start + len(block)] = block.max(axis=1)
-    if limit is None:
-        limit = robust_limit(nearest, rules.deviations)
-    same = _pairs_above(centers, limit)
-    links = coo_matrix((np.ones(len(same)), (present[same["first"]], present[same["second"]])), [num_identities] * 2)
+    nearest = np.concatenate([block.max(axis=1) for _, block in _similarities(centers)])
+    given = rules.same_similarity
+    limits["same"] = robust_limit(nearest, rules.deviations) if given is None else given
+    same = _pairs_above(centers, limits["same"])
+    same = same.assign(first=present[same["first"]], second=present[same["second"]])
+    # The mean of two people is near to both, and is neither.
+    apart = np.bincount(identity[core & (own < limits["outlier"])], minlength=num_identities)
+    mixed = 2 * apart > np.bincount(identity[core], minlength=num_identities)
+    same = same[~(mixed[same["first"]] | mixed[same["second"]])].reset_index(drop=True)
+    links = coo_matrix((np.ones(len(same)), (same["first"], same["second"])), [num_identities] * 2)
     person = connected_components(links, directed=False)[1].astype(np.int64)
     other, whose = _nearest_others(embeddings, identity, centers, present, person)
-    limits = {
-        "outlier": robust_limit(own[usable], -rules.deviations),
-        "other": robust_limit(other[usable], rules.deviations),
-        "same": limit,
-    }
+    limits["other"] = robust_limit(other[usable], rules.deviations)
     # NaN compares as False: who is alone is neither.
     wrong = (other > limits["other"]) & (other - own > rules.margin)
     outlier = (own < limits["outlier"]) & ~wrong
-    same = same.assign(first=present[same["first"]], second=present[same["second"]])
     return Labels(own, other, whose, wrong, outlier, person, same, limits)
 
 
@@ -143,17 +152,14 @@ def robust_limit(values: np.ndarray, deviations: float) -> float:
     return float(middle + deviations * spread)
 
 
-def find_core(
-    embeddings: Embeddings, identity: np.ndarray, num_identities: int, usable: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def find_core(embeddings: Embeddings, identity: np.ndarray, num_identities: int, usable: np.ndarray) -> np.ndarray:
     """Find the core of every identity: more than half of its usable images, the nearest to the mean of one another.
 
     The concentration steps of the minimum covariance determinant, with cosines: from the mean of all to the nearer half
     of the images and their mean, until nothing changes.
 
     Returns:
-        `[images]` bool, and `[images]` float32, the similarity to the mean of the core without the image itself, NaN
-        where nothing is left.
+        `[images]` bool.
 
     References:
         Rousseeuw and Van Driessen, A fast algorithm for the minimum covariance determinant estimator, Technometrics
@@ -162,7 +168,7 @@ def find_core(
     core = usable
     counts = np.bincount(identity[usable], minlength=num_identities)
     for _ in range(_ROUNDS):
-        own = _own_similarity(embeddings, identity, num_identities, core)
+        own = own_similarity(embeddings, identity, num_identities, core)
         order = np.lexsort((-np.where(usable, np.nan_to_num(own, nan=-2), -3), identity))
         starts = np.searchsorted(identity[order], np.arange(num_identities))
         rank = np.empty(len(identity), np.int64)
@@ -171,7 +177,7 @@ def find_core(
         if np.array_equal(nearer, core):
             break
         core = nearer
-    return core, _own_similarity(embeddings, identity, num_identities, core)
+    return core
 
 
 def _sums(embeddings: Embeddings, identity: np.ndarray, num_identities: int, chosen: np.ndarray) -> np.ndarray:
@@ -179,7 +185,8 @@ def _sums(embeddings: Embeddings, identity: np.ndarray, num_identities: int, cho
     return mean_sums(embeddings, np.where(chosen, identity, num_identities), num_identities + 1)[:-1]
 
 
-def _own_similarity(embeddings: Embeddings, identity: np.ndarray, num_identities: int, core: np.ndarray) -> np.ndarray:
+def own_similarity(embeddings: Embeddings, identity: np.ndarray, num_identities: int, core: np.ndarray) -> np.ndarray:
+    """The similarity of every image to the mean of its identity's core without itself; NaN where nothing is left."""
     sums = _sums(embeddings, identity, num_identities, core)
     others = np.bincount(identity[core], minlength=num_identities)[identity] - core
     own = np.full(len(identity), np.nan, np.float32)
@@ -215,7 +222,7 @@ def _nearest_others(
     """The similarity of every image to the nearest of the centers that is of another person, and its identity."""
     similarity, whose = np.full(len(identity), np.nan, np.float32), np.full(len(identity), -1)
     of_center = person[present]
-    with Progress("compare", len(identity)) as progress:
+    with Progress("compare with identities", len(identity)) as progress:
         for start, rows in embeddings.chunks(max(1, _BLOCK_ELEMENTS // len(present))):
             people = person[identity[start : start + len(rows)]]
             block = unit(rows) @ centers.T

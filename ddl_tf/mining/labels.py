@@ -17,6 +17,8 @@ from ddl_tf.mining.view import mean_sums
 
 # Similarities that are in memory at a time, and how often the core of an identity is searched anew at most.
 _BLOCK_ELEMENTS, _ROUNDS = 2**24, 5
+# An image is as far from its identity as from anybody's if it is below this share of the similarities to others.
+_OF_OTHERS = 0.98
 # The standard deviation of normal values, by the median of their distances from their median.
 _NORMAL = 1.4826
 
@@ -58,7 +60,7 @@ class Labels(NamedTuple):
         outlier: `[images]` bool, far from its own identity, and near to nobody.
         person: `[identities]` int64, equal where identities are one person.
         same: a row for each pair of identities that are one person: `first`, `second`, `similarity`.
-        limits: the limits that followed from the set: `outlier` (of the own similarity), `other` and `same`.
+        limits: that followed from the set: `outlier` (of the own similarity), `other` and `same`.
     """
 
     own_similarity: np.ndarray
@@ -110,8 +112,11 @@ def _judge(
     if len(present) < 2:
         raise InputError(f"{len(present)} identity has usable images: labels are judged by comparing at least two")
     own = own_similarity(embeddings, identity, num_identities, core)
-    limits = {"outlier": robust_limit(own[usable], -rules.deviations)}
     centers = unit(_sums(embeddings, identity, num_identities, core)[present])
+    by_chance = _similarities_by_chance(embeddings, identity, centers, present)
+    # Far from its own also by the measure of who is not: of a good network most images are nearer than that.
+    far = min(robust_limit(own[usable], -rules.deviations), float(np.quantile(by_chance, _OF_OTHERS)))
+    limits = {"outlier": far}
     nearest = np.concatenate([block.max(axis=1) for _, block in _similarities(centers)])
     given = rules.same_similarity
     limits["same"] = robust_limit(nearest, rules.deviations) if given is None else given
@@ -214,6 +219,19 @@ def _pairs_above(centers: np.ndarray, limit: float) -> pd.DataFrame:
         later = second > first + start
         parts.append((first[later] + start, second[later], block[first[later], second[later]]))
     return pd.DataFrame(dict(zip(("first", "second", "similarity"), map(np.concatenate, zip(*parts)))))
+
+
+def _similarities_by_chance(
+    embeddings: Embeddings, identity: np.ndarray, centers: np.ndarray, present: np.ndarray
+) -> np.ndarray:
+    """The similarity of every image to the center of another identity, drawn at random."""
+    rng = np.random.default_rng(0)
+    place = np.searchsorted(present, identity) + rng.integers(1, len(present), len(identity))
+    parts = [
+        np.sum(unit(rows) * centers[place[start : start + len(rows)] % len(present)], axis=1)
+        for start, rows in embeddings.chunks()
+    ]
+    return np.concatenate(parts)
 
 
 def _nearest_others(

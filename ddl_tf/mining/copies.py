@@ -58,7 +58,7 @@ def find_copies(digests: np.ndarray, thumbnails: np.ndarray, least: float) -> Co
     blocks = [images[start : start + _BLOCK] for start in range(0, len(images), _BLOCK)]
     tree = cKDTree(np.concatenate([_unit(thumbnails[block]) @ components for block in blocks]))
     radius = np.sqrt(2 - 2 * least) + 1e-6
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in _PAIR_TYPES}
+    columns: dict[str, list[np.ndarray]] = {name: [np.empty(0, kind)] for name, kind in _PAIR_TYPES.items()}
     with Progress("compare thumbnails", 2 * len(images)) as progress:
         for mirrored in (False, True):
             for block in blocks:

@@ -38,14 +38,14 @@ class World:
     def picture(self, row):
         return Image.open(io.BytesIO(self.pictures[row])).convert("RGB")
 
-    def clean(self, folder, with_model=True, face_score=None, misfit_px=None, rules=CleanRules()):
+    def clean(self, folder, with_model=True, face_score=None, misfit_px=None):
         items = [Sample(image, name, name) for image, name in zip(self.pictures, self.names)]
         faces = stored_faces(items, folder / "set")
         scan = scan_faces(faces, folder / "parts", None)
         if face_score is not None:
             scan["face_score"], scan["misfit_px"] = face_score, misfit_px
         np.save(folder / "vectors.npy", np.array(self.vectors, np.float32))
-        return faces, find_faults(faces, scan, rules, Embeddings(folder / "vectors.npy") if with_model else None)
+        return faces, find_faults(faces, scan, CleanRules(), Embeddings(folder / "vectors.npy") if with_model else None)
 
 
 @pytest.fixture

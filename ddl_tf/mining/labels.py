@@ -139,8 +139,8 @@ def _judge(
 def robust_limit(values: np.ndarray, deviations: float) -> float:
     """So many standard deviations above (or, negative, below) the median, as if there were no values beyond.
 
-    Median and deviation (by the median distance from the median) are those of the values within the limits on both
-    sides, found by repetition. NaN is left out.
+    Median and deviation are those of the values within the limits on both sides, found by repetition. The deviation is
+    by the median distance from the median on the other side, where no fault is. NaN is left out.
 
     Example:
         >>> round(robust_limit(np.append(np.random.default_rng(0).normal(size=1000), np.full(200, 9.0)), 3), 1)
@@ -152,8 +152,10 @@ def robust_limit(values: np.ndarray, deviations: float) -> float:
     kept, before = values, -1
     while len(kept) != before:
         before, middle = len(kept), np.median(kept)
-        spread = _NORMAL * np.median(np.abs(kept - middle))
-        kept = values[np.abs(values - middle) <= abs(deviations) * spread]
+        other_side = kept[kept <= middle] if deviations > 0 else kept[kept >= middle]
+        spread = _NORMAL * np.median(np.abs(other_side - middle))
+        # Of those that are left, never of all: the number falls until it stays.
+        kept = kept[np.abs(kept - middle) <= abs(deviations) * spread]
     return float(middle + deviations * spread)
 
 

@@ -132,6 +132,14 @@ def test_one_identity_is_refused(stored):
         judge_labels(stored(np.eye(4)), np.zeros(4, int), 1, np.ones(4, bool), LabelRules())
 
 
+def test_a_limit_stands_where_a_third_of_the_values_is_beyond():
+    """As the similarities to the nearest other, where a fifth of the labels is wrong and of the identities split."""
+    rng = np.random.default_rng(7)
+    values = np.concatenate([rng.normal(0.5, 0.05, 10_000), rng.normal(0.9, 0.05, 5_500)])
+    assert robust_limit(values, 3.5) == pytest.approx(0.675, abs=0.02)
+    assert robust_limit(-values, -3.5) == pytest.approx(-0.675, abs=0.02)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3])
 def test_a_limit_is_that_of_the_values_without_contamination(share):
     rng = np.random.default_rng(6)

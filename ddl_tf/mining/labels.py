@@ -18,7 +18,7 @@ from ddl_tf.mining.view import mean_sums
 # Similarities that are in memory at a time, and how often the core of an identity is searched anew at most.
 _BLOCK_ELEMENTS, _ROUNDS = 2**24, 5
 # An image is as far from its identity as from anybody's if it is below this share of the similarities to others.
-_OF_OTHERS = 0.98
+_OF_OTHERS = 0.95
 # The standard deviation of normal values, by the median of their distances from their median.
 _NORMAL = 1.4826
 

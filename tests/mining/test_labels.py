@@ -74,8 +74,8 @@ def test_outliers_are_near_to_nobody(population, stored):
     strangers = np.arange(20)
     vectors[strangers] = np.random.default_rng(3).normal(size=[20, DIM])
     found = judge_labels(stored(vectors), identity, PEOPLE, np.ones(len(identity), bool), LabelRules())
-    # Of strangers 2% are nearer to anybody than the limit.
-    assert found.outlier[strangers].sum() >= 19
+    # Of strangers 5% are nearer to anybody than the limit.
+    assert found.outlier[strangers].sum() >= 17
     assert not found.outlier[20:].any()
     assert not found.wrong.any()
 

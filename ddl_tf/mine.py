@@ -1,7 +1,8 @@
 """Find what is easy and what is hard, and write it into stored sets: `python -m ddl_tf.mine COMMAND`.
 
 One command for each way of knowing what is hard: a column of the index (`rules`), measured image quality (`quality`), a
-trained model's own view (`model`), or a degradation that is made (`degrade`). `pairs` arranges positive pairs, and
+trained model's own view (`model`), or a degradation that is made (`degrade`). `clean`
+finds what is wrong with images and labels, `select` makes a set of what is left, `pairs` arranges positive pairs, and
 `batch` shows what training will see.
 """
 

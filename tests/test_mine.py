@@ -236,7 +236,7 @@ def test_clean_with_a_model_judges_labels_and_is_the_same_again(data, checkpoint
 
 
 def test_clean_says_what_it_skips_without_the_extra(data, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "mtcnn", None)
+    monkeypatch.setitem(sys.modules, "mtcnn.utils", None)
     run("clean", data=[data])
     out = capsys.readouterr().out
     assert "not judged: no_face, poor_fit: faces are found by the package mtcnn, which cannot be imported" in out

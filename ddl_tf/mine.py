@@ -1,7 +1,8 @@
 """Find what is easy and what is hard, and write it into stored sets: `python -m ddl_tf.mine COMMAND`.
 
 One command for each way of knowing what is hard: a column of the index (`rules`), measured image quality (`quality`), a
-trained model's own view (`model`), or a degradation that is made (`degrade`). `pairs` arranges positive pairs, and
+trained model's own view (`model`), or a degradation that is made (`degrade`). `clean`
+finds what is wrong with images and labels, `select` makes a set of what is left, `pairs` arranges positive pairs, and
 `batch` shows what training will see.
 """
 
@@ -21,15 +22,25 @@ from ddl_tf.common.partial_folder import discard
 from ddl_tf.common.settings import refuse_ignored, required, setting
 from ddl_tf.data import AugmentationSettings, Faces, StoreSettings, StreamSampler, write_set
 from ddl_tf.data.settings import StreamSettings
+from ddl_tf.detection import MTCNNDetector
 from ddl_tf.evaluation.plots import check_format
 from ddl_tf.mining import PairRules, Rule, contact_sheet, distribution_figure, mine_pairs, read_pairs, write_pairs
+from ddl_tf.mining.cleaning import CLEAN_COLUMNS, CleanRules, find_faults
+from ddl_tf.mining.cleaning_report import write_cleaning
 from ddl_tf.mining.columns import write_columns
 from ddl_tf.mining.degradation import STRENGTH_COLUMNS, degraded_source, parse_degradation
 from ddl_tf.mining.groups import GroupRules, Groups, assign_groups, groups_table
+from ddl_tf.mining.image_scan import PART_NAMES as SCAN_NAMES
+from ddl_tf.mining.image_scan import scan_faces
+from ddl_tf.mining.labels import LabelRules
 from ddl_tf.mining.measuring import PART_NAMES, measure_faces
 from ddl_tf.mining.pairs import CHOICES, DROPPED_PAIRS, POSITIVE_PAIRS, pairs_table
+from ddl_tf.mining.selection import identity_names, merged_names, selected_source
 from ddl_tf.mining.sheets import batch_sheet
 from ddl_tf.mining.view import Viewer
+
+# Of the faces that `clean` looks for; one that is aligned has a box of 70 px and more.
+_SMALLEST_FACE_PX = 40
 
 
 @dataclasses.dataclass
@@ -121,6 +132,52 @@ class DegradeSettings(StoreSettings):
     seed: int = setting(0, "Seed of what is random.")
     plots: Optional[str] = setting(None, "Folder for contact sheet and distributions; default: mined/ in the new set.")
     sheet_images: int = setting(10, "Images of each group on the contact sheet.")
+
+
+@dataclasses.dataclass
+class CleanSettings(SetSettings):
+    """Flags of `clean`."""
+
+    model: Optional[str] = setting(
+        None, "A .keras checkpoint, run folder or exported model, to judge labels by; default: copies and faces only."
+    )
+    near_duplicate: float = setting(
+        0.98, "Correlation of two thumbnails, one mirrored or not, from which on they are one picture."
+    )
+    detect: bool = setting(True, "Whether to look for the face of every image (needs the extra [photos]).")
+    poor_fit_px: float = setting(15.0, "Misfit from which on a face is a poor fit, in pixels of an image of 112.")
+    deviations: float = setting(
+        3.5, "Limits of similarities are so many standard deviations from the median of what most images have."
+    )
+    margin: float = setting(0.1, "How much nearer than to its own identity an image must be to another to be wrong.")
+    same_similarity: Optional[float] = setting(
+        None, "Similarity from which on two identities are one person; default: from the set, see --deviations."
+    )
+    plots: Optional[str] = setting(None, "Folder for tables and sheets; default: mined/clean in the set.")
+    sheet_images: int = setting(40, "Images of each fault on its sheet.")
+    embeddings: Optional[str] = setting(None, "Folder to keep the embeddings in; default: mined/embeddings in the set.")
+    batch_size: int = setting(256, "Images a step.")
+
+    def __post_init__(self) -> None:
+        if self.sheet_images < 1:
+            raise InputError(f"--sheet_images must be at least 1, got {self.sheet_images}")
+        refuse_ignored(self, ["poor_fit_px"], self.detect, "--detect")
+        of_model = ["deviations", "margin", "same_similarity", "embeddings", "batch_size"]
+        refuse_ignored(self, of_model, bool(self.model), "--model")
+
+    def rules(self) -> CleanRules:
+        """Read the rules."""
+        labels = LabelRules(self.deviations, self.margin, self.same_similarity)
+        return CleanRules(self.near_duplicate, self.poor_fit_px, labels)
+
+
+@dataclasses.dataclass
+class SelectSettings(StoreSettings):
+    """Flags of `select`."""
+
+    data: list[str] = setting([], "Stored sets to take images from; required.")
+    where: Optional[str] = setting(None, "Rule of the images to take, such as `fault == ''`; default: all.")
+    merge: bool = setting(False, "Whether to merge the identities that `mine clean --model` found to be one person.")
 
 
 @dataclasses.dataclass
@@ -251,6 +308,51 @@ def degrade(settings: DegradeSettings) -> None:
     print(f"stored {described['images']:,} images of {described['identities']:,} identities in {settings.output}")
 
 
+def clean(settings: CleanSettings) -> None:
+    """Find copies, images without a face, wrong labels, and identities that are one person; nothing is deleted."""
+    rules = settings.rules()
+    viewer = Viewer(settings.model, settings.batch_size) if settings.model else None
+    detector, skipped = None, [] if viewer else ["wrong_identity, outlier, same person: they need --model"]
+    if settings.detect:
+        try:
+            detector = MTCNNDetector(smallest_face=_SMALLEST_FACE_PX)
+        except InputError as error:
+            skipped.append(f"no_face, poor_fit: {error}")
+    else:
+        skipped.append("no_face, poor_fit: --nodetect")
+    faces = settings.open()
+    if viewer and faces.num_identities < 2:
+        raise InputError(f"{', '.join(settings.data)}: 1 identity, but labels are judged by comparing at least two")
+    parts = settings.work / "clean.partial"
+    scan = scan_faces(faces, parts, detector)
+    embeddings = None
+    if viewer:
+        embeddings = viewer.embed(faces, Path(settings.embeddings or settings.work / "embeddings"))
+    found = find_faults(faces, scan, rules, embeddings)
+    write_cleaning(faces, found, Path(settings.plots or settings.work / "clean"), settings.sheet_images, settings.seed)
+    columns = {str(name): found.columns[name].to_numpy() for name in found.columns}
+    write_columns(faces, columns, {"command": "clean", "model": settings.model, **dataclasses.asdict(rules)})
+    discard(parts, SCAN_NAMES)
+    for line in [*skipped, *found.skipped]:
+        print(f"not judged: {line}")
+    print(f"{', '.join(settings.data)}: the index has {', '.join(columns)} now")
+
+
+def select(settings: SelectSettings) -> None:
+    """Make a set of the images that a rule chooses, with identities merged that are one person."""
+    if not settings.data or (settings.where is None and not settings.merge):
+        raise InputError("--data, and --where or --merge, are missing: name stored sets, and what to take of them")
+    faces = Faces(settings.data)
+    chosen = np.ones(len(faces), bool) if settings.where is None else Rule(settings.where).select(faces.index)
+    names = merged_names(faces, "merge_with") if settings.merge else identity_names(faces)
+    source = selected_source(faces, np.flatnonzero(chosen), names, CLEAN_COLUMNS)
+    described = write_set(source, settings)
+    print(
+        f"stored {described['images']:,} of {len(faces):,} images, of {described['identities']:,} identities, "
+        f"in {settings.output}"
+    )
+
+
 def pairs(settings: PairsSettings) -> None:
     """Arrange positive pairs: within the hard images or hard and easy, hardest, random or semi-hard."""
     chosen = PairRules(**{field.name: getattr(settings, field.name) for field in dataclasses.fields(PairRules)})
@@ -291,7 +393,7 @@ def batch(settings: BatchSettings) -> None:
     print(f"look at {settings.output}: {sampler.num_rows} rows")
 
 
-COMMANDS = command.by_name(rules, quality, model, degrade, pairs, batch)
+COMMANDS = command.by_name(rules, quality, model, degrade, clean, select, pairs, batch)
 
 if __name__ == "__main__":
     command.run_subcommands(COMMANDS)

@@ -1,7 +1,9 @@
 """The commands of mining, as a user gives them."""
 
+import dataclasses
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +11,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 from tiny_network import tiny_network  # noqa: F401
+from tiny_sets import samples, store
 
 from ddl_tf import mine
 from ddl_tf.common.errors import InputError
+from ddl_tf.data import StoreSettings, write_set
 from ddl_tf.data.store import Faces
+from ddl_tf.importers.source import Source
 from ddl_tf.mining.pairs import DROPPED_PAIRS, read_pairs
 from ddl_tf.mining.quality import QUALITY_COLUMNS
+from ddl_tf.mining.selection import identity_names, selected_source
 from ddl_tf.models import build_recognizer, save_checkpoint
 from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
 
@@ -175,3 +181,98 @@ def test_what_is_wrong_is_refused_before_anything_is_done(drawn, name, settings,
     with pytest.raises(InputError, match=message):
         run(name, **{"data": [drawn], **settings})
     np.testing.assert_array_equal(group_of(drawn), before)
+
+
+def plant_a_copy(data, tmp_path):
+    """The set with the first image once more, under the second identity's name."""
+    faces = Faces([data])
+    names = identity_names(faces)
+    rows = np.append(np.arange(len(faces)), 0)
+    source = selected_source(faces, rows, names)
+    extra = dataclasses.replace(next(iter(source.read(len(faces)))), identity=str(names[8]))
+    items = [*source.read(0)][:-1] + [extra]
+    output = str(tmp_path / "planted")
+    write_set(Source("planted", "planted", len(items), lambda start: iter(items[start:])), StoreSettings(output=output))
+    return output
+
+
+def test_clean_writes_columns_that_rules_and_select_take(data, checkpoint, tmp_path, capsys):
+    planted = plant_a_copy(data, tmp_path)
+    run("clean", data=[planted], detect=False)
+    out = capsys.readouterr().out
+    assert "| two_labels | 2 |" in out
+    assert "not judged: no_face, poor_fit: --nodetect" in out
+    assert "not judged: wrong_identity, outlier, same person: they need --model" in out
+    assert not (Path(planted) / "mined" / "clean.partial").exists()
+    index = Faces([planted]).index
+    assert np.flatnonzero(index["fault"] == "two_labels").tolist() == [0, len(index) - 1]
+    assert index["copy_of"].iloc[-1] == 0
+    assert json.loads((Path(planted) / "dataset.json").read_text())["mined"][-1]["near_duplicate"] == 0.98
+    # Nothing is deleted, and the groups are as they were.
+    assert len(index) == 49
+    run("rules", data=[planted], easy="abs(yaw) < 25", hard=["abs(yaw) > 30"], noise="fault != ''")
+    group = group_of(planted)
+    assert group[0] == group[-1] == -1
+    run("select", data=[planted], where="fault == ''", output=str(tmp_path / "cleaned"))
+    assert "stored 47 of 49 images, of 6 identities" in capsys.readouterr().out
+    cleaned = Faces([str(tmp_path / "cleaned")])
+    assert cleaned.index["source_row"].tolist() == list(range(1, 48))
+    assert "fault" not in cleaned.index
+    np.testing.assert_array_equal(cleaned.index["group"], group[1:48])
+
+
+def test_clean_with_a_model_judges_labels_and_is_the_same_again(data, checkpoint, tmp_path, capsys):
+    settings = {"data": [data], "model": checkpoint, "detect": False, "plots": str(tmp_path / "report")}
+    run("clean", **settings)
+    assert "limits: an outlier has an own similarity below" in capsys.readouterr().out
+    first = Faces([data]).index
+    assert {"own_similarity", "other_similarity", "nearest_identity", "merge_with"} <= set(first)
+    assert first["own_similarity"].notna().all()
+    assert (tmp_path / "report" / "same_person.csv").is_file()
+    run("clean", **settings)
+    pd.testing.assert_frame_equal(Faces([data]).index, first)
+    run("select", data=[data], merge=True, output=str(tmp_path / "merged"))
+    assert len(Faces([str(tmp_path / "merged")])) == len(first)
+
+
+def test_clean_says_what_it_skips_without_the_extra(data, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mtcnn.utils", None)
+    run("clean", data=[data])
+    out = capsys.readouterr().out
+    assert "not judged: no_face, poor_fit: faces are found by the package mtcnn, which cannot be imported" in out
+    assert "pip install" in out
+    assert "no image has a fault" in out
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"near_duplicate": 1.5}, "near duplicates correlate by 0.5 to below 1, got 1.5"),
+        ({"sheet_images": 0}, "--sheet_images must be at least 1, got 0"),
+        ({"margin": 0.2}, "--margin=0.2 would be ignored: it needs --model"),
+        ({"poor_fit_px": 9.0}, "--poor_fit_px=9.0 would be ignored: it needs --detect"),
+        ({"model": "nowhere.keras"}, "nowhere.keras"),
+    ],
+)
+def test_bad_settings_of_clean_are_refused(data, bad, message):
+    with pytest.raises(InputError, match=message):
+        run("clean", data=[data], detect=False, **bad)
+    assert "fault" not in Faces([data]).index
+
+
+def test_labels_of_one_identity_are_not_judged(checkpoint, tmp_path):
+    store(samples(4, images_per_identity=4), tmp_path / "alone")
+    with pytest.raises(InputError, match="1 identity, but labels are judged by comparing at least two"):
+        run("clean", data=[str(tmp_path / "alone")], model=checkpoint, detect=False)
+
+
+def test_select_refuses_what_selects_nothing(data, tmp_path):
+    output = str(tmp_path / "new")
+    with pytest.raises(InputError, match="--where or --merge, are missing"):
+        run("select", data=[data], output=output)
+    with pytest.raises(InputError, match="no column 'fault'"):
+        run("select", data=[data], where="fault == ''", output=output)
+    with pytest.raises(InputError, match="no image is selected"):
+        run("select", data=[data], where="yaw > 1000", output=output)
+    with pytest.raises(InputError, match="no column 'merge_with'"):
+        run("select", data=[data], merge=True, output=output)

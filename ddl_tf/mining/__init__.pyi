@@ -1,6 +1,9 @@
+from .cleaning import CleanRules, find_faults
 from .columns import write_columns
 from .degradation import Degradation, degraded_source, parse_degradation
 from .groups import GroupRules, assign_groups
+from .image_scan import scan_faces
+from .labels import LabelRules
 from .measuring import measure_faces
 from .neighbours import nearest_identities
 from .pairs import PairRules, mine_pairs, read_pairs, write_pairs
@@ -11,8 +14,10 @@ from .sheets import contact_sheet, distribution_figure
 from .view import Viewer
 
 __all__ = [
+    "CleanRules",
     "Degradation",
     "GroupRules",
+    "LabelRules",
     "PairRules",
     "Rule",
     "Viewer",
@@ -20,6 +25,7 @@ __all__ = [
     "contact_sheet",
     "degraded_source",
     "distribution_figure",
+    "find_faults",
     "measure_faces",
     "measure_quality",
     "mine_pairs",
@@ -27,6 +33,7 @@ __all__ = [
     "parse_degradation",
     "pose_from_landmarks",
     "read_pairs",
+    "scan_faces",
     "write_columns",
     "write_pairs",
 ]

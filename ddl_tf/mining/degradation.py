@@ -16,6 +16,7 @@ from ddl_tf.data.store import Faces
 from ddl_tf.images.pillow_images import JPEG_QUALITY, encode_jpeg, load_image, to_rgb
 from ddl_tf.importers.source import Problem, Sample, Source, Value
 from ddl_tf.mining import occluders
+from ddl_tf.mining.selection import identity_names
 
 
 class Kind(NamedTuple):
@@ -205,10 +206,7 @@ def degraded_source(faces: Faces, rows: np.ndarray, students: Sequence[Degradati
         raise InputError(f"{len(rows)} images and {len(students)} degradations: give at least one of each")
     if rows.min() < 0 or rows.max() >= len(faces):
         raise InputError(f"row {rows.min() if rows.min() < 0 else rows.max()}: the set has rows 0 to {len(faces) - 1}")
-    names, identities = faces.index["identity_key"].astype(str), faces.index["identity"]
-    # With its number where several sets use a key for different people.
-    shared = identities.groupby(names).transform("nunique") > 1
-    keys = names.where(~shared, names + " (identity " + identities.astype(str) + ")").to_numpy()[rows]
+    keys = identity_names(faces)[rows]
     shards, each = faces.index["shard"].to_numpy()[rows], 1 + len(students)
 
     def sample(item: int) -> Union[Sample, Problem]:

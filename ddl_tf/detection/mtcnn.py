@@ -149,11 +149,15 @@ class MTCNNDetector:
         values = _convolve(values, weights[:2])
         largest, smallest = (sign * tf.nn.max_pool2d(sign * values, 2, 2, "SAME") for sign in (1, -1))
         values = tf.maximum(_prelu(largest, weights[2]), _prelu(smallest, weights[2]))
-        values = _convolve(_convolve(values, weights[3:6]), weights[6:9])
-        scores = tf.nn.softmax(_convolve(values, weights[11:13]))[0, :, :, 1]
-        places = tf.where(scores > _PROPOSAL)
-        offsets = tf.gather_nd(_convolve(values, weights[9:11])[0], places)
-        return places, offsets, tf.gather_nd(scores, places)
+        values = _convolve(_convolve(values, weights[3:6]), weights[6:8])[0]
+        # Nearly all places are no face's and need no more than the odds, the difference of two scores. PReLU(x) is
+        # slope x + (1 - slope) ReLU(x), and the odds are linear in it: no further pass over all values.
+        slope, kernel = weights[8].reshape(-1, 1), weights[11][0, 0, :, 1:] - weights[11][0, 0, :, :1]
+        odds = values @ (slope * kernel) + tf.nn.relu(values) @ ((1 - slope) * kernel)
+        odds = odds[:, :, 0] + (weights[12][1] - weights[12][0])
+        places = tf.where(odds > np.log(_PROPOSAL / (1 - _PROPOSAL)))
+        offsets = _dense(_prelu(tf.gather_nd(values, places), weights[8]), (weights[9][0, 0], weights[10]))
+        return places, offsets, tf.nn.sigmoid(tf.gather_nd(odds, places))
 
     def _refine_boxes(self, views: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         weights = self._refine_weights

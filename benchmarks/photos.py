@@ -27,7 +27,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.parallel import map_in_order, spawned_processes
 from ddl_tf.common.settings import setting
 from ddl_tf.detection import Detector, FaceRules, MTCNNDetector, photo_faces
-from ddl_tf.detection.photo import decode_photo
+from ddl_tf.detection.photo import decode_photo, shrink_photo
 from ddl_tf.images.pillow_images import encode_jpeg
 from ddl_tf.images.pose import LANDMARK_COLUMNS
 from ddl_tf.images.template import ARCFACE_TEMPLATE, similarity_transform
@@ -96,15 +96,11 @@ _search: Callable[[list[str], int], list[np.ndarray]]
 
 def _plain(peer: Any, file: str, side: int) -> np.ndarray:
     """The boxes of a photo as a plain loop finds them, in pixels of the photo."""
-    photo = decode_photo(Path(file).read_bytes(), side)
-    image, share = photo.image, side / max(photo.image.size)
-    if share < 1:
-        image = image.resize([round(length * share) for length in image.size], Image.Resampling.BOX)
-    scale = photo.scale * photo.image.width / image.width
-    faces = peer.detect_faces(np.asarray(image))
+    photo = shrink_photo(decode_photo(Path(file).read_bytes(), side), side)
+    faces = peer.detect_faces(np.asarray(photo.image))
     boxes = np.array([face["box"] for face in faces], float).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
-    return boxes * scale
+    return boxes * photo.scale
 
 
 def timed(files: list[str], side: int) -> tuple[list[np.ndarray], float, float]:

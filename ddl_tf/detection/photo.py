@@ -47,8 +47,8 @@ def decode_photo(encoded: bytes, least_side: int) -> Photo:
             raise ValueError(f"{pixels:,} pixels, where {most:,} are read of {image.format}; make it smaller")
         share = min(1.0, least_side / max(image.size))
         image.draft("RGB", (math.ceil(image.width * share), math.ceil(image.height * share)))
-        # The last column may show less of the file than the others; where EXIF turns the photo it becomes the first, and
-        # all places are off by what it lacks, less than a pixel of the decoded photo.
+        # The last column may show less of the file than the others. Where EXIF turns the photo it becomes the first,
+        # and all places are off by what it lacks, less than a pixel of the decoded photo.
         scale = round(width / image.width)
         return Photo(to_rgb(load_upright(image)), scale)
     except Image.DecompressionBombError:

@@ -33,7 +33,7 @@ class Scene(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A person of a photo: the identity, how it is seen, and the shorter side of the face's box in pixels."""
+    """A person of a photo: the identity, how it is seen, and about how many pixels the box of the face has a side."""
 
     identity: int
     seen: Conditions
@@ -65,8 +65,8 @@ def render_scene(
         scene: number of the photo, 0, 1, ...: the image of each identity that is drawn has this number too.
         seed: seed of the population, as in `render`.
         size: width and height in pixels.
-        sides: the smallest and the largest shorter side of a face's box in pixels, between which all sizes (their
-            logarithms) are equally frequent. Where there is no room, a person is smaller.
+        sides: about the smallest and the largest shorter side of a face's box in pixels, between which all sizes (their
+            logarithms) are equally frequent; heads differ by a tenth. Where there is no room, a person is smaller.
         yaws: the least and the largest yaw in degrees, between which all are equally frequent; None: as `render`.
         hard: whether the people are seen as in a hard image of `render`.
 

@@ -17,6 +17,8 @@ _VIEW_PX, _REFINED_PX, _OUTPUT_PX, _LEVEL_RATIO = 12, 24, 48, 0.709
 # By network: the least score, and the overlap (of the union, or of the smaller box) of which the lower score goes.
 _PROPOSAL, _REFINED, _OUTPUT = 0.6, 0.7, 0.8
 _LEVEL_OVERLAP, _OVERLAP = 0.5, 0.7
+# The grey level that is 0 for the networks, and is taken to be outside of the image.
+_MIDDLE = 127.5
 
 
 def _package() -> tuple[ModuleType, ModuleType, list[list[np.ndarray]]]:
@@ -61,7 +63,14 @@ def _views(pixels: tf.Tensor, boxes: np.ndarray, side: int) -> tf.Tensor:
     """Cut boxes out of an image, each scaled to `side` pixels."""
     _, height, width, _ = pixels.shape
     relative = (boxes[:, [2, 1, 4, 3]] / [height, width, height, width]).astype(np.float32)
-    return tf.image.crop_and_resize(pixels, relative, np.zeros(len(boxes), np.int32), [side, side])
+    return tf.image.crop_and_resize(
+        pixels, relative, np.zeros(len(boxes), np.int32), [side, side], extrapolation_value=_MIDDLE
+    )
+
+
+def _centred(values: tf.Tensor) -> tf.Tensor:
+    """What the networks take; after scaling there are fewer values than before."""
+    return (values - _MIDDLE) / 128
 
 
 class MTCNNDetector:
@@ -103,7 +112,7 @@ class MTCNNDetector:
 
     def find(self, image: np.ndarray) -> FoundFaces:
         """Find the faces of a uint8 `[height, width, 3]` RGB image; see `Detector`."""
-        pixels = (tf.cast(image, tf.float32)[tf.newaxis] - 127.5) / 128
+        pixels = tf.cast(image, tf.float32)[tf.newaxis]
         boxes = self._proposals(pixels, image.shape[:2])
         if len(boxes):
             offsets, scores = (result.numpy() for result in self._refine(_views(pixels, boxes, _REFINED_PX)))
@@ -143,7 +152,7 @@ class MTCNNDetector:
 
     def _propose_faces(self, pixels: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         weights = self._proposal_weights
-        values = tf.image.resize(pixels, size, tf.image.ResizeMethod.AREA)
+        values = _centred(tf.image.resize(pixels, size, tf.image.ResizeMethod.AREA))
         # The largest value after PReLU is that of the largest or of the smallest value before it, as slopes may be
         # negative. PReLU on the quarter that is left saves a quarter of the time of the whole search.
         values = _convolve(values, weights[:2])
@@ -161,14 +170,14 @@ class MTCNNDetector:
 
     def _refine_boxes(self, views: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         weights = self._refine_weights
-        values = tf.nn.max_pool2d(_convolve(views, weights[:3]), 3, 2, "SAME")
+        values = tf.nn.max_pool2d(_convolve(_centred(views), weights[:3]), 3, 2, "SAME")
         values = tf.nn.max_pool2d(_convolve(values, weights[3:6]), 3, 2, "VALID")
         values = _flatten(_convolve(values, weights[6:9]), weights[9:12])
         return _dense(values, weights[12:14]), tf.nn.softmax(_dense(values, weights[14:16]))
 
     def _output_faces(self, views: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         weights = self._output_weights
-        values = tf.nn.max_pool2d(_convolve(views, weights[:3]), 3, 2, "SAME")
+        values = tf.nn.max_pool2d(_convolve(_centred(views), weights[:3]), 3, 2, "SAME")
         values = tf.nn.max_pool2d(_convolve(values, weights[3:6]), 3, 2, "VALID")
         values = tf.nn.max_pool2d(_convolve(values, weights[6:9]), 2, 2, "SAME")
         values = _flatten(_convolve(values, weights[9:12]), weights[12:15])

@@ -199,7 +199,8 @@ def scene_results(settings: Settings, detector: Detector) -> tuple[pd.DataFrame,
         rows, columns = matches(boxes, np.array([face.box for face in found]), FOUND)
         matched = dict(zip(rows.tolist(), columns.tolist()))
         for number, (box, yaw) in enumerate(zip(boxes, photo.faces["yaw"])):
-            row = {"side": np.min(box[2:] - box[:2]), "yaw": abs(yaw), "found": number in matched, "usable": False}
+            row = {"side": np.min(box[2:] - box[:2]), "yaw": abs(yaw), "found": number in matched}
+            row |= {"usable": False, "error": np.nan}
             if number in matched:
                 face = found[matched[number]]
                 scale = np.linalg.norm(similarity_transform(points[number], ARCFACE_TEMPLATE)[:, 0])

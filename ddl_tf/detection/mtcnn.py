@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import importlib.resources
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import numpy as np
@@ -108,10 +108,9 @@ class MTCNNDetector:
         self._smallest_face = smallest_face
         self.name = f"mtcnn {VERSION}, smallest face {smallest_face:g} px"
         self._proposal_weights, self._refine_weights, self._output_weights = weights
-        # A graph for images of any size.
-        image = tf.TensorSpec([1, None, None, 3], tf.float32)
+        # By the number of levels, for images of any size: levels run side by side.
+        self._proposal_graphs: dict[int, Callable[..., list[list[tf.Tensor]]]] = {}
         refined, output = (tf.TensorSpec([None, side, side, 3], tf.float32) for side in (_REFINED_PX, _OUTPUT_PX))
-        self._propose = tf.function(self._propose_faces, [image, tf.TensorSpec([2], tf.int32)])
         self._refine = tf.function(self._refine_boxes, [refined])
         self._output = tf.function(self._output_faces, [output])
 
@@ -138,24 +137,35 @@ class MTCNNDetector:
 
     def _proposals(self, pixels: tf.Tensor, size: Sequence[int]) -> np.ndarray:
         """Boxes of the first network on all levels: `[n, 6]` image (number 0), left, top, right, bottom, score."""
-        scale, levels = _VIEW_PX / self._smallest_face, [np.empty([0, 6])]
+        scale, scales = _VIEW_PX / self._smallest_face, list[float]()
         # A level below the network's view is an error in TensorFlow.
-        while int(min(size) * scale) >= _VIEW_PX:
-            level_size = (np.asarray(size) * scale).astype(np.int32)
-            places, offsets, scores = (result.numpy() for result in self._propose(pixels, level_size))
+        while min(size) * scale >= _VIEW_PX:
+            scales.append(scale)
+            scale *= _LEVEL_RATIO
+        if not scales:
+            return np.empty([0, 6])
+        if len(scales) not in self._proposal_graphs:
+            specs = [tf.TensorSpec([1, None, None, 3], tf.float32), tf.TensorSpec([len(scales), 2], tf.int32)]
+            self._proposal_graphs[len(scales)] = tf.function(self._propose_on_levels, specs)
+        found = self._proposal_graphs[len(scales)](pixels, np.outer(scales, size).astype(np.int32))
+        levels = []
+        for scale, results in zip(scales, found):
+            places, offsets, scores = (result.numpy() for result in results)
             # As the package counts: from 1, and a view without its first row and column.
             corners = 2 * places[:, ::-1].astype(np.float64)
             corners = np.concatenate([corners + 1, corners + _VIEW_PX], axis=1) + offsets * (_VIEW_PX - 1)
             boxes = np.column_stack([np.zeros(len(scores)), corners / scale, scores])
             levels.append(self._suppress(boxes, _LEVEL_OVERLAP))
-            scale *= _LEVEL_RATIO
         return self._boxes.resize_to_square(self._suppress(np.concatenate(levels), _OVERLAP))
+
+    def _propose_on_levels(self, pixels: tf.Tensor, sizes: tf.Tensor) -> list[list[tf.Tensor]]:
+        return [self._propose_faces(pixels, size) for size in tf.unstack(sizes)]
 
     def _suppress(self, boxes: np.ndarray, overlap: float, method: str = "union") -> np.ndarray:
         """Leave out boxes that a higher score covers."""
         return self._boxes.smart_nms_from_bboxes(boxes, overlap, method=method) if len(boxes) else boxes
 
-    def _propose_faces(self, pixels: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _propose_faces(self, pixels: tf.Tensor, size: tf.Tensor) -> list[tf.Tensor]:
         weights = self._proposal_weights
         values = _centred(tf.image.resize(pixels, size, tf.image.ResizeMethod.AREA))
         # The largest value after PReLU is that of the largest or of the smallest value before it, as slopes may be
@@ -171,7 +181,7 @@ class MTCNNDetector:
         odds = odds[:, :, 0] + (weights[12][1] - weights[12][0])
         places = tf.where(odds > np.log(_PROPOSAL / (1 - _PROPOSAL)))
         offsets = _dense(_prelu(tf.gather_nd(values, places), weights[8]), (weights[9][0, 0], weights[10]))
-        return places, offsets, tf.nn.sigmoid(tf.gather_nd(odds, places))
+        return [places, offsets, tf.nn.sigmoid(tf.gather_nd(odds, places))]
 
     def _refine_boxes(self, views: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         weights = self._refine_weights

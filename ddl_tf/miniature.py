@@ -1,6 +1,7 @@
 """Write a miniature of a benchmark in its official layout: `python -m ddl_tf.miniature --layout=ijbc --output=ijbc`.
 
-The faces are synthetic and the numbers mean nothing: it shows where each file belongs, and that a command runs.
+The faces are synthetic and the numbers mean nothing: it shows where each file belongs, and that a command runs. The
+layout `photos` is no benchmark's: a folder of photos for each person, and photos of groups.
 """
 
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
@@ -16,28 +17,32 @@ from typing import Optional
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import sync_folder, sync_tree
 from ddl_tf.common.settings import required, setting
-from ddl_tf.miniatures import ijb, megaface, pairs, scface, tinyface
+from ddl_tf.miniatures import ijb, megaface, pairs, photos, scface, tinyface
 
-# layout -> what writes it, and the command that evaluates it.
+# layout -> what writes it, and the command that takes it.
 LAYOUTS: dict[str, tuple[Callable[[Path, int], None], str]] = {
-    "bin": (pairs.write_bin, "pairs --bin={root}/lfw.bin"),
-    "lfw": (pairs.write_lfw, "pairs --lfw_root={root}/lfw --lfw_pairs={root}/pairs.txt"),
-    "cfp": (pairs.write_cfp, "pairs --cfp_root={root}"),
-    "calfw": (pairs.write_calfw, "pairs --calfw_root={root}"),
-    "cplfw": (pairs.write_cplfw, "pairs --cplfw_root={root}"),
-    "agedb": (pairs.write_agedb, "pairs --agedb_root={root}"),
-    "xqlfw": (pairs.write_xqlfw, "pairs --xqlfw_root={root}"),
-    "ijbb": (functools.partial(ijb.write_ijb, name="ijbb"), "ijb --root={root}"),
-    "ijbc": (functools.partial(ijb.write_ijb, name="ijbc"), "ijb --root={root}"),
+    "bin": (pairs.write_bin, "evaluate pairs --bin={root}/lfw.bin --model=MODEL"),
+    "lfw": (pairs.write_lfw, "evaluate pairs --lfw_root={root}/lfw --lfw_pairs={root}/pairs.txt --model=MODEL"),
+    "cfp": (pairs.write_cfp, "evaluate pairs --cfp_root={root} --model=MODEL"),
+    "calfw": (pairs.write_calfw, "evaluate pairs --calfw_root={root} --model=MODEL"),
+    "cplfw": (pairs.write_cplfw, "evaluate pairs --cplfw_root={root} --model=MODEL"),
+    "agedb": (pairs.write_agedb, "evaluate pairs --agedb_root={root} --model=MODEL"),
+    "xqlfw": (pairs.write_xqlfw, "evaluate pairs --xqlfw_root={root} --model=MODEL"),
+    "ijbb": (functools.partial(ijb.write_ijb, name="ijbb"), "evaluate ijb --root={root} --model=MODEL"),
+    "ijbc": (functools.partial(ijb.write_ijb, name="ijbc"), "evaluate ijb --root={root} --model=MODEL"),
     "megaface": (
         megaface.write_megaface,
-        "megaface --facescrub_list={root}/facescrub_lst --megaface_list={root}/megaface_lst "
+        "evaluate megaface --facescrub_list={root}/facescrub_lst --megaface_list={root}/megaface_lst "
         "--facescrub_noises={root}/facescrub_noises.txt --megaface_noises={root}/megaface_noises.txt "
-        "--facescrub_images={root}/facescrub_images --megaface_images={root}/megaface_images",
+        "--facescrub_images={root}/facescrub_images --megaface_images={root}/megaface_images --model=MODEL",
     ),
-    "scface": (scface.write_scface, "scface --root={root} --test_subjects={root}/test_subjects.txt"),
-    "tinyface": (tinyface.write_tinyface, "tinyface --root={root}"),
-    "rfw": (pairs.write_rfw, "pairs --rfw_root={root}"),
+    "scface": (
+        scface.write_scface,
+        "evaluate scface --root={root} --test_subjects={root}/test_subjects.txt --model=MODEL",
+    ),
+    "tinyface": (tinyface.write_tinyface, "evaluate tinyface --root={root} --model=MODEL"),
+    "photos": (photos.write_photos, "prepare photos --root={root}/people --output={root}.faces"),
+    "rfw": (pairs.write_rfw, "evaluate pairs --rfw_root={root} --model=MODEL"),
 }
 
 # Files or folders that are alike are shown if they are no more.
@@ -48,7 +53,7 @@ _FEW = 8
 class MiniatureSettings:
     """Flags of the command."""
 
-    layout: Optional[str] = setting(None, "The benchmark; required.", choices=tuple(LAYOUTS))
+    layout: Optional[str] = setting(None, "The benchmark, or `photos`; required.", choices=tuple(LAYOUTS))
     output: Optional[str] = setting(None, "The folder to write; required, must not be there yet.")
     seed: int = setting(0, "Seed of the people and the pairs.")
 
@@ -72,7 +77,7 @@ def main(settings: MiniatureSettings) -> None:
     folder = Path(str(settings.output))
     if folder.exists():
         raise InputError(f"{folder} is there already: choose another --output, or remove it")
-    write, evaluate = LAYOUTS[str(settings.layout)]
+    write, command_line = LAYOUTS[str(settings.layout)]
     folder.parent.mkdir(parents=True, exist_ok=True)
     # A folder of a name that nothing has: what is removed below is this command's.
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
@@ -84,7 +89,7 @@ def main(settings: MiniatureSettings) -> None:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     _show(folder)
-    print(f"evaluate it: python -m ddl_tf.evaluate {evaluate.format(root=folder)} --model=MODEL")
+    print(f"go on by: python -m ddl_tf.{command_line.format(root=folder)}")
 
 
 if __name__ == "__main__":

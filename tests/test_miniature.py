@@ -10,7 +10,8 @@ from ddl_tf.miniatures import ijb, megaface, scface, tinyface
 from ddl_tf.miniatures import pairs as miniature_pairs
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+# The layout `photos` is no benchmark's: tests/miniatures/test_miniature_photos.py.
+@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout != "photos"])
 def test_every_layout_is_evaluated_by_the_command_that_it_names(layout, checkpoint, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("ddl_tf.miniatures.ijb.SUBJECTS", 12)
     miniature_pairs._draw.cache_clear()

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import importlib.resources
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import numpy as np
@@ -17,6 +17,8 @@ _VIEW_PX, _REFINED_PX, _OUTPUT_PX, _LEVEL_RATIO = 12, 24, 48, 0.709
 # By network: the least score, and the overlap (of the union, or of the smaller box) of which the lower score goes.
 _PROPOSAL, _REFINED, _OUTPUT = 0.6, 0.7, 0.8
 _LEVEL_OVERLAP, _OVERLAP = 0.5, 0.7
+# The grey level that is 0 for the networks, and is taken to be outside of the image.
+_MIDDLE = 127.5
 
 
 def _package() -> tuple[ModuleType, ModuleType, list[list[np.ndarray]]]:
@@ -44,7 +46,12 @@ def _convolve(values: tf.Tensor, weights: Sequence[np.ndarray]) -> tf.Tensor:
 
 
 def _prelu(values: tf.Tensor, slope: np.ndarray) -> tf.Tensor:
-    return tf.maximum(values, 0.0) + slope.reshape(-1) * tf.minimum(values, 0.0)
+    """PReLU with a slope for each channel, `[..., channels]`."""
+    # Rows of an image that are one long axis: a product by single channels takes twice the time.
+    shape = tf.shape(values)
+    rows = tf.reshape(values, [-1, shape[-2] * shape[-1]]) if len(values.shape) == 4 else values
+    slope = tf.tile(slope.reshape(-1), [tf.shape(rows)[-1] // shape[-1]])
+    return tf.reshape(tf.maximum(rows, 0.0) + slope * tf.minimum(rows, 0.0), shape)
 
 
 def _dense(values: tf.Tensor, weights: Sequence[np.ndarray]) -> tf.Tensor:
@@ -61,7 +68,14 @@ def _views(pixels: tf.Tensor, boxes: np.ndarray, side: int) -> tf.Tensor:
     """Cut boxes out of an image, each scaled to `side` pixels."""
     _, height, width, _ = pixels.shape
     relative = (boxes[:, [2, 1, 4, 3]] / [height, width, height, width]).astype(np.float32)
-    return tf.image.crop_and_resize(pixels, relative, np.zeros(len(boxes), np.int32), [side, side])
+    return tf.image.crop_and_resize(
+        pixels, relative, np.zeros(len(boxes), np.int32), [side, side], extrapolation_value=_MIDDLE
+    )
+
+
+def _centred(values: tf.Tensor) -> tf.Tensor:
+    """What the networks take; after scaling there are fewer values than before."""
+    return (values - _MIDDLE) / 128
 
 
 class MTCNNDetector:
@@ -94,16 +108,15 @@ class MTCNNDetector:
         self._smallest_face = smallest_face
         self.name = f"mtcnn {VERSION}, smallest face {smallest_face:g} px"
         self._proposal_weights, self._refine_weights, self._output_weights = weights
-        # A graph for images of any size.
-        image = tf.TensorSpec([1, None, None, 3], tf.float32)
+        # By the number of levels, for images of any size: levels run side by side.
+        self._proposal_graphs: dict[int, Callable[..., list[list[tf.Tensor]]]] = {}
         refined, output = (tf.TensorSpec([None, side, side, 3], tf.float32) for side in (_REFINED_PX, _OUTPUT_PX))
-        self._propose = tf.function(self._propose_faces, [image, tf.TensorSpec([2], tf.int32)])
         self._refine = tf.function(self._refine_boxes, [refined])
         self._output = tf.function(self._output_faces, [output])
 
     def find(self, image: np.ndarray) -> FoundFaces:
         """Find the faces of a uint8 `[height, width, 3]` RGB image; see `Detector`."""
-        pixels = (tf.cast(image, tf.float32)[tf.newaxis] - 127.5) / 128
+        pixels = tf.cast(image, tf.float32)[tf.newaxis]
         boxes = self._proposals(pixels, image.shape[:2])
         if len(boxes):
             offsets, scores = (result.numpy() for result in self._refine(_views(pixels, boxes, _REFINED_PX)))
@@ -124,47 +137,62 @@ class MTCNNDetector:
 
     def _proposals(self, pixels: tf.Tensor, size: Sequence[int]) -> np.ndarray:
         """Boxes of the first network on all levels: `[n, 6]` image (number 0), left, top, right, bottom, score."""
-        scale, levels = _VIEW_PX / self._smallest_face, [np.empty([0, 6])]
+        scale, scales = _VIEW_PX / self._smallest_face, list[float]()
         # A level below the network's view is an error in TensorFlow.
-        while int(min(size) * scale) >= _VIEW_PX:
-            level_size = (np.asarray(size) * scale).astype(np.int32)
-            places, offsets, scores = (result.numpy() for result in self._propose(pixels, level_size))
+        while min(size) * scale >= _VIEW_PX:
+            scales.append(scale)
+            scale *= _LEVEL_RATIO
+        if not scales:
+            return np.empty([0, 6])
+        if len(scales) not in self._proposal_graphs:
+            specs = [tf.TensorSpec([1, None, None, 3], tf.float32), tf.TensorSpec([len(scales), 2], tf.int32)]
+            self._proposal_graphs[len(scales)] = tf.function(self._propose_on_levels, specs)
+        found = self._proposal_graphs[len(scales)](pixels, np.outer(scales, size).astype(np.int32))
+        levels = []
+        for scale, results in zip(scales, found):
+            places, offsets, scores = (result.numpy() for result in results)
             # As the package counts: from 1, and a view without its first row and column.
             corners = 2 * places[:, ::-1].astype(np.float64)
             corners = np.concatenate([corners + 1, corners + _VIEW_PX], axis=1) + offsets * (_VIEW_PX - 1)
             boxes = np.column_stack([np.zeros(len(scores)), corners / scale, scores])
             levels.append(self._suppress(boxes, _LEVEL_OVERLAP))
-            scale *= _LEVEL_RATIO
         return self._boxes.resize_to_square(self._suppress(np.concatenate(levels), _OVERLAP))
+
+    def _propose_on_levels(self, pixels: tf.Tensor, sizes: tf.Tensor) -> list[list[tf.Tensor]]:
+        return [self._propose_faces(pixels, size) for size in tf.unstack(sizes)]
 
     def _suppress(self, boxes: np.ndarray, overlap: float, method: str = "union") -> np.ndarray:
         """Leave out boxes that a higher score covers."""
         return self._boxes.smart_nms_from_bboxes(boxes, overlap, method=method) if len(boxes) else boxes
 
-    def _propose_faces(self, pixels: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _propose_faces(self, pixels: tf.Tensor, size: tf.Tensor) -> list[tf.Tensor]:
         weights = self._proposal_weights
-        values = tf.image.resize(pixels, size, tf.image.ResizeMethod.AREA)
+        values = _centred(tf.image.resize(pixels, size, tf.image.ResizeMethod.AREA))
         # The largest value after PReLU is that of the largest or of the smallest value before it, as slopes may be
         # negative. PReLU on the quarter that is left saves a quarter of the time of the whole search.
         values = _convolve(values, weights[:2])
         largest, smallest = (sign * tf.nn.max_pool2d(sign * values, 2, 2, "SAME") for sign in (1, -1))
         values = tf.maximum(_prelu(largest, weights[2]), _prelu(smallest, weights[2]))
-        values = _convolve(_convolve(values, weights[3:6]), weights[6:9])
-        scores = tf.nn.softmax(_convolve(values, weights[11:13]))[0, :, :, 1]
-        places = tf.where(scores > _PROPOSAL)
-        offsets = tf.gather_nd(_convolve(values, weights[9:11])[0], places)
-        return places, offsets, tf.gather_nd(scores, places)
+        values = _convolve(_convolve(values, weights[3:6]), weights[6:8])[0]
+        # Nearly all places are no face's and need no more than the odds, the difference of two scores. PReLU(x) is
+        # slope x + (1 - slope) ReLU(x), and the odds are linear in it: no further pass over all values.
+        slope, kernel = weights[8].reshape(-1, 1), weights[11][0, 0, :, 1:] - weights[11][0, 0, :, :1]
+        odds = values @ (slope * kernel) + tf.nn.relu(values) @ ((1 - slope) * kernel)
+        odds = odds[:, :, 0] + (weights[12][1] - weights[12][0])
+        places = tf.where(odds > np.log(_PROPOSAL / (1 - _PROPOSAL)))
+        offsets = _dense(_prelu(tf.gather_nd(values, places), weights[8]), (weights[9][0, 0], weights[10]))
+        return [places, offsets, tf.nn.sigmoid(tf.gather_nd(odds, places))]
 
     def _refine_boxes(self, views: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         weights = self._refine_weights
-        values = tf.nn.max_pool2d(_convolve(views, weights[:3]), 3, 2, "SAME")
+        values = tf.nn.max_pool2d(_convolve(_centred(views), weights[:3]), 3, 2, "SAME")
         values = tf.nn.max_pool2d(_convolve(values, weights[3:6]), 3, 2, "VALID")
         values = _flatten(_convolve(values, weights[6:9]), weights[9:12])
         return _dense(values, weights[12:14]), tf.nn.softmax(_dense(values, weights[14:16]))
 
     def _output_faces(self, views: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         weights = self._output_weights
-        values = tf.nn.max_pool2d(_convolve(views, weights[:3]), 3, 2, "SAME")
+        values = tf.nn.max_pool2d(_convolve(_centred(views), weights[:3]), 3, 2, "SAME")
         values = tf.nn.max_pool2d(_convolve(values, weights[3:6]), 3, 2, "VALID")
         values = tf.nn.max_pool2d(_convolve(values, weights[6:9]), 2, 2, "SAME")
         values = _flatten(_convolve(values, weights[9:12]), weights[12:15])

@@ -17,7 +17,7 @@ _HEIF = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"mif1", 
 
 
 class Photo(NamedTuple):
-    """A decoded photo: RGB pixels, upright, and how many pixels of the file a pixel is wide (1, or about 2, 4, 8)."""
+    """A decoded photo: RGB pixels, upright, and how many pixels of the file a pixel is wide and high."""
 
     image: Image.Image
     scale: float
@@ -47,7 +47,25 @@ def decode_photo(encoded: bytes, least_side: int) -> Photo:
             raise ValueError(f"{pixels:,} pixels, where {most:,} are read of {image.format}; make it smaller")
         share = min(1.0, least_side / max(image.size))
         image.draft("RGB", (math.ceil(image.width * share), math.ceil(image.height * share)))
-        scale = width / image.width
+        # The last column may show less of the file than the others. Where EXIF turns the photo it becomes the first,
+        # and all places are off by what it lacks, less than a pixel of the decoded photo.
+        scale = round(width / image.width)
         return Photo(to_rgb(load_upright(image)), scale)
+    except Image.DecompressionBombError:
+        raise ValueError(
+            f"far more than the {MOST_PIXELS:,} pixels that are read of such files; make it smaller"
+        ) from None
     except Exception as error:  # on damaged files Pillow raises nearly anything
         raise ValueError(decoding_problem(error)) from None
+
+
+def shrink_photo(photo: Photo, side: int) -> Photo:
+    """Average a photo to no more than `side` pixels on its longer side; a pixel stays as high as wide."""
+    width, height = photo.image.size
+    factor = max(width, height) / side
+    if factor <= 1:
+        return photo
+    # What is less than a pixel is left out at the right and at the bottom.
+    columns, rows = (max(1, math.floor(length / factor + 1e-6)) for length in (width, height))
+    shown = (0.0, 0.0, min(columns * factor, width), min(rows * factor, height))
+    return Photo(photo.image.resize((columns, rows), Image.Resampling.BOX, shown), photo.scale * factor)

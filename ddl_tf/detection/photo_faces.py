@@ -5,11 +5,10 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.detection.detector import Detector, FoundFaces
-from ddl_tf.detection.photo import Photo, decode_photo
+from ddl_tf.detection.photo import Photo, decode_photo, shrink_photo
 from ddl_tf.images.alignment import cut_face
 from ddl_tf.images.landmarks import landmark_problem
 from ddl_tf.images.pose import eye_distance_px, pose_from_landmarks
@@ -101,11 +100,11 @@ def photo_faces(
         >>> [face.crop for face in faces if not face.refused]  # doctest: +SKIP
     """
     photo = decode_photo(encoded, rules.photo_side)
-    searched = _shrunk(photo, rules.photo_side)
+    searched = shrink_photo(photo, rules.photo_side)
     found = detector.find(np.asarray(searched.image))
     _check(found, detector.name)
     order = np.argsort(-np.asarray(found.scores), kind="stable")
-    boxes, landmarks = (np.asarray(values)[order] * searched.scale for values in found[:2])
+    boxes, landmarks = (_scaled(np.asarray(values)[order], searched.scale) for values in found[:2])
     scaled = FoundFaces(boxes, landmarks, np.asarray(found.scores)[order])
     return _cut_faces(encoded, photo, scaled, rules, size)
 
@@ -144,14 +143,9 @@ def _template_scale(points: np.ndarray, side: int = TEMPLATE_SIZE) -> float:
     return float(np.linalg.norm(similarity_transform(points, ARCFACE_TEMPLATE)[:, 0])) * (side / TEMPLATE_SIZE)
 
 
-def _shrunk(photo: Photo, side: int) -> Photo:
-    """The photo with no more than `side` pixels on its longer side."""
-    width, height = photo.image.size
-    share = side / max(width, height)
-    if share >= 1:
-        return photo
-    size = max(1, round(width * share)), max(1, round(height * share))
-    return Photo(photo.image.resize(size, Image.Resampling.BOX), photo.scale * width / size[0])
+def _scaled(places: np.ndarray, factor: float) -> np.ndarray:
+    """Places in an image of `factor` times the size; (0, 0) is the centre of the first pixel."""
+    return (places + 0.5) * factor - 0.5
 
 
 def _check(found: FoundFaces, name: str) -> None:
@@ -188,7 +182,7 @@ def _why_refused(box: np.ndarray, points: np.ndarray, score: float, size: tuple[
 
 def _crop(photo: Photo, points: np.ndarray, side: int) -> np.ndarray:
     """The aligned face; a large one is averaged to less than twice the size first, as alignment takes single pixels."""
-    image, points = photo.image, points / photo.scale
+    image, points = photo.image, _scaled(points, 1 / photo.scale)
     scale = _template_scale(points, side)
     # All that the aligned face shows; black where that is none of the photo.
     reach = 2 * np.ptp(points, axis=0).max() if scale else np.nan
@@ -198,7 +192,5 @@ def _crop(photo: Photo, points: np.ndarray, side: int) -> np.ndarray:
         return np.zeros([side, side, 3], np.uint8)
     image, points = image.crop((int(left), int(top), int(right), int(bottom))), points - [left, top]
     if (factor := int(1 / scale)) > 1:
-        image = image.reduce(factor)
-        # Points count from the centre of the first pixel.
-        points = (points + 0.5) / factor - 0.5
+        image, points = image.reduce(factor), _scaled(points, 1 / factor)
     return cut_face(image, points, side)

@@ -39,7 +39,8 @@ def align_face(image: Union[np.ndarray, Image.Image], landmarks: np.ndarray, siz
 def cut_face(image: Image.Image, landmarks: np.ndarray, size: int = TEMPLATE_SIZE) -> np.ndarray:
     """Do as `align_face`, whatever the landmarks: for lists that were checked as a whole."""
     forward = similarity_transform(landmarks, ARCFACE_TEMPLATE * (size / TEMPLATE_SIZE))
-    inverse = np.linalg.inv(forward[:, :2])
+    # That of a similarity. LAPACK's wakes the threads of OpenBLAS, which then take a core for 30 ms of waiting.
+    inverse = forward[:, :2].T / np.sum(forward[0, :2] ** 2)
     offset = -inverse @ forward[:, 2]
     # Pillow counts from the corner of a pixel, landmarks from its centre. A black pixel around lets the border fade.
     offset += 0.5 - inverse @ [0.5, 0.5] + 1

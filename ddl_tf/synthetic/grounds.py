@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from ddl_tf.synthetic.traits import Colour
+from ddl_tf.synthetic.canvas import tinted
+from ddl_tf.synthetic.traits import Colour, clipped_colour
 
 # Grounds are out of focus: half of the pixels are enough.
 _SHRUNK = 2
@@ -36,8 +37,7 @@ def cloud(rng: np.random.Generator, size: tuple[int, int], cell: float, octaves:
 
 def _colour(rng: np.random.Generator, low: float = 30, high: float = 230) -> Colour:
     """Any colour, rather a greyish one."""
-    red, green, blue = (0.5 * rng.uniform(low, high, 3) + 0.5 * rng.uniform(low, high)).tolist()
-    return red, green, blue
+    return clipped_colour(0.5 * rng.uniform(low, high, 3) + 0.5 * rng.uniform(low, high))
 
 
 def _plane(rng: np.random.Generator, size: tuple[int, int], low: Colour, high: Colour, rough: float) -> Image.Image:
@@ -59,7 +59,7 @@ def _room(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
     """A wall and a floor, doors, windows, pictures and shelves, a lamp, and what lies about."""
     width, height = size
     wall = _colour(rng, 90, 235)
-    picture = _plane(rng, size, wall, tuple(0.75 * value for value in wall), rng.uniform(1, 6))
+    picture = _plane(rng, size, wall, tinted(wall, 0.75), rng.uniform(1, 6))
     floor = int(height * rng.uniform(0.65, 0.9))
     ground = _colour(rng, 40, 170)
     picture.paste(_plane(rng, (width, height - floor), ground, _colour(rng, 40, 170), rng.uniform(4, 14)), (0, floor))
@@ -117,10 +117,10 @@ def _garden(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
     draw, ground = ImageDraw.Draw(picture), int(height * rng.uniform(0.6, 0.95))
     for _ in range(int(rng.integers(0, 5))):
         x, half = rng.uniform(0, width), width * rng.uniform(0.005, 0.03)
-        bark = _whole(tuple(np.array([95, 75, 55]) * rng.uniform(0.5, 1.4)))
+        bark = _whole(tinted((95.0, 75.0, 55.0), rng.uniform(0.5, 1.4)))
         draw.polygon([(x - half, 0), (x + half, 0), (x + 1.6 * half, ground), (x - 1.6 * half, ground)], bark)
-    grass = tuple(green * rng.uniform(0.8, 1.3))
-    picture.paste(_plane(rng, (width, height - ground), grass, tuple(0.7 * green), 14), (0, ground))
+    grass = clipped_colour(green * rng.uniform(0.8, 1.3))
+    picture.paste(_plane(rng, (width, height - ground), grass, tinted(grass, 0.6), 14), (0, ground))
     return picture
 
 

@@ -19,7 +19,9 @@ BOX_COLUMNS = ("box_left", "box_top", "box_right", "box_bottom")
 # A person is drawn in a square of so many sides of the face's box, the head above the middle, to show the shoulders.
 _ZOOM, _RAISED, _SQUARE = 0.55, -0.5, 3.1
 # Places that are tried for a person before it is drawn smaller, and how much of another face it may hide.
-_PLACES, _SMALLER, _HIDDEN, _LEAST_SIDE = 60, 0.85, 0.01, 8.0
+_PLACES, _SMALLER, _HIDDEN = 60, 0.85, 0.01
+# The sides of the face's box: the largest in shares of the photo's shorter side, the smallest in pixels.
+_LARGEST, _LEAST_SIDE = 0.6, 8.0
 
 
 class Scene(NamedTuple):
@@ -27,6 +29,15 @@ class Scene(NamedTuple):
 
     image: np.ndarray
     faces: pd.DataFrame
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A person of a photo: the identity, how it is seen, and about how many pixels the box of the face has a side."""
+
+    identity: int
+    seen: Conditions
+    side: float
 
 
 class _Cutout(NamedTuple):
@@ -47,15 +58,15 @@ def render_scene(
     yaws: Optional[tuple[float, float]] = None,
     hard: bool = False,
 ) -> Scene:
-    """Draw a photo of people in a room, in a street, in a garden or in the evening; always the same for the same numbers.
+    """Draw a photo of people in a room, in a street, in a garden or in the evening; the same for the same numbers.
 
     Args:
         people: the number of the identity of each person.
         scene: number of the photo, 0, 1, ...: the image of each identity that is drawn has this number too.
         seed: seed of the population, as in `render`.
         size: width and height in pixels.
-        sides: the smallest and the largest shorter side of a face's box in pixels, between which all sizes (their
-            logarithms) are equally frequent. Where there is no room, a person is smaller.
+        sides: about the smallest and the largest shorter side of a face's box in pixels, between which all sizes (their
+            logarithms) are equally frequent; heads differ by a tenth. Where there is no room, a person is smaller.
         yaws: the least and the largest yaw in degrees, between which all are equally frequent; None: as `render`.
         hard: whether the people are seen as in a hard image of `render`.
 
@@ -72,47 +83,56 @@ def render_scene(
         >>> photo.image.shape, len(photo.faces)
         ((240, 320, 3), 2)
     """
-    rng = np.random.default_rng([seed, scene, *people, *size])
-    pixels, (width, height) = draw_ground(rng, size), size
-    largest = min(sides[1], 0.6 * min(size))
-    wanted = np.exp(rng.uniform(*np.log([min(sides[0], largest), largest]), len(people)))
-    turns = None if yaws is None else rng.uniform(*yaws, len(people))
-    rows: dict[int, dict[str, float]] = {}
+    rng = np.random.default_rng([seed, scene, *people])
+    figures = []
+    for identity in people:
+        seen = draw_conditions(identity, scene, seed, hard=hard)
+        seen = seen if yaws is None else dataclasses.replace(seen, yaw=float(rng.uniform(*yaws)))
+        figures.append(Figure(identity, seen, float(np.exp(rng.uniform(*np.log(sides))))))
+    return draw_scene(figures, scene, seed, size)
+
+
+def draw_scene(figures: Sequence[Figure], scene: int, seed: int = 0, size: tuple[int, int] = (1280, 960)) -> Scene:
+    """Draw a photo of given figures; see `render_scene`."""
+    rng = np.random.default_rng([seed, scene, len(figures), *size])
+    pixels, rows = draw_ground(rng, size), dict[int, dict[str, float]]()
     # Those who are far away first: the nearer ones stand before them.
-    for number in np.argsort(wanted).tolist():
-        seen = draw_conditions(people[number], scene, seed, hard=hard)
-        seen = seen if turns is None else dataclasses.replace(seen, yaw=float(turns[number]))
-        traits, side = draw_traits(people[number], seed), float(wanted[number])
+    for number in sorted(range(len(figures)), key=lambda number: figures[number].side):
+        figure = figures[number]
+        traits, side = draw_traits(figure.identity, seed), min(figure.side, _LARGEST * min(size))
         while True:
-            cutout = _cut_out(traits, seen, side)
+            cutout = _cut_out(traits, figure.seen, side)
             place = _place(rng, cutout, list(rows.values()), size)
             if place is not None:
                 break
             side *= _SMALLER
             if side < _LEAST_SIDE:
-                raise InputError(f"{len(people)} people: no room for them in {width} x {height} pixels; take fewer")
+                raise InputError(f"{len(figures)} people: no room in {size[0]} x {size[1]} pixels; take fewer")
         _paste(pixels, cutout, place)
-        rows[number] = _row(people[number], cutout, place, seen)
+        rows[number] = _row(figure, cutout, place)
     # The grain of the sensor.
     pixels += rng.uniform(0.5, 4) * rng.standard_normal(pixels.shape, np.float32)
-    faces = pd.DataFrame([rows[number] for number in range(len(people))])
+    faces = pd.DataFrame([rows[number] for number in range(len(figures))])
     return Scene((pixels + 0.5).clip(0, 255).astype(np.uint8), faces)
 
 
 def _cut_out(traits: Traits, seen: Conditions, side: float) -> _Cutout:
     """Draw a person whose face's box has a shorter side of about `side` pixels, without a ground."""
     size = round(_SQUARE * side)
-    changed = {
-        "scale": seen.scale * _ZOOM,
-        "shift_y": _RAISED,
-        "resolution": min(size, round(seen.resolution / _ZOOM)) if seen.resolution < 112 else size,
-        "blur": seen.blur * _ZOOM,
-        "noise": 0.0,
-    }
-    seen = dataclasses.replace(seen, **changed)
+    seen = dataclasses.replace(
+        seen,
+        scale=seen.scale * _ZOOM,
+        shift_y=_RAISED,
+        # As many pixels for the head as there are in an image of 112.
+        resolution=size if seen.resolution >= 112 else min(size, round(seen.resolution / _ZOOM)),
+        blur=seen.blur * _ZOOM,
+        noise=0.0,
+    )
     # Before black a pixel has the person's part alone, and before grey so much more as it shows of the ground.
     black, grey = (
-        draw_face(traits, dataclasses.replace(seen, background=((level,) * 3, (level,) * 3)), size)[0].astype(np.float32)
+        draw_face(traits, dataclasses.replace(seen, background=((level,) * 3, (level,) * 3)), size)[0].astype(
+            np.float32
+        )
         for level in (0.0, 128.0)
     )
     ground = (grey - black).sum(2) / (128 * sum(seen.light_colour))
@@ -157,14 +177,14 @@ def _paste(pixels: np.ndarray, cutout: _Cutout, place: np.ndarray) -> None:
     shown += cutout.pixels[rows, part]
 
 
-def _row(identity: int, cutout: _Cutout, place: np.ndarray, seen: Conditions) -> dict[str, float]:
+def _row(figure: Figure, cutout: _Cutout, place: np.ndarray) -> dict[str, float]:
     landmarks = cutout.landmarks + place
     return {
-        "identity": identity,
+        "identity": figure.identity,
         **dict(zip(BOX_COLUMNS, (cutout.box + np.tile(place, 2)).tolist())),
         **dict(zip(LANDMARK_COLUMNS, landmarks.ravel().tolist())),
-        "yaw": seen.yaw,
-        "pitch": seen.pitch,
-        "roll": seen.roll,
+        "yaw": figure.seen.yaw,
+        "pitch": figure.seen.pitch,
+        "roll": figure.seen.roll,
         "eye_distance_px": float(eye_distance_px(landmarks[None])[0]),
     }

@@ -79,7 +79,7 @@ def write_set(
                     table.to_parquet(aside, index=False)
             _assemble(partial, output.name, made_by)
         description = read_description(partial)
-        replaced = [DESCRIPTION, INDEX, PROBLEMS, layout.PAIRS, layout.MENDED, layout.LOCK]
+        replaced = [DESCRIPTION, INDEX, PROBLEMS, layout.PAIRS, layout.MENDED, layout.LOCK, *tables]
         replaced += read_description(output)["shards"] if output.exists() else ()
         publish(partial, output, {*files, *description["shards"]}, names, replaced)
     return description

@@ -216,3 +216,10 @@ def test_a_photo_with_twenty_faces(tmp_path):
     index = Faces([str(tmp_path / "set")]).index
     assert index["photo_faces"].tolist() == [20]
     assert index["box_right"].iloc[0] - index["box_left"].iloc[0] == 43
+
+
+def test_a_set_is_replaced_again_and_again(photos):
+    for _ in range(3):
+        prepare_photos(settings(photos, overwrite=True), MarkDetector())
+        assert not (photos.parent / "set.replaced").exists()
+        assert (photos.parent / "set" / "photo_faces.parquet").is_file()

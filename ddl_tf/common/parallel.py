@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable, Optional, TypeVar
 
 # A future for every image would cost as much as decoding it.
 _CHUNK = 32
@@ -23,7 +23,7 @@ def usable_cores() -> int:
 
 
 def map_in_order(
-    function: Callable[[_Item], _Result], items: Iterable[_Item], chunk_items: int = _CHUNK
+    function: Callable[[_Item], _Result], items: Iterable[_Item], chunk_items: Optional[int] = None
 ) -> Generator[_Result, None, None]:
     """Yield what `map` yields, with a thread for each core; a few times `chunk_items` for each are drawn ahead."""
     workers, source = usable_cores(), iter(items)
@@ -33,7 +33,7 @@ def map_in_order(
         if isinstance(source, Generator):
             stack.callback(source.close)
         pool = stack.enter_context(ThreadPoolExecutor(workers))
-        while chunk := list(itertools.islice(source, chunk_items)):
+        while chunk := list(itertools.islice(source, chunk_items or _CHUNK)):
             pending.append(pool.submit(lambda items: [function(item) for item in items], chunk))
             if len(pending) > 2 * workers:
                 yield from pending.popleft().result()

@@ -7,7 +7,6 @@ from .labels import LabelRules
 from .measuring import measure_faces
 from .neighbours import nearest_identities
 from .pairs import PairRules, mine_pairs, read_pairs, write_pairs
-from .pose import pose_from_landmarks
 from .quality import measure_quality
 from .rules import Rule
 from .sheets import contact_sheet, distribution_figure

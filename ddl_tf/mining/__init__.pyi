@@ -30,7 +30,6 @@ __all__ = [
     "mine_pairs",
     "nearest_identities",
     "parse_degradation",
-    "pose_from_landmarks",
     "read_pairs",
     "scan_faces",
     "write_columns",

@@ -14,6 +14,9 @@ from ddl_tf.detection.detector import FoundFaces
 VERSION = "1.0.0"
 # The sides of the networks' views, and the ratio of two levels of the pyramid, as the package has them.
 _VIEW_PX, _REFINED_PX, _OUTPUT_PX, _LEVEL_RATIO = 12, 24, 48, 0.709
+# The shorter side of the smallest level: for faces from 20 pixels on, the package has as many levels. One below the view
+# is an error in TensorFlow.
+_LEAST_LEVEL_PX = _VIEW_PX * (_VIEW_PX / 20) * _LEVEL_RATIO**-1.5
 # By network: the least score, and the overlap (of the union, or of the smaller box) of which the lower score goes.
 _PROPOSAL, _REFINED, _OUTPUT = 0.6, 0.7, 0.8
 _LEVEL_OVERLAP, _OVERLAP = 0.5, 0.7
@@ -135,13 +138,17 @@ class MTCNNDetector:
         # Five x, then five y.
         return FoundFaces(limited, faces[:, 6:].reshape(-1, 2, 5).transpose(0, 2, 1), faces[:, 5])
 
-    def _proposals(self, pixels: tf.Tensor, size: Sequence[int]) -> np.ndarray:
-        """Boxes of the first network on all levels: `[n, 6]` image (number 0), left, top, right, bottom, score."""
+    def _scales(self, size: Sequence[int]) -> list[float]:
+        """How much smaller each level is than the image."""
         scale, scales = _VIEW_PX / self._smallest_face, list[float]()
-        # A level below the network's view is an error in TensorFlow.
-        while min(size) * scale >= _VIEW_PX:
+        while min(size) * scale >= _LEAST_LEVEL_PX:
             scales.append(scale)
             scale *= _LEVEL_RATIO
+        return scales
+
+    def _proposals(self, pixels: tf.Tensor, size: Sequence[int]) -> np.ndarray:
+        """Boxes of the first network on all levels: `[n, 6]` image (number 0), left, top, right, bottom, score."""
+        scales = self._scales(size)
         if not scales:
             return np.empty([0, 6])
         if len(scales) not in self._proposal_graphs:

@@ -10,6 +10,7 @@ from ddl_tf.detection import MTCNNDetector, mtcnn
 from ddl_tf.synthetic.shots import render
 
 peer = pytest.importorskip("mtcnn", reason="the extra [photos] is not installed")
+build_scale_pyramid = pytest.importorskip("mtcnn.utils.images").build_scale_pyramid
 # In the order of the template, by the names that the package gives them; left is the image's left.
 NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 
@@ -48,6 +49,13 @@ def test_faces_are_those_of_the_package(detector, number):
         np.testing.assert_allclose(box, [left, top, left + width, top + height], atol=1.01)
         np.testing.assert_allclose(points, [face["keypoints"][name] for name in NAMES], atol=0.51)
         assert score == pytest.approx(face["confidence"], abs=1e-4)
+
+
+def test_there_are_as_many_levels_as_in_the_package(detector):
+    """One more, which another rule gives at 112 pixels among other sides, changes which faces are found."""
+    for side in range(40, 1601):
+        expected = build_scale_pyramid(2000, side, min_face_size=20, scale_factor=0.709)
+        np.testing.assert_allclose(detector._scales((side, 2000)), expected)
 
 
 def test_the_package_names_points_in_an_order_of_its_own():

@@ -14,8 +14,8 @@ from ddl_tf.detection.detector import FoundFaces
 VERSION = "1.0.0"
 # The sides of the networks' views, and the ratio of two levels of the pyramid, as the package has them.
 _VIEW_PX, _REFINED_PX, _OUTPUT_PX, _LEVEL_RATIO = 12, 24, 48, 0.709
-# The shorter side of the smallest level: for faces from 20 pixels on, the package has as many levels. One below the view
-# is an error in TensorFlow.
+# The shorter side of the smallest level: for faces of 20 pixels the package has as many levels. One below the view is
+# an error in TensorFlow.
 _LEAST_LEVEL_PX = _VIEW_PX * (_VIEW_PX / 20) * _LEVEL_RATIO**-1.5
 # By network: the least score, and the overlap (of the union, or of the smaller box) of which the lower score goes.
 _PROPOSAL, _REFINED, _OUTPUT = 0.6, 0.7, 0.8

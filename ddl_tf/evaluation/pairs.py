@@ -36,6 +36,13 @@ def pair_similarities(pair_set: PairSet, embeddings: np.ndarray) -> np.ndarray:
     return _by_pair(pair_set, embeddings, np.multiply)
 
 
+def mean_similarities(similarity: np.ndarray, same: np.ndarray) -> dict[str, float]:
+    """Average the similarities `[pairs]` of same and of different pairs; their difference is the expectation margin."""
+    mean_same, mean_different = float(similarity[same].mean()), float(similarity[~same].mean())
+    margin = mean_same - mean_different
+    return {"expectation_margin": margin, "mean_same": mean_same, "mean_different": mean_different}
+
+
 def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed: int = 0) -> dict[str, Any]:
     """Compute the verification results of a set from the embeddings of its images.
 
@@ -85,7 +92,6 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
     # None if one or two pairs would decide it.
     tars: dict[str, Optional[float]] = dict.fromkeys(FAR_TARGETS)
     tars.update((name, roc.tar_at_far(*curve, target)) for name, target in bootstrapped_targets(same).items())
-    mean_same, mean_different = float(similarity[same].mean()), float(similarity[~same].mean())
     result = {
         "set": pair_set.name,
         "protocol": "pairs",
@@ -97,9 +103,7 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
         "auc": roc.auc(*curve),
         "eer": roc.eer(*curve),
         "tar": tars,
-        "expectation_margin": mean_same - mean_different,
-        "mean_same": mean_same,
-        "mean_different": mean_different,
+        **mean_similarities(similarity, same),
         "threshold": threshold,
         "threshold_accuracy": threshold_accuracy,
         # None if no fold has both classes.

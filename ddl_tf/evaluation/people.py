@@ -8,7 +8,7 @@ import numpy as np
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import setting
-from ddl_tf.evaluation.pairs import pair_similarities
+from ddl_tf.evaluation.pairs import mean_similarities, pair_similarities
 from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.metrics import roc
 from ddl_tf.metrics.bootstrap import (
@@ -170,16 +170,13 @@ def _verify(
             rates[kind][name] = value.value
             if value.interval:
                 measuring.intervals[f"verification@{kind}@{name}"] = value.interval
-    mean_same, mean_different = float(similarity[same].mean()), float(similarity[~same].mean())
     result = {
         "pairs": len(same),
         "same": int(same.sum()),
         "auc": roc.auc(*curve),
         "eer": roc.eer(*curve),
         "tar": tars,
-        "expectation_margin": mean_same - mean_different,
-        "mean_same": mean_same,
-        "mean_different": mean_different,
+        **mean_similarities(similarity, same),
         "threshold": {name: thresholds.get(name) for name in targets},
         **rates,
     }

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -98,19 +97,13 @@ def _detected_people(settings: PeopleSettings, folder: Path) -> PeopleSet:
         known = json.loads(found_in.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = None
-    if known != record:
-        # Faces of other photos, or found otherwise, be it that an interrupted command left them.
-        for place in (output, *(output.with_name(f"{FACES}.{part}") for part in ("faces", "partial"))):
-            if place.exists():
-                if not found_in.is_file():
-                    raise InputError(
-                        f"{place} is in the way, and not of this command; move it, or choose another --store"
-                    )
-                shutil.rmtree(place)
+    if known != record or not output.exists():
+        if output.exists() and not found_in.is_file():
+            raise InputError(f"{output} is in the way, and not of this command; move it, or choose another --store")
+        # Faces of other photos, or found otherwise, are replaced when the new ones are there.
+        prepare_photos(dataclasses.replace(store, overwrite=True))
         with write_aside(found_in) as aside:
             aside.write_text(json.dumps(record), encoding="utf-8")
-    if not output.exists():
-        prepare_photos(store)
     return dataclasses.replace(stored_people([str(output)]), name=_name(root))
 
 

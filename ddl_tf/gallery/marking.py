@@ -111,13 +111,16 @@ def draw_marks(image: Image.Image, scale: float, marks: Sequence[Mark]) -> Image
     draw, longer = ImageDraw.Draw(image), max(image.size)
     line = max(2, round(longer / 400))
     least, most = (max(_LEAST_LETTER, share * longer) for share in _SHARES_OF_PHOTO)
-    for mark in marks:
-        box = mark.box
-        left, top, right, bottom = (side / scale for side in (box.left, box.top, box.right, box.bottom))
-        draw.rectangle((left, top, right, bottom), outline=mark.colour, width=line)
+    sides = [
+        tuple(side / scale for side in (mark.box.left, mark.box.top, mark.box.right, mark.box.bottom)) for mark in marks
+    ]
+    for mark, box in zip(marks, sides):
+        draw.rectangle(box, outline=mark.colour, width=line)
+    # Words last: no line of another box crosses them.
+    for mark, (left, top, _, bottom) in zip(marks, sides):
         if not mark.words:
             continue
-        letter = min(max(box.side / scale * _SHARE_OF_BOX, least), most)
+        letter = min(max(mark.box.side / scale * _SHARE_OF_BOX, least), most)
         font, margin = ImageFont.truetype(findfont("DejaVu Sans"), round(letter)), round(letter / 4)
         width, height = round(draw.textlength(mark.words, font)) + 2 * margin, round(letter * 1.4)
         # Above the box, below it where there is no room; within the photo.

@@ -50,7 +50,9 @@ def folder_source(root: str) -> Source:
             return Problem("stray file", str(path), "it is in no identity's folder")
         return read_sample(path, str(path), parts[0], str(path))
 
-    return listed_source("folder", root, files, sample, [name for name in identities if is_unicode(name)])
+    return listed_source(
+        "folder", root, files, sample, [name for name in identities if is_unicode(name)], lambda: files
+    )
 
 
 def _warn_of_nested(root: str, identities: list[str], files: list[Path]) -> None:
@@ -90,4 +92,5 @@ def csv_source(csv: str, root: Optional[str] = None) -> Source:
             return Problem("duplicate", place, f"{path} is in line {first_line[row]} too")
         return read_sample(base / path, place, identity, f"{place} ({path})", int(groups[row]), columns(row))
 
-    return listed_source("csv", csv, range(len(paths)), sample, [key for key in pd.unique(identities) if key])
+    keys = [key for key in pd.unique(identities) if key]
+    return listed_source("csv", csv, range(len(paths)), sample, keys, lambda: (base / path for path in paths))

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Callable, Optional, TypeVar, Union
 
 Value = Union[int, float, str]
@@ -58,6 +59,7 @@ class Source:
         read: position -> the items from there on, always in the same order: an interrupted import goes on with it.
         identities: the keys of all identities of the set, if known; one without a stored image is reported.
         skippable: whether the set is still of use with an item missing.
+        files: lists those that the items are read from, if each is one of its own.
     """
 
     kind: str
@@ -66,13 +68,19 @@ class Source:
     read: Callable[[int], Iterator[Union[Sample, Problem]]]
     identities: Optional[Iterable[Union[int, str]]] = None
     skippable: bool = True
+    files: Callable[[], Iterable[Path]] = tuple
 
 
 def listed_source(
-    kind: str, name: str, items: Sequence[_Item], sample: Callable[[_Item], Union[Sample, Problem]], keys: list[str]
+    kind: str,
+    name: str,
+    items: Sequence[_Item],
+    sample: Callable[[_Item], Union[Sample, Problem]],
+    keys: list[str],
+    files: Callable[[], Iterable[Path]] = tuple,
 ) -> Source:
     """Make the source whose items are those of a list, each read by `sample` when it is asked for."""
-    return Source(kind, name, len(items), lambda start: map(sample, items[start:]), keys)
+    return Source(kind, name, len(items), lambda start: map(sample, items[start:]), keys, files=files)
 
 
 # Losses and samplers keep something for each group up to the largest.

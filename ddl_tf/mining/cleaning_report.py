@@ -150,6 +150,14 @@ def write_cleaning(faces: Faces, found: Cleaning, folder: Path, most: int, seed:
             f"limits: an outlier has an own similarity below {limits['outlier']:.3f}, a wrong identity another above "
             f"{limits['other']:.3f}, one person a similarity above {limits['same']:.3f}"
         )
+        unreachable = [
+            what for what, name in (("wrong identity", "other"), ("one person", "same")) if limits[name] >= 1
+        ]
+        if unreachable:
+            print(
+                f"no cosine is above 1: this model finds no {' and no '.join(unreachable)} here, as its people are too "
+                "much alike; take a better model, or set --deviations or --same_similarity lower"
+            )
     written = []
     for name, content in tables.items():
         with write_aside(folder / name) as aside:

@@ -14,11 +14,13 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import lock_folder, walk_files, write_aside
 from ddl_tf.common.parallel import map_in_order
 from ddl_tf.common.progress import Progress
-from ddl_tf.common.settings import setting
+from ddl_tf.common.settings import required, setting
 from ddl_tf.common.text import visible, visible_if_needed
-from ddl_tf.detection import DetectionSettings, Detector, FaceRules, photo_faces
+from ddl_tf.detection import DetectionSettings, Detector, FaceRules
 from ddl_tf.detection.choice import CHOICES, choose_face
+from ddl_tf.detection.usable import usable_faces
 from ddl_tf.images.pillow_images import encode_jpeg, encode_png
+from ddl_tf.images.template import TEMPLATE_SIZE
 from ddl_tf.importers.image_files import read_sample
 from ddl_tf.importers.source import Problem
 
@@ -51,9 +53,7 @@ def align_folder(settings: AlignSettings, detector: Optional[Detector] = None) -
     Raises:
         InputError: if there are no images, or the output holds what is not of this command.
     """
-    for name in ("root", "output"):
-        if not getattr(settings, name):
-            raise InputError(f"--{name} is missing; see --help")
+    required(settings, "root", "output")
     root, output = Path(str(settings.root)), Path(str(settings.output))
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give one that holds images")
@@ -104,16 +104,10 @@ def _align(path: Path, target: Path, detector: Detector, rules: FaceRules, choic
     sample = read_sample(path, str(path), "", str(path))
     if isinstance(sample, Problem):
         return sample
-    try:
-        faces = photo_faces(sample.image, detector, rules)
-    except InputError:
-        raise
-    except ValueError as error:
-        return Problem("corrupt image", str(path), str(error))
+    faces, _, kind, reason = usable_faces(sample.image, detector, rules, TEMPLATE_SIZE)
     number = choose_face(faces, choice)
     if number is None:
-        reason = f"the surest is {faces[0].refused}" if faces else "no face was found in it"
-        return Problem("no usable face" if faces else "no face", str(path), reason)
+        return Problem(kind, str(path), reason)
     is_jpeg = target.suffix.lower() in (".jpg", ".jpeg")
     with write_aside(target) as aside:
         face = Image.fromarray(faces[number].crop)

@@ -1,7 +1,9 @@
 """The faces of many photos, found in parts that an interrupted command goes on from."""
 
+import hashlib
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -50,6 +52,8 @@ def find_faces(source: Source, folder: Path, detector: Optional[Detector], rules
     record = {
         "ddl_tf": ddl_tf.__version__,
         "photos": [source.kind, source.name, source.count],
+        # A part knows its photos by their place in the list.
+        "files": _files_digest(source.files()),
         "detector": detector.name if detector else "landmarks",
         "rules": [rules.least_score, rules.least_side, rules.photo_side],
     }
@@ -74,6 +78,19 @@ def find_faces(source: Source, folder: Path, detector: Optional[Detector], rules
                 with write_aside(files[number]) as aside:
                     pd.DataFrame(rows).to_parquet(aside, index=False)
     return PhotoFaces(files, list(map(str, source.identities or ())))
+
+
+def _files_digest(files: Iterable[Path]) -> str:
+    """Identify files by their names, sizes and times of change; one that is missing has none."""
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            state = os.stat(file)
+            known = f"{state.st_size} {state.st_mtime_ns}"
+        except (OSError, ValueError):  # ValueError: of a path with NUL
+            known = "missing"
+        digest.update(os.fsencode(file) + f" {known}\n".encode())
+    return digest.hexdigest()
 
 
 def _search(item: Union[Sample, Problem], detector: Optional[Detector], rules: FaceRules) -> list[dict[str, Any]]:

@@ -127,8 +127,12 @@ def test_stored_faces_are_used_again_until_photos_or_rules_change(photos, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         keys(least_face=61.0)
     detector._stop_after = None
-    # What was begun otherwise is not gone on with.
-    assert len(keys(least_face=62.0)[0]) == 5
+    # What was begun otherwise is not gone on with, nor removed; finished, it is replaced, and what is the user's stays.
+    with pytest.raises(InputError, match=r"faces\.faces holds unfinished work with rules="):
+        keys(least_face=62.0)
+    (tmp_path / "store" / "photos" / "faces" / "notes.txt").write_text("mine")
+    assert len(keys(least_face=61.0)[0]) == len(keys(least_face=62.0)[0]) == 5
+    assert (tmp_path / "store" / "photos" / "faces" / "notes.txt").read_text() == "mine"
     # What is not known to be ours is not removed.
     record.unlink()
     with pytest.raises(InputError, match="faces is in the way, and not of this command"):

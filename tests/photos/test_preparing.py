@@ -223,3 +223,25 @@ def test_a_set_is_replaced_again_and_again(photos):
         prepare_photos(settings(photos, overwrite=True), MarkDetector())
         assert not (photos.parent / "set.replaced").exists()
         assert (photos.parent / "set" / "photo_faces.parquet").is_file()
+
+
+def test_faces_of_photos_that_changed_meanwhile_are_not_taken_up(photos, monkeypatch):
+    """A part knows its photos by their places: one photo for another would give it the other's faces."""
+    monkeypatch.setattr(finding, "PART", 3)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_photos(settings(photos), MarkDetector(stop_after=4))
+    (photos / "ann" / "1.png").unlink()
+    marked_photo(photos / "ann" / "9.png", (20, 30, 100, 200))
+    with pytest.raises(InputError, match=r"set\.faces holds unfinished work with files="):
+        prepare_photos(settings(photos), MarkDetector())
+
+
+def test_photos_of_a_list_that_changed_meanwhile_are_not_taken_up(photos, monkeypatch):
+    monkeypatch.setattr(finding, "PART", 1)
+    listed = write_csv(photos / "list.csv", "path,identity", "ann/1.png,ann", "bob/1.png,bob", "nowhere.png,bob")
+    chosen = PhotoStoreSettings(csv=listed, output=str(photos.parent / "set"))
+    with pytest.raises(KeyboardInterrupt):
+        prepare_photos(chosen, MarkDetector(stop_after=1))
+    marked_photo(photos / "bob" / "1.png", (180, 100, 90, 40))
+    with pytest.raises(InputError, match="holds unfinished work with files="):
+        prepare_photos(chosen, MarkDetector())

@@ -292,7 +292,7 @@ def photos(settings: PhotosSettings) -> None:
 
         embed = functools.partial(embed_images, load_embedding_model(settings.model), name="faces")
     _print_stored(prepare_photos(settings, embed=embed), str(settings.output))
-    sheets = [Path(str(settings.output)) / "mined" / name for name in SHEETS]
+    sheets = [Path(str(settings.output)) / name for name in SHEETS]
     print(f"look at {' and '.join(str(sheet) for sheet in sheets if sheet.is_file())}")
 
 

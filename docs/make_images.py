@@ -1,11 +1,13 @@
-"""Make the pictures of the documentation: `python docs/make_images.py`; those of mining.md by its own commands."""
+"""Make the pictures of the documentation: `python docs/make_images.py`; those of some pages by their own commands."""
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
@@ -77,28 +79,68 @@ def augmentation(path: Path, identities: int = 10) -> None:
         preview_figure(Faces([f"{folder}/train"]), settings).savefig(path, pil_kwargs={"quality": 90})
 
 
-def mining(folder: Path) -> None:
-    """Run every command of mining.md, in its order, and take the pictures that the page shows.
+@contextlib.contextmanager
+def commands_run(page: str) -> Iterator[Path]:
+    """Run every command of a page, in its order, and give the folder in which they ran.
+
+    What installs a package, or needs a file that the reader has and we do not, is left out.
 
     Args:
-        folder: where they go.
+        page: the page's file in docs/.
     """
-    page = (IMAGES.parent / "mining.md").read_text(encoding="utf-8")
-    commands = "".join(re.findall(r"```sh\n(.*?)```", page, re.DOTALL))
-    shown = re.findall(rf"\]\(images/{folder.name}/(.*?)\)", page)
+    text = (IMAGES.parent / page).read_text(encoding="utf-8")
+    blocks = [block for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "w600k_r50" not in block]
+    commands = "".join(line for line in "".join(blocks).splitlines(True) if not line.startswith("pip "))
+    # It returns 1 where photos were left out.
+    commands = re.sub(r"^(.* ddl_tf\.gallery enroll .*)$", r"\1 || test $? = 1", commands, flags=re.MULTILINE)
     # `python` is the one that runs this, and it finds the package as it does here.
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment["PYTHONPATH"] = str(IMAGES.parent.parent)
     with tempfile.TemporaryDirectory() as work:
         subprocess.run(["bash", "-euc", commands], cwd=work, env=environment, check=True, stdout=subprocess.DEVNULL)
+        yield Path(work)
+
+
+def mining(folder: Path) -> None:
+    """Take the pictures that mining.md shows.
+
+    Args:
+        folder: where they go.
+    """
+    shown = re.findall(rf"\]\(images/{folder.name}/(.*?)\)", (IMAGES.parent / "mining.md").read_text(encoding="utf-8"))
+    with commands_run("mining.md") as work:
         for name in shown:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(Path(work) / "plots" / name, folder / name)
+            shutil.copy(work / "plots" / name, folder / name)
+
+
+def photos(folder: Path) -> None:
+    """Take the pictures that start_photos.md shows, smaller, and of the faces the first rows.
+
+    Args:
+        folder: where they go.
+    """
+    folder.mkdir(exist_ok=True)
+    sources = {
+        "group.jpg": ("photos/group/group_1.jpg", 900, 675),
+        "marked.jpg": ("marked/group_1.jpg", 900, 675),
+        "taken.jpg": ("datasets/mine/taken.jpg", 1100, 581),
+    }
+    with commands_run("start_photos.md") as work:
+        for name, (file, width, height) in sources.items():
+            with Image.open(work / file) as picture:
+                whole = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+            whole.crop((0, 0, width, height)).save(folder / name, quality=85)
 
 
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
-    pictures = ((synthetic_faces, "synthetic_faces.png"), (augmentation, "augmentation.jpg"), (mining, "mining"))
+    pictures = (
+        (synthetic_faces, "synthetic_faces.png"),
+        (augmentation, "augmentation.jpg"),
+        (mining, "mining"),
+        (photos, "photos"),
+    )
     for draw, name in pictures:
         draw(IMAGES / name)
         print(IMAGES / name, file=sys.stderr)

@@ -2,10 +2,11 @@
 
 import csv
 import dataclasses
+import functools
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -43,6 +44,7 @@ def write_set(
     settings: StoreSettings,
     on_error: str = "refuse",
     tables: Optional[Mapping[str, pd.DataFrame]] = None,
+    pictures: Optional[Mapping[str, Callable[[Path], Any]]] = None,
 ) -> dict[str, Any]:
     """Store a set of faces.
 
@@ -55,6 +57,7 @@ def write_set(
         on_error: "refuse" stops at the first problem; "skip" leaves out what cannot be stored, reports it on stderr and
             in `problems.csv`, and counts it in `dataset.json`.
         tables: further tables to store with the set, by file name.
+        pictures: further pictures to store with the set: file name -> what saves it at a path.
 
     Returns:
         The description of the set, as in its `dataset.json`.
@@ -67,19 +70,22 @@ def write_set(
     record = {name: value for name, value in made_by.items() if name != "settings"}
     record.update({f"--{name}": value for name, value in made_by["settings"].items()})
     partial = partial_path(output)
-    tables = tables or {}
-    files = [DESCRIPTION, INDEX, PROBLEMS, *tables]
+    others: dict[str, Callable[[Path], Any]] = {
+        name: functools.partial(table.to_parquet, index=False) for name, table in (tables or {}).items()
+    }
+    others.update(pictures or {})
+    files = [DESCRIPTION, INDEX, PROBLEMS, *others]
     names = "|".join([*map(re.escape, files), layout.SHARD_NAME, PART_NAME])
     with open_partial(partial, record, names):
         if not (partial / DESCRIPTION).exists():
             skip = on_error == "skip"
             ShardedImport(source, partial, settings.shard_mb * 2**20, settings.image_size, skip=skip).run()
-            for name, table in tables.items():
+            for name, write in others.items():
                 with write_aside(partial / name) as aside:
-                    table.to_parquet(aside, index=False)
+                    write(aside)
             _assemble(partial, output.name, made_by)
         description = read_description(partial)
-        replaced = [DESCRIPTION, INDEX, PROBLEMS, layout.PAIRS, layout.MENDED, layout.LOCK, *tables]
+        replaced = [DESCRIPTION, INDEX, PROBLEMS, layout.PAIRS, layout.MENDED, layout.LOCK, *others]
         replaced += read_description(output)["shards"] if output.exists() else ()
         publish(partial, output, {*files, *description["shards"]}, names, replaced)
     return description

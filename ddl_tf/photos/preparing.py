@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.common.files import write_aside
 from ddl_tf.common.partial_folder import discard
 from ddl_tf.common.settings import setting
 from ddl_tf.data.writer import StoreSettings, check_output, write_set
@@ -61,7 +60,7 @@ def prepare_photos(
 
     The faces that were found are kept in `<output>.faces` until the set is stored, so that an interrupted call, made
     again, goes on where it stopped, and gives the same bytes as an undisturbed one. `photo_faces.parquet` of the set
-    has all faces that were found, those that were left out too; `mined/taken.jpg` and `mined/left_out.jpg` show some.
+    has all faces that were found, those that were left out too; `taken.jpg` and `left_out.jpg` show some.
 
     Args:
         settings: which photos, and how.
@@ -89,11 +88,9 @@ def prepare_photos(
     source = dataclasses.replace(source, kind="photos", read=lambda start: _samples(photos, rows, start))
     table = photos.table.drop(columns=["own", *CHOICES])
     table["taken"] = np.isin(np.arange(len(table)), rows)
-    description = write_set(source, settings, settings.on_error, tables={FOUND: table})
-    for name, picture in zip(SHEETS, _sheets(photos, rows, settings.sheet_images)):
-        if picture is not None:
-            with write_aside(output / "mined" / name) as aside:
-                picture.savefig(aside)
+    sheets = zip(SHEETS, _sheets(photos, rows, settings.sheet_images))
+    pictures = {name: figure.savefig for name, figure in sheets if figure is not None}
+    description = write_set(source, settings, settings.on_error, {FOUND: table}, pictures)
     discard(parts, PART_NAMES)
     return description
 

@@ -6,7 +6,7 @@ import pytest
 from marked_photos import MarkDetector, green_embedding, marked_photo
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.data import Faces
+from ddl_tf.data import Faces, writer
 from ddl_tf.images.pose import LANDMARK_COLUMNS
 from ddl_tf.images.template import ARCFACE_TEMPLATE
 from ddl_tf.mining.measuring import measure_faces
@@ -93,11 +93,11 @@ def test_all_faces_are_listed_and_shown(photos):
         "too small: 20 px, where 32 are needed",
         "unsure: score 0.50, where 0.9 is needed",
     ]
-    assert {path.name for path in (output / "mined").iterdir()} == {"taken.jpg", "left_out.jpg"}
+    assert {path.name for path in output.glob("*.jpg")} == {"taken.jpg", "left_out.jpg"}
+    assert not (photos.parent / "set.faces").exists()
 
 
 def contents(folder):
-    """All bytes of the data; pictures are drawn from it."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
@@ -115,6 +115,24 @@ def test_an_interrupted_call_goes_on_to_the_same_bytes(photos, monkeypatch):
     prepare_photos(settings(photos), second)
     # The first part, of three photos, was kept.
     assert second.calls == 3
+    assert contents(output) == undisturbed
+
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt
+
+
+def test_the_pictures_are_stored_with_the_set(photos, monkeypatch):
+    """Whoever is stopped just before the set has its place finds the same files after the second call."""
+    output = photos.parent / "set"
+    prepare_photos(settings(photos), MarkDetector())
+    undisturbed = contents(output)
+    output.rename(photos.parent / "before")
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "publish", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_photos(settings(photos), MarkDetector())
+    prepare_photos(settings(photos), MarkDetector())
     assert contents(output) == undisturbed
 
 

@@ -17,7 +17,7 @@ import ddl_tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import setting
 from ddl_tf.metrics.bootstrap import check_replicates
-from ddl_tf.reporting import people, sections
+from ddl_tf.reporting import changes, people, sections
 from ddl_tf.reporting.comparisons import compare_models
 from ddl_tf.reporting.curves import curves_section, read_runs
 from ddl_tf.reporting.evaluations import EvaluatedModel, check_comparable, named_folders, read_evaluation, set_names
@@ -43,7 +43,9 @@ class ReportSettings:
     replicates: int = setting(1000, "Bootstrap replicates of bands and tests, at least 40.")
     seed: int = setting(0, "Seed of the bootstrap, and of the map.")
     worst_pairs: int = setting(
-        8, "Pairs of each kind to show as pictures, of sets of `evaluate people`; 0: no faces on the page."
+        8,
+        "Worst pairs, and pairs that turned right or wrong, to show of each kind: as pictures of sets of "
+        "`evaluate people`, by name of others; 0: none, and no faces on the page.",
     )
     tsne_images: int = setting(400, "Images of the map of embeddings, half easy, half hard.")
 
@@ -89,6 +91,7 @@ def main(settings: ReportSettings) -> None:
             sections.findings(models, differences, settings.replicates),
             *([sections.gap(both, easy, hard)] if both else []),
             sections.headlines(models, differences),
+            changes.changes(models, settings.columns, settings.worst_pairs, settings.replicates, settings.seed, styles),
             sections.curves_of_errors(models, settings.replicates, settings.seed, styles),
             sections.distributions(models),
             sections.identification(models, settings.replicates, settings.seed, styles),

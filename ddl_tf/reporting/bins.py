@@ -18,7 +18,19 @@ from ddl_tf.reporting.numbers import interval_of
 from ddl_tf.reporting.palette import Style
 
 # Words of columns of which more is harder, either sign alike; of all others, such as a resolution, less is harder.
-MORE_IS_HARDER = ("yaw", "pitch", "roll", "angle", "blur", "noise", "occlusion", "distance", "age", "compression")
+MORE_IS_HARDER = (
+    "yaw",
+    "pitch",
+    "roll",
+    "angle",
+    "blur",
+    "noise",
+    "occlusion",
+    "distance",
+    "age",
+    "compression",
+    "misfit",
+)
 BINS = 5
 BIN_FAR = 1e-2
 RACE_SETS = ("rfw_african", "rfw_asian", "rfw_caucasian", "rfw_indian")
@@ -27,7 +39,16 @@ _LARGEST_RANK = 50
 
 def more_is_harder(column: str) -> bool:
     """Return True if the larger absolute value of a column makes an image harder, False if the smaller value does."""
-    return any(word in column.lower().split("_") for word in MORE_IS_HARDER)
+    words = column.lower().split("_")
+    # The distance of the eyes in pixels is a size of the face, not how far away it is.
+    return any(word in words for word in MORE_IS_HARDER) and "eye" not in words
+
+
+def columns_of(images: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
+    """Choose the numeric columns of a set's images to bin pairs by: those wanted, or all, with at least two values."""
+    numeric = [str(name) for name in images.select_dtypes("number") if name not in ("key", "person")]
+    chosen = [name for name in wanted if name in numeric] if wanted else numeric
+    return [name for name in chosen if images[name].nunique() > 1]
 
 
 def pair_values(values: np.ndarray, first: np.ndarray, second: np.ndarray, column: str) -> np.ndarray:

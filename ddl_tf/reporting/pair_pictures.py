@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import pandas as pd
@@ -76,7 +76,10 @@ def _encoded_images(source: Mapping[str, Any], keys: Sequence[str]) -> Callable[
 
 
 def pairs_figure(
-    read: Callable[[int], np.ndarray], rows: Sequence[tuple[str, np.ndarray]], scores: Mapping[str, np.ndarray]
+    read: Callable[[int], np.ndarray],
+    rows: Sequence[tuple[str, np.ndarray]],
+    scores: Mapping[str, np.ndarray],
+    texts: Optional[Mapping[int, str]] = None,
 ) -> tuple[Figure, list[str]]:
     """Draw pairs, one image above the other, with their similarity and the names of the people.
 
@@ -84,6 +87,7 @@ def pairs_figure(
         read: as `image_reader` gives it.
         rows: a heading, and the positions of its pairs.
         scores: of the set.
+        texts: what to write of a pair instead of its similarity.
 
     Returns:
         The figure, and what is wrong with the images that are missing from it.
@@ -117,7 +121,8 @@ def pairs_figure(
             for line, place in enumerate(sides):
                 draw(place, left, top + line * (_TILE + 0.04))
             names = list(dict.fromkeys(str(scores["people"][place]) for place in sides))
-            lines = [f"{scores['similarity'][pair]:.3f}", *(_short(name) for name in names)]
+            value = texts[pair] if texts else f"{scores['similarity'][pair]:.3f}"
+            lines = [value, *(_short(name) for name in names)]
             for line, words in enumerate(lines):
                 text(words, left, top + 2 * _TILE + 0.08 + line * _LINE, fontsize=7)
         top += block + _GAP

@@ -145,19 +145,12 @@ def curves_of_errors(models: Sequence[EvaluatedModel], replicates: int, seed: in
     return Section("roc", "ROC and DET", parts=pictures)
 
 
-def columns_of(images: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
-    """Choose the numeric columns of a set's images to bin pairs by: those wanted, or all, with at least two values."""
-    numeric = [str(name) for name in images.select_dtypes("number") if name not in ("key", "person")]
-    chosen = [name for name in wanted if name in numeric] if wanted else numeric
-    return [name for name in chosen if images[name].nunique() > 1]
-
-
 def conditions(models: Sequence[EvaluatedModel], wanted: Sequence[str], styles: Styles) -> Section:
     """Draw accuracy and TAR by bins of the images' columns."""
     parts: list[Union[Picture, TextTable]] = []
     for name, sets in sets_of_kind(models, "pairs_of_images"):
         images, scores = next((evaluated.images, evaluated.scores) for evaluated in sets.values())
-        for column in columns_of(images, wanted):
+        for column in bins.columns_of(images, wanted):
             values = bins.pair_values(images[column].to_numpy(np.float64), scores["first"], scores["second"], column)
             edges = bins.bin_edges(values)
             if len(edges) < 3:

@@ -15,7 +15,8 @@ def test_the_worse_of_the_two_images():
     assert bins.pair_values(VALUES, FIRST, SECOND, "measured_yaw")[:3].tolist() == [40, 40, 20]
     assert bins.pair_values(VALUES, FIRST, SECOND, "resolution_px")[:3].tolist() == [-40, -40, 5]
     assert np.isnan(bins.pair_values(np.array([1.0, np.inf]), FIRST[:1], SECOND[:1], "yaw"))
-    assert [bins.more_is_harder(column) for column in ("age", "average")] == [True, False]
+    harder = {"age": True, "average": False, "distance": True, "eye_distance_px": False, "misfit_px": True}
+    assert {column: bins.more_is_harder(column) for column in harder} == harder
 
 
 def test_bins_hold_equal_counts_and_do_not_cut_equal_values_apart():

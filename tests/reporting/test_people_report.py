@@ -13,7 +13,9 @@ from ddl_tf.images.pillow_images import decode_image
 from ddl_tf.protocols.people_set import folder_people, stored_people
 from ddl_tf.report import ReportSettings, main
 from ddl_tf.reporting import people
+from ddl_tf.reporting.changes import changes
 from ddl_tf.reporting.evaluations import read_evaluation
+from ddl_tf.reporting.layout_table import TextTable
 from ddl_tf.reporting.numbers import lower_is_better, numbers_of, title_of
 from ddl_tf.reporting.pair_pictures import image_reader, pairs_figure, worst_pairs
 from ddl_tf.reporting.palette import styles_of
@@ -183,3 +185,26 @@ def test_names_of_the_numbers(stored):
     assert titles["groups@hair@two groups@fmr@1e-1"] == "hair two groups: FMR@1e-1"
     assert not [number for number in numbers if "threshold" in number]
     assert all(map(lower_is_better, ("verification@fnmr@1e-1", "open_set@fpir@2e-1", "groups@hair@long@fmr@1e-1")))
+
+
+def test_pairs_that_turned_are_shown(stored):
+    section = changes(read(stored), [], 2, 40, 0, STYLES)
+    (picture_part,) = (part for part in section.parts if part.name == "turned-faces-b")
+    (table,) = (part for part in section.parts if part.name == "turned-faces-b-table")
+    keys = read(stored)[0].sets["faces"].images["key"].tolist()
+    places = [keys.index(name) for row in table.rows for name in row[1:3]]
+    for tile, place in zip(tiles(picture_part.figure), places, strict=True):
+        np.testing.assert_array_equal(tile, decode_image(picture(place)))
+    texts = [text.get_text() for text in picture_part.figure.texts]
+    assert f"{table.rows[0][3]} to {table.rows[0][4]}" in texts
+    # The groups of `evaluate people --by`.
+    (groups,) = (part for part in section.parts if part.name == "changes-faces-table")
+    assert [row[1] for row in groups.rows if row[1].startswith("hair")] == [
+        "hair long",
+        "hair short",
+        "hair: two groups",
+    ]
+    (stored / "faces").rename(stored / "moved")
+    (picture_part,) = (part for part in changes(read(stored), [], 2, 40, 0, STYLES).parts if "turned" in part.name)
+    assert isinstance(picture_part, TextTable)
+    assert "There are no pictures" in picture_part.caption

@@ -6,7 +6,7 @@ from generated_evaluations import RACES, write_evaluation
 
 from ddl_tf.metrics.k_fold import best_threshold
 from ddl_tf.reporting import sections
-from ddl_tf.reporting.bins import bin_edges, bin_table, pair_values
+from ddl_tf.reporting.bins import bin_edges, bin_table, columns_of, pair_values
 from ddl_tf.reporting.comparisons import Difference, compare_models
 from ddl_tf.reporting.evaluations import read_evaluation
 from ddl_tf.reporting.layout_table import TextTable
@@ -76,7 +76,7 @@ def test_conditions_are_the_bins_of_the_worse_image(models):
     assert [row[5] for row in tables[0].rows] == [f"{value:.3f}" for value in expected["accuracy"]]
     assert set(tables[0].data["model"]) == {"ArcFace", "DDL"}
     images = pd.DataFrame({"key": ["1", "2"], "person": ["7", "8"], "yaw": [1, 2], "same": [3, 3], "text": ["a", "b"]})
-    assert sections.columns_of(images, []) == ["yaw"]
+    assert columns_of(images, []) == ["yaw"]
 
 
 def test_identification_and_races(models):

@@ -172,6 +172,6 @@ def _sheets(photos: PhotoFaces, rows: np.ndarray, most: int) -> Iterator[Any]:
         # Spread over all, in their order.
         shown = chosen[np.unique(np.linspace(0, len(chosen) - 1, min(most, len(chosen))).astype(int))]
         measured = table.iloc[shown]
-        second_line = [f"{score:.2f}, {yaw:.0f}°" for score, yaw in zip(measured["face_score"], measured["yaw"])]
+        second_line = [f"{score:.2f}, {round(yaw)}°" for score, yaw in zip(measured["face_score"], measured["yaw"])]
         captions = first_line.iloc[shown].map(str).tolist(), second_line
         yield face_sheet(list(photos.crops(shown)), *captions) if len(shown) else None

@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -19,7 +18,7 @@ from ddl_tf import evaluation
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.progress import Progress
-from ddl_tf.common.provenance import command_line, utc_now
+from ddl_tf.common.provenance import command_line, package_versions, utc_now
 from ddl_tf.common.settings import setting
 from ddl_tf.evaluation import embedding_file
 from ddl_tf.evaluation.reports import json_line, results_text
@@ -216,8 +215,7 @@ class Session:
                 "date": utc_now(),
                 "versions": {
                     "ddl_tf": ddl_tf.__version__,
-                    "tensorflow": metadata.version("tensorflow"),
-                    "numpy": np.__version__,
+                    **package_versions(("tensorflow", "tensorflow-cpu", "numpy")),
                 },
             }
             write_outcome(Path(self._settings.store) / name, outcome, provenance)

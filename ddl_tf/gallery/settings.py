@@ -27,8 +27,8 @@ class ImageSettings(GallerySettings):
 
     model: str = setting(
         "",
-        "A .keras checkpoint, the folder of a training run, or of an exported model's version; an ONNX network (.onnx), "
-        "or a TensorFlow Lite model (.tflite); required.",
+        "A .keras checkpoint, the folder of a training run, or of an exported model's version; an ONNX network "
+        "(.onnx), or a TensorFlow Lite model (.tflite); required.",
     )
     images: str = setting(
         "", "A folder of aligned faces, with --detect of any photos; one of --images and --images_csv is required."

@@ -36,11 +36,12 @@ def files(tmp_path, pictures):
 
 @pytest.fixture
 def predicted(monkeypatch):
-    """How many images each call has embedded."""
+    """How many images each call has embedded for a store."""
     counts, predict = [], embed.predict_embeddings
 
     def count(*arguments):
-        counts.append(len(arguments[-1]))
+        if isinstance(arguments[-1], range):
+            counts.append(len(arguments[-1]))
         return predict(*arguments)
 
     monkeypatch.setattr(embed, "predict_embeddings", count)

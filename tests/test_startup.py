@@ -87,11 +87,10 @@ def test_a_gallery_of_an_onnx_network(tmp_path):
     network = Network(("batch", 3, 32, 32))
     pooled = network.add("GlobalAveragePool", network.conv("image", 3, 16))
     network.write(tmp_path / "network.onnx", end(network, pooled, 16, 1))
-    for person in ("anna", "ben"):
+    for person, colour in (("anna", "red"), ("ben", "blue")):
         (tmp_path / "people" / person).mkdir(parents=True)
-        for number, side in enumerate((32, 50)):
-            pixels = np.random.default_rng([len(person), number]).integers(0, 256, [side, side, 3]).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "people" / person / f"{number}.png")
+        for side in (32, 50):
+            Image.new("RGB", (side, side), colour).save(tmp_path / "people" / person / f"{side}.png")
     shared = [
         f"--gallery={tmp_path / 'gallery'}",
         f"--model={tmp_path / 'network.onnx'}",

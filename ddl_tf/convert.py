@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Optional
 
 import ddl_tf
+from ddl_tf import evaluation, models, serving
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.provenance import command_line, utc_now
 from ddl_tf.common.settings import required, setting
 from ddl_tf.evaluation.embedding_file import fingerprint
-from ddl_tf.evaluation.model import find_checkpoint, load_checkpoint_embedding
-from ddl_tf.models.recognizer import image_size
+from ddl_tf.models.model_choice import find_checkpoint
 from ddl_tf.protocols.pair_sets import read_stored
-from ddl_tf.serving.conversion import FORMATS, draw_images, measure_file, measure_model, table, write_format
+from ddl_tf.runtimes.formats import FORMATS
 from ddl_tf.synthetic.faces import synthetic_images
 
 RECORD = "conversion.json"
@@ -68,21 +68,21 @@ def main(settings: ConvertSettings) -> None:
         if value is not None and value < 1:
             raise InputError(f"--{name}={value}: must be at least 1")
     pairs = read_stored(settings.evaluate_pairs) if settings.evaluate_pairs else None
-    model = load_checkpoint_embedding(settings.model)
-    size, calibration = image_size(model), None
+    model = evaluation.model.load_checkpoint_embedding(settings.model)
+    size, calibration = models.recognizer.image_size(model), None
     if settings.calibration:
         counts = (settings.calibration_images, settings.compared_images)
-        calibration, images = draw_images(settings.calibration, counts, size, settings.seed)
+        calibration, images = serving.conversion.draw_images(settings.calibration, counts, size, settings.seed)
     else:
         images = synthetic_images(settings.compared_images, size, settings.seed)
     folder = Path(settings.output)
-    keras, reference = measure_model(model, images, pairs, settings.flip)
+    keras, reference = serving.conversion.measure_model(model, images, pairs, settings.flip)
     measured, files = [keras], {}
     # A record of before would speak of files that are replaced now.
     (folder / RECORD).unlink(missing_ok=True)
     for name in dict.fromkeys(settings.formats):
-        path = write_format(model, folder, name, calibration, settings.flip)
-        measured.append(measure_file(path, name, images, reference, pairs, settings.threads))
+        path = serving.conversion.write_format(model, folder, name, calibration, settings.flip)
+        measured.append(serving.conversion.measure_file(path, name, images, reference, pairs, settings.threads))
         shape = ["batch", 3, *size] if name == "onnx" else ["batch", *size, 3]
         files[name] = {
             "file": path.name,
@@ -110,7 +110,7 @@ def main(settings: ConvertSettings) -> None:
     }
     with write_aside(folder / RECORD) as aside:
         aside.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    print(table(measured))
+    print(serving.conversion.table(measured))
 
 
 if __name__ == "__main__":

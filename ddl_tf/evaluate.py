@@ -16,6 +16,7 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
+from ddl_tf import evaluation
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.settings import required, setting
@@ -24,7 +25,6 @@ from ddl_tf.evaluation.megaface_settings import MegaFaceSettings, face_images, m
 from ddl_tf.evaluation.pairs import evaluate_pair_set, summarise_rfw
 from ddl_tf.evaluation.people import evaluate_people, make_benchmark
 from ddl_tf.evaluation.people_settings import PeopleSettings, open_people
-from ddl_tf.evaluation.plots import Similarities, check_format, verification_figure
 from ddl_tf.evaluation.reports import json_line
 from ddl_tf.evaluation.scface import evaluate_scface
 from ddl_tf.evaluation.session import SOURCES, EvaluationSettings, Session
@@ -60,7 +60,7 @@ def pairs(settings: PairsSettings) -> None:
     """Verification of pairs: LFW, CFP, AgeDB-30, CALFW, CPLFW, XQLFW, RFW, any .bin, and stored sets."""
     session = Session(settings)
     if settings.plot:
-        check_format(settings.plot)
+        evaluation.plots.check_format(settings.plot)
     with session.listing_problems():
         sets = load_sets(settings, check_images=session.needs_images)
     if (settings.measure or settings.columns) and not settings.store:
@@ -79,14 +79,16 @@ def pairs(settings: PairsSettings) -> None:
             continue
         outcome = evaluate_pair_set(pair_set, session.unit(*described), settings.replicates, settings.seed)
         session.add(outcome)
-        similarities.append(Similarities(pair_set.name, outcome.scores["similarity"], np.asarray(pair_set.same)))
+        similarities.append(
+            evaluation.Similarities(pair_set.name, outcome.scores["similarity"], np.asarray(pair_set.same))
+        )
         results.append(outcome.result)
     races = [result for result in results if result["set"] in map(rfw_name, RACES)]
     if len(races) == len(RACES):
         session.add(Outcome(summarise_rfw(races), {}))
     if settings.plot and similarities:
         with write_aside(Path(settings.plot)) as aside:
-            verification_figure(similarities).savefig(aside)
+            evaluation.verification_figure(similarities).savefig(aside)
     session.close()
 
 

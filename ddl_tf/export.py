@@ -14,11 +14,11 @@ import dataclasses
 from pathlib import Path
 from typing import Optional
 
-from ddl_tf import serving
+from ddl_tf import evaluation, serving
 from ddl_tf.common import command
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import required, setting
-from ddl_tf.evaluation.model import find_checkpoint, load_checkpoint_embedding
+from ddl_tf.models.model_choice import find_checkpoint
 
 
 @dataclasses.dataclass
@@ -62,7 +62,7 @@ def main(settings: ExportSettings) -> None:
     required(settings, "model", "name")
     checkpoint = find_checkpoint(settings.model)
     threshold = _threshold(settings, checkpoint)
-    model = load_checkpoint_embedding(settings.model)
+    model = evaluation.model.load_checkpoint_embedding(settings.model)
     served = (settings.name, settings.output, settings.flip, threshold, settings.search)
     path = str(serving.export_model(model, *served, str(checkpoint.resolve()), settings.evaluation))
     print(path, *serving.describe_signatures(path), sep="\n")

@@ -15,6 +15,7 @@ from typing import Any, Optional, Union
 import numpy as np
 import pandas as pd
 
+from ddl_tf import data, detection, evaluation, mining
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.markdown import markdown_table
@@ -22,11 +23,8 @@ from ddl_tf.common.partial_folder import discard
 from ddl_tf.common.settings import refuse_ignored, required, setting
 from ddl_tf.data import AugmentationSettings, Faces, StoreSettings, StreamSampler, write_set
 from ddl_tf.data.settings import StreamSettings
-from ddl_tf.detection import MTCNNDetector
-from ddl_tf.evaluation.plots import check_format
-from ddl_tf.mining import PairRules, Rule, contact_sheet, distribution_figure, mine_pairs, read_pairs, write_pairs
+from ddl_tf.mining import PairRules, Rule, mine_pairs, read_pairs, write_pairs
 from ddl_tf.mining.cleaning import CLEAN_COLUMNS, CleanRules, find_faults
-from ddl_tf.mining.cleaning_report import write_cleaning
 from ddl_tf.mining.columns import write_columns
 from ddl_tf.mining.degradation import STRENGTH_COLUMNS, degraded_source, parse_degradation
 from ddl_tf.mining.groups import GroupRules, Groups, assign_groups, groups_table
@@ -36,8 +34,6 @@ from ddl_tf.mining.labels import LabelRules
 from ddl_tf.mining.measuring import PART_NAMES, measure_faces
 from ddl_tf.mining.pairs import CHOICES, DROPPED_PAIRS, POSITIVE_PAIRS, pairs_table
 from ddl_tf.mining.selection import identity_names, merged_names, selected_source
-from ddl_tf.mining.sheets import batch_sheet
-from ddl_tf.mining.view import Viewer
 
 # Of the faces that `clean` looks for; one that is aligned has a box of 70 px and more.
 _SMALLEST_FACE_PX = 40
@@ -212,11 +208,11 @@ def _draw(
 ) -> None:
     """Draw the contact sheet and the distributions of columns."""
     noise = groups.noise if groups.noise.any() else None
-    sheet = contact_sheet(faces, groups.group, "", noise, index[columns], settings.sheet_images, settings.seed)
+    sheet = mining.contact_sheet(faces, groups.group, "", noise, index[columns], settings.sheet_images, settings.seed)
     pictures = {"contact_sheet.jpg": sheet}
     if columns:
         thresholds = rules.thresholds(index) if rules else None
-        pictures["distributions.png"] = distribution_figure(index, groups.group, columns, thresholds, noise)
+        pictures["distributions.png"] = mining.distribution_figure(index, groups.group, columns, thresholds, noise)
     for name, figure in pictures.items():
         with write_aside(folder / name) as aside:
             figure.savefig(aside)
@@ -279,7 +275,7 @@ def model(settings: ModelSettings) -> None:
     """Measure how a trained model sees every image; make groups by it if rules are given."""
     settings.rules()
     required(settings, "model")
-    viewer = Viewer(settings.model, settings.batch_size)
+    viewer = mining.Viewer(settings.model, settings.batch_size)
     faces = settings.open()
     head = viewer.head(faces) if settings.centers == "head" else None
     folder = Path(settings.embeddings) if settings.embeddings else settings.work / "embeddings"
@@ -311,11 +307,11 @@ def degrade(settings: DegradeSettings) -> None:
 def clean(settings: CleanSettings) -> None:
     """Find copies, images without a face, wrong labels, and identities that are one person; nothing is deleted."""
     rules = settings.rules()
-    viewer = Viewer(settings.model, settings.batch_size) if settings.model else None
+    viewer = mining.Viewer(settings.model, settings.batch_size) if settings.model else None
     detector, skipped = None, [] if viewer else ["wrong_identity, outlier, same person: they need --model"]
     if settings.detect:
         try:
-            detector = MTCNNDetector(smallest_face=_SMALLEST_FACE_PX)
+            detector = detection.MTCNNDetector(smallest_face=_SMALLEST_FACE_PX)
         except InputError as error:
             skipped.append(f"no_face, poor_fit: {error}")
     else:
@@ -329,7 +325,9 @@ def clean(settings: CleanSettings) -> None:
     if viewer:
         embeddings = viewer.embed(faces, Path(settings.embeddings or settings.work / "embeddings"))
     found = find_faults(faces, scan, rules, embeddings)
-    write_cleaning(faces, found, Path(settings.plots or settings.work / "clean"), settings.sheet_images, settings.seed)
+    mining.cleaning_report.write_cleaning(
+        faces, found, Path(settings.plots or settings.work / "clean"), settings.sheet_images, settings.seed
+    )
     columns = {str(name): found.columns[name].to_numpy() for name in found.columns}
     write_columns(faces, columns, {"command": "clean", "model": settings.model, **dataclasses.asdict(rules)})
     discard(parts, SCAN_NAMES)
@@ -357,7 +355,7 @@ def pairs(settings: PairsSettings) -> None:
     """Arrange positive pairs: within the hard images or hard and easy, hardest, random or semi-hard."""
     chosen = PairRules(**{field.name: getattr(settings, field.name) for field in dataclasses.fields(PairRules)})
     required(settings, "model")
-    viewer = Viewer(settings.model, settings.batch_size)
+    viewer = mining.Viewer(settings.model, settings.batch_size)
     faces = settings.open()
     folder = Path(settings.embeddings) if settings.embeddings else settings.work / "embeddings"
     identity, group = (faces.index[name].to_numpy(np.int64) for name in ("identity", "group"))
@@ -376,20 +374,16 @@ def pairs(settings: PairsSettings) -> None:
 
 def batch(settings: BatchSettings) -> None:
     """Draw a training batch: which rows each group has, as the network gets them."""
-    # TensorFlow builds a graph for it, which no other command here needs.
-    from ddl_tf.data.augmentation import build_augmentation
-    from ddl_tf.data.pipeline import training_dataset
-
-    check_format(settings.output)
+    evaluation.plots.check_format(settings.output)
     faces = settings.open()
     stored = read_pairs(faces) if settings.mined_pairs else None
     sampler = StreamSampler(faces.index, settings.stream_sizes(), settings.seed, stored)
     settings.check_augmented_groups([*([-1] if settings.shuffled_rows else []), *sampler.groups])
-    size, augment = (settings.image_size, settings.image_size), build_augmentation(settings)
-    dataset = training_dataset(faces, sampler, augment, size, settings.step, settings.step + 1, settings.seed)
+    size, augment = (settings.image_size, settings.image_size), data.build_augmentation(settings)
+    dataset = data.training_dataset(faces, sampler, augment, size, settings.step, settings.step + 1, settings.seed)
     inputs, _ = next(dataset.as_numpy_iterator())
     with write_aside(Path(settings.output)) as aside:
-        batch_sheet(inputs["image"], sampler.rows(settings.step), settings.most).savefig(aside)
+        mining.sheets.batch_sheet(inputs["image"], sampler.rows(settings.step), settings.most).savefig(aside)
     print(f"look at {settings.output}: {sampler.num_rows} rows")
 
 

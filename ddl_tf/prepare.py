@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Optional
 
+from ddl_tf import data, evaluation, models, runtimes
 from ddl_tf.common.settings import refuse_ignored, required, setting
 from ddl_tf.data.layout import PAIRS
 from ddl_tf.data.writer import StoreSettings, write_set
@@ -234,13 +235,8 @@ def synthetic(settings: SyntheticSettings) -> None:
 
 def weights(settings: WeightsSettings) -> None:
     """Turn a network of others into a checkpoint to evaluate, export or start training from."""
-    from ddl_tf.models.checkpoints import check_checkpoint_path, save_checkpoint
-    from ddl_tf.models.insightface import convert_insightface
-    from ddl_tf.runtimes.onnx_conversion import convert_and_compare
-    from ddl_tf.runtimes.tfjs_conversion import write_tfjs_as_onnx
-
     required(settings, "input", "output")
-    check_checkpoint_path(str(settings.output))
+    models.checkpoints.check_checkpoint_path(str(settings.output))
     suffix = Path(str(settings.input)).suffix.lower()
     is_graph, inputs = suffix in (".onnx", ".json"), ["input_mean", "input_scale", "input_order"]
     refuse_ignored(settings, ["backbone"], not is_graph, "a state dict as --input")
@@ -250,34 +246,30 @@ def weights(settings: WeightsSettings) -> None:
             network = Path(str(settings.input))
             if suffix == ".json":
                 network = Path(folder) / "network.onnx"
-                write_tfjs_as_onnx(Path(str(settings.input)), network)
+                runtimes.tfjs_conversion.write_tfjs_as_onnx(Path(str(settings.input)), network)
             scaling = settings.input_mean, settings.input_scale, settings.input_order
-            model, difference = convert_and_compare(str(network), *scaling)
+            model, difference = runtimes.onnx_conversion.convert_and_compare(str(network), *scaling)
         kind = "an ONNX network" if suffix == ".onnx" else "a graph model of TensorFlow.js"
         name = f"{kind}, whose embeddings it has to {difference:.0e},"
     else:
-        model, name = convert_insightface(str(settings.input), settings.backbone), settings.backbone
-    save_checkpoint(model, str(settings.output))
+        model, name = models.convert_insightface(str(settings.input), settings.backbone), settings.backbone
+    models.save_checkpoint(model, str(settings.output))
     what = f"{name} with {model.count_params():,} weights from {settings.input}"
     print(f"{settings.output}: {what}, embeddings of length {model.output_shape[-1]}")
 
 
 def verify(settings: VerifySettings) -> int:
     """Read a stored set again, all of it, and tell what is damaged."""
-    from ddl_tf.data.integrity import find_faults
-
     required(settings, "input")
-    faults = list(find_faults(str(settings.input)))
+    faults = list(data.integrity.find_faults(str(settings.input)))
     print(f"{settings.input}: {f'{len(faults):,} faults' if faults else 'whole'}")
     return 1 if faults else 0
 
 
 def mend(settings: VerifySettings) -> None:
     """Let other images of the same person stand for those of a stored set that can no longer be read."""
-    from ddl_tf.data.mending import mend_set
-
     required(settings, "input")
-    stand_ins = mend_set(str(settings.input))
+    stand_ins = data.mending.mend_set(str(settings.input))
     print(f"{settings.input}: {f'{len(stand_ins):,} images mended' if len(stand_ins) else 'every image can be read'}")
 
 
@@ -286,11 +278,9 @@ def photos(settings: PhotosSettings) -> None:
     embed = None
     if settings.model:
         refuse_ignored(settings, ["model"], settings.face == AGREED, f"--face={AGREED}")
-        # TensorFlow takes seconds to import, and no other command needs it from the start.
-        from ddl_tf.evaluation.embed import embed_images
-        from ddl_tf.evaluation.model import load_embedding_model
-
-        embed = functools.partial(embed_images, load_embedding_model(settings.model), name="faces")
+        embed = functools.partial(
+            evaluation.embed_images, evaluation.load_embedding_model(settings.model), name="faces"
+        )
     _print_stored(prepare_photos(settings, embed=embed), str(settings.output))
     sheets = [Path(str(settings.output)) / name for name in SHEETS]
     print(f"look at {' and '.join(str(sheet) for sheet in sheets if sheet.is_file())}")

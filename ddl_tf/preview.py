@@ -15,18 +15,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ddl_tf import data, evaluation
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.settings import setting
-from ddl_tf.data.augmentation import build_augmentation
 from ddl_tf.data.settings import AugmentationSettings, strength_names
 from ddl_tf.data.store import Faces
-from ddl_tf.evaluation.plots import check_format
-from ddl_tf.images.decoding import resize_images
+from ddl_tf.images.pillow_images import resize_image
 
 # The strengths of the second part, and of how many draws it shows the strongest.
 STRENGTHS, DRAWS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0), 8
@@ -49,16 +47,16 @@ class PreviewSettings(AugmentationSettings):
                 raise InputError(f"--{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed must be from 0 to {2**32 - 1}, got {self.seed}")
-        check_format(self.output)
+        evaluation.plots.check_format(self.output)
 
 
 def kind_alone(image: np.ndarray, name: str, seed: int) -> np.ndarray:
     """Augment an image by one kind, from weak to strong, with the draw that changes it most: `[strengths, ...]`."""
-    seeds = [tf.constant([seed, number], tf.int64) for number in range(DRAWS)]
+    seeds = [np.array([seed, number], np.int64) for number in range(DRAWS)]
     alone = [AugmentationSettings(flip=False, augment_probability=1.0) for _ in STRENGTHS]
     for settings, strength in zip(alone, STRENGTHS):
         setattr(settings, name, strength)
-    augment = [build_augmentation(settings) for settings in alone]
+    augment = [data.build_augmentation(settings) for settings in alone]
     strongest = max(seeds, key=lambda draw: np.abs(augment[-1](image, draw) - image).mean())
     return np.stack([function(image, strongest) for function in augment])
 
@@ -83,13 +81,13 @@ def _show(grid: np.ndarray, rows: Sequence[tuple[str, list[np.ndarray]]], titles
 
 def preview_figure(faces: Faces, settings: PreviewSettings) -> Figure:
     """Draw faces as they are stored and as they are augmented, and each kind of augmentation alone."""
-    augment = build_augmentation(settings)
+    augment = data.build_augmentation(settings)
     drawn: list[tuple[str, list[np.ndarray]]] = []
     for row in _choose(faces, settings.rows, settings.seed):
-        image = resize_images(faces.image(row), (settings.image_size, settings.image_size)).numpy()
+        image = resize_image(faces.image(row), (settings.image_size, settings.image_size))
         group = int(faces.index["group"][row])
-        seeds = [tf.constant([settings.seed, row * DRAWS + draw], tf.int64) for draw in range(len(STRENGTHS))]
-        draws = [augment(image, seed, tf.constant(group)) for seed in seeds]
+        seeds = [np.array([settings.seed, row * DRAWS + draw], np.int64) for draw in range(len(STRENGTHS))]
+        draws = [augment(image, seed, np.array(group, np.int32)) for seed in seeds]
         drawn.append((f"image {row}\ngroup {group}", [image, *draws]))
     easiest = drawn[0][1][0]
     alone = [(f"--{name}", [easiest, *kind_alone(easiest, name, settings.seed)]) for name in strength_names()]

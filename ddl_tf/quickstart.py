@@ -12,10 +12,11 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 import pandas as pd
 
+from ddl_tf import evaluation, protocols, training
 from ddl_tf.common import command
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
@@ -24,9 +25,6 @@ from ddl_tf.common.parallel import share_cores, spawned_processes, usable_cores
 from ddl_tf.common.settings import setting
 from ddl_tf.data.layout import read_description
 from ddl_tf.synthetic.faces import SyntheticSettings, prepare_synthetic
-
-if TYPE_CHECKING:
-    from ddl_tf.training import TrainSettings
 
 SETS = ("easy", "hard")
 START, ARCFACE, DDL = "before fine-tuning", "ArcFace", "ArcFace + DDL"
@@ -87,9 +85,7 @@ def _draw_faces(settings: QuickstartSettings) -> None:
             )
 
 
-def _run_settings(settings: QuickstartSettings, arm: str, seed: int) -> "TrainSettings":
-    from ddl_tf.training import TrainSettings
-
+def _run_settings(settings: QuickstartSettings, arm: str, seed: int) -> training.TrainSettings:
     runs = settings.runs(seed)
     shared: dict[str, Any] = {
         "run_dir": str(runs / _RUNS[arm]),
@@ -104,7 +100,7 @@ def _run_settings(settings: QuickstartSettings, arm: str, seed: int) -> "TrainSe
         "evaluate_every": 1000,
     }
     if arm == START:
-        return TrainSettings(
+        return training.TrainSettings(
             shuffled_rows=128,
             epochs=settings.pretrain_epochs,
             learning_rate=settings.learning_rate,
@@ -115,7 +111,7 @@ def _run_settings(settings: QuickstartSettings, arm: str, seed: int) -> "TrainSe
         # With a gradient of the teacher DDL may also make the easy pairs worse; see docs/results/index.md.
         shared.update(embedding_loss="ddl", embedding_weight=settings.ddl_weight, stop_teacher_gradient=True)
     # Both arms have the same rows, steps and rates; the pairs are classified too, so that ArcFace learns from them.
-    return TrainSettings(
+    return training.TrainSettings(
         init_checkpoint=str(runs / _RUNS[START]),
         rows_per_group=16,
         pairs_per_group=24,
@@ -133,33 +129,25 @@ def _train_arm(settings: QuickstartSettings, arm: str, seed: int) -> pd.DataFram
     """Train one arm of a seed; returns its row of the table."""
     import tensorflow as tf
 
-    from ddl_tf.evaluation.plots import comparison_table
-    from ddl_tf.training import train
-
     tf.keras.backend.clear_session()
-    results = train(_run_settings(settings, arm, seed), tf.distribute.MirroredStrategy())
-    return comparison_table({arm: results}, *SETS).assign(seed=seed)
+    results = training.train(_run_settings(settings, arm, seed), tf.distribute.MirroredStrategy())
+    return evaluation.plots.comparison_table({arm: results}, *SETS).assign(seed=seed)
 
 
 def _draw_comparison(settings: QuickstartSettings) -> None:
     """Draw the similarities of the easy and the hard pairs by the last checkpoints of the first seed's arms."""
-    from ddl_tf.evaluation.embed import embed_images
-    from ddl_tf.evaluation.model import load_checkpoint_embedding
-    from ddl_tf.evaluation.pairs import pair_similarities
-    from ddl_tf.evaluation.plots import Similarities, comparison_figure
-    from ddl_tf.protocols.pair_sets import read_stored
 
-    def similarities(run: str) -> tuple[Similarities, Similarities]:
-        model = load_checkpoint_embedding(str(settings.folder / run / "checkpoints/last.keras"))
-        pair_sets = [read_stored(str(settings.folder / "faces" / name)) for name in SETS]
-        embeddings = [embed_images(model, pair_set.images, pair_set.name) for pair_set in pair_sets]
+    def similarities(run: str) -> tuple[evaluation.Similarities, evaluation.Similarities]:
+        model = evaluation.model.load_checkpoint_embedding(str(settings.folder / run / "checkpoints/last.keras"))
+        pair_sets = [protocols.read_stored(str(settings.folder / "faces" / name)) for name in SETS]
+        embeddings = [evaluation.embed_images(model, pair_set.images, pair_set.name) for pair_set in pair_sets]
         easy, hard = (
-            Similarities(name, pair_similarities(pair_set, unit), pair_set.same)
+            evaluation.Similarities(name, evaluation.pair_similarities(pair_set, unit), pair_set.same)
             for name, pair_set, unit in zip(SETS, pair_sets, embeddings)
         )
         return easy, hard
 
-    figure = comparison_figure({arm: similarities(_RUNS[arm]) for arm in (ARCFACE, DDL)})
+    figure = evaluation.plots.comparison_figure({arm: similarities(_RUNS[arm]) for arm in (ARCFACE, DDL)})
     with write_aside(settings.folder / "comparison.png") as aside:
         figure.savefig(aside, dpi=110)
 

@@ -14,13 +14,13 @@ from typing import Any, Optional
 
 import pandas as pd
 
+from ddl_tf import serving
 from ddl_tf.client.client import Client, wait_until_available
 from ddl_tf.client.errors import ServingError
 from ddl_tf.common import command
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.markdown import markdown_table
 from ddl_tf.common.settings import required, setting
-from ddl_tf.serving.check import Compared, compare_signatures
 
 
 @dataclasses.dataclass
@@ -39,14 +39,14 @@ class ServeCheckSettings:
     certificates: Optional[str] = setting(None, "For TLS: a PEM file of root certificates to trust.")
 
 
-def _row(result: Compared) -> dict[str, str]:
+def _row(result: "serving.check.Compared") -> dict[str, str]:
     times = [1000 * seconds for seconds in result.seconds] or [float("nan")]
     cells = {"signature": result.signature, "rows": str(result.rows), "difference": f"{result.difference:.1e}"}
     cells |= {"decisions": str(result.decisions), "median ms": f"{statistics.median(times):.1f}"}
     return {**cells, "longest ms": f"{max(times):.1f}"}
 
 
-def _reason(results: list[Compared], settings: ServeCheckSettings, version: int) -> str:
+def _reason(results: list["serving.check.Compared"], settings: ServeCheckSettings, version: int) -> str:
     for result in (result for result in results if not result.agrees(settings.tolerance)):
         if result.refused:
             return f"{result.signature}: {result.refused}"
@@ -73,7 +73,7 @@ def main(settings: ServeCheckSettings) -> int:
         with Client(settings.url, settings.model, settings.version, **options) as client:
             version = wait_until_available(client, settings.wait)
             print(f"{settings.url} serves {settings.model}, version {version}")
-            results = compare_signatures(client, settings.saved_model, *counts)
+            results = serving.check.compare_signatures(client, settings.saved_model, *counts)
     except ServingError as error:
         raise InputError(str(error)) from None
     print(markdown_table(pd.DataFrame(map(_row, results))))

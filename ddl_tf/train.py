@@ -7,15 +7,15 @@ one line a set.
 
 import json
 
+from ddl_tf import training
 from ddl_tf.common import command
-from ddl_tf.training import TrainSettings, train
 
 
-def main(settings: TrainSettings) -> None:
+def main(settings: training.TrainSettings) -> None:
     """Train, and print the results."""
-    for result in train(settings):
+    for result in training.train(settings):
         print(json.dumps(result))
 
 
 if __name__ == "__main__":
-    command.run(main, TrainSettings)
+    command.run(main, training.TrainSettings)

@@ -6,13 +6,13 @@ people by a number of the hard pairs, under a floor for the easy ones; the chose
 
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
 
-from ddl_tf.tuning import TuneSettings, tune
+from ddl_tf import tuning
 
 
-def main(settings: TuneSettings) -> None:
+def main(settings: tuning.TuneSettings) -> None:
     """Compare, and print the verdict."""
-    print(tune(settings))
+    print(tuning.tune(settings))
 
 
 if __name__ == "__main__":
-    command.run(main, TuneSettings)
+    command.run(main, tuning.TuneSettings)

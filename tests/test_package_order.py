@@ -26,14 +26,16 @@ def package_of(module):
 
 
 def imported(module):
-    """The modules of ddl_tf that a module imports, wherever in it."""
+    """The modules and packages of ddl_tf that a module imports, wherever in it, or takes something of by `ddl_tf.`."""
     for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in MODULES)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ddl_tf":
             for alias in node.names:
                 name = f"{node.module}.{alias.name}"
-                yield name if name in MODULES else node.module
+                yield name if name in MODULES or f"{name}.__init__" in MODULES else node.module
+        elif isinstance(node, ast.Attribute) and f"{ast.unparse(node)}.__init__" in MODULES:
+            yield ast.unparse(node)
 
 
 def test_every_package_is_in_the_order_and_imports_none_above_it():

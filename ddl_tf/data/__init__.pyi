@@ -1,3 +1,5 @@
+from . import integrity as integrity
+from . import mending as mending
 from .augmentation import build_augmentation
 from .pipeline import training_dataset
 from .pools import StoredPairs, StreamSizes

@@ -13,6 +13,7 @@ from ddl_tf.data.pipeline import PREFETCHED, options_without_autotune
 from ddl_tf.images.decoding import decode_image, resize_images, why_undecodable
 from ddl_tf.images.pillow_images import upright_bytes
 from ddl_tf.models.recognizer import image_size
+from ddl_tf.runtimes.views import UndecodableError, add_views, check_finite
 
 
 class _Advance(tf.keras.callbacks.Callback):
@@ -28,14 +29,6 @@ class _Advance(tf.keras.callbacks.Callback):
         if self._progress is not None:
             self._progress.advance(done - self.done)
         self.done = done
-
-
-class UndecodableError(ValueError):
-    """An image at a `position` whose bytes, `size` of them, cannot be decoded for a `reason`."""
-
-    def __init__(self, position: int, size: int, reason: str) -> None:
-        super().__init__(f"image {position} ({size} bytes) cannot be decoded as JPEG or PNG ({reason})")
-        self.position, self.size, self.reason = position, size, reason
 
 
 def predict_embeddings(
@@ -79,28 +72,6 @@ def predict_embeddings(
                 raise UndecodableError(place, len(encoded), reason) from None
         raise
     return rows.astype(np.float32).reshape(len(places), views_per_image, -1)
-
-
-def unit(embeddings: np.ndarray) -> np.ndarray:
-    """Scale embeddings `[n, dim]` to unit norm; an all-zero one stays zero."""
-    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return embeddings / np.where(norms > 0, norms, 1)
-
-
-def check_finite(views: np.ndarray, name: str, start: int = 0) -> None:
-    """Refuse embeddings `[images, views, dim]` that are not finite; the first image has the number `start`."""
-    finite = np.isfinite(views).all(axis=(1, 2))
-    if not finite.all():
-        raise InputError(
-            f"{name}: the model's embedding of image {start + int(np.argmin(finite))} is not finite "
-            f"({np.sum(~finite)} of {len(finite)} are not); use a checkpoint from before training diverged"
-        )
-
-
-def add_views(views: np.ndarray) -> np.ndarray:
-    """Add up the views of images `[images, views, dim]`, and scale the sums to unit norm: `[images, dim]` float32."""
-    # In float64: the squares of a diverged network's embeddings overflow.
-    return unit(views.sum(axis=1, dtype=np.float64)).astype(np.float32)
 
 
 def embed_images(

@@ -5,16 +5,19 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
+from ddl_tf import evaluation
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import lock_folder, write_aside
 from ddl_tf.common.progress import Progress
-from ddl_tf.evaluation.embed import check_finite, predict_embeddings
 from ddl_tf.protocols.feature_files import Embeddings
+from ddl_tf.runtimes.views import check_finite
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # Rows that are checked at a time, and embedded between two points that an interrupted command goes on from; of long
 # ones fewer, so that those of a chunk fit into the memory.
@@ -74,7 +77,7 @@ def _add_content(digest: Any, file: Path) -> None:
 
 
 def embed_to_file(
-    model: tf.keras.Model,
+    model: "tf.keras.Model",
     images: Sequence[bytes],
     flip: bool,
     folder: Path,
@@ -102,7 +105,7 @@ def embed_to_file(
                 chunk = min(CHUNK, max(1, _CHUNK_BYTES // (shape[1] * shape[2] * 4)))
                 for start in range(done, len(images), chunk):
                     places = range(start, min(start + chunk, len(images)))
-                    rows = predict_embeddings(model, images, flip, batch_size, progress, places)
+                    rows = evaluation.embed.predict_embeddings(model, images, flip, batch_size, progress, places)
                     check_finite(rows, name, start)
                     out.seek(offset + start * shape[1] * shape[2] * 4)
                     out.write(np.ascontiguousarray(rows, "<f4").tobytes())

@@ -1,6 +1,5 @@
 """From the path that a user gives to an embedding model."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
@@ -9,13 +8,8 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.models import convert_insightface, embedding_model, load_checkpoint
-from ddl_tf.models.checkpoints import OTHER_NETWORKS
-from ddl_tf.runtimes.embedders import ORDERS, Embedder, OnnxEmbedder, TfliteEmbedder
-
-_RUNTIMES: dict[str, tuple[str, Callable[..., Embedder]]] = {
-    ".onnx": ("an ONNX network", OnnxEmbedder),
-    ".tflite": ("a TensorFlow Lite model", TfliteEmbedder),
-}
+from ddl_tf.models.model_choice import OTHER_NETWORKS, find_checkpoint, is_exported
+from ddl_tf.runtimes.embedders import ORDERS, RUNTIMES, Embedder, open_embedder
 
 
 class _Network(tf.keras.layers.Layer):
@@ -27,34 +21,6 @@ class _Network(tf.keras.layers.Layer):
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         return self._embed(images)
-
-
-def is_exported(path: Path) -> bool:
-    """Whether a path is the version folder of an exported model."""
-    return (path / "saved_model.pb").is_file()
-
-
-def find_checkpoint(path: str) -> Path:
-    """Find the `.keras` file of a path: itself, or of a training run the best checkpoint, else the last one."""
-    place = Path(path)
-    if place.is_file():
-        return place
-    if not place.exists():
-        raise InputError(f"no model at {path}: give a .keras checkpoint or the folder of a training run")
-    if is_exported(place):
-        raise InputError(f"{path} is an exported model, not a checkpoint: give the .keras file or run it came from")
-    for checkpoint in (place / "checkpoints/best.keras", place / "checkpoints/last.keras"):
-        if checkpoint.is_file():
-            return checkpoint
-    raise InputError(
-        f"no checkpoint in {path}: a training run has checkpoints/best.keras or checkpoints/last.keras, "
-        f"an exported model saved_model.pb (give its version folder){OTHER_NETWORKS}"
-    )
-
-
-def model_file(path: str) -> Path:
-    """Find the file, or the version folder of an exported model, whose content identifies a model."""
-    return Path(path) if is_exported(Path(path)) else find_checkpoint(path)
 
 
 def load_checkpoint_embedding(path: str) -> tf.keras.Model:
@@ -96,14 +62,11 @@ def load_embedding_model(
     if order not in ORDERS:
         raise InputError(f"input order {order!r}: use one of {', '.join(ORDERS)}")
     suffix = Path(path).suffix.lower()
-    if suffix in (".onnx", ".tflite", ".pth", ".pt") and not Path(path).is_file():
+    if suffix in (*RUNTIMES, ".pth", ".pt") and not Path(path).is_file():
         raise InputError(f"no model at {path}: there is no such file; give a .onnx, .tflite, .pth or .pt file")
-    if suffix in (".onnx", ".tflite"):
-        kind, runtime = _RUNTIMES[suffix]
-        _refuse_unused(path, kind, backbone=bool(backbone))
-        embedder = runtime(path, mean=mean, scale=scale, order=order)
-        print(f"{path}: input {embedder.input_text}", file=sys.stderr)
-        return as_embedding_model(embedder, Path(path).stem)
+    if suffix in RUNTIMES:
+        _refuse_unused(path, RUNTIMES[suffix][0], backbone=bool(backbone))
+        return as_embedding_model(open_embedder(path, mean, scale, order), Path(path).stem)
     scaling = {"input_mean": mean is not None, "input_scale": scale is not None}
     if suffix in (".pth", ".pt"):
         _refuse_unused(path, "a PyTorch state dict, scaled as InsightFace does it", **scaling)

@@ -1,13 +1,12 @@
 """The verification protocol: are the two images of a pair the same person?"""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
-import tensorflow as tf
 
+from ddl_tf import evaluation
 from ddl_tf.common.errors import InputError
-from ddl_tf.evaluation.embed import embed_images
 from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.metrics import roc
 from ddl_tf.metrics.bootstrap import bootstrap_pairs, bootstrapped_targets
@@ -15,6 +14,9 @@ from ddl_tf.metrics.k_fold import best_threshold, k_fold_accuracy, k_fold_tar, u
 from ddl_tf.metrics.roc import FAR_TARGETS
 from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.protocols.rfw import RACES, rfw_name
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # Of a set of all pairs of some thousand images the embeddings of all pairs would take many GB.
 _PAIRS_AT_A_TIME = 16_384
@@ -124,7 +126,9 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
     return Outcome(result, scores)
 
 
-def evaluate_pairs(model: tf.keras.Model, pair_set: PairSet, flip: bool = True, batch_size: int = 64) -> dict[str, Any]:
+def evaluate_pairs(
+    model: "tf.keras.Model", pair_set: PairSet, flip: bool = True, batch_size: int = 64
+) -> dict[str, Any]:
     """Evaluate an embedding model on a verification set.
 
     Args:
@@ -149,7 +153,7 @@ def evaluate_pairs(model: tf.keras.Model, pair_set: PairSet, flip: bool = True, 
         InputError: if an image cannot be decoded, an embedding is not finite, or there are fewer than two same or two
             different pairs.
     """
-    return verify(pair_set, embed_images(model, pair_set.images, pair_set.name, flip, batch_size))
+    return verify(pair_set, evaluation.embed_images(model, pair_set.images, pair_set.name, flip, batch_size))
 
 
 def summarise_rfw(results: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -8,27 +8,30 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 import ddl_tf
+from ddl_tf import evaluation
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.progress import Progress
-from ddl_tf.common.provenance import command_line, utc_now
+from ddl_tf.common.provenance import command_line, package_versions, utc_now
 from ddl_tf.common.settings import setting
 from ddl_tf.evaluation import embedding_file
-from ddl_tf.evaluation.embed import UndecodableError, add_views, check_finite, predict_embeddings
-from ddl_tf.evaluation.model import load_embedding_model, model_file
 from ddl_tf.evaluation.reports import json_line, results_text
 from ddl_tf.evaluation.stored import IMAGES, Outcome, forget_result, read_embeddings, write_outcome
 from ddl_tf.importers.image_files import fingerprint_images
 from ddl_tf.importers.problem_list import ProblemsError
 from ddl_tf.metrics.bootstrap import check_replicates
+from ddl_tf.models.model_choice import model_file
 from ddl_tf.runtimes.embedders import MEAN_HELP, ORDER_HELP, ORDERS
+from ddl_tf.runtimes.views import UndecodableError, add_views, check_finite
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # The settings that say where embeddings come from; --list_images wants none.
 SOURCES = ("model", "embeddings", "list_images")
@@ -112,10 +115,10 @@ class Session:
             raise InputError(f"{error} (all are listed in {self._settings.problems})") from None
 
     @functools.cached_property
-    def _model(self) -> tf.keras.Model:
+    def _model(self) -> "tf.keras.Model":
         """The model, loaded when it is first needed."""
         path, names = self._settings.model, ("backbone", "input_mean", "input_scale", "input_order")
-        return load_embedding_model(path, *(getattr(self._settings, name) for name in names))
+        return evaluation.load_embedding_model(path, *(getattr(self._settings, name) for name in names))
 
     def list_images(self, name: str, images: Sequence[bytes], *described: Any) -> None:
         """Write the images of a set, described as for `views`, in the folder of --list_images."""
@@ -176,7 +179,7 @@ class Session:
         self._sources[name] = {"model": str(file.resolve()), "sha256": embedding_file.fingerprint(file)}
         if not settings.store:
             with Progress(name, len(images)) as progress:
-                views = predict_embeddings(model, images, settings.flip, settings.batch_size, progress)
+                views = evaluation.embed.predict_embeddings(model, images, settings.flip, settings.batch_size, progress)
             check_finite(views, name)
             return views
         folder = Path(settings.store) / name
@@ -210,7 +213,10 @@ class Session:
                 "flip": self._settings.flip,
                 "command": command_line(),
                 "date": utc_now(),
-                "versions": {"ddl_tf": ddl_tf.__version__, "tensorflow": tf.__version__, "numpy": np.__version__},
+                "versions": {
+                    "ddl_tf": ddl_tf.__version__,
+                    **package_versions(("tensorflow", "tensorflow-cpu", "numpy")),
+                },
             }
             write_outcome(Path(self._settings.store) / name, outcome, provenance)
 

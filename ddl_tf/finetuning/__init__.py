@@ -1,6 +1,8 @@
-"""Fine-tuning a network that is good already: which layers train, how fast, and what need not be computed again."""
+"""Fine-tuning a network that is good already: which layers train, how fast, and what need not be computed again.
 
-from ddl_tf.finetuning.feature_cache import FeatureCache
-from ddl_tf.finetuning.trainable_layers import layers_of_last_blocks, train_only
+The modules are imported when their names are first used.
+"""
 
-__all__ = ["FeatureCache", "layers_of_last_blocks", "train_only"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

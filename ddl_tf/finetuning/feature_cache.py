@@ -14,10 +14,10 @@ import tensorflow as tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import lock_folder, map_array
 from ddl_tf.common.keras_version import apply_gradients, loss_to_differentiate
-from ddl_tf.evaluation.embed import add_views, check_finite
 from ddl_tf.evaluation.embedding_file import EMBEDDINGS, embed_to_file
 from ddl_tf.finetuning.network_graph import NetworkGraph, check_network
 from ddl_tf.models.replay import random_layers
+from ddl_tf.runtimes.views import add_views, check_finite
 
 BATCH = 64
 GIB = 2**30

@@ -1,3 +1,4 @@
+from . import marking as marking
 from .gallery import Gallery
 from .store import ModelRecord
 

@@ -20,18 +20,18 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
+import ddl_tf
+from ddl_tf import serving
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.markdown import markdown_table
 from ddl_tf.common.settings import required
 from ddl_tf.common.text import csv_cell, visible
 from ddl_tf.detection.choice import AGREED
-from ddl_tf.evaluation.model import is_exported, model_file
 from ddl_tf.gallery.embedder import PhotoEmbedder
 from ddl_tf.gallery.faces import FaceFinder, agreed_rows, shared_faces
 from ddl_tf.gallery.gallery import Gallery, check_threshold, convert_gallery, rebuild_index
 from ddl_tf.gallery.index import KINDS
-from ddl_tf.gallery.marking import check_marked, face_marks, write_marked
 from ddl_tf.gallery.photos import Photo
 from ddl_tf.gallery.rows import ENTRIES
 from ddl_tf.gallery.search import strangers_known
@@ -47,8 +47,8 @@ from ddl_tf.gallery.settings import (
 from ddl_tf.gallery.store import check_free, is_gallery
 from ddl_tf.gallery.tables import result_table, summary_table
 from ddl_tf.importers.source import Problem
-from ddl_tf.serving.export import DESCRIPTION, EXTRA, read_description
-from ddl_tf.serving.threshold import check_same_model, choose_threshold
+from ddl_tf.models.model_choice import is_exported, model_file
+from ddl_tf.serving.description import DESCRIPTION, EXTRA, read_description
 
 # Problems, and searched photos of those that a file lists too, which are shown.
 _SHOWN = 20
@@ -181,8 +181,8 @@ def _threshold(settings: EnrollSettings, flip: bool, new: bool) -> Optional[dict
     if settings.threshold is not None:
         return {"value": settings.threshold, "source": "--threshold"}
     if settings.evaluation is not None and settings.threshold_set is not None and settings.far is not None:
-        threshold = choose_threshold(settings.evaluation, settings.threshold_set, settings.far)
-        check_same_model(threshold, model_file(settings.model), flip)
+        threshold = serving.choose_threshold(settings.evaluation, settings.threshold_set, settings.far)
+        serving.check_same_model(threshold, model_file(settings.model), flip)
         return dataclasses.asdict(threshold)
     described = new and (Path(settings.model) / EXTRA / DESCRIPTION).is_file()
     return read_description(settings.model)["threshold"] if described else None
@@ -198,7 +198,7 @@ def search(settings: SearchSettings) -> int:
     total = len(photos) + len(problems)
     gallery = Gallery(settings.gallery)
     if settings.marked:
-        check_marked(Path(settings.marked), settings.images)
+        ddl_tf.gallery.marking.check_marked(Path(settings.marked), settings.images)
     finder = FaceFinder(settings.detector(), settings.rules()) if settings.detect else None
     photos, embeddings, further, refused = _embedder(settings, gallery).embed(photos, "search", finder)
     matches = gallery.search(embeddings, settings.k, settings.threshold)
@@ -217,7 +217,8 @@ def search(settings: SearchSettings) -> int:
         print(f"{len(photos):,} faces in {len({photo.path for photo in photos}):,} photos{rest}")
     if settings.marked:
         root = settings.images or os.path.dirname(settings.images_csv)
-        further += write_marked(Path(settings.marked), root, face_marks(photos, matches, refused))
+        marks = ddl_tf.gallery.marking.face_marks(photos, matches, refused)
+        further += ddl_tf.gallery.marking.write_marked(Path(settings.marked), root, marks)
     return _report([*problems, *further], total, settings.problems)
 
 

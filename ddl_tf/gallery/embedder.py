@@ -1,22 +1,26 @@
 """Photos, or the faces that are found in them, embedded by a model: a few at a time are in memory."""
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Optional
 
 import numpy as np
 
+from ddl_tf import evaluation, images, models
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.parallel import map_in_order
 from ddl_tf.common.progress import Progress
-from ddl_tf.evaluation.embed import add_views, predict_embeddings
 from ddl_tf.evaluation.embedding_file import fingerprint
-from ddl_tf.evaluation.model import is_exported, load_embedding_model, model_file
 from ddl_tf.gallery.faces import Cut, FaceFinder
 from ddl_tf.gallery.photos import Photo, face_bytes
 from ddl_tf.gallery.store import ModelRecord
+from ddl_tf.images import pillow_images
 from ddl_tf.importers.source import Problem
-from ddl_tf.models.recognizer import image_size
+from ddl_tf.models.model_choice import is_exported, model_file
+from ddl_tf.runtimes.embedders import RUNTIMES, open_embedder
+from ddl_tf.runtimes.encoded import embed_encoded
+from ddl_tf.runtimes.views import add_views
 
 # Encoded photos that are in memory at a time; of photos that are searched, their faces.
 _CHUNK, _SEARCHED_CHUNK = 512, 64
@@ -38,8 +42,29 @@ class Embedded(NamedTuple):
     refused: list[Photo]
 
 
+class _Runtime:
+    """A network in a file of another runtime, for which TensorFlow is not imported: that takes longer than a search."""
+
+    def __init__(self, model: str) -> None:
+        embedder = open_embedder(model)
+        self.image_size, self.run = embedder.image_size, embedder.run
+        self.predict = functools.partial(embed_encoded, embedder)
+        self.why_undecodable = pillow_images.why_undecodable
+
+
+class _Keras:
+    """A checkpoint, run or exported model."""
+
+    def __init__(self, model: str) -> None:
+        loaded = evaluation.load_embedding_model(model)
+        self.image_size = models.recognizer.image_size(loaded)
+        self.run = lambda batch: loaded(batch).numpy()
+        self.predict = functools.partial(evaluation.embed.predict_embeddings, loaded)
+        self.why_undecodable = images.decoding.why_undecodable
+
+
 class PhotoEmbedder:
-    """A checkpoint, run or exported model for photos; `flip` is by default on for all but exported models."""
+    """An embedding model for photos; `flip` is by default on for all but exported models."""
 
     def __init__(self, model: str, flip: Optional[bool] = None, batch_size: int = 64) -> None:
         if batch_size < 1:
@@ -48,14 +73,14 @@ class PhotoEmbedder:
         if is_exported(file) and flip:
             raise InputError(f"{model}: an exported model adds the mirrored image or not by itself; leave out --flip")
         flip = not is_exported(file) if flip is None else flip
-        self._model, self._batch_size = load_embedding_model(model), batch_size
-        self._size = image_size(self._model)
+        self._network = (_Runtime if file.suffix.lower() in RUNTIMES else _Keras)(model)
+        self._batch_size = batch_size
+        self._size = self._network.image_size
         # NumPy promises this generator's numbers to stay as they are.
         noise = np.random.RandomState(0).randint(0, 256, [4, *self._size, 3])
         views = [noise, noise[:, :, ::-1]] if flip else [noise]
-        reference = add_views(np.stack([self._model(view.astype(np.float32)).numpy() for view in views], axis=1))
-        dim = int(self._model.output_shape[-1])
-        self.record = ModelRecord(str(file.resolve()), fingerprint(file), dim, flip, reference)
+        reference = add_views(np.stack([self._network.run(view.astype(np.float32)) for view in views], axis=1))
+        self.record = ModelRecord(str(file.resolve()), fingerprint(file), reference.shape[1], flip, reference)
 
     def embed(self, photos: Sequence[Photo], name: str, finder: Optional[FaceFinder] = None) -> Embedded:
         """Embed photos, or the faces that a finder finds in them.
@@ -79,7 +104,7 @@ class PhotoEmbedder:
                 if finder is None:
                     progress.advance(len(cuts) - len(good))
                 counted = progress if finder is None else None
-                views = predict_embeddings(self._model, encoded, self.record.flip, self._batch_size, counted)
+                views = self._network.predict(encoded, self.record.flip, self._batch_size, counted)
                 with np.errstate(invalid="ignore", over="ignore"):
                     rows = add_views(views)
                 usable = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
@@ -108,5 +133,5 @@ class PhotoEmbedder:
         yield cuts
 
     def _whole(self, photo: Photo) -> Cut:
-        content = face_bytes(photo, self._size)
+        content = face_bytes(photo, self._size, self._network.why_undecodable)
         return content if isinstance(content, Problem) else [(photo, content)]

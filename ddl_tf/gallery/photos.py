@@ -4,7 +4,7 @@ import dataclasses
 import io
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Optional, Union
 
@@ -16,12 +16,10 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import walk_files
 from ddl_tf.common.text import is_unicode, visible
 from ddl_tf.images.alignment import align_face
-from ddl_tf.images.decoding import why_undecodable
-from ddl_tf.images.pillow_images import encode_png, load_image, to_rgb, upright_bytes
+from ddl_tf.images.pillow_images import MAX_PIXELS, encode_png, load_image, to_rgb, upright_bytes, why_undecodable
 from ddl_tf.images.template import TEMPLATE_SIZE
 from ddl_tf.importers.csv_files import read_csv
 from ddl_tf.importers.source import Problem
-from ddl_tf.serving.safe_decoding import MAX_PIXELS
 
 # Both eyes, nose, both corners of the mouth; that on the left of the image first.
 LANDMARK_COLUMNS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
@@ -124,11 +122,14 @@ def read_photo(path: str) -> Union[bytes, Problem]:
         return Problem("missing file", path, getattr(error, "strerror", None) or str(error))
 
 
-def face_bytes(photo: Photo, size: tuple[int, int]) -> Union[bytes, Problem]:
+def face_bytes(
+    photo: Photo, size: tuple[int, int], why_refused: Callable[[bytes], Optional[str]] = why_undecodable
+) -> Union[bytes, Problem]:
     """Read a photo as the encoded image that a network's input of `size` (height, width) is made of.
 
     With landmarks, of the upright image, the face is aligned: at 112 px, as the faces of training sets are, or at the
-    network's size if that is larger. Aligned faces that are JPEG or PNG files stay as they are, but for EXIF's turn.
+    network's size if that is larger. Aligned faces that are JPEG or PNG files stay as they are, but for EXIF's turn;
+    `why_refused` says why the model's decoder would not take one, None if it does.
     """
     encoded = read_photo(photo.path)
     if isinstance(encoded, Problem):
@@ -146,7 +147,7 @@ def face_bytes(photo: Photo, size: tuple[int, int]) -> Union[bytes, Problem]:
     if pixels > MAX_PIXELS:
         return Problem("too large", photo.path, f"{pixels:,} pixels, where {MAX_PIXELS:,} are read; make it smaller")
     if photo.landmarks is None and kind in ("JPEG", "MPO", "PNG"):
-        damage = why_undecodable(encoded)
+        damage = why_refused(encoded)
         return upright_bytes(encoded) if damage is None else Problem("corrupt image", photo.path, damage)
     try:
         image = to_rgb(load_image(encoded))

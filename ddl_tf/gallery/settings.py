@@ -26,7 +26,9 @@ class ImageSettings(GallerySettings):
     """Which photos, and the model."""
 
     model: str = setting(
-        "", "A .keras checkpoint, the folder of a training run, or of an exported model's version; required."
+        "",
+        "A .keras checkpoint, the folder of a training run, or of an exported model's version; an ONNX network "
+        "(.onnx), or a TensorFlow Lite model (.tflite); required.",
     )
     images: str = setting(
         "", "A folder of aligned faces, with --detect of any photos; one of --images and --images_csv is required."

@@ -12,6 +12,10 @@ from PIL import Image
 # What the input pipeline decodes.
 STORED_FORMATS = ("JPEG", "PNG")
 JPEG_QUALITY = 95
+# The largest photographs that cameras and phones save by themselves have 50 to 61 million pixels. A file of a few
+# hundred bytes can claim many more, and a decoder would take 3 bytes for each. At this limit one image takes 0.2 GB,
+# some 0.6 GB where it is a progressive JPEG.
+MAX_PIXELS = 64_000_000
 # By the orientation in EXIF, its field 0x0112.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -97,6 +101,27 @@ def decode_image(encoded: bytes) -> np.ndarray:
     if image.format not in STORED_FORMATS:
         raise ValueError(f"{image.format}, where only JPEG and PNG are decoded; convert it")
     return np.asarray(to_rgb(image))
+
+
+def why_undecodable(encoded: bytes) -> Optional[str]:
+    """Why `decode_image` cannot decode an image, None if it can."""
+    try:
+        decode_image(encoded)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a uint8 image `[height, width, 3]` to float32 of `size` (height, width), as `decoding.resize_images`.
+
+    Pillow's bilinear filter is wider where it shrinks, as that of TensorFlow with `antialias`; a test compares them.
+    """
+    if image.shape[:2] == tuple(size):
+        return image.astype(np.float32)
+    # In 8 bits Pillow would round.
+    channels = [Image.fromarray(image[..., channel]).convert("F") for channel in range(3)]
+    return np.stack([np.asarray(channel.resize(size[::-1], Image.Resampling.BILINEAR)) for channel in channels], axis=2)
 
 
 def may_be_turned(encoded: bytes) -> bool:

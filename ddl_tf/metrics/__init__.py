@@ -1,16 +1,8 @@
-"""Numbers from scores, and nothing else: ROC, k-fold, ranks, intervals, paired tests."""
+"""Numbers from scores, and nothing else: ROC, k-fold, ranks, intervals, paired tests.
 
-from ddl_tf.metrics.k_fold import best_threshold, k_fold_accuracy, k_fold_tar, usable_folds
-from ddl_tf.metrics.roc import auc, eer, roc_curve, tar_at_far, threshold_at_far
+The modules are imported when their names are first used.
+"""
 
-__all__ = [
-    "auc",
-    "best_threshold",
-    "eer",
-    "k_fold_accuracy",
-    "k_fold_tar",
-    "roc_curve",
-    "tar_at_far",
-    "threshold_at_far",
-    "usable_folds",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

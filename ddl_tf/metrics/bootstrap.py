@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Optional, Union
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.special import ndtri
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.progress import Progress
@@ -181,5 +181,9 @@ def rate_interval(successes: int, trials: int) -> list[float]:
     """Compute Wilson's interval [low, high] of 95% of a rate of trials, each of another person; also near 0 and 1."""
     if not 0 <= successes <= trials or trials == 0:
         raise InputError(f"{successes} successes of {trials} trials: give at least one trial, and no more successes")
-    interval = binomtest(int(successes), int(trials)).proportion_ci(CONFIDENCE, method="wilson")
-    return [float(interval.low), float(interval.high)]
+    rate, squared = successes / trials, float(ndtri((1 + CONFIDENCE) / 2)) ** 2 / trials
+    centre = rate + squared / 2
+    reach = (squared * (rate * (1 - rate) + squared / 4)) ** 0.5
+    low = 0.0 if successes == 0 else (centre - reach) / (1 + squared)
+    high = 1.0 if successes == trials else (centre + reach) / (1 + squared)
+    return [float(low), float(high)]

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Optional, Union
 
 import numpy as np
-from scipy.stats import binomtest, norm, rankdata
+import pandas as pd
+from scipy.special import bdtr, ndtr, ndtri
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.progress import Progress
@@ -76,9 +77,12 @@ def bootstrap_difference(
 def _placements(similarity: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute for each same pair the share of different pairs below it, and for each different one of same above."""
     of_same, of_different = similarity[same], similarity[~same]
-    ranks = rankdata(np.concatenate([of_same, of_different]))
-    below = (ranks[: len(of_same)] - rankdata(of_same)) / len(of_different)
-    above = 1 - (ranks[len(of_same) :] - rankdata(of_different)) / len(of_same)
+    ranks, same_ranks, different_ranks = (
+        pd.Series(values).rank().to_numpy()
+        for values in (np.concatenate([of_same, of_different]), of_same, of_different)
+    )
+    below = (ranks[: len(of_same)] - same_ranks) / len(of_different)
+    above = 1 - (ranks[len(of_same) :] - different_ranks) / len(of_same)
     return below, above
 
 
@@ -100,13 +104,13 @@ def delong_test(similarity_a: np.ndarray, similarity_b: np.ndarray, same: np.nda
     auc_a, auc_b = float(same_a.mean()), float(same_b.mean())
     variance = sum(np.var(d, ddof=1) / len(d) for d in (same_a - same_b, different_a - different_b))
     error = float(np.sqrt(variance))
-    margin = float(norm.ppf((1 + bootstrap.CONFIDENCE) / 2)) * error
+    margin = float(ndtri((1 + bootstrap.CONFIDENCE) / 2)) * error
     difference = auc_a - auc_b
     # Up to rounding: placements are multiples of half of a pair.
     if difference and error <= 1e-12:
         return untested("auc", auc_a, auc_b, NO_VARIANCE)
     # Models that place every pair alike have no variance, and no difference either.
-    p = float(2 * norm.sf(abs(difference) / error)) if difference else 1.0
+    p = float(2 * ndtr(-abs(difference) / error)) if difference else 1.0
     return Difference("auc", auc_a, auc_b, difference, difference - margin, difference + margin, p, "DeLong")
 
 
@@ -116,7 +120,8 @@ def mcnemar_test(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
     if correct_a.shape != correct_b.shape:
         raise InputError(f"decisions of shapes {correct_a.shape} and {correct_b.shape}: give both models' on the same")
     only_a, only_b = int(np.sum(correct_a & ~correct_b)), int(np.sum(~correct_a & correct_b))
-    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    # Twice the tail of Binomial(n, 1/2), which is symmetric; in the middle both tails are the whole.
+    return min(1.0, float(2 * bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
 
 def sign_flip_test(difference: np.ndarray, person: np.ndarray, seed: int) -> float:

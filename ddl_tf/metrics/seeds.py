@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import ttest_rel, wilcoxon
+import scipy
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.metrics.bootstrap import CONFIDENCE
@@ -60,7 +60,7 @@ def compare_seeds(a: Sequence[float], b: Sequence[float]) -> SeedComparison:
         raise InputError(
             f"the arms differ by {differences[0]:g} for every seed: no chance to estimate; give all digits"
         )
-    test = ttest_rel(first, second)
+    test = scipy.stats.ttest_rel(first, second)
     interval = test.confidence_interval(CONFIDENCE)
-    numbers = (differences.mean(), interval.low, interval.high, test.pvalue, wilcoxon(differences).pvalue)
+    numbers = (differences.mean(), interval.low, interval.high, test.pvalue, scipy.stats.wilcoxon(differences).pvalue)
     return SeedComparison(len(first), mean_a, mean_b, *map(float, numbers))

@@ -1,3 +1,5 @@
+from . import cleaning_report as cleaning_report
+from . import sheets as sheets
 from .cleaning import CleanRules, find_faults
 from .columns import write_columns
 from .degradation import Degradation, degraded_source, parse_degradation

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import pyarrow as pa
@@ -64,3 +64,12 @@ def _write_index(file: Path, columns: Mapping[str, np.ndarray]) -> None:
         table = table.append_column(name, column) if position < 0 else table.set_column(position, name, column)
     with write_aside(file) as aside:
         pq.write_table(table.replace_schema_metadata(None), aside)
+
+
+def sets_record(faces: Faces) -> list[dict[str, Optional[Any]]]:
+    """Describe stored faces for the record of what was made of them: folder, number of images and bytes of each set."""
+    length = faces.index["length"].to_numpy(np.int64)
+    return [
+        {"set": str(Path(path).resolve()), "images": end - start, "bytes": int(length[start:end].sum())}
+        for path, (start, end) in zip(faces.paths, faces.spans)
+    ]

@@ -17,7 +17,7 @@ from ddl_tf.data.store import Faces
 from ddl_tf.detection.detector import Detector
 from ddl_tf.detection.face_check import check_face
 from ddl_tf.images.pillow_images import decode_image
-from ddl_tf.mining.view import sets_record
+from ddl_tf.mining.columns import sets_record
 
 # Images between two points that an interrupted command goes on from, and the files of these parts.
 PART, PART_NAMES = 4096, r"part-\d{5,}\.npy"

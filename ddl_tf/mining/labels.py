@@ -11,9 +11,8 @@ from scipy.sparse.csgraph import connected_components
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.progress import Progress
-from ddl_tf.evaluation.embed import unit
 from ddl_tf.evaluation.embedding_file import Embeddings
-from ddl_tf.mining.view import mean_sums
+from ddl_tf.runtimes.views import unit
 
 # Similarities that are in memory at a time, and how often the core of an identity is searched anew at most.
 _BLOCK_ELEMENTS, _ROUNDS = 2**24, 5
@@ -255,3 +254,14 @@ def _nearest_others(
             whose[start : start + len(rows)] = np.where(known, present[best], -1)
             progress.advance(len(rows))
     return similarity, whose
+
+
+def mean_sums(embeddings: Embeddings, identity: np.ndarray, num_identities: int) -> np.ndarray:
+    """Add up the unit embeddings of every identity: `[num_identities, dim]` float32."""
+    sums = np.zeros([num_identities, embeddings.shape[1]], np.float32)
+    for start, rows in embeddings.chunks():
+        people = identity[start : start + len(rows)]
+        order = np.argsort(people, kind="stable")
+        numbers, begins = np.unique(people[order], return_index=True)
+        sums[numbers] += np.add.reduceat(unit(rows)[order], begins, axis=0)
+    return sums

@@ -11,8 +11,8 @@ from ddl_tf.common.partial_folder import open_partial
 from ddl_tf.common.progress import Progress
 from ddl_tf.data.store import Faces
 from ddl_tf.images.pose import LANDMARK_COLUMNS, eye_distance_px, pose_from_landmarks
+from ddl_tf.mining.columns import sets_record
 from ddl_tf.mining.quality import QUALITY_COLUMNS, measure_many
-from ddl_tf.mining.view import sets_record
 
 # Images that are measured between two points that an interrupted command goes on from, and their files.
 PART, PART_NAMES = 16_384, r"part-\d{5,}\.npy"

@@ -14,7 +14,7 @@ from ddl_tf.common.progress import Progress
 from ddl_tf.data.layout import read_table
 from ddl_tf.data.pools import Members, StoredPairs
 from ddl_tf.data.store import Faces
-from ddl_tf.evaluation.embed import unit
+from ddl_tf.runtimes.views import unit
 
 POSITIVE_PAIRS, DROPPED_PAIRS = "positive_pairs.parquet", "dropped_pairs.csv"
 CHOICES = ("hardest", "random", "semi_hard")

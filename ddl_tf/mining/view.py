@@ -12,27 +12,19 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.progress import Progress
 from ddl_tf.data.pipeline import check_rows
 from ddl_tf.data.store import Faces
-from ddl_tf.evaluation.embed import UndecodableError, unit
 from ddl_tf.evaluation.embedding_file import Embeddings, embed_to_file, recorded_fingerprint
-from ddl_tf.evaluation.model import find_checkpoint, is_exported, load_embedding_model
+from ddl_tf.evaluation.model import load_embedding_model
 from ddl_tf.layers import MarginHead
+from ddl_tf.mining.columns import sets_record
+from ddl_tf.mining.labels import mean_sums
 from ddl_tf.models import embedding_model, load_checkpoint
+from ddl_tf.models.model_choice import find_checkpoint, is_exported
+from ddl_tf.runtimes.views import UndecodableError, unit
 
 VIEW_COLUMNS = ("feature_norm", "center_similarity", "other_similarity", "center_margin", "target_logit")
 
 # Similarities that are in memory at a time.
 _BLOCK_ELEMENTS = 2**24
-
-
-def mean_sums(embeddings: Embeddings, identity: np.ndarray, num_identities: int) -> np.ndarray:
-    """Add up the unit embeddings of every identity: `[num_identities, dim]` float32."""
-    sums = np.zeros([num_identities, embeddings.shape[1]], np.float32)
-    for start, rows in embeddings.chunks():
-        people = identity[start : start + len(rows)]
-        order = np.argsort(people, kind="stable")
-        numbers, begins = np.unique(people[order], return_index=True)
-        sums[numbers] += np.add.reduceat(unit(rows)[order], begins, axis=0)
-    return sums
 
 
 def measure_view(
@@ -109,15 +101,6 @@ def embed_faces(
     except UndecodableError as error:
         check_rows(faces, np.array([error.position]))
         raise
-
-
-def sets_record(faces: Faces) -> list[dict[str, Optional[Any]]]:
-    """Describe stored faces for the record of what was made of them: folder, number of images and bytes of each set."""
-    length = faces.index["length"].to_numpy(np.int64)
-    return [
-        {"set": str(Path(path).resolve()), "images": end - start, "bytes": int(length[start:end].sum())}
-        for path, (start, end) in zip(faces.paths, faces.spans)
-    ]
 
 
 class Viewer:

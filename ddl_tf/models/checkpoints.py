@@ -20,14 +20,10 @@ from ddl_tf.layers import CompactHead, MarginHead, is_synchronized, synchronize_
 from ddl_tf.models.checkpoint_guard import check_weights, read_config
 from ddl_tf.models.keras_2_files import copy_for_keras_3
 from ddl_tf.models.low_rank import merge_low_rank
+from ddl_tf.models.model_choice import OTHER_NETWORKS
 
 _PathLike = Union[str, "os.PathLike[str]"]
 _DAMAGE = (zipfile.BadZipFile, OSError, ImportError, AttributeError, KeyError, ValueError, TypeError, RecursionError)
-# For networks that are not ours.
-OTHER_NETWORKS = (
-    "; of another network take the ONNX (.onnx) or TensorFlow Lite (.tflite) file, its embeddings (--embeddings), or "
-    "for InsightFace's state dicts `python -m ddl_tf.prepare weights`"
-)
 
 
 def check_checkpoint_path(path: _PathLike) -> None:

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.layers import GroupedConvolution
-from ddl_tf.models.checkpoints import OTHER_NETWORKS
 from ddl_tf.models.iresnet import IRESNETS
+from ddl_tf.models.model_choice import OTHER_NETWORKS
 from ddl_tf.models.recognizer import build_embedding_model
 from ddl_tf.models.torch_weights import read_shapes, read_state_dict
 

@@ -5,32 +5,16 @@ from typing import Optional, Union
 
 import tensorflow as tf
 
+from ddl_tf import layers
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.keras_version import refuse_other
-from ddl_tf.layers import (
-    AdaFace,
-    ArcFace,
-    CosFace,
-    CurricularFace,
-    MagFace,
-    MarginHead,
-    PartialFC,
-    ShardedHead,
-    SubCenterArcFace,
-    synchronize_batch_norm,
-)
+from ddl_tf.layers import MarginHead, PartialFC, ShardedHead, synchronize_batch_norm
 from ddl_tf.models.backbones import build_backbone, default_neck
 from ddl_tf.models.checkpoints import has_parts
 from ddl_tf.models.gradient_checkpointing import RecomputedModel
+from ddl_tf.models.model_choice import HEAD_CLASSES
 
-HEADS: dict[str, type[MarginHead]] = {
-    "arcface": ArcFace,
-    "cosface": CosFace,
-    "curricularface": CurricularFace,
-    "adaface": AdaFace,
-    "magface": MagFace,
-    "subcenter_arcface": SubCenterArcFace,
-}
+HEADS: dict[str, type[MarginHead]] = {name: getattr(layers, kind) for name, kind in HEAD_CLASSES.items()}
 
 
 def _renamed(layer: tf.keras.layers.Layer, name: str) -> tf.keras.layers.Layer:

@@ -8,6 +8,7 @@ from typing import Any, Optional, Union
 import numpy as np
 import pandas as pd
 
+import ddl_tf.photos
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.partial_folder import discard
 from ddl_tf.common.settings import setting
@@ -17,7 +18,6 @@ from ddl_tf.detection.choice import AGREED, CHOICES, agreed_faces
 from ddl_tf.importers import csv_source, folder_source
 from ddl_tf.importers.source import Problem, Sample, Source
 from ddl_tf.photos.finding import FACE_COLUMNS, GIVEN_LANDMARKS, PART_NAMES, PhotoFaces, find_faces
-from ddl_tf.photos.sheets import face_sheet
 
 # Encoded aligned faces -> `[faces, dim]` of unit norm.
 Embed = Callable[[Sequence[bytes]], np.ndarray]
@@ -174,4 +174,4 @@ def _sheets(photos: PhotoFaces, rows: np.ndarray, most: int) -> Iterator[Any]:
         measured = table.iloc[shown]
         second_line = [f"{score:.2f}, {round(yaw)}°" for score, yaw in zip(measured["face_score"], measured["yaw"])]
         captions = first_line.iloc[shown].map(str).tolist(), second_line
-        yield face_sheet(list(photos.crops(shown)), *captions) if len(shown) else None
+        yield ddl_tf.photos.sheets.face_sheet(list(photos.crops(shown)), *captions) if len(shown) else None

@@ -8,8 +8,8 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
+from ddl_tf import evaluation
 from ddl_tf.common.errors import InputError
-from ddl_tf.evaluation.plots import Similarities
 from ddl_tf.evaluation.stored import IMAGES, StoredEvaluation
 from ddl_tf.metrics.pair_people import people_of_pairs
 from ddl_tf.metrics.paired_tests import ALIKE
@@ -53,10 +53,10 @@ class EvaluatedSet:
         return self.result.get("protocol") == "people"
 
     @property
-    def similarities(self) -> Similarities:
+    def similarities(self) -> "evaluation.Similarities":
         """The similarities of the pairs."""
         same = np.asarray(self.scores["same"], bool)
-        return Similarities(self.name, np.asarray(self.scores["similarity"], np.float64), same)
+        return evaluation.Similarities(self.name, np.asarray(self.scores["similarity"], np.float64), same)
 
     @property
     def people(self) -> tuple[Optional[np.ndarray], Optional[np.ndarray]]:

@@ -7,7 +7,7 @@ from typing import Literal, Optional
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from ddl_tf.common.progress import Progress
 from ddl_tf.common.text import figure_text
@@ -84,7 +84,7 @@ def roc_band(
 
 def _probit_axis(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
     """Scale an axis so that normal distributions have straight DET curves."""
-    getattr(axes, f"set_{which}scale")("function", functions=(norm.ppf, norm.cdf))
+    getattr(axes, f"set_{which}scale")("function", functions=(ndtri, ndtr))
     getattr(axes, f"set_{which}lim")(low, high)
     ticks = [rate for rate in _RATES if low <= rate <= high]
     getattr(axes, f"set_{which}ticks")(ticks, [f"{rate:g}" for rate in ticks])

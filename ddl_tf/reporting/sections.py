@@ -7,18 +7,18 @@ from typing import Any, Union
 import numpy as np
 import pandas as pd
 
+from ddl_tf import reporting
 from ddl_tf.common.markdown import DASH
-from ddl_tf.evaluation.embed import add_views
 from ddl_tf.evaluation.plots import Similarities, comparison_figure
 from ddl_tf.metrics.k_fold import best_threshold
 from ddl_tf.reporting import bins, comparisons
 from ddl_tf.reporting.comparisons import Difference
-from ddl_tf.reporting.embedding_map import choose_images, embedding_map_figure, map_embeddings
 from ddl_tf.reporting.evaluations import EvaluatedModel, missing_sets, set_names, sets_of_kind
 from ddl_tf.reporting.figures_pairs import distributions_figure, roc_band, roc_det_figure
 from ddl_tf.reporting.layout_table import TextTable
 from ddl_tf.reporting.page import Picture, Section, anchor
 from ddl_tf.reporting.palette import Style
+from ddl_tf.runtimes.views import add_views
 
 # name of a model -> how it is drawn.
 Styles = Mapping[str, Style]
@@ -258,11 +258,11 @@ def embedding_map(models: Sequence[EvaluatedModel], easy: str, hard: str, count:
         sentence = f"No model has kept its embeddings of {easy} and {hard}: there is no map."
         return Section("map", "Map of embeddings", [sentence])
     first = both[next(iter(views))]
-    chosen = choose_images(first[0].images, first[1].images, count, seed)
+    chosen = reporting.embedding_map.choose_images(first[0].images, first[1].images, count, seed)
     maps = {}
     for model, arrays in views.items():
         rows = [add_views(array[images]) for array, images in zip(arrays, (chosen.easy, chosen.hard))]
-        maps[model] = map_embeddings(np.concatenate(rows), seed)
+        maps[model] = reporting.embedding_map.map_embeddings(np.concatenate(rows), seed)
     colours = f"Each colour is one of {chosen.people} people. " if chosen.people else ""
     caption = (
         f"t-SNE of the embeddings of {len(chosen.easy):,} images of {easy} and {len(chosen.hard):,} of {hard}, the "
@@ -270,7 +270,7 @@ def embedding_map(models: Sequence[EvaluatedModel], easy: str, hard: str, count:
         "far ones, sizes of clusters and the axes mean nothing. Where easy and hard images of a person lie together, "
         "the model knows him in both."
     )
-    figure = embedding_map_figure(maps, chosen, easy, hard)
+    figure = reporting.embedding_map.embedding_map_figure(maps, chosen, easy, hard)
     alternative = f"Maps of the embeddings of {easy} and {hard} images by t-SNE, one for each of {', '.join(maps)}."
     return Section("map", "Map of embeddings", parts=[Picture("map", figure, alternative, caption)])
 

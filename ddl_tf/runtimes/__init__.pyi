@@ -1,3 +1,5 @@
+from . import onnx_conversion as onnx_conversion
+from . import tfjs_conversion as tfjs_conversion
 from .embedders import OnnxEmbedder, TfliteEmbedder
 from .onnx import write_onnx
 from .tflite import write_tflite

@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Optional
 
@@ -258,3 +258,23 @@ class TfliteEmbedder(Embedder):
         self._interpreter.set_tensor(self._input_index, images)
         self._interpreter.invoke()
         return self._interpreter.get_tensor(self._output)
+
+
+# By the ending of the file's name: what it is, in words, and its runtime.
+RUNTIMES: dict[str, tuple[str, Callable[..., Embedder]]] = {
+    ".onnx": ("an ONNX network", OnnxEmbedder),
+    ".tflite": ("a TensorFlow Lite model", TfliteEmbedder),
+}
+
+
+def open_embedder(
+    path: str, mean: Optional[float] = None, scale: Optional[float] = None, order: str = "rgb"
+) -> Embedder:
+    """Open a network by the runtime that `RUNTIMES` has for its file, and say on stderr how its input is scaled.
+
+    Args are those of `OnnxEmbedder`, and so is what is raised.
+    """
+    _, runtime = RUNTIMES[Path(path).suffix.lower()]
+    embedder = runtime(path, mean=mean, scale=scale, order=order)
+    print(f"{path}: input {embedder.input_text}", file=sys.stderr)
+    return embedder

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
-from ddl_tf.models.tfjs_graph import read_tfjs_graph
 from ddl_tf.runtimes.onnx import OPSET
+from ddl_tf.runtimes.tfjs_graph import read_tfjs_graph
 
 
 def write_tfjs_as_onnx(path: Path, output: Path) -> None:

@@ -11,9 +11,9 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.keras_version import tf_variable
 from ddl_tf.runtimes.embedders import quiet_stderr
+from ddl_tf.runtimes.formats import PRECISIONS
 from ddl_tf.runtimes.unit_embedding import in_float32, unit_embedding
 
-PRECISIONS = ("float32", "float16", "dynamic", "int8")
 # In int8 every value of a unit embedding would be a multiple of 1/128, where most are below 1/20.
 _KEPT_IN_FLOAT = ["L2_NORMALIZATION"]
 

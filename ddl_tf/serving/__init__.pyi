@@ -1,5 +1,8 @@
+from . import check as check
+from . import conversion as conversion
 from .card import model_card
-from .export import GraphSize, describe_signatures, export_model, graph_size, read_description
+from .description import read_description
+from .export import GraphSize, describe_signatures, export_model, graph_size
 from .folding import Folded, fold_batch_norm
 from .served import serving_module
 from .server_files import warmup_requests, write_server_files

@@ -13,8 +13,8 @@ from ddl_tf.common.files import require_regular_file
 from ddl_tf.common.markdown import DASH, markdown_table
 from ddl_tf.evaluation.reports import flat_numbers
 from ddl_tf.evaluation.stored import IMAGES, StoredEvaluation
+from ddl_tf.images.pillow_images import MAX_PIXELS
 from ddl_tf.reporting.numbers import interval_of, is_countable
-from ddl_tf.serving.safe_decoding import MAX_PIXELS
 from ddl_tf.serving.threshold import MIN_ACCEPTED
 
 CARD = "model_card.md"

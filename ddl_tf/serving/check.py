@@ -14,7 +14,7 @@ from ddl_tf.client.errors import ServingError
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.progress import Progress
 from ddl_tf.images.pillow_images import decode_image
-from ddl_tf.serving.export import read_description
+from ddl_tf.serving.description import read_description
 from ddl_tf.synthetic.faces import synthetic_samples
 
 IMAGES_PER_IDENTITY = 4

@@ -13,16 +13,15 @@ import tensorflow as tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.markdown import DASH, markdown_table
 from ddl_tf.data.store import Faces
-from ddl_tf.evaluation.embed import embed_images, unit
+from ddl_tf.evaluation.embed import embed_images
 from ddl_tf.evaluation.model import as_embedding_model
 from ddl_tf.evaluation.pairs import verify
 from ddl_tf.images.decoding import decode_image, resize_images, why_undecodable
 from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.runtimes.embedders import OnnxEmbedder, TfliteEmbedder
 from ddl_tf.runtimes.onnx import write_onnx
-from ddl_tf.runtimes.tflite import PRECISIONS, write_tflite
-
-FORMATS = ("onnx", *(f"tflite_{precision}" for precision in PRECISIONS))
+from ddl_tf.runtimes.tflite import write_tflite
+from ddl_tf.runtimes.views import unit
 
 
 def write_format(

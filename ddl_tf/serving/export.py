@@ -13,18 +13,15 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import ddl_tf
 from ddl_tf.common.errors import InputError
-from ddl_tf.common.files import as_os_errors, require_regular_file, sync_folder, sync_tree
+from ddl_tf.common.files import as_os_errors, sync_folder, sync_tree
 from ddl_tf.common.provenance import utc_now
 from ddl_tf.models.recognizer import image_size
 from ddl_tf.serving.card import CARD, model_card
+from ddl_tf.serving.description import DESCRIPTION, EXTRA
 from ddl_tf.serving.folding import fold_batch_norm
 from ddl_tf.serving.served import serving_module
 from ddl_tf.serving.server_files import BATCHING, WARMUP, warmup_requests
 from ddl_tf.serving.threshold import Threshold
-
-# TensorFlow Serving reads its warm-up from here and leaves the rest alone.
-EXTRA = "assets.extra"
-DESCRIPTION = "ddl_tf.json"
 
 
 class GraphSize(NamedTuple):
@@ -57,25 +54,6 @@ def describe_signatures(path: str) -> list[str]:
         f"{name}: {tensors(function.structured_input_signature[1])} -> {tensors(function.structured_outputs)}"
         for name, function in sorted(tf.saved_model.load(path).signatures.items())
     ]
-
-
-def read_description(path: str) -> dict[str, Any]:
-    """Read the description of an exported model, in the folder of a version.
-
-    Returns:
-        `model`, `version`, `dim`, `input_size` [height, width], `flip`, `checkpoint`, `threshold` and more; see
-        docs/serving.md.
-
-    Raises:
-        InputError: if there is none.
-    """
-    file = Path(path) / EXTRA / DESCRIPTION
-    try:
-        require_regular_file(file)
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        advice = "give the version folder of `python -m ddl_tf.export`"
-        raise InputError(f"{path}: no description of a model there ({error}); {advice}") from None
 
 
 def _write_extra(folder: Path, description: dict[str, Any], evaluation: Optional[str]) -> None:

@@ -3,11 +3,8 @@
 import tensorflow as tf
 
 from ddl_tf.images.decoding import decode_image
+from ddl_tf.images.pillow_images import MAX_PIXELS
 
-# The largest photographs that cameras and phones save by themselves have 50 to 61 million pixels. A file of a few
-# hundred bytes can claim many more, and a decoder would take 3 bytes for each. At this limit one image takes 0.2 GB,
-# some 0.6 GB where it is a progressive JPEG.
-MAX_PIXELS = 64_000_000
 # Images of a request that are decoded at a time, each in memory for itself.
 _PARALLEL_CALLS = 4
 # Of each file, to tell its format, a PNG's size and the orientation. EXIF starts within the first hundreds.

@@ -1,7 +1,8 @@
-"""Training: the settings of a run, its optimizer and schedule, the callbacks, and the fit call."""
+"""Training: the settings of a run, its optimizer and schedule, the callbacks, and the fit call.
 
-from ddl_tf.training.optimizers import L2SGD, WarmUp, build_optimizer, build_schedule
-from ddl_tf.training.run import train
-from ddl_tf.training.settings import TrainSettings
+The modules are imported when their names are first used.
+"""
 
-__all__ = ["L2SGD", "TrainSettings", "WarmUp", "build_optimizer", "build_schedule", "train"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -10,10 +10,11 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.progress import Progress
 from ddl_tf.data.pipeline import check_rows
 from ddl_tf.data.store import Faces
-from ddl_tf.evaluation.embed import UndecodableError, predict_embeddings, unit
+from ddl_tf.evaluation.embed import predict_embeddings
 from ddl_tf.finetuning import FeatureCache
 from ddl_tf.layers import MarginHead, SubCenterArcFace
 from ddl_tf.models import embedding_model
+from ddl_tf.runtimes.views import UndecodableError, unit
 
 # More images of an identity in a group hardly move its mean: from a converged network, with sharp and three groups of
 # small faces, TAR@1e-3 at 16 px was .310 after fine-tuning with 8 images in all, .346 with 8 a group, .347 with all.

@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+import ddl_tf
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.text import figure_text
-from ddl_tf.losses import similarity_distribution
 from ddl_tf.training.run_folder import RunFolder
 
 TEACHER_COLOUR = "#1b6ca8"
@@ -30,7 +30,9 @@ def draw_distributions(axes: Axes, similarities: Mapping[str, np.ndarray]) -> No
             values = similarities.get(f"{kind}_{group}", np.empty(0))
             if not len(values):
                 continue
-            density = similarity_distribution(values, NODES, (LOW, HIGH), 0.03).numpy() * NODES / (HIGH - LOW)
+            density = (
+                ddl_tf.losses.similarity_distribution(values, NODES, (LOW, HIGH), 0.03).numpy() * NODES / (HIGH - LOW)
+            )
             label = f"{name}, {kind if kind == 'positive' else 'hardest negative'}s"
             axes.plot(t, density, style, color=colour, label=label)
             axes.axvline(float(np.mean(values)), color=colour, linestyle=":", linewidth=0.8)

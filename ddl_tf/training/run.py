@@ -24,13 +24,13 @@ from ddl_tf.data.pipeline import check_memory, check_rows, training_dataset
 from ddl_tf.data.sampling import StreamSampler
 from ddl_tf.data.settings import AugmentationSettings
 from ddl_tf.data.store import Faces
-from ddl_tf.evaluation.model import find_checkpoint
 from ddl_tf.evaluation.sets import load_sets
 from ddl_tf.finetuning import FeatureCache, layers_of_last_blocks, train_only
 from ddl_tf.mining.pairs import read_pairs
 from ddl_tf.models import build_recognizer, embedding_model, initialise_from
 from ddl_tf.models.checkpoints import has_parts, load_network
 from ddl_tf.models.low_rank import add_low_rank
+from ddl_tf.models.model_choice import find_checkpoint
 from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.training.checkpoints import ResumePoint, SaveForResume, Steps, StoppedBySignal
 from ddl_tf.training.class_means import start_at_class_means

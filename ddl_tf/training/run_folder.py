@@ -7,7 +7,6 @@ import math
 import platform
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pandas as pd
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import lock_folder, remove_leftovers, require_regular_file, write_aside
+from ddl_tf.common.provenance import package_versions
 from ddl_tf.training.settings import TrainSettings
 
 RECORDED_PACKAGES = ("ddl_tf", "tensorflow", "tensorflow-cpu", "keras", "tf_keras", "keras-cv", "numpy", "pandas")
@@ -22,11 +22,8 @@ RECORDED_PACKAGES = ("ddl_tf", "tensorflow", "tensorflow-cpu", "keras", "tf_kera
 
 def installed_versions() -> dict[str, str]:
     """List the versions that a result depends on: package or program -> version, of what is installed."""
-    versions = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in RECORDED_PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return versions
+    programs = {"python": platform.python_version(), "platform": platform.platform()}
+    return {**programs, **package_versions(RECORDED_PACKAGES)}
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Any, Optional
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import refuse_ignored, setting
 from ddl_tf.mining.pairs import CHOICES
-from ddl_tf.models import HEADS
+from ddl_tf.models.model_choice import HEAD_CLASSES
 
 HEAD_STARTS = ("random", "class_means")
 # How DDL sees distributions, and so do the metrics that watch it.
@@ -69,7 +69,7 @@ class NetworkSettings:
     )
     embedding_size: int = setting(512, "Length of the embedding.")
     image_size: int = setting(112, "Height and width of the training images, in pixels.")
-    head: str = setting("arcface", "Margin head.", choices=tuple(HEADS))
+    head: str = setting("arcface", "Margin head.", choices=tuple(HEAD_CLASSES))
     margin: Optional[float] = setting(None, "Margin of the head (not of magface); its own default if not given.")
     scale: float = setting(64.0, "Scale of the head's logits.")
     sample_rate: float = setting(

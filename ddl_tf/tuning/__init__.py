@@ -1,6 +1,8 @@
-"""Fine-tunings compared on one's own data: which loss beside the margin softmax is worth it."""
+"""Fine-tunings compared on one's own data: which loss beside the margin softmax is worth it.
 
-from ddl_tf.tuning.comparing import tune
-from ddl_tf.tuning.settings import TuneSettings
+The modules are imported when their names are first used.
+"""
 
-__all__ = ["TuneSettings", "tune"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,8 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.evaluation import embedding_file, load_embedding_model
-from ddl_tf.evaluation import session as session_module
+from ddl_tf.evaluation import embed, load_embedding_model
 from ddl_tf.evaluation.session import EvaluationSettings, Session
 from ddl_tf.evaluation.stored import Outcome, StoredEvaluation
 from ddl_tf.importers.image_files import image_files
@@ -23,7 +22,7 @@ LOAD = functools.lru_cache(maxsize=None)(load_embedding_model)
 
 @pytest.fixture(autouse=True)
 def _each_model_is_loaded_once(monkeypatch):
-    monkeypatch.setattr(session_module, "load_embedding_model", LOAD)
+    monkeypatch.setattr("ddl_tf.evaluation.load_embedding_model", LOAD)
 
 
 @pytest.fixture
@@ -37,14 +36,15 @@ def files(tmp_path, pictures):
 
 @pytest.fixture
 def predicted(monkeypatch):
-    """How many images each call has embedded."""
-    counts, predict = [], embedding_file.predict_embeddings
+    """How many images each call has embedded for a store."""
+    counts, predict = [], embed.predict_embeddings
 
     def count(*arguments):
-        counts.append(len(arguments[-1]))
+        if isinstance(arguments[-1], range):
+            counts.append(len(arguments[-1]))
         return predict(*arguments)
 
-    monkeypatch.setattr(embedding_file, "predict_embeddings", count)
+    monkeypatch.setattr(embed, "predict_embeddings", count)
     return counts
 
 
@@ -123,7 +123,7 @@ def test_a_result_never_stands_beside_scores_or_embeddings_of_another(checkpoint
     session.add(outcome)
     assert result.exists()
     files[3].write_bytes(files[4].read_bytes())
-    monkeypatch.setattr(embedding_file, "predict_embeddings", killed)
+    monkeypatch.setattr(embed, "predict_embeddings", killed)
     with pytest.raises(KeyboardInterrupt):
         Session(settings).views("a", image_files(files))
     assert not result.exists()

@@ -13,10 +13,11 @@ from tiny_checkpoint import write_checkpoint
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.embed import embed_images
 from ddl_tf.evaluation.embedding_file import fingerprint
-from ddl_tf.evaluation.model import load_embedding_model, model_file
+from ddl_tf.evaluation.model import load_embedding_model
 from ddl_tf.evaluation.stored import Outcome, write_outcome
 from ddl_tf.gallery import __main__ as command
 from ddl_tf.gallery.gallery import Gallery
+from ddl_tf.models.model_choice import model_file
 from ddl_tf.serving.export import export_model
 from ddl_tf.serving.threshold import Threshold
 from ddl_tf.synthetic.shots import render
@@ -55,7 +56,7 @@ LOADED = functools.lru_cache(load_embedding_model)
 
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch):
-    monkeypatch.setattr("ddl_tf.gallery.embedder.load_embedding_model", LOADED)
+    monkeypatch.setattr("ddl_tf.evaluation.load_embedding_model", LOADED)
 
 
 def run(name, **settings):

@@ -10,9 +10,9 @@ from tiny_checkpoint import write_checkpoint
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.parallel import usable_cores
 from ddl_tf.detection import DetectionSettings
+from ddl_tf.evaluation import embed as evaluation_embed
 from ddl_tf.evaluation.model import load_embedding_model
 from ddl_tf.gallery import __main__ as command
-from ddl_tf.gallery import embedder
 from ddl_tf.gallery.gallery import Gallery
 from ddl_tf.gallery.photos import LANDMARK_COLUMNS
 from ddl_tf.synthetic.scenes import render_scene
@@ -30,7 +30,7 @@ def model(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def loaded_once(model, monkeypatch, loaded=[]):  # noqa: B006
     loaded[:] = loaded or [load_embedding_model(model)]
-    monkeypatch.setattr("ddl_tf.gallery.embedder.load_embedding_model", lambda path: loaded[0])
+    monkeypatch.setattr("ddl_tf.evaluation.load_embedding_model", lambda path: loaded[0])
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_many_photos_are_not_in_memory_at_once(model, group, tmp_path, monkeypat
     (tmp_path / "list.csv").write_text("path\n" + f"{path}\n" * 1000)
     where = {"gallery": str(tmp_path / "gallery"), "model": model, "detect": True}
     run("enroll", **where, images=str(tmp_path / "people"))
-    find, predict, searched, ahead = group.find, embedder.predict_embeddings, [], []
+    find, predict, searched, ahead = group.find, evaluation_embed.predict_embeddings, [], []
     group.find = lambda image: searched.append(1) or find(image)
 
     def embed(model, images, *arguments):
@@ -164,7 +164,7 @@ def test_many_photos_are_not_in_memory_at_once(model, group, tmp_path, monkeypat
         return predict(model, images, *arguments)
 
     embedded = []
-    monkeypatch.setattr(embedder, "predict_embeddings", embed)
+    monkeypatch.setattr(evaluation_embed, "predict_embeddings", embed)
     run("search", **where, images_csv=str(tmp_path / "list.csv"), output=str(tmp_path / "found.csv"))
     assert sum(embedded) == len(searched) == 1000
     assert max(ahead) <= 64 + 3 * usable_cores() + 1

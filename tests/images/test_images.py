@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from ddl_tf.data.shards import check_sample
 from ddl_tf.images import decoding
-from ddl_tf.images.pillow_images import decode_image, load_image, shrink_image, upright_bytes
+from ddl_tf.images.pillow_images import decode_image, load_image, resize_image, shrink_image, upright_bytes
 from ddl_tf.importers.source import Problem, Sample
 from ddl_tf.mining.quality import measure_quality
 
@@ -91,6 +91,15 @@ def test_other_formats_and_cut_files_are_refused_by_both_decoders(kind):
             decoding.decode_image(cut)
         with pytest.raises(ValueError, match="truncated"):
             decode_image(cut)
+
+
+@pytest.mark.parametrize("size", [(112, 112), (48, 31), (300, 7), (57, 224), (230, 230)])
+def test_pillow_and_tensorflow_resize_to_the_same_values(size):
+    """Shrunk, enlarged and both; some values lie between two whole numbers, and none is rounded."""
+    image = np.asarray(PHOTO.resize((230, 57)))
+    resized = resize_image(image, size)
+    assert resized.dtype == np.float32
+    np.testing.assert_allclose(resized, decoding.resize_images(image, size), atol=2e-3)
 
 
 def test_sixteen_bits_of_grey_are_the_high_eight_everywhere():

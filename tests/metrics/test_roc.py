@@ -11,6 +11,8 @@ def test_numbers_against_naive_ones():
     # Rounded, so that there are ties within and between the classes.
     similarity = np.round(random.normal(size=800) + 1.5 * same, 2)
     far, tar = roc.roc_curve(similarity, same)
+    of_scikit_learn = metrics.roc_curve(same, similarity, drop_intermediate=False)[:2]
+    np.testing.assert_array_equal([far, tar], of_scikit_learn)
     pairs = similarity[same][:, np.newaxis] - similarity[~same][np.newaxis, :]
     assert roc.auc(far, tar) == pytest.approx(np.mean((pairs > 0) + 0.5 * (pairs == 0)), abs=1e-12)
     rates = np.linspace(0, 1, 200001)

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tiny_store import stored
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.evaluation import embed
 from ddl_tf.evaluation import embedding_file as stored_embeddings
 from ddl_tf.evaluation.embedding_file import Embeddings, fingerprint, is_fingerprint
 from ddl_tf.layers import ArcFace, SampledHead
@@ -96,7 +97,7 @@ def test_faces_are_embedded_as_the_model_does_and_taken_up_again(faces, model, t
     expected = embedder(np.stack(decoded).astype(np.float32))
     np.testing.assert_allclose(made.rows(np.arange(len(faces))), expected, rtol=1e-4, atol=1e-5)
 
-    predict, calls = stored_embeddings.predict_embeddings, []
+    predict, calls = embed.predict_embeddings, []
 
     def stop_in_the_second_chunk(*arguments):
         calls.append(len(arguments[-1]))
@@ -104,7 +105,7 @@ def test_faces_are_embedded_as_the_model_does_and_taken_up_again(faces, model, t
             raise KeyboardInterrupt
         return predict(*arguments)
 
-    monkeypatch.setattr(stored_embeddings, "predict_embeddings", stop_in_the_second_chunk)
+    monkeypatch.setattr(embed, "predict_embeddings", stop_in_the_second_chunk)
     with pytest.raises(KeyboardInterrupt):
         embed_faces(embedder, faces, tmp_path / "f", {"model": 1}, batch_size=4)
     again = embed_faces(embedder, faces, tmp_path / "f", {"model": 1}, batch_size=4)

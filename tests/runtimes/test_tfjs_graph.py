@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.models.tfjs_graph import read_tfjs_graph
+from ddl_tf.runtimes.tfjs_graph import read_tfjs_graph
 
 FLOAT = {"type": "DT_FLOAT"}
 

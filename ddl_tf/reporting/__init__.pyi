@@ -1,0 +1,1 @@
+from . import embedding_map as embedding_map

@@ -1,0 +1,4 @@
+from .comparing import tune
+from .settings import TuneSettings
+
+__all__ = ["TuneSettings", "tune"]

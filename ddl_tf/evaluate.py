@@ -40,6 +40,7 @@ from ddl_tf.protocols.scface import read_scface
 from ddl_tf.protocols.tinyface import read_tinyface
 from ddl_tf.reporting.comparisons import compare_models
 from ddl_tf.reporting.evaluations import check_comparable, read_evaluation
+from ddl_tf.surveillance.commands import JanusSurveillanceSettings, SurvFaceSettings, ijbs, survface
 
 
 @dataclasses.dataclass
@@ -250,6 +251,8 @@ COMMANDS: dict[str, tuple[Callable[[Any], None], type]] = {
     "megaface": (megaface, MegaFaceSettings),
     "scface": (scface, SCfaceSettings),
     "tinyface": (tinyface, TinyFaceSettings),
+    "survface": (survface, SurvFaceSettings),
+    "ijbs": (ijbs, JanusSurveillanceSettings),
     "people": (people, PeopleSettings),
     "compare": (compare, CompareSettings),
 }

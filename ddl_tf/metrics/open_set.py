@@ -57,7 +57,9 @@ class SteppedSearch:
         sides = zip((mate, stranger), self._orders)
         self._below = [np.searchsorted(side[order], self.thresholds) for side, order in sides]
 
-    def curve(self, mate_times: Optional[np.ndarray] = None, stranger_times: Optional[np.ndarray] = None) -> SteppedCurve:
+    def curve(
+        self, mate_times: Optional[np.ndarray] = None, stranger_times: Optional[np.ndarray] = None
+    ) -> SteppedCurve:
         """Make the curve; with `[mated probes]` and `[strangers]` numbers, each probe counts so many times."""
         rates = []
         for order, below, times in zip(self._orders, self._below, (mate_times, stranger_times)):
@@ -73,13 +75,14 @@ def bootstrap_steps(
     search: SteppedSearch,
     people: np.ndarray,
     strangers: np.ndarray,
+    number: str,
     targets: Mapping[str, float],
     replicates: int,
     seed: int,
 ) -> dict[str, list[float]]:
-    """Compute the 95% intervals of `auc` and of the TPIR at FPIR targets, by name: people and strangers are drawn.
+    """Compute the 95% intervals of the TPIR at FPIR targets, as `number@name`, and of the area, as `number_auc`.
 
-    `people` `[mated probes]` and `strangers` `[strangers]` say whom each probe shows; one is drawn with all probes. The
+    People and strangers are drawn: `people` `[mated probes]` and `strangers` `[strangers]` say whom each probe shows; one is drawn with all probes. The
     thresholds are those of the whole set.
     """
     check_replicates(replicates)
@@ -90,8 +93,9 @@ def bootstrap_steps(
         for _ in range(replicates):
             times = [draw_counts(random, int(code.max()) + 1)[code] for code in codes]
             curve = search.curve(*times)
-            for name, value in {"auc": curve.auc, **{n: curve.nearest(t)[0] for n, t in targets.items()}}.items():
-                values.setdefault(name, []).append(value)
+            values.setdefault(f"{number}_auc", []).append(curve.auc)
+            for name, target in targets.items():
+                values.setdefault(f"{number}@{name}", []).append(curve.nearest(target)[0])
             progress.advance()
     return {name: percentile_interval(column) for name, column in values.items()}
 

@@ -66,16 +66,20 @@ class TemplateImages:
     """Which images the templates have: `[members]` each, in any order; an image may be in several templates.
 
     Attributes:
-        positions: int, the image, a place among the embeddings.
         templates: int, the template.
         medias: int, the still image, video or camera.
         qualities: float, 0 or more; None if nothing is known of them.
+        positions: int, the image, a place among the embeddings; None if each image is a member, in their order.
     """
 
-    positions: np.ndarray
     templates: np.ndarray
     medias: np.ndarray
     qualities: Optional[np.ndarray] = None
+    positions: Optional[np.ndarray] = None
+
+    def places(self, members: np.ndarray) -> np.ndarray:
+        """The places of some members among the embeddings."""
+        return members if self.positions is None else self.positions[members]
 
 
 def pool_templates(
@@ -102,7 +106,7 @@ def pool_templates(
             raise InputError("pooling by quality without qualities of the images; give one for each")
         wrong = np.flatnonzero(~(np.isfinite(qualities) & (qualities >= 0)))
         if len(wrong):
-            first = f"the first, of image {images.positions[wrong[0]]}, is {qualities[wrong[0]]}"
+            first = f"the first, of image {images.places(wrong[:1])[0]}, is {qualities[wrong[0]]}"
             raise InputError(f"{len(wrong):,} qualities are no numbers of at least 0 ({first}); scale them to 0..1")
     groups = images.medias if pooling.first == "media" else np.zeros(len(images.templates), int)
     if pooling.first == "cluster":
@@ -118,7 +122,7 @@ def _clusters(views: np.ndarray, images: TemplateImages, pooling: Pooling, flip:
     cluster = np.zeros(len(images.templates), int)
     with Progress("clusters", len(cluster)) as progress:
         for members in _members(images.templates):
-            places = images.positions[members]
+            places = images.places(members)
             rows = image_features(views[places], places, flip, use_norms=False)
             distinct = len(np.unique(rows, axis=0))
             if distinct > 1:

@@ -19,6 +19,11 @@ from ddl_tf.surveillance.survface import evaluate_survface_pairs, evaluate_survf
 from ddl_tf.surveillance.survface_files import read_survface_pairs, read_survface_search
 
 PROTOCOLS = ("verification", "search")
+POOL_FIRST_HELP = (
+    "What of a template is pooled first, to count no more than the others: nothing, each media (photo, video or "
+    "camera), or clusters of like images."
+)
+CLUSTERS_HELP = "With --pool_first=cluster: how many clusters a template has, at most."
 
 
 @dataclasses.dataclass
@@ -27,18 +32,14 @@ class PoolingSettings(EvaluationSettings):
 
     norms: bool = setting(True, "Weight an image by the norm of its embedding.")
     quality: Optional[str] = setting(
-        None, "Weight an image by this column of --columns, a number of at least 0, in templates."
+        None, "Weight an image of a template by this column of --columns, a number of at least 0."
     )
     columns: list[str] = setting(
-        [], "CSV files with a column `key`, as --list_images names the images, and further ones, to keep with the images."
+        [],
+        "CSV files with a column `key`, as --list_images names the images, and further ones, to keep with the images.",
     )
-    pool_first: str = setting(
-        "none",
-        "What of a template is pooled first, to count no more than the others: nothing, each media (photo, video or "
-        "camera), or clusters of like images.",
-        choices=POOLED_FIRST,
-    )
-    clusters: int = setting(4, "With --pool_first=cluster: how many clusters a template has, at most.")
+    pool_first: str = setting("none", POOL_FIRST_HELP, choices=POOLED_FIRST)
+    clusters: int = setting(4, CLUSTERS_HELP)
 
     @property
     def pooling(self) -> Pooling:

@@ -38,7 +38,7 @@ def evaluate_ijbs(
     if len(views) != len(ijbs.images):
         raise InputError(f"{ijbs.name}: {len(views)} embeddings for {len(ijbs.images)} images; embed this set")
     weights = None if qualities is None else qualities[ijbs.positions]
-    images = TemplateImages(ijbs.positions, ijbs.templates, ijbs.medias, weights)
+    images = TemplateImages(ijbs.templates, ijbs.medias, weights, ijbs.positions)
     features, known = pool_templates(views, images, pooling, flip)
     places = pd.Index(known)
     result: dict[str, Any] = {
@@ -98,7 +98,9 @@ def _evaluate(
         strangers.append(int(np.sum(~mated)))
         rates.append(_open_set(found, number, mated, probes >= 0, mate))
     # Without strangers to a gallery, or anybody of it, there is no rate.
-    means = None if any(rate is None for rate in rates) else np.mean([rate for rate in rates if rate is not None], axis=0)
+    means = (
+        None if any(rate is None for rate in rates) else np.mean([rate for rate in rates if rate is not None], axis=0)
+    )
     tpir = {name: None if means is None else float(means[place]) for place, name in enumerate(FPIR_TARGETS)}
     return rank, tpir, min(strangers)
 

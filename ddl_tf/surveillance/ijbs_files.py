@@ -117,7 +117,9 @@ def read_ijbs(root: str, images: Optional[str] = None, missing: str = "refuse") 
             problems.add(kind, f"subject {subject}, {file}", f"there is no {_clip(subject, file)}* in {crops}")
     problems.refuse('complete the crops, or count what is missing as never found (missing "count")')
     searches = [
-        TemplateSearch(name, np.array(probes[name], np.int64), [np.array(part, np.int64) for part in galleries[gallery]])
+        TemplateSearch(
+            name, np.array(probes[name], np.int64), [np.array(part, np.int64) for part in galleries[gallery]]
+        )
         for name, (_, gallery) in SEARCHES.items()
         if name in probes
     ]
@@ -244,7 +246,9 @@ def _read_galleries(
                     reason = f"{len(named)} files, where each template has one"
                     problems.add("duplicate gallery subject", f"{path}, subject {subject}", reason)
                 if subject in owner:
-                    problems.add("duplicate gallery subject", f"{path}, subject {subject}", f"{owner[subject]} has it too")
+                    problems.add(
+                        "duplicate gallery subject", f"{path}, subject {subject}", f"{owner[subject]} has it too"
+                    )
                 owner.setdefault(subject, str(path))
             galleries.setdefault(name, []).append([templates.add(subject, named) for subject, named in files.items()])
     return galleries

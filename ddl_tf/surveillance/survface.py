@@ -68,10 +68,10 @@ def evaluate_survface_search(
     enrolled = faces.gallery[faces.gallery != NO_IMAGE]
     cameras = np.unique([camera_of(faces.keys[place]) for place in enrolled], return_inverse=True)[1]
     images = TemplateImages(
-        enrolled,
         faces.gallery_people[faces.gallery != NO_IMAGE],
         cameras,
         None if qualities is None else qualities[enrolled],
+        enrolled,
     )
     gallery, people = pool_templates(views, images, pooling, flip)
     rank, mate, best = _search(faces, views, gallery, people, flip)
@@ -93,7 +93,7 @@ def evaluate_survface_search(
         **shares,
         "tpir20": {name: tpir for name, (tpir, _) in read.items()},
         "fpir_reached": {name: fpir for name, (_, fpir) in read.items()},
-        "auc": curve.auc,
+        "tpir20_auc": curve.auc,
         "few_false_accepts": few_false_accepts("tpir20", FPIR_TARGETS, int(np.sum(~mated))),
     }
     if replicates:
@@ -135,8 +135,6 @@ def _intervals(
     search: SteppedSearch, rank: np.ndarray, people: np.ndarray, strangers: np.ndarray, replicates: int, seed: int
 ) -> Mapping[str, list[float]]:
     few = few_false_accepts("tpir20", FPIR_TARGETS, len(strangers))
-    targets = {f"tpir20@{n}": target for n, target in FPIR_TARGETS.items() if f"tpir20@{n}" not in few}
-    intervals = {
-        f"rank{k}": bootstrap_rates((rank > 0) & (rank <= k), replicates, seed, people) for k in RANKS
-    }
-    return {**intervals, **bootstrap_steps(search, people, strangers, targets, replicates, seed)}
+    targets = {name: target for name, target in FPIR_TARGETS.items() if f"tpir20@{name}" not in few}
+    intervals = {f"rank{k}": bootstrap_rates((rank > 0) & (rank <= k), replicates, seed, people) for k in RANKS}
+    return {**intervals, **bootstrap_steps(search, people, strangers, "tpir20", targets, replicates, seed)}

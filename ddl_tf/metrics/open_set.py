@@ -82,8 +82,8 @@ def bootstrap_steps(
 ) -> dict[str, list[float]]:
     """Compute the 95% intervals of the TPIR at FPIR targets, as `number@name`, and of the area, as `number_auc`.
 
-    People and strangers are drawn: `people` `[mated probes]` and `strangers` `[strangers]` say whom each probe shows; one is drawn with all probes. The
-    thresholds are those of the whole set.
+    People and strangers are drawn, each with all probes: `people` `[mated probes]` and `strangers` `[strangers]` say
+    whom each probe shows. The thresholds are those of the whole set.
     """
     check_replicates(replicates)
     codes = [np.unique(part, return_inverse=True)[1] for part in (people, strangers)]

@@ -1,8 +1,8 @@
 """The commands `evaluate survface` and `evaluate ijbs`, and how their images are pooled."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Optional
+from collections.abc import Callable, Sequence
+from typing import Optional, Union
 
 import numpy as np
 import pandas as pd
@@ -10,11 +10,12 @@ import pandas as pd
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import required, setting
 from ddl_tf.evaluation.session import EvaluationSettings, Session
+from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.metrics.pooling import POOLED_FIRST, Pooling
 from ddl_tf.mining.image_columns import read_columns
-from ddl_tf.protocols.gallery_set import MISSING
+from ddl_tf.protocols.gallery_set import MISSING, GallerySet
 from ddl_tf.surveillance.ijbs import evaluate_ijbs
-from ddl_tf.surveillance.ijbs_files import read_ijbs
+from ddl_tf.surveillance.ijbs_files import IJBS, read_ijbs
 from ddl_tf.surveillance.survface import evaluate_survface_pairs, evaluate_survface_search
 from ddl_tf.surveillance.survface_files import read_survface_pairs, read_survface_search
 
@@ -36,7 +37,7 @@ class PoolingSettings(EvaluationSettings):
     )
     columns: list[str] = setting(
         [],
-        "CSV files with a column `key`, as --list_images names the images, and further ones, to keep with the images.",
+        "CSV files with a column `key`, as --list_images names the images, and further ones, to keep with them.",
     )
     pool_first: str = setting("none", POOL_FIRST_HELP, choices=POOLED_FIRST)
     clusters: int = setting(4, CLUSTERS_HELP)
@@ -60,9 +61,9 @@ class PoolingSettings(EvaluationSettings):
         if self.quality:
             known = pd.to_numeric(table[self.quality], errors="coerce").notna().to_numpy()
             if not known.all():
+                lacking = f"{np.sum(~known):,} of {len(keys):,} images, the first {keys[int(np.argmin(known))]}"
                 raise InputError(
-                    f"{name}: {np.sum(~known):,} of {len(keys):,} images have no number in the column {self.quality} of "
-                    f"--columns, the first is {keys[int(np.argmin(known))]}; give one for each, see --list_images"
+                    f"{name}: no number in the column {self.quality} of --columns for {lacking}; give one for each image"
                 )
         return table
 
@@ -86,7 +87,7 @@ class SurvFaceSettings(PoolingSettings):
 
 def survface(settings: SurvFaceSettings) -> None:
     """QMUL-SurvFace: the official pairs, and open-set search among people of several images."""
-    session, pooling = Session(settings), settings.pooling
+    session = Session(settings)
     required(settings, "root")
     unknown = [name for name in settings.protocols if name not in PROTOCOLS]
     if unknown or not settings.protocols:
@@ -105,17 +106,7 @@ def survface(settings: SurvFaceSettings) -> None:
         with session.listing_problems():
             check = session.needs_images or settings.missing == "count"
             faces = read_survface_search(settings.root, settings.images, settings.missing, check)
-        described = faces.name, faces.images, faces.keys
-        if settings.list_images:
-            session.list_images(*described)
-        else:
-            table = settings.table(faces.name, faces.keys)
-            views = session.views(*described, table)
-            flip = settings.flip and views.shape[1] > 1
-            weights = settings.qualities(table)
-            session.add(
-                evaluate_survface_search(faces, views, pooling, weights, flip, settings.replicates, settings.seed)
-            )
+        _of_templates(session, settings, faces, evaluate_survface_search)
     session.close()
 
 
@@ -134,17 +125,23 @@ class JanusSurveillanceSettings(PoolingSettings):
 
 def ijbs(settings: JanusSurveillanceSettings) -> None:
     """IJB-S: videos of surveillance cameras searched among photos, and among other videos."""
-    session, pooling = Session(settings), settings.pooling
+    session = Session(settings)
     required(settings, "root")
     with session.listing_problems():
         faces = read_ijbs(settings.root, settings.images, settings.missing)
-    described = faces.name, faces.images, faces.keys
+    _of_templates(session, settings, faces, evaluate_ijbs)
+    session.close()
+
+
+def _of_templates(
+    session: Session, settings: PoolingSettings, faces: Union[GallerySet, IJBS], evaluate: Callable[..., Outcome]
+) -> None:
+    described, pooling = (faces.name, faces.images, faces.keys), settings.pooling
     if settings.list_images:
         session.list_images(*described)
-    else:
-        table = settings.table(faces.name, faces.keys)
-        views = session.views(*described, table)
-        flip = settings.flip and views.shape[1] > 1
-        weights = settings.qualities(table)
-        session.add(evaluate_ijbs(faces, views, pooling, weights, flip, settings.replicates, settings.seed))
-    session.close()
+        return
+    table = settings.table(faces.name, faces.keys)
+    views = session.views(*described, table)
+    flip = settings.flip and views.shape[1] > 1
+    weights = settings.qualities(table)
+    session.add(evaluate(faces, views, pooling, weights, flip, settings.replicates, settings.seed))

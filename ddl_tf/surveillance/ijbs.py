@@ -20,15 +20,15 @@ RANKS = (1, 5, 10)
 def evaluate_ijbs(
     ijbs: IJBS,
     views: np.ndarray,
-    pooling: Pooling = Pooling(norms=True),
+    pooling: Pooling,
     qualities: Optional[np.ndarray] = None,
     flip: bool = True,
     replicates: int = 1000,
     seed: int = 0,
 ) -> Outcome:
-    """Evaluate the embeddings `[images, views, dim]` of the crops, as the model gave them; a tie counts against a probe.
+    """Evaluate the embeddings `[images, views, dim]` of the crops, as the model gave them.
 
-    A template is pooled from the crops of its video or photos, a media is one of these; `qualities` are `[images]`.
+    A tie counts against the probe. A template is pooled from the crops of its video or photos, a media is one of these; `qualities` are `[images]`.
     docs/surveillance.md has the fields of the result. The scores are those of the probes that somebody of the galleries
     is a mate of: `rank`, `condition` (the protocol) and `person`.
 
@@ -84,24 +84,24 @@ def _evaluate(
     ijbs: IJBS, search: TemplateSearch, features: np.ndarray, places: pd.Index
 ) -> tuple[np.ndarray, dict[str, Optional[float]], int]:
     """Rank of each probe (0: never found), the means of both galleries' TPIR, and the smaller number of strangers."""
-    enrolled = [places.get_indexer(gallery) for gallery in search.galleries]
+    enrolled = [places.get_indexer(pd.Index(gallery)) for gallery in search.galleries]
     subjects = [ijbs.subjects[gallery[place >= 0]] for gallery, place in zip(search.galleries, enrolled)]
-    probes, shown = places.get_indexer(search.probes), ijbs.subjects[search.probes]
-    mate = pd.Index(np.concatenate(subjects)).get_indexer(shown[probes >= 0])
+    probes, shown = places.get_indexer(pd.Index(search.probes)), ijbs.subjects[search.probes]
+    mate = pd.Index(np.concatenate(subjects)).get_indexer(pd.Index(shown[probes >= 0]))
     galleries = [features[place[place >= 0]] for place in enrolled]
     found = search_galleries(features[probes[probes >= 0]], galleries, mate, keep=1)
     rank = np.zeros(len(probes), np.int64)
     rank[probes >= 0] = np.where(mate >= 0, 1 + found.above.sum(axis=0), 0)
-    rates, strangers = [], []
+    rates: list[np.ndarray] = []
+    strangers = []
     for number, gallery in enumerate(search.galleries):
         mated = np.isin(shown, ijbs.subjects[gallery])
         strangers.append(int(np.sum(~mated)))
-        rates.append(_open_set(found, number, mated, probes >= 0, mate))
+        rate = _open_set(found, number, mated, probes >= 0, mate)
+        rates += [] if rate is None else [rate]
     # Without strangers to a gallery, or anybody of it, there is no rate.
-    means = (
-        None if any(rate is None for rate in rates) else np.mean([rate for rate in rates if rate is not None], axis=0)
-    )
-    tpir = {name: None if means is None else float(means[place]) for place, name in enumerate(FPIR_TARGETS)}
+    means = np.mean(rates, axis=0).tolist() if len(rates) == len(enrolled) else [None] * len(FPIR_TARGETS)
+    tpir: dict[str, Optional[float]] = dict(zip(FPIR_TARGETS, means))
     return rank, tpir, min(strangers)
 
 

@@ -117,9 +117,7 @@ def read_ijbs(root: str, images: Optional[str] = None, missing: str = "refuse") 
             problems.add(kind, f"subject {subject}, {file}", f"there is no {_clip(subject, file)}* in {crops}")
     problems.refuse('complete the crops, or count what is missing as never found (missing "count")')
     searches = [
-        TemplateSearch(
-            name, np.array(probes[name], np.int64), [np.array(part, np.int64) for part in galleries[gallery]]
-        )
+        TemplateSearch(name, np.array(probes[name]), [np.array(part) for part in galleries[gallery]])
         for name, (_, gallery) in SEARCHES.items()
         if name in probes
     ]

@@ -47,7 +47,7 @@ def evaluate_survface_pairs(
 def evaluate_survface_search(
     faces: GallerySet,
     views: np.ndarray,
-    pooling: Pooling = Pooling(),
+    pooling: Pooling,
     qualities: Optional[np.ndarray] = None,
     flip: bool = True,
     replicates: int = 1000,

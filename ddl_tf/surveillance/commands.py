@@ -63,7 +63,7 @@ class PoolingSettings(EvaluationSettings):
             if not known.all():
                 lacking = f"{np.sum(~known):,} of {len(keys):,} images, the first {keys[int(np.argmin(known))]}"
                 raise InputError(
-                    f"{name}: no number in the column {self.quality} of --columns for {lacking}; give one for each image"
+                    f"{name}: no number in the column {self.quality} of --columns for {lacking}; give one for each"
                 )
         return table
 
@@ -87,14 +87,20 @@ class SurvFaceSettings(PoolingSettings):
 
 def survface(settings: SurvFaceSettings) -> None:
     """QMUL-SurvFace: the official pairs, and open-set search among people of several images."""
-    session = Session(settings)
+    session, pooling = Session(settings), settings.pooling
     required(settings, "root")
     unknown = [name for name in settings.protocols if name not in PROTOCOLS]
     if unknown or not settings.protocols:
         raise InputError(f"--protocols={','.join(settings.protocols)}: name some of {', '.join(PROTOCOLS)}")
-    if "verification" in settings.protocols:
-        with session.listing_problems():
+    pair_set, faces = None, None
+    with session.listing_problems():
+        if "verification" in settings.protocols:
             pair_set = read_survface_pairs(settings.root, settings.images, session.needs_images)
+        if "search" in settings.protocols:
+            check = session.needs_images or settings.missing == "count"
+            faces = read_survface_search(settings.root, settings.images, settings.missing, check)
+    table = None if faces is None else settings.table(faces.name, faces.keys)
+    if pair_set is not None:
         people = pd.DataFrame({"person": pair_set.people})
         described = pair_set.name, pair_set.images, pair_set.keys, people
         if settings.list_images:
@@ -102,11 +108,8 @@ def survface(settings: SurvFaceSettings) -> None:
         else:
             embeddings = session.unit(*described)
             session.add(evaluate_survface_pairs(pair_set, embeddings, settings.replicates, settings.seed))
-    if "search" in settings.protocols:
-        with session.listing_problems():
-            check = session.needs_images or settings.missing == "count"
-            faces = read_survface_search(settings.root, settings.images, settings.missing, check)
-        _of_templates(session, settings, faces, evaluate_survface_search)
+    if faces is not None:
+        _of_templates(session, settings, pooling, faces, table, evaluate_survface_search)
     session.close()
 
 
@@ -125,23 +128,27 @@ class JanusSurveillanceSettings(PoolingSettings):
 
 def ijbs(settings: JanusSurveillanceSettings) -> None:
     """IJB-S: videos of surveillance cameras searched among photos, and among other videos."""
-    session = Session(settings)
+    session, pooling = Session(settings), settings.pooling
     required(settings, "root")
     with session.listing_problems():
         faces = read_ijbs(settings.root, settings.images, settings.missing)
-    _of_templates(session, settings, faces, evaluate_ijbs)
+    _of_templates(session, settings, pooling, faces, settings.table(faces.name, faces.keys), evaluate_ijbs)
     session.close()
 
 
 def _of_templates(
-    session: Session, settings: PoolingSettings, faces: Union[GallerySet, IJBS], evaluate: Callable[..., Outcome]
+    session: Session,
+    settings: PoolingSettings,
+    pooling: Pooling,
+    faces: Union[GallerySet, IJBS],
+    table: Optional[pd.DataFrame],
+    evaluate: Callable[..., Outcome],
 ) -> None:
-    described, pooling = (faces.name, faces.images, faces.keys), settings.pooling
+    described = faces.name, faces.images, faces.keys, table
     if settings.list_images:
         session.list_images(*described)
         return
-    table = settings.table(faces.name, faces.keys)
-    views = session.views(*described, table)
+    views = session.views(*described)
     flip = settings.flip and views.shape[1] > 1
     weights = settings.qualities(table)
     session.add(evaluate(faces, views, pooling, weights, flip, settings.replicates, settings.seed))

@@ -28,9 +28,9 @@ def evaluate_ijbs(
 ) -> Outcome:
     """Evaluate the embeddings `[images, views, dim]` of the crops, as the model gave them.
 
-    A tie counts against the probe. A template is pooled from the crops of its video or photos, a media is one of these; `qualities` are `[images]`.
-    docs/surveillance.md has the fields of the result. The scores are those of the probes that somebody of the galleries
-    is a mate of: `rank`, `condition` (the protocol) and `person`.
+    A tie counts against the probe. A template is pooled from the crops of its video or photos, a media is one of these;
+    `qualities` are `[images]`. docs/surveillance.md has the fields of the result. The scores are those of the probes
+    that somebody of the galleries is a mate of: `rank`, `condition` (the protocol) and `person`.
 
     References:
         https://github.com/mk-minchul/AdaFace, validation_lq/PFE/ijbs.py

@@ -16,6 +16,8 @@ SUBJECTS = 16
 _VIDEOS = {"5001": 4, "5002": 6, "5003": 3, "5004": 5, "6001": 2}
 _ENROLLED, _DRONES = ("5001", "5002"), ("6001",)
 _PHOTOS = 3
+# Where the face is, in the further columns, which the public script needs and does not read.
+_BOX = "40,30,22,28"
 _SIZE = 112
 
 
@@ -33,15 +35,15 @@ def write_ijbs(folder: Path, seed: int = 0) -> None:
         for number, photo in enumerate(photos):
             crop = root / "aligned_112" / f"{subject}" / photo.replace("/", "_")
             write_file(crop, encode_jpeg(_face(subject, number, seed)))
-            metadata.append(f"{subject},{photo},12,20,88,110")
-            galleries["booking"][half].append(f"{1000 + subject},{subject},{photo}")
-        galleries["single"][half].append(f"{2000 + subject},{subject},{photos[0]}")
+            metadata.append(f"{subject},{photo},{_BOX}")
+            galleries["booking"][half].append(f"{1000 + subject},{subject},{photo},{_BOX}")
+        galleries["single"][half].append(f"{2000 + subject},{subject},{photos[0]},{_BOX}")
         for video, frame in _frames(subject):
             crop = root / "aligned_112" / f"{subject}" / f"videos_{video}_{frame}.jpg"
             write_file(crop, encode_jpeg(_from_afar(_face(subject, frame, seed), video)))
-            metadata.append(f"{subject},videos/{video}.mp4,{frame},40,30,22")
+            metadata.append(f"{subject},videos/{video}.mp4,{_BOX}")
         enrolled = _ENROLLED[subject % len(_ENROLLED)]
-        galleries["surveillance"][half].append(f"{3000 + subject},{subject},videos/{enrolled}.mp4")
+        galleries["surveillance"][half].append(f"{3000 + subject},{subject},videos/{enrolled}.mp4,{_BOX}")
     protocols = root / "protocols"
     header = "SUBJECT_ID,FILENAME,FACE_X,FACE_Y,FACE_WIDTH,FACE_HEIGHT"
     write_lines(protocols / "ijbs_metadata.csv", [header, *metadata])
@@ -56,7 +58,7 @@ def write_ijbs(folder: Path, seed: int = 0) -> None:
     for kind, halves in galleries.items():
         for number, rows in enumerate(halves, 1):
             path = protocols / "galleries" / f"ijbs_surveillance_to_{kind}_g{number}.csv"
-            write_lines(path, ["TEMPLATE_ID,SUBJECT_ID,FILENAME", *rows])
+            write_lines(path, [f"TEMPLATE_ID,{header}", *rows])
 
 
 def _frames(subject: int) -> Iterator[tuple[str, int]]:

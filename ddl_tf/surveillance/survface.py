@@ -76,6 +76,8 @@ def evaluate_survface_search(
     gallery, people = pool_templates(views, images, pooling, flip)
     rank, mate, best = _search(faces, views, gallery, people, flip)
     mated = faces.probe_people != STRANGER
+    if not np.isfinite(best[~mated]).any():
+        raise InputError(f"{faces.name}: no unmated probe has an image; complete the set")
     search = SteppedSearch(np.where((rank > 0) & (rank <= TOP), mate, -np.inf)[mated], best[~mated])
     curve = search.curve()
     read = {name: curve.nearest(target) for name, target in FPIR_TARGETS.items()}

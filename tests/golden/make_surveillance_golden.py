@@ -68,7 +68,9 @@ def write_sets(folder):
     grey = Image.new("RGB", (8, 8))
     with (
         mock.patch.multiple(ijbs, SUBJECTS=60, _face=lambda *_: grey, _from_afar=lambda face, _: face),
-        mock.patch.multiple(survface, PEOPLE=40, STRANGERS=150, DISTRACTORS=150, _PAIRS=15, _face=lambda *_: b"\xff\xd8\xff"),
+        mock.patch.multiple(
+            survface, PEOPLE=40, STRANGERS=150, DISTRACTORS=150, _PAIRS=15, _face=lambda *_: b"\xff\xd8\xff"
+        ),
     ):
         ijbs.write_ijbs(folder)
         survface.write_survface(folder)
@@ -120,7 +122,9 @@ def _search(script, folder):
 def _verification(script, scope, folder):
     """The function `verification` of test_qmul_ver.py: TAR at FAR 1e-3, 1e-2, 0.1 and 0.3, in percent."""
     names = np.array(sorted(path.name for path in (folder / "verification_images").glob("*.jpg")))
-    pairs = [loadmat(str(folder / f"{kind}_pairs_names.mat"))[f"{kind}_pairs_names"] for kind in ("positive", "negative")]
+    pairs = [
+        loadmat(str(folder / f"{kind}_pairs_names.mat"))[f"{kind}_pairs_names"] for kind in ("positive", "negative")
+    ]
     with tempfile.TemporaryDirectory() as out, contextlib.redirect_stdout(io.StringIO()):
         scope["args"] = types.SimpleNamespace(save_dir=out, prefix="result")
         script.verification(np.array([embedding(name) for name in names]), names, *pairs, save_dir=out, prefix="result")

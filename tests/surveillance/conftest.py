@@ -16,7 +16,9 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 def _matlab_in_process(monkeypatch):
     """Read MATLAB files without a process for each: tests/protocols/test_matlab_file.py has the processes."""
     monkeypatch.setattr(
-        matlab_file, "_read_apart", lambda content, names: json.loads(json.dumps(matlab_child.read(content, list(names))))
+        matlab_file,
+        "_read_apart",
+        lambda content, names: json.loads(json.dumps(matlab_child.read(content, list(names)))),
     )
 
 

@@ -157,7 +157,9 @@ def test_missing_images_are_refused_or_counted(root, embed_keys):
     for part in ("gallery", "mated_probe"):
         shutil.rmtree(folder / part)
     assert len(read_survface_search(str(root), check_images=False).images) == 133 + 140 + 300
-    with pytest.raises(InputError, match="there is no folder gallery; give one with gallery, mated_probe, unmated_probe"):
+    with pytest.raises(
+        InputError, match="there is no folder gallery; give one with gallery, mated_probe, unmated_probe"
+    ):
         read_survface_search(str(root))
     (folder / "gallery").mkdir()
     (folder / "mated_probe").mkdir()

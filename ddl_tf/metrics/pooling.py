@@ -107,7 +107,8 @@ def pool_templates(
         wrong = np.flatnonzero(~(np.isfinite(qualities) & (qualities >= 0)))
         if len(wrong):
             first = f"the first, of image {images.places(wrong[:1])[0]}, is {qualities[wrong[0]]}"
-            raise InputError(f"{len(wrong):,} qualities are no numbers of at least 0 ({first}); scale them to 0..1")
+            count = len(np.unique(images.places(wrong)))
+            raise InputError(f"{count:,} qualities are no numbers of at least 0 ({first}); scale them to 0..1")
     groups = images.medias if pooling.first == "media" else np.zeros(len(images.templates), int)
     if pooling.first == "cluster":
         groups = _clusters(views, images, pooling, flip)

@@ -59,11 +59,13 @@ class PoolingSettings(EvaluationSettings):
             raise InputError(f"--quality={self.quality}: --columns have no such column, but {has}")
         table = columns.reindex(np.asarray(keys, object)).reset_index(drop=True)
         if self.quality:
-            known = pd.to_numeric(table[self.quality], errors="coerce").notna().to_numpy()
-            if not known.all():
-                lacking = f"{np.sum(~known):,} of {len(keys):,} images, the first {keys[int(np.argmin(known))]}"
+            numbers = pd.to_numeric(table[self.quality], errors="coerce").to_numpy(np.float64)
+            usable = np.isfinite(numbers) & (numbers >= 0)
+            if not usable.all():
+                lacking = f"{np.sum(~usable):,} of {len(keys):,} images, the first {keys[int(np.argmin(usable))]}"
                 raise InputError(
-                    f"{name}: no number in the column {self.quality} of --columns for {lacking}; give one for each"
+                    f"{name}: no number of at least 0 in the column {self.quality} of --columns for {lacking}; give one "
+                    "for each"
                 )
         return table
 

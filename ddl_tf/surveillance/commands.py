@@ -1,6 +1,7 @@
 """The commands `evaluate survface` and `evaluate ijbs`, and how their images are pooled."""
 
 import dataclasses
+import sys
 from collections.abc import Callable, Sequence
 from typing import Optional, Union
 
@@ -13,7 +14,7 @@ from ddl_tf.evaluation.session import EvaluationSettings, Session
 from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.metrics.pooling import POOLED_FIRST, Pooling
 from ddl_tf.mining.image_columns import read_columns
-from ddl_tf.protocols.gallery_set import MISSING, GallerySet
+from ddl_tf.protocols.gallery_set import MISSING, NO_IMAGE, GallerySet
 from ddl_tf.surveillance.ijbs import evaluate_ijbs
 from ddl_tf.surveillance.ijbs_files import IJBS, read_ijbs
 from ddl_tf.surveillance.survface import evaluate_survface_pairs, evaluate_survface_search
@@ -49,8 +50,11 @@ class PoolingSettings(EvaluationSettings):
             raise InputError(f"--quality={self.quality} without --columns: name the CSV file that has this column")
         return Pooling(self.norms, bool(self.quality), self.pool_first, self.clusters)
 
-    def table(self, name: str, keys: Sequence[str]) -> Optional[pd.DataFrame]:
-        """Read the columns of the images of a set, a row for each; None without --columns."""
+    def table(self, name: str, keys: Sequence[str], pooled: np.ndarray) -> Optional[pd.DataFrame]:
+        """Read the columns of the images of a set, a row for each; None without --columns.
+
+        The images at the places `pooled` need a quality, if images count by it.
+        """
         columns = read_columns(self.columns)
         if columns is None:
             return None
@@ -58,14 +62,17 @@ class PoolingSettings(EvaluationSettings):
             has = ", ".join(map(str, columns)) or "none"
             raise InputError(f"--quality={self.quality}: --columns have no such column, but {has}")
         table = columns.reindex(np.asarray(keys, object)).reset_index(drop=True)
+        print(
+            f"{name}: columns are given for {table.notna().any(axis=1).sum():,} of {len(keys):,} images",
+            file=sys.stderr,
+        )
         if self.quality:
             numbers = pd.to_numeric(table[self.quality], errors="coerce").to_numpy(np.float64)
-            usable = np.isfinite(numbers) & (numbers >= 0)
-            if not usable.all():
-                lacking = f"{np.sum(~usable):,} of {len(keys):,} images, the first {keys[int(np.argmin(usable))]}"
+            lacking = np.unique(pooled[~(np.isfinite(numbers[pooled]) & (numbers[pooled] >= 0))])
+            if len(lacking):
+                images = f"{len(lacking):,} images of templates, the first {keys[int(lacking[0])]}"
                 raise InputError(
-                    f"{name}: no number of at least 0 in the column {self.quality} of --columns for {lacking}; give one "
-                    "for each"
+                    f"{name}: no number of at least 0 in the column {self.quality} for {images}; give one for each"
                 )
         return table
 
@@ -94,14 +101,15 @@ def survface(settings: SurvFaceSettings) -> None:
     unknown = [name for name in settings.protocols if name not in PROTOCOLS]
     if unknown or not settings.protocols:
         raise InputError(f"--protocols={','.join(settings.protocols)}: name some of {', '.join(PROTOCOLS)}")
-    pair_set, faces = None, None
+    pair_set, faces, table = None, None, None
     with session.listing_problems():
         if "verification" in settings.protocols:
             pair_set = read_survface_pairs(settings.root, settings.images, session.needs_images)
         if "search" in settings.protocols:
             check = session.needs_images or settings.missing == "count"
             faces = read_survface_search(settings.root, settings.images, settings.missing, check)
-    table = None if faces is None else settings.table(faces.name, faces.keys)
+    if faces is not None:
+        table = settings.table(faces.name, faces.keys, faces.gallery[faces.gallery != NO_IMAGE])
     if pair_set is not None:
         people = pd.DataFrame({"person": pair_set.people})
         described = pair_set.name, pair_set.images, pair_set.keys, people
@@ -134,7 +142,8 @@ def ijbs(settings: JanusSurveillanceSettings) -> None:
     required(settings, "root")
     with session.listing_problems():
         faces = read_ijbs(settings.root, settings.images, settings.missing)
-    _of_templates(session, settings, pooling, faces, settings.table(faces.name, faces.keys), evaluate_ijbs)
+    table = settings.table(faces.name, faces.keys, faces.positions)
+    _of_templates(session, settings, pooling, faces, table, evaluate_ijbs)
     session.close()
 
 

@@ -197,14 +197,12 @@ def test_the_command_pools_by_a_column(root, embed_keys, tmp_path, capsys):
         ({"quality": "blur", "columns": columns}, "--quality=blur: --columns have no such column, but sharp, word"),
         (
             {"quality": "word", "columns": columns},
-            "no number of at least 0 in the column word of --columns for 414 of 414 images",
+            "no number of at least 0 in the column word for 414 images of templates",
         ),
         ({"pool_first": "media", "clusters": 1}, "clusters=1: must be at least 2; one cluster is the mean"),
     ):
         with pytest.raises(InputError, match=message):
             run(settings_class(**given, **settings))
     sharp.assign(sharp=sharp["sharp"] - 0.5).to_csv(tmp_path / "sharp.csv", index=False)
-    with pytest.raises(
-        InputError, match=r"column sharp of --columns for 207 of 414 images, the first 1/videos_5001_1\.jpg"
-    ):
+    with pytest.raises(InputError, match=r"column sharp for 207 images of templates, the first 1/videos_5001_1\.jpg"):
         run(settings_class(**given, quality="sharp", columns=columns))

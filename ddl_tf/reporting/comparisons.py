@@ -230,10 +230,13 @@ def comparison_table(
 
 def _poolings(models: Sequence[EvaluatedModel]) -> str:
     """Say how the images of templates were pooled, in every set that has some."""
-    sets = [(name, model) for name in set_names(models) for model in models if name in model.sets]
-    known = [(name, model.name, model.sets[name].result.get("pooling")) for name, model in sets]
-    said = ", ".join(f"{name} of {model} by {pooling}" for name, model, pooling in known if pooling)
-    return f" Templates are pooled: {said}." if said else ""
+    said = []
+    for name in set_names(models):
+        known = {model.name: model.sets[name].result.get("pooling") for model in models if name in model.sets}
+        if len(set(known.values())) == 1:
+            known = {"": next(iter(known.values()))}
+        said += [f"{name}{model and f' of {model}'} by {pooling}" for model, pooling in known.items() if pooling]
+    return f" Templates are pooled: {'; '.join(said)}." if said else ""
 
 
 def differences_table(differences: Sequence[Difference], baseline: str) -> TextTable:

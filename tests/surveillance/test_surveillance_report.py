@@ -1,6 +1,7 @@
 """The surveillance sets by their commands, compared and on a page."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,8 @@ import pytest
 from ddl_tf.evaluate import COMMANDS, CompareSettings, compare
 from ddl_tf.report import ReportSettings
 from ddl_tf.report import main as report
+from ddl_tf.reporting.comparisons import comparison_table
+from ddl_tf.reporting.evaluations import read_evaluation
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +53,16 @@ def test_the_page_says_how_templates_were_pooled(stored, tmp_path):
     evaluations = [str(stored / "noisy"), str(stored / "clear")]
     report(ReportSettings(evaluations=evaluations, output=str(tmp_path), replicates=40))
     page = (tmp_path / "index.html").read_text()
-    assert "Templates are pooled: survface_search of noisy by mean" in page.replace(
-        "ijbs of noisy by norm-weighted mean, ijbs of clear by norm-weighted mean, ", ""
-    )
-    for text in ("ijbs of clear by norm-weighted mean", "TPIR20@3e-1", "TPIR@1e-1, surveillance_to_single"):
+    assert "Templates are pooled: ijbs by norm-weighted mean; survface_search by mean." in page
+    for text in ("TPIR20@3e-1", "TPIR@1e-1, surveillance_to_single", "rank-1, uav_to_booking"):
         assert text in page
     assert "fpir_reached" not in page
+    # Another pooling is said of whom it is.
+    noisy = json.loads((stored / "noisy/ijbs/result.json").read_text())
+    noisy["result"]["pooling"] = "mean"
+    shutil.copytree(stored / "noisy", tmp_path / "noisy")
+    (tmp_path / "noisy/ijbs/result.json").write_text(json.dumps(noisy))
+    models = [
+        read_evaluation(name, str(folder)) for name, folder in (("a", tmp_path / "noisy"), ("b", stored / "clear"))
+    ]
+    assert "ijbs of a by mean; ijbs of b by norm-weighted mean; surv" in comparison_table(models, []).caption

@@ -66,13 +66,10 @@ def write_sets(folder):
     from ddl_tf.miniatures import ijbs, survface
 
     grey = Image.new("RGB", (8, 8))
-    with (
-        mock.patch.multiple(ijbs, SUBJECTS=60, _face=lambda *_: grey, _from_afar=lambda face, _: face),
-        mock.patch.multiple(
-            survface, PEOPLE=40, STRANGERS=150, DISTRACTORS=150, _PAIRS=15, _face=lambda *_: b"\xff\xd8\xff"
-        ),
-    ):
+    with mock.patch.multiple(ijbs, SUBJECTS=60, _face=lambda *_: grey, _from_afar=lambda face, _: face):
         ijbs.write_ijbs(folder)
+    sizes = {"PEOPLE": 40, "STRANGERS": 150, "DISTRACTORS": 150, "_PAIRS": 15}
+    with mock.patch.multiple(survface, **sizes, _face=lambda *_: b"\xff\xd8\xff"):
         survface.write_survface(folder)
 
 

@@ -18,8 +18,8 @@ from tiny_sets import picture, write_recordio
 from ddl_tf.common.errors import InputError
 from ddl_tf.data.store import Faces
 from ddl_tf.evaluation import load_sets
-from ddl_tf.evaluation.embed import unit
 from ddl_tf.miniatures.pairs import write_bin, write_cfp
+from ddl_tf.runtimes.views import unit
 from ddl_tf.tuning.arms import ARMS
 
 ARM_VALUES = {"none": "", "margin": "", "triplet": 3.0, "ddl": 10.0, "ddl_detached": 0.3}

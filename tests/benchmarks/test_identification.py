@@ -5,7 +5,7 @@ from hard_faces import identification as module
 from hard_faces.identification import Embedded, compared_rows, identification, rank_one, read_identification
 from tiny_sets import samples, stored_faces
 
-from ddl_tf.evaluation.embed import unit
+from ddl_tf.runtimes.views import unit
 
 
 def drawn(people, numbers, random):

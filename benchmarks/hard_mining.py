@@ -23,10 +23,9 @@ from ddl_tf.data.pools import StoredPairs
 from ddl_tf.data.sampling import StreamSampler, StreamSizes
 from ddl_tf.data.store import Faces
 from ddl_tf.losses import group_similarities
-from ddl_tf.mining.labels import mean_sums
 from ddl_tf.mining.neighbours import nearest_identities
 from ddl_tf.mining.pairs import PairRules, mine_pairs
-from ddl_tf.mining.view import Viewer
+from ddl_tf.mining.view import Viewer, mean_sums
 from ddl_tf.runtimes.views import unit
 
 

@@ -16,7 +16,6 @@ from ddl_tf.common.markdown import DASH
 from ddl_tf.evaluate import CompareSettings, PairsSettings, compare, pairs, people
 from ddl_tf.evaluation import evaluate_pairs, load_sets
 from ddl_tf.evaluation import load_embedding_model as load_anew
-from ddl_tf.evaluation import session as session_module
 from ddl_tf.evaluation.people_settings import PeopleSettings
 from ddl_tf.evaluation.stored import StoredEvaluation
 
@@ -25,7 +24,7 @@ load_embedding_model = functools.lru_cache(maxsize=None)(load_anew)
 
 @pytest.fixture(autouse=True)
 def _each_model_is_loaded_once(monkeypatch):
-    monkeypatch.setattr(session_module, "load_embedding_model", load_embedding_model)
+    monkeypatch.setattr("ddl_tf.evaluation.load_embedding_model", load_embedding_model)
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ from ddl_tf.evaluation.sets import VerificationSets, load_sets
 from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.evaluation.tinyface import evaluate_tinyface
 from ddl_tf.importers.scface import MUGSHOTS, NUM_SUBJECTS, VISIBLE_CAMERAS, read_subjects, split_subjects
+from ddl_tf.metrics.pooling import POOLED_FIRST
 from ddl_tf.mining.image_columns import image_columns, read_columns
 from ddl_tf.protocols.gallery_set import MISSING, GallerySet
 from ddl_tf.protocols.ijb import read_ijb
@@ -40,6 +41,14 @@ from ddl_tf.protocols.scface import read_scface
 from ddl_tf.protocols.tinyface import read_tinyface
 from ddl_tf.reporting.comparisons import compare_models
 from ddl_tf.reporting.evaluations import check_comparable, read_evaluation
+from ddl_tf.surveillance.commands import (
+    CLUSTERS_HELP,
+    POOL_FIRST_HELP,
+    JanusSurveillanceSettings,
+    SurvFaceSettings,
+    ijbs,
+    survface,
+)
 
 
 @dataclasses.dataclass
@@ -99,6 +108,8 @@ class IJBSettings(EvaluationSettings):
     root: str = setting("", "Folder IJBB or IJBC as InsightFace distributes it: meta/ and loose_crop/; required.")
     norms: bool = setting(True, "Weight an image by the norm of its embedding.")
     detection_scores: bool = setting(True, "Weight an image by the detector's score.")
+    pool_first: str = setting("media", POOL_FIRST_HELP, choices=POOLED_FIRST)
+    clusters: int = setting(4, CLUSTERS_HELP)
     missing: str = setting(
         "refuse", "Refuse missing images and templates without images, or count them as never found.", choices=MISSING
     )
@@ -118,7 +129,8 @@ def ijb(settings: IJBSettings) -> None:
         views = session.views(*described)
         flip = settings.flip and views.shape[1] > 1
         weights = settings.norms, settings.detection_scores
-        session.add(evaluate_ijb(faces, views, flip, *weights, settings.replicates, settings.seed))
+        pooled = settings.pool_first, settings.clusters
+        session.add(evaluate_ijb(faces, views, flip, *weights, settings.replicates, settings.seed, *pooled))
     session.close()
 
 
@@ -252,6 +264,8 @@ COMMANDS: dict[str, tuple[Callable[[Any], None], type]] = {
     "megaface": (megaface, MegaFaceSettings),
     "scface": (scface, SCfaceSettings),
     "tinyface": (tinyface, TinyFaceSettings),
+    "survface": (survface, SurvFaceSettings),
+    "ijbs": (ijbs, JanusSurveillanceSettings),
     "people": (people, PeopleSettings),
     "compare": (compare, CompareSettings),
 }

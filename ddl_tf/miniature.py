@@ -17,7 +17,7 @@ from typing import Optional
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import sync_folder, sync_tree
 from ddl_tf.common.settings import required, setting
-from ddl_tf.miniatures import ijb, megaface, pairs, photos, scface, tinyface
+from ddl_tf.miniatures import ijb, ijbs, megaface, pairs, photos, scface, survface, tinyface
 
 # layout -> what writes it, and the command that takes it.
 LAYOUTS: dict[str, tuple[Callable[[Path, int], None], str]] = {
@@ -30,6 +30,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path, int], None], str]] = {
     "xqlfw": (pairs.write_xqlfw, "evaluate pairs --xqlfw_root={root} --model=MODEL"),
     "ijbb": (functools.partial(ijb.write_ijb, name="ijbb"), "evaluate ijb --root={root} --model=MODEL"),
     "ijbc": (functools.partial(ijb.write_ijb, name="ijbc"), "evaluate ijb --root={root} --model=MODEL"),
+    "ijbs": (ijbs.write_ijbs, "evaluate ijbs --root={root}/IJBS --model=MODEL"),
     "megaface": (
         megaface.write_megaface,
         "evaluate megaface --facescrub_list={root}/facescrub_lst --megaface_list={root}/megaface_lst "
@@ -40,6 +41,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path, int], None], str]] = {
         scface.write_scface,
         "evaluate scface --root={root} --test_subjects={root}/test_subjects.txt --model=MODEL",
     ),
+    "survface": (survface.write_survface, "evaluate survface --root={root}/QMUL-SurvFace --model=MODEL"),
     "tinyface": (tinyface.write_tinyface, "evaluate tinyface --root={root} --model=MODEL"),
     "photos": (photos.write_photos, "prepare photos --root={root}/people --output={root}.faces"),
     "rfw": (pairs.write_rfw, "evaluate pairs --rfw_root={root} --model=MODEL"),

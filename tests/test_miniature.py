@@ -6,7 +6,7 @@ from tiny_sets import noise_face
 from ddl_tf import evaluate
 from ddl_tf.common.errors import InputError
 from ddl_tf.miniature import LAYOUTS, MiniatureSettings, main
-from ddl_tf.miniatures import ijb, megaface, scface, tinyface
+from ddl_tf.miniatures import ijb, ijbs, megaface, scface, survface, tinyface
 from ddl_tf.miniatures import pairs as miniature_pairs
 
 
@@ -15,7 +15,7 @@ from ddl_tf.miniatures import pairs as miniature_pairs
 def test_every_layout_is_evaluated_by_the_command_that_it_names(layout, checkpoint, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("ddl_tf.miniatures.ijb.SUBJECTS", 12)
     miniature_pairs._draw.cache_clear()
-    for module in (ijb, megaface, miniature_pairs, scface, tinyface):
+    for module in (ijb, ijbs, megaface, miniature_pairs, scface, survface, tinyface):
         monkeypatch.setattr(module, "render", noise_face)
     folder = tmp_path / layout
     main(MiniatureSettings(layout=layout, output=str(folder)))

@@ -10,9 +10,10 @@ from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.metrics import roc
 from ddl_tf.metrics.bootstrap import bootstrap_rates, few_false_accepts, percentile_interval
 from ddl_tf.metrics.pair_people import linked_people, people_of_pairs
+from ddl_tf.metrics.pooling import Pooling, TemplateImages, pool_templates
 from ddl_tf.metrics.ranks import GalleriesSearch, pooled_tpir, rank_rates, search_galleries, tpir_at_fpir
 from ddl_tf.metrics.template_bootstrap import replicates_over_people
-from ddl_tf.metrics.templates import NEVER, template_features, template_similarities
+from ddl_tf.metrics.templates import NEVER, template_similarities
 from ddl_tf.protocols.ijb import IJB, TemplateList, TemplatePairs
 
 FAR_TARGETS = {"1e-6": 1e-6, "1e-5": 1e-5, "1e-4": 1e-4, "1e-3": 1e-3, "1e-2": 1e-2, "1e-1": 1e-1}
@@ -28,16 +29,20 @@ def evaluate_ijb(
     use_scores: bool = True,
     replicates: int = 1000,
     seed: int = 0,
+    pool_first: str = "media",
+    clusters: int = 4,
 ) -> Outcome:
     """Evaluate the embeddings of all images of IJB-B or IJB-C, `[images, views, dim]` as the model gave them.
 
-    In its template an image counts by the norm of its embedding (`use_norms`) and its detection score (`use_scores`).
+    In its template an image counts by the norm of its embedding (`use_norms`) and its detection score (`use_scores`);
+    medias, or whatever `pool_first` says (see `Pooling`), are pooled first.
     docs/ijb.md has the fields of the result: `verification` is None without a list of pairs, `identification` and
     `open_set` are without lists, means of `open_set` if a gallery has no mated, or no non-mated probes. The similarity
     of a pair without an image is -2, and `template_person` is whom each template shows by the lists of identification,
     or else as the same pairs link them.
     """
-    features, ids = template_features(views, ijb.templates, ijb.medias, ijb.scores, flip, use_norms, use_scores)
+    pooling = Pooling(use_norms, use_scores, pool_first, clusters)
+    features, ids = pool_templates(views, TemplateImages(ijb.templates, ijb.medias, ijb.scores), pooling, flip)
     known = pd.Index(ids)
     result: dict[str, Any] = {
         "set": ijb.name,
@@ -48,6 +53,7 @@ def evaluate_ijb(
         "flip": flip,
         "norms": use_norms,
         "detection_scores": use_scores,
+        "pooling": pooling.name,
         "verification": None,
         "identification": None,
         "open_set": None,

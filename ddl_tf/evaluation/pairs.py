@@ -1,6 +1,6 @@
 """The verification protocol: are the two images of a pair the same person?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
@@ -64,9 +64,16 @@ def verify(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed:
     return evaluate_pair_set(pair_set, embeddings, replicates, seed).result
 
 
-def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int = 0, seed: int = 0) -> Outcome:
+def evaluate_pair_set(
+    pair_set: PairSet,
+    embeddings: np.ndarray,
+    replicates: int = 0,
+    seed: int = 0,
+    far_targets: Mapping[str, float] = FAR_TARGETS,
+) -> Outcome:
     """Evaluate the embeddings of a verification set as `verify`, with all that reports and comparisons of models need.
 
+    `far_targets` are the false accept rates of `tar`, by name.
     Of equal images the scores name the first; they have `pair_NAME` `[pairs]` for each further column of the set.
     """
     same, first, second = np.asarray(pair_set.same, bool), pair_set.first, pair_set.second
@@ -76,7 +83,8 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
         intervals: dict[str, Any] = {}
         if replicates:
             sides = [None if pair_set.people is None else np.asarray(pair_set.people)[side] for side in (first, second)]
-            intervals["intervals"] = bootstrap_pairs(similarity, same, replicates, seed, sides[0], sides[1], fold)
+            people = (sides[0], sides[1])
+            intervals["intervals"] = bootstrap_pairs(similarity, same, replicates, seed, *people, fold, far_targets)
             intervals["resampled"] = "pairs" if pair_set.people is None else "people"
     except InputError as error:
         raise InputError(f"verification set {pair_set.name}: {error}") from None
@@ -92,8 +100,9 @@ def evaluate_pair_set(pair_set: PairSet, embeddings: np.ndarray, replicates: int
     threshold, threshold_accuracy = best_threshold(distance, same)
     curve = roc.roc_curve(similarity, same)
     # None if one or two pairs would decide it.
-    tars: dict[str, Optional[float]] = dict.fromkeys(FAR_TARGETS)
-    tars.update((name, roc.tar_at_far(*curve, target)) for name, target in bootstrapped_targets(same).items())
+    tars: dict[str, Optional[float]] = dict.fromkeys(far_targets)
+    measurable = bootstrapped_targets(same, far_targets)
+    tars.update((name, roc.tar_at_far(*curve, target)) for name, target in measurable.items())
     result = {
         "set": pair_set.name,
         "protocol": "pairs",

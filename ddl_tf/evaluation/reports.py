@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ddl_tf.common.markdown import DASH
-from ddl_tf.evaluation.pairs import FAR_TARGETS
 from ddl_tf.evaluation.people_text import people_text
 from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 
@@ -16,8 +15,9 @@ def json_line(result: dict[str, Any]) -> str:
 
 
 def pairs_table(results: Sequence[dict[str, Any]]) -> str:
-    """Lay out results of `evaluate_pairs` for a terminal, in percent; the expectation margin as it is."""
-    header = ["set", "pairs", "accuracy", "best", "AUC", "EER", *(f"TAR@{name}" for name in FAR_TARGETS), "margin"]
+    """Lay out results of `evaluate_pairs`, all at the same rates, for a terminal, in percent; the margin as it is."""
+    targets = [f"TAR@{name}" for name in results[0]["tar"]]
+    header = ["set", "pairs", "accuracy", "best", "AUC", "EER", *targets, "margin"]
     rows = []
     for result in results:
         accuracy = f"{100 * result['accuracy']:.2f} +- {100 * result['accuracy_std']:.2f}"
@@ -65,12 +65,16 @@ def _numbers_text(result: dict[str, Any]) -> str:
         lines.append((name, text))
     width = max((len(name) for name, _ in lines), default=0)
     note = [f"*: fewer than {MIN_FALSE_ACCEPTS} false accepts, not measured reliably"] if unreliable else []
-    return "\n".join([f"{result['set']}:", *(f"  {name:<{width}}  {text}" for name, text in lines), *note])
+    title = f"{result['set']}, pooling: {result['pooling']}:" if "pooling" in result else f"{result['set']}:"
+    return "\n".join([title, *(f"  {name:<{width}}  {text}" for name, text in lines), *note])
 
 
 def results_text(results: Sequence[dict[str, Any]]) -> str:
-    """Lay out results of any protocols for a terminal: one table of the pairs, a list of numbers for each other set."""
+    """Lay out results of any protocols for a terminal: a table of the pairs, a list of numbers for each other set."""
     pairs = [result for result in results if result.get("protocol", "pairs") == "pairs"]
     others = [result for result in results if result.get("protocol", "pairs") != "pairs"]
     texts = [people_text(result) if result["protocol"] == "people" else _numbers_text(result) for result in others]
-    return "\n".join(([pairs_table(pairs)] if pairs else []) + texts)
+    tables: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for result in pairs:
+        tables.setdefault(tuple(result["tar"]), []).append(result)
+    return "\n".join([*map(pairs_table, tables.values()), *texts])

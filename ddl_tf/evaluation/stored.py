@@ -22,7 +22,8 @@ class Outcome:
         scores: for reports and paired tests. Of pairs: `similarity`, `same` bool, and where known `first`, `second`,
             `fold` int, each `[pairs]`, and `people` `[images]` text; of templates `template` and `template_person`
             `[templates]`, their numbers and whom they show. Of probes, each `[probes]`: `rank` int, from 1, of the mate
-            (0 = never found), `condition` text, and where known `average_precision` and `person`.
+            (0 = never found), `condition` text, and where known `average_precision` and `person`; of open-set search
+            also `mated_similarity` `[probes]` of the mates, and `unmated_similarity` `[unmated probes]`.
     """
 
     result: dict[str, Any]

@@ -1,5 +1,7 @@
 """Templates: the features of several images and videos of one person, pooled; and similarities of pairs of them."""
 
+from typing import Optional
+
 import numpy as np
 from scipy import sparse
 
@@ -22,11 +24,13 @@ def template_features(
     flip: bool = True,
     use_norms: bool = True,
     use_scores: bool = True,
+    positions: Optional[np.ndarray] = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pool the embeddings of images into one feature for each template, as InsightFace's `ijb_11.py` does.
 
     `views` are `[images, views, dim]`, as the model gave them; `templates` and `medias` `[images]` int, the template
-    and the still image or video of each; `scores` `[images]`, 0..1. The embedding of an image is the sum of its two
+    and the still image or video of each; `scores` `[images]`, 0..1. With `positions` in `views`, these are `[members]`:
+    an image can then be in several templates. The embedding of an image is the sum of its two
     views (`flip`), divided by its norm unless `use_norms`, times its detection score (`use_scores`). A media of a
     template is the mean of its frames, a template the sum of its medias. Images are read in order, a few thousand at a
     time, so that `views` may be a memory map.
@@ -34,9 +38,10 @@ def template_features(
     Gives `[templates, dim]` float64 of unit norm (an all-zero feature stays zero), and the `[templates]` numbers,
     rising.
     """
-    if not len(views) == len(templates) == len(medias) == len(scores):
+    count = len(views) if positions is None else len(positions)
+    if not count == len(templates) == len(medias) == len(scores):
         counts = f"{len(templates)} templates, {len(medias)} medias and {len(scores)} scores"
-        raise InputError(f"{len(views)} embeddings for {counts} of images; embed the images of this very set")
+        raise InputError(f"{count} embeddings for {counts} of images; embed the images of this very set")
     if flip and views.shape[1] < 2:
         raise InputError(f"{views.shape[1]} view of each image, where flip adds a second; embed with both, or no flip")
     ids, template = np.unique(templates, return_inverse=True)
@@ -49,10 +54,11 @@ def template_features(
     if use_scores:
         weight *= scores
     features = np.zeros([len(ids), views.shape[2]])
-    with Progress("templates", len(views)) as progress:
-        for start in range(0, len(views), _IMAGES):
-            part = slice(start, min(start + _IMAGES, len(views)))
-            rows = _image_features(views[part], start, flip, use_norms)
+    with Progress("templates", count) as progress:
+        for start in range(0, count, _IMAGES):
+            part = slice(start, min(start + _IMAGES, count))
+            places = np.arange(start, part.stop) if positions is None else positions[part]
+            rows = image_features(views[part if positions is None else places], places, flip, use_norms)
             seen, column = np.unique(template[part], return_inverse=True)
             pooling = sparse.csr_matrix((weight[part], (column, np.arange(len(column)))))
             features[seen] += pooling @ rows
@@ -61,13 +67,18 @@ def template_features(
     return features / np.where(norms > 0, norms, 1), ids
 
 
-def _image_features(views: np.ndarray, start: int, flip: bool, use_norms: bool) -> np.ndarray:
+def image_features(views: np.ndarray, places: np.ndarray, flip: bool, use_norms: bool) -> np.ndarray:
+    """Make the features of images from their `[images, views, dim]`: `[images, dim]` float64.
+
+    They are the sum of both views (`flip`), scaled to unit norm unless `use_norms`; an all-zero one stays zero.
+    `places` `[images]` are their numbers, for the message about one that is not finite.
+    """
     rows = views[:, 0].astype(np.float64)
     if flip:
         rows += views[:, 1]
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
-        where = f"the model's embedding of image {start + int(np.argmin(finite))}"
+        where = f"the model's embedding of image {int(places[np.argmin(finite)])}"
         raise InputError(f"{where} is not finite; use a checkpoint from before training diverged")
     if not use_norms:
         norms = np.linalg.norm(rows, axis=1, keepdims=True)

@@ -40,11 +40,17 @@ class _Pair:
 
 
 class PairCollection:
-    """Collects the pairs of a list and the `problems` of the list, and makes the set at the end."""
+    """Collects the pairs of a list and the `problems` of the list, and makes the set at the end.
 
-    def __init__(self, name: str, list_file: Path, folder: Path, check_images: bool = True) -> None:
+    `official` is how many pairs the published list has.
+    """
+
+    def __init__(
+        self, name: str, list_file: Path, folder: Path, check_images: bool = True, official: int = OFFICIAL_PAIRS
+    ) -> None:
         self.problems = ProblemList(name)
         self._name, self._list, self._folder, self._check = name, list_file, folder, check_images
+        self._official = official
         self._numbers: dict[str, int] = {}
         self._images: list[ListedImage] = []
         self._paths: list[Path] = []
@@ -100,7 +106,8 @@ class PairCollection:
         # How often each count occurs.
         by_fold = [", ".join(f"{n} x {count}" for count, n in Counter(part).items()) for part in counts]
         pairs = f"{np.sum(same):,} same and {np.sum(~same):,} different pairs, by fold {' and '.join(by_fold)}"
-        reason = f"{pairs}, where ten folds have equally many of both, officially 300"
+        each = self._official // (2 * NUM_FOLDS)
+        reason = f"{pairs}, where ten folds have equally many of both, officially {each}"
         self.problems.add("wrong count", self._list, reason)
 
     def _check_doubled(self) -> int:
@@ -122,8 +129,8 @@ class PairCollection:
         """Report on stderr what is odd and yet counted as the list says."""
         people, reports = [image.person for image in self._images], list[str]()
         odd = [pair for pair in self._pairs if pair.same != (people[pair.first] == people[pair.second])]
-        if len(same) != OFFICIAL_PAIRS:
-            reports.append(f"{len(same):,} pairs, not the official {OFFICIAL_PAIRS:,}; not the benchmark's numbers")
+        if len(same) != self._official:
+            reports.append(f"{len(same):,} pairs, not the official {self._official:,}; not the benchmark's numbers")
         if doubled:
             reports.append(f"{doubled:,} of the pairs are listed again; each counts as often as it is listed")
         if odd:

@@ -6,10 +6,9 @@ from typing import Optional
 import numpy as np
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.importers.image_files import images_below
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.protocols.gallery_set import GallerySet, ImageList
-from ddl_tf.protocols.matlab_file import read_matlab
+from ddl_tf.protocols.matlab_lists import images_by_stem, read_people_list
 
 # Whom a distractor shows; the official script numbers them so too.
 DISTRACTOR = -100
@@ -39,8 +38,8 @@ def read_tinyface(
     image_list = ImageList(problems, missing, check_images)
     positions, people = {}, {}
     for kind, file in _LISTS.items():
-        names, people[kind] = _read_list(lists / file, kind, problems)
-        paths = _images(pictures / _FOLDERS[kind], problems)
+        names, people[kind] = read_people_list(lists / file, kind, problems)
+        paths = images_by_stem(pictures / _FOLDERS[kind], problems)
         for stem in sorted(set(paths) - {Path(name).stem for name in names}):
             problems.add("unlisted image", paths[stem], f"{file} does not name it")
         positions[kind] = [image_list.add(f"{_FOLDERS[kind]}/{name}", paths.get(Path(name).stem)) for name in names]
@@ -60,42 +59,11 @@ def _find_lists(root: str) -> Path:
     raise InputError(f"{root}: TinyFace's lists {' and '.join(_LISTS.values())} are not there; give Testing_Set")
 
 
-def _read_list(path: Path, kind: str, problems: ProblemList) -> tuple[list[str], list[int]]:
-    """Read a list of names of images and of whom they show."""
-    content = read_matlab(path, (f"{kind}_set", f"{kind}_ids"))
-    try:
-        # A cell holds a list of one text.
-        names = ["".join(cell) for row in content[f"{kind}_set"] for cell in row]
-        people = np.ravel(content[f"{kind}_ids"])
-    except (TypeError, ValueError) as error:
-        reason = f"not cells of names and a matrix of numbers: {error}"
-        raise InputError(f"{path}: {reason}; is it TinyFace's list? get it anew") from None
-    if people.dtype.kind not in "iuf" or np.any((people < 0) | (people % 1 != 0) | (people >= 2**53)):
-        raise InputError(f"{path}: {kind}_ids are not whole numbers from 0; is it TinyFace's list? get it anew")
-    if len(names) != len(people) or not names:
-        raise InputError(f"{path}: {len(names)} names and {len(people)} numbers of people; get it anew")
-    seen: dict[str, int] = {}
-    for line, name in enumerate(names, 1):
-        if Path(name).stem in seen:
-            problems.add("duplicate line", f"{path}, row {line}", f"{name} is in row {seen[Path(name).stem]} too")
-        seen.setdefault(Path(name).stem, line)
-    return names, people.astype(int).tolist()
-
-
-def _images(folder: Path, problems: ProblemList) -> dict[str, Path]:
-    """Find the images of a folder, at any depth, by name without ending."""
-    paths: dict[str, Path] = {}
-    for path in images_below(folder):
-        if paths.setdefault(path.stem, path) != path:
-            problems.add("duplicate image", path, f"{paths[path.stem]} has the same name")
-    return paths
-
-
 def _distractors(lists: Path, pictures: Path, image_list: ImageList, problems: ProblemList) -> list[int]:
     """Add the distractors; no list names them, but the official images beside the lists show which there should be."""
-    paths = _images(pictures / _DISTRACTORS, problems)
+    paths = images_by_stem(pictures / _DISTRACTORS, problems)
     official = lists / _DISTRACTORS
-    expected = paths if pictures == lists or not official.is_dir() else _images(official, problems)
+    expected = paths if pictures == lists or not official.is_dir() else images_by_stem(official, problems)
     for stem in sorted(set(paths) - set(expected)):
         problems.add("unlisted image", paths[stem], f"{official} has none of this name")
     if not expected:

@@ -1,5 +1,6 @@
 """Rates by condition: pairs in bins of a column such as the yaw, ranks by camera, accuracy by race."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
@@ -182,7 +183,8 @@ def identification_figure(
     panels[0].grid(alpha=0.3)
     panels[0].legend(fontsize=8, loc="lower right")
     if several:
-        labels = [f"{figure_text(name)}\n{count:,} probes" for name, count in zip(first["condition"], first["probes"])]
+        conditions = [textwrap.fill(figure_text(name).replace("_", " "), 14) for name in first["condition"]]
+        labels = [f"{name}\n{count:,} probes" for name, count in zip(conditions, first["probes"])]
         rates = {model: table[["rank1", "low", "high"]].to_numpy() for model, table in tables.items()}
         draw_shares(panels[1], rates, labels, "rank-1 rate", styles)
         panels[1].set_title(f"{figure_text(name)}: rank-1 by condition")

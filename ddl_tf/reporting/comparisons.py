@@ -19,7 +19,7 @@ from ddl_tf.reporting.layout_table import Strong, TextTable
 
 ALPHA = 0.05
 # What papers quote.
-_QUOTED = (*numbers.PARTS, "accuracy", "auc", "rank1", "tar", "tpir", "map", "mean")
+_QUOTED = (*numbers.PARTS, "accuracy", "auc", "rank1", "tar", "tpir", "tpir20", "map", "mean")
 _MANY_PAIRS, _LEAST_REPLICATES = 200_000, 200
 
 
@@ -221,11 +221,22 @@ def comparison_table(
     )
     caption = (
         f"Numbers with their 95% intervals. {numbers.meanings_of(shown)}. A rate at fewer than {MIN_FALSE_ACCEPTS} "
-        f"false accepts is left out.{tested if len(models) > 1 else ''}"
+        f"false accepts is left out.{tested if len(models) > 1 else ''}{_poolings(models)}"
     )
     header = ["set", "number", *(model.name for model in models)]
     name = "headlines" if headlines else "comparison"
     return TextTable(name, caption, header, rows, heads=2, data=pd.DataFrame(lines))
+
+
+def _poolings(models: Sequence[EvaluatedModel]) -> str:
+    """Say how the images of templates were pooled, in every set that has some."""
+    said = []
+    for name in set_names(models):
+        known = {model.name: model.sets[name].result.get("pooling") for model in models if name in model.sets}
+        if len(set(known.values())) == 1:
+            known = {"": next(iter(known.values()))}
+        said += [f"{name}{model and f' of {model}'} by {pooling}" for model, pooling in known.items() if pooling]
+    return f" Templates are pooled: {'; '.join(said)}." if said else ""
 
 
 def differences_table(differences: Sequence[Difference], baseline: str) -> TextTable:

@@ -8,7 +8,7 @@ from ddl_tf.evaluation.reports import flat_numbers, unreliable_numbers
 from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 
 # Of a result, not how good the model is.
-_LEFT_OUT = ("threshold", "mean_same", "mean_different", "val", "far")
+_LEFT_OUT = ("threshold", "mean_same", "mean_different", "val", "far", "fpir_reached")
 
 PARTS = {"verification": "verification", "identification": "identification", "open_set": "open set"}
 _TITLES = {"threshold_accuracy": "accuracy, best threshold", "auc": "AUC", "eer": "EER", "map": "mAP"}
@@ -21,6 +21,7 @@ _MEANINGS = {
     "tar": "TAR@FAR: share of same pairs accepted at a false accept rate of FAR",
     "expectation_margin": "expectation margin: mean similarity of same pairs less that of different ones",
     "rank": "rank-k: share of probes whose mate is among the k most similar of the gallery",
+    "tpir20": "TPIR20@FPIR: share of probes whose mate is among the first 20 and above the threshold of that rate",
     "tpir": "TPIR@FPIR: share of probes identified at rank 1 above the threshold of that false positive rate",
     "fnir": "FNIR@FPIR: share of probes not identified at rank 1 at the threshold of that false positive rate",
     "fnmr": "FNMR@FMR: share of pairs of one person that are rejected at the threshold of that false match rate",
@@ -85,8 +86,8 @@ def title_of(number: str) -> str:
         return f"{rest[0]} {'@'.join(rest[1:-2])}: {title_of('@'.join(rest[-2:]))}"
     if first in PARTS and rest:
         return f"{PARTS[first]}: {title_of('@'.join(rest))}"
-    if first in ("tar", "tpir", "fnir", "fnmr", "fmr", "fpir") and rest:
-        return "@".join([first.upper(), *rest])
+    if first in ("tar", "tpir", "tpir20", "fnir", "fnmr", "fmr", "fpir") and rest:
+        return ", ".join([f"{first.upper()}@{rest[0]}", *rest[1:]])
     if first == "rank" and len(rest) == 1:
         first, rest = f"rank{rest[0]}", []
     name = f"rank-{first[4:]}" if first.startswith("rank") and first[4:].isdigit() else first.replace("_", " ")

@@ -43,6 +43,20 @@ def test_equals_insightface(golden, monkeypatch, flip, norms, scores, dense):
     np.testing.assert_allclose(list(identification["tpir"].values()), golden[f"{key}/tpir"], rtol=0, atol=1e-9)
 
 
+def test_what_is_pooled_first_is_said_and_changes_the_features():
+    results = {
+        first: evaluate_ijb(IJB, VIEWS, replicates=0, pool_first=first) for first in ("media", "none", "cluster")
+    }
+    named = {first: outcome.result["pooling"] for first, outcome in results.items()}
+    mean = "norm- and quality-weighted mean"
+    assert named == {"media": f"{mean}, medias first", "none": mean, "cluster": f"{mean}, up to 4 clusters first"}
+    assert results_text([results["none"].result]).startswith(f"generated, pooling: {mean}:\n")
+    similarities = [outcome.scores["similarity"] for outcome in results.values()]
+    assert np.abs(similarities[0] - similarities[1]).max() > 1e-3
+    one = dataclasses.replace(IJB, medias=np.zeros_like(IJB.medias))
+    np.testing.assert_allclose(evaluate_ijb(one, VIEWS, replicates=0).scores["similarity"], similarities[1], atol=1e-6)
+
+
 def test_open_set_and_ranks_are_the_naive_ones():
     outcome = evaluate_ijb(IJB, VIEWS, replicates=0)
     features, known = templates.template_features(VIEWS, IJB.templates, IJB.medias, IJB.scores)

@@ -6,8 +6,9 @@ Run by hand, on checkouts of the repositories that the module `make_NAME_golden`
 
 AdaFace is https://github.com/mk-minchul/AdaFace, CurricularFace HuangYG123/CurricularFace, FaceX-Zoo JDAI-CV/FaceX-Zoo,
 HistogramLoss madkn/HistogramLoss, InsightFace deepinsight/insightface, MagFace IrvingMeng/MagFace, RepDistiller
-HobbitLong/RepDistiller, RKD lenscloth/RKD. What a module names in STUBS is imported by their code and not used here: a
-mock stands for it. `rfw_golden.json` has what recognition/test/verification_rfw.py of Tencent/TFace printed.
+HobbitLong/RepDistiller, RKD lenscloth/RKD, feature_similarity_kd gist-ailab/feature-similarity-KD. What a module names
+in STUBS is imported by their code and not used here: a mock stands for it. `rfw_golden.json` has what
+recognition/test/verification_rfw.py of Tencent/TFace printed.
 """
 
 import argparse

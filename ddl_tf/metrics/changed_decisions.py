@@ -34,7 +34,7 @@ class RateThreshold:
 
     Example:
         >>> rule = RateThreshold(np.array([0.9, 0.5, 0.4, 0.3, 0.2]), np.array([True] + 4 * [False]), 0.25)
-        >>> rule.at(np.ones(5)), rule.at(np.array([1, 0, 2, 1, 1]))
+        >>> rule.at(np.ones(5)), rule.at(np.array([1, 2, 1, 1, 0]))
         (0.5, 0.9)
     """
 

@@ -15,6 +15,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from ddl_tf.common.files import write_aside
+from ddl_tf.reporting.figure_data import figure_data
 from ddl_tf.reporting.layout_table import Strong, TextTable
 
 _DPI = 150
@@ -90,7 +91,11 @@ def render_page(title: str, summary: str, sections: Sequence[Section]) -> str:
 
 
 def write_report(folder: Path, title: str, summary: str, sections: Sequence[Section]) -> Path:
-    """Write the page `index.html`, and `figures/NAME.png` and `.svg`, `tables/NAME.csv`, `.md` and `.tex`."""
+    """Write the page `index.html`, and as files the figures (`figures/NAME.png`, `.svg`, `.csv`) and tables.
+
+    `figures/NAME.csv` has the numbers that the figure draws; faces have none. Tables are `tables/NAME.csv`, `.md` and
+    `.tex`.
+    """
     page = render_page(title, summary, sections)
     # A page of before would say that the new figures are its own.
     (folder / "index.html").unlink(missing_ok=True)
@@ -99,6 +104,8 @@ def write_report(folder: Path, title: str, summary: str, sections: Sequence[Sect
             files = {f"figures/{part.name}.svg": part.svg}
             with write_aside(folder / "figures" / f"{part.name}.png") as aside:
                 part.figure.savefig(aside, dpi=_DPI, facecolor="white")
+            if len(drawn := figure_data(part.figure)):
+                files[f"figures/{part.name}.csv"] = drawn.to_csv(index=False)
         else:
             base = f"tables/{part.name}"
             files = {f"{base}.csv": part.csv(), f"{base}.md": part.markdown(), f"{base}.tex": part.latex()}

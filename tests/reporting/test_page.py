@@ -105,7 +105,7 @@ def test_files_beside_the_page_which_goes_first_when_it_is_made_again(tmp_path, 
     folder = tmp_path / "report"
     path = write_report(folder, "Title", "Summary", sections("w_1"))
     assert path == folder / "index.html"
-    figures = [f"figures/fig-{letter}.{ending}" for letter in "ab" for ending in ("png", "svg")]
+    figures = [f"figures/fig-{letter}.{ending}" for letter in "ab" for ending in ("csv", "png", "svg")]
     tables = [f"tables/{name}.{ending}" for name in ("folded", "numbers") for ending in ("csv", "md", "tex")]
     assert sorted(str(file.relative_to(folder)) for file in folder.rglob("*.*")) == [*figures, "index.html", *tables]
     assert (folder / "figures" / "fig-a.png").read_bytes().startswith(b"\x89PNG")

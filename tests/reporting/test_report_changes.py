@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from generated_evaluations import write_evaluation
 
@@ -10,6 +11,7 @@ from ddl_tf.reporting.bins import bin_edges, pair_values
 from ddl_tf.reporting.changes import changes
 from ddl_tf.reporting.evaluations import read_evaluation
 from ddl_tf.reporting.layout_table import TextTable
+from ddl_tf.reporting.page import write_report
 from ddl_tf.reporting.palette import styles_of
 
 STYLES = styles_of(["ArcFace", "DDL"])
@@ -105,3 +107,15 @@ def test_one_model_or_too_few_pairs_have_no_changes(models):
     assert section.sentences == [
         "few has too few pairs of two people to set thresholds for a false match rate by them."
     ]
+
+
+def test_every_figure_of_the_page_has_its_numbers_as_csv(models, tmp_path):
+    section = changes(models, [], 0, 40, 0, STYLES)
+    write_report(tmp_path, "title", "summary", [section])
+    figures = sorted((tmp_path / "figures").glob("*.svg"))
+    assert len(figures) == 2
+    for figure in figures:
+        drawn = pd.read_csv(figure.with_suffix(".csv"))
+        table = pd.read_csv(tmp_path / "tables" / f"{figure.stem}-table.csv")
+        tested = table[table["low"].notna()]
+        np.testing.assert_allclose(sorted(drawn.loc[drawn["kind"] == "points", "x"]), sorted(tested["difference"]))

@@ -10,6 +10,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.metrics import roc
 from ddl_tf.metrics.bootstrap import bootstrap_pairs, bootstrapped_targets
+from ddl_tf.metrics.error_rates import operating_points
 from ddl_tf.metrics.k_fold import best_threshold, k_fold_accuracy, k_fold_tar, usable_folds
 from ddl_tf.metrics.roc import FAR_TARGETS
 from ddl_tf.protocols.pair_sets import PairSet
@@ -81,10 +82,12 @@ def evaluate_pair_set(
         fold = usable_folds(same, np.asarray(pair_set.fold))
         similarity = pair_similarities(pair_set, embeddings)
         intervals: dict[str, Any] = {}
+        sides = [None if pair_set.people is None else np.asarray(pair_set.people)[side] for side in (first, second)]
+        points = operating_points(similarity, same, far_targets, replicates, seed, *sides)
         if replicates:
-            sides = [None if pair_set.people is None else np.asarray(pair_set.people)[side] for side in (first, second)]
-            people = (sides[0], sides[1])
-            intervals["intervals"] = bootstrap_pairs(similarity, same, replicates, seed, *people, fold, far_targets)
+            drawn = bootstrap_pairs(similarity, same, replicates, seed, sides[0], sides[1], fold, far_targets)
+            drawn.update({f"error_rates@{name}": ends for name, ends in points.intervals.items()})
+            intervals["intervals"] = drawn
             intervals["resampled"] = "pairs" if pair_set.people is None else "people"
     except InputError as error:
         raise InputError(f"verification set {pair_set.name}: {error}") from None
@@ -114,6 +117,7 @@ def evaluate_pair_set(
         "auc": roc.auc(*curve),
         "eer": roc.eer(*curve),
         "tar": tars,
+        "error_rates": points.rates,
         **mean_similarities(similarity, same),
         "threshold": threshold,
         "threshold_accuracy": threshold_accuracy,
@@ -153,6 +157,7 @@ def evaluate_pairs(
         - `folds`, `accuracy`, `accuracy_std`: k-fold accuracy, see `k_fold_accuracy` and `usable_folds`.
         - `auc`, `eer`, `tar`: from the ROC of all pairs; `tar` by FAR, see `tar_at_far`; None at a FAR of fewer than 3
           different pairs, at which it cannot be measured.
+        - `error_rates`: `threshold`, `fmr` and `fnmr` there, by the false match rate; see `operating_points`.
         - `mean_same`, `mean_different`, `expectation_margin`: the mean similarities and their difference.
         - `threshold`, `threshold_accuracy`: see `best_threshold`.
         - `val`: `tar`, `tar_std` and `far` at FAR 1e-3, see `k_fold_tar`; None if no fold has both classes.

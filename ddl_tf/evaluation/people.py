@@ -9,16 +9,17 @@ import numpy as np
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import setting
 from ddl_tf.evaluation.pairs import mean_similarities, pair_similarities
+from ddl_tf.evaluation.people_text import rules_text
 from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.metrics import roc
 from ddl_tf.metrics.bootstrap import (
     MIN_FALSE_ACCEPTS,
     bootstrap_pairs,
     bootstrap_rates,
-    bootstrapped_targets,
     few_false_accepts,
     rate_interval,
 )
+from ddl_tf.metrics.error_rates import generalised_rates, is_accepted, operating_points
 from ddl_tf.metrics.people_rates import Comparisons, group_rates, pair_rates
 from ddl_tf.metrics.ranks import search_gallery
 from ddl_tf.protocols.pair_sets import PairSet
@@ -27,6 +28,8 @@ from ddl_tf.protocols.people_groups import Groups, group_images
 from ddl_tf.protocols.people_set import PeopleSet
 
 RANKS = (1, 5, 10)
+# What stored sets call photos that show nobody, and people who have no other photos.
+NO_FACE, NOBODY = ("no face", "no usable face"), "empty identity"
 # With fewer people a bootstrap over them is too bold (docs/results/intervals.md).
 _FEW_PEOPLE = 10
 
@@ -122,6 +125,7 @@ def evaluate_people(benchmark: Benchmark, embeddings: np.ndarray, replicates: in
     verification = _verify(benchmark, people, similarity, measuring)
     identification, open_set, probe_scores = _search(benchmark, people, embeddings, measuring)
     groups = _by_group(benchmark, people, similarity, verification["threshold"], measuring)
+    acquisition = _acquisition(faces, people, ~embeddings.any(axis=1), verification, measuring)
     count = int(people.max()) + 1
     if replicates and count < _FEW_PEOPLE:
         measuring.notes.append(
@@ -133,6 +137,7 @@ def evaluate_people(benchmark: Benchmark, embeddings: np.ndarray, replicates: in
         "people": count,
         "images": len(people),
         "left_out": faces.left_out,
+        "acquisition": acquisition,
         "split_seed": benchmark.protocol.split_seed,
         "verification": verification,
         "identification": identification,
@@ -157,19 +162,11 @@ def _verify(
     same = benchmark.pairs.same
     first, second = people[benchmark.pairs.first], people[benchmark.pairs.second]
     targets = {rate_name(rate): rate for rate in benchmark.protocol.fmr}
-    measured = bootstrapped_targets(same, targets)
     curve = roc.roc_curve(similarity, same)
+    points = operating_points(similarity, same, targets, measuring.replicates, measuring.seed, first, second)
+    measured = [name for name, threshold in points.rates["threshold"].items() if threshold is not None]
     tars = {name: roc.tar_at_far(*curve, rate) if name in measured else None for name, rate in targets.items()}
-    thresholds = {name: roc.threshold_at_far(similarity, same, rate) for name, rate in measured.items()}
-    rates: dict[str, dict[str, Optional[float]]] = {"fmr": dict.fromkeys(targets), "fnmr": dict.fromkeys(targets)}
-    accepted = _accepted(similarity, thresholds)
-    for kind, members, wrong in (("fmr", ~same, accepted), ("fnmr", same, ~accepted)):
-        sides = first[members], second[members]
-        values = pair_rates(wrong[members], *sides, measuring.replicates, measuring.seed) if measured else []
-        for name, value in zip(measured, values):
-            rates[kind][name] = value.value
-            if value.interval:
-                measuring.intervals[f"verification@{kind}@{name}"] = value.interval
+    measuring.intervals.update({f"verification@{name}": ends for name, ends in points.intervals.items()})
     result = {
         "pairs": len(same),
         "same": int(same.sum()),
@@ -177,8 +174,7 @@ def _verify(
         "eer": roc.eer(*curve),
         "tar": tars,
         **mean_similarities(similarity, same),
-        "threshold": {name: thresholds.get(name) for name in targets},
-        **rates,
+        **points.rates,
     }
     if measuring.replicates:
         drawn = bootstrap_pairs(
@@ -197,23 +193,48 @@ def _verify(
     return result
 
 
+def _acquisition(
+    faces: PeopleSet, people: np.ndarray, failed: np.ndarray, verification: dict[str, Any], measuring: _Measuring
+) -> dict[str, Any]:
+    """Count the images without a usable face and the people who have no other; `failed` `[images]` are in the rates."""
+    without_face = sum(faces.left_out.get(kind, 0) for kind in NO_FACE)
+    not_enrolled, known = faces.left_out.get(NOBODY, 0), len(np.unique(people))
+    attempts, everybody = len(people) + without_face, known + not_enrolled
+    fta, fte = without_face / attempts, not_enrolled / everybody
+    generalised = {
+        name: None if fnmr is None else generalised_rates(verification["fmr"][name], fnmr, fta, fte)._asdict()
+        for name, fnmr in verification["fnmr"].items()
+    }
+    # Of those who have only embeddings of zeros, nobody is recognised either.
+    lost = known - len(np.unique(people[~failed]))
+    if measuring.replicates:
+        measuring.intervals["acquisition@fte"] = rate_interval(not_enrolled + lost, everybody)
+    return {
+        "attempts": attempts,
+        "failed": without_face + int(failed.sum()),
+        "fta": (without_face + int(failed.sum())) / attempts,
+        "people": everybody,
+        "not_enrolled": not_enrolled + lost,
+        "fte": (not_enrolled + lost) / everybody,
+        **{kind: {name: rates and rates[kind] for name, rates in generalised.items()} for kind in ("gfar", "gfrr")},
+    }
+
+
 def _too_few(what: str, rate: float, trials: str, count: int, more: str) -> str:
     """Say why a rate is not measured, and which is the least that could be, rounded up to one digit."""
     least, exponent = f"{MIN_FALSE_ACCEPTS / count:e}".split("e")
     instead = (
         f", or ask for {rate_name(np.ceil(float(least)) * 10.0 ** int(exponent))}" if count > MIN_FALSE_ACCEPTS else ""
     )
-    return f"{what} is not measured: it takes {_needed(rate):,} {trials}, and there are {count:,}; {more}{instead}."
+    return (
+        f"{what} is not measured: it takes {_needed(rate):,} {trials}, and there are {count:,}; {more}{instead}. "
+        f"{rules_text(rate, count)}"
+    )
 
 
 def _needed(rate: float) -> int:
     """How many trials make three errors at a rate."""
     return int(np.ceil(round(MIN_FALSE_ACCEPTS / rate, 6)))
-
-
-def _accepted(similarity: np.ndarray, thresholds: Mapping[str, float]) -> np.ndarray:
-    """Whether each pair is accepted at each threshold, `[pairs, thresholds]`."""
-    return similarity[:, np.newaxis] >= np.array(list(thresholds.values()), np.float32)
 
 
 def _by_group(
@@ -226,7 +247,7 @@ def _by_group(
     measured = {name: value for name, value in thresholds.items() if value is not None}
     targets = {rate_name(rate): rate for rate in benchmark.protocol.fmr if rate_name(rate) in measured}
     pairs = benchmark.pairs
-    comparisons = Comparisons(pairs.first, pairs.second, pairs.same, _accepted(similarity, measured))
+    comparisons = Comparisons(pairs.first, pairs.second, pairs.same, is_accepted(similarity, measured))
     result = {}
     for column, groups in benchmark.groups.items():
         result[column], of_groups = group_rates(

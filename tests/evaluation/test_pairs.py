@@ -8,10 +8,12 @@ import pytest
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.pairs import evaluate_pair_set, pair_similarities, summarise_rfw, verify
-from ddl_tf.evaluation.reports import json_line, pairs_table
+from ddl_tf.evaluation.reports import error_rates_table, json_line, pairs_table, results_text
 from ddl_tf.metrics.bootstrap import bootstrap_pairs
+from ddl_tf.metrics.error_rates import operating_points
 from ddl_tf.metrics.k_fold import usable_folds
 from ddl_tf.metrics.paired_tests import compare_scores
+from ddl_tf.metrics.roc import FAR_TARGETS
 from ddl_tf.protocols.pair_sets import PairSet, read_bin
 
 
@@ -83,6 +85,9 @@ def test_intervals_are_added_of_pairs_or_people_and_nothing_else_changes(embeddi
     for named, resampled, known in ((None, "pairs", ()), (people, "people", (people[first], people[second]))):
         outcome = evaluate_pair_set(dataclasses.replace(pairs, people=named), embeddings, replicates=60, seed=3)
         intervals = bootstrap_pairs(similarity, same, 60, 3, *(known or (None, None)), pairs.fold)
+        points = operating_points(similarity, same, FAR_TARGETS, 60, 3, *known)
+        assert points.rates == plain["error_rates"]
+        intervals.update({f"error_rates@{name}": ends for name, ends in points.intervals.items()})
         assert outcome.result == {**plain, "intervals": intervals, "resampled": resampled}
         # 200 different pairs: a FAR of 1e-2 is two of them, too few for an interval.
         assert {name for name in intervals if name.startswith("tar@")} == {"tar@1e-1"}
@@ -166,3 +171,20 @@ def test_table_is_aligned_and_a_tar_that_cannot_be_measured_is_a_dash():
     assert len(pairs_table([_result_of()]).splitlines()) == 2
     with pytest.raises(ValueError, match="not JSON compliant"):
         json_line(_result_of(auc=float("nan")))
+
+
+def test_error_rates_have_a_table_and_few_pairs_are_told_what_they_leave_open(embeddings):
+    result = verify(_set(400), embeddings, replicates=40)
+    low, high = result["intervals"]["error_rates@fnmr@1e-1"]
+    lines = error_rates_table([result, {**result, "set": "other"}]).splitlines()
+    fnmr = f"{100 * (1 - result['tar']['1e-1']):.3g}% [{100 * low:.3g}, {100 * high:.3g}]"
+    assert result["error_rates"]["fnmr"]["1e-1"] == 1 - result["tar"]["1e-1"]
+    assert lines == [
+        "ISO/IEC 19795-1, FNMR at FMR:",
+        f"set    {'1e-1'.rjust(len(fnmr))}  1e-2  1e-3  1e-4",
+        f"tiny   {fnmr}     \N{EN DASH}     \N{EN DASH}     \N{EN DASH}",
+        f"other  {fnmr}     \N{EN DASH}     \N{EN DASH}     \N{EN DASH}",
+        "FMR 1e-2 of 200 pairs: Rule of 3: 200 without any error leave up to 1.5% open. Rule of 30: to measure 1% "
+        "within 30% takes 3,000.",
+    ]
+    assert results_text([result]) == f"{pairs_table([result])}\n{error_rates_table([result])}"

@@ -1,7 +1,7 @@
 """How good a model is on any people: 1:1, search among some of them with strangers, and both by group."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -19,12 +19,13 @@ from ddl_tf.metrics.bootstrap import (
     few_false_accepts,
     rate_interval,
 )
-from ddl_tf.metrics.error_rates import generalised_rates, is_accepted, operating_points
-from ddl_tf.metrics.people_rates import Comparisons, group_rates, pair_rates
+from ddl_tf.metrics.error_rates import generalised_rates, operating_points
+from ddl_tf.metrics.group_differences import compare_groups
+from ddl_tf.metrics.people_rates import pair_rates
 from ddl_tf.metrics.ranks import search_gallery
 from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.protocols.people import Split, open_set_splits, people_pairs
-from ddl_tf.protocols.people_groups import Groups, group_images
+from ddl_tf.protocols.people_groups import GroupChoice, Groups, group_images
 from ddl_tf.protocols.people_set import PeopleSet
 
 RANKS = (1, 5, 10)
@@ -35,7 +36,7 @@ _FEW_PEOPLE = 10
 
 
 @dataclasses.dataclass
-class PeopleProtocol:
+class PeopleProtocol(GroupChoice):
     """What is asked of a set of people; the settings of the command inherit these fields."""
 
     fmr: list[float] = setting([1e-3, 1e-4], "False match rates of 1:1 to find thresholds for, comma-separated.")
@@ -46,11 +47,6 @@ class PeopleProtocol:
     enrolled: int = setting(1, "1:N: images of each enrolled person that are enrolled; the others are searched.")
     splits: int = setting(10, "1:N: how many times to draw who is enrolled; 0: no 1:N.")
     split_seed: int = setting(0, "Seed of pairs, strangers and enrolled images; compare models with one seed.")
-    by: list[str] = setting(
-        [], "Columns to give error rates by, comma-separated: text, or numbers, which are cut into bins."
-    )
-    edges: list[float] = setting([], "Edges of the bins of the one column of numbers of --by; default: --bins.")
-    bins: int = setting(4, "Bins of a column of numbers of --by, of about as many images each.")
 
 
 class Benchmark(NamedTuple):
@@ -65,10 +61,8 @@ class Benchmark(NamedTuple):
 
 def make_benchmark(faces: PeopleSet, protocol: PeopleProtocol) -> Benchmark:
     """Draw pairs and splits of a set of people, and refuse settings that make no sense."""
-    for name in ("fmr", "fpir"):
-        if not getattr(protocol, name) or not all(0 < rate < 1 for rate in getattr(protocol, name)):
-            text = ",".join(f"{rate:g}" for rate in getattr(protocol, name))
-            raise InputError(f"--{name}={text}: give rates above 0 and below 1, such as 1e-3")
+    false_match_rates(protocol.fmr)
+    false_match_rates(protocol.fpir, "fpir")
     for name in ("most_pairs_per_person", "impostor_pairs"):
         if getattr(protocol, name) < 0:
             raise InputError(f"--{name}={getattr(protocol, name)}: must be at least 1, or 0 for all")
@@ -78,6 +72,14 @@ def make_benchmark(faces: PeopleSet, protocol: PeopleProtocol) -> Benchmark:
     fold = np.zeros(len(pairs.same), np.int64)
     pair_set = PairSet(faces.name, faces.images, *pairs, fold, faces.keys, faces.people)
     return Benchmark(faces, pair_set, splits, groups, protocol)
+
+
+def false_match_rates(rates: Sequence[float], flag: str = "fmr") -> dict[str, float]:
+    """Name the rates of a flag by `rate_name`, and refuse what is no rate."""
+    if not rates or not all(0 < rate < 1 for rate in rates):
+        text = ",".join(f"{rate:g}" for rate in rates)
+        raise InputError(f"--{flag}={text}: give rates above 0 and below 1, such as 1e-3")
+    return {rate_name(rate): rate for rate in rates}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +117,9 @@ def evaluate_people(benchmark: Benchmark, embeddings: np.ndarray, replicates: in
         seed: of the bootstrap.
 
     Returns:
-        `verification`, `identification`, `open_set`, `groups` and `notes`, as docs/people.md lists them; what cannot be
-        measured is None. The scores are those of the pairs, and of the probes of all splits, one split after another.
+        `verification`, `identification`, `open_set`, `groups`, `differences` and `notes`, as docs/people.md lists them;
+        what cannot be measured is None. The scores are those of the pairs, and of the probes of all splits, one split
+        after another.
     """
     faces = benchmark.faces
     people = np.unique(faces.people, return_inverse=True)[1]
@@ -124,7 +127,11 @@ def evaluate_people(benchmark: Benchmark, embeddings: np.ndarray, replicates: in
     measuring = _Measuring(replicates, seed)
     verification = _verify(benchmark, people, similarity, measuring)
     identification, open_set, probe_scores = _search(benchmark, people, embeddings, measuring)
-    groups = _by_group(benchmark, people, similarity, verification["threshold"], measuring)
+    measured = {name: value for name, value in verification["threshold"].items() if value is not None}
+    drawn_pairs = (benchmark.pairs.first, benchmark.pairs.second, benchmark.pairs.same)
+    by_group = compare_groups(benchmark.groups, people, similarity, drawn_pairs, measured, replicates, seed)
+    measuring.intervals.update(by_group.intervals)
+    measuring.notes.extend(by_group.notes)
     acquisition = _acquisition(faces, people, ~embeddings.any(axis=1), verification, measuring)
     count = int(people.max()) + 1
     if replicates and count < _FEW_PEOPLE:
@@ -142,7 +149,8 @@ def evaluate_people(benchmark: Benchmark, embeddings: np.ndarray, replicates: in
         "verification": verification,
         "identification": identification,
         "open_set": open_set,
-        "groups": groups,
+        "groups": by_group.groups,
+        "differences": by_group.differences,
         "notes": measuring.notes,
         "source": faces.source,
         **({"intervals": measuring.intervals} if replicates else {}),
@@ -235,26 +243,6 @@ def _too_few(what: str, rate: float, trials: str, count: int, more: str) -> str:
 def _needed(rate: float) -> int:
     """How many trials make three errors at a rate."""
     return int(np.ceil(round(MIN_FALSE_ACCEPTS / rate, 6)))
-
-
-def _by_group(
-    benchmark: Benchmark,
-    people: np.ndarray,
-    similarity: np.ndarray,
-    thresholds: Mapping[str, Optional[float]],
-    measuring: _Measuring,
-) -> dict[str, Any]:
-    measured = {name: value for name, value in thresholds.items() if value is not None}
-    targets = {rate_name(rate): rate for rate in benchmark.protocol.fmr if rate_name(rate) in measured}
-    pairs = benchmark.pairs
-    comparisons = Comparisons(pairs.first, pairs.second, pairs.same, is_accepted(similarity, measured))
-    result = {}
-    for column, groups in benchmark.groups.items():
-        result[column], of_groups = group_rates(
-            *groups, people, comparisons, targets, measuring.replicates, measuring.seed
-        )
-        measuring.intervals.update({f"groups@{column}@{name}": interval for name, interval in of_groups.items()})
-    return result
 
 
 class _Probes(NamedTuple):

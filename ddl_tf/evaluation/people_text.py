@@ -117,17 +117,51 @@ def people_text(result: Mapping[str, Any]) -> str:
             f"rank-1 {_rate_at(result, 'identification', 'rank', '1')}",
             *_threshold_lines(result, "open_set", "fpir", "fnir"),
         ]
-    for column in result["groups"]:
-        lines += _group_lines(result, column)
-    return "\n".join([*lines, *result["notes"], *sentences(result)])
+    return "\n".join([*lines, *group_lines(result), *result["notes"], *sentences(result)])
 
 
-def _group_lines(result: Mapping[str, Any], column: str) -> Iterator[str]:
+# The measures of differences between groups, as tables name them.
+MEASURE_TITLES = {
+    "fmr_ratio": "FMR, worst / geometric mean",
+    "fnmr_ratio": "FNMR, worst / geometric mean",
+    "fmr_gini": "FMR, Gini coefficient",
+    "fnmr_gini": "FNMR, Gini coefficient",
+    "garbe": "GARBE",
+    "inequity_rate": "inequity rate",
+    "fairness_discrepancy": "fairness discrepancy rate",
+}
+
+
+def measure_text(value: Optional[float], interval: Optional[Sequence[float]] = None) -> str:
+    """Write a measure with three digits and its interval: "3.21 [2.1, 4.5]"; a dash for None."""
+    if value is None:
+        return DASH
+    return f"{value:.3g}" + (f" [{interval[0]:.3g}, {interval[1]:.3g}]" if interval else "")
+
+
+def group_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    """Lay out what a result says of groups for a terminal: the rates at each threshold, and how different they are."""
+    for column, known in result.get("differences", {}).items():
+        yield from _rate_lines(result, column, known["threshold"])
+        rows = [
+            [
+                title,
+                *(
+                    measure_text(value, result.get("intervals", {}).get(f"differences@{column}@{name}@{target}"))
+                    for target, value in known[name].items()
+                ),
+            ]
+            for name, title in MEASURE_TITLES.items()
+        ]
+        if known["threshold"]:
+            yield f"differences by {visible(column)}, at FMR:"
+            yield from table_lines(["measure", *known["threshold"]], rows, "  ")
+
+
+def _rate_lines(result: Mapping[str, Any], column: str, thresholds: Mapping[str, float]) -> Iterator[str]:
     """A table of the groups for each threshold."""
     groups = result["groups"][column]
-    for target, threshold in result["verification"]["threshold"].items():
-        if threshold is None:
-            continue
+    for target, threshold in thresholds.items():
         yield f"by {visible(column)}, at the threshold {threshold:.3f} of FMR {target}:"
         rows = [
             [

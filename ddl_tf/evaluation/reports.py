@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ddl_tf.common.markdown import DASH
-from ddl_tf.evaluation.people_text import people_text, rate_text, rules_text, table_lines
+from ddl_tf.evaluation.people_text import group_lines, people_text, rate_text, rules_text, table_lines
 from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 from ddl_tf.metrics.error_rates import ERRORS, error_numbers
 
@@ -73,7 +73,9 @@ def _numbers_text(result: dict[str, Any]) -> str:
     """A line for each number of a result, with its interval."""
     intervals, unreliable = result.get("intervals", {}), unreliable_numbers(result)
     lines = []
-    for name, value in flat_numbers(result).items():
+    # Groups have tables of their own.
+    alone = {name: part for name, part in result.items() if name not in ("groups", "differences")}
+    for name, value in flat_numbers(alone).items():
         text = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
         if name in unreliable:
             text += "*"
@@ -98,4 +100,7 @@ def results_text(results: Sequence[dict[str, Any]]) -> str:
     for result in pairs:
         tables.setdefault(tuple(result["tar"]), []).append(result)
     of_pairs = [table(alike) for alike in tables.values() for table in (pairs_table, error_rates_table)]
+    for result in results:
+        if result.get("protocol") != "people" and result.get("differences"):
+            texts += [f"{result['set']}, by groups:", *group_lines(result), *result.get("notes", [])]
     return "\n".join(filter(None, of_pairs + texts))

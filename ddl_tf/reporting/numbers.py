@@ -4,11 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
+from ddl_tf.evaluation.people_text import MEASURE_TITLES
 from ddl_tf.evaluation.reports import flat_numbers, unreliable_numbers
 from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 
 # Of a result, not how good the model is.
-_LEFT_OUT = ("threshold", "mean_same", "mean_different", "val", "far", "fpir_reached")
+_LEFT_OUT = ("threshold", "mean_same", "mean_different", "val", "far", "fpir_reached", "pairs")
 
 PARTS = {"verification": "verification", "identification": "identification", "open_set": "open set"}
 # Parts of results that papers do not quote.
@@ -79,7 +80,24 @@ def far_targets(result: Mapping[str, Any]) -> dict[str, float]:
 
 def lower_is_better(number: str) -> bool:
     """Return whether a number is an error."""
-    errors = ("eer", "error", "fnir", "fpir", "fnmr", "fmr", "fta", "fte", "gfar", "gfrr", "missed", "gap", "std")
+    errors = (
+        "eer",
+        "error",
+        "fnir",
+        "fpir",
+        "fnmr",
+        "fmr",
+        "fta",
+        "fte",
+        "gfar",
+        "gfrr",
+        "missed",
+        "gap",
+        "std",
+        "gini",
+        "garbe",
+        "inequity",
+    )
     return any(word in number.lower() for word in errors)
 
 
@@ -88,6 +106,8 @@ def title_of(number: str) -> str:
     first, *rest = number.split("@")
     if first in PARTS and rest[:1] == ["galleries"] and len(rest) > 2:
         return f"{PARTS[first]}, {rest[1]}: {title_of('@'.join(rest[2:]))}"
+    if first == "differences" and len(rest) == 3:
+        return f"{rest[0]}, {MEASURE_TITLES.get(rest[1], rest[1])} at FMR {rest[2]}"
     if first == "groups" and len(rest) > 2:
         return f"{rest[0]} {'@'.join(rest[1:-2])}: {title_of('@'.join(rest[-2:]))}"
     parts = {**PARTS, **_BESIDE}

@@ -47,7 +47,7 @@ def test_rates_at_every_threshold_are_those_of_both(case):
     for threshold, fmr, fnmr in golden["bob"]["points"].values():
         # Theirs just above the largest different pair is no number of float32.
         rounded = np.float32(threshold)
-        rounded = np.nextafter(rounded, np.float32(np.inf)) if rounded < threshold else rounded
+        rounded = np.nextafter(rounded, np.float32(np.inf)) if float(rounded) < threshold else rounded
         assert rates_at(similarity, same, rounded) == pytest.approx((fmr, fnmr), abs=1e-12)
 
 

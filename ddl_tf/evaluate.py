@@ -22,8 +22,8 @@ from ddl_tf.common.files import write_aside
 from ddl_tf.common.settings import required, setting
 from ddl_tf.evaluation.ijb import evaluate_ijb
 from ddl_tf.evaluation.megaface_settings import MegaFaceSettings, face_images, megaface_outcome
-from ddl_tf.evaluation.pairs import evaluate_pair_set, summarise_rfw
-from ddl_tf.evaluation.people import evaluate_people, make_benchmark
+from ddl_tf.evaluation.pairs import Bootstrap, add_groups, evaluate_pair_set, race_groups
+from ddl_tf.evaluation.people import evaluate_people, false_match_rates, make_benchmark
 from ddl_tf.evaluation.people_settings import PeopleSettings, open_people
 from ddl_tf.evaluation.reports import json_line
 from ddl_tf.evaluation.scface import evaluate_scface
@@ -36,6 +36,7 @@ from ddl_tf.metrics.pooling import POOLED_FIRST
 from ddl_tf.mining.image_columns import image_columns, read_columns
 from ddl_tf.protocols.gallery_set import MISSING, GallerySet
 from ddl_tf.protocols.ijb import read_ijb
+from ddl_tf.protocols.people_groups import GroupChoice, group_images
 from ddl_tf.protocols.rfw import RACES, rfw_name
 from ddl_tf.protocols.scface import read_scface
 from ddl_tf.protocols.tinyface import read_tinyface
@@ -52,15 +53,19 @@ from ddl_tf.surveillance.commands import (
 
 
 @dataclasses.dataclass
-class PairsSettings(VerificationSets, EvaluationSettings):
+class PairsSettings(VerificationSets, GroupChoice, EvaluationSettings):
     """Flags of `pairs`."""
 
+    fmr: list[float] = setting(
+        [1e-2, 1e-3], "False match rates of all pairs, at whose thresholds groups (--by, races) are compared."
+    )
     measure: bool = setting(
         False,
-        "With --store: measure resolution, sharpness and light of the images, for accuracy by quality in a report.",
+        "With --store or --by: measure resolution, sharpness and light of the images, for accuracy by quality in a "
+        "report.",
     )
     columns: list[str] = setting(
-        [], "With --store: CSV files with a column `key` and further ones, such as yaw, to keep with the images."
+        [], "With --store or --by: CSV files with a column `key` and further ones of the images, such as yaw or gender."
     )
     plot: Optional[str] = setting(None, "Draw ROC and similarities of every set to this file (.png, .pdf or .svg).")
 
@@ -72,29 +77,38 @@ def pairs(settings: PairsSettings) -> None:
         evaluation.plots.check_format(settings.plot)
     with session.listing_problems():
         sets = load_sets(settings, check_images=session.needs_images)
-    if (settings.measure or settings.columns) and not settings.store:
-        raise InputError("--measure and --columns need --store: they are kept with the images of a set")
+    if (settings.measure or settings.columns) and not (settings.store or settings.by):
+        raise InputError("--measure and --columns need --store or --by: they are of the images of a set")
     if not sets:
         raise InputError(
             "no verification set: name one with --bin, --cfp_root, --lfw_root and --lfw_pairs, --pairs_csv, or --pairs"
         )
     further = read_columns(settings.columns)
-    similarities, results = [], []
+    targets = false_match_rates(settings.fmr)
+    bootstrap = Bootstrap(settings.replicates, settings.seed)
+    similarities, outcomes = [], []
     for pair_set in sets:
         columns = image_columns(pair_set, further, settings.measure)
         described = pair_set.name, pair_set.images, pair_set.keys, columns
         if settings.list_images:
             session.list_images(*described)
             continue
-        outcome = evaluate_pair_set(pair_set, session.unit(*described), settings.replicates, settings.seed)
-        session.add(outcome)
+        groups = {}
+        if settings.by:
+            known = pd.DataFrame(index=range(len(pair_set.images))) if columns is None else columns
+            try:
+                groups = group_images(known, settings.by, settings.edges, settings.bins)
+            except InputError as error:
+                raise InputError(f"{pair_set.name}: {error}") from None
+        outcome = evaluate_pair_set(pair_set, session.unit(*described), *bootstrap)
+        outcomes.append(outcome)
+        session.add(add_groups(outcome, pair_set, groups, targets, bootstrap) if groups else outcome)
         similarities.append(
             evaluation.Similarities(pair_set.name, outcome.scores["similarity"], np.asarray(pair_set.same))
         )
-        results.append(outcome.result)
-    races = [result for result in results if result["set"] in map(rfw_name, RACES)]
-    if len(races) == len(RACES):
-        session.add(Outcome(summarise_rfw(races), {}))
+    races = [pair_set for pair_set in sets if pair_set.name in map(rfw_name, RACES)]
+    if len(races) == len(RACES) and outcomes:
+        session.add(race_groups(sets, outcomes, targets, bootstrap))
     if settings.plot and similarities:
         with write_aside(Path(settings.plot)) as aside:
             evaluation.verification_figure(similarities).savefig(aside)

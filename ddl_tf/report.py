@@ -17,7 +17,7 @@ import ddl_tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import setting
 from ddl_tf.metrics.bootstrap import check_replicates
-from ddl_tf.reporting import changes, people, sections
+from ddl_tf.reporting import changes, error_rates, group_differences, people, sections
 from ddl_tf.reporting.comparisons import compare_models
 from ddl_tf.reporting.curves import curves_section, read_runs
 from ddl_tf.reporting.evaluations import EvaluatedModel, check_comparable, named_folders, read_evaluation, set_names
@@ -93,11 +93,13 @@ def main(settings: ReportSettings) -> None:
             sections.headlines(models, differences),
             changes.changes(models, settings.columns, settings.worst_pairs, settings.replicates, settings.seed, styles),
             sections.curves_of_errors(models, settings.replicates, settings.seed, styles),
+            error_rates.error_rates(models),
             sections.distributions(models),
             sections.identification(models, settings.replicates, settings.seed, styles),
-            people.people(models, styles),
+            people.people(models, styles, settings.replicates, settings.seed),
             people.worst(models, settings.worst_pairs),
             sections.races(models, styles),
+            group_differences.group_differences(models),
             sections.conditions(models, settings.columns, styles),
             *([sections.embedding_map(both, easy, hard, settings.tsne_images, settings.seed)] if both else []),
             *parts,

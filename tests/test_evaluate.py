@@ -79,7 +79,7 @@ def test_the_command_of_flags_says_nothing_but_its_table(two_stored, bins, tmp_p
     command = [sys.executable, "-m", "ddl_tf.evaluate", *flags]
     run = subprocess.run(command, check=True, capture_output=True, text=True)
     # No start-up lines, no warnings.
-    assert [line.split()[0] for line in own_lines(run.stderr)] == ["set", "one", "two", f"{DASH}:"]
+    assert [line.split()[0] for line in own_lines(run.stderr)] == ["set", "one", "two", f"{DASH}:", "FMR"]
     stored = StoredEvaluation(str(tmp_path / "out"))
     assert [json.loads(line) for line in run.stdout.splitlines()] == [stored.result(name) for name in ("one", "two")]
     assert stored.provenance("two")["command"].endswith("--replicates=0")

@@ -1,18 +1,24 @@
 """The verification protocol: are the two images of a pair the same person?"""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 import numpy as np
 
 from ddl_tf import evaluation
 from ddl_tf.common.errors import InputError
+from ddl_tf.evaluation.people_text import rules_text
 from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.metrics import roc
 from ddl_tf.metrics.bootstrap import bootstrap_pairs, bootstrapped_targets
+from ddl_tf.metrics.error_rates import operating_points
+from ddl_tf.metrics.group_differences import compare_groups
 from ddl_tf.metrics.k_fold import best_threshold, k_fold_accuracy, k_fold_tar, usable_folds
+from ddl_tf.metrics.pair_people import linked_people
 from ddl_tf.metrics.roc import FAR_TARGETS
 from ddl_tf.protocols.pair_sets import PairSet
+from ddl_tf.protocols.people_groups import Groups
 from ddl_tf.protocols.rfw import RACES, rfw_name
 
 if TYPE_CHECKING:
@@ -20,6 +26,13 @@ if TYPE_CHECKING:
 
 # Of a set of all pairs of some thousand images the embeddings of all pairs would take many GB.
 _PAIRS_AT_A_TIME = 16_384
+
+
+class Bootstrap(NamedTuple):
+    """How intervals are made: how many `replicates` (0: none), and their seed."""
+
+    replicates: int
+    seed: int
 
 
 def _by_pair(
@@ -81,10 +94,12 @@ def evaluate_pair_set(
         fold = usable_folds(same, np.asarray(pair_set.fold))
         similarity = pair_similarities(pair_set, embeddings)
         intervals: dict[str, Any] = {}
+        sides = [None if pair_set.people is None else np.asarray(pair_set.people)[side] for side in (first, second)]
+        points = operating_points(similarity, same, far_targets, replicates, seed, *sides)
         if replicates:
-            sides = [None if pair_set.people is None else np.asarray(pair_set.people)[side] for side in (first, second)]
-            people = (sides[0], sides[1])
-            intervals["intervals"] = bootstrap_pairs(similarity, same, replicates, seed, *people, fold, far_targets)
+            drawn = bootstrap_pairs(similarity, same, replicates, seed, sides[0], sides[1], fold, far_targets)
+            drawn.update({f"error_rates@{name}": ends for name, ends in points.intervals.items()})
+            intervals["intervals"] = drawn
             intervals["resampled"] = "pairs" if pair_set.people is None else "people"
     except InputError as error:
         raise InputError(f"verification set {pair_set.name}: {error}") from None
@@ -114,6 +129,7 @@ def evaluate_pair_set(
         "auc": roc.auc(*curve),
         "eer": roc.eer(*curve),
         "tar": tars,
+        "error_rates": points.rates,
         **mean_similarities(similarity, same),
         "threshold": threshold,
         "threshold_accuracy": threshold_accuracy,
@@ -153,6 +169,7 @@ def evaluate_pairs(
         - `folds`, `accuracy`, `accuracy_std`: k-fold accuracy, see `k_fold_accuracy` and `usable_folds`.
         - `auc`, `eer`, `tar`: from the ROC of all pairs; `tar` by FAR, see `tar_at_far`; None at a FAR of fewer than 3
           different pairs, at which it cannot be measured.
+        - `error_rates`: `threshold`, `fmr` and `fnmr` there, by the false match rate; see `operating_points`.
         - `mean_same`, `mean_different`, `expectation_margin`: the mean similarities and their difference.
         - `threshold`, `threshold_accuracy`: see `best_threshold`.
         - `val`: `tar`, `tar_std` and `far` at FAR 1e-3, see `k_fold_tar`; None if no fold has both classes.
@@ -163,6 +180,65 @@ def evaluate_pairs(
             different pairs.
     """
     return verify(pair_set, evaluation.embed_images(model, pair_set.images, pair_set.name, flip, batch_size))
+
+
+def people_of_images(pair_set: PairSet) -> np.ndarray:
+    """Tell whom each image shows, `[images]` text; where the set does not, as far as same pairs link them."""
+    if pair_set.people is not None:
+        return np.array([str(person) for person in pair_set.people])
+    place = np.arange(len(pair_set.images)) if pair_set.copy_of is None else pair_set.copy_of
+    known, person = linked_people(place[pair_set.first], place[pair_set.second], np.asarray(pair_set.same, bool))
+    of_image = np.full(len(place), "", object)
+    of_image[known] = [f"person {number}" for number in person]
+    return of_image[place].astype(str)
+
+
+def add_groups(
+    outcome: Outcome, pair_set: PairSet, groups: Mapping[str, Groups], targets: Mapping[str, float], settings: Bootstrap
+) -> Outcome:
+    """Add error rates by group to the outcome of a set of pairs, at the thresholds of all of its pairs.
+
+    The result gets `groups`, `differences` and `notes`, as that of `evaluate_people`, and their intervals.
+    """
+    same, similarity = np.asarray(pair_set.same, bool), outcome.scores["similarity"]
+    points = operating_points(similarity, same, targets, 0, settings.seed).rates["threshold"]
+    thresholds = {name: value for name, value in points.items() if value is not None}
+    pairs = pair_set.first, pair_set.second, same
+    found = compare_groups(groups, people_of_images(pair_set), similarity, pairs, thresholds, *settings)
+    different = int(np.sum(~same))
+    notes = [
+        f"FMR {name} is not measured with {different:,} pairs of two people. {rules_text(targets[name], different)}"
+        for name, value in points.items()
+        if value is None
+    ]
+    result = {**outcome.result, "groups": found.groups, "differences": found.differences}
+    result["notes"] = notes + found.notes
+    if settings.replicates:
+        result["intervals"] = {**result.get("intervals", {}), **found.intervals}
+    return dataclasses.replace(outcome, result=result)
+
+
+def race_groups(
+    sets: Sequence[PairSet], outcomes: Sequence[Outcome], targets: Mapping[str, float], settings: Bootstrap
+) -> Outcome:
+    """Summarise RFW, with the races as groups of all pairs of the four sets, at one threshold."""
+    by_name = {pair_set.name: (pair_set, outcome) for pair_set, outcome in zip(sets, outcomes)}
+    races = [by_name[rfw_name(race)] for race in RACES]
+    starts = np.cumsum([0, *(len(pair_set.images) for pair_set, _ in races)])
+    first, second = (
+        np.concatenate([getattr(pair_set, side) + start for (pair_set, _), start in zip(races, starts)])
+        for side in ("first", "second")
+    )
+    same = np.concatenate([pair_set.same for pair_set, _ in races])
+    # Nobody is of two races.
+    people = np.concatenate([np.char.add(f"{s.name}/", people_of_images(s)) for s, _ in races])
+    images: list[bytes] = [b""] * len(people)
+    together = PairSet("rfw", images, first, second, same, np.zeros(len(same), np.int64), people=people)
+    summary = summarise_rfw([outcome.result for _, outcome in races])
+    similarity = np.concatenate([outcome.scores["similarity"] for _, outcome in races])
+    groups = {"race": Groups([race.lower() for race in RACES], np.repeat(np.arange(len(RACES)), np.diff(starts)))}
+    added = add_groups(Outcome(summary, {"similarity": similarity}), together, groups, targets, settings)
+    return Outcome(added.result, {})
 
 
 def summarise_rfw(results: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """How good a model is on any people: 1:1, search among some of them with strangers, and both by group."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -9,30 +9,34 @@ import numpy as np
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import setting
 from ddl_tf.evaluation.pairs import mean_similarities, pair_similarities
+from ddl_tf.evaluation.people_text import rules_text
 from ddl_tf.evaluation.stored import Outcome
 from ddl_tf.metrics import roc
 from ddl_tf.metrics.bootstrap import (
     MIN_FALSE_ACCEPTS,
     bootstrap_pairs,
     bootstrap_rates,
-    bootstrapped_targets,
     few_false_accepts,
     rate_interval,
 )
-from ddl_tf.metrics.people_rates import Comparisons, group_rates, pair_rates
+from ddl_tf.metrics.error_rates import generalised_rates, operating_points
+from ddl_tf.metrics.group_differences import compare_groups
+from ddl_tf.metrics.people_rates import pair_rates
 from ddl_tf.metrics.ranks import search_gallery
 from ddl_tf.protocols.pair_sets import PairSet
 from ddl_tf.protocols.people import Split, open_set_splits, people_pairs
-from ddl_tf.protocols.people_groups import Groups, group_images
+from ddl_tf.protocols.people_groups import GroupChoice, Groups, group_images
 from ddl_tf.protocols.people_set import PeopleSet
 
 RANKS = (1, 5, 10)
+# What stored sets call photos that show nobody, and people who have no other photos.
+NO_FACE, NOBODY = ("no face", "no usable face"), "empty identity"
 # With fewer people a bootstrap over them is too bold (docs/results/intervals.md).
 _FEW_PEOPLE = 10
 
 
 @dataclasses.dataclass
-class PeopleProtocol:
+class PeopleProtocol(GroupChoice):
     """What is asked of a set of people; the settings of the command inherit these fields."""
 
     fmr: list[float] = setting([1e-3, 1e-4], "False match rates of 1:1 to find thresholds for, comma-separated.")
@@ -43,11 +47,6 @@ class PeopleProtocol:
     enrolled: int = setting(1, "1:N: images of each enrolled person that are enrolled; the others are searched.")
     splits: int = setting(10, "1:N: how many times to draw who is enrolled; 0: no 1:N.")
     split_seed: int = setting(0, "Seed of pairs, strangers and enrolled images; compare models with one seed.")
-    by: list[str] = setting(
-        [], "Columns to give error rates by, comma-separated: text, or numbers, which are cut into bins."
-    )
-    edges: list[float] = setting([], "Edges of the bins of the one column of numbers of --by; default: --bins.")
-    bins: int = setting(4, "Bins of a column of numbers of --by, of about as many images each.")
 
 
 class Benchmark(NamedTuple):
@@ -62,10 +61,8 @@ class Benchmark(NamedTuple):
 
 def make_benchmark(faces: PeopleSet, protocol: PeopleProtocol) -> Benchmark:
     """Draw pairs and splits of a set of people, and refuse settings that make no sense."""
-    for name in ("fmr", "fpir"):
-        if not getattr(protocol, name) or not all(0 < rate < 1 for rate in getattr(protocol, name)):
-            text = ",".join(f"{rate:g}" for rate in getattr(protocol, name))
-            raise InputError(f"--{name}={text}: give rates above 0 and below 1, such as 1e-3")
+    false_match_rates(protocol.fmr)
+    false_match_rates(protocol.fpir, "fpir")
     for name in ("most_pairs_per_person", "impostor_pairs"):
         if getattr(protocol, name) < 0:
             raise InputError(f"--{name}={getattr(protocol, name)}: must be at least 1, or 0 for all")
@@ -75,6 +72,14 @@ def make_benchmark(faces: PeopleSet, protocol: PeopleProtocol) -> Benchmark:
     fold = np.zeros(len(pairs.same), np.int64)
     pair_set = PairSet(faces.name, faces.images, *pairs, fold, faces.keys, faces.people)
     return Benchmark(faces, pair_set, splits, groups, protocol)
+
+
+def false_match_rates(rates: Sequence[float], flag: str = "fmr") -> dict[str, float]:
+    """Name the rates of a flag by `rate_name`, and refuse what is no rate."""
+    if not rates or not all(0 < rate < 1 for rate in rates):
+        text = ",".join(f"{rate:g}" for rate in rates)
+        raise InputError(f"--{flag}={text}: give rates above 0 and below 1, such as 1e-3")
+    return {rate_name(rate): rate for rate in rates}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,8 +117,9 @@ def evaluate_people(benchmark: Benchmark, embeddings: np.ndarray, replicates: in
         seed: of the bootstrap.
 
     Returns:
-        `verification`, `identification`, `open_set`, `groups` and `notes`, as docs/people.md lists them; what cannot be
-        measured is None. The scores are those of the pairs, and of the probes of all splits, one split after another.
+        `verification`, `identification`, `open_set`, `groups`, `differences` and `notes`, as docs/people.md lists them;
+        what cannot be measured is None. The scores are those of the pairs, and of the probes of all splits, one split
+        after another.
     """
     faces = benchmark.faces
     people = np.unique(faces.people, return_inverse=True)[1]
@@ -121,7 +127,12 @@ def evaluate_people(benchmark: Benchmark, embeddings: np.ndarray, replicates: in
     measuring = _Measuring(replicates, seed)
     verification = _verify(benchmark, people, similarity, measuring)
     identification, open_set, probe_scores = _search(benchmark, people, embeddings, measuring)
-    groups = _by_group(benchmark, people, similarity, verification["threshold"], measuring)
+    measured = {name: value for name, value in verification["threshold"].items() if value is not None}
+    drawn_pairs = (benchmark.pairs.first, benchmark.pairs.second, benchmark.pairs.same)
+    by_group = compare_groups(benchmark.groups, people, similarity, drawn_pairs, measured, replicates, seed)
+    measuring.intervals.update(by_group.intervals)
+    measuring.notes.extend(by_group.notes)
+    acquisition = _acquisition(faces, people, ~embeddings.any(axis=1), verification, measuring)
     count = int(people.max()) + 1
     if replicates and count < _FEW_PEOPLE:
         measuring.notes.append(
@@ -133,11 +144,13 @@ def evaluate_people(benchmark: Benchmark, embeddings: np.ndarray, replicates: in
         "people": count,
         "images": len(people),
         "left_out": faces.left_out,
+        "acquisition": acquisition,
         "split_seed": benchmark.protocol.split_seed,
         "verification": verification,
         "identification": identification,
         "open_set": open_set,
-        "groups": groups,
+        "groups": by_group.groups,
+        "differences": by_group.differences,
         "notes": measuring.notes,
         "source": faces.source,
         **({"intervals": measuring.intervals} if replicates else {}),
@@ -157,19 +170,11 @@ def _verify(
     same = benchmark.pairs.same
     first, second = people[benchmark.pairs.first], people[benchmark.pairs.second]
     targets = {rate_name(rate): rate for rate in benchmark.protocol.fmr}
-    measured = bootstrapped_targets(same, targets)
     curve = roc.roc_curve(similarity, same)
+    points = operating_points(similarity, same, targets, measuring.replicates, measuring.seed, first, second)
+    measured = [name for name, threshold in points.rates["threshold"].items() if threshold is not None]
     tars = {name: roc.tar_at_far(*curve, rate) if name in measured else None for name, rate in targets.items()}
-    thresholds = {name: roc.threshold_at_far(similarity, same, rate) for name, rate in measured.items()}
-    rates: dict[str, dict[str, Optional[float]]] = {"fmr": dict.fromkeys(targets), "fnmr": dict.fromkeys(targets)}
-    accepted = _accepted(similarity, thresholds)
-    for kind, members, wrong in (("fmr", ~same, accepted), ("fnmr", same, ~accepted)):
-        sides = first[members], second[members]
-        values = pair_rates(wrong[members], *sides, measuring.replicates, measuring.seed) if measured else []
-        for name, value in zip(measured, values):
-            rates[kind][name] = value.value
-            if value.interval:
-                measuring.intervals[f"verification@{kind}@{name}"] = value.interval
+    measuring.intervals.update({f"verification@{name}": ends for name, ends in points.intervals.items()})
     result = {
         "pairs": len(same),
         "same": int(same.sum()),
@@ -177,8 +182,7 @@ def _verify(
         "eer": roc.eer(*curve),
         "tar": tars,
         **mean_similarities(similarity, same),
-        "threshold": {name: thresholds.get(name) for name in targets},
-        **rates,
+        **points.rates,
     }
     if measuring.replicates:
         drawn = bootstrap_pairs(
@@ -197,43 +201,48 @@ def _verify(
     return result
 
 
+def _acquisition(
+    faces: PeopleSet, people: np.ndarray, failed: np.ndarray, verification: dict[str, Any], measuring: _Measuring
+) -> dict[str, Any]:
+    """Count the images without a usable face and the people who have no other; `failed` `[images]` are in the rates."""
+    without_face = sum(faces.left_out.get(kind, 0) for kind in NO_FACE)
+    not_enrolled, known = faces.left_out.get(NOBODY, 0), len(np.unique(people))
+    attempts, everybody = len(people) + without_face, known + not_enrolled
+    fta, fte = without_face / attempts, not_enrolled / everybody
+    generalised = {
+        name: None if fnmr is None else generalised_rates(verification["fmr"][name], fnmr, fta, fte)._asdict()
+        for name, fnmr in verification["fnmr"].items()
+    }
+    # Of those who have only embeddings of zeros, nobody is recognised either.
+    lost = known - len(np.unique(people[~failed]))
+    if measuring.replicates:
+        measuring.intervals["acquisition@fte"] = rate_interval(not_enrolled + lost, everybody)
+    return {
+        "attempts": attempts,
+        "failed": without_face + int(failed.sum()),
+        "fta": (without_face + int(failed.sum())) / attempts,
+        "people": everybody,
+        "not_enrolled": not_enrolled + lost,
+        "fte": (not_enrolled + lost) / everybody,
+        **{kind: {name: rates and rates[kind] for name, rates in generalised.items()} for kind in ("gfar", "gfrr")},
+    }
+
+
 def _too_few(what: str, rate: float, trials: str, count: int, more: str) -> str:
     """Say why a rate is not measured, and which is the least that could be, rounded up to one digit."""
     least, exponent = f"{MIN_FALSE_ACCEPTS / count:e}".split("e")
     instead = (
         f", or ask for {rate_name(np.ceil(float(least)) * 10.0 ** int(exponent))}" if count > MIN_FALSE_ACCEPTS else ""
     )
-    return f"{what} is not measured: it takes {_needed(rate):,} {trials}, and there are {count:,}; {more}{instead}."
+    return (
+        f"{what} is not measured: it takes {_needed(rate):,} {trials}, and there are {count:,}; {more}{instead}. "
+        f"{rules_text(rate, count)}"
+    )
 
 
 def _needed(rate: float) -> int:
     """How many trials make three errors at a rate."""
     return int(np.ceil(round(MIN_FALSE_ACCEPTS / rate, 6)))
-
-
-def _accepted(similarity: np.ndarray, thresholds: Mapping[str, float]) -> np.ndarray:
-    """Whether each pair is accepted at each threshold, `[pairs, thresholds]`."""
-    return similarity[:, np.newaxis] >= np.array(list(thresholds.values()), np.float32)
-
-
-def _by_group(
-    benchmark: Benchmark,
-    people: np.ndarray,
-    similarity: np.ndarray,
-    thresholds: Mapping[str, Optional[float]],
-    measuring: _Measuring,
-) -> dict[str, Any]:
-    measured = {name: value for name, value in thresholds.items() if value is not None}
-    targets = {rate_name(rate): rate for rate in benchmark.protocol.fmr if rate_name(rate) in measured}
-    pairs = benchmark.pairs
-    comparisons = Comparisons(pairs.first, pairs.second, pairs.same, _accepted(similarity, measured))
-    result = {}
-    for column, groups in benchmark.groups.items():
-        result[column], of_groups = group_rates(
-            *groups, people, comparisons, targets, measuring.replicates, measuring.seed
-        )
-        measuring.intervals.update({f"groups@{column}@{name}": interval for name, interval in of_groups.items()})
-    return result
 
 
 class _Probes(NamedTuple):

@@ -5,6 +5,7 @@ from typing import Any, Optional
 
 from ddl_tf.common.markdown import DASH
 from ddl_tf.common.text import visible
+from ddl_tf.metrics.error_rates import rule_of_thirty, rule_of_three
 
 
 def rate_text(value: Optional[float], interval: Optional[Sequence[float]] = None) -> str:
@@ -13,6 +14,14 @@ def rate_text(value: Optional[float], interval: Optional[Sequence[float]] = None
         return DASH
     ends = f" [{100 * interval[0]:.3g}, {100 * interval[1]:.3g}]" if interval else ""
     return f"{100 * value:.3g}%{ends}"
+
+
+def rules_text(rate: float, trials: int) -> str:
+    """Say what `trials` comparisons can tell of a rate that is not measured: the rules of 3 and of 30."""
+    return (
+        f"Rule of 3: {trials:,} without any error leave up to {100 * rule_of_three(trials):.2g}% open. Rule of 30: to "
+        f"measure {100 * rate:.2g}% within 30% takes {rule_of_thirty(rate):,}."
+    )
 
 
 def _rate_at(result: Mapping[str, Any], *path: str) -> str:
@@ -46,11 +55,30 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def acquisition_text(result: Mapping[str, Any]) -> str:
+    """Say how many images and people failed, and what the error rates are with them."""
+    known = result["acquisition"]
+    line = (
+        f"without a usable face: {known['failed']:,} of {known['attempts']:,} images (FTA {rate_text(known['fta'])}), "
+        f"all images of {known['not_enrolled']:,} of {known['people']:,} people (FTE "
+        f"{_rate_at(result, 'acquisition', 'fte')})"
+    )
+    if not known["failed"] + known["not_enrolled"]:
+        return line
+    rates = [
+        f"at FMR {name} GFRR {rate_text(gfrr)}, GFAR {rate_text(known['gfar'][name])}"
+        for name, gfrr in known["gfrr"].items()
+        if gfrr is not None
+    ]
+    return "; ".join([line, *(["with these failures " + ", ".join(rates)] if rates else [])])
+
+
+def table_lines(header: Sequence[str], rows: Sequence[Sequence[str]], indent: str = "") -> Iterator[str]:
+    """Lay out a table for a terminal, a line each for the header and the rows; the first column is of names."""
     widths = [max(map(len, column)) for column in zip(header, *rows)]
     for row in (header, *rows):
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))]
-        yield f"  {'  '.join(cells)}".rstrip()
+        yield f"{indent}{'  '.join(cells)}".rstrip()
 
 
 def _threshold_lines(result: Mapping[str, Any], part: str, asked: str, missed: str) -> Iterator[str]:
@@ -63,7 +91,9 @@ def _threshold_lines(result: Mapping[str, Any], part: str, asked: str, missed: s
         ]
         for name, value in result[part]["threshold"].items()
     ]
-    yield from _table([asked.upper(), "threshold", f"{missed.upper()} there", f"{asked.upper()} there"], rows)
+    yield from table_lines(
+        [asked.upper(), "threshold", f"{missed.upper()} there", f"{asked.upper()} there"], rows, "  "
+    )
 
 
 def people_text(result: Mapping[str, Any]) -> str:
@@ -77,6 +107,7 @@ def people_text(result: Mapping[str, Any]) -> str:
         f"1:1, {verification['same']:,} pairs of one person, {different:,} of two: "
         f"AUC {_rate_at(result, 'verification', 'auc')}, EER {_rate_at(result, 'verification', 'eer')}",
         *_threshold_lines(result, "verification", "fmr", "fnmr"),
+        acquisition_text(result),
     ]
     if search:
         enrolled = identification["enrolled"]
@@ -86,17 +117,51 @@ def people_text(result: Mapping[str, Any]) -> str:
             f"rank-1 {_rate_at(result, 'identification', 'rank', '1')}",
             *_threshold_lines(result, "open_set", "fpir", "fnir"),
         ]
-    for column in result["groups"]:
-        lines += _group_lines(result, column)
-    return "\n".join([*lines, *result["notes"], *sentences(result)])
+    return "\n".join([*lines, *group_lines(result), *result["notes"], *sentences(result)])
 
 
-def _group_lines(result: Mapping[str, Any], column: str) -> Iterator[str]:
+# The measures of differences between groups, as tables name them.
+MEASURE_TITLES = {
+    "fmr_ratio": "FMR, worst / geometric mean",
+    "fnmr_ratio": "FNMR, worst / geometric mean",
+    "fmr_gini": "FMR, Gini coefficient",
+    "fnmr_gini": "FNMR, Gini coefficient",
+    "garbe": "GARBE",
+    "inequity_rate": "inequity rate",
+    "fairness_discrepancy": "fairness discrepancy rate",
+}
+
+
+def measure_text(value: Optional[float], interval: Optional[Sequence[float]] = None) -> str:
+    """Write a measure with three digits and its interval: "3.21 [2.1, 4.5]"; a dash for None."""
+    if value is None:
+        return DASH
+    return f"{value:.3g}" + (f" [{interval[0]:.3g}, {interval[1]:.3g}]" if interval else "")
+
+
+def group_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    """Lay out what a result says of groups for a terminal: the rates at each threshold, and how different they are."""
+    for column, known in result.get("differences", {}).items():
+        yield from _rate_lines(result, column, known["threshold"])
+        rows = [
+            [
+                title,
+                *(
+                    measure_text(value, result.get("intervals", {}).get(f"differences@{column}@{name}@{target}"))
+                    for target, value in known[name].items()
+                ),
+            ]
+            for name, title in MEASURE_TITLES.items()
+        ]
+        if known["threshold"]:
+            yield f"differences by {visible(column)}, at FMR:"
+            yield from table_lines(["measure", *known["threshold"]], rows, "  ")
+
+
+def _rate_lines(result: Mapping[str, Any], column: str, thresholds: Mapping[str, float]) -> Iterator[str]:
     """A table of the groups for each threshold."""
     groups = result["groups"][column]
-    for target, threshold in result["verification"]["threshold"].items():
-        if threshold is None:
-            continue
+    for target, threshold in thresholds.items():
         yield f"by {visible(column)}, at the threshold {threshold:.3f} of FMR {target}:"
         rows = [
             [
@@ -106,7 +171,7 @@ def _group_lines(result: Mapping[str, Any], column: str) -> Iterator[str]:
             ]
             for name, group in groups.items()
         ]
-        yield from _table(["group", "people", "same pairs", "different", "FNMR", "FMR"], rows)
+        yield from table_lines(["group", "people", "same pairs", "different", "FNMR", "FMR"], rows, "  ")
     alone = [visible(name) for name, group in groups.items() if group["people"] == 1]
     if alone:
         yield f"  {', '.join(alone)}: one person, who says nothing of a group"

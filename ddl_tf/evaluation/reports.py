@@ -1,12 +1,13 @@
 """Results as text."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ddl_tf.common.markdown import DASH
-from ddl_tf.evaluation.people_text import people_text
+from ddl_tf.evaluation.people_text import group_lines, people_text, rate_text, rules_text, table_lines
 from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
+from ddl_tf.metrics.error_rates import ERRORS, error_numbers
 
 
 def json_line(result: dict[str, Any]) -> str:
@@ -24,14 +25,30 @@ def pairs_table(results: Sequence[dict[str, Any]]) -> str:
         rates = (result["threshold_accuracy"], result["auc"], result["eer"], *result["tar"].values())
         cells = [DASH if rate is None else f"{100 * rate:.2f}" for rate in rates]
         rows.append([result["set"], str(result["pairs"]), accuracy, *cells, f"{result['expectation_margin']:.3f}"])
-    widths = [max(map(len, column)) for column in zip(header, *rows)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
-        for row in (header, *rows)
-    ]
+    lines = [*table_lines(header, rows)]
     if any(rate is None for result in results for rate in result["tar"].values()):
         lines.append(f"{DASH}: not measurable, FAR x different pairs is less than {MIN_FALSE_ACCEPTS}")
     return "\n".join(lines)
+
+
+def error_rates_table(results: Sequence[dict[str, Any]]) -> str:
+    """Lay out error rates of `evaluate_pairs`, of equal targets, by the names of ISO/IEC 19795-1, and what is open."""
+    lines, known = [], dict[int, str]()
+    rows = [[result["set"], *_rates_with_intervals(result)] for result in results]
+    if any(cell != DASH for row in rows for cell in row[1:]):
+        lines += ["ISO/IEC 19795-1, FNMR at FMR:", *table_lines(["set", *results[0]["error_rates"]["fnmr"]], rows)]
+    for result in results:
+        few = [name for name, rate in result["error_rates"]["fnmr"].items() if rate is None]
+        if few:
+            different = result["pairs"] - result["same"]
+            # Once for sets of equally many pairs.
+            known[different] = f"FMR {few[0]} of {different:,} pairs: {rules_text(float(few[0]), different)}"
+    return "\n".join([*lines, *known.values()])
+
+
+def _rates_with_intervals(result: Mapping[str, Any]) -> Iterator[str]:
+    for name, rate in result["error_rates"]["fnmr"].items():
+        yield rate_text(rate, result.get("intervals", {}).get(f"error_rates@fnmr@{name}"))
 
 
 def flat_numbers(result: dict[str, Any]) -> dict[str, Any]:
@@ -56,13 +73,18 @@ def _numbers_text(result: dict[str, Any]) -> str:
     """A line for each number of a result, with its interval."""
     intervals, unreliable = result.get("intervals", {}), unreliable_numbers(result)
     lines = []
-    for name, value in flat_numbers(result).items():
+    # Groups have tables of their own.
+    alone = {name: part for name, part in result.items() if name not in ("groups", "differences")}
+    for name, value in flat_numbers(alone).items():
         text = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
         if name in unreliable:
             text += "*"
         if name in intervals:
             text += " [{:.4f}, {:.4f}]".format(*intervals[name])
         lines.append((name, text))
+    for name, (value, interval) in error_numbers(result).items():
+        star = "*" if any(name.replace(error, rate) in unreliable for rate, error in ERRORS.items()) else ""
+        lines.append((name, f"{value:.4f}{star}" + (" [{:.4f}, {:.4f}]".format(*interval) if interval else "")))
     width = max((len(name) for name, _ in lines), default=0)
     note = [f"*: fewer than {MIN_FALSE_ACCEPTS} false accepts, not measured reliably"] if unreliable else []
     title = f"{result['set']}, pooling: {result['pooling']}:" if "pooling" in result else f"{result['set']}:"
@@ -77,4 +99,8 @@ def results_text(results: Sequence[dict[str, Any]]) -> str:
     tables: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for result in pairs:
         tables.setdefault(tuple(result["tar"]), []).append(result)
-    return "\n".join([*map(pairs_table, tables.values()), *texts])
+    of_pairs = [table(alike) for alike in tables.values() for table in (pairs_table, error_rates_table)]
+    for result in results:
+        if result.get("protocol") != "people" and result.get("differences"):
+            texts += [f"{result['set']}, by groups:", *group_lines(result), *result.get("notes", [])]
+    return "\n".join(filter(None, of_pairs + texts))

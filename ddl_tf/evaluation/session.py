@@ -26,6 +26,7 @@ from ddl_tf.evaluation.stored import IMAGES, Outcome, forget_result, read_embedd
 from ddl_tf.importers.image_files import fingerprint_images
 from ddl_tf.importers.problem_list import ProblemsError
 from ddl_tf.metrics.bootstrap import check_replicates
+from ddl_tf.metrics.error_rates import with_failures
 from ddl_tf.models.model_choice import model_file
 from ddl_tf.runtimes.embedders import MEAN_HELP, ORDER_HELP, ORDERS
 from ddl_tf.runtimes.views import UndecodableError, add_views, check_finite
@@ -97,7 +98,8 @@ class Session:
         # Whether the images are read; with --embeddings only their names count.
         self.needs_images = bool(settings.model)
         self._sources: dict[str, dict[str, Any]] = {}
-        self._failed: dict[str, int] = {}
+        # How many embeddings of a set there are, and how many of them are zero.
+        self._embedded: dict[str, tuple[int, int]] = {}
         self._results: list[dict[str, Any]] = []
 
     @contextmanager
@@ -141,9 +143,9 @@ class Session:
         zeros = embedding_file.zero_rows(used)
         if len(zeros) == len(used) > 0:
             raise InputError(f"{name}: all {len(used):,} embeddings are zero, so none can be compared; make them again")
+        self._embedded[name] = len(used), len(zeros)
         if len(zeros):
             # They match nobody, and a number must not hide them.
-            self._failed[name] = len(zeros)
             print(
                 f"{name}: {len(zeros):,} of {len(used):,} embeddings are all zero, as where no face was found: "
                 f"{embedding_file.row_list(zeros)}. They are like nobody; the results count them as failed_images.",
@@ -203,9 +205,10 @@ class Session:
         name = outcome.result["set"]
         # MegaFace has two sets of images, `megaface_...`.
         parts = [part for part in self._sources if part.startswith(f"{name}_")]
-        failed = sum(self._failed.get(part, 0) for part in (name, *parts))
-        if failed:
-            outcome = dataclasses.replace(outcome, result={**outcome.result, "failed_images": failed})
+        known = [self._embedded.get(part, (0, 0)) for part in (name, *parts)]
+        embedded, failed = map(sum, zip(*known))
+        result = {**outcome.result, "failed_images": failed} if failed else outcome.result
+        outcome = dataclasses.replace(outcome, result=with_failures(result, embedded, failed))
         self._results.append(outcome.result)
         if self._settings.store:
             provenance = {

@@ -1,5 +1,6 @@
 """Rates of pairs of images at thresholds that are given, and how certain they are: a bootstrap over people."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
@@ -83,6 +84,14 @@ class Comparisons(NamedTuple):
     accepted: np.ndarray
 
 
+class GroupRates(NamedTuple):
+    """Rates of `groups`, of `pairs` of two groups, "a and b", and the intervals of both by the path to a number."""
+
+    groups: dict[str, Any]
+    pairs: dict[str, Any]
+    intervals: dict[str, dict[str, list[float]]]
+
+
 def group_rates(
     names: Sequence[str],
     group: np.ndarray,
@@ -91,7 +100,7 @@ def group_rates(
     targets: Mapping[str, float],
     replicates: int,
     seed: int,
-) -> tuple[dict[str, Any], dict[str, list[float]]]:
+) -> GroupRates:
     """Compute the false match and non-match rates of each group, both of whose images are in it, and of two groups.
 
     Args:
@@ -106,29 +115,40 @@ def group_rates(
     Returns:
         Group -> `people`, `images`, `same` and `different`, the numbers of pairs, and by name of the target `fmr` and
         `fnmr`: None in a group of one person; the first also if fewer than three pairs are accepted or expected to be,
-        the second if fewer than two people have a pair. And the intervals, by the path to each number.
+        the second if fewer than two people have a pair. All pairs of two groups are together `ACROSS`, and those
+        of each two groups are `pairs`, "a and b", where there are any.
     """
-    of_pair = np.where(group[pairs.first] == group[pairs.second], group[pairs.first], -2)
-    of_pair[(group[pairs.first] < 0) | (group[pairs.second] < 0)] = -1
-    rates: dict[str, Any] = {}
-    intervals: dict[str, list[float]] = {}
-    for number, name in [*enumerate(names), (-2, ACROSS)]:
-        inside = of_pair == number
-        images = group == number if number >= 0 else group >= 0
+    ends = np.sort([group[pairs.first], group[pairs.second]], axis=0)
+    found = GroupRates({}, {}, {"groups": {}, "pairs": {}})
+
+    def add(part: str, name: str, inside: np.ndarray, images: np.ndarray) -> None:
+        cell: dict[str, Any] = {"people": len(np.unique(people[images])), "images": int(images.sum())}
         same, different = np.flatnonzero(inside & pairs.same), np.flatnonzero(inside & ~pairs.same)
-        counts = {"people": len(np.unique(people[images])), "images": int(images.sum())}
-        rates[name] = {**counts, "same": len(same), "different": len(different)}
+        cell.update(same=len(same), different=len(different))
         for kind, rows, wrong in (("fmr", different, pairs.accepted), ("fnmr", same, ~pairs.accepted)):
             sides = people[pairs.first[rows]], people[pairs.second[rows]]
-            measured: dict[str, Optional[float]] = dict.fromkeys(targets)
-            if counts["people"] > 1 and len(np.unique(sides)) > 1:
+            cell[kind] = dict.fromkeys(targets)
+            if cell["people"] > 1 and len(np.unique(sides)) > 1:
                 errors = wrong[rows]
                 values = pair_rates(errors, *sides, replicates, seed)
                 for place, (target, rate) in enumerate(targets.items()):
                     seen = max(errors[:, place].sum(), round(rate * len(rows), 6))
                     if kind == "fnmr" or seen >= MIN_FALSE_ACCEPTS:
-                        measured[target], interval = values[place]
+                        cell[kind][target], interval = values[place]
                         if interval:
-                            intervals[f"{name}@{kind}@{target}"] = interval
-            rates[name][kind] = measured
-    return rates, intervals
+                            found.intervals[part][f"{name}@{kind}@{target}"] = interval
+        getattr(found, part)[name] = cell
+
+    for number, name in enumerate(names):
+        add("groups", name, (ends == number).all(axis=0), group == number)
+    add("groups", ACROSS, (ends[0] != ends[1]) & (ends[0] >= 0), group >= 0)
+    for one, other in itertools.combinations(range(len(names)), 2):
+        inside = (ends[0] == one) & (ends[1] == other)
+        if inside.any():
+            add("pairs", pair_name(names[one], names[other]), inside, np.isin(group, (one, other)))
+    return found
+
+
+def pair_name(one: str, other: str) -> str:
+    """Name the pairs of one group with another."""
+    return f"{one} and {other}"

@@ -17,6 +17,8 @@ from ddl_tf.protocols.pair_sets import PairSet, tenths
 
 _IMAGES = ("first", "second")
 _PEOPLE = ("first_person", "second_person")
+# The columns of Balanced Faces in the Wild (https://github.com/visionjo/facerec-bias-bfw), by what they are here.
+_BFW = {"p1": "first", "p2": "second", "label": "same", "id1": "first_person", "id2": "second_person"}
 _MARKS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _HEADER = "the first line of a list of pairs names its columns: first,second,same and perhaps fold and others"
 
@@ -26,9 +28,11 @@ def read_pair_csv(csv: str, root: Optional[str] = None, check_images: bool = Tru
 
     `first` and `second` are paths below `root` (the file's folder), `same` is 1, true or yes, or 0, false or no.
     Optional columns are `fold` (contiguous tenths without it), and `first_person` and `second_person`, whom the images
-    show, so that intervals are over people. Further columns stay with the pairs. The set is named after the file, its
-    keys are the paths as listed. Without `check_images` no image need exist. Everything that is wrong with the pairs is
-    raised as one `InputError`.
+    show, so that intervals are over people. `first_NAME` and `second_NAME` are the column NAME of the images, such as a
+    group. Further columns stay with the pairs. The list of Balanced Faces in the Wild is read as it is: `p1`, `p2`,
+    `label`, `id1`, `id2` stand for these, and `att1` and `att2`, `g1` and `g2`, ... are the columns `att`, `g`, ....
+    The set is named after the file, its keys are the paths as listed. Without `check_images` no image need exist.
+    Everything that is wrong with the pairs is raised as one `InputError`.
 
     Example:
         >>> import tempfile
@@ -39,11 +43,7 @@ def read_pair_csv(csv: str, root: Optional[str] = None, check_images: bool = Tru
     """
     path = Path(csv)
     base = Path(root) if root else path.parent
-    try:
-        table = read_csv(path, [*_IMAGES, "same"], text=(*_PEOPLE, "fold"))
-    except InputError as error:
-        hint = f"; {_HEADER}" if "there is no column" in str(error) else ""
-        raise InputError(f"{error}{hint}") from None
+    table, sides = _read_table(path)
     if not len(table.cells):
         raise InputError(f"{csv}: there are no pairs in it; {_HEADER}")
     problems = ProblemList(csv)
@@ -60,15 +60,53 @@ def read_pair_csv(csv: str, root: Optional[str] = None, check_images: bool = Tru
     # Contradictions among marks and images that are no pairs would repeat what is said already.
     if not problems.problems:
         _check_contradictions(table, names, numbers, same, problems)
+    columns = _image_columns(table, sides, numbers, problems)
     problems.refuse(f"correct {path.name}")
     doubled = numbers.shape[1] - np.unique(np.sort(numbers, axis=0), axis=1).shape[1]
     if doubled:
         report = f"{doubled:,} of the pairs are listed again; each counts as often as it is listed"
         print(f"{csv}: {report}", file=sys.stderr)
-    cells = table.cells.drop(columns=[*_IMAGES, "same", "fold", *_PEOPLE], errors="ignore")
+    used = [*_IMAGES, "same", "fold", *_PEOPLE, *(name for names in sides.values() for name in names)]
+    cells = table.cells.drop(columns=used, errors="ignore")
     further, fold = cells if len(cells.columns) else None, _read_folds(csv, table)
     first, second = numbers
-    return PairSet(path.stem, image_files(paths), first, second, same, fold, names, people, pair_columns=further)
+    return PairSet(path.stem, image_files(paths), first, second, same, fold, names, people, columns, further)
+
+
+def _read_table(path: Path) -> tuple[Table, dict[str, tuple[str, str]]]:
+    """Read the file, and name the columns that say something of either image: `first_NAME`, `second_NAME`."""
+    try:
+        table, forms = read_csv(path, [*_IMAGES, "same"], text=(*_PEOPLE, "fold")), ("first_{}", "second_{}")
+    except InputError as error:
+        if "there is no column" not in str(error):
+            raise
+        try:
+            bfw = read_csv(path, [name for name in _BFW if name in ("p1", "p2", "label")], text=(*_BFW, "fold"))
+        except InputError:
+            raise InputError(f"{error}; {_HEADER}; or it has p1,p2,label as that of BFW") from None
+        table, forms = Table(bfw.cells.rename(columns=_BFW), bfw.lines), ("{}1", "{}2")
+    one, other = forms
+    suffixes = [name[len("first_") :] if one == "first_{}" else name[:-1] for name in map(str, table.cells)]
+    pairs = {name: (one.format(name), other.format(name)) for name in suffixes if name not in ("person", "")}
+    return table, {name: both for name, both in pairs.items() if set(both) <= set(table.cells)}
+
+
+def _image_columns(
+    table: Table, sides: dict[str, tuple[str, str]], numbers: np.ndarray, problems: ProblemList
+) -> Optional[pd.DataFrame]:
+    """What the list says of each image, a row for each; all lines must agree. None if it says nothing."""
+    columns = {}
+    for name, both in sides.items():
+        values = np.concatenate([table.cells[side].to_numpy(object) for side in both])
+        _, firsts = np.unique(numbers.reshape(-1), return_index=True)
+        of_image = values[firsts]
+        # NaN, an empty cell among numbers, is like itself.
+        differ = (values != of_image[numbers.reshape(-1)]) & ~(pd.isna(values) & pd.isna(of_image[numbers.reshape(-1)]))
+        for row in np.flatnonzero(differ.reshape(2, -1).any(axis=0)):
+            reason = f"{both[0]} or {both[1]} is other than a line before says of the image"
+            problems.add("image of two values", _place(table, problems, row), reason)
+        columns[name] = pd.Series(of_image).infer_objects()
+    return pd.DataFrame(columns) if columns else None
 
 
 def _place(table: Table, problems: ProblemList, row: int) -> str:

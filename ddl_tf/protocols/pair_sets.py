@@ -17,7 +17,7 @@ from ddl_tf.importers.image_files import find_image, image_files
 from ddl_tf.importers.lfw_line import malformed, parse_lfw_line
 from ddl_tf.importers.problem_list import ProblemList
 from ddl_tf.importers.safe_pickle import load_pickle
-from ddl_tf.importers.source import Problem, Sample, Source
+from ddl_tf.importers.source import Problem, Sample, Source, Value
 from ddl_tf.importers.text_list import quoted, read_text_list, whole_number
 
 NUM_FOLDS = 10
@@ -38,7 +38,7 @@ class PairSet:
         fold: `[pairs]` int, from 0: the official folds, or contiguous tenths.
         keys: `[images]` the name of each in its source, if it has one.
         people: `[images]` whom each image shows, any values, if known.
-        columns: one row for each image, numbers such as `yaw`.
+        columns: one row for each image, numbers such as `yaw`, or text such as a group.
         pair_columns: one row for each pair, what else a list says of it.
         copy_of: `[images]` int, the position of the first image with the same bytes; None if all images differ.
     """
@@ -213,14 +213,16 @@ def pair_source(pair_set: PairSet, kind: str, name: str) -> Source:
     """Make the images of a set, read from `name` of a `kind` ("bin", "lfw", "cfp_pairs"), ready to store.
 
     Each image is an identity of its own, as a verification set does not always say whom it shows; keys and people are
-    the columns `key` and `person`. No image can be left out: the set would be another one.
+    the columns `key` and `person`, beside those of the set. No image can be left out: the set would be another one.
     """
+    known = {} if pair_set.columns is None else {str(at): pair_set.columns[at].tolist() for at in pair_set.columns}
 
     def read(start: int) -> Iterator[Union[Sample, Problem]]:
         for index in range(start, len(pair_set.images)):
-            columns = {} if pair_set.keys is None else {"key": str(pair_set.keys[index])}
+            columns: dict[str, Value] = {} if pair_set.keys is None else {"key": str(pair_set.keys[index])}
             if pair_set.people is not None:
                 columns["person"] = str(pair_set.people[index])
+            columns.update({name: column[index] for name, column in known.items()})
             yield Sample(pair_set.images[index], index, f"{name}, image {index}", columns=columns)
 
     return Source(kind, name, len(pair_set.images), read, skippable=False)
@@ -255,6 +257,6 @@ def read_stored(path: str) -> PairSet:
     name, index = os.path.basename(os.path.abspath(path)), faces.index
     keys = index["key"].tolist() if "key" in index else None
     people = index["person"].to_numpy(object) if "person" in index else None
-    columns = index.drop(columns=list(INDEX_COLUMNS)).select_dtypes("number")
+    columns = index.drop(columns=[*INDEX_COLUMNS, *({"key", "person"} & set(index))])
     further = table if len(table.columns) else None
     return PairSet(name, faces.images(), first, second, same, fold, keys, people, columns, further)

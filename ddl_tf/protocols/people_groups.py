@@ -1,5 +1,6 @@
 """Groups of images by a column: texts, numbers, or bins of numbers."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -7,8 +8,20 @@ import numpy as np
 import pandas as pd
 
 from ddl_tf.common.errors import InputError
+from ddl_tf.common.settings import setting
 
 _MOST_GROUPS = 30
+
+
+@dataclasses.dataclass
+class GroupChoice:
+    """Which groups error rates are given by; the settings of protocols inherit these fields."""
+
+    by: list[str] = setting(
+        [], "Columns to give error rates by, comma-separated: text, or numbers, which are cut into bins."
+    )
+    edges: list[float] = setting([], "Edges of the bins of the one column of numbers of --by; default: --bins.")
+    bins: int = setting(4, "Bins of a column of numbers of --by, of about as many images each.")
 
 
 class Groups(NamedTuple):

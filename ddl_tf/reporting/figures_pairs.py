@@ -86,7 +86,8 @@ def _probit_axis(axes: Axes, which: Literal["x", "y"], low: float, high: float) 
     """Scale an axis so that normal distributions have straight DET curves."""
     getattr(axes, f"set_{which}scale")("function", functions=(ndtri, ndtr))
     getattr(axes, f"set_{which}lim")(low, high)
-    ticks = [rate for rate in _RATES if low <= rate <= high]
+    # On a long axis 0.001 and 0.003 would run into each other.
+    ticks = [rate for rate in _RATES if low <= rate <= high and not (rate == 0.003 and low < 1e-4)]
     getattr(axes, f"set_{which}ticks")(ticks, [f"{rate:g}" for rate in ticks])
     getattr(axes, f"set_{which}ticks")([], minor=True)
 
@@ -94,29 +95,40 @@ def _probit_axis(axes: Axes, which: Literal["x", "y"], low: float, high: float) 
 def roc_det_figure(name: str, bands: Mapping[str, RocBand], num_same: int, styles: Mapping[str, Style]) -> Figure:
     """Draw ROC (left) and DET (right; Martin et al. 1997) of one set, a curve with its `roc_band` for each model.
 
-    Of `num_same` same pairs, a missed match rate of 0 is drawn as half of one pair.
+    Of `num_same` same pairs, an FNMR of 0 is drawn as half of one pair.
     """
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     roc, det = figure.subplots(1, 2)
-    least = 0.5 / num_same
     lowest = min(float(band.far[0]) for band in bands.values())
     for model, band in bands.items():
-        line, colour = styles[model].line, styles[model].colour
-        roc.step(band.far, band.tar, where="post", label=figure_text(model), **line)
+        roc.step(band.far, band.tar, where="post", label=figure_text(model), **styles[model].line)
+        colour = styles[model].colour
         roc.fill_between(band.far, band.low, band.high, step="post", color=colour, alpha=0.15, linewidth=0)
+    roc.set(xscale="log", xlim=(lowest, 1), ylim=(0, 1.02))
+    roc.set(xlabel="false accept rate", ylabel="true accept rate", title=f"{figure_text(name)}: ROC")
+    draw_det(det, bands, num_same, styles)
+    det.set(xlabel="false match rate (FMR)", ylabel="false non-match rate (FNMR)", title=f"{figure_text(name)}: DET")
+    roc.grid(alpha=0.3)
+    roc.legend(loc="lower right", fontsize=8)
+    return figure
+
+
+def draw_det(axes: Axes, bands: Mapping[str, RocBand], trials: int, styles: Mapping[str, Style]) -> None:
+    """Draw the share that is missed over the rate of false alarms, both in probits, a curve with its band for each.
+
+    None missed of `trials` is drawn as half of one.
+    """
+    least, lowest = 0.5 / trials, min(float(band.far[0]) for band in bands.values())
+    for model, band in bands.items():
         # An axis of probits has no place for 0 and 1.
         shown = band.far < 0.999
         missed, most, fewest = (np.clip(1 - rate[shown], least, 1 - least) for rate in (band.tar, band.low, band.high))
-        det.plot(band.far[shown], missed, label=figure_text(model), **line)
-        det.fill_between(band.far[shown], fewest, most, color=colour, alpha=0.15, linewidth=0)
-    roc.set(xscale="log", xlim=(lowest, 1), ylim=(0, 1.02))
-    roc.set(xlabel="false accept rate", ylabel="true accept rate", title=f"{figure_text(name)}: ROC")
-    det.set(xlabel="false accept rate", ylabel="missed match rate", title=f"{figure_text(name)}: DET")
-    _probit_axis(det, "x", lowest, 0.95)
+        axes.plot(band.far[shown], missed, label=figure_text(model), **styles[model].line)
+        colour = styles[model].colour
+        axes.fill_between(band.far[shown], fewest, most, color=colour, alpha=0.15, linewidth=0)
+    _probit_axis(axes, "x", lowest, 0.95)
     worst = max(float(1 - np.nanmin([*band.tar, *band.low])) for band in bands.values())
-    _probit_axis(det, "y", least, min(0.99, max(0.1, 1.2 * worst)))
-    det.tick_params(labelsize=8)
-    for axes in (roc, det):
-        axes.grid(alpha=0.3)
-    roc.legend(loc="lower right", fontsize=8)
-    return figure
+    best = min(float(1 - np.nanmax([*band.tar, *band.high])) for band in bands.values())
+    _probit_axis(axes, "y", max(least, 0.7 * best), min(0.99, max(0.1, 1.2 * worst)))
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.3)

@@ -4,14 +4,18 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
+from ddl_tf.evaluation.people_text import MEASURE_TITLES
 from ddl_tf.evaluation.reports import flat_numbers, unreliable_numbers
 from ddl_tf.metrics.bootstrap import MIN_FALSE_ACCEPTS
 
 # Of a result, not how good the model is.
-_LEFT_OUT = ("threshold", "mean_same", "mean_different", "val", "far", "fpir_reached")
+_LEFT_OUT = ("threshold", "mean_same", "mean_different", "val", "far", "fpir_reached", "pairs")
 
 PARTS = {"verification": "verification", "identification": "identification", "open_set": "open set"}
+# Parts of results that papers do not quote.
+_BESIDE = {"error_rates": "error rates", "acquisition": "failures"}
 _TITLES = {"threshold_accuracy": "accuracy, best threshold", "auc": "AUC", "eer": "EER", "map": "mAP"}
+_RATES = ("tar", "tpir", "tpir20", "fnir", "fnmr", "fmr", "fpir", "gfar", "gfrr")
 _MEANINGS = {
     "accuracy": "accuracy: share of right decisions by k-fold cross-validation",
     "threshold_accuracy": "accuracy, best threshold: share of right decisions at the one threshold that is best on "
@@ -26,6 +30,9 @@ _MEANINGS = {
     "fnir": "FNIR@FPIR: share of probes not identified at rank 1 at the threshold of that false positive rate",
     "fnmr": "FNMR@FMR: share of pairs of one person that are rejected at the threshold of that false match rate",
     "fmr": "FMR, FPIR: what these rates are at the threshold, with its interval",
+    "fta": "FTA: share of images without a usable face",
+    "fte": "FTE: share of people without an image that can be enrolled",
+    "gfrr": "GFAR, GFRR: false accepts and false rejects with these failures",
     "map": "mAP: mean average precision over the probes",
 }
 
@@ -73,7 +80,24 @@ def far_targets(result: Mapping[str, Any]) -> dict[str, float]:
 
 def lower_is_better(number: str) -> bool:
     """Return whether a number is an error."""
-    errors = ("eer", "error", "fnir", "fpir", "fnmr", "fmr", "missed", "gap", "std")
+    errors = (
+        "eer",
+        "error",
+        "fnir",
+        "fpir",
+        "fnmr",
+        "fmr",
+        "fta",
+        "fte",
+        "gfar",
+        "gfrr",
+        "missed",
+        "gap",
+        "std",
+        "gini",
+        "garbe",
+        "inequity",
+    )
     return any(word in number.lower() for word in errors)
 
 
@@ -82,11 +106,16 @@ def title_of(number: str) -> str:
     first, *rest = number.split("@")
     if first in PARTS and rest[:1] == ["galleries"] and len(rest) > 2:
         return f"{PARTS[first]}, {rest[1]}: {title_of('@'.join(rest[2:]))}"
+    if first == "differences" and len(rest) == 3:
+        return f"{rest[0]}, {MEASURE_TITLES.get(rest[1], rest[1])} at FMR {rest[2]}"
     if first == "groups" and len(rest) > 2:
         return f"{rest[0]} {'@'.join(rest[1:-2])}: {title_of('@'.join(rest[-2:]))}"
-    if first in PARTS and rest:
-        return f"{PARTS[first]}: {title_of('@'.join(rest))}"
-    if first in ("tar", "tpir", "tpir20", "fnir", "fnmr", "fmr", "fpir") and rest:
+    parts = {**PARTS, **_BESIDE}
+    if first in parts and rest:
+        return f"{parts[first]}: {title_of('@'.join(rest))}"
+    if first in ("fta", "fte"):
+        return first.upper()
+    if first in _RATES and rest:
         return ", ".join([f"{first.upper()}@{rest[0]}", *rest[1:]])
     if first == "rank" and len(rest) == 1:
         first, rest = f"rank{rest[0]}", []

@@ -9,19 +9,20 @@ from matplotlib.figure import Figure
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.text import figure_text, visible
 from ddl_tf.evaluation.people_text import rate_text, sentences
-from ddl_tf.metrics.ranks import tpir_at_fpir
+from ddl_tf.metrics.templates import NEVER
 from ddl_tf.reporting.bins import draw_shares
+from ddl_tf.reporting.comparisons import affordable_replicates
 from ddl_tf.reporting.evaluations import EvaluatedModel, EvaluatedSet, sets_of_kind
+from ddl_tf.reporting.figures_pairs import RocBand, draw_det, roc_band
 from ddl_tf.reporting.layout_table import TextTable
 from ddl_tf.reporting.page import Picture, Section, anchor
 from ddl_tf.reporting.pair_pictures import image_reader, pairs_figure, worst_pairs
 from ddl_tf.reporting.palette import Style
 
-_POINTS = 200
 _NAN = (np.nan, np.nan, np.nan)
 
 
-def people(models: Sequence[EvaluatedModel], styles: Mapping[str, Style]) -> Section:
+def people(models: Sequence[EvaluatedModel], styles: Mapping[str, Style], replicates: int, seed: int) -> Section:
     """Say what the thresholds do, and draw the search with strangers and the rates of groups."""
     words: list[str] = []
     parts: list[Union[Picture, TextTable]] = []
@@ -32,7 +33,7 @@ def people(models: Sequence[EvaluatedModel], styles: Mapping[str, Style]) -> Sec
             ]
         searched = {model: evaluated for model, evaluated in sets.items() if evaluated.result["open_set"]}
         if searched:
-            parts.append(_search_picture(name, searched, styles))
+            parts.append(_search_picture(name, searched, styles, replicates, seed))
         columns = dict.fromkeys(column for evaluated in sets.values() for column in evaluated.result["groups"])
         for column in columns:
             with_groups = {
@@ -42,23 +43,30 @@ def people(models: Sequence[EvaluatedModel], styles: Mapping[str, Style]) -> Sec
     return Section("people", "People of your own", words, parts)
 
 
-def _search_picture(name: str, sets: Mapping[str, EvaluatedSet], styles: Mapping[str, Style]) -> Picture:
-    figure = Figure(figsize=(6.5, 4.2), layout="constrained")
+def search_band(evaluated: EvaluatedSet, replicates: int, seed: int) -> RocBand:
+    """Compute TPIR over FPIR with a band: a ROC of searches, that of an enrolled person is "same"."""
+    scores = evaluated.scores
+    # Whoever is not found first is not found at any threshold.
+    mates = np.where(scores["rank"] == 1, scores["mate_similarity"], NEVER)
+    similarity = np.concatenate([mates, np.maximum(scores["stranger_similarity"], NEVER)])
+    person = np.concatenate([scores["person"], scores["stranger_person"]])
+    same = np.arange(len(similarity)) < len(mates)
+    return roc_band(similarity, same, affordable_replicates(len(same), replicates), seed, person, person)
+
+
+def _search_picture(
+    name: str, sets: Mapping[str, EvaluatedSet], styles: Mapping[str, Style], replicates: int, seed: int
+) -> Picture:
+    figure = Figure(figsize=(6.5, 4.4), layout="constrained")
     axes = figure.subplots()
+    bands = {model: search_band(evaluated, replicates, seed) for model, evaluated in sets.items()}
+    draw_det(axes, bands, min(len(evaluated.scores["rank"]) for evaluated in sets.values()), styles)
     for model, evaluated in sets.items():
-        scores, result = evaluated.scores, evaluated.result
-        # From one probe of all on.
-        grid = np.geomspace(1 / len(scores["stranger_similarity"]), 1, _POINTS)
-        tpir, _ = tpir_at_fpir(scores["rank"], scores["mate_similarity"], scores["stranger_similarity"], grid.tolist())
-        axes.step(grid, 1 - tpir, where="post", label=figure_text(model), **styles[model].line)
-        for target, value in result["open_set"]["fnir"].items():
-            ends = result.get("intervals", {}).get(f"open_set@fnir@{target}")
-            if value is not None and ends:
-                error = np.abs(np.array([[value - ends[0]], [ends[1] - value]]))
-                axes.errorbar([float(target)], [value], error, capsize=3, linestyle="none", **styles[model].points)
-    axes.set(xscale="log", ylim=(0, 1.02), xlabel="FPIR: searches of strangers that find somebody")
-    axes.set(ylabel="FNIR: searches of enrolled people that fail", title=f"{figure_text(name)}: search with strangers")
-    axes.grid(alpha=0.3)
+        for target, value in evaluated.result["open_set"]["fnir"].items():
+            if value:
+                axes.plot([float(target)], [value], linestyle="none", **styles[model].points)
+    axes.set(xlabel="FPIR: searches of strangers that find somebody", ylabel="FNIR: searches of enrolled that fail")
+    axes.set_title(f"{figure_text(name)}: search with strangers, DET")
     axes.legend(fontsize=8)
     first = next(iter(sets.values())).result
     gallery, search = first["identification"]["gallery"], first["open_set"]
@@ -71,8 +79,9 @@ def _search_picture(name: str, sets: Mapping[str, EvaluatedSet], styles: Mapping
     caption = (
         f"{name}, 1:N: {gallery:,} people are enrolled and {search['strangers']:,} are not, drawn {search['splits']} "
         f"times; {search['mated']:,} searches of enrolled people and {search['non_mated']:,} of strangers, at one "
-        "threshold for all. A search fails if the right person is not found first, or is below the threshold. Bars: "
-        "95% intervals by resampling people."
+        "threshold for all. A search fails if the right person is not found first, or is below the threshold. Both "
+        "axes are in probits. Points: the thresholds in words above. Bands: pointwise 95% intervals by resampling "
+        "people, each time with new thresholds, from three false alarms on."
     )
     return Picture(anchor("strangers", name), figure, f"Search with strangers on {name}. {rates}.", caption)
 

@@ -136,7 +136,7 @@ def curves_of_errors(models: Sequence[EvaluatedModel], replicates: int, seed: in
         unit = "pairs" if first.people[0] is None else "people"
         caption = (
             f"{name}. Left: ROC, the share of same pairs that are accepted (TAR) against the share of different ones "
-            "that are (FAR). Right: DET, the share of same pairs that are missed against FAR, both axes in probits; "
+            "that are (FAR). Right: DET, FNMR (share of same pairs that are rejected) over FMR, both axes in probits; "
             "lower is better, and none missed is drawn as half of one pair. Bands: pointwise 95% intervals by "
             f"resampling {unit}, {times:,} times, from three false accepts on."
         )

@@ -104,7 +104,11 @@ def test_the_result_is_json_has_intervals_and_names_rates_that_few_false_accepts
     lines = results_text([result]).splitlines()
     marked = [line.split()[0] for line in lines[1:-1] if line.endswith("*")]
     assert "verification@tar@1e-3" in marked
-    assert sorted(marked) == sorted(unreliable_numbers(result))
+    few = unreliable_numbers(result)
+    errors = [name.replace("tar@", "fnmr@").replace("tpir@", "fnir@") for name in few]
+    assert sorted(marked) == sorted([*few, *errors])
+    fnmr = next(line.split()[1] for line in lines if line.split()[0] == "verification@fnmr@1e-1")
+    assert float(fnmr) == pytest.approx(1 - result["verification"]["tar"]["1e-1"], abs=1e-4)
     search_only = evaluate_ijb(dataclasses.replace(IJB, pairs=None), VIEWS, replicates=0)
     assert search_only.result["verification"] is None
     one_class = dataclasses.replace(IJB.pairs, same=np.ones(len(IJB.pairs.same), bool))

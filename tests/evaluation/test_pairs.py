@@ -7,12 +7,24 @@ import numpy as np
 import pytest
 
 from ddl_tf.common.errors import InputError
-from ddl_tf.evaluation.pairs import evaluate_pair_set, pair_similarities, summarise_rfw, verify
-from ddl_tf.evaluation.reports import json_line, pairs_table
+from ddl_tf.evaluation.pairs import (
+    Bootstrap,
+    add_groups,
+    evaluate_pair_set,
+    pair_similarities,
+    race_groups,
+    summarise_rfw,
+    verify,
+)
+from ddl_tf.evaluation.reports import error_rates_table, json_line, pairs_table, results_text
 from ddl_tf.metrics.bootstrap import bootstrap_pairs
+from ddl_tf.metrics.error_rates import operating_points
+from ddl_tf.metrics.group_differences import gini_coefficient
 from ddl_tf.metrics.k_fold import usable_folds
 from ddl_tf.metrics.paired_tests import compare_scores
+from ddl_tf.metrics.roc import FAR_TARGETS
 from ddl_tf.protocols.pair_sets import PairSet, read_bin
+from ddl_tf.protocols.people_groups import Groups
 
 
 def _set(pairs, **changes):
@@ -83,6 +95,9 @@ def test_intervals_are_added_of_pairs_or_people_and_nothing_else_changes(embeddi
     for named, resampled, known in ((None, "pairs", ()), (people, "people", (people[first], people[second]))):
         outcome = evaluate_pair_set(dataclasses.replace(pairs, people=named), embeddings, replicates=60, seed=3)
         intervals = bootstrap_pairs(similarity, same, 60, 3, *(known or (None, None)), pairs.fold)
+        points = operating_points(similarity, same, FAR_TARGETS, 60, 3, *known)
+        assert points.rates == plain["error_rates"]
+        intervals.update({f"error_rates@{name}": ends for name, ends in points.intervals.items()})
         assert outcome.result == {**plain, "intervals": intervals, "resampled": resampled}
         # 200 different pairs: a FAR of 1e-2 is two of them, too few for an interval.
         assert {name for name in intervals if name.startswith("tar@")} == {"tar@1e-1"}
@@ -120,6 +135,68 @@ def test_a_photo_in_several_pairs_of_a_bin_makes_them_no_independent_pairs(tmp_p
     tests = {row["number"]: row["test"] for row in compare_scores(*scores, replicates=40)}
     assert tests["auc"] == tests["accuracy"] == "paired bootstrap of people by same pairs"
     assert (scores[0]["first"][:2].tolist(), scores[0]["second"][:2].tolist()) == ([0, 0], [1, 3])
+
+
+def test_groups_of_a_set_whose_people_only_the_same_pairs_tell(embeddings):
+    place = np.arange(50)
+    first, second = (side.ravel() for side in np.meshgrid(place, place))
+    first, second = first[first < second], second[first < second]
+    # Two images of each of 25 people, of whom nobody knows.
+    pairs = _set(len(first), first=first, second=second, same=first // 2 == second // 2)
+    rows = embeddings[place // 2 * 2] + 0.1 * embeddings
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    outcome = evaluate_pair_set(pairs, rows)
+    groups = {"half": Groups(["low", "high"], (place >= 24).astype(int))}
+    added = add_groups(outcome, pairs, groups, {"1e-1": 0.1, "1e-6": 1e-6}, Bootstrap(40, 3))
+    named = dataclasses.replace(pairs, people=place // 2)
+    # They are as if they were known.
+    again = add_groups(outcome, named, groups, {"1e-1": 0.1, "1e-6": 1e-6}, Bootstrap(40, 3))
+    assert added.result["groups"] == again.result["groups"]
+    assert added.result["groups"]["half"]["low"]["people"] == 12
+    assert added.result["notes"][0] == (
+        "FMR 1e-6 is not measured with 1,200 pairs of two people. Rule of 3: 1,200 without any error leave up to 0.25% "
+        "open. Rule of 30: to measure 0.0001% within 30% takes 30,000,000."
+    )
+    threshold = added.result["differences"]["half"]["threshold"]["1e-1"]
+    similarity = outcome.scores["similarity"].astype(np.float32)
+    inside = (first < 24) & (second < 24) & ~pairs.same
+    assert added.result["groups"]["half"]["low"]["fmr"]["1e-1"] == np.mean(similarity[inside] >= np.float32(threshold))
+    assert {name.split("@")[0] for name in added.result["intervals"]} == {"groups", "differences"}
+    assert outcome.scores is added.scores
+
+
+def test_races_are_groups_at_one_threshold():
+    random, sets, outcomes = np.random.default_rng(0), [], []
+    for number, race in enumerate(RACES):
+        pairs = _set(200, name=f"rfw_{race}", people=None if number else np.array([f"m.{n // 2}" for n in range(50)]))
+        first = random.integers(0, 25, 200) * 2
+        second = np.where(pairs.same, first + 1, (first + 2 * random.integers(1, 25, 200)) % 50)
+        pairs = dataclasses.replace(pairs, first=first, second=second)
+        rows = random.normal(size=[25, 8]).repeat(2, axis=0) + (0.3 + 0.2 * number) * random.normal(size=[50, 8])
+        sets.append(pairs)
+        outcomes.append(evaluate_pair_set(pairs, (rows / np.linalg.norm(rows, axis=1, keepdims=True))))
+    # In any order.
+    result = race_groups(sets[::-1], outcomes[::-1], {"1e-1": 0.1}, Bootstrap(40, 1)).result
+    assert result["mean"] == summarise_rfw([outcome.result for outcome in outcomes])["mean"]
+    similarity = [outcome.scores["similarity"].astype(np.float32) for outcome in outcomes]
+    different = np.sort(np.concatenate([values[~pairs.same] for values, pairs in zip(similarity, sets)]))[::-1]
+    threshold = np.float32(result["differences"]["race"]["threshold"]["1e-1"])
+    # 40 of 400 different pairs of all races.
+    assert different[39] >= threshold > different[40]
+    for race, values, pairs in zip(RACES, similarity, sets):
+        rates = result["groups"]["race"][race]
+        assert (rates["same"], rates["different"]) == (100, 100)
+        assert rates["fmr"]["1e-1"] == np.mean(values[~pairs.same] >= threshold)
+        assert rates["fnmr"]["1e-1"] == pytest.approx(np.mean(values[pairs.same] < threshold))
+    fnmr = np.array([result["groups"]["race"][race]["fnmr"]["1e-1"] for race in RACES])
+    assert result["differences"]["race"]["fnmr_gini"]["1e-1"] == pytest.approx(gini_coefficient(fnmr))
+    assert result["differences"]["race"]["pairs"] == {}
+    low, high = result["intervals"]["differences@race@fnmr_gini@1e-1"]
+    assert low < high
+    text = results_text([result])
+    assert "rfw, by groups:" in text
+    assert "differences by race, at FMR:" in text
+    json.dumps(result, allow_nan=False)
 
 
 RACES = ["african", "asian", "caucasian", "indian"]
@@ -166,3 +243,20 @@ def test_table_is_aligned_and_a_tar_that_cannot_be_measured_is_a_dash():
     assert len(pairs_table([_result_of()]).splitlines()) == 2
     with pytest.raises(ValueError, match="not JSON compliant"):
         json_line(_result_of(auc=float("nan")))
+
+
+def test_error_rates_have_a_table_and_few_pairs_are_told_what_they_leave_open(embeddings):
+    result = verify(_set(400), embeddings, replicates=40)
+    low, high = result["intervals"]["error_rates@fnmr@1e-1"]
+    lines = error_rates_table([result, {**result, "set": "other"}]).splitlines()
+    fnmr = f"{100 * (1 - result['tar']['1e-1']):.3g}% [{100 * low:.3g}, {100 * high:.3g}]"
+    assert result["error_rates"]["fnmr"]["1e-1"] == 1 - result["tar"]["1e-1"]
+    assert lines == [
+        "ISO/IEC 19795-1, FNMR at FMR:",
+        f"set    {'1e-1'.rjust(len(fnmr))}  1e-2  1e-3  1e-4",
+        f"tiny   {fnmr}     \N{EN DASH}     \N{EN DASH}     \N{EN DASH}",
+        f"other  {fnmr}     \N{EN DASH}     \N{EN DASH}     \N{EN DASH}",
+        "FMR 1e-2 of 200 pairs: Rule of 3: 200 without any error leave up to 1.5% open. Rule of 30: to measure 1% "
+        "within 30% takes 3,000.",
+    ]
+    assert results_text([result]) == f"{pairs_table([result])}\n{error_rates_table([result])}"

@@ -77,7 +77,8 @@ def test_verification_against_naive_counts():
     assert outcome.result["notes"] == [
         "FMR 1e-4 is not measured: it takes 30,000 comparisons of strangers, and there are 4,000; add people or "
         "images, "
-        "or ask for 8e-4."
+        "or ask for 8e-4. Rule of 3: 4,000 without any error leave up to 0.075% open. Rule of 30: to measure 0.01% "
+        "within 30% takes 300,000."
     ]
     assert outcome.result["identification"] is outcome.result["open_set"] is None
     assert "rank" not in scores
@@ -141,7 +142,8 @@ def test_search_against_loops():
     assert result["threshold"]["1e-3"] is result["fnir"]["1e-3"] is None
     assert outcome.result["notes"][-1] == (
         f"FPIR 1e-3 is not measured: it takes 3,000 images of strangers, and there are {images}; add people or images, "
-        f"or ask for {rate_name(np.ceil(300 / images) / 100)}."
+        f"or ask for {rate_name(np.ceil(300 / images) / 100)}. Rule of 3: {images} without any error leave up to "
+        f"{300 / images:.2g}% open. Rule of 30: to measure 0.1% within 30% takes 30,000."
     )
 
 
@@ -230,6 +232,35 @@ def test_what_the_notes_advise():
     outcome = evaluate_people(make_benchmark(left_out, protocol), unit(np.repeat(np.arange(4), 10), 0.5), 0)
     assert "left out when they were stored: 12 no face" in people_text(outcome.result).splitlines()[0]
     assert "Intervals" not in "".join(outcome.result["notes"])
+
+
+def test_failures_to_acquire_and_to_enrol_are_counted_and_joined_with_the_rates():
+    left_out = {"no face": 20, "no usable face": 5, "corrupt image": 9, "empty identity": 2}
+    embeddings = unit(PEOPLE, 0.6)
+    # Of one person no image has an embedding, of another one image has none.
+    embeddings[[*range(EACH), EACH]] = 0
+    faces = dataclasses.replace(people_set(), left_out=left_out)
+    _, _, outcome = evaluated(PeopleProtocol(fmr=[1e-2, 1e-5], splits=0), embeddings, faces=faces)
+    result = outcome.result["acquisition"]
+    attempts, everybody = NUM_PEOPLE * EACH + 25, NUM_PEOPLE + 2
+    assert (result["attempts"], result["failed"], result["fta"]) == (attempts, 25 + 6, 31 / attempts)
+    assert (result["people"], result["not_enrolled"], result["fte"]) == (everybody, 3, 3 / everybody)
+    assert outcome.result["intervals"]["acquisition@fte"] == rate_interval(3, everybody)
+    # Embeddings of zeros are in the FNMR already: only what was left out is added.
+    fnmr, fmr = (outcome.result["verification"][kind]["1e-2"] for kind in ("fnmr", "fmr"))
+    fta, fte = 25 / attempts, 2 / everybody
+    assert result["gfrr"]["1e-2"] == pytest.approx(1 - (1 - fte) * (1 - fta) * (1 - fnmr))
+    assert result["gfar"]["1e-2"] == pytest.approx((1 - fte) * (1 - fta) * fmr)
+    assert result["gfrr"]["1e-5"] is result["gfar"]["1e-5"] is None
+    text = next(line for line in people_text(outcome.result).splitlines() if line.startswith("without a usable face"))
+    assert text.startswith(
+        "without a usable face: 31 of 175 images (FTA 17.7%), all images of 3 of 32 people (FTE 9.38"
+    )
+    assert f"at FMR 1e-2 GFRR {100 * result['gfrr']['1e-2']:.3g}%, GFAR" in text
+    assert "1e-5" not in text
+    _, _, outcome = evaluated(PeopleProtocol(fmr=[1e-2], splits=0))
+    assert (outcome.result["acquisition"]["fta"], outcome.result["acquisition"]["fte"]) == (0, 0)
+    assert "GFRR" not in people_text(outcome.result)
 
 
 @pytest.mark.parametrize(

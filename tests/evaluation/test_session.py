@@ -171,7 +171,9 @@ def test_failed_detections_are_counted_and_reported(tmp_path, capsys):
     session.close()
     printed = capsys.readouterr()
     assert printed.err.startswith("a: 2 of 7 embeddings are all zero, as where no face was found: rows 2, 5 (counted")
-    assert json.loads(printed.out)["failed_images"] == 2
+    result = json.loads(printed.out)
+    assert result["failed_images"] == 2
+    assert result["acquisition"] == {"attempts": 7, "failed": 2, "fta": 2 / 7}
     # An image has failed where the views that count are zero.
     views = np.random.RandomState(0).normal(size=[4, 2, 3])
     views[1, 0] = 0

@@ -64,7 +64,8 @@ def test_rates_of_groups_are_those_of_the_pairs_in_them():
     same, accepted = people[first] == people[second], random.random([len(first), 2]) < [0.05, 0.002]
     pairs = Comparisons(first, second, same, accepted)
     targets = {"5e-2": 0.05, "2e-3": 0.002}
-    rates, intervals = group_rates(["a", "b", "alone"], group, people, pairs, targets, 40, seed=1)
+    found = group_rates(["a", "b", "alone"], group, people, pairs, targets, 40, seed=1)
+    rates, intervals = found.groups, found.intervals["groups"]
     assert list(rates) == ["a", "b", "alone", ACROSS]
     kept = group >= 0
     for number, name in enumerate(rates):
@@ -93,4 +94,19 @@ def test_rates_of_groups_are_those_of_the_pairs_in_them():
     assert {len(rates[name]["fmr"]) for name in rates} == {2}
     # Of the groups, some rate is too rare to be measured.
     assert None in [rates[name]["fmr"]["2e-3"] for name in ("a", "b")]
-    assert group_rates(["a", "b", "alone"], group, people, pairs, targets, 0, seed=1) == (rates, {})
+    # Each two groups are what groups would be that hold the pairs of them alone.
+    assert list(found.pairs) == ["a and b", "a and alone", "b and alone"]
+    of_two = {"a and b": (0, 1), "a and alone": (0, 2), "b and alone": (1, 2)}
+    for name, both in of_two.items():
+        inside = (np.sort([group[first], group[second]], axis=0) == np.array(both)[:, None]).all(axis=0)
+        cell = found.pairs[name]
+        assert (cell["same"], cell["different"]) == ((inside & same).sum(), (inside & ~same).sum())
+        if cell["fmr"]["5e-2"] is not None:
+            rows = inside & ~same
+            assert cell["fmr"]["5e-2"] == accepted[rows, 0].mean()
+            (value, _) = pair_rates(accepted[rows], people[first[rows]], people[second[rows]], 40, 1)
+            assert found.intervals["pairs"][f"{name}@fmr@5e-2"] == value.interval
+    across = rates[ACROSS]
+    assert sum(cell["different"] for cell in found.pairs.values()) == across["different"]
+    plain = group_rates(["a", "b", "alone"], group, people, pairs, targets, 0, seed=1)
+    assert plain == (rates, found.pairs, {"groups": {}, "pairs": {}})

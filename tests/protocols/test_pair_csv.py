@@ -114,3 +114,97 @@ def test_evaluated_by_name(folder, capsys):
     assert result["mean_different"] == pytest.approx((np.cos(2.0) + np.cos(1.9)) / 2)
     with pytest.raises(InputError, match="--pairs_root=faces without --pairs_csv"):
         load_sets(VerificationSets(pairs_root="faces"))
+
+
+BFW = ",fold,p1,p2,label,id1,id2,att1,att2,vgg16,resnet50,senet50,a1,a2,g1,g2,e1,e2,sphereface"
+
+
+def bfw_line(number, first, second, label, ids, groups, score):
+    """A line of BFW's table: groups such as "asian_females"."""
+    short = [f"{group[0].upper()}{group.split('_')[1][0].upper()}" for group in groups]
+    letters = [text[place] for place in (1, 0) for text in short]
+    cells = [number, 1 + number % 5, first, second, label, *ids, *groups, score, 0.5, 0.5, *short, *letters, -0.009]
+    return ",".join(map(str, cells))
+
+
+def bfw_lines(people=("asian_females", "asian_females", "black_males", "black_males"), each=3):
+    """All pairs of images of people of groups, named and numbered as there."""
+    images = [
+        (person, f"{group}/n{person:06d}/00{n}_01.jpg") for person, group in enumerate(people) for n in range(each)
+    ]
+    pairs = [(a, b) for place, a in enumerate(images) for b in images[place + 1 :]]
+    return [
+        bfw_line(number, a[1], b[1], int(a[0] == b[0]), (a[0], b[0]), (people[a[0]], people[b[0]]), 0.25)
+        for number, (a, b) in enumerate(pairs)
+    ]
+
+
+def test_the_list_of_bfw_is_read_as_it_is_published(folder):
+    lines = bfw_lines()
+    pair_set = read_pair_csv(write(folder, BFW, *lines), check_images=False)
+    assert (len(pair_set.images), len(pair_set.same), int(pair_set.same.sum())) == (12, 66, 12)
+    assert pair_set.keys[0] == "asian_females/n000000/000_01.jpg"
+    assert pair_set.people.tolist() == [str(person) for person in np.repeat(range(4), 3)]
+    assert sorted(set(pair_set.fold)) == [0, 1, 2, 3, 4]
+    assert list(pair_set.columns) == ["att", "a", "g", "e"]
+    assert pair_set.columns["att"].tolist() == ["asian_females"] * 6 + ["black_males"] * 6
+    assert pair_set.columns["g"].tolist() == ["F"] * 6 + ["M"] * 6
+    assert pair_set.columns["e"].tolist() == ["A"] * 6 + ["B"] * 6
+    assert list(pair_set.pair_columns) == ["", "vgg16", "resnet50", "senet50", "sphereface"]
+    # An image that is of two groups.
+    lines[1] = lines[1].replace("asian_females,asian_females,0.25", "white_females,asian_females,0.25")
+    with pytest.raises(InputError, match=r"1 image of two values .*line 3: att1 or att2 is other than a line before"):
+        read_pair_csv(write(folder, BFW, *lines), check_images=False)
+    with pytest.raises(InputError, match=r"there is no column 'first', .*; or it has p1,p2,label as that of BFW"):
+        read_pair_csv(write(folder, "p1,p2", "a,b"), check_images=False)
+
+
+def test_columns_of_either_image_of_ones_own_list(folder):
+    lines = ["first,second,same,first_age,second_age,score1,score2", "a,b,1,20,,1,2", "c,a,0,45,20,3,4"]
+    pair_set = read_pair_csv(write(folder, *lines), check_images=False)
+    np.testing.assert_array_equal(pair_set.columns["age"], [20, np.nan, 45])
+    # Others are of the pair.
+    assert list(pair_set.pair_columns) == ["score1", "score2"]
+
+
+def test_error_rates_by_the_groups_of_bfw(folder, capsys):
+    people = [f"{race}_{sex}" for race in ("asian", "black") for sex in ("females", "males")] * 3
+    path = write(folder, BFW, *bfw_lines(people))
+    rows = np.random.default_rng(0).normal(size=[12, 8]).repeat(3, axis=0)
+    rows = (rows + 0.8 * np.random.default_rng(1).normal(size=rows.shape)).astype(np.float32)
+    np.save(folder / "rows.npy", rows)
+    common = {"pairs_csv": [path], "embeddings": [str(folder / "rows.npy")], "replicates": 40}
+    pairs(PairsSettings(by=["e", "att"], fmr=[0.1], store=str(folder / "out"), **common))
+    printed = capsys.readouterr()
+    result = json.loads(printed.out)
+    assert list(result["groups"]) == list(result["differences"]) == ["e", "att"]
+    assert list(result["groups"]["e"]) == ["A", "B", "two groups"]
+    assert list(result["differences"]["e"]["pairs"]) == ["A and B"]
+    # By hand: both images of black people, of two people.
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    threshold = result["differences"]["e"]["threshold"]["1e-1"]
+    race, person = np.repeat([name[0] for name in people], 3), np.repeat(np.arange(12), 3)
+    first, second = np.triu_indices(36, 1)
+    inside = (race[first] == "b") & (race[second] == "b") & (person[first] != person[second])
+    fmr = np.mean(np.sum(unit[first] * unit[second], axis=1)[inside] >= threshold)
+    assert result["groups"]["e"]["B"]["fmr"]["1e-1"] == pytest.approx(fmr)
+    assert len(result["intervals"]["differences@e@garbe@1e-1"]) == 2
+    for text in ("mine, by groups:", "by e, at the threshold", "differences by att, at FMR:", "GARBE"):
+        assert text in printed.err
+    table = pd.read_csv(folder / "out" / "mine" / "images.csv")
+    assert table["att"].tolist() == np.repeat(people, 3).tolist()
+    for settings, message in (
+        ({"by": ["race"]}, "mine: --by=race: no such column is known of the images, but person, att, a, g, e"),
+        ({"by": ["e"], "fmr": [2.0]}, "--fmr=2: give rates above 0"),
+        ({"by": ["e"], "edges": [0.0, 1.0]}, "mine: --edges are of one column of numbers"),
+    ):
+        with pytest.raises(InputError, match=message):
+            pairs(PairsSettings(**common, **settings))
+
+
+def test_the_groups_stay_with_a_stored_set(folder):
+    path = write(
+        folder, "first,second,same,first_race,second_race", "ann 1.jpg,ann 2.JPG,1,x,x", "cy.jpg,bob 1.jpeg,0,y,x"
+    )
+    prepare_pairs(PairCSVSettings(csv=path, output=str(folder / "set")))
+    assert read_stored(str(folder / "set")).columns["race"].tolist() == ["x", "x", "y", "x"]

@@ -10,6 +10,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.people import PeopleProtocol, evaluate_people, make_benchmark
 from ddl_tf.evaluation.stored import write_outcome
 from ddl_tf.images.pillow_images import decode_image
+from ddl_tf.metrics.ranks import tpir_at_fpir
 from ddl_tf.protocols.people_set import folder_people, stored_people
 from ddl_tf.report import ReportSettings, main
 from ddl_tf.reporting import people
@@ -59,7 +60,7 @@ def read(stored):
 
 def test_the_section_says_thresholds_and_draws_search_and_groups(stored):
     models = read(stored)
-    section = people.people(models, STYLES)
+    section = people.people(models, STYLES, 40, 0)
     threshold = models[0].sets["faces"].result["verification"]["threshold"]["1e-1"]
     assert section.sentences[0].startswith(f"a on faces: At a threshold of {threshold:.3f}, one in 10 comparisons of ")
     assert any(text.startswith("b on set: FMR 1e-5 is not measured") for text in section.sentences)
@@ -72,9 +73,9 @@ def test_the_section_says_thresholds_and_draws_search_and_groups(stored):
     ]
     assert names == ["strangers-faces", *groups[:4], *groups[4:]]
     search, hair, table = section.parts[:3]
-    # A step for each model, and its measured rate with an interval.
+    # A curve with a band for each model, and its measured rate.
     curves = [line for line in search.figure.axes[0].lines if line.get_label() in "ab"]
-    assert len(curves) == 2
+    assert len(curves) == len(search.figure.axes[0].collections) == 2
     fnir = models[0].sets["faces"].result["open_set"]["fnir"]["2e-1"]
     assert np.interp(0.2, *curves[0].get_data()) == pytest.approx(fnir, abs=0.02)
     assert "a: FNIR " in search.alternative
@@ -88,7 +89,34 @@ def test_the_section_says_thresholds_and_draws_search_and_groups(stored):
     assert table.rows[0][1] == "3"
     assert table.rows[0][6].startswith(f"{100 * values['fnmr']['1e-1']:.3g}% [")
     # Of other protocols there is nothing to say.
-    assert not people.people([], STYLES).parts
+    assert not people.people([], STYLES, 40, 0).parts
+
+
+def test_the_band_of_a_search_is_over_people(stored):
+    evaluated = read(stored)[0].sets["faces"]
+    scores, band = evaluated.scores, people.search_band(evaluated, 60, seed=4)
+    # Naively: people are drawn, and the searches with them; each replicate has its own threshold.
+    person, stranger = scores["person"], scores["stranger_person"]
+    names = np.unique(np.concatenate([person, stranger]))
+    place = len(band.far) - 5
+
+    def tpir(mated, strangers):
+        rate, _ = tpir_at_fpir(
+            scores["rank"][mated],
+            scores["mate_similarity"][mated],
+            scores["stranger_similarity"][strangers],
+            [band.far[place]],
+        )
+        return rate[0]
+
+    assert band.tar[place] == tpir(np.arange(len(person)), np.arange(len(stranger)))
+    random, values = np.random.default_rng(4), []
+    while len(values) < 60:
+        times = dict(zip(names, np.bincount(random.integers(0, len(names), len(names)), minlength=len(names))))
+        rows = [np.repeat(np.arange(len(of)), [times[name] for name in of]) for of in (person, stranger)]
+        if all(map(len, rows)):
+            values.append(tpir(*rows))
+    assert [band.low[place], band.high[place]] == pytest.approx(np.quantile(values, [0.025, 0.975]))
 
 
 def test_the_worst_pairs_are_one_of_each_two_people(stored):

@@ -25,7 +25,8 @@ class DiscardCurve(NamedTuple):
 
     def at(self, share: np.ndarray) -> np.ndarray:
         """Read the FNMR when at most some shares of the pairs are discarded."""
-        return self.fnmr[np.searchsorted(self.discarded, share, side="right") - 1]
+        # A share that was computed may be a little off.
+        return self.fnmr[np.searchsorted(self.discarded, share + 1e-12, side="right") - 1]
 
     def area(self, limit: float = LIMIT) -> float:
         """Compute the partial area under the curve (pAUC), from 0 to the limit."""
@@ -71,7 +72,7 @@ class DiscardOrder:
         )
         # In a replicate the best pairs may not be drawn; whole numbers in float64 are exact.
         total, errors = total[total > 0], errors[total > 0]
-        return DiscardCurve(1 - total / total[0], errors / total)
+        return DiscardCurve((total[0] - total) / total[0], errors / total)
 
 
 def ideal_fnmr(fnmr: float, discarded: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ import ddl_tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import setting
 from ddl_tf.metrics.bootstrap import check_replicates
-from ddl_tf.reporting import changes, error_rates, group_differences, people, sections
+from ddl_tf.reporting import changes, discarding, error_rates, group_differences, people, sections
 from ddl_tf.reporting.comparisons import compare_models
 from ddl_tf.reporting.curves import curves_section, read_runs
 from ddl_tf.reporting.evaluations import EvaluatedModel, check_comparable, named_folders, read_evaluation, set_names
@@ -40,6 +40,14 @@ class ReportSettings:
     columns: list[str] = setting([], "Columns of the images to bin pairs by; by default all numeric ones.")
     output: str = setting("report", "Folder for index.html, figures/ and tables/.")
     title: str = setting("Face recognition, compared", "Title of the page.")
+    discard_fmr: Optional[float] = setting(
+        None,
+        "False match rate of the threshold at which pairs of low quality are discarded; default: the least of 1e-3, "
+        "1e-2 and 1e-1 at which three false matches of the set are expected.",
+    )
+    discard_fnmr: Optional[float] = setting(
+        None, "Instead of --discard_fmr: the false non-match rate of that threshold, before any pair is discarded."
+    )
     replicates: int = setting(1000, "Bootstrap replicates of bands and tests, at least 40.")
     seed: int = setting(0, "Seed of the bootstrap, and of the map.")
     worst_pairs: int = setting(
@@ -74,6 +82,7 @@ def main(settings: ReportSettings) -> None:
         raise InputError("nothing to report on: name --evaluations, or --runs; see --help")
     if settings.worst_pairs < 0:
         raise InputError(f"--worst_pairs={settings.worst_pairs}: must be at least 1, or 0 for no pictures")
+    discard_start = discarding.start_rate(settings.discard_fmr, settings.discard_fnmr)
     folders = named_folders(settings.evaluations, "evaluations")
     models = [read_evaluation(name, folder) for name, folder in folders.items()]
     check_comparable(models)
@@ -101,6 +110,7 @@ def main(settings: ReportSettings) -> None:
             sections.races(models, styles),
             group_differences.group_differences(models),
             sections.conditions(models, settings.columns, styles),
+            discarding.discarding(models, settings.columns, discard_start, settings.replicates, settings.seed),
             *([sections.embedding_map(both, easy, hard, settings.tsne_images, settings.seed)] if both else []),
             *parts,
             sections.everything(models, differences),

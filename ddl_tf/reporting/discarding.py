@@ -161,8 +161,9 @@ def _parts(
     )
     shown = (
         f"{name}: FNMR of the pairs of one person that are left, over the share discarded; lower is better. Dashed "
-        f"grey: the ideal, which discards exactly the rejected pairs first; dotted grey: no quality. Bands: pointwise "
-        f"95% intervals. Vertical line: the end of the areas, {LIMIT:.0%}; the legend has them over no quality's."
+        "grey: the ideal, which discards exactly the rejected pairs first; dotted grey: no quality. Vertical line: the "
+        f"end of the areas, {LIMIT:.0%}. Last panel: the areas over that of no quality, with 95% intervals; the CSV "
+        "file of the table has the intervals of the curves."
     )
     data = pd.concat(lines, ignore_index=True)
     table = TextTable(anchor("discarding", name, "table"), caption, header, cells, heads=2, folded=True, data=data)
@@ -170,28 +171,43 @@ def _parts(
 
 
 def _figure(name: str, benefits: Mapping[str, Mapping[str, Benefit]]) -> Figure:
-    across = min(_ACROSS, len(benefits))
-    down = -(-len(benefits) // across)
-    figure = Figure(figsize=(max(6.5, 5 * across), 4.2 * down), layout="constrained")
-    panels = figure.subplots(down, across, squeeze=False).ravel()
-    for axes in panels[len(benefits) :]:
+    across = min(_ACROSS, len(benefits) + 1)
+    down = -(-(len(benefits) + 1) // across)
+    figure = Figure(figsize=(4.6 * across, 0.5 + 3.8 * down), layout="constrained")
+    *panels, last = figure.subplots(down, across, squeeze=False).ravel()[: len(benefits) + 1]
+    for axes in figure.axes[len(benefits) + 1 :]:
         axes.set_visible(False)
-    styles = styles_of(sorted({quality for rows in benefits.values() for quality in rows}))
+    # In the order of the first model, whose best come first.
+    names = list(dict.fromkeys(quality for rows in benefits.values() for quality in rows))[:_MOST_CURVES]
+    styles = styles_of(names)
     for axes, (model, rows) in zip(panels, benefits.items()):
-        begins = {benefit.fnmr[0] for benefit in rows.values()}
-        for quality, benefit in list(rows.items())[:_MOST_CURVES]:
-            label = f"{figure_text(quality)}: {_ratio_text(benefit).split(' ')[0]}"
-            axes.step(_SHARES, benefit.fnmr, where="post", label=label, **styles[quality].line)
-            ends = {"step": "post", "color": styles[quality].colour, "alpha": 0.08, "linewidth": 0}
-            axes.fill_between(_SHARES, benefit.low, benefit.high, **ends)
-        # Qualities that few pairs have begin elsewhere; theirs are in the table.
-        begin = next(iter(rows.values())).fnmr[0]
-        axes.plot(_SHARES, ideal_fnmr(begin, _SHARES), color=GREY, linestyle="--", linewidth=1)
-        axes.axhline(begin, color=GREY, linestyle=":", linewidth=1)
+        drawn = {quality: rows[quality] for quality in names if quality in rows}
+        for quality, benefit in drawn.items():
+            axes.step(_SHARES, benefit.fnmr, where="post", label=figure_text(quality), **styles[quality].line)
+        # Qualities that few pairs have begin elsewhere.
+        begin = max(benefit.fnmr[0] for benefit in drawn.values())
+        axes.plot(_SHARES, ideal_fnmr(begin, _SHARES), color=GREY, linestyle="--", linewidth=1, label="ideal")
+        axes.axhline(begin, color=GREY, linestyle=":", linewidth=1, label="no quality")
         axes.axvline(LIMIT, color=GREY, linewidth=0.8)
         axes.set(xlabel="share of pairs discarded", ylabel="FNMR", xlim=(0, _SHARES[-1]))
-        axes.set_ylim(0, 1.6 * max(begins) or 1)
+        axes.set_ylim(bottom=0)
         axes.set_title(f"{figure_text(name)}: {figure_text(model)}", fontsize=10)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7, loc="upper left", ncols=2)
+    models = styles_of(benefits)
+    for position, (model, rows) in enumerate(benefits.items()):
+        values = np.full([len(names), 3], np.nan)
+        for row, quality in enumerate(names):
+            if quality in rows:
+                values[row] = [rows[quality].ratio, *(rows[quality].ratio_interval or (np.nan, np.nan))]
+        places = np.arange(len(names)) + (position - (len(benefits) - 1) / 2) * 0.6 / len(benefits)
+        error = np.abs(values[:, [0, 0]] - values[:, 1:]).T
+        look = {"linestyle": "none", "capsize": 3, "markersize": 5}
+        last.errorbar(values[:, 0], places, xerr=error, label=figure_text(model), **look, **models[model].points)
+    last.axvline(1, color=GREY, linestyle=":", linewidth=1)
+    last.set_yticks(range(len(names)), [figure_text(quality) for quality in names], fontsize=8)
+    last.set(xlabel=f"pAUC to {LIMIT:.0%} over that of no quality", ylim=(len(names) - 0.5, -0.5))
+    last.grid(alpha=0.3)
+    last.legend(fontsize=8)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=8)
     return figure

@@ -42,6 +42,7 @@ from ddl_tf.protocols.scface import read_scface
 from ddl_tf.protocols.tinyface import read_tinyface
 from ddl_tf.reporting.comparisons import compare_models
 from ddl_tf.reporting.evaluations import check_comparable, read_evaluation
+from ddl_tf.runtimes.quality import QualityModelSettings
 from ddl_tf.surveillance.commands import (
     CLUSTERS_HELP,
     POOL_FIRST_HELP,
@@ -53,7 +54,7 @@ from ddl_tf.surveillance.commands import (
 
 
 @dataclasses.dataclass
-class PairsSettings(VerificationSets, GroupChoice, EvaluationSettings):
+class PairsSettings(QualityModelSettings, VerificationSets, GroupChoice, EvaluationSettings):
     """Flags of `pairs`."""
 
     fmr: list[float] = setting(
@@ -77,18 +78,18 @@ def pairs(settings: PairsSettings) -> None:
         evaluation.plots.check_format(settings.plot)
     with session.listing_problems():
         sets = load_sets(settings, check_images=session.needs_images)
-    if (settings.measure or settings.columns) and not (settings.store or settings.by):
-        raise InputError("--measure and --columns need --store or --by: they are of the images of a set")
+    if (settings.measure or settings.columns or settings.quality_model) and not (settings.store or settings.by):
+        raise InputError("--measure, --columns and --quality_model need --store or --by: they are of a set's images")
     if not sets:
         raise InputError(
             "no verification set: name one with --bin, --cfp_root, --lfw_root and --lfw_pairs, --pairs_csv, or --pairs"
         )
-    further = read_columns(settings.columns)
+    further, network = read_columns(settings.columns), settings.quality_network()
     targets = false_match_rates(settings.fmr)
     bootstrap = Bootstrap(settings.replicates, settings.seed)
     similarities, outcomes = [], []
     for pair_set in sets:
-        columns = image_columns(pair_set, further, settings.measure)
+        columns = image_columns(pair_set, further, settings.measure, network)
         described = pair_set.name, pair_set.images, pair_set.keys, columns
         if settings.list_images:
             session.list_images(*described)

@@ -25,15 +25,16 @@ from ddl_tf.data import AugmentationSettings, Faces, StoreSettings, StreamSample
 from ddl_tf.data.settings import StreamSettings
 from ddl_tf.mining import PairRules, Rule, mine_pairs, read_pairs, write_pairs
 from ddl_tf.mining.cleaning import CLEAN_COLUMNS, CleanRules, find_faults
-from ddl_tf.mining.columns import write_columns
+from ddl_tf.mining.columns import columns_table, write_columns
 from ddl_tf.mining.degradation import STRENGTH_COLUMNS, degraded_source, parse_degradation
 from ddl_tf.mining.groups import GroupRules, Groups, assign_groups, groups_table
 from ddl_tf.mining.image_scan import PART_NAMES as SCAN_NAMES
 from ddl_tf.mining.image_scan import scan_faces
 from ddl_tf.mining.labels import LabelRules
-from ddl_tf.mining.measuring import PART_NAMES, measure_faces
+from ddl_tf.mining.measuring import PART_NAMES, measure_faces, measure_learned
 from ddl_tf.mining.pairs import CHOICES, DROPPED_PAIRS, POSITIVE_PAIRS, pairs_table
 from ddl_tf.mining.selection import identity_names, merged_names, selected_source
+from ddl_tf.runtimes.quality import QualityModelSettings
 
 # Of the faces that `clean` looks for; one that is aligned has a box of 70 px and more.
 _SMALLEST_FACE_PX = 40
@@ -78,6 +79,11 @@ class GroupSettings(SetSettings):
             raise InputError("--easy and --hard go together (--noise is optional): give a rule for each")
         noise = None if self.noise is None else Rule(self.noise)
         return GroupRules(Rule(self.easy), [Rule(text) for text in self.hard], noise)
+
+
+@dataclasses.dataclass
+class QualitySettings(QualityModelSettings, GroupSettings):
+    """Flags of `quality`."""
 
 
 @dataclasses.dataclass
@@ -219,17 +225,6 @@ def _draw(
     print(f"look at {' and '.join(str(folder / name) for name in pictures)}")
 
 
-def _columns_table(columns: dict[str, np.ndarray]) -> pd.DataFrame:
-    """What a person needs to choose thresholds."""
-    shares = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
-    rows = []
-    for name, values in columns.items():
-        numbers = values[~np.isnan(values)].astype(float)
-        quantiles = [f"{value:.4g}" for value in np.quantile(numbers, shares)] if len(numbers) else [""] * len(shares)
-        rows.append([name, len(numbers), *quantiles])
-    return pd.DataFrame(rows, columns=["column", "images", *(f"{share:.0%}" for share in shares)])
-
-
 def _group(settings: GroupSettings, faces: Faces, columns: dict[str, np.ndarray], made_by: dict[str, Any]) -> None:
     """Write measured columns, and groups if there are rules, into the index; print and draw what came out."""
     index = faces.index.assign(**columns)
@@ -237,7 +232,7 @@ def _group(settings: GroupSettings, faces: Faces, columns: dict[str, np.ndarray]
     group = faces.index["group"].to_numpy(np.int64)
     groups = assign_groups(index, rules) if rules else Groups(group, np.zeros(len(index), bool), 0)
     if columns:
-        print(markdown_table(_columns_table(columns)), end="\n\n")
+        print(markdown_table(columns_table(columns)), end="\n\n")
     table = groups_table(index, groups.group, groups.noise, rules)
     print(markdown_table(table))
     if groups.several:
@@ -262,13 +257,17 @@ def rules(settings: GroupSettings) -> None:
     _group(settings, settings.open(), {}, {"command": "rules"})
 
 
-def quality(settings: GroupSettings) -> None:
+def quality(settings: QualitySettings) -> None:
     """Measure image quality (and pose, where the index has landmarks); make groups by it if rules are given."""
     settings.rules()
-    faces = settings.open()
-    parts = settings.work / "quality.partial"
-    _group(settings, faces, measure_faces(faces, parts), {"command": "quality"})
+    network, faces = settings.quality_network(), settings.open()
+    parts, learned_parts = settings.work / "quality.partial", settings.work / "learned_quality.partial"
+    learned = measure_learned(faces, learned_parts, network) if network else {}
+    columns = {**measure_faces(faces, parts), **learned}
+    _group(settings, faces, columns, {"command": "quality", "quality_model": settings.quality_model})
     discard(parts, PART_NAMES)
+    if network:
+        discard(learned_parts, PART_NAMES)
 
 
 def model(settings: ModelSettings) -> None:

@@ -1,6 +1,7 @@
 """The commands of mining, as a user gives them."""
 
 import dataclasses
+import io
 import json
 import shutil
 import sys
@@ -9,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from onnx_builder import SIDE
 from PIL import Image
+from quality_network import write_quality
 from tiny_network import tiny_network  # noqa: F401
 from tiny_sets import samples, store
 
@@ -89,6 +92,24 @@ def test_quality_measures_and_groups(data, capsys, tmp_path):
     expected = index["measured_brightness"] < index["measured_brightness"].quantile(0.25)
     np.testing.assert_array_equal(group_of(data), expected.astype(int))
     assert is_picture(tmp_path / "plots" / "contact_sheet.jpg")
+
+
+def test_a_learned_quality_is_a_column_for_rules(data, capsys, tmp_path):
+    network = write_quality(tmp_path / "red.onnx", ["embedding", "quality"])
+    flags = {"quality_model": network, "quality_column": "red", "quality_mean": 0.0, "quality_scale": 1.0}
+    run("quality", data=[data], **flags, easy="red >= quantile(red, 0.5)", hard=["red < quantile(red, 0.5)"])
+    printed, said = capsys.readouterr()
+    assert "| red | 48 |" in printed
+    assert f"{network}: input (value - 0) / 1, RGB (as given)" in said
+    faces = Faces([data])
+    small = [Image.open(io.BytesIO(image)).convert("RGB").resize((SIDE, SIDE), 2) for image in faces.images()]
+    red = np.array([np.asarray(image)[..., 0].mean() for image in small])
+    np.testing.assert_allclose(faces.index["red"], red, rtol=1e-5)
+    np.testing.assert_array_equal(group_of(data), red < np.quantile(faces.index["red"], 0.5))
+    assert faces.index["measured_sharpness"].notna().all()
+    assert not (Path(data) / "mined" / "learned_quality.partial").exists()
+    with pytest.raises(InputError, match="--quality_column=group: that column has another meaning"):
+        run("quality", data=[data], quality_model=network, quality_column="group")
 
 
 def test_what_a_user_puts_among_the_parts_of_measuring_stays(data, monkeypatch, capsys):

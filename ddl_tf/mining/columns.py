@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -73,3 +74,14 @@ def sets_record(faces: Faces) -> list[dict[str, Optional[Any]]]:
         {"set": str(Path(path).resolve()), "images": end - start, "bytes": int(length[start:end].sum())}
         for path, (start, end) in zip(faces.paths, faces.spans)
     ]
+
+
+def columns_table(columns: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Tabulate what a person needs to choose thresholds: how columns `[images]` are distributed."""
+    shares = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
+    rows = []
+    for name, values in columns.items():
+        numbers = values[~np.isnan(values)].astype(float)
+        quantiles = [f"{value:.4g}" for value in np.quantile(numbers, shares)] if len(numbers) else [""] * len(shares)
+        rows.append([name, len(numbers), *quantiles])
+    return pd.DataFrame(rows, columns=["column", "images", *(f"{share:.0%}" for share in shares)])

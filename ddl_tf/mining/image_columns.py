@@ -12,6 +12,7 @@ from ddl_tf.common.files import require_regular_file
 from ddl_tf.common.progress import Progress
 from ddl_tf.mining.quality import measure_many
 from ddl_tf.protocols.pair_sets import PairSet
+from ddl_tf.runtimes.quality import OnnxQuality
 
 
 def read_columns(paths: Sequence[str]) -> Optional[pd.DataFrame]:
@@ -32,8 +33,13 @@ def read_columns(paths: Sequence[str]) -> Optional[pd.DataFrame]:
     return pd.concat(tables, axis=1) if tables else None
 
 
-def image_columns(pair_set: PairSet, by_key: Optional[pd.DataFrame], measure: bool) -> Optional[pd.DataFrame]:
-    """Gather a row for each image: `person`, the set's columns, those of `read_columns`, the measured; None if none."""
+def image_columns(
+    pair_set: PairSet, by_key: Optional[pd.DataFrame], measure: bool, network: Optional[OnnxQuality] = None
+) -> Optional[pd.DataFrame]:
+    """Gather a row for each image: `person`, the set's columns, those of `read_columns`, the measured; None if none.
+
+    A `network` measures a learned quality.
+    """
     count = len(pair_set.images)
     parts = []
     if pair_set.people is not None:
@@ -55,4 +61,16 @@ def image_columns(pair_set: PairSet, by_key: Optional[pd.DataFrame], measure: bo
                 rows.append(measured)
                 progress.advance()
         parts.append(pd.DataFrame(rows))
+    if network is not None:
+        known_columns = [str(name) for part in parts for name in part]
+        if network.column in ("key", *known_columns):
+            raise InputError(
+                f"--quality_column={network.column}: {pair_set.name} has that column already; choose another name"
+            )
+        values = []
+        with Progress(f"{network.column} of {pair_set.name}", count) as progress:
+            for value in network.measure(pair_set.images):
+                values.append(value)
+                progress.advance()
+        parts.append(pd.DataFrame({network.column: values}))
     return pd.concat(parts, axis=1) if parts else None

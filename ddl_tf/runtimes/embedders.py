@@ -136,7 +136,7 @@ class OnnxEmbedder(Embedder):
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has many kinds of its own, without a common one
             raise InputError(f"{path}: onnxruntime cannot load it ({error}); export the network again") from None
-        inputs, output = self._session.get_inputs(), self._session.get_outputs()[0]
+        inputs = self._session.get_inputs()
         shape = inputs[0].shape
         channel_axes = [axis for axis in (1, 3) if len(shape) == 4 and shape[axis] == 3]
         sizes = [side for side in shape[1:] if side != 3 or not channel_axes]
@@ -145,8 +145,11 @@ class OnnxEmbedder(Embedder):
                 f"{path}: takes {[tensor.shape for tensor in inputs]}, where one [batch, 3, height, width] or "
                 "[batch, height, width, 3] of fixed size is expected; export it for images of one size"
             )
-        if len(output.shape) != 2 or not isinstance(output.shape[1], int):
-            raise InputError(f"{path}: its first output is {output.shape}, where [batch, dim] is expected")
+        self._input_name, self._channels_first = inputs[0].name, channel_axes == [1]
+        self.image_size = tuple(shape[2:] if self._channels_first else shape[1:3])
+        if shape[0] == 1:
+            self.batch_size = 1
+        self._output, self.dim = self._choose_output(path)
         facts = self._session.get_modelmeta().custom_metadata_map
         if mean is not None and scale is not None:
             usual: tuple[float, float, str] = (mean, scale, "")
@@ -157,11 +160,13 @@ class OnnxEmbedder(Embedder):
         else:
             usual = 127.5, 127.5, "as InsightFace's networks take it"
         super().__init__(mean, scale, order, usual)
-        self._input_name, self._output, self._channels_first = inputs[0].name, output.name, channel_axes == [1]
-        self.image_size = tuple(shape[2:] if self._channels_first else shape[1:3])
-        self.dim = output.shape[1]
-        if shape[0] == 1:
-            self.batch_size = 1
+
+    def _choose_output(self, path: str) -> tuple[str, int]:
+        """The name of the output that is used, and how many values it has for an image."""
+        output = self._session.get_outputs()[0]
+        if len(output.shape) != 2 or not isinstance(output.shape[1], int):
+            raise InputError(f"{path}: its first output is {output.shape}, where [batch, dim] is expected")
+        return output.name, output.shape[1]
 
     def _run(self, images: np.ndarray) -> np.ndarray:
         if self._channels_first:

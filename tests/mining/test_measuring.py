@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from quality_network import write_quality
 from tiny_sets import damage_image
 from tiny_store import stored
 
@@ -8,8 +9,9 @@ from ddl_tf.images.pose import LANDMARK_COLUMNS
 from ddl_tf.images.template import ARCFACE_TEMPLATE
 from ddl_tf.mining import measuring
 from ddl_tf.mining.columns import write_columns
-from ddl_tf.mining.measuring import POSE_COLUMNS, measure_faces
+from ddl_tf.mining.measuring import POSE_COLUMNS, measure_faces, measure_learned
 from ddl_tf.mining.quality import QUALITY_COLUMNS, measure_quality
+from ddl_tf.runtimes.quality import OnnxQuality
 
 
 @pytest.fixture
@@ -49,3 +51,28 @@ def test_landmarks_give_the_pose_and_a_damaged_image_has_no_measures(faces, tmp_
     assert columns["measured_eye_distance_px"][0] == pytest.approx(35.2, abs=0.1)
     assert "image 4 cannot be decoded" in capsys.readouterr().err
     assert np.isnan(columns["measured_sharpness"]).tolist() == [row == 4 for row in range(30)]
+
+
+def test_a_network_measures_in_parts_and_what_has_no_quality_is_said(faces, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(measuring, "PART", 7)
+    damage_image(tmp_path / "set", 4)
+    network = OnnxQuality(write_quality(tmp_path / "net.onnx"))
+    faces = Faces(faces.paths)
+    expected = np.array(list(network.measure(iter(faces.images()))), np.float32)
+    learned_part, starts = measuring._learned_part, []
+
+    def stop_in_the_third(faces, network, start, end, progress):
+        starts.append(start)
+        if len(starts) == 3:
+            raise KeyboardInterrupt
+        return learned_part(faces, network, start, end, progress)
+
+    monkeypatch.setattr(measuring, "_learned_part", stop_in_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        measure_learned(faces, tmp_path / "parts", network)
+    columns = measure_learned(faces, tmp_path / "parts", network)
+    assert starts == [0, 7, 14, 14, 21, 28]
+    # Batches of another size are summed in another order.
+    np.testing.assert_allclose(columns["learned_quality"], expected, rtol=0, atol=1e-7)
+    assert np.isnan(expected).tolist() == [row == 4 for row in range(30)]
+    assert "learned_quality: 1 of 30 images have none, such as image 4: they cannot be" in capsys.readouterr().err

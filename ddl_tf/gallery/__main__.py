@@ -29,6 +29,7 @@ from ddl_tf.common.settings import required
 from ddl_tf.common.text import csv_cell, visible
 from ddl_tf.detection.choice import AGREED
 from ddl_tf.gallery.embedder import PhotoEmbedder
+from ddl_tf.gallery.enrolment_quality import EnrolmentQuality, failures_text
 from ddl_tf.gallery.faces import FaceFinder, agreed_rows, shared_faces
 from ddl_tf.gallery.gallery import Gallery, check_threshold, convert_gallery, rebuild_index
 from ddl_tf.gallery.index import KINDS
@@ -106,6 +107,7 @@ def enroll(settings: EnrollSettings) -> int:
     photos, problems = settings.photos(of_people=True)
     total = len(photos) + len(problems)
     _check_threshold_flags(settings)
+    quality = settings.enrolment_quality()
     gallery = _gallery_to_enroll(settings, photos)
     embedder = _embedder(settings, gallery)
     threshold = _threshold(settings, embedder.record.flip, gallery is None)
@@ -113,10 +115,14 @@ def enroll(settings: EnrollSettings) -> int:
     if gallery is not None and settings.existing == "add":
         enrolled = gallery.enrolled([photo.person for photo in photos], [photo.path for photo in photos])
         photos, already = [photo for photo, known in zip(photos, enrolled) if not known], int(enrolled.sum())
-    photos, embeddings, further = _embed_people(settings, embedder, photos)
+    wanted = [photo.person for photo in photos]
+    photos, embeddings, further = _embed_people(settings, embedder, photos, quality)
     people, sources = [photo.person for photo in photos], [photo.path for photo in photos]
     problems += further
     name = visible(settings.gallery)
+    if quality is not None and wanted:
+        before = [] if gallery is None else gallery.people()["person"].tolist()
+        print(failures_text(wanted, [*people, *before], further))
     if gallery is None:
         if not people:
             print(f"{name}: no photo can be used, no gallery was made")
@@ -137,19 +143,24 @@ def enroll(settings: EnrollSettings) -> int:
 
 
 def _embed_people(
-    settings: EnrollSettings, embedder: PhotoEmbedder, photos: Sequence[Photo]
+    settings: EnrollSettings, embedder: PhotoEmbedder, photos: Sequence[Photo], quality: Optional[EnrolmentQuality]
 ) -> tuple[list[Photo], np.ndarray, list[Problem]]:
     """Embed the faces of people, one of each photo: photos, embeddings and problems as of `PhotoEmbedder.embed`."""
-    if not settings.detect:
-        return embedder.embed(photos, "enroll")[:3]
     choice = None if settings.face == AGREED else settings.face
-    finder = FaceFinder(settings.detector(), settings.rules(), choice)
-    faces, embeddings, problems, _ = embedder.embed(photos, "enroll", finder)
-    rows = list(range(len(faces))) if choice else agreed_rows(faces, embeddings)
-    unclear = shared_faces([faces[row] for row in rows])
-    names = {problem.source for problem in unclear}
-    rows = [row for row in rows if faces[row].name not in names]
-    return [faces[row] for row in rows], embeddings[rows], [*problems, *unclear]
+    finder = FaceFinder(settings.detector(), settings.rules(), choice) if settings.detect else None
+    faces, embeddings, problems, _ = embedder.embed(photos, "enroll", finder, quality)
+    rows = list(range(len(faces)))
+    if settings.detect:
+        rows = rows if choice else agreed_rows(faces, embeddings)
+        unclear = shared_faces([faces[row] for row in rows])
+        names = {problem.source for problem in unclear}
+        rows = [row for row in rows if faces[row].name not in names]
+        problems = [*problems, *unclear]
+    if quality is not None:
+        # Of the faces that were chosen: a person's own poor face must not be replaced by another one beside it.
+        good, poor = quality.refuse_poor([faces[row] for row in rows])
+        rows, problems = [row for row, fine in zip(rows, good) if fine], [*problems, *poor]
+    return [faces[row] for row in rows], embeddings[rows], problems
 
 
 def _gallery_to_enroll(settings: EnrollSettings, photos: Sequence[Photo]) -> Optional[Gallery]:

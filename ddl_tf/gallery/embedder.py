@@ -12,6 +12,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.parallel import map_in_order
 from ddl_tf.common.progress import Progress
 from ddl_tf.evaluation.embedding_file import fingerprint
+from ddl_tf.gallery.enrolment_quality import EnrolmentQuality
 from ddl_tf.gallery.faces import Cut, FaceFinder
 from ddl_tf.gallery.photos import Photo, face_bytes
 from ddl_tf.gallery.store import ModelRecord
@@ -82,13 +83,20 @@ class PhotoEmbedder:
         reference = add_views(np.stack([self._network.run(view.astype(np.float32)) for view in views], axis=1))
         self.record = ModelRecord(str(file.resolve()), fingerprint(file), reference.shape[1], flip, reference)
 
-    def embed(self, photos: Sequence[Photo], name: str, finder: Optional[FaceFinder] = None) -> Embedded:
+    def embed(
+        self,
+        photos: Sequence[Photo],
+        name: str,
+        finder: Optional[FaceFinder] = None,
+        quality: Optional[EnrolmentQuality] = None,
+    ) -> Embedded:
         """Embed photos, or the faces that a finder finds in them.
 
         Args:
             photos: of aligned faces, or with landmarks; with a finder plain ones.
             name: of the work, for its progress.
             finder: finds the faces.
+            quality: what to measure of the faces, noted in the photos.
         """
         kept: list[Photo] = []
         refused: list[Photo] = []
@@ -101,6 +109,8 @@ class PhotoEmbedder:
                 good = [photo for photo, content in faces if content is not None]
                 encoded = [content for _, content in faces if content is not None]
                 refused += [photo for photo, content in faces if content is None]
+                if quality is not None:
+                    good = quality.measure(good, encoded)
                 if finder is None:
                     progress.advance(len(cuts) - len(good))
                 counted = progress if finder is None else None

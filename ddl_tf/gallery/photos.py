@@ -44,12 +44,16 @@ class FaceBox:
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """A file with a face: an aligned one, one with landmarks `[5, 2]` x, y of the upright image, or one found in it."""
+    """A file with a face: an aligned one, one with landmarks `[5, 2]` x, y of the upright image, or one found in it.
+
+    `quality` holds the values of an `EnrolmentQuality`, where that was measured.
+    """
 
     path: str
     person: str = ""
     landmarks: Optional[np.ndarray] = None
     box: Optional[FaceBox] = None
+    quality: tuple[float, ...] = ()
 
     @property
     def name(self) -> str:

@@ -7,11 +7,13 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import refuse_ignored, setting
 from ddl_tf.detection import DetectionSettings
 from ddl_tf.detection.choice import AGREED, CHOICES
+from ddl_tf.gallery.enrolment_quality import EnrolmentQuality
 from ddl_tf.gallery.gallery import EXISTING
 from ddl_tf.gallery.index import KINDS
 from ddl_tf.gallery.photos import Photo, csv_photos, folder_photos, split_problems
 from ddl_tf.gallery.rows import ENTRIES
 from ddl_tf.importers.source import Problem
+from ddl_tf.runtimes.quality import QualityModelSettings
 
 
 @dataclasses.dataclass
@@ -69,7 +71,7 @@ class PhotoSettings(DetectionSettings, ImageSettings):
 
 
 @dataclasses.dataclass
-class EnrollSettings(PhotoSettings):
+class EnrollSettings(QualityModelSettings, PhotoSettings):
     """Flags of `enroll`."""
 
     OF_DETECTION = ("face",)
@@ -79,6 +81,11 @@ class EnrollSettings(PhotoSettings):
         "With --detect, which face of several is the person: the largest, the nearest to the centre of the photo, or "
         "the one that the person's other photos agree on.",
         choices=(*CHOICES, AGREED),
+    )
+    quality_rule: Optional[str] = setting(
+        None,
+        "Refuse photos whose face, as the model gets it, does not fulfil this rule over measured columns, such as "
+        "`measured_resolution_px >= 30 and learned_quality > 1.8`; the latter takes --quality_model.",
     )
     existing: str = setting(
         "refuse",
@@ -103,6 +110,12 @@ class EnrollSettings(PhotoSettings):
         None, "The false accept rate that the threshold may have there: that of one comparison, such as 1e-5."
     )
     threshold: Optional[float] = setting(None, "Instead of --evaluation: a threshold chosen elsewhere.")
+
+    def enrolment_quality(self) -> Optional[EnrolmentQuality]:
+        """Read the rule of quality; None if none is given."""
+        refuse_ignored(self, ["quality_model"], bool(self.quality_rule), "--quality_rule")
+        network = self.quality_network()
+        return EnrolmentQuality(self.quality_rule, network) if self.quality_rule else None
 
 
 @dataclasses.dataclass

@@ -90,7 +90,7 @@ def discarding(
         images, same = next((evaluated.images, evaluated.similarities.same) for evaluated in sets.values())
         columns = columns_of(images, wanted)
         useless = [column for column in wanted if column in images and column not in columns]
-        words += [f"{name}: the column {column} is constant or no number: no quality." for column in useless]
+        words += [f"{name}: the column {column} is no quality: {_why_useless(images[column])}." for column in useless]
         qualities = {model: _qualities(evaluated, columns) for model, evaluated in sets.items()}
         qualities = {model: values for model, values in qualities.items() if values}
         if not qualities:
@@ -108,8 +108,14 @@ def discarding(
             benefits[model] = dict(sorted(found.items(), key=lambda item: item[1].ratio))
         sentences = [_sentence(model, name, rows) for model, rows in benefits.items()]
         words += sentences
-        parts += _parts(name, rate, benefits, sentences)
+        parts += _parts(name, int(same.sum()), rate, benefits, sentences)
     return Section("quality", "Quality: errors when the worst pairs are discarded", words, parts)
+
+
+def _why_useless(values: pd.Series) -> str:
+    if not values.notna().any():
+        return "no image has a value"
+    return "it is constant" if values.nunique() == 1 else "its values are no numbers"
 
 
 def _sentence(model: str, name: str, benefits: Mapping[str, Benefit]) -> str:
@@ -134,15 +140,15 @@ def _ratio_text(benefit: Benefit) -> str:
 
 
 def _parts(
-    name: str, rate: Start, benefits: Mapping[str, Mapping[str, Benefit]], sentences: Sequence[str]
+    name: str, total: int, rate: Start, benefits: Mapping[str, Mapping[str, Benefit]], sentences: Sequence[str]
 ) -> tuple[Picture, TextTable]:
     kind = "FMR" if isinstance(rate, FalseMatchRate) else "FNMR"
-    header = ["model", "quality", "pairs", "rejected", *(f"FNMR, {share}% discarded" for share in _READ)]
+    header = ["model", "quality", "pairs", "left out", "rejected", *(f"FNMR, {share}% discarded" for share in _READ)]
     header += [f"pAUC to {LIMIT:.0%}", "pAUC / no quality", "ideal / no quality"]
     cells, lines = [], []
     for model, rows in benefits.items():
         for quality, benefit in rows.items():
-            counts = [f"{count:,}" for count in (benefit.pairs, benefit.rejected)]
+            counts = [f"{count:,}" for count in (benefit.pairs, total - benefit.pairs, benefit.rejected)]
             rates = [f"{benefit.fnmr[share]:.4f}" for share in _READ]
             area = "{:.5f} [{:.5f}, {:.5f}]".format(benefit.area, *benefit.area_interval)
             ideal = DASH if np.isnan(benefit.ideal) else f"{benefit.ideal:.2f}"
@@ -157,7 +163,8 @@ def _parts(
         f"{name}: FNMR of what is left when pairs of lowest quality are discarded (EDC), at the threshold for {kind} "
         f"{rate.rate:g} on all pairs. A pair has the quality of its worse image. pAUC: the area under the curve up to "
         f"{LIMIT:.0%}; over that of no quality, where the FNMR stays: 1 is chance, and nothing is below the ideal. "
-        "In brackets: 95% intervals, in which the thresholds are found anew. Pairs without a quality are left out."
+        "In brackets: 95% intervals, in which the thresholds are found anew. Pairs: of one person; those without a "
+        "quality are left out."
     )
     shown = (
         f"{name}: FNMR of the pairs of one person that are left, over the share discarded; lower is better. Dashed "

@@ -43,8 +43,8 @@ def test_photos_are_measured_and_refused_with_the_reason(network):
     photos = [Photo(f"{place}.png", "anna") for place in range(3)]
     quality = EnrolmentQuality(RULE, network)
     measured = quality.measure(photos, contents)
-    expected = [(measure_quality(content)["measured_brightness"], face[..., 0].mean())
-                for content, face in zip(contents, faces)]  # fmt: skip
+    lights = [measure_quality(content)["measured_brightness"] for content in contents]
+    expected = [(light, face[..., 0].mean()) for light, face in zip(lights, faces)]
     np.testing.assert_allclose([photo.quality for photo in measured], expected, rtol=1e-5)
     good, problems = quality.refuse_poor(measured)
     assert good.tolist() == [light > 60 and red > 70 for light, red in expected] == [False, True, True]
@@ -132,5 +132,5 @@ def test_where_all_are_poor_there_is_no_gallery(enroll, tmp_path, capsys):
 
 
 def test_flags_that_need_a_rule(enroll, network):
-    with pytest.raises(InputError, match="--quality_model=.* would be ignored: it needs --quality_rule"):
+    with pytest.raises(InputError, match=r"--quality_model=.* would be ignored: it needs --quality_rule"):
         enroll(quality_model=network.path)

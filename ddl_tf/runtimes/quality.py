@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Optional
 
 import numpy as np
-from PIL import Image
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.parallel import map_in_order
 from ddl_tf.common.settings import refuse_ignored, setting
-from ddl_tf.images.pillow_images import decode_image
+from ddl_tf.images.pillow_images import decode_image, resize_image
 from ddl_tf.runtimes.embedders import ORDERS, OnnxEmbedder
 
 LEARNED = "learned_quality"
@@ -82,17 +81,13 @@ class OnnxQuality(OnnxEmbedder):
 
     def measure(self, images: Iterable[bytes]) -> Iterator[float]:
         """Give the quality of each encoded image, in order; NaN where it cannot be decoded or no number comes out."""
-        height, width = self.image_size
-        blank = np.zeros([height, width, 3], np.uint8)
+        blank = np.zeros([*self.image_size, 3], np.float32)
 
         def pixels(encoded: bytes) -> Optional[np.ndarray]:
             try:
-                image = decode_image(encoded)
+                return resize_image(decode_image(encoded), self.image_size)
             except ValueError:
                 return None
-            if image.shape == blank.shape:
-                return image
-            return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
         decoded = map_in_order(pixels, images)
         while batch := list(itertools.islice(decoded, self.batch_size)):

@@ -95,7 +95,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def enroll(model, tmp_path, monkeypatch):
     """The command on photos of anna, who has a dark one, and ben, who has no other."""
-    monkeypatch.setattr("ddl_tf.gallery.embedder.load_embedding_model", functools.lru_cache(load_embedding_model))
+    monkeypatch.setattr("ddl_tf.evaluation.load_embedding_model", functools.lru_cache(load_embedding_model))
     for number, person in enumerate(("anna", "ben")):
         (tmp_path / "people" / person).mkdir(parents=True)
         for place in range(2):

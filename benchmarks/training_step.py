@@ -67,7 +67,9 @@ def _sides(settings: Settings, threads: int) -> dict[str, Side]:
 def _line(settings: Settings, threads: int) -> dict[str, Any]:
     sides = _sides(settings, threads)
     times = [
-        {"round": number, "side": name, **side.steps()} for number in range(settings.rounds) for name, side in sides.items()
+        {"round": number, "side": name, **side.steps()}
+        for number in range(settings.rounds)
+        for name, side in sides.items()
     ]
     for side in sides.values():
         side.end()
@@ -95,10 +97,11 @@ def main(settings: Settings) -> None:
     if settings.rounds < 1 or settings.rows < 2 or min(settings.threads, default=0) < 1:
         raise InputError("--rounds and --threads must be above 0, --rows above 1")
     print(f"{cpu()}; {settings.rows} rows of {settings.image_size} px, medians of {settings.rounds} rounds in turns\n")
-    table = pd.DataFrame([_line(settings, threads) for threads in settings.threads])
-    print("|", " | ".join(table.columns), "|\n|" + " --- |" * len(table.columns))
-    for row in table.itertuples(index=False):
-        print("|", " | ".join(map(str, row)), "|")
+    for number, threads in enumerate(settings.threads):
+        line = _line(settings, threads)
+        if not number:
+            print("|", " | ".join(line), "|\n|" + " --- |" * len(line))
+        print("|", " | ".join(map(str, line.values())), "|", flush=True)
 
 
 if __name__ == "__main__":

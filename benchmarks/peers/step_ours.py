@@ -38,4 +38,9 @@ def one() -> None:
     float(step(batches)["loss"])
 
 
-serve(one, one)
+if settings.get("profile"):
+    from step_profile import kind_shares
+
+    print(json.dumps(kind_shares(one)))
+else:
+    serve(one, one)

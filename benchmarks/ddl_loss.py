@@ -51,6 +51,7 @@ class Side:
         python: its interpreter.
         script: in `peers`.
         settings: of the script.
+        environment: what its environment has beside that of this process.
 
     Attributes:
         memory: MB that the first step took at its peak.
@@ -59,10 +60,13 @@ class Side:
         InputError: if it ends.
     """
 
-    def __init__(self, python: str, script: str, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, python: str, script: str, settings: dict[str, Any], environment: Optional[dict[str, str]] = None
+    ) -> None:
         order = [python, str(PEERS / f"{script}.py"), json.dumps(settings)]
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        self._process = subprocess.Popen(order, env=_quiet(settings["threads"]), text=True, **pipes)
+        env = {**_quiet(settings["threads"]), **(environment or {})}
+        self._process = subprocess.Popen(order, env=env, text=True, **pipes)
         self._name = f"{script} at {settings['rows']} rows"
         self.memory = self._answer()["memory"]
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_case import policy
 from needs import LATER_LANES, needs_tf_keras
 
 from ddl_tf.common.errors import InputError
@@ -38,6 +39,23 @@ def test_feature_map_is_a_sixteenth_of_any_image_and_no_two_layers_begin_alike(n
     # Keras gives the same numbers again if one initializer serves two layers of one shape.
     kernels = [weight.numpy() for weight in model.weights if "kernel" in weight.name]
     assert len({kernel.tobytes() for kernel in kernels}) == len(kernels)
+
+
+def _depthwise_dtypes(precision):
+    with policy(precision):
+        model = build_backbone("mobilefacenet", (32, 32, 3))
+    kind = tf.keras.layers.DepthwiseConv2D
+    return {(layer.strides[0], layer.compute_dtype) for layer in model.layers if isinstance(layer, kind)}
+
+
+def test_depthwise_precision_of_mobilefacenet(monkeypatch):
+    """On CPUs alone those with strides are float32 in mixed bfloat16."""
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
+    assert _depthwise_dtypes("mixed_bfloat16") == {(1, "bfloat16"), (2, "float32")}
+    assert _depthwise_dtypes("mixed_float16") == {(1, "float16"), (2, "float16")}
+    assert _depthwise_dtypes("float32") == {(1, "float32"), (2, "float32")}
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["a GPU"])
+    assert _depthwise_dtypes("mixed_bfloat16") == {(1, "bfloat16"), (2, "bfloat16")}
 
 
 @needs_tf_keras

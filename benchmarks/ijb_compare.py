@@ -10,9 +10,10 @@ from ddl_tf.common import command  # isort: skip  (before anything that may impo
 
 import dataclasses
 import multiprocessing
-import resource
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -87,22 +88,23 @@ def main(settings: Settings) -> None:
     if not 0 < settings.part <= 1:
         raise InputError(f"--part={settings.part}: give a number above 0, at most 1")
     root = Path(settings.output)
-    # The memory of this process would count as that of its children.
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         pool.apply(store, (root, settings.part, settings.seed))
     order = [sys.executable, "-m", "ddl_tf.evaluate", "compare", f"--replicates={settings.replicates}"]
     order += [f"--{model}={root / model}" for model in MODELS]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
-    with subprocess.Popen(order, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        lines, messages = process.communicate()
+    with tempfile.TemporaryFile("w+") as lines, tempfile.TemporaryFile("w+") as messages:
+        process = subprocess.Popen(order, stdout=lines, stderr=messages)
+        # Unlike `resource.getrusage`, of this child alone.
+        _, status, used = os.wait4(process.pid, 0)
+        seconds, process.returncode = time.perf_counter() - started, os.waitstatus_to_exitcode(status)
+        for file in (lines, messages):
+            file.seek(0)
         if process.returncode:
-            raise InputError(f"evaluate compare: {(messages.strip() or 'no message').splitlines()[-1]}")
-    seconds = time.perf_counter() - started
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+            raise InputError(f"evaluate compare: {(messages.read().strip() or 'no message').splitlines()[-1]}")
+        numbers = len(lines.read().splitlines())
     print("| replicates | numbers | s | s of CPU | peak memory, GiB |\n| --- | --- | --- | --- | --- |")
-    cells = [f"{settings.replicates:,}", str(len(lines.splitlines())), f"{seconds:.1f}", f"{cpu:.1f}"]
+    cells = [f"{settings.replicates:,}", str(numbers), f"{seconds:.1f}", f"{used.ru_utime + used.ru_stime:.1f}"]
     print(f"| {' | '.join([*cells, f'{used.ru_maxrss / 2**20:.2f}'])} |")
 
 

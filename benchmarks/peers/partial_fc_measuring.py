@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 
@@ -29,20 +30,24 @@ def _cpu_seconds() -> float:
     return sum(os.times()[:2])
 
 
-def serve(build: Callable[[], Callable[[], object]]) -> None:
+def serve(build: Callable[[], Callable[[], object]], device_memory: Optional[Callable[[], int]] = None) -> None:
     """Build, measure the peak of memory, and time a step for every line of standard input.
 
     Each answer is a line of JSON. Call it when the framework is imported: memory is what comes on top of it.
 
     Args:
         build: makes the head and the optimizer, and returns the step: forward, backward and update.
+        device_memory: the peak of a GPU's memory, in bytes; None without one.
     """
     before = _memory_mib("VmRSS")
     step = build()
     built = _memory_mib("VmHWM") - before
     for _ in range(WARM_UP):
         step()
-    print(json.dumps({"memory": _memory_mib("VmHWM") - before, "built": built}), flush=True)
+    seen = {"memory": _memory_mib("VmHWM") - before, "built": built}
+    if device_memory:
+        seen["device"] = device_memory() / 2**20
+    print(json.dumps(seen), flush=True)
     for _ in sys.stdin:
         wall, cpu = time.perf_counter(), _cpu_seconds()
         step()

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pandas as pd
+from peers.side import PEERS, Side, quiet
 
 from ddl_tf.common import command
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import setting
 
-PEERS = Path(__file__).resolve().parent / "peers"
 OURS, COMPILED, THEIRS = "ddl_tf", "ddl_tf, XLA", "authors"
 
 
@@ -40,58 +40,6 @@ class Settings:
     backbone_rows: int = setting(8, "Rows for the backbone; its time is scaled by rows to each size.")
 
 
-def _quiet(threads: int) -> dict[str, str]:
-    return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": str(threads)}
-
-
-class Side:
-    """One side in a process of its own, which does a round of steps when it is asked to.
-
-    Args:
-        python: its interpreter.
-        script: in `peers`.
-        settings: of the script.
-        environment: what its environment has beside that of this process.
-
-    Attributes:
-        memory: MB that the first step took at its peak.
-
-    Raises:
-        InputError: if it ends.
-    """
-
-    def __init__(
-        self, python: str, script: str, settings: dict[str, Any], environment: Optional[dict[str, str]] = None
-    ) -> None:
-        order = [python, str(PEERS / f"{script}.py"), json.dumps(settings)]
-        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        env = {**_quiet(settings["threads"]), **(environment or {})}
-        self._process = subprocess.Popen(order, env=env, text=True, **pipes)
-        self._name = f"{script} at {settings['rows']} rows"
-        self.memory = self._answer()["memory"]
-
-    def _answer(self) -> dict[str, float]:
-        line = self._process.stdout.readline()
-        if not line:
-            message = (self._process.communicate()[1].strip() or "no message").splitlines()[-1]
-            raise InputError(f"{self._name} ended with {self._process.returncode}: {message}")
-        return json.loads(line)
-
-    def steps(self) -> dict[str, float]:
-        """Do a round of steps.
-
-        Returns:
-            The medians of `wall` and `cpu`, in ms.
-        """
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def end(self) -> None:
-        """End the process."""
-        self._process.communicate()
-
-
 def _measure(rows: int, settings: Settings) -> tuple[dict[str, Any], list[str]]:
     """One line of the table, and what failed."""
     common = {"rows": rows, **{name: getattr(settings, name) for name in ("per_identity", "dim", "threads")}}
@@ -102,17 +50,19 @@ def _measure(rows: int, settings: Settings) -> tuple[dict[str, Any], list[str]]:
     if settings.theirs and settings.torch_python:
         theirs = {**common, "theirs": str(Path(settings.theirs).resolve())}
         sides[THEIRS] = (settings.torch_python, "ddl_theirs", theirs)
-    running, failed = {}, []
+    running, memory, failed = {}, {}, []
     for name, side in sides.items():
         try:
-            running[name] = Side(*side)
+            running[name] = Side(*side, f"{side[1]} at {rows} rows")
+            memory[name] = running[name].answer()["memory"]
         except InputError as error:
             failed.append(f"{name}: {error}")
-    times = [
-        {"round": number, "side": name, **side.steps()}
-        for number in range(settings.rounds)
-        for name, side in running.items()
-    ]
+            del running[name]
+    times = []
+    for number in range(settings.rounds):
+        for name, side in running.items():
+            side.ask()
+            times.append({"round": number, "side": name, **side.answer()})
     for side in running.values():
         side.end()
     wall, cpu = (pd.DataFrame(times).pivot(index="round", columns="side", values=x) for x in ("wall", "cpu"))
@@ -122,7 +72,7 @@ def _measure(rows: int, settings: Settings) -> tuple[dict[str, Any], list[str]]:
         line["ours / authors"] = f"{(wall[OURS] / wall[THEIRS]).median():.2f}"
         line["by CPU time"] = f"{(cpu[OURS] / cpu[THEIRS]).median():.2f}"
     # That of XLA would be the compiler's.
-    line.update({f"{name}, MB": f"{side.memory:,.0f}" for name, side in running.items() if name != COMPILED})
+    line.update({f"{name}, MB": f"{memory[name]:,.0f}" for name in running if name != COMPILED})
     line["cpu_ms"] = cpu[OURS].median() if OURS in running else float("nan")
     return line, failed
 
@@ -136,7 +86,7 @@ def _backbone_ms(settings: Settings) -> float:
         "threads": settings.threads,
     }
     order = [sys.executable, str(PEERS / "ddl_step.py"), json.dumps(given)]
-    done = subprocess.run(order, env=_quiet(settings.threads), capture_output=True, text=True)
+    done = subprocess.run(order, env=quiet(settings.threads), capture_output=True, text=True)
     if done.returncode:
         raise InputError(f"--backbone={settings.backbone}: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
     return 1e3 * json.loads(done.stdout.splitlines()[-1])["cpu"] / settings.backbone_rows

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pandas as pd
-from ddl_loss import Side
+from peers.side import Side
 
 from ddl_tf.common import command
 from ddl_tf.common.errors import InputError
@@ -55,22 +55,24 @@ def cpu() -> str:
 def _sides(settings: Settings, threads: int) -> dict[str, Side]:
     names = ("network", "precision", "rows", "image_size")
     common = {**{name: getattr(settings, name) for name in names}, "threads": threads}
-    sides = {OURS: Side(sys.executable, "step_ours", common)}
+    sides = {OURS: Side(sys.executable, "step_ours", common, OURS)}
     if settings.before:
-        sides[BEFORE] = Side(sys.executable, "step_ours", common, {"PYTHONPATH": str(Path(settings.before).resolve())})
+        path = {"PYTHONPATH": str(Path(settings.before).resolve())}
+        sides[BEFORE] = Side(sys.executable, "step_ours", common, BEFORE, path)
     for name in THEIRS:
         theirs = {**common, "insightface": settings.insightface, "channels_last": name != THEIRS[0]}
-        sides[name] = Side(settings.torch_python, "step_theirs", theirs)
+        sides[name] = Side(settings.torch_python, "step_theirs", theirs, name)
     return sides
 
 
 def _line(settings: Settings, threads: int) -> dict[str, Any]:
-    sides = _sides(settings, threads)
-    times = [
-        {"round": number, "side": name, **side.steps()}
-        for number in range(settings.rounds)
-        for name, side in sides.items()
-    ]
+    sides, times = _sides(settings, threads), []
+    for side in sides.values():
+        side.answer()
+    for number in range(settings.rounds):
+        for name, side in sides.items():
+            side.ask()
+            times.append({"round": number, "side": name, **side.answer()})
     for side in sides.values():
         side.end()
     line: dict[str, Any] = {"network": settings.network, "precision": settings.precision, "threads": threads}

@@ -12,6 +12,8 @@ from ddl_tf.common.replicas import global_sum
 from ddl_tf.common.unit_rows import unit_rows
 
 CENTERS_STDDEV = 0.01
+# Of shorter centers than the root of this the cosines shrink with the length, as with `tf.math.l2_normalize`.
+_LEAST_SQUARE = 1e-12
 
 
 def check_argument(good: bool, message: str) -> None:
@@ -65,9 +67,41 @@ class Targets:
 
 def cosines_between(embeddings: tf.Tensor, centers: tf.Tensor, by_class: bool = False) -> tf.Tensor:
     """The cosines `[batch, centers]` of embeddings `[batch, dim]` to centers `[dim, centers]`, by class transposed."""
-    units = unit_rows(embeddings), tf.math.l2_normalize(centers, axis=1 if by_class else 0)
+
+    # The products are divided by the norms, not the centers: of very many classes each matrix more, such as those that
+    # the gradient of `tf.math.l2_normalize` makes, costs memory and time as the centers themselves do.
+    @tf.custom_gradient
+    def cosines(units: tf.Tensor, centers: tf.Tensor):  # noqa: ANN202 (what tf.custom_gradient asks for)
+        squares = tf.reduce_sum(tf.square(centers), axis=1 if by_class else 0)
+        inverse = tf.math.rsqrt(tf.maximum(squares, _LEAST_SQUARE))
+        values = tf.matmul(units, centers, transpose_b=by_class) * inverse
+
+        def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            scaled = upstream * inverse
+            # A longer center has the same cosines.
+            along = tf.where(squares > _LEAST_SQUARE, tf.reduce_sum(upstream * values, axis=0) * inverse**2, 0.0)
+            to_units = tf.matmul(scaled, centers, transpose_b=not by_class)
+            # One large product after the other: each holds matrices of its own meanwhile.
+            with tf.control_dependencies([to_units]):
+                pair = (scaled, units) if by_class else (units, scaled)
+                to_centers = tf.matmul(*pair, transpose_a=True)
+            with tf.control_dependencies([to_centers]):
+                to_centers -= (along[:, tf.newaxis] if by_class else along) * centers
+            return to_units, to_centers
+
+        return values, gradients
+
     # Rounding can carry a product of unit vectors past 1.
-    return tf.clip_by_value(tf.matmul(*units, transpose_b=by_class), -1.0, 1.0)
+    return tf.clip_by_value(cosines(unit_rows(embeddings), tf.convert_to_tensor(centers)), -1.0, 1.0)
+
+
+class _RandomCenters(tf.keras.initializers.RandomNormal):
+    """Random centers. Outside of a graph TensorFlow would hold the matrix three times while it draws them."""
+
+    def __call__(self, shape: Any, dtype: Any = None, **kwargs: Any) -> tf.Tensor:
+        draw = super().__call__
+        # A shape that it knew beforehand TensorFlow would take for a reason to keep the matrix as a constant.
+        return tf.ensure_shape(tf.function(lambda shape: draw(shape, dtype, **kwargs))(tf.constant(shape)), shape)
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
@@ -118,7 +152,7 @@ class MarginHead(OfThisKeras, tf.keras.layers.Layer):
             name="class_centers",
             shape=self._centers_shape(int(input_shape[-1])),
             # As InsightFace: only the direction matters, and shorter centers learn faster.
-            initializer=tf.keras.initializers.RandomNormal(stddev=CENTERS_STDDEV),
+            initializer=_RandomCenters(stddev=CENTERS_STDDEV),
         )
         super().build(input_shape)
 

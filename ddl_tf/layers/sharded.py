@@ -92,7 +92,8 @@ class ShardedHead(PartialFC):
         for k, copy in enumerate(copies_of(self.class_shard)):
             real = int(np.clip(self.num_classes - k * self._shard_rows, 0, self._shard_rows))
             values = np.zeros([self._shard_rows, dim], np.float32)
-            values[:real] = CENTERS_STDDEV * random.standard_normal([real, dim], np.float32)
+            random.standard_normal(dtype=np.float32, out=values[:real])
+            values *= CENTERS_STDDEV
             copy.assign(values)
 
     def centers_by_class(self) -> tf.Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import pandas as pd
 from scipy.sparse import csr_matrix
 
 from ddl_tf.common.progress import Progress
@@ -38,7 +39,8 @@ def replicates_over_people(
     """
     similarity, same = np.asarray(similarity), np.asarray(same, bool)
     targets = bootstrapped_targets(same, targets)
-    people, codes = np.unique(np.concatenate([first_person, second_person]), return_inverse=True)
+    # Sorted as by `np.unique`, which would sort the people of all pairs instead of those that differ.
+    codes, people = pd.factorize(np.concatenate([first_person, second_person]), sort=True)
     first, second = codes[: len(same)], codes[len(same) :]
     points = np.unique(similarity[same])
     points = points[:: -(-len(points) // _POINTS)]
@@ -88,13 +90,16 @@ class _CountedPairs:
             inside = slice(bounds[0], bounds[-1])
             matrix = csr_matrix((counts[inside], columns[inside], bounds - bounds[0]), shape=(len(rows), num_people))
             cells, places = np.unique(rows // num_people, return_index=True)
-            self._parts.append((matrix, rows % num_people, cells, places))
+            # Sums of rows stay whole numbers that float32 holds; those of cells need float64.
+            ends = np.append(places, len(rows))
+            sums = csr_matrix((np.ones(len(rows)), np.arange(len(rows)), ends), shape=(len(cells), len(rows)))
+            self._parts.append((matrix, rows % num_people, cells, sums))
 
     def weigh(self, times: np.ndarray) -> np.ndarray:
         """Sum the products of how often both people were drawn, `[people, replicates]`: `[cells, replicates]`."""
         total = np.zeros([self._num_cells, times.shape[1]])
-        for matrix, person, cells, places in self._parts:
-            # Sums of rows stay whole numbers that float32 holds; those of cells need float64.
-            weights = (matrix @ times) * times[person]
-            total[cells] += np.add.reduceat(weights, places, axis=0, dtype=np.float64)
+        for matrix, person, cells, sums in self._parts:
+            weights = matrix @ times
+            weights *= times[person]
+            total[cells] += sums @ weights
         return total

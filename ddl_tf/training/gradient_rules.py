@@ -120,7 +120,9 @@ class RowAndShardGradients(WeightRules):
             broken = global_sum(tf.where(finite, 0.0, np.nan))
             pairs = [(_plus(g, tf.cast(broken, g.dtype)) if g is not None and is_shard(v) else g, v) for g, v in pairs]
         # Keras 2 does so too, but after it has clipped, when the norm of a row that comes twice is not that of its sum.
-        return [(_with_each_row_once(gradient), variable) for gradient, variable in pairs]
+        if IS_KERAS_3 or any((self.clipnorm, self.global_clipnorm, self.clipvalue)):
+            pairs = [(_with_each_row_once(gradient), variable) for gradient, variable in pairs]
+        return pairs
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """Apply gradients as Keras 3 does, but clip what the replicas have together, not what each of them has."""

@@ -92,6 +92,12 @@ def build_schedule(
     return WarmUp(after, warmup_steps)
 
 
+def _rows(variable: tf.Variable, rows: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
+    """Gather rows of a variable once there is `after`; a graph would gather them early, and hold them all that time."""
+    with tf.control_dependencies([after]):
+        return tf.gather(variable, tf.identity(rows))
+
+
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")
 class L2SGD(RowAndShardGradients, tf.keras.optimizers.SGD):
     """SGD with the weight decay in the gradient, where momentum accumulates it, as PyTorch and MXNet do.
@@ -120,7 +126,7 @@ class L2SGD(RowAndShardGradients, tf.keras.optimizers.SGD):
         is_sparse = isinstance(gradient, tf.IndexedSlices)
         values = tf.convert_to_tensor(gradient_values(gradient))
         if self.l2 and not re.search(NO_DECAY, variable.name):
-            decaying = tf.gather(variable, gradient.indices) if is_sparse else variable
+            decaying = _rows(variable, gradient.indices, after=values) if is_sparse else variable
             values += tf.cast(self.l2, variable.dtype) * decaying
         if not is_sparse:
             super().update_step(values, variable, *learning_rate)
@@ -129,7 +135,7 @@ class L2SGD(RowAndShardGradients, tf.keras.optimizers.SGD):
         rate, factor = (tf.cast(number, variable.dtype) for number in (self.learning_rate, self.momentum))
         places = self._trainable_variables_indices if IS_KERAS_3 else self._index_dict
         momentum = tf_variable(self.momentums[places[self._var_key(variable)]])
-        moved = factor * tf.gather(momentum, rows) - rate * values
+        moved = factor * _rows(momentum, rows, after=values) - rate * values
         momentum.scatter_update(tf.IndexedSlices(moved, rows))
         variable.scatter_add(tf.IndexedSlices(factor * moved - rate * values if self.nesterov else moved, rows))
 

@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras_case import assert_weights, check_layer, check_replicated_training, policy
 
 from ddl_tf import layers
+from ddl_tf.layers.margin import CENTERS_STDDEV, cosines_between
 from ddl_tf.losses import MarginSoftmaxLoss
 
 HEADS = {
@@ -153,3 +154,35 @@ def test_two_replicas_train_as_one_device(make, two_replicas):
 
     rows = tf.data.Dataset.from_tensor_slices(((features, labels), labels)).batch(6)
     check_replicated_training(make_model, rows, two_replicas)
+
+
+@pytest.mark.parametrize("by_class", [False, True])
+def test_cosines_and_their_gradients_are_those_of_normalised_rows(by_class):
+    random = np.random.default_rng(0)
+    centers = random.normal(size=[7, 5]).astype(np.float32)
+    # Of length 0, and shorter than what a norm is at least.
+    centers[1], centers[2] = 0, 1e-8
+    rows, upstream = (tf.constant(random.normal(size=shape), tf.float32) for shape in ([4, 5], [4, 7]))
+    centers = tf.constant(centers if by_class else centers.T)
+
+    def naive(rows, centers):
+        units = tf.math.l2_normalize(rows, axis=1), tf.math.l2_normalize(centers, axis=1 if by_class else 0)
+        return tf.matmul(*units, transpose_b=by_class)
+
+    results = []
+    for cosines in (naive, lambda rows, centers: cosines_between(rows, centers, by_class)):
+        with tf.GradientTape() as tape:
+            tape.watch([rows, centers])
+            value = cosines(rows, centers)
+        results.append([value, *tape.gradient(value, [rows, centers], output_gradients=upstream)])
+    for expected, result in zip(*results):
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_centers_start_with_the_numbers_of_keras():
+    tf.keras.utils.set_random_seed(3)
+    expected = tf.keras.initializers.RandomNormal(stddev=CENTERS_STDDEV)([5, 9])
+    tf.keras.utils.set_random_seed(3)
+    head = layers.ArcFace(9)
+    head.build([None, 5])
+    np.testing.assert_array_equal(head.class_centers, expected)

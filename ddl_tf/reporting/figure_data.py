@@ -54,7 +54,8 @@ def _drawn(axes: Axes) -> Iterator[dict[str, Any]]:
         x, y = (np.asarray(values, np.float64) for values in line.get_data())
         if id(line) in of_bars:
             continue
-        if line.get_transform() in (axes.get_xaxis_transform("grid"), axes.get_yaxis_transform("grid")):
+        # One direction of a line across the panel is in the panel's own units.
+        if line.get_transform() is not axes.transData:
             place = {"x": x[0]} if x[0] == x[-1] else {"y": y[0]}
             yield {"series": _label(line), "kind": "mark", **place}
             continue

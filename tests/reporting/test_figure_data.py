@@ -28,6 +28,14 @@ def test_lines_of_each_panel():
     ]
 
 
+def test_lines_across_a_panel(axes):
+    axes.plot([0, 1], [2, 3], label="DDL")
+    axes.axvline(0.5)
+    axes.axhline(2.5, label="chance")
+    marks = figure_data(axes.figure).query("kind == 'mark'")
+    assert marks[["series", "x", "y"]].fillna("").values.tolist() == [["", 0.5, ""], ["chance", "", 2.5]]
+
+
 def test_points_with_bars_at_named_places(axes):
     values, low, high = np.array([0.5, np.nan, 0.7]), np.array([0.4, np.nan, 0.6]), np.array([0.6, np.nan, 0.9])
     axes.errorbar([-0.1, 0.9, 1.9], values, [values - low, high - values], label="DDL", capsize=3)

@@ -60,7 +60,7 @@ def test_a_page_of_two_models_whatever_their_names(folder, report, tmp_path, cap
     assert set(table["set"]) == {"easy_set", "hard_set", "scface", "my set"}
     pictures = re.findall(r'<figure id="part-([^"]*)"', page)
     files = sorted(file.name for file in (tmp_path / "report" / "figures").iterdir())
-    assert files == sorted(f"{name}.{ending}" for name in pictures for ending in ("png", "svg"))
+    assert files == sorted(f"{name}.{ending}" for name in pictures for ending in ("csv", "png", "svg"))
     assert len([name for name in pictures if name.startswith("roc-")]) == 3
     # Matplotlib names what it draws in a comment of the file.
     assert "_ddl -->" in (tmp_path / "report" / "figures" / "roc-easy_set.svg").read_text()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from typing import Optional
 
@@ -27,7 +28,7 @@ class EnrolmentQuality:
         network: what gives a learned quality.
 
     Raises:
-        InputError: if it is no rule, or names another column.
+        InputError: if it is no rule, names another column, or has a quantile, which would be of the photos of a call.
     """
 
     def __init__(self, text: str, network: Optional[OnnxQuality] = None) -> None:
@@ -37,6 +38,10 @@ class EnrolmentQuality:
         if unknown:
             more = "" if network else "; a learned one takes --quality_model"
             raise InputError(f"--quality_rule: there is no column {unknown[0]!r}, but {', '.join(known)}{more}")
+        if re.search(r"\bquantile\b", text):
+            raise InputError(
+                f"--quality_rule={text}: a quantile depends on the other photos of the call; give a fixed value"
+            )
         # What is wrong with the rest of the rule is said before the work.
         self.rule.select(pd.DataFrame(1.0, index=[0], columns=self.rule.columns))
 

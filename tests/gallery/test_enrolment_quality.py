@@ -67,6 +67,7 @@ def test_what_a_network_cannot_tell_is_refused(network):
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
+        ("measured_sharpness > quantile(measured_sharpness, 0.2)", "depends on the other photos of the call"),
         ("sharp > 3", "there is no column 'sharp', but measured_image_px, .*; a learned one takes --quality_model"),
         ("measured_sharpness >", "cannot be read"),
         ("measured_sharpness + 3", "is not a comparison"),

@@ -11,11 +11,14 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.models import convert_insightface, embedding_model, load_checkpoint
 from ddl_tf.models.checkpoints import OTHER_NETWORKS
 from ddl_tf.runtimes.embedders import ORDERS, Embedder, OnnxEmbedder, TfliteEmbedder
+from ddl_tf.runtimes.openvino_embedder import OpenvinoEmbedder
 
 _RUNTIMES: dict[str, tuple[str, Callable[..., Embedder]]] = {
     ".onnx": ("an ONNX network", OnnxEmbedder),
     ".tflite": ("a TensorFlow Lite model", TfliteEmbedder),
+    ".xml": ("an OpenVINO network", OpenvinoEmbedder),
 }
+_STATE_DICTS = (".pth", ".pt")
 
 
 class _Network(tf.keras.layers.Layer):
@@ -79,10 +82,11 @@ def load_embedding_model(
 
     Args:
         path: a `.keras` file, the folder of a training run, the version folder of an exported model, an ONNX network
-            (`.onnx`), a TensorFlow Lite model (`.tflite`), or a PyTorch state dict of InsightFace (`.pth`, `.pt`).
+            (`.onnx`), an OpenVINO network (`.xml`), a TensorFlow Lite model (`.tflite`), or a PyTorch state dict of
+            InsightFace (`.pth`, `.pt`).
         backbone: of a state dict, such as `iresnet50`.
-        mean: the input of an ONNX network or a TensorFlow Lite model is (value - mean) / scale, of values 0..255; by
-            default what the ONNX file says, and 127.5 if it says nothing; 0 and 1 for TensorFlow Lite.
+        mean: the input of a network in a file of a runtime is (value - mean) / scale, of values 0..255; by default what
+            the ONNX or OpenVINO file says, and 127.5 if it says nothing; 0 and 1 for TensorFlow Lite.
         scale: see `mean`; not 0.
         order: of the channels that a network of others takes, "rgb" or "bgr".
 
@@ -96,16 +100,17 @@ def load_embedding_model(
     if order not in ORDERS:
         raise InputError(f"input order {order!r}: use one of {', '.join(ORDERS)}")
     suffix = Path(path).suffix.lower()
-    if suffix in (".onnx", ".tflite", ".pth", ".pt") and not Path(path).is_file():
-        raise InputError(f"no model at {path}: there is no such file; give a .onnx, .tflite, .pth or .pt file")
-    if suffix in (".onnx", ".tflite"):
+    if suffix in (*_RUNTIMES, *_STATE_DICTS) and not Path(path).is_file():
+        suffixes = ", ".join((*_RUNTIMES, *_STATE_DICTS))
+        raise InputError(f"no model at {path}: there is no such file; give one of the kinds {suffixes}")
+    if suffix in _RUNTIMES:
         kind, runtime = _RUNTIMES[suffix]
         _refuse_unused(path, kind, backbone=bool(backbone))
         embedder = runtime(path, mean=mean, scale=scale, order=order)
-        print(f"{path}: input {embedder.input_text}", file=sys.stderr)
+        print(f"{path}: {embedder.runtime}; input {embedder.input_text}", file=sys.stderr)
         return as_embedding_model(embedder, Path(path).stem)
     scaling = {"input_mean": mean is not None, "input_scale": scale is not None}
-    if suffix in (".pth", ".pt"):
+    if suffix in _STATE_DICTS:
         _refuse_unused(path, "a PyTorch state dict, scaled as InsightFace does it", **scaling)
         if not backbone:
             raise InputError(
@@ -136,10 +141,15 @@ def load_embedding_model(
 
 
 def as_embedding_model(embedder: Embedder, name: str) -> tf.keras.Model:
-    """Make an embedding model of an embedder: images `[batch, height, width, 3]` of 0..255 RGB -> `[batch, dim]`."""
+    """Make an embedding model of an embedder: images `[batch, height, width, 3]` of 0..255 RGB -> `[batch, dim]`.
+
+    Its attribute `runtime` is that of the embedder.
+    """
 
     def embed(images: tf.Tensor) -> tf.Tensor:
         return tf.ensure_shape(tf.numpy_function(embedder.run, [images], tf.float32), [None, embedder.dim])
 
     image = tf.keras.Input([*embedder.image_size, 3])
-    return tf.keras.Model(image, _Network(embed)(image), name=name)
+    model = tf.keras.Model(image, _Network(embed)(image), name=name)
+    model.runtime = embedder.runtime
+    return model

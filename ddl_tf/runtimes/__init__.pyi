@@ -1,5 +1,16 @@
 from .embedders import OnnxEmbedder, TfliteEmbedder
 from .onnx import write_onnx
+from .onnx_int8 import write_onnx_int8
+from .openvino import write_openvino
+from .openvino_embedder import OpenvinoEmbedder
 from .tflite import write_tflite
 
-__all__ = ["OnnxEmbedder", "TfliteEmbedder", "write_onnx", "write_tflite"]
+__all__ = [
+    "OnnxEmbedder",
+    "OpenvinoEmbedder",
+    "TfliteEmbedder",
+    "write_onnx",
+    "write_onnx_int8",
+    "write_openvino",
+    "write_tflite",
+]

@@ -1,4 +1,7 @@
-"""Embedding without TensorFlow's graphs: ONNX networks by onnxruntime, TensorFlow Lite models by its interpreter."""
+"""Embedding without TensorFlow's graphs: ONNX networks by onnxruntime, TensorFlow Lite models by its interpreter.
+
+OpenVINO is in `openvino_embedder`.
+"""
 
 import abc
 import contextlib
@@ -19,8 +22,8 @@ MEAN_KEY, SCALE_KEY = "ddl_tf.input_mean", "ddl_tf.input_scale"
 ORDERS = ("rgb", "bgr")
 # What flags say of them.
 MEAN_HELP = (
-    "The input of an ONNX or TensorFlow Lite network is (value - input_mean) / input_scale; default: what an ONNX file "
-    "or its first nodes say, and 127.5 if they say nothing; 0 and 1 for TensorFlow Lite."
+    "The input of an ONNX, OpenVINO or TensorFlow Lite network is (value - input_mean) / input_scale; default: what the "
+    "file or the first nodes of an ONNX file say, and 127.5 if they say nothing; 0 and 1 for TensorFlow Lite."
 )
 ORDER_HELP = "The order of the channels that a network of others takes."
 # Among so many nodes are those that scale values.
@@ -46,12 +49,13 @@ class Embedder(abc.ABC):
     """A network in a file, from images to embeddings. One thread at a time may use it.
 
     `image_size` is (height, width), `dim` the length of the embedding, `batch_size` how many images the runtime gets at
-    a time; the network gets (value - `mean`) / `scale`, with the channels in the `order`. `usual` are mean and scale
-    where they are None, and why it is these, in words.
+    a time, `runtime` what runs it and computes in what, in words; the network gets (value - `mean`) / `scale`, with the
+    channels in the `order`. `usual` are mean and scale where they are None, and why it is these, in words.
     """
 
     image_size: tuple[int, int]
     dim: int
+    runtime: str
     batch_size = 16
 
     def __init__(
@@ -157,6 +161,7 @@ class OnnxEmbedder(Embedder):
         else:
             usual = 127.5, 127.5, "as InsightFace's networks take it"
         super().__init__(mean, scale, order, usual)
+        self.runtime = f"onnxruntime {onnxruntime.__version__}"
         self._input_name, self._output, self._channels_first = inputs[0].name, output.name, channel_axes == [1]
         self.image_size = tuple(shape[2:] if self._channels_first else shape[1:3])
         self.dim = output.shape[1]
@@ -228,6 +233,7 @@ class TfliteEmbedder(Embedder):
         order: str = "rgb",
     ) -> None:
         super().__init__(mean, scale, order, (0, 1, "as files of ddl_tf.convert take it"))
+        self.runtime = "TensorFlow Lite"
         if not Path(path).is_file():
             raise InputError(f"no model at {path}: there is no such file")
         try:

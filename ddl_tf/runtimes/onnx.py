@@ -1,6 +1,7 @@
 """ONNX files of embedding models, to run by onnxruntime and by InsightFace's tools.
 
-tf2onnx makes the graph. Its PReLU, in five operations, stays as it is: onnxruntime's own PRelu takes longer.
+tf2onnx makes the graph. Its PReLU, in five operations, stays as it is: onnxruntime's own PRelu takes longer. A grouped
+convolution is one operation, which onnxruntime computes much faster than the three of TensorFlow's CPUs.
 """
 
 import logging
@@ -12,6 +13,8 @@ import tensorflow as tf
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
+from ddl_tf.layers.grouped_convolution import as_one_operation
+from ddl_tf.models.onnx_network import with_prelus
 from ddl_tf.runtimes.embedders import MEAN_KEY, SCALE_KEY
 from ddl_tf.runtimes.unit_embedding import in_float32, unit_embedding
 
@@ -37,13 +40,21 @@ def write_onnx(model: tf.keras.Model, path: Path, flip: bool = False) -> None:
     References:
         https://github.com/deepinsight/insightface, python-package/insightface/model_zoo/arcface_onnx.py
     """
+    network = onnx_network(model, path, flip)
+    with write_aside(Path(path)) as aside:
+        aside.write_bytes(network.SerializeToString())
+
+
+def onnx_network(model: tf.keras.Model, path: Path, flip: bool = False) -> Any:
+    """Make the network that `write_onnx` writes, an `onnx.ModelProto`; errors name the path."""
     try:
         import onnx
         import tf2onnx
     except ImportError as error:
         raise InputError(f"{path}: to write ONNX files takes {error.name}; pip install tf2onnx onnx") from None
     model = in_float32(model)
-    function = unit_embedding(model, flip)
+    with as_one_operation(model):
+        function = unit_embedding(model, flip)
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     try:
         network, _ = tf2onnx.convert.from_function(
@@ -59,8 +70,20 @@ def write_onnx(model: tf.keras.Model, path: Path, flip: bool = False) -> None:
         onnx.checker.check_model(network)
     except Exception as error:  # of whatever kind the part of tf2onnx raises that meets what it does not know
         raise InputError(f"{path}: tf2onnx cannot convert the model ({error}); use another backbone") from None
-    with write_aside(Path(path)) as aside:
-        aside.write_bytes(network.SerializeToString())
+    return network
+
+
+def merge_prelus(network: Any) -> None:
+    """Make each PReLU of an `onnx.ModelProto` one operation, for runtimes that join it to the convolution before it."""
+    from onnx import numpy_helper
+
+    graph = network.graph
+    nodes = with_prelus(graph, {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer})
+    used = {name for node in nodes for name in node.input}
+    weights = [tensor for tensor in graph.initializer if tensor.name in used]
+    for field, kept in ((graph.node, nodes), (graph.initializer, weights)):
+        del field[:]
+        field.extend(kept)
 
 
 def _tell_insightface(graph: Any) -> None:

@@ -1,0 +1,176 @@
+"""OpenVINO files of embedding models, for CPUs: a network (.xml) and its weights (.bin).
+
+They come from our ONNX network, with each PReLU as one operation, which OpenVINO joins to the convolution before it.
+"""
+
+import contextlib
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from ddl_tf.common.errors import InputError
+from ddl_tf.common.files import add_content, sync_file, sync_folder
+from ddl_tf.runtimes.calibration import check_calibration, last_operations
+from ddl_tf.runtimes.onnx import merge_prelus, onnx_network
+
+# What the rest of a file is computed in that is not int8, and the name of it in OpenVINO.
+COMPUTED_IN = {"float32": "f32", "bfloat16": "bf16"}
+PRECISIONS = (*COMPUTED_IN, "int8")
+# What a file says of itself.
+SECTION, COMPUTES, DIGEST = "ddl_tf", "computes_in", "weights_sha256"
+_TO_COME = "0" * 64
+
+
+def load_openvino(path: object) -> Any:
+    """Import the package openvino, for what is done with a file at a path.
+
+    It reports its use to Google Analytics unless the user told it not to; nothing of that happens from here.
+    """
+    return _import_without_telemetry("openvino", path)
+
+
+def _import_without_telemetry(package: str, path: object) -> Any:
+    reporter = "openvino_telemetry"
+    before = sys.modules.get(reporter)
+    if package not in sys.modules:
+        # Both packages do without it where it is missing.
+        sys.modules[reporter] = None  # type: ignore[assignment]
+    try:
+        return __import__(package)
+    except ImportError as error:
+        raise InputError(f"{path}: OpenVINO's files need {package} ({error}); pip install openvino nncf") from None
+    finally:
+        sys.modules.pop(reporter, None)
+        if before is not None:
+            sys.modules[reporter] = before
+
+
+def require_precision(core: Any, precision: str, path: object) -> None:
+    """Refuse a precision that this CPU has no instructions for: OpenVINO would take another in silence."""
+    if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise InputError(f"{path}: this CPU cannot compute in bfloat16; use the format openvino or openvino_int8")
+
+
+def write_openvino(
+    model: tf.keras.Model,
+    path: Path,
+    precision: str = "float32",
+    calibration: Optional[np.ndarray] = None,
+    flip: bool = False,
+) -> None:
+    """Write an embedding model for OpenVINO.
+
+    In every precision the input is `image`, float32 `[batch, 3, height, width]`, RGB values 0..255, and the output
+    `embedding`, float32 `[batch, dim]` of unit norm. Beside the file is one with the weights, whose name ends in
+    `.bin`; the two belong together.
+
+    - float32: what the model computes.
+    - bfloat16: the same file, but it says that it is to be computed in bfloat16, on CPUs that have that.
+    - int8: weights and activations up to the last convolution of an image are int8, in ranges that the calibration
+      images set. The embedding neck has int8 weights and float32 activations; the normalisation is in float32.
+
+    Args:
+        model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
+        path: the file, ending in `.xml`.
+        precision: one of `PRECISIONS`.
+        calibration: for int8: uint8 `[n, height, width, 3]`, images like those that will be embedded.
+        flip: whether to add the embedding of the mirrored image, at twice the cost.
+
+    Raises:
+        InputError: if there is no such precision, or the CPU lacks it, a package is not installed, calibration images
+            are missing or do not fit, or the model cannot be converted.
+
+    References:
+        https://docs.openvino.ai/2026/openvino-workflow/model-optimization-guide/quantizing-models-post-training.html
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"unknown precision {precision!r}: use one of {', '.join(PRECISIONS)}")
+    openvino = load_openvino(path)
+    core = openvino.Core()
+    require_precision(core, precision, path)
+    images = check_calibration(calibration, model) if precision == "int8" else None
+    onnx = onnx_network(model, path, flip)
+    merge_prelus(onnx)
+    try:
+        network = core.read_model(onnx.SerializeToString())
+        _fold_constants(network)
+        if images is not None:
+            network = _in_int8(network, images, path)
+    except InputError:
+        raise
+    except Exception as error:  # both packages raise RuntimeError and kinds of their own
+        raise InputError(f"{path}: OpenVINO cannot convert the model ({reason(error)})") from None
+    network.set_rt_info("float32" if precision == "int8" else precision, [SECTION, COMPUTES])
+    _write(openvino, network, Path(path))
+
+
+def digest_of(weights: Path) -> str:
+    """The SHA-256 of a file with weights."""
+    digest = hashlib.sha256()
+    add_content(digest, weights)
+    return digest.hexdigest()
+
+
+def reason(error: Exception) -> str:
+    """Say on one line what OpenVINO says on several."""
+    return " ".join(str(error).split())[-300:]
+
+
+def _fold_constants(network: Any) -> None:
+    # The weights of a grouped convolution come with the computation of their shape, behind which NNCF would not see
+    # them: the convolution would stay in float32.
+    from openvino.passes import ConstantFolding, Manager
+
+    passes = Manager()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(network)
+
+
+def _in_int8(network: Any, images: np.ndarray, path: Path) -> Any:
+    nncf = _import_without_telemetry("nncf", path)
+    operations = [
+        (
+            operation.get_friendly_name(),
+            [source.get_source_output().get_node().get_friendly_name() for source in operation.inputs()],
+            "Convolution" in operation.get_type_name() and _is_image(operation.get_output_partial_shape(0)),
+        )
+        for operation in network.get_ordered_ops()
+    ]
+    # The squared norm in int8 is 0 for some images, or far off, and the embedding then has any norm, or is no number.
+    in_float = nncf.IgnoredScope(names=last_operations(operations, path), validate=False)
+    inputs = [image[np.newaxis].astype(np.float32).transpose(0, 3, 1, 2) for image in images]
+    with contextlib.redirect_stdout(sys.stderr):  # its progress; a command's standard output is its result
+        # Weights are symmetric, activations not: PReLU gives few negative values.
+        mixed = nncf.QuantizationPreset.MIXED
+        network = nncf.quantize(
+            network, nncf.Dataset(inputs), preset=mixed, subset_size=len(inputs), ignored_scope=in_float
+        )
+        return nncf.compress_weights(network, mode=nncf.CompressWeightsMode.INT8_SYM)
+
+
+def _is_image(shape: Any) -> bool:
+    sides: Sequence[Any] = list(shape)[2:]
+    return any(side.is_dynamic or side.get_length() > 1 for side in sides)
+
+
+def _write(openvino: Any, network: Any, path: Path) -> None:
+    """Write both files. The network says whose weights it needs, so that a mixed pair is seen."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    network.set_rt_info(_TO_COME, [SECTION, DIGEST])
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
+        aside = Path(folder) / path.name
+        openvino.save_model(network, aside, compress_to_fp16=False)
+        weights = aside.with_suffix(".bin")
+        text = aside.read_text(encoding="utf-8")
+        aside.write_text(text.replace(_TO_COME, digest_of(weights)), encoding="utf-8")
+        for file in (weights, aside):
+            sync_file(file)
+            os.replace(file, path.with_name(file.name))
+    sync_folder(path.parent)

@@ -2,8 +2,8 @@
 
     python -m ddl_tf.convert --model=runs/ddl --output=converted/ddl --formats=onnx,openvino_int8 --calibration=faces
 
-writes model.onnx and model_int8.xml with its weights, and measures in a table and in conversion.json how far the embeddings of each
-are from the model's.
+writes model.onnx and model_int8.xml with its weights, and measures in a table and in conversion.json how far the
+embeddings of each are from the model's.
 """
 
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)

@@ -22,8 +22,8 @@ MEAN_KEY, SCALE_KEY = "ddl_tf.input_mean", "ddl_tf.input_scale"
 ORDERS = ("rgb", "bgr")
 # What flags say of them.
 MEAN_HELP = (
-    "The input of an ONNX, OpenVINO or TensorFlow Lite network is (value - input_mean) / input_scale; default: what the "
-    "file or the first nodes of an ONNX file say, and 127.5 if they say nothing; 0 and 1 for TensorFlow Lite."
+    "The input of an ONNX, OpenVINO or TensorFlow Lite network is (value - input_mean) / input_scale; default: what "
+    "the file or the first nodes of an ONNX file say, and 127.5 if they say nothing; 0 and 1 for TensorFlow Lite."
 )
 ORDER_HELP = "The order of the channels that a network of others takes."
 # Among so many nodes are those that scale values.

@@ -83,7 +83,9 @@ def _operations(network: Any) -> list[tuple[str, list[str], bool]]:
     import onnx
 
     graph = onnx.shape_inference.infer_shapes(network).graph
-    sides = {value.name: [side.dim_value for side in value.type.tensor_type.shape.dim[2:]] for value in graph.value_info}
+    sides = {
+        value.name: [side.dim_value for side in value.type.tensor_type.shape.dim[2:]] for value in graph.value_info
+    }
     maker = {result: node.name for node in graph.node for result in node.output}
     return [
         (

@@ -5,6 +5,7 @@ They come from our ONNX network, with each PReLU as one operation, which OpenVIN
 
 import contextlib
 import hashlib
+import logging
 import os
 import sys
 import tempfile
@@ -146,11 +147,21 @@ def _in_int8(network: Any, images: np.ndarray, path: Path) -> Any:
     # The squared norm in int8 is 0 for some images, or far off, and the embedding then has any norm, or is no number.
     in_float = nncf.IgnoredScope(names=last_operations(operations, path), validate=False)
     inputs = [image[np.newaxis].astype(np.float32).transpose(0, 3, 1, 2) for image in images]
+    nncf.set_log_level(logging.ERROR)
     with contextlib.redirect_stdout(sys.stderr):  # its progress; a command's standard output is its result
-        # Weights are symmetric, activations not: PReLU gives few negative values.
-        mixed = nncf.QuantizationPreset.MIXED
         network = nncf.quantize(
-            network, nncf.Dataset(inputs), preset=mixed, subset_size=len(inputs), ignored_scope=in_float
+            network,
+            nncf.Dataset(inputs),
+            subset_size=len(inputs),
+            # Weights are symmetric, activations not: PReLU gives few negative values.
+            preset=nncf.QuantizationPreset.MIXED,
+            ignored_scope=in_float,
+            # By default a range is the mean of those of the images, and cuts off what goes beyond; the fast correction
+            # of biases adds errors of its own (docs/serving_convert.md).
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                activations_range_estimator_params=nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX,
+                disable_bias_correction=True,
+            ),
         )
         return nncf.compress_weights(network, mode=nncf.CompressWeightsMode.INT8_SYM)
 

@@ -110,7 +110,7 @@ def test_what_follows_the_last_convolution_is_found_in_any_order():
 @needs_openvino
 def test_missing_damaged_and_mixed_files(model, path, tmp_path):
     for load in (OpenvinoEmbedder, load_embedding_model):
-        with pytest.raises(InputError, match="no (file|model at)"):
+        with pytest.raises(InputError, match=r"no (file|model at)"):
             load(str(tmp_path / "nowhere.xml"))
     xml, weights = tmp_path / "net.xml", tmp_path / "net.bin"
     shutil.copy(path, xml)

@@ -1,9 +1,9 @@
-"""Convert a trained model for other runtimes: ONNX, and TensorFlow Lite for phones.
+"""Convert a trained model for other runtimes: ONNX, OpenVINO for fast CPUs, and TensorFlow Lite for phones.
 
-    python -m ddl_tf.convert --model=runs/ddl --output=converted/ddl --formats=onnx,tflite_int8 --calibration=faces
+    python -m ddl_tf.convert --model=runs/ddl --output=converted/ddl --formats=onnx,openvino_int8 --calibration=faces
 
-writes model.onnx and model_int8.tflite, and measures in a table and in conversion.json how far the embeddings of each
-are from the model's.
+writes model.onnx and model_int8.xml with its weights, and measures in a table and in conversion.json how far the
+embeddings of each are from the model's.
 """
 
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
@@ -25,7 +25,7 @@ from ddl_tf.common.settings import required, setting
 from ddl_tf.evaluation.embedding_file import fingerprint
 from ddl_tf.models.model_choice import find_checkpoint
 from ddl_tf.protocols.pair_sets import read_stored
-from ddl_tf.runtimes.formats import FORMATS
+from ddl_tf.runtimes.formats import CALIBRATED, FORMATS, USUAL_FORMATS
 from ddl_tf.synthetic.faces import synthetic_images
 
 RECORD = "conversion.json"
@@ -37,13 +37,11 @@ class ConvertSettings:
 
     model: str = setting("", "A .keras checkpoint, or the folder of a training run (its best checkpoint); required.")
     output: str = setting("", "The folder for the files; required.")
-    formats: list[str] = setting(
-        [name for name in FORMATS if name != "tflite_int8"], f"What to write, of {', '.join(FORMATS)}."
-    )
+    formats: list[str] = setting(USUAL_FORMATS, f"What to write, of {', '.join(FORMATS)}.")
     calibration: Optional[str] = setting(
         None,
         "A stored set (`python -m ddl_tf.prepare`) of images like those that will be embedded: they set the ranges of "
-        "tflite_int8, and others of them are compared on; default: synthetic faces to compare on.",
+        "int8 formats, and others of them are compared on; default: synthetic faces to compare on.",
     )
     calibration_images: int = setting(200, "Images of --calibration that set the ranges.")
     compared_images: int = setting(100, "Further images on which every file is compared with the model.")
@@ -51,7 +49,7 @@ class ConvertSettings:
         None, "A stored verification set, to measure what each format loses of the accuracy."
     )
     flip: bool = setting(False, "Add the embedding of the mirrored image, at twice the cost.")
-    threads: Optional[int] = setting(None, "Threads of the ONNX and TensorFlow Lite runtimes; default: all cores.")
+    threads: Optional[int] = setting(None, "Threads of every runtime; default: all cores.")
     seed: int = setting(0, "Seed of the draw of images.")
 
 
@@ -61,8 +59,8 @@ def main(settings: ConvertSettings) -> None:
     for name in settings.formats:
         if name not in FORMATS:
             raise InputError(f"--formats={name}: use some of {', '.join(FORMATS)}")
-    if "tflite_int8" in settings.formats and not settings.calibration:
-        raise InputError("--formats=tflite_int8 needs --calibration: images set the ranges of its activations")
+        if name in CALIBRATED and not settings.calibration:
+            raise InputError(f"--formats={name} needs --calibration: images set the ranges of its activations")
     for name in ("calibration_images", "compared_images", "threads"):
         value = getattr(settings, name)
         if value is not None and value < 1:
@@ -81,18 +79,19 @@ def main(settings: ConvertSettings) -> None:
     # A record of before would speak of files that are replaced now.
     (folder / RECORD).unlink(missing_ok=True)
     for name in dict.fromkeys(settings.formats):
-        path = serving.conversion.write_format(model, folder, name, calibration, settings.flip)
+        path = serving.formats.write_format(model, folder, name, calibration, settings.flip)
         measured.append(serving.conversion.measure_file(path, name, images, reference, pairs, settings.threads))
-        shape = ["batch", 3, *size] if name == "onnx" else ["batch", *size, 3]
+        shape = ["batch", *size, 3] if path.suffix == ".tflite" else ["batch", 3, *size]
         files[name] = {
             "file": path.name,
             "sha256": fingerprint(path),
+            "computes": serving.formats.KINDS[name].computes,
             "input": {"name": "image", "dtype": "float32", "shape": shape, "values": "RGB, 0..255"},
             "output": {"name": "embedding", "dtype": "float32", "shape": ["batch", model.output_shape[1]], "norm": 1},
         }
         print(path, file=sys.stderr)
     checkpoint, versions = find_checkpoint(settings.model), {"ddl_tf": ddl_tf.__version__}
-    for package in ("tensorflow", "tf2onnx", "onnx", "onnxruntime"):
+    for package in ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "openvino", "nncf"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     record = {

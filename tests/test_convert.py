@@ -11,10 +11,16 @@ from tiny_store import stored
 from ddl_tf.common.errors import InputError
 from ddl_tf.convert import ConvertSettings, main
 from ddl_tf.data.layout import PAIRS
+from ddl_tf.evaluate import PairsSettings
+from ddl_tf.evaluate import pairs as evaluate_stored_pairs
 from ddl_tf.evaluation import evaluate_pairs
+from ddl_tf.evaluation.embedding_file import fingerprint
 from ddl_tf.evaluation.model import load_checkpoint_embedding, load_embedding_model
+from ddl_tf.gallery.embedder import PhotoEmbedder
 from ddl_tf.protocols.pair_sets import read_stored
+from ddl_tf.runtimes.formats import FORMATS
 from ddl_tf.serving.conversion import draw_images, measure_file
+from ddl_tf.serving.formats import KINDS
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +93,64 @@ def test_without_calibration_and_with_flip(checkpoint, tmp_path, monkeypatch):
     assert measure_file(tmp_path / "model.onnx", "onnx", images, rows).largest_distance > 1e-4
 
 
+def test_int8_formats_for_cpus(checkpoint, faces, tmp_path, capsys):
+    """Each is measured, says what it computes in, and is taken where a model is."""
+    for package in ("openvino", "nncf", "tf2onnx"):
+        pytest.importorskip(package)
+    formats, folder = ["onnx_int8", "openvino", "openvino_int8"], tmp_path / "converted"
+    chosen = {"formats": formats, "calibration": faces, "evaluate_pairs": faces, "threads": 1}
+    main(ConvertSettings(checkpoint, str(folder), calibration_images=12, compared_images=8, **chosen))
+    record = json.loads((folder / "conversion.json").read_text())
+    computes = [record["files"][name]["computes"] for name in formats]
+    assert computes == [KINDS["onnx_int8"].computes, "float32", KINDS["openvino_int8"].computes]
+    measured = {form["format"]: form for form in record["measured"]}
+    assert measured["openvino"]["largest_distance"] < 1e-9
+    assert all(1e-7 < measured[name]["largest_distance"] < 0.1 for name in ("onnx_int8", "openvino_int8"))
+    sizes = [(folder / f"model_int8.{suffix}").stat().st_size for suffix in ("xml", "bin")]
+    assert measured["openvino_int8"]["size"] == sum(sizes)
+    assert "openvino" in record["versions"]
+    network, store = str(folder / "model_int8.xml"), tmp_path / "stored"
+    evaluate = PairsSettings(model=network, pairs=[faces], flip=False, store=str(store), replicates=0)
+    evaluate_stored_pairs(evaluate)
+    (stored_result,) = (json.loads(path.read_text()) for path in store.rglob("result.json"))
+    assert stored_result["provenance"]["runtime"].endswith("computes in int8, the rest in float32")
+    assert stored_result["result"]["auc"] == pytest.approx(measured["openvino_int8"]["verification"]["auc"], abs=1e-6)
+    embedder = PhotoEmbedder(network, flip=False)
+    assert embedder.record.dim == DIM
+    assert embedder.record.sha256 == fingerprint(folder / "model_int8.xml")
+    capsys.readouterr()
+
+
+class _Spoilt:
+    """An embedder that gives a black image no number."""
+
+    def __init__(self, path, threads):
+        self.dim = 2
+
+    def run(self, images):
+        rows = np.tile(np.float32([[0.6, 0.8]]), [len(images), 1])
+        rows[images.reshape(len(images), -1).max(axis=1) == 0] = np.nan
+        return rows
+
+    embed = run
+
+
+def test_a_file_whose_embeddings_are_no_numbers_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(KINDS, "onnx", KINDS["onnx"]._replace(embedder=_Spoilt))
+    images, rows = np.full([3, 4, 4, 3], 7, np.uint8), np.float32([[0.6, 0.8]] * 3)
+    with pytest.raises(InputError, match=r"model\.onnx: 1 of 5 embeddings have no norm of 1 but such as nan"):
+        measure_file(tmp_path / "model.onnx", "onnx", images, rows)
+
+
 @pytest.mark.parametrize(
     "settings, message",
     [
         ({"model": ""}, "--model is missing"),
         ({"output": ""}, "--output is missing"),
-        ({"formats": ["onnx", "coreml"]}, "--formats=coreml: use some of onnx, tflite_float32"),
+        ({"formats": ["onnx", "coreml"]}, "--formats=coreml: use some of onnx, onnx_int8"),
         ({"formats": ["tflite_int8"]}, "--formats=tflite_int8 needs --calibration"),
+        ({"formats": ["onnx", "openvino_int8"]}, "--formats=openvino_int8 needs --calibration"),
+        ({"formats": ["onnx_int8"]}, "--formats=onnx_int8 needs --calibration"),
         ({"compared_images": 0}, "--compared_images=0: must be at least 1"),
         ({"model": "nowhere"}, "no model at nowhere"),
         ({"evaluate_pairs": "nowhere"}, "nowhere"),
@@ -103,3 +160,7 @@ def test_bad_settings(checkpoint, tmp_path, settings, message):
     with pytest.raises(InputError, match=message):
         main(ConvertSettings(**{"model": checkpoint, "output": str(tmp_path / "out"), **settings}))
     assert not Path(tmp_path / "out").exists()
+
+
+def test_every_format_by_name_has_what_writes_it():
+    assert tuple(KINDS) == FORMATS

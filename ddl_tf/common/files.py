@@ -13,7 +13,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Union
+from typing import Any, Union
 
 import numpy as np
 
@@ -54,6 +54,13 @@ def write_aside(path: Path) -> Iterator[Path]:
         raise
     finally:
         aside.unlink(missing_ok=True)
+
+
+def add_content(digest: Any, path: Path) -> None:
+    """Add the content of a file to a digest of `hashlib`, a part at a time."""
+    with path.open("rb") as content:
+        while block := content.read(2**20):
+            digest.update(block)
 
 
 def sync_file(path: Path) -> None:

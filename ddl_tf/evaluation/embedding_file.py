@@ -11,7 +11,7 @@ import numpy as np
 
 from ddl_tf import evaluation
 from ddl_tf.common.errors import InputError
-from ddl_tf.common.files import lock_folder, write_aside
+from ddl_tf.common.files import add_content, lock_folder, write_aside
 from ddl_tf.common.progress import Progress
 from ddl_tf.protocols.feature_files import Embeddings
 from ddl_tf.runtimes.views import check_finite
@@ -28,7 +28,8 @@ EMBEDDINGS, _RECORD = "embeddings.npy", "embeddings.json"
 def fingerprint(path: Path) -> str:
     """Identify a model by the SHA-256 of its content, whatever its name and place.
 
-    That of a folder is of the text that `find -L . -type f | LC_ALL=C sort | xargs sha256sum` prints in it.
+    That of a folder is of the text that `find -L . -type f | LC_ALL=C sort | xargs sha256sum` prints in it; that of an
+    OpenVINO network of the `.xml` and the `.bin` file, one after the other.
     """
     digest = hashlib.sha256()
     if path.is_dir():
@@ -36,7 +37,8 @@ def fingerprint(path: Path) -> str:
         for name, file in sorted((os.fsencode(file.relative_to(path)), file) for file in files):
             digest.update(f"{fingerprint(file)}  ./".encode() + name + b"\n")
     else:
-        _add_content(digest, path)
+        for file in (path, *([path.with_suffix(".bin")] if path.suffix.lower() == ".xml" else [])):
+            add_content(digest, file)
     return digest.hexdigest()
 
 
@@ -66,14 +68,8 @@ def _with_names(path: Path) -> str:
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
             digest.update(file.name.encode(errors="surrogateescape"))
-            _add_content(digest, file)
+            add_content(digest, file)
     return digest.hexdigest()
-
-
-def _add_content(digest: Any, file: Path) -> None:
-    with file.open("rb") as content:
-        while block := content.read(2**20):
-            digest.update(block)
 
 
 def embed_to_file(

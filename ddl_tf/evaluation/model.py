@@ -11,6 +11,8 @@ from ddl_tf.models import convert_insightface, embedding_model, load_checkpoint
 from ddl_tf.models.model_choice import OTHER_NETWORKS, find_checkpoint, is_exported
 from ddl_tf.runtimes.embedders import ORDERS, RUNTIMES, Embedder, open_embedder
 
+_STATE_DICTS = (".pth", ".pt")
+
 
 class _Network(tf.keras.layers.Layer):
     """What embeds a batch of images, as a layer: an exported model, or a network of others."""
@@ -45,10 +47,11 @@ def load_embedding_model(
 
     Args:
         path: a `.keras` file, the folder of a training run, the version folder of an exported model, an ONNX network
-            (`.onnx`), a TensorFlow Lite model (`.tflite`), or a PyTorch state dict of InsightFace (`.pth`, `.pt`).
+            (`.onnx`), an OpenVINO network (`.xml`), a TensorFlow Lite model (`.tflite`), or a PyTorch state dict of
+            InsightFace (`.pth`, `.pt`).
         backbone: of a state dict, such as `iresnet50`.
-        mean: the input of an ONNX network or a TensorFlow Lite model is (value - mean) / scale, of values 0..255; by
-            default what the ONNX file says, and 127.5 if it says nothing; 0 and 1 for TensorFlow Lite.
+        mean: the input of a network in a file of a runtime is (value - mean) / scale, of values 0..255; by default what
+            the ONNX or OpenVINO file says, and 127.5 if it says nothing; 0 and 1 for TensorFlow Lite.
         scale: see `mean`; not 0.
         order: of the channels that a network of others takes, "rgb" or "bgr".
 
@@ -62,13 +65,14 @@ def load_embedding_model(
     if order not in ORDERS:
         raise InputError(f"input order {order!r}: use one of {', '.join(ORDERS)}")
     suffix = Path(path).suffix.lower()
-    if suffix in (*RUNTIMES, ".pth", ".pt") and not Path(path).is_file():
-        raise InputError(f"no model at {path}: there is no such file; give a .onnx, .tflite, .pth or .pt file")
+    if suffix in (*RUNTIMES, *_STATE_DICTS) and not Path(path).is_file():
+        suffixes = ", ".join((*RUNTIMES, *_STATE_DICTS))
+        raise InputError(f"no model at {path}: there is no such file; give one of the kinds {suffixes}")
     if suffix in RUNTIMES:
         _refuse_unused(path, RUNTIMES[suffix][0], backbone=bool(backbone))
         return as_embedding_model(open_embedder(path, mean, scale, order), Path(path).stem)
     scaling = {"input_mean": mean is not None, "input_scale": scale is not None}
-    if suffix in (".pth", ".pt"):
+    if suffix in _STATE_DICTS:
         _refuse_unused(path, "a PyTorch state dict, scaled as InsightFace does it", **scaling)
         if not backbone:
             raise InputError(
@@ -99,10 +103,15 @@ def load_embedding_model(
 
 
 def as_embedding_model(embedder: Embedder, name: str) -> tf.keras.Model:
-    """Make an embedding model of an embedder: images `[batch, height, width, 3]` of 0..255 RGB -> `[batch, dim]`."""
+    """Make an embedding model of an embedder: images `[batch, height, width, 3]` of 0..255 RGB -> `[batch, dim]`.
+
+    Its attribute `runtime` is that of the embedder.
+    """
 
     def embed(images: tf.Tensor) -> tf.Tensor:
         return tf.ensure_shape(tf.numpy_function(embedder.run, [images], tf.float32), [None, embedder.dim])
 
     image = tf.keras.Input([*embedder.image_size, 3])
-    return tf.keras.Model(image, _Network(embed)(image), name=name)
+    model = tf.keras.Model(image, _Network(embed)(image), name=name)
+    model.runtime = embedder.runtime
+    return model

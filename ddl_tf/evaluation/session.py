@@ -47,8 +47,8 @@ class EvaluationSettings:
     model: str = setting(
         "",
         "A .keras checkpoint, the folder of a training run, or of an exported model's version; an ONNX network "
-        "(.onnx); a TensorFlow Lite model (.tflite); a PyTorch state dict of InsightFace (.pth, .pt; needs "
-        "--backbone).",
+        "(.onnx); an OpenVINO network (.xml); a TensorFlow Lite model (.tflite); a PyTorch state dict of InsightFace "
+        "(.pth, .pt; needs --backbone).",
     )
     backbone: Optional[str] = setting(None, "What a PyTorch state dict is of: iresnet18|34|50|100 or mobilefacenet.")
     input_mean: Optional[float] = setting(None, MEAN_HELP)
@@ -179,6 +179,8 @@ class Session:
         model, settings = self._model, self._settings
         file = model_file(settings.model)
         self._sources[name] = {"model": str(file.resolve()), "sha256": embedding_file.fingerprint(file)}
+        if hasattr(model, "runtime"):
+            self._sources[name]["runtime"] = model.runtime
         if not settings.store:
             with Progress(name, len(images)) as progress:
                 views = evaluation.embed.predict_embeddings(model, images, settings.flip, settings.batch_size, progress)

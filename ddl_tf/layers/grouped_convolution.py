@@ -1,10 +1,12 @@
 """Grouped convolution that trains on a CPU too."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, Optional
 
 import tensorflow as tf
 
-from ddl_tf.common.keras_version import OfThisKeras
+from ddl_tf.common.keras_version import OfThisKeras, all_layers
 from ddl_tf.layers.margin import check_argument
 
 
@@ -50,6 +52,7 @@ class GroupedConvolution(OfThisKeras, tf.keras.layers.Layer):
         self.kernel_initializer = tf.keras.initializers.get(kernel_initializer)
         self.filters = None if filters is None else int(filters)
         self.padding, self.use_bias = padding, bool(use_bias)
+        self._is_one_operation = False
 
     def build(self, input_shape: Any) -> None:
         """Make the kernel."""
@@ -66,15 +69,20 @@ class GroupedConvolution(OfThisKeras, tf.keras.layers.Layer):
     def call(self, x: tf.Tensor, training: Any = None) -> tf.Tensor:
         """Convolve."""
         inputs, outputs = self.kernel.shape[-2] // self.groups, self.kernel.shape[-1]
+        strides, padding = [1, self.strides, self.strides, 1], self.padding.upper()
+        if self._is_one_operation:
+            size = [self.kernel_size, self.kernel_size]
+            by_group = tf.transpose(tf.reshape(self.kernel, [*size, self.groups, inputs, outputs]), [0, 1, 3, 2, 4])
+            x = tf.nn.conv2d(x, tf.reshape(by_group, [*size, inputs, self.groups * outputs]), strides, padding)
         # Where there is a GPU, and in inference, which is exported, nothing but the plain operations.
-        if training is True and inputs == outputs and not tf.config.list_physical_devices("GPU"):
+        elif training is True and inputs == outputs and not tf.config.list_physical_devices("GPU"):
             x = self._sum_of_shifts(x)
-            return x if self.bias is None else tf.nn.bias_add(x, self.bias)
-        x = self._depthwise(x, self.kernel)
-        # What is known of the shape goes in: TensorFlow Lite cannot say again what a reshape has forgotten.
-        sides = [-1, *(known or tf.shape(x)[axis] for axis, known in enumerate(x.shape[1:3], start=1))]
-        by_group = tf.reshape(x, [*sides, self.groups, inputs, outputs])
-        x = tf.reshape(tf.reduce_sum(by_group, axis=4), [*sides, self.groups * outputs])
+        else:
+            x = self._depthwise(x, self.kernel)
+            # What is known of the shape goes in: TensorFlow Lite cannot say again what a reshape has forgotten.
+            sides = [-1, *(known or tf.shape(x)[axis] for axis, known in enumerate(x.shape[1:3], start=1))]
+            by_group = tf.reshape(x, [*sides, self.groups, inputs, outputs])
+            x = tf.reshape(tf.reduce_sum(by_group, axis=4), [*sides, self.groups * outputs])
         return x if self.bias is None else tf.nn.bias_add(x, self.bias)
 
     def _depthwise(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -104,3 +112,19 @@ class GroupedConvolution(OfThisKeras, tf.keras.layers.Layer):
         names = ("groups", "kernel_size", "filters", "strides", "padding", "use_bias")
         config = {**super().get_config(), **{name: getattr(self, name) for name in names}}
         return {**config, "kernel_initializer": tf.keras.initializers.serialize(self.kernel_initializer)}
+
+
+@contextlib.contextmanager
+def as_one_operation(model: tf.keras.Model) -> Iterator[None]:
+    """Let a graph that is traced meanwhile have one operation for each grouped convolution of a model.
+
+    It is for runtimes that compute such an operation fast. TensorFlow itself cannot run it on every CPU.
+    """
+    layers = [layer for layer in all_layers(model) if isinstance(layer, GroupedConvolution)]
+    for layer in layers:
+        layer._is_one_operation = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer._is_one_operation = False

@@ -117,7 +117,7 @@ def read_onnx_network(path: Union[str, "os.PathLike[str]"], image_size: int = 11
     values[inputs[0].name] = Image(image) if channels_first else Vector(image)
     opsets = [imported.version for imported in model.opset_import if imported.domain in ("", "ai.onnx")]
     names: set[str] = {"image"}
-    for number, proto in enumerate(_with_prelus(onnx, graph, constants)):
+    for number, proto in enumerate(with_prelus(graph, constants)):
         attributes = {item.name: onnx.helper.get_attribute_value(item) for item in proto.attribute}
         attributes = {name: value.decode() if isinstance(value, bytes) else value for name, value in attributes.items()}
         operands = [values.get(name) if name else None for name in proto.input]
@@ -135,8 +135,10 @@ def read_onnx_network(path: Union[str, "os.PathLike[str]"], image_size: int = 11
     return tf.keras.Model(image, tensor, name="backbone")
 
 
-def _with_prelus(onnx: Any, graph: Any, constants: Mapping[str, np.ndarray]) -> list[Any]:
-    """Put one PRelu in the place of relu(x) - slope relu(-x), as tf2onnx writes Keras's."""
+def with_prelus(graph: Any, constants: Mapping[str, np.ndarray]) -> list[Any]:
+    """List a graph's nodes with one PRelu in the place of relu(x) - slope relu(-x), as tf2onnx writes Keras's."""
+    import onnx
+
     makers = {name: node for node in graph.node for name in node.output}
     uses = Counter(name for node in graph.node for name in node.input) + Counter(value.name for value in graph.output)
 

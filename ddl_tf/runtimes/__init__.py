@@ -1,4 +1,4 @@
-"""Embedding models as files for other runtimes, ONNX and TensorFlow Lite, and what embeds by them.
+"""Embedding models as files for other runtimes, ONNX, OpenVINO and TensorFlow Lite, and what embeds by them.
 
 The modules are imported when their names are first used.
 """

@@ -1,4 +1,7 @@
-"""Embedding without TensorFlow's graphs: ONNX networks by onnxruntime, TensorFlow Lite models by its interpreter."""
+"""Embedding without TensorFlow's graphs: ONNX networks by onnxruntime, TensorFlow Lite models by its interpreter.
+
+OpenVINO is in `openvino_embedder`.
+"""
 
 import abc
 import contextlib
@@ -11,6 +14,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from ddl_tf import runtimes
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.parallel import usable_cores
 
@@ -19,8 +23,8 @@ MEAN_KEY, SCALE_KEY = "ddl_tf.input_mean", "ddl_tf.input_scale"
 ORDERS = ("rgb", "bgr")
 # What flags say of them.
 MEAN_HELP = (
-    "The input of an ONNX or TensorFlow Lite network is (value - input_mean) / input_scale; default: what an ONNX file "
-    "or its first nodes say, and 127.5 if they say nothing; 0 and 1 for TensorFlow Lite."
+    "The input of an ONNX, OpenVINO or TensorFlow Lite network is (value - input_mean) / input_scale; default: what "
+    "the file or the first nodes of an ONNX file say, and 127.5 if they say nothing; 0 and 1 for TensorFlow Lite."
 )
 ORDER_HELP = "The order of the channels that a network of others takes."
 # Among so many nodes are those that scale values.
@@ -46,12 +50,13 @@ class Embedder(abc.ABC):
     """A network in a file, from images to embeddings. One thread at a time may use it.
 
     `image_size` is (height, width), `dim` the length of the embedding, `batch_size` how many images the runtime gets at
-    a time; the network gets (value - `mean`) / `scale`, with the channels in the `order`. `usual` are mean and scale
-    where they are None, and why it is these, in words.
+    a time, `runtime` what runs it and computes in what, in words; the network gets (value - `mean`) / `scale`, with the
+    channels in the `order`. `usual` are mean and scale where they are None, and why it is these, in words.
     """
 
     image_size: tuple[int, int]
     dim: int
+    runtime: str
     batch_size = 16
 
     def __init__(
@@ -160,6 +165,7 @@ class OnnxEmbedder(Embedder):
         else:
             usual = 127.5, 127.5, "as InsightFace's networks take it"
         super().__init__(mean, scale, order, usual)
+        self.runtime = f"onnxruntime {onnxruntime.__version__}"
 
     def _choose_output(self, path: str) -> tuple[str, int]:
         """The name of the output that is used, and how many values it has for an image."""
@@ -233,6 +239,7 @@ class TfliteEmbedder(Embedder):
         order: str = "rgb",
     ) -> None:
         super().__init__(mean, scale, order, (0, 1, "as files of ddl_tf.convert take it"))
+        self.runtime = "TensorFlow Lite"
         if not Path(path).is_file():
             raise InputError(f"no model at {path}: there is no such file")
         try:
@@ -269,6 +276,7 @@ class TfliteEmbedder(Embedder):
 RUNTIMES: dict[str, tuple[str, Callable[..., Embedder]]] = {
     ".onnx": ("an ONNX network", OnnxEmbedder),
     ".tflite": ("a TensorFlow Lite model", TfliteEmbedder),
+    ".xml": ("an OpenVINO network", lambda *args, **kwargs: runtimes.OpenvinoEmbedder(*args, **kwargs)),
 }
 
 
@@ -281,5 +289,5 @@ def open_embedder(
     """
     _, runtime = RUNTIMES[Path(path).suffix.lower()]
     embedder = runtime(path, mean=mean, scale=scale, order=order)
-    print(f"{path}: input {embedder.input_text}", file=sys.stderr)
+    print(f"{path}: {embedder.runtime}; input {embedder.input_text}", file=sys.stderr)
     return embedder

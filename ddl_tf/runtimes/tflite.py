@@ -10,6 +10,7 @@ import tensorflow as tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.common.keras_version import tf_variable
+from ddl_tf.runtimes.calibration import check_calibration
 from ddl_tf.runtimes.embedders import quiet_stderr
 from ddl_tf.runtimes.formats import PRECISIONS
 from ddl_tf.runtimes.unit_embedding import in_float32, unit_embedding
@@ -65,7 +66,7 @@ def write_tflite(
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if precision == "int8":
-        converter.representative_dataset = _calibration(calibration, function.inputs[0].shape)
+        converter.representative_dataset = _calibration(check_calibration(calibration, model))
     try:
         with quiet_stderr():
             if precision == "int8":
@@ -83,12 +84,7 @@ def write_tflite(
         aside.write_bytes(content)
 
 
-def _calibration(images: Optional[np.ndarray], shape: tf.TensorShape) -> Any:
-    if images is None or not len(images):
-        raise InputError("int8 without calibration images, which set the ranges of its activations; give some")
-    if images.dtype != np.uint8 or list(images.shape[1:]) != shape[1:].as_list():
-        kind = f"{images.dtype} {list(images.shape)}"
-        raise InputError(f"calibration images {kind}: the model takes uint8 {['n', *shape[1:]]}")
+def _calibration(images: np.ndarray) -> Any:
     # With a black and a white pixel the input's range is 0..255, and quantization leaves pixels as they are.
     first = images[:1].copy()
     first[0, 0, :2] = [[0] * 3, [255] * 3]

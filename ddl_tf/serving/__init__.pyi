@@ -1,5 +1,6 @@
 from . import check as check
 from . import conversion as conversion
+from . import formats as formats
 from .card import model_card
 from .description import read_description
 from .export import GraphSize, describe_signatures, export_model, graph_size

@@ -18,23 +18,11 @@ from ddl_tf.evaluation.model import as_embedding_model
 from ddl_tf.evaluation.pairs import verify
 from ddl_tf.images.decoding import decode_image, resize_images, why_undecodable
 from ddl_tf.protocols.pair_sets import PairSet
-from ddl_tf.runtimes.embedders import OnnxEmbedder, TfliteEmbedder
-from ddl_tf.runtimes.onnx import write_onnx
-from ddl_tf.runtimes.tflite import write_tflite
 from ddl_tf.runtimes.views import unit
+from ddl_tf.serving.formats import KINDS, file_size
 
-
-def write_format(
-    model: tf.keras.Model, folder: Path, format: str, calibration: Optional[np.ndarray] = None, flip: bool = False
-) -> Path:
-    """Write an embedding model in one of `FORMATS`, see `write_onnx` and `write_tflite`."""
-    precision = format.removeprefix("tflite_")
-    path = folder / ("model.onnx" if format == "onnx" else f"model_{precision}.tflite")
-    if format == "onnx":
-        write_onnx(model, path, flip)
-    else:
-        write_tflite(model, path, precision, calibration, flip)
-    return path
+# How far the norm of an embedding may be from 1: bfloat16 rounds each number by at most 0.4%.
+_NORM_TOLERANCE = 0.01
 
 
 def draw_images(path: str, counts: Sequence[int], size: tuple[int, int], seed: int = 0) -> list[np.ndarray]:
@@ -92,9 +80,20 @@ def measure_file(
     pairs: Optional[PairSet] = None,
     threads: Optional[int] = None,
 ) -> Measured:
-    """Measure a converted model; `reference` are the model's unit embeddings `[n, dim]` of the images."""
-    embedder = (OnnxEmbedder if format == "onnx" else TfliteEmbedder)(str(path), threads=threads)
+    """Measure a converted model; `reference` are the model's unit embeddings `[n, dim]` of the images.
+
+    A file that gives an embedding without unit norm is an InputError, also if it does for a black or white image alone.
+    """
+    embedder = KINDS[format].embedder(str(path), threads=threads)
     rows, ms = _one_by_one(embedder.embed, images)
+    plain = np.stack([np.full_like(images[0], value) for value in (0, 255)])
+    norms = np.linalg.norm(embedder.run(np.concatenate([images, plain])).astype(np.float64), axis=1)
+    wrong = norms[~(np.abs(norms - 1) < _NORM_TOLERANCE)]
+    if len(wrong):
+        raise InputError(
+            f"{path}: {len(wrong):,} of {len(norms):,} embeddings have no norm of 1 but such as {wrong[0]:.3g}; "
+            "calibrate on images like those that will be embedded, or use another format"
+        )
     # In float64, and by the difference: 1 - cosine in float32 is noise where the two are nearly the same.
     distance = np.sum((unit(rows.astype(np.float64)) - unit(reference.astype(np.float64))) ** 2, axis=1) / 2
     verification = None
@@ -102,7 +101,7 @@ def measure_file(
         # A file that was written with `flip` mirrors images itself.
         embeddings = embed_images(as_embedding_model(embedder, format), pairs.images, pairs.name, flip=False)
         verification = verify(pairs, embeddings)
-    return Measured(format, path.stat().st_size, float(distance.max()), float(distance.mean()), ms, verification)
+    return Measured(format, file_size(path), float(distance.max()), float(distance.mean()), ms, verification)
 
 
 def _one_by_one(embed: Any, images: np.ndarray) -> tuple[np.ndarray, float]:

@@ -8,6 +8,7 @@ from tiny_embedding import DIM, SIDE, some_images, tiny_embedding, unit_embeddin
 
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.model import load_embedding_model
+from ddl_tf.runtimes.onnx import merge_prelus
 from ddl_tf.serving import OnnxEmbedder, write_onnx
 
 # tf2onnx has no release for Python 3.9 that goes with TensorFlow 2.15.
@@ -67,6 +68,25 @@ def test_what_others_see(path):
     assert shapes == [["batch", 3, SIDE, SIDE], ["batch", DIM]]
     # How InsightFace's ArcFaceONNX finds out that the scaling is inside.
     assert [node.name for node in network.graph.node[:2]] == ["Sub", "Mul"]
+    # Of 4 groups and of each channel for itself, and the neck's; in several operations each would take twice the time.
+    groups = [
+        onnx.helper.get_attribute_value(item)
+        for node in network.graph.node
+        if node.op_type == "Conv"
+        for item in node.attribute
+        if item.name == "group"
+    ]
+    assert sorted(group for group in groups if group > 1) == [4, 8, 16]
+    assert [node.op_type for node in network.graph.node].count("ReduceSum") == 1
+    merged = onnx.ModelProto()
+    merged.CopyFrom(network)
+    merge_prelus(merged)
+    kinds = [[node.op_type for node in graph.node] for graph in (network.graph, merged.graph)]
+    assert [kind.count("PRelu") for kind in kinds] == [0, 3]
+    assert [kind.count("Relu") for kind in kinds] == [6, 0]
+    images = some_images(2).astype(np.float32).transpose(0, 3, 1, 2)
+    first, second = (onnx.reference.ReferenceEvaluator(kind).run(None, {"image": images}) for kind in (network, merged))
+    np.testing.assert_allclose(first[0], second[0], atol=1e-5)
 
 
 def test_a_failure_leaves_what_was_there(model, tmp_path, monkeypatch):

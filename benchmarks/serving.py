@@ -26,6 +26,7 @@ import tensorflow as tf
 from peers.insightface_onnx import arcface_onnx
 from PIL import Image
 
+from ddl_tf.common.keras_version import all_layers
 from ddl_tf.common.settings import required, setting
 from ddl_tf.evaluation.model import load_checkpoint_embedding
 from ddl_tf.images.pillow_images import decode_image, encode_jpeg
@@ -74,6 +75,24 @@ class Timed:
     rate: float
     percentiles: tuple[float, float]
     cpu: float
+
+
+def random_model(backbone: str, side: int) -> tf.keras.Model:
+    """Make a network of random weights whose normalisations know their images: else the values of deep ones overflow.
+
+    Args:
+        backbone: its name.
+        side: of the images, in pixels.
+
+    Returns:
+        image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, 512]`.
+    """
+    model = build_embedding_model(backbone, 512, (side, side, 3))
+    for layer in all_layers(model):
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    model(synthetic_images(16, (side, side), seed=2).astype(np.float32), training=True)
+    return model
 
 
 def measure(forms: dict[str, Callable[[Any], Any]], inputs: Sequence[Any], rounds: int) -> dict[str, Timed]:
@@ -229,12 +248,10 @@ def main(settings: Settings) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
     tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
     tf.keras.utils.set_random_seed(0)
-    shape = (settings.image_size, settings.image_size, 3)
-    model = (
-        load_checkpoint_embedding(settings.model)
-        if settings.model
-        else build_embedding_model(settings.backbone, 512, shape)
-    )
+    if settings.model:
+        model = load_checkpoint_embedding(settings.model)
+    else:
+        model = random_model(settings.backbone, settings.image_size)
     images = synthetic_images(max(settings.batch_sizes), image_size(model))
     encoded = [encode_jpeg(Image.fromarray(image)) for image in images]
     load = os.getloadavg()[0]

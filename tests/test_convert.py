@@ -77,7 +77,7 @@ def test_without_calibration_and_with_flip(checkpoint, tmp_path, monkeypatch):
     # The record of an earlier conversion goes before the first file is written.
     (tmp_path / "conversion.json").write_text("{}")
     with monkeypatch.context() as patched:
-        patched.setattr("ddl_tf.serving.conversion.write_format", Mock(side_effect=KeyboardInterrupt))
+        patched.setattr("ddl_tf.serving.formats.write_format", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             main(settings)
     assert not (tmp_path / "conversion.json").exists()

@@ -59,6 +59,7 @@ def test_half_precision_becomes_float32(model, tmp_path):
 
 def test_what_others_see(path):
     import onnx
+    from onnx.reference import ReferenceEvaluator
 
     network = onnx.load(path)
     shapes = [
@@ -85,7 +86,7 @@ def test_what_others_see(path):
     assert [kind.count("PRelu") for kind in kinds] == [0, 3]
     assert [kind.count("Relu") for kind in kinds] == [6, 0]
     images = some_images(2).astype(np.float32).transpose(0, 3, 1, 2)
-    first, second = (onnx.reference.ReferenceEvaluator(kind).run(None, {"image": images}) for kind in (network, merged))
+    first, second = (ReferenceEvaluator(kind).run(None, {"image": images}) for kind in (network, merged))
     np.testing.assert_allclose(first[0], second[0], atol=1e-5)
 
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# NNCF 3.4.0, OpenVINO 2026.4.1: post-training quantization of a network that ends in x / max(|x|, eps), as face embeddings do, quantizes the
-# normalisation too. The squared norm gets 256 steps from 0 to the largest one that was seen, and what is added or kept for safety (eps)
-# rounds to 0: an embedding comes out with any norm, and for an image whose norm is below the first step it is no number or zero.
-# No warning is given. With the operations after the last convolution left out (IgnoredScope) every norm is 1.
+# NNCF 3.4.0, OpenVINO 2026.4.1: post-training quantization of a network that ends in x / sqrt(max(sum x^2, eps)), as face embeddings do,
+# quantizes the normalisation too. What comes out of max(..., eps) gets 256 steps from 0 to the largest that was seen, so that eps, and with
+# it every small norm, becomes 0: the embedding of a dark picture is 0 / 0, no number, and others have norms of 0.9 to 1.4. No warning is
+# given. With the operations after the last convolution left out (IgnoredScope) every norm is 1.
+# Output seen: dark pictures without a number: 8 of 8, norms of others: 0.97 to 1.43; normalisation left out: 1 to 1 for all.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -27,9 +28,11 @@ model = ov.Model([op.divide(dense, norm)], [image], "embedding")
 # Bright pictures and dark ones, as from cameras.
 images = random.uniform(0, 1, [64, 3, 16, 16]).astype(np.float32) * random.uniform(0.02, 1, [64, 1, 1, 1]).astype(np.float32)
 
+dark = np.float32(0.02) * images[:8] / images[:8].max(axis=(1, 2, 3), keepdims=True)
+
 def norms(network):
     compiled = ov.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return np.linalg.norm(compiled(images)[0], axis=1)
+    return [np.linalg.norm(compiled(pictures)[0], axis=1) for pictures in (images, dark)]
 
 dataset = nncf.Dataset([picture[None] for picture in images])
 after = [node.get_friendly_name() for node in model.get_ordered_ops() if node.get_type_name() in
@@ -37,10 +40,9 @@ after = [node.get_friendly_name() for node in model.get_ordered_ops() if node.ge
 whole = norms(nncf.quantize(model.clone(), dataset, subset_size=64))
 kept = norms(nncf.quantize(model.clone(), dataset, subset_size=64, ignored_scope=nncf.IgnoredScope(names=after)))
 exact = norms(model)
-bad = int(np.sum(~np.isfinite(whole))), int(np.sum(whole == 0))
-print("float:", exact.min(), exact.max(), "| quantized, no number:", bad[0], "zero:", bad[1], "norms of the others:",
-      np.nanmin(whole), np.nanmax(whole), "| normalisation left out:", kept.min(), kept.max())
-off = np.nan_to_num(np.abs(whole - 1), nan=9)
-sys.exit(0 if np.allclose(exact, 1, atol=1e-4) and np.allclose(kept, 1, atol=1e-4) and off.max() > 0.1 else 1)
+print("dark pictures without a number:", int(np.isnan(whole[1]).sum()), "of 8, norms of others:", whole[0].min(), "to", whole[0].max(),
+      "; normalisation left out:", np.concatenate(kept).min(), "to", np.concatenate(kept).max())
+fine = all(np.allclose(np.concatenate(rows), 1, atol=1e-4) for rows in (exact, kept))
+sys.exit(0 if fine and np.isnan(whole[1]).all() and np.abs(whole[0] - 1).max() > 0.1 else 1)
 PY
-venv/bin/python run.py 2>/dev/null | grep "^float"
+venv/bin/python run.py 2>/dev/null | grep "^dark"

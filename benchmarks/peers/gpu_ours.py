@@ -55,7 +55,7 @@ def train_step(classes: int, batches: tf.data.Dataset) -> Callable[[], Any]:
     model = build_recognizer(settings["backbone"], classes, input_shape=(*IMAGE, 3))
     compile_recognizer(
         model,
-        TrainSettings(run_dir="unused", jit_compile=settings["xla"], clip_norm=CLIP_NORM),
+        TrainSettings(run_dir="unused", train_data=["unused"], jit_compile=settings["xla"], clip_norm=CLIP_NORM),
         1000,
         0,
     )

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from ddl_tf.common.checks import is_whole
 from ddl_tf.common.class_labels import class_numbers, flat_labels
-from ddl_tf.common.keras_version import OfThisKeras, add_replica_statistic
+from ddl_tf.common.keras_version import BACKEND, OfThisKeras, add_replica_statistic
 from ddl_tf.common.replicas import global_sum
 from ddl_tf.common.unit_rows import unit_rows
 
@@ -98,8 +98,10 @@ def cosines_between(embeddings: tf.Tensor, centers: tf.Tensor, by_class: bool = 
 class _RandomCenters(tf.keras.initializers.RandomNormal):
     """Random centers. Outside of a graph TensorFlow would hold the matrix three times while it draws them."""
 
-    def __call__(self, shape: Any, dtype: Any = None, **kwargs: Any) -> tf.Tensor:
+    def __call__(self, shape: Any, dtype: Any = None, **kwargs: Any) -> Any:
         draw = super().__call__
+        if BACKEND != "tensorflow":
+            return draw(shape, dtype, **kwargs)
         # A shape that it knew beforehand TensorFlow would take for a reason to keep the matrix as a constant.
         return tf.ensure_shape(tf.function(lambda shape: draw(shape, dtype, **kwargs))(tf.constant(shape)), shape)
 

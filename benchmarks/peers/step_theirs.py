@@ -51,8 +51,10 @@ def plain_small(image_size: int) -> nn.Module:
     for width, blocks in PLAIN:
         parts += [Unit(inputs, width, 2), *(Block(width) for _ in range(blocks))]
         inputs = width
+    last = nn.BatchNorm1d(512)
+    last.weight.requires_grad = False
     flat = nn.Linear(inputs * (-(-image_size // 16)) ** 2, 512)
-    return nn.Sequential(*parts, nn.BatchNorm2d(inputs), nn.Flatten(), flat, nn.BatchNorm1d(512))
+    return nn.Sequential(*parts, nn.BatchNorm2d(inputs), nn.Flatten(), flat, last)
 
 
 def network_of(settings: dict) -> nn.Module:

@@ -17,7 +17,7 @@ from ddl_tf.runtimes.views import UndecodableError
 class Projection(Embedder):
     """A fixed random projection of the pixels."""
 
-    image_size, dim, batch_size = (24, 20), 5, 3
+    image_size, dim, batch_size, runtime = (24, 20), 5, 3, "NumPy"
 
     def __init__(self):
         super().__init__(None, None, "rgb", (127.5, 127.5, "for the test"))

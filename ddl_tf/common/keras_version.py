@@ -168,6 +168,15 @@ def tf_variable(variable: Any) -> tf.Variable:
     return variable if isinstance(variable, (tf.Variable, tf.distribute.DistributedValues)) else variable.value
 
 
+def rows_of(variable: Any, rows: tf.Tensor) -> tf.Tensor:
+    """Gather rows of a variable; of one of a strategy or of Keras 3 `tf.gather` would first copy all rows."""
+    variable = tf_variable(variable)
+    if isinstance(variable, tf.distribute.DistributedValues):
+        # That of the replica that asks.
+        variable = variable._get()
+    return variable.sparse_read(rows)
+
+
 def variable_path(variable: Any) -> str:
     """Return the name of a variable with the names of the layers that hold it."""
     return variable.path if IS_KERAS_3 and hasattr(variable, "path") else variable.name

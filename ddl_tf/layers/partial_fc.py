@@ -4,6 +4,7 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
+from ddl_tf.common.keras_version import rows_of
 from ddl_tf.common.replicas import gather_rows
 from ddl_tf.layers.compact_head import CompactHead, compact_logits
 from ddl_tf.layers.margin import MarginHead, Targets, check_argument, cosines_between
@@ -103,7 +104,7 @@ class PartialFC(CompactHead):
         if training and self.sample_rate < 1:
             (all_labels,) = gather_rows(labels)
             classes = self.draw(all_labels, self.num_classes)
-            cosines = cosines_between(embeddings, tf.gather(self.class_centers, classes), by_class=True)
+            cosines = cosines_between(embeddings, rows_of(self.class_centers, classes), by_class=True)
             labels = tf.where(labels >= 0, tf.searchsorted(classes, labels), -1)
         else:
             cosines = self.cosines(embeddings)

@@ -6,7 +6,7 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf.common.keras_version import tf_variable
+from ddl_tf.common.keras_version import rows_of, tf_variable
 from ddl_tf.common.replicas import gather_rows, in_several_replicas
 from ddl_tf.layers.compact_head import NO_LOGIT, combine_compact, compact_logits
 from ddl_tf.layers.curricularface import CurricularFace
@@ -134,7 +134,7 @@ class ShardedHead(PartialFC):
         real = self.num_classes - number * self._shard_rows
         if training and self.sample_rate < 1:
             classes = self.draw(labels, self._shard_rows, number, real)
-            shard = tf.gather(shard, classes)
+            shard = rows_of(shard, classes)
             labels = tf.where(labels >= 0, tf.searchsorted(classes, labels), -1)
         else:
             classes = tf.range(self._shard_rows)

@@ -6,7 +6,7 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from ddl_tf.common.keras_version import IS_KERAS_3, tf_variable
+from ddl_tf.common.keras_version import IS_KERAS_3, rows_of, tf_variable
 from ddl_tf.common.replicas import global_sum
 from ddl_tf.training.gradient_rules import RowAndShardGradients, gradient_values
 
@@ -95,7 +95,7 @@ def build_schedule(
 def _rows(variable: tf.Variable, rows: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
     """Gather rows of a variable once there is `after`; a graph would gather them early, and hold them all that time."""
     with tf.control_dependencies([after]):
-        return tf.gather(variable, tf.identity(rows))
+        return rows_of(variable, tf.identity(rows))
 
 
 @tf.keras.utils.register_keras_serializable(package="ddl_tf")

@@ -14,6 +14,8 @@ from ddl_tf.layers.margin import CENTERS_STDDEV, MarginHead, Targets, cosines_be
 from ddl_tf.layers.partial_fc import PartialFC
 
 SHARD_NAME = "class_shard"
+# Rows of random centers that are made at a time.
+_DRAWN_ROWS = 2**14
 
 
 def is_shard(variable: tf.Variable) -> bool:
@@ -91,10 +93,9 @@ class ShardedHead(PartialFC):
         random = np.random.default_rng(int(tf.random.uniform([], maxval=2**31 - 1, dtype=tf.int32)))
         for k, copy in enumerate(copies_of(self.class_shard)):
             real = int(np.clip(self.num_classes - k * self._shard_rows, 0, self._shard_rows))
-            values = np.zeros([self._shard_rows, dim], np.float32)
-            random.standard_normal(dtype=np.float32, out=values[:real])
-            values *= CENTERS_STDDEV
-            copy.assign(values)
+            for start in range(0, real, _DRAWN_ROWS):
+                end = min(start + _DRAWN_ROWS, real)
+                copy[start:end].assign(CENTERS_STDDEV * random.standard_normal([end - start, dim], np.float32))
 
     def centers_by_class(self) -> tf.Tensor:
         """Put the shards together: `[num_classes, dim]`."""

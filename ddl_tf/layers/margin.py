@@ -80,9 +80,8 @@ def cosines_between(embeddings: tf.Tensor, centers: tf.Tensor, by_class: bool = 
             scaled = upstream * inverse
             # A longer center has the same cosines.
             along = tf.where(squares > _LEAST_SQUARE, tf.reduce_sum(upstream * values, axis=0) * inverse**2, 0.0)
+            to_units = tf.matmul(scaled, centers, transpose_b=not by_class)
             # One large product after the other: each holds matrices of its own meanwhile.
-            with tf.control_dependencies([along]):
-                to_units = tf.matmul(scaled, centers, transpose_b=not by_class)
             with tf.control_dependencies([to_units]):
                 pair = (scaled, units) if by_class else (units, scaled)
                 to_centers = tf.matmul(*pair, transpose_a=True)

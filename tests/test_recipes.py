@@ -204,7 +204,7 @@ def test_vggface2_as_the_page_aligns_it(tmp_path, monkeypatch):
     prepare.csv(parse(prepare.CSVSettings, arguments))
     faces = Faces(["datasets/vggface2"])
     assert (len(faces), faces.num_identities, faces.image_size) == (3, 2, (112, 112))
-    mine.quality(parse(mine.GroupSettings, ["--data=datasets/vggface2", f"--plots={tmp_path}"]))
+    mine.quality(parse(mine.QualitySettings, ["--data=datasets/vggface2", f"--plots={tmp_path}"]))
     # The landmarks are those of the template, a frontal face.
     assert (Faces(["datasets/vggface2"]).index["measured_yaw"].abs() < 15).all()
 

@@ -1,6 +1,6 @@
 """Error rates by the names of ISO/IEC 19795-1: what they are at a threshold, and what too few trials leave open."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -135,16 +135,21 @@ def error_numbers(result: Mapping[str, Any]) -> dict[str, tuple[float, Optional[
     """
     known = result.get("intervals", {})
 
+    def errors(rates: Mapping[str, Any], success: str, error: str) -> Iterator[tuple[str, tuple[float, Any]]]:
+        for target, rate in rates.items():
+            # Some results have a rate at each target for each protocol.
+            if isinstance(rate, Mapping):
+                yield from errors(rate, f"{success}@{target}", f"{error}@{target}")
+            elif rate is not None:
+                ends = known.get(f"{success}@{target}")
+                yield f"{error}@{target}", (1 - rate, [1 - ends[1], 1 - ends[0]] if ends else None)
+
     def walk(part: Mapping[str, Any], path: str) -> dict[str, tuple[float, Optional[list[float]]]]:
-        found = {}
+        found: dict[str, tuple[float, Optional[list[float]]]] = {}
         for key, value in part.items():
             error = ERRORS.get(key)
             if error and isinstance(value, Mapping) and error not in part and "error_rates" not in part:
-                for target, rate in value.items():
-                    if rate is not None:
-                        ends = known.get(f"{path}{key}@{target}")
-                        mirrored = [1 - ends[1], 1 - ends[0]] if ends else None
-                        found[f"{path}{error}@{target}"] = (1 - rate, mirrored)
+                found.update(errors(value, f"{path}{key}", f"{path}{error}"))
             elif isinstance(value, Mapping) and key != "intervals":
                 found.update(walk(value, f"{path}{key}@"))
         return found

@@ -163,10 +163,13 @@ def test_errors_of_the_successes_of_any_protocol():
         "tar": {"1e-2": 0.9},
         "identification": {"tpir": {"1e-1": 0.75, "1e-2": None}, "rank": {"1": 0.8}},
         "verification": {"tar": {"1e-3": 0.9}, "fnmr": {"1e-3": 0.1}},
-        "intervals": {"tar@1e-2": [0.85, 0.95]},
+        # Of each protocol of IJB-S.
+        "tpir": {"booking": {"1e-1": 0.5}},
+        "intervals": {"tar@1e-2": [0.85, 0.95], "tpir@booking@1e-1": [0.25, 0.625]},
     }
     numbers = error_numbers(result)
-    assert list(numbers) == ["fnmr@1e-2", "identification@fnir@1e-1"]
+    assert list(numbers) == ["fnmr@1e-2", "identification@fnir@1e-1", "fnir@booking@1e-1"]
+    assert numbers["fnir@booking@1e-1"] == (0.5, [0.375, 0.75])
     assert numbers["fnmr@1e-2"][0] == pytest.approx(0.1)
     assert numbers["fnmr@1e-2"][1] == pytest.approx([0.05, 0.15])
     assert numbers["identification@fnir@1e-1"] == (0.25, None)

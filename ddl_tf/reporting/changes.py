@@ -27,6 +27,8 @@ from ddl_tf.reporting.pair_pictures import image_reader, pairs_figure
 from ddl_tf.reporting.palette import Style
 
 _ALL = "all pairs"
+# Model -> part of the set -> what changed among its same and its different pairs.
+_Rows = Mapping[str, Mapping[str, tuple[Change, Change]]]
 _KINDS = {True: ("one person", "FNMR"), False: ("two people", "FMR")}
 
 
@@ -103,7 +105,7 @@ def changes(
         if base is None or not sets or base.result.get("protocol") == "templates":
             continue
         groups = {_ALL: np.ones(len(base.scores["same"]), bool), **dict(_groups(base, wanted))}
-        rows, turned = {}, []
+        rows, known, turned = {}, {}, []
         for model, evaluated in sets.items():
             decisions = _decide(base, evaluated)
             if decisions is None:
@@ -116,18 +118,44 @@ def changes(
             people = people_of_pairs(base.scores)
             rows[model] = changed_decisions(*values, decisions.same, decisions.fmr, groups, times, seed, people)
             title = f"{model} against {models[0].name} on {name}"
-            words.append(f"{title}, {_sentence(decisions, rows[model][_ALL])}")
+            known[model] = title, decisions
             turned += _turned_parts(anchor("turned", name, model), title, decisions, evaluated, count)
         if rows:
-            parts += [*_group_parts(name, models[0].name, rows, styles), *turned]
+            corrected = _corrected(rows)
+            for model, (title, decisions) in known.items():
+                words.append(f"{title}, {_sentence(decisions, rows[model][_ALL], corrected[model, _ALL, True])}")
+            tests = sum(p is not None for (_, group, _), p in corrected.items() if group != _ALL)
+            if (needed := int(np.ceil(2 * tests / ALPHA))) > times:
+                words.append(
+                    f"With {times:,} replicates no part of {name} can be told from chance after the correction for "
+                    f"{tests:,} tests: make the report with at least {needed:,}, or name fewer --columns."
+                )
+            parts += [*_group_parts(name, models[0].name, rows, corrected, styles), *turned]
     return Section("changes", "What changed, and for whom", words, parts)
 
 
-def _sentence(decisions: _Decisions, changes_of_all: tuple[Change, Change]) -> str:
+def _corrected(rows: _Rows) -> dict[tuple[str, str, bool], Optional[float]]:
+    """The p-values of a set by model, part and kind; None where there is no test.
+
+    They are corrected by Holm: those of all pairs for each other, and those of the parts for each other.
+    """
+    found: dict[tuple[str, str, bool], Optional[float]] = {
+        (model, group, kind): change.test.p
+        for model, groups in rows.items()
+        for group, both in groups.items()
+        for kind, change in zip(_KINDS, both)
+    }
+    for of_all in (True, False):
+        family = [place for place, p in found.items() if p is not None and (place[1] == _ALL) == of_all]
+        found.update(zip(family, holm([found[place] or 0.0 for place in family])))
+    return found
+
+
+def _sentence(decisions: _Decisions, changes_of_all: tuple[Change, Change], p: Optional[float]) -> str:
     base, now = decisions.thresholds
     same, different = changes_of_all
     verdict = "not more than chance"
-    if same.test.p is not None and same.test.p < ALPHA:
+    if p is not None and p < ALPHA:
         verdict = f"{'better' if same.test.difference < 0 else 'worse'}, and more than chance"
     return (
         f"each at its threshold for FMR {decisions.target} ({now:.3f} and {base:.3f}): of {same.pairs:,} pairs of one "
@@ -146,17 +174,19 @@ def _difference_text(change: Change) -> str:
 
 
 def _group_parts(
-    name: str, baseline: str, rows: Mapping[str, Mapping[str, tuple[Change, Change]]], styles: Mapping[str, Style]
+    name: str,
+    baseline: str,
+    rows: _Rows,
+    corrected: Mapping[tuple[str, str, bool], Optional[float]],
+    styles: Mapping[str, Style],
 ) -> list[Union[Picture, TextTable]]:
     """The differences of the error rates of each part of a set, as a figure and as a table."""
-    tests = [change.test for groups in rows.values() for both in groups.values() for change in both]
-    corrected = iter(holm([test.p for test in tests if test.p is not None]))
     cells, lines = [], []
     for model, groups in rows.items():
         for group, both in groups.items():
             row = [model, group]
             for kind, change in zip(_KINDS, both):
-                p = None if change.test.p is None else next(corrected)
+                p = corrected[model, group, kind]
                 text = _difference_text(change)
                 counts = [f"{number:,}" for number in (change.pairs, change.right, change.wrong)]
                 row += [
@@ -175,7 +205,8 @@ def _group_parts(
     caption = (
         f"{name}: what each model decides otherwise than {baseline}, each at its own threshold for one false match "
         "rate on all pairs. A difference below 0 is fewer errors. p is of the bootstrap, in which the thresholds are "
-        f"found anew, corrected by Holm for the rows of this table; bold: below {ALPHA:g}."
+        f"found anew, corrected by Holm, that of all pairs "
+        f"and those of the parts each for themselves; bold: below {ALPHA:g}."
     )
     figure = Figure(figsize=(11, 1.4 + 0.32 * len(cells)), layout="constrained")
     for axes, (kind, (pairs, rate)) in zip(figure.subplots(1, 2, sharey=True), _KINDS.items()):

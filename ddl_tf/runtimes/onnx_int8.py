@@ -20,9 +20,10 @@ def write_onnx_int8(
 ) -> None:
     """Write an embedding model as an ONNX network in int8, with the input and output of `write_onnx`.
 
-    Weights and activations up to the last convolution of an image are int8, in ranges that the calibration images set;
-    the embedding neck and the normalisation are float32. Weights have seven bits of the eight: with all of them, sums
-    overflow on a CPU without VNNI, and embeddings depend on the CPU.
+    The convolutions of images compute in int8, in ranges that the calibration images set. Depthwise and grouped ones,
+    all other operations, the embedding neck and the normalisation are float32: a depthwise one has a range of its own
+    in each channel, and int8 made it slower. Weights have seven bits of the eight: with all of them, sums overflow on a
+    CPU without VNNI, and embeddings depend on the CPU.
 
     Args:
         model: image `[batch, height, width, 3]`, values 0..255 RGB -> embedding `[batch, dim]`.
@@ -56,6 +57,7 @@ def write_onnx_int8(
 
     network = onnx_network(model, path, flip)
     in_float = last_operations(_operations(network), path)
+    in_float += [node.name for node in network.graph.node if _groups(node) > 1]
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # it recommends a preparation that would not change these networks
     try:
@@ -71,12 +73,17 @@ def write_onnx_int8(
                 reduce_range=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
+                op_types_to_quantize=["Conv"],
                 nodes_to_exclude=in_float,
             )
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: onnxruntime cannot quantize the model ({error}); use another format") from None
     finally:
         logging.disable(before)
+
+
+def _groups(node: Any) -> int:
+    return next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
 
 
 def _operations(network: Any) -> list[tuple[str, list[str], bool]]:
@@ -91,7 +98,7 @@ def _operations(network: Any) -> list[tuple[str, list[str], bool]]:
         (
             node.name,
             [maker[source] for source in node.input if source in maker],
-            node.op_type == "Conv" and max(sides.get(node.output[0], [0])) != 1,
+            node.op_type == "Conv" and _groups(node) == 1 and max(sides.get(node.output[0], [0])) != 1,
         )
         for node in graph.node
     ]

@@ -5,6 +5,7 @@ They come from our ONNX network, with each PReLU as one operation, which OpenVIN
 
 import contextlib
 import logging
+import math
 import os
 import sys
 import tempfile
@@ -32,6 +33,9 @@ from ddl_tf.runtimes.openvino_package import (
 )
 
 _TO_COME = "0" * 64
+# OpenVINO's kernels of grouped convolutions are slow for groups of fewer channels, depthwise ones aside: see
+# docs/results/speed.md.
+_CHANNELS_OF_A_GROUP = 8
 
 
 def write_openvino(
@@ -77,6 +81,7 @@ def write_openvino(
     try:
         network = core.read_model(onnx.SerializeToString())
         _fold_constants(network)
+        _join_groups(network)
         if images is not None:
             network = _in_int8(network, images, path)
     except InputError:
@@ -95,6 +100,32 @@ def _fold_constants(network: Any) -> None:
     passes = Manager()
     passes.register_pass(ConstantFolding())
     passes.run_passes(network)
+
+
+def _join_groups(network: Any) -> None:
+    """Join small groups of grouped convolutions; the weights between channels of different groups are 0."""
+    from openvino import opset13 as operations
+
+    for old in network.get_ordered_ops():
+        weights = old.input_value(1).get_node() if old.get_type_name() == "GroupConvolution" else None
+        if weights is None or weights.get_type_name() != "Constant":
+            continue
+        groups, outputs, inputs = weights.data.shape[:3]
+        joined = math.gcd(groups, max(_CHANNELS_OF_A_GROUP // inputs, 1))
+        if inputs == 1 or joined < 2:
+            continue
+        kernel = np.zeros([groups // joined, joined, outputs, joined, inputs, *weights.data.shape[3:]], np.float32)
+        each = np.arange(joined)
+        # Indices apart from each other put their axis first.
+        kernel[:, each, :, each] = weights.data.reshape([-1, joined, *weights.data.shape[1:]]).swapaxes(0, 1)
+        new = operations.group_convolution(
+            old.input_value(0),
+            kernel.reshape([groups // joined, joined * outputs, joined * inputs, *weights.data.shape[3:]]),
+            *(old.get_attributes()[name] for name in ("strides", "pads_begin", "pads_end", "dilations", "auto_pad")),
+            name=old.get_friendly_name(),
+        )
+        for target in old.output(0).get_target_inputs():
+            target.replace_source_output(new.output(0))
 
 
 def _in_int8(network: Any, images: np.ndarray, path: Path) -> Any:

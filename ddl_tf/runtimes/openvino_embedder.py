@@ -105,9 +105,10 @@ class OpenvinoEmbedder(Embedder):
 
     def _run(self, images: np.ndarray) -> np.ndarray:
         if self._channels_first:
-            images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+            images = images.transpose(0, 3, 1, 2)
+        images = np.ascontiguousarray(images)  # it is used as it lies, without a copy
         # The next call writes to the same memory.
-        return np.array(self._request.infer({0: images})[0])
+        return np.array(self._request.infer({0: images}, share_inputs=True)[0])
 
 
 def _said(network: Any, name: str) -> str:

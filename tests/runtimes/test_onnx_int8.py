@@ -12,7 +12,7 @@ pytest.importorskip("tf2onnx")
 
 
 @pytest.mark.parametrize("neck, flip", [("depthwise", False), ("flatten", True)])
-def test_neck_and_norm_stay_in_float(neck, flip, tmp_path):
+def test_all_but_plain_convolutions_stays_in_float(neck, flip, tmp_path):
     import onnx
 
     model, images = tiny_embedding(neck), some_images(20, seed=1)
@@ -23,11 +23,25 @@ def test_neck_and_norm_stay_in_float(neck, flip, tmp_path):
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-4)
     graph = onnx.load(tmp_path / "int8.onnx").graph
     makers = {name: node.op_type for node in graph.node for name in node.output}
-    convolutions = [makers[node.input[0]] for node in graph.node if node.op_type == "Conv"]
-    # That of the depthwise neck gives one pixel.
-    assert convolutions.count("DequantizeLinear") == (6 if not flip else 12)
-    assert len(convolutions) - convolutions.count("DequantizeLinear") == (1 if neck == "depthwise" else 0)
+    convolutions = [
+        (attribute.i, makers[node.input[0]] == "DequantizeLinear")
+        for node in graph.node
+        for attribute in node.attribute
+        if node.op_type == "Conv" and attribute.name == "group"
+    ]
+    # The first one, and three of the block, of each view.
+    assert convolutions.count((1, True)) == (4 if not flip else 8)
+    # A grouped, a depthwise one, and that of the depthwise neck.
+    assert sorted(groups for groups, is_int8 in convolutions if not is_int8) == {
+        "depthwise": [4, 8, 16],
+        "flatten": [4, 4, 8, 8],
+    }[neck]
     assert {makers[node.input[0]] for node in graph.node if node.op_type == "MatMul"} != {"DequantizeLinear"}
+    # What another operation gives is int8 for a convolution alone.
+    takers = {name: node for node in graph.node for name in node.input}
+    for node in graph.node:
+        if node.op_type == "QuantizeLinear" and makers[node.input[0]] != "Conv":
+            assert takers[takers[node.output[0]].output[0]].op_type == "Conv"
     assert [file.name for file in tmp_path.iterdir()] == ["int8.onnx"]
 
 

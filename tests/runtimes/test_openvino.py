@@ -11,6 +11,7 @@ from tiny_embedding import DIM, SIDE, largest_distance, some_images, tiny_embedd
 from ddl_tf.common.errors import InputError
 from ddl_tf.evaluation.embedding_file import fingerprint
 from ddl_tf.evaluation.model import load_embedding_model
+from ddl_tf.layers import FlattenNeck, GroupedConvolution
 from ddl_tf.runtimes import OpenvinoEmbedder, write_openvino
 from ddl_tf.runtimes.calibration import last_operations
 from ddl_tf.runtimes.openvino_package import import_without_telemetry, load_openvino
@@ -40,6 +41,36 @@ def test_equals_the_model(model, path, capsys):
     np.testing.assert_allclose(loaded.predict(images.astype(np.float32), verbose=0), expected, atol=1e-5)
     rows = OpenvinoEmbedder(str(path), mean=127.5, scale=127.5, order="bgr").run(images)
     np.testing.assert_allclose(rows, unit_embeddings(model, images[..., ::-1] / 127.5 - 1), atol=1e-5)
+
+
+@needs_openvino
+@pytest.mark.parametrize(
+    "groups, inputs, outputs, joined",
+    [
+        (16, 2, 2, (4, 8, 8)),
+        (6, 2, 3, (3, 6, 4)),
+        (4, 3, 1, (2, 2, 6)),
+        (3, 2, 2, (3, 2, 2)),  # three groups are no multiple of two or four
+        (2, 12, 1, (2, 1, 12)),
+        (16, 1, 1, (16, 1, 1)),  # depthwise
+    ],
+)
+def test_small_groups_are_joined(groups, inputs, outputs, joined, tmp_path):
+    layer = GroupedConvolution(groups, filters=groups * outputs, strides=2)
+    image = tf.keras.Input([SIDE, SIDE, 3])
+    x = layer(tf.keras.layers.Conv2D(groups * inputs, 3)(image))
+    model = tf.keras.Model(image, FlattenNeck(DIM)(x))
+    write_openvino(model, tmp_path / "grouped.xml")
+    images = some_images(3)
+    rows = OpenvinoEmbedder(str(tmp_path / "grouped.xml")).embed(images)
+    np.testing.assert_allclose(rows, unit_embeddings(model, images), atol=1e-5)
+    network = load_openvino("").Core().read_model(tmp_path / "grouped.xml")
+    shapes = [
+        tuple(operation.input_value(1).get_shape())[:3]
+        for operation in network.get_ops()
+        if operation.get_type_name() == "GroupConvolution"
+    ]
+    assert shapes == [joined]
 
 
 @needs_openvino

@@ -168,6 +168,11 @@ def tf_variable(variable: Any) -> tf.Variable:
     return variable if isinstance(variable, (tf.Variable, tf.distribute.DistributedValues)) else variable.value
 
 
+# For `add_weight` of layers that are float32 in every precision. In a model of half precision Keras 3 would give a cast
+# copy of such a weight, float32 too, of which `rows_of` cannot gather.
+WITHOUT_CAST: dict[str, bool] = {"autocast": False} if IS_KERAS_3 else {}
+
+
 def rows_of(variable: Any, rows: tf.Tensor) -> tf.Tensor:
     """Gather rows of a variable; of one of a strategy or of Keras 3 `tf.gather` would first copy all rows."""
     variable = tf_variable(variable)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from ddl_tf.common.checks import is_whole
 from ddl_tf.common.class_labels import class_numbers, flat_labels
-from ddl_tf.common.keras_version import BACKEND, OfThisKeras, add_replica_statistic
+from ddl_tf.common.keras_version import BACKEND, WITHOUT_CAST, OfThisKeras, add_replica_statistic
 from ddl_tf.common.replicas import global_sum
 from ddl_tf.common.unit_rows import unit_rows
 
@@ -155,6 +155,7 @@ class MarginHead(OfThisKeras, tf.keras.layers.Layer):
             shape=self._centers_shape(int(input_shape[-1])),
             # As InsightFace: only the direction matters, and shorter centers learn faster.
             initializer=_RandomCenters(stddev=CENTERS_STDDEV),
+            **WITHOUT_CAST,
         )
         super().build(input_shape)
 

@@ -6,7 +6,7 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
-from ddl_tf.common.keras_version import rows_of, tf_variable
+from ddl_tf.common.keras_version import WITHOUT_CAST, rows_of, tf_variable
 from ddl_tf.common.replicas import gather_rows, in_several_replicas
 from ddl_tf.layers.compact_head import NO_LOGIT, combine_compact, compact_logits
 from ddl_tf.layers.curricularface import CurricularFace
@@ -81,7 +81,9 @@ class ShardedHead(PartialFC):
         self.build_statistics()
         self._shard_rows = -(-self.num_classes // self._num_shards)
         dim = int(input_shape[-1])
-        self.class_shard = self.add_weight(name=SHARD_NAME, shape=(self._shard_rows, dim), initializer="zeros")
+        self.class_shard = self.add_weight(
+            name=SHARD_NAME, shape=(self._shard_rows, dim), initializer="zeros", **WITHOUT_CAST
+        )
         # Keras 3 may build it in the graph of a function.
         with tf.init_scope():
             self._begin(dim)

@@ -1,3 +1,5 @@
+import contextlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -156,3 +158,26 @@ def test_rows_that_were_not_drawn_stay_bit_for_bit(two_replicas):
     np.testing.assert_array_equal(head.class_centers.numpy()[others], before[others])
     np.testing.assert_array_equal(momentum.numpy()[others], moving[others])
     assert np.all(np.any(head.class_centers.numpy()[sample] != before[sample], axis=1))
+
+
+@pytest.mark.parametrize("head", [PartialFC, ShardedHead])
+@pytest.mark.parametrize("is_replicated", [False, True])
+def test_rows_are_gathered_in_a_model_of_half_precision(head, is_replicated, two_replicas):
+    with two_replicas.scope() if is_replicated else contextlib.nullcontext():
+        inputs = [tf.keras.Input([4]), tf.keras.Input([], dtype=tf.int32)]
+        embeddings = tf.keras.layers.Dense(DIM, dtype="mixed_bfloat16")(inputs[0])
+        logits = head(ArcFace(CLASSES, scale=8.0), sample_rate=0.25, name="head")(embeddings, inputs[1])
+        # Keras gives a model the policy that stands when it is made.
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+        try:
+            model = tf.keras.Model(inputs, logits)
+        finally:
+            tf.keras.mixed_precision.set_global_policy("float32")
+        model.compile(build_optimizer("sgd", 0.1), MarginSoftmaxLoss(compact=True))
+        make_state(model)
+    before = model.get_layer("head").centers_by_class().numpy()
+    model.fit(make_rows(2).take(1), verbose=0)
+    changed = np.any(model.get_layer("head").centers_by_class().numpy() != before, axis=1)
+    assert changed[[0, 3, 25]].all()
+    # Of 20 classes a shard draws as many as the batch has rows.
+    assert changed.sum() == (12 if is_replicated and head is ShardedHead else 10)

@@ -20,6 +20,8 @@ from peers.side import Side
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.settings import required, setting
 
+OURS, THEIRS = "ddl_tf", "PartialFC_V2"
+
 
 @dataclasses.dataclass
 class Settings:
@@ -34,9 +36,13 @@ class Settings:
     ranks: int = setting(1, "Parts that the identities are split into.")
     threads: int = setting(os.cpu_count() or 1, "Threads of either side, of all ranks together.")
     rounds: int = setting(11, "Steps to time of each side.")
+    together: bool = setting(
+        True, "Whether both sides are there at a time, and take turns; without, each has all of the memory."
+    )
 
 
-def _sides(identities: int, settings: Settings, meeting: str) -> dict[str, list[Side]]:
+def _start(name: str, identities: int, settings: Settings, meeting: str) -> list[Side]:
+    """Start the processes of a side."""
     common = {
         "identities": identities,
         "dim": settings.embedding_size,
@@ -44,20 +50,18 @@ def _sides(identities: int, settings: Settings, meeting: str) -> dict[str, list[
         "sample_rate": settings.sample_rate,
         "ranks": settings.ranks,
     }
+    if name == OURS:
+        return [Side(sys.executable, "partial_fc_ours", {**common, "threads": settings.threads}, name)]
     theirs = {
         **common,
         "insightface": settings.insightface,
         "meeting": meeting,
         "threads": max(settings.threads // settings.ranks, 1),
     }
-    ranks = range(settings.ranks)
-    return {
-        "ddl_tf": [Side(sys.executable, "partial_fc_ours", {**common, "threads": settings.threads}, "ddl_tf")],
-        "PartialFC_V2": [
-            Side(settings.torch_python, "partial_fc_theirs", {**theirs, "rank": rank}, f"PartialFC_V2, rank {rank}")
-            for rank in ranks
-        ],
-    }
+    return [
+        Side(settings.torch_python, "partial_fc_theirs", {**theirs, "rank": rank}, f"{name}, rank {rank}")
+        for rank in range(settings.ranks)
+    ]
 
 
 def _answers(side: list[Side]) -> dict[str, float]:
@@ -76,20 +80,21 @@ def measure(identities: int, settings: Settings) -> list[str]:
     Returns:
         The cells of a row of the table.
     """
+    memory, times = {}, {name: [] for name in (OURS, THEIRS)}
     with tempfile.TemporaryDirectory() as folder:
-        sides = _sides(identities, settings, os.path.join(folder, "meeting"))
-        memory = {name: _answers(side)["memory"] / 1024 for name, side in sides.items()}
-        times: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
-        for _ in range(settings.rounds):
-            for name, side in sides.items():
-                for process in side:
-                    process.ask()
-                answer = _answers(side)
-                times[name].append((answer["wall"], answer["cpu"]))
-        for process in (process for side in sides.values() for process in side):
-            process.end()
-    (wall, cpu), (their_wall, their_cpu) = (np.transpose(times[name]) for name in sides)
-    ours, theirs = memory.values()
+        for names in [(OURS, THEIRS)] if settings.together else [(OURS,), (THEIRS,)]:
+            sides = {name: _start(name, identities, settings, os.path.join(folder, "meeting")) for name in names}
+            memory.update({name: _answers(side)["memory"] / 1024 for name, side in sides.items()})
+            for _ in range(settings.rounds):
+                for name, side in sides.items():
+                    for process in side:
+                        process.ask()
+                    answer = _answers(side)
+                    times[name].append((answer["wall"], answer["cpu"]))
+            for process in (process for side in sides.values() for process in side):
+                process.end()
+    (wall, cpu), (their_wall, their_cpu) = (np.transpose(times[name]) for name in (OURS, THEIRS))
+    ours, theirs = memory[OURS], memory[THEIRS]
     return [
         f"{identities:,}",
         str(settings.ranks),
@@ -115,8 +120,8 @@ def main(settings: Settings) -> None:
         raise InputError(f"--identities must be numbers not below --batch, got {settings.identities}")
     if not 0 < settings.sample_rate < 1 or settings.rounds < 1 or settings.threads < 1:
         raise InputError("--sample_rate must be between 0 and 1, --rounds and --threads above 0")
-    columns = ["identities", "ranks", "ddl_tf, ms", "PartialFC_V2, ms", "ratio", "by CPU time"]
-    columns += ["ddl_tf, GiB", "PartialFC_V2, GiB", "ratio"]
+    columns = ["identities", "ranks", f"{OURS}, ms", f"{THEIRS}, ms", "ratio", "by CPU time"]
+    columns += [f"{OURS}, GiB", f"{THEIRS}, GiB", "ratio"]
     print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
     for identities in settings.identities:
         print(f"| {' | '.join(measure(identities, settings))} |", flush=True)

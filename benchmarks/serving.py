@@ -41,6 +41,8 @@ CALIBRATION = 32
 PEER = "InsightFace ArcFaceONNX"
 # The forms that compute what the model does; the others are close to it.
 EXACT_DISTANCE, CLOSE_DISTANCE = 1e-5, 0.3
+# Seconds between calls: threads of the runtime before wait for more work for a while, and keep the cores busy with it.
+PAUSE = 0.05
 CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 
 
@@ -115,6 +117,7 @@ def measure(forms: dict[str, Callable[[Any], Any]], inputs: Sequence[Any], round
         # Who is first changes, so that none always runs after the same one.
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             batch = inputs[turn % len(inputs)]
+            time.sleep(PAUSE)
             began, cpu = time.perf_counter(), time.process_time()
             forms[name](batch)
             taken[name].append((time.perf_counter() - began, time.process_time() - cpu))

@@ -50,14 +50,16 @@ class Embedder(abc.ABC):
     """A network in a file, from images to embeddings. One thread at a time may use it.
 
     `image_size` is (height, width), `dim` the length of the embedding, `batch_size` how many images the runtime gets at
-    a time, `runtime` what runs it and computes in what, in words; the network gets (value - `mean`) / `scale`, with the
-    channels in the `order`. `usual` are mean and scale where they are None, and why it is these, in words.
+    a time, `is_batch_fixed` whether it takes exactly so many, `runtime` what runs it and computes in what, in words;
+    the network gets (value - `mean`) / `scale`, with the channels in the `order`. `usual` are mean and scale where they
+    are None, and why it is these, in words.
     """
 
     image_size: tuple[int, int]
     dim: int
     runtime: str
     batch_size = 16
+    is_batch_fixed = False
 
     def __init__(
         self, mean: Optional[float], scale: Optional[float], order: str, usual: tuple[float, float, str]
@@ -77,6 +79,10 @@ class Embedder(abc.ABC):
         scaled = images if (mean, scale) == (0, 1) else (images - mean) / scale
         return scaled if self.order == "rgb" else np.ascontiguousarray(scaled[..., ::-1])
 
+    def _full(self, images: np.ndarray) -> np.ndarray:
+        missing = self.batch_size - len(images) if self.is_batch_fixed else 0
+        return np.concatenate([images, np.zeros([missing, *images.shape[1:]], np.float32)]) if missing else images
+
     @abc.abstractmethod
     def _run(self, images: np.ndarray) -> np.ndarray:
         """One batch, float32 and scaled, through the runtime."""
@@ -87,7 +93,7 @@ class Embedder(abc.ABC):
             height, width = self.image_size
             raise InputError(f"images of shape {list(images.shape)}: the network takes [n, {height}, {width}, 3]")
         batches = (images[start : start + self.batch_size] for start in range(0, len(images), self.batch_size))
-        rows = [self._run(self._input(batch.astype(np.float32))) for batch in batches]
+        rows = [self._run(self._input(self._full(batch.astype(np.float32))))[: len(batch)] for batch in batches]
         return np.concatenate([np.zeros([0, self.dim], np.float32), *rows]).astype(np.float32, copy=False)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
@@ -152,8 +158,8 @@ class OnnxEmbedder(Embedder):
             )
         self._input_name, self._channels_first = inputs[0].name, channel_axes == [1]
         self.image_size = tuple(shape[2:] if self._channels_first else shape[1:3])
-        if shape[0] == 1:
-            self.batch_size = 1
+        if isinstance(shape[0], int):
+            self.batch_size, self.is_batch_fixed = shape[0], True
         self._output, self.dim = self._choose_output(path)
         facts = self._session.get_modelmeta().custom_metadata_map
         if mean is not None and scale is not None:
@@ -260,7 +266,7 @@ class TfliteEmbedder(Embedder):
         self._input_index, self._output = inputs[0]["index"], outputs[0]["index"]
         self.image_size, self.dim, self._rows = (shape[1], shape[2]), output[1], 0
         if shape[0] > 0:
-            self.batch_size = shape[0]
+            self.batch_size, self.is_batch_fixed = shape[0], True
 
     def _run(self, images: np.ndarray) -> np.ndarray:
         if len(images) != self._rows:

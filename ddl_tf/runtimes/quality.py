@@ -60,7 +60,7 @@ class OnnxQuality(OnnxEmbedder):
     def _choose_output(self, path: str) -> tuple[str, int]:
         # What a file says of the shapes of outputs is often a name only: two images show it.
         side = (3, *self.image_size) if self._channels_first else (*self.image_size, 3)
-        blank = np.zeros([min(2, self.batch_size), *side], np.float32)
+        blank = np.zeros([self.batch_size if self.is_batch_fixed else 2, *side], np.float32)
         try:
             outputs = self._session.run(None, {self._input_name: blank})
         except Exception as error:  # onnxruntime has many kinds of its own, without a common one

@@ -44,6 +44,13 @@ def test_a_fixed_batch_is_fed_one_by_one(means):
             embedder.embed(np.zeros(shape, dtype))
 
 
+def test_the_last_images_fill_a_fixed_batch(tmp_path):
+    path = _write(tmp_path / "two.tflite", lambda x: tf.reduce_mean(x, [1, 2]), tf.TensorSpec([2, 4, 6, 3], tf.float32))
+    embedder, images = TfliteEmbedder(path), np.random.default_rng(0).integers(0, 256, [5, 4, 6, 3]).astype(np.uint8)
+    assert embedder.batch_size == 2
+    np.testing.assert_allclose(embedder.run(images), images.mean(axis=(1, 2)), rtol=1e-5)
+
+
 def test_missing_damaged_and_other_files(tmp_path):
     for load in (TfliteEmbedder, load_embedding_model):
         with pytest.raises(InputError, match="there is no such file"):

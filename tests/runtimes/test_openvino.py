@@ -181,7 +181,14 @@ def test_networks_of_others(tmp_path):
     path = save([1, 4, 6, 3], [1, 2], "means.xml")
     embedder, images = OpenvinoEmbedder(path), np.random.default_rng(0).integers(0, 256, [5, 4, 6, 3]).astype(np.uint8)
     assert (embedder.image_size, embedder.dim, embedder.batch_size) == ((4, 6), 3, 1)
-    np.testing.assert_allclose(embedder.run(images), images.mean(axis=(1, 2)) / 127.5 - 1, atol=1e-5)
+    expected = images.mean(axis=(1, 2)) / 127.5 - 1
+    np.testing.assert_allclose(embedder.run(images), expected, atol=1e-5)
+    for shape, axes in (([2, 4, 6, 3], [1, 2]), ([2, 3, 4, 6], [2, 3]), ([-1, 4, 6, 3], [1, 2])):
+        embedder = OpenvinoEmbedder(save(shape, axes, "batches.xml"))
+        assert embedder.batch_size == (2 if shape[0] == 2 else 16)
+        # In any order of batches of one image and of more.
+        for count in (1, 5, 1, 2):
+            np.testing.assert_allclose(embedder.run(images[:count]), expected[:count], atol=1e-5)
     for shape, axes, message in (
         ([1, 4, 6, 4], [1, 2], "takes .* where one"),
         ([-1, -1, 6, 3], [1, 2], "takes .* where one"),

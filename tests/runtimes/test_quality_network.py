@@ -29,11 +29,11 @@ def test_the_output_of_one_number_is_the_quality(images, outputs, tmp_path):
     np.testing.assert_allclose(list(network.measure(map(encoded, images))), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("batch", [1, "batch"])
+@pytest.mark.parametrize("batch", [1, 2, "batch"])
 def test_layout_order_and_scaling(images, batch, tmp_path):
     channels_last = write_quality(tmp_path / "last.onnx", shape=(batch, SIDE, SIDE, 3), axis=3)
     network = OnnxQuality(channels_last, mean=10, scale=2, order="bgr")
-    assert network.batch_size == (1 if batch == 1 else 16)
+    assert network.batch_size == (16 if batch == "batch" else batch)
     expected = (images[..., 2].mean(axis=(1, 2)) - 10) / 2
     np.testing.assert_allclose(list(network.measure(map(encoded, images))), expected, rtol=1e-6)
 

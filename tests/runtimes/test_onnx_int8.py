@@ -32,10 +32,13 @@ def test_all_but_plain_convolutions_stays_in_float(neck, flip, tmp_path):
     # The first one, and three of the block, of each view.
     assert convolutions.count((1, True)) == (4 if not flip else 8)
     # A grouped, a depthwise one, and that of the depthwise neck.
-    assert sorted(groups for groups, is_int8 in convolutions if not is_int8) == {
-        "depthwise": [4, 8, 16],
-        "flatten": [4, 4, 8, 8],
-    }[neck]
+    assert (
+        sorted(groups for groups, is_int8 in convolutions if not is_int8)
+        == {
+            "depthwise": [4, 8, 16],
+            "flatten": [4, 4, 8, 8],
+        }[neck]
+    )
     assert {makers[node.input[0]] for node in graph.node if node.op_type == "MatMul"} != {"DequantizeLinear"}
     # What another operation gives is int8 for a convolution alone.
     takers = {name: node for node in graph.node for name in node.input}

@@ -77,16 +77,11 @@ def _check_sets_and_columns(settings: ReportSettings, models: list[EvaluatedMode
 
 
 def _sections(
-    settings: ReportSettings,
-    models: list[EvaluatedModel],
-    runs: list[LoggedRun],
-    discard_start: Optional[discarding.Start],
+    settings: ReportSettings, models: list[EvaluatedModel], runs: list[LoggedRun], start: Optional[discarding.Start]
 ) -> Iterator[Section]:
     """The sections in their order; empty ones are left out of the page."""
-    replicates, seed, columns, easy, hard = (
-        *(settings.replicates, settings.seed, settings.columns),
-        *(settings.easy or "", settings.hard or ""),
-    )
+    replicates, seed, columns = settings.replicates, settings.seed, settings.columns
+    easy, hard = settings.easy or "", settings.hard or ""
     # A run of the name of a model is drawn as the model is.
     styles = styles_of([model.name for model in models] + [run.name for run in runs])
     both = [model for model in models if easy in model.sets and hard in model.sets]
@@ -106,7 +101,7 @@ def _sections(
         yield sections.races(models, styles)
         yield group_differences.group_differences(models)
         yield sections.conditions(models, columns, styles)
-        yield discarding.discarding(models, columns, discard_start, replicates, seed)
+        yield discarding.discarding(models, columns, start, replicates, seed)
         if both:
             yield sections.embedding_map(both, easy, hard, settings.tsne_images, seed)
     if runs:
@@ -138,9 +133,8 @@ def main(settings: ReportSettings) -> None:
     subjects = [f"{', '.join(model.name for model in models)} on {', '.join(sets)}"] if models else []
     subjects += [f"training of {', '.join(run.name for run in runs)}"] if runs else []
     summary = f"{'; '.join(subjects)}. Made on {today} by ddl_tf {ddl_tf.__version__}."
-    print(
-        write_report(Path(settings.output), settings.title, summary, _sections(settings, models, runs, discard_start))
-    )
+    parts = _sections(settings, models, runs, discard_start)
+    print(write_report(Path(settings.output), settings.title, summary, parts))
 
 
 if __name__ == "__main__":

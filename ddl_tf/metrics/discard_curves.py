@@ -18,7 +18,7 @@ _COUNTS = 2**16
 
 
 class DiscardCurve(NamedTuple):
-    """Error-versus-discard curves (EDC), in steps: `discarded` `[..., points]`, rising from 0, and the `fnmr` from there.
+    """Error-versus-discard curves (EDC), in steps: `discarded` `[..., points]`, rising from 0, and the `fnmr` there.
 
     Both are shares of pairs of one person, 0..1; `discarded` of all of them, `fnmr` of those that are left. Where none
     would be left, `discarded` is infinite.

@@ -10,13 +10,14 @@ from typing import NamedTuple
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from threadpoolctl import threadpool_limits
 
 from ddl_tf.common.parallel import spawned_processes, usable_cores
 from ddl_tf.reporting.figure_data import figure_data
 
 _DPI = 150
 # From so many figures on, processes save more time than they take to start; each takes memory, too.
-_MANY, _MOST_PROCESSES = 8, 4
+_MANY, _MOST_PROCESSES = 6, 4
 _COORDINATES = re.compile(r' (d|x|y)="([^"]*)"')
 _LONG = re.compile(r"-?\d+\.\d{3,}")
 
@@ -60,8 +61,14 @@ def draw_all(figures: Iterable[Figure]) -> list[Drawing]:
     figures = itertools.chain(first, figures)
     if len(first) < _MANY or processes < 2:
         return list(map(draw, figures))
-    with spawned_processes(processes, signal.signal, signal.SIGINT, signal.SIG_IGN) as pool:
+    with spawned_processes(processes, _begin) as pool:
         return list(pool.map(draw, figures))
+
+
+def _begin() -> None:
+    """In a process: leave Ctrl-C to the one that waits, and the other cores to the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threadpool_limits(1)
 
 
 def _hundredths(number: re.Match[str]) -> str:

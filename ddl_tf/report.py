@@ -134,7 +134,7 @@ def main(settings: ReportSettings) -> None:
     subjects += [f"training of {', '.join(run.name for run in runs)}"] if runs else []
     summary = f"{'; '.join(subjects)}. Made on {today} by ddl_tf {ddl_tf.__version__}."
     parts = _sections(settings, models, runs, discard_start)
-    print(write_report(Path(settings.output), settings.title, summary, parts))
+    print(write_report(Path(settings.output), settings.title, summary, parts, many=bool(models)))
 
 
 if __name__ == "__main__":

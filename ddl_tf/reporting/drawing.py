@@ -1,7 +1,6 @@
 """Figures as files: pictures, and the numbers that they draw; many are drawn side by side, on several cores."""
 
 import io
-import itertools
 import re
 import signal
 from collections.abc import Iterable
@@ -16,8 +15,8 @@ from ddl_tf.common.parallel import spawned_processes, usable_cores
 from ddl_tf.reporting.figure_data import figure_data
 
 _DPI = 150
-# From so many figures on, processes save more time than they take to start; each takes memory, too.
-_MANY, _MOST_PROCESSES = 6, 4
+# Each takes a second to start, and 200 MB.
+_MOST_PROCESSES = 4
 _COORDINATES = re.compile(r' (d|x|y)="([^"]*)"')
 _LONG = re.compile(r"-?\d+\.\d{3,}")
 
@@ -54,21 +53,22 @@ def draw(figure: Figure) -> Drawing:
     return Drawing(png.getvalue(), short, drawn.to_csv(index=False) if len(drawn) else "")
 
 
-def draw_all(figures: Iterable[Figure]) -> list[Drawing]:
+def draw_all(figures: Iterable[Figure], many: bool = False) -> list[Drawing]:
     """Draw figures in order; many by several processes, while the next figures are made."""
-    figures, processes = iter(figures), min(usable_cores(), _MOST_PROCESSES)
-    first = list(itertools.islice(figures, _MANY))
-    if len(first) < _MANY or processes < 2:
+    processes = min(usable_cores(), _MOST_PROCESSES)
+    if not many or processes < 2:
         # An error in the making of a figure comes before others are drawn in vain.
-        return list(map(draw, [*first, *figures]))
-    with spawned_processes(processes, _begin) as pool:
-        return list(pool.map(draw, itertools.chain(first, figures)))
+        return list(map(draw, list(figures)))
+    with threadpool_limits(1, "blas"), spawned_processes(processes, _begin) as pool:
+        # They take a second to start: about as long as the first figure takes to be made.
+        pool.map(abs, range(processes))
+        return list(pool.map(draw, figures))
 
 
 def _begin() -> None:
-    """In a process: leave Ctrl-C to the one that waits, and the other cores to the others."""
+    """In a process: leave Ctrl-C to the one that waits, and the other cores to the other ones."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threadpool_limits(1)
+    threadpool_limits(1, "blas")
 
 
 def _hundredths(number: re.Match[str]) -> str:

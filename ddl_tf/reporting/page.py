@@ -74,11 +74,11 @@ def render_page(title: str, summary: str, sections: Sequence[Section]) -> str:
     return environment.get_template("page.html.j2").render(title=title, summary=summary, sections=sections)
 
 
-def write_report(folder: Path, title: str, summary: str, sections: Iterable[Section]) -> Path:
+def write_report(folder: Path, title: str, summary: str, sections: Iterable[Section], many: bool = False) -> Path:
     """Write the page `index.html`, and as files the figures (`figures/NAME.png`, `.svg`, `.csv`) and tables.
 
     `figures/NAME.csv` has the numbers that the figure draws; faces have none. Tables are `tables/NAME.csv`, `.md` and
-    `.tex`. Figures are drawn while the next sections are made.
+    `.tex`. If there are many figures, processes draw them while the next sections are made.
     """
     made: list[Section] = []
     pictures: list[Picture] = []
@@ -91,7 +91,7 @@ def write_report(folder: Path, title: str, summary: str, sections: Iterable[Sect
                     pictures.append(part)
                     yield part.figure
 
-    for picture, drawing in zip(pictures, draw_all(figures())):
+    for picture, drawing in zip(pictures, draw_all(figures(), many)):
         picture.drawing = drawing
     page = render_page(title, summary, made)
     # A page of before would say that the new figures are its own.

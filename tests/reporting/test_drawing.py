@@ -36,25 +36,25 @@ def test_everything_is_inside_of_the_picture_and_has_its_place_in_both_files():
 
 def test_processes_draw_the_same_in_the_same_order(monkeypatch):
     monkeypatch.setattr(drawing, "usable_cores", lambda: 2)
-    alone = [draw(figure(number)) for number in range(1, drawing._MANY + 3)]
+    alone = [draw(figure(number)) for number in range(1, 8)]
     assert len(set(alone)) == len(alone)
-    assert draw_all(figure(number) for number in range(1, drawing._MANY + 3)) == alone
+    assert draw_all(map(figure, range(1, 8)), many=True) == alone
 
 
-@pytest.mark.parametrize("count, cores", [(drawing._MANY - 1, 8), (drawing._MANY, 1), (0, 8)])
-def test_few_figures_or_cores_take_no_process(count, cores, monkeypatch):
+@pytest.mark.parametrize("many, cores", [(False, 8), (True, 1)])
+def test_few_figures_or_one_core_take_no_process(many, cores, monkeypatch):
     monkeypatch.setattr(drawing, "usable_cores", lambda: cores)
     monkeypatch.setattr(drawing, "spawned_processes", None)
     monkeypatch.setattr(drawing, "draw", lambda figure: figure)
-    assert draw_all(iter(range(count))) == list(range(count))
+    assert draw_all(iter(range(9)), many) == list(range(9))
 
 
 def test_an_error_while_figures_are_made_ends_the_processes(monkeypatch):
     monkeypatch.setattr(drawing, "usable_cores", lambda: 2)
 
     def figures():
-        yield from map(figure, range(1, drawing._MANY + 1))
+        yield figure(1)
         raise ValueError("no more")
 
     with pytest.raises(ValueError, match="no more"):
-        draw_all(figures())
+        draw_all(figures(), many=True)

@@ -134,7 +134,9 @@ def main(settings: ReportSettings) -> None:
     subjects += [f"training of {', '.join(run.name for run in runs)}"] if runs else []
     summary = f"{'; '.join(subjects)}. Made on {today} by ddl_tf {ddl_tf.__version__}."
     parts = _sections(settings, models, runs, discard_start)
-    print(write_report(Path(settings.output), settings.title, summary, parts, many=bool(models)))
+    # Processes would run a script that calls this again, from its beginning.
+    is_command = __name__ == "__main__"
+    print(write_report(Path(settings.output), settings.title, summary, parts, many=is_command and bool(models)))
 
 
 if __name__ == "__main__":

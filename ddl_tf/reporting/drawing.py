@@ -44,7 +44,7 @@ def draw(figure: Figure) -> Drawing:
         engine.execute(figure)
         figure.set_layout_engine(None)
     png, svg = io.BytesIO(), io.StringIO()
-    # By default a file is a fifth smaller, and takes up to twice as long.
+    # By default a file is up to a fifth smaller, and its encoding takes half again as long.
     figure.savefig(png, format="png", dpi=_DPI, facecolor="white", pil_kwargs={"compress_level": 1})
     with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "ddl_tf"}):
         figure.savefig(svg, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})

@@ -27,7 +27,6 @@ def folder(tmp_path_factory):
 def report(folder, tmp_path, monkeypatch):
     """Makes a report, and returns its page."""
     monkeypatch.setattr("ddl_tf.reporting.drawing._DPI", 20)
-    monkeypatch.setattr("ddl_tf.reporting.drawing._MOST_PROCESSES", 1)
 
     def report(output=f"{tmp_path}/report", **changes):
         usual = {"evaluations": [f"ArcFace={folder}/arcface", f"{folder}/ddl"], "replicates": 40, "tsne_images": 12}

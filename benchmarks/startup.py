@@ -4,8 +4,8 @@
 
 prints the table of docs/results/speed.md. All take turns, round by round, each in a process of its own, so that
 whatever else runs on the machine slows all alike; the medians are of all rounds. One face is searched in a gallery of
-8 people by an ONNX file of mobilefacenet with random weights; the two evaluations are of random embeddings of two sets
-of 200 pairs.
+8 people by an ONNX and an OpenVINO file of mobilefacenet with random weights; the two evaluations are of random
+embeddings of two sets of 200 pairs.
 """
 
 from ddl_tf.common import command  # isort: skip  (before anything that may import TensorFlow)
@@ -68,17 +68,21 @@ def stored_evaluations(folder: Path) -> list[str]:
     return stored
 
 
-def gallery_of_onnx(folder: Path) -> list[str]:
-    """Make a gallery; returns the flags that a search in it takes."""
-    runtimes.write_onnx(models.build_embedding_model("mobilefacenet"), folder / "network.onnx")
+def galleries(folder: Path) -> dict[str, list[str]]:
+    """Make a gallery for each runtime; returns the flags that a search in it takes."""
+    network = models.build_embedding_model("mobilefacenet")
+    runtimes.write_onnx(network, folder / "network.onnx")
+    runtimes.write_openvino(network, folder / "network.xml")
     for person in range(8):
         (folder / "people" / str(person)).mkdir(parents=True)
         Image.fromarray(render(person, 0)[0]).save(folder / "people" / str(person) / "0.png")
     (folder / "new").mkdir()
     Image.fromarray(render(0, 1)[0]).save(folder / "new" / "1.png")
-    flags = [f"--gallery={folder}/gallery", f"--model={folder}/network.onnx"]
-    python("-m", "ddl_tf.gallery", "enroll", *flags, f"--images={folder}/people")
-    return [*flags, f"--images={folder}/new"]
+    files = {"ONNX": "network.onnx", "OpenVINO": "network.xml"}
+    flags = {name: [f"--gallery={folder}/{name}", f"--model={folder}/{file}"] for name, file in files.items()}
+    for given in flags.values():
+        python("-m", "ddl_tf.gallery", "enroll", *given, f"--images={folder}/people")
+    return {name: [*given, f"--images={folder}/new"] for name, given in flags.items()}
 
 
 def main(settings: Settings) -> None:
@@ -88,13 +92,13 @@ def main(settings: Settings) -> None:
     with tempfile.TemporaryDirectory() as place:
         if settings.runs:
             one, two = stored_evaluations(Path(place))
-            search = ["-m", "ddl_tf.gallery", "search", *gallery_of_onnx(Path(place))]
+            searches = galleries(Path(place))
             page = ["-m", "ddl_tf.report", f"--evaluations={one},{two}", f"--output={place}/page"]
             compare = ["-m", "ddl_tf.evaluate", "compare", f"--baseline={one}", f"--candidate={two}"]
+            starts |= {"evaluate compare": compare, "report of two sets": page}
             starts |= {
-                "evaluate compare": compare,
-                "report of two sets": page,
-                "gallery search of a face, ONNX": search,
+                f"gallery search of a face, {name}": ["-m", "ddl_tf.gallery", "search", *flags]
+                for name, flags in searches.items()
             }
         rounds = [[python(*arguments) for arguments in starts.values()] for _ in range(settings.rounds)]
     seconds = np.array(rounds)

@@ -10,8 +10,11 @@ from ddl_tf.common import command  # isort: skip  (before anything that may impo
 
 import dataclasses
 import datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
+
+import matplotlib
 
 import ddl_tf
 from ddl_tf.common.errors import InputError
@@ -19,9 +22,9 @@ from ddl_tf.common.settings import setting
 from ddl_tf.metrics.bootstrap import check_replicates
 from ddl_tf.reporting import changes, discarding, error_rates, group_differences, people, sections
 from ddl_tf.reporting.comparisons import compare_models
-from ddl_tf.reporting.curves import curves_section, read_runs
+from ddl_tf.reporting.curves import LoggedRun, curves_section, read_runs
 from ddl_tf.reporting.evaluations import EvaluatedModel, check_comparable, named_folders, read_evaluation, set_names
-from ddl_tf.reporting.page import write_report
+from ddl_tf.reporting.page import Section, write_report
 from ddl_tf.reporting.palette import styles_of
 
 
@@ -73,6 +76,43 @@ def _check_sets_and_columns(settings: ReportSettings, models: list[EvaluatedMode
             raise InputError(f"--columns={name}: no set has that column; choose of {', '.join(columns)}")
 
 
+def _sections(
+    settings: ReportSettings, models: list[EvaluatedModel], runs: list[LoggedRun], start: Optional[discarding.Start]
+) -> Iterator[Section]:
+    """The sections in their order; empty ones are left out of the page."""
+    replicates, seed, columns = settings.replicates, settings.seed, settings.columns
+    easy, hard = settings.easy or "", settings.hard or ""
+    # A run of the name of a model is drawn as the model is.
+    styles = styles_of([model.name for model in models] + [run.name for run in runs])
+    both = [model for model in models if easy in model.sets and hard in model.sets]
+    if models:
+        differences = compare_models(models, replicates, seed, settings.easy, settings.hard)
+        yield sections.findings(models, differences, replicates)
+        if both:
+            yield sections.gap(both, easy, hard)
+        yield sections.headlines(models, differences)
+        yield changes.changes(models, columns, settings.worst_pairs, replicates, seed, styles)
+        yield sections.curves_of_errors(models, replicates, seed, styles)
+        yield error_rates.error_rates(models)
+        yield sections.distributions(models)
+        yield sections.identification(models, replicates, seed, styles)
+        yield people.people(models, styles, replicates, seed)
+        yield people.worst(models, settings.worst_pairs)
+        yield sections.races(models, styles)
+        yield group_differences.group_differences(models)
+        yield sections.conditions(models, columns, styles)
+        yield discarding.discarding(models, columns, start, replicates, seed)
+        if both:
+            yield sections.embedding_map(both, easy, hard, settings.tsne_images, seed)
+    if runs:
+        yield curves_section(runs, styles)
+    if models:
+        yield sections.everything(models, differences)
+        yield sections.provenance(models)
+
+
+# Titles need no place looked for: no axis has its labels above.
+@matplotlib.rc_context({"axes.titley": 1.0})
 def main(settings: ReportSettings) -> None:
     """Write a report."""
     check_replicates(settings.replicates)
@@ -88,40 +128,15 @@ def main(settings: ReportSettings) -> None:
     check_comparable(models)
     _check_sets_and_columns(settings, models)
     runs = read_runs(named_folders(settings.runs, "runs"))
-    # A run of the name of a model is drawn as the model is.
-    styles = styles_of([model.name for model in models] + [run.name for run in runs])
-    differences = compare_models(models, settings.replicates, settings.seed, settings.easy, settings.hard)
-    parts = [curves_section(runs, styles)] if runs else []
-    if models:
-        easy, hard = settings.easy or "", settings.hard or ""
-        both = [model for model in models if easy in model.sets and hard in model.sets]
-        # Empty sections are left out.
-        parts = [
-            sections.findings(models, differences, settings.replicates),
-            *([sections.gap(both, easy, hard)] if both else []),
-            sections.headlines(models, differences),
-            changes.changes(models, settings.columns, settings.worst_pairs, settings.replicates, settings.seed, styles),
-            sections.curves_of_errors(models, settings.replicates, settings.seed, styles),
-            error_rates.error_rates(models),
-            sections.distributions(models),
-            sections.identification(models, settings.replicates, settings.seed, styles),
-            people.people(models, styles, settings.replicates, settings.seed),
-            people.worst(models, settings.worst_pairs),
-            sections.races(models, styles),
-            group_differences.group_differences(models),
-            sections.conditions(models, settings.columns, styles),
-            discarding.discarding(models, settings.columns, discard_start, settings.replicates, settings.seed),
-            *([sections.embedding_map(both, easy, hard, settings.tsne_images, settings.seed)] if both else []),
-            *parts,
-            sections.everything(models, differences),
-            sections.provenance(models),
-        ]
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     sets = set_names(models)
     subjects = [f"{', '.join(model.name for model in models)} on {', '.join(sets)}"] if models else []
     subjects += [f"training of {', '.join(run.name for run in runs)}"] if runs else []
     summary = f"{'; '.join(subjects)}. Made on {today} by ddl_tf {ddl_tf.__version__}."
-    print(write_report(Path(settings.output), settings.title, summary, parts))
+    parts = _sections(settings, models, runs, discard_start)
+    # Processes would run a script that calls this again, from its beginning.
+    is_command = __name__ == "__main__"
+    print(write_report(Path(settings.output), settings.title, summary, parts, many=is_command and bool(models)))
 
 
 if __name__ == "__main__":

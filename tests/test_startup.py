@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from generated_evaluations import write_evaluation
 from onnx_builder import Network, end
 from PIL import Image
+
+from ddl_tf.runtimes.openvino_package import load_openvino
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = [*ROOT.glob("ddl_tf/*.py"), *ROOT.glob("ddl_tf/*/__main__.py")]
@@ -82,18 +85,23 @@ def test_what_stored_evaluations_tell(tmp_path):
     assert (tmp_path / "page" / "index.html").is_file()
 
 
-def test_a_gallery_of_an_onnx_network(tmp_path):
-    pytest.importorskip("onnxruntime", reason="the extra [serving] is not installed")
+@pytest.mark.parametrize("runtime, file", [("onnxruntime", "network.onnx"), ("openvino", "network.xml")])
+def test_a_gallery_of_a_network_of_another_runtime(runtime, file, tmp_path):
+    if not find_spec(runtime):
+        pytest.skip(f"{runtime} is not installed")
     network = Network(("batch", 3, 32, 32))
     pooled = network.add("GlobalAveragePool", network.conv("image", 3, 16))
-    network.write(tmp_path / "network.onnx", end(network, pooled, 16, 1))
+    onnx = network.write(tmp_path / "network.onnx", end(network, pooled, 16, 1))
+    if runtime == "openvino":
+        openvino = load_openvino(onnx)
+        openvino.save_model(openvino.Core().read_model(onnx), tmp_path / file)
     for person, colour in (("anna", "red"), ("ben", "blue")):
         (tmp_path / "people" / person).mkdir(parents=True)
         for side in (32, 50):
             Image.new("RGB", (side, side), colour).save(tmp_path / "people" / person / f"{side}.png")
     shared = [
         f"--gallery={tmp_path / 'gallery'}",
-        f"--model={tmp_path / 'network.onnx'}",
+        f"--model={tmp_path / file}",
         f"--images={tmp_path / 'people'}",
     ]
     results, stderr = run(

@@ -36,11 +36,11 @@ def figure_data(figure: Figure) -> pd.DataFrame:
         >>> figure_data(figure)[["series", "x", "y"]].values.tolist()
         [['DDL', 0.1, 0.7], ['DDL', 1.0, 0.9]]
     """
-    rows = [
-        {"panel": ", ".join(filter(None, (axes.get_title(), axes.get_ylabel()))), **row, **_names(axes, row)}
-        for axes in figure.axes
-        for row in _drawn(axes)
-    ]
+    rows = []
+    for axes in figure.axes:
+        panel = ", ".join(filter(None, (axes.get_title(), axes.get_ylabel())))
+        names = {"x": _tick_names(axes.xaxis), "y": _tick_names(axes.yaxis)}
+        rows += [{"panel": panel, **row, **_names(names, row)} for row in _drawn(axes)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).dropna(axis="columns", how="all")
 
 
@@ -114,13 +114,13 @@ def _label(artist: Any) -> str:
     return "" if label.startswith("_") else label
 
 
-def _names(axes: Axes, row: dict[str, Any]) -> dict[str, str]:
-    """The names of a row's places, of the axes that have names instead of numbers."""
-    names = {}
-    for side, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
-        if side in row and np.isfinite(row[side]) and (known := _tick_names(axis)):
-            names[f"{side}_name"] = known[min(known, key=lambda place: abs(place - row[side]))]
-    return names
+def _names(known: dict[str, dict[float, str]], row: dict[str, Any]) -> dict[str, str]:
+    """The names of a row's places, of the sides that have names instead of numbers."""
+    return {
+        f"{side}_name": names[min(names, key=lambda place: abs(place - row[side]))]
+        for side, names in known.items()
+        if names and side in row and np.isfinite(row[side])
+    }
 
 
 def _tick_names(axis: Axis) -> dict[float, str]:

@@ -4,23 +4,17 @@ import base64
 import dataclasses
 import functools
 import hashlib
-import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Union
 
 import jinja2
-import matplotlib
 from matplotlib.figure import Figure
 
 from ddl_tf.common.files import write_aside
-from ddl_tf.reporting.figure_data import figure_data
+from ddl_tf.reporting.drawing import Drawing, draw, draw_all
 from ddl_tf.reporting.layout_table import Strong, TextTable
-
-_DPI = 150
-_COORDINATES = re.compile(r' (d|x|y)="([^"]*)"')
-_LONG = re.compile(r"-?\d+\.\d{3,}")
 
 # File systems take names of 255 bytes, with an ending and what writing aside puts before it.
 _LONGEST = 150
@@ -35,7 +29,7 @@ def anchor(*words: str) -> str:
     return f"{name[:_LONGEST]}..{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Picture:
     """A figure of the page, and what it shows in words (`alternative`); `name`, of files and anchor, is unique."""
 
@@ -45,24 +39,14 @@ class Picture:
     caption: str
 
     @functools.cached_property
-    def svg(self) -> str:
-        """The figure as SVG on white, its text as shapes, so that it looks the same without our fonts."""
-        file = io.StringIO()
-        with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "ddl_tf"}):
-            self.figure.savefig(file, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
-        # Everything has its place now; to find it again for each file takes longer than to draw.
-        self.figure.set_layout_engine(None)
-        return _COORDINATES.sub(lambda match: f' {match[1]}="{_LONG.sub(_hundredths, match[2])}"', file.getvalue())
+    def drawing(self) -> Drawing:
+        """The figure as it is stored."""
+        return draw(self.figure)
 
     @property
     def source(self) -> str:
         """The SVG as the address of an image."""
-        return f"data:image/svg+xml;base64,{base64.b64encode(self.svg.encode()).decode()}"
-
-
-def _hundredths(number: re.Match[str]) -> str:
-    """Of a point, which nobody sees: half of the size."""
-    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
+        return f"data:image/svg+xml;base64,{base64.b64encode(self.drawing.svg.encode()).decode()}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,27 +74,40 @@ def render_page(title: str, summary: str, sections: Sequence[Section]) -> str:
     return environment.get_template("page.html.j2").render(title=title, summary=summary, sections=sections)
 
 
-def write_report(folder: Path, title: str, summary: str, sections: Sequence[Section]) -> Path:
+def write_report(folder: Path, title: str, summary: str, sections: Iterable[Section], many: bool = False) -> Path:
     """Write the page `index.html`, and as files the figures (`figures/NAME.png`, `.svg`, `.csv`) and tables.
 
     `figures/NAME.csv` has the numbers that the figure draws; faces have none. Tables are `tables/NAME.csv`, `.md` and
-    `.tex`.
+    `.tex`. If there are many figures, processes draw them while the next sections are made.
     """
-    page = render_page(title, summary, sections)
+    made: list[Section] = []
+    pictures: list[Picture] = []
+
+    def figures() -> Iterator[Figure]:
+        for section in sections:
+            made.append(section)
+            for part in section.parts:
+                if isinstance(part, Picture):
+                    pictures.append(part)
+                    yield part.figure
+
+    for picture, drawing in zip(pictures, draw_all(figures(), many)):
+        picture.drawing = drawing
+    page = render_page(title, summary, made)
     # A page of before would say that the new figures are its own.
     (folder / "index.html").unlink(missing_ok=True)
-    for part in (part for section in sections for part in section.parts):
+    for part in (part for section in made for part in section.parts):
         if isinstance(part, Picture):
-            files = {f"figures/{part.name}.svg": part.svg}
+            drawing = part.drawing
             with write_aside(folder / "figures" / f"{part.name}.png") as aside:
-                part.figure.savefig(aside, dpi=_DPI, facecolor="white")
-            if len(drawn := figure_data(part.figure)):
-                files[f"figures/{part.name}.csv"] = drawn.to_csv(index=False)
+                aside.write_bytes(drawing.png)
+            files = {f"figures/{part.name}.svg": drawing.svg, f"figures/{part.name}.csv": drawing.numbers}
         else:
             base = f"tables/{part.name}"
             files = {f"{base}.csv": part.csv(), f"{base}.md": part.markdown(), f"{base}.tex": part.latex()}
         for name, text in files.items():
-            _write(folder / name, text)
+            if text:
+                _write(folder / name, text)
     # Last: it is there only if all that it was made with is.
     _write(folder / "index.html", page)
     return folder / "index.html"

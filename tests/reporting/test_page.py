@@ -77,13 +77,14 @@ def test_nothing_is_loaded_from_elsewhere_and_text_of_files_is_escaped(page):
 def test_equal_figures_give_equal_text_with_coordinates_to_a_hundredth_and_settings_stay():
     before = dict(matplotlib.rcParams)
     made = picture("a")
-    assert made.svg == picture("b").svg
-    assert "fill: #ffffff" in made.svg
-    assert not [tag for tag in ("<text", "<script") if tag in made.svg]
+    svg = made.drawing.svg
+    assert svg == picture("b").drawing.svg
+    assert "fill: #ffffff" in svg
+    assert not [tag for tag in ("<text", "<script") if tag in svg]
     assert dict(matplotlib.rcParams) == before
     pixels = made.figure.axes[0].transData.transform([[0, 1], [1, 0]])
     points = pixels * 72 / made.figure.dpi * [1, -1] + [0, 144]
-    lines = re.findall(r'd="M ([\d.]+) ([\d.]+)\s+L ([\d.]+) ([\d.]+)\s*" clip-path', made.svg)
+    lines = re.findall(r'd="M ([\d.]+) ([\d.]+)\s+L ([\d.]+) ([\d.]+)\s*" clip-path', svg)
     assert np.abs(np.array(lines, float) - points.ravel()).max(axis=1).min() < 0.0051
 
 

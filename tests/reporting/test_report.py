@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def report(folder, tmp_path, monkeypatch):
     """Makes a report, and returns its page."""
-    monkeypatch.setattr("ddl_tf.reporting.page._DPI", 20)
+    monkeypatch.setattr("ddl_tf.reporting.drawing._DPI", 20)
 
     def report(output=f"{tmp_path}/report", **changes):
         usual = {"evaluations": [f"ArcFace={folder}/arcface", f"{folder}/ddl"], "replicates": 40, "tsne_images": 12}

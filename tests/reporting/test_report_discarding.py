@@ -107,7 +107,7 @@ def test_too_few_pairs_and_no_errors_are_said(models):
     expected = "ArcFace on easy_set: 0 of 120 pairs of one person are rejected: nothing that a quality could reduce."
     assert section.sentences == [expected]
     # It is drawn all the same.
-    assert section.parts[0].svg
+    assert section.parts[0].drawing.svg
 
 
 def test_rates_to_begin_from():

@@ -1,6 +1,5 @@
 """How much a quality helps: the error rate of what is left when the pairs of lowest quality are discarded."""
 
-import itertools
 from collections.abc import Mapping
 from typing import NamedTuple, Optional, Union
 
@@ -13,30 +12,26 @@ from ddl_tf.metrics.pair_people import PairPeople
 
 # Areas of papers end here: who would discard more?
 LIMIT = 0.2
-# Counts of pairs in replicates that are measured together.
-_COUNTS = 2**16
 
 
 class DiscardCurve(NamedTuple):
-    """Error-versus-discard curves (EDC), in steps: `discarded` `[..., points]`, rising from 0, and the `fnmr` there.
+    """An error-versus-discard curve (EDC), in steps: `discarded` `[points]`, rising from 0, and the `fnmr` from there.
 
-    Both are shares of pairs of one person, 0..1; `discarded` of all of them, `fnmr` of those that are left. Where none
-    would be left, `discarded` is infinite.
+    Both are shares of pairs of one person, 0..1; `discarded` of all of them, `fnmr` of those that are left.
     """
 
     discarded: np.ndarray
     fnmr: np.ndarray
 
     def at(self, share: np.ndarray) -> np.ndarray:
-        """Read the FNMR `[..., shares]` when at most some shares `[shares]` of the pairs are discarded."""
-        curves = self.discarded.reshape(-1, self.discarded.shape[-1])
+        """Read the FNMR when at most some shares of the pairs are discarded."""
         # A share that was computed may be a little off.
-        places = [np.searchsorted(curve, share + 1e-12, side="right") - 1 for curve in curves]
-        return np.take_along_axis(self.fnmr, np.reshape(places, [*self.fnmr.shape[:-1], len(share)]), axis=-1)
+        return self.fnmr[np.searchsorted(self.discarded, share + 1e-12, side="right") - 1]
 
-    def area(self, limit: float = LIMIT) -> np.ndarray:
-        """Compute the partial areas `[...]` under the curves (pAUC), from 0 to the limit."""
-        return np.sum(np.diff(np.minimum(self.discarded, limit), append=limit) * self.fnmr, axis=-1)
+    def area(self, limit: float = LIMIT) -> float:
+        """Compute the partial area under the curve (pAUC), from 0 to the limit."""
+        ends = np.minimum(np.append(self.discarded[1:], limit), limit)
+        return float(np.maximum(ends - self.discarded, 0) @ self.fnmr)
 
 
 class DiscardOrder:
@@ -48,7 +43,7 @@ class DiscardOrder:
     Example:
         >>> order = DiscardOrder(np.array([0.1, 0.5, 0.5, 0.9]))
         >>> curve = order.curve(np.array([True, False, True, False]))
-        >>> curve.discarded.tolist(), curve.fnmr.tolist(), float(curve.area(0.5))
+        >>> curve.discarded.tolist(), curve.fnmr.tolist(), curve.area(0.5)
         ([0.0, 0.25, 0.75], [0.5, 0.3333333333333333, 0.0], 0.20833333333333331)
 
     References:
@@ -61,28 +56,23 @@ class DiscardOrder:
         quality = np.asarray(quality, np.float64)
         if not len(quality) or not np.isfinite(quality).all():
             raise InputError(f"{np.sum(~np.isfinite(quality))} of {len(quality)} qualities are not finite; give some")
-        levels, self._place = np.unique(quality, return_inverse=True)
-        self._levels = len(levels)
+        self._levels, self._place = np.unique(quality, return_inverse=True)
 
     def curve(self, rejected: np.ndarray, weights: Optional[np.ndarray] = None) -> DiscardCurve:
-        """Compute the curve, or those of replicates.
+        """Compute the curve.
 
         Args:
-            rejected: `[..., pairs]` bool, whether a pair is taken for two people.
-            weights: `[..., pairs]`, how often each pair counts, some of them; None: once.
+            rejected: `[pairs]` bool, whether a pair is taken for two people.
+            weights: `[pairs]`, how often each pair counts, some of them; None: once.
         """
-        counts = np.ones(np.shape(rejected)) if weights is None else np.asarray(weights, np.float64)
-        replicates = counts.size // len(self._place)
-        places = (self._place + self._levels * np.arange(replicates)[:, None]).ravel()
+        counts = np.ones(len(self._place)) if weights is None else np.asarray(weights, np.float64)
         total, errors = (
-            np.bincount(places, values.ravel(), self._levels * replicates)
-            .reshape(*counts.shape[:-1], self._levels)[..., ::-1]
-            .cumsum(axis=-1)[..., ::-1]
+            np.cumsum(np.bincount(self._place, values, len(self._levels))[::-1])[::-1]
             for values in (counts, counts * rejected)
         )
-        # In a replicate the best pairs may not be drawn.
-        discarded = np.where(total > 0, (total[..., :1] - total) / np.maximum(total[..., :1], 1), np.inf)
-        return DiscardCurve(discarded, errors / np.maximum(total, 1))
+        # In a replicate the best pairs may not be drawn; whole numbers in float64 are exact.
+        total, errors = total[total > 0], errors[total > 0]
+        return DiscardCurve((total[0] - total) / total[0], errors / total)
 
 
 def ideal_fnmr(fnmr: float, discarded: np.ndarray) -> np.ndarray:
@@ -188,31 +178,27 @@ def discard_benefits(
     mirrored = isinstance(start, FalseNonMatchRate)
     rule = RateThreshold(-similarity, ~same, start.rate) if mirrored else RateThreshold(similarity, same, start.rate)
 
-    def rejected(weights: np.ndarray) -> np.ndarray:
+    def curves(weights: np.ndarray) -> dict[str, DiscardCurve]:
         threshold = rule.at(weights)
-        return similarity <= -threshold if mirrored else similarity < threshold
+        rejected = similarity <= -threshold if mirrored else similarity < threshold
+        # Of a quality that few pairs have perhaps none is drawn.
+        drawn = {name: order for name, order in orders.items() if weights[rows[name]].any()}
+        return {name: order.curve(rejected[rows[name]], weights[rows[name]]) for name, order in drawn.items()}
 
     values: dict[str, list[np.ndarray]] = {name: [] for name in orders}
     sides = (None, None) if people is None else (people.first, people.second)
-    draws = pair_weights(same, replicates, seed, *sides)
-    while some := list(itertools.islice(draws, max(1, _COUNTS // len(same)))):
-        counts, wrong = np.array(some), np.array(list(map(rejected, some)))
-        for name, order in orders.items():
-            curve = order.curve(wrong.take(rows[name], axis=1), counts.take(rows[name], axis=1))
-            numbers = np.column_stack([curve.area(limit), curve.fnmr[:, 0], curve.at(shares)])
-            # Of a quality that few pairs have perhaps none is drawn.
-            values[name].append(numbers[np.isfinite(curve.discarded[:, 0])])
+    for weights in pair_weights(same, replicates, seed, *sides):
+        for name, curve in curves(weights).items():
+            values[name].append(np.array([curve.area(limit), curve.fnmr[0], *curve.at(shares)]))
     benefits = {}
-    wrong = rejected(np.ones(len(same)))
-    for name, order in orders.items():
-        curve = order.curve(wrong[rows[name]])
-        areas, starts, *rates = np.concatenate(values[name]).T
+    for name, curve in curves(np.ones(len(same))).items():
+        areas, starts, *rates = np.array(values[name]).T
         ratios = areas[starts > 0] / (limit * starts[starts > 0])
         low, high = np.array([percentile_interval(column) for column in rates]).reshape(-1, 2).T
-        begin, area, count = float(curve.fnmr[0]), float(curve.area(limit)), len(rows[name])
+        begin, area, count = float(curve.fnmr[0]), curve.area(limit), len(rows[name])
         ratio, ideal = (float(part / (limit * begin)) if begin else np.nan for part in (area, ideal_area(begin, limit)))
         interval = percentile_interval(ratios) if begin and len(ratios) >= replicates / 2 else None
-        errors, fnmr = round(begin * count), curve.at(shares)
+        rejected, fnmr = round(begin * count), curve.at(shares)
         ends = percentile_interval(areas)
-        benefits[name] = Benefit(count, errors, fnmr, low, high, area, ends, ratio, interval, ideal)
+        benefits[name] = Benefit(count, rejected, fnmr, low, high, area, ends, ratio, interval, ideal)
     return benefits

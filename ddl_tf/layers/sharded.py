@@ -97,7 +97,9 @@ class ShardedHead(PartialFC):
             real = int(np.clip(self.num_classes - k * self._shard_rows, 0, self._shard_rows))
             for start in range(0, real, _DRAWN_ROWS):
                 end = min(start + _DRAWN_ROWS, real)
-                copy[start:end].assign(CENTERS_STDDEV * random.standard_normal([end - start, dim], np.float32))
+                rows = CENTERS_STDDEV * random.standard_normal([end - start, dim], np.float32)
+                # To assign to a slice copies the whole shard each time.
+                copy.scatter_update(tf.IndexedSlices(rows, tf.range(start, end)))
 
     def centers_by_class(self) -> tf.Tensor:
         """Put the shards together: `[num_classes, dim]`."""

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from ddl_tf.common.keras_version import IS_KERAS_3
 from ddl_tf.common.replicas import global_sum
-from ddl_tf.layers.sharded import is_shard
+from ddl_tf.layers.sharded import copies_of, is_shard
 
 
 def gradient_values(gradient: Any) -> tf.Tensor:
@@ -104,6 +104,18 @@ class RowAndShardGradients(WeightRules):
 
     # The positions of shards among the gradients that are being applied.
     _shard_positions: frozenset[int] = frozenset()
+
+    def build(self, variables: Any) -> None:
+        """Make what is kept of each weight; of a shard, every replica has memory of its own from the beginning."""
+        was_built = getattr(self, "built" if IS_KERAS_3 else "_built", False)
+        super().build(variables)
+        if was_built:
+            return
+        # The copies begin as one tensor. Replicas that update it at a time would each copy it first.
+        with tf.init_scope():
+            for kept in self.variables:
+                for copy in copies_of(kept)[1:] if is_shard(kept) else ():
+                    copy.assign(copy + 0)
 
     def aggregate_gradients(self, grads_and_vars: Any) -> list[tuple[Any, tf.Variable]]:
         """Sum the gradients of all replicas, but for shards."""

@@ -3,7 +3,8 @@
     python -m ddl_tf.serve_check --url=grpc://localhost:8500 --model=faces --saved_model=saved_models/faces/1
 
 waits until the model is available, sends synthetic faces through every signature of the SavedModel, and compares what
-comes back with what the SavedModel gives when it is loaded here. The exit code is 0 only if all agree.
+comes back with what the SavedModel gives when it is loaded here. The exit code is 0 only if all agree. OpenVINO Model
+Server, which serves files of `python -m ddl_tf.convert`, is checked by `--network=converted/faces/model_int8.xml`.
 """
 
 import dataclasses
@@ -29,7 +30,12 @@ class ServeCheckSettings:
 
     url: str = setting("", "The server: grpc://host:8500, grpcs://, http://host:8501 or https://.")
     model: str = setting("", "The name that the model is served by.")
-    saved_model: str = setting("", "The version folder that it shall serve, such as saved_models/faces/1.")
+    saved_model: Optional[str] = setting(None, "The version folder that it shall serve, such as saved_models/faces/1.")
+    network: Optional[str] = setting(
+        None,
+        "Instead of --saved_model: the OpenVINO or ONNX file that it shall serve, of `python -m ddl_tf.convert`; its "
+        "int8 may need a higher --tolerance on another CPU.",
+    )
     version: Optional[int] = setting(None, "The version to ask for; the server's latest one if not given.")
     images: int = setting(32, "Synthetic faces to send through each signature.")
     batch: int = setting(8, "Faces in one request.")
@@ -46,14 +52,18 @@ def _row(result: "serving.check.Compared") -> dict[str, str]:
     return {**cells, "longest ms": f"{max(times):.1f}"}
 
 
+def _subject(settings: ServeCheckSettings) -> str:
+    return str(settings.saved_model or settings.network)
+
+
 def _reason(results: list["serving.check.Compared"], settings: ServeCheckSettings, version: int) -> str:
     for result in (result for result in results if not result.agrees(settings.tolerance)):
         if result.refused:
             return f"{result.signature}: {result.refused}"
-        folder = Path(settings.saved_model).name
+        folder = Path(settings.saved_model or "").name
         versions = f"; the server has version {version}" if folder.isdecimal() and int(folder) != version else ""
         return (
-            f"{settings.url}, model {settings.model}: {result.signature} differs from {settings.saved_model} by up to "
+            f"{settings.url}, model {settings.model}: {result.signature} differs from {_subject(settings)} by up to "
             f"{result.difference:.1e} (--tolerance={settings.tolerance:g}) and in {result.decisions} decisions: is it "
             f"the same export{versions}?"
         )
@@ -62,7 +72,9 @@ def _reason(results: list["serving.check.Compared"], settings: ServeCheckSetting
 
 def main(settings: ServeCheckSettings) -> int:
     """Check a server."""
-    required(settings, "url", "model", "saved_model")
+    required(settings, "url", "model")
+    if bool(settings.saved_model) == bool(settings.network):
+        raise InputError("--saved_model and --network: give one of the two, what the server shall serve")
     if settings.images < 1:
         raise InputError(f"--images={settings.images}: must be at least 1")
     if not settings.tolerance >= 0:
@@ -73,7 +85,8 @@ def main(settings: ServeCheckSettings) -> int:
         with Client(settings.url, settings.model, settings.version, **options) as client:
             version = wait_until_available(client, settings.wait)
             print(f"{settings.url} serves {settings.model}, version {version}")
-            results = serving.check.compare_signatures(client, settings.saved_model, *counts)
+            kind = serving.check.Reference if settings.saved_model else serving.check.NetworkReference
+            results = serving.check.compare_signatures(client, kind(_subject(settings)), *counts)
     except ServingError as error:
         raise InputError(str(error)) from None
     print(markdown_table(pd.DataFrame(map(_row, results))))
@@ -82,7 +95,7 @@ def main(settings: ServeCheckSettings) -> int:
         sys.stdout.flush()
         print(f"python -m ddl_tf.serve_check: error: {reason}", file=sys.stderr)
         return 1
-    print(f"all within {settings.tolerance:g} of {settings.saved_model}")
+    print(f"all within {settings.tolerance:g} of {_subject(settings)}")
     return 0
 
 

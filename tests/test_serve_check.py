@@ -8,10 +8,12 @@ import tensorflow as tf
 from clock import Clock
 from served_faces import exported_faces
 from stand_in_server import Faults, StandIn, last_row_cut, valid_left_out
+from tiny_embedding import SIDE, tiny_embedding
 
 from ddl_tf.client.answers import ModelMetadata, VersionStatus
 from ddl_tf.client.client import wait_until_available
 from ddl_tf.common.errors import InputError
+from ddl_tf.runtimes import write_onnx, write_openvino
 from ddl_tf.serve_check import ServeCheckSettings, main
 from ddl_tf.serving import ServingError
 from ddl_tf.serving.check import Compared, Reference, _decisions
@@ -98,6 +100,54 @@ def test_what_cannot_be_checked(check):
         ({"model": "people", "wait": 0.0}, "NOT_FOUND"),
     ):
         with pytest.raises(InputError, match=f"^.*{message}.*$"):
+            check(**options)
+
+
+@pytest.fixture(scope="module", params=["model.onnx", "model.xml"])
+def network(request, tmp_path_factory):
+    """A file, and a server of it as OpenVINO Model Server would be one."""
+    pytest.importorskip("tf2onnx")
+    if request.param.endswith(".xml"):
+        pytest.importorskip("openvino")
+    path, model = tmp_path_factory.mktemp("network") / request.param, tiny_embedding()
+    (write_onnx if path.suffix == ".onnx" else write_openvino)(model, path)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3, SIDE, SIDE], tf.float32, name="image")])
+    def embed(image):
+        return {"embedding": tf.math.l2_normalize(model(tf.transpose(image, [0, 2, 3, 1])), axis=1)}
+
+    module = tf.Module()
+    module.model = model
+    tf.saved_model.save(module, str(path.parent / "1"), {"serving_default": embed})
+    with StandIn({1: path.parent / "1"}) as server:
+        yield path, server
+
+
+@pytest.mark.parametrize("kind", ["grpc", "rest"])
+def test_a_server_of_a_network(network, kind, capsys):
+    path, server = network
+    settings = ServeCheckSettings(server.urls[kind], "faces", network=str(path), images=6, batch=4)
+    assert main(settings) == 0
+    out, err = capsys.readouterr()
+    ((signature, rows, difference, decisions, *_),) = cells(out.splitlines()[3:-1])
+    assert (signature, rows, decisions) == ("serving_default", "6", "0")
+    assert float(difference) < 1e-5
+    assert "input (value - 0) / 1, RGB" in err
+    server.faults = Faults(spoil=with_embedding(lambda rows: rows[:, ::-1]))
+    assert main(settings) == 1
+    assert f"serving_default differs from {path}" in capsys.readouterr().err
+    server.faults = Faults()
+
+
+def test_networks_that_no_server_is_checked_by(check, network, tmp_path):
+    path, _ = network
+    for options, message in (
+        ({"network": str(path)}, "--saved_model and --network: give one of the two"),
+        ({"saved_model": None}, "--saved_model and --network: give one of the two"),
+        ({"saved_model": None, "network": "nowhere.xml"}, "no network at nowhere.xml"),
+        ({"saved_model": None, "network": __file__}, "no network at"),
+    ):
+        with pytest.raises(InputError, match=message):
             check(**options)
 
 

@@ -1,10 +1,10 @@
-"""A server's answers beside those of the SavedModel that it shall serve."""
+"""A server's answers beside those of the SavedModel, or the network, that it shall serve."""
 
 import dataclasses
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +15,7 @@ from ddl_tf.common.errors import InputError
 from ddl_tf.common.progress import Progress
 from ddl_tf.images.pillow_images import decode_image
 from ddl_tf.serving.description import read_description
+from ddl_tf.serving.network_reference import NetworkReference
 from ddl_tf.synthetic.faces import synthetic_samples
 
 IMAGES_PER_IDENTITY = 4
@@ -42,6 +43,7 @@ class Reference:
     """A SavedModel as a server would run it."""
 
     def __init__(self, path: str) -> None:
+        self.path = path
         if not (Path(path) / "saved_model.pb").is_file():
             raise InputError(f"{path}: no saved_model.pb there; give a version folder")
         try:
@@ -55,29 +57,31 @@ class Reference:
         threshold = read_description(path)["threshold"]
         self.threshold: Optional[float] = threshold and threshold["value"]
 
+    def inputs(self, signature: str, faces: list[bytes]) -> tuple[Arrays, Arrays]:
+        """What to send: arrays with a row for each face, and arrays that go with every batch."""
+        pixels = np.stack([decode_image(face) for face in faces])
+        if signature == IMAGES:
+            return {"image": pixels}, {}
+        # One row that cannot be decoded, among others that can; signatures of old exports have no `valid`.
+        has_valid = "valid" in self.saved.signatures[signature].structured_outputs
+        encoded = np.array([*faces[:-1], b"not an image"] if has_valid else faces, object)
+        if signature == VERIFY:
+            return {"first": encoded, "second": np.roll(encoded, 1)}, {}
+        if signature == SEARCH:
+            gallery = self.run(IMAGES, {"image": pixels})["embedding"]
+            return {"image_bytes": encoded}, {"gallery": gallery, "k": np.array(min(3, len(faces)), np.int32)}
+        return {"image_bytes": encoded}, {}
+
     def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
         """Run a signature here: name -> array, bytes as `object`."""
         tensors = {name: tf.constant(array) for name, array in inputs.items()}
         return {name: value.numpy() for name, value in self.saved.signatures[signature](**tensors).items()}
 
 
-def _inputs(reference: Reference, signature: str, faces: list[bytes]) -> tuple[Arrays, Arrays]:
-    """What to send: arrays with a row for each face, and arrays that go with every batch."""
-    pixels = np.stack([decode_image(face) for face in faces])
-    if signature == IMAGES:
-        return {"image": pixels}, {}
-    # One row that cannot be decoded, among others that can; signatures of old exports have no `valid`.
-    has_valid = "valid" in reference.saved.signatures[signature].structured_outputs
-    encoded = np.array([*faces[:-1], b"not an image"] if has_valid else faces, object)
-    if signature == VERIFY:
-        return {"first": encoded, "second": np.roll(encoded, 1)}, {}
-    if signature == SEARCH:
-        gallery = reference.run(IMAGES, {"image": pixels})["embedding"]
-        return {"image_bytes": encoded}, {"gallery": gallery, "k": np.array(min(3, len(faces)), np.int32)}
-    return {"image_bytes": encoded}, {}
+AnyReference = Union[Reference, NetworkReference]
 
 
-def _decisions(reference: Reference, inputs: Arrays, answer: Arrays, wanted: Arrays, tolerance: float) -> int:
+def _decisions(reference: AnyReference, inputs: Arrays, answer: Arrays, wanted: Arrays, tolerance: float) -> int:
     """Count the outputs other than embeddings and similarities that differ, but for ties."""
     count = 0
     for name in (name for name, array in wanted.items() if array.dtype.kind != "f"):
@@ -93,7 +97,7 @@ def _decisions(reference: Reference, inputs: Arrays, answer: Arrays, wanted: Arr
     return count
 
 
-def _compare(reference: Reference, result: Compared, inputs: Arrays, answer: Arrays, tolerance: float) -> None:
+def _compare(reference: AnyReference, result: Compared, inputs: Arrays, answer: Arrays, tolerance: float) -> None:
     wanted = reference.run(result.signature, inputs)
     for name, array in sorted(wanted.items()):
         shape = list(answer[name].shape) if name in answer else "nothing"
@@ -109,18 +113,20 @@ def _compare(reference: Reference, result: Compared, inputs: Arrays, answer: Arr
     result.rows += len(next(iter(inputs.values())))
 
 
-def compare_signatures(client: Client, path: str, images: int, batch: int, tolerance: float) -> list[Compared]:
-    """Send synthetic faces through every signature of a SavedModel, and compare the server's answers with its own."""
-    reference, identities = Reference(path), -(-images // IMAGES_PER_IDENTITY)
+def compare_signatures(
+    client: Client, reference: AnyReference, images: int, batch: int, tolerance: float
+) -> list[Compared]:
+    """Send synthetic faces through every signature, and compare the server's answers with those that are made here."""
+    identities = -(-images // IMAGES_PER_IDENTITY)
     faces = [sample.image for sample in synthetic_samples(identities, IMAGES_PER_IDENTITY)][:images]
-    (embedding,) = reference.run(BYTES, {"image_bytes": np.array(faces[:1], object)})["embedding"]
+    (embedding,) = reference.run(IMAGES, reference.inputs(IMAGES, faces[:1])[0])["embedding"]
     if not np.isclose(np.linalg.norm(embedding), 1, atol=1e-3):
         # Otherwise nothing would be compared with nothing.
-        raise InputError(f"{path} gives no embedding of unit norm for a face: export it again")
+        raise InputError(f"{reference.path} gives no embedding of unit norm for a face: export it again")
     results = [Compared(signature) for signature in reference.signatures]
     with Progress("compare", total=len(results) * len(faces)) as progress:
         for result in results:
-            rows, shared = _inputs(reference, result.signature, faces)
+            rows, shared = reference.inputs(result.signature, faces)
             for start in range(0, len(faces), batch):
                 inputs = {**{name: array[start : start + batch] for name, array in rows.items()}, **shared}
                 began = time.perf_counter()

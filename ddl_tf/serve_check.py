@@ -79,14 +79,16 @@ def main(settings: ServeCheckSettings) -> int:
         raise InputError(f"--images={settings.images}: must be at least 1")
     if not settings.tolerance >= 0:
         raise InputError(f"--tolerance={settings.tolerance}: must be at least 0")
+    kind = serving.check.Reference if settings.saved_model else serving.check.NetworkReference
+    # What is wrong with it is said before there is a server to wait for.
+    reference = kind(_subject(settings))
     counts = (settings.images, settings.batch, settings.tolerance)
     options: dict[str, Any] = {name: getattr(settings, name) for name in ("timeout", "batch", "certificates")}
     try:
         with Client(settings.url, settings.model, settings.version, **options) as client:
             version = wait_until_available(client, settings.wait)
             print(f"{settings.url} serves {settings.model}, version {version}")
-            kind = serving.check.Reference if settings.saved_model else serving.check.NetworkReference
-            results = serving.check.compare_signatures(client, kind(_subject(settings)), *counts)
+            results = serving.check.compare_signatures(client, reference, *counts)
     except ServingError as error:
         raise InputError(str(error)) from None
     print(markdown_table(pd.DataFrame(map(_row, results))))

@@ -146,6 +146,7 @@ def test_networks_that_no_server_is_checked_by(check, network, tmp_path):
         ({"saved_model": None}, "--saved_model and --network: give one of the two"),
         ({"saved_model": None, "network": "nowhere.xml"}, "no network at nowhere.xml"),
         ({"saved_model": None, "network": __file__}, "no network at"),
+        ({"saved_model": None, "network": "nowhere.xml", "url": "http://localhost:1"}, "no network at nowhere.xml"),
     ):
         with pytest.raises(InputError, match=message):
             check(**options)

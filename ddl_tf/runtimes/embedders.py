@@ -21,6 +21,8 @@ from ddl_tf.common.parallel import usable_cores
 # The names under which an ONNX file may say that it takes something else.
 MEAN_KEY, SCALE_KEY = "ddl_tf.input_mean", "ddl_tf.input_scale"
 ORDERS = ("rgb", "bgr")
+# The name under which it may say what it computes in, if that is not float32.
+COMPUTES_KEY = "ddl_tf.computes_in"
 # What flags say of them.
 MEAN_HELP = (
     "The input of an ONNX, OpenVINO or TensorFlow Lite network is (value - input_mean) / input_scale; default: what "
@@ -171,7 +173,8 @@ class OnnxEmbedder(Embedder):
         else:
             usual = 127.5, 127.5, "as InsightFace's networks take it"
         super().__init__(mean, scale, order, usual)
-        self.runtime = f"onnxruntime {onnxruntime.__version__}"
+        computes = f", computes in {facts[COMPUTES_KEY]}" if COMPUTES_KEY in facts else ""
+        self.runtime = f"onnxruntime {onnxruntime.__version__}{computes}"
 
     def _choose_output(self, path: str) -> tuple[str, int]:
         """The name of the output that is used, and how many values it has for an image."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 from ddl_tf.common.errors import InputError
 from ddl_tf.common.files import write_aside
 from ddl_tf.runtimes.calibration import check_calibration, last_operations
+from ddl_tf.runtimes.embedders import COMPUTES_KEY
 from ddl_tf.runtimes.onnx import onnx_network
 
 
@@ -56,6 +57,7 @@ def write_onnx_int8(
             return None
 
     network = onnx_network(model, path, flip)
+    network.metadata_props.add(key=COMPUTES_KEY, value="int8, the rest in float32")
     in_float = last_operations(_operations(network), path)
     in_float += [node.name for node in network.graph.node if _groups(node) > 1]
     before = logging.root.manager.disable

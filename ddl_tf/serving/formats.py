@@ -29,9 +29,6 @@ class Format(NamedTuple):
     arguments: dict[str, Any]
 
 
-_INT8 = "int8 up to the last convolution, then float32"
-
-
 def _tflite(precision: str, computes: str) -> Format:
     file, arguments = f"model_{precision}.tflite", {"precision": precision}
     return Format(file, write_tflite, TfliteEmbedder, computes, arguments)
@@ -43,10 +40,12 @@ def _openvino(precision: str, file: str, computes: str) -> Format:
 
 KINDS = {
     "onnx": Format("model.onnx", write_onnx, OnnxEmbedder, "float32", {}),
-    "onnx_int8": Format("model_int8.onnx", write_onnx_int8, OnnxEmbedder, _INT8, {}),
+    "onnx_int8": Format(
+        "model_int8.onnx", write_onnx_int8, OnnxEmbedder, "int8 in plain convolutions, else float32", {}
+    ),
     "openvino": _openvino("float32", "model.xml", "float32"),
     "openvino_bfloat16": _openvino("bfloat16", "model_bfloat16.xml", "bfloat16"),
-    "openvino_int8": _openvino("int8", "model_int8.xml", _INT8),
+    "openvino_int8": _openvino("int8", "model_int8.xml", "int8 up to the last convolution, then float32"),
     "tflite_float32": _tflite("float32", "float32"),
     "tflite_float16": _tflite("float16", "float32, of float16 weights"),
     "tflite_dynamic": _tflite("dynamic", "float32, of int8 weights"),

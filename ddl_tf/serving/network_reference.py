@@ -16,7 +16,13 @@ SUFFIXES = (".xml", ".onnx")
 class NetworkReference:
     """An OpenVINO or ONNX file of `python -m ddl_tf.convert`, as OpenVINO Model Server serves it.
 
-    It has one signature, from `image`, float32 `[batch, 3, height, width]`, to `embedding`.
+    It has one signature, from `image`, float32 `[batch, 3, height, width]`, to `embedding`, float32 `[batch, dim]`.
+
+    Args:
+        path: the file, ending in `.xml` or `.onnx`.
+
+    Raises:
+        InputError: if there is no such file, it cannot be loaded, or it takes scaled values.
     """
 
     threshold = None

@@ -8,6 +8,7 @@ from tiny_network import tiny_network  # noqa: F401
 from ddl_tf.layers import ArcFace, CosFace, PartialFC, ShardedHead
 from ddl_tf.layers.sharded import copies_of, is_shard
 from ddl_tf.models import build_recognizer, initialise_from, save_checkpoint
+from ddl_tf.training import build_optimizer
 
 LABELS = np.array([0, 12, -1, 6, 6, 7])
 
@@ -114,3 +115,18 @@ def test_a_norm_of_each_weight_cannot_clip_shards():
     model.optimizer.clipnorm, model.run_eagerly = 1.0, True
     with pytest.raises(ValueError, match=r"clipnorm=1\.0 cannot clip the shards"):
         model.fit(make_rows(1), verbose=0)
+
+
+def test_no_two_replicas_begin_with_the_same_memory(two_replicas):
+    """Both would copy it in the first step."""
+    with two_replicas.scope():
+        head = ShardedHead(ArcFace(40))
+        head.build([None, 5])
+        optimizer = build_optimizer("sgd", 0.1, momentum=0.9)
+        optimizer.build(head.trainable_variables)
+        momentum = next(kept for kept in optimizer.momentums if is_shard(kept))
+    for variable in (head.class_shard, momentum):
+        first, second = (copy.read_value()._numpy() for copy in copies_of(variable))
+        assert first.shape == (20, 5)
+        assert not np.shares_memory(first, second)
+    np.testing.assert_array_equal(second, np.zeros([20, 5]))

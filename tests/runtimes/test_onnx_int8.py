@@ -17,7 +17,9 @@ def test_all_but_plain_convolutions_stays_in_float(neck, flip, tmp_path):
 
     model, images = tiny_embedding(neck), some_images(20, seed=1)
     write_onnx_int8(model, tmp_path / "int8.onnx", some_images(64), flip)
-    rows = OnnxEmbedder(str(tmp_path / "int8.onnx"), threads=1).run(images)
+    embedder = OnnxEmbedder(str(tmp_path / "int8.onnx"), threads=1)
+    assert embedder.runtime.endswith("computes in int8, the rest in float32")
+    rows = embedder.run(images)
     assert rows.shape == (20, DIM)
     assert 1e-6 < largest(rows, unit_embeddings(model, images, flip)) < 0.02
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-4)
